@@ -1,0 +1,56 @@
+# Every target builds on `install`, which does nothing when pyproject.toml and requirements.lock have not changed.
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS := parquet,embedded,plot,dev
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install check test lint format types contracts demo bench lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## everything into .venv, at the locked versions
+
+$(INSTALLED): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("driftline needs Python 3.11 or newer; this \
+	is %d.%d (%s). Name another one: make install PYTHON=python3.12" % (v[0], v[1], sys.executable))'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[$(EXTRAS)]'
+	@touch $@
+
+check: lint types contracts test ## lint, types, contracts and tests
+
+test: install ## all tests and doctests; pass more with ARGS="-k ladder"
+	$(BIN)/python -m pytest -n auto $(ARGS)
+
+lint: install ## ruff: rules and format
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+format: install ## let ruff mend what it can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+types: install ## mypy, strict
+	$(BIN)/mypy
+
+contracts: install ## import-linter: who may know whom
+	$(BIN)/lint-imports --no-logo
+
+demo: install ## an embedded broker and store, four planted faults, the alerts they raise
+	$(BIN)/driftline demo
+
+bench: install ## speed of the core on one core, beside River and scipy
+	$(BIN)/python load_tests/core.py
+
+lock: install ## resolve requirements.lock anew, after a change of dependencies
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --upgrade --no-header \
+		--no-emit-index-url --no-emit-find-links --no-annotate --output-file requirements.lock pyproject.toml
+
+clean: ## remove .venv and everything generated
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
