@@ -1,0 +1,168 @@
+"""Codes: what a value becomes before anything is counted.
+
+A baseline gives every signal a coder. A coder has `size` regular codes, 0 .. size-1, and after them the six special
+codes of `Special`, the same for every signal, so that what is not regular is counted as itself and never as 0.
+
+`Grid`, for ordered signals: K-1 cuts on the real line,
+
+        code 0   cuts[0]   code 1   cuts[1]   code 2  ...  cuts[K-2]   code K-1
+    ────────────────┤───────────────────┤───────────────────────┤─────────────────►   (a cut belongs to the code below)
+
+so that a code is the number of cuts below the value: monotone, and one binary search. A heavy value `a` (an atom) gets
+a code of its own from two cuts, the float just below `a` and `a` itself.
+
+`Categories`, for nominal signals: one code per value known to the baseline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+# 64 quantile bins bound the loss of D, against keeping every value, by 1/64; a shift of 0.1 sigma moves D by 0.04. Half
+# as many bins save half the judge's time and memory and double that bound.
+BINS = 64
+# A signal with so few distinct values keeps them all, and D is exact. At 256 values a bucket of it takes 4 kB.
+MAX_DISTINCT = 256
+
+
+class Kind(StrEnum):
+    """What sort of values a signal takes in its baseline."""
+
+    NUMERIC = "numeric"
+    CATEGORICAL = "categorical"
+    BOOLEAN = "boolean"
+    CONSTANT = "constant"
+
+
+class Special(IntEnum):
+    """Codes of what is no regular value; a coder's local code for it is `size + special`."""
+
+    MISSING = 0
+    NAN = 1
+    NEG_INF = 2
+    POS_INF = 3
+    INVALID = 4
+    UNSEEN = 5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grid:
+    """Ordered codes of a numeric signal.
+
+    cuts: (K-1,) finite, strictly rising, in the signal's unit.
+
+    >>> grid = Grid.fit(np.array([1.0, 2.0, 2.0, 5.0]))
+    >>> grid.rank(np.array([0.0, 1.0, 1.5, 2.0, 5.0, 9.0, np.nan, np.inf])).tolist()
+    [0, 1, 2, 3, 5, 6, 7, 10]
+    """
+
+    cuts: FloatArray
+
+    def __post_init__(self) -> None:
+        if self.cuts.ndim != 1 or not np.isfinite(self.cuts).all() or (self.cuts[1:] <= self.cuts[:-1]).any():
+            raise ValueError("cuts must be finite and strictly rising")
+
+    @classmethod
+    def fit(cls, values: npt.ArrayLike, bins: int = BINS, max_distinct: int = MAX_DISTINCT) -> Grid:
+        """The grid of a sample of any length; values that are not finite are passed over.
+
+        Up to `max_distinct` distinct values: each is an atom. Otherwise `bins` quantiles, and every value with more
+        than one bin's share is an atom.
+        """
+        if bins < 2:
+            raise ValueError(f"bins must be at least 2, got {bins}")
+        sample = np.asarray(values, float).ravel()
+        sample = sample[np.isfinite(sample)]
+        distinct, counts = np.unique(sample, return_counts=True)
+        if distinct.size <= max_distinct:
+            return cls(_around(distinct))
+        atoms = distinct[counts > sample.size / bins]
+        shares = np.arange(1, bins) / bins
+        return cls(np.unique(np.concatenate([quantiles(sample, shares), _around(atoms)])))
+
+    @property
+    def size(self) -> int:
+        """Number of regular codes, K."""
+        return self.cuts.size + 1
+
+    def rank(self, values: FloatArray) -> IntArray:
+        """Local codes (n,) of float values (n,); NaN, which stands for an absent value, becomes MISSING."""
+        codes = np.searchsorted(self.cuts, values, side="left")
+        odd = ~np.isfinite(values)
+        if odd.any():
+            codes[odd] = self.size + _special_floats(values[odd])
+        return codes
+
+
+@dataclass(frozen=True)
+class Categories:
+    """Nominal codes: one per value known to the baseline, in the order given.
+
+    values: (K,) distinct; text for categorical, boolean and constant text signals, one float for a constant number.
+
+    >>> Categories(("DE", "FR")).rank(["FR", "XX", None]).tolist()
+    [1, 7, 2]
+    """
+
+    values: tuple[str, ...] | tuple[float]
+
+    def __post_init__(self) -> None:
+        if not self.values or len(set(self.values)) != len(self.values):
+            raise ValueError("categories must be distinct, and at least one")
+
+    @property
+    def size(self) -> int:
+        """Number of regular codes, K."""
+        return len(self.values)
+
+    @cached_property
+    def _codes(self) -> dict[Any, int]:
+        return {value: code for code, value in enumerate(self.values)} | {None: self.size + Special.MISSING}
+
+    def rank(self, values: FloatArray | Sequence[str | None]) -> IntArray:
+        """Local codes (n,) of text values or, for a constant number, of floats (NaN stands for an absent value)."""
+        if isinstance(values, np.ndarray):
+            return self._rank_number(values)
+        unseen, code_of = self.size + Special.UNSEEN, self._codes.get
+        return np.fromiter((code_of(value, unseen) for value in values), np.int64, len(values))
+
+    def _rank_number(self, values: FloatArray) -> IntArray:
+        codes = np.where(values == self.values[0], 0, self.size + Special.UNSEEN)
+        odd = ~np.isfinite(values)
+        codes[odd] = self.size + _special_floats(values[odd])
+        return codes
+
+
+Coder = Grid | Categories
+
+
+def quantiles(sample: FloatArray, shares: npt.ArrayLike) -> FloatArray:
+    """The least values of a finite sample (n,), n > 0, that shares in (0, 1] of it do not exceed.
+
+    Values of the sample, where numpy's `inverted_cdf` interpolates between two and makes NaN of -1e308 and 1e308.
+    """
+    nth = np.ceil(np.multiply(shares, sample.size)).astype(np.int64)
+    return np.asarray(np.sort(sample)[nth - 1])
+
+
+def _around(atoms: FloatArray) -> FloatArray:
+    """The two cuts that give each atom (m,) a code of its own; adjacent floats share one, the lowest needs but one."""
+    cuts = np.unique(np.column_stack([np.nextafter(atoms, -np.inf), atoms]))
+    return np.asarray(cuts[np.isfinite(cuts)])
+
+
+def _special_floats(odd: FloatArray) -> IntArray:
+    """Special codes of floats that are not finite."""
+    infinities = np.where(odd > 0, Special.POS_INF, Special.NEG_INF)
+    return np.where(np.isnan(odd), Special.MISSING, infinities).astype(np.int64)

@@ -1,0 +1,116 @@
+"""The exponential histogram ("ladder"): all of history at every scale, in O(M log n) buckets.
+
+Datar, Gionis, Indyk & Motwani, "Maintaining Stream Statistics over Sliding Windows" (SIAM J. Comput. 31(6), 2002),
+as used inside ADWIN (Bifet & Gavaldà 2007). Row i holds at most M buckets, each the sum of 2^i pushed items:
+
+    rows[2]    rows[1]      rows[0]
+    [4][4]     [2][2][2]    [1][1][1]      <- newest item
+    oldest                    newest
+
+A push appends to row 0; a row that grows beyond M merges its two oldest buckets into one bucket of the next row.
+The one difference from the paper: a bucket holds any additive summary (a sketch, moments), not a count of ones, so
+every suffix of the buckets is a window whose summary is exact.
+
+A ladder is a value: operations return a new ladder that shares the buckets which did not change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from operator import add
+from typing import Any, Generic, Protocol, TypeVar
+
+SNAPSHOT_VERSION = 1
+
+
+class Additive(Protocol):
+    """A summary that adds: associative, with the summary of both parts as the result."""
+
+    def __add__(self, other: Any, /) -> Any: ...
+
+
+T = TypeVar("T", bound=Additive)
+
+
+# Without slots: a frozen generic dataclass that has them cannot be made as `Ladder[int]()` in Python 3.11.
+@dataclass(frozen=True)
+class Ladder(Generic[T]):
+    """Buckets of 2^i items, at most `max_buckets` a row, oldest first within a row.
+
+    Memory: at most M * (log2(n / M + 1) + 1) buckets for n items, M = `max_buckets`.
+
+    >>> ladder: Ladder[int] = Ladder(max_buckets=2)
+    >>> for one in [1] * 7:
+    ...     ladder = ladder.push(one)
+    >>> ladder.rows
+    ((1,), (2,), (4,))
+    >>> list(ladder)
+    [4, 2, 1]
+    """
+
+    max_buckets: int = 5
+    rows: tuple[tuple[T, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        # With one bucket a row, every merge would leave its row empty: a hole between the sizes.
+        if self.max_buckets < 2:
+            raise ValueError(f"max_buckets must be at least 2, got {self.max_buckets}")
+
+    def push(self, item: T) -> Ladder[T]:
+        """The ladder after one more item; O(1) amortised, O(log n) at worst."""
+        return self.extend((item,))
+
+    def extend(self, items: Iterable[T]) -> Ladder[T]:
+        """The ladder after several more items, oldest first: the same as pushing them one by one, but cheaper."""
+        rows, carry = list(self.rows), tuple(items)
+        level = 0
+        while carry:
+            row = (*rows[level], *carry) if level < len(rows) else carry
+            # An even number: the oldest pairs, as few as bring the row back to max_buckets.
+            merged = max(0, len(row) - self.max_buckets + 1) // 2 * 2
+            rows[level : level + 1] = [row[merged:]]
+            carry = tuple(map(add, row[:merged:2], row[1:merged:2]))
+            level += 1
+        return Ladder(self.max_buckets, tuple(rows))
+
+    def drop_oldest(self) -> Ladder[T]:
+        """The ladder without its oldest bucket; IndexError when it is empty."""
+        *newer, oldest = self.rows or ((),)
+        if not oldest:
+            raise IndexError("drop_oldest from an empty ladder")
+        return Ladder(self.max_buckets, (*newer, oldest[1:]) if len(oldest) > 1 else tuple(newer))
+
+    def __iter__(self) -> Iterator[T]:
+        """Buckets from oldest to newest."""
+        return chain.from_iterable(reversed(self.rows))
+
+    def __len__(self) -> int:
+        """How many buckets there are."""
+        return sum(map(len, self.rows))
+
+    def snapshot(self, encode: Callable[[T], Any]) -> dict[str, Any]:
+        """The ladder as plain data; `encode` makes plain data of one bucket."""
+        return {
+            "version": SNAPSHOT_VERSION,
+            "max_buckets": self.max_buckets,
+            "rows": [[encode(bucket) for bucket in row] for row in self.rows],
+        }
+
+    @classmethod
+    def restore(cls, snapshot: Mapping[str, Any], decode: Callable[[Any], T]) -> Ladder[T]:
+        """The ladder of a snapshot; `decode` undoes `encode`. ValueError when no ladder of this version gave it."""
+        check_version("ladder", snapshot, SNAPSHOT_VERSION)
+        rows = tuple(tuple(map(decode, row)) for row in snapshot["rows"])
+        ladder = cls(snapshot["max_buckets"], rows)
+        if not all(0 < len(row) <= ladder.max_buckets for row in rows):
+            raise ValueError(f"ladder snapshot: every row must have 1 to {ladder.max_buckets} buckets")
+        return ladder
+
+
+def check_version(what: str, snapshot: Mapping[str, Any], newest: int) -> None:
+    """ValueError unless the snapshot's version is one of 1 .. `newest`, the versions this program reads."""
+    version = snapshot.get("version")
+    if not isinstance(version, int) or not 1 <= version <= newest:
+        raise ValueError(f"{what} snapshot has version {version!r}; this program reads versions 1 to {newest}")
