@@ -1,0 +1,112 @@
+"""What the fields of the configuration are made of: pinned windows, numbers, and texts with their patterns."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import AllowInfNan, BaseModel, Field, PlainSerializer, PlainValidator, Strict, WithJsonSchema
+
+_SECONDS = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
+_WINDOW = r"([0-9]{1,10}) *events?|([0-9]{1,8}(?:\.[0-9]{1,3})?) *([smhd])"
+# A pinned window may compare with last year's season, no more; a billion events are a year at 30 a second.
+_MAX_WINDOW_SECONDS = 366 * _SECONDS["d"]
+_MAX_WINDOW_EVENTS = 1_000_000_000
+
+
+class Section(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True):
+    """A section of the configuration: immutable, no unknown field, no value (a password?) in an exception's text."""
+
+
+class BrokenRule(ValueError):
+    """A rule that no schema can express is broken: which, in plain words, and the field of the section to point at."""
+
+    def __init__(self, rule: str, field: str | None = None) -> None:
+        super().__init__(rule)
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A pinned window: the last so many events, or the last so many seconds of event time; exactly one is set.
+
+    >>> Window.parse("90m"), str(Window.parse("5000 events"))
+    (Window(events=None, seconds=5400.0), '5000 events')
+    """
+
+    events: int | None = None
+    seconds: float | None = None
+
+    @classmethod
+    def parse(cls, text: object) -> Window:
+        """The window that `text` names; a Window is itself. Raises BrokenRule."""
+        if isinstance(text, cls):
+            return text
+        match = re.fullmatch(_WINDOW, text) if isinstance(text, str) else None
+        if not match:
+            raise BrokenRule('expected a window such as "5000 events", "90s", "15m", "1h" or "7d"')
+        if match[1]:
+            window, fits = cls(events=int(match[1])), 1 <= int(match[1]) <= _MAX_WINDOW_EVENTS
+        else:
+            seconds = float(match[2]) * _SECONDS[match[3]]
+            window, fits = cls(seconds=seconds), 1 <= seconds <= _MAX_WINDOW_SECONDS
+        if not fits:
+            raise BrokenRule(f"expected a window of 1 to {_MAX_WINDOW_EVENTS} events, or of 1s to 366d")
+        return window
+
+    def __str__(self) -> str:
+        """The text that parses to this window, in the largest unit that needs no fraction."""
+        if self.seconds is None:
+            return f"{self.events} events"
+        unit = next((unit for unit, seconds in _SECONDS.items() if self.seconds % seconds == 0), "s")
+        return f"{self.seconds / _SECONDS[unit]:.15g}{unit}"
+
+
+PinnedWindow = Annotated[
+    Window,
+    PlainValidator(Window.parse),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": f"^(?:{_WINDOW})$", "examples": ["5000 events", "1h"]}),
+]
+
+Whole = Annotated[int, Strict()]  # neither `true` nor "5" nor 5.0
+Real = Annotated[float, Strict(), AllowInfNan(False)]
+Text = Annotated[str, Field(min_length=1)]
+Kind = Literal["numeric", "categorical", "boolean"]
+PasswordEnv = Annotated[
+    str | None,
+    Field(
+        pattern="^[A-Za-z_][A-Za-z0-9_]*$",
+        examples=["KAFKA_PASSWORD"],
+        description="Name of the environment variable that holds the password.",
+    ),
+]
+CaFile = Annotated[
+    str | None,
+    Field(
+        min_length=1,
+        description="PEM file of the authorities that may sign the server's certificate; null: those of the system.",
+    ),
+]
+DottedPath = Annotated[str, Field(pattern=r"^[^.\s]+(\.[^.\s]+)*$", examples=["request.id"])]
+# Kafka allows names of 249 characters; ".dlq" must still fit.
+Topic = Annotated[str, Field(pattern="^[A-Za-z0-9_-][A-Za-z0-9._-]{0,244}$", examples=["predictions"])]
+# Kafka allows any name; this one also becomes part of topic and Redis names.
+Group = Annotated[str, Field(pattern="^[A-Za-z0-9._-]{1,200}$", examples=["driftline"])]
+
+_HOST = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])"
+_PORT = "(?:[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_NODE = f"{_HOST}(?::{_PORT})?"
+_LOGIN = r"(?:[^@/\s]*@)?"
+Address = Annotated[str, Field(pattern=f"^{_HOST}:{_PORT}$", examples=["127.0.0.1:6066"])]
+Addresses = Annotated[str, Field(pattern=f"^{_HOST}:{_PORT}(?:,{_HOST}:{_PORT})*$", examples=["localhost:9092"])]
+RedisUrl = Annotated[
+    str,
+    Field(
+        pattern=rf"^(?:rediss?://{_LOGIN}{_NODE}(?:/[0-9]*)?"
+        rf"|rediss?\+sentinel://{_LOGIN}{_NODE}(?:,{_NODE})*/[A-Za-z0-9._-]+(?:/[0-9]+)?"
+        rf"|rediss?\+cluster://{_LOGIN}{_NODE}(?:,{_NODE})*/?)$",
+        examples=["redis://localhost:6379/0"],
+    ),
+]

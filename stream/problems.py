@@ -1,0 +1,117 @@
+"""What is wrong with a text, and where, printed as a compiler would:
+
+    error: panes.events: expected a whole number from 1 to 1000000, got 0
+      --> driftline.yaml:12:11
+       |
+    12 |   events: 0
+       |           ^
+       = help: the default is 1000
+
+No secret is ever printed: whatever may be a password is starred, character by character, so that columns still hold.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["error", "warning"]
+
+# A URL's user and password (all between the colon of its scheme and the last @, for a password may hold anything), and
+# the value of a key that speaks of a password. Starring too much costs a little reading, too little costs a password.
+_SECRET = re.compile(r"(?<=:)\S.*(?=@)|(?:password|passwd|secret|token)\w*[\"']?\s*:\s*(?P<value>\S.*)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A place in a text: line and column count from 1, length in characters of that line."""
+
+    line: int
+    column: int
+    length: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault of a text: where, in plain words, with the line it is on (secrets starred) and what may help."""
+
+    file: str
+    span: Span
+    message: str
+    source: str = ""
+    help: str = ""
+    severity: Severity = "error"
+
+
+class ConfigError(Exception):
+    """A text is no valid configuration; `problems` holds everything that is wrong with it, in the order of the text."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(render_problems(self.problems))
+
+    def __iter__(self) -> Iterator[Problem]:
+        return iter(self.problems)
+
+
+def render_problems(problems: Iterable[Problem]) -> str:
+    """The problems as a compiler prints them, an empty line between two."""
+    return "\n\n".join(map(_render, problems))
+
+
+def hide_secrets(text: str) -> str:
+    """`text` with stars over all that may be a password; same length.
+
+    >>> hide_secrets("url: redis://:hunter2@localhost")
+    'url: redis:**********@localhost'
+    """
+    return _SECRET.sub(_starred, text)
+
+
+def _starred(match: re.Match[str]) -> str:
+    secret = match["value"] or match[0]
+    return match[0].removesuffix(secret) + "*" * len(secret)
+
+
+def _render(problem: Problem) -> str:
+    span, number = problem.span, str(problem.span.line)
+    gutter = " " * len(number)
+    start = span.column - 1
+    indent = "".join(map(_blank, problem.source[:start]))
+    marked = "".join(map(_blank, problem.source[start : start + span.length]))
+    lines = [
+        f"{problem.severity}: {problem.message}",
+        f"{gutter}--> {problem.file}:{number}:{span.column}",
+        f"{gutter} |",
+        f"{number} | {''.join(map(_visible, problem.source))}".rstrip(),
+        f"{gutter} | {indent}{'^' * max(1, len(marked))}",
+    ]
+    return "\n".join(lines + _wrapped(f"{gutter} = help: ", problem.help))
+
+
+def _wrapped(lead: str, text: str) -> list[str]:
+    """`text` in lines of 100 characters, those after the first indented as far as `lead` reaches."""
+    return textwrap.wrap(
+        text,
+        100,
+        initial_indent=lead,
+        subsequent_indent=" " * len(lead),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _visible(char: str) -> str:
+    """`char`, unless it could steer a terminal."""
+    return char if char.isprintable() or char == "\t" else "?"
+
+
+def _blank(char: str) -> str:
+    """White space as wide as `char`."""
+    if char == "\t":
+        return char
+    return "  " if unicodedata.east_asian_width(char) in "WF" else " "
