@@ -1,0 +1,147 @@
+"""Changes: what a drift looks like to a person, before → after, in one line and in figures. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from detectors.battery import Battery, Test
+from detectors.effects import jensen_shannon, psi, wasserstein
+from detectors.grid import Categories, IntArray, Special
+from detectors.ks import ks_statistic
+from detectors.sketch import Layout, Moments, Sketch
+
+# A change of mean or spread worth a word. Under a quarter sigma or a fifth of the spread, the shape is the better
+# story.
+_SHIFT, _SPREAD_RATIO = 0.25, 1.2
+# Nobody's traffic drifts fivefold with mean and spread in step: that is a change of unit.
+_UNIT_RATIO = 5.0
+# Commonest values of a nominal signal told on each side, and characters told of a value: what a reader takes in.
+_COMMON, _SHOWN = 5, 40
+_SPECIAL_WORDS = {
+    Special.MISSING: "missing",
+    Special.NAN: "NaN",
+    Special.NEG_INF: "-infinity",
+    Special.POS_INF: "+infinity",
+    Special.INVALID: "of a wrong type",
+    Special.UNSEEN: "unseen values",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One side of a change. special: shares of the special codes that occur; values: of the commonest, if nominal."""
+
+    events: int
+    special: dict[str, float]
+    values: dict[str, float]
+    mean: float | None = None
+    deviation: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A signal's change. headline: one line without the signal's name. Effect sizes as in `detectors.effects`.
+
+    distance: the Kolmogorov-Smirnov distance of an ordered signal; None for nominal ones, as is wasserstein.
+    """
+
+    headline: str
+    before: Profile
+    after: Profile
+    psi: float
+    jensen_shannon: float
+    distance: float | None
+    wasserstein: float | None
+
+
+def describe(battery: Battery, test: Test, before: Sketch, after: Sketch) -> Change:
+    """The change that `test` saw of its signal between two sketches."""
+    layout, s = battery.layout, test.signal
+    old, new = _codes(layout, before.counts, s), _codes(layout, after.counts, s)
+    one = np.zeros(1, np.int64)
+    distance = moved = None
+    if layout.signals[s].ordered:
+        span = slice(int(layout.starts[s]), int(layout.starts[s] + layout.sizes[s]))
+        distance = float(ks_statistic(after.counts[None, span], before.counts[span], one)[0].item())
+        moved = float(wasserstein(after.counts[None, span], before.counts[span], one, battery.midranks[span]).item())
+    return Change(
+        headline=_headline(layout, test, before, after, distance),
+        before=_profile(layout, s, before),
+        after=_profile(layout, s, after),
+        psi=float(psi(new[None], old, one).item()),
+        jensen_shannon=float(jensen_shannon(new[None], old, one).item()),
+        distance=distance,
+        wasserstein=moved,
+    )
+
+
+def _codes(layout: Layout, counts: IntArray, s: int) -> IntArray:
+    """Counts of all codes of one signal, special ones last."""
+    start, special = layout.starts[s], layout.special_column(s, Special.MISSING)
+    return np.concatenate([counts[start : start + layout.sizes[s]], counts[special : special + len(Special)]])
+
+
+def _profile(layout: Layout, s: int, sketch: Sketch) -> Profile:
+    shares, size = _codes(layout, sketch.counts, s) / max(sketch.n, 1), int(layout.sizes[s])
+    special = {each.name.lower(): float(shares[size + each]) for each in Special if shares[size + each]}
+    known = sorted(zip(shares, _values(layout.signals[s].coder), strict=False), key=lambda pair: (-pair[0], pair[1]))
+    values = {_short(value): float(share) for share, value in known[:_COMMON] if share}
+    moments = layout.moments(sketch, s)
+    if moments is None:
+        return Profile(sketch.n, special, values)
+    return Profile(sketch.n, special, values, moments.mean, moments.deviation, moments.low, moments.high)
+
+
+def _headline(layout: Layout, test: Test, before: Sketch, after: Sketch, distance: float | None) -> str:
+    signal, old, new = layout.signals[test.signal], *(layout.moments(each, test.signal) for each in (before, after))
+    if test.special is not None:
+        share = after.counts[column := layout.special_column(test.signal, test.special)] / max(after.n, 1)
+        share_before = before.counts[column] / max(before.n, 1)
+        if test.special is Special.UNSEEN and len(_values(signal.coder)) == 1:
+            return f"left its constant {_short(_values(signal.coder)[0])}: {_percent(share)} other values"
+        return f"{_SPECIAL_WORDS[test.special]} {_percent(share_before)} → {_percent(share)}"
+    if old is not None and new is not None:
+        return _moments_headline(old, new, distance or 0.0)
+    return _category_headline(layout, test.signal, before, after)
+
+
+def _moments_headline(old: Moments, new: Moments, distance: float) -> str:
+    if new.low == new.high:
+        return f"stuck at {_short(new.low)}: σ {_short(old.deviation)} → 0"
+    spread = old.deviation or abs(old.mean) or 1.0
+    ratio, scale = new.deviation / spread, new.mean / (old.mean or math.inf)
+    if max(ratio, 1 / (ratio or math.inf)) >= _UNIT_RATIO and ratio / 2 <= scale <= ratio * 2:
+        return f"×{_short(ratio)}: mean {_short(old.mean)} → {_short(new.mean)}"
+    shift = (new.mean - old.mean) / spread
+    if abs(shift) >= _SHIFT:
+        return f"mean {_short(old.mean)} → {_short(new.mean)} ({shift:+.2g} σ)"
+    if not 1 / _SPREAD_RATIO < ratio < _SPREAD_RATIO:
+        return f"spread ×{_short(ratio)}: σ {_short(old.deviation)} → {_short(new.deviation)}"
+    return f"shape changed: distance {distance:.2f}"
+
+
+def _category_headline(layout: Layout, s: int, before: Sketch, after: Sketch) -> str:
+    old, new = (_codes(layout, each.counts, s) / max(each.n, 1) for each in (before, after))
+    most = int(np.argmax(np.abs(new - old)[: layout.sizes[s]]))
+    return f"{_short(_values(layout.signals[s].coder)[most])} {_percent(old[most])} → {_percent(new[most])}"
+
+
+def _values(coder: object) -> tuple[str | float, ...]:
+    return coder.values if isinstance(coder, Categories) else ()
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+def _short(value: float | str) -> str:
+    """A value as a line for people holds it: printable, and of a bounded length whatever traffic brings."""
+    if not isinstance(value, str):
+        return f"{value:.4g}"
+    text = value if value and value.isprintable() else repr(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"

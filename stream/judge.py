@@ -1,0 +1,205 @@
+"""The judge: every alert decision lives here. No I/O, no clock, no randomness: `judge(state, pane) -> (state, alerts)`.
+
+A model's history is a ladder of panes. Each time `clock` more events have come, every suffix of it is a window, the
+battery gives each window's evidence, and the strongest ratio of evidence to threshold decides per signal:
+
+    alarm      some window reaches its threshold (ratio >= 1): the signal joins the model's incident, or opens one;
+               the window with the highest ratio says since when
+    release    a window of twice the events the alarm needed (200 at least) stays under half its threshold: the signal
+               leaves, and windows that reach back behind that one are not looked at again
+    past       a test against the past takes the level after the change as its new past at once, so it speaks of each
+               change once
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, reduce
+from operator import add
+
+import numpy as np
+
+from detectors.battery import Battery
+from detectors.grid import BoolArray, IntArray
+from detectors.ladder import Ladder
+from detectors.sketch import Sketch
+from detectors.thresholds import Variation, independence_bound
+from stream.baseline import Baseline
+from stream.changes import describe
+from stream.config import ModelConfig, Window
+from stream.incidents import Finding, Incident, Step, advance
+from stream.panes import Pane
+
+# Buckets a ladder row keeps: windows follow each other in steps of a quarter of their length or finer, so the best
+# suffix is missed by an eighth at most; with 2 the miss doubles, with 8 the judge's cost does.
+_BUCKETS = 4
+# A release asks for twice the events the alarm needed, and never fewer than 200, at half the threshold: a drift that
+# lasts would show there twice the evidence that raised the alarm, so a quiet window means it is gone.
+_RELEASE_EVENTS, _RELEASE_GROWTH, _RELEASE_RATIO = 200, 2, 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the judge remembers of one model.
+
+    seen: events in the ladder since the beginning. rung: panes that wait for `clock` events to be together.
+    base_floor, past_floor: per signal (S,), the position (in events seen) before which windows, or the past, are not
+    looked at.
+    """
+
+    base_floor: IntArray
+    past_floor: IntArray
+    seen: int = 0
+    ladder: Ladder[Pane[Sketch]] = Ladder(_BUCKETS)
+    rung: Pane[Sketch] | None = None
+    incident: Incident | None = None
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Judges one model against its baseline under its configuration."""
+
+    baseline: Baseline
+    config: ModelConfig
+
+    @cached_property
+    def battery(self) -> Battery:
+        """The tests of this model's signals."""
+        return Battery(self.baseline.layout, self.baseline.total.counts)
+
+    @cached_property
+    def against_past(self) -> bool:
+        """Whether the reference is the past and not the baseline."""
+        return self.config.reference == "past"
+
+    @cached_property
+    def variation(self) -> Variation:
+        """What the baseline's own windows show among themselves."""
+        return Variation.of(self.battery, self.baseline.blocks, self.against_past)
+
+    def start(self) -> State:
+        """The state before the first pane."""
+        floors = np.zeros(len(self.baseline.layout.signals), np.int64)
+        return State(floors, floors)
+
+    def judge(self, state: State, pane: Pane[Sketch]) -> tuple[State, list[Step]]:
+        """The state after one more pane and what there is to tell."""
+        rung = pane if state.rung is None else state.rung + pane
+        if rung.content.n < self.config.clock:
+            return replace(state, rung=rung), []
+        seen = state.seen + rung.content.n
+        return self._test(replace(state, rung=None, seen=seen, ladder=state.ladder.push(rung)), rung)
+
+    def _test(self, state: State, rung: Pane[Sketch]) -> tuple[State, list[Step]]:
+        view = View(self, state, rung.content.n)
+        open_drifts = state.incident.drifts if state.incident else ()
+        released = {each.signal: start for each in open_drifts if (start := view.quiet_since(each)) is not None}
+        known = {each.signal for each in open_drifts}
+        findings = [view.finding(s) for s in view.alarms() if self.name(s) not in known]
+        state = self._floors(state, findings, released)
+        incident, steps = advance(state.incident, findings, frozenset(released), state.seen, rung.last_ts)
+        return replace(state, incident=incident), steps
+
+    def _floors(self, state: State, findings: Sequence[Finding], released: Mapping[str, int]) -> State:
+        base, past = state.base_floor.copy(), state.past_floor.copy()
+        for finding in findings:
+            if finding.against_past:
+                past[self.index(finding.signal)] = finding.start
+        for name, start in released.items():
+            base[self.index(name)] = past[self.index(name)] = start
+        return replace(state, base_floor=base, past_floor=past)
+
+    def name(self, signal: int) -> str:
+        """Name of a signal by its index in the layout."""
+        return self.baseline.layout.signals[signal].name
+
+    def index(self, name: str) -> int:
+        """Index in the layout of a signal by its name."""
+        return self._indices[name]
+
+    @cached_property
+    def _indices(self) -> dict[str, int]:
+        return {signal.name: s for s, signal in enumerate(self.baseline.layout.signals)}
+
+
+class View:
+    """All windows of a state at one test time, oldest start first: w windows, T tests, C columns."""
+
+    def __init__(self, judge: Judge, state: State, fresh: int) -> None:
+        self.judge, self.panes = judge, list(state.ladder)
+        self.sums = _suffix_sums([pane.content.counts for pane in self.panes])
+        self.n = _suffix_sums([np.array(pane.content.n) for pane in self.panes])
+        self.start = state.seen - self.n
+        battery = judge.battery
+        self.uses_past = np.full(len(battery.tests), True) if judge.against_past else battery.always_past
+        floor = np.where(self.uses_past, state.past_floor[battery.signal_of], state.base_floor[battery.signal_of])
+        windows = len(judge.config.windows) or len(self.panes)
+        bound = independence_bound(judge.config.false_alarms_per_event, fresh, windows, len(battery.tests))
+        self.oldest = np.searchsorted(self.start, state.past_floor).clip(max=len(self.start) - 1)
+        past = self._past()
+        reference = past if judge.against_past else judge.baseline.total.counts
+        self.evidence = battery.evidence(self.sums, reference, past)
+        self.threshold = judge.variation.threshold(self.n, bound)
+        self.ratio = np.where(self.start[:, None] >= floor, self.evidence / self.threshold, 0.0)
+        # A pinned window may raise an alarm; any window may show that it is over.
+        self.alarming = np.where(_pinned(self.panes, self.n, judge.config.windows)[:, None], self.ratio, 0.0)
+
+    def _past(self) -> IntArray:
+        """Counts (w, C) of what came before each window, back to each signal's floor."""
+        column_signal = self.judge.baseline.layout.signal_of_column
+        since_floor = self.sums[self.oldest[column_signal], np.arange(len(column_signal))]
+        return np.asarray(np.maximum(since_floor - self.sums, 0))
+
+    def alarms(self) -> list[int]:
+        """Signals with a window over its threshold, strongest first."""
+        best = np.zeros(len(self.judge.baseline.layout.signals))
+        np.maximum.at(best, self.judge.battery.signal_of, self.alarming.max(0))
+        return [int(s) for s in np.argsort(-best, kind="stable") if best[s] >= 1]
+
+    def finding(self, signal: int) -> Finding:
+        """What the strongest window of a signal says."""
+        tests = np.flatnonzero(self.judge.battery.signal_of == signal)
+        row, column = np.unravel_index(np.argmax(self.alarming[:, tests]), (len(self.n), len(tests)))
+        test = tests[column]
+        window = reduce(add, self.panes[row:])
+        past = self.panes[self.oldest[signal] : row] if self.uses_past[test] else []
+        before = reduce(add, past).content if past else self.judge.baseline.total
+        return Finding(
+            signal=self.judge.name(signal),
+            test=self.judge.battery.tests[test],
+            against_past=bool(self.uses_past[test]),
+            start=int(self.start[row]),
+            since=window.first_ts,
+            ranges=window.ranges,
+            events=window.content.n,
+            evidence=float(self.evidence[row, test]),
+            threshold=float(self.threshold[row, test]),
+            change=describe(self.judge.battery, self.judge.battery.tests[test], before, window.content),
+        )
+
+    def quiet_since(self, drift: Finding) -> int | None:
+        """The start of a window long enough to show a drifting signal that shows nothing; None if there is none."""
+        need = max(_RELEASE_GROWTH * drift.events, _RELEASE_EVENTS)
+        row = int(np.searchsorted(-self.n, -need, side="right")) - 1
+        if row < 0 or self.start[row] < drift.start + drift.events:
+            return None
+        tests = self.judge.battery.signal_of == self.judge.index(drift.signal)
+        return int(self.start[row]) if self.ratio[row, tests].max() < _RELEASE_RATIO else None
+
+
+def _suffix_sums(parts: Sequence[IntArray]) -> IntArray:
+    """Row i is the sum of parts i to the last."""
+    return np.cumsum(np.stack(parts)[::-1], axis=0)[::-1]
+
+
+def _pinned(panes: Sequence[Pane[Sketch]], n: IntArray, windows: Sequence[Window]) -> BoolArray:
+    """Which suffixes (w,) are windows: all or, for each pinned length, the shortest that reaches it."""
+    if not windows:
+        return np.full(len(n), True)
+    rows = np.full(len(n), False)
+    span = panes[-1].last_ts - np.array([pane.first_ts for pane in panes])
+    for window in windows:
+        reached = np.flatnonzero(span >= window.seconds * 1000 if window.seconds else n >= (window.events or 0))
+        rows[reached[-1:]] = True
+    return rows

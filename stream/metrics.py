@@ -1,0 +1,109 @@
+"""What a worker counts of itself, in Prometheus' words and types."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from stream.events import Defect, Rejection
+from stream.incidents import Step
+from stream.memory import Change
+from stream.transport import Run as Fetched
+
+# Seconds; a commit to a near Redis takes a millisecond, one that takes a second is in trouble.
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+class Metrics:
+    """The counters of one worker, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self._events = Counter("driftline_events", "Records read from the predictions topic", registry=registry)
+        self._bytes = Counter("driftline_bytes", "Bytes of these records", registry=registry)
+        self._letters = Counter(
+            "driftline_dead_letters", "Records sent to the dead-letter topic", ["reason"], registry=registry
+        )
+        self._panes = Counter("driftline_panes", "Panes published", registry=registry)
+        self._judge = Histogram(
+            "driftline_judge_seconds", "Time to judge a batch of panes", buckets=_BUCKETS, registry=registry
+        )
+        self._commit = Histogram(
+            "driftline_commit_seconds", "Time to commit a batch to Redis", buckets=_BUCKETS, registry=registry
+        )
+        self._written = Counter("driftline_state_written_bytes", "Bytes of state written to Redis", registry=registry)
+        self._alerts = Counter("driftline_alerts", "Alerts decided", ["status"], registry=registry)
+        self._incidents = Gauge("driftline_incidents_open", "Incidents open in this worker's care", registry=registry)
+        self._lag = Gauge("driftline_lag_records", "Records not yet read", ["topic", "partition"], registry=registry)
+        self._progress = Gauge(
+            "driftline_last_progress_timestamp_seconds", "When work was last done", registry=registry
+        )
+        self.lag: dict[tuple[str, int], int] = {}
+        self._next: dict[tuple[str, int], int] = {}
+        self.progressed()
+
+    def fetched(self, fetched: Fetched, rejections: Sequence[Rejection], defects: Sequence[Defect]) -> None:
+        """Records of the predictions topic were sketched."""
+        self._events.inc(len(fetched.records))
+        self._bytes.inc(sum(len(record.value or b"") for record in fetched.records))
+        for reason in [each.reason for each in rejections] + [each.reason for each in defects]:
+            self._letters.labels(_kind(reason)).inc()
+        self._at(fetched)
+
+    def panes(self, count: int) -> None:
+        """Panes were published."""
+        self._panes.inc(count)
+
+    def judged(self, fetched: Fetched, seconds: float) -> None:
+        """Records of the panes topic were judged."""
+        self._judge.observe(seconds)
+        self._at(fetched)
+
+    def told(self, steps: Iterable[Step]) -> None:
+        """Steps were decided."""
+        for step in steps:
+            self._alerts.labels(step.status.value).inc()
+
+    def committed(self, seconds: float, changes: Mapping[str, Change], incidents: int) -> None:
+        """A commit was written; so many incidents are open after it."""
+        self._commit.observe(seconds)
+        self._written.inc(sum(len(part) for change in changes.values() for part in change.write.values()))
+        self._incidents.set(incidents)
+
+    def assigned(self) -> None:
+        """The partitions in this worker's care changed: lags of others are no longer its own."""
+        self.lag.clear()
+        self._next.clear()
+        self._lag.clear()
+        self.progressed()
+
+    def behind(self, ends: Mapping[tuple[str, int], int]) -> None:
+        """The end offsets of partitions, as Kafka says them now."""
+        for partition, end in ends.items():
+            if partition in self._next:
+                self._set_lag(partition, end - self._next[partition])
+
+    def progressed(self) -> None:
+        """Some work was done."""
+        self.last_progress = time.monotonic()
+        self._progress.set_to_current_time()
+
+    def _at(self, fetched: Fetched) -> None:
+        partition = fetched.tp.topic, fetched.tp.partition
+        self._next[partition] = fetched.next_offset
+        if fetched.highwater is not None:
+            self._set_lag(partition, fetched.highwater - fetched.next_offset)
+        self.progressed()
+
+    def _set_lag(self, partition: tuple[str, int], lag: int) -> None:
+        topic, number = partition
+        self.lag[partition] = max(lag, 0)
+        self._lag.labels(topic, str(number)).set(max(lag, 0))
+
+
+def _kind(reason: str) -> str:
+    """A reason without what it quotes, so that there are few of them: "ts: expected RFC 3339"."""
+    return re.split(r", got |, which |: not valid| at byte |: Expecting|: Invalid| \d", reason)[0][:60]

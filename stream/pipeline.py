@@ -1,0 +1,190 @@
+"""The pure pipeline: a log in, runs, panes and alerts out.
+
+The live worker and the replay run these same two stages:
+
+    Sketcher   one partition's messages  ->  runs of panes, rejections, defects      (the worker's first stage)
+    Pipeline   Sketchers and monitors in one process, without Kafka and Redis        (the replay, and the oracle)
+
+A live judge takes the runs of several partitions as they arrive. A replay can't know how they arrived: `in_order` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from heapq import merge
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from detectors.grid import FloatArray, IntArray
+from detectors.sketch import Sketch
+from stream.alerts import Mode, alert
+from stream.baseline import Baseline
+from stream.config import Config, model_config
+from stream.decoder import Decoder
+from stream.events import Columns, Defect, Event, Rejection
+from stream.mapping import EventMapping
+from stream.monitor import Memory, Monitor, sketch_events
+from stream.panes import Cutter, PaneRule, Run
+
+
+class Batch(NamedTuple):
+    """Messages that follow one another in the log of one partition, and their offsets: (n,) rising, with or without holes."""
+
+    offsets: IntArray
+    messages: Sequence[bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class SketchRows:
+    """Events of a model with a baseline: its panes hold sketches."""
+
+    baseline: Baseline
+    offsets: IntArray
+    times: IntArray
+    codes: IntArray
+    values: FloatArray
+
+    @classmethod
+    def of(cls, baseline: Baseline, columns: Columns, offsets: IntArray) -> SketchRows:
+        return cls(baseline, offsets[columns.position], columns.ts, baseline.encode(columns), columns.numeric)
+
+    def content(self, first: int, last: int) -> Sketch:
+        return self.baseline.layout.sketch(self.codes[first:last], self.values[first:last])
+
+
+@dataclass(frozen=True, slots=True)
+class EventRows:
+    """Events of a model without a baseline: its panes hold the events themselves."""
+
+    offsets: IntArray
+    times: IntArray
+    events: tuple[Event, ...]
+
+    @classmethod
+    def of(cls, events: Sequence[tuple[int, Event]], offsets: IntArray) -> EventRows:
+        positions = np.array([position for position, _ in events])
+        times = np.array([event.ts for _, event in events], np.int64)
+        return cls(offsets[positions], times, tuple(event for _, event in events))
+
+    def content(self, first: int, last: int) -> tuple[Event, ...]:
+        return self.events[first:last]
+
+
+@dataclass
+class Sketcher:
+    """Decodes one partition's messages and cuts them into panes. baselines: by model; others' panes hold events."""
+
+    cutter: Cutter
+    baselines: dict[str, Baseline]
+    mapping: EventMapping
+
+    def __post_init__(self) -> None:
+        self._decoder = self._new_decoder()
+
+    def _new_decoder(self) -> Decoder:
+        return Decoder({model: baseline.fields for model, baseline in self.baselines.items()}, self.mapping)
+
+    def learn(self, baseline: Baseline) -> None:
+        """From now on, sketch this model's events instead of keeping them; those of the open run are sketched now."""
+        self.baselines[baseline.model] = baseline
+        self._decoder = self._new_decoder()
+        self.cutter.convert(baseline.model, lambda events: sketch_events(baseline, events))
+
+    def feed(
+        self, offsets: IntArray, messages: Sequence[bytes | None]
+    ) -> tuple[list[Run], list[Rejection], list[Defect]]:
+        """Runs that end within these messages, and by position among them what was wrong with some.
+
+        offsets: (n,) rising; a compacted topic has holes in them.
+        """
+        known, unknown, rejections = self._decoder.decode(messages)
+        rows: dict[str, SketchRows | EventRows] = {
+            model: SketchRows.of(self.baselines[model], columns, offsets) for model, columns in known.items()
+        }
+        rows |= {model: EventRows.of(events, offsets) for model, events in unknown.items()}
+        runs = self.cutter.feed(rows, int(offsets[-1]) + 1) if len(offsets) else []
+        return runs, rejections, [defect for columns in known.values() for defect in columns.defects]
+
+
+def pane_rule(config: Config) -> PaneRule:
+    """Where the configuration lets runs end."""
+    seconds = config.panes.seconds
+    return PaneRule(config.panes.events, None if seconds is None else round(seconds * 1000))
+
+
+def in_order(partitions: Iterable[Iterator[Run]]) -> Iterator[Run]:
+    """The runs of several partitions, each partition's in the order of its log, as one sequence.
+
+    The next one is always, of the partitions' next runs, that which tells of the earliest time; of equals the first
+    partition's. A run's time is the first or last of one of its panes: an event from the future is hardly ever both, so
+    that it doesn't hold up its partition. However the logs are cut into batches, the sequence is the same.
+    """
+    return merge(*partitions, key=_earliest)
+
+
+def _earliest(run: Run) -> int:
+    return min((min(pane.first_ts, pane.last_ts) for pane in run.panes.values()), default=0)
+
+
+@dataclass
+class Pipeline:
+    """The whole of Driftline over one topic, in one process.
+
+    baselines: given ones, by model. topic: what alerts call it, if not as configured. memories: of every model seen so far.
+    """
+
+    config: Config
+    baselines: Mapping[str, Baseline]
+    topic: str | None = None
+    mode: Mode = "replay"
+    monitors: dict[str, Monitor] = field(default_factory=dict)
+    memories: dict[str, Memory] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.known = {model: self._watched(baseline) for model, baseline in self.baselines.items()}
+        self._sketchers: list[Sketcher] = []
+
+    def _watched(self, baseline: Baseline) -> Baseline:
+        return baseline.only(model_config(self.config, baseline.model).signals.selects)
+
+    def sketcher(self, partition: int, start: int) -> Sketcher:
+        """The first stage for the log of one partition from offset `start` on; it hears of baselines learned meanwhile."""
+        cutter = Cutter(pane_rule(self.config), partition, start)
+        self._sketchers.append(Sketcher(cutter, dict(self.known), self.config.mapping.paths()))
+        return self._sketchers[-1]
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """Models whose first events became their baseline."""
+        return tuple(model for model, memory in self.memories.items() if memory.learned)
+
+    @property
+    def learning(self) -> dict[str, int]:
+        """Events kept so far of models that have no baseline yet."""
+        waiting = self.memories.keys() - {*self.known, *self.learned}
+        return {model: len(self.memories[model].sample) for model in sorted(waiting)}
+
+    def judge(self, run: Run) -> list[dict[str, Any]]:
+        """The second stage: alerts decided by the next run."""
+        alerts = []
+        for model, pane in run.panes.items():
+            monitor = self.monitors.get(model)
+            if monitor is None:
+                monitor = self.monitors[model] = Monitor(model, model_config(self.config, model), self.known.get(model))
+            memory, steps = monitor.take(self.memories.get(model, Memory()), pane)
+            self.memories[model] = memory
+            baseline = monitor.baseline(memory)
+            if baseline and model not in self.known:
+                self._learn(baseline)
+            topic = self.topic or self.config.topics.predictions
+            alerts += [
+                alert(baseline, step, mode=self.mode, topic=topic, emitted_at=step.at) for step in steps if baseline
+            ]
+        return alerts
+
+    def _learn(self, baseline: Baseline) -> None:
+        self.known[baseline.model] = baseline
+        for sketcher in self._sketchers:
+            sketcher.learn(baseline)

@@ -1,0 +1,68 @@
+"""Before a worker starts: wait for Redis and Kafka, and say in plain words what is missing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from redis.exceptions import RedisError
+
+from stream.config import Config
+from stream.connection import KafkaUnreachableError
+from stream.redis_connection import StoreError, check_server, connect
+from stream.topics import missing_topics, open_admin
+
+log = logging.getLogger(__name__)
+
+# Seconds between tries: quick at first, since servers that start together are ready within seconds, and never idle
+# for longer than a person who has mended something would wait.
+_PAUSES = (1.0, 2.0, 5.0, 10.0)
+
+
+class NotReadyError(RuntimeError):
+    """A server is not there, or not as it must be; the message says which, and what to do."""
+
+
+async def wait_for_servers(config: Config) -> None:
+    """Return when Redis answers as it must and Kafka has every topic; until then say why not, and try again."""
+    await _insist("Redis", lambda: _redis(config))
+    await _insist("Kafka", lambda: asyncio.to_thread(_kafka, config))
+
+
+async def _insist(name: str, check: Callable[[], Awaitable[None]]) -> None:
+    attempt = 0
+    while True:
+        try:
+            return await check()
+        except NotReadyError as error:
+            pause = _PAUSES[min(attempt, len(_PAUSES) - 1)]
+            log.warning("%s is not ready: %s; trying again in %g s", name, error, pause)
+            await asyncio.sleep(pause)
+            attempt += 1
+
+
+async def _redis(config: Config) -> None:
+    client = connect(config.redis)
+    try:
+        findings = await check_server(client)
+    except (StoreError, RedisError, OSError) as error:
+        raise NotReadyError(str(error)) from error
+    finally:
+        await client.aclose()
+    for finding in findings:
+        if finding.severity == "error":
+            raise NotReadyError(finding.message)
+        log.warning("%s", finding.message)
+
+
+def _kafka(config: Config) -> None:
+    topics = config.topics
+    names = [topics.predictions, topics.panes, topics.alerts, f"{topics.predictions}.dlq", f"{topics.panes}.dlq"]
+    try:
+        with open_admin(config.kafka) as admin:
+            missing = missing_topics(admin, names)
+    except (KafkaUnreachableError, OSError) as error:
+        raise NotReadyError(str(error)) from error
+    if missing:
+        raise NotReadyError("; ".join(missing))

@@ -1,0 +1,167 @@
+"""The run transport under real Faust workers, on the embedded broker and on Apache Kafka.
+
+One record is a number as text, padded to 100 bytes: value n lies in partition n mod 3, at offset n div 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from stream.connection import client_options
+from stream.topics import Topic, ensure_topics, open_admin
+from tests.brokers import Broker, unique
+from tests.worker_process import Plan, Worker
+
+PARTITIONS = 3
+N = 9_000
+
+
+@pytest.fixture
+def worker(broker: Broker, tmp_path: Path) -> Worker:
+    """A worker that isn't started yet, on topics of its own."""
+    plan = Plan(
+        bootstrap=broker.server.address,
+        group=unique("group"),
+        predictions=unique("predictions"),
+        panes=unique("panes"),
+        notes=str(tmp_path / "notes"),
+        idempotent=broker.idempotent,
+    )
+    with open_admin(broker.kafka) as admin:
+        settings = {"cleanup.policy": "delete"}
+        ensure_topics(admin, [Topic(name, PARTITIONS, 1, settings) for name in (plan.predictions, plan.panes)])
+    return Worker(plan)
+
+
+def produce(broker: Broker, topic: str, numbers: Iterable[int]) -> None:
+    producer = KafkaProducer(**client_options(broker.kafka), linger_ms=5)
+    for n in numbers:
+        producer.send(topic, value=str(n).ljust(100).encode(), partition=n % PARTITIONS)
+    producer.flush()
+    producer.close()
+
+
+def expected(numbers: range) -> dict[int, list[str]]:
+    """By partition, the values of `numbers` in the order of the log."""
+    return {partition: [str(n) for n in numbers if n % PARTITIONS == partition] for partition in range(PARTITIONS)}
+
+
+def committed(broker: Broker, plan: Plan) -> dict[int, int | None]:
+    consumer = KafkaConsumer(**client_options(broker.kafka), group_id=plan.group, enable_auto_commit=False)
+    offsets = {p: consumer.committed(TopicPartition(plan.predictions, p)) for p in range(PARTITIONS)}
+    consumer.close()
+    return offsets
+
+
+def count(values: dict[int, list[str]]) -> int:
+    return sum(len(of_partition) for of_partition in values.values())
+
+
+def test_every_record_comes_once_in_order_in_runs_and_the_next_worker_goes_on(broker: Broker, worker: Worker) -> None:
+    produce(broker, worker.plan.predictions, range(N))
+    with worker:
+        worker.wait_for(lambda: len(worker.notes("pane")) == len(worker.notes("run")) and count(worker.values()) == N)
+        assert worker.stop() == 0
+    assert worker.values() == expected(range(N))
+    runs = worker.notes("run")
+    assert len(runs) < N / 100, "runs, not single records"
+    assert sorted(pane["value"] for pane in worker.notes("pane")) == sorted(
+        f"{run['partition']} {run['first']} {run['first'] + len(run['values'])}" for run in runs
+    ), "each pane was published once, and came record by record"
+    assert committed(broker, worker.plan) == dict.fromkeys(range(PARTITIONS), N // PARTITIONS)
+
+    produce(broker, worker.plan.predictions, range(N, N + 300))
+    with worker.again(notes=worker.plan.notes + "2") as second:
+        second.wait_for(lambda: count(second.values()) == 300)
+        assert second.stop() == 0
+    assert second.values() == expected(range(N, N + 300))
+
+
+def test_a_failing_run_ends_the_worker_is_not_committed_and_comes_again(broker: Broker, worker: Worker) -> None:
+    produce(broker, worker.plan.predictions, range(N))
+    with worker.again(fails_at="6000") as failing:
+        assert failing.process.wait(60) == 1
+    log = Path(f"{worker.plan.notes}.log").read_text()
+    assert "planned failure at 6000" in log
+
+    done = {
+        p: max((note["next"] for note in failing.notes("done") if note["partition"] == p), default=0) for p in range(3)
+    }
+    for partition, offset in committed(broker, worker.plan).items():
+        assert (offset or 0) <= done[partition]
+    assert done[0] <= 2000, "value 6000 lies at offset 2000 of partition 0"
+
+    with worker.again(notes=worker.plan.notes + "2") as second:
+        second.wait_for(lambda: (second.values().get(0) or [""])[-1] == str(N - 3))
+    assert "6000" in second.values()[0]
+
+
+def test_the_hook_says_where_to_go_on_before_anything_is_delivered(
+    broker: Broker, worker: Worker, tmp_path: Path
+) -> None:
+    """Against Kafka's committed offsets the store is behind in one partition, ahead in one, silent on the third."""
+    produce(broker, worker.plan.predictions, range(N))
+    with worker:
+        worker.wait_for(lambda: count(worker.values()) == N)
+        assert worker.stop() == 0
+
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "0").write_text("1234")
+    (store / "1").write_text(str(N // PARTITIONS + 50))
+    produce(broker, worker.plan.predictions, range(N, N + 300))
+    with worker.again(notes=worker.plan.notes + "2", store=str(store), hook_takes=2.0) as second:
+        second.wait_for(lambda: count(second.values()) == (N + 300) // 3 - 1234 + 50 + 100)
+        assert second.stop() == 0
+    everything = expected(range(N + 300))
+    assert second.values() == {0: everything[0][1234:], 1: everything[1][-50:], 2: everything[2][-100:]}
+    assert second.notes("assigned", "run")[0]["what"] == "assigned"
+    assert committed(broker, worker.plan) == dict.fromkeys(range(PARTITIONS), (N + 300) // 3), (
+        "acks go on beyond the seek"
+    )
+
+
+def test_a_failing_hook_ends_the_worker_before_anything_is_delivered(
+    broker: Broker, worker: Worker, tmp_path: Path
+) -> None:
+    (tmp_path / "0").write_text("not a number")
+    produce(broker, worker.plan.predictions, range(300))
+    with worker.again(store=str(tmp_path)) as failing:
+        assert failing.process.wait(60) == 1
+    assert failing.notes("assigned", "run") == []
+
+
+def test_workers_that_come_and_go_see_every_record_once(broker: Broker, worker: Worker, tmp_path: Path) -> None:
+    """
+    worker a  ├── all three partitions ──┤├── some ──┤├─ SIGTERM
+    worker b                       ├─ joins ─┤├─ the others ─┤├── all ──
+    """
+    store = tmp_path / "store"
+    store.mkdir()
+    produce(broker, worker.plan.predictions, range(6 * N))
+    # Nothing is committed to Kafka in time: only the hook knows where to go on.
+    first = worker.again(store=str(store), commit_interval=600.0, hook_takes=0.5, run_takes=0.7)
+    second = first.again(notes=worker.plan.notes + "2")
+    with first:
+        first.wait_for(lambda: len(first.notes("done")) > 1)
+        with second:
+            second.wait_for(lambda: len(second.notes("done")) > 0)
+            assert first.stop() == 0
+            second.wait_for(lambda: count(first.values()) + count(second.values()) >= 6 * N)
+            assert second.stop() == 0
+
+    delivered = {p: first.values().get(p, []) + second.values().get(p, []) for p in range(PARTITIONS)}
+    assert {p: sorted(values, key=int) for p, values in delivered.items()} == expected(range(6 * N))
+    assert len(first.notes("assigned")) >= 2, "a rebalance happened while it worked"
+    assert len(second.notes("assigned")) >= 2
+    for before, after in pairwise(first.notes("run", "done", "revoked")):
+        assert (before["what"], after["what"]) != ("run", "revoked"), (
+            "a run is finished before its partition is given away"
+        )
+    for values in (*first.values().values(), *second.values().values()):
+        assert values == sorted(values, key=int)
