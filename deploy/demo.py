@@ -1,0 +1,34 @@
+"""Made predictions of one model as JSONL on stdout. From the 8,001st on, `amount` comes in cents, not in euros.
+
+The first 5,000 become the model's baseline, so the change is the only drift.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+
+EVENTS, CHANGE = 12_000, 8_000
+
+
+def main() -> None:
+    draw = random.Random(7)  # noqa: S311 # the same events on every run
+    for index in range(EVENTS):
+        unit = 100 if index >= CHANGE else 1
+        event = {
+            "id": f"demo-{index}",
+            "ts": 1_767_225_600_000 + 100 * index,  # epoch milliseconds, ten a second from 2026-01-01
+            "model": "demo",
+            "features": {
+                "amount": round(unit * draw.lognormvariate(3, 1), 2),
+                "age": draw.randint(18, 90),
+                "country": draw.choice(["at", "de", "fr", "nl"]),
+            },
+            "score": round(draw.betavariate(2, 5), 4),
+        }
+        sys.stdout.write(json.dumps(event) + "\n")
+
+
+if __name__ == "__main__":
+    main()
