@@ -24,8 +24,8 @@ $(INSTALLED): pyproject.toml requirements.lock
 
 check: lint types contracts test ## lint, types, contracts and tests
 
-test: install ## all tests and doctests; pass more with ARGS="-k ladder"
-	$(BIN)/python -m pytest -n auto $(ARGS)
+test: install ## all tests and doctests but the demo; pass more with ARGS="-k ladder"
+	$(BIN)/python -m pytest -n auto -m "not demo" $(ARGS)
 
 lint: install ## ruff: rules and format
 	$(BIN)/ruff check
@@ -42,7 +42,7 @@ contracts: install ## import-linter: who may know whom
 	$(BIN)/lint-imports --no-logo
 
 demo: install ## an embedded broker and store, four planted faults, the alerts they raise
-	$(BIN)/driftline demo
+	$(BIN)/driftline demo $(ARGS)
 
 bench: install ## speed of the core on one core, beside River and scipy
 	$(BIN)/python load_tests/core.py

@@ -18,6 +18,7 @@ that came before the window.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -44,11 +45,13 @@ class Test(NamedTuple):
 class Battery:
     """The tests of one layout; `baseline` (C,) are the counts that give the codes their mid-ranks.
 
-    All count matrices have the layout's C columns; windows are rows.
+    against_past: the reference is the past and not the baseline. All count matrices have the layout's C columns;
+    windows are rows.
     """
 
     layout: Layout
     baseline: IntArray
+    against_past: bool = False
 
     @cached_property
     def tests(self) -> tuple[Test, ...]:
@@ -68,9 +71,9 @@ class Battery:
         return np.array([test.signal for test in self.tests])
 
     @cached_property
-    def always_past(self) -> BoolArray:
-        """Which tests look at the past whatever the reference (T,), bool."""
-        return np.array([test.statistic == "adwin" for test in self.tests])
+    def uses_past(self) -> BoolArray:
+        """Which tests look at the past (T,)."""
+        return np.array([self.against_past or test.statistic == "adwin" for test in self.tests])
 
     @cached_property
     def midranks(self) -> FloatArray:
@@ -100,7 +103,9 @@ class Battery:
         own, other = window[:, : self.layout.ordered], np.atleast_2d(reference)[:, : self.layout.ordered]
         ranks, reference_ranks = self._ranks(own), self._ranks(other)
         distance = ks_evidence(*ks_statistic(own, reference[..., : self.layout.ordered], self._starts))
-        return distance, level_evidence(ranks, reference_ranks), spread_evidence(ranks, reference_ranks)
+        uniform = not self.against_past
+        level, spread = (test(ranks, reference_ranks, uniform) for test in (level_evidence, spread_evidence))
+        return distance, level, spread
 
     def _chi2(self, window: IntArray, reference: IntArray) -> FloatArray:
         starts = self.layout.starts[self.layout.n_ordered :] - self.layout.ordered
@@ -127,7 +132,8 @@ class Battery:
         n = np.maximum(old.n + new.n, 1)
         mean = (old.sum + new.sum) / n
         variance = np.maximum((old.squares + new.squares) / n - mean * mean, 0.0)
-        return cut_evidence(old.n, old.mean, new.n, new.mean, variance)
+        # Its bound holds for either side: p is twice that.
+        return np.maximum(cut_evidence(old.n, old.mean, new.n, new.mean, variance) - math.log(2), 0.0)
 
     def _ranks(self, counts: IntArray) -> RankMoments:
         return rank_moments(counts, self.midranks, self._starts)

@@ -158,7 +158,9 @@ def quantiles(sample: FloatArray, shares: npt.ArrayLike) -> FloatArray:
 
 def _around(atoms: FloatArray) -> FloatArray:
     """The two cuts that give each atom (m,) a code of its own; adjacent floats share one, the lowest needs but one."""
-    cuts = np.unique(np.column_stack([np.nextafter(atoms, -np.inf), atoms]))
+    with np.errstate(over="ignore"):
+        below = np.nextafter(atoms, -np.inf)
+    cuts = np.unique(np.column_stack([below, atoms]))
     return np.asarray(cuts[np.isfinite(cuts)])
 
 

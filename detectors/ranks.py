@@ -10,6 +10,10 @@ mid-rank of n events, whatever their distribution and ties,
 with n replaced by nm/(n+m) where the other side is a sample of m. They hold at every n, so small windows need no rule
 of their own. Against KS, which sees any shape, they need a third fewer events for a shift of 0.5 σ and a fifth of the
 events for a scale of 1.5 (Mann & Whitney 1947; Mood 1954).
+
+That is so while the other side is the baseline that gave the ranks. Against another reference, such as the past after a
+change, ranks are not `uniform`, and all that is known of M and of (M - 1/2)² is that they lie in [0, 1] and [0, 1/4]:
+the bounds are then Hoeffding's, 2 exp(-2 n δ²) and 2 exp(-32 n δ²).
 """
 
 from __future__ import annotations
@@ -51,16 +55,17 @@ def rank_moments(counts: IntArray, midranks: FloatArray, starts: IntArray) -> Ra
     return RankMoments(*(np.add.reduceat(part, starts, axis=1).astype(float) for part in parts))
 
 
-def level_evidence(window: RankMoments, reference: RankMoments) -> FloatArray:
+def level_evidence(window: RankMoments, reference: RankMoments, uniform: bool = True) -> FloatArray:
     """Evidence in nats, at least 0, that the mean rank differs; 0 where a side is empty."""
     difference = window.mean - reference.mean
-    return np.maximum(6 * _effective(window, reference) * difference**2 - _TWO_SIDES, 0.0)
+    scale = 1 / 6 if uniform else 1 / 2
+    return np.maximum(_effective(window, reference) * difference**2 / scale - _TWO_SIDES, 0.0)
 
 
-def spread_evidence(window: RankMoments, reference: RankMoments) -> FloatArray:
+def spread_evidence(window: RankMoments, reference: RankMoments, uniform: bool = True) -> FloatArray:
     """Evidence in nats, at least 0, that ranks lie farther from, or nearer to, the middle; 0 where a side is empty."""
     difference = window.dispersion - reference.dispersion
-    scale = 2 * (_SPREAD_VARIANCE + _SPREAD_BOUND * np.abs(difference) / 3)
+    scale = 2 * (_SPREAD_VARIANCE + _SPREAD_BOUND * np.abs(difference) / 3) if uniform else 1 / 32
     return np.maximum(_effective(window, reference) * difference**2 / scale - _TWO_SIDES, 0.0)
 
 

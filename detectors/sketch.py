@@ -162,7 +162,8 @@ class Layout:
         squares = np.rint(z * z * _SQUARE_UNIT).astype(np.int64).sum(0)
         lows = np.where(finite, values, np.inf).min(0, initial=np.inf)
         highs = np.where(finite, values, -np.inf).max(0, initial=-np.inf)
-        return Sketch(len(columns), counts, np.stack([sums, squares]), np.stack([lows, highs]))
+        # Adding 0 makes 0.0 of -0.0: which of the two is the minimum of both is left to chance.
+        return Sketch(len(columns), counts, np.stack([sums, squares]), np.stack([lows, highs]) + 0.0)
 
     def empty(self) -> Sketch:
         """The sketch of no events: the neutral element of addition."""

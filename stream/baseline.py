@@ -37,6 +37,7 @@ FORMAT, FORMAT_VERSION = "driftline-baseline", 1
 MAX_CATEGORIES = 255
 # Time-ordered blocks kept: windows are compared in lengths from one block to a quarter of the baseline, seven octaves.
 BLOCKS = 256
+_BOOLEAN = ("false", "true")
 # No honest baseline is larger: 256 blocks of 100,000 columns. A zip that claims more is refused before it is unpacked.
 _MAX_MEMBER_BYTES = 128 << 20
 _DTYPES = {"blocks.npy": "<u4", "sums.npy": "<i8", "extremes.npy": "<f8"}
@@ -132,7 +133,7 @@ class Baseline:
 
     def _arrays(self) -> dict[str, bytes]:
         arrays = zip(_DTYPES.items(), (self.blocks, self.total.sums, self.total.extremes), strict=True)
-        return {name: _npy(array.astype(dtype)) for (name, dtype), array in arrays}
+        return {name: _npy(array.astype(dtype, order="C")) for (name, dtype), array in arrays}
 
     def to_bytes(self) -> bytes:
         """The file's bytes; the same baseline gives the same bytes."""
@@ -221,8 +222,10 @@ def _fit_text(name: str, values: Sequence[str | None], settings: Settings) -> Si
     known = Counter(value for value in values if value is not None)
     common = sorted(known, key=lambda value: (-known[value], value))[:MAX_CATEGORIES]
     wanted = settings.kinds.get(name)
-    if wanted is Kind.BOOLEAN or (known and set(known) <= {"false", "true"} and len(known) == 2):
-        return Signal(name, Kind.BOOLEAN, Categories(("false", "true")), numeric=False)
+    if known.keys() == set(_BOOLEAN) or (wanted is Kind.BOOLEAN and known.keys() <= set(_BOOLEAN)):
+        return Signal(name, Kind.BOOLEAN, Categories(_BOOLEAN), numeric=False)
+    if wanted is Kind.BOOLEAN:
+        return Signal(name, Kind.BOOLEAN, Categories(tuple(sorted(common[:2]))), numeric=False)
     if len(common) == 1 and wanted is not Kind.CATEGORICAL:
         return Signal(name, Kind.CONSTANT, Categories((common[0],)), numeric=False)
     # A signal that was never there has no value to know: an empty text stands in, and all it may bring is unseen.

@@ -116,7 +116,7 @@ def _moments_headline(old: Moments, new: Moments, distance: float) -> str:
     spread = old.deviation or abs(old.mean) or 1.0
     ratio, scale = new.deviation / spread, new.mean / (old.mean or math.inf)
     if max(ratio, 1 / (ratio or math.inf)) >= _UNIT_RATIO and ratio / 2 <= scale <= ratio * 2:
-        return f"×{_short(ratio)}: mean {_short(old.mean)} → {_short(new.mean)}"
+        return f"×{_short(scale)}: mean {_short(old.mean)} → {_short(new.mean)}"
     shift = (new.mean - old.mean) / spread
     if abs(shift) >= _SHIFT:
         return f"mean {_short(old.mean)} → {_short(new.mean)} ({shift:+.2g} σ)"

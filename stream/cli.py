@@ -6,30 +6,25 @@ Exit codes of every command: 0 nothing found or done, 1 drift or errors found, 2
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-import msgspec
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.text import Text
 
 from detectors.grid import BINS, Kind
+from stream import cli_demo, cli_relay, cli_replay, cli_topics, files, report
 from stream import config as configuration
-from stream import files, report
-from stream.alerts import to_line
 from stream.baseline import Baseline, BaselineError, Settings, build_baseline
-from stream.config import Config, ConfigError
+from stream.config import ConfigError
 from stream.events import Event
 from stream.mapping import EventMapping
-from stream.messages import BadEvent, decode_event, epoch_ms
-from stream.replay import Message, between, load_baseline, load_baselines, one_log, replay
+from stream.messages import BadEvent, decode_event
+from stream.replay import load_baseline
+from stream.terminal import FAILED, FOUND, CommandError, ConfigFile, Files, err, out, read_config, read_text, reading
 
 app = typer.Typer(
     name="driftline",
@@ -42,23 +37,17 @@ baseline_app = typer.Typer(
     help="Build and read baselines: what a model's traffic should look like.", no_args_is_help=True
 )
 app.add_typer(baseline_app, name="baseline")
-
-out, err = Console(), Console(stderr=True)
-FOUND, FAILED = 1, 2
-
-Files = Annotated[
-    list[str], typer.Argument(help="JSONL (also .gz), CSV or Parquet files; - reads JSONL from standard input.")
-]
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", "-c", help="Configuration file (YAML).", exists=True, dir_okay=False)
-]
+app.add_typer(cli_demo.app)
+app.add_typer(cli_relay.app)
+app.add_typer(cli_replay.app)
+app.add_typer(cli_topics.app)
 
 
 def main() -> None:
     """Entry point of the console script."""
     try:
         app()
-    except (files.InputError, BaselineError) as error:
+    except (files.InputError, BaselineError, CommandError) as error:
         _fail(str(error))
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
@@ -87,41 +76,18 @@ def root(
     """Pages a team when a model's live traffic has really changed: which signal, since when, how much."""
 
 
-@app.command(
-    name="replay",
-    epilog="Example: driftline replay live.jsonl.gz --baseline fraud.driftline --alerts alerts.jsonl",
-)
-def replay_command(
-    paths: Files,
-    config: ConfigFile = None,
-    baseline: Annotated[
-        list[Path] | None, typer.Option("--baseline", "-b", help="Baseline file; repeat for more models.")
-    ] = None,
-    alerts: Annotated[Path | None, typer.Option(help="Write the alerts to this file, one line of JSON each.")] = None,
-    from_: Annotated[str | None, typer.Option("--from", help="Only events from this time on (RFC 3339).")] = None,
-    to: Annotated[str | None, typer.Option("--to", help="Only events before this time (RFC 3339).")] = None,
-    model: Annotated[str | None, typer.Option(help="Model of table rows that name none.")] = None,
+@app.command(epilog="Example: driftline worker -c driftline.yaml")
+def worker(
+    config: Annotated[Path, typer.Option("--config", "-c", help="Configuration file (YAML).", exists=True)],
 ) -> None:
-    """Run events from files through the whole detection and say what has drifted.
+    """Watch the predictions topic until stopped: sketch, judge, alert.
 
-    Exit code 0: no drift. 1: drift found. 2: failed.
+    Exit code 0: stopped by SIGTERM or SIGINT. 1: an error; start it again. 3: ended by the watchdog; start it again.
     """
-    settings = read_config(config)
-    baselines = load_baselines(settings, baseline or [], config.parent if config else Path())
-    if not baselines:
-        err.print(f"no baseline given: the first {settings.defaults.learn_events:,} events of each model become one")
-    started = time.monotonic()
-    with _reading(paths, model) as batches, alerts.open("wb") if alerts else nullcontext() as file:
+    # Faust takes half a second to import, which no other command should pay.
+    from stream.worker import run
 
-        def tell(message: Message) -> None:
-            report.print_alert(out, message)
-            if file:
-                file.write(to_line(message) + b"\n")
-
-        log = between(one_log(batches), settings.mapping.paths(), _time(from_, "--from"), _time(to, "--to"))
-        outcome = replay(settings, baselines, {0: log}, tell)
-    report.print_summary(out, outcome, time.monotonic() - started)
-    raise typer.Exit(FOUND if outcome.alerts else 0)
+    run(read_config(config), config.parent)
 
 
 @app.command(epilog="Example: driftline check driftline.yaml")
@@ -132,7 +98,7 @@ def check(
 
     Exit code 0: valid. 1: something is wrong.
     """
-    problems = configuration.check(_text(path), str(path))
+    problems = configuration.check(read_text(path), str(path))
     if problems:
         out.print(configuration.render_problems(problems), markup=False, highlight=False, soft_wrap=True)
     else:
@@ -171,7 +137,7 @@ def baseline_build(
     target = output or Path(f"{model}.driftline")
     chosen = settings.defaults if model not in settings.models else configuration.model_config(settings, model)
     kinds = {**chosen.kinds, **dict(_pairs(kind, "--kind"))}
-    with _reading(paths, model) as batches:
+    with reading(paths, model) as batches:
         events, refused = _events(batches, model, settings.mapping.paths())
     for reason in refused[:5]:
         err.print(Text(f"rejected: {reason}", style="yellow"))
@@ -201,18 +167,6 @@ def baseline_show(path: Annotated[Path, typer.Argument(help="Baseline file.")]) 
     report.print_baseline(out, load_baseline(path))
 
 
-def read_config(path: Path | None) -> Config:
-    """The configuration in a file; all defaults without one."""
-    return configuration.parse_config(_text(path), str(path)) if path else Config()
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise files.InputError(f"{path}: byte {error.start + 1}: not UTF-8; save the file as UTF-8") from None
-
-
 def _print_built(built: Baseline, target: Path, refused: int) -> None:
     kinds = ", ".join(f"{sum(each.kind is kind for each in built.layout.signals)} {kind.value}" for kind in Kind)
     events = f"{built.total.n:,} events, {refused:,} rejected"
@@ -232,24 +186,6 @@ def _events(batches: Iterator[list[bytes]], model: str, mapping: EventMapping) -
     if not events and others:
         raise BaselineError(f"no event of model {model!r}; the files hold {', '.join(sorted(others)[:5])}")
     return events, refused
-
-
-@contextmanager
-def _reading(paths: Sequence[str], model: str | None) -> Iterator[Iterator[list[bytes]]]:
-    """The files' messages, under a progress bar over their bytes."""
-    total = files.total_bytes(paths)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    # On the console that the alerts are printed on, the bar makes room for them.
-    console = out if out.is_terminal else err
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("reading", total=total)
-        yield files.read_messages(paths, model=model, on_progress=lambda done: progress.update(task, completed=done))
 
 
 def _pairs(options: Sequence[str] | None, name: str) -> Iterator[tuple[str, str]]:
@@ -272,15 +208,6 @@ def _check_names(kind: Sequence[str] | None, built: Baseline) -> None:
     for name, _ in _pairs(kind, "--kind"):
         if name not in names:
             raise typer.BadParameter(f"--kind: no signal {name!r}; the events hold {', '.join(names)}")
-
-
-def _time(text: str | None, option: str) -> int | None:
-    if text is None:
-        return None
-    try:
-        return epoch_ms(msgspec.convert(text, datetime))
-    except ValueError:
-        raise typer.BadParameter(f"{option}: expected RFC 3339 such as 2026-01-31T00:00:00Z, got {text!r}") from None
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ def _choices(schema: Schema) -> str:
 
 def _but_got(path: Path, value: object) -> str:
     """What was found instead, unless it may be a secret."""
-    if path[-1:] in (("url",), ("password_env",)):
+    if path and str(path[-1]).endswith(("url", "_env")):
         return ""
     if isinstance(value, str):
         return f", got the text {_shown(value)}"

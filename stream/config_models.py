@@ -30,6 +30,7 @@ from stream.config_fields import (
     Topic,
     Whole,
 )
+from stream.config_relay import Relay
 from stream.mapping import EventMapping
 
 _LOGIN = re.compile(r"(?<=://)[^@/]*(?=@)")
@@ -52,6 +53,12 @@ class Kafka(Section):
     username: Text | None = Field(None, description="Who logs in; needed by SASL_PLAINTEXT and SASL_SSL.")
     password_env: PasswordEnv = None
     ca_file: CaFile = None
+
+    idempotent: bool = Field(
+        True,
+        description="Write to Kafka idempotently: a retried record is written once, in order. "
+        "Off only for a broker that does not know InitProducerId, such as the embedded one.",
+    )
 
     @model_validator(mode="after")
     def _login_and_authorities_fit_the_protocol(self) -> Self:
@@ -282,6 +289,7 @@ class Config(Section, title="Driftline configuration"):
     defaults: ModelConfig = Field(default_factory=ModelConfig, description="How every model is watched.")
     models: dict[str, ModelConfig] = Field(default_factory=dict, description="What is different, by the model's name.")
     worker: Worker = Field(default_factory=Worker, description="The process `driftline worker`.")
+    relay: Relay = Field(default_factory=Relay, description="The process `driftline relay`.")
 
     def redacted(self) -> Config:
         """This configuration without the user and password of the Redis URL: safe to print."""

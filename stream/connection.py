@@ -14,7 +14,7 @@ from stream.config_models import Kafka
 
 
 class KafkaUnreachableError(RuntimeError):
-    """No bootstrap broker takes a connection; the message names each, and why."""
+    """No bootstrap broker takes a connection, or there is no password to try; the message says why."""
 
 
 def check_reachable(kafka: Kafka, timeout: float = 3.0) -> None:
@@ -37,7 +37,7 @@ def check_reachable(kafka: Kafka, timeout: float = 3.0) -> None:
 def client_options(kafka: Kafka) -> dict[str, Any]:
     """Keyword arguments for any client of kafka-python or aiokafka: both use the same names.
 
-    Raises KeyError when the environment has no variable `password_env`, OSError when `ca_file` can't be read.
+    KafkaUnreachableError when the environment has no variable `password_env`, OSError when `ca_file` can't be read.
     """
     options: dict[str, Any] = {
         "bootstrap_servers": kafka.bootstrap.split(","),
@@ -70,4 +70,9 @@ def _ssl_context(kafka: Kafka) -> ssl.SSLContext | None:
 
 
 def _password(kafka: Kafka) -> str | None:
-    return os.environ[kafka.password_env] if kafka.password_env else None
+    if kafka.password_env is None:
+        return None
+    password = os.environ.get(kafka.password_env)
+    if password is None:
+        raise KafkaUnreachableError(f"kafka.password_env: there is no environment variable {kafka.password_env}")
+    return password

@@ -62,7 +62,11 @@ class Server:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*_die_with_us(), *self.command], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [*_die_with_us(), *self.command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                process_group=0,  # a terminal's Ctrl-C is for us alone: we end it, in our own order
             )
         try:
             self._wait_until_ready(self.process)

@@ -5,10 +5,11 @@ battery gives each window's evidence, and the strongest ratio of evidence to thr
 
     alarm      some window reaches its threshold (ratio >= 1): the signal joins the model's incident, or opens one;
                the window with the highest ratio says since when
-    release    a window of twice the events the alarm needed (200 at least) stays under half its threshold: the signal
-               leaves, and windows that reach back behind that one are not looked at again
+    release    a window of twice the events the alarm needed (200 at least) stays under half its threshold in every
+               test against the reference: the signal leaves, and windows that reach back behind that one are not looked
+               at again
     past       a test against the past takes the level after the change as its new past at once, so it speaks of each
-               change once
+               change once; after a release its past begins anew, or it would speak of the recovery
 """
 
 from __future__ import annotations
@@ -66,17 +67,12 @@ class Judge:
     @cached_property
     def battery(self) -> Battery:
         """The tests of this model's signals."""
-        return Battery(self.baseline.layout, self.baseline.total.counts)
-
-    @cached_property
-    def against_past(self) -> bool:
-        """Whether the reference is the past and not the baseline."""
-        return self.config.reference == "past"
+        return Battery(self.baseline.layout, self.baseline.total.counts, self.config.reference == "past")
 
     @cached_property
     def variation(self) -> Variation:
         """What the baseline's own windows show among themselves."""
-        return Variation.of(self.battery, self.baseline.blocks, self.against_past)
+        return Variation.of(self.battery, self.baseline.blocks)
 
     def start(self) -> State:
         """The state before the first pane."""
@@ -107,7 +103,9 @@ class Judge:
             if finding.against_past:
                 past[self.index(finding.signal)] = finding.start
         for name, start in released.items():
-            base[self.index(name)] = past[self.index(name)] = start
+            base[self.index(name)] = start
+            # The quiet window may begin with the drift's last events: as a past they would make the recovery a change.
+            past[self.index(name)] = start if self.battery.against_past else state.seen
         return replace(state, base_floor=base, past_floor=past)
 
     def name(self, signal: int) -> str:
@@ -132,13 +130,12 @@ class View:
         self.n = _suffix_sums([np.array(pane.content.n) for pane in self.panes])
         self.start = state.seen - self.n
         battery = judge.battery
-        self.uses_past = np.full(len(battery.tests), True) if judge.against_past else battery.always_past
-        floor = np.where(self.uses_past, state.past_floor[battery.signal_of], state.base_floor[battery.signal_of])
+        floor = np.where(battery.uses_past, state.past_floor[battery.signal_of], state.base_floor[battery.signal_of])
         windows = len(judge.config.windows) or len(self.panes)
         bound = independence_bound(judge.config.false_alarms_per_event, fresh, windows, len(battery.tests))
         self.oldest = np.searchsorted(self.start, state.past_floor).clip(max=len(self.start) - 1)
         past = self._past()
-        reference = past if judge.against_past else judge.baseline.total.counts
+        reference = past if battery.against_past else judge.baseline.total.counts
         self.evidence = battery.evidence(self.sums, reference, past)
         self.threshold = judge.variation.threshold(self.n, bound)
         self.ratio = np.where(self.start[:, None] >= floor, self.evidence / self.threshold, 0.0)
@@ -163,12 +160,13 @@ class View:
         row, column = np.unravel_index(np.argmax(self.alarming[:, tests]), (len(self.n), len(tests)))
         test = tests[column]
         window = reduce(add, self.panes[row:])
-        past = self.panes[self.oldest[signal] : row] if self.uses_past[test] else []
+        uses_past = bool(self.judge.battery.uses_past[test])
+        past = self.panes[self.oldest[signal] : row] if uses_past else []
         before = reduce(add, past).content if past else self.judge.baseline.total
         return Finding(
             signal=self.judge.name(signal),
             test=self.judge.battery.tests[test],
-            against_past=bool(self.uses_past[test]),
+            against_past=uses_past,
             start=int(self.start[row]),
             since=window.first_ts,
             ranges=window.ranges,
@@ -184,7 +182,9 @@ class View:
         row = int(np.searchsorted(-self.n, -need, side="right")) - 1
         if row < 0 or self.start[row] < drift.start + drift.events:
             return None
-        tests = self.judge.battery.signal_of == self.judge.index(drift.signal)
+        battery = self.judge.battery
+        # Beside a baseline, a past that holds the drift says nothing of its end.
+        tests = (battery.signal_of == self.judge.index(drift.signal)) & (battery.against_past | ~battery.uses_past)
         return int(self.start[row]) if self.ratio[row, tests].max() < _RELEASE_RATIO else None
 
 

@@ -3,21 +3,23 @@
     take over: epoch, next offset ──► judge panes ──► commit memories, offset and alerts, atomically ──► publish alerts
 
 Rule 1: an alert is published only from the outbox, into which the commit that decided it has put it.
-Rule 2: the outbox is emptied only of what is acknowledged; so an alert goes out at least once, always with the same bytes.
+Rule 2: the outbox is emptied only of what is acknowledged; so an alert goes out once or more, with the same bytes.
 Rule 3: what a pane did, it did wholly or not at all; after a crash the panes from the committed offset on come again.
+Rule 4: taking over, panes and the emptying of outboxes wait for each other.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from stream.alerts import CONTENT_TYPE, alert, key_of, to_line
 from stream.app import Message
-from stream.letters import dead_letter
 from stream.baseline import Baseline
 from stream.config import Config, model_config
+from stream.letters import dead_letter
 from stream.memory import OtherBaseline, diff, load
 from stream.metrics import Metrics
 from stream.monitor import Memory, Monitor
@@ -26,13 +28,20 @@ from stream.transport import Run as Fetched
 from stream.wire import PaneMessage, WireError
 
 Publish = Callable[[Iterable[Message]], Awaitable[None]]
+# Panes judged and committed at once. One takes 1 ms, or 1 s when it is a model's first and its thresholds have to be
+# derived; a commit takes 1 ms. A fetch may bring thousands: all at once, the watchdog would see a stall.
+_BATCH = 20
 
 
 @dataclass
 class _Partition:
-    """One partition of the panes topic in this worker's care: its models' memories, as stored."""
+    """One partition of the panes topic in this worker's care: its models' memories, as stored.
+
+    left: whether its outbox may hold alerts of an earlier owner.
+    """
 
     record: JudgeRecord
+    left: bool = True
     memories: dict[str, Memory] = field(default_factory=dict)
     # Of models whose stored memory is of another baseline: with what to begin anew, until the next commit replaces it.
     anew: dict[str, Memory] = field(default_factory=dict)
@@ -51,36 +60,54 @@ class JudgeStage:
         self._config, self._baselines, self._store, self._publish = config, baselines, store, publish
         self._metrics, self._partitions = metrics, dict[int, _Partition]()
         self._monitors: dict[str, Monitor] = {}
+        self._busy = asyncio.Lock()
 
     async def assigned(self, partitions: Iterable[int]) -> dict[int, int]:
-        """Take over partitions and publish what is left in their outboxes; the offset to go on from, by partition."""
-        self._partitions = {}
-        for partition in sorted(partitions):
-            record = await self._store.take_judge(self._config.topics.panes, partition)
-            taken = _Partition(record)
-            for model in await record.models():
-                await self._remember(taken, model)
-            self._partitions[partition] = taken
-        return {partition: each.record.next_offset or 0 for partition, each in self._partitions.items()}
+        """Take over partitions; the offset to go on from, by partition."""
+        async with self._busy:
+            self._partitions = {partition: await self._take_over(partition) for partition in sorted(partitions)}
+            return {partition: each.record.next_offset or 0 for partition, each in self._partitions.items()}
 
-    async def resume(self) -> None:
-        """Publish what earlier owners left in the outboxes."""
-        for partition in self._partitions.values():
-            await self._empty_outbox(partition.record)
+    async def _take_over(self, partition: int) -> _Partition:
+        taken = _Partition(await self._store.take_judge(self._config.topics.panes, partition))
+        for model in await taken.record.models():
+            await self._remember(taken, model)
+        return taken
 
     async def _remember(self, partition: _Partition, model: str) -> None:
         try:
-            partition.memories[model] = load(await partition.record.parts(model), self._baselines.get(model))
+            memory = partition.memories[model] = load(await partition.record.parts(model), self._baselines.get(model))
         except OtherBaseline as other:
-            # A new baseline begins a new history; what was delivered, and how far alerts are numbered, still holds.
-            partition.anew[model] = Memory(other.delivered, alerts=other.alerts)
+            # A new baseline begins a new history; what was delivered, learned, and how far alerts are numbered, holds.
+            memory = partition.anew[model] = Memory(other.delivered, learned=other.learned, alerts=other.alerts)
+        if memory.learned is not None:
+            # Who committed it may have died before the sketchers were given it.
+            await self._store.put_learned(model, memory.learned.to_bytes())
 
-    async def take(self, fetched: Fetched) -> None:
+    async def resume(self) -> None:
+        """Publish what earlier owners left in the outboxes."""
+        async with self._busy:
+            for partition in self._partitions.values():
+                if partition.left:
+                    await self._empty_outbox(partition)
+
+    async def take(self, batch: Fetched) -> None:
         """Judge fetched panes; their effect is committed and their alerts are published on return."""
-        partition = self._partitions[fetched.tp.partition]
+        async with self._busy:
+            partition = self._partitions[batch.tp.partition]
+            started = time.perf_counter()
+            changed, alerts, letters = await self._judge_all(partition, batch)
+            self._metrics.judged(batch, time.perf_counter() - started)
+            await self._publish(letters)
+            await self._commit(partition, batch.next_offset, changed, alerts)
+            if alerts:
+                await self._empty_outbox(partition)
+
+    async def _judge_all(self, partition: _Partition, batch: Fetched) -> tuple[dict[str, Memory], list[bytes], list[Message]]:
+        """Memories that changed, by model, alerts, and dead letters of what is no pane or is of another baseline."""
         changed, alerts, letters = dict[str, Memory](), list[bytes](), list[Message]()
-        started = time.perf_counter()
-        for record in fetched.records:
+        for record in batch.records:
+            await asyncio.sleep(0)  # the event loop must not stand still for all of them
             try:
                 message = PaneMessage.from_bytes(record.value or b"")
                 memory = changed.get(message.model) or partition.remembered(message.model)
@@ -88,9 +115,7 @@ class JudgeStage:
                 alerts += told
             except WireError as error:
                 letters.append(dead_letter(record, str(error)))
-        self._metrics.judged(fetched, time.perf_counter() - started)
-        await self._publish(letters)
-        await self._commit(partition, fetched.next_offset, changed, alerts)
+        return changed, alerts, letters
 
     def _judge(self, message: PaneMessage, memory: Memory) -> tuple[Memory, list[bytes]]:
         monitor = self._monitor(message.model)
@@ -124,17 +149,22 @@ class JudgeStage:
                 await self._store.put_learned(model, memory.learned.to_bytes())
         partition.memories = {**old, **changed}
         self._metrics.committed(time.perf_counter() - started, changes, self._incidents())
-        if alerts:
-            await self._empty_outbox(partition.record)
 
     def _incidents(self) -> int:
         memories = (memory for partition in self._partitions.values() for memory in partition.memories.values())
         return sum(memory.state is not None and memory.state.incident is not None for memory in memories)
 
-    async def _empty_outbox(self, record: JudgeRecord) -> None:
-        while alerts := await record.outbox():
+    async def _empty_outbox(self, partition: _Partition) -> None:
+        while alerts := await partition.record.outbox():
             await self._publish(_as_message(self._config.topics.alerts, each.message) for each in alerts)
-            await record.sent(alerts[-1].position)
+            await partition.record.sent(alerts[-1].position)
+        partition.left = False
+
+
+def batches(fetched: Fetched) -> Iterator[Fetched]:
+    """The fetched panes in portions to judge and commit at once."""
+    for first in range(0, len(fetched.records), _BATCH):
+        yield replace(fetched, records=fetched.records[first : first + _BATCH])
 
 
 def _as_message(topic: str, line: bytes) -> Message:

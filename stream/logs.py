@@ -29,6 +29,7 @@ def configure_logging(form: Literal["text", "json"]) -> None:
     text = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     handler.setFormatter(JsonFormatter() if form == "json" else text)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.captureWarnings(True)
     # Their news at INFO are ours already, or nobody's.
-    for chatty in ("aiokafka", "kafka", "faust", "mode"):
+    for chatty in ("aiokafka", "kafka", "faust", "mode", "stream.app", "stream.transport"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -38,12 +38,12 @@ Parts = dict[str, tuple[Any, ...]]
 class OtherBaseline(WireError):
     """The memory was made against another baseline than the one given: its sketches mean nothing here.
 
-    delivered, alerts: what holds nevertheless, see `Memory`.
+    delivered, learned, alerts: what holds nevertheless, see `Memory`.
     """
 
-    def __init__(self, delivered: Mapping[int, int], alerts: int) -> None:
+    def __init__(self, delivered: Mapping[int, int], learned: Baseline | None, alerts: int) -> None:
         super().__init__("this memory was made against another baseline")
-        self.delivered, self.alerts = delivered, alerts
+        self.delivered, self.learned, self.alerts = delivered, learned, alerts
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ def _load(parts: Mapping[str, bytes], given: Baseline | None) -> Memory:
         return Memory(head.delivered, sample, learned, None, head.alerts)
     baseline = given or learned
     if baseline is None or baseline.content_hash != head.baseline:
-        raise OtherBaseline(head.delivered, head.alerts)
+        raise OtherBaseline(head.delivered, learned, head.alerts)
     state = _unpack_state(head.state, parts, baseline.layout)
     return Memory(head.delivered, sample, learned, state, head.alerts)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-import time
+from collections import Counter as Counts
 from collections.abc import Iterable, Mapping, Sequence
 
+from faust.types import TP
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from stream.events import Defect, Rejection
@@ -41,9 +42,8 @@ class Metrics:
         self._progress = Gauge(
             "driftline_last_progress_timestamp_seconds", "When work was last done", registry=registry
         )
-        self.lag: dict[tuple[str, int], int] = {}
-        self._next: dict[tuple[str, int], int] = {}
-        self.progressed()
+        self._progress.set_to_current_time()
+        self._behind: dict[tuple[str, int], int] = {}
 
     def fetched(self, fetched: Fetched, rejections: Sequence[Rejection], defects: Sequence[Defect]) -> None:
         """Records of the predictions topic were sketched."""
@@ -51,7 +51,7 @@ class Metrics:
         self._bytes.inc(sum(len(record.value or b"") for record in fetched.records))
         for reason in [each.reason for each in rejections] + [each.reason for each in defects]:
             self._letters.labels(_kind(reason)).inc()
-        self._at(fetched)
+        self._read(fetched)
 
     def panes(self, count: int) -> None:
         """Panes were published."""
@@ -60,7 +60,7 @@ class Metrics:
     def judged(self, fetched: Fetched, seconds: float) -> None:
         """Records of the panes topic were judged."""
         self._judge.observe(seconds)
-        self._at(fetched)
+        self._read(fetched)
 
     def told(self, steps: Iterable[Step]) -> None:
         """Steps were decided."""
@@ -75,33 +75,25 @@ class Metrics:
 
     def assigned(self) -> None:
         """The partitions in this worker's care changed: lags of others are no longer its own."""
-        self.lag.clear()
-        self._next.clear()
+        self._behind.clear()
         self._lag.clear()
-        self.progressed()
 
-    def behind(self, ends: Mapping[tuple[str, int], int]) -> None:
-        """The end offsets of partitions, as Kafka says them now."""
-        for partition, end in ends.items():
-            if partition in self._next:
-                self._set_lag(partition, end - self._next[partition])
+    def behind(self, tp: TP, lag: int) -> None:
+        """So many records of a partition are not yet read."""
+        self._behind[tp.topic, tp.partition] = max(lag, 0)
+        self._lag.labels(tp.topic, str(tp.partition)).set(max(lag, 0))
 
-    def progressed(self) -> None:
-        """Some work was done."""
-        self.last_progress = time.monotonic()
+    def lag_by_topic(self) -> dict[str, int]:
+        """Records not yet read."""
+        topics = Counts[str]()
+        for (topic, _), lag in list(self._behind.items()):
+            topics[topic] += lag
+        return topics
+
+    def _read(self, fetched: Fetched) -> None:
         self._progress.set_to_current_time()
-
-    def _at(self, fetched: Fetched) -> None:
-        partition = fetched.tp.topic, fetched.tp.partition
-        self._next[partition] = fetched.next_offset
         if fetched.highwater is not None:
-            self._set_lag(partition, fetched.highwater - fetched.next_offset)
-        self.progressed()
-
-    def _set_lag(self, partition: tuple[str, int], lag: int) -> None:
-        topic, number = partition
-        self.lag[partition] = max(lag, 0)
-        self._lag.labels(topic, str(number)).set(max(lag, 0))
+            self.behind(fetched.tp, fetched.highwater - fetched.next_offset)
 
 
 def _kind(reason: str) -> str:

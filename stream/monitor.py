@@ -58,6 +58,8 @@ class Monitor:
         if run.start < memory.delivered.get(run.partition, 0):
             return memory, []
         memory = replace(memory, delivered={**memory.delivered, run.partition: run.end})
+        if self.given and memory.sample:  # a baseline was given to a model that was still learning
+            memory = replace(memory, sample=())
         baseline = self.baseline(memory)
         return self._learn(memory, pane) if baseline is None else self._judge(memory, baseline, pane)
 

@@ -10,7 +10,8 @@ A run ends, in whatever chunks the log arrives,
     slot      a  a  a  a  a  b  b  a  b  b  b  b  b        events = 6
     runs     [─────────────)[────────────────)[─────       7 is late and stays; 10 is its run's sixth
 
-One event from the future costs one early end and nothing more, because a run's slot is its own first event's.
+One event from the future costs one early end and one run that lasts until it is full, because a run's slot is its own
+first event's.
 No I/O, no clock: runs and panes are a pure function of the log.
 """
 
@@ -26,7 +27,7 @@ from detectors.grid import IntArray
 from detectors.ladder import Additive
 
 # A run's length in offsets, in multiples of `events`: with a thousand models on a partition each still gets panes of a
-# tenth of `events`, and sketching the 50,000 offsets of the default again takes half a second.
+# tenth of `events`, and sketching the 25,000 offsets of the default again takes a quarter of a second.
 _MAX_OFFSETS = 100
 
 T = TypeVar("T", bound=Additive)
@@ -94,7 +95,7 @@ class PaneRule:
 class Cutter:
     """Cuts one partition's log, fed in chunks, into runs; `start` is the first offset it is to see.
 
-    sealed: an offset at which a run has ended before, although the rule may not say so. seen: one past the last offset fed.
+    sealed: an offset at which a run has ended before, although the rule may not say so. seen: one past the last fed.
     """
 
     rule: PaneRule

@@ -30,7 +30,7 @@ from stream.panes import Cutter, PaneRule, Run
 
 
 class Batch(NamedTuple):
-    """Messages that follow one another in the log of one partition, and their offsets: (n,) rising, with or without holes."""
+    """Messages in the order of one partition's log, with their offsets: (n,) rising; a compacted topic has holes."""
 
     offsets: IntArray
     messages: Sequence[bytes | None]
@@ -132,7 +132,8 @@ def _earliest(run: Run) -> int:
 class Pipeline:
     """The whole of Driftline over one topic, in one process.
 
-    baselines: given ones, by model. topic: what alerts call it, if not as configured. memories: of every model seen so far.
+    baselines: given ones, by model. topic: what alerts call it, if not as configured. memories: of every model seen so
+    far.
     """
 
     config: Config
@@ -150,7 +151,7 @@ class Pipeline:
         return baseline.only(model_config(self.config, baseline.model).signals.selects)
 
     def sketcher(self, partition: int, start: int) -> Sketcher:
-        """The first stage for the log of one partition from offset `start` on; it hears of baselines learned meanwhile."""
+        """The first stage for one partition's log from offset `start` on; it hears of baselines learned meanwhile."""
         cutter = Cutter(pane_rule(self.config), partition, start)
         self._sketchers.append(Sketcher(cutter, dict(self.known), self.config.mapping.paths()))
         return self._sketchers[-1]

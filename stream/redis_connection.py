@@ -50,7 +50,6 @@ _CONNECT_SECONDS = 3.0
 # s between tries, 10 in all: a restart, a failover, the move of a slot take 1 to 5. Half of it would not outlast all.
 _PAUSES = (0.1, 0.2, 0.4, 0.8, 1.5, 2.0, 2.0, 3.0)
 _PASSING = (ConnectionError, TimeoutError, ReadOnlyError, ClusterDownError, TryAgainError, RedisClusterException)
-_LASTING = (AuthenticationError, AuthorizationError)
 # What the tests run on. Valkey says that it is a Redis 7.2.
 _OLDEST = (7, 0)
 
@@ -94,7 +93,7 @@ async def check_server(client: Client) -> list[Finding]:
     cluster = isinstance(client, RedisCluster)
     answer = await _ask(client.info, **({"target_nodes": RedisCluster.PRIMARIES} if cluster else {}))
     infos = [answer] if "redis_version" in answer else answer.values()
-    return list(dict.fromkeys(chain.from_iterable(_findings(info, cluster=cluster) for info in infos)))
+    return list(dict.fromkeys(chain.from_iterable(findings(info, cluster=cluster) for info in infos)))
 
 
 class Finding(NamedTuple):
@@ -104,8 +103,8 @@ class Finding(NamedTuple):
     message: str
 
 
-def _findings(info: Mapping[str, Any], *, cluster: bool) -> list[Finding]:
-    """From a server's INFO. cluster: whether the client is one for clusters."""
+def findings(info: Mapping[str, Any], *, cluster: bool) -> list[Finding]:
+    """What is wrong with a server, from its INFO. cluster: whether the client is one for clusters."""
     version, policy = str(info.get("redis_version", "0.0")), str(info.get("maxmemory_policy", "noeviction"))
     evicts = policy.startswith("allkeys") and bool(info.get("maxmemory"))
     errors = {
@@ -134,7 +133,9 @@ async def _ask(command: Callable[..., Any], *args: Any, **options: Any) -> Any:
     try:
         return await command(*args, **options)
     except (RedisError, RedisClusterException) as error:
-        if isinstance(error, _PASSING) and not isinstance(error, _LASTING):
+        if isinstance(error, AuthenticationError | AuthorizationError):
+            raise StoreError(f"Redis refuses the login of redis.url and redis.password_env: {error}") from error
+        if isinstance(error, _PASSING):
             raise Unreachable(f"Redis does not answer: {error}") from error
         raise StoreError(f"Redis refuses: {error}") from error
 
@@ -151,7 +152,11 @@ def _pool(target: _Target) -> BlockingConnectionPool:
 
 
 class _SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
-    """Sentinel's own pool fails when all connections are in use; this one waits for one."""
+    """Waits for a connection, where Sentinel's own pool fails, and closes those to the sentinels too."""
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        await self.sentinel_manager.aclose()
 
 
 @dataclass(frozen=True, repr=False)

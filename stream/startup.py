@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
-from redis.exceptions import RedisError
+from kafka.errors import KafkaError
 
 from stream.config import Config
 from stream.connection import KafkaUnreachableError
@@ -24,10 +24,15 @@ class NotReadyError(RuntimeError):
     """A server is not there, or not as it must be; the message says which, and what to do."""
 
 
-async def wait_for_servers(config: Config) -> None:
-    """Return when Redis answers as it must and Kafka has every topic; until then say why not, and try again."""
-    await _insist("Redis", lambda: _redis(config))
-    await _insist("Kafka", lambda: asyncio.to_thread(_kafka, config))
+async def wait_for_servers(config: Config, topics: Sequence[str] | None = None) -> None:
+    """Return when Redis answers as it must and Kafka has the topics, by default those of a worker.
+
+    Until then say why not, and try again.
+    """
+    names = _topics(config) if topics is None else topics
+    await asyncio.gather(
+        _insist("Redis", lambda: _redis(config)), _insist("Kafka", lambda: asyncio.to_thread(_kafka, config, names))
+    )
 
 
 async def _insist(name: str, check: Callable[[], Awaitable[None]]) -> None:
@@ -43,26 +48,30 @@ async def _insist(name: str, check: Callable[[], Awaitable[None]]) -> None:
 
 
 async def _redis(config: Config) -> None:
-    client = connect(config.redis)
     try:
-        findings = await check_server(client)
-    except (StoreError, RedisError, OSError) as error:
+        client = connect(config.redis)
+        try:
+            findings = await check_server(client)
+        finally:
+            await client.aclose()
+    except StoreError as error:
         raise NotReadyError(str(error)) from error
-    finally:
-        await client.aclose()
     for finding in findings:
         if finding.severity == "error":
             raise NotReadyError(finding.message)
         log.warning("%s", finding.message)
 
 
-def _kafka(config: Config) -> None:
+def _topics(config: Config) -> list[str]:
     topics = config.topics
-    names = [topics.predictions, topics.panes, topics.alerts, f"{topics.predictions}.dlq", f"{topics.panes}.dlq"]
+    return [topics.predictions, topics.panes, topics.alerts, f"{topics.predictions}.dlq", f"{topics.panes}.dlq"]
+
+
+def _kafka(config: Config, names: Sequence[str]) -> None:
     try:
         with open_admin(config.kafka) as admin:
             missing = missing_topics(admin, names)
-    except (KafkaUnreachableError, OSError) as error:
+    except (KafkaUnreachableError, KafkaError, OSError) as error:
         raise NotReadyError(str(error)) from error
     if missing:
         raise NotReadyError("; ".join(missing))

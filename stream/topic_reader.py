@@ -3,16 +3,16 @@
     with open_history(config.kafka, "predictions", AtTime(1767225600000), None) as history:
         for partition, log in history.logs().items(): ...
 
-A stretch ends where its partition ended when it was opened; what arrives meanwhile is not read. Between two times means: from the
-first record stamped at or after the one, up to the first after that which is stamped at or after the other. Stamps are
+A stretch ends where its partition ended when it was opened; what arrives meanwhile is not read. Between two times is:
+from the first record stamped at or after the one, up to the first after that stamped at or after the other. Stamps are
 Kafka's, by the producer's clock or the broker's, not the events' times.
 
     offset   4    5    6    7    8    9   10   11        first = AtTime(13:00), end = AtTime(14:00)
     stamp   12:58 13:01 12:59 13:30 13:59 14:00 13:58     8 was removed by compaction
     read          [────────────────────)
 
-The embedded broker's answers to ListOffsets are not those of Kafka: its end is too low, its offset of any time is 0. So the
-end is the high watermark of a fetch, an offset by time only says where to begin looking, and stamps are compared here.
+The embedded broker answers ListOffsets in its own way: the end is too low, the offset of any time is 0. So the end is
+the high watermark of a fetch, an offset by time only says where to begin looking, and stamps are compared here.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from itertools import dropwhile, takewhile
 from typing import Any, NamedTuple
 
@@ -73,7 +74,7 @@ Place = AtOffset | AtTime
 
 @dataclass
 class _Stretch:
-    """What there is to read of a partition: offsets [start, end), and in them from stamp `first_ms` until stamp `end_ms`.
+    """What there is to read of a partition: offsets [start, end), and in them from stamp `first_ms` to stamp `end_ms`.
 
     position: the next offset to ask for. waiting: batches read and not yet taken.
     """
@@ -175,7 +176,8 @@ def _stretches(
 ) -> dict[TopicPartition, _Stretch]:
     partitions = consumer.partitions_for_topic(topic)
     if not partitions:
-        raise TopicsError(f"topic {topic} doesn't exist; there are: {', '.join(sorted(consumer.topics())) or 'none'}")
+        close = get_close_matches(topic, consumer.topics())
+        raise TopicsError(f"topic {topic} doesn't exist" + (f"; did you mean {' or '.join(close)}?" if close else ""))
     consumer.assign([TopicPartition(topic, partition) for partition in sorted(partitions)])
     highest = _ends(consumer)
     starts = _starts(consumer, first, highest)

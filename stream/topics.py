@@ -48,7 +48,7 @@ def wanted_topics(topics: Topics) -> list[Topic]:
     retention = {} if topics.retention_hours is None else {"retention.ms": str(topics.retention_hours * HOUR_MS)}
     inputs = (topics.predictions, topics.labels)
     shared = [(name, topics.partitions, retention) for name in (*inputs, topics.panes)]
-    dead_letters = [(f"{name}.dlq", 1, retention) for name in (*inputs, topics.panes)]
+    dead_letters = [(f"{name}.dlq", 1, retention) for name in (*inputs, topics.panes, topics.alerts)]
     return [
         Topic(name, partitions, topics.replication, {"cleanup.policy": "delete", **settings})
         for name, partitions, settings in (*shared, (topics.alerts, 1, {"retention.ms": "-1"}), *dead_letters)
@@ -121,33 +121,33 @@ def _create(admin: KafkaAdminClient, topic: Topic) -> str:
     if answer["error_code"]:
         raise TopicsError(f"Kafka refuses topic {topic.name}: {answer['error_message'] or error.__name__}")
     admin.wait_for_topics([topic.name])
-    return f"{topic.name}: created, {_count(topic.partitions, 'partition')}, {_kept_for(topic.settings)}"
+    return f"{topic.name}: created, {_count(topic.partitions, 'partition')}, {kept_for(topic.settings)}"
 
 
 def _keep(found: Topic, wanted: Topic) -> str:
-    differences = _differences(found, wanted)
-    if not differences:
+    told = differences(found, wanted)
+    if not told:
         return f"{wanted.name}: exists as wanted"
-    return f"{wanted.name}: exists, but {'; '.join(differences)}. Left as it is"
+    return f"{wanted.name}: exists, but {'; '.join(told)}. Left as it is"
 
 
-def _differences(found: Topic, wanted: Topic) -> list[str]:
-    differences = []
+def differences(found: Topic, wanted: Topic) -> list[str]:
+    """What of a topic is not as wanted, in words."""
+    told = []
     if found.partitions != wanted.partitions:
-        differences.append(f"has {_count(found.partitions, 'partition')}, not {wanted.partitions}")
+        told.append(f"has {_count(found.partitions, 'partition')}, not {wanted.partitions}")
     if found.replication < wanted.replication:
-        differences.append(f"has {_count(found.replication, 'replica')}, not {wanted.replication}")
+        told.append(f"has {_count(found.replication, 'replica')}, not {wanted.replication}")
     if found.settings.get("cleanup.policy", "delete") != wanted.settings["cleanup.policy"]:
-        differences.append(
-            f"its cleanup.policy is {found.settings['cleanup.policy']}: records vanish before their time"
-        )
+        told.append(f"its cleanup.policy is {found.settings['cleanup.policy']}: records vanish before their time")
     if {"retention.ms"} <= found.settings.keys() & wanted.settings.keys():
-        kept, ought = _kept_for(found.settings), _kept_for(wanted.settings)
-        differences += [f"is {kept}, not {ought}"] if kept != ought else []
-    return differences
+        kept, ought = kept_for(found.settings), kept_for(wanted.settings)
+        told += [f"is {kept}, not {ought}"] if kept != ought else []
+    return told
 
 
-def _kept_for(settings: Mapping[str, str]) -> str:
+def kept_for(settings: Mapping[str, str]) -> str:
+    """How long a topic keeps its records, in words."""
     retention = settings.get("retention.ms")
     if retention is None:
         return "kept as the broker says"

@@ -5,7 +5,7 @@ Why: Faust spends two asyncio tasks and one Event on every message, which caps a
 of one partition.
 
     consumer thread: aiokafka fetches ─► {partition: records}
-    event loop:      _getmany ─► {partition: [Run]} ─► Faust's queue ─► agent ─► ack of the run's last offset ─► commit
+    event loop:      {partition: [Run]} ─► Faust's queue ─► agent ─► ack of the run's last offset ─► commit
 
 Rule 1: no record is delivered in an assignment before its partitions have been positioned (`perform_seek`).
 Rule 2: an agent sees the records of a partition in order, and acknowledges them in order.
@@ -61,12 +61,13 @@ class Run:
 
 
 class RunConsumerThread(driver.AIOKafkaConsumerThread):
-    """Faust's thread around aiokafka, with a shorter long poll."""
+    """Faust's thread around aiokafka, with two settings that Faust has fixed."""
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
-        """Adds a setting that Faust has fixed at 1500 ms."""
+        """Adds a shorter long poll, and leaves out records of aborted transactions: they never happened."""
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        consumer._isolation_level = "read_committed"
         return consumer
 
 
@@ -75,13 +76,14 @@ class RunConsumer(driver.Consumer):
 
     transport: RunTransport
 
-    def _new_consumer_thread(self) -> RunConsumerThread:
-        return RunConsumerThread(self, loop=self.loop, beacon=self.beacon)
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._fetch_or_seek = asyncio.Lock()
         self._positioned_generation: int | None = None
+
+    def _new_consumer_thread(self) -> RunConsumerThread:
+        """Replaces Faust's thread by ours."""
+        return RunConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     # ---- assignment
 
@@ -111,23 +113,27 @@ class RunConsumer(driver.Consumer):
     # ---- fetching
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> RecordMap:
-        """Replaces the lists of records of run topics by lists of one `Run`; fetches only when positioned (rule 1)."""
+        """Adds: nothing before the partitions have been positioned (rule 1)."""
         async with self._fetch_or_seek:
             if not self._positioned:
                 await asyncio.sleep(0.05)  # s: Faust calls again at once
                 return {}
-            fetched = await super()._getmany(active_partitions, timeout)
-        return {tp: self._as_run(tp, records) for tp, records in fetched.items()}
+            return await super()._getmany(active_partitions, timeout)
+
+    async def _wait_next_records(self, timeout: float) -> tuple[RecordMap | None, set[TP] | None]:
+        """Replaces the lists of records of run topics by lists of one `Run`.
+
+        Drops what came while a rebalance began, where Faust would call `perform_seek`, and so the hook, once more.
+        """
+        fetched, active = await super()._wait_next_records(timeout)
+        if fetched is None or not (self.flow_active and self._positioned):
+            return None, active
+        return {tp: self._as_run(tp, records) for tp, records in fetched.items()}, active
 
     def _as_run(self, tp: TP, records: list[Any]) -> list[Any]:
         if tp.topic not in self.transport.run_topics:
             return records
         return [Run(TP(*tp), records, self.highwater(tp))]
-
-    async def _wait_next_records(self, timeout: float) -> tuple[RecordMap | None, set[TP] | None]:
-        """Drops what came while a rebalance began, where Faust would call `perform_seek`, so the hook, once more."""
-        records, active = await super()._wait_next_records(timeout)
-        return (records if self.flow_active and self._positioned else None), active
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         """Wraps a run as one message with the offset of its last record, so that its ack covers them all."""
@@ -157,6 +163,10 @@ class RunConsumer(driver.Consumer):
         """Nothing was paused."""
 
     # ---- acknowledgement
+
+    async def commit(self, *args: Any, **kwargs: Any) -> bool:
+        """Adds: not after a crash. The consumer thread has ended too, and Faust would wait for its answer for ever."""
+        return False if self.crashed else await super().commit(*args, **kwargs)
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Replaces Faust's list of every offset between two messages: to it a run is one long gap."""

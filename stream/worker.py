@@ -10,23 +10,33 @@ process with exit code 1 before anything is acknowledged: whatever starts it aga
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import signal
+import sys
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
+from aiokafka.errors import KafkaError
 from faust.types import TP, StreamT
 
-from stream.app import App, Message, WorkerSettings, build_app, delivered, publish
+from stream.app import App, Message, WorkerSettings, build_app, delivered, publish, run_worker
 from stream.baseline import Baseline
 from stream.config import Config, model_config
-from stream.judging import JudgeStage
+from stream.judging import JudgeStage, batches
+from stream.logs import configure_logging
 from stream.metrics import Metrics
 from stream.redis_connection import connect
+from stream.replay import load_baselines
 from stream.sketching import SketchStage
+from stream.startup import wait_for_servers
 from stream.store import Store
-from stream.watch import Watchdog, serve
+from stream.transport import Run
+from stream.watch import Watchdog, serving
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +46,16 @@ _ROUND = 1.0
 _LAG_ROUNDS = 5
 
 
+class LogError(RuntimeError):
+    """A topic is not the one that was read before."""
+
+
 @dataclass
 class Worker:
-    """A worker that has not started. baselines: given ones, by model. idempotent: off on the embedded broker."""
+    """A worker that has not started. baselines: given ones, by model."""
 
     config: Config
     baselines: Mapping[str, Baseline]
-    idempotent: bool = True
 
     def __post_init__(self) -> None:
         topics, worker = self.config.topics, self.config.worker
@@ -54,7 +67,7 @@ class Worker:
             group=worker.group,
             run_topics=frozenset({topics.predictions, topics.panes}),
             session_timeout=worker.session_seconds,
-            idempotent=self.idempotent,
+            idempotent=self.config.kafka.idempotent,
         )
         self.metrics = Metrics()
         self.store = Store(connect(self.config.redis), worker.group)
@@ -62,6 +75,8 @@ class Worker:
         self.sketch = SketchStage(self.config, watched, self.store, self._publish, self.metrics)
         self.judge = JudgeStage(self.config, watched, self.store, self._publish, self.metrics)
         self.watchdog = Watchdog(self.metrics, worker.watchdog_seconds)
+        self._expected: dict[TP, int] = {}
+        self._open = AsyncExitStack()
         self._rounds = 0
         self._add_agents()
 
@@ -71,15 +86,22 @@ class Worker:
         @app.agent(app.topic(topics.predictions), name="sketch")
         async def sketch(stream: StreamT[Any]) -> None:
             async for fetched in delivered(stream):
-                await self.sketch.take(fetched)
+                self._check(fetched)
+                with self.watchdog.working(topics.predictions):
+                    await self.sketch.take(fetched)
 
         @app.agent(app.topic(topics.panes), name="judge")
         async def judge(stream: StreamT[Any]) -> None:
             async for fetched in delivered(stream):
-                await self.judge.take(fetched)
+                self._check(fetched)
+                for batch in batches(fetched):
+                    with self.watchdog.working(topics.panes):
+                        await self.judge.take(batch)
 
+        app.task(self._started)
+        app.timer(_ROUND)(self._beat)
         app.timer(_ROUND)(self._housekeeping)
-        app.task(self._serve)
+        app.on_before_shutdown.connect(self._stopping)
 
     async def _publish(self, messages: Iterable[Message]) -> None:
         await publish(self.app, messages)
@@ -93,19 +115,71 @@ class Worker:
                 await stage.assigned(tp.partition for tp in partitions if tp.topic == topic)
             ).items()
         }
+        self._expected = dict(positions)
         self.metrics.assigned()
+        self.watchdog.assigned()
         log.info("took over %d partitions in %.2f s", len(positions), time.monotonic() - started)
         return positions
+
+    def _check(self, fetched: Run) -> None:
+        """Whether the first records of a partition are those that were to come."""
+        expected, first = self._expected.pop(fetched.tp, 0), fetched.first_offset
+        where = f"topic {fetched.tp.topic}, partition {fetched.tp.partition}"
+        if first < expected:
+            raise LogError(
+                f"{where}: it ends before offset {expected}, up to which this group has read it: was the topic deleted "
+                "and made again? Then begin anew too, with another worker.group"
+            )
+        if first > expected > 0:
+            log.warning("%s: nothing from offset %d to %d: removed before it was read?", where, expected, first)
+
+    async def _beat(self) -> None:
+        self.watchdog.beat()
 
     async def _housekeeping(self) -> None:
         await self.sketch.close_idle()
         await self.judge.resume()
         self._rounds += 1
         if self._rounds % _LAG_ROUNDS == 0:
-            ends = await self.app.consumer.highwaters(*self.app.consumer.assignment())
-            self.metrics.behind({(tp.topic, tp.partition): end for tp, end in ends.items() if end is not None})
-        self.watchdog.beat()
+            try:
+                await self._look_behind()
+            except KafkaError as error:
+                log.warning("Kafka doesn't say where its topics end: %r", error)
 
-    async def _serve(self) -> None:
+    async def _look_behind(self) -> None:
+        """How far this worker is behind. A position knows of what is no record: a log may end with a marker."""
+        consumer = self.app.consumer
+        for tp, end in (await consumer.highwaters(*consumer.assignment())).items():
+            position = await consumer.position(tp)
+            if end is not None and position is not None:
+                self.metrics.behind(tp, end - position)
+        self.watchdog.heard()
+
+    async def _started(self) -> None:
         self.watchdog.start()
-        await serve(self.config.worker.http, self.metrics, self.watchdog)
+        await self._open.enter_async_context(serving(self.config.worker.http, self.metrics, self.watchdog))
+        self._open.push_async_callback(self.store.client.aclose)
+
+    async def _stopping(self, *_: Any, **__: Any) -> None:
+        """No record is in work any more."""
+        await self._open.aclose()
+
+
+def run(config: Config, folder: Path) -> NoReturn:
+    """Wait for the servers, then work until SIGTERM or SIGINT. Baselines' paths are relative to `folder`."""
+    configure_logging(config.worker.log)
+    baselines = {each.model: each for each in load_baselines(config, [], folder)}
+    try:
+        asyncio.run(_wait(config))
+    except asyncio.CancelledError:
+        sys.exit(0)
+    worker = Worker(config, baselines)
+    worker.watchdog.start()
+    run_worker(worker.app)
+
+
+async def _wait(config: Config) -> None:
+    waiting = asyncio.ensure_future(wait_for_servers(config))
+    for each in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(each, waiting.cancel)
+    await waiting

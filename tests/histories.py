@@ -44,7 +44,7 @@ def baseline() -> Baseline:
 
 
 def panes(count: int, seed: int = 2, given: Baseline | None = None) -> Iterator[Pane[Any]]:
-    """Panes of two partitions in turn, the 16th to the 25th of drifting events; without `given` they hold the events."""
+    """Panes of two partitions in turn, the 16th to the 25th of drifting events; without `given` of events."""
     for i in range(count):
         shift = 1.5 if 15 <= i < 25 else 0.0
         content = events(seed, i * PANE, PANE, shift)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.memory import Change, OtherBaseline, diff, load
 from stream.monitor import Memory
 from stream.wire import WireError
-from tests.histories import MODEL, History, baseline, events, history, panes
+from tests.histories import History, baseline, history
 
 HISTORIES = [pytest.param(False, id="given"), pytest.param(True, id="learned")]
 Stored = dict[str, bytes]
@@ -39,12 +37,13 @@ def test_what_was_written_pane_by_pane_is_the_memory(learned: bool) -> None:
         assert stored == diff(None, new, run.given).write
         back = load(stored, run.given)
         assert diff(None, back, run.given).write == stored
-        assert (back.delivered, back.sample) == (new.delivered, new.sample)
+        assert (back.delivered, back.sample, back.alerts) == (new.delivered, new.sample, new.alerts)
         assert (back.state is None) is (new.state is None)
 
 
 @pytest.mark.parametrize("learned", HISTORIES)
 @given(data=st.data())
+@settings(max_examples=8, deadline=None, derandomize=True)
 def test_a_run_that_stops_anywhere_goes_on_as_if_it_had_not(learned: bool, data: st.DataObject) -> None:
     run = history(learned=learned)
     stops = sorted(data.draw(st.lists(st.integers(0, len(run.panes)), max_size=4)))
@@ -81,10 +80,9 @@ def test_events_kept_for_learning_are_written_by_the_hundred_and_deleted_when_le
         ["events:0", "events:1", "head"],
         ["events:1", "head"],
         ["events:1", "events:2", "head"],
-        ["bucket:250", "head", "learned"] if False else sorted(changes[4].write),
+        ["head", "learned"],
     ]
     assert changes[4].delete == ("events:0", "events:1", "events:2")
-    assert "learned" in changes[4].write
 
 
 def test_a_memory_without_what_is_stored_replaces_all_of_it() -> None:
@@ -113,12 +111,15 @@ def test_a_lost_part_or_one_too_many_is_noticed(learned: bool) -> None:
 
 @pytest.mark.parametrize("learned", HISTORIES)
 def test_a_torn_write_is_noticed(learned: bool) -> None:
-    """Half of a commit: some parts of one time, some of another. One that Redis would do, were it not a script."""
+    """Half of a commit: some parts of one time, some of another."""
     run = history(learned=learned)
-    old, new = stored_after(run, 30), stored_after(run, 50)
-    for name in new:
-        with pytest.raises(WireError):
-            load({**new, name: old.get(name, b"")}, run.given) if old.get(name) != new[name] else load({}, None) and 1 / 0
+    old, new = stored_after(run, 17), stored_after(run, 21)
+    changed = [name for name in new if name in old and old[name] != new[name]]
+    assert len(changed) >= 2
+    for name in changed:
+        if name != "incident":
+            with pytest.raises(WireError):
+                load({**new, name: old[name]}, run.given)
 
 
 def test_a_damaged_part_is_refused() -> None:
@@ -135,8 +136,7 @@ def test_a_memory_against_another_baseline_says_what_still_holds() -> None:
     with pytest.raises(OtherBaseline) as other:
         load(stored_after(run, 40), baseline())
     assert other.value.delivered == run.memories[40].delivered
-    assert run.memories[40].state is not None
-    assert other.value.seq == run.memories[40].state.seq > 0
+    assert other.value.alerts == run.memories[40].alerts > 0
 
 
 def test_a_memory_whose_baseline_file_is_gone_says_so() -> None:

@@ -21,6 +21,7 @@ def test_a_configuration_wants_its_topics_shared_and_its_alerts_kept() -> None:
 
     assert list(wanted) == [
         "predictions", "labels", "driftline.panes", "driftline.alerts", "predictions.dlq", "labels.dlq",
+        "driftline.panes.dlq", "driftline.alerts.dlq",
     ]  # fmt: skip
     day = {"cleanup.policy": "delete", "retention.ms": "86400000"}
     assert wanted["predictions"] == Topic("predictions", partitions=8, replication=3, settings=day)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import subprocess
 import sys
 import time
@@ -178,4 +179,5 @@ async def sketch_run(app: App, plan: Plan, journal: Journal, run: Run) -> None:
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO)
     run_worker(worker_app(Plan(**json.loads(sys.argv[1]))))

@@ -1,0 +1,118 @@
+"""One target's way through the alerts topic: read, let the courier deliver, commit what is settled. Edge: aiokafka.
+
+Rule 1: delivery begins when all that the topic holds has been read, since only then it is known what is superseded.
+Rule 2: an offset is committed when everything before it is settled, and never after its partition was taken away.
+Rule 3: reading goes on while a target is down: a retry tells the newest, and the group keeps its member.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection
+from typing import Protocol
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError
+
+from stream.courier import Courier
+from stream.delivery import Unavailable, patiently
+
+log = logging.getLogger(__name__)
+
+# s that a look for new records takes while there are none: how late a stop is noticed.
+_LOOK = 0.5
+
+
+class Health(Protocol):
+    """Whether every target takes alerts."""
+
+    well: bool
+
+
+class _Stopped(Exception):
+    """The relay was asked to stop while it waited for a pager."""
+
+
+class Line(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
+    """One target's way through the topic: reads, lets the courier deliver, commits what is settled."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, courier: Courier, health: Health, longest: float) -> None:
+        self.consumer, self.courier, self._health, self._longest = consumer, courier, health, longest
+        self._read: dict[TopicPartition, int] = {}
+        self._stopping = False
+
+    async def start(self, topic: str) -> None:
+        """Connect. Started before it subscribes, a consumer does not wait here for its turn in the group."""
+        await self.consumer.start()
+        self.consumer.subscribe([topic], listener=self)
+
+    async def run(self) -> None:
+        """Work until `stop` is called."""
+        try:
+            while not self._stopping:
+                await self._look(_LOOK)
+                if await self._caught_up():
+                    await self._settle()
+        except _Stopped:
+            log.info("%s: stops with undelivered alerts; they come again", self.courier.name)
+
+    def stop(self) -> None:
+        """End soon; a request on its way is waited for."""
+        self._stopping = True
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:  # noqa: ARG002 # aiokafka's
+        """What is not committed comes again, here or elsewhere. It must not be committed after this."""
+        self._read.clear()
+        self.courier.forget()
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        """Nothing to prepare: a new owner goes on at what is committed."""
+        log.info("%s: reads %d partitions of the alerts topic", self.courier.name, len(assigned))
+
+    async def _settle(self) -> None:
+        while not (self.courier.idle or self._stopping):
+            await patiently(self._longest, self._look_for)(self._step)
+        read = dict(self._read)
+        if not read or self._stopping:
+            return
+        self._read.clear()
+        try:
+            await self.consumer.commit(read)
+        except (CommitFailedError, IllegalStateError):
+            log.info("%s: the group has moved on; some alerts come again, and are known", self.courier.name)
+
+    async def _step(self) -> None:
+        try:
+            await self.courier.step()
+        except Unavailable as error:
+            log.warning("%s: %s; trying again", self.courier.name, error)
+            raise
+
+    async def _look_for(self, seconds: float) -> None:
+        """Read on for so long, at least once: the next try shall tell the newest."""
+        clock = asyncio.get_running_loop().time
+        end = clock() + seconds
+        while True:
+            await self._look(min(max(end - clock(), 0.0), _LOOK))
+            if self._stopping:
+                raise _Stopped
+            if clock() >= end:
+                return
+
+    async def _look(self, seconds: float) -> None:
+        """Read what there is, or comes within so long; tell again what lasts."""
+        for tp, records in (await self.consumer.getmany(timeout_ms=int(seconds * 1000))).items():
+            for record in records:
+                self.courier.take(record)
+            self._read[tp] = records[-1].offset + 1
+        if self.consumer.assignment():
+            await self.courier.refresh(self._health.well)
+
+    async def _caught_up(self) -> bool:
+        """Whether all that the topic holds has been read: only then is it known what is superseded."""
+        try:
+            ends = {tp: self.consumer.highwater(tp) for tp in self.consumer.assignment()}
+            return all([end is not None and await self.consumer.position(tp) >= end for tp, end in ends.items()])
+        except (IllegalStateError, AssertionError):  # the partition was taken away just now
+            return False

@@ -1,0 +1,172 @@
+"""`driftline relay`: from the alerts topic to pagers, one consumer group and one courier for each target.
+
+    alerts topic ──group driftline-relay-pagerduty──► courier ──► PagerDuty
+                 ──group driftline-relay-slack──────► courier ──► Slack        a pager that is down delays no other
+
+What is promised:
+
+1. Only live alerts leave. An offset is committed when everything before it is settled: delivered, superseded by a
+   newer step of its incident, known to be told, or a dead letter on `<alerts>.dlq`. So nothing is lost, whoever is
+   killed when.
+2. Within one alert_key seq only rises. A late duplicate, of a resolved incident too, is dropped: the ledger in Redis
+   knows what was told. It is written right after the delivery; what is killed between the two is told once more.
+   PagerDuty (dedup_key) and Alertmanager (labels) take that as told once. A webhook's receiver knows it by
+   `webhook-id`, or the CloudEvent's id. In Slack and on stdout the message then stands twice.
+3. A pager that is down gets, once it is back, the newest step of every incident, in order; an incident that began and
+   ended meanwhile is told by its resolution alone, which pages nobody.
+4. Several relays of one configuration share the partitions of the topic: with one partition, the others stand by.
+5. The heartbeat is sent while Kafka and Redis answer and no target refuses or keeps an alert waiting, and only then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+
+import aiohttp
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from yarl import URL
+
+from stream.config import Config
+from stream.connection import client_options
+from stream.courier import Bury, Courier, Record
+from stream.delivery import Http, Unavailable
+from stream.ledger import Ledger
+from stream.letters import dead_letter
+from stream.line import Line
+from stream.logs import configure_logging
+from stream.pagers import Access
+from stream.redis_connection import StoreError, connect
+from stream.startup import wait_for_servers
+from stream.targets import open_target, read_accesses
+
+log = logging.getLogger(__name__)
+
+# s within which Kafka must answer to count as there.
+_KAFKA_ANSWERS = 10.0
+# Characters. Shorter ones are no secrets, and would star half of every message.
+_SECRET = 8
+
+
+class Pulse:
+    """Knows whether alerts would be delivered, and tells a dead man's switch as long as they would."""
+
+    def __init__(self, http: Http, url: str | None, seconds: float, ledger: Ledger) -> None:
+        self._http, self._url, self._seconds, self._ledger = http, url, seconds, ledger
+        self.lines: list[Line] = []
+        self.well = False
+
+    async def beat(self) -> None:
+        """Check, and tell; for ever."""
+        while True:
+            trouble = await self._trouble()
+            self.well = trouble is None
+            if trouble:
+                log.warning("no heartbeat: %s", trouble)
+            elif self._url:
+                await self._tell(self._url)
+            await asyncio.sleep(self._seconds)
+
+    async def _tell(self, url: str) -> None:
+        try:
+            await self._http.get(url)
+        except Unavailable as error:
+            log.warning("the heartbeat is not heard: %s", error)
+
+    async def _trouble(self) -> str | None:
+        try:
+            for line in self.lines:
+                await asyncio.wait_for(line.consumer.topics(), _KAFKA_ANSWERS)
+            await self._ledger.check()
+        except (KafkaError, StoreError, OSError) as error:
+            return f"Kafka or Redis does not answer: {error or type(error).__name__}"
+        return next(filter(None, (line.courier.trouble() for line in self.lines)), None)
+
+
+def run(config: Config, names: Sequence[str]) -> None:
+    """Carry alerts to the named targets until SIGTERM or SIGINT. MissingSecret; ends the process after an error."""
+    accesses = read_accesses(config.relay, names, os.environ)
+    configure_logging(config.worker.log)
+    asyncio.run(wait_for_servers(config, [config.topics.alerts, f"{config.topics.alerts}.dlq"]))
+    try:
+        asyncio.run(_relay(config, names, accesses))
+    except ExceptionGroup as errors:
+        log.critical("the relay ends: %s; start it again", "; ".join(map(str, errors.exceptions)), exc_info=errors)
+        sys.exit(1)
+
+
+async def _relay(config: Config, names: Sequence[str], accesses: Mapping[str, Sequence[Access]]) -> None:
+    async with AsyncExitStack() as stack:
+        http = Http(await stack.enter_async_context(_session(config)), _secrets(accesses))
+        client = connect(config.redis)
+        stack.push_async_callback(client.aclose)
+        bury = await _undertaker(config, stack)
+        ledgers = {name: Ledger(client, config.worker.group, name) for name in names}
+        heart = next((each.url for each in accesses["heartbeat"]), None)
+        pulse = Pulse(http, heart, config.relay.heartbeat_seconds, ledgers[names[0]])
+        for name, ledger in ledgers.items():
+            target = open_target(name, accesses[name], config.relay, http, ledger)
+            courier = Courier(name, target, ledger, bury, give_up=config.relay.give_up_hours * 3600)
+            pulse.lines.append(Line(_consumer(config, name), courier, pulse, config.relay.longest_pause_seconds))
+            await pulse.lines[-1].start(config.topics.alerts)
+            stack.push_async_callback(pulse.lines[-1].consumer.stop)
+        await _until_stopped(pulse)
+
+
+async def _until_stopped(pulse: Pulse) -> None:
+    def stop() -> None:
+        for line in pulse.lines:
+            line.stop()
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(each, stop)
+    async with asyncio.TaskGroup() as group:
+        beating = group.create_task(pulse.beat())
+        await asyncio.wait([group.create_task(line.run()) for line in pulse.lines])
+        beating.cancel()
+
+
+def _session(config: Config) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        timeout=aiohttp.ClientTimeout(total=config.relay.timeout_seconds),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=True,  # a company's proxy
+    )
+
+
+def _consumer(config: Config, name: str) -> AIOKafkaConsumer:
+    return AIOKafkaConsumer(
+        **client_options(config.kafka),
+        group_id=f"{config.worker.group}-relay-{name}",
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+        session_timeout_ms=config.worker.session_seconds * 1000,
+        heartbeat_interval_ms=config.worker.session_seconds * 250,
+    )
+
+
+async def _undertaker(config: Config, stack: AsyncExitStack) -> Bury:
+    options: dict[str, Any] = {**client_options(config.kafka), "enable_idempotence": config.kafka.idempotent}
+    producer = AIOKafkaProducer(**options, acks="all")
+    await producer.start()
+    stack.push_async_callback(producer.stop)
+
+    async def bury(record: Record, reason: str) -> None:
+        letter = dead_letter(record, reason)
+        await producer.send_and_wait(letter.topic, letter.value, letter.key, headers=list(letter.headers))
+
+    return bury
+
+
+def _secrets(accesses: Mapping[str, Sequence[Access]]) -> set[str]:
+    """What must not be said: keys, and URLs of which the path may be one."""
+    all_of_them = [each for several in accesses.values() for each in several]
+    words = [word for each in all_of_them for word in (each.key, each.authorization, each.url, URL(each.url).path)]
+    return {word for word in words if len(word) >= _SECRET}

@@ -1,0 +1,93 @@
+"""A gate in front of a server: closed it refuses connections, open it passes bytes on, frozen it takes and gives none."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from types import TracebackType
+from typing import Self
+
+
+class Gate:
+    """One port on loopback, from the start; closed until it is opened. Runs in a thread of its own."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._socket = _reserved(0)
+        self._port = int(self._socket.getsockname()[1])
+        self._loop = asyncio.new_event_loop()
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._flowing = asyncio.Event()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self._port}"
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
+        self._socket.close()
+
+    def open(self) -> None:
+        """Let connections in, and bytes through."""
+        asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
+
+    def close(self) -> None:
+        """Cut all connections and refuse further ones."""
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
+
+    def freeze(self) -> None:
+        """From now on, no connection gets an answer, and none an error."""
+        self._loop.call_soon_threadsafe(self._flowing.clear)
+
+    async def _open(self) -> None:
+        self._flowing.set()
+        if self._server is None:
+            self._server = await asyncio.start_server(self._pass, sock=self._socket.dup())
+
+    async def _close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+            self._socket.close()
+            self._socket = _reserved(self._port)
+        for writer in self._writers:
+            writer.transport.abort()
+        self._flowing.set()
+        while self._writers:
+            await asyncio.sleep(0.01)
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self._target)
+        self._writers |= {writer, back}
+        await asyncio.gather(self._copy(reader, back), self._copy(there, writer))
+        self._writers -= {writer, back}
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(1 << 16):
+                await self._flowing.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+
+def _reserved(port: int) -> socket.socket:
+    """A port bound and not listened on: who connects is refused, and nobody else gets it."""
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind(("127.0.0.1", port))
+    return reserved

@@ -1,0 +1,177 @@
+"""The judge: when a signal joins an incident, when it leaves, and what is said of it meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from stream.config import ModelConfig, Window
+from stream.incidents import Finding, Status, Step
+from stream.panes import Range
+from tests.traffic import Batch, Driver, baseline_of
+
+RNG = np.random.default_rng(11)
+# 2000 events without drift: a level, a quiet companion, a nominal signal.
+CALM: Batch = {
+    "features.x": RNG.normal(size=2000).astype(object),
+    "features.y": RNG.normal(size=2000).astype(object),
+    "features.c": RNG.choice(list("ab"), 2000, p=[0.7, 0.3]).astype(object),
+}
+BASELINE = baseline_of(CALM)
+
+
+def traffic(n: int, seed: int, **shifts: float) -> Batch:
+    """n events like the baseline's; `x=2` moves features.x by 2 σ."""
+    rng = np.random.default_rng(seed)
+    return {
+        "features.x": (rng.normal(size=n) + shifts.get("x", 0)).astype(object),
+        "features.y": (rng.normal(size=n) + shifts.get("y", 0)).astype(object),
+        "features.c": rng.choice(list("ab"), n, p=[0.7, 0.3]).astype(object),
+    }
+
+
+def driver(*, pane: int = 100, **config: object) -> Driver:
+    return Driver(BASELINE, ModelConfig(**config), pane=pane)
+
+
+def told(steps: Sequence[tuple[int, Step]]) -> list[tuple[int, str, list[str]]]:
+    return [(seen, step.status.value, [each.signal for each in step.news]) for seen, step in steps]
+
+
+def feed(own: Driver, *batches: Batch) -> list[tuple[int, Step]]:
+    return [step for batch in batches for step in own.feed(batch)]
+
+
+def test_a_drift_fires_lasts_without_a_word_and_is_resolved_when_it_is_gone() -> None:
+    own = driver()
+    assert feed(own, traffic(3000, 1)) == []
+    ((seen, fired),) = feed(own, traffic(3000, 2, x=1.5))
+    assert fired.status is Status.FIRING
+    assert 3000 < seen <= 3200
+    ((seen, resolved),) = feed(own, traffic(3000, 3))
+    assert resolved.status is Status.RESOLVED
+    assert 6000 < seen <= 7000
+    assert feed(own, traffic(5000, 4)) == []
+    assert resolved.incident.opened == fired.incident.opened
+
+
+def test_the_window_that_raised_the_alarm_says_since_when_how_much_and_where() -> None:
+    own = driver()
+    feed(own, traffic(3000, 1))
+    ((_, fired),) = feed(own, traffic(1000, 2, x=1.5))
+    (finding,) = fired.news
+    assert (finding.signal, finding.against_past) == ("features.x", False)
+    assert 2900 <= finding.start <= 3100
+    assert finding.since == finding.start * 1000
+    assert finding.ranges == (Range(0, finding.start, finding.start + finding.events),)
+    assert finding.evidence >= finding.threshold > 10
+    before, after = finding.change.before, finding.change.after
+    assert before.events == 2000
+    assert after.mean - before.mean == pytest.approx(1.5, abs=0.4)
+
+
+def test_other_signals_join_an_open_incident_and_it_ends_with_the_last_of_them() -> None:
+    own = driver()
+    steps = feed(own, traffic(2000, 1), traffic(1500, 2, x=2), traffic(1500, 3, x=2, y=2), traffic(1500, 4, y=2))
+    steps += feed(own, traffic(3000, 5))
+    assert [(status, news) for _, status, news in told(steps)] == [
+        ("firing", ["features.x"]),
+        ("updated", ["features.y"]),
+        ("resolved", []),
+    ]
+    assert {each.signal for each in steps[-1][1].incident.recovered} == {"features.x", "features.y"}
+    assert len({step.incident.opened for _, step in steps}) == 1
+
+
+def test_several_signals_are_named_strongest_first() -> None:
+    own = driver()
+    feed(own, traffic(2000, 1))
+    ((_, fired),) = feed(own, traffic(500, 2, x=1.2, y=3))
+    assert [each.signal for each in fired.news] == ["features.y", "features.x"]
+    ratios = [each.evidence / each.threshold for each in fired.news]
+    assert ratios == sorted(ratios, reverse=True)
+
+
+@pytest.mark.parametrize("window", ["1000 events", "300s"])
+def test_a_drift_seen_by_a_pinned_window_is_one_incident_for_as_long_as_it_lasts(window: str) -> None:
+    """The release looks at a window of its own length, which is none of the pinned ones.
+
+    As if nothing were there, it used to end the incident, and the pinned window to open the next: 7 in 20,000 events.
+    """
+    own = driver(windows=(Window.parse(window),))
+    steps = feed(own, traffic(3000, 1), traffic(20_000, 2, x=1.5), traffic(10_000, 3))
+    assert [status for _, status, _ in told(steps)] == ["firing", "resolved"]
+    assert 3000 < steps[0][0] < 4000 < 23_000 < steps[1][0]
+
+
+def test_a_pinned_window_is_the_shortest_that_reaches_its_length() -> None:
+    """A burst of 100 events is diluted in a window of 2000, and seen by all windows at once."""
+    burst = (traffic(3000, 1), traffic(100, 2, x=1.5), traffic(1500, 3))
+    pinned = driver(windows=(Window.parse("2000 events"),), pane=50)
+    assert feed(pinned, *burst) == []
+    assert told(feed(driver(pane=50), *burst))[0][2] == ["features.x"]
+    ((_, fired),) = feed(pinned, traffic(1500, 4, x=1))
+    assert 2000 <= fired.news[0].events < 2500
+
+
+def test_before_a_pinned_window_is_reached_nothing_is_said() -> None:
+    own = driver(windows=(Window.parse("5000 events"),))
+    assert feed(own, traffic(4900, 1, x=3)) == []
+    assert told(feed(own, traffic(500, 2, x=3)))[0][1] == "firing"
+
+
+def test_against_the_past_each_change_is_told_once_and_compared_with_what_was_just_before() -> None:
+    """Of the second change, the level before it used to be a mixture of all levels ever seen."""
+    own = driver(reference="past")
+    steps = feed(own, traffic(4000, 1), traffic(4000, 2, x=3), traffic(4000, 3, x=9), traffic(4000, 4, x=9))
+    findings: list[Finding] = [each for _, step in steps for each in step.news]
+    assert [each.signal for each in findings] == ["features.x", "features.x"]
+    assert all(each.against_past for each in findings)
+    first, second = (each.change for each in findings)
+    assert (first.before.mean, first.after.mean) == pytest.approx((0, 3), abs=0.3)
+    assert (second.before.mean, second.after.mean) == pytest.approx((3, 9), abs=0.3)
+    assert [status for _, status, _ in told(steps)] == ["firing", "resolved", "firing", "resolved"]
+
+
+def test_against_the_past_a_baseline_that_never_fitted_is_no_drift() -> None:
+    assert feed(driver(reference="past"), traffic(5000, 1, x=4, y=-4)) == []
+    assert told(feed(driver(), traffic(500, 1, x=4, y=-4)))[0][1] == "firing"
+
+
+def test_a_feature_that_freezes_is_told_as_stuck() -> None:
+    """Its spread is 0 from then on, by which a ratio of means was once divided."""
+    own = driver()
+    feed(own, traffic(1000, 1))
+    stuck = traffic(1000, 2) | {"features.x": np.full(1000, 0.25).astype(object)}
+    ((_, fired),) = feed(own, stuck)
+    assert fired.news[0].change.headline == "stuck at 0.25: σ 1.002 → 0"
+
+
+def test_panes_are_judged_together_once_the_clock_has_run() -> None:
+    """Of panes of 30 events, every second one brings a test: 50 are enough."""
+    own = driver(pane=30, clock=50)
+    feed(own, traffic(90, 1))
+    assert (own.state.seen, own.state.rung.content.n, len(own.state.ladder)) == (60, 30, 1)
+    feed(own, traffic(30, 2))
+    assert (own.state.seen, own.state.rung, len(own.state.ladder)) == (120, None, 2)
+
+
+def test_judging_is_a_function_of_state_and_pane() -> None:
+    own = driver()
+    feed(own, traffic(2000, 1))
+    before, rows = own.state, own.state.ladder.rows
+    first = feed(own, traffic(500, 2, x=2))
+    assert before.ladder.rows is rows
+    other = driver()
+    other.state, other.seen = before, 2000
+    assert feed(other, traffic(500, 2, x=2)) == first != []
+
+
+def test_more_false_alarms_than_test_times_are_no_reason_to_turn_thresholds_over() -> None:
+    """At one in a hundred events and panes of 100,000, a negative threshold once made every ratio negative."""
+    own = driver(pane=50_000, false_alarms_per_event=0.01, clock=50_000)
+    feed(own, traffic(50_000, 1))
+    ((_, _, news),) = told(feed(own, traffic(50_000, 2, x=1)))
+    assert news == ["features.x"]

@@ -1,0 +1,157 @@
+"""Workers that die, come and go, and servers that do: what is remembered and told in the end is what the replay says.
+
+Six models, each on one of three partitions, so that the order of each one's events is that of the log.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from load_tests.servers import real_redis
+from stream.embedded import Server
+from tests.brokers import Broker
+from tests.deployment import Deployment, WorkerProcess, deploy
+from tests.gate import Gate
+from tests.oracle import baseline_of, in_turn, messages, told
+
+MODELS = [["given", "a"], ["b", "c"], ["d", "e"]]
+# Events of each model in a portion; the drift begins in the 4th portion and ends in the 8th.
+PORTION, PORTIONS = 150, 12
+
+
+@dataclass
+class Site:
+    """A deployment and the traffic on it."""
+
+    deployment: Deployment
+    sent: int = 0
+
+    def worker(self, name: str) -> WorkerProcess:
+        return self.deployment.worker(name)
+
+    def produce(self, portions: int = 1) -> None:
+        for _ in range(portions):
+            first = self.sent * PORTION
+            logs = {
+                partition: in_turn(*(messages(model, PORTION, first, drift=(500, 1100)) for model in models))
+                for partition, models in enumerate(MODELS)
+            }
+            self.deployment.produce(logs)
+            self.sent += 1
+
+    def finish(self, worker: WorkerProcess) -> None:
+        """Send the rest, wait until a worker has done it, and see whether all is as the replay says."""
+        self.produce(PORTIONS - self.sent)
+        replay = self.deployment.replay()
+        expected, memories = told(replay.alerts), replay.memories()
+        worker.wait_for(lambda: self.deployment.sealed() == replay.sealed())
+        worker.wait_for(lambda: self.deployment.memories() == memories)
+        worker.wait_for(lambda: told(self.deployment.alerts()).keys() >= expected.keys())
+        assert told(self.deployment.alerts()) == expected
+        assert {each["data"]["status"] for each in replay.alerts} == {"firing", "resolved"}
+        assert len(memories) == 6
+
+    def judged(self) -> int:
+        """Alerts, which say how far the judges have come."""
+        return len(self.deployment.alerts())
+
+
+@contextmanager
+def site(broker: Broker, redis: str, folder: Path) -> Iterator[Site]:
+    sections = {
+        "topics": {"partitions": 3},
+        "panes": {"events": 50, "seconds": None},
+        "defaults": {"learn_events": 200},
+        "models": {"given": {"baseline": "given.driftline"}},
+    }
+    (folder / "given.driftline").write_bytes(baseline_of("given").to_bytes())
+    yield Site(deploy(folder, broker, redis, sections))
+
+
+@pytest.fixture
+def here(broker: Broker, redis_server: Server, tmp_path: Path) -> Iterator[Site]:
+    with site(broker, redis_server.address, tmp_path) as it:
+        yield it
+
+
+def test_a_killed_worker_is_replaced(here: Site) -> None:
+    with here.worker("first") as first:
+        here.produce(4)
+        first.wait_for(lambda: len(here.deployment.sealed()) == 3)
+        here.produce(2)
+        first.kill()
+    with here.worker("second") as second:
+        here.finish(second)
+        assert second.stop() == 0
+
+
+def test_workers_come_and_go(here: Site) -> None:
+    with here.worker("first") as first:
+        here.produce(4)
+        first.wait_for(lambda: len(here.deployment.sealed()) == 3)
+        with here.worker("second") as second:
+            here.produce(2)
+            second.wait_for(lambda: "took over 3 partitions" in second.words())
+            here.produce(2)
+            assert second.stop() == 0
+        here.finish(first)
+        assert first.stop() == 0
+        assert first.words().count("took over 6 partitions") == 2, "alone, then one of two, then alone"
+
+
+def test_a_killed_redis_comes_back_with_what_it_promised(broker: Broker, tmp_path: Path) -> None:
+    redis = real_redis(tmp_path / "redis", fsync="always")
+    with redis, site(broker, redis.address, tmp_path) as here, here.worker("worker") as worker:
+        for _ in range(3):
+            here.produce(3)
+            worker.wait_for(lambda: len(here.deployment.sealed()) == 3)
+            redis.kill()
+            redis.start()
+        here.finish(worker)
+        assert worker.stop() == 0
+
+
+def test_a_worker_that_wakes_after_it_was_replaced_is_refused_and_ends(here: Site) -> None:
+    with here.worker("zombie") as zombie:
+        here.produce(1)
+        zombie.wait_for(lambda: len(here.deployment.sealed()) == 3)
+        here.produce(7)
+        zombie.process.send_signal(signal.SIGSTOP)
+        at = here.deployment.sealed()
+        assert sum(at.values()) < 8 * PORTION * 6 - 3 * 100, "it was stopped in the middle"
+        with here.worker("owner") as owner:
+            owner.wait_for(lambda: "took over 6 partitions" in owner.words())
+            owner.wait_for(lambda: here.deployment.sealed() != at)
+            zombie.process.send_signal(signal.SIGCONT)
+            zombie.wait_for(lambda: zombie.process.poll() is not None, alive=False)
+            assert zombie.process.returncode == 1
+            assert "another worker took over, with epoch" in zombie.words()
+            here.finish(owner)
+            assert owner.stop() == 0
+
+
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)
+def test_a_worker_whose_redis_never_answers_says_so_and_ends(
+    broker: Broker, redis_server: Server, tmp_path: Path
+) -> None:
+    with Gate(redis_server.port) as redis:
+        redis.open()
+        sections = {"worker": {"watchdog_seconds": 13}, "panes": {"seconds": 0.5}}
+        deployment = deploy(tmp_path, broker, redis.address, sections)
+        with deployment.worker() as worker:
+            deployment.produce({0: messages("a", 500)})
+            worker.wait_for(lambda: worker.get("/health").status == 200)
+            worker.wait_for(lambda: deployment.sealed() == {0: 500})
+            redis.freeze()
+            deployment.produce({0: messages("a", 500, first=500)})
+            worker.wait_for(lambda: worker.get("/health").status == 503)
+            assert "records of topic" in worker.get("/health").body
+            worker.wait_for(lambda: worker.process.poll() is not None, alive=False)
+            assert worker.process.returncode == 3
+            assert "watchdog: records of topic" in worker.words()

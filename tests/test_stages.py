@@ -1,0 +1,321 @@
+"""Both stages of the worker over lists and a real Redis: what is remembered and told after crashes equals the replay's.
+
+steps     1   2   3   4   5   6   7   8   9  10 ...          a step: one message published, or one call to Redis
+worker 1  ├───────────────┤ crash, before the step's effect
+worker 2           ├──────────────────────┤ crash, after it: the answer is lost
+worker 3                       ├──────────────────────────►
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from stream.app import Message
+from stream.baseline import Baseline
+from stream.config import Config, parse_config
+from stream.config_models import Redis
+from stream.embedded import Server
+from stream.memory import load
+from stream.monitor import Memory
+from stream.redis_connection import Client, connect
+from stream.store import Fenced
+from stream.wire import PaneMessage
+from tests.brokers import unique
+from tests.driver import Crash, Driver, topics_with
+from tests.oracle import Parts, Replay, baseline_of, in_turn, messages, told
+
+# `given` has a baseline and drifts; `learns` has none, and is judged too seldom to need thresholds, which take long.
+_CONFIG = """
+panes: {{events: 10, seconds: 0.1}}
+defaults: {{learn_events: 100, clock: 20, false_alarms_per_event: 0.001}}
+models: {{learns: {{clock: 1000}}}}
+worker: {{group: {group}}}
+"""
+BAD = [b'{"id": 1', None, b"[]"] * 3
+
+
+@dataclass
+class Bench:
+    """A configuration, its topics and its place in Redis, for one driver after another. first: offset of the log."""
+
+    url: str
+    log: list[bytes | None]
+    baselines: Mapping[str, Baseline] = field(default_factory=lambda: {"given": baseline_of("given")})
+    first: int = 0
+
+    def __post_init__(self) -> None:
+        self.config: Config = parse_config(_CONFIG.format(group=unique("group")))
+        self.topics = topics_with(self.config, {0: self.log})
+        self.client: Client = connect(Redis(url=self.url))
+
+    def driver(self, **changes: Any) -> Driver:
+        return Driver(self.config, self.baselines, self.client, self.topics, first=self.first, **changes)
+
+    async def crash(self, **changes: Any) -> None:
+        """Work until a crash, if it comes to that."""
+        with contextlib.suppress(Crash):
+            await self.driver(**changes).work()
+
+    def append(self, values: Sequence[bytes]) -> None:
+        self.log += values
+        predictions = self.config.topics.predictions
+        self.topics[predictions] = topics_with(self.config, {0: self.log})[predictions]
+
+    def published(self, topic: str) -> list[Message]:
+        return [each for _, log in sorted(self.topics[topic].items()) for each in log]
+
+    def panes(self) -> list[PaneMessage]:
+        return [PaneMessage.from_bytes(each.value or b"") for each in self.published(self.config.topics.panes)]
+
+    def alerts(self) -> list[dict[str, Any]]:
+        return [orjson.loads(each.value or b"") for each in self.published(self.config.topics.alerts)]
+
+    def dead(self, topic: str) -> list[tuple[int, bytes | None]]:
+        return [(int(dict(each.headers)["offset"]), each.value) for each in self.published(f"{topic}.dlq")]
+
+    async def memories(self) -> dict[str, Parts]:
+        found = {}
+        async for key in self.client.scan_iter(match=f"{self.config.worker.group}:{{judge/*:model:*"):
+            parts = await self.client.hgetall(key)
+            found[key.decode().partition(":model:")[2]] = {name.decode(): part for name, part in parts.items()}
+        return found
+
+    async def memory(self, model: str) -> Memory:
+        return load((await self.memories())[model], self.baselines.get(model))
+
+    async def everything(self) -> dict[bytes, bytes]:
+        """All that is on the server, and the length of every topic."""
+        keys = [key async for key in self.client.scan_iter(match=f"{self.config.worker.group}:*")]
+        lengths = {topic.encode(): str(len(self.published(topic))).encode() for topic in self.topics}
+        return lengths | {key: await self.client.dump(key) for key in keys}
+
+    async def check(self) -> None:
+        """Whether Redis and the alerts topic hold what the replay of the log says."""
+        replay = Replay(self.config, self.baselines)
+        replay.read(0, self.log, self.first)
+        assert await self.memories() == replay.memories()
+        assert told(self.alerts()) == told(replay.alerts)
+        assert replay.alerts
+
+
+def bench(server: Server) -> Bench:
+    log: list[bytes | None] = [*in_turn(messages("given", 400, drift=(200, 300)), messages("learns", 400))]
+    log[50:50] = BAD
+    return Bench(f"redis://{server.address}", log)
+
+
+Scenario = Callable[[Bench], Coroutine[Any, Any, None]]
+
+
+def play(this: Bench, scenario: Scenario) -> None:
+    async def closing() -> None:
+        try:
+            await scenario(this)
+        finally:
+            await this.client.aclose()
+
+    asyncio.run(closing())
+
+
+def on_a_bench(scenario: Scenario) -> Callable[[Server], None]:
+    """A test of an async scenario."""
+
+    def test(redis_server: Server) -> None:
+        play(bench(redis_server), scenario)
+
+    functools.update_wrapper(test, scenario)
+    del test.__wrapped__  # pytest would look for its arguments
+    return test
+
+
+# Crashes
+
+
+@on_a_bench
+async def test_without_a_crash_the_stages_do_what_the_replay_does(this: Bench) -> None:
+    await this.driver().work()
+    await this.check()
+    assert this.dead(this.config.topics.predictions) == [(50 + i, value) for i, value in enumerate(BAD)]
+    assert len(this.alerts()) == len(told(this.alerts())), "without a crash nothing is published twice"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_after_any_crashes_the_stages_have_done_what_the_replay_does(redis_server: Server, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+
+    async def live(this: Bench) -> None:
+        for _ in range(6):
+            await this.crash(crash_at=int(rng.integers(1, 80)), late=bool(rng.integers(2)))
+        await this.driver().work()
+        await this.check()
+        assert set(this.dead(this.config.topics.predictions)) == {(50 + i, value) for i, value in enumerate(BAD)}
+
+    play(bench(redis_server), live)
+
+
+@on_a_bench
+async def test_an_alert_that_was_decided_goes_out_though_nothing_else_happens_any_more(this: Bench) -> None:
+    await this.crash(crash_at=this.config.topics.alerts)
+    assert not this.alerts()
+    await this.driver().assign()
+    assert len(this.alerts()) == 1
+    await this.driver().work()
+    await this.check()
+
+
+@on_a_bench
+async def test_a_run_that_is_published_again_does_not_end_early(this: Bench) -> None:
+    """
+    sealed, and then a crash    [───────)[───────)[───────)       10 events each
+    halfway, and then idle      [───)                             were this published and judged, and then a crash,
+    the next worker             [───────)[───────)[───────)       the first would look as if it had been judged
+    """
+    await this.crash(crash_at=this.config.topics.panes)
+    halfway = this.driver(fetch=7)
+    await halfway.assign()
+    await halfway.sketch_next()
+    await asyncio.sleep(0.2)
+    await halfway.sketch.close_idle()
+    await halfway.judge_next(0)
+    await halfway.judge_next(1)
+    await this.driver().work()
+    await this.check()
+
+
+# Taking over
+
+
+@on_a_bench
+async def test_who_was_taken_over_writes_nothing_any_more(this: Bench) -> None:
+    zombie, owner = this.driver(), this.driver()
+    await zombie.assign()
+    await zombie.sketch_next()
+    await owner.assign()
+    before = await this.everything()
+    with pytest.raises(Fenced):
+        await zombie.sketch_next()
+    (partition,) = this.topics[this.config.topics.panes]
+    with pytest.raises(Fenced):
+        await zombie.judge_next(partition)
+    assert await this.everything() == before
+    await owner.work()
+    await this.check()
+
+
+@on_a_bench
+async def test_housekeeping_and_a_rebalance_do_not_fence_each_other(this: Bench) -> None:
+    """Both write under the epoch that they know, and a worker must not refuse its own writes."""
+    driver = this.driver(fetch=7)
+    await driver.assign()
+    for order in permutations((driver.assign, driver.sketch.close_idle, driver.judge.resume)):
+        await driver.sketch_next()
+        await asyncio.sleep(0.11)
+        await asyncio.gather(*(each() for each in order))
+    assert this.panes()
+
+
+@on_a_bench
+async def test_a_log_whose_beginning_was_removed_counts_from_its_first_record_on(this: Bench) -> None:
+    this.first = 5000
+    await this.driver().work()
+    await this.check()
+    assert this.panes()[0].run.start == 5000
+
+
+@on_a_bench
+async def test_an_idle_run_ends_without_a_further_event_and_once(this: Bench) -> None:
+    driver = this.driver(fetch=7)
+    await driver.assign()
+    await driver.sketch_next()
+    assert not this.panes()
+    while not this.panes():
+        await driver.sketch.close_idle()
+    await driver.sketch.close_idle()
+    assert [(each.model, each.run.start, each.run.end) for each in this.panes()] == [("given", 0, 7), ("learns", 0, 7)]
+
+
+# Baselines
+
+
+@on_a_bench
+async def test_what_a_model_learned_reaches_the_sketchers_though_who_learned_it_died(this: Bench) -> None:
+    await this.driver().work()
+    assert await this.client.delete(f"{this.config.worker.group}:learned:learns") == 1
+    this.append(messages("learns", 100, first=400))
+    await this.driver(fetch=30).work()
+    learned = (await this.memory("learns")).learned
+    assert learned is not None
+    assert [each.baseline for each in this.panes() if each.model == "learns"][-1] == learned.content_hash
+    await this.check()
+
+
+@on_a_bench
+async def test_another_baseline_begins_anew_and_its_alerts_are_numbered_on(this: Bench) -> None:
+    await this.driver().work()
+    first = this.alerts()
+    before = await this.memory("given")
+    this.baselines = {"given": baseline_of("given", seed="other"), "learns": baseline_of("learns")}
+    this.append(in_turn(messages("given", 200, 400, drift=(400, 600)), messages("learns", 200, 400)))
+    await this.driver().work()
+    after = await this.memory("given")
+    assert before.state is not None
+    assert after.state is not None
+    assert after.state.seen < before.state.seen
+    assert after.delivered[0] > before.delivered[0]
+    assert [each["data"]["seq"] for each in this.alerts()] == list(range(1, len(this.alerts()) + 1))
+    assert len(this.alerts()) > len(first)
+
+
+@on_a_bench
+async def test_a_baseline_that_is_taken_away_again_leaves_the_one_that_was_learned(this: Bench) -> None:
+    await this.driver().work()
+    learned = (await this.memory("learns")).learned
+    with_files, without = {**this.baselines, "learns": baseline_of("learns")}, this.baselines
+    for step, baselines in enumerate((with_files, without)):
+        this.baselines = baselines
+        this.append(messages("learns", 60, 400 + 60 * step))
+        await this.driver(fetch=20).work()
+    memory = await this.memory("learns")
+    assert learned is not None
+    assert memory.learned is not None
+    assert memory.learned.content_hash == learned.content_hash
+    assert memory.state is not None
+    assert memory.state.rung is not None
+    assert memory.state.rung.content.n == 60
+    assert not this.dead(this.config.topics.panes)
+
+
+@on_a_bench
+async def test_a_pane_of_another_baseline_is_a_dead_letter(this: Bench) -> None:
+    """As in an update, where an old worker sketches and a new one judges."""
+    old = this.driver()
+    await old.assign()
+    await old.sketch_next()
+    strange = [each.value for each in this.published(this.config.topics.panes) if each.key == b"given"]
+    this.baselines = {"given": baseline_of("given", seed="other")}
+    await this.driver().work()
+    assert strange
+    assert [value for _, value in this.dead(this.config.topics.panes)] == strange
+
+
+# Dead letters
+
+
+@on_a_bench
+async def test_a_record_that_nearly_fills_a_message_is_buried_without_its_end(this: Bench) -> None:
+    """With its headers it would be larger than a broker takes, and end the worker again and again."""
+    this.append([b'{"id": "' + b"x" * 1_040_000])
+    await this.driver().work()
+    (letter,) = [each for each in this.published(f"{this.config.topics.predictions}.dlq") if len(each.value or b"") > 9]
+    assert len(letter.value or b"") == 900_000
+    assert dict(letter.headers)["cut"] == b"from 1040008 bytes, and a key of 0"

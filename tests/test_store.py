@@ -1,0 +1,222 @@
+"""What Redis remembers: fenced, whole or not at all, the same when written twice; on any kind of Redis."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from stream import store as store_module
+from stream.memory import Change, diff
+from stream.redis_connection import StoreError
+from stream.store import Alert, Fenced, Mismatch, Seal, Store
+from tests.histories import MODEL, baseline, history
+from tests.redis_servers import contents, on_every_redis, redis_url
+
+__all__ = ["redis_url"]
+TOPIC, PANES = "predictions", "driftline.panes"
+
+
+def change(**parts: bytes) -> Change:
+    return Change(parts)
+
+
+# Seals
+
+
+@on_every_redis
+async def test_a_seal_follows_the_last_one(store: Store) -> None:
+    record = await store.take_sketch(TOPIC, 3)
+    assert await record.read_seal() is None
+    for run in (Seal(7, 500), Seal(500, 501), Seal(501, 2**53 + 1)):
+        await record.seal(*run)
+        assert await record.read_seal() == run
+    for start, end in ((500, 600), (2**53, 2**53 + 9), (2**53 + 2, 2**53 + 9)):
+        with pytest.raises(Mismatch, match=r"sketch/predictions/3.*stored position is 9007199254740993"):
+            await record.seal(start, end)
+    with pytest.raises(ValueError, match="no offset"):
+        await record.seal(2**53 + 1, 2**53 + 1)
+    assert await record.read_seal() == run
+
+
+@on_every_redis
+async def test_a_seal_written_twice_is_written_once(store: Store) -> None:
+    record = await store.take_sketch(TOPIC, 0)
+    await record.seal(0, 500)
+    await record.seal(0, 500)
+    assert await record.read_seal() == Seal(0, 500)
+    with pytest.raises(Mismatch):
+        await record.seal(0, 400)
+
+
+@on_every_redis
+async def test_partitions_have_seals_and_epochs_of_their_own(store: Store) -> None:
+    first, second = await store.take_sketch(TOPIC, 0), await store.take_sketch(TOPIC, 1)
+    await first.seal(0, 10)
+    await second.seal(5, 6)
+    assert (await first.read_seal(), await second.read_seal()) == (Seal(0, 10), Seal(5, 6))
+    assert (first.epoch, second.epoch, (await store.take_sketch(TOPIC, 1)).epoch) == (1, 1, 2)
+
+
+# Fencing
+
+
+@on_every_redis
+async def test_who_was_replaced_writes_nothing_more(store: Store) -> None:
+    """The zombie: paused past its session, it wakes up and goes on where it was."""
+    sketcher, judge = await store.take_sketch(TOPIC, 0), await store.take_judge(PANES, 0)
+    await sketcher.seal(0, 10)
+    await judge.commit(5, {MODEL: change(head=b"1")}, [b"an alert"])
+
+    await store.take_sketch(TOPIC, 0)
+    successor = await store.take_judge(PANES, 0)
+    assert successor.next_offset == 5
+    before = await contents(store)
+    with pytest.raises(Fenced, match="another worker took over, with epoch 2"):
+        await sketcher.seal(10, 20)
+    with pytest.raises(Fenced):
+        await judge.commit(6, {MODEL: change(head=b"2")}, [b"another"])
+    with pytest.raises(Fenced):
+        await judge.sent(1)
+    assert await contents(store) == before
+    await successor.commit(6, {MODEL: change(head=b"2")})
+
+
+@on_every_redis
+async def test_a_redis_that_lost_everything_lets_nobody_go_on(store: Store) -> None:
+    sketcher, judge = await store.take_sketch(TOPIC, 0), await store.take_judge(PANES, 0)
+    await judge.commit(5, {})
+    for key in await store.keys():
+        await store.client.delete(key)
+    with pytest.raises(Fenced, match="epoch none"):
+        await sketcher.seal(0, 20)
+    with pytest.raises(Fenced, match="epoch none"):
+        await judge.commit(6, {})
+    assert await store.keys() == []
+
+
+# Commits
+
+
+@on_every_redis
+async def test_a_commit_changes_offset_memories_and_outbox_at_once(store: Store) -> None:
+    judge = await store.take_judge(PANES, 2)
+    assert (judge.next_offset, await judge.models(), await judge.parts("a")) == (None, [], {})
+    new = {"a": Change({"head": b"1", "bucket:0": b"\0\xff"}, fresh=True), "b": Change({"head": b"1"}, fresh=True)}
+    await judge.commit(0, new, [b"first", b"second"])
+    await judge.commit(
+        9, {"a": Change({"head": b"2", "bucket:5": b""}, delete=("bucket:0", "never there"))}, [b"third"]
+    )
+
+    after = await store.take_judge(PANES, 2)
+    assert (after.next_offset, await after.models()) == (9, ["a", "b"])
+    assert await after.parts("a") == {"head": b"2", "bucket:5": b""}
+    assert await after.parts("b") == {"head": b"1"}
+    assert await after.outbox() == [Alert(1, b"first"), Alert(2, b"second"), Alert(3, b"third")]
+    await after.commit(10, {"a": Change({"head": b"3"}, fresh=True)})
+    assert await after.parts("a") == {"head": b"3"}
+
+
+@on_every_redis
+async def test_a_commit_written_twice_is_written_once(store: Store) -> None:
+    """Its answer was lost, so the client sends it again."""
+    judge = await store.take_judge(PANES, 0)
+    await judge.commit(5, {"a": change(head=b"1")}, [b"an alert"])
+    before = await contents(store)
+    judge.next_offset = None
+    await judge.commit(5, {"a": change(head=b"1")}, [b"an alert"])
+    assert await contents(store) == before
+    assert judge.next_offset == 5
+
+
+@on_every_redis
+async def test_a_commit_goes_forward_from_where_the_store_is(store: Store) -> None:
+    judge = await store.take_judge(PANES, 0)
+    await judge.commit(5, {})
+    for backward in (5, 4, 0):
+        with pytest.raises(ValueError, match="must go forward"):
+            await judge.commit(backward, {})
+    await judge.commit(8, {"a": change(head=b"8")})
+    # A Redis that syncs every second and dies has forgotten the last second. What changed since is not all there is.
+    await store.client.hset(judge.key, "next", 5)
+    before = await contents(store)
+    with pytest.raises(Mismatch, match="stored position is 5, so Redis has lost writes"):
+        await judge.commit(9, {"a": change(head=b"9")}, [b"an alert"])
+    assert await contents(store) == before
+
+
+@on_every_redis
+async def test_the_outbox_is_emptied_in_order_and_only_of_what_was_published(store: Store) -> None:
+    judge = await store.take_judge(PANES, 0)
+    assert await judge.outbox() == []
+    await judge.commit(1, {}, [b"%d" % i for i in range(1, 6)])
+    assert await judge.outbox(most=2) == [Alert(1, b"1"), Alert(2, b"2")]
+    await judge.sent(2)
+    await judge.sent(2)
+    await judge.sent(1)
+    assert (await judge.outbox())[0] == Alert(3, b"3")
+    await judge.commit(2, {}, [b"6"])
+    with pytest.raises(Mismatch):
+        await judge.sent(7)
+    await judge.sent(5)
+    assert await judge.outbox() == [Alert(6, b"6")]
+    await judge.sent(6)
+    assert await judge.outbox() == []
+
+
+@on_every_redis
+async def test_what_a_model_learned_is_there_for_the_sketchers(store: Store) -> None:
+    assert await store.get_learned(MODEL) is None
+    await store.put_learned(MODEL, baseline().to_bytes())
+    assert await store.get_learned(MODEL) == baseline().to_bytes()
+
+
+@on_every_redis
+async def test_what_a_newer_driftline_wrote_is_left_alone(store: Store) -> None:
+    judge = await store.take_judge(PANES, 0)
+    await store.client.hset(judge.key, "version", 2)
+    before = await contents(store)
+    with pytest.raises(StoreError, match="newer Driftline, in version 2; this one writes 1"):
+        await store.take_judge(PANES, 0)
+    assert await contents(store) == before
+
+
+@on_every_redis
+async def test_any_name_of_a_model_will_do(store: Store) -> None:
+    judge = await store.take_judge(PANES, 0)
+    names = sorted(["a", "a:b", "{a}", "}{", "*?[a-z]\\", "mödel ☃", "a\nb", ":model:", "x" * 5000])
+    await judge.commit(1, {name: Change({"head": name.encode()}, fresh=True) for name in names})
+    assert await judge.models() == names
+    assert [(await judge.parts(name))["head"].decode() for name in names] == names
+
+
+# The table of keys
+
+
+def documented() -> list[tuple[Callable[[str], Any], str]]:
+    """Per row of the module's table: what matches such a key without its namespace, and its type."""
+    rows = re.findall(r"^\| NS:(\S+) +\| (\w+) +\|", store_module.__doc__ or "", re.MULTILINE)
+    patterns = [re.escape(key).replace("T", "[^/]+").replace("P", r"\d+").replace("M", ".+") for key, _ in rows]
+    return [(re.compile(pattern, re.DOTALL).fullmatch, kind) for pattern, (_, kind) in zip(patterns, rows, strict=True)]
+
+
+@on_every_redis
+async def test_every_key_is_in_the_table_and_none_is_left_over(store: Store) -> None:
+    other = Store(store.client, f"{store.namespace}x")
+    await other.take_sketch(TOPIC, 0)
+    run = history(learned=True)
+    judge, sketcher = await store.take_judge(PANES, 0), await store.take_sketch(TOPIC, 0)
+    await sketcher.seal(0, 1)
+    for offset, (old, new) in enumerate(zip([None, *run.memories], run.memories, strict=False)):
+        await judge.commit(offset, {MODEL: diff(old, new, None)}, [b"an alert"])
+    await store.put_learned(MODEL, b"...")
+
+    keys, rows = await store.keys(), documented()
+    assert len(keys) == len(rows) == 6
+    for matches, kind in rows:
+        (key,) = [key for key in keys if matches(key.removeprefix(f"{store.namespace}:"))]
+        assert (await store.client.type(key)).decode() == kind
+        assert await store.client.ttl(key) == -1
+    assert await judge.parts(MODEL) == diff(None, run.memories[-1], None).write
