@@ -8,7 +8,7 @@ EXTRAS := parquet,embedded,plot,dev
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install check test lint format types contracts demo bench lock clean
+.PHONY: help install check test test-kafka test-demo lint format types contracts demo bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,10 +22,16 @@ $(INSTALLED): pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[$(EXTRAS)]'
 	@touch $@
 
-check: lint types contracts test ## lint, types, contracts and tests
+check: lint types contracts test test-kafka test-demo ## all of these
 
-test: install ## all tests and doctests but the demo; pass more with ARGS="-k ladder"
-	$(BIN)/python -m pytest -n auto -m "not demo" $(ARGS)
+test: install ## tests and doctests, on embedded servers; pass more with ARGS="-k ladder"
+	$(BIN)/python -m pytest -n auto -m "not kafka and not demo" $(ARGS)
+
+test-kafka: install ## the same tests on a real Apache Kafka, where there are Java and Maven
+	$(BIN)/python -m pytest -n auto -m kafka $(ARGS)
+
+test-demo: install ## the demo in real time, looked at by a test; give it the machine to itself
+	$(BIN)/python -m pytest -m demo $(ARGS)
 
 lint: install ## ruff: rules and format
 	$(BIN)/ruff check
@@ -44,8 +50,9 @@ contracts: install ## import-linter: who may know whom
 demo: install ## an embedded broker and store, four planted faults, the alerts they raise
 	$(BIN)/driftline demo $(ARGS)
 
-bench: install ## speed of the core on one core, beside River and scipy
+bench: install ## speed of the core on one core, beside River and scipy, then end to end on Kafka
 	$(BIN)/python load_tests/core.py
+	$(BIN)/python -m load_tests.throughput
 
 lock: install ## resolve requirements.lock anew, after a change of dependencies
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --upgrade --no-header \

@@ -11,8 +11,8 @@ What is measured:
     river    a Faust agent as written by hand: orjson, one River ADWIN per feature, the detectors pickled to Redis
     kswin    the same with a River KSWIN beside each ADWIN
 
-The hand-written agents see fewer events (--by-hand), for they take minutes where the others take seconds. Processor time
-is that of the measured processes, without broker and Redis. Broker, Redis and what is measured share the machine's cores.
+The hand-written agents see fewer events (--by-hand), for they take minutes where the others take seconds. Processor
+time is that of the measured processes, without broker and Redis; all of them share the machine's cores.
 """
 
 from __future__ import annotations
@@ -234,7 +234,8 @@ def measure(case: Case, processes: int, directory: Path, broker: str, redis: str
 def show(results: list[dict[str, Any]]) -> None:
     """Print all cases as one table."""
     table = Table(title="events a second; processor seconds a million events")
-    for heading in ("features", "models", "processes", "bare", "worker", "worker/bare", "river", "kswin", "cpu bare", "cpu worker"):
+    sizes = ("features", "models", "processes")
+    for heading in (*sizes, "bare", "worker", "worker/bare", "river", "kswin", "cpu bare", "cpu worker"):
         table.add_column(heading, justify="right")
     for each in results:
         figures = each["figures"]

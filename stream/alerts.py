@@ -99,11 +99,12 @@ def _told(step: Step) -> tuple[Finding, ...]:
 def _title(model: str, step: Step) -> str:
     first, *others = _told(step)
     if step.status is Status.RESOLVED:
-        text = f"{model}: back to normal: {', '.join(each.signal for each in (first, *others))}"
+        text = f"{model}: no longer drifting: {_names(step)}"
     else:
         also = f", and {len(others)} more: {', '.join(each.signal for each in others)}" if others else ""
         text = f"{model}: {first.signal} {first.change.headline} since {iso(first.since)[:16]}Z{also}"
-    return _cut(text, _TITLE)
+    # One line, whatever a signal or a value is called.
+    return _cut("".join(each if each.isprintable() else " " for each in text), _TITLE)
 
 
 def _description(model: str, step: Step) -> str:

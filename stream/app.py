@@ -31,6 +31,7 @@ from yarl import URL
 
 from stream.config_models import Kafka
 from stream.connection import faust_credentials
+from stream.topics import PANE_BYTES
 from stream.transport import AssignedHook, RunTransport
 
 #: s from SIGTERM to the end. Orchestrators send SIGKILL after 10 (docker) to 30; a run takes well under 1.
@@ -54,6 +55,7 @@ class WorkerSettings:
     on an assignment without a word and stands still.
     `fetch_size`: per partition and fetch, so the longest run. Of a record that is larger, a fetch brings just that one.
     `queue_size`: runs (or single records) waiting per agent; they take some 2 * `queue_size` * `fetch_size` of memory.
+    `max_request_size`: of a record; the broker has its own limit for each topic.
     `idempotent`: off on the embedded broker, which doesn't understand aiokafka's InitProducerId request.
     """
 
@@ -67,7 +69,7 @@ class WorkerSettings:
     commit_interval: float = 1.0
     fetch_size: int = 1 << 20
     queue_size: int = 8
-    max_request_size: int = 1_000_000
+    max_request_size: int = PANE_BYTES
     idempotent: bool = True
 
 

@@ -123,7 +123,11 @@ def baseline_build(
     ] = None,
     bins: Annotated[int, typer.Option(min=2, max=1000, help="Quantile bins of a numeric signal.")] = BINS,
     unordered: Annotated[
-        bool, typer.Option("--unordered", help="The events' times mean nothing: take no variation from them.")
+        bool,
+        typer.Option(
+            "--unordered",
+            help="The events' times mean nothing; table rows need have none. No variation is taken from them.",
+        ),
     ] = False,
     git_commit: Annotated[str | None, typer.Option(help="For the manifest: commit of the training code.")] = None,
     training_snapshot: Annotated[
@@ -137,10 +141,13 @@ def baseline_build(
     target = output or Path(f"{model}.driftline")
     chosen = settings.defaults if model not in settings.models else configuration.model_config(settings, model)
     kinds = {**chosen.kinds, **dict(_pairs(kind, "--kind"))}
-    with reading(paths, model) as batches:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    with reading(paths, model, ts=now if unordered else None) as batches:
         events, refused = _events(batches, model, settings.mapping.paths())
     for reason in refused[:5]:
         err.print(Text(f"rejected: {reason}", style="yellow"))
+    if refused and not events and not unordered and all(reason == "ts: missing" for reason in refused):
+        raise BaselineError("no event has a time; with --unordered, rows of a table need none")
     facts = {
         "version": version, "git_commit": git_commit, "training_snapshot": training_snapshot, "seed": seed,
         "hyperparameters": dict(_pairs(hyperparameter, "--hyperparameter")) or None,
@@ -149,7 +156,7 @@ def baseline_build(
         "model": model,
         **{name: fact for name, fact in facts.items() if fact is not None},
         "source": [Path(path).name for path in paths],
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": now,
         "created_by": f"driftline {installed_version('driftline')}",
         "rejected": len(refused),
     }

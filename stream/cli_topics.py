@@ -49,7 +49,7 @@ def produce_command(
     """
     settings, pace = read_config(config), _pace(rate, speed)
     started = time.monotonic()
-    with reading(paths, model, _UNPACED if pace == Pace() else _PACED) as batches, kafka_in_words():
+    with reading(paths, model, chunk=_UNPACED if pace == Pace() else _PACED) as batches, kafka_in_words():
         from stream.produce import Sender, open_producer, produce
 
         with open_producer(settings.kafka, topic) as producer:

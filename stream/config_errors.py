@@ -24,6 +24,7 @@ _TYPES = {
     "integer": "a whole number",
     "number": "a number",
     "string": "a text",
+    "boolean": "true or false",
     "object": "a mapping",
     "array": "a list",
 }
@@ -157,7 +158,8 @@ def _hint_for_text(schema: Schema, text: str) -> str:
         return "a space is missing after the colon"
     if kind == "array":
         return f"write `[{hide_secrets(text)}]`"
-    choices = {choice.lower(): choice for choice in schema.get("enum", ())}
+    options = ("true", "false") if kind == "boolean" else schema.get("enum", ())
+    choices = {choice.lower(): choice for choice in options}
     close = get_close_matches(text.lower(), list(choices), n=1)
     return f"did you mean `{choices[close[0]]}`?" if close else ""
 

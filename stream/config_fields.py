@@ -70,6 +70,7 @@ PinnedWindow = Annotated[
     WithJsonSchema({"type": "string", "pattern": f"^(?:{_WINDOW})$", "examples": ["5000 events", "1h"]}),
 ]
 
+Flag = Annotated[bool, Strict()]  # neither "yes" nor 1
 Whole = Annotated[int, Strict()]  # neither `true` nor "5" nor 5.0
 Real = Annotated[float, Strict(), AllowInfNan(False)]
 Text = Annotated[str, Field(min_length=1)]

@@ -19,6 +19,7 @@ from stream.config_fields import (
     BrokenRule,
     CaFile,
     DottedPath,
+    Flag,
     Group,
     Kind,
     PasswordEnv,
@@ -54,7 +55,7 @@ class Kafka(Section):
     password_env: PasswordEnv = None
     ca_file: CaFile = None
 
-    idempotent: bool = Field(
+    idempotent: Flag = Field(
         True,
         description="Write to Kafka idempotently: a retried record is written once, in order. "
         "Off only for a broker that does not know InitProducerId, such as the embedded one.",
@@ -172,7 +173,8 @@ class Panes(Section):
         ge=1,
         le=1_000_000,
         description="Events of one model after which a pane ends. Fewer: drift is seen sooner, at more cost; 1 judges "
-        "every event. At 250, a shift of 0.5 σ is found within 350; a topic of 50,000 events a second wants 1000. Over a million, a pane takes seconds to sketch, and again after a crash.",
+        "every event. At 250, a shift of 0.5 σ is found within 350; a topic of 50,000 events a second wants 1000. "
+        "Over a million, a pane takes seconds to sketch, and again after a crash.",
     )
     seconds: Real | None = Field(
         10.0,
@@ -214,8 +216,8 @@ class ModelConfig(Section):
     )
     reference: Literal["baseline", "past"] = Field(
         "baseline",
-        description="What live traffic is compared with: the baseline (given or learned) or, where none can be trusted, "
-        "the model's own past, with each new level becoming the past once it has been told.",
+        description="What live traffic is compared with: the baseline (given or learned) or, where none can be "
+        "trusted, the model's own past, with each new level becoming the past once it has been told.",
     )
     false_alarms_per_event: Real = Field(
         1e-6,

@@ -17,7 +17,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from aiokafka import ConsumerRecord
 
@@ -28,7 +28,7 @@ from stream.targets import Target
 
 log = logging.getLogger(__name__)
 
-Record = ConsumerRecord[bytes | None, bytes | None]
+Record: TypeAlias = ConsumerRecord[bytes | None, bytes | None]
 #: Makes a dead letter of a record, with the reason.
 Bury = Callable[[Record, str], Awaitable[None]]
 
@@ -125,6 +125,7 @@ class Courier:
             await self._give_in(record, str(error))
         except Unavailable as error:
             if time.monotonic() - started < self._give_up:
+                log.warning("%s: %s waits: %s", self.name, _name(alert), error)
                 self._backlog.put_back(alert.alert_key)
                 raise
             await self._give_in(record, f"given up after {self._give_up / 3600:g} h: {error}")

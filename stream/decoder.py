@@ -38,6 +38,7 @@ _ID = Annotated[str, Meta(min_length=1)] | int
 _MILLISECONDS = Meta(ge=MIN_EPOCH_MS, le=MAX_EPOCH_MS)
 _TIME = datetime | Annotated[int, _MILLISECONDS] | Annotated[float, _MILLISECONDS]
 _NUMBER, _TEXT = float, str | bool | int | float
+_NOTHING = Annotated[int, Meta(gt=0, lt=0)]
 # What a message can make msgspec raise: its own errors and that of bad UTF-8 are ValueErrors. A LookupError is a model
 # without a struct.
 _REFUSALS = (ValueError, LookupError, RecursionError)
@@ -237,7 +238,9 @@ def _parser(plans: Sequence[_Plan], mapping: EventMapping) -> _Parse:
     if not plans:
         return _refuse
     if "." not in mapping.model:
-        return msgspec.json.Decoder(reduce(or_, [plan.row for plan in plans])).decode
+        # A struct that is alone would take a message without the key: so there is one more, which takes nothing.
+        nobody = msgspec.defstruct("Nobody", [("no", _NOTHING)], tag_field=mapping.model, tag="")
+        return msgspec.json.Decoder(reduce(or_, [nobody, *(plan.row for plan in plans)])).decode
     # A union knows its members by a key of the message itself; where the name lies deeper, it is looked up first.
     parsers = {plan.model: msgspec.json.Decoder(plan.row).decode for plan in plans}
     envelope, path = _Branch(), mapping.model.split(".")

@@ -34,6 +34,7 @@ redis:
   url: redis://{store}/0
 defaults:
   false_alarms_per_event: 1e-8 # of 100,000 events: one demo in a thousand may page for nothing
+  clock: 1000 # a pane of each partition: on a busy machine, one may lag behind the others
 models:
   {model}:
     baseline: {model}.driftline

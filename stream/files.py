@@ -21,7 +21,7 @@ import json
 import math
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -69,16 +69,19 @@ def read_messages(
     paths: Sequence[str],
     *,
     model: str | None = None,
+    ts: str | None = None,
     on_progress: Callable[[int], None] | None = None,
     chunk: int = 10_000,
 ) -> Iterator[list[bytes]]:
     """The events of all files, in order, as lists of 1 to `chunk` JSON objects; a list never spans two files.
 
-    `model` names the model of table rows that name none. `on_progress` gets the number of bytes read so far, of
-    those that `total_bytes` counts. Raises InputError; for missing and empty files before the first event.
+    `model` and `ts` are the model and the time of table rows that have none. `on_progress` gets the number of bytes
+    read so far, of those that `total_bytes` counts. Raises InputError; for missing and empty files before the first
+    event.
     """
     sizes = [_size(path) for path in paths]
-    rows, done = _Rows(model, count(1)), 0
+    given = {name: text for name, text in (("model", model), ("ts", ts)) if text is not None}
+    rows, done = _Rows(given, count(1)), 0
     for path, size in zip(paths, sizes, strict=True):
         read = None
         for events, read in _batches(path, rows, chunk):
@@ -186,15 +189,13 @@ def _columns(path: str, titles: Iterable[str]) -> list[_Column]:
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """Makes events of rows; a row without id or model gets the next number and the model's name given by the user."""
+    """Makes events of rows; a row without an id gets the next number, one without a model or time the `given` one."""
 
-    model: str | None
+    given: Mapping[str, str]
     numbers: Iterator[int]
 
     def event(self, cells: Iterable[tuple[_Column, object]]) -> bytes:
-        event: dict[str, Any] = {"id": str(next(self.numbers))}
-        if self.model is not None:
-            event["model"] = self.model
+        event: dict[str, Any] = {"id": str(next(self.numbers)), **self.given}
         for column, value in cells:
             (event.setdefault(column.section, {}) if column.section else event)[column.key] = value
         return orjson.dumps(event, default=_plain, option=orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z)

@@ -129,7 +129,7 @@ class Backlog(Generic[RecordT]):
     def add(self, alert: Alert, record: RecordT) -> None:
         """Let an alert wait in the place of an older one of its incident; an older one is forgotten."""
         before = self._waiting.get(alert.incident)
-        opening = alert.seq if alert.status == "firing" else before and before.opening
+        opening = alert.seq if alert.status == "firing" else before.opening if before else None
         if before is not None and alert.seq < before.alert.seq:
             self._waiting[alert.incident] = replace(before, opening=opening)
         else:

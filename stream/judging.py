@@ -23,7 +23,7 @@ from stream.letters import dead_letter
 from stream.memory import OtherBaseline, diff, load
 from stream.metrics import Metrics
 from stream.monitor import Memory, Monitor
-from stream.store import JudgeRecord, Store
+from stream.store import JudgeRecord, Position, Store
 from stream.transport import Run as Fetched
 from stream.wire import PaneMessage, WireError
 
@@ -62,11 +62,12 @@ class JudgeStage:
         self._monitors: dict[str, Monitor] = {}
         self._busy = asyncio.Lock()
 
-    async def assigned(self, partitions: Iterable[int]) -> dict[int, int]:
-        """Take over partitions; the offset to go on from, by partition."""
+    async def assigned(self, partitions: Iterable[int]) -> dict[int, Position]:
+        """Take over partitions; where to go on, by partition: at what was not yet committed, or at 0."""
         async with self._busy:
             self._partitions = {partition: await self._take_over(partition) for partition in sorted(partitions)}
-            return {partition: each.record.next_offset or 0 for partition, each in self._partitions.items()}
+            offsets = {partition: each.record.next_offset or 0 for partition, each in self._partitions.items()}
+            return {partition: Position(offset, offset) for partition, offset in offsets.items()}
 
     async def _take_over(self, partition: int) -> _Partition:
         taken = _Partition(await self._store.take_judge(self._config.topics.panes, partition))
@@ -103,7 +104,9 @@ class JudgeStage:
             if alerts:
                 await self._empty_outbox(partition)
 
-    async def _judge_all(self, partition: _Partition, batch: Fetched) -> tuple[dict[str, Memory], list[bytes], list[Message]]:
+    async def _judge_all(
+        self, partition: _Partition, batch: Fetched
+    ) -> tuple[dict[str, Memory], list[bytes], list[Message]]:
         """Memories that changed, by model, alerts, and dead letters of what is no pane or is of another baseline."""
         changed, alerts, letters = dict[str, Memory](), list[bytes](), list[Message]()
         for record in batch.records:

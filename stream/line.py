@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError
 
 from stream.courier import Courier
-from stream.delivery import Unavailable, patiently
+from stream.delivery import patiently
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class Line(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no t
 
     async def _settle(self) -> None:
         while not (self.courier.idle or self._stopping):
-            await patiently(self._longest, self._look_for)(self._step)
+            await patiently(self._longest, self._look_for)(self.courier.step)
         read = dict(self._read)
         if not read or self._stopping:
             return
@@ -81,13 +81,6 @@ class Line(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no t
             await self.consumer.commit(read)
         except (CommitFailedError, IllegalStateError):
             log.info("%s: the group has moved on; some alerts come again, and are known", self.courier.name)
-
-    async def _step(self) -> None:
-        try:
-            await self.courier.step()
-        except Unavailable as error:
-            log.warning("%s: %s; trying again", self.courier.name, error)
-            raise
 
     async def _look_for(self, seconds: float) -> None:
         """Read on for so long, at least once: the next try shall tell the newest."""

@@ -82,8 +82,8 @@ class Monitor:
             return None
 
     def _judge(self, memory: Memory, baseline: Baseline, pane: Pane[Any]) -> tuple[Memory, list[Step]]:
-        # Its thresholds take a fraction of a second to derive.
-        if self._judging is None or self._judging.baseline is not baseline:
+        # Its thresholds take a second to derive: not again for each copy of a baseline, as after every rebalance.
+        if self._judging is None or self._judging.baseline.content_hash != baseline.content_hash:
             self._judging = Judge(baseline, self.config)
         if not isinstance(pane.content, Sketch):
             pane = replace(pane, content=sketch_events(baseline, pane.content))

@@ -22,8 +22,9 @@ from typing import Literal
 Severity = Literal["error", "warning"]
 
 # A URL's user and password (all between the colon of its scheme and the last @, for a password may hold anything), and
-# the value of a key that speaks of a password. Starring too much costs a little reading, too little costs a password.
-_SECRET = re.compile(r"(?<=:)\S.*(?=@)|(?:password|passwd|secret|token|\w+_env|routing_key|webhook_url|authorization|signing_key)\w*[\"']?\s*:\s*(?P<value>\S.*)", re.IGNORECASE)
+# the value of a key that speaks of a secret. Starring too much costs a little reading, too little costs a password.
+_HIDDEN_KEYS = "password|passwd|secret|token|routing_key|signing_key|webhook_url|authorization|_env"
+_SECRET = re.compile(rf"(?<=:)\S.*(?=@)|(?:{_HIDDEN_KEYS})\w*[\"']?\s*:\s*(?P<value>\S.*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import aiohttp
@@ -62,17 +62,23 @@ class Pulse:
         self._http, self._url, self._seconds, self._ledger = http, url, seconds, ledger
         self.lines: list[Line] = []
         self.well = False
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """End soon."""
+        self._stopping.set()
 
     async def beat(self) -> None:
-        """Check, and tell; for ever."""
-        while True:
+        """Check, and tell, until `stop` is called."""
+        while not self._stopping.is_set():
             trouble = await self._trouble()
             self.well = trouble is None
             if trouble:
                 log.warning("no heartbeat: %s", trouble)
             elif self._url:
                 await self._tell(self._url)
-            await asyncio.sleep(self._seconds)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), self._seconds)
 
     async def _tell(self, url: str) -> None:
         try:
@@ -91,14 +97,14 @@ class Pulse:
 
 
 def run(config: Config, names: Sequence[str]) -> None:
-    """Carry alerts to the named targets until SIGTERM or SIGINT. MissingSecret; ends the process after an error."""
+    """Carry alerts to the named targets until SIGTERM or SIGINT. MissingSecret; an error ends the process."""
     accesses = read_accesses(config.relay, names, os.environ)
     configure_logging(config.worker.log)
     asyncio.run(wait_for_servers(config, [config.topics.alerts, f"{config.topics.alerts}.dlq"]))
     try:
         asyncio.run(_relay(config, names, accesses))
-    except ExceptionGroup as errors:
-        log.critical("the relay ends: %s; start it again", "; ".join(map(str, errors.exceptions)), exc_info=errors)
+    except Exception as error:
+        log.critical("the relay ends: %s; start it again", error, exc_info=True)
         sys.exit(1)
 
 
@@ -121,16 +127,21 @@ async def _relay(config: Config, names: Sequence[str], accesses: Mapping[str, Se
 
 
 async def _until_stopped(pulse: Pulse) -> None:
+    """All end together: after a signal, or an error of one. They are asked to; a cancelled call may go on for ever."""
+
     def stop() -> None:
+        pulse.stop()
         for line in pulse.lines:
             line.stop()
 
-    for each in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(each, stop)
-    async with asyncio.TaskGroup() as group:
-        beating = group.create_task(pulse.beat())
-        await asyncio.wait([group.create_task(line.run()) for line in pulse.lines])
-        beating.cancel()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, stop)
+    tasks = [asyncio.create_task(work) for work in (pulse.beat(), *(line.run() for line in pulse.lines))]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    stop()
+    await asyncio.wait(tasks)
+    for task in tasks:
+        task.result()
 
 
 def _session(config: Config) -> aiohttp.ClientSession:

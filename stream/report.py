@@ -17,13 +17,13 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from detectors.grid import Categories, Grid, IntArray, Special
+from detectors.grid import Categories, FloatArray, Grid, IntArray, Special
 from detectors.sketch import Layout, Sketch
 from stream.alerts import iso
 from stream.baseline import Baseline
 from stream.replay import Outcome
 
-_BARS = "▁▂▃▄▅▆▇█"
+_BARS, _WIDTH = "▁▂▃▄▅▆▇█", 16
 _COLOURS = {"firing": "red", "updated": "yellow", "resolved": "green"}
 _LEFT = ("signal", "kind", "distribution")
 # In fewer characters than these, the table of signals does without some columns and the prefix that most names have.
@@ -111,14 +111,25 @@ def _signal_row(layout: Layout, total: Sketch, s: int) -> dict[str, str]:
 
 
 def _picture(coder: Grid | Categories, codes: IntArray) -> str:
-    """A histogram over codes in at most 16 characters, or the commonest values."""
+    """A histogram in at most 16 characters, or the commonest values."""
     if isinstance(coder, Grid):
-        parts = np.array([part.sum() for part in np.array_split(codes, min(16, len(codes)))])
-        return "".join(_BARS[round(7 * int(part) / max(int(parts.max()), 1))] for part in parts)
+        heights = _heights(coder, codes)
+        return "".join(_BARS[round(7 * height / heights.max(initial=1))] for height in heights.tolist())
     top = sorted(zip(codes, coder.values, strict=True), key=lambda pair: -pair[0])[:3]
     total = max(int(codes.sum()), 1)
     more = f" +{len(coder.values) - 3}" if len(coder.values) > 3 else ""
     return ", ".join(f"{value} {100 * count / total:.0f} %" for count, value in top) + more
+
+
+def _heights(grid: Grid, codes: IntArray) -> FloatArray:
+    """Events (16,) in stretches of equal width from the first percentile to the last, or at each of up to 16 values."""
+    if np.count_nonzero(codes) <= _WIDTH:
+        return codes[codes > 0].astype(float)
+    below = np.cumsum(codes)[:-1]
+    with np.errstate(all="ignore"):
+        low, high = np.interp(codes.sum() * np.array([0.01, 0.99]), below, grid.cuts)
+        edges = np.linspace(low, high, _WIDTH + 1)
+        return np.asarray(np.nan_to_num(np.diff(np.interp(edges, grid.cuts, below))))
 
 
 def _plain(value: Any) -> str:

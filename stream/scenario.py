@@ -2,8 +2,8 @@
 
     healthy features ──► the fault of the phase ──► the model: score, prediction ──► messages
 
-    seconds   0         6      11        15      20        24       29        33           46        52
-              │ healthy │ unit │ healthy │ field │ healthy │ value  │ healthy │ slow shift │ healthy │
+    seconds   0         5      10        14      19        23      28        32           45        52
+              │ healthy │ unit │ healthy │ field │ healthy │ value │ healthy │ slow shift │ healthy │
 
 The model scores what it is given: a fault in a feature moves score and prediction as far as the model heeds it, as it
 would in life. Events come in blocks of a twentieth of a second; a block depends on the seed and its number alone.
@@ -101,8 +101,8 @@ FAULTS = (
     Fault("slow shift", "account_age_days", "a campaign brings ever younger accounts", 13, _ever_younger),
 )
 # Seconds of healthy traffic before the first fault, between two and after the last. A judge lets go of a fault after
-# twice the events that the alarm needed: one second for the first three, two to four for the slow shift.
-_BEFORE, _BETWEEN, _AFTER = 6.0, 4.0, 6.0
+# twice the events that the alarm needed: one second for the first three, up to six for the slow shift.
+_BEFORE, _BETWEEN, _AFTER = 5.0, 4.0, 7.0
 
 
 def _script() -> Iterator[tuple[Fault | None, float]]:

@@ -27,7 +27,7 @@ from stream.letters import dead_letter
 from stream.metrics import Metrics
 from stream.panes import Cutter, Pane, Run
 from stream.pipeline import Sketcher, pane_rule
-from stream.store import SketchRecord, Store
+from stream.store import Position, SketchRecord, Store
 from stream.transport import Run as Fetched
 from stream.wire import PaneMessage
 
@@ -73,11 +73,11 @@ class SketchStage:
         self._unlearned, self._looked = set[str](), 0.0
         self._busy = asyncio.Lock()
 
-    async def assigned(self, partitions: Iterable[int]) -> dict[int, int]:
-        """Take over partitions; the offset to go on from, by partition: the start of the last sealed run, or 0."""
+    async def assigned(self, partitions: Iterable[int]) -> dict[int, Position]:
+        """Take over partitions; where to go on, by partition: at the start of the last sealed run, or at 0."""
         async with self._busy:
             self._partitions = {partition: await self._take_over(partition) for partition in sorted(partitions)}
-            return {partition: each.sketcher.cutter.start for partition, each in self._partitions.items()}
+            return {p: Position(each.sketcher.cutter.start, each.sealed or 0) for p, each in self._partitions.items()}
 
     async def _take_over(self, partition: int) -> _Partition:
         record = await self._store.take_sketch(self._config.topics.predictions, partition)

@@ -11,6 +11,7 @@ one hash tag, so it lies in one slot of a cluster. No key has a time to live; on
 | NS:{judge/T/P}:outbox  | list   | judge of panes P  | alerts decided and not yet published, oldest first            |
 | NS:{judge/T/P}:model:M | hash   | judge of panes P  | the memory of a model in parts, see `stream.memory`           |
 | NS:learned:M           | string | judge of model M  | the baseline it learned, for the sketchers, as a file's bytes |
+| NS:bound               | hash   | the first worker  | facts that all of the above depends on, see `Store.bind`      |
 
 Every write to a partition is one script: it happens wholly or not at all. It carries its writer's epoch and the
 position it goes on from, and is refused when another worker has taken a newer epoch (`Fenced`) or when the stored
@@ -105,6 +106,13 @@ class Seal(NamedTuple):
     end: int
 
 
+class Position(NamedTuple):
+    """Where to go on in a partition: offset of the next record. read: up to where it has been read before."""
+
+    start: int
+    read: int
+
+
 class Alert(NamedTuple):
     """An alert of an outbox. position: how many there were up to and with it."""
 
@@ -139,6 +147,18 @@ class Store:
         """The baseline that a model has learned, None while it has none."""
         found: bytes | None = await insist(self.client.get, self._learned(model))
         return found
+
+    async def bind(self, facts: Mapping[str, str]) -> None:
+        """Hold on to what offsets and places here depend on; StoreError if one of these facts was another at first."""
+        key = f"{self.namespace}:bound"
+        for name, fact in facts.items():
+            await insist(self.client.hsetnx, key, name, fact)
+            first = (await insist(self.client.hget, key, name)).decode()
+            if first != fact:
+                raise StoreError(
+                    f"{name} was {first} and is {fact} now: what {self.namespace} remembers does not fit it; "
+                    "go back to the former, or begin anew with another worker.group"
+                )
 
     async def keys(self) -> list[str]:
         """Every key of this namespace, sorted."""

@@ -30,8 +30,9 @@ class MissingSecret(RuntimeError):
 class Target(Protocol):
     """Where alerts go."""
 
-    #: s between two calls of `refresh`; None: it needs none.
-    interval: float | None
+    @property
+    def interval(self) -> float | None:
+        """Seconds between two calls of `refresh`; None: it needs none."""
 
     async def deliver(self, alert: Alert, raw: bytes) -> None:
         """Tell of one alert, which came as `raw`. Told twice, it shall be as told once. Refused, Unavailable."""

@@ -63,11 +63,13 @@ def parse_time(text: str, option: str) -> int:
 
 
 @contextmanager
-def reading(paths: Sequence[str], model: str | None, chunk: int = 10_000) -> Iterator[Iterator[list[bytes]]]:
+def reading(
+    paths: Sequence[str], model: str | None, ts: str | None = None, chunk: int = 10_000
+) -> Iterator[Iterator[list[bytes]]]:
     """The files' messages, up to `chunk` in a list, under a progress bar over their bytes."""
     total = files.total_bytes(paths)
     with progress_bar("reading", total, DownloadColumn(), TransferSpeedColumn()) as advance:
-        yield files.read_messages(paths, model=model, on_progress=advance, chunk=chunk)
+        yield files.read_messages(paths, model=model, ts=ts, on_progress=advance, chunk=chunk)
 
 
 @contextmanager

@@ -21,6 +21,9 @@ from stream.config_models import Kafka, Topics
 from stream.connection import KafkaUnreachableError, check_reachable, client_options
 
 HOUR_MS = 3_600_000
+#: The largest pane. Only panes of events, of a model that learns, are large: 250 events of 2000 numbers take 9 MB; of a
+#: model with a baseline they take some kB. A broker takes 1 MB by default.
+PANE_BYTES = 16 << 20
 #: s in which a broker that takes connections must take requests. One that restarts takes some 5; at half it looks dead.
 BOOTSTRAP_TIMEOUT = 10.0
 
@@ -47,7 +50,8 @@ def wanted_topics(topics: Topics) -> list[Topic]:
     """
     retention = {} if topics.retention_hours is None else {"retention.ms": str(topics.retention_hours * HOUR_MS)}
     inputs = (topics.predictions, topics.labels)
-    shared = [(name, topics.partitions, retention) for name in (*inputs, topics.panes)]
+    shared = [(name, topics.partitions, retention) for name in inputs]
+    shared.append((topics.panes, topics.partitions, {"max.message.bytes": str(PANE_BYTES), **retention}))
     dead_letters = [(f"{name}.dlq", 1, retention) for name in (*inputs, topics.panes, topics.alerts)]
     return [
         Topic(name, partitions, topics.replication, {"cleanup.policy": "delete", **settings})

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -34,7 +35,7 @@ from stream.redis_connection import connect
 from stream.replay import load_baselines
 from stream.sketching import SketchStage
 from stream.startup import wait_for_servers
-from stream.store import Store
+from stream.store import Fenced, Position, Store
 from stream.transport import Run
 from stream.watch import Watchdog, serving
 
@@ -42,8 +43,9 @@ log = logging.getLogger(__name__)
 
 # Seconds between two rounds of housekeeping: idle panes end at most so late.
 _ROUND = 1.0
-# Rounds between two looks at the ends of the topics, one small request to Kafka each.
-_LAG_ROUNDS = 5
+# Seconds between two looks at the ends of the topics, one small request to each broker; a third of the shortest time
+# after which the worker calls itself unwell.
+_LOOK = 2.0
 
 
 class LogError(RuntimeError):
@@ -75,9 +77,8 @@ class Worker:
         self.sketch = SketchStage(self.config, watched, self.store, self._publish, self.metrics)
         self.judge = JudgeStage(self.config, watched, self.store, self._publish, self.metrics)
         self.watchdog = Watchdog(self.metrics, worker.watchdog_seconds)
-        self._expected: dict[TP, int] = {}
+        self._positions: dict[TP, Position] = {}
         self._open = AsyncExitStack()
-        self._rounds = 0
         self._add_agents()
 
     def _add_agents(self) -> None:
@@ -87,7 +88,7 @@ class Worker:
         async def sketch(stream: StreamT[Any]) -> None:
             async for fetched in delivered(stream):
                 self._check(fetched)
-                with self.watchdog.working(topics.predictions):
+                with self.watchdog.working(topics.predictions), _gone_when_fenced():
                     await self.sketch.take(fetched)
 
         @app.agent(app.topic(topics.panes), name="judge")
@@ -95,12 +96,13 @@ class Worker:
             async for fetched in delivered(stream):
                 self._check(fetched)
                 for batch in batches(fetched):
-                    with self.watchdog.working(topics.panes):
+                    with self.watchdog.working(topics.panes), _gone_when_fenced():
                         await self.judge.take(batch)
 
         app.task(self._started)
         app.timer(_ROUND)(self._beat)
         app.timer(_ROUND)(self._housekeeping)
+        app.timer(_LOOK)(self._look_behind)
         app.on_before_shutdown.connect(self._stopping)
 
     async def _publish(self, messages: Iterable[Message]) -> None:
@@ -108,52 +110,61 @@ class Worker:
 
     async def _assigned(self, partitions: frozenset[TP]) -> Mapping[TP, int]:
         started, topics = time.monotonic(), self.config.topics
-        positions = {
-            TP(topic, partition): offset
+        await self.store.bind(
+            {
+                "topics.predictions": topics.predictions,
+                "topics.panes": f"{topics.panes} with {self.app.consumer.topic_partitions(topics.panes)} partitions",
+            }
+        )
+        self._positions = {
+            TP(topic, partition): position
             for topic, stage in ((topics.predictions, self.sketch), (topics.panes, self.judge))
-            for partition, offset in (
+            for partition, position in (
                 await stage.assigned(tp.partition for tp in partitions if tp.topic == topic)
             ).items()
         }
-        self._expected = dict(positions)
         self.metrics.assigned()
         self.watchdog.assigned()
-        log.info("took over %d partitions in %.2f s", len(positions), time.monotonic() - started)
-        return positions
+        log.info("took over %d partitions in %.2f s", len(self._positions), time.monotonic() - started)
+        return {}
 
     def _check(self, fetched: Run) -> None:
-        """Whether the first records of a partition are those that were to come."""
-        expected, first = self._expected.pop(fetched.tp, 0), fetched.first_offset
-        where = f"topic {fetched.tp.topic}, partition {fetched.tp.partition}"
-        if first < expected:
+        """Look, at the first records of a partition, whether they go on where it was read to before."""
+        position = self._positions.pop(fetched.tp, None)
+        if position is None:
+            return
+        where, end = f"topic {fetched.tp.topic}, partition {fetched.tp.partition}", fetched.highwater
+        if fetched.first_offset < position.start or (end is not None and end < position.read):
             raise LogError(
-                f"{where}: it ends before offset {expected}, up to which this group has read it: was the topic deleted "
-                "and made again? Then begin anew too, with another worker.group"
+                f"{where}: it ends before offset {position.read}, up to which this group has read it: was the topic "
+                "deleted and made again? Then begin anew too, with another worker.group"
             )
-        if first > expected > 0:
-            log.warning("%s: nothing from offset %d to %d: removed before it was read?", where, expected, first)
+        if fetched.first_offset > position.read > 0:
+            log.warning(
+                "%s: the records from offset %d to %d were removed before they were read",
+                where,
+                position.read,
+                fetched.first_offset,
+            )
 
     async def _beat(self) -> None:
         self.watchdog.beat()
 
     async def _housekeeping(self) -> None:
-        await self.sketch.close_idle()
-        await self.judge.resume()
-        self._rounds += 1
-        if self._rounds % _LAG_ROUNDS == 0:
-            try:
-                await self._look_behind()
-            except KafkaError as error:
-                log.warning("Kafka doesn't say where its topics end: %r", error)
+        with _gone_when_fenced():
+            await self.sketch.close_idle()
+            await self.judge.resume()
 
     async def _look_behind(self) -> None:
         """How far this worker is behind. A position knows of what is no record: a log may end with a marker."""
         consumer = self.app.consumer
-        for tp, end in (await consumer.highwaters(*consumer.assignment())).items():
-            position = await consumer.position(tp)
-            if end is not None and position is not None:
-                self.metrics.behind(tp, end - position)
-        self.watchdog.heard()
+        try:
+            for tp, end in (await consumer.highwaters(*consumer.assignment())).items():
+                self.metrics.behind(tp, end - (await consumer.position(tp) or 0))
+        except KafkaError as error:
+            log.warning("Kafka does not say where its topics end: %r", error)
+        else:
+            self.watchdog.heard()
 
     async def _started(self) -> None:
         self.watchdog.start()
@@ -163,6 +174,20 @@ class Worker:
     async def _stopping(self, *_: Any, **__: Any) -> None:
         """No record is in work any more."""
         await self._open.aclose()
+
+
+@contextmanager
+def _gone_when_fenced() -> Iterator[None]:
+    """End at once when another worker has taken over.
+
+    The orderly end takes seconds, in which this worker would join the group again and take partitions into its grave.
+    """
+    try:
+        yield
+    except Fenced as error:
+        log.critical("%s: this worker was away for too long, and ends", error)
+        logging.shutdown()
+        os._exit(1)
 
 
 def run(config: Config, folder: Path) -> NoReturn:

@@ -17,7 +17,9 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -51,6 +53,10 @@ class Deployment:
         """A worker that is not started yet; `command`: instead of `driftline worker`."""
         arguments = list(command) or [sys.executable, "-m", "stream.cli", "worker", "-c", str(self.path)]
         return WorkerProcess(arguments, self.path.parent / f"{name}.log", environment)
+
+    def reload(self) -> Deployment:
+        """The deployment after a change of its file."""
+        return replace(self, config=parse_config(self.path.read_text(), str(self.path)))
 
     # ---- Kafka
 
@@ -100,8 +106,11 @@ class Deployment:
     def replay(self) -> Replay:
         """The replay of what lies on the predictions topic now."""
         replay = Replay(self.config, self.baselines)
-        for record in self.read(self.config.topics.predictions):
-            replay.read(record.partition, [record.value], record.offset)
+        for partition, log in groupby(self.read(self.config.topics.predictions), attrgetter("partition")):
+            records = list(log)
+            first = records[0].offset
+            assert [record.offset for record in records] == list(range(first, first + len(records)))
+            replay.read(partition, [record.value for record in records], first)
         return replay
 
     # ---- Redis

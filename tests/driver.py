@@ -71,9 +71,9 @@ class Driver:
         """Take over every partition."""
         topics = self.config.topics
         starts = await self.sketch.assigned(self._partitions)
-        self._read = {TP(topics.predictions, partition): max(at, self.first) for partition, at in starts.items()}
+        self._read = {TP(topics.predictions, partition): max(at.start, self.first) for partition, at in starts.items()}
         starts = await self.judge.assigned(range(self.panes_partitions))
-        self._read |= {TP(topics.panes, partition): at for partition, at in starts.items()}
+        self._read |= {TP(topics.panes, partition): at.start for partition, at in starts.items()}
         await self.judge.resume()
 
     async def work(self) -> None:

@@ -1,4 +1,4 @@
-"""A gate in front of a server: closed it refuses connections, open it passes bytes on, frozen it takes and gives none."""
+"""A gate in front of a server: closed it refuses connections, open it passes bytes on, frozen it does neither."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Gate:
         for writer in self._writers:
             writer.transport.abort()
         self._flowing.set()
-        while self._writers:
+        while self._writers:  # noqa: ASYNC110 # an Event would have to be kept true by every passer
             await asyncio.sleep(0.01)
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

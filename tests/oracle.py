@@ -59,7 +59,7 @@ def in_turn(*logs: Sequence[bytes]) -> list[bytes]:
 
 
 def baseline_of(model: str, seed: str = "") -> Baseline:
-    """What the model's traffic is like without drift. seed: makes it another one. With few blocks, judges start soon."""
+    """What the model's traffic is like without drift. seed: makes it another. With few blocks, judges start soon."""
     rows = [orjson.loads(row) | {"model": model} for row in messages(f"{model} before {seed}", 2000)]
     return build_baseline([decode_event(orjson.dumps(row)) for row in rows], {"model": model}, Settings(blocks=16))
 

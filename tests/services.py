@@ -178,7 +178,7 @@ class Received(NamedTuple):
 class Service:
     """A running service. script: the next answers; when it is empty, `otherwise`, or the documented success.
 
-    down: connections are cut without an answer.
+    down: connections are cut without an answer. poison: what holds these bytes is always answered with 500.
     """
 
     kind: str
@@ -186,6 +186,7 @@ class Service:
     script: deque[Answer] = field(default_factory=deque)
     otherwise: Answer | None = None
     down: bool = False
+    poison: bytes | None = None
     requests: list[Received] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     refused_connections: int = 0
@@ -213,6 +214,7 @@ class Service:
         self.violations += wrongs
         reply = self.script.popleft() if self.script else self.otherwise or SUCCESS[self.kind]
         reply = answer(400, "; ".join(wrongs).encode()) if wrongs else reply
+        reply = answer(500) if self.poison and self.poison in body else reply
         self.requests.append(Received(time.monotonic(), dict(request.headers), body, reply.status))
         if self.kind == "pagerduty" and reply.status < 300:
             self._remember(json.loads(body))
@@ -245,11 +247,18 @@ def fake(kind: str) -> Iterator[Service]:
         service.port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
         return runner
 
+    async def end(runner: web.AppRunner) -> None:
+        await runner.cleanup()
+        unanswered = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in unanswered:
+            task.cancel()
+        await asyncio.gather(*unanswered, return_exceptions=True)
+
     def work() -> None:
         runner = loop.run_until_complete(serve())
         ready.set()
         loop.run_forever()
-        loop.run_until_complete(runner.cleanup())
+        loop.run_until_complete(end(runner))
         loop.close()
 
     thread = threading.Thread(target=work, daemon=True)

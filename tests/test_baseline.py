@@ -303,13 +303,16 @@ def test_any_other_bytes_are_refused(content: bytes) -> None:
 
 
 @given(st.sampled_from(["blocks.npy", "sums.npy", "extremes.npy"]), st.integers(0, 127), st.integers(0, 255))
-def test_a_damaged_array_in_an_intact_archive_is_refused(name: str, at: int, byte: int) -> None:
+def test_a_damaged_array_in_an_intact_archive_is_refused_or_means_nothing(name: str, at: int, byte: int) -> None:
+    """The archive's own checksums being right; the length of an array's header is the only thing that says nothing."""
     array = bytearray(members()[name])
-    if array[at] == byte:
-        return
     array[at] = byte
-    with pytest.raises(BaselineError):
-        Baseline.from_bytes(packed({**members(), name: bytes(array)}))
+    try:
+        read = Baseline.from_bytes(packed({**members(), name: bytes(array)}))
+    except BaselineError:
+        return
+    assert read.to_bytes() == FILE
+    assert array == members()[name] or at in (8, 9)
 
 
 def test_an_array_that_claims_more_than_it_holds_is_refused_before_room_is_made_for_it() -> None:

@@ -20,9 +20,9 @@ from stream.pipeline import Pipeline
 from tests.oracle import in_turn, messages
 
 CONFIG = Config.model_validate({"panes": {"events": 100, "seconds": None}, "defaults": {"learn_events": 700}})
-# 4000 events, of which the 2000 in the middle have an amount 2 σ higher.
-FRAUD = messages("fraud", 4000, drift=(1500, 3500))
-CHURN = messages("churn", 4000, drift=(2500, 4000))
+# 3000 events, of which the 1000 in the middle have an amount 2 σ higher.
+FRAUD = messages("fraud", 3000, drift=(1500, 2500))
+CHURN = messages("churn", 3000, drift=(2000, 3000))
 
 
 def baseline_of(log: Sequence[bytes], **options: Any) -> Baseline:
@@ -94,11 +94,12 @@ def test_twice_the_same_log_gives_the_same_bytes() -> None:
 @pytest.mark.parametrize("baselines", [(GIVEN,), ()], ids=["given", "learned"])
 @pytest.mark.parametrize("chunks", [[4000], [1], [99, 1, 101], [650, 3, 40]], ids=str)
 def test_any_chunking_gives_the_same_alerts(chunks: list[int], baselines: tuple[Baseline, ...]) -> None:
-    assert run(FRAUD, *baselines, chunks=chunks).lines == run(FRAUD, *baselines).lines != b""
+    log = FRAUD[:2000]
+    assert run(log, *baselines, chunks=chunks).lines == run(log, *baselines).lines != b""
 
 
 @pytest.mark.parametrize("chunk", [1, 37, 4000])
-@pytest.mark.parametrize("learn", [700, 650, 701])
+@pytest.mark.parametrize("learn", [700, 651])
 def test_a_model_without_a_baseline_learns_from_exactly_its_first_events(learn: int, chunk: int) -> None:
     """Also where the last of them lies within a pane of 100, and whatever else comes in the same chunk."""
     config = Config.model_validate({"panes": {"events": 100, "seconds": None}, "defaults": {"learn_events": learn}})
@@ -132,7 +133,7 @@ def test_a_model_with_too_few_events_is_still_learning() -> None:
 def test_events_that_hold_nothing_are_no_end_and_fill_no_memory(features: dict[str, Any]) -> None:
     """A model that sends nulls alone once stopped the pipeline for all models, after `learn_events` of them."""
     row = {"id": "1", "ts": 1_767_225_600_000, "model": "empty", "features": features}
-    result = run(in_turn([orjson.dumps(row)] * 4000, FRAUD))
+    result = run(in_turn([orjson.dumps(row)] * 3000, FRAUD))
     assert len(result.pipeline.memories["empty"].sample) < 700
     assert result.told()[0] == ("firing", ["features.amount"])
 
@@ -143,7 +144,7 @@ def test_two_models_in_one_log_are_independent() -> None:
     assert both.told("fraud") == run(FRAUD, GIVEN).told("fraud")
     assert both.told("churn") == run(CHURN).told("churn") == [("firing", ["features.amount"])]
     # To the byte where the other model brings only other values: drift in one is nothing to the other.
-    calm = run(in_turn(FRAUD, messages("churn", 4000)), GIVEN)
+    calm = run(in_turn(FRAUD, messages("churn", 3000)), GIVEN)
     assert calm.of("fraud") == both.of("fraud")
     assert calm.of("churn") == []
 
@@ -152,6 +153,16 @@ def test_messages_that_are_no_events_change_nothing_but_offsets() -> None:
     bad: list[bytes | None] = [b"", None, b"{", b'{"id": 1}', b"\xff", b"[]"]
     log = [message for i, good in enumerate(FRAUD) for message in ([good, bad[i % 6]] if i % 50 == 0 else [good])]
     assert run(log, GIVEN).told() == run(FRAUD, GIVEN).told()
+
+
+@pytest.mark.parametrize("known", [("fraud",), ("fraud", "churn"), ()])
+def test_an_event_without_a_model_is_nobodys(known: tuple[str, ...]) -> None:
+    """Of one known model alone, events that named none were once taken for its own."""
+    row = orjson.loads(FRAUD[0])
+    nameless = [{**row, "model": name} for name in (None, "", 7)] + [{k: v for k, v in row.items() if k != "model"}]
+    sketcher = Pipeline(CONFIG, {model: baseline_of(messages(model, 500)) for model in known}).sketcher(0, 0)
+    _, rejections, _ = sketcher.feed(np.arange(4), [orjson.dumps(each) for each in nameless])
+    assert [each.reason.partition(":")[0] for each in rejections] == ["model"] * 4
 
 
 def test_a_pane_that_comes_twice_counts_once() -> None:
@@ -226,7 +237,7 @@ def test_against_its_own_past_a_model_needs_no_fitting_baseline() -> None:
 def test_late_and_future_events_do_not_change_what_is_found() -> None:
     config = Config.model_validate({"panes": {"events": 100, "seconds": 0.1}})
     shuffled = [*FRAUD]
-    for i in range(50, 4000, 400):
+    for i in range(50, 3000, 400):
         late = orjson.loads(shuffled[i]) | {"ts": 1_767_225_600_000 - 5_000_000}
         future = orjson.loads(shuffled[i + 7]) | {"ts": "2099-01-01T00:00:00Z"}
         shuffled[i], shuffled[i + 7] = orjson.dumps(late), orjson.dumps(future)

@@ -192,6 +192,20 @@ async def test_any_name_of_a_model_will_do(store: Store) -> None:
     assert [(await judge.parts(name))["head"].decode() for name in names] == names
 
 
+# What offsets depend on
+
+
+@on_every_redis
+async def test_offsets_are_of_one_topic(store: Store) -> None:
+    for _ in range(2):
+        await store.bind({"topics.predictions": TOPIC, "topics.panes": "panes with 4 partitions"})
+    with pytest.raises(
+        StoreError, match=r"topics\.panes was panes with 4 partitions and is panes with 8 partitions now"
+    ):
+        await store.bind({"topics.predictions": TOPIC, "topics.panes": "panes with 8 partitions"})
+    await Store(store.client, f"{store.namespace}x").bind({"topics.panes": "panes with 8 partitions"})
+
+
 # The table of keys
 
 
@@ -212,9 +226,10 @@ async def test_every_key_is_in_the_table_and_none_is_left_over(store: Store) -> 
     for offset, (old, new) in enumerate(zip([None, *run.memories], run.memories, strict=False)):
         await judge.commit(offset, {MODEL: diff(old, new, None)}, [b"an alert"])
     await store.put_learned(MODEL, b"...")
+    await store.bind({"topics.predictions": TOPIC})
 
     keys, rows = await store.keys(), documented()
-    assert len(keys) == len(rows) == 6
+    assert len(keys) == len(rows) == 7
     for matches, kind in rows:
         (key,) = [key for key in keys if matches(key.removeprefix(f"{store.namespace}:"))]
         assert (await store.client.type(key)).decode() == kind

@@ -99,7 +99,7 @@ def seasonal(seed: int, n: int = 4000) -> Batch:
     }
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("reference", ["baseline", "past"])
 def test_a_baseline_replayed_against_itself_raises_nothing(seed: int, reference: str) -> None:
     batch = seasonal(seed)

@@ -24,8 +24,8 @@ from tests.gate import Gate
 from tests.oracle import baseline_of, events_in, messages, told
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
-# 141 runs of 250: the log ends where a run does, so nothing of it waits for the next event.
-ROWS = 141 * 250
+# 60 runs of 250, the first incident in the 30th. As the log ends where a run does, nothing waits for the next event.
+ROWS = 60 * 250
 
 
 def rows(name: str) -> list[bytes]:
@@ -95,7 +95,7 @@ def test_electricity_keyed_by_event_gives_one_incident_with_the_same_signals(
     }
     deployment = deploy(tmp_path, broker, redis_server.address, sections)
     by_key: dict[int, list[bytes]] = {partition: [] for partition in range(4)}
-    for row in rows("live"):
+    for row in rows("live")[:ROWS]:
         by_key[zlib.crc32(json.loads(row)["id"].encode()) % 4].append(row)
     whole_runs = sum(len(log) // 250 * 250 for log in by_key.values())
     with deployment.worker("one") as one, deployment.worker("two") as two:

@@ -1,0 +1,127 @@
+"""Alerts: within the bounds that pagers set, with ids that the decision alone decides."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detectors.battery import Test as Statistic
+from detectors.grid import Special
+from stream.alerts import alert, alert_key, iso, to_line
+from stream.baseline import Baseline, build_baseline
+from stream.changes import Change, Profile
+from stream.events import Event
+from stream.incidents import Finding, Incident, Status, Step
+from stream.panes import Range
+
+CHANGE = Change("mean 1 → 2", Profile(9, {"missing": 0.1}, {}, 1.0), Profile(9, {}, {}, 2.0), 0.5, 0.1, 0.3, 0.2)
+NAMES = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=300)
+
+
+def baseline(model: str = "fraud", value: float = 1.0) -> Baseline:
+    return build_baseline([Event("", 0, model, None, {"score": value})], {"model": model})
+
+
+def finding(signal: str = "score", headline: str = "mean 1 → 2") -> Finding:
+    ranges = (Range(0, 100, 200), Range(3, 7, 9))
+    change = replace(CHANGE, headline=headline)
+    return Finding(signal, Statistic("rate", 0, Special.NAN), True, 40, 1_000, 100, ranges, 20.12345, 17.0, change)
+
+
+def step(*signals: str, status: Status = Status.FIRING, opened: int = 500, seq: int = 1) -> Step:
+    found = tuple(map(finding, signals or ("score",)))
+    if status is Status.RESOLVED:
+        return Step(status, Incident(opened, 1_000, recovered=found), (), 5_000, seq)
+    return Step(status, Incident(opened, 1_000, found), found, 5_000, seq)
+
+
+def message(of: Step, model: str = "fraud", **options: Any) -> dict[str, Any]:
+    return alert(baseline(model), of, **({"mode": "live", "topic": "predictions", "emitted_at": 9_000} | options))
+
+
+def test_an_alert_is_a_cloud_event_with_every_field_of_the_schema() -> None:
+    whole = json.loads(to_line(message(step())))
+    assert {name: whole[name] for name in ("specversion", "source", "type", "subject", "datacontenttype")} == {
+        "specversion": "1.0",
+        "source": "/driftline",
+        "type": "driftline.alert.v1",
+        "subject": "fraud",
+        "datacontenttype": "application/json",
+    }
+    body = whole["data"]
+    assert whole["id"] == body["id"]
+    assert whole["time"] == body["emitted_at"] == "1970-01-01T00:00:09.000Z"
+    assert (body["status"], body["seq"], body["severity"], body["mode"]) == ("firing", 1, "warning", "live")
+    assert (body["starts_at"], body["ends_at"]) == ("1970-01-01T00:00:01.000Z", None)
+    assert body["title"] == "fraud: score mean 1 → 2 since 1970-01-01T00:00Z"
+    assert body["labels"] == {"model": "fraud"}
+    assert body["evidence"]["topic"] == "predictions"
+    (evidence,) = body["evidence"]["signals"]
+    assert evidence["change"]["before"]["special"] == {"missing": 0.1}
+    figures = ("signal", "test", "code", "against", "events", "evidence_nats", "threshold_nats", "offsets")
+    assert [evidence[name] for name in figures] == [
+        "score",
+        "rate",
+        "nan",
+        "past",
+        100,
+        20.123,
+        17.0,
+        [{"partition": 0, "start": 100, "end": 200}, {"partition": 3, "start": 7, "end": 9}],
+    ]
+
+
+def test_the_end_of_an_incident_tells_of_all_that_had_drifted() -> None:
+    body = message(step("a", "b", status=Status.RESOLVED))["data"]
+    assert (body["status"], body["ends_at"]) == ("resolved", "1970-01-01T00:00:05.000Z")
+    assert body["title"] == "fraud: no longer drifting: a, b"
+    assert [each["signal"] for each in body["evidence"]["signals"]] == ["a", "b"]
+
+
+def test_ids_are_those_of_the_decision() -> None:
+    first = message(step())
+    assert message(step(), emitted_at=99, mode="replay")["id"] == first["id"]
+    assert to_line(message(step())) == to_line(first)
+    ids = {
+        first["id"],
+        message(step(seq=2))["id"],
+        message(step(opened=600))["id"],
+        message(step(), "churn")["id"],
+        alert(baseline(value=2.0), step(), mode="live", topic="predictions", emitted_at=9_000)["id"],
+    }
+    assert len(ids) == 5
+    incidents = {message(step(seq=seq, status=status))["data"]["incident_id"] for seq, status in enumerate(Status)}
+    assert len(incidents) == 1
+
+
+@given(NAMES, st.lists(NAMES, min_size=1, max_size=80, unique=True), st.sampled_from(Status))
+def test_whatever_things_are_called_an_alert_stays_within_its_bounds(
+    model: str, signals: list[str], status: Status
+) -> None:
+    body = json.loads(to_line(message(step(*signals, status=status), model)))["data"]
+    assert 0 < len(body["title"]) <= 130
+    assert body["title"].isprintable()
+    assert 0 < len(body["description"]) <= 3000
+    assert 0 < len(body["alert_key"]) <= 128
+    told = [each["signal"] for each in body["evidence"]["signals"]]
+    assert told == signals[:50]
+    assert body["component"] == model
+
+
+def test_long_names_that_begin_alike_have_keys_of_their_own() -> None:
+    long = "m" * 200
+    assert alert_key("m" * 128) == "m" * 128
+    assert len({alert_key(long), alert_key(long + "x"), alert_key(long + "y")}) == 3
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [(0, "1970-01-01T00:00:00.000Z"), (1_767_225_600_001, "2026-01-01T00:00:00.001Z"), (1, "1970-01-01T00:00:00.001Z")],
+)
+def test_times_keep_their_milliseconds(ms: int, text: str) -> None:
+    assert iso(ms) == text
