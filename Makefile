@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 .PHONY: help install check test test-kafka test-demo lint format types contracts demo bench lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## everything into .venv, at the locked versions
 

@@ -126,7 +126,7 @@ class Worker:
         self.metrics.assigned()
         self.watchdog.assigned()
         log.info("took over %d partitions in %.2f s", len(self._positions), time.monotonic() - started)
-        return {}
+        return {tp: position.start for tp, position in self._positions.items()}
 
     def _check(self, fetched: Run) -> None:
         """Look, at the first records of a partition, whether they go on where it was read to before."""
@@ -169,7 +169,6 @@ class Worker:
     async def _started(self) -> None:
         self.watchdog.start()
         await self._open.enter_async_context(serving(self.config.worker.http, self.metrics, self.watchdog))
-        self._open.push_async_callback(self.store.client.aclose)
 
     async def _stopping(self, *_: Any, **__: Any) -> None:
         """No record is in work any more."""
