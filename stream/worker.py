@@ -110,12 +110,7 @@ class Worker:
 
     async def _assigned(self, partitions: frozenset[TP]) -> Mapping[TP, int]:
         started, topics = time.monotonic(), self.config.topics
-        await self.store.bind(
-            {
-                "topics.predictions": topics.predictions,
-                "topics.panes": f"{topics.panes} with {self.app.consumer.topic_partitions(topics.panes)} partitions",
-            }
-        )
+        await self._bind()
         self._positions = {
             TP(topic, partition): position
             for topic, stage in ((topics.predictions, self.sketch), (topics.panes, self.judge))
@@ -127,6 +122,14 @@ class Worker:
         self.watchdog.assigned()
         log.info("took over %d partitions in %.2f s", len(self._positions), time.monotonic() - started)
         return {tp: position.start for tp, position in self._positions.items()}
+
+    async def _bind(self) -> None:
+        """Refuse to go on with what was remembered of another topic, or where models lay on other partitions."""
+        topics, count = self.config.topics, self.app.consumer.topic_partitions(self.config.topics.panes)
+        if count is None:
+            raise LogError(f"Kafka does not say how many partitions topic {topics.panes} has")
+        panes = f"{topics.panes} with {count} partitions"
+        await self.store.bind({"topics.predictions": topics.predictions, "topics.panes": panes})
 
     def _check(self, fetched: Run) -> None:
         """Look, at the first records of a partition, whether they go on where it was read to before."""
@@ -169,6 +172,7 @@ class Worker:
     async def _started(self) -> None:
         self.watchdog.start()
         await self._open.enter_async_context(serving(self.config.worker.http, self.metrics, self.watchdog))
+        self._open.push_async_callback(self.store.client.aclose)
 
     async def _stopping(self, *_: Any, **__: Any) -> None:
         """No record is in work any more."""

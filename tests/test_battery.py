@@ -174,6 +174,15 @@ def test_against_the_past_every_test_looks_at_it_and_against_the_baseline_only_a
     sizes = [len(finite(window, "x")) for window in WINDOWS]
     assert evidence[Column("ks", 0)] == pytest.approx(ks_evidence(d, sizes, len(finite(PAST, "x"))), rel=1e-9)
     assert evidence[Column("adwin", 0)] == pytest.approx(column("adwin", "x"))
+    # Ranks of values in the baseline are not uniform in the past: Hoeffding's bounds, not the uniform's.
+    past_ranks = ranks(PAST, "x")
+    for row, window in enumerate(WINDOWS):
+        own = ranks(window, "x")
+        effective = len(own) * len(past_ranks) / (len(own) + len(past_ranks))
+        level = 2 * effective * (own.mean() - past_ranks.mean()) ** 2 - math.log(2)
+        spread = 32 * effective * (((own - 0.5) ** 2).mean() - ((past_ranks - 0.5) ** 2).mean()) ** 2 - math.log(2)
+        assert evidence[Column("level", 0)][row] == pytest.approx(max(level, 0), abs=1e-9)
+        assert evidence[Column("spread", 0)][row] == pytest.approx(max(spread, 0), abs=1e-9)
 
 
 @pytest.mark.parametrize("names", [("x", "ties"), ("x",), ("category", "flag"), ("flag",)])

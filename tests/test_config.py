@@ -295,6 +295,10 @@ def test_an_anchor_is_followed_but_cannot_blow_the_file_up() -> None:
         "kafka:\n  sasl_password : 'hunter2",
         "kafka: {password_env: hunter2!}",
         "kafka: {bootstrap: 'kafka://me:hunter2@host:9092'}",
+        "relay: {pagerduty: {routing_key: hunter2}}",
+        "relay: {pagerduty: {routing_key_env: hunter2}}",
+        "relay:\n  slack:\n    webhook_url_env: https://hooks.example/hunter2",
+        "relay: {webhook: {authorization_env: Bearer hunter2}}",
         "kafka:\n  'kafka://me:hunter2@host': 1",
     ],
 )

@@ -116,6 +116,16 @@ def test_a_pinned_window_is_the_shortest_that_reaches_its_length() -> None:
     assert 2000 <= fired.news[0].events < 2500
 
 
+def test_false_alarms_are_shared_by_the_windows_there_are() -> None:
+    """One pinned window has them for itself, be it one of twenty suffixes."""
+    thresholds = []
+    for windows in (["300 events"], ["300 events", "90d", "91d"], []):
+        own = driver(windows=tuple(map(Window.parse, windows)))
+        ((_, fired),) = feed(own, traffic(3000, 1), traffic(300, 2, x=3))
+        thresholds.append(fired.news[0].threshold)
+    assert thresholds == sorted(set(thresholds))
+
+
 def test_before_a_pinned_window_is_reached_nothing_is_said() -> None:
     own = driver(windows=(Window.parse("5000 events"),))
     assert feed(own, traffic(4900, 1, x=3)) == []

@@ -141,6 +141,8 @@ def test_a_run_is_at_most_a_hundred_times_as_long_as_a_pane_is_full(chunk: int) 
     runs = cut(bad, events=2, chunk=chunk)
     assert bounds(runs) == [(0, 200), (200, 400), (400, 450)]
     assert not any(run.panes for run in runs)
+    # At its last offset, not at the next message: that may be long in coming.
+    assert bounds(Cutter(PaneRule(2, SLOT_MS), partition=0, start=0).feed({}, 200)) == [(0, 200)]
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 1000])

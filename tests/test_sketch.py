@@ -125,6 +125,7 @@ def test_moments_are_of_finite_values_and_none_without_one() -> None:
     assert moments["country"] is None
     assert moments["flag"] is None
     assert (moments["amount"].n, moments["amount"].mean) == (1, pytest.approx(1.0, abs=1e-4))
+    assert (moments["amount"].low, moments["amount"].high) == (1.0, 1.0)
     # A constant's other numbers are unseen as codes, yet numbers.
     assert (moments["unit"].n, moments["unit"].mean, moments["unit"].high) == (2, pytest.approx(3.5, abs=1e-4), 5.0)
     assert LAYOUT.moments(LAYOUT.empty(), 0) is None

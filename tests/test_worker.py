@@ -229,6 +229,8 @@ def test_a_worker_tells_how_it_is_and_leaves_when_told(broker: Broker, redis_ser
         started = time.monotonic()
         assert worker.stop() == 0
         assert time.monotonic() - started < 10
+    (record,) = deployment.read(deployment.config.topics.alerts)
+    assert (record.key, dict(record.headers)) == (b"given", {"content-type": b"application/cloudevents+json"})
     assert {name: samples[f"driftline_{name}"] for name in FIGURES} == FIGURES
     assert {name.removeprefix("driftline_") for name, value in samples.items() if value > 0} >= POSITIVE
     for line in worker.words().splitlines():
