@@ -8,8 +8,8 @@ mid-rank of n events, whatever their distribution and ties,
     spread    P(mean (M - 1/2)² - expected >= δ) <= exp(-n δ² / 2(v + b δ/3))   (Bernstein; v = 1/180, b = 1/6)
 
 with n replaced by nm/(n+m) where the other side is a sample of m. They hold at every n, so small windows need no rule
-of their own. Against KS, which sees any shape, they need a third fewer events for a shift of 0.5 σ and a fifth of the
-events for a scale of 1.5 (Mann & Whitney 1947; Mood 1954).
+of their own. By these bounds they need a third fewer events than KS, which sees any shape, for a normal's shift of 0.5
+σ and a fifth of the events for its scale of 1.5 (Mann & Whitney 1947; Mood 1954).
 
 That is so while the other side is the baseline that gave the ranks. Against another reference, such as the past after a
 change, ranks are not `uniform`, and all that is known of M and of (M - 1/2)² is that they lie in [0, 1] and [0, 1/4]:
