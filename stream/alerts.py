@@ -7,13 +7,14 @@ however often it is decided, so that a message sent twice is the same message tw
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import orjson
 
-from stream.baseline import Baseline
+from stream.changes import bars
 from stream.incidents import Finding, Status, Step
 
 Mode = Literal["live", "replay", "test"]
@@ -24,44 +25,53 @@ CONTENT_TYPE = "application/cloudevents+json"
 _TITLE, _DESCRIPTION, _KEY = 130, 3000, 128
 # Findings whose evidence an alert carries, strongest first: some 1 kB each, and a broker takes 1 MB in one message.
 _EVIDENCE = 50
+# Findings with a picture in the description: it is read on a telephone.
+_DRAWN = 3
+_END = {None: "over", "recovered": "no longer drifting", "accepted": "accepted as the new normal"}
 
 
-def alert(baseline: Baseline, step: Step, *, mode: Mode, topic: str, emitted_at: int) -> dict[str, Any]:
+def alert(
+    model: str, step: Step, *, mode: Mode, topic: str, emitted_at: int, runbook: str | None = None
+) -> dict[str, Any]:
     """The CloudEvent of one step, plain JSON data.
 
-    topic: predictions topic that the offset ranges speak of. emitted_at: epoch ms, the only figure of the envelope
-    that is not decided by the log.
+    topic: predictions topic that the offset ranges speak of. emitted_at: epoch ms, when the log held what decided it.
     """
-    model, incident = baseline.model, step.incident
-    incident_id = _digest(model, baseline.content_hash, incident.opened)
+    incident = step.incident
+    incident_id = _digest(model, incident.scope, incident.baseline, incident.opened)
+    alert_id = _digest(incident_id, step.seq)
+    commands = _commands(alert_id, step, topic) if mode == "live" else []
     body = {
-        "id": _digest(incident_id, step.seq),
-        "alert_key": alert_key(model),
+        "id": alert_id,
+        "alert_key": alert_key(model, incident.scope),
         "incident_id": incident_id,
         "seq": step.seq,
         "status": step.status.value,
-        "severity": "warning",
+        "resolution": step.resolution,
+        "severity": incident.severity,
         "title": _title(model, step),
-        "description": _description(model, step),
+        "description": _description(model, step, commands),
         "starts_at": iso(incident.since),
         "ends_at": iso(step.at) if step.status is Status.RESOLVED else None,
         "emitted_at": iso(emitted_at),
         "source": f"/driftline/models/{model}",
         "component": model,
         "group": model,
-        "class": "data-drift",
-        "labels": {"model": model},
+        "class": _told(step)[0].kind,
+        "labels": {"model": model, **({"signal": incident.scope} if incident.scope else {})},
         "evidence": {
-            "baseline": baseline.content_hash,
+            "baseline": incident.baseline,
+            "version": incident.version or None,
             "topic": topic,
             "signals": [_evidence(finding) for finding in _told(step)[:_EVIDENCE]],
         },
-        "links": [],
+        "links": [{"href": runbook, "text": "Runbook"}] if runbook else [],
+        "commands": commands,
         "mode": mode,
     }
     return {
         "specversion": "1.0",
-        "id": body["id"],
+        "id": alert_id,
         "source": "/driftline",
         "type": EVENT_TYPE,
         "subject": body["alert_key"],
@@ -71,9 +81,10 @@ def alert(baseline: Baseline, step: Step, *, mode: Mode, topic: str, emitted_at:
     }
 
 
-def alert_key(model: str) -> str:
-    """What alerts of one model share, at most 128 characters: the Kafka key, and the identity for pagers."""
-    return model if len(model) <= _KEY else f"{model[: _KEY - 17]}-{_digest(model)}"
+def alert_key(model: str, scope: str = "") -> str:
+    """What alerts of one scope share, at most 128 characters: the Kafka key, and the identity for pagers."""
+    name = f"{model}/{scope}" if scope else model
+    return name if len(name) <= _KEY else f"{name[: _KEY - 17]}-{_digest(model, scope)}"
 
 
 def key_of(line: bytes) -> bytes:
@@ -93,35 +104,62 @@ def iso(epoch_ms: int) -> str:
 
 def _told(step: Step) -> tuple[Finding, ...]:
     """What the alert speaks of: the news, or at the end all that had drifted."""
-    return step.incident.recovered if step.status is Status.RESOLVED else step.news
+    if step.status is Status.RESOLVED:
+        return (*step.incident.recovered, *step.incident.drifts)
+    return step.news
 
 
 def _title(model: str, step: Step) -> str:
     first, *others = _told(step)
+    version = step.incident.version
+    name = f"{model} {f'v{version}' if version[:1].isdecimal() else version}".rstrip()
     if step.status is Status.RESOLVED:
-        text = f"{model}: no longer drifting: {_names(step)}"
+        text = f"{name}: {_END[step.resolution]}: {_names(step)}"
     else:
-        also = f", and {len(others)} more: {', '.join(each.signal for each in others)}" if others else ""
-        text = f"{model}: {first.signal} {first.change.headline} since {iso(first.since)[:16]}Z{also}"
+        also = f", and {len(others)} more: {', '.join(_short(each.signal) for each in others)}" if others else ""
+        since = iso(first.since)[:16].replace("T", " ")
+        text = f"{name}: {_short(first.signal)} {first.change.headline} since {since} UTC{also}"
     # One line, whatever a signal or a value is called.
     return _cut("".join(each if each.isprintable() else " " for each in text), _TITLE)
 
 
-def _description(model: str, step: Step) -> str:
+def _description(model: str, step: Step, commands: Sequence[str]) -> str:
+    """A line for each signal, a picture of the first ones, and what to type to see more."""
     if step.status is Status.RESOLVED:
-        return _cut(f"{model} looks like its reference again. Recovered: {_names(step)}.", _DESCRIPTION)
-    return _cut(
-        "\n".join(f"{each.signal}: {each.change.headline}, since {iso(each.since)}" for each in step.news), _DESCRIPTION
-    )
+        why = {"accepted": "has another baseline now"}.get(step.resolution or "", "looks like its reference again")
+        text = f"{model} {why}. It had drifted: {_names(step)}."
+    else:
+        text = "\n".join(_line(each, drawn=i < _DRAWN) for i, each in enumerate(step.news))
+    foot = "".join(f"\n$ {each}" for each in commands)
+    return _cut(text, _DESCRIPTION - len(foot)) + foot
+
+
+def _line(finding: Finding, drawn: bool) -> str:
+    line = f"{finding.signal}: {finding.change.headline}, since {iso(finding.since)}"
+    histogram = finding.change.histogram
+    if not (drawn and histogram):
+        return line
+    return f"{line}\n    before {bars(histogram.before)}  after {bars(histogram.after)}"
+
+
+def _commands(alert_id: str, step: Step, topic: str) -> list[str]:
+    """What to type: to see the whole evidence, and to see it happen again."""
+    first, end = iso(min(each.since for each in _told(step))), iso(step.at + 1)
+    return [f"driftline explain {alert_id}", f"driftline replay topic:{topic} --from {first} --to {end}"]
 
 
 def _names(step: Step) -> str:
-    return ", ".join(each.signal for each in step.incident.recovered)
+    return ", ".join(_short(each.signal) for each in _told(step))
+
+
+def _short(signal: str) -> str:
+    return signal.removeprefix("features.")
 
 
 def _evidence(finding: Finding) -> dict[str, Any]:
     return {
         "signal": finding.signal,
+        "class": finding.kind,
         "test": finding.test.statistic,
         "code": None if finding.test.special is None else finding.test.special.name.lower(),
         "against": "past" if finding.against_past else "baseline",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from detectors.battery import Battery, Test
 from detectors.effects import jensen_shannon, psi, wasserstein
-from detectors.grid import Categories, IntArray, Special
+from detectors.grid import Categories, Grid, IntArray, Special
 from detectors.ks import ks_statistic
 from detectors.sketch import Layout, Moments, Sketch
 
@@ -20,6 +21,11 @@ _SHIFT, _SPREAD_RATIO = 0.25, 1.2
 _UNIT_RATIO = 5.0
 # Commonest values of a nominal signal told on each side, and characters told of a value: what a reader takes in.
 _COMMON, _SHOWN = 5, 40
+# Bins of a histogram: deciles are what people know, and fit beside each other on a telephone.
+_BINS = 10
+# A tenth of the events is no exact number: a bin must not end one code late for it.
+_ROUNDING = 1e-9
+_BARS = "▁▂▃▄▅▆▇█"
 _SPECIAL_WORDS = {
     Special.MISSING: "missing",
     Special.NAN: "NaN",
@@ -44,6 +50,18 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True)
+class Histogram:
+    """Shares of an ordered signal's regular values in bins that hold a tenth of `before` each, or one heavy value.
+
+    edges: upper ends of all bins but the last, in the signal's unit.
+    """
+
+    edges: tuple[float, ...]
+    before: tuple[float, ...]
+    after: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """A signal's change. headline: one line without the signal's name. Effect sizes as in `detectors.effects`.
 
@@ -57,6 +75,14 @@ class Change:
     jensen_shannon: float
     distance: float | None
     wasserstein: float | None
+    histogram: Histogram | None = None
+
+
+def bars(heights: Iterable[float]) -> str:
+    """A row of bars as text, the highest one full."""
+    rows = [max(height, 0.0) for height in heights]
+    top = max(rows, default=0.0) or 1.0
+    return "".join(_BARS[round((len(_BARS) - 1) * height / top)] for height in rows)
 
 
 def describe(battery: Battery, test: Test, before: Sketch, after: Sketch) -> Change:
@@ -77,6 +103,7 @@ def describe(battery: Battery, test: Test, before: Sketch, after: Sketch) -> Cha
         jensen_shannon=float(jensen_shannon(new[None], old, one).item()),
         distance=distance,
         wasserstein=moved,
+        histogram=_histogram(layout, s, before, after),
     )
 
 
@@ -95,6 +122,19 @@ def _profile(layout: Layout, s: int, sketch: Sketch) -> Profile:
     if moments is None:
         return Profile(sketch.n, special, values)
     return Profile(sketch.n, special, values, moments.mean, moments.deviation, moments.low, moments.high)
+
+
+def _histogram(layout: Layout, s: int, before: Sketch, after: Sketch) -> Histogram | None:
+    coder, span = layout.signals[s].coder, slice(int(layout.starts[s]), int(layout.starts[s] + layout.sizes[s]))
+    old, new = before.counts[span], after.counts[span]
+    if not isinstance(coder, Grid) or not old.any():
+        return None
+    filled = np.cumsum(old) / old.sum()
+    ends = np.unique(np.searchsorted(filled, np.arange(1, _BINS) / _BINS - _ROUNDING))
+    ends = ends[ends < len(old) - 1]
+    starts = np.concatenate([[0], ends + 1])
+    shares = (np.add.reduceat(counts, starts) / max(int(counts.sum()), 1) for counts in (old, new))
+    return Histogram(tuple(coder.cuts[ends].tolist()), *(tuple(np.round(each, 4).tolist()) for each in shares))
 
 
 def _headline(layout: Layout, test: Test, before: Sketch, after: Sketch, distance: float | None) -> str:

@@ -9,10 +9,13 @@ from typing import Annotated, Literal
 from pydantic import AllowInfNan, BaseModel, Field, PlainSerializer, PlainValidator, Strict, WithJsonSchema
 
 _SECONDS = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
-_WINDOW = r"([0-9]{1,10}) *events?|([0-9]{1,8}(?:\.[0-9]{1,3})?) *([smhd])"
+_DURATION = r"([0-9]{1,8}(?:\.[0-9]{1,3})?) *([smhd])"
+_WINDOW = rf"([0-9]{{1,10}}) *events?|{_DURATION}"
 # A pinned window may compare with last year's season, no more; a billion events are a year at 30 a second.
 _MAX_WINDOW_SECONDS = 366 * _SECONDS["d"]
 _MAX_WINDOW_EVENTS = 1_000_000_000
+# What is put off for longer than a month is not told.
+_MAX_DURATION_SECONDS = 31 * _SECONDS["d"]
 
 
 class Section(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True):
@@ -57,11 +60,32 @@ class Window:
 
     def __str__(self) -> str:
         """The text that parses to this window, in the largest unit that needs no fraction."""
-        if self.seconds is None:
-            return f"{self.events} events"
-        unit = next((unit for unit, seconds in _SECONDS.items() if self.seconds % seconds == 0), "s")
-        return f"{self.seconds / _SECONDS[unit]:.15g}{unit}"
+        return f"{self.events} events" if self.seconds is None else duration_text(self.seconds)
 
+
+def duration_text(seconds: float) -> str:
+    """The text of a duration, in the largest unit that needs no fraction."""
+    unit = next((unit for unit, size in _SECONDS.items() if seconds and seconds % size == 0), "s")
+    return f"{seconds / _SECONDS[unit]:.15g}{unit}"
+
+
+def parse_duration(text: object) -> float:
+    """Seconds that a text such as "5m" names; BrokenRule."""
+    match = re.fullmatch(_DURATION, text) if isinstance(text, str) else None
+    if not match:
+        raise BrokenRule('expected a duration such as "0s", "90s", "15m", "1h" or "7d"')
+    seconds = float(match[1]) * _SECONDS[match[2]]
+    if seconds > _MAX_DURATION_SECONDS:
+        raise BrokenRule("expected a duration of at most 31d")
+    return seconds
+
+
+Duration = Annotated[
+    float,
+    PlainValidator(parse_duration),
+    PlainSerializer(duration_text, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": f"^(?:{_DURATION})$", "examples": ["5m", "1h"]}),
+]
 
 PinnedWindow = Annotated[
     Window,

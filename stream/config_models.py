@@ -31,6 +31,7 @@ from stream.config_fields import (
     Topic,
     Whole,
 )
+from stream.config_incidents import Incidents
 from stream.config_relay import Relay
 from stream.mapping import EventMapping
 
@@ -243,6 +244,7 @@ class ModelConfig(Section):
         default_factory=dict,
         description="Kinds of the signals whose values do not show it, by name: `features.zip: categorical`.",
     )
+    incidents: Incidents = Field(default_factory=Incidents, description="From alarms to pages.")
 
 
 class Worker(Section):

@@ -35,6 +35,9 @@ redis:
 defaults:
   false_alarms_per_event: 1e-8 # of 100,000 events: one demo in a thousand may page for nothing
   clock: 1000 # a pane of each partition: on a busy machine, one may lag behind the others
+  incidents: # a minute stands for a day
+    recovery: 1s
+    cooldown: 0s
 models:
   {model}:
     baseline: {model}.driftline

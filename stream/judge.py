@@ -6,16 +6,17 @@ battery gives each window's evidence, and the strongest ratio of evidence to thr
     alarm      some window reaches its threshold (ratio >= 1): the signal joins the model's incident, or opens one;
                the window with the highest ratio says since when
     release    a window of twice the events the alarm needed (200 at least) stays under half its threshold in every
-               test against the reference: the signal leaves, and windows that reach back behind that one are not looked
-               at again
+               test against the reference: the signal has recovered, and windows that reach back behind that one are
+               not looked at again
+    worse      the newest events show a drift so much larger that its incident's severity rises
     past       a test against the past takes the level after the change as its new past at once, so it speaks of each
                change once; after a release its past begins anew, or it would speak of the recovery
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from operator import add
 
@@ -29,7 +30,7 @@ from detectors.thresholds import Variation, independence_bound
 from stream.baseline import Baseline
 from stream.changes import describe
 from stream.config import ModelConfig, Window
-from stream.incidents import Finding, Incident, Step, advance
+from stream.incidents import Finding, Incident, LifeCycle, Step
 from stream.panes import Pane
 
 # Buckets a ladder row keeps: windows follow each other in steps of a quarter of their length or finer, so the best
@@ -46,7 +47,7 @@ class State:
 
     seen: events in the ladder since the beginning. rung: panes that wait for `clock` events to be together.
     base_floor, past_floor: per signal (S,), the position (in events seen) before which windows, or the past, are not
-    looked at.
+    looked at. incidents: by scope, see `stream.incidents`.
     """
 
     base_floor: IntArray
@@ -54,7 +55,12 @@ class State:
     seen: int = 0
     ladder: Ladder[Pane[Sketch]] = Ladder(_BUCKETS)
     rung: Pane[Sketch] | None = None
-    incident: Incident | None = None
+    incidents: Mapping[str, Incident] = field(default_factory=dict)
+
+    @property
+    def drifts(self) -> list[Finding]:
+        """Of all signals that drift."""
+        return [each for incident in self.incidents.values() for each in incident.drifts]
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,13 @@ class Judge:
         """What the baseline's own windows show among themselves."""
         return Variation.of(self.battery, self.baseline.blocks)
 
+    @cached_property
+    def life_cycle(self) -> LifeCycle:
+        """How this model's incidents begin, go on and end."""
+        return LifeCycle(
+            self.config.incidents, self.baseline.content_hash, str(self.baseline.about.get("version") or "")
+        )
+
     def start(self) -> State:
         """The state before the first pane."""
         floors = np.zeros(len(self.baseline.layout.signals), np.int64)
@@ -89,13 +102,24 @@ class Judge:
 
     def _test(self, state: State, rung: Pane[Sketch]) -> tuple[State, list[Step]]:
         view = View(self, state, rung.content.n)
-        open_drifts = state.incident.drifts if state.incident else ()
-        released = {each.signal: start for each in open_drifts if (start := view.quiet_since(each)) is not None}
-        known = {each.signal for each in open_drifts}
+        released = {each.signal: start for each in state.drifts if (start := view.quiet_since(each)) is not None}
+        known = {each.signal for each in state.drifts}
         findings = [view.finding(s) for s in view.alarms() if self.name(s) not in known]
+        worse = [each for each in self._worse(state, view) if each.signal not in released]
         state = self._floors(state, findings, released)
-        incident, steps = advance(state.incident, findings, frozenset(released), state.seen, rung.last_ts)
-        return replace(state, incident=incident), steps
+        # An event from another time, which hardly ever is the first and the last of its pane, must not turn the clock.
+        at = min(rung.first_ts, rung.last_ts)
+        told = self.life_cycle.advance(state.incidents, [*findings, *worse], frozenset(released), state.seen, at)
+        return replace(state, incidents=told[0]), told[1]
+
+    def _worse(self, state: State, view: View) -> Iterator[Finding]:
+        """Drifts that have become more severe than their incident is."""
+        for incident in state.incidents.values():
+            for drift in incident.drifts:
+                if self.life_cycle.may_worsen(drift, incident):
+                    now = view.now(drift)
+                    if now is not None and self.life_cycle.worsened(now, incident):
+                        yield now
 
     def _floors(self, state: State, findings: Sequence[Finding], released: Mapping[str, int]) -> State:
         base, past = state.base_floor.copy(), state.past_floor.copy()
@@ -158,7 +182,9 @@ class View:
         """What the strongest window of a signal says."""
         tests = np.flatnonzero(self.judge.battery.signal_of == signal)
         row, column = np.unravel_index(np.argmax(self.alarming[:, tests]), (len(self.n), len(tests)))
-        test = tests[column]
+        return self._finding(signal, int(row), int(tests[column]))
+
+    def _finding(self, signal: int, row: int, test: int) -> Finding:
         window = reduce(add, self.panes[row:])
         uses_past = bool(self.judge.battery.uses_past[test])
         past = self.panes[self.oldest[signal] : row] if uses_past else []
@@ -176,10 +202,21 @@ class View:
             change=describe(self.judge.battery, self.judge.battery.tests[test], before, window.content),
         )
 
+    def now(self, drift: Finding) -> Finding | None:
+        """What a drift's test says of the newest events, as many as raised its alarm; None if they are no alarm."""
+        row = self._newest(max(drift.events, _RELEASE_EVENTS))
+        test = self.judge.battery.tests.index(drift.test)
+        if drift.against_past or row < 0 or self.start[row] < drift.start or self.ratio[row, test] < 1:
+            return None
+        return self._finding(drift.test.signal, row, test)
+
+    def _newest(self, events: int) -> int:
+        """The shortest window of at least so many events; -1 if there is none."""
+        return int(np.searchsorted(-self.n, -events, side="right")) - 1
+
     def quiet_since(self, drift: Finding) -> int | None:
         """The start of a window long enough to show a drifting signal that shows nothing; None if there is none."""
-        need = max(_RELEASE_GROWTH * drift.events, _RELEASE_EVENTS)
-        row = int(np.searchsorted(-self.n, -need, side="right")) - 1
+        row = self._newest(max(_RELEASE_GROWTH * drift.events, _RELEASE_EVENTS))
         if row < 0 or self.start[row] < drift.start + drift.events:
             return None
         battery = self.judge.battery

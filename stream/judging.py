@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from stream.alerts import CONTENT_TYPE, alert, key_of, to_line
+from stream.alerts import CONTENT_TYPE, key_of, to_line
 from stream.app import Message
 from stream.baseline import Baseline
 from stream.config import Config, model_config
@@ -79,8 +79,7 @@ class JudgeStage:
         try:
             memory = partition.memories[model] = load(await partition.record.parts(model), self._baselines.get(model))
         except OtherBaseline as other:
-            # A new baseline begins a new history; what was delivered, learned, and how far alerts are numbered, holds.
-            memory = partition.anew[model] = Memory(other.delivered, learned=other.learned, alerts=other.alerts)
+            memory = partition.anew[model] = other.anew
         if memory.learned is not None:
             # Who committed it may have died before the sketchers were given it.
             await self._store.put_learned(model, memory.learned.to_bytes())
@@ -114,25 +113,21 @@ class JudgeStage:
             try:
                 message = PaneMessage.from_bytes(record.value or b"")
                 memory = changed.get(message.model) or partition.remembered(message.model)
-                changed[message.model], told = self._judge(message, memory)
+                # The record's time, not the clock's: decided again after a loss, an alert is the same to the byte.
+                changed[message.model], told = self._judge(message, memory, record.timestamp)
                 alerts += told
             except WireError as error:
                 letters.append(dead_letter(record, str(error)))
         return changed, alerts, letters
 
-    def _judge(self, message: PaneMessage, memory: Memory) -> tuple[Memory, list[bytes]]:
+    def _judge(self, message: PaneMessage, memory: Memory, appended: int) -> tuple[Memory, list[bytes]]:
         monitor = self._monitor(message.model)
         baseline = monitor.baseline(memory)
         if message.baseline and (baseline is None or baseline.content_hash != message.baseline):
             raise WireError(f"a pane of {message.model!r} against another baseline than this worker has")
         memory, steps = monitor.take(memory, message.pane(baseline.layout if message.baseline and baseline else None))
-        against = monitor.baseline(memory)
-        now = time.time_ns() // 1_000_000
-        told = [
-            to_line(alert(against, step, mode="live", topic=message.topic, emitted_at=now)) for step in steps if against
-        ]
         self._metrics.told(steps)
-        return memory, told
+        return memory, [to_line(monitor.alert(step, "live", message.topic, appended)) for step in steps]
 
     def _monitor(self, model: str) -> Monitor:
         if model not in self._monitors:
@@ -155,7 +150,7 @@ class JudgeStage:
 
     def _incidents(self) -> int:
         memories = (memory for partition in self._partitions.values() for memory in partition.memories.values())
-        return sum(memory.state is not None and memory.state.incident is not None for memory in memories)
+        return sum(each.told for memory in memories if memory.state for each in memory.state.incidents.values())
 
     async def _empty_outbox(self, partition: _Partition) -> None:
         while alerts := await partition.record.outbox():

@@ -2,7 +2,7 @@
 
     head            what every pane changes: delivered, events seen, floors, rung, and which parts there are
     bucket:START    one bucket of the ladder; START: events seen before it, so a merge keeps the older one's name
-    incident        the open incident, while there is one
+    incidents       by scope, while there are any
     events:I        the I-th hundred of the events kept for learning, while there is no baseline
     learned         the baseline made of them, a .driftline file
 
@@ -38,12 +38,12 @@ Parts = dict[str, tuple[Any, ...]]
 class OtherBaseline(WireError):
     """The memory was made against another baseline than the one given: its sketches mean nothing here.
 
-    delivered, learned, alerts: what holds nevertheless, see `Memory`.
+    anew: with what to begin again: what was delivered, learned, how far alerts are numbered, and the incidents to end.
     """
 
-    def __init__(self, delivered: Mapping[int, int], learned: Baseline | None, alerts: int) -> None:
+    def __init__(self, anew: Memory) -> None:
         super().__init__("this memory was made against another baseline")
-        self.delivered, self.learned, self.alerts = delivered, learned, alerts
+        self.anew = anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class _State(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     past_floor: list[int]
     rung: PackedPane | None
     ladder: dict[str, Any]
-    incident: bool
+    incidents: bool
 
 
 class _Head(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -121,7 +121,7 @@ def _pack_state(state: State) -> _State:
         past_floor=state.past_floor.tolist(),
         rung=None if state.rung is None else PackedPane.of(state.rung),
         ladder=state.ladder.snapshot(lambda bucket: starts[id(bucket)]),
-        incident=state.incident is not None,
+        incidents=bool(state.incidents),
     )
 
 
@@ -134,7 +134,8 @@ def _load(parts: Mapping[str, bytes], given: Baseline | None) -> Memory:
         return Memory(head.delivered, sample, learned, None, head.alerts)
     baseline = given or learned
     if baseline is None or baseline.content_hash != head.baseline:
-        raise OtherBaseline(head.delivered, learned, head.alerts)
+        over = tuple(_incidents(parts).values()) if head.state.incidents else ()
+        raise OtherBaseline(Memory(head.delivered, learned=learned, alerts=head.alerts, over=over))
     state = _unpack_state(head.state, parts, baseline.layout)
     return Memory(head.delivered, sample, learned, state, head.alerts)
 
@@ -149,8 +150,12 @@ def _unpack_state(state: _State, parts: Mapping[str, bytes], layout: Layout) -> 
         seen=state.seen,
         ladder=Ladder.restore(state.ladder, bucket),
         rung=None if state.rung is None else state.rung.unpack(layout),
-        incident=unframe(b"I", parts["incident"], Incident) if state.incident else None,
+        incidents=_incidents(parts) if state.incidents else {},
     )
+
+
+def _incidents(parts: Mapping[str, bytes]) -> dict[str, Incident]:
+    return {each.scope: each for each in unframe(b"I", parts["incidents"], tuple[Incident, ...])}
 
 
 def _parts(memory: Memory) -> Parts:
@@ -161,7 +166,7 @@ def _parts(memory: Memory) -> Parts:
         parts["learned"] = (memory.learned,)
     if memory.state is not None:
         parts |= {f"bucket:{start}": (bucket,) for start, bucket in _buckets(memory.state)}
-        parts |= {"incident": (memory.state.incident,)} if memory.state.incident else {}
+        parts |= {"incidents": tuple(memory.state.incidents.values())} if memory.state.incidents else {}
     return parts
 
 
@@ -180,7 +185,7 @@ def _same(old: tuple[Any, ...] | None, new: tuple[Any, ...]) -> bool:
 
 _PACK: Mapping[str, Callable[[tuple[Any, ...]], bytes]] = {
     "bucket": lambda part: frame(b"B", PackedPane.of(*part)),
-    "incident": lambda part: frame(b"I", *part),
+    "incidents": lambda part: frame(b"I", part),
     "events": pack_events,
     "learned": lambda part: part[0].to_bytes(),
 }

@@ -13,10 +13,11 @@ from typing import Any
 
 from detectors.grid import Kind
 from detectors.sketch import Sketch
+from stream.alerts import Mode, alert
 from stream.baseline import Baseline, BaselineError, Settings, build_baseline
 from stream.config import ModelConfig
 from stream.events import Event, tabulate
-from stream.incidents import Step
+from stream.incidents import Incident, Step, accepted
 from stream.judge import Judge, State
 from stream.panes import Pane
 
@@ -26,7 +27,8 @@ class Memory:
     """All that is remembered of a model.
 
     delivered: per partition of the predictions topic, the end of the last pane taken. sample: the model's first events
-    while it has no baseline. learned: the baseline made of them. state: the judge's.
+    while it has no baseline. learned: the baseline made of them. state: the judge's. alerts: so many were told. over:
+    incidents of a former baseline, to be told with the next pane.
     """
 
     delivered: Mapping[int, int] = field(default_factory=dict)
@@ -34,6 +36,7 @@ class Memory:
     learned: Baseline | None = None
     state: State | None = None
     alerts: int = 0
+    over: tuple[Incident, ...] = ()
 
 
 @dataclass(eq=False)
@@ -54,6 +57,12 @@ class Monitor:
 
         A pane that starts before what its partition has delivered was taken before, and changes nothing.
         """
+        steps = accepted(memory.over, min(pane.first_ts, pane.last_ts))
+        memory, more = self._take(replace(memory, over=()), pane)
+        numbered = [replace(step, seq=memory.alerts + i) for i, step in enumerate([*steps, *more], 1)]
+        return replace(memory, alerts=memory.alerts + len(numbered)), numbered
+
+    def _take(self, memory: Memory, pane: Pane[Any]) -> tuple[Memory, list[Step]]:
         (run,) = pane.ranges
         if run.start < memory.delivered.get(run.partition, 0):
             return memory, []
@@ -62,6 +71,11 @@ class Monitor:
             memory = replace(memory, sample=())
         baseline = self.baseline(memory)
         return self._learn(memory, pane) if baseline is None else self._judge(memory, baseline, pane)
+
+    def alert(self, step: Step, mode: Mode, topic: str, emitted_at: int) -> dict[str, Any]:
+        """The message of a step, see `stream.alerts.alert`."""
+        runbook = self.config.incidents.runbook
+        return alert(self.model, step, mode=mode, topic=topic, emitted_at=emitted_at, runbook=runbook)
 
     def _learn(self, memory: Memory, pane: Pane[tuple[Event, ...]]) -> tuple[Memory, list[Step]]:
         events = (*memory.sample, *pane.content)
@@ -88,8 +102,7 @@ class Monitor:
         if not isinstance(pane.content, Sketch):
             pane = replace(pane, content=sketch_events(baseline, pane.content))
         state, steps = self._judging.judge(memory.state or self._judging.start(), pane)
-        numbered = [replace(step, seq=memory.alerts + i) for i, step in enumerate(steps, 1)]
-        return replace(memory, state=state, alerts=memory.alerts + len(steps)), numbered
+        return replace(memory, state=state), steps
 
 
 def sketch_events(baseline: Baseline, events: Sequence[Event]) -> Sketch:

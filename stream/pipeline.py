@@ -19,7 +19,7 @@ import numpy as np
 
 from detectors.grid import FloatArray, IntArray
 from detectors.sketch import Sketch
-from stream.alerts import Mode, alert
+from stream.alerts import Mode
 from stream.baseline import Baseline
 from stream.config import Config, model_config
 from stream.decoder import Decoder
@@ -180,9 +180,7 @@ class Pipeline:
             if baseline and model not in self.known:
                 self._learn(baseline)
             topic = self.topic or self.config.topics.predictions
-            alerts += [
-                alert(baseline, step, mode=self.mode, topic=topic, emitted_at=step.at) for step in steps if baseline
-            ]
+            alerts += [monitor.alert(step, self.mode, topic, step.at) for step in steps]
         return alerts
 
     def _learn(self, baseline: Baseline) -> None:

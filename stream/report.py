@@ -21,9 +21,10 @@ from detectors.grid import Categories, FloatArray, Grid, IntArray, Special
 from detectors.sketch import Layout, Sketch
 from stream.alerts import iso
 from stream.baseline import Baseline
+from stream.changes import bars
 from stream.replay import Outcome
 
-_BARS, _WIDTH = "▁▂▃▄▅▆▇█", 16
+_WIDTH = 16
 _COLOURS = {"firing": "red", "updated": "yellow", "resolved": "green"}
 _LEFT = ("signal", "kind", "distribution")
 # In fewer characters than these, the table of signals does without some columns and the prefix that most names have.
@@ -113,8 +114,7 @@ def _signal_row(layout: Layout, total: Sketch, s: int) -> dict[str, str]:
 def _picture(coder: Grid | Categories, codes: IntArray) -> str:
     """A histogram in at most 16 characters, or the commonest values."""
     if isinstance(coder, Grid):
-        heights = _heights(coder, codes)
-        return "".join(_BARS[round(7 * height / heights.max(initial=1))] for height in heights.tolist())
+        return bars(_heights(coder, codes).tolist())
     top = sorted(zip(codes, coder.values, strict=True), key=lambda pair: -pair[0])[:3]
     total = max(int(codes.sum()), 1)
     more = f" +{len(coder.values) - 3}" if len(coder.values) > 3 else ""

@@ -11,13 +11,14 @@ import numpy as np
 
 from stream.baseline import Baseline, build_baseline
 from stream.config import ModelConfig
+from stream.config_incidents import Incidents
 from stream.events import Event
 from stream.monitor import Memory, Monitor, sketch_events
 from stream.panes import Pane, Range
 
 MODEL = "fraud, 2nd {try}"
-# 60 events a pane and a test every 100, so that some panes wait in the rung.
-PANE, CONFIG = 60, ModelConfig(clock=100, learn_events=250)
+# 60 events a pane and a test every 100, so that some panes wait in the rung; an incident comes, goes and is forgotten.
+PANE, CONFIG = 60, ModelConfig(clock=100, learn_events=250, incidents=Incidents(recovery="1m", cooldown="10m"))
 
 
 def events(seed: int, start: int, n: int, shift: float = 0.0) -> tuple[Event, ...]:

@@ -13,18 +13,12 @@ from hypothesis import strategies as st
 from detectors.battery import Test as Statistic
 from detectors.grid import Special
 from stream.alerts import alert, alert_key, iso, to_line
-from stream.baseline import Baseline, build_baseline
-from stream.changes import Change, Profile
-from stream.events import Event
-from stream.incidents import Finding, Incident, Status, Step
+from stream.changes import Change, Histogram, Profile
+from stream.incidents import Finding, Incident, Phase, Status, Step
 from stream.panes import Range
 
 CHANGE = Change("mean 1 → 2", Profile(9, {"missing": 0.1}, {}, 1.0), Profile(9, {}, {}, 2.0), 0.5, 0.1, 0.3, 0.2)
 NAMES = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=300)
-
-
-def baseline(model: str = "fraud", value: float = 1.0) -> Baseline:
-    return build_baseline([Event("", 0, model, None, {"score": value})], {"model": model})
 
 
 def finding(signal: str = "score", headline: str = "mean 1 → 2") -> Finding:
@@ -36,12 +30,17 @@ def finding(signal: str = "score", headline: str = "mean 1 → 2") -> Finding:
 def step(*signals: str, status: Status = Status.FIRING, opened: int = 500, seq: int = 1) -> Step:
     found = tuple(map(finding, signals or ("score",)))
     if status is Status.RESOLVED:
-        return Step(status, Incident(opened, 1_000, recovered=found), (), 5_000, seq)
-    return Step(status, Incident(opened, 1_000, found), found, 5_000, seq)
+        return Step(status, incident(opened, recovered=found), (), 5_000, seq, "recovered")
+    return Step(status, incident(opened, drifts=found), found, 5_000, seq)
+
+
+def incident(opened: int, **fields: Any) -> Incident:
+    about = {"scope": "", "baseline": "b4se", "version": "4.2", "since": 1_000, "severity": "warning"}
+    return Incident(**{**about, "opened": opened, "phase": Phase.FIRING, "entered": 2_000, **fields})
 
 
 def message(of: Step, model: str = "fraud", **options: Any) -> dict[str, Any]:
-    return alert(baseline(model), of, **({"mode": "live", "topic": "predictions", "emitted_at": 9_000} | options))
+    return alert(model, of, **({"mode": "live", "topic": "predictions", "emitted_at": 9_000} | options))
 
 
 def test_an_alert_is_a_cloud_event_with_every_field_of_the_schema() -> None:
@@ -58,7 +57,7 @@ def test_an_alert_is_a_cloud_event_with_every_field_of_the_schema() -> None:
     assert whole["time"] == body["emitted_at"] == "1970-01-01T00:00:09.000Z"
     assert (body["status"], body["seq"], body["severity"], body["mode"]) == ("firing", 1, "warning", "live")
     assert (body["starts_at"], body["ends_at"]) == ("1970-01-01T00:00:01.000Z", None)
-    assert body["title"] == "fraud: score mean 1 → 2 since 1970-01-01T00:00Z"
+    assert body["title"] == "fraud v4.2: score mean 1 → 2 since 1970-01-01 00:00 UTC"
     assert body["labels"] == {"model": "fraud"}
     assert body["evidence"]["topic"] == "predictions"
     (evidence,) = body["evidence"]["signals"]
@@ -79,7 +78,7 @@ def test_an_alert_is_a_cloud_event_with_every_field_of_the_schema() -> None:
 def test_the_end_of_an_incident_tells_of_all_that_had_drifted() -> None:
     body = message(step("a", "b", status=Status.RESOLVED))["data"]
     assert (body["status"], body["ends_at"]) == ("resolved", "1970-01-01T00:00:05.000Z")
-    assert body["title"] == "fraud: no longer drifting: a, b"
+    assert (body["title"], body["resolution"]) == ("fraud v4.2: no longer drifting: a, b", "recovered")
     assert [each["signal"] for each in body["evidence"]["signals"]] == ["a", "b"]
 
 
@@ -92,11 +91,42 @@ def test_ids_are_those_of_the_decision() -> None:
         message(step(seq=2))["id"],
         message(step(opened=600))["id"],
         message(step(), "churn")["id"],
-        alert(baseline(value=2.0), step(), mode="live", topic="predictions", emitted_at=9_000)["id"],
+        message(replace(step(), incident=incident(500, baseline="other")))["id"],
+        message(replace(step(), incident=incident(500, scope="score")))["id"],
     }
-    assert len(ids) == 5
+    assert len(ids) == 6
     incidents = {message(step(seq=seq, status=status))["data"]["incident_id"] for seq, status in enumerate(Status)}
     assert len(incidents) == 1
+
+
+def test_a_page_of_one_signal_has_a_key_and_labels_of_its_own() -> None:
+    body = message(replace(step("score"), incident=incident(500, scope="score")))["data"]
+    assert (body["alert_key"], body["labels"]) == ("fraud/score", {"model": "fraud", "signal": "score"})
+
+
+def test_a_replaced_baseline_is_told_as_accepted_with_all_that_still_drifted() -> None:
+    open_one = incident(500, drifts=(finding("a"),), recovered=(finding("b"),))
+    body = message(Step(Status.RESOLVED, open_one, (), 5_000, 2, "accepted"))["data"]
+    assert (body["title"], body["resolution"]) == ("fraud v4.2: accepted as the new normal: b, a", "accepted")
+
+
+def test_an_alert_says_what_to_do() -> None:
+    """A picture, a runbook, and the commands that show more; those of a replay would look at the wrong log."""
+    histogram = Histogram((1.0, 2.0), (0.5, 0.5, 0.0), (0.0, 0.25, 1.0))
+    drawn = replace(finding(), change=replace(CHANGE, histogram=histogram))
+    told = replace(step(), news=(drawn,))
+    body = message(told, runbook="https://wiki.example.com/fraud")["data"]
+    assert body["links"] == [{"href": "https://wiki.example.com/fraud", "text": "Runbook"}]
+    assert body["commands"] == [
+        f"driftline explain {body['id']}",
+        "driftline replay topic:predictions --from 1970-01-01T00:00:01.000Z --to 1970-01-01T00:00:05.001Z",
+    ]
+    assert body["description"].splitlines() == [
+        "score: mean 1 → 2, since 1970-01-01T00:00:01.000Z",
+        "    before ██▁  after ▁▃█",
+        *(f"$ {each}" for each in body["commands"]),
+    ]
+    assert message(told, mode="replay")["data"]["commands"] == []
 
 
 @given(NAMES, st.lists(NAMES, min_size=1, max_size=80, unique=True), st.sampled_from(Status))

@@ -90,7 +90,7 @@ def test_replayed_without_servers_the_scenario_gives_four_incidents_that_resolve
 
     past = messages(scenario.history(), [f"past-{i}" for i in range(HISTORY)], range(START - HISTORY, START))
     baseline = build_baseline([decode_event(message) for message in past], {"model": MODEL})
-    config = parse_config("defaults: {false_alarms_per_event: 1e-8}")
+    config = parse_config("defaults: {false_alarms_per_event: 1e-8, incidents: {recovery: 1s, cooldown: 0s}}")
     replay(config, [baseline], {0: log()}, lambda alert: arrivals.append(Arrival(alert["data"], at(fed), fed)))
     verdict = compare(planted(scenario), arrivals)
     assert not verdict.exit_code, verdict

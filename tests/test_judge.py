@@ -9,7 +9,7 @@ import pytest
 
 from stream.config import ModelConfig, Window
 from stream.incidents import Finding, Status, Step
-from stream.panes import Range
+from stream.panes import Pane, Range
 from tests.traffic import Batch, Driver, baseline_of
 
 RNG = np.random.default_rng(11)
@@ -185,3 +185,60 @@ def test_more_false_alarms_than_test_times_are_no_reason_to_turn_thresholds_over
     feed(own, traffic(50_000, 1))
     ((_, _, news),) = told(feed(own, traffic(50_000, 2, x=1)))
     assert news == ["features.x"]
+
+
+def gone(n: int, seed: int, share: float) -> Batch:
+    """n events of which so many lack features.y."""
+    batch, rng = traffic(n, seed), np.random.default_rng(seed)
+    return batch | {"features.y": np.where(rng.random(n) < share, None, batch["features.y"])}
+
+
+def test_a_drift_that_grows_worse_is_told_once_more_with_its_new_severity() -> None:
+    """A twentieth of the values missing is a warning, all of them are an error."""
+    own = driver()
+    steps = feed(own, traffic(2000, 1), gone(2000, 2, 0.05), gone(3000, 3, 1.0), gone(1000, 4, 0.05), traffic(9000, 5))
+    assert [(step.status.value, step.incident.severity) for _, step in steps] == [
+        ("firing", "warning"),
+        ("updated", "error"),
+        ("resolved", "error"),
+    ]
+    (worse,) = steps[1][1].news
+    assert (worse.signal, worse.kind) == ("features.y", "data-quality")
+    assert 4000 < steps[1][0] <= 4600
+    assert worse.change.after.special["missing"] > 0.5
+
+
+def test_on_and_off_every_pane_is_one_page() -> None:
+    """A pane every 100 seconds for an hour, and the calm after it."""
+    own = driver()
+    steps = feed(own, traffic(2000, 1), *(traffic(100, 10 + i, x=3 * (i % 2)) for i in range(36)), traffic(4000, 2))
+    assert [status for _, status, _ in told(steps)] == ["firing", "resolved"]
+
+
+def test_longer_waves_page_twice_at_most_within_the_cooldown() -> None:
+    """On for 10 minutes and off for 20, long enough to recover, all day: the second incident lasts until it is over."""
+    own = driver()
+    waves = (traffic(600 if i % 2 else 1200, 10 + i, x=2 * (i % 2)) for i in range(24))
+    steps = feed(own, *waves, traffic(6000, 2))
+    assert [status for _, status, _ in told(steps)] == ["firing", "resolved", "firing", "resolved"]
+
+
+def catching_up(own: Driver, back: int) -> list[Step]:
+    """Two partitions that drift from second 1000 to 2000; the second one stands still from 1500 to `back`."""
+    panes = [(second, partition) for second in range(5, 6000, 5) for partition in (0, 1)]
+    steps = []
+    for second, partition in sorted(panes, key=lambda pane: max(pane[0], back if pane[1] and pane[0] > 1500 else 0)):
+        columns = own.columns(traffic(50, 10_000 * partition + second, x=1.5 * (1000 <= second < 2000)))
+        sketch = BASELINE.layout.sketch(BASELINE.encode(columns), columns.numeric)
+        run = Range(partition, second * 10, second * 10 + 50)
+        own.state, more = own.judge.judge(own.state, Pane(sketch, second * 1000, second * 1000 + 5000, (run,)))
+        steps += more
+    return steps
+
+
+@pytest.mark.parametrize("back", [2030, 2250])
+def test_a_partition_that_comes_late_opens_nothing_that_the_others_have_closed(back: int) -> None:
+    """Its drift lies behind it, and once paged anew."""
+    at_once = driver(pane=50, incidents={"recovery": "0s", "cooldown": "0s"})
+    assert [step.status.value for step in catching_up(at_once, 2250)].count("firing") == 2
+    assert [step.status.value for step in catching_up(driver(pane=50), back)] == ["firing", "resolved"]

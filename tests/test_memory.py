@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream.baseline import build_baseline
+from stream.incidents import Status
 from stream.memory import Change, OtherBaseline, diff, load
-from stream.monitor import Memory
+from stream.monitor import Memory, Monitor
 from stream.wire import WireError
-from tests.histories import History, baseline, history
+from tests.histories import CONFIG, MODEL, History, baseline, events, history, panes
 
 HISTORIES = [pytest.param(False, id="given"), pytest.param(True, id="learned")]
 Stored = dict[str, bytes]
@@ -67,9 +69,9 @@ def test_a_commit_writes_the_head_and_what_changed(learned: bool) -> None:
     # A ladder of n pushes has merged fewer than n times, so each push writes fewer than two buckets.
     buckets = [sum(name.startswith("bucket") for name in change.write) for change in changes]
     assert sum(buckets) < 2 * len(run.panes)
-    assert sum("incident" in change.write for change in changes) <= 4
+    assert sum("incidents" in change.write for change in changes) <= 4
     assert sum("learned" in change.write for change in changes) == learned
-    assert sum("incident" in change.delete for change in changes) == 1
+    assert sum("incidents" in change.delete for change in changes) == 1
 
 
 def test_events_kept_for_learning_are_written_by_the_hundred_and_deleted_when_learned() -> None:
@@ -100,7 +102,7 @@ def test_nothing_stored_is_the_empty_memory() -> None:
 def test_a_lost_part_or_one_too_many_is_noticed(learned: bool) -> None:
     run = history(learned=learned)
     stored = stored_after(run, 20)
-    assert {"head", "incident", "bucket:0"} <= stored.keys()
+    assert {"head", "incidents", "bucket:0"} <= stored.keys()
     for name in stored:
         with pytest.raises(WireError, match="missing"):
             load({other: part for other, part in stored.items() if other != name}, run.given)
@@ -117,7 +119,7 @@ def test_a_torn_write_is_noticed(learned: bool) -> None:
     changed = [name for name in new if name in old and old[name] != new[name]]
     assert len(changed) >= 2
     for name in changed:
-        if name != "incident":
+        if name != "incidents":
             with pytest.raises(WireError):
                 load({**new, name: old[name]}, run.given)
 
@@ -135,8 +137,22 @@ def test_a_memory_against_another_baseline_says_what_still_holds() -> None:
     run = history(learned=True)
     with pytest.raises(OtherBaseline) as other:
         load(stored_after(run, 40), baseline())
-    assert other.value.delivered == run.memories[40].delivered
-    assert other.value.alerts == run.memories[40].alerts > 0
+    before, anew = run.memories[40], other.value.anew
+    assert (anew.delivered, anew.state) == (before.delivered, None)
+    assert anew.learned.content_hash == before.learned.content_hash
+    assert anew.alerts == before.alerts > 0
+
+
+def test_incidents_against_another_baseline_are_over_with_the_next_pane() -> None:
+    """Their page once stayed open for good."""
+    run, other = history(learned=False), build_baseline(events(7, 0, 2000), {"model": MODEL})
+    with pytest.raises(OtherBaseline) as refused:
+        load(stored_after(run, 22), other)
+    (pane,) = panes(1, given=other)
+    memory, (over,) = Monitor(MODEL, CONFIG, other).take(refused.value.anew, pane)
+    (before,) = run.memories[22].state.incidents.values()
+    assert (over.status, over.resolution, over.incident) == (Status.RESOLVED, "accepted", before)
+    assert (over.seq, memory.over) == (run.memories[22].alerts + 1, ())
 
 
 def test_a_memory_whose_baseline_file_is_gone_says_so() -> None:

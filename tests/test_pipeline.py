@@ -10,6 +10,7 @@ import numpy as np
 import orjson
 import pytest
 
+from load_tests.oracle import in_turn, messages
 from stream.alerts import to_line
 from stream.baseline import Baseline, Settings, build_baseline
 from stream.config import Config, ModelConfig
@@ -17,9 +18,13 @@ from stream.messages import decode_event
 from stream.monitor import Memory, Monitor, sketch_events
 from stream.panes import Pane, Range
 from stream.pipeline import Pipeline
-from tests.oracle import in_turn, messages
 
-CONFIG = Config.model_validate({"panes": {"events": 100, "seconds": None}, "defaults": {"learn_events": 700}})
+# An event a millisecond: what recovers is over at once.
+SECTIONS = {
+    "panes": {"events": 100, "seconds": None},
+    "defaults": {"learn_events": 700, "incidents": {"recovery": "0s", "cooldown": "0s"}},
+}
+CONFIG = Config.model_validate(SECTIONS)
 # 3000 events, of which the 1000 in the middle have an amount 2 σ higher.
 FRAUD = messages("fraud", 3000, drift=(1500, 2500))
 CHURN = messages("churn", 3000, drift=(2000, 3000))
@@ -67,9 +72,7 @@ GIVEN = baseline_of(messages("fraud", 3000, first=10_000))
 
 
 def configured(**model: Any) -> Config:
-    return Config.model_validate(
-        {"panes": {"events": 100, "seconds": None}, "defaults": {"learn_events": 700}, "models": {"fraud": model}}
-    )
+    return Config.model_validate({**SECTIONS, "models": {"fraud": model}})
 
 
 def test_a_drift_is_told_with_where_and_when_it_was() -> None:

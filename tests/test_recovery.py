@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from load_tests.deployment import Deployment, WorkerProcess, deploy
+from load_tests.oracle import baseline_of, in_turn, messages, told
 from load_tests.servers import real_redis
+from load_tests.tcp_proxy import Gate
 from stream.embedded import Server
 from stream.topics import open_admin
 from tests.brokers import Broker
-from tests.deployment import Deployment, WorkerProcess, deploy
-from tests.gate import Gate
-from tests.oracle import baseline_of, in_turn, messages, told
 
 MODELS = [["a", "b"], ["c", "d"], ["e", "learns"]]
 # Events of each model in a portion; the drift begins in the 4th portion and ends in the 8th.
@@ -64,6 +64,7 @@ def site(broker: Broker, redis: str, folder: Path) -> Iterator[Site]:
     sections = {
         "topics": {"partitions": 3},
         "panes": {"events": 50, "seconds": None},
+        "defaults": {"incidents": {"recovery": "0.1s", "cooldown": "0s"}},
         "models": {
             **{model: {"baseline": f"{model}.driftline"} for model in "abcde"},
             # Judged too seldom to need thresholds, which take long.

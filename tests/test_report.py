@@ -103,7 +103,7 @@ def incident(names: list[str]) -> list[dict[str, Any]]:
     driver = Driver(baseline_of(batch(2000, 0), "fraud"), ModelConfig())
     batches = (batch(1000, 0), batch(1000, 3), batch(3000, 0))
     steps = [step for each in batches for _, step in driver.feed(each)]
-    return [alert(driver.baseline, step, mode="replay", topic="t", emitted_at=step.at) for step in steps]
+    return [alert(driver.baseline.model, step, mode="replay", topic="t", emitted_at=step.at) for step in steps]
 
 
 @WIDTHS

@@ -55,7 +55,7 @@ class Driver:
 
     def feed(self, batch: Batch) -> Iterator[tuple[int, Step]]:
         """Steps with the number of events seen when they were decided."""
-        columns = self._columns(batch)
+        columns = self.columns(batch)
         codes = self.baseline.encode(columns)
         for first in range(0, len(codes), self.pane):
             part = slice(first, first + self.pane)
@@ -66,7 +66,7 @@ class Driver:
             for step in steps:
                 yield self.seen, step
 
-    def _columns(self, batch: Batch) -> Columns:
+    def columns(self, batch: Batch) -> Columns:
         numeric = [batch[each.name].astype(float) for each in self.baseline.fields if each.numeric]
         texts = [batch[each.name].tolist() for each in self.baseline.fields if not each.numeric]
         n = len(next(iter(batch.values())))
