@@ -29,13 +29,16 @@ _POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
 _COPY_JARS = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
 
 
-def apache_kafka(directory: Path, port: int = 0) -> Server:
-    """One KRaft node with its log in `directory`. The first call downloads 43 MB, and takes some 10 s."""
+def apache_kafka(directory: Path, port: int = 0, proxied: tuple[int, int] | None = None) -> Server:
+    """One KRaft node with its log in `directory`. The first call downloads 43 MB, and takes some 10 s.
+
+    proxied: a second port to listen on, and the one to name to who comes by it, where a proxy passes on to the former.
+    """
     java, jars = _program("java"), _jars()
     port = port or free_port()
     directory.mkdir(parents=True, exist_ok=True)
     properties = directory / "server.properties"
-    properties.write_text(_properties(directory, port, controller=free_port()))
+    properties.write_text(_properties(directory, port, free_port(), proxied))
     _run([
         java, "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*", "kafka.tools.StorageTool",
         "format", "--ignore-formatted", "--cluster-id", "ZHJpZnRsaW5lLXRlc3RzMA", "--config", str(properties),
@@ -61,15 +64,17 @@ def real_redis(directory: Path, port: int = 0, fsync: Fsync | None = None) -> Se
     return redis_server(Path(binary), directory, port, fsync)
 
 
-def _properties(directory: Path, port: int, controller: int) -> str:
+def _properties(directory: Path, port: int, controller: int, proxied: tuple[int, int] | None) -> str:
+    listen, name = (f",PROXIED://127.0.0.1:{each}" for each in proxied) if proxied else ("", "")
     settings = {
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.voters": f"1@127.0.0.1:{controller}",
         "controller.listener.names": "CONTROLLER",
-        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{listen}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}{name}",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT",
         "log.dirs": directory / "data",
         "auto.create.topics.enable": "false",
         "offsets.topic.num.partitions": 1,

@@ -26,7 +26,8 @@ _BINS = 10
 # A tenth of the events is no exact number: a bin must not end one code late for it.
 _ROUNDING = 1e-9
 _BARS = "▁▂▃▄▅▆▇█"
-_SPECIAL_WORDS = {
+#: What special codes are called among people.
+SPECIAL_WORDS = {
     Special.MISSING: "missing",
     Special.NAN: "NaN",
     Special.NEG_INF: "-infinity",
@@ -144,7 +145,7 @@ def _headline(layout: Layout, test: Test, before: Sketch, after: Sketch, distanc
         share_before = before.counts[column] / max(before.n, 1)
         if test.special is Special.UNSEEN and len(_values(signal.coder)) == 1:
             return f"left its constant {_short(_values(signal.coder)[0])}: {_percent(share)} other values"
-        return f"{_SPECIAL_WORDS[test.special]} {_percent(share_before)} → {_percent(share)}"
+        return f"{SPECIAL_WORDS[test.special]} {_percent(share_before)} → {_percent(share)}"
     if old is not None and new is not None:
         return _moments_headline(old, new, distance or 0.0)
     return _category_headline(layout, test.signal, before, after)

@@ -14,16 +14,18 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from stream.alerts import CONTENT_TYPE, key_of, to_line
 from stream.app import Message
 from stream.baseline import Baseline
 from stream.config import Config, model_config
+from stream.incidents import Status
 from stream.letters import dead_letter
 from stream.memory import OtherBaseline, diff, load
 from stream.metrics import Metrics
 from stream.monitor import Memory, Monitor
-from stream.store import JudgeRecord, Position, Store
+from stream.store import Decided, JudgeRecord, Position, Store
 from stream.transport import Run as Fetched
 from stream.wire import PaneMessage, WireError
 
@@ -105,9 +107,9 @@ class JudgeStage:
 
     async def _judge_all(
         self, partition: _Partition, batch: Fetched
-    ) -> tuple[dict[str, Memory], list[bytes], list[Message]]:
+    ) -> tuple[dict[str, Memory], list[Decided], list[Message]]:
         """Memories that changed, by model, alerts, and dead letters of what is no pane or is of another baseline."""
-        changed, alerts, letters = dict[str, Memory](), list[bytes](), list[Message]()
+        changed, alerts, letters = dict[str, Memory](), list[Decided](), list[Message]()
         for record in batch.records:
             await asyncio.sleep(0)  # the event loop must not stand still for all of them
             try:
@@ -117,17 +119,17 @@ class JudgeStage:
                 changed[message.model], told = self._judge(message, memory, record.timestamp)
                 alerts += told
             except WireError as error:
-                letters.append(dead_letter(record, str(error)))
+                letters.append(dead_letter(batch.tp, record, str(error)))
         return changed, alerts, letters
 
-    def _judge(self, message: PaneMessage, memory: Memory, appended: int) -> tuple[Memory, list[bytes]]:
+    def _judge(self, message: PaneMessage, memory: Memory, appended: int) -> tuple[Memory, list[Decided]]:
         monitor = self._monitor(message.model)
         baseline = monitor.baseline(memory)
         if message.baseline and (baseline is None or baseline.content_hash != message.baseline):
             raise WireError(f"a pane of {message.model!r} against another baseline than this worker has")
         memory, steps = monitor.take(memory, message.pane(baseline.layout if message.baseline and baseline else None))
         self._metrics.told(steps)
-        return memory, [to_line(monitor.alert(step, "live", message.topic, appended)) for step in steps]
+        return memory, [_decided(monitor.alert(step, "live", message.topic, appended)) for step in steps]
 
     def _monitor(self, model: str) -> Monitor:
         if model not in self._monitors:
@@ -136,7 +138,7 @@ class JudgeStage:
         return self._monitors[model]
 
     async def _commit(
-        self, partition: _Partition, next_offset: int, changed: Mapping[str, Memory], alerts: list[bytes]
+        self, partition: _Partition, next_offset: int, changed: Mapping[str, Memory], alerts: list[Decided]
     ) -> None:
         started = time.perf_counter()
         old = partition.memories
@@ -163,6 +165,11 @@ def batches(fetched: Fetched) -> Iterator[Fetched]:
     """The fetched panes in portions to judge and commit at once."""
     for first in range(0, len(fetched.records), _BATCH):
         yield replace(fetched, records=fetched.records[first : first + _BATCH])
+
+
+def _decided(alert: Mapping[str, Any]) -> Decided:
+    body = alert["data"]
+    return Decided(to_line(alert), body["incident_id"], over=body["status"] == Status.RESOLVED)
 
 
 def _as_message(topic: str, line: bytes) -> Message:

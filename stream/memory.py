@@ -100,6 +100,11 @@ def load(parts: Mapping[str, bytes], given: Baseline | None) -> Memory:
     return memory
 
 
+def read_incidents(part: bytes) -> dict[str, Incident]:
+    """By scope, the incidents in the part of that name; WireError."""
+    return {each.scope: each for each in unframe(b"I", part, tuple[Incident, ...])}
+
+
 def _head(memory: Memory, given: Baseline | None) -> _Head:
     learned, state = memory.learned, memory.state
     baseline = given or learned if state else None
@@ -134,7 +139,7 @@ def _load(parts: Mapping[str, bytes], given: Baseline | None) -> Memory:
         return Memory(head.delivered, sample, learned, None, head.alerts)
     baseline = given or learned
     if baseline is None or baseline.content_hash != head.baseline:
-        over = tuple(_incidents(parts).values()) if head.state.incidents else ()
+        over = tuple(read_incidents(parts["incidents"]).values()) if head.state.incidents else ()
         raise OtherBaseline(Memory(head.delivered, learned=learned, alerts=head.alerts, over=over))
     state = _unpack_state(head.state, parts, baseline.layout)
     return Memory(head.delivered, sample, learned, state, head.alerts)
@@ -150,12 +155,8 @@ def _unpack_state(state: _State, parts: Mapping[str, bytes], layout: Layout) -> 
         seen=state.seen,
         ladder=Ladder.restore(state.ladder, bucket),
         rung=None if state.rung is None else state.rung.unpack(layout),
-        incidents=_incidents(parts) if state.incidents else {},
+        incidents=read_incidents(parts["incidents"]) if state.incidents else {},
     )
-
-
-def _incidents(parts: Mapping[str, bytes]) -> dict[str, Incident]:
-    return {each.scope: each for each in unframe(b"I", parts["incidents"], tuple[Incident, ...])}
 
 
 def _parts(memory: Memory) -> Parts:

@@ -74,8 +74,16 @@ class Monitor:
 
     def alert(self, step: Step, mode: Mode, topic: str, emitted_at: int) -> dict[str, Any]:
         """The message of a step, see `stream.alerts.alert`."""
-        runbook = self.config.incidents.runbook
-        return alert(self.model, step, mode=mode, topic=topic, emitted_at=emitted_at, runbook=runbook)
+        config = self.config
+        return alert(
+            self.model,
+            step,
+            mode=mode,
+            topic=topic,
+            emitted_at=emitted_at,
+            runbook=config.incidents.runbook,
+            replay_all=self.given is None or config.reference == "past",
+        )
 
     def _learn(self, memory: Memory, pane: Pane[tuple[Event, ...]]) -> tuple[Memory, list[Step]]:
         events = (*memory.sample, *pane.content)

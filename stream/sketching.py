@@ -6,6 +6,9 @@ Rule 1: what is published is sealed first; so whoever takes over publishes the s
 Rule 2: the next seal waits until all of the last one's panes are acknowledged.
 Rule 3: a dead letter goes out before the run that its record lies in is sealed, and so at least once.
 Rule 4: taking over, records and the end of an idle run wait for each other.
+Rule 5: where an idle run ends, no log tells. So its seal is on Redis's disk before its panes are published, and it ends
+not before this worker has read all that the log held when it took over: if Redis loses other seals, the rule finds
+their runs again.
 """
 
 from __future__ import annotations
@@ -14,7 +17,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,6 +38,14 @@ from stream.wire import PaneMessage
 Publish = Callable[[Iterable[Message]], Awaitable[None]]
 # Seconds between two looks for a baseline that a model may have learned meanwhile: one small read for each such model.
 _LEARN_EVERY = 1.0
+_OFFSET, _VALUE = attrgetter("offset"), attrgetter("value")
+
+
+class _Closing(NamedTuple):
+    """A run that the clock has ended, while its seal is on the way to Redis's disk."""
+
+    run: Run
+    sealed: asyncio.Task[None]
 
 
 @dataclass
@@ -41,25 +53,43 @@ class _Partition:
     """One partition of the predictions topic in this worker's care.
 
     sealed: end of the last sealed run, None before the first. fed: when records last came, by the monotonic clock.
+    horizon: end of the log when the first records came, None before that.
     """
 
     record: SketchRecord
     sketcher: Sketcher
     sealed: int | None
     fed: float = 0.0
+    horizon: int | None = None
+    closing: _Closing | None = None
 
     def feed(self, fetched: Fetched) -> tuple[list[Run], list[Rejection], list[Defect]]:
         """What ended in these records, and by index among them what was wrong with some."""
         cutter = self.sketcher.cutter
         if self.sealed is None and not cutter.seen:
             cutter.start = fetched.first_offset  # a log that retention has cut does not begin at 0
-        offsets = np.array([record.offset for record in fetched.records])
-        return self.sketcher.feed(offsets, [record.value for record in fetched.records])
+        if self.horizon is None:
+            self.horizon = fetched.highwater or 0
+        offsets = np.fromiter(map(_OFFSET, fetched.records), np.int64, len(fetched.records))
+        return self.sketcher.feed(offsets, list(map(_VALUE, fetched.records)))
 
     def idle(self, patience: float) -> bool:
-        """Whether the open run has waited for so long. In a run to be published again, it does not wait: it comes."""
+        """Whether the open run has waited for so long. Where others may have ended it, it does not wait: it comes."""
         cutter = self.sketcher.cutter
-        return cutter.seen > cutter.start >= (self.sealed or 0) and time.monotonic() - self.fed >= patience
+        mine = cutter.start >= (self.sealed or 0) and cutter.seen >= (self.horizon or 0)
+        waits = cutter.seen > cutter.start and time.monotonic() - self.fed >= patience
+        return mine and waits and self.closing is None
+
+    def close(self) -> None:
+        """End the open run. Its panes wait for its seal; records need not, until the next run ends."""
+        run = self.sketcher.cutter.close(self.sketcher.cutter.seen)
+        self.closing = _Closing(run, asyncio.create_task(self.record.seal(run.start, run.end, durable=True)))
+        self.sealed = run.end
+
+    def leave(self) -> None:
+        """Leave the run that waits for its seal: whoever takes over ends it, or publishes it."""
+        if self.closing is not None:
+            self.closing.sealed.add_done_callback(lambda task: task.cancelled() or task.exception())
 
 
 class SketchStage:
@@ -76,6 +106,8 @@ class SketchStage:
     async def assigned(self, partitions: Iterable[int]) -> dict[int, Position]:
         """Take over partitions; where to go on, by partition: at the start of the last sealed run, or at 0."""
         async with self._busy:
+            for each in self._partitions.values():
+                each.leave()
             self._partitions = {partition: await self._take_over(partition) for partition in sorted(partitions)}
             return {p: Position(each.sketcher.cutter.start, each.sealed or 0) for p, each in self._partitions.items()}
 
@@ -98,21 +130,30 @@ class SketchStage:
             partition.fed = time.monotonic()
 
     async def close_idle(self) -> None:
-        """End the open runs of partitions that have been quiet for as long as a pane may last."""
+        """End the open runs of partitions that have been quiet for as long as a pane may last; publish them later."""
         patience = self._config.panes.seconds
         if patience is None:
             return
         async with self._busy:
             for partition in self._partitions.values():
                 if partition.idle(patience):
-                    cutter = partition.sketcher.cutter
-                    await self._deliver(partition, [cutter.close(cutter.seen)])
+                    partition.close()
+                elif partition.closing is not None and partition.closing.sealed.done():
+                    await self._finish(partition)
+
+    async def _finish(self, partition: _Partition) -> None:
+        """Publish the panes of the run that the clock has ended, if there is one."""
+        if partition.closing is not None:
+            await partition.closing.sealed
+            await self._publish(self._messages(partition, [partition.closing.run]))
+            partition.closing = None
 
     async def _deliver(self, partition: _Partition, runs: Sequence[Run]) -> None:
         again = [run for run in runs if run.end <= (partition.sealed or 0)]
         new = runs[len(again) :]
         await self._publish(self._messages(partition, again))
         if new:
+            await self._finish(partition)
             await partition.record.seal(new[0].start, new[-1].end)
             partition.sealed = new[-1].end
             await self._publish(self._messages(partition, new))
@@ -154,4 +195,4 @@ def _letters(fetched: Fetched, rejections: Sequence[Rejection], defects: Sequenc
         earlier = f"{reasons[defect.position][0]}; " if defect.position in reasons else ""
         reasons[defect.position] = (earlier + defect.reason, True)
     reasons |= {rejection.position: (rejection.reason, False) for rejection in rejections}
-    return [dead_letter(fetched.records[at], *reasons[at]) for at in sorted(reasons)]
+    return [dead_letter(fetched.tp, fetched.records[at], *reasons[at]) for at in sorted(reasons)]

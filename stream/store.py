@@ -9,6 +9,8 @@ one hash tag, so it lies in one slot of a cluster. No key has a time to live; on
 | NS:{judge/T/P}         | hash   | judge of panes P  | version, epoch; next: offset to go on at; sent: alerts out    |
 | NS:{judge/T/P}:models  | set    | judge of panes P  | the names of the models below                                 |
 | NS:{judge/T/P}:outbox  | list   | judge of panes P  | alerts decided and not yet published, oldest first            |
+| NS:{judge/T/P}:open    | hash   | judge of panes P  | the newest alert of each open incident, by its id             |
+| NS:{judge/T/P}:told    | list   | judge of panes P  | the newest alerts of all incidents, newest first              |
 | NS:{judge/T/P}:model:M | hash   | judge of panes P  | the memory of a model in parts, see `stream.memory`           |
 | NS:learned:M           | string | judge of model M  | the baseline it learned, for the sketchers, as a file's bytes |
 | NS:bound               | hash   | the first worker  | facts that all of the above depends on, see `Store.bind`      |
@@ -26,13 +28,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
 
 from stream.memory import Change
-from stream.redis_connection import Client, StoreError, insist
+from stream.redis_connection import Client, StoreError, durably, insist
 
 VERSION = 1
+# Alerts kept in each partition of the panes topic, beside those of open incidents. An alert has 1 to 60 kB, so they are
+# 6 MB at most and mostly half of one; with half of them, a night in which 20 models drift would leave nothing of the
+# night before. The alerts topic has them all.
+_TOLD_MOST = 100
 
 _TAKE = """
 local version = redis.call('HGET', KEYS[1], 'version')
@@ -44,29 +51,36 @@ _FENCE = """
 local epoch = redis.call('HGET', KEYS[1], 'epoch') or 'none'
 if epoch ~= ARGV[1] then return {'fenced', epoch} end
 """
-# ARGV: epoch, start, end.
+# ARGV: epoch, start, end. What is there already is written again: only for its own writes can a connection wait.
 _SEAL = f"""{_FENCE}
 local stored = redis.call('HMGET', KEYS[1], 'start', 'end')
-if stored[1] == ARGV[2] and stored[2] == ARGV[3] then return {{'ok'}} end
-if stored[2] and stored[2] ~= ARGV[2] then return {{'mismatch', stored[2]}} end
+local again = stored[1] == ARGV[2] and stored[2] == ARGV[3]
+if stored[2] and stored[2] ~= ARGV[2] and not again then return {{'mismatch', stored[2]}} end
 redis.call('HSET', KEYS[1], 'start', ARGV[2], 'end', ARGV[3])
 return {{'ok'}}
 """
-# KEYS: judge, models, outbox, each model. ARGV: epoch, start, next; then lists, each after its length: alerts, and for
-# each model its name if it begins anew, part names and parts to write, part names to delete.
+# KEYS: judge, models, outbox, open, told, each model. ARGV: epoch, start, next, most told; then lists, each after its
+# length: of alerts the message, the incident and 1 if that is over; and for each model its name if it begins anew, part
+# names and parts to write, part names to delete.
 _COMMIT = f"""{_FENCE}
 local stored = redis.call('HGET', KEYS[1], 'next') or ''
 if stored == ARGV[3] then return {{'ok'}} end
 if stored ~= ARGV[2] then return {{'mismatch', stored}} end
 redis.call('HSET', KEYS[1], 'next', ARGV[3])
-local at = 4
+local at = 6 + tonumber(ARGV[5])
+for i = 6, at - 1, 3 do
+    redis.call('RPUSH', KEYS[3], ARGV[i])
+    redis.call('LPUSH', KEYS[5], ARGV[i])
+    redis.call('HSET', KEYS[4], ARGV[i + 1], ARGV[i])
+    if ARGV[i + 2] == '1' then redis.call('HDEL', KEYS[4], ARGV[i + 1]) end
+end
+if at > 6 then redis.call('LTRIM', KEYS[5], 0, ARGV[4] - 1) end
 local function each(command, key, size)
     local stop = at + tonumber(ARGV[at])
     for i = at + 1, stop, size do redis.call(command, key, unpack(ARGV, i, i + size - 1)) end
     at = stop + 1
 end
-each('RPUSH', KEYS[3], 1)
-for i = 4, #KEYS do
+for i = 6, #KEYS do
     if ARGV[at] ~= '0' then redis.call('DEL', KEYS[i]) end
     each('SADD', KEYS[2], 1)
     each('HSET', KEYS[i], 2)
@@ -113,6 +127,14 @@ class Position(NamedTuple):
     read: int
 
 
+class Decided(NamedTuple):
+    """An alert to keep and publish. incident: its id. over: whether it is the end of that."""
+
+    message: bytes
+    incident: str
+    over: bool = False
+
+
 class Alert(NamedTuple):
     """An alert of an outbox. position: how many there were up to and with it."""
 
@@ -134,7 +156,7 @@ class Store:
 
     async def take_judge(self, topic: str, partition: int) -> JudgeRecord:
         """Take over the judging of a partition of the panes topic; who had it before is fenced off."""
-        key = f"{self.namespace}:{{judge/{topic}/{partition}}}"
+        key = judge_key(self.namespace, topic, partition)
         epoch = await self._take_epoch(key)
         stored = await insist(self.client.hget, key, "next")
         return JudgeRecord(self, key, epoch, None if stored is None else int(stored))
@@ -171,9 +193,10 @@ class Store:
     def _learned(self, model: str) -> str:
         return f"{self.namespace}:learned:{model}"
 
-    async def run(self, script: str, keys: Sequence[str], *args: int | str | bytes) -> list[Any]:
-        """What a script answers after "ok"; Fenced, Mismatch."""
-        status, *rest = list(await insist(self.client.eval, script, len(keys), *keys, *args))
+    async def run(self, script: str, keys: Sequence[str], *args: int | str | bytes, durable: bool = False) -> list[Any]:
+        """What a script answers after "ok"; Fenced, Mismatch. durable: once what it wrote is on disk."""
+        ask = partial(durably, self.client) if durable else self.client.eval
+        status, *rest = list(await insist(ask, script, len(keys), *keys, *args))
         if status != b"ok":
             raise _refusal(status.decode(), keys[0], rest[0].decode())
         return rest
@@ -192,11 +215,14 @@ class SketchRecord:
         start, end = await insist(self.store.client.hmget, self.key, "start", "end")
         return None if end is None else Seal(int(start), int(end))
 
-    async def seal(self, start: int, end: int) -> None:
-        """Seal the run that follows the last one; Fenced, Mismatch if that does not end at `start`."""
+    async def seal(self, start: int, end: int, durable: bool = False) -> None:
+        """Seal the run that follows the last one; Fenced, Mismatch if that does not end at `start`.
+
+        durable: return once Redis has it on disk, which `appendfsync everysec` puts off for up to a second.
+        """
         if not 0 <= start < end:
             raise ValueError(f"a run from {start} to {end} holds no offset")
-        await self.store.run(_SEAL, [self.key], self.epoch, start, end)
+        await self.store.run(_SEAL, [self.key], self.epoch, start, end, durable=durable)
 
 
 @dataclass
@@ -220,14 +246,16 @@ class JudgeRecord:
         stored = await insist(self.store.client.hgetall, self._model(model))
         return {name.decode(): part for name, part in stored.items()}
 
-    async def commit(self, next_offset: int, changes: Mapping[str, Change], alerts: Sequence[bytes] = ()) -> None:
+    async def commit(self, next_offset: int, changes: Mapping[str, Change], alerts: Sequence[Decided] = ()) -> None:
         """Store what the panes before `next_offset` changed, by model, and the alerts they raised. Fenced, Mismatch."""
         if next_offset <= (self.next_offset if self.next_offset is not None else -1):
             raise ValueError(f"a commit must go forward from offset {self.next_offset}, not to {next_offset}")
-        keys = [self.key, f"{self.key}:models", self._outbox, *map(self._model, changes)]
+        own = (f"{self.key}:{name}" for name in ("models", "outbox", "open", "told"))
+        keys = [self.key, *own, *map(self._model, changes)]
         start = "" if self.next_offset is None else self.next_offset
-        lists = [alerts, *chain.from_iterable(_lists(model, change) for model, change in changes.items())]
-        await self.store.run(_COMMIT, keys, self.epoch, start, next_offset, *_flat(lists))
+        told = [item for each in alerts for item in (each.message, each.incident, "1" if each.over else "")]
+        lists = [told, *chain.from_iterable(_lists(model, change) for model, change in changes.items())]
+        await self.store.run(_COMMIT, keys, self.epoch, start, next_offset, _TOLD_MOST, *_flat(lists))
         self.next_offset = next_offset
 
     async def outbox(self, most: int = 100) -> list[Alert]:
@@ -245,6 +273,11 @@ class JudgeRecord:
 
     def _model(self, model: str) -> str:
         return f"{self.key}:model:{model}"
+
+
+def judge_key(namespace: str, topic: str, partition: int) -> str:
+    """Of the judge of a partition of the panes topic; its other keys begin with it."""
+    return f"{namespace}:{{judge/{topic}/{partition}}}"
 
 
 def _lists(model: str, change: Change) -> list[Sequence[str | bytes]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
 import typer
@@ -24,7 +25,13 @@ from rich.progress import (
 from stream import config as configuration
 from stream import files
 from stream.config import Config
+from stream.config_models import Redis
 from stream.messages import epoch_ms
+
+if TYPE_CHECKING:
+    from stream.redis_connection import Client
+
+AnswerT = TypeVar("AnswerT")
 
 out, err = Console(), Console(stderr=True)
 FOUND, FAILED = 1, 2
@@ -94,4 +101,21 @@ def kafka_in_words() -> Iterator[None]:
     try:
         yield
     except (KafkaUnreachableError, TopicsError) as error:
+        raise CommandError(str(error)) from error
+
+
+def ask_redis(redis: Redis, question: Callable[[Client], Awaitable[AnswerT]]) -> AnswerT:
+    """What is answered by a client that lives as long as the question; CommandError."""
+    from stream.redis_connection import StoreError, connect
+
+    async def ask() -> AnswerT:
+        client = connect(redis)
+        try:
+            return await question(client)
+        finally:
+            await client.aclose()
+
+    try:
+        return asyncio.run(ask())
+    except StoreError as error:
         raise CommandError(str(error)) from error

@@ -7,29 +7,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
+from load_tests.deployment import Broker, unique
 from load_tests.servers import apache_kafka, real_redis
-from stream.config_models import Kafka
 from stream.embedded import Server, ServerError, embedded_broker
 
-
-@dataclass(frozen=True)
-class Broker:
-    """A running broker. `idempotent`: whether aiokafka's idempotent producer works on it."""
-
-    server: Server
-    idempotent: bool
-
-    @property
-    def kafka(self) -> Kafka:
-        return Kafka(bootstrap=self.server.address)
-
-
+__all__ = ["Broker", "broker", "redis_server", "unique"]
 _START = {"embedded": embedded_broker, "kafka": apache_kafka}
 
 
@@ -46,11 +32,6 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Debian's redis-server, or else the embedded Valkey; in memory. Flush it or use keys of your own."""
     with real_redis(tmp_path_factory.mktemp("redis")) as server:
         yield server
-
-
-def unique(name: str) -> str:
-    """A name that no other test uses."""
-    return f"{name}-{uuid4().hex[:8]}"
 
 
 def _prepared(kind: str, directory: Path) -> Server:

@@ -150,3 +150,15 @@ class _Crashing:
                 return await getattr(self.client, name)(*args)
 
         return call
+
+    def pipeline(self, **options: Any) -> Any:
+        """A pipeline whose commands are one step."""
+        pipeline = self.client.pipeline(**options)
+        execute = pipeline.execute
+
+        async def call(**options: Any) -> Any:
+            with self.driver.step("pipeline"):
+                return await execute(**options)
+
+        pipeline.execute = call  # type: ignore[method-assign]
+        return pipeline

@@ -15,10 +15,10 @@ from typing import Any
 import orjson
 import pytest
 
+from load_tests.oracle import EPOCH, in_turn, messages
 from stream import cli
 from stream.alerts import iso
 from stream.baseline import Baseline
-from tests.oracle import EPOCH, in_turn, messages
 
 CALM = messages("fraud", 2000, first=10_000)
 DRIFT = messages("fraud", 3000, drift=(1500, 3000))

@@ -5,6 +5,7 @@ Six models, each on one of three partitions, so that the order of each one's eve
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,6 +47,15 @@ class Site:
             self.deployment.produce(logs)
             self.sent += 1
 
+    def listed(self) -> list[set[str]]:
+        """Ids of the alerts that Redis keeps for people, and of those of open incidents."""
+        with self.deployment.store as client:
+            keys = [f"{self.deployment.config.worker.group}:{{judge/*:{name}" for name in ("told", "open")]
+            told, opened = ([*client.scan_iter(match=key, count=1000)] for key in keys)
+            lines = [line for key in told for line in client.lrange(key, 0, -1)]
+            lasting = [line for key in opened for line in client.hvals(key)]
+        return [{json.loads(line)["id"] for line in each} for each in (lines, lasting)]
+
     def finish(self, worker: WorkerProcess) -> None:
         """Send the rest, wait until a worker has done it, and see whether all is as the replay says."""
         self.produce(PORTIONS - self.sent)
@@ -55,6 +65,9 @@ class Site:
         worker.wait_for(lambda: self.deployment.memories() == memories)
         worker.wait_for(lambda: told(self.deployment.alerts()).keys() >= expected.keys())
         assert told(self.deployment.alerts()) == expected
+        newest = {each["data"]["incident_id"]: each for each in replay.alerts}
+        lasting = {each["id"] for each in newest.values() if each["data"]["status"] != "resolved"}
+        assert self.listed() == [expected.keys(), lasting]
         assert {each["data"]["status"] for each in replay.alerts} == {"firing", "resolved"}
         assert len(memories) == 6
 

@@ -12,6 +12,7 @@ import numpy as np
 import orjson
 import pytest
 
+from load_tests.oracle import EPOCH, in_turn, messages
 from stream.alerts import to_line
 from stream.baseline import Baseline, BaselineError, build_baseline
 from stream.config import Config
@@ -19,7 +20,6 @@ from stream.mapping import NATIVE
 from stream.messages import decode_event
 from stream.pipeline import Batch
 from stream.replay import Outcome, between, load_baseline, load_baselines, one_log, replay
-from tests.oracle import EPOCH, in_turn, messages
 
 CONFIG = Config.model_validate({"panes": {"events": 100, "seconds": None}, "defaults": {"learn_events": 700}})
 FRAUD = messages("fraud", 3000, drift=(1500, 3000))

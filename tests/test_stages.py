@@ -13,14 +13,16 @@ import contextlib
 import functools
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import permutations
+from itertools import chain, permutations
 from typing import Any
 
 import numpy as np
 import orjson
 import pytest
 
+from load_tests.oracle import Parts, Replay, baseline_of, in_turn, messages, told
 from stream.app import Message
+from stream.archive import Archive
 from stream.baseline import Baseline
 from stream.config import Config, parse_config
 from stream.config_models import Redis
@@ -32,7 +34,6 @@ from stream.store import Fenced
 from stream.wire import PaneMessage
 from tests.brokers import unique
 from tests.driver import Crash, Driver, topics_with
-from tests.oracle import Parts, Replay, baseline_of, in_turn, messages, told
 
 # `given` has a baseline and drifts; `learns` has none, and is judged too seldom to need thresholds, which take long.
 _CONFIG = """
@@ -106,6 +107,18 @@ class Bench:
         assert await self.memories() == replay.memories()
         assert told(self.alerts()) == told(replay.alerts)
         assert replay.alerts
+        await self.check_kept(replay.alerts)
+
+    async def check_kept(self, alerts: Sequence[Mapping[str, Any]]) -> None:
+        """Whether Redis keeps these alerts for people, once and the newest first, and of open incidents the last."""
+        kept = await Archive(self.client, self.config.worker.group, self.config.topics.panes).read()
+        listed = [[orjson.loads(line) for line in each.told] for each in kept]
+        assert told(chain(*listed)) == told(alerts)
+        for each in listed:
+            assert [alert["data"]["seq"] for alert in each] == list(range(len(each), 0, -1)), "of one model in the test"
+        newest = {alert["data"]["incident_id"]: alert for alert in alerts}
+        lasting = [alert for alert in newest.values() if alert["data"]["status"] != "resolved"]
+        assert told(orjson.loads(line) for each in kept for line in each.open) == told(lasting)
 
 
 def bench(server: Server) -> Bench:
@@ -184,8 +197,9 @@ async def test_a_run_that_is_published_again_does_not_end_early(this: Bench) -> 
     halfway = this.driver(fetch=7)
     await halfway.assign()
     await halfway.sketch_next()
-    await asyncio.sleep(0.2)
-    await halfway.sketch.close_idle()
+    for _ in range(3):
+        await asyncio.sleep(0.1)
+        await halfway.sketch.close_idle()
     await halfway.judge_next(0)
     await halfway.judge_next(1)
     await this.driver().work()
@@ -221,7 +235,10 @@ async def test_housekeeping_and_a_rebalance_do_not_fence_each_other(this: Bench)
         await driver.sketch_next()
         await asyncio.sleep(0.11)
         await asyncio.gather(*(each() for each in order))
-    assert this.panes()
+    await driver.sketch_next()
+    while not this.panes():
+        await driver.sketch.close_idle()
+        await asyncio.sleep(0.01)
 
 
 @on_a_bench
@@ -240,6 +257,7 @@ async def test_an_idle_run_ends_without_a_further_event_and_once(this: Bench) ->
     assert not this.panes()
     while not this.panes():
         await driver.sketch.close_idle()
+        await asyncio.sleep(0.01)
     await driver.sketch.close_idle()
     assert [(each.model, each.run.start, each.run.end) for each in this.panes()] == [("given", 0, 7), ("learns", 0, 7)]
 

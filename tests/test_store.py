@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 
 from stream import store as store_module
+from stream.archive import Archive, Kept
 from stream.memory import Change, diff
 from stream.redis_connection import StoreError
-from stream.store import Alert, Fenced, Mismatch, Seal, Store
+from stream.store import Alert, Decided, Fenced, Mismatch, Seal, Store
 from tests.histories import MODEL, baseline, history
 from tests.redis_servers import contents, on_every_redis, redis_url
 
 __all__ = ["redis_url"]
 TOPIC, PANES = "predictions", "driftline.panes"
+AN_ALERT = Decided(b"an alert", "i-1")
 
 
 def change(**parts: bytes) -> Change:
@@ -68,7 +70,7 @@ async def test_who_was_replaced_writes_nothing_more(store: Store) -> None:
     """The zombie: paused past its session, it wakes up and goes on where it was."""
     sketcher, judge = await store.take_sketch(TOPIC, 0), await store.take_judge(PANES, 0)
     await sketcher.seal(0, 10)
-    await judge.commit(5, {MODEL: change(head=b"1")}, [b"an alert"])
+    await judge.commit(5, {MODEL: change(head=b"1")}, [AN_ALERT])
 
     await store.take_sketch(TOPIC, 0)
     successor = await store.take_judge(PANES, 0)
@@ -77,7 +79,7 @@ async def test_who_was_replaced_writes_nothing_more(store: Store) -> None:
     with pytest.raises(Fenced, match="another worker took over, with epoch 2"):
         await sketcher.seal(10, 20)
     with pytest.raises(Fenced):
-        await judge.commit(6, {MODEL: change(head=b"2")}, [b"another"])
+        await judge.commit(6, {MODEL: change(head=b"2")}, [Decided(b"another", "i-2")])
     with pytest.raises(Fenced):
         await judge.sent(1)
     assert await contents(store) == before
@@ -105,9 +107,11 @@ async def test_a_commit_changes_offset_memories_and_outbox_at_once(store: Store)
     judge = await store.take_judge(PANES, 2)
     assert (judge.next_offset, await judge.models(), await judge.parts("a")) == (None, [], {})
     new = {"a": Change({"head": b"1", "bucket:0": b"\0\xff"}, fresh=True), "b": Change({"head": b"1"}, fresh=True)}
-    await judge.commit(0, new, [b"first", b"second"])
+    await judge.commit(0, new, [Decided(b"first", "i-1"), Decided(b"second", "i-1", over=True)])
     await judge.commit(
-        9, {"a": Change({"head": b"2", "bucket:5": b""}, delete=("bucket:0", "never there"))}, [b"third"]
+        9,
+        {"a": Change({"head": b"2", "bucket:5": b""}, delete=("bucket:0", "never there"))},
+        [Decided(b"third", "i-2")],
     )
 
     after = await store.take_judge(PANES, 2)
@@ -123,10 +127,10 @@ async def test_a_commit_changes_offset_memories_and_outbox_at_once(store: Store)
 async def test_a_commit_written_twice_is_written_once(store: Store) -> None:
     """Its answer was lost, so the client sends it again."""
     judge = await store.take_judge(PANES, 0)
-    await judge.commit(5, {"a": change(head=b"1")}, [b"an alert"])
+    await judge.commit(5, {"a": change(head=b"1")}, [AN_ALERT])
     before = await contents(store)
     judge.next_offset = None
-    await judge.commit(5, {"a": change(head=b"1")}, [b"an alert"])
+    await judge.commit(5, {"a": change(head=b"1")}, [AN_ALERT])
     assert await contents(store) == before
     assert judge.next_offset == 5
 
@@ -143,7 +147,7 @@ async def test_a_commit_goes_forward_from_where_the_store_is(store: Store) -> No
     await store.client.hset(judge.key, "next", 5)
     before = await contents(store)
     with pytest.raises(Mismatch, match="stored position is 5, so Redis has lost writes"):
-        await judge.commit(9, {"a": change(head=b"9")}, [b"an alert"])
+        await judge.commit(9, {"a": change(head=b"9")}, [AN_ALERT])
     assert await contents(store) == before
 
 
@@ -151,19 +155,74 @@ async def test_a_commit_goes_forward_from_where_the_store_is(store: Store) -> No
 async def test_the_outbox_is_emptied_in_order_and_only_of_what_was_published(store: Store) -> None:
     judge = await store.take_judge(PANES, 0)
     assert await judge.outbox() == []
-    await judge.commit(1, {}, [b"%d" % i for i in range(1, 6)])
+    await judge.commit(1, {}, [Decided(b"%d" % i, "i-1") for i in range(1, 6)])
     assert await judge.outbox(most=2) == [Alert(1, b"1"), Alert(2, b"2")]
     await judge.sent(2)
     await judge.sent(2)
     await judge.sent(1)
     assert (await judge.outbox())[0] == Alert(3, b"3")
-    await judge.commit(2, {}, [b"6"])
+    await judge.commit(2, {}, [Decided(b"6", "i-1")])
     with pytest.raises(Mismatch):
         await judge.sent(7)
     await judge.sent(5)
     assert await judge.outbox() == [Alert(6, b"6")]
     await judge.sent(6)
     assert await judge.outbox() == []
+
+
+# Alerts kept for people
+
+
+async def archived(store: Store, partition: int = 0) -> tuple[list[bytes], list[bytes]]:
+    """What is kept of the open incidents, and of all."""
+    kept = (await Archive(store.client, store.namespace, PANES).read())[partition]
+    return sorted(kept.open), kept.told
+
+
+@on_every_redis
+async def test_of_open_incidents_the_newest_alert_is_kept_until_they_are_over(store: Store) -> None:
+    """
+    i-1   fires ─── updated ─────────── over
+    i-2             fires  ──────────────────────
+    """
+    judge = await store.take_judge(PANES, 0)
+    assert await archived(store) == ([], [])
+    await judge.commit(1, {}, [Decided(b"1 fires", "i-1")])
+    assert await archived(store) == ([b"1 fires"], [b"1 fires"])
+    await judge.commit(2, {}, [Decided(b"1 updated", "i-1"), Decided(b"2 fires", "i-2")])
+    assert await archived(store) == ([b"1 updated", b"2 fires"], [b"2 fires", b"1 updated", b"1 fires"])
+    await judge.commit(3, {})
+    await judge.sent(3)
+    await judge.commit(4, {}, [Decided(b"1 over", "i-1", over=True)])
+    assert await archived(store) == ([b"2 fires"], [b"1 over", b"2 fires", b"1 updated", b"1 fires"])
+
+
+@on_every_redis
+async def test_an_incident_that_begins_and_ends_in_one_commit_is_told_and_not_open(store: Store) -> None:
+    judge = await store.take_judge(PANES, 0)
+    await judge.commit(1, {}, [Decided(b"fires", "i-1"), Decided(b"over", "i-1", over=True)])
+    assert await archived(store) == ([], [b"over", b"fires"])
+
+
+@on_every_redis
+async def test_the_newest_hundred_are_kept_and_all_open_ones(store: Store) -> None:
+    judge = await store.take_judge(PANES, 0)
+    for i in range(8):
+        await judge.commit(i, {}, [Decided(b"%d" % (30 * i + j), f"i-{i}") for j in range(30)])
+    opened, told = await archived(store)
+    assert told == [b"%d" % i for i in range(239, 139, -1)]
+    assert set(opened) == {b"%d" % (30 * i + 29) for i in range(8)}
+
+
+@on_every_redis
+async def test_what_is_kept_is_found_in_every_partition_and_before_there_was_any(store: Store) -> None:
+    """Under a Driftline that kept no alerts, the keys are missing; that is no error, and the next commit makes them."""
+    archive = Archive(store.client, store.namespace, PANES)
+    assert await archive.read() == []
+    judges = [await store.take_judge(PANES, partition) for partition in range(3)]
+    await judges[2].commit(1, {}, [AN_ALERT])
+    assert await archive.read() == [Kept(0, [], []), Kept(1, [], []), Kept(2, [b"an alert"], [b"an alert"])]
+    assert await Archive(store.client, store.namespace, "other panes").read() == []
 
 
 @on_every_redis
@@ -224,12 +283,12 @@ async def test_every_key_is_in_the_table_and_none_is_left_over(store: Store) -> 
     judge, sketcher = await store.take_judge(PANES, 0), await store.take_sketch(TOPIC, 0)
     await sketcher.seal(0, 1)
     for offset, (old, new) in enumerate(zip([None, *run.memories], run.memories, strict=False)):
-        await judge.commit(offset, {MODEL: diff(old, new, None)}, [b"an alert"])
+        await judge.commit(offset, {MODEL: diff(old, new, None)}, [AN_ALERT])
     await store.put_learned(MODEL, b"...")
     await store.bind({"topics.predictions": TOPIC})
 
     keys, rows = await store.keys(), documented()
-    assert len(keys) == len(rows) == 7
+    assert len(keys) == len(rows) == 9
     for matches, kind in rows:
         (key,) = [key for key in keys if matches(key.removeprefix(f"{store.namespace}:"))]
         assert (await store.client.type(key)).decode() == kind

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from load_tests.servers import real_redis
+from stream.archive import Archive
 from stream.baseline import Baseline
 from stream.events import Event
 from stream.judge import Judge
@@ -20,7 +21,7 @@ from stream.memory import Change, diff, load
 from stream.monitor import Memory, sketch_events
 from stream.panes import Pane, Range
 from stream.redis_connection import StoreError
-from stream.store import Alert, JudgeRecord, Store
+from stream.store import Alert, Decided, JudgeRecord, Store
 from tests.brokers import unique
 from tests.histories import CONFIG, MODEL, History, history
 from tests.redis_servers import contents, on_every_redis, play, redis_url, url
@@ -55,12 +56,16 @@ async def _work(judge: JudgeRecord, run: History, crashes: dict[int, str], publi
         crash = crashes.pop(offset, None)
         if crash == "before":
             raise ConnectionAbortedError
-        alerts = [f"{step.seq} {step.status} {step.at} {step.incident}".encode() for step in steps]
+        alerts = [_decided(f"{step.seq} {step.status} {step.at} {step.incident}", step.status) for step in steps]
         await judge.commit(offset + 1, {MODEL: diff(stored, memory, run.given)}, alerts)
         if crash == "after":
             raise ConnectionAbortedError
         stored = memory
     published += await judge.outbox()
+
+
+def _decided(alert: str, status: str) -> Decided:
+    return Decided(alert.encode(), "the only one at a time", over=status == "resolved")
 
 
 crashes = st.dictionaries(st.integers(0, 89), st.sampled_from(["before", "after"]), max_size=6)
@@ -79,6 +84,10 @@ def test_crashes_change_neither_memory_nor_alerts(redis_url: str, learned: bool,
         assert await judge.parts(MODEL) == diff(None, run.memories[-1], run.given).write
         told = [alert.encode() for each in run.alerts for alert in each]
         assert [each.message for each in sorted(set(published))] == told
+        (kept,) = await Archive(store.client, store.namespace, PANES).read()
+        assert kept.told == told[::-1][:100]
+        assert kept.open == []
+        assert len(told) > 1
 
     play(redis_url, scenario)
 
@@ -92,7 +101,7 @@ def test_a_killed_redis_that_syncs_always_has_all_that_it_acknowledged(tmp_path:
             for offset, (old, new) in enumerate(zip([None, *run.memories], run.memories, strict=False)):
                 if offset % 10 == 9:
                     killed = asyncio.get_running_loop().run_in_executor(None, restart)
-                await judge.commit(offset, {MODEL: diff(old, new, None)}, [b"%d" % offset])
+                await judge.commit(offset, {MODEL: diff(old, new, None)}, [Decided(b"%d" % offset, "i")])
                 if offset % 10 == 9:
                     await killed
                 assert await judge.parts(MODEL) == diff(None, new, None).write
@@ -118,16 +127,16 @@ def test_without_memory_a_commit_does_nothing_and_publishing_makes_room(tmp_path
 
         async def scenario(store: Store) -> None:
             judge = await store.take_judge(PANES, 0)
-            await judge.commit(1, {"a": Change({"head": b"1", "bucket:0": b"1"})}, [b"x" * 1000] * 9)
+            await judge.commit(1, {"a": Change({"head": b"1", "bucket:0": b"1"})}, [Decided(b"x" * 1000, "i")] * 9)
             before = await contents(store)
             await store.client.config_set("maxmemory", 1)
             with pytest.raises(StoreError, match=r"Redis refuses: .*maxmemory"):
-                await judge.commit(2, {"a": Change({"head": b"2"}, delete=("bucket:0",))}, [b"y"])
+                await judge.commit(2, {"a": Change({"head": b"2"}, delete=("bucket:0",))}, [Decided(b"y", "i")])
             assert await contents(store) == before
             await judge.sent(9)
             assert await judge.outbox() == []
             await store.client.config_set("maxmemory", 0)
-            await judge.commit(2, {"a": Change({"head": b"2"}, delete=("bucket:0",))}, [b"y"])
+            await judge.commit(2, {"a": Change({"head": b"2"}, delete=("bucket:0",))}, [Decided(b"y", "i")])
             assert await judge.parts("a") == {"head": b"2"}
 
         play(url(server), scenario)

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from load_tests.deployment import Deployment, deploy
+from load_tests.oracle import baseline_of, events_in, messages, told
+from load_tests.tcp_proxy import Gate
 from stream.baseline import build_baseline
 from stream.embedded import Server
 from stream.memory import load
@@ -19,9 +22,6 @@ from stream.replay import one_log, replay
 from stream.topics import open_admin
 from stream.wire import PaneMessage
 from tests.brokers import Broker
-from tests.deployment import Deployment, deploy
-from tests.gate import Gate
-from tests.oracle import baseline_of, events_in, messages, told
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 # 60 runs of 250, the first incident in the 30th. As the log ends where a run does, nothing waits for the next event.

@@ -16,7 +16,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import attrgetter
@@ -24,21 +25,40 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 from urllib.error import HTTPError
+from uuid import uuid4
 
 import redis as sync_redis
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
+from load_tests.oracle import Parts, Replay
 from stream.baseline import Baseline
 from stream.config import Config, parse_config
+from stream.config_models import Kafka
 from stream.connection import client_options
+from stream.embedded import Server
 from stream.replay import load_baselines
 from stream.topics import ensure_topics, open_admin, wanted_topics
-from tests.brokers import Broker, unique
-from tests.oracle import Parts, Replay
 
 #: s to wait for anything. A worker takes 2 to start and the embedded broker up to 10 to let it join; a busy machine
 #: takes several times as long.
 PATIENCE = 90.0
+
+
+def unique(name: str) -> str:
+    """A name that nobody else uses."""
+    return f"{name}-{uuid4().hex[:8]}"
+
+
+@dataclass(frozen=True)
+class Broker:
+    """A running broker. `idempotent`: whether aiokafka's idempotent producer works on it."""
+
+    server: Server
+    idempotent: bool
+
+    @property
+    def kafka(self) -> Kafka:
+        return Kafka(bootstrap=self.server.address)
 
 
 @dataclass
@@ -78,20 +98,36 @@ class Deployment:
 
     def read(self, topic: str) -> list[Any]:
         """All records of a topic, by partition and offset."""
+        return sorted(self.scan(topic), key=lambda record: (record.partition, record.offset))
+
+    def scan(self, topic: str) -> Iterator[Any]:
+        """All records of a topic, each partition's in the order of its log."""
+        with self._consumer(topic) as (consumer, partitions):
+            deadline = time.monotonic() + PATIENCE
+            # The embedded broker's end offsets are wrong, its high watermark is right.
+            while any(
+                consumer.highwater(tp) is None or consumer.position(tp) < consumer.highwater(tp) for tp in partitions
+            ):
+                assert time.monotonic() < deadline, f"{topic} can't be read to its end"
+                for records in consumer.poll(200, max_records=10_000).values():
+                    yield from records
+                    deadline = time.monotonic() + PATIENCE
+
+    def ends(self, topic: str) -> dict[int, int]:
+        """Where a topic ends, by partition. Not on the embedded broker."""
+        with self._consumer(topic) as (consumer, partitions):
+            return {tp.partition: end for tp, end in sorted(consumer.end_offsets(partitions).items())}
+
+    @contextmanager
+    def _consumer(self, topic: str) -> Iterator[tuple[Any, list[Any]]]:
         consumer = KafkaConsumer(**client_options(self.broker.kafka), auto_offset_reset="earliest", group_id=None)
         partitions = [TopicPartition(topic, each) for each in sorted(consumer.partitions_for_topic(topic) or ())]
         consumer.assign(partitions)
         consumer.seek_to_beginning(*partitions)
-        records: list[Any] = []
-        deadline = time.monotonic() + PATIENCE
-        # The embedded broker's end offsets are wrong, its high watermark is right.
-        while any(
-            consumer.highwater(tp) is None or consumer.position(tp) < consumer.highwater(tp) for tp in partitions
-        ):
-            assert time.monotonic() < deadline, f"{topic} can't be read to its end"
-            records += [record for fetched in consumer.poll(200).values() for record in fetched]
-        consumer.close()
-        return sorted(records, key=lambda record: (record.partition, record.offset))
+        try:
+            yield consumer, partitions
+        finally:
+            consumer.close()
 
     def alerts(self) -> list[dict[str, Any]]:
         """All alerts on their topic, as published."""

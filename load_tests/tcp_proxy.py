@@ -1,4 +1,7 @@
-"""A gate in front of a server: closed it refuses connections, open it passes bytes on, frozen it does neither."""
+"""A gate in front of a server: closed it refuses connections, open it passes bytes on, frozen it does neither.
+
+Open, it can also cut the connections that there are, and hold bytes back for a while.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,13 @@ from typing import Self
 
 
 class Gate:
-    """One port on loopback, from the start; closed until it is opened. Runs in a thread of its own."""
+    """One port on loopback, from the start; closed until it is opened. Runs in a thread of its own.
+
+    delay: seconds that each chunk of bytes, of up to 64 KiB, is held back, in either direction.
+    """
 
     def __init__(self, target: int) -> None:
+        self.delay = 0.0
         self._target = target
         self._socket = _reserved(0)
         self._port = int(self._socket.getsockname()[1])
@@ -21,6 +28,10 @@ class Gate:
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._flowing = asyncio.Event()
+
+    @property
+    def port(self) -> int:
+        return self._port
 
     @property
     def address(self) -> str:
@@ -71,7 +82,11 @@ class Gate:
             await asyncio.sleep(0.01)
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", self._target)
+        try:
+            there, back = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:  # the server is away
+            writer.transport.abort()
+            return
         self._writers |= {writer, back}
         await asyncio.gather(self._copy(reader, back), self._copy(there, writer))
         self._writers -= {writer, back}
@@ -80,6 +95,8 @@ class Gate:
         with contextlib.suppress(OSError):
             while data := await reader.read(1 << 16):
                 await self._flowing.wait()
+                if self.delay:
+                    await asyncio.sleep(self.delay)
                 writer.write(data)
                 await writer.drain()
         writer.close()
