@@ -25,8 +25,8 @@ from stream.pipeline import Pipeline
 Parts = dict[str, bytes]
 
 EPOCH = 1_767_225_600_000
-#: What of an alert no log decides.
-ENVELOPE = ("emitted_at", "mode")
+#: What of an alert no log decides, and what only live ones have.
+ENVELOPE = ("emitted_at", "mode", "commands")
 
 
 def messages(model: str, count: int, first: int = 0, drift: tuple[int, int] = (0, 0), step: int = 1) -> list[bytes]:
@@ -106,6 +106,8 @@ def told(alerts: Iterable[Mapping[str, Any]]) -> dict[str, bytes]:
     by_id: dict[str, bytes] = {}
     for alert in alerts:
         body = {name: value for name, value in alert["data"].items() if name not in ENVELOPE}
+        # The commands of a live alert stand at the end of its description too.
+        body["description"] = body["description"].partition("\n$ ")[0]
         line = to_line({**alert, "time": None, "data": body})
         assert by_id.setdefault(body["id"], line) == line, "equal ids are equal alerts"
     return by_id

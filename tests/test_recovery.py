@@ -77,7 +77,7 @@ def site(broker: Broker, redis: str, folder: Path) -> Iterator[Site]:
     sections = {
         "topics": {"partitions": 3},
         "panes": {"events": 50, "seconds": None},
-        "defaults": {"incidents": {"recovery": "0.1s", "cooldown": "0s"}},
+        "defaults": {"incidents": {"recovery": "0s", "cooldown": "0s"}},
         "models": {
             **{model: {"baseline": f"{model}.driftline"} for model in "abcde"},
             # Judged too seldom to need thresholds, which take long.
