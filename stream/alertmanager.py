@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from stream.intake import SHORT, Alert, cut
+from stream.intake import SEVERITIES, SHORT, Alert, cut
 
 #: An alert as Alertmanager takes it, `endsAt` only when it is over. Entries are kept by identity.
 Entry = dict[str, Any]
@@ -29,7 +29,6 @@ _HOLD = timedelta(minutes=15)
 _AFTER_THE_END = timedelta(minutes=5)
 # How soon the silence of a dead relay is heard.
 _WATCHDOG = timedelta(minutes=5)
-_RANKS = ("info", "warning", "error", "critical")
 # Characters of an annotation; there is no limit, but every message that Alertmanager writes carries them.
 _ANNOTATION = 3000
 
@@ -42,7 +41,7 @@ def follow(alert: Alert, held: Mapping[str, Entry], now: datetime) -> dict[str, 
         if entry["labels"]["incident"] == alert.incident and "endsAt" not in entry
     }
     severities = [alert.severity, *(entry["labels"]["severity"] for entry in open_ones.values())]
-    entry = _entry(alert, max(severities, key=_RANKS.index), now)
+    entry = _entry(alert, max(severities, key=SEVERITIES.index), now)
     replaced = {name: {**each, "endsAt": _text(now)} for name, each in open_ones.items()}
     return replaced | {f"{alert.incident}/{entry['labels']['severity']}": entry}
 

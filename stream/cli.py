@@ -16,7 +16,7 @@ import typer
 from rich.text import Text
 
 from detectors.grid import BINS, Kind
-from stream import cli_demo, cli_relay, cli_replay, cli_topics, files, report
+from stream import cli_demo, cli_incidents, cli_relay, cli_replay, cli_schema, cli_silence, cli_topics, files, report
 from stream import config as configuration
 from stream.baseline import Baseline, BaselineError, Settings, build_baseline
 from stream.config import ConfigError
@@ -38,8 +38,11 @@ baseline_app = typer.Typer(
 )
 app.add_typer(baseline_app, name="baseline")
 app.add_typer(cli_demo.app)
+app.add_typer(cli_incidents.app)
 app.add_typer(cli_relay.app)
 app.add_typer(cli_replay.app)
+app.add_typer(cli_schema.app)
+app.add_typer(cli_silence.app)
 app.add_typer(cli_topics.app)
 
 

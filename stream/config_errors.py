@@ -61,7 +61,7 @@ def _words(error: Mapping[str, Any], schema: Schema, document: Document) -> tupl
     rule = error.get("ctx", {}).get("error")
     if isinstance(rule, BrokenRule):
         found = "" if rule.field else _but_got(path, value)
-        path = (*path, rule.field) if rule.field else path
+        path = (*path, *rule.field)
         return document.place(path), f"{dotted(path)}: {rule}{found}", _meaning(_schema_at(schema, path))
     expected = _schema_at(schema, path)
     message = f"{dotted(path)}: expected {_expected(expected)}{_but_got(path, value)}"

@@ -23,9 +23,9 @@ class Section(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class BrokenRule(ValueError):
-    """A rule that no schema can express is broken: which, in plain words, and the field of the section to point at."""
+    """A rule that no schema can express is broken: which, in plain words, and the field, by its path in the section."""
 
-    def __init__(self, rule: str, field: str | None = None) -> None:
+    def __init__(self, rule: str, *field: str) -> None:
         super().__init__(rule)
         self.field = field
 

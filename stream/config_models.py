@@ -33,6 +33,7 @@ from stream.config_fields import (
 )
 from stream.config_incidents import Incidents
 from stream.config_relay import Relay
+from stream.lineage import find_circle
 from stream.mapping import EventMapping
 
 _LOGIN = re.compile(r"(?<=://)[^@/]*(?=@)")
@@ -245,6 +246,11 @@ class ModelConfig(Section):
         description="Kinds of the signals whose values do not show it, by name: `features.zip: categorical`.",
     )
     incidents: Incidents = Field(default_factory=Incidents, description="From alarms to pages.")
+    depends_on: tuple[Text, ...] = Field(
+        (),
+        description="Models whose output this one uses. While one of them has an open incident, drift of this one is "
+        "told on its page. They need no section of their own.",
+    )
 
 
 class Worker(Section):
@@ -294,6 +300,14 @@ class Config(Section, title="Driftline configuration"):
     models: dict[str, ModelConfig] = Field(default_factory=dict, description="What is different, by the model's name.")
     worker: Worker = Field(default_factory=Worker, description="The process `driftline worker`.")
     relay: Relay = Field(default_factory=Relay, description="The process `driftline relay`.")
+
+    @model_validator(mode="after")
+    def _models_depend_on_others_without_a_circle(self) -> Self:
+        if self.defaults.depends_on:
+            raise BrokenRule("belongs under a model: it cannot hold for all of them", "defaults", "depends_on")
+        if circle := find_circle({name: model.depends_on for name, model in self.models.items()}):
+            raise BrokenRule(f"goes in a circle: {' → '.join(circle)}", "models", circle[0], "depends_on")
+        return self
 
     def redacted(self) -> Config:
         """This configuration without the user and password of the Redis URL: safe to print."""

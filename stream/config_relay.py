@@ -9,11 +9,47 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stream.config_fields import Real, Section
+from stream.config_fields import Address, Duration, Real, Section, Whole, parse_duration
+from stream.config_incidents import Severity
 
 # With an underscore, which no routing key and no URL has: one that is pasted here by mistake is refused.
 EnvName = Annotated[str, Field(pattern="^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+$", examples=["PAGERDUTY_ROUTING_KEY"])]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s/@?#]+(?:/[^\s@]*)?$", examples=["http://localhost:9093"])]
+
+
+MinSeverity = Annotated[
+    Severity,
+    Field(
+        description="Incidents under this severity are not told here, unless they rise to it; what was told is "
+        "resolved. info: all are told."
+    ),
+]
+
+
+class Grouping(Section):
+    """Several incidents on one page: those of an outage, and those that follow from a model upstream."""
+
+    group_wait: Duration = Field(
+        parse_duration("20s"),
+        description="How long a new incident waits for others before it is told. One upstream fault is seen by all "
+        "models within two panes, which end every 10 s (`panes.seconds`); at half of it, many are told alone; drifts "
+        "take minutes to show, so twice it costs little. 0s: only what has come already is told together.",
+        json_schema_extra={"default": "20s"},
+    )
+    outage_models: Whole | None = Field(
+        5,
+        ge=2,
+        le=10_000,
+        description="From how many models on, drifting within the window, all of them are one page. With 2, chance "
+        "makes outages; over the number of your models, there is none. null: never.",
+    )
+    outage_window: Duration = Field(
+        parse_duration("10m"),
+        description="Within which time models must begin to drift to be one outage; later ones join it when they come "
+        "within this of the latest. Models with little traffic need minutes to show a drift; over hours, what has "
+        "nothing in common comes together.",
+        json_schema_extra={"default": "10m"},
+    )
 
 
 class PagerDuty(Section):
@@ -27,6 +63,7 @@ class PagerDuty(Section):
         "PAGERDUTY_ROUTING_KEY",
         description="Name of the environment variable that holds the integration's routing key.",
     )
+    min_severity: MinSeverity = "info"
 
 
 class Alertmanager(Section):
@@ -50,6 +87,7 @@ class Alertmanager(Section):
         description="Seconds between two sendings of what fires, so that a restarted Alertmanager learns of it again. "
         "Over 240, a cluster's members with the usual resolve_timeout of 5 minutes may take it for resolved.",
     )
+    min_severity: MinSeverity = "info"
 
 
 class Slack(Section):
@@ -58,6 +96,7 @@ class Slack(Section):
     webhook_url_env: EnvName = Field(
         "SLACK_WEBHOOK_URL", description="Name of the environment variable that holds the webhook's URL."
     )
+    min_severity: MinSeverity = "info"
 
 
 class Webhook(Section):
@@ -72,11 +111,23 @@ class Webhook(Section):
     authorization_env: EnvName | None = Field(
         None, description="Name of the environment variable that holds the header Authorization; null: none is sent."
     )
+    min_severity: MinSeverity = "info"
+
+
+class Stdout(Section):
+    """Standard output: a line of JSON for each alert."""
+
+    min_severity: MinSeverity = "info"
 
 
 class Relay(Section):
     """The process `driftline relay`, which carries alerts to pagers."""
 
+    http: Address = Field(
+        "127.0.0.1:6067",
+        description="Address of /health and /metrics. They ask for no password: "
+        "listen beyond this machine only in a trusted network.",
+    )
     timeout_seconds: Real = Field(
         10.0,
         ge=0.1,
@@ -110,7 +161,9 @@ class Relay(Section):
         description="Seconds between two heartbeats. Under 1 they are a load; over an hour, a dead relay is found too "
         "late.",
     )
+    grouping: Grouping = Field(default_factory=Grouping, description="What is told on one page.")
     pagerduty: PagerDuty = Field(default_factory=PagerDuty, description="For `--to pagerduty`.")
     alertmanager: Alertmanager = Field(default_factory=Alertmanager, description="For `--to alertmanager`.")
     slack: Slack = Field(default_factory=Slack, description="For `--to slack`.")
     webhook: Webhook = Field(default_factory=Webhook, description="For `--to webhook`.")
+    stdout: Stdout = Field(default_factory=Stdout, description="For `--to stdout`.")

@@ -2,28 +2,34 @@
 
     record ──► no alert ────────────────────────────────► dead letter
            ──► mode is not live ────────────────────────► dropped
-           ──► backlog ──► seq told before ─────────────► dropped
-                       ──► over, and nobody heard of it ► dropped, when that is an hour ago
-                       ──► target ──► delivered ────────► seq into the ledger
-                                  ──► refused, hopeless ► dead letter, seq into the ledger
-                                  ──► unavailable ──────► to the end of the backlog
+           ──► seq settled before ──────────────────────► dropped
+           ──► desk ──► decided (`stream.grouping`) ────► the desk is written, then
+                            page ──► target ──► delivered ────────► written down as told
+                                            ──► refused, hopeless ► dead letter, the same
+                                            ──► unavailable ──────► after the others
 
-What it was killed between the target and the ledger is told once more. No Kafka here: `stream.relay` reads and commits.
+What it was killed between the target and the ledger is told once more, by the same page. What is held back (a group
+waits, a silence holds) is on the desk in Redis, so the offsets behind it need not wait. No Kafka here: `stream.line`
+reads and commits.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
 
 from aiokafka import ConsumerRecord
 
 from stream.delivery import Refused, Unavailable
-from stream.intake import Alert, Backlog, BadAlert, Waiting, read_alert
-from stream.ledger import Ledger
+from stream.desk import Desk, Place, Silenced
+from stream.group_alerts import Message, message
+from stream.grouping import Rules, decide
+from stream.intake import Alert, BadAlert, read_alert
+from stream.ledger import Fenced, Ledger
 from stream.targets import Target
 
 log = logging.getLogger(__name__)
@@ -32,27 +38,56 @@ Record: TypeAlias = ConsumerRecord[bytes | None, bytes | None]
 #: Makes a dead letter of a record, with the reason.
 Bury = Callable[[Record, str], Awaitable[None]]
 
-# What began and ended unheard is news for so long: a relay that starts on an old topic must not tell its history.
-_NEWS = timedelta(hours=1)
 # s that an alert may wait before the relay counts as unwell: one restart of a service is no reason.
 _PATIENCE = 120.0
 
 
-class Courier:
-    """Carries alerts to `target`. give_up: seconds after which what is neither taken nor refused is hopeless."""
+class KnownSilences(Protocol):
+    """Who knows which silences there are."""
 
-    def __init__(self, name: str, target: Target, ledger: Ledger, bury: Bury, give_up: float) -> None:
+    def now(self) -> Silenced:
+        """Those that hold now."""
+
+
+@dataclass
+class _Open:
+    """A desk that this relay may write under its epoch. saved: as Redis has it."""
+
+    epoch: int
+    desk: Desk
+    saved: Desk
+
+
+class Courier:
+    """Carries alerts to `target`. give_up: seconds after which what is neither taken nor refused is hopeless.
+
+    counts: what has become of alerts so far: delivered, refused, retried, dead_letters.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        target: Target,
+        ledger: Ledger,
+        bury: Bury,
+        give_up: float,
+        rules: Rules,
+        silences: KnownSilences,
+    ) -> None:
         self.name, self._target, self._ledger, self._bury, self._give_up = name, target, ledger, bury, give_up
-        self._backlog = Backlog[Record]()
+        self._rules, self._silences = rules, silences
+        self._open: _Open | None = None
+        self._taken: list[tuple[Alert, Record]] = []
         self._bad: list[tuple[Record, str]] = []
         self._tried: dict[str, float] = {}
         self._refused = ""
         self._refreshed = -float("inf")
+        self.counts = Counter[str]()
 
     @property
     def idle(self) -> bool:
-        """Whether everything that was taken is settled."""
-        return not (self._backlog or self._bad)
+        """Whether everything that was taken is settled: told, or held back on the desk."""
+        return not (self._taken or self._bad or (self._open and self._open.desk.due(self._silences.now())))
 
     def take(self, record: Record) -> None:
         """Let a record wait; what is not live never does."""
@@ -62,31 +97,33 @@ class Courier:
             self._bad.append((record, str(error)))
             return
         if alert.mode == "live":
-            self._backlog.add(alert, record)
+            self._taken.append((alert, record))
         else:
             log.info("%s: %s dropped: its mode is %r", self.name, _name(alert), alert.mode)
 
     def forget(self) -> None:
         """Another relay has taken over what waits."""
-        self._backlog.clear()
+        self._open = None
+        self._taken.clear()
         self._bad.clear()
         self._tried.clear()
 
     async def step(self) -> None:
-        """Settle the first of what waits. Unavailable: it is the last now."""
+        """Decide what is to be told now, and settle the first of it. Unavailable: it is the last now. Fenced."""
         while self._bad:
             await self._bury(*self._bad[0])
+            self.counts["dead_letters"] += 1
             del self._bad[:1]
-        waiting = self._backlog.head()
-        if waiting is None:
-            return
-        if reason := await self._needless(waiting):
-            log.info("%s: %s dropped: %s", self.name, _name(waiting.alert), reason)
-        else:
-            await self._tell(waiting)
-            await self._ledger.told(waiting.alert.alert_key, waiting.alert.seq)
-        self._tried.pop(waiting.alert.incident, None)
-        self._backlog.done(waiting)
+        if self._open is None:
+            desk, epoch = await self._ledger.open()
+            self._open = _Open(epoch, desk, desk)
+        here = self._open
+        await self._admit(here)
+        await self._write(here, decide(here.desk, self._rules, self._silences.now(), time.time()))
+        due = here.desk.due(self._silences.now())
+        self._tried = {name: since for name, since in self._tried.items() if name in due}
+        if due:
+            await self._tell(here, due[0])
 
     async def refresh(self, well: bool) -> None:
         """Let the target tell again what lasts, when it is time."""
@@ -102,40 +139,85 @@ class Courier:
         """Why alerts would not be delivered; None if they would."""
         if self._refused:
             return f"{self.name} refused the last alert: {self._refused}"
-        waited = time.monotonic() - min(self._tried.values(), default=time.monotonic())
+        waited = self.oldest_wait()
         return f"{self.name} has not taken an alert for {waited:.0f} s" if waited > _PATIENCE else None
 
-    async def _needless(self, waiting: Waiting[Record]) -> str:
-        """Why an alert need not be told; "" if it must."""
-        alert, told = waiting.alert, await self._ledger.seq(waiting.alert.alert_key)
-        if alert.seq <= told:
-            return f"it is stale, seq {told} has been told"
-        unheard = waiting.opening is not None and told < waiting.opening
-        if alert.resolved and unheard and datetime.now(UTC) - alert.emitted_at > _NEWS:
-            return "it was over before it could be told, long ago"
-        return ""
+    def oldest_wait(self) -> float:
+        """Seconds since the first try of what waits longest for the target; 0 if nothing does."""
+        return time.monotonic() - min(self._tried.values(), default=time.monotonic())
 
-    async def _tell(self, waiting: Waiting[Record]) -> None:
-        alert, record = waiting.alert, waiting.record
-        started = self._tried.setdefault(alert.incident, time.monotonic())
+    def held(self) -> dict[str, int]:
+        """How many pages wait for the target, and how many incidents were not told: silenced, or in a group's hand."""
+        desk, silenced = self._open.desk if self._open else Desk(), self._silences.now()
+        quiet = sum(silenced(case.alert) for case in desk.undecided())
+        guests = sum(case.page not in ("", case.alert.incident) for case in desk.cases.values())
+        return {
+            "waiting": len(desk.due(silenced)),
+            "silenced": quiet,
+            "grouped": guests + len(desk.undecided()) - quiet,
+        }
+
+    async def _admit(self, here: _Open) -> None:
+        """Put what was read onto the desk, but what was settled before."""
+        taken, fresh = self._taken[:], list[tuple[bytes, Place]]()
+        for alert, record in taken:
+            told = -1 if alert.incident in here.desk.cases else await self._ledger.seq(alert.alert_key)
+            if alert.seq > told:
+                fresh.append((record.value or b"", Place(record.topic, record.partition, record.offset)))
+            else:
+                log.info("%s: %s dropped: it is stale, seq %d has been told", self.name, _name(alert), told)
+        here.desk = here.desk.take(fresh, time.time())
+        if here is self._open:
+            del self._taken[: len(taken)]
+
+    async def _tell(self, here: _Open, name: str) -> None:
+        said = message(here.desk, name, self._rules, time.time())
+        started = self._tried.setdefault(name, time.monotonic())
         try:
-            await self._target.deliver(alert, record.value or b"")
+            await self._target.deliver(said.alert, said.raw)
         except Refused as error:
             self._refused = str(error)
-            await self._give_in(record, str(error))
+            self.counts["refused"] += 1
+            await self._give_in(here.desk, name, said, str(error))
         except Unavailable as error:
+            self.counts["retried"] += 1
             if time.monotonic() - started < self._give_up:
-                log.warning("%s: %s waits: %s", self.name, _name(alert), error)
-                self._backlog.put_back(alert.alert_key)
+                log.warning("%s: %s waits: %s", self.name, _name(said.alert), error)
+                here.desk = here.desk.put_back(name)
                 raise
-            await self._give_in(record, f"given up after {self._give_up / 3600:g} h: {error}")
+            await self._give_in(here.desk, name, said, f"given up after {self._give_up / 3600:g} h: {error}")
         else:
             self._refused = ""
-            log.info("%s: %s delivered", self.name, _name(alert))
+            self.counts["delivered"] += 1
+            log.info("%s: %s delivered", self.name, _name(said.alert))
+        self._tried.pop(name, None)
+        for case in here.desk.members()[name]:
+            await self._ledger.told(case.alert.alert_key, case.alert.seq)
+        await self._write(here, here.desk.done(name))
 
-    async def _give_in(self, record: Record, reason: str) -> None:
-        log.error("%s: the alert at offset %d becomes a dead letter: %s", self.name, record.offset, reason)
-        await self._bury(record, f"{self.name}: {reason}")
+    async def _write(self, here: _Open, after: Desk) -> None:
+        """Let `after` be the desk. What has left it is noted, so that a late duplicate does not come back."""
+        for incident, case in here.desk.cases.items():
+            if incident not in after.cases:
+                await self._ledger.told(case.alert.alert_key, case.alert.seq)
+                if not case.page:
+                    log.info("%s: %s dropped: it was over before it could be told", self.name, _name(case.alert))
+        try:
+            await self._ledger.save(here.epoch, here.saved, after)
+        except Fenced:
+            if here is self._open:
+                raise
+            log.info("%s: another relay goes on from here", self.name)
+        here.desk = here.saved = after
+
+    async def _give_in(self, desk: Desk, name: str, said: Message, reason: str) -> None:
+        place = max(case.place for case in desk.members()[name])
+        log.error("%s: the alert at offset %d becomes a dead letter: %s", self.name, place.offset, reason)
+        key, size = said.alert.alert_key.encode(), len(said.raw)
+        await self._bury(
+            ConsumerRecord(*place, -1, 0, key, said.raw, None, len(key), size, ()), f"{self.name}: {reason}"
+        )
+        self.counts["dead_letters"] += 1
 
 
 def _name(alert: Alert) -> str:

@@ -1,22 +1,22 @@
-"""What the relay takes from the alerts topic: alerts, typed, and those that wait to be delivered. Pure.
+"""What the relay takes from the alerts topic: alerts, typed. Pure.
 
-    record ──read_alert──► Alert ──live alone──► Backlog: of each incident the newest step, in the order of the topic
-
-What a later step of its incident has superseded is never sent: after an outage a pager hears how things are, once.
+record ──read_alert──► Alert ──live alone──► `stream.desk`: of each incident the newest step
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 Severity = Literal["critical", "error", "warning", "info"]
 Timestamp = Annotated[datetime, msgspec.Meta(tz=True)]
+
+#: From harmless to worst.
+SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error", "critical")
 
 #: Characters that every service takes in any short text; PagerDuty's limit for a dedup_key.
 SHORT = 255
@@ -69,6 +69,17 @@ class Alert(msgspec.Struct, frozen=True, rename={"kind": "class"}):
         key = f"{self.alert_key}/{self.incident_id}"
         return key if len(key) <= SHORT else hashlib.sha256(key.encode()).hexdigest()
 
+    @property
+    def model(self) -> str:
+        """The model that it speaks of."""
+        return self.component or self.labels.get("model", "") or self.alert_key
+
+    def signals(self) -> list[str]:
+        """The signals that its evidence names."""
+        told = self.evidence.get("signals")
+        names = [each.get("signal") for each in told if isinstance(each, dict)] if isinstance(told, list) else []
+        return [name for name in names if isinstance(name, str)]
+
     def short_labels(self) -> dict[str, str]:
         """The labels, so many and so long that any service takes them."""
         return {cut(name, SHORT): cut(value, SHORT) for name, value in list(self.labels.items())[:_LABELS]}
@@ -100,55 +111,3 @@ def read_alert(value: bytes | None) -> Alert:
 def cut(text: str, limit: int) -> str:
     """`text` in at most `limit` characters."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-RecordT = TypeVar("RecordT")
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting(Generic[RecordT]):
-    """The newest alert of an incident that is not delivered yet, and the record it came in.
-
-    opening: seq of the incident's first alert, if that one waited too: then nobody may have heard of the incident.
-    """
-
-    alert: Alert
-    record: RecordT
-    opening: int | None
-
-
-class Backlog(Generic[RecordT]):
-    """The alerts that wait, by incident; those of one alert_key in the order they came."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[str, Waiting[RecordT]] = {}
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def add(self, alert: Alert, record: RecordT) -> None:
-        """Let an alert wait in the place of an older one of its incident; an older one is forgotten."""
-        before = self._waiting.get(alert.incident)
-        opening = alert.seq if alert.status == "firing" else before.opening if before else None
-        if before is not None and alert.seq < before.alert.seq:
-            self._waiting[alert.incident] = replace(before, opening=opening)
-        else:
-            self._waiting[alert.incident] = Waiting(alert, record, opening)
-
-    def head(self) -> Waiting[RecordT] | None:
-        """The one to deliver next."""
-        return next(iter(self._waiting.values()), None)
-
-    def done(self, waiting: Waiting[RecordT]) -> None:
-        """It waits no longer; nothing happens if it is gone already."""
-        if self._waiting.get(waiting.alert.incident) is waiting:
-            del self._waiting[waiting.alert.incident]
-
-    def put_back(self, alert_key: str) -> None:
-        """Let the others go first; what has this key keeps its order."""
-        mine = {incident: each for incident, each in self._waiting.items() if each.alert.alert_key == alert_key}
-        self._waiting = {incident: each for incident, each in self._waiting.items() if incident not in mine} | mine
-
-    def clear(self) -> None:
-        """Forget everything: it is another's to deliver now."""
-        self._waiting.clear()

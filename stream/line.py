@@ -3,6 +3,7 @@
 Rule 1: delivery begins when all that the topic holds has been read, since only then it is known what is superseded.
 Rule 2: an offset is committed when everything before it is settled, and never after its partition was taken away.
 Rule 3: reading goes on while a target is down: a retry tells the newest, and the group keeps its member.
+Rule 4: without a partition nothing is done: the desk of the target is that of whom the partition was given to.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Line(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no t
     def __init__(self, consumer: AIOKafkaConsumer, courier: Courier, health: Health, longest: float) -> None:
         self.consumer, self.courier, self._health, self._longest = consumer, courier, health, longest
         self._read: dict[TopicPartition, int] = {}
-        self._stopping = False
+        self._stopping = self._owns = False
 
     async def start(self, topic: str) -> None:
         """Connect. Started before it subscribes, a consumer does not wait here for its turn in the group."""
@@ -63,16 +64,20 @@ class Line(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no t
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:  # noqa: ARG002 # aiokafka's
         """What is not committed comes again, here or elsewhere. It must not be committed after this."""
+        self._owns = False
         self._read.clear()
         self.courier.forget()
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         """Nothing to prepare: a new owner goes on at what is committed."""
+        self._owns = bool(assigned)
         log.info("%s: reads %d partitions of the alerts topic", self.courier.name, len(assigned))
 
     async def _settle(self) -> None:
-        while not (self.courier.idle or self._stopping):
-            await patiently(self._longest, self._look_for)(self.courier.step)
+        while self._owns and not self._stopping:
+            await patiently(self._longest, self._look_for)(self._step)  # time alone may make something due
+            if self.courier.idle:
+                break
         read = dict(self._read)
         if not read or self._stopping:
             return
@@ -81,6 +86,10 @@ class Line(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no t
             await self.consumer.commit(read)
         except (CommitFailedError, IllegalStateError):
             log.info("%s: the group has moved on; some alerts come again, and are known", self.courier.name)
+
+    async def _step(self) -> None:
+        if self._owns:
+            await self.courier.step()
 
     async def _look_for(self, seconds: float) -> None:
         """Read on for so long, at least once: the next try shall tell the newest."""

@@ -6,8 +6,8 @@
 What is promised:
 
 1. Only live alerts leave. An offset is committed when everything before it is settled: delivered, superseded by a
-   newer step of its incident, known to be told, or a dead letter on `<alerts>.dlq`. So nothing is lost, whoever is
-   killed when.
+   newer step of its incident, known to be told, held back on the desk in Redis, or a dead letter on `<alerts>.dlq`.
+   So nothing is lost, whoever is killed when.
 2. Within one alert_key seq only rises. A late duplicate, of a resolved incident too, is dropped: the ledger in Redis
    knows what was told. It is written right after the delivery; what is killed between the two is told once more.
    PagerDuty (dedup_key) and Alertmanager (labels) take that as told once. A webhook's receiver knows it by
@@ -16,6 +16,10 @@ What is promised:
    ended meanwhile is told by its resolution alone, which pages nobody.
 4. Several relays of one configuration share the partitions of the topic: with one partition, the others stand by.
 5. The heartbeat is sent while Kafka and Redis answer and no target refuses or keeps an alert waiting, and only then.
+6. An incident is told by one page for as long as it lasts, its own or one for several (`stream.grouping`). Which one is
+   written down before it is sent, so that a relay that is killed tells nothing under another identity.
+7. What is silenced, or under a target's least severity, is not told. If it lasts when that ends, its newest step is
+   told then; what had been told before is resolved all the same.
 """
 
 from __future__ import annotations
@@ -25,27 +29,34 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import aiohttp
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from faust.types import TP
 from yarl import URL
 
 from stream.config import Config
 from stream.connection import client_options
 from stream.courier import Bury, Courier, Record
 from stream.delivery import Http, Unavailable
+from stream.grouping import Rules
 from stream.ledger import Ledger
 from stream.letters import dead_letter
 from stream.line import Line
+from stream.lineage import upstream
 from stream.logs import configure_logging
 from stream.pagers import Access
 from stream.redis_connection import StoreError, connect
+from stream.relay_metrics import registry_of
+from stream.silence_store import Silences, SilenceStore
 from stream.startup import wait_for_servers
 from stream.targets import open_target, read_accesses
+from stream.watch import answering
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +72,18 @@ class Pulse:
     def __init__(self, http: Http, url: str | None, seconds: float, ledger: Ledger) -> None:
         self._http, self._url, self._seconds, self._ledger = http, url, seconds, ledger
         self.lines: list[Line] = []
-        self.well = False
+        self.well, self.heard, self._ails = False, 0.0, "it has just been started"
         self._stopping = asyncio.Event()
+
+    @property
+    def couriers(self) -> list[Courier]:
+        """One for each target."""
+        return [line.courier for line in self.lines]
+
+    def health(self) -> tuple[str | None, dict[str, Any]]:
+        """What is wrong, None if nothing is; and how many pages wait for each target."""
+        waiting = {courier.name: courier.held()["waiting"] for courier in self.couriers}
+        return None if self.well else self._ails, {"waiting": waiting}
 
     def stop(self) -> None:
         """End soon."""
@@ -72,7 +93,7 @@ class Pulse:
         """Check, and tell, until `stop` is called."""
         while not self._stopping.is_set():
             trouble = await self._trouble()
-            self.well = trouble is None
+            self.well, self._ails = trouble is None, trouble or ""
             if trouble:
                 log.warning("no heartbeat: %s", trouble)
             elif self._url:
@@ -83,6 +104,7 @@ class Pulse:
     async def _tell(self, url: str) -> None:
         try:
             await self._http.get(url)
+            self.heard = time.time()
         except Unavailable as error:
             log.warning("the heartbeat is not heard: %s", error)
 
@@ -115,33 +137,54 @@ async def _relay(config: Config, names: Sequence[str], accesses: Mapping[str, Se
         stack.push_async_callback(client.aclose)
         bury = await _undertaker(config, stack)
         ledgers = {name: Ledger(client, config.worker.group, name) for name in names}
+        silences = Silences(SilenceStore(client, config.worker.group))
+        await silences.read()  # before anything is told
         heart = next((each.url for each in accesses["heartbeat"]), None)
         pulse = Pulse(http, heart, config.relay.heartbeat_seconds, ledgers[names[0]])
         for name, ledger in ledgers.items():
             target = open_target(name, accesses[name], config.relay, http, ledger)
-            courier = Courier(name, target, ledger, bury, give_up=config.relay.give_up_hours * 3600)
+            hours = config.relay.give_up_hours
+            courier = Courier(name, target, ledger, bury, hours * 3600, rules_for(config, name), silences)
             pulse.lines.append(Line(_consumer(config, name), courier, pulse, config.relay.longest_pause_seconds))
             await pulse.lines[-1].start(config.topics.alerts)
             stack.push_async_callback(pulse.lines[-1].consumer.stop)
-        await _until_stopped(pulse)
+        await stack.enter_async_context(answering(config.relay.http, registry_of(pulse), "ailing", pulse.health))
+        await _until_stopped(pulse, silences)
 
 
-async def _until_stopped(pulse: Pulse) -> None:
+def rules_for(config: Config, name: str) -> Rules:
+    """How incidents are grouped for a target."""
+    grouping = config.relay.grouping
+    return Rules(
+        wait=grouping.group_wait,
+        outage_models=grouping.outage_models,
+        window=grouping.outage_window,
+        least=getattr(config.relay, name).min_severity,
+        upstream=upstream({model: section.depends_on for model, section in config.models.items()}),
+    )
+
+
+async def _until_stopped(pulse: Pulse, silences: Silences) -> None:
     """All end together: after a signal, or an error of one. They are asked to; a cancelled call may go on for ever."""
 
     def stop() -> None:
         pulse.stop()
+        silences.stop()
         for line in pulse.lines:
             line.stop()
 
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stop)
-    tasks = [asyncio.create_task(work) for work in (pulse.beat(), *(line.run() for line in pulse.lines))]
+    tasks = [asyncio.create_task(work) for work in _works(pulse, silences)]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     stop()
     await asyncio.wait(tasks)
     for task in tasks:
         task.result()
+
+
+def _works(pulse: Pulse, silences: Silences) -> list[Coroutine[Any, Any, None]]:
+    return [pulse.beat(), silences.watch(), *(line.run() for line in pulse.lines)]
 
 
 def _session(config: Config) -> aiohttp.ClientSession:
@@ -170,7 +213,7 @@ async def _undertaker(config: Config, stack: AsyncExitStack) -> Bury:
     stack.push_async_callback(producer.stop)
 
     async def bury(record: Record, reason: str) -> None:
-        letter = dead_letter(record, reason)
+        letter = dead_letter(TP(record.topic, record.partition), record, reason)
         await producer.send_and_wait(letter.topic, letter.value, letter.key, headers=list(letter.headers))
 
     return bury

@@ -1,4 +1,4 @@
-"""Watching the worker: /health, /metrics, and a watchdog that ends a process that stands still."""
+"""Watching a process: /health and /metrics, and a watchdog that ends a worker that stands still."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import logging
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from stream.metrics import Metrics
 
@@ -100,20 +101,35 @@ class Watchdog:
 
 @asynccontextmanager
 async def serving(address: str, metrics: Metrics, watchdog: Watchdog) -> AsyncIterator[None]:
-    """Answer /health and /metrics on host:port, of which port 0 is any free one."""
+    """Answer for a worker; see `answering`."""
 
-    async def health(_: web.Request) -> web.Response:
-        reason = watchdog.sick
-        lag = sum(metrics.lag_by_topic().values())
-        body = {"status": "ok" if reason is None else "stalled", "reason": reason, "lag": lag}
+    def health() -> tuple[str | None, dict[str, Any]]:
+        return watchdog.sick, {"lag": sum(metrics.lag_by_topic().values())}
+
+    async with answering(address, metrics.registry, "stalled", health):
+        yield
+
+
+@asynccontextmanager
+async def answering(
+    address: str, registry: CollectorRegistry, ill: str, health: Callable[[], tuple[str | None, dict[str, Any]]]
+) -> AsyncIterator[None]:
+    """Answer /health and /metrics on host:port, of which port 0 is any free one.
+
+    health: what is wrong, None if nothing is, and more to say. ill: the status when something is.
+    """
+
+    async def tell_health(_: web.Request) -> web.Response:
+        reason, more = health()
+        body = {"status": "ok" if reason is None else ill, "reason": reason, **more}
         return web.json_response(body, status=200 if reason is None else 503)
 
     async def scrape(_: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     host, _, port = address.rpartition(":")
     application = web.Application()
-    application.add_routes([web.get("/health", health), web.get("/metrics", scrape)])
+    application.add_routes([web.get("/health", tell_health), web.get("/metrics", scrape)])
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     try:

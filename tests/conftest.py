@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.alertmanagers import alertmanager, receiver
 from tests.brokers import broker, redis_server
 
-__all__ = ["broker", "redis_server", "shared_data"]
+__all__ = ["alertmanager", "broker", "receiver", "redis_server", "shared_data"]
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 

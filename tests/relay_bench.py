@@ -15,9 +15,11 @@ from stream.config_relay import Relay
 from stream.courier import Courier, Record
 from stream.delivery import Http, patiently
 from stream.embedded import Server
+from stream.grouping import Rules
 from stream.ledger import Ledger
 from stream.pagers import Access
 from stream.redis_connection import connect
+from stream.silence_store import Silences, SilenceStore
 from stream.targets import open_target, read_accesses
 from tests.brokers import unique
 from tests.services import ROUTING_KEY, Service
@@ -40,6 +42,8 @@ class Bench:
     http: Http
     accesses: dict[str, list[Access]]
     relay: Relay
+    silences: Silences
+    rules: Rules = Rules()
     letters: list[str] = field(default_factory=list)
     give_up: float = 60.0
 
@@ -47,10 +51,14 @@ class Bench:
         """A courier that was just started, and has read these records."""
         name = self.ledger.target
         target = open_target(name, self.accesses[name], self.relay, self.http, self.ledger)
-        courier = Courier(name, target, self.ledger, self._bury, self.give_up)
-        for offset, value in enumerate(values):
-            courier.take(record(offset, value))
+        courier = Courier(name, target, self.ledger, self._bury, self.give_up, self.rules, self.silences)
+        for each in self.records(*values):
+            courier.take(each)
         return courier
+
+    def records(self, *values: bytes | None) -> list[Record]:
+        """The records of these values."""
+        return [record(offset, value) for offset, value in enumerate(values)]
 
     async def carry(self, *values: bytes | None) -> Courier:
         """A new courier settles these records."""
@@ -93,7 +101,8 @@ def play(redis: Server, target: str, urls: Sequence[str], scenario: Callable[[Be
         async with aiohttp.ClientSession(timeout=timeout) as session, aclosing(client):
             accesses = read_accesses(relay, [target], environment)
             ledger, http = Ledger(client, unique("ns"), target), Http(session, [ROUTING_KEY, HOOK])
-            await scenario(Bench(ledger, http, accesses, relay))
+            silences = Silences(SilenceStore(client, ledger.namespace))
+            await scenario(Bench(ledger, http, accesses, relay, silences))
 
     asyncio.run(with_bench())
 

@@ -37,6 +37,7 @@ DEPLOY = "/etc/driftline/"  # where the containers see the folder deploy/
 #           it and _ for its dots; the settings are those of https://kafka.apache.org/documentation/#brokerconfigs
 #   valkey  https://valkey.io/topics/cli, -a; the older name, which valkey-cli reads in every version
 #   worker  our own configuration: redis.password_env
+#   relay   that one, and those that relay.pagerduty, relay.slack and relay.webhook name
 KAFKA_SETTINGS = {
     "node.id", "process.roles", "listeners", "advertised.listeners", "listener.security.protocol.map",
     "inter.broker.listener.name", "controller.listener.names", "controller.quorum.voters", "log.dirs",
@@ -47,6 +48,7 @@ VARIABLES = {
     "kafka": {"CLUSTER_ID"} | {f"KAFKA_{setting.upper().replace('.', '_')}" for setting in KAFKA_SETTINGS},
     "valkey": {"REDISCLI_AUTH"},
     "worker": {"REDIS_PASSWORD"},
+    "relay": {"REDIS_PASSWORD", "PAGERDUTY_ROUTING_KEY", "SLACK_WEBHOOK_URL", "WEBHOOK_URL"},
 }
 
 VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::-(?P<default>[^}]*)|:\?[^}]+)\}")
@@ -133,7 +135,7 @@ def test_dependencies_have_no_cycle_and_conditions_that_can_be_met() -> None:
     needs = {name: service.get("depends_on", {}) for name, service in SERVICES.items()}
     order = list(TopologicalSorter(needs).static_order())
     assert order.index("topics") < order.index("worker") < order.index("demo")
-    assert needs["worker"].keys() == {"kafka", "valkey", "topics"}
+    assert needs["worker"].keys() == needs["relay"].keys() == {"kafka", "valkey", "topics"}
     for conditions in needs.values():
         for name, need in conditions.items():
             needed = SERVICES[name]
@@ -143,8 +145,9 @@ def test_dependencies_have_no_cycle_and_conditions_that_can_be_met() -> None:
             assert ("restart" in needed) == (met == "service_healthy")  # what starts again never completes
 
 
-def test_workers_can_be_scaled_start_again_and_have_time_to_stop() -> None:
-    worker = SERVICES["worker"]
+@pytest.mark.parametrize("name", ["worker", "relay"])
+def test_workers_can_be_scaled_start_again_and_have_time_to_stop(name: str) -> None:
+    worker = SERVICES[name]
     assert not worker.keys() & {"container_name", "ports", "hostname"}
     assert worker["restart"] == "unless-stopped"
     assert int(worker["stop_grace_period"].removesuffix("s")) >= 15  # it leaves its group within 10
@@ -171,13 +174,16 @@ def test_the_worker_s_configuration_is_right_and_agrees_with_the_services() -> N
     assert CONFIG.redis.url == "redis://valkey:6379/0"
     assert CONFIG.redis.password_env in SERVICES["worker"]["environment"]
     assert CONFIG.topics.replication == 1
-    host, port = CONFIG.worker.http.split(":")
-    assert host == "0.0.0.0"
-    assert f'"127.0.0.1", {port}' in SERVICES["worker"]["healthcheck"]["test"][-1]
+    for name, address in (("worker", CONFIG.worker.http), ("relay", CONFIG.relay.http)):
+        host, port = address.split(":")
+        assert host == "0.0.0.0"
+        assert f'"127.0.0.1", {port}' in SERVICES[name]["healthcheck"]["test"][-1]
+    secrets = (CONFIG.relay.pagerduty.routing_key_env, CONFIG.relay.slack.webhook_url_env, CONFIG.relay.webhook.url_env)
+    assert {CONFIG.redis.password_env, *secrets} == VARIABLES["relay"]
     assert f"--topic {CONFIG.topics.predictions} " in SERVICES["demo"]["command"][0]
 
 
-@pytest.mark.parametrize("name", ["topics", "worker", "demo"])
+@pytest.mark.parametrize("name", ["topics", "worker", "relay", "demo"])
 def test_commands_are_ones_that_driftline_has(name: str) -> None:
     command = SERVICES[name]["command"]
     arguments = command[0].partition("driftline ")[2].split() if name == "demo" else command
@@ -286,20 +292,21 @@ def web_server(status: int) -> Iterator[int]:
         server.shutdown()
 
 
-def worker_health(port: int) -> bool:
-    kind, program, *arguments, code = SERVICES["worker"]["healthcheck"]["test"]
+def worker_health(name: str, port: int) -> bool:
+    kind, program, *arguments, code = SERVICES[name]["healthcheck"]["test"]
     assert (kind, program) == ("CMD", "python")
-    code = code.replace("6066", str(port)).replace("timeout=4", "timeout=0.3")
+    code = code.replace("6066", str(port)).replace("6067", str(port)).replace("timeout=4", "timeout=0.3")
     return subprocess.run([sys.executable, *arguments, code], capture_output=True).returncode == 0
 
 
-def test_a_worker_is_healthy_only_when_it_says_so() -> None:
+@pytest.mark.parametrize("name", ["worker", "relay"])
+def test_a_worker_is_healthy_only_when_it_says_so(name: str) -> None:
     for status, healthy in ((200, True), (503, False), (404, False)):
         with web_server(status) as port:
-            assert worker_health(port) == healthy
-    assert not worker_health(free_port())
+            assert worker_health(name, port) == healthy
+    assert not worker_health(name, free_port())
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        assert not worker_health(silent.getsockname()[1])
+        assert not worker_health(name, silent.getsockname()[1])
 
 
 def test_kafka_s_health_is_asked_where_the_workers_ask() -> None:

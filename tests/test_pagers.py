@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.alertmanager import Entry, follow, is_past, to_send, took, watchdog
-from stream.intake import Alert, Backlog, BadAlert, read_alert
+from stream.intake import Alert, BadAlert, read_alert
 from stream.pagers import PAGERS, Access
 from stream.pagers import _mrkdwn as mrkdwn
 from tests.services import PAGERDUTY_LIMIT, ROUTING_KEY, WRONGS, alert_data, cloud_event
@@ -333,47 +333,3 @@ def test_a_page_of_a_proxy_is_not_alertmanagers_answer() -> None:
     assert took(200, b'{"status":"success"}')
     assert not took(200, b"\n<html>")
     assert not took(204, b"")
-
-
-# --- the backlog
-
-STEPS = st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 3), st.integers(0, 9)), max_size=30)
-
-
-@given(STEPS)
-def test_of_each_incident_the_newest_waits(steps: list[tuple[str, int, int]]) -> None:
-    backlog = Backlog[int]()
-    for record, (key, incident, seq) in enumerate(steps):
-        backlog.add(alert(seq, "updated", incident=str(incident), key=key), record)
-    newest: dict[tuple[str, int], int] = {}
-    for key, incident, seq in steps:
-        newest[key, incident] = max(seq, newest.get((key, incident), 0))
-    found = {}
-    while waiting := backlog.head():
-        found[waiting.alert.alert_key, int(waiting.alert.incident_id)] = waiting.alert.seq
-        backlog.done(waiting)
-    assert found == newest
-    assert list(found) == list(newest), "in the order in which their incidents came"
-
-
-def test_what_is_put_back_goes_last_with_all_of_its_key_in_order() -> None:
-    backlog = Backlog[None]()
-    for key, incident in ("ax", "bx", "ay"):
-        backlog.add(alert(1, key=key, incident=incident), None)
-    backlog.put_back("a")
-    order = []
-    while waiting := backlog.head():
-        order.append(waiting.alert.incident)
-        backlog.done(waiting)
-    assert order == ["b/x", "a/x", "a/y"]
-
-
-def test_a_backlog_that_was_taken_away_settles_nothing() -> None:
-    backlog = Backlog[None]()
-    backlog.add(alert(1), None)
-    before = backlog.head()
-    assert before
-    backlog.clear()
-    backlog.add(alert(2, "updated"), None)
-    backlog.done(before)
-    assert len(backlog) == 1

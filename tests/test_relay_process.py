@@ -4,77 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-import sys
-import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import groupby
-from pathlib import Path
-from subprocess import run
-from typing import Any
+from collections.abc import Callable
 
 import pytest
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from stream.embedded import Server, free_port
-from tests.brokers import Broker
-from tests.deployment import Deployment, WorkerProcess, deploy
+from stream.embedded import Server
+from stream.grouping import Rules
+from tests.alertmanagers import amtool, firing, notified
 from tests.relay_bench import Bench, play
-from tests.services import ROUTING_KEY, Service, answer, cloud_event, fake
+from tests.relay_site import Site, site
+from tests.services import ROUTING_KEY, Service, answer, cloud_event
 
-
-@dataclass
-class Site:
-    """A relay's surroundings: topics, ledger, services."""
-
-    deployment: Deployment
-    services: dict[str, Service]
-
-    def relay(self, *targets: str, name: str = "relay") -> WorkerProcess:
-        arguments = [part for target in targets for part in ("--to", target)]
-        command = [sys.executable, "-m", "stream.cli", "relay", *arguments, "-c", str(self.deployment.path)]
-        environment = {
-            "PAGERDUTY_ROUTING_KEY": ROUTING_KEY,
-            "WEBHOOK_URL": self.services["webhook"].url,
-            "HEARTBEAT_URL": self.services["heartbeat"].url,
-        }
-        return self.deployment.worker(name, command, **environment)
-
-    def publish(self, *values: bytes) -> None:
-        kafka, topic = self.deployment.broker.kafka, self.deployment.config.topics.alerts
-        producer = KafkaProducer(bootstrap_servers=kafka.bootstrap)
-        for value in values:
-            producer.send(topic, value, key=b"fraud").get(30)
-        producer.close()
-
-    def committed(self, target: str) -> int | None:
-        """The offset at which the group of a target goes on."""
-        config = self.deployment.config
-        group, tp = f"{config.worker.group}-relay-{target}", TopicPartition(config.topics.alerts, 0)
-        consumer = KafkaConsumer(bootstrap_servers=config.kafka.bootstrap, group_id=group, enable_auto_commit=False)
-        offset: int | None = consumer.committed(tp)
-        consumer.close(autocommit=False)
-        return offset
-
-    def dead_letters(self) -> list[dict[str, str]]:
-        records = self.deployment.read(f"{self.deployment.config.topics.alerts}.dlq")
-        return [{name: value.decode() for name, value in record.headers} for record in records]
-
-
-@pytest.fixture
-def site(broker: Broker, redis_server: Server, tmp_path: Path) -> Iterator[Site]:
-    with fake("pagerduty") as pagerduty, fake("webhook") as webhook, fake("heartbeat") as heartbeat:
-        services = {"pagerduty": pagerduty, "webhook": webhook, "heartbeat": heartbeat}
-        relay = {
-            "timeout_seconds": 2,
-            "longest_pause_seconds": 0.2,
-            "heartbeat_url_env": "HEARTBEAT_URL",
-            "heartbeat_seconds": 1,
-            "pagerduty": {"url": pagerduty.url},
-        }
-        yield Site(deploy(tmp_path, broker, redis_server.address, {"relay": relay}), services)
-        assert pagerduty.violations + webhook.violations == []
+__all__ = ["site"]
 
 
 def test_killed_between_send_and_commit_and_with_a_pager_down_it_loses_and_doubles_nothing(site: Site) -> None:
@@ -132,67 +73,6 @@ def test_the_heartbeat_beats_only_while_alerts_would_be_delivered(site: Site) ->
 
 # --- a real Alertmanager
 
-_CONFIG = """
-route: {{receiver: page, group_by: [model], group_wait: 0s, group_interval: 1s, repeat_interval: 1h}}
-receivers:
-  - name: page
-    webhook_configs: [{{url: "{url}", send_resolved: true}}]
-"""
-
-
-@pytest.fixture
-def receiver() -> Iterator[Service]:
-    """Whom Alertmanager notifies."""
-    with fake("heartbeat") as service:
-        yield service
-
-
-@pytest.fixture
-def alertmanager(tmp_path: Path, receiver: Service) -> Iterator[Server]:
-    binary = shutil.which("prometheus-alertmanager")
-    if binary is None:
-        pytest.skip("prometheus-alertmanager isn't on the PATH: apt-get install prometheus-alertmanager")
-    settings, port = tmp_path / "alertmanager.yml", free_port()
-    settings.write_text(_CONFIG.format(url=receiver.url))
-    command = [
-        binary, f"--config.file={settings}", f"--storage.path={tmp_path / 'storage'}",
-        f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address=",
-    ]  # fmt: skip
-    with Server("alertmanager", command, port, tmp_path / "alertmanager.log", _is_ready) as server:
-        yield server
-
-
-def _is_ready(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/-/ready", timeout=1) as said:
-            return bool(said.status == 200)
-    except OSError:
-        return False
-
-
-def amtool(server: Server, *arguments: str) -> Any:
-    """What amtool sees."""
-    command = ["amtool", f"--alertmanager.url=http://{server.address}", "-o", "json", *arguments]
-    return json.loads(run(command, capture_output=True, check=True).stdout)
-
-
-def firing(server: Server) -> dict[str, str]:
-    """Summaries by incident and severity."""
-    found = [each for each in amtool(server, "alert", "query") if each["labels"]["alertname"] == "ModelDrift"]
-    labels = [(each["labels"]["incident"], each["labels"]["severity"]) for each in found]
-    assert len(set(labels)) == len(labels)
-    return {"/".join(label): each["annotations"]["summary"] for label, each in zip(labels, found, strict=True)}
-
-
-def notified(receiver: Service) -> list[tuple[str, str, str]]:
-    """(incident, severity, status) whenever the status was another than in the notification before."""
-    told: dict[tuple[str, str], list[str]] = {}
-    for request in receiver.requests:
-        for each in request.json["alerts"]:
-            if each["labels"]["alertname"] == "ModelDrift":
-                told.setdefault((each["labels"]["incident"], each["labels"]["severity"]), []).append(each["status"])
-    return [(*which, status) for which, statuses in told.items() for status, _ in groupby(statuses)]
-
 
 def test_a_real_alertmanager_groups_updates_and_resolves_what_killed_relays_tell_it(
     redis_server: Server, alertmanager: Server, receiver: Service
@@ -243,3 +123,26 @@ def test_a_real_alertmanager_groups_updates_and_resolves_what_killed_relays_tell
         ("fraud/a1", "warning", "firing"), ("fraud/a1", "warning", "resolved"),
         ("fraud/b2", "warning", "firing"), ("fraud/b2", "warning", "resolved"),
     ]  # fmt: skip
+
+
+def test_a_real_alertmanager_is_told_of_an_outage_as_one_alert_that_keeps_its_labels(
+    redis_server: Server, alertmanager: Server, receiver: Service
+) -> None:
+    many = [f"m{i:02}" for i in range(50)]
+
+    async def scenario(bench: Bench) -> None:
+        bench.rules = Rules(outage_models=5, window=600)
+        await bench.carry(*(cloud_event(1, key=model) for model in many[:40]))
+        await bench.carry(*(cloud_event(1, key=model) for model in many))
+        (summary,) = firing(alertmanager).values()
+        assert summary.startswith("50 models drift at once")
+        await bench.carry(*(cloud_event(2, "resolved", key=model) for model in many))
+        for _ in range(100):
+            if len(notified(receiver)) == 2:
+                break
+            await bench.courier().refresh(well=True)
+            await asyncio.sleep(0.2)
+
+    play(redis_server, "alertmanager", [f"http://{alertmanager.address}"], scenario)
+    assert firing(alertmanager) == {}
+    assert [status for *_, status in notified(receiver)] == ["firing", "resolved"]
