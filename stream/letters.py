@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from aiokafka import ConsumerRecord
+from faust.types import TP
 
 from stream.app import Message
+from stream.unpacking import Record
 
 # Bytes. A broker takes 1 MB of a record by default, and a record just under that must not grow over it by its headers:
 # a letter that can't be sent would end the worker, again and again. Beyond this, a letter holds the beginning.
 _MAX_VALUE, _MAX_KEY, _MAX_REASON = 900_000, 10_000, 4_000
 
 
-def dead_letter(record: ConsumerRecord[bytes | None, bytes | None], reason: str, counted: bool = False) -> Message:
+def dead_letter(tp: TP, record: Record, reason: str, counted: bool = False) -> Message:
     """The dead letter of a record. counted: its event counts all the same, with a special code for a value."""
     value, key = record.value or b"", record.key or b""
     headers = {
         "reason": reason,
-        "topic": record.topic,
-        "partition": str(record.partition),
+        "topic": tp.topic,
+        "partition": str(tp.partition),
         "offset": str(record.offset),
         "counted": "true" if counted else "false",
     }
@@ -25,7 +26,7 @@ def dead_letter(record: ConsumerRecord[bytes | None, bytes | None], reason: str,
         headers["cut"] = f"from {len(value)} bytes, and a key of {len(key)}"
     encoded = [(name, text.encode(errors="backslashreplace")[:_MAX_REASON]) for name, text in headers.items()]
     return Message(
-        f"{record.topic}.dlq",
+        f"{tp.topic}.dlq",
         None if record.key is None else key[:_MAX_KEY],
         None if record.value is None else value[:_MAX_VALUE],
         encoded,

@@ -113,20 +113,38 @@ def test_a_replaced_baseline_is_told_as_accepted_with_all_that_still_drifted() -
 def test_an_alert_says_what_to_do() -> None:
     """A picture, a runbook, and the commands that show more; those of a replay would look at the wrong log."""
     histogram = Histogram((1.0, 2.0), (0.5, 0.5, 0.0), (0.0, 0.25, 1.0))
-    drawn = replace(finding(), change=replace(CHANGE, histogram=histogram))
+    drawn = replace(finding(), change=replace(CHANGE, histogram=histogram), against_past=False, since=90_000)
     told = replace(step(), news=(drawn,))
     body = message(told, runbook="https://wiki.example.com/fraud")["data"]
     assert body["links"] == [{"href": "https://wiki.example.com/fraud", "text": "Runbook"}]
     assert body["commands"] == [
-        f"driftline explain {body['id']}",
-        "driftline replay topic:predictions --from 1970-01-01T00:00:01.000Z --to 1970-01-01T00:00:05.001Z",
+        f"driftline explain {body['id']} -c driftline.yaml",
+        "driftline replay kafka://predictions -c driftline.yaml --from 1970-01-01T00:00:30.000Z",
     ]
     assert body["description"].splitlines() == [
-        "score: mean 1 → 2, since 1970-01-01T00:00:01.000Z",
+        "score: mean 1 → 2, since 1970-01-01T00:01:30.000Z",
         "    before ██▁  after ▁▃█",
         *(f"$ {each}" for each in body["commands"]),
     ]
     assert message(told, mode="replay")["data"]["commands"] == []
+
+
+def test_a_replay_begins_where_what_the_drift_was_compared_with_begins() -> None:
+    """Of a learned baseline, and of the past, a replay of the drift alone would know nothing, and see nothing."""
+    of_baseline, of_past = (replace(finding(), against_past=past) for past in (False, True))
+    whole = "driftline replay kafka://predictions -c driftline.yaml"
+
+    def replayed(*news: Finding, **options: Any) -> str:
+        command: str = message(replace(step(), news=news), **options)["data"]["commands"][1]
+        return command
+
+    assert replayed(of_baseline).startswith(f"{whole} --from ")
+    assert replayed(of_baseline, replay_all=True) == whole
+    assert replayed(of_baseline, of_past) == whole
+    assert (
+        replayed(of_past, topic="my topic; rm -rf ~")
+        == "driftline replay 'kafka://my topic; rm -rf ~' -c driftline.yaml"
+    )
 
 
 @given(NAMES, st.lists(NAMES, min_size=1, max_size=80, unique=True), st.sampled_from(Status))
@@ -147,6 +165,13 @@ def test_long_names_that_begin_alike_have_keys_of_their_own() -> None:
     long = "m" * 200
     assert alert_key("m" * 128) == "m" * 128
     assert len({alert_key(long), alert_key(long + "x"), alert_key(long + "y")}) == 3
+
+
+def test_keys_of_names_that_cannot_be_printed_can_be_and_are_told_apart() -> None:
+    keys = [alert_key("fraud\0"), alert_key("fraud\n"), alert_key("fraud?"), alert_key("\n" * 200)]
+    assert all(key.isprintable() and len(key) <= 128 for key in keys)
+    assert len(set(keys)) == 4
+    assert keys[2] == "fraud?"
 
 
 @pytest.mark.parametrize(
