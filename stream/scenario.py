@@ -2,7 +2,7 @@
 
     healthy features ──► the fault of the phase ──► the model: score, prediction ──► messages
 
-    seconds   0         5      10        14      19        23      28        32           45        52
+    seconds   0         5      10        14      19        23      28        32           45        54
               │ healthy │ unit │ healthy │ field │ healthy │ value │ healthy │ slow shift │ healthy │
 
 The model scores what it is given: a fault in a feature moves score and prediction as far as the model heeds it, as it
@@ -101,8 +101,9 @@ FAULTS = (
     Fault("slow shift", "account_age_days", "a campaign brings ever younger accounts", 13, _ever_younger),
 )
 # Seconds of healthy traffic before the first fault, between two and after the last. A judge lets go of a fault after
-# twice the events that the alarm needed: one second for the first three, up to six for the slow shift.
-_BEFORE, _BETWEEN, _AFTER = 5.0, 4.0, 7.0
+# twice the events that the alarm needed, one second for the first three, up to six for the slow shift, and a second
+# more of recovery.
+_BEFORE, _BETWEEN, _AFTER = 5.0, 4.0, 9.0
 
 
 def _script() -> Iterator[tuple[Fault | None, float]]:
