@@ -8,7 +8,7 @@ EXTRAS := parquet,embedded,plot,dev
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install check test test-kafka test-demo lint format types contracts demo bench lock clean
+.PHONY: help install check test test-kafka test-demo lint format types contracts demo bench chaos lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ demo: install ## an embedded broker and store, four planted faults, the alerts t
 bench: install ## speed of the core on one core, beside River and scipy, then end to end on Kafka
 	$(BIN)/python load_tests/core.py
 	$(BIN)/python -m load_tests.throughput
+
+chaos: install ## nothing lost, nothing twice, while all around fails; ARGS="--events 60000 --faults 13" is a short one
+	$(BIN)/python -m load_tests.chaos $(ARGS)
 
 lock: install ## resolve requirements.lock anew, after a change of dependencies
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --upgrade --no-header \

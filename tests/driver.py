@@ -47,7 +47,10 @@ def topics_with(config: Config, logs: Mapping[int, Sequence[bytes | None]]) -> T
 
 @dataclass
 class Driver:
-    """A worker that has everything assigned. fetch: records a fetch brings. first: offset at which each log begins."""
+    """A worker that has everything assigned. fetch: records a fetch brings. first: offset at which each log begins.
+
+    tells_end: whether a fetch also says where the log ends, as any broker should.
+    """
 
     config: Config
     baselines: Mapping[str, Baseline]
@@ -58,6 +61,7 @@ class Driver:
     fetch: int = 70
     panes_partitions: int = 2
     first: int = 0
+    tells_end: bool = False
     steps: int = 0
     _read: dict[TP, int] = field(default_factory=dict)
 
@@ -108,7 +112,8 @@ class Driver:
             for offset, each in enumerate(self.topics[tp.topic].get(tp.partition, [])[at - first :][: self.fetch], at)
         ]
         self._read[tp] = at + len(records)
-        return Run(tp, records, None) if records else None
+        end = first + len(self.topics[tp.topic].get(tp.partition, []))
+        return Run(tp, records, end if self.tells_end else None) if records else None
 
     async def _publish(self, messages: Iterable[Message]) -> None:
         for message in messages:
@@ -150,15 +155,3 @@ class _Crashing:
                 return await getattr(self.client, name)(*args)
 
         return call
-
-    def pipeline(self, **options: Any) -> Any:
-        """A pipeline whose commands are one step."""
-        pipeline = self.client.pipeline(**options)
-        execute = pipeline.execute
-
-        async def call(**options: Any) -> Any:
-            with self.driver.step("pipeline"):
-                return await execute(**options)
-
-        pipeline.execute = call  # type: ignore[method-assign]
-        return pipeline

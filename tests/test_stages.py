@@ -30,7 +30,7 @@ from stream.embedded import Server
 from stream.memory import load
 from stream.monitor import Memory
 from stream.redis_connection import Client, connect
-from stream.store import Fenced
+from stream.store import Fenced, Mismatch
 from stream.wire import PaneMessage
 from tests.brokers import unique
 from tests.driver import Crash, Driver, topics_with
@@ -206,7 +206,85 @@ async def test_a_run_that_is_published_again_does_not_end_early(this: Bench) -> 
     await this.check()
 
 
+@on_a_bench
+async def test_an_idle_run_is_published_only_when_its_seal_is_written(this: Bench) -> None:
+    driver = this.driver(fetch=7)
+    await driver.assign()
+    await driver.sketch_next()
+    before = await this.everything()
+    driver.crash_at = "eval"
+    await asyncio.sleep(0.1)
+    await driver.sketch.close_idle()
+    await asyncio.sleep(0.1)
+    with pytest.raises(Crash):
+        await driver.sketch.close_idle()
+    assert await this.everything() == before
+
+
+@on_a_bench
+async def test_the_next_run_waits_for_the_seal_of_an_idle_one(this: Bench) -> None:
+    """Panes of a model must be in the order of the log: the judge takes one that comes late for one it has had."""
+    driver = this.driver(fetch=7)
+    await driver.assign()
+    await driver.sketch_next()
+    await asyncio.sleep(0.1)
+    await driver.sketch.close_idle()
+    assert not this.panes()
+    while await driver.sketch_next():
+        pass
+    starts = [each.run.start for each in this.panes() if each.model == "given"]
+    assert starts[0] == 0
+    assert starts == sorted(starts)
+
+
+@on_a_bench
+async def test_the_clock_ends_no_run_before_all_is_read_that_was_there(this: Bench) -> None:
+    """
+    published; then Redis forgets the seals   [───────)[───────)[───────)    10 events each
+    halfway, and then idle                    [───)                          another run of the same events
+    the next worker                                [───────)[───────)        and so on: at the end, some events are
+                                                                             in no run but in one that was had in part
+    """
+    await this.driver().work()
+    panes = len(this.panes())
+    assert await this.client.delete(f"{this.config.worker.group}:{{sketch/predictions/0}}") == 1
+    halfway = this.driver(fetch=7, tells_end=True)
+    await halfway.assign()
+    await halfway.sketch_next()
+    for _ in range(3):
+        await asyncio.sleep(0.1)
+        await halfway.sketch.close_idle()
+    assert len(this.panes()) == panes
+    this.append(messages("given", 100, 400))
+    await this.driver().work()
+    replay = Replay(this.config, this.baselines)
+    replay.read(0, this.log, this.first)
+    assert await this.memories() == replay.memories()
+
+
 # Taking over
+
+
+@on_a_bench
+async def test_two_workers_with_one_epoch_do_no_harm(this: Bench) -> None:
+    """Redis has lost an epoch, and gives it out again. Who has it twice still goes on from one position, or ends."""
+    for key in ("{sketch/predictions/0}", "{judge/driftline.panes/0}", "{judge/driftline.panes/1}"):
+        await this.client.hset(f"{this.config.worker.group}:{key}", "epoch", "1")
+    one, other = this.driver(), this.driver(fetch=33)
+    await one.assign()
+    await one.sketch_next()
+    for key in await this.client.keys(f"{this.config.worker.group}:{{*}}"):
+        if await this.client.type(key) == b"hash" and await this.client.hexists(key, "epoch"):
+            await this.client.hset(key, "epoch", "1")
+    await other.assign()
+    for _ in range(4):
+        for driver in (other, one, one, other):
+            with contextlib.suppress(Mismatch):
+                await driver.sketch_next()
+                await driver.judge_next(0)
+                await driver.judge_next(1)
+    await this.driver().work()
+    await this.check()
 
 
 @on_a_bench

@@ -54,6 +54,20 @@ async def test_a_seal_written_twice_is_written_once(store: Store) -> None:
 
 
 @on_every_redis
+async def test_a_seal_can_be_waited_for_until_it_is_on_disk(store: Store) -> None:
+    """These servers keep no file, and say so: then there is nothing to wait for."""
+    record = await store.take_sketch(TOPIC, 0)
+    for run in (Seal(0, 500), Seal(0, 500), Seal(500, 501)):
+        await record.seal(*run, durable=True)
+        assert await record.read_seal() == run
+    with pytest.raises(Mismatch):
+        await record.seal(500, 600, durable=True)
+    await store.take_sketch(TOPIC, 0)
+    with pytest.raises(Fenced):
+        await record.seal(501, 600, durable=True)
+
+
+@on_every_redis
 async def test_partitions_have_seals_and_epochs_of_their_own(store: Store) -> None:
     first, second = await store.take_sketch(TOPIC, 0), await store.take_sketch(TOPIC, 1)
     await first.seal(0, 10)

@@ -1,0 +1,343 @@
+"""Whether what a chaos run left behind is what the log says: exact, or a list of what is wrong. Pure.
+
+Two replays, both in one process and one sequence, without Kafka, Redis, crash or rebalance:
+
+1. of the predictions topic. Its runs end where the published ones do, because the clock ends the run of an idle
+   partition; but none may be longer than the rule allows, overlap another, or leave a good event out. Every published
+   pane must be its replayed one, byte for byte. Models that lie on one partition are judged in the order of its log.
+2. of the panes topic. All models are judged in its order, which for models on many partitions no other log tells;
+   what was published twice counts once.
+
+Memories must be those of both replays byte for byte, alerts too (but for when they were decided, in the first). Events
+are also counted without any of it: each message decoded by itself and counted in its model's baseline.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+
+from detectors.grid import IntArray
+from detectors.sketch import Layout, Sketch
+from load_tests.oracle import Parts, told
+from stream.alerts import to_line
+from stream.baseline import Baseline
+from stream.config import Config, model_config
+from stream.events import Defect, Event, Rejection
+from stream.memory import diff, load
+from stream.messages import BadEvent, decode_event
+from stream.monitor import Memory, Monitor, sketch_events
+from stream.panes import Cutter, Pane, Range, Run
+from stream.pipeline import Sketcher, pane_rule
+from stream.wire import PaneMessage
+
+Log = Sequence[bytes | None]
+# Events sketched at once when they are counted.
+_PORTION = 2000
+
+
+class Record(NamedTuple):
+    """What is looked at of a record of an output topic. timestamp: epoch ms."""
+
+    value: bytes | None
+    timestamp: int = 0
+    headers: Mapping[str, bytes] = {}
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a run left behind. predictions: by partition, from offset 0 on. memories: stored parts, by model.
+
+    panes: partition after partition, each in the order of its log. letters, pane_letters: dead ones of either topic.
+    """
+
+    predictions: Mapping[int, Log]
+    panes: Sequence[Record]
+    alerts: Sequence[Record]
+    letters: Sequence[Record]
+    pane_letters: Sequence[Record]
+    memories: Mapping[str, Parts]
+
+
+@dataclass
+class Verdict:
+    """wrongs: what is wrong, in words. lost, doubled: values of signals counted too seldom, or too often.
+
+    figures: how many of what there were.
+    """
+
+    wrongs: list[str] = field(default_factory=list)
+    lost: int = 0
+    doubled: int = 0
+    figures: dict[str, int] = field(default_factory=dict)
+
+    def expect(self, what: str, found: object, expected: object) -> None:
+        """Note it, if these are not equal."""
+        if found != expected:
+            self.wrongs.append(f"{what}: {_short(found)}, expected {_short(expected)}")
+
+
+def judge_run(config: Config, baselines: Mapping[str, Baseline], spread: Collection[str], left: Left) -> Verdict:
+    """The verdict on a run. spread: models whose events lie on several partitions."""
+    verdict, second = Verdict(), Judged(config, baselines)
+    messages = [PaneMessage.from_bytes(record.value or b"") for record in left.panes]
+    for record, message in zip(left.panes, messages, strict=True):
+        if second.knows(message):
+            second.take(message.model, message.pane(second.layout(message)), record.timestamp)
+        else:
+            verdict.wrongs.append(f"a pane of {message.model} in {message.run} is against a baseline not there yet")
+    known = {model: memory.learned for model, memory in second.memories.items() if memory.learned} | dict(baselines)
+    first = Judged(config, baselines)
+    replay = _Replay(config, baselines, known, verdict, left)
+    for model, pane in replay.panes(messages):
+        if model not in spread:
+            first.take(model, pane, appended=0)
+    replay.check_letters()
+    verdict.expect("dead letters of panes", len(left.pane_letters), 0)
+    _check_memories(verdict, left, first, "predictions topic")
+    _check_memories(verdict, left, second, "panes topic")
+    _check_alerts(verdict, left, first, second, spread)
+    _check_counts(verdict, config, known, left)
+    return verdict
+
+
+@dataclass
+class Judged:
+    """Panes judged one after the other: what is remembered and told."""
+
+    config: Config
+    baselines: Mapping[str, Baseline]
+    memories: dict[str, Memory] = field(default_factory=dict)
+    lines: dict[str, bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._monitors: dict[str, Monitor] = {}
+
+    def take(self, model: str, pane: Pane[Any], appended: int) -> None:
+        """One more pane; one that was taken before changes nothing."""
+        if model not in self._monitors:
+            self._monitors[model] = Monitor(model, model_config(self.config, model), self.baselines.get(model))
+        monitor = self._monitors[model]
+        self.memories[model], steps = monitor.take(self.memories.get(model, Memory()), pane)
+        for step in steps:
+            alert = monitor.alert(step, "live", self.config.topics.predictions, appended)
+            self.lines[alert["id"]] = to_line(alert)
+
+    def knows(self, message: PaneMessage) -> bool:
+        """Whether the baseline of a pane is the one its model has by now."""
+        baseline = self._baseline(message.model)
+        return not message.baseline or (baseline is not None and baseline.content_hash == message.baseline)
+
+    def layout(self, message: PaneMessage) -> Layout | None:
+        """The layout of a pane of a sketch, None for one of events."""
+        baseline = self._baseline(message.model)
+        return baseline.layout if message.baseline and baseline else None
+
+    def _baseline(self, model: str) -> Baseline | None:
+        return self.baselines.get(model) or self.memories.get(model, Memory()).learned
+
+    def stored(self) -> dict[str, Parts]:
+        """The parts of every model's memory, as they are stored."""
+        return {model: diff(None, memory, self.baselines.get(model)).write for model, memory in self.memories.items()}
+
+
+@dataclass
+class _Replay:
+    """The first replay. known: the baselines that there were in the end, given and learned.
+
+    letters: by partition and offset, what a dead letter must hold.
+    """
+
+    config: Config
+    given: Mapping[str, Baseline]
+    known: Mapping[str, Baseline]
+    verdict: Verdict
+    left: Left
+    letters: dict[tuple[int, int], tuple[bytes | None, bytes]] = field(default_factory=dict)
+
+    def panes(self, messages: Sequence[PaneMessage]) -> Iterator[tuple[str, Pane[Any]]]:
+        """Model and pane, in the order of each partition's log; what was published is compared with them."""
+        published: dict[tuple[Range, str], list[PaneMessage]] = {}
+        for message in messages:
+            published.setdefault((message.run, message.model), []).append(message)
+        by_clock, seen = 0, 0
+        for partition, log in sorted(self.left.predictions.items()):
+            ends = self._ends({run for run, _ in published if run.partition == partition}, len(log))
+            for run in self._runs(partition, log, ends):
+                by_clock += bool(run.panes) and self._by_clock(run, log)
+                seen += len(run.panes)
+                for model, pane in run.panes.items():
+                    self._compare(model, pane, published.pop((Range(partition, run.start, run.end), model), []))
+                    yield model, pane
+        self.verdict.wrongs += [f"a pane of {model} in {run} was made up" for run, model in published]
+        again = len(messages) - seen
+        self.verdict.figures |= {"panes": seen, "panes published again": again, "runs ended by the clock": by_clock}
+
+    def _ends(self, runs: Collection[Range], end: int) -> list[int]:
+        """Where to end runs: where the published ones begin and end. Between two of them there may be bad events."""
+        for older, newer in pairwise(sorted(runs)):
+            if newer.start < older.end:
+                self.verdict.wrongs.append(f"the runs {older} and {newer} overlap")
+        return sorted({at for run in runs for at in (run.start, run.end)} | {end})
+
+    def _runs(self, partition: int, log: Log, ends: Iterable[int]) -> Iterator[Run]:
+        sketcher = Sketcher(Cutter(pane_rule(self.config), partition, 0), dict(self.given), self.config.mapping.paths())
+        for end in ends:
+            cutter = sketcher.cutter
+            if end > cutter.start:
+                start = cutter.start
+                runs, rejections, defects = sketcher.feed(np.arange(start, end), log[start:end])
+                self._note_letters(partition, start, log, rejections, defects)
+                yield from runs
+                if cutter.start != start:
+                    self.verdict.expect(f"partition {partition}: a run that the rule ends", end, cutter.start)
+                if cutter.start < end:
+                    yield cutter.close(end)
+
+    def _by_clock(self, run: Run, log: Log) -> bool:
+        """Whether no rule has ended a run: it is not full, and what follows is no event of a later time slot."""
+        rule = pane_rule(self.config)
+        if any(_events(pane.content) == rule.events for pane in run.panes.values()):
+            return False
+        following = _event(log[run.end]) if run.end < len(log) else None
+        slot_ms = rule.slot_ms or 1 << 62
+        return following is None or following.ts // slot_ms <= max(p.first_ts for p in run.panes.values()) // slot_ms
+
+    def _compare(self, model: str, pane: Pane[Any], published: Sequence[PaneMessage]) -> None:
+        if not published:
+            self.verdict.wrongs.append(f"the pane of {model} in {pane.ranges} was not published")
+        for message in published:
+            expected, baseline = pane, self.known.get(model)
+            if message.baseline and baseline and not isinstance(pane.content, Sketch):
+                expected = replace(pane, content=sketch_events(baseline, pane.content))
+            name = baseline.content_hash if baseline and isinstance(expected.content, Sketch) else ""
+            same = PaneMessage.of(model, name, self.config.topics.predictions, expected)
+            if message.to_bytes() != same.to_bytes():
+                self.verdict.wrongs.append(f"the pane of {model} in {pane.ranges} was published as another one")
+
+    def _note_letters(
+        self, partition: int, start: int, log: Log, rejections: Iterable[Rejection], defects: Iterable[Defect]
+    ) -> None:
+        bad = {each.position: b"false" for each in rejections}
+        odd = {each.position: b"true" for each in defects}
+        for position, counted in (odd | bad).items():
+            self.letters[partition, start + position] = (log[start + position], counted)
+
+    def check_letters(self) -> None:
+        """Every dead letter is there, once or more, and no other one."""
+        found: dict[tuple[int, int], tuple[bytes | None, bytes]] = {}
+        for letter in self.left.letters:
+            place = int(letter.headers["partition"]), int(letter.headers["offset"])
+            found[place] = (letter.value, letter.headers["counted"])
+        _differ(self.verdict, "the dead letter of", found, self.letters)
+        self.verdict.figures |= {
+            "dead letters": len(self.letters),
+            "dead letters published again": len(self.left.letters) - len(found),
+        }
+
+
+def _check_memories(verdict: Verdict, left: Left, judged: Judged, topic: str) -> None:
+    for model, parts in judged.stored().items():
+        stored = left.memories.get(model, {})
+        names = sorted(name for name in {*parts, *stored} if parts.get(name) != stored.get(name))
+        if names:
+            verdict.wrongs.append(f"what is remembered of {model} is not what the {topic} says: {', '.join(names[:6])}")
+
+
+def _check_alerts(verdict: Verdict, left: Left, first: Judged, second: Judged, spread: Collection[str]) -> None:
+    lines: dict[str, bytes] = {}
+    for record in left.alerts:
+        line = record.value or b""
+        alert_id = orjson.loads(line)["id"]
+        verdict.expect(f"alert {alert_id}, told again", line, lines.setdefault(alert_id, line))
+    _differ(verdict, "alert", lines, second.lines)
+    keyed = {
+        alert_id: line for alert_id, line in lines.items() if orjson.loads(line)["data"]["component"] not in spread
+    }
+    _differ(verdict, "alert, by the predictions topic,", _told(keyed), _told(first.lines))
+    verdict.figures |= {"alerts": len(second.lines), "alerts published again": len(left.alerts) - len(lines)}
+
+
+def _told(lines: Mapping[str, bytes]) -> dict[str, bytes]:
+    return told(map(orjson.loads, lines.values()))
+
+
+def _differ(verdict: Verdict, what: str, found: Mapping[Any, Any], expected: Mapping[Any, Any]) -> None:
+    verdict.wrongs += [f"{what} {key} is missing" for key in expected.keys() - found.keys()]
+    verdict.wrongs += [f"{what} {key} ought not to be" for key in found.keys() - expected.keys()]
+    verdict.wrongs += [f"{what} {key} differs" for key in found.keys() & expected.keys() if found[key] != expected[key]]
+
+
+# ---- counting, without panes
+
+
+def _check_counts(verdict: Verdict, config: Config, known: Mapping[str, Baseline], left: Left) -> None:
+    """Count every event by itself, and compare with the sum of all that is remembered, value by value."""
+    expected, events = _counted(known, left), Counter[str]()
+    for model, (n, counts) in sorted(expected.items()):
+        baseline = known[model]
+        stored = _remembered(left.memories.get(model, {}), baseline, learned=model not in config.models)
+        difference = stored.counts - counts
+        verdict.expect(f"events counted of {model}", stored.n, n)
+        if difference.any():
+            verdict.wrongs.append(f"values counted of {model}: {_short(_by_signal(baseline, difference))} too many")
+        verdict.lost += int(-difference[difference < 0].sum())
+        verdict.doubled += int(difference[difference > 0].sum())
+        events[model] = n
+    verdict.figures |= {"models": len(events), "events": events.total()}
+
+
+def _counted(known: Mapping[str, Baseline], left: Left) -> dict[str, tuple[int, IntArray]]:
+    """By model, how many events there are, and the counts of their values in the layout of its baseline."""
+    sums = {model: baseline.layout.empty() for model, baseline in known.items()}
+    waiting: dict[str, list[Event]] = {model: [] for model in known}
+    for value in chain.from_iterable(left.predictions.values()):
+        event = _event(value)
+        if event is not None:
+            waiting[event.model].append(event)
+            if len(waiting[event.model]) == _PORTION:
+                sums[event.model] += sketch_events(known[event.model], waiting[event.model])
+                waiting[event.model] = []
+    for model, events in waiting.items():
+        if events:
+            sums[model] += sketch_events(known[model], events)
+    return {model: (total.n, total.counts) for model, total in sums.items()}
+
+
+def _remembered(parts: Parts, baseline: Baseline, learned: bool) -> Sketch:
+    """Everything that a memory has counted."""
+    memory, total = load(parts, None if learned else baseline), baseline.layout.empty()
+    if memory.learned is not None:
+        total += memory.learned.total
+    if memory.state is not None:
+        total = sum((bucket.content for bucket in memory.state.ladder), total)
+        total += memory.state.rung.content if memory.state.rung else baseline.layout.empty()
+    return total
+
+
+def _by_signal(baseline: Baseline, difference: IntArray) -> dict[str, int]:
+    """By signal, by how much its counts differ in sum."""
+    totals = np.bincount(baseline.layout.signal_of_column, weights=difference).astype(int).tolist()
+    return {signal.name: total for signal, total in zip(baseline.layout.signals, totals, strict=True) if total}
+
+
+def _event(value: bytes | None) -> Event | None:
+    try:
+        return decode_event(value)
+    except BadEvent:
+        return None
+
+
+def _events(content: Any) -> int:
+    return content.n if isinstance(content, Sketch) else len(content)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]} ..."
