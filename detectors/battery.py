@@ -87,21 +87,22 @@ class Battery:
 
     def evidence(self, window: IntArray, reference: IntArray, past: IntArray) -> FloatArray:
         """Evidence in nats (w, T) of windows (w, C) against a reference (C,) or (w, C) and against the past (w, C)."""
+        ranks = self._ranks(window[:, : self.layout.ordered]) if self.layout.n_ordered else None
         return np.hstack(
             [
-                *self._ordered(window, reference),
+                *self._ordered(window, reference, ranks),
                 self._chi2(window, reference),
                 self._rates(window, reference),
-                self._adwin(window, past),
+                self._adwin(ranks, past),
             ]
         )
 
-    def _ordered(self, window: IntArray, reference: IntArray) -> tuple[FloatArray, ...]:
+    def _ordered(self, window: IntArray, reference: IntArray, ranks: RankMoments | None) -> tuple[FloatArray, ...]:
         """Evidence of ks, level and spread, each (w, ordered signals)."""
-        if not self.layout.n_ordered:
+        if ranks is None:
             return (np.empty((len(window), 0)),)
         own, other = window[:, : self.layout.ordered], np.atleast_2d(reference)[:, : self.layout.ordered]
-        ranks, reference_ranks = self._ranks(own), self._ranks(other)
+        reference_ranks = self._ranks(other)
         distance = ks_evidence(*ks_statistic(own, reference[..., : self.layout.ordered], self._starts))
         uniform = not self.against_past
         level, spread = (test(ranks, reference_ranks, uniform) for test in (level_evidence, spread_evidence))
@@ -125,10 +126,10 @@ class Battery:
         out[:, seen] = g_rate_evidence(k[:, seen], n, k_ref[:, seen], n_ref)
         return out
 
-    def _adwin(self, window: IntArray, past: IntArray) -> FloatArray:
-        if not self.layout.n_ordered:
-            return np.empty((len(window), 0))
-        old, new = self._ranks(past[:, : self.layout.ordered]), self._ranks(window[:, : self.layout.ordered])
+    def _adwin(self, new: RankMoments | None, past: IntArray) -> FloatArray:
+        if new is None:
+            return np.empty((len(past), 0))
+        old = self._ranks(past[:, : self.layout.ordered])
         n = np.maximum(old.n + new.n, 1)
         mean = (old.sum + new.sum) / n
         variance = np.maximum((old.squares + new.squares) / n - mean * mean, 0.0)

@@ -144,16 +144,17 @@ class Layout:
 
     def encode(self, values: FloatArray, texts: Sequence[Sequence[str | None]]) -> IntArray:
         """Columns (n, S) of n events: `values` (n, numeric signals), NaN where absent, and a list per text signal."""
-        columns = np.empty((len(values), len(self.signals)), np.int64)
+        # Each signal's codes lie side by side in memory: written across, they cost twice as much as their ranking.
+        columns = np.empty((len(self.signals), len(values)), np.int64)
         for index, s in enumerate(self.numeric):
-            columns[:, s] = self._columns[s][self.signals[s].coder.rank(values[:, index])]
+            columns[s] = self._columns[s][self.signals[s].coder.rank(values[:, index])]
         for index, s in enumerate(self.nominal):
-            columns[:, s] = self._columns[s][cast(Categories, self.signals[s].coder).rank(texts[index])]
-        return columns
+            columns[s] = self._columns[s][cast(Categories, self.signals[s].coder).rank(texts[index])]
+        return columns.T
 
     def sketch(self, columns: IntArray, values: FloatArray) -> Sketch:
         """The sketch of n events from their columns (n, S) and raw values (n, numeric signals)."""
-        counts = np.bincount(columns.ravel(), minlength=self.width)
+        counts = np.bincount(columns.T.ravel(), minlength=self.width)
         center, spread = self._scaling
         finite = np.isfinite(values)
         with np.errstate(over="ignore"):

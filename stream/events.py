@@ -109,6 +109,20 @@ class Columns:
         texts = [list(column) for field, column in pairs if not field.numeric]
         return cls(np.asarray(position, np.int64), np.asarray(ts, np.int64), ids, numbers.T, texts, defects)
 
+    @classmethod
+    def joined(cls, parts: Sequence[Columns]) -> Columns:
+        """The events of one or more parts, one after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            np.concatenate([part.position for part in parts]),
+            np.concatenate([part.ts for part in parts]),
+            list(chain.from_iterable(part.ids for part in parts)),
+            np.concatenate([part.numeric.T for part in parts], axis=1).T,
+            [list(chain.from_iterable(texts)) for texts in zip(*(part.texts for part in parts), strict=True)],
+            list(chain.from_iterable(part.defects for part in parts)),
+        )
+
     def take(self, rows: IntArray) -> Columns:
         """The events in these rows, in this order."""
         position, picks = self.position[rows], rows.tolist()
@@ -124,14 +138,7 @@ class Columns:
 
     def merge(self, other: Columns) -> Columns:
         """The events of both, by position."""
-        both = Columns(
-            np.concatenate([self.position, other.position]),
-            np.concatenate([self.ts, other.ts]),
-            self.ids + other.ids,
-            np.concatenate([self.numeric, other.numeric]),
-            list(map(list.__add__, self.texts, other.texts)),
-            self.defects + other.defects,
-        )
+        both = Columns.joined([self, other])
         return both.take(np.argsort(both.position))
 
 

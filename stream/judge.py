@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from operator import add
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -39,6 +40,9 @@ _BUCKETS = 4
 # A release asks for twice the events the alarm needed, and never fewer than 200, at half the threshold: a drift that
 # lasts would show there twice the evidence that raised the alarm, so a quiet window means it is gone.
 _RELEASE_EVENTS, _RELEASE_GROWTH, _RELEASE_RATIO = 200, 2, 0.5
+# By content hash and reference, for as long as a judge has it: the same model in many regions has one baseline, and a
+# variation takes some tenths of a second to derive.
+_VARIATIONS: WeakValueDictionary[tuple[str, bool], Variation] = WeakValueDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +81,10 @@ class Judge:
 
     @cached_property
     def variation(self) -> Variation:
-        """What the baseline's own windows show among themselves."""
-        return Variation.of(self.battery, self.baseline.blocks)
+        """What the baseline's own windows show among themselves; models of equal baselines share it."""
+        key = self.baseline.content_hash, self.battery.against_past
+        found = _VARIATIONS.get(key) or Variation.of(self.battery, self.baseline.blocks)
+        return _VARIATIONS.setdefault(key, found)
 
     @cached_property
     def life_cycle(self) -> LifeCycle:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter as Counts
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 
 from faust.types import TP
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -16,6 +17,8 @@ from stream.transport import Run as Fetched
 
 # Seconds; a commit to a near Redis takes a millisecond, one that takes a second is in trouble.
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+_VALUE = attrgetter("value")
 
 
 class Metrics:
@@ -48,7 +51,7 @@ class Metrics:
     def fetched(self, fetched: Fetched, rejections: Sequence[Rejection], defects: Sequence[Defect]) -> None:
         """Records of the predictions topic were sketched."""
         self._events.inc(len(fetched.records))
-        self._bytes.inc(sum(len(record.value or b"") for record in fetched.records))
+        self._bytes.inc(sum(map(len, filter(None, map(_VALUE, fetched.records)))))
         for reason in [each.reason for each in rejections] + [each.reason for each in defects]:
             self._letters.labels(_kind(reason)).inc()
         self._read(fetched)

@@ -19,13 +19,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka import AIOKafkaConsumer
 from faust.transport.consumer import ensure_TPset
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, AppT, ConsumerMessage
 from yarl import URL
+
+from stream.unpacking import Record, unpack_in_batches
 
 #: Called with all partitions of a new assignment; answers with the offset of the next record to deliver, by partition.
 #: A partition that it leaves out goes on at the offset committed to Kafka, or at the oldest record.
@@ -47,7 +50,7 @@ class Run:
     """
 
     tp: TP
-    records: Sequence[ConsumerRecord[bytes | None, bytes | None]]
+    records: Sequence[Record]
     highwater: int | None
 
     @property
@@ -61,7 +64,14 @@ class Run:
 
 
 class RunConsumerThread(driver.AIOKafkaConsumerThread):
-    """Faust's thread around aiokafka, with two settings that Faust has fixed."""
+    """Faust's thread around aiokafka, with two settings that Faust has fixed, and run topics unpacked in batches."""
+
+    consumer: RunConsumer
+
+    async def on_start(self) -> None:
+        """Adds: records of run topics come in lists, see `stream.unpacking`."""
+        await super().on_start()
+        unpack_in_batches(self._ensure_consumer(), self.consumer.transport.run_topics)
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         """Adds a shorter long poll, and leaves out records of aborted transactions: they never happened."""
@@ -138,7 +148,7 @@ class RunConsumer(driver.Consumer):
     def _as_run(self, tp: TP, records: list[Any]) -> list[Any]:
         if tp.topic not in self.transport.run_topics:
             return records
-        return [Run(TP(*tp), records, self.highwater(tp))]
+        return [Run(TP(*tp), list(chain.from_iterable(records)), self.highwater(tp))]
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         """Wraps a run as one message with the offset of its last record, so that its ack covers them all."""
