@@ -1,6 +1,6 @@
 """Nothing lost, nothing twice: workers on a real Kafka and a real Redis while everything around them fails.
 
-    python -m load_tests.chaos                                         seed 1, 1,000,000 events, 40 faults: 10 minutes
+    python -m load_tests.chaos                                         seed 1, 1,000,000 events, 40 faults: 8 minutes
     python -m load_tests.chaos --events 60000 --faults 13 --seeds 7    a short one
     python -m load_tests.chaos --seeds 1-20 --out chaos.jsonl          many; what the file holds already is left out
 
@@ -35,10 +35,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from load_tests.chaos_fleet import told_by
+from load_tests.chaos_left import Left, Record
 from load_tests.chaos_schedule import Fault, Fsync, schedule
 from load_tests.chaos_site import WORKERS, Producer, Site, kinds, open_site
 from load_tests.chaos_traffic import SPREAD, traffic
-from load_tests.chaos_verdict import Left, Record, judge_run
+from load_tests.chaos_verdict import judge_run
 
 # s that the workers have, after the last fault, to get everything done.
 _PATIENCE = 240.0

@@ -14,73 +14,27 @@ are also counted without any of it: each message decoded by itself and counted i
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain, pairwise
-from typing import Any, NamedTuple
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import orjson
 
-from detectors.grid import IntArray
 from detectors.sketch import Layout, Sketch
+from load_tests.chaos_count import check_counts, event_in
+from load_tests.chaos_left import Left, Log, Verdict
 from load_tests.oracle import Parts, told
 from stream.alerts import to_line
 from stream.baseline import Baseline
 from stream.config import Config, model_config
-from stream.events import Defect, Event, Rejection
-from stream.memory import diff, load
-from stream.messages import BadEvent, decode_event
+from stream.events import Defect, Rejection
+from stream.memory import diff
 from stream.monitor import Memory, Monitor, sketch_events
 from stream.panes import Cutter, Pane, Range, Run
 from stream.pipeline import Sketcher, pane_rule
 from stream.wire import PaneMessage
-
-Log = Sequence[bytes | None]
-# Events sketched at once when they are counted.
-_PORTION = 2000
-
-
-class Record(NamedTuple):
-    """What is looked at of a record of an output topic. timestamp: epoch ms."""
-
-    value: bytes | None
-    timestamp: int = 0
-    headers: Mapping[str, bytes] = {}
-
-
-@dataclass(frozen=True)
-class Left:
-    """What a run left behind. predictions: by partition, from offset 0 on. memories: stored parts, by model.
-
-    panes: partition after partition, each in the order of its log. letters, pane_letters: dead ones of either topic.
-    """
-
-    predictions: Mapping[int, Log]
-    panes: Sequence[Record]
-    alerts: Sequence[Record]
-    letters: Sequence[Record]
-    pane_letters: Sequence[Record]
-    memories: Mapping[str, Parts]
-
-
-@dataclass
-class Verdict:
-    """wrongs: what is wrong, in words. lost, doubled: values of signals counted too seldom, or too often.
-
-    figures: how many of what there were.
-    """
-
-    wrongs: list[str] = field(default_factory=list)
-    lost: int = 0
-    doubled: int = 0
-    figures: dict[str, int] = field(default_factory=dict)
-
-    def expect(self, what: str, found: object, expected: object) -> None:
-        """Note it, if these are not equal."""
-        if found != expected:
-            self.wrongs.append(f"{what}: {_short(found)}, expected {_short(expected)}")
 
 
 def judge_run(config: Config, baselines: Mapping[str, Baseline], spread: Collection[str], left: Left) -> Verdict:
@@ -103,7 +57,7 @@ def judge_run(config: Config, baselines: Mapping[str, Baseline], spread: Collect
     _check_memories(verdict, left, first, "predictions topic")
     _check_memories(verdict, left, second, "panes topic")
     _check_alerts(verdict, left, first, second, spread)
-    _check_counts(verdict, config, known, left)
+    check_counts(verdict, config, known, left)
     return verdict
 
 
@@ -205,7 +159,7 @@ class _Replay:
         rule = pane_rule(self.config)
         if any(_events(pane.content) == rule.events for pane in run.panes.values()):
             return False
-        following = _event(log[run.end]) if run.end < len(log) else None
+        following = event_in(log[run.end]) if run.end < len(log) else None
         slot_ms = rule.slot_ms or 1 << 62
         return following is None or following.ts // slot_ms <= max(p.first_ts for p in run.panes.values()) // slot_ms
 
@@ -274,70 +228,5 @@ def _differ(verdict: Verdict, what: str, found: Mapping[Any, Any], expected: Map
     verdict.wrongs += [f"{what} {key} differs" for key in found.keys() & expected.keys() if found[key] != expected[key]]
 
 
-# ---- counting, without panes
-
-
-def _check_counts(verdict: Verdict, config: Config, known: Mapping[str, Baseline], left: Left) -> None:
-    """Count every event by itself, and compare with the sum of all that is remembered, value by value."""
-    expected, events = _counted(known, left), Counter[str]()
-    for model, (n, counts) in sorted(expected.items()):
-        baseline = known[model]
-        stored = _remembered(left.memories.get(model, {}), baseline, learned=model not in config.models)
-        difference = stored.counts - counts
-        verdict.expect(f"events counted of {model}", stored.n, n)
-        if difference.any():
-            verdict.wrongs.append(f"values counted of {model}: {_short(_by_signal(baseline, difference))} too many")
-        verdict.lost += int(-difference[difference < 0].sum())
-        verdict.doubled += int(difference[difference > 0].sum())
-        events[model] = n
-    verdict.figures |= {"models": len(events), "events": events.total()}
-
-
-def _counted(known: Mapping[str, Baseline], left: Left) -> dict[str, tuple[int, IntArray]]:
-    """By model, how many events there are, and the counts of their values in the layout of its baseline."""
-    sums = {model: baseline.layout.empty() for model, baseline in known.items()}
-    waiting: dict[str, list[Event]] = {model: [] for model in known}
-    for value in chain.from_iterable(left.predictions.values()):
-        event = _event(value)
-        if event is not None:
-            waiting[event.model].append(event)
-            if len(waiting[event.model]) == _PORTION:
-                sums[event.model] += sketch_events(known[event.model], waiting[event.model])
-                waiting[event.model] = []
-    for model, events in waiting.items():
-        if events:
-            sums[model] += sketch_events(known[model], events)
-    return {model: (total.n, total.counts) for model, total in sums.items()}
-
-
-def _remembered(parts: Parts, baseline: Baseline, learned: bool) -> Sketch:
-    """Everything that a memory has counted."""
-    memory, total = load(parts, None if learned else baseline), baseline.layout.empty()
-    if memory.learned is not None:
-        total += memory.learned.total
-    if memory.state is not None:
-        total = sum((bucket.content for bucket in memory.state.ladder), total)
-        total += memory.state.rung.content if memory.state.rung else baseline.layout.empty()
-    return total
-
-
-def _by_signal(baseline: Baseline, difference: IntArray) -> dict[str, int]:
-    """By signal, by how much its counts differ in sum."""
-    totals = np.bincount(baseline.layout.signal_of_column, weights=difference).astype(int).tolist()
-    return {signal.name: total for signal, total in zip(baseline.layout.signals, totals, strict=True) if total}
-
-
-def _event(value: bytes | None) -> Event | None:
-    try:
-        return decode_event(value)
-    except BadEvent:
-        return None
-
-
 def _events(content: Any) -> int:
     return content.n if isinstance(content, Sketch) else len(content)
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 200 else f"{text[:200]} ..."

@@ -1,18 +1,20 @@
 """Events a second, end to end, on one topic that is already filled; ratios within one run.
 
-    python load_tests/throughput.py                                   20 features, 1 model, one process, Kafka
-    python load_tests/throughput.py --features 5 20 100 --models 1 10 1000 --processes 1 2
-    python load_tests/throughput.py --broker embedded --events 200000 --json
+    python -m load_tests.throughput                                   20 features, 1 model, one process, Kafka
+    python -m load_tests.throughput --features 5 20 100 --models 1 10 1000 --processes 1 2
+    python -m load_tests.throughput --broker embedded --events 200000 --json
 
 What is measured:
 
-    bare     aiokafka's `getmany` in a loop, nothing done with the records
-    worker   `driftline worker`: sketch, seal, publish panes, judge, commit to Redis (panes of 1000 events)
+    bare     aiokafka's `getmany` in a loop, one process, nothing done with the records
+    worker   `driftline worker`: sketch, seal, publish panes, judge, commit to Redis
     river    a Faust agent as written by hand: orjson, one River ADWIN per feature, the detectors pickled to Redis
     kswin    the same with a River KSWIN beside each ADWIN
 
-The hand-written agents see fewer events (--by-hand), for they take minutes where the others take seconds. Processor
-time is that of the measured processes, without broker and Redis; all of them share the machine's cores.
+Bare and worker take turns, and the median of the rounds counts; each round reads the whole topic, in a group of its
+own. The hand-written agents see fewer events (--by-hand), for they take minutes where the others take seconds.
+Processor time is that of the measured processes, without broker and Redis; all of them share the machine's cores, so
+that wall-clock rates say most by their ratios.
 """
 
 from __future__ import annotations
@@ -23,26 +25,28 @@ import itertools
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from aiokafka import AIOKafkaConsumer
 from kafka import KafkaProducer
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from load_tests.servers import apache_kafka, real_redis
 from stream.baseline import build_baseline
-from stream.config import parse_config
+from stream.config import Config, parse_config
 from stream.embedded import embedded_broker, free_port
 from stream.messages import decode_event
 from stream.topics import ensure_topics, open_admin, wanted_topics
@@ -50,6 +54,8 @@ from stream.topics import ensure_topics, open_admin, wanted_topics
 START_MS = 1_767_225_600_000  # 2026-01-01
 # Seconds after which a measurement counts as hung: the slowest, KSWIN on 100 features, does 40 events a second.
 _PATIENCE = 900.0
+# Seconds between two looks at a worker's metrics: one takes it a millisecond, and the shortest measurement a second.
+_LOOK = 0.1
 
 
 @dataclass(frozen=True)
@@ -62,19 +68,43 @@ class Case:
     events: int
     by_hand: int
 
+    @property
+    def topic(self) -> str:
+        """The filled topic's name."""
+        return f"filled-{self.features}-{self.models}-{self.partitions}"
+
 
 @dataclass(frozen=True)
 class Measured:
-    """seconds: from the first record to the last; cpu: seconds of processor time of the measured processes."""
+    """seconds: from the first record to the last; cpu: seconds of processor time of the measured processes.
+
+    up: seconds from a worker's start to its first records: baselines are loaded, and partitions taken over.
+    """
 
     events: int
     seconds: float
     cpu: float
+    up: float = 0.0
 
     @property
     def rate(self) -> float:
         """Events a second."""
         return self.events / self.seconds
+
+    @property
+    def cpu_per_million(self) -> float:
+        """Seconds of processor time a million events."""
+        return self.cpu / self.events * 1e6
+
+
+class Bench(NamedTuple):
+    """Where to measure: folder, addresses of broker and Redis, whether the broker is Kafka; events a pane."""
+
+    directory: Path
+    broker: str
+    redis: str
+    real: bool
+    pane: int
 
 
 def messages(case: Case, count: int) -> Iterator[tuple[bytes, bytes]]:
@@ -89,88 +119,93 @@ def messages(case: Case, count: int) -> Iterator[tuple[bytes, bytes]]:
             yield model.encode(), json.dumps(event, separators=(",", ":")).encode()
 
 
-def configuration(case: Case, directory: Path, broker: str, redis: str, http: int, group: str, real: bool) -> Path:
-    """A worker's configuration file, with a baseline for each model beside it."""
-    baseline = directory / f"baseline-{case.features}.driftline"
-    models = []
-    sample = [decode_event(value) for _, value in messages(Case(case.features, 1, 1, 0, 0), 5_000)]
+def baselines(case: Case, directory: Path) -> list[str]:
+    """Lines of a configuration's section `models`, with a baseline file for each."""
+    sample = [decode_event(value) for _, value in messages(replace(case, models=1), 5_000)]
+    first, lines = build_baseline(sample, {"model": "model-0"}), []
     for i in range(case.models):
-        path = baseline.with_suffix(f".{i}.driftline")
-        if not path.exists():
-            path.write_bytes(build_baseline(sample, {"model": f"model-{i}"}).to_bytes())
-        models.append(f'  "model-{i}": {{baseline: "{path}"}}')
+        path = directory / f"{case.topic}-{i}.driftline"
+        path.write_bytes(replace(first, about={**first.about, "model": f"model-{i}"}).to_bytes())
+        lines.append(f'  "model-{i}": {{baseline: "{path}"}}')
+    return lines
+
+
+def configuration(case: Case, bench: Bench, group: str, models: Sequence[str]) -> tuple[Path, int]:
+    """A worker's configuration file, and the port of its metrics; the topics that it names exist then."""
+    port = free_port()
     text = f"""
-kafka: {{bootstrap: "{broker}", idempotent: {str(real).lower()}}}
-redis: {{url: "redis://{redis}/0"}}
-topics: {{predictions: {topic(case)}, panes: panes-{group}, alerts: alerts-{group}, partitions: {case.partitions}}}
-panes: {{events: 1000, seconds: 600}}
-worker: {{group: {group}, http: "127.0.0.1:{http}", session_seconds: 10}}
+kafka: {{bootstrap: "{bench.broker}", idempotent: {str(bench.real).lower()}}}
+redis: {{url: "redis://{bench.redis}/0"}}
+topics: {{predictions: {case.topic}, panes: panes-{group}, alerts: alerts-{group}, partitions: {case.partitions}}}
+panes: {{events: {bench.pane}, seconds: 600}}
+worker: {{group: {group}, http: "127.0.0.1:{port}", session_seconds: 10}}
 models:
 {chr(10).join(models)}
 """
-    path = directory / f"{group}-{http}.yaml"
+    path = bench.directory / f"{group}-{port}.yaml"
     path.write_text(text)
-    return path
+    _make_topics(parse_config(text))
+    return path, port
 
 
-def topic(case: Case) -> str:
-    """The filled topic's name."""
-    return f"filled-{case.features}-{case.models}-{case.partitions}"
+def _make_topics(config: Config) -> None:
+    with open_admin(config.kafka) as admin:
+        ensure_topics(admin, wanted_topics(config.topics))
 
 
-def fill(case: Case, broker: str, config: Path) -> None:
-    """Create the topics and write the events, keyed by event so that all partitions get some."""
-    parsed = parse_config(config.read_text())
-    with open_admin(parsed.kafka) as admin:
-        ensure_topics(admin, wanted_topics(parsed.topics))
+def fill(case: Case, broker: str) -> None:
+    """Write the events, in turn to each partition."""
     producer = KafkaProducer(bootstrap_servers=broker, linger_ms=20, batch_size=1 << 18, acks="all")
     for i, (_, value) in enumerate(messages(case, case.events)):
-        producer.send(topic(case), value, partition=i % case.partitions)
+        producer.send(case.topic, value, partition=i % case.partitions)
     producer.flush()
     producer.close()
 
 
 async def bare(case: Case, broker: str) -> Measured:
-    """aiokafka's consumer alone."""
+    """aiokafka's consumer alone, from the end of its first fetch."""
     consumer = AIOKafkaConsumer(
-        topic(case), bootstrap_servers=broker, auto_offset_reset="earliest", max_partition_fetch_bytes=4 << 20
+        case.topic, bootstrap_servers=broker, auto_offset_reset="earliest", max_partition_fetch_bytes=4 << 20
     )
     await consumer.start()
     try:
-        seen, began, cpu = 0, 0.0, 0.0
+        seen, first, began, cpu = 0, 0, 0.0, 0.0
         while seen < case.events:
             fetched = await consumer.getmany(timeout_ms=1000)
-            if not began and fetched:
-                began, cpu = time.perf_counter(), time.process_time()
             seen += sum(map(len, fetched.values()))
-        return Measured(seen, time.perf_counter() - began, time.process_time() - cpu)
+            if seen and not began:
+                first, began, cpu = seen, time.perf_counter(), time.process_time()
+        return Measured(seen - first, time.perf_counter() - began, time.process_time() - cpu)
     finally:
         await consumer.stop()
 
 
-def driftline(case: Case, configs: Sequence[Path], https: Sequence[int]) -> Measured:
-    """Workers, from the first event sketched to the last pane judged."""
-    commands = [[sys.executable, "-m", "stream.cli", "worker", "-c", str(config)] for config in configs]
+def driftline(case: Case, workers: Sequence[tuple[Path, int]]) -> Measured:
+    """Workers, from the first events sketched to the last pane judged."""
+    commands = [[sys.executable, "-m", "stream.cli", "worker", "-c", str(config)] for config, _ in workers]
     with _processes(commands) as processes:
-        began, cpu = 0.0, 0.0
-        deadline = time.monotonic() + _PATIENCE
-        while time.monotonic() < deadline:
-            counts = [_scrape(port) for port in https]
+        started, first, began, cpu, seen = time.perf_counter(), 0.0, 0.0, 0.0, 0.0
+        while time.perf_counter() - started < _PATIENCE:
+            counts = [_scrape(port) for _, port in workers]
             seen = sum(count.get("driftline_events_total", 0.0) for count in counts)
             if seen and not began:
                 # What was done before the first look is left out of both.
-                began, cpu, first = time.perf_counter(), _cpu(processes), seen
+                first, began, cpu = seen, time.perf_counter(), _cpu(processes)
             if seen >= case.events and not sum(count.get("driftline_lag_records", 1.0) for count in counts):
-                return Measured(int(seen - first), time.perf_counter() - began, _cpu(processes) - cpu)
-            time.sleep(0.05)
-    raise TimeoutError(f"the workers saw {seen} of {case.events} events")
+                spent = _cpu(processes) - cpu
+                return Measured(int(seen - first), time.perf_counter() - began, spent, up=began - started)
+            time.sleep(_LOOK)
+    raise TimeoutError(f"the workers saw {seen:.0f} of {case.events} events")
 
 
-def by_hand(case: Case, broker: str, redis: str, kswin: bool) -> Measured:
+def by_hand(case: Case, bench: Bench, kswin: bool) -> Measured:
     """The hand-written Faust agent, in a process of its own; it prints its own figures."""
-    arguments = [topic(case), broker, redis, str(case.features), str(case.by_hand), str(int(kswin))]
+    arguments = [case.topic, bench.broker, bench.redis, str(case.features), str(case.by_hand), str(int(kswin))]
     command = [sys.executable, "-m", "load_tests.hand_written", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(  # in a folder of the test's: Faust makes one where it runs
+        command, capture_output=True, text=True, timeout=_PATIENCE, check=False, cwd=bench.directory, env=environment
+    )
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if not lines:
         raise RuntimeError(f"the hand-written agent failed:\n{done.stderr[-2000:]}")
@@ -204,47 +239,71 @@ def _scrape(port: int) -> dict[str, float]:
 
 
 def _cpu(processes: Sequence[subprocess.Popen[bytes]]) -> float:
-    """Seconds of processor time of processes so far."""
+    """Seconds of processor time of processes so far; RuntimeError when one has ended."""
     ticks = 0
     for process in processes:
+        if process.poll() is not None:
+            raise RuntimeError(f"a worker ended with exit code {process.returncode}")
         fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
         ticks += int(fields[11]) + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def measure(case: Case, processes: int, directory: Path, broker: str, redis: str, real: bool) -> dict[str, Measured]:
-    """All figures of one case, on a topic made for it."""
-    https = [free_port() for _ in range(processes)]
-    group = f"{topic(case)}-{processes}"
-    configs = [configuration(case, directory, broker, redis, port, group, real) for port in https]
-    fill(case, broker, configs[0])
-    figures: dict[str, Measured] = {
-        "bare": asyncio.run(bare(case, broker)),
-        "worker": driftline(case, configs, https),
+def measure(case: Case, processes: Sequence[int], rounds: int, bench: Bench, done: Progress) -> list[dict[str, Any]]:
+    """The results of one topic, by number of processes."""
+    models = baselines(case, bench.directory)
+    configuration(case, bench, f"{case.topic}-first", models)
+    _step(done, f"filling {case.topic}", lambda: fill(case, bench.broker))
+    results = []
+    for count in processes:
+        taken: dict[str, list[Measured]] = {"bare": [], "worker": []}
+        for n in range(rounds):
+            group = f"{case.topic}-{count}-{n}"
+            workers = [configuration(case, bench, group, models) for _ in range(count)]
+            taken["bare"].append(_step(done, "bare", lambda: asyncio.run(bare(case, bench.broker))))
+            taken["worker"].append(_step(done, group, lambda each=workers: driftline(case, each)))
+        if case.models == count == 1:
+            for name, kswin in (("river", False), ("kswin", True)):
+                taken[name] = [_step(done, name, lambda with_it=kswin: by_hand(case, bench, with_it))]
+        figures = {name: _summary(each) for name, each in taken.items()}
+        results.append({"features": case.features, "models": case.models, "processes": count, "figures": figures})
+    return results
+
+
+def _step(done: Progress, name: str, work: Any) -> Any:
+    """Do one measurement, and say so."""
+    task = done.task_ids[0]
+    done.update(task, description=name)
+    result = work()
+    done.advance(task)
+    return result
+
+
+def _summary(taken: Sequence[Measured]) -> dict[str, Any]:
+    return {
+        "events": taken[0].events,
+        "rate": statistics.median(each.rate for each in taken),
+        "cpu_per_million": statistics.median(each.cpu_per_million for each in taken),
+        "up_seconds": statistics.median(each.up for each in taken),
+        "rates": [round(each.rate) for each in taken],
     }
-    if case.models == 1 and processes == 1:
-        hands: dict[str, Callable[[], Measured]] = {
-            "river": lambda: by_hand(case, broker, redis, kswin=False),
-            "kswin": lambda: by_hand(case, broker, redis, kswin=True),
-        }
-        figures |= {name: run() for name, run in hands.items()}
-    return figures
 
 
-def show(results: list[dict[str, Any]]) -> None:
+def show(results: Sequence[dict[str, Any]]) -> None:
     """Print all cases as one table."""
-    table = Table(title="events a second; processor seconds a million events")
-    sizes = ("features", "models", "processes")
-    for heading in (*sizes, "bare", "worker", "worker/bare", "river", "kswin", "cpu bare", "cpu worker"):
+    table = Table(title="events a second (a to d), processor seconds a million events (cpu), seconds to start (up)")
+    headings = ("features", "models", "processes", "a bare", "b worker", "c kswin", "d river")
+    for heading in (*headings, "b/a", "b/c", "b/d", "cpu a", "cpu b", "cpu c", "cpu d", "up"):
         table.add_column(heading, justify="right")
     for each in results:
         figures = each["figures"]
-        rate = {name: f"{figure['rate']:,.0f}" for name, figure in figures.items()}
-        cpu = {name: f"{figure['cpu_per_million']:.1f}" for name, figure in figures.items()}
-        ratio = figures["worker"]["rate"] / figures["bare"]["rate"]
-        row = (each["features"], each["models"], each["processes"], rate["bare"], rate["worker"], f"{ratio:.2f}")
-        table.add_row(*map(str, row), rate.get("river", ""), rate.get("kswin", ""), cpu["bare"], cpu["worker"])
-    Console().print(table)
+        a, b, c, d = (figures.get(name) for name in ("bare", "worker", "kswin", "river"))
+        sizes = [str(each[name]) for name in headings[:3]]
+        rates = [f"{one['rate']:,.0f}" if one else "" for one in (a, b, c, d)]
+        ratios = [f"{b['rate'] / one['rate']:,.2f}" if one else "" for one in (a, c, d)]
+        costs = [f"{one['cpu_per_million']:,.1f}" if one else "" for one in (a, b, c, d)]
+        table.add_row(*sizes, *rates, *ratios, *costs, f"{b['up_seconds']:.1f}")
+    Console(width=160).print(table)
 
 
 def main() -> None:
@@ -254,25 +313,28 @@ def main() -> None:
     parser.add_argument("--models", type=int, nargs="+", default=[1])
     parser.add_argument("--processes", type=int, nargs="+", default=[1])
     parser.add_argument("--partitions", type=int, default=4)
-    parser.add_argument("--events", type=int, default=500_000, help="events in the topic (default 500,000)")
+    parser.add_argument("--events", type=int, default=1_000_000, help="events in the topic (default 1,000,000)")
     parser.add_argument("--by-hand", type=int, default=2_000, help="events for the hand-written agents (default 2,000)")
+    parser.add_argument("--pane", type=int, default=1000, help="events of a model that end a pane (default 1000)")
+    parser.add_argument("--rounds", type=int, default=3, help="of bare and worker; their median counts (default 3)")
     parser.add_argument("--broker", choices=["kafka", "embedded"], default="kafka")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     given = parser.parse_args()
-    results = []
+    topics = list(itertools.product(given.features, given.models))
+    hands = 2 * len(given.features) if 1 in given.models and 1 in given.processes else 0
+    steps = len(topics) * (1 + 2 * given.rounds * len(given.processes)) + hands
+    results: list[dict[str, Any]] = []
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         start = apache_kafka if given.broker == "kafka" else embedded_broker
         broker = stack.enter_context(start(directory / "broker")).address
         redis = stack.enter_context(real_redis(directory / "redis")).address
-        for features, models, processes in itertools.product(given.features, given.models, given.processes):
+        done = stack.enter_context(Progress(console=Console(stderr=True), transient=True))
+        done.add_task("starting", total=steps)
+        bench = Bench(directory, broker, redis, given.broker == "kafka", given.pane)
+        for features, models in topics:
             case = Case(features, models, given.partitions, given.events, given.by_hand)
-            figures = measure(case, processes, directory, broker, redis, given.broker == "kafka")
-            plain = {
-                name: {"events": each.events, "rate": each.rate, "cpu_per_million": each.cpu / each.events * 1e6}
-                for name, each in figures.items()
-            }
-            results.append({"features": features, "models": models, "processes": processes, "figures": plain})
+            results += measure(case, given.processes, given.rounds, bench, done)
     print(json.dumps(results, indent=1)) if given.json else show(results)
 
 
