@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -244,6 +245,7 @@ def _arguments() -> argparse.Namespace:
 def main() -> int:
     """Parse arguments, run, print; 1 if anything was lost, doubled or changed."""
     given, console = _arguments(), Console(stderr=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and end the workers and servers on the way
     earlier = _earlier(given.out, given)
     results = []
     for seed in given.seeds:

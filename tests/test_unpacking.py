@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import struct
+import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
@@ -142,3 +144,18 @@ def test_a_damaged_batch_raises_after_the_good_ones_and_is_asked_for_again() -> 
 def test_other_topics_are_left_as_they_are() -> None:
     records = unread(*log_of([Batch((b"a",))])[:2], 0)
     assert in_batches(records, topics=frozenset({"panes"})) is records
+
+
+def test_what_was_read_is_freed_at_once() -> None:
+    """Once the bytes of each fetch stayed until the garbage collector came, which it hardly ever does in a worker."""
+    first, records = (unread(Batch((b"a", b"b")).to_bytes(0), [], 0) for _ in range(2))
+    batches = type(in_batches(first))
+    gone = weakref.ref(records)
+    gc.disable()
+    try:
+        held = batches(records)
+        assert len(list(held)) == 1
+        del records, held
+        assert gone() is None
+    finally:
+        gc.enable()
