@@ -133,7 +133,8 @@ def test_silences_vanish_when_they_have_ended(redis_server: Server) -> None:
         key = f"{store.namespace}:silences"
         await store.add(silence("model=a", name="long", end=2 * HOUR))
         await store.add(silence("model=a", name="short"))
-        assert 7100 < await store.client.ttl(key) <= 7201, "until the last one ends"
+        left = (NOW + 2 * HOUR - datetime.now(UTC)).total_seconds()
+        assert left - 60 < await store.client.ttl(key) <= left + 60, "until the last one ends"
         assert [each.id for each in (await store.read(NOW))[0]] == ["long", "short"]
         assert [each.id for each in (await store.read(NOW + HOUR))[0]] == ["long"]
         await store.client.hset(key, "past", write_silence(silence("model=a", name="past", end=-HOUR / 2)))
@@ -198,7 +199,8 @@ def test_a_silence_is_added_listed_and_ended(config: Path) -> None:
     assert f"from {soon:%Y-%m-%d %H:%M:%S} UTC until" in told
     code, told = command(config, "list")
     assert code == 0
-    assert [word in told for word in (name, "ann", "bob", "backfill", "team=~pay.*, signal!=score")] == [True] * 5
+    # A narrow terminal wraps the matchers.
+    assert [word in told for word in (name, "ann", "bob", "backfill", "team=~pay.*", "signal!=score")] == [True] * 6
     assert command(config, "end", name) == (0, f"silence {name} has ended\n")
     assert command(config, "end", name) == (
         1,
