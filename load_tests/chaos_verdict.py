@@ -152,7 +152,7 @@ class _Replay:
                 if cutter.start != start:
                     self.verdict.expect(f"partition {partition}: a run that the rule ends", end, cutter.start)
                 if cutter.start < end:
-                    yield cutter.close(end)
+                    yield sketcher.close(end)
 
     def _by_clock(self, run: Run, log: Log) -> bool:
         """Whether no rule has ended a run: it is not full, and what follows is no event of a later time slot."""

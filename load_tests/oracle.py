@@ -85,7 +85,7 @@ class Replay:
 
     def close(self, partition: int, end: int) -> None:
         """End the open run of a partition, as its being idle does."""
-        self._judge([self._sketchers[partition].cutter.close(end)])
+        self._judge([self._sketchers[partition].close(end)])
 
     def _judge(self, runs: Iterable[Run]) -> None:
         for run in runs:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -123,23 +123,43 @@ class Columns:
             list(chain.from_iterable(part.defects for part in parts)),
         )
 
+    def placed(self, places: IntArray) -> Columns:
+        """The same events, with the place of each message for its position in the batch."""
+        defects = [defect._replace(position=int(places[defect.position])) for defect in self.defects]
+        return replace(self, position=places[self.position], defects=defects)
+
+    def part(self, first: int, last: int) -> Columns:
+        """The events in rows [first, last), not copied. Positions must rise."""
+        position = self.position[first:last]
+        return Columns(
+            position,
+            self.ts[first:last],
+            self.ids[first:last],
+            self.numeric[first:last],
+            [text[first:last] for text in self.texts],
+            self._defects_at(position),
+        )
+
     def take(self, rows: IntArray) -> Columns:
         """The events in these rows, in this order."""
         position, picks = self.position[rows], rows.tolist()
-        kept = set(position.tolist())
         return Columns(
             position,
             self.ts[rows],
             [self.ids[row] for row in picks],
             self.numeric[rows],
             [[text[row] for row in picks] for text in self.texts],
-            sorted((defect for defect in self.defects if defect.position in kept), key=_by_position),
+            self._defects_at(position),
         )
 
     def merge(self, other: Columns) -> Columns:
         """The events of both, by position."""
         both = Columns.joined([self, other])
         return both.take(np.argsort(both.position))
+
+    def _defects_at(self, position: IntArray) -> list[Defect]:
+        kept = set(position.tolist()) if self.defects else set()
+        return sorted((defect for defect in self.defects if defect.position in kept), key=_by_position)
 
 
 class Unfit(ValueError):

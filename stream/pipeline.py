@@ -11,22 +11,20 @@ A live judge takes the runs of several partitions as they arrive. A replay can't
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from heapq import merge
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from detectors.grid import FloatArray, IntArray
-from detectors.sketch import Sketch
+from detectors.grid import IntArray
 from stream.alerts import Mode
 from stream.baseline import Baseline
 from stream.config import Config, model_config
 from stream.decoder import Decoder
-from stream.events import Columns, Defect, Event, Rejection
+from stream.events import Defect, Rejection
 from stream.mapping import EventMapping
 from stream.monitor import Memory, Monitor, sketch_events
 from stream.panes import Cutter, PaneRule, Run
+from stream.rows import EventRows, SketchRows, Tally
 
 
 class Batch(NamedTuple):
@@ -34,42 +32,6 @@ class Batch(NamedTuple):
 
     offsets: IntArray
     messages: Sequence[bytes | None]
-
-
-@dataclass(frozen=True, slots=True)
-class SketchRows:
-    """Events of a model with a baseline: its panes hold sketches."""
-
-    baseline: Baseline
-    offsets: IntArray
-    times: IntArray
-    codes: IntArray
-    values: FloatArray
-
-    @classmethod
-    def of(cls, baseline: Baseline, columns: Columns, offsets: IntArray) -> SketchRows:
-        return cls(baseline, offsets[columns.position], columns.ts, baseline.encode(columns), columns.numeric)
-
-    def content(self, first: int, last: int) -> Sketch:
-        return self.baseline.layout.sketch(self.codes[first:last], self.values[first:last])
-
-
-@dataclass(frozen=True, slots=True)
-class EventRows:
-    """Events of a model without a baseline: its panes hold the events themselves."""
-
-    offsets: IntArray
-    times: IntArray
-    events: tuple[Event, ...]
-
-    @classmethod
-    def of(cls, events: Sequence[tuple[int, Event]], offsets: IntArray) -> EventRows:
-        positions = np.array([position for position, _ in events])
-        times = np.array([event.ts for _, event in events], np.int64)
-        return cls(offsets[positions], times, tuple(event for _, event in events))
-
-    def content(self, first: int, last: int) -> tuple[Event, ...]:
-        return self.events[first:last]
 
 
 @dataclass
@@ -90,7 +52,7 @@ class Sketcher:
         """From now on, sketch this model's events instead of keeping them; those of the open run are sketched now."""
         self.baselines[baseline.model] = baseline
         self._decoder = self._new_decoder()
-        self.cutter.convert(baseline.model, lambda events: sketch_events(baseline, events))
+        self.cutter.convert(baseline.model, lambda events: Tally(baseline, (sketch_events(baseline, events),)))
 
     def feed(
         self, offsets: IntArray, messages: Sequence[bytes | None]
@@ -105,7 +67,20 @@ class Sketcher:
         }
         rows |= {model: EventRows.of(events, offsets) for model, events in unknown.items()}
         runs = self.cutter.feed(rows, int(offsets[-1]) + 1) if len(offsets) else []
-        return runs, rejections, [defect for columns in known.values() for defect in columns.defects]
+        defects = [defect for columns in known.values() for defect in columns.defects]
+        return list(map(_counted, runs)), rejections, defects
+
+    def close(self, end: int) -> Run:
+        """End the open run at offset `end` (exclusive)."""
+        return _counted(self.cutter.close(end))
+
+
+def _counted(run: Run) -> Run:
+    panes = {
+        model: replace(pane, content=pane.content.sketch()) if isinstance(pane.content, Tally) else pane
+        for model, pane in run.panes.items()
+    }
+    return run._replace(panes=panes)
 
 
 def pane_rule(config: Config) -> PaneRule:

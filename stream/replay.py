@@ -77,7 +77,7 @@ def _runs(pipeline: Pipeline, partition: int, log: Iterable[Batch], outcome: Out
         end = int(batch.offsets[-1]) + 1
         yield from runs
     if sketcher:
-        yield sketcher.cutter.close(end)
+        yield sketcher.close(end)
 
 
 def one_log(batches: Iterable[Sequence[bytes]]) -> Iterator[Batch]:

@@ -82,7 +82,7 @@ class _Partition:
 
     def close(self) -> None:
         """End the open run. Its panes wait for its seal; records need not, until the next run ends."""
-        run = self.sketcher.cutter.close(self.sketcher.cutter.seen)
+        run = self.sketcher.close(self.sketcher.cutter.seen)
         self.closing = _Closing(run, asyncio.create_task(self.record.seal(run.start, run.end, durable=True)))
         self.sealed = run.end
 

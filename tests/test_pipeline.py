@@ -65,7 +65,7 @@ def run(
         runs, _, _ = sketcher.feed(np.arange(at, at + len(part)), part)
         alerts += [message for each in runs for message in pipeline.judge(each)]
         at, turn = at + len(part), turn + 1
-    return Result(alerts + pipeline.judge(sketcher.cutter.close(at)), pipeline)
+    return Result(alerts + pipeline.judge(sketcher.close(at)), pipeline)
 
 
 GIVEN = baseline_of(messages("fraud", 3000, first=10_000))

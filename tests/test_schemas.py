@@ -172,7 +172,7 @@ def alerts(log: list[bytes], *baselines: Baseline, mode: Any = "live", **setting
     pipeline = Pipeline(Config.model_validate(sections), {each.model: each for each in baselines}, mode=mode)
     sketcher = pipeline.sketcher(0, 0)
     runs, _, _ = sketcher.feed(np.arange(len(log)), log)
-    return [to_line(told) for run in (*runs, sketcher.cutter.close(len(log))) for told in pipeline.judge(run)]
+    return [to_line(told) for run in (*runs, sketcher.close(len(log))) for told in pipeline.judge(run)]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
