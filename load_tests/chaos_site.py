@@ -21,12 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import redis as sync_redis
-from kafka import KafkaProducer
 
 from load_tests.chaos_fleet import Fleet, Watch
 from load_tests.chaos_schedule import Fault, Fsync, Kind
 from load_tests.chaos_traffic import PARTITIONS, Sent, write_baselines
-from load_tests.deployment import Broker, Deployment, deploy
+from load_tests.deployment import AnyProducer, Broker, Deployment, deploy
 from load_tests.servers import apache_kafka, real_redis
 from load_tests.tcp_proxy import Gate
 from stream.embedded import Server, free_port
@@ -80,7 +79,7 @@ class Producer(threading.Thread):
             self.error = error
 
     def _run(self) -> None:
-        producer = KafkaProducer(
+        producer = AnyProducer(
             bootstrap_servers=self.kafka,
             acks="all",
             enable_idempotence=True,
@@ -93,7 +92,7 @@ class Producer(threading.Thread):
             if not self._hurry.is_set():
                 self._bursts.acquire()
             for message in burst:
-                sent = producer.send(self.topic, message.value, key=b"", partition=message.partition)
+                sent = producer.append(self.topic, message.partition, message.value)
                 sent.add_callback(self._acknowledged)
             producer.flush()
         producer.close()

@@ -30,6 +30,7 @@ from stream.alerts import to_line
 from stream.baseline import Baseline
 from stream.config import Config, model_config
 from stream.events import Defect, Rejection
+from stream.judging import SENT_AGAIN
 from stream.memory import diff
 from stream.monitor import Memory, Monitor, sketch_events
 from stream.panes import Cutter, Pane, Range, Run
@@ -42,6 +43,8 @@ def judge_run(config: Config, baselines: Mapping[str, Baseline], spread: Collect
     verdict, second = Verdict(), Judged(config, baselines)
     messages = [PaneMessage.from_bytes(record.value or b"") for record in left.panes]
     for record, message in zip(left.panes, messages, strict=True):
+        if second.awaits(message):
+            continue
         if second.knows(message):
             second.take(message.model, message.pane(second.layout(message)), record.timestamp)
         else:
@@ -53,7 +56,9 @@ def judge_run(config: Config, baselines: Mapping[str, Baseline], spread: Collect
         if model not in spread:
             first.take(model, pane, appended=0)
     replay.check_letters()
-    verdict.expect("dead letters of panes", len(left.pane_letters), 0)
+    unfit = [each for each in left.pane_letters if not each.headers["reason"].startswith(SENT_AGAIN.encode())]
+    verdict.expect("dead letters of panes", len(unfit), 0)
+    verdict.figures |= {"panes refused until sent again": len(left.pane_letters) - len(unfit)}
     _check_memories(verdict, left, first, "predictions topic")
     _check_memories(verdict, left, second, "panes topic")
     _check_alerts(verdict, left, first, second, spread)
@@ -87,6 +92,11 @@ class Judged:
         """Whether the baseline of a pane is the one its model has by now."""
         baseline = self._baseline(message.model)
         return not message.baseline or (baseline is not None and baseline.content_hash == message.baseline)
+
+    def awaits(self, message: PaneMessage) -> bool:
+        """Whether the pane that was sent along with this one, before it, is not there yet."""
+        delivered = self.memories.get(message.model, Memory()).delivered
+        return delivered.get(message.run.partition, 0) < message.after
 
     def layout(self, message: PaneMessage) -> Layout | None:
         """The layout of a pane of a sketch, None for one of events."""
@@ -171,7 +181,7 @@ class _Replay:
             if message.baseline and baseline and not isinstance(pane.content, Sketch):
                 expected = replace(pane, content=sketch_events(baseline, pane.content))
             name = baseline.content_hash if baseline and isinstance(expected.content, Sketch) else ""
-            same = PaneMessage.of(model, name, self.config.topics.predictions, expected)
+            same = PaneMessage.of(model, name, self.config.topics.predictions, expected, message.after)
             if message.to_bytes() != same.to_bytes():
                 self.verdict.wrongs.append(f"the pane of {model} in {pane.ranges} was published as another one")
 
@@ -197,7 +207,10 @@ class _Replay:
 
 
 def _check_memories(verdict: Verdict, left: Left, judged: Judged, topic: str) -> None:
-    for model, parts in judged.stored().items():
+    expected = judged.stored()
+    if topic == "panes topic":
+        verdict.wrongs += [f"{model} is remembered, and was never seen" for model in left.memories.keys() - expected]
+    for model, parts in expected.items():
         stored = left.memories.get(model, {})
         names = sorted(name for name in {*parts, *stored} if parts.get(name) != stored.get(name))
         if names:
@@ -206,9 +219,14 @@ def _check_memories(verdict: Verdict, left: Left, judged: Judged, topic: str) ->
 
 def _check_alerts(verdict: Verdict, left: Left, first: Judged, second: Judged, spread: Collection[str]) -> None:
     lines: dict[str, bytes] = {}
+    told_last: dict[str, int] = {}
     for record in left.alerts:
         line = record.value or b""
-        alert_id = orjson.loads(line)["id"]
+        alert = orjson.loads(line)
+        alert_id, model, seq = alert["id"], alert["data"]["component"], alert["data"]["seq"]
+        if alert_id not in lines:
+            verdict.expect(f"alert {alert_id}, after how many of its model", told_last.get(model, 0), seq - 1)
+            told_last[model] = seq
         verdict.expect(f"alert {alert_id}, told again", line, lines.setdefault(alert_id, line))
     _differ(verdict, "alert", lines, second.lines)
     keyed = {

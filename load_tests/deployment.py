@@ -29,6 +29,7 @@ from uuid import uuid4
 
 import redis as sync_redis
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.serializer import Serializer
 
 from load_tests.oracle import Parts, Replay
 from stream.baseline import Baseline
@@ -47,6 +48,23 @@ PATIENCE = 90.0
 def unique(name: str) -> str:
     """A name that nobody else uses."""
     return f"{name}-{uuid4().hex[:8]}"
+
+
+class AnyProducer(KafkaProducer):
+    """Appends records of any value and no key, as producers in other languages do; here, one of them is insisted on."""
+
+    _NOTHING = object()
+
+    class _Plain(Serializer):
+        def serialize(self, _topic: str, _headers: Any, data: Any) -> bytes | None:
+            return None if data is AnyProducer._NOTHING else data
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(value_serializer=self._Plain(), **settings)
+
+    def append(self, topic: str, partition: int, value: bytes | None) -> Any:
+        """What tells where it was put, in time."""
+        return self.send(topic, self._NOTHING if value is None else value, partition=partition)
 
 
 @dataclass(frozen=True)
@@ -86,9 +104,9 @@ class Deployment:
 
     def produce(self, logs: Mapping[int, Iterable[bytes | None]]) -> None:
         """Append messages to the predictions topic, by partition."""
-        producer = KafkaProducer(**client_options(self.broker.kafka), linger_ms=5, max_request_size=1 << 20)
+        producer = AnyProducer(**client_options(self.broker.kafka), linger_ms=5, max_request_size=1 << 20)
         sent = [
-            producer.send(self.config.topics.predictions, key=b"", value=value, partition=partition)
+            producer.append(self.config.topics.predictions, partition, value)
             for partition, values in logs.items()
             for value in values
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -37,6 +37,10 @@ SPECIAL_WORDS = {
 }
 
 
+#: Codes of what is no value that means something; an unseen one may mean something new.
+BROKEN = tuple(each for each in Special if each is not Special.UNSEEN)
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """One side of a change. special: shares of the special codes that occur; values: of the commonest, if nominal."""
@@ -48,6 +52,11 @@ class Profile:
     deviation: float | None = None
     low: float | None = None
     high: float | None = None
+
+    @property
+    def broken(self) -> float:
+        """The share of values that mean nothing."""
+        return min(sum(self.special.get(each.name.lower(), 0.0) for each in BROKEN), 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +86,12 @@ class Change:
     distance: float | None
     wasserstein: float | None
     histogram: Histogram | None = None
+
+    @property
+    def breakage(self) -> float:
+        """The Jensen-Shannon distance between the shares of broken values, whatever has become of the others."""
+        new, old = (np.array([side.broken, 1 - side.broken]) for side in (self.after, self.before))
+        return float(jensen_shannon(new[None], old, np.zeros(1, np.int64)).item())
 
 
 def bars(heights: Iterable[float]) -> str:
@@ -119,10 +134,17 @@ def _profile(layout: Layout, s: int, sketch: Sketch) -> Profile:
     special = {each.name.lower(): float(shares[size + each]) for each in Special if shares[size + each]}
     known = sorted(zip(shares, _values(layout.signals[s].coder), strict=False), key=lambda pair: (-pair[0], pair[1]))
     values = {_short(value): float(share) for share, value in known[:_COMMON] if share}
-    moments = layout.moments(sketch, s)
+    moments = _moments(layout, sketch, s)
     if moments is None:
         return Profile(sketch.n, special, values)
     return Profile(sketch.n, special, values, moments.mean, moments.deviation, moments.low, moments.high)
+
+
+def _moments(layout: Layout, sketch: Sketch, s: int) -> Moments | None:
+    """Of values that are all the same, that value: sums, kept in units of the baseline's spread, would round it."""
+    moments = layout.moments(sketch, s)
+    same = moments is not None and moments.low == moments.high
+    return replace(moments, mean=moments.low, deviation=0.0) if moments and same else moments
 
 
 def _histogram(layout: Layout, s: int, before: Sketch, after: Sketch) -> Histogram | None:
@@ -139,7 +161,7 @@ def _histogram(layout: Layout, s: int, before: Sketch, after: Sketch) -> Histogr
 
 
 def _headline(layout: Layout, test: Test, before: Sketch, after: Sketch, distance: float | None) -> str:
-    signal, old, new = layout.signals[test.signal], *(layout.moments(each, test.signal) for each in (before, after))
+    signal, old, new = layout.signals[test.signal], *(_moments(layout, each, test.signal) for each in (before, after))
     if test.special is not None:
         share = after.counts[column := layout.special_column(test.signal, test.special)] / max(after.n, 1)
         share_before = before.counts[column] / max(before.n, 1)
@@ -152,6 +174,8 @@ def _headline(layout: Layout, test: Test, before: Sketch, after: Sketch, distanc
 
 
 def _moments_headline(old: Moments, new: Moments, distance: float) -> str:
+    if old.low == old.high:
+        return f"left its constant {_short(old.low)}: mean {_short(new.mean)}"
     if new.low == new.high:
         return f"stuck at {_short(new.low)}: σ {_short(old.deviation)} → 0"
     spread = old.deviation or abs(old.mean) or 1.0

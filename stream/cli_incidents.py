@@ -96,7 +96,7 @@ def explain_command(
         print_explanation(out, found.told, found.incident, _rate(settings, found.told) if config else None)
     if png and draw:
         count = draw(found.told, png)
-        err.print(Text(f"{png}: {count} signals drawn" if count else "nothing to draw: this alert holds no figures"))
+        err.print(Text(f"{png}: signals drawn: {count}" if count else "nothing to draw: this alert holds no figures"))
 
 
 def _listed(settings: Config) -> list[Listed]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import getpass
 import secrets
 from collections.abc import Awaitable, Callable
@@ -15,7 +14,7 @@ from rich.text import Text
 
 from stream.config_fields import BrokenRule, parse_duration
 from stream.silences import BadSilence, Matcher, Silence
-from stream.terminal import CommandError, ConfigFile, err, out, parse_time, read_config
+from stream.terminal import CommandError, ConfigFile, ask_redis, err, out, parse_time, read_config
 
 if TYPE_CHECKING:
     from stream.silence_store import SilenceStore
@@ -28,6 +27,8 @@ app.add_typer(silence_app, name="silence")
 
 # What is silenced for longer is better not watched; what a silence holds back is kept for 400 days.
 _LONGEST = timedelta(days=366)
+# What Driftline's own alerts can be matched by. Others might be written to the topic too, so other names are allowed.
+_NAMES = {"model", "signal", "severity", "class"}
 
 AnswerT = TypeVar("AnswerT")
 
@@ -57,8 +58,8 @@ def silence_add(
 ) -> None:
     """Silence what matches for a while, from now or from a time on.
 
-    Relays know of it within seconds. What still drifts when it ends is told then; what was told before it began is
-    resolved all the same.
+    Relays know of it within seconds. An alert that tells of several signals is silenced when all of them are. What
+    still drifts when it ends is told then; what was told before it began is resolved all the same.
     """
     now = datetime.now(UTC)
     start = _moment(from_, "--from") if from_ else now
@@ -71,6 +72,8 @@ def silence_add(
     except BadSilence as error:
         raise typer.BadParameter(str(error)) from error
     _ask(config, lambda store: store.add(silence))
+    if unknown := sorted({each.name for each in matchers} - _NAMES):
+        err.print(Text(f"no alert of Driftline has {', '.join(unknown)}: it counts as empty", style="yellow"))
     begins = "from now" if start <= now else f"from {_shown(start)}"
     out.print(Text(f"silence {silence.id}: {_what(silence)}, {begins} until {_shown(end)}"), soft_wrap=True)
     err.print(Text(f"end it with: driftline silence end {silence.id}"))
@@ -130,22 +133,10 @@ def _moment(text: str, option: str) -> datetime:
 def _ask(config: ConfigFile, question: Callable[[SilenceStore], Awaitable[AnswerT]]) -> AnswerT:
     """What the store of the configuration's group answers."""
     # Redis' client takes a third of a second to import, which no other command should pay.
-    from stream.redis_connection import StoreError, connect
     from stream.silence_store import SilenceStore
 
     settings = read_config(config)
-
-    async def ask() -> AnswerT:
-        client = connect(settings.redis)
-        try:
-            return await question(SilenceStore(client, settings.worker.group))
-        finally:
-            await client.aclose()
-
-    try:
-        return asyncio.run(ask())
-    except StoreError as error:
-        raise CommandError(str(error)) from error
+    return ask_redis(settings.redis, lambda client: question(SilenceStore(client, settings.worker.group)))
 
 
 def _table(silences: list[Silence], now: datetime) -> Table:

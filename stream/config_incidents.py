@@ -31,7 +31,8 @@ class SeverityRule(Section):
         ge=0,
         le=1,
         description="From which effect on: the Jensen-Shannon distance between before and after, 0 equal, 1 nothing in "
-        "common. A shift by one σ has 0.4, half of the values gone 0.56, all of them 1.",
+        "common; of data-quality, between the shares of such values. A shift by one σ has 0.4, half of the values gone "
+        "0.56, all of them 1.",
     )
     severity: Severity = Field(description="The finding's severity; an incident has that of its worst finding.")
 

@@ -277,6 +277,13 @@ class Worker(Section):
         description="Seconds without a heartbeat after which Kafka gives a worker's partitions to others. "
         "A broker accepts 6 to 1800, unless told otherwise.",
     )
+    unknown_models: Whole = Field(
+        1000,
+        ge=0,
+        le=100_000,
+        description="Models without a baseline that each partition of the panes topic takes in; panes of further ones "
+        "are dead letters. Without a bound, a name that is another one in each event would fill Redis.",
+    )
 
     @model_validator(mode="after")
     def _watchdog_outlasts_a_rebalance(self) -> Self:

@@ -33,7 +33,8 @@ class Grouping(Section):
         parse_duration("20s"),
         description="How long a new incident waits for others before it is told. One upstream fault is seen by all "
         "models within two panes, which end every 10 s (`panes.seconds`); at half of it, many are told alone; drifts "
-        "take minutes to show, so twice it costs little. 0s: only what has come already is told together.",
+        "take minutes to show, so twice it costs little. An outage that spreads slower than this, a model at a time, "
+        "pages up to `outage_models` times before it is one page. 0s: only what has come already is told together.",
         json_schema_extra={"default": "20s"},
     )
     outage_models: Whole | None = Field(

@@ -107,6 +107,7 @@ class Courier:
         self._taken.clear()
         self._bad.clear()
         self._tried.clear()
+        self._refused = ""
 
     async def step(self) -> None:
         """Decide what is to be told now, and settle the first of it. Unavailable: it is the last now. Fenced."""
@@ -120,6 +121,8 @@ class Courier:
         here = self._open
         await self._admit(here)
         await self._write(here, decide(here.desk, self._rules, self._silences.now(), time.time()))
+        if here is not self._open:
+            return  # another relay may have decided otherwise
         due = here.desk.due(self._silences.now())
         self._tried = {name: since for name, since in self._tried.items() if name in due}
         if due:
@@ -149,7 +152,7 @@ class Courier:
     def held(self) -> dict[str, int]:
         """How many pages wait for the target, and how many incidents were not told: silenced, or in a group's hand."""
         desk, silenced = self._open.desk if self._open else Desk(), self._silences.now()
-        quiet = sum(silenced(case.alert) for case in desk.undecided())
+        quiet = sum(silenced(case.untold) for case in desk.undecided())
         guests = sum(case.page not in ("", case.alert.incident) for case in desk.cases.values())
         return {
             "waiting": len(desk.due(silenced)),
@@ -191,8 +194,6 @@ class Courier:
             self.counts["delivered"] += 1
             log.info("%s: %s delivered", self.name, _name(said.alert))
         self._tried.pop(name, None)
-        for case in here.desk.members()[name]:
-            await self._ledger.told(case.alert.alert_key, case.alert.seq)
         await self._write(here, here.desk.done(name))
 
     async def _write(self, here: _Open, after: Desk) -> None:

@@ -30,7 +30,7 @@ import msgspec
 import numpy as np
 from msgspec import NODEFAULT, Meta, Struct
 
-from stream.events import Columns, Event, Field, Rejection, as_text, tabulate
+from stream.events import MAX_NAME, Columns, Event, Field, Rejection, as_text, tabulate
 from stream.mapping import NATIVE, EventMapping
 from stream.messages import MAX_BYTES, MAX_EPOCH_MS, MIN_EPOCH_MS, BadEvent, decode_event, epoch_ms
 
@@ -197,9 +197,11 @@ class _Plan:
 def _plan(model: str, fields: Sequence[Field], mapping: EventMapping) -> _Plan | None:
     """None where no struct can describe a model's events, so that all are read exactly.
 
-    That is: no fields, a signal that is both a value and an object, or a quote, a backslash or a control character in a
-    key.
+    That is: a model's name that is too long, no fields, a signal that is both a value and an object, or a quote, a
+    backslash or a control character in a key.
     """
+    if len(model) > MAX_NAME:
+        return None
     tag = (None, None) if "." in mapping.model else (mapping.model, model)
     try:
         tree = _tree(fields, mapping)

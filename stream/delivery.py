@@ -1,8 +1,8 @@
 """Bringing a request to a service: what its answer means, and how to try again.
 
     documented success           delivered
-    4xx, but 429                 Refused: asking again would get the same answer
-    429, 5xx, any other answer,
+    4xx, but 408, 425 and 429    Refused: asking again would get the same answer
+    these, 5xx, any other answer,
     no answer, network errors    Unavailable: try again, after what Retry-After asks for, or with growing pauses
 
 Nothing that is raised or logged here holds a secret: of a URL only the host is named, answers are searched for them.
@@ -28,6 +28,8 @@ _LONGEST_WISH = 3600.0
 # Bytes of an answer that are looked at; documented ones have some 100.
 _ANSWER = 64 << 10
 _SHOWN = 200
+# Statuses under 500 that mean "later": a proxy waited in vain, too early, too many.
+_LATER = (408, 425, 429)
 
 
 class Refused(RuntimeError):
@@ -55,7 +57,7 @@ class Http:
             return
         said = self._shown(answer.decode(errors="replace"))
         reason = f"{URL(request.url).host} answers {status}{f': {said}' if said else ''}"
-        if 400 <= status < 500 and status != 429:
+        if 400 <= status < 500 and status not in _LATER:
             raise Refused(reason)
         raise Unavailable(reason, wish)
 

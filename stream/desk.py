@@ -39,7 +39,8 @@ class Case(msgspec.Struct, frozen=True, dict=True):
 
     raw: that alert's record. came: when the relay first heard of the incident; fired: when a worker first told of it;
     both epoch s. opened: whether its first alert was heard; else it may have been told before this desk began.
-    page: the page that tells of it, "" while none does. also: an outage's page that names it beside its own.
+    page: the page that tells of it, "" while none does. also: an outage's page that names it beside its own. news: the
+    findings of all of its alerts since the last one told, see `Alert.findings`.
     """
 
     raw: bytes
@@ -49,11 +50,18 @@ class Case(msgspec.Struct, frozen=True, dict=True):
     opened: bool
     page: str = ""
     also: str = ""
+    news: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def alert(self) -> Alert:
         """The newest alert."""
         return read_alert(self.raw)
+
+    @cached_property
+    def untold(self) -> Alert:
+        """The newest alert with the findings of those before it that nobody was told: what a silence must match."""
+        signals = [{"signal": signal, "class": kind} for signal, kind in self.news]
+        return changed(self.alert, evidence={"signals": signals}) if signals else self.alert
 
     @property
     def model(self) -> str:
@@ -150,7 +158,11 @@ class Desk:
         page = self.pages[name]
         own = {} if page.outage else {page.alert_key: max(page.seq, self.told.get(page.alert_key, -1))}
         told = {**self.told, **own}
-        after = replace(self, pages={**self.pages, name: changed(page, told=page.seq)}, told=told)
+        heard = {
+            incident: changed(case, news=()) if case.page == name and case.news else case
+            for incident, case in self.cases.items()
+        }
+        after = Desk(heard, {**self.pages, name: changed(page, told=page.seq)}, told)
         if name in self.open_pages():
             return after
         return after.without([case.alert.incident for case in self.cases.values() if case.page == name])
@@ -170,15 +182,16 @@ def _newer(before: Case | None, alert: Alert, raw: bytes, place: Place, now: flo
     """A case after an alert was read."""
     opened = alert.status == "firing" or (before is not None and before.opened)
     if before is None:
-        return Case(raw, place, now, alert.emitted_at.timestamp(), opened)
+        return Case(raw, place, now, alert.emitted_at.timestamp(), opened, news=tuple(alert.findings()))
     if alert.seq > before.alert.seq:
-        return changed(before, raw=raw, place=place, opened=opened)
+        news = tuple(dict.fromkeys((*before.news, *alert.findings())))
+        return changed(before, raw=raw, place=place, opened=opened, news=news)
     return before if opened == before.opened else changed(before, opened=opened)
 
 
 def _hushed(members: Sequence[Case], silenced: Silenced) -> bool:
     lasting = [case for case in members if not case.over]
-    return bool(lasting) and all(silenced(case.alert) for case in lasting)
+    return bool(lasting) and all(silenced(case.untold) for case in lasting)
 
 
 def _highest(alerts: Iterable[Alert]) -> dict[str, int]:

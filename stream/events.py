@@ -28,8 +28,8 @@ import numpy.typing as npt
 
 from detectors.grid import FloatArray, IntArray, Special
 
-# Characters of a signal's name; a longer one names none. Without a bound, a message of 1 MiB, half of it one key and
-# half 50,000 values under it, would make names of 25 GB.
+# Characters of a name, a model's or a signal's; a longer one names none. Without a bound, a message of 1 MiB, half of
+# it one key and half 50,000 values under it, would make names of 25 GB.
 MAX_NAME = 255
 # Characters: enough of a value to recognise it in a log line.
 _SHOWN = 60

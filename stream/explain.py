@@ -151,7 +151,7 @@ def as_row(listed: Listed, now: datetime) -> dict[str, Any]:
         "title": told.title,
         "starts_at": told.starts_at,
         "ends_at": told.ends_at,
-        "seconds": None if told.starts_at is None else ((told.ends_at or now) - told.starts_at).total_seconds(),
+        "seconds": None if told.starts_at is None else _seconds(told.starts_at, told.ends_at or now),
         "signals": [{"signal": each.name, "headline": each.change.headline} for each in listed.signals],
         "incident_id": told.incident_id,
         "alert_id": told.id,
@@ -162,11 +162,16 @@ def lasted(first: datetime | None, last: datetime | None) -> str:
     """The time between in its two largest units, such as "3 h 12 min"; "" if one of them is not known."""
     if first is None or last is None:
         return ""
-    seconds = max(int((last - first).total_seconds()), 0)
+    seconds = int(_seconds(first, last))
     for size, unit, smaller, smaller_unit in _UNITS:
         if seconds >= size:
             return f"{seconds // size} {unit} {seconds % size // smaller} {smaller_unit}"
     return f"{seconds} s"
+
+
+def _seconds(first: datetime, last: datetime) -> float:
+    """The time between; 0 if the events' clock is ahead of the reader's."""
+    return max((last - first).total_seconds(), 0.0)
 
 
 def words(code: str) -> str:

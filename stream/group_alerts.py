@@ -19,13 +19,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from stream.alert_fields import DESCRIPTION, TITLE
 from stream.alerts import EVENT_TYPE
 from stream.desk import Case, Desk, Page
 from stream.grouping import Rules
 from stream.intake import Alert, cut, read_alert
 
-# Bounds of the alert schema. A title keeps half of its room for the names of the models downstream.
-_TITLE, _DESCRIPTION = 130, 3000
 # Members and links that an alert carries: some 300 bytes each, and PagerDuty takes 512 kB.
 _MEMBERS, _LINKS = 200, 10
 # Models and signals in a text, before "and 40 more".
@@ -69,9 +68,10 @@ def _cascade(page: Page, head: Case, others: Sequence[Case], now: float, over: b
     data |= {
         "id": _digest(page.incident_id, page.seq),
         "status": _status(page, over),
+        "resolution": data.get("resolution") if over else None,
         "severity": page.severity,
         "title": _cascade_title(head, others, models, over),
-        "description": cut(f"{_cascade_text(head, models)}\n\n{head.alert.description}", _DESCRIPTION),
+        "description": cut(f"{_cascade_text(head, models)}\n\n{head.alert.description}", DESCRIPTION),
         "ends_at": _last_end([head, *others]) if over else None,
         "emitted_at": _stamp(now),
         "evidence": {
@@ -88,7 +88,7 @@ def _cascade_title(head: Case, others: Sequence[Case], models: str, over: bool) 
         return _beside(head.alert.title, f"; also recovered downstream: {models}")
     if head.over:
         lasting = _names(case.model for case in others if not case.over)
-        return cut(f"{head.model} has recovered; still drifting downstream: {lasting}", _TITLE)
+        return cut(f"{head.model} has recovered; still drifting downstream: {lasting}", TITLE)
     return _beside(head.alert.title, f"; also downstream: {models}")
 
 
@@ -97,9 +97,9 @@ def _cascade_text(head: Case, models: str) -> str:
 
 
 def _beside(title: str, more: str) -> str:
-    """Both in one title, each with at least half of it."""
-    more = cut(more, max(_TITLE // 2, _TITLE - len(title)))
-    return f"{cut(title, _TITLE - len(more))}{more}"
+    """Both in one title; where there is too little room, each has half of it."""
+    more = cut(more, max(TITLE // 2, TITLE - len(title)))
+    return f"{cut(title, TITLE - len(more))}{more}"
 
 
 # An outage
@@ -161,7 +161,7 @@ def _outage_title(models: int, since: datetime, signals: Sequence[tuple[str, int
         return f"{models} models: no longer drifting at once"
     signal, count = signals[0] if signals else ("", 0)
     shared = f": {signal} in {count} of them" if count > 1 else ""
-    return cut(f"{models} models drift at once since {since.astimezone(UTC):%Y-%m-%d %H:%M} UTC{shared}", _TITLE)
+    return cut(f"{models} models drift at once since {since.astimezone(UTC):%Y-%m-%d %H:%M} UTC{shared}", TITLE)
 
 
 def _outage_text(
@@ -183,7 +183,7 @@ def _outage_text(
         f"Likely origin: {_names(origins)}, on which others of them depend." if origins else "",
         f"With a page of their own from before: {_names(told_alone)}." if told_alone else "",
     ]
-    return cut("\n".join(filter(None, lines)), _DESCRIPTION)
+    return cut("\n".join(filter(None, lines)), DESCRIPTION)
 
 
 def _signals(cases: Iterable[Case]) -> list[tuple[str, int]]:
@@ -208,7 +208,7 @@ def _member(case: Case) -> dict[str, Any]:
         "incident": alert.incident,
         "status": "resolved" if case.over else "open",
         "severity": alert.severity,
-        "title": cut(alert.title, _TITLE),
+        "title": cut(alert.title, TITLE),
         "starts_at": alert.starts_at,
         "own_page": bool(case.also),
     }

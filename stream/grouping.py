@@ -25,8 +25,11 @@ from stream.intake import SEVERITIES, Severity
 
 # s. What began and ended unheard is news for so long: a relay that starts on an old topic must not tell its history.
 _NEWS = 3600.0
-# s. An incident that nothing was heard of for so long has lost its end; it must not hold back those after it for ever.
-_LOST = 30 * 86_400.0
+# s. An incident that nothing was heard of for so long may have lost its end: what follows from it is told by itself.
+_STALE = 30 * 86_400.0
+# s. After so long it is forgotten. More than the longest silence (`stream.cli_silence`): at a tenth of it, one that
+# lasts for two months would lose what it holds back.
+_LOST = 400 * 86_400.0
 
 
 @dataclass(frozen=True)
@@ -65,22 +68,28 @@ def decide(desk: Desk, rules: Rules, silenced: Silenced, now: float) -> Desk:
 
 
 def _tellable(case: Case, rules: Rules, silenced: Silenced) -> bool:
-    return SEVERITIES.index(case.alert.severity) >= SEVERITIES.index(rules.least) and not silenced(case.alert)
+    return SEVERITIES.index(case.alert.severity) >= SEVERITIES.index(rules.least) and not silenced(case.untold)
 
 
 def _past(desk: Desk, rules: Rules, silenced: Silenced, now: float) -> list[Case]:
     """What is to be forgotten: over before anybody heard of it, or on a page of which nothing is heard any more."""
 
-    def age(case: Case) -> float:
-        return now - max(case.came, case.alert.emitted_at.timestamp())
-
-    heard_of = {case.page for case in desk.cases.values() if age(case) <= _LOST}
+    heard_of = {_told_by(case) for case in desk.cases.values() if _unheard(case, now) <= _LOST}
     return [
         case
         for case in desk.cases.values()
-        if case.page not in heard_of
+        if _told_by(case) not in heard_of
         or (case.over and case.opened and not case.page and _is_no_news(case, rules, silenced, now))
     ]
+
+
+def _told_by(case: Case) -> str:
+    return case.page or case.alert.incident
+
+
+def _unheard(case: Case, now: float) -> float:
+    """For how many seconds nothing was heard of it."""
+    return now - max(case.came, case.alert.emitted_at.timestamp())
 
 
 def _is_no_news(case: Case, rules: Rules, silenced: Silenced, now: float) -> bool:
@@ -90,7 +99,7 @@ def _is_no_news(case: Case, rules: Rules, silenced: Silenced, now: float) -> boo
 def _assigned(desk: Desk, rules: Rules, waiting: Sequence[Case], now: float) -> Desk:
     """With pages for those that wait, at least for those whose wait is over."""
     outages = _open_outages(desk)
-    pages = [(case, _page_upstream(desk, rules, case) or _outage_near(outages, rules, case)) for case in waiting]
+    pages = [(case, _page_upstream(desk, rules, case, now) or _outage_near(outages, rules, case)) for case in waiting]
     joining, alone = [each for each in pages if each[1]], [case for case, name in pages if not name]
     if joining:  # which may bring others with it
         joined = desk.on_pages((name, desk.pages[name], [case]) for case, name in joining)
@@ -110,11 +119,12 @@ def _page_of(origin: Case, cascade: Sequence[Case]) -> tuple[str, Page, Sequence
     return origin.alert.incident, Page(origin.alert.alert_key, origin.alert.incident_id), cascade
 
 
-def _page_upstream(desk: Desk, rules: Rules, case: Case) -> str:
+def _page_upstream(desk: Desk, rules: Rules, case: Case, now: float) -> str:
     """The page of the most upstream open incident that this one may follow from; "" if there is none."""
     if case.model not in rules.upstream:
         return ""
-    above = [each for each in desk.cases.values() if each.page and not each.over and rules.depends(case, each)]
+    lasting = [each for each in desk.cases.values() if each.page and not each.over and rules.depends(case, each)]
+    above = [each for each in lasting if _unheard(each, now) <= _STALE]
     return rules.origins(above)[0].page if above else ""
 
 

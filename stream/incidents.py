@@ -22,15 +22,12 @@ from enum import StrEnum
 from typing import Literal
 
 from detectors.battery import Test
-from detectors.grid import Special
-from stream.changes import Change
+from stream.changes import BROKEN, Change
 from stream.config_incidents import FindingClass, Incidents, Severity
 from stream.panes import Range
 
 # Rising.
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error", "critical")
-# Codes of what is no value that means something; an unseen one may mean something new.
-_BROKEN = frozenset(Special) - {Special.UNSEEN}
 # ms. Less may be the lag of a slow partition, whose panes must not cut a recovery short.
 _AHEAD = 24 * 3_600_000
 
@@ -74,9 +71,12 @@ class Finding:
     @property
     def kind(self) -> FindingClass:
         """What sort of change it is."""
-        if self.test.special in _BROKEN:
-            return "data-quality"
-        return "data-drift" if self.signal.startswith("features.") else "prediction-drift"
+        return _kind(self.signal, self.test)
+
+    @property
+    def effect(self) -> float:
+        """By which the table of severities judges it: a shift, however large, breaks no values."""
+        return self.change.breakage if self.kind == "data-quality" else self.change.jensen_shannon
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,18 +142,23 @@ class LifeCycle:
         fitting = (
             each.severity
             for each in self.rules.severity
-            if each.of in (None, finding.kind) and finding.change.jensen_shannon >= each.effect
+            if each.of in (None, finding.kind) and finding.effect >= each.effect
         )
         return next(fitting, "info")
 
-    def may_worsen(self, finding: Finding, incident: Incident) -> bool:
-        """Whether the table knows a higher severity for such a finding than its incident has."""
-        possible = (SEVERITIES.index(each.severity) for each in self.rules.severity if each.of in (None, finding.kind))
+    def rank(self, finding: Finding) -> int:
+        """By which findings are sorted: the higher, the more severe."""
+        return SEVERITIES.index(self.severity(finding))
+
+    def may_worsen(self, incident: Incident, signal: str, test: Test) -> bool:
+        """Whether the table knows a higher severity for what such a test finds than the incident has."""
+        kinds = (None, _kind(signal, test))
+        possible = (SEVERITIES.index(each.severity) for each in self.rules.severity if each.of in kinds)
         return max(possible, default=0) > SEVERITIES.index(incident.severity)
 
     def worsened(self, finding: Finding, incident: Incident) -> bool:
         """Whether a finding alone is more severe than the incident that holds its signal."""
-        return SEVERITIES.index(self.severity(finding)) > SEVERITIES.index(incident.severity)
+        return self.rank(finding) > SEVERITIES.index(incident.severity)
 
     def advance(
         self,
@@ -223,7 +228,7 @@ class LifeCycle:
             case Phase.PENDING if not incident.drifts:
                 return _closed(incident, at) if incident.again else None, []
             case Phase.PENDING if lasted >= _ms(self.rules.hold):
-                fires = incident.enter(Phase.FIRING, at)
+                fires = self._fires(incident, at)
                 return fires, [Step(Status.FIRING, fires, fires.drifts, at)]
             case Phase.FIRING if not incident.drifts:
                 return incident.enter(Phase.RECOVERING, at), []
@@ -236,10 +241,22 @@ class LifeCycle:
                 return None, []
         return None
 
+    def _fires(self, incident: Incident, at: int) -> Incident:
+        """Firing with what still drifts: of what healed while it was held nobody is told, and its return is news."""
+        severity = self.severity(max(incident.drifts, key=self.rank))
+        return replace(incident.enter(Phase.FIRING, at), severity=severity, recovered=())
+
     def _recovery(self, incident: Incident) -> int:
         """How long it must have recovered to be resolved, ms."""
         rules = self.rules
         return _ms(max(rules.recovery, rules.cooldown) if incident.again else rules.recovery)
+
+
+def _kind(signal: str, test: Test) -> FindingClass:
+    """What sort of change a test of a signal finds."""
+    if test.special in BROKEN:
+        return "data-quality"
+    return "data-drift" if signal.startswith("features.") else "prediction-drift"
 
 
 def accepted(incidents: Iterable[Incident], at: int) -> list[Step]:

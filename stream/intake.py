@@ -22,6 +22,12 @@ SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error", "critical")
 SHORT = 255
 # What is passed on of an alert's labels and links; identity needs a handful.
 _LABELS, _LINKS = 30, 10
+# A web address that Go's parser takes too: for a wrong port or escape, Alertmanager refuses the whole alert.
+_WEB = re.compile(
+    r"https?://([\w.-]+|\[[\da-f:.]+\])(:\d+)?([/?#]([^\s<>|%\x00-\x1f\x7f]|%[\da-f]{2})*)?", re.IGNORECASE
+)
+# Characters of an address, which browsers take.
+_HREF = 2000
 
 
 class BadAlert(ValueError):
@@ -74,11 +80,17 @@ class Alert(msgspec.Struct, frozen=True, rename={"kind": "class"}):
         """The model that it speaks of."""
         return self.component or self.labels.get("model", "") or self.alert_key
 
-    def signals(self) -> list[str]:
-        """The signals that its evidence names."""
+    def findings(self) -> list[tuple[str, str]]:
+        """The signals that its evidence names, each with the class of its change; else the one of its labels."""
         told = self.evidence.get("signals")
-        names = [each.get("signal") for each in told if isinstance(each, dict)] if isinstance(told, list) else []
-        return [name for name in names if isinstance(name, str)]
+        found = [each for each in told if isinstance(each, dict)] if isinstance(told, list) else []
+        named = [(each.get("signal"), each.get("class", self.kind)) for each in found]
+        pairs = [(signal, kind) for signal, kind in named if isinstance(signal, str) and isinstance(kind, str)]
+        return pairs or [(self.labels.get("signal", ""), self.kind)]
+
+    def signals(self) -> list[str]:
+        """The signals that it names."""
+        return [signal for signal, _ in self.findings() if signal]
 
     def short_labels(self) -> dict[str, str]:
         """The labels, so many and so long that any service takes them."""
@@ -87,7 +99,7 @@ class Alert(msgspec.Struct, frozen=True, rename={"kind": "class"}):
     def hrefs(self) -> list[Link]:
         """The links that a browser can follow, each with a text."""
         links = (Link(each) if isinstance(each, str) else each for each in self.links)
-        web = [each for each in links if re.fullmatch(r"https?://[^\s<>|]{1,2000}", each.href)]
+        web = [each for each in links if len(each.href) <= _HREF and _WEB.fullmatch(each.href)]
         return [Link(each.href, cut(each.text or each.href, SHORT)) for each in web[:_LINKS]]
 
 

@@ -8,22 +8,22 @@ battery gives each window's evidence, and the strongest ratio of evidence to thr
     release    a window of twice the events the alarm needed (200 at least) stays under half its threshold in every
                test against the reference: the signal has recovered, and windows that reach back behind that one are
                not looked at again
-    worse      the newest events show a drift so much larger that its incident's severity rises
+    worse      some test of a drifting signal finds so much in the newest events that its incident's severity rises
     past       a test against the past takes the level after the change as its new past at once, so it speaks of each
                change once; after a release its past begins anew, or it would speak of the recovery
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, reduce
+from functools import cached_property, partial, reduce
 from operator import add
 from weakref import WeakValueDictionary
 
 import numpy as np
 
-from detectors.battery import Battery
+from detectors.battery import Battery, Test
 from detectors.grid import BoolArray, IntArray
 from detectors.ladder import Ladder
 from detectors.sketch import Sketch
@@ -113,19 +113,20 @@ class Judge:
         findings = [view.finding(s) for s in view.alarms() if self.name(s) not in known]
         worse = [each for each in self._worse(state, view) if each.signal not in released]
         state = self._floors(state, findings, released)
-        # An event from another time, which hardly ever is the first and the last of its pane, must not turn the clock.
-        at = min(rung.first_ts, rung.last_ts)
+        # Of a pane's first and last event one may be from the future, and in some panes running one may be days late.
+        at = max(min(pane.first_ts, pane.last_ts) for pane in view.panes[-_BUCKETS:])
         told = self.life_cycle.advance(state.incidents, [*findings, *worse], frozenset(released), state.seen, at)
         return replace(state, incidents=told[0]), told[1]
 
     def _worse(self, state: State, view: View) -> Iterator[Finding]:
-        """Drifts that have become more severe than their incident is."""
+        """Drifts that have become more severe than their incident is, be it in another way than they began."""
+        life = self.life_cycle
         for incident in state.incidents.values():
             for drift in incident.drifts:
-                if self.life_cycle.may_worsen(drift, incident):
-                    now = view.now(drift)
-                    if now is not None and self.life_cycle.worsened(now, incident):
-                        yield now
+                found = view.now(drift, partial(life.may_worsen, incident, drift.signal))
+                worse = [each for each in found if life.worsened(each, incident)]
+                if worse:
+                    yield max(worse, key=life.rank)
 
     def _floors(self, state: State, findings: Sequence[Finding], released: Mapping[str, int]) -> State:
         base, past = state.base_floor.copy(), state.past_floor.copy()
@@ -159,6 +160,7 @@ class View:
         self.sums = _suffix_sums([pane.content.counts for pane in self.panes])
         self.n = _suffix_sums([np.array(pane.content.n) for pane in self.panes])
         self.start = state.seen - self.n
+        self.since = _since(self.panes)
         battery = judge.battery
         floor = np.where(battery.uses_past, state.past_floor[battery.signal_of], state.base_floor[battery.signal_of])
         windows = len(judge.config.windows) or len(self.panes)
@@ -170,7 +172,8 @@ class View:
         self.threshold = judge.variation.threshold(self.n, bound)
         self.ratio = np.where(self.start[:, None] >= floor, self.evidence / self.threshold, 0.0)
         # A pinned window may raise an alarm; any window may show that it is over.
-        self.alarming = np.where(_pinned(self.panes, self.n, judge.config.windows)[:, None], self.ratio, 0.0)
+        pinned = _pinned(self.panes[-1].last_ts - self.since, self.n, judge.config.windows)
+        self.alarming = np.where(pinned[:, None], self.ratio, 0.0)
 
     def _past(self) -> IntArray:
         """Counts (w, C) of what came before each window, back to each signal's floor."""
@@ -200,7 +203,7 @@ class View:
             test=self.judge.battery.tests[test],
             against_past=uses_past,
             start=int(self.start[row]),
-            since=window.first_ts,
+            since=int(self.since[row]),
             ranges=window.ranges,
             events=window.content.n,
             evidence=float(self.evidence[row, test]),
@@ -208,13 +211,20 @@ class View:
             change=describe(self.judge.battery, self.judge.battery.tests[test], before, window.content),
         )
 
-    def now(self, drift: Finding) -> Finding | None:
-        """What a drift's test says of the newest events, as many as raised its alarm; None if they are no alarm."""
-        row = self._newest(max(drift.events, _RELEASE_EVENTS))
-        test = self.judge.battery.tests.index(drift.test)
-        if drift.against_past or row < 0 or self.start[row] < drift.start or self.ratio[row, test] < 1:
-            return None
-        return self._finding(drift.test.signal, row, test)
+    def now(self, drift: Finding, matters: Callable[[Test], bool]) -> Iterator[Finding]:
+        """What tests against the baseline raise an alarm for in a drifting signal's newest events, strongest first.
+
+        Of what drifts, in as many as raised the first one; of other special codes, in the fewest of a release: a long
+        window shows too late that values are gone. matters: by which tests, as to describe what one finds is costly.
+        """
+        battery, signal = self.judge.battery, self.judge.index(drift.signal)
+        tests = np.flatnonzero((battery.signal_of == signal) & ~battery.uses_past)
+        same = [battery.tests[test].special == drift.test.special for test in tests]
+        rows = np.where(same, self._newest(max(drift.events, _RELEASE_EVENTS)), self._newest(_RELEASE_EVENTS))
+        ratio = np.where((rows >= 0) & (self.start[rows] >= drift.start), self.ratio[rows, tests], 0.0)
+        for i in np.argsort(-ratio, kind="stable"):
+            if ratio[i] >= 1 and matters(battery.tests[tests[i]]):
+                yield self._finding(signal, int(rows[i]), int(tests[i]))
 
     def _newest(self, events: int) -> int:
         """The shortest window of at least so many events; -1 if there is none."""
@@ -236,13 +246,23 @@ def _suffix_sums(parts: Sequence[IntArray]) -> IntArray:
     return np.cumsum(np.stack(parts)[::-1], axis=0)[::-1]
 
 
-def _pinned(panes: Sequence[Pane[Sketch]], n: IntArray, windows: Sequence[Window]) -> BoolArray:
-    """Which suffixes (w,) are windows: all or, for each pinned length, the shortest that reaches it."""
+def _since(panes: Sequence[Pane[Sketch]]) -> IntArray:
+    """When each bucket (w,) began, epoch ms.
+
+    It is its first event's time, unless that lies outside the times of the bucket before it and its own last event: any
+    one of the three may be from another time, by a wrong clock or days late, and their median is not.
+    """
+    first, last = (np.array(times) for times in zip(*((pane.first_ts, pane.last_ts) for pane in panes), strict=True))
+    before = np.concatenate([np.minimum(first, last)[:1], first[:-1]])
+    return np.asarray(np.sort(np.stack([before, first, last]), axis=0)[1])
+
+
+def _pinned(lasted: IntArray, n: IntArray, windows: Sequence[Window]) -> BoolArray:
+    """Which suffixes (w,), of so many ms and events, are windows: all or, for each length, the shortest to reach it."""
     if not windows:
         return np.full(len(n), True)
     rows = np.full(len(n), False)
-    span = panes[-1].last_ts - np.array([pane.first_ts for pane in panes])
     for window in windows:
-        reached = np.flatnonzero(span >= window.seconds * 1000 if window.seconds else n >= (window.events or 0))
+        reached = np.flatnonzero(lasted >= window.seconds * 1000 if window.seconds else n >= (window.events or 0))
         rows[reached[-1:]] = True
     return rows

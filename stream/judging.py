@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,9 +30,14 @@ from stream.transport import Run as Fetched
 from stream.wire import PaneMessage, WireError
 
 Publish = Callable[[Iterable[Message]], Awaitable[None]]
+#: How the dead letter begins of a pane that is not missing: who could not send the one before it sends both again.
+SENT_AGAIN = "will be sent again"
 # Panes judged and committed at once. One takes 1 ms, or 1 s when it is a model's first and its thresholds have to be
 # derived; a commit takes 1 ms. A fetch may bring thousands: all at once, the watchdog would see a stall.
 _BATCH = 20
+# Memories read from Redis at once, so that a distant one does not make thousands of models wait for each other. A
+# worker has 32 connections; one that finds none waits.
+_AT_ONCE = 32
 
 
 @dataclass
@@ -47,6 +52,10 @@ class _Partition:
     memories: dict[str, Memory] = field(default_factory=dict)
     # Of models whose stored memory is of another baseline: with what to begin anew, until the next commit replaces it.
     anew: dict[str, Memory] = field(default_factory=dict)
+
+    def knows(self, model: str) -> bool:
+        """Whether a model has a memory."""
+        return model in self.memories or model in self.anew
 
     def remembered(self, model: str) -> Memory:
         """A model's memory, an empty one for a model never seen."""
@@ -73,8 +82,9 @@ class JudgeStage:
 
     async def _take_over(self, partition: int) -> _Partition:
         taken = _Partition(await self._store.take_judge(self._config.topics.panes, partition))
-        for model in await taken.record.models():
-            await self._remember(taken, model)
+        models = await taken.record.models()
+        for first in range(0, len(models), _AT_ONCE):
+            await asyncio.gather(*(self._remember(taken, model) for model in models[first : first + _AT_ONCE]))
         return taken
 
     async def _remember(self, partition: _Partition, model: str) -> None:
@@ -114,7 +124,7 @@ class JudgeStage:
             await asyncio.sleep(0)  # the event loop must not stand still for all of them
             try:
                 message = PaneMessage.from_bytes(record.value or b"")
-                memory = changed.get(message.model) or partition.remembered(message.model)
+                memory = changed.get(message.model) or self._remembered(partition, changed, message.model)
                 # The record's time, not the clock's: decided again after a loss, an alert is the same to the byte.
                 changed[message.model], told = self._judge(message, memory, record.timestamp)
                 alerts += told
@@ -122,11 +132,23 @@ class JudgeStage:
                 letters.append(dead_letter(batch.tp, record, str(error)))
         return changed, alerts, letters
 
+    def _remembered(self, partition: _Partition, changed: Collection[str], model: str) -> Memory:
+        """A model's memory. WireError for one that there is no room for: each event may be of a model of its own."""
+        if model not in self._baselines and not partition.knows(model):
+            most, known = self._config.worker.unknown_models, {*partition.memories, *partition.anew, *changed}
+            if len(known - self._baselines.keys()) >= most:
+                raise WireError(
+                    f"model {model!r} has no baseline, and {most} such models are remembered: correct its name, give "
+                    "it a baseline, or raise worker.unknown_models"
+                )
+        return partition.remembered(model)
+
     def _judge(self, message: PaneMessage, memory: Memory, appended: int) -> tuple[Memory, list[Decided]]:
         monitor = self._monitor(message.model)
         baseline = monitor.baseline(memory)
         if message.baseline and (baseline is None or baseline.content_hash != message.baseline):
             raise WireError(f"a pane of {message.model!r} against another baseline than this worker has")
+        _check_order(message, memory.delivered.get(message.run.partition, 0))
         memory, steps = monitor.take(memory, message.pane(baseline.layout if message.baseline and baseline else None))
         self._metrics.told(steps)
         return memory, [_decided(monitor.alert(step, "live", message.topic, appended)) for step in steps]
@@ -165,6 +187,15 @@ def batches(fetched: Fetched) -> Iterator[Fetched]:
     """The fetched panes in portions to judge and commit at once."""
     for first in range(0, len(fetched.records), _BATCH):
         yield replace(fetched, records=fetched.records[first : first + _BATCH])
+
+
+def _check_order(message: PaneMessage, had: int) -> None:
+    """WireError for a pane that the judge cannot take, having had its model's events of the partition up to `had`."""
+    run = message.run
+    if had < message.after:
+        raise WireError(f"{SENT_AGAIN}: the pane before it, up to offset {message.after}, was lost on its way")
+    if run.start < had < run.end:
+        raise WireError(f"a pane of offsets {run.start} to {run.end}, of which those before {had} were judged before")
 
 
 def _decided(alert: Mapping[str, Any]) -> Decided:

@@ -75,7 +75,10 @@ class Ledger:
         try:
             return _decoded(await insist(self.client.hgetall, self._desk)), epoch
         except (msgspec.MsgspecError, ValueError) as error:
-            raise StoreError(f"what {self._desk} holds can't be read: {error}") from None
+            raise StoreError(
+                f"the key {self._desk} in Redis can't be read: {error}. It may be of a newer Driftline: run that one; "
+                "or delete the key, then close what is open in the pager by hand"
+            ) from None
 
     async def save(self, epoch: int, before: Desk, after: Desk) -> None:
         """Write at once what has changed; Fenced."""

@@ -3,17 +3,20 @@
 Rule 1: delivery begins when all that the topic holds has been read, since only then it is known what is superseded.
 Rule 2: an offset is committed when everything before it is settled, and never after its partition was taken away.
 Rule 3: reading goes on while a target is down: a retry tells the newest, and the group keeps its member.
-Rule 4: without a partition nothing is done: the desk of the target is that of whom the partition was given to.
+Rule 4: one relay reads all partitions, however many there are, since one alone may write the target's desk.
+        Without a partition nothing is done.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
-from typing import Protocol
+from collections.abc import Collection, Mapping
+from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import CommitFailedError, IllegalStateError
 
 from stream.courier import Courier
@@ -35,6 +38,20 @@ class _Stopped(Exception):
     """The relay was asked to stop while it waited for a pager."""
 
 
+class OneReader(RoundRobinPartitionAssignor):  # type: ignore[misc] # aiokafka has no types
+    """Gives all partitions to one member of the group; the others stand by."""
+
+    name = "one-reader"
+
+    @classmethod
+    def assign(cls, cluster: Any, members: Mapping[str, Any]) -> dict[str, ConsumerProtocolMemberAssignment]:
+        """What each member reads."""
+        reader = min(members)
+        nothing = ConsumerProtocolMemberAssignment(cls.version, [], b"")
+        given: dict[str, ConsumerProtocolMemberAssignment] = super().assign(cluster, {reader: members[reader]})
+        return dict.fromkeys(members, nothing) | given
+
+
 class Line(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
     """One target's way through the topic: reads, lets the courier deliver, commits what is settled."""
 
@@ -42,6 +59,7 @@ class Line(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no t
         self.consumer, self.courier, self._health, self._longest = consumer, courier, health, longest
         self._read: dict[TopicPartition, int] = {}
         self._stopping = self._owns = False
+        self._telling = asyncio.Lock()
 
     async def start(self, topic: str) -> None:
         """Connect. Started before it subscribes, a consumer does not wait here for its turn in the group."""
@@ -65,8 +83,9 @@ class Line(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no t
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:  # noqa: ARG002 # aiokafka's
         """What is not committed comes again, here or elsewhere. It must not be committed after this."""
         self._owns = False
-        self._read.clear()
-        self.courier.forget()
+        async with self._telling:  # what is on its way must not overtake what the next relay tells
+            self._read.clear()
+            self.courier.forget()
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         """Nothing to prepare: a new owner goes on at what is committed."""
@@ -78,6 +97,7 @@ class Line(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no t
             await patiently(self._longest, self._look_for)(self._step)  # time alone may make something due
             if self.courier.idle:
                 break
+            await self._look(0)  # a slow target must not look dead to the group, and shall be told the newest
         read = dict(self._read)
         if not read or self._stopping:
             return
@@ -88,8 +108,9 @@ class Line(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no t
             log.info("%s: the group has moved on; some alerts come again, and are known", self.courier.name)
 
     async def _step(self) -> None:
-        if self._owns:
-            await self.courier.step()
+        async with self._telling:
+            if self._owns:
+                await self.courier.step()
 
     async def _look_for(self, seconds: float) -> None:
         """Read on for so long, at least once: the next try shall tell the newest."""

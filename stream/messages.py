@@ -56,7 +56,7 @@ def decode_event(data: bytes | None, mapping: EventMapping = NATIVE, max_bytes: 
         return Event(
             id=_identifier(_required(document, mapping.id), mapping.id),
             ts=_time(_required(document, mapping.ts), mapping.ts),
-            model=_text(_required(document, mapping.model), mapping.model, "string"),
+            model=_model(_required(document, mapping.model), mapping.model),
             version=_version(_at(document, mapping.version)),
             signals=_signals(document, mapping),
         )
@@ -115,6 +115,13 @@ def _text(value: Any, path: str, expected: str) -> str:
     if not is_unicode(value):
         raise BadEvent(f"{path}: not valid Unicode: {shown(value)}")
     return value
+
+
+def _model(value: Any, path: str) -> str:
+    """It is in every pane and alert, which have to fit into a record."""
+    if len(model := _text(value, path, "string")) > MAX_NAME:
+        raise BadEvent(f"{path}: {len(model)} characters, and {MAX_NAME} is the most")
+    return model
 
 
 def _version(value: Any) -> str | None:

@@ -17,6 +17,7 @@ No I/O, no clock: runs and panes are a pure function of the log.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -95,13 +96,14 @@ class PaneRule:
 class Cutter:
     """Cuts one partition's log, fed in chunks, into runs; `start` is the first offset it is to see.
 
-    sealed: an offset at which a run has ended before, although the rule may not say so. seen: one past the last fed.
+    sealed: offsets, rising, at which runs have ended before. Up to the last of them, they do so again and nowhere else,
+    whatever the rule says by now. seen: one past the last fed.
     """
 
     rule: PaneRule
     partition: int
     start: int
-    sealed: int | None = None
+    sealed: tuple[int, ...] = ()
     seen: int = 0
     _slot: int | None = None
     _open: dict[str, Pane[Any]] = field(default_factory=dict)
@@ -139,9 +141,11 @@ class Cutter:
 
     def _cut(self, chunk: _Chunk, at: int, end: int) -> tuple[int, int] | None:
         """Where the open run ends, as (events of the chunk up to there, offset), if it does so in this chunk."""
+        again = bisect_right(self.sealed, self.start)
+        if again < len(self.sealed):
+            limit = self.sealed[again]
+            return (int(np.searchsorted(chunk.offsets, limit)), limit) if end >= limit else None
         limit = self.start + _MAX_OFFSETS * self.rule.events
-        if self.sealed is not None and self.start < self.sealed:
-            limit = min(limit, self.sealed)
         stop = int(np.searchsorted(chunk.offsets, limit))
         slot = self._slot
         if slot is None and at < stop:

@@ -14,7 +14,7 @@ What is promised:
    `webhook-id`, or the CloudEvent's id. In Slack and on stdout the message then stands twice.
 3. A pager that is down gets, once it is back, the newest step of every incident, in order; an incident that began and
    ended meanwhile is told by its resolution alone, which pages nobody.
-4. Several relays of one configuration share the partitions of the topic: with one partition, the others stand by.
+4. Of several relays of one configuration, one tells a target; the others stand by.
 5. The heartbeat is sent while Kafka and Redis answer and no target refuses or keeps an alert waiting, and only then.
 6. An incident is told by one page for as long as it lasts, its own or one for several (`stream.grouping`). Which one is
    written down before it is sent, so that a relay that is killed tells nothing under another identity.
@@ -27,10 +27,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
@@ -47,7 +48,7 @@ from stream.delivery import Http, Unavailable
 from stream.grouping import Rules
 from stream.ledger import Ledger
 from stream.letters import dead_letter
-from stream.line import Line
+from stream.line import Line, OneReader
 from stream.lineage import upstream
 from stream.logs import configure_logging
 from stream.pagers import Access
@@ -132,7 +133,7 @@ def run(config: Config, names: Sequence[str]) -> None:
 
 async def _relay(config: Config, names: Sequence[str], accesses: Mapping[str, Sequence[Access]]) -> None:
     async with AsyncExitStack() as stack:
-        http = Http(await stack.enter_async_context(_session(config)), _secrets(accesses))
+        http = Http(await stack.enter_async_context(_session(config)), secrets_of(accesses))
         client = connect(config.redis)
         stack.push_async_callback(client.aclose)
         bury = await _undertaker(config, stack)
@@ -201,6 +202,7 @@ def _consumer(config: Config, name: str) -> AIOKafkaConsumer:
         group_id=f"{config.worker.group}-relay-{name}",
         auto_offset_reset="earliest",
         enable_auto_commit=False,
+        partition_assignment_strategy=(OneReader,),
         session_timeout_ms=config.worker.session_seconds * 1000,
         heartbeat_interval_ms=config.worker.session_seconds * 250,
     )
@@ -219,8 +221,15 @@ async def _undertaker(config: Config, stack: AsyncExitStack) -> Bury:
     return bury
 
 
-def _secrets(accesses: Mapping[str, Sequence[Access]]) -> set[str]:
+def secrets_of(accesses: Mapping[str, Sequence[Access]]) -> set[str]:
     """What must not be said: keys, and URLs of which the path may be one."""
-    all_of_them = [each for several in accesses.values() for each in several]
-    words = [word for each in all_of_them for word in (each.key, each.authorization, each.url, URL(each.url).path)]
+    words = (word for several in accesses.values() for each in several for word in _words(each))
     return {word for word in words if len(word) >= _SECRET}
+
+
+def _words(access: Access) -> Iterator[str]:
+    """What a service, or a library, may repeat in an error."""
+    url, query = URL(access.url), access.url.partition("?")[2]
+    yield from (access.key, access.authorization, *access.authorization.split())
+    yield from (access.url, url.path, url.raw_path, url.password or "")
+    yield from (query, *re.findall("=([^&#]+)", query), *url.query.values())

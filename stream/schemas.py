@@ -35,7 +35,8 @@ SAID = {
         "before": "The reference.",
         "after": "The window that raised the alarm.",
         "psi": "Population stability index, in nats: usage calls 0.1 moderate and 0.25 large.",
-        "jensen_shannon": "Jensen-Shannon distance: 0 is equal, 1 has nothing in common. The severity goes by it.",
+        "jensen_shannon": "Jensen-Shannon distance: 0 is equal, 1 has nothing in common. The severity goes by it; "
+        "that of data-quality by the one between the shares of broken values.",
         "distance": "Kolmogorov-Smirnov distance, 0 to 1; null for signals without an order.",
         "wasserstein": "By what share of the reference an event moved on average; null for signals without an order.",
         "histogram": "Of a numeric signal; null for others.",
@@ -153,7 +154,7 @@ def _id(description: str) -> Schema:
 
 
 def _model(description: str) -> Schema:
-    return {"description": description, "type": "string", "minLength": 1}
+    return {"description": description, "type": "string", "minLength": 1, "maxLength": MAX_NAME}
 
 
 def _time(description: str) -> Schema:

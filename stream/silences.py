@@ -3,7 +3,11 @@
     model=fraud     model!=fraud     signal=~"features\\.(amount|zip)"     class!~data-.*
 
 As Alertmanager means it: all matchers of a silence must match; an expression must match the whole value; a label that
-an alert does not have is the empty text. Of several signals one is enough to match, and one to contradict.
+an alert does not have is the empty text. An alert that tells of several signals is silenced when each of them is, be it
+by several silences: a silence hides nothing that it does not match.
+
+Expressions are run by pydantic's engine, that of Rust. Like Alertmanager's it takes time linear in the value, so that
+nothing an operator may type holds a relay up, and has neither look-around nor backreferences.
 
 A maintenance window is a silence that begins later.
 """
@@ -11,18 +15,21 @@ A maintenance window is a silence that begins later.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Literal
 
 import msgspec
+from pydantic_core import SchemaError, SchemaValidator, core_schema
 
 from stream.intake import Alert, Timestamp
 
 Operator = Literal["=", "!=", "=~", "!~"]
 
-# Characters. An expression beyond it is a mistake, and none of the values it is held against is longer.
+# Characters. An expression beyond it is a mistake, and a value beyond it fits none: it would take the worst expressions
+# that compile seconds to find out.
 _EXPRESSION = 500
 
 
@@ -31,7 +38,7 @@ class BadSilence(ValueError):
 
 
 class Matcher(msgspec.Struct, frozen=True):
-    """One condition. With ~, `value` is a regular expression (Python's) for the whole value.
+    """One condition. With ~, `value` is a regular expression for the whole value.
 
     >>> Matcher.parse('model=~"fraud|churn"')
     Matcher(name='model', operator='=~', value='fraud|churn')
@@ -47,9 +54,11 @@ class Matcher(msgspec.Struct, frozen=True):
         if len(self.value) > _EXPRESSION:
             raise BadSilence(f"the expression for {self.name} has more than {_EXPRESSION} characters")
         try:
-            re.compile(self.value)
-        except (re.error, OverflowError, RecursionError) as error:
-            raise BadSilence(f"{self.value!r} is no regular expression: {error}") from None
+            _compiled(self.value)  # by itself: what closes a group that it has not opened must not pass below
+            _compiled(_whole(self.value))
+        except SchemaError as error:
+            reason = re.split(r"[Ee]rror: ", str(error))[-1]
+            raise BadSilence(f"{self.value!r}, for {self.name}, is no regular expression here: {reason}") from None
 
     @classmethod
     def parse(cls, text: str) -> Matcher:
@@ -61,13 +70,28 @@ class Matcher(msgspec.Struct, frozen=True):
         quoted = len(value) > 1 and value[0] == value[-1] == '"'
         return cls(name, msgspec.convert(operator, Operator), value[1:-1] if quoted else value)
 
-    def matches(self, values: Iterable[str]) -> bool:
-        """Whether any of the values that a name has is as this says; with !, whether none is as it says."""
-        expression = self.value if self.operator.endswith("~") else re.escape(self.value)
-        return any(re.fullmatch(expression, value, re.DOTALL) for value in values) != self.operator.startswith("!")
+    def matches(self, value: str) -> bool:
+        """Whether the value that an alert has under the name is as this says."""
+        found = _fits(self.value, value) if self.operator.endswith("~") else value == self.value
+        return found != self.operator.startswith("!")
 
     def __str__(self) -> str:
         return f"{self.name}{self.operator}{self.value}"
+
+
+def _whole(expression: str) -> str:
+    return rf"\A(?s:{expression})\z"
+
+
+@lru_cache(maxsize=10_000)  # relays ask twice a second
+def _fits(expression: str, value: str) -> bool:
+    return len(value) <= _EXPRESSION and _compiled(_whole(expression)).isinstance_python(value)
+
+
+@lru_cache(maxsize=1000)  # silences are read every few seconds, and an expression takes up to 0.1 s to compile
+def _compiled(expression: str) -> SchemaValidator:
+    """What finds it in a text; SchemaError."""
+    return SchemaValidator(core_schema.str_schema(pattern=expression, regex_engine="rust-regex"))
 
 
 class Silence(msgspec.Struct, frozen=True):
@@ -83,16 +107,18 @@ class Silence(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if self.starts_at >= self.ends_at:
             raise BadSilence("a silence must end after it begins")
-        if all(matcher.matches([""]) for matcher in self.matchers):
+        if all(matcher.matches("") for matcher in self.matchers):
             raise BadSilence("a silence needs a matcher that does not match everything, such as model=fraud")
 
     def active(self, now: datetime) -> bool:
         """Whether it holds now."""
         return self.starts_at <= now < self.ends_at
 
-    def silences(self, alert: Alert) -> bool:
-        """Whether it is meant for this alert, whenever it holds."""
-        return all(matcher.matches(_values(alert, matcher.name)) for matcher in self.matchers)
+    def covers(self, alert: Alert, signal: str, kind: str) -> bool:
+        """Whether it is meant for what an alert says of one signal, whenever it holds."""
+        own = {"model": alert.model, "severity": alert.severity, "class": kind, "signal": signal}
+        values = {**alert.labels, **own}
+        return all(matcher.matches(values.get(matcher.name, "")) for matcher in self.matchers)
 
 
 @dataclass(frozen=True)
@@ -102,16 +128,8 @@ class Quiet:
     silences: Sequence[Silence] = ()
 
     def __call__(self, alert: Alert) -> bool:
-        """Whether any of them silences an alert."""
-        return any(silence.silences(alert) for silence in self.silences)
-
-
-def _values(alert: Alert, name: str) -> Sequence[str]:
-    """What an alert has under a name: one text, or the signals of its evidence."""
-    own = {"model": alert.model, "severity": alert.severity, "class": alert.kind}
-    if name == "signal":
-        return list(filter(None, [*alert.signals(), alert.labels.get("signal")])) or [""]
-    return [own.get(name, alert.labels.get(name, ""))]
+        """Whether they cover all that an alert tells of."""
+        return all(any(each.covers(alert, *finding) for each in self.silences) for finding in alert.findings())
 
 
 def read_silence(stored: bytes) -> Silence:

@@ -27,17 +27,20 @@ from stream.app import Message
 from stream.baseline import Baseline
 from stream.config import Config
 from stream.events import Defect, Rejection
-from stream.letters import dead_letter
+from stream.letters import dead_letter, pane_letter
 from stream.metrics import Metrics
 from stream.panes import Cutter, Pane, Run
 from stream.pipeline import Sketcher, pane_rule
 from stream.store import Position, SketchRecord, Store
+from stream.topics import PANE_BYTES
 from stream.transport import Run as Fetched
 from stream.wire import PaneMessage
 
 Publish = Callable[[Iterable[Message]], Awaitable[None]]
-# Seconds between two looks for a baseline that a model may have learned meanwhile: one small read for each such model.
+# Seconds between two looks for baselines that models may have learned meanwhile, while there are such models.
 _LEARN_EVERY = 1.0
+# Bytes of a pane; the rest is for its key and for what Kafka adds.
+_LARGEST = PANE_BYTES - (64 << 10)
 _OFFSET, _VALUE = attrgetter("offset"), attrgetter("value")
 
 
@@ -108,15 +111,19 @@ class SketchStage:
         async with self._busy:
             for each in self._partitions.values():
                 each.leave()
-            self._partitions = {partition: await self._take_over(partition) for partition in sorted(partitions)}
+            ordered = sorted(partitions)
+            # At once: each may wait for Redis's disk.
+            taken = await asyncio.gather(*map(self._take_over, ordered))
+            self._partitions = dict(zip(ordered, taken, strict=True))
             return {p: Position(each.sketcher.cutter.start, each.sealed or 0) for p, each in self._partitions.items()}
 
     async def _take_over(self, partition: int) -> _Partition:
         record = await self._store.take_sketch(self._config.topics.predictions, partition)
         seal = await record.read_seal()
-        start, sealed = (seal.start, seal.end) if seal else (0, None)
-        cutter = Cutter(pane_rule(self._config), partition, start, sealed)
-        return _Partition(record, Sketcher(cutter, dict(self._baselines), self._config.mapping.paths()), sealed)
+        start, ends = seal or (0, ())
+        cutter = Cutter(pane_rule(self._config), partition, start, ends)
+        sketcher = Sketcher(cutter, dict(self._baselines), self._config.mapping.paths())
+        return _Partition(record, sketcher, ends[-1] if ends else None)
 
     async def take(self, fetched: Fetched) -> None:
         """Sketch fetched records; everything that ended in them is sealed and published on return."""
@@ -154,36 +161,51 @@ class SketchStage:
         await self._publish(self._messages(partition, again))
         if new:
             await self._finish(partition)
-            await partition.record.seal(new[0].start, new[-1].end)
+            await partition.record.seal(new[0].start, *(run.end for run in new))
             partition.sealed = new[-1].end
             await self._publish(self._messages(partition, new))
 
     def _messages(self, partition: _Partition, runs: Sequence[Run]) -> list[Message]:
-        """The panes of runs, keyed by model."""
-        messages = [self._message(partition, model, pane) for run in runs for model, pane in run.panes.items()]
+        """The panes of runs, keyed by model. Those that no topic takes go out as dead letters."""
+        messages, last = list[Message](), dict[str, int]()
+        for run in runs:
+            for model, pane in run.panes.items():
+                message = self._message(partition, model, pane, last.get(model, 0))
+                if len(message.value or b"") <= _LARGEST:
+                    last[model] = run.end
+                else:
+                    message = self._too_large(message, pane)
+                messages.append(message)
         self._metrics.panes(len(messages))
         return messages
 
-    def _message(self, partition: _Partition, model: str, pane: Pane[Any]) -> Message:
+    def _message(self, partition: _Partition, model: str, pane: Pane[Any], after: int) -> Message:
         topics, baseline = self._config.topics, ""
         if isinstance(pane.content, Sketch):
             baseline = partition.sketcher.baselines[model].content_hash
         else:
             self._unlearned.add(model)
-        return Message(
-            topics.panes, model.encode(), PaneMessage.of(model, baseline, topics.predictions, pane).to_bytes()
+        message = PaneMessage.of(model, baseline, topics.predictions, pane, after)
+        return Message(topics.panes, model.encode(), message.to_bytes())
+
+    def _too_large(self, message: Message, pane: Pane[Any]) -> Message:
+        reason = (
+            f"a pane of {len(pane.content)} events takes {len(message.value or b'')} bytes, and topic {message.topic} "
+            f"takes {_LARGEST}: lower panes.events, or give the model a baseline"
         )
+        return pane_letter(message, self._config.topics.predictions, pane.ranges[0], reason)
 
     async def _learn(self) -> None:
         """Pick up, now and then, the baselines that models have learned since their events were last published."""
         if not self._unlearned or time.monotonic() - self._looked < _LEARN_EVERY:
             return
         self._looked = time.monotonic()
-        for model in sorted(self._unlearned):
+        # Who has not learned yet is named again by its next pane; a name that never comes back is not kept.
+        seen, self._unlearned = self._unlearned, set()
+        for model in sorted(seen & await self._store.learned()):
             content = await self._store.get_learned(model)
             if content is not None:
                 self._baselines[model] = baseline = Baseline.from_bytes(content)
-                self._unlearned.discard(model)
                 for each in self._partitions.values():
                     each.sketcher.learn(baseline)
 

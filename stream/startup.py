@@ -11,7 +11,7 @@ from kafka.errors import KafkaError
 from stream.config import Config
 from stream.connection import KafkaUnreachableError
 from stream.redis_connection import StoreError, check_server, connect
-from stream.topics import missing_topics, open_admin
+from stream.topics import missing_topics, open_admin, too_narrow
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +71,8 @@ def _kafka(config: Config, names: Sequence[str]) -> None:
     try:
         with open_admin(config.kafka) as admin:
             missing = missing_topics(admin, names)
+            if config.topics.panes in names and not missing:
+                missing = too_narrow(admin, config.topics.panes)
     except (KafkaUnreachableError, KafkaError, OSError) as error:
         raise NotReadyError(str(error)) from error
     if missing:

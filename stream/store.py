@@ -5,7 +5,7 @@ one hash tag, so it lies in one slot of a cluster. No key has a time to live; on
 
 | key                    | type   | owner             | holds                                                         |
 |------------------------|--------|-------------------|---------------------------------------------------------------|
-| NS:{sketch/T/P}        | hash   | sketcher of P     | version, epoch; start, end: the last sealed run of offsets    |
+| NS:{sketch/T/P}        | hash   | sketcher of P     | version, epoch; start, end, ends: the runs sealed last        |
 | NS:{judge/T/P}         | hash   | judge of panes P  | version, epoch; next: offset to go on at; sent: alerts out    |
 | NS:{judge/T/P}:models  | set    | judge of panes P  | the names of the models below                                 |
 | NS:{judge/T/P}:outbox  | list   | judge of panes P  | alerts decided and not yet published, oldest first            |
@@ -13,6 +13,7 @@ one hash tag, so it lies in one slot of a cluster. No key has a time to live; on
 | NS:{judge/T/P}:told    | list   | judge of panes P  | the newest alerts of all incidents, newest first              |
 | NS:{judge/T/P}:model:M | hash   | judge of panes P  | the memory of a model in parts, see `stream.memory`           |
 | NS:learned:M           | string | judge of model M  | the baseline it learned, for the sketchers, as a file's bytes |
+| NS:learned             | set    | judges            | the names of those models                                     |
 | NS:bound               | hash   | the first worker  | facts that all of the above depends on, see `Store.bind`      |
 
 Every write to a partition is one script: it happens wholly or not at all. It carries its writer's epoch and the
@@ -29,13 +30,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 from stream.memory import Change
 from stream.redis_connection import Client, StoreError, durably, insist
 
-VERSION = 1
+#: Of what is stored. 2: a seal says where each of its runs ends. 1: it had one run, or the rule said where they end.
+VERSION = 2
 # Alerts kept in each partition of the panes topic, beside those of open incidents. An alert has 1 to 60 kB, so they are
 # 6 MB at most and mostly half of one; with half of them, a night in which 20 models drift would leave nothing of the
 # night before. The alerts topic has them all.
@@ -51,12 +53,13 @@ _FENCE = """
 local epoch = redis.call('HGET', KEYS[1], 'epoch') or 'none'
 if epoch ~= ARGV[1] then return {'fenced', epoch} end
 """
-# ARGV: epoch, start, end. What is there already is written again: only for its own writes can a connection wait.
+# ARGV: epoch, start, end, all ends. What is there already is written again: only for its own writes can a connection
+# wait.
 _SEAL = f"""{_FENCE}
 local stored = redis.call('HMGET', KEYS[1], 'start', 'end')
 local again = stored[1] == ARGV[2] and stored[2] == ARGV[3]
 if stored[2] and stored[2] ~= ARGV[2] and not again then return {{'mismatch', stored[2]}} end
-redis.call('HSET', KEYS[1], 'start', ARGV[2], 'end', ARGV[3])
+redis.call('HSET', KEYS[1], 'start', ARGV[2], 'end', ARGV[3], 'ends', ARGV[4])
 return {{'ok'}}
 """
 # KEYS: judge, models, outbox, open, told, each model. ARGV: epoch, start, next, most told; then lists, each after its
@@ -114,10 +117,10 @@ class Mismatch(StoreError):
 
 
 class Seal(NamedTuple):
-    """The last sealed run of a partition of the predictions topic: offsets, end exclusive."""
+    """The runs of a partition of the predictions topic that were sealed last: offsets, ends exclusive and rising."""
 
     start: int
-    end: int
+    ends: tuple[int, ...]
 
 
 class Position(NamedTuple):
@@ -150,9 +153,12 @@ class Store:
     namespace: str
 
     async def take_sketch(self, topic: str, partition: int) -> SketchRecord:
-        """Take over the sketching of a partition of the predictions topic; who had it before is fenced off."""
+        """Take over the sketching of a partition of the predictions topic; who had it before is fenced off.
+
+        Also after a power cut of Redis, so it may wait for its disk. Where an idle run ends depends on who ends it.
+        """
         key = f"{self.namespace}:{{sketch/{topic}/{partition}}}"
-        return SketchRecord(self, key, await self._take_epoch(key))
+        return SketchRecord(self, key, await self._take_epoch(key, durable=True))
 
     async def take_judge(self, topic: str, partition: int) -> JudgeRecord:
         """Take over the judging of a partition of the panes topic; who had it before is fenced off."""
@@ -163,11 +169,16 @@ class Store:
 
     async def put_learned(self, model: str, baseline: bytes) -> None:
         """Let the sketchers have the baseline that a model has learned."""
-        await insist(self.client.set, self._learned(model), baseline)
+        await insist(self.client.set, f"{self._learned}:{model}", baseline)
+        await insist(self.client.sadd, self._learned, model)
+
+    async def learned(self) -> set[str]:
+        """The models that have learned a baseline."""
+        return {model.decode() for model in await insist(self.client.smembers, self._learned)}
 
     async def get_learned(self, model: str) -> bytes | None:
         """The baseline that a model has learned, None while it has none."""
-        found: bytes | None = await insist(self.client.get, self._learned(model))
+        found: bytes | None = await insist(self.client.get, f"{self._learned}:{model}")
         return found
 
     async def bind(self, facts: Mapping[str, str]) -> None:
@@ -187,11 +198,12 @@ class Store:
         pattern = re.sub(r"([*?\[\]\\^])", r"\\\1", self.namespace) + ":*"
         return sorted([key.decode() async for key in self.client.scan_iter(match=pattern, count=1000)])
 
-    async def _take_epoch(self, key: str) -> int:
-        return int((await self.run(_TAKE, [key], VERSION))[0])
+    async def _take_epoch(self, key: str, durable: bool = False) -> int:
+        return int((await self.run(_TAKE, [key], VERSION, durable=durable))[0])
 
-    def _learned(self, model: str) -> str:
-        return f"{self.namespace}:learned:{model}"
+    @property
+    def _learned(self) -> str:
+        return f"{self.namespace}:learned"
 
     async def run(self, script: str, keys: Sequence[str], *args: int | str | bytes, durable: bool = False) -> list[Any]:
         """What a script answers after "ok"; Fenced, Mismatch. durable: once what it wrote is on disk."""
@@ -211,18 +223,18 @@ class SketchRecord:
     epoch: int
 
     async def read_seal(self) -> Seal | None:
-        """The last sealed run, None before the first."""
-        start, end = await insist(self.store.client.hmget, self.key, "start", "end")
-        return None if end is None else Seal(int(start), int(end))
+        """The runs sealed last, None before the first."""
+        start, end, ends = await insist(self.store.client.hmget, self.key, "start", "end", "ends")
+        return None if end is None else Seal(int(start), tuple(map(int, (ends or end).split())))
 
-    async def seal(self, start: int, end: int, durable: bool = False) -> None:
-        """Seal the run that follows the last one; Fenced, Mismatch if that does not end at `start`.
+    async def seal(self, start: int, *ends: int, durable: bool = False) -> None:
+        """Seal the runs that follow the last one; Fenced, Mismatch if that does not end at `start`.
 
         durable: return once Redis has it on disk, which `appendfsync everysec` puts off for up to a second.
         """
-        if not 0 <= start < end:
-            raise ValueError(f"a run from {start} to {end} holds no offset")
-        await self.store.run(_SEAL, [self.key], self.epoch, start, end, durable=durable)
+        if not ends or any(end <= before for before, end in pairwise((start, *ends))) or start < 0:
+            raise ValueError(f"from {start} to {ends} there are no runs that hold an offset each")
+        await self.store.run(_SEAL, [self.key], self.epoch, start, ends[-1], " ".join(map(str, ends)), durable=durable)
 
 
 @dataclass

@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from typing import BinaryIO, Protocol
 
 import msgspec
+from yarl import URL
 
 from stream.alertmanager import Entry, follow, is_past, to_send, took, watchdog
 from stream.config_relay import Relay
-from stream.delivery import Http, Refused
+from stream.delivery import Http, Refused, Unavailable
 from stream.intake import Alert
 from stream.ledger import Ledger
 from stream.pagers import PAGERS, Access, Pager, json_request
@@ -21,6 +22,9 @@ from stream.pagers import PAGERS, Access, Pager, json_request
 TARGETS = ("pagerduty", "alertmanager", "slack", "webhook", "stdout")
 # Entries of Alertmanager in one request: some 5 kB each.
 _TOGETHER = 100
+# s. A member that has not answered by then hears of it at the next refresh, if another one has taken it. Members answer
+# within milliseconds; a dead one delays every page by so much.
+_PROMPT = 0.5
 
 
 class MissingSecret(RuntimeError):
@@ -88,12 +92,26 @@ class Alertmanagers:
     async def _post(self, entries: Sequence[Entry], now: datetime) -> None:
         """One member that takes them is enough; the others hear of them at the next refresh."""
         body = to_send(entries, now)
-        answers = await asyncio.gather(
-            *(self.http.post(json_request(each, body), took) for each in self.members), return_exceptions=True
-        )
-        failures = [each for each in answers if each is not None]
-        if len(failures) == len(answers):
-            raise next((each for each in failures if not isinstance(each, Refused)), failures[0])
+        posts = [asyncio.create_task(self._failure(each, body)) for each in self.members]
+        failures = []
+        try:
+            await asyncio.wait(posts, timeout=_PROMPT)
+            for post in asyncio.as_completed(posts):
+                if (failure := await post) is None:
+                    return
+                failures.append(failure)
+        finally:
+            for late in posts:
+                late.cancel()
+        raise next((each for each in failures if not isinstance(each, Refused)), failures[0])
+
+    async def _failure(self, member: Access, body: bytes) -> Refused | Unavailable | None:
+        """Why a member has not taken it; None if it has."""
+        try:
+            await self.http.post(json_request(member, body), took)
+        except (Refused, Unavailable) as error:
+            return error
+        return None
 
 
 @dataclass(frozen=True)
@@ -105,11 +123,15 @@ class Stdout:
 
     async def deliver(self, alert: Alert, raw: bytes) -> None:  # noqa: ARG002 # as every target
         """See `Target`."""
-        self.stream.write(msgspec.json.format(raw, indent=-1) + b"\n")
-        self.stream.flush()
+        line = msgspec.json.format(raw, indent=-1) + b"\n"
+        await asyncio.to_thread(self._write, line)  # who reads it may be slow, and must hold up no other target
 
     async def refresh(self, well: bool) -> None:
         """Nothing lasts here."""
+
+    def _write(self, line: bytes) -> None:
+        self.stream.write(line)
+        self.stream.flush()
 
 
 def read_accesses(relay: Relay, names: Sequence[str], environment: Mapping[str, str]) -> dict[str, list[Access]]:
@@ -122,8 +144,13 @@ def read_accesses(relay: Relay, names: Sequence[str], environment: Mapping[str, 
         return value
 
     def url(name: str) -> str:
-        if not (value := secret(name)).startswith(("http://", "https://")):
-            raise MissingSecret(f"the environment variable {name} is no URL that starts with http:// or https://")
+        value = secret(name)
+        try:
+            good = value.startswith(("http://", "https://")) and URL(value).host
+        except ValueError:
+            good = None
+        if not good:
+            raise MissingSecret(f"the environment variable {name} is no URL such as https://pager.example/hook")
         return value
 
     found: dict[str, Callable[[], list[Access]]] = {

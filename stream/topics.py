@@ -100,6 +100,15 @@ def missing_topics(admin: KafkaAdminClient, names: Iterable[str]) -> list[str]:
     ]
 
 
+def too_narrow(admin: KafkaAdminClient, panes: str) -> list[str]:
+    """One line if this topic doesn't take the largest pane, saying what to do: a worker would end at the first."""
+    settings = describe_topics(admin, [panes])[panes].settings
+    most = int(settings.get("max.message.bytes", PANE_BYTES))
+    if most >= PANE_BYTES:
+        return []
+    return [f"topic {panes} takes records of {most} bytes at most: set its max.message.bytes to {PANE_BYTES}"]
+
+
 def _as_topic(entry: Mapping[str, Any], settings: Mapping[str, Mapping[str, str]]) -> Topic:
     partitions = entry["partitions"]
     return Topic(

@@ -118,18 +118,20 @@ class PaneMessage(_Struct, frozen=True):
     """A pane as it is published. It can be told apart, dropped or put off before its content is unpacked.
 
     baseline: content hash of the one that its sketch is laid out by; "" for a pane of events.
-    topic: the predictions topic that its offsets are of.
+    topic: the predictions topic that its offsets are of. after: where the model's last pane ended that was sent along
+    with this one, before it; 0 for none. Who has not had that one does not take this one: both come again.
     """
 
     model: str
     baseline: str
     topic: str
     packed: PackedPane
+    after: int = 0
 
     @classmethod
-    def of(cls, model: str, baseline: str, topic: str, pane: Pane[Any]) -> Self:
+    def of(cls, model: str, baseline: str, topic: str, pane: Pane[Any], after: int = 0) -> Self:
         """The message of a pane of one run."""
-        return cls(model, baseline, topic, PackedPane.of(pane))
+        return cls(model, baseline, topic, PackedPane.of(pane), after)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -138,6 +140,8 @@ class PaneMessage(_Struct, frozen=True):
         runs = message.packed.ranges
         if len(runs) != 1 or not 0 <= runs[0].start < runs[0].end or runs[0].partition < 0:
             raise WireError(f"a pane is of one run of offsets, not of {runs}")
+        if not 0 <= message.after <= runs[0].start:
+            raise WireError(f"a pane of {runs[0]} does not come after one that ends at {message.after}")
         return message
 
     def to_bytes(self) -> bytes:

@@ -161,6 +161,18 @@ def test_whatever_things_are_called_an_alert_stays_within_its_bounds(
     assert body["component"] == model
 
 
+@pytest.mark.parametrize(("partitions", "carried"), [(200, 50), (400, 25), (15_000, 1)])
+def test_of_a_topic_of_many_partitions_an_alert_still_fits_into_a_message(partitions: int, carried: int) -> None:
+    """Each signal names the offsets of its window in each partition; at 400 of them, 50 signals made 1.1 MB."""
+    ranges = tuple(Range(i, 10**10, 10**10 + 9) for i in range(partitions))
+    found = tuple(replace(finding(f"features.signal_{i}"), ranges=ranges) for i in range(60))
+    whole = message(replace(step(), news=found))
+    assert [each["signal"] for each in whole["data"]["evidence"]["signals"]] == [
+        each.signal for each in found[:carried]
+    ]
+    assert len(to_line(whole)) < 10**6
+
+
 def test_long_names_that_begin_alike_have_keys_of_their_own() -> None:
     long = "m" * 200
     assert alert_key("m" * 128) == "m" * 128

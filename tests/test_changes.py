@@ -92,6 +92,24 @@ def test_both_sides_are_told_in_figures() -> None:
     assert number.psi > 1 > number.jensen_shannon > number.wasserstein > 0.2
 
 
+@pytest.mark.parametrize("value", [3.0, 0.1, 1e9])
+def test_of_values_that_are_all_the_same_nothing_is_rounded(value: float) -> None:
+    """Their σ was 4 % of the baseline's, beside a headline of 0, and beyond 16,384 of them their mean another value."""
+    told = change([*NORMAL, *np.arange(300.0).tolist()], [value] * 200)
+    assert (told.after.mean, told.after.deviation, told.after.low, told.after.high) == (value, 0.0, value, value)
+
+
+def test_what_was_constant_in_the_past_and_another_one_now_is_not_stuck() -> None:
+    baseline = baseline_of(NORMAL)
+    battery = Battery(baseline.layout, baseline.total.counts, against_past=True)
+    before, after, both = (
+        sketch_events(baseline, events(values)) for values in ([9.0] * 99, [12.0] * 99, [9.0, 12.0] * 50)
+    )
+    headlines = [describe(battery, battery.tests[0], before, each).headline for each in (after, both)]
+    assert headlines == ["left its constant 9: mean 12", "left its constant 9: mean 10.5"]
+    assert describe(battery, battery.tests[0], both, after).headline == "stuck at 12: σ 1.502 → 0"
+
+
 def test_the_same_traffic_is_no_change() -> None:
     told = change(NORMAL, NORMAL)
     assert (told.psi, told.jensen_shannon, told.distance, told.wasserstein) == pytest.approx((0, 0, 0, 0), abs=1e-9)

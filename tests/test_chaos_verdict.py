@@ -142,6 +142,12 @@ def _renamed(record: Record) -> Record:
     return record._replace(value=orjson.dumps(alert))
 
 
+def _later(record: Record) -> Record:
+    alert = orjson.loads(record.value or b"")
+    alert["data"]["seq"] += 1
+    return record._replace(value=orjson.dumps(alert))
+
+
 SPOILED: dict[str, tuple[Callable[[Left], Left], str]] = {
     "an alert lost": (lambda left: replace(left, alerts=left.alerts[1:]), "is missing"),
     "an alert made up": (
@@ -155,6 +161,14 @@ SPOILED: dict[str, tuple[Callable[[Left], Left], str]] = {
     ),
     "a dead letter lost": (lambda left: replace(left, letters=left.letters[1:]), "the dead letter of (0, 1000)"),
     "a dead letter of a pane": (lambda left: replace(left, pane_letters=left.letters[:1]), "dead letters of panes: 1"),
+    "alerts told in another order": (
+        lambda left: replace(left, alerts=[_later(left.alerts[0]), *left.alerts]),
+        "after how many of its model",
+    ),
+    "a memory made up": (
+        lambda left: replace(left, memories={**left.memories, "nobody": left.memories["given"]}),
+        "nobody is remembered, and was never seen",
+    ),
     "a memory lost": (
         lambda left: replace(left, memories={**left.memories, "given": {}}),
         "counted of given: 0",

@@ -170,7 +170,7 @@ def test_an_alert_is_explained_from_redis_and_without_it_from_the_topic(
     assert "one false alarm in 1,000,000 events at most" in words
     assert "RESOLVED fraud" in run(capsys, *explain, fired["incident_id"])[1], "an incident's newest alert"
     png = tmp_path / "a.png"
-    assert run(capsys, *explain, fired["id"], "--png", png)[2] == f"{png}: 1 signals drawn"
+    assert run(capsys, *explain, fired["id"], "--png", png)[2] == f"{png}: signals drawn: 1"
     assert png.read_bytes().startswith(b"\x89PNG")
     assert driftline(*explain, fired["id"], "--json") == 0
     assert json.loads(capsys.readouterr().out) == here.alerts()[0]

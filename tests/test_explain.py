@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from stream.alerts import to_line
 from stream.desk import Desk, Place
-from stream.explain import effects, figures, lasted, picture, quiet_command, remark, replay_command, verdict
+from stream.explain import as_row, effects, figures, lasted, picture, quiet_command, remark, replay_command, verdict
 from stream.explain_plot import PANELS, plot
 from stream.explain_text import print_explanation, print_incidents
 from stream.group_alerts import message as page_of
@@ -224,6 +224,12 @@ def test_a_histogram_that_does_not_fit_its_edges_is_not_drawn(edges: list[float 
 )
 def test_durations(seconds: int, told: str) -> None:
     assert lasted(NOW, NOW + timedelta(seconds=seconds)) == told
+
+
+def test_an_incident_that_begins_by_a_clock_ahead_has_lasted_no_time() -> None:
+    told = Told("x", starts_at=NOW + timedelta(hours=3))
+    assert as_row(Listed.of(told, []), NOW)["seconds"] == 0
+    assert as_row(Listed.of(told, []), NOW + timedelta(hours=4))["seconds"] == 3600
 
 
 def test_commands_end_with_the_alert_and_are_quoted() -> None:

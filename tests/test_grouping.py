@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from stream.desk import Place
+from stream.group_alerts import message
 from stream.grouping import Rules
 from stream.intake import Severity
 from stream.lineage import upstream
@@ -12,6 +16,7 @@ from tests.desk_world import World, told_by
 LINEAGE = upstream({"churn": ["fraud"], "ltv": ["churn"], "mail": ["ltv"]})
 RULES = Rules(wait=20, outage_models=5, window=600, upstream=LINEAGE)
 MANY = [f"m{i:02}" for i in range(50)]
+DAY = 86_400
 
 
 def world(**rules: object) -> World:
@@ -117,6 +122,36 @@ def test_what_has_recovered_is_no_origin_though_its_page_lasts() -> None:
     assert here.open_pages() == {"fraud/fraud1", "churn/churn1"}
 
 
+def test_downstream_of_what_may_have_lost_its_end_gets_its_own_page() -> None:
+    here = world()
+    here.tell("fraud")
+    here.wait()
+    here.advance(31 * DAY)
+    here.tell("churn")
+    here.wait()
+    assert here.pages() == ["fraud/fraud1", "churn/churn1"], "a page that was open for a month wakes nobody"
+    here.end()
+    assert here.open_pages() == set()
+
+
+def test_a_page_that_lasts_longer_than_its_origin_has_no_resolution_yet() -> None:
+    here = world()
+    here.tell("fraud")
+    here.tell("churn")
+    here.wait()
+    here.tell("fraud", "resolved", resolution="recovered")
+    here.settle()
+    assert _resolution(here) is None
+    here.tell("churn", "resolved", resolution="recovered")
+    here.desk = here.desk.take([(here.log[-1], Place("alerts", 0, 3))], here.now)
+    assert _resolution(here) == "recovered"
+
+
+def _resolution(here: World) -> object:
+    (page,) = here.desk.pages
+    return json.loads(message(here.desk, page, here.rules, here.now).raw)["data"]["resolution"]
+
+
 # --- outages
 
 
@@ -166,6 +201,16 @@ def test_later_ones_join_an_outage_without_a_page_and_it_lasts_until_the_last_ha
     assert len(here.open_pages()) == 1
     here.tell(MANY[8], "resolved")
     here.settle()
+    assert here.open_pages() == set()
+
+
+def test_an_outage_that_people_live_with_for_months_is_resolved_in_the_end() -> None:
+    here = world()
+    for model in MANY[:5]:
+        here.tell(model)
+    here.wait()
+    here.advance(90 * DAY)
+    here.end()
     assert here.open_pages() == set()
 
 
@@ -247,6 +292,36 @@ def test_what_is_silenced_is_told_with_its_newest_step_when_the_silence_ends() -
     assert (here.sent[-1].title, here.sent[-1].status, here.sent[-1].seq) == ("worse", "updated", 2)
     here.end()
     assert here.open_pages() == set()
+
+
+def test_a_silence_of_two_months_holds_back_and_loses_nothing() -> None:
+    here = world()
+    here.silenced = {"fraud"}
+    here.tell("fraud")
+    here.wait(60 * DAY)
+    here.silenced.clear()
+    here.settle()
+    assert here.pages() == ["fraud/fraud1"]
+
+
+def test_news_that_is_silenced_does_not_hide_what_came_before_it_and_was_not_told_yet() -> None:
+    def of(*signals: str) -> dict[str, object]:
+        return {"signals": [{"signal": signal} for signal in signals]}
+
+    here = world()
+    here.quiet = lambda alert: set(alert.signals()) <= {"amount"}  # type: ignore[method-assign]
+    here.tell("fraud", evidence=of("score"))
+    here.settle()
+    here.tell("fraud", evidence=of("amount"))
+    here.wait()
+    assert [alert.seq for alert in here.sent] == [2], "the wait was not over when amount came"
+    here.tell("fraud", evidence=of("amount"))
+    here.settle()
+    assert len(here.sent) == 1
+    here.tell("fraud", evidence=of("zip"))
+    here.tell("fraud", evidence=of("amount"))
+    here.settle()
+    assert [alert.seq for alert in here.sent] == [2, 5]
 
 
 def test_what_begins_and_ends_while_silenced_is_not_told() -> None:

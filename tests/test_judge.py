@@ -208,6 +208,91 @@ def test_a_drift_that_grows_worse_is_told_once_more_with_its_new_severity() -> N
     assert worse.change.after.special["missing"] > 0.5
 
 
+def test_a_signal_that_breaks_while_it_drifts_is_told_with_its_new_severity() -> None:
+    """Only the test that had raised the alarm was looked at again: of a feature that had shifted, and then was gone,
+    nobody was told."""
+    own = driver()
+    shifted, lost = traffic(2000, 2, x=1), traffic(3000, 3) | {"features.x": np.full(3000, None)}
+    steps = feed(own, traffic(2000, 1), shifted, lost, traffic(9000, 4))
+    assert [(step.status.value, step.incident.severity) for _, step in steps] == [
+        ("firing", "warning"),
+        ("updated", "error"),
+        ("resolved", "error"),
+    ]
+    (broken,) = steps[1][1].news
+    assert broken.change.headline.startswith("missing 0 % →")
+    assert 4000 < steps[1][0] <= 4300
+
+
+def test_a_shift_with_a_few_values_gone_is_as_severe_as_the_shift() -> None:
+    """As severe as if half of them were gone, because the distance between all values before and after is as large."""
+    own = driver()
+    few_gone = traffic(3000, 3, x=2)
+    few_gone["features.x"] = np.where(np.arange(3000) % 25, few_gone["features.x"], None)
+    ((_, fired),) = feed(own, traffic(2000, 1), traffic(2000, 2, x=2), few_gone)
+    assert fired.incident.severity == "warning"
+    assert fired.news[0].change.jensen_shannon > 0.7
+
+
+def test_what_breaks_in_a_drift_that_took_long_to_be_seen_is_told_at_once() -> None:
+    """A window as long as that of the drift would need as many events again, half of them broken."""
+    own = driver()
+    ((_, fired),) = feed(own, traffic(2000, 1), traffic(8000, 2, x=0.25))
+    assert fired.news[0].events > 800
+    ((broke, worse),) = feed(own, traffic(400, 3) | {"features.x": np.full(400, None)})
+    assert worse.incident.severity == "error"
+    assert broke <= 10_300
+
+
+def test_of_two_ways_to_be_worse_the_stronger_one_is_told() -> None:
+    own = driver()
+    infinite = np.where(np.arange(1000) % 10, -np.inf, None)
+    feed(own, traffic(2000, 1), traffic(1000, 2, x=1))
+    ((_, worse),) = feed(own, traffic(1000, 3) | {"features.x": infinite})
+    assert worse.news[0].change.headline.startswith("-infinity 0 % →")
+
+
+DAY = 24 * 3_600_000
+
+
+def astray(own: Driver, first: int = 0, last: int = 0, **shifts: float) -> list[Step]:
+    """A pane of 100 seconds whose first and last event are off by so many ms."""
+    columns = own.columns(traffic(100, own.seen, **shifts))
+    sketch = BASELINE.layout.sketch(BASELINE.encode(columns), columns.numeric)
+    run = Range(0, own.seen, own.seen + 100)
+    pane = Pane(sketch, run.start * 1000 + first, run.end * 1000 + last, (run,))
+    (own.state, steps), own.seen = own.judge.judge(own.state, pane), run.end
+    return steps
+
+
+@pytest.mark.parametrize("astray_first", [True, False])
+@pytest.mark.parametrize(("first", "last"), [(365 * DAY, 0), (-2 * DAY, 0), (0, -2 * DAY), (0, 365 * DAY)])
+def test_events_from_another_time_date_nothing(first: int, last: int, astray_first: bool) -> None:
+    """As the first of the window, it was the start of the drift: since next year. As the last of the pane in which it
+    was over, one that was two days late began the recovery then, and so ended the incident with the next pane.
+    """
+    own = driver()
+    for _ in range(30):
+        assert astray(own) == []
+    (fired,) = astray(own, first, last, x=3)
+    assert fired.at == pytest.approx(3_000_000, abs=100_000)
+    assert fired.incident.since == fired.news[0].since == pytest.approx(3_000_000, abs=100_000)
+    quiet, steps = [], list[Step]()
+    while not steps:
+        steps = astray(own, *((first, last) if (own.seen % 200 > 0) == astray_first else ()))
+        quiet += [] if own.state.incidents[""].drifts else [own.seen * 1000]
+    assert steps[0].at == pytest.approx(quiet[0], abs=200_000)
+    assert quiet[-1] - quiet[0] == pytest.approx(300_000, abs=100_000)
+
+
+def test_an_event_that_comes_days_late_makes_no_long_window_of_a_short_one() -> None:
+    own = driver(windows=(Window.parse("1h"),))
+    for _ in range(60):
+        assert astray(own) == []
+    assert astray(own, first=-2 * DAY, x=2) == [], "a thirty-sixth of the hour"
+    assert astray(driver(), x=2) != []
+
+
 def test_on_and_off_every_pane_is_one_page() -> None:
     """A pane every 100 seconds for an hour, and the calm after it."""
     own = driver()

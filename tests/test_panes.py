@@ -228,9 +228,22 @@ def test_an_offset_at_which_a_run_had_ended_ends_it_again_although_the_rule_does
     #       012345678901
     #       ──┤─────┤───      sealed at 3
     for chunk in (1, 4, 12):
-        cutter, log = Cutter(PaneRule(6, SLOT_MS), partition=0, start=0, sealed=3), draw("aaaaaaaaaaaa")
+        cutter, log = Cutter(PaneRule(6, SLOT_MS), partition=0, start=0, sealed=(3,)), draw("aaaaaaaaaaaa")
         parts = [log[first : first + chunk] for first in range(0, 12, chunk)]
         assert bounds(run for part in parts for run in cutter.feed(rows(part), part[-1].offset + 1)) == [(0, 3), (3, 9)]
+
+
+@pytest.mark.parametrize("chunk", [1, 5, 12])
+def test_runs_that_had_ended_end_again_where_they_did_under_whatever_rule(chunk: int) -> None:
+    """Some of them may be published already."""
+    #       0         1
+    #       012345678901
+    #       ──┤─┤──────┤      sealed at 3, 5 and 12
+    for rule in (PaneRule(2, SLOT_MS), PaneRule(6, None), PaneRule(100, SLOT_MS)):
+        cutter, log = Cutter(rule, partition=0, start=0, sealed=(3, 5, 12)), draw("aaaabaaaabaa")
+        parts = [log[first : first + chunk] for first in range(0, 12, chunk)]
+        found = bounds(run for part in parts for run in cutter.feed(rows(part), part[-1].offset + 1))
+        assert found == [(0, 3), (3, 5), (5, 12)]
 
 
 def test_the_open_run_can_be_converted() -> None:

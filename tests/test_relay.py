@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from stream.config_relay import Relay
-from stream.delivery import Unavailable, patiently, seconds_asked
+from stream.delivery import Http, Unavailable, patiently, seconds_asked
 from stream.embedded import Server
-from stream.targets import MissingSecret, read_accesses
+from stream.intake import read_alert
+from stream.pagers import Access, Request
+from stream.redis_connection import StoreError
+from stream.relay import secrets_of
+from stream.targets import MissingSecret, Stdout, read_accesses
 from tests.relay_bench import HOOK, Bench, on_bench, record, settle, until
 from tests.services import NO_ANSWER, ROUTING_KEY, Service, answer, cloud_event, fake, stamp
 from tests.topic_tools import driftline
@@ -124,7 +130,7 @@ def test_what_is_no_alert_becomes_a_dead_letter_and_holds_nothing_up(redis_serve
 
 @pytest.mark.parametrize("kind", ["pagerduty", "slack", "webhook", "alertmanager"])
 def test_what_may_pass_is_tried_again_until_it_has_passed(redis_server: Server, kind: str) -> None:
-    failures = [answer(500), answer(503, b"<html>"), NO_ANSWER, answer(302), answer(429), answer(502)]
+    failures = [answer(status) for status in (302, 408, 425, 429, 500, 502)] + [answer(503, b"<html>"), NO_ANSWER]
     garbage = answer(200, b"<html>Welcome to the hotel's network</html>")
 
     async def scenario(bench: Bench) -> None:
@@ -180,9 +186,15 @@ def test_what_is_refused_is_asked_once_and_becomes_a_dead_letter(
         courier.take(record(1, cloud_event(2, "updated")))
         await settle(courier)
         assert courier.trouble() is None
+        slack.script.append(answer(status))
+        courier.take(record(2, cloud_event(3, "updated")))
+        await settle(courier)
+        assert courier.trouble()
+        courier.forget()
+        assert courier.trouble() is None, "it tells nothing any more: whoever took over knows"
 
     on_bench(redis_server, [slack], scenario)
-    assert [each.status for each in slack.requests] == [status, 200]
+    assert [each.status for each in slack.requests] == [status, 200, status]
 
 
 def test_a_dead_letter_is_none_again_for_the_relay_after_a_kill(redis_server: Server, slack: Service) -> None:
@@ -318,6 +330,20 @@ def test_one_alertmanager_of_a_cluster_is_enough_and_the_others_hear_of_it_later
         assert len(up.requests) == 4
 
 
+def test_an_alertmanager_that_never_answers_does_not_hold_up_the_others(
+    redis_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.relay_bench.TIMEOUT", 50.0)
+
+    async def scenario(bench: Bench) -> None:
+        await asyncio.wait_for(bench.carry(cloud_event(1), cloud_event(1, key="churn")), 30)
+
+    with fake("alertmanager") as hung, fake("alertmanager") as up:
+        hung.otherwise = NO_ANSWER
+        on_bench(redis_server, [hung, up], scenario)
+        assert len(up.taken) == 2
+
+
 def test_when_every_alertmanager_is_down_the_alert_waits(redis_server: Server) -> None:
     async def scenario(bench: Bench) -> None:
         settling = asyncio.create_task(bench.carry(cloud_event(1)))
@@ -350,17 +376,29 @@ def test_what_has_ended_is_forgotten_after_a_while(redis_server: Server, monkeyp
 
 def test_every_key_of_the_ledger_is_documented_and_has_a_time_to_live(redis_server: Server) -> None:
     async def scenario(bench: Bench) -> None:
-        await bench.carry(cloud_event(1))
-        await bench.ledger.told("fraud", 0)
-        assert await bench.ledger.seq("fraud") == 1, "it never falls"
+        await bench.carry(cloud_event(1), cloud_event(1, "resolved", key="churn"))
+        await bench.ledger.told("churn", 0)
+        assert await bench.ledger.seq("churn") == 1, "it never falls"
         client, namespace = bench.ledger.client, bench.ledger.namespace
         lives = {key.decode(): await client.ttl(key) async for key in client.scan_iter(f"{namespace}:*")}
         short = f"{namespace}:relay:alertmanager:"
         days = {name.removeprefix(short): -(-life // 86_400) for name, life in lives.items()}
-        assert days == {"desk": 400, "entries": 30, "seq:fraud": 30}
+        assert days == {"desk": 400, "entries": 30, "seq:churn": 30}
 
     with fake("alertmanager") as service:
         on_bench(redis_server, [service], scenario)
+
+
+def test_a_desk_that_cannot_be_read_is_named_with_what_to_do(redis_server: Server) -> None:
+    async def scenario(bench: Bench) -> None:
+        key = f"{bench.ledger.namespace}:relay:webhook:desk"
+        await bench.ledger.client.hset(key, "case:fraud/a1", b"{}")
+        with pytest.raises(StoreError, match=f"{key} in Redis can't be read.*delete the key"):
+            await bench.carry(cloud_event(1))
+
+    with fake("webhook") as service:
+        on_bench(redis_server, [service], scenario)
+    assert service.requests == []
 
 
 # --- secrets and stdout
@@ -381,12 +419,53 @@ def test_no_log_line_holds_a_secret(redis_server: Server, slack: Service, caplog
 
 
 @pytest.mark.parametrize(
+    "said",
+    ["bad sig abc%2Fdefgh", "bad sig abc/defgh", "GET /hook%20/x?sig=abc%2Fdefgh", "no token tokentoken", "u:passw0rd"],
+)
+def test_no_part_of_a_secret_is_repeated(said: str) -> None:
+    access = Access("https://u:passw0rd@pager.example/hook%20/x?sig=abc%2Fdefgh", authorization="Bearer tokentoken")
+
+    async def ask(url: str) -> None:
+        async with aiohttp.ClientSession() as session:
+            await Http(session, secrets_of({"webhook": [access]})).post(Request(url, b"", {}), lambda *_: False)
+
+    with fake("heartbeat") as service:
+        service.script.append(answer(500, said.encode()))
+        with pytest.raises(Unavailable) as failure:
+            asyncio.run(ask(service.url))
+    shown = str(failure.value)
+    assert "***" in shown
+    assert [word for word in ("abc/defgh", "abc%2Fdefgh", "tokentoken", "passw0rd") if word in shown] == []
+
+
+def test_who_reads_standard_output_slowly_holds_nobody_up() -> None:
+    reader, writer = os.pipe()
+
+    async def scenario(out: Stdout, raw: bytes) -> bytes:
+        telling = asyncio.create_task(out.deliver(read_alert(cloud_event(1)), raw))
+        await asyncio.sleep(0.1)
+        assert not telling.done(), "the pipe is full, and the relay goes on"
+        read = b""
+        while not read.endswith(b"\n"):
+            read += os.read(reader, 1 << 20)
+        await telling
+        return read
+
+    raw = b'{"a":"' + b"x" * 1_000_000 + b'"}'
+    with os.fdopen(writer, "wb") as stream, os.fdopen(reader, "rb"):
+        assert asyncio.run(scenario(Stdout(stream), raw)) == raw + b"\n"
+
+
+@pytest.mark.parametrize(
     ("target", "environment", "reason"),
     [
         ("pagerduty", {}, "PAGERDUTY_ROUTING_KEY is not set"),
         ("pagerduty", {"PAGERDUTY_ROUTING_KEY": " "}, "PAGERDUTY_ROUTING_KEY is not set"),
         ("pagerduty", {"PAGERDUTY_ROUTING_KEY": "a\r\nb"}, "PAGERDUTY_ROUTING_KEY is no plain text"),
         ("slack", {"SLACK_WEBHOOK_URL": "hooks.slack.example/T0"}, "SLACK_WEBHOOK_URL is no URL"),
+        ("slack", {"SLACK_WEBHOOK_URL": "https://"}, "SLACK_WEBHOOK_URL is no URL"),
+        ("slack", {"SLACK_WEBHOOK_URL": "https://hooks.slack.example:x/T0"}, "SLACK_WEBHOOK_URL is no URL"),
+        ("webhook", {"WEBHOOK_URL": "https://[::1/T0"}, "WEBHOOK_URL is no URL"),
         ("webhook", {}, "WEBHOOK_URL is not set"),
     ],
 )

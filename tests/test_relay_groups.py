@@ -10,10 +10,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from aiokafka import TopicPartition
 
 from stream.embedded import Server
 from stream.grouping import Rules
 from stream.ledger import Fenced
+from stream.line import Line
 from stream.lineage import upstream
 from stream.silences import Matcher, Silence
 from tests.relay_bench import Bench, on_bench, settle, until
@@ -34,6 +36,10 @@ def pagerduty() -> Iterator[Service]:
 def webhook() -> Iterator[Service]:
     with fake("webhook") as service:
         yield service
+
+
+class AlwaysWell:
+    well = True
 
 
 async def silence(bench: Bench, matcher: str, seconds: float = 3600, start: float = 0) -> None:
@@ -182,6 +188,44 @@ def test_a_relay_that_was_thought_dead_writes_nothing_any_more(redis_server: Ser
 
     on_bench(redis_server, [webhook], scenario)
     assert [each.json["data"]["component"] for each in webhook.taken] == ["fraud", "fraud", "churn"]
+
+
+def test_a_page_on_its_way_is_waited_for_before_another_relay_takes_over(
+    redis_server: Server, webhook: Service
+) -> None:
+    webhook.script.append(answer(204, seconds=0.5))
+
+    async def scenario(bench: Bench) -> None:
+        courier = bench.courier(cloud_event(1))
+        here = Line(None, courier, AlwaysWell(), longest=0.1)
+        await here.on_partitions_assigned([TopicPartition("alerts", 0)])
+        telling = asyncio.create_task(here._step())
+        await until(lambda: len(webhook.requests) == 1)
+        await here.on_partitions_revoked([])
+        assert courier.counts["delivered"] == 1
+        await bench.carry(cloud_event(1))
+        await telling
+
+    on_bench(redis_server, [webhook], scenario)
+    assert len(webhook.requests) == 1
+
+
+def test_a_relay_that_loses_its_partition_while_it_decides_tells_nothing_of_it(
+    redis_server: Server, webhook: Service
+) -> None:
+    async def scenario(bench: Bench) -> None:
+        loser = bench.courier(cloud_event(1))
+        await loser.step()
+        loser.take(bench.records(cloud_event(1, key="churn"))[0])
+        deciding = asyncio.create_task(loser.step())
+        await asyncio.sleep(0)  # it asks Redis
+        loser.forget()
+        await bench.carry()  # another one takes over
+        await deciding
+        assert loser.idle
+
+    on_bench(redis_server, [webhook], scenario)
+    assert [each.json["data"]["component"] for each in webhook.taken] == ["fraud"]
 
 
 # --- silences

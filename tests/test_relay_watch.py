@@ -7,11 +7,13 @@ import re
 import time
 
 import pytest
+from kafka import KafkaProducer
 from typer.testing import CliRunner
 
 from stream.cli import app
+from stream.topics import Topic, ensure_topics, open_admin
 from tests.relay_site import Site, site
-from tests.services import answer, cloud_event, stamp
+from tests.services import SUCCESS, answer, cloud_event, stamp
 
 __all__ = ["site"]
 
@@ -81,6 +83,39 @@ def test_a_relay_that_stands_by_takes_over_and_tells_the_end(site: Site) -> None
         second.wait_for(lambda: not pagerduty.open)
         assert second.stop() == 0
     assert pagerduty.pages == {"fraud/a1": 1, "churn/a1": 1}
+
+
+def test_several_partitions_are_one_relay_s_and_the_other_stands_by(site: Site) -> None:
+    pagerduty, deployment = site.services["pagerduty"], site.deployment
+    topic = f"{deployment.config.topics.alerts}.three"  # as a broker makes it that creates topics by itself
+    deployment.path.write_text(deployment.path.read_text().replace(deployment.config.topics.alerts, topic))
+    with open_admin(deployment.broker.kafka) as admin:
+        ensure_topics(admin, [Topic(topic, 3, 1, {}), Topic(f"{topic}.dlq", 1, 1, {})])
+    with site.relay("pagerduty", name="first") as first, site.relay("pagerduty", name="second") as second:
+        for relay in (first, second):
+            relay.wait_for(lambda relay=relay: "partitions of the alerts topic" in relay.words())
+        first.wait_for(lambda: any("reads 3 partitions" in relay.words() for relay in (first, second)))
+        producer = KafkaProducer(bootstrap_servers=deployment.config.kafka.bootstrap)
+        for partition, model in enumerate(MANY[:3]):
+            producer.send(topic, cloud_event(1, key=model), partition=partition).get(30)
+        producer.close()
+        first.wait_for(lambda: len(pagerduty.open) == 3)
+        assert first.stop() == second.stop() == 0
+    assert list(pagerduty.pages.values()) == [1, 1, 1]
+
+
+def test_a_slow_pager_is_told_the_newest(site: Site) -> None:
+    pagerduty = site.services["pagerduty"]
+    pagerduty.otherwise = SUCCESS["pagerduty"]._replace(seconds=1.5)
+    site.publish(*(cloud_event(1, key=model) for model in MANY[:4]))
+    with site.relay("pagerduty") as relay:
+        relay.wait_for(lambda: len(pagerduty.requests) == 1)
+        site.publish(cloud_event(2, "updated", key=MANY[3], title="worse"))
+        relay.wait_for(lambda: site.committed("pagerduty") == 5)
+        assert relay.stop() == 0
+    assert pagerduty.requests[-1].json["payload"]["summary"] == "worse"
+    assert list(pagerduty.pages.values()) == [1, 1, 1, 1]
+    assert len(pagerduty.requests) == 4
 
 
 def test_health_says_why_a_relay_ails(site: Site) -> None:

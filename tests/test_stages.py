@@ -11,22 +11,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, permutations
+from itertools import chain, pairwise, permutations
 from typing import Any
 
+import msgspec
 import numpy as np
 import orjson
 import pytest
 
-from load_tests.oracle import Parts, Replay, baseline_of, in_turn, messages, told
+from load_tests.chaos_count import event_in
+from load_tests.oracle import Parts, Replay, baseline_of, events_in, in_turn, messages, told
 from stream.app import Message
 from stream.archive import Archive
 from stream.baseline import Baseline
 from stream.config import Config, parse_config
 from stream.config_models import Redis
 from stream.embedded import Server
+from stream.judging import SENT_AGAIN
 from stream.memory import load
 from stream.monitor import Memory
 from stream.redis_connection import Client, connect
@@ -404,7 +407,101 @@ async def test_a_pane_of_another_baseline_is_a_dead_letter(this: Bench) -> None:
     assert [value for _, value in this.dead(this.config.topics.panes)] == strange
 
 
+@on_a_bench
+async def test_a_pane_whose_predecessor_was_lost_waits_until_both_are_sent_again(this: Bench) -> None:
+    """A producer that is new to a broker may have its first batch refused and the next one taken."""
+    first, panes = this.driver(), this.config.topics.panes
+    send, refused = first.sketch._publish, list[Message]()
+
+    async def send_but_one(batch: Iterable[Message]) -> None:
+        for message in batch:
+            if not refused and message.topic == panes:
+                refused.append(message)
+            else:
+                await send([message])
+        if refused:
+            raise Crash
+
+    first.sketch._publish = send_but_one
+    await first.assign()
+    with pytest.raises(Crash):
+        await first.sketch_next()
+    await this.driver().work()
+    await this.check()
+    letters = this.published(f"{panes}.dlq")
+    assert letters
+    assert all(dict(each.headers)["reason"].startswith(SENT_AGAIN.encode()) for each in letters)
+
+
+@on_a_bench
+async def test_other_panes_are_configured_while_a_seal_is_half_published(this: Bench) -> None:
+    first = this.driver()
+    await first.assign()
+    first.steps, first.crash_at = 0, len(BAD) + 4  # the dead letters, the seal, and two panes before
+    with pytest.raises(Crash):
+        await first.sketch_next()
+    half = {each.run for each in this.panes()}
+    assert half
+    this.config = this.config.model_copy(update={"panes": this.config.panes.model_copy(update={"events": 30})})
+    await this.driver().work()
+    runs = sorted({each.run for each in this.panes()})
+    assert runs[: len(half)] == sorted(half)
+    assert all(older.end == newer.start for older, newer in pairwise(runs))
+    memories = await this.memories()
+    total = sum(event_in(value) is not None for value in this.log[: runs[-1].end])
+    assert sum(events_in(parts, this.baselines.get(model)) for model, parts in memories.items()) == total
+
+
+@on_a_bench
+async def test_a_pane_that_overlaps_what_was_judged_is_a_dead_letter(this: Bench) -> None:
+    """Only a Redis that has lost a seal for good lets it come to that; and then somebody should know."""
+    await this.driver().work()
+    pane = max((each for each in this.panes() if each.model == "given"), key=lambda each: each.run)
+    packed = msgspec.structs.replace(pane.packed, ranges=(pane.run._replace(end=pane.run.end + 1),))
+    strange = msgspec.structs.replace(pane, packed=packed).to_bytes()
+    topic = this.config.topics.panes
+    for log in this.topics[topic].values():
+        log.append(Message(topic, b"given", strange))
+    before = await this.memories()
+    await this.driver().work()
+    assert await this.memories() == before
+    assert {value for _, value in this.dead(topic)} == {strange}
+    reasons = {dict(each.headers)["reason"] for each in this.published(f"{topic}.dlq")}
+    assert any(b"judged before" in reason for reason in reasons)
+
+
+@on_a_bench
+async def test_models_beyond_the_room_for_unknown_ones_are_dead_letters(this: Bench) -> None:
+    """A bug that names a model by a UUID must not fill Redis; who is known goes on."""
+    worker = this.config.worker.model_copy(update={"unknown_models": 3})
+    this.config = this.config.model_copy(update={"worker": worker})
+    this.append([messages(f"bug-{i}", 1)[0] for i in range(40)] + messages("given", 100, first=400))
+    await this.driver(fetch=20, panes_partitions=1).work()
+    memories = await this.memories()
+    assert len(memories) == 1 + 3
+    assert {"given", "learns"} < memories.keys()
+    letters = this.published(f"{this.config.topics.panes}.dlq")
+    assert {each.key for each in letters} == {f"bug-{i}".encode() for i in range(40)} - {n.encode() for n in memories}
+    assert all(b"raise worker.unknown_models" in dict(each.headers)["reason"] for each in letters)
+    assert await this.driver(panes_partitions=1).work() is None
+    assert (await this.memories()).keys() == memories.keys()
+
+
 # Dead letters
+
+
+@on_a_bench
+async def test_a_pane_that_no_topic_takes_is_a_dead_letter_that_names_the_remedy(this: Bench) -> None:
+    """Of a model that has no baseline yet: its events are published with the full names of their values."""
+    features = {"x" * 230: {str(i): 1 for i in range(75_000)}}
+    this.log[:0] = [orjson.dumps(orjson.loads(messages("learns", 1)[0]) | {"features": features})]
+    this.append([])
+    await this.driver().work()
+    (letter,) = this.published(f"{this.config.topics.panes}.dlq")
+    headers = dict(letter.headers)
+    assert (letter.key, letter.value, headers["partition"], headers["offset"]) == (b"learns", None, b"0", b"0")
+    assert b"lower panes.events, or give the model a baseline" in headers["reason"]
+    assert "learns" in await this.memories()
 
 
 @on_a_bench

@@ -32,15 +32,23 @@ def change(**parts: bytes) -> Change:
 async def test_a_seal_follows_the_last_one(store: Store) -> None:
     record = await store.take_sketch(TOPIC, 3)
     assert await record.read_seal() is None
-    for run in (Seal(7, 500), Seal(500, 501), Seal(501, 2**53 + 1)):
-        await record.seal(*run)
-        assert await record.read_seal() == run
+    for start, *ends in ((7, 500), (500, 501), (501, 600, 700, 2**53 + 1)):
+        await record.seal(start, *ends)
+        assert await record.read_seal() == Seal(start, tuple(ends))
     for start, end in ((500, 600), (2**53, 2**53 + 9), (2**53 + 2, 2**53 + 9)):
         with pytest.raises(Mismatch, match=r"sketch/predictions/3.*stored position is 9007199254740993"):
             await record.seal(start, end)
-    with pytest.raises(ValueError, match="no offset"):
-        await record.seal(2**53 + 1, 2**53 + 1)
-    assert await record.read_seal() == run
+    for none in ((2**53 + 1,), (2**53 + 1, 2**53 + 1), (2**53 + 1, 2**53 + 9, 2**53 + 9), (-1, 5)):
+        with pytest.raises(ValueError, match="no runs"):
+            await record.seal(*none)
+    assert await record.read_seal() == Seal(501, (600, 700, 2**53 + 1))
+
+
+@on_every_redis
+async def test_a_seal_of_before_runs_were_kept_one_by_one_is_of_one_run(store: Store) -> None:
+    record = await store.take_sketch(TOPIC, 3)
+    await store.client.hset(record.key, mapping={"version": 1, "start": 7, "end": 500})
+    assert await (await store.take_sketch(TOPIC, 3)).read_seal() == Seal(7, (500,))
 
 
 @on_every_redis
@@ -48,7 +56,7 @@ async def test_a_seal_written_twice_is_written_once(store: Store) -> None:
     record = await store.take_sketch(TOPIC, 0)
     await record.seal(0, 500)
     await record.seal(0, 500)
-    assert await record.read_seal() == Seal(0, 500)
+    assert await record.read_seal() == Seal(0, (500,))
     with pytest.raises(Mismatch):
         await record.seal(0, 400)
 
@@ -57,9 +65,9 @@ async def test_a_seal_written_twice_is_written_once(store: Store) -> None:
 async def test_a_seal_can_be_waited_for_until_it_is_on_disk(store: Store) -> None:
     """These servers keep no file, and say so: then there is nothing to wait for."""
     record = await store.take_sketch(TOPIC, 0)
-    for run in (Seal(0, 500), Seal(0, 500), Seal(500, 501)):
-        await record.seal(*run, durable=True)
-        assert await record.read_seal() == run
+    for start, end in ((0, 500), (0, 500), (500, 501)):
+        await record.seal(start, end, durable=True)
+        assert await record.read_seal() == Seal(start, (end,))
     with pytest.raises(Mismatch):
         await record.seal(500, 600, durable=True)
     await store.take_sketch(TOPIC, 0)
@@ -72,7 +80,7 @@ async def test_partitions_have_seals_and_epochs_of_their_own(store: Store) -> No
     first, second = await store.take_sketch(TOPIC, 0), await store.take_sketch(TOPIC, 1)
     await first.seal(0, 10)
     await second.seal(5, 6)
-    assert (await first.read_seal(), await second.read_seal()) == (Seal(0, 10), Seal(5, 6))
+    assert (await first.read_seal(), await second.read_seal()) == (Seal(0, (10,)), Seal(5, (6,)))
     assert (first.epoch, second.epoch, (await store.take_sketch(TOPIC, 1)).epoch) == (1, 1, 2)
 
 
@@ -242,16 +250,18 @@ async def test_what_is_kept_is_found_in_every_partition_and_before_there_was_any
 @on_every_redis
 async def test_what_a_model_learned_is_there_for_the_sketchers(store: Store) -> None:
     assert await store.get_learned(MODEL) is None
+    assert await store.learned() == set()
     await store.put_learned(MODEL, baseline().to_bytes())
     assert await store.get_learned(MODEL) == baseline().to_bytes()
+    assert await store.learned() == {MODEL}
 
 
 @on_every_redis
 async def test_what_a_newer_driftline_wrote_is_left_alone(store: Store) -> None:
     judge = await store.take_judge(PANES, 0)
-    await store.client.hset(judge.key, "version", 2)
+    await store.client.hset(judge.key, "version", 3)
     before = await contents(store)
-    with pytest.raises(StoreError, match="newer Driftline, in version 2; this one writes 1"):
+    with pytest.raises(StoreError, match="newer Driftline, in version 3; this one writes 2"):
         await store.take_judge(PANES, 0)
     assert await contents(store) == before
 
@@ -302,7 +312,7 @@ async def test_every_key_is_in_the_table_and_none_is_left_over(store: Store) -> 
     await store.bind({"topics.predictions": TOPIC})
 
     keys, rows = await store.keys(), documented()
-    assert len(keys) == len(rows) == 9
+    assert len(keys) == len(rows) == 10
     for matches, kind in rows:
         (key,) = [key for key in keys if matches(key.removeprefix(f"{store.namespace}:"))]
         assert (await store.client.type(key)).decode() == kind

@@ -24,7 +24,7 @@ from stream.memory import Change, diff, load
 from stream.monitor import Memory, sketch_events
 from stream.panes import Pane, Range
 from stream.redis_connection import StoreError
-from stream.store import Alert, Decided, JudgeRecord, Store
+from stream.store import Alert, Decided, Fenced, JudgeRecord, Store
 from tests.brokers import unique
 from tests.histories import CONFIG, MODEL, History, history
 from tests.redis_servers import contents, on_every_redis, play, redis_url, url
@@ -135,7 +135,22 @@ def test_a_seal_that_was_waited_for_survives_a_power_cut_and_one_that_was_not_ma
             await record.seal(10, 20)
             assert file.cut(seconds=1.0) > 0
             server.start()
-            assert await record.read_seal() == (0, 10)
+            assert await record.read_seal() == (0, (10,))
+
+        play(url(server), scenario)
+
+
+def test_who_was_replaced_before_a_power_cut_is_so_after_it(tmp_path: Path) -> None:
+    """It may stand still until the cut is over, and end a run that it had half read where nobody else would."""
+    with real_redis(tmp_path, fsync="everysec") as server, following(server) as file:
+
+        async def scenario(store: Store) -> None:
+            stopped = await store.take_sketch("predictions", 0)
+            await store.take_sketch("predictions", 0)
+            file.cut(seconds=1.0)
+            server.start()
+            with pytest.raises(Fenced):
+                await stopped.seal(0, 7, durable=True)
 
         play(url(server), scenario)
 
@@ -150,11 +165,11 @@ def test_a_seal_that_a_power_cut_took_while_it_was_waited_for_is_written_again(t
             await asyncio.sleep(0.6)
             assert file.cut(seconds=0.9) > 0
             server.start()
-            assert await record.read_seal() == (0, 10)
+            assert await record.read_seal() == (0, (10,))
             await sealing
             assert file.cut(seconds=1.0) == 0
             server.start()
-            assert await record.read_seal() == (10, 20)
+            assert await record.read_seal() == (10, (20,))
 
         play(url(server), scenario)
 
