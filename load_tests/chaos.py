@@ -35,7 +35,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from load_tests.chaos_fleet import told_by
+from load_tests.chaos_fleet import surprises, told_by
 from load_tests.chaos_left import Left, Record
 from load_tests.chaos_schedule import Fault, Fsync, schedule
 from load_tests.chaos_site import WORKERS, Producer, Site, kinds, open_site
@@ -63,6 +63,7 @@ def run(seed: int, events: int, faults: int, fsync: Fsync, directory: Path, cons
         topic = site.deployment.config.topics.predictions
         producer = Producer(site.kafka.address, topic, traffic(seed, events), max(1, events // (2 * faults)))
         wrongs = _work(site, producer, plan, events, show) + _stop(site)
+        wrongs += surprises(site.fleet.logs())
         seconds = time.monotonic() - began
         show("verdict", events, faults)
         verdict = judge_run(site.deployment.config, site.deployment.baselines, SPREAD, _left(site))

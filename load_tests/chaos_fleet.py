@@ -12,9 +12,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import redis as sync_redis
+from aiokafka import errors
 
 from load_tests.chaos_traffic import PARTITIONS
 from load_tests.deployment import Deployment, WorkerProcess
+from stream.redis_connection import Unreachable
+from stream.store import Fenced, Mismatch
 
 # s between two looks of the watch: as exact are the times to recover.
 _LOOK = 0.1
@@ -189,6 +192,18 @@ _SIGNS: Mapping[str, str] = {
     "writes refused after a loss": r"\bCrashed reason=Mismatch\(",
     "rebalances seen by workers": r"\btook over \d+ partitions",
 }
+
+
+# By what a worker may end here: it is refused, or not answered. Anything else is a bug, though whoever is started next
+# makes up for it.
+_DESIGNED = {Fenced, Mismatch, Unreachable, TimeoutError}
+
+
+def surprises(logs: str) -> list[str]:
+    """Errors that no worker should have ended by, each once."""
+    designed = {each.__name__ for each in _DESIGNED} | {name for name in vars(errors) if name.endswith("Error")}
+    found = Counter(re.findall(r"\bCrashed reason=(\w+)\(", logs))
+    return [f"{count} workers ended by {name}" for name, count in sorted(found.items()) if name not in designed]
 
 
 def told_by(logs: str) -> dict[str, int]:

@@ -183,7 +183,7 @@ class SketchStage:
         topics, baseline = self._config.topics, ""
         if isinstance(pane.content, Sketch):
             baseline = partition.sketcher.baselines[model].content_hash
-        else:
+        elif model not in self._baselines:  # else they were waiting while it learned
             self._unlearned.add(model)
         message = PaneMessage.of(model, baseline, topics.predictions, pane, after)
         return Message(topics.panes, model.encode(), message.to_bytes())

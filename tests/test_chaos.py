@@ -15,6 +15,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from load_tests.chaos_fleet import surprises
 from load_tests.chaos_schedule import Kind, schedule
 from load_tests.chaos_traffic import KEYED, MODELS, PARTITIONS, SPREAD, traffic
 from load_tests.tcp_proxy import Gate
@@ -38,6 +39,13 @@ def test_a_redis_that_syncs_always_has_no_power_cut() -> None:
 def test_a_stopped_worker_stands_still_beyond_its_session() -> None:
     frozen = [each.seconds for each in schedule(1, 200, "always") if each.kind is Kind.FREEZE]
     assert min(frozen) > 6
+
+
+def test_a_worker_that_ended_by_a_bug_is_told() -> None:
+    """Whoever is started next makes up for it, so that nothing else shows it."""
+    designed = "\n".join(f"[^Agent]: Crashed reason={each}" for each in ("Mismatch('x')", "NodeNotReadyError(1)"))
+    assert surprises(designed) == []
+    assert surprises(f"{designed}\nCrashed reason=TypeError('a')\n" * 2) == ["2 workers ended by TypeError"]
 
 
 def test_models_lie_on_one_partition_or_on_all() -> None:

@@ -359,6 +359,28 @@ async def test_what_a_model_learned_reaches_the_sketchers_though_who_learned_it_
 
 
 @on_a_bench
+async def test_events_that_are_published_after_their_model_has_learned_do_no_harm(this: Bench) -> None:
+    """The panes of an idle run wait for its seal, and meanwhile the sketcher may hear of the baseline."""
+    learns = messages("learns", 135)
+    this.log.clear()
+    this.append(learns[:105])
+    driver = this.driver(fetch=1000)
+    await driver.assign()
+    await driver.sketch_next()
+    for partition in range(2):
+        await driver.judge_next(partition)
+    await asyncio.sleep(1.1)
+    await driver.sketch.close_idle()
+    this.append(learns[105:107])
+    await driver.sketch_next()  # hears of it, and publishes what had waited
+    for until in (127, 135):
+        this.append(learns[len(this.log) : until])
+        await asyncio.sleep(1.1)
+        await driver.sketch_next()
+    assert [bool(each.baseline) for each in this.panes()][-4:] == [False, True, True, True]
+
+
+@on_a_bench
 async def test_another_baseline_begins_anew_and_its_alerts_are_numbered_on(this: Bench) -> None:
     await this.driver().work()
     first = this.alerts()
