@@ -32,7 +32,7 @@ from yarl import URL
 from stream.config_models import Kafka
 from stream.connection import faust_credentials
 from stream.topics import PANE_BYTES
-from stream.transport import AssignedHook, RunTransport
+from stream.transport import AssignedHook, RunConsumer, RunTransport
 
 #: s from SIGTERM to the end. Orchestrators send SIGKILL after 10 (docker) to 30; a run takes well under 1.
 STOP_TIMEOUT = 9.0
@@ -184,8 +184,9 @@ async def delivered(stream: StreamT[Any]) -> AsyncIterator[Any]:
     manual = cast("faust.Stream[Any]", stream).noack()
     async with aclosing(manual.events()) as events:
         async for event in events:
-            yield event.value
-            await stream.ack(event)
+            if not cast(RunConsumer, stream.app.consumer).outdated(event.message):
+                yield event.value
+                await stream.ack(event)
 
 
 class Message(NamedTuple):

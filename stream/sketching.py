@@ -44,6 +44,10 @@ _LARGEST = PANE_BYTES - (64 << 10)
 _OFFSET, _VALUE = attrgetter("offset"), attrgetter("value")
 
 
+class ReadAgain(RuntimeError):
+    """Records came again that the open run holds already. It is not sealed, so whoever is next counts them once."""
+
+
 class _Closing(NamedTuple):
     """A run that the clock has ended, while its seal is on the way to Redis's disk."""
 
@@ -73,6 +77,8 @@ class _Partition:
             cutter.start = fetched.first_offset  # a log that retention has cut does not begin at 0
         if self.horizon is None:
             self.horizon = fetched.highwater or 0
+        if fetched.first_offset < cutter.seen:
+            raise ReadAgain(f"offset {fetched.first_offset} of {fetched.tp} came after {cutter.seen - 1}")
         offsets = np.fromiter(map(_OFFSET, fetched.records), np.int64, len(fetched.records))
         return self.sketcher.feed(offsets, list(map(_VALUE, fetched.records)))
 

@@ -8,7 +8,8 @@ of one partition.
     event loop:      {partition: [Run]} ─► Faust's queue ─► agent ─► ack of the run's last offset ─► commit
 
 Rule 1: no record is delivered in an assignment before its partitions have been positioned (`perform_seek`).
-Rule 2: an agent sees the records of a partition in order, and acknowledges them in order.
+Rule 2: an agent sees the records of a partition in order, and acknowledges them in order. It sees nothing that was
+fetched in an earlier assignment.
 Rule 3: offsets committed to Kafka are a hint; the truth is where the assigned-hook says to go on.
 
 Every override below says what it replaces. They lean on private parts of Faust, so its version is pinned exactly.
@@ -25,7 +26,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer
 from faust.transport.consumer import ensure_TPset
 from faust.transport.drivers import aiokafka as driver
-from faust.types import TP, AppT, ConsumerMessage
+from faust.types import TP, AppT, ConsumerMessage, Message
 from yarl import URL
 
 from stream.unpacking import Record, unpack_in_batches
@@ -46,12 +47,14 @@ class Run:
     """The records that one fetch brought of one partition, oldest first, at least one.
 
     Offsets rise but may have holes (compaction, transaction markers). `highwater`: the partition's end offset when
-    fetched, so `highwater - next_offset` is the lag; None when the broker didn't say.
+    fetched, so `highwater - next_offset` is the lag; None when the broker didn't say. `revocations`: how often its
+    consumer had lost partitions by then.
     """
 
     tp: TP
     records: Sequence[Record]
     highwater: int | None
+    revocations: int = 0
 
     @property
     def first_offset(self) -> int:
@@ -94,7 +97,8 @@ class RunConsumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._fetch_or_seek = asyncio.Lock()
-        self._positioned_generation: int | None = None
+        self.revocations = 0
+        self._positioned_at: int | None = None
 
     def _new_consumer_thread(self) -> RunConsumerThread:
         """Replaces Faust's thread by ours."""
@@ -104,26 +108,27 @@ class RunConsumer(driver.Consumer):
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Adds: fetch nothing more until the next assignment has been positioned."""
-        self._positioned_generation = None
+        self.revocations += 1
         await super().on_partitions_revoked(revoked)
 
     async def perform_seek(self) -> None:
         """Adds the assigned-hook to what Faust awaits between an assignment and the restart of the flow.
 
         Faust's signal `on_partitions_assigned` comes too late: the flow may have restarted before its receivers return.
-        The lock keeps a fetch from returning records of the old position after the seek.
+        The lock keeps a fetch from returning records of the old position after the seek. When partitions are revoked
+        meanwhile, aiokafka goes to committed offsets by itself: then nothing is positioned yet.
         """
-        generation = self.app.consumer_generation_id
+        revocations = self.revocations
         async with self._fetch_or_seek:
             await _to_the_end(super().perform_seek())
             positions = await self.transport.positions(frozenset(ensure_TPset(self.assignment())))
             if positions:
                 await _to_the_end(self.seek_wait(positions))
-        self._positioned_generation = generation
+        self._positioned_at = revocations
 
     @property
     def _positioned(self) -> bool:
-        return self._positioned_generation == self.app.consumer_generation_id
+        return self._positioned_at == self.revocations
 
     # ---- fetching
 
@@ -148,7 +153,7 @@ class RunConsumer(driver.Consumer):
     def _as_run(self, tp: TP, records: list[Any]) -> list[Any]:
         if tp.topic not in self.transport.run_topics:
             return records
-        return [Run(TP(*tp), list(chain.from_iterable(records)), self.highwater(tp))]
+        return [Run(TP(*tp), list(chain.from_iterable(records)), self.highwater(tp), self.revocations)]
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         """Wraps a run as one message with the offset of its last record, so that its ack covers them all."""
@@ -168,6 +173,18 @@ class RunConsumer(driver.Consumer):
             tp=tp,
             generation_id=self.app.consumer_generation_id,
         )
+
+    def outdated(self, message: Message) -> bool:
+        """Whether a message holds a run that was fetched before partitions were revoked; it will not be acknowledged.
+
+        Faust tells by the group's generation. But a member that joins again, because Kafka was away, may get the same
+        generation again; and a run that had waited for room in a queue comes in after Faust has cleared that.
+        """
+        run: Any = message.value
+        outdated = isinstance(run, Run) and run.revocations != self.revocations
+        if outdated:
+            self._unacked_messages.discard(message)
+        return outdated
 
     # ---- back-pressure
 

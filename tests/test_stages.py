@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 import orjson
 import pytest
+from faust.types import TP
 
 from load_tests.chaos_count import event_in
 from load_tests.oracle import Parts, Replay, baseline_of, events_in, in_turn, messages, told
@@ -33,6 +34,7 @@ from stream.judging import SENT_AGAIN
 from stream.memory import load
 from stream.monitor import Memory
 from stream.redis_connection import Client, connect
+from stream.sketching import ReadAgain
 from stream.store import Fenced, Mismatch
 from stream.wire import PaneMessage
 from tests.brokers import unique
@@ -304,6 +306,18 @@ async def test_who_was_taken_over_writes_nothing_any_more(this: Bench) -> None:
         await zombie.judge_next(partition)
     assert await this.everything() == before
     await owner.work()
+    await this.check()
+
+
+@on_a_bench
+async def test_records_that_come_again_into_an_open_run_end_the_worker_before_it_is_sealed(this: Bench) -> None:
+    driver = this.driver(fetch=7)
+    await driver.assign()
+    await driver.sketch_next()
+    driver._read[TP(this.config.topics.predictions, 0)] = 3
+    with pytest.raises(ReadAgain, match=r"offset 3 of .* came after 6"):
+        await driver.sketch_next()
+    await this.driver().work()
     await this.check()
 
 

@@ -5,19 +5,25 @@ One record is a number as text, padded to 100 bytes: value n lies in partition n
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import pytest
+from aiokafka import ConsumerRecord
+from faust.types import TP, Message
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
+from stream.app import WorkerSettings, build_app
 from stream.connection import client_options
 from stream.topics import Topic, ensure_topics, open_admin
+from stream.transport import Run, RunConsumer
 from tests.brokers import Broker, unique
 from tests.worker_process import Plan, Worker
 
@@ -192,6 +198,27 @@ def test_workers_that_come_and_go_see_every_record_once(broker: Broker, worker: 
         assert (before["what"], after["what"]) != ("run", "revoked"), "a run is finished before its partition goes"
     for values in (*first.values().values(), *second.values().values()):
         assert values == sorted(values, key=int)
+
+
+def test_a_run_of_an_earlier_assignment_is_told_although_the_group_has_the_same_generation() -> None:
+    """Who joins a group again without leading it, because Kafka was away, gets the generation that it had."""
+
+    async def scenario() -> None:
+        consumer = cast(RunConsumer, build_app(WorkerSettings(run_topics=frozenset({"predictions"}))).consumer)
+        tp = TP("predictions", 0)
+        record = ConsumerRecord("predictions", 0, 7, 0, 0, None, b"{}", None, 0, 2, ())
+
+        def fetched() -> Message:
+            return consumer._to_message(tp, Run(tp, [record], None, consumer.revocations))
+
+        before = fetched()
+        assert not consumer.outdated(before)
+        with suppress(Exception):  # without a group, Faust has nothing to revoke
+            await consumer.on_partitions_revoked({tp})
+        assert consumer.outdated(before)
+        assert not consumer.outdated(fetched())
+
+    asyncio.run(scenario())
 
 
 @contextmanager
