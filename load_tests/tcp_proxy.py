@@ -9,8 +9,12 @@ import asyncio
 import contextlib
 import socket
 import threading
+import time
 from types import TracebackType
 from typing import Self
+
+# s. A connection that took the port for its own end is rarely open for longer; then the run is not worth going on.
+_PATIENCE = 10.0
 
 
 class Gate:
@@ -74,7 +78,7 @@ class Gate:
             self._server.close()
             self._server = None
             self._socket.close()
-            self._socket = _reserved(self._port)
+            self._socket = await _reserved_again(self._port)
         for writer in self._writers:
             writer.transport.abort()
         self._flowing.set()
@@ -100,6 +104,18 @@ class Gate:
                 writer.write(data)
                 await writer.drain()
         writer.close()
+
+
+async def _reserved_again(port: int) -> socket.socket:
+    """The port that was just given up. Within a moment, a connection to somewhere else may have been made from it."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return _reserved(port)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.05)
 
 
 def _reserved(port: int) -> socket.socket:
