@@ -217,6 +217,7 @@ def test_a_run_of_an_earlier_assignment_is_told_although_the_group_has_the_same_
             await consumer.on_partitions_revoked({tp})
         assert consumer.outdated(before)
         assert not consumer.outdated(fetched())
+        consumer._thread.thread_loop.close()  # of a thread that was never started
 
     asyncio.run(scenario())
 
