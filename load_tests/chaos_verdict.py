@@ -30,7 +30,7 @@ from stream.alerts import to_line
 from stream.baseline import Baseline
 from stream.config import Config, model_config
 from stream.events import Defect, Rejection
-from stream.judging import SENT_AGAIN
+from stream.judging import NOT_YET
 from stream.memory import diff
 from stream.monitor import Memory, Monitor, sketch_events
 from stream.panes import Cutter, Pane, Range, Run
@@ -56,9 +56,9 @@ def judge_run(config: Config, baselines: Mapping[str, Baseline], spread: Collect
         if model not in spread:
             first.take(model, pane, appended=0)
     replay.check_letters()
-    unfit = [each for each in left.pane_letters if not each.headers["reason"].startswith(SENT_AGAIN.encode())]
+    unfit = [each for each in left.pane_letters if not each.headers["reason"].startswith(NOT_YET.encode())]
     verdict.expect("dead letters of panes", len(unfit), 0)
-    verdict.figures |= {"panes refused until sent again": len(left.pane_letters) - len(unfit)}
+    verdict.figures |= {"panes before their turn": len(left.pane_letters) - len(unfit)}
     _check_memories(verdict, left, first, "predictions topic")
     _check_memories(verdict, left, second, "panes topic")
     _check_alerts(verdict, left, first, second, spread)

@@ -66,7 +66,11 @@ _LETTER_HEADERS = _headers(
         "counted": "`true`: its event counts all the same, with a special code for the value that the reason names; "
         "`false`: it does not.",
     },
-    {"cut": "How long key and value were; only there if the letter holds just their beginning."},
+    {
+        "cut": "How long key and value were; only there if the letter holds just their beginning.",
+        "end": "Only there for a pane that was too large to be published, of which it holds nothing: its events are "
+        "those from `offset` up to here, in decimal digits.",
+    },
 )
 _CLOUD_EVENT = {
     "type": "object",

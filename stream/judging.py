@@ -30,8 +30,8 @@ from stream.transport import Run as Fetched
 from stream.wire import PaneMessage, WireError
 
 Publish = Callable[[Iterable[Message]], Awaitable[None]]
-#: How the dead letter begins of a pane that is not missing: who could not send the one before it sends both again.
-SENT_AGAIN = "will be sent again"
+#: How the dead letter begins of a pane that came before its turn.
+NOT_YET = "before its turn"
 # Panes judged and committed at once. One takes 1 ms, or 1 s when it is a model's first and its thresholds have to be
 # derived; a commit takes 1 ms. A fetch may bring thousands: all at once, the watchdog would see a stall.
 _BATCH = 20
@@ -110,6 +110,7 @@ class JudgeStage:
             started = time.perf_counter()
             changed, alerts, letters = await self._judge_all(partition, batch)
             self._metrics.judged(batch, time.perf_counter() - started)
+            self._metrics.buried(len(letters))
             await self._publish(letters)
             await self._commit(partition, batch.next_offset, changed, alerts)
             if alerts:
@@ -193,7 +194,10 @@ def _check_order(message: PaneMessage, had: int) -> None:
     """WireError for a pane that the judge cannot take, having had its model's events of the partition up to `had`."""
     run = message.run
     if had < message.after:
-        raise WireError(f"{SENT_AGAIN}: the pane before it, up to offset {message.after}, was lost on its way")
+        raise WireError(
+            f"{NOT_YET}: the pane before it, up to offset {message.after}, was lost on its way, and both are sent "
+            "again; or that is a dead letter too"
+        )
     if run.start < had < run.end:
         raise WireError(f"a pane of offsets {run.start} to {run.end}, of which those before {had} were judged before")
 

@@ -60,6 +60,10 @@ class Metrics:
         """Panes were published."""
         self._panes.inc(count)
 
+    def buried(self, count: int) -> None:
+        """Panes became dead letters. Their reasons name models, of which there may be too many for labels."""
+        self._letters.labels("pane").inc(count)
+
     def judged(self, fetched: Fetched, seconds: float) -> None:
         """Records of the panes topic were judged."""
         self._judge.observe(seconds)

@@ -116,11 +116,12 @@ async def durably(client: Client, script: str, numkeys: int, *args: Any) -> Any:
         raise answer
     if isinstance(synced, ResponseError):
         _say_once(f"Redis can't say what is on its disk ({synced})")
-    elif isinstance(synced, Exception):
+        return answer
+    if isinstance(synced, Exception):
         raise synced
-    elif not synced[0]:
+    if not synced[0]:
         raise TimeoutError(f"its append-only file was not synced within {_SYNC_MS / 1000:g} s")
-    elif policy != "always":
+    if policy != "always":
         await asyncio.sleep(_TOO_SOON)
         if await _process(client, node) != process:
             raise ConnectionError("it was started again before it had synced its append-only file")

@@ -173,17 +173,18 @@ class SketchStage:
 
     def _messages(self, partition: _Partition, runs: Sequence[Run]) -> list[Message]:
         """The panes of runs, keyed by model. Those that no topic takes go out as dead letters."""
-        messages, last = list[Message](), dict[str, int]()
+        messages, letters, last = list[Message](), list[Message](), dict[str, int]()
         for run in runs:
             for model, pane in run.panes.items():
                 message = self._message(partition, model, pane, last.get(model, 0))
-                if len(message.value or b"") <= _LARGEST:
-                    last[model] = run.end
+                if len(message.value or b"") > _LARGEST:
+                    letters.append(self._too_large(message, pane))
                 else:
-                    message = self._too_large(message, pane)
-                messages.append(message)
+                    messages.append(message)
+                    last[model] = run.end
         self._metrics.panes(len(messages))
-        return messages
+        self._metrics.buried(len(letters))
+        return [*messages, *letters]
 
     def _message(self, partition: _Partition, model: str, pane: Pane[Any], after: int) -> Message:
         topics, baseline = self._config.topics, ""

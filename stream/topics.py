@@ -101,7 +101,10 @@ def missing_topics(admin: KafkaAdminClient, names: Iterable[str]) -> list[str]:
 
 
 def too_narrow(admin: KafkaAdminClient, panes: str) -> list[str]:
-    """One line if this topic doesn't take the largest pane, saying what to do: a worker would end at the first."""
+    """One line if this topic doesn't take the largest pane, saying what to do: a worker would end at the first.
+
+    Of a topic whose settings this user may not see, Kafka tells none; then there is nothing to say.
+    """
     settings = describe_topics(admin, [panes])[panes].settings
     most = int(settings.get("max.message.bytes", PANE_BYTES))
     if most >= PANE_BYTES:

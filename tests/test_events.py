@@ -33,6 +33,7 @@ MODELS = {
     # Models that no struct can describe.
     "value and object": (Field("features.geo", True), Field("features.geo.lat", False)),
     "quote": (Field('features."', True),),
+    "too long " * 40: FIELDS,
     "no fields": (),
 }
 NESTED = EventMapping(id="request.id", ts="request.at", model="request.model", features="inputs.row", score="out.score")
@@ -132,6 +133,7 @@ def assert_reads_as_exactly(batch: Sequence[bytes | None], mapping: EventMapping
         (message(model=None), "model: missing"),
         (message(model=7), "model: expected string, got 7"),
         (message(model=""), "model: empty"),
+        (message(model="x" * 256), "model: 256 characters, and 255 is the most"),
         (message(features=None), "nothing to monitor: features, prediction, score are all missing"),
         (message(features=[1, 2]), "features: expected object, got an array"),
         (message(features=5, model="no features", prediction="x", score=1), "features: expected object, got 5"),

@@ -21,6 +21,7 @@ import numpy as np
 import orjson
 import pytest
 from faust.types import TP
+from prometheus_client import generate_latest
 
 from load_tests.chaos_count import event_in
 from load_tests.oracle import Parts, Replay, baseline_of, events_in, in_turn, messages, told
@@ -30,7 +31,7 @@ from stream.baseline import Baseline
 from stream.config import Config, parse_config
 from stream.config_models import Redis
 from stream.embedded import Server
-from stream.judging import SENT_AGAIN
+from stream.judging import NOT_YET
 from stream.memory import load
 from stream.monitor import Memory
 from stream.redis_connection import Client, connect
@@ -466,7 +467,7 @@ async def test_a_pane_whose_predecessor_was_lost_waits_until_both_are_sent_again
     await this.check()
     letters = this.published(f"{panes}.dlq")
     assert letters
-    assert all(dict(each.headers)["reason"].startswith(SENT_AGAIN.encode()) for each in letters)
+    assert all(dict(each.headers)["reason"].startswith(NOT_YET.encode()) for each in letters)
 
 
 @on_a_bench
@@ -512,14 +513,19 @@ async def test_models_beyond_the_room_for_unknown_ones_are_dead_letters(this: Be
     worker = this.config.worker.model_copy(update={"unknown_models": 3})
     this.config = this.config.model_copy(update={"worker": worker})
     this.append([messages(f"bug-{i}", 1)[0] for i in range(40)] + messages("given", 100, first=400))
-    await this.driver(fetch=20, panes_partitions=1).work()
+    driver = this.driver(fetch=20, panes_partitions=1)
+    await driver.work()
     memories = await this.memories()
     assert len(memories) == 1 + 3
     assert {"given", "learns"} < memories.keys()
     letters = this.published(f"{this.config.topics.panes}.dlq")
     assert {each.key for each in letters} == {f"bug-{i}".encode() for i in range(40)} - {n.encode() for n in memories}
+    assert b'driftline_dead_letters_total{reason="pane"} %d.0' % len(letters) in generate_latest(
+        driver.metrics.registry
+    )
     assert all(b"raise worker.unknown_models" in dict(each.headers)["reason"] for each in letters)
-    assert await this.driver(panes_partitions=1).work() is None
+    again = this.driver(panes_partitions=1)
+    await again.work()
     assert (await this.memories()).keys() == memories.keys()
 
 

@@ -7,7 +7,16 @@ import pytest
 from stream.config_models import Kafka, Topics
 from stream.connection import KafkaUnreachableError
 from stream.embedded import free_port
-from stream.topics import Topic, TopicsError, describe_topics, ensure_topics, missing_topics, open_admin, wanted_topics
+from stream.topics import (
+    Topic,
+    TopicsError,
+    describe_topics,
+    ensure_topics,
+    missing_topics,
+    open_admin,
+    too_narrow,
+    wanted_topics,
+)
 from tests.brokers import Broker, unique
 
 
@@ -65,6 +74,16 @@ def test_a_missing_topic_is_explained_and_not_made_by_asking(broker: Broker) -> 
             (line,) = missing_topics(admin, [there, absent])
             assert absent in line
             assert "driftline topics create" in line
+
+
+def test_a_panes_topic_that_takes_too_small_records_is_named_with_the_remedy(broker: Broker) -> None:
+    wide = own_topics(partitions=1)
+    narrow = Topic(unique("narrow"), 1, 1, {"cleanup.policy": "delete", "max.message.bytes": "1048588"})
+    with open_admin(broker.kafka) as admin:
+        ensure_topics(admin, [*wanted_topics(wide), narrow])
+        assert too_narrow(admin, wide.panes) == []
+        (line,) = too_narrow(admin, narrow.name)
+    assert line == f"topic {narrow.name} takes records of 1048588 bytes at most: set its max.message.bytes to 16777216"
 
 
 def test_a_refused_topic_is_an_error_with_kafkas_reason(broker: Broker) -> None:
