@@ -38,7 +38,7 @@ from rich.table import Table
 from load_tests.chaos_fleet import surprises, told_by
 from load_tests.chaos_left import Left, Record
 from load_tests.chaos_schedule import Fault, Fsync, schedule
-from load_tests.chaos_site import WORKERS, Producer, Site, kinds, open_site
+from load_tests.chaos_site import WORKERS, Producer, Site, bursts, kinds, open_site
 from load_tests.chaos_traffic import SPREAD, traffic
 from load_tests.chaos_verdict import judge_run
 
@@ -61,7 +61,7 @@ def run(seed: int, events: int, faults: int, fsync: Fsync, directory: Path, cons
     plan, began = schedule(seed, faults, fsync), time.monotonic()
     with open_site(directory, fsync) as site, _bar(console, f"seed {seed}", events, faults) as show:
         topic = site.deployment.config.topics.predictions
-        producer = Producer(site.kafka.address, topic, traffic(seed, events), max(1, events // (2 * faults)))
+        producer = Producer(site.kafka.address, topic, traffic(seed, events), max(1, events // bursts(plan)))
         wrongs = _work(site, producer, plan, events, show) + _stop(site)
         wrongs += surprises(site.fleet.logs())
         seconds = time.monotonic() - began

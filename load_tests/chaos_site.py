@@ -36,8 +36,9 @@ WORKERS, _FEWEST, _MOST = 3, 2, 5
 SESSION = 6
 # s between two notes of the size of Redis's file, and for how long they are kept.
 _NOTE, _WINDOW = 0.01, 3.0
-# s to wait for the worst moment for a fault: a second after a burst, the clock ends runs, and seals them in another.
-_MOMENT = 5.0
+# s to wait for the worst moment for a fault. Work in hand comes with a burst, at once or not at all. A second after a
+# burst the clock ends runs; but workers that recover from the fault before may need most of a minute to get there.
+_IN_WORK, _ENDED_BY_THE_CLOCK = 5.0, 60.0
 
 
 @dataclass
@@ -174,7 +175,8 @@ class Site:
                 self.fleet.send(fault.victim, signal.SIGTERM, signal.SIGCONT)
             case Kind.FREEZE:
                 # With work in hand, or it would have nothing to write when it wakes.
-                self._wait_for(lambda: sum(producer.appended) - sum(self.watch.now.sealed) > producer.burst / 2)
+                behind = producer.burst / 2
+                self._wait_for(lambda: sum(producer.appended) - sum(self.watch.now.sealed) > behind, _IN_WORK)
                 frozen = self.fleet.send(fault.victim, signal.SIGSTOP)
                 self.watch.later(fault.seconds, partial(frozen.process.send_signal, signal.SIGCONT))
             case _:
@@ -194,16 +196,16 @@ class Site:
         """At the worst moment: the clock has just ended the run of an idle partition."""
         before = self.watch.now.sealed
         producer.release()
-        self._wait_for(lambda: self._idle_run_ended(before, producer))
+        self._wait_for(lambda: self._idle_run_ended(before, producer), _ENDED_BY_THE_CLOCK)
         _restart(self.redis, lambda: self.cut_bytes.append(self.file.cut(fault.delay)), fault.seconds)
 
     def _idle_run_ended(self, before: Sequence[int], producer: Producer) -> bool:
         ends = zip(before, self.watch.now.sealed, producer.appended, strict=True)
         return any(old < end == appended for old, end, appended in ends)
 
-    def _wait_for(self, moment: Callable[[], bool]) -> None:
-        """Wait for the worst moment for a fault; not for ever."""
-        deadline = time.monotonic() + _MOMENT
+    def _wait_for(self, moment: Callable[[], bool], seconds: float) -> None:
+        """Wait for the worst moment for a fault; not for longer than so many seconds."""
+        deadline = time.monotonic() + seconds
         while not moment() and time.monotonic() < deadline:
             time.sleep(0.01)
             with suppress(sync_redis.RedisError):
@@ -247,6 +249,11 @@ def _sections(directory: Path, kafka_gate: Gate) -> dict[str, dict[str, Any]]:
         "models": write_baselines(directory),
         "worker": {"session_seconds": SESSION, "watchdog_seconds": 30},
     }
+
+
+def bursts(schedule: Sequence[Fault]) -> int:
+    """How many bursts are released meanwhile: two a fault, and one for an idle run to cut the power at."""
+    return 2 * len(schedule) + sum(each.kind is Kind.REDIS_POWER_CUT for each in schedule)
 
 
 def kinds(schedule: Sequence[Fault]) -> dict[str, int]:
