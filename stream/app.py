@@ -159,6 +159,9 @@ def _faust_settings(settings: WorkerSettings) -> dict[str, Any]:
         "broker_rebalance_timeout": settings.rebalance_timeout,
         "broker_request_timeout": settings.request_timeout,
         "broker_commit_interval": settings.commit_interval,
+        # ms. A leader of the group that could not ask for the topics' partitions, because Kafka was just coming back,
+        # gives nobody any until it asks again. With the default of 300 s, all workers once were idle for 135 s.
+        "consumer_metadata_max_age_ms": 5000,
         "consumer_max_fetch_size": settings.fetch_size,
         "consumer_auto_offset_reset": "earliest",
         "stream_buffer_maxsize": settings.queue_size,

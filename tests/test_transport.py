@@ -42,10 +42,14 @@ def worker(broker: Broker, tmp_path: Path) -> Worker:
         notes=str(tmp_path / "notes"),
         idempotent=broker.idempotent,
     )
+    make_topics(broker, plan)
+    return Worker(plan)
+
+
+def make_topics(broker: Broker, plan: Plan) -> None:
     with open_admin(broker.kafka) as admin:
         settings = {"cleanup.policy": "delete"}
         ensure_topics(admin, [Topic(name, PARTITIONS, 1, settings) for name in (plan.predictions, plan.panes)])
-    return Worker(plan)
 
 
 def produce(broker: Broker, topic: str, numbers: Iterable[int]) -> None:
@@ -90,6 +94,18 @@ def test_every_record_comes_once_in_order_in_runs_and_the_next_worker_goes_on(br
         second.wait_for(lambda: count(second.values()) == 300)
         assert second.stop() == 0
     assert second.values() == expected(range(N, N + 300))
+
+
+def test_a_group_whose_leader_knew_of_no_partitions_gets_them_soon(broker: Broker, worker: Worker) -> None:
+    """So it is when Kafka comes back just as the leader joins; here the topics do not exist yet."""
+    if not broker.idempotent:
+        pytest.skip("the embedded broker makes a topic when it is asked for it")
+    late = worker.again(predictions=unique("predictions"), panes=unique("panes"))
+    with late:
+        late.wait_for(lambda: "No partition metadata for topic" in Path(f"{late.plan.notes}.log").read_text())
+        make_topics(broker, late.plan)
+        produce(broker, late.plan.predictions, range(300))
+        late.wait_for(lambda: count(late.values()) == 300)
 
 
 def test_an_aborted_transaction_never_happened(broker: Broker, worker: Worker) -> None:
