@@ -34,6 +34,8 @@ _TICK, _BATCH = 0.01, 900_000
 # In panes' lengths: a drift lasts until two panes of every partition hold it or nearly so, a calm until a window of
 # twice the alarm's events, without a drifted one, has closed the incident.
 _DRIFT, _CALM = 1.5, 3.0
+#: Panes from one drift of a model to its next, on average: each comes at a random place of a pane.
+CYCLE = _DRIFT + _CALM + 0.5
 
 
 class Plant(NamedTuple):
@@ -109,7 +111,7 @@ def plants(traffic: Traffic, warm: int, count: int, seed: int = 1) -> list[Plant
     rng, length = np.random.default_rng(seed), traffic.pane_rounds
     drift, found = round(_DRIFT * length), []
     for model in range(traffic.models):
-        at = warm + round(model * (_DRIFT + _CALM + 0.5) * length / traffic.models)
+        at = warm + round(model * CYCLE * length / traffic.models)
         for _ in range(count):
             at += int(rng.integers(length))
             found.append(Plant(model, at, at + drift))

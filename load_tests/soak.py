@@ -39,7 +39,7 @@ from rich.table import Table
 from scipy.stats import theilslopes
 
 from load_tests.deployment import Deployment
-from load_tests.filling import Traffic, fill, plants, rounds_for
+from load_tests.filling import CYCLE, Traffic, fill, plants, rounds_for
 from load_tests.fleet import Site, Worker, baselines, drain, prepare, progress, running, servers
 from stream.config import Config
 
@@ -171,8 +171,9 @@ def trends(looks: Sequence[Look], rate: float, models: int, columns: int) -> dic
 
 
 async def _send(deployment: Deployment, traffic: Traffic, rounds: int) -> int:
-    """Fill the predictions topic, with now and then a drift; how many events were sent."""
-    planted = plants(traffic, rounds // 10, rounds // (7 * traffic.pane_rounds))
+    """Fill the predictions topic, with drifts from the first tenth to the end; how many events were sent."""
+    quiet = rounds // 10
+    planted = plants(traffic, quiet, round((rounds - quiet) / (CYCLE * traffic.pane_rounds)))
     rounds = max(rounds, rounds_for(traffic, planted))
     config = deployment.config
     with progress(rounds * traffic.models, f"{traffic.rate:,.0f} events/s") as seen:
