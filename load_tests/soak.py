@@ -38,6 +38,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import theilslopes
 
+from detectors.sketch import Layout
 from load_tests.deployment import Deployment
 from load_tests.filling import CYCLE, Traffic, fill, plants, rounds_for
 from load_tests.fleet import Site, Worker, baselines, drain, prepare, progress, running, servers
@@ -57,6 +58,8 @@ _FULL = 400_000
 _KEPT = {"retention.bytes": str(256 << 20), "segment.bytes": str(64 << 20)}
 # Buckets a ladder row keeps, see `stream.judge`; a model's history gets so many more with each doubling.
 _BUCKETS = 4
+# Redis's allocator (jemalloc) has four sizes between two powers of two, so what is stored takes up to a quarter more.
+_SIZE_CLASS = 1.25
 
 
 class Look(NamedTuple):
@@ -148,19 +151,19 @@ def strange_keys(keys: Mapping[str, int], config: Config) -> list[str]:
     return sorted(key for key, left in keys.items() if left == -1 and not owned.fullmatch(key))
 
 
-def ladder_growth(models: int, columns: int, count_bytes: int, doublings: float) -> float:
-    """Bytes by which ladders grow, by design, while the models' histories double so often."""
-    return models * _BUCKETS * columns * count_bytes * doublings
+def bucket_bytes(layout: Layout, count_bytes: int) -> int:
+    """Bytes of one bucket of a ladder: a count a column; a numeric signal's two sums and two extremes take 8 each."""
+    return count_bytes * layout.width + 32 * len(layout.numeric)
 
 
-def trends(looks: Sequence[Look], rate: float, models: int, columns: int) -> dict[str, Trend]:
-    """Of every quantity that must not grow, after the warm-up. columns: of the models' layout."""
+def trends(looks: Sequence[Look], rate: float, models: int, layout: Layout) -> dict[str, Trend]:
+    """Of every quantity that must not grow, after the warm-up. layout: of the models."""
     warm = [each for each in looks if each.seconds >= looks[-1].seconds * _WARM]
-    doublings = math.log2(warm[-1].events / max(warm[0].events, 1))
+    buckets = models * _BUCKETS * math.log2(warm[-1].events / max(warm[0].events, 1))
     # A count takes 8 bytes in memory and, of a bucket with many events, up to 4 in Redis.
     allowed: dict[str, Callable[[float], float]] = {
-        "rss": lambda mean: _ALLOWED * mean + ladder_growth(models, columns, 8, doublings),
-        "redis": lambda mean: _ALLOWED * mean + ladder_growth(models, columns, 4, doublings),
+        "rss": lambda mean: _ALLOWED * mean + buckets * bucket_bytes(layout, 8),
+        "redis": lambda mean: _ALLOWED * mean + buckets * bucket_bytes(layout, 4) * _SIZE_CLASS,
         "lag": lambda _: rate,
         "files": lambda _: 1.0,
         "keys": lambda _: 1.0,
@@ -191,7 +194,7 @@ def soak(site: Site, traffic: Traffic, seconds: float, directory: Path) -> dict[
         cores = (worker.cpu() - cpu) / (time.monotonic() - seen.began)
         worker.process.wait_for(lambda: worker.read_all(events))
         keys = {key.decode(): int(store.ttl(key)) for key in store.scan_iter(count=1000)}
-    columns = baselines(traffic.features, 1)[0].layout.width
+    layout = baselines(traffic.features, 1)[0].layout
     return {
         "rate": traffic.rate,
         "minutes": seconds / 60,
@@ -200,7 +203,7 @@ def soak(site: Site, traffic: Traffic, seconds: float, directory: Path) -> dict[
         "cores": cores,
         "keys": sorted(keys),
         "strange_keys": strange_keys(keys, deployment.config),
-        "trends": trends(seen.looks, traffic.rate, traffic.models, columns),
+        "trends": trends(seen.looks, traffic.rate, traffic.models, layout),
         "looks": seen.looks,
     }
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import reduce
 from itertools import pairwise
+from operator import add
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from load_tests.filling import Appended, Plant, Traffic, plants
+from load_tests.fleet import baselines
 from load_tests.latency import Firing, PaneRun, Spread, Timing, timings
 from load_tests.scaling import Unit, between, needs
-from load_tests.soak import Look, Trend, strange_keys, trends
+from load_tests.soak import Look, Trend, bucket_bytes, strange_keys, trends
 from stream.config import Config
+from stream.panes import Pane, Range
+from stream.wire import PackedPane, frame
 
 ROOT = Path(__file__).parents[1]
 TRAFFIC = Traffic(rate=1000, models=2, partitions=2, pane=10)
@@ -118,8 +123,16 @@ def test_the_warm_up_is_no_leak_and_each_quantity_is_judged_by_its_own_measure()
         Look(i, rss=10**8 if i > 19 else i * 10**6, files=12, lag=20 * i, redis=10**6, keys=9, events=1000 * (i + 1))
         for i in range(100)
     ]
-    found = trends(looks, rate=1000, models=1, columns=100)
+    found = trends(looks, rate=1000, models=1, layout=baselines(1, 1)[0].layout)
     assert {name for name, trend in found.items() if not trend.flat} == {"lag"}
+
+
+def test_a_bucket_of_many_events_takes_what_is_allowed_for_it() -> None:
+    """Without its sums and extremes, a Redis that only kept what the ladder promises was called a leak."""
+    (baseline,) = baselines(20, 1)
+    many = reduce(add, [baseline.total] * 2000)
+    stored = len(frame(b"B", PackedPane.of(Pane(many, 0, 1, (Range(0, 0, many.n),)))))
+    assert 0.9 * stored < bucket_bytes(baseline.layout, 4) < 1.1 * stored
 
 
 def test_a_key_needs_an_owner_or_a_time_to_live() -> None:
