@@ -132,7 +132,8 @@ def test_a_killed_redis_comes_back_with_what_it_promised(broker: Broker, tmp_pat
         assert worker.stop() == 0
 
 
-def test_a_worker_that_wakes_after_it_was_replaced_is_refused_and_ends(here: Site) -> None:
+def test_a_worker_that_wakes_after_it_was_replaced_changes_nothing(here: Site) -> None:
+    """Its first write is refused, and it ends; or it hears first that it was replaced, and drops what it fetched."""
     with here.worker("zombie") as zombie:
         here.produce(1)
         zombie.wait_for(lambda: len(here.deployment.sealed()) == 3)
@@ -144,9 +145,12 @@ def test_a_worker_that_wakes_after_it_was_replaced_is_refused_and_ends(here: Sit
             owner.wait_for(lambda: "took over 6 partitions" in owner.words())
             owner.wait_for(lambda: here.deployment.sealed() != at)
             zombie.process.send_signal(signal.SIGCONT)
-            zombie.wait_for(lambda: zombie.process.poll() is not None, alive=False)
-            assert zombie.process.returncode == 1
-            assert "another worker took over, with epoch" in zombie.words()
+            zombie.wait_for(
+                lambda: zombie.process.poll() is not None or zombie.words().count("took over") > 1, alive=False
+            )
+            if zombie.process.poll() is not None:
+                assert zombie.process.returncode == 1
+                assert "another worker took over, with epoch" in zombie.words()
             here.finish(owner)
             assert owner.stop() == 0
 
