@@ -39,7 +39,7 @@ STOP_TIMEOUT = 9.0
 #: s from an error to the end; the orderly end takes 2. Until then the group waits for this worker's partitions.
 CRASH_TIMEOUT = 5.0
 
-#: Called with the partitions taken away.
+#: Called with the partitions taken away, which are all that the worker has.
 RevokedHook = Callable[[frozenset[TP]], Awaitable[None]]
 
 
@@ -51,8 +51,8 @@ class WorkerSettings:
     recovery drags, and the embedded broker's first join takes half of it.
     `rebalance_timeout`: how long a worker may take to finish its run when partitions move.
     `request_timeout`: a broker that doesn't answer for so long ends the worker when it publishes.
-    `hook_timeout`: the same for the assigned-hook. It must be shorter, because after `request_timeout` Faust gives up
-    on an assignment without a word and stands still.
+    `takeover_timeout`: the same for the positioning of new partitions, the assigned-hook included. It must be shorter,
+    because after `request_timeout` Faust gives up on an assignment without a word and stands still.
     `fetch_size`: per partition and fetch, so the longest run. Of a record that is larger, a fetch brings just that one.
     Each run has its price (a seal, an acknowledgement): at a quarter, a worker takes a sixth more processor time; at
     twice, the event loop stands still for a fifth of a second.
@@ -67,7 +67,7 @@ class WorkerSettings:
     session_timeout: float = 10.0
     rebalance_timeout: float = 30.0
     request_timeout: float = 40.0
-    hook_timeout: float = 30.0
+    takeover_timeout: float = 30.0
     commit_interval: float = 1.0
     fetch_size: int = 4 << 20
     queue_size: int = 2
@@ -133,7 +133,7 @@ def build_app(
         app,
         run_topics=settings.run_topics,
         on_assigned=on_assigned,
-        hook_timeout=settings.hook_timeout,
+        takeover_timeout=settings.takeover_timeout,
         idempotent=settings.idempotent,
     )
     if on_revoked is not None:
@@ -159,6 +159,9 @@ def _faust_settings(settings: WorkerSettings) -> dict[str, Any]:
         "broker_rebalance_timeout": settings.rebalance_timeout,
         "broker_request_timeout": settings.request_timeout,
         "broker_commit_interval": settings.commit_interval,
+        # s. Who has not fetched for so long leaves the group for good, and who has no partition never fetches: a spare
+        # worker would be gone after the default of 1000. Standing still is the watchdog's to find.
+        "broker_max_poll_interval": 1e9,
         # ms. A leader of the group that could not ask for the topics' partitions, because Kafka was just coming back,
         # gives nobody any until it asks again. With the default of 300 s, all workers once were idle for 135 s.
         "consumer_metadata_max_age_ms": 5000,

@@ -80,6 +80,11 @@ class JudgeStage:
             offsets = {partition: each.record.next_offset or 0 for partition, each in self._partitions.items()}
             return {partition: Position(offset, offset) for partition, offset in offsets.items()}
 
+    async def revoked(self) -> None:
+        """Let go of all partitions, once what is in work is done."""
+        async with self._busy:
+            self._partitions = {}
+
     async def _take_over(self, partition: int) -> _Partition:
         taken = _Partition(await self._store.take_judge(self._config.topics.panes, partition))
         models = await taken.record.models()

@@ -80,13 +80,14 @@ class Metrics:
         self._written.inc(sum(len(part) for change in changes.values() for part in change.write.values()))
         self._incidents.set(incidents)
 
-    def assigned(self) -> None:
-        """The partitions in this worker's care changed: lags of others are no longer its own."""
-        self._behind.clear()
+    def behind(self, lags: Mapping[TP, int]) -> None:
+        """So many records of each partition in this worker's care are not yet read; others are no longer its own."""
+        self._behind = {}
         self._lag.clear()
+        for tp, lag in lags.items():
+            self._set_lag(tp, lag)
 
-    def behind(self, tp: TP, lag: int) -> None:
-        """So many records of a partition are not yet read."""
+    def _set_lag(self, tp: TP, lag: int) -> None:
         self._behind[tp.topic, tp.partition] = max(lag, 0)
         self._lag.labels(tp.topic, str(tp.partition)).set(max(lag, 0))
 
@@ -100,7 +101,7 @@ class Metrics:
     def _read(self, fetched: Fetched) -> None:
         self._progress.set_to_current_time()
         if fetched.highwater is not None:
-            self.behind(fetched.tp, fetched.highwater - fetched.next_offset)
+            self._set_lag(fetched.tp, fetched.highwater - fetched.next_offset)
 
 
 def _kind(reason: str) -> str:

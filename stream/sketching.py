@@ -114,14 +114,20 @@ class SketchStage:
 
     async def assigned(self, partitions: Iterable[int]) -> dict[int, Position]:
         """Take over partitions; where to go on, by partition: at the start of the last sealed run, or at 0."""
+        await self.revoked()
         async with self._busy:
-            for each in self._partitions.values():
-                each.leave()
             ordered = sorted(partitions)
             # At once: each may wait for Redis's disk.
             taken = await asyncio.gather(*map(self._take_over, ordered))
             self._partitions = dict(zip(ordered, taken, strict=True))
             return {p: Position(each.sketcher.cutter.start, each.sealed or 0) for p, each in self._partitions.items()}
+
+    async def revoked(self) -> None:
+        """Let go of all partitions, once what is in work is done."""
+        async with self._busy:
+            for each in self._partitions.values():
+                each.leave()
+            self._partitions = {}
 
     async def _take_over(self, partition: int) -> _Partition:
         record = await self._store.take_sketch(self._config.topics.predictions, partition)

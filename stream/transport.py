@@ -9,7 +9,7 @@ of one partition.
 
 Rule 1: no record is delivered in an assignment before its partitions have been positioned (`perform_seek`).
 Rule 2: an agent sees the records of a partition in order, and acknowledges them in order. It sees nothing that was
-fetched in an earlier assignment.
+fetched in an earlier assignment. A share is what one assignment gave; shares are numbered from 1.
 Rule 3: offsets committed to Kafka are a hint; the truth is where the assigned-hook says to go on.
 
 Every override below says what it replaces. They lean on private parts of Faust, so its version is pinned exactly.
@@ -47,14 +47,13 @@ class Run:
     """The records that one fetch brought of one partition, oldest first, at least one.
 
     Offsets rise but may have holes (compaction, transaction markers). `highwater`: the partition's end offset when
-    fetched, so `highwater - next_offset` is the lag; None when the broker didn't say. `revocations`: how often its
-    consumer had lost partitions by then.
+    fetched, so `highwater - next_offset` is the lag; None when the broker didn't say. `share`: in which it was fetched.
     """
 
     tp: TP
     records: Sequence[Record]
     highwater: int | None
-    revocations: int = 0
+    share: int = 0
 
     @property
     def first_offset(self) -> int:
@@ -64,6 +63,10 @@ class Run:
     def next_offset(self) -> int:
         """One past the last record: what a reader asks for after this run."""
         return int(self.records[-1].offset) + 1
+
+
+class TakeoverTimeout(RuntimeError):
+    """Kafka and the assigned-hook together took too long to position the partitions of an assignment."""
 
 
 class RunConsumerThread(driver.AIOKafkaConsumerThread):
@@ -97,8 +100,9 @@ class RunConsumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._fetch_or_seek = asyncio.Lock()
-        self.revocations = 0
-        self._positioned_at: int | None = None
+        self.share: int | None = None  #: None from a revocation to the next assignment
+        self._shares = 0
+        self._positioned: int | None = None
 
     def _new_consumer_thread(self) -> RunConsumerThread:
         """Replaces Faust's thread by ours."""
@@ -108,34 +112,57 @@ class RunConsumer(driver.Consumer):
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Adds: fetch nothing more until the next assignment has been positioned."""
-        self.revocations += 1
+        self.share = None
         await super().on_partitions_revoked(revoked)
 
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Adds: a new share begins."""
+        self._shares += 1
+        self.share = self._shares
+        await super().on_partitions_assigned(assigned, generation_id)
+
     async def perform_seek(self) -> None:
-        """Adds the assigned-hook to what Faust awaits between an assignment and the restart of the flow.
+        """Adds the assigned-hook to what Faust awaits between an assignment and the restart of the flow, and an end.
 
         Faust's signal `on_partitions_assigned` comes too late: the flow may have restarted before its receivers return.
-        The lock keeps a fetch from returning records of the old position after the seek. When partitions are revoked
-        meanwhile, aiokafka goes to committed offsets by itself: then nothing is positioned yet.
+        TakeoverTimeout, which ends the worker, after `takeover_timeout` seconds.
         """
-        revocations = self.revocations
+        if self.share is None or not self.assignment():
+            return  # it is all taken away again; the next assignment comes here too
+        seek, patience = asyncio.ensure_future(self._seek_all(self.share)), self.transport.takeover_timeout
+        try:
+            done, _ = await asyncio.wait({seek}, timeout=patience)
+        finally:
+            seek.cancel()
+        if not done:
+            count = len(self.assignment())
+            raise TakeoverTimeout(f"taking over {count} partitions took more than {patience:g} s: is a server slow?")
+        seek.result()
+
+    async def _seek_all(self, share: int) -> None:
+        """Position all partitions. The lock keeps a fetch from returning records of the old position after the seek.
+
+        When another share begins meanwhile, aiokafka goes to committed offsets by itself, and the next call comes. What
+        a fetch that had begun before has brought is dropped, so that none of the partitions may stay where it is.
+        """
         async with self._fetch_or_seek:
             await _to_the_end(super().perform_seek())
-            positions = await self.transport.positions(frozenset(ensure_TPset(self.assignment())))
-            if positions:
-                await _to_the_end(self.seek_wait(positions))
-        self._positioned_at = revocations
+            assigned = frozenset(ensure_TPset(self.assignment()))
+            oldest = {tp: 0 for tp in assigned if self._committed_offset.get(tp) is None}
+            await _to_the_end(self.seek_wait({**oldest, **await self.transport.positions(assigned)}))
+        self._positioned = share
 
     @property
-    def _positioned(self) -> bool:
-        return self._positioned_at == self.revocations
+    def positioned(self) -> bool:
+        """Whether all is where the assigned-hook wants it in the share in force."""
+        return self.share is not None and self._positioned == self.share
 
     # ---- fetching
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> RecordMap:
         """Adds: nothing before the partitions have been positioned (rule 1)."""
         async with self._fetch_or_seek:
-            if not self._positioned:
+            if not self.positioned:
                 await asyncio.sleep(0.05)  # s: Faust calls again at once
                 return {}
             return await super()._getmany(active_partitions, timeout)
@@ -146,14 +173,14 @@ class RunConsumer(driver.Consumer):
         Drops what came while a rebalance began, where Faust would call `perform_seek`, and so the hook, once more.
         """
         fetched, active = await super()._wait_next_records(timeout)
-        if fetched is None or not (self.flow_active and self._positioned):
+        if fetched is None or not (self.flow_active and self.positioned):
             return None, active
         return {tp: self._as_run(tp, records) for tp, records in fetched.items()}, active
 
     def _as_run(self, tp: TP, records: list[Any]) -> list[Any]:
         if tp.topic not in self.transport.run_topics:
             return records
-        return [Run(TP(*tp), list(chain.from_iterable(records)), self.highwater(tp), self.revocations)]
+        return [Run(TP(*tp), list(chain.from_iterable(records)), self.highwater(tp), self.share or 0)]
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         """Wraps a run as one message with the offset of its last record, so that its ack covers them all."""
@@ -175,13 +202,13 @@ class RunConsumer(driver.Consumer):
         )
 
     def outdated(self, message: Message) -> bool:
-        """Whether a message holds a run that was fetched before partitions were revoked; it will not be acknowledged.
+        """Whether a message holds a run of another share than the one in force; it will not be acknowledged.
 
         Faust tells by the group's generation. But a member that joins again, because Kafka was away, may get the same
         generation again; and a run that had waited for room in a queue comes in after Faust has cleared that.
         """
         run: Any = message.value
-        outdated = isinstance(run, Run) and run.revocations != self.revocations
+        outdated = isinstance(run, Run) and run.share != self.share
         if outdated:
             self._unacked_messages.discard(message)
         return outdated
@@ -237,21 +264,18 @@ class RunTransport(driver.Transport):
         *,
         run_topics: frozenset[str],
         on_assigned: AssignedHook | None,
-        hook_timeout: float,
+        takeover_timeout: float,
         idempotent: bool,
     ) -> None:
         super().__init__(url, app)
         self.run_topics = run_topics
         self.idempotent = idempotent
+        self.takeover_timeout = takeover_timeout
         self._on_assigned = on_assigned
-        self._hook_timeout = hook_timeout
 
     async def positions(self, assigned: frozenset[TP]) -> Mapping[TP, int]:
-        """Ask the assigned-hook where to go on. TimeoutError after `hook_timeout` seconds: the worker crashes."""
-        if self._on_assigned is None:
-            return {}
-        async with asyncio.timeout(self._hook_timeout):
-            return await self._on_assigned(assigned)
+        """Ask the assigned-hook where to go on."""
+        return {} if self._on_assigned is None else await self._on_assigned(assigned)
 
 
 async def _to_the_end(work: Awaitable[None]) -> None:

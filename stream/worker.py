@@ -73,7 +73,7 @@ class Worker:
         )
         self.metrics = Metrics()
         self.store = Store(connect(self.config.redis), worker.group)
-        self.app: App = build_app(settings, on_assigned=self._assigned)
+        self.app: App = build_app(settings, self._assigned, self._revoked)
         self.sketch = SketchStage(self.config, watched, self.store, self._publish, self.metrics)
         self.judge = JudgeStage(self.config, watched, self.store, self._publish, self.metrics)
         self.watchdog = Watchdog(self.metrics, worker.watchdog_seconds)
@@ -118,10 +118,15 @@ class Worker:
                 await stage.assigned(tp.partition for tp in partitions if tp.topic == topic)
             ).items()
         }
-        self.metrics.assigned()
         self.watchdog.assigned()
         log.info("took over %d partitions in %.2f s", len(self._positions), time.monotonic() - started)
         return {tp: position.start for tp, position in self._positions.items()}
+
+    async def _revoked(self, _: frozenset[TP]) -> None:
+        """Let go of all partitions: they are given out anew, and by then somebody else may have ended their runs."""
+        self._positions = {}
+        await self.sketch.revoked()
+        await self.judge.revoked()
 
     async def _bind(self) -> None:
         """Refuse to go on with what was remembered of another topic, or where models lay on other partitions."""
@@ -162,8 +167,8 @@ class Worker:
         """How far this worker is behind. A position knows of what is no record: a log may end with a marker."""
         consumer = self.app.consumer
         try:
-            for tp, end in (await consumer.highwaters(*consumer.assignment())).items():
-                self.metrics.behind(tp, end - (await consumer.position(tp) or 0))
+            ends = await consumer.highwaters(*consumer.assignment())
+            self.metrics.behind({tp: end - (await consumer.position(tp) or 0) for tp, end in ends.items()})
         except KafkaError as error:
             log.warning("Kafka does not say where its topics end: %r", error)
         else:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from load_tests.deployment import Deployment, WorkerProcess, deploy
-from load_tests.oracle import baseline_of, in_turn, messages, told
+from load_tests.oracle import Replay, baseline_of, in_turn, messages, told
 from load_tests.servers import real_redis
 from load_tests.tcp_proxy import Gate
 from stream.embedded import Server
@@ -118,6 +118,34 @@ def test_workers_come_and_go(here: Site) -> None:
         here.finish(first)
         assert first.stop() == 0
         assert first.words().count("took over 6 partitions") == 2, "alone, then one of two, then alone"
+
+
+def test_a_worker_that_loses_all_its_partitions_lets_go_of_them(
+    broker: Broker, redis_server: Server, tmp_path: Path
+) -> None:
+    """Its open run is another's to end. It is well without work, and takes over again when it is needed."""
+    sections = {"panes": {"events": 100, "seconds": 15}, "models": {"a": {"baseline": "a.driftline"}}}
+    (tmp_path / "a.driftline").write_bytes(baseline_of("a").to_bytes())
+    deployment, log = deploy(tmp_path, broker, redis_server.address, sections), messages("a", 300)
+    # There are two partitions, one of each topic, and they are dealt out in the order of these names.
+    first, second, last = (deployment.worker(name, DRIFTLINE_FAUST_BROKER_CLIENT_ID=name) for name in "abz")
+    with last:
+        last.wait_for(lambda: "took over 2 partitions" in last.words())
+        deployment.produce({0: log[:150]})
+        last.wait_for(lambda: deployment.sealed() == {0: 100})
+        with first, second:
+            last.wait_for(lambda: deployment.sealed() == {0: 150})
+            assert all("took over 1 partitions" in each.words() for each in (first, second))
+            last.wait_for(lambda: json.loads(last.get("/health").body) == {"status": "ok", "reason": None, "lag": 0})
+            assert first.stop() == second.stop() == 0
+        deployment.produce({0: log[150:]})
+        last.wait_for(lambda: deployment.sealed() == {0: 300})
+        replay = Replay(deployment.config, deployment.baselines)
+        for start, end in ((0, 150), (150, 300)):
+            replay.read(0, log[start:end], start)
+            replay.close(0, end)
+        last.wait_for(lambda: deployment.memories() == replay.memories())
+        assert last.stop() == 0
 
 
 def test_a_killed_redis_comes_back_with_what_it_promised(broker: Broker, tmp_path: Path) -> None:

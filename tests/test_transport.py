@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from aiokafka import ConsumerRecord
@@ -23,7 +25,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from stream.app import WorkerSettings, build_app
 from stream.connection import client_options
 from stream.topics import Topic, ensure_topics, open_admin
-from stream.transport import Run, RunConsumer
+from stream.transport import AssignedHook, Run, RunConsumer, TakeoverTimeout
 from tests.brokers import Broker, unique
 from tests.worker_process import Plan, Worker
 
@@ -46,10 +48,10 @@ def worker(broker: Broker, tmp_path: Path) -> Worker:
     return Worker(plan)
 
 
-def make_topics(broker: Broker, plan: Plan) -> None:
+def make_topics(broker: Broker, plan: Plan, partitions: int = PARTITIONS) -> None:
     with open_admin(broker.kafka) as admin:
         settings = {"cleanup.policy": "delete"}
-        ensure_topics(admin, [Topic(name, PARTITIONS, 1, settings) for name in (plan.predictions, plan.panes)])
+        ensure_topics(admin, [Topic(name, partitions, 1, settings) for name in (plan.predictions, plan.panes)])
 
 
 def produce(broker: Broker, topic: str, numbers: Iterable[int]) -> None:
@@ -102,7 +104,7 @@ def test_a_group_whose_leader_knew_of_no_partitions_gets_them_soon(broker: Broke
         pytest.skip("the embedded broker makes a topic when it is asked for it")
     late = worker.again(predictions=unique("predictions"), panes=unique("panes"))
     with late:
-        late.wait_for(lambda: "No partition metadata for topic" in Path(f"{late.plan.notes}.log").read_text())
+        late.wait_for(lambda: "No partition metadata for topic" in late.log())
         make_topics(broker, late.plan)
         produce(broker, late.plan.predictions, range(300))
         late.wait_for(lambda: count(late.values()) == 300)
@@ -137,8 +139,7 @@ def test_a_failing_run_ends_the_worker_is_not_committed_and_comes_again(broker: 
     produce(broker, worker.plan.predictions, range(N))
     with worker.again(fails_at="6000") as failing:
         assert failing.process.wait(60) == 1
-    log = Path(f"{worker.plan.notes}.log").read_text()
-    assert "planned failure at 6000" in log
+    assert "planned failure at 6000" in failing.log()
 
     done = {
         p: max((note["next"] for note in failing.notes("done") if note["partition"] == p), default=0) for p in range(3)
@@ -216,24 +217,130 @@ def test_workers_that_come_and_go_see_every_record_once(broker: Broker, worker: 
         assert values == sorted(values, key=int)
 
 
+def test_a_worker_that_had_no_partition_for_hours_takes_over(broker: Broker, worker: Worker) -> None:
+    """By default, who fetches nothing for 1000 s leaves the group, and does not come back."""
+    plan = replace(worker.plan, predictions=unique("predictions"), panes=unique("panes"), idle=36_000.0)
+    make_topics(broker, plan, partitions=1)
+    with ExitStack() as stack:
+        workers = [stack.enter_context(Worker(replace(plan, notes=f"{plan.notes}{n}"))) for n in range(3)]
+        workers[0].wait_for(lambda: any("with empty assignment" in each.log() for each in workers))
+        (spare,) = (each for each in workers if "with empty assignment" in each.log())
+        time.sleep(4.0)  # two heartbeats and more, in which it could leave
+        for each in workers:
+            if each is not spare:
+                assert each.stop() == 0
+        produce(broker, plan.predictions, range(0, 900, PARTITIONS))
+        spare.wait_for(lambda: count(spare.values()) == 300)
+
+
+class _Unconnected(RunConsumer):
+    """A consumer without servers, in the care of one partition."""
+
+    stands_still = False
+
+    def assignment(self) -> set[TP]:
+        return {TP("predictions", 0)}
+
+    async def seek_to_committed(self) -> dict[TP, int]:
+        if self.stands_still:
+            await asyncio.Event().wait()
+        return {}
+
+    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
+        pass
+
+
+@asynccontextmanager
+async def unconnected(hook: AssignedHook | None = None, takeover: float = 30.0) -> AsyncIterator[_Unconnected]:
+    settings = WorkerSettings(run_topics=frozenset({"predictions"}), takeover_timeout=takeover)
+    app = build_app(settings, hook)
+    cast(Any, app.transport).Consumer = _Unconnected
+    consumer = cast(_Unconnected, app.consumer)
+    yield consumer
+    consumer._thread.thread_loop.close()  # of a thread that was never started
+
+
+async def revoke(consumer: RunConsumer) -> None:
+    with suppress(Exception):  # without a group, Faust has nothing to revoke
+        await consumer.on_partitions_revoked({TP("predictions", 0)})
+
+
+async def assign(consumer: RunConsumer) -> None:
+    with suppress(Exception):
+        await consumer.on_partitions_assigned({TP("predictions", 0)})
+
+
 def test_a_run_of_an_earlier_assignment_is_told_although_the_group_has_the_same_generation() -> None:
     """Who joins a group again without leading it, because Kafka was away, gets the generation that it had."""
 
     async def scenario() -> None:
-        consumer = cast(RunConsumer, build_app(WorkerSettings(run_topics=frozenset({"predictions"}))).consumer)
-        tp = TP("predictions", 0)
-        record = ConsumerRecord("predictions", 0, 7, 0, 0, None, b"{}", None, 0, 2, ())
+        async with unconnected() as consumer:
+            tp = TP("predictions", 0)
+            record = ConsumerRecord("predictions", 0, 7, 0, 0, None, b"{}", None, 0, 2, ())
 
-        def fetched() -> Message:
-            return consumer._to_message(tp, Run(tp, [record], None, consumer.revocations))
+            def fetched() -> Message:
+                return consumer._to_message(tp, Run(tp, [record], None, consumer.share or 0))
 
-        before = fetched()
-        assert not consumer.outdated(before)
-        with suppress(Exception):  # without a group, Faust has nothing to revoke
-            await consumer.on_partitions_revoked({tp})
-        assert consumer.outdated(before)
-        assert not consumer.outdated(fetched())
-        consumer._thread.thread_loop.close()  # of a thread that was never started
+            await assign(consumer)
+            before = fetched()
+            assert not consumer.outdated(before)
+            await revoke(consumer)
+            assert consumer.outdated(before)
+            await assign(consumer)
+            assert consumer.outdated(before)
+            assert not consumer.outdated(fetched())
+
+    asyncio.run(scenario())
+
+
+def test_nothing_is_positioned_for_an_assignment_that_is_over_or_to_come() -> None:
+    """Taking over partitions that somebody else has by now would fence him off."""
+    asked = 0
+
+    async def positions(assigned: frozenset[TP]) -> Mapping[TP, int]:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            await revoke(consumer)
+            await assign(consumer)
+        return dict.fromkeys(assigned, 5)
+
+    async def scenario() -> None:
+        nonlocal consumer
+        async with unconnected(positions) as consumer:
+            await assign(consumer)
+            await consumer.perform_seek()
+            assert consumer.positioned
+            await revoke(consumer)
+            await consumer.perform_seek()
+            assert asked == 1, "nothing is this worker's"
+            await assign(consumer)
+            await consumer.perform_seek()
+            assert asked == 2
+            assert not consumer.positioned, "another assignment came meanwhile"
+            await consumer.perform_seek()
+            assert consumer.positioned
+
+    consumer: RunConsumer
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("who", ["Kafka", "the hook"])
+def test_a_takeover_that_takes_too_long_is_an_error(who: str) -> None:
+    """Faust would go on after 40 s, and read nothing."""
+
+    async def positions(assigned: frozenset[TP]) -> Mapping[TP, int]:
+        if who == "the hook":
+            await asyncio.Event().wait()
+        return dict.fromkeys(assigned, 5)
+
+    async def scenario() -> None:
+        async with unconnected(positions, takeover=0.1) as consumer:
+            consumer.stands_still = who == "Kafka"
+            await assign(consumer)
+            async with asyncio.timeout(20):
+                with pytest.raises(TakeoverTimeout, match=r"1 partitions took more than 0\.1 s"):
+                    await consumer.perform_seek()
 
     asyncio.run(scenario())
 

@@ -36,17 +36,17 @@ CASES: dict[str, tuple[_Act, _Act, str | None]] = {
         "Kafka did not say where its topics end for",
     ),
     "records that wait": (
-        lambda _d, metrics, _s: metrics.behind(TP("predictions", 1), 7),
+        lambda _d, metrics, _s: metrics.behind({TP("predictions", 1): 7}),
         lambda dog, _m, _s: (dog.beat(), dog.heard()),
         "records of topic predictions waited and none was done for",
     ),
     "records that waited until now": (
-        lambda _d, metrics, _s: metrics.behind(TP("predictions", 1), 7),
-        lambda dog, metrics, _s: (dog.beat(), dog.heard(), metrics.behind(TP("predictions", 1), 0)),
+        lambda _d, metrics, _s: metrics.behind({TP("predictions", 1): 7}),
+        lambda dog, metrics, _s: (dog.beat(), dog.heard(), metrics.behind({TP("predictions", 1): 0})),
         None,
     ),
     "records that wait while others are done": (
-        lambda _d, metrics, _s: metrics.behind(TP("predictions", 1), 7),
+        lambda _d, metrics, _s: metrics.behind({TP("predictions", 1): 7}),
         lambda dog, _m, stack: (dog.beat(), dog.heard(), stack.enter_context(dog.working("predictions"))),
         None,
     ),
@@ -56,7 +56,7 @@ CASES: dict[str, tuple[_Act, _Act, str | None]] = {
         "records of topic panes waited and none was done for",
     ),
     "records that wait since a rebalance": (
-        lambda _d, metrics, _s: metrics.behind(TP("predictions", 1), 7),
+        lambda _d, metrics, _s: metrics.behind({TP("predictions", 1): 7}),
         lambda dog, _m, _s: (dog.beat(), dog.heard(), dog.assigned()),
         None,
     ),

@@ -21,13 +21,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from faust.types import TP, StreamT
 
 from stream.app import App, Message, WorkerSettings, build_app, delivered, publish, run_worker
 from stream.config_models import Kafka
-from stream.transport import Run
+from stream.transport import Run, RunConsumer
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Plan:
 
     `notes`: the file it writes to. `store`: the folder where workers keep their positions, as they would in Redis;
     without it they go on at the committed offsets. `fails_at`: raise at the run that holds this value.
-    `hook_takes` and `run_takes`: seconds.
+    `hook_takes` and `run_takes`: seconds. `idle`: seconds for which a worker without partitions believes that it has
+    had none.
     """
 
     bootstrap: str
@@ -49,6 +50,7 @@ class Plan:
     fails_at: str | None = None
     hook_takes: float = 0.0
     run_takes: float = 0.0
+    idle: float = 0.0
     commit_interval: float = 1.0
 
 
@@ -89,13 +91,16 @@ class Worker:
             by_partition.setdefault(note["partition"], []).extend(note["values"])
         return by_partition
 
+    def log(self) -> str:
+        """What it has logged so far."""
+        return Path(f"{self.plan.notes}.log").read_text(errors="replace")
+
     def wait_for(self, seen: Callable[[], bool], seconds: float = 60.0) -> None:
         """Poll until `seen`; AssertionError with the end of the worker's log when it doesn't come about."""
         deadline = time.monotonic() + seconds
         while not seen():
             if time.monotonic() > deadline or self.process.poll() is not None:
-                log = Path(f"{self.plan.notes}.log").read_text(errors="replace")
-                raise AssertionError(f"not seen; exit code {self.process.poll()}; log:\n{log[-4000:]}")
+                raise AssertionError(f"not seen; exit code {self.process.poll()}; log:\n{self.log()[-4000:]}")
             time.sleep(0.05)
 
     def again(self, **changes: Any) -> Worker:
@@ -161,6 +166,13 @@ def worker_app(plan: Plan) -> App:
     async def judge(stream: StreamT[Any]) -> None:
         async for pane in delivered(stream):
             journal.note("pane", value=pane.decode())
+
+    @app.timer(0.2)
+    async def grow_old() -> None:
+        consumer = cast(RunConsumer, app.consumer)
+        if not consumer.assignment():
+            subscription = consumer._thread._ensure_consumer()._subscription
+            subscription._last_fetch_ended = time.monotonic() - plan.idle
 
     return app
 
