@@ -18,6 +18,7 @@ from load_tests.chaos_traffic import PARTITIONS
 from load_tests.deployment import Deployment, WorkerProcess
 from stream.redis_connection import Unreachable
 from stream.store import Fenced, Mismatch
+from stream.transport import TakeoverTimeout
 
 # s between two looks of the watch: as exact are the times to recover.
 _LOOK = 0.1
@@ -196,7 +197,7 @@ _SIGNS: Mapping[str, str] = {
 
 # By what a worker may end here: it is refused, or not answered. Anything else is a bug, though whoever is started next
 # makes up for it.
-_DESIGNED = {Fenced, Mismatch, Unreachable, TimeoutError}
+_DESIGNED = {Fenced, Mismatch, Unreachable, TakeoverTimeout, TimeoutError}
 
 
 def surprises(logs: str) -> list[str]:

@@ -65,7 +65,7 @@ class Run:
         return int(self.records[-1].offset) + 1
 
 
-class TakeoverTimeout(RuntimeError):
+class TakeoverTimeout(TimeoutError):
     """Kafka and the assigned-hook together took too long to position the partitions of an assignment."""
 
 

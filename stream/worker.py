@@ -130,9 +130,11 @@ class Worker:
 
     async def _bind(self) -> None:
         """Refuse to go on with what was remembered of another topic, or where models lay on other partitions."""
-        topics, count = self.config.topics, self.app.consumer.topic_partitions(self.config.topics.panes)
-        if count is None:
-            raise LogError(f"Kafka does not say how many partitions topic {topics.panes} has")
+        topics, consumer = self.config.topics, self.app.consumer
+        while (count := consumer.topic_partitions(topics.panes)) is None:
+            # So it is for a moment when Kafka has just come back; it is asked every few seconds.
+            log.warning("Kafka does not say how many partitions topic %s has: asking again", topics.panes)
+            await asyncio.sleep(_ROUND)
         panes = f"{topics.panes} with {count} partitions"
         await self.store.bind({"topics.predictions": topics.predictions, "topics.panes": panes})
 

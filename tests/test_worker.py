@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import sys
@@ -11,16 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from load_tests.deployment import Deployment, deploy
+from load_tests.deployment import Deployment, deploy, unique
 from load_tests.oracle import baseline_of, events_in, messages, told
 from load_tests.tcp_proxy import Gate
 from stream.baseline import build_baseline
+from stream.config import parse_config
 from stream.embedded import Server
 from stream.memory import load
 from stream.messages import BadEvent, decode_event
 from stream.replay import one_log, replay
+from stream.store import StoreError
 from stream.topics import open_admin
 from stream.wire import PaneMessage
+from stream.worker import Worker
 from tests.brokers import Broker
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -280,3 +284,21 @@ def test_fausts_own_command_runs_the_same_worker(broker: Broker, redis_server: S
         worker.wait_for(lambda: counted(deployment) == {"given": 1000})
         worker.wait_for(deployment.alerts)
         assert worker.stop() == 0
+
+
+def test_a_takeover_waits_until_kafka_says_how_many_partitions_there_are(
+    redis_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Kafka that has just come back may leave a topic out for a moment; seen in a chaos run."""
+    config = parse_config(f"redis: {{url: redis://{redis_server.address}/0}}\nworker: {{group: {unique('group')}}}")
+    worker, said = Worker(config, {}), iter([None, None, 3, 4])
+    monkeypatch.setattr(worker.app.consumer, "topic_partitions", lambda _: next(said))
+
+    async def scenario() -> None:
+        await worker._bind()
+        with pytest.raises(StoreError, match=r"panes was .* with 3 partitions and is .* with 4"):
+            await worker._bind()
+        await worker.store.client.aclose()
+
+    asyncio.run(scenario())
+    worker.app.consumer._thread.thread_loop.close()  # of a thread that was never started
