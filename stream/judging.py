@@ -77,6 +77,7 @@ class JudgeStage:
         """Take over partitions; where to go on, by partition: at what was not yet committed, or at 0."""
         async with self._busy:
             self._partitions = {partition: await self._take_over(partition) for partition in sorted(partitions)}
+            self._metrics.incidents(self._incidents())
             offsets = {partition: each.record.next_offset or 0 for partition, each in self._partitions.items()}
             return {partition: Position(offset, offset) for partition, offset in offsets.items()}
 
@@ -84,6 +85,7 @@ class JudgeStage:
         """Let go of all partitions, once what is in work is done."""
         async with self._busy:
             self._partitions = {}
+            self._metrics.incidents(0)
 
     async def _take_over(self, partition: int) -> _Partition:
         taken = _Partition(await self._store.take_judge(self._config.topics.panes, partition))
@@ -176,7 +178,8 @@ class JudgeStage:
             if memory.learned is not None and (model not in old or old[model].learned is None):
                 await self._store.put_learned(model, memory.learned.to_bytes())
         partition.memories = {**old, **changed}
-        self._metrics.committed(time.perf_counter() - started, changes, self._incidents())
+        self._metrics.committed(time.perf_counter() - started, changes)
+        self._metrics.incidents(self._incidents())
 
     def _incidents(self) -> int:
         memories = (memory for partition in self._partitions.values() for memory in partition.memories.values())

@@ -74,22 +74,24 @@ class Metrics:
         for step in steps:
             self._alerts.labels(step.status.value).inc()
 
-    def committed(self, seconds: float, changes: Mapping[str, Change], incidents: int) -> None:
-        """A commit was written; so many incidents are open after it."""
+    def committed(self, seconds: float, changes: Mapping[str, Change]) -> None:
+        """A commit was written."""
         self._commit.observe(seconds)
         self._written.inc(sum(len(part) for change in changes.values() for part in change.write.values()))
-        self._incidents.set(incidents)
+
+    def incidents(self, count: int) -> None:
+        """So many incidents are open in this worker's care."""
+        self._incidents.set(count)
 
     def behind(self, lags: Mapping[TP, int]) -> None:
         """So many records of each partition in this worker's care are not yet read; others are no longer its own."""
-        self._behind = {}
         self._lag.clear()
-        for tp, lag in lags.items():
-            self._set_lag(tp, lag)
+        self._behind = {(tp.topic, tp.partition): self._shown(tp, lag) for tp, lag in lags.items()}
 
-    def _set_lag(self, tp: TP, lag: int) -> None:
-        self._behind[tp.topic, tp.partition] = max(lag, 0)
-        self._lag.labels(tp.topic, str(tp.partition)).set(max(lag, 0))
+    def _shown(self, tp: TP, lag: int) -> int:
+        lag = max(lag, 0)
+        self._lag.labels(tp.topic, str(tp.partition)).set(lag)
+        return lag
 
     def lag_by_topic(self) -> dict[str, int]:
         """Records not yet read."""
@@ -101,7 +103,8 @@ class Metrics:
     def _read(self, fetched: Fetched) -> None:
         self._progress.set_to_current_time()
         if fetched.highwater is not None:
-            self._set_lag(fetched.tp, fetched.highwater - fetched.next_offset)
+            tp, lag = fetched.tp, fetched.highwater - fetched.next_offset
+            self._behind[tp.topic, tp.partition] = self._shown(tp, lag)
 
 
 def _kind(reason: str) -> str:

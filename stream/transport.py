@@ -102,6 +102,7 @@ class RunConsumer(driver.Consumer):
         self._fetch_or_seek = asyncio.Lock()
         self.share: int | None = None  #: None from a revocation to the next assignment
         self._shares = 0
+        self._seeking: asyncio.Task[None] | None = None
         self._positioned: int | None = None
 
     def _new_consumer_thread(self) -> RunConsumerThread:
@@ -111,8 +112,10 @@ class RunConsumer(driver.Consumer):
     # ---- assignment
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Adds: fetch nothing more until the next assignment has been positioned."""
+        """Adds: fetch nothing more until the next assignment has been positioned, and do not go on taking over."""
         self.share = None
+        if self._seeking is not None:
+            self._seeking.cancel()
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
@@ -127,13 +130,16 @@ class RunConsumer(driver.Consumer):
         Faust's signal `on_partitions_assigned` comes too late: the flow may have restarted before its receivers return.
         TakeoverTimeout, which ends the worker, after `takeover_timeout` seconds.
         """
-        if self.share is None or not self.assignment():
-            return  # it is all taken away again; the next assignment comes here too
-        seek, patience = asyncio.ensure_future(self._seek_all(self.share)), self.transport.takeover_timeout
+        share, patience = self.share, self.transport.takeover_timeout
+        if share is None or not self.assignment():
+            return
+        seek = self._seeking = asyncio.create_task(self._seek_all(share))
         try:
             done, _ = await asyncio.wait({seek}, timeout=patience)
         finally:
             seek.cancel()
+        if share != self.share:
+            return  # whatever came of it: it is over, and the next assignment comes here too
         if not done:
             count = len(self.assignment())
             raise TakeoverTimeout(f"taking over {count} partitions took more than {patience:g} s: is a server slow?")

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from aiokafka.errors import KafkaError
 from faust.types import TP, StreamT
@@ -36,7 +36,7 @@ from stream.replay import load_baselines
 from stream.sketching import SketchStage
 from stream.startup import wait_for_servers
 from stream.store import Fenced, Position, Store
-from stream.transport import Run
+from stream.transport import Run, RunConsumer
 from stream.watch import Watchdog, serving
 
 log = logging.getLogger(__name__)
@@ -167,10 +167,13 @@ class Worker:
 
     async def _look_behind(self) -> None:
         """How far this worker is behind. A position knows of what is no record: a log may end with a marker."""
-        consumer = self.app.consumer
+        consumer = cast(RunConsumer, self.app.consumer)
+        share = consumer.share
         try:
             ends = await consumer.highwaters(*consumer.assignment())
-            self.metrics.behind({tp: end - (await consumer.position(tp) or 0) for tp, end in ends.items()})
+            lags = {tp: end - (await consumer.position(tp) or 0) for tp, end in ends.items()}
+            if share is not None and share == consumer.share:
+                self.metrics.behind(lags)
         except KafkaError as error:
             log.warning("Kafka does not say where its topics end: %r", error)
         else:

@@ -303,6 +303,10 @@ def test_nothing_is_positioned_for_an_assignment_that_is_over_or_to_come() -> No
         if asked == 2:
             await revoke(consumer)
             await assign(consumer)
+            raise RuntimeError("what comes of it does not matter any more")
+        if asked == 3:
+            asyncio.get_running_loop().call_later(0.1, lambda: asyncio.create_task(revoke(consumer)))
+            await asyncio.Event().wait()
         return dict.fromkeys(assigned, 5)
 
     async def scenario() -> None:
@@ -318,6 +322,10 @@ def test_nothing_is_positioned_for_an_assignment_that_is_over_or_to_come() -> No
             await consumer.perform_seek()
             assert asked == 2
             assert not consumer.positioned, "another assignment came meanwhile"
+            await consumer.perform_seek()
+            assert asked == 3
+            assert not consumer.positioned, "it was taken away, and waited for no longer"
+            await assign(consumer)
             await consumer.perform_seek()
             assert consumer.positioned
 
