@@ -13,6 +13,7 @@ RUN pip install --no-cache-dir --constraint requirements.lock uv \
 COPY README.md LICENSE ./
 COPY detectors detectors
 COPY stream stream
+COPY driftline driftline
 RUN uv pip install --no-cache --compile-bytecode --python /opt/driftline --no-deps .
 
 FROM python:3.11-slim-trixie

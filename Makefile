@@ -51,11 +51,11 @@ demo: install ## an embedded broker and store, four planted faults, the alerts t
 	$(BIN)/driftline demo $(ARGS)
 
 bench: install ## speed of the core on one core, beside River and scipy, then end to end on Kafka
-	$(BIN)/python load_tests/core.py
-	$(BIN)/python -m load_tests.throughput
+	$(BIN)/python -m load_tests.bench.core
+	$(BIN)/python -m load_tests.bench.throughput
 
 chaos: install ## nothing lost, nothing twice, while all around fails; ARGS="--events 60000 --faults 13" is a short one
-	$(BIN)/python -m load_tests.chaos $(ARGS)
+	$(BIN)/python -m load_tests.chaos.run $(ARGS)
 
 lock: install ## resolve requirements.lock anew, after a change of dependencies
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --upgrade --no-header \

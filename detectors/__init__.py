@@ -4,7 +4,7 @@
 modules hold the same statistics, vectorised over windows and signals, for the stream workers.
 """
 
-from detectors.adwin import ADWIN
-from detectors.online import WindowedKS
+from driftline.detectors.online.adwin import ADWIN
+from driftline.detectors.online.windowed_ks import WindowedKS
 
 __all__ = ["ADWIN", "WindowedKS"]

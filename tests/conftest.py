@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.alertmanagers import alertmanager, receiver
-from tests.brokers import broker, redis_server
+from tests.harness.alertmanagers import alertmanager, receiver
+from tests.harness.brokers import broker, redis_server
 
 __all__ = ["alertmanager", "broker", "receiver", "redis_server", "shared_data"]
 

@@ -22,12 +22,23 @@ import numpy as np
 import orjson
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
-from load_tests.deployment import PATIENCE, WorkerProcess
-from load_tests.servers import apache_kafka, real_redis
-from stream.baseline import Settings, build_baseline
-from stream.messages import decode_event
-from tests.recorded_replays import DEMO_BASELINE, build_demo_baseline, replay_demo, replay_electricity
-from tests.recorded_site import DRIFTLINE, GROUP, RECORDINGS, TO, Line, Site, judge, open_site, packed, write_lines
+from driftline.stream.baselines.baseline import Settings, build_baseline
+from driftline.stream.events.parse import decode_event
+from load_tests.harness.deployment import PATIENCE, WorkerProcess
+from load_tests.harness.servers import apache_kafka, real_redis
+from tests.harness.recorded_replays import DEMO_BASELINE, build_demo_baseline, replay_demo, replay_electricity
+from tests.harness.recorded_site import (
+    DRIFTLINE,
+    GROUP,
+    RECORDINGS,
+    TO,
+    Line,
+    Site,
+    judge,
+    open_site,
+    packed,
+    write_lines,
+)
 
 SHARED_DATA = Path(__file__).parents[3] / "shared" / "data"
 

@@ -1,0 +1,144 @@
+"""The battery: every test of a model's windows in one call, all in one currency.
+
+A test compares the same signal in a window and in a reference and returns *evidence*, -ln p in nats: how surprising
+the window would be had nothing changed. One currency for all makes one threshold table possible.
+
+| test   | of                  | against   | statistic                                       | quickest to see        |
+|--------|---------------------|-----------|-------------------------------------------------|------------------------|
+| ks     | each ordered signal | reference | two-sample Kolmogorov-Smirnov distance of codes | any shape              |
+| level  | each ordered signal | reference | difference of mean ranks (Mann-Whitney)         | a shift                |
+| spread | each ordered signal | reference | difference of squared ranks' mean (Mood)        | a change of scale      |
+| chi2   | each nominal signal | reference | chi-square over known values, or a rare one's   | shares moving          |
+| rate   | each special code   | reference | exact tail bound of one share                   | missing, unseen, ...   |
+| adwin  | each ordered signal | past      | ADWIN's cut bound on rank means                 | a step, baseline or no |
+
+The reference is the baseline or, for a model without a trustworthy one, the past; ADWIN always looks at the past: all
+that came before the window.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from driftline.detectors.online.adwin import cut_evidence
+from driftline.detectors.statistics.categorical import categorical_evidence, g_rate_evidence
+from driftline.detectors.statistics.ks import ks_evidence, ks_statistic
+from driftline.detectors.statistics.ranks import RankMoments, level_evidence, rank_moments, spread_evidence
+from driftline.detectors.summaries.codes import BoolArray, FloatArray, IntArray, Special
+from driftline.detectors.summaries.layout import Layout
+
+
+class Test(NamedTuple):
+    """One column of the evidence matrix: the test, the signal (index in the layout), the special code."""
+
+    statistic: str
+    signal: int
+    special: Special | None = None
+
+
+@dataclass(frozen=True)
+class Battery:
+    """The tests of one layout; `baseline` (C,) are the counts that give the codes their mid-ranks.
+
+    against_past: the reference is the past and not the baseline. All count matrices have the layout's C columns;
+    windows are rows.
+    """
+
+    layout: Layout
+    baseline: IntArray
+    against_past: bool = False
+
+    @cached_property
+    def tests(self) -> tuple[Test, ...]:
+        """The columns of the evidence matrix, in order."""
+        everything = range(len(self.layout.signals))
+        ordered, nominal = everything[: self.layout.n_ordered], everything[self.layout.n_ordered :]
+        return (
+            *(Test(statistic, s) for statistic in ("ks", "level", "spread") for s in ordered),
+            *(Test("chi2", s) for s in nominal),
+            *(Test("rate", s, special) for s in everything for special in Special),
+            *(Test("adwin", s) for s in ordered),
+        )
+
+    @cached_property
+    def signal_of(self) -> IntArray:
+        """Signal index of each test (T,)."""
+        return np.array([test.signal for test in self.tests])
+
+    @cached_property
+    def uses_past(self) -> BoolArray:
+        """Which tests look at the past (T,)."""
+        return np.array([self.against_past or test.statistic == "adwin" for test in self.tests])
+
+    @cached_property
+    def midranks(self) -> FloatArray:
+        """Mid-rank of each ordered code in the baseline, in [0, 1], (ordered,): the share below plus half its own."""
+        counts, starts = self.baseline[: self.layout.ordered], self._starts
+        sizes = self.layout.sizes[: self.layout.n_ordered]
+        below = np.cumsum(counts) - counts
+        below -= np.repeat(below[starts], sizes)
+        totals = np.repeat(np.maximum(np.add.reduceat(counts, starts), 1), sizes) if counts.size else counts
+        return np.asarray((below + counts / 2) / totals, float)
+
+    def evidence(self, window: IntArray, reference: IntArray, past: IntArray) -> FloatArray:
+        """Evidence in nats (w, T) of windows (w, C) against a reference (C,) or (w, C) and against the past (w, C)."""
+        ranks = self._ranks(window[:, : self.layout.ordered]) if self.layout.n_ordered else None
+        return np.hstack(
+            [
+                *self._ordered(window, reference, ranks),
+                self._chi2(window, reference),
+                self._rates(window, reference),
+                self._adwin(ranks, past),
+            ]
+        )
+
+    def _ordered(self, window: IntArray, reference: IntArray, ranks: RankMoments | None) -> tuple[FloatArray, ...]:
+        """Evidence of ks, level and spread, each (w, ordered signals)."""
+        if ranks is None:
+            return (np.empty((len(window), 0)),)
+        own, other = window[:, : self.layout.ordered], np.atleast_2d(reference)[:, : self.layout.ordered]
+        reference_ranks = self._ranks(other)
+        distance = ks_evidence(*ks_statistic(own, reference[..., : self.layout.ordered], self._starts))
+        uniform = not self.against_past
+        level, spread = (test(ranks, reference_ranks, uniform) for test in (level_evidence, spread_evidence))
+        return distance, level, spread
+
+    def _chi2(self, window: IntArray, reference: IntArray) -> FloatArray:
+        starts = self.layout.starts[self.layout.n_ordered :] - self.layout.ordered
+        if not starts.size:
+            return np.empty((len(window), 0))
+        span = slice(self.layout.ordered, self.layout.regular)
+        return categorical_evidence(window[..., span], reference[..., span], starts)
+
+    def _rates(self, window: IntArray, reference: IntArray) -> FloatArray:
+        special = slice(self.layout.regular, self.layout.width)
+        k, k_ref = window[:, special], np.broadcast_to(reference, window.shape)[:, special]
+        n = self.layout.events(window)[:, None]
+        n_ref = np.broadcast_to(self.layout.events(reference), len(window))[:, None]
+        out = np.zeros(k.shape)
+        # Most special codes never occur: their evidence is 0 and need not be computed.
+        seen = k.any(axis=0) | k_ref.any(axis=0)
+        out[:, seen] = g_rate_evidence(k[:, seen], n, k_ref[:, seen], n_ref)
+        return out
+
+    def _adwin(self, new: RankMoments | None, past: IntArray) -> FloatArray:
+        if new is None:
+            return np.empty((len(past), 0))
+        old = self._ranks(past[:, : self.layout.ordered])
+        n = np.maximum(old.n + new.n, 1)
+        mean = (old.sum + new.sum) / n
+        variance = np.maximum((old.squares + new.squares) / n - mean * mean, 0.0)
+        # Its bound holds for either side: p is twice that.
+        return np.maximum(cut_evidence(old.n, old.mean, new.n, new.mean, variance) - math.log(2), 0.0)
+
+    def _ranks(self, counts: IntArray) -> RankMoments:
+        return rank_moments(counts, self.midranks, self._starts)
+
+    @property
+    def _starts(self) -> IntArray:
+        return self.layout.starts[: self.layout.n_ordered]

@@ -1,0 +1,233 @@
+"""The sketch: what a stretch of traffic looked like, as one vector of integers that adds.
+
+A layout lays the codes of all signals of a model in one row:
+
+    | ordered signals, K codes each | nominal signals, K codes each | 6 special codes for each signal |
+    0                          ordered                           regular                            width
+
+and a sketch counts events into it. Everything in a sketch is an integer or an extreme, so adding sketches is exact,
+associative and commutative: any way of cutting and merging a stretch of the log gives the same sketch, to the byte.
+
+Sums of raw values would break that, since float addition rounds; they are kept as integers in units of each signal's
+own spread (`Moments`). They serve people ("mean 3.1 → 3.6"); no alarm depends on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import cast
+
+import numpy as np
+
+from driftline.detectors.summaries.codes import Categories, Coder, FloatArray, Grid, IntArray, Kind, Special
+
+# Raw sums count in 2^-16 of the signal's spread and their squares in 2^-8 of its square: finer than a person reads.
+_UNIT, _SQUARE_UNIT = 2.0**16, 2.0**8
+# A value counts as at most 2^14 spreads from the centre (its extremes stay true): 2^36 units squared, so that the sum
+# of a hundred million such outliers still fits 63 bits. Half as many bits would cut off a unit change by 1000.
+_CLIP = 2.0**14
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One monitored quantity: its name ("features.amount", "score"), kind and coder.
+
+    numeric: its values are floats (a constant may be a number too).
+    center, spread: where a numeric signal lies in its baseline and how wide, in its unit; spread > 0.
+    """
+
+    name: str
+    kind: Kind
+    coder: Coder
+    numeric: bool
+    center: float = 0.0
+    spread: float = 1.0
+
+    @property
+    def ordered(self) -> bool:
+        """Whether its codes are ranks, so that KS and rank means make sense."""
+        return isinstance(self.coder, Grid)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each code of each signal stands in a sketch's vector.
+
+    signals: at least one, of distinct names, ordered ones first (`Layout.of` sorts them), or a ValueError. Numeric ones
+    give matrix columns in this order.
+    """
+
+    signals: tuple[Signal, ...]
+
+    def __post_init__(self) -> None:
+        if not self.signals or len({signal.name for signal in self.signals}) != len(self.signals):
+            raise ValueError("a layout needs at least one signal, and distinct names")
+        if not all(signal.ordered for signal in self.signals[: self.n_ordered]):
+            raise ValueError("a layout's ordered signals must come first")
+
+    @classmethod
+    def of(cls, signals: Sequence[Signal]) -> Layout:
+        """A layout of signals in any order."""
+        return cls(tuple(sorted(signals, key=lambda signal: not signal.ordered)))
+
+    @cached_property
+    def sizes(self) -> IntArray:
+        """Regular codes of each signal (S,)."""
+        return np.array([signal.coder.size for signal in self.signals])
+
+    @cached_property
+    def starts(self) -> IntArray:
+        """First column of each signal's regular codes (S,)."""
+        return np.concatenate([[0], np.cumsum(self.sizes)[:-1]]).astype(np.int64)
+
+    @cached_property
+    def n_ordered(self) -> int:
+        """How many signals, from the first, are ordered."""
+        return sum(signal.ordered for signal in self.signals)
+
+    @cached_property
+    def ordered(self) -> int:
+        """Columns of the ordered signals' codes."""
+        return int(self.sizes[: self.n_ordered].sum())
+
+    @cached_property
+    def regular(self) -> int:
+        """Columns of all regular codes."""
+        return int(self.sizes.sum())
+
+    @cached_property
+    def width(self) -> int:
+        """Columns in all."""
+        return self.regular + len(Special) * len(self.signals)
+
+    @cached_property
+    def numeric(self) -> tuple[int, ...]:
+        """Signals with float values, in the order of the value matrix's columns."""
+        return tuple(s for s, signal in enumerate(self.signals) if signal.numeric)
+
+    @cached_property
+    def nominal(self) -> tuple[int, ...]:
+        """Signals with text values, in the order of the text columns."""
+        return tuple(s for s, signal in enumerate(self.signals) if not signal.numeric)
+
+    @cached_property
+    def _columns(self) -> tuple[IntArray, ...]:
+        """Per signal, the column of each local code (K + 6,)."""
+        special = self.regular + len(Special) * np.arange(len(self.signals))[:, None] + np.arange(len(Special))
+        return tuple(
+            np.concatenate([start + np.arange(size), own])
+            for start, size, own in zip(self.starts, self.sizes, special, strict=True)
+        )
+
+    @cached_property
+    def _scaling(self) -> tuple[FloatArray, FloatArray]:
+        """Centre and spread of the numeric signals."""
+        chosen = [self.signals[s] for s in self.numeric]
+        return np.array([signal.center for signal in chosen]), np.array([signal.spread for signal in chosen])
+
+    @cached_property
+    def signal_of_column(self) -> IntArray:
+        """Signal index of each column (C,)."""
+        signals = np.arange(len(self.signals))
+        return np.concatenate([np.repeat(signals, self.sizes), np.repeat(signals, len(Special))])
+
+    def events(self, counts: IntArray) -> IntArray:
+        """Events behind counts (..., C) -> (...): every event has exactly one code in its first signal."""
+        special = slice(self.regular, self.regular + len(Special))
+        return np.asarray(counts[..., : self.sizes[0]].sum(-1) + counts[..., special].sum(-1))
+
+    def special_column(self, signal: int, special: Special) -> int:
+        """Column of one special code of one signal."""
+        return self.regular + len(Special) * signal + special
+
+    def encode(self, values: FloatArray, texts: Sequence[Sequence[str | None]]) -> IntArray:
+        """Columns (n, S) of n events: `values` (n, numeric signals), NaN where absent, and a list per text signal."""
+        # Each signal's codes lie side by side in memory: written across, they cost twice as much as their ranking.
+        columns = np.empty((len(self.signals), len(values)), np.int64)
+        for index, s in enumerate(self.numeric):
+            columns[s] = self._columns[s][self.signals[s].coder.rank(values[:, index])]
+        for index, s in enumerate(self.nominal):
+            columns[s] = self._columns[s][cast(Categories, self.signals[s].coder).rank(texts[index])]
+        return columns.T
+
+    def sketch(self, columns: IntArray, values: FloatArray) -> Sketch:
+        """The sketch of n events from their columns (n, S) and raw values (n, numeric signals)."""
+        counts = np.bincount(columns.T.ravel(), minlength=self.width)
+        center, spread = self._scaling
+        finite = np.isfinite(values)
+        with np.errstate(over="ignore"):
+            z = np.clip(np.where(finite, (values - center) / spread, 0.0), -_CLIP, _CLIP)
+        sums = np.rint(z * _UNIT).astype(np.int64).sum(0)
+        squares = np.rint(z * z * _SQUARE_UNIT).astype(np.int64).sum(0)
+        lows = np.where(finite, values, np.inf).min(0, initial=np.inf)
+        highs = np.where(finite, values, -np.inf).max(0, initial=-np.inf)
+        # Adding 0 makes 0.0 of -0.0: which of the two is the minimum of both is left to chance.
+        return Sketch(len(columns), counts, np.stack([sums, squares]), np.stack([lows, highs]) + 0.0)
+
+    def empty(self) -> Sketch:
+        """The sketch of no events: the neutral element of addition."""
+        return self.sketch(np.empty((0, len(self.signals)), np.int64), np.empty((0, len(self.numeric))))
+
+    def moments(self, sketch: Sketch, signal: int) -> Moments | None:
+        """What the finite values of one numeric signal were; None for text signals and where there was no value."""
+        if not self.signals[signal].numeric:
+            return None
+        index, of = self.numeric.index(signal), self.signals[signal]
+        n = self.finite(sketch.counts, signal)
+        if n == 0:
+            return None
+        z, zz = sketch.sums[0, index] / _UNIT / n, sketch.sums[1, index] / _SQUARE_UNIT / n
+        return Moments(
+            n=n,
+            mean=of.center + of.spread * float(z),
+            deviation=of.spread * float(np.sqrt(max(zz - z * z, 0.0))),
+            low=float(sketch.extremes[0, index]),
+            high=float(sketch.extremes[1, index]),
+        )
+
+    def finite(self, counts: IntArray, signal: int) -> int:
+        """How many events gave one signal a regular value, or, for a constant, another number."""
+        start = self.starts[signal]
+        regular = int(counts[start : start + self.sizes[signal]].sum())
+        return regular + int(counts[self.special_column(signal, Special.UNSEEN)])
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """What people read of a numeric signal, in its unit: count, mean, standard deviation, extremes."""
+
+    n: int
+    mean: float
+    deviation: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sketch:
+    """The counts of some events in a layout of C columns and F numeric signals.
+
+    n: events. counts: (C,) int64. sums: (2, F) int64, fixed-point sums of (value - centre) / spread and of its square.
+    extremes: (2, F) lowest and highest finite value, +inf and -inf where there was none.
+    """
+
+    n: int
+    counts: IntArray
+    sums: IntArray
+    extremes: FloatArray
+
+    def __add__(self, other: Sketch) -> Sketch:
+        """The sketch of both stretches of traffic."""
+        lows = np.minimum(self.extremes[0], other.extremes[0])
+        highs = np.maximum(self.extremes[1], other.extremes[1])
+        return Sketch(self.n + other.n, self.counts + other.counts, self.sums + other.sums, np.stack([lows, highs]))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sketch) and self.n == other.n and self._bytes() == other._bytes()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _bytes(self) -> tuple[bytes, bytes, bytes]:
+        return self.counts.tobytes(), self.sums.tobytes(), self.extremes.tobytes()

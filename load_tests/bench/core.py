@@ -1,0 +1,190 @@
+"""Speed of the numeric core on one core: decode + rank + sketch + judge, beside River and scipy doing the same job.
+
+    python load_tests/bench/core.py                     20 numeric features, panes of 1000 events
+    python load_tests/bench/core.py --features 100 --json
+
+Everything runs in one process and one run, so that the ratios hold whatever else the machine is doing. "The same job"
+is drift of every feature after every pane (Driftline, scipy) or after every event (River's detectors know no panes).
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+# One core means one thread in the linear algebra below numpy, too.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from river.drift import ADWIN as RiverADWIN
+from river.drift import KSWIN
+from scipy.stats import ks_2samp
+
+from driftline.detectors.summaries.layout import Sketch
+from driftline.stream.baselines.baseline import Baseline, build_baseline
+from driftline.stream.config.load import Config
+from driftline.stream.events.decode import Decoder
+from driftline.stream.events.parse import decode_event
+from driftline.stream.judge.judge import Judge, State
+from driftline.stream.panes.cutter import Pane, Range
+from driftline.stream.replay.pipeline import Pipeline
+
+START_MS = 1_767_225_600_000  # 2026-01-01
+
+
+def messages(rng: np.random.Generator, events: int, features: int) -> list[bytes]:
+    """Events of `features` numeric features, one a millisecond, 17 significant digits as JSON writers give them."""
+    values = rng.normal(size=(events, features))
+    return [
+        json.dumps({
+            "id": f"event-{i}", "ts": START_MS + i, "model": "bench",
+            "features": {f"feature_{j}": value for j, value in enumerate(row)},
+        }).encode()
+        for i, row in enumerate(values.tolist())
+    ]  # fmt: skip
+
+
+def per_event(work: Callable[[], None], events: int) -> float:
+    """Microseconds of processor time an event; the work is repeated until it lasts."""
+    work()
+    repeats, started = 0, time.process_time()
+    while (spent := time.process_time() - started) < 1.0:
+        work()
+        repeats += 1
+    return spent / repeats / events * 1e6
+
+
+def stages(batch: list[bytes], baseline: Baseline, warm: State) -> dict[str, float]:
+    """Microseconds an event of each stage for one pane, with a ladder as full as `warm`'s."""
+    decoder, judge = Decoder({"bench": baseline.fields}), Judge(baseline, Config().defaults)
+    columns = decoder.decode(batch).known["bench"]
+    codes = baseline.encode(columns)
+    pane = Pane(baseline.layout.sketch(codes, columns.numeric), 0, 0, (Range(0, 0, len(batch)),))
+    work: dict[str, Callable[[], Any]] = {
+        "decode": lambda: decoder.decode(batch),
+        "rank": lambda: baseline.encode(columns),
+        "sketch": lambda: baseline.layout.sketch(codes, columns.numeric),
+        "judge": lambda: judge.judge(warm, pane),
+    }
+    return {name: per_event(run, len(batch)) for name, run in work.items()}
+
+
+def whole(log: list[bytes], baseline: Baseline, pane: int) -> float:
+    """Microseconds an event of the whole pipeline over a log without drift, again and again."""
+    pipeline = Pipeline(Config.model_validate({"panes": {"events": pane, "seconds": None}}), {"bench": baseline})
+    sketcher, offset = pipeline.sketcher(0, 0), itertools.count()
+
+    def run() -> None:
+        for first in range(0, len(log), 10_000):
+            messages = log[first : first + 10_000]
+            runs, *_ = sketcher.feed(np.fromiter(offset, np.int64, len(messages)), messages)
+            for each in runs:
+                pipeline.judge(each)
+
+    return per_event(run, len(log))
+
+
+def full_state(baseline: Baseline, panes: int, events: int) -> State:
+    """A judge's state after `panes` panes of `events` events like the baseline's, made from counts alone."""
+    judge, state = Judge(baseline, Config().defaults), None
+    share = np.round(baseline.total.counts * (events / baseline.total.n)).astype(np.int64)
+    sketch = Sketch(events, share, np.zeros_like(baseline.total.sums), baseline.total.extremes)
+    ladder = judge.start().ladder
+    for k in range(panes):
+        ladder = ladder.push(Pane(sketch, k, k, (Range(0, k * events, (k + 1) * events),)))
+    state = judge.start()
+    return State(state.base_floor, state.past_floor, seen=panes * events, ladder=ladder)
+
+
+def state_bytes(state: State) -> int:
+    """Bytes of a state's arrays."""
+    sketches = [pane.content for pane in state.ladder]
+    return sum(each.counts.nbytes + each.sums.nbytes + each.extremes.nbytes for each in sketches)
+
+
+def peers(values: np.ndarray, baseline_values: np.ndarray) -> dict[str, float]:
+    """Microseconds an event of others doing the same for all features of `values` (n, features)."""
+    n, features = values.shape
+    rows = values.tolist()
+
+    def river(make: Callable[[], Any], some: int) -> float:
+        detectors = [make() for _ in range(features)]
+
+        def run() -> None:
+            for row in rows[:some]:
+                for detector, value in zip(detectors, row, strict=True):
+                    detector.update(value)
+
+        return per_event(run, some)
+
+    def scipy() -> None:
+        for j in range(features):
+            ks_2samp(baseline_values[:, j], values[:, j], method="asymp")
+
+    return {
+        "River ADWIN, every event": river(RiverADWIN, n),
+        "River KSWIN, every event": river(lambda: KSWIN(seed=1), 50),
+        "scipy ks_2samp, every pane, one window": per_event(scipy, n),
+    }
+
+
+def measure(features: int, pane: int) -> dict[str, Any]:
+    """All figures of one run."""
+    rng = np.random.default_rng(1)
+    sample = [decode_event(message) for message in messages(rng, 10_000, features)]
+    baseline = build_baseline(sample, {"model": "bench"})
+    warm = full_state(baseline, 100_000_000 // pane, pane)
+    batch = messages(rng, pane, features)
+    values = rng.normal(size=(pane, features))
+    return {
+        "features": features,
+        "pane": pane,
+        "stages": stages(batch, baseline, warm),
+        "pipeline": whole(messages(rng, 50_000, features), baseline, pane),
+        "state_bytes": state_bytes(warm),
+        "buckets": len(warm.ladder),
+        "peers": peers(values, rng.normal(size=(10_000, features))),
+    }
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print a run as a table."""
+    own = sum(result["stages"].values())
+    table = Table(title=f"{result['features']} features, panes of {result['pane']} events, one core")
+    for heading in ("", "µs/event", "events/s", "× Driftline"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    rows = {
+        **{f"  {name}": cost for name, cost in result["stages"].items()},
+        "Driftline, after 100 million events": own,
+        "Driftline, pipeline over 50,000 events": result["pipeline"],
+        **result["peers"],
+    }
+    for name, cost in rows.items():
+        table.add_row(name, f"{cost:.2f}", f"{1e6 / cost:,.0f}", f"{cost / own:.2f}")
+    Console().print(table)
+    Console().print(
+        f"state after 100 million events: {result['state_bytes'] / 1e6:.2f} MB in {result['buckets']} buckets"
+    )
+
+
+def main() -> None:
+    """Parse arguments, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--features", type=int, default=20, help="numeric features an event (default 20)")
+    parser.add_argument("--pane", type=int, default=1000, help="events a pane (default 1000)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    arguments = parser.parse_args()
+    result = measure(arguments.features, arguments.pane)
+    print(json.dumps(result, indent=1)) if arguments.json else show(result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,223 @@
+"""What one event, one pane, one commit and one model cost, each measured alone, in processor time and bytes.
+
+Processor time, not time: what else the machine does matters little. Events have numeric features of four digits; panes
+hold 1000 events, unless there are so many models that a run ends before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+import tracemalloc
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from driftline.detectors.summaries.exponential_histogram import Ladder
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.codec.panes import PaneMessage
+from driftline.stream.codec.state import Change, diff, load
+from driftline.stream.config.load import Config
+from driftline.stream.config.sections import Redis
+from driftline.stream.demo.servers import Server
+from driftline.stream.judge.judge import Judge, State
+from driftline.stream.judge.monitor import Memory, Monitor
+from driftline.stream.panes.cutter import Pane, Range
+from driftline.stream.replay.pipeline import Pipeline
+from driftline.stream.state.client import connect
+from driftline.stream.state.store import Store
+from load_tests.bench.core import per_event, stages, state_bytes
+from load_tests.bench.throughput import Case, messages
+from load_tests.harness.filling import sample
+from load_tests.harness.fleet import baselines
+
+Row = dict[str, float]
+
+#: Events a pane.
+PANE = 1_000
+#: Events of history at which costs are measured that hardly depend on it.
+HISTORY = 100_000_000
+# Events of one fetch of 1 MiB, which are sketched together.
+_FETCH = 2_000
+# Commits that are averaged over: so many panes fill every small row of a ladder as often as it is filled on the mean.
+_COMMITS = 256
+# Panes put on a ladder at once: quicker than one by one, and some 10 MB; a million at once would take 10 GB.
+_TOGETHER = 1_000
+_TOPIC = "predictions"
+
+
+def by_features(features: int) -> Row:
+    """Costs of a model with so many features, and of what it has remembered of 100 million events."""
+    (baseline,) = baselines(features, 1)
+    state = remembering(baseline, HISTORY)
+    batch = sample(features)[:PANE]
+    spent = stages([message.replace(b'"model-0"', b'"bench"') for message in batch], baseline, state)
+    pane = _pane(baseline)
+    return {
+        "features": features,
+        "event_us": sum(spent[stage] for stage in ("decode", "rank", "sketch")),
+        "pane_ms": pane_ms(baseline, state),
+        "thresholds_s": thresholds_s(baseline),
+        "pane_bytes": len(PaneMessage.of("model-0", baseline.content_hash, _TOPIC, pane).to_bytes()),
+        "baseline_bytes": len(baseline.to_bytes()),
+        "worker_bytes": worker_bytes(baseline, state),
+        "redis_bytes": stored_bytes(baseline, state),
+        "commit_bytes": commits(baseline, state)[0]["commit_bytes"],
+    }
+
+
+def by_models(models: int, features: int = 20) -> Row:
+    """Processor time to sketch an event of one partition that so many models share, and how many events a pane gets."""
+    known = {each.model: each for each in baselines(features, models)}
+    config = Config.model_validate({"panes": {"events": PANE, "seconds": None}})
+    sketcher = Pipeline(config, known).sketcher(0, 0)
+    # As many as end a run or two.
+    log = [value for _, value in messages(Case(features, models, 1, 0, 0), min(PANE * models, 100 * PANE) + _FETCH)]
+    offset, panes = itertools.count(), 0
+
+    def sketch() -> None:
+        nonlocal panes
+        for first in range(0, len(log), _FETCH):
+            part = log[first : first + _FETCH]
+            runs, *_ = sketcher.feed(np.fromiter(offset, np.int64, len(part)), part)
+            panes += sum(len(run.panes) for run in runs)
+
+    spent = per_event(sketch, len(log))
+    return {"models": models, "event_us": spent, "events_per_pane": next(offset) / max(panes, 1)}
+
+
+def by_history(events: int, features: int = 20) -> Row:
+    """Costs of a model that remembers so many events."""
+    (baseline,) = baselines(features, 1)
+    state = remembering(baseline, events)
+    return {
+        "events": events,
+        "buckets": len(state.ladder),
+        "pane_ms": pane_ms(baseline, state),
+        "worker_bytes": state_bytes(state),
+        "redis_bytes": stored_bytes(baseline, state),
+    }
+
+
+def by_partitions(partitions: int, features: int = 20) -> Row:
+    """What a model takes whose events come over so many partitions: a bucket says of each which offsets it holds."""
+    (baseline,) = baselines(features, 1)
+    state = over_partitions(remembering(baseline, HISTORY), partitions)
+    return {
+        "partitions": partitions,
+        "pane_ms": pane_ms(baseline, state),
+        "redis_bytes": stored_bytes(baseline, state),
+        "commit_bytes": commits(baseline, state, partitions)[0]["commit_bytes"],
+    }
+
+
+def remembering(baseline: Baseline, events: int) -> State:
+    """A judge's state after so many calm events: the same pane again and again."""
+    state, pane = Judge(baseline, Config().defaults).start(), _pane(baseline)
+    ladder = state.ladder
+    for first in range(0, events // PANE, _TOGETHER):
+        ladder = ladder.extend([pane] * min(_TOGETHER, events // PANE - first))
+    return replace(state, seen=events, ladder=ladder)
+
+
+def over_partitions(state: State, partitions: int) -> State:
+    """The state, had the same panes come over so many partitions."""
+    spread = tuple(Range(partition, HISTORY, 2 * HISTORY) for partition in range(partitions))
+    rows = tuple(tuple(replace(pane, ranges=spread) for pane in row) for row in state.ladder.rows)
+    return replace(state, ladder=Ladder(state.ladder.max_buckets, rows))
+
+
+def pane_ms(baseline: Baseline, state: State) -> float:
+    """Milliseconds of all that a worker does with a pane: unpack, judge, and find what has changed."""
+    message = PaneMessage.of("model-0", baseline.content_hash, _TOPIC, _pane(baseline)).to_bytes()
+    monitor, memory = Monitor("model-0", Config().defaults, baseline), Memory(state=state)
+
+    def judge() -> None:
+        taken, _ = monitor.take(memory, PaneMessage.from_bytes(message).pane(baseline.layout))
+        diff(memory, taken, baseline)
+
+    return per_event(judge, 1) / 1e3
+
+
+def thresholds_s(baseline: Baseline) -> float:
+    """Seconds to derive a model's thresholds, as when a worker first sees it."""
+    began = time.process_time()
+    _ = Judge(baseline, Config().defaults).variation
+    return time.process_time() - began
+
+
+def worker_bytes(baseline: Baseline, state: State) -> int:
+    """Bytes that a worker's memory takes for a model: its baseline, its thresholds and all that is remembered."""
+    file, parts = baseline.to_bytes(), diff(None, Memory(state=state), baseline).write
+    tracemalloc.start()
+    loaded = Baseline.from_bytes(file)
+    monitor, memory = Monitor("model-0", Config().defaults, loaded), load(parts, loaded)
+    memory, _ = monitor.take(memory, _pane(loaded))
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return held
+
+
+def stored_bytes(baseline: Baseline, state: State) -> int:
+    """Bytes of a model's memory as it is stored."""
+    return _size(diff(None, Memory(state=state), baseline))
+
+
+def commits(baseline: Baseline, state: State, partitions: int = 1) -> tuple[Row, list[Change]]:
+    """What a commit of a pane of one model writes on the mean, and the changes. partitions: they come over, in turn."""
+    pane, changes = _pane(baseline), []
+    for k in range(_COMMITS):
+        newest = replace(pane, ranges=(Range(k % partitions, HISTORY + k * PANE, HISTORY + (k + 1) * PANE),))
+        after = replace(state, ladder=state.ladder.push(newest), seen=state.seen + PANE)
+        changes.append(diff(Memory(state=state), Memory(state=after), baseline))
+        state = after
+    means = {
+        "commit_bytes": float(np.mean([_size(change) for change in changes])),
+        "parts_written": float(np.mean([len(change.write) for change in changes])),
+        "parts_deleted": float(np.mean([len(change.delete) for change in changes])),
+    }
+    return means, changes
+
+
+def in_redis(redis: Server, baseline: Baseline, state: State) -> Row:
+    """What a real Redis has to do: bytes of a model's key, and of a commit its processor time and commands."""
+    written, changes = commits(baseline, state)
+    first = diff(None, Memory(state=state), baseline)
+    return {**written, **asyncio.run(_commit_all(f"redis://{redis.address}/0", [first, *changes]))}
+
+
+async def _commit_all(url: str, changes: Sequence[Change]) -> Row:
+    async with aclosing(connect(Redis(url=url))) as client:
+        record = await Store(client, "scaling").take_judge("panes", 0)
+        await record.commit(1, {"model-0": changes[0]})
+        before = await _spent(client)
+        for offset, change in enumerate(changes[1:], 2):
+            await record.commit(offset, {"model-0": change})
+        spent = {name: (now - before[name]) / (len(changes) - 1) for name, now in (await _spent(client)).items()}
+        return {"redis_key_bytes": float(await client.memory_usage(f"{record.key}:model:model-0", samples=0)), **spent}
+
+
+async def _spent(client: Any) -> Row:
+    """Of Redis so far: microseconds of processor time, and commands, those in scripts too."""
+    cpu: Mapping[str, float] = await client.info("cpu")
+    calls = await client.info("commandstats")
+    return {
+        "redis_us": (cpu["used_cpu_user"] + cpu["used_cpu_sys"]) * 1e6,
+        "redis_commands": float(sum(each["calls"] for each in calls.values())),
+    }
+
+
+def _pane(baseline: Baseline) -> Pane[Any]:
+    """A pane of events like the baseline's."""
+    sketcher = Pipeline(Config.model_validate({"panes": {"events": PANE, "seconds": None}}), {"model-0": baseline})
+    events = sample(len(baseline.layout.signals) - 1)[:PANE]
+    runs, *_ = sketcher.sketcher(0, 0).feed(np.arange(PANE), events)
+    return runs[0].panes["model-0"]  # type: ignore[no-any-return]
+
+
+def _size(change: Change) -> int:
+    return sum(map(len, change.write.values()))

@@ -1,0 +1,280 @@
+"""Hours in minutes: a worker at half of what it can do, and whether anything grows.
+
+    python -m load_tests.bench.soak                                          20 minutes, on Kafka
+    python -m load_tests.bench.soak --minutes 2 --rate 5000 --plot soak.png --json
+    python -m load_tests.bench.soak --broker embedded --minutes 0.5 --rate 2000
+
+First it is measured how fast the worker reads a topic that is already filled; then it gets half of that as live traffic
+of several models, in which now and then one drifts and recovers, so that incidents, the outbox and the alerts topic are
+in use. Every 5 s it is looked at from outside:
+
+    resident memory and open files of the worker, records not yet read, memory of Redis, keys in Redis
+
+After the warm-up (the first fifth), growth over the rest is the median slope between the means of twenty stretches,
+with a 95 % confidence interval. What may, by the interval's upper end, grow by more than is allowed, fails. Allowed is
+2 % of the level and what the ladder promises, which keeps 4 more buckets a model for each doubling of its history; a
+second's records of lag; one file; one key. So fails a key of Redis without a time to live that is of no kind in
+`stream/state/store.py`, or of no partition or model of the configuration. Exit code 1: something failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import math
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import redis as sync_redis
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import theilslopes
+
+from driftline.detectors.summaries.layout import Layout
+from driftline.stream.config.load import Config
+from load_tests.harness.deployment import Deployment
+from load_tests.harness.filling import CYCLE, Traffic, fill, plants, rounds_for
+from load_tests.harness.fleet import Site, Worker, baselines, drain, prepare, progress, running, servers
+
+# s between two looks; one asks for a page of metrics and lists some dozen keys.
+_EVERY = 5.0
+# Share of the soak that is left out: caches, pools and the first buckets of the ladders fill.
+_WARM = 0.2
+# Points that the line is fitted to: means of so many stretches, so that neighbouring looks count as one.
+_POINTS = 20
+# Share of its level by which memory may grow: below, the noise of 20 minutes hides it; at twice, 1 kB an alert would.
+_ALLOWED = 0.02
+# Events for measuring the full load, some 5 s of work.
+_FULL = 400_000
+# Kafka keeps this much of the traffic, in bytes a partition: the disk is not what is tested.
+_KEPT = {"retention.bytes": str(256 << 20), "segment.bytes": str(64 << 20)}
+# Buckets a ladder row keeps, see `stream.judge.judge`; a model's history gets so many more with each doubling.
+_BUCKETS = 4
+# Redis's allocator (jemalloc) has four sizes between two powers of two, so what is stored takes up to a quarter more.
+_SIZE_CLASS = 1.25
+
+
+class Look(NamedTuple):
+    """One look. seconds: since the traffic began; the rest: bytes, counts and records."""
+
+    seconds: float
+    rss: int
+    files: int
+    lag: int
+    redis: int
+    keys: int
+    events: int
+
+
+@dataclass(frozen=True)
+class Trend:
+    """A quantity over the soak after warm-up: its mean, and by how much it grew, with the ends of the 95 % interval."""
+
+    mean: float
+    growth: float
+    low: float
+    high: float
+    allowed: float
+
+    @property
+    def flat(self) -> bool:
+        """Whether it is shown not to grow by more than is allowed."""
+        return self.high <= self.allowed
+
+    @classmethod
+    def of(cls, seconds: Sequence[float], values: Sequence[float], allowed: float) -> Trend:
+        """Of three or more looks."""
+        points = min(_POINTS, len(values))
+        x, y = (np.array([part.mean() for part in np.array_split(each, points)]) for each in (seconds, values))
+        # The median of all slopes between two points (Theil 1950, Sen 1968): an allocator that takes 4 MB once, in a
+        # burst, is a step and no leak; least squares would call it a slope.
+        slope, _, low, high = (float(each) * (seconds[-1] - seconds[0]) for each in theilslopes(y, x))
+        return cls(float(np.mean(values)), slope, low, high, allowed)
+
+
+@dataclass
+class Soak:
+    """What is looked at, and what was seen."""
+
+    worker: Worker
+    store: sync_redis.Redis
+    began: float
+    looks: list[Look] = field(default_factory=list)
+
+    async def watch(self, sending: Awaitable[int]) -> int:
+        """Look every 5 s while events are sent, beside the sender: it must not wait. How many were sent."""
+        async with asyncio.TaskGroup() as group:
+            looking = group.create_task(self._keep_looking())
+            sent = await sending
+            looking.cancel()
+        return sent
+
+    async def _keep_looking(self) -> None:
+        while True:
+            await asyncio.sleep(_EVERY)
+            await asyncio.to_thread(self._look)
+
+    def _look(self) -> None:
+        metrics = self.worker.metrics()
+        self.looks.append(
+            Look(
+                seconds=time.monotonic() - self.began,
+                rss=self.worker.rss(),
+                files=self.worker.files(),
+                lag=int(metrics["driftline_lag_records"]),
+                redis=int(self.store.info("memory")["used_memory"]),
+                keys=int(self.store.dbsize()),
+                events=int(metrics["driftline_events_total"]),
+            )
+        )
+
+
+def strange_keys(keys: Mapping[str, int], config: Config) -> list[str]:
+    """Keys without time to live and without an owner. keys: all there are, each with its time to live in s, or -1."""
+    topics, parts = config.topics, range(config.topics.partitions)
+    partition = "|".join(map(str, parts))
+    model = "|".join(map(re.escape, config.models))
+    judge = rf"\{{judge/{re.escape(topics.panes)}/({partition})\}}"
+    owned = re.compile(
+        rf"{re.escape(config.worker.group)}:"
+        rf"(\{{sketch/{re.escape(topics.predictions)}/({partition})\}}"
+        rf"|{judge}(:models|:outbox|:open|:told|:model:({model}))?|learned(:({model}))?|bound)"
+    )
+    return sorted(key for key, left in keys.items() if left == -1 and not owned.fullmatch(key))
+
+
+def bucket_bytes(layout: Layout, count_bytes: int) -> int:
+    """Bytes of one bucket of a ladder: a count a column; a numeric signal's two sums and two extremes take 8 each."""
+    return count_bytes * layout.width + 32 * len(layout.numeric)
+
+
+def trends(looks: Sequence[Look], rate: float, models: int, layout: Layout) -> dict[str, Trend]:
+    """Of every quantity that must not grow, after the warm-up. layout: of the models."""
+    warm = [each for each in looks if each.seconds >= looks[-1].seconds * _WARM]
+    buckets = models * _BUCKETS * math.log2(warm[-1].events / max(warm[0].events, 1))
+    # A count takes 8 bytes in memory and, of a bucket with many events, up to 4 in Redis.
+    allowed: dict[str, Callable[[float], float]] = {
+        "rss": lambda mean: _ALLOWED * mean + buckets * bucket_bytes(layout, 8),
+        "redis": lambda mean: _ALLOWED * mean + buckets * bucket_bytes(layout, 4) * _SIZE_CLASS,
+        "lag": lambda _: rate,
+        "files": lambda _: 1.0,
+        "keys": lambda _: 1.0,
+    }
+    seconds = [each.seconds for each in warm]
+    values = {name: [float(getattr(each, name)) for each in warm] for name in allowed}
+    return {name: Trend.of(seconds, seen, allowed[name](float(np.mean(seen)))) for name, seen in values.items()}
+
+
+async def _send(deployment: Deployment, traffic: Traffic, rounds: int) -> int:
+    """Fill the predictions topic, with drifts from the first tenth to the end; how many events were sent."""
+    quiet = rounds // 10
+    planted = plants(traffic, quiet, round((rounds - quiet) / (CYCLE * traffic.pane_rounds)))
+    rounds = max(rounds, rounds_for(traffic, planted))
+    config = deployment.config
+    with progress(rounds * traffic.models, f"{traffic.rate:,.0f} events/s") as seen:
+        return (await fill(traffic, planted, rounds, config.kafka, config.topics.predictions, seen)).events
+
+
+def soak(site: Site, traffic: Traffic, seconds: float, directory: Path) -> dict[str, Any]:
+    """Traffic for so long; all figures."""
+    deployment = prepare(site, traffic, directory / "soak", _KEPT)
+    with deployment.store as store:
+        store.flushdb()  # what measuring the full load left
+    with running(deployment) as worker, deployment.store as store:
+        seen, cpu = Soak(worker, store, time.monotonic()), worker.cpu()
+        events = asyncio.run(seen.watch(_send(deployment, traffic, traffic.rounds(seconds))))
+        cores = (worker.cpu() - cpu) / (time.monotonic() - seen.began)
+        worker.process.wait_for(lambda: worker.read_all(events))
+        keys = {key.decode(): int(store.ttl(key)) for key in store.scan_iter(count=1000)}
+    layout = baselines(traffic.features, 1)[0].layout
+    return {
+        "rate": traffic.rate,
+        "minutes": seconds / 60,
+        "events": events,
+        "alerts": len(deployment.read(deployment.config.topics.alerts)),
+        "cores": cores,
+        "keys": sorted(keys),
+        "strange_keys": strange_keys(keys, deployment.config),
+        "trends": trends(seen.looks, traffic.rate, traffic.models, layout),
+        "looks": seen.looks,
+    }
+
+
+def show(result: Mapping[str, Any]) -> None:
+    """Print the soak as a table."""
+    title = (
+        f"{result['minutes']:g} minutes at {result['rate']:,.0f} events/s: {result['events']:,} events, "
+        f"{result['alerts']:,} alerts, {result['cores']:.2f} cores"
+    )
+    table = Table(title=title)
+    for heading in ("", "mean", "growth", "95 % interval", "allowed", ""):
+        table.add_column(heading, justify="right" if heading else "left")
+    for name, trend in result["trends"].items():
+        scale, unit = (1e6, " MB") if name in ("rss", "redis") else (1, "")
+        mean, growth, low, high, allowed = (f"{each / scale:,.2f}{unit}" for each in asdict(trend).values())
+        table.add_row(name, mean, growth, f"{low} … {high}", allowed, "flat" if trend.flat else "grows")
+    Console().print(table)
+    Console().print(f"{len(result['keys'])} keys in Redis, without an owner: {result['strange_keys'] or 'none'}")
+
+
+def plot(result: Mapping[str, Any], path: Path) -> None:
+    """Memory and lag over time, as PNG."""
+    import matplotlib.pyplot as plt  # an extra; only plots need it
+
+    minutes = [each.seconds / 60 for each in result["looks"]]
+    figure, axes = plt.subplots(3, 1, figsize=(7, 6), sharex=True, layout="constrained")
+    panels = (("rss", 1e6, "worker, MB resident"), ("redis", 1e6, "Redis, MB used"), ("lag", 1, "records not yet read"))
+    for axis, (name, scale, label) in zip(axes, panels, strict=True):
+        values = [getattr(each, name) / scale for each in result["looks"]]
+        axis.plot(minutes, values, lw=1)
+        axis.set_ylabel(label)
+        axis.set_ylim(0, 1.1 * max(values) or 1)
+        axis.grid(alpha=0.3)
+    axes[0].set_title(f"{result['rate']:,.0f} events/s")
+    axes[-1].set_xlabel("minutes")
+    figure.savefig(path, dpi=80)
+
+
+def _arguments() -> Any:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--rate", type=float, help="events/s (default: half of the full load, measured first)")
+    parser.add_argument("--models", type=int, default=5)
+    parser.add_argument("--partitions", type=int, default=4)
+    parser.add_argument("--features", type=int, default=20)
+    parser.add_argument("--pane", type=int, default=1000, help="events a pane (default 1000)")
+    parser.add_argument("--broker", choices=["kafka", "embedded"], default="kafka")
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="memory and lag over time")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Parse arguments, start servers, soak, print."""
+    given = _arguments()
+    shape = (given.models, given.partitions, given.features, given.pane)
+    with tempfile.TemporaryDirectory() as folder, servers(given.broker, Path(folder)) as site:
+        full = None if given.rate else drain(site, Traffic(1e6, *shape), _FULL, Path(folder) / "full").rate
+        traffic = Traffic(given.rate or (full or 0) / 2, *shape)
+        result = {"full_load": full, **soak(site, traffic, given.minutes * 60, Path(folder))}
+    if given.plot:
+        plot(result, given.plot)
+    if given.json:
+        told = {name: {**asdict(trend), "flat": trend.flat} for name, trend in result["trends"].items()}
+        looks = [each._asdict() for each in result["looks"]]
+        print(json.dumps({**result, "trends": told, "looks": looks}, indent=1))
+    else:
+        show(result)
+    sys.exit(bool(result["strange_keys"]) or not all(each.flat for each in result["trends"].values()))
+
+
+if __name__ == "__main__":
+    main()

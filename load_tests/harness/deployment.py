@@ -1,0 +1,279 @@
+"""Driftline as users run it: a configuration, topics and a group of its own, and workers as processes of their own.
+
+deployment = deploy(tmp_path, broker, redis_server, {"topics": {"partitions": 4}})
+deployment.produce({0: messages})
+with deployment.worker() as worker:
+    worker.wait_for(lambda: deployment.sealed() == expected)
+    assert worker.stop() == 0
+assert deployment.memories() == ...
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+from urllib.error import HTTPError
+from uuid import uuid4
+
+import redis as sync_redis
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.serializer import Serializer
+
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.config.load import Config, parse_config
+from driftline.stream.config.sections import Kafka
+from driftline.stream.demo.servers import Server
+from driftline.stream.kafka.admin import ensure_topics, open_admin, wanted_topics
+from driftline.stream.kafka.client import client_options
+from driftline.stream.replay.run import load_baselines
+from load_tests.harness.oracle import Parts, Replay
+
+#: s to wait for anything. A worker takes 2 to start and the embedded broker up to 10 to let it join; a busy machine
+#: takes several times as long.
+PATIENCE = 90.0
+
+
+def unique(name: str) -> str:
+    """A name that nobody else uses."""
+    return f"{name}-{uuid4().hex[:8]}"
+
+
+class AnyProducer(KafkaProducer):
+    """Appends records of any value and no key, as producers in other languages do; here, one of them is insisted on."""
+
+    _NOTHING = object()
+
+    class _Plain(Serializer):
+        def serialize(self, _topic: str, _headers: Any, data: Any) -> bytes | None:
+            return None if data is AnyProducer._NOTHING else data
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(value_serializer=self._Plain(), **settings)
+
+    def append(self, topic: str, partition: int, value: bytes | None) -> Any:
+        """What tells where it was put, in time."""
+        return self.send(topic, self._NOTHING if value is None else value, partition=partition)
+
+
+@dataclass(frozen=True)
+class Broker:
+    """A running broker. `idempotent`: whether aiokafka's idempotent producer works on it."""
+
+    server: Server
+    idempotent: bool
+
+    @property
+    def kafka(self) -> Kafka:
+        return Kafka(bootstrap=self.server.address)
+
+
+@dataclass
+class Deployment:
+    """One configuration file and what lies on the servers under its names."""
+
+    path: Path
+    broker: Broker
+    config: Config
+
+    def worker(self, name: str = "worker", command: Sequence[str] = (), **environment: str) -> WorkerProcess:
+        """A worker that is not started yet; `command`: instead of `driftline worker`."""
+        arguments = list(command) or [sys.executable, "-m", "driftline", "worker", "-c", str(self.path)]
+        return WorkerProcess(arguments, self.path.parent / f"{name}.log", environment)
+
+    def reload(self) -> Deployment:
+        """The deployment after a change of its file."""
+        return replace(self, config=parse_config(self.path.read_text(), str(self.path)))
+
+    # ---- Kafka
+
+    def create_topics(self) -> None:
+        with open_admin(self.broker.kafka) as admin:
+            ensure_topics(admin, wanted_topics(self.config.topics))
+
+    def produce(self, logs: Mapping[int, Iterable[bytes | None]]) -> None:
+        """Append messages to the predictions topic, by partition."""
+        producer = AnyProducer(**client_options(self.broker.kafka), linger_ms=5, max_request_size=1 << 20)
+        sent = [
+            producer.append(self.config.topics.predictions, partition, value)
+            for partition, values in logs.items()
+            for value in values
+        ]
+        for each in sent:
+            each.get(PATIENCE)
+        producer.close()
+
+    def read(self, topic: str) -> list[Any]:
+        """All records of a topic, by partition and offset."""
+        return sorted(self.scan(topic), key=lambda record: (record.partition, record.offset))
+
+    def scan(self, topic: str) -> Iterator[Any]:
+        """All records of a topic, each partition's in the order of its log."""
+        with self._consumer(topic) as (consumer, partitions):
+            deadline = time.monotonic() + PATIENCE
+            # The embedded broker's end offsets are wrong, its high watermark is right.
+            while any(
+                consumer.highwater(tp) is None or consumer.position(tp) < consumer.highwater(tp) for tp in partitions
+            ):
+                assert time.monotonic() < deadline, f"{topic} can't be read to its end"
+                for records in consumer.poll(200, max_records=10_000).values():
+                    yield from records
+                    deadline = time.monotonic() + PATIENCE
+
+    def ends(self, topic: str) -> dict[int, int]:
+        """Where a topic ends, by partition. Not on the embedded broker."""
+        with self._consumer(topic) as (consumer, partitions):
+            return {tp.partition: end for tp, end in sorted(consumer.end_offsets(partitions).items())}
+
+    @contextmanager
+    def _consumer(self, topic: str) -> Iterator[tuple[Any, list[Any]]]:
+        consumer = KafkaConsumer(**client_options(self.broker.kafka), auto_offset_reset="earliest", group_id=None)
+        partitions = [TopicPartition(topic, each) for each in sorted(consumer.partitions_for_topic(topic) or ())]
+        consumer.assign(partitions)
+        consumer.seek_to_beginning(*partitions)
+        try:
+            yield consumer, partitions
+        finally:
+            consumer.close()
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """All alerts on their topic, as published."""
+        return [json.loads(record.value) for record in self.read(self.config.topics.alerts)]
+
+    # ---- what ought to be
+
+    @property
+    def baselines(self) -> dict[str, Baseline]:
+        return {each.model: each for each in load_baselines(self.config, [], self.path.parent)}
+
+    def replay(self) -> Replay:
+        """The replay of what lies on the predictions topic now."""
+        replay = Replay(self.config, self.baselines)
+        for partition, log in groupby(self.read(self.config.topics.predictions), attrgetter("partition")):
+            records = list(log)
+            first = records[0].offset
+            assert [record.offset for record in records] == list(range(first, first + len(records)))
+            replay.read(partition, [record.value for record in records], first)
+        return replay
+
+    # ---- Redis
+
+    @property
+    def store(self) -> sync_redis.Redis:
+        return sync_redis.Redis.from_url(self.config.redis.url)
+
+    def memories(self) -> dict[str, Parts]:
+        """The stored parts of every model's memory."""
+        with self.store as client:
+            keys = sorted(client.scan_iter(match=f"{self.config.worker.group}:{{judge/*:model:*", count=1000))
+            stored = {key.decode().partition(":model:")[2]: client.hgetall(key) for key in keys}
+        assert len(stored) == len(keys), "a model is remembered in one place"
+        return {model: {name.decode(): part for name, part in parts.items()} for model, parts in stored.items()}
+
+    def sealed(self) -> dict[int, int]:
+        """Where the last sealed run ends, by partition of the predictions topic."""
+        with self.store as client:
+            keys = list(client.scan_iter(match=f"{self.config.worker.group}:{{sketch/*", count=1000))
+            ends = {int(key.decode().rpartition("/")[2].rstrip("}")): client.hget(key, "end") for key in keys}
+        return {partition: int(end) for partition, end in sorted(ends.items()) if end is not None}
+
+
+class Answer(NamedTuple):
+    """What an HTTP server said."""
+
+    status: int
+    body: str
+
+
+@dataclass
+class WorkerProcess:
+    """A worker; starts as a context manager, which also ends it if nobody else does."""
+
+    command: Sequence[str]
+    log: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def __enter__(self) -> Self:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=Path(__file__).parents[2],
+                env={**_environment(), **self.environment},
+            )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        self.process.terminate()
+        return self.process.wait(PATIENCE)
+
+    def words(self) -> str:
+        """What it has logged so far."""
+        return self.log.read_text(errors="replace")
+
+    def wait_for(self, seen: Callable[[], Any], alive: bool = True) -> None:
+        """Poll until `seen`; AssertionError with the end of the log when it doesn't come about or the worker ends."""
+        deadline = time.monotonic() + PATIENCE
+        while not seen():
+            if time.monotonic() > deadline or (alive and self.process.poll() is not None):
+                raise AssertionError(f"not seen; exit code {self.process.poll()}; log:\n{self.words()[-6000:]}")
+            time.sleep(0.05)
+
+    def get(self, path: str) -> Answer:
+        """What its HTTP server answers; the address is in its log."""
+        self.wait_for(lambda: "health and metrics on http://" in self.words())
+        address = self.words().partition("health and metrics on http://")[2].split()[0].strip('",}')
+        try:
+            with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as answer:
+                return Answer(answer.status, answer.read().decode())
+        except HTTPError as error:
+            with error:
+                return Answer(error.code, error.read().decode())
+
+
+def deploy(
+    directory: Path, broker: Broker, redis: str, sections: Mapping[str, Mapping[str, Any]], topics: bool = True
+) -> Deployment:
+    """Write a configuration with names of its own, changed by `sections`, and make its topics. redis: host:port."""
+    names = {name: unique(name) for name in ("predictions", "labels", "panes", "alerts")}
+    own: dict[str, dict[str, Any]] = {
+        "kafka": {"bootstrap": broker.server.address, "idempotent": broker.idempotent},
+        "redis": {"url": f"redis://{redis}/0"},
+        "topics": {**names, "partitions": 1},
+        "worker": {"group": unique("group"), "http": "127.0.0.1:0", "session_seconds": 6, "watchdog_seconds": 60},
+    }
+    merged = {name: {**own.get(name, {}), **sections.get(name, {})} for name in {**own, **sections}}
+    path = directory / "driftline.yaml"
+    path.write_text(json.dumps(merged, indent=1))
+    deployment = Deployment(path, broker, parse_config(path.read_text(), str(path)))
+    if topics:
+        deployment.create_topics()
+    return deployment
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(("FAUST_", "DRIFTLINE_"))}

@@ -1,0 +1,205 @@
+"""A worker under load, and how it looks from outside: its metrics, memory, processor time and open files.
+
+with servers("kafka", directory) as site:
+    deployment = prepare(site, traffic, directory)
+    with running(deployment) as worker:
+        print(worker.metrics()["driftline_events_total"], worker.rss(), worker.files())
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from driftline.stream.baselines.baseline import Baseline, build_baseline
+from driftline.stream.demo.servers import Server, embedded_broker
+from driftline.stream.events.parse import decode_event
+from driftline.stream.kafka.admin import ensure_topics, open_admin, wanted_topics
+from load_tests.harness.deployment import Broker, Deployment, WorkerProcess, deploy
+from load_tests.harness.filling import Traffic, fill, sample
+from load_tests.harness.servers import apache_kafka, real_redis
+
+Kind = Literal["kafka", "embedded"]
+
+
+@dataclass(frozen=True)
+class Site:
+    """Servers that run."""
+
+    broker: Broker
+    redis: Server
+
+    def cores(self) -> Cores:
+        """Seconds of processor time so far."""
+        with open("/proc/stat") as stat:
+            ticks = [int(each) for each in stat.readline().split()[1:]]
+        idle = ticks[3] + ticks[4]
+        return Cores(cpu(self.broker.server), cpu(self.redis), sum(os.times()[:2]), (sum(ticks[:8]) - idle) / _TICKS)
+
+
+@dataclass(frozen=True)
+class Cores:
+    """Processor time of the broker, Redis, this process (the producer), and all there is on the machine; s or cores."""
+
+    broker: float
+    redis: float
+    producer: float
+    everything: float
+
+    def since(self, earlier: Cores, seconds: float) -> Cores:
+        """Cores in use, on the mean, since an earlier look."""
+        pairs = zip(vars(self).values(), vars(earlier).values(), strict=True)
+        return Cores(*((now - then) / seconds for now, then in pairs))
+
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A worker's process, seen from outside."""
+
+    process: WorkerProcess
+
+    def metrics(self) -> dict[str, float]:
+        """What /metrics says, labels added up; RuntimeError when the worker has ended."""
+        if self.process.process.poll() is not None:
+            raise RuntimeError(f"the worker has ended:\n{self.process.words()[-2000:]}")
+        found: dict[str, float] = {}
+        for line in self.process.get("/metrics").body.splitlines():
+            if not line.startswith("#"):
+                name, _, value = line.rpartition(" ")
+                found[name.partition("{")[0]] = found.get(name.partition("{")[0], 0.0) + float(value)
+        return found
+
+    def cpu(self) -> float:
+        """Seconds of processor time so far."""
+        return _cpu(self.process.process.pid)
+
+    def rss(self) -> int:
+        """Resident bytes."""
+        return int(self._proc("statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def files(self) -> int:
+        """Open file descriptors."""
+        return len(os.listdir(self._proc("fd")))
+
+    def read_all(self, events: int) -> bool:
+        """Whether it has sketched so many events and judged their panes."""
+        seen = self.metrics()
+        return seen["driftline_events_total"] >= events and not seen["driftline_lag_records"]
+
+    def _proc(self, name: str) -> Path:
+        return Path(f"/proc/{self.process.process.pid}/{name}")
+
+
+@contextmanager
+def servers(kind: Kind, directory: Path) -> Iterator[Site]:
+    """A broker and a Redis in `directory`, for as long as the context lasts."""
+    start = apache_kafka if kind == "kafka" else embedded_broker
+    with start(directory / "broker") as broker, real_redis(directory / "redis") as redis:
+        yield Site(Broker(broker, idempotent=kind == "kafka"), redis)
+
+
+def prepare(site: Site, traffic: Traffic, directory: Path, settings: Mapping[str, str] | None = None) -> Deployment:
+    """Configuration, baselines and topics for this traffic, in `directory`; settings: of Kafka's predictions topic.
+
+    Records are stamped by the broker's clock as they are appended. The embedded broker cannot do that.
+    """
+    directory.mkdir()
+    sections = {
+        "topics": {"partitions": traffic.partitions},
+        # Only counts end panes, so that the time a pane takes to fill is known.
+        "panes": {"events": traffic.pane, "seconds": None},
+        # Every drift is told and every end of one, however soon after the last.
+        "defaults": {"incidents": {"recovery": "0s", "cooldown": "0s"}},
+        "models": {model: {"baseline": path} for model, path in _baseline_files(traffic, directory).items()},
+    }
+    deployment = deploy(directory, site.broker, site.redis.address, sections, topics=False)
+    topics = deployment.config.topics
+    own = {topics.predictions: settings or {}} if site.broker.idempotent else {}
+    stamped = {"message.timestamp.type": "LogAppendTime"} if site.broker.idempotent else {}
+    with open_admin(deployment.config.kafka) as admin:
+        ensure_topics(
+            admin,
+            [
+                replace(each, settings={**each.settings, **stamped, **own.get(each.name, {})})
+                for each in wanted_topics(topics)
+            ],
+        )
+    return deployment
+
+
+@contextmanager
+def running(deployment: Deployment) -> Iterator[Worker]:
+    """A worker that has its partitions."""
+    with deployment.worker() as process:
+        worker = Worker(process)
+        process.wait_for(lambda: "driftline_lag_records" in worker.metrics())
+        yield worker
+        process.stop()
+
+
+@dataclass(frozen=True)
+class Drained:
+    """What a worker did with a filled topic. rate: events/s. cpu_us: microseconds of its processor time an event."""
+
+    rate: float
+    cpu_us: float
+
+
+def drain(site: Site, traffic: Traffic, events: int, directory: Path) -> Drained:
+    """How fast a worker reads a topic that is already filled, from its first look to the last pane judged."""
+    deployment = prepare(site, traffic, directory)
+    config, rounds = deployment.config, events // traffic.models
+    with progress(events, "filling") as seen:
+        asyncio.run(fill(traffic, [], rounds, config.kafka, config.topics.predictions, seen))
+    with running(deployment) as worker:
+        worker.process.wait_for(lambda: worker.metrics()["driftline_events_total"])
+        began, cpu, first = time.monotonic(), worker.cpu(), worker.metrics()["driftline_events_total"]
+        worker.process.wait_for(lambda: worker.read_all(rounds * traffic.models))
+        read, seconds = rounds * traffic.models - first, time.monotonic() - began
+        return Drained(read / seconds, (worker.cpu() - cpu) / read * 1e6)
+
+
+def baselines(features: int, models: int) -> list[Baseline]:
+    """A baseline for each model, of the events that it will see."""
+    one = build_baseline([decode_event(value) for value in sample(features)], {"model": "model-0"})
+    return [replace(one, about={**one.about, "model": f"model-{i}"}) for i in range(models)]
+
+
+def cpu(server: Server) -> float:
+    """Seconds of processor time of a server so far."""
+    return _cpu(server.process.pid) if server.process else 0.0
+
+
+@contextmanager
+def progress(total: float, what: str) -> Iterator[Callable[[float], None]]:
+    """A progress bar on standard error: call what it gives with what is done so far."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=int(total))
+        yield lambda done: bar.update(task, completed=int(done))
+
+
+def _baseline_files(traffic: Traffic, directory: Path) -> dict[str, str]:
+    files = {}
+    for each in baselines(traffic.features, traffic.models):
+        path = directory / f"{each.model}.driftline"
+        path.write_bytes(each.to_bytes())
+        files[each.model] = str(path)
+    return files
+
+
+def _cpu(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS

@@ -1,0 +1,229 @@
+"""Alerts: an incident's step as a message for pagers, a CloudEvent 1.0 in structured mode. Pure.
+
+Ids are minted here and depend on the decision alone: the same step of the same incident has the same id wherever and
+however often it is decided, so that a message sent twice is the same message twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import orjson
+
+from driftline.stream.alerts.schema import (
+    DESCRIPTION,
+    KEY,
+    SIGNALS,
+    TITLE,
+    AlertData,
+    AlertEvent,
+    EventType,
+    Evidence,
+    Link,
+    Offsets,
+    SignalEvidence,
+)
+from driftline.stream.alerts.schema import Mode as Mode
+from driftline.stream.judge.changes import bars
+from driftline.stream.judge.incidents import Finding, Status, Step
+
+EVENT_TYPE: EventType = "driftline.alert.v1"
+# Header of a message in structured mode, after the Kafka protocol binding of CloudEvents.
+CONTENT_TYPE = "application/cloudevents+json"
+# Findings with a picture in the description: it is read on a telephone.
+_DRAWN = 3
+# Runs of offsets in an alert, of 54 bytes each: half of the 1 MB that a broker takes. From 200 partitions on, an alert
+# carries the evidence of fewer signals for it.
+_RUNS = 10_000
+# The configuration's name in the documentation; where a reader of the alert has it, nobody knows.
+_CONFIG = ("-c", "driftline.yaml")
+# ms. Records are stamped by another clock than the events, which may be behind by so much; a minute more is no harm.
+_SKEW = 60_000
+_END = {None: "over", "recovered": "no longer drifting", "accepted": "accepted as the new normal"}
+
+
+def alert(
+    model: str,
+    step: Step,
+    *,
+    mode: Mode,
+    topic: str,
+    emitted_at: int,
+    runbook: str | None = None,
+    replay_all: bool = False,
+) -> dict[str, Any]:
+    """The CloudEvent of one step, plain JSON data of the shape of `AlertEvent`.
+
+    topic: predictions topic that the offset ranges speak of. emitted_at: epoch ms, when the log held what decided it.
+    replay_all: what the model is compared with lies on the topic itself, so a replay of the drift alone would not do.
+    """
+    incident = step.incident
+    incident_id = _digest(model, incident.scope, incident.baseline, incident.opened)
+    alert_id = _digest(incident_id, step.seq)
+    commands = _commands(alert_id, step, topic, replay_all) if mode == "live" else []
+    data = AlertData(
+        id=alert_id,
+        alert_key=alert_key(model, incident.scope),
+        incident_id=incident_id,
+        seq=step.seq,
+        status=step.status,
+        resolution=step.resolution,
+        severity=incident.severity,
+        title=_title(model, step),
+        description=_description(model, step, commands),
+        starts_at=iso(incident.since),
+        ends_at=iso(step.at) if step.status is Status.RESOLVED else None,
+        emitted_at=iso(emitted_at),
+        source=f"/driftline/models/{model}",
+        component=model,
+        group=model,
+        kind=_told(step)[0].kind,
+        labels={"model": model, **({"signal": incident.scope} if incident.scope else {})},
+        evidence=Evidence(
+            baseline=incident.baseline,
+            version=incident.version or None,
+            topic=topic,
+            signals=list(map(_evidence, _carried(step))),
+        ),
+        links=[Link(runbook, "Runbook")] if runbook else [],
+        commands=commands,
+        mode=mode,
+    )
+    return _cloud_event(data)
+
+
+def _cloud_event(data: AlertData) -> dict[str, Any]:
+    """An alert in its envelope."""
+    event = AlertEvent(
+        specversion="1.0",
+        id=data.id,
+        source="/driftline",
+        type=EVENT_TYPE,
+        subject=data.alert_key,
+        time=data.emitted_at,
+        datacontenttype="application/json",
+        data=data,
+    )
+    plain: dict[str, Any] = msgspec.to_builtins(event)
+    return plain
+
+
+def alert_key(model: str, scope: str = "") -> str:
+    """What alerts of one scope share, at most 128 printable characters: the Kafka key, and the identity for pagers."""
+    name = f"{model}/{scope}" if scope else model
+    if len(name) <= KEY and name.isprintable():
+        return name
+    # CloudEvents and pagers take no control characters.
+    printable = "".join(each if each.isprintable() else "?" for each in name)
+    return f"{printable[: KEY - 17]}-{_digest(model, scope)}"
+
+
+def key_of(line: bytes) -> bytes:
+    """The Kafka key of a message made by `to_line`."""
+    return str(orjson.loads(line)["subject"]).encode()
+
+
+def to_line(message: Mapping[str, Any]) -> bytes:
+    """The message as one line of JSON; the same message gives the same bytes."""
+    return orjson.dumps(message)
+
+
+def iso(epoch_ms: int) -> str:
+    """RFC 3339 in UTC with milliseconds."""
+    return datetime.fromtimestamp(epoch_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _told(step: Step) -> tuple[Finding, ...]:
+    """What the alert speaks of: the news, or at the end all that had drifted."""
+    if step.status is Status.RESOLVED:
+        return (*step.incident.recovered, *step.incident.drifts)
+    return step.news
+
+
+def _carried(step: Step) -> tuple[Finding, ...]:
+    """The findings whose evidence fits into the alert, one at least."""
+    told = _told(step)[:SIGNALS]
+    runs = max(len(each.ranges) for each in told)
+    return told[: max(_RUNS // runs, 1)]
+
+
+def _title(model: str, step: Step) -> str:
+    first, *others = _told(step)
+    version = step.incident.version
+    name = f"{model} {f'v{version}' if version[:1].isdecimal() else version}".rstrip()
+    if step.status is Status.RESOLVED:
+        text = f"{name}: {_END[step.resolution]}: {_names(step)}"
+    else:
+        also = f", and {len(others)} more: {', '.join(_short(each.signal) for each in others)}" if others else ""
+        since = iso(first.since)[:16].replace("T", " ")
+        text = f"{name}: {_short(first.signal)} {first.change.headline} since {since} UTC{also}"
+    # One line, whatever a signal or a value is called.
+    return _cut("".join(each if each.isprintable() else " " for each in text), TITLE)
+
+
+def _description(model: str, step: Step, commands: Sequence[str]) -> str:
+    """A line for each signal, a picture of the first ones, and what to type to see more."""
+    if step.status is Status.RESOLVED:
+        why = {"accepted": "has another baseline now"}.get(step.resolution or "", "looks like its reference again")
+        text = f"{model} {why}. It had drifted: {_names(step)}."
+    else:
+        text = "\n".join(_line(each, drawn=i < _DRAWN) for i, each in enumerate(step.news))
+    foot = "".join(f"\n$ {each}" for each in commands)
+    return _cut(text, DESCRIPTION - len(foot)) + foot
+
+
+def _line(finding: Finding, drawn: bool) -> str:
+    line = f"{finding.signal}: {finding.change.headline}, since {iso(finding.since)}"
+    histogram = finding.change.histogram
+    if not (drawn and histogram):
+        return line
+    return f"{line}\n    before {bars(histogram.before)}  after {bars(histogram.after)}"
+
+
+def _commands(alert_id: str, step: Step, topic: str, replay_all: bool) -> list[str]:
+    """What to type: to see the whole evidence, and to see it happen again.
+
+    The replay has no end: it would be by the records' stamps, of which the drift's events say only how early they are.
+    """
+    # Against a file the drift's own events show it again; against the past, or what was learned, those before must too.
+    whole = replay_all or any(each.against_past for each in _told(step))
+    place = () if whole else ("--from", iso(min(each.since for each in _told(step)) - _SKEW))
+    explain, replay = ("explain", alert_id, *_CONFIG), ("replay", f"kafka://{topic}", *_CONFIG, *place)
+    return [shlex.join(["driftline", *each]) for each in (explain, replay)]
+
+
+def _names(step: Step) -> str:
+    return ", ".join(_short(each.signal) for each in _told(step))
+
+
+def _short(signal: str) -> str:
+    return signal.removeprefix("features.")
+
+
+def _evidence(finding: Finding) -> SignalEvidence:
+    return SignalEvidence(
+        signal=finding.signal,
+        kind=finding.kind,
+        test=finding.test.statistic,
+        code=None if finding.test.special is None else finding.test.special.name.lower(),
+        against="past" if finding.against_past else "baseline",
+        since=iso(finding.since),
+        events=finding.events,
+        evidence_nats=round(finding.evidence, 3),
+        threshold_nats=round(finding.threshold, 3),
+        change=finding.change,
+        offsets=[Offsets(*each) for each in finding.ranges],
+    )
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:16]

@@ -1,0 +1,174 @@
+"""`driftline replay`: files, or a topic's history, through the whole detection, and where its findings go."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import MofNCompleteColumn
+
+from driftline.stream.alerts.build import to_line
+from driftline.stream.cli.terminal import (
+    FOUND,
+    ConfigFile,
+    err,
+    kafka_in_words,
+    out,
+    parse_time,
+    progress_bar,
+    read_config,
+    reading,
+)
+from driftline.stream.config.load import Config
+from driftline.stream.replay.pipeline import Batch
+from driftline.stream.replay.run import Message, between, load_baselines, one_log, replay
+from driftline.stream.reports import replay as report
+
+if TYPE_CHECKING:
+    from driftline.stream.sources.topic_history import Place
+
+app = typer.Typer()
+
+_TOPIC, _OFFSET = "kafka://", "offset:"
+
+Logs = Mapping[int, Iterable[Batch]]
+
+
+@app.command(
+    name="replay",
+    epilog="Examples: driftline replay live.jsonl.gz --baseline fraud.driftline --alerts alerts.jsonl — "
+    "driftline replay kafka://predictions -c driftline.yaml --from 2026-01-31T08:00:00Z --to 2026-01-31T20:00:00Z",
+)
+def replay_command(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILES...|kafka://TOPIC",
+            help="JSONL (also .gz), CSV or Parquet files, - for JSONL from standard input; or one topic of the "
+            "configuration's Kafka.",
+        ),
+    ],
+    config: ConfigFile = None,
+    baseline: Annotated[
+        list[Path] | None, typer.Option("--baseline", "-b", help="Baseline file; repeat for more models.")
+    ] = None,
+    alerts: Annotated[Path | None, typer.Option(help="Write the alerts to this file, one line of JSON each.")] = None,
+    to_topic: Annotated[
+        str | None, typer.Option(help="Publish the alerts to this topic too, with mode replay; no live topic.")
+    ] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="Only events from this time on (RFC 3339). Of a topic: records from the first one that Kafka stamped "
+            "then or later, or offset:N, in each partition.",
+        ),
+    ] = None,
+    to: Annotated[str | None, typer.Option("--to", help="Only what lies before; as in --from.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model of table rows that name none.")] = None,
+) -> None:
+    """Run events from files or from a topic's history through the whole detection and say what has drifted.
+
+    Nothing live is touched: no state, no consumer group, no live topic.
+
+    Exit code 0: no drift. 1: drift found. 2: failed.
+    """
+    settings = read_config(config)
+    baselines = load_baselines(settings, baseline or [], config.parent if config else Path())
+    if not baselines:
+        err.print(f"no baseline given: the first {settings.defaults.learn_events:,} events of each model become one")
+    started = time.monotonic()
+    topic = _topic(sources)
+    source = _files(settings, sources, model, from_, to) if topic is None else _history(settings, topic, from_, to)
+    with source as logs, _telling(settings, alerts, to_topic) as tell:
+        outcome = replay(settings, baselines, logs, tell, topic)
+    report.print_summary(out, outcome, time.monotonic() - started)
+    raise typer.Exit(FOUND if outcome.alerts else 0)
+
+
+def _topic(sources: list[str]) -> str | None:
+    """The topic that is to be replayed; None when files are."""
+    topics = [source.removeprefix(_TOPIC) for source in sources if source.startswith(_TOPIC)]
+    if topics and len(sources) > 1:
+        raise typer.BadParameter(f"expected one {_TOPIC}TOPIC or files, got {' '.join(sources)}")
+    return topics[0] if topics else None
+
+
+@contextmanager
+def _files(settings: Config, paths: list[str], model: str | None, from_: str | None, to: str | None) -> Iterator[Logs]:
+    """The files as the log of one partition."""
+    first, end = (
+        None if text is None else parse_time(text, option) for text, option in ((from_, "--from"), (to, "--to"))
+    )
+    _check_order(first, end)
+    with reading(paths, model) as batches:
+        yield {0: between(one_log(batches), settings.mapping.paths(), first, end)}
+
+
+@contextmanager
+def _history(settings: Config, topic: str, from_: str | None, to: str | None) -> Iterator[Logs]:
+    """The logs of a topic's partitions, under a progress bar over their offsets."""
+    first, end = _place(from_, "--from"), _place(to, "--to")
+    if type(first) is type(end):
+        _check_order(first, end)
+    with kafka_in_words():
+        from driftline.stream.sources.topic_history import open_history
+
+        with open_history(settings.kafka, topic, first, end) as history:
+            if not history.total:
+                err.print(f"nothing to read: topic {topic} holds no record there")
+            with progress_bar("reading", history.total, MofNCompleteColumn()) as advance:
+                yield history.logs(advance)
+
+
+def _place(text: str | None, option: str) -> Place | None:
+    from driftline.stream.sources.topic_history import AtOffset, AtTime
+
+    if text is None:
+        return None
+    if not text.startswith(_OFFSET):
+        return AtTime(parse_time(text, option))
+    number = text.removeprefix(_OFFSET)
+    if not (number.isascii() and number.isdecimal()):
+        raise typer.BadParameter(f"{option}: expected {_OFFSET}N with N from 0, got {text!r}")
+    return AtOffset(int(number))
+
+
+def _check_order(first: Any, end: Any) -> None:
+    if first is not None and end is not None and first >= end:
+        raise typer.BadParameter("--from must lie before --to")
+
+
+@contextmanager
+def _telling(settings: Config, path: Path | None, topic: str | None) -> Iterator[Callable[[Message], None]]:
+    """What prints each alert and, where asked for, writes it to a file and publishes it to a topic."""
+    with path.open("wb") if path else nullcontext() as file, _publishing(settings, topic) as publish:
+
+        def tell(message: Message) -> None:
+            report.print_alert(out, message)
+            if file:
+                file.write(to_line(message) + b"\n")
+            publish(message)
+
+        yield tell
+
+
+@contextmanager
+def _publishing(settings: Config, topic: str | None) -> Iterator[Callable[[Message], None]]:
+    if topic is None:
+        yield lambda _: None
+        return
+    with kafka_in_words():
+        from driftline.stream.kafka.admin import wanted_topics
+        from driftline.stream.kafka.produce import open_producer, publish_alert
+
+        if topic in {each.name for each in wanted_topics(settings.topics)}:
+            raise typer.BadParameter(
+                f"--to-topic: {topic} is a live topic, which a replay never writes to; name another"
+            )
+        with open_producer(settings.kafka, topic) as producer:
+            yield lambda message: publish_alert(producer, topic, message)

@@ -1,0 +1,40 @@
+"""`driftline schema`: the formats of messages, for programs that write or read them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from driftline.stream.cli.terminal import ConfigFile, read_config
+from driftline.stream.schemas.json_schema import alert_schema, event_schema, label_schema, schema_text
+
+app = typer.Typer()
+
+
+class Format(StrEnum):
+    """What can be printed."""
+
+    ALERT = "alert"
+    EVENT = "event"
+    LABEL = "label"
+    ASYNCAPI = "asyncapi"
+
+
+_SCHEMAS = {Format.ALERT: alert_schema, Format.EVENT: event_schema, Format.LABEL: label_schema}
+
+
+@app.command(name="schema", epilog="Example: driftline schema alert > alert.schema.json")
+def schema_command(
+    name: Annotated[Format, typer.Argument(help="Alerts, prediction events, labels, or a document of all topics.")],
+    config: ConfigFile = None,
+) -> None:
+    """Print a JSON Schema (draft 2020-12) or the AsyncAPI document (YAML); of both, the topics alone are configured."""
+    if name in _SCHEMAS:
+        typer.echo(schema_text(_SCHEMAS[name]()), nl=False)
+        return
+    # Kafka's client takes half a second to import, which no other command should pay.
+    from driftline.stream.schemas.asyncapi import document_text
+
+    typer.echo(document_text(read_config(config)), nl=False)

@@ -1,0 +1,149 @@
+"""`driftline produce` and `driftline topics`: feeding topics, making them and looking at them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from driftline.stream.cli.terminal import FOUND, ConfigFile, Files, err, kafka_in_words, out, read_config, reading
+from driftline.stream.config.sections import Topics
+from driftline.stream.replay.pacing import Key, Pace
+
+if TYPE_CHECKING:
+    from driftline.stream.kafka.admin import Topic
+    from driftline.stream.kafka.produce import Sent
+
+app = typer.Typer()
+topics_app = typer.Typer(help="Make and show the topics that Driftline lives on.", no_args_is_help=True)
+app.add_typer(topics_app, name="topics")
+
+# Messages read at once: at a pace the progress bar shall move every few of them, otherwise reading shall be quick.
+_PACED, _UNPACED = 10, 1000
+
+
+@app.command(
+    name="produce", epilog="Example: driftline produce live.jsonl.gz --topic predictions -c driftline.yaml --rate 500"
+)
+def produce_command(
+    paths: Files,
+    topic: Annotated[str, typer.Option(help="Topic to write to; it must exist.")],
+    config: ConfigFile = None,
+    key: Annotated[Key, typer.Option(help="Key of the records: what has one key comes to one partition.")] = "event-id",
+    rate: Annotated[float | None, typer.Option(help="Events per second.")] = None,
+    speed: Annotated[
+        str | None,
+        typer.Option(metavar="Nx", help="By the events' own times, N times as fast: 60x makes an hour a minute."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Model of table rows that name none.")] = None,
+) -> None:
+    """Write events from files into a topic, in their order: at once, at a rate, or as fast as they came, times N.
+
+    Lines that are no events are written too, without a key. Records are stamped with the present time.
+
+    Exit code 0: Kafka has them all. 1: it did not take some. 2: failed.
+    """
+    settings, pace = read_config(config), _pace(rate, speed)
+    started = time.monotonic()
+    with reading(paths, model, chunk=_UNPACED if pace == Pace() else _PACED) as batches, kafka_in_words():
+        from driftline.stream.kafka.produce import Sender, open_producer, produce
+
+        with open_producer(settings.kafka, topic) as producer:
+            sent = produce(Sender(producer, topic), batches, key, settings.mapping.paths(), pace)
+    _print_sent(sent, topic, time.monotonic() - started)
+    raise typer.Exit(FOUND if sent.too_large else 0)
+
+
+def _pace(rate: float | None, speed: str | None) -> Pace:
+    if rate is not None and speed is not None:
+        raise typer.BadParameter("--rate and --speed exclude each other")
+    return Pace(_positive(rate, "--rate"), _positive(speed and speed.removesuffix("x"), "--speed"))
+
+
+def _positive(number: float | str | None, option: str) -> float | None:
+    if number is None:
+        return None
+    try:
+        value = float(number)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise typer.BadParameter(f"{option}: expected a number above 0, got {number!r}")
+    return value
+
+
+def _print_sent(sent: Sent, topic: str, seconds: float) -> None:
+    out.print(Text(f"{sent.acknowledged:,} records written to {topic} in {seconds:.1f} s"))
+    if sent.strange:
+        err.print(Text(f"  {sent.strange:,} of them are no events and have no key", style="yellow"))
+    if sent.too_large:
+        err.print(Text(f"  {sent.too_large:,} more are larger than Kafka takes and were left out", style="yellow"))
+
+
+@topics_app.command(name="create", epilog="Example: driftline topics create -c driftline.yaml")
+def topics_create(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Only these; those that the configuration doesn't name, as predictions.")
+    ] = None,
+    config: ConfigFile = None,
+) -> None:
+    """Create the topics of a configuration. Those that exist are left as they are, whatever differs."""
+    settings = read_config(config)
+    with kafka_in_words():
+        from driftline.stream.kafka.admin import ensure_topics, open_admin
+
+        with open_admin(settings.kafka) as admin:
+            for line in ensure_topics(admin, _wanted(settings.topics, names)):
+                out.print(Text(line))
+
+
+@topics_app.command(name="show", epilog="Example: driftline topics show -c driftline.yaml")
+def topics_show(config: ConfigFile = None) -> None:
+    """Show the topics of a configuration as they are, and what is missing or different.
+
+    Exit code 0: all are as wanted. 1: some are not.
+    """
+    settings = read_config(config)
+    with kafka_in_words():
+        from driftline.stream.kafka.admin import describe_topics, open_admin
+
+        wanted = _wanted(settings.topics, None)
+        with open_admin(settings.kafka) as admin:
+            found = describe_topics(admin, [topic.name for topic in wanted])
+    remarks = [_remark(found.get(topic.name), topic) for topic in wanted]
+    out.print(_table(wanted, found, remarks))
+    if len(found) < len(wanted):
+        err.print("make what is missing with: driftline topics create")
+    raise typer.Exit(FOUND if any(remarks) else 0)
+
+
+def _wanted(topics: Topics, names: list[str] | None) -> list[Topic]:
+    from driftline.stream.kafka.admin import wanted_topics
+
+    configured = {topic.name: topic for topic in wanted_topics(topics)}
+    if not names:
+        return list(configured.values())
+    return [configured.get(name) or replace(configured[topics.predictions], name=name) for name in names]
+
+
+def _remark(found: Topic | None, wanted: Topic) -> str:
+    from driftline.stream.kafka.admin import differences
+
+    return "; ".join(differences(found, wanted)) if found else "missing"
+
+
+def _table(wanted: list[Topic], found: dict[str, Topic], remarks: list[str]) -> Table:
+    from driftline.stream.kafka.admin import kept_for
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("topic", "partitions", "replicas", "records are", ""):
+        table.add_column(heading, justify="right" if heading in ("partitions", "replicas") else "left", overflow="fold")
+    for topic, remark in zip(wanted, remarks, strict=True):
+        there = found.get(topic.name)
+        figures = (str(there.partitions), str(there.replication), kept_for(there.settings)) if there else ("", "", "")
+        table.add_row(Text(topic.name), *figures, Text(remark, style="yellow"))
+    return table

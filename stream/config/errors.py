@@ -1,0 +1,171 @@
+"""Why a configuration was refused, in words: pydantic's errors -> Problems at their places in the YAML text.
+
+There is no table of error types. What a field expects is read from the JSON Schema, so the command line, the editor and
+the published schema cannot disagree.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import ValidationError
+
+from driftline.stream.config.diagnostics import Problem, Span, hide_secrets
+from driftline.stream.config.fields import BrokenRule
+from driftline.stream.config.yaml import Document, Path
+
+Schema = dict[str, Any]
+
+_TYPES = {
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "a text",
+    "boolean": "true or false",
+    "object": "a mapping",
+    "array": "a list",
+}
+_MAX_SHOWN = 60  # characters of a refused value; more hide the message
+
+
+def explain(refusal: ValidationError, schema: Schema, document: Document) -> Iterator[Problem]:
+    """Why the model with this JSON Schema refused `document.data`, one Problem for each error."""
+    for error in refusal.errors(include_url=False):
+        span, message, help = _words(error, schema, document)
+        yield document.problem(span, message, help)
+
+
+def dotted(path: Path) -> str:
+    """`path` as people write it.
+
+    >>> dotted(("models", "fraud v2", "windows", 0))
+    "models['fraud v2'].windows[0]"
+    """
+    return "".join(map(_step, path)).removeprefix(".") or "the configuration"
+
+
+def _step(step: str | int) -> str:
+    if isinstance(step, int):
+        return f"[{step}]"
+    return f".{step}" if re.fullmatch(r"[\w-]+", step) else f"[{_shown(step)}]"
+
+
+def _words(error: Mapping[str, Any], schema: Schema, document: Document) -> tuple[Span, str, str]:
+    path: Path = error["loc"]
+    if error["type"] == "extra_forbidden":
+        return document.keys[path], *_unknown_field(schema, path)
+    value = error["input"]
+    rule = error.get("ctx", {}).get("error")
+    if isinstance(rule, BrokenRule):
+        found = "" if rule.field else _but_got(path, value)
+        path = (*path, *rule.field)
+        return document.place(path), f"{dotted(path)}: {rule}{found}", _meaning(_schema_at(schema, path))
+    expected = _schema_at(schema, path)
+    message = f"{dotted(path)}: expected {_expected(expected)}{_but_got(path, value)}"
+    return document.place(path), message, _hint(expected, value) or _meaning(expected)
+
+
+def _unknown_field(schema: Schema, path: Path) -> tuple[str, str]:
+    *section, name = path
+    known = list(_schema_at(schema, tuple(section))["properties"])
+    message = f"unknown field {_shown(str(name))} in {dotted(tuple(section))}"
+    close = get_close_matches(str(name).lower(), known, n=1)
+    if close:
+        return message, f"did you mean `{close[0]}`?"
+    homes = [home for home in schema["properties"] if name in _schema_at(schema, (home,)).get("properties", {})]
+    if homes:
+        return message, f"it belongs under `{homes[0]}`"
+    return message, f"known here: {', '.join(known)}"
+
+
+def _schema_at(schema: Schema, path: Path) -> Schema:
+    """The schema of the value at `path`, references followed; `x or null` becomes x with "nullable"."""
+    here = schema
+    for step in path:
+        if isinstance(step, int):
+            here = here["items"]
+        else:
+            here = here.get("properties", {}).get(step) or here["additionalProperties"]
+        if "$ref" in here:
+            here = schema["$defs"][here["$ref"].rpartition("/")[2]] | here
+        if "anyOf" in here:
+            here = here | here["anyOf"][0] | {"nullable": True}
+    return here
+
+
+def _expected(schema: Schema) -> str:
+    words = _choices(schema) or _TYPES[schema["type"]]
+    if "exclusiveMinimum" in schema:
+        words += f" above {schema['exclusiveMinimum']:.15g}, at most {schema['maximum']:.15g}"
+    elif "minimum" in schema:
+        words += f" from {schema['minimum']:.15g} to {schema['maximum']:.15g}"
+    elif "examples" in schema:
+        words += f" such as `{schema['examples'][0]}`"
+    elif "minLength" in schema or "minItems" in schema:
+        words += " that is not empty"
+    return words + (", or null" if schema.get("nullable") else "")
+
+
+def _choices(schema: Schema) -> str:
+    choices = schema.get("enum", ())
+    if len(choices) > 2:
+        return f"one of {', '.join(choices)}"
+    return " or ".join(choices) or str(schema.get("const", ""))
+
+
+def _but_got(path: Path, value: object) -> str:
+    """What was found instead, unless it may be a secret."""
+    if path and str(path[-1]).endswith(("url", "_env")):
+        return ""
+    if isinstance(value, str):
+        return f", got the text {_shown(value)}"
+    if isinstance(value, dict | list):
+        return ", got a list" if isinstance(value, list) else ", got a mapping"
+    return ", got nothing" if value is None else f", got {json.dumps(value)}"
+
+
+def _shown(text: str) -> str:
+    """`text` in quotes, on one line, without secrets, at a bearable length."""
+    text = hide_secrets(text)
+    return repr(text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…")
+
+
+def _hint(schema: Schema, value: object) -> str:
+    """How `value` was probably meant, or nothing."""
+    kind = schema.get("type")
+    if value is None and kind == "object":
+        return "remove the key, or write `{}`"
+    if isinstance(value, str):
+        return _hint_for_text(schema, value)
+    if kind == "array" and not isinstance(value, dict | list):
+        return f"write `[{json.dumps(value)}]`"
+    if kind == "integer" and isinstance(value, float) and value.is_integer():
+        return f"write `{value:.0f}`"
+    if kind == "string" and isinstance(value, bool | int | float):
+        return "put it in quotes if it is meant as a text"
+    return ""
+
+
+def _hint_for_text(schema: Schema, text: str) -> str:
+    kind = schema["type"]
+    number = re.fullmatch(r"\s*([-+]?\d[\d_,]*(\.\d+)?)\s*", text)
+    if kind in ("integer", "number") and number:
+        return f"write `{re.sub('[_,]', '', number[1])}`: digits and a point, no quotes, no separators"
+    if kind == "object" and re.match(r"[\w-]+:\S", text):
+        return "a space is missing after the colon"
+    if kind == "array":
+        return f"write `[{hide_secrets(text)}]`"
+    options = ("true", "false") if kind == "boolean" else schema.get("enum", ())
+    choices = {choice.lower(): choice for choice in options}
+    close = get_close_matches(text.lower(), list(choices), n=1)
+    return f"did you mean `{choices[close[0]]}`?" if close else ""
+
+
+def _meaning(schema: Schema) -> str:
+    """What the field is for, and its default."""
+    default = schema.get("default")
+    words = schema.get("description", "")
+    return f"{words} Default: {json.dumps(default)}." if isinstance(default, int | float | str) else words

@@ -1,0 +1,144 @@
+"""The configuration: YAML text in, a typed Config or everything that is wrong with it out.
+
+    text ─ read_yaml ─> data and places ─ Config ─> Config, and warnings
+                              └── errors ─ explain ─> Problems, each at line and column, with what may help
+
+No I/O: the caller reads the file. What can be configured, with units, defaults and bounds, stands in `config_models`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from pydantic.json_schema import GenerateJsonSchema
+
+from driftline.stream.config.diagnostics import ConfigError, Problem, render_problems
+from driftline.stream.config.errors import dotted, explain
+from driftline.stream.config.fields import Section, Window
+from driftline.stream.config.sections import Config, ModelConfig
+from driftline.stream.config.yaml import Document, Path, read_yaml
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "ModelConfig",
+    "Problem",
+    "Window",
+    "check",
+    "json_schema",
+    "model_config",
+    "parse_config",
+    "render_problems",
+    "schema_text",
+]
+
+# Between two samples of 500, chance alone takes the KS statistic to 1.36·sqrt(2/500) = 0.09 once in twenty: a shift of
+# 0.2 σ.
+_FEW_EVENTS = 500
+
+_SectionT = TypeVar("_SectionT", bound=Section)
+
+
+def parse_config(text: str, name: str = "driftline.yaml") -> Config:
+    """The configuration in `text`; raises ConfigError, which holds all its errors. `name` is printed, never opened."""
+    return _parse(read_yaml(text, name))
+
+
+def check(text: str, name: str = "driftline.yaml") -> list[Problem]:
+    """The errors of `text` or, if it has none, the warnings: what is valid and yet hardly meant; in its order."""
+    document = read_yaml(text, name)
+    try:
+        config = _parse(document)
+    except ConfigError as error:
+        return list(error.problems)
+    if document.data is None:
+        return [document.problem(document.place(()), "the file is empty: all defaults hold", severity="warning")]
+    return _in_order(
+        document.problem(document.keys.get(path) or document.place(path), message, help, "warning")
+        for path, message, help in _warnings(config)
+    )
+
+
+def model_config(config: Config, model: str) -> ModelConfig:
+    """How `model` is watched: the defaults, changed by those fields that its own section sets."""
+    override = config.models.get(model)
+    return _merged(config.defaults, override) if override else config.defaults
+
+
+@cache
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of the configuration; always the same object, not to be changed."""
+    return {"$schema": _Untitled.schema_dialect, **Config.model_json_schema(schema_generator=_Untitled)}
+
+
+def schema_text() -> str:
+    """The JSON Schema as docs/driftline.schema.json publishes it."""
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+class _Untitled(GenerateJsonSchema):
+    """Without the titles that pydantic makes of the fields' names: they say nothing new."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 # pydantic's signature
+        return False
+
+
+def _parse(document: Document) -> Config:
+    problems = list(document.problems)
+    try:
+        config = Config.model_validate({} if document.data is None else document.data)
+    except ValidationError as error:
+        problems += explain(error, json_schema(), document)
+    if problems:
+        raise ConfigError(_in_order(problems))  # not from pydantic's error: that holds the values, perhaps a password
+    return config
+
+
+def _in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """By place; of several at one place the first, from which the others mostly follow."""
+    first: dict[tuple[int, int], Problem] = {}
+    for problem in problems:
+        first.setdefault((problem.span.line, problem.span.column), problem)
+    return [first[place] for place in sorted(first)]
+
+
+def _merged(default: _SectionT, override: _SectionT) -> _SectionT:
+    changes = {name: _merge(getattr(default, name), getattr(override, name)) for name in override.model_fields_set}
+    return default.model_copy(update=changes)
+
+
+def _merge(default: Any, override: Any) -> Any:
+    if isinstance(override, Section):
+        return _merged(default, override)
+    return default | override if isinstance(override, dict) else override
+
+
+def _warnings(config: Config) -> Iterator[tuple[Path, str, str]]:
+    """(path, message, help) of what is valid and yet hardly meant."""
+    yield from _model_warnings(("defaults",), config.defaults)
+    for name, section in config.models.items():
+        path = ("models", name)
+        if not name or any(map(str.isspace, name)):
+            yield path, "a model's name with white space in it", "events must name the model in exactly this way"
+        yield from _model_warnings(path, section)
+
+
+def _model_warnings(path: Path, section: ModelConfig) -> Iterator[tuple[Path, str, str]]:
+    where = dotted(path)
+    if "learn_events" in section.model_fields_set and section.baseline is not None:
+        yield (*path, "learn_events"), f"{where}: learn_events has no effect beside a baseline", "remove one of the two"
+    elif section.learn_events < _FEW_EVENTS:
+        help = f"from under {_FEW_EVENTS} events, chance alone looks like a shift of 0.2 σ"
+        yield (*path, "learn_events"), f"{where}: {section.learn_events} events make a poor baseline", help
+    if "*" in section.signals.exclude:
+        yield (
+            (*path, "signals", "exclude"),
+            f"{where}: `*` excludes every signal",
+            "leave out what is not to be watched",
+        )
+    if len(set(section.windows)) < len(section.windows):
+        yield (*path, "windows"), f"{where}: a window is given twice", "each one takes its share of the false alarms"

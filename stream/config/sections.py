@@ -1,0 +1,322 @@
+"""What can be configured: the sections of driftline.yaml as frozen types, each field with its unit, default and bounds.
+
+The descriptions are the documentation: they argue the bounds and become the published JSON Schema and the help under an
+error. No field is a secret: `password_env` names an environment variable.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from driftline.stream.config.fields import (
+    Address,
+    Addresses,
+    BrokenRule,
+    CaFile,
+    DottedPath,
+    Flag,
+    Group,
+    Kind,
+    PasswordEnv,
+    PinnedWindow,
+    Real,
+    RedisUrl,
+    Section,
+    Text,
+    Topic,
+    Whole,
+)
+from driftline.stream.config.incidents import Incidents
+from driftline.stream.config.lineage import find_circle
+from driftline.stream.config.relay import Relay
+from driftline.stream.events.mapping import EventMapping
+
+_LOGIN = re.compile(r"(?<=://)[^@/]*(?=@)")
+
+
+class Kafka(Section):
+    """How to reach Kafka."""
+
+    bootstrap: Addresses = Field(
+        "localhost:9092",
+        description="Brokers to start from: host:port, separated by commas without spaces. "
+        "With two or three, the loss of one does no harm.",
+    )
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="SSL encrypts, SASL logs in. PLAINTEXT is for a trusted network."
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
+        None, description="How to log in; needed by SASL_PLAINTEXT and SASL_SSL."
+    )
+    username: Text | None = Field(None, description="Who logs in; needed by SASL_PLAINTEXT and SASL_SSL.")
+    password_env: PasswordEnv = None
+    ca_file: CaFile = None
+
+    idempotent: Flag = Field(
+        True,
+        description="Write to Kafka idempotently: a retried record is written once, in order. "
+        "Off only for a broker that does not know InitProducerId, such as the embedded one.",
+    )
+
+    @model_validator(mode="after")
+    def _login_and_authorities_fit_the_protocol(self) -> Self:
+        protocol = self.security_protocol
+        login = ("sasl_mechanism", "username", "password_env")
+        given = [field for field in login if getattr(self, field) is not None]
+        absent = [field for field in login if field not in given]
+        if protocol.startswith("SASL") and absent:
+            raise BrokenRule(f"{protocol} needs {' and '.join(absent)} too", "security_protocol")
+        if not protocol.startswith("SASL") and given:
+            raise BrokenRule(f"has no effect, {protocol} does not log in", given[0])
+        if not protocol.endswith("SSL") and self.ca_file is not None:
+            raise BrokenRule(f"has no effect, {protocol} does not encrypt", "ca_file")
+        return self
+
+
+class Redis(Section):
+    """How to reach Redis or Valkey, which holds the state of the judge."""
+
+    url: RedisUrl = Field(
+        "redis://localhost:6379/0",
+        repr=False,
+        description="redis://host:port/db, rediss:// for TLS, redis+sentinel://host:26379,host2:26379/master/0, "
+        "redis+cluster://host:6379,host2:6379. A password in it (%-encoded) is never printed, but password_env "
+        "keeps it out of the file.",
+    )
+    password_env: PasswordEnv = None
+    ca_file: CaFile = None
+
+    @model_validator(mode="after")
+    def _password_and_authorities_fit_the_url(self) -> Self:
+        login = _LOGIN.search(self.url)
+        if self.password_env is not None and login and ":" in login[0]:
+            raise BrokenRule("has no effect, the URL has a password already", "password_env")
+        if self.ca_file is not None and not self.url.startswith("rediss"):
+            raise BrokenRule("has no effect, only rediss:// encrypts", "ca_file")
+        return self
+
+
+class Topics(Section):
+    """Names of the topics, and how `driftline topics create` makes them. Dead letters go to <topic>.dlq."""
+
+    predictions: Topic = Field("predictions", description="Where prediction events are read.")
+    labels: Topic = Field("labels", description="Where label events are read.")
+    panes: Topic = Field("driftline.panes", description="Between the two stages of the workers.")
+    alerts: Topic = Field("driftline.alerts", description="Where alerts are written.")
+    partitions: Whole = Field(
+        4,
+        ge=1,
+        le=4000,
+        description="Partitions of a new topic: so many workers can share it. "
+        "One broker carries about 4000, of all topics together.",
+    )
+    replication: Whole = Field(
+        1,
+        ge=1,
+        le=10,
+        description="Copies of a new topic, on one broker each. "
+        "With 1, a lost disk loses the log: use 3 in production; nobody runs more than 10.",
+    )
+    retention_hours: Whole | None = Field(
+        168,
+        ge=1,
+        le=87_600,
+        description="Hours for which a new topic keeps its records, at most ten years; null: as the broker says. "
+        "Under the longest stop of the workers, records are lost unread.",
+    )
+
+    @model_validator(mode="after")
+    def _names_are_distinct(self) -> Self:
+        owner: dict[str, str] = {}
+        for field in ("predictions", "labels", "panes", "alerts"):
+            name = getattr(self, field)
+            for topic in (name, f"{name}.dlq"):
+                if topic in owner:
+                    raise BrokenRule(f"{topic} is the topic of {owner[topic]} already", field)
+                owner[topic] = field
+        return self
+
+
+class Mapping(Section):
+    """Under which dotted path of an event's JSON each part of it lies."""
+
+    id: DottedPath = Field("id", description="The event's id.")
+    ts: DottedPath = Field("ts", description="The event's time: RFC 3339, or epoch milliseconds.")
+    model: DottedPath = Field("model", description="The model's name.")
+    version: DottedPath = Field("version", description="The model's version.")
+    features: DottedPath = Field("features", description="The object that holds the features.")
+    prediction: DottedPath = Field("prediction", description="What the model predicts.")
+    score: DottedPath = Field("score", description="The model's score.")
+
+    @model_validator(mode="after")
+    def _paths_are_apart(self) -> Self:
+        try:
+            self.paths()
+        except ValueError as error:
+            part, _, rule = str(error).partition(": ")
+            raise BrokenRule(rule, part) from None
+        return self
+
+    def paths(self) -> EventMapping:
+        """The mapping as the decoder takes it."""
+        return EventMapping(**self.model_dump())
+
+
+class Panes(Section):
+    """When a pane, the unit of counting and judging, ends: after so many events of one model, or when time is up."""
+
+    events: Whole = Field(
+        250,
+        ge=1,
+        le=1_000_000,
+        description="Events of one model after which a pane ends. Fewer: drift is seen sooner, at more cost; 1 judges "
+        "every event. At 250, a shift of 0.5 σ is found within 350; a topic of 50,000 events a second wants 1000. "
+        "Over a million, a pane takes seconds to sketch, and again after a crash.",
+    )
+    seconds: Real | None = Field(
+        10.0,
+        ge=0.1,
+        le=3600,
+        description="Seconds of event time after which a pane ends; null: only `events` ends it. "
+        "Under 0.1 s, panes cost more than their events; over an hour, a quiet model hides its drift for as long.",
+    )
+
+
+class Signals(Section):
+    """Which signals are watched: globs over names such as `features.amount`, `prediction`, `score`."""
+
+    include: tuple[Text, ...] = Field(("*",), min_length=1, description="Globs of the signals to watch.")
+    exclude: tuple[Text, ...] = Field((), description="Globs of the signals to leave out, although included.")
+
+    def selects(self, name: str) -> bool:
+        """Whether the signal `name` is watched."""
+        return _matches(name, self.include) and not _matches(name, self.exclude)
+
+
+def _matches(name: str, globs: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, glob) for glob in globs)
+
+
+class ModelConfig(Section):
+    """How a model is watched. Under `defaults`: every model; under `models`: what is different for one."""
+
+    baseline: Text | None = Field(
+        None,
+        description="Path of a baseline file; null: the model's first `learn_events` events become its baseline.",
+    )
+    learn_events: Whole = Field(
+        5000,
+        ge=100,
+        le=100_000,
+        description="Events from which a model without a baseline file learns one. Under 100, its quantiles mean "
+        "nothing; for more than 100,000, which are kept until then (170 MB at 20 signals), build a file.",
+    )
+    reference: Literal["baseline", "past"] = Field(
+        "baseline",
+        description="What live traffic is compared with: the baseline (given or learned) or, where none can be "
+        "trusted, the model's own past, with each new level becoming the past once it has been told.",
+    )
+    false_alarms_per_event: Real = Field(
+        1e-6,
+        gt=0,
+        le=0.01,
+        description="False alarms of a model per event while nothing drifts, shared over its signals, tests and "
+        "windows; 1e-6 is one in a million events. Over 0.01, more than every hundredth event may alarm.",
+    )
+    clock: Whole = Field(
+        50,
+        ge=1,
+        le=1_000_000,
+        description="Events between two tests of a model. Fewer: drift is seen sooner, but more tests share the false "
+        "alarms. Over a million, drift waits longer than the largest pane.",
+    )
+    windows: tuple[PinnedWindow, ...] = Field(
+        (),
+        description='Windows to test: "5000 events", or "90s", "15m", "1h", "7d" of event time; at most a billion '
+        "events or 366 days. Empty: every length at once, so that large changes are found soon and small ones in time.",
+    )
+    signals: Signals = Field(default_factory=Signals, description="Which signals are watched.")
+    kinds: dict[str, Kind] = Field(
+        default_factory=dict,
+        description="Kinds of the signals whose values do not show it, by name: `features.zip: categorical`.",
+    )
+    incidents: Incidents = Field(default_factory=Incidents, description="From alarms to pages.")
+    depends_on: tuple[Text, ...] = Field(
+        (),
+        description="Models whose output this one uses. While one of them has an open incident, drift of this one is "
+        "told on its page. They need no section of their own.",
+    )
+
+
+class Worker(Section):
+    """The process `driftline worker`."""
+
+    group: Group = Field("driftline", description="Consumer group. Workers of one group share the work.")
+    http: Address = Field(
+        "127.0.0.1:6066",
+        description="Address of /health and /metrics. They ask for no password: "
+        "listen beyond this machine only in a trusted network.",
+    )
+    log: Literal["text", "json"] = Field("text", description="Log lines for people, or for machines.")
+    watchdog_seconds: Whole = Field(
+        120,
+        ge=10,
+        le=86_400,
+        description="Seconds with records waiting and none processed after which the worker exits, to be started "
+        "again. Up to twice session_seconds, a rebalance looks like a stall; over a day, nobody is helped.",
+    )
+    session_seconds: Whole = Field(
+        10,
+        ge=6,
+        le=1800,
+        description="Seconds without a heartbeat after which Kafka gives a worker's partitions to others. "
+        "A broker accepts 6 to 1800, unless told otherwise.",
+    )
+    unknown_models: Whole = Field(
+        1000,
+        ge=0,
+        le=100_000,
+        description="Models without a baseline that each partition of the panes topic takes in; panes of further ones "
+        "are dead letters. Without a bound, a name that is another one in each event would fill Redis.",
+    )
+
+    @model_validator(mode="after")
+    def _watchdog_outlasts_a_rebalance(self) -> Self:
+        if self.watchdog_seconds > 2 * self.session_seconds:
+            return self
+        if "watchdog_seconds" in self.model_fields_set:
+            raise BrokenRule(f"must be more than twice session_seconds, {self.session_seconds}", "watchdog_seconds")
+        raise BrokenRule(f"must be less than half of watchdog_seconds, {self.watchdog_seconds}", "session_seconds")
+
+
+class Config(Section, title="Driftline configuration"):
+    """driftline.yaml. Every field has a default, so the empty file is valid."""
+
+    version: Literal[1] = Field(1, description="Version of this format; this Driftline reads 1.")
+    kafka: Kafka = Field(default_factory=Kafka, description="How to reach Kafka.")
+    redis: Redis = Field(default_factory=Redis, description="How to reach Redis or Valkey.")
+    topics: Topics = Field(default_factory=Topics, description="Names of the topics, and how new ones are made.")
+    mapping: Mapping = Field(default_factory=Mapping, description="Where the parts of an event lie in its JSON.")
+    panes: Panes = Field(default_factory=Panes, description="When a pane ends.")
+    defaults: ModelConfig = Field(default_factory=ModelConfig, description="How every model is watched.")
+    models: dict[str, ModelConfig] = Field(default_factory=dict, description="What is different, by the model's name.")
+    worker: Worker = Field(default_factory=Worker, description="The process `driftline worker`.")
+    relay: Relay = Field(default_factory=Relay, description="The process `driftline relay`.")
+
+    @model_validator(mode="after")
+    def _models_depend_on_others_without_a_circle(self) -> Self:
+        if self.defaults.depends_on:
+            raise BrokenRule("belongs under a model: it cannot hold for all of them", "defaults", "depends_on")
+        if circle := find_circle({name: model.depends_on for name, model in self.models.items()}):
+            raise BrokenRule(f"goes in a circle: {' → '.join(circle)}", "models", circle[0], "depends_on")
+        return self
+
+    def redacted(self) -> Config:
+        """This configuration without the user and password of the Redis URL: safe to print."""
+        url = _LOGIN.sub("***", self.redis.url)
+        return self.model_copy(update={"redis": self.redis.model_copy(update={"url": url})})

@@ -1,0 +1,205 @@
+"""The demo's traffic: a made-up model of card payments in which four things go wrong, one after another. Pure, seeded.
+
+    healthy features ──► the fault of the phase ──► the model: score, prediction ──► messages
+
+    seconds   0         5      10        14      19        23      28        32           45        54
+              │ healthy │ unit │ healthy │ field │ healthy │ value │ healthy │ slow shift │ healthy │
+
+The model scores what it is given: a fault in a feature moves score and prediction as far as the model heeds it, as it
+would in life. Events come in blocks of a twentieth of a second; a block depends on the seed and its number alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from driftline.detectors.summaries.codes import FloatArray
+
+MODEL = "card-fraud"
+#: Events a second, and events that are made together.
+RATE, BLOCK = 2000, 100
+#: What the model says of its features: drifts with them, and is no second fault.
+CONSEQUENCES = ("score", "prediction")
+#: Events of the past from which the baseline is made. Their sampling error shortens a window's evidence by n / (n + m):
+#: at half, the slow shift is found a tenth later.
+HISTORY = 20_000
+
+Values = npt.NDArray[Any]
+Columns = dict[str, Values]
+# A feature's healthy values (n,), how far the fault has come (n,) in [0, 1], chance -> what arrives instead.
+Spoil = Callable[[Values, FloatArray, np.random.Generator], Values]
+
+# Share of payments, median amount in euros, share made with the card in hand, risk in logits.
+_MERCHANTS: Mapping[str, tuple[float, float, float, float]] = {
+    "groceries": (0.30, 24.0, 0.95, -0.6),
+    "restaurant": (0.18, 32.0, 0.90, -0.3),
+    "fuel": (0.12, 48.0, 0.97, -0.2),
+    "fashion": (0.12, 55.0, 0.55, 0.1),
+    "electronics": (0.09, 140.0, 0.40, 0.7),
+    "travel": (0.07, 210.0, 0.20, 0.5),
+    "pharmacy": (0.07, 18.0, 0.85, -0.4),
+    "gaming": (0.05, 15.0, 0.02, 1.0),
+}
+_COUNTRIES = {"DE": 0.41, "FR": 0.22, "IT": 0.14, "ES": 0.11, "AT": 0.07, "CH": 0.05}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that goes wrong with one feature for some seconds. told: what has happened, in words."""
+
+    name: str
+    feature: str
+    told: str
+    seconds: float
+    spoil: Spoil
+
+    @property
+    def signal(self) -> str:
+        """The signal that a page must name first."""
+        return f"features.{self.feature}"
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A stretch of events [start, end): healthy or with a fault."""
+
+    fault: Fault | None
+    start: int
+    end: int
+
+
+def _cents(amount: Values, _: FloatArray, __: np.random.Generator) -> Values:
+    return amount * 100
+
+
+def _lost(values: Values, _: FloatArray, rng: np.random.Generator) -> Values:
+    out = values.astype(object)
+    out[rng.random(len(values)) < 0.5] = None
+    return out
+
+
+def _new_category(category: Values, _: FloatArray, rng: np.random.Generator) -> Values:
+    return np.where(rng.random(len(category)) < 0.06, "crypto", category)
+
+
+def _ever_younger(age: Values, progress: FloatArray, _: np.random.Generator) -> Values:
+    return age * np.exp(-0.9 * progress)
+
+
+FAULTS = (
+    Fault("unit change", "amount", "the shop sends amounts in cents instead of euros", 5, _cents),
+    Fault("missing field", "device_score", "one of two device services has stopped answering", 5, _lost),
+    Fault("new category", "merchant_category", "6 % of payments go to crypto exchanges", 5, _new_category),
+    Fault("slow shift", "account_age_days", "a campaign brings ever younger accounts", 13, _ever_younger),
+)
+# Seconds of healthy traffic before the first fault, between two and after the last. A judge lets go of a fault after
+# twice the events that the alarm needed, one second for the first three, up to six for the slow shift, and a second
+# more of recovery.
+_BEFORE, _BETWEEN, _AFTER = 5.0, 4.0, 9.0
+
+
+def _script() -> Iterator[tuple[Fault | None, float]]:
+    """What comes one after another, and for how many seconds."""
+    yield None, _BEFORE
+    for fault in FAULTS:
+        yield fault, fault.seconds
+        yield None, _AFTER if fault is FAULTS[-1] else _BETWEEN
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """The traffic of one demo."""
+
+    seed: int
+
+    @cached_property
+    def phases(self) -> tuple[Phase, ...]:
+        """What happens when, without gaps."""
+        faults, seconds = zip(*_script(), strict=True)
+        bounds = pairwise(accumulate((round(each * RATE) for each in seconds), initial=0))
+        return tuple(Phase(fault, start, end) for fault, (start, end) in zip(faults, bounds, strict=True))
+
+    @property
+    def events(self) -> int:
+        """How many there are."""
+        return self.phases[-1].end
+
+    def phase(self, index: int) -> Phase:
+        """The phase of an event; the last one goes on for ever."""
+        return next((phase for phase in self.phases if index < phase.end), self.phases[-1])
+
+    def block(self, number: int) -> Columns:
+        """Signals of the events from number · BLOCK on, (BLOCK,) each; phases begin and end between blocks."""
+        rng = np.random.default_rng([self.seed, 1, number])
+        columns, phase = _healthy(rng, BLOCK), self.phase(number * BLOCK)
+        if fault := phase.fault:
+            progress = (number * BLOCK + np.arange(BLOCK) - phase.start) / (phase.end - phase.start)
+            columns[fault.feature] = fault.spoil(columns[fault.feature], progress, rng)
+        return _scored(columns)
+
+    def history(self) -> Columns:
+        """Signals of HISTORY events before the scenario, all healthy."""
+        return _scored(_healthy(np.random.default_rng([self.seed, 0]), HISTORY))
+
+
+def messages(columns: Columns, ids: Sequence[str], times: Sequence[int]) -> list[bytes]:
+    """Events (n,) as JSON; times are epoch ms."""
+    outputs = [columns[name].tolist() for name in CONSEQUENCES]
+    features = {name: column.tolist() for name, column in columns.items() if name not in CONSEQUENCES}
+    rows = zip(ids, times, zip(*features.values(), strict=True), *outputs, strict=True)
+    return [
+        orjson.dumps(
+            {
+                "id": id_,
+                "ts": ts,
+                "model": MODEL,
+                "version": "1",
+                "features": dict(zip(features, values, strict=True)),
+                "score": score,
+                "prediction": prediction,
+            }
+        )
+        for id_, ts, values, score, prediction in rows
+    ]
+
+
+def _healthy(rng: np.random.Generator, n: int) -> Columns:
+    """Features of n payments: (n,) each."""
+    names, (share, median, in_hand, _) = list(_MERCHANTS), np.array(list(_MERCHANTS.values())).T
+    merchant = rng.choice(len(names), n, p=share)
+    age = np.exp(rng.normal(6.0, 1.0, n))
+    return {
+        "amount": np.round(median[merchant] * np.exp(rng.normal(0.0, 0.7, n)), 2),
+        "merchant_category": np.array(names, object)[merchant],
+        "country": rng.choice(np.array(list(_COUNTRIES), object), n, p=list(_COUNTRIES.values())),
+        "card_present": rng.random(n) < in_hand[merchant],
+        "account_age_days": np.round(age, 1),
+        "payments_1h": rng.poisson(0.3 + 1.2 / (1 + age / 90), n),
+        "device_score": np.round(rng.beta(6, 2, n), 3),
+    }
+
+
+def _scored(columns: Columns) -> Columns:
+    """The columns with what the model makes of them; like a forest of trees, it is flat beyond its training data."""
+    risks = {name: risk for name, (*_, risk) in _MERCHANTS.items()}
+    device = np.array([0.75 if value is None else value for value in columns["device_score"].tolist()])
+    logit = (
+        -2.4
+        + np.array([risks.get(name, 0.0) for name in columns["merchant_category"].tolist()])
+        + 0.5 * np.clip(np.log(columns["amount"] / 40), -2, 2)
+        - 0.7 * columns["card_present"]
+        - 0.02 * np.clip(np.log(columns["account_age_days"] / 400), -2, 2)
+        + 0.4 * columns["payments_1h"]
+        - 1.2 * (device - 0.75)
+    )
+    score = np.round(1 / (1 + np.exp(-logit)), 4)
+    prediction = np.select([score < 0.3, score < 0.6], ["approve", "review"], "decline")
+    return columns | {"score": score, "prediction": prediction}

@@ -1,0 +1,157 @@
+"""What the demo runs on: the embedded servers, topics, a baseline, and a worker as a process of its own. Edge.
+
+Everything lives in one temporary directory, listens on loopback, and ends with the process that opened it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from driftline.stream.baselines.baseline import build_baseline
+from driftline.stream.config.load import Config, parse_config
+from driftline.stream.demo.scenario import HISTORY, MODEL, Scenario, messages
+from driftline.stream.demo.servers import Server, ServerError, embedded_broker, embedded_redis, free_port
+from driftline.stream.events.parse import decode_event
+from driftline.stream.kafka.admin import ensure_topics, open_admin, wanted_topics
+
+# ms between two events of the past: a week in all.
+_PAST_STEP = 30_000
+_CONFIG = """\
+# Written by `driftline demo`. What is not here is as by default.
+kafka:
+  bootstrap: {broker}
+  idempotent: false # the embedded broker does not know the request
+redis:
+  url: redis://{store}/0
+defaults:
+  false_alarms_per_event: 1e-8 # of 100,000 events: one demo in a thousand may page for nothing
+  clock: 1000 # a pane of each partition: on a busy machine, one may lag behind the others
+  incidents: # a minute stands for a day
+    recovery: 1s
+    cooldown: 0s
+models:
+  {model}:
+    baseline: {model}.driftline
+worker:
+  http: {http}
+  session_seconds: 6 # the embedded broker's first join takes half of it
+"""
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What the worker says of itself. read: events. lag: records it has yet to read. at: s, monotonic."""
+
+    read: int
+    lag: int
+    panes: int
+    incidents: int
+    at: float
+
+
+@dataclass(frozen=True)
+class Site:
+    """What runs, and where its files are."""
+
+    config_path: Path
+    config: Config
+    broker: Server
+    store: Server
+    worker: Server
+
+    def figures(self) -> Figures | None:
+        """The worker's figures; None while it doesn't answer, ServerError if it has ended."""
+        process = self.worker.process
+        if process is not None and process.poll() is not None:
+            raise ServerError(f"the worker ended with exit code {process.returncode}:\n{self.worker.last_words()}")
+        page = _get(self.worker.port, "/metrics")
+        return _figures(page) if page else None
+
+
+@contextmanager
+def open_site(scenario: Scenario, tell: Tell) -> Iterator[Site]:
+    """Everything running; `tell` hears what has been done. ServerError if something is missing or doesn't start."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="driftline-demo-")))
+        broker, store = embedded_broker(folder), embedded_redis(folder)
+        for name, server in (("broker (Tansu, in memory)", broker), ("store (Valkey, in memory)", store)):
+            stack.enter_context(server)
+            tell(f"{name} on {server.address}")
+        port = free_port()
+        path = _write_config(folder, broker, store, port)
+        config = parse_config(path.read_text(), str(path))
+        with open_admin(config.kafka) as admin:
+            topics = ensure_topics(admin, wanted_topics(config.topics))
+        tell(f"{len(topics)} topics, {config.topics.predictions} of {config.topics.partitions} partitions")
+        _write_baseline(scenario, folder)
+        tell(f"baseline of {HISTORY:,} synthetic events of the past")
+        worker = stack.enter_context(_worker(path, port))
+        tell(f"driftline worker, a process of its own, on {worker.address}")
+        yield Site(path, config, broker, store, worker)
+
+
+def _write_config(folder: Path, broker: Server, store: Server, port: int) -> Path:
+    path = folder / "driftline.yaml"
+    values = {"broker": broker.address, "store": store.address, "model": MODEL, "http": f"127.0.0.1:{port}"}
+    path.write_text(_CONFIG.format(**values))
+    return path
+
+
+def _write_baseline(scenario: Scenario, folder: Path) -> None:
+    """The model's past as history.jsonl, and the baseline file made of it."""
+    first = time.time_ns() // 1_000_000 - HISTORY * _PAST_STEP
+    times = [first + i * _PAST_STEP for i in range(HISTORY)]
+    history = messages(scenario.history(), [f"past-{i}" for i in range(HISTORY)], times)
+    (folder / "history.jsonl").write_bytes(b"\n".join(history) + b"\n")
+    about = {"model": MODEL, "version": "1", "source": ["history.jsonl"], "created_by": "driftline demo"}
+    baseline = build_baseline([decode_event(message) for message in history], about)
+    (folder / f"{MODEL}.driftline").write_bytes(baseline.to_bytes())
+
+
+def _worker(config: Path, port: int) -> Server:
+    # -P: a folder that is called `stream` where the demo was started is not ours.
+    command = [sys.executable, "-P", "-m", "driftline", "worker", "--config", str(config)]
+    return Server("the worker", command, port, config.parent / "worker.log", _is_healthy)
+
+
+def _is_healthy(port: int) -> bool:
+    return _get(port, "/health") is not None
+
+
+def _get(port: int, path: str) -> str | None:
+    """A page of the worker; None without an answer. Not by urllib, which may ask a proxy even for loopback."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2.0)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.read().decode() if answer.status == http.client.OK else None
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def _figures(page: str) -> Figures:
+    samples = [each for family in text_string_to_metric_families(page) for each in family.samples]
+
+    def total(name: str) -> int:
+        return round(sum(each.value for each in samples if each.name == name))
+
+    return Figures(
+        read=total("driftline_events_total"),
+        lag=total("driftline_lag_records"),
+        panes=total("driftline_panes_total"),
+        incidents=total("driftline_incidents_open"),
+        at=time.monotonic(),
+    )

@@ -1,0 +1,212 @@
+"""Changes: what a drift looks like to a person, before → after, in one line and in figures. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from driftline.detectors.decision.battery import Battery, Test
+from driftline.detectors.statistics.effect_sizes import jensen_shannon, psi, wasserstein
+from driftline.detectors.statistics.ks import ks_statistic
+from driftline.detectors.summaries.codes import Categories, Grid, IntArray, Special
+from driftline.detectors.summaries.layout import Layout, Moments, Sketch
+
+# A change of mean or spread worth a word. Under a quarter sigma or a fifth of the spread, the shape is the better
+# story.
+_SHIFT, _SPREAD_RATIO = 0.25, 1.2
+# Nobody's traffic drifts fivefold with mean and spread in step: that is a change of unit.
+_UNIT_RATIO = 5.0
+# Commonest values of a nominal signal told on each side, and characters told of a value: what a reader takes in.
+_COMMON, _SHOWN = 5, 40
+# Bins of a histogram: deciles are what people know, and fit beside each other on a telephone.
+_BINS = 10
+# A tenth of the events is no exact number: a bin must not end one code late for it.
+_ROUNDING = 1e-9
+_BARS = "▁▂▃▄▅▆▇█"
+#: What special codes are called among people.
+SPECIAL_WORDS = {
+    Special.MISSING: "missing",
+    Special.NAN: "NaN",
+    Special.NEG_INF: "-infinity",
+    Special.POS_INF: "+infinity",
+    Special.INVALID: "of a wrong type",
+    Special.UNSEEN: "unseen values",
+}
+
+
+#: Codes of what is no value that means something; an unseen one may mean something new.
+BROKEN = tuple(each for each in Special if each is not Special.UNSEEN)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One side of a change. special: shares of the special codes that occur; values: of the commonest, if nominal."""
+
+    events: int
+    special: dict[str, float]
+    values: dict[str, float]
+    mean: float | None = None
+    deviation: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def broken(self) -> float:
+        """The share of values that mean nothing."""
+        return min(sum(self.special.get(each.name.lower(), 0.0) for each in BROKEN), 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Shares of an ordered signal's regular values in bins that hold a tenth of `before` each, or one heavy value.
+
+    edges: upper ends of all bins but the last, in the signal's unit.
+    """
+
+    edges: tuple[float, ...]
+    before: tuple[float, ...]
+    after: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A signal's change. headline: one line without the signal's name. Effect sizes as in `detectors.statistics.effect_sizes`.
+
+    distance: the Kolmogorov-Smirnov distance of an ordered signal; None for nominal ones, as is wasserstein.
+    """
+
+    headline: str
+    before: Profile
+    after: Profile
+    psi: float
+    jensen_shannon: float
+    distance: float | None
+    wasserstein: float | None
+    histogram: Histogram | None = None
+
+    @property
+    def breakage(self) -> float:
+        """The Jensen-Shannon distance between the shares of broken values, whatever has become of the others."""
+        new, old = (np.array([side.broken, 1 - side.broken]) for side in (self.after, self.before))
+        return float(jensen_shannon(new[None], old, np.zeros(1, np.int64)).item())
+
+
+def bars(heights: Iterable[float]) -> str:
+    """A row of bars as text, the highest one full."""
+    rows = [max(height, 0.0) for height in heights]
+    top = max(rows, default=0.0) or 1.0
+    return "".join(_BARS[round((len(_BARS) - 1) * height / top)] for height in rows)
+
+
+def describe(battery: Battery, test: Test, before: Sketch, after: Sketch) -> Change:
+    """The change that `test` saw of its signal between two sketches."""
+    layout, s = battery.layout, test.signal
+    old, new = _codes(layout, before.counts, s), _codes(layout, after.counts, s)
+    one = np.zeros(1, np.int64)
+    distance = moved = None
+    if layout.signals[s].ordered:
+        span = slice(int(layout.starts[s]), int(layout.starts[s] + layout.sizes[s]))
+        distance = float(ks_statistic(after.counts[None, span], before.counts[span], one)[0].item())
+        moved = float(wasserstein(after.counts[None, span], before.counts[span], one, battery.midranks[span]).item())
+    return Change(
+        headline=_headline(layout, test, before, after, distance),
+        before=_profile(layout, s, before),
+        after=_profile(layout, s, after),
+        psi=float(psi(new[None], old, one).item()),
+        jensen_shannon=float(jensen_shannon(new[None], old, one).item()),
+        distance=distance,
+        wasserstein=moved,
+        histogram=_histogram(layout, s, before, after),
+    )
+
+
+def _codes(layout: Layout, counts: IntArray, s: int) -> IntArray:
+    """Counts of all codes of one signal, special ones last."""
+    start, special = layout.starts[s], layout.special_column(s, Special.MISSING)
+    return np.concatenate([counts[start : start + layout.sizes[s]], counts[special : special + len(Special)]])
+
+
+def _profile(layout: Layout, s: int, sketch: Sketch) -> Profile:
+    shares, size = _codes(layout, sketch.counts, s) / max(sketch.n, 1), int(layout.sizes[s])
+    special = {each.name.lower(): float(shares[size + each]) for each in Special if shares[size + each]}
+    known = sorted(zip(shares, _values(layout.signals[s].coder), strict=False), key=lambda pair: (-pair[0], pair[1]))
+    values = {_short(value): float(share) for share, value in known[:_COMMON] if share}
+    moments = _moments(layout, sketch, s)
+    if moments is None:
+        return Profile(sketch.n, special, values)
+    return Profile(sketch.n, special, values, moments.mean, moments.deviation, moments.low, moments.high)
+
+
+def _moments(layout: Layout, sketch: Sketch, s: int) -> Moments | None:
+    """Of values that are all the same, that value: sums, kept in units of the baseline's spread, would round it."""
+    moments = layout.moments(sketch, s)
+    same = moments is not None and moments.low == moments.high
+    return replace(moments, mean=moments.low, deviation=0.0) if moments and same else moments
+
+
+def _histogram(layout: Layout, s: int, before: Sketch, after: Sketch) -> Histogram | None:
+    coder, span = layout.signals[s].coder, slice(int(layout.starts[s]), int(layout.starts[s] + layout.sizes[s]))
+    old, new = before.counts[span], after.counts[span]
+    if not isinstance(coder, Grid) or not old.any():
+        return None
+    filled = np.cumsum(old) / old.sum()
+    ends = np.unique(np.searchsorted(filled, np.arange(1, _BINS) / _BINS - _ROUNDING))
+    ends = ends[ends < len(old) - 1]
+    starts = np.concatenate([[0], ends + 1])
+    shares = (np.add.reduceat(counts, starts) / max(int(counts.sum()), 1) for counts in (old, new))
+    return Histogram(tuple(coder.cuts[ends].tolist()), *(tuple(np.round(each, 4).tolist()) for each in shares))
+
+
+def _headline(layout: Layout, test: Test, before: Sketch, after: Sketch, distance: float | None) -> str:
+    signal, old, new = layout.signals[test.signal], *(_moments(layout, each, test.signal) for each in (before, after))
+    if test.special is not None:
+        share = after.counts[column := layout.special_column(test.signal, test.special)] / max(after.n, 1)
+        share_before = before.counts[column] / max(before.n, 1)
+        if test.special is Special.UNSEEN and len(_values(signal.coder)) == 1:
+            return f"left its constant {_short(_values(signal.coder)[0])}: {_percent(share)} other values"
+        return f"{SPECIAL_WORDS[test.special]} {_percent(share_before)} → {_percent(share)}"
+    if old is not None and new is not None:
+        return _moments_headline(old, new, distance or 0.0)
+    return _category_headline(layout, test.signal, before, after)
+
+
+def _moments_headline(old: Moments, new: Moments, distance: float) -> str:
+    if old.low == old.high:
+        return f"left its constant {_short(old.low)}: mean {_short(new.mean)}"
+    if new.low == new.high:
+        return f"stuck at {_short(new.low)}: σ {_short(old.deviation)} → 0"
+    spread = old.deviation or abs(old.mean) or 1.0
+    ratio, scale = new.deviation / spread, new.mean / (old.mean or math.inf)
+    if max(ratio, 1 / (ratio or math.inf)) >= _UNIT_RATIO and ratio / 2 <= scale <= ratio * 2:
+        return f"×{_short(scale)}: mean {_short(old.mean)} → {_short(new.mean)}"
+    shift = (new.mean - old.mean) / spread
+    if abs(shift) >= _SHIFT:
+        return f"mean {_short(old.mean)} → {_short(new.mean)} ({shift:+.2g} σ)"
+    if not 1 / _SPREAD_RATIO < ratio < _SPREAD_RATIO:
+        return f"spread ×{_short(ratio)}: σ {_short(old.deviation)} → {_short(new.deviation)}"
+    return f"shape changed: distance {distance:.2f}"
+
+
+def _category_headline(layout: Layout, s: int, before: Sketch, after: Sketch) -> str:
+    old, new = (_codes(layout, each.counts, s) / max(each.n, 1) for each in (before, after))
+    most = int(np.argmax(np.abs(new - old)[: layout.sizes[s]]))
+    return f"{_short(_values(layout.signals[s].coder)[most])} {_percent(old[most])} → {_percent(new[most])}"
+
+
+def _values(coder: object) -> tuple[str | float, ...]:
+    return coder.values if isinstance(coder, Categories) else ()
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+def _short(value: float | str) -> str:
+    """A value as a line for people holds it: printable, and of a bounded length whatever traffic brings."""
+    if not isinstance(value, str):
+        return f"{value:.4g}"
+    text = value if value and value.isprintable() else repr(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"

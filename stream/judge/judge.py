@@ -1,0 +1,268 @@
+"""The judge: every alert decision lives here. No I/O, no clock, no randomness: `judge(state, pane) -> (state, alerts)`.
+
+A model's history is a ladder of panes. Each time `clock` more events have come, every suffix of it is a window, the
+battery gives each window's evidence, and the strongest ratio of evidence to threshold decides per signal:
+
+    alarm      some window reaches its threshold (ratio >= 1): the signal joins the model's incident, or opens one;
+               the window with the highest ratio says since when
+    release    a window of twice the events the alarm needed (200 at least) stays under half its threshold in every
+               test against the reference: the signal has recovered, and windows that reach back behind that one are
+               not looked at again
+    worse      some test of a drifting signal finds so much in the newest events that its incident's severity rises
+    past       a test against the past takes the level after the change as its new past at once, so it speaks of each
+               change once; after a release its past begins anew, or it would speak of the recovery
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial, reduce
+from operator import add
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from driftline.detectors.decision.battery import Battery, Test
+from driftline.detectors.decision.thresholds import Variation, independence_bound
+from driftline.detectors.summaries.codes import BoolArray, IntArray
+from driftline.detectors.summaries.exponential_histogram import Ladder
+from driftline.detectors.summaries.layout import Sketch
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.config.load import ModelConfig, Window
+from driftline.stream.judge.changes import describe
+from driftline.stream.judge.incidents import Finding, Incident, LifeCycle, Step
+from driftline.stream.panes.cutter import Pane
+
+# Buckets a ladder row keeps: windows follow each other in steps of a quarter of their length or finer, so the best
+# suffix is missed by an eighth at most; with 2 the miss doubles, with 8 the judge's cost does.
+_BUCKETS = 4
+# A release asks for twice the events the alarm needed, and never fewer than 200, at half the threshold: a drift that
+# lasts would show there twice the evidence that raised the alarm, so a quiet window means it is gone.
+_RELEASE_EVENTS, _RELEASE_GROWTH, _RELEASE_RATIO = 200, 2, 0.5
+# By content hash and reference, for as long as a judge has it: the same model in many regions has one baseline, and a
+# variation takes some tenths of a second to derive.
+_VARIATIONS: WeakValueDictionary[tuple[str, bool], Variation] = WeakValueDictionary()
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the judge remembers of one model.
+
+    seen: events in the ladder since the beginning. rung: panes that wait for `clock` events to be together.
+    base_floor, past_floor: per signal (S,), the position (in events seen) before which windows, or the past, are not
+    looked at. incidents: by scope, see `stream.judge.incidents`.
+    """
+
+    base_floor: IntArray
+    past_floor: IntArray
+    seen: int = 0
+    ladder: Ladder[Pane[Sketch]] = Ladder(_BUCKETS)
+    rung: Pane[Sketch] | None = None
+    incidents: Mapping[str, Incident] = field(default_factory=dict)
+
+    @property
+    def drifts(self) -> list[Finding]:
+        """Of all signals that drift."""
+        return [each for incident in self.incidents.values() for each in incident.drifts]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Judges one model against its baseline under its configuration."""
+
+    baseline: Baseline
+    config: ModelConfig
+
+    @cached_property
+    def battery(self) -> Battery:
+        """The tests of this model's signals."""
+        return Battery(self.baseline.layout, self.baseline.total.counts, self.config.reference == "past")
+
+    @cached_property
+    def variation(self) -> Variation:
+        """What the baseline's own windows show among themselves; models of equal baselines share it."""
+        key = self.baseline.content_hash, self.battery.against_past
+        found = _VARIATIONS.get(key) or Variation.of(self.battery, self.baseline.blocks)
+        return _VARIATIONS.setdefault(key, found)
+
+    @cached_property
+    def life_cycle(self) -> LifeCycle:
+        """How this model's incidents begin, go on and end."""
+        return LifeCycle(
+            self.config.incidents, self.baseline.content_hash, str(self.baseline.about.get("version") or "")
+        )
+
+    def start(self) -> State:
+        """The state before the first pane."""
+        floors = np.zeros(len(self.baseline.layout.signals), np.int64)
+        return State(floors, floors)
+
+    def judge(self, state: State, pane: Pane[Sketch]) -> tuple[State, list[Step]]:
+        """The state after one more pane and what there is to tell."""
+        rung = pane if state.rung is None else state.rung + pane
+        if rung.content.n < self.config.clock:
+            return replace(state, rung=rung), []
+        seen = state.seen + rung.content.n
+        return self._test(replace(state, rung=None, seen=seen, ladder=state.ladder.push(rung)), rung)
+
+    def _test(self, state: State, rung: Pane[Sketch]) -> tuple[State, list[Step]]:
+        view = View(self, state, rung.content.n)
+        released = {each.signal: start for each in state.drifts if (start := view.quiet_since(each)) is not None}
+        known = {each.signal for each in state.drifts}
+        findings = [view.finding(s) for s in view.alarms() if self.name(s) not in known]
+        worse = [each for each in self._worse(state, view) if each.signal not in released]
+        state = self._floors(state, findings, released)
+        # Of a pane's first and last event one may be from the future, and in some panes running one may be days late.
+        at = max(min(pane.first_ts, pane.last_ts) for pane in view.panes[-_BUCKETS:])
+        told = self.life_cycle.advance(state.incidents, [*findings, *worse], frozenset(released), state.seen, at)
+        return replace(state, incidents=told[0]), told[1]
+
+    def _worse(self, state: State, view: View) -> Iterator[Finding]:
+        """Drifts that have become more severe than their incident is, be it in another way than they began."""
+        life = self.life_cycle
+        for incident in state.incidents.values():
+            for drift in incident.drifts:
+                found = view.now(drift, partial(life.may_worsen, incident, drift.signal))
+                worse = [each for each in found if life.worsened(each, incident)]
+                if worse:
+                    yield max(worse, key=life.rank)
+
+    def _floors(self, state: State, findings: Sequence[Finding], released: Mapping[str, int]) -> State:
+        base, past = state.base_floor.copy(), state.past_floor.copy()
+        for finding in findings:
+            if finding.against_past:
+                past[self.index(finding.signal)] = finding.start
+        for name, start in released.items():
+            base[self.index(name)] = start
+            # The quiet window may begin with the drift's last events: as a past they would make the recovery a change.
+            past[self.index(name)] = start if self.battery.against_past else state.seen
+        return replace(state, base_floor=base, past_floor=past)
+
+    def name(self, signal: int) -> str:
+        """Name of a signal by its index in the layout."""
+        return self.baseline.layout.signals[signal].name
+
+    def index(self, name: str) -> int:
+        """Index in the layout of a signal by its name."""
+        return self._indices[name]
+
+    @cached_property
+    def _indices(self) -> dict[str, int]:
+        return {signal.name: s for s, signal in enumerate(self.baseline.layout.signals)}
+
+
+class View:
+    """All windows of a state at one test time, oldest start first: w windows, T tests, C columns."""
+
+    def __init__(self, judge: Judge, state: State, fresh: int) -> None:
+        self.judge, self.panes = judge, list(state.ladder)
+        self.sums = _suffix_sums([pane.content.counts for pane in self.panes])
+        self.n = _suffix_sums([np.array(pane.content.n) for pane in self.panes])
+        self.start = state.seen - self.n
+        self.since = _since(self.panes)
+        battery = judge.battery
+        floor = np.where(battery.uses_past, state.past_floor[battery.signal_of], state.base_floor[battery.signal_of])
+        windows = len(judge.config.windows) or len(self.panes)
+        bound = independence_bound(judge.config.false_alarms_per_event, fresh, windows, len(battery.tests))
+        self.oldest = np.searchsorted(self.start, state.past_floor).clip(max=len(self.start) - 1)
+        past = self._past()
+        reference = past if battery.against_past else judge.baseline.total.counts
+        self.evidence = battery.evidence(self.sums, reference, past)
+        self.threshold = judge.variation.threshold(self.n, bound)
+        self.ratio = np.where(self.start[:, None] >= floor, self.evidence / self.threshold, 0.0)
+        # A pinned window may raise an alarm; any window may show that it is over.
+        pinned = _pinned(self.panes[-1].last_ts - self.since, self.n, judge.config.windows)
+        self.alarming = np.where(pinned[:, None], self.ratio, 0.0)
+
+    def _past(self) -> IntArray:
+        """Counts (w, C) of what came before each window, back to each signal's floor."""
+        column_signal = self.judge.baseline.layout.signal_of_column
+        since_floor = self.sums[self.oldest[column_signal], np.arange(len(column_signal))]
+        return np.asarray(np.maximum(since_floor - self.sums, 0))
+
+    def alarms(self) -> list[int]:
+        """Signals with a window over its threshold, strongest first."""
+        best = np.zeros(len(self.judge.baseline.layout.signals))
+        np.maximum.at(best, self.judge.battery.signal_of, self.alarming.max(0))
+        return [int(s) for s in np.argsort(-best, kind="stable") if best[s] >= 1]
+
+    def finding(self, signal: int) -> Finding:
+        """What the strongest window of a signal says."""
+        tests = np.flatnonzero(self.judge.battery.signal_of == signal)
+        row, column = np.unravel_index(np.argmax(self.alarming[:, tests]), (len(self.n), len(tests)))
+        return self._finding(signal, int(row), int(tests[column]))
+
+    def _finding(self, signal: int, row: int, test: int) -> Finding:
+        window = reduce(add, self.panes[row:])
+        uses_past = bool(self.judge.battery.uses_past[test])
+        past = self.panes[self.oldest[signal] : row] if uses_past else []
+        before = reduce(add, past).content if past else self.judge.baseline.total
+        return Finding(
+            signal=self.judge.name(signal),
+            test=self.judge.battery.tests[test],
+            against_past=uses_past,
+            start=int(self.start[row]),
+            since=int(self.since[row]),
+            ranges=window.ranges,
+            events=window.content.n,
+            evidence=float(self.evidence[row, test]),
+            threshold=float(self.threshold[row, test]),
+            change=describe(self.judge.battery, self.judge.battery.tests[test], before, window.content),
+        )
+
+    def now(self, drift: Finding, matters: Callable[[Test], bool]) -> Iterator[Finding]:
+        """What tests against the baseline raise an alarm for in a drifting signal's newest events, strongest first.
+
+        Of what drifts, in as many as raised the first one; of other special codes, in the fewest of a release: a long
+        window shows too late that values are gone. matters: by which tests, as to describe what one finds is costly.
+        """
+        battery, signal = self.judge.battery, self.judge.index(drift.signal)
+        tests = np.flatnonzero((battery.signal_of == signal) & ~battery.uses_past)
+        same = [battery.tests[test].special == drift.test.special for test in tests]
+        rows = np.where(same, self._newest(max(drift.events, _RELEASE_EVENTS)), self._newest(_RELEASE_EVENTS))
+        ratio = np.where((rows >= 0) & (self.start[rows] >= drift.start), self.ratio[rows, tests], 0.0)
+        for i in np.argsort(-ratio, kind="stable"):
+            if ratio[i] >= 1 and matters(battery.tests[tests[i]]):
+                yield self._finding(signal, int(rows[i]), int(tests[i]))
+
+    def _newest(self, events: int) -> int:
+        """The shortest window of at least so many events; -1 if there is none."""
+        return int(np.searchsorted(-self.n, -events, side="right")) - 1
+
+    def quiet_since(self, drift: Finding) -> int | None:
+        """The start of a window long enough to show a drifting signal that shows nothing; None if there is none."""
+        row = self._newest(max(_RELEASE_GROWTH * drift.events, _RELEASE_EVENTS))
+        if row < 0 or self.start[row] < drift.start + drift.events:
+            return None
+        battery = self.judge.battery
+        # Beside a baseline, a past that holds the drift says nothing of its end.
+        tests = (battery.signal_of == self.judge.index(drift.signal)) & (battery.against_past | ~battery.uses_past)
+        return int(self.start[row]) if self.ratio[row, tests].max() < _RELEASE_RATIO else None
+
+
+def _suffix_sums(parts: Sequence[IntArray]) -> IntArray:
+    """Row i is the sum of parts i to the last."""
+    return np.cumsum(np.stack(parts)[::-1], axis=0)[::-1]
+
+
+def _since(panes: Sequence[Pane[Sketch]]) -> IntArray:
+    """When each bucket (w,) began, epoch ms.
+
+    It is its first event's time, unless that lies outside the times of the bucket before it and its own last event: any
+    one of the three may be from another time, by a wrong clock or days late, and their median is not.
+    """
+    first, last = (np.array(times) for times in zip(*((pane.first_ts, pane.last_ts) for pane in panes), strict=True))
+    before = np.concatenate([np.minimum(first, last)[:1], first[:-1]])
+    return np.asarray(np.sort(np.stack([before, first, last]), axis=0)[1])
+
+
+def _pinned(lasted: IntArray, n: IntArray, windows: Sequence[Window]) -> BoolArray:
+    """Which suffixes (w,), of so many ms and events, are windows: all or, for each length, the shortest to reach it."""
+    if not windows:
+        return np.full(len(n), True)
+    rows = np.full(len(n), False)
+    for window in windows:
+        reached = np.flatnonzero(lasted >= window.seconds * 1000 if window.seconds else n >= (window.events or 0))
+        rows[reached[-1:]] = True
+    return rows

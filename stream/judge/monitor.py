@@ -1,0 +1,119 @@
+"""A model's monitor: panes in, steps out; without a baseline, the model's first events become one. Pure.
+
+    Memory()  ──panes of events, until learn_events──►  Memory(learned baseline)  ──panes──►  steps
+
+Events that hold nothing to learn from (every value null, or none selected) are forgotten, and learning begins anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from driftline.detectors.summaries.codes import Kind
+from driftline.detectors.summaries.layout import Sketch
+from driftline.stream.alerts.build import Mode, alert
+from driftline.stream.baselines.baseline import Baseline, BaselineError, Settings, build_baseline
+from driftline.stream.config.load import ModelConfig
+from driftline.stream.events.event import Event, tabulate
+from driftline.stream.judge.incidents import Incident, Step, accepted
+from driftline.stream.judge.judge import Judge, State
+from driftline.stream.panes.cutter import Pane
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """All that is remembered of a model.
+
+    delivered: per partition of the predictions topic, the end of the last pane taken. sample: the model's first events
+    while it has no baseline. learned: the baseline made of them. state: the judge's. alerts: so many were told. over:
+    incidents of a former baseline, to be told with the next pane.
+    """
+
+    delivered: Mapping[int, int] = field(default_factory=dict)
+    sample: tuple[Event, ...] = ()
+    learned: Baseline | None = None
+    state: State | None = None
+    alerts: int = 0
+    over: tuple[Incident, ...] = ()
+
+
+@dataclass(eq=False)
+class Monitor:
+    """Watches one model under its configuration, against `given`, its baseline, or one that it learns."""
+
+    model: str
+    config: ModelConfig
+    given: Baseline | None = None
+    _judging: Judge | None = None
+
+    def baseline(self, memory: Memory) -> Baseline | None:
+        """What the model is compared with; None while it learns."""
+        return self.given or memory.learned
+
+    def take(self, memory: Memory, pane: Pane[Any]) -> tuple[Memory, list[Step]]:
+        """The memory after one pane, of a sketch or of events, and what there is to tell.
+
+        A pane that starts before what its partition has delivered was taken before, and changes nothing.
+        """
+        steps = accepted(memory.over, min(pane.first_ts, pane.last_ts))
+        memory, more = self._take(replace(memory, over=()), pane)
+        numbered = [replace(step, seq=memory.alerts + i) for i, step in enumerate([*steps, *more], 1)]
+        return replace(memory, alerts=memory.alerts + len(numbered)), numbered
+
+    def _take(self, memory: Memory, pane: Pane[Any]) -> tuple[Memory, list[Step]]:
+        (run,) = pane.ranges
+        if run.start < memory.delivered.get(run.partition, 0):
+            return memory, []
+        memory = replace(memory, delivered={**memory.delivered, run.partition: run.end})
+        if self.given and memory.sample:  # a baseline was given to a model that was still learning
+            memory = replace(memory, sample=())
+        baseline = self.baseline(memory)
+        return self._learn(memory, pane) if baseline is None else self._judge(memory, baseline, pane)
+
+    def alert(self, step: Step, mode: Mode, topic: str, emitted_at: int) -> dict[str, Any]:
+        """The message of a step, see `stream.alerts.build.alert`."""
+        config = self.config
+        return alert(
+            self.model,
+            step,
+            mode=mode,
+            topic=topic,
+            emitted_at=emitted_at,
+            runbook=config.incidents.runbook,
+            replay_all=self.given is None or config.reference == "past",
+        )
+
+    def _learn(self, memory: Memory, pane: Pane[tuple[Event, ...]]) -> tuple[Memory, list[Step]]:
+        events = (*memory.sample, *pane.content)
+        if len(events) < self.config.learn_events:
+            return replace(memory, sample=events), []
+        sample, rest = events[: self.config.learn_events], events[self.config.learn_events :]
+        memory = replace(memory, sample=(), learned=self._learned(sample))
+        if memory.learned is None or not rest:
+            return memory, []
+        return self._judge(memory, memory.learned, replace(pane, content=rest, first_ts=rest[0].ts))
+
+    def _learned(self, sample: Sequence[Event]) -> Baseline | None:
+        kinds = {name: Kind(kind) for name, kind in self.config.kinds.items()}
+        settings = Settings(kinds=kinds, selects=self.config.signals.selects)
+        try:
+            return build_baseline(sample, {"model": self.model, "learned": True}, settings)
+        except BaselineError:
+            return None
+
+    def _judge(self, memory: Memory, baseline: Baseline, pane: Pane[Any]) -> tuple[Memory, list[Step]]:
+        # Its thresholds take a second to derive: not again for each copy of a baseline, as after every rebalance.
+        if self._judging is None or self._judging.baseline.content_hash != baseline.content_hash:
+            self._judging = Judge(baseline, self.config)
+        if not isinstance(pane.content, Sketch):
+            pane = replace(pane, content=sketch_events(baseline, pane.content))
+        state, steps = self._judging.judge(memory.state or self._judging.start(), pane)
+        return replace(memory, state=state), steps
+
+
+def sketch_events(baseline: Baseline, events: Sequence[Event]) -> Sketch:
+    """The sketch of events in a baseline's layout."""
+    columns = tabulate(baseline.fields, list(enumerate(events)))
+    return baseline.layout.sketch(baseline.encode(columns), columns.numeric)

@@ -1,0 +1,176 @@
+"""The topics Driftline lives on: what they should be, making them, and saying in words what is different.
+
+    with open_admin(config.kafka) as admin:
+        for line in ensure_topics(admin, wanted_topics(config.topics)):
+            print(line)
+
+Existing topics are never changed: more partitions send a model's keys elsewhere, a shorter retention deletes records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+from kafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from driftline.stream.config.sections import Kafka, Topics
+from driftline.stream.kafka.client import KafkaUnreachableError, check_reachable, client_options
+
+HOUR_MS = 3_600_000
+#: The largest pane. Only panes of events, of a model that learns, are large: 250 events of 2000 numbers take 9 MB; of a
+#: model with a baseline they take some kB. A broker takes 1 MB by default.
+PANE_BYTES = 16 << 20
+#: s in which a broker that takes connections must take requests. One that restarts takes some 5; at half it looks dead.
+BOOTSTRAP_TIMEOUT = 10.0
+
+
+class TopicsError(RuntimeError):
+    """Kafka refuses a topic; the message says which, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """What a topic should be, or is. `settings`: Kafka's topic configuration, those that Driftline cares for."""
+
+    name: str
+    partitions: int
+    replication: int
+    settings: Mapping[str, str]
+
+
+def wanted_topics(topics: Topics) -> list[Topic]:
+    """All topics of a configuration.
+
+    Predictions, labels and panes share the work by partitions. Alerts and dead letters are few, and one partition keeps
+    their order. Alerts are kept for good: they are the record of what was paged.
+    """
+    retention = {} if topics.retention_hours is None else {"retention.ms": str(topics.retention_hours * HOUR_MS)}
+    inputs = (topics.predictions, topics.labels)
+    shared = [(name, topics.partitions, retention) for name in inputs]
+    shared.append((topics.panes, topics.partitions, {"max.message.bytes": str(PANE_BYTES), **retention}))
+    dead_letters = [(f"{name}.dlq", 1, retention) for name in (*inputs, topics.panes, topics.alerts)]
+    return [
+        Topic(name, partitions, topics.replication, {"cleanup.policy": "delete", **settings})
+        for name, partitions, settings in (*shared, (topics.alerts, 1, {"retention.ms": "-1"}), *dead_letters)
+    ]
+
+
+@contextmanager
+def open_admin(kafka: Kafka) -> Iterator[KafkaAdminClient]:
+    """An admin client. KafkaUnreachableError when no broker takes a connection, or none talks to us in time."""
+    check_reachable(kafka)
+    try:
+        admin = KafkaAdminClient(**client_options(kafka), bootstrap_timeout_ms=int(BOOTSTRAP_TIMEOUT * 1000))
+    except KafkaError as error:
+        raise KafkaUnreachableError(f"Kafka at {kafka.bootstrap} takes no requests from us: {error}") from error
+    try:
+        yield admin
+    finally:
+        admin.close()
+
+
+def ensure_topics(admin: KafkaAdminClient, wanted: Sequence[Topic]) -> list[str]:
+    """Create what is missing; one line per topic says what was done, or differs. TopicsError if Kafka refuses one."""
+    found = describe_topics(admin, [topic.name for topic in wanted])
+    return [_keep(found[topic.name], topic) if topic.name in found else _create(admin, topic) for topic in wanted]
+
+
+def describe_topics(admin: KafkaAdminClient, names: Iterable[str]) -> dict[str, Topic]:
+    """Those of the topics that exist, as they are. Doesn't create any, whatever the broker's setting."""
+    existing = sorted(set(names) & set(admin.list_topics()))
+    if not existing:
+        return {}
+    settings = admin.describe_configs(
+        [ConfigResource(ConfigResourceType.TOPIC, name) for name in existing], config_filter="all"
+    )["topic"]
+    return {entry["name"]: _as_topic(entry, settings[entry["name"]]) for entry in admin.describe_topics(existing)}
+
+
+def missing_topics(admin: KafkaAdminClient, names: Iterable[str]) -> list[str]:
+    """One line for each topic that doesn't exist, saying what to do. A consumer would wait for it in silence."""
+    existing = set(admin.list_topics())
+    return [
+        f"topic {name} doesn't exist: make it with `driftline topics create`, or correct its name in the configuration"
+        for name in names
+        if name not in existing
+    ]
+
+
+def too_narrow(admin: KafkaAdminClient, panes: str) -> list[str]:
+    """One line if this topic doesn't take the largest pane, saying what to do: a worker would end at the first.
+
+    Of a topic whose settings this user may not see, Kafka tells none; then there is nothing to say.
+    """
+    settings = describe_topics(admin, [panes])[panes].settings
+    most = int(settings.get("max.message.bytes", PANE_BYTES))
+    if most >= PANE_BYTES:
+        return []
+    return [f"topic {panes} takes records of {most} bytes at most: set its max.message.bytes to {PANE_BYTES}"]
+
+
+def _as_topic(entry: Mapping[str, Any], settings: Mapping[str, Mapping[str, str]]) -> Topic:
+    partitions = entry["partitions"]
+    return Topic(
+        name=entry["name"],
+        partitions=len(partitions),
+        replication=min(len(partition["replica_nodes"]) for partition in partitions),
+        settings={key: setting["value"] for key, setting in settings.items()},
+    )
+
+
+def _create(admin: KafkaAdminClient, topic: Topic) -> str:
+    request = {
+        topic.name: {
+            "num_partitions": topic.partitions,
+            "replication_factor": topic.replication,
+            "configs": dict(topic.settings),
+        }
+    }
+    answer = admin.create_topics(request, raise_errors=False)["topics"][0]
+    error = for_code(answer["error_code"])
+    if error is TopicAlreadyExistsError:  # another one was quicker
+        return _keep(describe_topics(admin, [topic.name])[topic.name], topic)
+    if answer["error_code"]:
+        raise TopicsError(f"Kafka refuses topic {topic.name}: {answer['error_message'] or error.__name__}")
+    admin.wait_for_topics([topic.name])
+    return f"{topic.name}: created, {_count(topic.partitions, 'partition')}, {kept_for(topic.settings)}"
+
+
+def _keep(found: Topic, wanted: Topic) -> str:
+    told = differences(found, wanted)
+    if not told:
+        return f"{wanted.name}: exists as wanted"
+    return f"{wanted.name}: exists, but {'; '.join(told)}. Left as it is"
+
+
+def differences(found: Topic, wanted: Topic) -> list[str]:
+    """What of a topic is not as wanted, in words."""
+    told = []
+    if found.partitions != wanted.partitions:
+        told.append(f"has {_count(found.partitions, 'partition')}, not {wanted.partitions}")
+    if found.replication < wanted.replication:
+        told.append(f"has {_count(found.replication, 'replica')}, not {wanted.replication}")
+    if found.settings.get("cleanup.policy", "delete") != wanted.settings["cleanup.policy"]:
+        told.append(f"its cleanup.policy is {found.settings['cleanup.policy']}: records vanish before their time")
+    if {"retention.ms"} <= found.settings.keys() & wanted.settings.keys():
+        kept, ought = kept_for(found.settings), kept_for(wanted.settings)
+        told += [f"is {kept}, not {ought}"] if kept != ought else []
+    return told
+
+
+def kept_for(settings: Mapping[str, str]) -> str:
+    """How long a topic keeps its records, in words."""
+    retention = settings.get("retention.ms")
+    if retention is None:
+        return "kept as the broker says"
+    if retention == "-1":
+        return "kept for good"
+    return f"kept for {int(retention) / HOUR_MS:g} h"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

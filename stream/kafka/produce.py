@@ -1,0 +1,127 @@
+"""Writing to topics: events from files, at a pace, and the alerts of a replay. Edge: kafka-python's producer."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from kafka import KafkaProducer
+from kafka.codec import has_lz4
+from kafka.errors import KafkaError, MessageSizeTooLargeError
+
+from driftline.stream.alerts.build import CONTENT_TYPE, to_line
+from driftline.stream.config.sections import Kafka
+from driftline.stream.events.mapping import EventMapping
+from driftline.stream.kafka.admin import BOOTSTRAP_TIMEOUT, TopicsError, open_admin
+from driftline.stream.kafka.client import client_options
+from driftline.stream.replay.pacing import Key, Pace, as_item
+
+#: s without an acknowledgement after which Kafka is given up: a broker that restarts takes some 5, a new leader 10.
+PATIENCE = 30.0
+_TUNING: dict[str, Any] = {
+    "acks": "all",
+    "compression_type": "lz4" if has_lz4() else "gzip",
+    # ms and bytes that a batch waits for. 20 ms go unnoticed; 256 KiB are some 500 events, the default's 16 only 30.
+    "linger_ms": 20,
+    "batch_size": 256 << 10,
+    "allow_auto_create_topics": False,
+    "bootstrap_timeout_ms": int(BOOTSTRAP_TIMEOUT * 1000),
+    "request_timeout_ms": int(PATIENCE / 3 * 1000),
+    "delivery_timeout_ms": int(PATIENCE * 1000),
+    "max_block_ms": int(PATIENCE * 1000),
+}
+# Bytes sent and not yet acknowledged: a hundred batches. kafka-python has no bound, and would hold a whole file.
+_WINDOW = 32 << 20
+
+
+@dataclass
+class Sent:
+    """What became of the records. acknowledged: by all replicas. strange: of these, no events, so without a key."""
+
+    acknowledged: int = 0
+    strange: int = 0
+    too_large: int = 0
+
+
+@dataclass
+class Sender:
+    """Sends records to a topic, with a bounded number of bytes on their way."""
+
+    producer: KafkaProducer
+    topic: str
+    sent: Sent = field(default_factory=Sent)
+    _pending: deque[tuple[Any, int]] = field(default_factory=deque)
+    _bytes: int = 0
+
+    def send(self, key: bytes | None, value: bytes) -> None:
+        """Send one; KafkaError for an earlier one that didn't arrive."""
+        try:
+            future = self.producer.send(self.topic, key=key, value=value)
+        except MessageSizeTooLargeError:
+            self.sent.too_large += 1
+            return
+        self._pending.append((future, len(value)))
+        self._bytes += len(value)
+        while self._pending and (self._bytes > _WINDOW or self._pending[0][0].is_done):
+            self._settle()
+
+    def finish(self) -> Sent:
+        """Wait for all; KafkaError for one that didn't arrive."""
+        while self._pending:
+            self._settle()
+        return self.sent
+
+    def _settle(self) -> None:
+        future, size = self._pending.popleft()
+        self._bytes -= size
+        try:
+            future.get(PATIENCE)
+        except MessageSizeTooLargeError:  # the topic takes less than we do
+            self.sent.too_large += 1
+        else:
+            self.sent.acknowledged += 1
+
+
+@contextmanager
+def open_producer(kafka: Kafka, topic: str) -> Iterator[KafkaProducer]:
+    """A producer for a topic that exists.
+
+    Raises KafkaUnreachableError, and TopicsError for an unknown topic and for what Kafka refuses while it is open.
+    """
+    with open_admin(kafka) as admin:
+        if topic not in admin.list_topics():
+            raise TopicsError(f"topic {topic} doesn't exist; make it with: driftline topics create {topic}")
+    try:
+        producer = KafkaProducer(**client_options(kafka), **_TUNING, enable_idempotence=kafka.idempotent)
+        try:
+            producer.partitions_for(topic)  # asked for now, so that the first record doesn't lose its pace
+            yield producer
+        finally:
+            producer.close(timeout=PATIENCE + 1)  # by then all that is on its way has arrived or failed
+    except KafkaError as error:
+        raise TopicsError(f"topic {topic} can't be written to: {error}") from error
+
+
+def produce(sender: Sender, batches: Iterable[Sequence[bytes]], key: Key, mapping: EventMapping, pace: Pace) -> Sent:
+    """Send messages in their order, each when it is due, and wait for all of them. They are stamped with now."""
+    started = time.monotonic()
+    for messages in batches:
+        for message in messages:
+            item = as_item(message, key, mapping)
+            wait = started + pace.due(item.ts) - time.monotonic()
+            if wait > 0:
+                time.sleep(wait)
+            sender.send(item.key, message)
+            sender.sent.strange += item.ts is None
+    return sender.finish()
+
+
+def publish_alert(producer: KafkaProducer, topic: str, message: Mapping[str, Any]) -> None:
+    """Send one alert as the live ones are sent, and wait until it has arrived."""
+    headers = [("content-type", CONTENT_TYPE.encode())]
+    key = message["data"]["alert_key"].encode()
+    producer.send(topic, key=key, value=to_line(dict(message)), headers=headers).get(PATIENCE)

@@ -1,0 +1,79 @@
+"""Before a worker starts: wait for Redis and Kafka, and say in plain words what is missing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from kafka.errors import KafkaError
+
+from driftline.stream.config.load import Config
+from driftline.stream.kafka.admin import missing_topics, open_admin, too_narrow
+from driftline.stream.kafka.client import KafkaUnreachableError
+from driftline.stream.state.client import StoreError, check_server, connect
+
+log = logging.getLogger(__name__)
+
+# Seconds between tries: quick at first, since servers that start together are ready within seconds, and never idle
+# for longer than a person who has mended something would wait.
+_PAUSES = (1.0, 2.0, 5.0, 10.0)
+
+
+class NotReadyError(RuntimeError):
+    """A server is not there, or not as it must be; the message says which, and what to do."""
+
+
+async def wait_for_servers(config: Config, topics: Sequence[str] | None = None) -> None:
+    """Return when Redis answers as it must and Kafka has the topics, by default those of a worker.
+
+    Until then say why not, and try again.
+    """
+    names = _topics(config) if topics is None else topics
+    await asyncio.gather(
+        _insist("Redis", lambda: _redis(config)), _insist("Kafka", lambda: asyncio.to_thread(_kafka, config, names))
+    )
+
+
+async def _insist(name: str, check: Callable[[], Awaitable[None]]) -> None:
+    attempt = 0
+    while True:
+        try:
+            return await check()
+        except NotReadyError as error:
+            pause = _PAUSES[min(attempt, len(_PAUSES) - 1)]
+            log.warning("%s is not ready: %s; trying again in %g s", name, error, pause)
+            await asyncio.sleep(pause)
+            attempt += 1
+
+
+async def _redis(config: Config) -> None:
+    try:
+        client = connect(config.redis)
+        try:
+            findings = await check_server(client)
+        finally:
+            await client.aclose()
+    except StoreError as error:
+        raise NotReadyError(str(error)) from error
+    for finding in findings:
+        if finding.severity == "error":
+            raise NotReadyError(finding.message)
+        log.warning("%s", finding.message)
+
+
+def _topics(config: Config) -> list[str]:
+    topics = config.topics
+    return [topics.predictions, topics.panes, topics.alerts, f"{topics.predictions}.dlq", f"{topics.panes}.dlq"]
+
+
+def _kafka(config: Config, names: Sequence[str]) -> None:
+    try:
+        with open_admin(config.kafka) as admin:
+            missing = missing_topics(admin, names)
+            if config.topics.panes in names and not missing:
+                missing = too_narrow(admin, config.topics.panes)
+    except (KafkaUnreachableError, KafkaError, OSError) as error:
+        raise NotReadyError(str(error)) from error
+    if missing:
+        raise NotReadyError("; ".join(missing))

@@ -1,0 +1,105 @@
+"""Incidents as Prometheus Alertmanager wants them: told again and again while they last, and once they are over. Pure.
+
+    firing   ──► entry, sent again every minute; it would end by itself 15 minutes after the last time
+    resolved ──► the same entry with endsAt, sent for 5 minutes more, then forgotten
+
+Alertmanager knows an alert by its labels, so an incident keeps them as long as it lasts. The one exception is severity,
+by which people route: when it rises, the entry ends and another one begins, in one message. It never falls.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from driftline.stream.alerts.intake import SEVERITIES, SHORT, Alert, cut
+
+#: An alert as Alertmanager takes it, `endsAt` only when it is over. Entries are kept by identity.
+Entry = dict[str, Any]
+
+ALERT_NAME, WATCHDOG_NAME = "ModelDrift", "DriftlineWatchdog"
+# A relay that is restarted, or a network that is mended, within so long has resolved nothing. At a third of it, five
+# minutes without a network would end every incident, and page anew.
+_HOLD = timedelta(minutes=15)
+# An Alertmanager that was away for less hears of the end.
+_AFTER_THE_END = timedelta(minutes=5)
+# How soon the silence of a dead relay is heard.
+_WATCHDOG = timedelta(minutes=5)
+# Characters of an annotation; there is no limit, but every message that Alertmanager writes carries them.
+_ANNOTATION = 3000
+
+
+def follow(alert: Alert, held: Mapping[str, Entry], now: datetime) -> dict[str, Entry]:
+    """The entries that an alert makes or changes, given those held of all incidents."""
+    open_ones = {
+        name: entry
+        for name, entry in held.items()
+        if entry["labels"]["incident"] == alert.incident and "endsAt" not in entry
+    }
+    severities = [alert.severity, *(entry["labels"]["severity"] for entry in open_ones.values())]
+    entry = _entry(alert, max(severities, key=SEVERITIES.index), now)
+    replaced = {name: {**each, "endsAt": _text(now)} for name, each in open_ones.items()}
+    return replaced | {f"{alert.incident}/{entry['labels']['severity']}": entry}
+
+
+def to_send(entries: Iterable[Entry], now: datetime) -> bytes:
+    """The body of a POST to /api/v2/alerts."""
+    lasting = _text(now + _HOLD)
+    return msgspec.json.encode([{"endsAt": lasting, **entry} for entry in entries])
+
+
+def is_past(entry: Entry, now: datetime) -> bool:
+    """Whether Alertmanager has been told of the end for long enough."""
+    return "endsAt" in entry and datetime.fromisoformat(entry["endsAt"]) < now - _AFTER_THE_END
+
+
+def watchdog(relay: str, now: datetime) -> Entry:
+    """An alert that always fires, and ends when the relay is silent."""
+    return {
+        "labels": {"alertname": WATCHDOG_NAME, "relay": relay, "severity": "none"},
+        "annotations": {"summary": "Driftline's relay is alive. Be alarmed when this stops."},
+        "endsAt": _text(now + _WATCHDOG),
+    }
+
+
+def took(status: int, answer: bytes) -> bool:
+    """Whether an answer means that Alertmanager took it: 200, with nothing or with JSON, not with a proxy's page."""
+    return status == 200 and not answer.lstrip().startswith(b"<")
+
+
+def _entry(alert: Alert, severity: str, now: datetime) -> Entry:
+    links = alert.hrefs()
+    entry: Entry = {
+        "labels": {
+            **{_label_name(name): value for name, value in alert.short_labels().items()},
+            "alertname": ALERT_NAME,
+            "model": cut(alert.component, SHORT),
+            "incident": alert.incident,
+            "severity": severity,
+        },
+        "annotations": {
+            "summary": cut(alert.title, _ANNOTATION),
+            "description": cut(alert.description, _ANNOTATION),
+            "class": cut(alert.kind, SHORT),
+            "since": _text(alert.starts_at),
+            **{f"{_label_name(link.text)[:SHORT]}_url": link.href for link in links if link.text != link.href},
+        },
+        # Event time may run ahead of the clock; Alertmanager wants a start before the end.
+        "startsAt": _text(min(alert.starts_at, now)),
+        **({"generatorURL": links[0].href} if links else {}),
+    }
+    return entry | {"endsAt": _text(now)} if alert.resolved else entry
+
+
+def _label_name(text: str) -> str:
+    """A name as Prometheus allows it: "Runbook" becomes runbook, "model-id" model_id."""
+    name = re.sub(r"[^a-z0-9_]", "_", text.lower())
+    return name if re.match("[a-z_]", name) else f"_{name}"
+
+
+def _text(moment: datetime) -> str:
+    return moment.isoformat()

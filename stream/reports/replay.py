@@ -1,0 +1,138 @@
+"""What a person reads in the terminal: the account of a replay, and a baseline as tables.
+
+What traffic brought (names, values, reasons) is printed as `Text`, never as markup: a signal may be called "[/b]".
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from driftline.detectors.summaries.codes import Categories, FloatArray, Grid, IntArray, Special
+from driftline.detectors.summaries.layout import Layout, Sketch
+from driftline.stream.alerts.build import iso
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.judge.changes import bars
+from driftline.stream.replay.run import Outcome
+
+_WIDTH = 16
+_COLOURS = {"firing": "red", "updated": "yellow", "resolved": "green"}
+_LEFT = ("signal", "kind", "distribution")
+# In fewer characters than these, the table of signals does without some columns and the prefix that most names have.
+_WIDE, _ONLY_WIDE = 100, ("codes", "min", "max")
+
+
+def print_alert(console: Console, message: Mapping[str, Any]) -> None:
+    """One alert as a panel: what, since when, and each signal's figures."""
+    body = message["data"]
+    status, title = body["status"], Text.assemble((body["status"].upper(), "bold"), " ", body["component"])
+    head = Text(f"since {body['starts_at']}  ·  incident {body['incident_id']}  ·  {body['severity']}", style="dim")
+    told = [Text(body["title"])] if status == "resolved" else list(map(_signal, body["evidence"]["signals"]))
+    console.print(Panel(Group(head, *told), title=title, title_align="left", border_style=_COLOURS[status]))
+
+
+def _signal(each: Mapping[str, Any]) -> Group:
+    """A signal's change, and under it what says so."""
+    offsets = ", ".join(f"{where['start']:,} (partition {where['partition']})" for where in each["offsets"])
+    test = f"{each['test']} {each['code']}" if each["code"] else each["test"]
+    figures = (
+        f"since {each['since'][:16]}Z, offset {offsets}, {each['events']:,} events; "
+        f"{test} {each['evidence_nats']:.1f} > {each['threshold_nats']:.1f} nats; PSI {each['change']['psi']:.2f}"
+    )
+    change = Text.assemble((each["signal"], "bold"), "  ", each["change"]["headline"])
+    return Group(change, Padding(Text(figures, style="dim"), (0, 0, 0, 2)))
+
+
+def print_summary(console: Console, outcome: Outcome, seconds: float) -> None:
+    """The last lines of a replay: how much was read, what was refused, how many incidents."""
+    rate = outcome.events / seconds if seconds else 0.0
+    console.print(f"{outcome.events:,} events in {seconds:.1f} s ({rate:,.0f}/s)")
+    for problem, count in outcome.problems.most_common():
+        console.print(Text(f"  {count:,} × {problem}, such as: {outcome.examples[problem]}", style="yellow"))
+    for model in outcome.learned:
+        console.print(Text(f"  {model}: its first events became its baseline"))
+    for model, events in outcome.learning.items():
+        console.print(Text(f"  {model}: not judged, its {events:,} events are too few to learn from", style="yellow"))
+    status = Counter(message["data"]["status"] for message in outcome.alerts)
+    if not status:
+        console.print("no drift", style="green")
+        return
+    fired, resolved = status["firing"], status["resolved"]
+    told = f"{fired} incident{'s' * (fired != 1)}, {resolved} resolved, {fired - resolved} still open"
+    console.print(told, style="red")
+
+
+def print_baseline(console: Console, baseline: Baseline) -> None:
+    """A baseline: its facts, then every signal with its figures and a small histogram."""
+    facts = Table(box=None, show_header=False, pad_edge=False)
+    about = {**baseline.about, "content_hash": baseline.content_hash, "blocks": len(baseline.blocks)}
+    for name, value in about.items():
+        facts.add_row(Text(name, style="dim"), Text(iso(value) if name.startswith("time_") else _plain(value)))
+    console.print(facts)
+    rows = [_signal_row(baseline.layout, baseline.total, s) for s in range(len(baseline.layout.signals))]
+    console.print(_signal_table(rows, wide=console.width >= _WIDE))
+
+
+def _signal_table(rows: list[dict[str, str]], wide: bool) -> Table:
+    headings = [heading for heading in rows[0] if wide or heading not in _ONLY_WIDE]
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    for heading in headings:
+        left = heading in _LEFT
+        # Figures keep their digits; names and distributions make room.
+        table.add_column(heading, justify="left" if left else "right", no_wrap=not left, overflow="ellipsis")
+    for row in rows:
+        name = row["signal"] if wide else row["signal"].removeprefix("features.")
+        table.add_row(*(Text(cell) for cell in ({**row, "signal": name}[heading] for heading in headings)))
+    return table
+
+
+def _signal_row(layout: Layout, total: Sketch, s: int) -> dict[str, str]:
+    signal, moments = layout.signals[s], layout.moments(total, s)
+    missing = total.counts[layout.special_column(s, Special.MISSING)] / max(total.n, 1)
+    four = (moments.mean, moments.deviation, moments.low, moments.high) if moments else ()
+    figures = [f"{value:.4g}" for value in four] or [""] * 4
+    codes = total.counts[layout.starts[s] : layout.starts[s] + layout.sizes[s]]
+    return {
+        "signal": signal.name,
+        "kind": signal.kind.value,
+        "codes": str(signal.coder.size),
+        "missing": f"{100 * missing:.2f} %" if missing else "",
+        **dict(zip(("mean", "σ", "min", "max"), figures, strict=True)),
+        "distribution": _picture(signal.coder, codes),
+    }
+
+
+def _picture(coder: Grid | Categories, codes: IntArray) -> str:
+    """A histogram in at most 16 characters, or the commonest values."""
+    if isinstance(coder, Grid):
+        return bars(_heights(coder, codes).tolist())
+    top = sorted(zip(codes, coder.values, strict=True), key=lambda pair: -pair[0])[:3]
+    total = max(int(codes.sum()), 1)
+    more = f" +{len(coder.values) - 3}" if len(coder.values) > 3 else ""
+    return ", ".join(f"{value} {100 * count / total:.0f} %" for count, value in top) + more
+
+
+def _heights(grid: Grid, codes: IntArray) -> FloatArray:
+    """Events (16,) in stretches of equal width from the first percentile to the last, or at each of up to 16 values."""
+    if np.count_nonzero(codes) <= _WIDTH:
+        return codes[codes > 0].astype(float)
+    below = np.cumsum(codes)[:-1]
+    with np.errstate(all="ignore"):
+        low, high = np.interp(codes.sum() * np.array([0.01, 0.99]), below, grid.cuts)
+        edges = np.linspace(low, high, _WIDTH + 1)
+        return np.asarray(np.nan_to_num(np.diff(np.interp(edges, grid.cuts, below))))
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {inner}" for key, inner in value.items()) or "none"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,241 @@
+"""The AsyncAPI 3.0 document of all topics: what is on them, who writes and reads it, and how they should be made.
+
+Published for the default configuration as docs/asyncapi.yaml; `driftline schema asyncapi` takes another one too.
+It does no I/O; what keeps it from the pure part is that `stream.kafka.admin`, which says what topics should be, does.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+import yaml
+
+from driftline.stream.alerts.build import CONTENT_TYPE
+from driftline.stream.config.load import Config
+from driftline.stream.kafka.admin import Topic, kept_for, wanted_topics
+from driftline.stream.schemas.json_schema import Schema, alert_parts, event_part, label_part
+
+# Of the formats on the topics, not of the program: what adds a field raises the second number.
+_VERSION = "1.0.0"
+_BINDING = "0.5.0"  # of AsyncAPI's Kafka binding
+_NUMBERS = ("retention.ms", "max.message.bytes")
+
+
+class _Message(NamedTuple):
+    """A kind of message: schema: name of the type of its value."""
+
+    title: str
+    summary: str
+    content_type: str
+    key: str
+    schema: str
+    headers: Schema | None = None
+
+
+class _Channel(NamedTuple):
+    """A topic. field: that of the configuration which names it; suffix: what follows the name."""
+
+    field: str
+    message: str
+    summary: str
+    suffix: str = ""
+
+
+class _Operation(NamedTuple):
+    """Who does what on a channel. group: pattern of the consumer group, after the name of the workers' group."""
+
+    action: str
+    channel: str
+    who: str
+    summary: str
+    group: str | None = None
+
+
+def _headers(required: dict[str, str], optional: dict[str, str]) -> Schema:
+    told = {name: {"type": "string", "description": text} for name, text in (required | optional).items()}
+    return {"type": "object", "properties": told, "required": list(required)}
+
+
+_LETTER_HEADERS = _headers(
+    {
+        "reason": "Why it could not be used.",
+        "topic": "The topic it was on.",
+        "partition": "Its partition there, in decimal digits.",
+        "offset": "Its offset there, in decimal digits.",
+        "counted": "`true`: its event counts all the same, with a special code for the value that the reason names; "
+        "`false`: it does not.",
+    },
+    {
+        "cut": "How long key and value were; only there if the letter holds just their beginning.",
+        "end": "Only there for a pane that was too large to be published, of which it holds nothing: its events are "
+        "those from `offset` up to here, in decimal digits.",
+    },
+)
+_CLOUD_EVENT = {
+    "type": "object",
+    "properties": {"content-type": {"const": CONTENT_TYPE, "description": "Says that it is a structured CloudEvent."}},
+    "required": ["content-type"],
+}
+_MESSAGES = {
+    "prediction": _Message(
+        "Prediction event",
+        "One prediction of a model. Shapes other than this one are mapped by the configuration.",
+        "application/json",
+        "Any, or none: users key by user, request or model as they like.",
+        "PredictionEvent",
+    ),
+    "label": _Message(
+        "Label event", "What turned out to be true. Labels are not read yet.", "application/json", "Any.", "LabelEvent"
+    ),
+    "pane": _Message(
+        "Pane", "What one model did in one run of offsets.", "application/octet-stream", "The model's name.", "Pane"
+    ),
+    "alert": _Message(
+        "Alert",
+        "What has happened to an incident, as a CloudEvent 1.0 in structured mode.",
+        CONTENT_TYPE,
+        "The alert_key.",
+        "AlertEvent",
+        _CLOUD_EVENT,
+    ),
+    "deadLetter": _Message(
+        "Dead letter",
+        "A record that could not be used, as it came, with the reason in its headers.",
+        "application/octet-stream",
+        "That of the record.",
+        "Record",
+        _LETTER_HEADERS,
+    ),
+}
+_BYTES: dict[str, Schema] = {
+    "Pane": {
+        "type": "string",
+        "format": "binary",
+        "description": "Internal to the workers; it may change with any version. A frame: the letter P, the version of "
+        "the frame in one byte, the CRC-32 of the rest in four, then in msgpack the model, the baseline's content "
+        "hash, the predictions topic, and the pane: first and last time, run of offsets, and counts by code.",
+    },
+    "Record": {"description": "The bytes of the record's value, which may be anything, or nothing."},
+}
+_CHANNELS = {
+    "predictions": _Channel("predictions", "prediction", "Prediction events, read by the workers' first stage."),
+    "labels": _Channel("labels", "label", "Label events. Labels are not read yet."),
+    "panes": _Channel("panes", "pane", "Between the two stages of the workers; for nobody else."),
+    "alerts": _Channel("alerts", "alert", "What was paged; `driftline relay` carries it to pagers."),
+    "predictionsDeadLetters": _Channel(
+        "predictions", "deadLetter", "Predictions that are no events, or have a value that is none.", ".dlq"
+    ),
+    "labelsDeadLetters": _Channel("labels", "deadLetter", "For labels; nothing writes here yet.", ".dlq"),
+    "panesDeadLetters": _Channel("panes", "deadLetter", "Panes that are damaged or of another baseline.", ".dlq"),
+    "alertsDeadLetters": _Channel(
+        "alerts", "deadLetter", "Alerts that a pager refuses, or did not take in time.", ".dlq"
+    ),
+}
+_OPERATIONS = {
+    "sendPredictions": _Operation("send", "predictions", "user", "Whoever serves models says what they predict."),
+    "sendLabels": _Operation("send", "labels", "user", "Whoever learns the truth says so."),
+    "receiveAlerts": _Operation("receive", "alerts", "user", "Whoever wants to know, in a group of its own."),
+    "sketch": _Operation("receive", "predictions", "worker", "Workers count events into panes.", ""),
+    "sendPanes": _Operation("send", "panes", "worker", "Workers publish panes whose run they have sealed."),
+    "judge": _Operation("receive", "panes", "worker", "Workers judge panes, all of a model by one worker.", ""),
+    "sendAlerts": _Operation("send", "alerts", "worker", "Workers publish what they have decided, once or more."),
+    "rejectPredictions": _Operation("send", "predictionsDeadLetters", "worker", "Workers lay aside what is no event."),
+    "rejectPanes": _Operation("send", "panesDeadLetters", "worker", "Workers lay aside what is no pane."),
+    "relayAlerts": _Operation(
+        "receive", "alerts", "relay", "Relays carry alerts to pagers, one group for each target.", "-relay-[a-z]+"
+    ),
+    "rejectAlerts": _Operation("send", "alertsDeadLetters", "relay", "Relays lay aside what a pager does not take."),
+}
+_WHO = {
+    "user": "Yours: the services that serve models, and whoever reads alerts.",
+    "worker": "`driftline worker`",
+    "relay": "`driftline relay`",
+}
+
+
+def document(config: Config) -> dict[str, Any]:
+    """The document of a configuration, as plain data."""
+    topics = {topic.name: topic for topic in wanted_topics(config.topics)}
+    addresses = {name: f"{getattr(config.topics, each.field)}{each.suffix}" for name, each in _CHANNELS.items()}
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Driftline",
+            "version": _VERSION,
+            "description": "The topics of Driftline, which pages a team when the live traffic of a machine-learning "
+            "model has really changed.",
+            "license": {"name": "Apache-2.0"},
+        },
+        "defaultContentType": "application/json",
+        "servers": _servers(config),
+        "channels": {name: _channel(each, topics[addresses[name]]) for name, each in _CHANNELS.items()},
+        "operations": {name: _operation(each, config.worker.group) for name, each in _OPERATIONS.items()},
+        "components": {
+            "messages": {name: _message(name, each) for name, each in _MESSAGES.items()},
+            "schemas": {
+                "PredictionEvent": event_part(),
+                "LabelEvent": label_part(),
+                **alert_parts("#/components/schemas/{name}"),
+                **_BYTES,
+            },
+            "tags": {name: {"name": name, "description": text} for name, text in _WHO.items()},
+        },
+    }
+
+
+def _servers(config: Config) -> dict[str, Any]:
+    protocol = "kafka-secure" if config.kafka.security_protocol.endswith("SSL") else "kafka"
+    hosts = config.kafka.bootstrap.split(",")
+    return {f"broker{i}": {"host": host, "protocol": protocol} for i, host in enumerate(hosts, 1)}
+
+
+def _channel(channel: _Channel, topic: Topic) -> dict[str, Any]:
+    settings: dict[str, Any] = {"cleanup.policy": [topic.settings["cleanup.policy"]]}
+    settings |= {name: int(topic.settings[name]) for name in _NUMBERS if name in topic.settings}
+    kafka = {"topic": topic.name, "partitions": topic.partitions, "replicas": topic.replication}
+    return {
+        "address": topic.name,
+        "description": f"{channel.summary} As made by `driftline topics create`: {kept_for(topic.settings)}.",
+        "messages": {channel.message: {"$ref": f"#/components/messages/{channel.message}"}},
+        "bindings": {"kafka": {**kafka, "topicConfiguration": settings, "bindingVersion": _BINDING}},
+    }
+
+
+def _operation(operation: _Operation, group: str) -> dict[str, Any]:
+    channel, message = operation.channel, _CHANNELS[operation.channel].message
+    told: dict[str, Any] = {
+        "action": operation.action,
+        "channel": {"$ref": f"#/channels/{channel}"},
+        "summary": operation.summary,
+        "tags": [{"$ref": f"#/components/tags/{operation.who}"}],
+        "messages": [{"$ref": f"#/channels/{channel}/messages/{message}"}],
+    }
+    if operation.group is not None:
+        pattern = {"type": "string", "pattern": f"^{re.escape(group)}{operation.group}$"}
+        told["bindings"] = {"kafka": {"groupId": pattern, "bindingVersion": _BINDING}}
+    return told
+
+
+def _message(name: str, message: _Message) -> dict[str, Any]:
+    return {
+        "name": name,
+        "title": message.title,
+        "summary": message.summary,
+        "contentType": message.content_type,
+        **({"headers": message.headers} if message.headers else {}),
+        "payload": {"$ref": f"#/components/schemas/{message.schema}"},
+        "bindings": {"kafka": {"key": {"type": "string", "description": message.key}, "bindingVersion": _BINDING}},
+    }
+
+
+def document_text(config: Config) -> str:
+    """The document as YAML, as it is published."""
+    return yaml.dump(document(config), Dumper=_Plain, sort_keys=False, allow_unicode=True, width=120)
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes what is there twice in full, since few tools for AsyncAPI know YAML's references."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 # PyYAML's signature
+        return True

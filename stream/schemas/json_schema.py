@@ -1,0 +1,167 @@
+"""The JSON Schemas (draft 2020-12) of the messages that users write and read. Pure; published in docs/.
+
+alert    made of the types that `stream.alerts.build` makes alerts of
+event    what `stream.events.parse` takes for an event, in Driftline's own shape; the tests hold one against the other
+label    the format that is reserved for labels, which are not read yet
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from driftline.stream.alerts.schema import AlertEvent, OutageEvidence
+from driftline.stream.events.event import MAX_NAME
+from driftline.stream.events.mapping import NATIVE
+from driftline.stream.events.parse import MAX_BYTES, MAX_EPOCH_MS, MIN_EPOCH_MS
+
+Schema = dict[str, Any]
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+# Years from 1969, since with an offset its last hours may be in 1970. What no pattern can say is said in words.
+_RFC3339 = (
+    "^(1969|19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+    r"[Tt ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):?[0-5][0-9])?$"
+)
+#: What readers are told of the types in `stream.judge.changes`: of each, under "", and of its fields.
+SAID = {
+    "Change": {
+        "": "What changed of a signal.",
+        "headline": "The change in one line, without the signal's name.",
+        "before": "The reference.",
+        "after": "The window that raised the alarm.",
+        "psi": "Population stability index, in nats: usage calls 0.1 moderate and 0.25 large.",
+        "jensen_shannon": "Jensen-Shannon distance: 0 is equal, 1 has nothing in common. The severity goes by it; "
+        "that of data-quality by the one between the shares of broken values.",
+        "distance": "Kolmogorov-Smirnov distance, 0 to 1; null for signals without an order.",
+        "wasserstein": "By what share of the reference an event moved on average; null for signals without an order.",
+        "histogram": "Of a numeric signal; null for others.",
+    },
+    "Profile": {
+        "": "One side of a change.",
+        "events": "Number of events.",
+        "special": "Shares of the events without a regular value, by code, where there are any.",
+        "values": "Shares of the commonest values of a signal that has categories.",
+        "mean": "Mean of the regular values; null if it has none, or is no number.",
+        "deviation": "Standard deviation of the regular values.",
+        "low": "The least regular value.",
+        "high": "The greatest regular value.",
+    },
+    "Histogram": {
+        "": "Shares of the regular values in bins that hold a tenth of `before` each, or one value that is common.",
+        "edges": "Upper ends of all bins but the last, in the signal's unit.",
+        "before": "Shares in the reference, by bin.",
+        "after": "Shares in the window that raised the alarm, by bin.",
+    },
+}
+
+
+def alert_schema() -> Schema:
+    """The alert's schema."""
+    parts = alert_parts("#/$defs/{name}")
+    whole = parts.pop("AlertEvent")
+    return {"$schema": DIALECT, **whole, "title": "Driftline alert", "$defs": parts}
+
+
+def event_schema() -> Schema:
+    """The prediction event's schema."""
+    return {"$schema": DIALECT, "title": "Driftline prediction event", **event_part()}
+
+
+def label_schema() -> Schema:
+    """The label event's schema."""
+    return {"$schema": DIALECT, "title": "Driftline label event", **label_part()}
+
+
+def schema_text(schema: Schema) -> str:
+    """A schema as it is published."""
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def alert_parts(reference: str) -> dict[str, Schema]:
+    """The alert's types by name, AlertEvent the outermost. reference: how they name each other, with {name}."""
+    _, parts = msgspec.json.schema_components([AlertEvent, OutageEvidence], ref_template=reference)
+    data = parts["AlertData"]["properties"]
+    kinds = [reference.format(name=name) for name in ("Evidence", "OutageEvidence")]
+    data["evidence"] = {"description": data["evidence"]["description"], "anyOf": [{"$ref": kind} for kind in kinds]}
+    return {name: _told(part, SAID[name]) if name in SAID else part for name, part in parts.items()}
+
+
+def _told(part: Schema, said: Mapping[str, str]) -> Schema:
+    """A type whose fields are all written always, with what is said of them."""
+    fields = {name: {"description": said[name], **_without_default(each)} for name, each in part["properties"].items()}
+    return {**part, "description": said[""], "properties": fields, "required": list(fields)}
+
+
+def _without_default(field: Schema) -> Schema:
+    return {name: value for name, value in field.items() if name != "default"}
+
+
+def event_part() -> Schema:
+    """The prediction event as a type."""
+    parts = {
+        NATIVE.id: _id("The event's id."),
+        NATIVE.ts: _time("When the prediction was made."),
+        NATIVE.model: _model("The model's name."),
+        NATIVE.version: {"description": "The model's version: text or an integer. Anything else counts as none."},
+        NATIVE.features: {
+            "description": 'The features by name. What lies deeper is named with dots: {"geo": {"lat": 1}} is '
+            f"`features.geo.lat`. Names over {MAX_NAME} characters are not monitored. A value of any type counts: "
+            "numbers, texts and booleans as themselves, null as missing, all else as invalid.",
+            "type": ["object", "null"],
+        },
+        NATIVE.prediction: {"description": "What the model predicts."},
+        NATIVE.score: {"description": "The model's score."},
+        "label": {"description": "The truth, where it is known already. Not read yet."},
+        "tags": {"description": "Segments of the event: texts by name. Not read yet."},
+        "weight": {"description": "How much the event counts. Not read yet."},
+    }
+    some = [{"properties": {name: {"not": {"type": "null"}}}, "required": [name]} for name in NATIVE.monitored.values()]
+    return {
+        "description": "One prediction of a model. At least one of features, prediction and score is there. At most "
+        f"{MAX_BYTES} bytes of UTF-8. Refused are also times that the calendar does not have, or before 1970 or after "
+        "9999, ids written as 1.0, and ids and models with lone surrogates. Other fields are not looked at.",
+        "type": "object",
+        "properties": parts,
+        "required": [NATIVE.id, NATIVE.ts, NATIVE.model],
+        "anyOf": some,
+    }
+
+
+def label_part() -> Schema:
+    """The label event as a type."""
+    parts = {
+        "id": _id("Id of the event that it is the truth of."),
+        "model": _model("Name of the model that made the prediction."),
+        "label": {"description": "What turned out to be true.", "type": ["string", "number", "boolean"]},
+        "ts": _time("When it became known."),
+    }
+    return {
+        "description": "What turned out to be true of a prediction. Labels are not read yet: this is the format in "
+        "which they will be.",
+        "type": "object",
+        "properties": parts,
+        "required": list(parts),
+    }
+
+
+def _id(description: str) -> Schema:
+    return {"description": description, "anyOf": [{"type": "string", "minLength": 1}, {"type": "integer"}]}
+
+
+def _model(description: str) -> Schema:
+    return {"description": description, "type": "string", "minLength": 1, "maxLength": MAX_NAME}
+
+
+def _time(description: str) -> Schema:
+    return {
+        "description": f"{description} RFC 3339 (without an offset it is UTC) or epoch milliseconds.",
+        "anyOf": [
+            {"type": "string", "pattern": _RFC3339},
+            {"type": "number", "minimum": MIN_EPOCH_MS, "maximum": MAX_EPOCH_MS},
+        ],
+    }

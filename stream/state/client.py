@@ -1,0 +1,268 @@
+"""How to reach Redis or Valkey: a client of the configuration's `redis` section, calls that insist, start-up checks.
+
+redis://  rediss://                     one server
+redis+sentinel://  rediss+sentinel://   the primary that the sentinels name; they themselves are asked without login
+redis+cluster://  rediss+cluster://     a cluster, from any of its nodes
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import chain
+from typing import Any, Literal, NamedTuple, Self
+from urllib.parse import unquote
+
+from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster, SSLConnection
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.connection import Connection
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    ClusterDownError,
+    ConnectionError,
+    ReadOnlyError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+    TimeoutError,
+    TryAgainError,
+)
+
+from driftline.stream.config.sections import Redis as RedisConfig
+
+log = logging.getLogger(__name__)
+
+Client = Redis | RedisCluster
+
+# Connections a worker opens at most: it runs a few dozen calls at once. One that finds none waits, up to what one may
+# take itself: in 10 s a commit of 10 MB passes a slow line; at half of it a busy server looks dead.
+_CONNECTIONS, _SECONDS = 32, 10.0
+# A cluster's client does not wait for a connection, it fails: so let it have one for each partition there can be.
+_CLUSTER_CONNECTIONS = 4000
+# s. Even in another data centre TCP and TLS shake hands within 1.
+_CONNECT_SECONDS = 3.0
+# s between tries, 10 in all: a restart, a failover, the move of a slot take 1 to 5. Half of it would not outlast all.
+_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.5, 2.0, 2.0, 3.0)
+# ms to wait for a sync of the append-only file, which everysec does within 1 s, or 2 while the disk is busy. It must be
+# shorter than what a call may take.
+_SYNC_MS = 5000
+# s. With everysec, Redis 7.4.0 to 7.4.2 and Valkey (9.1.2 too) may say so before it is true (redis/redis#13793). Within
+# 1 s the sync begins, and Redis looks at its clock 10 times a second.
+_TOO_SOON = 1.1
+_PASSING = (ConnectionError, TimeoutError, ReadOnlyError, ClusterDownError, TryAgainError, RedisClusterException)
+# What the tests run on. Valkey says that it is a Redis 7.2.
+_OLDEST = (7, 0)
+
+
+class StoreError(RuntimeError):
+    """Redis, or what is stored there, cannot be used; the message says why, in plain words and without a password."""
+
+
+class Unreachable(StoreError):
+    """Redis did not answer, however often it was asked."""
+
+
+def connect(redis: RedisConfig) -> Client:
+    """A client, to be closed with `aclose`; nothing is contacted before its first call. StoreError.
+
+    It fails at the first error; `insist` is what tries again.
+    """
+    target = _Target.of(redis)
+    if target.kind == "cluster":
+        nodes = [ClusterNode(host, port) for host, port in target.nodes]
+        return RedisCluster(startup_nodes=nodes, max_connections=_CLUSTER_CONNECTIONS, ssl=target.tls, **target.options)
+    return Redis.from_pool(_pool(target))
+
+
+async def insist(command: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """What a client's command answers, asked again while the reason that it fails may pass. StoreError, Unreachable.
+
+    The command may be carried out twice, when an answer is lost.
+    """
+    for pause in _PAUSES:
+        try:
+            return await _ask(command, *args, **options)
+        except Unreachable as error:
+            log.warning("%s; trying again in %g s", error, pause)
+        await asyncio.sleep(pause)
+    return await _ask(command, *args, **options)
+
+
+async def durably(client: Client, script: str, numkeys: int, *args: Any) -> Any:
+    """What a script answers, once what it wrote is on the disk of a server that has an append-only file.
+
+    The script may be carried out twice, and must write each time: WAITAOF waits for what its own connection has
+    written. So both go down one connection.
+    """
+    policy = await _sync_policy(client)
+    if policy == "no":
+        _say_once("Redis leaves it to its system when to write to its disk (appendfsync no)")
+        return await client.eval(script, numkeys, *args)
+    node = {"target_nodes": client.get_node_from_key(args[0])} if isinstance(client, RedisCluster) else {}
+    process = await _process(client, node)
+    both = client.pipeline(transaction=False)
+    both.eval(script, numkeys, *args)
+    both.execute_command("WAITAOF", 1, 0, _SYNC_MS, **node)
+    answer, synced = await both.execute(raise_on_error=False)
+    if isinstance(answer, Exception):
+        raise answer
+    if isinstance(synced, ResponseError):
+        _say_once(f"Redis can't say what is on its disk ({synced})")
+        return answer
+    if isinstance(synced, Exception):
+        raise synced
+    if not synced[0]:
+        raise TimeoutError(f"its append-only file was not synced within {_SYNC_MS / 1000:g} s")
+    if policy != "always":
+        await asyncio.sleep(_TOO_SOON)
+        if await _process(client, node) != process:
+            raise ConnectionError("it was started again before it had synced its append-only file")
+    return answer
+
+
+async def _process(client: Client, node: Mapping[str, Any]) -> str:
+    """What tells a server from the one that is there after it was started again, or after a failover."""
+    return str((await client.info("server", **node))["run_id"])
+
+
+async def _sync_policy(client: Client) -> str:
+    """When the server syncs its append-only file; everysec, as by default, if it does not say."""
+    try:
+        return str((await client.config_get("appendfsync")).get("appendfsync", "everysec"))
+    except ResponseError:
+        return "everysec"
+
+
+@cache
+def _say_once(what: str) -> None:
+    log.warning("%s: if it loses its last writes, events may be lost with them", what)
+
+
+async def check_server(client: Client) -> list[Finding]:
+    """What is wrong with the server, or with any primary of the cluster; asked once. StoreError, Unreachable."""
+    cluster = isinstance(client, RedisCluster)
+    answer = await _ask(client.info, **({"target_nodes": RedisCluster.PRIMARIES} if cluster else {}))
+    infos = [answer] if "redis_version" in answer else answer.values()
+    return list(dict.fromkeys(chain.from_iterable(findings(info, cluster=cluster) for info in infos)))
+
+
+class Finding(NamedTuple):
+    """What is wrong with a server, in plain words; with an error it must not be used."""
+
+    severity: Literal["error", "warning"]
+    message: str
+
+
+def findings(info: Mapping[str, Any], *, cluster: bool) -> list[Finding]:
+    """What is wrong with a server, from its INFO. cluster: whether the client is one for clusters."""
+    version, policy = str(info.get("redis_version", "0.0")), str(info.get("maxmemory_policy", "noeviction"))
+    evicts = policy.startswith("allkeys") and bool(info.get("maxmemory"))
+    errors = {
+        f"Redis {version} is too old: 7.0 or newer, or Valkey, is needed": _numbers(version) < _OLDEST,
+        "Redis is a cluster: write redis+cluster:// in redis.url": info.get("redis_mode") == "cluster" and not cluster,
+        "Redis is a replica, which takes no writes: name its primary in redis.url": info.get("role") == "slave",
+        f"Redis deletes state when memory is short: set its maxmemory-policy, {policy}, to noeviction": evicts,
+    }
+    warnings = {
+        f"Redis has maxmemory-policy {policy}: set it to noeviction": policy != "noeviction" and not evicts,
+        "Redis keeps no append-only file, so a restart loses all state: set its appendonly to yes": (
+            not info.get("aof_enabled")
+        ),
+    }
+    return [
+        *(Finding("error", message) for message, wrong in errors.items() if wrong),
+        *(Finding("warning", message) for message, wrong in warnings.items() if wrong),
+    ]
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
+
+
+async def _ask(command: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    try:
+        return await command(*args, **options)
+    except (RedisError, RedisClusterException) as error:
+        if isinstance(error, AuthenticationError | AuthorizationError):
+            raise StoreError(f"Redis refuses the login of redis.url and redis.password_env: {error}") from error
+        if isinstance(error, _PASSING):
+            raise Unreachable(f"Redis does not answer: {error}") from error
+        raise StoreError(f"Redis refuses: {error}") from error
+
+
+def _pool(target: _Target) -> BlockingConnectionPool:
+    limits: dict[str, Any] = {"max_connections": _CONNECTIONS, "timeout": _SECONDS, "db": target.db}
+    if target.kind == "sentinel":
+        asked = {name: value for name, value in target.options.items() if name not in ("username", "password")}
+        sentinels = Sentinel(target.nodes, sentinel_kwargs={**asked, "ssl": target.tls})  # type: ignore[no-untyped-call]
+        return _SentinelPool(target.master, sentinels, ssl=target.tls, **target.options, **limits)  # type: ignore[no-untyped-call]
+    ((host, port),) = target.nodes
+    connection = SSLConnection if target.tls else Connection
+    return BlockingConnectionPool(connection_class=connection, host=host, port=port, **target.options, **limits)
+
+
+class _SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
+    """Waits for a connection, where Sentinel's own pool fails, and closes those to the sentinels too."""
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        await self.sentinel_manager.aclose()
+
+
+@dataclass(frozen=True, repr=False)
+class _Target:
+    """What a URL says. nodes: host and port. options: keyword arguments of any connection."""
+
+    kind: str
+    tls: bool
+    nodes: list[tuple[str, int]]
+    master: str
+    db: int
+    options: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, redis: RedisConfig) -> Self:
+        scheme, _, rest = redis.url.partition("://")
+        login, _, place = rest.rpartition("@")
+        addresses, _, path = place.partition("/")
+        tls, kind = scheme.startswith("rediss"), scheme.partition("+")[2]
+        master, _, db = path.partition("/") if kind == "sentinel" else ("", "", path)
+        nodes = [_node(address, 26379 if kind == "sentinel" else 6379) for address in addresses.split(",")]
+        return cls(kind, tls, nodes, master, int(db or 0), _options(redis, login, tls))
+
+
+def _node(address: str, default: int) -> tuple[str, int]:
+    """Host and port of "host", "host:port" or "[v6]:port"."""
+    bracket = address.rfind("]") + 1
+    host, _, port = address[bracket:].partition(":")
+    return address[:bracket].strip("[]") or host, int(port or default)
+
+
+def _options(redis: RedisConfig, login: str, tls: bool) -> dict[str, Any]:
+    user, _, password = login.partition(":")
+    options: dict[str, Any] = {
+        "username": unquote(user) or None,
+        "password": unquote(password) or _from_environment(redis.password_env),
+        "socket_timeout": _SECONDS,
+        "socket_connect_timeout": _CONNECT_SECONDS,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    if tls and redis.ca_file:
+        if not os.access(redis.ca_file, os.R_OK):
+            raise StoreError(f"redis.ca_file: cannot read {redis.ca_file}")
+        options["ssl_ca_certs"] = redis.ca_file
+    return options
+
+
+def _from_environment(name: str | None) -> str | None:
+    if name is not None and name not in os.environ:
+        raise StoreError(f"redis.password_env: there is no environment variable {name}")
+    return os.environ[name] if name else None

@@ -1,0 +1,310 @@
+"""The store: what is remembered in Redis or Valkey, so that nothing is lost and nothing counted twice.
+
+NS is the namespace (the consumer group), T a topic, P one of its partitions, M a model. What must change together has
+one hash tag, so it lies in one slot of a cluster. No key has a time to live; only its owner writes it.
+
+| key                    | type   | owner             | holds                                                         |
+|------------------------|--------|-------------------|---------------------------------------------------------------|
+| NS:{sketch/T/P}        | hash   | sketcher of P     | version, epoch; start, end, ends: the runs sealed last        |
+| NS:{judge/T/P}         | hash   | judge of panes P  | version, epoch; next: offset to go on at; sent: alerts out    |
+| NS:{judge/T/P}:models  | set    | judge of panes P  | the names of the models below                                 |
+| NS:{judge/T/P}:outbox  | list   | judge of panes P  | alerts decided and not yet published, oldest first            |
+| NS:{judge/T/P}:open    | hash   | judge of panes P  | the newest alert of each open incident, by its id             |
+| NS:{judge/T/P}:told    | list   | judge of panes P  | the newest alerts of all incidents, newest first              |
+| NS:{judge/T/P}:model:M | hash   | judge of panes P  | the memory of a model in parts, see `stream.codec.state`           |
+| NS:learned:M           | string | judge of model M  | the baseline it learned, for the sketchers, as a file's bytes |
+| NS:learned             | set    | judges            | the names of those models                                     |
+| NS:bound               | hash   | the first worker  | facts that all of the above depends on, see `Store.bind`      |
+
+Every write to a partition is one script: it happens wholly or not at all. It carries its writer's epoch and the
+position it goes on from, and is refused when another worker has taken a newer epoch (`Fenced`) or when the stored
+position is another (`Mismatch`: Redis has lost writes). Written twice, as after a lost answer, it is as written once.
+
+A script checks first and writes then, because Redis does not undo what a script did before an error. Out of memory,
+Redis refuses a script's first write if that may need more, and none after it: so a commit begins with one that may.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, pairwise
+from typing import Any, NamedTuple
+
+from driftline.stream.codec.state import Change
+from driftline.stream.state.client import Client, StoreError, durably, insist
+
+#: Of what is stored. 2: a seal says where each of its runs ends. 1: it had one run, or the rule said where they end.
+VERSION = 2
+# Alerts kept in each partition of the panes topic, beside those of open incidents. An alert has 1 to 60 kB, so they are
+# 6 MB at most and mostly half of one; with half of them, a night in which 20 models drift would leave nothing of the
+# night before. The alerts topic has them all.
+_TOLD_MOST = 100
+
+_TAKE = """
+local version = redis.call('HGET', KEYS[1], 'version')
+if version and tonumber(version) > tonumber(ARGV[1]) then return {'newer', version} end
+redis.call('HSET', KEYS[1], 'version', ARGV[1])
+return {'ok', redis.call('HINCRBY', KEYS[1], 'epoch', 1)}
+"""
+_FENCE = """
+local epoch = redis.call('HGET', KEYS[1], 'epoch') or 'none'
+if epoch ~= ARGV[1] then return {'fenced', epoch} end
+"""
+# ARGV: epoch, start, end, all ends. What is there already is written again: only for its own writes can a connection
+# wait.
+_SEAL = f"""{_FENCE}
+local stored = redis.call('HMGET', KEYS[1], 'start', 'end')
+local again = stored[1] == ARGV[2] and stored[2] == ARGV[3]
+if stored[2] and stored[2] ~= ARGV[2] and not again then return {{'mismatch', stored[2]}} end
+redis.call('HSET', KEYS[1], 'start', ARGV[2], 'end', ARGV[3], 'ends', ARGV[4])
+return {{'ok'}}
+"""
+# KEYS: judge, models, outbox, open, told, each model. ARGV: epoch, start, next, most told; then lists, each after its
+# length: of alerts the message, the incident and 1 if that is over; and for each model its name if it begins anew, part
+# names and parts to write, part names to delete.
+_COMMIT = f"""{_FENCE}
+local stored = redis.call('HGET', KEYS[1], 'next') or ''
+if stored == ARGV[3] then return {{'ok'}} end
+if stored ~= ARGV[2] then return {{'mismatch', stored}} end
+redis.call('HSET', KEYS[1], 'next', ARGV[3])
+local at = 6 + tonumber(ARGV[5])
+for i = 6, at - 1, 3 do
+    redis.call('RPUSH', KEYS[3], ARGV[i])
+    redis.call('LPUSH', KEYS[5], ARGV[i])
+    redis.call('HSET', KEYS[4], ARGV[i + 1], ARGV[i])
+    if ARGV[i + 2] == '1' then redis.call('HDEL', KEYS[4], ARGV[i + 1]) end
+end
+if at > 6 then redis.call('LTRIM', KEYS[5], 0, ARGV[4] - 1) end
+local function each(command, key, size)
+    local stop = at + tonumber(ARGV[at])
+    for i = at + 1, stop, size do redis.call(command, key, unpack(ARGV, i, i + size - 1)) end
+    at = stop + 1
+end
+for i = 6, #KEYS do
+    if ARGV[at] ~= '0' then redis.call('DEL', KEYS[i]) end
+    each('SADD', KEYS[2], 1)
+    each('HSET', KEYS[i], 2)
+    each('HDEL', KEYS[i], 1)
+end
+return {{'ok'}}
+"""
+# KEYS: judge, outbox. ARGV: most alerts.
+_OUTBOX = """
+return {'ok', redis.call('HGET', KEYS[1], 'sent') or '0', unpack(redis.call('LRANGE', KEYS[2], 0, ARGV[1] - 1))}
+"""
+# KEYS: judge, outbox. ARGV: epoch, position. Its first write needs no memory: publishing makes room.
+_SENT = f"""{_FENCE}
+local sent = redis.call('HGET', KEYS[1], 'sent') or '0'
+local gone = tonumber(ARGV[2]) - tonumber(sent)
+if gone > redis.call('LLEN', KEYS[2]) then return {{'mismatch', sent}} end
+if gone > 0 then
+    redis.call('LPOP', KEYS[2], gone)
+    redis.call('HSET', KEYS[1], 'sent', ARGV[2])
+end
+return {{'ok'}}
+"""
+
+
+class Fenced(StoreError):
+    """Another worker has taken over this partition: nothing was written, and nothing may be."""
+
+
+class Mismatch(StoreError):
+    """What is stored is not what this worker wrote last, so Redis has lost writes: start again from what is stored."""
+
+
+class Seal(NamedTuple):
+    """The runs of a partition of the predictions topic that were sealed last: offsets, ends exclusive and rising."""
+
+    start: int
+    ends: tuple[int, ...]
+
+
+class Position(NamedTuple):
+    """Where to go on in a partition: offset of the next record. read: up to where it has been read before."""
+
+    start: int
+    read: int
+
+
+class Decided(NamedTuple):
+    """An alert to keep and publish. incident: its id. over: whether it is the end of that."""
+
+    message: bytes
+    incident: str
+    over: bool = False
+
+
+class Alert(NamedTuple):
+    """An alert of an outbox. position: how many there were up to and with it."""
+
+    position: int
+    message: bytes
+
+
+@dataclass(frozen=True)
+class Store:
+    """Everything stored under one namespace. Any call may raise StoreError, and Unreachable after 10 seconds."""
+
+    client: Client
+    namespace: str
+
+    async def take_sketch(self, topic: str, partition: int) -> SketchRecord:
+        """Take over the sketching of a partition of the predictions topic; who had it before is fenced off.
+
+        Also after a power cut of Redis, so it may wait for its disk. Where an idle run ends depends on who ends it.
+        """
+        key = f"{self.namespace}:{{sketch/{topic}/{partition}}}"
+        return SketchRecord(self, key, await self._take_epoch(key, durable=True))
+
+    async def take_judge(self, topic: str, partition: int) -> JudgeRecord:
+        """Take over the judging of a partition of the panes topic; who had it before is fenced off."""
+        key = judge_key(self.namespace, topic, partition)
+        epoch = await self._take_epoch(key)
+        stored = await insist(self.client.hget, key, "next")
+        return JudgeRecord(self, key, epoch, None if stored is None else int(stored))
+
+    async def put_learned(self, model: str, baseline: bytes) -> None:
+        """Let the sketchers have the baseline that a model has learned."""
+        await insist(self.client.set, f"{self._learned}:{model}", baseline)
+        await insist(self.client.sadd, self._learned, model)
+
+    async def learned(self) -> set[str]:
+        """The models that have learned a baseline."""
+        return {model.decode() for model in await insist(self.client.smembers, self._learned)}
+
+    async def get_learned(self, model: str) -> bytes | None:
+        """The baseline that a model has learned, None while it has none."""
+        found: bytes | None = await insist(self.client.get, f"{self._learned}:{model}")
+        return found
+
+    async def bind(self, facts: Mapping[str, str]) -> None:
+        """Hold on to what offsets and places here depend on; StoreError if one of these facts was another at first."""
+        key = f"{self.namespace}:bound"
+        for name, fact in facts.items():
+            await insist(self.client.hsetnx, key, name, fact)
+            first = (await insist(self.client.hget, key, name)).decode()
+            if first != fact:
+                raise StoreError(
+                    f"{name} was {first} and is {fact} now: what {self.namespace} remembers does not fit it; "
+                    "go back to the former, or begin anew with another worker.group"
+                )
+
+    async def keys(self) -> list[str]:
+        """Every key of this namespace, sorted."""
+        pattern = re.sub(r"([*?\[\]\\^])", r"\\\1", self.namespace) + ":*"
+        return sorted([key.decode() async for key in self.client.scan_iter(match=pattern, count=1000)])
+
+    async def _take_epoch(self, key: str, durable: bool = False) -> int:
+        return int((await self.run(_TAKE, [key], VERSION, durable=durable))[0])
+
+    @property
+    def _learned(self) -> str:
+        return f"{self.namespace}:learned"
+
+    async def run(self, script: str, keys: Sequence[str], *args: int | str | bytes, durable: bool = False) -> list[Any]:
+        """What a script answers after "ok"; Fenced, Mismatch. durable: once what it wrote is on disk."""
+        ask = partial(durably, self.client) if durable else self.client.eval
+        status, *rest = list(await insist(ask, script, len(keys), *keys, *args))
+        if status != b"ok":
+            raise _refusal(status.decode(), keys[0], rest[0].decode())
+        return rest
+
+
+@dataclass(frozen=True)
+class SketchRecord:
+    """One partition of the predictions topic, taken over with `epoch`."""
+
+    store: Store
+    key: str
+    epoch: int
+
+    async def read_seal(self) -> Seal | None:
+        """The runs sealed last, None before the first."""
+        start, end, ends = await insist(self.store.client.hmget, self.key, "start", "end", "ends")
+        return None if end is None else Seal(int(start), tuple(map(int, (ends or end).split())))
+
+    async def seal(self, start: int, *ends: int, durable: bool = False) -> None:
+        """Seal the runs that follow the last one; Fenced, Mismatch if that does not end at `start`.
+
+        durable: return once Redis has it on disk, which `appendfsync everysec` puts off for up to a second.
+        """
+        if not ends or any(end <= before for before, end in pairwise((start, *ends))) or start < 0:
+            raise ValueError(f"from {start} to {ends} there are no runs that hold an offset each")
+        await self.store.run(_SEAL, [self.key], self.epoch, start, ends[-1], " ".join(map(str, ends)), durable=durable)
+
+
+@dataclass
+class JudgeRecord:
+    """One partition of the panes topic, taken over with `epoch`.
+
+    next_offset: of the pane to go on at, None before the first commit.
+    """
+
+    store: Store
+    key: str
+    epoch: int
+    next_offset: int | None
+
+    async def models(self) -> list[str]:
+        """The models that have a memory here, sorted."""
+        return sorted(model.decode() for model in await insist(self.store.client.smembers, f"{self.key}:models"))
+
+    async def parts(self, model: str) -> dict[str, bytes]:
+        """The parts of a model's memory, as `stream.codec.state.load` takes them; {} if it has none."""
+        stored = await insist(self.store.client.hgetall, self._model(model))
+        return {name.decode(): part for name, part in stored.items()}
+
+    async def commit(self, next_offset: int, changes: Mapping[str, Change], alerts: Sequence[Decided] = ()) -> None:
+        """Store what the panes before `next_offset` changed, by model, and the alerts they raised. Fenced, Mismatch."""
+        if next_offset <= (self.next_offset if self.next_offset is not None else -1):
+            raise ValueError(f"a commit must go forward from offset {self.next_offset}, not to {next_offset}")
+        own = (f"{self.key}:{name}" for name in ("models", "outbox", "open", "told"))
+        keys = [self.key, *own, *map(self._model, changes)]
+        start = "" if self.next_offset is None else self.next_offset
+        told = [item for each in alerts for item in (each.message, each.incident, "1" if each.over else "")]
+        lists = [told, *chain.from_iterable(_lists(model, change) for model, change in changes.items())]
+        await self.store.run(_COMMIT, keys, self.epoch, start, next_offset, _TOLD_MOST, *_flat(lists))
+        self.next_offset = next_offset
+
+    async def outbox(self, most: int = 100) -> list[Alert]:
+        """The oldest alerts not yet said to be published, in order."""
+        sent, *messages = await self.store.run(_OUTBOX, [self.key, self._outbox], most)
+        return [Alert(int(sent) + i, message) for i, message in enumerate(messages, 1)]
+
+    async def sent(self, position: int) -> None:
+        """Drop the alerts up to and with `position` from the outbox: they are published. Fenced, Mismatch."""
+        await self.store.run(_SENT, [self.key, self._outbox], self.epoch, position)
+
+    @property
+    def _outbox(self) -> str:
+        return f"{self.key}:outbox"
+
+    def _model(self, model: str) -> str:
+        return f"{self.key}:model:{model}"
+
+
+def judge_key(namespace: str, topic: str, partition: int) -> str:
+    """Of the judge of a partition of the panes topic; its other keys begin with it."""
+    return f"{namespace}:{{judge/{topic}/{partition}}}"
+
+
+def _lists(model: str, change: Change) -> list[Sequence[str | bytes]]:
+    return [[model] if change.fresh else [], list(chain(*change.write.items())), change.delete]
+
+
+def _flat(lists: Iterable[Sequence[str | bytes]]) -> list[int | str | bytes]:
+    return [item for items in lists for item in (len(items), *items)]
+
+
+def _refusal(status: str, key: str, stored: str) -> StoreError:
+    return {
+        "fenced": Fenced(f"{key}: another worker took over, with epoch {stored}"),
+        "mismatch": Mismatch(f"{key}: the stored position is {stored or 'none'}, so Redis has lost writes"),
+        "newer": StoreError(
+            f"{key}: written by a newer Driftline, in version {stored}; this one writes {VERSION}: upgrade"
+        ),
+    }[status]

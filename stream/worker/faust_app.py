@@ -1,0 +1,18 @@
+"""For Faust's own command line: `DRIFTLINE_CONFIG=driftline.yaml faust -A driftline.stream.worker.faust_app worker`.
+
+The same worker as `driftline worker -c driftline.yaml`; this module exists because Faust finds an app by importing it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from driftline.stream.config.load import parse_config
+from driftline.stream.replay.run import load_baselines
+from driftline.stream.worker.worker import Worker
+
+_path = Path(os.environ.get("DRIFTLINE_CONFIG", "driftline.yaml"))
+_config = parse_config(_path.read_text("utf-8"), str(_path))
+
+app = Worker(_config, {each.model: each for each in load_baselines(_config, [], _path.parent)}).app

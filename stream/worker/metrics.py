@@ -1,0 +1,112 @@
+"""What a worker counts of itself, in Prometheus' words and types."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter as Counts
+from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
+
+from faust.types import TP
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from driftline.stream.codec.state import Change
+from driftline.stream.events.event import Defect, Rejection
+from driftline.stream.judge.incidents import Step
+from driftline.stream.worker.faust.transport import Run as Fetched
+
+# Seconds; a commit to a near Redis takes a millisecond, one that takes a second is in trouble.
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+_VALUE = attrgetter("value")
+
+
+class Metrics:
+    """The counters of one worker, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self._events = Counter("driftline_events", "Records read from the predictions topic", registry=registry)
+        self._bytes = Counter("driftline_bytes", "Bytes of these records", registry=registry)
+        self._letters = Counter(
+            "driftline_dead_letters", "Records sent to the dead-letter topic", ["reason"], registry=registry
+        )
+        self._panes = Counter("driftline_panes", "Panes published", registry=registry)
+        self._judge = Histogram(
+            "driftline_judge_seconds", "Time to judge a batch of panes", buckets=_BUCKETS, registry=registry
+        )
+        self._commit = Histogram(
+            "driftline_commit_seconds", "Time to commit a batch to Redis", buckets=_BUCKETS, registry=registry
+        )
+        self._written = Counter("driftline_state_written_bytes", "Bytes of state written to Redis", registry=registry)
+        self._alerts = Counter("driftline_alerts", "Alerts decided", ["status"], registry=registry)
+        self._incidents = Gauge("driftline_incidents_open", "Incidents open in this worker's care", registry=registry)
+        self._lag = Gauge("driftline_lag_records", "Records not yet read", ["topic", "partition"], registry=registry)
+        self._progress = Gauge(
+            "driftline_last_progress_timestamp_seconds", "When work was last done", registry=registry
+        )
+        self._progress.set_to_current_time()
+        self._behind: dict[tuple[str, int], int] = {}
+
+    def fetched(self, fetched: Fetched, rejections: Sequence[Rejection], defects: Sequence[Defect]) -> None:
+        """Records of the predictions topic were sketched."""
+        self._events.inc(len(fetched.records))
+        self._bytes.inc(sum(map(len, filter(None, map(_VALUE, fetched.records)))))
+        for reason in [each.reason for each in rejections] + [each.reason for each in defects]:
+            self._letters.labels(_kind(reason)).inc()
+        self._read(fetched)
+
+    def panes(self, count: int) -> None:
+        """Panes were published."""
+        self._panes.inc(count)
+
+    def buried(self, count: int) -> None:
+        """Panes became dead letters. Their reasons name models, of which there may be too many for labels."""
+        self._letters.labels("pane").inc(count)
+
+    def judged(self, fetched: Fetched, seconds: float) -> None:
+        """Records of the panes topic were judged."""
+        self._judge.observe(seconds)
+        self._read(fetched)
+
+    def told(self, steps: Iterable[Step]) -> None:
+        """Steps were decided."""
+        for step in steps:
+            self._alerts.labels(step.status.value).inc()
+
+    def committed(self, seconds: float, changes: Mapping[str, Change]) -> None:
+        """A commit was written."""
+        self._commit.observe(seconds)
+        self._written.inc(sum(len(part) for change in changes.values() for part in change.write.values()))
+
+    def incidents(self, count: int) -> None:
+        """So many incidents are open in this worker's care."""
+        self._incidents.set(count)
+
+    def behind(self, lags: Mapping[TP, int]) -> None:
+        """So many records of each partition in this worker's care are not yet read; others are no longer its own."""
+        self._lag.clear()
+        self._behind = {(tp.topic, tp.partition): self._shown(tp, lag) for tp, lag in lags.items()}
+
+    def _shown(self, tp: TP, lag: int) -> int:
+        lag = max(lag, 0)
+        self._lag.labels(tp.topic, str(tp.partition)).set(lag)
+        return lag
+
+    def lag_by_topic(self) -> dict[str, int]:
+        """Records not yet read."""
+        topics = Counts[str]()
+        for (topic, _), lag in list(self._behind.items()):
+            topics[topic] += lag
+        return topics
+
+    def _read(self, fetched: Fetched) -> None:
+        self._progress.set_to_current_time()
+        if fetched.highwater is not None:
+            tp, lag = fetched.tp, fetched.highwater - fetched.next_offset
+            self._behind[tp.topic, tp.partition] = self._shown(tp, lag)
+
+
+def _kind(reason: str) -> str:
+    """A reason without what it quotes, so that there are few of them: "ts: expected RFC 3339"."""
+    return re.split(r", got |, which |: not valid| at byte |: Expecting|: Invalid| \d", reason)[0][:60]

@@ -1,0 +1,140 @@
+"""Watching a process: /health and /metrics, and a watchdog that ends a worker that stands still."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from driftline.stream.worker.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+STALLED_EXIT = 3
+# Seconds to write the last words: who waits for a log that nobody reads any more would stand still for good.
+_LAST_WORDS = 2.0
+
+
+class Watchdog:
+    """Ends the process after `patience` seconds in which work was due and none was done, or nobody said what is due.
+
+    It runs in a thread: a stalled loop could not end itself. Faust's consumers are known to stall without a word.
+    """
+
+    def __init__(self, metrics: Metrics, patience: float) -> None:
+        self._metrics, self._patience = metrics, patience
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+        self._assigned = self._heard = time.monotonic()
+        self._beaten: float | None = None
+        self._working, self._done = set[str](), dict[str, float]()
+
+    def start(self) -> None:
+        """Watch from now on."""
+        if not self._thread.is_alive():
+            self._assigned = self._heard = time.monotonic()
+            self._thread.start()
+
+    def beat(self) -> None:
+        """The worker has had its first share of the work, and the event loop is alive."""
+        self._beaten = time.monotonic()
+
+    def assigned(self) -> None:
+        """A new share of the work begins."""
+        self._assigned = time.monotonic()
+
+    def heard(self) -> None:
+        """Kafka has said how much work there is."""
+        self._heard = time.monotonic()
+
+    @contextmanager
+    def working(self, topic: str) -> Iterator[None]:
+        """Some records of a topic are in work."""
+        self._working.add(topic)
+        self._done[topic] = time.monotonic()
+        yield
+        self._working.discard(topic)
+        self._done[topic] = time.monotonic()
+
+    def stalled(self, patience: float) -> str | None:
+        """Why the worker counts as stalled for more than `patience` seconds; None if it does not."""
+        now = time.monotonic()
+        for reason, since in self._signs():
+            if now - since > patience:
+                return f"{reason} for {now - since:.0f} s"
+        return None
+
+    def _signs(self) -> Iterator[tuple[str, float]]:
+        """What is wrong if it has been so for long, and since when it has."""
+        if self._beaten is None:
+            yield "Kafka did not say what share of the topics is this worker's", self._assigned
+            return
+        yield "the event loop stood still", self._beaten
+        yield "Kafka did not say where its topics end", max(self._heard, self._assigned)
+        lag = self._metrics.lag_by_topic()
+        for topic in sorted({*lag, *self._working}):
+            if lag.get(topic) or topic in self._working:
+                since = max(self._done.get(topic, 0.0), self._assigned)
+                yield f"records of topic {topic} waited and none was done", since
+
+    @property
+    def sick(self) -> str | None:
+        """What /health says is wrong: it says so before the end, at half of the patience."""
+        return self.stalled(self._patience / 2)
+
+    def _watch(self) -> None:
+        while (reason := self.stalled(self._patience)) is None:
+            time.sleep(min(self._patience / 10, 5.0))
+        end = threading.Timer(_LAST_WORDS, os._exit, [STALLED_EXIT])
+        end.daemon = True
+        end.start()
+        log.critical("watchdog: %s; exiting to be started again", reason)
+        logging.shutdown()
+        os._exit(STALLED_EXIT)
+
+
+@asynccontextmanager
+async def serving(address: str, metrics: Metrics, watchdog: Watchdog) -> AsyncIterator[None]:
+    """Answer for a worker; see `answering`."""
+
+    def health() -> tuple[str | None, dict[str, Any]]:
+        return watchdog.sick, {"lag": sum(metrics.lag_by_topic().values())}
+
+    async with answering(address, metrics.registry, "stalled", health):
+        yield
+
+
+@asynccontextmanager
+async def answering(
+    address: str, registry: CollectorRegistry, ill: str, health: Callable[[], tuple[str | None, dict[str, Any]]]
+) -> AsyncIterator[None]:
+    """Answer /health and /metrics on host:port, of which port 0 is any free one.
+
+    health: what is wrong, None if nothing is, and more to say. ill: the status when something is.
+    """
+
+    async def tell_health(_: web.Request) -> web.Response:
+        reason, more = health()
+        body = {"status": "ok" if reason is None else ill, "reason": reason, **more}
+        return web.json_response(body, status=200 if reason is None else 503)
+
+    async def scrape(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    host, _, port = address.rpartition(":")
+    application = web.Application()
+    application.add_routes([web.get("/health", tell_health), web.get("/metrics", scrape)])
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host.strip("[]"), int(port)).start()
+        log.info("health and metrics on http://%s:%d", host, runner.addresses[0][1])
+        yield
+    finally:
+        await runner.cleanup()

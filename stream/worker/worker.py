@@ -1,0 +1,223 @@
+"""The worker: both stages as agents of one Faust app, with health, metrics and a watchdog beside them.
+
+    predictions topic ──► SketchStage ──► panes topic ──► JudgeStage ──► alerts topic
+                              │                               │
+                              └──────── Redis: seals ─────────┴── memories, offsets, outbox
+
+Faust fetches, dispatches and supervises; it decides nothing. Any error in a stage, being fenced among them, ends the
+process with exit code 1 before anything is acknowledged: whatever starts it again goes on where the store says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+from aiokafka.errors import KafkaError
+from faust.types import TP, StreamT
+
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.config.load import Config, model_config
+from driftline.stream.ops.logging import configure_logging
+from driftline.stream.ops.readiness import wait_for_servers
+from driftline.stream.replay.run import load_baselines
+from driftline.stream.state.client import connect
+from driftline.stream.state.store import Fenced, Position, Store
+from driftline.stream.worker.faust.app import App, Message, WorkerSettings, build_app, delivered, publish, run_worker
+from driftline.stream.worker.faust.transport import Run, RunConsumer
+from driftline.stream.worker.judge_stage import JudgeStage, batches
+from driftline.stream.worker.metrics import Metrics
+from driftline.stream.worker.sketch_stage import SketchStage
+from driftline.stream.worker.watchdog import Watchdog, serving
+
+log = logging.getLogger(__name__)
+
+# Seconds between two rounds of housekeeping: idle panes end at most so late.
+_ROUND = 1.0
+# Seconds between two looks at the ends of the topics, one small request to each broker; a third of the shortest time
+# after which the worker calls itself unwell.
+_LOOK = 2.0
+
+
+class LogError(RuntimeError):
+    """A topic is not the one that was read before."""
+
+
+@dataclass
+class Worker:
+    """A worker that has not started. baselines: given ones, by model."""
+
+    config: Config
+    baselines: Mapping[str, Baseline]
+
+    def __post_init__(self) -> None:
+        topics, worker = self.config.topics, self.config.worker
+        watched = {
+            model: each.only(model_config(self.config, model).signals.selects) for model, each in self.baselines.items()
+        }
+        settings = WorkerSettings(
+            kafka=self.config.kafka,
+            group=worker.group,
+            run_topics=frozenset({topics.predictions, topics.panes}),
+            session_timeout=worker.session_seconds,
+            idempotent=self.config.kafka.idempotent,
+        )
+        self.metrics = Metrics()
+        self.store = Store(connect(self.config.redis), worker.group)
+        self.app: App = build_app(settings, self._assigned, self._revoked)
+        self.sketch = SketchStage(self.config, watched, self.store, self._publish, self.metrics)
+        self.judge = JudgeStage(self.config, watched, self.store, self._publish, self.metrics)
+        self.watchdog = Watchdog(self.metrics, worker.watchdog_seconds)
+        self._positions: dict[TP, Position] = {}
+        self._open = AsyncExitStack()
+        self._add_agents()
+
+    def _add_agents(self) -> None:
+        app, topics = self.app, self.config.topics
+
+        @app.agent(app.topic(topics.predictions), name="sketch")
+        async def sketch(stream: StreamT[Any]) -> None:
+            async for fetched in delivered(stream):
+                self._check(fetched)
+                with self.watchdog.working(topics.predictions), _gone_when_fenced():
+                    await self.sketch.take(fetched)
+
+        @app.agent(app.topic(topics.panes), name="judge")
+        async def judge(stream: StreamT[Any]) -> None:
+            async for fetched in delivered(stream):
+                self._check(fetched)
+                for batch in batches(fetched):
+                    with self.watchdog.working(topics.panes), _gone_when_fenced():
+                        await self.judge.take(batch)
+
+        app.task(self._started)
+        app.timer(_ROUND)(self._beat)
+        app.timer(_ROUND)(self._housekeeping)
+        app.timer(_LOOK)(self._look_behind)
+        app.on_before_shutdown.connect(self._stopping)
+
+    async def _publish(self, messages: Iterable[Message]) -> None:
+        await publish(self.app, messages)
+
+    async def _assigned(self, partitions: frozenset[TP]) -> Mapping[TP, int]:
+        started, topics = time.monotonic(), self.config.topics
+        await self._bind()
+        self._positions = {
+            TP(topic, partition): position
+            for topic, stage in ((topics.predictions, self.sketch), (topics.panes, self.judge))
+            for partition, position in (
+                await stage.assigned(tp.partition for tp in partitions if tp.topic == topic)
+            ).items()
+        }
+        self.watchdog.assigned()
+        log.info("took over %d partitions in %.2f s", len(self._positions), time.monotonic() - started)
+        return {tp: position.start for tp, position in self._positions.items()}
+
+    async def _revoked(self, _: frozenset[TP]) -> None:
+        """Let go of all partitions: they are given out anew, and by then somebody else may have ended their runs."""
+        self._positions = {}
+        await self.sketch.revoked()
+        await self.judge.revoked()
+
+    async def _bind(self) -> None:
+        """Refuse to go on with what was remembered of another topic, or where models lay on other partitions."""
+        topics, consumer = self.config.topics, self.app.consumer
+        while (count := consumer.topic_partitions(topics.panes)) is None:
+            # So it is for a moment when Kafka has just come back; it is asked every few seconds.
+            log.warning("Kafka does not say how many partitions topic %s has: asking again", topics.panes)
+            await asyncio.sleep(_ROUND)
+        panes = f"{topics.panes} with {count} partitions"
+        await self.store.bind({"topics.predictions": topics.predictions, "topics.panes": panes})
+
+    def _check(self, fetched: Run) -> None:
+        """Look, at the first records of a partition, whether they go on where it was read to before."""
+        position = self._positions.pop(fetched.tp, None)
+        if position is None:
+            return
+        where, end = f"topic {fetched.tp.topic}, partition {fetched.tp.partition}", fetched.highwater
+        if fetched.first_offset < position.start or (end is not None and end < position.read):
+            raise LogError(
+                f"{where}: it ends before offset {position.read}, up to which this group has read it: was the topic "
+                "deleted and made again? Then begin anew too, with another worker.group"
+            )
+        if fetched.first_offset > position.read > 0:
+            log.warning(
+                "%s: the records from offset %d to %d were removed before they were read",
+                where,
+                position.read,
+                fetched.first_offset,
+            )
+
+    async def _beat(self) -> None:
+        self.watchdog.beat()
+
+    async def _housekeeping(self) -> None:
+        with _gone_when_fenced():
+            await self.sketch.close_idle()
+            await self.judge.resume()
+
+    async def _look_behind(self) -> None:
+        """How far this worker is behind. A position knows of what is no record: a log may end with a marker."""
+        consumer = cast(RunConsumer, self.app.consumer)
+        share = consumer.share
+        try:
+            ends = await consumer.highwaters(*consumer.assignment())
+            lags = {tp: end - (await consumer.position(tp) or 0) for tp, end in ends.items()}
+            if share is not None and share == consumer.share:
+                self.metrics.behind(lags)
+        except KafkaError as error:
+            log.warning("Kafka does not say where its topics end: %r", error)
+        else:
+            self.watchdog.heard()
+
+    async def _started(self) -> None:
+        self.watchdog.start()
+        await self._open.enter_async_context(serving(self.config.worker.http, self.metrics, self.watchdog))
+        self._open.push_async_callback(self.store.client.aclose)
+
+    async def _stopping(self, *_: Any, **__: Any) -> None:
+        """No record is in work any more."""
+        await self._open.aclose()
+
+
+@contextmanager
+def _gone_when_fenced() -> Iterator[None]:
+    """End at once when another worker has taken over.
+
+    The orderly end takes seconds, in which this worker would join the group again and take partitions into its grave.
+    """
+    try:
+        yield
+    except Fenced as error:
+        log.critical("%s: this worker was away for too long, and ends", error)
+        logging.shutdown()
+        os._exit(1)
+
+
+def run(config: Config, folder: Path) -> NoReturn:
+    """Wait for the servers, then work until SIGTERM or SIGINT. Baselines' paths are relative to `folder`."""
+    configure_logging(config.worker.log)
+    baselines = {each.model: each for each in load_baselines(config, [], folder)}
+    try:
+        asyncio.run(_wait(config))
+    except asyncio.CancelledError:
+        sys.exit(0)
+    worker = Worker(config, baselines)
+    worker.watchdog.start()
+    run_worker(worker.app)
+
+
+async def _wait(config: Config) -> None:
+    waiting = asyncio.ensure_future(wait_for_servers(config))
+    for each in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(each, waiting.cancel)
+    await waiting

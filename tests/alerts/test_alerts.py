@@ -1,0 +1,194 @@
+"""Alerts: within the bounds that pagers set, with ids that the decision alone decides."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftline.detectors.decision.battery import Test as Statistic
+from driftline.detectors.summaries.codes import Special
+from driftline.stream.alerts.build import alert, alert_key, iso, to_line
+from driftline.stream.judge.changes import Change, Histogram, Profile
+from driftline.stream.judge.incidents import Finding, Incident, Phase, Status, Step
+from driftline.stream.panes.cutter import Range
+
+CHANGE = Change("mean 1 → 2", Profile(9, {"missing": 0.1}, {}, 1.0), Profile(9, {}, {}, 2.0), 0.5, 0.1, 0.3, 0.2)
+NAMES = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=300)
+
+
+def finding(signal: str = "score", headline: str = "mean 1 → 2") -> Finding:
+    ranges = (Range(0, 100, 200), Range(3, 7, 9))
+    change = replace(CHANGE, headline=headline)
+    return Finding(signal, Statistic("rate", 0, Special.NAN), True, 40, 1_000, 100, ranges, 20.12345, 17.0, change)
+
+
+def step(*signals: str, status: Status = Status.FIRING, opened: int = 500, seq: int = 1) -> Step:
+    found = tuple(map(finding, signals or ("score",)))
+    if status is Status.RESOLVED:
+        return Step(status, incident(opened, recovered=found), (), 5_000, seq, "recovered")
+    return Step(status, incident(opened, drifts=found), found, 5_000, seq)
+
+
+def incident(opened: int, **fields: Any) -> Incident:
+    about = {"scope": "", "baseline": "b4se", "version": "4.2", "since": 1_000, "severity": "warning"}
+    return Incident(**{**about, "opened": opened, "phase": Phase.FIRING, "entered": 2_000, **fields})
+
+
+def message(of: Step, model: str = "fraud", **options: Any) -> dict[str, Any]:
+    return alert(model, of, **({"mode": "live", "topic": "predictions", "emitted_at": 9_000} | options))
+
+
+def test_an_alert_is_a_cloud_event_with_every_field_of_the_schema() -> None:
+    whole = json.loads(to_line(message(step())))
+    assert {name: whole[name] for name in ("specversion", "source", "type", "subject", "datacontenttype")} == {
+        "specversion": "1.0",
+        "source": "/driftline",
+        "type": "driftline.alert.v1",
+        "subject": "fraud",
+        "datacontenttype": "application/json",
+    }
+    body = whole["data"]
+    assert whole["id"] == body["id"]
+    assert whole["time"] == body["emitted_at"] == "1970-01-01T00:00:09.000Z"
+    assert (body["status"], body["seq"], body["severity"], body["mode"]) == ("firing", 1, "warning", "live")
+    assert (body["starts_at"], body["ends_at"]) == ("1970-01-01T00:00:01.000Z", None)
+    assert body["title"] == "fraud v4.2: score mean 1 → 2 since 1970-01-01 00:00 UTC"
+    assert body["labels"] == {"model": "fraud"}
+    assert body["evidence"]["topic"] == "predictions"
+    (evidence,) = body["evidence"]["signals"]
+    assert evidence["change"]["before"]["special"] == {"missing": 0.1}
+    figures = ("signal", "test", "code", "against", "events", "evidence_nats", "threshold_nats", "offsets")
+    assert [evidence[name] for name in figures] == [
+        "score",
+        "rate",
+        "nan",
+        "past",
+        100,
+        20.123,
+        17.0,
+        [{"partition": 0, "start": 100, "end": 200}, {"partition": 3, "start": 7, "end": 9}],
+    ]
+
+
+def test_the_end_of_an_incident_tells_of_all_that_had_drifted() -> None:
+    body = message(step("a", "b", status=Status.RESOLVED))["data"]
+    assert (body["status"], body["ends_at"]) == ("resolved", "1970-01-01T00:00:05.000Z")
+    assert (body["title"], body["resolution"]) == ("fraud v4.2: no longer drifting: a, b", "recovered")
+    assert [each["signal"] for each in body["evidence"]["signals"]] == ["a", "b"]
+
+
+def test_ids_are_those_of_the_decision() -> None:
+    first = message(step())
+    assert message(step(), emitted_at=99, mode="replay")["id"] == first["id"]
+    assert to_line(message(step())) == to_line(first)
+    ids = {
+        first["id"],
+        message(step(seq=2))["id"],
+        message(step(opened=600))["id"],
+        message(step(), "churn")["id"],
+        message(replace(step(), incident=incident(500, baseline="other")))["id"],
+        message(replace(step(), incident=incident(500, scope="score")))["id"],
+    }
+    assert len(ids) == 6
+    incidents = {message(step(seq=seq, status=status))["data"]["incident_id"] for seq, status in enumerate(Status)}
+    assert len(incidents) == 1
+
+
+def test_a_page_of_one_signal_has_a_key_and_labels_of_its_own() -> None:
+    body = message(replace(step("score"), incident=incident(500, scope="score")))["data"]
+    assert (body["alert_key"], body["labels"]) == ("fraud/score", {"model": "fraud", "signal": "score"})
+
+
+def test_a_replaced_baseline_is_told_as_accepted_with_all_that_still_drifted() -> None:
+    open_one = incident(500, drifts=(finding("a"),), recovered=(finding("b"),))
+    body = message(Step(Status.RESOLVED, open_one, (), 5_000, 2, "accepted"))["data"]
+    assert (body["title"], body["resolution"]) == ("fraud v4.2: accepted as the new normal: b, a", "accepted")
+
+
+def test_an_alert_says_what_to_do() -> None:
+    """A picture, a runbook, and the commands that show more; those of a replay would look at the wrong log."""
+    histogram = Histogram((1.0, 2.0), (0.5, 0.5, 0.0), (0.0, 0.25, 1.0))
+    drawn = replace(finding(), change=replace(CHANGE, histogram=histogram), against_past=False, since=90_000)
+    told = replace(step(), news=(drawn,))
+    body = message(told, runbook="https://wiki.example.com/fraud")["data"]
+    assert body["links"] == [{"href": "https://wiki.example.com/fraud", "text": "Runbook"}]
+    assert body["commands"] == [
+        f"driftline explain {body['id']} -c driftline.yaml",
+        "driftline replay kafka://predictions -c driftline.yaml --from 1970-01-01T00:00:30.000Z",
+    ]
+    assert body["description"].splitlines() == [
+        "score: mean 1 → 2, since 1970-01-01T00:01:30.000Z",
+        "    before ██▁  after ▁▃█",
+        *(f"$ {each}" for each in body["commands"]),
+    ]
+    assert message(told, mode="replay")["data"]["commands"] == []
+
+
+def test_a_replay_begins_where_what_the_drift_was_compared_with_begins() -> None:
+    """Of a learned baseline, and of the past, a replay of the drift alone would know nothing, and see nothing."""
+    of_baseline, of_past = (replace(finding(), against_past=past) for past in (False, True))
+    whole = "driftline replay kafka://predictions -c driftline.yaml"
+
+    def replayed(*news: Finding, **options: Any) -> str:
+        command: str = message(replace(step(), news=news), **options)["data"]["commands"][1]
+        return command
+
+    assert replayed(of_baseline).startswith(f"{whole} --from ")
+    assert replayed(of_baseline, replay_all=True) == whole
+    assert replayed(of_baseline, of_past) == whole
+    assert (
+        replayed(of_past, topic="my topic; rm -rf ~")
+        == "driftline replay 'kafka://my topic; rm -rf ~' -c driftline.yaml"
+    )
+
+
+@given(NAMES, st.lists(NAMES, min_size=1, max_size=80, unique=True), st.sampled_from(Status))
+def test_whatever_things_are_called_an_alert_stays_within_its_bounds(
+    model: str, signals: list[str], status: Status
+) -> None:
+    body = json.loads(to_line(message(step(*signals, status=status), model)))["data"]
+    assert 0 < len(body["title"]) <= 130
+    assert body["title"].isprintable()
+    assert 0 < len(body["description"]) <= 3000
+    assert 0 < len(body["alert_key"]) <= 128
+    told = [each["signal"] for each in body["evidence"]["signals"]]
+    assert told == signals[:50]
+    assert body["component"] == model
+
+
+@pytest.mark.parametrize(("partitions", "carried"), [(200, 50), (400, 25), (15_000, 1)])
+def test_of_a_topic_of_many_partitions_an_alert_still_fits_into_a_message(partitions: int, carried: int) -> None:
+    """Each signal names the offsets of its window in each partition; at 400 of them, 50 signals made 1.1 MB."""
+    ranges = tuple(Range(i, 10**10, 10**10 + 9) for i in range(partitions))
+    found = tuple(replace(finding(f"features.signal_{i}"), ranges=ranges) for i in range(60))
+    whole = message(replace(step(), news=found))
+    assert [each["signal"] for each in whole["data"]["evidence"]["signals"]] == [
+        each.signal for each in found[:carried]
+    ]
+    assert len(to_line(whole)) < 10**6
+
+
+def test_long_names_that_begin_alike_have_keys_of_their_own() -> None:
+    long = "m" * 200
+    assert alert_key("m" * 128) == "m" * 128
+    assert len({alert_key(long), alert_key(long + "x"), alert_key(long + "y")}) == 3
+
+
+def test_keys_of_names_that_cannot_be_printed_can_be_and_are_told_apart() -> None:
+    keys = [alert_key("fraud\0"), alert_key("fraud\n"), alert_key("fraud?"), alert_key("\n" * 200)]
+    assert all(key.isprintable() and len(key) <= 128 for key in keys)
+    assert len(set(keys)) == 4
+    assert keys[2] == "fraud?"
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [(0, "1970-01-01T00:00:00.000Z"), (1_767_225_600_001, "2026-01-01T00:00:00.001Z"), (1, "1970-01-01T00:00:00.001Z")],
+)
+def test_times_keep_their_milliseconds(ms: int, text: str) -> None:
+    assert iso(ms) == text

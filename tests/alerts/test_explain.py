@@ -1,0 +1,471 @@
+"""An alert explained: found by any of its ids, whole at any width, whatever traffic or another version put in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from driftline.stream.alerts.build import to_line
+from driftline.stream.alerts.explain import (
+    as_row,
+    effects,
+    figures,
+    lasted,
+    picture,
+    quiet_command,
+    remark,
+    replay_command,
+    verdict,
+)
+from driftline.stream.alerts.intake import BadAlert
+from driftline.stream.alerts.read import (
+    Ambiguous,
+    Change,
+    Found,
+    Histogram,
+    Listed,
+    Profile,
+    Signal,
+    Told,
+    find,
+    read_told,
+)
+from driftline.stream.config.lineage import upstream
+from driftline.stream.paging.grouping import Rules, decide
+from driftline.stream.paging.messages import message as page_of
+from driftline.stream.paging.notifications import Desk, Place
+from driftline.stream.reports.alert import print_explanation, print_incidents
+from driftline.stream.reports.plot import PANELS, plot
+from tests.harness.services import cloud_event
+from tests.reports.test_report import ODD, WIDTHS, console, incident, printed
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def made(**fields: Any) -> bytes:
+    """An alert of given fields, as its record holds it."""
+    return orjson.dumps({"data": {"id": "0123456789abcdef", **fields}})
+
+
+def evidence(name: str = "features.amount", **fields: Any) -> dict[str, Any]:
+    return {"signal": name, "evidence_nats": 40.0, "threshold_nats": 20.0, **fields}
+
+
+def shown(told: Told, width: int = 80, incident: Sequence[Told] = (), rate: float | None = None) -> list[str]:
+    """The lines of its explanation."""
+    own = console(width)
+    print_explanation(own, told, incident or [told], rate)
+    return printed(own)
+
+
+def text(lines: Sequence[str]) -> str:
+    """Without the breaks of lines."""
+    return " ".join(" ".join(lines).split())
+
+
+# What is read
+
+
+def test_an_alert_of_an_older_version_lacks_fields_and_one_of_a_newer_has_more() -> None:
+    assert read_told(b'{"data": {"id": "x"}}') == Told("x")
+    whole = read_told(
+        made(incident_id="i", resolution=None, oncall={"who": [1]}, evidence={"signals": [evidence(x=1)]})
+    )
+    assert (whole.incident_id, whole.signals[0].name, whole.signals[0].ratio) == ("i", "features.amount", 2.0)
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"a live alert", b"[]", b'{"data": {}}', b'{"data": {"id": 5}}', None, b"[" * 10**5]
+)
+def test_what_is_no_alert_is_said_to_be_none(line: bytes | None) -> None:
+    with pytest.raises(BadAlert, match="no alert"):
+        read_told(line)
+
+
+# What is found
+
+# Two incidents; the first alert of i-one was published twice, as after a crash, and the second ones came in between.
+LINES = [
+    made(id="aaaa1", incident_id="one1", seq=1, title="one fires"),
+    b"a live alert",
+    None,
+    made(id="aaaa2", incident_id="two2", seq=1, title="two fires"),
+    made(id="bbbb1", incident_id="one1", seq=2, status="updated"),
+    made(id="aaaa1", incident_id="one1", seq=1, title="one fires"),
+    made(id="cccc3", title="before there were incidents"),
+    made(id="one11", incident_id="two2", seq=2, status="resolved"),
+]
+
+
+def found(wanted: str) -> Found:
+    hit = find(lambda: LINES, wanted)
+    assert hit is not None
+    return hit
+
+
+@pytest.mark.parametrize(
+    ("wanted", "alert", "incident"),
+    [
+        ("aaaa1", "aaaa1", ["aaaa1", "bbbb1"]),
+        ("bb", "bbbb1", ["aaaa1", "bbbb1"]),
+        ("one1", "bbbb1", ["aaaa1", "bbbb1"]),
+        ("two2", "one11", ["aaaa2", "one11"]),
+        ("tw", "one11", ["aaaa2", "one11"]),
+        ("cccc3", "cccc3", ["cccc3"]),
+        ("one11", "one11", ["aaaa2", "one11"]),
+    ],
+)
+def test_an_alert_is_found_by_its_id_or_its_incidents_or_how_they_begin(
+    wanted: str, alert: str, incident: list[str]
+) -> None:
+    """A whole id means itself, though it be the beginning of another one, as "one1" is."""
+    hit = found(wanted)
+    assert hit.told.id == alert
+    assert hit.line in LINES
+    assert read_told(hit.line) == hit.told
+    assert [each.id for each in hit.incident] == incident
+
+
+def test_what_begins_several_incidents_ids_is_ambiguous_and_they_are_named() -> None:
+    with pytest.raises(Ambiguous, match=r"aaaa1  one fires\n  aaaa2  two fires"):
+        found("aaaa")
+    assert find(lambda: LINES, "nothing") is None
+
+
+# What is said
+
+
+def amount() -> Told:
+    """The alert of a shift by 3 σ."""
+    fired, _ = incident(["features.amount"])
+    return read_told(to_line(fired))
+
+
+def test_an_explanation_holds_the_figures_the_evidence_and_where() -> None:
+    told = amount()
+    (signal,) = told.signals
+    lines = shown(told, rate=1e-6)
+    words = text(lines)
+    for part in (
+        "FIRING fraud: amount mean",
+        f"incident {told.incident_id}",
+        f"since {signal.since}, in {signal.events:,} events, compared with the baseline",
+        f"{signal.evidence_nats:.1f} nats",
+        "one false alarm in 1,000,000 events at most",
+        "Jensen-Shannon distance",
+        "very large",
+        "partition first offset up to offsets",
+        f"0 {signal.offsets[0].start:,} {signal.offsets[0].end:,} {signal.events:,}",
+    ):
+        assert part in words
+    before, after = ([line for line in lines if line.split()[:1] == [name]] for name in ("mean", "σ"))
+    assert before
+    assert after
+
+
+def test_bars_stand_under_each_other_and_fill_the_scale() -> None:
+    lines = shown(amount())
+    first = next(i for i, line in enumerate(lines) if "share of events" in line)
+    rows = lines[first + 1 : first + 11]
+    assert {line.count("%") for line in rows} == {2}
+    percents = {tuple(i for i, character in enumerate(line) if character == "%") for line in rows}
+    assert len(percents) == 1
+    assert "█" * 18 in rows[-1], "the largest share fills its column"
+    assert max(map(len, lines)) <= 80
+
+
+@given(st.floats(0.1, 600), st.floats(0.1, 600))
+def test_the_verdict_says_how_often_chance_would_do_as_much(evidence_nats: float, threshold: float) -> None:
+    says = verdict(Signal(evidence_nats=evidence_nats, threshold_nats=threshold, test="ks"))
+    assert says.startswith("Kolmogorov-Smirnov")
+    assert f"{evidence_nats:.1f} nats" in says
+
+
+@pytest.mark.parametrize(
+    ("nats", "one_in"), [(0.0, "1"), (2.303, "10"), (13.8155, "1,000,000"), (15.6, "6,000,000"), (100.0, "10^43")]
+)
+def test_evidence_is_told_as_a_chance(nats: float, one_in: str) -> None:
+    assert f"one of {one_in} such windows" in verdict(Signal(evidence_nats=nats, threshold_nats=1.0))
+
+
+def test_a_verdict_of_an_unknown_test_says_what_is_known() -> None:
+    assert verdict(Signal(test="wavelet")) == "The test is wavelet."
+    assert verdict(Signal(test="rate", code="nan")) == "An exact tail bound compares one share: NaN."
+    assert "its own past" in verdict(Signal(test="adwin", against="past"))
+
+
+def test_figures_tell_of_either_side_only_what_it_has() -> None:
+    before = Profile(9000, {"missing": 0.25}, {"at": 0.75}, mean=1.5)
+    signal = Signal(change=Change(before=before, after=Profile(50, {"nan": 1.0})))
+    assert [tuple(row) for row in figures(signal)] == [
+        ("events", "9,000", "50"),
+        ("mean", "1.5", ""),
+        ("missing", "25 %", "0 %"),
+        ("NaN", "0 %", "100 %"),
+        ("commonest", "at 75 %", ""),
+    ]
+    assert remark(signal) == "From 50 events, effect sizes come out too large by chance."
+    assert effects(Signal()) == []
+
+
+def test_bins_are_shares_of_all_events_and_their_edges_can_be_told_apart() -> None:
+    histogram = Histogram([1.00001, 1.00002], [0.5, 0.3, 0.2], [0.0, 0.0, 1.0])
+    change = Change(before=Profile(10), after=Profile(10, {"missing": 0.4}), histogram=histogram)
+    drawn = picture(Signal(change=change))
+    assert drawn is not None
+    assert drawn.labels == ("≤ 1.00001", "1.00001 – 1.00002", "> 1.00002", "missing")
+    assert drawn.before == (0.5, 0.3, 0.2, 0.0)
+    assert drawn.after == (0.0, 0.0, 0.6, 0.4)
+
+
+def test_values_are_drawn_with_all_others_together() -> None:
+    before, after = Profile(9, values={"a": 0.5, "b": 0.2}), Profile(9, {"unseen": 0.1}, {"c": 0.6})
+    drawn = picture(Signal(change=Change(before=before, after=after)))
+    assert drawn is not None
+    assert drawn.labels == ("a", "b", "c", "all others", "unseen values")
+    assert drawn.before == (0.5, 0.2, None, pytest.approx(0.3), 0.0)
+    assert drawn.after == (None, None, 0.6, pytest.approx(0.3), 0.1)
+
+
+@pytest.mark.parametrize("edges", [[], [1.0], [1.0, 2.0, 3.0, 4.0]])
+def test_a_histogram_that_does_not_fit_its_edges_is_not_drawn(edges: list[float | None]) -> None:
+    assert picture(Signal(change=Change(histogram=Histogram(edges, [0.5, 0.3, 0.2], [0.0, 0.0, 1.0])))) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(-5, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (11_520, "3 h 12 min"), (90_000, "1 d 1 h")]
+)
+def test_durations(seconds: int, told: str) -> None:
+    assert lasted(NOW, NOW + timedelta(seconds=seconds)) == told
+
+
+def test_an_incident_that_begins_by_a_clock_ahead_has_lasted_no_time() -> None:
+    told = Told("x", starts_at=NOW + timedelta(hours=3))
+    assert as_row(Listed.of(told, []), NOW)["seconds"] == 0
+    assert as_row(Listed.of(told, []), NOW + timedelta(hours=4))["seconds"] == 3600
+
+
+def test_commands_end_with_the_alert_and_are_quoted() -> None:
+    replay = "driftline replay kafka://p -c driftline.yaml --from 2026-01-01T00:00:00.000Z"
+    told = Told("x", component="my model; rm -rf ~", emitted_at=NOW, commands=["driftline explain x", replay])
+    assert replay_command(told) == f"{replay} --to 2026-01-02T00:01:00Z"
+    assert replay_command(Told("x", commands=[replay])) == replay
+    assert replay_command(Told("x")) == ""
+    assert "--match 'model=my model; rm -rf ~' --for" in quiet_command(told)
+
+
+# Whatever an alert holds
+
+
+def test_the_course_names_every_alert_of_the_incident_and_says_what_is_missing() -> None:
+    fired, over = (read_told(to_line(each)) for each in incident(["features.amount"]))
+    lines = text(shown(fired, incident=[fired, over]))
+    assert "Course of the incident" in lines
+    assert "no longer drifting" in lines
+    assert "no longer kept" not in lines
+    assert "no longer kept" in text(shown(over, incident=[over]))
+
+
+@WIDTHS
+def test_names_and_values_of_the_traffic_are_text_and_no_markup(width: int) -> None:
+    change = {
+        "headline": "[/b] \x1b[31m 0 % → 9 %",
+        "before": {"values": {"[/i]": 1.0}},
+        "after": {"values": {"\x07": 1}},
+    }
+    raw = made(
+        title="[/x] drifts",
+        component="[bold]m",
+        commands=["driftline replay '[/c]'"],
+        links=["https://[/l]", {"href": "https://wiki"}],
+        evidence={"signals": [evidence(ODD, change=change)], "likely_origin": ["[/o]"]},
+    )
+    lines = shown(read_told(raw), width)
+    words = text(lines)
+    for part in (
+        "[/x] drifts",
+        "[bold]m",
+        "[/b]",
+        "[/i]",
+        "[/c]",
+        "https://[/l]",
+        "https://wiki",
+        "[/o]",
+        "[/b][red]odd",
+    ):
+        assert part in words
+    assert not set("\x1b\x07") & set(words)
+    assert max(map(len, lines)) <= width
+
+
+@WIDTHS
+@pytest.mark.parametrize("count", [0, 1, 40])
+def test_any_number_of_signals_is_explained(width: int, count: int) -> None:
+    long = "features." + "customer_account_balance_" * 8
+    signals = [evidence(f"{long}{i}", evidence_nats=30.0 + i) for i in range(count)]
+    lines = shown(read_told(made(title="t" * 130, description="d", evidence={"signals": signals})), width)
+    assert max(map(len, lines)) <= width
+    assert sum("customer" in line for line in lines) >= count
+    assert ("Description" in lines) == (count == 0)
+
+
+def test_a_relays_page_of_several_incidents_names_them() -> None:
+    """Its evidence is another one: members instead of signals, and who may have been the origin."""
+    rules = Rules(wait=5, outage_models=3, window=600)
+    outage = pages(rules, "fraud", "churn", "ltv", "mail")
+    cascade = pages(Rules(wait=5, upstream=upstream({"churn": ["fraud"]})), "fraud", "churn")
+    for page, models in ((outage, ("fraud", "churn", "ltv", "mail")), (cascade, ("churn",))):
+        words = text(shown(read_told(page), 120))
+        assert "Incidents it speaks of" in words
+        for model in models:
+            assert f"{model} open" in words
+    assert "likely origin fraud" in words
+
+
+def pages(rules: Rules, *models: str) -> bytes:
+    """The one page that a relay tells when these models drift at once."""
+    records = [(cloud_event(1, incident=model, key=model), Place("alerts", 0, i)) for i, model in enumerate(models)]
+    desk = decide(Desk().take(records, 1000.0), rules, lambda _: False, 1010.0)
+    (name,) = desk.due(lambda _: False)
+    return page_of(desk, name, rules, 1010.0).raw
+
+
+numbers = st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.integers(-9, 10**9)
+shares = st.dictionaries(st.text(max_size=30) | st.sampled_from(["missing", "nan"]), numbers, max_size=5)
+profiles = st.fixed_dictionaries(
+    {},
+    optional={
+        "events": st.integers(0, 10**12),
+        "special": shares,
+        "values": shares,
+        **dict.fromkeys(("mean", "deviation", "low", "high"), numbers),
+    },
+)
+histograms = st.fixed_dictionaries(
+    {}, optional=dict.fromkeys(("edges", "before", "after"), st.lists(numbers, max_size=4))
+)
+changes = st.fixed_dictionaries(
+    {},
+    optional={
+        "headline": st.text(max_size=60),
+        "before": profiles,
+        "after": profiles,
+        "histogram": st.none() | histograms,
+        **dict.fromkeys(("psi", "jensen_shannon", "distance", "wasserstein"), numbers),
+    },
+)
+places = st.integers(0, 2**60)
+signals = st.fixed_dictionaries(
+    {},
+    optional={
+        "signal": st.text(max_size=300),
+        "test": st.sampled_from(["ks", "rate", "other"]),
+        "code": st.none() | st.sampled_from(["missing", "later"]),
+        "since": st.text(max_size=30),
+        "evidence_nats": numbers,
+        "threshold_nats": numbers,
+        "change": changes,
+        "offsets": st.lists(st.fixed_dictionaries({"partition": places, "start": places, "end": places}), max_size=3),
+    },
+)
+odd_alerts = st.fixed_dictionaries(
+    {},
+    optional={
+        "incident_id": st.text(max_size=20),
+        "status": st.sampled_from(["firing", "updated", "resolved"]),
+        "resolution": st.none() | st.text(max_size=20),
+        "title": st.text(max_size=200),
+        "description": st.text(max_size=200),
+        "severity": st.text(max_size=10),
+        "emitted_at": st.none() | st.just("2026-01-01T00:00:00.5+05:00"),
+        "starts_at": st.none() | st.just("2025-12-31T23:00:00Z"),
+        "labels": st.dictionaries(st.text(max_size=9), st.text(max_size=9), max_size=3),
+        "evidence": st.fixed_dictionaries(
+            {}, optional={"signals": st.lists(signals, max_size=3), "version": st.none() | st.text(max_size=9)}
+        ),
+    },
+)
+
+
+@given(odd_alerts, st.sampled_from([60, 80, 120]))
+def test_whatever_an_alert_holds_it_is_explained_and_listed(fields: dict[str, Any], width: int) -> None:
+    told = read_told(made(**fields))
+    own = console(width)
+    print_explanation(own, told, [told], 1e-6)
+    print_incidents(own, [Listed.of(told, [told], "firing")], NOW)
+    assert told.id in "".join(printed(own))
+    assert "".join(printed(own)).isprintable()
+
+
+# The list
+
+
+def test_open_incidents_come_first_then_the_worst_then_the_oldest() -> None:
+    def one(name: str, status: str, severity: str, day: int) -> Listed:
+        told = Told(name, status=status, severity=severity, starts_at=datetime(2026, 1, day, tzinfo=UTC))  # type: ignore[arg-type]
+        return Listed.of(told, [])
+
+    incidents = [
+        one("past", "resolved", "critical", 1),
+        one("young", "updated", "error", 3),
+        one("strange", "firing", "unheard of", 1),
+        one("old", "firing", "error", 2),
+        one("mild", "firing", "info", 1),
+    ]
+    assert [each.told.id for each in sorted(incidents, key=lambda each: each.rank)] == [
+        "old",
+        "young",
+        "mild",
+        "strange",
+        "past",
+    ]
+
+
+def test_an_incident_lists_the_signals_of_all_its_alerts_as_they_were_last() -> None:
+    first = read_told(
+        made(id="a", incident_id="i", evidence={"signals": [evidence("x", evidence_nats=30), evidence("y")]})
+    )
+    other = read_told(made(id="b", incident_id="j", evidence={"signals": [evidence("z")]}))
+    update = read_told(made(id="c", incident_id="i", evidence={"signals": [evidence("x", evidence_nats=99)]}))
+    listed = Listed.of(update, [update, other, first])
+    assert [(each.name, each.evidence_nats) for each in listed.signals] == [("x", 99), ("y", 40)]
+
+
+# The picture
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 12, 15])
+def test_a_picture_has_a_panel_for_each_of_the_strongest_signals(count: int, tmp_path: Path) -> None:
+    histogram = {"edges": [1.0], "before": [0.5, 0.5], "after": [0.0, 1.0]}
+    odd = ["features.$x^2$", ODD, "金額 😀", "n" * 300]
+    signals = [evidence(odd[i % 4], evidence_nats=30 + i, change={"histogram": histogram}) for i in range(count)]
+    told = read_told(made(title="$" * 130, evidence={"signals": signals}))
+    assert plot(told, tmp_path / "a.png") == min(count, PANELS)
+    png = (tmp_path / "a.png").read_bytes()
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    width, height = (int.from_bytes(png[i : i + 4], "big") for i in (16, 20))
+    assert 900 < width < 2500
+    assert 400 < height < 2000
+
+
+@given(odd_alerts)
+@settings(max_examples=20)
+def test_whatever_an_alert_holds_it_is_drawn(fields: dict[str, Any]) -> None:
+    told = read_told(made(**fields))
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "a.png"
+        assert plot(told, path) == sum(picture(signal) is not None for signal in told.signals)
+        assert path.exists() == any(map(picture, told.signals))
+
+
+def test_what_holds_no_figures_is_not_drawn(tmp_path: Path) -> None:
+    assert plot(read_told(made(evidence={"signals": [evidence()]})), tmp_path / "a.png") == 0
+    assert not (tmp_path / "a.png").exists()

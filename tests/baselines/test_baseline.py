@@ -1,0 +1,380 @@
+"""Baselines: what they learn from events, and that a file is the baseline that was written or is refused."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import zipfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftline.detectors.summaries.codes import Categories, Grid, Kind, Special
+from driftline.detectors.summaries.layout import Signal
+from driftline.stream.baselines.baseline import MAX_CATEGORIES, Baseline, BaselineError, Settings, build_baseline
+from driftline.stream.events.event import Event, tabulate
+
+START = 1_767_225_600_000  # 2026-01-01
+
+
+def events(signals: Mapping[str, Sequence[Any]], step: int = 1000) -> list[Event]:
+    """One event a second; a signal whose value is `...` is absent."""
+    rows = zip(*signals.values(), strict=True)
+    return [
+        Event(str(i), START + i * step, "m", None, {k: v for k, v in zip(signals, row, strict=True) if v is not ...})
+        for i, row in enumerate(rows)
+    ]
+
+
+def build(signals: Mapping[str, Sequence[Any]], **settings: Any) -> Baseline:
+    return build_baseline(events(signals), {"model": "m"}, Settings(**settings))
+
+
+def signal(baseline: Baseline, name: str = "features.x") -> Signal:
+    return next(each for each in baseline.layout.signals if each.name == name)
+
+
+def counts(baseline: Baseline, name: str = "features.x") -> tuple[list[int], dict[str, int]]:
+    """Counts of the regular codes of a signal, and of those special ones that occur."""
+    s = [each.name for each in baseline.layout.signals].index(name)
+    layout, total = baseline.layout, baseline.total.counts
+    special = {each.name: int(total[layout.special_column(s, each)]) for each in Special}
+    return total[layout.starts[s] :][: layout.sizes[s]].tolist(), {k: n for k, n in special.items() if n}
+
+
+RNG = np.random.default_rng(1)
+MIXED = {
+    "features.amount": [*RNG.lognormal(size=299).tolist(), math.nan],
+    "features.country": RNG.choice(["DE", "FR", "IT"], 300).tolist(),
+    "features.gaps": [None if i % 5 else float(i) for i in range(300)],
+    "features.unit": [1.0] * 300,
+    "flag": [bool(i % 3) for i in range(300)],
+}
+BASELINE = build_baseline(events(MIXED), {"model": "m", "version": "4.2", "seed": 7})
+FILE = BASELINE.to_bytes()
+
+
+def members(content: bytes = FILE) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def packed(parts: Mapping[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part)
+    return out.getvalue()
+
+
+def with_manifest(**changes: Any) -> bytes:
+    manifest = json.loads(members()["manifest.json"]) | changes
+    kept = {key: value for key, value in manifest.items() if value is not ...}
+    return packed({**members(), "manifest.json": json.dumps(kept).encode()})
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "numeric"),
+    [
+        ([1.0, 2.5, None], Kind.NUMERIC, True),
+        ([1, 2, 2], Kind.NUMERIC, True),
+        ([7, 7.0, None], Kind.CONSTANT, True),
+        (["a", "b", "a"], Kind.CATEGORICAL, False),
+        (["a", "a", None], Kind.CONSTANT, False),
+        ([True, False, True], Kind.BOOLEAN, False),
+        (["true", "false", None], Kind.BOOLEAN, False),
+        ([True, True, None], Kind.CONSTANT, False),
+        (["", "x", ""], Kind.CATEGORICAL, False),
+    ],
+)
+def test_kinds_are_inferred(values: list[Any], kind: Kind, numeric: bool) -> None:
+    learned = signal(build({"features.x": values}))
+    assert (learned.kind, learned.numeric) == (kind, numeric)
+
+
+def test_of_mixed_types_the_more_frequent_wins_and_the_others_are_invalid_or_text() -> None:
+    assert counts(build({"features.x": [1.0, 2.0, "N/A"]})) == ([0, 1, 0, 1, 0], {"INVALID": 1})
+    text = build({"features.x": [1.0, "a", "b", "a", True]})
+    assert signal(text).coder == Categories(("a", "1.0", "b", "true"))
+    assert counts(text) == ([2, 1, 1, 1], {})
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "expected", "regular"),
+    [
+        ([1, 2, 2], Kind.CATEGORICAL, Categories(("2", "1")), [2, 1]),
+        (["x", "x"], Kind.CATEGORICAL, Categories(("x",)), [2]),
+        ([True, True], Kind.BOOLEAN, Categories(("false", "true")), [0, 2]),
+        ([1, 0, 0], Kind.BOOLEAN, Categories(("0", "1")), [2, 1]),
+        (["yes", "no", "maybe", "yes", "no"], Kind.BOOLEAN, Categories(("no", "yes")), [2, 2]),
+    ],
+)
+def test_kinds_can_be_set(values: list[Any], kind: Kind, expected: Categories, regular: list[int]) -> None:
+    baseline = build({"features.x": values}, kinds={"features.x": kind})
+    assert signal(baseline).coder == expected
+    assert counts(baseline)[0] == regular
+
+
+def test_a_constant_set_to_be_numeric_is_one_and_text_set_to_be_numeric_is_invalid() -> None:
+    kinds = {"features.x": Kind.NUMERIC, "features.y": Kind.NUMERIC}
+    baseline = build({"features.x": [3.0] * 5, "features.y": ["a"] * 5}, kinds=kinds)
+    assert signal(baseline).kind is Kind.NUMERIC
+    assert counts(baseline) == ([0, 5, 0], {})
+    assert counts(baseline, "features.y") == ([0], {"INVALID": 5})
+
+
+def test_what_is_no_value_is_counted_under_its_own_code() -> None:
+    values = [1.0, None, ..., math.nan, math.inf, -math.inf, "text", True, [1], 10**400]
+    regular, special = counts(build({"features.x": [*values, *range(20)]}))
+    assert sum(regular) == 21
+    assert special == {"MISSING": 2, "NAN": 1, "POS_INF": 2, "NEG_INF": 1, "INVALID": 3}
+
+
+def test_signals_that_never_have_a_value_are_left_out() -> None:
+    baseline = build({"features.x": [1, 2], "features.null": [None, None], "features.list": [[1], [2]]})
+    assert [each.name for each in baseline.layout.signals] == ["features.x"]
+
+
+@pytest.mark.parametrize("values", [[None] * 3, [...] * 3, []])
+def test_events_without_any_value_are_no_baseline(values: list[Any]) -> None:
+    with pytest.raises(BaselineError, match="hold no value to learn from"):
+        build({"features.x": values})
+
+
+def test_beyond_255_categories_the_rarer_ones_are_unseen() -> None:
+    values = [f"frequent {i % MAX_CATEGORIES}" for i in range(2 * MAX_CATEGORIES)] + [f"rare {i}" for i in range(9)]
+    regular, special = counts(build({"features.x": values}))
+    assert regular == [2] * MAX_CATEGORIES
+    assert special == {"UNSEEN": 9}
+
+
+@pytest.mark.parametrize(
+    "values", [[0.0] * 95 + [1e200] * 5, [1e308, -1e308] * 50, [5e-324, 0.0] * 50, [1e-300, 2e-300] * 9]
+)
+def test_the_spread_of_extreme_values_is_finite_and_not_zero(values: list[float]) -> None:
+    """The variance of the first overflows and of the last underflows: every moment of the signal would be NaN."""
+    baseline = build({"features.x": values})
+    assert 0 < signal(baseline).spread < math.inf
+    moments = baseline.layout.moments(baseline.total, 0)
+    assert moments is not None
+    assert not math.isnan(moments.mean)
+    assert (moments.low, moments.high) == (min(values), max(values))
+
+
+def test_a_signal_that_hardly_ever_moves_has_the_deviation_as_its_spread() -> None:
+    values = [0.0] * 95 + [1.0] * 5
+    assert signal(build({"features.x": values})).spread == pytest.approx(np.std(values))
+
+
+def test_blocks_are_the_events_in_order_of_time_and_add_up() -> None:
+    shuffled = events({"features.x": range(1000)})
+    np.random.default_rng(2).shuffle(shuffled)
+    baseline = build_baseline(shuffled, {"model": "m"}, Settings(blocks=10, max_distinct=1000))
+    assert (baseline.blocks.sum(0) == baseline.total.counts).all()
+    # Each block holds a hundred values that follow each other: atoms stand at odd codes.
+    for number, block in enumerate(baseline.blocks):
+        assert np.flatnonzero(block).tolist() == list(range(200 * number + 1, 200 * number + 200, 2))
+
+
+def test_an_unordered_baseline_has_one_block() -> None:
+    assert len(build({"features.x": range(500)}, ordered=False).blocks) == 1
+    assert len(build({"features.x": range(500)}).blocks) == 256
+    assert len(build({"features.x": range(5)}).blocks) == 5
+
+
+def test_the_manifest_says_what_was_learned_from_what() -> None:
+    baseline = build_baseline(events({"features.x": [1, 2, 3]}), {"model": "m", "git_commit": "abc"}, Settings(bins=10))
+    assert baseline.about == {
+        "model": "m",
+        "git_commit": "abc",
+        "rows": 3,
+        "time_from": START,
+        "time_to": START + 2000,
+        "settings": {"bins": 10, "max_distinct": 256, "ordered": True, "kinds": {}},
+    }
+
+
+def test_only_some_signals_are_as_if_the_others_had_never_been() -> None:
+    names = ("features.amount", "flag")
+    chosen = BASELINE.only(lambda name: name in names)
+    built = build_baseline(events({name: MIXED[name] for name in names}), BASELINE.about)
+    assert chosen.content_hash == built.content_hash
+    assert (chosen.total.n, chosen.total) == (built.total.n, built.total)
+    assert BASELINE.only(lambda _: True) is BASELINE
+
+
+def test_a_selection_survives_the_file_whatever_the_order_of_its_array_in_memory() -> None:
+    """Columns taken from a matrix come in Fortran order, which numpy writes as another header and other bytes."""
+    chosen = BASELINE.only(lambda name: name != "flag")
+    assert Baseline.from_bytes(chosen.to_bytes()).content_hash == chosen.content_hash
+
+
+def test_selecting_nothing_is_refused() -> None:
+    with pytest.raises(BaselineError, match="no signal of the baseline of 'm' is selected"):
+        BASELINE.only(lambda _: False)
+
+
+def test_events_are_encoded_with_the_codes_of_their_defects() -> None:
+    batch = events({"features.amount": ["N/A", 1.0, math.nan], "features.country": ["DE", [1], "XX"]})
+    codes = BASELINE.encode(tabulate(BASELINE.fields, list(enumerate(batch))))
+    names = [each.name for each in BASELINE.layout.signals]
+    amount, country = names.index("features.amount"), names.index("features.country")
+    special = BASELINE.layout.special_column
+    assert codes[0, amount] == special(amount, Special.INVALID)
+    assert codes[2, amount] == special(amount, Special.NAN)
+    assert codes[1, country] == special(country, Special.INVALID)
+    assert codes[2, country] == special(country, Special.UNSEEN)
+
+
+def test_a_file_holds_the_baseline_and_is_the_same_every_time() -> None:
+    read = Baseline.from_bytes(FILE)
+    assert read.layout.signals[0].coder.cuts.tolist() == BASELINE.layout.signals[0].coder.cuts.tolist()
+    assert (read.blocks == BASELINE.blocks).all()
+    assert read.total == BASELINE.total
+    assert read.about == {**BASELINE.about}
+    assert read.fields == BASELINE.fields
+    assert read.to_bytes() == FILE == BASELINE.to_bytes()
+
+
+@given(
+    st.lists(st.one_of(st.none(), st.floats(), st.text(max_size=3), st.booleans()), min_size=1, max_size=30),
+    st.lists(st.one_of(st.integers(), st.floats()), min_size=1, max_size=30),
+)
+def test_every_baseline_survives_the_file(mixed: list[Any], numbers: list[float]) -> None:
+    n = min(len(mixed), len(numbers))
+    baseline = build({"features.x": mixed[:n], "features.y": numbers[:n], "score": [0.5] * n})
+    read = Baseline.from_bytes(baseline.to_bytes())
+    assert read.content_hash == baseline.content_hash
+    assert read.total == baseline.total
+    assert read.to_bytes() == baseline.to_bytes()
+
+
+def test_the_file_can_be_read_with_zip_json_and_numpy_alone() -> None:
+    with zipfile.ZipFile(io.BytesIO(FILE)) as archive:
+        manifest = json.loads(archive.read("manifest.json"))
+        blocks = np.load(io.BytesIO(archive.read("blocks.npy")), allow_pickle=False)
+        sums = np.load(io.BytesIO(archive.read("sums.npy")), allow_pickle=False)
+    assert (manifest["format"], manifest["format_version"], manifest["version"]) == ("driftline-baseline", 1, "4.2")
+    assert manifest["content_hash"] == BASELINE.content_hash
+    # The documented layout: codes of all signals back to back, then six special ones a signal.
+    sizes = [len(each["cuts"]) + 1 if "cuts" in each else len(each["categories"]) for each in manifest["signals"]]
+    assert blocks.shape == (256, sum(sizes) + 6 * len(sizes))
+    names = [each["name"] for each in manifest["signals"]]
+    first, country = sum(sizes[: names.index("features.country")]), manifest["signals"][names.index("features.country")]
+    shares = dict(zip(country["categories"], blocks.sum(0)[first:].tolist(), strict=False))
+    assert shares == {value: MIXED["features.country"].count(value) for value in ("DE", "FR", "IT")}
+    numeric = [each for each in manifest["signals"] if each["numeric"]]
+    gaps = [each["name"] for each in numeric].index("features.gaps")
+    mean = numeric[gaps]["center"] + numeric[gaps]["spread"] * sums[0, gaps] / 2**16 / 60
+    assert mean == pytest.approx(np.mean([value for value in MIXED["features.gaps"] if value is not None]), abs=0.01)
+
+
+@pytest.mark.parametrize("bit", [0x01, 0x80])
+def test_a_flipped_bit_anywhere_is_refused_or_means_nothing(bit: int) -> None:
+    """What an archive does not check, such as a member's date, holds nothing of the baseline."""
+    refused = 0
+    for at in range(0, len(FILE), 3):
+        damaged = bytearray(FILE)
+        damaged[at] ^= bit
+        try:
+            read = Baseline.from_bytes(bytes(damaged))
+        except BaselineError:
+            refused += 1
+        else:
+            assert read.to_bytes() == FILE
+    assert refused > len(FILE) / 3 * 0.9
+
+
+def test_a_file_cut_off_anywhere_is_refused() -> None:
+    for length in range(0, len(FILE), 7):
+        with pytest.raises(BaselineError, match="copy it again or build it anew"):
+            Baseline.from_bytes(FILE[:length])
+
+
+@given(st.binary(max_size=200))
+def test_any_other_bytes_are_refused(content: bytes) -> None:
+    with pytest.raises(BaselineError):
+        Baseline.from_bytes(content)
+
+
+@given(st.sampled_from(["blocks.npy", "sums.npy", "extremes.npy"]), st.integers(0, 127), st.integers(0, 255))
+def test_a_damaged_array_in_an_intact_archive_is_refused_or_means_nothing(name: str, at: int, byte: int) -> None:
+    """The archive's own checksums being right; the length of an array's header is the only thing that says nothing."""
+    array = bytearray(members()[name])
+    array[at] = byte
+    try:
+        read = Baseline.from_bytes(packed({**members(), name: bytes(array)}))
+    except BaselineError:
+        return
+    assert read.to_bytes() == FILE
+    assert array == members()[name] or at in (8, 9)
+
+
+def test_an_array_that_claims_more_than_it_holds_is_refused_before_room_is_made_for_it() -> None:
+    head = b"{'descr': '<u4', 'fortran_order': False, 'shape': (999999999, 999999999), }"
+    claim = b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head + b"\n"
+    with pytest.raises(BaselineError, match="damaged"):
+        Baseline.from_bytes(packed({**members(), "blocks.npy": claim}))
+
+
+def test_a_zip_bomb_is_refused_before_it_is_unpacked() -> None:
+    bomb = packed({**members(), "blocks.npy": bytes(129 << 20)})
+    assert len(bomb) < 1 << 20
+    with pytest.raises(BaselineError, match="claims more than a baseline can hold"):
+        Baseline.from_bytes(bomb)
+
+
+def test_a_newer_file_says_upgrade() -> None:
+    with pytest.raises(BaselineError, match=r"format 2 is newer than this Driftline reads \(1\): upgrade"):
+        Baseline.from_bytes(with_manifest(format_version=2))
+
+
+def test_a_zip_of_something_else_is_refused() -> None:
+    with pytest.raises(BaselineError, match="no Driftline baseline"):
+        Baseline.from_bytes(with_manifest(format="word"))
+    with pytest.raises(BaselineError, match="no item named"):
+        Baseline.from_bytes(packed({"hello.txt": b"hello"}))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": ...},
+        {"model": 7},
+        {"content_hash": "0" * 64},
+        {"content_hash": ...},
+        {"format_version": "one"},
+        {"signals": []},
+        {"signals": ...},
+        {"signals": "x"},
+        {"signals": json.loads(members()["manifest.json"])["signals"][::-1]},
+        {"signals": json.loads(members()["manifest.json"])["signals"][:2]},
+    ],
+)
+def test_a_manifest_that_does_not_fit_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(BaselineError, match="damaged"):
+        Baseline.from_bytes(with_manifest(**changes))
+
+
+@pytest.mark.parametrize("manifest", [b"[]", b"[" * 100_000, b"null", b"\xff", b"{}"])
+def test_a_manifest_that_is_none_is_refused(manifest: bytes) -> None:
+    with pytest.raises(BaselineError):
+        Baseline.from_bytes(packed({**members(), "manifest.json": manifest}))
+
+
+def test_the_content_hash_is_of_what_decides_and_not_of_the_facts() -> None:
+    other_facts = build_baseline(events(MIXED), {"model": "m", "version": "5"})
+    assert other_facts.content_hash == BASELINE.content_hash
+    other_data = build_baseline(events({**MIXED, "flag": [True] * 300}), BASELINE.about)
+    assert other_data.content_hash != BASELINE.content_hash
+
+
+def test_grids_are_read_as_grids() -> None:
+    kinds = {each.name: type(each.coder) for each in Baseline.from_bytes(FILE).layout.signals}
+    assert kinds["features.amount"] is Grid
+    assert kinds["features.unit"] is kinds["flag"] is Categories

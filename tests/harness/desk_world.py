@@ -1,0 +1,149 @@
+"""A relay's desk in a world of its own: a log, what Redis holds, a clock, silences, a pager that remembers, and kills.
+
+world = World(Rules(wait=20, outage_models=5, window=600))
+world.tell("fraud")                         # a worker opens an incident, or has news of it
+world.wait()
+world.tell("fraud")
+world.settle(kill_after=1)                  # the relay dies after one request: the pager has it, the desk doesn't
+world.settle()
+world.tell("fraud", "resolved")
+assert world.open_pages() == set()
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from driftline.stream.alerts.intake import Alert, read_alert
+from driftline.stream.paging.grouping import Rules, decide
+from driftline.stream.paging.messages import message
+from driftline.stream.paging.notifications import Desk, Place
+from tests.harness.services import cloud_event, stamp
+
+#: A record that the relay reads is never older than the world, and nothing in it is old news.
+START = float(int(time.time()))
+
+
+@dataclass
+class World:
+    """The surroundings of one target's desk; `settle` is what a courier does between reading and committing."""
+
+    rules: Rules
+    now: float = START
+    silenced: set[str] = field(default_factory=set)
+    log: list[bytes] = field(default_factory=list)
+    sent: list[Alert] = field(default_factory=list)
+    desk: Desk = field(default_factory=Desk)
+    settled: Counter[str] = field(default_factory=Counter)
+    committed: int = 0
+    # What the workers know: of each model the incidents so far, the newest seq, and whether the last one is open.
+    _incidents: Counter[str] = field(default_factory=Counter)
+    _seq: Counter[str] = field(default_factory=Counter)
+    lasting: set[str] = field(default_factory=set)
+
+    def quiet(self, alert: Alert) -> bool:
+        return alert.model in self.silenced
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+    def wait(self, seconds: float | None = None) -> None:
+        """The relay reads what there is, and after so long, by default the group wait, decides again."""
+        self.settle()
+        self.advance(self.rules.wait if seconds is None else seconds)
+        self.settle()
+
+    def tell(self, model: str, status: str = "", **fields: Any) -> str:
+        """A worker's next alert of a model: by default it fires, or is updated; its incident."""
+        if status == "resolved" and model not in self.lasting:
+            return ""
+        if not status:
+            status = "updated" if model in self.lasting else "firing"
+        self._incidents[model] += status == "firing"
+        self._seq[model] += 1
+        incident = f"{model}{self._incidents[model]}"
+        at = {"starts_at": stamp(self.now - 60), "emitted_at": stamp(self.now)}
+        ends = {"ends_at": stamp(self.now)} if status == "resolved" else {}
+        self.log.append(cloud_event(self._seq[model], status, incident, model, **{**at, **ends, **fields}))
+        (self.lasting.discard if status == "resolved" else self.lasting.add)(model)
+        return f"{model}/{incident}"
+
+    def tell_again(self, offset: int) -> None:
+        """A duplicate of an earlier record."""
+        if self.log:
+            self.log.append(self.log[offset % len(self.log)])
+
+    def settle(self, kill_after: int | None = None) -> None:
+        """Read what is not committed, decide, tell. kill_after: die after so many requests, before that is written."""
+        records = [(raw, Place("alerts", 0, offset)) for offset, raw in enumerate(self.log)][self.committed :]
+        self.desk = self.desk.take([each for each in records if self._is_fresh(read_alert(each[0]))], self.now)
+        self._write(decide(self.desk, self.rules, self.quiet, self.now))
+        before = len(self.sent)
+        while due := self.desk.due(self.quiet):
+            self.sent.append(read_alert(message(self.desk, due[0], self.rules, self.now).raw))
+            if kill_after == len(self.sent) - before:
+                return  # what was written down is all there is
+            self._write(self.desk.done(due[0]))
+            # What a later step is decided on has been told.
+            self._write(decide(self.desk, self.rules, self.quiet, self.now))
+        self.committed = len(self.log)
+
+    def end(self) -> None:
+        """Nothing is silenced any more, everything recovers, and the relay is left in peace."""
+        self.silenced.clear()
+        self.wait()
+        for model in sorted(self.lasting):
+            self.tell(model, "resolved")
+        self.settle()
+
+    def open_pages(self) -> set[str]:
+        """What a pager shows."""
+        shown: set[str] = set()
+        for alert in self.sent:
+            (shown.discard if alert.resolved else shown.add)(alert.incident)
+        return shown
+
+    def pages(self) -> list[str]:
+        """Every page that was ever open, in order."""
+        return list(dict.fromkeys(alert.incident for alert in self.sent if not alert.resolved))
+
+    def named(self) -> dict[str, set[str]]:
+        """The pages that each incident was told by."""
+        found: dict[str, set[str]] = {}
+        for alert in self.sent:
+            for incident in told_by(alert):
+                found.setdefault(incident, set()).add(alert.incident)
+        return found
+
+    def _is_fresh(self, alert: Alert) -> bool:
+        return alert.incident in self.desk.cases or alert.seq > self.settled[alert.alert_key]
+
+    def _write(self, after: Desk) -> None:
+        for incident, case in self.desk.cases.items():
+            if incident not in after.cases:
+                key = case.alert.alert_key
+                self.settled[key] = max(self.settled[key], case.alert.seq)
+        # Through JSON, as through Redis.
+        self.desk = Desk(
+            {
+                name: msgspec.json.decode(msgspec.json.encode(case), type=type(case))
+                for name, case in after.cases.items()
+            },
+            {
+                name: msgspec.json.decode(msgspec.json.encode(page), type=type(page))
+                for name, page in after.pages.items()
+            },
+            dict(after.told),
+        )
+
+
+def told_by(alert: Alert) -> set[str]:
+    """The incidents that an alert tells of, but those that it says have a page of their own."""
+    members = [*alert.evidence.get("members", []), *alert.evidence.get("downstream", [])]
+    own = set() if alert.group == "outage" else {alert.incident}
+    return own | {member["incident"] for member in members if not member["own_page"]}

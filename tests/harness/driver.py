@@ -1,0 +1,157 @@
+"""Both stages of a worker over lists instead of topics, with a real store: fast, and a crash wherever a test wants one.
+
+    driver = Driver(config, baselines, client, {0: messages})
+    asyncio.run(driver.work())          # until all is read, or until the Crash at step `driver.crash_at`
+    driver.topics[config.topics.alerts]
+
+A step is one message published or one call to the store: the n-th of all, or the first of its name, which is that of
+the topic or the command. A crash comes before its effect or, `late`, after it, when the answer is lost. Another driver
+on the same topics and store is the next worker.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka import ConsumerRecord
+from faust.types import TP
+
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.config.load import Config
+from driftline.stream.state.client import Client
+from driftline.stream.state.store import Store
+from driftline.stream.worker.faust.app import Message
+from driftline.stream.worker.faust.transport import Run
+from driftline.stream.worker.judge_stage import JudgeStage, batches
+from driftline.stream.worker.metrics import Metrics
+from driftline.stream.worker.sketch_stage import SketchStage
+
+
+class Crash(Exception):
+    """The worker dies here."""
+
+
+Topics = dict[str, dict[int, list[Message]]]
+
+
+def topics_with(config: Config, logs: Mapping[int, Sequence[bytes | None]]) -> Topics:
+    """The topics of a configuration, with messages on the predictions topic, by partition."""
+    names = config.topics
+    empty: Topics = {name: {} for name in (names.panes, names.alerts, f"{names.predictions}.dlq", f"{names.panes}.dlq")}
+    own = {partition: [Message(names.predictions, None, each) for each in log] for partition, log in logs.items()}
+    return {names.predictions: own, **empty}
+
+
+@dataclass
+class Driver:
+    """A worker that has everything assigned. fetch: records a fetch brings. first: offset at which each log begins.
+
+    tells_end: whether a fetch also says where the log ends, as any broker should.
+    """
+
+    config: Config
+    baselines: Mapping[str, Baseline]
+    client: Client
+    topics: Topics
+    crash_at: int | str | None = None
+    late: bool = False
+    fetch: int = 70
+    panes_partitions: int = 2
+    first: int = 0
+    tells_end: bool = False
+    steps: int = 0
+    _read: dict[TP, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.metrics = Metrics()
+        store = Store(_Crashing(self.client, self), self.config.worker.group)  # type: ignore[arg-type]
+        self.sketch = SketchStage(self.config, self.baselines, store, self._publish, self.metrics)
+        self.judge = JudgeStage(self.config, self.baselines, store, self._publish, self.metrics)
+
+    async def assign(self) -> None:
+        """Take over every partition."""
+        topics = self.config.topics
+        starts = await self.sketch.assigned(self._partitions)
+        self._read = {TP(topics.predictions, partition): max(at.start, self.first) for partition, at in starts.items()}
+        starts = await self.judge.assigned(range(self.panes_partitions))
+        self._read |= {TP(topics.panes, partition): at.start for partition, at in starts.items()}
+        await self.judge.resume()
+
+    async def work(self) -> None:
+        """Take over, and work until everything is read."""
+        await self.assign()
+        while any([await self.sketch_next(partition) for partition in self._partitions]):
+            while any([await self.judge_next(partition) for partition in range(self.panes_partitions)]):
+                pass
+
+    async def sketch_next(self, partition: int = 0) -> bool:
+        """Sketch what the next fetch brings of a partition of the predictions topic; whether it brought something."""
+        run = self._fetch(TP(self.config.topics.predictions, partition), self.first)
+        if run is not None:
+            await self.sketch.take(run)
+        return run is not None
+
+    async def judge_next(self, partition: int = 0) -> bool:
+        """Judge what the next fetch brings of a partition of the panes topic; whether it brought something."""
+        run = self._fetch(TP(self.config.topics.panes, partition), 0)
+        for batch in batches(run) if run is not None else ():
+            await self.judge.take(batch)
+        return run is not None
+
+    @property
+    def _partitions(self) -> list[int]:
+        return sorted(self.topics[self.config.topics.predictions])
+
+    def _fetch(self, tp: TP, first: int) -> Run | None:
+        at = self._read[tp]
+        records = [
+            ConsumerRecord(tp.topic, tp.partition, offset, 0, 0, each.key, each.value, None, 0, 0, ())
+            for offset, each in enumerate(self.topics[tp.topic].get(tp.partition, [])[at - first :][: self.fetch], at)
+        ]
+        self._read[tp] = at + len(records)
+        end = first + len(self.topics[tp.topic].get(tp.partition, []))
+        return Run(tp, records, end if self.tells_end else None) if records else None
+
+    async def _publish(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            with self.step(message.topic):
+                partitions = self.panes_partitions if message.topic == self.config.topics.panes else 1
+                partition = zlib.crc32(message.key or b"") % partitions
+                self.topics[message.topic].setdefault(partition, []).append(message)
+
+    def step(self, name: str) -> _Step:
+        """Something with an effect outside of this process."""
+        self.steps += 1
+        return _Step(crash=self.crash_at in (self.steps, name), late=self.late)
+
+
+@dataclass
+class _Step:
+    crash: bool
+    late: bool
+
+    def __enter__(self) -> None:
+        if self.crash and not self.late:
+            raise Crash
+
+    def __exit__(self, *_: object) -> None:
+        if self.crash:
+            raise Crash
+
+
+@dataclass
+class _Crashing:
+    """The client, each of whose calls is a step."""
+
+    client: Client
+    driver: Driver
+
+    def __getattr__(self, name: str) -> Any:
+        async def call(*args: Any) -> Any:
+            with self.driver.step(name):
+                return await getattr(self.client, name)(*args)
+
+        return call

@@ -1,0 +1,72 @@
+"""The two replays that are recorded, as the command line makes them: of the demo's traffic, and of the shared data."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from driftline.stream.baselines.baseline import build_baseline
+from driftline.stream.demo.scenario import BLOCK, HISTORY, MODEL, Scenario, messages
+from driftline.stream.events.parse import decode_event
+from tests.harness.recorded_site import DRIFTLINE, RECORDINGS
+
+DEMO_BASELINE = "demo.driftline"
+_SEED, _START_MS = 7, 1_767_225_600_000
+# ms: of a block of the scenario, and between two events of its past.
+_BLOCK_MS, _PAST_STEP_MS = 50, 30_000
+# As `driftline demo` has it.
+_DEMO = f"""\
+defaults:
+  false_alarms_per_event: 1e-8
+  clock: 1000
+  incidents:
+    recovery: 1s
+    cooldown: 0s
+models:
+  {MODEL}:
+    baseline: {DEMO_BASELINE}
+"""
+
+
+def build_demo_baseline() -> bytes:
+    """The file of the baseline of the demo's past."""
+    first = _START_MS - HISTORY * _PAST_STEP_MS
+    times = [first + i * _PAST_STEP_MS for i in range(HISTORY)]
+    history = messages(Scenario(_SEED).history(), [f"past-{i}" for i in range(HISTORY)], times)
+    about = {"model": MODEL, "version": "1", "source": ["history.jsonl"], "created_by": "driftline demo"}
+    return build_baseline([decode_event(message) for message in history], about).to_bytes()
+
+
+def replay_demo(folder: Path) -> list[bytes]:
+    """The alerts of the demo's whole traffic against the recorded baseline, line by line."""
+    events, config = folder / "demo.jsonl", folder / "driftline.yaml"
+    events.write_bytes(b"".join(line + b"\n" for line in _demo_events()))
+    config.write_text(_DEMO)
+    (folder / DEMO_BASELINE).write_bytes((RECORDINGS / DEMO_BASELINE).read_bytes())
+    return _replay(folder, str(events), "-c", str(config))
+
+
+def _demo_events() -> Iterator[bytes]:
+    scenario = Scenario(_SEED)
+    for number in range(scenario.events // BLOCK):
+        names = [f"e-{number * BLOCK + i}" for i in range(BLOCK)]
+        yield from messages(scenario.block(number), names, [_START_MS + number * _BLOCK_MS] * BLOCK)
+
+
+def replay_electricity(data: Path, folder: Path) -> list[bytes]:
+    """The alerts of the Electricity stream against a baseline of its first events, line by line."""
+    baseline, train = folder / "electricity.driftline", data / "electricity_baseline.jsonl.gz"
+    assert _driftline("baseline", "build", str(train), "--model", "electricity", "-o", str(baseline)) == 0
+    return _replay(folder, str(data / "electricity_live.jsonl.gz"), "--baseline", str(baseline))
+
+
+def _replay(folder: Path, *arguments: str) -> list[bytes]:
+    alerts = folder / "alerts.jsonl"
+    assert _driftline("replay", *arguments, "--alerts", str(alerts)) == 1
+    return alerts.read_bytes().splitlines()
+
+
+def _driftline(*arguments: str) -> int:
+    """The exit code of a command."""
+    return subprocess.run([*DRIFTLINE, *arguments], stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[2]).returncode

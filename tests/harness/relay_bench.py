@@ -1,0 +1,113 @@
+"""One target of the relay on a bench: its ledger in a real Redis, and couriers that come, are killed and come again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+import aiohttp
+from aiokafka import ConsumerRecord
+
+from driftline.stream.config.relay import Relay
+from driftline.stream.config.sections import Redis
+from driftline.stream.demo.servers import Server
+from driftline.stream.paging.grouping import Rules
+from driftline.stream.paging.receivers.registry import Access
+from driftline.stream.relay.dispatcher import Courier, Record
+from driftline.stream.relay.http import Http, patiently
+from driftline.stream.relay.receivers import open_target, read_accesses
+from driftline.stream.state.client import connect
+from driftline.stream.state.notification_log import Ledger
+from driftline.stream.state.silences import Silences, SilenceStore
+from tests.harness.brokers import unique
+from tests.harness.services import ROUTING_KEY, Service
+
+#: s that a service has for its answer.
+TIMEOUT = 1.0
+#: What must not be seen of Slack's URL.
+HOOK = "/services/T0/B0/hook-secret"
+
+
+def record(offset: int, value: bytes | None) -> Record:
+    return ConsumerRecord("alerts", 0, offset, 0, 0, b"fraud", value, None, 5, len(value or b""), ())
+
+
+@dataclass
+class Bench:
+    """One target with its ledger, and couriers that come and go."""
+
+    ledger: Ledger
+    http: Http
+    accesses: dict[str, list[Access]]
+    relay: Relay
+    silences: Silences
+    rules: Rules = Rules()
+    letters: list[str] = field(default_factory=list)
+    give_up: float = 60.0
+
+    def courier(self, *values: bytes | None) -> Courier:
+        """A courier that was just started, and has read these records."""
+        name = self.ledger.target
+        target = open_target(name, self.accesses[name], self.relay, self.http, self.ledger)
+        courier = Courier(name, target, self.ledger, self._bury, self.give_up, self.rules, self.silences)
+        for each in self.records(*values):
+            courier.take(each)
+        return courier
+
+    def records(self, *values: bytes | None) -> list[Record]:
+        """The records of these values."""
+        return [record(offset, value) for offset, value in enumerate(values)]
+
+    async def carry(self, *values: bytes | None) -> Courier:
+        """A new courier settles these records."""
+        courier = self.courier(*values)
+        await settle(courier)
+        return courier
+
+    async def _bury(self, record: Record, reason: str) -> None:
+        self.letters.append(f"{record.offset}: {reason}")
+
+
+async def until(seen: Callable[[], bool], patience: float = 30.0) -> None:
+    """Wait for what happens in another task or thread."""
+    for _ in range(int(patience / 0.02)):
+        if seen():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("not seen")
+
+
+async def settle(courier: Courier, longest: float = 0.1) -> None:
+    while not courier.idle:
+        await patiently(longest)(courier.step)
+
+
+def play(redis: Server, target: str, urls: Sequence[str], scenario: Callable[[Bench], Awaitable[None]]) -> None:
+    """Run a scenario with a target at these addresses."""
+    environment = {
+        "PAGERDUTY_ROUTING_KEY": ROUTING_KEY,
+        "SLACK_WEBHOOK_URL": urls[0] + HOOK,
+        "WEBHOOK_URL": f"{urls[0]}/hook",
+    }
+    relay = Relay.model_validate(
+        {"pagerduty": {"url": f"{urls[0]}/v2/enqueue"}, "alertmanager": {"urls": list(urls), "resend_seconds": 1}}
+    )
+
+    async def with_bench() -> None:
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT)
+        client = connect(Redis(url=f"redis://{redis.address}"))
+        async with aiohttp.ClientSession(timeout=timeout) as session, aclosing(client):
+            accesses = read_accesses(relay, [target], environment)
+            ledger, http = Ledger(client, unique("ns"), target), Http(session, [ROUTING_KEY, HOOK])
+            silences = Silences(SilenceStore(client, ledger.namespace))
+            await scenario(Bench(ledger, http, accesses, relay, silences))
+
+    asyncio.run(with_bench())
+
+
+def on_bench(redis: Server, services: Sequence[Service], scenario: Callable[[Bench], Awaitable[None]]) -> None:
+    """The same with services of one kind, whose documented contract is never violated."""
+    play(redis, services[0].kind, [service.url for service in services], scenario)
+    assert [wrong for service in services for wrong in service.violations] == []

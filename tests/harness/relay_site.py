@@ -1,0 +1,71 @@
+"""A relay as a process, and its surroundings: topics on Kafka, the ledger in Redis, services that it tells."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from driftline.stream.demo.servers import Server
+from load_tests.harness.deployment import Deployment, WorkerProcess, deploy
+from tests.harness.brokers import Broker
+from tests.harness.services import ROUTING_KEY, Service, fake
+
+
+@dataclass
+class Site:
+    """A relay's surroundings: topics, ledger, services."""
+
+    deployment: Deployment
+    services: dict[str, Service]
+
+    def relay(self, *targets: str, name: str = "relay") -> WorkerProcess:
+        arguments = [part for target in targets for part in ("--to", target)]
+        command = [sys.executable, "-m", "driftline", "relay", *arguments, "-c", str(self.deployment.path)]
+        environment = {
+            "PAGERDUTY_ROUTING_KEY": ROUTING_KEY,
+            "WEBHOOK_URL": self.services["webhook"].url,
+            "HEARTBEAT_URL": self.services["heartbeat"].url,
+        }
+        return self.deployment.worker(name, command, **environment)
+
+    def publish(self, *values: bytes) -> None:
+        kafka, topic = self.deployment.broker.kafka, self.deployment.config.topics.alerts
+        producer = KafkaProducer(bootstrap_servers=kafka.bootstrap)
+        for value in values:
+            producer.send(topic, value, key=b"fraud").get(30)
+        producer.close()
+
+    def committed(self, target: str) -> int | None:
+        """The offset at which the group of a target goes on."""
+        config = self.deployment.config
+        group, tp = f"{config.worker.group}-relay-{target}", TopicPartition(config.topics.alerts, 0)
+        consumer = KafkaConsumer(bootstrap_servers=config.kafka.bootstrap, group_id=group, enable_auto_commit=False)
+        offset: int | None = consumer.committed(tp)
+        consumer.close(autocommit=False)
+        return offset
+
+    def dead_letters(self) -> list[dict[str, str]]:
+        records = self.deployment.read(f"{self.deployment.config.topics.alerts}.dlq")
+        return [{name: value.decode() for name, value in record.headers} for record in records]
+
+
+@pytest.fixture
+def site(broker: Broker, redis_server: Server, tmp_path: Path) -> Iterator[Site]:
+    with fake("pagerduty") as pagerduty, fake("webhook") as webhook, fake("heartbeat") as heartbeat:
+        services = {"pagerduty": pagerduty, "webhook": webhook, "heartbeat": heartbeat}
+        relay = {
+            "http": "127.0.0.1:0",
+            "grouping": {"group_wait": "0s"},
+            "timeout_seconds": 2,
+            "longest_pause_seconds": 0.2,
+            "heartbeat_url_env": "HEARTBEAT_URL",
+            "heartbeat_seconds": 1,
+            "pagerduty": {"url": pagerduty.url},
+        }
+        yield Site(deploy(tmp_path, broker, redis_server.address, {"relay": relay}), services)
+        assert pagerduty.violations + webhook.violations == []

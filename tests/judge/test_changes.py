@@ -1,0 +1,141 @@
+"""Changes in words: one line that a person on call understands, whatever the two sides hold."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from driftline.detectors.decision.battery import Battery
+from driftline.detectors.decision.battery import Test as Statistic
+from driftline.detectors.summaries.codes import Special
+from driftline.stream.baselines.baseline import Baseline, Settings, build_baseline
+from driftline.stream.events.event import Event
+from driftline.stream.judge.changes import Change, describe
+from driftline.stream.judge.monitor import sketch_events
+
+# N(10, 2) as evenly as two thousand values can show it.
+NORMAL = norm(10, 2).ppf((np.arange(2000) + 0.5) / 2000).tolist()
+
+
+def events(values: list[Any]) -> list[Event]:
+    return [Event(str(i), i, "m", None, {"features.x": value}) for i, value in enumerate(values)]
+
+
+def baseline_of(values: list[Any], **settings: Any) -> Baseline:
+    return build_baseline(events(values), {"model": "m"}, Settings(**settings))
+
+
+def change(before: list[Any], after: list[Any], statistic: str = "ks", special: Special | None = None) -> Change:
+    baseline = baseline_of(before)
+    battery = Battery(baseline.layout, baseline.total.counts)
+    return describe(battery, Statistic(statistic, 0, special), baseline.total, sketch_events(baseline, events(after)))
+
+
+def scaled(factor: float, shift: float = 0.0) -> list[float]:
+    return [10 + factor * (value - 10) + shift for value in NORMAL]
+
+
+@pytest.mark.parametrize(
+    ("after", "headline"),
+    [
+        (scaled(1, 3), "mean 10 → 13 (+1.5 σ)"),
+        (scaled(1, -3), "mean 10 → 7 (-1.5 σ)"),
+        (scaled(2), "spread ×2: σ 1.999 → 3.999"),
+        (scaled(0.5), "spread ×0.5: σ 1.999 → 0.9997"),
+        ([100 * value for value in NORMAL], "×100: mean 10 → 1000"),
+        ([value / 60 for value in NORMAL], "×0.01667: mean 10 → 0.1667"),
+        ([0.0] * 500, "stuck at 0: σ 1.999 → 0"),
+        ([8.0, 12.0] * 500, "shape changed: distance 0.33"),
+    ],
+)
+def test_a_number_changes_in_mean_spread_unit_or_shape(after: list[float], headline: str) -> None:
+    assert change(NORMAL, after).headline == headline
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "statistic", "special", "headline"),
+    [
+        (NORMAL[:100], [None] * 30 + NORMAL[:70], "rate", Special.MISSING, "missing 0 % → 30 %"),
+        (NORMAL[:100], ["N/A"] * 5 + NORMAL[:95], "rate", Special.INVALID, "of a wrong type 0 % → 5 %"),
+        ([2.5] * 100, [2.5] * 48 + [3.0] * 52, "rate", Special.UNSEEN, "left its constant 2.5: 52 % other values"),
+        (["on"] * 100, ["off"] * 9 + ["on"] * 91, "rate", Special.UNSEEN, "left its constant on: 9 % other values"),
+        (["a", "b"] * 50, ["c"] * 10 + ["a"] * 90, "rate", Special.UNSEEN, "unseen values 0 % → 10 %"),
+        (["a"] * 80 + ["b"] * 20, ["a"] * 50 + ["b"] * 50, "chi2", None, "a 80 % → 50 %"),
+        ([True] * 50 + [False] * 50, [True] * 80 + [False] * 20, "chi2", None, "true 50 % → 80 %"),
+    ],
+)
+def test_shares_are_told_before_and_after(
+    before: list[Any], after: list[Any], statistic: str, special: Special | None, headline: str
+) -> None:
+    assert change(before, after, statistic, special).headline == headline
+
+
+def test_both_sides_are_told_in_figures() -> None:
+    told = change(["a"] * 60 + ["b"] * 39 + [None], ["missing"] * 10 + ["a"] * 70 + [None] * 20, "chi2")
+    assert (told.before.events, told.after.events) == (100, 100)
+    assert told.before.special == {"missing": 0.01}
+    assert told.before.values == {"a": 0.6, "b": 0.39}
+    # A value that is called "missing" is something else than a missing value.
+    assert told.after.special == {"missing": 0.2, "unseen": 0.1}
+    assert told.after.values == {"a": 0.7}
+    assert (told.distance, told.wasserstein, told.before.mean) == (None, None, None)
+    number = change(NORMAL, scaled(1, 3))
+    assert number.after.low == pytest.approx(min(scaled(1, 3)))
+    assert number.distance == pytest.approx(0.55, abs=0.1)
+    assert number.psi > 1 > number.jensen_shannon > number.wasserstein > 0.2
+
+
+@pytest.mark.parametrize("value", [3.0, 0.1, 1e9])
+def test_of_values_that_are_all_the_same_nothing_is_rounded(value: float) -> None:
+    """Their σ was 4 % of the baseline's, beside a headline of 0, and beyond 16,384 of them their mean another value."""
+    told = change([*NORMAL, *np.arange(300.0).tolist()], [value] * 200)
+    assert (told.after.mean, told.after.deviation, told.after.low, told.after.high) == (value, 0.0, value, value)
+
+
+def test_what_was_constant_in_the_past_and_another_one_now_is_not_stuck() -> None:
+    baseline = baseline_of(NORMAL)
+    battery = Battery(baseline.layout, baseline.total.counts, against_past=True)
+    before, after, both = (
+        sketch_events(baseline, events(values)) for values in ([9.0] * 99, [12.0] * 99, [9.0, 12.0] * 50)
+    )
+    headlines = [describe(battery, battery.tests[0], before, each).headline for each in (after, both)]
+    assert headlines == ["left its constant 9: mean 12", "left its constant 9: mean 10.5"]
+    assert describe(battery, battery.tests[0], both, after).headline == "stuck at 12: σ 1.502 → 0"
+
+
+def test_the_same_traffic_is_no_change() -> None:
+    told = change(NORMAL, NORMAL)
+    assert (told.psi, told.jensen_shannon, told.distance, told.wasserstein) == pytest.approx((0, 0, 0, 0), abs=1e-9)
+
+
+@pytest.mark.parametrize("value", ["x" * 100_000, "\x1b[2Jgone\n", "", "ü" * 60])
+def test_values_of_any_length_and_any_characters_are_shown_short_and_printable(value: str) -> None:
+    """A category may hold a megabyte, or what clears a terminal."""
+    told = change([value] * 80 + ["b"] * 20, [value] * 20 + ["b"] * 80, "chi2")
+    assert told.headline.isprintable()
+    assert 0 < len(told.headline) < 80
+    assert all(key and key.isprintable() and len(key) <= 40 for key in told.before.values)
+
+
+@given(
+    st.lists(st.one_of(st.floats(), st.none()), min_size=1, max_size=20),
+    st.lists(st.one_of(st.floats(), st.none(), st.just("N/A")), min_size=1, max_size=20),
+    st.sampled_from([None, *Special]),
+)
+def test_whatever_the_values_there_is_a_headline(before: list[Any], after: list[Any], special: Special | None) -> None:
+    """A window that did not vary at all once ended the judge with a division by its spread."""
+    if not all(any(isinstance(each, float) and math.isfinite(each) for each in side) for side in (before, after)):
+        return  # no test of numbers compares sides without any
+    baseline = baseline_of(before)
+    battery = Battery(baseline.layout, baseline.total.counts)
+    test = Statistic("rate", 0, special) if special is not None else battery.tests[0]
+    told = describe(battery, test, baseline.total, sketch_events(baseline, events(after)))
+    assert told.headline
+    assert json.dumps(told.before.special)

@@ -1,0 +1,306 @@
+"""The life of an incident: its phases, what is told on the way, and how seldom what comes and goes pages."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftline.detectors.decision.battery import Test as Statistic
+from driftline.detectors.summaries.codes import Special
+from driftline.stream.config.incidents import Incidents
+from driftline.stream.config.load import parse_config
+from driftline.stream.judge.changes import Change, Profile
+from driftline.stream.judge.incidents import SEVERITIES, Finding, Incident, LifeCycle, Phase, Status, Step, accepted
+from driftline.stream.panes.cutter import Range
+
+MINUTE = 60_000
+
+
+def life(**rules: object) -> LifeCycle:
+    """Told and resolved at once, unless `rules` say otherwise."""
+    at_once = {"hold": "0s", "recovery": "0s", "cooldown": "0s"}
+    return LifeCycle(Incidents(**(at_once | rules)), "b4se", "4.2")
+
+
+def finding(
+    signal: str, since: int = 1000, effect: float = 0.1, special: Special | None = None, broken: float = 0.0
+) -> Finding:
+    codes = {special.name.lower(): broken} if special is not None else {}
+    change = Change("mean 1 → 2", Profile(9, {}, {}), Profile(9, codes, {}), 0.1, effect, None, None)
+    return Finding(signal, Statistic("ks", 0, special), False, 0, since, 100, (Range(0, 0, 100),), 20.0, 17.0, change)
+
+
+def names(findings: Collection[Finding]) -> str:
+    return "".join(each.signal for each in findings)
+
+
+def incident(drifts: str = "", recovered: str = "", phase: Phase = Phase.FIRING, entered: int = 0) -> Incident:
+    held = tuple(map(finding, drifts)), tuple(map(finding, recovered))
+    return Incident("", "b4se", "4.2", 500, 1000, phase, entered, "warning", False, *held)
+
+
+def step(
+    before: Incident | None, found: str = "", released: str = "", at: int = 3000, own: LifeCycle | None = None
+) -> tuple[Incident | None, list[Step]]:
+    held = {"": before} if before else {}
+    after, steps = (own or life()).advance(held, [finding(each, 2000) for each in found], set(released), 700, at)
+    return after.get(""), steps
+
+
+# before, found, released, statuses told, drifts and recovered after ("": no incident)
+TRANSITIONS = [
+    (None, "", "", [], None),
+    (None, "a", "", [Status.FIRING], ("a", "")),
+    (None, "ab", "", [Status.FIRING], ("ab", "")),
+    (("a", ""), "", "", [], ("a", "")),
+    (("a", ""), "b", "", [Status.UPDATED], ("ab", "")),
+    (("ab", ""), "", "a", [], ("b", "a")),
+    (("b", "a"), "", "b", [Status.RESOLVED], None),
+    (("ab", ""), "", "ab", [Status.RESOLVED], None),
+    (("a", ""), "b", "a", [Status.UPDATED], ("b", "a")),
+    (("b", "a"), "a", "", [], ("ba", "")),
+    (("b", "a"), "a", "b", [], ("a", "b")),
+]
+
+
+@pytest.mark.parametrize(("before", "found", "released", "statuses", "after"), TRANSITIONS)
+def test_signals_join_leave_and_return_without_a_word(
+    before: tuple[str, str] | None,
+    found: str,
+    released: str,
+    statuses: list[Status],
+    after: tuple[str, str] | None,
+) -> None:
+    new, steps = step(incident(*before) if before else None, found, released)
+    assert [each.status for each in steps] == statuses
+    assert (new and (names(new.drifts), names(new.recovered))) == after
+
+
+FIRING, RECOVERING, PENDING, CLOSED = Phase.FIRING, Phase.RECOVERING, Phase.PENDING, Phase.CLOSED
+# phase, since when (minutes ago), found, released, phase after, told; hold 2m, recovery 5m, cooldown 60m
+PHASES = [
+    (None, 0, "a", "", PENDING, []),
+    (PENDING, 1, "", "", PENDING, []),
+    (PENDING, 1, "b", "", PENDING, []),
+    (PENDING, 2, "", "", FIRING, [Status.FIRING]),
+    (PENDING, 1, "", "a", None, []),
+    (PENDING, 2, "", "a", None, []),
+    (FIRING, 9, "", "a", RECOVERING, []),
+    (RECOVERING, 4, "", "", RECOVERING, []),
+    (RECOVERING, 4, "a", "", FIRING, []),
+    (RECOVERING, 4, "b", "", FIRING, [Status.UPDATED]),
+    (RECOVERING, 5, "", "", CLOSED, [Status.RESOLVED]),
+    (RECOVERING, 5, "a", "", FIRING, []),
+    (CLOSED, 59, "", "", CLOSED, []),
+    (CLOSED, 60, "", "", None, []),
+    (CLOSED, 59, "a", "", PENDING, []),
+]
+
+
+@pytest.mark.parametrize(("phase", "ago", "found", "released", "after", "told"), PHASES)
+def test_every_line_of_the_table_of_phases(
+    phase: Phase | None, ago: int, found: str, released: str, after: Phase | None, told: list[Status]
+) -> None:
+    own, now = life(hold="2m", recovery="5m", cooldown="60m"), 100 * MINUTE
+    drifting = {PENDING: ("a", ""), FIRING: ("a", ""), RECOVERING: ("", "a"), CLOSED: ("", "")}
+    before = incident(*drifting[phase], phase, now - ago * MINUTE) if phase else None
+    new, steps = step(before, found, released, now, own)
+    assert (new and new.phase, [each.status for each in steps]) == (after, told)
+
+
+def test_what_was_held_is_told_with_all_its_signals_and_what_healed_meanwhile_is_not() -> None:
+    own = life(hold="2m", recovery="5m")
+    pending, _ = step(None, "a", at=0, own=own)
+    pending, _ = step(pending, "bc", at=MINUTE, own=own)
+    pending, _ = step(pending, released="b", at=MINUTE, own=own)
+    firing, (told,) = step(pending, at=2 * MINUTE, own=own)
+    assert (told.status, names(told.news), names(firing.recovered)) == (Status.FIRING, "ac", "")
+    _, (returned,) = step(firing, "b", at=3 * MINUTE, own=own)
+    assert (returned.status, names(returned.news)) == (Status.UPDATED, "b"), "nobody was told of it"
+
+
+def test_an_incident_is_not_severe_for_what_healed_before_it_was_told() -> None:
+    own = life(hold="2m")
+    broken = finding("a", special=Special.MISSING, broken=0.9)
+    held, _ = own.advance({}, [broken, finding("b")], (), 700, 0)
+    held, _ = own.advance(held, [], {"a"}, 800, MINUTE)
+    _, (told,) = own.advance(held, [], (), 900, 2 * MINUTE)
+    assert (names(told.news), told.incident.severity) == ("b", "warning")
+
+
+def test_the_end_is_dated_to_where_recovery_began() -> None:
+    own = life(recovery="5m")
+    recovering, _ = step(incident("a"), released="a", at=10 * MINUTE, own=own)
+    _, (over,) = step(recovering, at=15 * MINUTE, own=own)
+    assert (over.status, over.resolution, over.at) == (Status.RESOLVED, "recovered", 10 * MINUTE)
+
+
+def test_an_incident_is_named_after_its_first_alarm_and_keeps_its_earliest_start() -> None:
+    fired, _ = step(None, "a")
+    assert (fired.opened, fired.since, fired.baseline, fired.version) == (700, 2000, "b4se", "4.2")
+    earlier, _ = life().advance({"": fired}, [finding("b", 1500)], (), seen=900, at=4000)
+    later, _ = life().advance(earlier, [finding("c", 9000)], (), seen=950, at=9500)
+    assert (later[""].opened, later[""].since) == (700, 1500)
+
+
+def test_a_step_tells_the_news_and_the_end_tells_of_all_that_had_drifted() -> None:
+    _, (fired,) = step(None, "ab")
+    assert (names(fired.news), fired.at) == ("ab", 3000)
+    _, (updated,) = step(incident("ab"), "c", "a")
+    assert names(updated.news) == "c"
+    _, (resolved,) = step(incident("c", "ab"), released="c")
+    assert (names(resolved.news), names(resolved.incident.recovered)) == ("", "abc")
+    assert resolved.incident.drifts == ()
+
+
+def oscillate(own: LifeCycle, on: int, off: int, minutes: int) -> list[Status]:
+    """A signal drifts for `on` minutes and is quiet for `off`, again and again; looked at every minute."""
+    held: Mapping[str, Incident] = {}
+    told, drifts = list[Status](), False
+    for minute in range(minutes):
+        now = minute % (on + off) < on
+        findings = [finding("a", minute * MINUTE)] if now and not drifts else []
+        held, steps = own.advance(held, findings, {"a"} if drifts and not now else (), minute, minute * MINUTE)
+        told, drifts = told + [each.status for each in steps], now
+    return told
+
+
+@given(st.integers(1, 90), st.integers(1, 90))
+def test_what_comes_and_goes_pages_at_most_twice_an_hour(on: int, off: int) -> None:
+    by_default = LifeCycle(Incidents(), "b4se")
+    assert 1 <= oscillate(by_default, on, off, 60).count(Status.FIRING) <= 2
+
+
+def test_a_return_within_the_cooldown_must_be_quiet_for_as_long_as_that() -> None:
+    """On for a minute and off for 7: closed after 5 minutes once, and then open until it is over."""
+    own = life(recovery="5m", cooldown="1h")
+    assert oscillate(own, 1, 7, 600) == [Status.FIRING, Status.RESOLVED, Status.FIRING]
+    assert oscillate(own, 1, 100, 600).count(Status.FIRING) == 6
+    assert oscillate(life(recovery="5m"), 1, 7, 80).count(Status.FIRING) == 10
+
+
+def test_of_what_did_not_last_nothing_is_remembered_but_the_cooldown_before_it() -> None:
+    own, now = life(hold="2m", recovery="5m", cooldown="1h"), 100 * MINUTE
+    closed = incident(phase=CLOSED, entered=now)
+    pending, _ = step(closed, "a", at=now, own=own)
+    again, told = step(pending, released="a", at=now + MINUTE, own=own)
+    assert (again.phase, again.again, told) == (CLOSED, True, [])
+
+
+def test_a_clock_that_ran_ahead_by_a_year_does_not_hold_an_incident_open() -> None:
+    own, now = life(recovery="5m"), 1000
+    recovering, _ = step(incident("a"), released="a", at=365 * 24 * 60 * MINUTE, own=own)
+    recovering, _ = step(recovering, at=now, own=own)
+    _, steps = step(recovering, at=now + 5 * MINUTE, own=own)
+    assert [each.status for each in steps] == [Status.RESOLVED]
+
+
+def test_a_slow_partition_does_not_cut_a_recovery_short() -> None:
+    own, now = life(recovery="5m"), 100 * MINUTE
+    recovering, _ = step(incident("a"), released="a", at=now, own=own)
+    for behind in (4, 30, 60):
+        recovering, _ = step(recovering, at=now - behind * MINUTE, own=own)
+    assert step(recovering, at=now + 4 * MINUTE, own=own)[1] == []
+    assert len(step(recovering, at=now + 5 * MINUTE, own=own)[1]) == 1
+
+
+@pytest.mark.parametrize(("ahead", "after"), [(0, RECOVERING), (1, CLOSED)])
+def test_a_day_may_be_a_slow_partition_and_more_is_a_wrong_clock(ahead: int, after: Phase) -> None:
+    """Up to a day behind, a pane leaves the recovery as it is; one behind that by more dates it anew."""
+    own, now = life(recovery="5m", cooldown="1h"), 100 * MINUTE
+    recovering = incident(recovered="a", phase=RECOVERING, entered=now + 24 * 60 * MINUTE + ahead)
+    recovering, _ = step(recovering, at=now, own=own)
+    assert step(recovering, at=now + 5 * MINUTE, own=own)[0].phase is after
+
+
+@given(st.lists(st.tuples(st.sets(st.sampled_from("abc")), st.sets(st.sampled_from("abc"))), max_size=30))
+def test_a_flapping_signal_is_held_once_however_often_it_flaps(history: list[tuple[set[str], set[str]]]) -> None:
+    """While another signal kept an incident open, each return of a signal used to add to what had recovered."""
+    held: Mapping[str, Incident] = {"": incident("z")}
+    told = set("z")
+    for found, gone in history:
+        drifting = set(names(held[""].drifts))
+        new = [finding(signal) for signal in sorted(found - drifting)]
+        held, steps = life().advance(held, new, gone & drifting, seen=1, at=1)
+        both = names(held[""].drifts) + names(held[""].recovered)
+        assert len(both) == len(set(both))
+        assert set(names(held[""].drifts)) == drifting - gone | (found - drifting)
+        news = "".join(names(each.news) for each in steps)
+        assert not told & set(news)
+        told |= set(news)
+
+
+def test_a_page_per_signal_gives_each_its_own_incident() -> None:
+    own = life(page_per="signal")
+    held, steps = own.advance({}, [finding("a"), finding("b")], (), 700, 3000)
+    assert [(each.status, each.incident.scope, names(each.news)) for each in steps] == [
+        (Status.FIRING, "a", "a"),
+        (Status.FIRING, "b", "b"),
+    ]
+    left, (over,) = own.advance(held, [], {"a"}, 800, 4000)
+    assert (over.incident.scope, over.status, list(left)) == ("a", Status.RESOLVED, ["b"])
+
+
+TABLE = """
+defaults:
+  incidents:
+    severity:
+    - {of: data-quality, effect: 0.5, severity: critical}
+    - {of: data-quality, severity: warning}
+    - {effect: 0.8, severity: error}
+    - {of: prediction-drift, severity: warning}
+"""
+# signal, special code, its share, Jensen-Shannon distance, severity; 0 % and 41 % are 0.494 apart, 42 % 0.501
+GRADES = [
+    ("features.x", Special.MISSING, 0.42, 0.7, "critical"),
+    ("features.x", Special.INVALID, 0.41, 0.7, "warning"),
+    ("features.x", Special.UNSEEN, 0.9, 0.9, "error"),
+    ("features.x", None, 0.0, 0.8, "error"),
+    ("features.x", None, 0.0, 0.7, "info"),
+    ("score", None, 0.0, 0.7, "warning"),
+    ("score", Special.NAN, 0.9, 0.7, "critical"),
+]
+
+
+@pytest.mark.parametrize(("signal", "special", "broken", "effect", "severity"), GRADES)
+def test_the_first_line_of_the_table_that_fits_says_the_severity(
+    signal: str, special: Special | None, broken: float, effect: float, severity: str
+) -> None:
+    own = LifeCycle(parse_config(TABLE).defaults.incidents, "b4se")
+    assert own.severity(finding(signal, effect=effect, special=special, broken=broken)) == severity
+
+
+def test_by_default_drift_warns_and_a_signal_half_broken_is_an_error() -> None:
+    own = life()
+    assert own.severity(finding("features.x", effect=1.0)) == "warning"
+    assert own.severity(finding("features.x", special=Special.MISSING, broken=0.5)) == "error"
+    assert own.severity(finding("features.x", effect=0.9, special=Special.MISSING, broken=0.1)) == "warning"
+    assert own.may_worsen(incident("a"), "features.x", Statistic("rate", 0, Special.MISSING))
+    assert not own.may_worsen(incident("a"), "features.x", Statistic("rate", 0, Special.UNSEEN))
+
+
+def test_an_incident_is_as_severe_as_its_worst_finding_was_and_a_rise_is_told() -> None:
+    own = LifeCycle(parse_config(TABLE).defaults.incidents, "b4se")
+    held, (fired,) = own.advance({}, [finding("features.x", special=Special.MISSING, broken=0.1)], (), 700, 3000)
+    assert fired.incident.severity == "warning"
+    worse = finding("features.x", special=Special.MISSING, broken=0.6)
+    assert own.may_worsen(held[""], worse.signal, worse.test)
+    held, (updated,) = own.advance(held, [worse], (), 800, 4000)
+    assert (updated.status, updated.incident.severity, updated.news) == (Status.UPDATED, "critical", (worse,))
+    assert held[""].drifts == (worse,)
+    assert not own.may_worsen(held[""], worse.signal, worse.test)
+    held, steps = own.advance(held, [finding("features.y")], (), 900, 5000)
+    assert [each.incident.severity for each in steps] == ["critical"]
+    assert SEVERITIES.index("critical") == max(map(SEVERITIES.index, SEVERITIES))
+
+
+def test_with_another_baseline_what_pagers_know_of_is_over() -> None:
+    open_ones = [incident("ab", "c"), incident("", "a", RECOVERING)]
+    unknown = [incident("a", phase=PENDING), incident(phase=CLOSED)]
+    steps = accepted([*open_ones, *unknown], 7000)
+    assert [(each.status, each.resolution, each.incident, each.at) for each in steps] == [
+        (Status.RESOLVED, "accepted", open_one, 7000) for open_one in open_ones
+    ]

@@ -1,0 +1,214 @@
+"""What the verdict on a chaos run notices: of a worker that did all well, something is taken, added or changed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+import orjson
+import pytest
+
+from driftline.stream.codec.panes import PaneMessage
+from driftline.stream.config.load import Config, parse_config
+from driftline.stream.config.sections import Redis
+from driftline.stream.demo.servers import Server
+from driftline.stream.state.client import connect
+from driftline.stream.worker.faust.app import Message
+from load_tests.chaos.left import Left, Record, Verdict
+from load_tests.chaos.verdict import judge_run
+from load_tests.harness.deployment import unique
+from load_tests.harness.oracle import baseline_of, in_turn, messages
+from tests.harness.driver import Driver, topics_with
+
+_CONFIG = """
+panes: {{events: 50, seconds: 0.1}}
+defaults: {{learn_events: 100, false_alarms_per_event: 0.001}}
+models: {{given: {{}}, spread: {{}}, learns: {{clock: 100000}}}}
+worker: {{group: {group}}}
+"""
+ODD = b'{"id":"odd","ts":1767225600000,"model":"given","features":{"amount":"12","country":"at"},"score":1}'
+BASELINES = {model: baseline_of(model) for model in ("given", "spread")}
+
+
+async def work(config: Config, url: str) -> Left:
+    """What a worker leaves behind that does everything once, but for one partition, which it does twice."""
+    logs: dict[int, list[bytes | None]] = {
+        0: [*in_turn(messages("given", 500, drift=(200, 300)), messages("spread", 500, drift=(200, 300))), b"{", ODD],
+        1: [*in_turn(messages("spread", 500, 500), messages("learns", 500))],
+    }
+    client = connect(Redis(url=url))
+    topics = topics_with(config, logs)
+    driver = Driver(config, BASELINES, client, topics)
+    await driver.work()
+    while not closed(topics):
+        await driver.sketch.close_idle()
+        await asyncio.sleep(0.02)
+    for partition in range(2):
+        while await driver.judge_next(partition):
+            pass
+    memories = {}
+    async for key in client.scan_iter(match=f"{config.worker.group}:{{judge/*:model:*"):
+        parts = await client.hgetall(key)
+        memories[key.decode().partition(":model:")[2]] = {name.decode(): part for name, part in parts.items()}
+    await client.aclose()
+
+    def records(topic: str) -> list[Record]:
+        return [record_of(each) for _, log in sorted(topics[topic].items()) for each in log]
+
+    names = config.topics
+    letters, pane_letters = (records(f"{each}.dlq") for each in (names.predictions, names.panes))
+    return Left(logs, records(names.panes), records(names.alerts), letters, pane_letters, memories)
+
+
+def closed(topics: dict[str, dict[int, list[Message]]]) -> bool:
+    """Whether the last runs of both partitions are published."""
+    panes = [
+        PaneMessage.from_bytes(each.value or b"").run for log in topics["driftline.panes"].values() for each in log
+    ]
+    return {(run.partition, run.end) for run in panes} >= {(0, 1002), (1, 1000)}
+
+
+def record_of(message: Message) -> Record:
+    return Record(message.value, 0, dict(message.headers))
+
+
+@pytest.fixture(scope="module")
+def config() -> Config:
+    return parse_config(_CONFIG.format(group=unique("group")))
+
+
+@pytest.fixture(scope="module")
+def left(config: Config, redis_server: Server) -> Left:
+    return asyncio.run(work(config, f"redis://{redis_server.address}"))
+
+
+def verdict_on(config: Config, left: Left) -> Verdict:
+    return judge_run(config, BASELINES, ["spread"], left)
+
+
+def test_a_run_without_faults_is_equal_and_what_comes_twice_counts_once(config: Config, left: Left) -> None:
+    verdict = verdict_on(config, left)
+    assert verdict.wrongs == []
+    assert (verdict.lost, verdict.doubled) == (0, 0)
+    assert verdict.figures["alerts"] == len(left.alerts) > 0
+    assert verdict.figures | {"events": 2001, "dead letters": 2, "models": 3} == verdict.figures
+    twice = replace(left, panes=left.panes * 2, alerts=left.alerts * 2, letters=left.letters * 2)
+    verdict = verdict_on(config, twice)
+    assert verdict.wrongs == []
+    assert verdict.figures["panes published again"] == len(left.panes)
+
+
+def with_message(left: Left, partition: int, offset: int, value: bytes | None) -> Left:
+    """As if this message had been on the topic."""
+    log = list(left.predictions[partition])
+    log[offset] = value
+    return replace(left, predictions={**left.predictions, partition: log})
+
+
+def test_a_lost_event_is_noticed(config: Config, left: Left) -> None:
+    event = orjson.dumps(orjson.loads(messages("given", 501)[-1]))
+    verdict = verdict_on(config, with_message(left, 0, 1000, event))
+    assert (verdict.lost, verdict.doubled) == (3, 0)
+    assert "events counted of given: 501, expected 502" in verdict.wrongs
+    assert any("the pane of given in (Range(partition=0" in each for each in verdict.wrongs)
+
+
+def test_a_doubled_event_is_noticed(config: Config, left: Left) -> None:
+    verdict = verdict_on(config, with_message(left, 1, 10, b"{"))
+    assert (verdict.lost, verdict.doubled) == (0, 3)
+    assert "events counted of spread: 1000, expected 999" in verdict.wrongs
+    assert "the dead letter of (1, 10) is missing" in verdict.wrongs
+
+
+def test_a_changed_event_is_noticed(config: Config, left: Left) -> None:
+    event = orjson.loads(left.predictions[0][4] or b"")
+    event["features"]["amount"] += 1.0
+    verdict = verdict_on(config, with_message(left, 0, 4, orjson.dumps(event)))
+    assert (verdict.lost, verdict.doubled) == (1, 1)
+    assert any(each.startswith("the pane of given in (Range(partition=0, start=0") for each in verdict.wrongs)
+    assert any(each.startswith("what is remembered of given is not what the predictions") for each in verdict.wrongs)
+
+
+def _other(record: Record) -> Record:
+    alert = orjson.loads(record.value or b"")
+    alert["data"]["title"] += "!"
+    return record._replace(value=orjson.dumps(alert))
+
+
+def _renamed(record: Record) -> Record:
+    alert = orjson.loads(record.value or b"")
+    alert["id"] = alert["data"]["id"] = "other"
+    return record._replace(value=orjson.dumps(alert))
+
+
+def _later(record: Record) -> Record:
+    alert = orjson.loads(record.value or b"")
+    alert["data"]["seq"] += 1
+    return record._replace(value=orjson.dumps(alert))
+
+
+SPOILED: dict[str, tuple[Callable[[Left], Left], str]] = {
+    "an alert lost": (lambda left: replace(left, alerts=left.alerts[1:]), "is missing"),
+    "an alert made up": (
+        lambda left: replace(left, alerts=[*left.alerts, _renamed(left.alerts[0])]),
+        "ought not to be",
+    ),
+    "an alert told differently": (lambda left: replace(left, alerts=[*map(_other, left.alerts)]), "differs"),
+    "an alert told again, differently": (
+        lambda left: replace(left, alerts=[*left.alerts, _other(left.alerts[0])]),
+        "told again",
+    ),
+    "a dead letter lost": (lambda left: replace(left, letters=left.letters[1:]), "the dead letter of (0, 1000)"),
+    "a dead letter of a pane": (lambda left: replace(left, pane_letters=left.letters[:1]), "dead letters of panes: 1"),
+    "alerts told in another order": (
+        lambda left: replace(left, alerts=[_later(left.alerts[0]), *left.alerts]),
+        "after how many of its model",
+    ),
+    "a memory made up": (
+        lambda left: replace(left, memories={**left.memories, "nobody": left.memories["given"]}),
+        "nobody is remembered, and was never seen",
+    ),
+    "a memory lost": (
+        lambda left: replace(left, memories={**left.memories, "given": {}}),
+        "counted of given: 0",
+    ),
+    "the last pane lost": (lambda left: replace(left, panes=left.panes[:-1]), "was not published"),
+}
+
+
+@pytest.mark.parametrize("case", SPOILED)
+def test_whatever_else_is_spoiled_is_noticed(config: Config, left: Left, case: str) -> None:
+    spoil, word = SPOILED[case]
+    wrongs = verdict_on(config, spoil(left)).wrongs
+    assert any(word in each for each in wrongs), wrongs
+
+
+def test_a_run_that_was_cut_in_two_ways_is_noticed(config: Config, left: Left) -> None:
+    """As by a successor that does not know where the clock has ended a run: the judge drops what begins too early."""
+    panes = [PaneMessage.from_bytes(each.value or b"") for each in left.panes]
+    at = max(i for i, each in enumerate(panes) if each.run.partition == 0)
+    (run,) = panes[at].packed.ranges
+    shorter = replace_range(panes[at], run._replace(end=run.end - 1))
+    verdict = verdict_on(config, replace(left, panes=[*left.panes, Record(shorter.to_bytes())]))
+    assert any("overlap" in each for each in verdict.wrongs)
+
+
+def test_a_run_that_is_longer_than_the_rule_allows_is_noticed(config: Config, left: Left) -> None:
+    """Two runs of a partition published as one: nothing is lost, yet no log and no clock has cut them so."""
+    longer = replace_config(config, events=25)
+    verdict = judge_run(longer, BASELINES, ["spread"], left)
+    assert any("a run that the rule ends" in each for each in verdict.wrongs)
+
+
+def replace_range(message: PaneMessage, run: object) -> PaneMessage:
+    return PaneMessage(
+        message.model,
+        message.baseline,
+        message.topic,
+        type(message.packed)(message.packed.first_ts, message.packed.last_ts, (run,), message.packed.content),  # type: ignore[arg-type]
+    )
+
+
+def replace_config(config: Config, events: int) -> Config:
+    return config.model_copy(update={"panes": config.panes.model_copy(update={"events": events})})

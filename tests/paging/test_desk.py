@@ -1,0 +1,89 @@
+"""The desk of one target: of each incident the newest step, by one page for good, told in order, and seq that rises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftline.stream.alerts.intake import Alert
+from driftline.stream.paging.grouping import Rules, decide
+from driftline.stream.paging.notifications import Desk, Place
+from tests.harness.services import cloud_event
+
+STEPS = st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 3), st.integers(0, 9)), max_size=30)
+
+
+def aloud(_: Alert) -> bool:
+    return False
+
+
+def desk_of(*values: bytes) -> Desk:
+    """A desk that has taken these records, and decided."""
+    return decide(Desk().take(map(at, values), 1000.0), Rules(), aloud, 1000.0)
+
+
+def at(value: bytes) -> tuple[bytes, Place]:
+    return value, Place("alerts", 0, 0)
+
+
+def told_in_order(desk: Desk) -> list[tuple[str, int]]:
+    """(page, seq) of everything that is due, one after the other."""
+    found = []
+    while due := desk.due(aloud):
+        found.append((due[0], desk.pages[due[0]].seq))
+        desk = decide(desk.done(due[0]), Rules(), aloud, 1000.0)
+    return found
+
+
+@given(STEPS)
+def test_of_each_incident_the_newest_waits_in_the_order_in_which_they_came(steps: list[tuple[str, int, int]]) -> None:
+    desk = desk_of(*(cloud_event(seq, "updated", incident=str(incident), key=key) for key, incident, seq in steps))
+    newest: dict[str, int] = {}
+    for key, incident, seq in steps:
+        name = f"{key}/{incident}"
+        newest[name] = max(seq, newest.get(name, 0))
+    assert {name: case.alert.seq for name, case in desk.cases.items()} == newest
+    assert desk.due(aloud) == list(newest)
+
+
+@given(STEPS)
+def test_within_a_key_seq_rises_whatever_the_order(steps: list[tuple[str, int, int]]) -> None:
+    desk = desk_of(*(cloud_event(seq, "updated", incident=str(incident), key=key) for key, incident, seq in steps))
+    seqs: dict[str, list[int]] = {}
+    for name, seq in told_in_order(desk):
+        seqs.setdefault(name.partition("/")[0], []).append(seq)
+    assert all(sorted(set(told)) == told for told in seqs.values())
+
+
+def test_what_is_put_back_goes_last_with_all_of_its_key_in_order() -> None:
+    desk = desk_of(*(cloud_event(1, key=key, incident=incident) for key, incident in ("ax", "bx", "ay")))
+    assert desk.put_back("a/x").due(aloud) == ["b/x", "a/x", "a/y"]
+
+
+def test_a_lone_incident_is_told_step_by_step_and_forgotten_when_it_is_over() -> None:
+    desk = desk_of(cloud_event(1))
+    told: list[Any] = []
+    for seq, status in ((2, "updated"), (3, "resolved")):
+        told += desk.due(aloud)
+        desk = desk.done("fraud/a1").take([at(cloud_event(seq, status))], 1000.0)
+        desk = decide(desk, Rules(), aloud, 1000.0)
+    assert told == ["fraud/a1", "fraud/a1"]
+    assert desk.done("fraud/a1") == Desk()
+
+
+def test_an_older_step_changes_nothing_but_that_the_beginning_was_heard() -> None:
+    first = Desk().take([at(cloud_event(5, "updated"))], 1.0)
+    assert not first.cases["fraud/a1"].opened
+    assert first.take([at(cloud_event(4, "updated"))], 2.0) == first
+    opened = first.take([at(cloud_event(1))], 2.0).cases["fraud/a1"]
+    assert (opened.opened, opened.alert.seq, opened.came) == (True, 5, 1.0)
+
+
+def test_nobody_waits_for_ever_for_an_incident_whose_end_was_lost() -> None:
+    desk = desk_of(cloud_event(1))
+    desk = desk.done("fraud/a1")
+    life = 400 * 86_400.0
+    assert decide(desk, Rules(), aloud, desk.cases["fraud/a1"].fired + life - 60) == desk
+    assert decide(desk, Rules(), aloud, desk.cases["fraud/a1"].fired + life + 60) == Desk()

@@ -1,0 +1,412 @@
+"""Who is told with whom: cascades and outages as one page, silences, severities, kills; by examples."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from driftline.stream.alerts.intake import Severity
+from driftline.stream.config.lineage import upstream
+from driftline.stream.paging.grouping import Rules
+from driftline.stream.paging.messages import message
+from driftline.stream.paging.notifications import Place
+from tests.harness.desk_world import World, told_by
+
+LINEAGE = upstream({"churn": ["fraud"], "ltv": ["churn"], "mail": ["ltv"]})
+RULES = Rules(wait=20, outage_models=5, window=600, upstream=LINEAGE)
+MANY = [f"m{i:02}" for i in range(50)]
+DAY = 86_400
+
+
+def world(**rules: object) -> World:
+    return World(Rules(**{**RULES.__dict__, **rules}))  # type: ignore[arg-type]
+
+
+# --- alone
+
+
+def test_an_incident_waits_for_others_and_is_then_told_as_it_came() -> None:
+    here = world()
+    incident = here.tell("fraud")
+    here.settle()
+    here.advance(19)
+    here.settle()
+    assert here.sent == []
+    here.advance(1)
+    here.settle()
+    assert here.pages() == [incident]
+    assert here.sent[0].title == "fraud: amount ×100 since 14:05"
+
+
+def test_what_is_over_within_the_wait_is_told_by_its_resolution_alone() -> None:
+    here = world()
+    here.tell("fraud")
+    here.settle()
+    here.tell("fraud", "resolved")
+    here.settle()
+    assert [(alert.status, alert.seq) for alert in here.sent] == [("resolved", 2)]
+
+
+def test_a_clock_that_is_set_back_holds_nothing_up() -> None:
+    here = world()
+    here.tell("fraud")
+    here.settle()
+    here.advance(-3600)
+    here.settle()
+    assert len(here.pages()) == 1
+
+
+# --- cascades
+
+
+def test_a_cascade_is_one_page_of_its_origin_which_names_the_others() -> None:
+    here = world()
+    # Downstream models are often the first to show it.
+    for model in ("ltv", "churn", "fraud"):
+        incident = here.tell(model)
+        here.wait(3)
+    here.wait()
+    (alert,) = here.sent
+    assert alert.incident == incident
+    assert alert.title == "fraud: amount ×100 since 14:05; also downstream: ltv, churn"
+    assert alert.evidence["likely_origin"] == ["fraud"]
+    assert told_by(alert) == {"fraud/fraud1", "churn/churn1", "ltv/ltv1"}
+
+
+def test_downstream_of_what_is_open_is_an_update_and_the_page_lasts_until_all_have_recovered() -> None:
+    here = world()
+    here.tell("fraud")
+    here.wait()
+    here.advance(3600)
+    here.tell("mail", severity="critical")  # two models further down; those between are well
+    here.wait()
+    here.tell("fraud", severity="warning", title="fraud: worse")
+    here.settle()
+    here.tell("fraud", "resolved")
+    here.settle()
+    assert here.open_pages() == {"fraud/fraud1"}
+    here.tell("mail", "resolved")
+    here.settle()
+    assert [(alert.seq, alert.status, alert.severity, alert.title) for alert in here.sent] == [
+        (1, "firing", "warning", "fraud: amount ×100 since 14:05"),
+        (2, "updated", "critical", "fraud: amount ×100 since 14:05; also downstream: mail"),
+        (3, "updated", "critical", "fraud: worse; also downstream: mail"),
+        (4, "updated", "critical", "fraud has recovered; still drifting downstream: mail"),
+        (5, "resolved", "critical", "fraud: amount ×100 since 14:05; also recovered downstream: mail"),
+    ]
+    assert len({alert.id for alert in here.sent}) == 5
+    # The workers count on from 3; who receives these must not take what comes next for stale.
+    here.tell("fraud")
+    here.wait()
+    assert (here.sent[-1].seq, here.sent[-1].incident) == (6, "fraud/fraud2")
+
+
+def test_upstream_of_a_page_that_was_told_gets_its_own() -> None:
+    here = world()
+    for model in ("churn", "fraud", "ltv"):
+        here.tell(model)
+        here.wait()
+    assert here.pages() == ["churn/churn1", "fraud/fraud1"]
+    assert told_by(here.sent[-1]) == {"fraud/fraud1", "ltv/ltv1"}, "the most upstream open one is the likely origin"
+
+
+def test_what_has_recovered_is_no_origin_though_its_page_lasts() -> None:
+    here = world()
+    for model in ("fraud", "mail"):
+        here.tell(model)
+        here.wait()
+    here.tell("fraud", "resolved")
+    here.tell("churn")
+    here.wait()
+    assert here.open_pages() == {"fraud/fraud1", "churn/churn1"}
+
+
+def test_downstream_of_what_may_have_lost_its_end_gets_its_own_page() -> None:
+    here = world()
+    here.tell("fraud")
+    here.wait()
+    here.advance(31 * DAY)
+    here.tell("churn")
+    here.wait()
+    assert here.pages() == ["fraud/fraud1", "churn/churn1"], "a page that was open for a month wakes nobody"
+    here.end()
+    assert here.open_pages() == set()
+
+
+def test_a_page_that_lasts_longer_than_its_origin_has_no_resolution_yet() -> None:
+    here = world()
+    here.tell("fraud")
+    here.tell("churn")
+    here.wait()
+    here.tell("fraud", "resolved", resolution="recovered")
+    here.settle()
+    assert _resolution(here) is None
+    here.tell("churn", "resolved", resolution="recovered")
+    here.desk = here.desk.take([(here.log[-1], Place("alerts", 0, 3))], here.now)
+    assert _resolution(here) == "recovered"
+
+
+def _resolution(here: World) -> object:
+    (page,) = here.desk.pages
+    return json.loads(message(here.desk, page, here.rules, here.now).raw)["data"]["resolution"]
+
+
+# --- outages
+
+
+def test_fifty_models_at_once_are_one_page_that_says_what_they_share() -> None:
+    here = world()
+    for model in MANY:
+        signal = "features.amount" if model != "m07" else "score"
+        here.tell(model, evidence={"signals": [{"signal": signal}]}, severity="error" if model == "m09" else "warning")
+        here.wait(0.3)
+    here.wait()
+    (alert,) = here.sent
+    assert alert.title.startswith("50 models drift at once since 20")
+    assert alert.title.endswith("UTC: features.amount in 49 of them")
+    assert (alert.status, alert.severity, alert.kind) == ("firing", "error", "data-drift")
+    assert "Shared signals: features.amount (49 models), score (1 models)." in alert.description
+    assert "Most common: amount ×100 (50 of 50 incidents)." in alert.description
+    assert alert.labels == {}
+    here.end()
+    assert [each.status for each in here.sent] == ["firing", "resolved"]
+    assert here.sent[-1].ends_at
+
+
+def test_later_ones_join_an_outage_without_a_page_and_it_lasts_until_the_last_has_recovered() -> None:
+    here = world()
+    for model in MANY[:5]:
+        here.tell(model, labels={"team": "payments", "model": model})
+    here.wait()
+    for model in MANY[:5]:
+        here.tell(model, "resolved")
+    here.advance(500)
+    here.tell(MANY[7], labels={"team": "other"})
+    here.wait()  # the first have recovered: that page is over, what comes now is another matter
+    assert len(here.pages()) == 2
+
+    here = world()
+    for i, model in enumerate(MANY[:9]):
+        here.tell(model, labels={"team": "payments" if i < 5 else "other", "model": model})
+        if i >= 4:
+            here.wait()
+    assert [alert.evidence["models"] for alert in here.sent] == [5, 6, 7, 8, 9]
+    assert {alert.incident for alert in here.sent} == set(here.pages())
+    assert [alert.seq for alert in here.sent] == [0, 1, 2, 3, 4]
+    assert {tuple(alert.labels.items()) for alert in here.sent} == {(("team", "payments"),)}, "pagers know it by these"
+    for model in MANY[:8]:
+        here.tell(model, "resolved")
+    here.settle()
+    assert len(here.open_pages()) == 1
+    here.tell(MANY[8], "resolved")
+    here.settle()
+    assert here.open_pages() == set()
+
+
+def test_an_outage_that_people_live_with_for_months_is_resolved_in_the_end() -> None:
+    here = world()
+    for model in MANY[:5]:
+        here.tell(model)
+    here.wait()
+    here.advance(90 * DAY)
+    here.end()
+    assert here.open_pages() == set()
+
+
+def test_those_told_before_an_outage_keep_their_page_and_are_named_by_it() -> None:
+    here = world()
+    for model in MANY[:6]:
+        here.tell(model)
+        here.wait(25)
+    *alone, outage = here.pages()
+    assert alone == [f"{model}/{model}1" for model in MANY[:4]]
+    assert here.sent[-1].incident == outage
+    assert here.sent[-1].evidence["models"] == 6
+    assert "With a page of their own from before: m00, m01, m02, m03." in here.sent[-1].description
+    for model in (*MANY[4:6], *MANY[:3]):
+        here.tell(model, "resolved")
+        here.settle()
+    assert here.open_pages() == {"m03/m031", outage}, "it is not over while one of them drifts"
+    here.tell(MANY[3], "resolved")
+    here.settle()
+    assert here.open_pages() == set()
+
+
+@pytest.mark.parametrize(
+    ("models", "seconds", "limit", "pages"),
+    [(5, 0, 5, 1), (4, 0, 5, 4), (5, 601, 5, 5), (50, 0, None, 50), (2, 0, 2, 1)],
+)
+def test_what_is_an_outage(models: int, seconds: float, limit: int | None, pages: int) -> None:
+    here = world(outage_models=limit)
+    for model in MANY[:models]:
+        here.tell(model)
+        here.advance(seconds)
+    here.wait()
+    assert len(here.pages()) == pages
+
+
+def test_several_signals_of_one_model_are_no_outage() -> None:
+    here = world()
+    for i in range(9):
+        here.tell(f"fraud/{i}", component="fraud")
+    here.wait()
+    assert len(here.pages()) == 9
+
+
+def test_one_cascade_is_told_by_its_origin_however_many_it_hits() -> None:
+    here = World(Rules(wait=20, outage_models=5, window=600, upstream=upstream({each: ["fraud"] for each in MANY})))
+    for model in (*MANY, "fraud"):
+        here.tell(model)
+    here.wait()
+    assert here.pages() == ["fraud/fraud1"]
+    assert len(told_by(here.sent[0])) == 51
+    assert len(here.sent[0].title) <= 130
+
+
+def test_an_outage_names_a_likely_origin_where_lineage_shows_one() -> None:
+    here = world()
+    for model in (*MANY[:4], "ltv", "fraud", "churn"):
+        here.tell(model)
+    here.wait()
+    (alert,) = here.sent
+    assert alert.evidence["likely_origin"] == ["fraud"]
+    assert "Likely origin: fraud, on which others of them depend." in alert.description
+
+
+# --- silences and severities
+
+
+def test_what_is_silenced_is_told_with_its_newest_step_when_the_silence_ends() -> None:
+    here = world()
+    here.silenced = {"fraud"}
+    here.tell("fraud")
+    here.tell("churn")
+    here.settle()
+    here.advance(50)
+    here.tell("fraud", title="worse")
+    here.settle()
+    assert here.pages() == ["churn/churn1"], "nobody is held back behind what is silenced"
+    here.silenced.clear()
+    here.settle()
+    assert (here.sent[-1].title, here.sent[-1].status, here.sent[-1].seq) == ("worse", "updated", 2)
+    here.end()
+    assert here.open_pages() == set()
+
+
+def test_a_silence_of_two_months_holds_back_and_loses_nothing() -> None:
+    here = world()
+    here.silenced = {"fraud"}
+    here.tell("fraud")
+    here.wait(60 * DAY)
+    here.silenced.clear()
+    here.settle()
+    assert here.pages() == ["fraud/fraud1"]
+
+
+def test_news_that_is_silenced_does_not_hide_what_came_before_it_and_was_not_told_yet() -> None:
+    def of(*signals: str) -> dict[str, object]:
+        return {"signals": [{"signal": signal} for signal in signals]}
+
+    here = world()
+    here.quiet = lambda alert: set(alert.signals()) <= {"amount"}  # type: ignore[method-assign]
+    here.tell("fraud", evidence=of("score"))
+    here.settle()
+    here.tell("fraud", evidence=of("amount"))
+    here.wait()
+    assert [alert.seq for alert in here.sent] == [2], "the wait was not over when amount came"
+    here.tell("fraud", evidence=of("amount"))
+    here.settle()
+    assert len(here.sent) == 1
+    here.tell("fraud", evidence=of("zip"))
+    here.tell("fraud", evidence=of("amount"))
+    here.settle()
+    assert [alert.seq for alert in here.sent] == [2, 5]
+
+
+def test_what_begins_and_ends_while_silenced_is_not_told() -> None:
+    here = world(wait=0)
+    here.silenced = {"fraud"}
+    here.tell("fraud")
+    here.settle()
+    here.tell("fraud", "resolved")
+    here.settle()
+    here.tell_again(0)
+    here.end()
+    assert here.sent == []
+    assert here.desk.cases == {}
+
+
+def test_what_was_told_before_a_silence_is_resolved_within_it_and_not_updated() -> None:
+    here = world(wait=0)
+    here.tell("fraud")
+    here.settle()
+    here.silenced = {"fraud"}
+    here.tell("fraud")
+    here.settle()
+    assert len(here.sent) == 1
+    here.tell("fraud", "resolved")
+    here.settle()
+    assert [alert.status for alert in here.sent] == ["firing", "resolved"]
+
+
+def test_an_end_is_told_within_a_silence_where_nobody_knows_what_was_told_before() -> None:
+    here = world()
+    here.silenced = {"fraud"}
+    here.tell("fraud")
+    here.tell("fraud", "resolved")
+    here.log.pop(0)  # the ledger was lost, and the offsets behind the beginning are committed
+    here.settle()
+    assert [alert.status for alert in here.sent] == ["resolved"]
+
+
+@pytest.mark.parametrize("least", ["warning", "error", "critical"])
+def test_under_the_least_severity_nothing_is_told_until_it_rises(least: Severity) -> None:
+    here = world(wait=0, least=least)
+    for severity in ("info", "warning", "error", "critical", "info"):
+        here.tell("fraud", severity=severity)
+        here.settle()
+    here.tell("fraud", "resolved", severity="info")
+    here.settle()
+    told = [alert.severity for alert in here.sent]
+    assert told[0] == least
+    assert told[-1] == "info"
+    assert here.sent[-1].resolved
+    here.tell("churn", severity="info")
+    here.settle()
+    here.tell("churn", "resolved", severity="info")
+    here.settle()
+    assert [alert.model for alert in here.sent[len(told) :]] == []
+
+
+# --- kills
+
+
+def test_a_killed_relay_tells_an_outage_under_the_same_identity_whoever_comes_or_goes_meanwhile() -> None:
+    here = world()
+    for model in MANY[:6]:
+        here.tell(model)
+    here.settle()
+    here.advance(20)
+    here.settle(kill_after=1)
+    here.tell(MANY[0], "resolved")  # the founder
+    here.tell(MANY[8])
+    here.settle()
+    assert len(here.pages()) == 1
+    here.end()
+    assert here.open_pages() == set()
+
+
+def test_a_killed_relay_does_not_move_what_it_told_alone_into_an_outage() -> None:
+    here = world()
+    here.tell(MANY[0])
+    here.settle()
+    here.advance(20)
+    here.settle(kill_after=1)
+    for model in MANY[1:9]:
+        here.tell(model)
+    here.settle()
+    here.advance(20)
+    here.end()
+    assert all(len(pages) == 1 for pages in here.named().values())
+    assert here.open_pages() == set()

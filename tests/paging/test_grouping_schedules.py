@@ -1,0 +1,124 @@
+"""Who is told with whom, over random schedules of alerts, silences, clock steps and kills."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from driftline.stream.alerts.intake import Alert, read_alert
+from driftline.stream.config.lineage import upstream
+from driftline.stream.paging.grouping import Rules
+from tests.harness.desk_world import World, told_by
+
+LINEAGE = upstream({"churn": ["fraud"], "ltv": ["churn"], "mail": ["ltv"]})
+MODELS = ["fraud", "churn", "ltv", "m00", "m01", "m02", "m03", "m04"]
+SEVERITIES = ["info", "warning", "error", "critical"]
+ACTIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("tell"), st.sampled_from(MODELS), st.sampled_from(SEVERITIES)),
+        st.tuples(st.just("resolve"), st.sampled_from(MODELS), st.none()),
+        st.tuples(st.just("again"), st.integers(0, 40), st.none()),
+        st.tuples(st.just("silence"), st.sampled_from(MODELS), st.none()),
+        st.tuples(st.just("advance"), st.sampled_from([1, 5, 19, 20, 700, -30]), st.none()),
+        st.tuples(st.just("settle"), st.sampled_from([None, None, 1, 2]), st.none()),
+    ),
+    max_size=60,
+)
+RULE_SETS = st.sampled_from(
+    [
+        Rules(wait=20, outage_models=5, window=600, upstream=LINEAGE),
+        Rules(),
+        Rules(wait=20, outage_models=2, window=10, upstream=LINEAGE),
+        Rules(wait=5, outage_models=3, window=600, least="warning", upstream=LINEAGE),
+    ]
+)
+
+
+def play(here: World, actions: list[tuple[str, object, object]], settled: Callable[[], None]) -> None:
+    """Do these; `settled` is called whenever the relay has told what was to be told."""
+    for action, what, severity in actions:
+        match action:
+            case "tell":
+                here.tell(str(what), severity=severity)
+            case "resolve":
+                here.tell(str(what), "resolved")
+            case "again":
+                here.tell_again(int(str(what)))
+            case "silence":
+                here.silenced ^= {str(what)}
+            case "advance":
+                here.advance(float(str(what)))
+            case _:
+                here.settle(kill_after=what)  # type: ignore[arg-type]
+                if what is None:
+                    settled()
+
+
+@settings(max_examples=400)
+@given(RULE_SETS, ACTIONS)
+def test_whatever_happens_one_incident_has_one_page_which_is_resolved_and_seq_rises(
+    rules: Rules, actions: list[tuple[str, object, object]]
+) -> None:
+    here = World(rules)
+    play(here, actions, lambda: None)
+    here.end()
+    assert here.open_pages() == set()
+    assert all(len(pages) == 1 for pages in here.named().values())
+    newest: dict[str, tuple[int, str]] = {}
+    for alert in here.sent:
+        before = newest.get(alert.alert_key, (-1, ""))
+        assert alert.seq > before[0] or (alert.seq, alert.id) == before, "what is told twice is the same alert"
+        newest[alert.alert_key] = alert.seq, alert.id
+
+
+@settings(max_examples=400)
+@given(RULE_SETS, ACTIONS)
+def test_whatever_happens_what_lasts_and_is_not_silenced_is_told_when_its_wait_is_over(
+    rules: Rules, actions: list[tuple[str, object, object]]
+) -> None:
+    here = World(rules)
+
+    def nothing_is_lost() -> None:
+        told = {incident for alert in here.sent for incident in told_by(alert)}
+        for case in here.desk.cases.values():
+            waited = case.came + rules.wait <= here.now
+            if (
+                waited
+                and not here.quiet(case.alert)
+                and SEVERITIES.index(case.alert.severity) >= SEVERITIES.index(rules.least)
+            ):
+                assert case.alert.incident in told
+
+    play(here, actions, nothing_is_lost)
+
+
+@settings(max_examples=300)
+@given(RULE_SETS, ACTIONS)
+def test_whatever_happens_what_is_silenced_is_not_told(rules: Rules, actions: list[tuple[str, object, object]]) -> None:
+    here = World(rules)
+    mine = [each for each in actions if each[0] != "silence"]
+    here.silenced = {"fraud", "m01"}
+    play(here, mine, lambda: None)
+    for alert in here.sent:
+        lasting = {incident.partition("/")[0] for incident in told_by(alert)}
+        assert lasting - here.silenced
+
+
+@settings(max_examples=200)
+@given(ACTIONS)
+def test_whatever_happens_without_groups_every_step_is_told_as_it_came(
+    actions: list[tuple[str, object, object]],
+) -> None:
+    here = World(Rules())
+    play(here, [each for each in actions if each[0] not in ("silence", "again")], lambda: None)
+    here.end()
+    came, told = ({_identity(alert) for alert in alerts} for alerts in (map(read_alert, here.log), here.sent))
+    assert told <= came
+    newest = {incident: seq for incident, seq, *_ in map(_identity, map(read_alert, here.log))}
+    assert set(newest.items()) <= {(incident, seq) for incident, seq, *_ in told}
+
+
+def _identity(alert: Alert) -> tuple[str, int, str, str]:
+    return alert.incident, alert.seq, alert.id, alert.status

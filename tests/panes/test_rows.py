@@ -1,0 +1,72 @@
+"""Rows: however a fetch, and what waits of it, is cut and added up, a run's sketch is that of its events."""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import reduce
+from itertools import pairwise
+from operator import add
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftline.stream.baselines.baseline import build_baseline
+from driftline.stream.events.decode import Decoder
+from driftline.stream.events.event import Event
+from driftline.stream.events.parse import decode_event
+from driftline.stream.judge.monitor import sketch_events
+from driftline.stream.panes.rows import SketchRows, Tally
+
+# One more than a tally lets wait.
+TOGETHER = 64
+
+
+def message(amount: Any, land: Any) -> bytes:
+    return json.dumps(
+        {"id": "a", "ts": 1_767_225_600_000, "model": "m", "features": {"amount": amount, "land": land}}
+    ).encode()
+
+
+SAMPLE = [Event(str(i), i, "m", None, {"features.amount": i % 90, "features.land": "DE"}) for i in range(300)]
+BASELINE = build_baseline([*SAMPLE, *SAMPLE], {"model": "m"})
+ODD = st.sampled_from([1, 2.5, -0.0, 1e300, None, math.nan, math.inf, "12", True, "DE", "XX", [1], {"a": 1}])
+MESSAGES = st.lists(st.builds(message, ODD, ODD), min_size=1, max_size=200)
+
+
+def rows_of(log: list[bytes], start: int = 0) -> SketchRows:
+    columns = Decoder({"m": BASELINE.fields}).decode(log).known["m"]
+    return SketchRows.of(BASELINE, columns, np.arange(start, start + len(log)))
+
+
+def tallies(log: list[bytes], cuts: list[int]) -> list[Tally]:
+    """The log in fetches that end at every other cut, and of each fetch the slices that its middle cut makes."""
+    bounds = sorted({0, *(cut % len(log) for cut in cuts), len(log)})
+    parts = []
+    for first, last in pairwise([*bounds[:-1:2], bounds[-1]]):
+        rows, inside = rows_of(log[first:last], first), [cut - first for cut in bounds if first <= cut <= last]
+        parts += [rows.content(start, stop) for start, stop in pairwise(inside)]
+    return parts
+
+
+@given(MESSAGES, st.lists(st.integers(0, 199), max_size=40), st.integers(0, 40))
+def test_a_tally_in_any_parts_is_the_sketch_of_the_events(log: list[bytes], cuts: list[int], grouped: int) -> None:
+    parts = tallies(log, cuts)
+    first, rest = parts[: grouped % len(parts)], parts[grouped % len(parts) :]
+    whole = [reduce(add, group) for group in (first, rest) if group]
+    expected = sketch_events(BASELINE, [decode_event(each) for each in log])
+    assert reduce(add, whole).sketch() == reduce(add, parts).sketch() == expected
+
+
+@given(st.lists(st.integers(1, 100), min_size=1, max_size=30))
+def test_no_more_events_wait_than_it_pays_to_count_at_once(sizes: list[int]) -> None:
+    rows, tally = rows_of([message(1, "DE")] * 100), None
+    for size in sizes:
+        part = rows.content(0, size)
+        tally = part if tally is None else tally + part
+        assert len(tally.waiting) == 1 or sum(len(each.ts) for each in tally.waiting) < TOGETHER
+        assert len(tally.counted) <= 1
+    assert tally is not None
+    assert tally.sketch().n == sum(sizes)

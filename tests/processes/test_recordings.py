@@ -1,0 +1,184 @@
+"""Yesterday's alerts, baseline, topics and Redis: today's code makes the same of the same, and goes on from them.
+
+tests/recordings/README.md says what was recorded. Whoever changes what is stored or told makes these tests fail, and
+has to say what becomes of what lies in Kafka and Redis already.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from driftline.stream.demo.servers import embedded_broker, embedded_redis
+from tests.harness.recorded_replays import DEMO_BASELINE, build_demo_baseline, replay_demo, replay_electricity
+from tests.harness.recorded_site import RECORDINGS, TO, TOPICS, Line, Site, bare, open_site, read_lines
+
+# --- replays
+
+
+def compare_alerts(recording: str, lines: Iterable[bytes]) -> None:
+    assert [bare(orjson.loads(line)) for line in lines] == [bare(alert) for alert in read_lines(recording)]
+
+
+@pytest.mark.shared
+def test_electricity_is_told_as_it_was(shared_data: Path, tmp_path: Path) -> None:
+    compare_alerts("electricity_alerts.jsonl.gz", replay_electricity(shared_data, tmp_path))
+
+
+def test_the_demo_is_told_as_it_was(tmp_path: Path) -> None:
+    compare_alerts("demo_alerts.jsonl.gz", replay_demo(tmp_path))
+
+
+def test_a_baseline_is_the_file_it_was() -> None:
+    recorded = (RECORDINGS / DEMO_BASELINE).read_bytes()
+    assert sha256(build_demo_baseline()).hexdigest() == sha256(recorded).hexdigest()
+
+
+# --- a worker and a relay that go on where yesterday's died
+
+
+def test_todays_worker_and_relay_go_on_from_what_yesterdays_left(tmp_path: Path) -> None:
+    plan = json.loads((RECORDINGS / "worker.json").read_text())
+    before, after = read_lines("worker_before.jsonl.gz"), read_lines("worker_after.jsonl.gz")
+    with (
+        embedded_broker(tmp_path) as broker,
+        embedded_redis(tmp_path) as redis,
+        open_site(tmp_path, broker.address, redis.address, plan, idempotent=False) as site,
+    ):
+        site.create_topics()
+        site.restore([aged(line, time.time() - plan["recorded_at"]) for line in before])
+        go_on(site, plan["steps"], after)
+        found, told = site.snapshot(), site.told()
+    compare(found, after)
+    compare_told(told, read_lines("worker_told.jsonl.gz"))
+    began, ended = epochs(before), epochs(found)
+    assert all(ended[key] > epoch for key, epoch in began.items())
+    assert began
+    # What is blanked below of new alerts is still this: when Kafka was given the pane that decided it.
+    assert emitted(found) <= appended(found, "panes")
+
+
+def aged(line: Line, seconds: float) -> Line:
+    """A line as if it had been written so much later: what was not heard of for 400 days, a relay forgets."""
+    if not line.get("redis", "").endswith(":desk"):
+        return line
+
+    def later(found: re.Match[str]) -> str:
+        return f"{found[1]}{float(found[2]) + seconds}"
+
+    fields = [[name, re.sub(r'("came":)([\d.]+)', later, part)] for name, part in line["content"]]
+    return {**line, "content": fields}
+
+
+def go_on(site: Site, steps: Sequence[Mapping[str, int]], after: Sequence[Line]) -> None:
+    """Feed what came after, in the portions in which it came, so that each is settled before the next.
+
+    Which panes lie side by side, and which alerts a relay hears of together, would be chance otherwise.
+    """
+    log = records(after, "predictions")
+    logs = [[line for line in log if line["partition"] == partition] for partition in range(TOPICS["predictions"])]
+    with site.process("worker") as worker, site.process("relay", *TO) as relay:
+        site.settle(steps[0]["panes"], (worker, relay))
+        for step in steps[1:]:
+            partition = step["partition"]
+            site.feed(logs[partition][site.tail.counts("predictions")[partition] : step["end"]])
+            site.settle(step["panes"], (worker, relay))
+        worker.wait_for(site.acknowledged)
+        assert relay.stop() == worker.stop() == 0
+
+
+def compare(found: Iterable[Line], recorded: Iterable[Line]) -> None:
+    here, there = (dict(map(comparable, numbered(lines))) for lines in (found, recorded))
+    wrong = {
+        name: (here.get(name), there.get(name))
+        for name in here.keys() | there.keys()
+        if here.get(name) != there.get(name)
+    }
+    assert wrong == {}
+
+
+def numbered(lines: Iterable[Line]) -> Iterator[Line]:
+    """With panes numbered by model: in which order those of one run lie, depends on what each fetch brought."""
+    seen = Counter[str]()
+    for line in lines:
+        if "value" in line and line["topic"] == "panes":
+            seen[line["key"]] += 1
+            yield {**line, "offset": (line["key"], seen[line["key"]])}
+        else:
+            yield line
+
+
+def compare_told(found: Iterable[Line], recorded: Iterable[Line]) -> None:
+    here, there = (
+        [(line["service"], line["id"], blanked(line["body"])) for line in lines] for lines in (found, recorded)
+    )
+    assert here == there
+
+
+def comparable(line: Line) -> tuple[tuple[Any, ...], Any]:
+    """What a line is of, and what it must be, without what the clock or chance decides."""
+    if "value" in line:
+        place = line["topic"], line["partition"], line["offset"]
+        return place, (line["key"], blanked(line["value"]), line["headers"])
+    if "group" in line:
+        return (line["group"], line["topic"], line["partition"]), line["offset"]
+    content = line["content"]
+    if line["type"] == "hash":
+        # How often a worker takes over depends on how the group comes together.
+        content = [[name, "" if name == "epoch" else blanked(part)] for name, part in content]
+    return (line["redis"],), (line["type"], line["lives"], list(map(blanked, content)))
+
+
+def blanked(value: Any) -> Any:
+    """A message or a part of what is stored, without texts for people and the clock's times. The rest is as it was."""
+    if not isinstance(value, str) or not value.startswith("{"):
+        return value
+    try:
+        plain = orjson.loads(value)
+    except orjson.JSONDecodeError:  # some dead letters
+        return value
+    if "emitted_at" in plain.get("data", ()):
+        # When the worker appended the pane that decided it, to Kafka.
+        plain["time"] = plain["data"]["emitted_at"] = ""
+        return bare(plain).decode()
+    if "raw" in plain:
+        # A case on the relay's desk. came: when it heard of it; fired: emitted_at of an alert.
+        raw = blanked(base64.b64decode(plain["raw"]).decode())
+        return orjson.dumps({**plain, "raw": raw, "came": 0, "fired": 0}).decode()
+    if "routing_key" in plain:
+        plain["payload"]["summary"] = plain["payload"]["custom_details"]["description"] = ""
+        return orjson.dumps(plain).decode()
+    return value
+
+
+def epochs(lines: Iterable[Line]) -> dict[str, int]:
+    hashes = {line["redis"]: dict(line["content"]) for line in lines if line.get("type") == "hash"}
+    return {key: int(fields["epoch"]) for key, fields in hashes.items() if "epoch" in fields}
+
+
+def records(lines: Iterable[Line], topic: str) -> list[Line]:
+    return [line for line in lines if "value" in line and line["topic"] == topic]
+
+
+def emitted(lines: Iterable[Line]) -> set[str]:
+    """When alerts say that they were emitted."""
+    alerts = [orjson.loads(line["value"]) for line in records(lines, "alerts")]
+    assert all(alert["time"] == alert["data"]["emitted_at"] for alert in alerts)
+    return {alert["time"] for alert in alerts}
+
+
+def appended(lines: Iterable[Line], topic: str) -> set[str]:
+    """When the records of a topic were appended, as alerts write it."""
+    stamps = [datetime.fromtimestamp(line["timestamp"] / 1000, UTC) for line in records(lines, topic)]
+    return {f"{stamp:%Y-%m-%dT%H:%M:%S}.{stamp.microsecond // 1000:03}Z" for stamp in stamps}

@@ -1,0 +1,242 @@
+"""Workers that die, come and go, and servers that do: what is remembered and told in the end is what the replay says.
+
+Six models, each on one of three partitions, so that the order of each one's events is that of the log.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from driftline.stream.demo.servers import Server
+from driftline.stream.kafka.admin import open_admin
+from load_tests.harness.deployment import Deployment, WorkerProcess, deploy
+from load_tests.harness.oracle import Replay, baseline_of, in_turn, messages, told
+from load_tests.harness.servers import real_redis
+from load_tests.harness.tcp_proxy import Gate
+from tests.harness.brokers import Broker
+
+MODELS = [["a", "b"], ["c", "d"], ["e", "learns"]]
+# Events of each model in a portion; the drift begins in the 4th portion and ends in the 8th.
+PORTION, PORTIONS = 150, 10
+
+
+@dataclass
+class Site:
+    """A deployment and the traffic on it."""
+
+    deployment: Deployment
+    sent: int = 0
+
+    def worker(self, name: str) -> WorkerProcess:
+        return self.deployment.worker(name)
+
+    def produce(self, portions: int = 1) -> None:
+        for _ in range(portions):
+            first = self.sent * PORTION
+            logs = {
+                partition: in_turn(*(messages(model, PORTION, first, drift=(500, 1100)) for model in models))
+                for partition, models in enumerate(MODELS)
+            }
+            self.deployment.produce(logs)
+            self.sent += 1
+
+    def listed(self) -> list[set[str]]:
+        """Ids of the alerts that Redis keeps for people, and of those of open incidents."""
+        with self.deployment.store as client:
+            keys = [f"{self.deployment.config.worker.group}:{{judge/*:{name}" for name in ("told", "open")]
+            told, opened = ([*client.scan_iter(match=key, count=1000)] for key in keys)
+            lines = [line for key in told for line in client.lrange(key, 0, -1)]
+            lasting = [line for key in opened for line in client.hvals(key)]
+        return [{json.loads(line)["id"] for line in each} for each in (lines, lasting)]
+
+    def finish(self, worker: WorkerProcess) -> None:
+        """Send the rest, wait until a worker has done it, and see whether all is as the replay says."""
+        self.produce(PORTIONS - self.sent)
+        replay = self.deployment.replay()
+        expected, memories = told(replay.alerts), replay.memories()
+        worker.wait_for(lambda: self.deployment.sealed() == replay.sealed())
+        worker.wait_for(lambda: self.deployment.memories() == memories)
+        worker.wait_for(lambda: told(self.deployment.alerts()).keys() >= expected.keys())
+        assert told(self.deployment.alerts()) == expected
+        newest = {each["data"]["incident_id"]: each for each in replay.alerts}
+        lasting = {each["id"] for each in newest.values() if each["data"]["status"] != "resolved"}
+        assert self.listed() == [expected.keys(), lasting]
+        assert {each["data"]["status"] for each in replay.alerts} == {"firing", "resolved"}
+        assert len(memories) == 6
+
+
+@contextmanager
+def site(broker: Broker, redis: str, folder: Path) -> Iterator[Site]:
+    sections = {
+        "topics": {"partitions": 3},
+        "panes": {"events": 50, "seconds": None},
+        "defaults": {"incidents": {"recovery": "0s", "cooldown": "0s"}},
+        "models": {
+            **{model: {"baseline": f"{model}.driftline"} for model in "abcde"},
+            # Judged too seldom to need thresholds, which take long.
+            "learns": {"learn_events": 200, "clock": 100_000},
+        },
+    }
+    for model in "abcde":
+        (folder / f"{model}.driftline").write_bytes(baseline_of(model).to_bytes())
+    yield Site(deploy(folder, broker, redis, sections))
+
+
+@pytest.fixture
+def here(broker: Broker, redis_server: Server, tmp_path: Path) -> Iterator[Site]:
+    with site(broker, redis_server.address, tmp_path) as it:
+        yield it
+
+
+def test_a_killed_worker_is_replaced(here: Site) -> None:
+    with here.worker("first") as first:
+        here.produce(4)
+        first.wait_for(lambda: len(here.deployment.sealed()) == 3)
+        here.produce(2)
+        first.kill()
+    with here.worker("second") as second:
+        here.finish(second)
+        assert second.stop() == 0
+
+
+def test_workers_come_and_go(here: Site) -> None:
+    with here.worker("first") as first:
+        here.produce(4)
+        first.wait_for(lambda: len(here.deployment.sealed()) == 3)
+        with here.worker("second") as second:
+            here.produce(2)
+            second.wait_for(lambda: "took over 3 partitions" in second.words())
+            here.produce(2)
+            assert second.stop() == 0
+        here.finish(first)
+        assert first.stop() == 0
+        assert first.words().count("took over 6 partitions") == 2, "alone, then one of two, then alone"
+
+
+def test_a_worker_that_loses_all_its_partitions_lets_go_of_them(
+    broker: Broker, redis_server: Server, tmp_path: Path
+) -> None:
+    """Its open run is another's to end. It is well without work, and takes over again when it is needed."""
+    sections = {"panes": {"events": 100, "seconds": 15}, "models": {"a": {"baseline": "a.driftline"}}}
+    (tmp_path / "a.driftline").write_bytes(baseline_of("a").to_bytes())
+    deployment, log = deploy(tmp_path, broker, redis_server.address, sections), messages("a", 300)
+    # There are two partitions, one of each topic, and they are dealt out in the order of these names.
+    first, second, last = (deployment.worker(name, DRIFTLINE_FAUST_BROKER_CLIENT_ID=name) for name in "abz")
+    with last:
+        last.wait_for(lambda: "took over 2 partitions" in last.words())
+        deployment.produce({0: log[:150]})
+        last.wait_for(lambda: deployment.sealed() == {0: 100})
+        with first, second:
+            last.wait_for(lambda: deployment.sealed() == {0: 150})
+            assert all("took over 1 partitions" in each.words() for each in (first, second))
+            last.wait_for(lambda: json.loads(last.get("/health").body) == {"status": "ok", "reason": None, "lag": 0})
+            assert first.stop() == second.stop() == 0
+        deployment.produce({0: log[150:]})
+        last.wait_for(lambda: deployment.sealed() == {0: 300})
+        replay = Replay(deployment.config, deployment.baselines)
+        for start, end in ((0, 150), (150, 300)):
+            replay.read(0, log[start:end], start)
+            replay.close(0, end)
+        last.wait_for(lambda: deployment.memories() == replay.memories())
+        assert last.stop() == 0
+
+
+def test_a_killed_redis_comes_back_with_what_it_promised(broker: Broker, tmp_path: Path) -> None:
+    redis = real_redis(tmp_path / "redis", fsync="always")
+    with redis, site(broker, redis.address, tmp_path) as here, here.worker("worker") as worker:
+        for _ in range(2):
+            here.produce(3)
+            worker.wait_for(lambda: len(here.deployment.sealed()) == 3)
+            redis.kill()
+            redis.start()
+        here.finish(worker)
+        assert worker.stop() == 0
+
+
+def test_a_worker_that_wakes_after_it_was_replaced_is_refused_and_ends(
+    broker: Broker, redis_server: Server, tmp_path: Path
+) -> None:
+    """Now and then it hears first that it was replaced, and drops what it fetched: then once more, on other topics."""
+    folders = [tmp_path / str(i) for i in range(4)]
+    assert any(refused_after_waking(broker, redis_server, folder) for folder in folders)
+
+
+def refused_after_waking(broker: Broker, redis_server: Server, folder: Path) -> bool:
+    """Whether a worker that was stopped and replaced had a write refused; all is as the replay says in either case."""
+    folder.mkdir()
+    with site(broker, redis_server.address, folder) as here, here.worker("zombie") as zombie:
+        here.produce(1)
+        zombie.wait_for(lambda: len(here.deployment.sealed()) == 3)
+        here.produce(7)
+        zombie.process.send_signal(signal.SIGSTOP)
+        at = here.deployment.sealed()
+        assert sum(at.values()) < 8 * PORTION * 6 - 3 * 100, "it was stopped in the middle"
+        with here.worker("owner") as owner:
+            owner.wait_for(lambda: "took over 6 partitions" in owner.words())
+            owner.wait_for(lambda: here.deployment.sealed() != at)
+            zombie.process.send_signal(signal.SIGCONT)
+            zombie.wait_for(
+                lambda: zombie.process.poll() is not None or zombie.words().count("took over") > 1, alive=False
+            )
+            ended = zombie.process.poll() is not None
+            if ended:
+                assert zombie.process.returncode == 1
+                assert "another worker took over, with epoch" in zombie.words()
+            here.finish(owner)
+            assert owner.stop() == 0
+    return ended
+
+
+@pytest.mark.parametrize("broker", [pytest.param("kafka", marks=pytest.mark.kafka)], indirect=True)
+def test_a_topic_that_is_another_one_is_refused(broker: Broker, redis_server: Server, tmp_path: Path) -> None:
+    """What Redis remembers are offsets: of another log, they would let records pass as read long ago."""
+    deployment = deploy(tmp_path, broker, redis_server.address, {"panes": {"events": 50, "seconds": None}})
+    predictions = deployment.config.topics.predictions
+    deployment.produce({0: messages("a", 500)})
+    with deployment.worker("before") as worker:
+        worker.wait_for(lambda: deployment.sealed() == {0: 500})
+        assert worker.stop() == 0
+    with open_admin(broker.kafka) as admin:
+        admin.delete_topics([predictions])
+        worker.wait_for(lambda: predictions not in admin.list_topics(), alive=False)
+    deployment.create_topics()
+    deployment.produce({0: messages("a", 100)})
+    with deployment.worker("same-name") as worker:
+        worker.wait_for(lambda: worker.process.poll() is not None, alive=False)
+        assert worker.process.returncode == 1
+        assert "ends before offset 500, up to which this group has read it" in worker.words()
+
+    deployment.path.write_text(deployment.path.read_text().replace(predictions, f"{predictions}2"))
+    deployment.reload().create_topics()
+    with deployment.worker("other-name") as worker:
+        worker.wait_for(lambda: worker.process.poll() is not None, alive=False)
+        assert worker.process.returncode == 1
+        assert f"topics.predictions was {predictions} and is {predictions}2 now" in worker.words()
+
+
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)
+def test_a_worker_whose_redis_never_answers_says_so_and_ends(
+    broker: Broker, redis_server: Server, tmp_path: Path
+) -> None:
+    with Gate(redis_server.port) as redis:
+        redis.open()
+        sections = {"worker": {"watchdog_seconds": 13}, "panes": {"seconds": 0.5}}
+        deployment = deploy(tmp_path, broker, redis.address, sections)
+        with deployment.worker() as worker:
+            deployment.produce({0: messages("a", 500)})
+            worker.wait_for(lambda: worker.get("/health").status == 200)
+            worker.wait_for(lambda: deployment.sealed() == {0: 500})
+            redis.freeze()
+            deployment.produce({0: messages("a", 500, first=500)})
+            worker.wait_for(lambda: worker.get("/health").status == 503)
+            assert "records of topic" in worker.get("/health").body
+            worker.wait_for(lambda: worker.process.poll() is not None, alive=False)
+            assert worker.process.returncode == 3
+            assert "watchdog: records of topic" in worker.words()

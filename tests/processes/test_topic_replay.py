@@ -1,0 +1,389 @@
+"""A topic's history: what of it is read, on both brokers, and that its replay finds what the files' replay finds."""
+
+from __future__ import annotations
+
+import gc
+import gzip
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from kafka import KafkaProducer
+
+from driftline.stream.baselines.baseline import Baseline, build_baseline
+from driftline.stream.config.load import Config
+from driftline.stream.demo.servers import embedded_broker
+from driftline.stream.events.parse import decode_event
+from driftline.stream.kafka.admin import TopicsError
+from driftline.stream.replay.pipeline import Batch
+from driftline.stream.replay.run import one_log, replay
+from driftline.stream.sources import topic_history as topic_reader
+from driftline.stream.sources.topic_history import AtOffset, AtTime, Place, open_history
+from tests.harness.brokers import Broker, unique
+from tests.harness.topic_tools import START_MS, Sent, Site, driftline, traffic, write_lines
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+# In `traffic`: the event at which price and feed break, of as many as there are.
+BROKEN, EVENTS = 1500, 2500
+
+
+def read(site: Site, topic: str, first: Place | None = None, end: Place | None = None) -> dict[int, dict[int, bytes]]:
+    """What a stretch holds: values by offset, by partition."""
+    with open_history(site.config.kafka, topic, first, end) as history:
+        return {
+            partition: {int(at): value for batch in log for at, value in zip(*batch, strict=True) if value}
+            for partition, log in history.logs().items()
+        }
+
+
+def offsets(found: dict[int, dict[int, bytes]]) -> dict[int, list[int]]:
+    return {partition: list(values) for partition, values in found.items()}
+
+
+# What is read
+
+
+def test_a_history_ends_where_it_ended_when_it_was_opened(broker: Broker, tmp_path: Path) -> None:
+    site = Site.on(broker, tmp_path, partitions=3)
+    site.send(site.predictions, [Sent(i % 2, b"%d" % i) for i in range(1000)])  # partition 2 stays empty
+    seen: list[int] = []
+    with open_history(site.config.kafka, site.predictions, None, None) as history:
+        site.send(site.predictions, [Sent(i % 3, b"late") for i in range(30)])
+        logs = history.logs(seen.append)
+        found = {partition: [value for batch in log for value in batch.messages] for partition, log in logs.items()}
+    assert found == {0: [b"%d" % i for i in range(0, 1000, 2)], 1: [b"%d" % i for i in range(1, 1000, 2)]}
+    assert history.total == 1000
+    assert seen == sorted(seen)
+    assert seen[-1] == 1000
+
+
+def test_an_empty_topic_has_an_empty_history(broker: Broker, tmp_path: Path) -> None:
+    site = Site.on(broker, tmp_path)
+    assert read(site, site.predictions) == {}
+
+
+def test_a_history_between_offsets(broker: Broker, tmp_path: Path) -> None:
+    site = Site.on(broker, tmp_path, partitions=2)
+    site.send(site.predictions, [Sent(0, b"%d" % i) for i in range(20)] + [Sent(1, b"%d" % i) for i in range(5)])
+    between = read(site, site.predictions, AtOffset(3), AtOffset(9))
+    assert between == {0: {i: b"%d" % i for i in range(3, 9)}, 1: {3: b"3", 4: b"4"}}
+    assert offsets(read(site, site.predictions, AtOffset(7), None)) == {0: list(range(7, 20))}
+    assert offsets(read(site, site.predictions, None, AtOffset(2))) == {0: [0, 1], 1: [0, 1]}
+    assert read(site, site.predictions, AtOffset(500), None) == {}
+
+
+@pytest.mark.parametrize(
+    ("first", "end", "expected"),
+    [
+        (None, None, [0, 1, 2, 3, 4, 5, 6, 7]),
+        (10, 60, [1, 2, 3, 4]),  # 2 is stamped before, but comes after one that is not; 6 comes after the end
+        (11, 60, [3, 4]),
+        (10, None, [1, 2, 3, 4, 5, 6, 7]),
+        (None, 10, [0]),
+        (10, 10, []),
+        (41, 60, []),
+        (71, None, []),
+        (-2, 71, [0, 1, 2, 3, 4, 5, 6, 7]),
+    ],
+)
+def test_a_history_between_times(
+    broker: Broker, tmp_path: Path, first: int | None, end: int | None, expected: list[int]
+) -> None:
+    """Seconds of the stamps by offset. Both sends are a batch, so that stretches begin and end inside of batches."""
+    stamps = [-2, 10, 5, 30, 40, 60, 50, 70]
+    site = Site.on(broker, tmp_path)
+    records = [Sent(0, b"%d" % i, START_MS + 1000 * stamp) for i, stamp in enumerate(stamps)]
+    site.send(site.predictions, records[:5])
+    site.send(site.predictions, records[5:])
+    places = [None if seconds is None else AtTime(START_MS + 1000 * seconds) for seconds in (first, end)]
+    assert offsets(read(site, site.predictions, *places)).get(0, []) == expected
+
+
+def test_a_time_and_an_offset_may_be_mixed(broker: Broker, tmp_path: Path) -> None:
+    site = Site.on(broker, tmp_path)
+    site.send(site.predictions, [Sent(0, b"%d" % i, START_MS + 1000 * i) for i in range(20)])
+    assert offsets(read(site, site.predictions, AtTime(START_MS + 5000), AtOffset(8))) == {0: [5, 6, 7]}
+    assert offsets(read(site, site.predictions, AtOffset(17), AtTime(START_MS + 19_000))) == {0: [17, 18]}
+
+
+def test_partitions_may_be_read_one_after_another_though_fetched_together(broker: Broker, tmp_path: Path) -> None:
+    """A reader that waits for partition 0 must not hoard the others, nor lose what it has fetched of them."""
+    site = Site.on(broker, tmp_path, partitions=3)
+    site.send(site.predictions, [Sent(i % 3, b"x" * 500 + b"%d" % i) for i in range(3000)])
+    with open_history(site.config.kafka, site.predictions, None, None) as history:
+        logs = history.logs()
+        for partition in (2, 0, 1):
+            values = [value for batch in logs[partition] for value in batch.messages]
+            assert values == [b"x" * 500 + b"%d" % i for i in range(partition, 3000, 3)]
+
+
+def test_transaction_markers_are_holes_also_at_the_end(broker: Broker, tmp_path: Path) -> None:
+    """offset  0 1 2 M 4 5 M: a reader that waited for a record at 6 would wait for good."""
+    if not broker.idempotent:
+        pytest.skip("the embedded broker has no transactions")
+    site = Site.on(broker, tmp_path)
+    producer = KafkaProducer(bootstrap_servers=site.config.kafka.bootstrap, transactional_id=unique("transaction"))
+    producer.init_transactions()
+    for values in (b"abc", b"de"):
+        producer.begin_transaction()
+        for value in values:
+            producer.send(site.predictions, bytes([value]))
+        producer.commit_transaction()
+    producer.close()
+    assert read(site, site.predictions) == {0: {0: b"a", 1: b"b", 2: b"c", 4: b"d", 5: b"e"}}
+    assert offsets(read(site, site.predictions, AtOffset(3), AtOffset(5))) == {0: [4]}
+
+
+def test_an_unknown_topic_is_named_with_those_that_may_be_meant(broker: Broker, tmp_path: Path) -> None:
+    site = Site.on(broker, tmp_path)
+    misspelt = site.predictions.replace("predictions", "prediction")
+    with pytest.raises(TopicsError, match=rf"topic {misspelt} doesn't exist; did you mean {site.predictions}\b"):
+        read(site, misspelt)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_broker_that_dies_meanwhile_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL, "kafka")  # a captured log line would keep its sockets alive
+    monkeypatch.setattr(topic_reader, "PATIENCE", 1.0)
+    with embedded_broker(tmp_path) as server:
+        site = Site.on(Broker(server, idempotent=False), tmp_path, partitions=2)
+        site.send(site.predictions, [Sent(0, b"%d" % i) for i in range(10)])
+
+        def read_while_it_dies() -> None:
+            with open_history(site.config.kafka, site.predictions, None, None) as history:
+                server.kill()
+                list(history.logs()[0])
+
+        with pytest.raises(TopicsError, match=r"sent nothing of topic .* partition 0, for 1 s"):
+            read_while_it_dies()
+    gc.collect()  # kafka-python leaves a socket behind for every try to reconnect: be warned of them here
+
+
+# What is found
+
+
+@dataclass(frozen=True)
+class Case:
+    """A site with a baseline, live lines in a file and, by `produce`, on the predictions topic."""
+
+    site: Site
+    lines: list[bytes]
+    live: Path
+    baseline: Path
+
+    @classmethod
+    def on(cls, broker: Broker, folder: Path, partitions: int = 1) -> Case:
+        lines = traffic(EVENTS, seed=11, broken_from=BROKEN)
+        lines[100:100] = [b"{broken", b'{"id":"no-time","model":"taxi"}']
+        baseline = folder / "taxi.driftline"
+        baseline.write_bytes(taxi_baseline().to_bytes())
+        case = cls(Site.on(broker, folder, partitions), lines, write_lines(folder / "live.jsonl", lines), baseline)
+        assert driftline("produce", case.live, "--topic", case.site.predictions, "-c", case.site.path) == 0
+        return case
+
+    def replay(self, source: object, *options: object) -> tuple[int, list[dict[str, Any]]]:
+        """Exit code and alerts of `driftline replay`."""
+        alerts = self.live.with_name("alerts.jsonl")
+        code = driftline("replay", source, "-c", self.site.path, "-b", self.baseline, "--alerts", alerts, *options)
+        return code, [json.loads(line) for line in alerts.read_bytes().splitlines()]
+
+    @property
+    def topic(self) -> str:
+        return f"kafka://{self.site.predictions}"
+
+
+def taxi_baseline() -> Baseline:
+    return build_baseline([decode_event(line) for line in traffic(3000, seed=10)], {"model": "taxi"})
+
+
+def signals(alerts: Sequence[dict[str, Any]]) -> set[str]:
+    return {found["signal"] for alert in alerts for found in alert["data"]["evidence"]["signals"]}
+
+
+def test_one_partition_gives_the_alerts_of_the_file(broker: Broker, tmp_path: Path) -> None:
+    case = Case.on(broker, tmp_path)
+    code, from_file = case.replay(case.live)
+    assert code == 1
+    assert signals(from_file) == {"features.price", "features.feed"}
+    assert case.replay(case.topic) == (1, from_file)
+
+
+def test_four_partitions_name_the_same_signals_at_their_own_offsets(broker: Broker, tmp_path: Path) -> None:
+    case = Case.on(broker, tmp_path, partitions=4)
+    code, from_topic = case.replay(case.topic)
+    assert code == 1
+    assert case.replay(case.topic) == (code, from_topic)
+
+    _, from_file = case.replay(case.live)
+    assert signals(from_topic) == signals(from_file)
+    first, *_ = from_topic
+    since = json.loads(case.lines[BROKEN + 2])["ts"]
+    found = np.datetime64(first["data"]["starts_at"][:-1], "ms").astype(int)
+    assert abs(found - since) <= 50_000  # one test of 50 events, a second each
+    ranges = first["data"]["evidence"]["signals"][0]["offsets"]
+    assert [each["partition"] for each in ranges] == [0, 1, 2, 3]
+    records = case.site.records(case.site.predictions, EVENTS + 2)
+    for each in ranges:
+        (start,) = [r for r in records if (r.partition, r.offset) == (each["partition"], each["start"])]
+        assert abs(json.loads(start.value)["ts"] - since) <= 100_000
+
+
+def test_offsets_choose_what_is_replayed_and_stay_the_topics(
+    broker: Broker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = Case.on(broker, tmp_path)
+    code, alerts = case.replay(case.topic, "--to", "offset:1400")
+    assert (code, alerts) == (0, [])
+    assert "1,398 events in" in capsys.readouterr().out  # two of the records are none
+
+    code, alerts = case.replay(case.topic, "--from", "offset:1000", "--to", "offset:2000")
+    assert code == 1
+    assert "1,000 events in" in capsys.readouterr().out
+    ranges = [each for alert in alerts for found in alert["data"]["evidence"]["signals"] for each in found["offsets"]]
+    assert all(1000 <= each["start"] < each["end"] <= 2000 for each in ranges)
+    assert min(each["start"] for each in ranges) >= BROKEN - 100
+
+
+def test_times_choose_by_the_stamps_of_the_records(broker: Broker, tmp_path: Path) -> None:
+    """Stamped here as a live producer does, with the time of the event."""
+    case = Case.on(broker, tmp_path)
+    stamped = case.site.create(unique("stamped"))
+    lines = traffic(EVENTS, seed=11, broken_from=BROKEN)
+    case.site.send(stamped, [Sent(0, line, START_MS + 1000 * i) for i, line in enumerate(lines)])
+
+    by_time = case.replay(f"kafka://{stamped}", "--from", "2026-01-01T00:10:00Z", "--to", "2026-01-01T00:33:20Z")
+    by_offset = case.replay(f"kafka://{stamped}", "--from", "offset:600", "--to", "offset:2000")
+    assert by_time == by_offset
+    assert by_time[0] == 1
+    assert {alert["data"]["evidence"]["topic"] for alert in by_time[1]} == {stamped}
+    assert case.replay(f"kafka://{stamped}", "--to", "2026-01-01T00:20:00Z") == (0, [])
+
+
+def test_a_replay_leaves_the_live_topics_alone_and_publishes_elsewhere(
+    broker: Broker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = Case.on(broker, tmp_path)
+    site = case.site
+    site.send(site.alerts, [Sent(0, b"a live alert")])
+    elsewhere = site.create(unique("replayed"))
+    code, alerts = case.replay(case.topic, "--to-topic", elsewhere)
+    assert code == 1
+    published = site.records(elsewhere, len(alerts))
+    assert [json.loads(record.value) for record in published] == alerts
+    assert {record.key for record in published} == {b"taxi"}
+    assert {tuple(record.headers) for record in published} == {(("content-type", b"application/cloudevents+json"),)}
+    assert {alert["data"]["mode"] for alert in alerts} == {"replay"}
+
+    for live in (site.alerts, site.predictions, f"{site.predictions}.dlq"):
+        assert case.replay(case.topic, "--to-topic", live)[0] == 2
+        assert f"{live} is a live topic" in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert [record.value for record in site.records(site.alerts, 1)] == [b"a live alert"]
+    assert len(site.records(site.predictions, len(case.lines))) == len(case.lines)
+
+
+def test_a_replay_may_learn_its_baseline_from_several_partitions(broker: Broker, tmp_path: Path) -> None:
+    case = Case.on(broker, tmp_path, partitions=3)
+    config = json.loads(case.site.path.read_text()) | {"defaults": {"learn_events": 1000}}
+    case.site.path.write_text(json.dumps(config))
+    alerts = tmp_path / "learned.jsonl"
+    assert driftline("replay", case.topic, "-c", case.site.path, "--alerts", alerts) == 1
+    assert signals([json.loads(line) for line in alerts.read_bytes().splitlines()]) >= {"features.feed"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("kafka://absent",), "topic absent doesn't exist"),
+        (("kafka://absent", "file.jsonl"), "expected one kafka://TOPIC or files"),
+        (("kafka://absent", "--from", "yesterday"), "--from: expected RFC 3339"),
+        (("kafka://absent", "--to", "offset:x"), "--to: expected offset:N"),
+        (("kafka://absent", "--from", "offset:9", "--to", "offset:9"), "--from must lie before --to"),
+        (
+            ("kafka://absent", "--from", "2026-01-02T00:00:00Z", "--to", "2026-01-01T00:00:00Z"),
+            "--from must lie before",
+        ),
+    ],
+)
+def test_what_can_not_be_replayed_is_explained(
+    broker: Broker, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], told: str
+) -> None:
+    site = Site.on(broker, tmp_path)
+    assert driftline("replay", *arguments, "-c", site.path) == 2
+    assert told in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def test_an_empty_stretch_is_said_to_be_empty(
+    broker: Broker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = Site.on(broker, tmp_path)
+    assert driftline("replay", f"kafka://{site.predictions}", "-c", site.path) == 0
+    assert "nothing to read" in capsys.readouterr().err
+
+
+# Several partitions in one order, without a broker
+
+
+def cut(log: Sequence[tuple[int, bytes]], rng: np.random.Generator) -> Iterator[Batch]:
+    """A partition's log in batches of random length."""
+    while log:
+        part, log = log[: (n := int(rng.integers(1, 400)))], log[n:]
+        yield Batch(np.array([offset for offset, _ in part]), [message for _, message in part])
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_the_alerts_of_several_partitions_do_not_depend_on_how_they_are_read(given: bool) -> None:
+    """Partitions with holes, read in batches of any length; with a baseline, and with one learned on the way."""
+    config = Config.model_validate({"defaults": {"learn_events": 1000}})
+    baselines = [taxi_baseline()] if given else []
+    rng = np.random.default_rng(5)
+    owner = rng.integers(0, 4, EVENTS)
+    logs: dict[int, list[tuple[int, bytes]]] = {partition: [] for partition in range(4)}
+    for i, line in enumerate(traffic(EVENTS, seed=11, broken_from=BROKEN)):
+        logs[int(owner[i])].append((i, line))
+
+    def alerts() -> list[dict[str, Any]]:
+        return replay(config, baselines, {p: cut(log, rng) for p, log in logs.items()}, lambda _: None).alerts
+
+    first = alerts()
+    assert first
+    for _ in range(3):
+        assert alerts() == first
+
+
+def test_an_event_of_the_future_does_not_hold_up_its_partition() -> None:
+    """In partition 1, event 700 says 2030. Were its run judged last, so would be all that follows it there."""
+    lines = traffic(EVENTS, seed=11, broken_from=BROKEN)
+    spoiled = [*lines]
+    spoiled[701] = lines[701].replace(b'"ts": 17', b'"ts": 18')
+    halves = [{p: one_log([log[p::2]]) for p in range(2)} for log in (lines, spoiled)]
+    clean, odd = (replay(Config(), [taxi_baseline()], logs, lambda _: None).alerts for logs in halves)
+    assert odd[0]["data"]["starts_at"] == clean[0]["data"]["starts_at"]
+
+
+@pytest.mark.shared
+def test_electricity_from_a_topic_is_electricity_from_the_file(broker: Broker, tmp_path: Path) -> None:
+    """The first 9,000 live events; `vicprice`, `vicdemand` and `transfer` leave their constants at the 7,425th."""
+    lines = gzip.decompress((SHARED / "electricity_live.jsonl.gz").read_bytes()).splitlines()[:9000]
+    live = write_lines(tmp_path / "live.jsonl", lines)
+    baseline, alerts = tmp_path / "electricity.driftline", tmp_path / "alerts.jsonl"
+    train = SHARED / "electricity_baseline.jsonl.gz"
+    assert driftline("baseline", "build", train, "--model", "electricity", "-o", baseline) == 0
+    one, four = (Site.on(broker, tmp_path / str(n), partitions=n) for n in (1, 4))
+
+    def replayed(site: Site, source: object) -> list[dict[str, Any]]:
+        assert driftline("replay", source, "-c", site.path, "-b", baseline, "--alerts", alerts) == 1
+        return [json.loads(line) for line in alerts.read_bytes().splitlines()]
+
+    for site, key in ((one, "model"), (four, "event-id")):
+        assert driftline("produce", live, "--topic", site.predictions, "--key", key, "-c", site.path) == 0
+    from_file = replayed(one, live)
+    assert signals(from_file) >= {"features.vicprice", "features.vicdemand", "features.transfer"}
+    assert replayed(one, f"kafka://{one.predictions}") == from_file
+    assert signals(replayed(four, f"kafka://{four.predictions}")) == signals(from_file)

@@ -1,0 +1,378 @@
+"""The run transport under real Faust workers, on the embedded broker and on Apache Kafka.
+
+One record is a number as text, padded to 100 bytes: value n lies in partition n mod 3, at offset n div 3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from aiokafka import ConsumerRecord
+from faust.types import TP, Message
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from driftline.stream.kafka.admin import Topic, ensure_topics, open_admin
+from driftline.stream.kafka.client import client_options
+from driftline.stream.worker.faust.app import WorkerSettings, build_app
+from driftline.stream.worker.faust.transport import AssignedHook, Run, RunConsumer, TakeoverTimeout
+from tests.harness.brokers import Broker, unique
+from tests.harness.worker_process import Plan, Worker
+
+PARTITIONS = 3
+N = 9_000
+
+
+@pytest.fixture
+def worker(broker: Broker, tmp_path: Path) -> Worker:
+    """A worker that isn't started yet, on topics of its own."""
+    plan = Plan(
+        bootstrap=broker.server.address,
+        group=unique("group"),
+        predictions=unique("predictions"),
+        panes=unique("panes"),
+        notes=str(tmp_path / "notes"),
+        idempotent=broker.idempotent,
+    )
+    make_topics(broker, plan)
+    return Worker(plan)
+
+
+def make_topics(broker: Broker, plan: Plan, partitions: int = PARTITIONS) -> None:
+    with open_admin(broker.kafka) as admin:
+        settings = {"cleanup.policy": "delete"}
+        ensure_topics(admin, [Topic(name, partitions, 1, settings) for name in (plan.predictions, plan.panes)])
+
+
+def produce(broker: Broker, topic: str, numbers: Iterable[int]) -> None:
+    producer = KafkaProducer(**client_options(broker.kafka), linger_ms=5)
+    for n in numbers:
+        producer.send(topic, value=str(n).ljust(100).encode(), partition=n % PARTITIONS)
+    producer.flush()
+    producer.close()
+
+
+def expected(numbers: range) -> dict[int, list[str]]:
+    """By partition, the values of `numbers` in the order of the log."""
+    return {partition: [str(n) for n in numbers if n % PARTITIONS == partition] for partition in range(PARTITIONS)}
+
+
+def committed(broker: Broker, plan: Plan) -> dict[int, int | None]:
+    consumer = KafkaConsumer(**client_options(broker.kafka), group_id=plan.group, enable_auto_commit=False)
+    offsets = {p: consumer.committed(TopicPartition(plan.predictions, p)) for p in range(PARTITIONS)}
+    consumer.close()
+    return offsets
+
+
+def count(values: dict[int, list[str]]) -> int:
+    return sum(len(of_partition) for of_partition in values.values())
+
+
+def test_every_record_comes_once_in_order_in_runs_and_the_next_worker_goes_on(broker: Broker, worker: Worker) -> None:
+    produce(broker, worker.plan.predictions, range(N))
+    with worker:
+        worker.wait_for(lambda: len(worker.notes("pane")) == len(worker.notes("run")) and count(worker.values()) == N)
+        assert worker.stop() == 0
+    assert worker.values() == expected(range(N))
+    runs = worker.notes("run")
+    assert len(runs) < N / 100, "runs, not single records"
+    assert sorted(pane["value"] for pane in worker.notes("pane")) == sorted(
+        f"{run['partition']} {run['first']} {run['first'] + len(run['values'])}" for run in runs
+    ), "each pane was published once, and came record by record"
+    assert committed(broker, worker.plan) == dict.fromkeys(range(PARTITIONS), N // PARTITIONS)
+
+    produce(broker, worker.plan.predictions, range(N, N + 300))
+    with worker.again(notes=worker.plan.notes + "2") as second:
+        second.wait_for(lambda: count(second.values()) == 300)
+        assert second.stop() == 0
+    assert second.values() == expected(range(N, N + 300))
+
+
+def test_a_group_whose_leader_knew_of_no_partitions_gets_them_soon(broker: Broker, worker: Worker) -> None:
+    """So it is when Kafka comes back just as the leader joins; here the topics do not exist yet."""
+    if not broker.idempotent:
+        pytest.skip("the embedded broker makes a topic when it is asked for it")
+    late = worker.again(predictions=unique("predictions"), panes=unique("panes"))
+    with late:
+        late.wait_for(lambda: "No partition metadata for topic" in late.log())
+        make_topics(broker, late.plan)
+        produce(broker, late.plan.predictions, range(300))
+        late.wait_for(lambda: count(late.values()) == 300)
+
+
+def test_an_aborted_transaction_never_happened(broker: Broker, worker: Worker) -> None:
+    """Its records stay in the log, so the offsets have a hole: 0 to 99, then 202 to 301."""
+    if not broker.idempotent:
+        pytest.skip("the embedded broker shows the records of aborted transactions")
+    topic = worker.plan.predictions
+    producer = KafkaProducer(**client_options(broker.kafka), transactional_id=unique("transaction"))
+    producer.init_transactions()
+    for numbers, end in (
+        (range(100), producer.commit_transaction),
+        (range(1000, 1100), producer.abort_transaction),
+        (range(100, 200), producer.commit_transaction),
+    ):
+        producer.begin_transaction()
+        for n in numbers:
+            producer.send(topic, value=str(n).encode(), partition=0)
+        producer.flush()
+        end()
+    producer.close()
+    with worker:
+        worker.wait_for(lambda: len(worker.notes("done")) > 0 and count(worker.values()) == 200)
+        assert worker.stop() == 0
+    assert worker.values() == {0: [str(n) for n in range(200)]}
+    assert committed(broker, worker.plan)[0] == 302, "one past the last record"
+
+
+def test_a_failing_run_ends_the_worker_is_not_committed_and_comes_again(broker: Broker, worker: Worker) -> None:
+    produce(broker, worker.plan.predictions, range(N))
+    with worker.again(fails_at="6000") as failing:
+        assert failing.process.wait(60) == 1
+    assert "planned failure at 6000" in failing.log()
+
+    done = {
+        p: max((note["next"] for note in failing.notes("done") if note["partition"] == p), default=0) for p in range(3)
+    }
+    for partition, offset in committed(broker, worker.plan).items():
+        assert (offset or 0) <= done[partition]
+    assert done[0] <= 2000, "value 6000 lies at offset 2000 of partition 0"
+
+    with worker.again(notes=worker.plan.notes + "2") as second:
+        second.wait_for(lambda: (second.values().get(0) or [""])[-1] == str(N - 3))
+    assert "6000" in second.values()[0]
+
+
+def test_the_hook_says_where_to_go_on_before_anything_is_delivered(
+    broker: Broker, worker: Worker, tmp_path: Path
+) -> None:
+    """Against Kafka's committed offsets the store is behind in one partition, ahead in one, silent on the third."""
+    produce(broker, worker.plan.predictions, range(N))
+    with worker:
+        worker.wait_for(lambda: count(worker.values()) == N)
+        assert worker.stop() == 0
+
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "0").write_text("1234")
+    (store / "1").write_text(str(N // PARTITIONS + 50))
+    produce(broker, worker.plan.predictions, range(N, N + 300))
+    with worker.again(notes=worker.plan.notes + "2", store=str(store), hook_takes=2.0) as second:
+        second.wait_for(lambda: count(second.values()) == (N + 300) // 3 - 1234 + 50 + 100)
+        assert second.stop() == 0
+    everything = expected(range(N + 300))
+    assert second.values() == {0: everything[0][1234:], 1: everything[1][-50:], 2: everything[2][-100:]}
+    assert second.notes("assigned", "run")[0]["what"] == "assigned"
+    assert committed(broker, worker.plan) == dict.fromkeys(range(PARTITIONS), (N + 300) // 3), (
+        "acks go on beyond the seek"
+    )
+
+
+def test_a_failing_hook_ends_the_worker_before_anything_is_delivered(
+    broker: Broker, worker: Worker, tmp_path: Path
+) -> None:
+    (tmp_path / "0").write_text("not a number")
+    produce(broker, worker.plan.predictions, range(300))
+    with worker.again(store=str(tmp_path)) as failing:
+        assert failing.process.wait(60) == 1
+    assert failing.notes("assigned", "run") == []
+
+
+def test_workers_that_come_and_go_see_every_record_once(broker: Broker, worker: Worker, tmp_path: Path) -> None:
+    """
+    worker a  ├── all three partitions ──┤├── some ──┤├─ SIGTERM
+    worker b                       ├─ joins ─┤├─ the others ─┤├── all ──
+    """
+    store = tmp_path / "store"
+    store.mkdir()
+    # Nothing is committed to Kafka in time: only the hook knows where to go on.
+    first = worker.again(store=str(store), commit_interval=600.0, hook_takes=0.5, run_takes=0.05)
+    second = first.again(notes=worker.plan.notes + "2")
+    with trickle(broker, worker.plan.predictions) as sent, first:
+        first.wait_for(lambda: len(first.notes("done")) > 3)
+        with second:
+            second.wait_for(lambda: len(second.notes("done")) > 3)
+            assert first.stop() == 0
+            second.wait_for(lambda: len({note["partition"] for note in second.notes("done")}) == PARTITIONS)
+            total = sent()
+            second.wait_for(lambda: count(first.values()) + count(second.values()) >= total)
+            assert second.stop() == 0
+
+    delivered = {p: first.values().get(p, []) + second.values().get(p, []) for p in range(PARTITIONS)}
+    assert {p: sorted(values, key=int) for p, values in delivered.items()} == expected(range(total))
+    assert len(first.notes("assigned")) >= 2, "a rebalance happened while it worked"
+    for before, after in pairwise(first.notes("run", "done", "revoked")):
+        assert (before["what"], after["what"]) != ("run", "revoked"), "a run is finished before its partition goes"
+    for values in (*first.values().values(), *second.values().values()):
+        assert values == sorted(values, key=int)
+
+
+def test_a_worker_that_had_no_partition_for_hours_takes_over(broker: Broker, worker: Worker) -> None:
+    """By default, who fetches nothing for 1000 s leaves the group, and does not come back."""
+    plan = replace(worker.plan, predictions=unique("predictions"), panes=unique("panes"), idle=36_000.0)
+    make_topics(broker, plan, partitions=1)
+    with ExitStack() as stack:
+        workers = [stack.enter_context(Worker(replace(plan, notes=f"{plan.notes}{n}"))) for n in range(3)]
+        workers[0].wait_for(lambda: any("with empty assignment" in each.log() for each in workers))
+        (spare,) = (each for each in workers if "with empty assignment" in each.log())
+        time.sleep(4.0)  # two heartbeats and more, in which it could leave
+        for each in workers:
+            if each is not spare:
+                assert each.stop() == 0
+        produce(broker, plan.predictions, range(0, 900, PARTITIONS))
+        spare.wait_for(lambda: count(spare.values()) == 300)
+
+
+class _Unconnected(RunConsumer):
+    """A consumer without servers, in the care of one partition."""
+
+    stands_still = False
+
+    def assignment(self) -> set[TP]:
+        return {TP("predictions", 0)}
+
+    async def seek_to_committed(self) -> dict[TP, int]:
+        if self.stands_still:
+            await asyncio.Event().wait()
+        return {}
+
+    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
+        pass
+
+
+@asynccontextmanager
+async def unconnected(hook: AssignedHook | None = None, takeover: float = 30.0) -> AsyncIterator[_Unconnected]:
+    settings = WorkerSettings(run_topics=frozenset({"predictions"}), takeover_timeout=takeover)
+    app = build_app(settings, hook)
+    cast(Any, app.transport).Consumer = _Unconnected
+    consumer = cast(_Unconnected, app.consumer)
+    yield consumer
+    consumer._thread.thread_loop.close()  # of a thread that was never started
+
+
+async def revoke(consumer: RunConsumer) -> None:
+    with suppress(Exception):  # without a group, Faust has nothing to revoke
+        await consumer.on_partitions_revoked({TP("predictions", 0)})
+
+
+async def assign(consumer: RunConsumer) -> None:
+    with suppress(Exception):
+        await consumer.on_partitions_assigned({TP("predictions", 0)})
+
+
+def test_a_run_of_an_earlier_assignment_is_told_although_the_group_has_the_same_generation() -> None:
+    """Who joins a group again without leading it, because Kafka was away, gets the generation that it had."""
+
+    async def scenario() -> None:
+        async with unconnected() as consumer:
+            tp = TP("predictions", 0)
+            record = ConsumerRecord("predictions", 0, 7, 0, 0, None, b"{}", None, 0, 2, ())
+
+            def fetched() -> Message:
+                return consumer._to_message(tp, Run(tp, [record], None, consumer.share or 0))
+
+            await assign(consumer)
+            before = fetched()
+            assert not consumer.outdated(before)
+            await revoke(consumer)
+            assert consumer.outdated(before)
+            await assign(consumer)
+            assert consumer.outdated(before)
+            assert not consumer.outdated(fetched())
+
+    asyncio.run(scenario())
+
+
+def test_nothing_is_positioned_for_an_assignment_that_is_over_or_to_come() -> None:
+    """Taking over partitions that somebody else has by now would fence him off."""
+    asked = 0
+
+    async def positions(assigned: frozenset[TP]) -> Mapping[TP, int]:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            await revoke(consumer)
+            await assign(consumer)
+            raise RuntimeError("what comes of it does not matter any more")
+        if asked == 3:
+            asyncio.get_running_loop().call_later(0.1, lambda: asyncio.create_task(revoke(consumer)))
+            await asyncio.Event().wait()
+        return dict.fromkeys(assigned, 5)
+
+    async def scenario() -> None:
+        nonlocal consumer
+        async with unconnected(positions) as consumer:
+            await assign(consumer)
+            await consumer.perform_seek()
+            assert consumer.positioned
+            await revoke(consumer)
+            await consumer.perform_seek()
+            assert asked == 1, "nothing is this worker's"
+            await assign(consumer)
+            await consumer.perform_seek()
+            assert asked == 2
+            assert not consumer.positioned, "another assignment came meanwhile"
+            await consumer.perform_seek()
+            assert asked == 3
+            assert not consumer.positioned, "it was taken away, and waited for no longer"
+            await assign(consumer)
+            await consumer.perform_seek()
+            assert consumer.positioned
+
+    consumer: RunConsumer
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("who", ["Kafka", "the hook"])
+def test_a_takeover_that_takes_too_long_is_an_error(who: str) -> None:
+    """Faust would go on after 40 s, and read nothing."""
+
+    async def positions(assigned: frozenset[TP]) -> Mapping[TP, int]:
+        if who == "the hook":
+            await asyncio.Event().wait()
+        return dict.fromkeys(assigned, 5)
+
+    async def scenario() -> None:
+        async with unconnected(positions, takeover=0.1) as consumer:
+            consumer.stands_still = who == "Kafka"
+            await assign(consumer)
+            async with asyncio.timeout(20):
+                with pytest.raises(TakeoverTimeout, match=r"1 partitions took more than 0\.1 s"):
+                    await consumer.perform_seek()
+
+    asyncio.run(scenario())
+
+
+@contextmanager
+def trickle(broker: Broker, topic: str) -> Iterator[Callable[[], int]]:
+    """Produce some 3000 records a second in the background; the call ends it and tells how many they were."""
+    enough = threading.Event()
+    batches = itertools.count()
+
+    def send() -> int:
+        for batch in batches:
+            produce(broker, topic, range(batch * 300, (batch + 1) * 300))
+            if enough.wait(0.1):
+                break
+        return (batch + 1) * 300
+
+    def finish() -> int:
+        enough.set()
+        return sending.result()
+
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(send)
+        try:
+            yield finish
+        finally:
+            enough.set()

@@ -1,0 +1,304 @@
+"""Workers as users run them, on both brokers: what goes in, what comes out, and what they say of themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import pytest
+
+from driftline.stream.baselines.baseline import build_baseline
+from driftline.stream.codec.panes import PaneMessage
+from driftline.stream.codec.state import load
+from driftline.stream.config.load import parse_config
+from driftline.stream.demo.servers import Server
+from driftline.stream.events.parse import BadEvent, decode_event
+from driftline.stream.kafka.admin import open_admin
+from driftline.stream.replay.run import one_log, replay
+from driftline.stream.state.store import StoreError
+from driftline.stream.worker.worker import Worker
+from load_tests.harness.deployment import Deployment, deploy, unique
+from load_tests.harness.oracle import baseline_of, events_in, messages, told
+from load_tests.harness.tcp_proxy import Gate
+from tests.harness.brokers import Broker
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+# 60 runs of 250, the first incident in the 30th. As the log ends where a run does, nothing waits for the next event.
+ROWS = 60 * 250
+
+
+def rows(name: str) -> list[bytes]:
+    return gzip.decompress((SHARED / f"electricity_{name}.jsonl.gz").read_bytes()).splitlines()
+
+
+@pytest.fixture(scope="session")
+def electricity(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The baseline file of the Electricity stream."""
+    path = tmp_path_factory.mktemp("electricity") / "electricity.driftline"
+    events = [decode_event(row) for row in rows("baseline")]
+    path.write_bytes(build_baseline(events, {"model": "electricity"}).to_bytes())
+    return path
+
+
+GIVEN = {"models": {"given": {"baseline": "given.driftline"}}}
+
+
+def write_baseline(folder: Path) -> None:
+    (folder / "given.driftline").write_bytes(baseline_of("given").to_bytes())
+
+
+def counted(deployment: Deployment) -> dict[str, int]:
+    """Events in the stored memories, by model."""
+    baselines = deployment.baselines
+    return {model: events_in(parts, baselines.get(model)) for model, parts in deployment.memories().items()}
+
+
+def metrics(text: str) -> dict[str, float]:
+    """Samples without labels, and sums over those of one name with labels."""
+    samples: dict[str, float] = {}
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            name, value = line.rsplit(" ", 1)
+            bare = name.partition("{")[0]
+            samples[bare] = samples.get(bare, 0.0) + float(value)
+    return samples
+
+
+@pytest.mark.shared
+def test_electricity_keyed_by_model_gives_the_alerts_of_the_file_replay(
+    broker: Broker, redis_server: Server, tmp_path: Path, electricity: Path
+) -> None:
+    sections = {"panes": {"seconds": None}, "models": {"electricity": {"baseline": str(electricity)}}}
+    deployment = deploy(tmp_path, broker, redis_server.address, sections)
+    live = rows("live")[:ROWS]
+    from_file = replay(deployment.config, list(deployment.baselines.values()), {0: one_log([live])}, lambda _: None)
+    deployment.produce({0: live})
+    with deployment.worker() as worker:
+        worker.wait_for(lambda: counted(deployment) == {"electricity": ROWS})
+        worker.wait_for(lambda: len(deployment.alerts()) >= len(from_file.alerts))
+        assert told(deployment.alerts()) == told(from_file.alerts)
+        assert len(from_file.alerts) >= 2
+        alert = deployment.alerts()[0]
+        assert alert["data"]["mode"] == "live"
+        assert alert["time"] == alert["data"]["emitted_at"] > "2026"
+
+
+@pytest.mark.shared
+def test_electricity_keyed_by_event_gives_one_incident_with_the_same_signals(
+    broker: Broker, redis_server: Server, tmp_path: Path, electricity: Path
+) -> None:
+    sections = {
+        "topics": {"partitions": 4},
+        "panes": {"seconds": None},
+        "models": {"electricity": {"baseline": str(electricity)}},
+    }
+    deployment = deploy(tmp_path, broker, redis_server.address, sections)
+    by_key: dict[int, list[bytes]] = {partition: [] for partition in range(4)}
+    for row in rows("live")[:ROWS]:
+        by_key[zlib.crc32(json.loads(row)["id"].encode()) % 4].append(row)
+    whole_runs = sum(len(log) // 250 * 250 for log in by_key.values())
+    with deployment.worker("one") as one, deployment.worker("two") as two:
+        for worker in (one, two):
+            worker.wait_for(lambda worker=worker: "took over 4 partitions" in worker.words())
+        deployment.produce(by_key)
+        one.wait_for(lambda: counted(deployment) == {"electricity": whole_runs})
+        one.wait_for(deployment.alerts)
+        read = [metrics(worker.get("/metrics").body)["driftline_events_total"] for worker in (one, two)]
+    first = min(deployment.alerts(), key=lambda alert: alert["data"]["seq"])["data"]
+    assert first["status"] == "firing"
+    signals = {each["signal"] for each in first["evidence"]["signals"]}
+    assert signals >= {"features.vicprice", "features.vicdemand", "features.transfer"}
+    assert sum(read) == sum(map(len, by_key.values()))
+    assert min(read) > 0
+
+
+def test_a_worker_waits_for_its_servers_and_says_for_which(
+    broker: Broker, redis_server: Server, tmp_path: Path
+) -> None:
+    with Gate(redis_server.port) as redis, Gate(broker.server.port) as kafka:
+        sections = {"kafka": {"bootstrap": kafka.address}, "panes": {"seconds": 0.5}, **GIVEN}
+        deployment = deploy(tmp_path, broker, redis.address, sections, topics=False)
+        write_baseline(tmp_path)
+        with deployment.worker() as worker:
+            worker.wait_for(lambda: "Redis is not ready: Redis does not answer" in worker.words())
+            worker.wait_for(lambda: f"Kafka is not ready: Kafka can't be reached at {kafka.address}" in worker.words())
+            worker.wait_for(lambda: "trying again in 2 s" in worker.words())
+            kafka.open()
+            topic = deployment.config.topics.predictions
+            worker.wait_for(lambda: f"topic {topic} doesn't exist: make it with `driftline topics cr" in worker.words())
+            deployment.create_topics()
+            deployment.produce({0: messages("given", 500)})
+            redis.open()
+            worker.wait_for(lambda: counted(deployment) == {"given": 500})
+            # Redis goes away and comes back while it works.
+            redis.close()
+            deployment.produce({0: messages("given", 500, first=500)})
+            worker.wait_for(lambda: worker.words().count("Redis does not answer") > 2)
+            redis.open()
+            worker.wait_for(lambda: counted(deployment) == {"given": 1000})
+            assert worker.stop() == 0
+
+
+def test_a_worker_that_waits_can_be_stopped(broker: Broker, tmp_path: Path) -> None:
+    with Gate(0) as redis:
+        deployment = deploy(tmp_path, broker, redis.address, {}, topics=False)
+        with deployment.worker() as worker:
+            worker.wait_for(lambda: "Redis is not ready" in worker.words())
+            assert worker.stop() == 0
+            assert "Traceback" not in worker.words()
+
+
+# One of each kind of what is no event; the reasons are those of driftline.stream.events.parse, which has tests of its own.
+MALFORMED: list[bytes | None] = [
+    None,
+    b"",
+    b"{",
+    b"[]",
+    b'"text"',
+    b"nul",
+    b"\xff\xfe\x00",
+    b"[" * 5000,
+    b'{"ts": 1767225600000, "model": "given", "score": 1}',
+    b'{"id": "", "ts": 1767225600000, "model": "given", "score": 1}',
+    b'{"id": {}, "ts": 1767225600000, "model": "given", "score": 1}',
+    b'{"id": "1", "model": "given", "score": 1}',
+    b'{"id": "1", "ts": 1767225600, "model": "given", "score": 1}',
+    b'{"id": "1", "ts": "yesterday", "model": "given", "score": 1}',
+    b'{"id": "1", "ts": 1e300, "model": "given", "score": 1}',
+    b'{"id": "1", "ts": NaN, "model": "given", "score": 1}',
+    b'{"id": "1", "ts": 1767225600000, "score": 1}',
+    b'{"id": "1", "ts": 1767225600000, "model": 7, "score": 1}',
+    b'{"id": "1", "ts": 1767225600000, "model": "\\ud800", "score": 1}',
+    b'{"id": "1", "ts": 1767225600000, "model": "given"}',
+    b'{"id": "1", "ts": 1767225600000, "model": "given", "features": [1]}',
+]
+# An event with a value of a wrong type counts, and is copied.
+ODD = b'{"id": "1", "ts": 1767225600000, "model": "given", "features": {"amount": "12", "country": []}, "score": 1}'
+
+
+def reason(message: bytes | None) -> str:
+    with pytest.raises(BadEvent) as bad:
+        decode_event(message)
+    return str(bad.value)
+
+
+def test_ten_thousand_malformed_messages_are_buried_and_the_good_ones_counted(
+    broker: Broker, redis_server: Server, tmp_path: Path
+) -> None:
+    deployment = deploy(tmp_path, broker, redis_server.address, {"panes": {"seconds": 0.5}, **GIVEN})
+    write_baseline(tmp_path)
+    good = messages("given", 2000)
+    log: list[bytes | None] = []
+    for i, message in enumerate(good):
+        log += [message, *(MALFORMED[(5 * i + j) % len(MALFORMED)] for j in range(5))]
+    log += [ODD] * 100
+    reasons = {value: (reason(value), b"false") for value in MALFORMED}
+    odd = "features.amount: expected number, got '12'; features.country: expected text, got an array"
+    reasons[ODD] = (odd, b"true")
+    with deployment.worker() as worker:
+        deployment.produce({0: log})
+        worker.wait_for(lambda: counted(deployment) == {"given": 2100})
+        letters = deployment.read(f"{deployment.config.topics.predictions}.dlq")
+        assert worker.process.poll() is None
+        values = metrics(worker.get("/metrics").body)
+    expected = {offset: (value, *reasons[value]) for offset, value in enumerate(log) if value in reasons}
+    assert len(expected) == 10_100
+    found = {}
+    for letter in letters:
+        headers = dict(letter.headers)
+        assert (headers["topic"].decode(), headers["partition"]) == (deployment.config.topics.predictions, b"0")
+        found[int(headers["offset"])] = (letter.value, headers["reason"].decode(), headers["counted"])
+    assert found == expected
+    assert len(letters) == len(found), "nothing has crashed, so nothing is buried twice"
+    assert values["driftline_events_total"] == len(log)
+    assert values["driftline_dead_letters_total"] == 10_200, "the odd ones have two reasons each"
+
+
+def test_a_worker_tells_how_it_is_and_leaves_when_told(broker: Broker, redis_server: Server, tmp_path: Path) -> None:
+    sections = {"worker": {"log": "json"}, "panes": {"seconds": 0.5}, **GIVEN}
+    deployment = deploy(tmp_path, broker, redis_server.address, sections)
+    write_baseline(tmp_path)
+    deployment.produce({0: [*messages("given", 1000, drift=(300, 1000)), b"{"]})
+    with deployment.worker(PYTHONWARNINGS="ignore,default::ResourceWarning,default::RuntimeWarning") as worker:
+        worker.wait_for(deployment.alerts)
+        worker.wait_for(lambda: counted(deployment) == {"given": 1000})
+        worker.wait_for(lambda: json.loads(worker.get("/health").body)["lag"] == 0)
+        health, samples = worker.get("/health"), metrics(worker.get("/metrics").body)
+        assert (health.status, json.loads(health.body)["status"]) == (200, "ok")
+        started = time.monotonic()
+        assert worker.stop() == 0
+        assert time.monotonic() - started < 10
+    (record,) = deployment.read(deployment.config.topics.alerts)
+    assert (record.key, dict(record.headers)) == (b"given", {"content-type": b"application/cloudevents+json"})
+    assert {name: samples[f"driftline_{name}"] for name in FIGURES} == FIGURES
+    assert {name.removeprefix("driftline_") for name, value in samples.items() if value > 0} >= POSITIVE
+    for line in worker.words().splitlines():
+        assert {"ts", "level", "logger", "message"} <= json.loads(line).keys(), line
+    for word in ("Traceback", "Warning", "error"):
+        assert word not in worker.words()
+    if broker.server.name == "embedded broker":
+        return  # its description of a group can't be read
+    with open_admin(broker.kafka) as admin:
+        assert not admin.describe_groups([deployment.config.worker.group])[deployment.config.worker.group]["members"]
+
+
+FIGURES = {"events_total": 1001, "dead_letters_total": 1, "alerts_total": 1, "incidents_open": 1, "lag_records": 0}
+POSITIVE = {
+    "bytes_total", "panes_total", "judge_seconds_count", "commit_seconds_count", "state_written_bytes_total",
+    "last_progress_timestamp_seconds",
+}  # fmt: skip
+
+
+def test_a_model_learns_from_several_partitions(broker: Broker, redis_server: Server, tmp_path: Path) -> None:
+    sections = {"topics": {"partitions": 3}, "panes": {"seconds": 0.5, "events": 50}, "defaults": {"learn_events": 300}}
+    deployment = deploy(tmp_path, broker, redis_server.address, sections)
+    events = messages("learns", 900)
+
+    def panes() -> list[PaneMessage]:
+        return [PaneMessage.from_bytes(record.value) for record in deployment.read(deployment.config.topics.panes)]
+
+    with deployment.worker() as worker:
+        deployment.produce({partition: events[partition:600:3] for partition in range(3)})
+        worker.wait_for(lambda: counted(deployment) == {"learns": 600})
+        deployment.produce({partition: events[600 + partition :: 3] for partition in range(3)})
+        worker.wait_for(lambda: counted(deployment) == {"learns": 900})
+        assert worker.stop() == 0
+    learned = load(deployment.memories()["learns"], None).learned
+    assert learned is not None
+    assert learned.total.n == 300
+    assert {each.baseline for each in panes()} == {"", learned.content_hash}
+    assert {each.run.partition for each in panes() if each.baseline} == {0, 1, 2}
+
+
+def test_fausts_own_command_runs_the_same_worker(broker: Broker, redis_server: Server, tmp_path: Path) -> None:
+    deployment = deploy(tmp_path, broker, redis_server.address, {"panes": {"seconds": 0.5}, **GIVEN})
+    write_baseline(tmp_path)
+    deployment.produce({0: messages("given", 1000, drift=(300, 1000))})
+    command = [str(Path(sys.executable).with_name("faust")), "-A", "driftline.stream.worker.faust_app", "worker"]
+    with deployment.worker("faust", command, DRIFTLINE_CONFIG=str(deployment.path)) as worker:
+        worker.wait_for(lambda: counted(deployment) == {"given": 1000})
+        worker.wait_for(deployment.alerts)
+        assert worker.stop() == 0
+
+
+def test_a_takeover_waits_until_kafka_says_how_many_partitions_there_are(
+    redis_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Kafka that has just come back may leave a topic out for a moment; seen in a chaos run."""
+    config = parse_config(f"redis: {{url: redis://{redis_server.address}/0}}\nworker: {{group: {unique('group')}}}")
+    worker, said = Worker(config, {}), iter([None, None, 3, 4])
+    monkeypatch.setattr(worker.app.consumer, "topic_partitions", lambda _: next(said))
+
+    async def scenario() -> None:
+        await worker._bind()
+        with pytest.raises(StoreError, match=r"panes was .* with 3 partitions and is .* with 4"):
+            await worker._bind()
+        await worker.store.client.aclose()
+
+    asyncio.run(scenario())
+    worker.app.consumer._thread.thread_loop.close()  # of a thread that was never started

@@ -1,0 +1,68 @@
+"""From broken events to the pager: the demo's faults, a worker, a relay that is killed, a real Alertmanager."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from driftline.stream.demo.run import Feed
+from driftline.stream.demo.scenario import RATE, Scenario
+from driftline.stream.demo.servers import Server
+from driftline.stream.demo.site import open_site
+from driftline.stream.kafka.produce import Sender, open_producer
+from load_tests.harness.deployment import WorkerProcess
+from tests.harness.alertmanagers import firing, notified
+from tests.harness.services import Service
+
+# s of healthy events after the scenario, in which a busy machine may come to its end.
+_MORE = 30
+_RELAY = """
+relay:
+  http: 127.0.0.1:0
+  grouping: {{group_wait: 0s}} # a minute stands for a day
+  alertmanager: {{urls: ["http://{alertmanager}"], resend_seconds: 1}}
+"""
+
+
+def relay(config: Path, name: str) -> WorkerProcess:
+    command = [sys.executable, "-m", "driftline", "relay", "--to", "alertmanager", "-c", str(config)]
+    return WorkerProcess(command, config.parent / f"{name}.log")
+
+
+def play(feed: Feed, until: Callable[[], bool]) -> None:
+    """Feed the scenario as time goes on, and healthy events after its end, until something is seen."""
+    start = time.monotonic() - feed.fed / RATE
+    while feed.fed < feed.scenario.events + _MORE * RATE and not until():
+        time.sleep(max(0.0, start + feed.fed / RATE - time.monotonic()))
+        feed.send_block()
+
+
+@pytest.mark.demo
+def test_four_faults_are_four_pages_that_resolve_though_the_relay_is_killed(
+    alertmanager: Server, receiver: Service
+) -> None:
+    def incidents(status: str) -> set[str]:
+        return {incident for incident, _, each in notified(receiver) if each == status}
+
+    with open_site(Scenario(14), lambda _: None) as site:
+        config = site.config_path
+        config.write_text(config.read_text() + _RELAY.format(alertmanager=alertmanager.address))
+        topic = site.config.topics.predictions
+        with open_producer(site.config.kafka, topic) as producer:
+            feed = Feed(Scenario(14), Sender(producer, topic))
+            with relay(config, "first") as first:
+                play(feed, lambda: len(incidents("firing")) == 2)
+                first.kill()
+            with relay(config, "second") as second:
+                play(feed, lambda: len(incidents("resolved")) == 4)
+                assert len(incidents("resolved")) == 4, notified(receiver)
+                assert second.stop() == 0
+    told = notified(receiver)
+    assert incidents("firing") == incidents("resolved")
+    # Nothing fired twice: an incident's severity may rise once, and then the milder entry ends.
+    assert len(told) == len(set(told))
+    assert firing(alertmanager) == {}

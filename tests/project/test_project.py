@@ -1,0 +1,111 @@
+"""What holds for the project as a whole: imports, packaging, the commands a newcomer types."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import requires, version
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+CONTRACTS = {contract["id"]: contract for contract in PROJECT["tool"]["importlinter"]["contracts"]}
+
+# Import names that differ from the names of what is installed.
+DISTRIBUTIONS = {
+    "faust": "faust-streaming",
+    "kafka": "kafka-python",
+    "mode": "mode-streaming",
+    "prometheus_client": "prometheus-client",
+    "pydantic_core": "pydantic",
+    "yaml": "pyyaml",
+}
+
+
+def distribution(requirement: str) -> str:
+    name = re.match(r"[\w.-]+", requirement)
+    assert name
+    return name[0].lower().replace("_", "-")
+
+
+def modules(package: str) -> set[str]:
+    files = (ROOT / package).rglob("*.py")
+    names = {".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files}
+    return {name for name in names if not name.endswith("__init__")}
+
+
+def imported(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name.partition(".")[0] for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "detectors").rglob("*.py")), ids=lambda file: file.stem)
+def test_detectors_import_numpy_and_the_standard_library_alone(file: Path) -> None:
+    assert set(imported(file)) <= {*sys.stdlib_module_names, "numpy", "detectors"}
+
+
+def test_every_module_of_stream_is_named_as_pure_or_as_edge() -> None:
+    pure = set(CONTRACTS["pure"]["source_modules"])
+    edge = {name for name in CONTRACTS["pure"]["forbidden_modules"] if name.startswith("stream.")}
+    assert not pure & edge
+    assert modules("stream") == pure | edge
+
+
+def test_what_the_packages_import_is_declared_and_not_only_for_developers() -> None:
+    lines = [line for line in requires("driftline") or [] if 'extra == "dev"' not in line]
+    imports = {
+        name
+        for package in ("detectors", "stream")
+        for file in (ROOT / package).rglob("*.py")
+        for name in imported(file)
+    }
+    third_party = imports - {*sys.stdlib_module_names, "detectors", "stream"}
+    assert {DISTRIBUTIONS.get(name, name) for name in third_party} <= set(map(distribution, lines))
+
+
+def test_the_lock_pins_every_requirement_and_names_no_address() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    pinned = {line.partition("==")[0] for line in lock.splitlines()}
+    assert set(map(distribution, requires("driftline") or [])) <= pinned
+    assert not re.search(r"https?:|--index|--find-links| @ ", lock)
+
+
+def test_the_version_has_one_source() -> None:
+    assert version("driftline") == PROJECT["project"]["version"]
+
+
+def test_make_alone_lists_every_target() -> None:
+    told = subprocess.run(["make", "-s", "-C", ROOT], capture_output=True, text=True, check=True).stdout
+    targets = re.search(r"\.PHONY: (.+)", (ROOT / "Makefile").read_text())
+    assert targets
+    assert re.findall(r"^  make (\S+) ", told, re.MULTILINE) == targets[1].split()
+
+
+def test_make_install_explains_a_python_that_is_too_old(tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    # A Python that says it is 3.10 and otherwise runs what it is given.
+    old = tmp_path / "python3.10"
+    old.write_text(
+        f'#!/bin/sh\nexec {sys.executable} -c "import sys; sys.version_info = (3, 10); exec(sys.argv[1])" "$2"\n'
+    )
+    old.chmod(0o755)
+    make = subprocess.run(["make", "-C", tmp_path, "test", f"PYTHON={old}"], capture_output=True, text=True)
+    assert make.returncode == 2
+    assert "driftline needs Python 3.11 or newer; this is 3.10" in make.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_ci_can_be_run() -> None:
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+    assert subprocess.run(["bash", "-n", ROOT / ".ci" / "run"]).returncode == 0

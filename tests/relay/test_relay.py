@@ -1,0 +1,490 @@
+"""What the relay makes of alerts, against services that fail in every documented way, and kills at every point."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from driftline.stream.alerts.intake import read_alert
+from driftline.stream.config.relay import Relay
+from driftline.stream.demo.servers import Server
+from driftline.stream.paging.receivers.registry import Access, Request
+from driftline.stream.relay.http import Http, Unavailable, patiently, seconds_asked
+from driftline.stream.relay.receivers import MissingSecret, Stdout, read_accesses
+from driftline.stream.relay.relay import secrets_of
+from driftline.stream.state.client import StoreError
+from tests.harness.relay_bench import HOOK, Bench, on_bench, record, settle, until
+from tests.harness.services import NO_ANSWER, ROUTING_KEY, Service, answer, cloud_event, fake, stamp
+from tests.harness.topic_tools import driftline
+
+
+@pytest.fixture
+def pagerduty() -> Iterator[Service]:
+    with fake("pagerduty") as service:
+        yield service
+
+
+@pytest.fixture
+def slack() -> Iterator[Service]:
+    with fake("slack") as service:
+        yield service
+
+
+@pytest.fixture
+def webhook() -> Iterator[Service]:
+    with fake("webhook") as service:
+        yield service
+
+
+# --- what leaves
+
+
+def test_an_incident_is_one_page_that_closes_itself(redis_server: Server, pagerduty: Service) -> None:
+    async def scenario(bench: Bench) -> None:
+        for value in (cloud_event(1), cloud_event(2, "updated"), cloud_event(3, "resolved")):
+            await bench.carry(value)
+
+    on_bench(redis_server, [pagerduty], scenario)
+    assert [each.json["event_action"] for each in pagerduty.taken] == ["trigger", "trigger", "resolve"]
+    assert pagerduty.pages == {"fraud/a1": 1}
+    assert pagerduty.open == set()
+
+
+@pytest.mark.parametrize("kind", ["pagerduty", "slack", "webhook", "alertmanager"])
+def test_only_live_alerts_leave(redis_server: Server, kind: str) -> None:
+    async def scenario(bench: Bench) -> None:
+        modes = ["replay", "test", "", "LIVE", "live "]
+        courier = await bench.carry(*(cloud_event(n, mode=mode, key=mode) for n, mode in enumerate(modes)))
+        assert courier.idle
+        assert bench.letters == []
+
+    with fake(kind) as service:
+        on_bench(redis_server, [service], scenario)
+        assert service.requests == []
+
+
+def test_stale_alerts_and_late_duplicates_are_dropped(redis_server: Server, pagerduty: Service) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.carry(cloud_event(1), cloud_event(2, "updated"))
+        await bench.carry(cloud_event(2, "updated"), cloud_event(1))
+        await bench.carry(cloud_event(3, "resolved"))
+        # Duplicates of the trigger, long after: each would page anew.
+        await bench.carry(cloud_event(1))
+        await bench.carry(cloud_event(2, "updated"), cloud_event(1))
+        # Another alert_key has a numbering of its own, and so has another incident a later one.
+        await bench.carry(cloud_event(1, key="churn"), cloud_event(4, incident="b2"))
+
+    on_bench(redis_server, [pagerduty], scenario)
+    assert [each.json["payload"]["custom_details"]["seq"] for each in pagerduty.taken] == [2, 3, 1, 4]
+    assert pagerduty.pages == {"fraud/a1": 1, "churn/a1": 1, "fraud/b2": 1}
+
+
+def test_what_is_superseded_is_never_sent(redis_server: Server, webhook: Service) -> None:
+    async def scenario(bench: Bench) -> None:
+        over = [cloud_event(1), cloud_event(2, "updated"), cloud_event(3, "resolved")]
+        await bench.carry(*over, cloud_event(4, incident="b2"), cloud_event(5, "updated", incident="b2"))
+
+    on_bench(redis_server, [webhook], scenario)
+    assert [each.json["id"] for each in webhook.taken] == ["a1-3", "b2-5"]
+
+
+def test_a_relay_that_starts_on_an_old_topic_tells_what_is_open_and_no_history(
+    redis_server: Server, webhook: Service
+) -> None:
+    old = stamp(time.time() - 7200)
+
+    async def scenario(bench: Bench) -> None:
+        history = [
+            cloud_event(seq, status, incident=f"old-{n}", emitted_at=old)
+            for n in range(5)
+            for seq, status in ((2 * n + 1, "firing"), (2 * n + 2, "resolved"))
+        ]
+        await bench.carry(*history, cloud_event(11, incident="open", emitted_at=old))
+        # Its end is told however late it is read, because its beginning was.
+        await bench.carry(cloud_event(12, "resolved", incident="open", emitted_at=old))
+
+    on_bench(redis_server, [webhook], scenario)
+    assert [each.json["id"] for each in webhook.taken] == ["open-11", "open-12"]
+
+
+def test_what_is_no_alert_becomes_a_dead_letter_and_holds_nothing_up(redis_server: Server, webhook: Service) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.carry(b"\x00garbage", cloud_event(1), None)
+        assert [letter.partition("no alert")[0] for letter in bench.letters] == ["0: ", "2: "]
+
+    on_bench(redis_server, [webhook], scenario)
+    assert len(webhook.taken) == 1
+
+
+# --- services that fail
+
+
+@pytest.mark.parametrize("kind", ["pagerduty", "slack", "webhook", "alertmanager"])
+def test_what_may_pass_is_tried_again_until_it_has_passed(redis_server: Server, kind: str) -> None:
+    failures = [answer(status) for status in (302, 408, 425, 429, 500, 502)] + [answer(503, b"<html>"), NO_ANSWER]
+    garbage = answer(200, b"<html>Welcome to the hotel's network</html>")
+
+    async def scenario(bench: Bench) -> None:
+        await bench.carry(cloud_event(1))
+        assert bench.letters == []
+
+    with fake(kind) as service:
+        service.script += failures if kind == "webhook" else [*failures, garbage]
+        expected = len(service.script) + 1
+        on_bench(redis_server, [service], scenario)
+        assert len(service.requests) == expected
+        assert service.pages == ({"fraud/a1": 1} if kind == "pagerduty" else {})
+
+
+@pytest.mark.parametrize("form", ["seconds", "date"])
+def test_retry_after_is_honoured(redis_server: Server, slack: Service, form: str) -> None:
+    later = datetime.now(UTC) + timedelta(seconds=3)
+    header = "1" if form == "seconds" else later.strftime("%a, %d %b %Y %H:%M:%S GMT")
+    slack.script.append(answer(429, b"rate_limited", retry_after=header))
+
+    async def scenario(bench: Bench) -> None:
+        await bench.carry(cloud_event(1))
+
+    on_bench(redis_server, [slack], scenario)
+    first, second = slack.requests
+    if form == "seconds":
+        assert second.at - first.at >= 1.0
+    else:
+        assert time.time() >= int(later.timestamp())
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, 0), ("", 0), ("soon", 0), ("nan", 0), ("-5", 0), ("17", 17), ("1.5", 1.5), ("1e400", 3600),
+        ("Sat, 31 Jan 2026 12:00:30 GMT", 30), ("Sat, 31 Jan 2026 12:00:30", 0), ("Sat, 31 Jan 2020 12:00:30 GMT", 0),
+    ],
+)  # fmt: skip
+def test_a_retry_after_that_makes_no_sense_is_none(header: str | None, seconds: float) -> None:
+    assert seconds_asked(header, datetime(2026, 1, 31, 12, tzinfo=UTC)) == seconds
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 413])
+def test_what_is_refused_is_asked_once_and_becomes_a_dead_letter(
+    redis_server: Server, slack: Service, status: int
+) -> None:
+    slack.script.append(answer(status, b"no_service\n\x1b[31m for " + HOOK.encode()))
+
+    async def scenario(bench: Bench) -> None:
+        courier = await bench.carry(cloud_event(1))
+        assert bench.letters == [f"0: slack: 127.0.0.1 answers {status}: no_service [31m for ***"]
+        assert courier.trouble() == f"slack refused the last alert: 127.0.0.1 answers {status}: no_service [31m for ***"
+        courier.take(record(1, cloud_event(2, "updated")))
+        await settle(courier)
+        assert courier.trouble() is None
+        slack.script.append(answer(status))
+        courier.take(record(2, cloud_event(3, "updated")))
+        await settle(courier)
+        assert courier.trouble()
+        courier.forget()
+        assert courier.trouble() is None, "it tells nothing any more: whoever took over knows"
+
+    on_bench(redis_server, [slack], scenario)
+    assert [each.status for each in slack.requests] == [status, 200, status]
+
+
+def test_a_dead_letter_is_none_again_for_the_relay_after_a_kill(redis_server: Server, slack: Service) -> None:
+    slack.script.append(answer(400))
+
+    async def scenario(bench: Bench) -> None:
+        for _ in range(2):  # it was killed before the commit
+            await bench.carry(cloud_event(1))
+        assert len(bench.letters) == 1
+
+    on_bench(redis_server, [slack], scenario)
+    assert len(slack.requests) == 1
+
+
+def test_pauses_grow_up_to_the_longest_with_jitter() -> None:
+    async def pauses(tries: int) -> list[float]:
+        slept: list[float] = []
+
+        async def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            if len(slept) == tries:
+                raise StopAsyncIteration
+
+        async def fail() -> None:
+            raise Unavailable("down")
+
+        with pytest.raises(StopAsyncIteration):
+            await patiently(60, sleep)(fail)
+        return slept
+
+    runs = [asyncio.run(pauses(12)) for _ in range(40)]
+    highest = [max(run[n] for run in runs) for n in range(12)]
+    assert all(high <= min(2.0**n, 60) for n, high in enumerate(highest))
+    assert highest[11] > 40
+    assert all(later > sooner / 2 for sooner, later in pairwise(highest))
+    assert len({run[5] for run in runs}) == 40
+
+
+def test_while_a_pager_is_down_nothing_is_lost_or_doubled(redis_server: Server, pagerduty: Service) -> None:
+    pagerduty.down = True
+
+    async def scenario(bench: Bench) -> None:
+        courier = bench.courier(cloud_event(1), cloud_event(1, key="churn"))
+        settling = asyncio.create_task(settle(courier))
+        await until(lambda: pagerduty.refused_connections > 1)
+        courier.take(record(2, cloud_event(2, "updated", severity="critical")))
+        courier.take(record(3, cloud_event(2, "resolved", key="churn")))
+        courier.take(record(4, cloud_event(1, key="risk")))
+        await until(lambda: pagerduty.refused_connections > 5)
+        assert pagerduty.requests == []
+        pagerduty.down = False
+        await settling
+
+    on_bench(redis_server, [pagerduty], scenario)
+    # The drift of churn was over before PagerDuty could be told: nobody is woken for it.
+    assert pagerduty.pages == {"fraud/a1": 1, "risk/a1": 1}
+    assert len(pagerduty.taken) == 3
+    assert [each.json["payload"]["severity"] for each in pagerduty.taken if "fraud" in each.json["dedup_key"]] == [
+        "critical"
+    ]
+
+
+def test_one_alert_that_is_never_taken_holds_no_other_up_and_is_given_up_in_the_end(
+    redis_server: Server, slack: Service
+) -> None:
+    slack.poison = b"poison"
+
+    async def scenario(bench: Bench) -> None:
+        bench.give_up = 2.0
+        courier = bench.courier(cloud_event(1, key="poison"), cloud_event(1), cloud_event(2, incident="b2"))
+        settling = asyncio.create_task(settle(courier))
+        await until(lambda: len(slack.taken) == 2)
+        assert not bench.letters
+        await settling
+        assert [letter.partition(" after ")[0] for letter in bench.letters] == ["0: slack: given up"]
+
+    on_bench(redis_server, [slack], scenario)
+
+
+# --- kills
+
+
+def test_a_kill_between_send_and_ledger_pages_once(redis_server: Server, pagerduty: Service) -> None:
+    pagerduty.script.append(answer(202, seconds=0.5))
+
+    async def scenario(bench: Bench) -> None:
+        killed = asyncio.create_task(bench.carry(cloud_event(1)))
+        await until(lambda: len(pagerduty.requests) == 1)  # PagerDuty has it, the relay does not know
+        killed.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await killed
+        await bench.carry(cloud_event(1))
+
+    on_bench(redis_server, [pagerduty], scenario)
+    assert len(pagerduty.taken) == 2
+    assert pagerduty.pages == {"fraud/a1": 1}
+
+
+@pytest.mark.parametrize("kind", ["pagerduty", "slack", "webhook", "alertmanager"])
+def test_a_kill_between_ledger_and_commit_sends_nothing_twice(redis_server: Server, kind: str) -> None:
+    values = [cloud_event(1), cloud_event(2, incident="b2"), cloud_event(1, "resolved", key="churn")]
+
+    async def scenario(bench: Bench) -> None:
+        await bench.carry(*values)
+        await bench.carry(*values)
+
+    with fake(kind) as service:
+        on_bench(redis_server, [service], scenario)
+        assert len(service.requests) == 3
+
+
+# --- several Alertmanagers
+
+
+def test_one_alertmanager_of_a_cluster_is_enough_and_the_others_hear_of_it_later(redis_server: Server) -> None:
+    async def scenario(bench: Bench) -> None:
+        courier = await bench.carry(cloud_event(1), cloud_event(1, "resolved", key="churn"))
+        assert down.requests == []
+        down.down = False
+        await courier.refresh(well=True)
+        await courier.refresh(well=True)  # too soon
+        await (later := bench.courier()).refresh(well=False)  # another relay, after this one was killed
+        assert later.idle
+
+    with fake("alertmanager") as down, fake("alertmanager") as up:
+        down.down = True
+        on_bench(redis_server, [down, up], scenario)
+        refreshed, unwell = down.requests
+        assert [entry["labels"]["alertname"] for entry in refreshed.json] == [
+            "DriftlineWatchdog", "ModelDrift", "ModelDrift",
+        ]  # fmt: skip
+        assert [entry["labels"]["incident"] for entry in unwell.json] == ["fraud/a1", "churn/a1"]
+        assert len(up.requests) == 4
+
+
+def test_an_alertmanager_that_never_answers_does_not_hold_up_the_others(
+    redis_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.harness.relay_bench.TIMEOUT", 50.0)
+
+    async def scenario(bench: Bench) -> None:
+        await asyncio.wait_for(bench.carry(cloud_event(1), cloud_event(1, key="churn")), 30)
+
+    with fake("alertmanager") as hung, fake("alertmanager") as up:
+        hung.otherwise = NO_ANSWER
+        on_bench(redis_server, [hung, up], scenario)
+        assert len(up.taken) == 2
+
+
+def test_when_every_alertmanager_is_down_the_alert_waits(redis_server: Server) -> None:
+    async def scenario(bench: Bench) -> None:
+        settling = asyncio.create_task(bench.carry(cloud_event(1)))
+        await until(lambda: first.refused_connections > 2)
+        assert not settling.done()
+        first.down = False
+        await settling
+
+    with fake("alertmanager") as first, fake("alertmanager") as second:
+        first.down = second.down = True
+        on_bench(redis_server, [first, second], scenario)
+        assert len(first.taken) == 1
+
+
+def test_what_has_ended_is_forgotten_after_a_while(redis_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("driftline.stream.paging.receivers.alertmanager._AFTER_THE_END", timedelta(0))
+
+    async def scenario(bench: Bench) -> None:
+        await bench.carry(cloud_event(1), cloud_event(1, "resolved", key="churn"))
+        await asyncio.sleep(0.01)
+        await bench.courier().refresh(well=True)
+        assert sorted(await bench.ledger.entries()) == ["fraud/a1/warning"]
+
+    with fake("alertmanager") as service:
+        on_bench(redis_server, [service], scenario)
+
+
+# --- the ledger
+
+
+def test_every_key_of_the_ledger_is_documented_and_has_a_time_to_live(redis_server: Server) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.carry(cloud_event(1), cloud_event(1, "resolved", key="churn"))
+        await bench.ledger.told("churn", 0)
+        assert await bench.ledger.seq("churn") == 1, "it never falls"
+        client, namespace = bench.ledger.client, bench.ledger.namespace
+        lives = {key.decode(): await client.ttl(key) async for key in client.scan_iter(f"{namespace}:*")}
+        short = f"{namespace}:relay:alertmanager:"
+        days = {name.removeprefix(short): -(-life // 86_400) for name, life in lives.items()}
+        assert days == {"desk": 400, "entries": 30, "seq:churn": 30}
+
+    with fake("alertmanager") as service:
+        on_bench(redis_server, [service], scenario)
+
+
+def test_a_desk_that_cannot_be_read_is_named_with_what_to_do(redis_server: Server) -> None:
+    async def scenario(bench: Bench) -> None:
+        key = f"{bench.ledger.namespace}:relay:webhook:desk"
+        await bench.ledger.client.hset(key, "case:fraud/a1", b"{}")
+        with pytest.raises(StoreError, match=f"{key} in Redis can't be read.*delete the key"):
+            await bench.carry(cloud_event(1))
+
+    with fake("webhook") as service:
+        on_bench(redis_server, [service], scenario)
+    assert service.requests == []
+
+
+# --- secrets and stdout
+
+
+def test_no_log_line_holds_a_secret(redis_server: Server, slack: Service, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    slack.script += [answer(500, b"hook failed: " + HOOK.encode()), answer(403)]
+
+    async def scenario(bench: Bench) -> None:
+        await bench.carry(cloud_event(1))
+        slack.down, bench.give_up = True, 0.3
+        await bench.carry(cloud_event(2, "updated"))
+
+    on_bench(redis_server, [slack], scenario)
+    assert "hook failed: ***" in caplog.text
+    assert [line for line in caplog.messages if HOOK in line] == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["bad sig abc%2Fdefgh", "bad sig abc/defgh", "GET /hook%20/x?sig=abc%2Fdefgh", "no token tokentoken", "u:passw0rd"],
+)
+def test_no_part_of_a_secret_is_repeated(said: str) -> None:
+    access = Access("https://u:passw0rd@pager.example/hook%20/x?sig=abc%2Fdefgh", authorization="Bearer tokentoken")
+
+    async def ask(url: str) -> None:
+        async with aiohttp.ClientSession() as session:
+            await Http(session, secrets_of({"webhook": [access]})).post(Request(url, b"", {}), lambda *_: False)
+
+    with fake("heartbeat") as service:
+        service.script.append(answer(500, said.encode()))
+        with pytest.raises(Unavailable) as failure:
+            asyncio.run(ask(service.url))
+    shown = str(failure.value)
+    assert "***" in shown
+    assert [word for word in ("abc/defgh", "abc%2Fdefgh", "tokentoken", "passw0rd") if word in shown] == []
+
+
+def test_who_reads_standard_output_slowly_holds_nobody_up() -> None:
+    reader, writer = os.pipe()
+
+    async def scenario(out: Stdout, raw: bytes) -> bytes:
+        telling = asyncio.create_task(out.deliver(read_alert(cloud_event(1)), raw))
+        await asyncio.sleep(0.1)
+        assert not telling.done(), "the pipe is full, and the relay goes on"
+        read = b""
+        while not read.endswith(b"\n"):
+            read += os.read(reader, 1 << 20)
+        await telling
+        return read
+
+    raw = b'{"a":"' + b"x" * 1_000_000 + b'"}'
+    with os.fdopen(writer, "wb") as stream, os.fdopen(reader, "rb"):
+        assert asyncio.run(scenario(Stdout(stream), raw)) == raw + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("target", "environment", "reason"),
+    [
+        ("pagerduty", {}, "PAGERDUTY_ROUTING_KEY is not set"),
+        ("pagerduty", {"PAGERDUTY_ROUTING_KEY": " "}, "PAGERDUTY_ROUTING_KEY is not set"),
+        ("pagerduty", {"PAGERDUTY_ROUTING_KEY": "a\r\nb"}, "PAGERDUTY_ROUTING_KEY is no plain text"),
+        ("slack", {"SLACK_WEBHOOK_URL": "hooks.slack.example/T0"}, "SLACK_WEBHOOK_URL is no URL"),
+        ("slack", {"SLACK_WEBHOOK_URL": "https://"}, "SLACK_WEBHOOK_URL is no URL"),
+        ("slack", {"SLACK_WEBHOOK_URL": "https://hooks.slack.example:x/T0"}, "SLACK_WEBHOOK_URL is no URL"),
+        ("webhook", {"WEBHOOK_URL": "https://[::1/T0"}, "WEBHOOK_URL is no URL"),
+        ("webhook", {}, "WEBHOOK_URL is not set"),
+    ],
+)
+def test_a_secret_that_is_missing_is_named(target: str, environment: dict[str, str], reason: str) -> None:
+    with pytest.raises(MissingSecret, match=reason):
+        read_accesses(Relay(), [target], environment)
+
+
+def test_the_command_says_what_it_cannot_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PAGERDUTY_ROUTING_KEY", raising=False)
+    assert driftline("relay", "--to", "pagerduty,slack") == 2
+    assert "PAGERDUTY_ROUTING_KEY is not set" in capsys.readouterr().err
+    assert driftline("relay", "--to", "pager") == 2
+    assert "expected pagerduty, alertmanager, slack, webhook or stdout, got 'pager'" in " ".join(
+        capsys.readouterr().err.replace("│", " ").split()
+    )
+    path = tmp_path / "driftline.yaml"
+    path.write_text(f"relay: {{pagerduty: {{routing_key_env: {ROUTING_KEY}}}}}")
+    assert driftline("relay", "--to", "pagerduty", "-c", path) == 2
+    assert ROUTING_KEY not in capsys.readouterr().err

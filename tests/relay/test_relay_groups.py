@@ -1,0 +1,298 @@
+"""Groups, silences and least severities through a real courier and a real Redis, with kills where they hurt."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from aiokafka import TopicPartition
+
+from driftline.stream.config.lineage import upstream
+from driftline.stream.demo.servers import Server
+from driftline.stream.paging.grouping import Rules
+from driftline.stream.paging.silences import Matcher, Silence
+from driftline.stream.relay.consumer import Line
+from driftline.stream.state.notification_log import Fenced
+from tests.harness.relay_bench import Bench, on_bench, settle, until
+from tests.harness.services import Service, answer, cloud_event, fake, stamp
+
+WAIT = 0.3
+RULES = Rules(wait=WAIT, outage_models=5, window=600, upstream=upstream({"churn": ["fraud"], "ltv": ["churn"]}))
+MANY = [f"m{i:02}" for i in range(50)]
+
+
+@pytest.fixture
+def pagerduty() -> Iterator[Service]:
+    with fake("pagerduty") as service:
+        yield service
+
+
+@pytest.fixture
+def webhook() -> Iterator[Service]:
+    with fake("webhook") as service:
+        yield service
+
+
+class AlwaysWell:
+    well = True
+
+
+async def silence(bench: Bench, matcher: str, seconds: float = 3600, start: float = 0) -> None:
+    now = datetime.now(UTC)
+    times = now + timedelta(seconds=start), now + timedelta(seconds=start + seconds)
+    await bench.silences.store.add(Silence(matcher, (Matcher.parse(matcher),), *times, "ann", "test"))
+    await bench.silences.read()
+
+
+async def waited(bench: Bench, *values: bytes) -> None:
+    """A relay reads these, is killed, and another one tells what is to be told after the wait."""
+    await bench.carry(*values)
+    await asyncio.sleep(WAIT)
+    courier = bench.courier()
+    await courier.step()
+    await settle(courier)
+
+
+@pytest.mark.parametrize("kind", ["pagerduty", "slack", "webhook", "alertmanager"])
+def test_fifty_models_are_one_page_for_every_service(redis_server: Server, kind: str) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.rules = RULES
+        await waited(bench, *(cloud_event(1, key=model) for model in MANY))
+        assert len(service.requests) == 1
+        await bench.carry(*(cloud_event(2, "resolved", key=model) for model in MANY[:49]))
+        assert len(service.requests) == 1
+        await bench.carry(cloud_event(2, "resolved", key=MANY[49]))
+        await bench.carry(*(cloud_event(1, key=model) for model in MANY))  # late duplicates
+        await asyncio.sleep(WAIT)
+        await bench.carry(cloud_event(2, "resolved", key=MANY[49]))
+
+    with fake(kind) as service:
+        on_bench(redis_server, [service], scenario)
+        assert len(service.taken) == 2
+        assert b"50 models drift at once since" in service.taken[0].body
+        if kind == "pagerduty":
+            assert list(service.pages.values()) == [1]
+            assert service.open == set()
+        if kind == "alertmanager":
+            (fired,), (ended,) = (each.json for each in service.taken)
+            assert fired["labels"] == ended["labels"]
+            assert fired["labels"]["model"] == "several models"
+            assert ended["endsAt"] < stamp(datetime.now(UTC).timestamp() + 1)
+
+
+def test_a_cascade_is_one_page_that_names_its_origin_and_the_page_lasts_as_long_as_it(
+    redis_server: Server, pagerduty: Service
+) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.rules = RULES
+        await waited(bench, cloud_event(1, key="churn"), cloud_event(1))
+        await waited(bench, cloud_event(1, key="ltv"))
+        await bench.carry(cloud_event(2, "resolved"), cloud_event(2, "resolved", key="churn"))
+        assert pagerduty.open == {"fraud/a1"}
+        await bench.carry(cloud_event(2, "resolved", key="ltv"))
+
+    on_bench(redis_server, [pagerduty], scenario)
+    summaries = [each.json["payload"]["summary"] for each in pagerduty.taken]
+    assert summaries == [
+        "fraud: amount ×100 since 14:05; also downstream: churn",
+        "fraud: amount ×100 since 14:05; also downstream: churn, ltv",
+        "fraud has recovered; still drifting downstream: ltv",
+        "fraud: amount ×100 since 14:05; also recovered downstream: churn, ltv",
+    ]
+    assert pagerduty.pages == {"fraud/a1": 1}
+    assert pagerduty.open == set()
+
+
+def test_a_group_s_alert_is_a_cloud_event_like_any_other(redis_server: Server, webhook: Service) -> None:
+    old = stamp(time.time() - 60)
+
+    async def scenario(bench: Bench) -> None:
+        bench.rules = RULES
+        await waited(bench, *(cloud_event(1, key=model, extra={"a": 1}) for model in MANY[:5]))
+        bench.rules = replace(RULES, window=0)
+        await waited(bench, cloud_event(1, extra={"a": 1}, emitted_at=old), cloud_event(1, key="churn", emitted_at=old))
+
+    on_bench(redis_server, [webhook], scenario)
+    outage, cascade = (json.loads(each.body) for each in webhook.taken)
+    for event in (outage, cascade):
+        assert event.keys() >= {"specversion", "id", "source", "type", "datacontenttype", "data"}
+        assert event["id"] == event["data"]["id"]
+        assert event["data"].keys() >= set(json.loads(cloud_event(1))["data"])
+    assert cascade["data"]["extra"] == {"a": 1}, "what is unknown here is passed on"
+
+
+# --- kills
+
+
+def test_a_kill_between_send_and_ledger_tells_a_group_again_by_the_same_page(
+    redis_server: Server, pagerduty: Service
+) -> None:
+    pagerduty.script.append(answer(202, seconds=0.5))
+
+    async def scenario(bench: Bench) -> None:
+        bench.rules = RULES
+        await bench.carry(*(cloud_event(1, key=model) for model in MANY[:6]))
+        await asyncio.sleep(WAIT)
+        killed = asyncio.create_task(bench.carry(cloud_event(1, key=MANY[6])))
+        await until(lambda: len(pagerduty.requests) == 1)  # PagerDuty has it, the relay does not know
+        killed.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await killed
+        # The founder has recovered, and others have come, when the next relay decides.
+        await waited(bench, cloud_event(2, "resolved", key=MANY[0]), *(cloud_event(1, key=each) for each in MANY[6:9]))
+        assert len(pagerduty.open) == 1
+        await bench.carry(*(cloud_event(2, "resolved", key=each) for each in MANY[1:9]))
+
+    on_bench(redis_server, [pagerduty], scenario)
+    assert list(pagerduty.pages.values()) == [1]
+    assert pagerduty.open == set()
+
+
+def test_a_kill_between_send_and_ledger_leaves_what_was_told_alone_alone(
+    redis_server: Server, pagerduty: Service
+) -> None:
+    pagerduty.script.append(answer(202, seconds=0.5))
+
+    async def scenario(bench: Bench) -> None:
+        bench.rules = RULES
+        await bench.carry(cloud_event(1, key=MANY[0]))
+        await asyncio.sleep(WAIT)
+        courier = bench.courier()
+        killed = asyncio.create_task(courier.step())
+        await until(lambda: len(pagerduty.requests) == 1)
+        killed.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await killed
+        await waited(bench, *(cloud_event(1, key=each) for each in MANY[1:9]))
+        await bench.carry(*(cloud_event(2, "resolved", key=each) for each in MANY[:9]))
+
+    on_bench(redis_server, [pagerduty], scenario)
+    assert len(pagerduty.pages) == 2
+    assert f"{MANY[0]}/a1" in pagerduty.pages
+    assert pagerduty.open == set()
+
+
+def test_a_relay_that_was_thought_dead_writes_nothing_any_more(redis_server: Server, webhook: Service) -> None:
+    async def scenario(bench: Bench) -> None:
+        dead = await bench.carry(cloud_event(1))
+        await bench.carry(cloud_event(2, "resolved"))
+        dead.take(record := bench.records(cloud_event(1, key="churn"))[0])
+        with pytest.raises(Fenced):
+            await settle(dead)
+        await bench.carry(record.value)
+
+    on_bench(redis_server, [webhook], scenario)
+    assert [each.json["data"]["component"] for each in webhook.taken] == ["fraud", "fraud", "churn"]
+
+
+def test_a_page_on_its_way_is_waited_for_before_another_relay_takes_over(
+    redis_server: Server, webhook: Service
+) -> None:
+    webhook.script.append(answer(204, seconds=0.5))
+
+    async def scenario(bench: Bench) -> None:
+        courier = bench.courier(cloud_event(1))
+        here = Line(None, courier, AlwaysWell(), longest=0.1)
+        await here.on_partitions_assigned([TopicPartition("alerts", 0)])
+        telling = asyncio.create_task(here._step())
+        await until(lambda: len(webhook.requests) == 1)
+        await here.on_partitions_revoked([])
+        assert courier.counts["delivered"] == 1
+        await bench.carry(cloud_event(1))
+        await telling
+
+    on_bench(redis_server, [webhook], scenario)
+    assert len(webhook.requests) == 1
+
+
+def test_a_relay_that_loses_its_partition_while_it_decides_tells_nothing_of_it(
+    redis_server: Server, webhook: Service
+) -> None:
+    async def scenario(bench: Bench) -> None:
+        loser = bench.courier(cloud_event(1))
+        await loser.step()
+        loser.take(bench.records(cloud_event(1, key="churn"))[0])
+        deciding = asyncio.create_task(loser.step())
+        await asyncio.sleep(0)  # it asks Redis
+        loser.forget()
+        await bench.carry()  # another one takes over
+        await deciding
+        assert loser.idle
+
+    on_bench(redis_server, [webhook], scenario)
+    assert [each.json["data"]["component"] for each in webhook.taken] == ["fraud"]
+
+
+# --- silences
+
+
+def test_what_is_silenced_outlives_relays_and_is_told_when_the_silence_ends(
+    redis_server: Server, pagerduty: Service
+) -> None:
+    async def scenario(bench: Bench) -> None:
+        await silence(bench, "model=~fraud|risk", seconds=1.5)
+        courier = await bench.carry(cloud_event(1), cloud_event(1, key="churn"), cloud_event(1, key="risk"))
+        assert courier.idle, "the offsets behind it need not wait"
+        assert courier.held() == {"waiting": 0, "silenced": 2, "grouped": 0}
+        await bench.carry(cloud_event(2, "updated", severity="critical"), cloud_event(2, "resolved", key="risk"))
+        assert pagerduty.open == {"churn/a1"}
+        later = await bench.carry()
+        await later.step()
+        assert pagerduty.open == {"churn/a1"}
+        await asyncio.sleep(1.5)
+        await later.step()
+        assert pagerduty.open == {"churn/a1", "fraud/a1"}
+        await bench.carry(cloud_event(3, "resolved"), cloud_event(1, key="risk"))  # a late duplicate
+
+    on_bench(redis_server, [pagerduty], scenario)
+    assert pagerduty.pages == {"churn/a1": 1, "fraud/a1": 1}
+    assert [each.json["payload"]["severity"] for each in pagerduty.taken] == ["warning", "critical", "warning"]
+    assert pagerduty.open == {"churn/a1"}
+
+
+def test_what_was_told_before_a_silence_is_resolved_within_it(redis_server: Server, pagerduty: Service) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.carry(cloud_event(1))
+        await silence(bench, "signal=features.amount")
+        await bench.carry(cloud_event(2, "updated"))
+        await bench.carry(cloud_event(3, "resolved"))
+
+    on_bench(redis_server, [pagerduty], scenario)
+    assert [each.json["event_action"] for each in pagerduty.taken] == ["trigger", "resolve"]
+
+
+def test_a_maintenance_window_begins_when_it_says(redis_server: Server, pagerduty: Service) -> None:
+    async def scenario(bench: Bench) -> None:
+        await silence(bench, "class=data-drift", start=0.5)
+        await bench.carry(cloud_event(1))
+        await asyncio.sleep(0.5)
+        await bench.carry(cloud_event(1, key="churn"))
+        assert pagerduty.open == {"fraud/a1"}
+        await bench.silences.store.end("class=data-drift")
+        await bench.silences.read()
+        await (courier := bench.courier()).step()
+        assert courier.idle
+        assert pagerduty.open == {"fraud/a1", "churn/a1"}
+
+    on_bench(redis_server, [pagerduty], scenario)
+
+
+def test_under_the_least_severity_of_a_target_nothing_is_told_until_it_rises(
+    redis_server: Server, pagerduty: Service
+) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.rules = Rules(least="error")
+        await bench.carry(cloud_event(1), cloud_event(1, severity="info", key="churn"))
+        await bench.carry(cloud_event(2, "updated", severity="error"), cloud_event(2, "resolved", key="churn"))
+        await bench.carry(cloud_event(3, "resolved"))
+
+    on_bench(redis_server, [pagerduty], scenario)
+    assert [(each.json["event_action"], each.json["dedup_key"]) for each in pagerduty.taken] == [
+        ("trigger", "fraud/a1"),
+        ("resolve", "fraud/a1"),
+    ]

@@ -1,0 +1,247 @@
+"""The pipeline over whole logs: the same messages give the same alerts, in whatever chunks and company they come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from driftline.stream.alerts.build import to_line
+from driftline.stream.baselines.baseline import Baseline, Settings, build_baseline
+from driftline.stream.config.load import Config, ModelConfig
+from driftline.stream.events.parse import decode_event
+from driftline.stream.judge.monitor import Memory, Monitor, sketch_events
+from driftline.stream.panes.cutter import Pane, Range
+from driftline.stream.replay.pipeline import Pipeline
+from load_tests.harness.oracle import in_turn, messages
+
+# An event a millisecond: what recovers is over at once.
+SECTIONS = {
+    "panes": {"events": 100, "seconds": None},
+    "defaults": {"learn_events": 700, "incidents": {"recovery": "0s", "cooldown": "0s"}},
+}
+CONFIG = Config.model_validate(SECTIONS)
+# 3000 events, of which the 1000 in the middle have an amount 2 σ higher.
+FRAUD = messages("fraud", 3000, drift=(1500, 2500))
+CHURN = messages("churn", 3000, drift=(2000, 3000))
+
+
+def baseline_of(log: Sequence[bytes], **options: Any) -> Baseline:
+    events = [decode_event(message) for message in log]
+    return build_baseline(events, {"model": events[0].model}, Settings(**options))
+
+
+@dataclass
+class Result:
+    alerts: list[dict[str, Any]]
+    pipeline: Pipeline
+
+    @property
+    def lines(self) -> bytes:
+        return b"\n".join(map(to_line, self.alerts))
+
+    def of(self, model: str) -> list[dict[str, Any]]:
+        return [each["data"] for each in self.alerts if each["data"]["component"] == model]
+
+    def told(self, model: str = "fraud") -> list[tuple[str, list[str]]]:
+        return [(each["status"], [s["signal"] for s in each["evidence"]["signals"]]) for each in self.of(model)]
+
+
+def run(
+    log: Sequence[bytes | None],
+    *baselines: Baseline,
+    config: Config = CONFIG,
+    chunks: Sequence[int] = (1000,),
+) -> Result:
+    """The log through a pipeline, in chunks of these lengths in turn."""
+    pipeline = Pipeline(config, {each.model: each for each in baselines})
+    sketcher, alerts, at, turn = pipeline.sketcher(0, 0), [], 0, 0
+    while at < len(log):
+        part = log[at : at + chunks[turn % len(chunks)]]
+        runs, _, _ = sketcher.feed(np.arange(at, at + len(part)), part)
+        alerts += [message for each in runs for message in pipeline.judge(each)]
+        at, turn = at + len(part), turn + 1
+    return Result(alerts + pipeline.judge(sketcher.close(at)), pipeline)
+
+
+GIVEN = baseline_of(messages("fraud", 3000, first=10_000))
+
+
+def configured(**model: Any) -> Config:
+    return Config.model_validate({**SECTIONS, "models": {"fraud": model}})
+
+
+def test_a_drift_is_told_with_where_and_when_it_was() -> None:
+    result = run(FRAUD, GIVEN)
+    assert result.told() == [("firing", ["features.amount"]), ("resolved", ["features.amount"])]
+    fired, resolved = result.of("fraud")
+    (evidence,) = fired["evidence"]["signals"]
+    (offsets,) = evidence["offsets"]
+    assert 1400 <= offsets["start"] <= 1500 < offsets["end"] <= 1700
+    assert evidence["since"] == fired["starts_at"] == f"2026-01-01T00:00:01.{offsets['start'] - 1000}Z"
+    assert fired["evidence"]["baseline"] == GIVEN.content_hash
+    assert (fired["seq"], resolved["seq"]) == (1, 2)
+    assert fired["incident_id"] == resolved["incident_id"]
+    assert fired["ends_at"] is None
+    assert fired["starts_at"] < resolved["ends_at"] == resolved["emitted_at"]
+
+
+def test_twice_the_same_log_gives_the_same_bytes() -> None:
+    assert run(FRAUD, GIVEN).lines == run(FRAUD, GIVEN).lines != b""
+
+
+@pytest.mark.parametrize("baselines", [(GIVEN,), ()], ids=["given", "learned"])
+@pytest.mark.parametrize("chunks", [[4000], [1], [99, 1, 101], [650, 3, 40]], ids=str)
+def test_any_chunking_gives_the_same_alerts(chunks: list[int], baselines: tuple[Baseline, ...]) -> None:
+    log = FRAUD[:2000]
+    assert run(log, *baselines, chunks=chunks).lines == run(log, *baselines).lines != b""
+
+
+@pytest.mark.parametrize("chunk", [1, 37, 4000])
+@pytest.mark.parametrize("learn", [700, 651])
+def test_a_model_without_a_baseline_learns_from_exactly_its_first_events(learn: int, chunk: int) -> None:
+    """Also where the last of them lies within a pane of 100, and whatever else comes in the same chunk."""
+    config = Config.model_validate({"panes": {"events": 100, "seconds": None}, "defaults": {"learn_events": learn}})
+    result = run(FRAUD[:1400], config=config, chunks=[chunk])
+    learned = result.pipeline.memories["fraud"].learned
+    assert learned is not None
+    expected = build_baseline([decode_event(message) for message in FRAUD[:learn]], {})
+    assert learned.content_hash == expected.content_hash
+    assert learned.about["rows"] == learn
+    assert learned.about["learned"] is True
+    state = result.pipeline.memories["fraud"].state
+    assert state.seen + (state.rung.content.n if state.rung else 0) == 1400 - learn
+
+
+def test_after_learning_the_alerts_are_those_of_the_same_baseline_given_for_the_rest() -> None:
+    learned = run(FRAUD)
+    baseline = learned.pipeline.memories["fraud"].learned
+    given = run(FRAUD[700:], baseline)
+    assert learned.told() == given.told() == [("firing", ["features.amount"]), ("resolved", ["features.amount"])]
+    assert [each["starts_at"] for each in learned.of("fraud")] == [each["starts_at"] for each in given.of("fraud")]
+    assert learned.pipeline.learned == ("fraud",)
+
+
+def test_a_model_with_too_few_events_is_still_learning() -> None:
+    result = run(FRAUD[:300] + CHURN[:900])
+    assert result.pipeline.learning == {"fraud": 300}
+    assert result.pipeline.learned == ("churn",)
+
+
+@pytest.mark.parametrize("features", [{"a": None}, {"a": {"b": None}}, {"a": []}])
+def test_events_that_hold_nothing_are_no_end_and_fill_no_memory(features: dict[str, Any]) -> None:
+    """A model that sends nulls alone once stopped the pipeline for all models, after `learn_events` of them."""
+    row = {"id": "1", "ts": 1_767_225_600_000, "model": "empty", "features": features}
+    result = run(in_turn([orjson.dumps(row)] * 3000, FRAUD))
+    assert len(result.pipeline.memories["empty"].sample) < 700
+    assert result.told()[0] == ("firing", ["features.amount"])
+
+
+def test_two_models_in_one_log_are_independent() -> None:
+    """Panes end together, so each model's are cut elsewhere than alone: what they tell is the same."""
+    both = run(in_turn(FRAUD, CHURN), GIVEN)
+    assert both.told("fraud") == run(FRAUD, GIVEN).told("fraud")
+    assert both.told("churn") == run(CHURN).told("churn") == [("firing", ["features.amount"])]
+    # To the byte where the other model brings only other values: drift in one is nothing to the other.
+    calm = run(in_turn(FRAUD, messages("churn", 3000)), GIVEN)
+    assert calm.of("fraud") == both.of("fraud")
+    assert calm.of("churn") == []
+
+
+def test_messages_that_are_no_events_change_nothing_but_offsets() -> None:
+    bad: list[bytes | None] = [b"", None, b"{", b'{"id": 1}', b"\xff", b"[]"]
+    log = [message for i, good in enumerate(FRAUD) for message in ([good, bad[i % 6]] if i % 50 == 0 else [good])]
+    assert run(log, GIVEN).told() == run(FRAUD, GIVEN).told()
+
+
+@pytest.mark.parametrize("known", [("fraud",), ("fraud", "churn"), ()])
+def test_an_event_without_a_model_is_nobodys(known: tuple[str, ...]) -> None:
+    """Of one known model alone, events that named none were once taken for its own."""
+    row = orjson.loads(FRAUD[0])
+    nameless = [{**row, "model": name} for name in (None, "", 7)] + [{k: v for k, v in row.items() if k != "model"}]
+    sketcher = Pipeline(CONFIG, {model: baseline_of(messages(model, 500)) for model in known}).sketcher(0, 0)
+    _, rejections, _ = sketcher.feed(np.arange(4), [orjson.dumps(each) for each in nameless])
+    assert [each.reason.partition(":")[0] for each in rejections] == ["model"] * 4
+
+
+def test_a_pane_that_comes_twice_counts_once() -> None:
+    """Rewound and published again, as after a crash: runs that start before what was delivered are dropped."""
+    events = [decode_event(message) for message in FRAUD]
+    monitor = Monitor("fraud", ModelConfig(), GIVEN)
+
+    def pane(start: int, partition: int = 0) -> Pane[Any]:
+        part = events[start : start + 100]
+        return Pane(sketch_events(GIVEN, part), part[0].ts, part[-1].ts, (Range(partition, start, start + 100),))
+
+    def play(starts: Sequence[int]) -> tuple[Memory, list[Any]]:
+        memory, told = Memory(), []
+        for start in starts:
+            memory, steps = monitor.take(memory, pane(start))
+            told += steps
+        return memory, told
+
+    once, told = play(range(0, 3000, 100))
+    again, told_again = play([*range(0, 1500, 100), *range(0, 1800, 100), *range(1700, 3000, 100), 0, 2900])
+    assert told == told_again != []
+    assert again.delivered == once.delivered == {0: 3000}
+    assert again.state.seen == once.state.seen == 3000
+    # The same offsets of another partition are other events.
+    assert monitor.take(once, pane(0, partition=1))[0].delivered == {0: 3000, 1: 100}
+
+
+@pytest.mark.parametrize(
+    ("signals", "watched"),
+    [
+        ({"include": ["features.*"]}, {"features.amount", "features.country"}),
+        ({"exclude": ["features.amount"]}, {"features.country", "score"}),
+        ({"include": ["features.*", "score"], "exclude": ["*.c*"]}, {"features.amount", "score"}),
+    ],
+)
+def test_only_selected_signals_are_watched_given_a_baseline_or_learning_one(
+    signals: dict[str, Any], watched: set[str]
+) -> None:
+    for baselines in ((GIVEN,), ()):
+        result = run(FRAUD, *baselines, config=configured(signals=signals))
+        memory = result.pipeline.memories["fraud"]
+        baseline = result.pipeline.monitors["fraud"].baseline(memory)
+        assert {signal.name for signal in baseline.layout.signals} == watched
+        found = {signal for _, signals_told in result.told() for signal in signals_told}
+        assert found == {"features.amount"} & watched
+
+
+def test_kinds_are_set_for_learning() -> None:
+    result = run(FRAUD[:800], config=configured(kinds={"score": "categorical"}))
+    kinds = {each.name: each.kind.value for each in result.pipeline.memories["fraud"].learned.layout.signals}
+    assert kinds == {"features.amount": "numeric", "features.country": "categorical", "score": "categorical"}
+
+
+def test_pinned_windows_are_of_the_model_they_are_given_for() -> None:
+    pinned = run(FRAUD, GIVEN, config=configured(windows=["2000 events"]))
+    assert pinned.told()[0] == ("firing", ["features.amount"])
+    (evidence,) = pinned.of("fraud")[0]["evidence"]["signals"]
+    assert 2000 <= evidence["events"] < 2600
+    seconds = run(FRAUD, GIVEN, config=configured(windows=["2s"]))
+    assert seconds.told()[0] == ("firing", ["features.amount"])
+    assert 2000 <= seconds.of("fraud")[0]["evidence"]["signals"][0]["events"] < 2600
+
+
+def test_against_its_own_past_a_model_needs_no_fitting_baseline() -> None:
+    odd = baseline_of(messages("fraud", 1000, drift=(0, 1000)))
+    assert run(FRAUD[:1000], odd).told()[0][0] == "firing"
+    against_past = run(FRAUD, odd, config=configured(reference="past"))
+    assert [status for status, _ in against_past.told()] == ["firing", "resolved", "firing", "resolved"]
+    assert against_past.of("fraud")[0]["evidence"]["signals"][0]["against"] == "past"
+
+
+def test_late_and_future_events_do_not_change_what_is_found() -> None:
+    config = Config.model_validate({"panes": {"events": 100, "seconds": 0.1}})
+    shuffled = [*FRAUD]
+    for i in range(50, 3000, 400):
+        late = orjson.loads(shuffled[i]) | {"ts": 1_767_225_600_000 - 5_000_000}
+        future = orjson.loads(shuffled[i + 7]) | {"ts": "2099-01-01T00:00:00Z"}
+        shuffled[i], shuffled[i + 7] = orjson.dumps(late), orjson.dumps(future)
+    assert run(shuffled, GIVEN, config=config).told() == run(FRAUD, GIVEN, config=config).told()

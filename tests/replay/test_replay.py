@@ -1,0 +1,176 @@
+"""Replay: what is read of a log, what is counted of it, and what is found in real traffic."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from driftline.stream.alerts.build import to_line
+from driftline.stream.baselines.baseline import Baseline, BaselineError, build_baseline
+from driftline.stream.config.load import Config
+from driftline.stream.events.mapping import NATIVE
+from driftline.stream.events.parse import decode_event
+from driftline.stream.replay.pipeline import Batch
+from driftline.stream.replay.run import Outcome, between, load_baseline, load_baselines, one_log, replay
+from load_tests.harness.oracle import EPOCH, in_turn, messages
+
+CONFIG = Config.model_validate({"panes": {"events": 100, "seconds": None}, "defaults": {"learn_events": 700}})
+FRAUD = messages("fraud", 3000, drift=(1500, 3000))
+
+
+def baseline_of(model: str = "fraud") -> Baseline:
+    events = [decode_event(message) for message in messages(model, 2000, first=10_000)]
+    return build_baseline(events, {"model": model})
+
+
+def replayed(log: Sequence[bytes], *baselines: Baseline, config: Config = CONFIG, size: int = 1000) -> Outcome:
+    batches = [log[first : first + size] for first in range(0, len(log), size)]
+    return replay(config, baselines, {0: one_log(batches)}, lambda _: None)
+
+
+def test_alerts_are_told_as_they_are_decided_and_kept() -> None:
+    told: list[dict[str, Any]] = []
+    outcome = replay(CONFIG, [baseline_of()], {0: one_log([FRAUD[:1700], FRAUD[1700:]])}, told.append)
+    assert told == outcome.alerts
+    assert [each["data"]["status"] for each in told] == ["firing"]
+    assert outcome.events == 3000
+    assert not outcome.problems
+
+
+def test_twice_the_same_log_gives_the_same_bytes_in_batches_of_any_size() -> None:
+    lines = [[to_line(each) for each in replayed(FRAUD, baseline_of(), size=size).alerts] for size in (1000, 1000, 170)]
+    assert lines[0] == lines[1] == lines[2] != []
+
+
+def test_what_is_wrong_is_counted_by_place_with_the_first_reason_as_an_example() -> None:
+    """Counted by reason, a million different bad values were a million lines."""
+    rows = [orjson.loads(message) for message in FRAUD[:1000]]
+    for i, row in enumerate(rows[:300]):
+        row["features"]["amount"] = f"N/A {i}"
+    bad = [b"{", *(b'{"id": "%d"}' % i for i in range(20)), b"[%d]" % 7, b"[]"]
+    outcome = replayed([*map(orjson.dumps, rows), *bad], baseline_of())
+    assert outcome.events == 1000
+    assert outcome.problems == {
+        "features.amount counted as invalid": 300,
+        "rejected for ts": 20,
+        "rejected for not JSON": 1,
+        "rejected for expected object": 2,
+    }
+    assert outcome.examples["features.amount counted as invalid"] == "features.amount: expected number, got 'N/A 0'"
+    assert outcome.examples["rejected for ts"] == "ts: missing"
+
+
+def test_models_that_learned_and_that_could_not_are_named() -> None:
+    outcome = replayed(in_turn(messages("fraud", 900), messages("churn", 900)) + messages("tiny", 30), baseline_of())
+    assert outcome.learned == ("churn",)
+    assert outcome.learning == {"tiny": 30}
+
+
+@pytest.mark.parametrize(
+    ("first", "end", "kept"),
+    [
+        (None, None, slice(0, 100)),
+        (EPOCH + 20, None, slice(20, 100)),
+        (None, EPOCH + 20, slice(0, 20)),
+        (EPOCH + 20, EPOCH + 21, slice(20, 21)),
+        (EPOCH + 1000, None, slice(0, 0)),
+    ],
+)
+def test_between_keeps_events_from_the_first_time_on_and_before_the_last(
+    first: int | None, end: int | None, kept: slice
+) -> None:
+    log = messages("fraud", 100)
+    batches = list(between(one_log([log[:60], log[60:]]), NATIVE, first, end))
+    assert [message for batch in batches for message in batch.messages] == log[kept]
+    assert [at for batch in batches for at in batch.offsets] == list(range(100))[kept]
+
+
+def test_between_keeps_what_is_no_event_to_be_rejected() -> None:
+    log = [b"{", *messages("fraud", 3), b'{"ts": "soon"}']
+    (batch,) = between([Batch(np.arange(5), log)], NATIVE, EPOCH + 1, EPOCH + 2)
+    assert batch.messages == [b"{", log[2], b'{"ts": "soon"}']
+    assert batch.offsets.tolist() == [0, 2, 4]
+
+
+def test_an_empty_log_is_no_drift() -> None:
+    assert replayed([]) == Outcome()
+
+
+def write(path: Path, baseline: Baseline) -> Path:
+    path.write_bytes(baseline.to_bytes())
+    return path
+
+
+def test_baselines_are_those_of_the_configuration_and_those_given_which_win(tmp_path: Path) -> None:
+    write(tmp_path / "fraud.driftline", baseline_of())
+    other = build_baseline([decode_event(message) for message in FRAUD[:500]], {"model": "fraud"})
+    given = write(tmp_path / "other.driftline", other)
+    config = Config.model_validate({"models": {"fraud": {"baseline": "fraud.driftline"}, "churn": {}}})
+    (configured,) = load_baselines(config, [], tmp_path)
+    assert configured.content_hash == baseline_of().content_hash
+    (won,) = load_baselines(config, [given], tmp_path)
+    assert won.content_hash == other.content_hash
+    both = load_baselines(config, [write(tmp_path / "churn.driftline", baseline_of("churn"))], tmp_path)
+    assert {each.model for each in both} == {"fraud", "churn"}
+
+
+def test_a_baseline_of_another_model_than_configured_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "b.driftline", baseline_of("churn"))
+    config = Config.model_validate({"models": {"fraud": {"baseline": "b.driftline"}}})
+    with pytest.raises(BaselineError, match=r"b\.driftline: is of model 'churn', not 'fraud'"):
+        load_baselines(config, [], tmp_path)
+
+
+def test_a_baseline_that_cannot_be_read_says_which_file_and_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(BaselineError, match=r"none\.driftline: No such file .*`driftline baseline build` makes one"):
+        load_baseline(tmp_path / "none.driftline")
+    damaged = tmp_path / "damaged.driftline"
+    damaged.write_bytes(baseline_of().to_bytes()[:-100])
+    with pytest.raises(BaselineError, match=r"damaged\.driftline: .*copy it again or build it anew"):
+        load_baseline(damaged)
+
+
+def electricity(folder: Path, name: str) -> list[bytes]:
+    return gzip.decompress((folder / f"electricity_{name}.jsonl.gz").read_bytes()).splitlines()
+
+
+def electricity_baseline(log: Sequence[bytes]) -> Baseline:
+    return build_baseline([decode_event(message) for message in log], {"model": "electricity"})
+
+
+def ms(text: str) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000
+
+
+@pytest.mark.shared
+def test_electricity_names_the_three_feeds_that_broke_when_they_broke(shared_data: Path) -> None:
+    """Constant in the baseline, they move from event elec-17424 on, with means that hardly change."""
+    live = electricity(shared_data, "live")[:9000]
+    broke = next(i for i, message in enumerate(live) if b'"elec-17424"' in message)
+    assert broke == 7424
+    outcome = replayed(live, electricity_baseline(electricity(shared_data, "baseline")), config=Config())
+    fired = outcome.alerts[0]["data"]
+    assert fired["status"] == "firing"
+    feeds = {each["signal"]: each for each in fired["evidence"]["signals"]}
+    assert {"features.vicprice", "features.vicdemand", "features.transfer"} == feeds.keys()
+    half_hour = 1_800_000
+    for feed in feeds.values():
+        (offsets,) = feed["offsets"]
+        assert offsets["end"] <= broke + 500
+        assert abs(offsets["start"] - broke) <= 100
+        assert abs(ms(feed["since"]) - decode_event(live[broke]).ts) <= 100 * half_hour
+    # The rest of the story is one incident: prices and predictions follow the feeds.
+    assert {each["data"]["incident_id"] for each in outcome.alerts} == {fired["incident_id"]}
+
+
+@pytest.mark.shared
+def test_electricity_does_not_drift_from_itself_however_strong_its_cycles(shared_data: Path) -> None:
+    log = electricity(shared_data, "baseline")
+    assert replayed(log[5000:], electricity_baseline(log), config=Config()).alerts == []

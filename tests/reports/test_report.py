@@ -1,0 +1,152 @@
+"""What people read: whole on narrow and on wide terminals, and with whatever names traffic brings."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+from scipy.stats import expon, norm
+
+from driftline.detectors.summaries.codes import Kind
+from driftline.stream.alerts.build import alert
+from driftline.stream.baselines.baseline import Baseline, Settings, build_baseline
+from driftline.stream.config.load import ModelConfig
+from driftline.stream.events.event import Event
+from driftline.stream.replay.run import Outcome
+from driftline.stream.reports.replay import print_alert, print_baseline, print_summary
+from tests.harness.traffic import Batch, Driver, baseline_of
+
+ODD = "features.[/b][red]odd\n[link=x]"
+WIDTHS = pytest.mark.parametrize("width", [60, 80, 120])
+
+
+def console(width: int) -> Console:
+    return Console(file=io.StringIO(), width=width, force_terminal=False)
+
+
+def printed(own: Console) -> list[str]:
+    return own.file.getvalue().splitlines()  # type: ignore[attr-defined]
+
+
+def baseline(names: list[str]) -> Baseline:
+    rng = np.random.default_rng(1)
+    numbers = {name: rng.normal(0.4268, 0.01, 300).tolist() for name in names}
+    columns: dict[str, list[Any]] = {
+        **numbers,
+        "features.unit": [0.003467] * 300,
+        "features.gaps": [None, 1.0, 2.0] * 100,
+        "prediction": ["DOWN", "UP", "UP"] * 100,
+    }
+    rows = zip(*columns.values(), strict=True)
+    events = [
+        Event(str(i), 10**12 + i, "fraud", None, dict(zip(columns, row, strict=True))) for i, row in enumerate(rows)
+    ]
+    return build_baseline(events, {"model": "fraud", "version": "[/x]", "source": ["[b]a.jsonl"]})
+
+
+@WIDTHS
+def test_a_baseline_fits_the_terminal_and_figures_keep_their_digits(width: int) -> None:
+    own = console(width)
+    print_baseline(own, baseline(["features.nswdemand", "score"]))
+    lines = printed(own)
+    assert max(map(len, lines)) <= width
+    (demand,) = (line for line in lines if "nswdemand" in line)
+    assert "numeric" in demand
+    assert demand.split()[2 if width < 100 else 3].startswith("0.42")
+    assert any(bar in demand for bar in "▂▃▄▅▆▇█")
+    (gaps,) = (line for line in lines if "gaps" in line)
+    assert "33.33 %" in gaps
+    assert any("0.003467 100 %" in line for line in lines) or width == 60
+
+
+@pytest.mark.parametrize(
+    ("values", "picture"),
+    [
+        ([*range(1, 8)] * 9, "███████"),
+        ([0.0] * 80 + [1.0] * 20, "█▃"),
+        (np.linspace(0, 1, 3000).tolist(), "████████████████"),
+        (norm.ppf((np.arange(3000) + 0.5) / 3000).tolist(), "▂▃▃▄▆▇████▇▆▄▃▃▂"),
+        (expon.ppf((np.arange(3000) + 0.5) / 3000).tolist(), "█▆▅▄▃▃▂▂▂▂▂▁▁▁▁▁"),
+        ([-1e308, 1e308] * 3, "██"),
+        ([-1e308, 1e308, *np.linspace(0, 1, 2998).tolist()], "████████████████"),
+        (["N/A"] * 4, ""),
+    ],
+)
+def test_a_histogram_shows_the_shape_and_not_the_grids_equal_shares(values: Any, picture: str) -> None:
+    kinds = {"features.x": Kind.NUMERIC}
+    events = [Event("", 0, "m", None, {"features.x": value}) for value in values]
+    own = console(120)
+    print_baseline(own, build_baseline(events, {"model": "m"}, Settings(kinds=kinds)))
+    assert "".join(character for character in printed(own)[-1] if character in "▁▂▃▄▅▆▇█") == picture
+
+
+def test_wide_terminals_show_whole_names_and_more_columns() -> None:
+    narrow, wide = console(80), console(120)
+    for own in (narrow, wide):
+        print_baseline(own, baseline(["features.nswdemand"]))
+    assert not any("features." in line for line in printed(narrow))
+    assert any(line.startswith("features.nswdemand ") for line in printed(wide))
+    assert any({"codes", "min", "max"} <= set(line.split()) for line in printed(wide))
+
+
+def incident(names: list[str]) -> list[dict[str, Any]]:
+    """Alerts of a drift in all of these signals and of its end."""
+    rng = np.random.default_rng(2)
+
+    def batch(n: int, shift: float) -> Batch:
+        return {name: (rng.normal(size=n) + shift).astype(object) for name in names}
+
+    driver = Driver(baseline_of(batch(2000, 0), "fraud"), ModelConfig())
+    batches = (batch(1000, 0), batch(1000, 3), batch(3000, 0))
+    steps = [step for each in batches for _, step in driver.feed(each)]
+    return [alert(driver.baseline.model, step, mode="replay", topic="t", emitted_at=step.at) for step in steps]
+
+
+@WIDTHS
+def test_an_alert_fits_the_terminal_and_no_word_is_broken(width: int) -> None:
+    names = ["features.customer_account_balance", "features.vicdemand"]
+    fired, resolved = incident(names)
+    own = console(width)
+    print_alert(own, fired)
+    print_alert(own, resolved)
+    lines = printed(own)
+    assert {len(line) for line in lines} == {width}
+    text = " ".join(line.strip("│ ") for line in lines)
+    for word in ("FIRING", "fraud", *names, "mean", "nats", "PSI", "(+3", "RESOLVED"):
+        assert word in text
+    (evidence, _) = fired["data"]["evidence"]["signals"]
+    assert f"{evidence['evidence_nats']:.1f} > {evidence['threshold_nats']:.1f} nats" in text
+    assert f"since {evidence['since'][:16]}Z" in text
+
+
+def test_names_and_values_of_the_traffic_are_text_and_no_markup() -> None:
+    """A signal called "[/b]" once was a closing tag without an opening one, and the end of the replay."""
+    own = console(120)
+    print_baseline(own, baseline([ODD]))
+    for message in incident([ODD]):
+        print_alert(own, message)
+    outcome = Outcome([], 5, Counter({f"{ODD} counted as invalid": 3}), {f"{ODD} counted as invalid": "got '[/i]'"})
+    outcome.learned, outcome.learning = ("[/b]",), {"[bold]": 3}
+    print_summary(own, outcome, 1.0)
+    text = "\n".join(printed(own))
+    for part in ("[/b][red]odd", "[/x]", "[b]a.jsonl", "got '[/i]'", "[bold]: not judged"):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("statuses", "last"),
+    [
+        ([], "no drift"),
+        (["firing"], "1 incident, 0 resolved, 1 still open"),
+        (["firing", "updated", "resolved", "firing"], "2 incidents, 1 resolved, 1 still open"),
+    ],
+)
+def test_a_summary_ends_with_what_was_found(statuses: list[str], last: str) -> None:
+    own = console(80)
+    outcome = Outcome([{"data": {"status": status}} for status in statuses], events=12_345)
+    print_summary(own, outcome, 2.0)
+    assert printed(own) == ["12,345 events in 2.0 s (6,172/s)", last]

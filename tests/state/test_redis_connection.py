@@ -1,0 +1,283 @@
+"""Reaching Redis: every URL, logins that are never told, calls that insist, servers that are not as they should be."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import redis as sync_redis
+
+from driftline.stream.config.sections import Redis
+from driftline.stream.demo.servers import Server, free_port
+from driftline.stream.state import client as redis_connection
+from driftline.stream.state.client import Finding, StoreError, Unreachable, check_server, connect, findings, insist
+from driftline.stream.state.store import Store
+from load_tests.harness.servers import real_redis
+from tests.harness.redis_servers import on_every_redis, play, redis_url, url
+
+__all__ = ["redis_url"]
+PASSWORD = "p@ss/w:rd%#?"
+QUICK = (0.01, 0.02)
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[Server]:
+    """A Redis of one test's own."""
+    with real_redis(tmp_path) as server:
+        yield server
+
+
+async def ping(redis: Redis) -> Any:
+    client = connect(redis)
+    try:
+        return await insist(client.ping)
+    finally:
+        await client.aclose()
+
+
+# URLs
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("redis://h", {"host": "h", "port": 6379, "db": 0, "username": None, "password": None}),
+        ("redis://h:7/3", {"host": "h", "port": 7, "db": 3}),
+        ("redis://[::1]:7", {"host": "::1", "port": 7}),
+        ("redis://[::1]", {"host": "::1", "port": 6379}),
+        (f"redis://:{quote(PASSWORD, safe='')}@h", {"host": "h", "username": None, "password": PASSWORD}),
+        ("redis://u%40x:p@h", {"username": "u@x", "password": "p"}),
+        ("rediss://h:7", {"host": "h", "port": 7, "ssl_ca_certs": None}),
+    ],
+)
+def test_a_url_says_where_to_go(address: str, expected: dict[str, Any]) -> None:
+    options = connect(Redis(url=address)).connection_pool.connection_kwargs
+    assert {name: options.get(name) for name in expected} == expected
+
+
+def test_a_password_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_PASSWORD", PASSWORD)
+    options = connect(Redis(url="redis://user@h", password_env="REDIS_PASSWORD")).connection_pool.connection_kwargs
+    assert (options["username"], options["password"]) == ("user", PASSWORD)
+
+
+@pytest.mark.parametrize(
+    ("section", "reason"),
+    [
+        (Redis(password_env="NOT_SET_ANYWHERE"), "there is no environment variable NOT_SET_ANYWHERE"),
+        (Redis(url="rediss://h", ca_file="/not/there.pem"), "cannot read /not/there.pem"),
+    ],
+)
+def test_what_is_missing_is_named(section: Redis, reason: str) -> None:
+    with pytest.raises(StoreError, match=reason):
+        connect(section)
+
+
+@on_every_redis
+async def test_more_calls_at_once_than_connections_wait_for_one(store: Store) -> None:
+    await asyncio.gather(*(store.put_learned(f"model {i}", b"x" * 10_000) for i in range(200)))
+    assert [len(each or b"") for each in await asyncio.gather(*map(store.get_learned, ["model 0", "model 199"]))] == [
+        10_000
+    ] * 2
+    for key in await store.keys():
+        await store.client.delete(key)
+
+
+# Logins
+
+
+@pytest.fixture
+def locked_redis(own_redis: Server) -> Server:
+    """A Redis that wants PASSWORD."""
+    with sync_redis.Redis(port=own_redis.port) as client:
+        client.config_set("requirepass", PASSWORD)
+    return own_redis
+
+
+def test_the_right_password_opens(locked_redis: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = f"redis://:{quote(PASSWORD, safe='')}@{locked_redis.address}"
+    assert asyncio.run(ping(Redis(url=address)))
+    monkeypatch.setenv("REDIS_PASSWORD", PASSWORD)
+    assert asyncio.run(ping(Redis(url=url(locked_redis), password_env="REDIS_PASSWORD")))
+    assert asyncio.run(ping(Redis(url=f"redis://default@{locked_redis.address}", password_env="REDIS_PASSWORD")))
+
+
+@pytest.mark.parametrize("login", ["", ":wr0ngsecret@", "nobody:wr0ngsecret@"])
+def test_a_wrong_login_is_told_at_once_and_without_the_password(
+    locked_redis: Server, login: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with pytest.raises(StoreError, match=r"refuses the login of redis\.url and redis\.password_env: ") as error:
+        asyncio.run(ping(Redis(url=f"redis://{login}{locked_redis.address}")))
+    assert not isinstance(error.value, Unreachable)
+    told = f"{error.value!r} {error.value.__cause__!r} {error.value.__context__!r} {caplog.text}"
+    assert "wr0ngsecret" not in told
+    assert "trying again" not in told
+
+
+def test_no_representation_shows_a_password() -> None:
+    for kind, path in (("", ""), ("+sentinel", "/main"), ("+cluster", "")):
+        client = connect(Redis(url=f"redis{kind}://:wr0ngsecret@h:7{path}"))
+        assert "wr0ngsecret" not in repr(client) + str(client) + repr(Store(client, "ns"))
+
+
+# TLS
+
+OPENSSL = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+
+
+@asynccontextmanager
+async def behind_tls(server: Server, directory: Path) -> AsyncIterator[tuple[int, Path]]:
+    """A port that speaks TLS for a Redis, and the certificate of its authority."""
+    cert, key = directory / "cert.pem", directory / "key.pem"
+    names = ["-addext", "subjectAltName=DNS:localhost", "-out", str(cert), "-keyout", str(key)]
+    await asyncio.to_thread(subprocess.run, [*OPENSSL, *names], check=True, capture_output=True)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(cert, key)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        to_reader, to_writer = await asyncio.open_connection("127.0.0.1", server.port)
+        await asyncio.gather(copy(reader, to_writer), copy(to_reader, writer))
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as listener:
+        yield listener.sockets[0].getsockname()[1], cert
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
+def test_tls_trusts_the_authorities_named_and_no_others(own_redis: Server, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with behind_tls(own_redis, tmp_path) as (port, authority):
+            assert await ping(Redis(url=f"rediss://localhost:{port}", ca_file=str(authority)))
+            for section in (
+                Redis(url=f"rediss://localhost:{port}"),
+                Redis(url=f"rediss://127.0.0.1:{port}", ca_file=str(authority)),
+            ):
+                client = connect(section)
+                with pytest.raises(StoreError, match="certificate"):
+                    await check_server(client)
+                await client.aclose()
+
+    asyncio.run(scenario())
+
+
+# Redis down
+
+
+@pytest.mark.parametrize(
+    "address", ["redis://127.0.0.1:{}", "redis+sentinel://127.0.0.1:{}/main", "redis+cluster://127.0.0.1:{}"]
+)
+def test_redis_down_is_said_and_tried_again(
+    address: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(redis_connection, "_PAUSES", QUICK)
+    port = free_port()
+    with pytest.raises(Unreachable, match=f"Redis does not answer: .*{port}"):
+        asyncio.run(ping(Redis(url=address.format(port))))
+    assert [record.message.rpartition("; ")[2] for record in caplog.records] == [
+        "trying again in 0.01 s",
+        "trying again in 0.02 s",
+    ]
+
+
+def test_a_call_outlasts_a_restart(own_redis: Server) -> None:
+    async def scenario(store: Store) -> None:
+        judge = await store.take_judge("panes", 0)
+        own_redis.kill()
+        back = asyncio.get_running_loop().run_in_executor(None, own_redis.start)
+        assert (await store.take_judge("panes", 0)).epoch == 1
+        await back
+        assert judge.epoch == 1
+
+    play(url(own_redis), scenario)
+
+
+def test_a_silent_redis_is_given_up(own_redis: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_connection, "_PAUSES", QUICK)
+    monkeypatch.setattr(redis_connection, "_SECONDS", 0.2)
+
+    async def scenario(store: Store) -> None:
+        await store.client.client_pause(3000)
+        with pytest.raises(Unreachable, match="Timeout"):
+            await store.take_judge("panes", 0)
+
+    play(url(own_redis), scenario)
+
+
+# A look at the server
+
+
+@on_every_redis
+async def test_a_server_without_a_file_is_warned_of(store: Store) -> None:
+    (finding,) = await check_server(store.client)
+    assert finding == Finding(
+        "warning", "Redis keeps no append-only file, so a restart loses all state: set its appendonly to yes"
+    )
+
+
+def test_nothing_is_wrong_with_a_server_as_it_should_be(tmp_path: Path) -> None:
+    with real_redis(tmp_path, fsync="everysec") as server:
+        assert asyncio.run(look(url(server))) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (
+            {"maxmemory-policy": "allkeys-lru", "maxmemory": "100mb"},
+            ["error: Redis deletes state when memory is short"],
+        ),
+        ({"maxmemory-policy": "allkeys-lru"}, ["warning: Redis has maxmemory-policy allkeys-lru"]),
+        (
+            {"maxmemory-policy": "volatile-lru", "maxmemory": "100mb"},
+            ["warning: Redis has maxmemory-policy volatile-lru"],
+        ),
+        ({"maxmemory": "100mb"}, []),
+        ({"replicaof": "127.0.0.1 1"}, ["error: Redis is a replica"]),
+    ],
+)
+def test_a_server_is_looked_at(tmp_path: Path, settings: dict[str, str], expected: list[str]) -> None:
+    server = real_redis(tmp_path, fsync="everysec")
+    server.command = [*server.command, *(word for name in settings for word in (f"--{name}", *settings[name].split()))]
+    with server:
+        found = [f"{severity}: {message}" for severity, message in asyncio.run(look(url(server)))]
+    assert [text[: len(start)] for text, start in zip(found, expected, strict=True)] == expected
+
+
+@pytest.mark.parametrize(
+    ("version", "fits"),
+    [("6.2.14", False), ("7.0.0", True), ("7.2.4", True), ("8.0-rc1", True), ("10.1.0", True), ("?", False)],
+)
+def test_versions(version: str, fits: bool) -> None:
+    errors = [each for each in findings({"redis_version": version}, cluster=False) if each.severity == "error"]
+    assert bool(errors) is not fits
+    assert all(f"Redis {version} is too old: 7.0 or newer" in message for _, message in errors)
+
+
+def test_a_cluster_is_not_taken_for_one_server() -> None:
+    info = {"redis_version": "7.2.0", "redis_mode": "cluster", "aof_enabled": 1}
+    assert findings(info, cluster=True) == []
+    (finding,) = findings(info, cluster=False)
+    assert finding == Finding("error", "Redis is a cluster: write redis+cluster:// in redis.url")
+
+
+async def look(address: str) -> list[Finding]:
+    client = connect(Redis(url=address))
+    try:
+        return await check_server(client)
+    finally:
+        await client.aclose()

@@ -1,0 +1,556 @@
+"""Both stages of the worker over lists and a real Redis: what is remembered and told after crashes equals the replay's.
+
+steps     1   2   3   4   5   6   7   8   9  10 ...          a step: one message published, or one call to Redis
+worker 1  ├───────────────┤ crash, before the step's effect
+worker 2           ├──────────────────────┤ crash, after it: the answer is lost
+worker 3                       ├──────────────────────────►
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, pairwise, permutations
+from typing import Any
+
+import msgspec
+import numpy as np
+import orjson
+import pytest
+from faust.types import TP
+from prometheus_client import generate_latest
+
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.codec.panes import PaneMessage
+from driftline.stream.codec.state import load
+from driftline.stream.config.load import Config, parse_config
+from driftline.stream.config.sections import Redis
+from driftline.stream.demo.servers import Server
+from driftline.stream.judge.monitor import Memory
+from driftline.stream.state.client import Client, connect
+from driftline.stream.state.incident_index import Archive
+from driftline.stream.state.store import Fenced, Mismatch
+from driftline.stream.worker.faust.app import Message
+from driftline.stream.worker.judge_stage import NOT_YET
+from driftline.stream.worker.sketch_stage import ReadAgain
+from load_tests.chaos.count import event_in
+from load_tests.harness.oracle import Parts, Replay, baseline_of, events_in, in_turn, messages, told
+from tests.harness.brokers import unique
+from tests.harness.driver import Crash, Driver, topics_with
+
+# `given` has a baseline and drifts; `learns` has none, and is judged too seldom to need thresholds, which take long.
+_CONFIG = """
+panes: {{events: 10, seconds: 0.1}}
+defaults: {{learn_events: 100, clock: 20, false_alarms_per_event: 0.001}}
+models: {{learns: {{clock: 1000}}}}
+worker: {{group: {group}}}
+"""
+BAD = [b'{"id": 1', None, b"[]"] * 3
+
+
+@dataclass
+class Bench:
+    """A configuration, its topics and its place in Redis, for one driver after another. first: offset of the log."""
+
+    url: str
+    log: list[bytes | None]
+    baselines: Mapping[str, Baseline] = field(default_factory=lambda: {"given": baseline_of("given")})
+    first: int = 0
+
+    def __post_init__(self) -> None:
+        self.config: Config = parse_config(_CONFIG.format(group=unique("group")))
+        self.topics = topics_with(self.config, {0: self.log})
+        self.client: Client = connect(Redis(url=self.url))
+
+    def driver(self, **changes: Any) -> Driver:
+        return Driver(self.config, self.baselines, self.client, self.topics, first=self.first, **changes)
+
+    async def crash(self, **changes: Any) -> None:
+        """Work until a crash, if it comes to that."""
+        with contextlib.suppress(Crash):
+            await self.driver(**changes).work()
+
+    def append(self, values: Sequence[bytes]) -> None:
+        self.log += values
+        predictions = self.config.topics.predictions
+        self.topics[predictions] = topics_with(self.config, {0: self.log})[predictions]
+
+    def published(self, topic: str) -> list[Message]:
+        return [each for _, log in sorted(self.topics[topic].items()) for each in log]
+
+    def panes(self) -> list[PaneMessage]:
+        return [PaneMessage.from_bytes(each.value or b"") for each in self.published(self.config.topics.panes)]
+
+    def alerts(self) -> list[dict[str, Any]]:
+        return [orjson.loads(each.value or b"") for each in self.published(self.config.topics.alerts)]
+
+    def dead(self, topic: str) -> list[tuple[int, bytes | None]]:
+        return [(int(dict(each.headers)["offset"]), each.value) for each in self.published(f"{topic}.dlq")]
+
+    async def memories(self) -> dict[str, Parts]:
+        found = {}
+        async for key in self.client.scan_iter(match=f"{self.config.worker.group}:{{judge/*:model:*"):
+            parts = await self.client.hgetall(key)
+            found[key.decode().partition(":model:")[2]] = {name.decode(): part for name, part in parts.items()}
+        return found
+
+    async def memory(self, model: str) -> Memory:
+        return load((await self.memories())[model], self.baselines.get(model))
+
+    async def everything(self) -> dict[bytes, bytes]:
+        """All that is on the server, and the length of every topic."""
+        keys = [key async for key in self.client.scan_iter(match=f"{self.config.worker.group}:*")]
+        lengths = {topic.encode(): str(len(self.published(topic))).encode() for topic in self.topics}
+        return lengths | {key: await self.client.dump(key) for key in keys}
+
+    async def check(self) -> None:
+        """Whether Redis and the alerts topic hold what the replay of the log says."""
+        replay = Replay(self.config, self.baselines)
+        replay.read(0, self.log, self.first)
+        assert await self.memories() == replay.memories()
+        assert told(self.alerts()) == told(replay.alerts)
+        assert replay.alerts
+        await self.check_kept(replay.alerts)
+
+    async def check_kept(self, alerts: Sequence[Mapping[str, Any]]) -> None:
+        """Whether Redis keeps these alerts for people, once and the newest first, and of open incidents the last."""
+        kept = await Archive(self.client, self.config.worker.group, self.config.topics.panes).read()
+        listed = [[orjson.loads(line) for line in each.told] for each in kept]
+        assert told(chain(*listed)) == told(alerts)
+        for each in listed:
+            assert [alert["data"]["seq"] for alert in each] == list(range(len(each), 0, -1)), "of one model in the test"
+        newest = {alert["data"]["incident_id"]: alert for alert in alerts}
+        lasting = [alert for alert in newest.values() if alert["data"]["status"] != "resolved"]
+        assert told(orjson.loads(line) for each in kept for line in each.open) == told(lasting)
+
+
+def bench(server: Server) -> Bench:
+    log: list[bytes | None] = [*in_turn(messages("given", 400, drift=(200, 300)), messages("learns", 400))]
+    log[50:50] = BAD
+    return Bench(f"redis://{server.address}", log)
+
+
+Scenario = Callable[[Bench], Coroutine[Any, Any, None]]
+
+
+def play(this: Bench, scenario: Scenario) -> None:
+    async def closing() -> None:
+        try:
+            await scenario(this)
+        finally:
+            await this.client.aclose()
+
+    asyncio.run(closing())
+
+
+def on_a_bench(scenario: Scenario) -> Callable[[Server], None]:
+    """A test of an async scenario."""
+
+    def test(redis_server: Server) -> None:
+        play(bench(redis_server), scenario)
+
+    functools.update_wrapper(test, scenario)
+    del test.__wrapped__  # pytest would look for its arguments
+    return test
+
+
+# Crashes
+
+
+@on_a_bench
+async def test_without_a_crash_the_stages_do_what_the_replay_does(this: Bench) -> None:
+    await this.driver().work()
+    await this.check()
+    assert this.dead(this.config.topics.predictions) == [(50 + i, value) for i, value in enumerate(BAD)]
+    assert len(this.alerts()) == len(told(this.alerts())), "without a crash nothing is published twice"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_after_any_crashes_the_stages_have_done_what_the_replay_does(redis_server: Server, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+
+    async def live(this: Bench) -> None:
+        for _ in range(6):
+            await this.crash(crash_at=int(rng.integers(1, 80)), late=bool(rng.integers(2)))
+        await this.driver().work()
+        await this.check()
+        assert set(this.dead(this.config.topics.predictions)) == {(50 + i, value) for i, value in enumerate(BAD)}
+
+    play(bench(redis_server), live)
+
+
+@on_a_bench
+async def test_an_alert_that_was_decided_goes_out_though_nothing_else_happens_any_more(this: Bench) -> None:
+    await this.crash(crash_at=this.config.topics.alerts)
+    assert not this.alerts()
+    await this.driver().assign()
+    assert len(this.alerts()) == 1
+    await this.driver().work()
+    await this.check()
+
+
+@on_a_bench
+async def test_a_run_that_is_published_again_does_not_end_early(this: Bench) -> None:
+    """
+    sealed, and then a crash    [───────)[───────)[───────)       10 events each
+    halfway, and then idle      [───)                             were this published and judged, and then a crash,
+    the next worker             [───────)[───────)[───────)       the first would look as if it had been judged
+    """
+    await this.crash(crash_at=this.config.topics.panes)
+    halfway = this.driver(fetch=7)
+    await halfway.assign()
+    await halfway.sketch_next()
+    for _ in range(3):
+        await asyncio.sleep(0.1)
+        await halfway.sketch.close_idle()
+    await halfway.judge_next(0)
+    await halfway.judge_next(1)
+    await this.driver().work()
+    await this.check()
+
+
+@on_a_bench
+async def test_an_idle_run_is_published_only_when_its_seal_is_written(this: Bench) -> None:
+    driver = this.driver(fetch=7)
+    await driver.assign()
+    await driver.sketch_next()
+    before = await this.everything()
+    driver.crash_at = "eval"
+    await asyncio.sleep(0.1)
+    await driver.sketch.close_idle()
+    await asyncio.sleep(0.1)
+    with pytest.raises(Crash):
+        await driver.sketch.close_idle()
+    assert await this.everything() == before
+
+
+@on_a_bench
+async def test_the_next_run_waits_for_the_seal_of_an_idle_one(this: Bench) -> None:
+    """Panes of a model must be in the order of the log: the judge takes one that comes late for one it has had."""
+    driver = this.driver(fetch=7)
+    await driver.assign()
+    await driver.sketch_next()
+    await asyncio.sleep(0.1)
+    await driver.sketch.close_idle()
+    assert not this.panes()
+    while await driver.sketch_next():
+        pass
+    starts = [each.run.start for each in this.panes() if each.model == "given"]
+    assert starts[0] == 0
+    assert starts == sorted(starts)
+
+
+@on_a_bench
+async def test_the_clock_ends_no_run_before_all_is_read_that_was_there(this: Bench) -> None:
+    """
+    published; then Redis forgets the seals   [───────)[───────)[───────)    10 events each
+    halfway, and then idle                    [───)                          another run of the same events
+    the next worker                                [───────)[───────)        and so on: at the end, some events are
+                                                                             in no run but in one that was had in part
+    """
+    await this.driver().work()
+    panes = len(this.panes())
+    assert await this.client.delete(f"{this.config.worker.group}:{{sketch/predictions/0}}") == 1
+    halfway = this.driver(fetch=7, tells_end=True)
+    await halfway.assign()
+    await halfway.sketch_next()
+    for _ in range(3):
+        await asyncio.sleep(0.1)
+        await halfway.sketch.close_idle()
+    assert len(this.panes()) == panes
+    this.append(messages("given", 100, 400))
+    await this.driver().work()
+    replay = Replay(this.config, this.baselines)
+    replay.read(0, this.log, this.first)
+    assert await this.memories() == replay.memories()
+
+
+# Taking over
+
+
+@on_a_bench
+async def test_two_workers_with_one_epoch_do_no_harm(this: Bench) -> None:
+    """Redis has lost an epoch, and gives it out again. Who has it twice still goes on from one position, or ends."""
+    for key in ("{sketch/predictions/0}", "{judge/driftline.panes/0}", "{judge/driftline.panes/1}"):
+        await this.client.hset(f"{this.config.worker.group}:{key}", "epoch", "1")
+    one, other = this.driver(), this.driver(fetch=33)
+    await one.assign()
+    await one.sketch_next()
+    for key in await this.client.keys(f"{this.config.worker.group}:{{*}}"):
+        if await this.client.type(key) == b"hash" and await this.client.hexists(key, "epoch"):
+            await this.client.hset(key, "epoch", "1")
+    await other.assign()
+    for _ in range(4):
+        for driver in (other, one, one, other):
+            with contextlib.suppress(Mismatch):
+                await driver.sketch_next()
+                await driver.judge_next(0)
+                await driver.judge_next(1)
+    await this.driver().work()
+    await this.check()
+
+
+@on_a_bench
+async def test_who_was_taken_over_writes_nothing_any_more(this: Bench) -> None:
+    zombie, owner = this.driver(), this.driver()
+    await zombie.assign()
+    await zombie.sketch_next()
+    await owner.assign()
+    before = await this.everything()
+    with pytest.raises(Fenced):
+        await zombie.sketch_next()
+    (partition,) = this.topics[this.config.topics.panes]
+    with pytest.raises(Fenced):
+        await zombie.judge_next(partition)
+    assert await this.everything() == before
+    await owner.work()
+    await this.check()
+
+
+@on_a_bench
+async def test_records_that_come_again_into_an_open_run_end_the_worker_before_it_is_sealed(this: Bench) -> None:
+    driver = this.driver(fetch=7)
+    await driver.assign()
+    await driver.sketch_next()
+    driver._read[TP(this.config.topics.predictions, 0)] = 3
+    with pytest.raises(ReadAgain, match=r"offset 3 of .* came after 6"):
+        await driver.sketch_next()
+    await this.driver().work()
+    await this.check()
+
+
+@on_a_bench
+async def test_housekeeping_and_a_rebalance_do_not_fence_each_other(this: Bench) -> None:
+    """Both write under the epoch that they know, and a worker must not refuse its own writes."""
+    driver = this.driver(fetch=7)
+    await driver.assign()
+    for order in permutations((driver.assign, driver.sketch.close_idle, driver.judge.resume)):
+        await driver.sketch_next()
+        await asyncio.sleep(0.11)
+        await asyncio.gather(*(each() for each in order))
+    await driver.sketch_next()
+    while not this.panes():
+        await driver.sketch.close_idle()
+        await asyncio.sleep(0.01)
+
+
+@on_a_bench
+async def test_a_log_whose_beginning_was_removed_counts_from_its_first_record_on(this: Bench) -> None:
+    this.first = 5000
+    await this.driver().work()
+    await this.check()
+    assert this.panes()[0].run.start == 5000
+
+
+@on_a_bench
+async def test_an_idle_run_ends_without_a_further_event_and_once(this: Bench) -> None:
+    driver = this.driver(fetch=7)
+    await driver.assign()
+    await driver.sketch_next()
+    assert not this.panes()
+    while not this.panes():
+        await driver.sketch.close_idle()
+        await asyncio.sleep(0.01)
+    await driver.sketch.close_idle()
+    assert [(each.model, each.run.start, each.run.end) for each in this.panes()] == [("given", 0, 7), ("learns", 0, 7)]
+
+
+# Baselines
+
+
+@on_a_bench
+async def test_what_a_model_learned_reaches_the_sketchers_though_who_learned_it_died(this: Bench) -> None:
+    await this.driver().work()
+    assert await this.client.delete(f"{this.config.worker.group}:learned:learns") == 1
+    this.append(messages("learns", 100, first=400))
+    await this.driver(fetch=30).work()
+    learned = (await this.memory("learns")).learned
+    assert learned is not None
+    assert [each.baseline for each in this.panes() if each.model == "learns"][-1] == learned.content_hash
+    await this.check()
+
+
+@on_a_bench
+async def test_events_that_are_published_after_their_model_has_learned_do_no_harm(this: Bench) -> None:
+    """The panes of an idle run wait for its seal, and meanwhile the sketcher may hear of the baseline."""
+    learns = messages("learns", 135)
+    this.log.clear()
+    this.append(learns[:105])
+    driver = this.driver(fetch=1000)
+    await driver.assign()
+    await driver.sketch_next()
+    for partition in range(2):
+        await driver.judge_next(partition)
+    await asyncio.sleep(1.1)
+    await driver.sketch.close_idle()
+    this.append(learns[105:107])
+    await driver.sketch_next()  # hears of it, and publishes what had waited
+    for until in (127, 135):
+        this.append(learns[len(this.log) : until])
+        await asyncio.sleep(1.1)
+        await driver.sketch_next()
+    assert [bool(each.baseline) for each in this.panes()][-4:] == [False, True, True, True]
+
+
+@on_a_bench
+async def test_another_baseline_begins_anew_and_its_alerts_are_numbered_on(this: Bench) -> None:
+    await this.driver().work()
+    first = this.alerts()
+    before = await this.memory("given")
+    this.baselines = {"given": baseline_of("given", seed="other"), "learns": baseline_of("learns")}
+    this.append(in_turn(messages("given", 200, 400, drift=(400, 600)), messages("learns", 200, 400)))
+    await this.driver().work()
+    after = await this.memory("given")
+    assert before.state is not None
+    assert after.state is not None
+    assert after.state.seen < before.state.seen
+    assert after.delivered[0] > before.delivered[0]
+    assert [each["data"]["seq"] for each in this.alerts()] == list(range(1, len(this.alerts()) + 1))
+    assert len(this.alerts()) > len(first)
+
+
+@on_a_bench
+async def test_a_baseline_that_is_taken_away_again_leaves_the_one_that_was_learned(this: Bench) -> None:
+    await this.driver().work()
+    learned = (await this.memory("learns")).learned
+    with_files, without = {**this.baselines, "learns": baseline_of("learns")}, this.baselines
+    for step, baselines in enumerate((with_files, without)):
+        this.baselines = baselines
+        this.append(messages("learns", 60, 400 + 60 * step))
+        await this.driver(fetch=20).work()
+    memory = await this.memory("learns")
+    assert learned is not None
+    assert memory.learned is not None
+    assert memory.learned.content_hash == learned.content_hash
+    assert memory.state is not None
+    assert memory.state.rung is not None
+    assert memory.state.rung.content.n == 60
+    assert not this.dead(this.config.topics.panes)
+
+
+@on_a_bench
+async def test_a_pane_of_another_baseline_is_a_dead_letter(this: Bench) -> None:
+    """As in an update, where an old worker sketches and a new one judges."""
+    old = this.driver()
+    await old.assign()
+    await old.sketch_next()
+    strange = [each.value for each in this.published(this.config.topics.panes) if each.key == b"given"]
+    this.baselines = {"given": baseline_of("given", seed="other")}
+    await this.driver().work()
+    assert strange
+    assert [value for _, value in this.dead(this.config.topics.panes)] == strange
+
+
+@on_a_bench
+async def test_a_pane_whose_predecessor_was_lost_waits_until_both_are_sent_again(this: Bench) -> None:
+    """A producer that is new to a broker may have its first batch refused and the next one taken."""
+    first, panes = this.driver(), this.config.topics.panes
+    send, refused = first.sketch._publish, list[Message]()
+
+    async def send_but_one(batch: Iterable[Message]) -> None:
+        for message in batch:
+            if not refused and message.topic == panes:
+                refused.append(message)
+            else:
+                await send([message])
+        if refused:
+            raise Crash
+
+    first.sketch._publish = send_but_one
+    await first.assign()
+    with pytest.raises(Crash):
+        await first.sketch_next()
+    await this.driver().work()
+    await this.check()
+    letters = this.published(f"{panes}.dlq")
+    assert letters
+    assert all(dict(each.headers)["reason"].startswith(NOT_YET.encode()) for each in letters)
+
+
+@on_a_bench
+async def test_other_panes_are_configured_while_a_seal_is_half_published(this: Bench) -> None:
+    first = this.driver()
+    await first.assign()
+    first.steps, first.crash_at = 0, len(BAD) + 4  # the dead letters, the seal, and two panes before
+    with pytest.raises(Crash):
+        await first.sketch_next()
+    half = {each.run for each in this.panes()}
+    assert half
+    this.config = this.config.model_copy(update={"panes": this.config.panes.model_copy(update={"events": 30})})
+    await this.driver().work()
+    runs = sorted({each.run for each in this.panes()})
+    assert runs[: len(half)] == sorted(half)
+    assert all(older.end == newer.start for older, newer in pairwise(runs))
+    memories = await this.memories()
+    total = sum(event_in(value) is not None for value in this.log[: runs[-1].end])
+    assert sum(events_in(parts, this.baselines.get(model)) for model, parts in memories.items()) == total
+
+
+@on_a_bench
+async def test_a_pane_that_overlaps_what_was_judged_is_a_dead_letter(this: Bench) -> None:
+    """Only a Redis that has lost a seal for good lets it come to that; and then somebody should know."""
+    await this.driver().work()
+    pane = max((each for each in this.panes() if each.model == "given"), key=lambda each: each.run)
+    packed = msgspec.structs.replace(pane.packed, ranges=(pane.run._replace(end=pane.run.end + 1),))
+    strange = msgspec.structs.replace(pane, packed=packed).to_bytes()
+    topic = this.config.topics.panes
+    for log in this.topics[topic].values():
+        log.append(Message(topic, b"given", strange))
+    before = await this.memories()
+    await this.driver().work()
+    assert await this.memories() == before
+    assert {value for _, value in this.dead(topic)} == {strange}
+    reasons = {dict(each.headers)["reason"] for each in this.published(f"{topic}.dlq")}
+    assert any(b"judged before" in reason for reason in reasons)
+
+
+@on_a_bench
+async def test_models_beyond_the_room_for_unknown_ones_are_dead_letters(this: Bench) -> None:
+    """A bug that names a model by a UUID must not fill Redis; who is known goes on."""
+    worker = this.config.worker.model_copy(update={"unknown_models": 3})
+    this.config = this.config.model_copy(update={"worker": worker})
+    this.append([messages(f"bug-{i}", 1)[0] for i in range(40)] + messages("given", 100, first=400))
+    driver = this.driver(fetch=20, panes_partitions=1)
+    await driver.work()
+    memories = await this.memories()
+    assert len(memories) == 1 + 3
+    assert {"given", "learns"} < memories.keys()
+    letters = this.published(f"{this.config.topics.panes}.dlq")
+    assert {each.key for each in letters} == {f"bug-{i}".encode() for i in range(40)} - {n.encode() for n in memories}
+    assert b'driftline_dead_letters_total{reason="pane"} %d.0' % len(letters) in generate_latest(
+        driver.metrics.registry
+    )
+    assert all(b"raise worker.unknown_models" in dict(each.headers)["reason"] for each in letters)
+    again = this.driver(panes_partitions=1)
+    await again.work()
+    assert (await this.memories()).keys() == memories.keys()
+
+
+# Dead letters
+
+
+@on_a_bench
+async def test_a_pane_that_no_topic_takes_is_a_dead_letter_that_names_the_remedy(this: Bench) -> None:
+    """Of a model that has no baseline yet: its events are published with the full names of their values."""
+    features = {"x" * 230: {str(i): 1 for i in range(75_000)}}
+    this.log[:0] = [orjson.dumps(orjson.loads(messages("learns", 1)[0]) | {"features": features})]
+    this.append([])
+    await this.driver().work()
+    (letter,) = this.published(f"{this.config.topics.panes}.dlq")
+    headers = dict(letter.headers)
+    assert (letter.key, letter.value, headers["partition"], headers["offset"]) == (b"learns", None, b"0", b"0")
+    assert b"lower panes.events, or give the model a baseline" in headers["reason"]
+    assert "learns" in await this.memories()
+
+
+@on_a_bench
+async def test_a_record_that_nearly_fills_a_message_is_buried_without_its_end(this: Bench) -> None:
+    """With its headers it would be larger than a broker takes, and end the worker again and again."""
+    this.append([b'{"id": "' + b"x" * 1_040_000])
+    await this.driver().work()
+    (letter,) = [each for each in this.published(f"{this.config.topics.predictions}.dlq") if len(each.value or b"") > 9]
+    assert len(letter.value or b"") == 900_000
+    assert dict(letter.headers)["cut"] == b"from 1040008 bytes, and a key of 0"

@@ -1,0 +1,161 @@
+"""Records unpacked in batches are those that aiokafka unpacks one by one, and the next fetch starts where its would."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import struct
+import weakref
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult, PartitionRecords
+from aiokafka.errors import CorruptRecordException
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.util import calc_crc32c
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftline.stream.worker.faust.batches import Record, unpack_in_batches
+
+TP = TopicPartition("predictions", 0)
+ABORT, COMMIT = struct.pack(">hh", 0, 0), struct.pack(">hh", 0, 1)
+_CONTROL = 1 << 5  # bit of a batch's attributes
+# Bytes of a batch's header before its checksum, and before what that covers.
+_CHECKSUM_AT, _COVERED_FROM = 17, 21
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What is in a batch, at an offset that grows by `gap` first. marker: it is a control batch with this key."""
+
+    values: tuple[bytes | None, ...]
+    gap: int = 0
+    producer: int = -1
+    gzip: bool = False
+    marker: bytes | None = None
+
+    def to_bytes(self, offset: int) -> bytes:
+        batch = DefaultRecordBatchBuilder(
+            magic=2, compression_type=int(self.gzip), is_transactional=self.producer >= 0,
+            producer_id=self.producer, producer_epoch=0, base_sequence=0, batch_size=1 << 20,
+        )  # fmt: skip
+        for n, value in enumerate(self.values):
+            batch.append(n, 1_000 + n, self.marker or b"key", value, [("header", b"h")])
+        return _at(offset, bytes(batch.build()), control=self.marker is not None)
+
+
+def _at(offset: int, batch: bytes, control: bool) -> bytes:
+    """A batch moved to an offset and, if wanted, made a control batch, with its checksum mended."""
+    attributes = int.from_bytes(batch[_COVERED_FROM : _COVERED_FROM + 2]) | (_CONTROL if control else 0)
+    covered = attributes.to_bytes(2) + batch[_COVERED_FROM + 2 :]
+    return struct.pack(">q", offset) + batch[8:_CHECKSUM_AT] + struct.pack(">I", calc_crc32c(covered)) + covered
+
+
+def log_of(batches: Iterable[Batch]) -> tuple[bytes, list[tuple[int, int]], int]:
+    """The bytes of a log, the producers and first offsets of its aborted transactions, and where it ends."""
+    content, aborted, opened, offset = b"", [], dict[int, int](), 0
+    for batch in batches:
+        offset += batch.gap
+        content += batch.to_bytes(offset)
+        if batch.marker is None:
+            opened.setdefault(batch.producer, offset)
+        elif (first := opened.pop(batch.producer, None)) is not None and batch.marker == ABORT:
+            aborted.append((batch.producer, first))
+        offset += len(batch.values)
+    return content, aborted, offset
+
+
+def unread(content: bytes, aborted: list[tuple[int, int]], fetch_offset: int) -> PartitionRecords:
+    return PartitionRecords(TP, MemoryRecords(content), aborted, fetch_offset, None, None, True, READ_COMMITTED)
+
+
+def in_batches(records: PartitionRecords, topics: frozenset[str] = frozenset({TP.topic})) -> Any:
+    """What a fetcher holds after an answer with these records."""
+
+    async def receive() -> bool:
+        fetcher._records[TP] = FetchResult(TP, assignment=None, partition_records=records, backoff=0)
+        return True
+
+    fetcher = SimpleNamespace(_records={}, _proc_fetch_request=receive)
+    unpack_in_batches(SimpleNamespace(_fetcher=fetcher), topics)
+    assert asyncio.run(fetcher._proc_fetch_request()) is True
+    return fetcher._records[TP]._partition_records
+
+
+def said(records: Iterable[Record | ConsumerRecord[Any, Any]]) -> list[tuple[Any, ...]]:
+    return [(each.offset, each.timestamp, each.timestamp_type, each.key, each.value) for each in records]
+
+
+VALUES = st.lists(st.one_of(st.none(), st.binary(max_size=8)), min_size=1, max_size=5).map(tuple)
+DATA = st.builds(Batch, VALUES, gap=st.integers(0, 3), producer=st.integers(-1, 2), gzip=st.booleans())
+MARKERS = st.builds(
+    Batch, st.just((b"",)), st.integers(0, 1), producer=st.integers(0, 2), marker=st.sampled_from([ABORT, COMMIT])
+)
+LOGS = st.lists(st.one_of(DATA, MARKERS), min_size=1, max_size=12)
+
+
+@given(LOGS, st.integers(0, 60))
+def test_the_same_records_and_the_same_next_offset_as_one_by_one(log: list[Batch], fetch_offset: int) -> None:
+    """Holes, aborted and committed transactions, markers, compressed batches that begin before what was asked for."""
+    content, aborted, _ = log_of(log)
+    theirs, ours = unread(content, aborted, fetch_offset), in_batches(unread(content, aborted, fetch_offset))
+    lists = list(ours)
+    assert said(chain.from_iterable(lists)) == said(theirs)
+    assert ours.next_fetch_offset == theirs.next_fetch_offset
+    assert all(lists), "a run holds at least one record"
+
+
+def test_an_aborted_transaction_is_left_out_and_a_committed_one_is_not() -> None:
+    log = [Batch((b"a",), producer=1), Batch((b"b",), producer=2), Batch((b"",), producer=1, marker=ABORT),
+           Batch((b"",), producer=2, marker=COMMIT), Batch((b"c",), producer=1)]  # fmt: skip
+    content, aborted, end = log_of(log)
+    ours = in_batches(unread(content, aborted, 0))
+    assert [each.value for each in chain.from_iterable(ours)] == [b"b", b"c"]
+    assert ours.next_fetch_offset == end
+
+
+def test_records_in_the_format_before_kafka_0_11_come_too() -> None:
+    old = LegacyRecordBatchBuilder(magic=1, compression_type=1, batch_size=1 << 20)
+    for n in range(5):
+        old.append(n, 1_000 + n, b"key", b"%d" % n)
+    content = bytes(old.build())
+    theirs, ours = unread(content, [], 2), unread(content, [], 2)
+    assert said(chain.from_iterable(in_batches(ours))) == said(theirs)
+
+
+def test_a_damaged_batch_raises_after_the_good_ones_and_is_asked_for_again() -> None:
+    content, aborted, _ = log_of([Batch((b"good",)), Batch((b"bad",))])
+    ours = in_batches(unread(content[:-1] + b"\xff", aborted, 0))
+    batches = iter(ours)
+    assert [each.value for each in next(batches)] == [b"good"]
+    with pytest.raises(CorruptRecordException):
+        next(batches)
+    assert ours.next_fetch_offset == 1
+
+
+def test_other_topics_are_left_as_they_are() -> None:
+    records = unread(*log_of([Batch((b"a",))])[:2], 0)
+    assert in_batches(records, topics=frozenset({"panes"})) is records
+
+
+def test_what_was_read_is_freed_at_once() -> None:
+    """Once the bytes of each fetch stayed until the garbage collector came, which it hardly ever does in a worker."""
+    first, records = (unread(Batch((b"a", b"b")).to_bytes(0), [], 0) for _ in range(2))
+    batches = type(in_batches(first))
+    gone = weakref.ref(records)
+    gc.disable()
+    try:
+        held = batches(records)
+        assert len(list(held)) == 1
+        del records, held
+        assert gone() is None
+    finally:
+        gc.enable()

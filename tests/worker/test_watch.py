@@ -1,0 +1,99 @@
+"""The watchdog: what counts as standing still, and that a process that does so ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import pytest
+from faust.types import TP
+
+from driftline.stream.worker.metrics import Metrics
+from driftline.stream.worker.watchdog import STALLED_EXIT, Watchdog
+
+LONG = 0.1  # s
+
+# What happens before a long time goes by, what after it, and what the watchdog says then.
+_Act = Callable[[Watchdog, Metrics, ExitStack], object]
+CASES: dict[str, tuple[_Act, _Act, str | None]] = {
+    "nothing to do": (lambda dog, _m, _s: dog.beat(), lambda dog, _m, _s: (dog.beat(), dog.heard()), None),
+    "never assigned": (
+        lambda _d, _m, _s: None,
+        lambda dog, _m, _s: dog.heard(),
+        "Kafka did not say what share of the topics is this worker's for",
+    ),
+    "a loop that stands still": (
+        lambda dog, _m, _s: dog.beat(),
+        lambda dog, _m, _s: dog.heard(),
+        "the event loop stood still for",
+    ),
+    "a silent Kafka": (
+        lambda dog, _m, _s: dog.beat(),
+        lambda dog, _m, _s: dog.beat(),
+        "Kafka did not say where its topics end for",
+    ),
+    "records that wait": (
+        lambda _d, metrics, _s: metrics.behind({TP("predictions", 1): 7}),
+        lambda dog, _m, _s: (dog.beat(), dog.heard()),
+        "records of topic predictions waited and none was done for",
+    ),
+    "records that waited until now": (
+        lambda _d, metrics, _s: metrics.behind({TP("predictions", 1): 7}),
+        lambda dog, metrics, _s: (dog.beat(), dog.heard(), metrics.behind({TP("predictions", 1): 0})),
+        None,
+    ),
+    "records that wait while others are done": (
+        lambda _d, metrics, _s: metrics.behind({TP("predictions", 1): 7}),
+        lambda dog, _m, stack: (dog.beat(), dog.heard(), stack.enter_context(dog.working("predictions"))),
+        None,
+    ),
+    "records in work": (
+        lambda dog, _m, stack: stack.enter_context(dog.working("panes")),
+        lambda dog, _m, _s: (dog.beat(), dog.heard()),
+        "records of topic panes waited and none was done for",
+    ),
+    "records that wait since a rebalance": (
+        lambda _d, metrics, _s: metrics.behind({TP("predictions", 1): 7}),
+        lambda dog, _m, _s: (dog.beat(), dog.heard(), dog.assigned()),
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_a_stall(case: str) -> None:
+    before, after, reason = CASES[case]
+    metrics = Metrics()
+    dog = Watchdog(metrics, patience=60)
+    with ExitStack() as stack:
+        before(dog, metrics, stack)
+        time.sleep(2 * LONG)
+        after(dog, metrics, stack)
+        said = dog.stalled(LONG)
+    assert (said is None) == (reason is None), said
+    assert said is None or said.startswith(reason or "")
+    assert dog.sick is None, "half of the patience is not over"
+
+
+BLOCKED = """
+import asyncio, sys, time
+from driftline.stream.worker.metrics import Metrics
+from driftline.stream.worker.watchdog import Watchdog
+
+async def work():
+    dog = Watchdog(Metrics(), patience=0.5)
+    dog.beat()
+    dog.start()
+    time.sleep(60)
+
+asyncio.run(work())
+"""
+
+
+def test_a_process_whose_event_loop_is_blocked_ends() -> None:
+    ended = subprocess.run([sys.executable, "-c", BLOCKED], capture_output=True, text=True, timeout=50)
+    assert ended.returncode == STALLED_EXIT
+    assert "watchdog: the event loop stood still for 1 s; exiting to be started again" in ended.stderr
