@@ -25,11 +25,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from driftline.detectors.online.adwin import cut_evidence
+from driftline.detectors.arrays import BoolArray, FloatArray, IntArray
 from driftline.detectors.statistics.categorical import categorical_evidence, g_rate_evidence
+from driftline.detectors.statistics.cut import cut_evidence
 from driftline.detectors.statistics.ks import ks_evidence, ks_statistic
 from driftline.detectors.statistics.ranks import RankMoments, level_evidence, rank_moments, spread_evidence
-from driftline.detectors.summaries.codes import BoolArray, FloatArray, IntArray, Special
+from driftline.detectors.summaries.codes import Special
 from driftline.detectors.summaries.layout import Layout
 
 

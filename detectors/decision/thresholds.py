@@ -24,8 +24,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from driftline.detectors.arrays import FloatArray, IntArray
 from driftline.detectors.decision.battery import Battery
-from driftline.detectors.summaries.codes import FloatArray, IntArray
 from driftline.detectors.summaries.layout import Layout
 
 # A length is measured only where the baseline holds four windows of it side by side; longer ones take its figures.

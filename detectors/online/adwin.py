@@ -44,12 +44,14 @@ from math import fabs, log
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
-import numpy.typing as npt
 
-from driftline.detectors.summaries.exponential_histogram import Ladder, check_version
+from driftline.detectors.arrays import FloatArray
+from driftline.detectors.parameters import at_least
+from driftline.detectors.snapshots import check_version
+from driftline.detectors.statistics.cut import cut_evidence
+from driftline.detectors.summaries.exponential_histogram import Ladder
 
 Semantics = Literal["paper", "river"]
-FloatArray = npt.NDArray[np.float64]
 
 SNAPSHOT_VERSION = 1
 # A larger value is skipped like an infinity: the square of a difference times two window lengths must stay finite, or
@@ -87,31 +89,6 @@ class Moments(NamedTuple):
     def variance(self) -> float:
         """The population variance; 0.0 when empty."""
         return self.m2 / self.n if self.n else 0.0
-
-
-def cut_evidence(
-    n0: npt.ArrayLike, mean0: npt.ArrayLike, n1: npt.ArrayLike, mean1: npt.ArrayLike, variance: npt.ArrayLike
-) -> FloatArray:
-    """The nats that speak against one mean on both sides of a cut: the d at which |mean0 - mean1| equals ADWIN's eps.
-
-    Sizes are counts of values, means in [0, 1], `variance` that of the whole window; all broadcast to the shape of the
-    result, which is finite, never negative, and 0 where a side is empty. eps = g := |mean0 - mean1| is a quadratic
-    equation in sqrt(d), with the root
-
-        sqrt(d) = 2g / (sqrt(2/m * var) + sqrt(2/m * var + 8/(3m) * g)).
-
-    >>> cut_evidence([500, 500, 0], [0.5, 0.5, 0.0], 500, [0.5, 0.6, 0.6], 1 / 12).round(1)
-    array([0. , 8.8, 0. ])
-    """
-    with np.errstate(all="ignore"):
-        gap = np.abs(np.subtract(mean0, mean1))
-        inverse_m = np.divide(1.0, n0) + np.divide(1.0, n1)
-        # A variance computed as a difference may come out a rounding error below 0.
-        noise = 2.0 * inverse_m * np.maximum(variance, 0.0)
-        root = 2.0 * gap / (np.sqrt(noise) + np.sqrt(noise + 8.0 / 3.0 * inverse_m * gap))
-        evidence = np.minimum(root * root, np.finfo(np.float64).max)
-    # False for NaN too, which is 0 / 0: equal means without any variance.
-    return np.where((np.minimum(n0, n1) > 0) & (evidence > 0.0), evidence, 0.0)
 
 
 class ADWIN:
@@ -154,10 +131,10 @@ class ADWIN:
         if semantics not in get_args(Semantics):
             raise ValueError(f"semantics must be 'paper' or 'river', got {semantics!r}")
         self.delta = float(delta)
-        self.clock = _at_least(1, "clock", clock)
-        self.max_buckets = _at_least(2, "max_buckets", max_buckets)
-        self.min_window_length = _at_least(1, "min_window_length", min_window_length)
-        self.grace_period = _at_least(0, "grace_period", grace_period)
+        self.clock = at_least(1, "clock", clock)
+        self.max_buckets = at_least(2, "max_buckets", max_buckets)
+        self.min_window_length = at_least(1, "min_window_length", min_window_length)
+        self.grace_period = at_least(0, "grace_period", grace_period)
         self.semantics: Semantics = semantics
         self.n_detections = 0
         self.n_skipped = 0
@@ -284,9 +261,3 @@ class ADWIN:
         if self.semantics == "river":
             return sizes - (self.min_window_length - 1)
         return np.where(sizes < self.min_window_length, 0.0, sizes)
-
-
-def _at_least(least: int, name: str, value: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
-    return value

@@ -21,9 +21,12 @@ from typing import Any
 
 import numpy as np
 
+from driftline.detectors.arrays import IntArray
+from driftline.detectors.parameters import at_least
+from driftline.detectors.snapshots import check_version
 from driftline.detectors.statistics.ks import ks_evidence, ks_statistic
-from driftline.detectors.summaries.codes import BINS, Grid, IntArray
-from driftline.detectors.summaries.exponential_histogram import Ladder, check_version
+from driftline.detectors.summaries.codes import BINS, Grid
+from driftline.detectors.summaries.exponential_histogram import Ladder
 
 SNAPSHOT_VERSION = 1
 # Values that place the grid when there is no baseline: more than MAX_DISTINCT, so that continuous values get quantiles,
@@ -135,11 +138,11 @@ class WindowedKS:
         max_buckets: int = 5,
         warmup: int = _WARMUP,
     ) -> None:
-        self.clock = _at_least(1, "clock", clock)
-        self.bins = _at_least(2, "bins", bins)
-        self.max_buckets = _at_least(2, "max_buckets", max_buckets)
-        self.warmup = _at_least(2, "warmup", warmup)
-        self.window = None if window is None else _at_least(1, "window", window)
+        self.clock = at_least(1, "clock", clock)
+        self.bins = at_least(2, "bins", bins)
+        self.max_buckets = at_least(2, "max_buckets", max_buckets)
+        self.warmup = at_least(2, "warmup", warmup)
+        self.window = None if window is None else at_least(1, "window", window)
         if not isinstance(alpha, (int, float)) or not 0 < alpha < 1 / clock:
             raise ValueError(f"alpha must be a number in (0, 1/clock = {1 / clock:g}), got {alpha!r}")
         if window is not None and baseline is None:
@@ -258,9 +261,3 @@ def _is_usable(x: object) -> bool:
         return isfinite(x)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         return False
-
-
-def _at_least(least: int, name: str, value: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
-    return value

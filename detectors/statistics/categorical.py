@@ -14,10 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from driftline.detectors.arrays import BoolArray, FloatArray, IntArray, sum_by_signal
 from driftline.detectors.statistics.gamma import log_gamma, log_upper_gamma
-from driftline.detectors.summaries.codes import FloatArray, IntArray
-
-BoolArray = npt.NDArray[np.bool_]
 
 # Cochran (Ann. Math. Stat. 23, 1952; Biometrics 10, 1954): the approximation holds from 5 expected events a cell.
 # Measured with cells of 5.5, p is too small by a factor of 1.0 to 1.3 at p = e^-5 and 2 to 9 at e^-11; with cells of
@@ -121,12 +119,12 @@ class _Cells(NamedTuple):
 def _split(counts: IntArray, reference: IntArray, starts: IntArray, min_expected: float) -> _Cells:
     if not min_expected > 0:
         raise ValueError(f"min_expected must be above 0, got {min_expected}")
-    n, m = np.add.reduceat(counts, starts, axis=-1), np.add.reduceat(reference, starts, axis=-1)
+    n, m = sum_by_signal(counts, starts), sum_by_signal(reference, starts)
     share = np.minimum(n, m) / np.maximum(n + m, 1)
     with np.errstate(divide="ignore"):
         least = min_expected / share
     frequent = counts + reference >= _spread(least, counts, starts)
-    rest_n, rest_m = (np.add.reduceat(side * ~frequent, starts, axis=-1) for side in (counts, reference))
+    rest_n, rest_m = (sum_by_signal(side * ~frequent, starts) for side in (counts, reference))
     return _Cells(counts, reference, frequent, share, min_expected, n, m, rest_n, rest_m)
 
 
@@ -135,7 +133,7 @@ def _chi2(cells: _Cells, starts: IntArray) -> tuple[FloatArray, IntArray]:
     n, m = cells.n - np.where(with_rest, 0, cells.rest_n), cells.m - np.where(with_rest, 0, cells.rest_m)
     ratio = n / np.maximum(m, 1)
     parts = _cell(cells.window, cells.reference, _spread(ratio, cells.window, starts)) * cells.frequent
-    total = np.add.reduceat(parts, starts, axis=-1) + _cell(cells.rest_n, cells.rest_m, ratio) * with_rest
+    total = sum_by_signal(parts, starts) + _cell(cells.rest_n, cells.rest_m, ratio) * with_rest
     dof = np.maximum(np.add.reduceat(cells.frequent, starts, axis=-1, dtype=np.int64) + with_rest - 1, 0)
     return np.where(dof > 0, total * m / np.maximum(n, 1), 0.0), dof
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from driftline.detectors.arrays import FloatArray, IntArray, sum_by_signal
 from driftline.detectors.statistics.ks import cdf_difference
-from driftline.detectors.summaries.codes import FloatArray, IntArray
 
 # Events added to every code of both samples (Jeffreys' prior). E ln(X + a) = ln λ + (a - 1/2)/λ + O(1/λ²) for a
 # Poisson count X (Haldane, Ann. Hum. Genet. 20, 1956): at 1/2 the leading error is gone, at 1/4 rare codes look rarer
@@ -52,13 +52,13 @@ def wasserstein(counts: IntArray, reference: IntArray, starts: IntArray, positio
     np.abs(difference, out=difference)
     # After the last code of a signal F = G = 1, so what stands there as the step to the next signal is multiplied by 0.
     difference *= np.diff(positions, append=positions[-1])
-    return np.add.reduceat(difference, starts, axis=-1) * ((n > 0) & (m > 0))
+    return sum_by_signal(difference, starts) * ((n > 0) & (m > 0))
 
 
 def _shares(counts: IntArray, starts: IntArray, prior: float = 0.0) -> FloatArray:
     """Share of each code in its signal (w, K); 0 throughout where there are neither events nor a prior."""
     widths = np.diff(starts, append=counts.shape[-1])
-    totals = np.add.reduceat(counts, starts, axis=-1)
+    totals = sum_by_signal(counts, starts)
     divisor = np.where(totals > 0, totals, 1) + prior * widths
     return np.asarray((counts + prior) / np.repeat(divisor, widths, axis=-1))
 
@@ -70,5 +70,5 @@ def _entropy(p: FloatArray, middle: FloatArray) -> FloatArray:
 
 def _sum(parts: FloatArray, counts: IntArray, reference: IntArray, starts: IntArray) -> FloatArray:
     """Sums over the codes of each signal (w, S), 0 where a side is empty."""
-    n, m = np.add.reduceat(counts, starts, axis=-1), np.add.reduceat(reference, starts, axis=-1)
-    return np.add.reduceat(parts, starts, axis=-1) * ((n > 0) & (m > 0))
+    n, m = sum_by_signal(counts, starts), sum_by_signal(reference, starts)
+    return sum_by_signal(parts, starts) * ((n > 0) & (m > 0))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from driftline.detectors.summaries.codes import FloatArray
+from driftline.detectors.arrays import FloatArray
 
 # Shifted to x >= 8, the first term left out of the series, 691/(360360 x^11), is below 3e-13; at x >= 4 it is 5e-10.
 _SHIFT = 8

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from driftline.detectors.summaries.codes import FloatArray, IntArray
+from driftline.detectors.arrays import FloatArray, IntArray
 
 # Variance of (U - 1/2)² for uniform U, and how far above its mean 1/12 it can lie.
 _SPREAD_VARIANCE, _SPREAD_BOUND = 1 / 180, 1 / 4 - 1 / 12

@@ -25,9 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
+from driftline.detectors.arrays import FloatArray, IntArray
 
 # 64 quantile bins bound the loss of D, against keeping every value, by 1/64; a shift of 0.1 sigma moves D by 0.04. Half
 # as many bins save half the judge's time and memory and double that bound.

@@ -22,6 +22,8 @@ from itertools import chain
 from operator import add
 from typing import Any, Generic, Protocol, TypeVar
 
+from driftline.detectors.snapshots import check_version
+
 SNAPSHOT_VERSION = 1
 
 
@@ -107,10 +109,3 @@ class Ladder(Generic[T]):
         if not all(0 < len(row) <= ladder.max_buckets for row in rows):
             raise ValueError(f"ladder snapshot: every row must have 1 to {ladder.max_buckets} buckets")
         return ladder
-
-
-def check_version(what: str, snapshot: Mapping[str, Any], newest: int) -> None:
-    """ValueError unless the snapshot's version is one of 1 .. `newest`, the versions this program reads."""
-    version = snapshot.get("version")
-    if not isinstance(version, int) or not 1 <= version <= newest:
-        raise ValueError(f"{what} snapshot has version {version!r}; this program reads versions 1 to {newest}")

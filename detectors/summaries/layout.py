@@ -1,4 +1,4 @@
-"""The sketch: what a stretch of traffic looked like, as one vector of integers that adds.
+"""The layout of a sketch: where each code of each signal of a model stands in one row of integers.
 
 A layout lays the codes of all signals of a model in one row:
 
@@ -21,7 +21,9 @@ from typing import cast
 
 import numpy as np
 
-from driftline.detectors.summaries.codes import Categories, Coder, FloatArray, Grid, IntArray, Kind, Special
+from driftline.detectors.arrays import FloatArray, IntArray
+from driftline.detectors.summaries.codes import Categories, Coder, Grid, Kind, Special
+from driftline.detectors.summaries.sketch import Moments, Sketch
 
 # Raw sums count in 2^-16 of the signal's spread and their squares in 2^-8 of its square: finer than a person reads.
 _UNIT, _SQUARE_UNIT = 2.0**16, 2.0**8
@@ -192,42 +194,3 @@ class Layout:
         start = self.starts[signal]
         regular = int(counts[start : start + self.sizes[signal]].sum())
         return regular + int(counts[self.special_column(signal, Special.UNSEEN)])
-
-
-@dataclass(frozen=True, slots=True)
-class Moments:
-    """What people read of a numeric signal, in its unit: count, mean, standard deviation, extremes."""
-
-    n: int
-    mean: float
-    deviation: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sketch:
-    """The counts of some events in a layout of C columns and F numeric signals.
-
-    n: events. counts: (C,) int64. sums: (2, F) int64, fixed-point sums of (value - centre) / spread and of its square.
-    extremes: (2, F) lowest and highest finite value, +inf and -inf where there was none.
-    """
-
-    n: int
-    counts: IntArray
-    sums: IntArray
-    extremes: FloatArray
-
-    def __add__(self, other: Sketch) -> Sketch:
-        """The sketch of both stretches of traffic."""
-        lows = np.minimum(self.extremes[0], other.extremes[0])
-        highs = np.maximum(self.extremes[1], other.extremes[1])
-        return Sketch(self.n + other.n, self.counts + other.counts, self.sums + other.sums, np.stack([lows, highs]))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sketch) and self.n == other.n and self._bytes() == other._bytes()
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def _bytes(self) -> tuple[bytes, bytes, bytes]:
-        return self.counts.tobytes(), self.sums.tobytes(), self.extremes.tobytes()

@@ -28,13 +28,15 @@ from river.drift import ADWIN as RiverADWIN
 from river.drift import KSWIN
 from scipy.stats import ks_2samp
 
-from driftline.detectors.summaries.layout import Sketch
-from driftline.stream.baselines.baseline import Baseline, build_baseline
+from driftline.detectors.summaries.sketch import Sketch
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.build import build_baseline
 from driftline.stream.config.load import Config
 from driftline.stream.events.decode import Decoder
 from driftline.stream.events.parse import decode_event
-from driftline.stream.judge.judge import Judge, State
-from driftline.stream.panes.cutter import Pane, Range
+from driftline.stream.judge.judge import Judge
+from driftline.stream.judge.state import State
+from driftline.stream.panes.pane import Pane, Range
 from driftline.stream.replay.pipeline import Pipeline
 
 START_MS = 1_767_225_600_000  # 2026-01-01

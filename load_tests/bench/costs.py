@@ -19,14 +19,16 @@ import numpy as np
 
 from driftline.detectors.summaries.exponential_histogram import Ladder
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.file import decode_baseline, encode_baseline
 from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.codec.state import Change, diff, load
 from driftline.stream.config.load import Config
 from driftline.stream.config.sections import Redis
 from driftline.stream.demo.servers import Server
-from driftline.stream.judge.judge import Judge, State
-from driftline.stream.judge.monitor import Memory, Monitor
-from driftline.stream.panes.cutter import Pane, Range
+from driftline.stream.judge.judge import Judge
+from driftline.stream.judge.monitor import Monitor
+from driftline.stream.judge.state import Memory, State
+from driftline.stream.panes.pane import Pane, Range
 from driftline.stream.replay.pipeline import Pipeline
 from driftline.stream.state.client import connect
 from driftline.stream.state.store import Store
@@ -63,7 +65,7 @@ def by_features(features: int) -> Row:
         "pane_ms": pane_ms(baseline, state),
         "thresholds_s": thresholds_s(baseline),
         "pane_bytes": len(PaneMessage.of("model-0", baseline.content_hash, _TOPIC, pane).to_bytes()),
-        "baseline_bytes": len(baseline.to_bytes()),
+        "baseline_bytes": len(encode_baseline(baseline)),
         "worker_bytes": worker_bytes(baseline, state),
         "redis_bytes": stored_bytes(baseline, state),
         "commit_bytes": commits(baseline, state)[0]["commit_bytes"],
@@ -152,9 +154,9 @@ def thresholds_s(baseline: Baseline) -> float:
 
 def worker_bytes(baseline: Baseline, state: State) -> int:
     """Bytes that a worker's memory takes for a model: its baseline, its thresholds and all that is remembered."""
-    file, parts = baseline.to_bytes(), diff(None, Memory(state=state), baseline).write
+    file, parts = encode_baseline(baseline), diff(None, Memory(state=state), baseline).write
     tracemalloc.start()
-    loaded = Baseline.from_bytes(file)
+    loaded = decode_baseline(file)
     monitor, memory = Monitor("model-0", Config().defaults, loaded), load(parts, loaded)
     memory, _ = monitor.take(memory, _pane(loaded))
     held, _ = tracemalloc.get_traced_memory()

@@ -44,11 +44,13 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from driftline.stream.baselines.baseline import build_baseline
+from driftline.stream.baselines.build import build_baseline
+from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.config.load import Config, parse_config
 from driftline.stream.demo.servers import embedded_broker, free_port
 from driftline.stream.events.parse import decode_event
-from driftline.stream.kafka.admin import ensure_topics, open_admin, wanted_topics
+from driftline.stream.kafka.admin import ensure_topics, open_admin
+from driftline.stream.schemas.topics import wanted_topics
 from load_tests.harness.servers import apache_kafka, real_redis
 
 START_MS = 1_767_225_600_000  # 2026-01-01
@@ -125,7 +127,7 @@ def baselines(case: Case, directory: Path) -> list[str]:
     first, lines = build_baseline(sample, {"model": "model-0"}), []
     for i in range(case.models):
         path = directory / f"{case.topic}-{i}.driftline"
-        path.write_bytes(replace(first, about={**first.about, "model": f"model-{i}"}).to_bytes())
+        path.write_bytes(encode_baseline(replace(first, about={**first.about, "model": f"model-{i}"})))
         lines.append(f'  "model-{i}": {{baseline: "{path}"}}')
     return lines
 

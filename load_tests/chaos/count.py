@@ -8,14 +8,14 @@ from itertools import chain
 
 import numpy as np
 
-from driftline.detectors.summaries.codes import IntArray
-from driftline.detectors.summaries.layout import Sketch
+from driftline.detectors.arrays import IntArray
+from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.build import sketch_events
 from driftline.stream.codec.state import load
 from driftline.stream.config.load import Config
 from driftline.stream.events.event import Event
 from driftline.stream.events.parse import BadEvent, decode_event
-from driftline.stream.judge.monitor import sketch_events
 from load_tests.chaos.left import Left, Verdict, shown
 from load_tests.harness.oracle import Parts
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
+from driftline.stream.baselines.file import encode_baseline
 from load_tests.harness.oracle import EPOCH, baseline_of
 
 PARTITIONS = 8
@@ -78,5 +79,5 @@ _HOME = {model: zlib.crc32(model.encode()) for model in KEYED}
 def write_baselines(folder: Path) -> dict[str, dict[str, Any]]:
     """Put the given baselines into a folder; the `models` section of a configuration that names them."""
     for model in GIVEN:
-        (folder / f"{model}.driftline").write_bytes(baseline_of(model).to_bytes())
+        (folder / f"{model}.driftline").write_bytes(encode_baseline(baseline_of(model)))
     return {model: {"baseline": f"{model}.driftline"} for model in GIVEN}

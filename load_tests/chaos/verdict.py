@@ -22,16 +22,21 @@ from typing import Any
 import numpy as np
 import orjson
 
-from driftline.detectors.summaries.layout import Layout, Sketch
-from driftline.stream.alerts.build import to_line
+from driftline.detectors.summaries.layout import Layout
+from driftline.detectors.summaries.sketch import Sketch
+from driftline.stream.alerts.build import alert_of, to_line
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.build import sketch_events
 from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.codec.state import diff
 from driftline.stream.config.load import Config, model_config
-from driftline.stream.events.event import Defect, Rejection
-from driftline.stream.judge.monitor import Memory, Monitor, sketch_events
-from driftline.stream.panes.cutter import Cutter, Pane, Range, Run
-from driftline.stream.replay.pipeline import Sketcher, pane_rule
+from driftline.stream.events.columns import Defect
+from driftline.stream.events.event import Rejection
+from driftline.stream.judge.monitor import Monitor
+from driftline.stream.judge.state import Memory
+from driftline.stream.panes.cutter import Cutter
+from driftline.stream.panes.pane import Pane, Range, Run
+from driftline.stream.panes.sketcher import Sketcher, pane_rule
 from driftline.stream.worker.judge_stage import NOT_YET
 from load_tests.chaos.count import check_counts, event_in
 from load_tests.chaos.left import Left, Log, Verdict
@@ -85,7 +90,7 @@ class Judged:
         monitor = self._monitors[model]
         self.memories[model], steps = monitor.take(self.memories.get(model, Memory()), pane)
         for step in steps:
-            alert = monitor.alert(step, "live", self.config.topics.predictions, appended)
+            alert = alert_of(monitor, step, mode="live", topic=self.config.topics.predictions, emitted_at=appended)
             self.lines[alert["id"]] = to_line(alert)
 
     def knows(self, message: PaneMessage) -> bool:

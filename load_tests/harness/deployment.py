@@ -35,9 +35,10 @@ from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.config.load import Config, parse_config
 from driftline.stream.config.sections import Kafka
 from driftline.stream.demo.servers import Server
-from driftline.stream.kafka.admin import ensure_topics, open_admin, wanted_topics
+from driftline.stream.kafka.admin import ensure_topics, open_admin
 from driftline.stream.kafka.client import client_options
-from driftline.stream.replay.run import load_baselines
+from driftline.stream.schemas.topics import wanted_topics
+from driftline.stream.sources.baselines import load_baselines
 from load_tests.harness.oracle import Parts, Replay
 
 #: s to wait for anything. A worker takes 2 to start and the embedded broker up to 10 to let it join; a busy machine

@@ -20,10 +20,13 @@ from typing import Literal
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from driftline.stream.baselines.baseline import Baseline, build_baseline
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.build import build_baseline
+from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.demo.servers import Server, embedded_broker
 from driftline.stream.events.parse import decode_event
-from driftline.stream.kafka.admin import ensure_topics, open_admin, wanted_topics
+from driftline.stream.kafka.admin import ensure_topics, open_admin
+from driftline.stream.schemas.topics import wanted_topics
 from load_tests.harness.deployment import Broker, Deployment, WorkerProcess, deploy
 from load_tests.harness.filling import Traffic, fill, sample
 from load_tests.harness.servers import apache_kafka, real_redis
@@ -195,7 +198,7 @@ def _baseline_files(traffic: Traffic, directory: Path) -> dict[str, str]:
     files = {}
     for each in baselines(traffic.features, traffic.models):
         path = directory / f"{each.model}.driftline"
-        path.write_bytes(each.to_bytes())
+        path.write_bytes(encode_baseline(each))
         files[each.model] = str(path)
     return files
 

@@ -14,11 +14,12 @@ import numpy as np
 import orjson
 
 from driftline.stream.alerts.build import to_line
-from driftline.stream.baselines.baseline import Baseline, Settings, build_baseline
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.build import Settings, build_baseline
 from driftline.stream.codec.state import diff, load
 from driftline.stream.config.load import Config
 from driftline.stream.events.parse import decode_event
-from driftline.stream.panes.cutter import Run
+from driftline.stream.panes.pane import Run
 from driftline.stream.replay.pipeline import Pipeline
 
 #: A stored memory: its parts by name, see `stream.codec.state`.

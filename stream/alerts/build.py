@@ -31,6 +31,7 @@ from driftline.stream.alerts.schema import (
 from driftline.stream.alerts.schema import Mode as Mode
 from driftline.stream.judge.changes import bars
 from driftline.stream.judge.incidents import Finding, Status, Step
+from driftline.stream.judge.monitor import Monitor
 
 EVENT_TYPE: EventType = "driftline.alert.v1"
 # Header of a message in structured mode, after the Kafka protocol binding of CloudEvents.
@@ -95,6 +96,20 @@ def alert(
         mode=mode,
     )
     return _cloud_event(data)
+
+
+def alert_of(monitor: Monitor, step: Step, *, mode: Mode, topic: str, emitted_at: int) -> dict[str, Any]:
+    """The message of a step that this monitor took; see `alert`."""
+    config = monitor.config
+    return alert(
+        monitor.model,
+        step,
+        mode=mode,
+        topic=topic,
+        emitted_at=emitted_at,
+        runbook=config.incidents.runbook,
+        replay_all=monitor.given is None or config.reference == "past",
+    )
 
 
 def _cloud_event(data: AlertData) -> dict[str, Any]:

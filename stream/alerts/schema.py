@@ -1,7 +1,8 @@
 """What an alert is made of: its fields as types, each with its bounds and what it means.
 
-`stream.alerts.build` makes alerts of these types, and `stream.schemas.json_schema` makes the published JSON Schema of them. An alert that
-the relay makes for several incidents (`stream.paging.messages`) has the same fields; that of an outage `OutageEvidence`.
+`stream.alerts.build` makes alerts of these types, and `stream.schemas.json_schema` makes the published JSON Schema of
+them. An alert that the relay makes for several incidents (`stream.paging.messages`) has the same fields; that of an
+outage has `OutageEvidence`.
 """
 
 from __future__ import annotations

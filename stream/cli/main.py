@@ -16,7 +16,9 @@ import typer
 from rich.text import Text
 
 from driftline.detectors.summaries.codes import BINS, Kind
-from driftline.stream.baselines.baseline import Baseline, BaselineError, Settings, build_baseline
+from driftline.stream.baselines.baseline import Baseline, BaselineError
+from driftline.stream.baselines.build import Settings, build_baseline
+from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.cli import demo as cli_demo
 from driftline.stream.cli import incidents as cli_incidents
 from driftline.stream.cli import relay as cli_relay
@@ -41,9 +43,9 @@ from driftline.stream.config.load import ConfigError
 from driftline.stream.events.event import Event
 from driftline.stream.events.mapping import EventMapping
 from driftline.stream.events.parse import BadEvent, decode_event
-from driftline.stream.replay.run import load_baseline
 from driftline.stream.reports import replay as report
 from driftline.stream.sources import files
+from driftline.stream.sources.baselines import load_baseline
 
 app = typer.Typer(
     name="driftline",
@@ -186,7 +188,7 @@ def baseline_build(
         events, about, Settings(bins=bins, ordered=not unordered, kinds=_kinds(kinds), selects=chosen.signals.selects)
     )
     _check_names(kind, built)
-    target.write_bytes(built.to_bytes())
+    target.write_bytes(encode_baseline(built))
     _print_built(built, target, len(refused))
 
 

@@ -25,8 +25,9 @@ from driftline.stream.cli.terminal import (
 )
 from driftline.stream.config.load import Config
 from driftline.stream.replay.pipeline import Batch
-from driftline.stream.replay.run import Message, between, load_baselines, one_log, replay
+from driftline.stream.replay.run import Message, between, one_log, replay
 from driftline.stream.reports import replay as report
+from driftline.stream.sources.baselines import load_baselines
 
 if TYPE_CHECKING:
     from driftline.stream.sources.topic_history import Place
@@ -163,8 +164,8 @@ def _publishing(settings: Config, topic: str | None) -> Iterator[Callable[[Messa
         yield lambda _: None
         return
     with kafka_in_words():
-        from driftline.stream.kafka.admin import wanted_topics
         from driftline.stream.kafka.produce import open_producer, publish_alert
+        from driftline.stream.schemas.topics import wanted_topics
 
         if topic in {each.name for each in wanted_topics(settings.topics)}:
             raise typer.BadParameter(

@@ -15,8 +15,8 @@ from driftline.stream.config.sections import Topics
 from driftline.stream.replay.pacing import Key, Pace
 
 if TYPE_CHECKING:
-    from driftline.stream.kafka.admin import Topic
     from driftline.stream.kafka.produce import Sent
+    from driftline.stream.schemas.topics import Topic
 
 app = typer.Typer()
 topics_app = typer.Typer(help="Make and show the topics that Driftline lives on.", no_args_is_help=True)
@@ -122,7 +122,7 @@ def topics_show(config: ConfigFile = None) -> None:
 
 
 def _wanted(topics: Topics, names: list[str] | None) -> list[Topic]:
-    from driftline.stream.kafka.admin import wanted_topics
+    from driftline.stream.schemas.topics import wanted_topics
 
     configured = {topic.name: topic for topic in wanted_topics(topics)}
     if not names:
@@ -131,13 +131,13 @@ def _wanted(topics: Topics, names: list[str] | None) -> list[Topic]:
 
 
 def _remark(found: Topic | None, wanted: Topic) -> str:
-    from driftline.stream.kafka.admin import differences
+    from driftline.stream.schemas.topics import differences
 
     return "; ".join(differences(found, wanted)) if found else "missing"
 
 
 def _table(wanted: list[Topic], found: dict[str, Topic], remarks: list[str]) -> Table:
-    from driftline.stream.kafka.admin import kept_for
+    from driftline.stream.schemas.topics import kept_for
 
     table = Table(box=None, pad_edge=False)
     for heading in ("topic", "partitions", "replicas", "records are", ""):

@@ -23,10 +23,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from driftline.detectors.summaries.codes import IntArray, Special
-from driftline.detectors.summaries.layout import Layout, Sketch
+from driftline.detectors.arrays import IntArray
+from driftline.detectors.summaries.codes import Special
+from driftline.detectors.summaries.layout import Layout
+from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.events.event import Event
-from driftline.stream.panes.cutter import Pane, Range
+from driftline.stream.panes.pane import Pane, Range
 
 VERSION = 1
 _FRAME_BYTES = 6

@@ -21,13 +21,14 @@ import msgspec
 import numpy as np
 
 from driftline.detectors.summaries.exponential_histogram import Ladder
-from driftline.detectors.summaries.layout import Layout, Sketch
+from driftline.detectors.summaries.layout import Layout
+from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.file import decode_baseline, encode_baseline
 from driftline.stream.codec.panes import PackedPane, WireError, frame, pack_events, unframe, unpack_events
 from driftline.stream.judge.incidents import Incident
-from driftline.stream.judge.judge import State
-from driftline.stream.judge.monitor import Memory
-from driftline.stream.panes.cutter import Pane
+from driftline.stream.judge.state import Memory, State
+from driftline.stream.panes.pane import Pane
 
 # Events in one part: what a commit may write again of what it wrote before, because the last part was not full.
 _CHUNK = 100
@@ -132,7 +133,7 @@ def _pack_state(state: State) -> _State:
 
 def _load(parts: Mapping[str, bytes], given: Baseline | None) -> Memory:
     head = unframe(b"H", parts["head"], _Head)
-    learned = Baseline.from_bytes(parts["learned"]) if head.learned else None
+    learned = decode_baseline(parts["learned"]) if head.learned else None
     chunks = (unpack_events(parts[f"events:{i}"]) for i in range(-(-head.events // _CHUNK)))
     sample = tuple(chain.from_iterable(chunks))
     if head.state is None:
@@ -188,7 +189,7 @@ _PACK: Mapping[str, Callable[[tuple[Any, ...]], bytes]] = {
     "bucket": lambda part: frame(b"B", PackedPane.of(*part)),
     "incidents": lambda part: frame(b"I", part),
     "events": pack_events,
-    "learned": lambda part: part[0].to_bytes(),
+    "learned": lambda part: encode_baseline(part[0]),
 }
 
 

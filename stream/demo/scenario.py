@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from driftline.detectors.summaries.codes import FloatArray
+from driftline.detectors.arrays import FloatArray
 
 MODEL = "card-fraud"
 #: Events a second, and events that are made together.

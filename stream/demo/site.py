@@ -16,12 +16,14 @@ from tempfile import TemporaryDirectory
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from driftline.stream.baselines.baseline import build_baseline
+from driftline.stream.baselines.build import build_baseline
+from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.config.load import Config, parse_config
 from driftline.stream.demo.scenario import HISTORY, MODEL, Scenario, messages
 from driftline.stream.demo.servers import Server, ServerError, embedded_broker, embedded_redis, free_port
 from driftline.stream.events.parse import decode_event
-from driftline.stream.kafka.admin import ensure_topics, open_admin, wanted_topics
+from driftline.stream.kafka.admin import ensure_topics, open_admin
+from driftline.stream.schemas.topics import wanted_topics
 
 # ms between two events of the past: a week in all.
 _PAST_STEP = 30_000
@@ -116,7 +118,7 @@ def _write_baseline(scenario: Scenario, folder: Path) -> None:
     (folder / "history.jsonl").write_bytes(b"\n".join(history) + b"\n")
     about = {"model": MODEL, "version": "1", "source": ["history.jsonl"], "created_by": "driftline demo"}
     baseline = build_baseline([decode_event(message) for message in history], about)
-    (folder / f"{MODEL}.driftline").write_bytes(baseline.to_bytes())
+    (folder / f"{MODEL}.driftline").write_bytes(encode_baseline(baseline))
 
 
 def _worker(config: Path, port: int) -> Server:

@@ -30,7 +30,8 @@ import msgspec
 import numpy as np
 from msgspec import NODEFAULT, Meta, Struct
 
-from driftline.stream.events.event import MAX_NAME, Columns, Event, Field, Rejection, as_text, tabulate
+from driftline.stream.events.columns import Columns, Field, tabulate
+from driftline.stream.events.event import MAX_NAME, Event, Rejection, as_text
 from driftline.stream.events.mapping import NATIVE, EventMapping
 from driftline.stream.events.parse import MAX_BYTES, MAX_EPOCH_MS, MIN_EPOCH_MS, BadEvent, decode_event, epoch_ms
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from driftline.detectors.arrays import IntArray
 from driftline.detectors.decision.battery import Battery, Test
 from driftline.detectors.statistics.effect_sizes import jensen_shannon, psi, wasserstein
 from driftline.detectors.statistics.ks import ks_statistic
-from driftline.detectors.summaries.codes import Categories, Grid, IntArray, Special
-from driftline.detectors.summaries.layout import Layout, Moments, Sketch
+from driftline.detectors.summaries.codes import Categories, Grid, Special
+from driftline.detectors.summaries.layout import Layout
+from driftline.detectors.summaries.sketch import Moments, Sketch
 
 # A change of mean or spread worth a word. Under a quarter sigma or a fifth of the spread, the shape is the better
 # story.
@@ -73,8 +75,9 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A signal's change. headline: one line without the signal's name. Effect sizes as in `detectors.statistics.effect_sizes`.
+    """A signal's change. headline: one line without the signal's name.
 
+    Effect sizes are those of `detectors.statistics.effect_sizes`.
     distance: the Kolmogorov-Smirnov distance of an ordered signal; None for nominal ones, as is wasserstein.
     """
 

@@ -16,55 +16,31 @@ battery gives each window's evidence, and the strongest ratio of evidence to thr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial, reduce
 from operator import add
 from weakref import WeakValueDictionary
 
 import numpy as np
 
+from driftline.detectors.arrays import BoolArray, IntArray
 from driftline.detectors.decision.battery import Battery, Test
 from driftline.detectors.decision.thresholds import Variation, independence_bound
-from driftline.detectors.summaries.codes import BoolArray, IntArray
-from driftline.detectors.summaries.exponential_histogram import Ladder
-from driftline.detectors.summaries.layout import Sketch
+from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.config.load import ModelConfig, Window
 from driftline.stream.judge.changes import describe
-from driftline.stream.judge.incidents import Finding, Incident, LifeCycle, Step
-from driftline.stream.panes.cutter import Pane
+from driftline.stream.judge.incidents import Finding, Step
+from driftline.stream.judge.lifecycle import LifeCycle
+from driftline.stream.judge.state import BUCKETS, State
+from driftline.stream.panes.pane import Pane
 
-# Buckets a ladder row keeps: windows follow each other in steps of a quarter of their length or finer, so the best
-# suffix is missed by an eighth at most; with 2 the miss doubles, with 8 the judge's cost does.
-_BUCKETS = 4
 # A release asks for twice the events the alarm needed, and never fewer than 200, at half the threshold: a drift that
 # lasts would show there twice the evidence that raised the alarm, so a quiet window means it is gone.
 _RELEASE_EVENTS, _RELEASE_GROWTH, _RELEASE_RATIO = 200, 2, 0.5
 # By content hash and reference, for as long as a judge has it: the same model in many regions has one baseline, and a
 # variation takes some tenths of a second to derive.
 _VARIATIONS: WeakValueDictionary[tuple[str, bool], Variation] = WeakValueDictionary()
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """What the judge remembers of one model.
-
-    seen: events in the ladder since the beginning. rung: panes that wait for `clock` events to be together.
-    base_floor, past_floor: per signal (S,), the position (in events seen) before which windows, or the past, are not
-    looked at. incidents: by scope, see `stream.judge.incidents`.
-    """
-
-    base_floor: IntArray
-    past_floor: IntArray
-    seen: int = 0
-    ladder: Ladder[Pane[Sketch]] = Ladder(_BUCKETS)
-    rung: Pane[Sketch] | None = None
-    incidents: Mapping[str, Incident] = field(default_factory=dict)
-
-    @property
-    def drifts(self) -> list[Finding]:
-        """Of all signals that drift."""
-        return [each for incident in self.incidents.values() for each in incident.drifts]
 
 
 @dataclass(frozen=True)
@@ -114,7 +90,7 @@ class Judge:
         worse = [each for each in self._worse(state, view) if each.signal not in released]
         state = self._floors(state, findings, released)
         # Of a pane's first and last event one may be from the future, and in some panes running one may be days late.
-        at = max(min(pane.first_ts, pane.last_ts) for pane in view.panes[-_BUCKETS:])
+        at = max(min(pane.first_ts, pane.last_ts) for pane in view.panes[-BUCKETS:])
         told = self.life_cycle.advance(state.incidents, [*findings, *worse], frozenset(released), state.seen, at)
         return replace(state, incidents=told[0]), told[1]
 

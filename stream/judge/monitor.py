@@ -7,36 +7,21 @@ Events that hold nothing to learn from (every value null, or none selected) are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from driftline.detectors.summaries.codes import Kind
-from driftline.detectors.summaries.layout import Sketch
-from driftline.stream.alerts.build import Mode, alert
-from driftline.stream.baselines.baseline import Baseline, BaselineError, Settings, build_baseline
+from driftline.detectors.summaries.sketch import Sketch
+from driftline.stream.baselines.baseline import Baseline, BaselineError
+from driftline.stream.baselines.build import Settings, build_baseline, sketch_events
 from driftline.stream.config.load import ModelConfig
-from driftline.stream.events.event import Event, tabulate
-from driftline.stream.judge.incidents import Incident, Step, accepted
-from driftline.stream.judge.judge import Judge, State
-from driftline.stream.panes.cutter import Pane
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """All that is remembered of a model.
-
-    delivered: per partition of the predictions topic, the end of the last pane taken. sample: the model's first events
-    while it has no baseline. learned: the baseline made of them. state: the judge's. alerts: so many were told. over:
-    incidents of a former baseline, to be told with the next pane.
-    """
-
-    delivered: Mapping[int, int] = field(default_factory=dict)
-    sample: tuple[Event, ...] = ()
-    learned: Baseline | None = None
-    state: State | None = None
-    alerts: int = 0
-    over: tuple[Incident, ...] = ()
+from driftline.stream.events.event import Event
+from driftline.stream.judge.incidents import Step
+from driftline.stream.judge.judge import Judge
+from driftline.stream.judge.lifecycle import accepted
+from driftline.stream.judge.state import Memory
+from driftline.stream.panes.pane import Pane
 
 
 @dataclass(eq=False)
@@ -72,19 +57,6 @@ class Monitor:
         baseline = self.baseline(memory)
         return self._learn(memory, pane) if baseline is None else self._judge(memory, baseline, pane)
 
-    def alert(self, step: Step, mode: Mode, topic: str, emitted_at: int) -> dict[str, Any]:
-        """The message of a step, see `stream.alerts.build.alert`."""
-        config = self.config
-        return alert(
-            self.model,
-            step,
-            mode=mode,
-            topic=topic,
-            emitted_at=emitted_at,
-            runbook=config.incidents.runbook,
-            replay_all=self.given is None or config.reference == "past",
-        )
-
     def _learn(self, memory: Memory, pane: Pane[tuple[Event, ...]]) -> tuple[Memory, list[Step]]:
         events = (*memory.sample, *pane.content)
         if len(events) < self.config.learn_events:
@@ -111,9 +83,3 @@ class Monitor:
             pane = replace(pane, content=sketch_events(baseline, pane.content))
         state, steps = self._judging.judge(memory.state or self._judging.start(), pane)
         return replace(memory, state=state), steps
-
-
-def sketch_events(baseline: Baseline, events: Sequence[Event]) -> Sketch:
-    """The sketch of events in a baseline's layout."""
-    columns = tabulate(baseline.fields, list(enumerate(events)))
-    return baseline.layout.sketch(baseline.encode(columns), columns.numeric)

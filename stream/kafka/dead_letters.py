@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from faust.types import TP
 
-from driftline.stream.panes.cutter import Range
-from driftline.stream.worker.faust.app import Message
-from driftline.stream.worker.faust.batches import Record
+from driftline.stream.kafka.record import Message, Record
+from driftline.stream.panes.pane import Range
 
 # Bytes. A broker takes 1 MB of a record by default, and a record just under that must not grow over it by its headers:
 # a letter that can't be sent would end the worker, again and again. Beyond this, a letter holds the beginning.

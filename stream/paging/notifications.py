@@ -1,4 +1,6 @@
-"""The desk: the incidents that a target has open, and the pages that tell of them. Pure; `stream.state.notification_log` keeps it.
+"""The desk: the incidents that a target has open, and the pages that tell of them. Pure.
+
+`stream.state.notification_log` keeps it.
 
     record ─take─► case, without a page ──`stream.paging.grouping` decides──► page ─due─► target ─done─► told
                      waits for others, is silenced,                     one incident's own, or one for several

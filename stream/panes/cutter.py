@@ -20,56 +20,16 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 
-from driftline.detectors.summaries.codes import IntArray
-from driftline.detectors.summaries.exponential_histogram import Additive
+from driftline.detectors.arrays import IntArray
+from driftline.stream.panes.pane import Pane, Range, Run
 
 # A run's length in offsets, in multiples of `events`: with a thousand models on a partition each still gets panes of a
 # tenth of `events`, and sketching the 25,000 offsets of the default again takes a quarter of a second.
 _MAX_OFFSETS = 100
-
-T = TypeVar("T", bound=Additive)
-
-
-class Range(NamedTuple):
-    """A contiguous run of offsets of one partition of the predictions topic, end exclusive."""
-
-    partition: int
-    start: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
-class Pane(Generic[T]):
-    """One model's events in one run, or in several such runs, older + newer.
-
-    content: their sketch or, for a model that has no baseline yet, the events themselves.
-    first_ts, last_ts: times of the first and last of them in log order, epoch ms. ranges: one a partition, sorted.
-    """
-
-    content: T
-    first_ts: int
-    last_ts: int
-    ranges: tuple[Range, ...]
-
-    def __add__(self, newer: Pane[T]) -> Pane[T]:
-        merged = {each.partition: each for each in self.ranges}
-        for each in newer.ranges:
-            old = merged.get(each.partition, each)
-            merged[each.partition] = Range(each.partition, min(old.start, each.start), max(old.end, each.end))
-        ranges = tuple(merged[partition] for partition in sorted(merged))
-        return Pane(self.content + newer.content, self.first_ts, newer.last_ts, ranges)
-
-
-class Run(NamedTuple):
-    """A run of offsets that has ended, end exclusive, and its panes by model; a run of bad events alone has none."""
-
-    start: int
-    end: int
-    panes: dict[str, Pane[Any]]
 
 
 class Rows(Protocol):

@@ -17,10 +17,11 @@ from operator import add
 
 import numpy as np
 
-from driftline.detectors.summaries.codes import IntArray
-from driftline.detectors.summaries.layout import Sketch
+from driftline.detectors.arrays import IntArray
+from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.events.event import Columns, Event
+from driftline.stream.events.columns import Columns
+from driftline.stream.events.event import Event
 
 # Events of a model that are counted at once: at 64 a call adds some 2 µs to an event that costs 5. A thousand models of
 # 20 numbers then hold 10 MB; twice as many events hold twice that, to save one microsecond.

@@ -9,8 +9,8 @@
                                             ──► unavailable ──────► after the others
 
 What it was killed between the target and the ledger is told once more, by the same page. What is held back (a group
-waits, a silence holds) is on the desk in Redis, so the offsets behind it need not wait. No Kafka here: `stream.relay.consumer`
-reads and commits.
+waits, a silence holds) is on the desk in Redis, so the offsets behind it need not wait. No Kafka here:
+`stream.relay.consumer` reads and commits.
 """
 
 from __future__ import annotations

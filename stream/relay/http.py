@@ -19,7 +19,7 @@ import aiohttp
 import tenacity
 from yarl import URL
 
-from driftline.stream.paging.receivers.registry import Request
+from driftline.stream.paging.receivers.request import Request
 
 Took = Callable[[int, bytes], bool]
 

@@ -15,7 +15,8 @@ from yarl import URL
 from driftline.stream.alerts.intake import Alert
 from driftline.stream.config.relay import Relay
 from driftline.stream.paging.receivers.alertmanager import Entry, follow, is_past, to_send, took, watchdog
-from driftline.stream.paging.receivers.registry import PAGERS, Access, Pager, json_request
+from driftline.stream.paging.receivers.registry import PAGERS, Pager
+from driftline.stream.paging.receivers.request import Access, json_request
 from driftline.stream.relay.http import Http, Refused, Unavailable
 from driftline.stream.state.notification_log import Ledger
 

@@ -16,8 +16,8 @@ What is promised:
    ended meanwhile is told by its resolution alone, which pages nobody.
 4. Of several relays of one configuration, one tells a target; the others stand by.
 5. The heartbeat is sent while Kafka and Redis answer and no target refuses or keeps an alert waiting, and only then.
-6. An incident is told by one page for as long as it lasts, its own or one for several (`stream.paging.grouping`). Which one is
-   written down before it is sent, so that a relay that is killed tells nothing under another identity.
+6. An incident is told by one page for as long as it lasts, its own or one for several (`stream.paging.grouping`).
+   Which one is written down before it is sent, so that a relay that is killed tells nothing under another identity.
 7. What is silenced, or under a target's least severity, is not told. If it lasts when that ends, its newest step is
    told then; what had been told before is resolved all the same.
 """
@@ -27,96 +27,37 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
 import signal
 import sys
-import time
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 import aiohttp
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.errors import KafkaError
 from faust.types import TP
-from yarl import URL
 
 from driftline.stream.config.lineage import upstream
 from driftline.stream.config.load import Config
 from driftline.stream.kafka.client import client_options
 from driftline.stream.kafka.dead_letters import dead_letter
+from driftline.stream.ops.http import answering
 from driftline.stream.ops.logging import configure_logging
 from driftline.stream.ops.readiness import wait_for_servers
 from driftline.stream.paging.grouping import Rules
-from driftline.stream.paging.receivers.registry import Access
+from driftline.stream.paging.receivers.request import Access
 from driftline.stream.relay.consumer import Line, OneReader
 from driftline.stream.relay.dispatcher import Bury, Courier, Record
-from driftline.stream.relay.http import Http, Unavailable
+from driftline.stream.relay.heartbeat import Pulse
+from driftline.stream.relay.http import Http
 from driftline.stream.relay.metrics import registry_of
 from driftline.stream.relay.receivers import open_target, read_accesses
-from driftline.stream.state.client import StoreError, connect
+from driftline.stream.relay.secrets import secrets_of
+from driftline.stream.state.client import connect
 from driftline.stream.state.notification_log import Ledger
 from driftline.stream.state.silences import Silences, SilenceStore
-from driftline.stream.worker.watchdog import answering
 
 log = logging.getLogger(__name__)
-
-# s within which Kafka must answer to count as there.
-_KAFKA_ANSWERS = 10.0
-# Characters. Shorter ones are no secrets, and would star half of every message.
-_SECRET = 8
-
-
-class Pulse:
-    """Knows whether alerts would be delivered, and tells a dead man's switch as long as they would."""
-
-    def __init__(self, http: Http, url: str | None, seconds: float, ledger: Ledger) -> None:
-        self._http, self._url, self._seconds, self._ledger = http, url, seconds, ledger
-        self.lines: list[Line] = []
-        self.well, self.heard, self._ails = False, 0.0, "it has just been started"
-        self._stopping = asyncio.Event()
-
-    @property
-    def couriers(self) -> list[Courier]:
-        """One for each target."""
-        return [line.courier for line in self.lines]
-
-    def health(self) -> tuple[str | None, dict[str, Any]]:
-        """What is wrong, None if nothing is; and how many pages wait for each target."""
-        waiting = {courier.name: courier.held()["waiting"] for courier in self.couriers}
-        return None if self.well else self._ails, {"waiting": waiting}
-
-    def stop(self) -> None:
-        """End soon."""
-        self._stopping.set()
-
-    async def beat(self) -> None:
-        """Check, and tell, until `stop` is called."""
-        while not self._stopping.is_set():
-            trouble = await self._trouble()
-            self.well, self._ails = trouble is None, trouble or ""
-            if trouble:
-                log.warning("no heartbeat: %s", trouble)
-            elif self._url:
-                await self._tell(self._url)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), self._seconds)
-
-    async def _tell(self, url: str) -> None:
-        try:
-            await self._http.get(url)
-            self.heard = time.time()
-        except Unavailable as error:
-            log.warning("the heartbeat is not heard: %s", error)
-
-    async def _trouble(self) -> str | None:
-        try:
-            for line in self.lines:
-                await asyncio.wait_for(line.consumer.topics(), _KAFKA_ANSWERS)
-            await self._ledger.check()
-        except (KafkaError, StoreError, OSError) as error:
-            return f"Kafka or Redis does not answer: {error or type(error).__name__}"
-        return next(filter(None, (line.courier.trouble() for line in self.lines)), None)
 
 
 def run(config: Config, names: Sequence[str]) -> None:
@@ -219,17 +160,3 @@ async def _undertaker(config: Config, stack: AsyncExitStack) -> Bury:
         await producer.send_and_wait(letter.topic, letter.value, letter.key, headers=list(letter.headers))
 
     return bury
-
-
-def secrets_of(accesses: Mapping[str, Sequence[Access]]) -> set[str]:
-    """What must not be said: keys, and URLs of which the path may be one."""
-    words = (word for several in accesses.values() for each in several for word in _words(each))
-    return {word for word in words if len(word) >= _SECRET}
-
-
-def _words(access: Access) -> Iterator[str]:
-    """What a service, or a library, may repeat in an error."""
-    url, query = URL(access.url), access.url.partition("?")[2]
-    yield from (access.key, access.authorization, *access.authorization.split())
-    yield from (access.url, url.path, url.raw_path, url.password or "")
-    yield from (query, *re.findall("=([^&#]+)", query), *url.query.values())

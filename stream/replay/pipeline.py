@@ -11,20 +11,19 @@ A live judge takes the runs of several partitions as they arrive. A replay can't
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from heapq import merge
 from typing import Any, NamedTuple
 
-from driftline.detectors.summaries.codes import IntArray
-from driftline.stream.alerts.build import Mode
+from driftline.detectors.arrays import IntArray
+from driftline.stream.alerts.build import Mode, alert_of
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.config.load import Config, model_config
-from driftline.stream.events.decode import Decoder
-from driftline.stream.events.event import Defect, Rejection
-from driftline.stream.events.mapping import EventMapping
-from driftline.stream.judge.monitor import Memory, Monitor, sketch_events
-from driftline.stream.panes.cutter import Cutter, PaneRule, Run
-from driftline.stream.panes.rows import EventRows, SketchRows, Tally
+from driftline.stream.judge.monitor import Monitor
+from driftline.stream.judge.state import Memory
+from driftline.stream.panes.cutter import Cutter
+from driftline.stream.panes.pane import Run
+from driftline.stream.panes.sketcher import Sketcher, pane_rule
 
 
 class Batch(NamedTuple):
@@ -32,61 +31,6 @@ class Batch(NamedTuple):
 
     offsets: IntArray
     messages: Sequence[bytes | None]
-
-
-@dataclass
-class Sketcher:
-    """Decodes one partition's messages and cuts them into panes. baselines: by model; others' panes hold events."""
-
-    cutter: Cutter
-    baselines: dict[str, Baseline]
-    mapping: EventMapping
-
-    def __post_init__(self) -> None:
-        self._decoder = self._new_decoder()
-
-    def _new_decoder(self) -> Decoder:
-        return Decoder({model: baseline.fields for model, baseline in self.baselines.items()}, self.mapping)
-
-    def learn(self, baseline: Baseline) -> None:
-        """From now on, sketch this model's events instead of keeping them; those of the open run are sketched now."""
-        self.baselines[baseline.model] = baseline
-        self._decoder = self._new_decoder()
-        self.cutter.convert(baseline.model, lambda events: Tally(baseline, (sketch_events(baseline, events),)))
-
-    def feed(
-        self, offsets: IntArray, messages: Sequence[bytes | None]
-    ) -> tuple[list[Run], list[Rejection], list[Defect]]:
-        """Runs that end within these messages, and by position among them what was wrong with some.
-
-        offsets: (n,) rising; a compacted topic has holes in them.
-        """
-        known, unknown, rejections = self._decoder.decode(messages)
-        rows: dict[str, SketchRows | EventRows] = {
-            model: SketchRows.of(self.baselines[model], columns, offsets) for model, columns in known.items()
-        }
-        rows |= {model: EventRows.of(events, offsets) for model, events in unknown.items()}
-        runs = self.cutter.feed(rows, int(offsets[-1]) + 1) if len(offsets) else []
-        defects = [defect for columns in known.values() for defect in columns.defects]
-        return list(map(_counted, runs)), rejections, defects
-
-    def close(self, end: int) -> Run:
-        """End the open run at offset `end` (exclusive)."""
-        return _counted(self.cutter.close(end))
-
-
-def _counted(run: Run) -> Run:
-    panes = {
-        model: replace(pane, content=pane.content.sketch()) if isinstance(pane.content, Tally) else pane
-        for model, pane in run.panes.items()
-    }
-    return run._replace(panes=panes)
-
-
-def pane_rule(config: Config) -> PaneRule:
-    """Where the configuration lets runs end."""
-    seconds = config.panes.seconds
-    return PaneRule(config.panes.events, None if seconds is None else round(seconds * 1000))
 
 
 def in_order(partitions: Iterable[Iterator[Run]]) -> Iterator[Run]:
@@ -155,7 +99,7 @@ class Pipeline:
             if baseline and model not in self.known:
                 self._learn(baseline)
             topic = self.topic or self.config.topics.predictions
-            alerts += [monitor.alert(step, self.mode, topic, step.at) for step in steps]
+            alerts += [alert_of(monitor, step, mode=self.mode, topic=topic, emitted_at=step.at) for step in steps]
         return alerts
 
     def _learn(self, baseline: Baseline) -> None:

@@ -6,16 +6,15 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from driftline.stream.baselines.baseline import Baseline, BaselineError
+from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.config.load import Config
 from driftline.stream.events.mapping import EventMapping
 from driftline.stream.events.parse import BadEvent, decode_event
-from driftline.stream.panes.cutter import Run
+from driftline.stream.panes.pane import Run
 from driftline.stream.replay.pipeline import Batch, Pipeline, in_order
 
 Message = dict[str, Any]
@@ -105,25 +104,3 @@ def _lies_between(message: bytes | None, mapping: EventMapping, first_ms: int | 
     except BadEvent:
         return True
     return (first_ms is None or ts >= first_ms) and (end_ms is None or ts < end_ms)
-
-
-def load_baselines(config: Config, paths: Sequence[Path], folder: Path) -> list[Baseline]:
-    """Baselines in `paths` and those of the configuration, relative to `folder`; for one model the former win."""
-    found = {name: folder / each.baseline for name, each in config.models.items() if each.baseline}
-    loaded = {name: load_baseline(path) for name, path in found.items()}
-    for name, baseline in loaded.items():
-        if baseline.model != name:
-            raise BaselineError(
-                f"{found[name]}: is of model {baseline.model!r}, not {name!r} as the configuration says"
-            )
-    return list((loaded | {baseline.model: baseline for baseline in map(load_baseline, paths)}).values())
-
-
-def load_baseline(path: Path) -> Baseline:
-    """The baseline in a file; BaselineError names the file and what is wrong."""
-    try:
-        return Baseline.from_bytes(path.read_bytes())
-    except OSError as error:
-        raise BaselineError(f"{path}: {error.strerror}; `driftline baseline build` makes one") from error
-    except BaselineError as error:
-        raise BaselineError(f"{path}: {error}") from error

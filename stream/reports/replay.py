@@ -17,8 +17,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from driftline.detectors.summaries.codes import Categories, FloatArray, Grid, IntArray, Special
-from driftline.detectors.summaries.layout import Layout, Sketch
+from driftline.detectors.arrays import FloatArray, IntArray
+from driftline.detectors.summaries.codes import Categories, Grid, Special
+from driftline.detectors.summaries.layout import Layout
+from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.alerts.build import iso
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.judge.changes import bars

@@ -13,8 +13,8 @@ import yaml
 
 from driftline.stream.alerts.build import CONTENT_TYPE
 from driftline.stream.config.load import Config
-from driftline.stream.kafka.admin import Topic, kept_for, wanted_topics
 from driftline.stream.schemas.json_schema import Schema, alert_parts, event_part, label_part
+from driftline.stream.schemas.topics import Topic, kept_for, wanted_topics
 
 # Of the formats on the topics, not of the program: what adds a field raises the second number.
 _VERSION = "1.0.0"

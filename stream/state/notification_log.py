@@ -5,9 +5,9 @@ NS is the namespace (the workers' consumer group), TARGET a pager, KEY an alert_
 | key                       | type   | lives   | holds                                                                |
 |---------------------------|--------|---------|----------------------------------------------------------------------|
 | NS:relay:TARGET:seq:KEY   | string | 30 days | the highest seq of the topic that was settled                        |
-| NS:relay:TARGET:desk      | hash   | 400 d   | what is open, held or told, see `stream.paging.notifications`: fields case:INCIDENT, |
-|                           |        |         | page:NAME, told:KEY, and the epoch of the relay that may write it    |
-| NS:relay:TARGET:entries   | hash   | 30 days | what Alertmanager holds, by identity, see `stream.paging.receivers.alertmanager`      |
+| NS:relay:TARGET:desk      | hash   | 400 d   | what is open, held or told: fields case:INCIDENT, page:NAME,         |
+|                           |        |         | told:KEY, and the epoch of the relay that may write it               |
+| NS:relay:TARGET:entries   | hash   | 30 days | what Alertmanager holds, by identity                                 |
 
 A key lives for so long after it was last written. Kafka forgets the offsets of a relay that is gone after 7 days; a
 ledger that forgot sooner would have the relay page again for all that is still open. What a silence holds back is on

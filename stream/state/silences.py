@@ -2,7 +2,7 @@
 
 | key          | type | lives                   | holds                                                    |
 |--------------|------|-------------------------|----------------------------------------------------------|
-| NS:silences  | hash | until the last one ends | silences by id, see `stream.paging.silences`                    |
+| NS:silences  | hash | until the last one ends | silences by id, see `stream.paging.silences`             |
 
 One key, because it is read every few seconds, and a scan for many would walk through all of the workers' state. The
 ones that have ended are ignored at once, and removed whenever somebody adds or lists.

@@ -11,7 +11,7 @@ one hash tag, so it lies in one slot of a cluster. No key has a time to live; on
 | NS:{judge/T/P}:outbox  | list   | judge of panes P  | alerts decided and not yet published, oldest first            |
 | NS:{judge/T/P}:open    | hash   | judge of panes P  | the newest alert of each open incident, by its id             |
 | NS:{judge/T/P}:told    | list   | judge of panes P  | the newest alerts of all incidents, newest first              |
-| NS:{judge/T/P}:model:M | hash   | judge of panes P  | the memory of a model in parts, see `stream.codec.state`           |
+| NS:{judge/T/P}:model:M | hash   | judge of panes P  | the memory of a model in parts, see `stream.codec.state`      |
 | NS:learned:M           | string | judge of model M  | the baseline it learned, for the sketchers, as a file's bytes |
 | NS:learned             | set    | judges            | the names of those models                                     |
 | NS:bound               | hash   | the first worker  | facts that all of the above depends on, see `Store.bind`      |

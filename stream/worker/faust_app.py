@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from driftline.stream.config.load import parse_config
-from driftline.stream.replay.run import load_baselines
+from driftline.stream.sources.baselines import load_baselines
 from driftline.stream.worker.worker import Worker
 
 _path = Path(os.environ.get("DRIFTLINE_CONFIG", "driftline.yaml"))

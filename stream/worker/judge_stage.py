@@ -16,16 +16,18 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator,
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from driftline.stream.alerts.build import CONTENT_TYPE, key_of, to_line
+from driftline.stream.alerts.build import CONTENT_TYPE, alert_of, key_of, to_line
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.codec.panes import PaneMessage, WireError
 from driftline.stream.codec.state import OtherBaseline, diff, load
 from driftline.stream.config.load import Config, model_config
 from driftline.stream.judge.incidents import Status
-from driftline.stream.judge.monitor import Memory, Monitor
+from driftline.stream.judge.monitor import Monitor
+from driftline.stream.judge.state import Memory
 from driftline.stream.kafka.dead_letters import dead_letter
+from driftline.stream.kafka.record import Message
 from driftline.stream.state.store import Decided, JudgeRecord, Position, Store
-from driftline.stream.worker.faust.app import Message
 from driftline.stream.worker.faust.transport import Run as Fetched
 from driftline.stream.worker.metrics import Metrics
 
@@ -101,7 +103,7 @@ class JudgeStage:
             memory = partition.anew[model] = other.anew
         if memory.learned is not None:
             # Who committed it may have died before the sketchers were given it.
-            await self._store.put_learned(model, memory.learned.to_bytes())
+            await self._store.put_learned(model, encode_baseline(memory.learned))
 
     async def resume(self) -> None:
         """Publish what earlier owners left in the outboxes."""
@@ -159,7 +161,9 @@ class JudgeStage:
         _check_order(message, memory.delivered.get(message.run.partition, 0))
         memory, steps = monitor.take(memory, message.pane(baseline.layout if message.baseline and baseline else None))
         self._metrics.told(steps)
-        return memory, [_decided(monitor.alert(step, "live", message.topic, appended)) for step in steps]
+        return memory, [
+            _decided(alert_of(monitor, step, mode="live", topic=message.topic, emitted_at=appended)) for step in steps
+        ]
 
     def _monitor(self, model: str) -> Monitor:
         if model not in self._monitors:
@@ -176,7 +180,7 @@ class JudgeStage:
         await partition.record.commit(next_offset, changes, alerts)
         for model, memory in changed.items():
             if memory.learned is not None and (model not in old or old[model].learned is None):
-                await self._store.put_learned(model, memory.learned.to_bytes())
+                await self._store.put_learned(model, encode_baseline(memory.learned))
         partition.memories = {**old, **changed}
         self._metrics.committed(time.perf_counter() - started, changes)
         self._metrics.incidents(self._incidents())

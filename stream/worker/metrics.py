@@ -11,7 +11,8 @@ from faust.types import TP
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from driftline.stream.codec.state import Change
-from driftline.stream.events.event import Defect, Rejection
+from driftline.stream.events.columns import Defect
+from driftline.stream.events.event import Rejection
 from driftline.stream.judge.incidents import Step
 from driftline.stream.worker.faust.transport import Run as Fetched
 

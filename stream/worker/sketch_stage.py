@@ -22,17 +22,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from driftline.detectors.summaries.layout import Sketch
+from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.file import decode_baseline
 from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.config.load import Config
-from driftline.stream.events.event import Defect, Rejection
-from driftline.stream.kafka.admin import PANE_BYTES
+from driftline.stream.events.columns import Defect
+from driftline.stream.events.event import Rejection
 from driftline.stream.kafka.dead_letters import dead_letter, pane_letter
-from driftline.stream.panes.cutter import Cutter, Pane, Run
-from driftline.stream.replay.pipeline import Sketcher, pane_rule
+from driftline.stream.kafka.record import Message
+from driftline.stream.panes.cutter import Cutter
+from driftline.stream.panes.pane import Pane, Run
+from driftline.stream.panes.sketcher import Sketcher, pane_rule
+from driftline.stream.schemas.topics import PANE_BYTES
 from driftline.stream.state.store import Position, SketchRecord, Store
-from driftline.stream.worker.faust.app import Message
 from driftline.stream.worker.faust.transport import Run as Fetched
 from driftline.stream.worker.metrics import Metrics
 
@@ -218,7 +221,7 @@ class SketchStage:
         for model in sorted(seen & await self._store.learned()):
             content = await self._store.get_learned(model)
             if content is not None:
-                self._baselines[model] = baseline = Baseline.from_bytes(content)
+                self._baselines[model] = baseline = decode_baseline(content)
                 for each in self._partitions.values():
                     each.sketcher.learn(baseline)
 

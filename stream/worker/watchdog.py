@@ -6,13 +6,11 @@ import logging
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-
+from driftline.stream.ops.http import answering
 from driftline.stream.worker.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -108,33 +106,3 @@ async def serving(address: str, metrics: Metrics, watchdog: Watchdog) -> AsyncIt
 
     async with answering(address, metrics.registry, "stalled", health):
         yield
-
-
-@asynccontextmanager
-async def answering(
-    address: str, registry: CollectorRegistry, ill: str, health: Callable[[], tuple[str | None, dict[str, Any]]]
-) -> AsyncIterator[None]:
-    """Answer /health and /metrics on host:port, of which port 0 is any free one.
-
-    health: what is wrong, None if nothing is, and more to say. ill: the status when something is.
-    """
-
-    async def tell_health(_: web.Request) -> web.Response:
-        reason, more = health()
-        body = {"status": "ok" if reason is None else ill, "reason": reason, **more}
-        return web.json_response(body, status=200 if reason is None else 503)
-
-    async def scrape(_: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-    host, _, port = address.rpartition(":")
-    application = web.Application()
-    application.add_routes([web.get("/health", tell_health), web.get("/metrics", scrape)])
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host.strip("[]"), int(port)).start()
-        log.info("health and metrics on http://%s:%d", host, runner.addresses[0][1])
-        yield
-    finally:
-        await runner.cleanup()

@@ -27,12 +27,13 @@ from faust.types import TP, StreamT
 
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.config.load import Config, model_config
+from driftline.stream.kafka.record import Message
 from driftline.stream.ops.logging import configure_logging
 from driftline.stream.ops.readiness import wait_for_servers
-from driftline.stream.replay.run import load_baselines
+from driftline.stream.sources.baselines import load_baselines
 from driftline.stream.state.client import connect
 from driftline.stream.state.store import Fenced, Position, Store
-from driftline.stream.worker.faust.app import App, Message, WorkerSettings, build_app, delivered, publish, run_worker
+from driftline.stream.worker.faust.app import App, WorkerSettings, build_app, delivered, publish, run_worker
 from driftline.stream.worker.faust.transport import Run, RunConsumer
 from driftline.stream.worker.judge_stage import JudgeStage, batches
 from driftline.stream.worker.metrics import Metrics

@@ -15,7 +15,7 @@ from driftline.detectors.summaries.codes import Special
 from driftline.stream.alerts.build import alert, alert_key, iso, to_line
 from driftline.stream.judge.changes import Change, Histogram, Profile
 from driftline.stream.judge.incidents import Finding, Incident, Phase, Status, Step
-from driftline.stream.panes.cutter import Range
+from driftline.stream.panes.pane import Range
 
 CHANGE = Change("mean 1 → 2", Profile(9, {"missing": 0.1}, {}, 1.0), Profile(9, {}, {}, 2.0), 0.5, 0.1, 0.3, 0.2)
 NAMES = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=300)

@@ -17,6 +17,7 @@ import pytest
 
 from driftline.stream.alerts.build import iso
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.file import decode_baseline
 from driftline.stream.cli import main as cli
 from load_tests.harness.oracle import EPOCH, in_turn, messages
 
@@ -78,7 +79,7 @@ def words(text: str) -> str:
 
 
 def load(path: Path) -> Baseline:
-    return Baseline.from_bytes(path.read_bytes())
+    return decode_baseline(path.read_bytes())
 
 
 def test_building_a_baseline_says_what_was_read_and_writes_it(run: Run, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from kafka import KafkaProducer
 
+from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.config.sections import Redis
 from driftline.stream.demo.servers import Server
 from driftline.stream.kafka.client import client_options
@@ -42,7 +43,7 @@ def here(broker: Broker, redis_server: Server, tmp_path: Path, monkeypatch: pyte
         },
     }
     for model in ("fraud", "past"):
-        (tmp_path / f"{model}.driftline").write_bytes(baseline_of(model).to_bytes())
+        (tmp_path / f"{model}.driftline").write_bytes(encode_baseline(baseline_of(model)))
     return deploy(tmp_path, broker, redis_server.address, sections)
 
 
@@ -192,7 +193,7 @@ def test_a_file_of_alerts_is_explained_without_any_server(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_lines(tmp_path / "live.jsonl", messages("fraud", COUNT, drift=(DRIFT, END), step=1000))
-    (tmp_path / "fraud.driftline").write_bytes(baseline_of("fraud").to_bytes())
+    (tmp_path / "fraud.driftline").write_bytes(encode_baseline(baseline_of("fraud")))
     (tmp_path / "nowhere.yaml").write_text("kafka: {bootstrap: '127.0.0.1:1'}\nredis: {url: 'redis://127.0.0.1:1/0'}\n")
     assert run(capsys, "replay", "live.jsonl", "-b", "fraud.driftline", "--alerts", "alerts.jsonl")[0] == 1
     fired, over = (json.loads(line)["data"] for line in Path("alerts.jsonl").read_bytes().splitlines())

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftline.stream.baselines.baseline import build_baseline
+from driftline.stream.baselines.build import build_baseline
 from driftline.stream.codec.panes import WireError
 from driftline.stream.codec.state import Change, OtherBaseline, diff, load
 from driftline.stream.judge.incidents import Status
-from driftline.stream.judge.monitor import Memory, Monitor
+from driftline.stream.judge.monitor import Monitor
+from driftline.stream.judge.state import Memory
 from tests.harness.histories import CONFIG, MODEL, History, baseline, events, history, panes
 
 HISTORIES = [pytest.param(False, id="given"), pytest.param(True, id="learned")]

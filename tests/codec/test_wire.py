@@ -15,7 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.detectors.summaries.codes import Categories, Grid, Kind
-from driftline.detectors.summaries.layout import Layout, Signal, Sketch
+from driftline.detectors.summaries.layout import Layout, Signal
+from driftline.detectors.summaries.sketch import Sketch
+from driftline.stream.baselines.build import sketch_events
 from driftline.stream.codec.panes import (
     PackedPane,
     PackedSketch,
@@ -28,8 +30,7 @@ from driftline.stream.codec.panes import (
 )
 from driftline.stream.events.event import Event
 from driftline.stream.events.parse import decode_event
-from driftline.stream.judge.monitor import sketch_events
-from driftline.stream.panes.cutter import Pane, Range
+from driftline.stream.panes.pane import Pane, Range
 from tests.harness.histories import baseline, events
 from tests.harness.traffic import baseline_of, draw
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from driftline.stream.alerts.build import iso
-from driftline.stream.baselines.baseline import build_baseline
+from driftline.stream.baselines.build import build_baseline
 from driftline.stream.cli import main as cli
 from driftline.stream.config.load import parse_config
 from driftline.stream.demo.scenario import BLOCK, FAULTS, HISTORY, MODEL, RATE, Columns, Scenario, messages

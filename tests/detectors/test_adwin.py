@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from river import drift, forest, naive_bayes, tree
 
-from driftline.detectors.online.adwin import ADWIN, Moments, cut_evidence
+from driftline.detectors.online.adwin import ADWIN, Moments
+from driftline.detectors.statistics.cut import cut_evidence
 
 FloatArray = npt.NDArray[Any]
 Rng = np.random.Generator

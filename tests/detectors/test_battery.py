@@ -10,8 +10,8 @@ from scipy import stats
 
 from driftline.detectors.decision.battery import Battery
 from driftline.detectors.decision.battery import Test as Column
-from driftline.detectors.online.adwin import cut_evidence
 from driftline.detectors.statistics.categorical import categorical_evidence, g_rate_evidence
+from driftline.detectors.statistics.cut import cut_evidence
 from driftline.detectors.statistics.ks import ks_evidence
 from driftline.detectors.summaries.codes import Categories, Grid, Kind, Special
 from driftline.detectors.summaries.layout import Layout, Signal

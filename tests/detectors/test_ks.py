@@ -12,8 +12,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from driftline.detectors.statistics.ks import ks_evidence, ks_pvalue, ks_statistic
-from driftline.detectors.summaries.codes import IntArray
+from driftline.detectors.arrays import IntArray
+from driftline.detectors.statistics.ks import ks_evidence, ks_statistic
+from driftline.detectors.statistics.ks_pvalue import ks_pvalue
 
 ONE = np.array([0])
 TIED = st.lists(st.integers(-4, 4), min_size=1, max_size=40)

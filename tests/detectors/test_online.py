@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from river import drift, linear_model, preprocessing
 from scipy import stats
 
-import detectors
+from driftline import detectors
 from driftline.detectors.online.adwin import ADWIN
 from driftline.detectors.online.windowed_ks import Reference, WindowedKS
 from driftline.detectors.summaries.codes import Grid
@@ -180,9 +180,8 @@ def flips(seed: int, *runs: tuple[int, float]) -> list[float]:
 
 
 def test_every_detector_class_is_covered() -> None:
-    modules = [
-        importlib.import_module(f"detectors.{module.name}") for module in pkgutil.iter_modules(detectors.__path__)
-    ]
+    walked = pkgutil.walk_packages(detectors.__path__, "driftline.detectors.")
+    modules = [importlib.import_module(module.name) for module in walked]
     found = {
         cls
         for module in modules

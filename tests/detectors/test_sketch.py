@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.detectors.summaries.codes import Categories, Grid, Kind, Special
-from driftline.detectors.summaries.layout import Layout, Signal, Sketch
+from driftline.detectors.summaries.layout import Layout, Signal
+from driftline.detectors.summaries.sketch import Sketch
 
 LAYOUT = Layout.of(
     [

@@ -14,8 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from driftline.detectors.summaries.codes import Special
+from driftline.stream.events.columns import Columns, Defect, Field, infer_fields, tabulate
 from driftline.stream.events.decode import Decoded, Decoder
-from driftline.stream.events.event import Columns, Defect, Event, Field, Rejection, infer_fields, tabulate
+from driftline.stream.events.event import Event, Rejection
 from driftline.stream.events.mapping import NATIVE, EventMapping
 from driftline.stream.events.parse import BadEvent, decode_event
 

@@ -21,9 +21,9 @@ from faust.types import TP
 
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.config.load import Config
+from driftline.stream.kafka.record import Message
 from driftline.stream.state.client import Client
 from driftline.stream.state.store import Store
-from driftline.stream.worker.faust.app import Message
 from driftline.stream.worker.faust.transport import Run
 from driftline.stream.worker.judge_stage import JudgeStage, batches
 from driftline.stream.worker.metrics import Metrics

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from driftline.stream.baselines.baseline import Baseline, build_baseline
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.build import build_baseline, sketch_events
 from driftline.stream.config.incidents import Incidents
 from driftline.stream.config.load import ModelConfig
 from driftline.stream.events.event import Event
-from driftline.stream.judge.monitor import Memory, Monitor, sketch_events
-from driftline.stream.panes.cutter import Pane, Range
+from driftline.stream.judge.monitor import Monitor
+from driftline.stream.judge.state import Memory
+from driftline.stream.panes.pane import Pane, Range
 
 MODEL = "fraud, 2nd {try}"
 # 60 events a pane and a test every 100, so that some panes wait in the rung; an incident comes, goes and is forgotten.

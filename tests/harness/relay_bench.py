@@ -14,7 +14,7 @@ from driftline.stream.config.relay import Relay
 from driftline.stream.config.sections import Redis
 from driftline.stream.demo.servers import Server
 from driftline.stream.paging.grouping import Rules
-from driftline.stream.paging.receivers.registry import Access
+from driftline.stream.paging.receivers.request import Access
 from driftline.stream.relay.dispatcher import Courier, Record
 from driftline.stream.relay.http import Http, patiently
 from driftline.stream.relay.receivers import open_target, read_accesses

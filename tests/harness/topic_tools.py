@@ -17,7 +17,8 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from driftline.stream.cli.main import main
 from driftline.stream.config.sections import Config, Topics
-from driftline.stream.kafka.admin import Topic, ensure_topics, open_admin
+from driftline.stream.kafka.admin import ensure_topics, open_admin
+from driftline.stream.schemas.topics import Topic
 from tests.harness.brokers import Broker, unique
 
 # 2026-01-01, epoch ms; events come one a second.

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from driftline.stream.baselines.baseline import Baseline, build_baseline
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.build import build_baseline
 from driftline.stream.config.load import ModelConfig
-from driftline.stream.events.event import Columns, Event
+from driftline.stream.events.columns import Columns
+from driftline.stream.events.event import Event
 from driftline.stream.judge.incidents import Step
-from driftline.stream.judge.judge import Judge, State
-from driftline.stream.panes.cutter import Pane, Range
+from driftline.stream.judge.judge import Judge
+from driftline.stream.judge.state import State
+from driftline.stream.panes.pane import Pane, Range
 
 FAMILIES: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
     "normal": lambda rng, n: rng.normal(size=n),

@@ -1,6 +1,6 @@
 """A worker in a process of its own, with a sketch-like and a judge-like agent that write down what they see.
 
-The tests hold a `Worker`, which starts `python -m tests.harness.worker_process PLAN`. They talk through a file of JSON lines:
+The tests hold a `Worker`, which starts `python -m tests.harness.worker_process PLAN`. They talk through JSON lines:
 
     {"what": "assigned", "positions": {"0": 2000}}      the hook's answer, before anything is delivered
     {"what": "run", "partition": 0, "first": 2000, "values": ["2000", …]}
@@ -26,7 +26,8 @@ from typing import Any, Self, cast
 from faust.types import TP, StreamT
 
 from driftline.stream.config.sections import Kafka
-from driftline.stream.worker.faust.app import App, Message, WorkerSettings, build_app, delivered, publish, run_worker
+from driftline.stream.kafka.record import Message
+from driftline.stream.worker.faust.app import App, WorkerSettings, build_app, delivered, publish, run_worker
 from driftline.stream.worker.faust.transport import Run, RunConsumer
 
 

@@ -15,10 +15,10 @@ from scipy.stats import norm
 from driftline.detectors.decision.battery import Battery
 from driftline.detectors.decision.battery import Test as Statistic
 from driftline.detectors.summaries.codes import Special
-from driftline.stream.baselines.baseline import Baseline, Settings, build_baseline
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.build import Settings, build_baseline, sketch_events
 from driftline.stream.events.event import Event
 from driftline.stream.judge.changes import Change, describe
-from driftline.stream.judge.monitor import sketch_events
 
 # N(10, 2) as evenly as two thousand values can show it.
 NORMAL = norm(10, 2).ppf((np.arange(2000) + 0.5) / 2000).tolist()

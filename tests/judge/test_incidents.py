@@ -13,8 +13,9 @@ from driftline.detectors.summaries.codes import Special
 from driftline.stream.config.incidents import Incidents
 from driftline.stream.config.load import parse_config
 from driftline.stream.judge.changes import Change, Profile
-from driftline.stream.judge.incidents import SEVERITIES, Finding, Incident, LifeCycle, Phase, Status, Step, accepted
-from driftline.stream.panes.cutter import Range
+from driftline.stream.judge.incidents import SEVERITIES, Finding, Incident, Phase, Status, Step
+from driftline.stream.judge.lifecycle import LifeCycle, accepted
+from driftline.stream.panes.pane import Range
 
 MINUTE = 60_000
 

@@ -9,7 +9,7 @@ import pytest
 
 from driftline.stream.config.load import ModelConfig, Window
 from driftline.stream.judge.incidents import Finding, Status, Step
-from driftline.stream.panes.cutter import Pane, Range
+from driftline.stream.panes.pane import Pane, Range
 from tests.harness.traffic import Batch, Driver, baseline_of
 
 RNG = np.random.default_rng(11)

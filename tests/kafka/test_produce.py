@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.stream.demo.servers import free_port
-from driftline.stream.kafka.admin import open_admin, wanted_topics
+from driftline.stream.kafka.admin import open_admin
 from driftline.stream.replay.pacing import Pace
+from driftline.stream.schemas.topics import wanted_topics
 from tests.harness.brokers import Broker, unique
 from tests.harness.topic_tools import START_MS, Site, driftline, traffic, write_lines
 

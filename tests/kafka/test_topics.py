@@ -7,16 +7,15 @@ import pytest
 from driftline.stream.config.sections import Kafka, Topics
 from driftline.stream.demo.servers import free_port
 from driftline.stream.kafka.admin import (
-    Topic,
     TopicsError,
     describe_topics,
     ensure_topics,
     missing_topics,
     open_admin,
     too_narrow,
-    wanted_topics,
 )
 from driftline.stream.kafka.client import KafkaUnreachableError
+from driftline.stream.schemas.topics import Topic, wanted_topics
 from tests.harness.brokers import Broker, unique
 
 

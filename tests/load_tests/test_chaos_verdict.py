@@ -13,8 +13,8 @@ from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.config.load import Config, parse_config
 from driftline.stream.config.sections import Redis
 from driftline.stream.demo.servers import Server
+from driftline.stream.kafka.record import Message
 from driftline.stream.state.client import connect
-from driftline.stream.worker.faust.app import Message
 from load_tests.chaos.left import Left, Record, Verdict
 from load_tests.chaos.verdict import judge_run
 from load_tests.harness.deployment import unique

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from driftline.stream.alerts.intake import Alert, BadAlert, read_alert
 from driftline.stream.paging.receivers.alertmanager import Entry, follow, is_past, to_send, took, watchdog
-from driftline.stream.paging.receivers.registry import PAGERS, Access
-from driftline.stream.paging.receivers.registry import _mrkdwn as mrkdwn
+from driftline.stream.paging.receivers.registry import PAGERS
+from driftline.stream.paging.receivers.request import Access
+from driftline.stream.paging.receivers.slack import _mrkdwn as mrkdwn
 from tests.harness.services import PAGERDUTY_LIMIT, ROUTING_KEY, WRONGS, alert_data, cloud_event
 from tests.harness.topic_tools import driftline, traffic, write_lines
 

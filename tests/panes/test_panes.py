@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.stream.panes.cutter import Cutter, Pane, PaneRule, Range, Run
+from driftline.stream.panes.cutter import Cutter, PaneRule
+from driftline.stream.panes.pane import Pane, Range, Run
 
 SLOT_MS = 1000
 

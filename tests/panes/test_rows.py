@@ -13,11 +13,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.stream.baselines.baseline import build_baseline
+from driftline.stream.baselines.build import build_baseline, sketch_events
 from driftline.stream.events.decode import Decoder
 from driftline.stream.events.event import Event
 from driftline.stream.events.parse import decode_event
-from driftline.stream.judge.monitor import sketch_events
 from driftline.stream.panes.rows import SketchRows, Tally
 
 # One more than a tally lets wait.

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.demo.servers import Server
 from driftline.stream.kafka.admin import open_admin
 from load_tests.harness.deployment import Deployment, WorkerProcess, deploy
@@ -85,7 +86,7 @@ def site(broker: Broker, redis: str, folder: Path) -> Iterator[Site]:
         },
     }
     for model in "abcde":
-        (folder / f"{model}.driftline").write_bytes(baseline_of(model).to_bytes())
+        (folder / f"{model}.driftline").write_bytes(encode_baseline(baseline_of(model)))
     yield Site(deploy(folder, broker, redis, sections))
 
 
@@ -125,7 +126,7 @@ def test_a_worker_that_loses_all_its_partitions_lets_go_of_them(
 ) -> None:
     """Its open run is another's to end. It is well without work, and takes over again when it is needed."""
     sections = {"panes": {"events": 100, "seconds": 15}, "models": {"a": {"baseline": "a.driftline"}}}
-    (tmp_path / "a.driftline").write_bytes(baseline_of("a").to_bytes())
+    (tmp_path / "a.driftline").write_bytes(encode_baseline(baseline_of("a")))
     deployment, log = deploy(tmp_path, broker, redis_server.address, sections), messages("a", 300)
     # There are two partitions, one of each topic, and they are dealt out in the order of these names.
     first, second, last = (deployment.worker(name, DRIFTLINE_FAUST_BROKER_CLIENT_ID=name) for name in "abz")

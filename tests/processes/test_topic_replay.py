@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 from kafka import KafkaProducer
 
-from driftline.stream.baselines.baseline import Baseline, build_baseline
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.build import build_baseline
+from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.config.load import Config
 from driftline.stream.demo.servers import embedded_broker
 from driftline.stream.events.parse import decode_event
@@ -183,7 +185,7 @@ class Case:
         lines = traffic(EVENTS, seed=11, broken_from=BROKEN)
         lines[100:100] = [b"{broken", b'{"id":"no-time","model":"taxi"}']
         baseline = folder / "taxi.driftline"
-        baseline.write_bytes(taxi_baseline().to_bytes())
+        baseline.write_bytes(encode_baseline(taxi_baseline()))
         case = cls(Site.on(broker, folder, partitions), lines, write_lines(folder / "live.jsonl", lines), baseline)
         assert driftline("produce", case.live, "--topic", case.site.predictions, "-c", case.site.path) == 0
         return case

@@ -22,8 +22,9 @@ from aiokafka import ConsumerRecord
 from faust.types import TP, Message
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from driftline.stream.kafka.admin import Topic, ensure_topics, open_admin
+from driftline.stream.kafka.admin import ensure_topics, open_admin
 from driftline.stream.kafka.client import client_options
+from driftline.stream.schemas.topics import Topic
 from driftline.stream.worker.faust.app import WorkerSettings, build_app
 from driftline.stream.worker.faust.transport import AssignedHook, Run, RunConsumer, TakeoverTimeout
 from tests.harness.brokers import Broker, unique

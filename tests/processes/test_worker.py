@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from driftline.stream.baselines.baseline import build_baseline
+from driftline.stream.baselines.build import build_baseline
+from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.codec.state import load
 from driftline.stream.config.load import parse_config
@@ -41,7 +42,7 @@ def electricity(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The baseline file of the Electricity stream."""
     path = tmp_path_factory.mktemp("electricity") / "electricity.driftline"
     events = [decode_event(row) for row in rows("baseline")]
-    path.write_bytes(build_baseline(events, {"model": "electricity"}).to_bytes())
+    path.write_bytes(encode_baseline(build_baseline(events, {"model": "electricity"})))
     return path
 
 
@@ -49,7 +50,7 @@ GIVEN = {"models": {"given": {"baseline": "given.driftline"}}}
 
 
 def write_baseline(folder: Path) -> None:
-    (folder / "given.driftline").write_bytes(baseline_of("given").to_bytes())
+    (folder / "given.driftline").write_bytes(encode_baseline(baseline_of("given")))
 
 
 def counted(deployment: Deployment) -> dict[str, int]:
@@ -153,7 +154,7 @@ def test_a_worker_that_waits_can_be_stopped(broker: Broker, tmp_path: Path) -> N
             assert "Traceback" not in worker.words()
 
 
-# One of each kind of what is no event; the reasons are those of driftline.stream.events.parse, which has tests of its own.
+# One of each kind of what is no event; the reasons are those of stream.events.parse, which has tests of its own.
 MALFORMED: list[bytes | None] = [
     None,
     b"",

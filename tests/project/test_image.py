@@ -34,7 +34,7 @@ def test_the_image_starts_from_a_pinned_slim_python_and_runs_driftline_as_nobody
 def test_what_the_image_copies_is_there_and_not_ignored() -> None:
     copied = [each.split()[:-1] for each in given("COPY") if not each.startswith("--from")]
     sources = [source for each in copied for source in each]
-    assert {"pyproject.toml", "requirements.lock", "detectors", "stream"} <= set(sources)
+    assert {"pyproject.toml", "requirements.lock", "detectors", "stream", "driftline"} <= set(sources)
     assert all((ROOT / source).exists() and reaches_docker(source) for source in sources)
     assert not any(reaches_docker(secret) for secret in (".env", ".git", "deploy", "tests"))
 

@@ -12,11 +12,8 @@ from collections.abc import Iterator
 from importlib.metadata import requires, version
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-CONTRACTS = {contract["id"]: contract for contract in PROJECT["tool"]["importlinter"]["contracts"]}
 
 # Import names that differ from the names of what is installed.
 DISTRIBUTIONS = {
@@ -35,30 +32,12 @@ def distribution(requirement: str) -> str:
     return name[0].lower().replace("_", "-")
 
 
-def modules(package: str) -> set[str]:
-    files = (ROOT / package).rglob("*.py")
-    names = {".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files}
-    return {name for name in names if not name.endswith("__init__")}
-
-
 def imported(file: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             yield from (name.name.partition(".")[0] for name in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.module.partition(".")[0]
-
-
-@pytest.mark.parametrize("file", sorted((ROOT / "detectors").rglob("*.py")), ids=lambda file: file.stem)
-def test_detectors_import_numpy_and_the_standard_library_alone(file: Path) -> None:
-    assert set(imported(file)) <= {*sys.stdlib_module_names, "numpy", "detectors"}
-
-
-def test_every_module_of_stream_is_named_as_pure_or_as_edge() -> None:
-    pure = set(CONTRACTS["pure"]["source_modules"])
-    edge = {name for name in CONTRACTS["pure"]["forbidden_modules"] if name.startswith("stream.")}
-    assert not pure & edge
-    assert modules("stream") == pure | edge
 
 
 def test_what_the_packages_import_is_declared_and_not_only_for_developers() -> None:
@@ -69,7 +48,7 @@ def test_what_the_packages_import_is_declared_and_not_only_for_developers() -> N
         for file in (ROOT / package).rglob("*.py")
         for name in imported(file)
     }
-    third_party = imports - {*sys.stdlib_module_names, "detectors", "stream"}
+    third_party = imports - {*sys.stdlib_module_names, "driftline"}
     assert {DISTRIBUTIONS.get(name, name) for name in third_party} <= set(map(distribution, lines))
 
 

@@ -22,7 +22,8 @@ import numpy as np
 import orjson
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
-from driftline.stream.baselines.baseline import Settings, build_baseline
+from driftline.stream.baselines.build import Settings, build_baseline
+from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.events.parse import decode_event
 from load_tests.harness.deployment import PATIENCE, WorkerProcess
 from load_tests.harness.servers import apache_kafka, real_redis
@@ -127,7 +128,7 @@ def write_baselines() -> None:
         past = [event(model, f"past-{i}", START_MS - (2000 - i) * 1000, rng, 0.0, False) for i in range(2000)]
         # With few blocks, judges start soon.
         built = build_baseline([decode_event(each) for each in past], {"model": model}, Settings(blocks=16))
-        (RECORDINGS / f"worker_{model}.driftline").write_bytes(built.to_bytes())
+        (RECORDINGS / f"worker_{model}.driftline").write_bytes(encode_baseline(built))
 
 
 @dataclass

@@ -17,10 +17,10 @@ import pytest
 from driftline.stream.alerts.intake import read_alert
 from driftline.stream.config.relay import Relay
 from driftline.stream.demo.servers import Server
-from driftline.stream.paging.receivers.registry import Access, Request
+from driftline.stream.paging.receivers.request import Access, Request
 from driftline.stream.relay.http import Http, Unavailable, patiently, seconds_asked
 from driftline.stream.relay.receivers import MissingSecret, Stdout, read_accesses
-from driftline.stream.relay.relay import secrets_of
+from driftline.stream.relay.secrets import secrets_of
 from driftline.stream.state.client import StoreError
 from tests.harness.relay_bench import HOOK, Bench, on_bench, record, settle, until
 from tests.harness.services import NO_ANSWER, ROUTING_KEY, Service, answer, cloud_event, fake, stamp

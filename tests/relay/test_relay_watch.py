@@ -11,7 +11,8 @@ from kafka import KafkaProducer
 from typer.testing import CliRunner
 
 from driftline.stream.cli.main import app
-from driftline.stream.kafka.admin import Topic, ensure_topics, open_admin
+from driftline.stream.kafka.admin import ensure_topics, open_admin
+from driftline.stream.schemas.topics import Topic
 from tests.harness.relay_site import Site, site
 from tests.harness.services import SUCCESS, answer, cloud_event, stamp
 

@@ -11,11 +11,13 @@ import orjson
 import pytest
 
 from driftline.stream.alerts.build import to_line
-from driftline.stream.baselines.baseline import Baseline, Settings, build_baseline
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.build import Settings, build_baseline, sketch_events
 from driftline.stream.config.load import Config, ModelConfig
 from driftline.stream.events.parse import decode_event
-from driftline.stream.judge.monitor import Memory, Monitor, sketch_events
-from driftline.stream.panes.cutter import Pane, Range
+from driftline.stream.judge.monitor import Monitor
+from driftline.stream.judge.state import Memory
+from driftline.stream.panes.pane import Pane, Range
 from driftline.stream.replay.pipeline import Pipeline
 from load_tests.harness.oracle import in_turn, messages
 

@@ -13,12 +13,15 @@ import orjson
 import pytest
 
 from driftline.stream.alerts.build import to_line
-from driftline.stream.baselines.baseline import Baseline, BaselineError, build_baseline
+from driftline.stream.baselines.baseline import Baseline, BaselineError
+from driftline.stream.baselines.build import build_baseline
+from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.config.load import Config
 from driftline.stream.events.mapping import NATIVE
 from driftline.stream.events.parse import decode_event
 from driftline.stream.replay.pipeline import Batch
-from driftline.stream.replay.run import Outcome, between, load_baseline, load_baselines, one_log, replay
+from driftline.stream.replay.run import Outcome, between, one_log, replay
+from driftline.stream.sources.baselines import load_baseline, load_baselines
 from load_tests.harness.oracle import EPOCH, in_turn, messages
 
 CONFIG = Config.model_validate({"panes": {"events": 100, "seconds": None}, "defaults": {"learn_events": 700}})
@@ -104,7 +107,7 @@ def test_an_empty_log_is_no_drift() -> None:
 
 
 def write(path: Path, baseline: Baseline) -> Path:
-    path.write_bytes(baseline.to_bytes())
+    path.write_bytes(encode_baseline(baseline))
     return path
 
 
@@ -132,7 +135,7 @@ def test_a_baseline_that_cannot_be_read_says_which_file_and_what_to_do(tmp_path:
     with pytest.raises(BaselineError, match=r"none\.driftline: No such file .*`driftline baseline build` makes one"):
         load_baseline(tmp_path / "none.driftline")
     damaged = tmp_path / "damaged.driftline"
-    damaged.write_bytes(baseline_of().to_bytes()[:-100])
+    damaged.write_bytes(encode_baseline(baseline_of())[:-100])
     with pytest.raises(BaselineError, match=r"damaged\.driftline: .*copy it again or build it anew"):
         load_baseline(damaged)
 

@@ -13,7 +13,8 @@ from scipy.stats import expon, norm
 
 from driftline.detectors.summaries.codes import Kind
 from driftline.stream.alerts.build import alert
-from driftline.stream.baselines.baseline import Baseline, Settings, build_baseline
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.build import Settings, build_baseline
 from driftline.stream.config.load import ModelConfig
 from driftline.stream.events.event import Event
 from driftline.stream.replay.run import Outcome

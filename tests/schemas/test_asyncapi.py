@@ -24,10 +24,10 @@ from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.config.load import Config, parse_config
 from driftline.stream.config.sections import Redis
 from driftline.stream.demo.servers import Server
-from driftline.stream.kafka.admin import wanted_topics
+from driftline.stream.kafka.record import Message
 from driftline.stream.schemas.asyncapi import document, document_text
+from driftline.stream.schemas.topics import wanted_topics
 from driftline.stream.state.client import connect
-from driftline.stream.worker.faust.app import Message
 from load_tests.harness.oracle import baseline_of, messages
 from tests.harness.brokers import unique
 from tests.harness.driver import Driver, topics_with

@@ -24,7 +24,8 @@ from jsonschema import Draft202012Validator
 
 from driftline.stream.alerts.build import CONTENT_TYPE, key_of, to_line
 from driftline.stream.alerts.intake import read_alert
-from driftline.stream.baselines.baseline import Baseline, Settings, build_baseline
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.build import Settings, build_baseline
 from driftline.stream.config.fields import duration_text
 from driftline.stream.config.load import Config, parse_config
 from driftline.stream.events.mapping import EventMapping

@@ -227,7 +227,10 @@ def test_parquet_row_groups_smaller_than_a_list_and_an_empty_one(tmp_path: Path)
 
 def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", b"PAR1")
-    script = "import sys; sys.modules['pyarrow'] = None; from driftline.stream.sources.files import *; next(read_messages(['a.parquet']))"
+    script = (
+        "import sys; sys.modules['pyarrow'] = None; "
+        "from driftline.stream.sources.files import *; next(read_messages(['a.parquet']))"
+    )
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert (
         "InputError: a.parquet: Parquet needs pyarrow; install it with: pip install 'driftline[parquet]'" in done.stderr

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.codec.state import Change, diff
 from driftline.stream.state import store as store_module
 from driftline.stream.state.client import StoreError
@@ -251,8 +252,8 @@ async def test_what_is_kept_is_found_in_every_partition_and_before_there_was_any
 async def test_what_a_model_learned_is_there_for_the_sketchers(store: Store) -> None:
     assert await store.get_learned(MODEL) is None
     assert await store.learned() == set()
-    await store.put_learned(MODEL, baseline().to_bytes())
-    assert await store.get_learned(MODEL) == baseline().to_bytes()
+    await store.put_learned(MODEL, encode_baseline(baseline()))
+    assert await store.get_learned(MODEL) == encode_baseline(baseline())
     assert await store.learned() == {MODEL}
 
 

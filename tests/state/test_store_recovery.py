@@ -14,12 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.build import sketch_events
 from driftline.stream.codec.state import Change, diff, load
 from driftline.stream.demo.servers import Server
 from driftline.stream.events.event import Event
 from driftline.stream.judge.judge import Judge
-from driftline.stream.judge.monitor import Memory, sketch_events
-from driftline.stream.panes.cutter import Pane, Range
+from driftline.stream.judge.state import Memory
+from driftline.stream.panes.pane import Pane, Range
 from driftline.stream.state.client import StoreError
 from driftline.stream.state.incident_index import Archive
 from driftline.stream.state.store import Alert, Decided, Fenced, JudgeRecord, Store

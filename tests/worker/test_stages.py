@@ -29,11 +29,11 @@ from driftline.stream.codec.state import load
 from driftline.stream.config.load import Config, parse_config
 from driftline.stream.config.sections import Redis
 from driftline.stream.demo.servers import Server
-from driftline.stream.judge.monitor import Memory
+from driftline.stream.judge.state import Memory
+from driftline.stream.kafka.record import Message
 from driftline.stream.state.client import Client, connect
 from driftline.stream.state.incident_index import Archive
 from driftline.stream.state.store import Fenced, Mismatch
-from driftline.stream.worker.faust.app import Message
 from driftline.stream.worker.judge_stage import NOT_YET
 from driftline.stream.worker.sketch_stage import ReadAgain
 from load_tests.chaos.count import event_in

@@ -23,7 +23,8 @@ from aiokafka.record.util import calc_crc32c
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.stream.worker.faust.batches import Record, unpack_in_batches
+from driftline.stream.kafka.record import Record
+from driftline.stream.worker.faust.batches import unpack_in_batches
 
 TP = TopicPartition("predictions", 0)
 ABORT, COMMIT = struct.pack(">hh", 0, 0), struct.pack(">hh", 0, 1)

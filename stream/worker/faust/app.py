@@ -18,10 +18,10 @@ import asyncio
 import gc
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, NamedTuple, NoReturn, cast
+from typing import Any, NoReturn, cast
 
 import faust
 import mode
@@ -30,8 +30,9 @@ from faust.types import TP, StreamT
 from yarl import URL
 
 from driftline.stream.config.sections import Kafka
-from driftline.stream.kafka.admin import PANE_BYTES
 from driftline.stream.kafka.client import faust_credentials
+from driftline.stream.kafka.record import Message
+from driftline.stream.schemas.topics import PANE_BYTES
 from driftline.stream.worker.faust.transport import AssignedHook, RunConsumer, RunTransport
 
 #: s from SIGTERM to the end. Orchestrators send SIGKILL after 10 (docker) to 30; a run takes well under 1.
@@ -123,7 +124,7 @@ def build_app(
 ) -> App:
     """A Faust app on the run transport. Nothing is contacted before it starts.
 
-    `on_assigned` is awaited before any record of a new assignment is delivered, see `stream.worker.faust.transport.AssignedHook`;
+    `on_assigned` is awaited before any record of a new assignment is delivered, see `AssignedHook`;
     `on_revoked` when partitions are taken away, once the run in work is finished. An exception ends the worker.
     """
     urls = [URL(f"kafka://{broker}") for broker in settings.kafka.bootstrap.split(",")]
@@ -193,16 +194,6 @@ async def delivered(stream: StreamT[Any]) -> AsyncIterator[Any]:
             if not cast(RunConsumer, stream.app.consumer).outdated(event.message):
                 yield event.value
                 await stream.ack(event)
-
-
-class Message(NamedTuple):
-    """One record to publish."""
-
-    topic: str
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes]] = ()
-    partition: int | None = None
 
 
 async def publish(app: faust.App, messages: Iterable[Message]) -> None:

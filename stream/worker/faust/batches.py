@@ -12,30 +12,13 @@ It leans on private parts of aiokafka, so its version is pinned exactly.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.errors import CorruptRecordException
 
-
-class Record(Protocol):
-    """A record as aiokafka parses it, and so a `ConsumerRecord`, too. timestamp: epoch ms."""
-
-    @property
-    def offset(self) -> int: ...
-
-    @property
-    def timestamp(self) -> int: ...
-
-    @property
-    def timestamp_type(self) -> int: ...
-
-    @property
-    def key(self) -> bytes | None: ...
-
-    @property
-    def value(self) -> bytes | None: ...
+from driftline.stream.kafka.record import Record
 
 
 def unpack_in_batches(consumer: AIOKafkaConsumer, topics: Collection[str]) -> None:

@@ -29,7 +29,8 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, AppT, ConsumerMessage, Message
 from yarl import URL
 
-from driftline.stream.worker.faust.batches import Record, unpack_in_batches
+from driftline.stream.kafka.record import Record
+from driftline.stream.worker.faust.batches import unpack_in_batches
 
 #: Called with all partitions of a new assignment; answers with the offset of the next record to deliver, by partition.
 #: A partition that it leaves out goes on at the offset committed to Kafka, or at the oldest record.

@@ -1,0 +1,120 @@
+"""Building a baseline from a sample of one model's events."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from driftline.detectors.arrays import FloatArray
+from driftline.detectors.summaries.codes import BINS, MAX_DISTINCT, Categories, Grid, Kind, quantiles
+from driftline.detectors.summaries.layout import Layout, Signal
+from driftline.detectors.summaries.sketch import Sketch
+from driftline.stream.baselines.baseline import Baseline, BaselineError
+from driftline.stream.events.columns import Columns, Field, infer_fields, tabulate
+from driftline.stream.events.event import Event
+
+# Known values a nominal signal keeps, most frequent first; rarer ones count as unseen, in the baseline too. Identifiers
+# have more, and nothing to say by single values.
+MAX_CATEGORIES = 255
+# Time-ordered blocks kept: windows are compared in lengths from one block to a quarter of the baseline, seven octaves.
+BLOCKS = 256
+_BOOLEAN = ("false", "true")
+
+
+def _anything(name: str) -> bool:  # noqa: ARG001 # the signature of a selection
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a baseline is built.
+
+    ordered: the events' times are those of the traffic, so that blocks of them show how it varies. kinds: by signal
+    name, instead of what would be inferred. selects: which signals, by name.
+    """
+
+    bins: int = BINS
+    max_distinct: int = MAX_DISTINCT
+    blocks: int = BLOCKS
+    ordered: bool = True
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
+    selects: Callable[[str], bool] = _anything
+
+
+def build_baseline(events: Sequence[Event], about: Mapping[str, Any], settings: Settings = Settings()) -> Baseline:
+    """The baseline of a sample of one model's events, in time order; BaselineError if there is nothing to learn from.
+
+    about: facts for the manifest; "model" is required. Rows, times and settings are added.
+    """
+    ordered = sorted(events, key=lambda event: event.ts) if settings.ordered else list(events)
+    rows = list(enumerate(ordered))
+    fields = _fields(ordered, settings)
+    if not fields:
+        raise BaselineError(f"{len(events)} events of model {about['model']!r} hold no value to learn from")
+    layout = Layout.of(_fit(tabulate(fields, rows), fields, settings))
+    draft = Baseline(layout, np.empty((0, layout.width), np.int64), layout.empty(), {})
+    columns = tabulate(draft.fields, rows)
+    codes = draft.encode(columns)
+    parts = np.array_split(codes, min(settings.blocks, len(codes)) if settings.ordered else 1)
+    blocks = np.stack([np.bincount(part.ravel(), minlength=layout.width) for part in parts])
+    times = {"time_from": int(columns.ts.min()), "time_to": int(columns.ts.max())}
+    chosen = {"bins": settings.bins, "max_distinct": settings.max_distinct, "ordered": settings.ordered}
+    facts = {**about, "rows": len(codes), **times, "settings": {**chosen, "kinds": dict(settings.kinds)}}
+    return Baseline(layout, blocks, layout.sketch(codes, columns.numeric), facts)
+
+
+def _fields(events: Sequence[Event], settings: Settings) -> list[Field]:
+    """How to read each selected signal: as it looks, or as its kind was set."""
+    fields = []
+    for each in infer_fields(events):
+        kind = settings.kinds.get(each.name)
+        if settings.selects(each.name):
+            fields.append(each if kind is None else Field(each.name, kind is Kind.NUMERIC))
+    return fields
+
+
+def _fit(columns: Columns, fields: Sequence[Field], settings: Settings) -> list[Signal]:
+    numeric, texts = ([each.name for each in fields if each.numeric is wanted] for wanted in (True, False))
+    return [
+        *(_fit_numeric(name, values, settings) for name, values in zip(numeric, columns.numeric.T, strict=True)),
+        *(_fit_text(name, values, settings) for name, values in zip(texts, columns.texts, strict=True)),
+    ]
+
+
+def _fit_numeric(name: str, values: FloatArray, settings: Settings) -> Signal:
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return Signal(name, Kind.NUMERIC, Grid(np.empty(0)), numeric=True)
+    low, center, high = quantiles(finite, [0.1, 0.5, 0.9]).tolist()
+    largest = float(np.abs(finite).max()) or 1.0
+    if finite.min() == finite.max() and settings.kinds.get(name) is not Kind.NUMERIC:
+        return Signal(name, Kind.CONSTANT, Categories((center,)), numeric=True, center=center, spread=largest)
+    # The normal's 80 % range is 2.56 sigma; a signal that hardly ever moves has only its deviation, whose squares must
+    # neither over- nor underflow.
+    spread = (high / 2.56 - low / 2.56) or largest * float((finite / largest).std()) or largest
+    grid = Grid.fit(finite, settings.bins, settings.max_distinct)
+    return Signal(name, Kind.NUMERIC, grid, numeric=True, center=center, spread=spread)
+
+
+def _fit_text(name: str, values: Sequence[str | None], settings: Settings) -> Signal:
+    known = Counter(value for value in values if value is not None)
+    common = sorted(known, key=lambda value: (-known[value], value))[:MAX_CATEGORIES]
+    wanted = settings.kinds.get(name)
+    if known.keys() == set(_BOOLEAN) or (wanted is Kind.BOOLEAN and known.keys() <= set(_BOOLEAN)):
+        return Signal(name, Kind.BOOLEAN, Categories(_BOOLEAN), numeric=False)
+    if wanted is Kind.BOOLEAN:
+        return Signal(name, Kind.BOOLEAN, Categories(tuple(sorted(common[:2]))), numeric=False)
+    if len(common) == 1 and wanted is not Kind.CATEGORICAL:
+        return Signal(name, Kind.CONSTANT, Categories((common[0],)), numeric=False)
+    # A signal that was never there has no value to know: an empty text stands in, and all it may bring is unseen.
+    return Signal(name, Kind.CATEGORICAL, Categories(tuple(common) or ("",)), numeric=False)
+
+
+def sketch_events(baseline: Baseline, events: Sequence[Event]) -> Sketch:
+    """The sketch of events in a baseline's layout."""
+    columns = tabulate(baseline.fields, list(enumerate(events)))
+    return baseline.layout.sketch(baseline.encode(columns), columns.numeric)

@@ -1,0 +1,48 @@
+"""Panes and the runs they belong to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from driftline.detectors.summaries.exponential_histogram import Additive
+
+T = TypeVar("T", bound=Additive)
+
+
+class Range(NamedTuple):
+    """A contiguous run of offsets of one partition of the predictions topic, end exclusive."""
+
+    partition: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pane(Generic[T]):
+    """One model's events in one run, or in several such runs, older + newer.
+
+    content: their sketch or, for a model that has no baseline yet, the events themselves.
+    first_ts, last_ts: times of the first and last of them in log order, epoch ms. ranges: one a partition, sorted.
+    """
+
+    content: T
+    first_ts: int
+    last_ts: int
+    ranges: tuple[Range, ...]
+
+    def __add__(self, newer: Pane[T]) -> Pane[T]:
+        merged = {each.partition: each for each in self.ranges}
+        for each in newer.ranges:
+            old = merged.get(each.partition, each)
+            merged[each.partition] = Range(each.partition, min(old.start, each.start), max(old.end, each.end))
+        ranges = tuple(merged[partition] for partition in sorted(merged))
+        return Pane(self.content + newer.content, self.first_ts, newer.last_ts, ranges)
+
+
+class Run(NamedTuple):
+    """A run of offsets that has ended, end exclusive, and its panes by model; a run of bad events alone has none."""
+
+    start: int
+    end: int
+    panes: dict[str, Pane[Any]]

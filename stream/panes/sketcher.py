@@ -1,0 +1,73 @@
+"""The first stage: one partition's messages in, runs of panes out. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from driftline.detectors.arrays import IntArray
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.build import sketch_events
+from driftline.stream.config.load import Config
+from driftline.stream.events.columns import Defect
+from driftline.stream.events.decode import Decoder
+from driftline.stream.events.event import Rejection
+from driftline.stream.events.mapping import EventMapping
+from driftline.stream.panes.cutter import Cutter, PaneRule
+from driftline.stream.panes.pane import Run
+from driftline.stream.panes.rows import EventRows, SketchRows, Tally
+
+
+@dataclass
+class Sketcher:
+    """Decodes one partition's messages and cuts them into panes. baselines: by model; others' panes hold events."""
+
+    cutter: Cutter
+    baselines: dict[str, Baseline]
+    mapping: EventMapping
+
+    def __post_init__(self) -> None:
+        self._decoder = self._new_decoder()
+
+    def _new_decoder(self) -> Decoder:
+        return Decoder({model: baseline.fields for model, baseline in self.baselines.items()}, self.mapping)
+
+    def learn(self, baseline: Baseline) -> None:
+        """From now on, sketch this model's events instead of keeping them; those of the open run are sketched now."""
+        self.baselines[baseline.model] = baseline
+        self._decoder = self._new_decoder()
+        self.cutter.convert(baseline.model, lambda events: Tally(baseline, (sketch_events(baseline, events),)))
+
+    def feed(
+        self, offsets: IntArray, messages: Sequence[bytes | None]
+    ) -> tuple[list[Run], list[Rejection], list[Defect]]:
+        """Runs that end within these messages, and by position among them what was wrong with some.
+
+        offsets: (n,) rising; a compacted topic has holes in them.
+        """
+        known, unknown, rejections = self._decoder.decode(messages)
+        rows: dict[str, SketchRows | EventRows] = {
+            model: SketchRows.of(self.baselines[model], columns, offsets) for model, columns in known.items()
+        }
+        rows |= {model: EventRows.of(events, offsets) for model, events in unknown.items()}
+        runs = self.cutter.feed(rows, int(offsets[-1]) + 1) if len(offsets) else []
+        defects = [defect for columns in known.values() for defect in columns.defects]
+        return list(map(_counted, runs)), rejections, defects
+
+    def close(self, end: int) -> Run:
+        """End the open run at offset `end` (exclusive)."""
+        return _counted(self.cutter.close(end))
+
+
+def _counted(run: Run) -> Run:
+    panes = {
+        model: replace(pane, content=pane.content.sketch()) if isinstance(pane.content, Tally) else pane
+        for model, pane in run.panes.items()
+    }
+    return run._replace(panes=panes)
+
+
+def pane_rule(config: Config) -> PaneRule:
+    """Where the configuration lets runs end."""
+    seconds = config.panes.seconds
+    return PaneRule(config.panes.events, None if seconds is None else round(seconds * 1000))

@@ -1,0 +1,71 @@
+"""What Driftline's topics should be, and in words how one differs from that. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from driftline.stream.config.sections import Topics
+
+HOUR_MS = 3_600_000
+
+
+#: The largest pane. Only panes of events, of a model that learns, are large: 250 events of 2000 numbers take 9 MB; of a
+#: model with a baseline they take some kB. A broker takes 1 MB by default.
+PANE_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """What a topic should be, or is. `settings`: Kafka's topic configuration, those that Driftline cares for."""
+
+    name: str
+    partitions: int
+    replication: int
+    settings: Mapping[str, str]
+
+
+def wanted_topics(topics: Topics) -> list[Topic]:
+    """All topics of a configuration.
+
+    Predictions, labels and panes share the work by partitions. Alerts and dead letters are few, and one partition keeps
+    their order. Alerts are kept for good: they are the record of what was paged.
+    """
+    retention = {} if topics.retention_hours is None else {"retention.ms": str(topics.retention_hours * HOUR_MS)}
+    inputs = (topics.predictions, topics.labels)
+    shared = [(name, topics.partitions, retention) for name in inputs]
+    shared.append((topics.panes, topics.partitions, {"max.message.bytes": str(PANE_BYTES), **retention}))
+    dead_letters = [(f"{name}.dlq", 1, retention) for name in (*inputs, topics.panes, topics.alerts)]
+    return [
+        Topic(name, partitions, topics.replication, {"cleanup.policy": "delete", **settings})
+        for name, partitions, settings in (*shared, (topics.alerts, 1, {"retention.ms": "-1"}), *dead_letters)
+    ]
+
+
+def differences(found: Topic, wanted: Topic) -> list[str]:
+    """What of a topic is not as wanted, in words."""
+    told = []
+    if found.partitions != wanted.partitions:
+        told.append(f"has {_count(found.partitions, 'partition')}, not {wanted.partitions}")
+    if found.replication < wanted.replication:
+        told.append(f"has {_count(found.replication, 'replica')}, not {wanted.replication}")
+    if found.settings.get("cleanup.policy", "delete") != wanted.settings["cleanup.policy"]:
+        told.append(f"its cleanup.policy is {found.settings['cleanup.policy']}: records vanish before their time")
+    if {"retention.ms"} <= found.settings.keys() & wanted.settings.keys():
+        kept, ought = kept_for(found.settings), kept_for(wanted.settings)
+        told += [f"is {kept}, not {ought}"] if kept != ought else []
+    return told
+
+
+def kept_for(settings: Mapping[str, str]) -> str:
+    """How long a topic keeps its records, in words."""
+    retention = settings.get("retention.ms")
+    if retention is None:
+        return "kept as the broker says"
+    if retention == "-1":
+        return "kept for good"
+    return f"kept for {int(retention) / HOUR_MS:g} h"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

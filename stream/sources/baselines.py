@@ -1,0 +1,32 @@
+"""Baseline files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from driftline.stream.baselines.baseline import Baseline, BaselineError
+from driftline.stream.baselines.file import decode_baseline
+from driftline.stream.config.load import Config
+
+
+def load_baselines(config: Config, paths: Sequence[Path], folder: Path) -> list[Baseline]:
+    """Baselines in `paths` and those of the configuration, relative to `folder`; for one model the former win."""
+    found = {name: folder / each.baseline for name, each in config.models.items() if each.baseline}
+    loaded = {name: load_baseline(path) for name, path in found.items()}
+    for name, baseline in loaded.items():
+        if baseline.model != name:
+            raise BaselineError(
+                f"{found[name]}: is of model {baseline.model!r}, not {name!r} as the configuration says"
+            )
+    return list((loaded | {baseline.model: baseline for baseline in map(load_baseline, paths)}).values())
+
+
+def load_baseline(path: Path) -> Baseline:
+    """The baseline in a file; BaselineError names the file and what is wrong."""
+    try:
+        return decode_baseline(path.read_bytes())
+    except OSError as error:
+        raise BaselineError(f"{path}: {error.strerror}; `driftline baseline build` makes one") from error
+    except BaselineError as error:
+        raise BaselineError(f"{path}: {error}") from error
