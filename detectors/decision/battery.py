@@ -34,7 +34,7 @@ from driftline.detectors.summaries.codes import Special
 from driftline.detectors.summaries.layout import Layout
 
 
-class Test(NamedTuple):
+class Column(NamedTuple):
     """One column of the evidence matrix: the test, the signal (index in the layout), the special code."""
 
     statistic: str
@@ -55,15 +55,15 @@ class Battery:
     against_past: bool = False
 
     @cached_property
-    def tests(self) -> tuple[Test, ...]:
+    def tests(self) -> tuple[Column, ...]:
         """The columns of the evidence matrix, in order."""
         everything = range(len(self.layout.signals))
         ordered, nominal = everything[: self.layout.n_ordered], everything[self.layout.n_ordered :]
         return (
-            *(Test(statistic, s) for statistic in ("ks", "level", "spread") for s in ordered),
-            *(Test("chi2", s) for s in nominal),
-            *(Test("rate", s, special) for s in everything for special in Special),
-            *(Test("adwin", s) for s in ordered),
+            *(Column(statistic, s) for statistic in ("ks", "level", "spread") for s in ordered),
+            *(Column("chi2", s) for s in nominal),
+            *(Column("rate", s, special) for s in everything for special in Special),
+            *(Column("adwin", s) for s in ordered),
         )
 
     @cached_property

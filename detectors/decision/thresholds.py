@@ -42,7 +42,7 @@ _STRIP = 1 << 17
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
-class Variation:
+class Dependence:
     """What the baseline's own windows show among themselves.
 
     lengths: (L,) events of the windows measured, rising. effect: (L, T) >= 1, design effect. floor: (L, T) nats.
@@ -53,17 +53,17 @@ class Variation:
     floor: FloatArray
 
     @classmethod
-    def none(cls, n_tests: int) -> Variation:
+    def none(cls, n_tests: int) -> Dependence:
         """Independence taken on trust: for a baseline whose order is lost."""
         return cls(np.ones(1), np.ones((1, n_tests)), np.zeros((1, n_tests)))
 
     @classmethod
-    def of(cls, battery: Battery, blocks: IntArray) -> Variation:
+    def of(cls, battery: Battery, blocks: IntArray) -> Dependence:
         """Of a baseline's time-ordered blocks (P, C), for windows against the rest of it or against their past."""
         # Seeded: the same baseline gives the same thresholds.
         events, rng = battery.layout.events(blocks).mean(), np.random.default_rng(0)
         # As floats, which hold counts exactly, sums over blocks take a hundredth of the time.
-        twin, measured, width = _twin(battery.layout, blocks, rng).astype(float), [], 1
+        twin, measured, width = _null_sample(battery.layout, blocks, rng).astype(float), [], 1
         while len(blocks) // width >= _MIN_WINDOWS:
             evidence, usual = _in_order(battery, blocks, width), _in_random_order(battery, twin, width, rng)
             measured.append((events * width, _effect(evidence[::width], usual), evidence.max(0)))
@@ -80,7 +80,7 @@ class Variation:
         return np.asarray(np.maximum(self.effect * bound, self.floor)[nearest])
 
 
-def _twin(layout: Layout, blocks: IntArray, rng: np.random.Generator) -> IntArray:
+def _null_sample(layout: Layout, blocks: IntArray, rng: np.random.Generator) -> IntArray:
     """The blocks (P, C) as independent events would fill them."""
     sizes, shares = layout.events(blocks), blocks.sum(0) / blocks.sum()
     signals = (np.flatnonzero(layout.signal_of_column == s) for s in range(len(layout.signals)))

@@ -49,7 +49,7 @@ from driftline.detectors.arrays import FloatArray
 from driftline.detectors.parameters import at_least
 from driftline.detectors.snapshots import check_version
 from driftline.detectors.statistics.cut import cut_evidence
-from driftline.detectors.summaries.exponential_histogram import Ladder
+from driftline.detectors.summaries.exponential_histogram import ExponentialHistogram
 
 Semantics = Literal["paper", "river"]
 
@@ -143,7 +143,7 @@ class ADWIN:
 
     def _forget(self) -> None:
         self._window = Moments()
-        self._ladder: Ladder[Moments] = Ladder(self.max_buckets)
+        self._ladder: ExponentialHistogram[Moments] = ExponentialHistogram(self.max_buckets)
         self._recent: list[Moments] = []
 
     def update(self, x: float) -> None:
@@ -214,7 +214,7 @@ class ADWIN:
         detector = cls(snapshot["delta"], **snapshot["options"])
         detector._window = Moments(*snapshot["window"])
         detector._recent = [Moments(1, value, 0.0) for value in snapshot["recent"]]
-        detector._ladder = Ladder.restore(snapshot["ladder"], lambda bucket: Moments(*bucket))
+        detector._ladder = ExponentialHistogram.restore(snapshot["ladder"], lambda bucket: Moments(*bucket))
         detector.n_detections = snapshot["n_detections"]
         detector.n_skipped = snapshot["n_skipped"]
         detector.drift_detected = snapshot["drift_detected"]

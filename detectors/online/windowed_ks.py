@@ -26,7 +26,7 @@ from driftline.detectors.parameters import at_least
 from driftline.detectors.snapshots import check_version
 from driftline.detectors.statistics.ks import ks_evidence, ks_statistic
 from driftline.detectors.summaries.codes import BINS, Grid
-from driftline.detectors.summaries.exponential_histogram import Ladder
+from driftline.detectors.summaries.exponential_histogram import ExponentialHistogram
 
 SNAPSHOT_VERSION = 1
 # Values that place the grid when there is no baseline: more than MAX_DISTINCT, so that continuous values get quantiles,
@@ -36,7 +36,7 @@ _ONE_SIGNAL = np.zeros(1, np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reference:
+class CountedSample:
     """A baseline, counted: counts (K,) of the codes of its grid. ValueError when they do not fit or count nothing."""
 
     grid: Grid
@@ -47,7 +47,7 @@ class Reference:
             raise ValueError(f"baseline counts must be {self.grid.size} numbers of at least 0, and not all 0")
 
     @classmethod
-    def of(cls, values: Iterable[Any], bins: int = BINS) -> Reference:
+    def of(cls, values: Iterable[Any], bins: int = BINS) -> CountedSample:
         """From the finite numbers among the values; ValueError when there is none."""
         sample = np.array([float(value) for value in values if _is_usable(value)])
         if not sample.size:
@@ -93,7 +93,7 @@ class _Pinned:
 class WindowedKS:
     """Windowed KS on one stream; the module says what is compared.
 
-    baseline: numbers, or a `Reference`; None compares the recent past with the past before it.
+    baseline: numbers, or a `CountedSample`; None compares the recent past with the past before it.
     window: the pinned window, in values, not judged before it is full; None judges every suffix. Needs a baseline.
     alpha: false alarms per value, in (0, 1/clock). clock: values between checks. bins: quantiles of the grid.
     max_buckets: M of the ladder. warmup: values that place the grid if there is no baseline; none is judged before.
@@ -129,7 +129,7 @@ class WindowedKS:
 
     def __init__(
         self,
-        baseline: Iterable[Any] | Reference | None = None,
+        baseline: Iterable[Any] | CountedSample | None = None,
         *,
         window: int | None = None,
         alpha: float = 1e-6,
@@ -148,8 +148,8 @@ class WindowedKS:
         if window is not None and baseline is None:
             raise ValueError("window needs a baseline: without one, every cut of the past is judged")
         self.alpha = float(alpha)
-        if not (baseline is None or isinstance(baseline, Reference)):
-            baseline = Reference.of(baseline, bins)
+        if not (baseline is None or isinstance(baseline, CountedSample)):
+            baseline = CountedSample.of(baseline, bins)
         self.baseline = baseline
         self.evidence = self.statistic = self.threshold = 0.0
         self.width = self.n_detections = self.n_skipped = 0
@@ -159,7 +159,7 @@ class WindowedKS:
     def _forget(self) -> None:
         self._grid = None if self.baseline is None else self.baseline.grid
         self._recent: list[float] = []
-        self._ladder: Ladder[IntArray] = Ladder(self.max_buckets)
+        self._ladder: ExponentialHistogram[IntArray] = ExponentialHistogram(self.max_buckets)
         self._pinned = None
         if self.baseline is not None and self.window is not None:
             size = self.baseline.grid.size
@@ -198,11 +198,11 @@ class WindowedKS:
         check_version("WindowedKS", snapshot, SNAPSHOT_VERSION)
         grid = None if snapshot["cuts"] is None else Grid(np.array(snapshot["cuts"], np.float64))
         counts = snapshot["baseline"]
-        baseline = None if grid is None or counts is None else Reference(grid, np.array(counts, np.int64))
+        baseline = None if grid is None or counts is None else CountedSample(grid, np.array(counts, np.int64))
         detector = cls(baseline, **snapshot["options"])
         detector._grid = grid
         detector._recent = list(snapshot["recent"])
-        detector._ladder = Ladder.restore(snapshot["ladder"], lambda bucket: np.array(bucket, np.int64))
+        detector._ladder = ExponentialHistogram.restore(snapshot["ladder"], lambda bucket: np.array(bucket, np.int64))
         if grid is not None and snapshot["pinned"] is not None:
             detector._pinned = _Pinned(np.array(snapshot["pinned"], np.int64), grid.size)
         for name in _SEEN:

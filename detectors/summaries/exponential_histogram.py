@@ -38,7 +38,7 @@ T = TypeVar("T", bound=Additive)
 
 # Without slots: a frozen generic dataclass that has them cannot be made as `Ladder[int]()` in Python 3.11.
 @dataclass(frozen=True)
-class Ladder(Generic[T]):
+class ExponentialHistogram(Generic[T]):
     """Buckets of 2^i items, at most `max_buckets` a row, oldest first within a row.
 
     Memory: at most M * (log2(n / M + 1) + 1) buckets for n items, M = `max_buckets`.
@@ -60,11 +60,11 @@ class Ladder(Generic[T]):
         if self.max_buckets < 2:
             raise ValueError(f"max_buckets must be at least 2, got {self.max_buckets}")
 
-    def push(self, item: T) -> Ladder[T]:
+    def push(self, item: T) -> ExponentialHistogram[T]:
         """The ladder after one more item; O(1) amortised, O(log n) at worst."""
         return self.extend((item,))
 
-    def extend(self, items: Iterable[T]) -> Ladder[T]:
+    def extend(self, items: Iterable[T]) -> ExponentialHistogram[T]:
         """The ladder after several more items, oldest first: the same as pushing them one by one, but cheaper."""
         rows, carry = list(self.rows), tuple(items)
         level = 0
@@ -75,14 +75,14 @@ class Ladder(Generic[T]):
             rows[level : level + 1] = [row[merged:]]
             carry = tuple(map(add, row[:merged:2], row[1:merged:2]))
             level += 1
-        return Ladder(self.max_buckets, tuple(rows))
+        return ExponentialHistogram(self.max_buckets, tuple(rows))
 
-    def drop_oldest(self) -> Ladder[T]:
+    def drop_oldest(self) -> ExponentialHistogram[T]:
         """The ladder without its oldest bucket; IndexError when it is empty."""
         *newer, oldest = self.rows or ((),)
         if not oldest:
             raise IndexError("drop_oldest from an empty ladder")
-        return Ladder(self.max_buckets, (*newer, oldest[1:]) if len(oldest) > 1 else tuple(newer))
+        return ExponentialHistogram(self.max_buckets, (*newer, oldest[1:]) if len(oldest) > 1 else tuple(newer))
 
     def __iter__(self) -> Iterator[T]:
         """Buckets from oldest to newest."""
@@ -101,7 +101,7 @@ class Ladder(Generic[T]):
         }
 
     @classmethod
-    def restore(cls, snapshot: Mapping[str, Any], decode: Callable[[Any], T]) -> Ladder[T]:
+    def restore(cls, snapshot: Mapping[str, Any], decode: Callable[[Any], T]) -> ExponentialHistogram[T]:
         """The ladder of a snapshot; `decode` undoes `encode`. ValueError when no ladder of this version gave it."""
         check_version("ladder", snapshot, SNAPSHOT_VERSION)
         rows = tuple(tuple(map(decode, row)) for row in snapshot["rows"])

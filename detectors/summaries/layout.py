@@ -9,7 +9,7 @@ and a sketch counts events into it. Everything in a sketch is an integer or an e
 associative and commutative: any way of cutting and merging a stretch of the log gives the same sketch, to the byte.
 
 Sums of raw values would break that, since float addition rounds; they are kept as integers in units of each signal's
-own spread (`Moments`). They serve people ("mean 3.1 → 3.6"); no alarm depends on them.
+own spread (`Summary`). They serve people ("mean 3.1 → 3.6"); no alarm depends on them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 
 from driftline.detectors.arrays import FloatArray, IntArray
 from driftline.detectors.summaries.codes import Categories, Coder, Grid, Kind, Special
-from driftline.detectors.summaries.sketch import Moments, Sketch
+from driftline.detectors.summaries.sketch import Sketch, Summary
 
 # Raw sums count in 2^-16 of the signal's spread and their squares in 2^-8 of its square: finer than a person reads.
 _UNIT, _SQUARE_UNIT = 2.0**16, 2.0**8
@@ -172,7 +172,7 @@ class Layout:
         """The sketch of no events: the neutral element of addition."""
         return self.sketch(np.empty((0, len(self.signals)), np.int64), np.empty((0, len(self.numeric))))
 
-    def moments(self, sketch: Sketch, signal: int) -> Moments | None:
+    def moments(self, sketch: Sketch, signal: int) -> Summary | None:
         """What the finite values of one numeric signal were; None for text signals and where there was no value."""
         if not self.signals[signal].numeric:
             return None
@@ -181,7 +181,7 @@ class Layout:
         if n == 0:
             return None
         z, zz = sketch.sums[0, index] / _UNIT / n, sketch.sums[1, index] / _SQUARE_UNIT / n
-        return Moments(
+        return Summary(
             n=n,
             mean=of.center + of.spread * float(z),
             deviation=of.spread * float(np.sqrt(max(zz - z * z, 0.0))),

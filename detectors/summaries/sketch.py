@@ -10,7 +10,7 @@ from driftline.detectors.arrays import FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True)
-class Moments:
+class Summary:
     """What people read of a numeric signal, in its unit: count, mean, standard deviation, extremes."""
 
     n: int

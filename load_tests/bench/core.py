@@ -31,11 +31,11 @@ from scipy.stats import ks_2samp
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import build_baseline
-from driftline.stream.config.load import Config
+from driftline.stream.config.sections import Config
 from driftline.stream.events.decode import Decoder
-from driftline.stream.events.parse import decode_event
+from driftline.stream.events.parse import parse_event
 from driftline.stream.judge.judge import Judge
-from driftline.stream.judge.state import State
+from driftline.stream.judge.state import JudgeState
 from driftline.stream.panes.pane import Pane, Range
 from driftline.stream.replay.pipeline import Pipeline
 
@@ -64,7 +64,7 @@ def per_event(work: Callable[[], None], events: int) -> float:
     return spent / repeats / events * 1e6
 
 
-def stages(batch: list[bytes], baseline: Baseline, warm: State) -> dict[str, float]:
+def stages(batch: list[bytes], baseline: Baseline, warm: JudgeState) -> dict[str, float]:
     """Microseconds an event of each stage for one pane, with a ladder as full as `warm`'s."""
     decoder, judge = Decoder({"bench": baseline.fields}), Judge(baseline, Config().defaults)
     columns = decoder.decode(batch).known["bench"]
@@ -94,7 +94,7 @@ def whole(log: list[bytes], baseline: Baseline, pane: int) -> float:
     return per_event(run, len(log))
 
 
-def full_state(baseline: Baseline, panes: int, events: int) -> State:
+def full_state(baseline: Baseline, panes: int, events: int) -> JudgeState:
     """A judge's state after `panes` panes of `events` events like the baseline's, made from counts alone."""
     judge, state = Judge(baseline, Config().defaults), None
     share = np.round(baseline.total.counts * (events / baseline.total.n)).astype(np.int64)
@@ -103,10 +103,10 @@ def full_state(baseline: Baseline, panes: int, events: int) -> State:
     for k in range(panes):
         ladder = ladder.push(Pane(sketch, k, k, (Range(0, k * events, (k + 1) * events),)))
     state = judge.start()
-    return State(state.base_floor, state.past_floor, seen=panes * events, ladder=ladder)
+    return JudgeState(state.base_floor, state.past_floor, seen=panes * events, ladder=ladder)
 
 
-def state_bytes(state: State) -> int:
+def state_bytes(state: JudgeState) -> int:
     """Bytes of a state's arrays."""
     sketches = [pane.content for pane in state.ladder]
     return sum(each.counts.nbytes + each.sums.nbytes + each.extremes.nbytes for each in sketches)
@@ -141,7 +141,7 @@ def peers(values: np.ndarray, baseline_values: np.ndarray) -> dict[str, float]:
 def measure(features: int, pane: int) -> dict[str, Any]:
     """All figures of one run."""
     rng = np.random.default_rng(1)
-    sample = [decode_event(message) for message in messages(rng, 10_000, features)]
+    sample = [parse_event(message) for message in messages(rng, 10_000, features)]
     baseline = build_baseline(sample, {"model": "bench"})
     warm = full_state(baseline, 100_000_000 // pane, pane)
     batch = messages(rng, pane, features)

@@ -17,17 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from driftline.detectors.summaries.exponential_histogram import Ladder
+from driftline.detectors.summaries.exponential_histogram import ExponentialHistogram
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import decode_baseline, encode_baseline
 from driftline.stream.codec.panes import PaneMessage
-from driftline.stream.codec.state import Change, diff, load
-from driftline.stream.config.load import Config
-from driftline.stream.config.sections import Redis
+from driftline.stream.codec.state import StateDelta, diff, load
+from driftline.stream.config.sections import Config, Redis
 from driftline.stream.demo.servers import Server
 from driftline.stream.judge.judge import Judge
 from driftline.stream.judge.monitor import Monitor
-from driftline.stream.judge.state import Memory, State
+from driftline.stream.judge.state import JudgeState, ModelState
 from driftline.stream.panes.pane import Pane, Range
 from driftline.stream.replay.pipeline import Pipeline
 from driftline.stream.state.client import connect
@@ -117,7 +116,7 @@ def by_partitions(partitions: int, features: int = 20) -> Row:
     }
 
 
-def remembering(baseline: Baseline, events: int) -> State:
+def remembering(baseline: Baseline, events: int) -> JudgeState:
     """A judge's state after so many calm events: the same pane again and again."""
     state, pane = Judge(baseline, Config().defaults).start(), _pane(baseline)
     ladder = state.ladder
@@ -126,17 +125,17 @@ def remembering(baseline: Baseline, events: int) -> State:
     return replace(state, seen=events, ladder=ladder)
 
 
-def over_partitions(state: State, partitions: int) -> State:
+def over_partitions(state: JudgeState, partitions: int) -> JudgeState:
     """The state, had the same panes come over so many partitions."""
     spread = tuple(Range(partition, HISTORY, 2 * HISTORY) for partition in range(partitions))
     rows = tuple(tuple(replace(pane, ranges=spread) for pane in row) for row in state.ladder.rows)
-    return replace(state, ladder=Ladder(state.ladder.max_buckets, rows))
+    return replace(state, ladder=ExponentialHistogram(state.ladder.max_buckets, rows))
 
 
-def pane_ms(baseline: Baseline, state: State) -> float:
+def pane_ms(baseline: Baseline, state: JudgeState) -> float:
     """Milliseconds of all that a worker does with a pane: unpack, judge, and find what has changed."""
     message = PaneMessage.of("model-0", baseline.content_hash, _TOPIC, _pane(baseline)).to_bytes()
-    monitor, memory = Monitor("model-0", Config().defaults, baseline), Memory(state=state)
+    monitor, memory = Monitor("model-0", Config().defaults, baseline), ModelState(state=state)
 
     def judge() -> None:
         taken, _ = monitor.take(memory, PaneMessage.from_bytes(message).pane(baseline.layout))
@@ -152,9 +151,9 @@ def thresholds_s(baseline: Baseline) -> float:
     return time.process_time() - began
 
 
-def worker_bytes(baseline: Baseline, state: State) -> int:
+def worker_bytes(baseline: Baseline, state: JudgeState) -> int:
     """Bytes that a worker's memory takes for a model: its baseline, its thresholds and all that is remembered."""
-    file, parts = encode_baseline(baseline), diff(None, Memory(state=state), baseline).write
+    file, parts = encode_baseline(baseline), diff(None, ModelState(state=state), baseline).write
     tracemalloc.start()
     loaded = decode_baseline(file)
     monitor, memory = Monitor("model-0", Config().defaults, loaded), load(parts, loaded)
@@ -164,18 +163,18 @@ def worker_bytes(baseline: Baseline, state: State) -> int:
     return held
 
 
-def stored_bytes(baseline: Baseline, state: State) -> int:
+def stored_bytes(baseline: Baseline, state: JudgeState) -> int:
     """Bytes of a model's memory as it is stored."""
-    return _size(diff(None, Memory(state=state), baseline))
+    return _size(diff(None, ModelState(state=state), baseline))
 
 
-def commits(baseline: Baseline, state: State, partitions: int = 1) -> tuple[Row, list[Change]]:
+def commits(baseline: Baseline, state: JudgeState, partitions: int = 1) -> tuple[Row, list[StateDelta]]:
     """What a commit of a pane of one model writes on the mean, and the changes. partitions: they come over, in turn."""
     pane, changes = _pane(baseline), []
     for k in range(_COMMITS):
         newest = replace(pane, ranges=(Range(k % partitions, HISTORY + k * PANE, HISTORY + (k + 1) * PANE),))
         after = replace(state, ladder=state.ladder.push(newest), seen=state.seen + PANE)
-        changes.append(diff(Memory(state=state), Memory(state=after), baseline))
+        changes.append(diff(ModelState(state=state), ModelState(state=after), baseline))
         state = after
     means = {
         "commit_bytes": float(np.mean([_size(change) for change in changes])),
@@ -185,14 +184,14 @@ def commits(baseline: Baseline, state: State, partitions: int = 1) -> tuple[Row,
     return means, changes
 
 
-def in_redis(redis: Server, baseline: Baseline, state: State) -> Row:
+def in_redis(redis: Server, baseline: Baseline, state: JudgeState) -> Row:
     """What a real Redis has to do: bytes of a model's key, and of a commit its processor time and commands."""
     written, changes = commits(baseline, state)
-    first = diff(None, Memory(state=state), baseline)
+    first = diff(None, ModelState(state=state), baseline)
     return {**written, **asyncio.run(_commit_all(f"redis://{redis.address}/0", [first, *changes]))}
 
 
-async def _commit_all(url: str, changes: Sequence[Change]) -> Row:
+async def _commit_all(url: str, changes: Sequence[StateDelta]) -> Row:
     async with aclosing(connect(Redis(url=url))) as client:
         record = await Store(client, "scaling").take_judge("panes", 0)
         await record.commit(1, {"model-0": changes[0]})
@@ -221,5 +220,5 @@ def _pane(baseline: Baseline) -> Pane[Any]:
     return runs[0].panes["model-0"]  # type: ignore[no-any-return]
 
 
-def _size(change: Change) -> int:
+def _size(change: StateDelta) -> int:
     return sum(map(len, change.write.values()))

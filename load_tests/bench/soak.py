@@ -39,7 +39,7 @@ from rich.table import Table
 from scipy.stats import theilslopes
 
 from driftline.detectors.summaries.layout import Layout
-from driftline.stream.config.load import Config
+from driftline.stream.config.sections import Config
 from load_tests.harness.deployment import Deployment
 from load_tests.harness.filling import CYCLE, Traffic, fill, plants, rounds_for
 from load_tests.harness.fleet import Site, Worker, baselines, drain, prepare, progress, running, servers

@@ -46,9 +46,10 @@ from rich.table import Table
 
 from driftline.stream.baselines.build import build_baseline
 from driftline.stream.baselines.file import encode_baseline
-from driftline.stream.config.load import Config, parse_config
+from driftline.stream.config.load import parse_config
+from driftline.stream.config.sections import Config
 from driftline.stream.demo.servers import embedded_broker, free_port
-from driftline.stream.events.parse import decode_event
+from driftline.stream.events.parse import parse_event
 from driftline.stream.kafka.admin import ensure_topics, open_admin
 from driftline.stream.schemas.topics import wanted_topics
 from load_tests.harness.servers import apache_kafka, real_redis
@@ -123,7 +124,7 @@ def messages(case: Case, count: int) -> Iterator[tuple[bytes, bytes]]:
 
 def baselines(case: Case, directory: Path) -> list[str]:
     """Lines of a configuration's section `models`, with a baseline file for each."""
-    sample = [decode_event(value) for _, value in messages(replace(case, models=1), 5_000)]
+    sample = [parse_event(value) for _, value in messages(replace(case, models=1), 5_000)]
     first, lines = build_baseline(sample, {"model": "model-0"}), []
     for i in range(case.models):
         path = directory / f"{case.topic}-{i}.driftline"

@@ -13,9 +13,9 @@ from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import sketch_events
 from driftline.stream.codec.state import load
-from driftline.stream.config.load import Config
+from driftline.stream.config.sections import Config
 from driftline.stream.events.event import Event
-from driftline.stream.events.parse import BadEvent, decode_event
+from driftline.stream.events.parse import EventError, parse_event
 from load_tests.chaos.left import Left, Verdict, shown
 from load_tests.harness.oracle import Parts
 
@@ -76,6 +76,6 @@ def _by_signal(baseline: Baseline, difference: IntArray) -> dict[str, int]:
 def event_in(value: bytes | None) -> Event | None:
     """The event in a message, None if it is none."""
     try:
-        return decode_event(value)
-    except BadEvent:
+        return parse_event(value)
+    except EventError:
         return None

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import redis as sync_redis
 from aiokafka import errors
 
-from driftline.stream.state.client import Unreachable
-from driftline.stream.state.store import Fenced, Mismatch
-from driftline.stream.worker.faust.transport import TakeoverTimeout
+from driftline.stream.state.client import RedisUnreachableError
+from driftline.stream.state.store import FencedError, StateMismatchError
+from driftline.stream.worker.faust.transport import TakeoverTimeoutError
 from load_tests.chaos.traffic import PARTITIONS
 from load_tests.harness.deployment import Deployment, WorkerProcess
 
@@ -190,14 +190,14 @@ class Watch(threading.Thread):
 # What the workers' logs tell, and what tells it.
 _SIGNS: Mapping[str, str] = {
     "fenced writes refused": r"another worker took over, with epoch \d+: this worker was away",
-    "writes refused after a loss": r"\bCrashed reason=Mismatch\(",
+    "writes refused after a loss": r"\bCrashed reason=StateMismatchError\(",
     "rebalances seen by workers": r"\btook over \d+ partitions",
 }
 
 
 # By what a worker may end here: it is refused, or not answered. Anything else is a bug, though whoever is started next
 # makes up for it.
-_DESIGNED = {Fenced, Mismatch, Unreachable, TakeoverTimeout, TimeoutError}
+_DESIGNED = {FencedError, StateMismatchError, RedisUnreachableError, TakeoverTimeoutError, TimeoutError}
 
 
 def surprises(logs: str) -> list[str]:

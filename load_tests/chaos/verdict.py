@@ -29,11 +29,11 @@ from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import sketch_events
 from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.codec.state import diff
-from driftline.stream.config.load import Config, model_config
+from driftline.stream.config.sections import Config
 from driftline.stream.events.columns import Defect
 from driftline.stream.events.event import Rejection
 from driftline.stream.judge.monitor import Monitor
-from driftline.stream.judge.state import Memory
+from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.cutter import Cutter
 from driftline.stream.panes.pane import Pane, Range, Run
 from driftline.stream.panes.sketcher import Sketcher, pane_rule
@@ -77,7 +77,7 @@ class Judged:
 
     config: Config
     baselines: Mapping[str, Baseline]
-    memories: dict[str, Memory] = field(default_factory=dict)
+    memories: dict[str, ModelState] = field(default_factory=dict)
     lines: dict[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -86,9 +86,9 @@ class Judged:
     def take(self, model: str, pane: Pane[Any], appended: int) -> None:
         """One more pane; one that was taken before changes nothing."""
         if model not in self._monitors:
-            self._monitors[model] = Monitor(model, model_config(self.config, model), self.baselines.get(model))
+            self._monitors[model] = Monitor(model, self.config.for_model(model), self.baselines.get(model))
         monitor = self._monitors[model]
-        self.memories[model], steps = monitor.take(self.memories.get(model, Memory()), pane)
+        self.memories[model], steps = monitor.take(self.memories.get(model, ModelState()), pane)
         for step in steps:
             alert = alert_of(monitor, step, mode="live", topic=self.config.topics.predictions, emitted_at=appended)
             self.lines[alert["id"]] = to_line(alert)
@@ -100,7 +100,7 @@ class Judged:
 
     def awaits(self, message: PaneMessage) -> bool:
         """Whether the pane that was sent along with this one, before it, is not there yet."""
-        delivered = self.memories.get(message.model, Memory()).delivered
+        delivered = self.memories.get(message.model, ModelState()).delivered
         return delivered.get(message.run.partition, 0) < message.after
 
     def layout(self, message: PaneMessage) -> Layout | None:
@@ -109,7 +109,7 @@ class Judged:
         return baseline.layout if message.baseline and baseline else None
 
     def _baseline(self, model: str) -> Baseline | None:
-        return self.baselines.get(model) or self.memories.get(model, Memory()).learned
+        return self.baselines.get(model) or self.memories.get(model, ModelState()).learned
 
     def stored(self) -> dict[str, Parts]:
         """The parts of every model's memory, as they are stored."""

@@ -32,8 +32,8 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.serializer import Serializer
 
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.config.load import Config, parse_config
-from driftline.stream.config.sections import Kafka
+from driftline.stream.config.load import parse_config
+from driftline.stream.config.sections import Config, Kafka
 from driftline.stream.demo.servers import Server
 from driftline.stream.kafka.admin import ensure_topics, open_admin
 from driftline.stream.kafka.client import client_options

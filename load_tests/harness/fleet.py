@@ -24,7 +24,7 @@ from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import build_baseline
 from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.demo.servers import Server, embedded_broker
-from driftline.stream.events.parse import decode_event
+from driftline.stream.events.parse import parse_event
 from driftline.stream.kafka.admin import ensure_topics, open_admin
 from driftline.stream.schemas.topics import wanted_topics
 from load_tests.harness.deployment import Broker, Deployment, WorkerProcess, deploy
@@ -176,7 +176,7 @@ def drain(site: Site, traffic: Traffic, events: int, directory: Path) -> Drained
 
 def baselines(features: int, models: int) -> list[Baseline]:
     """A baseline for each model, of the events that it will see."""
-    one = build_baseline([decode_event(value) for value in sample(features)], {"model": "model-0"})
+    one = build_baseline([parse_event(value) for value in sample(features)], {"model": "model-0"})
     return [replace(one, about={**one.about, "model": f"model-{i}"}) for i in range(models)]
 
 

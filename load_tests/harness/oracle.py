@@ -17,8 +17,8 @@ from driftline.stream.alerts.build import to_line
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import Settings, build_baseline
 from driftline.stream.codec.state import diff, load
-from driftline.stream.config.load import Config
-from driftline.stream.events.parse import decode_event
+from driftline.stream.config.sections import Config
+from driftline.stream.events.parse import parse_event
 from driftline.stream.panes.pane import Run
 from driftline.stream.replay.pipeline import Pipeline
 
@@ -62,7 +62,7 @@ def in_turn(*logs: Sequence[bytes]) -> list[bytes]:
 def baseline_of(model: str, seed: str = "") -> Baseline:
     """What the model's traffic is like without drift. seed: makes it another. With few blocks, judges start soon."""
     rows = [orjson.loads(row) | {"model": model} for row in messages(f"{model} before {seed}", 2000)]
-    return build_baseline([decode_event(orjson.dumps(row)) for row in rows], {"model": model}, Settings(blocks=16))
+    return build_baseline([parse_event(orjson.dumps(row)) for row in rows], {"model": model}, Settings(blocks=16))
 
 
 @dataclass

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from driftline.stream.alerts.read import Change, Listed, Number, Profile, Shares, Signal, Told
+from driftline.stream.alerts.read import Change, ListedIncident, Number, Profile, ReadAlert, Shares, Signal
 from driftline.stream.judge.changes import SPECIAL_WORDS
 
 # From which effect on which words fit. Two normal distributions that lie 1/4, 1/2, 1 and 2 σ apart have Jensen-Shannon
@@ -119,7 +119,7 @@ def picture(signal: Signal) -> Picture | None:
     return Picture(labels, tuple(map(_share, old)), tuple(map(_share, new))) if rows else None
 
 
-def replay_command(told: Told) -> str:
+def replay_command(told: ReadAlert) -> str:
     """What to type to see it happen again, and no more than that; "" if the alert does not say.
 
     The records that decided the alert were stamped before it, by clocks that may be ahead by a minute.
@@ -131,14 +131,14 @@ def replay_command(told: Told) -> str:
     return f"{command} --to {end:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def quiet_command(told: Told) -> str:
+def quiet_command(told: ReadAlert) -> str:
     """What to type so that nobody is paged of its model for a while."""
     return (
         f"driftline silence add --match {shlex.quote(f'model={told.model}')} --for 2h --comment known -c driftline.yaml"
     )
 
 
-def as_row(listed: Listed, now: datetime) -> dict[str, Any]:
+def as_row(listed: ListedIncident, now: datetime) -> dict[str, Any]:
     """An incident of a list, plain JSON data."""
     told = listed.told
     return {

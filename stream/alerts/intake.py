@@ -30,7 +30,7 @@ _WEB = re.compile(
 _HREF = 2000
 
 
-class BadAlert(ValueError):
+class AlertError(ValueError):
     """A record of the alerts topic is no alert; the message says why."""
 
 
@@ -113,11 +113,11 @@ _ALERTS = msgspec.json.Decoder(_CloudEvent)
 
 
 def read_alert(value: bytes | None) -> Alert:
-    """The alert in a record's value; BadAlert."""
+    """The alert in a record's value; AlertError."""
     try:
         return _ALERTS.decode(value or b"").data
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise BadAlert(f"no alert: {error}") from None
+        raise AlertError(f"no alert: {error}") from None
 
 
 def cut(text: str, limit: int) -> str:

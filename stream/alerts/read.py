@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from driftline.stream.alerts.intake import SEVERITIES, BadAlert, Link, Timestamp
+from driftline.stream.alerts.intake import SEVERITIES, AlertError, Link, Timestamp
 
 # Orjson writes null for what is no number.
 Number = float | None
@@ -105,7 +105,7 @@ class Evidence(msgspec.Struct, frozen=True):
     downstream: list[Member] = []
 
 
-class Told(msgspec.Struct, frozen=True, rename={"kind": "class"}):
+class ReadAlert(msgspec.Struct, frozen=True, rename={"kind": "class"}):
     """An alert as it was told."""
 
     id: str
@@ -153,29 +153,29 @@ class Told(msgspec.Struct, frozen=True, rename={"kind": "class"}):
 
 
 class _CloudEvent(msgspec.Struct):
-    data: Told
+    data: ReadAlert
 
 
 _TOLD = msgspec.json.Decoder(_CloudEvent)
 
 
-def read_told(line: bytes | None) -> Told:
-    """The alert in a record or in a line of a file; BadAlert."""
+def read_any_alert(line: bytes | None) -> ReadAlert:
+    """The alert in a record or in a line of a file; AlertError."""
     try:
         return _TOLD.decode(line or b"").data
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise BadAlert(f"no alert: {error}") from None
+        raise AlertError(f"no alert: {error}") from None
 
 
-class Listed(NamedTuple):
+class ListedIncident(NamedTuple):
     """An incident. told: its newest alert. signals: all that its alerts speak of. phase: "" if that can't be told."""
 
-    told: Told
+    told: ReadAlert
     signals: list[Signal]
     phase: str = ""
 
     @classmethod
-    def of(cls, told: Told, alerts: Iterable[Told], phase: str = "") -> Listed:
+    def of(cls, told: ReadAlert, alerts: Iterable[ReadAlert], phase: str = "") -> ListedIncident:
         """With the signals of those of the alerts, newest first, that are its incident's."""
         own = [told, *(each for each in alerts if each.incident_id == told.incident_id)]
         signals = {signal.name: signal for each in reversed(own) for signal in reversed(each.signals)}
@@ -194,22 +194,22 @@ class Listed(NamedTuple):
         return not self.open, -severity, told.starts_at.timestamp() if told.starts_at else 0.0
 
 
-class Ambiguous(Exception):
+class AmbiguousIdError(Exception):
     """What was asked for begins several ids; the message names them."""
 
 
-class Found(NamedTuple):
+class FoundAlert(NamedTuple):
     """An alert, its bytes, and all alerts of its incident by `seq`."""
 
-    told: Told
+    told: ReadAlert
     line: bytes
-    incident: list[Told]
+    incident: list[ReadAlert]
 
 
-def find(lines: Lines, wanted: str) -> Found | None:
+def find(lines: Lines, wanted: str) -> FoundAlert | None:
     """An alert by its id or its incident's, or by how one of these begins; of an incident the newest alert.
 
-    None if there is none, Ambiguous. It goes through the lines twice.
+    None if there is none, AmbiguousIdError. It goes through the lines twice.
     """
     hits = {each.id: (each, line) for each, line in _with(lines, wanted) if each.called(wanted)}
     if not hits:
@@ -217,17 +217,17 @@ def find(lines: Lines, wanted: str) -> Found | None:
     whole = [hit for hit in hits.values() if wanted in (hit[0].id, hit[0].incident_id)]
     meant = [hits[wanted]] if wanted in hits else whole or list(hits.values())
     if len({each.incident_id or each.id for each, _ in meant}) > 1:
-        raise Ambiguous("\n".join(f"  {each.id}  {each.title}" for each, _ in meant[:_NAMED]))
+        raise AmbiguousIdError("\n".join(f"  {each.id}  {each.title}" for each, _ in meant[:_NAMED]))
     told, line = max(meant, key=lambda hit: hit[0].seq)
     others = _with(lines, told.incident_id) if told.incident_id else ()
     incident = {each.id: each for each, _ in ((told, line), *others) if each.incident_id == told.incident_id}
-    return Found(told, line, sorted(incident.values(), key=lambda each: each.seq))
+    return FoundAlert(told, line, sorted(incident.values(), key=lambda each: each.seq))
 
 
-def _with(lines: Lines, text: str) -> Iterator[tuple[Told, bytes]]:
+def _with(lines: Lines, text: str) -> Iterator[tuple[ReadAlert, bytes]]:
     """The alerts whose JSON holds a text; what is no alert is left out."""
     wanted = text.encode()
     for line in lines():
         if line and wanted in line:
-            with suppress(BadAlert):
-                yield read_told(line), line
+            with suppress(AlertError):
+                yield read_any_alert(line), line

@@ -14,8 +14,8 @@ from rich.progress import MofNCompleteColumn
 from rich.text import Text
 
 from driftline.stream.alerts.explain import as_row
-from driftline.stream.alerts.intake import BadAlert
-from driftline.stream.alerts.read import Ambiguous, Found, Lines, Listed, Told, find
+from driftline.stream.alerts.intake import AlertError
+from driftline.stream.alerts.read import AmbiguousIdError, FoundAlert, Lines, ListedIncident, ReadAlert, find
 from driftline.stream.cli.terminal import (
     FOUND,
     CommandError,
@@ -28,12 +28,12 @@ from driftline.stream.cli.terminal import (
     read_config,
     reading,
 )
-from driftline.stream.config.load import Config, model_config
+from driftline.stream.config.sections import Config
 from driftline.stream.reports.alert import print_explanation, print_incidents
 
 if TYPE_CHECKING:
     from driftline.stream.state.client import Client
-    from driftline.stream.state.incident_index import Archive, Kept
+    from driftline.stream.state.incident_index import IncidentIndex, IndexedAlerts
 
 app = typer.Typer()
 
@@ -99,10 +99,10 @@ def explain_command(
         err.print(Text(f"{png}: signals drawn: {count}" if count else "nothing to draw: this alert holds no figures"))
 
 
-def _listed(settings: Config) -> list[Listed]:
+def _listed(settings: Config) -> list[ListedIncident]:
     """All incidents that Redis has, sorted."""
 
-    async def question(archive: Archive) -> tuple[list[Kept], list[Listed]]:
+    async def question(archive: IncidentIndex) -> tuple[list[IndexedAlerts], list[ListedIncident]]:
         kept = await archive.read()
         return kept, await archive.incidents(kept)
 
@@ -114,10 +114,10 @@ def _listed(settings: Config) -> list[Listed]:
     return sorted(found, key=lambda each: each.rank)
 
 
-def _search(sources: Iterator[Lines], wanted: str) -> Found:
+def _search(sources: Iterator[Lines], wanted: str) -> FoundAlert:
     try:
         found = next((hit for lines in sources if (hit := find(lines, wanted))), None)
-    except Ambiguous as error:
+    except AmbiguousIdError as error:
         raise CommandError(f"{wanted} begins the ids of several alerts:\n{error}") from error
     if found is None:
         raise CommandError(
@@ -160,25 +160,25 @@ def _on_topic(settings: Config) -> Iterator[bytes | None]:
                     yield from batch.messages
 
 
-def _ask(settings: Config, question: Callable[[Archive], Awaitable[AnswerT]]) -> AnswerT:
+def _ask(settings: Config, question: Callable[[IncidentIndex], Awaitable[AnswerT]]) -> AnswerT:
     """What the archive in Redis answers; CommandError."""
 
     def ask(client: Client) -> Awaitable[AnswerT]:
-        from driftline.stream.state.incident_index import Archive
+        from driftline.stream.state.incident_index import IncidentIndex
 
-        return question(Archive(client, settings.worker.group, settings.topics.panes))
+        return question(IncidentIndex(client, settings.worker.group, settings.topics.panes))
 
     try:
         return ask_redis(settings.redis, ask)
-    except BadAlert as error:
+    except AlertError as error:
         raise CommandError(f"Redis holds what this version cannot read: {error}") from error
 
 
-def _rate(settings: Config, told: Told) -> float:
-    return model_config(settings, told.model).false_alarms_per_event
+def _rate(settings: Config, told: ReadAlert) -> float:
+    return settings.for_model(told.model).false_alarms_per_event
 
 
-def _drawing() -> Callable[[Told, Path], int]:
+def _drawing() -> Callable[[ReadAlert, Path], int]:
     try:
         from driftline.stream.reports.plot import plot
     except ModuleNotFoundError as missing:

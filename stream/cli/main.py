@@ -38,11 +38,11 @@ from driftline.stream.cli.terminal import (
     read_text,
     reading,
 )
-from driftline.stream.config import load as configuration
-from driftline.stream.config.load import ConfigError
+from driftline.stream.config.diagnostics import ConfigError, render_diagnostics
+from driftline.stream.config.load import check as check_config
 from driftline.stream.events.event import Event
 from driftline.stream.events.mapping import EventMapping
-from driftline.stream.events.parse import BadEvent, decode_event
+from driftline.stream.events.parse import EventError, parse_event
 from driftline.stream.reports import replay as report
 from driftline.stream.sources import files
 from driftline.stream.sources.baselines import load_baseline
@@ -76,7 +76,7 @@ def main() -> None:
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except ConfigError as error:
-        err.print(configuration.render_problems(error), markup=False, highlight=False, soft_wrap=True)
+        err.print(render_diagnostics(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(FAILED)
 
 
@@ -122,9 +122,9 @@ def check(
 
     Exit code 0: valid. 1: something is wrong.
     """
-    problems = configuration.check(read_text(path), str(path))
+    problems = check_config(read_text(path), str(path))
     if problems:
-        out.print(configuration.render_problems(problems), markup=False, highlight=False, soft_wrap=True)
+        out.print(render_diagnostics(problems), markup=False, highlight=False, soft_wrap=True)
     else:
         out.print(Text.assemble(f"{path}: ", ("ok", "green")))
     raise typer.Exit(FOUND if any(problem.severity == "error" for problem in problems) else 0)
@@ -163,7 +163,7 @@ def baseline_build(
     """Build a model's baseline from its training data or from past traffic."""
     settings = read_config(config)
     target = output or Path(f"{model}.driftline")
-    chosen = settings.defaults if model not in settings.models else configuration.model_config(settings, model)
+    chosen = settings.for_model(model)
     kinds = {**chosen.kinds, **dict(_pairs(kind, "--kind"))}
     now = datetime.now(UTC).isoformat(timespec="seconds")
     with reading(paths, model, ts=now if unordered else None) as batches:
@@ -209,8 +209,8 @@ def _events(batches: Iterator[list[bytes]], model: str, mapping: EventMapping) -
     for batch in batches:
         for message in batch:
             try:
-                event = decode_event(message, mapping)
-            except BadEvent as error:
+                event = parse_event(message, mapping)
+            except EventError as error:
                 refused.append(str(error))
                 continue
             events.append(event) if event.model == model else others.add(event.model)

@@ -23,7 +23,7 @@ from driftline.stream.cli.terminal import (
     read_config,
     reading,
 )
-from driftline.stream.config.load import Config
+from driftline.stream.config.sections import Config
 from driftline.stream.replay.pipeline import Batch
 from driftline.stream.replay.run import Message, between, one_log, replay
 from driftline.stream.reports import replay as report

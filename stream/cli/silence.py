@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from driftline.stream.cli.terminal import CommandError, ConfigFile, ask_redis, err, out, parse_time, read_config
-from driftline.stream.config.fields import BrokenRule, parse_duration
-from driftline.stream.paging.silences import BadSilence, Matcher, Silence
+from driftline.stream.config.fields import RuleError, parse_duration
+from driftline.stream.paging.silences import Matcher, Silence, SilenceError
 
 if TYPE_CHECKING:
     from driftline.stream.state.silences import SilenceStore
@@ -69,7 +69,7 @@ def silence_add(
     try:
         matchers = tuple(map(Matcher.parse, match))
         silence = Silence(secrets.token_hex(4), matchers, start, end, by or _user(), comment)
-    except BadSilence as error:
+    except SilenceError as error:
         raise typer.BadParameter(str(error)) from error
     _ask(config, lambda store: store.add(silence))
     if unknown := sorted({each.name for each in matchers} - _NAMES):
@@ -115,7 +115,7 @@ def _end(start: datetime, for_: str | None, until: str | None) -> datetime:
         return _moment(until, "--until")
     try:
         return start + timedelta(seconds=parse_duration(for_))
-    except (BrokenRule, OverflowError) as error:
+    except (RuleError, OverflowError) as error:
         raise typer.BadParameter(f"--for: {error}, got {for_!r}") from error
 
 

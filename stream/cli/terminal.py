@@ -22,9 +22,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from driftline.stream.config import load as configuration
-from driftline.stream.config.load import Config
-from driftline.stream.config.sections import Redis
+from driftline.stream.config.load import parse_config
+from driftline.stream.config.sections import Config, Redis
 from driftline.stream.events.parse import epoch_ms
 from driftline.stream.sources import files
 
@@ -50,7 +49,7 @@ class CommandError(Exception):
 
 def read_config(path: Path | None) -> Config:
     """The configuration in a file; all defaults without one."""
-    return configuration.parse_config(read_text(path), str(path)) if path else Config()
+    return parse_config(read_text(path), str(path)) if path else Config()
 
 
 def read_text(path: Path) -> str:

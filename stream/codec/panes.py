@@ -1,7 +1,7 @@
 """The wire: panes and memories as bytes, on Kafka between the stages and in Redis. Pure; bytes <-> values.
 
 Every message is a frame. The same value gives the same bytes. Bytes that are damaged, of another version of the format
-or of another kind are refused with a `WireError`. No length in them is trusted, nothing is unpickled or evaluated.
+or of another kind are refused with a `FormatError`. No length in them is trusted, nothing is unpickled or evaluated.
 
     | kind, 1 byte | version, 1 byte | CRC-32 of the rest, 4 bytes | msgpack, or JSON for events |
 
@@ -37,7 +37,7 @@ _SIZES = (1, 2, 4, 8)
 T = TypeVar("T")
 
 
-class WireError(ValueError):
+class FormatError(ValueError):
     """Bytes that hold no such value: damaged, newer than this Driftline, or of something else."""
 
 
@@ -64,15 +64,15 @@ class PackedSketch(_Struct, frozen=True):
         return cls(sketch.n, *shortest, sketch.sums.astype("<i8").tobytes(), sketch.extremes.astype("<f8").tobytes())
 
     def unpack(self, layout: Layout) -> Sketch:
-        """The sketch; WireError if it is none of this layout's."""
+        """The sketch; FormatError if it is none of this layout's."""
         counts, shape = self._counts(layout.width), (2, len(layout.numeric))
         if counts.min() < 0 or (_events_by_signal(layout, counts) != self.n).any():
-            raise WireError(f"a sketch of {self.n} events does not count each of them once in every signal")
+            raise FormatError(f"a sketch of {self.n} events does not count each of them once in every signal")
         try:
             sums, extremes = (np.frombuffer(each, kind) for each, kind in ((self.sums, "<i8"), (self.extremes, "<f8")))
             return Sketch(self.n, counts, sums.astype(np.int64).reshape(shape), extremes.astype(float).reshape(shape))
         except ValueError as error:
-            raise WireError(f"a sketch's moments are not those of {shape[1]} numeric signals") from error
+            raise FormatError(f"a sketch's moments are not those of {shape[1]} numeric signals") from error
 
     def _counts(self, width: int) -> IntArray:
         if self.counts and not self.columns:
@@ -88,7 +88,7 @@ class PackedSketch(_Struct, frozen=True):
             columns = np.frombuffer(self.columns, kind).astype(np.int64)
             if (np.diff(columns) > 0).all() and columns.max(initial=0) < width:
                 return columns
-        raise WireError(f"a sketch's columns are not rising numbers below {width}")
+        raise FormatError(f"a sketch's columns are not rising numbers below {width}")
 
 
 class PackedPane(_Struct, frozen=True):
@@ -105,14 +105,14 @@ class PackedPane(_Struct, frozen=True):
         return cls(pane.first_ts, pane.last_ts, pane.ranges, packed)
 
     def unpack(self, layout: Layout | None) -> Pane[Any]:
-        """The pane, of a sketch in this layout or, if it is None, of events; WireError if it is something else."""
+        """The pane, of a sketch in this layout or, if it is None, of events; FormatError if it is something else."""
         content: Sketch | tuple[Event, ...]
         if layout is not None and isinstance(self.content, PackedSketch):
             content = self.content.unpack(layout)
         elif layout is None and isinstance(self.content, bytes):
             content = unpack_events(self.content)
         else:
-            raise WireError(f"a pane of {'events' if layout else 'a sketch'} where the other was expected")
+            raise FormatError(f"a pane of {'events' if layout else 'a sketch'} where the other was expected")
         return Pane(content, self.first_ts, self.last_ts, self.ranges)
 
 
@@ -137,13 +137,13 @@ class PaneMessage(_Struct, frozen=True):
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """The message in these bytes; WireError if there is none. What the pane holds is looked at by `pane`."""
+        """The message in these bytes; FormatError if there is none. What the pane holds is looked at by `pane`."""
         message = unframe(b"P", data, cls)
         runs = message.packed.ranges
         if len(runs) != 1 or not 0 <= runs[0].start < runs[0].end or runs[0].partition < 0:
-            raise WireError(f"a pane is of one run of offsets, not of {runs}")
+            raise FormatError(f"a pane is of one run of offsets, not of {runs}")
         if not 0 <= message.after <= runs[0].start:
-            raise WireError(f"a pane of {runs[0]} does not come after one that ends at {message.after}")
+            raise FormatError(f"a pane of {runs[0]} does not come after one that ends at {message.after}")
         return message
 
     def to_bytes(self) -> bytes:
@@ -156,7 +156,7 @@ class PaneMessage(_Struct, frozen=True):
         return self.packed.ranges[0]
 
     def pane(self, layout: Layout | None) -> Pane[Any]:
-        """The pane. layout: that of the baseline whose hash is `baseline`, None for events. WireError if it is none."""
+        """The pane. layout: that of the baseline whose hash is `baseline`, None for events. FormatError."""
         return self.packed.unpack(layout)
 
 
@@ -179,17 +179,17 @@ def pack_events(events: Sequence[Event]) -> bytes:
 
 
 def unpack_events(data: bytes) -> tuple[Event, ...]:
-    """The events that `pack_events` packed; WireError if it was none."""
+    """The events that `pack_events` packed; FormatError if it was none."""
     try:
         packed = msgspec.convert(json.loads(_unframed(b"E", data)), _Events)
         return tuple(
             Event(id, ts, packed.model, version, dict(zip(packed.shapes[shape], values, strict=True)))
             for id, ts, version, shape, values in packed.rows
         )
-    except WireError:
+    except FormatError:
         raise
     except (ValueError, IndexError, RecursionError) as error:
-        raise WireError(f"no events: {error}") from error
+        raise FormatError(f"no events: {error}") from error
 
 
 def frame(kind: bytes, value: Any) -> bytes:
@@ -198,11 +198,11 @@ def frame(kind: bytes, value: Any) -> bytes:
 
 
 def unframe(kind: bytes, data: bytes, expected: type[T]) -> T:
-    """The value in a frame of msgpack; WireError if it has no value of this kind and type."""
+    """The value in a frame of msgpack; FormatError if it has no value of this kind and type."""
     try:
         return msgspec.msgpack.decode(_unframed(kind, data), type=expected)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise WireError(f"not what it should hold: {error}") from error
+        raise FormatError(f"not what it should hold: {error}") from error
 
 
 def _framed(kind: bytes, content: bytes) -> bytes:
@@ -211,12 +211,12 @@ def _framed(kind: bytes, content: bytes) -> bytes:
 
 def _unframed(kind: bytes, data: bytes) -> bytes:
     if data[:1] != kind or len(data) < _FRAME_BYTES:
-        raise WireError(f"no {kind.decode()} frame: {data[:_FRAME_BYTES]!r}")
+        raise FormatError(f"no {kind.decode()} frame: {data[:_FRAME_BYTES]!r}")
     if data[1] != VERSION:
-        raise WireError(f"format {data[1]}, and this Driftline reads {VERSION}: is it older than the one that wrote?")
+        raise FormatError(f"format {data[1]}, and this Driftline reads {VERSION}: is it older than the one that wrote?")
     content = data[_FRAME_BYTES:]
     if zlib.crc32(content) != int.from_bytes(data[2:_FRAME_BYTES], "little"):
-        raise WireError("damaged: its checksum does not match")
+        raise FormatError("damaged: its checksum does not match")
     return content
 
 
@@ -244,5 +244,5 @@ def _widen(data: bytes, n: int) -> npt.NDArray[np.int64]:
     """The n integers in these bytes."""
     size, rest = divmod(len(data), n)
     if rest or size not in _SIZES:
-        raise WireError(f"{len(data)} bytes are no {n} counts")
+        raise FormatError(f"{len(data)} bytes are no {n} counts")
     return np.frombuffer(data, f"<u{size}").astype(np.int64)

@@ -20,14 +20,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from driftline.detectors.summaries.exponential_histogram import Ladder
+from driftline.detectors.summaries.exponential_histogram import ExponentialHistogram
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import decode_baseline, encode_baseline
-from driftline.stream.codec.panes import PackedPane, WireError, frame, pack_events, unframe, unpack_events
+from driftline.stream.codec.panes import FormatError, PackedPane, frame, pack_events, unframe, unpack_events
 from driftline.stream.judge.incidents import Incident
-from driftline.stream.judge.state import Memory, State
+from driftline.stream.judge.state import JudgeState, ModelState
 from driftline.stream.panes.pane import Pane
 
 # Events in one part: what a commit may write again of what it wrote before, because the last part was not full.
@@ -36,19 +36,19 @@ _CHUNK = 100
 Parts = dict[str, tuple[Any, ...]]
 
 
-class OtherBaseline(WireError):
+class BaselineChangedError(FormatError):
     """The memory was made against another baseline than the one given: its sketches mean nothing here.
 
     anew: with what to begin again: what was delivered, learned, how far alerts are numbered, and the incidents to end.
     """
 
-    def __init__(self, anew: Memory) -> None:
+    def __init__(self, anew: ModelState) -> None:
         super().__init__("this memory was made against another baseline")
         self.anew = anew
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class StateDelta:
     """What to write for a model: parts by name, and names of parts to delete. fresh: first delete all stored."""
 
     write: dict[str, bytes]
@@ -76,37 +76,40 @@ class _Head(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     state: _State | None
 
 
-def diff(old: Memory | None, new: Memory, given: Baseline | None) -> Change:
+def diff(old: ModelState | None, new: ModelState, given: Baseline | None) -> StateDelta:
     """What turns the stored `old` into `new`; None: whatever is stored. given: as in `Monitor`."""
     before, after = {} if old is None else _parts(old), _parts(new)
     changed = {name: _pack(name, part) for name, part in after.items() if not _same(before.get(name), part)}
     head = frame(b"H", _head(new, given))
-    return Change({"head": head, **changed}, tuple(sorted(before.keys() - after.keys())), fresh=old is None)
+    return StateDelta({"head": head, **changed}, tuple(sorted(before.keys() - after.keys())), fresh=old is None)
 
 
-def load(parts: Mapping[str, bytes], given: Baseline | None) -> Memory:
-    """The memory in its stored parts; {} gives the empty one. WireError if one is damaged or missing, OtherBaseline."""
+def load(parts: Mapping[str, bytes], given: Baseline | None) -> ModelState:
+    """The state in its stored parts; {} gives the empty one.
+
+    FormatError if a part is damaged or missing; BaselineChangedError if it was made against another baseline.
+    """
     if not parts:
-        return Memory()
+        return ModelState()
     try:
         memory = _load(parts, given)
-    except WireError:
+    except FormatError:
         raise
     except KeyError as missing:
-        raise WireError(f"a memory's part {missing} is missing") from None
+        raise FormatError(f"a memory's part {missing} is missing") from None
     except (ValueError, TypeError, AttributeError) as error:
-        raise WireError(f"a damaged memory: {error}") from error
+        raise FormatError(f"a damaged memory: {error}") from error
     if _parts(memory).keys() != parts.keys() - {"head"}:
-        raise WireError("a memory's parts do not fit its head")
+        raise FormatError("a memory's parts do not fit its head")
     return memory
 
 
 def read_incidents(part: bytes) -> dict[str, Incident]:
-    """By scope, the incidents in the part of that name; WireError."""
+    """By scope, the incidents in the part of that name; FormatError."""
     return {each.scope: each for each in unframe(b"I", part, tuple[Incident, ...])}
 
 
-def _head(memory: Memory, given: Baseline | None) -> _Head:
+def _head(memory: ModelState, given: Baseline | None) -> _Head:
     learned, state = memory.learned, memory.state
     baseline = given or learned if state else None
     return _Head(
@@ -119,7 +122,7 @@ def _head(memory: Memory, given: Baseline | None) -> _Head:
     )
 
 
-def _pack_state(state: State) -> _State:
+def _pack_state(state: JudgeState) -> _State:
     starts = {id(bucket): start for start, bucket in _buckets(state)}
     return _State(
         seen=state.seen,
@@ -131,36 +134,36 @@ def _pack_state(state: State) -> _State:
     )
 
 
-def _load(parts: Mapping[str, bytes], given: Baseline | None) -> Memory:
+def _load(parts: Mapping[str, bytes], given: Baseline | None) -> ModelState:
     head = unframe(b"H", parts["head"], _Head)
     learned = decode_baseline(parts["learned"]) if head.learned else None
     chunks = (unpack_events(parts[f"events:{i}"]) for i in range(-(-head.events // _CHUNK)))
     sample = tuple(chain.from_iterable(chunks))
     if head.state is None:
-        return Memory(head.delivered, sample, learned, None, head.alerts)
+        return ModelState(head.delivered, sample, learned, None, head.alerts)
     baseline = given or learned
     if baseline is None or baseline.content_hash != head.baseline:
         over = tuple(read_incidents(parts["incidents"]).values()) if head.state.incidents else ()
-        raise OtherBaseline(Memory(head.delivered, learned=learned, alerts=head.alerts, over=over))
+        raise BaselineChangedError(ModelState(head.delivered, learned=learned, alerts=head.alerts, over=over))
     state = _unpack_state(head.state, parts, baseline.layout)
-    return Memory(head.delivered, sample, learned, state, head.alerts)
+    return ModelState(head.delivered, sample, learned, state, head.alerts)
 
 
-def _unpack_state(state: _State, parts: Mapping[str, bytes], layout: Layout) -> State:
+def _unpack_state(state: _State, parts: Mapping[str, bytes], layout: Layout) -> JudgeState:
     def bucket(start: int) -> Pane[Sketch]:
         return unframe(b"B", parts[f"bucket:{start}"], PackedPane).unpack(layout)
 
-    return State(
+    return JudgeState(
         base_floor=np.array(state.base_floor, np.int64),
         past_floor=np.array(state.past_floor, np.int64),
         seen=state.seen,
-        ladder=Ladder.restore(state.ladder, bucket),
+        ladder=ExponentialHistogram.restore(state.ladder, bucket),
         rung=None if state.rung is None else state.rung.unpack(layout),
         incidents=read_incidents(parts["incidents"]) if state.incidents else {},
     )
 
 
-def _parts(memory: Memory) -> Parts:
+def _parts(memory: ModelState) -> Parts:
     """What each part but the head is made of."""
     hundreds = range(0, len(memory.sample), _CHUNK)
     parts: Parts = {f"events:{first // _CHUNK}": memory.sample[first : first + _CHUNK] for first in hundreds}
@@ -172,7 +175,7 @@ def _parts(memory: Memory) -> Parts:
     return parts
 
 
-def _buckets(state: State) -> Iterator[tuple[int, Pane[Sketch]]]:
+def _buckets(state: JudgeState) -> Iterator[tuple[int, Pane[Sketch]]]:
     """The ladder's buckets, oldest first, with the events seen before each."""
     buckets = list(state.ladder)
     start = state.seen - sum(bucket.content.n for bucket in buckets)

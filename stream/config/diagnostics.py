@@ -37,7 +37,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class Diagnostic:
     """One fault of a text: where, in plain words, with the line it is on (secrets starred) and what may help."""
 
     file: str
@@ -51,15 +51,15 @@ class Problem:
 class ConfigError(Exception):
     """A text is no valid configuration; `problems` holds everything that is wrong with it, in the order of the text."""
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[Diagnostic]) -> None:
         self.problems = tuple(problems)
-        super().__init__(render_problems(self.problems))
+        super().__init__(render_diagnostics(self.problems))
 
-    def __iter__(self) -> Iterator[Problem]:
+    def __iter__(self) -> Iterator[Diagnostic]:
         return iter(self.problems)
 
 
-def render_problems(problems: Iterable[Problem]) -> str:
+def render_diagnostics(problems: Iterable[Diagnostic]) -> str:
     """The problems as a compiler prints them, an empty line between two."""
     return "\n\n".join(map(_render, problems))
 
@@ -78,7 +78,7 @@ def _starred(match: re.Match[str]) -> str:
     return match[0].removesuffix(secret) + "*" * len(secret)
 
 
-def _render(problem: Problem) -> str:
+def _render(problem: Diagnostic) -> str:
     span, number = problem.span, str(problem.span.line)
     gutter = " " * len(number)
     start = span.column - 1

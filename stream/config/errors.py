@@ -14,8 +14,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from driftline.stream.config.diagnostics import Problem, Span, hide_secrets
-from driftline.stream.config.fields import BrokenRule
+from driftline.stream.config.diagnostics import Diagnostic, Span, hide_secrets
+from driftline.stream.config.fields import RuleError
 from driftline.stream.config.yaml import Document, Path
 
 Schema = dict[str, Any]
@@ -31,7 +31,7 @@ _TYPES = {
 _MAX_SHOWN = 60  # characters of a refused value; more hide the message
 
 
-def explain(refusal: ValidationError, schema: Schema, document: Document) -> Iterator[Problem]:
+def explain(refusal: ValidationError, schema: Schema, document: Document) -> Iterator[Diagnostic]:
     """Why the model with this JSON Schema refused `document.data`, one Problem for each error."""
     for error in refusal.errors(include_url=False):
         span, message, help = _words(error, schema, document)
@@ -59,7 +59,7 @@ def _words(error: Mapping[str, Any], schema: Schema, document: Document) -> tupl
         return document.keys[path], *_unknown_field(schema, path)
     value = error["input"]
     rule = error.get("ctx", {}).get("error")
-    if isinstance(rule, BrokenRule):
+    if isinstance(rule, RuleError):
         found = "" if rule.field else _but_got(path, value)
         path = (*path, *rule.field)
         return document.place(path), f"{dotted(path)}: {rule}{found}", _meaning(_schema_at(schema, path))

@@ -22,7 +22,7 @@ class Section(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True)
     """A section of the configuration: immutable, no unknown field, no value (a password?) in an exception's text."""
 
 
-class BrokenRule(ValueError):
+class RuleError(ValueError):
     """A rule that no schema can express is broken: which, in plain words, and the field, by its path in the section."""
 
     def __init__(self, rule: str, *field: str) -> None:
@@ -43,19 +43,19 @@ class Window:
 
     @classmethod
     def parse(cls, text: object) -> Window:
-        """The window that `text` names; a Window is itself. Raises BrokenRule."""
+        """The window that `text` names; a Window is itself. Raises RuleError."""
         if isinstance(text, cls):
             return text
         match = re.fullmatch(_WINDOW, text) if isinstance(text, str) else None
         if not match:
-            raise BrokenRule('expected a window such as "5000 events", "90s", "15m", "1h" or "7d"')
+            raise RuleError('expected a window such as "5000 events", "90s", "15m", "1h" or "7d"')
         if match[1]:
             window, fits = cls(events=int(match[1])), 1 <= int(match[1]) <= _MAX_WINDOW_EVENTS
         else:
             seconds = float(match[2]) * _SECONDS[match[3]]
             window, fits = cls(seconds=seconds), 1 <= seconds <= _MAX_WINDOW_SECONDS
         if not fits:
-            raise BrokenRule(f"expected a window of 1 to {_MAX_WINDOW_EVENTS} events, or of 1s to 366d")
+            raise RuleError(f"expected a window of 1 to {_MAX_WINDOW_EVENTS} events, or of 1s to 366d")
         return window
 
     def __str__(self) -> str:
@@ -70,13 +70,13 @@ def duration_text(seconds: float) -> str:
 
 
 def parse_duration(text: object) -> float:
-    """Seconds that a text such as "5m" names; BrokenRule."""
+    """Seconds that a text such as "5m" names; RuleError."""
     match = re.fullmatch(_DURATION, text) if isinstance(text, str) else None
     if not match:
-        raise BrokenRule('expected a duration such as "0s", "90s", "15m", "1h" or "7d"')
+        raise RuleError('expected a duration such as "0s", "90s", "15m", "1h" or "7d"')
     seconds = float(match[1]) * _SECONDS[match[2]]
     if seconds > _MAX_DURATION_SECONDS:
-        raise BrokenRule("expected a duration of at most 31d")
+        raise RuleError("expected a duration of at most 31d")
     return seconds
 
 

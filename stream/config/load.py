@@ -11,36 +11,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
-from driftline.stream.config.diagnostics import ConfigError, Problem, render_problems
+from driftline.stream.config.diagnostics import ConfigError, Diagnostic
 from driftline.stream.config.errors import dotted, explain
-from driftline.stream.config.fields import Section, Window
 from driftline.stream.config.sections import Config, ModelConfig
 from driftline.stream.config.yaml import Document, Path, read_yaml
-
-__all__ = [
-    "Config",
-    "ConfigError",
-    "ModelConfig",
-    "Problem",
-    "Window",
-    "check",
-    "json_schema",
-    "model_config",
-    "parse_config",
-    "render_problems",
-    "schema_text",
-]
 
 # Between two samples of 500, chance alone takes the KS statistic to 1.36·sqrt(2/500) = 0.09 once in twenty: a shift of
 # 0.2 σ.
 _FEW_EVENTS = 500
-
-_SectionT = TypeVar("_SectionT", bound=Section)
 
 
 def parse_config(text: str, name: str = "driftline.yaml") -> Config:
@@ -48,7 +31,7 @@ def parse_config(text: str, name: str = "driftline.yaml") -> Config:
     return _parse(read_yaml(text, name))
 
 
-def check(text: str, name: str = "driftline.yaml") -> list[Problem]:
+def check(text: str, name: str = "driftline.yaml") -> list[Diagnostic]:
     """The errors of `text` or, if it has none, the warnings: what is valid and yet hardly meant; in its order."""
     document = read_yaml(text, name)
     try:
@@ -61,12 +44,6 @@ def check(text: str, name: str = "driftline.yaml") -> list[Problem]:
         document.problem(document.keys.get(path) or document.place(path), message, help, "warning")
         for path, message, help in _warnings(config)
     )
-
-
-def model_config(config: Config, model: str) -> ModelConfig:
-    """How `model` is watched: the defaults, changed by those fields that its own section sets."""
-    override = config.models.get(model)
-    return _merged(config.defaults, override) if override else config.defaults
 
 
 @cache
@@ -98,23 +75,12 @@ def _parse(document: Document) -> Config:
     return config
 
 
-def _in_order(problems: Iterable[Problem]) -> list[Problem]:
+def _in_order(problems: Iterable[Diagnostic]) -> list[Diagnostic]:
     """By place; of several at one place the first, from which the others mostly follow."""
-    first: dict[tuple[int, int], Problem] = {}
+    first: dict[tuple[int, int], Diagnostic] = {}
     for problem in problems:
         first.setdefault((problem.span.line, problem.span.column), problem)
     return [first[place] for place in sorted(first)]
-
-
-def _merged(default: _SectionT, override: _SectionT) -> _SectionT:
-    changes = {name: _merge(getattr(default, name), getattr(override, name)) for name in override.model_fields_set}
-    return default.model_copy(update=changes)
-
-
-def _merge(default: Any, override: Any) -> Any:
-    if isinstance(override, Section):
-        return _merged(default, override)
-    return default | override if isinstance(override, dict) else override
 
 
 def _warnings(config: Config) -> Iterator[tuple[Path, str, str]]:

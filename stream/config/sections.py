@@ -9,14 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from typing import Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
 from driftline.stream.config.fields import (
     Address,
     Addresses,
-    BrokenRule,
     CaFile,
     DottedPath,
     Flag,
@@ -26,6 +25,7 @@ from driftline.stream.config.fields import (
     PinnedWindow,
     Real,
     RedisUrl,
+    RuleError,
     Section,
     Text,
     Topic,
@@ -37,6 +37,8 @@ from driftline.stream.config.relay import Relay
 from driftline.stream.events.mapping import EventMapping
 
 _LOGIN = re.compile(r"(?<=://)[^@/]*(?=@)")
+
+_SectionT = TypeVar("_SectionT", bound=Section)
 
 
 class Kafka(Section):
@@ -70,11 +72,11 @@ class Kafka(Section):
         given = [field for field in login if getattr(self, field) is not None]
         absent = [field for field in login if field not in given]
         if protocol.startswith("SASL") and absent:
-            raise BrokenRule(f"{protocol} needs {' and '.join(absent)} too", "security_protocol")
+            raise RuleError(f"{protocol} needs {' and '.join(absent)} too", "security_protocol")
         if not protocol.startswith("SASL") and given:
-            raise BrokenRule(f"has no effect, {protocol} does not log in", given[0])
+            raise RuleError(f"has no effect, {protocol} does not log in", given[0])
         if not protocol.endswith("SSL") and self.ca_file is not None:
-            raise BrokenRule(f"has no effect, {protocol} does not encrypt", "ca_file")
+            raise RuleError(f"has no effect, {protocol} does not encrypt", "ca_file")
         return self
 
 
@@ -95,9 +97,9 @@ class Redis(Section):
     def _password_and_authorities_fit_the_url(self) -> Self:
         login = _LOGIN.search(self.url)
         if self.password_env is not None and login and ":" in login[0]:
-            raise BrokenRule("has no effect, the URL has a password already", "password_env")
+            raise RuleError("has no effect, the URL has a password already", "password_env")
         if self.ca_file is not None and not self.url.startswith("rediss"):
-            raise BrokenRule("has no effect, only rediss:// encrypts", "ca_file")
+            raise RuleError("has no effect, only rediss:// encrypts", "ca_file")
         return self
 
 
@@ -137,7 +139,7 @@ class Topics(Section):
             name = getattr(self, field)
             for topic in (name, f"{name}.dlq"):
                 if topic in owner:
-                    raise BrokenRule(f"{topic} is the topic of {owner[topic]} already", field)
+                    raise RuleError(f"{topic} is the topic of {owner[topic]} already", field)
                 owner[topic] = field
         return self
 
@@ -159,7 +161,7 @@ class Mapping(Section):
             self.paths()
         except ValueError as error:
             part, _, rule = str(error).partition(": ")
-            raise BrokenRule(rule, part) from None
+            raise RuleError(rule, part) from None
         return self
 
     def paths(self) -> EventMapping:
@@ -290,8 +292,8 @@ class Worker(Section):
         if self.watchdog_seconds > 2 * self.session_seconds:
             return self
         if "watchdog_seconds" in self.model_fields_set:
-            raise BrokenRule(f"must be more than twice session_seconds, {self.session_seconds}", "watchdog_seconds")
-        raise BrokenRule(f"must be less than half of watchdog_seconds, {self.watchdog_seconds}", "session_seconds")
+            raise RuleError(f"must be more than twice session_seconds, {self.session_seconds}", "watchdog_seconds")
+        raise RuleError(f"must be less than half of watchdog_seconds, {self.watchdog_seconds}", "session_seconds")
 
 
 class Config(Section, title="Driftline configuration"):
@@ -311,12 +313,28 @@ class Config(Section, title="Driftline configuration"):
     @model_validator(mode="after")
     def _models_depend_on_others_without_a_circle(self) -> Self:
         if self.defaults.depends_on:
-            raise BrokenRule("belongs under a model: it cannot hold for all of them", "defaults", "depends_on")
+            raise RuleError("belongs under a model: it cannot hold for all of them", "defaults", "depends_on")
         if circle := find_circle({name: model.depends_on for name, model in self.models.items()}):
-            raise BrokenRule(f"goes in a circle: {' → '.join(circle)}", "models", circle[0], "depends_on")
+            raise RuleError(f"goes in a circle: {' → '.join(circle)}", "models", circle[0], "depends_on")
         return self
+
+    def for_model(self, model: str) -> ModelConfig:
+        """How `model` is watched: the defaults, changed by those fields that its own section sets."""
+        override = self.models.get(model)
+        return _merged(self.defaults, override) if override else self.defaults
 
     def redacted(self) -> Config:
         """This configuration without the user and password of the Redis URL: safe to print."""
         url = _LOGIN.sub("***", self.redis.url)
         return self.model_copy(update={"redis": self.redis.model_copy(update={"url": url})})
+
+
+def _merged(default: _SectionT, override: _SectionT) -> _SectionT:
+    changes = {name: _merge(getattr(default, name), getattr(override, name)) for name in override.model_fields_set}
+    return default.model_copy(update=changes)
+
+
+def _merge(default: Any, override: Any) -> Any:
+    if isinstance(override, Section):
+        return _merged(default, override)
+    return default | override if isinstance(override, dict) else override

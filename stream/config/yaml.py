@@ -15,7 +15,7 @@ import yaml
 from yaml.composer import ComposerError
 from yaml.reader import ReaderError
 
-from driftline.stream.config.diagnostics import Problem, Severity, Span, hide_secrets
+from driftline.stream.config.diagnostics import Diagnostic, Severity, Span, hide_secrets
 
 Path = tuple[str | int, ...]
 
@@ -56,11 +56,11 @@ class Document:
     data: Any = None
     keys: dict[Path, Span] = field(default_factory=dict)
     values: dict[Path, Span] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[Diagnostic] = field(default_factory=list)
 
-    def problem(self, span: Span, message: str, help: str = "", severity: Severity = "error") -> Problem:
+    def problem(self, span: Span, message: str, help: str = "", severity: Severity = "error") -> Diagnostic:
         """A problem of this document at `span`."""
-        return Problem(self.file, span, message, hide_secrets(self.lines[span.line - 1]), help, severity)
+        return Diagnostic(self.file, span, message, hide_secrets(self.lines[span.line - 1]), help, severity)
 
     def place(self, path: Path) -> Span:
         """Where the value at `path` is written; if it is not, the key of the section it would be in."""
@@ -208,7 +208,7 @@ def _span(start: Any, end: Any) -> Span:
     return Span(start.line + 1, start.column + 1, max(1, length))
 
 
-def _syntax_problem(document: Document, error: yaml.MarkedYAMLError) -> Problem:
+def _syntax_problem(document: Document, error: yaml.MarkedYAMLError) -> Diagnostic:
     found = f"{error.context or ''} {error.problem or 'not valid YAML'}".strip()
     for part, message, help, use_context in _PLAIN_WORDS:
         if part in found:

@@ -18,10 +18,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from driftline.stream.baselines.build import build_baseline
 from driftline.stream.baselines.file import encode_baseline
-from driftline.stream.config.load import Config, parse_config
+from driftline.stream.config.load import parse_config
+from driftline.stream.config.sections import Config
 from driftline.stream.demo.scenario import HISTORY, MODEL, Scenario, messages
 from driftline.stream.demo.servers import Server, ServerError, embedded_broker, embedded_redis, free_port
-from driftline.stream.events.parse import decode_event
+from driftline.stream.events.parse import parse_event
 from driftline.stream.kafka.admin import ensure_topics, open_admin
 from driftline.stream.schemas.topics import wanted_topics
 
@@ -117,7 +118,7 @@ def _write_baseline(scenario: Scenario, folder: Path) -> None:
     history = messages(scenario.history(), [f"past-{i}" for i in range(HISTORY)], times)
     (folder / "history.jsonl").write_bytes(b"\n".join(history) + b"\n")
     about = {"model": MODEL, "version": "1", "source": ["history.jsonl"], "created_by": "driftline demo"}
-    baseline = build_baseline([decode_event(message) for message in history], about)
+    baseline = build_baseline([parse_event(message) for message in history], about)
     (folder / f"{MODEL}.driftline").write_bytes(encode_baseline(baseline))
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from driftline.detectors.arrays import FloatArray, IntArray
 from driftline.detectors.summaries.codes import Special
-from driftline.stream.events.event import MAX_NAME, Event, Unfit, as_number, as_text, is_number, is_unicode
+from driftline.stream.events.event import MAX_NAME, Event, UnfitValueError, as_number, as_text, is_number, is_unicode
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ def _cell(field: Field, position: int, event: Event, defects: list[Defect]) -> f
     value = event.signals.get(field.name)
     try:
         return as_number(value) if field.numeric else as_text(value)
-    except Unfit as unfit:
+    except UnfitValueError as unfit:
         defects.append(Defect(position, field.name, unfit.code, f"{field.name}: {unfit}"))
         return None
 

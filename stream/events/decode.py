@@ -2,7 +2,7 @@
 
 Plain events, nearly all, take the short cut: msgspec parses each, once, straight into a struct made from its model's
 fields and the mapping, and the structs are transposed into columns. A message that the structs refuse, for whatever
-reason, is read exactly, by `decode_event` and `tabulate`. So speed is decided here and meaning is not: a struct must
+reason, is read exactly, by `parse_event` and `tabulate`. So speed is decided here and meaning is not: a struct must
 accept nothing that the exact reading understands in another way.
 
 The structs of all models form one union, told apart by the model's name. Each is a tree in the shape of the message:
@@ -33,7 +33,7 @@ from msgspec import NODEFAULT, Meta, Struct
 from driftline.stream.events.columns import Columns, Field, tabulate
 from driftline.stream.events.event import MAX_NAME, Event, Rejection, as_text
 from driftline.stream.events.mapping import NATIVE, EventMapping
-from driftline.stream.events.parse import MAX_BYTES, MAX_EPOCH_MS, MIN_EPOCH_MS, BadEvent, decode_event, epoch_ms
+from driftline.stream.events.parse import MAX_BYTES, MAX_EPOCH_MS, MIN_EPOCH_MS, EventError, epoch_ms, parse_event
 
 _ID = Annotated[str, Meta(min_length=1)] | int
 _MILLISECONDS = Meta(ge=MIN_EPOCH_MS, le=MAX_EPOCH_MS)
@@ -132,9 +132,9 @@ class Decoder:
         rejections = []
         for position in positions:
             try:
-                event = decode_event(batch[position], self._mapping, self._max_bytes)
+                event = parse_event(batch[position], self._mapping, self._max_bytes)
                 events.setdefault(event.model, []).append((position, event))
-            except BadEvent as error:
+            except EventError as error:
                 rejections.append(Rejection(position, str(error)))
         return events, rejections
 

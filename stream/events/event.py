@@ -55,7 +55,7 @@ class Rejection(NamedTuple):
     reason: str
 
 
-class Unfit(ValueError):
+class UnfitValueError(ValueError):
     """A value that its signal cannot take, and the special code it counts under."""
 
     def __init__(self, code: Special, reason: str) -> None:
@@ -64,13 +64,13 @@ class Unfit(ValueError):
 
 
 def as_number(value: Any) -> float | None:
-    """A parsed JSON value of a numeric signal; None if missing, Unfit if it is none."""
+    """A parsed JSON value of a numeric signal; None if missing, UnfitValueError if it is none."""
     if value is None:
         return None
     if not is_number(value):
-        raise Unfit(Special.INVALID, f"expected number, got {shown(value)}")
+        raise UnfitValueError(Special.INVALID, f"expected number, got {shown(value)}")
     if value != value:
-        raise Unfit(Special.NAN, "NaN")
+        raise UnfitValueError(Special.NAN, "NaN")
     try:
         return float(value)
     except OverflowError:
@@ -78,13 +78,13 @@ def as_number(value: Any) -> float | None:
 
 
 def as_text(value: Any) -> str | None:
-    """A parsed JSON value of a text signal; None if missing, Unfit if it is none."""
+    """A parsed JSON value of a text signal; None if missing, UnfitValueError if it is none."""
     if value is None or isinstance(value, str):
         return _unicode(value)
     if isinstance(value, dict | list):
-        raise Unfit(Special.INVALID, f"expected text, got {shown(value)}")
+        raise UnfitValueError(Special.INVALID, f"expected text, got {shown(value)}")
     if value != value:
-        raise Unfit(Special.NAN, "NaN")
+        raise UnfitValueError(Special.NAN, "NaN")
     return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
@@ -110,5 +110,5 @@ def shown(value: Any) -> str:
 
 def _unicode(text: str | None) -> str | None:
     if text is not None and not is_unicode(text):
-        raise Unfit(Special.INVALID, f"not valid Unicode: {shown(text)}")
+        raise UnfitValueError(Special.INVALID, f"not valid Unicode: {shown(text)}")
     return text

@@ -1,7 +1,7 @@
 """Messages: what one JSON message is, decided here and nowhere else. Bytes in; out an `Event`, or why there is none.
 
-A message is unusable (`BadEvent`, a dead letter) when it is no JSON object, when `id`, `ts` or `model` is missing or of
-a wrong type, or when nothing in it can be monitored. Every other message is an event that counts, however odd its
+A message is unusable (`EventError`, a dead letter) when it is no JSON object, when `id`, `ts` or `model` is missing or
+of a wrong type, or when nothing in it can be monitored. Every other message is an event that counts, however odd its
 values: `stream.events.event` says what each becomes. Fields that Driftline does not read are not looked at.
 
 Beyond strict JSON, the literals NaN and Infinity and a byte order mark are read, since serialisers in use write them.
@@ -40,12 +40,12 @@ def _integer(digits: str) -> float:
 _JSON = json.JSONDecoder(parse_int=_integer)
 
 
-class BadEvent(ValueError):
+class EventError(ValueError):
     """A message that is no event; its text says why, as "ts: missing"."""
 
 
-def decode_event(data: bytes | None, mapping: EventMapping = NATIVE, max_bytes: int = MAX_BYTES) -> Event:
-    """The event in a message; BadEvent, with the reason, if there is none.
+def parse_event(data: bytes | None, mapping: EventMapping = NATIVE, max_bytes: int = MAX_BYTES) -> Event:
+    """The event in a message; EventError, with the reason, if there is none.
 
     >>> event = decode_event(b'{"id": 7, "ts": "2026-01-01T00:00:00Z", "model": "m", "features": {"geo": {"x": 1.5}}}')
     >>> event.ts, event.signals["features.geo.x"]
@@ -61,7 +61,7 @@ def decode_event(data: bytes | None, mapping: EventMapping = NATIVE, max_bytes: 
             signals=_signals(document, mapping),
         )
     except RecursionError:
-        raise BadEvent("not JSON: nested too deeply") from None
+        raise EventError("not JSON: nested too deeply") from None
 
 
 def epoch_ms(ts: datetime | float) -> int:
@@ -74,17 +74,17 @@ def epoch_ms(ts: datetime | float) -> int:
 def _document(data: bytes | None, max_bytes: int) -> dict[str, Any]:
     """The JSON object in a message. Bytes that are no UTF-8 become surrogates, which matter only where read."""
     if not data:
-        raise BadEvent("tombstone: the message has no value" if data is None else "not JSON: empty message")
+        raise EventError("tombstone: the message has no value" if data is None else "not JSON: empty message")
     if len(data) > max_bytes:
-        raise BadEvent(f"too large: {len(data)} bytes, limit {max_bytes}")
+        raise EventError(f"too large: {len(data)} bytes, limit {max_bytes}")
     text = data.decode("utf-8-sig", "surrogateescape")
     try:
         document = _JSON.decode(text)
     except json.JSONDecodeError as error:
         place = len(data) - len(text[error.pos :].encode("utf-8", "surrogateescape"))
-        raise BadEvent(f"not JSON: {error.msg} at byte {place}") from None
+        raise EventError(f"not JSON: {error.msg} at byte {place}") from None
     if not isinstance(document, dict):
-        raise BadEvent(f"expected object, got {shown(document)}")
+        raise EventError(f"expected object, got {shown(document)}")
     return document
 
 
@@ -99,7 +99,7 @@ def _at(document: dict[str, Any], path: str) -> Any:
 def _required(document: dict[str, Any], path: str) -> Any:
     value = _at(document, path)
     if value is None:
-        raise BadEvent(f"{path}: missing")
+        raise EventError(f"{path}: missing")
     return value
 
 
@@ -109,18 +109,18 @@ def _identifier(value: Any, path: str) -> str:
 
 def _text(value: Any, path: str, expected: str) -> str:
     if not isinstance(value, str):
-        raise BadEvent(f"{path}: expected {expected}, got {shown(value)}")
+        raise EventError(f"{path}: expected {expected}, got {shown(value)}")
     if not value:
-        raise BadEvent(f"{path}: empty")
+        raise EventError(f"{path}: empty")
     if not is_unicode(value):
-        raise BadEvent(f"{path}: not valid Unicode: {shown(value)}")
+        raise EventError(f"{path}: not valid Unicode: {shown(value)}")
     return value
 
 
 def _model(value: Any, path: str) -> str:
     """It is in every pane and alert, which have to fit into a record."""
     if len(model := _text(value, path, "string")) > MAX_NAME:
-        raise BadEvent(f"{path}: {len(model)} characters, and {MAX_NAME} is the most")
+        raise EventError(f"{path}: {len(model)} characters, and {MAX_NAME} is the most")
     return model
 
 
@@ -134,11 +134,11 @@ def _time(value: Any, path: str) -> int:
     if isinstance(value, str):
         return _rfc3339(value, path)
     if not is_number(value) or not value >= 0:
-        raise BadEvent(f"{path}: expected RFC 3339 or epoch milliseconds, got {shown(value)}")
+        raise EventError(f"{path}: expected RFC 3339 or epoch milliseconds, got {shown(value)}")
     if value < MIN_EPOCH_MS:
-        raise BadEvent(f"{path}: expected epoch milliseconds, got {shown(value)}, which looks like seconds")
+        raise EventError(f"{path}: expected epoch milliseconds, got {shown(value)}, which looks like seconds")
     if value > MAX_EPOCH_MS:
-        raise BadEvent(f"{path}: expected epoch milliseconds, got {shown(value)}, which is after the year 9999")
+        raise EventError(f"{path}: expected epoch milliseconds, got {shown(value)}, which is after the year 9999")
     return epoch_ms(value)
 
 
@@ -146,18 +146,18 @@ def _rfc3339(text: str, path: str) -> int:
     try:
         ts = epoch_ms(msgspec.convert(text, datetime))
     except ValueError:  # msgspec's own, or the UnicodeEncodeError of a lone surrogate
-        raise BadEvent(f"{path}: expected RFC 3339 or epoch milliseconds, got {shown(text)}") from None
+        raise EventError(f"{path}: expected RFC 3339 or epoch milliseconds, got {shown(text)}") from None
     if not 0 <= ts <= MAX_EPOCH_MS:
-        raise BadEvent(f"{path}: expected a time in the years 1970 to 9999, got {shown(text)}")
+        raise EventError(f"{path}: expected a time in the years 1970 to 9999, got {shown(text)}")
     return ts
 
 
 def _signals(document: dict[str, Any], mapping: EventMapping) -> dict[str, Any]:
     parts = {part: value for part, path in mapping.monitored.items() if (value := _at(document, path)) is not None}
     if not parts:
-        raise BadEvent(f"nothing to monitor: {', '.join(mapping.monitored.values())} are all missing")
+        raise EventError(f"nothing to monitor: {', '.join(mapping.monitored.values())} are all missing")
     if not isinstance(parts.get("features", {}), dict):
-        raise BadEvent(f"{mapping.features}: expected object, got {shown(parts['features'])}")
+        raise EventError(f"{mapping.features}: expected object, got {shown(parts['features'])}")
     signals: dict[str, Any] = {}
     _flatten(parts, "", signals)
     return signals

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from driftline.detectors.arrays import IntArray
-from driftline.detectors.decision.battery import Battery, Test
+from driftline.detectors.decision.battery import Battery, Column
 from driftline.detectors.statistics.effect_sizes import jensen_shannon, psi, wasserstein
 from driftline.detectors.statistics.ks import ks_statistic
 from driftline.detectors.summaries.codes import Categories, Grid, Special
 from driftline.detectors.summaries.layout import Layout
-from driftline.detectors.summaries.sketch import Moments, Sketch
+from driftline.detectors.summaries.sketch import Sketch, Summary
 
 # A change of mean or spread worth a word. Under a quarter sigma or a fifth of the spread, the shape is the better
 # story.
@@ -104,7 +104,7 @@ def bars(heights: Iterable[float]) -> str:
     return "".join(_BARS[round((len(_BARS) - 1) * height / top)] for height in rows)
 
 
-def describe(battery: Battery, test: Test, before: Sketch, after: Sketch) -> Change:
+def describe(battery: Battery, test: Column, before: Sketch, after: Sketch) -> Change:
     """The change that `test` saw of its signal between two sketches."""
     layout, s = battery.layout, test.signal
     old, new = _codes(layout, before.counts, s), _codes(layout, after.counts, s)
@@ -143,7 +143,7 @@ def _profile(layout: Layout, s: int, sketch: Sketch) -> Profile:
     return Profile(sketch.n, special, values, moments.mean, moments.deviation, moments.low, moments.high)
 
 
-def _moments(layout: Layout, sketch: Sketch, s: int) -> Moments | None:
+def _moments(layout: Layout, sketch: Sketch, s: int) -> Summary | None:
     """Of values that are all the same, that value: sums, kept in units of the baseline's spread, would round it."""
     moments = layout.moments(sketch, s)
     same = moments is not None and moments.low == moments.high
@@ -163,7 +163,7 @@ def _histogram(layout: Layout, s: int, before: Sketch, after: Sketch) -> Histogr
     return Histogram(tuple(coder.cuts[ends].tolist()), *(tuple(np.round(each, 4).tolist()) for each in shares))
 
 
-def _headline(layout: Layout, test: Test, before: Sketch, after: Sketch, distance: float | None) -> str:
+def _headline(layout: Layout, test: Column, before: Sketch, after: Sketch, distance: float | None) -> str:
     signal, old, new = layout.signals[test.signal], *(_moments(layout, each, test.signal) for each in (before, after))
     if test.special is not None:
         share = after.counts[column := layout.special_column(test.signal, test.special)] / max(after.n, 1)
@@ -176,7 +176,7 @@ def _headline(layout: Layout, test: Test, before: Sketch, after: Sketch, distanc
     return _category_headline(layout, test.signal, before, after)
 
 
-def _moments_headline(old: Moments, new: Moments, distance: float) -> str:
+def _moments_headline(old: Summary, new: Summary, distance: float) -> str:
     if old.low == old.high:
         return f"left its constant {_short(old.low)}: mean {_short(new.mean)}"
     if new.low == new.high:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
 
-from driftline.detectors.decision.battery import Test
+from driftline.detectors.decision.battery import Column
 from driftline.stream.config.incidents import FindingClass, Severity
 from driftline.stream.judge.changes import BROKEN, Change
 from driftline.stream.panes.pane import Range
@@ -55,7 +55,7 @@ class Finding:
     """
 
     signal: str
-    test: Test
+    test: Column
     against_past: bool
     start: int
     since: int
@@ -122,7 +122,7 @@ class Step:
     resolution: Literal["recovered", "accepted"] | None = None
 
 
-def _kind(signal: str, test: Test) -> FindingClass:
+def _kind(signal: str, test: Column) -> FindingClass:
     """What sort of change a test of a signal finds."""
     if test.special in BROKEN:
         return "data-quality"

@@ -24,15 +24,16 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from driftline.detectors.arrays import BoolArray, IntArray
-from driftline.detectors.decision.battery import Battery, Test
-from driftline.detectors.decision.thresholds import Variation, independence_bound
+from driftline.detectors.decision.battery import Battery, Column
+from driftline.detectors.decision.thresholds import Dependence, independence_bound
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.config.load import ModelConfig, Window
+from driftline.stream.config.fields import Window
+from driftline.stream.config.sections import ModelConfig
 from driftline.stream.judge.changes import describe
 from driftline.stream.judge.incidents import Finding, Step
 from driftline.stream.judge.lifecycle import LifeCycle
-from driftline.stream.judge.state import BUCKETS, State
+from driftline.stream.judge.state import BUCKETS, JudgeState
 from driftline.stream.panes.pane import Pane
 
 # A release asks for twice the events the alarm needed, and never fewer than 200, at half the threshold: a drift that
@@ -40,7 +41,7 @@ from driftline.stream.panes.pane import Pane
 _RELEASE_EVENTS, _RELEASE_GROWTH, _RELEASE_RATIO = 200, 2, 0.5
 # By content hash and reference, for as long as a judge has it: the same model in many regions has one baseline, and a
 # variation takes some tenths of a second to derive.
-_VARIATIONS: WeakValueDictionary[tuple[str, bool], Variation] = WeakValueDictionary()
+_VARIATIONS: WeakValueDictionary[tuple[str, bool], Dependence] = WeakValueDictionary()
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,10 @@ class Judge:
         return Battery(self.baseline.layout, self.baseline.total.counts, self.config.reference == "past")
 
     @cached_property
-    def variation(self) -> Variation:
+    def variation(self) -> Dependence:
         """What the baseline's own windows show among themselves; models of equal baselines share it."""
         key = self.baseline.content_hash, self.battery.against_past
-        found = _VARIATIONS.get(key) or Variation.of(self.battery, self.baseline.blocks)
+        found = _VARIATIONS.get(key) or Dependence.of(self.battery, self.baseline.blocks)
         return _VARIATIONS.setdefault(key, found)
 
     @cached_property
@@ -69,12 +70,12 @@ class Judge:
             self.config.incidents, self.baseline.content_hash, str(self.baseline.about.get("version") or "")
         )
 
-    def start(self) -> State:
+    def start(self) -> JudgeState:
         """The state before the first pane."""
         floors = np.zeros(len(self.baseline.layout.signals), np.int64)
-        return State(floors, floors)
+        return JudgeState(floors, floors)
 
-    def judge(self, state: State, pane: Pane[Sketch]) -> tuple[State, list[Step]]:
+    def judge(self, state: JudgeState, pane: Pane[Sketch]) -> tuple[JudgeState, list[Step]]:
         """The state after one more pane and what there is to tell."""
         rung = pane if state.rung is None else state.rung + pane
         if rung.content.n < self.config.clock:
@@ -82,7 +83,7 @@ class Judge:
         seen = state.seen + rung.content.n
         return self._test(replace(state, rung=None, seen=seen, ladder=state.ladder.push(rung)), rung)
 
-    def _test(self, state: State, rung: Pane[Sketch]) -> tuple[State, list[Step]]:
+    def _test(self, state: JudgeState, rung: Pane[Sketch]) -> tuple[JudgeState, list[Step]]:
         view = View(self, state, rung.content.n)
         released = {each.signal: start for each in state.drifts if (start := view.quiet_since(each)) is not None}
         known = {each.signal for each in state.drifts}
@@ -94,7 +95,7 @@ class Judge:
         told = self.life_cycle.advance(state.incidents, [*findings, *worse], frozenset(released), state.seen, at)
         return replace(state, incidents=told[0]), told[1]
 
-    def _worse(self, state: State, view: View) -> Iterator[Finding]:
+    def _worse(self, state: JudgeState, view: View) -> Iterator[Finding]:
         """Drifts that have become more severe than their incident is, be it in another way than they began."""
         life = self.life_cycle
         for incident in state.incidents.values():
@@ -104,7 +105,7 @@ class Judge:
                 if worse:
                     yield max(worse, key=life.rank)
 
-    def _floors(self, state: State, findings: Sequence[Finding], released: Mapping[str, int]) -> State:
+    def _floors(self, state: JudgeState, findings: Sequence[Finding], released: Mapping[str, int]) -> JudgeState:
         base, past = state.base_floor.copy(), state.past_floor.copy()
         for finding in findings:
             if finding.against_past:
@@ -131,7 +132,7 @@ class Judge:
 class View:
     """All windows of a state at one test time, oldest start first: w windows, T tests, C columns."""
 
-    def __init__(self, judge: Judge, state: State, fresh: int) -> None:
+    def __init__(self, judge: Judge, state: JudgeState, fresh: int) -> None:
         self.judge, self.panes = judge, list(state.ladder)
         self.sums = _suffix_sums([pane.content.counts for pane in self.panes])
         self.n = _suffix_sums([np.array(pane.content.n) for pane in self.panes])
@@ -187,7 +188,7 @@ class View:
             change=describe(self.judge.battery, self.judge.battery.tests[test], before, window.content),
         )
 
-    def now(self, drift: Finding, matters: Callable[[Test], bool]) -> Iterator[Finding]:
+    def now(self, drift: Finding, matters: Callable[[Column], bool]) -> Iterator[Finding]:
         """What tests against the baseline raise an alarm for in a drifting signal's newest events, strongest first.
 
         Of what drifts, in as many as raised the first one; of other special codes, in the fewest of a release: a long

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from driftline.detectors.decision.battery import Test
+from driftline.detectors.decision.battery import Column
 from driftline.stream.config.incidents import Incidents, Severity
 from driftline.stream.judge.incidents import SEVERITIES, Finding, Incident, Phase, Status, Step, _kind
 
@@ -38,7 +38,7 @@ class LifeCycle:
         """By which findings are sorted: the higher, the more severe."""
         return SEVERITIES.index(self.severity(finding))
 
-    def may_worsen(self, incident: Incident, signal: str, test: Test) -> bool:
+    def may_worsen(self, incident: Incident, signal: str, test: Column) -> bool:
         """Whether the table knows a higher severity for what such a test finds than the incident has."""
         kinds = (None, _kind(signal, test))
         possible = (SEVERITIES.index(each.severity) for each in self.rules.severity if each.of in kinds)

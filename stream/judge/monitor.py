@@ -15,12 +15,12 @@ from driftline.detectors.summaries.codes import Kind
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.build import Settings, build_baseline, sketch_events
-from driftline.stream.config.load import ModelConfig
+from driftline.stream.config.sections import ModelConfig
 from driftline.stream.events.event import Event
 from driftline.stream.judge.incidents import Step
 from driftline.stream.judge.judge import Judge
 from driftline.stream.judge.lifecycle import accepted
-from driftline.stream.judge.state import Memory
+from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.pane import Pane
 
 
@@ -33,11 +33,11 @@ class Monitor:
     given: Baseline | None = None
     _judging: Judge | None = None
 
-    def baseline(self, memory: Memory) -> Baseline | None:
+    def baseline(self, memory: ModelState) -> Baseline | None:
         """What the model is compared with; None while it learns."""
         return self.given or memory.learned
 
-    def take(self, memory: Memory, pane: Pane[Any]) -> tuple[Memory, list[Step]]:
+    def take(self, memory: ModelState, pane: Pane[Any]) -> tuple[ModelState, list[Step]]:
         """The memory after one pane, of a sketch or of events, and what there is to tell.
 
         A pane that starts before what its partition has delivered was taken before, and changes nothing.
@@ -47,7 +47,7 @@ class Monitor:
         numbered = [replace(step, seq=memory.alerts + i) for i, step in enumerate([*steps, *more], 1)]
         return replace(memory, alerts=memory.alerts + len(numbered)), numbered
 
-    def _take(self, memory: Memory, pane: Pane[Any]) -> tuple[Memory, list[Step]]:
+    def _take(self, memory: ModelState, pane: Pane[Any]) -> tuple[ModelState, list[Step]]:
         (run,) = pane.ranges
         if run.start < memory.delivered.get(run.partition, 0):
             return memory, []
@@ -57,7 +57,7 @@ class Monitor:
         baseline = self.baseline(memory)
         return self._learn(memory, pane) if baseline is None else self._judge(memory, baseline, pane)
 
-    def _learn(self, memory: Memory, pane: Pane[tuple[Event, ...]]) -> tuple[Memory, list[Step]]:
+    def _learn(self, memory: ModelState, pane: Pane[tuple[Event, ...]]) -> tuple[ModelState, list[Step]]:
         events = (*memory.sample, *pane.content)
         if len(events) < self.config.learn_events:
             return replace(memory, sample=events), []
@@ -75,7 +75,7 @@ class Monitor:
         except BaselineError:
             return None
 
-    def _judge(self, memory: Memory, baseline: Baseline, pane: Pane[Any]) -> tuple[Memory, list[Step]]:
+    def _judge(self, memory: ModelState, baseline: Baseline, pane: Pane[Any]) -> tuple[ModelState, list[Step]]:
         # Its thresholds take a second to derive: not again for each copy of a baseline, as after every rebalance.
         if self._judging is None or self._judging.baseline.content_hash != baseline.content_hash:
             self._judging = Judge(baseline, self.config)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from driftline.detectors.arrays import IntArray
-from driftline.detectors.summaries.exponential_histogram import Ladder
+from driftline.detectors.summaries.exponential_histogram import ExponentialHistogram
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.events.event import Event
@@ -19,7 +19,7 @@ BUCKETS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class ModelState:
     """All that is remembered of a model.
 
     delivered: per partition of the predictions topic, the end of the last pane taken. sample: the model's first events
@@ -30,13 +30,13 @@ class Memory:
     delivered: Mapping[int, int] = field(default_factory=dict)
     sample: tuple[Event, ...] = ()
     learned: Baseline | None = None
-    state: State | None = None
+    state: JudgeState | None = None
     alerts: int = 0
     over: tuple[Incident, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class JudgeState:
     """What the judge remembers of one model.
 
     seen: events in the ladder since the beginning. rung: panes that wait for `clock` events to be together.
@@ -47,7 +47,7 @@ class State:
     base_floor: IntArray
     past_floor: IntArray
     seen: int = 0
-    ladder: Ladder[Pane[Sketch]] = Ladder(BUCKETS)
+    ladder: ExponentialHistogram[Pane[Sketch]] = ExponentialHistogram(BUCKETS)
     rung: Pane[Sketch] | None = None
     incidents: Mapping[str, Incident] = field(default_factory=dict)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from faust.types import TP
 
-from driftline.stream.kafka.record import Message, Record
+from driftline.stream.kafka.record import OutgoingRecord, Record
 from driftline.stream.panes.pane import Range
 
 # Bytes. A broker takes 1 MB of a record by default, and a record just under that must not grow over it by its headers:
@@ -12,7 +12,7 @@ from driftline.stream.panes.pane import Range
 _MAX_VALUE, _MAX_KEY, _MAX_REASON = 900_000, 10_000, 4_000
 
 
-def dead_letter(tp: TP, record: Record, reason: str, counted: bool = False) -> Message:
+def dead_letter(tp: TP, record: Record, reason: str, counted: bool = False) -> OutgoingRecord:
     """The dead letter of a record. counted: its event counts all the same, with a special code for a value."""
     value, key = record.value or b"", record.key or b""
     cut = len(value) > _MAX_VALUE or len(key) > _MAX_KEY
@@ -26,12 +26,12 @@ def dead_letter(tp: TP, record: Record, reason: str, counted: bool = False) -> M
     )
     # aiokafka sends no record that has neither.
     no_key, no_value = record.key is None and record.value is not None, record.value is None
-    return Message(
+    return OutgoingRecord(
         f"{tp.topic}.dlq", None if no_key else key[:_MAX_KEY], None if no_value else value[:_MAX_VALUE], headers
     )
 
 
-def pane_letter(pane: Message, topic: str, run: Range, reason: str) -> Message:
+def pane_letter(pane: OutgoingRecord, topic: str, run: Range, reason: str) -> OutgoingRecord:
     """The dead letter of a pane that cannot be published. Its events are where it says, so it holds none of them."""
     headers = _headers(
         reason=reason,
@@ -41,7 +41,7 @@ def pane_letter(pane: Message, topic: str, run: Range, reason: str) -> Message:
         end=str(run.end),
         counted="false",
     )
-    return Message(f"{pane.topic}.dlq", pane.key, None, headers)
+    return OutgoingRecord(f"{pane.topic}.dlq", pane.key, None, headers)
 
 
 def _headers(**texts: str) -> list[tuple[str, bytes]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 
-class Message(NamedTuple):
+class OutgoingRecord(NamedTuple):
     """One record to publish."""
 
     topic: str

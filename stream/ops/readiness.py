@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from kafka.errors import KafkaError
 
-from driftline.stream.config.load import Config
+from driftline.stream.config.sections import Config
 from driftline.stream.kafka.admin import missing_topics, open_admin, too_narrow
 from driftline.stream.kafka.client import KafkaUnreachableError
 from driftline.stream.state.client import StoreError, check_server, connect

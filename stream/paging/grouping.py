@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace as changed
 
 from driftline.stream.alerts.intake import SEVERITIES, Severity
-from driftline.stream.paging.notifications import Case, Desk, Page, Silenced, worst
+from driftline.stream.paging.notifications import Notifications, OpenIncident, Page, Silenced, worst
 
 # s. What began and ended unheard is news for so long: a relay that starts on an old topic must not tell its history.
 _NEWS = 3600.0
@@ -33,7 +33,7 @@ _LOST = 400 * 86_400.0
 
 
 @dataclass(frozen=True)
-class Rules:
+class GroupingRules:
     """How one target's incidents are grouped.
 
     wait, window: seconds. outage_models: None: nothing is an outage. least: severity from which on it is told.
@@ -46,17 +46,17 @@ class Rules:
     least: Severity = "info"
     upstream: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
-    def depends(self, case: Case, other: Case) -> bool:
+    def depends(self, case: OpenIncident, other: OpenIncident) -> bool:
         """Whether the model of one case depends on that of another."""
         return other.model in self.upstream.get(case.model, ())
 
-    def origins(self, cases: Sequence[Case]) -> list[Case]:
+    def origins(self, cases: Sequence[OpenIncident]) -> list[OpenIncident]:
         """Those that depend on none of the others: where a cascade may have begun."""
         models = {case.model for case in cases}
         return [case for case in cases if not self.upstream.get(case.model, frozenset()) & models]
 
 
-def decide(desk: Desk, rules: Rules, silenced: Silenced, now: float) -> Desk:
+def decide(desk: Notifications, rules: GroupingRules, silenced: Silenced, now: float) -> Notifications:
     """The desk after every incident that is to be told now got its page, and every page its next step."""
     desk = desk.without([case.alert.incident for case in _past(desk, rules, silenced, now)])
     ready = [case for case in desk.undecided() if _tellable(case, rules, silenced) or case.over]
@@ -67,11 +67,11 @@ def decide(desk: Desk, rules: Rules, silenced: Silenced, now: float) -> Desk:
     return _with_next_steps(_in_order(desk))
 
 
-def _tellable(case: Case, rules: Rules, silenced: Silenced) -> bool:
+def _tellable(case: OpenIncident, rules: GroupingRules, silenced: Silenced) -> bool:
     return SEVERITIES.index(case.alert.severity) >= SEVERITIES.index(rules.least) and not silenced(case.untold)
 
 
-def _past(desk: Desk, rules: Rules, silenced: Silenced, now: float) -> list[Case]:
+def _past(desk: Notifications, rules: GroupingRules, silenced: Silenced, now: float) -> list[OpenIncident]:
     """What is to be forgotten: over before anybody heard of it, or on a page of which nothing is heard any more."""
 
     heard_of = {_told_by(case) for case in desk.cases.values() if _unheard(case, now) <= _LOST}
@@ -83,20 +83,20 @@ def _past(desk: Desk, rules: Rules, silenced: Silenced, now: float) -> list[Case
     ]
 
 
-def _told_by(case: Case) -> str:
+def _told_by(case: OpenIncident) -> str:
     return case.page or case.alert.incident
 
 
-def _unheard(case: Case, now: float) -> float:
+def _unheard(case: OpenIncident, now: float) -> float:
     """For how many seconds nothing was heard of it."""
     return now - max(case.came, case.alert.emitted_at.timestamp())
 
 
-def _is_no_news(case: Case, rules: Rules, silenced: Silenced, now: float) -> bool:
+def _is_no_news(case: OpenIncident, rules: GroupingRules, silenced: Silenced, now: float) -> bool:
     return now - case.alert.emitted_at.timestamp() > _NEWS or not _tellable(case, rules, silenced)
 
 
-def _assigned(desk: Desk, rules: Rules, waiting: Sequence[Case], now: float) -> Desk:
+def _assigned(desk: Notifications, rules: GroupingRules, waiting: Sequence[OpenIncident], now: float) -> Notifications:
     """With pages for those that wait, at least for those whose wait is over."""
     outages = _open_outages(desk)
     pages = [(case, _page_upstream(desk, rules, case, now) or _outage_near(outages, rules, case)) for case in waiting]
@@ -114,12 +114,12 @@ def _assigned(desk: Desk, rules: Rules, waiting: Sequence[Case], now: float) -> 
     return desk.on_pages(_page_of(origin, cascade) for origin, cascade in told)
 
 
-def _page_of(origin: Case, cascade: Sequence[Case]) -> tuple[str, Page, Sequence[Case]]:
+def _page_of(origin: OpenIncident, cascade: Sequence[OpenIncident]) -> tuple[str, Page, Sequence[OpenIncident]]:
     """The page of the origin's identity that tells of all of a cascade."""
     return origin.alert.incident, Page(origin.alert.alert_key, origin.alert.incident_id), cascade
 
 
-def _page_upstream(desk: Desk, rules: Rules, case: Case, now: float) -> str:
+def _page_upstream(desk: Notifications, rules: GroupingRules, case: OpenIncident, now: float) -> str:
     """The page of the most upstream open incident that this one may follow from; "" if there is none."""
     if case.model not in rules.upstream:
         return ""
@@ -128,14 +128,14 @@ def _page_upstream(desk: Desk, rules: Rules, case: Case, now: float) -> str:
     return rules.origins(above)[0].page if above else ""
 
 
-def _open_outages(desk: Desk) -> dict[str, tuple[float, float]]:
+def _open_outages(desk: Notifications) -> dict[str, tuple[float, float]]:
     """When the first and the latest incident fired on the page of each open outage."""
     names = {name for name in desk.open_pages() if desk.pages[name].outage}
     members = desk.members() if names else {}
     return {name: (members[name][0].fired, members[name][-1].fired) for name in sorted(names)}
 
 
-def _outage_near(outages: Mapping[str, tuple[float, float]], rules: Rules, case: Case) -> str:
+def _outage_near(outages: Mapping[str, tuple[float, float]], rules: GroupingRules, case: OpenIncident) -> str:
     """The page of an open outage of which this one, by its time, is a part; "" if there is none."""
     for name, (first, latest) in outages.items():
         if first - rules.window <= case.fired <= latest + rules.window:
@@ -143,7 +143,9 @@ def _outage_near(outages: Mapping[str, tuple[float, float]], rules: Rules, case:
     return ""
 
 
-def _new_outage(desk: Desk, rules: Rules, waiting: Sequence[Case]) -> tuple[list[Case], list[Case]] | None:
+def _new_outage(
+    desk: Notifications, rules: GroupingRules, waiting: Sequence[OpenIncident]
+) -> tuple[list[OpenIncident], list[OpenIncident]] | None:
     """Those that wait and are an outage, and those of it that were told before; None if there is none.
 
     What one cascade explains is no outage.
@@ -162,7 +164,7 @@ def _new_outage(desk: Desk, rules: Rules, waiting: Sequence[Case]) -> tuple[list
     return None
 
 
-def _begun(desk: Desk, founders: Sequence[Case], named: Sequence[Case]) -> Desk:
+def _begun(desk: Notifications, founders: Sequence[OpenIncident], named: Sequence[OpenIncident]) -> Notifications:
     """With the page of a new outage. Its identity is made of its first incident: the same decision, the same page."""
     first = min(founders, key=lambda case: (case.fired, case.came))
     digest = hashlib.sha256(first.alert.incident.encode()).hexdigest()[:16]
@@ -172,7 +174,7 @@ def _begun(desk: Desk, founders: Sequence[Case], named: Sequence[Case]) -> Desk:
     return desk.on_pages([(name, page, founders)]).naming(name, named)
 
 
-def _cascades(rules: Rules, waiting: Sequence[Case]) -> list[tuple[Case, list[Case]]]:
+def _cascades(rules: GroupingRules, waiting: Sequence[OpenIncident]) -> list[tuple[OpenIncident, list[OpenIncident]]]:
     """Those that wait, by the most upstream one that each may follow from."""
     origins = rules.origins(waiting)
     found = {case.alert.incident: (case, [case]) for case in origins}
@@ -185,15 +187,15 @@ def _cascades(rules: Rules, waiting: Sequence[Case]) -> list[tuple[Case, list[Ca
     return list(found.values())
 
 
-def _in_order(desk: Desk) -> Desk:
+def _in_order(desk: Notifications) -> Notifications:
     """New pages in the order in which the topic told of their incidents, after those that had a step before."""
     first = list(dict.fromkeys(case.page for case in desk.cases.values()))
     new = sorted((name for name, page in desk.pages.items() if not page.made), key=first.index)
     old = [name for name, page in desk.pages.items() if page.made]
-    return Desk(desk.cases, {name: desk.pages[name] for name in (*old, *new)}, desk.told) if new else desk
+    return Notifications(desk.cases, {name: desk.pages[name] for name in (*old, *new)}, desk.told) if new else desk
 
 
-def _with_next_steps(desk: Desk) -> Desk:
+def _with_next_steps(desk: Notifications) -> Notifications:
     """With a new step of every page that has something new to say: who is on it, how bad it is, whether it is over."""
     members, lasting, pages = desk.members(), desk.open_pages(), dict(desk.pages)
     for name, page in desk.pages.items():
@@ -204,4 +206,4 @@ def _with_next_steps(desk: Desk) -> Desk:
         if made != page.made or page.told < page.seq <= told:
             seq = page.seq + 1 if head < 0 or head <= page.seq else head
             pages[name] = changed(page, made=made, severity=severity, seq=max(seq, told + 1))
-    return desk if pages == desk.pages else Desk(desk.cases, pages, desk.told)
+    return desk if pages == desk.pages else Notifications(desk.cases, pages, desk.told)

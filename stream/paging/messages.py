@@ -22,8 +22,8 @@ import msgspec
 from driftline.stream.alerts.build import EVENT_TYPE
 from driftline.stream.alerts.intake import Alert, cut, read_alert
 from driftline.stream.alerts.schema import DESCRIPTION, TITLE
-from driftline.stream.paging.grouping import Rules
-from driftline.stream.paging.notifications import Case, Desk, Page
+from driftline.stream.paging.grouping import GroupingRules
+from driftline.stream.paging.notifications import Notifications, OpenIncident, Page
 
 # Members and links that an alert carries: some 300 bytes each, and PagerDuty takes 512 kB.
 _MEMBERS, _LINKS = 200, 10
@@ -31,18 +31,18 @@ _MEMBERS, _LINKS = 200, 10
 _NAMED = 8
 
 
-class Message(NamedTuple):
+class Notification(NamedTuple):
     """An alert to tell, and its CloudEvent."""
 
     alert: Alert
     raw: bytes
 
 
-def message(desk: Desk, name: str, rules: Rules, now: float) -> Message:
+def notification(desk: Notifications, name: str, rules: GroupingRules, now: float) -> Notification:
     """The newest step of a page. now: epoch s."""
     page, members = desk.pages[name], desk.members()[name]
     if not page.outage and len(members) == 1 and members[0].alert.seq == page.seq:
-        return Message(members[0].alert, members[0].raw)
+        return Notification(members[0].alert, members[0].raw)
     over = name not in desk.open_pages()
     if page.outage:
         named = [case for case in desk.cases.values() if case.also == name]
@@ -51,13 +51,13 @@ def message(desk: Desk, name: str, rules: Rules, now: float) -> Message:
         others = [case for case in members if case.alert.incident != name]
         event = _cascade(page, desk.cases[name], others, now, over)
     raw = msgspec.json.encode(event)
-    return Message(read_alert(raw), raw)
+    return Notification(read_alert(raw), raw)
 
 
 # A cascade
 
 
-def _cascade(page: Page, head: Case, others: Sequence[Case], now: float, over: bool) -> dict[str, Any]:
+def _cascade(page: Page, head: OpenIncident, others: Sequence[OpenIncident], now: float, over: bool) -> dict[str, Any]:
     """The head's own alert, changed where the others have something to say; fields unknown here stay as they are."""
     event: dict[str, Any] = msgspec.json.decode(head.raw)
     data = event["data"]
@@ -83,7 +83,7 @@ def _cascade(page: Page, head: Case, others: Sequence[Case], now: float, over: b
     return event | {"id": data["id"], "time": data["emitted_at"]}
 
 
-def _cascade_title(head: Case, others: Sequence[Case], models: str, over: bool) -> str:
+def _cascade_title(head: OpenIncident, others: Sequence[OpenIncident], models: str, over: bool) -> str:
     if over:
         return _beside(head.alert.title, f"; also recovered downstream: {models}")
     if head.over:
@@ -92,7 +92,7 @@ def _cascade_title(head: Case, others: Sequence[Case], models: str, over: bool) 
     return _beside(head.alert.title, f"; also downstream: {models}")
 
 
-def _cascade_text(head: Case, models: str) -> str:
+def _cascade_text(head: OpenIncident, models: str) -> str:
     return f"Likely origin: {head.model}. Models that depend on it drift too: {models}."
 
 
@@ -106,7 +106,12 @@ def _beside(title: str, more: str) -> str:
 
 
 def _outage(
-    page: Page, members: Sequence[Case], named: Sequence[Case], rules: Rules, now: float, over: bool
+    page: Page,
+    members: Sequence[OpenIncident],
+    named: Sequence[OpenIncident],
+    rules: GroupingRules,
+    now: float,
+    over: bool,
 ) -> dict[str, Any]:
     cases = [*members, *named]
     models = sorted({case.model for case in cases})
@@ -166,7 +171,7 @@ def _outage_title(models: int, since: datetime, signals: Sequence[tuple[str, int
 
 def _outage_text(
     models: Sequence[str],
-    cases: Sequence[Case],
+    cases: Sequence[OpenIncident],
     signals: Sequence[tuple[str, int]],
     kinds: Mapping[str, int],
     origins: Sequence[str],
@@ -186,13 +191,13 @@ def _outage_text(
     return cut("\n".join(filter(None, lines)), DESCRIPTION)
 
 
-def _signals(cases: Iterable[Case]) -> list[tuple[str, int]]:
+def _signals(cases: Iterable[OpenIncident]) -> list[tuple[str, int]]:
     """In how many models each signal drifts, the most common first."""
     pairs = {(signal, case.model) for case in cases for signal in case.alert.signals()}
     return sorted(Counter(signal for signal, _ in pairs).items(), key=lambda each: (-each[1], each[0]))
 
 
-def _headline(case: Case) -> str:
+def _headline(case: OpenIncident) -> str:
     """What a title says has changed, without the model before it and the time after it."""
     after = case.alert.title.partition(": ")[2] or case.alert.title
     return re.split(r" since \d", after)[0]
@@ -201,7 +206,7 @@ def _headline(case: Case) -> str:
 # What both need
 
 
-def _member(case: Case) -> dict[str, Any]:
+def _member(case: OpenIncident) -> dict[str, Any]:
     alert = case.alert
     return {
         "model": case.model,
@@ -218,7 +223,7 @@ def _status(page: Page, over: bool) -> str:
     return "resolved" if over else "firing" if page.told < 0 else "updated"
 
 
-def _last_end(cases: Iterable[Case]) -> datetime | None:
+def _last_end(cases: Iterable[OpenIncident]) -> datetime | None:
     return max((case.alert.ends_at for case in cases if case.alert.ends_at), default=None)
 
 

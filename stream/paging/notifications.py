@@ -36,7 +36,7 @@ class Place(NamedTuple):
     offset: int
 
 
-class Case(msgspec.Struct, frozen=True, dict=True):
+class OpenIncident(msgspec.Struct, frozen=True, dict=True):
     """An incident, as the newest alert tells of it.
 
     raw: that alert's record. came: when the relay first heard of the incident; fired: when a worker first told of it;
@@ -92,17 +92,17 @@ class Page(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Desk:
+class Notifications:
     """cases by incident, in the order of the topic; pages by name; told: the highest seq told, by alert_key.
 
     told knows the keys of open cases, and those of which the relay has raised the seq itself.
     """
 
-    cases: Mapping[str, Case] = field(default_factory=dict)
+    cases: Mapping[str, OpenIncident] = field(default_factory=dict)
     pages: Mapping[str, Page] = field(default_factory=dict)
     told: Mapping[str, int] = field(default_factory=dict)
 
-    def take(self, records: Iterable[tuple[bytes, Place]], now: float) -> Desk:
+    def take(self, records: Iterable[tuple[bytes, Place]], now: float) -> Notifications:
         """After records of live alerts were read. What is older than here only says whether the beginning was heard."""
         cases = dict(self.cases)
         for raw, place in records:
@@ -110,13 +110,13 @@ class Desk:
             cases[alert.incident] = _newer(cases.get(alert.incident), alert, raw, place, now)
         return replace(self, cases=cases)
 
-    def undecided(self) -> list[Case]:
+    def undecided(self) -> list[OpenIncident]:
         """The cases without a page."""
         return [case for case in self.cases.values() if not case.page]
 
-    def members(self) -> dict[str, list[Case]]:
+    def members(self) -> dict[str, list[OpenIncident]]:
         """The cases that each page tells of, the first to fire first."""
-        found: dict[str, list[Case]] = {name: [] for name in self.pages}
+        found: dict[str, list[OpenIncident]] = {name: [] for name in self.pages}
         for case in sorted(self.cases.values(), key=lambda case: (case.fired, case.came)):
             if case.page:
                 found[case.page].append(case)
@@ -127,7 +127,7 @@ class Desk:
         lasting = [case for case in self.cases.values() if not case.over]
         return {name for case in lasting for name in (case.page, case.also) if name in self.pages}
 
-    def on_pages(self, told: Iterable[tuple[str, Page, Sequence[Case]]]) -> Desk:
+    def on_pages(self, told: Iterable[tuple[str, Page, Sequence[OpenIncident]]]) -> Notifications:
         """With pages, new or not, by name, each of which tells of these cases too."""
         cases, pages = dict(self.cases), dict(self.pages)
         for name, page, members in told:
@@ -135,7 +135,7 @@ class Desk:
             cases |= {case.alert.incident: changed(case, page=name) for case in members}
         return replace(self, cases=cases, pages=pages)
 
-    def naming(self, name: str, others: Iterable[Case]) -> Desk:
+    def naming(self, name: str, others: Iterable[OpenIncident]) -> Notifications:
         """With a page that names cases which have another page."""
         named = {case.alert.incident: changed(case, also=name) for case in others}
         return replace(self, cases={**self.cases, **named})
@@ -148,14 +148,14 @@ class Desk:
         members = self.members()
         return [name for name in self.pages if name in waiting and not _hushed(members[name], silenced)]
 
-    def put_back(self, name: str) -> Desk:
+    def put_back(self, name: str) -> Notifications:
         """Let others be told first; pages of one alert_key keep their order."""
         key = self.pages[name].alert_key
         mine = {each: page for each, page in self.pages.items() if page.alert_key == key}
         others = {each: page for each, page in self.pages.items() if each not in mine}
         return replace(self, pages=others | mine)
 
-    def done(self, name: str) -> Desk:
+    def done(self, name: str) -> Notifications:
         """After a page's newest step was told, or has become a dead letter. What is over is forgotten."""
         page = self.pages[name]
         own = {} if page.outage else {page.alert_key: max(page.seq, self.told.get(page.alert_key, -1))}
@@ -164,12 +164,12 @@ class Desk:
             incident: changed(case, news=()) if case.page == name and case.news else case
             for incident, case in self.cases.items()
         }
-        after = Desk(heard, {**self.pages, name: changed(page, told=page.seq)}, told)
+        after = Notifications(heard, {**self.pages, name: changed(page, told=page.seq)}, told)
         if name in self.open_pages():
             return after
         return after.without([case.alert.incident for case in self.cases.values() if case.page == name])
 
-    def without(self, incidents: Iterable[str]) -> Desk:
+    def without(self, incidents: Iterable[str]) -> Notifications:
         """Without these cases and the pages that then tell of nothing, and what was told only as far as it matters."""
         gone = set(incidents)
         cases = {incident: case for incident, case in self.cases.items() if incident not in gone}
@@ -177,21 +177,21 @@ class Desk:
         pages = {name: page for name, page in self.pages.items() if name in used}
         heard = _highest(self.cases[incident].alert for incident in gone)
         told = {key: seq for key, seq in self.told.items() if key in keys or seq > heard.get(key, -1)}
-        return Desk(cases, pages, told)
+        return Notifications(cases, pages, told)
 
 
-def _newer(before: Case | None, alert: Alert, raw: bytes, place: Place, now: float) -> Case:
+def _newer(before: OpenIncident | None, alert: Alert, raw: bytes, place: Place, now: float) -> OpenIncident:
     """A case after an alert was read."""
     opened = alert.status == "firing" or (before is not None and before.opened)
     if before is None:
-        return Case(raw, place, now, alert.emitted_at.timestamp(), opened, news=tuple(alert.findings()))
+        return OpenIncident(raw, place, now, alert.emitted_at.timestamp(), opened, news=tuple(alert.findings()))
     if alert.seq > before.alert.seq:
         news = tuple(dict.fromkeys((*before.news, *alert.findings())))
         return changed(before, raw=raw, place=place, opened=opened, news=news)
     return before if opened == before.opened else changed(before, opened=opened)
 
 
-def _hushed(members: Sequence[Case], silenced: Silenced) -> bool:
+def _hushed(members: Sequence[OpenIncident], silenced: Silenced) -> bool:
     lasting = [case for case in members if not case.over]
     return bool(lasting) and all(silenced(case.untold) for case in lasting)
 

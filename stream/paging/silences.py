@@ -33,7 +33,7 @@ Operator = Literal["=", "!=", "=~", "!~"]
 _EXPRESSION = 500
 
 
-class BadSilence(ValueError):
+class SilenceError(ValueError):
     """A matcher, or what is stored of a silence, makes no sense; the message says why."""
 
 
@@ -52,20 +52,20 @@ class Matcher(msgspec.Struct, frozen=True):
         if not self.operator.endswith("~"):
             return
         if len(self.value) > _EXPRESSION:
-            raise BadSilence(f"the expression for {self.name} has more than {_EXPRESSION} characters")
+            raise SilenceError(f"the expression for {self.name} has more than {_EXPRESSION} characters")
         try:
             _compiled(self.value)  # by itself: what closes a group that it has not opened must not pass below
             _compiled(_whole(self.value))
         except SchemaError as error:
             reason = re.split(r"[Ee]rror: ", str(error))[-1]
-            raise BadSilence(f"{self.value!r}, for {self.name}, is no regular expression here: {reason}") from None
+            raise SilenceError(f"{self.value!r}, for {self.name}, is no regular expression here: {reason}") from None
 
     @classmethod
     def parse(cls, text: str) -> Matcher:
-        """The matcher that `text` writes; BadSilence."""
+        """The matcher that `text` writes; SilenceError."""
         found = re.fullmatch(r"\s*([\w.-]+)\s*(=~|!~|!=|=)\s*(.*?)\s*", text, re.DOTALL)
         if not found:
-            raise BadSilence(f"expected NAME=VALUE, NAME!=VALUE, NAME=~REGEX or NAME!~REGEX, got {text!r}")
+            raise SilenceError(f"expected NAME=VALUE, NAME!=VALUE, NAME=~REGEX or NAME!~REGEX, got {text!r}")
         name, operator, value = found.groups()
         quoted = len(value) > 1 and value[0] == value[-1] == '"'
         return cls(name, msgspec.convert(operator, Operator), value[1:-1] if quoted else value)
@@ -106,9 +106,9 @@ class Silence(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if self.starts_at >= self.ends_at:
-            raise BadSilence("a silence must end after it begins")
+            raise SilenceError("a silence must end after it begins")
         if all(matcher.matches("") for matcher in self.matchers):
-            raise BadSilence("a silence needs a matcher that does not match everything, such as model=fraud")
+            raise SilenceError("a silence needs a matcher that does not match everything, such as model=fraud")
 
     def active(self, now: datetime) -> bool:
         """Whether it holds now."""
@@ -133,11 +133,11 @@ class Quiet:
 
 
 def read_silence(stored: bytes) -> Silence:
-    """A silence as `write_silence` stored it; BadSilence."""
+    """A silence as `write_silence` stored it; SilenceError."""
     try:
         return msgspec.json.decode(stored, type=Silence)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise BadSilence(f"no silence: {error}") from None
+        raise SilenceError(f"no silence: {error}") from None
 
 
 def write_silence(silence: Silence) -> bytes:

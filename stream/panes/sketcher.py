@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from driftline.detectors.arrays import IntArray
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import sketch_events
-from driftline.stream.config.load import Config
+from driftline.stream.config.sections import Config
 from driftline.stream.events.columns import Defect
 from driftline.stream.events.decode import Decoder
 from driftline.stream.events.event import Rejection

@@ -19,7 +19,7 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import CommitFailedError, IllegalStateError
 
-from driftline.stream.relay.dispatcher import Courier
+from driftline.stream.relay.dispatcher import Dispatcher
 from driftline.stream.relay.http import patiently
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Health(Protocol):
     well: bool
 
 
-class _Stopped(Exception):
+class _StoppedError(Exception):
     """The relay was asked to stop while it waited for a pager."""
 
 
@@ -52,10 +52,10 @@ class OneReader(RoundRobinPartitionAssignor):  # type: ignore[misc] # aiokafka h
         return dict.fromkeys(members, nothing) | given
 
 
-class Line(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
+class AlertConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
     """One target's way through the topic: reads, lets the courier deliver, commits what is settled."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, courier: Courier, health: Health, longest: float) -> None:
+    def __init__(self, consumer: AIOKafkaConsumer, courier: Dispatcher, health: Health, longest: float) -> None:
         self.consumer, self.courier, self._health, self._longest = consumer, courier, health, longest
         self._read: dict[TopicPartition, int] = {}
         self._stopping = self._owns = False
@@ -73,7 +73,7 @@ class Line(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no t
                 await self._look(_LOOK)
                 if await self._caught_up():
                     await self._settle()
-        except _Stopped:
+        except _StoppedError:
             log.info("%s: stops with undelivered alerts; they come again", self.courier.name)
 
     def stop(self) -> None:
@@ -119,7 +119,7 @@ class Line(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no t
         while True:
             await self._look(min(max(end - clock(), 0.0), _LOOK))
             if self._stopping:
-                raise _Stopped
+                raise _StoppedError
             if clock() >= end:
                 return
 

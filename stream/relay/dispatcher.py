@@ -20,23 +20,23 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from aiokafka import ConsumerRecord
 
-from driftline.stream.alerts.intake import Alert, BadAlert, read_alert
-from driftline.stream.paging.grouping import Rules, decide
-from driftline.stream.paging.messages import Message, message
-from driftline.stream.paging.notifications import Desk, Place, Silenced
-from driftline.stream.relay.http import Refused, Unavailable
-from driftline.stream.relay.receivers import Target
-from driftline.stream.state.notification_log import Fenced, Ledger
+from driftline.stream.alerts.intake import Alert, AlertError, read_alert
+from driftline.stream.paging.grouping import GroupingRules, decide
+from driftline.stream.paging.messages import Notification, notification
+from driftline.stream.paging.notifications import Notifications, Place, Silenced
+from driftline.stream.relay.http import ReceiverUnavailableError, RequestRefusedError
+from driftline.stream.relay.receivers import Receiver
+from driftline.stream.state.notification_log import FencedError, NotificationLog
 
 log = logging.getLogger(__name__)
 
 Record: TypeAlias = ConsumerRecord[bytes | None, bytes | None]
 #: Makes a dead letter of a record, with the reason.
-Bury = Callable[[Record, str], Awaitable[None]]
+SendDeadLetter = Callable[[Record, str], Awaitable[None]]
 
 # s that an alert may wait before the relay counts as unwell: one restart of a service is no reason.
 _PATIENCE = 120.0
@@ -54,11 +54,11 @@ class _Open:
     """A desk that this relay may write under its epoch. saved: as Redis has it."""
 
     epoch: int
-    desk: Desk
-    saved: Desk
+    desk: Notifications
+    saved: Notifications
 
 
-class Courier:
+class Dispatcher:
     """Carries alerts to `target`. give_up: seconds after which what is neither taken nor refused is hopeless.
 
     counts: what has become of alerts so far: delivered, refused, retried, dead_letters.
@@ -67,11 +67,11 @@ class Courier:
     def __init__(
         self,
         name: str,
-        target: Target,
-        ledger: Ledger,
-        bury: Bury,
+        target: Receiver,
+        ledger: NotificationLog,
+        bury: SendDeadLetter,
         give_up: float,
-        rules: Rules,
+        rules: GroupingRules,
         silences: KnownSilences,
     ) -> None:
         self.name, self._target, self._ledger, self._bury, self._give_up = name, target, ledger, bury, give_up
@@ -93,7 +93,7 @@ class Courier:
         """Let a record wait; what is not live never does."""
         try:
             alert = read_alert(record.value)
-        except BadAlert as error:
+        except AlertError as error:
             self._bad.append((record, str(error)))
             return
         if alert.mode == "live":
@@ -110,7 +110,10 @@ class Courier:
         self._refused = ""
 
     async def step(self) -> None:
-        """Decide what is to be told now, and settle the first of it. Unavailable: it is the last now. Fenced."""
+        """Decide what is to be told now, and settle the first of it.
+
+        ReceiverUnavailableError: the first becomes the last. FencedError: another relay has taken over.
+        """
         while self._bad:
             await self._bury(*self._bad[0])
             self.counts["dead_letters"] += 1
@@ -135,7 +138,7 @@ class Courier:
         self._refreshed = time.monotonic()
         try:
             await self._target.refresh(well)
-        except (Refused, Unavailable) as error:
+        except (RequestRefusedError, ReceiverUnavailableError) as error:
             log.warning("%s: what lasts could not be told again: %s", self.name, error)
 
     def trouble(self) -> str | None:
@@ -151,7 +154,7 @@ class Courier:
 
     def held(self) -> dict[str, int]:
         """How many pages wait for the target, and how many incidents were not told: silenced, or in a group's hand."""
-        desk, silenced = self._open.desk if self._open else Desk(), self._silences.now()
+        desk, silenced = self._open.desk if self._open else Notifications(), self._silences.now()
         quiet = sum(silenced(case.untold) for case in desk.undecided())
         guests = sum(case.page not in ("", case.alert.incident) for case in desk.cases.values())
         return {
@@ -174,15 +177,15 @@ class Courier:
             del self._taken[: len(taken)]
 
     async def _tell(self, here: _Open, name: str) -> None:
-        said = message(here.desk, name, self._rules, time.time())
+        said = notification(here.desk, name, self._rules, time.time())
         started = self._tried.setdefault(name, time.monotonic())
         try:
             await self._target.deliver(said.alert, said.raw)
-        except Refused as error:
+        except RequestRefusedError as error:
             self._refused = str(error)
             self.counts["refused"] += 1
             await self._give_in(here.desk, name, said, str(error))
-        except Unavailable as error:
+        except ReceiverUnavailableError as error:
             self.counts["retried"] += 1
             if time.monotonic() - started < self._give_up:
                 log.warning("%s: %s waits: %s", self.name, _name(said.alert), error)
@@ -196,7 +199,7 @@ class Courier:
         self._tried.pop(name, None)
         await self._write(here, here.desk.done(name))
 
-    async def _write(self, here: _Open, after: Desk) -> None:
+    async def _write(self, here: _Open, after: Notifications) -> None:
         """Let `after` be the desk. What has left it is noted, so that a late duplicate does not come back."""
         for incident, case in here.desk.cases.items():
             if incident not in after.cases:
@@ -205,13 +208,13 @@ class Courier:
                     log.info("%s: %s dropped: it was over before it could be told", self.name, _name(case.alert))
         try:
             await self._ledger.save(here.epoch, here.saved, after)
-        except Fenced:
+        except FencedError:
             if here is self._open:
                 raise
             log.info("%s: another relay goes on from here", self.name)
         here.desk = here.saved = after
 
-    async def _give_in(self, desk: Desk, name: str, said: Message, reason: str) -> None:
+    async def _give_in(self, desk: Notifications, name: str, said: Notification, reason: str) -> None:
         place = max(case.place for case in desk.members()[name])
         log.error("%s: the alert at offset %d becomes a dead letter: %s", self.name, place.offset, reason)
         key, size = said.alert.alert_key.encode(), len(said.raw)
@@ -224,6 +227,3 @@ class Courier:
 def _name(alert: Alert) -> str:
     """An alert in a log line."""
     return f"{alert.incident!r} seq {alert.seq} ({alert.status})"
-
-
-__all__: list[Any] = ["Bury", "Courier", "Record"]

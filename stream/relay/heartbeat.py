@@ -10,11 +10,11 @@ from typing import Any
 
 from aiokafka.errors import KafkaError
 
-from driftline.stream.relay.consumer import Line
-from driftline.stream.relay.dispatcher import Courier
-from driftline.stream.relay.http import Http, Unavailable
+from driftline.stream.relay.consumer import AlertConsumer
+from driftline.stream.relay.dispatcher import Dispatcher
+from driftline.stream.relay.http import Http, ReceiverUnavailableError
 from driftline.stream.state.client import StoreError
-from driftline.stream.state.notification_log import Ledger
+from driftline.stream.state.notification_log import NotificationLog
 
 log = logging.getLogger(__name__)
 
@@ -22,17 +22,17 @@ log = logging.getLogger(__name__)
 _KAFKA_ANSWERS = 10.0
 
 
-class Pulse:
+class Heartbeat:
     """Knows whether alerts would be delivered, and tells a dead man's switch as long as they would."""
 
-    def __init__(self, http: Http, url: str | None, seconds: float, ledger: Ledger) -> None:
+    def __init__(self, http: Http, url: str | None, seconds: float, ledger: NotificationLog) -> None:
         self._http, self._url, self._seconds, self._ledger = http, url, seconds, ledger
-        self.lines: list[Line] = []
+        self.lines: list[AlertConsumer] = []
         self.well, self.heard, self._ails = False, 0.0, "it has just been started"
         self._stopping = asyncio.Event()
 
     @property
-    def couriers(self) -> list[Courier]:
+    def couriers(self) -> list[Dispatcher]:
         """One for each target."""
         return [line.courier for line in self.lines]
 
@@ -61,7 +61,7 @@ class Pulse:
         try:
             await self._http.get(url)
             self.heard = time.time()
-        except Unavailable as error:
+        except ReceiverUnavailableError as error:
             log.warning("the heartbeat is not heard: %s", error)
 
     async def _trouble(self) -> str | None:

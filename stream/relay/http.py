@@ -1,9 +1,9 @@
 """Bringing a request to a service: what its answer means, and how to try again.
 
     documented success           delivered
-    4xx, but 408, 425 and 429    Refused: asking again would get the same answer
+    4xx, but 408, 425 and 429    RequestRefusedError: asking again would get the same answer
     these, 5xx, any other answer,
-    no answer, network errors    Unavailable: try again, after what Retry-After asks for, or with growing pauses
+    no answer, network errors    ReceiverUnavailableError: try again after Retry-After, or with growing pauses
 
 Nothing that is raised or logged here holds a secret: of a URL only the host is named, answers are searched for them.
 """
@@ -32,11 +32,11 @@ _SHOWN = 200
 _LATER = (408, 425, 429)
 
 
-class Refused(RuntimeError):
+class RequestRefusedError(RuntimeError):
     """A service will not take this, now or later; the message says why."""
 
 
-class Unavailable(RuntimeError):
+class ReceiverUnavailableError(RuntimeError):
     """A service did not take this, and may later; the message says why. wish: seconds it asked to wait."""
 
     def __init__(self, reason: str, wish: float = 0.0) -> None:
@@ -51,21 +51,21 @@ class Http:
         self._session, self._secrets = session, sorted(filter(None, secrets), key=len, reverse=True)
 
     async def post(self, request: Request, took: Took) -> None:
-        """Deliver; Refused, Unavailable."""
+        """Deliver; RequestRefusedError, ReceiverUnavailableError."""
         status, answer, wish = await self._ask("POST", request)
         if took(status, answer):
             return
         said = self._shown(answer.decode(errors="replace"))
         reason = f"{URL(request.url).host} answers {status}{f': {said}' if said else ''}"
         if 400 <= status < 500 and status not in _LATER:
-            raise Refused(reason)
-        raise Unavailable(reason, wish)
+            raise RequestRefusedError(reason)
+        raise ReceiverUnavailableError(reason, wish)
 
     async def get(self, url: str) -> None:
-        """Fetch and forget; Unavailable if the answer is not a success."""
+        """Fetch and forget; ReceiverUnavailableError if the answer is not a success."""
         status, _, _ = await self._ask("GET", Request(url, b"", {}))
         if not 200 <= status < 300:
-            raise Unavailable(f"{URL(url).host} answers {status}")
+            raise ReceiverUnavailableError(f"{URL(url).host} answers {status}")
 
     async def _ask(self, method: str, request: Request) -> tuple[int, bytes, float]:
         """Status, answer and the seconds its Retry-After asks for."""
@@ -76,9 +76,11 @@ class Http:
                 answer = await _start_of(response.content)
                 return response.status, answer, seconds_asked(response.headers.get("Retry-After"), datetime.now(UTC))
         except TimeoutError:
-            raise Unavailable(f"{URL(request.url).host} does not answer in time") from None
+            raise ReceiverUnavailableError(f"{URL(request.url).host} does not answer in time") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise Unavailable(f"{URL(request.url).host}: {self._shown(str(error)) or type(error).__name__}") from None
+            raise ReceiverUnavailableError(
+                f"{URL(request.url).host}: {self._shown(str(error)) or type(error).__name__}"
+            ) from None
 
     def _shown(self, text: str) -> str:
         for secret in self._secrets:
@@ -106,7 +108,7 @@ def seconds_asked(retry_after: str | None, now: datetime) -> float:
 
 
 def patiently(longest: float, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> tenacity.AsyncRetrying:
-    """Tries until it is no longer Unavailable.
+    """Tries until it is no longer ReceiverUnavailableError.
 
     Pauses are drawn between 0 and 1, 2, 4… seconds up to `longest` ("full jitter"), so that many relays do not come
     back to a mended service all at once; they come on top of what the service asks for.
@@ -115,6 +117,8 @@ def patiently(longest: float, sleep: Callable[[float], Awaitable[None]] = asynci
 
     def wait(state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        return pause(state) + (error.wish if isinstance(error, Unavailable) else 0.0)
+        return pause(state) + (error.wish if isinstance(error, ReceiverUnavailableError) else 0.0)
 
-    return tenacity.AsyncRetrying(sleep=sleep, wait=wait, retry=tenacity.retry_if_exception_type(Unavailable))
+    return tenacity.AsyncRetrying(
+        sleep=sleep, wait=wait, retry=tenacity.retry_if_exception_type(ReceiverUnavailableError)
+    )

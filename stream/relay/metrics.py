@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from driftline.stream.relay.dispatcher import Courier
+from driftline.stream.relay.dispatcher import Dispatcher
 
 _COUNTS = {
     "delivered": "Alerts that a target took",
@@ -24,18 +24,18 @@ _GAUGES = {
 }
 
 
-class Pulse(Protocol):
+class HeartbeatState(Protocol):
     """Knows how the relay is."""
 
     well: bool
     heard: float
 
     @property
-    def couriers(self) -> Iterable[Courier]:
+    def couriers(self) -> Iterable[Dispatcher]:
         """One for each target."""
 
 
-def registry_of(pulse: Pulse) -> CollectorRegistry:
+def registry_of(pulse: HeartbeatState) -> CollectorRegistry:
     """The metrics of a relay."""
     registry = CollectorRegistry()
     registry.register(_Relay(pulse))
@@ -43,7 +43,7 @@ def registry_of(pulse: Pulse) -> CollectorRegistry:
 
 
 class _Relay(Collector):
-    def __init__(self, pulse: Pulse) -> None:
+    def __init__(self, pulse: HeartbeatState) -> None:
         self._pulse = pulse
 
     def describe(self) -> Iterable[Metric]:

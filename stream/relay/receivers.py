@@ -15,12 +15,12 @@ from yarl import URL
 from driftline.stream.alerts.intake import Alert
 from driftline.stream.config.relay import Relay
 from driftline.stream.paging.receivers.alertmanager import Entry, follow, is_past, to_send, took, watchdog
-from driftline.stream.paging.receivers.registry import PAGERS, Pager
+from driftline.stream.paging.receivers.registry import INTEGRATIONS, Integration
 from driftline.stream.paging.receivers.request import Access, json_request
-from driftline.stream.relay.http import Http, Refused, Unavailable
-from driftline.stream.state.notification_log import Ledger
+from driftline.stream.relay.http import Http, ReceiverUnavailableError, RequestRefusedError
+from driftline.stream.state.notification_log import NotificationLog
 
-TARGETS = ("pagerduty", "alertmanager", "slack", "webhook", "stdout")
+RECEIVERS = ("pagerduty", "alertmanager", "slack", "webhook", "stdout")
 # Entries of Alertmanager in one request: some 5 kB each.
 _TOGETHER = 100
 # s. A member that has not answered by then hears of it at the next refresh, if another one has taken it. Members answer
@@ -28,11 +28,11 @@ _TOGETHER = 100
 _PROMPT = 0.5
 
 
-class MissingSecret(RuntimeError):
+class MissingSecretError(RuntimeError):
     """An environment variable that the configuration names is missing, or can't be what it should be."""
 
 
-class Target(Protocol):
+class Receiver(Protocol):
     """Where alerts go."""
 
     @property
@@ -40,23 +40,29 @@ class Target(Protocol):
         """Seconds between two calls of `refresh`; None: it needs none."""
 
     async def deliver(self, alert: Alert, raw: bytes) -> None:
-        """Tell of one alert, which came as `raw`. Told twice, it shall be as told once. Refused, Unavailable."""
+        """Deliver one alert, whose record is `raw`; twice must have the effect of once.
+
+        RequestRefusedError, ReceiverUnavailableError.
+        """
 
     async def refresh(self, well: bool) -> None:
-        """Tell again what lasts; well: whether every target of the relay takes alerts. Refused, Unavailable."""
+        """Send again what is still firing. well: whether every receiver of the relay takes alerts.
+
+        RequestRefusedError, ReceiverUnavailableError.
+        """
 
 
 @dataclass(frozen=True)
-class Service:
+class HttpReceiver:
     """A service that takes one request for each alert."""
 
-    pager: Pager
+    pager: Integration
     access: Access
     http: Http
     interval: float | None = None
 
     async def deliver(self, alert: Alert, raw: bytes) -> None:
-        """See `Target`."""
+        """See `Receiver`."""
         await self.http.post(self.pager.request(alert, raw, self.access, datetime.now(UTC)), self.pager.took)
 
     async def refresh(self, well: bool) -> None:
@@ -64,16 +70,16 @@ class Service:
 
 
 @dataclass(frozen=True)
-class Alertmanagers:
+class AlertmanagerReceiver:
     """The members of one Alertmanager cluster. What they hold is in the ledger, so that any relay can tell it again."""
 
     members: Sequence[Access]
     http: Http
-    ledger: Ledger
+    ledger: NotificationLog
     interval: float | None
 
     async def deliver(self, alert: Alert, raw: bytes) -> None:  # noqa: ARG002 # as every target
-        """See `Target`."""
+        """See `Receiver`."""
         now = datetime.now(UTC)
         changed = follow(alert, await self.ledger.entries(), now)
         await self._post(list(changed.values()), now)
@@ -104,26 +110,26 @@ class Alertmanagers:
         finally:
             for late in posts:
                 late.cancel()
-        raise next((each for each in failures if not isinstance(each, Refused)), failures[0])
+        raise next((each for each in failures if not isinstance(each, RequestRefusedError)), failures[0])
 
-    async def _failure(self, member: Access, body: bytes) -> Refused | Unavailable | None:
+    async def _failure(self, member: Access, body: bytes) -> RequestRefusedError | ReceiverUnavailableError | None:
         """Why a member has not taken it; None if it has."""
         try:
             await self.http.post(json_request(member, body), took)
-        except (Refused, Unavailable) as error:
+        except (RequestRefusedError, ReceiverUnavailableError) as error:
             return error
         return None
 
 
 @dataclass(frozen=True)
-class Stdout:
+class StdoutReceiver:
     """One line of JSON for each alert: its CloudEvent."""
 
     stream: BinaryIO
     interval: float | None = None
 
     async def deliver(self, alert: Alert, raw: bytes) -> None:  # noqa: ARG002 # as every target
-        """See `Target`."""
+        """See `Receiver`."""
         line = msgspec.json.format(raw, indent=-1) + b"\n"
         await asyncio.to_thread(self._write, line)  # who reads it may be slow, and must hold up no other target
 
@@ -136,12 +142,14 @@ class Stdout:
 
 
 def read_accesses(relay: Relay, names: Sequence[str], environment: Mapping[str, str]) -> dict[str, list[Access]]:
-    """Addresses and secrets of the named targets; MissingSecret."""
+    """Addresses and secrets of the named targets; MissingSecretError."""
 
     def secret(name: str | None) -> str:
         value = environment.get(name, "").strip() if name else ""
         if name and not (value and value.isascii() and value.isprintable()):
-            raise MissingSecret(f"the environment variable {name} is {'not set' if not value else 'no plain text'}")
+            raise MissingSecretError(
+                f"the environment variable {name} is {'not set' if not value else 'no plain text'}"
+            )
         return value
 
     def url(name: str) -> str:
@@ -151,7 +159,7 @@ def read_accesses(relay: Relay, names: Sequence[str], environment: Mapping[str, 
         except ValueError:
             good = None
         if not good:
-            raise MissingSecret(f"the environment variable {name} is no URL such as https://pager.example/hook")
+            raise MissingSecretError(f"the environment variable {name} is no URL such as https://pager.example/hook")
         return value
 
     found: dict[str, Callable[[], list[Access]]] = {
@@ -174,11 +182,11 @@ def read_accesses(relay: Relay, names: Sequence[str], environment: Mapping[str, 
     return {name: found[name]() for name in (*names, "heartbeat")}
 
 
-def open_target(name: str, accesses: Sequence[Access], relay: Relay, http: Http, ledger: Ledger) -> Target:
+def open_receiver(name: str, accesses: Sequence[Access], relay: Relay, http: Http, ledger: NotificationLog) -> Receiver:
     """The target of this name."""
     if name == "stdout":
-        return Stdout(sys.stdout.buffer)
+        return StdoutReceiver(sys.stdout.buffer)
     if name == "alertmanager":
-        return Alertmanagers(accesses, http, ledger, relay.alertmanager.resend_seconds)
+        return AlertmanagerReceiver(accesses, http, ledger, relay.alertmanager.resend_seconds)
     (access,) = accesses
-    return Service(PAGERS[name], access, http)
+    return HttpReceiver(INTEGRATIONS[name], access, http)

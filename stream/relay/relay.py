@@ -38,23 +38,23 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from faust.types import TP
 
 from driftline.stream.config.lineage import upstream
-from driftline.stream.config.load import Config
+from driftline.stream.config.sections import Config
 from driftline.stream.kafka.client import client_options
 from driftline.stream.kafka.dead_letters import dead_letter
 from driftline.stream.ops.http import answering
 from driftline.stream.ops.logging import configure_logging
 from driftline.stream.ops.readiness import wait_for_servers
-from driftline.stream.paging.grouping import Rules
+from driftline.stream.paging.grouping import GroupingRules
 from driftline.stream.paging.receivers.request import Access
-from driftline.stream.relay.consumer import Line, OneReader
-from driftline.stream.relay.dispatcher import Bury, Courier, Record
-from driftline.stream.relay.heartbeat import Pulse
+from driftline.stream.relay.consumer import AlertConsumer, OneReader
+from driftline.stream.relay.dispatcher import Dispatcher, Record, SendDeadLetter
+from driftline.stream.relay.heartbeat import Heartbeat
 from driftline.stream.relay.http import Http
 from driftline.stream.relay.metrics import registry_of
-from driftline.stream.relay.receivers import open_target, read_accesses
+from driftline.stream.relay.receivers import open_receiver, read_accesses
 from driftline.stream.relay.secrets import secrets_of
 from driftline.stream.state.client import connect
-from driftline.stream.state.notification_log import Ledger
+from driftline.stream.state.notification_log import NotificationLog
 from driftline.stream.state.silences import Silences, SilenceStore
 
 log = logging.getLogger(__name__)
@@ -77,27 +77,29 @@ async def _relay(config: Config, names: Sequence[str], accesses: Mapping[str, Se
         http = Http(await stack.enter_async_context(_session(config)), secrets_of(accesses))
         client = connect(config.redis)
         stack.push_async_callback(client.aclose)
-        bury = await _undertaker(config, stack)
-        ledgers = {name: Ledger(client, config.worker.group, name) for name in names}
+        bury = await _dead_letter_producer(config, stack)
+        ledgers = {name: NotificationLog(client, config.worker.group, name) for name in names}
         silences = Silences(SilenceStore(client, config.worker.group))
         await silences.read()  # before anything is told
         heart = next((each.url for each in accesses["heartbeat"]), None)
-        pulse = Pulse(http, heart, config.relay.heartbeat_seconds, ledgers[names[0]])
+        pulse = Heartbeat(http, heart, config.relay.heartbeat_seconds, ledgers[names[0]])
         for name, ledger in ledgers.items():
-            target = open_target(name, accesses[name], config.relay, http, ledger)
+            target = open_receiver(name, accesses[name], config.relay, http, ledger)
             hours = config.relay.give_up_hours
-            courier = Courier(name, target, ledger, bury, hours * 3600, rules_for(config, name), silences)
-            pulse.lines.append(Line(_consumer(config, name), courier, pulse, config.relay.longest_pause_seconds))
+            courier = Dispatcher(name, target, ledger, bury, hours * 3600, rules_for(config, name), silences)
+            pulse.lines.append(
+                AlertConsumer(_consumer(config, name), courier, pulse, config.relay.longest_pause_seconds)
+            )
             await pulse.lines[-1].start(config.topics.alerts)
             stack.push_async_callback(pulse.lines[-1].consumer.stop)
         await stack.enter_async_context(answering(config.relay.http, registry_of(pulse), "ailing", pulse.health))
         await _until_stopped(pulse, silences)
 
 
-def rules_for(config: Config, name: str) -> Rules:
+def rules_for(config: Config, name: str) -> GroupingRules:
     """How incidents are grouped for a target."""
     grouping = config.relay.grouping
-    return Rules(
+    return GroupingRules(
         wait=grouping.group_wait,
         outage_models=grouping.outage_models,
         window=grouping.outage_window,
@@ -106,7 +108,7 @@ def rules_for(config: Config, name: str) -> Rules:
     )
 
 
-async def _until_stopped(pulse: Pulse, silences: Silences) -> None:
+async def _until_stopped(pulse: Heartbeat, silences: Silences) -> None:
     """All end together: after a signal, or an error of one. They are asked to; a cancelled call may go on for ever."""
 
     def stop() -> None:
@@ -125,7 +127,7 @@ async def _until_stopped(pulse: Pulse, silences: Silences) -> None:
         task.result()
 
 
-def _works(pulse: Pulse, silences: Silences) -> list[Coroutine[Any, Any, None]]:
+def _works(pulse: Heartbeat, silences: Silences) -> list[Coroutine[Any, Any, None]]:
     return [pulse.beat(), silences.watch(), *(line.run() for line in pulse.lines)]
 
 
@@ -149,7 +151,7 @@ def _consumer(config: Config, name: str) -> AIOKafkaConsumer:
     )
 
 
-async def _undertaker(config: Config, stack: AsyncExitStack) -> Bury:
+async def _dead_letter_producer(config: Config, stack: AsyncExitStack) -> SendDeadLetter:
     options: dict[str, Any] = {**client_options(config.kafka), "enable_idempotence": config.kafka.idempotent}
     producer = AIOKafkaProducer(**options, acks="all")
     await producer.start()

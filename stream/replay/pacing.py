@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from driftline.stream.events.mapping import EventMapping
-from driftline.stream.events.parse import BadEvent, decode_event
+from driftline.stream.events.parse import EventError, parse_event
 
 Key = Literal["event-id", "model", "none"]
 
@@ -29,8 +29,8 @@ def as_item(message: bytes, key: Key, mapping: EventMapping) -> Item:
     Item(key=b'7', ts=1767225600000)
     """
     try:
-        event = decode_event(message, mapping)
-    except BadEvent:
+        event = parse_event(message, mapping)
+    except EventError:
         return Item(None, None)
     keys = {"event-id": event.id, "model": event.model}
     return Item(keys[key].encode() if key in keys else None, event.ts)

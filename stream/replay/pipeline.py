@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 from driftline.detectors.arrays import IntArray
 from driftline.stream.alerts.build import Mode, alert_of
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.config.load import Config, model_config
+from driftline.stream.config.sections import Config
 from driftline.stream.judge.monitor import Monitor
-from driftline.stream.judge.state import Memory
+from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.cutter import Cutter
 from driftline.stream.panes.pane import Run
 from driftline.stream.panes.sketcher import Sketcher, pane_rule
@@ -60,14 +60,14 @@ class Pipeline:
     topic: str | None = None
     mode: Mode = "replay"
     monitors: dict[str, Monitor] = field(default_factory=dict)
-    memories: dict[str, Memory] = field(default_factory=dict)
+    memories: dict[str, ModelState] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.known = {model: self._watched(baseline) for model, baseline in self.baselines.items()}
         self._sketchers: list[Sketcher] = []
 
     def _watched(self, baseline: Baseline) -> Baseline:
-        return baseline.only(model_config(self.config, baseline.model).signals.selects)
+        return baseline.only(self.config.for_model(baseline.model).signals.selects)
 
     def sketcher(self, partition: int, start: int) -> Sketcher:
         """The first stage for one partition's log from offset `start` on; it hears of baselines learned meanwhile."""
@@ -92,8 +92,8 @@ class Pipeline:
         for model, pane in run.panes.items():
             monitor = self.monitors.get(model)
             if monitor is None:
-                monitor = self.monitors[model] = Monitor(model, model_config(self.config, model), self.known.get(model))
-            memory, steps = monitor.take(self.memories.get(model, Memory()), pane)
+                monitor = self.monitors[model] = Monitor(model, self.config.for_model(model), self.known.get(model))
+            memory, steps = monitor.take(self.memories.get(model, ModelState()), pane)
             self.memories[model] = memory
             baseline = monitor.baseline(memory)
             if baseline and model not in self.known:

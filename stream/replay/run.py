@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.config.load import Config
+from driftline.stream.config.sections import Config
 from driftline.stream.events.mapping import EventMapping
-from driftline.stream.events.parse import BadEvent, decode_event
+from driftline.stream.events.parse import EventError, parse_event
 from driftline.stream.panes.pane import Run
 from driftline.stream.replay.pipeline import Batch, Pipeline, in_order
 
@@ -100,7 +100,7 @@ def between(log: Iterable[Batch], mapping: EventMapping, first_ms: int | None, e
 
 def _lies_between(message: bytes | None, mapping: EventMapping, first_ms: int | None, end_ms: int | None) -> bool:
     try:
-        ts = decode_event(message, mapping).ts
-    except BadEvent:
+        ts = parse_event(message, mapping).ts
+    except EventError:
         return True
     return (first_ms is None or ts >= first_ms) and (end_ms is None or ts < end_ms)

@@ -25,7 +25,7 @@ from driftline.stream.alerts.explain import (
     replay_command,
     verdict,
 )
-from driftline.stream.alerts.read import Listed, Member, Number, Signal, Told
+from driftline.stream.alerts.read import ListedIncident, Member, Number, ReadAlert, Signal
 
 STYLES = {"firing": "red", "updated": "yellow", "resolved": "green"}
 # Characters of the longest bar and of a label: two bars, their figures and the label fill 78 of 80.
@@ -35,7 +35,7 @@ _NAMED = 5
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
-def print_explanation(console: Console, told: Told, incident: Sequence[Told], rate: float | None) -> None:
+def print_explanation(console: Console, told: ReadAlert, incident: Sequence[ReadAlert], rate: float | None) -> None:
     """All that an alert says. incident: its incident's alerts, by `seq`. rate: see `stream.alerts.explain.verdict`."""
     console.print(
         Text.assemble((told.status.upper(), f"bold {STYLES[told.status]}"), "  ", (plain(told.title), "bold"))
@@ -55,7 +55,7 @@ def print_explanation(console: Console, told: Told, incident: Sequence[Told], ra
         _section(console, "What to do", advice)
 
 
-def print_incidents(console: Console, incidents: Iterable[Listed], now: datetime) -> None:
+def print_incidents(console: Console, incidents: Iterable[ListedIncident], now: datetime) -> None:
     """A table of incidents. now: until when open ones have lasted."""
     table = Table(box=None, pad_edge=False, padding=(0, 1, 1, 0))
     for heading in ("state", "model", "since (UTC)"):
@@ -75,7 +75,7 @@ def print_incidents(console: Console, incidents: Iterable[Listed], now: datetime
     console.print(table)
 
 
-def _drifts(each: Listed) -> Iterator[str]:
+def _drifts(each: ListedIncident) -> Iterator[str]:
     for signal in each.signals[:_NAMED]:
         yield f"{plain(signal.name.removeprefix('features.'))} {plain(signal.change.headline)}\n"
     if len(each.signals) > _NAMED:
@@ -87,7 +87,7 @@ def _section(console: Console, name: str, *parts: RenderableType) -> None:
     console.print(Padding(Group(*parts), (0, 0, 0, 2)))
 
 
-def _facts(told: Told) -> Table:
+def _facts(told: ReadAlert) -> Table:
     evidence = told.evidence
     facts = {
         "model": " ".join(filter(None, (told.model, evidence.version))),
@@ -105,12 +105,12 @@ def _facts(told: Told) -> Table:
     return _pairs((name, fact) for name, fact in facts.items() if fact)
 
 
-def _for(told: Told) -> str:
+def _for(told: ReadAlert) -> str:
     duration = lasted(told.starts_at, told.ends_at)
     return f", for {duration}" if duration else ""
 
 
-def _course(told: Told, incident: Sequence[Told]) -> Table:
+def _course(told: ReadAlert, incident: Sequence[ReadAlert]) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
@@ -201,7 +201,7 @@ def _share(share: Number) -> str:
     return "?" if share is None else f"{100 * share:.1f} %"
 
 
-def _advice(told: Told) -> Table:
+def _advice(told: ReadAlert) -> Table:
     replay = replay_command(told)
     rows = [("read", each) for each in told.hrefs]
     rows += [("see it again", replay)] if replay else []

@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 
 from driftline.stream.alerts.explain import Picture, picture
 from driftline.stream.alerts.intake import cut
-from driftline.stream.alerts.read import Told
+from driftline.stream.alerts.read import ReadAlert
 from driftline.stream.reports.alert import plain, stamp
 
 #: Panels at most: on a screen of 1920 pixels, labels of more cannot be read.
@@ -30,7 +30,7 @@ _BAR = 0.4
 _LINES = 6
 
 
-def plot(told: Told, path: Path) -> int:
+def plot(told: ReadAlert, path: Path) -> int:
     """Write the strongest signals of an alert as a PNG; how many there are in it. Without any, nothing is written."""
     drawn = [(each, rows) for each in told.signals if (rows := picture(each))][:PANELS]
     if not drawn:
@@ -73,7 +73,7 @@ def _shortened(name: str, limit: int) -> str:
     return name if len(name) <= limit else f"{name[:half]}…{name[-half:]}"
 
 
-def _heading(figure: Figure, told: Told, panels: int) -> None:
+def _heading(figure: Figure, told: ReadAlert, panels: int) -> None:
     """What has happened, and what the colours mean."""
     left_out = len(told.signals) - panels
     more = f"; not drawn: {left_out} more" if left_out > 0 else ""

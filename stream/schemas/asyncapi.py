@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from driftline.stream.alerts.build import CONTENT_TYPE
-from driftline.stream.config.load import Config
+from driftline.stream.config.sections import Config
 from driftline.stream.schemas.json_schema import Schema, alert_parts, event_part, label_part
 from driftline.stream.schemas.topics import Topic, kept_for, wanted_topics
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.file import decode_baseline
-from driftline.stream.config.load import Config
+from driftline.stream.config.sections import Config
 
 
 def load_baselines(config: Config, paths: Sequence[Path], folder: Path) -> list[Baseline]:

@@ -66,7 +66,7 @@ class StoreError(RuntimeError):
     """Redis, or what is stored there, cannot be used; the message says why, in plain words and without a password."""
 
 
-class Unreachable(StoreError):
+class RedisUnreachableError(StoreError):
     """Redis did not answer, however often it was asked."""
 
 
@@ -83,14 +83,14 @@ def connect(redis: RedisConfig) -> Client:
 
 
 async def insist(command: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """What a client's command answers, asked again while the reason that it fails may pass. StoreError, Unreachable.
+    """What a client's command answers, asked again while the error may pass. StoreError, RedisUnreachableError.
 
     The command may be carried out twice, when an answer is lost.
     """
     for pause in _PAUSES:
         try:
             return await _ask(command, *args, **options)
-        except Unreachable as error:
+        except RedisUnreachableError as error:
             log.warning("%s; trying again in %g s", error, pause)
         await asyncio.sleep(pause)
     return await _ask(command, *args, **options)
@@ -146,22 +146,25 @@ def _say_once(what: str) -> None:
     log.warning("%s: if it loses its last writes, events may be lost with them", what)
 
 
-async def check_server(client: Client) -> list[Finding]:
-    """What is wrong with the server, or with any primary of the cluster; asked once. StoreError, Unreachable."""
+async def check_server(client: Client) -> list[ServerFinding]:
+    """What is wrong with the server, or with any primary of the cluster; asked once.
+
+    StoreError, RedisUnreachableError.
+    """
     cluster = isinstance(client, RedisCluster)
     answer = await _ask(client.info, **({"target_nodes": RedisCluster.PRIMARIES} if cluster else {}))
     infos = [answer] if "redis_version" in answer else answer.values()
-    return list(dict.fromkeys(chain.from_iterable(findings(info, cluster=cluster) for info in infos)))
+    return list(dict.fromkeys(chain.from_iterable(server_findings(info, cluster=cluster) for info in infos)))
 
 
-class Finding(NamedTuple):
+class ServerFinding(NamedTuple):
     """What is wrong with a server, in plain words; with an error it must not be used."""
 
     severity: Literal["error", "warning"]
     message: str
 
 
-def findings(info: Mapping[str, Any], *, cluster: bool) -> list[Finding]:
+def server_findings(info: Mapping[str, Any], *, cluster: bool) -> list[ServerFinding]:
     """What is wrong with a server, from its INFO. cluster: whether the client is one for clusters."""
     version, policy = str(info.get("redis_version", "0.0")), str(info.get("maxmemory_policy", "noeviction"))
     evicts = policy.startswith("allkeys") and bool(info.get("maxmemory"))
@@ -178,8 +181,8 @@ def findings(info: Mapping[str, Any], *, cluster: bool) -> list[Finding]:
         ),
     }
     return [
-        *(Finding("error", message) for message, wrong in errors.items() if wrong),
-        *(Finding("warning", message) for message, wrong in warnings.items() if wrong),
+        *(ServerFinding("error", message) for message, wrong in errors.items() if wrong),
+        *(ServerFinding("warning", message) for message, wrong in warnings.items() if wrong),
     ]
 
 
@@ -194,7 +197,7 @@ async def _ask(command: Callable[..., Any], *args: Any, **options: Any) -> Any:
         if isinstance(error, AuthenticationError | AuthorizationError):
             raise StoreError(f"Redis refuses the login of redis.url and redis.password_env: {error}") from error
         if isinstance(error, _PASSING):
-            raise Unreachable(f"Redis does not answer: {error}") from error
+            raise RedisUnreachableError(f"Redis does not answer: {error}") from error
         raise StoreError(f"Redis refuses: {error}") from error
 
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from driftline.stream.alerts.read import Listed, read_told
-from driftline.stream.codec.panes import WireError
+from driftline.stream.alerts.read import ListedIncident, read_any_alert
+from driftline.stream.codec.panes import FormatError
 from driftline.stream.codec.state import read_incidents
 from driftline.stream.state.client import Client, insist
 from driftline.stream.state.store import judge_key
@@ -22,7 +22,7 @@ return {taken, redis.call('HVALS', KEYS[2]), redis.call('LRANGE', KEYS[3], 0, -1
 """
 
 
-class Kept(NamedTuple):
+class IndexedAlerts(NamedTuple):
     """What the judge of a partition keeps: the newest alert of each open incident; those told last, newest first."""
 
     partition: int
@@ -31,7 +31,7 @@ class Kept(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Archive:
+class IncidentIndex:
     """The alerts of a group of workers, judged from a panes topic. Any call may raise StoreError, and Unreachable after
     10 seconds.
     """
@@ -40,9 +40,9 @@ class Archive:
     namespace: str
     topic: str
 
-    async def read(self) -> list[Kept]:
+    async def read(self) -> list[IndexedAlerts]:
         """What the judges keep, by partition."""
-        found = list[Kept]()
+        found = list[IndexedAlerts]()
         while True:  # the first workers take over all partitions, so one that nobody took lies behind the last
             key = judge_key(self.namespace, self.topic, len(found))
             keys = [key, f"{key}:open", f"{key}:told"]
@@ -50,17 +50,17 @@ class Archive:
             taken, opened, told = await insist(self.client.eval_ro, _READ, len(keys), *keys)
             if taken != b"taken":
                 return found
-            found.append(Kept(len(found), opened, told))
+            found.append(IndexedAlerts(len(found), opened, told))
 
-    async def incidents(self, kept: Iterable[Kept]) -> list[Listed]:
+    async def incidents(self, kept: Iterable[IndexedAlerts]) -> list[ListedIncident]:
         """The open incidents of what was read, and the past ones as far as they are kept; BadAlert."""
-        found = list[Listed]()
+        found = list[ListedIncident]()
         for partition, opened, told in kept:
-            alerts, lasting = list(map(read_told, told)), list(map(read_told, opened))
+            alerts, lasting = list(map(read_any_alert, told)), list(map(read_any_alert, opened))
             over = (each for each in alerts if each.status == "resolved")
             phases = {model: await self._phases(partition, model) for model in {each.model for each in lasting}}
-            found += [Listed.of(each, alerts, phases[each.model].get(each.scope, "")) for each in lasting]
-            found += [Listed.of(each, alerts) for each in over]
+            found += [ListedIncident.of(each, alerts, phases[each.model].get(each.scope, "")) for each in lasting]
+            found += [ListedIncident.of(each, alerts) for each in over]
         return found
 
     async def _phases(self, partition: int, model: str) -> dict[str, str]:
@@ -69,5 +69,5 @@ class Archive:
         part = await insist(self.client.hget, key, "incidents")
         try:
             return {} if part is None else {each.scope: each.phase.value for each in read_incidents(part).values()}
-        except WireError:  # another version's
+        except FormatError:  # another version's
             return {}

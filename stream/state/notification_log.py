@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from driftline.stream.paging.notifications import Case, Desk, Page
+from driftline.stream.paging.notifications import Notifications, OpenIncident, Page
 from driftline.stream.paging.receivers.alertmanager import Entry
 from driftline.stream.state.client import Client, StoreError, insist
 
@@ -47,12 +47,12 @@ return 1
 """
 
 
-class Fenced(StoreError):
+class FencedError(StoreError):
     """Another relay has taken over this target's desk."""
 
 
 @dataclass(frozen=True)
-class Ledger:
+class NotificationLog:
     """What one target has been told. Any call may raise StoreError, and Unreachable after 10 seconds."""
 
     client: Client
@@ -68,7 +68,7 @@ class Ledger:
         """Alerts up to this one need not be told any more."""
         await insist(self.client.eval, _TOLD, 1, self._seq(alert_key), seq, _LIFE)
 
-    async def open(self) -> tuple[Desk, int]:
+    async def open(self) -> tuple[Notifications, int]:
         """The desk, and the epoch under which it may be written from now on; what opened it before may no longer."""
         epoch = await insist(self.client.hincrby, self._desk, "epoch", 1)
         await insist(self.client.expire, self._desk, _DESK_LIFE)
@@ -80,8 +80,8 @@ class Ledger:
                 "or delete the key, then close what is open in the pager by hand"
             ) from None
 
-    async def save(self, epoch: int, before: Desk, after: Desk) -> None:
-        """Write at once what has changed; Fenced."""
+    async def save(self, epoch: int, before: Notifications, after: Notifications) -> None:
+        """Write at once what has changed; FencedError."""
         old, new = _parts(before), _parts(after)
         written = [(name, part) for name, part in new.items() if old.get(name) is not part]
         if not written and old.keys() == new.keys():
@@ -90,7 +90,9 @@ class Ledger:
         lost = [name for name in old if name not in new]
         arguments = (epoch, _DESK_LIFE, len(written), *fields, *lost)
         if not await insist(self.client.eval, _SAVE, 1, self._desk, *arguments):
-            raise Fenced(f"another relay carries alerts to {self.target} now, or what was open has vanished from Redis")
+            raise FencedError(
+                f"another relay carries alerts to {self.target} now, or what was open has vanished from Redis"
+            )
 
     async def entries(self) -> dict[str, Entry]:
         """What Alertmanager holds."""
@@ -126,7 +128,7 @@ def _encoded(entries: Mapping[str, Entry]) -> dict[str, bytes]:
     return {name: msgspec.json.encode(entry) for name, entry in entries.items()}
 
 
-def _parts(desk: Desk) -> dict[str, Case | Page | int]:
+def _parts(desk: Notifications) -> dict[str, OpenIncident | Page | int]:
     """The fields of the hash. Unchanged parts are the same objects from desk to desk."""
     return {
         **{f"case:{name}": case for name, case in desk.cases.items()},
@@ -135,15 +137,15 @@ def _parts(desk: Desk) -> dict[str, Case | Page | int]:
     }
 
 
-def _decoded(fields: Mapping[bytes, bytes]) -> Desk:
+def _decoded(fields: Mapping[bytes, bytes]) -> Notifications:
     parts: dict[str, dict[str, bytes]] = {"case": {}, "page": {}, "told": {}}
     for name, part in fields.items():
         kind, _, rest = name.decode().partition(":")
         parts.get(kind, {})[rest] = part
-    cases = {name: msgspec.json.decode(part, type=Case) for name, part in parts["case"].items()}
+    cases = {name: msgspec.json.decode(part, type=OpenIncident) for name, part in parts["case"].items()}
     pages = {name: msgspec.json.decode(part, type=Page) for name, part in parts["page"].items()}
     order = {name: (case.came, case.place) for name, case in cases.items()}
-    return Desk(
+    return Notifications(
         dict(sorted(cases.items(), key=lambda each: order[each[0]])),
         dict(sorted(pages.items(), key=lambda each: order.get(each[0], (0.0, ())))),
         {name: int(part) for name, part in parts["told"].items()},

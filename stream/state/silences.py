@@ -16,8 +16,8 @@ import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from driftline.stream.paging.silences import BadSilence, Quiet, Silence, read_silence, write_silence
-from driftline.stream.state.client import Client, StoreError, Unreachable, insist
+from driftline.stream.paging.silences import Quiet, Silence, SilenceError, read_silence, write_silence
+from driftline.stream.state.client import Client, RedisUnreachableError, StoreError, insist
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ if redis.call('EXPIRETIME', KEYS[1]) < tonumber(ARGV[3]) then redis.call('EXPIRE
 
 @dataclass(frozen=True)
 class SilenceStore:
-    """The silences of a group. Any call may raise StoreError, and Unreachable after 10 seconds."""
+    """The silences of a group. Any call may raise StoreError, and RedisUnreachableError after 10 seconds."""
 
     client: Client
     namespace: str
@@ -55,7 +55,7 @@ class SilenceStore:
         for name, stored in (await insist(self.client.hgetall, self._key)).items():
             try:
                 found.append(read_silence(stored))
-            except BadSilence as error:
+            except SilenceError as error:
                 unreadable[name.decode(errors="replace")] = str(error)
         return sorted((each for each in found if now < each.ends_at), key=lambda each: each.starts_at), unreadable
 
@@ -87,11 +87,11 @@ class Silences:
         return Quiet([silence for silence in self._known if silence.active(moment)])
 
     async def read(self) -> None:
-        """Learn which there are; Unreachable."""
+        """Learn which there are; RedisUnreachableError."""
         before = self._unreadable
         try:
             self._known, self._unreadable = await self.store.read(datetime.now(UTC))
-        except Unreachable:
+        except RedisUnreachableError:
             raise
         except StoreError as error:  # the key holds something else, say
             self._known, self._unreadable = [], {"": str(error)}
@@ -99,7 +99,7 @@ class Silences:
             log.error("the silence %r silences nothing: %s", name, reason)
 
     async def watch(self) -> None:
-        """Read again and again until `stop` is called; Unreachable."""
+        """Read again and again until `stop` is called; RedisUnreachableError."""
         while not self._stopping.is_set():
             await self.read()
             try:

@@ -17,8 +17,9 @@ one hash tag, so it lies in one slot of a cluster. No key has a time to live; on
 | NS:bound               | hash   | the first worker  | facts that all of the above depends on, see `Store.bind`      |
 
 Every write to a partition is one script: it happens wholly or not at all. It carries its writer's epoch and the
-position it goes on from, and is refused when another worker has taken a newer epoch (`Fenced`) or when the stored
-position is another (`Mismatch`: Redis has lost writes). Written twice, as after a lost answer, it is as written once.
+position it goes on from, and is refused when another worker has taken a newer epoch (`FencedError`) or when the stored
+position is another (`StateMismatchError`: Redis has lost writes). Written twice, as after a lost answer, it is as
+written once.
 
 A script checks first and writes then, because Redis does not undo what a script did before an error. Out of memory,
 Redis refuses a script's first write if that may need more, and none after it: so a commit begins with one that may.
@@ -33,7 +34,7 @@ from functools import partial
 from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
-from driftline.stream.codec.state import Change
+from driftline.stream.codec.state import StateDelta
 from driftline.stream.state.client import Client, StoreError, durably, insist
 
 #: Of what is stored. 2: a seal says where each of its runs ends. 1: it had one run, or the rule said where they end.
@@ -108,11 +109,11 @@ return {{'ok'}}
 """
 
 
-class Fenced(StoreError):
+class FencedError(StoreError):
     """Another worker has taken over this partition: nothing was written, and nothing may be."""
 
 
-class Mismatch(StoreError):
+class StateMismatchError(StoreError):
     """What is stored is not what this worker wrote last, so Redis has lost writes: start again from what is stored."""
 
 
@@ -130,7 +131,7 @@ class Position(NamedTuple):
     read: int
 
 
-class Decided(NamedTuple):
+class DecidedAlert(NamedTuple):
     """An alert to keep and publish. incident: its id. over: whether it is the end of that."""
 
     message: bytes
@@ -138,7 +139,7 @@ class Decided(NamedTuple):
     over: bool = False
 
 
-class Alert(NamedTuple):
+class OutboxAlert(NamedTuple):
     """An alert of an outbox. position: how many there were up to and with it."""
 
     position: int
@@ -206,7 +207,7 @@ class Store:
         return f"{self.namespace}:learned"
 
     async def run(self, script: str, keys: Sequence[str], *args: int | str | bytes, durable: bool = False) -> list[Any]:
-        """What a script answers after "ok"; Fenced, Mismatch. durable: once what it wrote is on disk."""
+        """What a script answers after "ok"; FencedError, StateMismatchError. durable: once what it wrote is on disk."""
         ask = partial(durably, self.client) if durable else self.client.eval
         status, *rest = list(await insist(ask, script, len(keys), *keys, *args))
         if status != b"ok":
@@ -228,7 +229,7 @@ class SketchRecord:
         return None if end is None else Seal(int(start), tuple(map(int, (ends or end).split())))
 
     async def seal(self, start: int, *ends: int, durable: bool = False) -> None:
-        """Seal the runs that follow the last one; Fenced, Mismatch if that does not end at `start`.
+        """Seal the runs that follow the last one; FencedError, StateMismatchError if that does not end at `start`.
 
         durable: return once Redis has it on disk, which `appendfsync everysec` puts off for up to a second.
         """
@@ -258,8 +259,13 @@ class JudgeRecord:
         stored = await insist(self.store.client.hgetall, self._model(model))
         return {name.decode(): part for name, part in stored.items()}
 
-    async def commit(self, next_offset: int, changes: Mapping[str, Change], alerts: Sequence[Decided] = ()) -> None:
-        """Store what the panes before `next_offset` changed, by model, and the alerts they raised. Fenced, Mismatch."""
+    async def commit(
+        self, next_offset: int, changes: Mapping[str, StateDelta], alerts: Sequence[DecidedAlert] = ()
+    ) -> None:
+        """Store what the panes before `next_offset` changed, by model, and the alerts they raised.
+
+        FencedError, StateMismatchError.
+        """
         if next_offset <= (self.next_offset if self.next_offset is not None else -1):
             raise ValueError(f"a commit must go forward from offset {self.next_offset}, not to {next_offset}")
         own = (f"{self.key}:{name}" for name in ("models", "outbox", "open", "told"))
@@ -270,13 +276,16 @@ class JudgeRecord:
         await self.store.run(_COMMIT, keys, self.epoch, start, next_offset, _TOLD_MOST, *_flat(lists))
         self.next_offset = next_offset
 
-    async def outbox(self, most: int = 100) -> list[Alert]:
+    async def outbox(self, most: int = 100) -> list[OutboxAlert]:
         """The oldest alerts not yet said to be published, in order."""
         sent, *messages = await self.store.run(_OUTBOX, [self.key, self._outbox], most)
-        return [Alert(int(sent) + i, message) for i, message in enumerate(messages, 1)]
+        return [OutboxAlert(int(sent) + i, message) for i, message in enumerate(messages, 1)]
 
     async def sent(self, position: int) -> None:
-        """Drop the alerts up to and with `position` from the outbox: they are published. Fenced, Mismatch."""
+        """Drop the alerts up to and with `position` from the outbox: they are published.
+
+        FencedError, StateMismatchError.
+        """
         await self.store.run(_SENT, [self.key, self._outbox], self.epoch, position)
 
     @property
@@ -292,7 +301,7 @@ def judge_key(namespace: str, topic: str, partition: int) -> str:
     return f"{namespace}:{{judge/{topic}/{partition}}}"
 
 
-def _lists(model: str, change: Change) -> list[Sequence[str | bytes]]:
+def _lists(model: str, change: StateDelta) -> list[Sequence[str | bytes]]:
     return [[model] if change.fresh else [], list(chain(*change.write.items())), change.delete]
 
 
@@ -302,8 +311,8 @@ def _flat(lists: Iterable[Sequence[str | bytes]]) -> list[int | str | bytes]:
 
 def _refusal(status: str, key: str, stored: str) -> StoreError:
     return {
-        "fenced": Fenced(f"{key}: another worker took over, with epoch {stored}"),
-        "mismatch": Mismatch(f"{key}: the stored position is {stored or 'none'}, so Redis has lost writes"),
+        "fenced": FencedError(f"{key}: another worker took over, with epoch {stored}"),
+        "mismatch": StateMismatchError(f"{key}: the stored position is {stored or 'none'}, so Redis has lost writes"),
         "newer": StoreError(
             f"{key}: written by a newer Driftline, in version {stored}; this one writes {VERSION}: upgrade"
         ),

@@ -19,19 +19,19 @@ from typing import Any
 from driftline.stream.alerts.build import CONTENT_TYPE, alert_of, key_of, to_line
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import encode_baseline
-from driftline.stream.codec.panes import PaneMessage, WireError
-from driftline.stream.codec.state import OtherBaseline, diff, load
-from driftline.stream.config.load import Config, model_config
+from driftline.stream.codec.panes import FormatError, PaneMessage
+from driftline.stream.codec.state import BaselineChangedError, diff, load
+from driftline.stream.config.sections import Config
 from driftline.stream.judge.incidents import Status
 from driftline.stream.judge.monitor import Monitor
-from driftline.stream.judge.state import Memory
+from driftline.stream.judge.state import ModelState
 from driftline.stream.kafka.dead_letters import dead_letter
-from driftline.stream.kafka.record import Message
-from driftline.stream.state.store import Decided, JudgeRecord, Position, Store
-from driftline.stream.worker.faust.transport import Run as Fetched
+from driftline.stream.kafka.record import OutgoingRecord
+from driftline.stream.state.store import DecidedAlert, JudgeRecord, Position, Store
+from driftline.stream.worker.faust.transport import Fetch as Fetched
 from driftline.stream.worker.metrics import Metrics
 
-Publish = Callable[[Iterable[Message]], Awaitable[None]]
+Publish = Callable[[Iterable[OutgoingRecord]], Awaitable[None]]
 #: How the dead letter begins of a pane that came before its turn.
 NOT_YET = "before its turn"
 # Panes judged and committed at once. One takes 1 ms, or 1 s when it is a model's first and its thresholds have to be
@@ -51,17 +51,17 @@ class _Partition:
 
     record: JudgeRecord
     left: bool = True
-    memories: dict[str, Memory] = field(default_factory=dict)
+    memories: dict[str, ModelState] = field(default_factory=dict)
     # Of models whose stored memory is of another baseline: with what to begin anew, until the next commit replaces it.
-    anew: dict[str, Memory] = field(default_factory=dict)
+    anew: dict[str, ModelState] = field(default_factory=dict)
 
     def knows(self, model: str) -> bool:
         """Whether a model has a memory."""
         return model in self.memories or model in self.anew
 
-    def remembered(self, model: str) -> Memory:
+    def remembered(self, model: str) -> ModelState:
         """A model's memory, an empty one for a model never seen."""
-        return self.memories.get(model) or self.anew.get(model) or Memory()
+        return self.memories.get(model) or self.anew.get(model) or ModelState()
 
 
 class JudgeStage:
@@ -99,7 +99,7 @@ class JudgeStage:
     async def _remember(self, partition: _Partition, model: str) -> None:
         try:
             memory = partition.memories[model] = load(await partition.record.parts(model), self._baselines.get(model))
-        except OtherBaseline as other:
+        except BaselineChangedError as other:
             memory = partition.anew[model] = other.anew
         if memory.learned is not None:
             # Who committed it may have died before the sketchers were given it.
@@ -127,9 +127,9 @@ class JudgeStage:
 
     async def _judge_all(
         self, partition: _Partition, batch: Fetched
-    ) -> tuple[dict[str, Memory], list[Decided], list[Message]]:
+    ) -> tuple[dict[str, ModelState], list[DecidedAlert], list[OutgoingRecord]]:
         """Memories that changed, by model, alerts, and dead letters of what is no pane or is of another baseline."""
-        changed, alerts, letters = dict[str, Memory](), list[Decided](), list[Message]()
+        changed, alerts, letters = dict[str, ModelState](), list[DecidedAlert](), list[OutgoingRecord]()
         for record in batch.records:
             await asyncio.sleep(0)  # the event loop must not stand still for all of them
             try:
@@ -138,26 +138,26 @@ class JudgeStage:
                 # The record's time, not the clock's: decided again after a loss, an alert is the same to the byte.
                 changed[message.model], told = self._judge(message, memory, record.timestamp)
                 alerts += told
-            except WireError as error:
+            except FormatError as error:
                 letters.append(dead_letter(batch.tp, record, str(error)))
         return changed, alerts, letters
 
-    def _remembered(self, partition: _Partition, changed: Collection[str], model: str) -> Memory:
-        """A model's memory. WireError for one that there is no room for: each event may be of a model of its own."""
+    def _remembered(self, partition: _Partition, changed: Collection[str], model: str) -> ModelState:
+        """A model's memory. FormatError for one that there is no room for: each event may be of a model of its own."""
         if model not in self._baselines and not partition.knows(model):
             most, known = self._config.worker.unknown_models, {*partition.memories, *partition.anew, *changed}
             if len(known - self._baselines.keys()) >= most:
-                raise WireError(
+                raise FormatError(
                     f"model {model!r} has no baseline, and {most} such models are remembered: correct its name, give "
                     "it a baseline, or raise worker.unknown_models"
                 )
         return partition.remembered(model)
 
-    def _judge(self, message: PaneMessage, memory: Memory, appended: int) -> tuple[Memory, list[Decided]]:
+    def _judge(self, message: PaneMessage, memory: ModelState, appended: int) -> tuple[ModelState, list[DecidedAlert]]:
         monitor = self._monitor(message.model)
         baseline = monitor.baseline(memory)
         if message.baseline and (baseline is None or baseline.content_hash != message.baseline):
-            raise WireError(f"a pane of {message.model!r} against another baseline than this worker has")
+            raise FormatError(f"a pane of {message.model!r} against another baseline than this worker has")
         _check_order(message, memory.delivered.get(message.run.partition, 0))
         memory, steps = monitor.take(memory, message.pane(baseline.layout if message.baseline and baseline else None))
         self._metrics.told(steps)
@@ -168,11 +168,11 @@ class JudgeStage:
     def _monitor(self, model: str) -> Monitor:
         if model not in self._monitors:
             given = self._baselines.get(model)
-            self._monitors[model] = Monitor(model, model_config(self._config, model), given)
+            self._monitors[model] = Monitor(model, self._config.for_model(model), given)
         return self._monitors[model]
 
     async def _commit(
-        self, partition: _Partition, next_offset: int, changed: Mapping[str, Memory], alerts: list[Decided]
+        self, partition: _Partition, next_offset: int, changed: Mapping[str, ModelState], alerts: list[DecidedAlert]
     ) -> None:
         started = time.perf_counter()
         old = partition.memories
@@ -203,21 +203,21 @@ def batches(fetched: Fetched) -> Iterator[Fetched]:
 
 
 def _check_order(message: PaneMessage, had: int) -> None:
-    """WireError for a pane that the judge cannot take, having had its model's events of the partition up to `had`."""
+    """FormatError for a pane that the judge cannot take, having had its model's events of the partition up to `had`."""
     run = message.run
     if had < message.after:
-        raise WireError(
+        raise FormatError(
             f"{NOT_YET}: the pane before it, up to offset {message.after}, was lost on its way, and both are sent "
             "again; or that is a dead letter too"
         )
     if run.start < had < run.end:
-        raise WireError(f"a pane of offsets {run.start} to {run.end}, of which those before {had} were judged before")
+        raise FormatError(f"a pane of offsets {run.start} to {run.end}, of which those before {had} were judged before")
 
 
-def _decided(alert: Mapping[str, Any]) -> Decided:
+def _decided(alert: Mapping[str, Any]) -> DecidedAlert:
     body = alert["data"]
-    return Decided(to_line(alert), body["incident_id"], over=body["status"] == Status.RESOLVED)
+    return DecidedAlert(to_line(alert), body["incident_id"], over=body["status"] == Status.RESOLVED)
 
 
-def _as_message(topic: str, line: bytes) -> Message:
-    return Message(topic, key_of(line), line, [("content-type", CONTENT_TYPE.encode())])
+def _as_message(topic: str, line: bytes) -> OutgoingRecord:
+    return OutgoingRecord(topic, key_of(line), line, [("content-type", CONTENT_TYPE.encode())])

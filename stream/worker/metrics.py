@@ -10,11 +10,11 @@ from operator import attrgetter
 from faust.types import TP
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from driftline.stream.codec.state import Change
+from driftline.stream.codec.state import StateDelta
 from driftline.stream.events.columns import Defect
 from driftline.stream.events.event import Rejection
 from driftline.stream.judge.incidents import Step
-from driftline.stream.worker.faust.transport import Run as Fetched
+from driftline.stream.worker.faust.transport import Fetch as Fetched
 
 # Seconds; a commit to a near Redis takes a millisecond, one that takes a second is in trouble.
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -75,7 +75,7 @@ class Metrics:
         for step in steps:
             self._alerts.labels(step.status.value).inc()
 
-    def committed(self, seconds: float, changes: Mapping[str, Change]) -> None:
+    def committed(self, seconds: float, changes: Mapping[str, StateDelta]) -> None:
         """A commit was written."""
         self._commit.observe(seconds)
         self._written.inc(sum(len(part) for change in changes.values() for part in change.write.values()))

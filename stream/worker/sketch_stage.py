@@ -26,20 +26,20 @@ from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import decode_baseline
 from driftline.stream.codec.panes import PaneMessage
-from driftline.stream.config.load import Config
+from driftline.stream.config.sections import Config
 from driftline.stream.events.columns import Defect
 from driftline.stream.events.event import Rejection
 from driftline.stream.kafka.dead_letters import dead_letter, pane_letter
-from driftline.stream.kafka.record import Message
+from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.panes.cutter import Cutter
 from driftline.stream.panes.pane import Pane, Run
 from driftline.stream.panes.sketcher import Sketcher, pane_rule
 from driftline.stream.schemas.topics import PANE_BYTES
 from driftline.stream.state.store import Position, SketchRecord, Store
-from driftline.stream.worker.faust.transport import Run as Fetched
+from driftline.stream.worker.faust.transport import Fetch as Fetched
 from driftline.stream.worker.metrics import Metrics
 
-Publish = Callable[[Iterable[Message]], Awaitable[None]]
+Publish = Callable[[Iterable[OutgoingRecord]], Awaitable[None]]
 # Seconds between two looks for baselines that models may have learned meanwhile, while there are such models.
 _LEARN_EVERY = 1.0
 # Bytes of a pane; the rest is for its key and for what Kafka adds.
@@ -47,7 +47,7 @@ _LARGEST = PANE_BYTES - (64 << 10)
 _OFFSET, _VALUE = attrgetter("offset"), attrgetter("value")
 
 
-class ReadAgain(RuntimeError):
+class RereadError(RuntimeError):
     """Records came again that the open run holds already. It is not sealed, so whoever is next counts them once."""
 
 
@@ -81,7 +81,7 @@ class _Partition:
         if self.horizon is None:
             self.horizon = fetched.highwater or 0
         if fetched.first_offset < cutter.seen:
-            raise ReadAgain(f"offset {fetched.first_offset} of {fetched.tp} came after {cutter.seen - 1}")
+            raise RereadError(f"offset {fetched.first_offset} of {fetched.tp} came after {cutter.seen - 1}")
         offsets = np.fromiter(map(_OFFSET, fetched.records), np.int64, len(fetched.records))
         return self.sketcher.feed(offsets, list(map(_VALUE, fetched.records)))
 
@@ -180,9 +180,9 @@ class SketchStage:
             partition.sealed = new[-1].end
             await self._publish(self._messages(partition, new))
 
-    def _messages(self, partition: _Partition, runs: Sequence[Run]) -> list[Message]:
+    def _messages(self, partition: _Partition, runs: Sequence[Run]) -> list[OutgoingRecord]:
         """The panes of runs, keyed by model. Those that no topic takes go out as dead letters."""
-        messages, letters, last = list[Message](), list[Message](), dict[str, int]()
+        messages, letters, last = list[OutgoingRecord](), list[OutgoingRecord](), dict[str, int]()
         for run in runs:
             for model, pane in run.panes.items():
                 message = self._message(partition, model, pane, last.get(model, 0))
@@ -195,16 +195,16 @@ class SketchStage:
         self._metrics.buried(len(letters))
         return [*messages, *letters]
 
-    def _message(self, partition: _Partition, model: str, pane: Pane[Any], after: int) -> Message:
+    def _message(self, partition: _Partition, model: str, pane: Pane[Any], after: int) -> OutgoingRecord:
         topics, baseline = self._config.topics, ""
         if isinstance(pane.content, Sketch):
             baseline = partition.sketcher.baselines[model].content_hash
         elif model not in self._baselines:  # else they were waiting while it learned
             self._unlearned.add(model)
         message = PaneMessage.of(model, baseline, topics.predictions, pane, after)
-        return Message(topics.panes, model.encode(), message.to_bytes())
+        return OutgoingRecord(topics.panes, model.encode(), message.to_bytes())
 
-    def _too_large(self, message: Message, pane: Pane[Any]) -> Message:
+    def _too_large(self, message: OutgoingRecord, pane: Pane[Any]) -> OutgoingRecord:
         reason = (
             f"a pane of {len(pane.content)} events takes {len(message.value or b'')} bytes, and topic {message.topic} "
             f"takes {_LARGEST}: lower panes.events, or give the model a baseline"
@@ -226,7 +226,7 @@ class SketchStage:
                     each.sketcher.learn(baseline)
 
 
-def _letters(fetched: Fetched, rejections: Sequence[Rejection], defects: Sequence[Defect]) -> list[Message]:
+def _letters(fetched: Fetched, rejections: Sequence[Rejection], defects: Sequence[Defect]) -> list[OutgoingRecord]:
     """Dead letters: rejected records, and copies of those whose event counts with a defective value."""
     reasons: dict[int, tuple[str, bool]] = {}
     for defect in defects:

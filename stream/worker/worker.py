@@ -26,15 +26,15 @@ from aiokafka.errors import KafkaError
 from faust.types import TP, StreamT
 
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.config.load import Config, model_config
-from driftline.stream.kafka.record import Message
+from driftline.stream.config.sections import Config
+from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.ops.logging import configure_logging
 from driftline.stream.ops.readiness import wait_for_servers
 from driftline.stream.sources.baselines import load_baselines
 from driftline.stream.state.client import connect
-from driftline.stream.state.store import Fenced, Position, Store
+from driftline.stream.state.store import FencedError, Position, Store
 from driftline.stream.worker.faust.app import App, WorkerSettings, build_app, delivered, publish, run_worker
-from driftline.stream.worker.faust.transport import Run, RunConsumer
+from driftline.stream.worker.faust.transport import Fetch, FetchConsumer
 from driftline.stream.worker.judge_stage import JudgeStage, batches
 from driftline.stream.worker.metrics import Metrics
 from driftline.stream.worker.sketch_stage import SketchStage
@@ -49,7 +49,7 @@ _ROUND = 1.0
 _LOOK = 2.0
 
 
-class LogError(RuntimeError):
+class TopicRecreatedError(RuntimeError):
     """A topic is not the one that was read before."""
 
 
@@ -63,7 +63,7 @@ class Worker:
     def __post_init__(self) -> None:
         topics, worker = self.config.topics, self.config.worker
         watched = {
-            model: each.only(model_config(self.config, model).signals.selects) for model, each in self.baselines.items()
+            model: each.only(self.config.for_model(model).signals.selects) for model, each in self.baselines.items()
         }
         settings = WorkerSettings(
             kafka=self.config.kafka,
@@ -106,7 +106,7 @@ class Worker:
         app.timer(_LOOK)(self._look_behind)
         app.on_before_shutdown.connect(self._stopping)
 
-    async def _publish(self, messages: Iterable[Message]) -> None:
+    async def _publish(self, messages: Iterable[OutgoingRecord]) -> None:
         await publish(self.app, messages)
 
     async def _assigned(self, partitions: frozenset[TP]) -> Mapping[TP, int]:
@@ -139,14 +139,14 @@ class Worker:
         panes = f"{topics.panes} with {count} partitions"
         await self.store.bind({"topics.predictions": topics.predictions, "topics.panes": panes})
 
-    def _check(self, fetched: Run) -> None:
+    def _check(self, fetched: Fetch) -> None:
         """Look, at the first records of a partition, whether they go on where it was read to before."""
         position = self._positions.pop(fetched.tp, None)
         if position is None:
             return
         where, end = f"topic {fetched.tp.topic}, partition {fetched.tp.partition}", fetched.highwater
         if fetched.first_offset < position.start or (end is not None and end < position.read):
-            raise LogError(
+            raise TopicRecreatedError(
                 f"{where}: it ends before offset {position.read}, up to which this group has read it: was the topic "
                 "deleted and made again? Then begin anew too, with another worker.group"
             )
@@ -168,7 +168,7 @@ class Worker:
 
     async def _look_behind(self) -> None:
         """How far this worker is behind. A position knows of what is no record: a log may end with a marker."""
-        consumer = cast(RunConsumer, self.app.consumer)
+        consumer = cast(FetchConsumer, self.app.consumer)
         share = consumer.share
         try:
             ends = await consumer.highwaters(*consumer.assignment())
@@ -198,7 +198,7 @@ def _gone_when_fenced() -> Iterator[None]:
     """
     try:
         yield
-    except Fenced as error:
+    except FencedError as error:
         log.critical("%s: this worker was away for too long, and ends", error)
         logging.shutdown()
         os._exit(1)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.detectors.decision.battery import Test as Statistic
+from driftline.detectors.decision.battery import Column as Statistic
 from driftline.detectors.summaries.codes import Special
 from driftline.stream.alerts.build import alert, alert_key, iso, to_line
 from driftline.stream.judge.changes import Change, Histogram, Profile

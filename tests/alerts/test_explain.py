@@ -25,23 +25,23 @@ from driftline.stream.alerts.explain import (
     replay_command,
     verdict,
 )
-from driftline.stream.alerts.intake import BadAlert
+from driftline.stream.alerts.intake import AlertError
 from driftline.stream.alerts.read import (
-    Ambiguous,
+    AmbiguousIdError,
     Change,
-    Found,
+    FoundAlert,
     Histogram,
-    Listed,
+    ListedIncident,
     Profile,
+    ReadAlert,
     Signal,
-    Told,
     find,
-    read_told,
+    read_any_alert,
 )
 from driftline.stream.config.lineage import upstream
-from driftline.stream.paging.grouping import Rules, decide
-from driftline.stream.paging.messages import message as page_of
-from driftline.stream.paging.notifications import Desk, Place
+from driftline.stream.paging.grouping import GroupingRules, decide
+from driftline.stream.paging.messages import notification as page_of
+from driftline.stream.paging.notifications import Notifications, Place
 from driftline.stream.reports.alert import print_explanation, print_incidents
 from driftline.stream.reports.plot import PANELS, plot
 from tests.harness.services import cloud_event
@@ -59,7 +59,7 @@ def evidence(name: str = "features.amount", **fields: Any) -> dict[str, Any]:
     return {"signal": name, "evidence_nats": 40.0, "threshold_nats": 20.0, **fields}
 
 
-def shown(told: Told, width: int = 80, incident: Sequence[Told] = (), rate: float | None = None) -> list[str]:
+def shown(told: ReadAlert, width: int = 80, incident: Sequence[ReadAlert] = (), rate: float | None = None) -> list[str]:
     """The lines of its explanation."""
     own = console(width)
     print_explanation(own, told, incident or [told], rate)
@@ -75,8 +75,8 @@ def text(lines: Sequence[str]) -> str:
 
 
 def test_an_alert_of_an_older_version_lacks_fields_and_one_of_a_newer_has_more() -> None:
-    assert read_told(b'{"data": {"id": "x"}}') == Told("x")
-    whole = read_told(
+    assert read_any_alert(b'{"data": {"id": "x"}}') == ReadAlert("x")
+    whole = read_any_alert(
         made(incident_id="i", resolution=None, oncall={"who": [1]}, evidence={"signals": [evidence(x=1)]})
     )
     assert (whole.incident_id, whole.signals[0].name, whole.signals[0].ratio) == ("i", "features.amount", 2.0)
@@ -86,8 +86,8 @@ def test_an_alert_of_an_older_version_lacks_fields_and_one_of_a_newer_has_more()
     "line", [b"", b"a live alert", b"[]", b'{"data": {}}', b'{"data": {"id": 5}}', None, b"[" * 10**5]
 )
 def test_what_is_no_alert_is_said_to_be_none(line: bytes | None) -> None:
-    with pytest.raises(BadAlert, match="no alert"):
-        read_told(line)
+    with pytest.raises(AlertError, match="no alert"):
+        read_any_alert(line)
 
 
 # What is found
@@ -105,7 +105,7 @@ LINES = [
 ]
 
 
-def found(wanted: str) -> Found:
+def found(wanted: str) -> FoundAlert:
     hit = find(lambda: LINES, wanted)
     assert hit is not None
     return hit
@@ -130,12 +130,12 @@ def test_an_alert_is_found_by_its_id_or_its_incidents_or_how_they_begin(
     hit = found(wanted)
     assert hit.told.id == alert
     assert hit.line in LINES
-    assert read_told(hit.line) == hit.told
+    assert read_any_alert(hit.line) == hit.told
     assert [each.id for each in hit.incident] == incident
 
 
 def test_what_begins_several_incidents_ids_is_ambiguous_and_they_are_named() -> None:
-    with pytest.raises(Ambiguous, match=r"aaaa1  one fires\n  aaaa2  two fires"):
+    with pytest.raises(AmbiguousIdError, match=r"aaaa1  one fires\n  aaaa2  two fires"):
         found("aaaa")
     assert find(lambda: LINES, "nothing") is None
 
@@ -143,10 +143,10 @@ def test_what_begins_several_incidents_ids_is_ambiguous_and_they_are_named() -> 
 # What is said
 
 
-def amount() -> Told:
+def amount() -> ReadAlert:
     """The alert of a shift by 3 σ."""
     fired, _ = incident(["features.amount"])
-    return read_told(to_line(fired))
+    return read_any_alert(to_line(fired))
 
 
 def test_an_explanation_holds_the_figures_the_evidence_and_where() -> None:
@@ -248,17 +248,17 @@ def test_durations(seconds: int, told: str) -> None:
 
 
 def test_an_incident_that_begins_by_a_clock_ahead_has_lasted_no_time() -> None:
-    told = Told("x", starts_at=NOW + timedelta(hours=3))
-    assert as_row(Listed.of(told, []), NOW)["seconds"] == 0
-    assert as_row(Listed.of(told, []), NOW + timedelta(hours=4))["seconds"] == 3600
+    told = ReadAlert("x", starts_at=NOW + timedelta(hours=3))
+    assert as_row(ListedIncident.of(told, []), NOW)["seconds"] == 0
+    assert as_row(ListedIncident.of(told, []), NOW + timedelta(hours=4))["seconds"] == 3600
 
 
 def test_commands_end_with_the_alert_and_are_quoted() -> None:
     replay = "driftline replay kafka://p -c driftline.yaml --from 2026-01-01T00:00:00.000Z"
-    told = Told("x", component="my model; rm -rf ~", emitted_at=NOW, commands=["driftline explain x", replay])
+    told = ReadAlert("x", component="my model; rm -rf ~", emitted_at=NOW, commands=["driftline explain x", replay])
     assert replay_command(told) == f"{replay} --to 2026-01-02T00:01:00Z"
-    assert replay_command(Told("x", commands=[replay])) == replay
-    assert replay_command(Told("x")) == ""
+    assert replay_command(ReadAlert("x", commands=[replay])) == replay
+    assert replay_command(ReadAlert("x")) == ""
     assert "--match 'model=my model; rm -rf ~' --for" in quiet_command(told)
 
 
@@ -266,7 +266,7 @@ def test_commands_end_with_the_alert_and_are_quoted() -> None:
 
 
 def test_the_course_names_every_alert_of_the_incident_and_says_what_is_missing() -> None:
-    fired, over = (read_told(to_line(each)) for each in incident(["features.amount"]))
+    fired, over = (read_any_alert(to_line(each)) for each in incident(["features.amount"]))
     lines = text(shown(fired, incident=[fired, over]))
     assert "Course of the incident" in lines
     assert "no longer drifting" in lines
@@ -288,7 +288,7 @@ def test_names_and_values_of_the_traffic_are_text_and_no_markup(width: int) -> N
         links=["https://[/l]", {"href": "https://wiki"}],
         evidence={"signals": [evidence(ODD, change=change)], "likely_origin": ["[/o]"]},
     )
-    lines = shown(read_told(raw), width)
+    lines = shown(read_any_alert(raw), width)
     words = text(lines)
     for part in (
         "[/x] drifts",
@@ -311,7 +311,7 @@ def test_names_and_values_of_the_traffic_are_text_and_no_markup(width: int) -> N
 def test_any_number_of_signals_is_explained(width: int, count: int) -> None:
     long = "features." + "customer_account_balance_" * 8
     signals = [evidence(f"{long}{i}", evidence_nats=30.0 + i) for i in range(count)]
-    lines = shown(read_told(made(title="t" * 130, description="d", evidence={"signals": signals})), width)
+    lines = shown(read_any_alert(made(title="t" * 130, description="d", evidence={"signals": signals})), width)
     assert max(map(len, lines)) <= width
     assert sum("customer" in line for line in lines) >= count
     assert ("Description" in lines) == (count == 0)
@@ -319,21 +319,21 @@ def test_any_number_of_signals_is_explained(width: int, count: int) -> None:
 
 def test_a_relays_page_of_several_incidents_names_them() -> None:
     """Its evidence is another one: members instead of signals, and who may have been the origin."""
-    rules = Rules(wait=5, outage_models=3, window=600)
+    rules = GroupingRules(wait=5, outage_models=3, window=600)
     outage = pages(rules, "fraud", "churn", "ltv", "mail")
-    cascade = pages(Rules(wait=5, upstream=upstream({"churn": ["fraud"]})), "fraud", "churn")
+    cascade = pages(GroupingRules(wait=5, upstream=upstream({"churn": ["fraud"]})), "fraud", "churn")
     for page, models in ((outage, ("fraud", "churn", "ltv", "mail")), (cascade, ("churn",))):
-        words = text(shown(read_told(page), 120))
+        words = text(shown(read_any_alert(page), 120))
         assert "Incidents it speaks of" in words
         for model in models:
             assert f"{model} open" in words
     assert "likely origin fraud" in words
 
 
-def pages(rules: Rules, *models: str) -> bytes:
+def pages(rules: GroupingRules, *models: str) -> bytes:
     """The one page that a relay tells when these models drift at once."""
     records = [(cloud_event(1, incident=model, key=model), Place("alerts", 0, i)) for i, model in enumerate(models)]
-    desk = decide(Desk().take(records, 1000.0), rules, lambda _: False, 1010.0)
+    desk = decide(Notifications().take(records, 1000.0), rules, lambda _: False, 1010.0)
     (name,) = desk.due(lambda _: False)
     return page_of(desk, name, rules, 1010.0).raw
 
@@ -397,10 +397,10 @@ odd_alerts = st.fixed_dictionaries(
 
 @given(odd_alerts, st.sampled_from([60, 80, 120]))
 def test_whatever_an_alert_holds_it_is_explained_and_listed(fields: dict[str, Any], width: int) -> None:
-    told = read_told(made(**fields))
+    told = read_any_alert(made(**fields))
     own = console(width)
     print_explanation(own, told, [told], 1e-6)
-    print_incidents(own, [Listed.of(told, [told], "firing")], NOW)
+    print_incidents(own, [ListedIncident.of(told, [told], "firing")], NOW)
     assert told.id in "".join(printed(own))
     assert "".join(printed(own)).isprintable()
 
@@ -409,9 +409,9 @@ def test_whatever_an_alert_holds_it_is_explained_and_listed(fields: dict[str, An
 
 
 def test_open_incidents_come_first_then_the_worst_then_the_oldest() -> None:
-    def one(name: str, status: str, severity: str, day: int) -> Listed:
-        told = Told(name, status=status, severity=severity, starts_at=datetime(2026, 1, day, tzinfo=UTC))  # type: ignore[arg-type]
-        return Listed.of(told, [])
+    def one(name: str, status: str, severity: str, day: int) -> ListedIncident:
+        told = ReadAlert(name, status=status, severity=severity, starts_at=datetime(2026, 1, day, tzinfo=UTC))  # type: ignore[arg-type]
+        return ListedIncident.of(told, [])
 
     incidents = [
         one("past", "resolved", "critical", 1),
@@ -430,12 +430,12 @@ def test_open_incidents_come_first_then_the_worst_then_the_oldest() -> None:
 
 
 def test_an_incident_lists_the_signals_of_all_its_alerts_as_they_were_last() -> None:
-    first = read_told(
+    first = read_any_alert(
         made(id="a", incident_id="i", evidence={"signals": [evidence("x", evidence_nats=30), evidence("y")]})
     )
-    other = read_told(made(id="b", incident_id="j", evidence={"signals": [evidence("z")]}))
-    update = read_told(made(id="c", incident_id="i", evidence={"signals": [evidence("x", evidence_nats=99)]}))
-    listed = Listed.of(update, [update, other, first])
+    other = read_any_alert(made(id="b", incident_id="j", evidence={"signals": [evidence("z")]}))
+    update = read_any_alert(made(id="c", incident_id="i", evidence={"signals": [evidence("x", evidence_nats=99)]}))
+    listed = ListedIncident.of(update, [update, other, first])
     assert [(each.name, each.evidence_nats) for each in listed.signals] == [("x", 99), ("y", 40)]
 
 
@@ -447,7 +447,7 @@ def test_a_picture_has_a_panel_for_each_of_the_strongest_signals(count: int, tmp
     histogram = {"edges": [1.0], "before": [0.5, 0.5], "after": [0.0, 1.0]}
     odd = ["features.$x^2$", ODD, "金額 😀", "n" * 300]
     signals = [evidence(odd[i % 4], evidence_nats=30 + i, change={"histogram": histogram}) for i in range(count)]
-    told = read_told(made(title="$" * 130, evidence={"signals": signals}))
+    told = read_any_alert(made(title="$" * 130, evidence={"signals": signals}))
     assert plot(told, tmp_path / "a.png") == min(count, PANELS)
     png = (tmp_path / "a.png").read_bytes()
     assert png.startswith(b"\x89PNG\r\n\x1a\n")
@@ -459,7 +459,7 @@ def test_a_picture_has_a_panel_for_each_of_the_strongest_signals(count: int, tmp
 @given(odd_alerts)
 @settings(max_examples=20)
 def test_whatever_an_alert_holds_it_is_drawn(fields: dict[str, Any]) -> None:
-    told = read_told(made(**fields))
+    told = read_any_alert(made(**fields))
     with TemporaryDirectory() as folder:
         path = Path(folder) / "a.png"
         assert plot(told, path) == sum(picture(signal) is not None for signal in told.signals)
@@ -467,5 +467,5 @@ def test_whatever_an_alert_holds_it_is_drawn(fields: dict[str, Any]) -> None:
 
 
 def test_what_holds_no_figures_is_not_drawn(tmp_path: Path) -> None:
-    assert plot(read_told(made(evidence={"signals": [evidence()]})), tmp_path / "a.png") == 0
+    assert plot(read_any_alert(made(evidence={"signals": [evidence()]})), tmp_path / "a.png") == 0
     assert not (tmp_path / "a.png").exists()

@@ -18,7 +18,7 @@ from driftline.stream.config.sections import Redis
 from driftline.stream.demo.servers import Server
 from driftline.stream.kafka.client import client_options
 from driftline.stream.state.client import connect
-from driftline.stream.state.store import Decided, Store
+from driftline.stream.state.store import DecidedAlert, Store
 from load_tests.harness.deployment import Deployment, deploy
 from load_tests.harness.oracle import baseline_of, in_turn, messages
 from tests.harness.brokers import Broker
@@ -236,7 +236,7 @@ def test_what_a_newer_driftline_keeps_is_an_error_and_no_empty_list(
     async def newer() -> None:
         client = connect(Redis(url=f"redis://{redis_server.address}"))
         judge = await Store(client, tmp_path.name).take_judge("driftline.panes", 0)
-        await judge.commit(1, {}, [Decided(b'{"data": {"id": 5}}', "i")])
+        await judge.commit(1, {}, [DecidedAlert(b'{"data": {"id": 5}}', "i")])
         await client.aclose()
 
     asyncio.run(newer())

@@ -7,18 +7,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftline.stream.baselines.build import build_baseline
-from driftline.stream.codec.panes import WireError
-from driftline.stream.codec.state import Change, OtherBaseline, diff, load
+from driftline.stream.codec.panes import FormatError
+from driftline.stream.codec.state import BaselineChangedError, StateDelta, diff, load
 from driftline.stream.judge.incidents import Status
 from driftline.stream.judge.monitor import Monitor
-from driftline.stream.judge.state import Memory
+from driftline.stream.judge.state import ModelState
 from tests.harness.histories import CONFIG, MODEL, History, baseline, events, history, panes
 
 HISTORIES = [pytest.param(False, id="given"), pytest.param(True, id="learned")]
 Stored = dict[str, bytes]
 
 
-def applied(stored: Stored, change: Change) -> Stored:
+def applied(stored: Stored, change: StateDelta) -> Stored:
     """What a store holds after a change."""
     kept = {} if change.fresh else {name: part for name, part in stored.items() if name not in change.delete}
     return kept | change.write
@@ -50,7 +50,7 @@ def test_what_was_written_pane_by_pane_is_the_memory(learned: bool) -> None:
 def test_a_run_that_stops_anywhere_goes_on_as_if_it_had_not(learned: bool, data: st.DataObject) -> None:
     run = history(learned=learned)
     stops = sorted(data.draw(st.lists(st.integers(0, len(run.panes)), max_size=4)))
-    memory, alerts, stored = Memory(), [], Stored()
+    memory, alerts, stored = ModelState(), [], Stored()
     for first, last in zip([0, *stops], [*stops, len(run.panes)], strict=True):
         monitor = run.monitor
         for pane in run.panes[first:last]:
@@ -96,7 +96,7 @@ def test_a_memory_without_what_is_stored_replaces_all_of_it() -> None:
 
 
 def test_nothing_stored_is_the_empty_memory() -> None:
-    assert load({}, None) == Memory()
+    assert load({}, None) == ModelState()
 
 
 @pytest.mark.parametrize("learned", HISTORIES)
@@ -105,10 +105,10 @@ def test_a_lost_part_or_one_too_many_is_noticed(learned: bool) -> None:
     stored = stored_after(run, 20)
     assert {"head", "incidents", "bucket:0"} <= stored.keys()
     for name in stored:
-        with pytest.raises(WireError, match="missing"):
+        with pytest.raises(FormatError, match="missing"):
             load({other: part for other, part in stored.items() if other != name}, run.given)
     for extra in ("bucket:7", "events:0", "learned" if not learned else "events:1"):
-        with pytest.raises(WireError, match="do not fit"):
+        with pytest.raises(FormatError, match="do not fit"):
             load({**stored, extra: b""}, run.given)
 
 
@@ -121,7 +121,7 @@ def test_a_torn_write_is_noticed(learned: bool) -> None:
     assert len(changed) >= 2
     for name in changed:
         if name != "incidents":
-            with pytest.raises(WireError):
+            with pytest.raises(FormatError):
                 load({**new, name: old[name]}, run.given)
 
 
@@ -130,13 +130,13 @@ def test_a_damaged_part_is_refused() -> None:
     stored = stored_after(run, 20)
     for name, part in stored.items():
         middle = len(part) // 2
-        with pytest.raises(WireError):
+        with pytest.raises(FormatError):
             load({**stored, name: part[:middle] + bytes([part[middle] ^ 1]) + part[middle + 1 :]}, run.given)
 
 
 def test_a_memory_against_another_baseline_says_what_still_holds() -> None:
     run = history(learned=True)
-    with pytest.raises(OtherBaseline) as other:
+    with pytest.raises(BaselineChangedError) as other:
         load(stored_after(run, 40), baseline())
     before, anew = run.memories[40], other.value.anew
     assert (anew.delivered, anew.state) == (before.delivered, None)
@@ -147,7 +147,7 @@ def test_a_memory_against_another_baseline_says_what_still_holds() -> None:
 def test_incidents_against_another_baseline_are_over_with_the_next_pane() -> None:
     """Their page once stayed open for good."""
     run, other = history(learned=False), build_baseline(events(7, 0, 2000), {"model": MODEL})
-    with pytest.raises(OtherBaseline) as refused:
+    with pytest.raises(BaselineChangedError) as refused:
         load(stored_after(run, 22), other)
     (pane,) = panes(1, given=other)
     memory, (over,) = Monitor(MODEL, CONFIG, other).take(refused.value.anew, pane)
@@ -157,5 +157,5 @@ def test_incidents_against_another_baseline_are_over_with_the_next_pane() -> Non
 
 
 def test_a_memory_whose_baseline_file_is_gone_says_so() -> None:
-    with pytest.raises(OtherBaseline):
+    with pytest.raises(BaselineChangedError):
         load(stored_after(history(learned=False), 40), None)

@@ -19,17 +19,17 @@ from driftline.detectors.summaries.layout import Layout, Signal
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.build import sketch_events
 from driftline.stream.codec.panes import (
+    FormatError,
     PackedPane,
     PackedSketch,
     PaneMessage,
-    WireError,
     frame,
     pack_events,
     unframe,
     unpack_events,
 )
 from driftline.stream.events.event import Event
-from driftline.stream.events.parse import decode_event
+from driftline.stream.events.parse import parse_event
 from driftline.stream.panes.pane import Pane, Range
 from tests.harness.histories import baseline, events
 from tests.harness.traffic import baseline_of, draw
@@ -120,7 +120,7 @@ def plain(event: Any) -> Any:
 
 @given(st.lists(event_json(), min_size=1, max_size=5))
 def test_events_come_back_whatever_json_brought(documents: list[dict[str, Any]]) -> None:
-    sent = tuple(decode_event(json.dumps(document).encode()) for document in documents)
+    sent = tuple(parse_event(json.dumps(document).encode()) for document in documents)
     back = PaneMessage.from_bytes(message(sent, "").to_bytes()).pane(None)
     assert list(map(plain, back.content)) == list(map(plain, sent))
     assert pack_events(back.content) == pack_events(sent)
@@ -128,7 +128,7 @@ def test_events_come_back_whatever_json_brought(documents: list[dict[str, Any]])
 
 def test_an_event_nested_as_deeply_as_can_be_parsed_can_be_packed() -> None:
     deep = b'{"id":1,"ts":1000000000000,"model":"m","score":1,"features":{"x":' + b"[" * 500 + b"]" * 500 + b"}}"
-    (back,) = unpack_events(pack_events([decode_event(deep)]))
+    (back,) = unpack_events(pack_events([parse_event(deep)]))
     assert back.signals["features.x"] == []
 
 
@@ -160,24 +160,24 @@ def test_no_changed_byte_and_no_lost_one_goes_unnoticed(data: bytes) -> None:
     for at in range(len(data)):
         changed = data[:at] + bytes([data[at] ^ flip.randrange(1, 256)]) + data[at + 1 :]
         for wrong in (changed, data[:at], data[:at] + data[at + 1 :]):
-            with pytest.raises(WireError):
+            with pytest.raises(FormatError):
                 read(wrong)
 
 
 @given(st.binary(max_size=60), st.sampled_from([b"P", b"E", b"B", b"H", b""]))
 def test_foreign_bytes_are_refused_even_with_a_right_checksum(data: bytes, kind: bytes) -> None:
-    with pytest.raises(WireError):
+    with pytest.raises(FormatError):
         read(data)
     if kind:
         framed = sealed(kind, data)
-        with pytest.raises(WireError):
+        with pytest.raises(FormatError):
             PaneMessage.from_bytes(framed).pane(baseline().layout)
-        with pytest.raises(WireError):
+        with pytest.raises(FormatError):
             unpack_events(framed)
 
 
 def test_a_newer_format_says_so() -> None:
-    with pytest.raises(WireError, match="format 2, and this Driftline reads 1"):
+    with pytest.raises(FormatError, match="format 2, and this Driftline reads 1"):
         read(SKETCH_BYTES[:1] + b"\2" + SKETCH_BYTES[2:])
 
 
@@ -208,27 +208,27 @@ def test_a_sketch_that_does_not_add_up_is_refused(packed: PackedSketch, reason: 
     if reason is None:
         assert packed.unpack(baseline().layout).n == packed.n
         return
-    with pytest.raises(WireError, match=reason):
+    with pytest.raises(FormatError, match=reason):
         packed.unpack(baseline().layout)
 
 
 @pytest.mark.parametrize("ranges", [(), (RUN, RUN), (Range(0, 5, 5),), (Range(0, -1, 5),), (Range(-1, 0, 5),)])
 def test_a_published_pane_is_of_one_run(ranges: tuple[Range, ...]) -> None:
     packed = PackedPane.of(Pane(events(5, 0, 2), 1, 2, ranges))
-    with pytest.raises(WireError, match="one run"):
+    with pytest.raises(FormatError, match="one run"):
         PaneMessage.from_bytes(frame(b"P", PaneMessage("m", "", "t", packed)))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_pane_of_another_baseline_does_not_fit(layout: Layout) -> None:
-    with pytest.raises(WireError):
+    with pytest.raises(FormatError):
         PaneMessage.from_bytes(SKETCH_BYTES).pane(layout)
 
 
 def test_a_sketch_is_not_taken_for_events_nor_events_for_a_sketch() -> None:
-    with pytest.raises(WireError, match="a pane of a sketch"):
+    with pytest.raises(FormatError, match="a pane of a sketch"):
         PaneMessage.from_bytes(SKETCH_BYTES).pane(None)
-    with pytest.raises(WireError, match="a pane of events"):
+    with pytest.raises(FormatError, match="a pane of events"):
         PaneMessage.from_bytes(EVENT_BYTES).pane(baseline().layout)
 
 
@@ -241,12 +241,12 @@ def test_a_sketch_is_not_taken_for_events_nor_events_for_a_sketch() -> None:
 )  # fmt: skip
 def test_events_that_do_not_add_up_are_refused(content: Any) -> None:
     text = json.dumps(content).encode()
-    with pytest.raises(WireError):
+    with pytest.raises(FormatError):
         unpack_events(sealed(b"E", text))
 
 
 def test_a_frame_of_another_kind_or_type_is_refused() -> None:
-    with pytest.raises(WireError, match="no H frame"):
+    with pytest.raises(FormatError, match="no H frame"):
         unframe(b"H", SKETCH_BYTES, PaneMessage)
-    with pytest.raises(WireError, match="not what it should hold"):
+    with pytest.raises(FormatError, match="not what it should hold"):
         unframe(b"P", SKETCH_BYTES, int)

@@ -14,20 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from driftline.stream.config.diagnostics import hide_secrets
-from driftline.stream.config.load import (
-    Config,
-    ConfigError,
-    ModelConfig,
-    Problem,
-    Window,
-    check,
-    json_schema,
-    model_config,
-    parse_config,
-    render_problems,
-    schema_text,
-)
+from driftline.stream.config.diagnostics import ConfigError, Diagnostic, hide_secrets, render_diagnostics
+from driftline.stream.config.fields import Window
+from driftline.stream.config.load import check, json_schema, parse_config, schema_text
+from driftline.stream.config.sections import Config, ModelConfig
 from driftline.stream.config.yaml import read_yaml
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +35,7 @@ class Case(NamedTuple):
     help: str
 
 
-def refused(text: str) -> tuple[Problem, ...]:
+def refused(text: str) -> tuple[Diagnostic, ...]:
     with pytest.raises(ConfigError) as raised:
         parse_config(text)
     return raised.value.problems
@@ -210,7 +200,7 @@ def test_all_faults_are_told_at_once_in_the_order_of_the_text() -> None:
 
 def test_problems_are_rendered_as_by_a_compiler() -> None:
     text = "\n" * 8 + "panes: {events: 0}\nworker: {log: jsn}"
-    assert render_problems(check(text, "prod.yaml")) == "\n".join(
+    assert render_diagnostics(check(text, "prod.yaml")) == "\n".join(
         [
             "error: panes.events: expected a whole number from 1 to 1000000, got 0",
             " --> prod.yaml:9:17",
@@ -242,13 +232,17 @@ def test_problems_are_rendered_as_by_a_compiler() -> None:
     ],
 )
 def test_the_caret_stands_under_its_column_whatever_stands_before(text: str, source: str, caret: str) -> None:
-    assert render_problems(refused(text)).split("\n")[3:5] == [f"1 | {source}", f"  | {caret}"]
+    assert render_diagnostics(refused(text)).split("\n")[3:5] == [f"1 | {source}", f"  | {caret}"]
 
 
 def test_a_config_error_is_the_rendering_of_its_problems() -> None:
     with pytest.raises(ConfigError) as raised:
         parse_config("panes: {events: 0}", "a.yaml")
-    assert str(raised.value) == render_problems(raised.value) == render_problems(check("panes: {events: 0}", "a.yaml"))
+    assert (
+        str(raised.value)
+        == render_diagnostics(raised.value)
+        == render_diagnostics(check("panes: {events: 0}", "a.yaml"))
+    )
 
 
 # --- what YAML 1.1 would have read otherwise
@@ -389,11 +383,11 @@ def test_a_model_differs_from_the_defaults_only_in_what_it_sets() -> None:
             kinds: {features.plan: categorical}
         """
     )
-    fraud = model_config(config, "fraud")
+    fraud = config.for_model("fraud")
     assert (fraud.learn_events, fraud.baseline) == (900, None)
     assert (fraud.signals.include, fraud.signals.exclude) == (("features.*",), ())
     assert fraud.kinds == {"features.zip": "categorical", "features.plan": "categorical"}
-    assert model_config(config, "another") == config.defaults
+    assert config.for_model("another") == config.defaults
 
 
 def test_signals_are_selected_by_globs_and_exclusion_wins() -> None:

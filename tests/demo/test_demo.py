@@ -22,7 +22,7 @@ from driftline.stream.config.load import parse_config
 from driftline.stream.demo.scenario import BLOCK, FAULTS, HISTORY, MODEL, RATE, Columns, Scenario, messages
 from driftline.stream.demo.servers import kafka_answers
 from driftline.stream.demo.verdict import Arrival, Planted, compare
-from driftline.stream.events.parse import decode_event
+from driftline.stream.events.parse import parse_event
 from driftline.stream.replay.pipeline import Batch
 from driftline.stream.replay.run import replay
 
@@ -71,7 +71,7 @@ def test_every_fault_does_to_its_feature_what_it_says() -> None:
 def test_a_message_is_an_event_with_every_signal() -> None:
     columns = Scenario(5).block(0)
     (message, *others) = messages(columns, [f"payment-{i}" for i in range(BLOCK)], [START] * BLOCK)
-    event = decode_event(message)
+    event = parse_event(message)
     assert (event.id, event.ts, event.model, len(others)) == ("payment-0", START, MODEL, BLOCK - 1)
     told = {name.removeprefix("features."): value for name, value in event.signals.items() if name != "features"}
     assert told == {name: values[0] for name, values in columns.items()}
@@ -89,7 +89,7 @@ def test_replayed_without_servers_the_scenario_gives_four_incidents_that_resolve
             fed += BLOCK
 
     past = messages(scenario.history(), [f"past-{i}" for i in range(HISTORY)], range(START - HISTORY, START))
-    baseline = build_baseline([decode_event(message) for message in past], {"model": MODEL})
+    baseline = build_baseline([parse_event(message) for message in past], {"model": MODEL})
     config = parse_config("defaults: {false_alarms_per_event: 1e-8, incidents: {recovery: 1s, cooldown: 0s}}")
     replay(config, [baseline], {0: log()}, lambda alert: arrivals.append(Arrival(alert["data"], at(fed), fed)))
     verdict = compare(planted(scenario), arrivals)

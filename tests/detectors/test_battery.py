@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from driftline.detectors.decision.battery import Battery
-from driftline.detectors.decision.battery import Test as Column
+from driftline.detectors.decision.battery import Column as Column
 from driftline.detectors.statistics.categorical import categorical_evidence, g_rate_evidence
 from driftline.detectors.statistics.cut import cut_evidence
 from driftline.detectors.statistics.ks import ks_evidence

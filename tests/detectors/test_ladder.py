@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.detectors.summaries.exponential_histogram import Ladder
+from driftline.detectors.summaries.exponential_histogram import ExponentialHistogram
 
 ITEMS = st.text(alphabet="abcdefghijklmnop", max_size=300)
 MAX_BUCKETS = st.integers(2, 9)
 
 
-def ladder_of(items: str, max_buckets: int) -> Ladder[str]:
-    ladder: Ladder[str] = Ladder(max_buckets)
+def ladder_of(items: str, max_buckets: int) -> ExponentialHistogram[str]:
+    ladder: ExponentialHistogram[str] = ExponentialHistogram(max_buckets)
     for item in items:
         ladder = ladder.push(item)
     return ladder
@@ -54,14 +54,14 @@ def test_a_bucket_of_row_i_holds_2_to_the_i_items_and_no_row_exceeds_max_buckets
 
 @given(st.integers(1, 5000), MAX_BUCKETS)
 def test_the_number_of_buckets_is_logarithmic(n: int, max_buckets: int) -> None:
-    ladder = Ladder[int](max_buckets).extend([1] * n)
+    ladder = ExponentialHistogram[int](max_buckets).extend([1] * n)
     assert sum(ladder) == n
     assert len(ladder) == len(list(ladder)) <= max_buckets * (math.log2(n / max_buckets + 1) + 1)
 
 
 @given(st.lists(ITEMS, max_size=8), MAX_BUCKETS)
 def test_extending_is_pushing_one_by_one(parts: list[str], max_buckets: int) -> None:
-    ladder: Ladder[str] = Ladder(max_buckets)
+    ladder: ExponentialHistogram[str] = ExponentialHistogram(max_buckets)
     for part in parts:
         ladder = ladder.extend(part)
     assert ladder == ladder_of("".join(parts), max_buckets)
@@ -101,19 +101,21 @@ def test_a_ladder_is_a_value() -> None:
 
 def test_an_empty_ladder_has_no_oldest_bucket() -> None:
     with pytest.raises(IndexError, match="empty ladder"):
-        Ladder[int]().drop_oldest()
+        ExponentialHistogram[int]().drop_oldest()
 
 
 @pytest.mark.parametrize("max_buckets", [1, 0, -3])
 def test_fewer_than_two_buckets_a_row_are_refused(max_buckets: int) -> None:
     with pytest.raises(ValueError, match="max_buckets must be at least 2"):
-        Ladder[int](max_buckets)
+        ExponentialHistogram[int](max_buckets)
 
 
 @given(ITEMS, ITEMS, MAX_BUCKETS)
 def test_a_snapshot_survives_json_and_grows_as_the_original(items: str, more: str, max_buckets: int) -> None:
     ladder = ladder_of(items, max_buckets)
-    restored: Ladder[str] = Ladder.restore(json.loads(json.dumps(ladder.snapshot(list))), "".join)
+    restored: ExponentialHistogram[str] = ExponentialHistogram.restore(
+        json.loads(json.dumps(ladder.snapshot(list))), "".join
+    )
     assert restored == ladder
     assert restored.extend(more) == ladder.extend(more)
 
@@ -122,10 +124,10 @@ def test_a_snapshot_survives_json_and_grows_as_the_original(items: str, more: st
 def test_a_snapshot_of_an_unknown_version_is_refused(version: object) -> None:
     snapshot = ladder_of("abc", 2).snapshot(str) | {"version": version}
     with pytest.raises(ValueError, match=r"ladder snapshot has version .*; this program reads versions 1 to 1"):
-        Ladder.restore(snapshot, str)
+        ExponentialHistogram.restore(snapshot, str)
 
 
 @pytest.mark.parametrize("rows", [[["a", "b", "c"]], [["a"], []]])
 def test_a_snapshot_with_impossible_rows_is_refused(rows: list[list[str]]) -> None:
     with pytest.raises(ValueError, match="every row must have 1 to 2 buckets"):
-        Ladder.restore({"version": 1, "max_buckets": 2, "rows": rows}, str)
+        ExponentialHistogram.restore({"version": 1, "max_buckets": 2, "rows": rows}, str)

@@ -12,10 +12,10 @@ from river.drift import ADWIN
 from scipy.signal import lfilter
 
 from driftline.detectors.decision.battery import Battery
-from driftline.detectors.decision.thresholds import Variation, independence_bound
+from driftline.detectors.decision.thresholds import Dependence, independence_bound
 from driftline.detectors.summaries.layout import Layout
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.config.load import ModelConfig
+from driftline.stream.config.sections import ModelConfig
 from driftline.stream.judge.incidents import Status, Step
 from tests.harness.traffic import Batch, Driver, baseline_of, draw
 
@@ -25,9 +25,9 @@ def autoregressive(rng: np.random.Generator, n: int, phi: float) -> np.ndarray:
     return lfilter([1], [1, -phi], rng.normal(size=n + 500))[500:]
 
 
-def variation_of(baseline: Baseline, against_past: bool = False) -> tuple[Battery, Variation]:
+def variation_of(baseline: Baseline, against_past: bool = False) -> tuple[Battery, Dependence]:
     battery = Battery(baseline.layout, baseline.total.counts, against_past)
-    return battery, Variation.of(battery, baseline.blocks)
+    return battery, Dependence.of(battery, baseline.blocks)
 
 
 def effects(baseline: Baseline, statistic: str) -> np.ndarray:

@@ -18,7 +18,7 @@ from driftline.stream.events.columns import Columns, Defect, Field, infer_fields
 from driftline.stream.events.decode import Decoded, Decoder
 from driftline.stream.events.event import Event, Rejection
 from driftline.stream.events.mapping import NATIVE, EventMapping
-from driftline.stream.events.parse import BadEvent, decode_event
+from driftline.stream.events.parse import EventError, parse_event
 
 NOW = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 FIELDS = (
@@ -57,8 +57,8 @@ def read_exactly(batch: Sequence[bytes | None], mapping: EventMapping) -> Decode
     rejections = []
     for position, data in enumerate(batch):
         try:
-            event = decode_event(data, mapping)
-        except BadEvent as error:
+            event = parse_event(data, mapping)
+        except EventError as error:
             rejections.append(Rejection(position, str(error)))
         else:
             (known if event.model in MODELS else unknown).setdefault(event.model, []).append((position, event))
@@ -166,7 +166,7 @@ def test_an_unusable_message_is_rejected_with_the_reason(data: bytes | None, rea
 )
 def test_times_become_epoch_milliseconds(ts: str | float, expected: int) -> None:
     assert one(message(ts=ts)).ts.tolist() == [expected]
-    assert decode_event(message(ts=ts)).ts == expected
+    assert parse_event(message(ts=ts)).ts == expected
 
 
 def test_integer_ids_become_text() -> None:
@@ -231,7 +231,7 @@ def test_nested_features_have_dotted_names_however_they_are_spelt() -> None:
 
 def test_a_name_too_long_names_no_signal_and_fills_no_memory() -> None:
     bomb = {"k" * 500_000: {str(n): n for n in range(20_000)}, "k" * 246: 1, "k" * 247: 1}
-    assert [field.name for field in infer_fields([decode_event(message(features=bomb))])] == [f"features.{'k' * 246}"]
+    assert [field.name for field in infer_fields([parse_event(message(features=bomb))])] == [f"features.{'k' * 246}"]
 
 
 def test_defects_and_columns_keep_the_order_of_the_batch() -> None:
@@ -243,7 +243,7 @@ def test_defects_and_columns_keep_the_order_of_the_batch() -> None:
     assert columns.ids == columns.texts[0] == [str(n) for n in range(9)]
     assert columns.numeric[[0, 3, 6], 0].tolist() == [0, 3, 6]
     assert [defect.position for defect in columns.defects] == [2, 2, 3, 3, 5, 5, 6, 6, 8, 8, 9, 9]
-    exact = tabulate(FIELDS, [(n, decode_event(batch[n])) for n in (4, 5)])
+    exact = tabulate(FIELDS, [(n, parse_event(batch[n])) for n in (4, 5)])
     assert [defect.position for defect in exact.defects] == [4, 4, 5, 5]
     assert_same(columns.take(np.arange(1, 9, 2)).merge(columns.take(np.arange(0, 9, 2))), columns)
 
@@ -270,7 +270,7 @@ def test_fields_are_inferred_by_what_a_signals_values_mostly_are() -> None:
         {"n": None, "mixed": math.nan, "text": 3, "text2": "y"},
         {"text": "z", "sub": {"n": 1}},
     ]
-    events = [decode_event(message(features=features, prediction="yes")) for features in examples]
+    events = [parse_event(message(features=features, prediction="yes")) for features in examples]
     assert [(field.name.removeprefix("features."), field.numeric) for field in infer_fields(events)] == [
         ("n", True),
         ("mixed", True),

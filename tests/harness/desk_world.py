@@ -20,9 +20,9 @@ from typing import Any
 import msgspec
 
 from driftline.stream.alerts.intake import Alert, read_alert
-from driftline.stream.paging.grouping import Rules, decide
-from driftline.stream.paging.messages import message
-from driftline.stream.paging.notifications import Desk, Place
+from driftline.stream.paging.grouping import GroupingRules, decide
+from driftline.stream.paging.messages import notification
+from driftline.stream.paging.notifications import Notifications, Place
 from tests.harness.services import cloud_event, stamp
 
 #: A record that the relay reads is never older than the world, and nothing in it is old news.
@@ -33,12 +33,12 @@ START = float(int(time.time()))
 class World:
     """The surroundings of one target's desk; `settle` is what a courier does between reading and committing."""
 
-    rules: Rules
+    rules: GroupingRules
     now: float = START
     silenced: set[str] = field(default_factory=set)
     log: list[bytes] = field(default_factory=list)
     sent: list[Alert] = field(default_factory=list)
-    desk: Desk = field(default_factory=Desk)
+    desk: Notifications = field(default_factory=Notifications)
     settled: Counter[str] = field(default_factory=Counter)
     committed: int = 0
     # What the workers know: of each model the incidents so far, the newest seq, and whether the last one is open.
@@ -85,7 +85,7 @@ class World:
         self._write(decide(self.desk, self.rules, self.quiet, self.now))
         before = len(self.sent)
         while due := self.desk.due(self.quiet):
-            self.sent.append(read_alert(message(self.desk, due[0], self.rules, self.now).raw))
+            self.sent.append(read_alert(notification(self.desk, due[0], self.rules, self.now).raw))
             if kill_after == len(self.sent) - before:
                 return  # what was written down is all there is
             self._write(self.desk.done(due[0]))
@@ -123,13 +123,13 @@ class World:
     def _is_fresh(self, alert: Alert) -> bool:
         return alert.incident in self.desk.cases or alert.seq > self.settled[alert.alert_key]
 
-    def _write(self, after: Desk) -> None:
+    def _write(self, after: Notifications) -> None:
         for incident, case in self.desk.cases.items():
             if incident not in after.cases:
                 key = case.alert.alert_key
                 self.settled[key] = max(self.settled[key], case.alert.seq)
         # Through JSON, as through Redis.
-        self.desk = Desk(
+        self.desk = Notifications(
             {
                 name: msgspec.json.decode(msgspec.json.encode(case), type=type(case))
                 for name, case in after.cases.items()

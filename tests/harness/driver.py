@@ -20,11 +20,11 @@ from aiokafka import ConsumerRecord
 from faust.types import TP
 
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.config.load import Config
-from driftline.stream.kafka.record import Message
+from driftline.stream.config.sections import Config
+from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.state.client import Client
 from driftline.stream.state.store import Store
-from driftline.stream.worker.faust.transport import Run
+from driftline.stream.worker.faust.transport import Fetch
 from driftline.stream.worker.judge_stage import JudgeStage, batches
 from driftline.stream.worker.metrics import Metrics
 from driftline.stream.worker.sketch_stage import SketchStage
@@ -34,14 +34,16 @@ class Crash(Exception):
     """The worker dies here."""
 
 
-Topics = dict[str, dict[int, list[Message]]]
+Topics = dict[str, dict[int, list[OutgoingRecord]]]
 
 
 def topics_with(config: Config, logs: Mapping[int, Sequence[bytes | None]]) -> Topics:
     """The topics of a configuration, with messages on the predictions topic, by partition."""
     names = config.topics
     empty: Topics = {name: {} for name in (names.panes, names.alerts, f"{names.predictions}.dlq", f"{names.panes}.dlq")}
-    own = {partition: [Message(names.predictions, None, each) for each in log] for partition, log in logs.items()}
+    own = {
+        partition: [OutgoingRecord(names.predictions, None, each) for each in log] for partition, log in logs.items()
+    }
     return {names.predictions: own, **empty}
 
 
@@ -105,7 +107,7 @@ class Driver:
     def _partitions(self) -> list[int]:
         return sorted(self.topics[self.config.topics.predictions])
 
-    def _fetch(self, tp: TP, first: int) -> Run | None:
+    def _fetch(self, tp: TP, first: int) -> Fetch | None:
         at = self._read[tp]
         records = [
             ConsumerRecord(tp.topic, tp.partition, offset, 0, 0, each.key, each.value, None, 0, 0, ())
@@ -113,9 +115,9 @@ class Driver:
         ]
         self._read[tp] = at + len(records)
         end = first + len(self.topics[tp.topic].get(tp.partition, []))
-        return Run(tp, records, end if self.tells_end else None) if records else None
+        return Fetch(tp, records, end if self.tells_end else None) if records else None
 
-    async def _publish(self, messages: Iterable[Message]) -> None:
+    async def _publish(self, messages: Iterable[OutgoingRecord]) -> None:
         for message in messages:
             with self.step(message.topic):
                 partitions = self.panes_partitions if message.topic == self.config.topics.panes else 1

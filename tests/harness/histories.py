@@ -12,10 +12,10 @@ import numpy as np
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import build_baseline, sketch_events
 from driftline.stream.config.incidents import Incidents
-from driftline.stream.config.load import ModelConfig
+from driftline.stream.config.sections import ModelConfig
 from driftline.stream.events.event import Event
 from driftline.stream.judge.monitor import Monitor
-from driftline.stream.judge.state import Memory
+from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.pane import Pane, Range
 
 MODEL = "fraud, 2nd {try}"
@@ -62,7 +62,7 @@ class History:
 
     given: Baseline | None
     panes: list[Pane[Any]]
-    memories: list[Memory]
+    memories: list[ModelState]
     alerts: list[list[str]]
 
     @property
@@ -75,7 +75,7 @@ class History:
 def history(*, learned: bool, count: int = 90) -> History:
     """The uninterrupted run of `count` panes, with a baseline file or one that is learned."""
     given = None if learned else baseline()
-    run = History(given, list(panes(count, given=given)), [Memory()], [])
+    run = History(given, list(panes(count, given=given)), [ModelState()], [])
     monitor = run.monitor
     for pane in run.panes:
         memory, steps = monitor.take(run.memories[-1], pane)

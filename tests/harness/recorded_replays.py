@@ -9,7 +9,7 @@ from pathlib import Path
 from driftline.stream.baselines.build import build_baseline
 from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.demo.scenario import BLOCK, HISTORY, MODEL, Scenario, messages
-from driftline.stream.events.parse import decode_event
+from driftline.stream.events.parse import parse_event
 from tests.harness.recorded_site import DRIFTLINE, RECORDINGS
 
 DEMO_BASELINE = "demo.driftline"
@@ -36,7 +36,7 @@ def build_demo_baseline() -> bytes:
     times = [first + i * _PAST_STEP_MS for i in range(HISTORY)]
     history = messages(Scenario(_SEED).history(), [f"past-{i}" for i in range(HISTORY)], times)
     about = {"model": MODEL, "version": "1", "source": ["history.jsonl"], "created_by": "driftline demo"}
-    return encode_baseline(build_baseline([decode_event(message) for message in history], about))
+    return encode_baseline(build_baseline([parse_event(message) for message in history], about))
 
 
 def replay_demo(folder: Path) -> list[bytes]:

@@ -13,13 +13,13 @@ from aiokafka import ConsumerRecord
 from driftline.stream.config.relay import Relay
 from driftline.stream.config.sections import Redis
 from driftline.stream.demo.servers import Server
-from driftline.stream.paging.grouping import Rules
+from driftline.stream.paging.grouping import GroupingRules
 from driftline.stream.paging.receivers.request import Access
-from driftline.stream.relay.dispatcher import Courier, Record
+from driftline.stream.relay.dispatcher import Dispatcher, Record
 from driftline.stream.relay.http import Http, patiently
-from driftline.stream.relay.receivers import open_target, read_accesses
+from driftline.stream.relay.receivers import open_receiver, read_accesses
 from driftline.stream.state.client import connect
-from driftline.stream.state.notification_log import Ledger
+from driftline.stream.state.notification_log import NotificationLog
 from driftline.stream.state.silences import Silences, SilenceStore
 from tests.harness.brokers import unique
 from tests.harness.services import ROUTING_KEY, Service
@@ -38,20 +38,20 @@ def record(offset: int, value: bytes | None) -> Record:
 class Bench:
     """One target with its ledger, and couriers that come and go."""
 
-    ledger: Ledger
+    ledger: NotificationLog
     http: Http
     accesses: dict[str, list[Access]]
     relay: Relay
     silences: Silences
-    rules: Rules = Rules()
+    rules: GroupingRules = GroupingRules()
     letters: list[str] = field(default_factory=list)
     give_up: float = 60.0
 
-    def courier(self, *values: bytes | None) -> Courier:
+    def courier(self, *values: bytes | None) -> Dispatcher:
         """A courier that was just started, and has read these records."""
         name = self.ledger.target
-        target = open_target(name, self.accesses[name], self.relay, self.http, self.ledger)
-        courier = Courier(name, target, self.ledger, self._bury, self.give_up, self.rules, self.silences)
+        target = open_receiver(name, self.accesses[name], self.relay, self.http, self.ledger)
+        courier = Dispatcher(name, target, self.ledger, self._bury, self.give_up, self.rules, self.silences)
         for each in self.records(*values):
             courier.take(each)
         return courier
@@ -60,7 +60,7 @@ class Bench:
         """The records of these values."""
         return [record(offset, value) for offset, value in enumerate(values)]
 
-    async def carry(self, *values: bytes | None) -> Courier:
+    async def carry(self, *values: bytes | None) -> Dispatcher:
         """A new courier settles these records."""
         courier = self.courier(*values)
         await settle(courier)
@@ -79,7 +79,7 @@ async def until(seen: Callable[[], bool], patience: float = 30.0) -> None:
     raise AssertionError("not seen")
 
 
-async def settle(courier: Courier, longest: float = 0.1) -> None:
+async def settle(courier: Dispatcher, longest: float = 0.1) -> None:
     while not courier.idle:
         await patiently(longest)(courier.step)
 
@@ -100,7 +100,7 @@ def play(redis: Server, target: str, urls: Sequence[str], scenario: Callable[[Be
         client = connect(Redis(url=f"redis://{redis.address}"))
         async with aiohttp.ClientSession(timeout=timeout) as session, aclosing(client):
             accesses = read_accesses(relay, [target], environment)
-            ledger, http = Ledger(client, unique("ns"), target), Http(session, [ROUTING_KEY, HOOK])
+            ledger, http = NotificationLog(client, unique("ns"), target), Http(session, [ROUTING_KEY, HOOK])
             silences = Silences(SilenceStore(client, ledger.namespace))
             await scenario(Bench(ledger, http, accesses, relay, silences))
 

@@ -9,12 +9,12 @@ import numpy as np
 
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import build_baseline
-from driftline.stream.config.load import ModelConfig
+from driftline.stream.config.sections import ModelConfig
 from driftline.stream.events.columns import Columns
 from driftline.stream.events.event import Event
 from driftline.stream.judge.incidents import Step
 from driftline.stream.judge.judge import Judge
-from driftline.stream.judge.state import State
+from driftline.stream.judge.state import JudgeState
 from driftline.stream.panes.pane import Pane, Range
 
 FAMILIES: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
@@ -54,7 +54,7 @@ class Driver:
 
     def __post_init__(self) -> None:
         self.judge = Judge(self.baseline, self.config)
-        self.state: State = self.judge.start()
+        self.state: JudgeState = self.judge.start()
 
     def feed(self, batch: Batch) -> Iterator[tuple[int, Step]]:
         """Steps with the number of events seen when they were decided."""

@@ -26,9 +26,9 @@ from typing import Any, Self, cast
 from faust.types import TP, StreamT
 
 from driftline.stream.config.sections import Kafka
-from driftline.stream.kafka.record import Message
+from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.worker.faust.app import App, WorkerSettings, build_app, delivered, publish, run_worker
-from driftline.stream.worker.faust.transport import Run, RunConsumer
+from driftline.stream.worker.faust.transport import Fetch, FetchConsumer
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Journal:
         files = {tp: self._store / str(tp.partition) for tp in assigned if tp.topic == topic}
         return {tp: int(file.read_text()) for tp, file in files.items() if file.exists()}
 
-    def keep(self, run: Run) -> None:
+    def keep(self, run: Fetch) -> None:
         if self._store is not None:
             fresh = self._store / f"{run.tp.partition}.fresh"
             fresh.write_text(str(run.next_offset))
@@ -170,7 +170,7 @@ def worker_app(plan: Plan) -> App:
 
     @app.timer(0.2)
     async def grow_old() -> None:
-        consumer = cast(RunConsumer, app.consumer)
+        consumer = cast(FetchConsumer, app.consumer)
         if not consumer.assignment():
             subscription = consumer._thread._ensure_consumer()._subscription
             subscription._last_fetch_ended = time.monotonic() - plan.idle
@@ -178,7 +178,7 @@ def worker_app(plan: Plan) -> App:
     return app
 
 
-async def sketch_run(app: App, plan: Plan, journal: Journal, run: Run) -> None:
+async def sketch_run(app: App, plan: Plan, journal: Journal, run: Fetch) -> None:
     """Write the run down, publish a pane, keep the position: the order of a real sketch stage."""
     values = [record.value.decode().strip() for record in run.records if record.value is not None]
     journal.note("run", partition=run.tp.partition, first=run.first_offset, values=values)
@@ -186,7 +186,7 @@ async def sketch_run(app: App, plan: Plan, journal: Journal, run: Run) -> None:
     if plan.fails_at in values:
         raise RuntimeError(f"planned failure at {plan.fails_at}")
     pane = f"{run.tp.partition} {run.first_offset} {run.next_offset}"
-    await publish(app, [Message(plan.panes, key=b"model", value=pane.encode())])
+    await publish(app, [OutgoingRecord(plan.panes, key=b"model", value=pane.encode())])
     journal.keep(run)
     journal.note("done", partition=run.tp.partition, next=run.next_offset)
 

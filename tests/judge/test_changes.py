@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from driftline.detectors.decision.battery import Battery
-from driftline.detectors.decision.battery import Test as Statistic
+from driftline.detectors.decision.battery import Column as Statistic
 from driftline.detectors.summaries.codes import Special
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import Settings, build_baseline, sketch_events

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.detectors.decision.battery import Test as Statistic
+from driftline.detectors.decision.battery import Column as Statistic
 from driftline.detectors.summaries.codes import Special
 from driftline.stream.config.incidents import Incidents
 from driftline.stream.config.load import parse_config

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from driftline.stream.config.load import ModelConfig, Window
+from driftline.stream.config.fields import Window
+from driftline.stream.config.sections import ModelConfig
 from driftline.stream.judge.incidents import Finding, Status, Step
 from driftline.stream.panes.pane import Pane, Range
 from tests.harness.traffic import Batch, Driver, baseline_of

@@ -10,10 +10,10 @@ import orjson
 import pytest
 
 from driftline.stream.codec.panes import PaneMessage
-from driftline.stream.config.load import Config, parse_config
-from driftline.stream.config.sections import Redis
+from driftline.stream.config.load import parse_config
+from driftline.stream.config.sections import Config, Redis
 from driftline.stream.demo.servers import Server
-from driftline.stream.kafka.record import Message
+from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.state.client import connect
 from load_tests.chaos.left import Left, Record, Verdict
 from load_tests.chaos.verdict import judge_run
@@ -61,7 +61,7 @@ async def work(config: Config, url: str) -> Left:
     return Left(logs, records(names.panes), records(names.alerts), letters, pane_letters, memories)
 
 
-def closed(topics: dict[str, dict[int, list[Message]]]) -> bool:
+def closed(topics: dict[str, dict[int, list[OutgoingRecord]]]) -> bool:
     """Whether the last runs of both partitions are published."""
     panes = [
         PaneMessage.from_bytes(each.value or b"").run for log in topics["driftline.panes"].values() for each in log
@@ -69,7 +69,7 @@ def closed(topics: dict[str, dict[int, list[Message]]]) -> bool:
     return {(run.partition, run.end) for run in panes} >= {(0, 1002), (1, 1000)}
 
 
-def record_of(message: Message) -> Record:
+def record_of(message: OutgoingRecord) -> Record:
     return Record(message.value, 0, dict(message.headers))
 
 

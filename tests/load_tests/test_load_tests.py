@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.stream.codec.panes import PackedPane, frame
-from driftline.stream.config.load import Config
+from driftline.stream.config.sections import Config
 from driftline.stream.panes.pane import Pane, Range
 from load_tests.bench.latency import Firing, PaneRun, Spread, Timing, timings
 from load_tests.bench.scaling import Unit, between, needs

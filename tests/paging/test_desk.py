@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.stream.alerts.intake import Alert
-from driftline.stream.paging.grouping import Rules, decide
-from driftline.stream.paging.notifications import Desk, Place
+from driftline.stream.paging.grouping import GroupingRules, decide
+from driftline.stream.paging.notifications import Notifications, Place
 from tests.harness.services import cloud_event
 
 STEPS = st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 3), st.integers(0, 9)), max_size=30)
@@ -19,21 +19,21 @@ def aloud(_: Alert) -> bool:
     return False
 
 
-def desk_of(*values: bytes) -> Desk:
+def desk_of(*values: bytes) -> Notifications:
     """A desk that has taken these records, and decided."""
-    return decide(Desk().take(map(at, values), 1000.0), Rules(), aloud, 1000.0)
+    return decide(Notifications().take(map(at, values), 1000.0), GroupingRules(), aloud, 1000.0)
 
 
 def at(value: bytes) -> tuple[bytes, Place]:
     return value, Place("alerts", 0, 0)
 
 
-def told_in_order(desk: Desk) -> list[tuple[str, int]]:
+def told_in_order(desk: Notifications) -> list[tuple[str, int]]:
     """(page, seq) of everything that is due, one after the other."""
     found = []
     while due := desk.due(aloud):
         found.append((due[0], desk.pages[due[0]].seq))
-        desk = decide(desk.done(due[0]), Rules(), aloud, 1000.0)
+        desk = decide(desk.done(due[0]), GroupingRules(), aloud, 1000.0)
     return found
 
 
@@ -68,13 +68,13 @@ def test_a_lone_incident_is_told_step_by_step_and_forgotten_when_it_is_over() ->
     for seq, status in ((2, "updated"), (3, "resolved")):
         told += desk.due(aloud)
         desk = desk.done("fraud/a1").take([at(cloud_event(seq, status))], 1000.0)
-        desk = decide(desk, Rules(), aloud, 1000.0)
+        desk = decide(desk, GroupingRules(), aloud, 1000.0)
     assert told == ["fraud/a1", "fraud/a1"]
-    assert desk.done("fraud/a1") == Desk()
+    assert desk.done("fraud/a1") == Notifications()
 
 
 def test_an_older_step_changes_nothing_but_that_the_beginning_was_heard() -> None:
-    first = Desk().take([at(cloud_event(5, "updated"))], 1.0)
+    first = Notifications().take([at(cloud_event(5, "updated"))], 1.0)
     assert not first.cases["fraud/a1"].opened
     assert first.take([at(cloud_event(4, "updated"))], 2.0) == first
     opened = first.take([at(cloud_event(1))], 2.0).cases["fraud/a1"]
@@ -85,5 +85,5 @@ def test_nobody_waits_for_ever_for_an_incident_whose_end_was_lost() -> None:
     desk = desk_of(cloud_event(1))
     desk = desk.done("fraud/a1")
     life = 400 * 86_400.0
-    assert decide(desk, Rules(), aloud, desk.cases["fraud/a1"].fired + life - 60) == desk
-    assert decide(desk, Rules(), aloud, desk.cases["fraud/a1"].fired + life + 60) == Desk()
+    assert decide(desk, GroupingRules(), aloud, desk.cases["fraud/a1"].fired + life - 60) == desk
+    assert decide(desk, GroupingRules(), aloud, desk.cases["fraud/a1"].fired + life + 60) == Notifications()

@@ -8,19 +8,19 @@ import pytest
 
 from driftline.stream.alerts.intake import Severity
 from driftline.stream.config.lineage import upstream
-from driftline.stream.paging.grouping import Rules
-from driftline.stream.paging.messages import message
+from driftline.stream.paging.grouping import GroupingRules
+from driftline.stream.paging.messages import notification
 from driftline.stream.paging.notifications import Place
 from tests.harness.desk_world import World, told_by
 
 LINEAGE = upstream({"churn": ["fraud"], "ltv": ["churn"], "mail": ["ltv"]})
-RULES = Rules(wait=20, outage_models=5, window=600, upstream=LINEAGE)
+RULES = GroupingRules(wait=20, outage_models=5, window=600, upstream=LINEAGE)
 MANY = [f"m{i:02}" for i in range(50)]
 DAY = 86_400
 
 
 def world(**rules: object) -> World:
-    return World(Rules(**{**RULES.__dict__, **rules}))  # type: ignore[arg-type]
+    return World(GroupingRules(**{**RULES.__dict__, **rules}))  # type: ignore[arg-type]
 
 
 # --- alone
@@ -149,7 +149,7 @@ def test_a_page_that_lasts_longer_than_its_origin_has_no_resolution_yet() -> Non
 
 def _resolution(here: World) -> object:
     (page,) = here.desk.pages
-    return json.loads(message(here.desk, page, here.rules, here.now).raw)["data"]["resolution"]
+    return json.loads(notification(here.desk, page, here.rules, here.now).raw)["data"]["resolution"]
 
 
 # --- outages
@@ -255,7 +255,9 @@ def test_several_signals_of_one_model_are_no_outage() -> None:
 
 
 def test_one_cascade_is_told_by_its_origin_however_many_it_hits() -> None:
-    here = World(Rules(wait=20, outage_models=5, window=600, upstream=upstream({each: ["fraud"] for each in MANY})))
+    here = World(
+        GroupingRules(wait=20, outage_models=5, window=600, upstream=upstream({each: ["fraud"] for each in MANY}))
+    )
     for model in (*MANY, "fraud"):
         here.tell(model)
     here.wait()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from driftline.stream.alerts.intake import Alert, read_alert
 from driftline.stream.config.lineage import upstream
-from driftline.stream.paging.grouping import Rules
+from driftline.stream.paging.grouping import GroupingRules
 from tests.harness.desk_world import World, told_by
 
 LINEAGE = upstream({"churn": ["fraud"], "ltv": ["churn"], "mail": ["ltv"]})
@@ -28,10 +28,10 @@ ACTIONS = st.lists(
 )
 RULE_SETS = st.sampled_from(
     [
-        Rules(wait=20, outage_models=5, window=600, upstream=LINEAGE),
-        Rules(),
-        Rules(wait=20, outage_models=2, window=10, upstream=LINEAGE),
-        Rules(wait=5, outage_models=3, window=600, least="warning", upstream=LINEAGE),
+        GroupingRules(wait=20, outage_models=5, window=600, upstream=LINEAGE),
+        GroupingRules(),
+        GroupingRules(wait=20, outage_models=2, window=10, upstream=LINEAGE),
+        GroupingRules(wait=5, outage_models=3, window=600, least="warning", upstream=LINEAGE),
     ]
 )
 
@@ -59,7 +59,7 @@ def play(here: World, actions: list[tuple[str, object, object]], settled: Callab
 @settings(max_examples=400)
 @given(RULE_SETS, ACTIONS)
 def test_whatever_happens_one_incident_has_one_page_which_is_resolved_and_seq_rises(
-    rules: Rules, actions: list[tuple[str, object, object]]
+    rules: GroupingRules, actions: list[tuple[str, object, object]]
 ) -> None:
     here = World(rules)
     play(here, actions, lambda: None)
@@ -76,7 +76,7 @@ def test_whatever_happens_one_incident_has_one_page_which_is_resolved_and_seq_ri
 @settings(max_examples=400)
 @given(RULE_SETS, ACTIONS)
 def test_whatever_happens_what_lasts_and_is_not_silenced_is_told_when_its_wait_is_over(
-    rules: Rules, actions: list[tuple[str, object, object]]
+    rules: GroupingRules, actions: list[tuple[str, object, object]]
 ) -> None:
     here = World(rules)
 
@@ -96,7 +96,9 @@ def test_whatever_happens_what_lasts_and_is_not_silenced_is_told_when_its_wait_i
 
 @settings(max_examples=300)
 @given(RULE_SETS, ACTIONS)
-def test_whatever_happens_what_is_silenced_is_not_told(rules: Rules, actions: list[tuple[str, object, object]]) -> None:
+def test_whatever_happens_what_is_silenced_is_not_told(
+    rules: GroupingRules, actions: list[tuple[str, object, object]]
+) -> None:
     here = World(rules)
     mine = [each for each in actions if each[0] != "silence"]
     here.silenced = {"fraud", "m01"}
@@ -111,7 +113,7 @@ def test_whatever_happens_what_is_silenced_is_not_told(rules: Rules, actions: li
 def test_whatever_happens_without_groups_every_step_is_told_as_it_came(
     actions: list[tuple[str, object, object]],
 ) -> None:
-    here = World(Rules())
+    here = World(GroupingRules())
     play(here, [each for each in actions if each[0] not in ("silence", "again")], lambda: None)
     here.end()
     came, told = ({_identity(alert) for alert in alerts} for alerts in (map(read_alert, here.log), here.sent))

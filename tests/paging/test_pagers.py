@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftline.stream.alerts.intake import Alert, BadAlert, read_alert
+from driftline.stream.alerts.intake import Alert, AlertError, read_alert
 from driftline.stream.paging.receivers.alertmanager import Entry, follow, is_past, to_send, took, watchdog
-from driftline.stream.paging.receivers.registry import PAGERS
+from driftline.stream.paging.receivers.registry import INTEGRATIONS
 from driftline.stream.paging.receivers.request import Access
 from driftline.stream.paging.receivers.slack import _mrkdwn as mrkdwn
 from tests.harness.services import PAGERDUTY_LIMIT, ROUTING_KEY, WRONGS, alert_data, cloud_event
@@ -24,7 +24,7 @@ from tests.harness.topic_tools import driftline, traffic, write_lines
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 ACCESS = Access("http://127.0.0.1/x", key=ROUTING_KEY)
-SERVICES = sorted(PAGERS)
+SERVICES = sorted(INTEGRATIONS)
 
 TEXTS = st.text(max_size=40) | st.sampled_from(
     ["<!channel> & <@U1>", "\0\r\n", "é" * 5000, "💥" * 5000, "&" * 4000, "x" * 99]
@@ -55,7 +55,7 @@ def alert(*args: Any, **fields: Any) -> Alert:
 def sent(service: str, *args: Any, **fields: Any) -> Any:
     """The JSON that a service is sent for an alert."""
     raw = cloud_event(*args, **fields)
-    return json.loads(PAGERS[service].request(read_alert(raw), raw, ACCESS, NOW).body)
+    return json.loads(INTEGRATIONS[service].request(read_alert(raw), raw, ACCESS, NOW).body)
 
 
 # --- reading
@@ -76,7 +76,7 @@ def test_the_alerts_that_driftline_writes_are_read(replayed: list[bytes]) -> Non
         assert (read.alert_key, read.incident_id, read.seq) == ("taxi", written["incident_id"], written["seq"])
         assert (read.title, read.kind, read.mode) == (written["title"], written["class"], "replay")
         for service in SERVICES:
-            request = PAGERS[service].request(read, line, ACCESS, datetime.now(UTC))
+            request = INTEGRATIONS[service].request(read, line, ACCESS, datetime.now(UTC))
             assert WRONGS[service](request.body, request.headers) == []
 
 
@@ -97,13 +97,13 @@ def test_the_alerts_that_driftline_writes_are_read(replayed: list[bytes]) -> Non
     ],
 )
 def test_what_is_no_alert_is_refused_with_a_reason(value: bytes | None, reason: str) -> None:
-    with pytest.raises(BadAlert, match=reason):
+    with pytest.raises(AlertError, match=reason):
         read_alert(value)
 
 
 @given(st.binary() | st.text().map(str.encode))
 def test_no_bytes_raise_anything_else(value: bytes) -> None:
-    with pytest.raises(BadAlert):
+    with pytest.raises(AlertError):
         read_alert(value)
 
 
@@ -124,7 +124,7 @@ def test_whatever_the_alert_the_documented_limits_are_kept(service: str, fields:
     raw = json.dumps(
         json.loads(raw) | {"data": {**json.loads(raw)["data"], "evidence": finite(fields["evidence"])}}
     ).encode()
-    request = PAGERS[service].request(read_alert(raw), raw, ACCESS, datetime.now(UTC))
+    request = INTEGRATIONS[service].request(read_alert(raw), raw, ACCESS, datetime.now(UTC))
     assert WRONGS[service](request.body, request.headers) == []
     assert all(value.isascii() and value.isprintable() for value in request.headers.values())
 
@@ -168,7 +168,7 @@ def test_one_signal_too_large_for_pagerduty_still_pages() -> None:
 
 def test_numbers_that_json_takes_are_passed_on() -> None:
     raw = cloud_event(1).replace(b"40.1", b"123456789012345678901234567890")
-    body = json.loads(PAGERS["pagerduty"].request(read_alert(raw), raw, ACCESS, NOW).body)
+    body = json.loads(INTEGRATIONS["pagerduty"].request(read_alert(raw), raw, ACCESS, NOW).body)
     (signal,) = body["payload"]["custom_details"]["evidence"]["signals"]
     assert signal["evidence_nats"] == pytest.approx(1.2345678901234568e29)
 
@@ -213,13 +213,13 @@ def test_a_webhook_gets_the_event_as_it_is_signed_as_standard_webhooks_says() ->
     raw = cloud_event(1)
     secret = base64.b64encode(b"secret of 24 bytes or so").decode()
     for key, plain in ((f"whsec_{secret}", base64.b64decode(secret)), ("simple", b"simple"), ("whsec_?", b"whsec_?")):
-        request = PAGERS["webhook"].request(read_alert(raw), raw, Access("http://h", key, "Bearer t"), NOW)
+        request = INTEGRATIONS["webhook"].request(read_alert(raw), raw, Access("http://h", key, "Bearer t"), NOW)
         assert request.body == raw
         assert request.headers["Authorization"] == "Bearer t"
         assert (request.headers["webhook-id"], request.headers["webhook-timestamp"]) == ("a1-1", "1769860800")
         signed = hmac.new(plain, b"a1-1.1769860800." + raw, hashlib.sha256).digest()
         assert request.headers["webhook-signature"] == f"v1,{base64.b64encode(signed).decode()}"
-    unsigned = PAGERS["webhook"].request(read_alert(raw), raw, Access("http://h"), NOW)
+    unsigned = INTEGRATIONS["webhook"].request(read_alert(raw), raw, Access("http://h"), NOW)
     assert not {"webhook-signature", "Authorization"} & unsigned.headers.keys()
 
 
@@ -240,14 +240,14 @@ def test_a_webhook_gets_the_event_as_it_is_signed_as_standard_webhooks_says() ->
 def test_only_the_documented_answer_means_that_it_was_taken(
     service: str, status: int, body: bytes, taken: bool
 ) -> None:
-    assert PAGERS[service].took(status, body) is taken
+    assert INTEGRATIONS[service].took(status, body) is taken
 
 
 def test_secrets_are_not_in_a_repr() -> None:
     raw = cloud_event(1)
     access = Access("https://hooks.example/T0/SECRET", "SECRET", "SECRET")
     for service in SERVICES:
-        assert "SECRET" not in f"{access!r}{PAGERS[service].request(read_alert(raw), raw, access, NOW)!r}"
+        assert "SECRET" not in f"{access!r}{INTEGRATIONS[service].request(read_alert(raw), raw, access, NOW)!r}"
 
 
 # --- Alertmanager

@@ -19,7 +19,7 @@ from driftline.stream.alerts.intake import Alert, read_alert
 from driftline.stream.cli.main import app
 from driftline.stream.config.sections import Redis
 from driftline.stream.demo.servers import Server
-from driftline.stream.paging.silences import BadSilence, Matcher, Quiet, Silence, read_silence, write_silence
+from driftline.stream.paging.silences import Matcher, Quiet, Silence, SilenceError, read_silence, write_silence
 from driftline.stream.state.client import connect
 from driftline.stream.state.silences import Silences, SilenceStore
 from tests.harness.brokers import unique
@@ -92,7 +92,7 @@ def test_an_alert_without_evidence_has_the_empty_signal_or_that_of_its_label() -
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_or_silences_everything_is_refused(matcher: str, reason: str) -> None:
-    with pytest.raises(BadSilence, match=reason):
+    with pytest.raises(SilenceError, match=reason):
         silence(matcher)
 
 
@@ -115,7 +115,7 @@ def test_an_expression_means_what_it_means_to_python(expression: str, value: str
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             found = re.fullmatch(expression, value, re.DOTALL)
-    except (BadSilence, re.error, FutureWarning):
+    except (SilenceError, re.error, FutureWarning):
         return  # each refuses, or reads in another way, some of what makes little sense, such as `a**` and `[a[]`
     assert matcher.matches(value) is (found is not None)
 
@@ -130,7 +130,7 @@ def test_a_silence_holds_from_its_start_up_to_its_end() -> None:
 
 @given(st.binary(max_size=60) | st.text(max_size=30).map(str.encode))
 def test_no_bytes_raise_anything_but_bad_silence(stored: bytes) -> None:
-    with pytest.raises(BadSilence):
+    with pytest.raises(SilenceError):
         read_silence(stored)
 
 
@@ -142,7 +142,7 @@ def test_a_silence_reads_back_as_it_was_written_and_nothing_else_is_one() -> Non
         stored.replace(b"fraud|", b"("),
         stored.replace(b"ends_at", b"end"),
     ):
-        with pytest.raises(BadSilence):
+        with pytest.raises(SilenceError):
             read_silence(wrong)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from driftline.stream.demo.servers import Server
-from driftline.stream.paging.grouping import Rules
+from driftline.stream.paging.grouping import GroupingRules
 from tests.harness.alertmanagers import amtool, firing, notified
 from tests.harness.relay_bench import Bench, play
 from tests.harness.relay_site import Site, site
@@ -155,7 +155,7 @@ def test_a_real_alertmanager_is_told_of_an_outage_as_one_alert_that_keeps_its_la
     many = [f"m{i:02}" for i in range(50)]
 
     async def scenario(bench: Bench) -> None:
-        bench.rules = Rules(outage_models=5, window=600)
+        bench.rules = GroupingRules(outage_models=5, window=600)
         await bench.carry(*(cloud_event(1, key=model) for model in many[:40]))
         await bench.carry(*(cloud_event(1, key=model) for model in many))
         (summary,) = firing(alertmanager).values()

@@ -18,9 +18,9 @@ from kafka import KafkaProducer
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import build_baseline
 from driftline.stream.baselines.file import encode_baseline
-from driftline.stream.config.load import Config
+from driftline.stream.config.sections import Config
 from driftline.stream.demo.servers import embedded_broker
-from driftline.stream.events.parse import decode_event
+from driftline.stream.events.parse import parse_event
 from driftline.stream.kafka.admin import TopicsError
 from driftline.stream.replay.pipeline import Batch
 from driftline.stream.replay.run import one_log, replay
@@ -202,7 +202,7 @@ class Case:
 
 
 def taxi_baseline() -> Baseline:
-    return build_baseline([decode_event(line) for line in traffic(3000, seed=10)], {"model": "taxi"})
+    return build_baseline([parse_event(line) for line in traffic(3000, seed=10)], {"model": "taxi"})
 
 
 def signals(alerts: Sequence[dict[str, Any]]) -> set[str]:

@@ -26,7 +26,7 @@ from driftline.stream.kafka.admin import ensure_topics, open_admin
 from driftline.stream.kafka.client import client_options
 from driftline.stream.schemas.topics import Topic
 from driftline.stream.worker.faust.app import WorkerSettings, build_app
-from driftline.stream.worker.faust.transport import AssignedHook, Run, RunConsumer, TakeoverTimeout
+from driftline.stream.worker.faust.transport import AssignedHook, Fetch, FetchConsumer, TakeoverTimeoutError
 from tests.harness.brokers import Broker, unique
 from tests.harness.worker_process import Plan, Worker
 
@@ -234,7 +234,7 @@ def test_a_worker_that_had_no_partition_for_hours_takes_over(broker: Broker, wor
         spare.wait_for(lambda: count(spare.values()) == 300)
 
 
-class _Unconnected(RunConsumer):
+class _Unconnected(FetchConsumer):
     """A consumer without servers, in the care of one partition."""
 
     stands_still = False
@@ -261,12 +261,12 @@ async def unconnected(hook: AssignedHook | None = None, takeover: float = 30.0) 
     consumer._thread.thread_loop.close()  # of a thread that was never started
 
 
-async def revoke(consumer: RunConsumer) -> None:
+async def revoke(consumer: FetchConsumer) -> None:
     with suppress(Exception):  # without a group, Faust has nothing to revoke
         await consumer.on_partitions_revoked({TP("predictions", 0)})
 
 
-async def assign(consumer: RunConsumer) -> None:
+async def assign(consumer: FetchConsumer) -> None:
     with suppress(Exception):
         await consumer.on_partitions_assigned({TP("predictions", 0)})
 
@@ -280,7 +280,7 @@ def test_a_run_of_an_earlier_assignment_is_told_although_the_group_has_the_same_
             record = ConsumerRecord("predictions", 0, 7, 0, 0, None, b"{}", None, 0, 2, ())
 
             def fetched() -> Message:
-                return consumer._to_message(tp, Run(tp, [record], None, consumer.share or 0))
+                return consumer._to_message(tp, Fetch(tp, [record], None, consumer.share or 0))
 
             await assign(consumer)
             before = fetched()
@@ -330,7 +330,7 @@ def test_nothing_is_positioned_for_an_assignment_that_is_over_or_to_come() -> No
             await consumer.perform_seek()
             assert consumer.positioned
 
-    consumer: RunConsumer
+    consumer: FetchConsumer
     asyncio.run(scenario())
 
 
@@ -348,7 +348,7 @@ def test_a_takeover_that_takes_too_long_is_an_error(who: str) -> None:
             consumer.stands_still = who == "Kafka"
             await assign(consumer)
             async with asyncio.timeout(20):
-                with pytest.raises(TakeoverTimeout, match=r"1 partitions took more than 0\.1 s"):
+                with pytest.raises(TakeoverTimeoutError, match=r"1 partitions took more than 0\.1 s"):
                     await consumer.perform_seek()
 
     asyncio.run(scenario())

@@ -18,7 +18,7 @@ from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.codec.state import load
 from driftline.stream.config.load import parse_config
 from driftline.stream.demo.servers import Server
-from driftline.stream.events.parse import BadEvent, decode_event
+from driftline.stream.events.parse import EventError, parse_event
 from driftline.stream.kafka.admin import open_admin
 from driftline.stream.replay.run import one_log, replay
 from driftline.stream.state.store import StoreError
@@ -41,7 +41,7 @@ def rows(name: str) -> list[bytes]:
 def electricity(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The baseline file of the Electricity stream."""
     path = tmp_path_factory.mktemp("electricity") / "electricity.driftline"
-    events = [decode_event(row) for row in rows("baseline")]
+    events = [parse_event(row) for row in rows("baseline")]
     path.write_bytes(encode_baseline(build_baseline(events, {"model": "electricity"})))
     return path
 
@@ -183,8 +183,8 @@ ODD = b'{"id": "1", "ts": 1767225600000, "model": "given", "features": {"amount"
 
 
 def reason(message: bytes | None) -> str:
-    with pytest.raises(BadEvent) as bad:
-        decode_event(message)
+    with pytest.raises(EventError) as bad:
+        parse_event(message)
     return str(bad.value)
 
 

@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 from driftline.stream.cli.main import app
 from driftline.stream.config import load as configuration
 from driftline.stream.demo.servers import Server, ServerError, embedded_redis, free_port
-from driftline.stream.state.client import Finding, check_server, connect
+from driftline.stream.state.client import ServerFinding, check_server, connect
 from load_tests.harness.servers import _jars
 
 ROOT = Path(__file__).parents[2]
@@ -230,7 +230,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def test_valkey_starts_as_the_worker_wants_it(valkey: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_PASSWORD", PASSWORD)
 
-    async def findings() -> list[Finding]:
+    async def findings() -> list[ServerFinding]:
         client = connect(CONFIG.redis.model_copy(update={"url": f"redis://{valkey.address}/0"}))
         try:
             return await check_server(client)

@@ -18,8 +18,8 @@ from driftline.stream.alerts.intake import read_alert
 from driftline.stream.config.relay import Relay
 from driftline.stream.demo.servers import Server
 from driftline.stream.paging.receivers.request import Access, Request
-from driftline.stream.relay.http import Http, Unavailable, patiently, seconds_asked
-from driftline.stream.relay.receivers import MissingSecret, Stdout, read_accesses
+from driftline.stream.relay.http import Http, ReceiverUnavailableError, patiently, seconds_asked
+from driftline.stream.relay.receivers import MissingSecretError, StdoutReceiver, read_accesses
 from driftline.stream.relay.secrets import secrets_of
 from driftline.stream.state.client import StoreError
 from tests.harness.relay_bench import HOOK, Bench, on_bench, record, settle, until
@@ -219,7 +219,7 @@ def test_pauses_grow_up_to_the_longest_with_jitter() -> None:
                 raise StopAsyncIteration
 
         async def fail() -> None:
-            raise Unavailable("down")
+            raise ReceiverUnavailableError("down")
 
         with pytest.raises(StopAsyncIteration):
             await patiently(60, sleep)(fail)
@@ -431,7 +431,7 @@ def test_no_part_of_a_secret_is_repeated(said: str) -> None:
 
     with fake("heartbeat") as service:
         service.script.append(answer(500, said.encode()))
-        with pytest.raises(Unavailable) as failure:
+        with pytest.raises(ReceiverUnavailableError) as failure:
             asyncio.run(ask(service.url))
     shown = str(failure.value)
     assert "***" in shown
@@ -441,7 +441,7 @@ def test_no_part_of_a_secret_is_repeated(said: str) -> None:
 def test_who_reads_standard_output_slowly_holds_nobody_up() -> None:
     reader, writer = os.pipe()
 
-    async def scenario(out: Stdout, raw: bytes) -> bytes:
+    async def scenario(out: StdoutReceiver, raw: bytes) -> bytes:
         telling = asyncio.create_task(out.deliver(read_alert(cloud_event(1)), raw))
         await asyncio.sleep(0.1)
         assert not telling.done(), "the pipe is full, and the relay goes on"
@@ -453,7 +453,7 @@ def test_who_reads_standard_output_slowly_holds_nobody_up() -> None:
 
     raw = b'{"a":"' + b"x" * 1_000_000 + b'"}'
     with os.fdopen(writer, "wb") as stream, os.fdopen(reader, "rb"):
-        assert asyncio.run(scenario(Stdout(stream), raw)) == raw + b"\n"
+        assert asyncio.run(scenario(StdoutReceiver(stream), raw)) == raw + b"\n"
 
 
 @pytest.mark.parametrize(
@@ -470,7 +470,7 @@ def test_who_reads_standard_output_slowly_holds_nobody_up() -> None:
     ],
 )
 def test_a_secret_that_is_missing_is_named(target: str, environment: dict[str, str], reason: str) -> None:
-    with pytest.raises(MissingSecret, match=reason):
+    with pytest.raises(MissingSecretError, match=reason):
         read_accesses(Relay(), [target], environment)
 
 

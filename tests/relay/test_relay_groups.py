@@ -14,15 +14,15 @@ from aiokafka import TopicPartition
 
 from driftline.stream.config.lineage import upstream
 from driftline.stream.demo.servers import Server
-from driftline.stream.paging.grouping import Rules
+from driftline.stream.paging.grouping import GroupingRules
 from driftline.stream.paging.silences import Matcher, Silence
-from driftline.stream.relay.consumer import Line
-from driftline.stream.state.notification_log import Fenced
+from driftline.stream.relay.consumer import AlertConsumer
+from driftline.stream.state.notification_log import FencedError
 from tests.harness.relay_bench import Bench, on_bench, settle, until
 from tests.harness.services import Service, answer, cloud_event, fake, stamp
 
 WAIT = 0.3
-RULES = Rules(wait=WAIT, outage_models=5, window=600, upstream=upstream({"churn": ["fraud"], "ltv": ["churn"]}))
+RULES = GroupingRules(wait=WAIT, outage_models=5, window=600, upstream=upstream({"churn": ["fraud"], "ltv": ["churn"]}))
 MANY = [f"m{i:02}" for i in range(50)]
 
 
@@ -182,7 +182,7 @@ def test_a_relay_that_was_thought_dead_writes_nothing_any_more(redis_server: Ser
         dead = await bench.carry(cloud_event(1))
         await bench.carry(cloud_event(2, "resolved"))
         dead.take(record := bench.records(cloud_event(1, key="churn"))[0])
-        with pytest.raises(Fenced):
+        with pytest.raises(FencedError):
             await settle(dead)
         await bench.carry(record.value)
 
@@ -197,7 +197,7 @@ def test_a_page_on_its_way_is_waited_for_before_another_relay_takes_over(
 
     async def scenario(bench: Bench) -> None:
         courier = bench.courier(cloud_event(1))
-        here = Line(None, courier, AlwaysWell(), longest=0.1)
+        here = AlertConsumer(None, courier, AlwaysWell(), longest=0.1)
         await here.on_partitions_assigned([TopicPartition("alerts", 0)])
         telling = asyncio.create_task(here._step())
         await until(lambda: len(webhook.requests) == 1)
@@ -286,7 +286,7 @@ def test_under_the_least_severity_of_a_target_nothing_is_told_until_it_rises(
     redis_server: Server, pagerduty: Service
 ) -> None:
     async def scenario(bench: Bench) -> None:
-        bench.rules = Rules(least="error")
+        bench.rules = GroupingRules(least="error")
         await bench.carry(cloud_event(1), cloud_event(1, severity="info", key="churn"))
         await bench.carry(cloud_event(2, "updated", severity="error"), cloud_event(2, "resolved", key="churn"))
         await bench.carry(cloud_event(3, "resolved"))

@@ -13,10 +13,10 @@ import pytest
 from driftline.stream.alerts.build import to_line
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import Settings, build_baseline, sketch_events
-from driftline.stream.config.load import Config, ModelConfig
-from driftline.stream.events.parse import decode_event
+from driftline.stream.config.sections import Config, ModelConfig
+from driftline.stream.events.parse import parse_event
 from driftline.stream.judge.monitor import Monitor
-from driftline.stream.judge.state import Memory
+from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.pane import Pane, Range
 from driftline.stream.replay.pipeline import Pipeline
 from load_tests.harness.oracle import in_turn, messages
@@ -33,7 +33,7 @@ CHURN = messages("churn", 3000, drift=(2000, 3000))
 
 
 def baseline_of(log: Sequence[bytes], **options: Any) -> Baseline:
-    events = [decode_event(message) for message in log]
+    events = [parse_event(message) for message in log]
     return build_baseline(events, {"model": events[0].model}, Settings(**options))
 
 
@@ -111,7 +111,7 @@ def test_a_model_without_a_baseline_learns_from_exactly_its_first_events(learn: 
     result = run(FRAUD[:1400], config=config, chunks=[chunk])
     learned = result.pipeline.memories["fraud"].learned
     assert learned is not None
-    expected = build_baseline([decode_event(message) for message in FRAUD[:learn]], {})
+    expected = build_baseline([parse_event(message) for message in FRAUD[:learn]], {})
     assert learned.content_hash == expected.content_hash
     assert learned.about["rows"] == learn
     assert learned.about["learned"] is True
@@ -172,15 +172,15 @@ def test_an_event_without_a_model_is_nobodys(known: tuple[str, ...]) -> None:
 
 def test_a_pane_that_comes_twice_counts_once() -> None:
     """Rewound and published again, as after a crash: runs that start before what was delivered are dropped."""
-    events = [decode_event(message) for message in FRAUD]
+    events = [parse_event(message) for message in FRAUD]
     monitor = Monitor("fraud", ModelConfig(), GIVEN)
 
     def pane(start: int, partition: int = 0) -> Pane[Any]:
         part = events[start : start + 100]
         return Pane(sketch_events(GIVEN, part), part[0].ts, part[-1].ts, (Range(partition, start, start + 100),))
 
-    def play(starts: Sequence[int]) -> tuple[Memory, list[Any]]:
-        memory, told = Memory(), []
+    def play(starts: Sequence[int]) -> tuple[ModelState, list[Any]]:
+        memory, told = ModelState(), []
         for start in starts:
             memory, steps = monitor.take(memory, pane(start))
             told += steps

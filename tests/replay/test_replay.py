@@ -16,9 +16,9 @@ from driftline.stream.alerts.build import to_line
 from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.build import build_baseline
 from driftline.stream.baselines.file import encode_baseline
-from driftline.stream.config.load import Config
+from driftline.stream.config.sections import Config
 from driftline.stream.events.mapping import NATIVE
-from driftline.stream.events.parse import decode_event
+from driftline.stream.events.parse import parse_event
 from driftline.stream.replay.pipeline import Batch
 from driftline.stream.replay.run import Outcome, between, one_log, replay
 from driftline.stream.sources.baselines import load_baseline, load_baselines
@@ -29,7 +29,7 @@ FRAUD = messages("fraud", 3000, drift=(1500, 3000))
 
 
 def baseline_of(model: str = "fraud") -> Baseline:
-    events = [decode_event(message) for message in messages(model, 2000, first=10_000)]
+    events = [parse_event(message) for message in messages(model, 2000, first=10_000)]
     return build_baseline(events, {"model": model})
 
 
@@ -113,7 +113,7 @@ def write(path: Path, baseline: Baseline) -> Path:
 
 def test_baselines_are_those_of_the_configuration_and_those_given_which_win(tmp_path: Path) -> None:
     write(tmp_path / "fraud.driftline", baseline_of())
-    other = build_baseline([decode_event(message) for message in FRAUD[:500]], {"model": "fraud"})
+    other = build_baseline([parse_event(message) for message in FRAUD[:500]], {"model": "fraud"})
     given = write(tmp_path / "other.driftline", other)
     config = Config.model_validate({"models": {"fraud": {"baseline": "fraud.driftline"}, "churn": {}}})
     (configured,) = load_baselines(config, [], tmp_path)
@@ -145,7 +145,7 @@ def electricity(folder: Path, name: str) -> list[bytes]:
 
 
 def electricity_baseline(log: Sequence[bytes]) -> Baseline:
-    return build_baseline([decode_event(message) for message in log], {"model": "electricity"})
+    return build_baseline([parse_event(message) for message in log], {"model": "electricity"})
 
 
 def ms(text: str) -> float:
@@ -168,7 +168,7 @@ def test_electricity_names_the_three_feeds_that_broke_when_they_broke(shared_dat
         (offsets,) = feed["offsets"]
         assert offsets["end"] <= broke + 500
         assert abs(offsets["start"] - broke) <= 100
-        assert abs(ms(feed["since"]) - decode_event(live[broke]).ts) <= 100 * half_hour
+        assert abs(ms(feed["since"]) - parse_event(live[broke]).ts) <= 100 * half_hour
     # The rest of the story is one incident: prices and predictions follow the feeds.
     assert {each["data"]["incident_id"] for each in outcome.alerts} == {fired["incident_id"]}
 

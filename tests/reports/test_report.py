@@ -15,7 +15,7 @@ from driftline.detectors.summaries.codes import Kind
 from driftline.stream.alerts.build import alert
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import Settings, build_baseline
-from driftline.stream.config.load import ModelConfig
+from driftline.stream.config.sections import ModelConfig
 from driftline.stream.events.event import Event
 from driftline.stream.replay.run import Outcome
 from driftline.stream.reports.replay import print_alert, print_baseline, print_summary

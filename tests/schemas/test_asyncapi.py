@@ -21,10 +21,10 @@ from typer.testing import CliRunner
 
 from driftline.stream.cli.main import app
 from driftline.stream.codec.panes import PaneMessage
-from driftline.stream.config.load import Config, parse_config
-from driftline.stream.config.sections import Redis
+from driftline.stream.config.load import parse_config
+from driftline.stream.config.sections import Config, Redis
 from driftline.stream.demo.servers import Server
-from driftline.stream.kafka.record import Message
+from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.schemas.asyncapi import document, document_text
 from driftline.stream.schemas.topics import wanted_topics
 from driftline.stream.state.client import connect
@@ -158,7 +158,7 @@ def test_what_workers_send_is_what_the_document_says(redis_server: Server) -> No
     )
     log = [*messages("given", 600, drift=(200, 600)), b"no event", None, b'{"id": 1}']
     topics = topics_with(config, {0: log})
-    topics[config.topics.panes][1] = [Message(config.topics.panes, b"given", b"no pane")]
+    topics[config.topics.panes][1] = [OutgoingRecord(config.topics.panes, b"given", b"no pane")]
 
     async def work() -> None:
         client = connect(Redis(url=f"redis://127.0.0.1:{redis_server.port}/0"))
@@ -175,7 +175,7 @@ def test_what_workers_send_is_what_the_document_says(redis_server: Server) -> No
             assert_said(each, at(message["$ref"]))
 
 
-def assert_said(sent: Message, said: dict[str, Any]) -> None:
+def assert_said(sent: OutgoingRecord, said: dict[str, Any]) -> None:
     headers = {name: value.decode() for name, value in sent.headers}
     rules = said.get("headers", {"properties": {}})
     Draft7Validator(rules).validate(headers)

@@ -27,14 +27,15 @@ from driftline.stream.alerts.intake import read_alert
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import Settings, build_baseline
 from driftline.stream.config.fields import duration_text
-from driftline.stream.config.load import Config, parse_config
+from driftline.stream.config.load import parse_config
+from driftline.stream.config.sections import Config
 from driftline.stream.events.mapping import EventMapping
-from driftline.stream.events.parse import BadEvent, decode_event
+from driftline.stream.events.parse import EventError, parse_event
 from driftline.stream.judge import changes
 from driftline.stream.judge.incidents import Status
-from driftline.stream.paging.grouping import Rules, decide
-from driftline.stream.paging.messages import message as page_message
-from driftline.stream.paging.notifications import Desk, Place
+from driftline.stream.paging.grouping import GroupingRules, decide
+from driftline.stream.paging.messages import notification as page_message
+from driftline.stream.paging.notifications import Notifications, Place
 from driftline.stream.replay.pipeline import Pipeline
 from driftline.stream.schemas.json_schema import SAID, Schema, alert_schema, event_schema, label_schema, schema_text
 from tests.alerts.test_alerts import NAMES, message, step
@@ -163,7 +164,7 @@ def events(n: int, fault: str = "", first: int = 0, model: str = "fraud") -> lis
 
 @cache
 def baseline() -> Baseline:
-    log = [decode_event(each) for each in events(3000, first=1_000_000)]
+    log = [parse_event(each) for each in events(3000, first=1_000_000)]
     return build_baseline(log, {"model": "fraud", "version": "4.2"}, Settings(blocks=16))
 
 
@@ -217,11 +218,11 @@ def test_so_do_those_of_any_step(model: str, signals: list[str], status: Status,
 
 
 def test_so_do_the_alerts_that_a_relay_makes_of_several() -> None:
-    rules = Rules(wait=20, outage_models=5, window=600, upstream={"m1": frozenset({"m0"})})
+    rules = GroupingRules(wait=20, outage_models=5, window=600, upstream={"m1": frozenset({"m0"})})
     for models, kind in ((["m0", "m1"], "downstream"), ([f"m{i}" for i in range(7)], "members")):
         firing = [to_line(message(step("features.amount", seq=1), model, emitted_at=EPOCH)) for model in models]
         ended = [to_line(message(step(status=Status.RESOLVED, seq=2), each, emitted_at=EPOCH)) for each in models]
-        desk = Desk()
+        desk = Notifications()
         for at, (lines, status) in enumerate(((firing, "firing"), (ended, "resolved"))):
             now = EPOCH / 1000 + 30 * at
             desk = desk.take([(line, Place("alerts", 0, i)) for i, line in enumerate(lines)], now)
@@ -339,8 +340,8 @@ PLAIN: dict[str, Any] = {"id": "a", "ts": EPOCH, "model": "fraud", "score": 0.5}
 def refusal(event: Any) -> str | None:
     """Why the decoder refuses an event; None: it takes it."""
     try:
-        decode_event(json.dumps(event).encode())
-    except BadEvent as error:
+        parse_event(json.dumps(event).encode())
+    except EventError as error:
         return str(error)
     return None
 
@@ -362,8 +363,8 @@ def test_so_are_size_and_depth() -> None:
         deep = {"a": deep}
     # Some thousand levels; the validator itself needs no more than the first.
     text = json.dumps(PLAIN | {"features": deep}).replace("{}", '{"a":' * 20_000 + "1" + "}" * 20_000)
-    with pytest.raises(BadEvent, match="nested too deeply"):
-        decode_event(text.encode())
+    with pytest.raises(EventError, match="nested too deeply"):
+        parse_event(text.encode())
     large = PLAIN | {"features": {"text": "x" * (1 << 20)}}
     EVENT.validate(large)
     assert "too large" in (refusal(large) or "")
@@ -471,7 +472,7 @@ def documented() -> dict[str, Any]:
         )
         for i in range(1600)
     ]
-    before = build_baseline([decode_event(each) for each in log[:970]], {"model": "fraud", "version": "4.2"})
+    before = build_baseline([parse_event(each) for each in log[:970]], {"model": "fraud", "version": "4.2"})
     event: dict[str, Any] = rounded(json.loads(alerts(log, before, incidents={"runbook": RUNBOOK})[0]))
     return event
 

@@ -19,7 +19,15 @@ import redis as sync_redis
 from driftline.stream.config.sections import Redis
 from driftline.stream.demo.servers import Server, free_port
 from driftline.stream.state import client as redis_connection
-from driftline.stream.state.client import Finding, StoreError, Unreachable, check_server, connect, findings, insist
+from driftline.stream.state.client import (
+    RedisUnreachableError,
+    ServerFinding,
+    StoreError,
+    check_server,
+    connect,
+    insist,
+    server_findings,
+)
 from driftline.stream.state.store import Store
 from load_tests.harness.servers import real_redis
 from tests.harness.redis_servers import on_every_redis, play, redis_url, url
@@ -118,7 +126,7 @@ def test_a_wrong_login_is_told_at_once_and_without_the_password(
     caplog.set_level(logging.DEBUG)
     with pytest.raises(StoreError, match=r"refuses the login of redis\.url and redis\.password_env: ") as error:
         asyncio.run(ping(Redis(url=f"redis://{login}{locked_redis.address}")))
-    assert not isinstance(error.value, Unreachable)
+    assert not isinstance(error.value, RedisUnreachableError)
     told = f"{error.value!r} {error.value.__cause__!r} {error.value.__context__!r} {caplog.text}"
     assert "wr0ngsecret" not in told
     assert "trying again" not in told
@@ -186,7 +194,7 @@ def test_redis_down_is_said_and_tried_again(
 ) -> None:
     monkeypatch.setattr(redis_connection, "_PAUSES", QUICK)
     port = free_port()
-    with pytest.raises(Unreachable, match=f"Redis does not answer: .*{port}"):
+    with pytest.raises(RedisUnreachableError, match=f"Redis does not answer: .*{port}"):
         asyncio.run(ping(Redis(url=address.format(port))))
     assert [record.message.rpartition("; ")[2] for record in caplog.records] == [
         "trying again in 0.01 s",
@@ -212,7 +220,7 @@ def test_a_silent_redis_is_given_up(own_redis: Server, monkeypatch: pytest.Monke
 
     async def scenario(store: Store) -> None:
         await store.client.client_pause(3000)
-        with pytest.raises(Unreachable, match="Timeout"):
+        with pytest.raises(RedisUnreachableError, match="Timeout"):
             await store.take_judge("panes", 0)
 
     play(url(own_redis), scenario)
@@ -224,7 +232,7 @@ def test_a_silent_redis_is_given_up(own_redis: Server, monkeypatch: pytest.Monke
 @on_every_redis
 async def test_a_server_without_a_file_is_warned_of(store: Store) -> None:
     (finding,) = await check_server(store.client)
-    assert finding == Finding(
+    assert finding == ServerFinding(
         "warning", "Redis keeps no append-only file, so a restart loses all state: set its appendonly to yes"
     )
 
@@ -263,19 +271,19 @@ def test_a_server_is_looked_at(tmp_path: Path, settings: dict[str, str], expecte
     [("6.2.14", False), ("7.0.0", True), ("7.2.4", True), ("8.0-rc1", True), ("10.1.0", True), ("?", False)],
 )
 def test_versions(version: str, fits: bool) -> None:
-    errors = [each for each in findings({"redis_version": version}, cluster=False) if each.severity == "error"]
+    errors = [each for each in server_findings({"redis_version": version}, cluster=False) if each.severity == "error"]
     assert bool(errors) is not fits
     assert all(f"Redis {version} is too old: 7.0 or newer" in message for _, message in errors)
 
 
 def test_a_cluster_is_not_taken_for_one_server() -> None:
     info = {"redis_version": "7.2.0", "redis_mode": "cluster", "aof_enabled": 1}
-    assert findings(info, cluster=True) == []
-    (finding,) = findings(info, cluster=False)
-    assert finding == Finding("error", "Redis is a cluster: write redis+cluster:// in redis.url")
+    assert server_findings(info, cluster=True) == []
+    (finding,) = server_findings(info, cluster=False)
+    assert finding == ServerFinding("error", "Redis is a cluster: write redis+cluster:// in redis.url")
 
 
-async def look(address: str) -> list[Finding]:
+async def look(address: str) -> list[ServerFinding]:
     client = connect(Redis(url=address))
     try:
         return await check_server(client)

@@ -9,21 +9,21 @@ from typing import Any
 import pytest
 
 from driftline.stream.baselines.file import encode_baseline
-from driftline.stream.codec.state import Change, diff
+from driftline.stream.codec.state import StateDelta, diff
 from driftline.stream.state import store as store_module
 from driftline.stream.state.client import StoreError
-from driftline.stream.state.incident_index import Archive, Kept
-from driftline.stream.state.store import Alert, Decided, Fenced, Mismatch, Seal, Store
+from driftline.stream.state.incident_index import IncidentIndex, IndexedAlerts
+from driftline.stream.state.store import DecidedAlert, FencedError, OutboxAlert, Seal, StateMismatchError, Store
 from tests.harness.histories import MODEL, baseline, history
 from tests.harness.redis_servers import contents, on_every_redis, redis_url
 
 __all__ = ["redis_url"]
 TOPIC, PANES = "predictions", "driftline.panes"
-AN_ALERT = Decided(b"an alert", "i-1")
+AN_ALERT = DecidedAlert(b"an alert", "i-1")
 
 
-def change(**parts: bytes) -> Change:
-    return Change(parts)
+def change(**parts: bytes) -> StateDelta:
+    return StateDelta(parts)
 
 
 # Seals
@@ -37,7 +37,7 @@ async def test_a_seal_follows_the_last_one(store: Store) -> None:
         await record.seal(start, *ends)
         assert await record.read_seal() == Seal(start, tuple(ends))
     for start, end in ((500, 600), (2**53, 2**53 + 9), (2**53 + 2, 2**53 + 9)):
-        with pytest.raises(Mismatch, match=r"sketch/predictions/3.*stored position is 9007199254740993"):
+        with pytest.raises(StateMismatchError, match=r"sketch/predictions/3.*stored position is 9007199254740993"):
             await record.seal(start, end)
     for none in ((2**53 + 1,), (2**53 + 1, 2**53 + 1), (2**53 + 1, 2**53 + 9, 2**53 + 9), (-1, 5)):
         with pytest.raises(ValueError, match="no runs"):
@@ -58,7 +58,7 @@ async def test_a_seal_written_twice_is_written_once(store: Store) -> None:
     await record.seal(0, 500)
     await record.seal(0, 500)
     assert await record.read_seal() == Seal(0, (500,))
-    with pytest.raises(Mismatch):
+    with pytest.raises(StateMismatchError):
         await record.seal(0, 400)
 
 
@@ -69,10 +69,10 @@ async def test_a_seal_can_be_waited_for_until_it_is_on_disk(store: Store) -> Non
     for start, end in ((0, 500), (0, 500), (500, 501)):
         await record.seal(start, end, durable=True)
         assert await record.read_seal() == Seal(start, (end,))
-    with pytest.raises(Mismatch):
+    with pytest.raises(StateMismatchError):
         await record.seal(500, 600, durable=True)
     await store.take_sketch(TOPIC, 0)
-    with pytest.raises(Fenced):
+    with pytest.raises(FencedError):
         await record.seal(501, 600, durable=True)
 
 
@@ -99,11 +99,11 @@ async def test_who_was_replaced_writes_nothing_more(store: Store) -> None:
     successor = await store.take_judge(PANES, 0)
     assert successor.next_offset == 5
     before = await contents(store)
-    with pytest.raises(Fenced, match="another worker took over, with epoch 2"):
+    with pytest.raises(FencedError, match="another worker took over, with epoch 2"):
         await sketcher.seal(10, 20)
-    with pytest.raises(Fenced):
-        await judge.commit(6, {MODEL: change(head=b"2")}, [Decided(b"another", "i-2")])
-    with pytest.raises(Fenced):
+    with pytest.raises(FencedError):
+        await judge.commit(6, {MODEL: change(head=b"2")}, [DecidedAlert(b"another", "i-2")])
+    with pytest.raises(FencedError):
         await judge.sent(1)
     assert await contents(store) == before
     await successor.commit(6, {MODEL: change(head=b"2")})
@@ -115,9 +115,9 @@ async def test_a_redis_that_lost_everything_lets_nobody_go_on(store: Store) -> N
     await judge.commit(5, {})
     for key in await store.keys():
         await store.client.delete(key)
-    with pytest.raises(Fenced, match="epoch none"):
+    with pytest.raises(FencedError, match="epoch none"):
         await sketcher.seal(0, 20)
-    with pytest.raises(Fenced, match="epoch none"):
+    with pytest.raises(FencedError, match="epoch none"):
         await judge.commit(6, {})
     assert await store.keys() == []
 
@@ -129,20 +129,23 @@ async def test_a_redis_that_lost_everything_lets_nobody_go_on(store: Store) -> N
 async def test_a_commit_changes_offset_memories_and_outbox_at_once(store: Store) -> None:
     judge = await store.take_judge(PANES, 2)
     assert (judge.next_offset, await judge.models(), await judge.parts("a")) == (None, [], {})
-    new = {"a": Change({"head": b"1", "bucket:0": b"\0\xff"}, fresh=True), "b": Change({"head": b"1"}, fresh=True)}
-    await judge.commit(0, new, [Decided(b"first", "i-1"), Decided(b"second", "i-1", over=True)])
+    new = {
+        "a": StateDelta({"head": b"1", "bucket:0": b"\0\xff"}, fresh=True),
+        "b": StateDelta({"head": b"1"}, fresh=True),
+    }
+    await judge.commit(0, new, [DecidedAlert(b"first", "i-1"), DecidedAlert(b"second", "i-1", over=True)])
     await judge.commit(
         9,
-        {"a": Change({"head": b"2", "bucket:5": b""}, delete=("bucket:0", "never there"))},
-        [Decided(b"third", "i-2")],
+        {"a": StateDelta({"head": b"2", "bucket:5": b""}, delete=("bucket:0", "never there"))},
+        [DecidedAlert(b"third", "i-2")],
     )
 
     after = await store.take_judge(PANES, 2)
     assert (after.next_offset, await after.models()) == (9, ["a", "b"])
     assert await after.parts("a") == {"head": b"2", "bucket:5": b""}
     assert await after.parts("b") == {"head": b"1"}
-    assert await after.outbox() == [Alert(1, b"first"), Alert(2, b"second"), Alert(3, b"third")]
-    await after.commit(10, {"a": Change({"head": b"3"}, fresh=True)})
+    assert await after.outbox() == [OutboxAlert(1, b"first"), OutboxAlert(2, b"second"), OutboxAlert(3, b"third")]
+    await after.commit(10, {"a": StateDelta({"head": b"3"}, fresh=True)})
     assert await after.parts("a") == {"head": b"3"}
 
 
@@ -169,7 +172,7 @@ async def test_a_commit_goes_forward_from_where_the_store_is(store: Store) -> No
     # A Redis that syncs every second and dies has forgotten the last second. What changed since is not all there is.
     await store.client.hset(judge.key, "next", 5)
     before = await contents(store)
-    with pytest.raises(Mismatch, match="stored position is 5, so Redis has lost writes"):
+    with pytest.raises(StateMismatchError, match="stored position is 5, so Redis has lost writes"):
         await judge.commit(9, {"a": change(head=b"9")}, [AN_ALERT])
     assert await contents(store) == before
 
@@ -178,17 +181,17 @@ async def test_a_commit_goes_forward_from_where_the_store_is(store: Store) -> No
 async def test_the_outbox_is_emptied_in_order_and_only_of_what_was_published(store: Store) -> None:
     judge = await store.take_judge(PANES, 0)
     assert await judge.outbox() == []
-    await judge.commit(1, {}, [Decided(b"%d" % i, "i-1") for i in range(1, 6)])
-    assert await judge.outbox(most=2) == [Alert(1, b"1"), Alert(2, b"2")]
+    await judge.commit(1, {}, [DecidedAlert(b"%d" % i, "i-1") for i in range(1, 6)])
+    assert await judge.outbox(most=2) == [OutboxAlert(1, b"1"), OutboxAlert(2, b"2")]
     await judge.sent(2)
     await judge.sent(2)
     await judge.sent(1)
-    assert (await judge.outbox())[0] == Alert(3, b"3")
-    await judge.commit(2, {}, [Decided(b"6", "i-1")])
-    with pytest.raises(Mismatch):
+    assert (await judge.outbox())[0] == OutboxAlert(3, b"3")
+    await judge.commit(2, {}, [DecidedAlert(b"6", "i-1")])
+    with pytest.raises(StateMismatchError):
         await judge.sent(7)
     await judge.sent(5)
-    assert await judge.outbox() == [Alert(6, b"6")]
+    assert await judge.outbox() == [OutboxAlert(6, b"6")]
     await judge.sent(6)
     assert await judge.outbox() == []
 
@@ -198,7 +201,7 @@ async def test_the_outbox_is_emptied_in_order_and_only_of_what_was_published(sto
 
 async def archived(store: Store, partition: int = 0) -> tuple[list[bytes], list[bytes]]:
     """What is kept of the open incidents, and of all."""
-    kept = (await Archive(store.client, store.namespace, PANES).read())[partition]
+    kept = (await IncidentIndex(store.client, store.namespace, PANES).read())[partition]
     return sorted(kept.open), kept.told
 
 
@@ -210,20 +213,20 @@ async def test_of_open_incidents_the_newest_alert_is_kept_until_they_are_over(st
     """
     judge = await store.take_judge(PANES, 0)
     assert await archived(store) == ([], [])
-    await judge.commit(1, {}, [Decided(b"1 fires", "i-1")])
+    await judge.commit(1, {}, [DecidedAlert(b"1 fires", "i-1")])
     assert await archived(store) == ([b"1 fires"], [b"1 fires"])
-    await judge.commit(2, {}, [Decided(b"1 updated", "i-1"), Decided(b"2 fires", "i-2")])
+    await judge.commit(2, {}, [DecidedAlert(b"1 updated", "i-1"), DecidedAlert(b"2 fires", "i-2")])
     assert await archived(store) == ([b"1 updated", b"2 fires"], [b"2 fires", b"1 updated", b"1 fires"])
     await judge.commit(3, {})
     await judge.sent(3)
-    await judge.commit(4, {}, [Decided(b"1 over", "i-1", over=True)])
+    await judge.commit(4, {}, [DecidedAlert(b"1 over", "i-1", over=True)])
     assert await archived(store) == ([b"2 fires"], [b"1 over", b"2 fires", b"1 updated", b"1 fires"])
 
 
 @on_every_redis
 async def test_an_incident_that_begins_and_ends_in_one_commit_is_told_and_not_open(store: Store) -> None:
     judge = await store.take_judge(PANES, 0)
-    await judge.commit(1, {}, [Decided(b"fires", "i-1"), Decided(b"over", "i-1", over=True)])
+    await judge.commit(1, {}, [DecidedAlert(b"fires", "i-1"), DecidedAlert(b"over", "i-1", over=True)])
     assert await archived(store) == ([], [b"over", b"fires"])
 
 
@@ -231,7 +234,7 @@ async def test_an_incident_that_begins_and_ends_in_one_commit_is_told_and_not_op
 async def test_the_newest_hundred_are_kept_and_all_open_ones(store: Store) -> None:
     judge = await store.take_judge(PANES, 0)
     for i in range(8):
-        await judge.commit(i, {}, [Decided(b"%d" % (30 * i + j), f"i-{i}") for j in range(30)])
+        await judge.commit(i, {}, [DecidedAlert(b"%d" % (30 * i + j), f"i-{i}") for j in range(30)])
     opened, told = await archived(store)
     assert told == [b"%d" % i for i in range(239, 139, -1)]
     assert set(opened) == {b"%d" % (30 * i + 29) for i in range(8)}
@@ -240,12 +243,16 @@ async def test_the_newest_hundred_are_kept_and_all_open_ones(store: Store) -> No
 @on_every_redis
 async def test_what_is_kept_is_found_in_every_partition_and_before_there_was_any(store: Store) -> None:
     """Under a Driftline that kept no alerts, the keys are missing; that is no error, and the next commit makes them."""
-    archive = Archive(store.client, store.namespace, PANES)
+    archive = IncidentIndex(store.client, store.namespace, PANES)
     assert await archive.read() == []
     judges = [await store.take_judge(PANES, partition) for partition in range(3)]
     await judges[2].commit(1, {}, [AN_ALERT])
-    assert await archive.read() == [Kept(0, [], []), Kept(1, [], []), Kept(2, [b"an alert"], [b"an alert"])]
-    assert await Archive(store.client, store.namespace, "other panes").read() == []
+    assert await archive.read() == [
+        IndexedAlerts(0, [], []),
+        IndexedAlerts(1, [], []),
+        IndexedAlerts(2, [b"an alert"], [b"an alert"]),
+    ]
+    assert await IncidentIndex(store.client, store.namespace, "other panes").read() == []
 
 
 @on_every_redis
@@ -271,7 +278,7 @@ async def test_what_a_newer_driftline_wrote_is_left_alone(store: Store) -> None:
 async def test_any_name_of_a_model_will_do(store: Store) -> None:
     judge = await store.take_judge(PANES, 0)
     names = sorted(["a", "a:b", "{a}", "}{", "*?[a-z]\\", "mödel ☃", "a\nb", ":model:", "x" * 5000])
-    await judge.commit(1, {name: Change({"head": name.encode()}, fresh=True) for name in names})
+    await judge.commit(1, {name: StateDelta({"head": name.encode()}, fresh=True) for name in names})
     assert await judge.models() == names
     assert [(await judge.parts(name))["head"].decode() for name in names] == names
 

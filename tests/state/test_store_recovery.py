@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import sketch_events
-from driftline.stream.codec.state import Change, diff, load
+from driftline.stream.codec.state import StateDelta, diff, load
 from driftline.stream.demo.servers import Server
 from driftline.stream.events.event import Event
 from driftline.stream.judge.judge import Judge
-from driftline.stream.judge.state import Memory
+from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.pane import Pane, Range
 from driftline.stream.state.client import StoreError
-from driftline.stream.state.incident_index import Archive
-from driftline.stream.state.store import Alert, Decided, Fenced, JudgeRecord, Store
+from driftline.stream.state.incident_index import IncidentIndex
+from driftline.stream.state.store import DecidedAlert, FencedError, JudgeRecord, OutboxAlert, Store
 from load_tests.chaos.site import AppendOnlyFile
 from load_tests.harness.servers import real_redis
 from tests.harness.brokers import unique
@@ -38,9 +38,9 @@ PANES = "driftline.panes"
 # Crashes
 
 
-async def committed(store: Store, run: History, crashes: dict[int, str]) -> list[Alert]:
+async def committed(store: Store, run: History, crashes: dict[int, str]) -> list[OutboxAlert]:
     """Judge a history as a worker does, dying as told at some commits; the alerts published, in order."""
-    published: list[Alert] = []
+    published: list[OutboxAlert] = []
     while True:
         judge = await store.take_judge(PANES, 0)
         try:
@@ -50,13 +50,13 @@ async def committed(store: Store, run: History, crashes: dict[int, str]) -> list
         return published
 
 
-async def _work(judge: JudgeRecord, run: History, crashes: dict[int, str], published: list[Alert]) -> None:
+async def _work(judge: JudgeRecord, run: History, crashes: dict[int, str], published: list[OutboxAlert]) -> None:
     monitor, parts = run.monitor, await judge.parts(MODEL)
     stored = load(parts, run.given) if parts else None
     for offset in range(judge.next_offset or 0, len(run.panes)):
         published += await judge.outbox()
         await judge.sent(published[-1].position if published else 0)
-        memory, steps = monitor.take(stored or Memory(), run.panes[offset])
+        memory, steps = monitor.take(stored or ModelState(), run.panes[offset])
         crash = crashes.pop(offset, None)
         if crash == "before":
             raise ConnectionAbortedError
@@ -68,8 +68,8 @@ async def _work(judge: JudgeRecord, run: History, crashes: dict[int, str], publi
     published += await judge.outbox()
 
 
-def _decided(alert: str, status: str) -> Decided:
-    return Decided(alert.encode(), "the only one at a time", over=status == "resolved")
+def _decided(alert: str, status: str) -> DecidedAlert:
+    return DecidedAlert(alert.encode(), "the only one at a time", over=status == "resolved")
 
 
 crashes = st.dictionaries(st.integers(0, 89), st.sampled_from(["before", "after"]), max_size=6)
@@ -88,7 +88,7 @@ def test_crashes_change_neither_memory_nor_alerts(redis_url: str, learned: bool,
         assert await judge.parts(MODEL) == diff(None, run.memories[-1], run.given).write
         told = [alert.encode() for each in run.alerts for alert in each]
         assert [each.message for each in sorted(set(published))] == told
-        (kept,) = await Archive(store.client, store.namespace, PANES).read()
+        (kept,) = await IncidentIndex(store.client, store.namespace, PANES).read()
         assert kept.told == told[::-1][:100]
         assert kept.open == []
         assert len(told) > 1
@@ -105,7 +105,7 @@ def test_a_killed_redis_that_syncs_always_has_all_that_it_acknowledged(tmp_path:
             for offset, (old, new) in enumerate(zip([None, *run.memories], run.memories, strict=False)):
                 if offset % 10 == 9:
                     killed = asyncio.get_running_loop().run_in_executor(None, restart)
-                await judge.commit(offset, {MODEL: diff(old, new, None)}, [Decided(b"%d" % offset, "i")])
+                await judge.commit(offset, {MODEL: diff(old, new, None)}, [DecidedAlert(b"%d" % offset, "i")])
                 if offset % 10 == 9:
                     await killed
                 assert await judge.parts(MODEL) == diff(None, new, None).write
@@ -150,7 +150,7 @@ def test_who_was_replaced_before_a_power_cut_is_so_after_it(tmp_path: Path) -> N
             await store.take_sketch("predictions", 0)
             file.cut(seconds=1.0)
             server.start()
-            with pytest.raises(Fenced):
+            with pytest.raises(FencedError):
                 await stopped.seal(0, 7, durable=True)
 
         play(url(server), scenario)
@@ -192,16 +192,20 @@ def test_without_memory_a_commit_does_nothing_and_publishing_makes_room(tmp_path
 
         async def scenario(store: Store) -> None:
             judge = await store.take_judge(PANES, 0)
-            await judge.commit(1, {"a": Change({"head": b"1", "bucket:0": b"1"})}, [Decided(b"x" * 1000, "i")] * 9)
+            await judge.commit(
+                1, {"a": StateDelta({"head": b"1", "bucket:0": b"1"})}, [DecidedAlert(b"x" * 1000, "i")] * 9
+            )
             before = await contents(store)
             await store.client.config_set("maxmemory", 1)
             with pytest.raises(StoreError, match=r"Redis refuses: .*maxmemory"):
-                await judge.commit(2, {"a": Change({"head": b"2"}, delete=("bucket:0",))}, [Decided(b"y", "i")])
+                await judge.commit(
+                    2, {"a": StateDelta({"head": b"2"}, delete=("bucket:0",))}, [DecidedAlert(b"y", "i")]
+                )
             assert await contents(store) == before
             await judge.sent(9)
             assert await judge.outbox() == []
             await store.client.config_set("maxmemory", 0)
-            await judge.commit(2, {"a": Change({"head": b"2"}, delete=("bucket:0",))}, [Decided(b"y", "i")])
+            await judge.commit(2, {"a": StateDelta({"head": b"2"}, delete=("bucket:0",))}, [DecidedAlert(b"y", "i")])
             assert await judge.parts("a") == {"head": b"2"}
 
         play(url(server), scenario)
@@ -210,7 +214,7 @@ def test_without_memory_a_commit_does_nothing_and_publishing_makes_room(tmp_path
 # Cost
 
 
-def long_history(commits: int) -> Iterator[tuple[Baseline, Memory]]:
+def long_history(commits: int) -> Iterator[tuple[Baseline, ModelState]]:
     """Memories of a model of 20 features, 500 events a pane, that differ by one pane each; nothing is judged."""
     batch = draw(np.random.default_rng(1), 3000)
     reference = baseline_of(batch)
@@ -221,7 +225,7 @@ def long_history(commits: int) -> Iterator[tuple[Baseline, Memory]]:
         run = Range(0, i * 500, i * 500 + 500)
         ladder = state.ladder.push(Pane(sketch, run.start, run.end, (run,)))
         state = replace(state, ladder=ladder, seen=run.end)
-        yield reference, Memory({0: run.end}, state=state)
+        yield reference, ModelState({0: run.end}, state=state)
 
 
 @on_every_redis

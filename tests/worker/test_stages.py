@@ -26,16 +26,16 @@ from prometheus_client import generate_latest
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.codec.state import load
-from driftline.stream.config.load import Config, parse_config
-from driftline.stream.config.sections import Redis
+from driftline.stream.config.load import parse_config
+from driftline.stream.config.sections import Config, Redis
 from driftline.stream.demo.servers import Server
-from driftline.stream.judge.state import Memory
-from driftline.stream.kafka.record import Message
+from driftline.stream.judge.state import ModelState
+from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.state.client import Client, connect
-from driftline.stream.state.incident_index import Archive
-from driftline.stream.state.store import Fenced, Mismatch
+from driftline.stream.state.incident_index import IncidentIndex
+from driftline.stream.state.store import FencedError, StateMismatchError
 from driftline.stream.worker.judge_stage import NOT_YET
-from driftline.stream.worker.sketch_stage import ReadAgain
+from driftline.stream.worker.sketch_stage import RereadError
 from load_tests.chaos.count import event_in
 from load_tests.harness.oracle import Parts, Replay, baseline_of, events_in, in_turn, messages, told
 from tests.harness.brokers import unique
@@ -78,7 +78,7 @@ class Bench:
         predictions = self.config.topics.predictions
         self.topics[predictions] = topics_with(self.config, {0: self.log})[predictions]
 
-    def published(self, topic: str) -> list[Message]:
+    def published(self, topic: str) -> list[OutgoingRecord]:
         return [each for _, log in sorted(self.topics[topic].items()) for each in log]
 
     def panes(self) -> list[PaneMessage]:
@@ -97,7 +97,7 @@ class Bench:
             found[key.decode().partition(":model:")[2]] = {name.decode(): part for name, part in parts.items()}
         return found
 
-    async def memory(self, model: str) -> Memory:
+    async def memory(self, model: str) -> ModelState:
         return load((await self.memories())[model], self.baselines.get(model))
 
     async def everything(self) -> dict[bytes, bytes]:
@@ -117,7 +117,7 @@ class Bench:
 
     async def check_kept(self, alerts: Sequence[Mapping[str, Any]]) -> None:
         """Whether Redis keeps these alerts for people, once and the newest first, and of open incidents the last."""
-        kept = await Archive(self.client, self.config.worker.group, self.config.topics.panes).read()
+        kept = await IncidentIndex(self.client, self.config.worker.group, self.config.topics.panes).read()
         listed = [[orjson.loads(line) for line in each.told] for each in kept]
         assert told(chain(*listed)) == told(alerts)
         for each in listed:
@@ -285,7 +285,7 @@ async def test_two_workers_with_one_epoch_do_no_harm(this: Bench) -> None:
     await other.assign()
     for _ in range(4):
         for driver in (other, one, one, other):
-            with contextlib.suppress(Mismatch):
+            with contextlib.suppress(StateMismatchError):
                 await driver.sketch_next()
                 await driver.judge_next(0)
                 await driver.judge_next(1)
@@ -300,10 +300,10 @@ async def test_who_was_taken_over_writes_nothing_any_more(this: Bench) -> None:
     await zombie.sketch_next()
     await owner.assign()
     before = await this.everything()
-    with pytest.raises(Fenced):
+    with pytest.raises(FencedError):
         await zombie.sketch_next()
     (partition,) = this.topics[this.config.topics.panes]
-    with pytest.raises(Fenced):
+    with pytest.raises(FencedError):
         await zombie.judge_next(partition)
     assert await this.everything() == before
     await owner.work()
@@ -316,7 +316,7 @@ async def test_records_that_come_again_into_an_open_run_end_the_worker_before_it
     await driver.assign()
     await driver.sketch_next()
     driver._read[TP(this.config.topics.predictions, 0)] = 3
-    with pytest.raises(ReadAgain, match=r"offset 3 of .* came after 6"):
+    with pytest.raises(RereadError, match=r"offset 3 of .* came after 6"):
         await driver.sketch_next()
     await this.driver().work()
     await this.check()
@@ -448,9 +448,9 @@ async def test_a_pane_of_another_baseline_is_a_dead_letter(this: Bench) -> None:
 async def test_a_pane_whose_predecessor_was_lost_waits_until_both_are_sent_again(this: Bench) -> None:
     """A producer that is new to a broker may have its first batch refused and the next one taken."""
     first, panes = this.driver(), this.config.topics.panes
-    send, refused = first.sketch._publish, list[Message]()
+    send, refused = first.sketch._publish, list[OutgoingRecord]()
 
-    async def send_but_one(batch: Iterable[Message]) -> None:
+    async def send_but_one(batch: Iterable[OutgoingRecord]) -> None:
         for message in batch:
             if not refused and message.topic == panes:
                 refused.append(message)
@@ -498,7 +498,7 @@ async def test_a_pane_that_overlaps_what_was_judged_is_a_dead_letter(this: Bench
     strange = msgspec.structs.replace(pane, packed=packed).to_bytes()
     topic = this.config.topics.panes
     for log in this.topics[topic].values():
-        log.append(Message(topic, b"given", strange))
+        log.append(OutgoingRecord(topic, b"given", strange))
     before = await this.memories()
     await this.driver().work()
     assert await this.memories() == before

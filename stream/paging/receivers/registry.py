@@ -22,7 +22,7 @@ from driftline.stream.paging.receivers.slack import _slack_took, slack
 from driftline.stream.paging.receivers.webhook import _webhook_took, webhook
 
 
-class Pager(NamedTuple):
+class Integration(NamedTuple):
     """A service: the request for an alert (with its record's bytes, and now), and whether an answer means it took it.
 
     Answers of a status under 400 that are not the documented ones are a proxy's or a broken service's.
@@ -32,8 +32,8 @@ class Pager(NamedTuple):
     took: Callable[[int, bytes], bool]
 
 
-PAGERS: Mapping[str, Pager] = {
-    "pagerduty": Pager(pagerduty, _pagerduty_took),
-    "slack": Pager(slack, _slack_took),
-    "webhook": Pager(webhook, _webhook_took),
+INTEGRATIONS: Mapping[str, Integration] = {
+    "pagerduty": Integration(pagerduty, _pagerduty_took),
+    "slack": Integration(slack, _slack_took),
+    "webhook": Integration(webhook, _webhook_took),
 }

@@ -31,9 +31,9 @@ from yarl import URL
 
 from driftline.stream.config.sections import Kafka
 from driftline.stream.kafka.client import faust_credentials
-from driftline.stream.kafka.record import Message
+from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.schemas.topics import PANE_BYTES
-from driftline.stream.worker.faust.transport import AssignedHook, RunConsumer, RunTransport
+from driftline.stream.worker.faust.transport import AssignedHook, FetchConsumer, FetchTransport
 
 #: s from SIGTERM to the end. Orchestrators send SIGKILL after 10 (docker) to 30; a run takes well under 1.
 STOP_TIMEOUT = 9.0
@@ -129,7 +129,7 @@ def build_app(
     """
     urls = [URL(f"kafka://{broker}") for broker in settings.kafka.bootstrap.split(",")]
     app = App(settings.group, broker=urls, **_faust_settings(settings))
-    app.transport = RunTransport(
+    app.transport = FetchTransport(
         urls,
         app,
         run_topics=settings.run_topics,
@@ -191,12 +191,12 @@ async def delivered(stream: StreamT[Any]) -> AsyncIterator[Any]:
     manual = cast("faust.Stream[Any]", stream).noack()
     async with aclosing(manual.events()) as events:
         async for event in events:
-            if not cast(RunConsumer, stream.app.consumer).outdated(event.message):
+            if not cast(FetchConsumer, stream.app.consumer).outdated(event.message):
                 yield event.value
                 await stream.ack(event)
 
 
-async def publish(app: faust.App, messages: Iterable[Message]) -> None:
+async def publish(app: faust.App, messages: Iterable[OutgoingRecord]) -> None:
     """Send all messages and wait until every in-sync replica has them. KafkaError when one could not be sent."""
     sent = [
         await app.producer.send(m.topic, m.key, m.value, m.partition, timestamp=None, headers=list(m.headers))

@@ -1,7 +1,7 @@
 """Kafka transport for Faust 0.15.3 that delivers runs of records instead of single ones.
 
 Why: Faust spends two asyncio tasks and one Event on every message, which caps an agent that does nothing at some
-12,000 events/s, where aiokafka alone fetches 240,000. Here one message is a `Run`: all records that one fetch brought
+12,000 events/s, where aiokafka alone fetches 240,000. Here one message is a `Fetch`: all records that one fetch brought
 of one partition.
 
     consumer thread: aiokafka fetches ─► {partition: records}
@@ -44,7 +44,7 @@ FETCH_WAIT_MS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Fetch:
     """The records that one fetch brought of one partition, oldest first, at least one.
 
     Offsets rise but may have holes (compaction, transaction markers). `highwater`: the partition's end offset when
@@ -66,14 +66,14 @@ class Run:
         return int(self.records[-1].offset) + 1
 
 
-class TakeoverTimeout(TimeoutError):
+class TakeoverTimeoutError(TimeoutError):
     """Kafka and the assigned-hook together took too long to position the partitions of an assignment."""
 
 
-class RunConsumerThread(driver.AIOKafkaConsumerThread):
+class FetchConsumerThread(driver.AIOKafkaConsumerThread):
     """Faust's thread around aiokafka, with two settings that Faust has fixed, and run topics unpacked in batches."""
 
-    consumer: RunConsumer
+    consumer: FetchConsumer
 
     async def on_start(self) -> None:
         """Adds: records of run topics come in lists, see `stream.worker.faust.batches`."""
@@ -93,10 +93,10 @@ class RunConsumerThread(driver.AIOKafkaConsumerThread):
         return len(partitions) if partitions else None
 
 
-class RunConsumer(driver.Consumer):
+class FetchConsumer(driver.Consumer):
     """Faust's aiokafka consumer, with runs, a hook before the first delivery, and plain acknowledgement."""
 
-    transport: RunTransport
+    transport: FetchTransport
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -106,9 +106,9 @@ class RunConsumer(driver.Consumer):
         self._seeking: asyncio.Task[None] | None = None
         self._positioned: int | None = None
 
-    def _new_consumer_thread(self) -> RunConsumerThread:
+    def _new_consumer_thread(self) -> FetchConsumerThread:
         """Replaces Faust's thread by ours."""
-        return RunConsumerThread(self, loop=self.loop, beacon=self.beacon)
+        return FetchConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     # ---- assignment
 
@@ -129,7 +129,7 @@ class RunConsumer(driver.Consumer):
         """Adds the assigned-hook to what Faust awaits between an assignment and the restart of the flow, and an end.
 
         Faust's signal `on_partitions_assigned` comes too late: the flow may have restarted before its receivers return.
-        TakeoverTimeout, which ends the worker, after `takeover_timeout` seconds.
+        TakeoverTimeoutError, which ends the worker, after `takeover_timeout` seconds.
         """
         share, patience = self.share, self.transport.takeover_timeout
         if share is None or not self.assignment():
@@ -143,7 +143,9 @@ class RunConsumer(driver.Consumer):
             return  # whatever came of it: it is over, and the next assignment comes here too
         if not done:
             count = len(self.assignment())
-            raise TakeoverTimeout(f"taking over {count} partitions took more than {patience:g} s: is a server slow?")
+            raise TakeoverTimeoutError(
+                f"taking over {count} partitions took more than {patience:g} s: is a server slow?"
+            )
         seek.result()
 
     async def _seek_all(self, share: int) -> None:
@@ -175,7 +177,7 @@ class RunConsumer(driver.Consumer):
             return await super()._getmany(active_partitions, timeout)
 
     async def _wait_next_records(self, timeout: float) -> tuple[RecordMap | None, set[TP] | None]:
-        """Replaces the lists of records of run topics by lists of one `Run`.
+        """Replaces the lists of records of run topics by lists of one `Fetch`.
 
         Drops what came while a rebalance began, where Faust would call `perform_seek`, and so the hook, once more.
         """
@@ -187,11 +189,11 @@ class RunConsumer(driver.Consumer):
     def _as_run(self, tp: TP, records: list[Any]) -> list[Any]:
         if tp.topic not in self.transport.run_topics:
             return records
-        return [Run(TP(*tp), list(chain.from_iterable(records)), self.highwater(tp), self.share or 0)]
+        return [Fetch(TP(*tp), list(chain.from_iterable(records)), self.highwater(tp), self.share or 0)]
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         """Wraps a run as one message with the offset of its last record, so that its ack covers them all."""
-        if not isinstance(record, Run):
+        if not isinstance(record, Fetch):
             return super()._to_message(tp, record)
         last = record.records[-1]
         return ConsumerMessage(
@@ -215,7 +217,7 @@ class RunConsumer(driver.Consumer):
         generation again; and a run that had waited for room in a queue comes in after Faust has cleared that.
         """
         run: Any = message.value
-        outdated = isinstance(run, Run) and run.share != self.share
+        outdated = isinstance(run, Fetch) and run.share != self.share
         if outdated:
             self._unacked_messages.discard(message)
         return outdated
@@ -248,21 +250,21 @@ class RunConsumer(driver.Consumer):
         return offset
 
 
-class RunProducer(driver.Producer):
+class FetchProducer(driver.Producer):
     """Faust's aiokafka producer that can be idempotent without being transactional."""
 
-    transport: RunTransport
+    transport: FetchTransport
 
     def _settings_extra(self) -> Mapping[str, Any]:
         """Adds idempotence: a retried send is written once, in order. Faust has no setting for it."""
         return {**super()._settings_extra(), "enable_idempotence": self.transport.idempotent}
 
 
-class RunTransport(driver.Transport):
+class FetchTransport(driver.Transport):
     """Set as `app.transport`. Topics in `run_topics` are delivered as runs, all others record by record."""
 
-    Consumer = RunConsumer
-    Producer = RunProducer
+    Consumer = FetchConsumer
+    Producer = FetchProducer
 
     def __init__(
         self,
