@@ -94,7 +94,7 @@ class Replay:
 
     def memories(self) -> dict[str, Parts]:
         """The parts of every model's memory, as they are stored."""
-        memories = self._pipeline.memories.items()
+        memories = self._pipeline.states.items()
         return {model: diff(None, memory, self.baselines.get(model)).write for model, memory in memories}
 
     def sealed(self) -> dict[int, int]:

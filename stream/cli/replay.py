@@ -24,8 +24,8 @@ from driftline.stream.cli.terminal import (
     reading,
 )
 from driftline.stream.config.sections import Config
-from driftline.stream.replay.pipeline import Batch
-from driftline.stream.replay.run import Message, between, one_log, replay
+from driftline.stream.replay.pipeline import LogBatch
+from driftline.stream.replay.run import AlertJson, as_single_partition, replay, select_time_range
 from driftline.stream.reports import replay as report
 from driftline.stream.sources.baselines import load_baselines
 
@@ -36,7 +36,7 @@ app = typer.Typer()
 
 _TOPIC, _OFFSET = "kafka://", "offset:"
 
-Logs = Mapping[int, Iterable[Batch]]
+Logs = Mapping[int, Iterable[LogBatch]]
 
 
 @app.command(
@@ -86,9 +86,9 @@ def replay_command(
     topic = _topic(sources)
     source = _files(settings, sources, model, from_, to) if topic is None else _history(settings, topic, from_, to)
     with source as logs, _telling(settings, alerts, to_topic) as tell:
-        outcome = replay(settings, baselines, logs, tell, topic)
-    report.print_summary(out, outcome, time.monotonic() - started)
-    raise typer.Exit(FOUND if outcome.alerts else 0)
+        result = replay(settings, baselines, logs, tell, topic)
+    report.print_summary(out, result, time.monotonic() - started)
+    raise typer.Exit(FOUND if result.alerts else 0)
 
 
 def _topic(sources: list[str]) -> str | None:
@@ -107,7 +107,7 @@ def _files(settings: Config, paths: list[str], model: str | None, from_: str | N
     )
     _check_order(first, end)
     with reading(paths, model) as batches:
-        yield {0: between(one_log(batches), settings.mapping.paths(), first, end)}
+        yield {0: select_time_range(as_single_partition(batches), settings.mapping.paths(), first, end)}
 
 
 @contextmanager
@@ -145,21 +145,21 @@ def _check_order(first: Any, end: Any) -> None:
 
 
 @contextmanager
-def _telling(settings: Config, path: Path | None, topic: str | None) -> Iterator[Callable[[Message], None]]:
+def _telling(settings: Config, path: Path | None, topic: str | None) -> Iterator[Callable[[AlertJson], None]]:
     """What prints each alert and, where asked for, writes it to a file and publishes it to a topic."""
     with path.open("wb") if path else nullcontext() as file, _publishing(settings, topic) as publish:
 
-        def tell(message: Message) -> None:
-            report.print_alert(out, message)
+        def tell(alert: AlertJson) -> None:
+            report.print_alert(out, alert)
             if file:
-                file.write(to_line(message) + b"\n")
-            publish(message)
+                file.write(to_line(alert) + b"\n")
+            publish(alert)
 
         yield tell
 
 
 @contextmanager
-def _publishing(settings: Config, topic: str | None) -> Iterator[Callable[[Message], None]]:
+def _publishing(settings: Config, topic: str | None) -> Iterator[Callable[[AlertJson], None]]:
     if topic is None:
         yield lambda _: None
         return
@@ -172,4 +172,4 @@ def _publishing(settings: Config, topic: str | None) -> Iterator[Callable[[Messa
                 f"--to-topic: {topic} is a live topic, which a replay never writes to; name another"
             )
         with open_producer(settings.kafka, topic) as producer:
-            yield lambda message: publish_alert(producer, topic, message)
+            yield lambda alert: publish_alert(producer, topic, alert)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from driftline.stream.cli.terminal import FOUND, ConfigFile, Files, err, kafka_in_words, out, read_config, reading
 from driftline.stream.config.sections import Topics
-from driftline.stream.replay.pacing import Key, Pace
+from driftline.stream.replay.pacing import KeyChoice, Pace
 
 if TYPE_CHECKING:
     from driftline.stream.kafka.produce import Sent
@@ -33,7 +33,9 @@ def produce_command(
     paths: Files,
     topic: Annotated[str, typer.Option(help="Topic to write to; it must exist.")],
     config: ConfigFile = None,
-    key: Annotated[Key, typer.Option(help="Key of the records: what has one key comes to one partition.")] = "event-id",
+    key: Annotated[
+        KeyChoice, typer.Option(help="Key of the records: what has one key comes to one partition.")
+    ] = "event-id",
     rate: Annotated[float | None, typer.Option(help="Events per second.")] = None,
     speed: Annotated[
         str | None,

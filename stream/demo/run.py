@@ -42,36 +42,36 @@ _LAST_LOOK = 300
 
 
 @dataclass
-class Feed:
+class TrafficSender:
     """Sends a scenario's events, block by block. begun: the phases so far, each with its first event's time."""
 
     scenario: Scenario
     sender: Sender
-    fed: int = 0
-    begun: list[tuple[Phase, int]] = field(default_factory=list)
+    sent: int = 0
+    started_phases: list[tuple[Phase, int]] = field(default_factory=list)
 
     def send_block(self) -> None:
         """Send the next block, as events of this moment, keyed by their ids: over all partitions."""
-        now, phase = _now(), self.scenario.phase(self.fed)
-        if self.fed == phase.start:
-            self.begun.append((phase, now))
-        ids = [f"payment-{index}" for index in range(self.fed, self.fed + BLOCK)]
-        columns = self.scenario.block(self.fed // BLOCK)
+        now, phase = _now(), self.scenario.phase(self.sent)
+        if self.sent == phase.start:
+            self.started_phases.append((phase, now))
+        ids = [f"payment-{index}" for index in range(self.sent, self.sent + BLOCK)]
+        columns = self.scenario.block(self.sent // BLOCK)
         for id_, message in zip(ids, messages(columns, ids, [now] * BLOCK), strict=True):
             self.sender.send(id_.encode(), message)
-        self.fed += BLOCK
+        self.sent += BLOCK
 
     def planted(self) -> list[Planted]:
         """The faults that have come and gone."""
         return [
             Planted(phase.fault, phase.start, began, ended)
-            for (phase, began), (_, ended) in pairwise(self.begun)
+            for (phase, began), (_, ended) in pairwise(self.started_phases)
             if phase.fault
         ]
 
 
 @dataclass
-class Watch:
+class AlertWatcher:
     """Sees the alerts on their topic and the worker's figures."""
 
     site: Site
@@ -80,11 +80,11 @@ class Watch:
     figures: Figures | None = None
     _scraped: float = 0.0
 
-    def alerts(self, fed: int, patience: int = 0) -> list[Arrival]:
+    def alerts(self, sent: int, patience: int = 0) -> list[Arrival]:
         """Those that have come since the last look, after waiting `patience` ms for one."""
         fetched = self.consumer.poll(timeout_ms=patience)
         records = [record for each in fetched.values() for record in each]
-        new = [Arrival(orjson.loads(record.value)["data"], _now(), fed) for record in records]
+        new = [Arrival(orjson.loads(record.value)["data"], _now(), sent) for record in records]
         self.arrivals += new
         return new
 
@@ -138,12 +138,12 @@ def _undisturbed_cleaning() -> Iterator[None]:
 def _play(site: Site, scenario: Scenario, screen: Screen) -> Verdict:
     kafka, topics = site.config.kafka, site.config.topics
     with open_producer(kafka, topics.predictions) as producer, _alerts_consumer(site) as consumer:
-        feed, watch = Feed(scenario, Sender(producer, topics.predictions)), Watch(site, consumer)
-        _warm_up(feed, watch)
+        traffic, watcher = TrafficSender(scenario, Sender(producer, topics.predictions)), AlertWatcher(site, consumer)
+        _warm_up(traffic, watcher)
         screen.done("the worker reads")
         with screen.live():
-            _feed_all(feed, watch, screen)
-        return compare(feed.planted(), watch.arrivals)
+            _feed_all(traffic, watcher, screen)
+        return compare(traffic.planted(), watcher.arrivals)
 
 
 @contextmanager
@@ -163,36 +163,36 @@ def _alerts_consumer(site: Site) -> Iterator[KafkaConsumer]:
         consumer.close()
 
 
-def _warm_up(feed: Feed, watch: Watch) -> None:
+def _warm_up(traffic: TrafficSender, watcher: AlertWatcher) -> None:
     """Feed the first events and wait until the worker has read them."""
-    while feed.fed < _WARM_UP:
-        feed.send_block()
+    while traffic.sent < _WARM_UP:
+        traffic.send_block()
     deadline = time.monotonic() + _PATIENCE
-    while (figures := watch.scrape()) is None or figures.read < feed.fed:
+    while (figures := watcher.scrape()) is None or figures.read < traffic.sent:
         if time.monotonic() > deadline:
-            raise ServerError(f"the worker read nothing for {_PATIENCE:.0f} s:\n{watch.site.worker.last_words()}")
+            raise ServerError(f"the worker read nothing for {_PATIENCE:.0f} s:\n{watcher.site.worker.log_tail()}")
         time.sleep(_SCRAPE / 2)
 
 
-def _feed_all(feed: Feed, watch: Watch, screen: Screen) -> None:
+def _feed_all(traffic: TrafficSender, watcher: AlertWatcher, screen: Screen) -> None:
     """Feed the rest of the scenario as time goes on, and show what comes of it."""
-    start, told = time.monotonic() - feed.fed / RATE, 0
-    while feed.fed < feed.scenario.events:
-        wait = start + feed.fed / RATE - time.monotonic()
+    start, announced = time.monotonic() - traffic.sent / RATE, 0
+    while traffic.sent < traffic.scenario.events:
+        wait = start + traffic.sent / RATE - time.monotonic()
         if wait > 0:
             time.sleep(wait)
-        feed.send_block()
-        for phase, _ in feed.begun[told:]:
+        traffic.send_block()
+        for phase, _ in traffic.started_phases[announced:]:
             screen.phase(phase)
-        told = len(feed.begun)
-        _show(feed, watch, screen)
-    _show(feed, watch, screen, _LAST_LOOK)
+        announced = len(traffic.started_phases)
+        _show(traffic, watcher, screen)
+    _show(traffic, watcher, screen, _LAST_LOOK)
 
 
-def _show(feed: Feed, watch: Watch, screen: Screen, patience: int = 0) -> None:
-    for arrival in watch.alerts(feed.fed, patience):
+def _show(traffic: TrafficSender, watcher: AlertWatcher, screen: Screen, patience: int = 0) -> None:
+    for arrival in watcher.alerts(traffic.sent, patience):
         screen.alert(arrival)
-    screen.show(feed.fed, watch.scrape())
+    screen.show(traffic.sent, watcher.scrape())
 
 
 def _wait_for_interrupt(site: Site) -> None:

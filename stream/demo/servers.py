@@ -28,7 +28,7 @@ from typing import Literal, Self
 #: s. Tansu and Valkey take 0.05, a Kafka on two busy cores up to 15; ten times the first would cut off the last.
 START_TIMEOUT = 60.0
 #: s between two looks at a starting server; a tenth of what a person notices.
-_LOOK = 0.02
+_POLL_INTERVAL = 0.02
 
 Fsync = Literal["no", "everysec", "always"]
 
@@ -92,7 +92,7 @@ class Server:
             self.process.wait()
             self.process = None
 
-    def last_words(self, lines: int = 15) -> str:
+    def log_tail(self, lines: int = 15) -> str:
         """The end of the server's log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
@@ -100,10 +100,10 @@ class Server:
         deadline = time.monotonic() + START_TIMEOUT
         while not self.ready(self.port):
             if process.poll() is not None:
-                raise ServerError(f"{self.name} ended with exit code {process.returncode}:\n{self.last_words()}")
+                raise ServerError(f"{self.name} ended with exit code {process.returncode}:\n{self.log_tail()}")
             if time.monotonic() > deadline:
-                raise ServerError(f"{self.name} isn't ready after {START_TIMEOUT:.0f} s:\n{self.last_words()}")
-            time.sleep(_LOOK)
+                raise ServerError(f"{self.name} isn't ready after {START_TIMEOUT:.0f} s:\n{self.log_tail()}")
+            time.sleep(_POLL_INTERVAL)
 
     def __enter__(self) -> Self:
         return self.start()

@@ -77,7 +77,7 @@ class Site:
         """The worker's figures; None while it doesn't answer, ServerError if it has ended."""
         process = self.worker.process
         if process is not None and process.poll() is not None:
-            raise ServerError(f"the worker ended with exit code {process.returncode}:\n{self.worker.last_words()}")
+            raise ServerError(f"the worker ended with exit code {process.returncode}:\n{self.worker.log_tail()}")
         page = _get(self.worker.port, "/metrics")
         return _figures(page) if page else None
 

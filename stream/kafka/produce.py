@@ -18,7 +18,7 @@ from driftline.stream.config.sections import Kafka
 from driftline.stream.events.mapping import EventMapping
 from driftline.stream.kafka.admin import BOOTSTRAP_TIMEOUT, TopicsError, open_admin
 from driftline.stream.kafka.client import client_options
-from driftline.stream.replay.pacing import Key, Pace, as_item
+from driftline.stream.replay.pacing import KeyChoice, Pace, key_and_time
 
 #: s without an acknowledgement after which Kafka is given up: a broker that restarts takes some 5, a new leader 10.
 PATIENCE = 30.0
@@ -106,12 +106,14 @@ def open_producer(kafka: Kafka, topic: str) -> Iterator[KafkaProducer]:
         raise TopicsError(f"topic {topic} can't be written to: {error}") from error
 
 
-def produce(sender: Sender, batches: Iterable[Sequence[bytes]], key: Key, mapping: EventMapping, pace: Pace) -> Sent:
+def produce(
+    sender: Sender, batches: Iterable[Sequence[bytes]], key: KeyChoice, mapping: EventMapping, pace: Pace
+) -> Sent:
     """Send messages in their order, each when it is due, and wait for all of them. They are stamped with now."""
     started = time.monotonic()
     for messages in batches:
         for message in messages:
-            item = as_item(message, key, mapping)
+            item = key_and_time(message, key, mapping)
             wait = started + pace.due(item.ts) - time.monotonic()
             if wait > 0:
                 time.sleep(wait)

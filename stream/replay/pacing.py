@@ -1,4 +1,4 @@
-"""Feeding a topic from files: under which key a message is sent, and when. Pure."""
+"""The key and the time at which `driftline produce` sends each message. Pure."""
 
 from __future__ import annotations
 
@@ -8,39 +8,40 @@ from typing import Literal, NamedTuple
 from driftline.stream.events.mapping import EventMapping
 from driftline.stream.events.parse import EventError, parse_event
 
-Key = Literal["event-id", "model", "none"]
+KeyChoice = Literal["event-id", "model", "none"]
 
-# Event time, ms. A longer step, forward or back, is not waited for: it is a hole in the log, or an event's wrong clock,
-# perhaps by years. A model that sleeps at night has steps of 12 h, which are meant.
+# Event time, ms. The pace does not wait for a longer step, forward or back: it is a gap in the log, or an event with a
+# wrong clock, perhaps by years. A model without traffic at night has steps of 12 h, which are real.
 _LONGEST_STEP = 24 * 3_600_000
 
 
-class Item(NamedTuple):
-    """A message with its Kafka key and its event time, epoch ms; both None when it is no event."""
+class KeyAndTime(NamedTuple):
+    """A message's Kafka key and its event time, epoch ms; both None if it is no event."""
 
     key: bytes | None
     ts: int | None
 
 
-def as_item(message: bytes, key: Key, mapping: EventMapping) -> Item:
-    """Key and time of a message.
+def key_and_time(message: bytes, key: KeyChoice, mapping: EventMapping) -> KeyAndTime:
+    """The key and the event time of a message.
 
-    >>> as_item(b'{"id": 7, "ts": 1767225600000, "model": "m", "score": 0.5}', "event-id", EventMapping())
-    Item(key=b'7', ts=1767225600000)
+    >>> key_and_time(b'{"id": 7, "ts": 1767225600000, "model": "m", "score": 0.5}', "event-id", EventMapping())
+    KeyAndTime(key=b'7', ts=1767225600000)
     """
     try:
         event = parse_event(message, mapping)
     except EventError:
-        return Item(None, None)
+        return KeyAndTime(None, None)
     keys = {"event-id": event.id, "model": event.model}
-    return Item(keys[key].encode() if key in keys else None, event.ts)
+    return KeyAndTime(keys[key].encode() if key in keys else None, event.ts)
 
 
 @dataclass
 class Pace:
-    """When messages are due, in seconds after the first: `rate` a second, or by their times, `speed` times as fast.
+    """Schedules messages: `rate` messages a second, or by their event times, `speed` times as fast.
 
-    Neither: all at once. With `speed`, a late event, and what is no event, is due with the one before.
+    Without either, all are due at once. With `speed`, a late event, or a message that is no event, is due together with
+    the message before it.
     """
 
     rate: float | None = None
@@ -50,7 +51,7 @@ class Pace:
     _due: float = 0.0
 
     def due(self, ts: int | None) -> float:
-        """When the next message, of event time `ts` in epoch ms, is due.
+        """Seconds after the first message at which the next one is due; `ts` is its event time, epoch ms.
 
         >>> pace = Pace(speed=60)
         >>> [pace.due(ts) for ts in (0, 60_000, 90_000, 80_000, None, 120_000)]

@@ -1,11 +1,12 @@
-"""The pure pipeline: a log in, runs, panes and alerts out.
+"""The whole detection in one process, without Kafka and Redis: a log in, runs of panes and alerts out. Pure.
 
-The live worker and the replay run these same two stages:
+The live worker and the replay run the same two stages:
 
-    Sketcher   one partition's messages  ->  runs of panes, rejections, defects      (the worker's first stage)
-    Pipeline   Sketchers and monitors in one process, without Kafka and Redis        (the replay, and the oracle)
+    Sketcher   one partition's messages  ->  runs of panes, rejections, defects
+    Monitor    one model's panes         ->  what changed, and the steps of its incidents
 
-A live judge takes the runs of several partitions as they arrive. A replay can't know how they arrived: `in_order` says.
+A live judge receives the runs of several partitions as they arrive. A replay can't know in which order they arrived:
+`merge_runs` fixes one.
 """
 
 from __future__ import annotations
@@ -26,19 +27,19 @@ from driftline.stream.panes.pane import Run
 from driftline.stream.panes.sketcher import Sketcher, pane_rule
 
 
-class Batch(NamedTuple):
-    """Messages in the order of one partition's log, with their offsets: (n,) rising; a compacted topic has holes."""
+class LogBatch(NamedTuple):
+    """Consecutive messages of one partition's log and their offsets: (n,), rising, with gaps in a compacted topic."""
 
     offsets: IntArray
     messages: Sequence[bytes | None]
 
 
-def in_order(partitions: Iterable[Iterator[Run]]) -> Iterator[Run]:
-    """The runs of several partitions, each partition's in the order of its log, as one sequence.
+def merge_runs(partitions: Iterable[Iterator[Run]]) -> Iterator[Run]:
+    """Merge the runs of several partitions into one sequence by time, keeping each partition's own order.
 
-    The next one is always, of the partitions' next runs, that which tells of the earliest time; of equals the first
-    partition's. A run's time is the first or last of one of its panes: an event from the future is hardly ever both, so
-    that it doesn't hold up its partition. However the logs are cut into batches, the sequence is the same.
+    The next run is the earliest among the partitions' next runs; ties go to the first partition. A run's time is the
+    earliest first or last time of its panes: an event from the future is hardly ever both, so it doesn't hold up its
+    partition. The sequence does not depend on how the logs are cut into batches.
     """
     return merge(*partitions, key=_earliest)
 
@@ -49,10 +50,10 @@ def _earliest(run: Run) -> int:
 
 @dataclass
 class Pipeline:
-    """The whole of Driftline over one topic, in one process.
+    """Sketchers and monitors of one topic in one process.
 
-    baselines: given ones, by model. topic: what alerts call it, if not as configured. memories: of every model seen so
-    far.
+    baselines: the given ones, by model. topic: the topic's name in alerts, by default the configured one. states: the
+    state of every model seen so far.
     """
 
     config: Config
@@ -60,49 +61,51 @@ class Pipeline:
     topic: str | None = None
     mode: Mode = "replay"
     monitors: dict[str, Monitor] = field(default_factory=dict)
-    memories: dict[str, ModelState] = field(default_factory=dict)
+    states: dict[str, ModelState] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.known = {model: self._watched(baseline) for model, baseline in self.baselines.items()}
+        self.known_baselines = {model: self._selected(baseline) for model, baseline in self.baselines.items()}
         self._sketchers: list[Sketcher] = []
 
-    def _watched(self, baseline: Baseline) -> Baseline:
+    def _selected(self, baseline: Baseline) -> Baseline:
         return baseline.only(self.config.for_model(baseline.model).signals.selects)
 
     def sketcher(self, partition: int, start: int) -> Sketcher:
-        """The first stage for one partition's log from offset `start` on; it hears of baselines learned meanwhile."""
+        """A first stage for one partition's log from offset `start` on; it receives baselines learned later."""
         cutter = Cutter(pane_rule(self.config), partition, start)
-        self._sketchers.append(Sketcher(cutter, dict(self.known), self.config.mapping.paths()))
+        self._sketchers.append(Sketcher(cutter, dict(self.known_baselines), self.config.mapping.paths()))
         return self._sketchers[-1]
 
     @property
     def learned(self) -> tuple[str, ...]:
-        """Models whose first events became their baseline."""
-        return tuple(model for model, memory in self.memories.items() if memory.learned)
+        """Models whose baseline was learned from their first events."""
+        return tuple(model for model, state in self.states.items() if state.learned)
 
     @property
-    def learning(self) -> dict[str, int]:
-        """Events kept so far of models that have no baseline yet."""
-        waiting = self.memories.keys() - {*self.known, *self.learned}
-        return {model: len(self.memories[model].sample) for model in sorted(waiting)}
+    def warming_up(self) -> dict[str, int]:
+        """Models that have no baseline yet, with the number of events collected for it."""
+        models = self.states.keys() - {*self.known_baselines, *self.learned}
+        return {model: len(self.states[model].sample) for model in sorted(models)}
 
     def judge(self, run: Run) -> list[dict[str, Any]]:
-        """The second stage: alerts decided by the next run."""
+        """Judge the next run; returns the alerts it causes."""
         alerts = []
         for model, pane in run.panes.items():
             monitor = self.monitors.get(model)
             if monitor is None:
-                monitor = self.monitors[model] = Monitor(model, self.config.for_model(model), self.known.get(model))
-            memory, steps = monitor.take(self.memories.get(model, ModelState()), pane)
-            self.memories[model] = memory
-            baseline = monitor.baseline(memory)
-            if baseline and model not in self.known:
-                self._learn(baseline)
+                monitor = self.monitors[model] = Monitor(
+                    model, self.config.for_model(model), self.known_baselines.get(model)
+                )
+            state, steps = monitor.take(self.states.get(model, ModelState()), pane)
+            self.states[model] = state
+            baseline = monitor.baseline(state)
+            if baseline and model not in self.known_baselines:
+                self._add_baseline(baseline)
             topic = self.topic or self.config.topics.predictions
             alerts += [alert_of(monitor, step, mode=self.mode, topic=topic, emitted_at=step.at) for step in steps]
         return alerts
 
-    def _learn(self, baseline: Baseline) -> None:
-        self.known[baseline.model] = baseline
+    def _add_baseline(self, baseline: Baseline) -> None:
+        self.known_baselines[baseline.model] = baseline
         for sketcher in self._sketchers:
             sketcher.learn(baseline)

@@ -1,4 +1,4 @@
-"""Replay: the pure pipeline over files at full speed. Edge: reads files, shows progress, writes alerts."""
+"""Replay: the pipeline over the logs of one topic, at full speed. Pure."""
 
 from __future__ import annotations
 
@@ -15,29 +15,31 @@ from driftline.stream.config.sections import Config
 from driftline.stream.events.mapping import EventMapping
 from driftline.stream.events.parse import EventError, parse_event
 from driftline.stream.panes.pane import Run
-from driftline.stream.replay.pipeline import Batch, Pipeline, in_order
+from driftline.stream.replay.pipeline import LogBatch, Pipeline, merge_runs
 
-Message = dict[str, Any]
+# An alert as it is published: a CloudEvent as JSON values.
+AlertJson = dict[str, Any]
 
 
 @dataclass
-class Outcome:
-    """What a replay found.
+class ReplayResult:
+    """The alerts of a replay, and what was read.
 
-    events: read and counted. problems: how often a message was rejected, or a value counted under a special code; by
-    place, as values have no bound. examples: the first reason of each. learned: models whose first events became their
-    baseline. learning: events of those that had too few.
+    events: number of events accepted. problems: how often a message was rejected or a value counted under a special
+    code, by place and not by value, since values are unbounded. examples: the first reason of each problem. learned:
+    models whose baseline was learned from their first events. warming_up: models with too few events for that, and how
+    many they have.
     """
 
-    alerts: list[Message] = field(default_factory=list)
+    alerts: list[AlertJson] = field(default_factory=list)
     events: int = 0
     problems: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
     learned: tuple[str, ...] = ()
-    learning: dict[str, int] = field(default_factory=dict)
+    warming_up: dict[str, int] = field(default_factory=dict)
 
-    def note(self, problem: str, reason: str) -> None:
-        """One more of a problem."""
+    def count(self, problem: str, reason: str) -> None:
+        """Count one more occurrence of a problem."""
         self.problems[problem] += 1
         self.examples.setdefault(problem, reason)
 
@@ -45,60 +47,62 @@ class Outcome:
 def replay(
     config: Config,
     baselines: Sequence[Baseline],
-    logs: Mapping[int, Iterable[Batch]],
-    on_alert: Callable[[Message], None],
+    logs: Mapping[int, Iterable[LogBatch]],
+    on_alert: Callable[[AlertJson], None],
     topic: str | None = None,
-) -> Outcome:
-    """Run a topic's logs, by partition, through the pipeline; `on_alert` sees each alert as it is decided.
+) -> ReplayResult:
+    """Run the logs of a topic's partitions through the pipeline; `on_alert` is called with each alert.
 
-    topic: what the alerts call it, if not as configured.
+    topic: the topic's name in alerts, by default the configured one.
     """
-    outcome, pipeline = Outcome(), Pipeline(config, {baseline.model: baseline for baseline in baselines}, topic)
-    for run in in_order(_runs(pipeline, partition, log, outcome) for partition, log in sorted(logs.items())):
-        for message in pipeline.judge(run):
-            outcome.alerts.append(message)
-            on_alert(message)
-    outcome.learned, outcome.learning = pipeline.learned, pipeline.learning
-    return outcome
+    result, pipeline = ReplayResult(), Pipeline(config, {baseline.model: baseline for baseline in baselines}, topic)
+    for run in merge_runs(_runs(pipeline, partition, log, result) for partition, log in sorted(logs.items())):
+        for alert in pipeline.judge(run):
+            result.alerts.append(alert)
+            on_alert(alert)
+    result.learned, result.warming_up = pipeline.learned, pipeline.warming_up
+    return result
 
 
-def _runs(pipeline: Pipeline, partition: int, log: Iterable[Batch], outcome: Outcome) -> Iterator[Run]:
-    """The runs of one partition, the last one ended by the end of the log; `outcome` hears what was wrong with it."""
+def _runs(pipeline: Pipeline, partition: int, log: Iterable[LogBatch], result: ReplayResult) -> Iterator[Run]:
+    """The runs of one partition; the end of the log closes the last one. Counts events and problems in `result`."""
     sketcher, end = None, 0
     for batch in log:
         sketcher = sketcher or pipeline.sketcher(partition, int(batch.offsets[0]))
         runs, rejections, defects = sketcher.feed(*batch)
-        outcome.events += len(batch.messages) - len(rejections)
+        result.events += len(batch.messages) - len(rejections)
         for rejection in rejections:
-            outcome.note(f"rejected for {re.split('[:,]', rejection.reason)[0]}", rejection.reason)
+            result.count(f"rejected for {re.split('[:,]', rejection.reason)[0]}", rejection.reason)
         for defect in defects:
-            outcome.note(f"{defect.signal} counted as {defect.code.name.lower()}", defect.reason)
+            result.count(f"{defect.signal} counted as {defect.code.name.lower()}", defect.reason)
         end = int(batch.offsets[-1]) + 1
         yield from runs
     if sketcher:
         yield sketcher.close(end)
 
 
-def one_log(batches: Iterable[Sequence[bytes]]) -> Iterator[Batch]:
-    """The messages of files as the log of one partition: a message's offset is its index among those of all files."""
+def as_single_partition(batches: Iterable[Sequence[bytes]]) -> Iterator[LogBatch]:
+    """Number the messages of files as the log of one partition: the offset is the index among all messages."""
     end = 0
     for messages in batches:
         start, end = end, end + len(messages)
-        yield Batch(np.arange(start, end), messages)
+        yield LogBatch(np.arange(start, end), messages)
 
 
-def between(log: Iterable[Batch], mapping: EventMapping, first_ms: int | None, end_ms: int | None) -> Iterator[Batch]:
-    """The messages whose event time lies in [first, end); those that are no events are kept, to be rejected."""
+def select_time_range(
+    log: Iterable[LogBatch], mapping: EventMapping, first_ms: int | None, end_ms: int | None
+) -> Iterator[LogBatch]:
+    """Keep events whose time is in [first_ms, end_ms), and messages that are no events: the replay rejects those."""
     if first_ms is None and end_ms is None:
         yield from log
         return
     for offsets, messages in log:
-        kept = [i for i, message in enumerate(messages) if _lies_between(message, mapping, first_ms, end_ms)]
+        kept = [i for i, message in enumerate(messages) if _in_range(message, mapping, first_ms, end_ms)]
         if kept:
-            yield Batch(offsets[kept], [messages[i] for i in kept])
+            yield LogBatch(offsets[kept], [messages[i] for i in kept])
 
 
-def _lies_between(message: bytes | None, mapping: EventMapping, first_ms: int | None, end_ms: int | None) -> bool:
+def _in_range(message: bytes | None, mapping: EventMapping, first_ms: int | None, end_ms: int | None) -> bool:
     try:
         ts = parse_event(message, mapping).ts
     except EventError:

@@ -24,7 +24,7 @@ from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.alerts.build import iso
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.judge.changes import bars
-from driftline.stream.replay.run import Outcome
+from driftline.stream.replay.run import ReplayResult
 
 _WIDTH = 16
 _COLOURS = {"firing": "red", "updated": "yellow", "resolved": "green"}
@@ -54,17 +54,17 @@ def _signal(each: Mapping[str, Any]) -> Group:
     return Group(change, Padding(Text(figures, style="dim"), (0, 0, 0, 2)))
 
 
-def print_summary(console: Console, outcome: Outcome, seconds: float) -> None:
+def print_summary(console: Console, result: ReplayResult, seconds: float) -> None:
     """The last lines of a replay: how much was read, what was refused, how many incidents."""
-    rate = outcome.events / seconds if seconds else 0.0
-    console.print(f"{outcome.events:,} events in {seconds:.1f} s ({rate:,.0f}/s)")
-    for problem, count in outcome.problems.most_common():
-        console.print(Text(f"  {count:,} × {problem}, such as: {outcome.examples[problem]}", style="yellow"))
-    for model in outcome.learned:
+    rate = result.events / seconds if seconds else 0.0
+    console.print(f"{result.events:,} events in {seconds:.1f} s ({rate:,.0f}/s)")
+    for problem, count in result.problems.most_common():
+        console.print(Text(f"  {count:,} × {problem}, such as: {result.examples[problem]}", style="yellow"))
+    for model in result.learned:
         console.print(Text(f"  {model}: its first events became its baseline"))
-    for model, events in outcome.learning.items():
+    for model, events in result.warming_up.items():
         console.print(Text(f"  {model}: not judged, its {events:,} events are too few to learn from", style="yellow"))
-    status = Counter(message["data"]["status"] for message in outcome.alerts)
+    status = Counter(message["data"]["status"] for message in result.alerts)
     if not status:
         console.print("no drift", style="green")
         return

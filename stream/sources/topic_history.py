@@ -33,7 +33,7 @@ from kafka.errors import KafkaError, OffsetOutOfRangeError
 from driftline.stream.config.sections import Kafka
 from driftline.stream.kafka.admin import BOOTSTRAP_TIMEOUT, TopicsError
 from driftline.stream.kafka.client import check_reachable, client_options
-from driftline.stream.replay.pipeline import Batch
+from driftline.stream.replay.pipeline import LogBatch
 
 # kafka-python reads 14,000 messages/s with its own settings, 125,000 with the first three.
 _TUNING: dict[str, Any] = {
@@ -84,7 +84,7 @@ class _Stretch:
     first_ms: int | None
     end_ms: int | None
     position: int
-    waiting: deque[Batch] = field(default_factory=deque)
+    waiting: deque[LogBatch] = field(default_factory=deque)
 
     def add(self, records: Sequence[Any], position: int) -> None:
         """Keep those of the records before `position` that belong to the stretch."""
@@ -97,7 +97,7 @@ class _Stretch:
             kept = list(takewhile(lambda record: record.timestamp < self.end_ms, records))
         if kept:
             offsets = np.fromiter((record.offset for record in kept), np.int64, len(kept))
-            self.waiting.append(Batch(offsets, [record.value for record in kept]))
+            self.waiting.append(LogBatch(offsets, [record.value for record in kept]))
         self.position = self.end if len(kept) < len(records) else min(position, self.end)
 
     @property
@@ -123,14 +123,14 @@ class History:
         """Offsets of `total` read so far."""
         return sum(stretch.position - stretch.start for stretch in self._stretches.values())
 
-    def logs(self, on_progress: Callable[[int], None] = lambda _: None) -> dict[int, Iterator[Batch]]:
+    def logs(self, on_progress: Callable[[int], None] = lambda _: None) -> dict[int, Iterator[LogBatch]]:
         """The log of each partition that has one, to be read in any interleaving, once. `on_progress` gets `done`.
 
         Their reader holds at most one fetch of each partition. TopicsError when Kafka stops answering.
         """
         return {tp.partition: self._log(stretch, on_progress) for tp, stretch in sorted(self._stretches.items())}
 
-    def _log(self, stretch: _Stretch, on_progress: Callable[[int], None]) -> Iterator[Batch]:
+    def _log(self, stretch: _Stretch, on_progress: Callable[[int], None]) -> Iterator[LogBatch]:
         while stretch.waiting or stretch.hungry:
             if stretch.hungry:
                 self._fetch()

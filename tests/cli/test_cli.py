@@ -27,13 +27,13 @@ CONFIG = "panes: {events: 100, seconds: null}\ndefaults: {learn_events: 700}\n"
 
 
 @dataclass
-class Outcome:
+class CommandResult:
     code: int
     out: str
     err: str
 
 
-Run = Callable[..., Outcome]
+Run = Callable[..., CommandResult]
 
 
 @pytest.fixture
@@ -44,14 +44,14 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     write(tmp_path / "drift.jsonl", DRIFT)
     (tmp_path / "c.yaml").write_text(CONFIG)
 
-    def main(*arguments: str, stdin: bytes = b"") -> Outcome:
+    def main(*arguments: str, stdin: bytes = b"") -> CommandResult:
         monkeypatch.setattr(sys, "argv", ["driftline", *arguments])
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         with pytest.raises(SystemExit) as exit_:
             cli.main()
         printed = capsys.readouterr()
         code = exit_.value.code
-        return Outcome(code if isinstance(code, int) else 0, printed.out, printed.err)
+        return CommandResult(code if isinstance(code, int) else 0, printed.out, printed.err)
 
     return main
 
@@ -83,9 +83,9 @@ def load(path: Path) -> Baseline:
 
 
 def test_building_a_baseline_says_what_was_read_and_writes_it(run: Run, tmp_path: Path) -> None:
-    outcome = run("baseline", "build", "calm.jsonl", "--model", "fraud", "--version", "4.2")
-    assert outcome.code == 0
-    assert words(outcome.out) == (
+    result = run("baseline", "build", "calm.jsonl", "--model", "fraud", "--version", "4.2")
+    assert result.code == 0
+    assert words(result.out) == (
         "fraud.driftline: 2,000 events, 0 rejected; 3 signals (2 numeric, 1 categorical, 0 boolean, 0 constant)"
     )
     baseline = load(tmp_path / "fraud.driftline")
@@ -110,10 +110,10 @@ def test_the_manifest_holds_what_was_given_for_it(run: Run, tmp_path: Path) -> N
 
 def test_other_models_in_the_files_are_left_out_and_bad_lines_told(run: Run, tmp_path: Path) -> None:
     write(tmp_path / "mixed.jsonl", [*in_turn(CALM, messages("churn", 2000)), b"{", b'{"id": 1}'])
-    outcome = run("baseline", "build", "mixed.jsonl", "--model", "churn")
-    assert "2,000 events, 2 rejected" in words(outcome.out)
-    assert "rejected: not JSON" in outcome.err
-    assert "rejected: ts: missing" in outcome.err
+    result = run("baseline", "build", "mixed.jsonl", "--model", "churn")
+    assert "2,000 events, 2 rejected" in words(result.out)
+    assert "rejected: not JSON" in result.err
+    assert "rejected: ts: missing" in result.err
     refused = run("baseline", "build", "mixed.jsonl", "--model", "chrun")
     assert (refused.code, words(refused.err)[-64:]) == (
         2,
@@ -139,9 +139,9 @@ def test_kinds_bins_and_order_can_be_set(run: Run, tmp_path: Path) -> None:
     ],
 )
 def test_a_kind_that_makes_no_sense_is_refused(run: Run, tmp_path: Path, option: str, reason: str) -> None:
-    outcome = run("baseline", "build", "calm.jsonl", "--model", "fraud", "--kind", option)
-    assert outcome.code == 2
-    assert reason in words(outcome.err)
+    result = run("baseline", "build", "calm.jsonl", "--model", "fraud", "--kind", option)
+    assert result.code == 2
+    assert reason in words(result.err)
     assert not (tmp_path / "fraud.driftline").exists()
 
 
@@ -194,10 +194,10 @@ def test_files_follow_each_other_and_standard_input_is_one(built: Run, tmp_path:
 
 
 def test_without_a_baseline_the_first_events_become_one_and_it_is_said(run: Run) -> None:
-    outcome = run("replay", "drift.jsonl", "-c", "c.yaml")
-    assert outcome.code == 1
-    assert "the first 700 events of each model become one" in words(outcome.err)
-    assert "fraud: its first events became its baseline" in words(outcome.out)
+    result = run("replay", "drift.jsonl", "-c", "c.yaml")
+    assert result.code == 1
+    assert "the first 700 events of each model become one" in words(result.err)
+    assert "fraud: its first events became its baseline" in words(result.out)
     few = run("replay", "drift.jsonl")
     assert few.code == 0
     assert "fraud: not judged, its 3,000 events are too few to learn from" in words(few.out)
@@ -213,18 +213,18 @@ def test_from_and_to_cut_the_log(built: Run) -> None:
 
 @pytest.mark.parametrize("option", ["--from", "--to"])
 def test_a_time_that_is_none_is_refused(built: Run, option: str) -> None:
-    outcome = built("replay", "drift.jsonl", "-b", "fraud.driftline", option, "yesterday")
-    assert outcome.code == 2
-    assert f"{option}: expected RFC 3339 such as 2026-01-31T00:00:00Z, got 'yesterday'" in words(outcome.err)
+    result = built("replay", "drift.jsonl", "-b", "fraud.driftline", option, "yesterday")
+    assert result.code == 2
+    assert f"{option}: expected RFC 3339 such as 2026-01-31T00:00:00Z, got 'yesterday'" in words(result.err)
 
 
 def test_bad_messages_are_counted_and_the_replay_goes_on(built: Run, tmp_path: Path) -> None:
     write(tmp_path / "bad.jsonl", [*DRIFT, b"{", DRIFT[0].replace(b'"amount":', b'"amount":"N/A","was":')])
-    outcome = built("replay", "bad.jsonl", "-b", "fraud.driftline")
-    assert outcome.code == 1
-    assert "1 × rejected for not JSON, such as: not JSON" in words(outcome.out)
+    result = built("replay", "bad.jsonl", "-b", "fraud.driftline")
+    assert result.code == 1
+    assert "1 × rejected for not JSON, such as: not JSON" in words(result.out)
     assert "1 × features.amount counted as invalid, such as: features.amount: expected number, got 'N/A'" in words(
-        outcome.out
+        result.out
     )
 
 
@@ -266,19 +266,19 @@ def test_what_cannot_run_is_2_and_says_which_file_and_why(
     (tmp_path / "bad.yaml").write_text("defaults: {learn_evnts: 700}\n")
     (tmp_path / "latin.yaml").write_bytes(b"# \xfcber\n")
     (tmp_path / "empty.jsonl").write_bytes(b"")
-    outcome = built(*arguments.split())
-    assert outcome.code == 2
-    assert "Traceback" not in outcome.err
+    result = built(*arguments.split())
+    assert result.code == 2
+    assert "Traceback" not in result.err
     for part in parts:
-        assert part in words(outcome.err)
+        assert part in words(result.err)
 
 
 def test_events_that_are_all_refused_are_shown_before_the_build_fails(run: Run, tmp_path: Path) -> None:
     write(tmp_path / "no_times.jsonl", [message.replace(b'"ts"', b'"time"') for message in CALM[:50]])
-    outcome = run("baseline", "build", "no_times.jsonl", "--model", "fraud")
-    assert outcome.code == 2
-    assert outcome.err.count("rejected: ts: missing") == 5
-    assert "no event has a time" in words(outcome.err)
+    result = run("baseline", "build", "no_times.jsonl", "--model", "fraud")
+    assert result.code == 2
+    assert result.err.count("rejected: ts: missing") == 5
+    assert "no event has a time" in words(result.err)
 
 
 @pytest.mark.parametrize(
@@ -294,18 +294,18 @@ def test_check_is_0_for_a_valid_configuration_and_1_with_line_column_and_caret(
     run: Run, tmp_path: Path, text: str, code: int, parts: list[str]
 ) -> None:
     (tmp_path / "good.yaml").write_text(text)
-    outcome = run("check", "good.yaml")
-    assert outcome.code == code
+    result = run("check", "good.yaml")
+    assert result.code == code
     for part in parts:
-        assert part in outcome.out
+        assert part in result.out
 
 
 def test_the_configuration_names_baselines_relative_to_itself(built: Run, tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "c.yaml").write_text("models: {fraud: {baseline: ../fraud.driftline}}")
-    outcome = built("replay", "drift.jsonl", "-c", "etc/c.yaml")
-    assert outcome.code == 1
-    assert "become one" not in outcome.err
+    result = built("replay", "drift.jsonl", "-c", "etc/c.yaml")
+    assert result.code == 1
+    assert "become one" not in result.err
 
 
 def test_help_and_version_are_0(run: Run) -> None:

@@ -23,7 +23,7 @@ from driftline.stream.demo.scenario import BLOCK, FAULTS, HISTORY, MODEL, RATE, 
 from driftline.stream.demo.servers import kafka_answers
 from driftline.stream.demo.verdict import Arrival, Planted, compare
 from driftline.stream.events.parse import parse_event
-from driftline.stream.replay.pipeline import Batch
+from driftline.stream.replay.pipeline import LogBatch
 from driftline.stream.replay.run import replay
 
 START = 1_767_225_600_000  # 2026-01-01, epoch ms
@@ -82,10 +82,10 @@ def test_replayed_without_servers_the_scenario_gives_four_incidents_that_resolve
     scenario, arrivals = Scenario(14), list[Arrival]()
     fed = 0
 
-    def log() -> Iterator[Batch]:
+    def log() -> Iterator[LogBatch]:
         nonlocal fed
         for number in range(scenario.events // BLOCK):
-            yield Batch(fed + np.arange(BLOCK), block(scenario, number))
+            yield LogBatch(fed + np.arange(BLOCK), block(scenario, number))
             fed += BLOCK
 
     past = messages(scenario.history(), [f"past-{i}" for i in range(HISTORY)], range(START - HISTORY, START))

@@ -22,8 +22,8 @@ from driftline.stream.config.sections import Config
 from driftline.stream.demo.servers import embedded_broker
 from driftline.stream.events.parse import parse_event
 from driftline.stream.kafka.admin import TopicsError
-from driftline.stream.replay.pipeline import Batch
-from driftline.stream.replay.run import one_log, replay
+from driftline.stream.replay.pipeline import LogBatch
+from driftline.stream.replay.run import as_single_partition, replay
 from driftline.stream.sources import topic_history as topic_reader
 from driftline.stream.sources.topic_history import AtOffset, AtTime, Place, open_history
 from tests.harness.brokers import Broker, unique
@@ -332,11 +332,11 @@ def test_an_empty_stretch_is_said_to_be_empty(
 # Several partitions in one order, without a broker
 
 
-def cut(log: Sequence[tuple[int, bytes]], rng: np.random.Generator) -> Iterator[Batch]:
+def cut(log: Sequence[tuple[int, bytes]], rng: np.random.Generator) -> Iterator[LogBatch]:
     """A partition's log in batches of random length."""
     while log:
         part, log = log[: (n := int(rng.integers(1, 400)))], log[n:]
-        yield Batch(np.array([offset for offset, _ in part]), [message for _, message in part])
+        yield LogBatch(np.array([offset for offset, _ in part]), [message for _, message in part])
 
 
 @pytest.mark.parametrize("given", [True, False])
@@ -364,7 +364,7 @@ def test_an_event_of_the_future_does_not_hold_up_its_partition() -> None:
     lines = traffic(EVENTS, seed=11, broken_from=BROKEN)
     spoiled = [*lines]
     spoiled[701] = lines[701].replace(b'"ts": 17', b'"ts": 18')
-    halves = [{p: one_log([log[p::2]]) for p in range(2)} for log in (lines, spoiled)]
+    halves = [{p: as_single_partition([log[p::2]]) for p in range(2)} for log in (lines, spoiled)]
     clean, odd = (replay(Config(), [taxi_baseline()], logs, lambda _: None).alerts for logs in halves)
     assert odd[0]["data"]["starts_at"] == clean[0]["data"]["starts_at"]
 

@@ -20,7 +20,7 @@ from driftline.stream.config.load import parse_config
 from driftline.stream.demo.servers import Server
 from driftline.stream.events.parse import EventError, parse_event
 from driftline.stream.kafka.admin import open_admin
-from driftline.stream.replay.run import one_log, replay
+from driftline.stream.replay.run import as_single_partition, replay
 from driftline.stream.state.store import StoreError
 from driftline.stream.worker.worker import Worker
 from load_tests.harness.deployment import Deployment, deploy, unique
@@ -77,7 +77,9 @@ def test_electricity_keyed_by_model_gives_the_alerts_of_the_file_replay(
     sections = {"panes": {"seconds": None}, "models": {"electricity": {"baseline": str(electricity)}}}
     deployment = deploy(tmp_path, broker, redis_server.address, sections)
     live = rows("live")[:ROWS]
-    from_file = replay(deployment.config, list(deployment.baselines.values()), {0: one_log([live])}, lambda _: None)
+    from_file = replay(
+        deployment.config, list(deployment.baselines.values()), {0: as_single_partition([live])}, lambda _: None
+    )
     deployment.produce({0: live})
     with deployment.worker() as worker:
         worker.wait_for(lambda: counted(deployment) == {"electricity": ROWS})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from driftline.stream.demo.run import Feed
+from driftline.stream.demo.run import TrafficSender
 from driftline.stream.demo.scenario import RATE, Scenario
 from driftline.stream.demo.servers import Server
 from driftline.stream.demo.site import open_site
@@ -33,12 +33,12 @@ def relay(config: Path, name: str) -> WorkerProcess:
     return WorkerProcess(command, config.parent / f"{name}.log")
 
 
-def play(feed: Feed, until: Callable[[], bool]) -> None:
+def play(traffic: TrafficSender, until: Callable[[], bool]) -> None:
     """Feed the scenario as time goes on, and healthy events after its end, until something is seen."""
-    start = time.monotonic() - feed.fed / RATE
-    while feed.fed < feed.scenario.events + _MORE * RATE and not until():
-        time.sleep(max(0.0, start + feed.fed / RATE - time.monotonic()))
-        feed.send_block()
+    start = time.monotonic() - traffic.sent / RATE
+    while traffic.sent < traffic.scenario.events + _MORE * RATE and not until():
+        time.sleep(max(0.0, start + traffic.sent / RATE - time.monotonic()))
+        traffic.send_block()
 
 
 @pytest.mark.demo
@@ -53,12 +53,12 @@ def test_four_faults_are_four_pages_that_resolve_though_the_relay_is_killed(
         config.write_text(config.read_text() + _RELAY.format(alertmanager=alertmanager.address))
         topic = site.config.topics.predictions
         with open_producer(site.config.kafka, topic) as producer:
-            feed = Feed(Scenario(14), Sender(producer, topic))
+            traffic = TrafficSender(Scenario(14), Sender(producer, topic))
             with relay(config, "first") as first:
-                play(feed, lambda: len(incidents("firing")) == 2)
+                play(traffic, lambda: len(incidents("firing")) == 2)
                 first.kill()
             with relay(config, "second") as second:
-                play(feed, lambda: len(incidents("resolved")) == 4)
+                play(traffic, lambda: len(incidents("resolved")) == 4)
                 assert len(incidents("resolved")) == 4, notified(receiver)
                 assert second.stop() == 0
     told = notified(receiver)

@@ -109,19 +109,19 @@ def test_a_model_without_a_baseline_learns_from_exactly_its_first_events(learn: 
     """Also where the last of them lies within a pane of 100, and whatever else comes in the same chunk."""
     config = Config.model_validate({"panes": {"events": 100, "seconds": None}, "defaults": {"learn_events": learn}})
     result = run(FRAUD[:1400], config=config, chunks=[chunk])
-    learned = result.pipeline.memories["fraud"].learned
+    learned = result.pipeline.states["fraud"].learned
     assert learned is not None
     expected = build_baseline([parse_event(message) for message in FRAUD[:learn]], {})
     assert learned.content_hash == expected.content_hash
     assert learned.about["rows"] == learn
     assert learned.about["learned"] is True
-    state = result.pipeline.memories["fraud"].state
+    state = result.pipeline.states["fraud"].state
     assert state.seen + (state.rung.content.n if state.rung else 0) == 1400 - learn
 
 
 def test_after_learning_the_alerts_are_those_of_the_same_baseline_given_for_the_rest() -> None:
     learned = run(FRAUD)
-    baseline = learned.pipeline.memories["fraud"].learned
+    baseline = learned.pipeline.states["fraud"].learned
     given = run(FRAUD[700:], baseline)
     assert learned.told() == given.told() == [("firing", ["features.amount"]), ("resolved", ["features.amount"])]
     assert [each["starts_at"] for each in learned.of("fraud")] == [each["starts_at"] for each in given.of("fraud")]
@@ -130,7 +130,7 @@ def test_after_learning_the_alerts_are_those_of_the_same_baseline_given_for_the_
 
 def test_a_model_with_too_few_events_is_still_learning() -> None:
     result = run(FRAUD[:300] + CHURN[:900])
-    assert result.pipeline.learning == {"fraud": 300}
+    assert result.pipeline.warming_up == {"fraud": 300}
     assert result.pipeline.learned == ("churn",)
 
 
@@ -139,7 +139,7 @@ def test_events_that_hold_nothing_are_no_end_and_fill_no_memory(features: dict[s
     """A model that sends nulls alone once stopped the pipeline for all models, after `learn_events` of them."""
     row = {"id": "1", "ts": 1_767_225_600_000, "model": "empty", "features": features}
     result = run(in_turn([orjson.dumps(row)] * 3000, FRAUD))
-    assert len(result.pipeline.memories["empty"].sample) < 700
+    assert len(result.pipeline.states["empty"].sample) < 700
     assert result.told()[0] == ("firing", ["features.amount"])
 
 
@@ -208,7 +208,7 @@ def test_only_selected_signals_are_watched_given_a_baseline_or_learning_one(
 ) -> None:
     for baselines in ((GIVEN,), ()):
         result = run(FRAUD, *baselines, config=configured(signals=signals))
-        memory = result.pipeline.memories["fraud"]
+        memory = result.pipeline.states["fraud"]
         baseline = result.pipeline.monitors["fraud"].baseline(memory)
         assert {signal.name for signal in baseline.layout.signals} == watched
         found = {signal for _, signals_told in result.told() for signal in signals_told}
@@ -217,7 +217,7 @@ def test_only_selected_signals_are_watched_given_a_baseline_or_learning_one(
 
 def test_kinds_are_set_for_learning() -> None:
     result = run(FRAUD[:800], config=configured(kinds={"score": "categorical"}))
-    kinds = {each.name: each.kind.value for each in result.pipeline.memories["fraud"].learned.layout.signals}
+    kinds = {each.name: each.kind.value for each in result.pipeline.states["fraud"].learned.layout.signals}
     assert kinds == {"features.amount": "numeric", "features.country": "categorical", "score": "categorical"}
 
 

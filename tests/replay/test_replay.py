@@ -19,8 +19,8 @@ from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.config.sections import Config
 from driftline.stream.events.mapping import NATIVE
 from driftline.stream.events.parse import parse_event
-from driftline.stream.replay.pipeline import Batch
-from driftline.stream.replay.run import Outcome, between, one_log, replay
+from driftline.stream.replay.pipeline import LogBatch
+from driftline.stream.replay.run import ReplayResult, as_single_partition, replay, select_time_range
 from driftline.stream.sources.baselines import load_baseline, load_baselines
 from load_tests.harness.oracle import EPOCH, in_turn, messages
 
@@ -33,18 +33,18 @@ def baseline_of(model: str = "fraud") -> Baseline:
     return build_baseline(events, {"model": model})
 
 
-def replayed(log: Sequence[bytes], *baselines: Baseline, config: Config = CONFIG, size: int = 1000) -> Outcome:
+def replayed(log: Sequence[bytes], *baselines: Baseline, config: Config = CONFIG, size: int = 1000) -> ReplayResult:
     batches = [log[first : first + size] for first in range(0, len(log), size)]
-    return replay(config, baselines, {0: one_log(batches)}, lambda _: None)
+    return replay(config, baselines, {0: as_single_partition(batches)}, lambda _: None)
 
 
 def test_alerts_are_told_as_they_are_decided_and_kept() -> None:
     told: list[dict[str, Any]] = []
-    outcome = replay(CONFIG, [baseline_of()], {0: one_log([FRAUD[:1700], FRAUD[1700:]])}, told.append)
-    assert told == outcome.alerts
+    result = replay(CONFIG, [baseline_of()], {0: as_single_partition([FRAUD[:1700], FRAUD[1700:]])}, told.append)
+    assert told == result.alerts
     assert [each["data"]["status"] for each in told] == ["firing"]
-    assert outcome.events == 3000
-    assert not outcome.problems
+    assert result.events == 3000
+    assert not result.problems
 
 
 def test_twice_the_same_log_gives_the_same_bytes_in_batches_of_any_size() -> None:
@@ -58,22 +58,22 @@ def test_what_is_wrong_is_counted_by_place_with_the_first_reason_as_an_example()
     for i, row in enumerate(rows[:300]):
         row["features"]["amount"] = f"N/A {i}"
     bad = [b"{", *(b'{"id": "%d"}' % i for i in range(20)), b"[%d]" % 7, b"[]"]
-    outcome = replayed([*map(orjson.dumps, rows), *bad], baseline_of())
-    assert outcome.events == 1000
-    assert outcome.problems == {
+    result = replayed([*map(orjson.dumps, rows), *bad], baseline_of())
+    assert result.events == 1000
+    assert result.problems == {
         "features.amount counted as invalid": 300,
         "rejected for ts": 20,
         "rejected for not JSON": 1,
         "rejected for expected object": 2,
     }
-    assert outcome.examples["features.amount counted as invalid"] == "features.amount: expected number, got 'N/A 0'"
-    assert outcome.examples["rejected for ts"] == "ts: missing"
+    assert result.examples["features.amount counted as invalid"] == "features.amount: expected number, got 'N/A 0'"
+    assert result.examples["rejected for ts"] == "ts: missing"
 
 
 def test_models_that_learned_and_that_could_not_are_named() -> None:
-    outcome = replayed(in_turn(messages("fraud", 900), messages("churn", 900)) + messages("tiny", 30), baseline_of())
-    assert outcome.learned == ("churn",)
-    assert outcome.learning == {"tiny": 30}
+    result = replayed(in_turn(messages("fraud", 900), messages("churn", 900)) + messages("tiny", 30), baseline_of())
+    assert result.learned == ("churn",)
+    assert result.warming_up == {"tiny": 30}
 
 
 @pytest.mark.parametrize(
@@ -90,20 +90,20 @@ def test_between_keeps_events_from_the_first_time_on_and_before_the_last(
     first: int | None, end: int | None, kept: slice
 ) -> None:
     log = messages("fraud", 100)
-    batches = list(between(one_log([log[:60], log[60:]]), NATIVE, first, end))
+    batches = list(select_time_range(as_single_partition([log[:60], log[60:]]), NATIVE, first, end))
     assert [message for batch in batches for message in batch.messages] == log[kept]
     assert [at for batch in batches for at in batch.offsets] == list(range(100))[kept]
 
 
 def test_between_keeps_what_is_no_event_to_be_rejected() -> None:
     log = [b"{", *messages("fraud", 3), b'{"ts": "soon"}']
-    (batch,) = between([Batch(np.arange(5), log)], NATIVE, EPOCH + 1, EPOCH + 2)
+    (batch,) = select_time_range([LogBatch(np.arange(5), log)], NATIVE, EPOCH + 1, EPOCH + 2)
     assert batch.messages == [b"{", log[2], b'{"ts": "soon"}']
     assert batch.offsets.tolist() == [0, 2, 4]
 
 
 def test_an_empty_log_is_no_drift() -> None:
-    assert replayed([]) == Outcome()
+    assert replayed([]) == ReplayResult()
 
 
 def write(path: Path, baseline: Baseline) -> Path:
@@ -158,8 +158,8 @@ def test_electricity_names_the_three_feeds_that_broke_when_they_broke(shared_dat
     live = electricity(shared_data, "live")[:9000]
     broke = next(i for i, message in enumerate(live) if b'"elec-17424"' in message)
     assert broke == 7424
-    outcome = replayed(live, electricity_baseline(electricity(shared_data, "baseline")), config=Config())
-    fired = outcome.alerts[0]["data"]
+    result = replayed(live, electricity_baseline(electricity(shared_data, "baseline")), config=Config())
+    fired = result.alerts[0]["data"]
     assert fired["status"] == "firing"
     feeds = {each["signal"]: each for each in fired["evidence"]["signals"]}
     assert {"features.vicprice", "features.vicdemand", "features.transfer"} == feeds.keys()
@@ -170,7 +170,7 @@ def test_electricity_names_the_three_feeds_that_broke_when_they_broke(shared_dat
         assert abs(offsets["start"] - broke) <= 100
         assert abs(ms(feed["since"]) - parse_event(live[broke]).ts) <= 100 * half_hour
     # The rest of the story is one incident: prices and predictions follow the feeds.
-    assert {each["data"]["incident_id"] for each in outcome.alerts} == {fired["incident_id"]}
+    assert {each["data"]["incident_id"] for each in result.alerts} == {fired["incident_id"]}
 
 
 @pytest.mark.shared

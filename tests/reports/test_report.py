@@ -17,7 +17,7 @@ from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import Settings, build_baseline
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.events.event import Event
-from driftline.stream.replay.run import Outcome
+from driftline.stream.replay.run import ReplayResult
 from driftline.stream.reports.replay import print_alert, print_baseline, print_summary
 from tests.harness.traffic import Batch, Driver, baseline_of
 
@@ -130,9 +130,9 @@ def test_names_and_values_of_the_traffic_are_text_and_no_markup() -> None:
     print_baseline(own, baseline([ODD]))
     for message in incident([ODD]):
         print_alert(own, message)
-    outcome = Outcome([], 5, Counter({f"{ODD} counted as invalid": 3}), {f"{ODD} counted as invalid": "got '[/i]'"})
-    outcome.learned, outcome.learning = ("[/b]",), {"[bold]": 3}
-    print_summary(own, outcome, 1.0)
+    result = ReplayResult([], 5, Counter({f"{ODD} counted as invalid": 3}), {f"{ODD} counted as invalid": "got '[/i]'"})
+    result.learned, result.warming_up = ("[/b]",), {"[bold]": 3}
+    print_summary(own, result, 1.0)
     text = "\n".join(printed(own))
     for part in ("[/b][red]odd", "[/x]", "[b]a.jsonl", "got '[/i]'", "[bold]: not judged"):
         assert part in text
@@ -148,6 +148,6 @@ def test_names_and_values_of_the_traffic_are_text_and_no_markup() -> None:
 )
 def test_a_summary_ends_with_what_was_found(statuses: list[str], last: str) -> None:
     own = console(80)
-    outcome = Outcome([{"data": {"status": status}} for status in statuses], events=12_345)
-    print_summary(own, outcome, 2.0)
+    result = ReplayResult([{"data": {"status": status}} for status in statuses], events=12_345)
+    print_summary(own, result, 2.0)
     assert printed(own) == ["12,345 events in 2.0 s (6,172/s)", last]
