@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from driftline.stream.alerts.read import Change, ListedIncident, Number, Profile, ReadAlert, Shares, Signal
+from driftline.stream.alerts.find import ListedIncident
+from driftline.stream.alerts.read import Number, ReadAlert, ReadChange, ReadProfile, ReadSignal, Shares
 from driftline.stream.judge.changes import SPECIAL_WORDS
 
 # From which effect on which words fit. Two normal distributions that lie 1/4, 1/2, 1 and 2 σ apart have Jensen-Shannon
@@ -60,7 +61,7 @@ class Picture(NamedTuple):
     after: tuple[Number, ...]
 
 
-def figures(signal: Signal) -> list[Row]:
+def figures(signal: ReadSignal) -> list[Row]:
     """Events, moments, special codes and commonest values, before and after."""
     before, after = signal.change.before, signal.change.after
     rows = [Row("events", f"{before.events:,}", f"{after.events:,}")]
@@ -72,7 +73,7 @@ def figures(signal: Signal) -> list[Row]:
     return [row for row in rows if row.before or row.after]
 
 
-def effects(signal: Signal) -> list[Row]:
+def effects(signal: ReadSignal) -> list[Row]:
     """Effect sizes: name, figure, and what it means."""
     change = signal.change
     divergence = _judged(change.jensen_shannon, _JENSEN_SHANNON, "hardly to be seen")
@@ -85,7 +86,7 @@ def effects(signal: Signal) -> list[Row]:
     return [Row(name, f"{value:.3g}", meaning) for name, value, meaning in found if value is not None]
 
 
-def verdict(signal: Signal, rate: float | None = None) -> str:
+def verdict(signal: ReadSignal, rate: float | None = None) -> str:
     """What the test says, in sentences. rate: false alarms per event that the model's configuration accepts."""
     code = words(signal.code) if signal.code else "special values"
     says = [_SEEN.get(signal.test, f"The test is {signal.test or 'not told'}.").format(code=code)]
@@ -103,13 +104,13 @@ def verdict(signal: Signal, rate: float | None = None) -> str:
     return " ".join(says)
 
 
-def remark(signal: Signal) -> str:
+def remark(signal: ReadSignal) -> str:
     """What to know when reading the effect sizes; "" if nothing."""
     events = min(signal.change.before.events, signal.change.after.events)
     return f"From {events:,} events, effect sizes come out too large by chance." if 0 < events < _FEW else ""
 
 
-def picture(signal: Signal) -> Picture | None:
+def picture(signal: ReadSignal) -> Picture | None:
     """Bins or commonest values, and special codes; None when the alert holds nothing to draw."""
     before, after = signal.change.before, signal.change.after
     rows = list(_bins(signal.change)) or list(_values(before, after))
@@ -140,13 +141,13 @@ def quiet_command(told: ReadAlert) -> str:
 
 def as_row(listed: ListedIncident, now: datetime) -> dict[str, Any]:
     """An incident of a list, plain JSON data."""
-    told = listed.told
+    told = listed.newest
     return {
         "state": "open" if listed.open else "resolved",
         "phase": listed.phase or None,
         "resolution": told.resolution,
         "model": told.model,
-        "version": told.evidence.version,
+        "version": told.details.version,
         "severity": told.severity,
         "title": told.title,
         "starts_at": told.starts_at,
@@ -179,7 +180,7 @@ def words(code: str) -> str:
     return _WORDS.get(code, code)
 
 
-def _bins(change: Change) -> Iterator[tuple[str, Number, Number]]:
+def _bins(change: ReadChange) -> Iterator[tuple[str, Number, Number]]:
     """Label and shares of all events in each bin; nothing if there is no histogram, or a broken one."""
     histogram = change.histogram
     if histogram is None or not len(histogram.before) == len(histogram.after) == len(histogram.edges) + 1:
@@ -208,7 +209,7 @@ def _distinct(edges: Sequence[Number]) -> list[str]:
     return shown if edges else []
 
 
-def _values(before: Profile, after: Profile) -> Iterator[tuple[str, Number, Number]]:
+def _values(before: ReadProfile, after: ReadProfile) -> Iterator[tuple[str, Number, Number]]:
     """The commonest values of both sides, then all others; of one not among a side's, its share there is not told."""
     named = {**before.values, **after.values}
     for value in named:

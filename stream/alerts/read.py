@@ -1,29 +1,46 @@
-"""Alerts as they were told, typed, and how one is found among them. Pure.
+"""Alerts as they were sent, read back. Pure.
 
-Read are alerts of any version: fields that are missing have defaults, those that are unknown are left alone.
+    line of a file, record, Redis ──read_alert──────────► ReadAlert       explain, incidents: any version, any gaps
+    record of the alerts topic ─────read_complete_alert─► CompleteAlert   relay: all that a receiver needs is there
+
+Fields that are missing have defaults, and unknown ones are ignored. A `CompleteAlert` is the same type with the fields
+required that a page cannot be sent without. Both raise AlertError for what is no alert.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
-from typing import Literal, NamedTuple
+import hashlib
+import re
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
-from driftline.stream.alerts.intake import SEVERITIES, AlertError, Link, Timestamp
+from driftline.stream.alerts.schema import SHORT, cut
+from driftline.stream.config.incidents import Severity
 
+Timestamp = Annotated[datetime, msgspec.Meta(tz=True)]
+Seq = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 # Orjson writes null for what is no number.
 Number = float | None
 Shares = dict[str, Number]
-#: Alerts in the order in which they were told; asked twice it begins anew.
-Lines = Callable[[], Iterable[bytes | None]]
+# What is passed on of an alert's labels and links; identity needs a handful.
+_LABELS, _LINKS = 30, 10
+# A web address that Go's parser accepts too: for a wrong port or escape, Alertmanager refuses the whole alert.
+_WEB = re.compile(
+    r"https?://([\w.-]+|\[[\da-f:.]+\])(:\d+)?([/?#]([^\s<>|%\x00-\x1f\x7f]|%[\da-f]{2})*)?", re.IGNORECASE
+)
+# Characters of an address that browsers accept.
+_HREF = 2000
 
-# Alerts named when an id is ambiguous.
-_NAMED = 5
+DecodedT = TypeVar("DecodedT")
 
 
-class Profile(msgspec.Struct, frozen=True):
+class AlertError(ValueError):
+    """A line or a record is no alert; the message says why."""
+
+
+class ReadProfile(msgspec.Struct, frozen=True):
     """One side of a change, as `stream.judge.changes.Profile`."""
 
     events: int = 0
@@ -35,7 +52,7 @@ class Profile(msgspec.Struct, frozen=True):
     high: Number = None
 
 
-class Histogram(msgspec.Struct, frozen=True):
+class ReadHistogram(msgspec.Struct, frozen=True):
     """Shares of regular values in bins, as `stream.judge.changes.Histogram`."""
 
     edges: list[Number] = []
@@ -43,20 +60,20 @@ class Histogram(msgspec.Struct, frozen=True):
     after: list[Number] = []
 
 
-class Change(msgspec.Struct, frozen=True):
+class ReadChange(msgspec.Struct, frozen=True):
     """A signal's change, as `stream.judge.changes.Change`."""
 
     headline: str = "changed"
-    before: Profile = Profile()
-    after: Profile = Profile()
+    before: ReadProfile = ReadProfile()
+    after: ReadProfile = ReadProfile()
     psi: Number = None
     jensen_shannon: Number = None
     distance: Number = None
     wasserstein: Number = None
-    histogram: Histogram | None = None
+    histogram: ReadHistogram | None = None
 
 
-class Stretch(msgspec.Struct, frozen=True):
+class OffsetRange(msgspec.Struct, frozen=True):
     """Offsets of one partition, end exclusive."""
 
     partition: int
@@ -64,7 +81,7 @@ class Stretch(msgspec.Struct, frozen=True):
     end: int
 
 
-class Signal(msgspec.Struct, frozen=True, rename={"name": "signal", "kind": "class"}):
+class ReadSignal(msgspec.Struct, frozen=True, rename={"name": "signal", "kind": "class"}):
     """The evidence of one signal."""
 
     name: str = ""
@@ -76,8 +93,8 @@ class Signal(msgspec.Struct, frozen=True, rename={"name": "signal", "kind": "cla
     events: int = 0
     evidence_nats: Number = None
     threshold_nats: Number = None
-    change: Change = Change()
-    offsets: list[Stretch] = []
+    change: ReadChange = ReadChange()
+    offsets: list[OffsetRange] = []
 
     @property
     def ratio(self) -> float:
@@ -85,7 +102,7 @@ class Signal(msgspec.Struct, frozen=True, rename={"name": "signal", "kind": "cla
         return (self.evidence_nats or 0.0) / (self.threshold_nats or 1.0)
 
 
-class Member(msgspec.Struct, frozen=True):
+class ReadMember(msgspec.Struct, frozen=True):
     """An incident that a relay's page of several speaks of."""
 
     model: str = ""
@@ -94,23 +111,34 @@ class Member(msgspec.Struct, frozen=True):
     title: str = ""
 
 
-class Evidence(msgspec.Struct, frozen=True):
+class ReadEvidence(msgspec.Struct, frozen=True):
     """What an alert's evidence holds; of a page of several incidents, those it speaks of."""
 
     topic: str = ""
     version: str | None = None
-    signals: list[Signal] = []
+    signals: list[ReadSignal] = []
     likely_origin: list[str] = []
-    members: list[Member] = []
-    downstream: list[Member] = []
+    members: list[ReadMember] = []
+    downstream: list[ReadMember] = []
+
+
+class ReadLink(msgspec.Struct, frozen=True):
+    """A page to follow, such as a runbook."""
+
+    href: str
+    text: str = ""
 
 
 class ReadAlert(msgspec.Struct, frozen=True, rename={"kind": "class"}):
-    """An alert as it was told."""
+    """An alert as it was sent. What it does not say has a default.
+
+    evidence: as the JSON has it, since receivers pass it on whole; `details` has it typed.
+    """
 
     id: str
+    alert_key: str = ""
     incident_id: str = ""
-    seq: int = 0
+    seq: Seq = 0
     status: Literal["firing", "updated", "resolved"] = "firing"
     resolution: str | None = None
     severity: str = ""
@@ -119,115 +147,129 @@ class ReadAlert(msgspec.Struct, frozen=True, rename={"kind": "class"}):
     starts_at: Timestamp | None = None
     ends_at: Timestamp | None = None
     emitted_at: Timestamp | None = None
+    source: str = ""
     component: str = ""
+    group: str = ""
     kind: str = ""
     labels: dict[str, str] = {}
-    evidence: Evidence = Evidence()
-    links: list[Link | str] = []
+    evidence: dict[str, Any] = {}
+    links: list[ReadLink | str] = []
     commands: list[str] = []
+    # An alert that names no mode is not live.
     mode: str = ""
 
     @property
-    def model(self) -> str:
-        """The model that it speaks of."""
-        return self.component or self.labels.get("model", "")
+    def resolved(self) -> bool:
+        return self.status == "resolved"
 
-    def called(self, beginning: str) -> bool:
-        """Whether its id or its incident's begins so."""
-        return self.id.startswith(beginning) or self.incident_id.startswith(beginning)
+    @property
+    def model(self) -> str:
+        """The model that it is about."""
+        return self.component or self.labels.get("model", "") or self.alert_key
 
     @property
     def scope(self) -> str:
-        """The signal that its incident is of, "" for the whole model."""
+        """The signal that its incident is about, "" for the whole model."""
         return self.labels.get("signal", "")
 
     @property
-    def signals(self) -> list[Signal]:
-        """The strongest evidence first."""
-        return sorted(self.evidence.signals, key=lambda each: -each.ratio)
+    def incident(self) -> str:
+        """Identity of its incident in at most 255 characters: equal for all its alerts and for no others."""
+        key = f"{self.alert_key}/{self.incident_id}"
+        return key if len(key) <= SHORT else hashlib.sha256(key.encode()).hexdigest()
+
+    def matches(self, beginning: str) -> bool:
+        """Whether its id or that of its incident begins so."""
+        return self.id.startswith(beginning) or self.incident_id.startswith(beginning)
 
     @property
-    def hrefs(self) -> list[str]:
-        """What it links to."""
+    def details(self) -> ReadEvidence:
+        """The evidence, typed; an empty one if it is not of the known form."""
+        try:
+            return msgspec.convert(self.evidence, ReadEvidence)
+        except msgspec.ValidationError:
+            return ReadEvidence()
+
+    @property
+    def signals(self) -> list[ReadSignal]:
+        """The evidence of its signals, the strongest first."""
+        return sorted(self.details.signals, key=lambda each: -each.ratio)
+
+    def findings(self) -> list[tuple[str, str]]:
+        """The signals that its evidence names, each with the class of its change; without any, that of its labels."""
+        signals = self.evidence.get("signals")
+        found = [each for each in signals if isinstance(each, dict)] if isinstance(signals, list) else []
+        named = [(each.get("signal"), each.get("class", self.kind)) for each in found]
+        pairs = [(signal, kind) for signal, kind in named if isinstance(signal, str) and isinstance(kind, str)]
+        return pairs or [(self.scope, self.kind)]
+
+    def signal_names(self) -> list[str]:
+        """The signals that it names."""
+        return [signal for signal, _ in self.findings() if signal]
+
+    def short_labels(self) -> dict[str, str]:
+        """The first labels, cut so that any service accepts them."""
+        return {cut(name, SHORT): cut(value, SHORT) for name, value in list(self.labels.items())[:_LABELS]}
+
+    def addresses(self) -> list[str]:
+        """All that it links to, whether or not a browser can follow it."""
         return [each if isinstance(each, str) else each.href for each in self.links]
 
+    def web_links(self) -> list[ReadLink]:
+        """The first links that a browser can follow, each with a text."""
+        links = (ReadLink(each) if isinstance(each, str) else each for each in self.links)
+        web = [each for each in links if len(each.href) <= _HREF and _WEB.fullmatch(each.href)]
+        return [ReadLink(each.href, cut(each.text or each.href, SHORT)) for each in web[:_LINKS]]
 
-class _CloudEvent(msgspec.Struct):
+
+class CompleteAlert(ReadAlert, frozen=True, kw_only=True):
+    """An alert with all that a receiver needs of it."""
+
+    alert_key: str
+    incident_id: str
+    seq: Seq
+    status: Literal["firing", "updated", "resolved"]
+    severity: Severity
+    title: str
+    starts_at: Timestamp
+    emitted_at: Timestamp
+
+
+class _Envelope(msgspec.Struct):
     data: ReadAlert
 
 
-_TOLD = msgspec.json.Decoder(_CloudEvent)
+class _CloudEvent(msgspec.Struct):
+    specversion: Literal["1.0"]
+    type: Literal["driftline.alert.v1"]
+    data: CompleteAlert
 
 
-def read_any_alert(line: bytes | None) -> ReadAlert:
-    """The alert in a record or in a line of a file; AlertError."""
+class _Subject(msgspec.Struct):
+    subject: str
+
+
+_ANY, _COMPLETE = msgspec.json.Decoder(_Envelope), msgspec.json.Decoder(_CloudEvent)
+_SUBJECT = msgspec.json.Decoder(_Subject)
+
+
+def read_alert(line: bytes | None) -> ReadAlert:
+    """The alert in a record or in a line of a file. Raises AlertError for what is no alert."""
+    return _decoded(_ANY, line).data
+
+
+def read_complete_alert(value: bytes | None) -> CompleteAlert:
+    """The alert in a record's value. Raises AlertError for what is none, and for one that lacks what a page needs."""
+    return _decoded(_COMPLETE, value).data
+
+
+def key_of(line: bytes) -> bytes:
+    """The Kafka key of a stored alert. Raises AlertError for what is no alert."""
+    return _decoded(_SUBJECT, line).subject.encode()
+
+
+def _decoded(decoder: msgspec.json.Decoder[DecodedT], value: bytes | None) -> DecodedT:
     try:
-        return _TOLD.decode(line or b"").data
+        return decoder.decode(value or b"")
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise AlertError(f"no alert: {error}") from None
-
-
-class ListedIncident(NamedTuple):
-    """An incident. told: its newest alert. signals: all that its alerts speak of. phase: "" if that can't be told."""
-
-    told: ReadAlert
-    signals: list[Signal]
-    phase: str = ""
-
-    @classmethod
-    def of(cls, told: ReadAlert, alerts: Iterable[ReadAlert], phase: str = "") -> ListedIncident:
-        """With the signals of those of the alerts, newest first, that are its incident's."""
-        own = [told, *(each for each in alerts if each.incident_id == told.incident_id)]
-        signals = {signal.name: signal for each in reversed(own) for signal in reversed(each.signals)}
-        return cls(told, sorted(signals.values(), key=lambda each: -each.ratio), phase)
-
-    @property
-    def open(self) -> bool:
-        """Whether it is not resolved."""
-        return self.told.status != "resolved"
-
-    @property
-    def rank(self) -> tuple[bool, int, float]:
-        """By which incidents are sorted: open ones first, then the worst, then the oldest."""
-        told = self.told
-        severity = SEVERITIES.index(told.severity) if told.severity in SEVERITIES else -1
-        return not self.open, -severity, told.starts_at.timestamp() if told.starts_at else 0.0
-
-
-class AmbiguousIdError(Exception):
-    """What was asked for begins several ids; the message names them."""
-
-
-class FoundAlert(NamedTuple):
-    """An alert, its bytes, and all alerts of its incident by `seq`."""
-
-    told: ReadAlert
-    line: bytes
-    incident: list[ReadAlert]
-
-
-def find(lines: Lines, wanted: str) -> FoundAlert | None:
-    """An alert by its id or its incident's, or by how one of these begins; of an incident the newest alert.
-
-    None if there is none, AmbiguousIdError. It goes through the lines twice.
-    """
-    hits = {each.id: (each, line) for each, line in _with(lines, wanted) if each.called(wanted)}
-    if not hits:
-        return None
-    whole = [hit for hit in hits.values() if wanted in (hit[0].id, hit[0].incident_id)]
-    meant = [hits[wanted]] if wanted in hits else whole or list(hits.values())
-    if len({each.incident_id or each.id for each, _ in meant}) > 1:
-        raise AmbiguousIdError("\n".join(f"  {each.id}  {each.title}" for each, _ in meant[:_NAMED]))
-    told, line = max(meant, key=lambda hit: hit[0].seq)
-    others = _with(lines, told.incident_id) if told.incident_id else ()
-    incident = {each.id: each for each, _ in ((told, line), *others) if each.incident_id == told.incident_id}
-    return FoundAlert(told, line, sorted(incident.values(), key=lambda each: each.seq))
-
-
-def _with(lines: Lines, text: str) -> Iterator[tuple[ReadAlert, bytes]]:
-    """The alerts whose JSON holds a text; what is no alert is left out."""
-    wanted = text.encode()
-    for line in lines():
-        if line and wanted in line:
-            with suppress(AlertError):
-                yield read_any_alert(line), line

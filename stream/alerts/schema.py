@@ -21,6 +21,8 @@ EventType = Literal["driftline.alert.v1"]
 
 # Characters: what every pager takes without cutting.
 TITLE, DESCRIPTION, KEY = 130, 3000, 128
+#: Characters that every service accepts in any short text; PagerDuty's limit for a dedup_key.
+SHORT = 255
 # Findings whose evidence an alert carries, strongest first: some 1 kB each, and a broker takes 1 MB in one message.
 SIGNALS = 50
 
@@ -190,3 +192,8 @@ class AlertEvent(Struct, frozen=True, kw_only=True):
     time: Annotated[_Time, Meta(description="That of `emitted_at`.")]
     datacontenttype: Annotated[Literal["application/json"], Meta(description="What `data` is.")]
     data: Annotated[AlertData, Meta(description="The alert.")]
+
+
+def cut(text: str, limit: int) -> str:
+    """`text` in at most `limit` characters."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"

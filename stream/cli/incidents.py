@@ -14,8 +14,8 @@ from rich.progress import MofNCompleteColumn
 from rich.text import Text
 
 from driftline.stream.alerts.explain import as_row
-from driftline.stream.alerts.intake import AlertError
-from driftline.stream.alerts.read import AmbiguousIdError, FoundAlert, Lines, ListedIncident, ReadAlert, find
+from driftline.stream.alerts.find import AmbiguousIdError, FoundAlert, Lines, ListedIncident, find
+from driftline.stream.alerts.read import AlertError, ReadAlert
 from driftline.stream.cli.terminal import (
     FOUND,
     CommandError,
@@ -53,7 +53,7 @@ def incidents_command(
 
     Exit code 0: none is open. 1: some are. 2: failed.
     """
-    found = [each for each in _listed(read_config(config)) if model in (None, each.told.model)]
+    found = [each for each in _listed(read_config(config)) if model in (None, each.newest.model)]
     shown = [each for each in found if past or each.open]
     now = datetime.now(UTC)
     if json:
@@ -93,9 +93,9 @@ def explain_command(
     if json:
         typer.echo(found.line)
     else:
-        print_explanation(out, found.told, found.incident, _rate(settings, found.told) if config else None)
+        print_explanation(out, found.alert, found.incident, _rate(settings, found.alert) if config else None)
     if png and draw:
-        count = draw(found.told, png)
+        count = draw(found.alert, png)
         err.print(Text(f"{png}: signals drawn: {count}" if count else "nothing to draw: this alert holds no figures"))
 
 

@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace as changed
 
-from driftline.stream.alerts.intake import SEVERITIES, Severity
+from driftline.stream.config.incidents import Severity
+from driftline.stream.judge.incidents import SEVERITIES
 from driftline.stream.paging.notifications import Notifications, OpenIncident, Page, Silenced, worst
 
 # s. What began and ended unheard is news for so long: a relay that starts on an old topic must not tell its history.

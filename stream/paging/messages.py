@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from driftline.stream.alerts.build import EVENT_TYPE
-from driftline.stream.alerts.intake import Alert, cut, read_alert
-from driftline.stream.alerts.schema import DESCRIPTION, TITLE
+from driftline.stream.alerts.read import CompleteAlert, read_complete_alert
+from driftline.stream.alerts.schema import DESCRIPTION, TITLE, cut
 from driftline.stream.paging.grouping import GroupingRules
 from driftline.stream.paging.notifications import Notifications, OpenIncident, Page
 
@@ -34,7 +34,7 @@ _NAMED = 8
 class Notification(NamedTuple):
     """An alert to tell, and its CloudEvent."""
 
-    alert: Alert
+    alert: CompleteAlert
     raw: bytes
 
 
@@ -51,7 +51,7 @@ def notification(desk: Notifications, name: str, rules: GroupingRules, now: floa
         others = [case for case in members if case.alert.incident != name]
         event = _cascade(page, desk.cases[name], others, now, over)
     raw = msgspec.json.encode(event)
-    return Notification(read_alert(raw), raw)
+    return Notification(read_complete_alert(raw), raw)
 
 
 # A cascade
@@ -146,7 +146,7 @@ def _outage(
             "members": [_member(case) for case in cases[:_MEMBERS]],
             "members_left_out": max(len(cases) - _MEMBERS, 0),
         },
-        "links": list({link.href: link for case in cases for link in case.alert.hrefs()}.values())[:_LINKS],
+        "links": list({link.href: link for case in cases for link in case.alert.web_links()}.values())[:_LINKS],
         "mode": "live",
     }
     return {
@@ -193,7 +193,7 @@ def _outage_text(
 
 def _signals(cases: Iterable[OpenIncident]) -> list[tuple[str, int]]:
     """In how many models each signal drifts, the most common first."""
-    pairs = {(signal, case.model) for case in cases for signal in case.alert.signals()}
+    pairs = {(signal, case.model) for case in cases for signal in case.alert.signal_names()}
     return sorted(Counter(signal for signal, _ in pairs).items(), key=lambda each: (-each[1], each[0]))
 
 

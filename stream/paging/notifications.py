@@ -22,10 +22,12 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace as changed
 
-from driftline.stream.alerts.intake import SEVERITIES, Alert, Severity, read_alert
+from driftline.stream.alerts.read import CompleteAlert, read_complete_alert
+from driftline.stream.config.incidents import Severity
+from driftline.stream.judge.incidents import SEVERITIES
 
 #: Whether an alert is silenced now.
-Silenced = Callable[[Alert], bool]
+Silenced = Callable[[CompleteAlert], bool]
 
 
 class Place(NamedTuple):
@@ -42,7 +44,7 @@ class OpenIncident(msgspec.Struct, frozen=True, dict=True):
     raw: that alert's record. came: when the relay first heard of the incident; fired: when a worker first told of it;
     both epoch s. opened: whether its first alert was heard; else it may have been told before this desk began.
     page: the page that tells of it, "" while none does. also: an outage's page that names it beside its own. news: the
-    findings of all of its alerts since the last one told, see `Alert.findings`.
+    findings of all of its alerts since the last one told, see `CompleteAlert.findings`.
     """
 
     raw: bytes
@@ -55,12 +57,12 @@ class OpenIncident(msgspec.Struct, frozen=True, dict=True):
     news: tuple[tuple[str, str], ...] = ()
 
     @cached_property
-    def alert(self) -> Alert:
+    def alert(self) -> CompleteAlert:
         """The newest alert."""
-        return read_alert(self.raw)
+        return read_complete_alert(self.raw)
 
     @cached_property
-    def untold(self) -> Alert:
+    def untold(self) -> CompleteAlert:
         """The newest alert with the findings of those before it that nobody was told: what a silence must match."""
         signals = [{"signal": signal, "class": kind} for signal, kind in self.news]
         return changed(self.alert, evidence={"signals": signals}) if signals else self.alert
@@ -75,7 +77,7 @@ class OpenIncident(msgspec.Struct, frozen=True, dict=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """One page. Its name on the desk is its identity in pagers, `Alert.incident`.
+    """One page. Its name on the desk is its identity in pagers, `CompleteAlert.incident`.
 
     labels: those of an outage's, fixed when it begins, since pagers know a page by them. severity: the worst so far.
     made: what the newest step says, in short; it has seq. told: seq of the newest step told, -1 before any.
@@ -106,7 +108,7 @@ class Notifications:
         """After records of live alerts were read. What is older than here only says whether the beginning was heard."""
         cases = dict(self.cases)
         for raw, place in records:
-            alert = read_alert(raw)
+            alert = read_complete_alert(raw)
             cases[alert.incident] = _newer(cases.get(alert.incident), alert, raw, place, now)
         return replace(self, cases=cases)
 
@@ -180,7 +182,7 @@ class Notifications:
         return Notifications(cases, pages, told)
 
 
-def _newer(before: OpenIncident | None, alert: Alert, raw: bytes, place: Place, now: float) -> OpenIncident:
+def _newer(before: OpenIncident | None, alert: CompleteAlert, raw: bytes, place: Place, now: float) -> OpenIncident:
     """A case after an alert was read."""
     opened = alert.status == "firing" or (before is not None and before.opened)
     if before is None:
@@ -196,7 +198,7 @@ def _hushed(members: Sequence[OpenIncident], silenced: Silenced) -> bool:
     return bool(lasting) and all(silenced(case.untold) for case in lasting)
 
 
-def _highest(alerts: Iterable[Alert]) -> dict[str, int]:
+def _highest(alerts: Iterable[CompleteAlert]) -> dict[str, int]:
     found: dict[str, int] = {}
     for alert in alerts:
         found[alert.alert_key] = max(alert.seq, found.get(alert.alert_key, -1))

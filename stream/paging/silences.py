@@ -24,7 +24,7 @@ from typing import Annotated, Literal
 import msgspec
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
-from driftline.stream.alerts.intake import Alert, Timestamp
+from driftline.stream.alerts.read import CompleteAlert, Timestamp
 
 Operator = Literal["=", "!=", "=~", "!~"]
 
@@ -114,7 +114,7 @@ class Silence(msgspec.Struct, frozen=True):
         """Whether it holds now."""
         return self.starts_at <= now < self.ends_at
 
-    def covers(self, alert: Alert, signal: str, kind: str) -> bool:
+    def covers(self, alert: CompleteAlert, signal: str, kind: str) -> bool:
         """Whether it is meant for what an alert says of one signal, whenever it holds."""
         own = {"model": alert.model, "severity": alert.severity, "class": kind, "signal": signal}
         values = {**alert.labels, **own}
@@ -127,7 +127,7 @@ class Quiet:
 
     silences: Sequence[Silence] = ()
 
-    def __call__(self, alert: Alert) -> bool:
+    def __call__(self, alert: CompleteAlert) -> bool:
         """Whether they cover all that an alert tells of."""
         return all(any(each.covers(alert, *finding) for each in self.silences) for finding in alert.findings())
 

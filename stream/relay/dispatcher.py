@@ -24,7 +24,7 @@ from typing import Protocol, TypeAlias
 
 from aiokafka import ConsumerRecord
 
-from driftline.stream.alerts.intake import Alert, AlertError, read_alert
+from driftline.stream.alerts.read import AlertError, CompleteAlert, read_complete_alert
 from driftline.stream.paging.grouping import GroupingRules, decide
 from driftline.stream.paging.messages import Notification, notification
 from driftline.stream.paging.notifications import Notifications, Place, Silenced
@@ -77,7 +77,7 @@ class Dispatcher:
         self.name, self._target, self._ledger, self._bury, self._give_up = name, target, ledger, bury, give_up
         self._rules, self._silences = rules, silences
         self._open: _Open | None = None
-        self._taken: list[tuple[Alert, Record]] = []
+        self._taken: list[tuple[CompleteAlert, Record]] = []
         self._bad: list[tuple[Record, str]] = []
         self._tried: dict[str, float] = {}
         self._refused = ""
@@ -92,7 +92,7 @@ class Dispatcher:
     def take(self, record: Record) -> None:
         """Let a record wait; what is not live never does."""
         try:
-            alert = read_alert(record.value)
+            alert = read_complete_alert(record.value)
         except AlertError as error:
             self._bad.append((record, str(error)))
             return
@@ -224,6 +224,6 @@ class Dispatcher:
         self.counts["dead_letters"] += 1
 
 
-def _name(alert: Alert) -> str:
+def _name(alert: CompleteAlert) -> str:
     """An alert in a log line."""
     return f"{alert.incident!r} seq {alert.seq} ({alert.status})"

@@ -12,7 +12,7 @@ from typing import BinaryIO, Protocol
 import msgspec
 from yarl import URL
 
-from driftline.stream.alerts.intake import Alert
+from driftline.stream.alerts.read import CompleteAlert
 from driftline.stream.config.relay import Relay
 from driftline.stream.paging.receivers.alertmanager import Entry, follow, is_past, to_send, took, watchdog
 from driftline.stream.paging.receivers.registry import INTEGRATIONS, Integration
@@ -39,7 +39,7 @@ class Receiver(Protocol):
     def interval(self) -> float | None:
         """Seconds between two calls of `refresh`; None: it needs none."""
 
-    async def deliver(self, alert: Alert, raw: bytes) -> None:
+    async def deliver(self, alert: CompleteAlert, raw: bytes) -> None:
         """Deliver one alert, whose record is `raw`; twice must have the effect of once.
 
         RequestRefusedError, ReceiverUnavailableError.
@@ -61,7 +61,7 @@ class HttpReceiver:
     http: Http
     interval: float | None = None
 
-    async def deliver(self, alert: Alert, raw: bytes) -> None:
+    async def deliver(self, alert: CompleteAlert, raw: bytes) -> None:
         """See `Receiver`."""
         await self.http.post(self.pager.request(alert, raw, self.access, datetime.now(UTC)), self.pager.took)
 
@@ -78,7 +78,7 @@ class AlertmanagerReceiver:
     ledger: NotificationLog
     interval: float | None
 
-    async def deliver(self, alert: Alert, raw: bytes) -> None:  # noqa: ARG002 # as every target
+    async def deliver(self, alert: CompleteAlert, raw: bytes) -> None:  # noqa: ARG002 # as every target
         """See `Receiver`."""
         now = datetime.now(UTC)
         changed = follow(alert, await self.ledger.entries(), now)
@@ -128,7 +128,7 @@ class StdoutReceiver:
     stream: BinaryIO
     interval: float | None = None
 
-    async def deliver(self, alert: Alert, raw: bytes) -> None:  # noqa: ARG002 # as every target
+    async def deliver(self, alert: CompleteAlert, raw: bytes) -> None:  # noqa: ARG002 # as every target
         """See `Receiver`."""
         line = msgspec.json.format(raw, indent=-1) + b"\n"
         await asyncio.to_thread(self._write, line)  # who reads it may be slow, and must hold up no other target

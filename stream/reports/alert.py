@@ -25,7 +25,8 @@ from driftline.stream.alerts.explain import (
     replay_command,
     verdict,
 )
-from driftline.stream.alerts.read import ListedIncident, Member, Number, ReadAlert, Signal
+from driftline.stream.alerts.find import ListedIncident
+from driftline.stream.alerts.read import Number, ReadAlert, ReadMember, ReadSignal
 
 STYLES = {"firing": "red", "updated": "yellow", "resolved": "green"}
 # Characters of the longest bar and of a label: two bars, their figures and the label fill 78 of 80.
@@ -45,7 +46,7 @@ def print_explanation(console: Console, told: ReadAlert, incident: Sequence[Read
         _section(console, "Course of the incident", _course(told, incident))
     for signal in told.signals:
         _section(console, plain(signal.name), _signal(signal, rate))
-    members = [*told.evidence.members, *told.evidence.downstream]
+    members = [*told.details.members, *told.details.downstream]
     if members:
         _section(console, "Incidents it speaks of", _members(members))
     if not told.signals and told.description:
@@ -62,13 +63,13 @@ def print_incidents(console: Console, incidents: Iterable[ListedIncident], now: 
         table.add_column(heading, overflow="fold", max_width=_LABEL)
     table.add_column("signals", overflow="fold")
     for each in incidents:
-        told = each.told
+        told = each.newest
         state, detail = ("open", each.phase) if each.open else ("resolved", plain(told.resolution or ""))
         table.add_row(
             Text.assemble(
                 (state, STYLES[told.status]), *(f"\n{line}" for line in (detail, plain(told.severity)) if line)
             ),
-            Text(f"{plain(told.model)}\n{plain(told.evidence.version or '')}"),
+            Text(f"{plain(told.model)}\n{plain(told.details.version or '')}"),
             Text(f"{stamp(told.starts_at)}\n{lasted(told.starts_at, told.ends_at or now)}"),
             Text.assemble(*_drifts(each), (f"incident {plain(told.incident_id)}\nalert    {plain(told.id)}", "dim")),
         )
@@ -88,7 +89,7 @@ def _section(console: Console, name: str, *parts: RenderableType) -> None:
 
 
 def _facts(told: ReadAlert) -> Table:
-    evidence = told.evidence
+    evidence = told.details
     facts = {
         "model": " ".join(filter(None, (told.model, evidence.version))),
         "severity": told.severity,
@@ -130,14 +131,14 @@ def _course(told: ReadAlert, incident: Sequence[ReadAlert]) -> Table:
     return table
 
 
-def _members(members: Iterable[Member]) -> Table:
+def _members(members: Iterable[ReadMember]) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
     for each in members:
         table.add_row(*(Text(plain(cell)) for cell in (each.model, each.status, each.incident, each.title)))
     return table
 
 
-def _signal(signal: Signal, rate: float | None) -> Group:
+def _signal(signal: ReadSignal, rate: float | None) -> Group:
     since = f"since {signal.since or 'unknown'}, in {signal.events:,} events, compared with the {signal.against}"
     drawn = picture(signal)
     parts: list[RenderableType] = [
@@ -169,7 +170,7 @@ def _effects(rows: Iterable[Row]) -> Table:
     return _pairs((row.name, f"{row.before}, {row.after}") for row in rows)
 
 
-def _offsets(signal: Signal) -> Table:
+def _offsets(signal: ReadSignal) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in ("partition", "first offset", "up to", "offsets"):
         table.add_column(heading, justify="right")
@@ -203,7 +204,7 @@ def _share(share: Number) -> str:
 
 def _advice(told: ReadAlert) -> Table:
     replay = replay_command(told)
-    rows = [("read", each) for each in told.hrefs]
+    rows = [("read", each) for each in told.addresses()]
     rows += [("see it again", replay)] if replay else []
     if told.status != "resolved":
         rows += [("keep quiet", quiet_command(told))] if told.model else []

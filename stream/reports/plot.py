@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from driftline.stream.alerts.explain import Picture, picture
-from driftline.stream.alerts.intake import cut
 from driftline.stream.alerts.read import ReadAlert
+from driftline.stream.alerts.schema import cut
 from driftline.stream.reports.alert import plain, stamp
 
 #: Panels at most: on a screen of 1920 pixels, labels of more cannot be read.

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from driftline.stream.alerts.read import ListedIncident, read_any_alert
+from driftline.stream.alerts.find import ListedIncident
+from driftline.stream.alerts.read import read_alert
 from driftline.stream.codec.panes import FormatError
 from driftline.stream.codec.state import read_incidents
 from driftline.stream.state.client import Client, insist
@@ -53,11 +54,11 @@ class IncidentIndex:
             found.append(IndexedAlerts(len(found), opened, told))
 
     async def incidents(self, kept: Iterable[IndexedAlerts]) -> list[ListedIncident]:
-        """The open incidents of what was read, and the past ones as far as they are kept; BadAlert."""
+        """The open incidents of what was read, and the past ones as far as they are kept; AlertError."""
         found = list[ListedIncident]()
         for partition, opened, told in kept:
-            alerts, lasting = list(map(read_any_alert, told)), list(map(read_any_alert, opened))
-            over = (each for each in alerts if each.status == "resolved")
+            alerts, lasting = list(map(read_alert, told)), list(map(read_alert, opened))
+            over = (each for each in alerts if each.resolved)
             phases = {model: await self._phases(partition, model) for model in {each.model for each in lasting}}
             found += [ListedIncident.of(each, alerts, phases[each.model].get(each.scope, "")) for each in lasting]
             found += [ListedIncident.of(each, alerts) for each in over]

@@ -25,18 +25,15 @@ from driftline.stream.alerts.explain import (
     replay_command,
     verdict,
 )
-from driftline.stream.alerts.intake import AlertError
+from driftline.stream.alerts.find import AmbiguousIdError, FoundAlert, ListedIncident, find
 from driftline.stream.alerts.read import (
-    AmbiguousIdError,
-    Change,
-    FoundAlert,
-    Histogram,
-    ListedIncident,
-    Profile,
+    AlertError,
     ReadAlert,
-    Signal,
-    find,
-    read_any_alert,
+    ReadChange,
+    ReadHistogram,
+    ReadProfile,
+    ReadSignal,
+    read_alert,
 )
 from driftline.stream.config.lineage import upstream
 from driftline.stream.paging.grouping import GroupingRules, decide
@@ -75,8 +72,8 @@ def text(lines: Sequence[str]) -> str:
 
 
 def test_an_alert_of_an_older_version_lacks_fields_and_one_of_a_newer_has_more() -> None:
-    assert read_any_alert(b'{"data": {"id": "x"}}') == ReadAlert("x")
-    whole = read_any_alert(
+    assert read_alert(b'{"data": {"id": "x"}}') == ReadAlert("x")
+    whole = read_alert(
         made(incident_id="i", resolution=None, oncall={"who": [1]}, evidence={"signals": [evidence(x=1)]})
     )
     assert (whole.incident_id, whole.signals[0].name, whole.signals[0].ratio) == ("i", "features.amount", 2.0)
@@ -87,7 +84,7 @@ def test_an_alert_of_an_older_version_lacks_fields_and_one_of_a_newer_has_more()
 )
 def test_what_is_no_alert_is_said_to_be_none(line: bytes | None) -> None:
     with pytest.raises(AlertError, match="no alert"):
-        read_any_alert(line)
+        read_alert(line)
 
 
 # What is found
@@ -128,9 +125,9 @@ def test_an_alert_is_found_by_its_id_or_its_incidents_or_how_they_begin(
 ) -> None:
     """A whole id means itself, though it be the beginning of another one, as "one1" is."""
     hit = found(wanted)
-    assert hit.told.id == alert
+    assert hit.alert.id == alert
     assert hit.line in LINES
-    assert read_any_alert(hit.line) == hit.told
+    assert read_alert(hit.line) == hit.alert
     assert [each.id for each in hit.incident] == incident
 
 
@@ -146,7 +143,7 @@ def test_what_begins_several_incidents_ids_is_ambiguous_and_they_are_named() -> 
 def amount() -> ReadAlert:
     """The alert of a shift by 3 σ."""
     fired, _ = incident(["features.amount"])
-    return read_any_alert(to_line(fired))
+    return read_alert(to_line(fired))
 
 
 def test_an_explanation_holds_the_figures_the_evidence_and_where() -> None:
@@ -184,7 +181,7 @@ def test_bars_stand_under_each_other_and_fill_the_scale() -> None:
 
 @given(st.floats(0.1, 600), st.floats(0.1, 600))
 def test_the_verdict_says_how_often_chance_would_do_as_much(evidence_nats: float, threshold: float) -> None:
-    says = verdict(Signal(evidence_nats=evidence_nats, threshold_nats=threshold, test="ks"))
+    says = verdict(ReadSignal(evidence_nats=evidence_nats, threshold_nats=threshold, test="ks"))
     assert says.startswith("Kolmogorov-Smirnov")
     assert f"{evidence_nats:.1f} nats" in says
 
@@ -193,18 +190,18 @@ def test_the_verdict_says_how_often_chance_would_do_as_much(evidence_nats: float
     ("nats", "one_in"), [(0.0, "1"), (2.303, "10"), (13.8155, "1,000,000"), (15.6, "6,000,000"), (100.0, "10^43")]
 )
 def test_evidence_is_told_as_a_chance(nats: float, one_in: str) -> None:
-    assert f"one of {one_in} such windows" in verdict(Signal(evidence_nats=nats, threshold_nats=1.0))
+    assert f"one of {one_in} such windows" in verdict(ReadSignal(evidence_nats=nats, threshold_nats=1.0))
 
 
 def test_a_verdict_of_an_unknown_test_says_what_is_known() -> None:
-    assert verdict(Signal(test="wavelet")) == "The test is wavelet."
-    assert verdict(Signal(test="rate", code="nan")) == "An exact tail bound compares one share: NaN."
-    assert "its own past" in verdict(Signal(test="adwin", against="past"))
+    assert verdict(ReadSignal(test="wavelet")) == "The test is wavelet."
+    assert verdict(ReadSignal(test="rate", code="nan")) == "An exact tail bound compares one share: NaN."
+    assert "its own past" in verdict(ReadSignal(test="adwin", against="past"))
 
 
 def test_figures_tell_of_either_side_only_what_it_has() -> None:
-    before = Profile(9000, {"missing": 0.25}, {"at": 0.75}, mean=1.5)
-    signal = Signal(change=Change(before=before, after=Profile(50, {"nan": 1.0})))
+    before = ReadProfile(9000, {"missing": 0.25}, {"at": 0.75}, mean=1.5)
+    signal = ReadSignal(change=ReadChange(before=before, after=ReadProfile(50, {"nan": 1.0})))
     assert [tuple(row) for row in figures(signal)] == [
         ("events", "9,000", "50"),
         ("mean", "1.5", ""),
@@ -213,13 +210,13 @@ def test_figures_tell_of_either_side_only_what_it_has() -> None:
         ("commonest", "at 75 %", ""),
     ]
     assert remark(signal) == "From 50 events, effect sizes come out too large by chance."
-    assert effects(Signal()) == []
+    assert effects(ReadSignal()) == []
 
 
 def test_bins_are_shares_of_all_events_and_their_edges_can_be_told_apart() -> None:
-    histogram = Histogram([1.00001, 1.00002], [0.5, 0.3, 0.2], [0.0, 0.0, 1.0])
-    change = Change(before=Profile(10), after=Profile(10, {"missing": 0.4}), histogram=histogram)
-    drawn = picture(Signal(change=change))
+    histogram = ReadHistogram([1.00001, 1.00002], [0.5, 0.3, 0.2], [0.0, 0.0, 1.0])
+    change = ReadChange(before=ReadProfile(10), after=ReadProfile(10, {"missing": 0.4}), histogram=histogram)
+    drawn = picture(ReadSignal(change=change))
     assert drawn is not None
     assert drawn.labels == ("≤ 1.00001", "1.00001 – 1.00002", "> 1.00002", "missing")
     assert drawn.before == (0.5, 0.3, 0.2, 0.0)
@@ -227,8 +224,8 @@ def test_bins_are_shares_of_all_events_and_their_edges_can_be_told_apart() -> No
 
 
 def test_values_are_drawn_with_all_others_together() -> None:
-    before, after = Profile(9, values={"a": 0.5, "b": 0.2}), Profile(9, {"unseen": 0.1}, {"c": 0.6})
-    drawn = picture(Signal(change=Change(before=before, after=after)))
+    before, after = ReadProfile(9, values={"a": 0.5, "b": 0.2}), ReadProfile(9, {"unseen": 0.1}, {"c": 0.6})
+    drawn = picture(ReadSignal(change=ReadChange(before=before, after=after)))
     assert drawn is not None
     assert drawn.labels == ("a", "b", "c", "all others", "unseen values")
     assert drawn.before == (0.5, 0.2, None, pytest.approx(0.3), 0.0)
@@ -237,7 +234,9 @@ def test_values_are_drawn_with_all_others_together() -> None:
 
 @pytest.mark.parametrize("edges", [[], [1.0], [1.0, 2.0, 3.0, 4.0]])
 def test_a_histogram_that_does_not_fit_its_edges_is_not_drawn(edges: list[float | None]) -> None:
-    assert picture(Signal(change=Change(histogram=Histogram(edges, [0.5, 0.3, 0.2], [0.0, 0.0, 1.0])))) is None
+    assert (
+        picture(ReadSignal(change=ReadChange(histogram=ReadHistogram(edges, [0.5, 0.3, 0.2], [0.0, 0.0, 1.0])))) is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -266,7 +265,7 @@ def test_commands_end_with_the_alert_and_are_quoted() -> None:
 
 
 def test_the_course_names_every_alert_of_the_incident_and_says_what_is_missing() -> None:
-    fired, over = (read_any_alert(to_line(each)) for each in incident(["features.amount"]))
+    fired, over = (read_alert(to_line(each)) for each in incident(["features.amount"]))
     lines = text(shown(fired, incident=[fired, over]))
     assert "Course of the incident" in lines
     assert "no longer drifting" in lines
@@ -288,7 +287,7 @@ def test_names_and_values_of_the_traffic_are_text_and_no_markup(width: int) -> N
         links=["https://[/l]", {"href": "https://wiki"}],
         evidence={"signals": [evidence(ODD, change=change)], "likely_origin": ["[/o]"]},
     )
-    lines = shown(read_any_alert(raw), width)
+    lines = shown(read_alert(raw), width)
     words = text(lines)
     for part in (
         "[/x] drifts",
@@ -311,7 +310,7 @@ def test_names_and_values_of_the_traffic_are_text_and_no_markup(width: int) -> N
 def test_any_number_of_signals_is_explained(width: int, count: int) -> None:
     long = "features." + "customer_account_balance_" * 8
     signals = [evidence(f"{long}{i}", evidence_nats=30.0 + i) for i in range(count)]
-    lines = shown(read_any_alert(made(title="t" * 130, description="d", evidence={"signals": signals})), width)
+    lines = shown(read_alert(made(title="t" * 130, description="d", evidence={"signals": signals})), width)
     assert max(map(len, lines)) <= width
     assert sum("customer" in line for line in lines) >= count
     assert ("Description" in lines) == (count == 0)
@@ -323,7 +322,7 @@ def test_a_relays_page_of_several_incidents_names_them() -> None:
     outage = pages(rules, "fraud", "churn", "ltv", "mail")
     cascade = pages(GroupingRules(wait=5, upstream=upstream({"churn": ["fraud"]})), "fraud", "churn")
     for page, models in ((outage, ("fraud", "churn", "ltv", "mail")), (cascade, ("churn",))):
-        words = text(shown(read_any_alert(page), 120))
+        words = text(shown(read_alert(page), 120))
         assert "Incidents it speaks of" in words
         for model in models:
             assert f"{model} open" in words
@@ -397,7 +396,7 @@ odd_alerts = st.fixed_dictionaries(
 
 @given(odd_alerts, st.sampled_from([60, 80, 120]))
 def test_whatever_an_alert_holds_it_is_explained_and_listed(fields: dict[str, Any], width: int) -> None:
-    told = read_any_alert(made(**fields))
+    told = read_alert(made(**fields))
     own = console(width)
     print_explanation(own, told, [told], 1e-6)
     print_incidents(own, [ListedIncident.of(told, [told], "firing")], NOW)
@@ -420,7 +419,7 @@ def test_open_incidents_come_first_then_the_worst_then_the_oldest() -> None:
         one("old", "firing", "error", 2),
         one("mild", "firing", "info", 1),
     ]
-    assert [each.told.id for each in sorted(incidents, key=lambda each: each.rank)] == [
+    assert [each.newest.id for each in sorted(incidents, key=lambda each: each.rank)] == [
         "old",
         "young",
         "mild",
@@ -430,11 +429,11 @@ def test_open_incidents_come_first_then_the_worst_then_the_oldest() -> None:
 
 
 def test_an_incident_lists_the_signals_of_all_its_alerts_as_they_were_last() -> None:
-    first = read_any_alert(
+    first = read_alert(
         made(id="a", incident_id="i", evidence={"signals": [evidence("x", evidence_nats=30), evidence("y")]})
     )
-    other = read_any_alert(made(id="b", incident_id="j", evidence={"signals": [evidence("z")]}))
-    update = read_any_alert(made(id="c", incident_id="i", evidence={"signals": [evidence("x", evidence_nats=99)]}))
+    other = read_alert(made(id="b", incident_id="j", evidence={"signals": [evidence("z")]}))
+    update = read_alert(made(id="c", incident_id="i", evidence={"signals": [evidence("x", evidence_nats=99)]}))
     listed = ListedIncident.of(update, [update, other, first])
     assert [(each.name, each.evidence_nats) for each in listed.signals] == [("x", 99), ("y", 40)]
 
@@ -447,7 +446,7 @@ def test_a_picture_has_a_panel_for_each_of_the_strongest_signals(count: int, tmp
     histogram = {"edges": [1.0], "before": [0.5, 0.5], "after": [0.0, 1.0]}
     odd = ["features.$x^2$", ODD, "金額 😀", "n" * 300]
     signals = [evidence(odd[i % 4], evidence_nats=30 + i, change={"histogram": histogram}) for i in range(count)]
-    told = read_any_alert(made(title="$" * 130, evidence={"signals": signals}))
+    told = read_alert(made(title="$" * 130, evidence={"signals": signals}))
     assert plot(told, tmp_path / "a.png") == min(count, PANELS)
     png = (tmp_path / "a.png").read_bytes()
     assert png.startswith(b"\x89PNG\r\n\x1a\n")
@@ -459,7 +458,7 @@ def test_a_picture_has_a_panel_for_each_of_the_strongest_signals(count: int, tmp
 @given(odd_alerts)
 @settings(max_examples=20)
 def test_whatever_an_alert_holds_it_is_drawn(fields: dict[str, Any]) -> None:
-    told = read_any_alert(made(**fields))
+    told = read_alert(made(**fields))
     with TemporaryDirectory() as folder:
         path = Path(folder) / "a.png"
         assert plot(told, path) == sum(picture(signal) is not None for signal in told.signals)
@@ -467,5 +466,5 @@ def test_whatever_an_alert_holds_it_is_drawn(fields: dict[str, Any]) -> None:
 
 
 def test_what_holds_no_figures_is_not_drawn(tmp_path: Path) -> None:
-    assert plot(read_any_alert(made(evidence={"signals": [evidence()]})), tmp_path / "a.png") == 0
+    assert plot(read_alert(made(evidence={"signals": [evidence()]})), tmp_path / "a.png") == 0
     assert not (tmp_path / "a.png").exists()

@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from driftline.stream.alerts.intake import Alert, read_alert
+from driftline.stream.alerts.read import CompleteAlert, read_complete_alert
 from driftline.stream.paging.grouping import GroupingRules, decide
 from driftline.stream.paging.messages import notification
 from driftline.stream.paging.notifications import Notifications, Place
@@ -37,7 +37,7 @@ class World:
     now: float = START
     silenced: set[str] = field(default_factory=set)
     log: list[bytes] = field(default_factory=list)
-    sent: list[Alert] = field(default_factory=list)
+    sent: list[CompleteAlert] = field(default_factory=list)
     desk: Notifications = field(default_factory=Notifications)
     settled: Counter[str] = field(default_factory=Counter)
     committed: int = 0
@@ -46,7 +46,7 @@ class World:
     _seq: Counter[str] = field(default_factory=Counter)
     lasting: set[str] = field(default_factory=set)
 
-    def quiet(self, alert: Alert) -> bool:
+    def quiet(self, alert: CompleteAlert) -> bool:
         return alert.model in self.silenced
 
     def advance(self, seconds: float) -> None:
@@ -81,11 +81,11 @@ class World:
     def settle(self, kill_after: int | None = None) -> None:
         """Read what is not committed, decide, tell. kill_after: die after so many requests, before that is written."""
         records = [(raw, Place("alerts", 0, offset)) for offset, raw in enumerate(self.log)][self.committed :]
-        self.desk = self.desk.take([each for each in records if self._is_fresh(read_alert(each[0]))], self.now)
+        self.desk = self.desk.take([each for each in records if self._is_fresh(read_complete_alert(each[0]))], self.now)
         self._write(decide(self.desk, self.rules, self.quiet, self.now))
         before = len(self.sent)
         while due := self.desk.due(self.quiet):
-            self.sent.append(read_alert(notification(self.desk, due[0], self.rules, self.now).raw))
+            self.sent.append(read_complete_alert(notification(self.desk, due[0], self.rules, self.now).raw))
             if kill_after == len(self.sent) - before:
                 return  # what was written down is all there is
             self._write(self.desk.done(due[0]))
@@ -120,7 +120,7 @@ class World:
                 found.setdefault(incident, set()).add(alert.incident)
         return found
 
-    def _is_fresh(self, alert: Alert) -> bool:
+    def _is_fresh(self, alert: CompleteAlert) -> bool:
         return alert.incident in self.desk.cases or alert.seq > self.settled[alert.alert_key]
 
     def _write(self, after: Notifications) -> None:
@@ -142,7 +142,7 @@ class World:
         )
 
 
-def told_by(alert: Alert) -> set[str]:
+def told_by(alert: CompleteAlert) -> set[str]:
     """The incidents that an alert tells of, but those that it says have a page of their own."""
     members = [*alert.evidence.get("members", []), *alert.evidence.get("downstream", [])]
     own = set() if alert.group == "outage" else {alert.incident}

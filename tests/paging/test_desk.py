@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.stream.alerts.intake import Alert
+from driftline.stream.alerts.read import CompleteAlert
 from driftline.stream.paging.grouping import GroupingRules, decide
 from driftline.stream.paging.notifications import Notifications, Place
 from tests.harness.services import cloud_event
@@ -15,7 +15,7 @@ from tests.harness.services import cloud_event
 STEPS = st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 3), st.integers(0, 9)), max_size=30)
 
 
-def aloud(_: Alert) -> bool:
+def aloud(_: CompleteAlert) -> bool:
     return False
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from driftline.stream.alerts.intake import Severity
+from driftline.stream.config.incidents import Severity
 from driftline.stream.config.lineage import upstream
 from driftline.stream.paging.grouping import GroupingRules
 from driftline.stream.paging.messages import notification
@@ -311,7 +311,7 @@ def test_news_that_is_silenced_does_not_hide_what_came_before_it_and_was_not_tol
         return {"signals": [{"signal": signal} for signal in signals]}
 
     here = world()
-    here.quiet = lambda alert: set(alert.signals()) <= {"amount"}  # type: ignore[method-assign]
+    here.quiet = lambda alert: set(alert.signal_names()) <= {"amount"}  # type: ignore[method-assign]
     here.tell("fraud", evidence=of("score"))
     here.settle()
     here.tell("fraud", evidence=of("amount"))

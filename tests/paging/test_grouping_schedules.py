@@ -7,7 +7,7 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftline.stream.alerts.intake import Alert, read_alert
+from driftline.stream.alerts.read import CompleteAlert, read_complete_alert
 from driftline.stream.config.lineage import upstream
 from driftline.stream.paging.grouping import GroupingRules
 from tests.harness.desk_world import World, told_by
@@ -116,11 +116,11 @@ def test_whatever_happens_without_groups_every_step_is_told_as_it_came(
     here = World(GroupingRules())
     play(here, [each for each in actions if each[0] not in ("silence", "again")], lambda: None)
     here.end()
-    came, told = ({_identity(alert) for alert in alerts} for alerts in (map(read_alert, here.log), here.sent))
+    came, told = ({_identity(alert) for alert in alerts} for alerts in (map(read_complete_alert, here.log), here.sent))
     assert told <= came
-    newest = {incident: seq for incident, seq, *_ in map(_identity, map(read_alert, here.log))}
+    newest = {incident: seq for incident, seq, *_ in map(_identity, map(read_complete_alert, here.log))}
     assert set(newest.items()) <= {(incident, seq) for incident, seq, *_ in told}
 
 
-def _identity(alert: Alert) -> tuple[str, int, str, str]:
+def _identity(alert: CompleteAlert) -> tuple[str, int, str, str]:
     return alert.incident, alert.seq, alert.id, alert.status

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftline.stream.alerts.intake import Alert, AlertError, read_alert
+from driftline.stream.alerts.read import AlertError, CompleteAlert, read_complete_alert
 from driftline.stream.paging.receivers.alertmanager import Entry, follow, is_past, to_send, took, watchdog
 from driftline.stream.paging.receivers.registry import INTEGRATIONS
 from driftline.stream.paging.receivers.request import Access
@@ -48,14 +48,14 @@ FIELDS = st.fixed_dictionaries(
 )
 
 
-def alert(*args: Any, **fields: Any) -> Alert:
-    return read_alert(cloud_event(*args, **fields))
+def alert(*args: Any, **fields: Any) -> CompleteAlert:
+    return read_complete_alert(cloud_event(*args, **fields))
 
 
 def sent(service: str, *args: Any, **fields: Any) -> Any:
     """The JSON that a service is sent for an alert."""
     raw = cloud_event(*args, **fields)
-    return json.loads(INTEGRATIONS[service].request(read_alert(raw), raw, ACCESS, NOW).body)
+    return json.loads(INTEGRATIONS[service].request(read_complete_alert(raw), raw, ACCESS, NOW).body)
 
 
 # --- reading
@@ -72,7 +72,7 @@ def replayed(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
 
 def test_the_alerts_that_driftline_writes_are_read(replayed: list[bytes]) -> None:
     for line in replayed:
-        written, read = json.loads(line)["data"], read_alert(line)
+        written, read = json.loads(line)["data"], read_complete_alert(line)
         assert (read.alert_key, read.incident_id, read.seq) == ("taxi", written["incident_id"], written["seq"])
         assert (read.title, read.kind, read.mode) == (written["title"], written["class"], "replay")
         for service in SERVICES:
@@ -98,19 +98,19 @@ def test_the_alerts_that_driftline_writes_are_read(replayed: list[bytes]) -> Non
 )
 def test_what_is_no_alert_is_refused_with_a_reason(value: bytes | None, reason: str) -> None:
     with pytest.raises(AlertError, match=reason):
-        read_alert(value)
+        read_complete_alert(value)
 
 
 @given(st.binary() | st.text().map(str.encode))
 def test_no_bytes_raise_anything_else(value: bytes) -> None:
     with pytest.raises(AlertError):
-        read_alert(value)
+        read_complete_alert(value)
 
 
 def test_an_alert_that_names_no_mode_is_not_live() -> None:
     data = json.loads(cloud_event(1))
     del data["data"]["mode"]
-    assert read_alert(json.dumps(data).encode()).mode != "live"
+    assert read_complete_alert(json.dumps(data).encode()).mode != "live"
 
 
 # --- all services
@@ -124,7 +124,7 @@ def test_whatever_the_alert_the_documented_limits_are_kept(service: str, fields:
     raw = json.dumps(
         json.loads(raw) | {"data": {**json.loads(raw)["data"], "evidence": finite(fields["evidence"])}}
     ).encode()
-    request = INTEGRATIONS[service].request(read_alert(raw), raw, ACCESS, datetime.now(UTC))
+    request = INTEGRATIONS[service].request(read_complete_alert(raw), raw, ACCESS, datetime.now(UTC))
     assert WRONGS[service](request.body, request.headers) == []
     assert all(value.isascii() and value.isprintable() for value in request.headers.values())
 
@@ -168,7 +168,7 @@ def test_one_signal_too_large_for_pagerduty_still_pages() -> None:
 
 def test_numbers_that_json_takes_are_passed_on() -> None:
     raw = cloud_event(1).replace(b"40.1", b"123456789012345678901234567890")
-    body = json.loads(INTEGRATIONS["pagerduty"].request(read_alert(raw), raw, ACCESS, NOW).body)
+    body = json.loads(INTEGRATIONS["pagerduty"].request(read_complete_alert(raw), raw, ACCESS, NOW).body)
     (signal,) = body["payload"]["custom_details"]["evidence"]["signals"]
     assert signal["evidence_nats"] == pytest.approx(1.2345678901234568e29)
 
@@ -213,13 +213,15 @@ def test_a_webhook_gets_the_event_as_it_is_signed_as_standard_webhooks_says() ->
     raw = cloud_event(1)
     secret = base64.b64encode(b"secret of 24 bytes or so").decode()
     for key, plain in ((f"whsec_{secret}", base64.b64decode(secret)), ("simple", b"simple"), ("whsec_?", b"whsec_?")):
-        request = INTEGRATIONS["webhook"].request(read_alert(raw), raw, Access("http://h", key, "Bearer t"), NOW)
+        request = INTEGRATIONS["webhook"].request(
+            read_complete_alert(raw), raw, Access("http://h", key, "Bearer t"), NOW
+        )
         assert request.body == raw
         assert request.headers["Authorization"] == "Bearer t"
         assert (request.headers["webhook-id"], request.headers["webhook-timestamp"]) == ("a1-1", "1769860800")
         signed = hmac.new(plain, b"a1-1.1769860800." + raw, hashlib.sha256).digest()
         assert request.headers["webhook-signature"] == f"v1,{base64.b64encode(signed).decode()}"
-    unsigned = INTEGRATIONS["webhook"].request(read_alert(raw), raw, Access("http://h"), NOW)
+    unsigned = INTEGRATIONS["webhook"].request(read_complete_alert(raw), raw, Access("http://h"), NOW)
     assert not {"webhook-signature", "Authorization"} & unsigned.headers.keys()
 
 
@@ -247,13 +249,15 @@ def test_secrets_are_not_in_a_repr() -> None:
     raw = cloud_event(1)
     access = Access("https://hooks.example/T0/SECRET", "SECRET", "SECRET")
     for service in SERVICES:
-        assert "SECRET" not in f"{access!r}{INTEGRATIONS[service].request(read_alert(raw), raw, access, NOW)!r}"
+        assert (
+            "SECRET" not in f"{access!r}{INTEGRATIONS[service].request(read_complete_alert(raw), raw, access, NOW)!r}"
+        )
 
 
 # --- Alertmanager
 
 
-def told(*alerts: Alert, now: datetime = NOW) -> list[dict[str, Entry]]:
+def told(*alerts: CompleteAlert, now: datetime = NOW) -> list[dict[str, Entry]]:
     """What each alert changes, each a minute after the one before; and what is held then."""
     held: dict[str, Entry] = {}
     changes = []

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from driftline.stream.alerts.intake import Alert, read_alert
+from driftline.stream.alerts.read import CompleteAlert, read_complete_alert
 from driftline.stream.cli.main import app
 from driftline.stream.config.sections import Redis
 from driftline.stream.demo.servers import Server
@@ -29,9 +29,9 @@ NOW = datetime.now(UTC)
 HOUR = timedelta(hours=1)
 
 
-def alert(**fields: Any) -> Alert:
+def alert(**fields: Any) -> CompleteAlert:
     signals = [{"signal": "features.amount"}, {"signal": "score"}, {"signal": 7}, None]
-    return read_alert(
+    return read_complete_alert(
         cloud_event(1, **{"labels": {"model": "fraud", "team": "pay"}, "evidence": {"signals": signals}, **fields})
     )
 

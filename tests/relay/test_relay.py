@@ -14,7 +14,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from driftline.stream.alerts.intake import read_alert
+from driftline.stream.alerts.read import read_complete_alert
 from driftline.stream.config.relay import Relay
 from driftline.stream.demo.servers import Server
 from driftline.stream.paging.receivers.request import Access, Request
@@ -442,7 +442,7 @@ def test_who_reads_standard_output_slowly_holds_nobody_up() -> None:
     reader, writer = os.pipe()
 
     async def scenario(out: StdoutReceiver, raw: bytes) -> bytes:
-        telling = asyncio.create_task(out.deliver(read_alert(cloud_event(1)), raw))
+        telling = asyncio.create_task(out.deliver(read_complete_alert(cloud_event(1)), raw))
         await asyncio.sleep(0.1)
         assert not telling.done(), "the pipe is full, and the relay goes on"
         read = b""

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from driftline.stream.alerts.build import CONTENT_TYPE, key_of, to_line
-from driftline.stream.alerts.intake import read_alert
+from driftline.stream.alerts.read import read_complete_alert
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import Settings, build_baseline
 from driftline.stream.config.fields import duration_text
@@ -63,7 +63,7 @@ def assert_alert(line: bytes) -> dict[str, Any]:
     """A message keeps the schema, says nothing that this does not name, is a CloudEvent, and a relay can read it."""
     event: dict[str, Any] = json.loads(line)
     WHOLE_ALERT.validate(event)
-    assert read_alert(line).incident_id == event["data"]["incident_id"]
+    assert read_complete_alert(line).incident_id == event["data"]["incident_id"]
     read = from_structured(KafkaMessage({"content-type": CONTENT_TYPE.encode()}, None, line), JSONFormat())
     assert read.get_attributes() == {
         **{name: value for name, value in event.items() if name != "data"},

@@ -16,7 +16,9 @@ from typing import Any
 
 import msgspec
 
-from driftline.stream.alerts.intake import SEVERITIES, SHORT, Alert, cut
+from driftline.stream.alerts.read import CompleteAlert
+from driftline.stream.alerts.schema import SHORT, cut
+from driftline.stream.judge.incidents import SEVERITIES
 
 #: An alert as Alertmanager takes it, `endsAt` only when it is over. Entries are kept by identity.
 Entry = dict[str, Any]
@@ -33,7 +35,7 @@ _WATCHDOG = timedelta(minutes=5)
 _ANNOTATION = 3000
 
 
-def follow(alert: Alert, held: Mapping[str, Entry], now: datetime) -> dict[str, Entry]:
+def follow(alert: CompleteAlert, held: Mapping[str, Entry], now: datetime) -> dict[str, Entry]:
     """The entries that an alert makes or changes, given those held of all incidents."""
     open_ones = {
         name: entry
@@ -71,8 +73,8 @@ def took(status: int, answer: bytes) -> bool:
     return status == 200 and not answer.lstrip().startswith(b"<")
 
 
-def _entry(alert: Alert, severity: str, now: datetime) -> Entry:
-    links = alert.hrefs()
+def _entry(alert: CompleteAlert, severity: str, now: datetime) -> Entry:
+    links = alert.web_links()
     entry: Entry = {
         "labels": {
             **{_label_name(name): value for name, value in alert.short_labels().items()},

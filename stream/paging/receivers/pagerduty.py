@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from driftline.stream.alerts.intake import SHORT, Alert, cut
+from driftline.stream.alerts.read import CompleteAlert
+from driftline.stream.alerts.schema import SHORT, cut
 from driftline.stream.paging.receivers.request import Access, Request, json_request
 
 # Bytes of a body that PagerDuty takes: "512 KB", taken as the smaller of its two meanings.
@@ -19,14 +20,14 @@ _PAGERDUTY_BODY = 512_000
 _SUMMARY, _DESCRIPTION = 1024, 3000
 
 
-def pagerduty(alert: Alert, _: bytes, access: Access, now: datetime) -> Request:  # noqa: ARG001 # all have one signature
+def pagerduty(alert: CompleteAlert, _: bytes, access: Access, now: datetime) -> Request:  # noqa: ARG001 # all have one signature
     """Trigger, or resolve, the PagerDuty alert of the incident."""
     event: dict[str, Any] = {
         "routing_key": access.key,
         "event_action": "resolve" if alert.status == "resolved" else "trigger",
         "dedup_key": alert.incident,
         "client": "Driftline",
-        "links": [{"href": link.href, "text": link.text} for link in alert.hrefs()],
+        "links": [{"href": link.href, "text": link.text} for link in alert.web_links()],
     }
 
     def body(evidence: Mapping[str, Any]) -> bytes:
@@ -35,7 +36,7 @@ def pagerduty(alert: Alert, _: bytes, access: Access, now: datetime) -> Request:
     return json_request(access, next(each for each in map(body, _less(alert.evidence)) if len(each) <= _PAGERDUTY_BODY))
 
 
-def _payload(alert: Alert, evidence: Mapping[str, Any]) -> dict[str, Any]:
+def _payload(alert: CompleteAlert, evidence: Mapping[str, Any]) -> dict[str, Any]:
     details = {
         "description": cut(alert.description, _DESCRIPTION),
         "status": alert.status,

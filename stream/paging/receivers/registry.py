@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
-from driftline.stream.alerts.intake import Alert
+from driftline.stream.alerts.read import CompleteAlert
 from driftline.stream.paging.receivers.pagerduty import _pagerduty_took, pagerduty
 from driftline.stream.paging.receivers.request import Access, Request
 from driftline.stream.paging.receivers.slack import _slack_took, slack
@@ -28,7 +28,7 @@ class Integration(NamedTuple):
     Answers of a status under 400 that are not the documented ones are a proxy's or a broken service's.
     """
 
-    request: Callable[[Alert, bytes, Access, datetime], Request]
+    request: Callable[[CompleteAlert, bytes, Access, datetime], Request]
     took: Callable[[int, bytes], bool]
 
 

@@ -11,7 +11,8 @@ from itertools import accumulate
 
 import msgspec
 
-from driftline.stream.alerts.intake import SHORT, Alert, cut
+from driftline.stream.alerts.read import CompleteAlert
+from driftline.stream.alerts.schema import SHORT, cut
 from driftline.stream.paging.receivers.request import Access, Request, json_request
 
 # Slack: characters of a header and of a section; signals with a section of their own, of 50 blocks in a message.
@@ -21,12 +22,12 @@ _RESOLVED_MARK = "✅"
 _SLACK_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
-def slack(alert: Alert, _: bytes, access: Access, now: datetime) -> Request:  # noqa: ARG001 # all have one signature
+def slack(alert: CompleteAlert, _: bytes, access: Access, now: datetime) -> Request:  # noqa: ARG001 # all have one signature
     """A message of the alert: title, description, circumstances, figures of the first signals, links."""
     over = alert.status == "resolved"
     title = f"{_RESOLVED_MARK if over else _MARKS[alert.severity]} {alert.title}"
     facts = [alert.status, alert.severity, alert.component, f"since {alert.starts_at:%Y-%m-%d %H:%M} UTC"]
-    links = "\n".join(f"<{link.href}|{_mrkdwn(link.text, SHORT)}>" for link in alert.hrefs())
+    links = "\n".join(f"<{link.href}|{_mrkdwn(link.text, SHORT)}>" for link in alert.web_links())
     told = alert.evidence.get("signals")
     signals = told if isinstance(told, list) and not over else []
     sections = [

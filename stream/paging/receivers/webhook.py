@@ -10,11 +10,11 @@ import re
 from datetime import datetime
 
 from driftline.stream.alerts.build import CONTENT_TYPE
-from driftline.stream.alerts.intake import Alert
+from driftline.stream.alerts.read import CompleteAlert
 from driftline.stream.paging.receivers.request import Access, Request, authorization
 
 
-def webhook(alert: Alert, raw: bytes, access: Access, now: datetime) -> Request:
+def webhook(alert: CompleteAlert, raw: bytes, access: Access, now: datetime) -> Request:
     """The CloudEvent as it came. `webhook-id` is the same whenever this alert is sent: receivers know it by that."""
     plain = re.fullmatch(r"[A-Za-z0-9_-]{1,100}", alert.id)
     name = alert.id if plain else hashlib.sha256(alert.id.encode()).hexdigest()
