@@ -55,7 +55,7 @@ bench: install ## speed of the core on one core, beside River and scipy, then en
 	$(BIN)/python -m load_tests.bench.throughput
 
 chaos: install ## nothing lost, nothing twice, while all around fails; ARGS="--events 60000 --faults 13" is a short one
-	$(BIN)/python -m load_tests.chaos.run $(ARGS)
+	$(BIN)/python -m load_tests.chaos $(ARGS)
 
 lock: install ## resolve requirements.lock anew, after a change of dependencies
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --upgrade --no-header \

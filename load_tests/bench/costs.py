@@ -32,9 +32,8 @@ from driftline.stream.replay.pipeline import Pipeline
 from driftline.stream.state.client import connect
 from driftline.stream.state.store import Store
 from load_tests.bench.core import per_event, stages, state_bytes
-from load_tests.bench.throughput import Case, messages
-from load_tests.harness.filling import sample
-from load_tests.harness.fleet import baselines
+from load_tests.harness.load_generator import numeric_events, sample
+from load_tests.harness.measured_worker import baselines
 
 Row = dict[str, float]
 
@@ -77,7 +76,7 @@ def by_models(models: int, features: int = 20) -> Row:
     config = Config.model_validate({"panes": {"events": PANE, "seconds": None}})
     sketcher = Pipeline(config, known).sketcher(0, 0)
     # As many as end a run or two.
-    log = [value for _, value in messages(Case(features, models, 1, 0, 0), min(PANE * models, 100 * PANE) + _FETCH)]
+    log = list(numeric_events(features, models, min(PANE * models, 100 * PANE) + _FETCH))
     offset, panes = itertools.count(), 0
 
     def sketch() -> None:

@@ -33,8 +33,8 @@ from rich.console import Console
 from rich.table import Table
 
 from driftline.stream.codec.panes import PaneMessage
-from load_tests.harness.filling import Appended, Plant, Traffic, fill, plants, rounds_for
-from load_tests.harness.fleet import Site, prepare, progress, running, servers
+from load_tests.harness.load_generator import Appended, Plant, Traffic, fill, plants, rounds_for
+from load_tests.harness.measured_worker import Site, prepare, progress, running, servers
 
 #: s over the length of a pane that an alert may take.
 ALLOWED = 0.5

@@ -44,8 +44,8 @@ from load_tests.bench.costs import (
     in_redis,
     remembering,
 )
-from load_tests.harness.filling import Traffic
-from load_tests.harness.fleet import baselines, drain, progress, servers
+from load_tests.harness.load_generator import Traffic
+from load_tests.harness.measured_worker import baselines, drain, progress, servers
 
 FEATURES, MODELS, PARTITIONS = (5, 20, 50, 100, 200), (1, 5, 10, 50, 200, 1000), (1, 4, 16, 64, 256)
 EVENTS = (1_000_000, 10_000_000, 100_000_000, 1_000_000_000)

@@ -41,8 +41,8 @@ from scipy.stats import theilslopes
 from driftline.detectors.summaries.layout import Layout
 from driftline.stream.config.sections import Config
 from load_tests.harness.deployment import Deployment
-from load_tests.harness.filling import CYCLE, Traffic, fill, plants, rounds_for
-from load_tests.harness.fleet import Site, Worker, baselines, drain, prepare, progress, running, servers
+from load_tests.harness.load_generator import CYCLE, Traffic, fill, plants, rounds_for
+from load_tests.harness.measured_worker import Site, Worker, baselines, drain, prepare, progress, running, servers
 
 # s between two looks; one asks for a page of metrics and lists some dozen keys.
 _EVERY = 5.0

@@ -37,7 +37,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from aiokafka import AIOKafkaConsumer
 from kafka import KafkaProducer
 from rich.console import Console
@@ -52,9 +51,9 @@ from driftline.stream.demo.servers import embedded_broker, free_port
 from driftline.stream.events.parse import parse_event
 from driftline.stream.kafka.admin import ensure_topics, open_admin
 from driftline.stream.schemas.topics import wanted_topics
+from load_tests.harness.load_generator import numeric_events
 from load_tests.harness.servers import apache_kafka, real_redis
 
-START_MS = 1_767_225_600_000  # 2026-01-01
 # Seconds after which a measurement counts as hung: the slowest, KSWIN on 100 features, does 40 events a second.
 _PATIENCE = 900.0
 # Seconds between two looks at a worker's metrics: one takes it a millisecond, and the shortest measurement a second.
@@ -110,21 +109,9 @@ class Bench(NamedTuple):
     pane: int
 
 
-def messages(case: Case, count: int) -> Iterator[tuple[bytes, bytes]]:
-    """Key (the model) and value of `count` events, four significant digits a feature, one event a millisecond."""
-    rng = np.random.default_rng(1)
-    for first in range(0, count, 10_000):
-        rows = np.round(rng.normal(size=(min(10_000, count - first), case.features)), 4).tolist()
-        for i, row in enumerate(rows, first):
-            model = f"model-{i % case.models}"
-            features = {f"feature_{j}": value for j, value in enumerate(row)}
-            event = {"id": f"event-{i}", "ts": START_MS + i, "model": model, "features": features, "score": row[0]}
-            yield model.encode(), json.dumps(event, separators=(",", ":")).encode()
-
-
 def baselines(case: Case, directory: Path) -> list[str]:
     """Lines of a configuration's section `models`, with a baseline file for each."""
-    sample = [parse_event(value) for _, value in messages(replace(case, models=1), 5_000)]
+    sample = [parse_event(value) for value in numeric_events(case.features, 1, 5_000)]
     first, lines = build_baseline(sample, {"model": "model-0"}), []
     for i in range(case.models):
         path = directory / f"{case.topic}-{i}.driftline"
@@ -159,7 +146,7 @@ def _make_topics(config: Config) -> None:
 def fill(case: Case, broker: str) -> None:
     """Write the events, in turn to each partition."""
     producer = KafkaProducer(bootstrap_servers=broker, linger_ms=20, batch_size=1 << 18, acks="all")
-    for i, (_, value) in enumerate(messages(case, case.events)):
+    for i, value in enumerate(numeric_events(case.features, case.models, case.events)):
         producer.send(case.topic, value, partition=i % case.partitions)
     producer.flush()
     producer.close()

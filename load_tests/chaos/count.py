@@ -15,9 +15,8 @@ from driftline.stream.baselines.build import sketch_events
 from driftline.stream.codec.state import load
 from driftline.stream.config.sections import Config
 from driftline.stream.events.event import Event
-from driftline.stream.events.parse import EventError, parse_event
-from load_tests.chaos.left import Left, Verdict, shown
-from load_tests.harness.oracle import Parts
+from load_tests.chaos.outcome import Left, Verdict, shown
+from load_tests.harness.oracle import Parts, event_or_none
 
 # Events sketched at once when they are counted.
 _PORTION = 2000
@@ -44,7 +43,7 @@ def _counted(known: Mapping[str, Baseline], left: Left) -> dict[str, tuple[int, 
     sums = {model: baseline.layout.empty() for model, baseline in known.items()}
     waiting: dict[str, list[Event]] = {model: [] for model in known}
     for value in chain.from_iterable(left.predictions.values()):
-        event = event_in(value)
+        event = event_or_none(value)
         if event is not None:
             waiting[event.model].append(event)
             if len(waiting[event.model]) == _PORTION:
@@ -71,11 +70,3 @@ def _by_signal(baseline: Baseline, difference: IntArray) -> dict[str, int]:
     """By signal, by how much its counts differ in sum."""
     totals = np.bincount(baseline.layout.signal_of_column, weights=difference).astype(int).tolist()
     return {signal.name: total for signal, total in zip(baseline.layout.signals, totals, strict=True) if total}
-
-
-def event_in(value: bytes | None) -> Event | None:
-    """The event in a message, None if it is none."""
-    try:
-        return parse_event(value)
-    except EventError:
-        return None

@@ -1,46 +1,26 @@
-"""Nothing lost, nothing twice: workers on a real Kafka and a real Redis while everything around them fails.
-
-    python -m load_tests.chaos.run                                         seed 1, 1,000,000 events, 40 faults: 8 min
-    python -m load_tests.chaos.run --events 60000 --faults 13 --seeds 7    a short one
-    python -m load_tests.chaos.run --seeds 1-20 --out chaos.jsonl          many; what the file holds already is left out
-
-Three workers, 8 partitions, 30 models. By a schedule that the seed decides, workers are killed, told to end, added,
-removed and stopped beyond their session (and woken, when others have their partitions); Redis and Kafka are killed and
-started again; Redis loses what was not synced, as in a power cut; connections are cut and delayed. Workers that end by
-themselves are started again. Afterwards, what is remembered of every model and every alert must be what a replay of
-the same topic in one process says: `load_tests/chaos/verdict.py`.
-
-Exit code 1 if not. Redis syncs its append-only file always with odd seeds, every second with even ones (--fsync).
-"""
+"""One chaos run: faults happen while workers read the traffic, then what they left is compared with a replay."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import signal
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import redis as sync_redis
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from load_tests.chaos.fleet import surprises, told_by
-from load_tests.chaos.left import Left, Record
+from load_tests.chaos.outcome import Left, Record
 from load_tests.chaos.schedule import Fault, Fsync, schedule
 from load_tests.chaos.site import WORKERS, Producer, Site, bursts, kinds, open_site
 from load_tests.chaos.traffic import SPREAD, traffic
 from load_tests.chaos.verdict import judge_run
+from load_tests.chaos.workers import surprises, told_by
 
 # s that the workers have, after the last fault, to get everything done.
 _PATIENCE = 240.0
@@ -168,15 +148,12 @@ def _left(site: Site) -> Left:
         _records(deployment.read(topics.alerts)),
         _records(deployment.read(f"{topics.predictions}.dlq")),
         _records(deployment.read(f"{topics.panes}.dlq")),
-        deployment.memories(),
+        deployment.model_states(),
     )
 
 
 def _records(records: Iterable[Any]) -> list[Record]:
     return [Record(record.value, record.timestamp, dict(record.headers)) for record in records]
-
-
-# ---- the command line
 
 
 @contextmanager
@@ -191,82 +168,3 @@ def _bar(console: Console, title: str, events: int, faults: int) -> Iterator[Sho
             bar.update(task, description=f"{title}: {what}", completed=done, faults=f"{so_far} of {faults}")
 
         yield show
-
-
-def _table(results: Sequence[dict[str, Any]]) -> Table:
-    """All runs, one a column."""
-    table = Table(title="chaos: what was remembered and told, against what a replay of the topic says")
-    table.add_column("")
-    for _ in results:
-        table.add_column(justify="right")
-    for name in dict.fromkeys(chain.from_iterable(results)):
-        if name != "wrongs":
-            table.add_row(name, *(_cell(each.get(name)) for each in results))
-    return table
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "NO"
-    return f"{value:,}" if isinstance(value, int | float) else str(value or "")
-
-
-def _seeds(text: str) -> list[int]:
-    """1, 1,3 or 1-20."""
-    seeds: list[int] = []
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        seeds += range(int(first), int(last or first) + 1)
-    return seeds
-
-
-def _earlier(path: Path | None, given: argparse.Namespace) -> dict[int, dict[str, Any]]:
-    """What a file of results holds of runs like these that were equal, by seed."""
-    lines = path.read_text().splitlines() if path and path.exists() else []
-    results = [json.loads(line) for line in lines]
-    return {
-        each["seed"]: each
-        for each in results
-        if each["equal"] and (each["messages"], each["faults"]) == (given.events, given.faults)
-    }
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=_seeds, default=[1], help="one or many: 1, 1,3 or 1-20 (default 1)")
-    parser.add_argument("--events", type=int, default=1_000_000, help="messages appended (default 1,000,000)")
-    parser.add_argument("--faults", type=int, default=40, help="faults (default 40; 13 is one of each kind)")
-    parser.add_argument("--fsync", choices=["always", "everysec"], help="how Redis syncs (default: as the seed says)")
-    parser.add_argument("--out", type=Path, help="append one line of JSON a run; runs that it holds are left out")
-    parser.add_argument("--keep", type=Path, help="folder for logs and files of the servers, kept")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    return parser.parse_args()
-
-
-def main() -> int:
-    """Parse arguments, run, print; 1 if anything was lost, doubled or changed."""
-    given, console = _arguments(), Console(stderr=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and end the workers and servers on the way
-    earlier = _earlier(given.out, given)
-    results = []
-    for seed in given.seeds:
-        if seed in earlier:
-            results.append(earlier[seed])
-            continue
-        fsync: Fsync = given.fsync or ("always" if seed % 2 else "everysec")
-        with ExitStack() as stack:
-            directory = given.keep and given.keep / f"seed-{seed}"
-            directory = directory or Path(stack.enter_context(TemporaryDirectory(ignore_cleanup_errors=True)))
-            directory.mkdir(parents=True, exist_ok=True)
-            results.append(run(seed, given.events, given.faults, fsync, directory, console))
-        if given.out:
-            with given.out.open("a") as out:
-                out.write(json.dumps(results[-1]) + "\n")
-        for wrong in results[-1]["wrongs"]:
-            console.print(f"seed {seed}: {wrong}", markup=False, style="red")
-    print(json.dumps(results, indent=1)) if given.json else Console().print(_table(results))
-    return 0 if all(each["equal"] for each in results) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,11 +7,10 @@ workers, 1 to 5 ─┤                        without the gates
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -23,19 +22,18 @@ from typing import Any
 import redis as sync_redis
 
 from driftline.stream.demo.servers import Server, free_port
-from load_tests.chaos.fleet import Fleet, Watch
 from load_tests.chaos.schedule import Fault, Fsync, Kind
 from load_tests.chaos.traffic import PARTITIONS, Sent, write_baselines
+from load_tests.chaos.workers import Fleet, Watch
+from load_tests.harness.append_only_file import AppendOnlyFile
 from load_tests.harness.deployment import AnyProducer, Broker, Deployment, deploy
 from load_tests.harness.servers import apache_kafka, real_redis
-from load_tests.harness.tcp_proxy import Gate
+from load_tests.harness.tcp_proxy import TcpProxy
 
 # Workers at first, fewest, and most.
 WORKERS, _FEWEST, _MOST = 3, 2, 5
 # s. The least that brokers accept: a dead worker's partitions move after so long.
 SESSION = 6
-# s between two notes of the size of Redis's file, and for how long they are kept.
-_NOTE, _WINDOW = 0.01, 3.0
 # s to wait for the worst moment for a fault. Work in hand comes with a burst, at once or not at all. A second after a
 # burst the clock ends runs; but workers that recover from the fault before may need most of a minute to get there.
 _IN_WORK, _ENDED_BY_THE_CLOCK = 5.0, 60.0
@@ -102,37 +100,6 @@ class Producer(threading.Thread):
         self.appended[where.partition] = max(self.appended[where.partition], where.offset + 1)
 
 
-class AppendOnlyFile(threading.Thread):
-    """Notes how Redis's append-only file grows, so that a power cut can take what was written last.
-
-    With everysec, what was written within the last second may not be on disk. A SIGKILL alone loses nothing of it.
-    """
-
-    def __init__(self, server: Server) -> None:
-        super().__init__(name="append-only file", daemon=True)
-        self._server, self.done = server, threading.Event()
-        self._folder = server.log.parent / "appendonlydir"
-        self._sizes: deque[tuple[float, int]] = deque(maxlen=round(_WINDOW / _NOTE))
-
-    def run(self) -> None:
-        """Until `done`."""
-        while not self.done.wait(_NOTE):
-            with suppress(OSError, ValueError):  # before Redis has made it
-                self._sizes.append((time.monotonic(), self._file().stat().st_size))
-
-    def _file(self) -> Path:
-        return max(self._folder.glob("*.incr.aof"))
-
-    def cut(self, seconds: float) -> int:
-        """SIGKILL to Redis, and the loss of what it has written within so many seconds; how many bytes."""
-        since = time.monotonic() - seconds
-        self._server.kill()
-        size = self._file().stat().st_size
-        kept = next((size for at, size in reversed(self._sizes) if at <= since), size)
-        os.truncate(self._file(), kept)
-        return size - kept
-
-
 @dataclass
 class Site:
     """Everything that runs."""
@@ -140,8 +107,8 @@ class Site:
     deployment: Deployment
     kafka: Server
     redis: Server
-    kafka_gate: Gate
-    redis_gate: Gate
+    kafka_gate: TcpProxy
+    redis_gate: TcpProxy
     fleet: Fleet
     watch: Watch
     file: AppendOnlyFile
@@ -183,7 +150,7 @@ class Site:
                 grows = workers <= _FEWEST or (fault.kind is Kind.ADD and workers < _MOST)
                 self.fleet.add() if grows else self.fleet.remove(fault.victim)
 
-    def _disturb(self, gate: Gate, fault: Fault) -> None:
+    def _disturb(self, gate: TcpProxy, fault: Fault) -> None:
         """Cut connections, or hold back what passes; both end by themselves."""
         if fault.kind in (Kind.REDIS_CUT, Kind.KAFKA_CUT):
             gate.close()
@@ -223,12 +190,12 @@ def open_site(directory: Path, fsync: Fsync) -> Iterator[Site]:
     """Servers, gates and a deployment; no worker has started yet."""
     with ExitStack() as stack:
         port = free_port()
-        kafka_gate = stack.enter_context(Gate(port))
+        kafka_gate = stack.enter_context(TcpProxy(port))
         kafka = stack.enter_context(apache_kafka(directory / "kafka", proxied=(port, kafka_gate.port)))
         redis = real_redis(directory / "redis", fsync=fsync)
         # One file, for the power cut to shorten.
         redis = stack.enter_context(replace(redis, command=[*redis.command, "--auto-aof-rewrite-percentage", "0"]))
-        redis_gate = stack.enter_context(Gate(redis.port))
+        redis_gate = stack.enter_context(TcpProxy(redis.port))
         deployment = deploy(
             directory, Broker(kafka, idempotent=True), redis_gate.address, _sections(directory, kafka_gate)
         )
@@ -240,7 +207,7 @@ def open_site(directory: Path, fsync: Fsync) -> Iterator[Site]:
         yield Site(deployment, kafka, redis, kafka_gate, redis_gate, fleet, watch, file)
 
 
-def _sections(directory: Path, kafka_gate: Gate) -> dict[str, dict[str, Any]]:
+def _sections(directory: Path, kafka_gate: TcpProxy) -> dict[str, dict[str, Any]]:
     return {
         "kafka": {"bootstrap": kafka_gate.address},
         "topics": {"partitions": PARTITIONS},

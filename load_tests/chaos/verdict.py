@@ -38,9 +38,9 @@ from driftline.stream.panes.cutter import Cutter
 from driftline.stream.panes.pane import Pane, Range, Run
 from driftline.stream.panes.sketcher import Sketcher, pane_rule
 from driftline.stream.worker.judge_stage import NOT_YET
-from load_tests.chaos.count import check_counts, event_in
-from load_tests.chaos.left import Left, Log, Verdict
-from load_tests.harness.oracle import Parts, told
+from load_tests.chaos.count import check_counts
+from load_tests.chaos.outcome import Left, Log, Verdict
+from load_tests.harness.oracle import Parts, alert_bodies, event_or_none
 
 
 def judge_run(config: Config, baselines: Mapping[str, Baseline], spread: Collection[str], left: Left) -> Verdict:
@@ -174,7 +174,7 @@ class _Replay:
         rule = pane_rule(self.config)
         if any(_events(pane.content) == rule.events for pane in run.panes.values()):
             return False
-        following = event_in(log[run.end]) if run.end < len(log) else None
+        following = event_or_none(log[run.end]) if run.end < len(log) else None
         slot_ms = rule.slot_ms or 1 << 62
         return following is None or following.ts // slot_ms <= max(p.first_ts for p in run.panes.values()) // slot_ms
 
@@ -242,7 +242,7 @@ def _check_alerts(verdict: Verdict, left: Left, first: Judged, second: Judged, s
 
 
 def _told(lines: Mapping[str, bytes]) -> dict[str, bytes]:
-    return told(map(orjson.loads, lines.values()))
+    return alert_bodies(map(orjson.loads, lines.values()))
 
 
 def _differ(verdict: Verdict, what: str, found: Mapping[Any, Any], expected: Mapping[Any, Any]) -> None:

@@ -5,7 +5,7 @@ deployment.produce({0: messages})
 with deployment.worker() as worker:
     worker.wait_for(lambda: deployment.sealed() == expected)
     assert worker.stop() == 0
-assert deployment.memories() == ...
+assert deployment.model_states() == ...
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from load_tests.harness.oracle import Parts, Replay
 
 #: s to wait for anything. A worker takes 2 to start and the embedded broker up to 10 to let it join; a busy machine
 #: takes several times as long.
-PATIENCE = 90.0
+TIMEOUT = 90.0
 
 
 def unique(name: str) -> str:
@@ -112,7 +112,7 @@ class Deployment:
             for value in values
         ]
         for each in sent:
-            each.get(PATIENCE)
+            each.get(TIMEOUT)
         producer.close()
 
     def read(self, topic: str) -> list[Any]:
@@ -122,7 +122,7 @@ class Deployment:
     def scan(self, topic: str) -> Iterator[Any]:
         """All records of a topic, each partition's in the order of its log."""
         with self._consumer(topic) as (consumer, partitions):
-            deadline = time.monotonic() + PATIENCE
+            deadline = time.monotonic() + TIMEOUT
             # The embedded broker's end offsets are wrong, its high watermark is right.
             while any(
                 consumer.highwater(tp) is None or consumer.position(tp) < consumer.highwater(tp) for tp in partitions
@@ -130,7 +130,7 @@ class Deployment:
                 assert time.monotonic() < deadline, f"{topic} can't be read to its end"
                 for records in consumer.poll(200, max_records=10_000).values():
                     yield from records
-                    deadline = time.monotonic() + PATIENCE
+                    deadline = time.monotonic() + TIMEOUT
 
     def ends(self, topic: str) -> dict[int, int]:
         """Where a topic ends, by partition. Not on the embedded broker."""
@@ -174,7 +174,7 @@ class Deployment:
     def store(self) -> sync_redis.Redis:
         return sync_redis.Redis.from_url(self.config.redis.url)
 
-    def memories(self) -> dict[str, Parts]:
+    def model_states(self) -> dict[str, Parts]:
         """The stored parts of every model's memory."""
         with self.store as client:
             keys = sorted(client.scan_iter(match=f"{self.config.worker.group}:{{judge/*:model:*", count=1000))
@@ -190,7 +190,7 @@ class Deployment:
         return {partition: int(end) for partition, end in sorted(ends.items()) if end is not None}
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """What an HTTP server said."""
 
     status: int
@@ -230,30 +230,30 @@ class WorkerProcess:
     def stop(self) -> int:
         """SIGTERM; the exit code."""
         self.process.terminate()
-        return self.process.wait(PATIENCE)
+        return self.process.wait(TIMEOUT)
 
-    def words(self) -> str:
+    def logs(self) -> str:
         """What it has logged so far."""
         return self.log.read_text(errors="replace")
 
     def wait_for(self, seen: Callable[[], Any], alive: bool = True) -> None:
         """Poll until `seen`; AssertionError with the end of the log when it doesn't come about or the worker ends."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not seen():
             if time.monotonic() > deadline or (alive and self.process.poll() is not None):
-                raise AssertionError(f"not seen; exit code {self.process.poll()}; log:\n{self.words()[-6000:]}")
+                raise AssertionError(f"not seen; exit code {self.process.poll()}; log:\n{self.logs()[-6000:]}")
             time.sleep(0.05)
 
-    def get(self, path: str) -> Answer:
+    def get(self, path: str) -> Response:
         """What its HTTP server answers; the address is in its log."""
-        self.wait_for(lambda: "health and metrics on http://" in self.words())
-        address = self.words().partition("health and metrics on http://")[2].split()[0].strip('",}')
+        self.wait_for(lambda: "health and metrics on http://" in self.logs())
+        address = self.logs().partition("health and metrics on http://")[2].split()[0].strip('",}')
         try:
             with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as answer:
-                return Answer(answer.status, answer.read().decode())
+                return Response(answer.status, answer.read().decode())
         except HTTPError as error:
             with error:
-                return Answer(error.code, error.read().decode())
+                return Response(error.code, error.read().decode())
 
 
 def deploy(

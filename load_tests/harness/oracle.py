@@ -18,7 +18,8 @@ from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import Settings, build_baseline
 from driftline.stream.codec.state import diff, load
 from driftline.stream.config.sections import Config
-from driftline.stream.events.parse import parse_event
+from driftline.stream.events.event import Event
+from driftline.stream.events.parse import EventError, parse_event
 from driftline.stream.panes.pane import Run
 from driftline.stream.replay.pipeline import Pipeline
 
@@ -54,7 +55,7 @@ def messages(model: str, count: int, first: int = 0, drift: tuple[int, int] = (0
     ]
 
 
-def in_turn(*logs: Sequence[bytes]) -> list[bytes]:
+def interleave(*logs: Sequence[bytes]) -> list[bytes]:
     """Several models' events in one log, one of each in turn."""
     return [message for row in zip(*logs, strict=True) for message in row]
 
@@ -92,7 +93,7 @@ class Replay:
         for run in runs:
             self.alerts += self._pipeline.judge(run)
 
-    def memories(self) -> dict[str, Parts]:
+    def model_states(self) -> dict[str, Parts]:
         """The parts of every model's memory, as they are stored."""
         memories = self._pipeline.states.items()
         return {model: diff(None, memory, self.baselines.get(model)).write for model, memory in memories}
@@ -102,7 +103,7 @@ class Replay:
         return {partition: each.cutter.start for partition, each in sorted(self._sketchers.items())}
 
 
-def told(alerts: Iterable[Mapping[str, Any]]) -> dict[str, bytes]:
+def alert_bodies(alerts: Iterable[Mapping[str, Any]]) -> dict[str, bytes]:
     """Alerts by id, without what no log decides; those with equal ids must be equal."""
     by_id: dict[str, bytes] = {}
     for alert in alerts:
@@ -114,9 +115,17 @@ def told(alerts: Iterable[Mapping[str, Any]]) -> dict[str, bytes]:
     return by_id
 
 
-def events_in(parts: Parts, given: Baseline | None) -> int:
+def events_counted(parts: Parts, given: Baseline | None) -> int:
     """How many events a stored memory has counted."""
     memory = load(parts, given)
     state, learned = memory.state, memory.learned
     judged = 0 if state is None else state.seen + (state.rung.content.n if state.rung else 0)
     return len(memory.sample) + judged + (learned.total.n if learned is not None else 0)
+
+
+def event_or_none(message: bytes | None) -> Event | None:
+    """The event in a message, None if the message is no event."""
+    try:
+        return parse_event(message)
+    except EventError:
+        return None

@@ -42,7 +42,7 @@ def apache_kafka(directory: Path, port: int = 0, proxied: tuple[int, int] | None
 
     proxied: a second port to listen on, and the one to name to who comes by it, where a proxy passes on to the former.
     """
-    java, jars = _program("java"), _jars()
+    java, jars = _program("java"), kafka_jars()
     port = port or free_port()
     directory.mkdir(parents=True, exist_ok=True)
     properties = directory / "server.properties"
@@ -99,7 +99,7 @@ def _properties(directory: Path, port: int, controller: int, proxied: tuple[int,
     return "".join(f"{key}={value}\n" for key, value in settings.items())
 
 
-def _jars() -> Path:
+def kafka_jars() -> Path:
     """The folder of Kafka's jars; filled by Maven when it isn't there."""
     cache = Path(os.environ.get("DRIFTLINE_CACHE", Path.home() / ".cache" / "driftline"))
     jars = cache / f"kafka-{KAFKA_VERSION}"

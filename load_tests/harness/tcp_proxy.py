@@ -17,7 +17,7 @@ from typing import Self
 _PATIENCE = 10.0
 
 
-class Gate:
+class TcpProxy:
     """One port on loopback, from the start; closed until it is opened. Runs in a thread of its own.
 
     delay: seconds that each chunk of bytes, of up to 64 KiB, is held back, in either direction.

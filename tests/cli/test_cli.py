@@ -19,7 +19,7 @@ from driftline.stream.alerts.build import iso
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import decode_baseline
 from driftline.stream.cli import main as cli
-from load_tests.harness.oracle import EPOCH, in_turn, messages
+from load_tests.harness.oracle import EPOCH, interleave, messages
 
 CALM = messages("fraud", 2000, first=10_000)
 DRIFT = messages("fraud", 3000, drift=(1500, 3000))
@@ -109,7 +109,7 @@ def test_the_manifest_holds_what_was_given_for_it(run: Run, tmp_path: Path) -> N
 
 
 def test_other_models_in_the_files_are_left_out_and_bad_lines_told(run: Run, tmp_path: Path) -> None:
-    write(tmp_path / "mixed.jsonl", [*in_turn(CALM, messages("churn", 2000)), b"{", b'{"id": 1}'])
+    write(tmp_path / "mixed.jsonl", [*interleave(CALM, messages("churn", 2000)), b"{", b'{"id": 1}'])
     result = run("baseline", "build", "mixed.jsonl", "--model", "churn")
     assert "2,000 events, 2 rejected" in words(result.out)
     assert "rejected: not JSON" in result.err

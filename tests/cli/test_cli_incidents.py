@@ -20,7 +20,7 @@ from driftline.stream.kafka.client import client_options
 from driftline.stream.state.client import connect
 from driftline.stream.state.store import DecidedAlert, Store
 from load_tests.harness.deployment import Deployment, deploy
-from load_tests.harness.oracle import baseline_of, in_turn, messages
+from load_tests.harness.oracle import baseline_of, interleave, messages
 from tests.harness.brokers import Broker
 from tests.harness.topic_tools import driftline, write_lines
 
@@ -81,7 +81,9 @@ def signals(alert: dict[str, Any]) -> set[str]:
 
 def test_the_commands_of_an_alert_work_as_they_are_typed(here: Deployment, tmp_path: Path, capsys: Printed) -> None:
     """Of a baseline file, a learned one, and the past: the replay shows the drift that the alert tells of."""
-    log = in_turn(*(messages(model, COUNT, drift=(DRIFT, COUNT), step=1000) for model in ("fraud", "learns", "past")))
+    log = interleave(
+        *(messages(model, COUNT, drift=(DRIFT, COUNT), step=1000) for model in ("fraud", "learns", "past"))
+    )
     alerts = worked(here, log, 4)  # what is compared with the past recovers when the drift has become that
     fired = {each["data"]["component"]: each for each in alerts if each["data"]["status"] == "firing"}
     assert fired.keys() == {"fraud", "learns", "past"}

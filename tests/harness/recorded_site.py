@@ -30,7 +30,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.structs import OffsetAndMetadata
 
-from load_tests.harness.deployment import PATIENCE, WorkerProcess
+from load_tests.harness.deployment import TIMEOUT, WorkerProcess
 from tests.harness.services import ROUTING_KEY, Service, fake
 
 RECORDINGS = Path(__file__).parents[1] / "recordings"
@@ -110,7 +110,7 @@ class Tail:
         """All records, read to the end, by partition and offset."""
         # The embedded broker's end offsets are wrong, its high watermark is right.
         ended = dict.fromkeys(self._all, False)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not all(ended.values()):
             assert time.monotonic() < deadline, f"not read to the end: {[tp for tp in ended if not ended[tp]]}"
             self.read()
@@ -146,7 +146,7 @@ def append(bootstrap: str, lines: Sequence[Line]) -> None:
         )
         for line in lines
     ]
-    places = [each.get(PATIENCE).offset for each in sent]
+    places = [each.get(TIMEOUT).offset for each in sent]
     producer.close()
     assert places == [line["offset"] for line in lines]
 

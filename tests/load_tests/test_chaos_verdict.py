@@ -15,10 +15,10 @@ from driftline.stream.config.sections import Config, Redis
 from driftline.stream.demo.servers import Server
 from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.state.client import connect
-from load_tests.chaos.left import Left, Record, Verdict
+from load_tests.chaos.outcome import Left, Record, Verdict
 from load_tests.chaos.verdict import judge_run
 from load_tests.harness.deployment import unique
-from load_tests.harness.oracle import baseline_of, in_turn, messages
+from load_tests.harness.oracle import baseline_of, interleave, messages
 from tests.harness.driver import Driver, topics_with
 
 _CONFIG = """
@@ -34,8 +34,12 @@ BASELINES = {model: baseline_of(model) for model in ("given", "spread")}
 async def work(config: Config, url: str) -> Left:
     """What a worker leaves behind that does everything once, but for one partition, which it does twice."""
     logs: dict[int, list[bytes | None]] = {
-        0: [*in_turn(messages("given", 500, drift=(200, 300)), messages("spread", 500, drift=(200, 300))), b"{", ODD],
-        1: [*in_turn(messages("spread", 500, 500), messages("learns", 500))],
+        0: [
+            *interleave(messages("given", 500, drift=(200, 300)), messages("spread", 500, drift=(200, 300))),
+            b"{",
+            ODD,
+        ],
+        1: [*interleave(messages("spread", 500, 500), messages("learns", 500))],
     }
     client = connect(Redis(url=url))
     topics = topics_with(config, logs)

@@ -20,8 +20,8 @@ from driftline.stream.panes.pane import Pane, Range
 from load_tests.bench.latency import Firing, PaneRun, Spread, Timing, timings
 from load_tests.bench.scaling import Unit, between, needs
 from load_tests.bench.soak import Look, Trend, bucket_bytes, strange_keys, trends
-from load_tests.harness.filling import Appended, Plant, Traffic, plants
-from load_tests.harness.fleet import baselines
+from load_tests.harness.load_generator import Appended, Plant, Traffic, plants
+from load_tests.harness.measured_worker import baselines
 
 ROOT = Path(__file__).parents[2]
 TRAFFIC = Traffic(rate=1000, models=2, partitions=2, pane=10)
@@ -187,7 +187,7 @@ def test_figures_between_those_measured() -> None:
 
 @pytest.mark.parametrize("tool", ["latency", "scaling", "soak"])
 def test_help_shows_how_to_run_it(tool: str) -> None:
-    command = [sys.executable, "-m", f"load_tests.{tool}", "--help"]
+    command = [sys.executable, "-m", f"load_tests.bench.{tool}", "--help"]
     told = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout
-    assert f"python -m load_tests.{tool} " in told
+    assert f"python -m load_tests.bench.{tool} " in told
     assert "--json" in told

@@ -18,9 +18,9 @@ from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.demo.servers import Server
 from driftline.stream.kafka.admin import open_admin
 from load_tests.harness.deployment import Deployment, WorkerProcess, deploy
-from load_tests.harness.oracle import Replay, baseline_of, in_turn, messages, told
+from load_tests.harness.oracle import Replay, alert_bodies, baseline_of, interleave, messages
 from load_tests.harness.servers import real_redis
-from load_tests.harness.tcp_proxy import Gate
+from load_tests.harness.tcp_proxy import TcpProxy
 from tests.harness.brokers import Broker
 
 MODELS = [["a", "b"], ["c", "d"], ["e", "learns"]]
@@ -42,7 +42,7 @@ class Site:
         for _ in range(portions):
             first = self.sent * PORTION
             logs = {
-                partition: in_turn(*(messages(model, PORTION, first, drift=(500, 1100)) for model in models))
+                partition: interleave(*(messages(model, PORTION, first, drift=(500, 1100)) for model in models))
                 for partition, models in enumerate(MODELS)
             }
             self.deployment.produce(logs)
@@ -61,11 +61,11 @@ class Site:
         """Send the rest, wait until a worker has done it, and see whether all is as the replay says."""
         self.produce(PORTIONS - self.sent)
         replay = self.deployment.replay()
-        expected, memories = told(replay.alerts), replay.memories()
+        expected, memories = alert_bodies(replay.alerts), replay.model_states()
         worker.wait_for(lambda: self.deployment.sealed() == replay.sealed())
-        worker.wait_for(lambda: self.deployment.memories() == memories)
-        worker.wait_for(lambda: told(self.deployment.alerts()).keys() >= expected.keys())
-        assert told(self.deployment.alerts()) == expected
+        worker.wait_for(lambda: self.deployment.model_states() == memories)
+        worker.wait_for(lambda: alert_bodies(self.deployment.alerts()).keys() >= expected.keys())
+        assert alert_bodies(self.deployment.alerts()) == expected
         newest = {each["data"]["incident_id"]: each for each in replay.alerts}
         lasting = {each["id"] for each in newest.values() if each["data"]["status"] != "resolved"}
         assert self.listed() == [expected.keys(), lasting]
@@ -113,12 +113,12 @@ def test_workers_come_and_go(here: Site) -> None:
         first.wait_for(lambda: len(here.deployment.sealed()) == 3)
         with here.worker("second") as second:
             here.produce(2)
-            second.wait_for(lambda: "took over 3 partitions" in second.words())
+            second.wait_for(lambda: "took over 3 partitions" in second.logs())
             here.produce(2)
             assert second.stop() == 0
         here.finish(first)
         assert first.stop() == 0
-        assert first.words().count("took over 6 partitions") == 2, "alone, then one of two, then alone"
+        assert first.logs().count("took over 6 partitions") == 2, "alone, then one of two, then alone"
 
 
 def test_a_worker_that_loses_all_its_partitions_lets_go_of_them(
@@ -131,12 +131,12 @@ def test_a_worker_that_loses_all_its_partitions_lets_go_of_them(
     # There are two partitions, one of each topic, and they are dealt out in the order of these names.
     first, second, last = (deployment.worker(name, DRIFTLINE_FAUST_BROKER_CLIENT_ID=name) for name in "abz")
     with last:
-        last.wait_for(lambda: "took over 2 partitions" in last.words())
+        last.wait_for(lambda: "took over 2 partitions" in last.logs())
         deployment.produce({0: log[:150]})
         last.wait_for(lambda: deployment.sealed() == {0: 100})
         with first, second:
             last.wait_for(lambda: deployment.sealed() == {0: 150})
-            assert all("took over 1 partitions" in each.words() for each in (first, second))
+            assert all("took over 1 partitions" in each.logs() for each in (first, second))
             last.wait_for(lambda: json.loads(last.get("/health").body) == {"status": "ok", "reason": None, "lag": 0})
             assert first.stop() == second.stop() == 0
         deployment.produce({0: log[150:]})
@@ -145,7 +145,7 @@ def test_a_worker_that_loses_all_its_partitions_lets_go_of_them(
         for start, end in ((0, 150), (150, 300)):
             replay.read(0, log[start:end], start)
             replay.close(0, end)
-        last.wait_for(lambda: deployment.memories() == replay.memories())
+        last.wait_for(lambda: deployment.model_states() == replay.model_states())
         assert last.stop() == 0
 
 
@@ -180,16 +180,16 @@ def refused_after_waking(broker: Broker, redis_server: Server, folder: Path) -> 
         at = here.deployment.sealed()
         assert sum(at.values()) < 8 * PORTION * 6 - 3 * 100, "it was stopped in the middle"
         with here.worker("owner") as owner:
-            owner.wait_for(lambda: "took over 6 partitions" in owner.words())
+            owner.wait_for(lambda: "took over 6 partitions" in owner.logs())
             owner.wait_for(lambda: here.deployment.sealed() != at)
             zombie.process.send_signal(signal.SIGCONT)
             zombie.wait_for(
-                lambda: zombie.process.poll() is not None or zombie.words().count("took over") > 1, alive=False
+                lambda: zombie.process.poll() is not None or zombie.logs().count("took over") > 1, alive=False
             )
             ended = zombie.process.poll() is not None
             if ended:
                 assert zombie.process.returncode == 1
-                assert "another worker took over, with epoch" in zombie.words()
+                assert "another worker took over, with epoch" in zombie.logs()
             here.finish(owner)
             assert owner.stop() == 0
     return ended
@@ -212,21 +212,21 @@ def test_a_topic_that_is_another_one_is_refused(broker: Broker, redis_server: Se
     with deployment.worker("same-name") as worker:
         worker.wait_for(lambda: worker.process.poll() is not None, alive=False)
         assert worker.process.returncode == 1
-        assert "ends before offset 500, up to which this group has read it" in worker.words()
+        assert "ends before offset 500, up to which this group has read it" in worker.logs()
 
     deployment.path.write_text(deployment.path.read_text().replace(predictions, f"{predictions}2"))
     deployment.reload().create_topics()
     with deployment.worker("other-name") as worker:
         worker.wait_for(lambda: worker.process.poll() is not None, alive=False)
         assert worker.process.returncode == 1
-        assert f"topics.predictions was {predictions} and is {predictions}2 now" in worker.words()
+        assert f"topics.predictions was {predictions} and is {predictions}2 now" in worker.logs()
 
 
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)
 def test_a_worker_whose_redis_never_answers_says_so_and_ends(
     broker: Broker, redis_server: Server, tmp_path: Path
 ) -> None:
-    with Gate(redis_server.port) as redis:
+    with TcpProxy(redis_server.port) as redis:
         redis.open()
         sections = {"worker": {"watchdog_seconds": 13}, "panes": {"seconds": 0.5}}
         deployment = deploy(tmp_path, broker, redis.address, sections)
@@ -240,4 +240,4 @@ def test_a_worker_whose_redis_never_answers_says_so_and_ends(
             assert "records of topic" in worker.get("/health").body
             worker.wait_for(lambda: worker.process.poll() is not None, alive=False)
             assert worker.process.returncode == 3
-            assert "watchdog: records of topic" in worker.words()
+            assert "watchdog: records of topic" in worker.logs()

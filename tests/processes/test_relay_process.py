@@ -43,13 +43,13 @@ def test_killed_between_send_and_commit_and_with_a_pager_down_it_loses_and_doubl
 
         # A late duplicate of what is resolved finds nobody awake, and the end is committed.
         site.publish(cloud_event(1))
-        relay.wait_for(lambda: relay.words().count("it is stale, seq 3 has been told") == 2)
+        relay.wait_for(lambda: relay.logs().count("it is stale, seq 3 has been told") == 2)
         relay.wait_for(lambda: site.committed("pagerduty") == site.committed("webhook") == 8)
         assert relay.stop() == 0
     assert pagerduty.pages == {"fraud/a1": 1, "churn/a1": 1, "fraud/b2": 1}
     assert (len(pagerduty.requests), len(webhook.requests)) == sent
     assert {letter["offset"] for letter in site.dead_letters()} == {"1"}
-    assert ROUTING_KEY not in relay.words()
+    assert ROUTING_KEY not in relay.logs()
 
 
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)
@@ -59,15 +59,15 @@ def test_the_heartbeat_beats_only_while_alerts_would_be_delivered(site: Site) ->
         relay.wait_for(lambda: len(heartbeat.taken) >= 2)
         webhook.script.append(answer(410))
         site.publish(cloud_event(1))
-        relay.wait_for(lambda: "no heartbeat: webhook refused the last alert" in relay.words())
+        relay.wait_for(lambda: "no heartbeat: webhook refused the last alert" in relay.logs())
         beats = len(heartbeat.taken)
-        relay.wait_for(lambda: relay.words().count("no heartbeat") >= 3)
+        relay.wait_for(lambda: relay.logs().count("no heartbeat") >= 3)
         assert len(heartbeat.taken) <= beats + 1
         site.publish(cloud_event(2, "updated"))
         relay.wait_for(lambda: len(heartbeat.taken) > beats + 1)
         assert relay.stop() == 0
     assert [letter["reason"] for letter in site.dead_letters()] == ["webhook: 127.0.0.1 answers 410"]
-    lines = [json.loads(line) for line in relay.words().splitlines() if line.startswith("{")]
+    lines = [json.loads(line) for line in relay.logs().splitlines() if line.startswith("{")]
     assert [line["data"]["seq"] for line in lines][-1] == 2
 
 

@@ -24,8 +24,8 @@ from driftline.stream.replay.run import as_single_partition, replay
 from driftline.stream.state.store import StoreError
 from driftline.stream.worker.worker import Worker
 from load_tests.harness.deployment import Deployment, deploy, unique
-from load_tests.harness.oracle import baseline_of, events_in, messages, told
-from load_tests.harness.tcp_proxy import Gate
+from load_tests.harness.oracle import alert_bodies, baseline_of, events_counted, messages
+from load_tests.harness.tcp_proxy import TcpProxy
 from tests.harness.brokers import Broker
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -56,7 +56,7 @@ def write_baseline(folder: Path) -> None:
 def counted(deployment: Deployment) -> dict[str, int]:
     """Events in the stored memories, by model."""
     baselines = deployment.baselines
-    return {model: events_in(parts, baselines.get(model)) for model, parts in deployment.memories().items()}
+    return {model: events_counted(parts, baselines.get(model)) for model, parts in deployment.model_states().items()}
 
 
 def metrics(text: str) -> dict[str, float]:
@@ -84,7 +84,7 @@ def test_electricity_keyed_by_model_gives_the_alerts_of_the_file_replay(
     with deployment.worker() as worker:
         worker.wait_for(lambda: counted(deployment) == {"electricity": ROWS})
         worker.wait_for(lambda: len(deployment.alerts()) >= len(from_file.alerts))
-        assert told(deployment.alerts()) == told(from_file.alerts)
+        assert alert_bodies(deployment.alerts()) == alert_bodies(from_file.alerts)
         assert len(from_file.alerts) >= 2
         alert = deployment.alerts()[0]
         assert alert["data"]["mode"] == "live"
@@ -107,7 +107,7 @@ def test_electricity_keyed_by_event_gives_one_incident_with_the_same_signals(
     whole_runs = sum(len(log) // 250 * 250 for log in by_key.values())
     with deployment.worker("one") as one, deployment.worker("two") as two:
         for worker in (one, two):
-            worker.wait_for(lambda worker=worker: "took over 4 partitions" in worker.words())
+            worker.wait_for(lambda worker=worker: "took over 4 partitions" in worker.logs())
         deployment.produce(by_key)
         one.wait_for(lambda: counted(deployment) == {"electricity": whole_runs})
         one.wait_for(deployment.alerts)
@@ -123,17 +123,17 @@ def test_electricity_keyed_by_event_gives_one_incident_with_the_same_signals(
 def test_a_worker_waits_for_its_servers_and_says_for_which(
     broker: Broker, redis_server: Server, tmp_path: Path
 ) -> None:
-    with Gate(redis_server.port) as redis, Gate(broker.server.port) as kafka:
+    with TcpProxy(redis_server.port) as redis, TcpProxy(broker.server.port) as kafka:
         sections = {"kafka": {"bootstrap": kafka.address}, "panes": {"seconds": 0.5}, **GIVEN}
         deployment = deploy(tmp_path, broker, redis.address, sections, topics=False)
         write_baseline(tmp_path)
         with deployment.worker() as worker:
-            worker.wait_for(lambda: "Redis is not ready: Redis does not answer" in worker.words())
-            worker.wait_for(lambda: f"Kafka is not ready: Kafka can't be reached at {kafka.address}" in worker.words())
-            worker.wait_for(lambda: "trying again in 2 s" in worker.words())
+            worker.wait_for(lambda: "Redis is not ready: Redis does not answer" in worker.logs())
+            worker.wait_for(lambda: f"Kafka is not ready: Kafka can't be reached at {kafka.address}" in worker.logs())
+            worker.wait_for(lambda: "trying again in 2 s" in worker.logs())
             kafka.open()
             topic = deployment.config.topics.predictions
-            worker.wait_for(lambda: f"topic {topic} doesn't exist: make it with `driftline topics cr" in worker.words())
+            worker.wait_for(lambda: f"topic {topic} doesn't exist: make it with `driftline topics cr" in worker.logs())
             deployment.create_topics()
             deployment.produce({0: messages("given", 500)})
             redis.open()
@@ -141,19 +141,19 @@ def test_a_worker_waits_for_its_servers_and_says_for_which(
             # Redis goes away and comes back while it works.
             redis.close()
             deployment.produce({0: messages("given", 500, first=500)})
-            worker.wait_for(lambda: worker.words().count("Redis does not answer") > 2)
+            worker.wait_for(lambda: worker.logs().count("Redis does not answer") > 2)
             redis.open()
             worker.wait_for(lambda: counted(deployment) == {"given": 1000})
             assert worker.stop() == 0
 
 
 def test_a_worker_that_waits_can_be_stopped(broker: Broker, tmp_path: Path) -> None:
-    with Gate(0) as redis:
+    with TcpProxy(0) as redis:
         deployment = deploy(tmp_path, broker, redis.address, {}, topics=False)
         with deployment.worker() as worker:
-            worker.wait_for(lambda: "Redis is not ready" in worker.words())
+            worker.wait_for(lambda: "Redis is not ready" in worker.logs())
             assert worker.stop() == 0
-            assert "Traceback" not in worker.words()
+            assert "Traceback" not in worker.logs()
 
 
 # One of each kind of what is no event; the reasons are those of stream.events.parse, which has tests of its own.
@@ -240,10 +240,10 @@ def test_a_worker_tells_how_it_is_and_leaves_when_told(broker: Broker, redis_ser
     assert (record.key, dict(record.headers)) == (b"given", {"content-type": b"application/cloudevents+json"})
     assert {name: samples[f"driftline_{name}"] for name in FIGURES} == FIGURES
     assert {name.removeprefix("driftline_") for name, value in samples.items() if value > 0} >= POSITIVE
-    for line in worker.words().splitlines():
+    for line in worker.logs().splitlines():
         assert {"ts", "level", "logger", "message"} <= json.loads(line).keys(), line
     for word in ("Traceback", "Warning", "error"):
-        assert word not in worker.words()
+        assert word not in worker.logs()
     if broker.server.name == "embedded broker":
         return  # its description of a group can't be read
     with open_admin(broker.kafka) as admin:
@@ -271,7 +271,7 @@ def test_a_model_learns_from_several_partitions(broker: Broker, redis_server: Se
         deployment.produce({partition: events[600 + partition :: 3] for partition in range(3)})
         worker.wait_for(lambda: counted(deployment) == {"learns": 900})
         assert worker.stop() == 0
-    learned = load(deployment.memories()["learns"], None).learned
+    learned = load(deployment.model_states()["learns"], None).learned
     assert learned is not None
     assert learned.total.n == 300
     assert {each.baseline for each in panes()} == {"", learned.content_hash}

@@ -26,7 +26,7 @@ from driftline.stream.cli.main import app
 from driftline.stream.config import load as configuration
 from driftline.stream.demo.servers import Server, ServerError, embedded_redis, free_port
 from driftline.stream.state.client import ServerFinding, check_server, connect
-from load_tests.harness.servers import _jars
+from load_tests.harness.servers import kafka_jars
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "correct-horse"
@@ -105,7 +105,7 @@ def test_the_start_script_of_kafka_s_image_takes_its_environment(tmp_path: Path)
     (tmp_path / "server.properties").touch()
     folders = [f"--{kind}-configs-dir={tmp_path}" for kind in ("default", "mounted", "final")]
     try:
-        command = ["java", "-XX:TieredStopAtLevel=1", "-cp", f"{_jars()}/*", "kafka.docker.KafkaDockerWrapper"]
+        command = ["java", "-XX:TieredStopAtLevel=1", "-cp", f"{kafka_jars()}/*", "kafka.docker.KafkaDockerWrapper"]
     except ServerError as missing:
         if os.environ.get("CI"):
             raise

@@ -25,7 +25,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from driftline.stream.baselines.build import Settings, build_baseline
 from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.events.parse import parse_event
-from load_tests.harness.deployment import PATIENCE, WorkerProcess
+from load_tests.harness.deployment import TIMEOUT, WorkerProcess
 from load_tests.harness.servers import apache_kafka, real_redis
 from tests.harness.recorded_replays import DEMO_BASELINE, build_demo_baseline, replay_demo, replay_electricity
 from tests.harness.recorded_site import (
@@ -240,7 +240,7 @@ def silence(site: Site, model: str) -> None:
 
 
 def run(command: Sequence[str]) -> None:
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=PATIENCE)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=TIMEOUT)
 
 
 def dumped(lines: Sequence[Line]) -> list[bytes]:

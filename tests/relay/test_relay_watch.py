@@ -75,7 +75,7 @@ def test_a_relay_that_stands_by_takes_over_and_tells_the_end(site: Site) -> None
     site.publish(cloud_event(1))
     with site.relay("pagerduty", name="first") as first, site.relay("pagerduty", name="second") as second:
         for relay in (first, second):
-            relay.wait_for(lambda relay=relay: "partitions of the alerts topic" in relay.words())
+            relay.wait_for(lambda relay=relay: "partitions of the alerts topic" in relay.logs())
         first.wait_for(lambda: pagerduty.open == {"fraud/a1"})
         site.publish(cloud_event(1, key="churn"))
         first.wait_for(lambda: len(pagerduty.open) == 2)
@@ -94,8 +94,8 @@ def test_several_partitions_are_one_relay_s_and_the_other_stands_by(site: Site) 
         ensure_topics(admin, [Topic(topic, 3, 1, {}), Topic(f"{topic}.dlq", 1, 1, {})])
     with site.relay("pagerduty", name="first") as first, site.relay("pagerduty", name="second") as second:
         for relay in (first, second):
-            relay.wait_for(lambda relay=relay: "partitions of the alerts topic" in relay.words())
-        first.wait_for(lambda: any("reads 3 partitions" in relay.words() for relay in (first, second)))
+            relay.wait_for(lambda relay=relay: "partitions of the alerts topic" in relay.logs())
+        first.wait_for(lambda: any("reads 3 partitions" in relay.logs() for relay in (first, second)))
         producer = KafkaProducer(bootstrap_servers=deployment.config.kafka.bootstrap)
         for partition, model in enumerate(MANY[:3]):
             producer.send(topic, cloud_event(1, key=model), partition=partition).get(30)

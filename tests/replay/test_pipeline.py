@@ -19,7 +19,7 @@ from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.pane import Pane, Range
 from driftline.stream.replay.pipeline import Pipeline
-from load_tests.harness.oracle import in_turn, messages
+from load_tests.harness.oracle import interleave, messages
 
 # An event a millisecond: what recovers is over at once.
 SECTIONS = {
@@ -138,18 +138,18 @@ def test_a_model_with_too_few_events_is_still_learning() -> None:
 def test_events_that_hold_nothing_are_no_end_and_fill_no_memory(features: dict[str, Any]) -> None:
     """A model that sends nulls alone once stopped the pipeline for all models, after `learn_events` of them."""
     row = {"id": "1", "ts": 1_767_225_600_000, "model": "empty", "features": features}
-    result = run(in_turn([orjson.dumps(row)] * 3000, FRAUD))
+    result = run(interleave([orjson.dumps(row)] * 3000, FRAUD))
     assert len(result.pipeline.states["empty"].sample) < 700
     assert result.told()[0] == ("firing", ["features.amount"])
 
 
 def test_two_models_in_one_log_are_independent() -> None:
     """Panes end together, so each model's are cut elsewhere than alone: what they tell is the same."""
-    both = run(in_turn(FRAUD, CHURN), GIVEN)
+    both = run(interleave(FRAUD, CHURN), GIVEN)
     assert both.told("fraud") == run(FRAUD, GIVEN).told("fraud")
     assert both.told("churn") == run(CHURN).told("churn") == [("firing", ["features.amount"])]
     # To the byte where the other model brings only other values: drift in one is nothing to the other.
-    calm = run(in_turn(FRAUD, messages("churn", 3000)), GIVEN)
+    calm = run(interleave(FRAUD, messages("churn", 3000)), GIVEN)
     assert calm.of("fraud") == both.of("fraud")
     assert calm.of("churn") == []
 

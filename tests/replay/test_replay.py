@@ -22,7 +22,7 @@ from driftline.stream.events.parse import parse_event
 from driftline.stream.replay.pipeline import LogBatch
 from driftline.stream.replay.run import ReplayResult, as_single_partition, replay, select_time_range
 from driftline.stream.sources.baselines import load_baseline, load_baselines
-from load_tests.harness.oracle import EPOCH, in_turn, messages
+from load_tests.harness.oracle import EPOCH, interleave, messages
 
 CONFIG = Config.model_validate({"panes": {"events": 100, "seconds": None}, "defaults": {"learn_events": 700}})
 FRAUD = messages("fraud", 3000, drift=(1500, 3000))
@@ -71,7 +71,7 @@ def test_what_is_wrong_is_counted_by_place_with_the_first_reason_as_an_example()
 
 
 def test_models_that_learned_and_that_could_not_are_named() -> None:
-    result = replayed(in_turn(messages("fraud", 900), messages("churn", 900)) + messages("tiny", 30), baseline_of())
+    result = replayed(interleave(messages("fraud", 900), messages("churn", 900)) + messages("tiny", 30), baseline_of())
     assert result.learned == ("churn",)
     assert result.warming_up == {"tiny": 30}
 

@@ -24,7 +24,7 @@ from driftline.stream.panes.pane import Pane, Range
 from driftline.stream.state.client import StoreError
 from driftline.stream.state.incident_index import IncidentIndex
 from driftline.stream.state.store import DecidedAlert, FencedError, JudgeRecord, OutboxAlert, Store
-from load_tests.chaos.site import AppendOnlyFile
+from load_tests.harness.append_only_file import AppendOnlyFile
 from load_tests.harness.servers import real_redis
 from tests.harness.brokers import unique
 from tests.harness.histories import CONFIG, MODEL, History, history

@@ -36,8 +36,16 @@ from driftline.stream.state.incident_index import IncidentIndex
 from driftline.stream.state.store import FencedError, StateMismatchError
 from driftline.stream.worker.judge_stage import NOT_YET
 from driftline.stream.worker.sketch_stage import RereadError
-from load_tests.chaos.count import event_in
-from load_tests.harness.oracle import Parts, Replay, baseline_of, events_in, in_turn, messages, told
+from load_tests.harness.oracle import (
+    Parts,
+    Replay,
+    alert_bodies,
+    baseline_of,
+    event_or_none,
+    events_counted,
+    interleave,
+    messages,
+)
 from tests.harness.brokers import unique
 from tests.harness.driver import Crash, Driver, topics_with
 
@@ -110,8 +118,8 @@ class Bench:
         """Whether Redis and the alerts topic hold what the replay of the log says."""
         replay = Replay(self.config, self.baselines)
         replay.read(0, self.log, self.first)
-        assert await self.memories() == replay.memories()
-        assert told(self.alerts()) == told(replay.alerts)
+        assert await self.memories() == replay.model_states()
+        assert alert_bodies(self.alerts()) == alert_bodies(replay.alerts)
         assert replay.alerts
         await self.check_kept(replay.alerts)
 
@@ -119,16 +127,16 @@ class Bench:
         """Whether Redis keeps these alerts for people, once and the newest first, and of open incidents the last."""
         kept = await IncidentIndex(self.client, self.config.worker.group, self.config.topics.panes).read()
         listed = [[orjson.loads(line) for line in each.told] for each in kept]
-        assert told(chain(*listed)) == told(alerts)
+        assert alert_bodies(chain(*listed)) == alert_bodies(alerts)
         for each in listed:
             assert [alert["data"]["seq"] for alert in each] == list(range(len(each), 0, -1)), "of one model in the test"
         newest = {alert["data"]["incident_id"]: alert for alert in alerts}
         lasting = [alert for alert in newest.values() if alert["data"]["status"] != "resolved"]
-        assert told(orjson.loads(line) for each in kept for line in each.open) == told(lasting)
+        assert alert_bodies(orjson.loads(line) for each in kept for line in each.open) == alert_bodies(lasting)
 
 
 def bench(server: Server) -> Bench:
-    log: list[bytes | None] = [*in_turn(messages("given", 400, drift=(200, 300)), messages("learns", 400))]
+    log: list[bytes | None] = [*interleave(messages("given", 400, drift=(200, 300)), messages("learns", 400))]
     log[50:50] = BAD
     return Bench(f"redis://{server.address}", log)
 
@@ -165,7 +173,7 @@ async def test_without_a_crash_the_stages_do_what_the_replay_does(this: Bench) -
     await this.driver().work()
     await this.check()
     assert this.dead(this.config.topics.predictions) == [(50 + i, value) for i, value in enumerate(BAD)]
-    assert len(this.alerts()) == len(told(this.alerts())), "without a crash nothing is published twice"
+    assert len(this.alerts()) == len(alert_bodies(this.alerts())), "without a crash nothing is published twice"
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -265,7 +273,7 @@ async def test_the_clock_ends_no_run_before_all_is_read_that_was_there(this: Ben
     await this.driver().work()
     replay = Replay(this.config, this.baselines)
     replay.read(0, this.log, this.first)
-    assert await this.memories() == replay.memories()
+    assert await this.memories() == replay.model_states()
 
 
 # Taking over
@@ -401,7 +409,7 @@ async def test_another_baseline_begins_anew_and_its_alerts_are_numbered_on(this:
     first = this.alerts()
     before = await this.memory("given")
     this.baselines = {"given": baseline_of("given", seed="other"), "learns": baseline_of("learns")}
-    this.append(in_turn(messages("given", 200, 400, drift=(400, 600)), messages("learns", 200, 400)))
+    this.append(interleave(messages("given", 200, 400, drift=(400, 600)), messages("learns", 200, 400)))
     await this.driver().work()
     after = await this.memory("given")
     assert before.state is not None
@@ -485,8 +493,8 @@ async def test_other_panes_are_configured_while_a_seal_is_half_published(this: B
     assert runs[: len(half)] == sorted(half)
     assert all(older.end == newer.start for older, newer in pairwise(runs))
     memories = await this.memories()
-    total = sum(event_in(value) is not None for value in this.log[: runs[-1].end])
-    assert sum(events_in(parts, this.baselines.get(model)) for model, parts in memories.items()) == total
+    total = sum(event_or_none(value) is not None for value in this.log[: runs[-1].end])
+    assert sum(events_counted(parts, this.baselines.get(model)) for model, parts in memories.items()) == total
 
 
 @on_a_bench

@@ -28,7 +28,7 @@ from driftline.stream.events.parse import parse_event
 from driftline.stream.kafka.admin import ensure_topics, open_admin
 from driftline.stream.schemas.topics import wanted_topics
 from load_tests.harness.deployment import Broker, Deployment, WorkerProcess, deploy
-from load_tests.harness.filling import Traffic, fill, sample
+from load_tests.harness.load_generator import Traffic, fill, sample
 from load_tests.harness.servers import apache_kafka, real_redis
 
 Kind = Literal["kafka", "embedded"]
@@ -76,7 +76,7 @@ class Worker:
     def metrics(self) -> dict[str, float]:
         """What /metrics says, labels added up; RuntimeError when the worker has ended."""
         if self.process.process.poll() is not None:
-            raise RuntimeError(f"the worker has ended:\n{self.process.words()[-2000:]}")
+            raise RuntimeError(f"the worker has ended:\n{self.process.logs()[-2000:]}")
         found: dict[str, float] = {}
         for line in self.process.get("/metrics").body.splitlines():
             if not line.startswith("#"):

@@ -14,7 +14,7 @@ import asyncio
 import json
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ import numpy as np
 from aiokafka import AIOKafkaProducer
 
 from driftline.stream.config.sections import Kafka
-from load_tests.bench.throughput import Case, messages
+from load_tests.harness.oracle import EPOCH
 
 #: The feature that drifts, and how far: so far that one pane decides, wherever in it the drift begins.
 DRIFTING, SHIFT = "feature_0", 8.0
@@ -151,9 +151,21 @@ async def fill(
     return Filled(rounds * traffic.models, time.monotonic() - began, late, [lane.appended for lane in lanes])
 
 
+def numeric_events(features: int, models: int, count: int) -> Iterator[bytes]:
+    """`count` events of models in turn, one a millisecond of event time, four decimals a feature."""
+    rng = np.random.default_rng(1)
+    for first in range(0, count, 10_000):
+        rows = np.round(rng.normal(size=(min(10_000, count - first), features)), 4).tolist()
+        for i, row in enumerate(rows, first):
+            values = {f"feature_{j}": value for j, value in enumerate(row)}
+            model = f"model-{i % models}"
+            event = {"id": f"event-{i}", "ts": EPOCH + i, "model": model, "features": values, "score": row[0]}
+            yield json.dumps(event, separators=(",", ":")).encode()
+
+
 def sample(features: int) -> list[bytes]:
     """The calm events of model-0."""
-    return [value for _, value in messages(Case(features, 1, 1, 0, 0), _POOL)]
+    return list(numeric_events(features, 1, _POOL))
 
 
 class _Pool:

@@ -1,0 +1,112 @@
+"""Nothing lost, nothing twice: workers on a real Kafka and a real Redis while everything around them fails.
+
+    python -m load_tests.chaos                                         seed 1, 1,000,000 events, 40 faults: 8 min
+    python -m load_tests.chaos --events 60000 --faults 13 --seeds 7    a short one
+    python -m load_tests.chaos --seeds 1-20 --out chaos.jsonl          many; what the file holds already is left out
+
+Three workers, 8 partitions, 30 models. By a schedule that the seed decides, workers are killed, told to end, added,
+removed and stopped beyond their session (and woken, when others have their partitions); Redis and Kafka are killed and
+started again; Redis loses what was not synced, as in a power cut; connections are cut and delayed. Workers that end by
+themselves are started again. Afterwards, what is remembered of every model and every alert must be what a replay of
+the same topic in one process says: `load_tests/chaos/verdict.py`.
+
+Exit code 1 if not. Redis syncs its append-only file always with odd seeds, every second with even ones (--fsync).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from load_tests.chaos.run import run
+from load_tests.chaos.schedule import Fsync
+
+
+def _table(results: Sequence[dict[str, Any]]) -> Table:
+    """All runs, one a column."""
+    table = Table(title="chaos: what was remembered and told, against what a replay of the topic says")
+    table.add_column("")
+    for _ in results:
+        table.add_column(justify="right")
+    for name in dict.fromkeys(chain.from_iterable(results)):
+        if name != "wrongs":
+            table.add_row(name, *(_cell(each.get(name)) for each in results))
+    return table
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "NO"
+    return f"{value:,}" if isinstance(value, int | float) else str(value or "")
+
+
+def _seeds(text: str) -> list[int]:
+    """1, 1,3 or 1-20."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        seeds += range(int(first), int(last or first) + 1)
+    return seeds
+
+
+def _earlier(path: Path | None, given: argparse.Namespace) -> dict[int, dict[str, Any]]:
+    """What a file of results holds of runs like these that were equal, by seed."""
+    lines = path.read_text().splitlines() if path and path.exists() else []
+    results = [json.loads(line) for line in lines]
+    return {
+        each["seed"]: each
+        for each in results
+        if each["equal"] and (each["messages"], each["faults"]) == (given.events, given.faults)
+    }
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=_seeds, default=[1], help="one or many: 1, 1,3 or 1-20 (default 1)")
+    parser.add_argument("--events", type=int, default=1_000_000, help="messages appended (default 1,000,000)")
+    parser.add_argument("--faults", type=int, default=40, help="faults (default 40; 13 is one of each kind)")
+    parser.add_argument("--fsync", choices=["always", "everysec"], help="how Redis syncs (default: as the seed says)")
+    parser.add_argument("--out", type=Path, help="append one line of JSON a run; runs that it holds are left out")
+    parser.add_argument("--keep", type=Path, help="folder for logs and files of the servers, kept")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Parse arguments, run, print; 1 if anything was lost, doubled or changed."""
+    given, console = _arguments(), Console(stderr=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and end the workers and servers on the way
+    earlier = _earlier(given.out, given)
+    results = []
+    for seed in given.seeds:
+        if seed in earlier:
+            results.append(earlier[seed])
+            continue
+        fsync: Fsync = given.fsync or ("always" if seed % 2 else "everysec")
+        with ExitStack() as stack:
+            directory = given.keep and given.keep / f"seed-{seed}"
+            directory = directory or Path(stack.enter_context(TemporaryDirectory(ignore_cleanup_errors=True)))
+            directory.mkdir(parents=True, exist_ok=True)
+            results.append(run(seed, given.events, given.faults, fsync, directory, console))
+        if given.out:
+            with given.out.open("a") as out:
+                out.write(json.dumps(results[-1]) + "\n")
+        for wrong in results[-1]["wrongs"]:
+            console.print(f"seed {seed}: {wrong}", markup=False, style="red")
+    print(json.dumps(results, indent=1)) if given.json else Console().print(_table(results))
+    return 0 if all(each["equal"] for each in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

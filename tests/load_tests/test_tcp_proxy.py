@@ -1,0 +1,77 @@
+"""The TCP proxy in front of Kafka and Redis, tested on an echo server."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from load_tests.harness.tcp_proxy import TcpProxy
+
+
+@contextmanager
+def echo() -> Iterator[int]:
+    """A server that says what it hears; its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                threading.Thread(target=answer, args=[connection], daemon=True).start()
+
+        def answer(connection: socket.socket) -> None:
+            with connection:
+                while data := connection.recv(1 << 16):
+                    connection.sendall(data)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield int(listener.getsockname()[1])
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def said(client: socket.socket, text: bytes) -> bytes:
+    client.sendall(text)
+    return client.recv(1 << 16)
+
+
+def ended(client: socket.socket) -> bool:
+    """Whether a connection ends, in whatever way."""
+    try:
+        return client.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
+def test_a_gate_passes_bytes_on_holds_them_back_and_cuts() -> None:
+    with echo() as port, TcpProxy(port) as gate:
+        gate.open()
+        with socket.create_connection(("127.0.0.1", gate.port), timeout=10) as client:
+            assert said(client, b"hello") == b"hello"
+            gate.delay = 0.2
+            began = time.monotonic()
+            assert said(client, b"slow") == b"slow"
+            assert time.monotonic() - began >= 0.4, "there and back"
+            gate.delay = 0.0
+            gate.close()
+            assert ended(client)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", gate.port), timeout=10)
+        gate.open()
+        with socket.create_connection(("127.0.0.1", gate.port), timeout=10) as client:
+            assert said(client, b"again") == b"again"
+
+
+def test_a_gate_before_a_server_that_is_away_ends_connections() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    with TcpProxy(port) as gate:
+        gate.open()
+        with socket.create_connection(("127.0.0.1", gate.port), timeout=10) as client:
+            assert ended(client)
