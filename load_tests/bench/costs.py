@@ -192,7 +192,7 @@ def in_redis(redis: Server, baseline: Baseline, state: JudgeState) -> Row:
 
 async def _commit_all(url: str, changes: Sequence[StateDelta]) -> Row:
     async with aclosing(connect(Redis(url=url))) as client:
-        record = await Store(client, "scaling").take_judge("panes", 0)
+        record = await Store(client, "scaling").claim_judge("panes", 0)
         await record.commit(1, {"model-0": changes[0]})
         before = await _spent(client)
         for offset, change in enumerate(changes[1:], 2):

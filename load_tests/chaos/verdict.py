@@ -37,7 +37,7 @@ from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.cutter import Cutter
 from driftline.stream.panes.pane import Pane, Range, Run
 from driftline.stream.panes.sketcher import Sketcher, pane_rule
-from driftline.stream.worker.judge_stage import NOT_YET
+from driftline.stream.worker.judge_stage import OUT_OF_ORDER
 from load_tests.chaos.count import check_counts
 from load_tests.chaos.outcome import Left, Log, Verdict
 from load_tests.harness.oracle import Parts, alert_bodies, event_or_none
@@ -61,7 +61,7 @@ def judge_run(config: Config, baselines: Mapping[str, Baseline], spread: Collect
         if model not in spread:
             first.take(model, pane, appended=0)
     replay.check_letters()
-    unfit = [each for each in left.pane_letters if not each.headers["reason"].startswith(NOT_YET.encode())]
+    unfit = [each for each in left.pane_letters if not each.headers["reason"].startswith(OUT_OF_ORDER.encode())]
     verdict.expect("dead letters of panes", len(unfit), 0)
     verdict.figures |= {"panes before their turn": len(left.pane_letters) - len(unfit)}
     _check_memories(verdict, left, first, "predictions topic")

@@ -134,7 +134,7 @@ def _sources(settings: Config, alerts: Path | None) -> Iterator[Lines]:
         return
     try:
         kept = _ask(settings, lambda archive: archive.read())
-        yield lambda: (line for each in kept for line in (*each.open, *each.told))
+        yield lambda: (line for each in kept for line in (*each.open, *each.recent))
     except CommandError as error:
         err.print(Text(f"{error}; looking on the alerts topic"))
     yield lambda: _on_topic(settings)

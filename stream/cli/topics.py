@@ -80,8 +80,8 @@ def _positive(number: float | str | None, option: str) -> float | None:
 
 def _print_sent(sent: Sent, topic: str, seconds: float) -> None:
     out.print(Text(f"{sent.acknowledged:,} records written to {topic} in {seconds:.1f} s"))
-    if sent.strange:
-        err.print(Text(f"  {sent.strange:,} of them are no events and have no key", style="yellow"))
+    if sent.without_key:
+        err.print(Text(f"  {sent.without_key:,} of them are no events and have no key", style="yellow"))
     if sent.too_large:
         err.print(Text(f"  {sent.too_large:,} more are larger than Kafka takes and were left out", style="yellow"))
 

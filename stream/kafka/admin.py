@@ -69,7 +69,7 @@ def missing_topics(admin: KafkaAdminClient, names: Iterable[str]) -> list[str]:
     ]
 
 
-def too_narrow(admin: KafkaAdminClient, panes: str) -> list[str]:
+def pane_size_problems(admin: KafkaAdminClient, panes: str) -> list[str]:
     """One line if this topic doesn't take the largest pane, saying what to do: a worker would end at the first.
 
     Of a topic whose settings this user may not see, Kafka tells none; then there is nothing to say.

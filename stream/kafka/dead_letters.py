@@ -31,7 +31,7 @@ def dead_letter(tp: TP, record: Record, reason: str, counted: bool = False) -> O
     )
 
 
-def pane_letter(pane: OutgoingRecord, topic: str, run: Range, reason: str) -> OutgoingRecord:
+def pane_dead_letter(pane: OutgoingRecord, topic: str, run: Range, reason: str) -> OutgoingRecord:
     """The dead letter of a pane that cannot be published. Its events are where it says, so it holds none of them."""
     headers = _headers(
         reason=reason,

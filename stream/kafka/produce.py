@@ -40,10 +40,10 @@ _WINDOW = 32 << 20
 
 @dataclass
 class Sent:
-    """What became of the records. acknowledged: by all replicas. strange: of these, no events, so without a key."""
+    """What became of the records. acknowledged: by all replicas. without_key: of these, no events, so without a key."""
 
     acknowledged: int = 0
-    strange: int = 0
+    without_key: int = 0
     too_large: int = 0
 
 
@@ -118,7 +118,7 @@ def produce(
             if wait > 0:
                 time.sleep(wait)
             sender.send(item.key, message)
-            sender.sent.strange += item.ts is None
+            sender.sent.without_key += item.ts is None
     return sender.finish()
 
 

@@ -14,25 +14,25 @@ log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def answering(
-    address: str, registry: CollectorRegistry, ill: str, health: Callable[[], tuple[str | None, dict[str, Any]]]
+async def serve_http(
+    address: str, registry: CollectorRegistry, unhealthy: str, health: Callable[[], tuple[str | None, dict[str, Any]]]
 ) -> AsyncIterator[None]:
     """Answer /health and /metrics on host:port, of which port 0 is any free one.
 
-    health: what is wrong, None if nothing is, and more to say. ill: the status when something is.
+    health: what is wrong, None if nothing is, and more to say. unhealthy: the status when something is.
     """
 
-    async def tell_health(_: web.Request) -> web.Response:
+    async def get_health(_: web.Request) -> web.Response:
         reason, more = health()
-        body = {"status": "ok" if reason is None else ill, "reason": reason, **more}
+        body = {"status": "ok" if reason is None else unhealthy, "reason": reason, **more}
         return web.json_response(body, status=200 if reason is None else 503)
 
-    async def scrape(_: web.Request) -> web.Response:
+    async def get_metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     host, _, port = address.rpartition(":")
     application = web.Application()
-    application.add_routes([web.get("/health", tell_health), web.get("/metrics", scrape)])
+    application.add_routes([web.get("/health", get_health), web.get("/metrics", get_metrics)])
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     try:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from kafka.errors import KafkaError
 
 from driftline.stream.config.sections import Config
-from driftline.stream.kafka.admin import missing_topics, open_admin, too_narrow
+from driftline.stream.kafka.admin import missing_topics, open_admin, pane_size_problems
 from driftline.stream.kafka.client import KafkaUnreachableError
 from driftline.stream.state.client import StoreError, check_server, connect
 
@@ -72,7 +72,7 @@ def _kafka(config: Config, names: Sequence[str]) -> None:
         with open_admin(config.kafka) as admin:
             missing = missing_topics(admin, names)
             if config.topics.panes in names and not missing:
-                missing = too_narrow(admin, config.topics.panes)
+                missing = pane_size_problems(admin, config.topics.panes)
     except (KafkaUnreachableError, KafkaError, OSError) as error:
         raise NotReadyError(str(error)) from error
     if missing:

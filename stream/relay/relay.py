@@ -41,7 +41,7 @@ from driftline.stream.config.lineage import upstream
 from driftline.stream.config.sections import Config
 from driftline.stream.kafka.client import client_options
 from driftline.stream.kafka.dead_letters import dead_letter
-from driftline.stream.ops.http import answering
+from driftline.stream.ops.http import serve_http
 from driftline.stream.ops.logging import configure_logging
 from driftline.stream.ops.readiness import wait_for_servers
 from driftline.stream.paging.grouping import GroupingRules
@@ -92,7 +92,7 @@ async def _relay(config: Config, names: Sequence[str], accesses: Mapping[str, Se
             )
             await pulse.lines[-1].start(config.topics.alerts)
             stack.push_async_callback(pulse.lines[-1].consumer.stop)
-        await stack.enter_async_context(answering(config.relay.http, registry_of(pulse), "ailing", pulse.health))
+        await stack.enter_async_context(serve_http(config.relay.http, registry_of(pulse), "ailing", pulse.health))
         await _until_stopped(pulse, silences)
 
 

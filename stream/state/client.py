@@ -1,4 +1,4 @@
-"""How to reach Redis or Valkey: a client of the configuration's `redis` section, calls that insist, start-up checks.
+"""How to reach Redis or Valkey: a client of the configuration's `redis` section, calls with retries, start-up checks.
 
 redis://  rediss://                     one server
 redis+sentinel://  rediss+sentinel://   the primary that the sentinels name; they themselves are asked without login
@@ -73,7 +73,7 @@ class RedisUnreachableError(StoreError):
 def connect(redis: RedisConfig) -> Client:
     """A client, to be closed with `aclose`; nothing is contacted before its first call. StoreError.
 
-    It fails at the first error; `insist` is what tries again.
+    It fails at the first error; `call_redis` retries.
     """
     target = _Target.of(redis)
     if target.kind == "cluster":
@@ -82,7 +82,7 @@ def connect(redis: RedisConfig) -> Client:
     return Redis.from_pool(_pool(target))
 
 
-async def insist(command: Callable[..., Any], *args: Any, **options: Any) -> Any:
+async def call_redis(command: Callable[..., Any], *args: Any, **options: Any) -> Any:
     """What a client's command answers, asked again while the error may pass. StoreError, RedisUnreachableError.
 
     The command may be carried out twice, when an answer is lost.

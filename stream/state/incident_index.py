@@ -13,7 +13,7 @@ from driftline.stream.alerts.find import ListedIncident
 from driftline.stream.alerts.read import read_alert
 from driftline.stream.codec.panes import FormatError
 from driftline.stream.codec.state import read_incidents
-from driftline.stream.state.client import Client, insist
+from driftline.stream.state.client import Client, call_redis
 from driftline.stream.state.store import judge_key
 
 # KEYS: judge, open, told.
@@ -28,7 +28,7 @@ class IndexedAlerts(NamedTuple):
 
     partition: int
     open: list[bytes]
-    told: list[bytes]
+    recent: list[bytes]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class IncidentIndex:
             key = judge_key(self.namespace, self.topic, len(found))
             keys = [key, f"{key}:open", f"{key}:told"]
             # A script that may not write: also for a login that may not.
-            taken, opened, told = await insist(self.client.eval_ro, _READ, len(keys), *keys)
+            taken, opened, told = await call_redis(self.client.eval_ro, _READ, len(keys), *keys)
             if taken != b"taken":
                 return found
             found.append(IndexedAlerts(len(found), opened, told))
@@ -67,7 +67,7 @@ class IncidentIndex:
     async def _phases(self, partition: int, model: str) -> dict[str, str]:
         """In which phase a model's incidents are, by scope; {} where that can't be told."""
         key = f"{judge_key(self.namespace, self.topic, partition)}:model:{model}"
-        part = await insist(self.client.hget, key, "incidents")
+        part = await call_redis(self.client.hget, key, "incidents")
         try:
             return {} if part is None else {each.scope: each.phase.value for each in read_incidents(part).values()}
         except FormatError:  # another version's

@@ -24,7 +24,7 @@ import msgspec
 
 from driftline.stream.paging.notifications import Notifications, OpenIncident, Page
 from driftline.stream.paging.receivers.alertmanager import Entry
-from driftline.stream.state.client import Client, StoreError, insist
+from driftline.stream.state.client import Client, StoreError, call_redis
 
 # s. The second one is more than the longest silence, see `stream.cli.silence`.
 _LIFE, _DESK_LIFE = 30 * 86_400, 400 * 86_400
@@ -61,19 +61,19 @@ class NotificationLog:
 
     async def seq(self, alert_key: str) -> int:
         """The highest seq told under this key, -1 if none was."""
-        found = await insist(self.client.get, self._seq(alert_key))
+        found = await call_redis(self.client.get, self._seq(alert_key))
         return -1 if found is None else int(found)
 
     async def told(self, alert_key: str, seq: int) -> None:
         """Alerts up to this one need not be told any more."""
-        await insist(self.client.eval, _TOLD, 1, self._seq(alert_key), seq, _LIFE)
+        await call_redis(self.client.eval, _TOLD, 1, self._seq(alert_key), seq, _LIFE)
 
     async def open(self) -> tuple[Notifications, int]:
         """The desk, and the epoch under which it may be written from now on; what opened it before may no longer."""
-        epoch = await insist(self.client.hincrby, self._desk, "epoch", 1)
-        await insist(self.client.expire, self._desk, _DESK_LIFE)
+        epoch = await call_redis(self.client.hincrby, self._desk, "epoch", 1)
+        await call_redis(self.client.expire, self._desk, _DESK_LIFE)
         try:
-            return _decoded(await insist(self.client.hgetall, self._desk)), epoch
+            return _decoded(await call_redis(self.client.hgetall, self._desk)), epoch
         except (msgspec.MsgspecError, ValueError) as error:
             raise StoreError(
                 f"the key {self._desk} in Redis can't be read: {error}. It may be of a newer Driftline: run that one; "
@@ -89,28 +89,28 @@ class NotificationLog:
         fields = [each for name, part in written for each in (name, msgspec.json.encode(part))]
         lost = [name for name in old if name not in new]
         arguments = (epoch, _DESK_LIFE, len(written), *fields, *lost)
-        if not await insist(self.client.eval, _SAVE, 1, self._desk, *arguments):
+        if not await call_redis(self.client.eval, _SAVE, 1, self._desk, *arguments):
             raise FencedError(
                 f"another relay carries alerts to {self.target} now, or what was open has vanished from Redis"
             )
 
     async def entries(self) -> dict[str, Entry]:
         """What Alertmanager holds."""
-        found = await insist(self.client.hgetall, self._entries)
+        found = await call_redis(self.client.hgetall, self._entries)
         return {name.decode(): msgspec.json.decode(entry) for name, entry in found.items()}
 
     async def hold(self, entries: Mapping[str, Entry], gone: Iterable[str] = ()) -> None:
         """Write entries, and forget others."""
         lost = list(gone)
         if entries:
-            await insist(self.client.hset, self._entries, mapping=_encoded(entries))
+            await call_redis(self.client.hset, self._entries, mapping=_encoded(entries))
         if lost:
-            await insist(self.client.hdel, self._entries, *lost)
-        await insist(self.client.expire, self._entries, _LIFE)
+            await call_redis(self.client.hdel, self._entries, *lost)
+        await call_redis(self.client.expire, self._entries, _LIFE)
 
     async def check(self) -> None:
         """Ask whether Redis is there."""
-        await asyncio.wait_for(insist(self.client.get, self._seq("")), 10)
+        await asyncio.wait_for(call_redis(self.client.get, self._seq("")), 10)
 
     def _seq(self, alert_key: str) -> str:
         return f"{self.namespace}:relay:{self.target}:seq:{alert_key}"

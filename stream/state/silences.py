@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from driftline.stream.paging.silences import Quiet, Silence, SilenceError, read_silence, write_silence
-from driftline.stream.state.client import Client, RedisUnreachableError, StoreError, insist
+from driftline.stream.state.client import Client, RedisUnreachableError, StoreError, call_redis
 
 log = logging.getLogger(__name__)
 
@@ -42,17 +42,17 @@ class SilenceStore:
     async def add(self, silence: Silence) -> None:
         """Write one."""
         end = math.ceil(silence.ends_at.timestamp())
-        await insist(self.client.eval, _ADD, 1, self._key, silence.id, write_silence(silence), end)
+        await call_redis(self.client.eval, _ADD, 1, self._key, silence.id, write_silence(silence), end)
         await self.tidy()
 
     async def end(self, name: str) -> bool:
         """Remove one; whether it was there."""
-        return bool(await insist(self.client.hdel, self._key, name))
+        return bool(await call_redis(self.client.hdel, self._key, name))
 
     async def read(self, now: datetime) -> tuple[list[Silence], dict[str, str]]:
         """Those that have not ended, by their beginning; and of what can't be read the reasons, by id."""
         found, unreadable = list[Silence](), dict[str, str]()
-        for name, stored in (await insist(self.client.hgetall, self._key)).items():
+        for name, stored in (await call_redis(self.client.hgetall, self._key)).items():
             try:
                 found.append(read_silence(stored))
             except SilenceError as error:
@@ -61,11 +61,11 @@ class SilenceStore:
 
     async def tidy(self) -> None:
         """Remove those that have ended; what can't be read is left, so that somebody sees it."""
-        now, stored = datetime.now(UTC), await insist(self.client.hgetall, self._key)
+        now, stored = datetime.now(UTC), await call_redis(self.client.hgetall, self._key)
         lasting, unreadable = await self.read(now)
         kept = {each.id for each in lasting} | unreadable.keys()
         if ended := [name for name in stored if name.decode(errors="replace") not in kept]:
-            await insist(self.client.hdel, self._key, *ended)
+            await call_redis(self.client.hdel, self._key, *ended)
 
     @property
     def _key(self) -> str:

@@ -35,14 +35,14 @@ from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 from driftline.stream.codec.state import StateDelta
-from driftline.stream.state.client import Client, StoreError, durably, insist
+from driftline.stream.state.client import Client, StoreError, call_redis, durably
 
 #: Of what is stored. 2: a seal says where each of its runs ends. 1: it had one run, or the rule said where they end.
 VERSION = 2
 # Alerts kept in each partition of the panes topic, beside those of open incidents. An alert has 1 to 60 kB, so they are
 # 6 MB at most and mostly half of one; with half of them, a night in which 20 models drift would leave nothing of the
 # night before. The alerts topic has them all.
-_TOLD_MOST = 100
+_RECENT_ALERTS = 100
 
 _TAKE = """
 local version = redis.call('HGET', KEYS[1], 'version')
@@ -124,11 +124,11 @@ class Seal(NamedTuple):
     ends: tuple[int, ...]
 
 
-class Position(NamedTuple):
-    """Where to go on in a partition: offset of the next record. read: up to where it has been read before."""
+class ResumePosition(NamedTuple):
+    """Where the reader of a partition resumes. read_to: the offset up to which this group has read it before."""
 
-    start: int
-    read: int
+    offset: int
+    read_to: int
 
 
 class DecidedAlert(NamedTuple):
@@ -136,7 +136,7 @@ class DecidedAlert(NamedTuple):
 
     message: bytes
     incident: str
-    over: bool = False
+    resolved: bool = False
 
 
 class OutboxAlert(NamedTuple):
@@ -153,41 +153,41 @@ class Store:
     client: Client
     namespace: str
 
-    async def take_sketch(self, topic: str, partition: int) -> SketchRecord:
+    async def claim_sketch(self, topic: str, partition: int) -> SketchPartition:
         """Take over the sketching of a partition of the predictions topic; who had it before is fenced off.
 
         Also after a power cut of Redis, so it may wait for its disk. Where an idle run ends depends on who ends it.
         """
         key = f"{self.namespace}:{{sketch/{topic}/{partition}}}"
-        return SketchRecord(self, key, await self._take_epoch(key, durable=True))
+        return SketchPartition(self, key, await self._take_epoch(key, durable=True))
 
-    async def take_judge(self, topic: str, partition: int) -> JudgeRecord:
+    async def claim_judge(self, topic: str, partition: int) -> JudgePartition:
         """Take over the judging of a partition of the panes topic; who had it before is fenced off."""
         key = judge_key(self.namespace, topic, partition)
         epoch = await self._take_epoch(key)
-        stored = await insist(self.client.hget, key, "next")
-        return JudgeRecord(self, key, epoch, None if stored is None else int(stored))
+        stored = await call_redis(self.client.hget, key, "next")
+        return JudgePartition(self, key, epoch, None if stored is None else int(stored))
 
-    async def put_learned(self, model: str, baseline: bytes) -> None:
+    async def save_learned(self, model: str, baseline: bytes) -> None:
         """Let the sketchers have the baseline that a model has learned."""
-        await insist(self.client.set, f"{self._learned}:{model}", baseline)
-        await insist(self.client.sadd, self._learned, model)
+        await call_redis(self.client.set, f"{self._learned}:{model}", baseline)
+        await call_redis(self.client.sadd, self._learned, model)
 
-    async def learned(self) -> set[str]:
+    async def learned_models(self) -> set[str]:
         """The models that have learned a baseline."""
-        return {model.decode() for model in await insist(self.client.smembers, self._learned)}
+        return {model.decode() for model in await call_redis(self.client.smembers, self._learned)}
 
-    async def get_learned(self, model: str) -> bytes | None:
+    async def load_learned(self, model: str) -> bytes | None:
         """The baseline that a model has learned, None while it has none."""
-        found: bytes | None = await insist(self.client.get, f"{self._learned}:{model}")
+        found: bytes | None = await call_redis(self.client.get, f"{self._learned}:{model}")
         return found
 
     async def bind(self, facts: Mapping[str, str]) -> None:
         """Hold on to what offsets and places here depend on; StoreError if one of these facts was another at first."""
         key = f"{self.namespace}:bound"
         for name, fact in facts.items():
-            await insist(self.client.hsetnx, key, name, fact)
-            first = (await insist(self.client.hget, key, name)).decode()
+            await call_redis(self.client.hsetnx, key, name, fact)
+            first = (await call_redis(self.client.hget, key, name)).decode()
             if first != fact:
                 raise StoreError(
                     f"{name} was {first} and is {fact} now: what {self.namespace} remembers does not fit it; "
@@ -209,14 +209,14 @@ class Store:
     async def run(self, script: str, keys: Sequence[str], *args: int | str | bytes, durable: bool = False) -> list[Any]:
         """What a script answers after "ok"; FencedError, StateMismatchError. durable: once what it wrote is on disk."""
         ask = partial(durably, self.client) if durable else self.client.eval
-        status, *rest = list(await insist(ask, script, len(keys), *keys, *args))
+        status, *rest = list(await call_redis(ask, script, len(keys), *keys, *args))
         if status != b"ok":
             raise _refusal(status.decode(), keys[0], rest[0].decode())
         return rest
 
 
 @dataclass(frozen=True)
-class SketchRecord:
+class SketchPartition:
     """One partition of the predictions topic, taken over with `epoch`."""
 
     store: Store
@@ -225,7 +225,7 @@ class SketchRecord:
 
     async def read_seal(self) -> Seal | None:
         """The runs sealed last, None before the first."""
-        start, end, ends = await insist(self.store.client.hmget, self.key, "start", "end", "ends")
+        start, end, ends = await call_redis(self.store.client.hmget, self.key, "start", "end", "ends")
         return None if end is None else Seal(int(start), tuple(map(int, (ends or end).split())))
 
     async def seal(self, start: int, *ends: int, durable: bool = False) -> None:
@@ -239,7 +239,7 @@ class SketchRecord:
 
 
 @dataclass
-class JudgeRecord:
+class JudgePartition:
     """One partition of the panes topic, taken over with `epoch`.
 
     next_offset: of the pane to go on at, None before the first commit.
@@ -252,11 +252,11 @@ class JudgeRecord:
 
     async def models(self) -> list[str]:
         """The models that have a memory here, sorted."""
-        return sorted(model.decode() for model in await insist(self.store.client.smembers, f"{self.key}:models"))
+        return sorted(model.decode() for model in await call_redis(self.store.client.smembers, f"{self.key}:models"))
 
-    async def parts(self, model: str) -> dict[str, bytes]:
+    async def state_parts(self, model: str) -> dict[str, bytes]:
         """The parts of a model's memory, as `stream.codec.state.load` takes them; {} if it has none."""
-        stored = await insist(self.store.client.hgetall, self._model(model))
+        stored = await call_redis(self.store.client.hgetall, self._model(model))
         return {name.decode(): part for name, part in stored.items()}
 
     async def commit(
@@ -271,17 +271,17 @@ class JudgeRecord:
         own = (f"{self.key}:{name}" for name in ("models", "outbox", "open", "told"))
         keys = [self.key, *own, *map(self._model, changes)]
         start = "" if self.next_offset is None else self.next_offset
-        told = [item for each in alerts for item in (each.message, each.incident, "1" if each.over else "")]
+        told = [item for each in alerts for item in (each.message, each.incident, "1" if each.resolved else "")]
         lists = [told, *chain.from_iterable(_lists(model, change) for model, change in changes.items())]
-        await self.store.run(_COMMIT, keys, self.epoch, start, next_offset, _TOLD_MOST, *_flat(lists))
+        await self.store.run(_COMMIT, keys, self.epoch, start, next_offset, _RECENT_ALERTS, *_flat(lists))
         self.next_offset = next_offset
 
-    async def outbox(self, most: int = 100) -> list[OutboxAlert]:
+    async def outbox(self, limit: int = 100) -> list[OutboxAlert]:
         """The oldest alerts not yet said to be published, in order."""
-        sent, *messages = await self.store.run(_OUTBOX, [self.key, self._outbox], most)
+        sent, *messages = await self.store.run(_OUTBOX, [self.key, self._outbox], limit)
         return [OutboxAlert(int(sent) + i, message) for i, message in enumerate(messages, 1)]
 
-    async def sent(self, position: int) -> None:
+    async def confirm_published(self, position: int) -> None:
         """Drop the alerts up to and with `position` from the outbox: they are published.
 
         FencedError, StateMismatchError.

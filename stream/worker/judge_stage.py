@@ -27,13 +27,13 @@ from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.state import ModelState
 from driftline.stream.kafka.dead_letters import dead_letter
 from driftline.stream.kafka.record import OutgoingRecord
-from driftline.stream.state.store import DecidedAlert, JudgeRecord, Position, Store
-from driftline.stream.worker.faust.transport import Fetch as Fetched
+from driftline.stream.state.store import DecidedAlert, JudgePartition, ResumePosition, Store
+from driftline.stream.worker.faust.transport import Fetch
 from driftline.stream.worker.metrics import Metrics
 
 Publish = Callable[[Iterable[OutgoingRecord]], Awaitable[None]]
 #: How the dead letter begins of a pane that came before its turn.
-NOT_YET = "before its turn"
+OUT_OF_ORDER = "before its turn"
 # Panes judged and committed at once. One takes 1 ms, or 1 s when it is a model's first and its thresholds have to be
 # derived; a commit takes 1 ms. A fetch may bring thousands: all at once, the watchdog would see a stall.
 _BATCH = 20
@@ -46,20 +46,20 @@ _AT_ONCE = 32
 class _Partition:
     """One partition of the panes topic in this worker's care: its models' memories, as stored.
 
-    left: whether its outbox may hold alerts of an earlier owner.
+    outbox_pending: whether its outbox may hold alerts of an earlier owner.
     """
 
-    record: JudgeRecord
-    left: bool = True
+    record: JudgePartition
+    outbox_pending: bool = True
     memories: dict[str, ModelState] = field(default_factory=dict)
     # Of models whose stored memory is of another baseline: with what to begin anew, until the next commit replaces it.
     anew: dict[str, ModelState] = field(default_factory=dict)
 
-    def knows(self, model: str) -> bool:
+    def has_state(self, model: str) -> bool:
         """Whether a model has a memory."""
         return model in self.memories or model in self.anew
 
-    def remembered(self, model: str) -> ModelState:
+    def state_of(self, model: str) -> ModelState:
         """A model's memory, an empty one for a model never seen."""
         return self.memories.get(model) or self.anew.get(model) or ModelState()
 
@@ -75,22 +75,22 @@ class JudgeStage:
         self._monitors: dict[str, Monitor] = {}
         self._busy = asyncio.Lock()
 
-    async def assigned(self, partitions: Iterable[int]) -> dict[int, Position]:
+    async def take_over(self, partitions: Iterable[int]) -> dict[int, ResumePosition]:
         """Take over partitions; where to go on, by partition: at what was not yet committed, or at 0."""
         async with self._busy:
             self._partitions = {partition: await self._take_over(partition) for partition in sorted(partitions)}
-            self._metrics.incidents(self._incidents())
+            self._metrics.open_incidents(self._incidents())
             offsets = {partition: each.record.next_offset or 0 for partition, each in self._partitions.items()}
-            return {partition: Position(offset, offset) for partition, offset in offsets.items()}
+            return {partition: ResumePosition(offset, offset) for partition, offset in offsets.items()}
 
-    async def revoked(self) -> None:
+    async def release(self) -> None:
         """Let go of all partitions, once what is in work is done."""
         async with self._busy:
             self._partitions = {}
-            self._metrics.incidents(0)
+            self._metrics.open_incidents(0)
 
     async def _take_over(self, partition: int) -> _Partition:
-        taken = _Partition(await self._store.take_judge(self._config.topics.panes, partition))
+        taken = _Partition(await self._store.claim_judge(self._config.topics.panes, partition))
         models = await taken.record.models()
         for first in range(0, len(models), _AT_ONCE):
             await asyncio.gather(*(self._remember(taken, model) for model in models[first : first + _AT_ONCE]))
@@ -98,35 +98,37 @@ class JudgeStage:
 
     async def _remember(self, partition: _Partition, model: str) -> None:
         try:
-            memory = partition.memories[model] = load(await partition.record.parts(model), self._baselines.get(model))
+            memory = partition.memories[model] = load(
+                await partition.record.state_parts(model), self._baselines.get(model)
+            )
         except BaselineChangedError as other:
             memory = partition.anew[model] = other.anew
         if memory.learned is not None:
             # Who committed it may have died before the sketchers were given it.
-            await self._store.put_learned(model, encode_baseline(memory.learned))
+            await self._store.save_learned(model, encode_baseline(memory.learned))
 
-    async def resume(self) -> None:
+    async def drain_outboxes(self) -> None:
         """Publish what earlier owners left in the outboxes."""
         async with self._busy:
             for partition in self._partitions.values():
-                if partition.left:
+                if partition.outbox_pending:
                     await self._empty_outbox(partition)
 
-    async def take(self, batch: Fetched) -> None:
+    async def judge(self, batch: Fetch) -> None:
         """Judge fetched panes; their effect is committed and their alerts are published on return."""
         async with self._busy:
             partition = self._partitions[batch.tp.partition]
             started = time.perf_counter()
             changed, alerts, letters = await self._judge_all(partition, batch)
             self._metrics.judged(batch, time.perf_counter() - started)
-            self._metrics.buried(len(letters))
+            self._metrics.dead_lettered(len(letters))
             await self._publish(letters)
             await self._commit(partition, batch.next_offset, changed, alerts)
             if alerts:
                 await self._empty_outbox(partition)
 
     async def _judge_all(
-        self, partition: _Partition, batch: Fetched
+        self, partition: _Partition, batch: Fetch
     ) -> tuple[dict[str, ModelState], list[DecidedAlert], list[OutgoingRecord]]:
         """Memories that changed, by model, alerts, and dead letters of what is no pane or is of another baseline."""
         changed, alerts, letters = dict[str, ModelState](), list[DecidedAlert](), list[OutgoingRecord]()
@@ -144,14 +146,14 @@ class JudgeStage:
 
     def _remembered(self, partition: _Partition, changed: Collection[str], model: str) -> ModelState:
         """A model's memory. FormatError for one that there is no room for: each event may be of a model of its own."""
-        if model not in self._baselines and not partition.knows(model):
+        if model not in self._baselines and not partition.has_state(model):
             most, known = self._config.worker.unknown_models, {*partition.memories, *partition.anew, *changed}
             if len(known - self._baselines.keys()) >= most:
                 raise FormatError(
                     f"model {model!r} has no baseline, and {most} such models are remembered: correct its name, give "
                     "it a baseline, or raise worker.unknown_models"
                 )
-        return partition.remembered(model)
+        return partition.state_of(model)
 
     def _judge(self, message: PaneMessage, memory: ModelState, appended: int) -> tuple[ModelState, list[DecidedAlert]]:
         monitor = self._monitor(message.model)
@@ -160,7 +162,7 @@ class JudgeStage:
             raise FormatError(f"a pane of {message.model!r} against another baseline than this worker has")
         _check_order(message, memory.delivered.get(message.run.partition, 0))
         memory, steps = monitor.take(memory, message.pane(baseline.layout if message.baseline and baseline else None))
-        self._metrics.told(steps)
+        self._metrics.decided(steps)
         return memory, [
             _decided(alert_of(monitor, step, mode="live", topic=message.topic, emitted_at=appended)) for step in steps
         ]
@@ -180,10 +182,10 @@ class JudgeStage:
         await partition.record.commit(next_offset, changes, alerts)
         for model, memory in changed.items():
             if memory.learned is not None and (model not in old or old[model].learned is None):
-                await self._store.put_learned(model, encode_baseline(memory.learned))
+                await self._store.save_learned(model, encode_baseline(memory.learned))
         partition.memories = {**old, **changed}
         self._metrics.committed(time.perf_counter() - started, changes)
-        self._metrics.incidents(self._incidents())
+        self._metrics.open_incidents(self._incidents())
 
     def _incidents(self) -> int:
         memories = (memory for partition in self._partitions.values() for memory in partition.memories.values())
@@ -192,11 +194,11 @@ class JudgeStage:
     async def _empty_outbox(self, partition: _Partition) -> None:
         while alerts := await partition.record.outbox():
             await self._publish(_as_message(self._config.topics.alerts, each.message) for each in alerts)
-            await partition.record.sent(alerts[-1].position)
-        partition.left = False
+            await partition.record.confirm_published(alerts[-1].position)
+        partition.outbox_pending = False
 
 
-def batches(fetched: Fetched) -> Iterator[Fetched]:
+def split(fetched: Fetch) -> Iterator[Fetch]:
     """The fetched panes in portions to judge and commit at once."""
     for first in range(0, len(fetched.records), _BATCH):
         yield replace(fetched, records=fetched.records[first : first + _BATCH])
@@ -207,7 +209,7 @@ def _check_order(message: PaneMessage, had: int) -> None:
     run = message.run
     if had < message.after:
         raise FormatError(
-            f"{NOT_YET}: the pane before it, up to offset {message.after}, was lost on its way, and both are sent "
+            f"{OUT_OF_ORDER}: the pane before it, up to offset {message.after}, was lost on its way, and both are sent "
             "again; or that is a dead letter too"
         )
     if run.start < had < run.end:
@@ -216,7 +218,7 @@ def _check_order(message: PaneMessage, had: int) -> None:
 
 def _decided(alert: Mapping[str, Any]) -> DecidedAlert:
     body = alert["data"]
-    return DecidedAlert(to_line(alert), body["incident_id"], over=body["status"] == Status.RESOLVED)
+    return DecidedAlert(to_line(alert), body["incident_id"], resolved=body["status"] == Status.RESOLVED)
 
 
 def _as_message(topic: str, line: bytes) -> OutgoingRecord:

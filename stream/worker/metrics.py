@@ -14,7 +14,7 @@ from driftline.stream.codec.state import StateDelta
 from driftline.stream.events.columns import Defect
 from driftline.stream.events.event import Rejection
 from driftline.stream.judge.incidents import Step
-from driftline.stream.worker.faust.transport import Fetch as Fetched
+from driftline.stream.worker.faust.transport import Fetch
 
 # Seconds; a commit to a near Redis takes a millisecond, one that takes a second is in trouble.
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -29,7 +29,7 @@ class Metrics:
         self.registry = registry = CollectorRegistry()
         self._events = Counter("driftline_events", "Records read from the predictions topic", registry=registry)
         self._bytes = Counter("driftline_bytes", "Bytes of these records", registry=registry)
-        self._letters = Counter(
+        self._dead_letters = Counter(
             "driftline_dead_letters", "Records sent to the dead-letter topic", ["reason"], registry=registry
         )
         self._panes = Counter("driftline_panes", "Panes published", registry=registry)
@@ -47,30 +47,30 @@ class Metrics:
             "driftline_last_progress_timestamp_seconds", "When work was last done", registry=registry
         )
         self._progress.set_to_current_time()
-        self._behind: dict[tuple[str, int], int] = {}
+        self._lags: dict[tuple[str, int], int] = {}
 
-    def fetched(self, fetched: Fetched, rejections: Sequence[Rejection], defects: Sequence[Defect]) -> None:
+    def sketched(self, fetch: Fetch, rejections: Sequence[Rejection], defects: Sequence[Defect]) -> None:
         """Records of the predictions topic were sketched."""
-        self._events.inc(len(fetched.records))
-        self._bytes.inc(sum(map(len, filter(None, map(_VALUE, fetched.records)))))
+        self._events.inc(len(fetch.records))
+        self._bytes.inc(sum(map(len, filter(None, map(_VALUE, fetch.records)))))
         for reason in [each.reason for each in rejections] + [each.reason for each in defects]:
-            self._letters.labels(_kind(reason)).inc()
-        self._read(fetched)
+            self._dead_letters.labels(_reason_label(reason)).inc()
+        self._read(fetch)
 
-    def panes(self, count: int) -> None:
+    def published_panes(self, count: int) -> None:
         """Panes were published."""
         self._panes.inc(count)
 
-    def buried(self, count: int) -> None:
+    def dead_lettered(self, count: int) -> None:
         """Panes became dead letters. Their reasons name models, of which there may be too many for labels."""
-        self._letters.labels("pane").inc(count)
+        self._dead_letters.labels("pane").inc(count)
 
-    def judged(self, fetched: Fetched, seconds: float) -> None:
+    def judged(self, fetch: Fetch, seconds: float) -> None:
         """Records of the panes topic were judged."""
         self._judge.observe(seconds)
-        self._read(fetched)
+        self._read(fetch)
 
-    def told(self, steps: Iterable[Step]) -> None:
+    def decided(self, steps: Iterable[Step]) -> None:
         """Steps were decided."""
         for step in steps:
             self._alerts.labels(step.status.value).inc()
@@ -80,16 +80,16 @@ class Metrics:
         self._commit.observe(seconds)
         self._written.inc(sum(len(part) for change in changes.values() for part in change.write.values()))
 
-    def incidents(self, count: int) -> None:
+    def open_incidents(self, count: int) -> None:
         """So many incidents are open in this worker's care."""
         self._incidents.set(count)
 
-    def behind(self, lags: Mapping[TP, int]) -> None:
+    def set_lags(self, lags: Mapping[TP, int]) -> None:
         """So many records of each partition in this worker's care are not yet read; others are no longer its own."""
         self._lag.clear()
-        self._behind = {(tp.topic, tp.partition): self._shown(tp, lag) for tp, lag in lags.items()}
+        self._lags = {(tp.topic, tp.partition): self._show_lag(tp, lag) for tp, lag in lags.items()}
 
-    def _shown(self, tp: TP, lag: int) -> int:
+    def _show_lag(self, tp: TP, lag: int) -> int:
         lag = max(lag, 0)
         self._lag.labels(tp.topic, str(tp.partition)).set(lag)
         return lag
@@ -97,17 +97,17 @@ class Metrics:
     def lag_by_topic(self) -> dict[str, int]:
         """Records not yet read."""
         topics = Counts[str]()
-        for (topic, _), lag in list(self._behind.items()):
+        for (topic, _), lag in list(self._lags.items()):
             topics[topic] += lag
         return topics
 
-    def _read(self, fetched: Fetched) -> None:
+    def _read(self, fetch: Fetch) -> None:
         self._progress.set_to_current_time()
-        if fetched.highwater is not None:
-            tp, lag = fetched.tp, fetched.highwater - fetched.next_offset
-            self._behind[tp.topic, tp.partition] = self._shown(tp, lag)
+        if fetch.highwater is not None:
+            tp, lag = fetch.tp, fetch.highwater - fetch.next_offset
+            self._lags[tp.topic, tp.partition] = self._show_lag(tp, lag)
 
 
-def _kind(reason: str) -> str:
+def _reason_label(reason: str) -> str:
     """A reason without what it quotes, so that there are few of them: "ts: expected RFC 3339"."""
     return re.split(r", got |, which |: not valid| at byte |: Expecting|: Invalid| \d", reason)[0][:60]

@@ -1,6 +1,6 @@
 """The worker's first stage: the records of a predictions partition become panes on the panes topic.
 
-    take over: epoch, seal ──► feed ──► dead letters out ──► runs end: seal them ──► publish their panes ──► feed ...
+    take over: epoch, seal ──► sketch ──► dead letters out ──► runs end: seal them ──► publish their panes ──► ...
 
 Rule 1: what is published is sealed first; so whoever takes over publishes the same runs again and goes on behind them.
 Rule 2: the next seal waits until all of the last one's panes are acknowledged.
@@ -29,19 +29,19 @@ from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.config.sections import Config
 from driftline.stream.events.columns import Defect
 from driftline.stream.events.event import Rejection
-from driftline.stream.kafka.dead_letters import dead_letter, pane_letter
+from driftline.stream.kafka.dead_letters import dead_letter, pane_dead_letter
 from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.panes.cutter import Cutter
 from driftline.stream.panes.pane import Pane, Run
 from driftline.stream.panes.sketcher import Sketcher, pane_rule
 from driftline.stream.schemas.topics import PANE_BYTES
-from driftline.stream.state.store import Position, SketchRecord, Store
-from driftline.stream.worker.faust.transport import Fetch as Fetched
+from driftline.stream.state.store import ResumePosition, SketchPartition, Store
+from driftline.stream.worker.faust.transport import Fetch
 from driftline.stream.worker.metrics import Metrics
 
 Publish = Callable[[Iterable[OutgoingRecord]], Awaitable[None]]
 # Seconds between two looks for baselines that models may have learned meanwhile, while there are such models.
-_LEARN_EVERY = 1.0
+_CHECK_LEARNED_EVERY = 1.0
 # Bytes of a pane; the rest is for its key and for what Kafka adds.
 _LARGEST = PANE_BYTES - (64 << 10)
 _OFFSET, _VALUE = attrgetter("offset"), attrgetter("value")
@@ -62,34 +62,34 @@ class _Closing(NamedTuple):
 class _Partition:
     """One partition of the predictions topic in this worker's care.
 
-    sealed: end of the last sealed run, None before the first. fed: when records last came, by the monotonic clock.
+    sealed: end of the last sealed run, None before the first. last_fetch: when records last came (monotonic clock).
     horizon: end of the log when the first records came, None before that.
     """
 
-    record: SketchRecord
+    record: SketchPartition
     sketcher: Sketcher
     sealed: int | None
-    fed: float = 0.0
+    last_fetch: float = 0.0
     horizon: int | None = None
     closing: _Closing | None = None
 
-    def feed(self, fetched: Fetched) -> tuple[list[Run], list[Rejection], list[Defect]]:
+    def push(self, fetch: Fetch) -> tuple[list[Run], list[Rejection], list[Defect]]:
         """What ended in these records, and by index among them what was wrong with some."""
         cutter = self.sketcher.cutter
         if self.sealed is None and not cutter.seen:
-            cutter.start = fetched.first_offset  # a log that retention has cut does not begin at 0
+            cutter.start = fetch.first_offset  # a log that retention has cut does not begin at 0
         if self.horizon is None:
-            self.horizon = fetched.highwater or 0
-        if fetched.first_offset < cutter.seen:
-            raise RereadError(f"offset {fetched.first_offset} of {fetched.tp} came after {cutter.seen - 1}")
-        offsets = np.fromiter(map(_OFFSET, fetched.records), np.int64, len(fetched.records))
-        return self.sketcher.feed(offsets, list(map(_VALUE, fetched.records)))
+            self.horizon = fetch.highwater or 0
+        if fetch.first_offset < cutter.seen:
+            raise RereadError(f"offset {fetch.first_offset} of {fetch.tp} came after {cutter.seen - 1}")
+        offsets = np.fromiter(map(_OFFSET, fetch.records), np.int64, len(fetch.records))
+        return self.sketcher.feed(offsets, list(map(_VALUE, fetch.records)))
 
     def idle(self, patience: float) -> bool:
         """Whether the open run has waited for so long. Where others may have ended it, it does not wait: it comes."""
         cutter = self.sketcher.cutter
         mine = cutter.start >= (self.sealed or 0) and cutter.seen >= (self.horizon or 0)
-        waits = cutter.seen > cutter.start and time.monotonic() - self.fed >= patience
+        waits = cutter.seen > cutter.start and time.monotonic() - self.last_fetch >= patience
         return mine and waits and self.closing is None
 
     def close(self) -> None:
@@ -98,7 +98,7 @@ class _Partition:
         self.closing = _Closing(run, asyncio.create_task(self.record.seal(run.start, run.end, durable=True)))
         self.sealed = run.end
 
-    def leave(self) -> None:
+    def abandon_closing(self) -> None:
         """Leave the run that waits for its seal: whoever takes over ends it, or publishes it."""
         if self.closing is not None:
             self.closing.sealed.add_done_callback(lambda task: task.cancelled() or task.exception())
@@ -112,44 +112,46 @@ class SketchStage:
     ) -> None:
         self._config, self._baselines, self._store, self._publish = config, dict(baselines), store, publish
         self._metrics, self._partitions = metrics, dict[int, _Partition]()
-        self._unlearned, self._looked = set[str](), 0.0
+        self._warming_up, self._checked = set[str](), 0.0
         self._busy = asyncio.Lock()
 
-    async def assigned(self, partitions: Iterable[int]) -> dict[int, Position]:
+    async def take_over(self, partitions: Iterable[int]) -> dict[int, ResumePosition]:
         """Take over partitions; where to go on, by partition: at the start of the last sealed run, or at 0."""
-        await self.revoked()
+        await self.release()
         async with self._busy:
             ordered = sorted(partitions)
             # At once: each may wait for Redis's disk.
             taken = await asyncio.gather(*map(self._take_over, ordered))
             self._partitions = dict(zip(ordered, taken, strict=True))
-            return {p: Position(each.sketcher.cutter.start, each.sealed or 0) for p, each in self._partitions.items()}
+            return {
+                p: ResumePosition(each.sketcher.cutter.start, each.sealed or 0) for p, each in self._partitions.items()
+            }
 
-    async def revoked(self) -> None:
+    async def release(self) -> None:
         """Let go of all partitions, once what is in work is done."""
         async with self._busy:
             for each in self._partitions.values():
-                each.leave()
+                each.abandon_closing()
             self._partitions = {}
 
     async def _take_over(self, partition: int) -> _Partition:
-        record = await self._store.take_sketch(self._config.topics.predictions, partition)
+        record = await self._store.claim_sketch(self._config.topics.predictions, partition)
         seal = await record.read_seal()
         start, ends = seal or (0, ())
         cutter = Cutter(pane_rule(self._config), partition, start, ends)
         sketcher = Sketcher(cutter, dict(self._baselines), self._config.mapping.paths())
         return _Partition(record, sketcher, ends[-1] if ends else None)
 
-    async def take(self, fetched: Fetched) -> None:
+    async def sketch(self, fetch: Fetch) -> None:
         """Sketch fetched records; everything that ended in them is sealed and published on return."""
         async with self._busy:
-            partition = self._partitions[fetched.tp.partition]
-            await self._learn()
-            runs, rejections, defects = partition.feed(fetched)
-            self._metrics.fetched(fetched, rejections, defects)
-            await self._publish(_letters(fetched, rejections, defects))
+            partition = self._partitions[fetch.tp.partition]
+            await self._load_learned()
+            runs, rejections, defects = partition.push(fetch)
+            self._metrics.sketched(fetch, rejections, defects)
+            await self._publish(_dead_letters(fetch, rejections, defects))
             await self._deliver(partition, runs)
-            partition.fed = time.monotonic()
+            partition.last_fetch = time.monotonic()
 
     async def close_idle(self) -> None:
         """End the open runs of partitions that have been quiet for as long as a pane may last; publish them later."""
@@ -182,25 +184,25 @@ class SketchStage:
 
     def _messages(self, partition: _Partition, runs: Sequence[Run]) -> list[OutgoingRecord]:
         """The panes of runs, keyed by model. Those that no topic takes go out as dead letters."""
-        messages, letters, last = list[OutgoingRecord](), list[OutgoingRecord](), dict[str, int]()
+        messages, dead_letters, last = list[OutgoingRecord](), list[OutgoingRecord](), dict[str, int]()
         for run in runs:
             for model, pane in run.panes.items():
                 message = self._message(partition, model, pane, last.get(model, 0))
                 if len(message.value or b"") > _LARGEST:
-                    letters.append(self._too_large(message, pane))
+                    dead_letters.append(self._too_large(message, pane))
                 else:
                     messages.append(message)
                     last[model] = run.end
-        self._metrics.panes(len(messages))
-        self._metrics.buried(len(letters))
-        return [*messages, *letters]
+        self._metrics.published_panes(len(messages))
+        self._metrics.dead_lettered(len(dead_letters))
+        return [*messages, *dead_letters]
 
     def _message(self, partition: _Partition, model: str, pane: Pane[Any], after: int) -> OutgoingRecord:
         topics, baseline = self._config.topics, ""
         if isinstance(pane.content, Sketch):
             baseline = partition.sketcher.baselines[model].content_hash
         elif model not in self._baselines:  # else they were waiting while it learned
-            self._unlearned.add(model)
+            self._warming_up.add(model)
         message = PaneMessage.of(model, baseline, topics.predictions, pane, after)
         return OutgoingRecord(topics.panes, model.encode(), message.to_bytes())
 
@@ -209,28 +211,28 @@ class SketchStage:
             f"a pane of {len(pane.content)} events takes {len(message.value or b'')} bytes, and topic {message.topic} "
             f"takes {_LARGEST}: lower panes.events, or give the model a baseline"
         )
-        return pane_letter(message, self._config.topics.predictions, pane.ranges[0], reason)
+        return pane_dead_letter(message, self._config.topics.predictions, pane.ranges[0], reason)
 
-    async def _learn(self) -> None:
+    async def _load_learned(self) -> None:
         """Pick up, now and then, the baselines that models have learned since their events were last published."""
-        if not self._unlearned or time.monotonic() - self._looked < _LEARN_EVERY:
+        if not self._warming_up or time.monotonic() - self._checked < _CHECK_LEARNED_EVERY:
             return
-        self._looked = time.monotonic()
+        self._checked = time.monotonic()
         # Who has not learned yet is named again by its next pane; a name that never comes back is not kept.
-        seen, self._unlearned = self._unlearned, set()
-        for model in sorted(seen & await self._store.learned()):
-            content = await self._store.get_learned(model)
+        seen, self._warming_up = self._warming_up, set()
+        for model in sorted(seen & await self._store.learned_models()):
+            content = await self._store.load_learned(model)
             if content is not None:
                 self._baselines[model] = baseline = decode_baseline(content)
                 for each in self._partitions.values():
                     each.sketcher.learn(baseline)
 
 
-def _letters(fetched: Fetched, rejections: Sequence[Rejection], defects: Sequence[Defect]) -> list[OutgoingRecord]:
+def _dead_letters(fetch: Fetch, rejections: Sequence[Rejection], defects: Sequence[Defect]) -> list[OutgoingRecord]:
     """Dead letters: rejected records, and copies of those whose event counts with a defective value."""
     reasons: dict[int, tuple[str, bool]] = {}
     for defect in defects:
         earlier = f"{reasons[defect.position][0]}; " if defect.position in reasons else ""
         reasons[defect.position] = (earlier + defect.reason, True)
     reasons |= {rejection.position: (rejection.reason, False) for rejection in rejections}
-    return [dead_letter(fetched.tp, fetched.records[at], *reasons[at]) for at in sorted(reasons)]
+    return [dead_letter(fetch.tp, fetch.records[at], *reasons[at]) for at in sorted(reasons)]

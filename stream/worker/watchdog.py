@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from driftline.stream.ops.http import answering
+from driftline.stream.ops.http import serve_http
 from driftline.stream.worker.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -29,36 +29,36 @@ class Watchdog:
     def __init__(self, metrics: Metrics, patience: float) -> None:
         self._metrics, self._patience = metrics, patience
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
-        self._assigned = self._heard = time.monotonic()
-        self._beaten: float | None = None
-        self._working, self._done = set[str](), dict[str, float]()
+        self._assigned_at = self._lag_known_at = time.monotonic()
+        self._loop_alive_at: float | None = None
+        self._working, self._done_at = set[str](), dict[str, float]()
 
     def start(self) -> None:
         """Watch from now on."""
         if not self._thread.is_alive():
-            self._assigned = self._heard = time.monotonic()
+            self._assigned_at = self._lag_known_at = time.monotonic()
             self._thread.start()
 
-    def beat(self) -> None:
+    def loop_alive(self) -> None:
         """The worker has had its first share of the work, and the event loop is alive."""
-        self._beaten = time.monotonic()
+        self._loop_alive_at = time.monotonic()
 
     def assigned(self) -> None:
         """A new share of the work begins."""
-        self._assigned = time.monotonic()
+        self._assigned_at = time.monotonic()
 
-    def heard(self) -> None:
+    def lag_known(self) -> None:
         """Kafka has said how much work there is."""
-        self._heard = time.monotonic()
+        self._lag_known_at = time.monotonic()
 
     @contextmanager
     def working(self, topic: str) -> Iterator[None]:
         """Some records of a topic are in work."""
         self._working.add(topic)
-        self._done[topic] = time.monotonic()
+        self._done_at[topic] = time.monotonic()
         yield
         self._working.discard(topic)
-        self._done[topic] = time.monotonic()
+        self._done_at[topic] = time.monotonic()
 
     def stalled(self, patience: float) -> str | None:
         """Why the worker counts as stalled for more than `patience` seconds; None if it does not."""
@@ -70,19 +70,19 @@ class Watchdog:
 
     def _signs(self) -> Iterator[tuple[str, float]]:
         """What is wrong if it has been so for long, and since when it has."""
-        if self._beaten is None:
-            yield "Kafka did not say what share of the topics is this worker's", self._assigned
+        if self._loop_alive_at is None:
+            yield "Kafka did not say what share of the topics is this worker's", self._assigned_at
             return
-        yield "the event loop stood still", self._beaten
-        yield "Kafka did not say where its topics end", max(self._heard, self._assigned)
+        yield "the event loop stood still", self._loop_alive_at
+        yield "Kafka did not say where its topics end", max(self._lag_known_at, self._assigned_at)
         lag = self._metrics.lag_by_topic()
         for topic in sorted({*lag, *self._working}):
             if lag.get(topic) or topic in self._working:
-                since = max(self._done.get(topic, 0.0), self._assigned)
+                since = max(self._done_at.get(topic, 0.0), self._assigned_at)
                 yield f"records of topic {topic} waited and none was done", since
 
     @property
-    def sick(self) -> str | None:
+    def unhealthy(self) -> str | None:
         """What /health says is wrong: it says so before the end, at half of the patience."""
         return self.stalled(self._patience / 2)
 
@@ -98,11 +98,11 @@ class Watchdog:
 
 
 @asynccontextmanager
-async def serving(address: str, metrics: Metrics, watchdog: Watchdog) -> AsyncIterator[None]:
-    """Answer for a worker; see `answering`."""
+async def serve_worker_http(address: str, metrics: Metrics, watchdog: Watchdog) -> AsyncIterator[None]:
+    """Answer for a worker; see `serve_http`."""
 
     def health() -> tuple[str | None, dict[str, Any]]:
-        return watchdog.sick, {"lag": sum(metrics.lag_by_topic().values())}
+        return watchdog.unhealthy, {"lag": sum(metrics.lag_by_topic().values())}
 
-    async with answering(address, metrics.registry, "stalled", health):
+    async with serve_http(address, metrics.registry, "stalled", health):
         yield

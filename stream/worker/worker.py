@@ -32,21 +32,21 @@ from driftline.stream.ops.logging import configure_logging
 from driftline.stream.ops.readiness import wait_for_servers
 from driftline.stream.sources.baselines import load_baselines
 from driftline.stream.state.client import connect
-from driftline.stream.state.store import FencedError, Position, Store
-from driftline.stream.worker.faust.app import App, WorkerSettings, build_app, delivered, publish, run_worker
+from driftline.stream.state.store import FencedError, ResumePosition, Store
+from driftline.stream.worker.faust.app import App, WorkerSettings, build_app, consume, publish, run_worker
 from driftline.stream.worker.faust.transport import Fetch, FetchConsumer
-from driftline.stream.worker.judge_stage import JudgeStage, batches
+from driftline.stream.worker.judge_stage import JudgeStage, split
 from driftline.stream.worker.metrics import Metrics
 from driftline.stream.worker.sketch_stage import SketchStage
-from driftline.stream.worker.watchdog import Watchdog, serving
+from driftline.stream.worker.watchdog import Watchdog, serve_worker_http
 
 log = logging.getLogger(__name__)
 
 # Seconds between two rounds of housekeeping: idle panes end at most so late.
-_ROUND = 1.0
+_HOUSEKEEPING_EVERY = 1.0
 # Seconds between two looks at the ends of the topics, one small request to each broker; a third of the shortest time
 # after which the worker calls itself unwell.
-_LOOK = 2.0
+_LAG_EVERY = 2.0
 
 
 class TopicRecreatedError(RuntimeError):
@@ -68,17 +68,17 @@ class Worker:
         settings = WorkerSettings(
             kafka=self.config.kafka,
             group=worker.group,
-            run_topics=frozenset({topics.predictions, topics.panes}),
+            fetch_topics=frozenset({topics.predictions, topics.panes}),
             session_timeout=worker.session_seconds,
             idempotent=self.config.kafka.idempotent,
         )
         self.metrics = Metrics()
         self.store = Store(connect(self.config.redis), worker.group)
         self.app: App = build_app(settings, self._assigned, self._revoked)
-        self.sketch = SketchStage(self.config, watched, self.store, self._publish, self.metrics)
-        self.judge = JudgeStage(self.config, watched, self.store, self._publish, self.metrics)
+        self.sketch_stage = SketchStage(self.config, watched, self.store, self._publish, self.metrics)
+        self.judge_stage = JudgeStage(self.config, watched, self.store, self._publish, self.metrics)
         self.watchdog = Watchdog(self.metrics, worker.watchdog_seconds)
-        self._positions: dict[TP, Position] = {}
+        self._positions: dict[TP, ResumePosition] = {}
         self._open = AsyncExitStack()
         self._add_agents()
 
@@ -87,23 +87,23 @@ class Worker:
 
         @app.agent(app.topic(topics.predictions), name="sketch")
         async def sketch(stream: StreamT[Any]) -> None:
-            async for fetched in delivered(stream):
-                self._check(fetched)
-                with self.watchdog.working(topics.predictions), _gone_when_fenced():
-                    await self.sketch.take(fetched)
+            async for fetch in consume(stream):
+                self._check(fetch)
+                with self.watchdog.working(topics.predictions), _exit_when_fenced():
+                    await self.sketch_stage.sketch(fetch)
 
         @app.agent(app.topic(topics.panes), name="judge")
         async def judge(stream: StreamT[Any]) -> None:
-            async for fetched in delivered(stream):
-                self._check(fetched)
-                for batch in batches(fetched):
-                    with self.watchdog.working(topics.panes), _gone_when_fenced():
-                        await self.judge.take(batch)
+            async for fetch in consume(stream):
+                self._check(fetch)
+                for batch in split(fetch):
+                    with self.watchdog.working(topics.panes), _exit_when_fenced():
+                        await self.judge_stage.judge(batch)
 
         app.task(self._started)
-        app.timer(_ROUND)(self._beat)
-        app.timer(_ROUND)(self._housekeeping)
-        app.timer(_LOOK)(self._look_behind)
+        app.timer(_HOUSEKEEPING_EVERY)(self._beat)
+        app.timer(_HOUSEKEEPING_EVERY)(self._housekeeping)
+        app.timer(_LAG_EVERY)(self._measure_lag)
         app.on_before_shutdown.connect(self._stopping)
 
     async def _publish(self, messages: Iterable[OutgoingRecord]) -> None:
@@ -114,20 +114,20 @@ class Worker:
         await self._bind()
         self._positions = {
             TP(topic, partition): position
-            for topic, stage in ((topics.predictions, self.sketch), (topics.panes, self.judge))
+            for topic, stage in ((topics.predictions, self.sketch_stage), (topics.panes, self.judge_stage))
             for partition, position in (
-                await stage.assigned(tp.partition for tp in partitions if tp.topic == topic)
+                await stage.take_over(tp.partition for tp in partitions if tp.topic == topic)
             ).items()
         }
         self.watchdog.assigned()
         log.info("took over %d partitions in %.2f s", len(self._positions), time.monotonic() - started)
-        return {tp: position.start for tp, position in self._positions.items()}
+        return {tp: position.offset for tp, position in self._positions.items()}
 
     async def _revoked(self, _: frozenset[TP]) -> None:
         """Let go of all partitions: they are given out anew, and by then somebody else may have ended their runs."""
         self._positions = {}
-        await self.sketch.revoked()
-        await self.judge.revoked()
+        await self.sketch_stage.release()
+        await self.judge_stage.release()
 
     async def _bind(self) -> None:
         """Refuse to go on with what was remembered of another topic, or where models lay on other partitions."""
@@ -135,54 +135,54 @@ class Worker:
         while (count := consumer.topic_partitions(topics.panes)) is None:
             # So it is for a moment when Kafka has just come back; it is asked every few seconds.
             log.warning("Kafka does not say how many partitions topic %s has: asking again", topics.panes)
-            await asyncio.sleep(_ROUND)
+            await asyncio.sleep(_HOUSEKEEPING_EVERY)
         panes = f"{topics.panes} with {count} partitions"
         await self.store.bind({"topics.predictions": topics.predictions, "topics.panes": panes})
 
-    def _check(self, fetched: Fetch) -> None:
+    def _check(self, fetch: Fetch) -> None:
         """Look, at the first records of a partition, whether they go on where it was read to before."""
-        position = self._positions.pop(fetched.tp, None)
+        position = self._positions.pop(fetch.tp, None)
         if position is None:
             return
-        where, end = f"topic {fetched.tp.topic}, partition {fetched.tp.partition}", fetched.highwater
-        if fetched.first_offset < position.start or (end is not None and end < position.read):
+        where, end = f"topic {fetch.tp.topic}, partition {fetch.tp.partition}", fetch.highwater
+        if fetch.first_offset < position.offset or (end is not None and end < position.read_to):
             raise TopicRecreatedError(
-                f"{where}: it ends before offset {position.read}, up to which this group has read it: was the topic "
+                f"{where}: it ends before offset {position.read_to}, up to which this group has read it: was the topic "
                 "deleted and made again? Then begin anew too, with another worker.group"
             )
-        if fetched.first_offset > position.read > 0:
+        if fetch.first_offset > position.read_to > 0:
             log.warning(
                 "%s: the records from offset %d to %d were removed before they were read",
                 where,
-                position.read,
-                fetched.first_offset,
+                position.read_to,
+                fetch.first_offset,
             )
 
     async def _beat(self) -> None:
-        self.watchdog.beat()
+        self.watchdog.loop_alive()
 
     async def _housekeeping(self) -> None:
-        with _gone_when_fenced():
-            await self.sketch.close_idle()
-            await self.judge.resume()
+        with _exit_when_fenced():
+            await self.sketch_stage.close_idle()
+            await self.judge_stage.drain_outboxes()
 
-    async def _look_behind(self) -> None:
+    async def _measure_lag(self) -> None:
         """How far this worker is behind. A position knows of what is no record: a log may end with a marker."""
         consumer = cast(FetchConsumer, self.app.consumer)
-        share = consumer.share
+        assignment_id = consumer.assignment_id
         try:
             ends = await consumer.highwaters(*consumer.assignment())
             lags = {tp: end - (await consumer.position(tp) or 0) for tp, end in ends.items()}
-            if share is not None and share == consumer.share:
-                self.metrics.behind(lags)
+            if assignment_id is not None and assignment_id == consumer.assignment_id:
+                self.metrics.set_lags(lags)
         except KafkaError as error:
             log.warning("Kafka does not say where its topics end: %r", error)
         else:
-            self.watchdog.heard()
+            self.watchdog.lag_known()
 
     async def _started(self) -> None:
         self.watchdog.start()
-        await self._open.enter_async_context(serving(self.config.worker.http, self.metrics, self.watchdog))
+        await self._open.enter_async_context(serve_worker_http(self.config.worker.http, self.metrics, self.watchdog))
         self._open.push_async_callback(self.store.client.aclose)
 
     async def _stopping(self, *_: Any, **__: Any) -> None:
@@ -191,7 +191,7 @@ class Worker:
 
 
 @contextmanager
-def _gone_when_fenced() -> Iterator[None]:
+def _exit_when_fenced() -> Iterator[None]:
     """End at once when another worker has taken over.
 
     The orderly end takes seconds, in which this worker would join the group again and take partitions into its grave.

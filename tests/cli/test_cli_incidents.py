@@ -237,7 +237,7 @@ def test_what_a_newer_driftline_keeps_is_an_error_and_no_empty_list(
 ) -> None:
     async def newer() -> None:
         client = connect(Redis(url=f"redis://{redis_server.address}"))
-        judge = await Store(client, tmp_path.name).take_judge("driftline.panes", 0)
+        judge = await Store(client, tmp_path.name).claim_judge("driftline.panes", 0)
         await judge.commit(1, {}, [DecidedAlert(b'{"data": {"id": 5}}', "i")])
         await client.aclose()
 

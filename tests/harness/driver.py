@@ -25,7 +25,7 @@ from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.state.client import Client
 from driftline.stream.state.store import Store
 from driftline.stream.worker.faust.transport import Fetch
-from driftline.stream.worker.judge_stage import JudgeStage, batches
+from driftline.stream.worker.judge_stage import JudgeStage, split
 from driftline.stream.worker.metrics import Metrics
 from driftline.stream.worker.sketch_stage import SketchStage
 
@@ -49,7 +49,7 @@ def topics_with(config: Config, logs: Mapping[int, Sequence[bytes | None]]) -> T
 
 @dataclass
 class Driver:
-    """A worker that has everything assigned. fetch: records a fetch brings. first: offset at which each log begins.
+    """A worker that has everything assigned. fetch_size: records per fetch. first: first offset of each log.
 
     tells_end: whether a fetch also says where the log ends, as any broker should.
     """
@@ -60,7 +60,7 @@ class Driver:
     topics: Topics
     crash_at: int | str | None = None
     late: bool = False
-    fetch: int = 70
+    fetch_size: int = 70
     panes_partitions: int = 2
     first: int = 0
     tells_end: bool = False
@@ -76,11 +76,11 @@ class Driver:
     async def assign(self) -> None:
         """Take over every partition."""
         topics = self.config.topics
-        starts = await self.sketch.assigned(self._partitions)
-        self._read = {TP(topics.predictions, partition): max(at.start, self.first) for partition, at in starts.items()}
-        starts = await self.judge.assigned(range(self.panes_partitions))
-        self._read |= {TP(topics.panes, partition): at.start for partition, at in starts.items()}
-        await self.judge.resume()
+        starts = await self.sketch.take_over(self._partitions)
+        self._read = {TP(topics.predictions, partition): max(at.offset, self.first) for partition, at in starts.items()}
+        starts = await self.judge.take_over(range(self.panes_partitions))
+        self._read |= {TP(topics.panes, partition): at.offset for partition, at in starts.items()}
+        await self.judge.drain_outboxes()
 
     async def work(self) -> None:
         """Take over, and work until everything is read."""
@@ -91,17 +91,17 @@ class Driver:
 
     async def sketch_next(self, partition: int = 0) -> bool:
         """Sketch what the next fetch brings of a partition of the predictions topic; whether it brought something."""
-        run = self._fetch(TP(self.config.topics.predictions, partition), self.first)
-        if run is not None:
-            await self.sketch.take(run)
-        return run is not None
+        fetch = self._fetch(TP(self.config.topics.predictions, partition), self.first)
+        if fetch is not None:
+            await self.sketch.sketch(fetch)
+        return fetch is not None
 
     async def judge_next(self, partition: int = 0) -> bool:
         """Judge what the next fetch brings of a partition of the panes topic; whether it brought something."""
-        run = self._fetch(TP(self.config.topics.panes, partition), 0)
-        for batch in batches(run) if run is not None else ():
-            await self.judge.take(batch)
-        return run is not None
+        fetch = self._fetch(TP(self.config.topics.panes, partition), 0)
+        for batch in split(fetch) if fetch is not None else ():
+            await self.judge.judge(batch)
+        return fetch is not None
 
     @property
     def _partitions(self) -> list[int]:
@@ -111,7 +111,9 @@ class Driver:
         at = self._read[tp]
         records = [
             ConsumerRecord(tp.topic, tp.partition, offset, 0, 0, each.key, each.value, None, 0, 0, ())
-            for offset, each in enumerate(self.topics[tp.topic].get(tp.partition, [])[at - first :][: self.fetch], at)
+            for offset, each in enumerate(
+                self.topics[tp.topic].get(tp.partition, [])[at - first :][: self.fetch_size], at
+            )
         ]
         self._read[tp] = at + len(records)
         end = first + len(self.topics[tp.topic].get(tp.partition, []))

@@ -27,7 +27,7 @@ from faust.types import TP, StreamT
 
 from driftline.stream.config.sections import Kafka
 from driftline.stream.kafka.record import OutgoingRecord
-from driftline.stream.worker.faust.app import App, WorkerSettings, build_app, delivered, publish, run_worker
+from driftline.stream.worker.faust.app import App, WorkerSettings, build_app, consume, publish, run_worker
 from driftline.stream.worker.faust.transport import Fetch, FetchConsumer
 
 
@@ -134,12 +134,12 @@ class Journal:
 
 
 def worker_app(plan: Plan) -> App:
-    """The app under test: `build_app`, `delivered` and `publish` as a real worker uses them."""
+    """The app under test: `build_app`, `consume` and `publish` as a real worker uses them."""
     journal = Journal(plan)
     settings = WorkerSettings(
         kafka=Kafka(bootstrap=plan.bootstrap),
         group=plan.group,
-        run_topics=frozenset({plan.predictions}),
+        fetch_topics=frozenset({plan.predictions}),
         session_timeout=6.0,
         commit_interval=plan.commit_interval,
         fetch_size=256 << 10,
@@ -160,12 +160,12 @@ def worker_app(plan: Plan) -> App:
 
     @app.agent(app.topic(plan.predictions))
     async def sketch(stream: StreamT[Any]) -> None:
-        async for run in delivered(stream):
+        async for run in consume(stream):
             await sketch_run(app, plan, journal, run)
 
     @app.agent(app.topic(plan.panes))
     async def judge(stream: StreamT[Any]) -> None:
-        async for pane in delivered(stream):
+        async for pane in consume(stream):
             journal.note("pane", value=pane.decode())
 
     @app.timer(0.2)

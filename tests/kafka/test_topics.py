@@ -12,7 +12,7 @@ from driftline.stream.kafka.admin import (
     ensure_topics,
     missing_topics,
     open_admin,
-    too_narrow,
+    pane_size_problems,
 )
 from driftline.stream.kafka.client import KafkaUnreachableError
 from driftline.stream.schemas.topics import Topic, wanted_topics
@@ -80,8 +80,8 @@ def test_a_panes_topic_that_takes_too_small_records_is_named_with_the_remedy(bro
     narrow = Topic(unique("narrow"), 1, 1, {"cleanup.policy": "delete", "max.message.bytes": "1048588"})
     with open_admin(broker.kafka) as admin:
         ensure_topics(admin, [*wanted_topics(wide), narrow])
-        assert too_narrow(admin, wide.panes) == []
-        (line,) = too_narrow(admin, narrow.name)
+        assert pane_size_problems(admin, wide.panes) == []
+        (line,) = pane_size_problems(admin, narrow.name)
     assert line == f"topic {narrow.name} takes records of 1048588 bytes at most: set its max.message.bytes to 16777216"
 
 

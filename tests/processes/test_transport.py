@@ -253,7 +253,7 @@ class _Unconnected(FetchConsumer):
 
 @asynccontextmanager
 async def unconnected(hook: AssignedHook | None = None, takeover: float = 30.0) -> AsyncIterator[_Unconnected]:
-    settings = WorkerSettings(run_topics=frozenset({"predictions"}), takeover_timeout=takeover)
+    settings = WorkerSettings(fetch_topics=frozenset({"predictions"}), takeover_timeout=takeover)
     app = build_app(settings, hook)
     cast(Any, app.transport).Consumer = _Unconnected
     consumer = cast(_Unconnected, app.consumer)
@@ -280,16 +280,16 @@ def test_a_run_of_an_earlier_assignment_is_told_although_the_group_has_the_same_
             record = ConsumerRecord("predictions", 0, 7, 0, 0, None, b"{}", None, 0, 2, ())
 
             def fetched() -> Message:
-                return consumer._to_message(tp, Fetch(tp, [record], None, consumer.share or 0))
+                return consumer._to_message(tp, Fetch(tp, [record], None, consumer.assignment_id or 0))
 
             await assign(consumer)
             before = fetched()
-            assert not consumer.outdated(before)
+            assert not consumer.is_stale(before)
             await revoke(consumer)
-            assert consumer.outdated(before)
+            assert consumer.is_stale(before)
             await assign(consumer)
-            assert consumer.outdated(before)
-            assert not consumer.outdated(fetched())
+            assert consumer.is_stale(before)
+            assert not consumer.is_stale(fetched())
 
     asyncio.run(scenario())
 

@@ -1,4 +1,4 @@
-"""Reaching Redis: every URL, logins that are never told, calls that insist, servers that are not as they should be."""
+"""Reaching Redis: every URL, logins that are never told, calls with retries, servers that are not as they should be."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from driftline.stream.state.client import (
     RedisUnreachableError,
     ServerFinding,
     StoreError,
+    call_redis,
     check_server,
     connect,
-    insist,
     server_findings,
 )
 from driftline.stream.state.store import Store
@@ -47,7 +47,7 @@ def own_redis(tmp_path: Path) -> Iterator[Server]:
 async def ping(redis: Redis) -> Any:
     client = connect(redis)
     try:
-        return await insist(client.ping)
+        return await call_redis(client.ping)
     finally:
         await client.aclose()
 
@@ -92,8 +92,8 @@ def test_what_is_missing_is_named(section: Redis, reason: str) -> None:
 
 @on_every_redis
 async def test_more_calls_at_once_than_connections_wait_for_one(store: Store) -> None:
-    await asyncio.gather(*(store.put_learned(f"model {i}", b"x" * 10_000) for i in range(200)))
-    assert [len(each or b"") for each in await asyncio.gather(*map(store.get_learned, ["model 0", "model 199"]))] == [
+    await asyncio.gather(*(store.save_learned(f"model {i}", b"x" * 10_000) for i in range(200)))
+    assert [len(each or b"") for each in await asyncio.gather(*map(store.load_learned, ["model 0", "model 199"]))] == [
         10_000
     ] * 2
     for key in await store.keys():
@@ -204,10 +204,10 @@ def test_redis_down_is_said_and_tried_again(
 
 def test_a_call_outlasts_a_restart(own_redis: Server) -> None:
     async def scenario(store: Store) -> None:
-        judge = await store.take_judge("panes", 0)
+        judge = await store.claim_judge("panes", 0)
         own_redis.kill()
         back = asyncio.get_running_loop().run_in_executor(None, own_redis.start)
-        assert (await store.take_judge("panes", 0)).epoch == 1
+        assert (await store.claim_judge("panes", 0)).epoch == 1
         await back
         assert judge.epoch == 1
 
@@ -221,7 +221,7 @@ def test_a_silent_redis_is_given_up(own_redis: Server, monkeypatch: pytest.Monke
     async def scenario(store: Store) -> None:
         await store.client.client_pause(3000)
         with pytest.raises(RedisUnreachableError, match="Timeout"):
-            await store.take_judge("panes", 0)
+            await store.claim_judge("panes", 0)
 
     play(url(own_redis), scenario)
 

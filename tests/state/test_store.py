@@ -31,7 +31,7 @@ def change(**parts: bytes) -> StateDelta:
 
 @on_every_redis
 async def test_a_seal_follows_the_last_one(store: Store) -> None:
-    record = await store.take_sketch(TOPIC, 3)
+    record = await store.claim_sketch(TOPIC, 3)
     assert await record.read_seal() is None
     for start, *ends in ((7, 500), (500, 501), (501, 600, 700, 2**53 + 1)):
         await record.seal(start, *ends)
@@ -47,14 +47,14 @@ async def test_a_seal_follows_the_last_one(store: Store) -> None:
 
 @on_every_redis
 async def test_a_seal_of_before_runs_were_kept_one_by_one_is_of_one_run(store: Store) -> None:
-    record = await store.take_sketch(TOPIC, 3)
+    record = await store.claim_sketch(TOPIC, 3)
     await store.client.hset(record.key, mapping={"version": 1, "start": 7, "end": 500})
-    assert await (await store.take_sketch(TOPIC, 3)).read_seal() == Seal(7, (500,))
+    assert await (await store.claim_sketch(TOPIC, 3)).read_seal() == Seal(7, (500,))
 
 
 @on_every_redis
 async def test_a_seal_written_twice_is_written_once(store: Store) -> None:
-    record = await store.take_sketch(TOPIC, 0)
+    record = await store.claim_sketch(TOPIC, 0)
     await record.seal(0, 500)
     await record.seal(0, 500)
     assert await record.read_seal() == Seal(0, (500,))
@@ -65,24 +65,24 @@ async def test_a_seal_written_twice_is_written_once(store: Store) -> None:
 @on_every_redis
 async def test_a_seal_can_be_waited_for_until_it_is_on_disk(store: Store) -> None:
     """These servers keep no file, and say so: then there is nothing to wait for."""
-    record = await store.take_sketch(TOPIC, 0)
+    record = await store.claim_sketch(TOPIC, 0)
     for start, end in ((0, 500), (0, 500), (500, 501)):
         await record.seal(start, end, durable=True)
         assert await record.read_seal() == Seal(start, (end,))
     with pytest.raises(StateMismatchError):
         await record.seal(500, 600, durable=True)
-    await store.take_sketch(TOPIC, 0)
+    await store.claim_sketch(TOPIC, 0)
     with pytest.raises(FencedError):
         await record.seal(501, 600, durable=True)
 
 
 @on_every_redis
 async def test_partitions_have_seals_and_epochs_of_their_own(store: Store) -> None:
-    first, second = await store.take_sketch(TOPIC, 0), await store.take_sketch(TOPIC, 1)
+    first, second = await store.claim_sketch(TOPIC, 0), await store.claim_sketch(TOPIC, 1)
     await first.seal(0, 10)
     await second.seal(5, 6)
     assert (await first.read_seal(), await second.read_seal()) == (Seal(0, (10,)), Seal(5, (6,)))
-    assert (first.epoch, second.epoch, (await store.take_sketch(TOPIC, 1)).epoch) == (1, 1, 2)
+    assert (first.epoch, second.epoch, (await store.claim_sketch(TOPIC, 1)).epoch) == (1, 1, 2)
 
 
 # Fencing
@@ -91,12 +91,12 @@ async def test_partitions_have_seals_and_epochs_of_their_own(store: Store) -> No
 @on_every_redis
 async def test_who_was_replaced_writes_nothing_more(store: Store) -> None:
     """The zombie: paused past its session, it wakes up and goes on where it was."""
-    sketcher, judge = await store.take_sketch(TOPIC, 0), await store.take_judge(PANES, 0)
+    sketcher, judge = await store.claim_sketch(TOPIC, 0), await store.claim_judge(PANES, 0)
     await sketcher.seal(0, 10)
     await judge.commit(5, {MODEL: change(head=b"1")}, [AN_ALERT])
 
-    await store.take_sketch(TOPIC, 0)
-    successor = await store.take_judge(PANES, 0)
+    await store.claim_sketch(TOPIC, 0)
+    successor = await store.claim_judge(PANES, 0)
     assert successor.next_offset == 5
     before = await contents(store)
     with pytest.raises(FencedError, match="another worker took over, with epoch 2"):
@@ -104,14 +104,14 @@ async def test_who_was_replaced_writes_nothing_more(store: Store) -> None:
     with pytest.raises(FencedError):
         await judge.commit(6, {MODEL: change(head=b"2")}, [DecidedAlert(b"another", "i-2")])
     with pytest.raises(FencedError):
-        await judge.sent(1)
+        await judge.confirm_published(1)
     assert await contents(store) == before
     await successor.commit(6, {MODEL: change(head=b"2")})
 
 
 @on_every_redis
 async def test_a_redis_that_lost_everything_lets_nobody_go_on(store: Store) -> None:
-    sketcher, judge = await store.take_sketch(TOPIC, 0), await store.take_judge(PANES, 0)
+    sketcher, judge = await store.claim_sketch(TOPIC, 0), await store.claim_judge(PANES, 0)
     await judge.commit(5, {})
     for key in await store.keys():
         await store.client.delete(key)
@@ -127,32 +127,32 @@ async def test_a_redis_that_lost_everything_lets_nobody_go_on(store: Store) -> N
 
 @on_every_redis
 async def test_a_commit_changes_offset_memories_and_outbox_at_once(store: Store) -> None:
-    judge = await store.take_judge(PANES, 2)
-    assert (judge.next_offset, await judge.models(), await judge.parts("a")) == (None, [], {})
+    judge = await store.claim_judge(PANES, 2)
+    assert (judge.next_offset, await judge.models(), await judge.state_parts("a")) == (None, [], {})
     new = {
         "a": StateDelta({"head": b"1", "bucket:0": b"\0\xff"}, fresh=True),
         "b": StateDelta({"head": b"1"}, fresh=True),
     }
-    await judge.commit(0, new, [DecidedAlert(b"first", "i-1"), DecidedAlert(b"second", "i-1", over=True)])
+    await judge.commit(0, new, [DecidedAlert(b"first", "i-1"), DecidedAlert(b"second", "i-1", resolved=True)])
     await judge.commit(
         9,
         {"a": StateDelta({"head": b"2", "bucket:5": b""}, delete=("bucket:0", "never there"))},
         [DecidedAlert(b"third", "i-2")],
     )
 
-    after = await store.take_judge(PANES, 2)
+    after = await store.claim_judge(PANES, 2)
     assert (after.next_offset, await after.models()) == (9, ["a", "b"])
-    assert await after.parts("a") == {"head": b"2", "bucket:5": b""}
-    assert await after.parts("b") == {"head": b"1"}
+    assert await after.state_parts("a") == {"head": b"2", "bucket:5": b""}
+    assert await after.state_parts("b") == {"head": b"1"}
     assert await after.outbox() == [OutboxAlert(1, b"first"), OutboxAlert(2, b"second"), OutboxAlert(3, b"third")]
     await after.commit(10, {"a": StateDelta({"head": b"3"}, fresh=True)})
-    assert await after.parts("a") == {"head": b"3"}
+    assert await after.state_parts("a") == {"head": b"3"}
 
 
 @on_every_redis
 async def test_a_commit_written_twice_is_written_once(store: Store) -> None:
     """Its answer was lost, so the client sends it again."""
-    judge = await store.take_judge(PANES, 0)
+    judge = await store.claim_judge(PANES, 0)
     await judge.commit(5, {"a": change(head=b"1")}, [AN_ALERT])
     before = await contents(store)
     judge.next_offset = None
@@ -163,7 +163,7 @@ async def test_a_commit_written_twice_is_written_once(store: Store) -> None:
 
 @on_every_redis
 async def test_a_commit_goes_forward_from_where_the_store_is(store: Store) -> None:
-    judge = await store.take_judge(PANES, 0)
+    judge = await store.claim_judge(PANES, 0)
     await judge.commit(5, {})
     for backward in (5, 4, 0):
         with pytest.raises(ValueError, match="must go forward"):
@@ -179,20 +179,20 @@ async def test_a_commit_goes_forward_from_where_the_store_is(store: Store) -> No
 
 @on_every_redis
 async def test_the_outbox_is_emptied_in_order_and_only_of_what_was_published(store: Store) -> None:
-    judge = await store.take_judge(PANES, 0)
+    judge = await store.claim_judge(PANES, 0)
     assert await judge.outbox() == []
     await judge.commit(1, {}, [DecidedAlert(b"%d" % i, "i-1") for i in range(1, 6)])
-    assert await judge.outbox(most=2) == [OutboxAlert(1, b"1"), OutboxAlert(2, b"2")]
-    await judge.sent(2)
-    await judge.sent(2)
-    await judge.sent(1)
+    assert await judge.outbox(limit=2) == [OutboxAlert(1, b"1"), OutboxAlert(2, b"2")]
+    await judge.confirm_published(2)
+    await judge.confirm_published(2)
+    await judge.confirm_published(1)
     assert (await judge.outbox())[0] == OutboxAlert(3, b"3")
     await judge.commit(2, {}, [DecidedAlert(b"6", "i-1")])
     with pytest.raises(StateMismatchError):
-        await judge.sent(7)
-    await judge.sent(5)
+        await judge.confirm_published(7)
+    await judge.confirm_published(5)
     assert await judge.outbox() == [OutboxAlert(6, b"6")]
-    await judge.sent(6)
+    await judge.confirm_published(6)
     assert await judge.outbox() == []
 
 
@@ -202,7 +202,7 @@ async def test_the_outbox_is_emptied_in_order_and_only_of_what_was_published(sto
 async def archived(store: Store, partition: int = 0) -> tuple[list[bytes], list[bytes]]:
     """What is kept of the open incidents, and of all."""
     kept = (await IncidentIndex(store.client, store.namespace, PANES).read())[partition]
-    return sorted(kept.open), kept.told
+    return sorted(kept.open), kept.recent
 
 
 @on_every_redis
@@ -211,28 +211,28 @@ async def test_of_open_incidents_the_newest_alert_is_kept_until_they_are_over(st
     i-1   fires ─── updated ─────────── over
     i-2             fires  ──────────────────────
     """
-    judge = await store.take_judge(PANES, 0)
+    judge = await store.claim_judge(PANES, 0)
     assert await archived(store) == ([], [])
     await judge.commit(1, {}, [DecidedAlert(b"1 fires", "i-1")])
     assert await archived(store) == ([b"1 fires"], [b"1 fires"])
     await judge.commit(2, {}, [DecidedAlert(b"1 updated", "i-1"), DecidedAlert(b"2 fires", "i-2")])
     assert await archived(store) == ([b"1 updated", b"2 fires"], [b"2 fires", b"1 updated", b"1 fires"])
     await judge.commit(3, {})
-    await judge.sent(3)
-    await judge.commit(4, {}, [DecidedAlert(b"1 over", "i-1", over=True)])
+    await judge.confirm_published(3)
+    await judge.commit(4, {}, [DecidedAlert(b"1 over", "i-1", resolved=True)])
     assert await archived(store) == ([b"2 fires"], [b"1 over", b"2 fires", b"1 updated", b"1 fires"])
 
 
 @on_every_redis
 async def test_an_incident_that_begins_and_ends_in_one_commit_is_told_and_not_open(store: Store) -> None:
-    judge = await store.take_judge(PANES, 0)
-    await judge.commit(1, {}, [DecidedAlert(b"fires", "i-1"), DecidedAlert(b"over", "i-1", over=True)])
+    judge = await store.claim_judge(PANES, 0)
+    await judge.commit(1, {}, [DecidedAlert(b"fires", "i-1"), DecidedAlert(b"over", "i-1", resolved=True)])
     assert await archived(store) == ([], [b"over", b"fires"])
 
 
 @on_every_redis
 async def test_the_newest_hundred_are_kept_and_all_open_ones(store: Store) -> None:
-    judge = await store.take_judge(PANES, 0)
+    judge = await store.claim_judge(PANES, 0)
     for i in range(8):
         await judge.commit(i, {}, [DecidedAlert(b"%d" % (30 * i + j), f"i-{i}") for j in range(30)])
     opened, told = await archived(store)
@@ -245,7 +245,7 @@ async def test_what_is_kept_is_found_in_every_partition_and_before_there_was_any
     """Under a Driftline that kept no alerts, the keys are missing; that is no error, and the next commit makes them."""
     archive = IncidentIndex(store.client, store.namespace, PANES)
     assert await archive.read() == []
-    judges = [await store.take_judge(PANES, partition) for partition in range(3)]
+    judges = [await store.claim_judge(PANES, partition) for partition in range(3)]
     await judges[2].commit(1, {}, [AN_ALERT])
     assert await archive.read() == [
         IndexedAlerts(0, [], []),
@@ -257,30 +257,30 @@ async def test_what_is_kept_is_found_in_every_partition_and_before_there_was_any
 
 @on_every_redis
 async def test_what_a_model_learned_is_there_for_the_sketchers(store: Store) -> None:
-    assert await store.get_learned(MODEL) is None
-    assert await store.learned() == set()
-    await store.put_learned(MODEL, encode_baseline(baseline()))
-    assert await store.get_learned(MODEL) == encode_baseline(baseline())
-    assert await store.learned() == {MODEL}
+    assert await store.load_learned(MODEL) is None
+    assert await store.learned_models() == set()
+    await store.save_learned(MODEL, encode_baseline(baseline()))
+    assert await store.load_learned(MODEL) == encode_baseline(baseline())
+    assert await store.learned_models() == {MODEL}
 
 
 @on_every_redis
 async def test_what_a_newer_driftline_wrote_is_left_alone(store: Store) -> None:
-    judge = await store.take_judge(PANES, 0)
+    judge = await store.claim_judge(PANES, 0)
     await store.client.hset(judge.key, "version", 3)
     before = await contents(store)
     with pytest.raises(StoreError, match="newer Driftline, in version 3; this one writes 2"):
-        await store.take_judge(PANES, 0)
+        await store.claim_judge(PANES, 0)
     assert await contents(store) == before
 
 
 @on_every_redis
 async def test_any_name_of_a_model_will_do(store: Store) -> None:
-    judge = await store.take_judge(PANES, 0)
+    judge = await store.claim_judge(PANES, 0)
     names = sorted(["a", "a:b", "{a}", "}{", "*?[a-z]\\", "mödel ☃", "a\nb", ":model:", "x" * 5000])
     await judge.commit(1, {name: StateDelta({"head": name.encode()}, fresh=True) for name in names})
     assert await judge.models() == names
-    assert [(await judge.parts(name))["head"].decode() for name in names] == names
+    assert [(await judge.state_parts(name))["head"].decode() for name in names] == names
 
 
 # What offsets depend on
@@ -310,13 +310,13 @@ def documented() -> list[tuple[Callable[[str], Any], str]]:
 @on_every_redis
 async def test_every_key_is_in_the_table_and_none_is_left_over(store: Store) -> None:
     other = Store(store.client, f"{store.namespace}x")
-    await other.take_sketch(TOPIC, 0)
+    await other.claim_sketch(TOPIC, 0)
     run = history(learned=True)
-    judge, sketcher = await store.take_judge(PANES, 0), await store.take_sketch(TOPIC, 0)
+    judge, sketcher = await store.claim_judge(PANES, 0), await store.claim_sketch(TOPIC, 0)
     await sketcher.seal(0, 1)
     for offset, (old, new) in enumerate(zip([None, *run.memories], run.memories, strict=False)):
         await judge.commit(offset, {MODEL: diff(old, new, None)}, [AN_ALERT])
-    await store.put_learned(MODEL, b"...")
+    await store.save_learned(MODEL, b"...")
     await store.bind({"topics.predictions": TOPIC})
 
     keys, rows = await store.keys(), documented()
@@ -325,4 +325,4 @@ async def test_every_key_is_in_the_table_and_none_is_left_over(store: Store) -> 
         (key,) = [key for key in keys if matches(key.removeprefix(f"{store.namespace}:"))]
         assert (await store.client.type(key)).decode() == kind
         assert await store.client.ttl(key) == -1
-    assert await judge.parts(MODEL) == diff(None, run.memories[-1], None).write
+    assert await judge.state_parts(MODEL) == diff(None, run.memories[-1], None).write

@@ -23,7 +23,7 @@ from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.pane import Pane, Range
 from driftline.stream.state.client import StoreError
 from driftline.stream.state.incident_index import IncidentIndex
-from driftline.stream.state.store import DecidedAlert, FencedError, JudgeRecord, OutboxAlert, Store
+from driftline.stream.state.store import DecidedAlert, FencedError, JudgePartition, OutboxAlert, Store
 from load_tests.harness.append_only_file import AppendOnlyFile
 from load_tests.harness.servers import real_redis
 from tests.harness.brokers import unique
@@ -42,7 +42,7 @@ async def committed(store: Store, run: History, crashes: dict[int, str]) -> list
     """Judge a history as a worker does, dying as told at some commits; the alerts published, in order."""
     published: list[OutboxAlert] = []
     while True:
-        judge = await store.take_judge(PANES, 0)
+        judge = await store.claim_judge(PANES, 0)
         try:
             await _work(judge, run, crashes, published)
         except ConnectionAbortedError:
@@ -50,12 +50,12 @@ async def committed(store: Store, run: History, crashes: dict[int, str]) -> list
         return published
 
 
-async def _work(judge: JudgeRecord, run: History, crashes: dict[int, str], published: list[OutboxAlert]) -> None:
-    monitor, parts = run.monitor, await judge.parts(MODEL)
+async def _work(judge: JudgePartition, run: History, crashes: dict[int, str], published: list[OutboxAlert]) -> None:
+    monitor, parts = run.monitor, await judge.state_parts(MODEL)
     stored = load(parts, run.given) if parts else None
     for offset in range(judge.next_offset or 0, len(run.panes)):
         published += await judge.outbox()
-        await judge.sent(published[-1].position if published else 0)
+        await judge.confirm_published(published[-1].position if published else 0)
         memory, steps = monitor.take(stored or ModelState(), run.panes[offset])
         crash = crashes.pop(offset, None)
         if crash == "before":
@@ -69,7 +69,7 @@ async def _work(judge: JudgeRecord, run: History, crashes: dict[int, str], publi
 
 
 def _decided(alert: str, status: str) -> DecidedAlert:
-    return DecidedAlert(alert.encode(), "the only one at a time", over=status == "resolved")
+    return DecidedAlert(alert.encode(), "the only one at a time", resolved=status == "resolved")
 
 
 crashes = st.dictionaries(st.integers(0, 89), st.sampled_from(["before", "after"]), max_size=6)
@@ -83,13 +83,13 @@ def test_crashes_change_neither_memory_nor_alerts(redis_url: str, learned: bool,
 
     async def scenario(store: Store) -> None:
         published = await committed(store, run, dict(crashes))
-        judge = await store.take_judge(PANES, 0)
+        judge = await store.claim_judge(PANES, 0)
         assert (judge.next_offset, await judge.models()) == (len(run.panes), [MODEL])
-        assert await judge.parts(MODEL) == diff(None, run.memories[-1], run.given).write
+        assert await judge.state_parts(MODEL) == diff(None, run.memories[-1], run.given).write
         told = [alert.encode() for each in run.alerts for alert in each]
         assert [each.message for each in sorted(set(published))] == told
         (kept,) = await IncidentIndex(store.client, store.namespace, PANES).read()
-        assert kept.told == told[::-1][:100]
+        assert kept.recent == told[::-1][:100]
         assert kept.open == []
         assert len(told) > 1
 
@@ -101,15 +101,15 @@ def test_a_killed_redis_that_syncs_always_has_all_that_it_acknowledged(tmp_path:
     with real_redis(tmp_path, fsync="always") as server:
 
         async def scenario(store: Store) -> None:
-            judge = await store.take_judge(PANES, 0)
+            judge = await store.claim_judge(PANES, 0)
             for offset, (old, new) in enumerate(zip([None, *run.memories], run.memories, strict=False)):
                 if offset % 10 == 9:
                     killed = asyncio.get_running_loop().run_in_executor(None, restart)
                 await judge.commit(offset, {MODEL: diff(old, new, None)}, [DecidedAlert(b"%d" % offset, "i")])
                 if offset % 10 == 9:
                     await killed
-                assert await judge.parts(MODEL) == diff(None, new, None).write
-                await judge.sent(len(await judge.outbox(most=1000)) // 2)
+                assert await judge.state_parts(MODEL) == diff(None, new, None).write
+                await judge.confirm_published(len(await judge.outbox(limit=1000)) // 2)
 
         def restart() -> None:
             server.kill()
@@ -119,9 +119,9 @@ def test_a_killed_redis_that_syncs_always_has_all_that_it_acknowledged(tmp_path:
         restart()
 
         async def afterwards(store: Store) -> None:
-            judge = await store.take_judge(PANES, 0)
+            judge = await store.claim_judge(PANES, 0)
             assert judge.next_offset == len(run.memories) - 1
-            assert await judge.parts(MODEL) == diff(None, run.memories[-1], None).write
+            assert await judge.state_parts(MODEL) == diff(None, run.memories[-1], None).write
 
         play(url(server), afterwards, namespace)
 
@@ -131,7 +131,7 @@ def test_a_seal_that_was_waited_for_survives_a_power_cut_and_one_that_was_not_ma
     with real_redis(tmp_path, fsync="everysec") as server, following(server) as file:
 
         async def scenario(store: Store) -> None:
-            record = await store.take_sketch("predictions", 0)
+            record = await store.claim_sketch("predictions", 0)
             await record.seal(0, 10, durable=True)
             await record.seal(10, 20)
             assert file.cut(seconds=1.0) > 0
@@ -146,8 +146,8 @@ def test_who_was_replaced_before_a_power_cut_is_so_after_it(tmp_path: Path) -> N
     with real_redis(tmp_path, fsync="everysec") as server, following(server) as file:
 
         async def scenario(store: Store) -> None:
-            stopped = await store.take_sketch("predictions", 0)
-            await store.take_sketch("predictions", 0)
+            stopped = await store.claim_sketch("predictions", 0)
+            await store.claim_sketch("predictions", 0)
             file.cut(seconds=1.0)
             server.start()
             with pytest.raises(FencedError):
@@ -160,7 +160,7 @@ def test_a_seal_that_a_power_cut_took_while_it_was_waited_for_is_written_again(t
     with real_redis(tmp_path, fsync="everysec") as server, following(server) as file:
 
         async def scenario(store: Store) -> None:
-            record = await store.take_sketch("predictions", 0)
+            record = await store.claim_sketch("predictions", 0)
             await record.seal(0, 10, durable=True)
             sealing = asyncio.create_task(record.seal(10, 20, durable=True))
             await asyncio.sleep(0.6)
@@ -191,7 +191,7 @@ def test_without_memory_a_commit_does_nothing_and_publishing_makes_room(tmp_path
     with real_redis(tmp_path) as server:
 
         async def scenario(store: Store) -> None:
-            judge = await store.take_judge(PANES, 0)
+            judge = await store.claim_judge(PANES, 0)
             await judge.commit(
                 1, {"a": StateDelta({"head": b"1", "bucket:0": b"1"})}, [DecidedAlert(b"x" * 1000, "i")] * 9
             )
@@ -202,11 +202,11 @@ def test_without_memory_a_commit_does_nothing_and_publishing_makes_room(tmp_path
                     2, {"a": StateDelta({"head": b"2"}, delete=("bucket:0",))}, [DecidedAlert(b"y", "i")]
                 )
             assert await contents(store) == before
-            await judge.sent(9)
+            await judge.confirm_published(9)
             assert await judge.outbox() == []
             await store.client.config_set("maxmemory", 0)
             await judge.commit(2, {"a": StateDelta({"head": b"2"}, delete=("bucket:0",))}, [DecidedAlert(b"y", "i")])
-            assert await judge.parts("a") == {"head": b"2"}
+            assert await judge.state_parts("a") == {"head": b"2"}
 
         play(url(server), scenario)
 
@@ -230,7 +230,7 @@ def long_history(commits: int) -> Iterator[tuple[Baseline, ModelState]]:
 
 @on_every_redis
 async def test_a_commit_costs_what_changed_however_long_the_history(store: Store) -> None:
-    judge, stored, sent = await store.take_judge(PANES, 0), None, [await received(store)]
+    judge, stored, sent = await store.claim_judge(PANES, 0), None, [await received(store)]
     for offset, (reference, memory) in enumerate(long_history(3000)):
         await judge.commit(offset, {MODEL: diff(stored, memory, reference)})
         stored = memory

@@ -34,7 +34,7 @@ from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.state.client import Client, connect
 from driftline.stream.state.incident_index import IncidentIndex
 from driftline.stream.state.store import FencedError, StateMismatchError
-from driftline.stream.worker.judge_stage import NOT_YET
+from driftline.stream.worker.judge_stage import OUT_OF_ORDER
 from driftline.stream.worker.sketch_stage import RereadError
 from load_tests.harness.oracle import (
     Parts,
@@ -126,7 +126,7 @@ class Bench:
     async def check_kept(self, alerts: Sequence[Mapping[str, Any]]) -> None:
         """Whether Redis keeps these alerts for people, once and the newest first, and of open incidents the last."""
         kept = await IncidentIndex(self.client, self.config.worker.group, self.config.topics.panes).read()
-        listed = [[orjson.loads(line) for line in each.told] for each in kept]
+        listed = [[orjson.loads(line) for line in each.recent] for each in kept]
         assert alert_bodies(chain(*listed)) == alert_bodies(alerts)
         for each in listed:
             assert [alert["data"]["seq"] for alert in each] == list(range(len(each), 0, -1)), "of one model in the test"
@@ -208,7 +208,7 @@ async def test_a_run_that_is_published_again_does_not_end_early(this: Bench) -> 
     the next worker             [───────)[───────)[───────)       the first would look as if it had been judged
     """
     await this.crash(crash_at=this.config.topics.panes)
-    halfway = this.driver(fetch=7)
+    halfway = this.driver(fetch_size=7)
     await halfway.assign()
     await halfway.sketch_next()
     for _ in range(3):
@@ -222,7 +222,7 @@ async def test_a_run_that_is_published_again_does_not_end_early(this: Bench) -> 
 
 @on_a_bench
 async def test_an_idle_run_is_published_only_when_its_seal_is_written(this: Bench) -> None:
-    driver = this.driver(fetch=7)
+    driver = this.driver(fetch_size=7)
     await driver.assign()
     await driver.sketch_next()
     before = await this.everything()
@@ -238,7 +238,7 @@ async def test_an_idle_run_is_published_only_when_its_seal_is_written(this: Benc
 @on_a_bench
 async def test_the_next_run_waits_for_the_seal_of_an_idle_one(this: Bench) -> None:
     """Panes of a model must be in the order of the log: the judge takes one that comes late for one it has had."""
-    driver = this.driver(fetch=7)
+    driver = this.driver(fetch_size=7)
     await driver.assign()
     await driver.sketch_next()
     await asyncio.sleep(0.1)
@@ -262,7 +262,7 @@ async def test_the_clock_ends_no_run_before_all_is_read_that_was_there(this: Ben
     await this.driver().work()
     panes = len(this.panes())
     assert await this.client.delete(f"{this.config.worker.group}:{{sketch/predictions/0}}") == 1
-    halfway = this.driver(fetch=7, tells_end=True)
+    halfway = this.driver(fetch_size=7, tells_end=True)
     await halfway.assign()
     await halfway.sketch_next()
     for _ in range(3):
@@ -284,7 +284,7 @@ async def test_two_workers_with_one_epoch_do_no_harm(this: Bench) -> None:
     """Redis has lost an epoch, and gives it out again. Who has it twice still goes on from one position, or ends."""
     for key in ("{sketch/predictions/0}", "{judge/driftline.panes/0}", "{judge/driftline.panes/1}"):
         await this.client.hset(f"{this.config.worker.group}:{key}", "epoch", "1")
-    one, other = this.driver(), this.driver(fetch=33)
+    one, other = this.driver(), this.driver(fetch_size=33)
     await one.assign()
     await one.sketch_next()
     for key in await this.client.keys(f"{this.config.worker.group}:{{*}}"):
@@ -320,7 +320,7 @@ async def test_who_was_taken_over_writes_nothing_any_more(this: Bench) -> None:
 
 @on_a_bench
 async def test_records_that_come_again_into_an_open_run_end_the_worker_before_it_is_sealed(this: Bench) -> None:
-    driver = this.driver(fetch=7)
+    driver = this.driver(fetch_size=7)
     await driver.assign()
     await driver.sketch_next()
     driver._read[TP(this.config.topics.predictions, 0)] = 3
@@ -333,9 +333,9 @@ async def test_records_that_come_again_into_an_open_run_end_the_worker_before_it
 @on_a_bench
 async def test_housekeeping_and_a_rebalance_do_not_fence_each_other(this: Bench) -> None:
     """Both write under the epoch that they know, and a worker must not refuse its own writes."""
-    driver = this.driver(fetch=7)
+    driver = this.driver(fetch_size=7)
     await driver.assign()
-    for order in permutations((driver.assign, driver.sketch.close_idle, driver.judge.resume)):
+    for order in permutations((driver.assign, driver.sketch.close_idle, driver.judge.drain_outboxes)):
         await driver.sketch_next()
         await asyncio.sleep(0.11)
         await asyncio.gather(*(each() for each in order))
@@ -355,7 +355,7 @@ async def test_a_log_whose_beginning_was_removed_counts_from_its_first_record_on
 
 @on_a_bench
 async def test_an_idle_run_ends_without_a_further_event_and_once(this: Bench) -> None:
-    driver = this.driver(fetch=7)
+    driver = this.driver(fetch_size=7)
     await driver.assign()
     await driver.sketch_next()
     assert not this.panes()
@@ -374,7 +374,7 @@ async def test_what_a_model_learned_reaches_the_sketchers_though_who_learned_it_
     await this.driver().work()
     assert await this.client.delete(f"{this.config.worker.group}:learned:learns") == 1
     this.append(messages("learns", 100, first=400))
-    await this.driver(fetch=30).work()
+    await this.driver(fetch_size=30).work()
     learned = (await this.memory("learns")).learned
     assert learned is not None
     assert [each.baseline for each in this.panes() if each.model == "learns"][-1] == learned.content_hash
@@ -387,7 +387,7 @@ async def test_events_that_are_published_after_their_model_has_learned_do_no_har
     learns = messages("learns", 135)
     this.log.clear()
     this.append(learns[:105])
-    driver = this.driver(fetch=1000)
+    driver = this.driver(fetch_size=1000)
     await driver.assign()
     await driver.sketch_next()
     for partition in range(2):
@@ -428,7 +428,7 @@ async def test_a_baseline_that_is_taken_away_again_leaves_the_one_that_was_learn
     for step, baselines in enumerate((with_files, without)):
         this.baselines = baselines
         this.append(messages("learns", 60, 400 + 60 * step))
-        await this.driver(fetch=20).work()
+        await this.driver(fetch_size=20).work()
     memory = await this.memory("learns")
     assert learned is not None
     assert memory.learned is not None
@@ -475,7 +475,7 @@ async def test_a_pane_whose_predecessor_was_lost_waits_until_both_are_sent_again
     await this.check()
     letters = this.published(f"{panes}.dlq")
     assert letters
-    assert all(dict(each.headers)["reason"].startswith(NOT_YET.encode()) for each in letters)
+    assert all(dict(each.headers)["reason"].startswith(OUT_OF_ORDER.encode()) for each in letters)
 
 
 @on_a_bench
@@ -521,7 +521,7 @@ async def test_models_beyond_the_room_for_unknown_ones_are_dead_letters(this: Be
     worker = this.config.worker.model_copy(update={"unknown_models": 3})
     this.config = this.config.model_copy(update={"worker": worker})
     this.append([messages(f"bug-{i}", 1)[0] for i in range(40)] + messages("given", 100, first=400))
-    driver = this.driver(fetch=20, panes_partitions=1)
+    driver = this.driver(fetch_size=20, panes_partitions=1)
     await driver.work()
     memories = await this.memories()
     assert len(memories) == 1 + 3

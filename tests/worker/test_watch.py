@@ -19,45 +19,49 @@ LONG = 0.1  # s
 # What happens before a long time goes by, what after it, and what the watchdog says then.
 _Act = Callable[[Watchdog, Metrics, ExitStack], object]
 CASES: dict[str, tuple[_Act, _Act, str | None]] = {
-    "nothing to do": (lambda dog, _m, _s: dog.beat(), lambda dog, _m, _s: (dog.beat(), dog.heard()), None),
+    "nothing to do": (
+        lambda dog, _m, _s: dog.loop_alive(),
+        lambda dog, _m, _s: (dog.loop_alive(), dog.lag_known()),
+        None,
+    ),
     "never assigned": (
         lambda _d, _m, _s: None,
-        lambda dog, _m, _s: dog.heard(),
+        lambda dog, _m, _s: dog.lag_known(),
         "Kafka did not say what share of the topics is this worker's for",
     ),
     "a loop that stands still": (
-        lambda dog, _m, _s: dog.beat(),
-        lambda dog, _m, _s: dog.heard(),
+        lambda dog, _m, _s: dog.loop_alive(),
+        lambda dog, _m, _s: dog.lag_known(),
         "the event loop stood still for",
     ),
     "a silent Kafka": (
-        lambda dog, _m, _s: dog.beat(),
-        lambda dog, _m, _s: dog.beat(),
+        lambda dog, _m, _s: dog.loop_alive(),
+        lambda dog, _m, _s: dog.loop_alive(),
         "Kafka did not say where its topics end for",
     ),
     "records that wait": (
-        lambda _d, metrics, _s: metrics.behind({TP("predictions", 1): 7}),
-        lambda dog, _m, _s: (dog.beat(), dog.heard()),
+        lambda _d, metrics, _s: metrics.set_lags({TP("predictions", 1): 7}),
+        lambda dog, _m, _s: (dog.loop_alive(), dog.lag_known()),
         "records of topic predictions waited and none was done for",
     ),
     "records that waited until now": (
-        lambda _d, metrics, _s: metrics.behind({TP("predictions", 1): 7}),
-        lambda dog, metrics, _s: (dog.beat(), dog.heard(), metrics.behind({TP("predictions", 1): 0})),
+        lambda _d, metrics, _s: metrics.set_lags({TP("predictions", 1): 7}),
+        lambda dog, metrics, _s: (dog.loop_alive(), dog.lag_known(), metrics.set_lags({TP("predictions", 1): 0})),
         None,
     ),
     "records that wait while others are done": (
-        lambda _d, metrics, _s: metrics.behind({TP("predictions", 1): 7}),
-        lambda dog, _m, stack: (dog.beat(), dog.heard(), stack.enter_context(dog.working("predictions"))),
+        lambda _d, metrics, _s: metrics.set_lags({TP("predictions", 1): 7}),
+        lambda dog, _m, stack: (dog.loop_alive(), dog.lag_known(), stack.enter_context(dog.working("predictions"))),
         None,
     ),
     "records in work": (
         lambda dog, _m, stack: stack.enter_context(dog.working("panes")),
-        lambda dog, _m, _s: (dog.beat(), dog.heard()),
+        lambda dog, _m, _s: (dog.loop_alive(), dog.lag_known()),
         "records of topic panes waited and none was done for",
     ),
     "records that wait since a rebalance": (
-        lambda _d, metrics, _s: metrics.behind({TP("predictions", 1): 7}),
-        lambda dog, _m, _s: (dog.beat(), dog.heard(), dog.assigned()),
+        lambda _d, metrics, _s: metrics.set_lags({TP("predictions", 1): 7}),
+        lambda dog, _m, _s: (dog.loop_alive(), dog.lag_known(), dog.assigned()),
         None,
     ),
 }
@@ -75,7 +79,7 @@ def test_what_is_a_stall(case: str) -> None:
         said = dog.stalled(LONG)
     assert (said is None) == (reason is None), said
     assert said is None or said.startswith(reason or "")
-    assert dog.sick is None, "half of the patience is not over"
+    assert dog.unhealthy is None, "half of the patience is not over"
 
 
 BLOCKED = """
@@ -85,7 +89,7 @@ from driftline.stream.worker.watchdog import Watchdog
 
 async def work():
     dog = Watchdog(Metrics(), patience=0.5)
-    dog.beat()
+    dog.loop_alive()
     dog.start()
     time.sleep(60)
 

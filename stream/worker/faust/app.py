@@ -1,10 +1,10 @@
 """The Faust app of a worker: settings, the delivery loop of an agent, publishing with acknowledgement.
 
-    app = build_app(WorkerSettings(run_topics=frozenset({"predictions"})), on_assigned=positions)
+    app = build_app(WorkerSettings(fetch_topics=frozenset({"predictions"})), on_assigned=positions)
 
     @app.agent(app.topic("predictions"))
     async def sketch(stream):
-        async for run in delivered(stream):
+        async for run in consume(stream):
             await publish(app, [Message("panes", key, pane) for key, pane in sketch_of(run)])
 
     run_worker(app)     # or: faust -A module worker
@@ -64,7 +64,7 @@ class WorkerSettings:
 
     kafka: Kafka = Kafka()
     group: str = "driftline"
-    run_topics: frozenset[str] = frozenset()
+    fetch_topics: frozenset[str] = frozenset()
     session_timeout: float = 10.0
     rebalance_timeout: float = 30.0
     request_timeout: float = 40.0
@@ -132,7 +132,7 @@ def build_app(
     app.transport = FetchTransport(
         urls,
         app,
-        run_topics=settings.run_topics,
+        fetch_topics=settings.fetch_topics,
         on_assigned=on_assigned,
         takeover_timeout=settings.takeover_timeout,
         idempotent=settings.idempotent,
@@ -183,7 +183,7 @@ def _faust_settings(settings: WorkerSettings) -> dict[str, Any]:
     }
 
 
-async def delivered(stream: StreamT[Any]) -> AsyncIterator[Any]:
+async def consume(stream: StreamT[Any]) -> AsyncIterator[Any]:
     """Values of an agent's stream, each acknowledged when the loop comes back for the next one.
 
     Faust itself acknowledges also what an exception interrupted; here an exception in the loop's body skips the ack.
@@ -191,7 +191,7 @@ async def delivered(stream: StreamT[Any]) -> AsyncIterator[Any]:
     manual = cast("faust.Stream[Any]", stream).noack()
     async with aclosing(manual.events()) as events:
         async for event in events:
-            if not cast(FetchConsumer, stream.app.consumer).outdated(event.message):
+            if not cast(FetchConsumer, stream.app.consumer).is_stale(event.message):
                 yield event.value
                 await stream.ack(event)
 

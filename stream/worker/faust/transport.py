@@ -48,13 +48,14 @@ class Fetch:
     """The records that one fetch brought of one partition, oldest first, at least one.
 
     Offsets rise but may have holes (compaction, transaction markers). `highwater`: the partition's end offset when
-    fetched, so `highwater - next_offset` is the lag; None when the broker didn't say. `share`: in which it was fetched.
+    fetched, so `highwater - next_offset` is the lag; None when the broker didn't say. `assignment_id`: under which
+    assignment it was fetched.
     """
 
     tp: TP
     records: Sequence[Record]
     highwater: int | None
-    share: int = 0
+    assignment_id: int = 0
 
     @property
     def first_offset(self) -> int:
@@ -78,7 +79,7 @@ class FetchConsumerThread(driver.AIOKafkaConsumerThread):
     async def on_start(self) -> None:
         """Adds: records of run topics come in lists, see `stream.worker.faust.batches`."""
         await super().on_start()
-        unpack_in_batches(self._ensure_consumer(), self.consumer.transport.run_topics)
+        unpack_in_batches(self._ensure_consumer(), self.consumer.transport.fetch_topics)
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         """Adds a shorter long poll, and leaves out records of aborted transactions: they never happened."""
@@ -101,8 +102,8 @@ class FetchConsumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._fetch_or_seek = asyncio.Lock()
-        self.share: int | None = None  #: None from a revocation to the next assignment
-        self._shares = 0
+        self.assignment_id: int | None = None  #: None from a revocation to the next assignment
+        self._assignments = 0
         self._seeking: asyncio.Task[None] | None = None
         self._positioned: int | None = None
 
@@ -114,15 +115,15 @@ class FetchConsumer(driver.Consumer):
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Adds: fetch nothing more until the next assignment has been positioned, and do not go on taking over."""
-        self.share = None
+        self.assignment_id = None
         if self._seeking is not None:
             self._seeking.cancel()
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Adds: a new share begins."""
-        self._shares += 1
-        self.share = self._shares
+        self._assignments += 1
+        self.assignment_id = self._assignments
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def perform_seek(self) -> None:
@@ -131,15 +132,15 @@ class FetchConsumer(driver.Consumer):
         Faust's signal `on_partitions_assigned` comes too late: the flow may have restarted before its receivers return.
         TakeoverTimeoutError, which ends the worker, after `takeover_timeout` seconds.
         """
-        share, patience = self.share, self.transport.takeover_timeout
-        if share is None or not self.assignment():
+        assignment_id, patience = self.assignment_id, self.transport.takeover_timeout
+        if assignment_id is None or not self.assignment():
             return
-        seek = self._seeking = asyncio.create_task(self._seek_all(share))
+        seek = self._seeking = asyncio.create_task(self._seek_all(assignment_id))
         try:
             done, _ = await asyncio.wait({seek}, timeout=patience)
         finally:
             seek.cancel()
-        if share != self.share:
+        if assignment_id != self.assignment_id:
             return  # whatever came of it: it is over, and the next assignment comes here too
         if not done:
             count = len(self.assignment())
@@ -148,23 +149,23 @@ class FetchConsumer(driver.Consumer):
             )
         seek.result()
 
-    async def _seek_all(self, share: int) -> None:
+    async def _seek_all(self, assignment_id: int) -> None:
         """Position all partitions. The lock keeps a fetch from returning records of the old position after the seek.
 
         When another share begins meanwhile, aiokafka goes to committed offsets by itself, and the next call comes. What
         a fetch that had begun before has brought is dropped, so that none of the partitions may stay where it is.
         """
         async with self._fetch_or_seek:
-            await _to_the_end(super().perform_seek())
+            await _shielded(super().perform_seek())
             assigned = frozenset(ensure_TPset(self.assignment()))
             oldest = {tp: 0 for tp in assigned if self._committed_offset.get(tp) is None}
-            await _to_the_end(self.seek_wait({**oldest, **await self.transport.positions(assigned)}))
-        self._positioned = share
+            await _shielded(self.seek_wait({**oldest, **await self.transport.resume_offsets(assigned)}))
+        self._positioned = assignment_id
 
     @property
     def positioned(self) -> bool:
         """Whether all is where the assigned-hook wants it in the share in force."""
-        return self.share is not None and self._positioned == self.share
+        return self.assignment_id is not None and self._positioned == self.assignment_id
 
     # ---- fetching
 
@@ -184,12 +185,12 @@ class FetchConsumer(driver.Consumer):
         fetched, active = await super()._wait_next_records(timeout)
         if fetched is None or not (self.flow_active and self.positioned):
             return None, active
-        return {tp: self._as_run(tp, records) for tp, records in fetched.items()}, active
+        return {tp: self._as_fetch(tp, records) for tp, records in fetched.items()}, active
 
-    def _as_run(self, tp: TP, records: list[Any]) -> list[Any]:
-        if tp.topic not in self.transport.run_topics:
+    def _as_fetch(self, tp: TP, records: list[Any]) -> list[Any]:
+        if tp.topic not in self.transport.fetch_topics:
             return records
-        return [Fetch(TP(*tp), list(chain.from_iterable(records)), self.highwater(tp), self.share or 0)]
+        return [Fetch(TP(*tp), list(chain.from_iterable(records)), self.highwater(tp), self.assignment_id or 0)]
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         """Wraps a run as one message with the offset of its last record, so that its ack covers them all."""
@@ -210,17 +211,17 @@ class FetchConsumer(driver.Consumer):
             generation_id=self.app.consumer_generation_id,
         )
 
-    def outdated(self, message: Message) -> bool:
+    def is_stale(self, message: Message) -> bool:
         """Whether a message holds a run of another share than the one in force; it will not be acknowledged.
 
         Faust tells by the group's generation. But a member that joins again, because Kafka was away, may get the same
         generation again; and a run that had waited for room in a queue comes in after Faust has cleared that.
         """
         run: Any = message.value
-        outdated = isinstance(run, Fetch) and run.share != self.share
-        if outdated:
+        stale = isinstance(run, Fetch) and run.assignment_id != self.assignment_id
+        if stale:
             self._unacked_messages.discard(message)
-        return outdated
+        return stale
 
     # ---- back-pressure
 
@@ -261,7 +262,7 @@ class FetchProducer(driver.Producer):
 
 
 class FetchTransport(driver.Transport):
-    """Set as `app.transport`. Topics in `run_topics` are delivered as runs, all others record by record."""
+    """Set as `app.transport`. Topics in `fetch_topics` are delivered as runs, all others record by record."""
 
     Consumer = FetchConsumer
     Producer = FetchProducer
@@ -271,23 +272,23 @@ class FetchTransport(driver.Transport):
         url: list[URL],
         app: AppT,
         *,
-        run_topics: frozenset[str],
+        fetch_topics: frozenset[str],
         on_assigned: AssignedHook | None,
         takeover_timeout: float,
         idempotent: bool,
     ) -> None:
         super().__init__(url, app)
-        self.run_topics = run_topics
+        self.fetch_topics = fetch_topics
         self.idempotent = idempotent
         self.takeover_timeout = takeover_timeout
         self._on_assigned = on_assigned
 
-    async def positions(self, assigned: frozenset[TP]) -> Mapping[TP, int]:
+    async def resume_offsets(self, assigned: frozenset[TP]) -> Mapping[TP, int]:
         """Ask the assigned-hook where to go on."""
         return {} if self._on_assigned is None else await self._on_assigned(assigned)
 
 
-async def _to_the_end(work: Awaitable[None]) -> None:
+async def _shielded(work: Awaitable[None]) -> None:
     """Await work in the consumer thread; pass a cancellation on only when it is done.
 
     The thread can't be cancelled: its late seek to the old position would undo the next assignment's.
