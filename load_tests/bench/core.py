@@ -87,7 +87,7 @@ def whole(log: list[bytes], baseline: Baseline, pane: int) -> float:
     def run() -> None:
         for first in range(0, len(log), 10_000):
             messages = log[first : first + 10_000]
-            runs, *_ = sketcher.feed(np.fromiter(offset, np.int64, len(messages)), messages)
+            runs, *_ = sketcher.consume(np.fromiter(offset, np.int64, len(messages)), messages)
             for each in runs:
                 pipeline.judge(each)
 
@@ -99,16 +99,16 @@ def full_state(baseline: Baseline, panes: int, events: int) -> JudgeState:
     judge, state = Judge(baseline, Config().defaults), None
     share = np.round(baseline.total.counts * (events / baseline.total.n)).astype(np.int64)
     sketch = Sketch(events, share, np.zeros_like(baseline.total.sums), baseline.total.extremes)
-    ladder = judge.start().ladder
+    ladder = judge.start().history
     for k in range(panes):
         ladder = ladder.push(Pane(sketch, k, k, (Range(0, k * events, (k + 1) * events),)))
     state = judge.start()
-    return JudgeState(state.base_floor, state.past_floor, seen=panes * events, ladder=ladder)
+    return JudgeState(state.reference_start, state.past_start, seen=panes * events, history=ladder)
 
 
 def state_bytes(state: JudgeState) -> int:
     """Bytes of a state's arrays."""
-    sketches = [pane.content for pane in state.ladder]
+    sketches = [pane.content for pane in state.history]
     return sum(each.counts.nbytes + each.sums.nbytes + each.extremes.nbytes for each in sketches)
 
 
@@ -152,7 +152,7 @@ def measure(features: int, pane: int) -> dict[str, Any]:
         "stages": stages(batch, baseline, warm),
         "pipeline": whole(messages(rng, 50_000, features), baseline, pane),
         "state_bytes": state_bytes(warm),
-        "buckets": len(warm.ladder),
+        "buckets": len(warm.history),
         "peers": peers(values, rng.normal(size=(10_000, features))),
     }
 

@@ -21,7 +21,7 @@ from driftline.detectors.summaries.exponential_histogram import ExponentialHisto
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import decode_baseline, encode_baseline
 from driftline.stream.codec.panes import PaneMessage
-from driftline.stream.codec.state import StateDelta, diff, load
+from driftline.stream.codec.state import StateDelta, restore_state, state_delta
 from driftline.stream.config.sections import Config, Redis
 from driftline.stream.demo.servers import Server
 from driftline.stream.judge.judge import Judge
@@ -83,7 +83,7 @@ def by_models(models: int, features: int = 20) -> Row:
         nonlocal panes
         for first in range(0, len(log), _FETCH):
             part = log[first : first + _FETCH]
-            runs, *_ = sketcher.feed(np.fromiter(offset, np.int64, len(part)), part)
+            runs, *_ = sketcher.consume(np.fromiter(offset, np.int64, len(part)), part)
             panes += sum(len(run.panes) for run in runs)
 
     spent = per_event(sketch, len(log))
@@ -96,7 +96,7 @@ def by_history(events: int, features: int = 20) -> Row:
     state = remembering(baseline, events)
     return {
         "events": events,
-        "buckets": len(state.ladder),
+        "buckets": len(state.history),
         "pane_ms": pane_ms(baseline, state),
         "worker_bytes": state_bytes(state),
         "redis_bytes": stored_bytes(baseline, state),
@@ -118,27 +118,27 @@ def by_partitions(partitions: int, features: int = 20) -> Row:
 def remembering(baseline: Baseline, events: int) -> JudgeState:
     """A judge's state after so many calm events: the same pane again and again."""
     state, pane = Judge(baseline, Config().defaults).start(), _pane(baseline)
-    ladder = state.ladder
+    ladder = state.history
     for first in range(0, events // PANE, _TOGETHER):
         ladder = ladder.extend([pane] * min(_TOGETHER, events // PANE - first))
-    return replace(state, seen=events, ladder=ladder)
+    return replace(state, seen=events, history=ladder)
 
 
 def over_partitions(state: JudgeState, partitions: int) -> JudgeState:
     """The state, had the same panes come over so many partitions."""
     spread = tuple(Range(partition, HISTORY, 2 * HISTORY) for partition in range(partitions))
-    rows = tuple(tuple(replace(pane, ranges=spread) for pane in row) for row in state.ladder.rows)
-    return replace(state, ladder=ExponentialHistogram(state.ladder.max_buckets, rows))
+    rows = tuple(tuple(replace(pane, ranges=spread) for pane in row) for row in state.history.rows)
+    return replace(state, history=ExponentialHistogram(state.history.max_buckets, rows))
 
 
 def pane_ms(baseline: Baseline, state: JudgeState) -> float:
     """Milliseconds of all that a worker does with a pane: unpack, judge, and find what has changed."""
     message = PaneMessage.of("model-0", baseline.content_hash, _TOPIC, _pane(baseline)).to_bytes()
-    monitor, memory = Monitor("model-0", Config().defaults, baseline), ModelState(state=state)
+    monitor, memory = Monitor("model-0", Config().defaults, baseline), ModelState(judge=state)
 
     def judge() -> None:
-        taken, _ = monitor.take(memory, PaneMessage.from_bytes(message).pane(baseline.layout))
-        diff(memory, taken, baseline)
+        taken, _ = monitor.judge(memory, PaneMessage.from_bytes(message).pane(baseline.layout))
+        state_delta(memory, taken, baseline)
 
     return per_event(judge, 1) / 1e3
 
@@ -152,11 +152,11 @@ def thresholds_s(baseline: Baseline) -> float:
 
 def worker_bytes(baseline: Baseline, state: JudgeState) -> int:
     """Bytes that a worker's memory takes for a model: its baseline, its thresholds and all that is remembered."""
-    file, parts = encode_baseline(baseline), diff(None, ModelState(state=state), baseline).write
+    file, parts = encode_baseline(baseline), state_delta(None, ModelState(judge=state), baseline).write
     tracemalloc.start()
     loaded = decode_baseline(file)
-    monitor, memory = Monitor("model-0", Config().defaults, loaded), load(parts, loaded)
-    memory, _ = monitor.take(memory, _pane(loaded))
+    monitor, memory = Monitor("model-0", Config().defaults, loaded), restore_state(parts, loaded)
+    memory, _ = monitor.judge(memory, _pane(loaded))
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     return held
@@ -164,7 +164,7 @@ def worker_bytes(baseline: Baseline, state: JudgeState) -> int:
 
 def stored_bytes(baseline: Baseline, state: JudgeState) -> int:
     """Bytes of a model's memory as it is stored."""
-    return _size(diff(None, ModelState(state=state), baseline))
+    return _size(state_delta(None, ModelState(judge=state), baseline))
 
 
 def commits(baseline: Baseline, state: JudgeState, partitions: int = 1) -> tuple[Row, list[StateDelta]]:
@@ -172,8 +172,8 @@ def commits(baseline: Baseline, state: JudgeState, partitions: int = 1) -> tuple
     pane, changes = _pane(baseline), []
     for k in range(_COMMITS):
         newest = replace(pane, ranges=(Range(k % partitions, HISTORY + k * PANE, HISTORY + (k + 1) * PANE),))
-        after = replace(state, ladder=state.ladder.push(newest), seen=state.seen + PANE)
-        changes.append(diff(ModelState(state=state), ModelState(state=after), baseline))
+        after = replace(state, history=state.history.push(newest), seen=state.seen + PANE)
+        changes.append(state_delta(ModelState(judge=state), ModelState(judge=after), baseline))
         state = after
     means = {
         "commit_bytes": float(np.mean([_size(change) for change in changes])),
@@ -186,7 +186,7 @@ def commits(baseline: Baseline, state: JudgeState, partitions: int = 1) -> tuple
 def in_redis(redis: Server, baseline: Baseline, state: JudgeState) -> Row:
     """What a real Redis has to do: bytes of a model's key, and of a commit its processor time and commands."""
     written, changes = commits(baseline, state)
-    first = diff(None, ModelState(state=state), baseline)
+    first = state_delta(None, ModelState(judge=state), baseline)
     return {**written, **asyncio.run(_commit_all(f"redis://{redis.address}/0", [first, *changes]))}
 
 
@@ -215,7 +215,7 @@ def _pane(baseline: Baseline) -> Pane[Any]:
     """A pane of events like the baseline's."""
     sketcher = Pipeline(Config.model_validate({"panes": {"events": PANE, "seconds": None}}), {"model-0": baseline})
     events = sample(len(baseline.layout.signals) - 1)[:PANE]
-    runs, *_ = sketcher.sketcher(0, 0).feed(np.arange(PANE), events)
+    runs, *_ = sketcher.sketcher(0, 0).consume(np.arange(PANE), events)
     return runs[0].panes["model-0"]  # type: ignore[no-any-return]
 
 

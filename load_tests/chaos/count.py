@@ -12,7 +12,7 @@ from driftline.detectors.arrays import IntArray
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import sketch_events
-from driftline.stream.codec.state import load
+from driftline.stream.codec.state import restore_state
 from driftline.stream.config.sections import Config
 from driftline.stream.events.event import Event
 from load_tests.chaos.outcome import Left, Verdict, shown
@@ -57,12 +57,12 @@ def _counted(known: Mapping[str, Baseline], left: Left) -> dict[str, tuple[int, 
 
 def _remembered(parts: Parts, baseline: Baseline, learned: bool) -> Sketch:
     """Everything that a memory has counted."""
-    memory, total = load(parts, None if learned else baseline), baseline.layout.empty()
+    memory, total = restore_state(parts, None if learned else baseline), baseline.layout.empty()
     if memory.learned is not None:
         total += memory.learned.total
-    if memory.state is not None:
-        total = sum((bucket.content for bucket in memory.state.ladder), total)
-        total += memory.state.rung.content if memory.state.rung else baseline.layout.empty()
+    if memory.judge is not None:
+        total = sum((bucket.content for bucket in memory.judge.history), total)
+        total += memory.judge.pending.content if memory.judge.pending else baseline.layout.empty()
     return total
 
 

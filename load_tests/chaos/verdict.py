@@ -28,7 +28,7 @@ from driftline.stream.alerts.build import alert_of, to_line
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import sketch_events
 from driftline.stream.codec.panes import PaneMessage
-from driftline.stream.codec.state import diff
+from driftline.stream.codec.state import state_delta
 from driftline.stream.config.sections import Config
 from driftline.stream.events.columns import Defect
 from driftline.stream.events.event import Rejection
@@ -88,7 +88,7 @@ class Judged:
         if model not in self._monitors:
             self._monitors[model] = Monitor(model, self.config.for_model(model), self.baselines.get(model))
         monitor = self._monitors[model]
-        self.memories[model], steps = monitor.take(self.memories.get(model, ModelState()), pane)
+        self.memories[model], steps = monitor.judge(self.memories.get(model, ModelState()), pane)
         for step in steps:
             alert = alert_of(monitor, step, mode="live", topic=self.config.topics.predictions, emitted_at=appended)
             self.lines[alert["id"]] = to_line(alert)
@@ -100,8 +100,8 @@ class Judged:
 
     def awaits(self, message: PaneMessage) -> bool:
         """Whether the pane that was sent along with this one, before it, is not there yet."""
-        delivered = self.memories.get(message.model, ModelState()).delivered
-        return delivered.get(message.run.partition, 0) < message.after
+        delivered = self.memories.get(message.model, ModelState()).consumed
+        return delivered.get(message.run.partition, 0) < message.previous_end
 
     def layout(self, message: PaneMessage) -> Layout | None:
         """The layout of a pane of a sketch, None for one of events."""
@@ -113,7 +113,9 @@ class Judged:
 
     def stored(self) -> dict[str, Parts]:
         """The parts of every model's memory, as they are stored."""
-        return {model: diff(None, memory, self.baselines.get(model)).write for model, memory in self.memories.items()}
+        return {
+            model: state_delta(None, memory, self.baselines.get(model)).write for model, memory in self.memories.items()
+        }
 
 
 @dataclass
@@ -161,7 +163,7 @@ class _Replay:
             cutter = sketcher.cutter
             if end > cutter.start:
                 start = cutter.start
-                runs, rejections, defects = sketcher.feed(np.arange(start, end), log[start:end])
+                runs, rejections, defects = sketcher.consume(np.arange(start, end), log[start:end])
                 self._note_letters(partition, start, log, rejections, defects)
                 yield from runs
                 if cutter.start != start:
@@ -186,7 +188,7 @@ class _Replay:
             if message.baseline and baseline and not isinstance(pane.content, Sketch):
                 expected = replace(pane, content=sketch_events(baseline, pane.content))
             name = baseline.content_hash if baseline and isinstance(expected.content, Sketch) else ""
-            same = PaneMessage.of(model, name, self.config.topics.predictions, expected, message.after)
+            same = PaneMessage.of(model, name, self.config.topics.predictions, expected, message.previous_end)
             if message.to_bytes() != same.to_bytes():
                 self.verdict.wrongs.append(f"the pane of {model} in {pane.ranges} was published as another one")
 

@@ -15,8 +15,8 @@ import orjson
 
 from driftline.stream.alerts.build import to_line
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.baselines.build import Settings, build_baseline
-from driftline.stream.codec.state import diff, load
+from driftline.stream.baselines.build import BuildSettings, build_baseline
+from driftline.stream.codec.state import restore_state, state_delta
 from driftline.stream.config.sections import Config
 from driftline.stream.events.event import Event
 from driftline.stream.events.parse import EventError, parse_event
@@ -63,7 +63,7 @@ def interleave(*logs: Sequence[bytes]) -> list[bytes]:
 def baseline_of(model: str, seed: str = "") -> Baseline:
     """What the model's traffic is like without drift. seed: makes it another. With few blocks, judges start soon."""
     rows = [orjson.loads(row) | {"model": model} for row in messages(f"{model} before {seed}", 2000)]
-    return build_baseline([parse_event(orjson.dumps(row)) for row in rows], {"model": model}, Settings(blocks=16))
+    return build_baseline([parse_event(orjson.dumps(row)) for row in rows], {"model": model}, BuildSettings(blocks=16))
 
 
 @dataclass
@@ -82,7 +82,7 @@ class Replay:
         """The next messages of a partition, which begin at offset `first`."""
         if partition not in self._sketchers:
             self._sketchers[partition] = self._pipeline.sketcher(partition, first)
-        runs, _, _ = self._sketchers[partition].feed(np.arange(first, first + len(values)), values)
+        runs, _, _ = self._sketchers[partition].consume(np.arange(first, first + len(values)), values)
         self._judge(runs)
 
     def close(self, partition: int, end: int) -> None:
@@ -96,7 +96,7 @@ class Replay:
     def model_states(self) -> dict[str, Parts]:
         """The parts of every model's memory, as they are stored."""
         memories = self._pipeline.states.items()
-        return {model: diff(None, memory, self.baselines.get(model)).write for model, memory in memories}
+        return {model: state_delta(None, memory, self.baselines.get(model)).write for model, memory in memories}
 
     def sealed(self) -> dict[int, int]:
         """Where the last run that ended ends, by partition."""
@@ -117,9 +117,9 @@ def alert_bodies(alerts: Iterable[Mapping[str, Any]]) -> dict[str, bytes]:
 
 def events_counted(parts: Parts, given: Baseline | None) -> int:
     """How many events a stored memory has counted."""
-    memory = load(parts, given)
-    state, learned = memory.state, memory.learned
-    judged = 0 if state is None else state.seen + (state.rung.content.n if state.rung else 0)
+    memory = restore_state(parts, given)
+    state, learned = memory.judge, memory.learned
+    judged = 0 if state is None else state.seen + (state.pending.content.n if state.pending else 0)
     return len(memory.sample) + judged + (learned.total.n if learned is not None else 0)
 
 

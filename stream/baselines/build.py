@@ -30,7 +30,7 @@ def _anything(name: str) -> bool:  # noqa: ARG001 # the signature of a selection
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class BuildSettings:
     """How a baseline is built.
 
     ordered: the events' times are those of the traffic, so that blocks of them show how it varies. kinds: by signal
@@ -45,7 +45,9 @@ class Settings:
     selects: Callable[[str], bool] = _anything
 
 
-def build_baseline(events: Sequence[Event], about: Mapping[str, Any], settings: Settings = Settings()) -> Baseline:
+def build_baseline(
+    events: Sequence[Event], about: Mapping[str, Any], settings: BuildSettings = BuildSettings()
+) -> Baseline:
     """The baseline of a sample of one model's events, in time order; BaselineError if there is nothing to learn from.
 
     about: facts for the manifest; "model" is required. Rows, times and settings are added.
@@ -67,7 +69,7 @@ def build_baseline(events: Sequence[Event], about: Mapping[str, Any], settings: 
     return Baseline(layout, blocks, layout.sketch(codes, columns.numeric), facts)
 
 
-def _fields(events: Sequence[Event], settings: Settings) -> list[Field]:
+def _fields(events: Sequence[Event], settings: BuildSettings) -> list[Field]:
     """How to read each selected signal: as it looks, or as its kind was set."""
     fields = []
     for each in infer_fields(events):
@@ -77,7 +79,7 @@ def _fields(events: Sequence[Event], settings: Settings) -> list[Field]:
     return fields
 
 
-def _fit(columns: Columns, fields: Sequence[Field], settings: Settings) -> list[Signal]:
+def _fit(columns: Columns, fields: Sequence[Field], settings: BuildSettings) -> list[Signal]:
     numeric, texts = ([each.name for each in fields if each.numeric is wanted] for wanted in (True, False))
     return [
         *(_fit_numeric(name, values, settings) for name, values in zip(numeric, columns.numeric.T, strict=True)),
@@ -85,7 +87,7 @@ def _fit(columns: Columns, fields: Sequence[Field], settings: Settings) -> list[
     ]
 
 
-def _fit_numeric(name: str, values: FloatArray, settings: Settings) -> Signal:
+def _fit_numeric(name: str, values: FloatArray, settings: BuildSettings) -> Signal:
     finite = values[np.isfinite(values)]
     if not finite.size:
         return Signal(name, Kind.NUMERIC, Grid(np.empty(0)), numeric=True)
@@ -100,7 +102,7 @@ def _fit_numeric(name: str, values: FloatArray, settings: Settings) -> Signal:
     return Signal(name, Kind.NUMERIC, grid, numeric=True, center=center, spread=spread)
 
 
-def _fit_text(name: str, values: Sequence[str | None], settings: Settings) -> Signal:
+def _fit_text(name: str, values: Sequence[str | None], settings: BuildSettings) -> Signal:
     known = Counter(value for value in values if value is not None)
     common = sorted(known, key=lambda value: (-known[value], value))[:MAX_CATEGORIES]
     wanted = settings.kinds.get(name)

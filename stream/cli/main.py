@@ -17,7 +17,7 @@ from rich.text import Text
 
 from driftline.detectors.summaries.codes import BINS, Kind
 from driftline.stream.baselines.baseline import Baseline, BaselineError
-from driftline.stream.baselines.build import Settings, build_baseline
+from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.cli import demo as cli_demo
 from driftline.stream.cli import incidents as cli_incidents
@@ -185,7 +185,9 @@ def baseline_build(
         "rejected": len(refused),
     }
     built = build_baseline(
-        events, about, Settings(bins=bins, ordered=not unordered, kinds=_kinds(kinds), selects=chosen.signals.selects)
+        events,
+        about,
+        BuildSettings(bins=bins, ordered=not unordered, kinds=_kinds(kinds), selects=chosen.signals.selects),
     )
     _check_names(kind, built)
     target.write_bytes(encode_baseline(built))

@@ -128,12 +128,12 @@ class PaneMessage(_Struct, frozen=True):
     baseline: str
     topic: str
     packed: PackedPane
-    after: int = 0
+    previous_end: int = 0
 
     @classmethod
-    def of(cls, model: str, baseline: str, topic: str, pane: Pane[Any], after: int = 0) -> Self:
+    def of(cls, model: str, baseline: str, topic: str, pane: Pane[Any], previous_end: int = 0) -> Self:
         """The message of a pane of one run."""
-        return cls(model, baseline, topic, PackedPane.of(pane), after)
+        return cls(model, baseline, topic, PackedPane.of(pane), previous_end)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -142,8 +142,8 @@ class PaneMessage(_Struct, frozen=True):
         runs = message.packed.ranges
         if len(runs) != 1 or not 0 <= runs[0].start < runs[0].end or runs[0].partition < 0:
             raise FormatError(f"a pane is of one run of offsets, not of {runs}")
-        if not 0 <= message.after <= runs[0].start:
-            raise FormatError(f"a pane of {runs[0]} does not come after one that ends at {message.after}")
+        if not 0 <= message.previous_end <= runs[0].start:
+            raise FormatError(f"a pane of {runs[0]} does not come after one that ends at {message.previous_end}")
         return message
 
     def to_bytes(self) -> bytes:

@@ -42,9 +42,9 @@ class BaselineChangedError(FormatError):
     anew: with what to begin again: what was delivered, learned, how far alerts are numbered, and the incidents to end.
     """
 
-    def __init__(self, anew: ModelState) -> None:
+    def __init__(self, fresh_state: ModelState) -> None:
         super().__init__("this memory was made against another baseline")
-        self.anew = anew
+        self.fresh_state = fresh_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,38 +53,38 @@ class StateDelta:
 
     write: dict[str, bytes]
     delete: tuple[str, ...] = ()
-    fresh: bool = False
+    replace_all: bool = False
 
 
 class _State(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     seen: int
-    base_floor: list[int]
-    past_floor: list[int]
-    rung: PackedPane | None
-    ladder: dict[str, Any]
+    reference_start: list[int]
+    past_start: list[int]
+    pending: PackedPane | None
+    history: dict[str, Any]
     incidents: bool
 
 
 class _Head(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """baseline: content hash of what the state was made against, "" without a state. events: kept for learning."""
 
-    delivered: dict[int, int]
-    alerts: int
+    consumed: dict[int, int]
+    last_seq: int
     events: int
     learned: bool
     baseline: str
     state: _State | None
 
 
-def diff(old: ModelState | None, new: ModelState, given: Baseline | None) -> StateDelta:
+def state_delta(old: ModelState | None, new: ModelState, given: Baseline | None) -> StateDelta:
     """What turns the stored `old` into `new`; None: whatever is stored. given: as in `Monitor`."""
     before, after = {} if old is None else _parts(old), _parts(new)
     changed = {name: _pack(name, part) for name, part in after.items() if not _same(before.get(name), part)}
     head = frame(b"H", _head(new, given))
-    return StateDelta({"head": head, **changed}, tuple(sorted(before.keys() - after.keys())), fresh=old is None)
+    return StateDelta({"head": head, **changed}, tuple(sorted(before.keys() - after.keys())), replace_all=old is None)
 
 
-def load(parts: Mapping[str, bytes], given: Baseline | None) -> ModelState:
+def restore_state(parts: Mapping[str, bytes], given: Baseline | None) -> ModelState:
     """The state in its stored parts; {} gives the empty one.
 
     FormatError if a part is damaged or missing; BaselineChangedError if it was made against another baseline.
@@ -104,17 +104,17 @@ def load(parts: Mapping[str, bytes], given: Baseline | None) -> ModelState:
     return memory
 
 
-def read_incidents(part: bytes) -> dict[str, Incident]:
+def unpack_incidents(part: bytes) -> dict[str, Incident]:
     """By scope, the incidents in the part of that name; FormatError."""
     return {each.scope: each for each in unframe(b"I", part, tuple[Incident, ...])}
 
 
 def _head(memory: ModelState, given: Baseline | None) -> _Head:
-    learned, state = memory.learned, memory.state
+    learned, state = memory.learned, memory.judge
     baseline = given or learned if state else None
     return _Head(
-        delivered=dict(memory.delivered),
-        alerts=memory.alerts,
+        consumed=dict(memory.consumed),
+        last_seq=memory.last_seq,
         events=len(memory.sample),
         learned=learned is not None,
         baseline=baseline.content_hash if baseline else "",
@@ -126,10 +126,10 @@ def _pack_state(state: JudgeState) -> _State:
     starts = {id(bucket): start for start, bucket in _buckets(state)}
     return _State(
         seen=state.seen,
-        base_floor=state.base_floor.tolist(),
-        past_floor=state.past_floor.tolist(),
-        rung=None if state.rung is None else PackedPane.of(state.rung),
-        ladder=state.ladder.snapshot(lambda bucket: starts[id(bucket)]),
+        reference_start=state.reference_start.tolist(),
+        past_start=state.past_start.tolist(),
+        pending=None if state.pending is None else PackedPane.of(state.pending),
+        history=state.history.snapshot(lambda bucket: starts[id(bucket)]),
         incidents=bool(state.incidents),
     )
 
@@ -140,13 +140,13 @@ def _load(parts: Mapping[str, bytes], given: Baseline | None) -> ModelState:
     chunks = (unpack_events(parts[f"events:{i}"]) for i in range(-(-head.events // _CHUNK)))
     sample = tuple(chain.from_iterable(chunks))
     if head.state is None:
-        return ModelState(head.delivered, sample, learned, None, head.alerts)
+        return ModelState(head.consumed, sample, learned, None, head.last_seq)
     baseline = given or learned
     if baseline is None or baseline.content_hash != head.baseline:
-        over = tuple(read_incidents(parts["incidents"]).values()) if head.state.incidents else ()
-        raise BaselineChangedError(ModelState(head.delivered, learned=learned, alerts=head.alerts, over=over))
+        over = tuple(unpack_incidents(parts["incidents"]).values()) if head.state.incidents else ()
+        raise BaselineChangedError(ModelState(head.consumed, learned=learned, last_seq=head.last_seq, superseded=over))
     state = _unpack_state(head.state, parts, baseline.layout)
-    return ModelState(head.delivered, sample, learned, state, head.alerts)
+    return ModelState(head.consumed, sample, learned, state, head.last_seq)
 
 
 def _unpack_state(state: _State, parts: Mapping[str, bytes], layout: Layout) -> JudgeState:
@@ -154,12 +154,12 @@ def _unpack_state(state: _State, parts: Mapping[str, bytes], layout: Layout) -> 
         return unframe(b"B", parts[f"bucket:{start}"], PackedPane).unpack(layout)
 
     return JudgeState(
-        base_floor=np.array(state.base_floor, np.int64),
-        past_floor=np.array(state.past_floor, np.int64),
+        reference_start=np.array(state.reference_start, np.int64),
+        past_start=np.array(state.past_start, np.int64),
         seen=state.seen,
-        ladder=ExponentialHistogram.restore(state.ladder, bucket),
-        rung=None if state.rung is None else state.rung.unpack(layout),
-        incidents=read_incidents(parts["incidents"]) if state.incidents else {},
+        history=ExponentialHistogram.restore(state.history, bucket),
+        pending=None if state.pending is None else state.pending.unpack(layout),
+        incidents=unpack_incidents(parts["incidents"]) if state.incidents else {},
     )
 
 
@@ -169,15 +169,15 @@ def _parts(memory: ModelState) -> Parts:
     parts: Parts = {f"events:{first // _CHUNK}": memory.sample[first : first + _CHUNK] for first in hundreds}
     if memory.learned is not None:
         parts["learned"] = (memory.learned,)
-    if memory.state is not None:
-        parts |= {f"bucket:{start}": (bucket,) for start, bucket in _buckets(memory.state)}
-        parts |= {"incidents": tuple(memory.state.incidents.values())} if memory.state.incidents else {}
+    if memory.judge is not None:
+        parts |= {f"bucket:{start}": (bucket,) for start, bucket in _buckets(memory.judge)}
+        parts |= {"incidents": tuple(memory.judge.incidents.values())} if memory.judge.incidents else {}
     return parts
 
 
 def _buckets(state: JudgeState) -> Iterator[tuple[int, Pane[Sketch]]]:
     """The ladder's buckets, oldest first, with the events seen before each."""
-    buckets = list(state.ladder)
+    buckets = list(state.history)
     start = state.seen - sum(bucket.content.n for bucket in buckets)
     for bucket in buckets:
         yield start, bucket

@@ -77,14 +77,14 @@ class Judge:
 
     def judge(self, state: JudgeState, pane: Pane[Sketch]) -> tuple[JudgeState, list[Step]]:
         """The state after one more pane and what there is to tell."""
-        rung = pane if state.rung is None else state.rung + pane
-        if rung.content.n < self.config.clock:
-            return replace(state, rung=rung), []
-        seen = state.seen + rung.content.n
-        return self._test(replace(state, rung=None, seen=seen, ladder=state.ladder.push(rung)), rung)
+        pending = pane if state.pending is None else state.pending + pane
+        if pending.content.n < self.config.clock:
+            return replace(state, pending=pending), []
+        seen = state.seen + pending.content.n
+        return self._test(replace(state, pending=None, seen=seen, history=state.history.push(pending)), pending)
 
-    def _test(self, state: JudgeState, rung: Pane[Sketch]) -> tuple[JudgeState, list[Step]]:
-        view = View(self, state, rung.content.n)
+    def _test(self, state: JudgeState, pending: Pane[Sketch]) -> tuple[JudgeState, list[Step]]:
+        view = View(self, state, pending.content.n)
         released = {each.signal: start for each in state.drifts if (start := view.quiet_since(each)) is not None}
         known = {each.signal for each in state.drifts}
         findings = [view.finding(s) for s in view.alarms() if self.name(s) not in known]
@@ -106,7 +106,7 @@ class Judge:
                     yield max(worse, key=life.rank)
 
     def _floors(self, state: JudgeState, findings: Sequence[Finding], released: Mapping[str, int]) -> JudgeState:
-        base, past = state.base_floor.copy(), state.past_floor.copy()
+        base, past = state.reference_start.copy(), state.past_start.copy()
         for finding in findings:
             if finding.against_past:
                 past[self.index(finding.signal)] = finding.start
@@ -114,7 +114,7 @@ class Judge:
             base[self.index(name)] = start
             # The quiet window may begin with the drift's last events: as a past they would make the recovery a change.
             past[self.index(name)] = start if self.battery.against_past else state.seen
-        return replace(state, base_floor=base, past_floor=past)
+        return replace(state, reference_start=base, past_start=past)
 
     def name(self, signal: int) -> str:
         """Name of a signal by its index in the layout."""
@@ -133,16 +133,18 @@ class View:
     """All windows of a state at one test time, oldest start first: w windows, T tests, C columns."""
 
     def __init__(self, judge: Judge, state: JudgeState, fresh: int) -> None:
-        self.judge, self.panes = judge, list(state.ladder)
+        self.judge, self.panes = judge, list(state.history)
         self.sums = _suffix_sums([pane.content.counts for pane in self.panes])
         self.n = _suffix_sums([np.array(pane.content.n) for pane in self.panes])
         self.start = state.seen - self.n
         self.since = _since(self.panes)
         battery = judge.battery
-        floor = np.where(battery.uses_past, state.past_floor[battery.signal_of], state.base_floor[battery.signal_of])
+        floor = np.where(
+            battery.uses_past, state.past_start[battery.signal_of], state.reference_start[battery.signal_of]
+        )
         windows = len(judge.config.windows) or len(self.panes)
         bound = independence_bound(judge.config.false_alarms_per_event, fresh, windows, len(battery.tests))
-        self.oldest = np.searchsorted(self.start, state.past_floor).clip(max=len(self.start) - 1)
+        self.oldest = np.searchsorted(self.start, state.past_start).clip(max=len(self.start) - 1)
         past = self._past()
         reference = past if battery.against_past else judge.baseline.total.counts
         self.evidence = battery.evidence(self.sums, reference, past)

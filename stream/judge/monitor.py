@@ -14,7 +14,7 @@ from typing import Any
 from driftline.detectors.summaries.codes import Kind
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline, BaselineError
-from driftline.stream.baselines.build import Settings, build_baseline, sketch_events
+from driftline.stream.baselines.build import BuildSettings, build_baseline, sketch_events
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.events.event import Event
 from driftline.stream.judge.incidents import Step
@@ -37,21 +37,21 @@ class Monitor:
         """What the model is compared with; None while it learns."""
         return self.given or memory.learned
 
-    def take(self, memory: ModelState, pane: Pane[Any]) -> tuple[ModelState, list[Step]]:
+    def judge(self, memory: ModelState, pane: Pane[Any]) -> tuple[ModelState, list[Step]]:
         """The memory after one pane, of a sketch or of events, and what there is to tell.
 
         A pane that starts before what its partition has delivered was taken before, and changes nothing.
         """
-        steps = accepted(memory.over, min(pane.first_ts, pane.last_ts))
-        memory, more = self._take(replace(memory, over=()), pane)
-        numbered = [replace(step, seq=memory.alerts + i) for i, step in enumerate([*steps, *more], 1)]
-        return replace(memory, alerts=memory.alerts + len(numbered)), numbered
+        steps = accepted(memory.superseded, min(pane.first_ts, pane.last_ts))
+        memory, more = self._judge_next(replace(memory, superseded=()), pane)
+        numbered = [replace(step, seq=memory.last_seq + i) for i, step in enumerate([*steps, *more], 1)]
+        return replace(memory, last_seq=memory.last_seq + len(numbered)), numbered
 
-    def _take(self, memory: ModelState, pane: Pane[Any]) -> tuple[ModelState, list[Step]]:
+    def _judge_next(self, memory: ModelState, pane: Pane[Any]) -> tuple[ModelState, list[Step]]:
         (run,) = pane.ranges
-        if run.start < memory.delivered.get(run.partition, 0):
+        if run.start < memory.consumed.get(run.partition, 0):
             return memory, []
-        memory = replace(memory, delivered={**memory.delivered, run.partition: run.end})
+        memory = replace(memory, consumed={**memory.consumed, run.partition: run.end})
         if self.given and memory.sample:  # a baseline was given to a model that was still learning
             memory = replace(memory, sample=())
         baseline = self.baseline(memory)
@@ -69,7 +69,7 @@ class Monitor:
 
     def _learned(self, sample: Sequence[Event]) -> Baseline | None:
         kinds = {name: Kind(kind) for name, kind in self.config.kinds.items()}
-        settings = Settings(kinds=kinds, selects=self.config.signals.selects)
+        settings = BuildSettings(kinds=kinds, selects=self.config.signals.selects)
         try:
             return build_baseline(sample, {"model": self.model, "learned": True}, settings)
         except BaselineError:
@@ -81,5 +81,5 @@ class Monitor:
             self._judging = Judge(baseline, self.config)
         if not isinstance(pane.content, Sketch):
             pane = replace(pane, content=sketch_events(baseline, pane.content))
-        state, steps = self._judging.judge(memory.state or self._judging.start(), pane)
-        return replace(memory, state=state), steps
+        state, steps = self._judging.judge(memory.judge or self._judging.start(), pane)
+        return replace(memory, judge=state), steps

@@ -1,4 +1,4 @@
-"""What is remembered of a model between panes."""
+"""The state of one model: what is remembered of it between panes."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ BUCKETS = 4
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
-    """All that is remembered of a model.
+    """All that is remembered of a model between panes.
 
-    delivered: per partition of the predictions topic, the end of the last pane taken. sample: the model's first events
-    while it has no baseline. learned: the baseline made of them. state: the judge's. alerts: so many were told. over:
-    incidents of a former baseline, to be told with the next pane.
+    consumed: per partition of the predictions topic, the end of the last pane judged. sample: the model's first events,
+    until they become its baseline. learned: the baseline made of them. judge: None until the first pane is judged.
+    last_seq: number of the newest alert. superseded: incidents against a replaced baseline, closed with the next pane.
     """
 
-    delivered: Mapping[int, int] = field(default_factory=dict)
+    consumed: Mapping[int, int] = field(default_factory=dict)
     sample: tuple[Event, ...] = ()
     learned: Baseline | None = None
-    state: JudgeState | None = None
-    alerts: int = 0
-    over: tuple[Incident, ...] = ()
+    judge: JudgeState | None = None
+    last_seq: int = 0
+    superseded: tuple[Incident, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeState:
     """What the judge remembers of one model.
 
-    seen: events in the ladder since the beginning. rung: panes that wait for `clock` events to be together.
-    base_floor, past_floor: per signal (S,), the position (in events seen) before which windows, or the past, are not
-    looked at. incidents: by scope, see `stream.judge.incidents`.
+    reference_start, past_start: per signal (S,), the position, in events seen, before which no window against the
+    reference, or no past, begins. seen: events added to `history` since the beginning. pending: panes not evaluated
+    yet, since together they have fewer than `clock` events. incidents: by scope, see `stream.judge.incidents`.
     """
 
-    base_floor: IntArray
-    past_floor: IntArray
+    reference_start: IntArray
+    past_start: IntArray
     seen: int = 0
-    ladder: ExponentialHistogram[Pane[Sketch]] = ExponentialHistogram(BUCKETS)
-    rung: Pane[Sketch] | None = None
+    history: ExponentialHistogram[Pane[Sketch]] = ExponentialHistogram(BUCKETS)
+    pending: Pane[Sketch] | None = None
     incidents: Mapping[str, Incident] = field(default_factory=dict)
 
     @property
     def drifts(self) -> list[Finding]:
-        """Of all signals that drift."""
+        """The findings of all signals that drift."""
         return [each for incident in self.incidents.values() for each in incident.drifts]

@@ -64,22 +64,22 @@ class Cutter:
     partition: int
     start: int
     sealed: tuple[int, ...] = ()
-    seen: int = 0
+    end: int = 0
     _slot: int | None = None
     _open: dict[str, Pane[Any]] = field(default_factory=dict)
-    _have: dict[str, int] = field(default_factory=dict)
+    _counts: dict[str, int] = field(default_factory=dict)
 
-    def feed(self, rows: Mapping[str, Rows], end: int) -> list[Run]:
+    def push(self, rows: Mapping[str, Rows], end: int) -> list[Run]:
         """Runs that end within the next offsets, up to `end` (exclusive); `rows` are the good events among those."""
-        self.seen = end
+        self.end = end
         chunk = _Chunk.of(rows, self.rule)
         runs, at = [], 0
         while (cut := self._cut(chunk, at, end)) is not None:
             taken, boundary = cut
-            self._take(chunk, at, taken)
+            self._add(chunk, at, taken)
             runs.append(self.close(boundary))
             at = taken
-        self._take(chunk, at, len(chunk.offsets))
+        self._add(chunk, at, len(chunk.offsets))
         return runs
 
     def close(self, end: int) -> Run:
@@ -87,7 +87,7 @@ class Cutter:
         last = Range(self.partition, self.start, end)
         panes = {model: replace(pane, ranges=(last,)) for model, pane in sorted(self._open.items())}
         run = Run(self.start, end, panes)
-        self.start, self._slot, self._open, self._have = end, None, {}, {}
+        self.start, self._slot, self._open, self._counts = end, None, {}, {}
         return run
 
     def models(self) -> set[str]:
@@ -111,14 +111,14 @@ class Cutter:
         if slot is None and at < stop:
             slot = int(chunk.slots[at])
         leaves = at if slot is None else chunk.first_later(slot, at, stop)
-        full = chunk.first_full(self._have, self.rule.events, at, min(leaves, stop))
+        full = chunk.first_full(self._counts, self.rule.events, at, min(leaves, stop))
         if full is not None:
             return full + 1, int(chunk.offsets[full]) + 1
         if leaves < stop:
             return leaves, int(chunk.offsets[leaves])
         return (stop, limit) if end >= limit else None
 
-    def _take(self, chunk: _Chunk, first: int, last: int) -> None:
+    def _add(self, chunk: _Chunk, first: int, last: int) -> None:
         """Add the chunk's events [first, last) to the open run."""
         if first == last:
             return
@@ -126,7 +126,7 @@ class Cutter:
             self._slot = int(chunk.slots[first])
         for model, count, pane in chunk.panes(first, last):
             self._open[model] = self._open[model] + pane if model in self._open else pane
-            self._have[model] = self._have.get(model, 0) + count
+            self._counts[model] = self._counts.get(model, 0) + count
 
 
 @dataclass

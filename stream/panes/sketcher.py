@@ -32,13 +32,13 @@ class Sketcher:
     def _new_decoder(self) -> Decoder:
         return Decoder({model: baseline.fields for model, baseline in self.baselines.items()}, self.mapping)
 
-    def learn(self, baseline: Baseline) -> None:
+    def add_baseline(self, baseline: Baseline) -> None:
         """From now on, sketch this model's events instead of keeping them; those of the open run are sketched now."""
         self.baselines[baseline.model] = baseline
         self._decoder = self._new_decoder()
         self.cutter.convert(baseline.model, lambda events: Tally(baseline, (sketch_events(baseline, events),)))
 
-    def feed(
+    def consume(
         self, offsets: IntArray, messages: Sequence[bytes | None]
     ) -> tuple[list[Run], list[Rejection], list[Defect]]:
         """Runs that end within these messages, and by position among them what was wrong with some.
@@ -50,7 +50,7 @@ class Sketcher:
             model: SketchRows.of(self.baselines[model], columns, offsets) for model, columns in known.items()
         }
         rows |= {model: EventRows.of(events, offsets) for model, events in unknown.items()}
-        runs = self.cutter.feed(rows, int(offsets[-1]) + 1) if len(offsets) else []
+        runs = self.cutter.push(rows, int(offsets[-1]) + 1) if len(offsets) else []
         defects = [defect for columns in known.values() for defect in columns.defects]
         return list(map(_counted, runs)), rejections, defects
 

@@ -96,7 +96,7 @@ class Pipeline:
                 monitor = self.monitors[model] = Monitor(
                     model, self.config.for_model(model), self.known_baselines.get(model)
                 )
-            state, steps = monitor.take(self.states.get(model, ModelState()), pane)
+            state, steps = monitor.judge(self.states.get(model, ModelState()), pane)
             self.states[model] = state
             baseline = monitor.baseline(state)
             if baseline and model not in self.known_baselines:
@@ -108,4 +108,4 @@ class Pipeline:
     def _add_baseline(self, baseline: Baseline) -> None:
         self.known_baselines[baseline.model] = baseline
         for sketcher in self._sketchers:
-            sketcher.learn(baseline)
+            sketcher.add_baseline(baseline)

@@ -69,7 +69,7 @@ def _runs(pipeline: Pipeline, partition: int, log: Iterable[LogBatch], result: R
     sketcher, end = None, 0
     for batch in log:
         sketcher = sketcher or pipeline.sketcher(partition, int(batch.offsets[0]))
-        runs, rejections, defects = sketcher.feed(*batch)
+        runs, rejections, defects = sketcher.consume(*batch)
         result.events += len(batch.messages) - len(rejections)
         for rejection in rejections:
             result.count(f"rejected for {re.split('[:,]', rejection.reason)[0]}", rejection.reason)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from driftline.stream.alerts.find import ListedIncident
 from driftline.stream.alerts.read import read_alert
 from driftline.stream.codec.panes import FormatError
-from driftline.stream.codec.state import read_incidents
+from driftline.stream.codec.state import unpack_incidents
 from driftline.stream.state.client import Client, call_redis
 from driftline.stream.state.store import judge_key
 
@@ -69,6 +69,6 @@ class IncidentIndex:
         key = f"{judge_key(self.namespace, self.topic, partition)}:model:{model}"
         part = await call_redis(self.client.hget, key, "incidents")
         try:
-            return {} if part is None else {each.scope: each.phase.value for each in read_incidents(part).values()}
+            return {} if part is None else {each.scope: each.phase.value for each in unpack_incidents(part).values()}
         except FormatError:  # another version's
             return {}

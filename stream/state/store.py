@@ -302,7 +302,7 @@ def judge_key(namespace: str, topic: str, partition: int) -> str:
 
 
 def _lists(model: str, change: StateDelta) -> list[Sequence[str | bytes]]:
-    return [[model] if change.fresh else [], list(chain(*change.write.items())), change.delete]
+    return [[model] if change.replace_all else [], list(chain(*change.write.items())), change.delete]
 
 
 def _flat(lists: Iterable[Sequence[str | bytes]]) -> list[int | str | bytes]:

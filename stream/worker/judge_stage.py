@@ -20,7 +20,7 @@ from driftline.stream.alerts.build import CONTENT_TYPE, alert_of, key_of, to_lin
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.codec.panes import FormatError, PaneMessage
-from driftline.stream.codec.state import BaselineChangedError, diff, load
+from driftline.stream.codec.state import BaselineChangedError, restore_state, state_delta
 from driftline.stream.config.sections import Config
 from driftline.stream.judge.incidents import Status
 from driftline.stream.judge.monitor import Monitor
@@ -98,11 +98,11 @@ class JudgeStage:
 
     async def _remember(self, partition: _Partition, model: str) -> None:
         try:
-            memory = partition.memories[model] = load(
+            memory = partition.memories[model] = restore_state(
                 await partition.record.state_parts(model), self._baselines.get(model)
             )
         except BaselineChangedError as other:
-            memory = partition.anew[model] = other.anew
+            memory = partition.anew[model] = other.fresh_state
         if memory.learned is not None:
             # Who committed it may have died before the sketchers were given it.
             await self._store.save_learned(model, encode_baseline(memory.learned))
@@ -160,8 +160,8 @@ class JudgeStage:
         baseline = monitor.baseline(memory)
         if message.baseline and (baseline is None or baseline.content_hash != message.baseline):
             raise FormatError(f"a pane of {message.model!r} against another baseline than this worker has")
-        _check_order(message, memory.delivered.get(message.run.partition, 0))
-        memory, steps = monitor.take(memory, message.pane(baseline.layout if message.baseline and baseline else None))
+        _check_order(message, memory.consumed.get(message.run.partition, 0))
+        memory, steps = monitor.judge(memory, message.pane(baseline.layout if message.baseline and baseline else None))
         self._metrics.decided(steps)
         return memory, [
             _decided(alert_of(monitor, step, mode="live", topic=message.topic, emitted_at=appended)) for step in steps
@@ -178,7 +178,9 @@ class JudgeStage:
     ) -> None:
         started = time.perf_counter()
         old = partition.memories
-        changes = {model: diff(old.get(model), memory, self._baselines.get(model)) for model, memory in changed.items()}
+        changes = {
+            model: state_delta(old.get(model), memory, self._baselines.get(model)) for model, memory in changed.items()
+        }
         await partition.record.commit(next_offset, changes, alerts)
         for model, memory in changed.items():
             if memory.learned is not None and (model not in old or old[model].learned is None):
@@ -189,7 +191,7 @@ class JudgeStage:
 
     def _incidents(self) -> int:
         memories = (memory for partition in self._partitions.values() for memory in partition.memories.values())
-        return sum(each.told for memory in memories if memory.state for each in memory.state.incidents.values())
+        return sum(each.told for memory in memories if memory.judge for each in memory.judge.incidents.values())
 
     async def _empty_outbox(self, partition: _Partition) -> None:
         while alerts := await partition.record.outbox():
@@ -207,9 +209,9 @@ def split(fetched: Fetch) -> Iterator[Fetch]:
 def _check_order(message: PaneMessage, had: int) -> None:
     """FormatError for a pane that the judge cannot take, having had its model's events of the partition up to `had`."""
     run = message.run
-    if had < message.after:
+    if had < message.previous_end:
         raise FormatError(
-            f"{OUT_OF_ORDER}: the pane before it, up to offset {message.after}, was lost on its way, and both are sent "
+            f"{OUT_OF_ORDER}: the pane before it, up to offset {message.previous_end}, was lost on its way, and both are sent "
             "again; or that is a dead letter too"
         )
     if run.start < had < run.end:

@@ -76,25 +76,25 @@ class _Partition:
     def push(self, fetch: Fetch) -> tuple[list[Run], list[Rejection], list[Defect]]:
         """What ended in these records, and by index among them what was wrong with some."""
         cutter = self.sketcher.cutter
-        if self.sealed is None and not cutter.seen:
+        if self.sealed is None and not cutter.end:
             cutter.start = fetch.first_offset  # a log that retention has cut does not begin at 0
         if self.horizon is None:
             self.horizon = fetch.highwater or 0
-        if fetch.first_offset < cutter.seen:
-            raise RereadError(f"offset {fetch.first_offset} of {fetch.tp} came after {cutter.seen - 1}")
+        if fetch.first_offset < cutter.end:
+            raise RereadError(f"offset {fetch.first_offset} of {fetch.tp} came after {cutter.end - 1}")
         offsets = np.fromiter(map(_OFFSET, fetch.records), np.int64, len(fetch.records))
-        return self.sketcher.feed(offsets, list(map(_VALUE, fetch.records)))
+        return self.sketcher.consume(offsets, list(map(_VALUE, fetch.records)))
 
     def idle(self, patience: float) -> bool:
         """Whether the open run has waited for so long. Where others may have ended it, it does not wait: it comes."""
         cutter = self.sketcher.cutter
-        mine = cutter.start >= (self.sealed or 0) and cutter.seen >= (self.horizon or 0)
-        waits = cutter.seen > cutter.start and time.monotonic() - self.last_fetch >= patience
+        mine = cutter.start >= (self.sealed or 0) and cutter.end >= (self.horizon or 0)
+        waits = cutter.end > cutter.start and time.monotonic() - self.last_fetch >= patience
         return mine and waits and self.closing is None
 
     def close(self) -> None:
         """End the open run. Its panes wait for its seal; records need not, until the next run ends."""
-        run = self.sketcher.close(self.sketcher.cutter.seen)
+        run = self.sketcher.close(self.sketcher.cutter.end)
         self.closing = _Closing(run, asyncio.create_task(self.record.seal(run.start, run.end, durable=True)))
         self.sealed = run.end
 
@@ -225,7 +225,7 @@ class SketchStage:
             if content is not None:
                 self._baselines[model] = baseline = decode_baseline(content)
                 for each in self._partitions.values():
-                    each.sketcher.learn(baseline)
+                    each.sketcher.add_baseline(baseline)
 
 
 def _dead_letters(fetch: Fetch, rejections: Sequence[Rejection], defects: Sequence[Defect]) -> list[OutgoingRecord]:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from driftline.detectors.summaries.codes import Categories, Grid, Kind, Special
 from driftline.detectors.summaries.layout import Signal
 from driftline.stream.baselines.baseline import Baseline, BaselineError
-from driftline.stream.baselines.build import MAX_CATEGORIES, Settings, build_baseline
+from driftline.stream.baselines.build import MAX_CATEGORIES, BuildSettings, build_baseline
 from driftline.stream.baselines.file import decode_baseline, encode_baseline
 from driftline.stream.events.columns import tabulate
 from driftline.stream.events.event import Event
@@ -35,7 +35,7 @@ def events(signals: Mapping[str, Sequence[Any]], step: int = 1000) -> list[Event
 
 
 def build(signals: Mapping[str, Sequence[Any]], **settings: Any) -> Baseline:
-    return build_baseline(events(signals), {"model": "m"}, Settings(**settings))
+    return build_baseline(events(signals), {"model": "m"}, BuildSettings(**settings))
 
 
 def signal(baseline: Baseline, name: str = "features.x") -> Signal:
@@ -177,7 +177,7 @@ def test_a_signal_that_hardly_ever_moves_has_the_deviation_as_its_spread() -> No
 def test_blocks_are_the_events_in_order_of_time_and_add_up() -> None:
     shuffled = events({"features.x": range(1000)})
     np.random.default_rng(2).shuffle(shuffled)
-    baseline = build_baseline(shuffled, {"model": "m"}, Settings(blocks=10, max_distinct=1000))
+    baseline = build_baseline(shuffled, {"model": "m"}, BuildSettings(blocks=10, max_distinct=1000))
     assert (baseline.blocks.sum(0) == baseline.total.counts).all()
     # Each block holds a hundred values that follow each other: atoms stand at odd codes.
     for number, block in enumerate(baseline.blocks):
@@ -191,7 +191,9 @@ def test_an_unordered_baseline_has_one_block() -> None:
 
 
 def test_the_manifest_says_what_was_learned_from_what() -> None:
-    baseline = build_baseline(events({"features.x": [1, 2, 3]}), {"model": "m", "git_commit": "abc"}, Settings(bins=10))
+    baseline = build_baseline(
+        events({"features.x": [1, 2, 3]}), {"model": "m", "git_commit": "abc"}, BuildSettings(bins=10)
+    )
     assert baseline.about == {
         "model": "m",
         "git_commit": "abc",

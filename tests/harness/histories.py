@@ -78,7 +78,7 @@ def history(*, learned: bool, count: int = 90) -> History:
     run = History(given, list(panes(count, given=given)), [ModelState()], [])
     monitor = run.monitor
     for pane in run.panes:
-        memory, steps = monitor.take(run.memories[-1], pane)
+        memory, steps = monitor.judge(run.memories[-1], pane)
         run.memories.append(memory)
         run.alerts.append([f"{step.seq} {step.status} {step.at} {step.incident}" for step in steps])
     return run

@@ -16,7 +16,7 @@ from driftline.detectors.decision.battery import Battery
 from driftline.detectors.decision.battery import Column as Statistic
 from driftline.detectors.summaries.codes import Special
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.baselines.build import Settings, build_baseline, sketch_events
+from driftline.stream.baselines.build import BuildSettings, build_baseline, sketch_events
 from driftline.stream.events.event import Event
 from driftline.stream.judge.changes import Change, describe
 
@@ -29,7 +29,7 @@ def events(values: list[Any]) -> list[Event]:
 
 
 def baseline_of(values: list[Any], **settings: Any) -> Baseline:
-    return build_baseline(events(values), {"model": "m"}, Settings(**settings))
+    return build_baseline(events(values), {"model": "m"}, BuildSettings(**settings))
 
 
 def change(before: list[Any], after: list[Any], statistic: str = "ks", special: Special | None = None) -> Change:

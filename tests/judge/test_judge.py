@@ -164,17 +164,17 @@ def test_panes_are_judged_together_once_the_clock_has_run() -> None:
     """Of panes of 30 events, every second one brings a test: 50 are enough."""
     own = driver(pane=30, clock=50)
     feed(own, traffic(90, 1))
-    assert (own.state.seen, own.state.rung.content.n, len(own.state.ladder)) == (60, 30, 1)
+    assert (own.state.seen, own.state.pending.content.n, len(own.state.history)) == (60, 30, 1)
     feed(own, traffic(30, 2))
-    assert (own.state.seen, own.state.rung, len(own.state.ladder)) == (120, None, 2)
+    assert (own.state.seen, own.state.pending, len(own.state.history)) == (120, None, 2)
 
 
 def test_judging_is_a_function_of_state_and_pane() -> None:
     own = driver()
     feed(own, traffic(2000, 1))
-    before, rows = own.state, own.state.ladder.rows
+    before, rows = own.state, own.state.history.rows
     first = feed(own, traffic(500, 2, x=2))
-    assert before.ladder.rows is rows
+    assert before.history.rows is rows
     other = driver()
     other.state, other.seen = before, 2000
     assert feed(other, traffic(500, 2, x=2)) == first != []

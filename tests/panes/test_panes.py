@@ -66,7 +66,7 @@ def cut(log: Sequence[Logged], events: int = 6, chunk: int = 1000, slot_ms: int 
     """All runs of a log fed in chunks, the open one last."""
     cutter = Cutter(PaneRule(events, slot_ms), partition=0, start=0)
     parts = [log[first : first + chunk] for first in range(0, len(log), chunk)]
-    runs = [run for part in parts for run in cutter.feed(rows(part), part[-1].offset + 1)]
+    runs = [run for part in parts for run in cutter.push(rows(part), part[-1].offset + 1)]
     return [*runs, cutter.close(log[-1].offset + 1)]
 
 
@@ -143,7 +143,7 @@ def test_a_run_is_at_most_a_hundred_times_as_long_as_a_pane_is_full(chunk: int) 
     assert bounds(runs) == [(0, 200), (200, 400), (400, 450)]
     assert not any(run.panes for run in runs)
     # At its last offset, not at the next message: that may be long in coming.
-    assert bounds(Cutter(PaneRule(2, SLOT_MS), partition=0, start=0).feed({}, 200)) == [(0, 200)]
+    assert bounds(Cutter(PaneRule(2, SLOT_MS), partition=0, start=0).push({}, 200)) == [(0, 200)]
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 1000])
@@ -201,7 +201,7 @@ def test_any_chunking_of_any_log_gives_the_runs_and_panes_of_the_definition(data
     cutter, runs, at = Cutter(PaneRule(events, slot_ms), partition=3, start=0), [], 0
     while at < n:
         part = log[at : at + data.draw(st.integers(1, 60))]
-        runs += cutter.feed(rows(part), part[-1].offset + 1)
+        runs += cutter.push(rows(part), part[-1].offset + 1)
         at += len(part)
     runs.append(cutter.close(log[-1].offset + 1))
     expected = by_definition(log, events, slot_ms)
@@ -217,9 +217,9 @@ def test_any_chunking_of_any_log_gives_the_runs_and_panes_of_the_definition(data
 
 def test_closing_ends_a_run_of_an_idle_partition_and_the_next_begins_there() -> None:
     cutter, log = Cutter(PaneRule(6, SLOT_MS), partition=0, start=0), draw("aaaab")
-    assert cutter.feed(rows(log[:2]), 2) == []
+    assert cutter.push(rows(log[:2]), 2) == []
     assert bounds([cutter.close(2)]) == [(0, 2)]
-    assert bounds(cutter.feed(rows(log[2:]), 5)) == [(2, 4)]
+    assert bounds(cutter.push(rows(log[2:]), 5)) == [(2, 4)]
     assert held(cutter.close(5)) == {"m": (4,)}
 
 
@@ -231,7 +231,7 @@ def test_an_offset_at_which_a_run_had_ended_ends_it_again_although_the_rule_does
     for chunk in (1, 4, 12):
         cutter, log = Cutter(PaneRule(6, SLOT_MS), partition=0, start=0, sealed=(3,)), draw("aaaaaaaaaaaa")
         parts = [log[first : first + chunk] for first in range(0, 12, chunk)]
-        assert bounds(run for part in parts for run in cutter.feed(rows(part), part[-1].offset + 1)) == [(0, 3), (3, 9)]
+        assert bounds(run for part in parts for run in cutter.push(rows(part), part[-1].offset + 1)) == [(0, 3), (3, 9)]
 
 
 @pytest.mark.parametrize("chunk", [1, 5, 12])
@@ -243,13 +243,13 @@ def test_runs_that_had_ended_end_again_where_they_did_under_whatever_rule(chunk:
     for rule in (PaneRule(2, SLOT_MS), PaneRule(6, None), PaneRule(100, SLOT_MS)):
         cutter, log = Cutter(rule, partition=0, start=0, sealed=(3, 5, 12)), draw("aaaabaaaabaa")
         parts = [log[first : first + chunk] for first in range(0, 12, chunk)]
-        found = bounds(run for part in parts for run in cutter.feed(rows(part), part[-1].offset + 1))
+        found = bounds(run for part in parts for run in cutter.push(rows(part), part[-1].offset + 1))
         assert found == [(0, 3), (3, 5), (5, 12)]
 
 
 def test_the_open_run_can_be_converted() -> None:
     cutter, log = Cutter(PaneRule(6, SLOT_MS), partition=0, start=0), draw("aaaaaa", "xyxyyx")
-    cutter.feed(rows(log[:4]), 4)
+    cutter.push(rows(log[:4]), 4)
     cutter.convert("x", lambda offsets: offsets * 10)
     cutter.convert("unknown", lambda offsets: offsets * 0)
     assert held(cutter.close(4)) == {"x": (0, 2) * 10, "y": (1, 3)}

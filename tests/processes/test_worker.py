@@ -15,7 +15,7 @@ import pytest
 from driftline.stream.baselines.build import build_baseline
 from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.codec.panes import PaneMessage
-from driftline.stream.codec.state import load
+from driftline.stream.codec.state import restore_state
 from driftline.stream.config.load import parse_config
 from driftline.stream.demo.servers import Server
 from driftline.stream.events.parse import EventError, parse_event
@@ -271,7 +271,7 @@ def test_a_model_learns_from_several_partitions(broker: Broker, redis_server: Se
         deployment.produce({partition: events[600 + partition :: 3] for partition in range(3)})
         worker.wait_for(lambda: counted(deployment) == {"learns": 900})
         assert worker.stop() == 0
-    learned = load(deployment.model_states()["learns"], None).learned
+    learned = restore_state(deployment.model_states()["learns"], None).learned
     assert learned is not None
     assert learned.total.n == 300
     assert {each.baseline for each in panes()} == {"", learned.content_hash}

@@ -22,7 +22,7 @@ import numpy as np
 import orjson
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
-from driftline.stream.baselines.build import Settings, build_baseline
+from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.events.parse import parse_event
 from load_tests.harness.deployment import TIMEOUT, WorkerProcess
@@ -127,7 +127,7 @@ def write_baselines() -> None:
         rng = np.random.default_rng([zlib.crc32(model.encode()), 7])
         past = [event(model, f"past-{i}", START_MS - (2000 - i) * 1000, rng, 0.0, False) for i in range(2000)]
         # With few blocks, judges start soon.
-        built = build_baseline([parse_event(each) for each in past], {"model": model}, Settings(blocks=16))
+        built = build_baseline([parse_event(each) for each in past], {"model": model}, BuildSettings(blocks=16))
         (RECORDINGS / f"worker_{model}.driftline").write_bytes(encode_baseline(built))
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from driftline.stream.alerts.build import to_line
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.baselines.build import Settings, build_baseline, sketch_events
+from driftline.stream.baselines.build import BuildSettings, build_baseline, sketch_events
 from driftline.stream.config.sections import Config, ModelConfig
 from driftline.stream.events.parse import parse_event
 from driftline.stream.judge.monitor import Monitor
@@ -34,7 +34,7 @@ CHURN = messages("churn", 3000, drift=(2000, 3000))
 
 def baseline_of(log: Sequence[bytes], **options: Any) -> Baseline:
     events = [parse_event(message) for message in log]
-    return build_baseline(events, {"model": events[0].model}, Settings(**options))
+    return build_baseline(events, {"model": events[0].model}, BuildSettings(**options))
 
 
 @dataclass
@@ -64,7 +64,7 @@ def run(
     sketcher, alerts, at, turn = pipeline.sketcher(0, 0), [], 0, 0
     while at < len(log):
         part = log[at : at + chunks[turn % len(chunks)]]
-        runs, _, _ = sketcher.feed(np.arange(at, at + len(part)), part)
+        runs, _, _ = sketcher.consume(np.arange(at, at + len(part)), part)
         alerts += [message for each in runs for message in pipeline.judge(each)]
         at, turn = at + len(part), turn + 1
     return Result(alerts + pipeline.judge(sketcher.close(at)), pipeline)
@@ -115,8 +115,8 @@ def test_a_model_without_a_baseline_learns_from_exactly_its_first_events(learn: 
     assert learned.content_hash == expected.content_hash
     assert learned.about["rows"] == learn
     assert learned.about["learned"] is True
-    state = result.pipeline.states["fraud"].state
-    assert state.seen + (state.rung.content.n if state.rung else 0) == 1400 - learn
+    state = result.pipeline.states["fraud"].judge
+    assert state.seen + (state.pending.content.n if state.pending else 0) == 1400 - learn
 
 
 def test_after_learning_the_alerts_are_those_of_the_same_baseline_given_for_the_rest() -> None:
@@ -166,7 +166,7 @@ def test_an_event_without_a_model_is_nobodys(known: tuple[str, ...]) -> None:
     row = orjson.loads(FRAUD[0])
     nameless = [{**row, "model": name} for name in (None, "", 7)] + [{k: v for k, v in row.items() if k != "model"}]
     sketcher = Pipeline(CONFIG, {model: baseline_of(messages(model, 500)) for model in known}).sketcher(0, 0)
-    _, rejections, _ = sketcher.feed(np.arange(4), [orjson.dumps(each) for each in nameless])
+    _, rejections, _ = sketcher.consume(np.arange(4), [orjson.dumps(each) for each in nameless])
     assert [each.reason.partition(":")[0] for each in rejections] == ["model"] * 4
 
 
@@ -182,17 +182,17 @@ def test_a_pane_that_comes_twice_counts_once() -> None:
     def play(starts: Sequence[int]) -> tuple[ModelState, list[Any]]:
         memory, told = ModelState(), []
         for start in starts:
-            memory, steps = monitor.take(memory, pane(start))
+            memory, steps = monitor.judge(memory, pane(start))
             told += steps
         return memory, told
 
     once, told = play(range(0, 3000, 100))
     again, told_again = play([*range(0, 1500, 100), *range(0, 1800, 100), *range(1700, 3000, 100), 0, 2900])
     assert told == told_again != []
-    assert again.delivered == once.delivered == {0: 3000}
-    assert again.state.seen == once.state.seen == 3000
+    assert again.consumed == once.consumed == {0: 3000}
+    assert again.judge.seen == once.judge.seen == 3000
     # The same offsets of another partition are other events.
-    assert monitor.take(once, pane(0, partition=1))[0].delivered == {0: 3000, 1: 100}
+    assert monitor.judge(once, pane(0, partition=1))[0].consumed == {0: 3000, 1: 100}
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from scipy.stats import expon, norm
 from driftline.detectors.summaries.codes import Kind
 from driftline.stream.alerts.build import alert
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.baselines.build import Settings, build_baseline
+from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.events.event import Event
 from driftline.stream.replay.run import ReplayResult
@@ -81,7 +81,7 @@ def test_a_histogram_shows_the_shape_and_not_the_grids_equal_shares(values: Any,
     kinds = {"features.x": Kind.NUMERIC}
     events = [Event("", 0, "m", None, {"features.x": value}) for value in values]
     own = console(120)
-    print_baseline(own, build_baseline(events, {"model": "m"}, Settings(kinds=kinds)))
+    print_baseline(own, build_baseline(events, {"model": "m"}, BuildSettings(kinds=kinds)))
     assert "".join(character for character in printed(own)[-1] if character in "▁▂▃▄▅▆▇█") == picture
 
 

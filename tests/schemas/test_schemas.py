@@ -25,7 +25,7 @@ from jsonschema import Draft202012Validator
 from driftline.stream.alerts.build import CONTENT_TYPE, key_of, to_line
 from driftline.stream.alerts.read import read_complete_alert
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.baselines.build import Settings, build_baseline
+from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.config.fields import duration_text
 from driftline.stream.config.load import parse_config
 from driftline.stream.config.sections import Config
@@ -165,7 +165,7 @@ def events(n: int, fault: str = "", first: int = 0, model: str = "fraud") -> lis
 @cache
 def baseline() -> Baseline:
     log = [parse_event(each) for each in events(3000, first=1_000_000)]
-    return build_baseline(log, {"model": "fraud", "version": "4.2"}, Settings(blocks=16))
+    return build_baseline(log, {"model": "fraud", "version": "4.2"}, BuildSettings(blocks=16))
 
 
 def alerts(log: list[bytes], *baselines: Baseline, mode: Any = "live", **settings: Any) -> list[bytes]:
@@ -173,7 +173,7 @@ def alerts(log: list[bytes], *baselines: Baseline, mode: Any = "live", **setting
     sections = {"panes": {"events": 50, "seconds": None}, "defaults": {"learn_events": 500, **settings}}
     pipeline = Pipeline(Config.model_validate(sections), {each.model: each for each in baselines}, mode=mode)
     sketcher = pipeline.sketcher(0, 0)
-    runs, _, _ = sketcher.feed(np.arange(len(log)), log)
+    runs, _, _ = sketcher.consume(np.arange(len(log)), log)
     return [to_line(told) for run in (*runs, sketcher.close(len(log))) for told in pipeline.judge(run)]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from driftline.stream.baselines.file import encode_baseline
-from driftline.stream.codec.state import StateDelta, diff
+from driftline.stream.codec.state import StateDelta, state_delta
 from driftline.stream.state import store as store_module
 from driftline.stream.state.client import StoreError
 from driftline.stream.state.incident_index import IncidentIndex, IndexedAlerts
@@ -130,8 +130,8 @@ async def test_a_commit_changes_offset_memories_and_outbox_at_once(store: Store)
     judge = await store.claim_judge(PANES, 2)
     assert (judge.next_offset, await judge.models(), await judge.state_parts("a")) == (None, [], {})
     new = {
-        "a": StateDelta({"head": b"1", "bucket:0": b"\0\xff"}, fresh=True),
-        "b": StateDelta({"head": b"1"}, fresh=True),
+        "a": StateDelta({"head": b"1", "bucket:0": b"\0\xff"}, replace_all=True),
+        "b": StateDelta({"head": b"1"}, replace_all=True),
     }
     await judge.commit(0, new, [DecidedAlert(b"first", "i-1"), DecidedAlert(b"second", "i-1", resolved=True)])
     await judge.commit(
@@ -145,7 +145,7 @@ async def test_a_commit_changes_offset_memories_and_outbox_at_once(store: Store)
     assert await after.state_parts("a") == {"head": b"2", "bucket:5": b""}
     assert await after.state_parts("b") == {"head": b"1"}
     assert await after.outbox() == [OutboxAlert(1, b"first"), OutboxAlert(2, b"second"), OutboxAlert(3, b"third")]
-    await after.commit(10, {"a": StateDelta({"head": b"3"}, fresh=True)})
+    await after.commit(10, {"a": StateDelta({"head": b"3"}, replace_all=True)})
     assert await after.state_parts("a") == {"head": b"3"}
 
 
@@ -278,7 +278,7 @@ async def test_what_a_newer_driftline_wrote_is_left_alone(store: Store) -> None:
 async def test_any_name_of_a_model_will_do(store: Store) -> None:
     judge = await store.claim_judge(PANES, 0)
     names = sorted(["a", "a:b", "{a}", "}{", "*?[a-z]\\", "mödel ☃", "a\nb", ":model:", "x" * 5000])
-    await judge.commit(1, {name: StateDelta({"head": name.encode()}, fresh=True) for name in names})
+    await judge.commit(1, {name: StateDelta({"head": name.encode()}, replace_all=True) for name in names})
     assert await judge.models() == names
     assert [(await judge.state_parts(name))["head"].decode() for name in names] == names
 
@@ -315,7 +315,7 @@ async def test_every_key_is_in_the_table_and_none_is_left_over(store: Store) -> 
     judge, sketcher = await store.claim_judge(PANES, 0), await store.claim_sketch(TOPIC, 0)
     await sketcher.seal(0, 1)
     for offset, (old, new) in enumerate(zip([None, *run.memories], run.memories, strict=False)):
-        await judge.commit(offset, {MODEL: diff(old, new, None)}, [AN_ALERT])
+        await judge.commit(offset, {MODEL: state_delta(old, new, None)}, [AN_ALERT])
     await store.save_learned(MODEL, b"...")
     await store.bind({"topics.predictions": TOPIC})
 
@@ -325,4 +325,4 @@ async def test_every_key_is_in_the_table_and_none_is_left_over(store: Store) -> 
         (key,) = [key for key in keys if matches(key.removeprefix(f"{store.namespace}:"))]
         assert (await store.client.type(key)).decode() == kind
         assert await store.client.ttl(key) == -1
-    assert await judge.state_parts(MODEL) == diff(None, run.memories[-1], None).write
+    assert await judge.state_parts(MODEL) == state_delta(None, run.memories[-1], None).write

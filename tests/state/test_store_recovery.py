@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import sketch_events
-from driftline.stream.codec.state import StateDelta, diff, load
+from driftline.stream.codec.state import StateDelta, restore_state, state_delta
 from driftline.stream.demo.servers import Server
 from driftline.stream.events.event import Event
 from driftline.stream.judge.judge import Judge
@@ -52,16 +52,16 @@ async def committed(store: Store, run: History, crashes: dict[int, str]) -> list
 
 async def _work(judge: JudgePartition, run: History, crashes: dict[int, str], published: list[OutboxAlert]) -> None:
     monitor, parts = run.monitor, await judge.state_parts(MODEL)
-    stored = load(parts, run.given) if parts else None
+    stored = restore_state(parts, run.given) if parts else None
     for offset in range(judge.next_offset or 0, len(run.panes)):
         published += await judge.outbox()
         await judge.confirm_published(published[-1].position if published else 0)
-        memory, steps = monitor.take(stored or ModelState(), run.panes[offset])
+        memory, steps = monitor.judge(stored or ModelState(), run.panes[offset])
         crash = crashes.pop(offset, None)
         if crash == "before":
             raise ConnectionAbortedError
         alerts = [_decided(f"{step.seq} {step.status} {step.at} {step.incident}", step.status) for step in steps]
-        await judge.commit(offset + 1, {MODEL: diff(stored, memory, run.given)}, alerts)
+        await judge.commit(offset + 1, {MODEL: state_delta(stored, memory, run.given)}, alerts)
         if crash == "after":
             raise ConnectionAbortedError
         stored = memory
@@ -85,7 +85,7 @@ def test_crashes_change_neither_memory_nor_alerts(redis_url: str, learned: bool,
         published = await committed(store, run, dict(crashes))
         judge = await store.claim_judge(PANES, 0)
         assert (judge.next_offset, await judge.models()) == (len(run.panes), [MODEL])
-        assert await judge.state_parts(MODEL) == diff(None, run.memories[-1], run.given).write
+        assert await judge.state_parts(MODEL) == state_delta(None, run.memories[-1], run.given).write
         told = [alert.encode() for each in run.alerts for alert in each]
         assert [each.message for each in sorted(set(published))] == told
         (kept,) = await IncidentIndex(store.client, store.namespace, PANES).read()
@@ -105,10 +105,10 @@ def test_a_killed_redis_that_syncs_always_has_all_that_it_acknowledged(tmp_path:
             for offset, (old, new) in enumerate(zip([None, *run.memories], run.memories, strict=False)):
                 if offset % 10 == 9:
                     killed = asyncio.get_running_loop().run_in_executor(None, restart)
-                await judge.commit(offset, {MODEL: diff(old, new, None)}, [DecidedAlert(b"%d" % offset, "i")])
+                await judge.commit(offset, {MODEL: state_delta(old, new, None)}, [DecidedAlert(b"%d" % offset, "i")])
                 if offset % 10 == 9:
                     await killed
-                assert await judge.state_parts(MODEL) == diff(None, new, None).write
+                assert await judge.state_parts(MODEL) == state_delta(None, new, None).write
                 await judge.confirm_published(len(await judge.outbox(limit=1000)) // 2)
 
         def restart() -> None:
@@ -121,7 +121,7 @@ def test_a_killed_redis_that_syncs_always_has_all_that_it_acknowledged(tmp_path:
         async def afterwards(store: Store) -> None:
             judge = await store.claim_judge(PANES, 0)
             assert judge.next_offset == len(run.memories) - 1
-            assert await judge.state_parts(MODEL) == diff(None, run.memories[-1], None).write
+            assert await judge.state_parts(MODEL) == state_delta(None, run.memories[-1], None).write
 
         play(url(server), afterwards, namespace)
 
@@ -223,21 +223,21 @@ def long_history(commits: int) -> Iterator[tuple[Baseline, ModelState]]:
     state = Judge(reference, CONFIG).start()
     for i in range(commits):
         run = Range(0, i * 500, i * 500 + 500)
-        ladder = state.ladder.push(Pane(sketch, run.start, run.end, (run,)))
-        state = replace(state, ladder=ladder, seen=run.end)
-        yield reference, ModelState({0: run.end}, state=state)
+        ladder = state.history.push(Pane(sketch, run.start, run.end, (run,)))
+        state = replace(state, history=ladder, seen=run.end)
+        yield reference, ModelState({0: run.end}, judge=state)
 
 
 @on_every_redis
 async def test_a_commit_costs_what_changed_however_long_the_history(store: Store) -> None:
     judge, stored, sent = await store.claim_judge(PANES, 0), None, [await received(store)]
     for offset, (reference, memory) in enumerate(long_history(3000)):
-        await judge.commit(offset, {MODEL: diff(stored, memory, reference)})
+        await judge.commit(offset, {MODEL: state_delta(stored, memory, reference)})
         stored = memory
         if offset % 1000 == 999:
             sent.append(await received(store))
     first, _, last = (round(each) // 1000 for each in np.diff(sent))
-    whole = sum(map(len, diff(None, memory, reference).write.values()))
+    whole = sum(map(len, state_delta(None, memory, reference).write.values()))
     assert first < 8000 < whole / 10
     assert last < 1.1 * first
 

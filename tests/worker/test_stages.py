@@ -25,7 +25,7 @@ from prometheus_client import generate_latest
 
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.codec.panes import PaneMessage
-from driftline.stream.codec.state import load
+from driftline.stream.codec.state import restore_state
 from driftline.stream.config.load import parse_config
 from driftline.stream.config.sections import Config, Redis
 from driftline.stream.demo.servers import Server
@@ -106,7 +106,7 @@ class Bench:
         return found
 
     async def memory(self, model: str) -> ModelState:
-        return load((await self.memories())[model], self.baselines.get(model))
+        return restore_state((await self.memories())[model], self.baselines.get(model))
 
     async def everything(self) -> dict[bytes, bytes]:
         """All that is on the server, and the length of every topic."""
@@ -412,10 +412,10 @@ async def test_another_baseline_begins_anew_and_its_alerts_are_numbered_on(this:
     this.append(interleave(messages("given", 200, 400, drift=(400, 600)), messages("learns", 200, 400)))
     await this.driver().work()
     after = await this.memory("given")
-    assert before.state is not None
-    assert after.state is not None
-    assert after.state.seen < before.state.seen
-    assert after.delivered[0] > before.delivered[0]
+    assert before.judge is not None
+    assert after.judge is not None
+    assert after.judge.seen < before.judge.seen
+    assert after.consumed[0] > before.consumed[0]
     assert [each["data"]["seq"] for each in this.alerts()] == list(range(1, len(this.alerts()) + 1))
     assert len(this.alerts()) > len(first)
 
@@ -433,9 +433,9 @@ async def test_a_baseline_that_is_taken_away_again_leaves_the_one_that_was_learn
     assert learned is not None
     assert memory.learned is not None
     assert memory.learned.content_hash == learned.content_hash
-    assert memory.state is not None
-    assert memory.state.rung is not None
-    assert memory.state.rung.content.n == 60
+    assert memory.judge is not None
+    assert memory.judge.pending is not None
+    assert memory.judge.pending.content.n == 60
     assert not this.dead(this.config.topics.panes)
 
 
