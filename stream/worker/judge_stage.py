@@ -211,8 +211,8 @@ def _check_order(message: PaneMessage, had: int) -> None:
     run = message.run
     if had < message.previous_end:
         raise FormatError(
-            f"{OUT_OF_ORDER}: the pane before it, up to offset {message.previous_end}, was lost on its way, and both are sent "
-            "again; or that is a dead letter too"
+            f"{OUT_OF_ORDER}: the pane before it, up to offset {message.previous_end}, was lost on its way, and both "
+            "are sent again; or that is a dead letter too"
         )
     if run.start < had < run.end:
         raise FormatError(f"a pane of offsets {run.start} to {run.end}, of which those before {had} were judged before")
