@@ -32,10 +32,16 @@ class TcpProxy:
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._flowing = asyncio.Event()
+        self._held: list[bytes] = []
 
     @property
     def port(self) -> int:
         return self._port
+
+    @property
+    def held(self) -> bytes:
+        """The bytes that the gate, frozen, holds back."""
+        return b"".join(self._held)
 
     @property
     def address(self) -> str:
@@ -70,6 +76,7 @@ class TcpProxy:
 
     async def _open(self) -> None:
         self._flowing.set()
+        self._held.clear()
         if self._server is None:
             self._server = await asyncio.start_server(self._pass, sock=self._socket.dup())
 
@@ -98,6 +105,8 @@ class TcpProxy:
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(1 << 16):
+                if not self._flowing.is_set():
+                    self._held.append(data)
                 await self._flowing.wait()
                 if self.delay:
                     await asyncio.sleep(self.delay)
