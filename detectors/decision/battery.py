@@ -55,7 +55,7 @@ class Battery:
     against_past: bool = False
 
     @cached_property
-    def tests(self) -> tuple[Column, ...]:
+    def columns(self) -> tuple[Column, ...]:
         """The columns of the evidence matrix, in order."""
         everything = range(len(self.layout.signals))
         ordered, nominal = everything[: self.layout.n_ordered], everything[self.layout.n_ordered :]
@@ -68,13 +68,13 @@ class Battery:
 
     @cached_property
     def signal_of(self) -> IntArray:
-        """Signal index of each test (T,)."""
-        return np.array([test.signal for test in self.tests])
+        """Signal index of each column (T,)."""
+        return np.array([column.signal for column in self.columns])
 
     @cached_property
     def uses_past(self) -> BoolArray:
-        """Which tests look at the past (T,)."""
-        return np.array([self.against_past or test.statistic == "adwin" for test in self.tests])
+        """Which columns compare a window with the past (T,)."""
+        return np.array([self.against_past or column.statistic == "adwin" for column in self.columns])
 
     @cached_property
     def midranks(self) -> FloatArray:

@@ -1,4 +1,4 @@
-"""The exponential histogram ("ladder"): all of history at every scale, in O(M log n) buckets.
+"""The exponential histogram (nicknamed "ladder"): all of history at every scale, in O(M log n) buckets.
 
 Datar, Gionis, Indyk & Motwani, "Maintaining Stream Statistics over Sliding Windows" (SIAM J. Comput. 31(6), 2002),
 as used inside ADWIN (Bifet & Gavaldà 2007). Row i holds at most M buckets, each the sum of 2^i pushed items:
@@ -7,11 +7,11 @@ as used inside ADWIN (Bifet & Gavaldà 2007). Row i holds at most M buckets, eac
     [4][4]     [2][2][2]    [1][1][1]      <- newest item
     oldest                    newest
 
-A push appends to row 0; a row that grows beyond M merges its two oldest buckets into one bucket of the next row.
-The one difference from the paper: a bucket holds any additive summary (a sketch, moments), not a count of ones, so
-every suffix of the buckets is a window whose summary is exact.
+A push appends to row 0; a row that grows beyond M merges its two oldest buckets into one bucket of the next row. Unlike
+in the paper, a bucket holds any additive summary (a sketch, moments), not a count of ones, so every suffix of the
+buckets is a window whose summary is exact.
 
-A ladder is a value: operations return a new ladder that shares the buckets which did not change.
+An exponential histogram is immutable: operations return a new one, which shares the unchanged buckets.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SNAPSHOT_VERSION = 1
 
 
 class Additive(Protocol):
-    """A summary that adds: associative, with the summary of both parts as the result."""
+    """A summary with an associative `+`; the sum of two summaries summarises both parts."""
 
     def __add__(self, other: Any, /) -> Any: ...
 
@@ -36,19 +36,20 @@ class Additive(Protocol):
 T = TypeVar("T", bound=Additive)
 
 
-# Without slots: a frozen generic dataclass that has them cannot be made as `Ladder[int]()` in Python 3.11.
+# Without slots: in Python 3.11 `ExponentialHistogram[int]()` fails for a frozen generic dataclass that has them.
 @dataclass(frozen=True)
 class ExponentialHistogram(Generic[T]):
-    """Buckets of 2^i items, at most `max_buckets` a row, oldest first within a row.
+    """Buckets of 2^i items, at most `max_buckets` a row, oldest first within a row; iterates from oldest to newest.
 
     Memory: at most M * (log2(n / M + 1) + 1) buckets for n items, M = `max_buckets`.
+    Raises ValueError if `max_buckets` is below 2.
 
-    >>> ladder: Ladder[int] = Ladder(max_buckets=2)
+    >>> histogram = ExponentialHistogram[int](max_buckets=2)
     >>> for one in [1] * 7:
-    ...     ladder = ladder.push(one)
-    >>> ladder.rows
+    ...     histogram = histogram.push(one)
+    >>> histogram.rows
     ((1,), (2,), (4,))
-    >>> list(ladder)
+    >>> list(histogram)
     [4, 2, 1]
     """
 
@@ -61,16 +62,16 @@ class ExponentialHistogram(Generic[T]):
             raise ValueError(f"max_buckets must be at least 2, got {self.max_buckets}")
 
     def push(self, item: T) -> ExponentialHistogram[T]:
-        """The ladder after one more item; O(1) amortised, O(log n) at worst."""
+        """The histogram with one more item; O(1) amortised, O(log n) at worst."""
         return self.extend((item,))
 
     def extend(self, items: Iterable[T]) -> ExponentialHistogram[T]:
-        """The ladder after several more items, oldest first: the same as pushing them one by one, but cheaper."""
+        """The histogram with more items, oldest first: the same as pushing them one by one, but cheaper."""
         rows, carry = list(self.rows), tuple(items)
         level = 0
         while carry:
             row = (*rows[level], *carry) if level < len(rows) else carry
-            # An even number: the oldest pairs, as few as bring the row back to max_buckets.
+            # As many of the oldest buckets as bring the row back to max_buckets: an even number, merged in pairs.
             merged = max(0, len(row) - self.max_buckets + 1) // 2 * 2
             rows[level : level + 1] = [row[merged:]]
             carry = tuple(map(add, row[:merged:2], row[1:merged:2]))
@@ -78,10 +79,10 @@ class ExponentialHistogram(Generic[T]):
         return ExponentialHistogram(self.max_buckets, tuple(rows))
 
     def drop_oldest(self) -> ExponentialHistogram[T]:
-        """The ladder without its oldest bucket; IndexError when it is empty."""
+        """The histogram without its oldest bucket. Raises IndexError if it is empty."""
         *newer, oldest = self.rows or ((),)
         if not oldest:
-            raise IndexError("drop_oldest from an empty ladder")
+            raise IndexError("drop_oldest from an empty exponential histogram")
         return ExponentialHistogram(self.max_buckets, (*newer, oldest[1:]) if len(oldest) > 1 else tuple(newer))
 
     def __iter__(self) -> Iterator[T]:
@@ -89,11 +90,11 @@ class ExponentialHistogram(Generic[T]):
         return chain.from_iterable(reversed(self.rows))
 
     def __len__(self) -> int:
-        """How many buckets there are."""
+        """Number of buckets."""
         return sum(map(len, self.rows))
 
     def snapshot(self, encode: Callable[[T], Any]) -> dict[str, Any]:
-        """The ladder as plain data; `encode` makes plain data of one bucket."""
+        """The histogram as plain data; `encode` turns one bucket into plain data."""
         return {
             "version": SNAPSHOT_VERSION,
             "max_buckets": self.max_buckets,
@@ -102,10 +103,13 @@ class ExponentialHistogram(Generic[T]):
 
     @classmethod
     def restore(cls, snapshot: Mapping[str, Any], decode: Callable[[Any], T]) -> ExponentialHistogram[T]:
-        """The ladder of a snapshot; `decode` undoes `encode`. ValueError when no ladder of this version gave it."""
-        check_version("ladder", snapshot, SNAPSHOT_VERSION)
+        """The histogram of a snapshot; `decode` is the inverse of `encode`.
+
+        Raises ValueError if the snapshot has an unknown version or rows that no histogram has.
+        """
+        check_version("histogram", snapshot, SNAPSHOT_VERSION)
         rows = tuple(tuple(map(decode, row)) for row in snapshot["rows"])
-        ladder = cls(snapshot["max_buckets"], rows)
-        if not all(0 < len(row) <= ladder.max_buckets for row in rows):
-            raise ValueError(f"ladder snapshot: every row must have 1 to {ladder.max_buckets} buckets")
-        return ladder
+        histogram = cls(snapshot["max_buckets"], rows)
+        if not all(0 < len(row) <= histogram.max_buckets for row in rows):
+            raise ValueError(f"histogram snapshot: every row must have 1 to {histogram.max_buckets} buckets")
+        return histogram

@@ -172,7 +172,7 @@ class Layout:
         """The sketch of no events: the neutral element of addition."""
         return self.sketch(np.empty((0, len(self.signals)), np.int64), np.empty((0, len(self.numeric))))
 
-    def moments(self, sketch: Sketch, signal: int) -> Summary | None:
+    def summary(self, sketch: Sketch, signal: int) -> Summary | None:
         """What the finite values of one numeric signal were; None for text signals and where there was no value."""
         if not self.signals[signal].numeric:
             return None

@@ -65,7 +65,7 @@ def per_event(work: Callable[[], None], events: int) -> float:
 
 
 def stages(batch: list[bytes], baseline: Baseline, warm: JudgeState) -> dict[str, float]:
-    """Microseconds an event of each stage for one pane, with a ladder as full as `warm`'s."""
+    """Microseconds an event of each stage for one pane, with a history as full as `warm`'s."""
     decoder, judge = Decoder({"bench": baseline.fields}), Judge(baseline, Config().defaults)
     columns = decoder.decode(batch).known["bench"]
     codes = baseline.encode(columns)
@@ -99,11 +99,11 @@ def full_state(baseline: Baseline, panes: int, events: int) -> JudgeState:
     judge, state = Judge(baseline, Config().defaults), None
     share = np.round(baseline.total.counts * (events / baseline.total.n)).astype(np.int64)
     sketch = Sketch(events, share, np.zeros_like(baseline.total.sums), baseline.total.extremes)
-    ladder = judge.start().history
+    history = judge.start().history
     for k in range(panes):
-        ladder = ladder.push(Pane(sketch, k, k, (Range(0, k * events, (k + 1) * events),)))
+        history = history.push(Pane(sketch, k, k, (Range(0, k * events, (k + 1) * events),)))
     state = judge.start()
-    return JudgeState(state.reference_start, state.past_start, seen=panes * events, history=ladder)
+    return JudgeState(state.reference_start, state.past_start, seen=panes * events, history=history)
 
 
 def state_bytes(state: JudgeState) -> int:

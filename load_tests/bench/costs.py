@@ -43,9 +43,9 @@ PANE = 1_000
 HISTORY = 100_000_000
 # Events of one fetch of 1 MiB, which are sketched together.
 _FETCH = 2_000
-# Commits that are averaged over: so many panes fill every small row of a ladder as often as it is filled on the mean.
+# Commits in the average: so many panes fill each small row of a histogram as often as it is filled on the mean.
 _COMMITS = 256
-# Panes put on a ladder at once: quicker than one by one, and some 10 MB; a million at once would take 10 GB.
+# Panes added to a history at once: quicker than one by one, and some 10 MB; a million at once would take 10 GB.
 _TOGETHER = 1_000
 _TOPIC = "predictions"
 
@@ -118,10 +118,10 @@ def by_partitions(partitions: int, features: int = 20) -> Row:
 def remembering(baseline: Baseline, events: int) -> JudgeState:
     """A judge's state after so many calm events: the same pane again and again."""
     state, pane = Judge(baseline, Config().defaults).start(), _pane(baseline)
-    ladder = state.history
+    history = state.history
     for first in range(0, events // PANE, _TOGETHER):
-        ladder = ladder.extend([pane] * min(_TOGETHER, events // PANE - first))
-    return replace(state, seen=events, history=ladder)
+        history = history.extend([pane] * min(_TOGETHER, events // PANE - first))
+    return replace(state, seen=events, history=history)
 
 
 def over_partitions(state: JudgeState, partitions: int) -> JudgeState:
@@ -146,7 +146,7 @@ def pane_ms(baseline: Baseline, state: JudgeState) -> float:
 def thresholds_s(baseline: Baseline) -> float:
     """Seconds to derive a model's thresholds, as when a worker first sees it."""
     began = time.process_time()
-    _ = Judge(baseline, Config().defaults).variation
+    _ = Judge(baseline, Config().defaults).dependence
     return time.process_time() - began
 
 

@@ -12,8 +12,8 @@ in use. Every 5 s it is looked at from outside:
 
 After the warm-up (the first fifth), growth over the rest is the median slope between the means of twenty stretches,
 with a 95 % confidence interval. What may, by the interval's upper end, grow by more than is allowed, fails. Allowed is
-2 % of the level and what the ladder promises, which keeps 4 more buckets a model for each doubling of its history; a
-second's records of lag; one file; one key. So fails a key of Redis without a time to live that is of no kind in
+2 % of the level and what the exponential histogram promises, 4 more buckets a model for each doubling of its history;
+a second's records of lag; one file; one key. So fails a key of Redis without a time to live that is of no kind in
 `stream/state/store.py`, or of no partition or model of the configuration. Exit code 1: something failed.
 """
 
@@ -46,7 +46,7 @@ from load_tests.harness.measured_worker import Site, Worker, baselines, drain, p
 
 # s between two looks; one asks for a page of metrics and lists some dozen keys.
 _EVERY = 5.0
-# Share of the soak that is left out: caches, pools and the first buckets of the ladders fill.
+# Share of the soak that is left out: caches, pools and the first buckets of the histograms fill.
 _WARM = 0.2
 # Points that the line is fitted to: means of so many stretches, so that neighbouring looks count as one.
 _POINTS = 20
@@ -56,7 +56,7 @@ _ALLOWED = 0.02
 _FULL = 400_000
 # Kafka keeps this much of the traffic, in bytes a partition: the disk is not what is tested.
 _KEPT = {"retention.bytes": str(256 << 20), "segment.bytes": str(64 << 20)}
-# Buckets a ladder row keeps, see `stream.judge.judge`; a model's history gets so many more with each doubling.
+# Buckets that a row of the histogram keeps, see `stream.judge.state`; each doubling of a model's history adds as many.
 _BUCKETS = 4
 # Redis's allocator (jemalloc) has four sizes between two powers of two, so what is stored takes up to a quarter more.
 _SIZE_CLASS = 1.25
@@ -152,7 +152,7 @@ def strange_keys(keys: Mapping[str, int], config: Config) -> list[str]:
 
 
 def bucket_bytes(layout: Layout, count_bytes: int) -> int:
-    """Bytes of one bucket of a ladder: a count a column; a numeric signal's two sums and two extremes take 8 each."""
+    """Bytes of a histogram's bucket: a count a column; a numeric signal's two sums and two extremes take 8 each."""
     return count_bytes * layout.width + 32 * len(layout.numeric)
 
 

@@ -1,7 +1,7 @@
 """A model's memory in parts, so that a commit writes what changed and no more. Pure.
 
     head            what every pane changes: delivered, events seen, floors, rung, and which parts there are
-    bucket:START    one bucket of the ladder; START: events seen before it, so a merge keeps the older one's name
+    bucket:START    one bucket of the history; START: events seen before it, so a merge keeps the older one's name
     incidents       by scope, while there are any
     events:I        the I-th hundred of the events kept for learning, while there is no baseline
     learned         the baseline made of them, a .driftline file
@@ -176,7 +176,7 @@ def _parts(memory: ModelState) -> Parts:
 
 
 def _buckets(state: JudgeState) -> Iterator[tuple[int, Pane[Sketch]]]:
-    """The ladder's buckets, oldest first, with the events seen before each."""
+    """The history's buckets, oldest first, with the events seen before each."""
     buckets = list(state.history)
     start = state.seen - sum(bucket.content.n for bucket in buckets)
     for bucket in buckets:

@@ -145,7 +145,7 @@ def _profile(layout: Layout, s: int, sketch: Sketch) -> Profile:
 
 def _moments(layout: Layout, sketch: Sketch, s: int) -> Summary | None:
     """Of values that are all the same, that value: sums, kept in units of the baseline's spread, would round it."""
-    moments = layout.moments(sketch, s)
+    moments = layout.summary(sketch, s)
     same = moments is not None and moments.low == moments.high
     return replace(moments, mean=moments.low, deviation=0.0) if moments and same else moments
 

@@ -1,7 +1,7 @@
 """The judge: every alert decision lives here. No I/O, no clock, no randomness: `judge(state, pane) -> (state, alerts)`.
 
-A model's history is a ladder of panes. Each time `clock` more events have come, every suffix of it is a window, the
-battery gives each window's evidence, and the strongest ratio of evidence to threshold decides per signal:
+A model's history is an exponential histogram of panes. Each time `clock` more events have come, every suffix of it is a
+window, the battery gives each window's evidence, and the strongest ratio of evidence to threshold decides per signal:
 
     alarm      some window reaches its threshold (ratio >= 1): the signal joins the model's incident, or opens one;
                the window with the highest ratio says since when
@@ -40,8 +40,8 @@ from driftline.stream.panes.pane import Pane
 # lasts would show there twice the evidence that raised the alarm, so a quiet window means it is gone.
 _RELEASE_EVENTS, _RELEASE_GROWTH, _RELEASE_RATIO = 200, 2, 0.5
 # By content hash and reference, for as long as a judge has it: the same model in many regions has one baseline, and a
-# variation takes some tenths of a second to derive.
-_VARIATIONS: WeakValueDictionary[tuple[str, bool], Dependence] = WeakValueDictionary()
+# measurement takes some tenths of a second.
+_DEPENDENCES: WeakValueDictionary[tuple[str, bool], Dependence] = WeakValueDictionary()
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,11 @@ class Judge:
         return Battery(self.baseline.layout, self.baseline.total.counts, self.config.reference == "past")
 
     @cached_property
-    def variation(self) -> Dependence:
+    def dependence(self) -> Dependence:
         """What the baseline's own windows show among themselves; models of equal baselines share it."""
         key = self.baseline.content_hash, self.battery.against_past
-        found = _VARIATIONS.get(key) or Dependence.of(self.battery, self.baseline.blocks)
-        return _VARIATIONS.setdefault(key, found)
+        found = _DEPENDENCES.get(key) or Dependence.of(self.battery, self.baseline.blocks)
+        return _DEPENDENCES.setdefault(key, found)
 
     @cached_property
     def life_cycle(self) -> LifeCycle:
@@ -143,12 +143,12 @@ class View:
             battery.uses_past, state.past_start[battery.signal_of], state.reference_start[battery.signal_of]
         )
         windows = len(judge.config.windows) or len(self.panes)
-        bound = independence_bound(judge.config.false_alarms_per_event, fresh, windows, len(battery.tests))
+        bound = independence_bound(judge.config.false_alarms_per_event, fresh, windows, len(battery.columns))
         self.oldest = np.searchsorted(self.start, state.past_start).clip(max=len(self.start) - 1)
         past = self._past()
         reference = past if battery.against_past else judge.baseline.total.counts
         self.evidence = battery.evidence(self.sums, reference, past)
-        self.threshold = judge.variation.threshold(self.n, bound)
+        self.threshold = judge.dependence.threshold(self.n, bound)
         self.ratio = np.where(self.start[:, None] >= floor, self.evidence / self.threshold, 0.0)
         # A pinned window may raise an alarm; any window may show that it is over.
         pinned = _pinned(self.panes[-1].last_ts - self.since, self.n, judge.config.windows)
@@ -179,7 +179,7 @@ class View:
         before = reduce(add, past).content if past else self.judge.baseline.total
         return Finding(
             signal=self.judge.name(signal),
-            test=self.judge.battery.tests[test],
+            test=self.judge.battery.columns[test],
             against_past=uses_past,
             start=int(self.start[row]),
             since=int(self.since[row]),
@@ -187,7 +187,7 @@ class View:
             events=window.content.n,
             evidence=float(self.evidence[row, test]),
             threshold=float(self.threshold[row, test]),
-            change=describe(self.judge.battery, self.judge.battery.tests[test], before, window.content),
+            change=describe(self.judge.battery, self.judge.battery.columns[test], before, window.content),
         )
 
     def now(self, drift: Finding, matters: Callable[[Column], bool]) -> Iterator[Finding]:
@@ -198,11 +198,11 @@ class View:
         """
         battery, signal = self.judge.battery, self.judge.index(drift.signal)
         tests = np.flatnonzero((battery.signal_of == signal) & ~battery.uses_past)
-        same = [battery.tests[test].special == drift.test.special for test in tests]
+        same = [battery.columns[test].special == drift.test.special for test in tests]
         rows = np.where(same, self._newest(max(drift.events, _RELEASE_EVENTS)), self._newest(_RELEASE_EVENTS))
         ratio = np.where((rows >= 0) & (self.start[rows] >= drift.start), self.ratio[rows, tests], 0.0)
         for i in np.argsort(-ratio, kind="stable"):
-            if ratio[i] >= 1 and matters(battery.tests[tests[i]]):
+            if ratio[i] >= 1 and matters(battery.columns[tests[i]]):
                 yield self._finding(signal, int(rows[i]), int(tests[i]))
 
     def _newest(self, events: int) -> int:

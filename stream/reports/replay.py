@@ -98,7 +98,7 @@ def _signal_table(rows: list[dict[str, str]], wide: bool) -> Table:
 
 
 def _signal_row(layout: Layout, total: Sketch, s: int) -> dict[str, str]:
-    signal, moments = layout.signals[s], layout.moments(total, s)
+    signal, moments = layout.signals[s], layout.summary(total, s)
     missing = total.counts[layout.special_column(s, Special.MISSING)] / max(total.n, 1)
     four = (moments.mean, moments.deviation, moments.low, moments.high) if moments else ()
     figures = [f"{value:.4g}" for value in four] or [""] * 4

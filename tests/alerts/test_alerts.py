@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.detectors.decision.battery import Column as Statistic
+from driftline.detectors.decision.battery import Column
 from driftline.detectors.summaries.codes import Special
 from driftline.stream.alerts.build import alert, alert_key, iso, to_line
 from driftline.stream.judge.changes import Change, Histogram, Profile
@@ -24,7 +24,7 @@ NAMES = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=
 def finding(signal: str = "score", headline: str = "mean 1 → 2") -> Finding:
     ranges = (Range(0, 100, 200), Range(3, 7, 9))
     change = replace(CHANGE, headline=headline)
-    return Finding(signal, Statistic("rate", 0, Special.NAN), True, 40, 1_000, 100, ranges, 20.12345, 17.0, change)
+    return Finding(signal, Column("rate", 0, Special.NAN), True, 40, 1_000, 100, ranges, 20.12345, 17.0, change)
 
 
 def step(*signals: str, status: Status = Status.FIRING, opened: int = 500, seq: int = 1) -> Step:

@@ -163,7 +163,7 @@ def test_the_spread_of_extreme_values_is_finite_and_not_zero(values: list[float]
     """The variance of the first overflows and of the last underflows: every moment of the signal would be NaN."""
     baseline = build({"features.x": values})
     assert 0 < signal(baseline).spread < math.inf
-    moments = baseline.layout.moments(baseline.total, 0)
+    moments = baseline.layout.summary(baseline.total, 0)
     assert moments is not None
     assert not math.isnan(moments.mean)
     assert (moments.low, moments.high) == (min(values), max(values))

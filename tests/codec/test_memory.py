@@ -67,7 +67,7 @@ def test_a_commit_writes_the_head_and_what_changed(learned: bool) -> None:
     run = history(learned=learned)
     changes = [state_delta(old, new, run.given) for old, new in zip(run.memories, run.memories[1:], strict=False)]
     assert state_delta(run.memories[-1], run.memories[-1], run.given).write.keys() == {"head"}
-    # A ladder of n pushes has merged fewer than n times, so each push writes fewer than two buckets.
+    # A histogram of n pushes has merged fewer than n times, so each push writes fewer than two buckets.
     buckets = [sum(name.startswith("bucket") for name in change.write) for change in changes]
     assert sum(buckets) < 2 * len(run.panes)
     assert sum("incidents" in change.write for change in changes) <= 4

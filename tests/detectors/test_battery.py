@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from driftline.detectors.decision.battery import Battery
-from driftline.detectors.decision.battery import Column as Column
+from driftline.detectors.decision.battery import Battery, Column
 from driftline.detectors.statistics.categorical import categorical_evidence, g_rate_evidence
 from driftline.detectors.statistics.cut import cut_evidence
 from driftline.detectors.statistics.ks import ks_evidence
@@ -72,7 +71,7 @@ BATTERY = Battery(ALL, counts(ALL, REFERENCE))
 MATRIX = np.stack([counts(ALL, window) for window in WINDOWS])
 PASTS = np.broadcast_to(counts(ALL, PAST), MATRIX.shape)
 EVIDENCE = BATTERY.evidence(MATRIX, BATTERY.baseline, PASTS)
-COLUMNS = dict(zip(BATTERY.tests, EVIDENCE.T, strict=True))
+COLUMNS = dict(zip(BATTERY.columns, EVIDENCE.T, strict=True))
 SIGNALS = {signal.name: s for s, signal in enumerate(ALL.signals)}
 
 
@@ -146,8 +145,8 @@ def test_rates_are_shares_of_all_events() -> None:
 def test_there_is_a_column_for_every_test_and_each_names_its_signal() -> None:
     ordered, nominal, every = 2, 2, 4
     assert EVIDENCE.shape == (len(WINDOWS), 4 * ordered + nominal + 6 * every)
-    assert len(set(BATTERY.tests)) == len(BATTERY.tests)
-    assert BATTERY.signal_of.tolist() == [test.signal for test in BATTERY.tests]
+    assert len(set(BATTERY.columns)) == len(BATTERY.columns)
+    assert BATTERY.signal_of.tolist() == [test.signal for test in BATTERY.columns]
     assert (EVIDENCE >= 0).all()
     assert np.isfinite(EVIDENCE).all()
 
@@ -166,10 +165,10 @@ def test_mid_ranks_are_the_share_below_and_half_ones_own() -> None:
 def test_against_the_past_every_test_looks_at_it_and_against_the_baseline_only_adwin() -> None:
     past = Battery(ALL, BATTERY.baseline, against_past=True)
     assert past.uses_past.all()
-    assert [test.statistic for test, uses in zip(BATTERY.tests, BATTERY.uses_past, strict=True) if uses] == [
+    assert [test.statistic for test, uses in zip(BATTERY.columns, BATTERY.uses_past, strict=True) if uses] == [
         "adwin"
     ] * 2
-    evidence = dict(zip(past.tests, past.evidence(MATRIX, PASTS, PASTS).T, strict=True))
+    evidence = dict(zip(past.columns, past.evidence(MATRIX, PASTS, PASTS).T, strict=True))
     d = [stats.ks_2samp(finite(window, "x"), finite(PAST, "x")).statistic for window in WINDOWS]
     sizes = [len(finite(window, "x")) for window in WINDOWS]
     assert evidence[Column("ks", 0)] == pytest.approx(ks_evidence(d, sizes, len(finite(PAST, "x"))), rel=1e-9)
@@ -191,7 +190,7 @@ def test_with_only_ordered_or_only_nominal_signals_the_columns_are_the_same(name
     battery = Battery(layout, counts(layout, REFERENCE))
     windows = np.stack([counts(layout, window) for window in WINDOWS])
     evidence = battery.evidence(windows, battery.baseline, np.broadcast_to(counts(layout, PAST), windows.shape))
-    for test, own in zip(battery.tests, evidence.T, strict=True):
+    for test, own in zip(battery.columns, evidence.T, strict=True):
         assert own == pytest.approx(column(test.statistic, layout.signals[test.signal].name, test.special), abs=1e-9)
 
 

@@ -111,7 +111,7 @@ def test_moments_are_numpys_to_a_thousandth_of_the_spread(seed: int, center: flo
     values = np.random.default_rng(seed).normal(center + spread, 2 * spread, 500)
     signal = Signal("x", Kind.NUMERIC, Grid(np.array([center])), numeric=True, center=center, spread=spread)
     layout = Layout.of([signal])
-    moments = layout.moments(layout.sketch(layout.encode(values[:, None], []), values[:, None]), 0)
+    moments = layout.summary(layout.sketch(layout.encode(values[:, None], []), values[:, None]), 0)
     assert moments is not None
     assert moments.n == 500
     assert (moments.low, moments.high) == (values.min(), values.max())
@@ -122,14 +122,14 @@ def test_moments_are_numpys_to_a_thousandth_of_the_spread(seed: int, center: flo
 def test_moments_are_of_finite_values_and_none_without_one() -> None:
     nan, inf = math.nan, math.inf
     some = sketch([(1.0, 0.0, 2.0, "DE", None), (nan, inf, 5.0, None, None), (inf, 0.0, nan, "DE", None)])
-    moments = {signal.name: LAYOUT.moments(some, s) for s, signal in enumerate(LAYOUT.signals)}
+    moments = {signal.name: LAYOUT.summary(some, s) for s, signal in enumerate(LAYOUT.signals)}
     assert moments["country"] is None
     assert moments["flag"] is None
     assert (moments["amount"].n, moments["amount"].mean) == (1, pytest.approx(1.0, abs=1e-4))
     assert (moments["amount"].low, moments["amount"].high) == (1.0, 1.0)
     # A constant's other numbers are unseen as codes, yet numbers.
     assert (moments["unit"].n, moments["unit"].mean, moments["unit"].high) == (2, pytest.approx(3.5, abs=1e-4), 5.0)
-    assert LAYOUT.moments(LAYOUT.empty(), 0) is None
+    assert LAYOUT.summary(LAYOUT.empty(), 0) is None
 
 
 def test_a_hundred_million_outliers_do_not_overflow_and_their_extremes_stay_true() -> None:
@@ -140,7 +140,7 @@ def test_a_hundred_million_outliers_do_not_overflow_and_their_extremes_stay_true
     # 2^20 of them by doubling: the sums stay exact, the mean stays where the outliers are clipped.
     many = reduce(lambda total, _: total + total, range(20), one)
     assert (many.sums == one.sums * 2**20).all()
-    assert LAYOUT.moments(many, 0).mean == pytest.approx(LAYOUT.moments(one, 0).mean) == 0.1 - 0.7 * 2**14
+    assert LAYOUT.summary(many, 0).mean == pytest.approx(LAYOUT.summary(one, 0).mean) == 0.1 - 0.7 * 2**14
 
 
 def test_a_layout_without_numbers_has_sketches_too() -> None:

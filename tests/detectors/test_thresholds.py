@@ -25,15 +25,15 @@ def autoregressive(rng: np.random.Generator, n: int, phi: float) -> np.ndarray:
     return lfilter([1], [1, -phi], rng.normal(size=n + 500))[500:]
 
 
-def variation_of(baseline: Baseline, against_past: bool = False) -> tuple[Battery, Dependence]:
+def dependence_of(baseline: Baseline, against_past: bool = False) -> tuple[Battery, Dependence]:
     battery = Battery(baseline.layout, baseline.total.counts, against_past)
     return battery, Dependence.of(battery, baseline.blocks)
 
 
 def effects(baseline: Baseline, statistic: str) -> np.ndarray:
     """Design effects by length of one statistic of the first signal."""
-    battery, variation = variation_of(baseline)
-    return variation.effect[:, [test.statistic for test in battery.tests].index(statistic)]
+    battery, dependence = dependence_of(baseline)
+    return dependence.effect[:, [column.statistic for column in battery.columns].index(statistic)]
 
 
 def steps(driver: Driver, batch: Batch) -> list[tuple[int, Step]]:
@@ -46,11 +46,11 @@ def test_independent_events_have_hardly_any_design_effect() -> None:
     batch = draw(rng, 10_000)
     batch["features.t2_0"] = np.where(rng.random(10_000) < 0.002, None, batch["features.t2_0"])
     for against_past in (False, True):
-        _, variation = variation_of(baseline_of(batch), against_past)
-        assert np.median(variation.effect) == 1
-        assert np.quantile(variation.effect, 0.9) < 1.3
+        _, dependence = dependence_of(baseline_of(batch), against_past)
+        assert np.median(dependence.effect) == 1
+        assert np.quantile(dependence.effect, 0.9) < 1.3
         # The last length has four windows: of some 200 tests, a few exceed what nineteen in twenty do.
-        assert variation.effect.max() < 3
+        assert dependence.effect.max() < 3
 
 
 @pytest.mark.parametrize(("phi", "theory"), [(0.5, 3), (0.8, 9), (0.95, 39)])
@@ -112,27 +112,27 @@ def test_a_baseline_replayed_against_itself_raises_nothing(seed: int, reference:
 
 def test_no_window_of_the_baseline_exceeds_its_threshold() -> None:
     baseline = baseline_of(seasonal(7))
-    battery, variation = variation_of(baseline)
+    battery, dependence = dependence_of(baseline)
     sums = np.concatenate([np.zeros_like(baseline.blocks[:1]), np.cumsum(baseline.blocks, axis=0)])
     for length in (1, 2, 4, 8, 16, 32, 64):
         windows, past = sums[length:] - sums[:-length], sums[:-length]
         evidence = battery.evidence(windows, sums[-1] - windows, past)
-        threshold = variation.threshold(battery.layout.events(windows), bound=0.0)
+        threshold = dependence.threshold(battery.layout.events(windows), bound=0.0)
         assert (evidence <= threshold).all()
         # A bound of 0 leaves nothing but the floor, and the floor is no higher than it must be.
         assert (evidence.max(0) == threshold[0]).any()
 
 
 def test_longer_windows_are_never_trusted_more_and_the_longest_is_the_measure_beyond() -> None:
-    _, variation = variation_of(baseline_of(seasonal(8)))
-    thresholds = variation.threshold(np.array([1, 10, 50, 200, 800, 1000, 10**6, 10**9]), bound=17.0)
+    _, dependence = dependence_of(baseline_of(seasonal(8)))
+    thresholds = dependence.threshold(np.array([1, 10, 50, 200, 800, 1000, 10**6, 10**9]), bound=17.0)
     assert (np.diff(thresholds, axis=0) >= 0).all()
     assert (thresholds[-1] == thresholds[-3]).all()
     assert (thresholds >= 17.0).all()
 
 
 def test_the_same_baseline_gives_the_same_thresholds() -> None:
-    one, other = (variation_of(baseline_of(seasonal(9)))[1] for _ in range(2))
+    one, other = (dependence_of(baseline_of(seasonal(9)))[1] for _ in range(2))
     assert (one.effect == other.effect).all()
     assert (one.floor == other.floor).all()
 
@@ -140,27 +140,27 @@ def test_the_same_baseline_gives_the_same_thresholds() -> None:
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_too_few_blocks_are_trusted_to_be_independent(n: int) -> None:
     baseline = baseline_of({"features.x": np.arange(float(n)).astype(object)})
-    battery, variation = variation_of(baseline)
-    assert (variation.threshold(np.array([1, 1000]), 17.0) == 17.0).all()
-    assert variation.effect.shape == (1, len(battery.tests))
+    battery, dependence = dependence_of(baseline)
+    assert (dependence.threshold(np.array([1, 1000]), 17.0) == 17.0).all()
+    assert dependence.effect.shape == (1, len(battery.columns))
 
 
 @given(st.floats(1e-12, 0.01), st.integers(1, 10**6), st.integers(1, 200), st.integers(1, 10_000))
-def test_the_bound_shares_what_may_be_spent_over_windows_and_tests(
-    rate: float, events: int, windows: int, tests: int
+def test_the_bound_shares_what_may_be_spent_over_windows_and_columns(
+    rate: float, events: int, windows: int, columns: int
 ) -> None:
-    nats = independence_bound(rate, events, windows, tests)
-    assert windows * tests * math.exp(-nats) == pytest.approx(min(rate * events, 1), rel=1e-9)
+    nats = independence_bound(rate, events, windows, columns)
+    assert windows * columns * math.exp(-nats) == pytest.approx(min(rate * events, 1), rel=1e-9)
     assert nats >= 0
 
 
 def test_a_bound_is_never_negative_however_much_may_be_spent() -> None:
     """At one false alarm in a hundred events and a pane of a million, ten thousand: the ratio would turn over."""
-    assert independence_bound(0.01, 1_000_000, windows=5, tests=7) == pytest.approx(math.log(35))
+    assert independence_bound(0.01, 1_000_000, windows=5, columns=7) == pytest.approx(math.log(35))
 
 
 def test_layouts_without_ordered_signals_have_thresholds_too() -> None:
     rng = np.random.default_rng(10)
     baseline = baseline_of({"features.c": rng.choice(list("ab"), 500).astype(object)})
     assert isinstance(baseline.layout, Layout)
-    assert variation_of(baseline)[1].effect.max() < 3
+    assert dependence_of(baseline)[1].effect.max() < 3

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.detectors.decision.battery import Column as Statistic
+from driftline.detectors.decision.battery import Column
 from driftline.detectors.summaries.codes import Special
 from driftline.stream.config.incidents import Incidents
 from driftline.stream.config.load import parse_config
@@ -31,7 +31,7 @@ def finding(
 ) -> Finding:
     codes = {special.name.lower(): broken} if special is not None else {}
     change = Change("mean 1 → 2", Profile(9, {}, {}), Profile(9, codes, {}), 0.1, effect, None, None)
-    return Finding(signal, Statistic("ks", 0, special), False, 0, since, 100, (Range(0, 0, 100),), 20.0, 17.0, change)
+    return Finding(signal, Column("ks", 0, special), False, 0, since, 100, (Range(0, 0, 100),), 20.0, 17.0, change)
 
 
 def names(findings: Collection[Finding]) -> str:
@@ -279,8 +279,8 @@ def test_by_default_drift_warns_and_a_signal_half_broken_is_an_error() -> None:
     assert own.severity(finding("features.x", effect=1.0)) == "warning"
     assert own.severity(finding("features.x", special=Special.MISSING, broken=0.5)) == "error"
     assert own.severity(finding("features.x", effect=0.9, special=Special.MISSING, broken=0.1)) == "warning"
-    assert own.may_worsen(incident("a"), "features.x", Statistic("rate", 0, Special.MISSING))
-    assert not own.may_worsen(incident("a"), "features.x", Statistic("rate", 0, Special.UNSEEN))
+    assert own.may_worsen(incident("a"), "features.x", Column("rate", 0, Special.MISSING))
+    assert not own.may_worsen(incident("a"), "features.x", Column("rate", 0, Special.UNSEEN))
 
 
 def test_an_incident_is_as_severe_as_its_worst_finding_was_and_a_rise_is_told() -> None:

@@ -128,7 +128,7 @@ def test_the_warm_up_is_no_leak_and_each_quantity_is_judged_by_its_own_measure()
 
 
 def test_a_bucket_of_many_events_takes_what_is_allowed_for_it() -> None:
-    """Without its sums and extremes, a Redis that only kept what the ladder promises was called a leak."""
+    """Without its sums and extremes, a Redis that only kept what the histogram promises was called a leak."""
     (baseline,) = baselines(20, 1)
     many = reduce(add, [baseline.total] * 2000)
     stored = len(frame(b"B", PackedPane.of(Pane(many, 0, 1, (Range(0, 0, many.n),)))))

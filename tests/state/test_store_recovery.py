@@ -223,8 +223,8 @@ def long_history(commits: int) -> Iterator[tuple[Baseline, ModelState]]:
     state = Judge(reference, CONFIG).start()
     for i in range(commits):
         run = Range(0, i * 500, i * 500 + 500)
-        ladder = state.history.push(Pane(sketch, run.start, run.end, (run,)))
-        state = replace(state, history=ladder, seen=run.end)
+        history = state.history.push(Pane(sketch, run.start, run.end, (run,)))
+        state = replace(state, history=history, seen=run.end)
         yield reference, ModelState({0: run.end}, judge=state)
 
 
