@@ -40,7 +40,7 @@ class TcpProxy:
 
     @property
     def held(self) -> bytes:
-        """The bytes that the gate, frozen, holds back."""
+        """The bytes that the frozen proxy holds back."""
         return b"".join(self._held)
 
     @property

@@ -165,10 +165,10 @@ def test_a_worker_that_wakes_after_it_was_replaced_is_refused_and_ends(
     broker: Broker, redis_server: Server, tmp_path: Path
 ) -> None:
     """It is stopped in the middle of its work: while a seal is on the way to Redis."""
-    with Gate(redis_server.port) as redis, site(broker, redis_server.address, tmp_path) as here:
+    with TcpProxy(redis_server.port) as redis, site(broker, redis_server.address, tmp_path) as here:
         redis.open()
         text = here.deployment.path.read_text().replace(redis_server.address, redis.address)
-        behind = tmp_path / "behind-the-gate.yaml"
+        behind = tmp_path / "behind-the-proxy.yaml"
         behind.write_text(text)
         with replace(here.deployment, path=behind).worker("zombie") as zombie:
             here.produce(1)
