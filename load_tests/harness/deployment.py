@@ -190,6 +190,10 @@ class Deployment:
         return {partition: int(end) for partition, end in sorted(ends.items()) if end is not None}
 
 
+class WorkerEndedError(AssertionError):
+    """A worker ended while something was still expected of it; the message shows the end of its log."""
+
+
 class Response(NamedTuple):
     """What an HTTP server said."""
 
@@ -240,9 +244,21 @@ class WorkerProcess:
         """Poll until `seen`; AssertionError with the end of the log when it doesn't come about or the worker ends."""
         deadline = time.monotonic() + TIMEOUT
         while not seen():
-            if time.monotonic() > deadline or (alive and self.process.poll() is not None):
-                raise AssertionError(f"not seen; exit code {self.process.poll()}; log:\n{self.logs()[-6000:]}")
+            if alive:
+                self.check_running()
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not seen within {TIMEOUT:.0f} s; the end of {self.log}:\n{self.last_lines()}")
             time.sleep(0.05)
+
+    def check_running(self) -> None:
+        """WorkerEndedError when the worker has ended."""
+        code = self.process.poll()
+        if code is not None:
+            raise WorkerEndedError(f"a worker ended with exit code {code}; the end of {self.log}:\n{self.last_lines()}")
+
+    def last_lines(self) -> str:
+        """The last lines of its log, up to 40 of them."""
+        return "\n".join(self.logs().splitlines()[-40:])
 
     def get(self, path: str) -> Response:
         """What its HTTP server answers; the address is in its log."""

@@ -74,11 +74,14 @@ class Worker:
     process: WorkerProcess
 
     def metrics(self) -> dict[str, float]:
-        """What /metrics says, labels added up; RuntimeError when the worker has ended."""
-        if self.process.process.poll() is not None:
-            raise RuntimeError(f"the worker has ended:\n{self.process.logs()[-2000:]}")
+        """The values of /metrics, summed over labels; {} while the worker does not answer. WorkerEndedError."""
+        self.process.check_running()
+        try:
+            body = self.process.get("/metrics").body
+        except OSError:  # it is busy or about to end; the next call tells which
+            return {}
         found: dict[str, float] = {}
-        for line in self.process.get("/metrics").body.splitlines():
+        for line in body.splitlines():
             if not line.startswith("#"):
                 name, _, value = line.rpartition(" ")
                 found[name.partition("{")[0]] = found.get(name.partition("{")[0], 0.0) + float(value)
@@ -99,7 +102,7 @@ class Worker:
     def read_all(self, events: int) -> bool:
         """Whether it has sketched so many events and judged their panes."""
         seen = self.metrics()
-        return seen["driftline_events_total"] >= events and not seen["driftline_lag_records"]
+        return seen.get("driftline_events_total", 0) >= events and not seen.get("driftline_lag_records", 1)
 
     def _proc(self, name: str) -> Path:
         return Path(f"/proc/{self.process.process.pid}/{name}")
@@ -125,7 +128,10 @@ def prepare(site: Site, traffic: Traffic, directory: Path, settings: Mapping[str
         "panes": {"events": traffic.pane, "seconds": None},
         # Every drift is told and every end of one, however soon after the last.
         "defaults": {"incidents": {"recovery": "0s", "cooldown": "0s"}},
-        "models": {model: {"baseline": path} for model, path in _baseline_files(traffic, directory).items()},
+        "models": {
+            model: {"baseline": path}
+            for model, path in baseline_files(traffic.features, traffic.models, directory).items()
+        },
     }
     deployment = deploy(directory, site.broker, site.redis.address, sections, topics=False)
     topics = deployment.config.topics
@@ -167,7 +173,7 @@ def drain(site: Site, traffic: Traffic, events: int, directory: Path) -> Drained
     with progress(events, "filling") as seen:
         asyncio.run(fill(traffic, [], rounds, config.kafka, config.topics.predictions, seen))
     with running(deployment) as worker:
-        worker.process.wait_for(lambda: worker.metrics()["driftline_events_total"])
+        worker.process.wait_for(lambda: worker.metrics().get("driftline_events_total"))
         began, cpu, first = time.monotonic(), worker.cpu(), worker.metrics()["driftline_events_total"]
         worker.process.wait_for(lambda: worker.read_all(rounds * traffic.models))
         read, seconds = rounds * traffic.models - first, time.monotonic() - began
@@ -194,9 +200,10 @@ def progress(total: float, what: str) -> Iterator[Callable[[float], None]]:
         yield lambda done: bar.update(task, completed=int(done))
 
 
-def _baseline_files(traffic: Traffic, directory: Path) -> dict[str, str]:
+def baseline_files(features: int, models: int, directory: Path) -> dict[str, str]:
+    """Write a baseline for each model; the paths by model."""
     files = {}
-    for each in baselines(traffic.features, traffic.models):
+    for each in baselines(features, models):
         path = directory / f"{each.model}.driftline"
         path.write_bytes(encode_baseline(each))
         files[each.model] = str(path)

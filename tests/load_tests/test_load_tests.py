@@ -15,11 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.stream.codec.panes import PackedPane, frame
+from driftline.stream.config.load import parse_config
 from driftline.stream.config.sections import Config
+from driftline.stream.demo.servers import embedded_broker
 from driftline.stream.panes.pane import Pane, Range
 from load_tests.bench.latency import Firing, PaneRun, Spread, Timing, timings
 from load_tests.bench.scaling import Unit, between, needs
 from load_tests.bench.soak import Look, Trend, bucket_bytes, strange_keys, trends
+from load_tests.bench.throughput import driftline
+from load_tests.harness.deployment import Broker, Deployment, WorkerEndedError, WorkerProcess
 from load_tests.harness.load_generator import Appended, Plant, Traffic, plants
 from load_tests.harness.measured_worker import baselines
 
@@ -182,10 +186,32 @@ def test_figures_between_those_measured() -> None:
     assert between(measured, 1000) == pytest.approx(32)
 
 
+# ---- throughput
+
+
+def test_a_worker_that_ends_at_its_start_ends_the_measurement_and_its_last_log_lines_are_shown(tmp_path: Path) -> None:
+    """Such a worker answers no request, so that the measurement would wait for it until its timeout."""
+    path = tmp_path / "driftline.yaml"
+    path.write_text("models: {fraud: {baseline: absent.driftline}}")
+    broker = Broker(embedded_broker(tmp_path / "broker"), idempotent=False)
+    deployment = Deployment(path, broker, parse_config(path.read_text(), str(path)))
+    with pytest.raises(WorkerEndedError, match=r"(?s)ended with exit code 2.*absent\.driftline"):
+        driftline(deployment, events=1, processes=1)
+
+
+def test_of_a_long_log_the_last_lines_are_shown(tmp_path: Path) -> None:
+    program = "for number in range(1000): print(f'line {number}')"
+    with WorkerProcess([sys.executable, "-c", program], tmp_path / "worker.log") as worker:
+        with pytest.raises(WorkerEndedError, match="exit code 0") as ended:
+            worker.wait_for(lambda: False)
+        assert "line 999" in str(ended.value)
+        assert "line 900" not in str(ended.value)
+
+
 # ---- the tools themselves
 
 
-@pytest.mark.parametrize("tool", ["latency", "scaling", "soak"])
+@pytest.mark.parametrize("tool", ["latency", "scaling", "soak", "throughput"])
 def test_help_shows_how_to_run_it(tool: str) -> None:
     command = [sys.executable, "-m", f"load_tests.bench.{tool}", "--help"]
     told = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout

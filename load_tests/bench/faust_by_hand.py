@@ -1,15 +1,15 @@
-"""What users write by hand: a Faust agent with River's detectors for every feature, pickled to Redis.
+"""A first version as users write it: a Faust agent with River's detectors for every feature, pickled to Redis.
 
-    python -m load_tests.bench.hand_written TOPIC BROKER REDIS FEATURES EVENTS KSWIN(0|1)
+    python -m load_tests.bench.faust_by_hand TOPIC BROKER REDIS FEATURES EVENTS KSWIN(0|1)
 
-Prints {"events", "seconds", "cpu"} as JSON when it has seen EVENTS events, and ends. For `throughput.py`.
+Prints {"events", "seconds", "cpu"} as JSON after EVENTS events, and ends. Used by `throughput.py`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import pickle  # what is measured does so; Driftline does not
+import pickle  # users do so, hence it is measured; Driftline does not
 import sys
 import time
 from typing import Any
@@ -19,7 +19,7 @@ import orjson
 import redis.asyncio as redis
 from river.drift import ADWIN, KSWIN
 
-# Events between two writes to Redis: one a second at the rate this reaches.
+# Events between two writes to Redis: one write a second at the rate that this agent reaches.
 _SAVE_EVERY = 1_000
 
 
@@ -49,7 +49,7 @@ def main() -> None:
                 await client.set("by-hand", pickle.dumps(detectors))
             if seen == int(events):
                 spent = {"seconds": time.perf_counter() - began, "cpu": time.process_time() - cpu}
-                # Faust takes sys.stdout for itself.
+                # Faust replaces sys.stdout.
                 os.write(1, (json.dumps({"events": seen, **spent}) + "\n").encode())
                 os._exit(0)
 
