@@ -1,4 +1,4 @@
-"""`driftline demo`: the whole of it at work, without Docker."""
+"""`driftline demo`: all of Driftline on one machine, without Docker."""
 
 from __future__ import annotations
 
@@ -6,22 +6,26 @@ from typing import Annotated
 
 import typer
 
-from driftline.stream.cli.terminal import CommandError, kafka_in_words, out
+from driftline.stream.cli.terminal import CommandError, out, reporting_kafka_errors
 
 app = typer.Typer()
 
 
 @app.command(name="demo", epilog="Example: driftline demo --keep")
 def demo_command(
-    seed: Annotated[int, typer.Option(min=0, help="Of the synthetic traffic.")] = 7,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave servers and worker running afterwards, to play.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the synthetic traffic.")] = 7,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the servers and the worker running afterwards, to try things.")
+    ] = False,
 ) -> None:
-    """Watch Driftline at work: a broker, a store and a worker on this machine, and synthetic traffic in which four
-    things go wrong. Takes a minute, needs no Docker; afterwards everything is gone.
+    """Watch Driftline find four faults in synthetic traffic, with a broker, a store and a worker on this machine.
 
-    Exit code 0: the four planted faults were paged, and nothing else. 1: not so. 2: it could not run.
+    Takes a minute, needs no Docker, and leaves nothing behind.
+
+    Exit code 0: the four planted faults were paged, and nothing else. 1: a fault was missed, or a false page sent.
+    2: it could not run. 130: stopped by Ctrl-C.
     """
-    with kafka_in_words():
+    with reporting_kafka_errors():
         from driftline.stream.demo.run import run
         from driftline.stream.demo.servers import ServerError
 

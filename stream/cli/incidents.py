@@ -1,4 +1,4 @@
-"""`driftline incidents` and `driftline explain`: what is open, what was, and the whole evidence of an alert."""
+"""`driftline incidents` and `driftline explain`: open and past incidents, and the full evidence of an alert."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from driftline.stream.alerts.explain import as_row
 from driftline.stream.alerts.find import AmbiguousIdError, FoundAlert, Lines, ListedIncident, find
 from driftline.stream.alerts.read import AlertError, ReadAlert
 from driftline.stream.cli.terminal import (
-    FOUND,
+    EXIT_FOUND,
     CommandError,
     ConfigFile,
-    ask_redis,
     err,
-    kafka_in_words,
     out,
     progress_bar,
+    query_redis,
     read_config,
-    reading,
+    reading_messages,
+    reporting_kafka_errors,
 )
 from driftline.stream.config.sections import Config
 from driftline.stream.reports.alert import print_explanation, print_incidents
@@ -37,21 +37,23 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-AnswerT = TypeVar("AnswerT")
-# An id has 16 digits; beginnings shorter than this would mean several alerts too often.
+ResultT = TypeVar("ResultT")
+# An id has 16 digits; prefixes of fewer than 4 characters would match several alerts too often.
 _ID = re.compile(r"[\w-]{4,128}")
 
 
 @app.command(name="incidents", epilog="Example: driftline incidents -c driftline.yaml --model fraud")
 def incidents_command(
     config: ConfigFile = None,
-    model: Annotated[str | None, typer.Option(help="Only of this model.")] = None,
-    past: Annotated[bool, typer.Option("--past", help="Also resolved ones: the newest, as Redis has them.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one line of JSON for each.")] = False,
+    model: Annotated[str | None, typer.Option(help="Only incidents of this model.")] = None,
+    past: Annotated[
+        bool, typer.Option("--past", help="Also resolved incidents: the newest, which Redis still has.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print each incident as one line of JSON.")] = False,
 ) -> None:
-    """List open incidents, the worst first. Reads Redis, writes nothing.
+    """List open incidents, the most severe first. Only reads Redis.
 
-    Exit code 0: none is open. 1: some are. 2: failed.
+    Exit code 0: no incident is open. 1: at least one is open. 2: failed.
     """
     found = [each for each in _listed(read_config(config)) if model in (None, each.newest.model)]
     shown = [each for each in found if past or each.open]
@@ -63,30 +65,32 @@ def incidents_command(
         print_incidents(out, shown, now)
     else:
         out.print("no incidents" if past else "no open incidents")
-    raise typer.Exit(FOUND if any(each.open for each in found) else 0)
+    raise typer.Exit(EXIT_FOUND if any(each.open for each in found) else 0)
 
 
 @app.command(name="explain", epilog="Example: driftline explain 3f9a21c47be0d512 -c driftline.yaml --png drift.png")
 def explain_command(
     alert: Annotated[
-        str, typer.Argument(metavar="ALERT_ID", help="Id of an alert or of an incident, or how it begins.")
+        str, typer.Argument(metavar="ALERT_ID", help="Id of an alert or of an incident, or its first characters.")
     ],
     config: ConfigFile = None,
     alerts: Annotated[
         Path | None,
-        typer.Option(help="Look in this file, as `driftline replay --alerts` writes it; no server is asked."),
+        typer.Option(help="Search this file, written by `driftline replay --alerts`, instead of Redis and Kafka."),
     ] = None,
-    png: Annotated[Path | None, typer.Option(help="Draw the evidence into this file too.", dir_okay=False)] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the alert as it was told, one line of JSON.")] = False,
+    png: Annotated[Path | None, typer.Option(help="Also draw the evidence into this file.", dir_okay=False)] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the alert as it was published, one line of JSON.")
+    ] = False,
 ) -> None:
-    """Explain an alert: what has changed, how much, since when and where, what the test says, and what to do.
+    """Explain an alert: what changed, by how much, since when and where, the test's evidence, and what to do.
 
-    It is looked for in Redis, which has the newest, then on the alerts topic.
+    Searches Redis, which has the newest alerts, then the alerts topic.
 
     Exit code 0: explained. 2: failed.
     """
     if not _ID.fullmatch(alert):
-        raise typer.BadParameter(f"expected an id such as 3f9a21c47be0d512, or how it begins, got {alert!r}")
+        raise typer.BadParameter(f"expected an id such as 3f9a21c47be0d512, or its first characters, got {alert!r}")
     settings = read_config(config)
     draw = _drawing() if png else None
     found = _search(_sources(settings, alerts), alert)
@@ -96,20 +100,20 @@ def explain_command(
         print_explanation(out, found.alert, found.incident, _rate(settings, found.alert) if config else None)
     if png and draw:
         count = draw(found.alert, png)
-        err.print(Text(f"{png}: signals drawn: {count}" if count else "nothing to draw: this alert holds no figures"))
+        err.print(Text(f"{png}: signals drawn: {count}" if count else "nothing to draw: this alert has no histograms"))
 
 
 def _listed(settings: Config) -> list[ListedIncident]:
     """All incidents that Redis has, sorted."""
 
-    async def question(archive: IncidentIndex) -> tuple[list[IndexedAlerts], list[ListedIncident]]:
-        kept = await archive.read()
-        return kept, await archive.incidents(kept)
+    async def query(index: IncidentIndex) -> tuple[list[IndexedAlerts], list[ListedIncident]]:
+        indexed = await index.read()
+        return indexed, await index.incidents(indexed)
 
-    kept, found = _ask(settings, question)
-    if not kept:  # a misspelt group must not look like peace
+    indexed, found = _query(settings, query)
+    if not indexed:  # a misspelt group must not look like a group without incidents
         err.print(
-            Text(f"no worker of the group {settings.worker.group} has judged anything from this configuration yet")
+            Text(f"no worker of the group {settings.worker.group} has judged anything with this configuration yet")
         )
     return sorted(found, key=lambda each: each.rank)
 
@@ -118,37 +122,37 @@ def _search(sources: Iterator[Lines], wanted: str) -> FoundAlert:
     try:
         found = next((hit for lines in sources if (hit := find(lines, wanted))), None)
     except AmbiguousIdError as error:
-        raise CommandError(f"{wanted} begins the ids of several alerts:\n{error}") from error
+        raise CommandError(f"several alerts have ids that begin with {wanted}:\n{error}") from error
     if found is None:
         raise CommandError(
-            f"no alert and no incident {wanted}; driftline incidents --past lists some. A relay's page of several "
-            "incidents names them: explain one of those"
+            f"no alert and no incident {wanted}; list the newest with: driftline incidents --past. If this is the id "
+            "of a page about several incidents, explain one of the incidents that the page names"
         )
     return found
 
 
 def _sources(settings: Config, alerts: Path | None) -> Iterator[Lines]:
-    """Where to look, the quickest first."""
+    """Where to search, the fastest source first."""
     if alerts is not None:
         yield lambda: _in_file(alerts)
         return
     try:
-        kept = _ask(settings, lambda archive: archive.read())
-        yield lambda: (line for each in kept for line in (*each.open, *each.recent))
+        indexed = _query(settings, lambda index: index.read())
+        yield lambda: (line for each in indexed for line in (*each.open, *each.recent))
     except CommandError as error:
-        err.print(Text(f"{error}; looking on the alerts topic"))
+        err.print(Text(f"{error}; searching the alerts topic"))
     yield lambda: _on_topic(settings)
 
 
 def _in_file(path: Path) -> Iterator[bytes]:
-    with reading([str(path)], None) as batches:
+    with reading_messages([str(path)], None) as batches:
         for batch in batches:
             yield from batch
 
 
 def _on_topic(settings: Config) -> Iterator[bytes | None]:
-    """All alerts that the topic holds, partition by partition."""
-    with kafka_in_words():
+    """All alerts on the topic, partition by partition."""
+    with reporting_kafka_errors():
         from driftline.stream.sources.topic_history import open_history
 
         with (
@@ -160,18 +164,18 @@ def _on_topic(settings: Config) -> Iterator[bytes | None]:
                     yield from batch.messages
 
 
-def _ask(settings: Config, question: Callable[[IncidentIndex], Awaitable[AnswerT]]) -> AnswerT:
-    """What the archive in Redis answers; CommandError."""
+def _query(settings: Config, query: Callable[[IncidentIndex], Awaitable[ResultT]]) -> ResultT:
+    """Query the incident index in Redis. Raises CommandError."""
 
-    def ask(client: Client) -> Awaitable[AnswerT]:
+    def run(client: Client) -> Awaitable[ResultT]:
         from driftline.stream.state.incident_index import IncidentIndex
 
-        return question(IncidentIndex(client, settings.worker.group, settings.topics.panes))
+        return query(IncidentIndex(client, settings.worker.group, settings.topics.panes))
 
     try:
-        return ask_redis(settings.redis, ask)
+        return query_redis(settings.redis, run)
     except AlertError as error:
-        raise CommandError(f"Redis holds what this version cannot read: {error}") from error
+        raise CommandError(f"this version cannot read an alert in Redis: {error}") from error
 
 
 def _rate(settings: Config, told: ReadAlert) -> float:

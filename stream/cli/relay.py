@@ -1,4 +1,4 @@
-"""`driftline relay`: carrying alerts to pagers."""
+"""`driftline relay`: sending alerts to receivers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from driftline.stream.cli.terminal import CommandError, ConfigFile, read_config
 
 app = typer.Typer()
 
-_TARGETS = ("pagerduty", "alertmanager", "slack", "webhook", "stdout")
+_RECEIVERS = ("pagerduty", "alertmanager", "slack", "webhook", "stdout")
 
 
 def _names(to: list[str]) -> list[str]:
     names = list(dict.fromkeys(name for each in to for name in each.split(",")))
     for name in names:
-        if name not in _TARGETS:
-            raise typer.BadParameter(f"expected {', '.join(_TARGETS[:-1])} or {_TARGETS[-1]}, got {name!r}")
+        if name not in _RECEIVERS:
+            raise typer.BadParameter(f"expected {', '.join(_RECEIVERS[:-1])} or {_RECEIVERS[-1]}, got {name!r}")
     return names
 
 
@@ -25,11 +25,13 @@ def _names(to: list[str]) -> list[str]:
 def relay_command(
     to: Annotated[
         list[str],
-        typer.Option(callback=_names, metavar="TARGET", help=f"One of {', '.join(_TARGETS)}; repeat for several."),
+        typer.Option(callback=_names, metavar="RECEIVER", help=f"One of {', '.join(_RECEIVERS)}. Repeat for several."),
     ],
     config: ConfigFile = None,
 ) -> None:
-    """Carry alerts to pagers until stopped. Secrets come from environment variables, see `relay` in the configuration.
+    """Send alerts to PagerDuty, Alertmanager, Slack or a webhook until stopped.
+
+    Secrets come from environment variables; `relay` in the configuration names them.
 
     Exit code 0: stopped by SIGTERM or SIGINT. 1: an error; start it again. 2: it could not start.
     """

@@ -1,4 +1,4 @@
-"""`driftline replay`: files, or a topic's history, through the whole detection, and where its findings go."""
+"""`driftline replay`: detection over files or over a topic's history, and where its alerts go."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from rich.progress import MofNCompleteColumn
 
 from driftline.stream.alerts.build import to_line
 from driftline.stream.cli.terminal import (
-    FOUND,
+    EXIT_FOUND,
     ConfigFile,
     err,
-    kafka_in_words,
     out,
     parse_time,
     progress_bar,
     read_config,
-    reading,
+    reading_messages,
+    reporting_kafka_errors,
 )
 from driftline.stream.config.sections import Config
 from driftline.stream.replay.pipeline import LogBatch
@@ -50,49 +50,56 @@ def replay_command(
         typer.Argument(
             metavar="FILES...|kafka://TOPIC",
             help="JSONL (also .gz), CSV or Parquet files, - for JSONL from standard input; or one topic of the "
-            "configuration's Kafka.",
+            "configured Kafka.",
         ),
     ],
     config: ConfigFile = None,
     baseline: Annotated[
-        list[Path] | None, typer.Option("--baseline", "-b", help="Baseline file; repeat for more models.")
+        list[Path] | None, typer.Option("--baseline", "-b", help="Baseline file. Repeat for more models.")
     ] = None,
-    alerts: Annotated[Path | None, typer.Option(help="Write the alerts to this file, one line of JSON each.")] = None,
+    alerts: Annotated[
+        Path | None, typer.Option(help="Write the alerts to this file, each as one line of JSON.")
+    ] = None,
     to_topic: Annotated[
-        str | None, typer.Option(help="Publish the alerts to this topic too, with mode replay; no live topic.")
+        str | None,
+        typer.Option(help="Also publish the alerts to this topic, in mode replay. It must not be a live topic."),
     ] = None,
     from_: Annotated[
         str | None,
         typer.Option(
             "--from",
-            help="Only events from this time on (RFC 3339). Of a topic: records from the first one that Kafka stamped "
-            "then or later, or offset:N, in each partition.",
+            help="Skip earlier events (RFC 3339). With a topic, each partition starts at its first record with this "
+            "or a later Kafka timestamp; or at offset N, given as offset:N.",
         ),
     ] = None,
-    to: Annotated[str | None, typer.Option("--to", help="Only what lies before; as in --from.")] = None,
-    model: Annotated[str | None, typer.Option(help="Model of table rows that name none.")] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", help="Stop before this time or offset; same format as --from.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Model of table rows that name no model.")] = None,
 ) -> None:
-    """Run events from files or from a topic's history through the whole detection and say what has drifted.
+    """Run the detection over events from files or from a topic's history, and print what drifted.
 
-    Nothing live is touched: no state, no consumer group, no live topic.
+    Changes nothing live: no state, no consumer group, no live topic.
 
     Exit code 0: no drift. 1: drift found. 2: failed.
     """
     settings = read_config(config)
     baselines = load_baselines(settings, baseline or [], config.parent if config else Path())
     if not baselines:
-        err.print(f"no baseline given: the first {settings.defaults.learn_events:,} events of each model become one")
+        err.print(
+            f"no baseline given: each model's is learned from its first {settings.defaults.learn_events:,} events"
+        )
     started = time.monotonic()
     topic = _topic(sources)
     source = _files(settings, sources, model, from_, to) if topic is None else _history(settings, topic, from_, to)
-    with source as logs, _telling(settings, alerts, to_topic) as tell:
-        result = replay(settings, baselines, logs, tell, topic)
+    with source as logs, _alert_output(settings, alerts, to_topic) as on_alert:
+        result = replay(settings, baselines, logs, on_alert, topic)
     report.print_summary(out, result, time.monotonic() - started)
-    raise typer.Exit(FOUND if result.alerts else 0)
+    raise typer.Exit(EXIT_FOUND if result.alerts else 0)
 
 
 def _topic(sources: list[str]) -> str | None:
-    """The topic that is to be replayed; None when files are."""
+    """The topic to replay; None if the sources are files."""
     topics = [source.removeprefix(_TOPIC) for source in sources if source.startswith(_TOPIC)]
     if topics and len(sources) > 1:
         raise typer.BadParameter(f"expected one {_TOPIC}TOPIC or files, got {' '.join(sources)}")
@@ -106,22 +113,22 @@ def _files(settings: Config, paths: list[str], model: str | None, from_: str | N
         None if text is None else parse_time(text, option) for text, option in ((from_, "--from"), (to, "--to"))
     )
     _check_order(first, end)
-    with reading(paths, model) as batches:
+    with reading_messages(paths, model) as batches:
         yield {0: select_time_range(as_single_partition(batches), settings.mapping.paths(), first, end)}
 
 
 @contextmanager
 def _history(settings: Config, topic: str, from_: str | None, to: str | None) -> Iterator[Logs]:
-    """The logs of a topic's partitions, under a progress bar over their offsets."""
+    """The logs of a topic's partitions, with a progress bar over their offsets."""
     first, end = _place(from_, "--from"), _place(to, "--to")
     if type(first) is type(end):
         _check_order(first, end)
-    with kafka_in_words():
+    with reporting_kafka_errors():
         from driftline.stream.sources.topic_history import open_history
 
         with open_history(settings.kafka, topic, first, end) as history:
             if not history.total:
-                err.print(f"nothing to read: topic {topic} holds no record there")
+                err.print(f"nothing to read: topic {topic} has no records in this range")
             with progress_bar("reading", history.total, MofNCompleteColumn()) as advance:
                 yield history.logs(advance)
 
@@ -141,29 +148,29 @@ def _place(text: str | None, option: str) -> Place | None:
 
 def _check_order(first: Any, end: Any) -> None:
     if first is not None and end is not None and first >= end:
-        raise typer.BadParameter("--from must lie before --to")
+        raise typer.BadParameter("--from must be before --to")
 
 
 @contextmanager
-def _telling(settings: Config, path: Path | None, topic: str | None) -> Iterator[Callable[[AlertJson], None]]:
-    """What prints each alert and, where asked for, writes it to a file and publishes it to a topic."""
-    with path.open("wb") if path else nullcontext() as file, _publishing(settings, topic) as publish:
+def _alert_output(settings: Config, path: Path | None, topic: str | None) -> Iterator[Callable[[AlertJson], None]]:
+    """A function that prints an alert and, if wanted, writes it to a file and publishes it to a topic."""
+    with path.open("wb") if path else nullcontext() as file, _publisher(settings, topic) as publish:
 
-        def tell(alert: AlertJson) -> None:
+        def on_alert(alert: AlertJson) -> None:
             report.print_alert(out, alert)
             if file:
                 file.write(to_line(alert) + b"\n")
             publish(alert)
 
-        yield tell
+        yield on_alert
 
 
 @contextmanager
-def _publishing(settings: Config, topic: str | None) -> Iterator[Callable[[AlertJson], None]]:
+def _publisher(settings: Config, topic: str | None) -> Iterator[Callable[[AlertJson], None]]:
     if topic is None:
         yield lambda _: None
         return
-    with kafka_in_words():
+    with reporting_kafka_errors():
         from driftline.stream.kafka.produce import open_producer, publish_alert
         from driftline.stream.schemas.topics import wanted_topics
 

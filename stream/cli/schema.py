@@ -1,4 +1,4 @@
-"""`driftline schema`: the formats of messages, for programs that write or read them."""
+"""`driftline schema`: the formats of messages, for programs that read or write them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ app = typer.Typer()
 
 
 class Format(StrEnum):
-    """What can be printed."""
+    """The documents that can be printed."""
 
     ALERT = "alert"
     EVENT = "event"
@@ -27,10 +27,18 @@ _SCHEMAS = {Format.ALERT: alert_schema, Format.EVENT: event_schema, Format.LABEL
 
 @app.command(name="schema", epilog="Example: driftline schema alert > alert.schema.json")
 def schema_command(
-    name: Annotated[Format, typer.Argument(help="Alerts, prediction events, labels, or a document of all topics.")],
+    name: Annotated[
+        Format,
+        typer.Argument(
+            help="alert, event or label: the JSON Schema of these messages. asyncapi: a document of all topics."
+        ),
+    ],
     config: ConfigFile = None,
 ) -> None:
-    """Print a JSON Schema (draft 2020-12) or the AsyncAPI document (YAML); of both, the topics alone are configured."""
+    """Print a JSON Schema (draft 2020-12) or the AsyncAPI document (YAML).
+
+    The configuration only changes the topics in the AsyncAPI document.
+    """
     if name in _SCHEMAS:
         typer.echo(schema_text(_SCHEMAS[name]()), nl=False)
         return

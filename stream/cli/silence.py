@@ -1,4 +1,4 @@
-"""`driftline silence`: keeping alerts from pagers for a while, by what they are about."""
+"""`driftline silence`: muting notifications for a while, by matchers over alerts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from driftline.stream.cli.terminal import CommandError, ConfigFile, ask_redis, err, out, parse_time, read_config
+from driftline.stream.cli.terminal import CommandError, ConfigFile, err, out, parse_time, query_redis, read_config
 from driftline.stream.config.fields import RuleError, parse_duration
 from driftline.stream.paging.silences import Matcher, Silence, SilenceError
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 silence_app = typer.Typer(
-    help="Keep alerts from pagers for a while: silences and maintenance windows.", no_args_is_help=True
+    help="Mute notifications for a while: silences and maintenance windows.", no_args_is_help=True
 )
 app.add_typer(silence_app, name="silence")
 
-# What is silenced for longer is better not watched; what a silence holds back is kept for 400 days.
+# A model silenced for longer had better not be monitored; and the relay keeps what a silence holds back for 400 days.
 _LONGEST = timedelta(days=366)
-# What Driftline's own alerts can be matched by. Others might be written to the topic too, so other names are allowed.
+# Names that Driftline's own alerts have. Other programs may write alerts to the topic, so other names are allowed.
 _NAMES = {"model", "signal", "severity", "class"}
 
-AnswerT = TypeVar("AnswerT")
+ResultT = TypeVar("ResultT")
 
 
 @silence_app.command(
@@ -43,68 +43,73 @@ def silence_add(
         list[str],
         typer.Option(
             metavar="MATCHER",
-            help="NAME=VALUE, NAME!=VALUE, NAME=~REGEX or NAME!~REGEX over an alert's labels and model, severity, "
-            "class, signal. Repeat: all must match.",
+            help="NAME=VALUE, NAME!=VALUE, NAME=~REGEX or NAME!~REGEX. Names: model, signal, severity, class and "
+            "an alert's labels. Repeat for more; all must match.",
         ),
     ],
     comment: Annotated[str, typer.Option(help="Why; people will ask.")],
     config: ConfigFile = None,
-    for_: Annotated[str | None, typer.Option("--for", metavar="DURATION", help="Such as 90m, 2h or 7d.")] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Instead of --for: RFC 3339.")] = None,
-    from_: Annotated[
-        str | None, typer.Option("--from", metavar="TIME", help="Begin then, for maintenance ahead: RFC 3339.")
+    for_: Annotated[
+        str | None, typer.Option("--for", metavar="DURATION", help="How long, such as 90m, 2h or 7d.")
     ] = None,
-    by: Annotated[str | None, typer.Option(metavar="NAME", help="Who silences. [default: the user]")] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="End time (RFC 3339), instead of --for.")] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", metavar="TIME", help="Start time (RFC 3339), for planned maintenance; now by default."),
+    ] = None,
+    by: Annotated[str | None, typer.Option(metavar="NAME", help="Who silences; the current user by default.")] = None,
 ) -> None:
-    """Silence what matches for a while, from now or from a time on.
+    """Silence matching alerts for a while, from now or from a given time on.
 
-    Relays know of it within seconds. An alert that tells of several signals is silenced when all of them are. What
-    still drifts when it ends is told then; what was told before it began is resolved all the same.
+    Relays apply it within seconds. An alert about several signals is silenced only if all of them match. An incident
+    that is still open when the silence ends is notified then; one that was notified before it began still resolves.
     """
     now = datetime.now(UTC)
     start = _moment(from_, "--from") if from_ else now
     end = _end(start, for_, until)
     if end <= now or end - now > _LONGEST:
-        raise typer.BadParameter(f"expected an end within the next {_LONGEST.days} days, got {_shown(end)}")
+        raise typer.BadParameter(f"expected an end within the next {_LONGEST.days} days, got {_format(end)}")
     try:
         matchers = tuple(map(Matcher.parse, match))
         silence = Silence(secrets.token_hex(4), matchers, start, end, by or _user(), comment)
     except SilenceError as error:
         raise typer.BadParameter(str(error)) from error
-    _ask(config, lambda store: store.add(silence))
+    _query(config, lambda store: store.add(silence))
     if unknown := sorted({each.name for each in matchers} - _NAMES):
-        err.print(Text(f"no alert of Driftline has {', '.join(unknown)}: it counts as empty", style="yellow"))
-    begins = "from now" if start <= now else f"from {_shown(start)}"
-    out.print(Text(f"silence {silence.id}: {_what(silence)}, {begins} until {_shown(end)}"), soft_wrap=True)
+        err.print(
+            Text(f"Driftline's own alerts have no {', '.join(unknown)}; a missing name counts as empty", style="yellow")
+        )
+    begins = "from now" if start <= now else f"from {_format(start)}"
+    out.print(Text(f"silence {silence.id}: {_matchers(silence)}, {begins} until {_format(end)}"), soft_wrap=True)
     err.print(Text(f"end it with: driftline silence end {silence.id}"))
 
 
 @silence_app.command(name="list", epilog="Example: driftline silence list -c driftline.yaml")
 def silence_list(config: ConfigFile = None) -> None:
-    """Show the silences that hold and those to come."""
+    """List active and planned silences."""
     now = datetime.now(UTC)
 
     async def read(store: SilenceStore) -> tuple[list[Silence], dict[str, str]]:
         await store.tidy()
         return await store.read(now)
 
-    silences, unreadable = _ask(config, read)
+    silences, unreadable = _query(config, read)
     if silences:
         out.print(_table(silences, now))
     else:
         out.print("no silences")
     for name, reason in unreadable.items():
-        err.print(Text(f"{name} silences nothing: {reason}", style="yellow"), soft_wrap=True)
+        err.print(Text(f"{name} is ignored: {reason}", style="yellow"), soft_wrap=True)
 
 
 @silence_app.command(name="end", epilog="Example: driftline silence end 3f9a21c4 -c driftline.yaml")
 def silence_end(
-    name: Annotated[str, typer.Argument(metavar="ID", help="As `driftline silence list` shows it.")],
+    name: Annotated[str, typer.Argument(metavar="ID", help="Id of the silence, from `driftline silence list`.")],
     config: ConfigFile = None,
 ) -> None:
-    """End a silence now. What it held back and still drifts is told within seconds."""
-    if not _ask(config, lambda store: store.end(name)):
-        raise CommandError(f"there is no silence {name!r}; driftline silence list shows which there are")
+    """End a silence now. Incidents that it held back and that are still open are notified within seconds."""
+    if not _query(config, lambda store: store.end(name)):
+        raise CommandError(f"there is no silence {name!r}; list them with: driftline silence list")
     out.print(Text(f"silence {name} has ended"))
 
 
@@ -123,36 +128,36 @@ def _user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name
-        raise typer.BadParameter("who silences? say it with --by") from None
+        raise typer.BadParameter("the current user has no name; say who silences with --by") from None
 
 
 def _moment(text: str, option: str) -> datetime:
     return datetime.fromtimestamp(parse_time(text, option) / 1000, UTC)
 
 
-def _ask(config: ConfigFile, question: Callable[[SilenceStore], Awaitable[AnswerT]]) -> AnswerT:
-    """What the store of the configuration's group answers."""
+def _query(config: ConfigFile, query: Callable[[SilenceStore], Awaitable[ResultT]]) -> ResultT:
+    """Query the silences of the configuration's group. Raises CommandError."""
     # Redis' client takes a third of a second to import, which no other command should pay.
     from driftline.stream.state.silences import SilenceStore
 
     settings = read_config(config)
-    return ask_redis(settings.redis, lambda client: question(SilenceStore(client, settings.worker.group)))
+    return query_redis(settings.redis, lambda client: query(SilenceStore(client, settings.worker.group)))
 
 
 def _table(silences: list[Silence], now: datetime) -> Table:
     table = Table(box=None, pad_edge=False)
-    for heading in ("id", "holds", "until", "what", "by", "why"):
+    for heading in ("id", "active", "until", "matchers", "by", "comment"):
         table.add_column(heading, overflow="fold")
     for each in silences:
-        holds = "now" if each.active(now) else f"from {_shown(each.starts_at)}"
-        row = (each.id, holds, _shown(each.ends_at), _what(each), each.creator, each.comment)
+        active = "now" if each.active(now) else f"from {_format(each.starts_at)}"
+        row = (each.id, active, _format(each.ends_at), _matchers(each), each.creator, each.comment)
         table.add_row(*map(Text, row))
     return table
 
 
-def _what(silence: Silence) -> str:
+def _matchers(silence: Silence) -> str:
     return ", ".join(map(str, silence.matchers))
 
 
-def _shown(moment: datetime) -> str:
+def _format(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

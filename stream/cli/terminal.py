@@ -1,4 +1,4 @@
-"""What the commands share: two consoles, exit codes, common options, progress bars, and errors in words."""
+"""Shared by all commands: two consoles, exit codes, common options, progress bars, and error messages."""
 
 from __future__ import annotations
 
@@ -30,30 +30,33 @@ from driftline.stream.sources import files
 if TYPE_CHECKING:
     from driftline.stream.state.client import Client
 
-AnswerT = TypeVar("AnswerT")
+ResultT = TypeVar("ResultT")
 
 out, err = Console(), Console(stderr=True)
-FOUND, FAILED = 1, 2
+EXIT_FOUND, EXIT_FAILED = 1, 2
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", help="Configuration file (YAML).", exists=True, dir_okay=False)
 ]
-Files = Annotated[
-    list[str], typer.Argument(help="JSONL (also .gz), CSV or Parquet files; - reads JSONL from standard input.")
+EventFiles = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILES...", help="JSONL (also .gz), CSV or Parquet files; - reads JSONL from standard input."
+    ),
 ]
 
 
 class CommandError(Exception):
-    """A command can't run; the message says why, and what may help."""
+    """A command can't run; the message says why, and what to do about it."""
 
 
 def read_config(path: Path | None) -> Config:
-    """The configuration in a file; all defaults without one."""
+    """The configuration in a file, or all defaults if there is no file. Raises ConfigError, InputError or OSError."""
     return parse_config(read_text(path), str(path)) if path else Config()
 
 
 def read_text(path: Path) -> str:
-    """What a file says; InputError if it isn't UTF-8."""
+    """The text of a file. Raises InputError if it isn't UTF-8."""
     try:
         return path.read_text("utf-8")
     except UnicodeDecodeError as error:
@@ -61,7 +64,7 @@ def read_text(path: Path) -> str:
 
 
 def parse_time(text: str, option: str) -> int:
-    """Epoch milliseconds of what was given for an option."""
+    """The value of an option, an RFC 3339 time, as epoch milliseconds. Raises BadParameter."""
     try:
         return epoch_ms(msgspec.convert(text, datetime))
     except ValueError:
@@ -69,10 +72,10 @@ def parse_time(text: str, option: str) -> int:
 
 
 @contextmanager
-def reading(
+def reading_messages(
     paths: Sequence[str], model: str | None, ts: str | None = None, chunk: int = 10_000
 ) -> Iterator[Iterator[list[bytes]]]:
-    """The files' messages, up to `chunk` in a list, under a progress bar over their bytes."""
+    """The messages in files, in lists of up to `chunk`, with a progress bar over the bytes read."""
     total = files.total_bytes(paths)
     with progress_bar("reading", total, DownloadColumn(), TransferSpeedColumn()) as advance:
         yield files.read_messages(paths, model=model, ts=ts, on_progress=advance, chunk=chunk)
@@ -80,9 +83,9 @@ def reading(
 
 @contextmanager
 def progress_bar(name: str, total: int | None, *figures: ProgressColumn) -> Iterator[Callable[[int], None]]:
-    """A bar that goes when it is done, on a terminal; what is yielded takes how much of `total` is done."""
+    """On a terminal, show a progress bar until the block ends; yields a function that takes how much is done."""
     columns = (TextColumn("{task.description}"), BarColumn(), *figures, TimeRemainingColumn())
-    # On the console that the alerts are printed on, the bar makes room for them.
+    # A bar makes room only for what is printed on its own console, and alerts are printed on `out`.
     console = out if out.is_terminal else err
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(name, total=total)
@@ -90,9 +93,10 @@ def progress_bar(name: str, total: int | None, *figures: ProgressColumn) -> Iter
 
 
 @contextmanager
-def kafka_in_words() -> Iterator[None]:
-    """Turns what Kafka's adapters raise into a CommandError. They take half a second to import: only commands that
-    talk to Kafka do so.
+def reporting_kafka_errors() -> Iterator[None]:
+    """Turn the exceptions of the Kafka adapters into CommandError.
+
+    The adapters take half a second to import, so only commands that use Kafka import them.
     """
     from driftline.stream.kafka.admin import TopicsError
     from driftline.stream.kafka.client import KafkaUnreachableError
@@ -103,18 +107,18 @@ def kafka_in_words() -> Iterator[None]:
         raise CommandError(str(error)) from error
 
 
-def ask_redis(redis: Redis, question: Callable[[Client], Awaitable[AnswerT]]) -> AnswerT:
-    """What is answered by a client that lives as long as the question; CommandError."""
+def query_redis(redis: Redis, query: Callable[[Client], Awaitable[ResultT]]) -> ResultT:
+    """Run a query with a client of its own and return its result. Raises CommandError if Redis fails."""
     from driftline.stream.state.client import StoreError, connect
 
-    async def ask() -> AnswerT:
+    async def run() -> ResultT:
         client = connect(redis)
         try:
-            return await question(client)
+            return await query(client)
         finally:
             await client.aclose()
 
     try:
-        return asyncio.run(ask())
+        return asyncio.run(run())
     except StoreError as error:
         raise CommandError(str(error)) from error

@@ -1,4 +1,4 @@
-"""`driftline produce` and `driftline topics`: feeding topics, making them and looking at them."""
+"""`driftline produce` and `driftline topics`: writing events to a topic, creating and showing topics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from driftline.stream.cli.terminal import FOUND, ConfigFile, Files, err, kafka_in_words, out, read_config, reading
+from driftline.stream.cli.terminal import (
+    EXIT_FOUND,
+    ConfigFile,
+    EventFiles,
+    err,
+    out,
+    read_config,
+    reading_messages,
+    reporting_kafka_errors,
+)
 from driftline.stream.config.sections import Topics
 from driftline.stream.replay.pacing import KeyChoice, Pace
 
@@ -19,10 +28,10 @@ if TYPE_CHECKING:
     from driftline.stream.schemas.topics import Topic
 
 app = typer.Typer()
-topics_app = typer.Typer(help="Make and show the topics that Driftline lives on.", no_args_is_help=True)
+topics_app = typer.Typer(help="Create and show the topics that Driftline uses.", no_args_is_help=True)
 app.add_typer(topics_app, name="topics")
 
-# Messages read at once: at a pace the progress bar shall move every few of them, otherwise reading shall be quick.
+# Messages read at once: few with a pace, so that the progress bar moves steadily; many without, which is faster.
 _PACED, _UNPACED = 10, 1000
 
 
@@ -30,39 +39,42 @@ _PACED, _UNPACED = 10, 1000
     name="produce", epilog="Example: driftline produce live.jsonl.gz --topic predictions -c driftline.yaml --rate 500"
 )
 def produce_command(
-    paths: Files,
+    paths: EventFiles,
     topic: Annotated[str, typer.Option(help="Topic to write to; it must exist.")],
     config: ConfigFile = None,
     key: Annotated[
-        KeyChoice, typer.Option(help="Key of the records: what has one key comes to one partition.")
+        KeyChoice, typer.Option(help="Key of the records; records with one key go to one partition.")
     ] = "event-id",
     rate: Annotated[float | None, typer.Option(help="Events per second.")] = None,
     speed: Annotated[
         str | None,
-        typer.Option(metavar="Nx", help="By the events' own times, N times as fast: 60x makes an hour a minute."),
+        typer.Option(metavar="Nx", help="Keep the events' own pace, N times as fast: 60x makes an hour a minute."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Model of table rows that name none.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model of table rows that name no model.")] = None,
 ) -> None:
-    """Write events from files into a topic, in their order: at once, at a rate, or as fast as they came, times N.
+    """Write events from files to a topic, in order: at once, at a rate, or at a multiple of their own pace.
 
-    Lines that are no events are written too, without a key. Records are stamped with the present time.
+    Lines that are no events are written too, without a key. Records get the current time as their timestamp.
 
-    Exit code 0: Kafka has them all. 1: it did not take some. 2: failed.
+    Exit code 0: Kafka has acknowledged all records. 1: some are too large for it. 2: failed.
     """
     settings, pace = read_config(config), _pace(rate, speed)
     started = time.monotonic()
-    with reading(paths, model, chunk=_UNPACED if pace == Pace() else _PACED) as batches, kafka_in_words():
+    with (
+        reading_messages(paths, model, chunk=_UNPACED if pace == Pace() else _PACED) as batches,
+        reporting_kafka_errors(),
+    ):
         from driftline.stream.kafka.produce import Sender, open_producer, produce
 
         with open_producer(settings.kafka, topic) as producer:
             sent = produce(Sender(producer, topic), batches, key, settings.mapping.paths(), pace)
     _print_sent(sent, topic, time.monotonic() - started)
-    raise typer.Exit(FOUND if sent.too_large else 0)
+    raise typer.Exit(EXIT_FOUND if sent.too_large else 0)
 
 
 def _pace(rate: float | None, speed: str | None) -> Pace:
     if rate is not None and speed is not None:
-        raise typer.BadParameter("--rate and --speed exclude each other")
+        raise typer.BadParameter("use either --rate or --speed, not both")
     return Pace(_positive(rate, "--rate"), _positive(speed and speed.removesuffix("x"), "--speed"))
 
 
@@ -81,21 +93,25 @@ def _positive(number: float | str | None, option: str) -> float | None:
 def _print_sent(sent: Sent, topic: str, seconds: float) -> None:
     out.print(Text(f"{sent.acknowledged:,} records written to {topic} in {seconds:.1f} s"))
     if sent.without_key:
-        err.print(Text(f"  {sent.without_key:,} of them are no events and have no key", style="yellow"))
+        err.print(Text(f"  {sent.without_key:,} of them are no events and were written without a key", style="yellow"))
     if sent.too_large:
-        err.print(Text(f"  {sent.too_large:,} more are larger than Kafka takes and were left out", style="yellow"))
+        err.print(Text(f"  {sent.too_large:,} more are too large for Kafka and were skipped", style="yellow"))
 
 
 @topics_app.command(name="create", epilog="Example: driftline topics create -c driftline.yaml")
 def topics_create(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Only these; those that the configuration doesn't name, as predictions.")
+        list[str] | None,
+        typer.Argument(
+            help="Topics to create, by default all. A topic that the configuration does not name gets the settings of "
+            "predictions."
+        ),
     ] = None,
     config: ConfigFile = None,
 ) -> None:
-    """Create the topics of a configuration. Those that exist are left as they are, whatever differs."""
+    """Create the topics of a configuration. Existing topics are not changed, even if their settings differ."""
     settings = read_config(config)
-    with kafka_in_words():
+    with reporting_kafka_errors():
         from driftline.stream.kafka.admin import ensure_topics, open_admin
 
         with open_admin(settings.kafka) as admin:
@@ -105,12 +121,12 @@ def topics_create(
 
 @topics_app.command(name="show", epilog="Example: driftline topics show -c driftline.yaml")
 def topics_show(config: ConfigFile = None) -> None:
-    """Show the topics of a configuration as they are, and what is missing or different.
+    """Show the topics of a configuration as Kafka has them, and what is missing or different.
 
-    Exit code 0: all are as wanted. 1: some are not.
+    Exit code 0: all are as configured. 1: some are missing or differ. 2: failed.
     """
     settings = read_config(config)
-    with kafka_in_words():
+    with reporting_kafka_errors():
         from driftline.stream.kafka.admin import describe_topics, open_admin
 
         wanted = _wanted(settings.topics, None)
@@ -119,8 +135,8 @@ def topics_show(config: ConfigFile = None) -> None:
     remarks = [_remark(found.get(topic.name), topic) for topic in wanted]
     out.print(_table(wanted, found, remarks))
     if len(found) < len(wanted):
-        err.print("make what is missing with: driftline topics create")
-    raise typer.Exit(FOUND if any(remarks) else 0)
+        err.print("create the missing topics with: driftline topics create")
+    raise typer.Exit(EXIT_FOUND if any(remarks) else 0)
 
 
 def _wanted(topics: Topics, names: list[str] | None) -> list[Topic]:

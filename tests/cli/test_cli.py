@@ -196,7 +196,7 @@ def test_files_follow_each_other_and_standard_input_is_one(built: Run, tmp_path:
 def test_without_a_baseline_the_first_events_become_one_and_it_is_said(run: Run) -> None:
     result = run("replay", "drift.jsonl", "-c", "c.yaml")
     assert result.code == 1
-    assert "the first 700 events of each model become one" in words(result.err)
+    assert "each model's is learned from its first 700 events" in words(result.err)
     assert "fraud: its first events became its baseline" in words(result.out)
     few = run("replay", "drift.jsonl")
     assert few.code == 0
@@ -305,7 +305,7 @@ def test_the_configuration_names_baselines_relative_to_itself(built: Run, tmp_pa
     (tmp_path / "etc" / "c.yaml").write_text("models: {fraud: {baseline: ../fraud.driftline}}")
     result = built("replay", "drift.jsonl", "-c", "etc/c.yaml")
     assert result.code == 1
-    assert "become one" not in result.err
+    assert "is learned" not in result.err
 
 
 def test_help_and_version_are_0(run: Run) -> None:

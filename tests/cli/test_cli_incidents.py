@@ -187,7 +187,7 @@ def test_an_alert_is_explained_from_redis_and_without_it_from_the_topic(
     assert run(capsys, "explain", over["id"], "-c", elsewhere)[0] == 0
     code, _, errors = run(capsys, *explain, "0000dead")
     assert code == 2
-    assert "no alert and no incident 0000dead; driftline incidents --past lists some" in errors
+    assert "no alert and no incident 0000dead; list the newest with: driftline incidents --past" in errors
 
 
 def test_a_file_of_alerts_is_explained_without_any_server(
@@ -248,4 +248,4 @@ def test_what_a_newer_driftline_keeps_is_an_error_and_no_empty_list(
     )
     code, _, errors = run(capsys, "incidents", "-c", path)
     assert code == 2
-    assert "Redis holds what this version cannot read: no alert" in errors
+    assert "this version cannot read an alert in Redis" in errors

@@ -93,7 +93,7 @@ def test_what_kafka_does_not_take_is_told_and_the_rest_arrives(
     huge = b'{"id":"huge","text":"' + b"x" * (1 << 20) + b'"}'
     assert produce(site, write_lines(tmp_path / "live.jsonl", [lines[0], huge, *lines[1:]])) == 1
     assert [record.value for record in site.records(site.predictions, 3)] == lines
-    assert "1 more are larger than Kafka takes" in capsys.readouterr().err
+    assert "1 more are too large for Kafka" in capsys.readouterr().err
 
 
 def test_a_missing_topic_is_explained_and_not_made(
@@ -125,7 +125,7 @@ def test_a_broker_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (("--rate", 5, "--speed", "2x"), "exclude each other"),
+        (("--rate", 5, "--speed", "2x"), "use either --rate or --speed"),
         (("--rate", 0), "--rate: expected a number above 0"),
         (("--speed", "fast"), "--speed: expected a number above 0"),
         (("--speed", "nan"), "--speed: expected a number above 0"),

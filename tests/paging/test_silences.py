@@ -223,14 +223,14 @@ def test_a_silence_is_added_listed_and_ended(config: Path) -> None:
     name = told.split()[1].rstrip(":")
     assert code == 0
     assert f"silence {name}: model=fraud, from now until 20" in told
-    assert "no alert" not in told
+    assert "counts as empty" not in told
     start, end = "2099-01-01T00:00:00Z", datetime.now(UTC) + timedelta(days=3)
     soon = datetime.now(UTC) + timedelta(days=2)
     window = ["add", "--match", "team=~pay.*", "--match", "signal!=score", "--from", soon.isoformat()]
     code, told = command(config, *window, "--until", end.isoformat(), "--comment", "move", "--by", "bob")
     assert code == 0
     assert f"from {soon:%Y-%m-%d %H:%M:%S} UTC until" in told
-    assert "no alert of Driftline has team: it counts as empty" in told, "as a mistyped name does"
+    assert "own alerts have no team; a missing name counts as empty" in told, "as a mistyped name does"
     code, told = command(config, "list")
     assert code == 0
     # A narrow terminal wraps the matchers.
@@ -238,7 +238,7 @@ def test_a_silence_is_added_listed_and_ended(config: Path) -> None:
     assert command(config, "end", name) == (0, f"silence {name} has ended\n")
     assert command(config, "end", name) == (
         1,
-        f"there is no silence {name!r}; driftline silence list shows which there are",
+        f"there is no silence {name!r}; list them with: driftline silence list",
     )
     assert name not in command(config, "list")[1]
     code, told = command(config, *window[:3], "--from", start, "--for", "1h", "--comment", "far")

@@ -306,10 +306,10 @@ def test_a_replay_may_learn_its_baseline_from_several_partitions(broker: Broker,
         (("kafka://absent", "file.jsonl"), "expected one kafka://TOPIC or files"),
         (("kafka://absent", "--from", "yesterday"), "--from: expected RFC 3339"),
         (("kafka://absent", "--to", "offset:x"), "--to: expected offset:N"),
-        (("kafka://absent", "--from", "offset:9", "--to", "offset:9"), "--from must lie before --to"),
+        (("kafka://absent", "--from", "offset:9", "--to", "offset:9"), "--from must be before --to"),
         (
             ("kafka://absent", "--from", "2026-01-02T00:00:00Z", "--to", "2026-01-01T00:00:00Z"),
-            "--from must lie before",
+            "--from must be before",
         ),
     ],
 )

@@ -1,0 +1,170 @@
+"""`driftline baseline`: building baselines and printing them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from driftline.detectors.summaries.codes import BINS, Kind
+from driftline.stream.baselines.baseline import Baseline, BaselineError
+from driftline.stream.baselines.build import BuildSettings, build_baseline
+from driftline.stream.baselines.file import encode_baseline
+from driftline.stream.cli.terminal import ConfigFile, EventFiles, err, out, read_config, reading_messages
+from driftline.stream.events.event import Event
+from driftline.stream.events.mapping import EventMapping
+from driftline.stream.events.parse import EventError, parse_event
+from driftline.stream.reports.replay import print_baseline
+from driftline.stream.sources.baselines import load_baseline
+
+app = typer.Typer()
+baseline_app = typer.Typer(
+    help="Build and print baselines: what a model's traffic should look like.", no_args_is_help=True
+)
+app.add_typer(baseline_app, name="baseline")
+
+# Rejected events printed, with the reason of each: enough to see what is wrong with a file.
+_SHOWN_REJECTIONS = 5
+
+
+Kinds = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=KIND",
+        help="Kind of a signal, instead of the one inferred: numeric, categorical or boolean. Repeat for more.",
+    ),
+]
+Unordered = Annotated[
+    bool,
+    typer.Option(
+        "--unordered",
+        help="Ignore the events' times; table rows need none. The baseline then knows nothing of how traffic varies "
+        "over time.",
+    ),
+]
+
+
+def _manifest(help_: str, metavar: str | None = None) -> Any:
+    return typer.Option(metavar=metavar, help=f"For the manifest: {help_}")
+
+
+@baseline_app.command(
+    name="build",
+    epilog="Example: driftline baseline build train.jsonl.gz --model fraud --version 4.2 -o fraud.driftline",
+)
+def baseline_build(
+    paths: EventFiles,
+    model: Annotated[str, typer.Option(help="Model of the baseline; events of other models are skipped.")],
+    version: Annotated[str | None, typer.Option(help="Version of the model.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; MODEL.driftline by default.")
+    ] = None,
+    config: ConfigFile = None,
+    kind: Kinds = None,
+    bins: Annotated[int, typer.Option(min=2, max=1000, help="Quantile bins of a numeric signal.")] = BINS,
+    unordered: Unordered = False,
+    git_commit: Annotated[str | None, _manifest("commit of the training code.")] = None,
+    training_snapshot: Annotated[str | None, _manifest("snapshot of the training data.")] = None,
+    hyperparameter: Annotated[list[str] | None, _manifest("a hyperparameter. Repeat for more.", "NAME=VALUE")] = None,
+    seed: Annotated[int | None, _manifest("seed of the training.")] = None,
+) -> None:
+    """Build a model's baseline from its training data or from past traffic.
+
+    Exit code 0: the baseline is written. 2: failed.
+    """
+    settings = read_config(config)
+    target = output or Path(f"{model}.driftline")
+    chosen = settings.for_model(model)
+    kinds = _pairs(kind, "--kind")
+    facts = {
+        "version": version, "git_commit": git_commit, "training_snapshot": training_snapshot, "seed": seed,
+        "hyperparameters": _pairs(hyperparameter, "--hyperparameter") or None,
+    }  # fmt: skip
+    wanted = BuildSettings(
+        bins=bins, ordered=not unordered, kinds=_kinds({**chosen.kinds, **kinds}), selects=chosen.signals.selects
+    )
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    with reading_messages(paths, model, ts=now if unordered else None) as batches:
+        events, rejections = _events(batches, model, settings.mapping.paths())
+    _report_rejections(rejections, events, unordered)
+    about = _about(model, facts, paths, now, len(rejections))
+    built = build_baseline(events, about, wanted)
+    _check_names(kinds, built)
+    target.write_bytes(encode_baseline(built))
+    _print_built(built, target, len(rejections))
+
+
+@baseline_app.command(name="show", epilog="Example: driftline baseline show fraud.driftline")
+def baseline_show(path: Annotated[Path, typer.Argument(metavar="FILE", help="Baseline file.")]) -> None:
+    """Print a baseline: its facts, and every signal with a small histogram."""
+    print_baseline(out, load_baseline(path))
+
+
+def _about(model: str, facts: Mapping[str, Any], paths: Sequence[str], now: str, rejected: int) -> dict[str, Any]:
+    """The manifest's facts about where a baseline comes from; those that nobody gave are left out."""
+    return {
+        "model": model,
+        **{name: fact for name, fact in facts.items() if fact is not None},
+        "source": [Path(path).name for path in paths],
+        "created": now,
+        "created_by": f"driftline {installed_version('driftline')}",
+        "rejected": rejected,
+    }
+
+
+def _events(batches: Iterator[list[bytes]], model: str, mapping: EventMapping) -> tuple[list[Event], list[str]]:
+    """The model's events, and why messages were rejected. Raises BaselineError if all events are of other models."""
+    events, rejections, others = [], [], set()
+    for batch in batches:
+        for message in batch:
+            try:
+                event = parse_event(message, mapping)
+            except EventError as error:
+                rejections.append(str(error))
+                continue
+            events.append(event) if event.model == model else others.add(event.model)
+    if not events and others:
+        raise BaselineError(f"no event of model {model!r}; the files hold {', '.join(sorted(others)[:5])}")
+    return events, rejections
+
+
+def _report_rejections(rejections: Sequence[str], events: Sequence[Event], unordered: bool) -> None:
+    for reason in rejections[:_SHOWN_REJECTIONS]:
+        err.print(Text(f"rejected: {reason}", style="yellow"))
+    if rejections and not events and not unordered and all(reason == "ts: missing" for reason in rejections):
+        raise BaselineError("no event has a time; with --unordered, rows of a table need none")
+
+
+def _pairs(options: Sequence[str] | None, name: str) -> dict[str, str]:
+    pairs = {}
+    for option in options or ():
+        key, equals, value = option.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{name}: expected NAME=VALUE, got {option!r}")
+        pairs[key] = value
+    return pairs
+
+
+def _kinds(kinds: Mapping[str, str]) -> dict[str, Kind]:
+    try:
+        return {name: Kind(kind) for name, kind in kinds.items()}
+    except ValueError as error:
+        raise typer.BadParameter(f"--kind: {error}; use numeric, categorical or boolean") from error
+
+
+def _check_names(kinds: Mapping[str, str], built: Baseline) -> None:
+    names = [signal.name for signal in built.layout.signals]
+    for name in kinds:
+        if name not in names:
+            raise typer.BadParameter(f"--kind: no signal {name!r}; the events hold {', '.join(names)}")
+
+
+def _print_built(built: Baseline, target: Path, rejected: int) -> None:
+    kinds = ", ".join(f"{sum(each.kind is kind for each in built.layout.signals)} {kind.value}" for kind in Kind)
+    events = f"{built.total.n:,} events, {rejected:,} rejected"
+    out.print(Text(f"{target}: {events}; {len(built.layout.signals)} signals ({kinds})"))
