@@ -11,7 +11,11 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
+#: `starts` of columns that belong to one signal: it begins at column 0.
+ONE_SIGNAL: IntArray = np.zeros(1, np.int64)
+ONE_SIGNAL.flags.writeable = False
+
 
 def sum_by_signal(columns: npt.NDArray[Any], starts: IntArray) -> npt.NDArray[Any]:
-    """Sums (..., S) of the columns (..., C) of each signal; signal s has those from starts[s] to the next start."""
+    """Sums (..., S) over the columns (..., C) of each signal, which go from its start in `starts` (S,) to the next."""
     return np.asarray(np.add.reduceat(columns, starts, axis=-1))

@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from driftline.detectors.arrays import BoolArray, FloatArray, IntArray
-from driftline.detectors.statistics.categorical import categorical_evidence, g_rate_evidence
+from driftline.detectors.statistics.categorical import categorical_evidence, rate_evidence
 from driftline.detectors.statistics.cut import cut_evidence
 from driftline.detectors.statistics.ks import ks_evidence, ks_statistic
 from driftline.detectors.statistics.ranks import RankMoments, level_evidence, rank_moments, spread_evidence
@@ -124,7 +124,7 @@ class Battery:
         out = np.zeros(k.shape)
         # Most special codes never occur: their evidence is 0 and need not be computed.
         seen = k.any(axis=0) | k_ref.any(axis=0)
-        out[:, seen] = g_rate_evidence(k[:, seen], n, k_ref[:, seen], n_ref)
+        out[:, seen] = rate_evidence(k[:, seen], n, k_ref[:, seen], n_ref)
         return out
 
     def _adwin(self, new: RankMoments | None, past: IntArray) -> FloatArray:

@@ -32,7 +32,6 @@ SNAPSHOT_VERSION = 1
 # Values that place the grid when there is no baseline: more than MAX_DISTINCT, so that continuous values get quantiles,
 # eight values to each. With half as many every value would be kept as a code of its own, at eight times the memory.
 _WARMUP = 512
-_ONE_SIGNAL = np.zeros(1, np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +52,7 @@ class CountedSample:
         if not sample.size:
             raise ValueError("baseline must hold at least one finite number")
         grid = Grid.fit(sample, bins)
-        return cls(grid, np.bincount(grid.rank(sample), minlength=grid.size))
+        return cls(grid, np.bincount(grid.encode(sample), minlength=grid.size))
 
 
 @dataclass(slots=True, eq=False)
@@ -219,7 +218,7 @@ class WindowedKS:
         self._recent = []
         if self._grid is None:
             self._grid = Grid.fit(values, self.bins)
-        codes = self._grid.rank(values)
+        codes = self._grid.encode(values)
         if self._pinned is not None:
             self._pinned.slide(codes)
         else:
@@ -239,7 +238,7 @@ class WindowedKS:
         return suffixes[:-1], suffixes[-1] - suffixes[:-1]
 
     def _judge(self, windows: IntArray, reference: IntArray) -> None:
-        d, n, m = ks_statistic(windows, reference, _ONE_SIGNAL)
+        d, n, m = ks_statistic(windows, reference)
         evidence = ks_evidence(d, n, m)
         strongest = int(evidence.argmax())
         self.evidence, self.statistic = float(evidence[strongest, 0]), float(d[strongest, 0])

@@ -2,7 +2,7 @@
 
 The two share the work. Chi-square is quick and sees any change among frequent categories, but its p-value is an
 approximation that rare cells ruin (one event of a category that 100,000 baseline events never showed gives X² = 1000 to
-a window of 100). What is rare is therefore summed, and its share of the traffic judged by `g_rate_evidence`, which is
+a window of 100). What is rare is therefore summed, and its share of the traffic judged by `rate_evidence`, which is
 valid for every count.
 """
 
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from driftline.detectors.arrays import BoolArray, FloatArray, IntArray, sum_by_signal
+from driftline.detectors.arrays import ONE_SIGNAL, BoolArray, FloatArray, IntArray, sum_by_signal
 from driftline.detectors.statistics.gamma import log_gamma, log_upper_gamma
 
 # Cochran (Ann. Math. Stat. 23, 1952; Biometrics 10, 1954): the approximation holds from 5 expected events a cell.
@@ -24,7 +24,7 @@ MIN_EXPECTED = 5.0
 
 
 def categorical_evidence(
-    counts: IntArray, reference: IntArray, starts: IntArray, min_expected: float = MIN_EXPECTED
+    counts: IntArray, reference: IntArray, starts: IntArray = ONE_SIGNAL, min_expected: float = MIN_EXPECTED
 ) -> FloatArray:
     """-ln p (w, S) in nats, at least 0, that a window's categories follow the reference's, frequent and rare alike.
 
@@ -37,7 +37,7 @@ def categorical_evidence(
 
 
 def chi2_statistic(
-    counts: IntArray, reference: IntArray, starts: IntArray, min_expected: float = MIN_EXPECTED
+    counts: IntArray, reference: IntArray, starts: IntArray = ONE_SIGNAL, min_expected: float = MIN_EXPECTED
 ) -> tuple[FloatArray, IntArray]:
     """Pearson's two-sample chi-square (w, S) and its degrees of freedom (w, S), over frequent categories.
 
@@ -50,7 +50,7 @@ def chi2_statistic(
     says nothing of the difference. With fewer than two cells, both results are 0.
     Raises ValueError for min_expected <= 0.
 
-    >>> stat, dof = chi2_statistic(np.array([[30, 50, 20, 1, 0]]), np.array([400, 400, 200, 0, 1]), np.array([0]))
+    >>> stat, dof = chi2_statistic(np.array([[30, 50, 20, 1, 0]]), np.array([400, 400, 200, 0, 1]))
     >>> stat.round(2), dof
     (array([[4.55]]), array([[2]]))
     """
@@ -68,13 +68,13 @@ def chi2_evidence(stat: npt.ArrayLike, dof: npt.ArrayLike) -> FloatArray:
 
 
 def rare_evidence(
-    counts: IntArray, reference: IntArray, starts: IntArray, min_expected: float = MIN_EXPECTED
+    counts: IntArray, reference: IntArray, starts: IntArray = ONE_SIGNAL, min_expected: float = MIN_EXPECTED
 ) -> FloatArray:
-    """`g_rate_evidence` (w, S) of the share of the rest cell of `chi2_statistic`; shapes and errors as there."""
+    """`rate_evidence` (w, S) of the share of the rest cell of `chi2_statistic`; shapes and errors as there."""
     return _rare(_split(counts, reference, starts, min_expected))
 
 
-def g_rate_evidence(k: npt.ArrayLike, n: npt.ArrayLike, k_ref: npt.ArrayLike, n_ref: npt.ArrayLike) -> FloatArray:
+def rate_evidence(k: npt.ArrayLike, n: npt.ArrayLike, k_ref: npt.ArrayLike, n_ref: npt.ArrayLike) -> FloatArray:
     """-ln p in nats, at least 0, that k of n and k_ref of n_ref events have one rate; any shapes that broadcast.
 
     Given the total k + k_ref, k is hypergeometric. Its probability is the exponential of the G test's exponent (half
@@ -88,7 +88,7 @@ def g_rate_evidence(k: npt.ArrayLike, n: npt.ArrayLike, k_ref: npt.ArrayLike, n_
     where k/n is the larger rate. Doubled for the two sides, P(evidence >= x) <= e^-x for all counts, zeros included,
     and beyond two standard deviations it is within 0.2 nats of Fisher's.
 
-    >>> g_rate_evidence([0, 3, 30], 1000, 20, 20_000).round(2)
+    >>> rate_evidence([0, 3, 30], 1000, 20, 20_000).round(2)
     array([ 0.28,  1.65, 60.49])
     """
     k, n, k_ref, n_ref = np.broadcast_arrays(*(np.asarray(count, np.float64) for count in (k, n, k_ref, n_ref)))
@@ -148,7 +148,7 @@ def _cell(c: IntArray, r: IntArray, ratio: FloatArray) -> FloatArray:
 
 
 def _rare(cells: _Cells) -> FloatArray:
-    return g_rate_evidence(cells.rest_n, cells.n, cells.rest_m, cells.m)
+    return rate_evidence(cells.rest_n, cells.n, cells.rest_m, cells.m)
 
 
 def _spread(per_signal: FloatArray, counts: IntArray, starts: IntArray) -> FloatArray:

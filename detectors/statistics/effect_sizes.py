@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from driftline.detectors.arrays import FloatArray, IntArray, sum_by_signal
+from driftline.detectors.arrays import ONE_SIGNAL, FloatArray, IntArray, sum_by_signal
 from driftline.detectors.statistics.ks import cdf_difference
 
 # Events added to every code of both samples (Jeffreys' prior). E ln(X + a) = ln λ + (a - 1/2)/λ + O(1/λ²) for a
@@ -21,7 +21,7 @@ from driftline.detectors.statistics.ks import cdf_difference
 _PRIOR = 0.5
 
 
-def psi(counts: IntArray, reference: IntArray, starts: IntArray) -> FloatArray:
+def psi(counts: IntArray, reference: IntArray, starts: IntArray = ONE_SIGNAL) -> FloatArray:
     """Population stability index Σ (p - q) ln(p / q) (w, S), in nats, unbounded: Jeffreys' divergence (Siddiqi 2006).
 
     p, q: shares of the codes after half an event is added to each. Usage has "0.1 moderate, 0.25 large" for 10 codes.
@@ -31,7 +31,7 @@ def psi(counts: IntArray, reference: IntArray, starts: IntArray) -> FloatArray:
     return _sum(parts, counts, reference, starts)
 
 
-def jensen_shannon(counts: IntArray, reference: IntArray, starts: IntArray) -> FloatArray:
+def jensen_shannon(counts: IntArray, reference: IntArray, starts: IntArray = ONE_SIGNAL) -> FloatArray:
     """Jensen-Shannon distance (w, S): the square root of the divergence in bits; 0 is equal, 1 nothing in common.
 
     A metric (Endres & Schindelin, IEEE Trans. Inf. Theory 49, 2003), and it needs no smoothing: an empty code counts 0.
@@ -42,7 +42,9 @@ def jensen_shannon(counts: IntArray, reference: IntArray, starts: IntArray) -> F
     return np.sqrt(np.maximum(_sum(parts, counts, reference, starts), 0.0))
 
 
-def wasserstein(counts: IntArray, reference: IntArray, starts: IntArray, positions: FloatArray) -> FloatArray:
+def wasserstein(
+    counts: IntArray, reference: IntArray, positions: FloatArray, starts: IntArray = ONE_SIGNAL
+) -> FloatArray:
     """Wasserstein-1 distance Σ |F - G| Δposition (w, S), in the unit of positions (K,), which rise within a signal.
 
     On grid points: by how much an event moved, on average, in the signal's own unit. On mid-ranks: by what share of the

@@ -16,7 +16,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from driftline.detectors.arrays import FloatArray, IntArray, sum_by_signal
+from driftline.detectors.arrays import ONE_SIGNAL, FloatArray, IntArray, sum_by_signal
 
 
 def cdf_difference(counts: IntArray, reference: IntArray, starts: IntArray) -> tuple[FloatArray, IntArray, IntArray]:
@@ -40,7 +40,9 @@ def _cdf(counts: IntArray, starts: IntArray) -> tuple[FloatArray, IntArray]:
     return upto / np.repeat(np.maximum(totals, 1), widths, axis=-1), totals
 
 
-def ks_statistic(counts: IntArray, reference: IntArray, starts: IntArray) -> tuple[FloatArray, IntArray, IntArray]:
+def ks_statistic(
+    counts: IntArray, reference: IntArray, starts: IntArray = ONE_SIGNAL
+) -> tuple[FloatArray, IntArray, IntArray]:
     """D (w, S) of each window and signal, n and m; 0 where a side is empty. Shapes as in `cdf_difference`.
 
     >>> d, n, m = ks_statistic(np.array([[3, 1, 0, 2, 2]]), np.array([1, 1, 2, 5, 5]), np.array([0, 3]))

@@ -61,7 +61,7 @@ class Grid:
     cuts: (K-1,) finite, strictly rising, in the signal's unit.
 
     >>> grid = Grid.fit(np.array([1.0, 2.0, 2.0, 5.0]))
-    >>> grid.rank(np.array([0.0, 1.0, 1.5, 2.0, 5.0, 9.0, np.nan, np.inf])).tolist()
+    >>> grid.encode(np.array([0.0, 1.0, 1.5, 2.0, 5.0, 9.0, np.nan, np.inf])).tolist()
     [0, 1, 2, 3, 5, 6, 7, 10]
     """
 
@@ -94,7 +94,7 @@ class Grid:
         """Number of regular codes, K."""
         return self.cuts.size + 1
 
-    def rank(self, values: FloatArray) -> IntArray:
+    def encode(self, values: FloatArray) -> IntArray:
         """Local codes (n,) of float values (n,); NaN, which stands for an absent value, becomes MISSING."""
         codes = np.searchsorted(self.cuts, values, side="left")
         odd = ~np.isfinite(values)
@@ -109,7 +109,7 @@ class Categories:
 
     values: (K,) distinct; text for categorical, boolean and constant text signals, one float for a constant number.
 
-    >>> Categories(("DE", "FR")).rank(["FR", "XX", None]).tolist()
+    >>> Categories(("DE", "FR")).encode(["FR", "XX", None]).tolist()
     [1, 7, 2]
     """
 
@@ -128,14 +128,14 @@ class Categories:
     def _codes(self) -> dict[Any, int]:
         return {value: code for code, value in enumerate(self.values)} | {None: self.size + Special.MISSING}
 
-    def rank(self, values: FloatArray | Sequence[str | None]) -> IntArray:
+    def encode(self, values: FloatArray | Sequence[str | None]) -> IntArray:
         """Local codes (n,) of text values or, for a constant number, of floats (NaN stands for an absent value)."""
         if isinstance(values, np.ndarray):
-            return self._rank_number(values)
+            return self._encode_numbers(values)
         unseen, code_of = self.size + Special.UNSEEN, self._codes.get
         return np.fromiter((code_of(value, unseen) for value in values), np.int64, len(values))
 
-    def _rank_number(self, values: FloatArray) -> IntArray:
+    def _encode_numbers(self, values: FloatArray) -> IntArray:
         codes = np.where(values == self.values[0], 0, self.size + Special.UNSEEN)
         odd = ~np.isfinite(values)
         codes[odd] = self.size + _special_floats(values[odd])

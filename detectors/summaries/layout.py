@@ -149,9 +149,9 @@ class Layout:
         # Each signal's codes lie side by side in memory: written across, they cost twice as much as their ranking.
         columns = np.empty((len(self.signals), len(values)), np.int64)
         for index, s in enumerate(self.numeric):
-            columns[s] = self._columns[s][self.signals[s].coder.rank(values[:, index])]
+            columns[s] = self._columns[s][self.signals[s].coder.encode(values[:, index])]
         for index, s in enumerate(self.nominal):
-            columns[s] = self._columns[s][cast(Categories, self.signals[s].coder).rank(texts[index])]
+            columns[s] = self._columns[s][cast(Categories, self.signals[s].coder).encode(texts[index])]
         return columns.T
 
     def sketch(self, columns: IntArray, values: FloatArray) -> Sketch:

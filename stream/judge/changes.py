@@ -94,7 +94,7 @@ class Change:
     def breakage(self) -> float:
         """The Jensen-Shannon distance between the shares of broken values, whatever has become of the others."""
         new, old = (np.array([side.broken, 1 - side.broken]) for side in (self.after, self.before))
-        return float(jensen_shannon(new[None], old, np.zeros(1, np.int64)).item())
+        return float(jensen_shannon(new[None], old).item())
 
 
 def bars(heights: Iterable[float]) -> str:
@@ -108,18 +108,17 @@ def describe(battery: Battery, test: Column, before: Sketch, after: Sketch) -> C
     """The change that `test` saw of its signal between two sketches."""
     layout, s = battery.layout, test.signal
     old, new = _codes(layout, before.counts, s), _codes(layout, after.counts, s)
-    one = np.zeros(1, np.int64)
     distance = moved = None
     if layout.signals[s].ordered:
         span = slice(int(layout.starts[s]), int(layout.starts[s] + layout.sizes[s]))
-        distance = float(ks_statistic(after.counts[None, span], before.counts[span], one)[0].item())
-        moved = float(wasserstein(after.counts[None, span], before.counts[span], one, battery.midranks[span]).item())
+        distance = float(ks_statistic(after.counts[None, span], before.counts[span])[0].item())
+        moved = float(wasserstein(after.counts[None, span], before.counts[span], battery.midranks[span]).item())
     return Change(
         headline=_headline(layout, test, before, after, distance),
         before=_profile(layout, s, before),
         after=_profile(layout, s, after),
-        psi=float(psi(new[None], old, one).item()),
-        jensen_shannon=float(jensen_shannon(new[None], old, one).item()),
+        psi=float(psi(new[None], old).item()),
+        jensen_shannon=float(jensen_shannon(new[None], old).item()),
         distance=distance,
         wasserstein=moved,
         histogram=_histogram(layout, s, before, after),

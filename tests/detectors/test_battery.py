@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from driftline.detectors.decision.battery import Battery, Column
-from driftline.detectors.statistics.categorical import categorical_evidence, g_rate_evidence
+from driftline.detectors.statistics.categorical import categorical_evidence, rate_evidence
 from driftline.detectors.statistics.cut import cut_evidence
 from driftline.detectors.statistics.ks import ks_evidence
 from driftline.detectors.summaries.codes import Categories, Grid, Kind, Special
@@ -136,7 +136,7 @@ def test_rates_are_shares_of_all_events() -> None:
         ("category", Special.UNSEEN): lambda batch: batch["category"] == "new",
     }.items():
         k, k_ref = [wanted(window).sum() for window in WINDOWS], wanted(REFERENCE).sum()
-        expected = g_rate_evidence(k, [len(window["x"]) for window in WINDOWS], k_ref, N_REFERENCE)
+        expected = rate_evidence(k, [len(window["x"]) for window in WINDOWS], k_ref, N_REFERENCE)
         assert column("rate", name, special) == pytest.approx(expected, abs=1e-9)
     assert column("rate", "category", Special.UNSEEN)[-1] > 10
     assert not column("rate", "x", Special.POS_INF).any()

@@ -16,7 +16,6 @@ from driftline.detectors.arrays import IntArray
 from driftline.detectors.statistics.ks import ks_evidence, ks_statistic
 from driftline.detectors.statistics.ks_pvalue import ks_pvalue
 
-ONE = np.array([0])
 TIED = st.lists(st.integers(-4, 4), min_size=1, max_size=40)
 
 
@@ -35,7 +34,7 @@ def scipy_statistic(a: list[int], b: list[int]) -> float:
 @given(TIED, TIED)
 def test_at_every_prefix_the_statistic_is_scipys_to_the_last_bit(values: list[int], baseline: list[int]) -> None:
     codes = sorted({*values, *baseline})
-    d, n, m = ks_statistic(prefix_counts(values, codes), prefix_counts(baseline, codes)[-1], ONE)
+    d, n, m = ks_statistic(prefix_counts(values, codes), prefix_counts(baseline, codes)[-1])
     ends = range(1, len(values) + 1)
     assert d[:, 0].tolist() == [scipy_statistic(values[:end], baseline) for end in ends]
     assert n[:, 0].tolist() == list(ends)
@@ -49,14 +48,14 @@ def test_signals_back_to_back_and_a_reference_for_each_window() -> None:
     d, n, m = ks_statistic(window, reference, starts)
     for s, columns in enumerate(np.split(np.arange(40), starts[1:])):
         for row in range(6):
-            alone = ks_statistic(window[row : row + 1, columns], reference[row, columns], ONE)
+            alone = ks_statistic(window[row : row + 1, columns], reference[row, columns])
             assert (d[row, s], n[row, s], m[row, s]) == (alone[0][0, 0], alone[1][0, 0], alone[2][0])
     assert np.array_equal(ks_statistic(window, reference[2], starts)[0][2], d[2])
 
 
 @pytest.mark.parametrize(("window", "reference"), [([0, 0], [3, 4]), ([3, 4], [0, 0]), ([0, 0], [0, 0])])
 def test_an_empty_side_is_no_distance_and_no_evidence(window: list[int], reference: list[int]) -> None:
-    d, n, m = ks_statistic(np.array([window]), np.array(reference), ONE)
+    d, n, m = ks_statistic(np.array([window]), np.array(reference))
     assert d.tolist() == [[0.0]]
     assert ks_evidence(d, n, m).tolist() == [[0.0]]
 
@@ -64,8 +63,8 @@ def test_an_empty_side_is_no_distance_and_no_evidence(window: list[int], referen
 def test_coarser_codes_never_show_more() -> None:
     rng = np.random.default_rng(2)
     window, reference = rng.integers(0, 5, (200, 64)), rng.integers(0, 5, (200, 64))
-    fine, _, _ = ks_statistic(window, reference, ONE)
-    coarse, _, _ = ks_statistic(window.reshape(200, 16, 4).sum(2), reference.reshape(200, 16, 4).sum(2), ONE)
+    fine, _, _ = ks_statistic(window, reference)
+    coarse, _, _ = ks_statistic(window.reshape(200, 16, 4).sum(2), reference.reshape(200, 16, 4).sum(2))
     assert (coarse <= fine).all()
     assert (coarse < fine).any()
 
@@ -104,7 +103,7 @@ def test_false_alarms_are_as_rare_as_the_evidence_says() -> None:
     rng = np.random.default_rng(3)
     runs, bins = 20_000, 256
     window, reference = rng.multinomial(200, [1 / bins] * bins, runs), rng.multinomial(900, [1 / bins] * bins, runs)
-    evidence = ks_evidence(*ks_statistic(window, reference, ONE))
+    evidence = ks_evidence(*ks_statistic(window, reference))
     for nats in (1, 2, 3, 4, 5):
         expected = runs * math.exp(-nats)
         assert expected / 3 < (evidence >= nats).sum() < expected + 3 * math.sqrt(expected)

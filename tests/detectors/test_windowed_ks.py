@@ -138,7 +138,7 @@ def test_after_an_alarm_the_new_normal_is_learned_without_a_baseline_and_refused
 def test_a_baseline_may_be_counted_beforehand() -> None:
     baseline = normal(6, (500, 0, 1))
     grid = Grid.fit(baseline)
-    counted = CountedSample(grid, np.bincount(grid.rank(np.array(baseline)), minlength=grid.size))
+    counted = CountedSample(grid, np.bincount(grid.encode(np.array(baseline)), minlength=grid.size))
     stream = normal(7, (500, 0, 1), (500, 1, 1))
     assert detections(WindowedKS(counted), stream) == detections(WindowedKS(baseline), stream) != []
 

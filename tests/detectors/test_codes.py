@@ -29,7 +29,7 @@ def neighbours(value: float) -> tuple[float, float]:
 
 @given(GRIDS, st.lists(FINITE, min_size=1))
 def test_codes_are_monotone_in_the_value(grid: Grid, values: list[float]) -> None:
-    codes = grid.rank(floats(*sorted(values)))
+    codes = grid.encode(floats(*sorted(values)))
     assert (np.diff(codes) >= 0).all()
     assert codes.min() >= 0
     assert codes.max() < grid.size
@@ -37,12 +37,12 @@ def test_codes_are_monotone_in_the_value(grid: Grid, values: list[float]) -> Non
 
 @given(GRIDS, FINITE)
 def test_a_code_is_the_number_of_cuts_below_the_value(grid: Grid, value: float) -> None:
-    assert grid.rank(floats(value)).tolist() == [sum(cut < value for cut in grid.cuts)]
+    assert grid.encode(floats(value)).tolist() == [sum(cut < value for cut in grid.cuts)]
 
 
 @given(GRIDS)
 def test_absent_and_infinite_values_have_codes_of_their_own(grid: Grid) -> None:
-    codes = grid.rank(floats(math.nan, -math.inf, math.inf))
+    codes = grid.encode(floats(math.nan, -math.inf, math.inf))
     assert (codes - grid.size).tolist() == [Special.MISSING, Special.NEG_INF, Special.POS_INF]
 
 
@@ -54,7 +54,7 @@ def test_special_codes_are_six_and_distinct() -> None:
 def test_where_values_are_few_each_has_a_code_that_no_other_float_shares(sample: list[float]) -> None:
     grid = Grid.fit(sample)
     for value in sample:
-        below, own, above = grid.rank(floats(neighbours(value)[0], value, neighbours(value)[1]))
+        below, own, above = grid.encode(floats(neighbours(value)[0], value, neighbours(value)[1]))
         assert math.isinf(neighbours(value)[0]) or below < own
         assert math.isinf(neighbours(value)[1]) or own < above
 
@@ -70,7 +70,7 @@ def test_a_heavy_value_among_continuous_ones_keeps_a_code_of_its_own(atom: float
     rng = np.random.default_rng(1)
     sample = np.where(rng.random(10_000) < 2 / BINS, atom, rng.normal(size=10_000))
     grid = Grid.fit(sample)
-    below, own, above = grid.rank(floats(neighbours(atom)[0], atom, neighbours(atom)[1]))
+    below, own, above = grid.encode(floats(neighbours(atom)[0], atom, neighbours(atom)[1]))
     assert below < own < above
 
 
@@ -80,7 +80,7 @@ def test_no_code_but_an_atom_holds_more_than_two_bins_of_the_sample(seed: int, b
     rng = np.random.default_rng(seed)
     sample = np.concatenate([rng.normal(size=400), rng.integers(-2, 2, 5 * spikes)])
     grid = Grid.fit(sample, bins, max_distinct=10)
-    codes = grid.rank(sample)
+    codes = grid.encode(sample)
     for code in np.unique(codes):
         held = sample[codes == code]
         assert len(np.unique(held)) == 1 or len(held) <= 2 * len(sample) / bins + 1
@@ -98,21 +98,21 @@ def test_bins_bound_the_number_of_codes(seed: int, bins: int, coarseness: float)
 def test_extreme_floats_have_codes_too(values: list[float], max_distinct: int) -> None:
     """Interpolating between them overflows: numpy's quantiles of the first sample are NaN."""
     grid = Grid.fit(values * 40, bins=4, max_distinct=max_distinct)
-    codes = grid.rank(floats(*sorted(set(values))))
+    codes = grid.encode(floats(*sorted(set(values))))
     assert len(set(codes)) == len(set(values))
 
 
 def test_zero_and_minus_zero_are_one_value() -> None:
     grid = Grid.fit([0.0, 1.0])
-    assert len(set(grid.rank(floats(0.0, -0.0)))) == 1
-    assert Categories((0.0,)).rank(floats(-0.0)).tolist() == [0]
+    assert len(set(grid.encode(floats(0.0, -0.0)))) == 1
+    assert Categories((0.0,)).encode(floats(-0.0)).tolist() == [0]
 
 
 @pytest.mark.parametrize("sample", [[], [math.nan], [math.inf, -math.inf]])
 def test_a_sample_without_finite_values_gives_one_code_for_all(sample: list[float]) -> None:
     grid = Grid.fit(sample)
     assert grid.size == 1
-    assert grid.rank(floats(-LARGEST, 0.0, math.nan)).tolist() == [0, 0, 1 + Special.MISSING]
+    assert grid.encode(floats(-LARGEST, 0.0, math.nan)).tolist() == [0, 0, 1 + Special.MISSING]
 
 
 @given(st.lists(FINITE, min_size=1, max_size=50), st.integers(1, 20))
@@ -139,13 +139,13 @@ def test_fewer_than_two_bins_are_refused(bins: int) -> None:
 @given(st.lists(st.text(), unique=True, min_size=1), st.text())
 def test_known_categories_have_codes_in_order_and_others_are_unseen(known: list[str], other: str) -> None:
     categories = Categories(tuple(known))
-    assert categories.rank(known).tolist() == list(range(len(known)))
+    assert categories.encode(known).tolist() == list(range(len(known)))
     expected = known.index(other) if other in known else categories.size + Special.UNSEEN
-    assert categories.rank([other, None]).tolist() == [expected, categories.size + Special.MISSING]
+    assert categories.encode([other, None]).tolist() == [expected, categories.size + Special.MISSING]
 
 
 def test_a_constant_number_knows_itself_and_what_is_no_value() -> None:
-    codes = Categories((2.5,)).rank(floats(2.5, 2.500001, math.nan, -math.inf, math.inf))
+    codes = Categories((2.5,)).encode(floats(2.5, 2.500001, math.nan, -math.inf, math.inf))
     unseen, *special = (code - 1 for code in codes[1:].tolist())
     assert codes[0] == 0
     assert [unseen, *special] == [Special.UNSEEN, Special.MISSING, Special.NEG_INF, Special.POS_INF]
