@@ -11,7 +11,6 @@ import numpy as np
 from driftline.detectors.arrays import IntArray
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.baselines.build import sketch_events
 from driftline.stream.codec.state import restore_state
 from driftline.stream.config.sections import Config
 from driftline.stream.events.event import Event
@@ -47,11 +46,11 @@ def _counted(known: Mapping[str, Baseline], left: Left) -> dict[str, tuple[int, 
         if event is not None:
             waiting[event.model].append(event)
             if len(waiting[event.model]) == _PORTION:
-                sums[event.model] += sketch_events(known[event.model], waiting[event.model])
+                sums[event.model] += known[event.model].sketch_events(waiting[event.model])
                 waiting[event.model] = []
     for model, events in waiting.items():
         if events:
-            sums[model] += sketch_events(known[model], events)
+            sums[model] += known[model].sketch_events(events)
     return {model: (total.n, total.counts) for model, total in sums.items()}
 
 

@@ -26,7 +26,6 @@ from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.alerts.build import alert_of, to_line
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.baselines.build import sketch_events
 from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.codec.state import state_delta
 from driftline.stream.config.sections import Config
@@ -158,7 +157,9 @@ class _Replay:
         return sorted({at for run in runs for at in (run.start, run.end)} | {end})
 
     def _runs(self, partition: int, log: Log, ends: Iterable[int]) -> Iterator[Run]:
-        sketcher = Sketcher(Cutter(pane_rule(self.config), partition, 0), dict(self.given), self.config.mapping.paths())
+        sketcher = Sketcher(
+            Cutter(pane_rule(self.config), partition, 0), dict(self.given), self.config.mapping.event_mapping()
+        )
         for end in ends:
             cutter = sketcher.cutter
             if end > cutter.start:
@@ -186,7 +187,7 @@ class _Replay:
         for message in published:
             expected, baseline = pane, self.known.get(model)
             if message.baseline and baseline and not isinstance(pane.content, Sketch):
-                expected = replace(pane, content=sketch_events(baseline, pane.content))
+                expected = replace(pane, content=baseline.sketch_events(pane.content))
             name = baseline.content_hash if baseline and isinstance(expected.content, Sketch) else ""
             same = PaneMessage.of(model, name, self.config.topics.predictions, expected, message.previous_end)
             if message.to_bytes() != same.to_bytes():

@@ -7,7 +7,7 @@ variation. `build` makes one of events, `file` makes bytes of one.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,7 +18,8 @@ from driftline.detectors.arrays import IntArray
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.encoding import array_files, canonical_json, signal_to_json
-from driftline.stream.events.columns import Columns, Field
+from driftline.stream.events.columns import Columns, Field, tabulate
+from driftline.stream.events.event import Event
 
 
 class BaselineError(ValueError):
@@ -53,7 +54,7 @@ class Baseline:
         """What the decoder has to read from an event, in the layout's order."""
         return tuple(Field(signal.name, signal.numeric) for signal in self.layout.signals)
 
-    def only(self, selects: Callable[[str], bool]) -> Baseline:
+    def select_signals(self, selects: Callable[[str], bool]) -> Baseline:
         """The baseline of the signals whose names `selects` says; BaselineError if that leaves none."""
         kept = [s for s, signal in enumerate(self.layout.signals) if selects(signal.name)]
         if len(kept) == len(self.layout.signals):
@@ -80,3 +81,11 @@ class Baseline:
             s = names[defect.signal]
             codes[row_of[defect.position], s] = self.layout.special_column(s, defect.code)
         return codes
+
+    def sketch(self, columns: Columns) -> Sketch:
+        """The sketch of decoded events."""
+        return self.layout.sketch(self.encode(columns), columns.numeric)
+
+    def sketch_events(self, events: Sequence[Event]) -> Sketch:
+        """The sketch of events that are not decoded into columns yet."""
+        return self.sketch(tabulate(self.fields, list(enumerate(events))))

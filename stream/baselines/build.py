@@ -12,7 +12,6 @@ import numpy as np
 from driftline.detectors.arrays import FloatArray
 from driftline.detectors.summaries.codes import BINS, MAX_DISTINCT, Categories, Grid, Kind, quantiles
 from driftline.detectors.summaries.layout import Layout, Signal
-from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.events.columns import Columns, Field, infer_fields, tabulate
 from driftline.stream.events.event import Event
@@ -114,9 +113,3 @@ def _fit_text(name: str, values: Sequence[str | None], settings: BuildSettings) 
         return Signal(name, Kind.CONSTANT, Categories((common[0],)), numeric=False)
     # A signal that was never there has no value to know: an empty text stands in, and all it may bring is unseen.
     return Signal(name, Kind.CATEGORICAL, Categories(tuple(common) or ("",)), numeric=False)
-
-
-def sketch_events(baseline: Baseline, events: Sequence[Event]) -> Sketch:
-    """The sketch of events in a baseline's layout."""
-    columns = tabulate(baseline.fields, list(enumerate(events)))
-    return baseline.layout.sketch(baseline.encode(columns), columns.numeric)

@@ -90,7 +90,7 @@ def baseline_build(
     )
     now = datetime.now(UTC).isoformat(timespec="seconds")
     with reading_messages(paths, model, ts=now if unordered else None) as batches:
-        events, rejections = _events(batches, model, settings.mapping.paths())
+        events, rejections = _events(batches, model, settings.mapping.event_mapping())
     _report_rejections(rejections, events, unordered)
     about = _about(model, facts, paths, now, len(rejections))
     built = build_baseline(events, about, wanted)

@@ -17,7 +17,7 @@ from driftline.stream.baselines.baseline import BaselineError
 from driftline.stream.cli import baseline, demo, incidents, relay, replay, schema, silence, topics
 from driftline.stream.cli.terminal import EXIT_FAILED, EXIT_FOUND, CommandError, err, out, read_config, read_text
 from driftline.stream.config.diagnostics import ConfigError, render_diagnostics
-from driftline.stream.config.load import check as check_config
+from driftline.stream.config.load import check_config
 from driftline.stream.sources.files import InputError
 
 app = typer.Typer(

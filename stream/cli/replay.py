@@ -30,7 +30,7 @@ from driftline.stream.reports import replay as report
 from driftline.stream.sources.baselines import load_baselines
 
 if TYPE_CHECKING:
-    from driftline.stream.sources.topic_history import Place
+    from driftline.stream.sources.topic_history import TopicPosition
 
 app = typer.Typer()
 
@@ -114,7 +114,7 @@ def _files(settings: Config, paths: list[str], model: str | None, from_: str | N
     )
     _check_order(first, end)
     with reading_messages(paths, model) as batches:
-        yield {0: select_time_range(as_single_partition(batches), settings.mapping.paths(), first, end)}
+        yield {0: select_time_range(as_single_partition(batches), settings.mapping.event_mapping(), first, end)}
 
 
 @contextmanager
@@ -133,7 +133,7 @@ def _history(settings: Config, topic: str, from_: str | None, to: str | None) ->
                 yield history.logs(advance)
 
 
-def _place(text: str | None, option: str) -> Place | None:
+def _place(text: str | None, option: str) -> TopicPosition | None:
     from driftline.stream.sources.topic_history import AtOffset, AtTime
 
     if text is None:

@@ -67,7 +67,7 @@ def produce_command(
         from driftline.stream.kafka.produce import Sender, open_producer, produce
 
         with open_producer(settings.kafka, topic) as producer:
-            sent = produce(Sender(producer, topic), batches, key, settings.mapping.paths(), pace)
+            sent = produce(Sender(producer, topic), batches, key, settings.mapping.event_mapping(), pace)
     _print_sent(sent, topic, time.monotonic() - started)
     raise typer.Exit(EXIT_FOUND if sent.too_large else 0)
 

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-Severity = Literal["error", "warning"]
+DiagnosticSeverity = Literal["error", "warning"]
 
 # A URL's user and password (all between the colon of its scheme and the last @, for a password may hold anything), and
 # the value of a key that speaks of a secret. Starring too much costs a little reading, too little costs a password.
@@ -45,23 +45,23 @@ class Diagnostic:
     message: str
     source: str = ""
     help: str = ""
-    severity: Severity = "error"
+    severity: DiagnosticSeverity = "error"
 
 
 class ConfigError(Exception):
-    """A text is no valid configuration; `problems` holds everything that is wrong with it, in the order of the text."""
+    """The text is no valid configuration; `diagnostics` holds all that is wrong with it, in the order of the text."""
 
-    def __init__(self, problems: Iterable[Diagnostic]) -> None:
-        self.problems = tuple(problems)
-        super().__init__(render_diagnostics(self.problems))
+    def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
+        self.diagnostics = tuple(diagnostics)
+        super().__init__(render_diagnostics(self.diagnostics))
 
     def __iter__(self) -> Iterator[Diagnostic]:
-        return iter(self.problems)
+        return iter(self.diagnostics)
 
 
-def render_diagnostics(problems: Iterable[Diagnostic]) -> str:
-    """The problems as a compiler prints them, an empty line between two."""
-    return "\n\n".join(map(_render, problems))
+def render_diagnostics(diagnostics: Iterable[Diagnostic]) -> str:
+    """The diagnostics as a compiler prints them, an empty line between two."""
+    return "\n\n".join(map(_render, diagnostics))
 
 
 def hide_secrets(text: str) -> str:
@@ -78,20 +78,20 @@ def _starred(match: re.Match[str]) -> str:
     return match[0].removesuffix(secret) + "*" * len(secret)
 
 
-def _render(problem: Diagnostic) -> str:
-    span, number = problem.span, str(problem.span.line)
+def _render(diagnostic: Diagnostic) -> str:
+    span, number = diagnostic.span, str(diagnostic.span.line)
     gutter = " " * len(number)
     start = span.column - 1
-    indent = "".join(map(_blank, problem.source[:start]))
-    marked = "".join(map(_blank, problem.source[start : start + span.length]))
+    indent = "".join(map(_blank, diagnostic.source[:start]))
+    marked = "".join(map(_blank, diagnostic.source[start : start + span.length]))
     lines = [
-        f"{problem.severity}: {problem.message}",
-        f"{gutter}--> {problem.file}:{number}:{span.column}",
+        f"{diagnostic.severity}: {diagnostic.message}",
+        f"{gutter}--> {diagnostic.file}:{number}:{span.column}",
         f"{gutter} |",
-        f"{number} | {''.join(map(_visible, problem.source))}".rstrip(),
+        f"{number} | {''.join(map(_visible, diagnostic.source))}".rstrip(),
         f"{gutter} | {indent}{'^' * max(1, len(marked))}",
     ]
-    return "\n".join(lines + _wrapped(f"{gutter} = help: ", problem.help))
+    return "\n".join(lines + _wrapped(f"{gutter} = help: ", diagnostic.help))
 
 
 def _wrapped(lead: str, text: str) -> list[str]:

@@ -31,17 +31,17 @@ _TYPES = {
 _MAX_SHOWN = 60  # characters of a refused value; more hide the message
 
 
-def explain(refusal: ValidationError, schema: Schema, document: Document) -> Iterator[Diagnostic]:
+def diagnose(refusal: ValidationError, schema: Schema, document: Document) -> Iterator[Diagnostic]:
     """Why the model with this JSON Schema refused `document.data`, one Problem for each error."""
     for error in refusal.errors(include_url=False):
         span, message, help = _words(error, schema, document)
-        yield document.problem(span, message, help)
+        yield document.diagnostic(span, message, help)
 
 
-def dotted(path: Path) -> str:
+def dotted_path(path: Path) -> str:
     """`path` as people write it.
 
-    >>> dotted(("models", "fraud v2", "windows", 0))
+    >>> dotted_path(("models", "fraud v2", "windows", 0))
     "models['fraud v2'].windows[0]"
     """
     return "".join(map(_step, path)).removeprefix(".") or "the configuration"
@@ -62,16 +62,16 @@ def _words(error: Mapping[str, Any], schema: Schema, document: Document) -> tupl
     if isinstance(rule, RuleError):
         found = "" if rule.field else _but_got(path, value)
         path = (*path, *rule.field)
-        return document.place(path), f"{dotted(path)}: {rule}{found}", _meaning(_schema_at(schema, path))
+        return document.place(path), f"{dotted_path(path)}: {rule}{found}", _meaning(_schema_at(schema, path))
     expected = _schema_at(schema, path)
-    message = f"{dotted(path)}: expected {_expected(expected)}{_but_got(path, value)}"
+    message = f"{dotted_path(path)}: expected {_expected(expected)}{_but_got(path, value)}"
     return document.place(path), message, _hint(expected, value) or _meaning(expected)
 
 
 def _unknown_field(schema: Schema, path: Path) -> tuple[str, str]:
     *section, name = path
     known = list(_schema_at(schema, tuple(section))["properties"])
-    message = f"unknown field {_shown(str(name))} in {dotted(tuple(section))}"
+    message = f"unknown field {_shown(str(name))} in {dotted_path(tuple(section))}"
     close = get_close_matches(str(name).lower(), known, n=1)
     if close:
         return message, f"did you mean `{close[0]}`?"

@@ -1,7 +1,7 @@
 """The configuration: YAML text in, a typed Config or everything that is wrong with it out.
 
     text ─ read_yaml ─> data and places ─ Config ─> Config, and warnings
-                              └── errors ─ explain ─> Problems, each at line and column, with what may help
+                              └── errors ─ diagnose ─> Problems, each at line and column, with what may help
 
 No I/O: the caller reads the file. What can be configured, with units, defaults and bounds, stands in `config_models`.
 """
@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
 from driftline.stream.config.diagnostics import ConfigError, Diagnostic
-from driftline.stream.config.errors import dotted, explain
+from driftline.stream.config.errors import diagnose, dotted_path
 from driftline.stream.config.sections import Config, ModelConfig
 from driftline.stream.config.yaml import Document, Path, read_yaml
 
@@ -31,30 +31,30 @@ def parse_config(text: str, name: str = "driftline.yaml") -> Config:
     return _parse(read_yaml(text, name))
 
 
-def check(text: str, name: str = "driftline.yaml") -> list[Diagnostic]:
+def check_config(text: str, name: str = "driftline.yaml") -> list[Diagnostic]:
     """The errors of `text` or, if it has none, the warnings: what is valid and yet hardly meant; in its order."""
     document = read_yaml(text, name)
     try:
         config = _parse(document)
     except ConfigError as error:
-        return list(error.problems)
+        return list(error.diagnostics)
     if document.data is None:
-        return [document.problem(document.place(()), "the file is empty: all defaults hold", severity="warning")]
+        return [document.diagnostic(document.place(()), "the file is empty: all defaults hold", severity="warning")]
     return _in_order(
-        document.problem(document.keys.get(path) or document.place(path), message, help, "warning")
+        document.diagnostic(document.keys.get(path) or document.place(path), message, help, "warning")
         for path, message, help in _warnings(config)
     )
 
 
 @cache
-def json_schema() -> dict[str, Any]:
+def config_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of the configuration; always the same object, not to be changed."""
     return {"$schema": _Untitled.schema_dialect, **Config.model_json_schema(schema_generator=_Untitled)}
 
 
-def schema_text() -> str:
+def config_schema_text() -> str:
     """The JSON Schema as docs/driftline.schema.json publishes it."""
-    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(config_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 class _Untitled(GenerateJsonSchema):
@@ -65,21 +65,23 @@ class _Untitled(GenerateJsonSchema):
 
 
 def _parse(document: Document) -> Config:
-    problems = list(document.problems)
+    diagnostics = list(document.diagnostics)
     try:
         config = Config.model_validate({} if document.data is None else document.data)
     except ValidationError as error:
-        problems += explain(error, json_schema(), document)
-    if problems:
-        raise ConfigError(_in_order(problems))  # not from pydantic's error: that holds the values, perhaps a password
+        diagnostics += diagnose(error, config_schema(), document)
+    if diagnostics:
+        raise ConfigError(
+            _in_order(diagnostics)
+        )  # not from pydantic's error: that holds the values, perhaps a password
     return config
 
 
-def _in_order(problems: Iterable[Diagnostic]) -> list[Diagnostic]:
+def _in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
     """By place; of several at one place the first, from which the others mostly follow."""
     first: dict[tuple[int, int], Diagnostic] = {}
-    for problem in problems:
-        first.setdefault((problem.span.line, problem.span.column), problem)
+    for diagnostic in diagnostics:
+        first.setdefault((diagnostic.span.line, diagnostic.span.column), diagnostic)
     return [first[place] for place in sorted(first)]
 
 
@@ -94,7 +96,7 @@ def _warnings(config: Config) -> Iterator[tuple[Path, str, str]]:
 
 
 def _model_warnings(path: Path, section: ModelConfig) -> Iterator[tuple[Path, str, str]]:
-    where = dotted(path)
+    where = dotted_path(path)
     if "learn_events" in section.model_fields_set and section.baseline is not None:
         yield (*path, "learn_events"), f"{where}: learn_events has no effect beside a baseline", "remove one of the two"
     elif section.learn_events < _FEW_EVENTS:

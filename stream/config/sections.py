@@ -158,13 +158,13 @@ class Mapping(Section):
     @model_validator(mode="after")
     def _paths_are_apart(self) -> Self:
         try:
-            self.paths()
+            self.event_mapping()
         except ValueError as error:
             part, _, rule = str(error).partition(": ")
             raise RuleError(rule, part) from None
         return self
 
-    def paths(self) -> EventMapping:
+    def event_mapping(self) -> EventMapping:
         """The mapping as the decoder takes it."""
         return EventMapping(**self.model_dump())
 

@@ -15,7 +15,7 @@ import yaml
 from yaml.composer import ComposerError
 from yaml.reader import ReaderError
 
-from driftline.stream.config.diagnostics import Diagnostic, Severity, Span, hide_secrets
+from driftline.stream.config.diagnostics import Diagnostic, DiagnosticSeverity, Span, hide_secrets
 
 Path = tuple[str | int, ...]
 
@@ -56,10 +56,12 @@ class Document:
     data: Any = None
     keys: dict[Path, Span] = field(default_factory=dict)
     values: dict[Path, Span] = field(default_factory=dict)
-    problems: list[Diagnostic] = field(default_factory=list)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
 
-    def problem(self, span: Span, message: str, help: str = "", severity: Severity = "error") -> Diagnostic:
-        """A problem of this document at `span`."""
+    def diagnostic(
+        self, span: Span, message: str, help: str = "", severity: DiagnosticSeverity = "error"
+    ) -> Diagnostic:
+        """A diagnostic of this document at `span`."""
         return Diagnostic(self.file, span, message, hide_secrets(self.lines[span.line - 1]), help, severity)
 
     def place(self, path: Path) -> Span:
@@ -72,7 +74,7 @@ class Document:
 
 
 def read_yaml(text: str, file: str) -> Document:
-    """The document in `text`; raises nothing: faults are in its `problems`. `file` is a name to print, never opened."""
+    """The document in `text`; faults are in its `diagnostics`, none is raised. `file` is only printed, never opened."""
     text = text.removeprefix("\ufeff")
     document = Document(file, _BREAK.split(text))
     try:
@@ -81,16 +83,16 @@ def read_yaml(text: str, file: str) -> Document:
         before = _BREAK.split(text[: error.position])
         span = Span(len(before), len(before[-1]) + 1)
         message = f"the character U+{ord(text[error.position]):04X} cannot stand in a YAML file"
-        document.problems.append(document.problem(span, message, "write it as an escape in double quotes"))
+        document.diagnostics.append(document.diagnostic(span, message, "write it as an escape in double quotes"))
         return document
     try:
         node = loader.get_single_node()
         document.data = _Builder(document).build(node, ()) if node else None
     except yaml.MarkedYAMLError as error:
-        document.problems.append(_syntax_problem(document, error))
+        document.diagnostics.append(_syntax_problem(document, error))
     except (ValueError, OverflowError):  # "\Uffffffff", and a %YAML version of 5000 digits
         span = _span(loader.get_mark(), None)
-        document.problems.append(document.problem(span, "this is no character and no version number"))
+        document.diagnostics.append(document.diagnostic(span, "this is no character and no version number"))
     return document
 
 
@@ -143,7 +145,7 @@ _SCALARS: dict[str, Callable[[str], Any]] = {
 
 @dataclass(slots=True)
 class _Builder:
-    """Turns nodes into data and notes places and problems in `document`."""
+    """Turns nodes into data and notes places and diagnostics in `document`."""
 
     document: Document
     count: int = 0
@@ -199,7 +201,7 @@ class _Builder:
             return None
 
     def _note(self, span: Span, message: str, help: str = "") -> None:
-        self.document.problems.append(self.document.problem(span, message, help))
+        self.document.diagnostics.append(self.document.diagnostic(span, message, help))
 
 
 def _span(start: Any, end: Any) -> Span:
@@ -213,5 +215,5 @@ def _syntax_problem(document: Document, error: yaml.MarkedYAMLError) -> Diagnost
     for part, message, help, use_context in _PLAIN_WORDS:
         if part in found:
             mark = (error.context_mark if use_context else None) or error.problem_mark
-            return document.problem(_span(mark, None), message, help)
-    return document.problem(_span(error.problem_mark or error.context_mark, None), found)
+            return document.diagnostic(_span(mark, None), message, help)
+    return document.diagnostic(_span(error.problem_mark or error.context_mark, None), found)

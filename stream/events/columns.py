@@ -66,7 +66,7 @@ class Columns:
         return cls(np.asarray(position, np.int64), np.asarray(ts, np.int64), ids, numbers.T, texts, defects)
 
     @classmethod
-    def joined(cls, parts: Sequence[Columns]) -> Columns:
+    def concatenate(cls, parts: Sequence[Columns]) -> Columns:
         """The events of one or more parts, one after the other."""
         if len(parts) == 1:
             return parts[0]
@@ -79,12 +79,12 @@ class Columns:
             list(chain.from_iterable(part.defects for part in parts)),
         )
 
-    def placed(self, places: IntArray) -> Columns:
-        """The same events, with the place of each message for its position in the batch."""
-        defects = [defect._replace(position=int(places[defect.position])) for defect in self.defects]
-        return replace(self, position=places[self.position], defects=defects)
+    def with_positions(self, positions: IntArray) -> Columns:
+        """The same events, with `positions[i]` (an offset, say) for each position i in the batch."""
+        defects = [defect._replace(position=int(positions[defect.position])) for defect in self.defects]
+        return replace(self, position=positions[self.position], defects=defects)
 
-    def part(self, first: int, last: int) -> Columns:
+    def slice(self, first: int, last: int) -> Columns:
         """The events in rows [first, last), not copied. Positions must rise."""
         position = self.position[first:last]
         return Columns(
@@ -96,7 +96,7 @@ class Columns:
             self._defects_at(position),
         )
 
-    def take(self, rows: IntArray) -> Columns:
+    def select(self, rows: IntArray) -> Columns:
         """The events in these rows, in this order."""
         position, picks = self.position[rows], rows.tolist()
         return Columns(
@@ -110,8 +110,8 @@ class Columns:
 
     def merge(self, other: Columns) -> Columns:
         """The events of both, by position."""
-        both = Columns.joined([self, other])
-        return both.take(np.argsort(both.position))
+        both = Columns.concatenate([self, other])
+        return both.select(np.argsort(both.position))
 
     def _defects_at(self, position: IntArray) -> list[Defect]:
         kept = set(position.tolist()) if self.defects else set()

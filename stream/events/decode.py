@@ -87,12 +87,12 @@ class Decoder:
         parts, refused = self._parse_parts(batch)
         known = {}
         for model, own in parts.items():
-            columns = Columns.joined(own)
+            columns = Columns.concatenate(own)
             # The years before 1970 and after 9999, which msgspec cannot be told to refuse.
             sane = (columns.ts >= 0) & (columns.ts <= MAX_EPOCH_MS)
             if not sane.all():
                 refused += columns.position[~sane].tolist()
-                columns = columns.take(np.flatnonzero(sane))
+                columns = columns.select(np.flatnonzero(sane))
             if columns.ids:
                 known[model] = columns
         return known, refused

@@ -14,7 +14,7 @@ from typing import Any
 from driftline.detectors.summaries.codes import Kind
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline, BaselineError
-from driftline.stream.baselines.build import BuildSettings, build_baseline, sketch_events
+from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.events.event import Event
 from driftline.stream.judge.incidents import Step
@@ -80,6 +80,6 @@ class Monitor:
         if self._judging is None or self._judging.baseline.content_hash != baseline.content_hash:
             self._judging = Judge(baseline, self.config)
         if not isinstance(pane.content, Sketch):
-            pane = replace(pane, content=sketch_events(baseline, pane.content))
+            pane = replace(pane, content=baseline.sketch_events(pane.content))
         state, steps = self._judging.judge(memory.judge or self._judging.start(), pane)
         return replace(memory, judge=state), steps

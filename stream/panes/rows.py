@@ -48,8 +48,7 @@ class Tally:
     def _rest(self) -> list[Sketch]:
         if not self.waiting:
             return []
-        columns = Columns.joined(self.waiting)
-        return [self.baseline.layout.sketch(self.baseline.encode(columns), columns.numeric)]
+        return [self.baseline.sketch(Columns.concatenate(self.waiting))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ class SketchRows:
     @classmethod
     def of(cls, baseline: Baseline, columns: Columns, offsets: IntArray) -> SketchRows:
         """offsets: of all messages of the fetch. In a tally, events of several fetches are told apart by them."""
-        return cls(baseline, columns.placed(offsets))
+        return cls(baseline, columns.with_positions(offsets))
 
     @property
     def offsets(self) -> IntArray:
@@ -73,7 +72,7 @@ class SketchRows:
         return self.columns.ts
 
     def content(self, first: int, last: int) -> Tally:
-        return Tally(self.baseline, (), (self.columns.part(first, last),))
+        return Tally(self.baseline, (), (self.columns.slice(first, last),))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from driftline.detectors.arrays import IntArray
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.baselines.build import sketch_events
 from driftline.stream.config.sections import Config
 from driftline.stream.events.columns import Defect
 from driftline.stream.events.decode import Decoder
@@ -36,7 +35,7 @@ class Sketcher:
         """From now on, sketch this model's events instead of keeping them; those of the open run are sketched now."""
         self.baselines[baseline.model] = baseline
         self._decoder = self._new_decoder()
-        self.cutter.convert(baseline.model, lambda events: Tally(baseline, (sketch_events(baseline, events),)))
+        self.cutter.convert(baseline.model, lambda events: Tally(baseline, (baseline.sketch_events(events),)))
 
     def consume(
         self, offsets: IntArray, messages: Sequence[bytes | None]

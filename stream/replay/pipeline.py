@@ -68,12 +68,12 @@ class Pipeline:
         self._sketchers: list[Sketcher] = []
 
     def _selected(self, baseline: Baseline) -> Baseline:
-        return baseline.only(self.config.for_model(baseline.model).signals.selects)
+        return baseline.select_signals(self.config.for_model(baseline.model).signals.selects)
 
     def sketcher(self, partition: int, start: int) -> Sketcher:
         """A first stage for one partition's log from offset `start` on; it receives baselines learned later."""
         cutter = Cutter(pane_rule(self.config), partition, start)
-        self._sketchers.append(Sketcher(cutter, dict(self.known_baselines), self.config.mapping.paths()))
+        self._sketchers.append(Sketcher(cutter, dict(self.known_baselines), self.config.mapping.event_mapping()))
         return self._sketchers[-1]
 
     @property

@@ -51,7 +51,7 @@ _TUNING: dict[str, Any] = {
 }
 #: s without a record, while some are due, after which Kafka is given up. A broker that restarts takes some 5, and a new
 #: leader is elected in 10; at half of it, one slow disk would end a replay of hours.
-PATIENCE = 30.0
+SILENCE_TIMEOUT = 30.0
 _POLL_MS = 200
 
 _Offsets = Mapping[TopicPartition, int]
@@ -69,11 +69,11 @@ class AtTime(NamedTuple):
     ms: int
 
 
-Place = AtOffset | AtTime
+TopicPosition = AtOffset | AtTime
 
 
 @dataclass
-class _Stretch:
+class _PartitionRange:
     """What there is to read of a partition: offsets [start, end), and in them from stamp `first_ms` to stamp `end_ms`.
 
     position: the next offset to ask for. waiting: batches read and not yet taken.
@@ -101,15 +101,15 @@ class _Stretch:
         self.position = self.end if len(kept) < len(records) else min(position, self.end)
 
     @property
-    def hungry(self) -> bool:
+    def unread(self) -> bool:
         """Whether to read more of it now: a partition ahead of the others must not fill the memory."""
         return not self.waiting and self.position < self.end
 
 
-class History:
+class TopicHistory:
     """The open stretches of a topic's partitions."""
 
-    def __init__(self, consumer: KafkaConsumer, stretches: dict[TopicPartition, _Stretch]) -> None:
+    def __init__(self, consumer: KafkaConsumer, stretches: dict[TopicPartition, _PartitionRange]) -> None:
         self._consumer = consumer
         self._stretches = stretches
 
@@ -130,30 +130,32 @@ class History:
         """
         return {tp.partition: self._log(stretch, on_progress) for tp, stretch in sorted(self._stretches.items())}
 
-    def _log(self, stretch: _Stretch, on_progress: Callable[[int], None]) -> Iterator[LogBatch]:
-        while stretch.waiting or stretch.hungry:
-            if stretch.hungry:
+    def _log(self, stretch: _PartitionRange, on_progress: Callable[[int], None]) -> Iterator[LogBatch]:
+        while stretch.waiting or stretch.unread:
+            if stretch.unread:
                 self._fetch()
             else:
                 yield stretch.waiting.popleft()
                 on_progress(self.done)
 
     def _fetch(self) -> None:
-        """Read on in every hungry partition until one of them has come further."""
-        hungry = {tp: stretch for tp, stretch in self._stretches.items() if stretch.hungry}
+        """Read on in every unread partition until one of them has come further."""
+        unread = {tp: stretch for tp, stretch in self._stretches.items() if stretch.unread}
         self._consumer.pause(*self._stretches)
-        self._consumer.resume(*hungry)
-        before, deadline = self.done, time.monotonic() + PATIENCE
+        self._consumer.resume(*unread)
+        before, deadline = self.done, time.monotonic() + SILENCE_TIMEOUT
         while self.done == before:
             if time.monotonic() > deadline:
-                raise TopicsError(_silence(hungry))
+                raise TopicsError(_silence_message(unread))
             fetched = self._consumer.poll(_POLL_MS)
-            for tp, stretch in hungry.items():
+            for tp, stretch in unread.items():
                 stretch.add(fetched.get(tp, ()), self._consumer.position(tp))
 
 
 @contextmanager
-def open_history(kafka: Kafka, topic: str, first: Place | None, end: Place | None) -> Iterator[History]:
+def open_history(
+    kafka: Kafka, topic: str, first: TopicPosition | None, end: TopicPosition | None
+) -> Iterator[TopicHistory]:
     """What a topic holds from `first` (None: its oldest record) up to and without `end` (None: its newest).
 
     Raises KafkaUnreachableError, and TopicsError for an unknown topic and for what Kafka refuses, also while reading.
@@ -162,7 +164,7 @@ def open_history(kafka: Kafka, topic: str, first: Place | None, end: Place | Non
     try:
         consumer = KafkaConsumer(**client_options(kafka), **_TUNING)
         try:
-            yield History(consumer, _stretches(consumer, topic, first, end))
+            yield TopicHistory(consumer, _stretches(consumer, topic, first, end))
         finally:
             consumer.close(autocommit=False)
     except OffsetOutOfRangeError as error:
@@ -172,8 +174,8 @@ def open_history(kafka: Kafka, topic: str, first: Place | None, end: Place | Non
 
 
 def _stretches(
-    consumer: KafkaConsumer, topic: str, first: Place | None, end: Place | None
-) -> dict[TopicPartition, _Stretch]:
+    consumer: KafkaConsumer, topic: str, first: TopicPosition | None, end: TopicPosition | None
+) -> dict[TopicPartition, _PartitionRange]:
     partitions = consumer.partitions_for_topic(topic)
     if not partitions:
         close = get_close_matches(topic, consumer.topics())
@@ -185,7 +187,7 @@ def _stretches(
     first_ms = first.ms if isinstance(first, AtTime) else None
     end_ms = end.ms if isinstance(end, AtTime) else None
     stretches = {
-        tp: _Stretch(start, stops[tp], first_ms, end_ms, position=start)
+        tp: _PartitionRange(start, stops[tp], first_ms, end_ms, position=start)
         for tp, start in starts.items()
         if start < stops[tp]
     }
@@ -199,15 +201,15 @@ def _ends(consumer: KafkaConsumer) -> _Offsets:
     assigned = consumer.assignment()
     for tp, offset in consumer.end_offsets(list(assigned)).items():
         consumer.seek(tp, offset)
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + SILENCE_TIMEOUT
     while unknown := [tp for tp in assigned if consumer.highwater(tp) is None]:
         if time.monotonic() > deadline:
-            raise TopicsError(_silence(unknown))
+            raise TopicsError(_silence_message(unknown))
         consumer.poll(_POLL_MS)
     return {tp: consumer.highwater(tp) for tp in assigned}
 
 
-def _starts(consumer: KafkaConsumer, first: Place | None, highest: _Offsets) -> _Offsets:
+def _starts(consumer: KafkaConsumer, first: TopicPosition | None, highest: _Offsets) -> _Offsets:
     lowest: dict[TopicPartition, int] = consumer.beginning_offsets(list(highest))
     match first:
         case AtOffset(offset):
@@ -218,7 +220,7 @@ def _starts(consumer: KafkaConsumer, first: Place | None, highest: _Offsets) -> 
     return lowest
 
 
-def _stops(consumer: KafkaConsumer, end: Place | None, starts: _Offsets, highest: _Offsets) -> _Offsets:
+def _stops(consumer: KafkaConsumer, end: TopicPosition | None, starts: _Offsets, highest: _Offsets) -> _Offsets:
     match end:
         case AtOffset(offset):
             return {tp: min(offset, high) for tp, high in highest.items()}
@@ -230,7 +232,9 @@ def _stops(consumer: KafkaConsumer, end: Place | None, starts: _Offsets, highest
     return highest
 
 
-def _silence(unanswered: Sequence[TopicPartition] | Mapping[TopicPartition, Any]) -> str:
+def _silence_message(unanswered: Sequence[TopicPartition] | Mapping[TopicPartition, Any]) -> str:
     partitions = ", ".join(str(tp.partition) for tp in sorted(unanswered))
     topic = next(iter(unanswered)).topic
-    return f"Kafka has sent nothing of topic {topic}, partition {partitions}, for {PATIENCE:.0f} s; is it still up?"
+    return (
+        f"Kafka has sent nothing of topic {topic}, partition {partitions}, for {SILENCE_TIMEOUT:.0f} s; is it still up?"
+    )

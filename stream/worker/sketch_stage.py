@@ -139,7 +139,7 @@ class SketchStage:
         seal = await record.read_seal()
         start, ends = seal or (0, ())
         cutter = Cutter(pane_rule(self._config), partition, start, ends)
-        sketcher = Sketcher(cutter, dict(self._baselines), self._config.mapping.paths())
+        sketcher = Sketcher(cutter, dict(self._baselines), self._config.mapping.event_mapping())
         return _Partition(record, sketcher, ends[-1] if ends else None)
 
     async def sketch(self, fetch: Fetch) -> None:

@@ -63,7 +63,8 @@ class Worker:
     def __post_init__(self) -> None:
         topics, worker = self.config.topics, self.config.worker
         watched = {
-            model: each.only(self.config.for_model(model).signals.selects) for model, each in self.baselines.items()
+            model: each.select_signals(self.config.for_model(model).signals.selects)
+            for model, each in self.baselines.items()
         }
         settings = WorkerSettings(
             kafka=self.config.kafka,

@@ -206,22 +206,22 @@ def test_the_manifest_says_what_was_learned_from_what() -> None:
 
 def test_only_some_signals_are_as_if_the_others_had_never_been() -> None:
     names = ("features.amount", "flag")
-    chosen = BASELINE.only(lambda name: name in names)
+    chosen = BASELINE.select_signals(lambda name: name in names)
     built = build_baseline(events({name: MIXED[name] for name in names}), BASELINE.about)
     assert chosen.content_hash == built.content_hash
     assert (chosen.total.n, chosen.total) == (built.total.n, built.total)
-    assert BASELINE.only(lambda _: True) is BASELINE
+    assert BASELINE.select_signals(lambda _: True) is BASELINE
 
 
 def test_a_selection_survives_the_file_whatever_the_order_of_its_array_in_memory() -> None:
     """Columns taken from a matrix come in Fortran order, which numpy writes as another header and other bytes."""
-    chosen = BASELINE.only(lambda name: name != "flag")
+    chosen = BASELINE.select_signals(lambda name: name != "flag")
     assert decode_baseline(encode_baseline(chosen)).content_hash == chosen.content_hash
 
 
 def test_selecting_nothing_is_refused() -> None:
     with pytest.raises(BaselineError, match="no signal of the baseline of 'm' is selected"):
-        BASELINE.only(lambda _: False)
+        BASELINE.select_signals(lambda _: False)
 
 
 def test_events_are_encoded_with_the_codes_of_their_defects() -> None:

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from driftline.detectors.summaries.codes import Categories, Grid, Kind
 from driftline.detectors.summaries.layout import Layout, Signal
 from driftline.detectors.summaries.sketch import Sketch
-from driftline.stream.baselines.build import sketch_events
 from driftline.stream.codec.panes import (
     FormatError,
     PackedPane,
@@ -93,7 +92,7 @@ def test_what_a_pane_of_twenty_features_costs() -> None:
     names = list(batch)
     rows = [dict(zip(names, row, strict=True)) for row in zip(*batch.values(), strict=True)]
     made = [Event(str(i), 10**12, "m", None, row) for i, row in enumerate(rows)]
-    sizes = {n: len(message(sketch_events(reference, made[:n])).to_bytes()) for n in (10, 500, 5000)}
+    sizes = {n: len(message(reference.sketch_events(made[:n])).to_bytes()) for n in (10, 500, 5000)}
     assert sizes[10] < 1600
     assert sizes[500] < 3000
     assert sizes[5000] < 4500
@@ -139,7 +138,7 @@ def test_names_are_written_once_for_all_events_that_have_the_same() -> None:
 
 # Refusals
 
-SKETCH_BYTES = message(sketch_events(baseline(), events(5, 0, 60))).to_bytes()
+SKETCH_BYTES = message(baseline().sketch_events(events(5, 0, 60))).to_bytes()
 EVENT_BYTES = message(events(5, 0, 2), "").to_bytes()
 
 
@@ -181,8 +180,8 @@ def test_a_newer_format_says_so() -> None:
         read(SKETCH_BYTES[:1] + b"\2" + SKETCH_BYTES[2:])
 
 
-GOOD = PackedSketch.of(sketch_events(baseline(), events(5, 0, 3)))
-DENSE = PackedSketch.of(sketch_events(baseline(), events(5, 0, 2000)))
+GOOD = PackedSketch.of(baseline().sketch_events(events(5, 0, 3)))
+DENSE = PackedSketch.of(baseline().sketch_events(events(5, 0, 2000)))
 
 
 @pytest.mark.parametrize(

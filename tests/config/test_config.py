@@ -16,13 +16,13 @@ from jsonschema import Draft202012Validator
 
 from driftline.stream.config.diagnostics import ConfigError, Diagnostic, hide_secrets, render_diagnostics
 from driftline.stream.config.fields import Window
-from driftline.stream.config.load import check, json_schema, parse_config, schema_text
+from driftline.stream.config.load import check_config, config_schema, config_schema_text, parse_config
 from driftline.stream.config.sections import Config, ModelConfig
 from driftline.stream.config.yaml import read_yaml
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = (ROOT / "driftline.example.yaml").read_text("utf-8")
-SCHEMA = json_schema()
+SCHEMA = config_schema()
 
 
 class Case(NamedTuple):
@@ -38,7 +38,7 @@ class Case(NamedTuple):
 def refused(text: str) -> tuple[Diagnostic, ...]:
     with pytest.raises(ConfigError) as raised:
         parse_config(text)
-    return raised.value.problems
+    return raised.value.diagnostics
 
 
 def fields(section: dict[str, Any] = SCHEMA) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
@@ -200,7 +200,7 @@ def test_all_faults_are_told_at_once_in_the_order_of_the_text() -> None:
 
 def test_problems_are_rendered_as_by_a_compiler() -> None:
     text = "\n" * 8 + "panes: {events: 0}\nworker: {log: jsn}"
-    assert render_diagnostics(check(text, "prod.yaml")) == "\n".join(
+    assert render_diagnostics(check_config(text, "prod.yaml")) == "\n".join(
         [
             "error: panes.events: expected a whole number from 1 to 1000000, got 0",
             " --> prod.yaml:9:17",
@@ -241,7 +241,7 @@ def test_a_config_error_is_the_rendering_of_its_problems() -> None:
     assert (
         str(raised.value)
         == render_diagnostics(raised.value)
-        == render_diagnostics(check("panes: {events: 0}", "a.yaml"))
+        == render_diagnostics(check_config("panes: {events: 0}", "a.yaml"))
     )
 
 
@@ -259,7 +259,7 @@ def test_a_config_error_is_the_rendering_of_its_problems() -> None:
 )  # fmt: skip
 def test_scalars_are_those_of_yaml_1_2(written: str, read: object) -> None:
     document = read_yaml(f"key: {written}", "")
-    assert (document.data, document.problems) == ({"key": read}, [])
+    assert (document.data, document.diagnostics) == ({"key": read}, [])
     assert type(document.data["key"]) is type(read)
 
 
@@ -312,7 +312,7 @@ def test_an_anchor_is_followed_but_cannot_blow_the_file_up() -> None:
 def test_no_message_shows_a_password(text: str) -> None:
     with pytest.raises(ConfigError) as raised:
         parse_config(text)
-    assert "hunter2" not in f"{raised.value} {raised.value!r} {raised.value.problems}"
+    assert "hunter2" not in f"{raised.value} {raised.value!r} {raised.value.diagnostics}"
     assert raised.value.__cause__ is raised.value.__context__ is None
 
 
@@ -424,13 +424,13 @@ def test_signals_are_selected_by_globs_and_exclusion_wins() -> None:
 )
 def test_check_warns_of_what_is_hardly_meant(text: str, place: str, message: str) -> None:
     parse_config(text)
-    (problem,) = check(text)
+    (problem,) = check_config(text)
     assert (problem.severity, problem.message) == ("warning", message)
     assert f"{problem.span.line}:{problem.span.column}" == place
 
 
 def test_check_tells_errors_before_it_warns() -> None:
-    assert {problem.severity for problem in check("models: {'a b': {}}\nversion: 2")} == {"error"}
+    assert {problem.severity for problem in check_config("models: {'a b': {}}\nversion: 2")} == {"error"}
 
 
 # --- documents that are published
@@ -438,8 +438,8 @@ def test_check_tells_errors_before_it_warns() -> None:
 
 def test_the_published_schema_is_that_of_the_code() -> None:
     published = (ROOT / "docs/driftline.schema.json").read_text("utf-8")
-    write = "from driftline.stream.config.load import schema_text; print(schema_text(), end='')"
-    assert published == schema_text(), f'run: .venv/bin/python -c "{write}" > docs/driftline.schema.json'
+    write = "from driftline.stream.config.load import config_schema_text; print(config_schema_text(), end='')"
+    assert published == config_schema_text(), f'run: .venv/bin/python -c "{write}" > docs/driftline.schema.json'
     Draft202012Validator.check_schema(json.loads(published))
 
 
@@ -454,7 +454,7 @@ def test_every_field_is_described_and_every_number_bounded() -> None:
 
 def test_the_example_is_valid_and_names_every_field() -> None:
     Draft202012Validator(SCHEMA).validate(read_yaml(EXAMPLE, "").data)
-    assert check(EXAMPLE) == []
+    assert check_config(EXAMPLE) == []
     written = read_yaml(EXAMPLE, "").values
     assert [path for path, _ in fields() if path not in written] == []
 

@@ -245,7 +245,7 @@ def test_defects_and_columns_keep_the_order_of_the_batch() -> None:
     assert [defect.position for defect in columns.defects] == [2, 2, 3, 3, 5, 5, 6, 6, 8, 8, 9, 9]
     exact = tabulate(FIELDS, [(n, parse_event(batch[n])) for n in (4, 5)])
     assert [defect.position for defect in exact.defects] == [4, 4, 5, 5]
-    assert_same(columns.take(np.arange(1, 9, 2)).merge(columns.take(np.arange(0, 9, 2))), columns)
+    assert_same(columns.select(np.arange(1, 9, 2)).merge(columns.select(np.arange(0, 9, 2))), columns)
 
 
 # Models without known fields, and what their events teach.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.baselines.build import build_baseline, sketch_events
+from driftline.stream.baselines.build import build_baseline
 from driftline.stream.config.incidents import Incidents
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.events.event import Event
@@ -52,7 +52,7 @@ def panes(count: int, seed: int = 2, given: Baseline | None = None) -> Iterator[
         shift = 1.5 if 15 <= i < 25 else 0.0
         content = events(seed, i * PANE, PANE, shift)
         run = Range(i % 2, i // 2 * PANE, i // 2 * PANE + PANE)
-        summed = sketch_events(given, content) if given else content
+        summed = given.sketch_events(content) if given else content
         yield Pane(summed, content[0].ts, content[-1].ts, (run,))
 
 

@@ -15,7 +15,7 @@ from scipy.stats import norm
 from driftline.detectors.decision.battery import Battery, Column
 from driftline.detectors.summaries.codes import Special
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.baselines.build import BuildSettings, build_baseline, sketch_events
+from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.events.event import Event
 from driftline.stream.judge.changes import Change, describe
 
@@ -34,7 +34,7 @@ def baseline_of(values: list[Any], **settings: Any) -> Baseline:
 def change(before: list[Any], after: list[Any], statistic: str = "ks", special: Special | None = None) -> Change:
     baseline = baseline_of(before)
     battery = Battery(baseline.layout, baseline.total.counts)
-    return describe(battery, Column(statistic, 0, special), baseline.total, sketch_events(baseline, events(after)))
+    return describe(battery, Column(statistic, 0, special), baseline.total, baseline.sketch_events(events(after)))
 
 
 def scaled(factor: float, shift: float = 0.0) -> list[float]:
@@ -102,7 +102,7 @@ def test_what_was_constant_in_the_past_and_another_one_now_is_not_stuck() -> Non
     baseline = baseline_of(NORMAL)
     battery = Battery(baseline.layout, baseline.total.counts, against_past=True)
     before, after, both = (
-        sketch_events(baseline, events(values)) for values in ([9.0] * 99, [12.0] * 99, [9.0, 12.0] * 50)
+        baseline.sketch_events(events(values)) for values in ([9.0] * 99, [12.0] * 99, [9.0, 12.0] * 50)
     )
     headlines = [describe(battery, battery.columns[0], before, each).headline for each in (after, both)]
     assert headlines == ["left its constant 9: mean 12", "left its constant 9: mean 10.5"]
@@ -135,6 +135,6 @@ def test_whatever_the_values_there_is_a_headline(before: list[Any], after: list[
     baseline = baseline_of(before)
     battery = Battery(baseline.layout, baseline.total.counts)
     test = Column("rate", 0, special) if special is not None else battery.columns[0]
-    told = describe(battery, test, baseline.total, sketch_events(baseline, events(after)))
+    told = describe(battery, test, baseline.total, baseline.sketch_events(events(after)))
     assert told.headline
     assert json.dumps(told.before.special)

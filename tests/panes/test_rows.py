@@ -13,7 +13,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.stream.baselines.build import build_baseline, sketch_events
+from driftline.stream.baselines.build import build_baseline
 from driftline.stream.events.decode import Decoder
 from driftline.stream.events.event import Event
 from driftline.stream.events.parse import parse_event
@@ -55,7 +55,7 @@ def test_a_tally_in_any_parts_is_the_sketch_of_the_events(log: list[bytes], cuts
     parts = tallies(log, cuts)
     first, rest = parts[: grouped % len(parts)], parts[grouped % len(parts) :]
     whole = [reduce(add, group) for group in (first, rest) if group]
-    expected = sketch_events(BASELINE, [parse_event(each) for each in log])
+    expected = BASELINE.sketch_events([parse_event(each) for each in log])
     assert reduce(add, whole).sketch() == reduce(add, parts).sketch() == expected
 
 

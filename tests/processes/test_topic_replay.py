@@ -25,7 +25,7 @@ from driftline.stream.kafka.admin import TopicsError
 from driftline.stream.replay.pipeline import LogBatch
 from driftline.stream.replay.run import as_single_partition, replay
 from driftline.stream.sources import topic_history as topic_reader
-from driftline.stream.sources.topic_history import AtOffset, AtTime, Place, open_history
+from driftline.stream.sources.topic_history import AtOffset, AtTime, TopicPosition, open_history
 from tests.harness.brokers import Broker, unique
 from tests.harness.topic_tools import START_MS, Sent, Site, driftline, traffic, write_lines
 
@@ -34,7 +34,9 @@ SHARED = Path(__file__).parents[3] / "shared" / "data"
 BROKEN, EVENTS = 1500, 2500
 
 
-def read(site: Site, topic: str, first: Place | None = None, end: Place | None = None) -> dict[int, dict[int, bytes]]:
+def read(
+    site: Site, topic: str, first: TopicPosition | None = None, end: TopicPosition | None = None
+) -> dict[int, dict[int, bytes]]:
     """What a stretch holds: values by offset, by partition."""
     with open_history(site.config.kafka, topic, first, end) as history:
         return {
@@ -153,7 +155,7 @@ def test_a_broker_that_dies_meanwhile_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.CRITICAL, "kafka")  # a captured log line would keep its sockets alive
-    monkeypatch.setattr(topic_reader, "PATIENCE", 1.0)
+    monkeypatch.setattr(topic_reader, "SILENCE_TIMEOUT", 1.0)
     with embedded_broker(tmp_path) as server:
         site = Site.on(Broker(server, idempotent=False), tmp_path, partitions=2)
         site.send(site.predictions, [Sent(0, b"%d" % i) for i in range(10)])

@@ -12,7 +12,7 @@ import pytest
 
 from driftline.stream.alerts.build import to_line
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.baselines.build import BuildSettings, build_baseline, sketch_events
+from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.config.sections import Config, ModelConfig
 from driftline.stream.events.parse import parse_event
 from driftline.stream.judge.monitor import Monitor
@@ -177,7 +177,7 @@ def test_a_pane_that_comes_twice_counts_once() -> None:
 
     def pane(start: int, partition: int = 0) -> Pane[Any]:
         part = events[start : start + 100]
-        return Pane(sketch_events(GIVEN, part), part[0].ts, part[-1].ts, (Range(partition, start, start + 100),))
+        return Pane(GIVEN.sketch_events(part), part[0].ts, part[-1].ts, (Range(partition, start, start + 100),))
 
     def play(starts: Sequence[int]) -> tuple[ModelState, list[Any]]:
         memory, told = ModelState(), []

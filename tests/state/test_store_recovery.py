@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.baselines.build import sketch_events
 from driftline.stream.codec.state import StateDelta, restore_state, state_delta
 from driftline.stream.demo.servers import Server
 from driftline.stream.events.event import Event
@@ -219,7 +218,7 @@ def long_history(commits: int) -> Iterator[tuple[Baseline, ModelState]]:
     batch = draw(np.random.default_rng(1), 3000)
     reference = baseline_of(batch)
     rows = [dict(zip(batch, row, strict=True)) for row in zip(*batch.values(), strict=True)]
-    sketch = sketch_events(reference, [Event(str(i), 10**12, MODEL, None, row) for i, row in enumerate(rows[:500])])
+    sketch = reference.sketch_events([Event(str(i), 10**12, MODEL, None, row) for i, row in enumerate(rows[:500])])
     state = Judge(reference, CONFIG).start()
     for i in range(commits):
         run = Range(0, i * 500, i * 500 + 500)
