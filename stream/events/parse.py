@@ -47,7 +47,7 @@ class EventError(ValueError):
 def parse_event(data: bytes | None, mapping: EventMapping = NATIVE, max_bytes: int = MAX_BYTES) -> Event:
     """The event in a message; EventError, with the reason, if there is none.
 
-    >>> event = decode_event(b'{"id": 7, "ts": "2026-01-01T00:00:00Z", "model": "m", "features": {"geo": {"x": 1.5}}}')
+    >>> event = parse_event(b'{"id": 7, "ts": "2026-01-01T00:00:00Z", "model": "m", "features": {"geo": {"x": 1.5}}}')
     >>> event.ts, event.signals["features.geo.x"]
     (1767225600000, 1.5)
     """
