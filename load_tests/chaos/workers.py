@@ -15,7 +15,8 @@ import redis as sync_redis
 from aiokafka import errors
 
 from driftline.stream.state.client import RedisUnreachableError
-from driftline.stream.state.store import FencedError, StateMismatchError
+from driftline.stream.state.fencing import FencedError
+from driftline.stream.state.store import StateMismatchError
 from driftline.stream.worker.faust.transport import TakeoverTimeoutError
 from load_tests.chaos.traffic import PARTITIONS
 from load_tests.harness.deployment import Deployment, WorkerProcess

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from kafka.errors import KafkaError
 
 from driftline.stream.config.sections import Config
 from driftline.stream.kafka.admin import missing_topics, open_admin, pane_size_problems
 from driftline.stream.kafka.client import KafkaUnreachableError
+from driftline.stream.retry import pauses, retrying
 from driftline.stream.state.client import StoreError, check_server, connect
 
 log = logging.getLogger(__name__)
@@ -31,20 +33,15 @@ async def wait_for_servers(config: Config, topics: Sequence[str] | None = None) 
     """
     names = _topics(config) if topics is None else topics
     await asyncio.gather(
-        _insist("Redis", lambda: _redis(config)), _insist("Kafka", lambda: asyncio.to_thread(_kafka, config, names))
+        _until_ready("Redis", _redis, config), _until_ready("Kafka", asyncio.to_thread, _kafka, config, names)
     )
 
 
-async def _insist(name: str, check: Callable[[], Awaitable[None]]) -> None:
-    attempt = 0
-    while True:
-        try:
-            return await check()
-        except NotReadyError as error:
-            pause = _PAUSES[min(attempt, len(_PAUSES) - 1)]
-            log.warning("%s is not ready: %s; trying again in %g s", name, error, pause)
-            await asyncio.sleep(pause)
-            attempt += 1
+async def _until_ready(server: str, check: Callable[..., Awaitable[None]], *args: Any) -> None:
+    def log_retry(error: BaseException, pause: float) -> None:
+        log.warning("%s is not ready: %s; trying again in %g s", server, error, pause)
+
+    await retrying(NotReadyError, pauses(*_PAUSES), log=log_retry)(check, *args)
 
 
 async def _redis(config: Config) -> None:

@@ -30,7 +30,8 @@ from driftline.stream.paging.messages import Notification, notification
 from driftline.stream.paging.notifications import Notifications, Place, Silenced
 from driftline.stream.relay.http import ReceiverUnavailableError, RequestRefusedError
 from driftline.stream.relay.receivers import Receiver
-from driftline.stream.state.notification_log import FencedError, NotificationLog
+from driftline.stream.state.fencing import FencedError
+from driftline.stream.state.notification_log import NotificationLog
 
 log = logging.getLogger(__name__)
 

@@ -16,10 +16,11 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import aiohttp
-import tenacity
+from tenacity import AsyncRetrying, RetryCallState
 from yarl import URL
 
 from driftline.stream.paging.receivers.request import Request
+from driftline.stream.retry import jitter, retrying
 
 Took = Callable[[int, bytes], bool]
 
@@ -107,18 +108,16 @@ def seconds_asked(retry_after: str | None, now: datetime) -> float:
     return min(max(seconds, 0.0), _LONGEST_WISH) if seconds == seconds else 0.0
 
 
-def patiently(longest: float, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> tenacity.AsyncRetrying:
-    """Tries until it is no longer ReceiverUnavailableError.
+def patiently(longest: float, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> AsyncRetrying:
+    """A policy that retries while the receiver is unavailable.
 
-    Pauses are drawn between 0 and 1, 2, 4… seconds up to `longest` ("full jitter"), so that many relays do not come
-    back to a mended service all at once; they come on top of what the service asks for.
+    Pauses have full jitter, so that many relays do not return to a recovered service all at once; they come on top of
+    what the service asks for.
     """
-    pause = tenacity.wait_random_exponential(multiplier=1, max=longest)
+    pause = jitter(longest)
 
-    def wait(state: tenacity.RetryCallState) -> float:
+    def wait(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         return pause(state) + (error.wish if isinstance(error, ReceiverUnavailableError) else 0.0)
 
-    return tenacity.AsyncRetrying(
-        sleep=sleep, wait=wait, retry=tenacity.retry_if_exception_type(ReceiverUnavailableError)
-    )
+    return retrying(ReceiverUnavailableError, wait, sleep=sleep)

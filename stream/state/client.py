@@ -7,12 +7,10 @@ redis+cluster://  rediss+cluster://     a cluster, from any of its nodes
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from itertools import chain
 from typing import Any, Literal, NamedTuple, Self
 from urllib.parse import unquote
@@ -31,12 +29,12 @@ from redis.exceptions import (
     ReadOnlyError,
     RedisClusterException,
     RedisError,
-    ResponseError,
     TimeoutError,
     TryAgainError,
 )
 
 from driftline.stream.config.sections import Redis as RedisConfig
+from driftline.stream.retry import pauses, retrying
 
 log = logging.getLogger(__name__)
 
@@ -51,12 +49,6 @@ _CLUSTER_CONNECTIONS = 4000
 _CONNECT_SECONDS = 3.0
 # s between tries, 10 in all: a restart, a failover, the move of a slot take 1 to 5. Half of it would not outlast all.
 _PAUSES = (0.1, 0.2, 0.4, 0.8, 1.5, 2.0, 2.0, 3.0)
-# ms to wait for a sync of the append-only file, which everysec does within 1 s, or 2 while the disk is busy. It must be
-# shorter than what a call may take.
-_SYNC_MS = 5000
-# s. With everysec, Redis 7.4.0 to 7.4.2 and Valkey (9.1.2 too) may say so before it is true (redis/redis#13793). Within
-# 1 s the sync begins, and Redis looks at its clock 10 times a second.
-_TOO_SOON = 1.1
 _PASSING = (ConnectionError, TimeoutError, ReadOnlyError, ClusterDownError, TryAgainError, RedisClusterException)
 # What the tests run on. Valkey says that it is a Redis 7.2.
 _OLDEST = (7, 0)
@@ -83,67 +75,17 @@ def connect(redis: RedisConfig) -> Client:
 
 
 async def call_redis(command: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """What a client's command answers, asked again while the error may pass. StoreError, RedisUnreachableError.
+    """What a client's command answers, called again while the error may pass.
 
-    The command may be carried out twice, when an answer is lost.
+    The command may be carried out twice, when an answer is lost. Raises StoreError if Redis refuses it, and
+    RedisUnreachableError after some 10 s of retries.
     """
-    for pause in _PAUSES:
-        try:
-            return await _ask(command, *args, **options)
-        except RedisUnreachableError as error:
-            log.warning("%s; trying again in %g s", error, pause)
-        await asyncio.sleep(pause)
-    return await _ask(command, *args, **options)
+    policy = retrying(RedisUnreachableError, pauses(*_PAUSES), attempts=len(_PAUSES) + 1, log=_log_retry)
+    return await policy(_ask, command, *args, **options)
 
 
-async def durably(client: Client, script: str, numkeys: int, *args: Any) -> Any:
-    """What a script answers, once what it wrote is on the disk of a server that has an append-only file.
-
-    The script may be carried out twice, and must write each time: WAITAOF waits for what its own connection has
-    written. So both go down one connection.
-    """
-    policy = await _sync_policy(client)
-    if policy == "no":
-        _say_once("Redis leaves it to its system when to write to its disk (appendfsync no)")
-        return await client.eval(script, numkeys, *args)
-    node = {"target_nodes": client.get_node_from_key(args[0])} if isinstance(client, RedisCluster) else {}
-    process = await _process(client, node)
-    both = client.pipeline(transaction=False)
-    both.eval(script, numkeys, *args)
-    both.execute_command("WAITAOF", 1, 0, _SYNC_MS, **node)
-    answer, synced = await both.execute(raise_on_error=False)
-    if isinstance(answer, Exception):
-        raise answer
-    if isinstance(synced, ResponseError):
-        _say_once(f"Redis can't say what is on its disk ({synced})")
-        return answer
-    if isinstance(synced, Exception):
-        raise synced
-    if not synced[0]:
-        raise TimeoutError(f"its append-only file was not synced within {_SYNC_MS / 1000:g} s")
-    if policy != "always":
-        await asyncio.sleep(_TOO_SOON)
-        if await _process(client, node) != process:
-            raise ConnectionError("it was started again before it had synced its append-only file")
-    return answer
-
-
-async def _process(client: Client, node: Mapping[str, Any]) -> str:
-    """What tells a server from the one that is there after it was started again, or after a failover."""
-    return str((await client.info("server", **node))["run_id"])
-
-
-async def _sync_policy(client: Client) -> str:
-    """When the server syncs its append-only file; everysec, as by default, if it does not say."""
-    try:
-        return str((await client.config_get("appendfsync")).get("appendfsync", "everysec"))
-    except ResponseError:
-        return "everysec"
-
-
-@cache
-def _say_once(what: str) -> None:
-    log.warning("%s: if it loses its last writes, events may be lost with them", what)
+def _log_retry(error: BaseException, pause: float) -> None:
+    log.warning("%s; trying again in %g s", error, pause)
 
 
 async def check_server(client: Client) -> list[ServerFinding]:

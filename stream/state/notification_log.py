@@ -25,30 +25,34 @@ import msgspec
 from driftline.stream.paging.notifications import Notifications, OpenIncident, Page
 from driftline.stream.paging.receivers.alertmanager import Entry
 from driftline.stream.state.client import Client, StoreError, call_redis
+from driftline.stream.state.fencing import NEXT_EPOCH, FencedError, fenced
+from driftline.stream.state.scripts import Script
 
 # s. The second one is more than the longest silence, see `stream.cli.silence`.
 _LIFE, _DESK_LIFE = 30 * 86_400, 400 * 86_400
 
 # KEYS: seq. ARGV: seq, life. A relay that was thought dead may write late: the number never falls.
-_TOLD = """
+_TOLD = Script("""
 local told = redis.call('GET', KEYS[1])
 if not told or tonumber(told) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], ARGV[1]) end
 redis.call('EXPIRE', KEYS[1], ARGV[2])
-"""
+""")
+
+# KEYS: desk. ARGV: life.
+_OPEN = Script(f"""
+local epoch = {NEXT_EPOCH}
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+return epoch
+""")
 
 # KEYS: desk. ARGV: epoch, life, number of fields to write, those with their values, then those to remove.
-_SAVE = """
-if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return 0 end
+_SAVE = fenced("""
 local last = 3 + 2 * tonumber(ARGV[3])
 for i = 4, last, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
 for i = last + 1, #ARGV do redis.call('HDEL', KEYS[1], ARGV[i]) end
 redis.call('EXPIRE', KEYS[1], ARGV[2])
-return 1
-"""
-
-
-class FencedError(StoreError):
-    """Another relay has taken over this target's desk."""
+return {'ok'}
+""")
 
 
 @dataclass(frozen=True)
@@ -66,12 +70,11 @@ class NotificationLog:
 
     async def told(self, alert_key: str, seq: int) -> None:
         """Alerts up to this one need not be told any more."""
-        await call_redis(self.client.eval, _TOLD, 1, self._seq(alert_key), seq, _LIFE)
+        await _TOLD.run(self.client, [self._seq(alert_key)], seq, _LIFE)
 
     async def open(self) -> tuple[Notifications, int]:
         """The desk, and the epoch under which it may be written from now on; what opened it before may no longer."""
-        epoch = await call_redis(self.client.hincrby, self._desk, "epoch", 1)
-        await call_redis(self.client.expire, self._desk, _DESK_LIFE)
+        epoch = await _OPEN.run(self.client, [self._desk], _DESK_LIFE)
         try:
             return _decoded(await call_redis(self.client.hgetall, self._desk)), epoch
         except (msgspec.MsgspecError, ValueError) as error:
@@ -89,7 +92,8 @@ class NotificationLog:
         fields = [each for name, part in written for each in (name, msgspec.json.encode(part))]
         lost = [name for name in old if name not in new]
         arguments = (epoch, _DESK_LIFE, len(written), *fields, *lost)
-        if not await call_redis(self.client.eval, _SAVE, 1, self._desk, *arguments):
+        status, *_ = await _SAVE.run(self.client, [self._desk], *arguments)
+        if status != b"ok":
             raise FencedError(
                 f"another relay carries alerts to {self.target} now, or what was open has vanished from Redis"
             )

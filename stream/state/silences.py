@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 
 from driftline.stream.paging.silences import Quiet, Silence, SilenceError, read_silence, write_silence
 from driftline.stream.state.client import Client, RedisUnreachableError, StoreError, call_redis
+from driftline.stream.state.scripts import Script
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +27,10 @@ log = logging.getLogger(__name__)
 _EVERY = 3.0
 
 # KEYS: silences. ARGV: id, silence, end in epoch seconds. The key lives as long as the longest of them.
-_ADD = """
+_ADD = Script("""
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 if redis.call('EXPIRETIME', KEYS[1]) < tonumber(ARGV[3]) then redis.call('EXPIREAT', KEYS[1], ARGV[3]) end
-"""
+""")
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class SilenceStore:
     async def add(self, silence: Silence) -> None:
         """Write one."""
         end = math.ceil(silence.ends_at.timestamp())
-        await call_redis(self.client.eval, _ADD, 1, self._key, silence.id, write_silence(silence), end)
+        await _ADD.run(self.client, [self._key], silence.id, write_silence(silence), end)
         await self.tidy()
 
     async def end(self, name: str) -> bool:

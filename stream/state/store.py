@@ -30,12 +30,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 from driftline.stream.codec.state import StateDelta
-from driftline.stream.state.client import Client, StoreError, call_redis, durably
+from driftline.stream.state.client import Client, StoreError, call_redis
+from driftline.stream.state.fencing import NEXT_EPOCH, FencedError, fenced
+from driftline.stream.state.scripts import Argument, Script
 
 #: Of what is stored. 2: a seal says where each of its runs ends. 1: it had one run, or the rule said where they end.
 VERSION = 2
@@ -44,32 +45,28 @@ VERSION = 2
 # night before. The alerts topic has them all.
 _RECENT_ALERTS = 100
 
-_TAKE = """
+_CLAIM = Script(f"""
 local version = redis.call('HGET', KEYS[1], 'version')
-if version and tonumber(version) > tonumber(ARGV[1]) then return {'newer', version} end
+if version and tonumber(version) > tonumber(ARGV[1]) then return {{'newer', version}} end
 redis.call('HSET', KEYS[1], 'version', ARGV[1])
-return {'ok', redis.call('HINCRBY', KEYS[1], 'epoch', 1)}
-"""
-_FENCE = """
-local epoch = redis.call('HGET', KEYS[1], 'epoch') or 'none'
-if epoch ~= ARGV[1] then return {'fenced', epoch} end
-"""
+return {{'ok', {NEXT_EPOCH}}}
+""")
 # ARGV: epoch, start, end, all ends. What is there already is written again: only for its own writes can a connection
 # wait.
-_SEAL = f"""{_FENCE}
+_SEAL = fenced("""
 local stored = redis.call('HMGET', KEYS[1], 'start', 'end')
 local again = stored[1] == ARGV[2] and stored[2] == ARGV[3]
-if stored[2] and stored[2] ~= ARGV[2] and not again then return {{'mismatch', stored[2]}} end
+if stored[2] and stored[2] ~= ARGV[2] and not again then return {'mismatch', stored[2]} end
 redis.call('HSET', KEYS[1], 'start', ARGV[2], 'end', ARGV[3], 'ends', ARGV[4])
-return {{'ok'}}
-"""
+return {'ok'}
+""")
 # KEYS: judge, models, outbox, open, told, each model. ARGV: epoch, start, next, most told; then lists, each after its
 # length: of alerts the message, the incident and 1 if that is over; and for each model its name if it begins anew, part
 # names and parts to write, part names to delete.
-_COMMIT = f"""{_FENCE}
+_COMMIT = fenced("""
 local stored = redis.call('HGET', KEYS[1], 'next') or ''
-if stored == ARGV[3] then return {{'ok'}} end
-if stored ~= ARGV[2] then return {{'mismatch', stored}} end
+if stored == ARGV[3] then return {'ok'} end
+if stored ~= ARGV[2] then return {'mismatch', stored} end
 redis.call('HSET', KEYS[1], 'next', ARGV[3])
 local at = 6 + tonumber(ARGV[5])
 for i = 6, at - 1, 3 do
@@ -90,27 +87,23 @@ for i = 6, #KEYS do
     each('HSET', KEYS[i], 2)
     each('HDEL', KEYS[i], 1)
 end
-return {{'ok'}}
-"""
+return {'ok'}
+""")
 # KEYS: judge, outbox. ARGV: most alerts.
-_OUTBOX = """
+_OUTBOX = Script("""
 return {'ok', redis.call('HGET', KEYS[1], 'sent') or '0', unpack(redis.call('LRANGE', KEYS[2], 0, ARGV[1] - 1))}
-"""
+""")
 # KEYS: judge, outbox. ARGV: epoch, position. Its first write needs no memory: publishing makes room.
-_SENT = f"""{_FENCE}
+_SENT = fenced("""
 local sent = redis.call('HGET', KEYS[1], 'sent') or '0'
 local gone = tonumber(ARGV[2]) - tonumber(sent)
-if gone > redis.call('LLEN', KEYS[2]) then return {{'mismatch', sent}} end
+if gone > redis.call('LLEN', KEYS[2]) then return {'mismatch', sent} end
 if gone > 0 then
     redis.call('LPOP', KEYS[2], gone)
     redis.call('HSET', KEYS[1], 'sent', ARGV[2])
 end
-return {{'ok'}}
-"""
-
-
-class FencedError(StoreError):
-    """Another worker has taken over this partition: nothing was written, and nothing may be."""
+return {'ok'}
+""")
 
 
 class StateMismatchError(StoreError):
@@ -200,16 +193,17 @@ class Store:
         return sorted([key.decode() async for key in self.client.scan_iter(match=pattern, count=1000)])
 
     async def _take_epoch(self, key: str, durable: bool = False) -> int:
-        return int((await self.run(_TAKE, [key], VERSION, durable=durable))[0])
+        return int((await self.run(_CLAIM, [key], VERSION, durable=durable))[0])
 
     @property
     def _learned(self) -> str:
         return f"{self.namespace}:learned"
 
-    async def run(self, script: str, keys: Sequence[str], *args: int | str | bytes, durable: bool = False) -> list[Any]:
+    async def run(self, script: Script, keys: Sequence[str], *args: Argument, durable: bool = False) -> list[Any]:
         """What a script answers after "ok"; FencedError, StateMismatchError. durable: once what it wrote is on disk."""
-        ask = partial(durably, self.client) if durable else self.client.eval
-        status, *rest = list(await call_redis(ask, script, len(keys), *keys, *args))
+        run = script.run_durably if durable else script.run
+        answer: list[Any] = await run(self.client, keys, *args)
+        status, *rest = answer
         if status != b"ok":
             raise _refusal(status.decode(), keys[0], rest[0].decode())
         return rest

@@ -32,7 +32,8 @@ from driftline.stream.ops.logging import configure_logging
 from driftline.stream.ops.readiness import wait_for_servers
 from driftline.stream.sources.baselines import load_baselines
 from driftline.stream.state.client import connect
-from driftline.stream.state.store import FencedError, ResumePosition, Store
+from driftline.stream.state.fencing import FencedError
+from driftline.stream.state.store import ResumePosition, Store
 from driftline.stream.worker.faust.app import App, WorkerSettings, build_app, consume, publish, run_worker
 from driftline.stream.worker.faust.transport import Fetch, FetchConsumer
 from driftline.stream.worker.judge_stage import JudgeStage, split

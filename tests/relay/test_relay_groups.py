@@ -17,7 +17,7 @@ from driftline.stream.demo.servers import Server
 from driftline.stream.paging.grouping import GroupingRules
 from driftline.stream.paging.silences import Matcher, Silence
 from driftline.stream.relay.consumer import AlertConsumer
-from driftline.stream.state.notification_log import FencedError
+from driftline.stream.state.fencing import FencedError
 from tests.harness.relay_bench import Bench, on_bench, settle, until
 from tests.harness.services import Service, answer, cloud_event, fake, stamp
 

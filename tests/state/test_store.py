@@ -12,8 +12,9 @@ from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.codec.state import StateDelta, state_delta
 from driftline.stream.state import store as store_module
 from driftline.stream.state.client import StoreError
+from driftline.stream.state.fencing import FencedError
 from driftline.stream.state.incident_index import IncidentIndex, IndexedAlerts
-from driftline.stream.state.store import DecidedAlert, FencedError, OutboxAlert, Seal, StateMismatchError, Store
+from driftline.stream.state.store import DecidedAlert, OutboxAlert, Seal, StateMismatchError, Store
 from tests.harness.histories import MODEL, baseline, history
 from tests.harness.redis_servers import contents, on_every_redis, redis_url
 

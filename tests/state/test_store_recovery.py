@@ -21,8 +21,9 @@ from driftline.stream.judge.judge import Judge
 from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.pane import Pane, Range
 from driftline.stream.state.client import StoreError
+from driftline.stream.state.fencing import FencedError
 from driftline.stream.state.incident_index import IncidentIndex
-from driftline.stream.state.store import DecidedAlert, FencedError, JudgePartition, OutboxAlert, Store
+from driftline.stream.state.store import DecidedAlert, JudgePartition, OutboxAlert, Store
 from load_tests.harness.append_only_file import AppendOnlyFile
 from load_tests.harness.servers import real_redis
 from tests.harness.brokers import unique

@@ -32,8 +32,9 @@ from driftline.stream.demo.servers import Server
 from driftline.stream.judge.state import ModelState
 from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.state.client import Client, connect
+from driftline.stream.state.fencing import FencedError
 from driftline.stream.state.incident_index import IncidentIndex
-from driftline.stream.state.store import FencedError, StateMismatchError
+from driftline.stream.state.store import StateMismatchError
 from driftline.stream.worker.judge_stage import OUT_OF_ORDER
 from driftline.stream.worker.sketch_stage import RereadError
 from load_tests.harness.oracle import (
@@ -226,7 +227,7 @@ async def test_an_idle_run_is_published_only_when_its_seal_is_written(this: Benc
     await driver.assign()
     await driver.sketch_next()
     before = await this.everything()
-    driver.crash_at = "eval"
+    driver.crash_at = "evalsha"
     await asyncio.sleep(0.1)
     await driver.sketch.close_idle()
     await asyncio.sleep(0.1)

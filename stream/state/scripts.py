@@ -1,0 +1,116 @@
+"""Lua scripts, sent by their SHA-1, since a server keeps the text of what it has run.
+
+A server that was restarted or promoted has lost it and answers NOSCRIPT; then the text is sent. redis-py's
+`register_script` does the same, but not in the pipeline of a cluster's client, which a durable run needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+from redis.asyncio import RedisCluster
+from redis.exceptions import ConnectionError, NoScriptError, ResponseError, TimeoutError
+
+from driftline.stream.state.client import Client, call_redis
+
+log = logging.getLogger(__name__)
+
+Argument = int | str | bytes
+
+# ms to wait for a sync of the append-only file. `everysec` syncs within 1 s, or 2 while the disk is busy. It must be
+# shorter than the time-out of a call.
+_SYNC_MS = 5000
+# s. With everysec, Redis 7.4.0 to 7.4.2 and Valkey (9.1.2 too) may report a sync before it has happened
+# (redis/redis#13793). The sync begins within 1 s, and Redis looks at its clock 10 times a second.
+_SYNC_MARGIN = 1.1
+
+
+@dataclass(frozen=True)
+class Script:
+    """A Lua script. It must bear being run twice, since its first answer may be lost."""
+
+    text: str
+
+    @cached_property
+    def sha(self) -> str:
+        """The name under which a server keeps the script."""
+        return hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+    async def run(self, client: Client, keys: Sequence[str], *args: Argument) -> Any:
+        """What the script answers. Retries like `call_redis`, and raises the same errors."""
+        return await call_redis(self._run, client, keys, args)
+
+    async def run_durably(self, client: Client, keys: Sequence[str], *args: Argument) -> Any:
+        """What the script answers, once its writes are on the disk of a server that has an append-only file.
+
+        The script must write each time it runs: WAITAOF waits for what its own connection has written.
+        """
+        return await call_redis(self._run_durably, client, keys, args)
+
+    async def _run(self, client: Client, keys: Sequence[str], args: Sequence[Argument]) -> Any:
+        try:
+            return await client.evalsha(self.sha, len(keys), *keys, *args)
+        except NoScriptError:
+            return await client.eval(self.text, len(keys), *keys, *args)
+
+    async def _run_durably(self, client: Client, keys: Sequence[str], args: Sequence[Argument]) -> Any:
+        policy = await _sync_policy(client)
+        if policy == "no":
+            _warn_once("Redis leaves it to its system when to write to its disk (appendfsync no)")
+            return await self._run(client, keys, args)
+        node = {"target_nodes": client.get_node_from_key(keys[0])} if isinstance(client, RedisCluster) else {}
+        process = await _process(client, node)
+        answer, synced = await _and_sync(client, node, "evalsha", self.sha, len(keys), *keys, *args)
+        if isinstance(answer, NoScriptError):
+            answer, synced = await _and_sync(client, node, "eval", self.text, len(keys), *keys, *args)
+        if isinstance(answer, Exception):
+            raise answer
+        if _is_synced(synced) and policy != "always":
+            await asyncio.sleep(_SYNC_MARGIN)
+            if await _process(client, node) != process:
+                raise ConnectionError("the server was restarted before it had synced its append-only file")
+        return answer
+
+
+async def _and_sync(client: Client, node: Mapping[str, Any], command: str, *arguments: Argument) -> list[Any]:
+    """The answers, or errors, of a script's command and of WAITAOF, which must go down the same connection."""
+    both = client.pipeline(transaction=False)
+    getattr(both, command)(*arguments)
+    both.execute_command("WAITAOF", 1, 0, _SYNC_MS, **node)
+    return list(await both.execute(raise_on_error=False))
+
+
+def _is_synced(synced: Any) -> bool:
+    """Whether WAITAOF says so; False if this server cannot say. Raises if the sync did not happen."""
+    if isinstance(synced, ResponseError):
+        _warn_once(f"Redis can't say what is on its disk ({synced})")
+        return False
+    if isinstance(synced, Exception):
+        raise synced
+    if not synced[0]:
+        raise TimeoutError(f"its append-only file was not synced within {_SYNC_MS / 1000:g} s")
+    return True
+
+
+async def _process(client: Client, node: Mapping[str, Any]) -> str:
+    """The id of the server's process: another one after a restart or a failover."""
+    return str((await client.info("server", **node))["run_id"])
+
+
+async def _sync_policy(client: Client) -> str:
+    """When the server syncs its append-only file; everysec, the default, if it does not say."""
+    try:
+        return str((await client.config_get("appendfsync")).get("appendfsync", "everysec"))
+    except ResponseError:
+        return "everysec"
+
+
+@cache
+def _warn_once(what: str) -> None:
+    log.warning("%s: if it loses its last writes, events may be lost with them", what)
