@@ -24,7 +24,7 @@ import orjson
 
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
-from driftline.stream.alerts.build import alert_of, to_line
+from driftline.stream.alerts.build import build_alert, encode_alert
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.codec.state import state_delta
@@ -89,8 +89,8 @@ class Judged:
         monitor = self._monitors[model]
         self.memories[model], steps = monitor.judge(self.memories.get(model, ModelState()), pane)
         for step in steps:
-            alert = alert_of(monitor, step, mode="live", topic=self.config.topics.predictions, emitted_at=appended)
-            self.lines[alert["id"]] = to_line(alert)
+            alert = build_alert(monitor, step, mode="live", topic=self.config.topics.predictions, emitted_at=appended)
+            self.lines[alert.id] = encode_alert(alert)
 
     def knows(self, message: PaneMessage) -> bool:
         """Whether the baseline of a pane is the one its model has by now."""

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import orjson
 
-from driftline.stream.alerts.build import to_line
+from driftline.stream.alerts.build import encode_alert
+from driftline.stream.alerts.schema import AlertEvent
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.codec.state import restore_state, state_delta
@@ -91,7 +92,7 @@ class Replay:
 
     def _judge(self, runs: Iterable[Run]) -> None:
         for run in runs:
-            self.alerts += self._pipeline.judge(run)
+            self.alerts += map(as_json, self._pipeline.judge(run))
 
     def model_states(self) -> dict[str, Parts]:
         """The parts of every model's memory, as they are stored."""
@@ -103,6 +104,12 @@ class Replay:
         return {partition: each.cutter.start for partition, each in sorted(self._sketchers.items())}
 
 
+def as_json(alert: AlertEvent[Any]) -> dict[str, Any]:
+    """An alert as it is read from the alerts topic."""
+    event: dict[str, Any] = orjson.loads(encode_alert(alert))
+    return event
+
+
 def alert_bodies(alerts: Iterable[Mapping[str, Any]]) -> dict[str, bytes]:
     """Alerts by id, without what no log decides; those with equal ids must be equal."""
     by_id: dict[str, bytes] = {}
@@ -110,7 +117,7 @@ def alert_bodies(alerts: Iterable[Mapping[str, Any]]) -> dict[str, bytes]:
         body = {name: value for name, value in alert["data"].items() if name not in ENVELOPE}
         # The commands of a live alert stand at the end of its description too.
         body["description"] = body["description"].partition("\n$ ")[0]
-        line = to_line({**alert, "time": None, "data": body})
+        line = orjson.dumps({**alert, "time": None, "data": body})
         assert by_id.setdefault(body["id"], line) == line, "equal ids are equal alerts"
     return by_id
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,11 +24,14 @@ from driftline.stream.alerts.schema import (
     AlertEvent,
     EventType,
     Evidence,
+    EvidenceT,
+    IncidentAlert,
     Link,
+    Mode,
     Offsets,
     SignalEvidence,
+    cut,
 )
-from driftline.stream.alerts.schema import Mode as Mode
 from driftline.stream.judge.changes import bars
 from driftline.stream.judge.incidents import Finding, Status, Step
 from driftline.stream.judge.monitor import Monitor
@@ -48,25 +51,15 @@ _SKEW = 60_000
 _END = {None: "over", "recovered": "no longer drifting", "accepted": "accepted as the new normal"}
 
 
-def alert(
-    model: str,
-    step: Step,
-    *,
-    mode: Mode,
-    topic: str,
-    emitted_at: int,
-    runbook: str | None = None,
-    replay_all: bool = False,
-) -> dict[str, Any]:
-    """The CloudEvent of one step, plain JSON data of the shape of `AlertEvent`.
+def build_alert(monitor: Monitor, step: Step, *, mode: Mode, topic: str, emitted_at: int) -> IncidentAlert:
+    """The alert of a step that this monitor decided.
 
-    topic: predictions topic that the offset ranges speak of. emitted_at: epoch ms, when the log held what decided it.
-    replay_all: what the model is compared with lies on the topic itself, so a replay of the drift alone would not do.
+    topic: predictions topic that the offsets belong to. emitted_at: epoch ms, when the log held what decided it.
     """
-    incident = step.incident
+    model, incident, runbook = monitor.model, step.incident, monitor.config.incidents.runbook
     incident_id = _digest(model, incident.scope, incident.baseline, incident.opened)
     alert_id = _digest(incident_id, step.seq)
-    commands = _commands(alert_id, step, topic, replay_all) if mode == "live" else []
+    commands = _commands(alert_id, step, topic, monitor.compares_with_log) if mode == "live" else []
     data = AlertData(
         id=alert_id,
         alert_key=alert_key(model, incident.scope),
@@ -83,7 +76,7 @@ def alert(
         source=f"/driftline/models/{model}",
         component=model,
         group=model,
-        kind=_told(step)[0].kind,
+        kind=_reported(step)[0].kind,
         labels={"model": model, **({"signal": incident.scope} if incident.scope else {})},
         evidence=Evidence(
             baseline=incident.baseline,
@@ -95,26 +88,12 @@ def alert(
         commands=commands,
         mode=mode,
     )
-    return _cloud_event(data)
+    return cloud_event(data)
 
 
-def alert_of(monitor: Monitor, step: Step, *, mode: Mode, topic: str, emitted_at: int) -> dict[str, Any]:
-    """The message of a step that this monitor took; see `alert`."""
-    config = monitor.config
-    return alert(
-        monitor.model,
-        step,
-        mode=mode,
-        topic=topic,
-        emitted_at=emitted_at,
-        runbook=config.incidents.runbook,
-        replay_all=monitor.given is None or config.reference == "past",
-    )
-
-
-def _cloud_event(data: AlertData) -> dict[str, Any]:
+def cloud_event(data: AlertData[EvidenceT]) -> AlertEvent[EvidenceT]:
     """An alert in its envelope."""
-    event = AlertEvent(
+    return AlertEvent(
         specversion="1.0",
         id=data.id,
         source="/driftline",
@@ -124,8 +103,11 @@ def _cloud_event(data: AlertData) -> dict[str, Any]:
         datacontenttype="application/json",
         data=data,
     )
-    plain: dict[str, Any] = msgspec.to_builtins(event)
-    return plain
+
+
+def encode_alert(event: AlertEvent[Any]) -> bytes:
+    """The alert as one line of JSON; equal alerts give equal bytes."""
+    return orjson.dumps(msgspec.to_builtins(event))
 
 
 def alert_key(model: str, scope: str = "") -> str:
@@ -138,22 +120,17 @@ def alert_key(model: str, scope: str = "") -> str:
     return f"{printable[: KEY - 17]}-{_digest(model, scope)}"
 
 
-def key_of(line: bytes) -> bytes:
-    """The Kafka key of a message made by `to_line`."""
-    return str(orjson.loads(line)["subject"]).encode()
-
-
-def to_line(message: Mapping[str, Any]) -> bytes:
-    """The message as one line of JSON; the same message gives the same bytes."""
-    return orjson.dumps(message)
-
-
 def iso(epoch_ms: int) -> str:
     """RFC 3339 in UTC with milliseconds."""
-    return datetime.fromtimestamp(epoch_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return rfc3339(datetime.fromtimestamp(epoch_ms / 1000, UTC), "milliseconds")
 
 
-def _told(step: Step) -> tuple[Finding, ...]:
+def rfc3339(moment: datetime, timespec: str = "auto") -> str:
+    """RFC 3339 in UTC. timespec: as `datetime.isoformat` takes it."""
+    return moment.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
+def _reported(step: Step) -> tuple[Finding, ...]:
     """What the alert speaks of: the news, or at the end all that had drifted."""
     if step.status is Status.RESOLVED:
         return (*step.incident.recovered, *step.incident.drifts)
@@ -162,13 +139,13 @@ def _told(step: Step) -> tuple[Finding, ...]:
 
 def _carried(step: Step) -> tuple[Finding, ...]:
     """The findings whose evidence fits into the alert, one at least."""
-    told = _told(step)[:SIGNALS]
+    told = _reported(step)[:SIGNALS]
     runs = max(len(each.ranges) for each in told)
     return told[: max(_RUNS // runs, 1)]
 
 
 def _title(model: str, step: Step) -> str:
-    first, *others = _told(step)
+    first, *others = _reported(step)
     version = step.incident.version
     name = f"{model} {f'v{version}' if version[:1].isdecimal() else version}".rstrip()
     if step.status is Status.RESOLVED:
@@ -178,7 +155,7 @@ def _title(model: str, step: Step) -> str:
         since = iso(first.since)[:16].replace("T", " ")
         text = f"{name}: {_short(first.signal)} {first.change.headline} since {since} UTC{also}"
     # One line, whatever a signal or a value is called.
-    return _cut("".join(each if each.isprintable() else " " for each in text), TITLE)
+    return cut("".join(each if each.isprintable() else " " for each in text), TITLE)
 
 
 def _description(model: str, step: Step, commands: Sequence[str]) -> str:
@@ -189,7 +166,7 @@ def _description(model: str, step: Step, commands: Sequence[str]) -> str:
     else:
         text = "\n".join(_line(each, drawn=i < _DRAWN) for i, each in enumerate(step.news))
     foot = "".join(f"\n$ {each}" for each in commands)
-    return _cut(text, DESCRIPTION - len(foot)) + foot
+    return cut(text, DESCRIPTION - len(foot)) + foot
 
 
 def _line(finding: Finding, drawn: bool) -> str:
@@ -206,14 +183,14 @@ def _commands(alert_id: str, step: Step, topic: str, replay_all: bool) -> list[s
     The replay has no end: it would be by the records' stamps, of which the drift's events say only how early they are.
     """
     # Against a file the drift's own events show it again; against the past, or what was learned, those before must too.
-    whole = replay_all or any(each.against_past for each in _told(step))
-    place = () if whole else ("--from", iso(min(each.since for each in _told(step)) - _SKEW))
+    whole = replay_all or any(each.against_past for each in _reported(step))
+    place = () if whole else ("--from", iso(min(each.since for each in _reported(step)) - _SKEW))
     explain, replay = ("explain", alert_id, *_CONFIG), ("replay", f"kafka://{topic}", *_CONFIG, *place)
     return [shlex.join(["driftline", *each]) for each in (explain, replay)]
 
 
 def _names(step: Step) -> str:
-    return ", ".join(_short(each.signal) for each in _told(step))
+    return ", ".join(_short(each.signal) for each in _reported(step))
 
 
 def _short(signal: str) -> str:
@@ -234,10 +211,6 @@ def _evidence(finding: Finding) -> SignalEvidence:
         change=finding.change,
         offsets=[Offsets(*each) for each in finding.ranges],
     )
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _digest(*parts: object) -> str:

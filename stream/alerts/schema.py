@@ -7,7 +7,7 @@ outage has `OutageEvidence`.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -125,6 +125,10 @@ class OutageEvidence(Struct, frozen=True, kw_only=True):
     members_left_out: Annotated[_Count, Meta(description="How many more there are than `members` names.")]
 
 
+# `Evidence` or `OutageEvidence`; msgspec knows no union of two structs.
+EvidenceT = TypeVar("EvidenceT")
+
+
 class Link(Struct, frozen=True):
     """Something to follow."""
 
@@ -132,7 +136,7 @@ class Link(Struct, frozen=True):
     text: Annotated[str, Meta(description="What it is, such as Runbook.")]
 
 
-class AlertData(Struct, frozen=True, kw_only=True, rename={"kind": "class"}):
+class AlertData(Struct, Generic[EvidenceT], frozen=True, kw_only=True, rename={"kind": "class"}):
     """The alert itself."""
 
     id: Annotated[_Id, Meta(description="Id of this alert. One decision has one id, however often it is sent.")]
@@ -171,7 +175,7 @@ class AlertData(Struct, frozen=True, kw_only=True, rename={"kind": "class"}):
             "`signal`."
         ),
     ]
-    evidence: Annotated[Evidence, Meta(description="What was found.")]
+    evidence: Annotated[EvidenceT, Meta(description="What was found.")]
     links: Annotated[list[Link], Meta(description="Pages to follow, such as a runbook.")]
     commands: Annotated[
         list[str], Meta(description="What to type to see the whole evidence, and to see it happen again.")
@@ -179,7 +183,7 @@ class AlertData(Struct, frozen=True, kw_only=True, rename={"kind": "class"}):
     mode: Annotated[Mode, Meta(description="live: this happened. Whoever pages people must leave out replay and test.")]
 
 
-class AlertEvent(Struct, frozen=True, kw_only=True):
+class AlertEvent(Struct, Generic[EvidenceT], frozen=True, kw_only=True):
     """An alert of Driftline: a CloudEvent 1.0 in structured mode. Fields may be added; readers ignore unknown ones."""
 
     specversion: Annotated[Literal["1.0"], Meta(description="Version of CloudEvents.")]
@@ -191,7 +195,12 @@ class AlertEvent(Struct, frozen=True, kw_only=True):
     subject: Annotated[_Key, Meta(description="The alert_key, which is the Kafka record's key too.")]
     time: Annotated[_Time, Meta(description="That of `emitted_at`.")]
     datacontenttype: Annotated[Literal["application/json"], Meta(description="What `data` is.")]
-    data: Annotated[AlertData, Meta(description="The alert.")]
+    data: Annotated[AlertData[EvidenceT], Meta(description="The alert.")]
+
+
+#: The alert of one incident, and that of an outage, which many models share.
+IncidentAlert = AlertEvent[Evidence]
+OutageAlert = AlertEvent[OutageEvidence]
 
 
 def cut(text: str, limit: int) -> str:

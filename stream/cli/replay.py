@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import MofNCompleteColumn
 
-from driftline.stream.alerts.build import to_line
+from driftline.stream.alerts.build import encode_alert
+from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.cli.terminal import (
     EXIT_FOUND,
     ConfigFile,
@@ -25,7 +26,7 @@ from driftline.stream.cli.terminal import (
 )
 from driftline.stream.config.sections import Config
 from driftline.stream.replay.pipeline import LogBatch
-from driftline.stream.replay.run import AlertJson, as_single_partition, replay, select_time_range
+from driftline.stream.replay.run import as_single_partition, replay, select_time_range
 from driftline.stream.reports import replay as report
 from driftline.stream.sources.baselines import load_baselines
 
@@ -152,21 +153,21 @@ def _check_order(first: Any, end: Any) -> None:
 
 
 @contextmanager
-def _alert_output(settings: Config, path: Path | None, topic: str | None) -> Iterator[Callable[[AlertJson], None]]:
+def _alert_output(settings: Config, path: Path | None, topic: str | None) -> Iterator[Callable[[IncidentAlert], None]]:
     """A function that prints an alert and, if wanted, writes it to a file and publishes it to a topic."""
     with path.open("wb") if path else nullcontext() as file, _publisher(settings, topic) as publish:
 
-        def on_alert(alert: AlertJson) -> None:
-            report.print_alert(out, alert)
+        def on_alert(alert: IncidentAlert) -> None:
+            report.print_alert(out, alert.data)
             if file:
-                file.write(to_line(alert) + b"\n")
+                file.write(encode_alert(alert) + b"\n")
             publish(alert)
 
         yield on_alert
 
 
 @contextmanager
-def _publisher(settings: Config, topic: str | None) -> Iterator[Callable[[AlertJson], None]]:
+def _publisher(settings: Config, topic: str | None) -> Iterator[Callable[[IncidentAlert], None]]:
     if topic is None:
         yield lambda _: None
         return

@@ -17,10 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-import orjson
+import msgspec
 from kafka import KafkaConsumer, TopicPartition
 from rich.console import Console
 
+from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.demo.scenario import BLOCK, RATE, Phase, Scenario, messages
 from driftline.stream.demo.screen import Screen, print_invitation, print_verdict
 from driftline.stream.demo.servers import ServerError
@@ -39,6 +40,7 @@ _PATIENCE = 50.0
 _SCRAPE = 0.5
 # ms for what is still on its way at the end.
 _LAST_LOOK = 300
+_ALERTS = msgspec.json.Decoder(IncidentAlert)
 
 
 @dataclass
@@ -84,7 +86,7 @@ class AlertWatcher:
         """Those that have come since the last look, after waiting `patience` ms for one."""
         fetched = self.consumer.poll(timeout_ms=patience)
         records = [record for each in fetched.values() for record in each]
-        new = [Arrival(orjson.loads(record.value)["data"], _now(), sent) for record in records]
+        new = [Arrival(_ALERTS.decode(record.value).data, _now(), sent) for record in records]
         self.arrivals += new
         return new
 

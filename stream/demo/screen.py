@@ -80,13 +80,13 @@ class Screen:
     def alert(self, arrival: Arrival) -> None:
         """An alert has come."""
         self._alerts += 1
-        report.print_alert(self._console, {"data": arrival.data})
+        report.print_alert(self._console, arrival.data)
         if arrival.status == "resolved":
             self._recovered |= self._drifting.keys()
             self._drifting.clear()
             return
-        for each in arrival.data["evidence"]["signals"]:
-            self._drifting[each["signal"]] = each["change"]["headline"]
+        for each in arrival.data.evidence.signals:
+            self._drifting[each.signal] = each.change.headline
 
     def show(self, fed: int, figures: Figures | None) -> None:
         """How things stand after `fed` events."""

@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from typing import Any
 
+from driftline.stream.alerts.schema import AlertData, Evidence
 from driftline.stream.demo.scenario import CONSEQUENCES, Fault
 from driftline.stream.events.parse import epoch_ms
 
@@ -34,26 +34,26 @@ class Planted:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An alert as it came. data: its own part of the message. at: epoch ms. fed: events fed until then."""
+    """An alert that arrived. at: epoch ms. fed: events fed until then."""
 
-    data: Mapping[str, Any]
+    data: AlertData[Evidence]
     at: int
     fed: int
 
     @property
     def status(self) -> str:
         """Firing, updated or resolved."""
-        return str(self.data["status"])
+        return self.data.status
 
     @property
     def incident(self) -> str:
         """The incident's id."""
-        return str(self.data["incident_id"])
+        return self.data.incident_id
 
     @property
     def signals(self) -> tuple[str, ...]:
         """The signals it speaks of, the strongest first."""
-        return tuple(each["signal"] for each in self.data["evidence"]["signals"])
+        return tuple(each.signal for each in self.data.evidence.signals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Row:
         """Seconds by which the page dates the fault too late; negative: too early."""
         if self.page is None:
             return None
-        since = epoch_ms(datetime.fromisoformat(self.page.data["evidence"]["signals"][0]["since"]))
+        since = epoch_ms(datetime.fromisoformat(self.page.data.evidence.signals[0].since))
         return (since - self.planted.started) / 1000
 
 

@@ -1,12 +1,18 @@
-"""Changes: what a drift looks like to a person, before → after, in one line and in figures. Pure."""
+"""Changes: what a drift looks like to a person, before → after, in one line and in figures. Pure.
+
+The types are part of an alert and of a stored incident; the descriptions of their fields are published in the alert's
+JSON Schema. The effect sizes are those of `detectors.statistics.effect_sizes`.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Annotated
 
 import numpy as np
+from msgspec import Meta, Struct
 
 from driftline.detectors.arrays import IntArray
 from driftline.detectors.decision.battery import Battery, Column
@@ -43,17 +49,23 @@ SPECIAL_WORDS = {
 BROKEN = tuple(each for each in Special if each is not Special.UNSEEN)
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """One side of a change. special: shares of the special codes that occur; values: of the commonest, if nominal."""
+class Profile(Struct, frozen=True):
+    """One side of a change."""
 
-    events: int
-    special: dict[str, float]
-    values: dict[str, float]
-    mean: float | None = None
-    deviation: float | None = None
-    low: float | None = None
-    high: float | None = None
+    events: Annotated[int, Meta(description="Number of events.")]
+    special: Annotated[
+        dict[str, float],
+        Meta(description="Shares of the events without a regular value, by code, where there are any."),
+    ]
+    values: Annotated[
+        dict[str, float], Meta(description="Shares of the most common values of a signal that has categories.")
+    ]
+    mean: Annotated[
+        float | None, Meta(description="Mean of the regular values; null if it has none, or is no number.")
+    ] = None
+    deviation: Annotated[float | None, Meta(description="Standard deviation of the regular values.")] = None
+    low: Annotated[float | None, Meta(description="The least regular value.")] = None
+    high: Annotated[float | None, Meta(description="The greatest regular value.")] = None
 
     @property
     def broken(self) -> float:
@@ -61,34 +73,41 @@ class Profile:
         return min(sum(self.special.get(each.name.lower(), 0.0) for each in BROKEN), 1.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Histogram:
-    """Shares of an ordered signal's regular values in bins that hold a tenth of `before` each, or one heavy value.
+class Histogram(Struct, frozen=True):
+    """Shares of the regular values in bins that hold a tenth of `before` each, or one value that is common."""
 
-    edges: upper ends of all bins but the last, in the signal's unit.
-    """
-
-    edges: tuple[float, ...]
-    before: tuple[float, ...]
-    after: tuple[float, ...]
+    edges: Annotated[tuple[float, ...], Meta(description="Upper ends of all bins but the last, in the signal's unit.")]
+    before: Annotated[tuple[float, ...], Meta(description="Shares in the reference, by bin.")]
+    after: Annotated[tuple[float, ...], Meta(description="Shares in the window that raised the alarm, by bin.")]
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A signal's change. headline: one line without the signal's name.
+class Change(Struct, frozen=True):
+    """How a signal changed."""
 
-    Effect sizes are those of `detectors.statistics.effect_sizes`.
-    distance: the Kolmogorov-Smirnov distance of an ordered signal; None for nominal ones, as is wasserstein.
-    """
-
-    headline: str
-    before: Profile
-    after: Profile
-    psi: float
-    jensen_shannon: float
-    distance: float | None
-    wasserstein: float | None
-    histogram: Histogram | None = None
+    headline: Annotated[str, Meta(description="The change in one line, without the signal's name.")]
+    before: Annotated[Profile, Meta(description="The reference.")]
+    after: Annotated[Profile, Meta(description="The window that raised the alarm.")]
+    psi: Annotated[
+        float,
+        Meta(description="Population stability index, in nats: by common usage 0.1 is moderate and 0.25 large."),
+    ]
+    jensen_shannon: Annotated[
+        float,
+        Meta(
+            description="Jensen-Shannon distance: 0 is equal, 1 has nothing in common. The severity depends on it; "
+            "that of data-quality on the one between the shares of broken values."
+        ),
+    ]
+    distance: Annotated[
+        float | None, Meta(description="Kolmogorov-Smirnov distance, 0 to 1; null for signals without an order.")
+    ]
+    wasserstein: Annotated[
+        float | None,
+        Meta(
+            description="By what share of the reference an event moved on average; null for signals without an order."
+        ),
+    ]
+    histogram: Annotated[Histogram | None, Meta(description="Of a numeric signal; null for others.")] = None
 
     @property
     def breakage(self) -> float:

@@ -16,7 +16,7 @@ window, the battery gives each window's evidence, and the strongest ratio of evi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial, reduce
 from operator import add
 from weakref import WeakValueDictionary
@@ -39,9 +39,23 @@ from driftline.stream.panes.pane import Pane
 # A release asks for twice the events the alarm needed, and never fewer than 200, at half the threshold: a drift that
 # lasts would show there twice the evidence that raised the alarm, so a quiet window means it is gone.
 _RELEASE_EVENTS, _RELEASE_GROWTH, _RELEASE_RATIO = 200, 2, 0.5
-# By content hash and reference, for as long as a judge has it: the same model in many regions has one baseline, and a
-# measurement takes some tenths of a second.
-_DEPENDENCES: WeakValueDictionary[tuple[str, bool], Dependence] = WeakValueDictionary()
+
+
+class DependenceCache:
+    """The dependence of each baseline, derived once for all judges that share the cache.
+
+    Deriving one takes some tenths of a second, and the same model in many regions has one baseline. Entries are kept by
+    content hash and reference, and each is dropped with the last judge that uses it.
+    """
+
+    def __init__(self) -> None:
+        self._known: WeakValueDictionary[tuple[str, bool], Dependence] = WeakValueDictionary()
+
+    def of(self, baseline: Baseline, battery: Battery) -> Dependence:
+        """The dependence of a baseline's own windows under the tests of `battery`."""
+        key = baseline.content_hash, battery.against_past
+        found = self._known.get(key) or Dependence.of(battery, baseline.blocks)
+        return self._known.setdefault(key, found)
 
 
 @dataclass(frozen=True)
@@ -50,6 +64,7 @@ class Judge:
 
     baseline: Baseline
     config: ModelConfig
+    dependences: DependenceCache = field(default_factory=DependenceCache)
 
     @cached_property
     def battery(self) -> Battery:
@@ -58,10 +73,8 @@ class Judge:
 
     @cached_property
     def dependence(self) -> Dependence:
-        """What the baseline's own windows show among themselves; models of equal baselines share it."""
-        key = self.baseline.content_hash, self.battery.against_past
-        found = _DEPENDENCES.get(key) or Dependence.of(self.battery, self.baseline.blocks)
-        return _DEPENDENCES.setdefault(key, found)
+        """How much evidence the baseline's own windows show among themselves."""
+        return self.dependences.of(self.baseline, self.battery)
 
     @cached_property
     def life_cycle(self) -> LifeCycle:

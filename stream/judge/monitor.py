@@ -8,7 +8,7 @@ Events that hold nothing to learn from (every value null, or none selected) are 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from driftline.detectors.summaries.codes import Kind
@@ -18,7 +18,7 @@ from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.events.event import Event
 from driftline.stream.judge.incidents import Step
-from driftline.stream.judge.judge import Judge
+from driftline.stream.judge.judge import DependenceCache, Judge
 from driftline.stream.judge.lifecycle import accepted
 from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.pane import Pane
@@ -31,7 +31,13 @@ class Monitor:
     model: str
     config: ModelConfig
     given: Baseline | None = None
+    dependences: DependenceCache = field(default_factory=DependenceCache)
     _judging: Judge | None = None
+
+    @property
+    def compares_with_log(self) -> bool:
+        """Whether the reference comes from the log itself: the model's own past, or a baseline that it learned."""
+        return self.given is None or self.config.reference == "past"
 
     def baseline(self, memory: ModelState) -> Baseline | None:
         """What the model is compared with; None while it learns."""
@@ -78,7 +84,7 @@ class Monitor:
     def _judge(self, memory: ModelState, baseline: Baseline, pane: Pane[Any]) -> tuple[ModelState, list[Step]]:
         # Its thresholds take a second to derive: not again for each copy of a baseline, as after every rebalance.
         if self._judging is None or self._judging.baseline.content_hash != baseline.content_hash:
-            self._judging = Judge(baseline, self.config)
+            self._judging = Judge(baseline, self.config, self.dependences)
         if not isinstance(pane.content, Sketch):
             pane = replace(pane, content=baseline.sketch_events(pane.content))
         state, steps = self._judging.judge(memory.judge or self._judging.start(), pane)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +13,8 @@ from kafka import KafkaProducer
 from kafka.codec import has_lz4
 from kafka.errors import KafkaError, MessageSizeTooLargeError
 
-from driftline.stream.alerts.build import CONTENT_TYPE, to_line
+from driftline.stream.alerts.build import CONTENT_TYPE, encode_alert
+from driftline.stream.alerts.schema import AlertEvent
 from driftline.stream.config.sections import Kafka
 from driftline.stream.events.mapping import EventMapping
 from driftline.stream.kafka.admin import BOOTSTRAP_TIMEOUT, TopicsError, open_admin
@@ -122,8 +123,7 @@ def produce(
     return sender.finish()
 
 
-def publish_alert(producer: KafkaProducer, topic: str, message: Mapping[str, Any]) -> None:
+def publish_alert(producer: KafkaProducer, topic: str, alert: AlertEvent[Any]) -> None:
     """Send one alert as the live ones are sent, and wait until it has arrived."""
     headers = [("content-type", CONTENT_TYPE.encode())]
-    key = message["data"]["alert_key"].encode()
-    producer.send(topic, key=key, value=to_line(dict(message)), headers=headers).get(PATIENCE)
+    producer.send(topic, key=alert.subject.encode(), value=encode_alert(alert), headers=headers).get(PATIENCE)

@@ -14,12 +14,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from driftline.detectors.arrays import IntArray
-from driftline.stream.alerts.build import Mode, alert_of
+from driftline.stream.alerts.build import build_alert
+from driftline.stream.alerts.schema import IncidentAlert, Mode
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.config.sections import Config
+from driftline.stream.judge.judge import DependenceCache
 from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.cutter import Cutter
@@ -66,6 +68,7 @@ class Pipeline:
     def __post_init__(self) -> None:
         self.known_baselines = {model: self._selected(baseline) for model, baseline in self.baselines.items()}
         self._sketchers: list[Sketcher] = []
+        self._dependences = DependenceCache()
 
     def _selected(self, baseline: Baseline) -> Baseline:
         return baseline.select_signals(self.config.for_model(baseline.model).signals.selects)
@@ -87,22 +90,22 @@ class Pipeline:
         models = self.states.keys() - {*self.known_baselines, *self.learned}
         return {model: len(self.states[model].sample) for model in sorted(models)}
 
-    def judge(self, run: Run) -> list[dict[str, Any]]:
+    def judge(self, run: Run) -> list[IncidentAlert]:
         """Judge the next run; returns the alerts it causes."""
         alerts = []
         for model, pane in run.panes.items():
             monitor = self.monitors.get(model)
             if monitor is None:
-                monitor = self.monitors[model] = Monitor(
-                    model, self.config.for_model(model), self.known_baselines.get(model)
-                )
+                given = self.known_baselines.get(model)
+                monitor = Monitor(model, self.config.for_model(model), given, self._dependences)
+                self.monitors[model] = monitor
             state, steps = monitor.judge(self.states.get(model, ModelState()), pane)
             self.states[model] = state
             baseline = monitor.baseline(state)
             if baseline and model not in self.known_baselines:
                 self._add_baseline(baseline)
             topic = self.topic or self.config.topics.predictions
-            alerts += [alert_of(monitor, step, mode=self.mode, topic=topic, emitted_at=step.at) for step in steps]
+            alerts += [build_alert(monitor, step, mode=self.mode, topic=topic, emitted_at=step.at) for step in steps]
         return alerts
 
     def _add_baseline(self, baseline: Baseline) -> None:

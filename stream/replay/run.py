@@ -6,19 +6,16 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
+from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.config.sections import Config
 from driftline.stream.events.mapping import EventMapping
 from driftline.stream.events.parse import EventError, parse_event
 from driftline.stream.panes.pane import Run
 from driftline.stream.replay.pipeline import LogBatch, Pipeline, merge_runs
-
-# An alert as it is published: a CloudEvent as JSON values.
-AlertJson = dict[str, Any]
 
 
 @dataclass
@@ -31,7 +28,7 @@ class ReplayResult:
     many they have.
     """
 
-    alerts: list[AlertJson] = field(default_factory=list)
+    alerts: list[IncidentAlert] = field(default_factory=list)
     events: int = 0
     problems: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
@@ -48,7 +45,7 @@ def replay(
     config: Config,
     baselines: Sequence[Baseline],
     logs: Mapping[int, Iterable[LogBatch]],
-    on_alert: Callable[[AlertJson], None],
+    on_alert: Callable[[IncidentAlert], None],
     topic: str | None = None,
 ) -> ReplayResult:
     """Run the logs of a topic's partitions through the pipeline; `on_alert` is called with each alert.

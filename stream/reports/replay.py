@@ -22,8 +22,10 @@ from driftline.detectors.summaries.codes import Categories, Grid, Special
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.alerts.build import iso
+from driftline.stream.alerts.schema import AlertData, Evidence, SignalEvidence
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.judge.changes import bars
+from driftline.stream.judge.incidents import Status
 from driftline.stream.replay.run import ReplayResult
 
 _WIDTH = 16
@@ -33,24 +35,23 @@ _LEFT = ("signal", "kind", "distribution")
 _WIDE, _ONLY_WIDE = 100, ("codes", "min", "max")
 
 
-def print_alert(console: Console, message: Mapping[str, Any]) -> None:
-    """One alert as a panel: what, since when, and each signal's figures."""
-    body = message["data"]
-    status, title = body["status"], Text.assemble((body["status"].upper(), "bold"), " ", body["component"])
-    head = Text(f"since {body['starts_at']}  ·  incident {body['incident_id']}  ·  {body['severity']}", style="dim")
-    told = [Text(body["title"])] if status == "resolved" else list(map(_signal, body["evidence"]["signals"]))
-    console.print(Panel(Group(head, *told), title=title, title_align="left", border_style=_COLOURS[status]))
+def print_alert(console: Console, data: AlertData[Evidence]) -> None:
+    """Print one alert as a panel: what has changed, since when, and each signal's figures."""
+    title = Text.assemble((data.status.upper(), "bold"), " ", data.component)
+    head = Text(f"since {data.starts_at}  ·  incident {data.incident_id}  ·  {data.severity}", style="dim")
+    lines = [Text(data.title)] if data.status is Status.RESOLVED else list(map(_signal, data.evidence.signals))
+    console.print(Panel(Group(head, *lines), title=title, title_align="left", border_style=_COLOURS[data.status]))
 
 
-def _signal(each: Mapping[str, Any]) -> Group:
-    """A signal's change, and under it what says so."""
-    offsets = ", ".join(f"{where['start']:,} (partition {where['partition']})" for where in each["offsets"])
-    test = f"{each['test']} {each['code']}" if each["code"] else each["test"]
+def _signal(each: SignalEvidence) -> Group:
+    """A signal's change, and under it the evidence."""
+    offsets = ", ".join(f"{where.start:,} (partition {where.partition})" for where in each.offsets)
+    test = f"{each.test} {each.code}" if each.code else each.test
     figures = (
-        f"since {each['since'][:16]}Z, offset {offsets}, {each['events']:,} events; "
-        f"{test} {each['evidence_nats']:.1f} > {each['threshold_nats']:.1f} nats; PSI {each['change']['psi']:.2f}"
+        f"since {each.since[:16]}Z, offset {offsets}, {each.events:,} events; "
+        f"{test} {each.evidence_nats:.1f} > {each.threshold_nats:.1f} nats; PSI {each.change.psi:.2f}"
     )
-    change = Text.assemble((each["signal"], "bold"), "  ", each["change"]["headline"])
+    change = Text.assemble((each.signal, "bold"), "  ", each.change.headline)
     return Group(change, Padding(Text(figures, style="dim"), (0, 0, 0, 2)))
 
 
@@ -64,11 +65,11 @@ def print_summary(console: Console, result: ReplayResult, seconds: float) -> Non
         console.print(Text(f"  {model}: its first events became its baseline"))
     for model, events in result.warming_up.items():
         console.print(Text(f"  {model}: not judged, its {events:,} events are too few to learn from", style="yellow"))
-    status = Counter(message["data"]["status"] for message in result.alerts)
+    status = Counter(alert.data.status for alert in result.alerts)
     if not status:
         console.print("no drift", style="green")
         return
-    fired, resolved = status["firing"], status["resolved"]
+    fired, resolved = status[Status.FIRING], status[Status.RESOLVED]
     told = f"{fired} incident{'s' * (fired != 1)}, {resolved} resolved, {fired - resolved} still open"
     console.print(told, style="red")
 

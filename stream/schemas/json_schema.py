@@ -8,15 +8,15 @@ label    the format that is reserved for labels, which are not read yet
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from driftline.stream.alerts.schema import AlertEvent, OutageEvidence
+from driftline.stream.alerts.schema import Evidence, IncidentAlert, OutageEvidence
 from driftline.stream.events.event import MAX_NAME
 from driftline.stream.events.mapping import NATIVE
 from driftline.stream.events.parse import MAX_BYTES, MAX_EPOCH_MS, MIN_EPOCH_MS
+from driftline.stream.judge.changes import Change, Histogram, Profile
 
 Schema = dict[str, Any]
 
@@ -27,37 +27,6 @@ _RFC3339 = (
     "^(1969|19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
     r"[Tt ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):?[0-5][0-9])?$"
 )
-#: What readers are told of the types in `stream.judge.changes`: of each, under "", and of its fields.
-SAID = {
-    "Change": {
-        "": "What changed of a signal.",
-        "headline": "The change in one line, without the signal's name.",
-        "before": "The reference.",
-        "after": "The window that raised the alarm.",
-        "psi": "Population stability index, in nats: usage calls 0.1 moderate and 0.25 large.",
-        "jensen_shannon": "Jensen-Shannon distance: 0 is equal, 1 has nothing in common. The severity goes by it; "
-        "that of data-quality by the one between the shares of broken values.",
-        "distance": "Kolmogorov-Smirnov distance, 0 to 1; null for signals without an order.",
-        "wasserstein": "By what share of the reference an event moved on average; null for signals without an order.",
-        "histogram": "Of a numeric signal; null for others.",
-    },
-    "Profile": {
-        "": "One side of a change.",
-        "events": "Number of events.",
-        "special": "Shares of the events without a regular value, by code, where there are any.",
-        "values": "Shares of the commonest values of a signal that has categories.",
-        "mean": "Mean of the regular values; null if it has none, or is no number.",
-        "deviation": "Standard deviation of the regular values.",
-        "low": "The least regular value.",
-        "high": "The greatest regular value.",
-    },
-    "Histogram": {
-        "": "Shares of the regular values in bins that hold a tenth of `before` each, or one value that is common.",
-        "edges": "Upper ends of all bins but the last, in the signal's unit.",
-        "before": "Shares in the reference, by bin.",
-        "after": "Shares in the window that raised the alarm, by bin.",
-    },
-}
 
 
 def alert_schema() -> Schema:
@@ -84,17 +53,20 @@ def schema_text(schema: Schema) -> str:
 
 def alert_parts(reference: str) -> dict[str, Schema]:
     """The alert's types by name, AlertEvent the outermost. reference: how they name each other, with {name}."""
-    _, parts = msgspec.json.schema_components([AlertEvent, OutageEvidence], ref_template=reference)
+    _, components = msgspec.json.schema_components([IncidentAlert, OutageEvidence], ref_template=reference)
+    # msgspec names a generic type after its parameter, too.
+    text = json.dumps(components).replace("_Evidence_", "").replace("[Evidence]", "")
+    parts: dict[str, Schema] = json.loads(text)
     data = parts["AlertData"]["properties"]
-    kinds = [reference.format(name=name) for name in ("Evidence", "OutageEvidence")]
+    kinds = [reference.format(name=each.__name__) for each in (Evidence, OutageEvidence)]
     data["evidence"] = {"description": data["evidence"]["description"], "anyOf": [{"$ref": kind} for kind in kinds]}
-    return {name: _told(part, SAID[name]) if name in SAID else part for name, part in parts.items()}
+    return parts | {each.__name__: _always_whole(parts[each.__name__]) for each in (Change, Profile, Histogram)}
 
 
-def _told(part: Schema, said: Mapping[str, str]) -> Schema:
-    """A type whose fields are all written always, with what is said of them."""
-    fields = {name: {"description": said[name], **_without_default(each)} for name, each in part["properties"].items()}
-    return {**part, "description": said[""], "properties": fields, "required": list(fields)}
+def _always_whole(part: Schema) -> Schema:
+    """A type all of whose fields are written always: their defaults are for state that an older version stored."""
+    fields = {name: _without_default(each) for name, each in part["properties"].items()}
+    return {**part, "properties": fields, "required": list(fields)}
 
 
 def _without_default(field: Schema) -> Schema:

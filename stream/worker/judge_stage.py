@@ -14,15 +14,17 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-from driftline.stream.alerts.build import CONTENT_TYPE, alert_of, key_of, to_line
+from driftline.stream.alerts.build import CONTENT_TYPE, build_alert, encode_alert
+from driftline.stream.alerts.read import key_of
+from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.codec.panes import FormatError, PaneMessage
 from driftline.stream.codec.state import BaselineChangedError, restore_state, state_delta
 from driftline.stream.config.sections import Config
 from driftline.stream.judge.incidents import Status
+from driftline.stream.judge.judge import DependenceCache
 from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.state import ModelState
 from driftline.stream.kafka.dead_letters import dead_letter
@@ -73,6 +75,7 @@ class JudgeStage:
         self._config, self._baselines, self._store, self._publish = config, baselines, store, publish
         self._metrics, self._partitions = metrics, dict[int, _Partition]()
         self._monitors: dict[str, Monitor] = {}
+        self._dependences = DependenceCache()
         self._busy = asyncio.Lock()
 
     async def take_over(self, partitions: Iterable[int]) -> dict[int, ResumePosition]:
@@ -163,14 +166,13 @@ class JudgeStage:
         _check_order(message, memory.consumed.get(message.run.partition, 0))
         memory, steps = monitor.judge(memory, message.pane(baseline.layout if message.baseline and baseline else None))
         self._metrics.decided(steps)
-        return memory, [
-            _decided(alert_of(monitor, step, mode="live", topic=message.topic, emitted_at=appended)) for step in steps
-        ]
+        alerts = (build_alert(monitor, step, mode="live", topic=message.topic, emitted_at=appended) for step in steps)
+        return memory, list(map(_decided, alerts))
 
     def _monitor(self, model: str) -> Monitor:
         if model not in self._monitors:
             given = self._baselines.get(model)
-            self._monitors[model] = Monitor(model, self._config.for_model(model), given)
+            self._monitors[model] = Monitor(model, self._config.for_model(model), given, self._dependences)
         return self._monitors[model]
 
     async def _commit(
@@ -218,9 +220,8 @@ def _check_order(message: PaneMessage, had: int) -> None:
         raise FormatError(f"a pane of offsets {run.start} to {run.end}, of which those before {had} were judged before")
 
 
-def _decided(alert: Mapping[str, Any]) -> DecidedAlert:
-    body = alert["data"]
-    return DecidedAlert(to_line(alert), body["incident_id"], resolved=body["status"] == Status.RESOLVED)
+def _decided(alert: IncidentAlert) -> DecidedAlert:
+    return DecidedAlert(encode_alert(alert), alert.data.incident_id, resolved=alert.data.status is Status.RESOLVED)
 
 
 def _as_message(topic: str, line: bytes) -> OutgoingRecord:

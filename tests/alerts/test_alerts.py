@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from driftline.detectors.decision.battery import Column
 from driftline.detectors.summaries.codes import Special
-from driftline.stream.alerts.build import alert, alert_key, iso, to_line
+from driftline.stream.alerts.build import alert_key, build_alert, encode_alert, iso
+from driftline.stream.alerts.schema import IncidentAlert
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.build import build_baseline
+from driftline.stream.config.incidents import Incidents
+from driftline.stream.config.sections import ModelConfig
+from driftline.stream.events.event import Event
 from driftline.stream.judge.changes import Change, Histogram, Profile
 from driftline.stream.judge.incidents import Finding, Incident, Phase, Status, Step
+from driftline.stream.judge.monitor import Monitor
 from driftline.stream.panes.pane import Range
 
 CHANGE = Change("mean 1 → 2", Profile(9, {"missing": 0.1}, {}, 1.0), Profile(9, {}, {}, 2.0), 0.5, 0.1, 0.3, 0.2)
@@ -23,7 +32,7 @@ NAMES = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=
 
 def finding(signal: str = "score", headline: str = "mean 1 → 2") -> Finding:
     ranges = (Range(0, 100, 200), Range(3, 7, 9))
-    change = replace(CHANGE, headline=headline)
+    change = structs.replace(CHANGE, headline=headline)
     return Finding(signal, Column("rate", 0, Special.NAN), True, 40, 1_000, 100, ranges, 20.12345, 17.0, change)
 
 
@@ -39,12 +48,32 @@ def incident(opened: int, **fields: Any) -> Incident:
     return Incident(**{**about, "opened": opened, "phase": Phase.FIRING, "entered": 2_000, **fields})
 
 
-def message(of: Step, model: str = "fraud", **options: Any) -> dict[str, Any]:
-    return alert(model, of, **({"mode": "live", "topic": "predictions", "emitted_at": 9_000} | options))
+@cache
+def any_baseline() -> Baseline:
+    """Any baseline: an alert depends on whether one was given, and not on what is in it."""
+    return build_baseline([Event("1", 0, "fraud", None, {"score": 1.0})], {"model": "fraud"})
+
+
+def event(of: Step, model: str = "fraud", *, learned: bool = False, **options: Any) -> IncidentAlert:
+    """The alert of a step. learned: the baseline is; options: `runbook`, and those of `build_alert`."""
+    config = ModelConfig(incidents=Incidents(runbook=options.pop("runbook", None)))
+    monitor = Monitor(model, config, None if learned else any_baseline())
+    return build_alert(monitor, of, **({"mode": "live", "topic": "predictions", "emitted_at": 9_000} | options))
+
+
+def message(*args: Any, **options: Any) -> bytes:
+    """The same, encoded."""
+    return encode_alert(event(*args, **options))
+
+
+def data(*args: Any, **options: Any) -> dict[str, Any]:
+    """The alert's own part as its readers get it."""
+    found: dict[str, Any] = json.loads(message(*args, **options))["data"]
+    return found
 
 
 def test_an_alert_is_a_cloud_event_with_every_field_of_the_schema() -> None:
-    whole = json.loads(to_line(message(step())))
+    whole = json.loads(message(step()))
     assert {name: whole[name] for name in ("specversion", "source", "type", "subject", "datacontenttype")} == {
         "specversion": "1.0",
         "source": "/driftline",
@@ -76,46 +105,46 @@ def test_an_alert_is_a_cloud_event_with_every_field_of_the_schema() -> None:
 
 
 def test_the_end_of_an_incident_tells_of_all_that_had_drifted() -> None:
-    body = message(step("a", "b", status=Status.RESOLVED))["data"]
+    body = data(step("a", "b", status=Status.RESOLVED))
     assert (body["status"], body["ends_at"]) == ("resolved", "1970-01-01T00:00:05.000Z")
     assert (body["title"], body["resolution"]) == ("fraud v4.2: no longer drifting: a, b", "recovered")
     assert [each["signal"] for each in body["evidence"]["signals"]] == ["a", "b"]
 
 
 def test_ids_are_those_of_the_decision() -> None:
-    first = message(step())
-    assert message(step(), emitted_at=99, mode="replay")["id"] == first["id"]
-    assert to_line(message(step())) == to_line(first)
+    first = event(step())
+    assert event(step(), emitted_at=99, mode="replay").id == first.id
+    assert message(step()) == encode_alert(first)
     ids = {
-        first["id"],
-        message(step(seq=2))["id"],
-        message(step(opened=600))["id"],
-        message(step(), "churn")["id"],
-        message(replace(step(), incident=incident(500, baseline="other")))["id"],
-        message(replace(step(), incident=incident(500, scope="score")))["id"],
+        first.id,
+        event(step(seq=2)).id,
+        event(step(opened=600)).id,
+        event(step(), "churn").id,
+        event(replace(step(), incident=incident(500, baseline="other"))).id,
+        event(replace(step(), incident=incident(500, scope="score"))).id,
     }
     assert len(ids) == 6
-    incidents = {message(step(seq=seq, status=status))["data"]["incident_id"] for seq, status in enumerate(Status)}
+    incidents = {event(step(seq=seq, status=status)).data.incident_id for seq, status in enumerate(Status)}
     assert len(incidents) == 1
 
 
 def test_a_page_of_one_signal_has_a_key_and_labels_of_its_own() -> None:
-    body = message(replace(step("score"), incident=incident(500, scope="score")))["data"]
+    body = data(replace(step("score"), incident=incident(500, scope="score")))
     assert (body["alert_key"], body["labels"]) == ("fraud/score", {"model": "fraud", "signal": "score"})
 
 
 def test_a_replaced_baseline_is_told_as_accepted_with_all_that_still_drifted() -> None:
     open_one = incident(500, drifts=(finding("a"),), recovered=(finding("b"),))
-    body = message(Step(Status.RESOLVED, open_one, (), 5_000, 2, "accepted"))["data"]
+    body = data(Step(Status.RESOLVED, open_one, (), 5_000, 2, "accepted"))
     assert (body["title"], body["resolution"]) == ("fraud v4.2: accepted as the new normal: b, a", "accepted")
 
 
 def test_an_alert_says_what_to_do() -> None:
     """A picture, a runbook, and the commands that show more; those of a replay would look at the wrong log."""
     histogram = Histogram((1.0, 2.0), (0.5, 0.5, 0.0), (0.0, 0.25, 1.0))
-    drawn = replace(finding(), change=replace(CHANGE, histogram=histogram), against_past=False, since=90_000)
+    drawn = replace(finding(), change=structs.replace(CHANGE, histogram=histogram), against_past=False, since=90_000)
     told = replace(step(), news=(drawn,))
-    body = message(told, runbook="https://wiki.example.com/fraud")["data"]
+    body = data(told, runbook="https://wiki.example.com/fraud")
     assert body["links"] == [{"href": "https://wiki.example.com/fraud", "text": "Runbook"}]
     assert body["commands"] == [
         f"driftline explain {body['id']} -c driftline.yaml",
@@ -126,7 +155,7 @@ def test_an_alert_says_what_to_do() -> None:
         "    before ██▁  after ▁▃█",
         *(f"$ {each}" for each in body["commands"]),
     ]
-    assert message(told, mode="replay")["data"]["commands"] == []
+    assert data(told, mode="replay")["commands"] == []
 
 
 def test_a_replay_begins_where_what_the_drift_was_compared_with_begins() -> None:
@@ -135,11 +164,11 @@ def test_a_replay_begins_where_what_the_drift_was_compared_with_begins() -> None
     whole = "driftline replay kafka://predictions -c driftline.yaml"
 
     def replayed(*news: Finding, **options: Any) -> str:
-        command: str = message(replace(step(), news=news), **options)["data"]["commands"][1]
+        command: str = data(replace(step(), news=news), **options)["commands"][1]
         return command
 
     assert replayed(of_baseline).startswith(f"{whole} --from ")
-    assert replayed(of_baseline, replay_all=True) == whole
+    assert replayed(of_baseline, learned=True) == whole
     assert replayed(of_baseline, of_past) == whole
     assert (
         replayed(of_past, topic="my topic; rm -rf ~")
@@ -151,7 +180,7 @@ def test_a_replay_begins_where_what_the_drift_was_compared_with_begins() -> None
 def test_whatever_things_are_called_an_alert_stays_within_its_bounds(
     model: str, signals: list[str], status: Status
 ) -> None:
-    body = json.loads(to_line(message(step(*signals, status=status), model)))["data"]
+    body = data(step(*signals, status=status), model)
     assert 0 < len(body["title"]) <= 130
     assert body["title"].isprintable()
     assert 0 < len(body["description"]) <= 3000
@@ -166,11 +195,9 @@ def test_of_a_topic_of_many_partitions_an_alert_still_fits_into_a_message(partit
     """Each signal names the offsets of its window in each partition; at 400 of them, 50 signals made 1.1 MB."""
     ranges = tuple(Range(i, 10**10, 10**10 + 9) for i in range(partitions))
     found = tuple(replace(finding(f"features.signal_{i}"), ranges=ranges) for i in range(60))
-    whole = message(replace(step(), news=found))
-    assert [each["signal"] for each in whole["data"]["evidence"]["signals"]] == [
-        each.signal for each in found[:carried]
-    ]
-    assert len(to_line(whole)) < 10**6
+    whole = event(replace(step(), news=found))
+    assert [each.signal for each in whole.data.evidence.signals] == [each.signal for each in found[:carried]]
+    assert len(encode_alert(whole)) < 10**6
 
 
 def test_long_names_that_begin_alike_have_keys_of_their_own() -> None:

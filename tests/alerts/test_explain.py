@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftline.stream.alerts.build import to_line
+from driftline.stream.alerts.build import encode_alert
 from driftline.stream.alerts.explain import (
     as_row,
     effects,
@@ -143,7 +143,7 @@ def test_what_begins_several_incidents_ids_is_ambiguous_and_they_are_named() -> 
 def amount() -> ReadAlert:
     """The alert of a shift by 3 σ."""
     fired, _ = incident(["features.amount"])
-    return read_alert(to_line(fired))
+    return read_alert(encode_alert(fired))
 
 
 def test_an_explanation_holds_the_figures_the_evidence_and_where() -> None:
@@ -265,7 +265,7 @@ def test_commands_end_with_the_alert_and_are_quoted() -> None:
 
 
 def test_the_course_names_every_alert_of_the_incident_and_says_what_is_missing() -> None:
-    fired, over = (read_alert(to_line(each)) for each in incident(["features.amount"]))
+    fired, over = (read_alert(encode_alert(each)) for each in incident(["features.amount"]))
     lines = text(shown(fired, incident=[fired, over]))
     assert "Course of the incident" in lines
     assert "no longer drifting" in lines

@@ -8,14 +8,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import structs
 
-from driftline.stream.alerts.build import iso
 from driftline.stream.baselines.build import build_baseline
 from driftline.stream.cli import main as cli
 from driftline.stream.config.load import parse_config
@@ -23,8 +23,10 @@ from driftline.stream.demo.scenario import BLOCK, FAULTS, HISTORY, MODEL, RATE, 
 from driftline.stream.demo.servers import kafka_answers
 from driftline.stream.demo.verdict import Arrival, Planted, compare
 from driftline.stream.events.parse import parse_event
+from driftline.stream.judge.incidents import Status
 from driftline.stream.replay.pipeline import LogBatch
 from driftline.stream.replay.run import replay
+from tests.alerts.test_alerts import event, finding, step
 
 START = 1_767_225_600_000  # 2026-01-01, epoch ms
 
@@ -91,7 +93,7 @@ def test_replayed_without_servers_the_scenario_gives_four_incidents_that_resolve
     past = messages(scenario.history(), [f"past-{i}" for i in range(HISTORY)], range(START - HISTORY, START))
     baseline = build_baseline([parse_event(message) for message in past], {"model": MODEL})
     config = parse_config("defaults: {false_alarms_per_event: 1e-8, incidents: {recovery: 1s, cooldown: 0s}}")
-    replay(config, [baseline], {0: log()}, lambda alert: arrivals.append(Arrival(alert["data"], at(fed), fed)))
+    replay(config, [baseline], {0: log()}, lambda alert: arrivals.append(Arrival(alert.data, at(fed), fed)))
     verdict = compare(planted(scenario), arrivals)
     assert not verdict.exit_code, verdict
     assert all(row.resolved for row in verdict.rows)
@@ -117,8 +119,10 @@ PLANTED = planted(Scenario(5))
 
 
 def alert(status: str, incident: str, fed: int, *signals: str) -> Arrival:
-    told: list[dict[str, Any]] = [{"signal": signal, "since": iso(at(fed) - 250)} for signal in signals]
-    return Arrival({"status": status, "incident_id": incident, "evidence": {"signals": told}}, at(fed), fed)
+    found = tuple(replace(finding(signal), since=at(fed) - 250) for signal in signals)
+    drifted = replace(step().incident, recovered=found, drifts=())
+    told = event(replace(step(), status=Status(status), incident=drifted, news=found))
+    return Arrival(structs.replace(told.data, incident_id=incident), at(fed), fed)
 
 
 def caught(index: int) -> list[Arrival]:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from kafka import KafkaProducer
 
+from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import build_baseline
 from driftline.stream.baselines.file import encode_baseline
@@ -352,7 +353,7 @@ def test_the_alerts_of_several_partitions_do_not_depend_on_how_they_are_read(giv
     for i, line in enumerate(traffic(EVENTS, seed=11, broken_from=BROKEN)):
         logs[int(owner[i])].append((i, line))
 
-    def alerts() -> list[dict[str, Any]]:
+    def alerts() -> list[IncidentAlert]:
         return replay(config, baselines, {p: cut(log, rng) for p, log in logs.items()}, lambda _: None).alerts
 
     first = alerts()
@@ -368,7 +369,7 @@ def test_an_event_of_the_future_does_not_hold_up_its_partition() -> None:
     spoiled[701] = lines[701].replace(b'"ts": 17', b'"ts": 18')
     halves = [{p: as_single_partition([log[p::2]]) for p in range(2)} for log in (lines, spoiled)]
     clean, odd = (replay(Config(), [taxi_baseline()], logs, lambda _: None).alerts for logs in halves)
-    assert odd[0]["data"]["starts_at"] == clean[0]["data"]["starts_at"]
+    assert odd[0].data.starts_at == clean[0].data.starts_at
 
 
 @pytest.mark.shared

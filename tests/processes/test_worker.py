@@ -24,7 +24,7 @@ from driftline.stream.replay.run import as_single_partition, replay
 from driftline.stream.state.store import StoreError
 from driftline.stream.worker.worker import Worker
 from load_tests.harness.deployment import Deployment, deploy, unique
-from load_tests.harness.oracle import alert_bodies, baseline_of, events_counted, messages
+from load_tests.harness.oracle import alert_bodies, as_json, baseline_of, events_counted, messages
 from load_tests.harness.tcp_proxy import TcpProxy
 from tests.harness.brokers import Broker
 
@@ -84,7 +84,7 @@ def test_electricity_keyed_by_model_gives_the_alerts_of_the_file_replay(
     with deployment.worker() as worker:
         worker.wait_for(lambda: counted(deployment) == {"electricity": ROWS})
         worker.wait_for(lambda: len(deployment.alerts()) >= len(from_file.alerts))
-        assert alert_bodies(deployment.alerts()) == alert_bodies(from_file.alerts)
+        assert alert_bodies(deployment.alerts()) == alert_bodies(map(as_json, from_file.alerts))
         assert len(from_file.alerts) >= 2
         alert = deployment.alerts()[0]
         assert alert["data"]["mode"] == "live"

@@ -10,7 +10,8 @@ import numpy as np
 import orjson
 import pytest
 
-from driftline.stream.alerts.build import to_line
+from driftline.stream.alerts.build import encode_alert
+from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.config.sections import Config, ModelConfig
@@ -19,7 +20,7 @@ from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.pane import Pane, Range
 from driftline.stream.replay.pipeline import Pipeline
-from load_tests.harness.oracle import interleave, messages
+from load_tests.harness.oracle import as_json, interleave, messages
 
 # An event a millisecond: what recovers is over at once.
 SECTIONS = {
@@ -39,15 +40,15 @@ def baseline_of(log: Sequence[bytes], **options: Any) -> Baseline:
 
 @dataclass
 class Result:
-    alerts: list[dict[str, Any]]
+    alerts: list[IncidentAlert]
     pipeline: Pipeline
 
     @property
     def lines(self) -> bytes:
-        return b"\n".join(map(to_line, self.alerts))
+        return b"\n".join(map(encode_alert, self.alerts))
 
     def of(self, model: str) -> list[dict[str, Any]]:
-        return [each["data"] for each in self.alerts if each["data"]["component"] == model]
+        return [as_json(each)["data"] for each in self.alerts if each.data.component == model]
 
     def told(self, model: str = "fraud") -> list[tuple[str, list[str]]]:
         return [(each["status"], [s["signal"] for s in each["evidence"]["signals"]]) for each in self.of(model)]

@@ -6,13 +6,13 @@ import gzip
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import orjson
 import pytest
 
-from driftline.stream.alerts.build import to_line
+from driftline.stream.alerts.build import encode_alert
+from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.build import build_baseline
 from driftline.stream.baselines.file import encode_baseline
@@ -22,7 +22,7 @@ from driftline.stream.events.parse import parse_event
 from driftline.stream.replay.pipeline import LogBatch
 from driftline.stream.replay.run import ReplayResult, as_single_partition, replay, select_time_range
 from driftline.stream.sources.baselines import load_baseline, load_baselines
-from load_tests.harness.oracle import EPOCH, interleave, messages
+from load_tests.harness.oracle import EPOCH, as_json, interleave, messages
 
 CONFIG = Config.model_validate({"panes": {"events": 100, "seconds": None}, "defaults": {"learn_events": 700}})
 FRAUD = messages("fraud", 3000, drift=(1500, 3000))
@@ -39,16 +39,18 @@ def replayed(log: Sequence[bytes], *baselines: Baseline, config: Config = CONFIG
 
 
 def test_alerts_are_told_as_they_are_decided_and_kept() -> None:
-    told: list[dict[str, Any]] = []
+    told: list[IncidentAlert] = []
     result = replay(CONFIG, [baseline_of()], {0: as_single_partition([FRAUD[:1700], FRAUD[1700:]])}, told.append)
     assert told == result.alerts
-    assert [each["data"]["status"] for each in told] == ["firing"]
+    assert [each.data.status for each in told] == ["firing"]
     assert result.events == 3000
     assert not result.problems
 
 
 def test_twice_the_same_log_gives_the_same_bytes_in_batches_of_any_size() -> None:
-    lines = [[to_line(each) for each in replayed(FRAUD, baseline_of(), size=size).alerts] for size in (1000, 1000, 170)]
+    lines = [
+        [encode_alert(each) for each in replayed(FRAUD, baseline_of(), size=size).alerts] for size in (1000, 1000, 170)
+    ]
     assert lines[0] == lines[1] == lines[2] != []
 
 
@@ -159,7 +161,7 @@ def test_electricity_names_the_three_feeds_that_broke_when_they_broke(shared_dat
     broke = next(i for i, message in enumerate(live) if b'"elec-17424"' in message)
     assert broke == 7424
     result = replayed(live, electricity_baseline(electricity(shared_data, "baseline")), config=Config())
-    fired = result.alerts[0]["data"]
+    fired = as_json(result.alerts[0])["data"]
     assert fired["status"] == "firing"
     feeds = {each["signal"]: each for each in fired["evidence"]["signals"]}
     assert {"features.vicprice", "features.vicdemand", "features.transfer"} == feeds.keys()
@@ -170,7 +172,7 @@ def test_electricity_names_the_three_feeds_that_broke_when_they_broke(shared_dat
         assert abs(offsets["start"] - broke) <= 100
         assert abs(ms(feed["since"]) - parse_event(live[broke]).ts) <= 100 * half_hour
     # The rest of the story is one incident: prices and predictions follow the feeds.
-    assert {each["data"]["incident_id"] for each in result.alerts} == {fired["incident_id"]}
+    assert {each.data.incident_id for each in result.alerts} == {fired["incident_id"]}
 
 
 @pytest.mark.shared

@@ -12,13 +12,17 @@ from rich.console import Console
 from scipy.stats import expon, norm
 
 from driftline.detectors.summaries.codes import Kind
-from driftline.stream.alerts.build import alert
+from driftline.stream.alerts.build import build_alert
+from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.events.event import Event
+from driftline.stream.judge.incidents import Status
+from driftline.stream.judge.monitor import Monitor
 from driftline.stream.replay.run import ReplayResult
 from driftline.stream.reports.replay import print_alert, print_baseline, print_summary
+from tests.alerts.test_alerts import event, step
 from tests.harness.traffic import Batch, Driver, baseline_of
 
 ODD = "features.[/b][red]odd\n[link=x]"
@@ -94,7 +98,7 @@ def test_wide_terminals_show_whole_names_and_more_columns() -> None:
     assert any({"codes", "min", "max"} <= set(line.split()) for line in printed(wide))
 
 
-def incident(names: list[str]) -> list[dict[str, Any]]:
+def incident(names: list[str]) -> list[IncidentAlert]:
     """Alerts of a drift in all of these signals and of its end."""
     rng = np.random.default_rng(2)
 
@@ -104,7 +108,8 @@ def incident(names: list[str]) -> list[dict[str, Any]]:
     driver = Driver(baseline_of(batch(2000, 0), "fraud"), ModelConfig())
     batches = (batch(1000, 0), batch(1000, 3), batch(3000, 0))
     steps = [step for each in batches for _, step in driver.feed(each)]
-    return [alert(driver.baseline.model, step, mode="replay", topic="t", emitted_at=step.at) for step in steps]
+    monitor = Monitor("fraud", driver.config, driver.baseline)
+    return [build_alert(monitor, step, mode="replay", topic="t", emitted_at=step.at) for step in steps]
 
 
 @WIDTHS
@@ -112,16 +117,16 @@ def test_an_alert_fits_the_terminal_and_no_word_is_broken(width: int) -> None:
     names = ["features.customer_account_balance", "features.vicdemand"]
     fired, resolved = incident(names)
     own = console(width)
-    print_alert(own, fired)
-    print_alert(own, resolved)
+    print_alert(own, fired.data)
+    print_alert(own, resolved.data)
     lines = printed(own)
     assert {len(line) for line in lines} == {width}
     text = " ".join(line.strip("│ ") for line in lines)
     for word in ("FIRING", "fraud", *names, "mean", "nats", "PSI", "(+3", "RESOLVED"):
         assert word in text
-    (evidence, _) = fired["data"]["evidence"]["signals"]
-    assert f"{evidence['evidence_nats']:.1f} > {evidence['threshold_nats']:.1f} nats" in text
-    assert f"since {evidence['since'][:16]}Z" in text
+    (evidence, _) = fired.data.evidence.signals
+    assert f"{evidence.evidence_nats:.1f} > {evidence.threshold_nats:.1f} nats" in text
+    assert f"since {evidence.since[:16]}Z" in text
 
 
 def test_names_and_values_of_the_traffic_are_text_and_no_markup() -> None:
@@ -129,7 +134,7 @@ def test_names_and_values_of_the_traffic_are_text_and_no_markup() -> None:
     own = console(120)
     print_baseline(own, baseline([ODD]))
     for message in incident([ODD]):
-        print_alert(own, message)
+        print_alert(own, message.data)
     result = ReplayResult([], 5, Counter({f"{ODD} counted as invalid": 3}), {f"{ODD} counted as invalid": "got '[/i]'"})
     result.learned, result.warming_up = ("[/b]",), {"[bold]": 3}
     print_summary(own, result, 1.0)
@@ -148,6 +153,6 @@ def test_names_and_values_of_the_traffic_are_text_and_no_markup() -> None:
 )
 def test_a_summary_ends_with_what_was_found(statuses: list[str], last: str) -> None:
     own = console(80)
-    result = ReplayResult([{"data": {"status": status}} for status in statuses], events=12_345)
+    result = ReplayResult([event(step(status=Status(status))) for status in statuses], events=12_345)
     print_summary(own, result, 2.0)
     assert printed(own) == ["12,345 events in 2.0 s (6,172/s)", last]

@@ -22,8 +22,8 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from driftline.stream.alerts.build import CONTENT_TYPE, key_of, to_line
-from driftline.stream.alerts.read import read_complete_alert
+from driftline.stream.alerts.build import CONTENT_TYPE, encode_alert
+from driftline.stream.alerts.read import key_of, read_complete_alert
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.config.fields import duration_text
@@ -31,13 +31,12 @@ from driftline.stream.config.load import parse_config
 from driftline.stream.config.sections import Config
 from driftline.stream.events.mapping import EventMapping
 from driftline.stream.events.parse import EventError, parse_event
-from driftline.stream.judge import changes
 from driftline.stream.judge.incidents import Status
 from driftline.stream.paging.grouping import GroupingRules, decide
 from driftline.stream.paging.messages import notification as page_message
 from driftline.stream.paging.notifications import Notifications, Place
 from driftline.stream.replay.pipeline import Pipeline
-from driftline.stream.schemas.json_schema import SAID, Schema, alert_schema, event_schema, label_schema, schema_text
+from driftline.stream.schemas.json_schema import Schema, alert_schema, event_schema, label_schema, schema_text
 from tests.alerts.test_alerts import NAMES, message, step
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -115,11 +114,6 @@ def described(schema: Schema, path: str) -> Iterator[tuple[str, str]]:
         yield from described(each, name)
 
 
-def test_what_is_said_of_changes_is_said_of_what_they_have() -> None:
-    have = {name: {"", *(each.name for each in fields(getattr(changes, name)))} for name in SAID}
-    assert {name: set(said) for name, said in SAID.items()} == have
-
-
 # Alerts.
 
 FAULTS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
@@ -174,7 +168,7 @@ def alerts(log: list[bytes], *baselines: Baseline, mode: Any = "live", **setting
     pipeline = Pipeline(Config.model_validate(sections), {each.model: each for each in baselines}, mode=mode)
     sketcher = pipeline.sketcher(0, 0)
     runs, _, _ = sketcher.consume(np.arange(len(log)), log)
-    return [to_line(told) for run in (*runs, sketcher.close(len(log))) for told in pipeline.judge(run)]
+    return [encode_alert(alert) for run in (*runs, sketcher.close(len(log))) for alert in pipeline.judge(run)]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -214,14 +208,14 @@ def test_so_do_those_of_any_step(model: str, signals: list[str], status: Status,
     told = step(*signals, status=status)
     if alone:
         told = replace(told, incident=replace(told.incident, scope=signals[0]))
-    assert_alert(to_line(message(told, model)))
+    assert_alert(message(told, model))
 
 
 def test_so_do_the_alerts_that_a_relay_makes_of_several() -> None:
     rules = GroupingRules(wait=20, outage_models=5, window=600, upstream={"m1": frozenset({"m0"})})
     for models, kind in ((["m0", "m1"], "downstream"), ([f"m{i}" for i in range(7)], "members")):
-        firing = [to_line(message(step("features.amount", seq=1), model, emitted_at=EPOCH)) for model in models]
-        ended = [to_line(message(step(status=Status.RESOLVED, seq=2), each, emitted_at=EPOCH)) for each in models]
+        firing = [message(step("features.amount", seq=1), model, emitted_at=EPOCH) for model in models]
+        ended = [message(step(status=Status.RESOLVED, seq=2), each, emitted_at=EPOCH) for each in models]
         desk = Notifications()
         for at, (lines, status) in enumerate(((firing, "firing"), (ended, "resolved"))):
             now = EPOCH / 1000 + 30 * at
