@@ -106,7 +106,7 @@ class Screen:
         self._metrics = metrics or old
 
     def _counts(self, sent: int) -> str:
-        worker, alerts = "", f"{self._alerts} alerts"
+        worker, alerts = "", f"{self._alerts} alert{'s' * (self._alerts != 1)}"
         if each := self._metrics:
             worker = f"read {self._rate:,.0f}/s, lag {each.lag:,}, {each.panes:,} panes; "
             alerts += f", {each.incidents} open"

@@ -97,7 +97,7 @@ def open_site(scenario: Scenario, announce: Callable[[str], None]) -> Iterator[S
         config = parse_config(path.read_text(), str(path))
         with open_admin(config.kafka) as admin:
             topics = ensure_topics(admin, wanted_topics(config.topics))
-        announce(f"{len(topics)} topics, {config.topics.predictions} of {config.topics.partitions} partitions")
+        announce(f"{len(topics)} topics, {config.topics.predictions} with {config.topics.partitions} partitions")
         _write_baseline(scenario, folder)
         announce(f"baseline of {HISTORY:,} earlier synthetic events")
         worker = stack.enter_context(_worker(path, port))
