@@ -165,8 +165,8 @@ def measure(site: Site, traffic: Traffic, alerts: int, directory: Path) -> Resul
     topics, kafka = deployment.config.topics, deployment.config.kafka
     with running(deployment) as worker:
         before, own = site.cores(), worker.cpu()
-        with progress(rounds * traffic.models, f"{traffic.rate:,.0f} events/s") as seen:
-            filled = asyncio.run(fill(traffic, planted, rounds, kafka, topics.predictions, seen))
+        with progress(rounds * traffic.models, f"{traffic.rate:,.0f} events/s") as on_progress:
+            filled = asyncio.run(fill(traffic, planted, rounds, kafka, topics.predictions, on_progress))
         cores, own = site.cores().since(before, filled.seconds), (worker.cpu() - own) / filled.seconds
         worker.process.wait_for(lambda: worker.read_all(filled.events))
     # A model's panes lie in one partition: in the order of offsets they were judged.

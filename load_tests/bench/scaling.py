@@ -197,8 +197,8 @@ def measure(broker: Any) -> dict[str, Any]:
         (baseline,) = baselines(20, 1)
         figures["redis"] = in_redis(site.redis, baseline, remembering(baseline, HISTORY))
     for name, cost, values in axes:
-        with progress(len(values), name) as seen:
-            figures[name] = [cost(value) for done, value in enumerate(values) if seen(done) is None]
+        with progress(len(values), name) as on_progress:
+            figures[name] = [cost(value) for done, value in enumerate(values) if on_progress(done) is None]
     return figures
 
 

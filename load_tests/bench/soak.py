@@ -179,8 +179,8 @@ async def _send(deployment: Deployment, traffic: Traffic, rounds: int) -> int:
     planted = plants(traffic, quiet, round((rounds - quiet) / (CYCLE * traffic.pane_rounds)))
     rounds = max(rounds, rounds_for(traffic, planted))
     config = deployment.config
-    with progress(rounds * traffic.models, f"{traffic.rate:,.0f} events/s") as seen:
-        return (await fill(traffic, planted, rounds, config.kafka, config.topics.predictions, seen)).events
+    with progress(rounds * traffic.models, f"{traffic.rate:,.0f} events/s") as on_progress:
+        return (await fill(traffic, planted, rounds, config.kafka, config.topics.predictions, on_progress)).events
 
 
 def soak(site: Site, traffic: Traffic, seconds: float, directory: Path) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
     python -m load_tests.chaos                                         seed 1, 1,000,000 events, 40 faults: 8 min
     python -m load_tests.chaos --events 60000 --faults 13 --seeds 7    a short one
-    python -m load_tests.chaos --seeds 1-20 --out chaos.jsonl          many; what the file holds already is left out
+    python -m load_tests.chaos --seeds 1-20 --out chaos.jsonl          many; runs that the file holds are skipped
 
-Three workers, 8 partitions, 30 models. By a schedule that the seed decides, workers are killed, told to end, added,
-removed and stopped beyond their session (and woken, when others have their partitions); Redis and Kafka are killed and
-started again; Redis loses what was not synced, as in a power cut; connections are cut and delayed. Workers that end by
-themselves are started again. Afterwards, what is remembered of every model and every alert must be what a replay of
-the same topic in one process says: `load_tests/chaos/verdict.py`.
+Three workers, 8 partitions, 30 models. On a schedule that the seed decides, workers are killed, stopped by SIGTERM,
+added, removed and paused beyond their session (and resumed when others own their partitions); Redis and Kafka are
+killed and started again; Redis loses unsynced writes, as in a power cut; connections are cut and delayed. Workers that
+end by themselves are started again. Afterwards, the state of every model and every alert must be those of a replay of
+the same topic in one process: `load_tests/chaos/verdict.py`.
 
 Exit code 1 if not. Redis syncs its append-only file always with odd seeds, every second with even ones (--fsync).
 """
@@ -34,8 +34,8 @@ from load_tests.chaos.schedule import Fsync
 
 
 def _table(results: Sequence[dict[str, Any]]) -> Table:
-    """All runs, one a column."""
-    table = Table(title="chaos: what was remembered and told, against what a replay of the topic says")
+    """All runs, one in each column."""
+    table = Table(title="chaos: model states and alerts, compared with a replay of the topic")
     table.add_column("")
     for _ in results:
         table.add_column(justify="right")
@@ -52,7 +52,7 @@ def _cell(value: Any) -> str:
 
 
 def _seeds(text: str) -> list[int]:
-    """1, 1,3 or 1-20."""
+    """Seeds from text: 1, 1,3 or 1-20."""
     seeds: list[int] = []
     for part in text.split(","):
         first, _, last = part.partition("-")
@@ -61,7 +61,7 @@ def _seeds(text: str) -> list[int]:
 
 
 def _earlier(path: Path | None, given: argparse.Namespace) -> dict[int, dict[str, Any]]:
-    """What a file of results holds of runs like these that were equal, by seed."""
+    """The results of equal runs with the same numbers of events and faults that the file holds, by seed."""
     lines = path.read_text().splitlines() if path and path.exists() else []
     results = [json.loads(line) for line in lines]
     return {
@@ -72,13 +72,15 @@ def _earlier(path: Path | None, given: argparse.Namespace) -> dict[int, dict[str
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m load_tests.chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=_seeds, default=[1], help="one or many: 1, 1,3 or 1-20 (default 1)")
     parser.add_argument("--events", type=int, default=1_000_000, help="messages appended (default 1,000,000)")
     parser.add_argument("--faults", type=int, default=40, help="faults (default 40; 13 is one of each kind)")
     parser.add_argument("--fsync", choices=["always", "everysec"], help="how Redis syncs (default: as the seed says)")
-    parser.add_argument("--out", type=Path, help="append one line of JSON a run; runs that it holds are left out")
-    parser.add_argument("--keep", type=Path, help="folder for logs and files of the servers, kept")
+    parser.add_argument("--out", type=Path, help="append one line of JSON for each run; runs that it holds are skipped")
+    parser.add_argument("--keep", type=Path, help="keep the servers' logs and files in this folder")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser.parse_args()
 
@@ -86,7 +88,7 @@ def _arguments() -> argparse.Namespace:
 def main() -> int:
     """Parse arguments, run, print; 1 if anything was lost, doubled or changed."""
     given, console = _arguments(), Console(stderr=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and end the workers and servers on the way
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # which stops the workers and servers on the way
     earlier = _earlier(given.out, given)
     results = []
     for seed in given.seeds:
@@ -102,8 +104,8 @@ def main() -> int:
         if given.out:
             with given.out.open("a") as out:
                 out.write(json.dumps(results[-1]) + "\n")
-        for wrong in results[-1]["wrongs"]:
-            console.print(f"seed {seed}: {wrong}", markup=False, style="red")
+        for mismatch in results[-1]["wrongs"]:
+            console.print(f"seed {seed}: {mismatch}", markup=False, style="red")
     print(json.dumps(results, indent=1)) if given.json else Console().print(_table(results))
     return 0 if all(each["equal"] for each in results) else 1
 

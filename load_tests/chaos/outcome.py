@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from load_tests.harness.oracle import Parts
 
@@ -12,7 +12,7 @@ Log = Sequence[bytes | None]
 
 
 class Record(NamedTuple):
-    """What is looked at of a record of an output topic. timestamp: epoch ms."""
+    """The checked part of a record of an output topic. timestamp: epoch ms."""
 
     value: bytes | None
     timestamp: int = 0
@@ -20,39 +20,47 @@ class Record(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Left:
-    """What a run left behind. predictions: by partition, from offset 0 on. memories: stored parts, by model.
+class Outcome:
+    """What a run left on the topics and in Redis. predictions: the log of each partition, from offset 0 on.
 
-    panes: partition after partition, each in the order of its log. letters, pane_letters: dead ones of either topic.
+    panes: partition after partition, each in the order of its log. dead_letters: of the predictions topic;
+    pane_dead_letters: of the panes topic. model_states: the stored parts of each model's state.
     """
 
     predictions: Mapping[int, Log]
     panes: Sequence[Record]
     alerts: Sequence[Record]
-    letters: Sequence[Record]
-    pane_letters: Sequence[Record]
-    memories: Mapping[str, Parts]
+    dead_letters: Sequence[Record]
+    pane_dead_letters: Sequence[Record]
+    model_states: Mapping[str, Parts]
 
 
 @dataclass
 class Verdict:
-    """wrongs: what is wrong, in words. lost, doubled: values of signals counted too seldom, or too often.
+    """mismatches: what differs from the replay, in sentences. figures: counts of panes, alerts, dead letters ...
 
-    figures: how many of what there were.
+    lost, doubled: how many values of signals were counted too seldom, and too often.
     """
 
-    wrongs: list[str] = field(default_factory=list)
+    mismatches: list[str] = field(default_factory=list)
     lost: int = 0
     doubled: int = 0
     figures: dict[str, int] = field(default_factory=dict)
 
     def expect(self, what: str, found: object, expected: object) -> None:
-        """Note it, if these are not equal."""
+        """Add a mismatch if the two are not equal."""
         if found != expected:
-            self.wrongs.append(f"{what}: {shown(found)}, expected {shown(expected)}")
+            self.mismatches.append(f"{what}: {abbreviated(found)}, expected {abbreviated(expected)}")
+
+    def expect_equal_items(self, what: str, found: Mapping[Any, Any], expected: Mapping[Any, Any]) -> None:
+        """Add a mismatch for every key that is missing, unexpected or has another value."""
+        common = found.keys() & expected.keys()
+        self.mismatches += [f"{what} {key} is missing" for key in expected.keys() - found.keys()]
+        self.mismatches += [f"{what} {key} is not expected" for key in found.keys() - expected.keys()]
+        self.mismatches += [f"{what} {key} differs" for key in common if found[key] != expected[key]]
 
 
-def shown(value: object) -> str:
-    """A value, and not more of it than a person reads."""
+def abbreviated(value: object) -> str:
+    """The repr of a value, cut to what a person reads: 200 characters."""
     text = repr(value)
     return text if len(text) <= 200 else f"{text[:200]} ..."

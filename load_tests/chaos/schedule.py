@@ -1,6 +1,6 @@
-"""What goes wrong in a chaos run, and when: a pure function of the seed.
+"""The faults of a chaos run and their times: a pure function of the seed.
 
-A schedule is dealt from a pack of cards: every kind of fault comes once before any comes twice.
+Kinds are shuffled and dealt like cards: every kind of fault comes once before any comes twice.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault. victim: which of the workers there are then, modulo their number.
+    """One fault. victim: the index of the worker among those that run then, modulo their number.
 
-    seconds: how long it lasts: a server is away, a worker stands still, connections are refused or delayed.
-    pause: seconds from its beginning (of a server's fault: its end) to the next one. delay: s that bytes are held back;
-    or how many seconds of what Redis has written last a power cut takes. alone: whether the next one waits until the
-    workers have recovered.
+    seconds: how long a server is down, a worker is stopped, or connections are refused or delayed. pause: seconds from
+    its beginning (of a server's fault: its end) to the next fault. delay: seconds by which bytes are delayed; of a
+    power cut, seconds of Redis's last writes that are lost. alone: whether the next fault waits until the workers have
+    recovered.
     """
 
     kind: Kind
@@ -51,8 +51,8 @@ class Fault:
     alone: bool
 
 
-# Seconds that a fault lasts, from and to. A worker must stand still beyond its session of 6 s to be replaced. A server
-# that stays away for longer than its clients insist (Redis: 10 s) ends the workers, which is designed but slow to test.
+# Seconds that a fault lasts, from and to. A worker must be stopped beyond its session of 6 s to be replaced. A server
+# that is down for longer than its clients retry (Redis: 10 s) ends the workers, which is designed but slow to test.
 _SECONDS = {
     Kind.FREEZE: (7.0, 11.0),
     Kind.REDIS_KILL: (0.0, 3.0),
@@ -64,15 +64,15 @@ _SECONDS = {
     Kind.REDIS_SLOW: (2.0, 6.0),
     Kind.KAFKA_SLOW: (2.0, 6.0),
 }
-# Seconds between two faults: 0.2 brings the next one into the recovery from the last one, 6 lets most of them end.
+# Seconds between two faults: after 0.2 the next one hits during recovery from the last one, after 6 mostly later.
 _PAUSE = (0.2, 6.0)
-# Seconds that a chunk of bytes is held back: more than a network between data centres does. And of what a power cut
-# takes: with everysec, up to one.
+# Seconds by which a chunk of bytes is delayed: more than a network between data centres does. For a power cut, seconds
+# of writes that are lost: up to one with everysec.
 _DELAY = {Kind.REDIS_SLOW: (0.02, 0.3), Kind.KAFKA_SLOW: (0.02, 0.3), Kind.REDIS_POWER_CUT: (0.3, 1.0)}
 
 
 def schedule(seed: int, count: int, fsync: Fsync) -> list[Fault]:
-    """`count` faults. With fsync "always", Redis has no power cut: it would lose nothing more than by SIGKILL."""
+    """`count` faults. With fsync "always" there is no power cut: it would lose no more than SIGKILL does."""
     rng = np.random.default_rng([seed, 0xFA])
     kinds = [kind for kind in Kind if kind is not Kind.REDIS_POWER_CUT or fsync == "everysec"]
     return [_fault(kind, rng) for kind, _ in zip(_dealt(kinds, rng), range(count), strict=False)]

@@ -1,8 +1,8 @@
-"""What a chaos run works on: servers behind gates, workers that are started again, traffic, and a look at the progress.
+"""The site of a chaos run: servers behind proxies, a fleet of workers, traffic, and the watch.
 
-                 ┌─ gate ─ Redis          producer, watch and verdict reach the servers
-workers, 1 to 5 ─┤                        without the gates
-                 └─ gate ─ Kafka
+                 ┌─ proxy ─ Redis          producer, watch and verdict reach the servers
+workers, 2 to 5 ─┤                         without the proxies
+                 └─ proxy ─ Kafka
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from load_tests.harness.deployment import AnyProducer, Broker, Deployment, deplo
 from load_tests.harness.servers import apache_kafka, real_redis
 from load_tests.harness.tcp_proxy import TcpProxy
 
-# Workers at first, fewest, and most.
+# Workers at the start, at least, and at most.
 WORKERS, _FEWEST, _MOST = 3, 2, 5
-# s. The least that brokers accept: a dead worker's partitions move after so long.
+# Seconds after which a dead worker's partitions move: the least that brokers accept.
 SESSION = 6
-# s to wait for the worst moment for a fault. Work in hand comes with a burst, at once or not at all. A second after a
-# burst the clock ends runs; but workers that recover from the fault before may need most of a minute to get there.
-_IN_WORK, _ENDED_BY_THE_CLOCK = 5.0, 60.0
+# Seconds to wait for the worst moment for a fault. Workers fall behind right after a burst, or not at all. The idle
+# timeout ends runs a second after a burst; but workers that recover from the fault before may need most of a minute.
+_UNTIL_BEHIND, _UNTIL_IDLE_RUN_ENDED = 5.0, 60.0
 
 
 @dataclass
 class Producer(threading.Thread):
-    """Appends the traffic in bursts: in one, workers have enough to do to be disturbed; after it, partitions are idle.
+    """Appends the traffic in bursts: during one, workers are busy; after it, partitions are idle.
 
-    appended: by partition, where what Kafka has acknowledged ends.
+    appended: by partition, the end of what Kafka has acknowledged.
     """
 
     kafka: str
@@ -61,20 +61,20 @@ class Producer(threading.Thread):
     def __hash__(self) -> int:
         return id(self)
 
-    def release(self) -> None:
-        """Let one more burst go."""
+    def release_burst(self) -> None:
+        """Release one more burst."""
         self._bursts.release()
 
-    def finish(self) -> None:
-        """Let the rest go."""
+    def release_rest(self) -> None:
+        """Release the rest."""
         self._hurry.set()
         self._bursts.release()
 
     def run(self) -> None:
-        """Until all is appended, whatever happens to Kafka meanwhile."""
+        """Append everything, whatever happens to Kafka meanwhile; an error is kept in `error`."""
         try:
             self._run()
-        except Exception as error:  # noqa: BLE001 # told by the main thread
+        except Exception as error:  # noqa: BLE001 # the main thread raises it
             self.error = error
 
     def _run(self) -> None:
@@ -102,21 +102,21 @@ class Producer(threading.Thread):
 
 @dataclass
 class Site:
-    """Everything that runs."""
+    """Everything that runs. cut_bytes: bytes that each power cut removed."""
 
     deployment: Deployment
     kafka: Server
     redis: Server
-    kafka_gate: TcpProxy
-    redis_gate: TcpProxy
+    kafka_proxy: TcpProxy
+    redis_proxy: TcpProxy
     fleet: Fleet
     watch: Watch
     file: AppendOnlyFile
     cut_bytes: list[int] = field(default_factory=list)
 
     def apply(self, fault: Fault, producer: Producer) -> None:
-        """Let a fault happen. Returns when a server that was ended is back."""
-        self.watch.fault(fault.alone)
+        """Cause a fault. Returns when a server that was stopped runs again."""
+        self.watch.begin_fault(fault.alone)
         match fault.kind:
             case Kind.REDIS_KILL:
                 _restart(self.redis, self.redis.kill, fault.seconds)
@@ -127,13 +127,13 @@ class Site:
             case Kind.KAFKA_TERM:
                 _restart(self.kafka, self.kafka.stop, fault.seconds)
             case Kind.REDIS_CUT | Kind.REDIS_SLOW:
-                self._disturb(self.redis_gate, fault)
+                self._disturb(self.redis_proxy, fault)
             case Kind.KAFKA_CUT | Kind.KAFKA_SLOW:
-                self._disturb(self.kafka_gate, fault)
+                self._disturb(self.kafka_proxy, fault)
             case _:
-                self._to_worker(fault, producer)
+                self._apply_to_worker(fault, producer)
 
-    def _to_worker(self, fault: Fault, producer: Producer) -> None:
+    def _apply_to_worker(self, fault: Fault, producer: Producer) -> None:
         workers = len(self.fleet.slots)
         match fault.kind:
             case Kind.KILL:
@@ -141,29 +141,29 @@ class Site:
             case Kind.TERM:
                 self.fleet.send(fault.victim, signal.SIGTERM, signal.SIGCONT)
             case Kind.FREEZE:
-                # With work in hand, or it would have nothing to write when it wakes.
+                # While it is behind; otherwise it would have nothing to write when it wakes.
                 behind = producer.burst / 2
-                self._wait_for(lambda: sum(producer.appended) - sum(self.watch.now.sealed) > behind, _IN_WORK)
+                self._wait_for(lambda: sum(producer.appended) - sum(self.watch.now.sealed) > behind, _UNTIL_BEHIND)
                 frozen = self.fleet.send(fault.victim, signal.SIGSTOP)
-                self.watch.later(fault.seconds, partial(frozen.process.send_signal, signal.SIGCONT))
+                self.watch.schedule(fault.seconds, partial(frozen.process.send_signal, signal.SIGCONT))
             case _:
                 grows = workers <= _FEWEST or (fault.kind is Kind.ADD and workers < _MOST)
                 self.fleet.add() if grows else self.fleet.remove(fault.victim)
 
-    def _disturb(self, gate: TcpProxy, fault: Fault) -> None:
-        """Cut connections, or hold back what passes; both end by themselves."""
+    def _disturb(self, proxy: TcpProxy, fault: Fault) -> None:
+        """Cut connections or delay bytes, for a while."""
         if fault.kind in (Kind.REDIS_CUT, Kind.KAFKA_CUT):
-            gate.close()
-            self.watch.later(fault.seconds, gate.open)
+            proxy.close()
+            self.watch.schedule(fault.seconds, proxy.open)
         else:
-            gate.delay = fault.delay
-            self.watch.later(fault.seconds, partial(setattr, gate, "delay", 0.0))
+            proxy.delay = fault.delay
+            self.watch.schedule(fault.seconds, partial(setattr, proxy, "delay", 0.0))
 
     def _power_cut(self, fault: Fault, producer: Producer) -> None:
-        """At the worst moment: the clock has just ended the run of an idle partition."""
+        """Cut the power at the worst moment: the idle timeout has just ended a run."""
         before = self.watch.now.sealed
-        producer.release()
-        self._wait_for(lambda: self._idle_run_ended(before, producer), _ENDED_BY_THE_CLOCK)
+        producer.release_burst()
+        self._wait_for(lambda: self._idle_run_ended(before, producer), _UNTIL_IDLE_RUN_ENDED)
         _restart(self.redis, lambda: self.cut_bytes.append(self.file.cut(fault.delay)), fault.seconds)
 
     def _idle_run_ended(self, before: Sequence[int], producer: Producer) -> bool:
@@ -171,12 +171,12 @@ class Site:
         return any(old < end == appended for old, end, appended in ends)
 
     def _wait_for(self, moment: Callable[[], bool], seconds: float) -> None:
-        """Wait for the worst moment for a fault; not for longer than so many seconds."""
+        """Wait for a moment, at most for so many seconds."""
         deadline = time.monotonic() + seconds
         while not moment() and time.monotonic() < deadline:
             time.sleep(0.01)
             with suppress(sync_redis.RedisError):
-                self.watch.look()
+                self.watch.read_progress()
 
 
 def _restart(server: Server, end: Any, seconds: float) -> None:
@@ -187,29 +187,29 @@ def _restart(server: Server, end: Any, seconds: float) -> None:
 
 @contextmanager
 def open_site(directory: Path, fsync: Fsync) -> Iterator[Site]:
-    """Servers, gates and a deployment; no worker has started yet."""
+    """Start servers and proxies and make a deployment; no worker has started yet."""
     with ExitStack() as stack:
         port = free_port()
-        kafka_gate = stack.enter_context(TcpProxy(port))
-        kafka = stack.enter_context(apache_kafka(directory / "kafka", proxied=(port, kafka_gate.port)))
+        kafka_proxy = stack.enter_context(TcpProxy(port))
+        kafka = stack.enter_context(apache_kafka(directory / "kafka", proxied=(port, kafka_proxy.port)))
         redis = real_redis(directory / "redis", fsync=fsync)
-        # One file, for the power cut to shorten.
+        # One file, which the power cut shortens.
         redis = stack.enter_context(replace(redis, command=[*redis.command, "--auto-aof-rewrite-percentage", "0"]))
-        redis_gate = stack.enter_context(TcpProxy(redis.port))
+        redis_proxy = stack.enter_context(TcpProxy(redis.port))
         deployment = deploy(
-            directory, Broker(kafka, idempotent=True), redis_gate.address, _sections(directory, kafka_gate)
+            directory, Broker(kafka, idempotent=True), redis_proxy.address, _sections(directory, kafka_proxy)
         )
         fleet = Fleet(deployment)
         stack.callback(fleet.kill)
         watch, file = Watch(fleet, redis.address), AppendOnlyFile(redis)
-        for gate in (kafka_gate, redis_gate):
-            gate.open()
-        yield Site(deployment, kafka, redis, kafka_gate, redis_gate, fleet, watch, file)
+        for proxy in (kafka_proxy, redis_proxy):
+            proxy.open()
+        yield Site(deployment, kafka, redis, kafka_proxy, redis_proxy, fleet, watch, file)
 
 
-def _sections(directory: Path, kafka_gate: TcpProxy) -> dict[str, dict[str, Any]]:
+def _sections(directory: Path, kafka_proxy: TcpProxy) -> dict[str, dict[str, Any]]:
     return {
-        "kafka": {"bootstrap": kafka_gate.address},
+        "kafka": {"bootstrap": kafka_proxy.address},
         "topics": {"partitions": PARTITIONS},
         "panes": {"events": 250, "seconds": 1.0},
         "defaults": {"learn_events": 500, "incidents": {"recovery": "0s", "cooldown": "0s"}},
@@ -218,11 +218,11 @@ def _sections(directory: Path, kafka_gate: TcpProxy) -> dict[str, dict[str, Any]
     }
 
 
-def bursts(schedule: Sequence[Fault]) -> int:
-    """How many bursts are released meanwhile: two a fault, and one for an idle run to cut the power at."""
+def count_bursts(schedule: Sequence[Fault]) -> int:
+    """How many bursts a schedule releases: two for each fault, and one more for each power cut."""
     return 2 * len(schedule) + sum(each.kind is Kind.REDIS_POWER_CUT for each in schedule)
 
 
-def kinds(schedule: Sequence[Fault]) -> dict[str, int]:
-    """How many faults of each kind."""
+def count_kinds(schedule: Sequence[Fault]) -> dict[str, int]:
+    """The number of faults of each kind."""
     return dict(sorted(Counter(str(each.kind) for each in schedule).items()))

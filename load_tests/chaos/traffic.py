@@ -1,9 +1,9 @@
-"""The events of a chaos run: 30 models, planted drifts, a few messages that are none. A pure function of the seed.
+"""The events of a chaos run: 30 models, planted drifts, some messages that are no events. Decided by the seed alone.
 
 | models    | how many | baseline | partition                                            |
 |-----------|----------|----------|------------------------------------------------------|
-| keyed-N   | 24       | given    | each on its own one: their order is that of the log  |
-| learns-N  | 2        | learned  | each on its own one                                  |
+| keyed-N   | 24       | given    | one each: their order is that of its log             |
+| learns-N  | 2        | learned  | one each                                             |
 | spread-N  | 3        | given    | all, in turn                                         |
 | seeks-N   | 1        | learned  | all, in turn                                         |
 """
@@ -27,27 +27,27 @@ SPREAD = [f"spread-{i}" for i in range(3)] + ["seeks-0"]
 MODELS = KEYED + SPREAD
 GIVEN = [model for model in MODELS if model.startswith(("keyed", "spread"))]
 
-# Events of a model from one drift to the next, and the part of them that drifts, by 2 σ. A learned baseline is made
-# of events before the first.
+# Events of a model from one drift to the next, and the part of them that drifts, by 2 σ. The warm-up of a learned
+# baseline ends before the first drift.
 _CYCLE, _DRIFT = 1500, (700, 1100)
-# Microseconds of event time from one message to the next: so many that a run of a pane's second holds some 1000 of one
-# partition and 250 of one model, and is ended now by its time and now by its events.
+# Microseconds of event time from one message to the next. A pane's second then holds some 1000 events of one partition
+# and 250 of one model, so that some runs end by time and some by their number of events.
 _STEP_US = 125
-# One message in so many is none, and one in as many has a value of a wrong type.
+# One message in so many is no event, and another one has a value of a wrong type.
 _ODD = 1000
 _ROWS = 500
 _BROKEN: list[bytes | None] = [None, b"", b"{", b"[]", b"\xff\xfe", b'{"id": "1", "model": "keyed-0", "score": 1}']
 
 
 class Sent(NamedTuple):
-    """A message and the partition it goes to."""
+    """A message and its partition."""
 
     partition: int
     value: bytes | None
 
 
 def traffic(seed: int, count: int) -> Iterator[Sent]:
-    """`count` messages in the order in which they are appended."""
+    """`count` messages in the order of appending."""
     rng = np.random.default_rng([seed, 0xE7])
     n = 0
     while n < count:
@@ -77,7 +77,7 @@ _HOME = {model: zlib.crc32(model.encode()) for model in KEYED}
 
 
 def write_baselines(folder: Path) -> dict[str, dict[str, Any]]:
-    """Put the given baselines into a folder; the `models` section of a configuration that names them."""
+    """Write the given baselines into a folder; the section `models` of a configuration that names them."""
     for model in GIVEN:
         (folder / f"{model}.driftline").write_bytes(encode_baseline(baseline_of(model)))
     return {model: {"baseline": f"{model}.driftline"} for model in GIVEN}

@@ -1,15 +1,16 @@
-"""Whether what a chaos run left behind is what the log says: exact, or a list of what is wrong. Pure.
+"""Compares what a chaos run left behind with what the log says: equal to the byte, or a list of mismatches. Pure.
 
-Two replays, both in one process and one sequence, without Kafka, Redis, crash or rebalance:
+Two replays are made, each in one process and one sequence, without Kafka, Redis, crash or rebalance:
 
-1. of the predictions topic. Its runs end where the published ones do, because the clock ends the run of an idle
-   partition; but none may be longer than the rule allows, overlap another, or leave a good event out. Every published
-   pane must be its replayed one, byte for byte. Models that lie on one partition are judged in the order of its log.
-2. of the panes topic. All models are judged in its order, which for models on many partitions no other log tells;
-   what was published twice counts once.
+1. of the predictions topic. Its runs end where the published ones do, because the idle timeout ends the run of an idle
+   partition; but no run may be longer than the rule allows, overlap another, or omit a good event. Every published
+   pane must equal its replayed one, byte for byte. Models that lie on one partition are judged in the order of its log.
+2. of the panes topic. All models are judged in its order, which is recorded nowhere else for models on many
+   partitions; a pane that was published twice counts once.
 
-Memories must be those of both replays byte for byte, alerts too (but for when they were decided, in the first). Events
-are also counted without any of it: each message decoded by itself and counted in its model's baseline.
+Model states must equal those of both replays byte for byte, and so must alerts (in the first replay, but for the time
+of the decision). Events are also counted independently: each message is decoded by itself and counted in its model's
+baseline.
 """
 
 from __future__ import annotations
@@ -38,122 +39,122 @@ from driftline.stream.panes.pane import Pane, Range, Run
 from driftline.stream.panes.sketcher import Sketcher, pane_rule
 from driftline.stream.worker.judge_stage import OUT_OF_ORDER
 from load_tests.chaos.count import check_counts
-from load_tests.chaos.outcome import Left, Log, Verdict
+from load_tests.chaos.outcome import Log, Outcome, Verdict
 from load_tests.harness.oracle import Parts, alert_bodies, event_or_none
 
 
-def judge_run(config: Config, baselines: Mapping[str, Baseline], spread: Collection[str], left: Left) -> Verdict:
+def judge_run(config: Config, baselines: Mapping[str, Baseline], spread: Collection[str], outcome: Outcome) -> Verdict:
     """The verdict on a run. spread: models whose events lie on several partitions."""
-    verdict, second = Verdict(), Judged(config, baselines)
-    messages = [PaneMessage.from_bytes(record.value or b"") for record in left.panes]
-    for record, message in zip(left.panes, messages, strict=True):
-        if second.awaits(message):
+    verdict, by_panes = Verdict(), Judged(config, baselines)
+    messages = [PaneMessage.from_bytes(record.value or b"") for record in outcome.panes]
+    for record, message in zip(outcome.panes, messages, strict=True):
+        if by_panes.misses_previous(message):
             continue
-        if second.knows(message):
-            second.take(message.model, message.pane(second.layout(message)), record.timestamp)
+        if by_panes.knows_baseline(message):
+            by_panes.judge(message.model, message.pane(by_panes.layout(message)), record.timestamp)
         else:
-            verdict.wrongs.append(f"a pane of {message.model} in {message.run} is against a baseline not there yet")
-    known = {model: memory.learned for model, memory in second.memories.items() if memory.learned} | dict(baselines)
-    first = Judged(config, baselines)
-    replay = _Replay(config, baselines, known, verdict, left)
+            verdict.mismatches.append(
+                f"a pane of {message.model} in {message.run} has a baseline that is not there yet"
+            )
+    known = {model: state.learned for model, state in by_panes.states.items() if state.learned} | dict(baselines)
+    by_predictions = Judged(config, baselines)
+    replay = _Replay(config, baselines, known, verdict, outcome)
     for model, pane in replay.panes(messages):
         if model not in spread:
-            first.take(model, pane, appended=0)
-    replay.check_letters()
-    unfit = [each for each in left.pane_letters if not each.headers["reason"].startswith(OUT_OF_ORDER.encode())]
-    verdict.expect("dead letters of panes", len(unfit), 0)
-    verdict.figures |= {"panes before their turn": len(left.pane_letters) - len(unfit)}
-    _check_memories(verdict, left, first, "predictions topic")
-    _check_memories(verdict, left, second, "panes topic")
-    _check_alerts(verdict, left, first, second, spread)
-    check_counts(verdict, config, known, left)
+            by_predictions.judge(model, pane, appended=0)
+    replay.check_dead_letters()
+    _check_pane_dead_letters(verdict, outcome)
+    _check_states(verdict, outcome, by_predictions, "predictions topic")
+    _check_states(verdict, outcome, by_panes, "panes topic")
+    _check_alerts(verdict, outcome, by_predictions, by_panes, spread)
+    check_counts(verdict, config, known, outcome)
     return verdict
 
 
 @dataclass
 class Judged:
-    """Panes judged one after the other: what is remembered and told."""
+    """Panes judged one after the other: the states of all models, and the alerts as lines by id."""
 
     config: Config
     baselines: Mapping[str, Baseline]
-    memories: dict[str, ModelState] = field(default_factory=dict)
+    states: dict[str, ModelState] = field(default_factory=dict)
     lines: dict[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._monitors: dict[str, Monitor] = {}
 
-    def take(self, model: str, pane: Pane[Any], appended: int) -> None:
-        """One more pane; one that was taken before changes nothing."""
+    def judge(self, model: str, pane: Pane[Any], appended: int) -> None:
+        """Judge one more pane; one that was judged before changes nothing. appended: epoch ms."""
         if model not in self._monitors:
             self._monitors[model] = Monitor(model, self.config.for_model(model), self.baselines.get(model))
         monitor = self._monitors[model]
-        self.memories[model], steps = monitor.judge(self.memories.get(model, ModelState()), pane)
+        self.states[model], steps = monitor.judge(self.states.get(model, ModelState()), pane)
         for step in steps:
             alert = build_alert(monitor, step, mode="live", topic=self.config.topics.predictions, emitted_at=appended)
             self.lines[alert.id] = encode_alert(alert)
 
-    def knows(self, message: PaneMessage) -> bool:
-        """Whether the baseline of a pane is the one its model has by now."""
+    def knows_baseline(self, message: PaneMessage) -> bool:
+        """Whether the model has the baseline of this pane by now."""
         baseline = self._baseline(message.model)
         return not message.baseline or (baseline is not None and baseline.content_hash == message.baseline)
 
-    def awaits(self, message: PaneMessage) -> bool:
-        """Whether the pane that was sent along with this one, before it, is not there yet."""
-        delivered = self.memories.get(message.model, ModelState()).consumed
-        return delivered.get(message.run.partition, 0) < message.previous_end
+    def misses_previous(self, message: PaneMessage) -> bool:
+        """Whether the pane that was sent together with this one, before it, has not arrived yet."""
+        consumed = self.states.get(message.model, ModelState()).consumed
+        return consumed.get(message.run.partition, 0) < message.previous_end
 
     def layout(self, message: PaneMessage) -> Layout | None:
-        """The layout of a pane of a sketch, None for one of events."""
+        """The layout of a pane that holds a sketch, None for one that holds events."""
         baseline = self._baseline(message.model)
         return baseline.layout if message.baseline and baseline else None
 
     def _baseline(self, model: str) -> Baseline | None:
-        return self.baselines.get(model) or self.memories.get(model, ModelState()).learned
+        return self.baselines.get(model) or self.states.get(model, ModelState()).learned
 
     def stored(self) -> dict[str, Parts]:
-        """The parts of every model's memory, as they are stored."""
+        """The parts of every model's state, as they are stored."""
         return {
-            model: state_delta(None, memory, self.baselines.get(model)).write for model, memory in self.memories.items()
+            model: state_delta(None, state, self.baselines.get(model)).write for model, state in self.states.items()
         }
 
 
 @dataclass
 class _Replay:
-    """The first replay. known: the baselines that there were in the end, given and learned.
+    """The replay of the predictions topic. known: all baselines at the end of the run, given and learned.
 
-    letters: by partition and offset, what a dead letter must hold.
+    dead_letters: by partition and offset, the value and the header `counted` that are expected.
     """
 
     config: Config
     given: Mapping[str, Baseline]
     known: Mapping[str, Baseline]
     verdict: Verdict
-    left: Left
-    letters: dict[tuple[int, int], tuple[bytes | None, bytes]] = field(default_factory=dict)
+    outcome: Outcome
+    dead_letters: dict[tuple[int, int], tuple[bytes | None, bytes]] = field(default_factory=dict)
 
     def panes(self, messages: Sequence[PaneMessage]) -> Iterator[tuple[str, Pane[Any]]]:
-        """Model and pane, in the order of each partition's log; what was published is compared with them."""
+        """Models and their panes, in the order of each partition's log, compared with the published ones."""
         published: dict[tuple[Range, str], list[PaneMessage]] = {}
         for message in messages:
             published.setdefault((message.run, message.model), []).append(message)
         by_clock, seen = 0, 0
-        for partition, log in sorted(self.left.predictions.items()):
-            ends = self._ends({run for run, _ in published if run.partition == partition}, len(log))
+        for partition, log in sorted(self.outcome.predictions.items()):
+            ends = self._run_ends({run for run, _ in published if run.partition == partition}, len(log))
             for run in self._runs(partition, log, ends):
-                by_clock += bool(run.panes) and self._by_clock(run, log)
+                by_clock += bool(run.panes) and self._ended_by_clock(run, log)
                 seen += len(run.panes)
                 for model, pane in run.panes.items():
                     self._compare(model, pane, published.pop((Range(partition, run.start, run.end), model), []))
                     yield model, pane
-        self.verdict.wrongs += [f"a pane of {model} in {run} was made up" for run, model in published]
+        self.verdict.mismatches += [f"a pane of {model} in {run} is not expected" for run, model in published]
         again = len(messages) - seen
         self.verdict.figures |= {"panes": seen, "panes published again": again, "runs ended by the clock": by_clock}
 
-    def _ends(self, runs: Collection[Range], end: int) -> list[int]:
-        """Where to end runs: where the published ones begin and end. Between two of them there may be bad events."""
+    def _run_ends(self, runs: Collection[Range], end: int) -> list[int]:
+        """Offsets at which to end runs: where published ones begin and end, as bad events may lie between two."""
         for older, newer in pairwise(sorted(runs)):
             if newer.start < older.end:
-                self.verdict.wrongs.append(f"the runs {older} and {newer} overlap")
+                self.verdict.mismatches.append(f"the runs {older} and {newer} overlap")
         return sorted({at for run in runs for at in (run.start, run.end)} | {end})
 
     def _runs(self, partition: int, log: Log, ends: Iterable[int]) -> Iterator[Run]:
@@ -165,15 +166,15 @@ class _Replay:
             if end > cutter.start:
                 start = cutter.start
                 runs, rejections, defects = sketcher.consume(np.arange(start, end), log[start:end])
-                self._note_letters(partition, start, log, rejections, defects)
+                self._expect_dead_letters(partition, start, log, rejections, defects)
                 yield from runs
                 if cutter.start != start:
                     self.verdict.expect(f"partition {partition}: a run that the rule ends", end, cutter.start)
                 if cutter.start < end:
                     yield sketcher.close(end)
 
-    def _by_clock(self, run: Run, log: Log) -> bool:
-        """Whether no rule has ended a run: it is not full, and what follows is no event of a later time slot."""
+    def _ended_by_clock(self, run: Run, log: Log) -> bool:
+        """Whether the idle timeout ended a run: no pane is full, and no event of a later time slot follows."""
         rule = pane_rule(self.config)
         if any(_events(pane.content) == rule.events for pane in run.panes.values()):
             return False
@@ -183,7 +184,7 @@ class _Replay:
 
     def _compare(self, model: str, pane: Pane[Any], published: Sequence[PaneMessage]) -> None:
         if not published:
-            self.verdict.wrongs.append(f"the pane of {model} in {pane.ranges} was not published")
+            self.verdict.mismatches.append(f"the pane of {model} in {pane.ranges} was not published")
         for message in published:
             expected, baseline = pane, self.known.get(model)
             if message.baseline and baseline and not isinstance(pane.content, Sketch):
@@ -191,67 +192,75 @@ class _Replay:
             name = baseline.content_hash if baseline and isinstance(expected.content, Sketch) else ""
             same = PaneMessage.of(model, name, self.config.topics.predictions, expected, message.previous_end)
             if message.to_bytes() != same.to_bytes():
-                self.verdict.wrongs.append(f"the pane of {model} in {pane.ranges} was published as another one")
+                self.verdict.mismatches.append(f"the pane of {model} in {pane.ranges} was published with other content")
 
-    def _note_letters(
+    def _expect_dead_letters(
         self, partition: int, start: int, log: Log, rejections: Iterable[Rejection], defects: Iterable[Defect]
     ) -> None:
         bad = {each.position: b"false" for each in rejections}
         odd = {each.position: b"true" for each in defects}
         for position, counted in (odd | bad).items():
-            self.letters[partition, start + position] = (log[start + position], counted)
+            self.dead_letters[partition, start + position] = (log[start + position], counted)
 
-    def check_letters(self) -> None:
-        """Every dead letter is there, once or more, and no other one."""
+    def check_dead_letters(self) -> None:
+        """Check that every dead letter was published, once or more, and no other one."""
         found: dict[tuple[int, int], tuple[bytes | None, bytes]] = {}
-        for letter in self.left.letters:
+        for letter in self.outcome.dead_letters:
             place = int(letter.headers["partition"]), int(letter.headers["offset"])
             found[place] = (letter.value, letter.headers["counted"])
-        _differ(self.verdict, "the dead letter of", found, self.letters)
+        self.verdict.expect_equal_items("the dead letter of", found, self.dead_letters)
         self.verdict.figures |= {
-            "dead letters": len(self.letters),
-            "dead letters published again": len(self.left.letters) - len(found),
+            "dead letters": len(self.dead_letters),
+            "dead letters published again": len(self.outcome.dead_letters) - len(found),
         }
 
 
-def _check_memories(verdict: Verdict, left: Left, judged: Judged, topic: str) -> None:
+def _check_pane_dead_letters(verdict: Verdict, outcome: Outcome) -> None:
+    """Check that panes became dead letters only because an earlier one was missing."""
+    reasons = [each.headers["reason"] for each in outcome.pane_dead_letters]
+    others = [reason for reason in reasons if not reason.startswith(OUT_OF_ORDER.encode())]
+    verdict.expect("dead letters of panes", len(others), 0)
+    verdict.figures |= {"panes before their turn": len(reasons) - len(others)}
+
+
+def _check_states(verdict: Verdict, outcome: Outcome, judged: Judged, topic: str) -> None:
     expected = judged.stored()
     if topic == "panes topic":
-        verdict.wrongs += [f"{model} is remembered, and was never seen" for model in left.memories.keys() - expected]
+        unseen = outcome.model_states.keys() - expected
+        verdict.mismatches += [f"{model} has a state, but no pane" for model in unseen]
     for model, parts in expected.items():
-        stored = left.memories.get(model, {})
+        stored = outcome.model_states.get(model, {})
         names = sorted(name for name in {*parts, *stored} if parts.get(name) != stored.get(name))
         if names:
-            verdict.wrongs.append(f"what is remembered of {model} is not what the {topic} says: {', '.join(names[:6])}")
+            first = ", ".join(names[:6])
+            verdict.mismatches.append(f"the state of {model} is not that of a replay of the {topic}: {first}")
 
 
-def _check_alerts(verdict: Verdict, left: Left, first: Judged, second: Judged, spread: Collection[str]) -> None:
+def _check_alerts(
+    verdict: Verdict, outcome: Outcome, by_predictions: Judged, by_panes: Judged, spread: Collection[str]
+) -> None:
     lines: dict[str, bytes] = {}
-    told_last: dict[str, int] = {}
-    for record in left.alerts:
+    last_seq: dict[str, int] = {}
+    for record in outcome.alerts:
         line = record.value or b""
         alert = orjson.loads(line)
         alert_id, model, seq = alert["id"], alert["data"]["component"], alert["data"]["seq"]
         if alert_id not in lines:
-            verdict.expect(f"alert {alert_id}, after how many of its model", told_last.get(model, 0), seq - 1)
-            told_last[model] = seq
-        verdict.expect(f"alert {alert_id}, told again", line, lines.setdefault(alert_id, line))
-    _differ(verdict, "alert", lines, second.lines)
+            verdict.expect(f"alert {alert_id}, number of earlier ones of its model", last_seq.get(model, 0), seq - 1)
+            last_seq[model] = seq
+        verdict.expect(f"alert {alert_id}, published again", line, lines.setdefault(alert_id, line))
+    verdict.expect_equal_items("alert", lines, by_panes.lines)
     keyed = {
         alert_id: line for alert_id, line in lines.items() if orjson.loads(line)["data"]["component"] not in spread
     }
-    _differ(verdict, "alert, by the predictions topic,", _told(keyed), _told(first.lines))
-    verdict.figures |= {"alerts": len(second.lines), "alerts published again": len(left.alerts) - len(lines)}
+    verdict.expect_equal_items(
+        "alert, by the predictions topic,", _bodies(keyed.values()), _bodies(by_predictions.lines.values())
+    )
+    verdict.figures |= {"alerts": len(by_panes.lines), "alerts published again": len(outcome.alerts) - len(lines)}
 
 
-def _told(lines: Mapping[str, bytes]) -> dict[str, bytes]:
-    return alert_bodies(map(orjson.loads, lines.values()))
-
-
-def _differ(verdict: Verdict, what: str, found: Mapping[Any, Any], expected: Mapping[Any, Any]) -> None:
-    verdict.wrongs += [f"{what} {key} is missing" for key in expected.keys() - found.keys()]
-    verdict.wrongs += [f"{what} {key} ought not to be" for key in found.keys() - expected.keys()]
-    verdict.wrongs += [f"{what} {key} differs" for key in found.keys() & expected.keys() if found[key] != expected[key]]
+def _bodies(lines: Iterable[bytes]) -> dict[str, bytes]:
+    return alert_bodies(map(orjson.loads, lines))
 
 
 def _events(content: Any) -> int:

@@ -1,4 +1,4 @@
-"""The workers of a chaos run: started again when they have ended, and watched for progress."""
+"""The workers of a chaos run: a fleet that restarts those that ended, and a watch that measures recovery."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from driftline.stream.worker.faust.transport import TakeoverTimeoutError
 from load_tests.chaos.traffic import PARTITIONS
 from load_tests.harness.deployment import Deployment, WorkerProcess
 
-# s between two looks of the watch: as exact are the times to recover.
-_LOOK = 0.1
-# s until a worker that has ended is started again, as an orchestrator does.
+# Seconds between two reads of the progress, hence the resolution of recovery times.
+_INTERVAL = 0.1
+# Seconds after which an ended worker is started again, as an orchestrator does.
 _RESTART = 0.5
 
 
 @dataclass
 class Fleet:
-    """Workers, each in a slot, in which it is started again when it has ended."""
+    """Workers by slot; a worker that has ended is started again in its slot."""
 
     deployment: Deployment
     slots: dict[int, WorkerProcess] = field(default_factory=dict)
@@ -40,12 +40,12 @@ class Fleet:
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def add(self) -> None:
-        """One more worker, in a slot of its own."""
+        """Start one more worker in a new slot."""
         with self._lock:
             self._start(max(self.slots, default=-1) + 1)
 
     def remove(self, victim: int) -> None:
-        """Let a worker leave for good."""
+        """Stop a worker with SIGTERM and free its slot."""
         with self._lock:
             worker = self.slots.pop(self._slot(victim))
             worker.process.terminate()
@@ -53,15 +53,15 @@ class Fleet:
             self._leaving.append(worker)
 
     def send(self, victim: int, *signals: signal.Signals) -> WorkerProcess:
-        """Signals to a worker."""
+        """Send signals to a worker, in this order."""
         with self._lock:
             worker = self.slots[self._slot(victim)]
             for each in signals:
                 worker.process.send_signal(each)
             return worker
 
-    def tend(self) -> None:
-        """Start again who has ended."""
+    def restart_ended(self) -> None:
+        """Start workers again that ended long enough ago."""
         with self._lock:
             for slot, worker in self.slots.items():
                 code = worker.process.poll()
@@ -73,7 +73,7 @@ class Fleet:
                 self._start(slot)
 
     def stop(self) -> list[int]:
-        """End all well; the exit codes of those that were there."""
+        """Stop all workers with SIGTERM; the exit codes of those that were running."""
         with self._lock:
             for worker in self.slots.values():
                 worker.process.send_signal(signal.SIGCONT)
@@ -82,14 +82,14 @@ class Fleet:
         return codes
 
     def kill(self) -> None:
-        """End all at once."""
+        """Send SIGKILL to all workers."""
         with self._lock:
             for worker in (*self.slots.values(), *self._leaving):
                 worker.kill()
             self.slots.clear()
 
     def logs(self) -> str:
-        """What all workers have logged."""
+        """The logs of all workers, past and present."""
         return "".join(
             log.read_text(errors="replace") for log in sorted(self.deployment.path.parent.glob("worker-*.log"))
         )
@@ -103,28 +103,28 @@ class Fleet:
 
 
 @dataclass(frozen=True)
-class Committed:
-    """What is committed in Redis: by partition, ends of sealed runs, and offsets of panes judged."""
+class Progress:
+    """What Redis holds, by partition: the end of the last sealed run, and the offset of the next pane to judge."""
 
     sealed: tuple[int, ...]
     judged: tuple[int, ...]
 
-    def beyond(self, earlier: Committed) -> bool:
-        """Whether every partition has been sketched further than then, and panes judged further."""
+    def is_beyond(self, earlier: Progress) -> bool:
+        """Whether every partition was sketched further since, and some panes were judged."""
         ahead = all(new > old for new, old in zip(self.sealed, earlier.sealed, strict=True))
         return ahead and sum(self.judged) > sum(earlier.judged)
 
 
 @dataclass
 class Watch(threading.Thread):
-    """Tends the fleet, does what is due, and notes how long it takes from a fault until all partitions go on."""
+    """Restarts ended workers, makes scheduled calls, and measures how long recovery from a fault takes."""
 
     fleet: Fleet
     redis: str
-    now: Committed = field(default_factory=lambda: Committed((0,) * PARTITIONS, (0,) * PARTITIONS))
+    now: Progress = field(default_factory=lambda: Progress((0,) * PARTITIONS, (0,) * PARTITIONS))
     recoveries: list[float] = field(default_factory=list)
     done: threading.Event = field(default_factory=threading.Event)
-    _faults: list[tuple[float, Committed, bool]] = field(default_factory=list)
+    _faults: list[tuple[float, Progress, bool]] = field(default_factory=list)
     _due: list[tuple[float, Callable[[], object]]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -143,71 +143,70 @@ class Watch(threading.Thread):
         return id(self)
 
     def run(self) -> None:
-        """Until `done`."""
-        while not self.done.wait(_LOOK):
-            self.fleet.tend()
+        """Work until `done` is set."""
+        while not self.done.wait(_INTERVAL):
+            self.fleet.restart_ended()
             for each in [each for each in self._due if each[0] <= time.monotonic()]:
                 self._due.remove(each)
                 each[1]()
             with suppress(sync_redis.RedisError):
-                self.look()
+                self.read_progress()
         self._client.close()
 
-    def look(self) -> None:
-        """See what is committed now. RedisError."""
+    def read_progress(self) -> None:
+        """Read the progress and note which faults have been recovered from. Raises RedisError."""
         with self._client.pipeline(transaction=False) as pipeline:
             for key, name in self._keys:
                 pipeline.hget(key, name)
             found = [int(each or 0) for each in pipeline.execute()]
         with self._lock:
-            self.now = Committed(tuple(found[:PARTITIONS]), tuple(found[PARTITIONS:]))
-            recovered = [each for each in self._faults if self.now.beyond(each[1])]
+            self.now = Progress(tuple(found[:PARTITIONS]), tuple(found[PARTITIONS:]))
+            recovered = [each for each in self._faults if self.now.is_beyond(each[1])]
             self.recoveries += [time.monotonic() - at for at, _, alone in recovered if alone]
             self._faults = [each for each in self._faults if each not in recovered]
 
     def recovered(self) -> bool:
-        """Whether all partitions have gone on since the last fault."""
+        """Whether all partitions have progressed since the last fault."""
         return not self._faults
 
-    def fault(self, alone: bool) -> None:
-        """A fault begins now. alone: no other one comes until the workers have recovered, and so that time counts."""
+    def begin_fault(self, alone: bool) -> None:
+        """Record that a fault begins now. alone: no other fault comes before the recovery, so its time counts."""
         with self._lock:
             self._faults.append((time.monotonic(), self.now, alone))
 
-    def later(self, seconds: float, what: Callable[[], object]) -> None:
-        """Call something in so many seconds."""
-        self._due.append((time.monotonic() + seconds, what))
+    def schedule(self, seconds: float, call: Callable[[], object]) -> None:
+        """Make a call after so many seconds."""
+        self._due.append((time.monotonic() + seconds, call))
 
-    def end(self) -> None:
-        """Look away."""
+    def stop(self) -> None:
+        """Stop the thread and wait for its end."""
         self.done.set()
         self.join()
 
-    def waits(self) -> bool:
-        """Whether something is due."""
+    def has_scheduled(self) -> bool:
+        """Whether a scheduled call has not been made yet."""
         return bool(self._due)
 
 
-# What the workers' logs tell, and what tells it.
-_SIGNS: Mapping[str, str] = {
-    "fenced writes refused": r"another worker took over, with epoch \d+: this worker was away",
+# What is counted in the workers' logs, and the pattern of its log line.
+_PATTERNS: Mapping[str, str] = {
+    "fenced writes refused": r"another worker took over, with epoch \d+: ",
     "writes refused after a loss": r"\bCrashed reason=StateMismatchError\(",
     "rebalances seen by workers": r"\btook over \d+ partitions",
 }
 
-
-# By what a worker may end here: it is refused, or not answered. Anything else is a bug, though whoever is started next
-# makes up for it.
+# Errors by which a worker may end here: its write was refused, or a server did not answer. Any other is a bug, even
+# though the next worker makes up for it.
 _DESIGNED = {FencedError, StateMismatchError, RedisUnreachableError, TakeoverTimeoutError, TimeoutError}
 
 
-def surprises(logs: str) -> list[str]:
-    """Errors that no worker should have ended by, each once."""
+def unexpected_errors(logs: str) -> list[str]:
+    """One sentence for each kind of error by which no worker should have ended."""
     designed = {each.__name__ for each in _DESIGNED} | {name for name in vars(errors) if name.endswith("Error")}
     found = Counter(re.findall(r"\bCrashed reason=(\w+)\(", logs))
     return [f"{count} workers ended by {name}" for name, count in sorted(found.items()) if name not in designed]
 
 
-def told_by(logs: str) -> dict[str, int]:
-    """Counts of what workers have logged. A rebalance is seen by each worker that takes part."""
-    return {what: len(re.findall(sign, logs)) for what, sign in _SIGNS.items()}
+def log_counts(logs: str) -> dict[str, int]:
+    """How often each pattern occurs in the logs. Each worker that takes part logs a rebalance."""
+    return {what: len(re.findall(pattern, logs)) for what, pattern in _PATTERNS.items()}

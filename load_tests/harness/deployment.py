@@ -1,4 +1,4 @@
-"""Driftline as users run it: a configuration, topics and a group of its own, and workers as processes of their own.
+"""Driftline as users run it: a configuration with topics and a group of its own, and workers in their own processes.
 
 deployment = deploy(tmp_path, broker, redis_server, {"topics": {"partitions": 4}})
 deployment.produce({0: messages})
@@ -41,18 +41,18 @@ from driftline.stream.schemas.topics import wanted_topics
 from driftline.stream.sources.baselines import load_baselines
 from load_tests.harness.oracle import Parts, Replay
 
-#: s to wait for anything. A worker takes 2 to start and the embedded broker up to 10 to let it join; a busy machine
-#: takes several times as long.
+#: Seconds to wait for anything. A worker takes 2 s to start and the embedded broker up to 10 s to let it join; a busy
+#: machine takes several times as long.
 TIMEOUT = 90.0
 
 
 def unique(name: str) -> str:
-    """A name that nobody else uses."""
+    """The name with a random suffix, so that nothing else has it."""
     return f"{name}-{uuid4().hex[:8]}"
 
 
 class AnyProducer(KafkaProducer):
-    """Appends records of any value and no key, as producers in other languages do; here, one of them is insisted on."""
+    """Appends records without key and with any value, None too; kafka-python itself requires one of the two."""
 
     _NOTHING = object()
 
@@ -64,7 +64,7 @@ class AnyProducer(KafkaProducer):
         super().__init__(value_serializer=self._Plain(), **settings)
 
     def append(self, topic: str, partition: int, value: bytes | None) -> Any:
-        """What tells where it was put, in time."""
+        """Append a record; the future of its metadata."""
         return self.send(topic, self._NOTHING if value is None else value, partition=partition)
 
 
@@ -82,19 +82,19 @@ class Broker:
 
 @dataclass
 class Deployment:
-    """One configuration file and what lies on the servers under its names."""
+    """One configuration file, and the topics and Redis keys under its names."""
 
     path: Path
     broker: Broker
     config: Config
 
     def worker(self, name: str = "worker", command: Sequence[str] = (), **environment: str) -> WorkerProcess:
-        """A worker that is not started yet; `command`: instead of `driftline worker`."""
+        """A worker that is not started yet. command: run instead of `driftline worker`."""
         arguments = list(command) or [sys.executable, "-m", "driftline", "worker", "-c", str(self.path)]
         return WorkerProcess(arguments, self.path.parent / f"{name}.log", environment)
 
     def reload(self) -> Deployment:
-        """The deployment after a change of its file."""
+        """The deployment with its configuration file read again."""
         return replace(self, config=parse_config(self.path.read_text(), str(self.path)))
 
     # ---- Kafka
@@ -104,7 +104,7 @@ class Deployment:
             ensure_topics(admin, wanted_topics(self.config.topics))
 
     def produce(self, logs: Mapping[int, Iterable[bytes | None]]) -> None:
-        """Append messages to the predictions topic, by partition."""
+        """Append messages to the partitions of the predictions topic, and wait for their acknowledgement."""
         producer = AnyProducer(**client_options(self.broker.kafka), linger_ms=5, max_request_size=1 << 20)
         sent = [
             producer.append(self.config.topics.predictions, partition, value)
@@ -116,11 +116,11 @@ class Deployment:
         producer.close()
 
     def read(self, topic: str) -> list[Any]:
-        """All records of a topic, by partition and offset."""
+        """All records of a topic, sorted by partition and offset."""
         return sorted(self.scan(topic), key=lambda record: (record.partition, record.offset))
 
     def scan(self, topic: str) -> Iterator[Any]:
-        """All records of a topic, each partition's in the order of its log."""
+        """All records of a topic; those of one partition come in the order of its log."""
         with self._consumer(topic) as (consumer, partitions):
             deadline = time.monotonic() + TIMEOUT
             # The embedded broker's end offsets are wrong, its high watermark is right.
@@ -133,7 +133,7 @@ class Deployment:
                     deadline = time.monotonic() + TIMEOUT
 
     def ends(self, topic: str) -> dict[int, int]:
-        """Where a topic ends, by partition. Not on the embedded broker."""
+        """The end offset of each partition of a topic. Wrong on the embedded broker."""
         with self._consumer(topic) as (consumer, partitions):
             return {tp.partition: end for tp, end in sorted(consumer.end_offsets(partitions).items())}
 
@@ -149,17 +149,17 @@ class Deployment:
             consumer.close()
 
     def alerts(self) -> list[dict[str, Any]]:
-        """All alerts on their topic, as published."""
+        """All alerts on the alerts topic, in the order of publication."""
         return [json.loads(record.value) for record in self.read(self.config.topics.alerts)]
 
-    # ---- what ought to be
+    # ---- what is expected
 
     @property
     def baselines(self) -> dict[str, Baseline]:
         return {each.model: each for each in load_baselines(self.config, [], self.path.parent)}
 
     def replay(self) -> Replay:
-        """The replay of what lies on the predictions topic now."""
+        """A replay of all messages on the predictions topic."""
         replay = Replay(self.config, self.baselines)
         for partition, log in groupby(self.read(self.config.topics.predictions), attrgetter("partition")):
             records = list(log)
@@ -175,15 +175,15 @@ class Deployment:
         return sync_redis.Redis.from_url(self.config.redis.url)
 
     def model_states(self) -> dict[str, Parts]:
-        """The stored parts of every model's memory."""
+        """The stored parts of every model's state."""
         with self.store as client:
             keys = sorted(client.scan_iter(match=f"{self.config.worker.group}:{{judge/*:model:*", count=1000))
             stored = {key.decode().partition(":model:")[2]: client.hgetall(key) for key in keys}
-        assert len(stored) == len(keys), "a model is remembered in one place"
+        assert len(stored) == len(keys), "a model has one state"
         return {model: {name.decode(): part for name, part in parts.items()} for model, parts in stored.items()}
 
     def sealed(self) -> dict[int, int]:
-        """Where the last sealed run ends, by partition of the predictions topic."""
+        """The end of the last sealed run, by partition of the predictions topic."""
         with self.store as client:
             keys = list(client.scan_iter(match=f"{self.config.worker.group}:{{sketch/*", count=1000))
             ends = {int(key.decode().rpartition("/")[2].rstrip("}")): client.hget(key, "end") for key in keys}
@@ -195,7 +195,7 @@ class WorkerEndedError(AssertionError):
 
 
 class Response(NamedTuple):
-    """What an HTTP server said."""
+    """Status and body of an HTTP response."""
 
     status: int
     body: str
@@ -203,7 +203,7 @@ class Response(NamedTuple):
 
 @dataclass
 class WorkerProcess:
-    """A worker; starts as a context manager, which also ends it if nobody else does."""
+    """A worker process. As a context manager it is started on entry, and killed on exit if it still runs."""
 
     command: Sequence[str]
     log: Path
@@ -227,41 +227,46 @@ class WorkerProcess:
         self.kill()
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL and wait for the end."""
         self.process.kill()
         self.process.wait()
 
     def stop(self) -> int:
-        """SIGTERM; the exit code."""
+        """Send SIGTERM and wait for the end; the exit code."""
         self.process.terminate()
         return self.process.wait(TIMEOUT)
 
     def logs(self) -> str:
-        """What it has logged so far."""
+        """The log so far."""
         return self.log.read_text(errors="replace")
 
-    def wait_for(self, seen: Callable[[], Any], alive: bool = True) -> None:
-        """Poll until `seen`; AssertionError with the end of the log when it doesn't come about or the worker ends."""
+    def wait_for(self, condition: Callable[[], Any], alive: bool = True) -> None:
+        """Poll until the condition holds. alive: whether the worker must run meanwhile.
+
+        WorkerEndedError if it ends; AssertionError with the end of the log after TIMEOUT.
+        """
         deadline = time.monotonic() + TIMEOUT
-        while not seen():
+        while not condition():
             if alive:
                 self.check_running()
             if time.monotonic() > deadline:
-                raise AssertionError(f"not seen within {TIMEOUT:.0f} s; the end of {self.log}:\n{self.last_lines()}")
+                raise AssertionError(
+                    f"the condition does not hold after {TIMEOUT:.0f} s; the end of {self.log}:\n{self.last_lines()}"
+                )
             time.sleep(0.05)
 
     def check_running(self) -> None:
-        """WorkerEndedError when the worker has ended."""
+        """Raises WorkerEndedError if the worker has ended."""
         code = self.process.poll()
         if code is not None:
             raise WorkerEndedError(f"a worker ended with exit code {code}; the end of {self.log}:\n{self.last_lines()}")
 
     def last_lines(self) -> str:
-        """The last lines of its log, up to 40 of them."""
+        """The last 40 lines of the log."""
         return "\n".join(self.logs().splitlines()[-40:])
 
     def get(self, path: str) -> Response:
-        """What its HTTP server answers; the address is in its log."""
+        """Request a path of its HTTP server, whose address is read from the log. OSError when it does not answer."""
         self.wait_for(lambda: "health and metrics on http://" in self.logs())
         address = self.logs().partition("health and metrics on http://")[2].split()[0].strip('",}')
         try:
@@ -275,7 +280,7 @@ class WorkerProcess:
 def deploy(
     directory: Path, broker: Broker, redis: str, sections: Mapping[str, Mapping[str, Any]], topics: bool = True
 ) -> Deployment:
-    """Write a configuration with names of its own, changed by `sections`, and make its topics. redis: host:port."""
+    """Write a configuration with unique names, changed by `sections`, and create its topics. redis: host:port."""
     names = {name: unique(name) for name in ("predictions", "labels", "panes", "alerts")}
     own: dict[str, dict[str, Any]] = {
         "kafka": {"bootstrap": broker.server.address, "idempotent": broker.idempotent},

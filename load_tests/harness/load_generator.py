@@ -1,6 +1,6 @@
-"""A topic filled at a pace, with drifts at known places: which event drifts is a function of its number alone.
+"""Fills a topic at a steady rate, with drifts at known places: an event's number decides whether it drifts.
 
-Events come in rounds, one event of each model a round; round n goes to partition n modulo the number of partitions.
+Events are sent in rounds with one event of each model; round n goes to partition n modulo the number of partitions.
 So a model's pane fills in `pane · models · partitions / rate` seconds, in all partitions at about the same time, and
 the offset of every event is known before it is sent.
 
@@ -24,22 +24,22 @@ from aiokafka import AIOKafkaProducer
 from driftline.stream.config.sections import Kafka
 from load_tests.harness.oracle import EPOCH
 
-#: The feature that drifts, and how far: so far that one pane decides, wherever in it the drift begins.
+#: The feature that drifts, and by how many sigma: one pane decides, wherever in it the drift begins.
 DRIFTING, SHIFT = "feature_0", 8.0
-# Made events, which come again and again. They are also the baseline's: others would differ from it by a chance that
-# the repetitions make certain, and signals that nobody touched would rightly alarm.
+# Distinct events, which are repeated. The baseline is built from the same ones: others would differ from it by chance,
+# repetitions would make that difference significant, and signals without a drift would rightly alarm.
 _POOL = 5_000
-# s between two batches of a partition, and bytes of one: a batch waits no longer than a linger of producers would.
+# Seconds between two batches of a partition, as short as a producer's linger, and bytes of a batch.
 _TICK, _BATCH = 0.01, 900_000
-# In panes' lengths: a drift lasts until two panes of every partition hold it or nearly so, a calm until a window of
-# twice the alarm's events, without a drifted one, has closed the incident.
+# Lengths in panes: of a drift, so that one to two panes of every partition hold it, and of the calm after it, so that a
+# window of twice the alarm's events without a drifted one closes the incident.
 _DRIFT, _CALM = 1.5, 3.0
-#: Panes from one drift of a model to its next, on average: each comes at a random place of a pane.
+#: Mean panes from one drift of a model to its next: each begins at a random place of a pane.
 CYCLE = _DRIFT + _CALM + 0.5
 
 
 class Plant(NamedTuple):
-    """A planted drift of a model: its first drifted round and the first calm one after it."""
+    """A planted drift of a model: the first drifted round, and the first calm round after it."""
 
     model: int
     first: int
@@ -58,7 +58,7 @@ class Traffic:
 
     @property
     def pane_seconds(self) -> float:
-        """How long a pane takes to fill."""
+        """Seconds that a pane takes to fill."""
         return self.pane * self.models * self.partitions / self.rate
 
     @property
@@ -67,7 +67,7 @@ class Traffic:
         return self.pane * self.partitions
 
     def rounds(self, seconds: float) -> int:
-        """Rounds due after so long."""
+        """The number of rounds that are due after `seconds`."""
         return int(seconds * self.rate / self.models)
 
     def place(self, model: int, round_: int) -> tuple[int, int]:
@@ -81,24 +81,24 @@ class Traffic:
 
 @dataclass
 class Appended:
-    """When a partition's records were appended: offsets of first records of batches, rising, and epoch ms."""
+    """When a partition's records were appended: ascending offsets of the first records of batches, and epoch ms."""
 
     first: list[int] = field(default_factory=list)
     at: list[int] = field(default_factory=list)
 
     def add(self, first: int, at: int) -> None:
-        """A batch was appended."""
+        """Record a batch. first: offset of its first record; at: epoch ms."""
         self.first.append(first)
         self.at.append(at)
 
     def when(self, offset: int) -> int:
-        """When the record at this offset was appended, epoch ms."""
+        """When the record at this offset was appended, in epoch ms."""
         return self.at[bisect_right(self.first, offset) - 1]
 
 
 @dataclass(frozen=True)
-class Filled:
-    """What was sent. seconds: it took; late: most seconds that a record was sent after it was due."""
+class SentTraffic:
+    """What was sent, in how many seconds. late: the largest delay of a record in seconds after it was due."""
 
     events: int
     seconds: float
@@ -107,7 +107,7 @@ class Filled:
 
 
 def plants(traffic: Traffic, warm: int, count: int, seed: int = 1) -> list[Plant]:
-    """`count` drifts of each model, the first after `warm` rounds; models take turns. Sorted by their first round."""
+    """`count` drifts of each model, the first after `warm` rounds, models in turn. Sorted by their first round."""
     rng, length = np.random.default_rng(seed), traffic.pane_rounds
     drift, found = round(_DRIFT * length), []
     for model in range(traffic.models):
@@ -120,7 +120,7 @@ def plants(traffic: Traffic, warm: int, count: int, seed: int = 1) -> list[Plant
 
 
 def rounds_for(traffic: Traffic, planted: Sequence[Plant]) -> int:
-    """Rounds to send: until the last drift is over and its end is seen."""
+    """The number of rounds to send, so that the recovery from the last drift is noticed."""
     return max((plant.end for plant in planted), default=0) + round(_CALM * traffic.pane_rounds)
 
 
@@ -130,9 +130,9 @@ async def fill(
     rounds: int,
     kafka: Kafka,
     topic: str,
-    seen: Callable[[float], None] = lambda _: None,
-) -> Filled:
-    """Send `rounds` rounds, each when it is due, in batches per partition. seen: is told the events sent so far."""
+    on_progress: Callable[[float], None] = lambda _: None,
+) -> SentTraffic:
+    """Send `rounds` rounds, each when it is due, in batches per partition. on_progress: gets the events sent so far."""
     pool = _Pool(traffic, planted)
     producer = AIOKafkaProducer(
         bootstrap_servers=kafka.bootstrap,
@@ -143,12 +143,12 @@ async def fill(
     )
     async with producer:
         began = time.monotonic()
-        lanes = [_Lane(traffic, pool, producer, topic, partition, began) for partition in range(traffic.partitions)]
-        watching = asyncio.ensure_future(_watch(lanes, traffic.models, seen))
-        await asyncio.gather(*(lane.send(rounds) for lane in lanes))
-        watching.cancel()
-    late = max(lane.late for lane in lanes)
-    return Filled(rounds * traffic.models, time.monotonic() - began, late, [lane.appended for lane in lanes])
+        senders = [_Sender(traffic, pool, producer, topic, each, began) for each in range(traffic.partitions)]
+        reporting = asyncio.ensure_future(_report(senders, traffic.models, on_progress))
+        await asyncio.gather(*(each.send(rounds) for each in senders))
+        reporting.cancel()
+    late = max(each.late for each in senders)
+    return SentTraffic(rounds * traffic.models, time.monotonic() - began, late, [each.appended for each in senders])
 
 
 def numeric_events(features: int, models: int, count: int) -> Iterator[bytes]:
@@ -169,7 +169,7 @@ def sample(features: int) -> list[bytes]:
 
 
 class _Pool:
-    """Made events by row and model, calm and drifted."""
+    """The events that are sent, by row and model, calm and drifted."""
 
     def __init__(self, traffic: Traffic, planted: Sequence[Plant]) -> None:
         names = [f'"model-{model}"'.encode() for model in range(traffic.models)]
@@ -185,7 +185,7 @@ class _Pool:
 
     def round(self, n: int) -> list[bytes]:
         """The events of a round."""
-        # Partitions are at other rows at a time, and each sees all of them.
+        # Each partition sends all rows, and starts at another one.
         lap, partition = divmod(n, self._partitions)
         row = (lap + partition * _POOL // self._partitions) % _POOL
         calm = self._calm[row]
@@ -196,15 +196,15 @@ class _Pool:
 
 
 def drifted(message: bytes) -> bytes:
-    """The event with its drifting feature moved."""
+    """The event with its drifting feature shifted."""
     event = json.loads(message)
     event["features"][DRIFTING] += SHIFT
     return json.dumps(event, separators=(",", ":")).encode()
 
 
 @dataclass
-class _Lane:
-    """One partition's rounds: partition, partition + partitions, ... at: the next of them."""
+class _Sender:
+    """Sends one partition's rounds: partition, partition + partitions, ..."""
 
     traffic: Traffic
     pool: _Pool
@@ -227,7 +227,7 @@ class _Lane:
             await asyncio.sleep(_TICK)
 
     async def _batch(self, at: int, due: int) -> int:
-        """Send what is due, as far as a batch holds it; the next round."""
+        """Send the rounds that are due, up to the size of a batch; the next round to send."""
         batch, now = self.producer.create_batch(), time.time_ns() // 1_000_000
         while at < due and batch.size() < _BATCH:
             for value in self.pool.round(at):
@@ -239,7 +239,7 @@ class _Lane:
         return at
 
 
-async def _watch(lanes: Sequence[_Lane], models: int, seen: Callable[[float], None]) -> None:
+async def _report(senders: Sequence[_Sender], models: int, on_progress: Callable[[float], None]) -> None:
     while True:
-        seen(sum(lane.sent for lane in lanes) * models)
+        on_progress(sum(each.sent for each in senders) * models)
         await asyncio.sleep(0.5)

@@ -1,4 +1,4 @@
-"""A worker under load, and how it looks from outside: its metrics, memory, processor time and open files.
+"""A worker under load, measured from outside: its metrics, memory, processor time and open files.
 
 with servers("kafka", directory) as site:
     deployment = prepare(site, traffic, directory)
@@ -36,13 +36,13 @@ Kind = Literal["kafka", "embedded"]
 
 @dataclass(frozen=True)
 class Site:
-    """Servers that run."""
+    """Running servers."""
 
     broker: Broker
     redis: Server
 
     def cores(self) -> Cores:
-        """Seconds of processor time so far."""
+        """Seconds of processor time used so far."""
         with open("/proc/stat") as stat:
             ticks = [int(each) for each in stat.readline().split()[1:]]
         idle = ticks[3] + ticks[4]
@@ -51,7 +51,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Cores:
-    """Processor time of the broker, Redis, this process (the producer), and all there is on the machine; s or cores."""
+    """Processor time of broker, Redis, this process (the producer) and the whole machine, in seconds or cores."""
 
     broker: float
     redis: float
@@ -59,7 +59,7 @@ class Cores:
     everything: float
 
     def since(self, earlier: Cores, seconds: float) -> Cores:
-        """Cores in use, on the mean, since an earlier look."""
+        """Mean cores in use since an earlier measurement, `seconds` ago."""
         pairs = zip(vars(self).values(), vars(earlier).values(), strict=True)
         return Cores(*((now - then) / seconds for now, then in pairs))
 
@@ -69,16 +69,16 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Worker:
-    """A worker's process, seen from outside."""
+    """A worker's process, measured from outside."""
 
     process: WorkerProcess
 
     def metrics(self) -> dict[str, float]:
-        """The values of /metrics, summed over labels; {} while the worker does not answer. WorkerEndedError."""
+        """The values of /metrics, summed over labels; {} if it does not answer. WorkerEndedError."""
         self.process.check_running()
         try:
             body = self.process.get("/metrics").body
-        except OSError:  # it is busy or about to end; the next call tells which
+        except OSError:  # it is busy or about to end; the next call shows which
             return {}
         found: dict[str, float] = {}
         for line in body.splitlines():
@@ -100,7 +100,7 @@ class Worker:
         return len(os.listdir(self._proc("fd")))
 
     def read_all(self, events: int) -> bool:
-        """Whether it has sketched so many events and judged their panes."""
+        """Whether it has sketched `events` events and judged their panes."""
         seen = self.metrics()
         return seen.get("driftline_events_total", 0) >= events and not seen.get("driftline_lag_records", 1)
 
@@ -110,23 +110,24 @@ class Worker:
 
 @contextmanager
 def servers(kind: Kind, directory: Path) -> Iterator[Site]:
-    """A broker and a Redis in `directory`, for as long as the context lasts."""
+    """Run a broker and a Redis in `directory`."""
     start = apache_kafka if kind == "kafka" else embedded_broker
     with start(directory / "broker") as broker, real_redis(directory / "redis") as redis:
         yield Site(Broker(broker, idempotent=kind == "kafka"), redis)
 
 
 def prepare(site: Site, traffic: Traffic, directory: Path, settings: Mapping[str, str] | None = None) -> Deployment:
-    """Configuration, baselines and topics for this traffic, in `directory`; settings: of Kafka's predictions topic.
+    """Write configuration and baselines for this traffic into `directory`, and create the topics.
 
-    Records are stamped by the broker's clock as they are appended. The embedded broker cannot do that.
+    settings: of the predictions topic on Kafka. Kafka stamps records with its own clock as it appends them, which the
+    embedded broker cannot do.
     """
     directory.mkdir()
     sections = {
         "topics": {"partitions": traffic.partitions},
-        # Only counts end panes, so that the time a pane takes to fill is known.
+        # Only counts end panes, so that the time to fill a pane is known.
         "panes": {"events": traffic.pane, "seconds": None},
-        # Every drift is told and every end of one, however soon after the last.
+        # Every drift and every recovery is reported, however soon after the last.
         "defaults": {"incidents": {"recovery": "0s", "cooldown": "0s"}},
         "models": {
             model: {"baseline": path}
@@ -150,7 +151,7 @@ def prepare(site: Site, traffic: Traffic, directory: Path, settings: Mapping[str
 
 @contextmanager
 def running(deployment: Deployment) -> Iterator[Worker]:
-    """A worker that has its partitions."""
+    """Run a worker, from the assignment of its partitions on."""
     with deployment.worker() as process:
         worker = Worker(process)
         process.wait_for(lambda: "driftline_lag_records" in worker.metrics())
@@ -160,18 +161,18 @@ def running(deployment: Deployment) -> Iterator[Worker]:
 
 @dataclass(frozen=True)
 class Drained:
-    """What a worker did with a filled topic. rate: events/s. cpu_us: microseconds of its processor time an event."""
+    """The speed of a worker on a filled topic. rate: events/s. cpu_us: microseconds of its processor time an event."""
 
     rate: float
     cpu_us: float
 
 
 def drain(site: Site, traffic: Traffic, events: int, directory: Path) -> Drained:
-    """How fast a worker reads a topic that is already filled, from its first look to the last pane judged."""
+    """Measure how fast a worker reads a filled topic, from the first metrics to the last pane judged."""
     deployment = prepare(site, traffic, directory)
     config, rounds = deployment.config, events // traffic.models
-    with progress(events, "filling") as seen:
-        asyncio.run(fill(traffic, [], rounds, config.kafka, config.topics.predictions, seen))
+    with progress(events, "filling") as on_progress:
+        asyncio.run(fill(traffic, [], rounds, config.kafka, config.topics.predictions, on_progress))
     with running(deployment) as worker:
         worker.process.wait_for(lambda: worker.metrics().get("driftline_events_total"))
         began, cpu, first = time.monotonic(), worker.cpu(), worker.metrics()["driftline_events_total"]
@@ -181,19 +182,19 @@ def drain(site: Site, traffic: Traffic, events: int, directory: Path) -> Drained
 
 
 def baselines(features: int, models: int) -> list[Baseline]:
-    """A baseline for each model, of the events that it will see."""
+    """A baseline for each model, built from the events that it will receive."""
     one = build_baseline([parse_event(value) for value in sample(features)], {"model": "model-0"})
     return [replace(one, about={**one.about, "model": f"model-{i}"}) for i in range(models)]
 
 
 def cpu(server: Server) -> float:
-    """Seconds of processor time of a server so far."""
+    """Seconds of processor time that a server has used so far."""
     return _cpu(server.process.pid) if server.process else 0.0
 
 
 @contextmanager
 def progress(total: float, what: str) -> Iterator[Callable[[float], None]]:
-    """A progress bar on standard error: call what it gives with what is done so far."""
+    """A progress bar on standard error, as a function of the amount done so far."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=int(total))

@@ -1,6 +1,6 @@
-"""Events of made-up models as they lie on a topic, and what must be remembered and told after them: by replay.
+"""Events of invented models, and a replay that says which model states and alerts must follow from them.
 
-The replay is the same pure pipeline in one process and one sequence, without Kafka, Redis, crash or rebalance.
+The replay runs the same pure pipeline in one process and one sequence, without Kafka, Redis, crash or rebalance.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from driftline.stream.events.parse import EventError, parse_event
 from driftline.stream.panes.pane import Run
 from driftline.stream.replay.pipeline import Pipeline
 
-#: A stored memory: its parts by name, see `stream.codec.state`.
+#: A stored model state: its parts by name, see `stream.codec.state`.
 Parts = dict[str, bytes]
 
 EPOCH = 1_767_225_600_000
-#: What of an alert no log decides, and what only live ones have.
+#: Fields of an alert that do not depend on the log, or that only live alerts have.
 ENVELOPE = ("emitted_at", "mode", "commands")
 
 
 def messages(model: str, count: int, first: int = 0, drift: tuple[int, int] = (0, 0), step: int = 1) -> list[bytes]:
-    """Events first, first + 1, ... of a model, every `step` ms; from `drift[0]` to `drift[1]` its amount is 2 σ higher.
+    """Events first, first + 1, ... of a model, every `step` ms; from `drift[0]` to `drift[1]` amount is 2 σ higher.
 
-    The same event has the same bytes, in whatever portions it is asked for.
+    An event has the same bytes in every call that returns it.
     """
     rng = np.random.default_rng(zlib.crc32(model.encode()))
     rows = rng.normal(size=(first + count, 3)).tolist()
@@ -57,19 +57,19 @@ def messages(model: str, count: int, first: int = 0, drift: tuple[int, int] = (0
 
 
 def interleave(*logs: Sequence[bytes]) -> list[bytes]:
-    """Several models' events in one log, one of each in turn."""
+    """The logs merged into one, with a message of each in turn. They must be equally long."""
     return [message for row in zip(*logs, strict=True) for message in row]
 
 
 def baseline_of(model: str, seed: str = "") -> Baseline:
-    """What the model's traffic is like without drift. seed: makes it another. With few blocks, judges start soon."""
+    """A baseline of the model's traffic without drift, of few blocks, so that judging starts soon. seed: any text."""
     rows = [orjson.loads(row) | {"model": model} for row in messages(f"{model} before {seed}", 2000)]
     return build_baseline([parse_event(orjson.dumps(row)) for row in rows], {"model": model}, BuildSettings(blocks=16))
 
 
 @dataclass
 class Replay:
-    """The pipeline over logs by partition, given in any portions; the open runs at their ends stay open."""
+    """The pipeline over the logs of partitions, read in any portions; runs at their ends stay open."""
 
     config: Config
     baselines: Mapping[str, Baseline]
@@ -80,14 +80,14 @@ class Replay:
         self._sketchers: dict[int, Any] = {}
 
     def read(self, partition: int, values: Sequence[bytes | None], first: int = 0) -> None:
-        """The next messages of a partition, which begin at offset `first`."""
+        """Read the next messages of a partition; the first has offset `first`."""
         if partition not in self._sketchers:
             self._sketchers[partition] = self._pipeline.sketcher(partition, first)
         runs, _, _ = self._sketchers[partition].consume(np.arange(first, first + len(values)), values)
         self._judge(runs)
 
     def close(self, partition: int, end: int) -> None:
-        """End the open run of a partition, as its being idle does."""
+        """End the open run of a partition, as the idle timeout does."""
         self._judge([self._sketchers[partition].close(end)])
 
     def _judge(self, runs: Iterable[Run]) -> None:
@@ -95,12 +95,12 @@ class Replay:
             self.alerts += map(as_json, self._pipeline.judge(run))
 
     def model_states(self) -> dict[str, Parts]:
-        """The parts of every model's memory, as they are stored."""
+        """The parts of every model's state, as they are stored."""
         memories = self._pipeline.states.items()
         return {model: state_delta(None, memory, self.baselines.get(model)).write for model, memory in memories}
 
     def sealed(self) -> dict[int, int]:
-        """Where the last run that ended ends, by partition."""
+        """The end of the last run that has ended, by partition."""
         return {partition: each.cutter.start for partition, each in sorted(self._sketchers.items())}
 
 
@@ -111,11 +111,11 @@ def as_json(alert: AlertEvent[Any]) -> dict[str, Any]:
 
 
 def alert_bodies(alerts: Iterable[Mapping[str, Any]]) -> dict[str, bytes]:
-    """Alerts by id, without what no log decides; those with equal ids must be equal."""
+    """Alerts by id, without what does not depend on the log. AssertionError if two with one id differ."""
     by_id: dict[str, bytes] = {}
     for alert in alerts:
         body = {name: value for name, value in alert["data"].items() if name not in ENVELOPE}
-        # The commands of a live alert stand at the end of its description too.
+        # The description of a live alert ends with its commands.
         body["description"] = body["description"].partition("\n$ ")[0]
         line = orjson.dumps({**alert, "time": None, "data": body})
         assert by_id.setdefault(body["id"], line) == line, "equal ids are equal alerts"
@@ -123,11 +123,11 @@ def alert_bodies(alerts: Iterable[Mapping[str, Any]]) -> dict[str, bytes]:
 
 
 def events_counted(parts: Parts, given: Baseline | None) -> int:
-    """How many events a stored memory has counted."""
-    memory = restore_state(parts, given)
-    state, learned = memory.judge, memory.learned
+    """The number of events that a stored model state has counted."""
+    model = restore_state(parts, given)
+    state, learned = model.judge, model.learned
     judged = 0 if state is None else state.seen + (state.pending.content.n if state.pending else 0)
-    return len(memory.sample) + judged + (learned.total.n if learned is not None else 0)
+    return len(model.sample) + judged + (learned.total.n if learned is not None else 0)
 
 
 def event_or_none(message: bytes | None) -> Event | None:

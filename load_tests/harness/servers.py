@@ -1,7 +1,7 @@
-"""The real servers, for tests and load tests: Apache Kafka with jars from Maven, and the redis-server of this machine.
+"""Real servers for tests and load tests: Apache Kafka with jars from Maven, and the redis-server of this machine.
 
-Each returns a `stream.demo.servers.Server`: not started, a context manager, restartable with its data.
-ServerError says what is missing (java, mvn).
+Each function returns a `driftline.stream.demo.servers.Server`: not started, a context manager, restartable with its
+data. ServerError names what is missing (java, mvn).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from driftline.stream.demo.servers import (
 )
 
 KAFKA_VERSION = "4.4.0"
-#: For `-Xmx`: a node with a few hundred partitions lives in a third of it.
+#: For `-Xmx`: a node with a few hundred partitions needs a third of it.
 KAFKA_HEAP = "512m"
 
 _POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -40,7 +40,7 @@ _COPY_JARS = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-depend
 def apache_kafka(directory: Path, port: int = 0, proxied: tuple[int, int] | None = None) -> Server:
     """One KRaft node with its log in `directory`. The first call downloads 43 MB, and takes some 10 s.
 
-    proxied: a second port to listen on, and the one to name to who comes by it, where a proxy passes on to the former.
+    proxied: a second port to listen on, and the port of a proxy in front of it, which is advertised to its clients.
     """
     java, jars = _program("java"), kafka_jars()
     port = port or free_port()
@@ -65,7 +65,7 @@ def apache_kafka(directory: Path, port: int = 0, proxied: tuple[int, int] | None
 
 
 def real_redis(directory: Path, port: int = 0, fsync: Fsync | None = None) -> Server:
-    """The redis-server on the PATH, or else the embedded Valkey."""
+    """The redis-server on the PATH, or the embedded Valkey if there is none."""
     binary = shutil.which("redis-server")
     if binary is None:
         return embedded_redis(directory, port, fsync)
@@ -90,17 +90,17 @@ def _properties(directory: Path, port: int, controller: int, proxied: tuple[int,
         "transaction.state.log.num.partitions": 1,
         "transaction.state.log.replication.factor": 1,
         "transaction.state.log.min.isr": 1,
-        # After a SIGKILL the node may register again only when its old session is over; 9 s is the default.
+        # After a SIGKILL the node can register again only after its old session has expired; 9 s by default.
         "broker.session.timeout.ms": 3000,
         "broker.heartbeat.interval.ms": 500,
-        # A group of one test is complete at once; the default waits 3 s for further members.
+        # A test's group is complete at once; by default, Kafka waits 3 s for further members.
         "group.initial.rebalance.delay.ms": 0,
     }
     return "".join(f"{key}={value}\n" for key, value in settings.items())
 
 
 def kafka_jars() -> Path:
-    """The folder of Kafka's jars; filled by Maven when it isn't there."""
+    """The folder of Kafka's jars; Maven fills it if it does not exist."""
     cache = Path(os.environ.get("DRIFTLINE_CACHE", Path.home() / ".cache" / "driftline"))
     jars = cache / f"kafka-{KAFKA_VERSION}"
     if not jars.is_dir():
@@ -127,14 +127,14 @@ def kafka_jars() -> Path:
 def _put_in_place(fresh: Path, jars: Path) -> None:
     try:
         fresh.rename(jars)
-    except OSError:  # another process was quicker
+    except OSError:  # another process was faster
         shutil.rmtree(fresh)
 
 
 def _program(name: str) -> str:
     found = shutil.which(name)
     if found is None:
-        raise ServerError(f"{name} isn't on the PATH; Apache Kafka needs java (17 or newer) and mvn")
+        raise ServerError(f"{name} is not on the PATH; Apache Kafka needs java (17 or newer) and mvn")
     return found
 
 

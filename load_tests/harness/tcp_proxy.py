@@ -1,6 +1,6 @@
-"""A gate in front of a server: closed it refuses connections, open it passes bytes on, frozen it does neither.
+"""A TCP proxy in front of a server: closed it refuses connections, open it forwards bytes, frozen it does neither.
 
-Open, it can also cut the connections that there are, and hold bytes back for a while.
+It can also delay bytes while it is open; closing it cuts its connections.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import time
 from types import TracebackType
 from typing import Self
 
-# s. A connection that took the port for its own end is rarely open for longer; then the run is not worth going on.
-_PATIENCE = 10.0
+# Seconds to wait for the port: a connection that got it as its local port is rarely open for longer.
+_TIMEOUT = 10.0
 
 
 class TcpProxy:
-    """One port on loopback, from the start; closed until it is opened. Runs in a thread of its own.
+    """A proxy that binds a port on loopback at once and is closed until `open`. Runs in a thread of its own.
 
-    delay: seconds that each chunk of bytes, of up to 64 KiB, is held back, in either direction.
+    target: the server's port. delay: seconds by which each chunk of up to 64 KiB is delayed, in either direction.
     """
 
     def __init__(self, target: int) -> None:
         self.delay = 0.0
         self._target = target
-        self._socket = _reserved(0)
+        self._socket = _bind(0)
         self._port = int(self._socket.getsockname()[1])
         self._loop = asyncio.new_event_loop()
         self._server: asyncio.Server | None = None
@@ -63,39 +63,39 @@ class TcpProxy:
         self._socket.close()
 
     def open(self) -> None:
-        """Let connections in, and bytes through."""
+        """Accept connections and forward bytes."""
         asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
 
     def close(self) -> None:
-        """Cut all connections and refuse further ones."""
+        """Cut all connections and refuse new ones."""
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
 
     def freeze(self) -> None:
-        """From now on, no connection gets an answer, and none an error."""
+        """Stop forwarding: connections get neither answer nor error."""
         self._loop.call_soon_threadsafe(self._flowing.clear)
 
     async def _open(self) -> None:
         self._flowing.set()
         self._held.clear()
         if self._server is None:
-            self._server = await asyncio.start_server(self._pass, sock=self._socket.dup())
+            self._server = await asyncio.start_server(self._forward, sock=self._socket.dup())
 
     async def _close(self) -> None:
         if self._server is not None:
             self._server.close()
             self._server = None
             self._socket.close()
-            self._socket = await _reserved_again(self._port)
+            self._socket = await _rebind(self._port)
         for writer in self._writers:
             writer.transport.abort()
         self._flowing.set()
-        while self._writers:  # noqa: ASYNC110 # an Event would have to be kept true by every passer
+        while self._writers:  # noqa: ASYNC110 # every connection would have to maintain an Event
             await asyncio.sleep(0.01)
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             there, back = await asyncio.open_connection("127.0.0.1", self._target)
-        except OSError:  # the server is away
+        except OSError:  # the server is down
             writer.transport.abort()
             return
         self._writers |= {writer, back}
@@ -115,20 +115,20 @@ class TcpProxy:
         writer.close()
 
 
-async def _reserved_again(port: int) -> socket.socket:
-    """The port that was just given up. Within a moment, a connection to somewhere else may have been made from it."""
-    deadline = time.monotonic() + _PATIENCE
+async def _rebind(port: int) -> socket.socket:
+    """Bind the port that was just closed. Another connection may have got it as its local port in the meantime."""
+    deadline = time.monotonic() + _TIMEOUT
     while True:
         try:
-            return _reserved(port)
+            return _bind(port)
         except OSError:
             if time.monotonic() > deadline:
                 raise
             await asyncio.sleep(0.05)
 
 
-def _reserved(port: int) -> socket.socket:
-    """A port bound and not listened on: who connects is refused, and nobody else gets it."""
+def _bind(port: int) -> socket.socket:
+    """A port that is bound, but not listened on: connections are refused, and no other program gets it."""
     reserved = socket.socket()
     reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     reserved.bind(("127.0.0.1", port))

@@ -6,10 +6,10 @@ import orjson
 
 from load_tests.chaos.schedule import Kind, schedule
 from load_tests.chaos.traffic import KEYED, MODELS, PARTITIONS, SPREAD, traffic
-from load_tests.chaos.workers import surprises
+from load_tests.chaos.workers import unexpected_errors
 
 
-def test_a_schedule_is_that_of_its_seed_and_has_every_kind_before_any_comes_again() -> None:
+def test_a_seed_has_one_schedule_with_every_kind_before_any_comes_again() -> None:
     assert schedule(1, 40, "everysec") == schedule(1, 40, "everysec")
     assert schedule(1, 40, "everysec") != schedule(2, 40, "everysec")
     for seed in range(20):
@@ -22,18 +22,18 @@ def test_a_redis_that_syncs_always_has_no_power_cut() -> None:
     assert {each.kind for each in schedule(1, 12, "always")} == set(Kind) - {Kind.REDIS_POWER_CUT}
 
 
-def test_a_stopped_worker_stands_still_beyond_its_session() -> None:
-    frozen = [each.seconds for each in schedule(1, 200, "always") if each.kind is Kind.FREEZE]
-    assert min(frozen) > 6
+def test_a_paused_worker_stays_paused_beyond_its_session() -> None:
+    pauses = [each.seconds for each in schedule(1, 200, "always") if each.kind is Kind.FREEZE]
+    assert min(pauses) > 6
 
 
-def test_a_worker_that_ended_by_a_bug_is_told() -> None:
-    """Whoever is started next makes up for it, so that nothing else shows it."""
+def test_a_worker_that_ended_by_a_bug_is_reported() -> None:
+    """The next worker makes up for it, so that nothing else shows the bug."""
     designed = "\n".join(
         f"[^Agent]: Crashed reason={each}" for each in ("StateMismatchError('x')", "NodeNotReadyError(1)")
     )
-    assert surprises(designed) == []
-    assert surprises(f"{designed}\nCrashed reason=TypeError('a')\n" * 2) == ["2 workers ended by TypeError"]
+    assert unexpected_errors(designed) == []
+    assert unexpected_errors(f"{designed}\nCrashed reason=TypeError('a')\n" * 2) == ["2 workers ended by TypeError"]
 
 
 def test_models_lie_on_one_partition_or_on_all() -> None:

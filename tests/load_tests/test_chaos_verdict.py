@@ -1,4 +1,4 @@
-"""What the verdict on a chaos run notices: of a worker that did all well, something is taken, added or changed."""
+"""The verdict on a chaos run notices whatever is removed from, added to or changed in a correct outcome."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from driftline.stream.config.sections import Config, Redis
 from driftline.stream.demo.servers import Server
 from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.state.client import connect
-from load_tests.chaos.outcome import Left, Record, Verdict
+from load_tests.chaos.outcome import Outcome, Record, Verdict
 from load_tests.chaos.verdict import judge_run
 from load_tests.harness.deployment import unique
 from load_tests.harness.oracle import baseline_of, interleave, messages
@@ -31,8 +31,8 @@ ODD = b'{"id":"odd","ts":1767225600000,"model":"given","features":{"amount":"12"
 BASELINES = {model: baseline_of(model) for model in ("given", "spread")}
 
 
-async def work(config: Config, url: str) -> Left:
-    """What a worker leaves behind that does everything once, but for one partition, which it does twice."""
+async def work(config: Config, url: str) -> Outcome:
+    """The outcome of a worker that meets no fault."""
     logs: dict[int, list[bytes | None]] = {
         0: [
             *interleave(messages("given", 500, drift=(200, 300)), messages("spread", 500, drift=(200, 300))),
@@ -51,18 +51,18 @@ async def work(config: Config, url: str) -> Left:
     for partition in range(2):
         while await driver.judge_next(partition):
             pass
-    memories = {}
+    model_states = {}
     async for key in client.scan_iter(match=f"{config.worker.group}:{{judge/*:model:*"):
         parts = await client.hgetall(key)
-        memories[key.decode().partition(":model:")[2]] = {name.decode(): part for name, part in parts.items()}
+        model_states[key.decode().partition(":model:")[2]] = {name.decode(): part for name, part in parts.items()}
     await client.aclose()
 
     def records(topic: str) -> list[Record]:
         return [record_of(each) for _, log in sorted(topics[topic].items()) for each in log]
 
     names = config.topics
-    letters, pane_letters = (records(f"{each}.dlq") for each in (names.predictions, names.panes))
-    return Left(logs, records(names.panes), records(names.alerts), letters, pane_letters, memories)
+    dead_letters, pane_dead_letters = (records(f"{each}.dlq") for each in (names.predictions, names.panes))
+    return Outcome(logs, records(names.panes), records(names.alerts), dead_letters, pane_dead_letters, model_states)
 
 
 def closed(topics: dict[str, dict[int, list[OutgoingRecord]]]) -> bool:
@@ -83,55 +83,59 @@ def config() -> Config:
 
 
 @pytest.fixture(scope="module")
-def left(config: Config, redis_server: Server) -> Left:
+def outcome(config: Config, redis_server: Server) -> Outcome:
     return asyncio.run(work(config, f"redis://{redis_server.address}"))
 
 
-def verdict_on(config: Config, left: Left) -> Verdict:
-    return judge_run(config, BASELINES, ["spread"], left)
+def verdict_on(config: Config, outcome: Outcome) -> Verdict:
+    return judge_run(config, BASELINES, ["spread"], outcome)
 
 
-def test_a_run_without_faults_is_equal_and_what_comes_twice_counts_once(config: Config, left: Left) -> None:
-    verdict = verdict_on(config, left)
-    assert verdict.wrongs == []
+def test_a_run_without_faults_is_equal_and_what_is_published_twice_counts_once(
+    config: Config, outcome: Outcome
+) -> None:
+    verdict = verdict_on(config, outcome)
+    assert verdict.mismatches == []
     assert (verdict.lost, verdict.doubled) == (0, 0)
-    assert verdict.figures["alerts"] == len(left.alerts) > 0
+    assert verdict.figures["alerts"] == len(outcome.alerts) > 0
     assert verdict.figures | {"events": 2001, "dead letters": 2, "models": 3} == verdict.figures
-    twice = replace(left, panes=left.panes * 2, alerts=left.alerts * 2, letters=left.letters * 2)
+    twice = replace(outcome, panes=outcome.panes * 2, alerts=outcome.alerts * 2, dead_letters=outcome.dead_letters * 2)
     verdict = verdict_on(config, twice)
-    assert verdict.wrongs == []
-    assert verdict.figures["panes published again"] == len(left.panes)
+    assert verdict.mismatches == []
+    assert verdict.figures["panes published again"] == len(outcome.panes)
 
 
-def with_message(left: Left, partition: int, offset: int, value: bytes | None) -> Left:
-    """As if this message had been on the topic."""
-    log = list(left.predictions[partition])
+def with_message(outcome: Outcome, partition: int, offset: int, value: bytes | None) -> Outcome:
+    """The outcome, had this message been on the topic."""
+    log = list(outcome.predictions[partition])
     log[offset] = value
-    return replace(left, predictions={**left.predictions, partition: log})
+    return replace(outcome, predictions={**outcome.predictions, partition: log})
 
 
-def test_a_lost_event_is_noticed(config: Config, left: Left) -> None:
+def test_a_lost_event_is_noticed(config: Config, outcome: Outcome) -> None:
     event = orjson.dumps(orjson.loads(messages("given", 501)[-1]))
-    verdict = verdict_on(config, with_message(left, 0, 1000, event))
+    verdict = verdict_on(config, with_message(outcome, 0, 1000, event))
     assert (verdict.lost, verdict.doubled) == (3, 0)
-    assert "events counted of given: 501, expected 502" in verdict.wrongs
-    assert any("the pane of given in (Range(partition=0" in each for each in verdict.wrongs)
+    assert "events counted of given: 501, expected 502" in verdict.mismatches
+    assert any("the pane of given in (Range(partition=0" in each for each in verdict.mismatches)
 
 
-def test_a_doubled_event_is_noticed(config: Config, left: Left) -> None:
-    verdict = verdict_on(config, with_message(left, 1, 10, b"{"))
+def test_a_doubled_event_is_noticed(config: Config, outcome: Outcome) -> None:
+    verdict = verdict_on(config, with_message(outcome, 1, 10, b"{"))
     assert (verdict.lost, verdict.doubled) == (0, 3)
-    assert "events counted of spread: 1000, expected 999" in verdict.wrongs
-    assert "the dead letter of (1, 10) is missing" in verdict.wrongs
+    assert "events counted of spread: 1000, expected 999" in verdict.mismatches
+    assert "the dead letter of (1, 10) is missing" in verdict.mismatches
 
 
-def test_a_changed_event_is_noticed(config: Config, left: Left) -> None:
-    event = orjson.loads(left.predictions[0][4] or b"")
+def test_a_changed_event_is_noticed(config: Config, outcome: Outcome) -> None:
+    event = orjson.loads(outcome.predictions[0][4] or b"")
     event["features"]["amount"] += 1.0
-    verdict = verdict_on(config, with_message(left, 0, 4, orjson.dumps(event)))
+    verdict = verdict_on(config, with_message(outcome, 0, 4, orjson.dumps(event)))
     assert (verdict.lost, verdict.doubled) == (1, 1)
-    assert any(each.startswith("the pane of given in (Range(partition=0, start=0") for each in verdict.wrongs)
-    assert any(each.startswith("what is remembered of given is not what the predictions") for each in verdict.wrongs)
+    assert any(each.startswith("the pane of given in (Range(partition=0, start=0") for each in verdict.mismatches)
+    assert any(
+        each.startswith("the state of given is not that of a replay of the predictions") for each in verdict.mismatches
+    )
 
 
 def _other(record: Record) -> Record:
@@ -152,57 +156,65 @@ def _later(record: Record) -> Record:
     return record._replace(value=orjson.dumps(alert))
 
 
-SPOILED: dict[str, tuple[Callable[[Left], Left], str]] = {
-    "an alert lost": (lambda left: replace(left, alerts=left.alerts[1:]), "is missing"),
-    "an alert made up": (
-        lambda left: replace(left, alerts=[*left.alerts, _renamed(left.alerts[0])]),
-        "ought not to be",
+SPOILED: dict[str, tuple[Callable[[Outcome], Outcome], str]] = {
+    "an alert lost": (lambda outcome: replace(outcome, alerts=outcome.alerts[1:]), "is missing"),
+    "an alert invented": (
+        lambda outcome: replace(outcome, alerts=[*outcome.alerts, _renamed(outcome.alerts[0])]),
+        "is not expected",
     ),
-    "an alert told differently": (lambda left: replace(left, alerts=[*map(_other, left.alerts)]), "differs"),
-    "an alert told again, differently": (
-        lambda left: replace(left, alerts=[*left.alerts, _other(left.alerts[0])]),
-        "told again",
+    "an alert with other content": (lambda outcome: replace(outcome, alerts=[*map(_other, outcome.alerts)]), "differs"),
+    "an alert published again with other content": (
+        lambda outcome: replace(outcome, alerts=[*outcome.alerts, _other(outcome.alerts[0])]),
+        "published again",
     ),
-    "a dead letter lost": (lambda left: replace(left, letters=left.letters[1:]), "the dead letter of (0, 1000)"),
-    "a dead letter of a pane": (lambda left: replace(left, pane_letters=left.letters[:1]), "dead letters of panes: 1"),
-    "alerts told in another order": (
-        lambda left: replace(left, alerts=[_later(left.alerts[0]), *left.alerts]),
-        "after how many of its model",
+    "a dead letter lost": (
+        lambda outcome: replace(outcome, dead_letters=outcome.dead_letters[1:]),
+        "the dead letter of (0, 1000)",
     ),
-    "a memory made up": (
-        lambda left: replace(left, memories={**left.memories, "nobody": left.memories["given"]}),
-        "nobody is remembered, and was never seen",
+    "a dead letter of a pane": (
+        lambda outcome: replace(outcome, pane_dead_letters=outcome.dead_letters[:1]),
+        "dead letters of panes: 1",
     ),
-    "a memory lost": (
-        lambda left: replace(left, memories={**left.memories, "given": {}}),
+    "alerts in another order": (
+        lambda outcome: replace(outcome, alerts=[_later(outcome.alerts[0]), *outcome.alerts]),
+        "number of earlier ones of its model",
+    ),
+    "a state of an unknown model": (
+        lambda outcome: replace(
+            outcome, model_states={**outcome.model_states, "nobody": outcome.model_states["given"]}
+        ),
+        "nobody has a state, but no pane",
+    ),
+    "a state lost": (
+        lambda outcome: replace(outcome, model_states={**outcome.model_states, "given": {}}),
         "counted of given: 0",
     ),
-    "the last pane lost": (lambda left: replace(left, panes=left.panes[:-1]), "was not published"),
+    "the last pane lost": (lambda outcome: replace(outcome, panes=outcome.panes[:-1]), "was not published"),
 }
 
 
 @pytest.mark.parametrize("case", SPOILED)
-def test_whatever_else_is_spoiled_is_noticed(config: Config, left: Left, case: str) -> None:
+def test_whatever_else_is_spoiled_is_noticed(config: Config, outcome: Outcome, case: str) -> None:
     spoil, word = SPOILED[case]
-    wrongs = verdict_on(config, spoil(left)).wrongs
-    assert any(word in each for each in wrongs), wrongs
+    mismatches = verdict_on(config, spoil(outcome)).mismatches
+    assert any(word in each for each in mismatches), mismatches
 
 
-def test_a_run_that_was_cut_in_two_ways_is_noticed(config: Config, left: Left) -> None:
-    """As by a successor that does not know where the clock has ended a run: the judge drops what begins too early."""
-    panes = [PaneMessage.from_bytes(each.value or b"") for each in left.panes]
+def test_a_run_that_was_cut_at_two_offsets_is_noticed(config: Config, outcome: Outcome) -> None:
+    """A successor that does not know where the idle timeout ended a run cuts so; the judge drops the second pane."""
+    panes = [PaneMessage.from_bytes(each.value or b"") for each in outcome.panes]
     at = max(i for i, each in enumerate(panes) if each.run.partition == 0)
     (run,) = panes[at].packed.ranges
     shorter = replace_range(panes[at], run._replace(end=run.end - 1))
-    verdict = verdict_on(config, replace(left, panes=[*left.panes, Record(shorter.to_bytes())]))
-    assert any("overlap" in each for each in verdict.wrongs)
+    verdict = verdict_on(config, replace(outcome, panes=[*outcome.panes, Record(shorter.to_bytes())]))
+    assert any("overlap" in each for each in verdict.mismatches)
 
 
-def test_a_run_that_is_longer_than_the_rule_allows_is_noticed(config: Config, left: Left) -> None:
-    """Two runs of a partition published as one: nothing is lost, yet no log and no clock has cut them so."""
+def test_a_run_that_is_longer_than_the_rule_allows_is_noticed(config: Config, outcome: Outcome) -> None:
+    """Two runs of a partition published as one: nothing is lost, yet neither the log nor the timeout cut them so."""
     longer = replace_config(config, events=25)
-    verdict = judge_run(longer, BASELINES, ["spread"], left)
-    assert any("a run that the rule ends" in each for each in verdict.wrongs)
+    verdict = judge_run(longer, BASELINES, ["spread"], outcome)
+    assert any("a run that the rule ends" in each for each in verdict.mismatches)
 
 
 def replace_range(message: PaneMessage, run: object) -> PaneMessage:
