@@ -1,14 +1,15 @@
-"""The worker's first stage: the records of a predictions partition become panes on the panes topic.
+"""The worker's first stage turns the records of a predictions partition into panes on the panes topic.
 
-    take over: epoch, seal ──► sketch ──► dead letters out ──► runs end: seal them ──► publish their panes ──► ...
+    take over: epoch, seal ──► sketch ──► send dead letters ──► runs end: seal them ──► publish their panes ──► ...
 
-Rule 1: what is published is sealed first; so whoever takes over publishes the same runs again and goes on behind them.
-Rule 2: the next seal waits until all of the last one's panes are acknowledged.
-Rule 3: a dead letter goes out before the run that its record lies in is sealed, and so at least once.
-Rule 4: taking over, records and the end of an idle run wait for each other.
-Rule 5: where an idle run ends, no log tells. So its seal is on Redis's disk before its panes are published, and it ends
-not before this worker has read all that the log held when it took over: if Redis loses other seals, the rule finds
-their runs again.
+Rule 1: a run is sealed before its panes are published. So the next owner of the partition publishes the same runs again
+and resumes after them.
+Rule 2: the next seal waits until all panes of the last one are acknowledged.
+Rule 3: a dead letter is sent before the run that holds its record is sealed, and so at least once.
+Rule 4: takeovers, fetches and the closing of idle runs exclude each other.
+Rule 5: the log does not say where an idle run ends. So its seal is on Redis's disk before its panes are published, and
+it is closed only after this worker has read all that the log held when it took over. If Redis loses other seals, the
+pane rule finds their runs again.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -29,9 +30,10 @@ from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.config.sections import Config
 from driftline.stream.events.columns import Defect
 from driftline.stream.events.event import Rejection
+from driftline.stream.events.mapping import EventMapping
 from driftline.stream.kafka.dead_letters import dead_letter, pane_dead_letter
 from driftline.stream.kafka.record import OutgoingRecord
-from driftline.stream.panes.cutter import Cutter
+from driftline.stream.panes.cutter import Cutter, PaneRule
 from driftline.stream.panes.pane import Pane, Run
 from driftline.stream.panes.sketcher import Sketcher, pane_rule
 from driftline.stream.schemas.topics import PANE_BYTES
@@ -40,7 +42,7 @@ from driftline.stream.worker.faust.transport import Fetch
 from driftline.stream.worker.metrics import Metrics
 
 Publish = Callable[[Iterable[OutgoingRecord]], Awaitable[None]]
-# Seconds between two looks for baselines that models may have learned meanwhile, while there are such models.
+# s between two checks whether models that warm up have learned their baseline.
 _CHECK_LEARNED_EVERY = 1.0
 # Bytes of a pane; the rest is for its key and for what Kafka adds.
 _LARGEST = PANE_BYTES - (64 << 10)
@@ -48,11 +50,25 @@ _OFFSET, _VALUE = attrgetter("offset"), attrgetter("value")
 
 
 class RereadError(RuntimeError):
-    """Records came again that the open run holds already. It is not sealed, so whoever is next counts them once."""
+    """Records that the open run already holds came again. The run is not sealed, so the next owner counts them once."""
+
+
+@dataclass(frozen=True)
+class SketchSettings:
+    """What the stage takes from the configuration: two topics, where runs end, and how to read an event."""
+
+    predictions: str
+    panes: str
+    rule: PaneRule
+    mapping: EventMapping
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        return cls(config.topics.predictions, config.topics.panes, pane_rule(config), config.mapping.event_mapping())
 
 
 class _Closing(NamedTuple):
-    """A run that the clock has ended, while its seal is on the way to Redis's disk."""
+    """A run closed by the idle timeout, while its seal is on the way to Redis's disk."""
 
     run: Run
     sealed: asyncio.Task[None]
@@ -60,7 +76,7 @@ class _Closing(NamedTuple):
 
 @dataclass
 class _Partition:
-    """One partition of the predictions topic in this worker's care.
+    """One partition of the predictions topic that this worker owns.
 
     sealed: end of the last sealed run, None before the first. last_fetch: when records last came (monotonic clock).
     horizon: end of the log when the first records came, None before that.
@@ -74,7 +90,7 @@ class _Partition:
     closing: _Closing | None = None
 
     def push(self, fetch: Fetch) -> tuple[list[Run], list[Rejection], list[Defect]]:
-        """What ended in these records, and by index among them what was wrong with some."""
+        """The runs that end in these records, and the rejected records and defective values among them."""
         cutter = self.sketcher.cutter
         if self.sealed is None and not cutter.end:
             cutter.start = fetch.first_offset  # a log that retention has cut does not begin at 0
@@ -85,140 +101,150 @@ class _Partition:
         offsets = np.fromiter(map(_OFFSET, fetch.records), np.int64, len(fetch.records))
         return self.sketcher.consume(offsets, list(map(_VALUE, fetch.records)))
 
-    def idle(self, patience: float) -> bool:
-        """Whether the open run has waited for so long. Where others may have ended it, it does not wait: it comes."""
+    def is_idle(self, timeout: float) -> bool:
+        """Whether the open run holds records and got none for `timeout` seconds.
+
+        Not before the end that an earlier owner may have given it: its next records are in the log and will come.
+        """
         cutter = self.sketcher.cutter
-        mine = cutter.start >= (self.sealed or 0) and cutter.end >= (self.horizon or 0)
-        waits = cutter.end > cutter.start and time.monotonic() - self.last_fetch >= patience
-        return mine and waits and self.closing is None
+        past_others = cutter.start >= (self.sealed or 0) and cutter.end >= (self.horizon or 0)
+        waits = cutter.end > cutter.start and time.monotonic() - self.last_fetch >= timeout
+        return past_others and waits and self.closing is None
 
     def close(self) -> None:
-        """End the open run. Its panes wait for its seal; records need not, until the next run ends."""
+        """End the open run. Its panes wait for its seal; records need not wait until the next run ends."""
         run = self.sketcher.close(self.sketcher.cutter.end)
         self.closing = _Closing(run, asyncio.create_task(self.record.seal(run.start, run.end, durable=True)))
         self.sealed = run.end
 
     def abandon_closing(self) -> None:
-        """Leave the run that waits for its seal: whoever takes over ends it, or publishes it."""
+        """Forget the run that waits for its seal: the next owner of the partition ends or publishes it."""
         if self.closing is not None:
             self.closing.sealed.add_done_callback(lambda task: task.cancelled() or task.exception())
 
 
 class SketchStage:
-    """Sketches the partitions assigned to this worker. baselines: given ones, by model, as they are watched."""
+    """Sketches the partitions assigned to this worker.
+
+    baselines: those given in the configuration, by model, without the signals that are not watched.
+    """
 
     def __init__(
-        self, config: Config, baselines: Mapping[str, Baseline], store: Store, publish: Publish, metrics: Metrics
+        self,
+        settings: SketchSettings,
+        baselines: Mapping[str, Baseline],
+        store: Store,
+        publish: Publish,
+        metrics: Metrics,
     ) -> None:
-        self._config, self._baselines, self._store, self._publish = config, dict(baselines), store, publish
+        self._settings, self._baselines, self._store, self._publish = settings, dict(baselines), store, publish
         self._metrics, self._partitions = metrics, dict[int, _Partition]()
         self._warming_up, self._checked = set[str](), 0.0
         self._busy = asyncio.Lock()
 
     async def take_over(self, partitions: Iterable[int]) -> dict[int, ResumePosition]:
-        """Take over partitions; where to go on, by partition: at the start of the last sealed run, or at 0."""
+        """Take over partitions; returns where to resume each: at the start of the last sealed run, or at 0."""
         await self.release()
         async with self._busy:
             ordered = sorted(partitions)
-            # At once: each may wait for Redis's disk.
-            taken = await asyncio.gather(*map(self._take_over, ordered))
-            self._partitions = dict(zip(ordered, taken, strict=True))
+            # All at once, because each may wait for Redis's disk.
+            owned = await asyncio.gather(*map(self._take_over, ordered))
+            self._partitions = dict(zip(ordered, owned, strict=True))
             return {
                 p: ResumePosition(each.sketcher.cutter.start, each.sealed or 0) for p, each in self._partitions.items()
             }
 
     async def release(self) -> None:
-        """Let go of all partitions, once what is in work is done."""
+        """Give up all partitions, once the fetch in work is done."""
         async with self._busy:
             for each in self._partitions.values():
                 each.abandon_closing()
             self._partitions = {}
 
     async def _take_over(self, partition: int) -> _Partition:
-        record = await self._store.claim_sketch(self._config.topics.predictions, partition)
+        record = await self._store.claim_sketch(self._settings.predictions, partition)
         seal = await record.read_seal()
         start, ends = seal or (0, ())
-        cutter = Cutter(pane_rule(self._config), partition, start, ends)
-        sketcher = Sketcher(cutter, dict(self._baselines), self._config.mapping.event_mapping())
+        cutter = Cutter(self._settings.rule, partition, start, ends)
+        sketcher = Sketcher(cutter, dict(self._baselines), self._settings.mapping)
         return _Partition(record, sketcher, ends[-1] if ends else None)
 
     async def sketch(self, fetch: Fetch) -> None:
-        """Sketch fetched records; everything that ended in them is sealed and published on return."""
+        """Sketch fetched records; on return, the runs that ended in them are sealed and published."""
         async with self._busy:
             partition = self._partitions[fetch.tp.partition]
             await self._load_learned()
             runs, rejections, defects = partition.push(fetch)
             self._metrics.sketched(fetch, rejections, defects)
             await self._publish(_dead_letters(fetch, rejections, defects))
-            await self._deliver(partition, runs)
+            await self._seal_and_publish(partition, runs)
             partition.last_fetch = time.monotonic()
 
     async def close_idle(self) -> None:
-        """End the open runs of partitions that have been quiet for as long as a pane may last; publish them later."""
-        patience = self._config.panes.seconds
-        if patience is None:
+        """Close the runs that have been idle for as long as a pane may last; publish those whose seal is on disk."""
+        if self._settings.rule.slot_ms is None:
             return
         async with self._busy:
             for partition in self._partitions.values():
-                if partition.idle(patience):
+                if partition.is_idle(self._settings.rule.slot_ms / 1000):
                     partition.close()
                 elif partition.closing is not None and partition.closing.sealed.done():
-                    await self._finish(partition)
+                    await self._publish_closing(partition)
 
-    async def _finish(self, partition: _Partition) -> None:
-        """Publish the panes of the run that the clock has ended, if there is one."""
+    async def _publish_closing(self, partition: _Partition) -> None:
+        """Publish the panes of the run closed by the idle timeout, if there is one, once it is sealed."""
         if partition.closing is not None:
             await partition.closing.sealed
-            await self._publish(self._messages(partition, [partition.closing.run]))
+            await self._publish(self._pane_records(partition, [partition.closing.run]))
             partition.closing = None
 
-    async def _deliver(self, partition: _Partition, runs: Sequence[Run]) -> None:
+    async def _seal_and_publish(self, partition: _Partition, runs: Sequence[Run]) -> None:
         again = [run for run in runs if run.end <= (partition.sealed or 0)]
         new = runs[len(again) :]
-        await self._publish(self._messages(partition, again))
+        await self._publish(self._pane_records(partition, again))
         if new:
-            await self._finish(partition)
+            await self._publish_closing(partition)
             await partition.record.seal(new[0].start, *(run.end for run in new))
             partition.sealed = new[-1].end
-            await self._publish(self._messages(partition, new))
+            await self._publish(self._pane_records(partition, new))
 
-    def _messages(self, partition: _Partition, runs: Sequence[Run]) -> list[OutgoingRecord]:
-        """The panes of runs, keyed by model. Those that no topic takes go out as dead letters."""
-        messages, dead_letters, last = list[OutgoingRecord](), list[OutgoingRecord](), dict[str, int]()
+    def _pane_records(self, partition: _Partition, runs: Sequence[Run]) -> list[OutgoingRecord]:
+        """The panes of runs, keyed by model. A pane too large for the topic becomes a dead letter."""
+        panes, dead_letters, last = list[OutgoingRecord](), list[OutgoingRecord](), dict[str, int]()
         for run in runs:
             for model, pane in run.panes.items():
-                message = self._message(partition, model, pane, last.get(model, 0))
-                if len(message.value or b"") > _LARGEST:
-                    dead_letters.append(self._too_large(message, pane))
+                record = self._pane_record(partition, model, pane, last.get(model, 0))
+                if len(record.value or b"") > _LARGEST:
+                    dead_letters.append(self._too_large(record, pane))
                 else:
-                    messages.append(message)
+                    panes.append(record)
                     last[model] = run.end
-        self._metrics.published_panes(len(messages))
+        self._metrics.published_panes(len(panes))
         self._metrics.dead_lettered(len(dead_letters))
-        return [*messages, *dead_letters]
+        return [*panes, *dead_letters]
 
-    def _message(self, partition: _Partition, model: str, pane: Pane[Any], after: int) -> OutgoingRecord:
-        topics, baseline = self._config.topics, ""
+    def _pane_record(self, partition: _Partition, model: str, pane: Pane[Any], previous_end: int) -> OutgoingRecord:
+        baseline = ""
         if isinstance(pane.content, Sketch):
             baseline = partition.sketcher.baselines[model].content_hash
-        elif model not in self._baselines:  # else they were waiting while it learned
+        elif model not in self._baselines:  # else the baseline came while these events waited for their seal
             self._warming_up.add(model)
-        message = PaneMessage.of(model, baseline, topics.predictions, pane, after)
-        return OutgoingRecord(topics.panes, model.encode(), message.to_bytes())
+        message = PaneMessage.of(model, baseline, self._settings.predictions, pane, previous_end)
+        return OutgoingRecord(self._settings.panes, model.encode(), message.to_bytes())
 
-    def _too_large(self, message: OutgoingRecord, pane: Pane[Any]) -> OutgoingRecord:
+    def _too_large(self, record: OutgoingRecord, pane: Pane[Any]) -> OutgoingRecord:
         reason = (
-            f"a pane of {len(pane.content)} events takes {len(message.value or b'')} bytes, and topic {message.topic} "
+            f"a pane of {len(pane.content)} events takes {len(record.value or b'')} bytes, and topic {record.topic} "
             f"takes {_LARGEST}: lower panes.events, or give the model a baseline"
         )
-        return pane_dead_letter(message, self._config.topics.predictions, pane.ranges[0], reason)
+        return pane_dead_letter(record, self._settings.predictions, pane.ranges[0], reason)
 
     async def _load_learned(self) -> None:
-        """Pick up, now and then, the baselines that models have learned since their events were last published."""
+        """Load, once a second, the baselines that models have learned since their events were last published."""
         if not self._warming_up or time.monotonic() - self._checked < _CHECK_LEARNED_EVERY:
             return
         self._checked = time.monotonic()
-        # Who has not learned yet is named again by its next pane; a name that never comes back is not kept.
+        # The next pane of a model that still warms up adds it again; a name that never comes back is not kept.
         seen, self._warming_up = self._warming_up, set()
         for model in sorted(seen & await self._store.learned_models()):
             content = await self._store.load_learned(model)
@@ -229,7 +255,7 @@ class SketchStage:
 
 
 def _dead_letters(fetch: Fetch, rejections: Sequence[Rejection], defects: Sequence[Defect]) -> list[OutgoingRecord]:
-    """Dead letters: rejected records, and copies of those whose event counts with a defective value."""
+    """The rejected records, and copies of the records whose event counts with a defective value."""
     reasons: dict[int, tuple[str, bool]] = {}
     for defect in defects:
         earlier = f"{reasons[defect.position][0]}; " if defect.position in reasons else ""

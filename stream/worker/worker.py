@@ -36,9 +36,9 @@ from driftline.stream.state.fencing import FencedError
 from driftline.stream.state.store import ResumePosition, Store
 from driftline.stream.worker.faust.app import App, WorkerSettings, build_app, consume, publish, run_worker
 from driftline.stream.worker.faust.transport import Fetch, FetchConsumer
-from driftline.stream.worker.judge_stage import JudgeStage, split
+from driftline.stream.worker.judge_stage import JudgeSettings, JudgeStage, split
 from driftline.stream.worker.metrics import Metrics
-from driftline.stream.worker.sketch_stage import SketchStage
+from driftline.stream.worker.sketch_stage import SketchSettings, SketchStage
 from driftline.stream.worker.watchdog import Watchdog, serve_worker_http
 
 log = logging.getLogger(__name__)
@@ -62,23 +62,23 @@ class Worker:
     baselines: Mapping[str, Baseline]
 
     def __post_init__(self) -> None:
-        topics, worker = self.config.topics, self.config.worker
+        config, topics, worker = self.config, self.config.topics, self.config.worker
         watched = {
-            model: each.select_signals(self.config.for_model(model).signals.selects)
+            model: each.select_signals(config.for_model(model).signals.selects)
             for model, each in self.baselines.items()
         }
         settings = WorkerSettings(
-            kafka=self.config.kafka,
+            kafka=config.kafka,
             group=worker.group,
             fetch_topics=frozenset({topics.predictions, topics.panes}),
             session_timeout=worker.session_seconds,
-            idempotent=self.config.kafka.idempotent,
+            idempotent=config.kafka.idempotent,
         )
         self.metrics = Metrics()
-        self.store = Store(connect(self.config.redis), worker.group)
+        self.store = Store(connect(config.redis), worker.group)
         self.app: App = build_app(settings, self._assigned, self._revoked)
-        self.sketch_stage = SketchStage(self.config, watched, self.store, self._publish, self.metrics)
-        self.judge_stage = JudgeStage(self.config, watched, self.store, self._publish, self.metrics)
+        self.sketch_stage = SketchStage(SketchSettings.of(config), watched, self.store, self._publish, self.metrics)
+        self.judge_stage = JudgeStage(JudgeSettings.of(config), watched, self.store, self._publish, self.metrics)
         self.watchdog = Watchdog(self.metrics, worker.watchdog_seconds)
         self._positions: dict[TP, ResumePosition] = {}
         self._open = AsyncExitStack()

@@ -25,9 +25,9 @@ from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.state.client import Client
 from driftline.stream.state.store import Store
 from driftline.stream.worker.faust.transport import Fetch
-from driftline.stream.worker.judge_stage import JudgeStage, split
+from driftline.stream.worker.judge_stage import JudgeSettings, JudgeStage, split
 from driftline.stream.worker.metrics import Metrics
-from driftline.stream.worker.sketch_stage import SketchStage
+from driftline.stream.worker.sketch_stage import SketchSettings, SketchStage
 
 
 class Crash(Exception):
@@ -70,8 +70,8 @@ class Driver:
     def __post_init__(self) -> None:
         self.metrics = Metrics()
         store = Store(_Crashing(self.client, self), self.config.worker.group)  # type: ignore[arg-type]
-        self.sketch = SketchStage(self.config, self.baselines, store, self._publish, self.metrics)
-        self.judge = JudgeStage(self.config, self.baselines, store, self._publish, self.metrics)
+        self.sketch = SketchStage(SketchSettings.of(self.config), self.baselines, store, self._publish, self.metrics)
+        self.judge = JudgeStage(JudgeSettings.of(self.config), self.baselines, store, self._publish, self.metrics)
 
     async def assign(self) -> None:
         """Take over every partition."""
