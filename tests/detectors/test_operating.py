@@ -10,6 +10,7 @@ import pytest
 from driftline.stream.judge.incidents import Status
 from tests.harness.traffic import Batch, Driver, baseline_of, draw
 
+pytestmark = pytest.mark.slow
 Shift = Callable[[np.random.Generator, np.ndarray], np.ndarray]
 
 

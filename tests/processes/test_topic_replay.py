@@ -372,6 +372,7 @@ def test_an_event_of_the_future_does_not_hold_up_its_partition() -> None:
     assert odd[0].data.starts_at == clean[0].data.starts_at
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_electricity_from_a_topic_is_electricity_from_the_file(broker: Broker, tmp_path: Path) -> None:
     """The first 9,000 live events; `vicprice`, `vicdemand` and `transfer` leave their constants at the 7,425th."""

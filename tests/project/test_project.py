@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import os
 import re
 import subprocess
@@ -88,3 +89,15 @@ def test_make_install_explains_a_python_that_is_too_old(tmp_path: Path) -> None:
 def test_ci_can_be_run() -> None:
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
     assert subprocess.run(["bash", "-n", ROOT / ".ci" / "run"]).returncode == 0
+
+
+def test_every_test_runs_in_a_make_target_and_ci_runs_them_all() -> None:
+    targets = dict(
+        re.findall(r'^(test[\w-]*): .*\n\t.* -m "?([\w ]+?)"? \$', (ROOT / "Makefile").read_text(), re.MULTILINE)
+    )
+    names = sorted({*re.findall(r"\w+", " ".join(targets.values()))} - {"and", "not"})
+    for marks in itertools.product([False, True], repeat=len(names)):
+        marked = dict(zip(names, marks, strict=True))
+        assert any(eval(rule, marked.copy()) for rule in targets.values()), marked
+    run = re.findall(r"^step make (test.*)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    assert sorted(run) == sorted(targets) == ["test", "test-demo", "test-kafka", "test-slow"]
