@@ -1,7 +1,7 @@
-"""Alerts: an incident's step as a message for pagers, a CloudEvent 1.0 in structured mode. Pure.
+"""Builds alerts: a step of an incident as a CloudEvent 1.0 in structured mode. Pure.
 
-Ids are minted here and depend on the decision alone: the same step of the same incident has the same id wherever and
-however often it is decided, so that a message sent twice is the same message twice.
+Ids depend on the decision alone: the same step of the same incident has the same id wherever and however often it is
+decided, so an alert that is sent twice has the same bytes twice.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ from driftline.stream.judge.monitor import Monitor
 EVENT_TYPE: EventType = "driftline.alert.v1"
 # Header of a message in structured mode, after the Kafka protocol binding of CloudEvents.
 CONTENT_TYPE = "application/cloudevents+json"
-# Findings with a picture in the description: it is read on a telephone.
+# Findings with a histogram in the description, which is read on a telephone.
 _DRAWN = 3
-# Runs of offsets in an alert, of 54 bytes each: half of the 1 MB that a broker takes. From 200 partitions on, an alert
-# carries the evidence of fewer signals for it.
-_RUNS = 10_000
-# The configuration's name in the documentation; where a reader of the alert has it, nobody knows.
+# Offset ranges in an alert, of 54 bytes each: half of the 1 MB that a broker accepts. From 200 partitions on, an alert
+# carries the evidence of fewer signals because of it.
+_RANGES = 10_000
+# The name of the configuration in the documentation; where the reader of an alert keeps it is unknown.
 _CONFIG = ("-c", "driftline.yaml")
-# ms. Records are stamped by another clock than the events, which may be behind by so much; a minute more is no harm.
+# ms. Records are stamped by another clock than events, and it may be behind by this much; a minute more does no harm.
 _SKEW = 60_000
-_END = {None: "over", "recovered": "no longer drifting", "accepted": "accepted as the new normal"}
+_ENDED = {None: "over", "recovered": "no longer drifting", "accepted": "new baseline, drift accepted"}
 
 
 def build_alert(monitor: Monitor, step: Step, *, mode: Mode, topic: str, emitted_at: int) -> IncidentAlert:
@@ -111,11 +111,11 @@ def encode_alert(event: AlertEvent[Any]) -> bytes:
 
 
 def alert_key(model: str, scope: str = "") -> str:
-    """What alerts of one scope share, at most 128 printable characters: the Kafka key, and the identity for pagers."""
+    """The key of all alerts of one scope, at most 128 printable characters: the Kafka key, and receivers' identity."""
     name = f"{model}/{scope}" if scope else model
     if len(name) <= KEY and name.isprintable():
         return name
-    # CloudEvents and pagers take no control characters.
+    # CloudEvents and receivers refuse control characters.
     printable = "".join(each if each.isprintable() else "?" for each in name)
     return f"{printable[: KEY - 17]}-{_digest(model, scope)}"
 
@@ -131,17 +131,17 @@ def rfc3339(moment: datetime, timespec: str = "auto") -> str:
 
 
 def _reported(step: Step) -> tuple[Finding, ...]:
-    """What the alert speaks of: the news, or at the end all that had drifted."""
+    """The findings that the alert reports: those of the step, or at the end all that had drifted."""
     if step.status is Status.RESOLVED:
         return (*step.incident.recovered, *step.incident.drifts)
-    return step.news
+    return step.findings
 
 
 def _carried(step: Step) -> tuple[Finding, ...]:
-    """The findings whose evidence fits into the alert, one at least."""
-    told = _reported(step)[:SIGNALS]
-    runs = max(len(each.ranges) for each in told)
-    return told[: max(_RUNS // runs, 1)]
+    """The findings whose evidence fits into the alert, at least one."""
+    findings = _reported(step)[:SIGNALS]
+    ranges = max(len(each.ranges) for each in findings)
+    return findings[: max(_RANGES // ranges, 1)]
 
 
 def _title(model: str, step: Step) -> str:
@@ -149,9 +149,9 @@ def _title(model: str, step: Step) -> str:
     version = step.incident.version
     name = f"{model} {f'v{version}' if version[:1].isdecimal() else version}".rstrip()
     if step.status is Status.RESOLVED:
-        text = f"{name}: {_END[step.resolution]}: {_names(step)}"
+        text = f"{name}: {_ENDED[step.resolution]}: {_names(step)}"
     else:
-        also = f", and {len(others)} more: {', '.join(_short(each.signal) for each in others)}" if others else ""
+        also = f"; {len(others)} more: {', '.join(_short(each.signal) for each in others)}" if others else ""
         since = iso(first.since)[:16].replace("T", " ")
         text = f"{name}: {_short(first.signal)} {first.change.headline} since {since} UTC{also}"
     # One line, whatever a signal or a value is called.
@@ -159,12 +159,12 @@ def _title(model: str, step: Step) -> str:
 
 
 def _description(model: str, step: Step, commands: Sequence[str]) -> str:
-    """A line for each signal, a picture of the first ones, and what to type to see more."""
+    """A line for each signal, histograms of the first ones, and the commands that show more."""
     if step.status is Status.RESOLVED:
-        why = {"accepted": "has another baseline now"}.get(step.resolution or "", "looks like its reference again")
-        text = f"{model} {why}. It had drifted: {_names(step)}."
+        why = {"accepted": "has a new baseline"}.get(step.resolution or "", "looks like its reference again")
+        text = f"{model} {why}. Signals that had drifted: {_names(step)}."
     else:
-        text = "\n".join(_line(each, drawn=i < _DRAWN) for i, each in enumerate(step.news))
+        text = "\n".join(_line(each, drawn=i < _DRAWN) for i, each in enumerate(step.findings))
     foot = "".join(f"\n$ {each}" for each in commands)
     return cut(text, DESCRIPTION - len(foot)) + foot
 
@@ -178,14 +178,14 @@ def _line(finding: Finding, drawn: bool) -> str:
 
 
 def _commands(alert_id: str, step: Step, topic: str, replay_all: bool) -> list[str]:
-    """What to type: to see the whole evidence, and to see it happen again.
+    """The commands that show the whole evidence, and that replay the drift.
 
-    The replay has no end: it would be by the records' stamps, of which the drift's events say only how early they are.
+    The replay has no end: it would refer to the timestamps of records, and events only tell how early these can be.
     """
-    # Against a file the drift's own events show it again; against the past, or what was learned, those before must too.
+    # Against a baseline file, the drift's own events suffice; the past or a learned baseline needs those before, too.
     whole = replay_all or any(each.against_past for each in _reported(step))
-    place = () if whole else ("--from", iso(min(each.since for each in _reported(step)) - _SKEW))
-    explain, replay = ("explain", alert_id, *_CONFIG), ("replay", f"kafka://{topic}", *_CONFIG, *place)
+    start = () if whole else ("--from", iso(min(each.since for each in _reported(step)) - _SKEW))
+    explain, replay = ("explain", alert_id, *_CONFIG), ("replay", f"kafka://{topic}", *_CONFIG, *start)
     return [shlex.join(["driftline", *each]) for each in (explain, replay)]
 
 

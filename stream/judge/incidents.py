@@ -1,17 +1,19 @@
-"""Incidents: a drift from first alarm to recovery. Pure: findings in, steps out.
+"""Incidents: a drift from its first alarm to its recovery, and the steps that are reported of it. Pure.
 
-    phase        findings        no signal drifts any more    it has lasted
+    phase        findings             no signal drifts any more    enough time has passed
     (none)       → pending
-    pending      join            → (none)                     hold:      → firing, told with all its signals
-    firing       new ones told   → recovering
-    recovering   → firing                                     recovery:  → closed, told as resolved
-    closed       → pending                                    cooldown:  → (none)
+    pending      join                 → (none)                     hold:      → firing, with all its signals
+    firing       new ones: update     → recovering
+    recovering   → firing                                          recovery:  → closed, resolved
+    closed       → pending                                         cooldown:  → (none)
 
-What comes and goes: an incident that opens within the cooldown of the last one must have recovered for as long as the
-cooldown; so, whatever comes and goes, two pages are the most within any stretch of that length. A signal that returns
-to an open incident is no news. All times are event time.
+A flapping signal: an incident that opens within the cooldown of the last one must have recovered for as long as the
+cooldown, so there are at most two pages within any stretch of that length. A signal that returns to an open incident is
+not reported again. All times are event time.
 
-A signal is in `drifts` or in `recovered`, and once: one that drifts again while the incident is open moves back.
+A signal is either in `drifts` or in `recovered`, once: one that drifts again while the incident is open moves back.
+
+Incidents are stored by the names of their fields (`stream.codec.state`), so these names stay.
 """
 
 from __future__ import annotations
@@ -25,12 +27,12 @@ from driftline.stream.config.incidents import FindingClass, Severity
 from driftline.stream.judge.changes import BROKEN, Change
 from driftline.stream.panes.pane import Range
 
-# Rising.
+# From harmless to worst.
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error", "critical")
 
 
 class Status(StrEnum):
-    """What an alert says of its incident."""
+    """What has happened to an incident."""
 
     FIRING = "firing"
     UPDATED = "updated"
@@ -38,7 +40,7 @@ class Status(StrEnum):
 
 
 class Phase(StrEnum):
-    """Where an incident is in its life."""
+    """The state of an incident."""
 
     PENDING = "pending"
     FIRING = "firing"
@@ -48,10 +50,10 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One signal's alarm: the test and window that raised it and the change it saw.
+    """One signal's alarm: the test and the window that raised it, and the change that it found.
 
-    start: events the model had seen before the window. since: time of its first event, epoch ms. events: its length.
-    evidence, threshold: nats. against_past: the reference was the past and not the baseline.
+    against_past: the window was compared with the past and not with the baseline. start: events the model had seen
+    before the window. since: time of its first event, epoch ms. events: its length. evidence, threshold: nats.
     """
 
     signal: str
@@ -67,22 +69,23 @@ class Finding:
 
     @property
     def kind(self) -> FindingClass:
-        """What sort of change it is."""
-        return _kind(self.signal, self.test)
+        """The class of the change."""
+        return class_of(self.signal, self.test)
 
     @property
     def effect(self) -> float:
-        """By which the table of severities judges it: a shift, however large, breaks no values."""
+        """The effect size that the severity depends on: a shift, however large, breaks no values."""
         return self.change.breakage if self.kind == "data-quality" else self.change.jensen_shannon
 
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """An incident. opened: events the model had seen at its first alarm; with baseline and model, its identity.
+    """An incident of one model, or of one of its signals.
 
-    scope: the signal it is of, "" for the whole model. baseline, version: of what the model is compared with. since:
-    earliest start of a drift in it, epoch ms. entered: when it came into its phase, epoch ms. again: it opened within
-    the cooldown of another one. drifts: of the signals that still drift. recovered: of those that did.
+    scope: the signal, "" for the whole model. baseline, version: content hash and model version of the baseline.
+    opened: events the model had seen at the first alarm; model, scope, baseline and this identify the incident. since:
+    earliest start of its drifts, epoch ms. entered: when it entered its phase, epoch ms. again: it opened within the
+    cooldown of another one. drifts: findings of the signals that still drift. recovered: of those that no longer do.
     """
 
     scope: str
@@ -98,32 +101,33 @@ class Incident:
     recovered: tuple[Finding, ...] = ()
 
     @property
-    def told(self) -> bool:
-        """Whether pagers know of it as open."""
+    def reported(self) -> bool:
+        """Whether an alert has reported it as open."""
         return self.phase in (Phase.FIRING, Phase.RECOVERING)
 
     def enter(self, phase: Phase, at: int) -> Incident:
-        """In another phase, from `at` on."""
+        """The incident in another phase since `at`, epoch ms."""
         return replace(self, phase=phase, entered=at)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Something to tell: an incident that fired, was updated by `news` or resolved, at event time `at` (epoch ms).
+    """A step to report: an incident fired, was updated by findings or was resolved, at event time `at` (epoch ms).
 
-    resolution: why it is resolved: its signals look like the reference again, or the reference is another one now.
+    findings: those that it reports; none when resolved. seq: number of the step among those of the model. resolution:
+    why it is resolved: its signals look like the reference again, or the reference was replaced.
     """
 
     status: Status
     incident: Incident
-    news: tuple[Finding, ...]
+    findings: tuple[Finding, ...]
     at: int
     seq: int = 0
     resolution: Literal["recovered", "accepted"] | None = None
 
 
-def _kind(signal: str, test: Column) -> FindingClass:
-    """What sort of change a test of a signal finds."""
+def class_of(signal: str, test: Column) -> FindingClass:
+    """The class of the changes that a test of a signal finds."""
     if test.special in BROKEN:
         return "data-quality"
     return "data-drift" if signal.startswith("features.") else "prediction-drift"

@@ -4,13 +4,13 @@ A model's history is an exponential histogram of panes. Each time `clock` more e
 window, the battery gives each window's evidence, and the strongest ratio of evidence to threshold decides per signal:
 
     alarm      some window reaches its threshold (ratio >= 1): the signal joins the model's incident, or opens one;
-               the window with the highest ratio says since when
+               the window with the highest ratio dates its start
     release    a window of twice the events the alarm needed (200 at least) stays under half its threshold in every
-               test against the reference: the signal has recovered, and windows that reach back behind that one are
-               not looked at again
+               test against the reference: the signal has recovered, and windows that reach back beyond that one are
+               not evaluated again
     worse      some test of a drifting signal finds so much in the newest events that its incident's severity rises
-    past       a test against the past takes the level after the change as its new past at once, so it speaks of each
-               change once; after a release its past begins anew, or it would speak of the recovery
+    past       after an alarm, a test against the past starts its past over at the new level, so it reports each change
+               once; after a release it starts over again, or it would report the recovery as a change
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from driftline.stream.judge.state import BUCKETS, JudgeState
 from driftline.stream.panes.pane import Pane
 
 # A release asks for twice the events the alarm needed, and never fewer than 200, at half the threshold: a drift that
-# lasts would show there twice the evidence that raised the alarm, so a quiet window means it is gone.
+# continues would show twice the evidence there that raised the alarm, so a quiet window means that it is over.
 _RELEASE_EVENTS, _RELEASE_GROWTH, _RELEASE_RATIO = 200, 2, 0.5
 
 
@@ -52,7 +52,7 @@ class DependenceCache:
         self._known: WeakValueDictionary[tuple[str, bool], Dependence] = WeakValueDictionary()
 
     def of(self, baseline: Baseline, battery: Battery) -> Dependence:
-        """The dependence of a baseline's own windows under the tests of `battery`."""
+        """The dependence of a baseline's own windows in the columns of `battery`."""
         key = baseline.content_hash, battery.against_past
         found = self._known.get(key) or Dependence.of(battery, baseline.blocks)
         return self._known.setdefault(key, found)
@@ -78,7 +78,7 @@ class Judge:
 
     @cached_property
     def life_cycle(self) -> LifeCycle:
-        """How this model's incidents begin, go on and end."""
+        """The rules by which this model's incidents begin, change and end."""
         return LifeCycle(
             self.config.incidents, self.baseline.content_hash, str(self.baseline.about.get("version") or "")
         )
@@ -89,45 +89,47 @@ class Judge:
         return JudgeState(floors, floors)
 
     def judge(self, state: JudgeState, pane: Pane[Sketch]) -> tuple[JudgeState, list[Step]]:
-        """The state after one more pane and what there is to tell."""
+        """The state after one more pane, and the steps of incidents that it causes."""
         pending = pane if state.pending is None else state.pending + pane
         if pending.content.n < self.config.clock:
             return replace(state, pending=pending), []
         seen = state.seen + pending.content.n
-        return self._test(replace(state, pending=None, seen=seen, history=state.history.push(pending)), pending)
+        return self._evaluate(replace(state, pending=None, seen=seen, history=state.history.push(pending)), pending)
 
-    def _test(self, state: JudgeState, pending: Pane[Sketch]) -> tuple[JudgeState, list[Step]]:
-        view = View(self, state, pending.content.n)
-        released = {each.signal: start for each in state.drifts if (start := view.quiet_since(each)) is not None}
+    def _evaluate(self, state: JudgeState, pending: Pane[Sketch]) -> tuple[JudgeState, list[Step]]:
+        evaluation = Evaluation(self, state, pending.content.n)
+        released = {each.signal: start for each in state.drifts if (start := evaluation.quiet_since(each)) is not None}
         known = {each.signal for each in state.drifts}
-        findings = [view.finding(s) for s in view.alarms() if self.name(s) not in known]
-        worse = [each for each in self._worse(state, view) if each.signal not in released]
-        state = self._floors(state, findings, released)
-        # Of a pane's first and last event one may be from the future, and in some panes running one may be days late.
-        at = max(min(pane.first_ts, pane.last_ts) for pane in view.panes[-BUCKETS:])
-        told = self.life_cycle.advance(state.incidents, [*findings, *worse], frozenset(released), state.seen, at)
-        return replace(state, incidents=told[0]), told[1]
+        findings = [evaluation.strongest(s) for s in evaluation.alarms() if self.name(s) not in known]
+        worse = [each for each in self._worse(state, evaluation) if each.signal not in released]
+        state = self._move_starts(state, findings, released)
+        # A pane's first or last event may be from the future, and in several panes in a row one may be days late.
+        at = max(min(pane.first_ts, pane.last_ts) for pane in evaluation.panes[-BUCKETS:])
+        incidents, steps = self.life_cycle.advance(
+            state.incidents, [*findings, *worse], frozenset(released), state.seen, at
+        )
+        return replace(state, incidents=incidents), steps
 
-    def _worse(self, state: JudgeState, view: View) -> Iterator[Finding]:
-        """Drifts that have become more severe than their incident is, be it in another way than they began."""
+    def _worse(self, state: JudgeState, evaluation: Evaluation) -> Iterator[Finding]:
+        """Drifts that have become more severe than their incident, perhaps in another way than they began."""
         life = self.life_cycle
         for incident in state.incidents.values():
             for drift in incident.drifts:
-                found = view.now(drift, partial(life.may_worsen, incident, drift.signal))
-                worse = [each for each in found if life.worsened(each, incident)]
+                found = evaluation.newest_alarms(drift, partial(life.may_worsen, incident, drift.signal))
+                worse = [each for each in found if life.is_worse(each, incident)]
                 if worse:
                     yield max(worse, key=life.rank)
 
-    def _floors(self, state: JudgeState, findings: Sequence[Finding], released: Mapping[str, int]) -> JudgeState:
-        base, past = state.reference_start.copy(), state.past_start.copy()
+    def _move_starts(self, state: JudgeState, findings: Sequence[Finding], released: Mapping[str, int]) -> JudgeState:
+        reference, past = state.reference_start.copy(), state.past_start.copy()
         for finding in findings:
             if finding.against_past:
                 past[self.index(finding.signal)] = finding.start
         for name, start in released.items():
-            base[self.index(name)] = start
-            # The quiet window may begin with the drift's last events: as a past they would make the recovery a change.
+            reference[self.index(name)] = start
+            # The quiet window may begin with the drift's last events; with them in its past, the recovery is a change.
             past[self.index(name)] = start if self.battery.against_past else state.seen
-        return replace(state, reference_start=base, past_start=past)
+        return replace(state, reference_start=reference, past_start=past)
 
     def name(self, signal: int) -> str:
         """Name of a signal by its index in the layout."""
@@ -142,8 +144,13 @@ class Judge:
         return {signal.name: s for s, signal in enumerate(self.baseline.layout.signals)}
 
 
-class View:
-    """All windows of a state at one test time, oldest start first: w windows, T tests, C columns."""
+class Evaluation:
+    """All windows of a state at one check, oldest start first: w windows, T columns of evidence, C columns of counts.
+
+    fresh: events since the last check. sums: counts (w, C). n, start, since: each window's events, the events seen
+    before it, and the time of its first event in epoch ms (w,). evidence, threshold: nats (w, T). ratio: evidence over
+    threshold, 0 where a window begins too early to count. alarming: the same, 0 also where no window is configured.
+    """
 
     def __init__(self, judge: Judge, state: JudgeState, fresh: int) -> None:
         self.judge, self.panes = judge, list(state.history)
@@ -152,7 +159,7 @@ class View:
         self.start = state.seen - self.n
         self.since = _since(self.panes)
         battery = judge.battery
-        floor = np.where(
+        earliest = np.where(
             battery.uses_past, state.past_start[battery.signal_of], state.reference_start[battery.signal_of]
         )
         windows = len(judge.config.windows) or len(self.panes)
@@ -162,25 +169,25 @@ class View:
         reference = past if battery.against_past else judge.baseline.total.counts
         self.evidence = battery.evidence(self.sums, reference, past)
         self.threshold = judge.dependence.threshold(self.n, bound)
-        self.ratio = np.where(self.start[:, None] >= floor, self.evidence / self.threshold, 0.0)
-        # A pinned window may raise an alarm; any window may show that it is over.
-        pinned = _pinned(self.panes[-1].last_ts - self.since, self.n, judge.config.windows)
-        self.alarming = np.where(pinned[:, None], self.ratio, 0.0)
+        self.ratio = np.where(self.start[:, None] >= earliest, self.evidence / self.threshold, 0.0)
+        # Only a configured window may raise an alarm; any window may show that the drift is over.
+        configured = _configured(self.panes[-1].last_ts - self.since, self.n, judge.config.windows)
+        self.alarming = np.where(configured[:, None], self.ratio, 0.0)
 
     def _past(self) -> IntArray:
-        """Counts (w, C) of what came before each window, back to each signal's floor."""
+        """Counts (w, C) before each window, back to the start of each signal's past."""
         column_signal = self.judge.baseline.layout.signal_of_column
-        since_floor = self.sums[self.oldest[column_signal], np.arange(len(column_signal))]
-        return np.asarray(np.maximum(since_floor - self.sums, 0))
+        since_start = self.sums[self.oldest[column_signal], np.arange(len(column_signal))]
+        return np.asarray(np.maximum(since_start - self.sums, 0))
 
     def alarms(self) -> list[int]:
-        """Signals with a window over its threshold, strongest first."""
+        """Indices of the signals with a window over its threshold, strongest first."""
         best = np.zeros(len(self.judge.baseline.layout.signals))
         np.maximum.at(best, self.judge.battery.signal_of, self.alarming.max(0))
         return [int(s) for s in np.argsort(-best, kind="stable") if best[s] >= 1]
 
-    def finding(self, signal: int) -> Finding:
-        """What the strongest window of a signal says."""
+    def strongest(self, signal: int) -> Finding:
+        """The finding of a signal's strongest window."""
         tests = np.flatnonzero(self.judge.battery.signal_of == signal)
         row, column = np.unravel_index(np.argmax(self.alarming[:, tests]), (len(self.n), len(tests)))
         return self._finding(signal, int(row), int(tests[column]))
@@ -203,11 +210,12 @@ class View:
             change=describe(self.judge.battery, self.judge.battery.columns[test], before, window.content),
         )
 
-    def now(self, drift: Finding, matters: Callable[[Column], bool]) -> Iterator[Finding]:
-        """What tests against the baseline raise an alarm for in a drifting signal's newest events, strongest first.
+    def newest_alarms(self, drift: Finding, matters: Callable[[Column], bool]) -> Iterator[Finding]:
+        """The alarms of tests against the baseline in a drifting signal's newest events, strongest first.
 
-        Of what drifts, in as many as raised the first one; of other special codes, in the fewest of a release: a long
-        window shows too late that values are gone. matters: by which tests, as to describe what one finds is costly.
+        The code that drifts is tested in as many events as raised the first alarm; the other special codes in the
+        fewest of a release, since a long window shows too late that values are gone. matters: whether to look at a
+        test's alarm, since describing one is costly.
         """
         battery, signal = self.judge.battery, self.judge.index(drift.signal)
         tests = np.flatnonzero((battery.signal_of == signal) & ~battery.uses_past)
@@ -219,16 +227,16 @@ class View:
                 yield self._finding(signal, int(rows[i]), int(tests[i]))
 
     def _newest(self, events: int) -> int:
-        """The shortest window of at least so many events; -1 if there is none."""
+        """Index of the shortest window of at least `events` events; -1 if there is none."""
         return int(np.searchsorted(-self.n, -events, side="right")) - 1
 
     def quiet_since(self, drift: Finding) -> int | None:
-        """The start of a window long enough to show a drifting signal that shows nothing; None if there is none."""
+        """The start of a window long enough to show the drift that shows none; None if there is no such window."""
         row = self._newest(max(_RELEASE_GROWTH * drift.events, _RELEASE_EVENTS))
         if row < 0 or self.start[row] < drift.start + drift.events:
             return None
         battery = self.judge.battery
-        # Beside a baseline, a past that holds the drift says nothing of its end.
+        # With a baseline, a past that contains the drift cannot show its end.
         tests = (battery.signal_of == self.judge.index(drift.signal)) & (battery.against_past | ~battery.uses_past)
         return int(self.start[row]) if self.ratio[row, tests].max() < _RELEASE_RATIO else None
 
@@ -241,20 +249,23 @@ def _suffix_sums(parts: Sequence[IntArray]) -> IntArray:
 def _since(panes: Sequence[Pane[Sketch]]) -> IntArray:
     """When each bucket (w,) began, epoch ms.
 
-    It is its first event's time, unless that lies outside the times of the bucket before it and its own last event: any
-    one of the three may be from another time, by a wrong clock or days late, and their median is not.
+    This is the time of its first event, unless that lies outside the time of the bucket before and that of its own last
+    event: any one of the three may be wrong, by a wrong clock or days late, but their median is not.
     """
     first, last = (np.array(times) for times in zip(*((pane.first_ts, pane.last_ts) for pane in panes), strict=True))
     before = np.concatenate([np.minimum(first, last)[:1], first[:-1]])
     return np.asarray(np.sort(np.stack([before, first, last]), axis=0)[1])
 
 
-def _pinned(lasted: IntArray, n: IntArray, windows: Sequence[Window]) -> BoolArray:
-    """Which suffixes (w,), of so many ms and events, are windows: all or, for each length, the shortest to reach it."""
+def _configured(duration: IntArray, n: IntArray, windows: Sequence[Window]) -> BoolArray:
+    """Which suffixes (w,) may raise an alarm: all or, for each configured length, the shortest that reaches it.
+
+    duration, n: of each suffix, ms and events.
+    """
     if not windows:
         return np.full(len(n), True)
     rows = np.full(len(n), False)
     for window in windows:
-        reached = np.flatnonzero(lasted >= window.seconds * 1000 if window.seconds else n >= (window.events or 0))
+        reached = np.flatnonzero(duration >= window.seconds * 1000 if window.seconds else n >= (window.events or 0))
         rows[reached[-1:]] = True
     return rows

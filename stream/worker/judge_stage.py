@@ -221,7 +221,7 @@ class JudgeStage:
     def _count_incidents(self) -> None:
         states = (state for partition in self._partitions.values() for state in partition.states.values())
         incidents = (each for state in states if state.judge for each in state.judge.incidents.values())
-        self._metrics.open_incidents(sum(each.told for each in incidents))
+        self._metrics.open_incidents(sum(each.reported for each in incidents))
 
     async def _drain_outbox(self, partition: _Partition) -> None:
         while alerts := await partition.record.outbox():

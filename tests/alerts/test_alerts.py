@@ -133,17 +133,17 @@ def test_a_page_of_one_signal_has_a_key_and_labels_of_its_own() -> None:
     assert (body["alert_key"], body["labels"]) == ("fraud/score", {"model": "fraud", "signal": "score"})
 
 
-def test_a_replaced_baseline_is_told_as_accepted_with_all_that_still_drifted() -> None:
+def test_when_the_baseline_is_replaced_the_drift_is_reported_as_accepted_with_all_its_signals() -> None:
     open_one = incident(500, drifts=(finding("a"),), recovered=(finding("b"),))
     body = data(Step(Status.RESOLVED, open_one, (), 5_000, 2, "accepted"))
-    assert (body["title"], body["resolution"]) == ("fraud v4.2: accepted as the new normal: b, a", "accepted")
+    assert (body["title"], body["resolution"]) == ("fraud v4.2: new baseline, drift accepted: b, a", "accepted")
 
 
 def test_an_alert_says_what_to_do() -> None:
     """A picture, a runbook, and the commands that show more; those of a replay would look at the wrong log."""
     histogram = Histogram((1.0, 2.0), (0.5, 0.5, 0.0), (0.0, 0.25, 1.0))
     drawn = replace(finding(), change=structs.replace(CHANGE, histogram=histogram), against_past=False, since=90_000)
-    told = replace(step(), news=(drawn,))
+    told = replace(step(), findings=(drawn,))
     body = data(told, runbook="https://wiki.example.com/fraud")
     assert body["links"] == [{"href": "https://wiki.example.com/fraud", "text": "Runbook"}]
     assert body["commands"] == [
@@ -164,7 +164,7 @@ def test_a_replay_begins_where_what_the_drift_was_compared_with_begins() -> None
     whole = "driftline replay kafka://predictions -c driftline.yaml"
 
     def replayed(*news: Finding, **options: Any) -> str:
-        command: str = data(replace(step(), news=news), **options)["commands"][1]
+        command: str = data(replace(step(), findings=news), **options)["commands"][1]
         return command
 
     assert replayed(of_baseline).startswith(f"{whole} --from ")
@@ -195,7 +195,7 @@ def test_of_a_topic_of_many_partitions_an_alert_still_fits_into_a_message(partit
     """Each signal names the offsets of its window in each partition; at 400 of them, 50 signals made 1.1 MB."""
     ranges = tuple(Range(i, 10**10, 10**10 + 9) for i in range(partitions))
     found = tuple(replace(finding(f"features.signal_{i}"), ranges=ranges) for i in range(60))
-    whole = event(replace(step(), news=found))
+    whole = event(replace(step(), findings=found))
     assert [each.signal for each in whole.data.evidence.signals] == [each.signal for each in found[:carried]]
     assert len(encode_alert(whole)) < 10**6
 

@@ -69,6 +69,6 @@ def _delay(change: Shift, signal: str, seed: int) -> int:
     mixed[signal] = np.where(drifted, change(rng, mixed[signal]), mixed[signal])
     seen, step = next(driver.feed(mixed))
     assert step.status is Status.FIRING
-    assert step.news[0].signal == signal
+    assert step.findings[0].signal == signal
     assert seen >= at
     return seen - at

@@ -14,7 +14,7 @@ from driftline.stream.config.incidents import Incidents
 from driftline.stream.config.load import parse_config
 from driftline.stream.judge.changes import Change, Profile
 from driftline.stream.judge.incidents import SEVERITIES, Finding, Incident, Phase, Status, Step
-from driftline.stream.judge.lifecycle import LifeCycle, accepted
+from driftline.stream.judge.lifecycle import LifeCycle, accept
 from driftline.stream.panes.pane import Range
 
 MINUTE = 60_000
@@ -118,9 +118,9 @@ def test_what_was_held_is_told_with_all_its_signals_and_what_healed_meanwhile_is
     pending, _ = step(pending, "bc", at=MINUTE, own=own)
     pending, _ = step(pending, released="b", at=MINUTE, own=own)
     firing, (told,) = step(pending, at=2 * MINUTE, own=own)
-    assert (told.status, names(told.news), names(firing.recovered)) == (Status.FIRING, "ac", "")
+    assert (told.status, names(told.findings), names(firing.recovered)) == (Status.FIRING, "ac", "")
     _, (returned,) = step(firing, "b", at=3 * MINUTE, own=own)
-    assert (returned.status, names(returned.news)) == (Status.UPDATED, "b"), "nobody was told of it"
+    assert (returned.status, names(returned.findings)) == (Status.UPDATED, "b"), "nobody was told of it"
 
 
 def test_an_incident_is_not_severe_for_what_healed_before_it_was_told() -> None:
@@ -129,7 +129,7 @@ def test_an_incident_is_not_severe_for_what_healed_before_it_was_told() -> None:
     held, _ = own.advance({}, [broken, finding("b")], (), 700, 0)
     held, _ = own.advance(held, [], {"a"}, 800, MINUTE)
     _, (told,) = own.advance(held, [], (), 900, 2 * MINUTE)
-    assert (names(told.news), told.incident.severity) == ("b", "warning")
+    assert (names(told.findings), told.incident.severity) == ("b", "warning")
 
 
 def test_the_end_is_dated_to_where_recovery_began() -> None:
@@ -149,11 +149,11 @@ def test_an_incident_is_named_after_its_first_alarm_and_keeps_its_earliest_start
 
 def test_a_step_tells_the_news_and_the_end_tells_of_all_that_had_drifted() -> None:
     _, (fired,) = step(None, "ab")
-    assert (names(fired.news), fired.at) == ("ab", 3000)
+    assert (names(fired.findings), fired.at) == ("ab", 3000)
     _, (updated,) = step(incident("ab"), "c", "a")
-    assert names(updated.news) == "c"
+    assert names(updated.findings) == "c"
     _, (resolved,) = step(incident("c", "ab"), released="c")
-    assert (names(resolved.news), names(resolved.incident.recovered)) == ("", "abc")
+    assert (names(resolved.findings), names(resolved.incident.recovered)) == ("", "abc")
     assert resolved.incident.drifts == ()
 
 
@@ -229,7 +229,7 @@ def test_a_flapping_signal_is_held_once_however_often_it_flaps(history: list[tup
         both = names(held[""].drifts) + names(held[""].recovered)
         assert len(both) == len(set(both))
         assert set(names(held[""].drifts)) == drifting - gone | (found - drifting)
-        news = "".join(names(each.news) for each in steps)
+        news = "".join(names(each.findings) for each in steps)
         assert not told & set(news)
         told |= set(news)
 
@@ -237,7 +237,7 @@ def test_a_flapping_signal_is_held_once_however_often_it_flaps(history: list[tup
 def test_a_page_per_signal_gives_each_its_own_incident() -> None:
     own = life(page_per="signal")
     held, steps = own.advance({}, [finding("a"), finding("b")], (), 700, 3000)
-    assert [(each.status, each.incident.scope, names(each.news)) for each in steps] == [
+    assert [(each.status, each.incident.scope, names(each.findings)) for each in steps] == [
         (Status.FIRING, "a", "a"),
         (Status.FIRING, "b", "b"),
     ]
@@ -290,7 +290,7 @@ def test_an_incident_is_as_severe_as_its_worst_finding_was_and_a_rise_is_told() 
     worse = finding("features.x", special=Special.MISSING, broken=0.6)
     assert own.may_worsen(held[""], worse.signal, worse.test)
     held, (updated,) = own.advance(held, [worse], (), 800, 4000)
-    assert (updated.status, updated.incident.severity, updated.news) == (Status.UPDATED, "critical", (worse,))
+    assert (updated.status, updated.incident.severity, updated.findings) == (Status.UPDATED, "critical", (worse,))
     assert held[""].drifts == (worse,)
     assert not own.may_worsen(held[""], worse.signal, worse.test)
     held, steps = own.advance(held, [finding("features.y")], (), 900, 5000)
@@ -301,7 +301,7 @@ def test_an_incident_is_as_severe_as_its_worst_finding_was_and_a_rise_is_told() 
 def test_with_another_baseline_what_pagers_know_of_is_over() -> None:
     open_ones = [incident("ab", "c"), incident("", "a", RECOVERING)]
     unknown = [incident("a", phase=PENDING), incident(phase=CLOSED)]
-    steps = accepted([*open_ones, *unknown], 7000)
+    steps = accept([*open_ones, *unknown], 7000)
     assert [(each.status, each.resolution, each.incident, each.at) for each in steps] == [
         (Status.RESOLVED, "accepted", open_one, 7000) for open_one in open_ones
     ]

@@ -38,7 +38,7 @@ def driver(*, pane: int = 100, **config: object) -> Driver:
 
 
 def told(steps: Sequence[tuple[int, Step]]) -> list[tuple[int, str, list[str]]]:
-    return [(seen, step.status.value, [each.signal for each in step.news]) for seen, step in steps]
+    return [(seen, step.status.value, [each.signal for each in step.findings]) for seen, step in steps]
 
 
 def feed(own: Driver, *batches: Batch) -> list[tuple[int, Step]]:
@@ -62,7 +62,7 @@ def test_the_window_that_raised_the_alarm_says_since_when_how_much_and_where() -
     own = driver()
     feed(own, traffic(3000, 1))
     ((_, fired),) = feed(own, traffic(1000, 2, x=1.5))
-    (finding,) = fired.news
+    (finding,) = fired.findings
     assert (finding.signal, finding.against_past) == ("features.x", False)
     assert 2900 <= finding.start <= 3100
     assert finding.since == finding.start * 1000
@@ -90,8 +90,8 @@ def test_several_signals_are_named_strongest_first() -> None:
     own = driver()
     feed(own, traffic(2000, 1))
     ((_, fired),) = feed(own, traffic(500, 2, x=1.2, y=3))
-    assert [each.signal for each in fired.news] == ["features.y", "features.x"]
-    ratios = [each.evidence / each.threshold for each in fired.news]
+    assert [each.signal for each in fired.findings] == ["features.y", "features.x"]
+    ratios = [each.evidence / each.threshold for each in fired.findings]
     assert ratios == sorted(ratios, reverse=True)
 
 
@@ -114,7 +114,7 @@ def test_a_pinned_window_is_the_shortest_that_reaches_its_length() -> None:
     assert feed(pinned, *burst) == []
     assert told(feed(driver(pane=50), *burst))[0][2] == ["features.x"]
     ((_, fired),) = feed(pinned, traffic(1500, 4, x=1))
-    assert 2000 <= fired.news[0].events < 2500
+    assert 2000 <= fired.findings[0].events < 2500
 
 
 def test_false_alarms_are_shared_by_the_windows_there_are() -> None:
@@ -123,7 +123,7 @@ def test_false_alarms_are_shared_by_the_windows_there_are() -> None:
     for windows in (["300 events"], ["300 events", "90d", "91d"], []):
         own = driver(windows=tuple(map(Window.parse, windows)))
         ((_, fired),) = feed(own, traffic(3000, 1), traffic(300, 2, x=3))
-        thresholds.append(fired.news[0].threshold)
+        thresholds.append(fired.findings[0].threshold)
     assert thresholds == sorted(set(thresholds))
 
 
@@ -137,7 +137,7 @@ def test_against_the_past_each_change_is_told_once_and_compared_with_what_was_ju
     """Of the second change, the level before it used to be a mixture of all levels ever seen."""
     own = driver(reference="past")
     steps = feed(own, traffic(4000, 1), traffic(4000, 2, x=3), traffic(4000, 3, x=9), traffic(4000, 4, x=9))
-    findings: list[Finding] = [each for _, step in steps for each in step.news]
+    findings: list[Finding] = [each for _, step in steps for each in step.findings]
     assert [each.signal for each in findings] == ["features.x", "features.x"]
     assert all(each.against_past for each in findings)
     first, second = (each.change for each in findings)
@@ -157,7 +157,7 @@ def test_a_feature_that_freezes_is_told_as_stuck() -> None:
     feed(own, traffic(1000, 1))
     stuck = traffic(1000, 2) | {"features.x": np.full(1000, 0.25).astype(object)}
     ((_, fired),) = feed(own, stuck)
-    assert fired.news[0].change.headline == "stuck at 0.25: σ 1.002 → 0"
+    assert fired.findings[0].change.headline == "stuck at 0.25: σ 1.002 → 0"
 
 
 def test_panes_are_judged_together_once_the_clock_has_run() -> None:
@@ -203,7 +203,7 @@ def test_a_drift_that_grows_worse_is_told_once_more_with_its_new_severity() -> N
         ("updated", "error"),
         ("resolved", "error"),
     ]
-    (worse,) = steps[1][1].news
+    (worse,) = steps[1][1].findings
     assert (worse.signal, worse.kind) == ("features.y", "data-quality")
     assert 4000 < steps[1][0] <= 4600
     assert worse.change.after.special["missing"] > 0.5
@@ -220,7 +220,7 @@ def test_a_signal_that_breaks_while_it_drifts_is_told_with_its_new_severity() ->
         ("updated", "error"),
         ("resolved", "error"),
     ]
-    (broken,) = steps[1][1].news
+    (broken,) = steps[1][1].findings
     assert broken.change.headline.startswith("missing 0 % →")
     assert 4000 < steps[1][0] <= 4300
 
@@ -232,14 +232,14 @@ def test_a_shift_with_a_few_values_gone_is_as_severe_as_the_shift() -> None:
     few_gone["features.x"] = np.where(np.arange(3000) % 25, few_gone["features.x"], None)
     ((_, fired),) = feed(own, traffic(2000, 1), traffic(2000, 2, x=2), few_gone)
     assert fired.incident.severity == "warning"
-    assert fired.news[0].change.jensen_shannon > 0.7
+    assert fired.findings[0].change.jensen_shannon > 0.7
 
 
 def test_what_breaks_in_a_drift_that_took_long_to_be_seen_is_told_at_once() -> None:
     """A window as long as that of the drift would need as many events again, half of them broken."""
     own = driver()
     ((_, fired),) = feed(own, traffic(2000, 1), traffic(8000, 2, x=0.25))
-    assert fired.news[0].events > 800
+    assert fired.findings[0].events > 800
     ((broke, worse),) = feed(own, traffic(400, 3) | {"features.x": np.full(400, None)})
     assert worse.incident.severity == "error"
     assert broke <= 10_300
@@ -250,7 +250,7 @@ def test_of_two_ways_to_be_worse_the_stronger_one_is_told() -> None:
     infinite = np.where(np.arange(1000) % 10, -np.inf, None)
     feed(own, traffic(2000, 1), traffic(1000, 2, x=1))
     ((_, worse),) = feed(own, traffic(1000, 3) | {"features.x": infinite})
-    assert worse.news[0].change.headline.startswith("-infinity 0 % →")
+    assert worse.findings[0].change.headline.startswith("-infinity 0 % →")
 
 
 DAY = 24 * 3_600_000
@@ -277,7 +277,7 @@ def test_events_from_another_time_date_nothing(first: int, last: int, astray_fir
         assert astray(own) == []
     (fired,) = astray(own, first, last, x=3)
     assert fired.at == pytest.approx(3_000_000, abs=100_000)
-    assert fired.incident.since == fired.news[0].since == pytest.approx(3_000_000, abs=100_000)
+    assert fired.incident.since == fired.findings[0].since == pytest.approx(3_000_000, abs=100_000)
     quiet, steps = [], list[Step]()
     while not steps:
         steps = astray(own, *((first, last) if (own.seen % 200 > 0) == astray_first else ()))
