@@ -103,13 +103,20 @@ def test_the_project_itself_keeps_the_contracts(copy: Path) -> None:
     assert check(copy, "lint-imports", "--no-cache", "--no-logo").startswith("0\n")
 
 
+@pytest.mark.parametrize("folder", ["stream/events", "detectors", "tests", "load_tests", ".ci"])
 @pytest.mark.parametrize("line", ["import stream.events.event\n", "from detectors.online import adwin\n"])
-def test_a_second_way_of_importing_is_refused(copy: Path, line: str) -> None:
-    module = copy / "stream" / "events" / "second_way.py"
-    module.write_text(line)
-    said = check(copy, "ruff", "check", "--no-cache", str(module))
-    module.unlink()
-    assert "TID251" in said
+def test_a_second_way_of_importing_is_refused(folder: str, line: str) -> None:
+    ruff = [str(Path(sys.executable).with_name("ruff")), "check", "--no-cache"]
+    command = [*ruff, "--stdin-filename", f"{folder}/second_way.py", "-"]
+    assert "TID251" in subprocess.run(command, cwd=ROOT, input=line, capture_output=True, text=True).stdout
+
+
+def test_no_example_imports_a_second_way() -> None:
+    """Linters do not read the code in docstrings and documents."""
+    folders = ("stream", "detectors", "tests", "load_tests", ".ci", "docs", "deploy")
+    files = [file for folder in folders for end in ("py", "md") for file in (ROOT / folder).rglob(f"*.{end}")]
+    second_way = re.compile(r"^\s*(?:>>>|\.\.\.)?\s*(?:from|import) (?:stream|detectors)\b", re.MULTILINE)
+    assert [str(file) for file in [ROOT / "README.md", *files] if second_way.search(file.read_text())] == []
 
 
 def test_every_package_is_placed_as_pure_or_as_edge() -> None:
