@@ -1,6 +1,6 @@
-"""What `driftline explain` and `driftline incidents` print. Edge: rich.
+"""The output of `driftline explain` and `driftline incidents`. Edge: rich.
 
-What traffic brought is printed as `Text`, never as markup, on one line and without characters that steer a terminal.
+Names and values from traffic are printed as `Text`, never as markup, on one line and without control characters.
 """
 
 from __future__ import annotations
@@ -29,58 +29,64 @@ from driftline.stream.alerts.find import ListedIncident
 from driftline.stream.alerts.read import Number, ReadAlert, ReadMember, ReadSignal
 
 STYLES = {"firing": "red", "updated": "yellow", "resolved": "green"}
-# Characters of the longest bar and of a label: two bars, their figures and the label fill 78 of 80.
-_BAR, _LABEL = 18, 22
-# Signals named of an incident in a list.
-_NAMED = 5
+# Characters of the longest bar and of a label: two bars, their percentages and the label fill 78 of 80 columns.
+_BAR_WIDTH, _LABEL_WIDTH = 18, 22
+# Signals listed per incident.
+_MAX_SIGNALS = 5
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
-def print_explanation(console: Console, told: ReadAlert, incident: Sequence[ReadAlert], rate: float | None) -> None:
-    """All that an alert says. incident: its incident's alerts, by `seq`. rate: see `stream.alerts.explain.verdict`."""
+def print_explanation(console: Console, alert: ReadAlert, incident: Sequence[ReadAlert], rate: float | None) -> None:
+    """Print everything that an alert says.
+
+    incident: all alerts of its incident, by `seq`. rate: false alarms per event, as configured; None if unknown.
+    """
     console.print(
-        Text.assemble((told.status.upper(), f"bold {STYLES[told.status]}"), "  ", (plain(told.title), "bold"))
+        Text.assemble((alert.status.upper(), f"bold {STYLES[alert.status]}"), "  ", (printable(alert.title), "bold"))
     )
-    console.print(_facts(told))
-    if len(incident) > 1 or told.status != "firing":
-        _section(console, "Course of the incident", _course(told, incident))
-    for signal in told.signals:
-        _section(console, plain(signal.name), _signal(signal, rate))
-    members = [*told.details.members, *told.details.downstream]
+    console.print(_facts(alert))
+    if len(incident) > 1 or alert.status != "firing":
+        _section(console, "History of the incident", _history(alert, incident))
+    for signal in alert.signals:
+        _section(console, printable(signal.name), _signal(signal, rate))
+    members = [*alert.details.members, *alert.details.downstream]
     if members:
-        _section(console, "Incidents it speaks of", _members(members))
-    if not told.signals and told.description:
-        _section(console, "Description", *(Text(plain(line)) for line in told.description.splitlines()))
-    advice = _advice(told)
+        _section(console, "Incidents on this page", _members(members))
+    if not alert.signals and alert.description:
+        _section(console, "Description", *(Text(printable(line)) for line in alert.description.splitlines()))
+    advice = _advice(alert)
     if advice.row_count:
         _section(console, "What to do", advice)
 
 
 def print_incidents(console: Console, incidents: Iterable[ListedIncident], now: datetime) -> None:
-    """A table of incidents. now: until when open ones have lasted."""
+    """Print a table of incidents. now: the end of the duration of open incidents."""
     table = Table(box=None, pad_edge=False, padding=(0, 1, 1, 0))
     for heading in ("state", "model", "since (UTC)"):
-        table.add_column(heading, overflow="fold", max_width=_LABEL)
+        table.add_column(heading, overflow="fold", max_width=_LABEL_WIDTH)
     table.add_column("signals", overflow="fold")
     for each in incidents:
-        told = each.newest
-        state, detail = ("open", each.phase) if each.open else ("resolved", plain(told.resolution or ""))
+        alert = each.newest
+        state, detail = ("open", each.phase) if each.open else ("resolved", printable(alert.resolution or ""))
         table.add_row(
             Text.assemble(
-                (state, STYLES[told.status]), *(f"\n{line}" for line in (detail, plain(told.severity)) if line)
+                (state, STYLES[alert.status]), *(f"\n{line}" for line in (detail, printable(alert.severity)) if line)
             ),
-            Text(f"{plain(told.model)}\n{plain(told.details.version or '')}"),
-            Text(f"{stamp(told.starts_at)}\n{lasted(told.starts_at, told.ends_at or now)}"),
-            Text.assemble(*_drifts(each), (f"incident {plain(told.incident_id)}\nalert    {plain(told.id)}", "dim")),
+            Text(f"{printable(alert.model)}\n{printable(alert.details.version or '')}"),
+            Text(f"{format_time(alert.starts_at)}\n{lasted(alert.starts_at, alert.ends_at or now)}"),
+            Text.assemble(
+                *_drifting_signals(each),
+                (f"incident {printable(alert.incident_id)}\nalert    {printable(alert.id)}", "dim"),
+            ),
         )
     console.print(table)
 
 
-def _drifts(each: ListedIncident) -> Iterator[str]:
-    for signal in each.signals[:_NAMED]:
-        yield f"{plain(signal.name.removeprefix('features.'))} {plain(signal.change.headline)}\n"
-    if len(each.signals) > _NAMED:
-        yield f"and {len(each.signals) - _NAMED} more\n"
+def _drifting_signals(each: ListedIncident) -> Iterator[str]:
+    for signal in each.signals[:_MAX_SIGNALS]:
+        yield f"{printable(signal.name.removeprefix('features.'))} {printable(signal.change.headline)}\n"
+    if len(each.signals) > _MAX_SIGNALS:
+        yield f"and {len(each.signals) - _MAX_SIGNALS} more\n"
 
 
 def _section(console: Console, name: str, *parts: RenderableType) -> None:
@@ -88,45 +94,43 @@ def _section(console: Console, name: str, *parts: RenderableType) -> None:
     console.print(Padding(Group(*parts), (0, 0, 0, 2)))
 
 
-def _facts(told: ReadAlert) -> Table:
-    evidence = told.details
+def _facts(alert: ReadAlert) -> Table:
+    evidence = alert.details
     facts = {
-        "model": " ".join(filter(None, (told.model, evidence.version))),
-        "severity": told.severity,
-        "class": told.kind,
-        "since": f"{stamp(told.starts_at)}{_for(told)}",
-        "until": " ".join(filter(None, (stamp(told.ends_at), told.resolution and f"({told.resolution})"))),
-        "told": f"{stamp(told.emitted_at)}, seq {told.seq}",
-        "incident": told.incident_id,
-        "alert": told.id,
-        "mode": "" if told.mode == "live" else told.mode,
+        "model": " ".join(filter(None, (alert.model, evidence.version))),
+        "severity": alert.severity,
+        "class": alert.kind,
+        "since": f"{format_time(alert.starts_at)}{_duration(alert)}",
+        "until": " ".join(filter(None, (format_time(alert.ends_at), alert.resolution and f"({alert.resolution})"))),
+        "published": f"{format_time(alert.emitted_at)}, seq {alert.seq}",
+        "incident": alert.incident_id,
+        "alert": alert.id,
+        "mode": "" if alert.mode == "live" else alert.mode,
         "topic": evidence.topic,
         "likely origin": ", ".join(evidence.likely_origin),
     }
     return _pairs((name, fact) for name, fact in facts.items() if fact)
 
 
-def _for(told: ReadAlert) -> str:
-    duration = lasted(told.starts_at, told.ends_at)
+def _duration(alert: ReadAlert) -> str:
+    duration = lasted(alert.starts_at, alert.ends_at)
     return f", for {duration}" if duration else ""
 
 
-def _course(told: ReadAlert, incident: Sequence[ReadAlert]) -> Table:
+def _history(alert: ReadAlert, incident: Sequence[ReadAlert]) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     if incident and incident[0].status != "firing":
-        table.add_row(
-            Text("…"), "", Text("what came before is no longer kept there; the alerts topic has it", style="dim")
-        )
+        table.add_row(Text("…"), "", Text("earlier alerts are missing here; the alerts topic has them", style="dim"))
     for each in incident:
-        mark = "bold" if each.id == told.id else ""
-        what = f"{each.status} ({plain(each.severity)})" if each.severity else each.status
+        style = "bold" if each.id == alert.id else ""
+        status = f"{each.status} ({printable(each.severity)})" if each.severity else each.status
         table.add_row(
-            Text(stamp(each.emitted_at), style=mark),
-            Text(what, style=STYLES[each.status]),
-            Text(plain(each.title), style=mark),
+            Text(format_time(each.emitted_at), style=style),
+            Text(status, style=STYLES[each.status]),
+            Text(printable(each.title), style=style),
         )
     return table
 
@@ -134,21 +138,21 @@ def _course(told: ReadAlert, incident: Sequence[ReadAlert]) -> Table:
 def _members(members: Iterable[ReadMember]) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
     for each in members:
-        table.add_row(*(Text(plain(cell)) for cell in (each.model, each.status, each.incident, each.title)))
+        table.add_row(*(Text(printable(cell)) for cell in (each.model, each.status, each.incident, each.title)))
     return table
 
 
 def _signal(signal: ReadSignal, rate: float | None) -> Group:
     since = f"since {signal.since or 'unknown'}, in {signal.events:,} events, compared with the {signal.against}"
-    drawn = picture(signal)
+    chart = picture(signal)
     parts: list[RenderableType] = [
-        Text(plain(signal.change.headline), style="yellow"),
-        Text(plain(since), style="dim"),
-        Text(plain(verdict(signal, rate))),
+        Text(printable(signal.change.headline), style="yellow"),
+        Text(printable(since), style="dim"),
+        Text(printable(verdict(signal, rate))),
         Text(),
         _figures(figures(signal)),
         Text(),
-        *([_bars(drawn), Text()] if drawn else ()),
+        *([_bars(chart), Text()] if chart else ()),
         _effects(effects(signal)),
         *([Text(remark(signal), style="dim")] if remark(signal) else ()),
         *([Text(), _offsets(signal)] if signal.offsets else ()),
@@ -162,7 +166,7 @@ def _figures(rows: Iterable[Row]) -> Table:
     for side in ("before", "after"):
         table.add_column(side, justify="right", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(plain(cell)) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     return table
 
 
@@ -172,29 +176,29 @@ def _effects(rows: Iterable[Row]) -> Table:
 
 def _offsets(signal: ReadSignal) -> Table:
     table = Table(box=None, pad_edge=False)
-    for heading in ("partition", "first offset", "up to", "offsets"):
+    for heading in ("partition", "first offset", "end offset", "offsets"):
         table.add_column(heading, justify="right")
     for each in signal.offsets:
         table.add_row(str(each.partition), f"{each.start:,}", f"{each.end:,}", f"{each.end - each.start:,}")
     return table
 
 
-def _bars(drawn: Picture) -> Table:
-    """A line for each bin: its bar before and its bar after, in the same scale."""
-    top = max((share or 0.0 for share in (*drawn.before, *drawn.after)), default=0.0) or 1.0
+def _bars(chart: Picture) -> Table:
+    """A row per bin: its bar before and its bar after, on the same scale."""
+    top = max((share or 0.0 for share in (*chart.before, *chart.after)), default=0.0) or 1.0
     table = Table(box=None, pad_edge=False)
-    table.add_column("share of events", justify="right", no_wrap=True, max_width=_LABEL, overflow="ellipsis")
+    table.add_column("share of events", justify="right", no_wrap=True, max_width=_LABEL_WIDTH, overflow="ellipsis")
     for side in ("before", "after"):
-        table.add_column(side, no_wrap=True, width=_BAR)
+        table.add_column(side, no_wrap=True, width=_BAR_WIDTH)
         table.add_column(justify="right", no_wrap=True)
-    for label, *shares in zip(*drawn, strict=True):
+    for label, *shares in zip(*chart, strict=True):
         cells = (Text(cell) for share in shares for cell in (_bar(share, top), _share(share)))
-        table.add_row(Text(plain(label)), *cells)
+        table.add_row(Text(printable(label)), *cells)
     return table
 
 
 def _bar(share: Number, top: float) -> str:
-    eighths = round(8 * _BAR * (share or 0.0) / top)
+    eighths = round(8 * _BAR_WIDTH * (share or 0.0) / top)
     return ("█" * (eighths // 8) + _EIGHTHS[eighths % 8]).rstrip()
 
 
@@ -202,13 +206,13 @@ def _share(share: Number) -> str:
     return "?" if share is None else f"{100 * share:.1f} %"
 
 
-def _advice(told: ReadAlert) -> Table:
-    replay = replay_command(told)
-    rows = [("read", each) for each in told.addresses()]
-    rows += [("see it again", replay)] if replay else []
-    if told.status != "resolved":
-        rows += [("keep quiet", quiet_command(told))] if told.model else []
-        rows.append(("wait", "it resolves itself when its signals look like their reference again"))
+def _advice(alert: ReadAlert) -> Table:
+    replay = replay_command(alert)
+    rows = [("read", each) for each in alert.addresses()]
+    rows += [("replay", replay)] if replay else []
+    if alert.status != "resolved":
+        rows += [("silence", quiet_command(alert))] if alert.model else []
+        rows.append(("wait", "the incident resolves by itself when its signals look like their reference again"))
     return _pairs(rows)
 
 
@@ -217,15 +221,15 @@ def _pairs(rows: Iterable[tuple[str, str]]) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in rows:
-        table.add_row(Text(name, style="dim"), Text(plain(value)))
+        table.add_row(Text(name, style="dim"), Text(printable(value)))
     return table
 
 
-def stamp(moment: datetime | None) -> str:
-    """A time as people read it, in UTC; "" if it is not known."""
+def format_time(moment: datetime | None) -> str:
+    """A time in UTC, to the second; "" if it is unknown."""
     return "" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def plain(text: str) -> str:
-    """On one line, and without what could steer a terminal."""
+def printable(text: str) -> str:
+    """The text on one line and without control characters, which could change the state of a terminal."""
     return "".join(each if each.isprintable() else " " for each in text)

@@ -1,6 +1,6 @@
-"""What a person reads in the terminal: the account of a replay, and a baseline as tables.
+"""The output of a replay, and a baseline as tables. Edge: rich.
 
-What traffic brought (names, values, reasons) is printed as `Text`, never as markup: a signal may be called "[/b]".
+Names, values and reasons from traffic are printed as `Text`, never as markup: a signal may be called "[/b]".
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from driftline.stream.replay.run import ReplayResult
 _WIDTH = 16
 _COLOURS = {"firing": "red", "updated": "yellow", "resolved": "green"}
 _LEFT = ("signal", "kind", "distribution")
-# In fewer characters than these, the table of signals does without some columns and the prefix that most names have.
+# On a terminal with fewer columns, the table of signals leaves out some figures and the prefix that most names have.
 _WIDE, _ONLY_WIDE = 100, ("codes", "min", "max")
 
 
 def print_alert(console: Console, data: AlertData[Evidence]) -> None:
-    """Print one alert as a panel: what has changed, since when, and each signal's figures."""
+    """Print an alert as a panel: its incident, its start, and each signal's change and evidence."""
     title = Text.assemble((data.status.upper(), "bold"), " ", data.component)
     head = Text(f"since {data.starts_at}  ·  incident {data.incident_id}  ·  {data.severity}", style="dim")
     lines = [Text(data.title)] if data.status is Status.RESOLVED else list(map(_signal, data.evidence.signals))
@@ -44,11 +44,11 @@ def print_alert(console: Console, data: AlertData[Evidence]) -> None:
 
 
 def _signal(each: SignalEvidence) -> Group:
-    """A signal's change, and under it the evidence."""
+    """A signal's change, and below it the evidence."""
     offsets = ", ".join(f"{where.start:,} (partition {where.partition})" for where in each.offsets)
     test = f"{each.test} {each.code}" if each.code else each.test
     figures = (
-        f"since {each.since[:16]}Z, offset {offsets}, {each.events:,} events; "
+        f"since {each.since[:16]}Z, from offset {offsets}, {each.events:,} events; "
         f"{test} {each.evidence_nats:.1f} > {each.threshold_nats:.1f} nats; PSI {each.change.psi:.2f}"
     )
     change = Text.assemble((each.signal, "bold"), "  ", each.change.headline)
@@ -56,30 +56,32 @@ def _signal(each: SignalEvidence) -> Group:
 
 
 def print_summary(console: Console, result: ReplayResult, seconds: float) -> None:
-    """The last lines of a replay: how much was read, what was refused, how many incidents."""
+    """Print the end of a replay: events read, problems, models without a given baseline, and number of incidents."""
     rate = result.events / seconds if seconds else 0.0
     console.print(f"{result.events:,} events in {seconds:.1f} s ({rate:,.0f}/s)")
     for problem, count in result.problems.most_common():
         console.print(Text(f"  {count:,} × {problem}, such as: {result.examples[problem]}", style="yellow"))
     for model in result.learned:
-        console.print(Text(f"  {model}: its first events became its baseline"))
+        console.print(Text(f"  {model}: its baseline was learned from its first events"))
     for model, events in result.warming_up.items():
-        console.print(Text(f"  {model}: not judged, its {events:,} events are too few to learn from", style="yellow"))
+        console.print(
+            Text(f"  {model}: not judged; its {events:,} events are too few to learn a baseline from", style="yellow")
+        )
     status = Counter(alert.data.status for alert in result.alerts)
     if not status:
         console.print("no drift", style="green")
         return
     fired, resolved = status[Status.FIRING], status[Status.RESOLVED]
-    told = f"{fired} incident{'s' * (fired != 1)}, {resolved} resolved, {fired - resolved} still open"
-    console.print(told, style="red")
+    summary = f"{fired} incident{'s' * (fired != 1)}, {resolved} resolved, {fired - resolved} still open"
+    console.print(summary, style="red")
 
 
 def print_baseline(console: Console, baseline: Baseline) -> None:
-    """A baseline: its facts, then every signal with its figures and a small histogram."""
+    """Print a baseline: its facts, then every signal with its figures and a small histogram."""
     facts = Table(box=None, show_header=False, pad_edge=False)
     about = {**baseline.about, "content_hash": baseline.content_hash, "blocks": len(baseline.blocks)}
     for name, value in about.items():
-        facts.add_row(Text(name, style="dim"), Text(iso(value) if name.startswith("time_") else _plain(value)))
+        facts.add_row(Text(name, style="dim"), Text(iso(value) if name.startswith("time_") else _as_text(value)))
     console.print(facts)
     rows = [_signal_row(baseline.layout, baseline.total, s) for s in range(len(baseline.layout.signals))]
     console.print(_signal_table(rows, wide=console.width >= _WIDE))
@@ -110,12 +112,12 @@ def _signal_row(layout: Layout, total: Sketch, s: int) -> dict[str, str]:
         "codes": str(signal.coder.size),
         "missing": f"{100 * missing:.2f} %" if missing else "",
         **dict(zip(("mean", "σ", "min", "max"), figures, strict=True)),
-        "distribution": _picture(signal.coder, codes),
+        "distribution": _distribution(signal.coder, codes),
     }
 
 
-def _picture(coder: Grid | Categories, codes: IntArray) -> str:
-    """A histogram in at most 16 characters, or the commonest values."""
+def _distribution(coder: Grid | Categories, codes: IntArray) -> str:
+    """A histogram of at most 16 characters, or the most common values."""
     if isinstance(coder, Grid):
         return bars(_heights(coder, codes).tolist())
     top = sorted(zip(codes, coder.values, strict=True), key=lambda pair: -pair[0])[:3]
@@ -125,7 +127,7 @@ def _picture(coder: Grid | Categories, codes: IntArray) -> str:
 
 
 def _heights(grid: Grid, codes: IntArray) -> FloatArray:
-    """Events (16,) in stretches of equal width from the first percentile to the last, or at each of up to 16 values."""
+    """Events in 16 intervals of equal width from the 1st to the 99th percentile, or at each of up to 16 values."""
     if np.count_nonzero(codes) <= _WIDTH:
         return codes[codes > 0].astype(float)
     below = np.cumsum(codes)[:-1]
@@ -135,7 +137,7 @@ def _heights(grid: Grid, codes: IntArray) -> FloatArray:
         return np.asarray(np.nan_to_num(np.diff(np.interp(edges, grid.cuts, below))))
 
 
-def _plain(value: Any) -> str:
+def _as_text(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {inner}" for key, inner in value.items()) or "none"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

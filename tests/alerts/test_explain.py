@@ -40,7 +40,7 @@ from driftline.stream.paging.grouping import GroupingRules, decide
 from driftline.stream.paging.messages import notification as page_of
 from driftline.stream.paging.notifications import Notifications, Place
 from driftline.stream.reports.alert import print_explanation, print_incidents
-from driftline.stream.reports.plot import PANELS, plot
+from driftline.stream.reports.plot import MAX_PANELS, plot
 from tests.harness.services import cloud_event
 from tests.reports.test_report import ODD, WIDTHS, console, incident, printed
 
@@ -267,10 +267,10 @@ def test_commands_end_with_the_alert_and_are_quoted() -> None:
 def test_the_course_names_every_alert_of_the_incident_and_says_what_is_missing() -> None:
     fired, over = (read_alert(encode_alert(each)) for each in incident(["features.amount"]))
     lines = text(shown(fired, incident=[fired, over]))
-    assert "Course of the incident" in lines
+    assert "History of the incident" in lines
     assert "no longer drifting" in lines
-    assert "no longer kept" not in lines
-    assert "no longer kept" in text(shown(over, incident=[over]))
+    assert "earlier alerts are missing" not in lines
+    assert "earlier alerts are missing" in text(shown(over, incident=[over]))
 
 
 @WIDTHS
@@ -323,7 +323,7 @@ def test_a_relays_page_of_several_incidents_names_them() -> None:
     cascade = pages(GroupingRules(wait=5, upstream=upstream({"churn": ["fraud"]})), "fraud", "churn")
     for page, models in ((outage, ("fraud", "churn", "ltv", "mail")), (cascade, ("churn",))):
         words = text(shown(read_alert(page), 120))
-        assert "Incidents it speaks of" in words
+        assert "Incidents on this page" in words
         for model in models:
             assert f"{model} open" in words
     assert "likely origin fraud" in words
@@ -447,7 +447,7 @@ def test_a_picture_has_a_panel_for_each_of_the_strongest_signals(count: int, tmp
     odd = ["features.$x^2$", ODD, "金額 😀", "n" * 300]
     signals = [evidence(odd[i % 4], evidence_nats=30 + i, change={"histogram": histogram}) for i in range(count)]
     told = read_alert(made(title="$" * 130, evidence={"signals": signals}))
-    assert plot(told, tmp_path / "a.png") == min(count, PANELS)
+    assert plot(told, tmp_path / "a.png") == min(count, MAX_PANELS)
     png = (tmp_path / "a.png").read_bytes()
     assert png.startswith(b"\x89PNG\r\n\x1a\n")
     width, height = (int.from_bytes(png[i : i + 4], "big") for i in (16, 20))

@@ -197,10 +197,10 @@ def test_without_a_baseline_the_first_events_become_one_and_it_is_said(run: Run)
     result = run("replay", "drift.jsonl", "-c", "c.yaml")
     assert result.code == 1
     assert "each model's is learned from its first 700 events" in words(result.err)
-    assert "fraud: its first events became its baseline" in words(result.out)
+    assert "fraud: its baseline was learned from its first events" in words(result.out)
     few = run("replay", "drift.jsonl")
     assert few.code == 0
-    assert "fraud: not judged, its 3,000 events are too few to learn from" in words(few.out)
+    assert "fraud: not judged; its 3,000 events are too few to learn a baseline from" in words(few.out)
 
 
 def test_from_and_to_cut_the_log(built: Run) -> None:
