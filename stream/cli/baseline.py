@@ -24,7 +24,9 @@ from driftline.stream.sources.baselines import load_baseline
 
 app = typer.Typer()
 baseline_app = typer.Typer(
-    help="Build and print baselines: what a model's traffic should look like.", no_args_is_help=True
+    help="Build and print baselines: what a model's traffic should look like.",
+    epilog="Example: driftline baseline show fraud.driftline",
+    no_args_is_help=True,
 )
 app.add_typer(baseline_app, name="baseline")
 

@@ -22,8 +22,7 @@ def demo_command(
 
     Takes a minute, needs no Docker, and leaves nothing behind.
 
-    Exit code 0: the four planted faults were paged, and nothing else. 1: a fault was missed, or a false page sent.
-    2: it could not run. 130: stopped by Ctrl-C.
+    Exit code 0: all four faults were paged, without a false page. 1: not so. 2: it could not run. 130: stopped.
     """
     with reporting_kafka_errors():
         from driftline.stream.demo.run import run

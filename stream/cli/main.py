@@ -55,7 +55,7 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(epilog="Examples: driftline demo — driftline replay live.jsonl.gz --baseline fraud.driftline")
+@app.callback(epilog="Examples:\n\ndriftline demo\n\ndriftline replay live.jsonl.gz --baseline fraud.driftline")
 def root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")

@@ -42,14 +42,14 @@ Logs = Mapping[int, Iterable[LogBatch]]
 
 @app.command(
     name="replay",
-    epilog="Examples: driftline replay live.jsonl.gz --baseline fraud.driftline --alerts alerts.jsonl — "
+    epilog="Examples:\n\ndriftline replay live.jsonl.gz --baseline fraud.driftline --alerts alerts.jsonl\n\n"
     "driftline replay kafka://predictions -c driftline.yaml --from 2026-01-31T08:00:00Z --to 2026-01-31T20:00:00Z",
 )
 def replay_command(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="FILES...|kafka://TOPIC",
+            metavar="FILES|kafka://TOPIC",
             help="JSONL (also .gz), CSV or Parquet files, - for JSONL from standard input; or one topic of the "
             "configured Kafka.",
         ),

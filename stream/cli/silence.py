@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 silence_app = typer.Typer(
-    help="Mute notifications for a while: silences and maintenance windows.", no_args_is_help=True
+    help="Mute notifications for a while: silences and maintenance windows.",
+    epilog="Example: driftline silence list -c driftline.yaml",
+    no_args_is_help=True,
 )
 app.add_typer(silence_app, name="silence")
 
@@ -61,8 +63,9 @@ def silence_add(
 ) -> None:
     """Silence matching alerts for a while, from now or from a given time on.
 
-    Relays apply it within seconds. An alert about several signals is silenced only if all of them match. An incident
-    that is still open when the silence ends is notified then; one that was notified before it began still resolves.
+    Relays apply it within seconds. An alert about several signals is silenced only if all of them match.
+
+    An incident that is still open when the silence ends is notified then. One notified before it began still resolves.
     """
     now = datetime.now(UTC)
     start = _moment(from_, "--from") if from_ else now

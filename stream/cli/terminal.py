@@ -40,9 +40,7 @@ ConfigFile = Annotated[
 ]
 EventFiles = Annotated[
     list[str],
-    typer.Argument(
-        metavar="FILES...", help="JSONL (also .gz), CSV or Parquet files; - reads JSONL from standard input."
-    ),
+    typer.Argument(metavar="FILES", help="JSONL (also .gz), CSV or Parquet files; - reads JSONL from standard input."),
 ]
 
 

@@ -28,7 +28,11 @@ if TYPE_CHECKING:
     from driftline.stream.schemas.topics import Topic
 
 app = typer.Typer()
-topics_app = typer.Typer(help="Create and show the topics that Driftline uses.", no_args_is_help=True)
+topics_app = typer.Typer(
+    help="Create and show the topics that Driftline uses.",
+    epilog="Example: driftline topics show -c driftline.yaml",
+    no_args_is_help=True,
+)
 app.add_typer(topics_app, name="topics")
 
 # Messages read at once: few with a pace, so that the progress bar moves steadily; many without, which is faster.
@@ -103,8 +107,9 @@ def topics_create(
     names: Annotated[
         list[str] | None,
         typer.Argument(
+            metavar="TOPICS",
             help="Topics to create, by default all. A topic that the configuration does not name gets the settings of "
-            "predictions."
+            "predictions.",
         ),
     ] = None,
     config: ConfigFile = None,

@@ -159,7 +159,7 @@ def test_an_explanation_holds_the_figures_the_evidence_and_where() -> None:
         "one false alarm in 1,000,000 events at most",
         "Jensen-Shannon distance",
         "very large",
-        "partition first offset up to offsets",
+        "partition first offset end offset offsets",
         f"0 {signal.offsets[0].start:,} {signal.offsets[0].end:,} {signal.events:,}",
     ):
         assert part in words
