@@ -93,7 +93,7 @@ def silence_list(config: ConfigFile = None) -> None:
     now = datetime.now(UTC)
 
     async def read(store: SilenceStore) -> tuple[list[Silence], dict[str, str]]:
-        await store.tidy()
+        await store.remove_ended()
         return await store.read(now)
 
     silences, unreadable = _query(config, read)

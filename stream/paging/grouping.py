@@ -1,14 +1,14 @@
-"""Who is told with whom: the decision which page tells of an incident, and what its next step is. Pure.
+"""Grouping: decides which page reports an incident, and what the next step of each page is. Pure.
 
-    an incident that nobody was told of
-        ├─ silenced, or not severe enough ──────────────► it waits; over before that ends, nobody is told
-        ├─ over, or its beginning was never heard ──────► a page of its own, at once
-        ├─ a model that it depends on has drifted ──────► the page of that, which then names this one too
-        ├─ an outage is open that began just before ────► the page of that
-        ├─ as many models as make an outage drift ──────► one page for all that wait
-        └─ nothing of that came within the group wait ──► a page of its own
+    an incident that was never reported
+        ├─ silenced, or below the minimum severity ─────► held back; if it ends first, it is never reported
+        ├─ resolved, or its start was never read ───────► a page of its own, at once
+        ├─ a model that it depends on drifts ───────────► the page of that model, which then names this one too
+        ├─ an outage that began just before is open ────► the page of the outage
+        ├─ enough models for an outage drift ───────────► one page for all that wait
+        └─ none of these within the group wait ─────────► a page of its own
 
-Why here: a worker judges a model alone, only who reads all alerts sees what they have in common.
+The relay groups because a worker judges one model alone; only a reader of all alerts sees what they have in common.
 """
 
 from __future__ import annotations
@@ -22,189 +22,215 @@ from msgspec.structs import replace as changed
 
 from driftline.stream.config.incidents import Severity
 from driftline.stream.judge.incidents import SEVERITIES
-from driftline.stream.paging.notifications import Notifications, OpenIncident, Page, Silenced, worst
+from driftline.stream.paging.notifications import IsSilenced, Notifications, OpenIncident, Page, worst
 
-# s. What began and ended unheard is news for so long: a relay that starts on an old topic must not tell its history.
-_NEWS = 3600.0
-# s. An incident that nothing was heard of for so long may have lost its end: what follows from it is told by itself.
+# s. An incident that began and ended unreported is worth reporting for so long after its end: a relay that starts on an
+# old topic must not report its history.
+_MAX_AGE = 3600.0
+# s. The end of an incident without alerts for so long may be lost: no incident downstream joins its page any more.
 _STALE = 30 * 86_400.0
-# s. After so long it is forgotten. More than the longest silence (`stream.cli.silence`): at a tenth of it, one that
-# lasts for two months would lose what it holds back.
-_LOST = 400 * 86_400.0
+# s. An incident without alerts for so long is dropped. More than the longest silence (`stream.cli.silence`): at a tenth
+# of it, a silence of two months would lose what it holds back.
+_ABANDONED = 400 * 86_400.0
 
 
 @dataclass(frozen=True)
 class GroupingRules:
-    """How one target's incidents are grouped.
+    """How one receiver's incidents are grouped.
 
-    wait, window: seconds. outage_models: None: nothing is an outage. least: severity from which on it is told.
-    upstream: all models that a model depends on, directly or not.
+    group_wait, outage_window: seconds. outage_models: how many models make an outage; None: there are no outages.
+    min_severity: less severe incidents are held back. upstream: all models that a model depends on, directly or not.
     """
 
-    wait: float = 0.0
+    group_wait: float = 0.0
     outage_models: int | None = None
-    window: float = 0.0
-    least: Severity = "info"
+    outage_window: float = 0.0
+    min_severity: Severity = "info"
     upstream: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
-    def depends(self, case: OpenIncident, other: OpenIncident) -> bool:
-        """Whether the model of one case depends on that of another."""
-        return other.model in self.upstream.get(case.model, ())
+    def depends_on(self, incident: OpenIncident, other: OpenIncident) -> bool:
+        """Whether the model of one incident depends on that of the other."""
+        return other.model in self.upstream.get(incident.model, ())
 
-    def origins(self, cases: Sequence[OpenIncident]) -> list[OpenIncident]:
-        """Those that depend on none of the others: where a cascade may have begun."""
-        models = {case.model for case in cases}
-        return [case for case in cases if not self.upstream.get(case.model, frozenset()) & models]
-
-
-def decide(desk: Notifications, rules: GroupingRules, silenced: Silenced, now: float) -> Notifications:
-    """The desk after every incident that is to be told now got its page, and every page its next step."""
-    desk = desk.without([case.alert.incident for case in _past(desk, rules, silenced, now)])
-    ready = [case for case in desk.undecided() if _tellable(case, rules, silenced) or case.over]
-    waiting = [case for case in ready if case.opened and not case.over]
-    desk = desk.on_pages(_page_of(case, [case]) for case in ready if case.over or not case.opened)
-    if any(not 0 <= now - case.came < rules.wait for case in waiting):  # a clock that was set back holds nothing up
-        desk = _assigned(desk, rules, waiting, now)
-    return _with_next_steps(_in_order(desk))
+    def origins(self, incidents: Sequence[OpenIncident]) -> list[OpenIncident]:
+        """The incidents whose models depend on none of the others': where a cascade may have begun."""
+        models = {incident.model for incident in incidents}
+        return [each for each in incidents if not self.upstream.get(each.model, frozenset()) & models]
 
 
-def _tellable(case: OpenIncident, rules: GroupingRules, silenced: Silenced) -> bool:
-    return SEVERITIES.index(case.alert.severity) >= SEVERITIES.index(rules.least) and not silenced(case.untold)
+def decide(notifications: Notifications, rules: GroupingRules, silenced: IsSilenced, now: float) -> Notifications:
+    """Assign a page to every incident that is to be reported now, and give every page its next step. now: epoch s."""
+    kept = notifications.without([each.name for each in _droppable(notifications, rules, silenced, now)])
+    ready = [each for each in kept.unassigned() if each.resolved or _reportable(each, rules, silenced)]
+    waiting = [each for each in ready if each.start_seen and not each.resolved]
+    kept = kept.assign(_own_page(each, [each]) for each in ready if each.resolved or not each.start_seen)
+    if any(_has_waited(each, rules, now) for each in waiting):
+        kept = _assign_waiting(kept, rules, waiting, now)
+    return _with_next_steps(_new_pages_last(kept))
 
 
-def _past(desk: Notifications, rules: GroupingRules, silenced: Silenced, now: float) -> list[OpenIncident]:
-    """What is to be forgotten: over before anybody heard of it, or on a page of which nothing is heard any more."""
+def _reportable(incident: OpenIncident, rules: GroupingRules, silenced: IsSilenced) -> bool:
+    """Whether it is severe enough and not silenced."""
+    severe = SEVERITIES.index(incident.alert.severity) >= SEVERITIES.index(rules.min_severity)
+    return severe and not silenced(incident.unreported_alert)
 
-    heard_of = {_told_by(case) for case in desk.cases.values() if _unheard(case, now) <= _LOST}
+
+def _has_waited(incident: OpenIncident, rules: GroupingRules, now: float) -> bool:
+    """Whether its group wait is over. A clock that was set back delays nothing."""
+    return not 0 <= now - incident.read_at < rules.group_wait
+
+
+def _droppable(
+    notifications: Notifications, rules: GroupingRules, silenced: IsSilenced, now: float
+) -> list[OpenIncident]:
+    """The incidents that ended unreported and are not worth a page, and all those of abandoned pages."""
+    incidents = notifications.incidents.values()
+    alive = {_page_name(each) for each in incidents if _seconds_unheard(each, now) <= _ABANDONED}
     return [
-        case
-        for case in desk.cases.values()
-        if _told_by(case) not in heard_of
-        or (case.over and case.opened and not case.page and _is_no_news(case, rules, silenced, now))
+        each
+        for each in incidents
+        if _page_name(each) not in alive
+        or (each.resolved and each.start_seen and not each.page and _not_worth_a_page(each, rules, silenced, now))
     ]
 
 
-def _told_by(case: OpenIncident) -> str:
-    return case.page or case.alert.incident
+def _page_name(incident: OpenIncident) -> str:
+    """The page that reports it, or that would."""
+    return incident.page or incident.name
 
 
-def _unheard(case: OpenIncident, now: float) -> float:
-    """For how many seconds nothing was heard of it."""
-    return now - max(case.came, case.alert.emitted_at.timestamp())
+def _seconds_unheard(incident: OpenIncident, now: float) -> float:
+    """Seconds since its newest alert, or since the first one was read."""
+    return now - max(incident.read_at, incident.alert.emitted_at.timestamp())
 
 
-def _is_no_news(case: OpenIncident, rules: GroupingRules, silenced: Silenced, now: float) -> bool:
-    return now - case.alert.emitted_at.timestamp() > _NEWS or not _tellable(case, rules, silenced)
+def _not_worth_a_page(incident: OpenIncident, rules: GroupingRules, silenced: IsSilenced, now: float) -> bool:
+    return now - incident.alert.emitted_at.timestamp() > _MAX_AGE or not _reportable(incident, rules, silenced)
 
 
-def _assigned(desk: Notifications, rules: GroupingRules, waiting: Sequence[OpenIncident], now: float) -> Notifications:
-    """With pages for those that wait, at least for those whose wait is over."""
-    outages = _open_outages(desk)
-    pages = [(case, _page_upstream(desk, rules, case, now) or _outage_near(outages, rules, case)) for case in waiting]
-    joining, alone = [each for each in pages if each[1]], [case for case, name in pages if not name]
-    if joining:  # which may bring others with it
-        joined = desk.on_pages((name, desk.pages[name], [case]) for case, name in joining)
-        return _assigned(joined, rules, alone, now)
-    if outage := _new_outage(desk, rules, alone):
+def _assign_waiting(
+    notifications: Notifications, rules: GroupingRules, waiting: Sequence[OpenIncident], now: float
+) -> Notifications:
+    """Assign pages to waiting incidents, at least to those whose group wait is over."""
+    outages = _open_outages(notifications)
+    pages = [
+        (each, _upstream_page(notifications, rules, each, now) or _outage_page(outages, rules, each))
+        for each in waiting
+    ]
+    joining, alone = [pair for pair in pages if pair[1]], [each for each, page in pages if not page]
+    if joining:  # which may let others join
+        joined = notifications.assign((page, notifications.pages[page], [each]) for each, page in joining)
+        return _assign_waiting(joined, rules, alone, now)
+    if outage := _new_outage(notifications, rules, alone):
         founders, named = outage
-        rest = {case.alert.incident for case in alone} - {case.alert.incident for case in founders}
-        begun = _begun(desk, founders, named)
-        return _assigned(begun, rules, [case for case in alone if case.alert.incident in rest], now)
-    ripe = {case.alert.incident for case in alone if not 0 <= now - case.came < rules.wait}
-    told = [each for each in _cascades(rules, alone) if any(case.alert.incident in ripe for case in each[1])]
-    return desk.on_pages(_page_of(origin, cascade) for origin, cascade in told)
+        founding = {each.name for each in founders}
+        begun = _with_outage(notifications, founders, named)
+        return _assign_waiting(begun, rules, [each for each in alone if each.name not in founding], now)
+    due = [each for each in _cascades(rules, alone) if any(_has_waited(member, rules, now) for member in each[1])]
+    return notifications.assign(_own_page(origin, cascade) for origin, cascade in due)
 
 
-def _page_of(origin: OpenIncident, cascade: Sequence[OpenIncident]) -> tuple[str, Page, Sequence[OpenIncident]]:
-    """The page of the origin's identity that tells of all of a cascade."""
-    return origin.alert.incident, Page(origin.alert.alert_key, origin.alert.incident_id), cascade
+def _own_page(origin: OpenIncident, cascade: Sequence[OpenIncident]) -> tuple[str, Page, Sequence[OpenIncident]]:
+    """A page under the origin's identity that reports all of a cascade."""
+    return origin.name, Page(origin.alert.alert_key, origin.alert.incident_id), cascade
 
 
-def _page_upstream(desk: Notifications, rules: GroupingRules, case: OpenIncident, now: float) -> str:
-    """The page of the most upstream open incident that this one may follow from; "" if there is none."""
-    if case.model not in rules.upstream:
+def _upstream_page(notifications: Notifications, rules: GroupingRules, incident: OpenIncident, now: float) -> str:
+    """The page of the most upstream open incident that may have caused this one; "" if there is none."""
+    if incident.model not in rules.upstream:
         return ""
-    lasting = [each for each in desk.cases.values() if each.page and not each.over and rules.depends(case, each)]
-    above = [each for each in lasting if _unheard(each, now) <= _STALE]
-    return rules.origins(above)[0].page if above else ""
+    reported = [each for each in notifications.incidents.values() if each.page and not each.resolved]
+    upstream = [each for each in reported if rules.depends_on(incident, each) and _seconds_unheard(each, now) <= _STALE]
+    return rules.origins(upstream)[0].page if upstream else ""
 
 
-def _open_outages(desk: Notifications) -> dict[str, tuple[float, float]]:
-    """When the first and the latest incident fired on the page of each open outage."""
-    names = {name for name in desk.open_pages() if desk.pages[name].outage}
-    members = desk.members() if names else {}
-    return {name: (members[name][0].fired, members[name][-1].fired) for name in sorted(names)}
+def _open_outages(notifications: Notifications) -> dict[str, tuple[float, float]]:
+    """By page, when the first and the latest incident of each open outage fired, in epoch s."""
+    names = {name for name in notifications.open_pages() if notifications.pages[name].outage}
+    members = notifications.members() if names else {}
+    return {name: (members[name][0].fired_at, members[name][-1].fired_at) for name in sorted(names)}
 
 
-def _outage_near(outages: Mapping[str, tuple[float, float]], rules: GroupingRules, case: OpenIncident) -> str:
-    """The page of an open outage of which this one, by its time, is a part; "" if there is none."""
+def _outage_page(outages: Mapping[str, tuple[float, float]], rules: GroupingRules, incident: OpenIncident) -> str:
+    """The page of an open outage that was under way when this incident fired; "" if there is none."""
     for name, (first, latest) in outages.items():
-        if first - rules.window <= case.fired <= latest + rules.window:
+        if first - rules.outage_window <= incident.fired_at <= latest + rules.outage_window:
             return name
     return ""
 
 
 def _new_outage(
-    desk: Notifications, rules: GroupingRules, waiting: Sequence[OpenIncident]
+    notifications: Notifications, rules: GroupingRules, waiting: Sequence[OpenIncident]
 ) -> tuple[list[OpenIncident], list[OpenIncident]] | None:
-    """Those that wait and are an outage, and those of it that were told before; None if there is none.
+    """A new outage's waiting incidents, and its incidents that have pages already; None if there is no new outage.
 
-    What one cascade explains is no outage.
+    Incidents that a single cascade explains are no outage.
     """
     if not waiting:
         return None
-    told = [case for case in desk.cases.values() if case.page and not (case.over or case.also)]
-    cases = sorted((*told, *waiting), key=lambda case: case.fired)
-    origins, least = {case.model for case in rules.origins(cases)}, rules.outage_models or len(cases) + 1
-    for i, first in enumerate(cases[: 1 - least]):
-        near = cases[i : bisect_right(cases, first.fired + rules.window, key=lambda case: case.fired)]
-        founders = [case for case in near if not case.page]
-        models = {case.model for case in near} if founders else set()
-        if len(models) >= least and len(models & origins) > 1:
-            return founders, [case for case in near if case.page]
+    reported = [each for each in notifications.incidents.values() if each.page]
+    single = [each for each in reported if not (each.resolved or each.named_by)]
+    incidents = sorted((*single, *waiting), key=lambda each: each.fired_at)
+    origins = {each.model for each in rules.origins(incidents)}
+    required = rules.outage_models or len(incidents) + 1
+    for i, first in enumerate(incidents[: 1 - required]):
+        end = bisect_right(incidents, first.fired_at + rules.outage_window, key=lambda each: each.fired_at)
+        near = incidents[i:end]
+        founders = [each for each in near if not each.page]
+        models = {each.model for each in near} if founders else set()
+        if len(models) >= required and len(models & origins) > 1:
+            return founders, [each for each in near if each.page]
     return None
 
 
-def _begun(desk: Notifications, founders: Sequence[OpenIncident], named: Sequence[OpenIncident]) -> Notifications:
-    """With the page of a new outage. Its identity is made of its first incident: the same decision, the same page."""
-    first = min(founders, key=lambda case: (case.fired, case.came))
-    digest = hashlib.sha256(first.alert.incident.encode()).hexdigest()[:16]
-    common = set.intersection(*(set(case.alert.labels.items()) for case in (*founders, *named)))
+def _with_outage(
+    notifications: Notifications, founders: Sequence[OpenIncident], named: Sequence[OpenIncident]
+) -> Notifications:
+    """Add the page of a new outage. Its first incident gives its identity: the same decision makes the same page."""
+    first = min(founders, key=lambda each: (each.fired_at, each.read_at))
+    digest = hashlib.sha256(first.name.encode()).hexdigest()[:16]
+    common = set.intersection(*(set(each.alert.labels.items()) for each in (*founders, *named)))
     page = Page(f"outage-{digest}", digest, outage=True, labels=dict(sorted(common)))
     name = f"{page.alert_key}/{page.incident_id}"
-    return desk.on_pages([(name, page, founders)]).naming(name, named)
+    return notifications.assign([(name, page, founders)]).name_on(name, named)
 
 
 def _cascades(rules: GroupingRules, waiting: Sequence[OpenIncident]) -> list[tuple[OpenIncident, list[OpenIncident]]]:
-    """Those that wait, by the most upstream one that each may follow from."""
+    """The waiting incidents, grouped by the most upstream one that may have caused each."""
     origins = rules.origins(waiting)
-    found = {case.alert.incident: (case, [case]) for case in origins}
-    first = {case.model: case for case in reversed(origins)}
+    found = {origin.name: (origin, [origin]) for origin in origins}
+    first = {origin.model: origin for origin in reversed(origins)}
     rank = {model: i for i, model in enumerate(reversed(first))}
-    for case in waiting:
-        above = [model for model in rules.upstream.get(case.model, ()) if model in first]
+    for incident in waiting:
+        above = [model for model in rules.upstream.get(incident.model, ()) if model in first]
         if above:
-            found[first[min(above, key=rank.__getitem__)].alert.incident][1].append(case)
+            found[first[min(above, key=rank.__getitem__)].name][1].append(incident)
     return list(found.values())
 
 
-def _in_order(desk: Notifications) -> Notifications:
-    """New pages in the order in which the topic told of their incidents, after those that had a step before."""
-    first = list(dict.fromkeys(case.page for case in desk.cases.values()))
-    new = sorted((name for name, page in desk.pages.items() if not page.made), key=first.index)
-    old = [name for name, page in desk.pages.items() if page.made]
-    return Notifications(desk.cases, {name: desk.pages[name] for name in (*old, *new)}, desk.told) if new else desk
+def _new_pages_last(notifications: Notifications) -> Notifications:
+    """Sort new pages, in the topic's order of their incidents, after those that had a step before."""
+    first = list(dict.fromkeys(each.page for each in notifications.incidents.values()))
+    pages = notifications.pages
+    new = sorted((name for name, page in pages.items() if not page.summary), key=first.index)
+    if not new:
+        return notifications
+    old = [name for name, page in pages.items() if page.summary]
+    return Notifications(notifications.incidents, {name: pages[name] for name in (*old, *new)}, notifications.sent_seqs)
 
 
-def _with_next_steps(desk: Notifications) -> Notifications:
-    """With a new step of every page that has something new to say: who is on it, how bad it is, whether it is over."""
-    members, lasting, pages = desk.members(), desk.open_pages(), dict(desk.pages)
-    for name, page in desk.pages.items():
-        severity = worst([page.severity, *(case.alert.severity for case in members[name])])
-        head = -1 if page.outage else desk.cases[name].alert.seq
-        made = f"seq {head}, {len(members[name])} incidents, {severity}, {'open' if name in lasting else 'over'}"
-        told = desk.told.get(page.alert_key, -1)
-        if made != page.made or page.told < page.seq <= told:
+def _with_next_steps(notifications: Notifications) -> Notifications:
+    """Give a new step to every page with news: its incidents, its severity, or whether it is over have changed."""
+    members, open_pages, pages = notifications.members(), notifications.open_pages(), dict(notifications.pages)
+    for name, page in notifications.pages.items():
+        severity = worst([page.severity, *(each.alert.severity for each in members[name])])
+        head = -1 if page.outage else notifications.incidents[name].alert.seq
+        state = "open" if name in open_pages else "over"
+        summary = f"seq {head}, {len(members[name])} incidents, {severity}, {state}"
+        sent = notifications.sent_seqs.get(page.alert_key, -1)
+        if summary != page.summary or page.sent_seq < page.seq <= sent:
             seq = page.seq + 1 if head < 0 or head <= page.seq else head
-            pages[name] = changed(page, made=made, severity=severity, seq=max(seq, told + 1))
-    return desk if pages == desk.pages else Notifications(desk.cases, pages, desk.told)
+            pages[name] = changed(page, summary=summary, severity=severity, seq=max(seq, sent + 1))
+    if pages == notifications.pages:
+        return notifications
+    return Notifications(notifications.incidents, pages, notifications.sent_seqs)

@@ -38,18 +38,18 @@ class Notification(NamedTuple):
     raw: bytes
 
 
-def notification(desk: Notifications, name: str, rules: GroupingRules, now: float) -> Notification:
+def notification(notifications: Notifications, name: str, rules: GroupingRules, now: float) -> Notification:
     """The newest step of a page. now: epoch s."""
-    page, members = desk.pages[name], desk.members()[name]
+    page, members = notifications.pages[name], notifications.members()[name]
     if not page.outage and len(members) == 1 and members[0].alert.seq == page.seq:
         return Notification(members[0].alert, members[0].raw)
-    over = name not in desk.open_pages()
+    over = name not in notifications.open_pages()
     if page.outage:
-        named = [case for case in desk.cases.values() if case.also == name]
+        named = [each for each in notifications.incidents.values() if each.named_by == name]
         event = _outage(page, members, named, rules, now, over)
     else:
-        others = [case for case in members if case.alert.incident != name]
-        event = _cascade(page, desk.cases[name], others, now, over)
+        others = [each for each in members if each.name != name]
+        event = _cascade(page, notifications.incidents[name], others, now, over)
     raw = msgspec.json.encode(event)
     return Notification(read_complete_alert(raw), raw)
 
@@ -64,7 +64,7 @@ def _cascade(page: Page, head: OpenIncident, others: Sequence[OpenIncident], now
     data["seq"] = page.seq
     if not others:
         return event
-    models = _names(case.model for case in others)
+    models = _names(each.model for each in others)
     data |= {
         "id": _digest(page.incident_id, page.seq),
         "status": _status(page, over),
@@ -77,7 +77,7 @@ def _cascade(page: Page, head: OpenIncident, others: Sequence[OpenIncident], now
         "evidence": {
             **head.alert.evidence,
             "likely_origin": [head.model],
-            "downstream": [_member(case) for case in others[:_MEMBERS]],
+            "downstream": [_member(each) for each in others[:_MEMBERS]],
         },
     }
     return event | {"id": data["id"], "time": data["emitted_at"]}
@@ -86,8 +86,8 @@ def _cascade(page: Page, head: OpenIncident, others: Sequence[OpenIncident], now
 def _cascade_title(head: OpenIncident, others: Sequence[OpenIncident], models: str, over: bool) -> str:
     if over:
         return _beside(head.alert.title, f"; also recovered downstream: {models}")
-    if head.over:
-        lasting = _names(case.model for case in others if not case.over)
+    if head.resolved:
+        lasting = _names(each.model for each in others if not each.resolved)
         return cut(f"{head.model} has recovered; still drifting downstream: {lasting}", TITLE)
     return _beside(head.alert.title, f"; also downstream: {models}")
 
@@ -113,12 +113,12 @@ def _outage(
     now: float,
     over: bool,
 ) -> dict[str, Any]:
-    cases = [*members, *named]
-    models = sorted({case.model for case in cases})
-    since = min(case.alert.starts_at for case in cases)
-    signals, kinds = _signals(cases), Counter(case.alert.kind for case in cases)
+    incidents = [*members, *named]
+    models = sorted({each.model for each in incidents})
+    since = min(each.alert.starts_at for each in incidents)
+    signals, kinds = _signals(incidents), Counter(each.alert.kind for each in incidents)
     above = frozenset[str]().union(*(rules.upstream.get(model, ()) for model in models))
-    origins = sorted({each.model for each in rules.origins(cases)} & above)
+    origins = sorted({each.model for each in rules.origins(incidents)} & above)
     data = {
         "id": _digest(page.incident_id, page.seq),
         "alert_key": page.alert_key,
@@ -127,9 +127,9 @@ def _outage(
         "status": _status(page, over),
         "severity": page.severity,
         "title": _outage_title(len(models), since, signals, over),
-        "description": _outage_text(models, cases, signals, kinds, origins),
+        "description": _outage_text(models, incidents, signals, kinds, origins),
         "starts_at": since,
-        "ends_at": _last_end(cases) if over else None,
+        "ends_at": _last_end(incidents) if over else None,
         "emitted_at": _stamp(now),
         "source": "/driftline/outages",
         # Neither counts models: pagers know a page by these, so they must not change while it lasts.
@@ -143,10 +143,10 @@ def _outage(
             "shared": [{"signal": signal, "models": count} for signal, count in signals[:_MEMBERS]],
             "classes": dict(kinds),
             "signals": [],
-            "members": [_member(case) for case in cases[:_MEMBERS]],
-            "members_left_out": max(len(cases) - _MEMBERS, 0),
+            "members": [_member(each) for each in incidents[:_MEMBERS]],
+            "members_left_out": max(len(incidents) - _MEMBERS, 0),
         },
-        "links": list({link.href: link for case in cases for link in case.alert.web_links()}.values())[:_LINKS],
+        "links": list({link.href: link for each in incidents for link in each.alert.web_links()}.values())[:_LINKS],
         "mode": "live",
     }
     return {
@@ -171,19 +171,19 @@ def _outage_title(models: int, since: datetime, signals: Sequence[tuple[str, int
 
 def _outage_text(
     models: Sequence[str],
-    cases: Sequence[OpenIncident],
+    incidents: Sequence[OpenIncident],
     signals: Sequence[tuple[str, int]],
     kinds: Mapping[str, int],
     origins: Sequence[str],
 ) -> str:
     """What they have in common, as far as the evidence shows it."""
-    headline, same = Counter(_headline(case) for case in cases).most_common(1)[0]
-    told_alone = [case.model for case in cases if case.also]
+    headline, same = Counter(_headline(each) for each in incidents).most_common(1)[0]
+    told_alone = [each.model for each in incidents if each.named_by]
     shared = ", ".join(f"{name} ({count} models)" for name, count in signals[:_NAMED])
     lines = [
         f"Models: {_names(models)}.",
         f"Shared signals: {shared}." if signals else "",
-        f"Most common: {headline} ({same} of {len(cases)} incidents).",
+        f"Most common: {headline} ({same} of {len(incidents)} incidents).",
         f"Classes: {', '.join(f'{kind} ({count})' for kind, count in kinds.items() if kind)}." if any(kinds) else "",
         f"Likely origin: {_names(origins)}, on which others of them depend." if origins else "",
         f"With a page of their own from before: {_names(told_alone)}." if told_alone else "",
@@ -191,40 +191,40 @@ def _outage_text(
     return cut("\n".join(filter(None, lines)), DESCRIPTION)
 
 
-def _signals(cases: Iterable[OpenIncident]) -> list[tuple[str, int]]:
+def _signals(incidents: Iterable[OpenIncident]) -> list[tuple[str, int]]:
     """In how many models each signal drifts, the most common first."""
-    pairs = {(signal, case.model) for case in cases for signal in case.alert.signal_names()}
+    pairs = {(signal, each.model) for each in incidents for signal in each.alert.signal_names()}
     return sorted(Counter(signal for signal, _ in pairs).items(), key=lambda each: (-each[1], each[0]))
 
 
-def _headline(case: OpenIncident) -> str:
+def _headline(incident: OpenIncident) -> str:
     """What a title says has changed, without the model before it and the time after it."""
-    after = case.alert.title.partition(": ")[2] or case.alert.title
+    after = incident.alert.title.partition(": ")[2] or incident.alert.title
     return re.split(r" since \d", after)[0]
 
 
 # What both need
 
 
-def _member(case: OpenIncident) -> dict[str, Any]:
-    alert = case.alert
+def _member(incident: OpenIncident) -> dict[str, Any]:
+    alert = incident.alert
     return {
-        "model": case.model,
+        "model": incident.model,
         "incident": alert.incident,
-        "status": "resolved" if case.over else "open",
+        "status": "resolved" if incident.resolved else "open",
         "severity": alert.severity,
         "title": cut(alert.title, TITLE),
         "starts_at": alert.starts_at,
-        "own_page": bool(case.also),
+        "own_page": bool(incident.named_by),
     }
 
 
 def _status(page: Page, over: bool) -> str:
-    return "resolved" if over else "firing" if page.told < 0 else "updated"
+    return "resolved" if over else "firing" if page.sent_seq < 0 else "updated"
 
 
-def _last_end(cases: Iterable[OpenIncident]) -> datetime | None:
-    return max((case.alert.ends_at for case in cases if case.alert.ends_at), default=None)
+def _last_end(incidents: Iterable[OpenIncident]) -> datetime | None:
+    return max((each.alert.ends_at for each in incidents if each.alert.ends_at), default=None)
 
 
 def _names(models: Iterable[str]) -> str:

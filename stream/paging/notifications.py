@@ -1,15 +1,15 @@
-"""The desk: the incidents that a target has open, and the pages that tell of them. Pure.
+"""Notifications of one receiver: the incidents it has open, and the pages that report them. Pure.
 
-`stream.state.notification_log` keeps it.
+`stream.state.notification_log` stores them in Redis.
 
-    record ─take─► case, without a page ──`stream.paging.grouping` decides──► page ─due─► target ─done─► told
-                     waits for others, is silenced,                     one incident's own, or one for several
-                     or not severe enough
+    record ─receive─► incident without a page ──`stream.paging.grouping` assigns──► page ─due─► receiver ─mark_sent─►
+                        held back: grouped, silenced,               its own, or one shared by
+                        or below the minimum severity               several incidents
 
-Rule 1: a case gets its page once and for good, and that is written down before anything is sent. So whoever is killed
-when, an incident is told by one page only.
-Rule 2: a page is open as long as an incident on it is, and is told of its end.
-Rule 3: within one alert_key seq only rises, also where the relay itself has something to add.
+Rule 1: an incident gets its page once and for good, and the assignment is stored before anything is sent. So an
+incident is reported by one page only, whichever relay is killed at whatever moment.
+Rule 2: a page is open as long as one of its incidents is, and its end is reported.
+Rule 3: within one alert_key seq only rises, also where the relay adds steps of its own.
 """
 
 from __future__ import annotations
@@ -27,34 +27,48 @@ from driftline.stream.config.incidents import Severity
 from driftline.stream.judge.incidents import SEVERITIES
 
 #: Whether an alert is silenced now.
-Silenced = Callable[[CompleteAlert], bool]
+IsSilenced = Callable[[CompleteAlert], bool]
 
 
-class Place(NamedTuple):
-    """Where a record lies."""
+class RecordPosition(NamedTuple):
+    """Where a record lies in Kafka."""
 
     topic: str
     partition: int
     offset: int
 
 
-class OpenIncident(msgspec.Struct, frozen=True, dict=True):
-    """An incident, as the newest alert tells of it.
+# Redis holds both structs below as JSON: `rename` keeps the stored field names, which must not change.
+class OpenIncident(
+    msgspec.Struct,
+    frozen=True,
+    dict=True,
+    rename={
+        "position": "place",
+        "read_at": "came",
+        "fired_at": "fired",
+        "start_seen": "opened",
+        "named_by": "also",
+        "unreported": "news",
+    },
+):
+    """An incident with its newest alert.
 
-    raw: that alert's record. came: when the relay first heard of the incident; fired: when a worker first told of it;
-    both epoch s. opened: whether its first alert was heard; else it may have been told before this desk began.
-    page: the page that tells of it, "" while none does. also: an outage's page that names it beside its own. news: the
-    findings of all of its alerts since the last one told, see `CompleteAlert.findings`.
+    raw, position: record of that alert. read_at: when the relay first read an alert of the incident; fired_at: when a
+    worker emitted that alert; both epoch s. start_seen: whether its firing alert was read; if not, it may have been
+    reported before this state began. page: name of the page that reports it, "" before one is assigned. named_by: name
+    of an outage's page that names it although it has a page of its own. unreported: the findings of all alerts since
+    the last one sent, see `CompleteAlert.findings`.
     """
 
     raw: bytes
-    place: Place
-    came: float
-    fired: float
-    opened: bool
+    position: RecordPosition
+    read_at: float
+    fired_at: float
+    start_seen: bool
     page: str = ""
-    also: str = ""
-    news: tuple[tuple[str, str], ...] = ()
+    named_by: str = ""
+    unreported: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def alert(self) -> CompleteAlert:
@@ -62,25 +76,31 @@ class OpenIncident(msgspec.Struct, frozen=True, dict=True):
         return read_complete_alert(self.raw)
 
     @cached_property
-    def untold(self) -> CompleteAlert:
-        """The newest alert with the findings of those before it that nobody was told: what a silence must match."""
-        signals = [{"signal": signal, "class": kind} for signal, kind in self.news]
+    def unreported_alert(self) -> CompleteAlert:
+        """The newest alert with every finding not reported yet: what a silence must match."""
+        signals = [{"signal": signal, "class": kind} for signal, kind in self.unreported]
         return changed(self.alert, evidence={"signals": signals}) if signals else self.alert
+
+    @property
+    def name(self) -> str:
+        """Its identity, see `CompleteAlert.incident`."""
+        return self.alert.incident
 
     @property
     def model(self) -> str:
         return self.alert.model
 
     @property
-    def over(self) -> bool:
+    def resolved(self) -> bool:
         return self.alert.resolved
 
 
-class Page(msgspec.Struct, frozen=True):
-    """One page. Its name on the desk is its identity in pagers, `CompleteAlert.incident`.
+class Page(msgspec.Struct, frozen=True, rename={"summary": "made", "sent_seq": "told"}):
+    """One page. Its name is its identity at the receiver, `CompleteAlert.incident`.
 
-    labels: those of an outage's, fixed when it begins, since pagers know a page by them. severity: the worst so far.
-    made: what the newest step says, in short; it has seq. told: seq of the newest step told, -1 before any.
+    labels: of an outage, fixed when it begins, since receivers identify a page by them. severity: the worst so far.
+    summary: what the newest step says, in short. seq: of the newest step. sent_seq: of the newest step sent, -1 before
+    the first.
     """
 
     alert_key: str
@@ -88,117 +108,121 @@ class Page(msgspec.Struct, frozen=True):
     outage: bool = False
     labels: dict[str, str] = {}
     severity: Severity = "info"
-    made: str = ""
+    summary: str = ""
     seq: int = -1
-    told: int = -1
+    sent_seq: int = -1
 
 
 @dataclass(frozen=True)
 class Notifications:
-    """cases by incident, in the order of the topic; pages by name; told: the highest seq told, by alert_key.
+    """Open incidents by name, in the order of the topic; pages by name; the highest seq sent by alert_key.
 
-    told knows the keys of open cases, and those of which the relay has raised the seq itself.
+    sent_seqs has the keys of open incidents, and those whose seq the relay itself has raised.
     """
 
-    cases: Mapping[str, OpenIncident] = field(default_factory=dict)
+    incidents: Mapping[str, OpenIncident] = field(default_factory=dict)
     pages: Mapping[str, Page] = field(default_factory=dict)
-    told: Mapping[str, int] = field(default_factory=dict)
+    sent_seqs: Mapping[str, int] = field(default_factory=dict)
 
-    def take(self, records: Iterable[tuple[bytes, Place]], now: float) -> Notifications:
-        """After records of live alerts were read. What is older than here only says whether the beginning was heard."""
-        cases = dict(self.cases)
-        for raw, place in records:
+    def receive(self, records: Iterable[tuple[bytes, RecordPosition]], now: float) -> Notifications:
+        """Add records of live alerts. An alert older than the known one only shows whether the start was seen."""
+        incidents = dict(self.incidents)
+        for raw, position in records:
             alert = read_complete_alert(raw)
-            cases[alert.incident] = _newer(cases.get(alert.incident), alert, raw, place, now)
-        return replace(self, cases=cases)
+            incidents[alert.incident] = _updated(incidents.get(alert.incident), alert, raw, position, now)
+        return replace(self, incidents=incidents)
 
-    def undecided(self) -> list[OpenIncident]:
-        """The cases without a page."""
-        return [case for case in self.cases.values() if not case.page]
+    def unassigned(self) -> list[OpenIncident]:
+        """The incidents without a page."""
+        return [incident for incident in self.incidents.values() if not incident.page]
 
     def members(self) -> dict[str, list[OpenIncident]]:
-        """The cases that each page tells of, the first to fire first."""
+        """The incidents of each page, in the order in which they fired."""
         found: dict[str, list[OpenIncident]] = {name: [] for name in self.pages}
-        for case in sorted(self.cases.values(), key=lambda case: (case.fired, case.came)):
-            if case.page:
-                found[case.page].append(case)
+        for incident in sorted(self.incidents.values(), key=lambda each: (each.fired_at, each.read_at)):
+            if incident.page:
+                found[incident.page].append(incident)
         return found
 
     def open_pages(self) -> set[str]:
-        """The pages with an incident that lasts, be it their own or one that they name."""
-        lasting = [case for case in self.cases.values() if not case.over]
-        return {name for case in lasting for name in (case.page, case.also) if name in self.pages}
+        """The pages with an open incident, be it one of their members or one that they name."""
+        still_open = [incident for incident in self.incidents.values() if not incident.resolved]
+        return {name for each in still_open for name in (each.page, each.named_by) if name in self.pages}
 
-    def on_pages(self, told: Iterable[tuple[str, Page, Sequence[OpenIncident]]]) -> Notifications:
-        """With pages, new or not, by name, each of which tells of these cases too."""
-        cases, pages = dict(self.cases), dict(self.pages)
-        for name, page, members in told:
+    def assign(self, assigned: Iterable[tuple[str, Page, Sequence[OpenIncident]]]) -> Notifications:
+        """Put incidents on pages, given by name, which may be new."""
+        incidents, pages = dict(self.incidents), dict(self.pages)
+        for name, page, members in assigned:
             pages[name] = page
-            cases |= {case.alert.incident: changed(case, page=name) for case in members}
-        return replace(self, cases=cases, pages=pages)
+            incidents |= {each.name: changed(each, page=name) for each in members}
+        return replace(self, incidents=incidents, pages=pages)
 
-    def naming(self, name: str, others: Iterable[OpenIncident]) -> Notifications:
-        """With a page that names cases which have another page."""
-        named = {case.alert.incident: changed(case, also=name) for case in others}
-        return replace(self, cases={**self.cases, **named})
+    def name_on(self, page: str, others: Iterable[OpenIncident]) -> Notifications:
+        """Let a page name incidents that have another page."""
+        named = {each.name: changed(each, named_by=page) for each in others}
+        return replace(self, incidents={**self.incidents, **named})
 
-    def due(self, silenced: Silenced) -> list[str]:
-        """The pages to tell of, in their order; not those of which every lasting incident is silenced."""
-        waiting = {name for name, page in self.pages.items() if page.told < page.seq}
+    def due(self, silenced: IsSilenced) -> list[str]:
+        """The pages to send now, in order; a page is held back while all of its open incidents are silenced."""
+        waiting = {name for name, page in self.pages.items() if page.sent_seq < page.seq}
         if not waiting:
             return []
         members = self.members()
-        return [name for name in self.pages if name in waiting and not _hushed(members[name], silenced)]
+        return [name for name in self.pages if name in waiting and not _all_silenced(members[name], silenced)]
 
-    def put_back(self, name: str) -> Notifications:
-        """Let others be told first; pages of one alert_key keep their order."""
+    def postpone(self, name: str) -> Notifications:
+        """Move a page behind the others; pages of one alert_key keep their order."""
         key = self.pages[name].alert_key
-        mine = {each: page for each, page in self.pages.items() if page.alert_key == key}
-        others = {each: page for each, page in self.pages.items() if each not in mine}
-        return replace(self, pages=others | mine)
+        same_key = {each: page for each, page in self.pages.items() if page.alert_key == key}
+        others = {each: page for each, page in self.pages.items() if each not in same_key}
+        return replace(self, pages=others | same_key)
 
-    def done(self, name: str) -> Notifications:
-        """After a page's newest step was told, or has become a dead letter. What is over is forgotten."""
+    def mark_sent(self, name: str) -> Notifications:
+        """Record that a page's newest step was sent, or became a dead letter. Resolved pages are dropped."""
         page = self.pages[name]
-        own = {} if page.outage else {page.alert_key: max(page.seq, self.told.get(page.alert_key, -1))}
-        told = {**self.told, **own}
-        heard = {
-            incident: changed(case, news=()) if case.page == name and case.news else case
-            for incident, case in self.cases.items()
+        own = {} if page.outage else {page.alert_key: max(page.seq, self.sent_seqs.get(page.alert_key, -1))}
+        incidents = {
+            key: changed(each, unreported=()) if each.page == name and each.unreported else each
+            for key, each in self.incidents.items()
         }
-        after = Notifications(heard, {**self.pages, name: changed(page, told=page.seq)}, told)
+        pages = {**self.pages, name: changed(page, sent_seq=page.seq)}
+        after = Notifications(incidents, pages, {**self.sent_seqs, **own})
         if name in self.open_pages():
             return after
-        return after.without([case.alert.incident for case in self.cases.values() if case.page == name])
+        return after.without([key for key, each in self.incidents.items() if each.page == name])
 
-    def without(self, incidents: Iterable[str]) -> Notifications:
-        """Without these cases and the pages that then tell of nothing, and what was told only as far as it matters."""
-        gone = set(incidents)
-        cases = {incident: case for incident, case in self.cases.items() if incident not in gone}
-        used, keys = {case.page for case in cases.values()}, {case.alert.alert_key for case in cases.values()}
+    def without(self, names: Iterable[str]) -> Notifications:
+        """Drop incidents, the pages that are then empty, and each sent seq that no longer matters."""
+        gone = set(names)
+        incidents = {name: each for name, each in self.incidents.items() if name not in gone}
+        used, keys = {each.page for each in incidents.values()}, {each.alert.alert_key for each in incidents.values()}
         pages = {name: page for name, page in self.pages.items() if name in used}
-        heard = _highest(self.cases[incident].alert for incident in gone)
-        told = {key: seq for key, seq in self.told.items() if key in keys or seq > heard.get(key, -1)}
-        return Notifications(cases, pages, told)
+        highest = _highest_seqs(self.incidents[name].alert for name in gone)
+        sent_seqs = {key: seq for key, seq in self.sent_seqs.items() if key in keys or seq > highest.get(key, -1)}
+        return Notifications(incidents, pages, sent_seqs)
 
 
-def _newer(before: OpenIncident | None, alert: CompleteAlert, raw: bytes, place: Place, now: float) -> OpenIncident:
-    """A case after an alert was read."""
-    opened = alert.status == "firing" or (before is not None and before.opened)
+def _updated(
+    before: OpenIncident | None, alert: CompleteAlert, raw: bytes, position: RecordPosition, now: float
+) -> OpenIncident:
+    """The incident after an alert of it was read."""
+    start_seen = alert.status == "firing" or (before is not None and before.start_seen)
     if before is None:
-        return OpenIncident(raw, place, now, alert.emitted_at.timestamp(), opened, news=tuple(alert.findings()))
+        fired_at, findings = alert.emitted_at.timestamp(), tuple(alert.findings())
+        return OpenIncident(raw, position, now, fired_at, start_seen, unreported=findings)
     if alert.seq > before.alert.seq:
-        news = tuple(dict.fromkeys((*before.news, *alert.findings())))
-        return changed(before, raw=raw, place=place, opened=opened, news=news)
-    return before if opened == before.opened else changed(before, opened=opened)
+        unreported = tuple(dict.fromkeys((*before.unreported, *alert.findings())))
+        return changed(before, raw=raw, position=position, start_seen=start_seen, unreported=unreported)
+    return before if start_seen == before.start_seen else changed(before, start_seen=start_seen)
 
 
-def _hushed(members: Sequence[OpenIncident], silenced: Silenced) -> bool:
-    lasting = [case for case in members if not case.over]
-    return bool(lasting) and all(silenced(case.untold) for case in lasting)
+def _all_silenced(members: Sequence[OpenIncident], silenced: IsSilenced) -> bool:
+    """Whether a page has open incidents and all of them are silenced."""
+    still_open = [each for each in members if not each.resolved]
+    return bool(still_open) and all(silenced(each.unreported_alert) for each in still_open)
 
 
-def _highest(alerts: Iterable[CompleteAlert]) -> dict[str, int]:
+def _highest_seqs(alerts: Iterable[CompleteAlert]) -> dict[str, int]:
     found: dict[str, int] = {}
     for alert in alerts:
         found[alert.alert_key] = max(alert.seq, found.get(alert.alert_key, -1))
@@ -206,5 +230,5 @@ def _highest(alerts: Iterable[CompleteAlert]) -> dict[str, int]:
 
 
 def worst(severities: Iterable[Severity]) -> Severity:
-    """The worst of some severities."""
+    """The worst of some severities, of which there is at least one."""
     return max(severities, key=SEVERITIES.index)

@@ -122,7 +122,7 @@ class Silence(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Quiet:
+class ActiveSilences:
     """The silences that hold at one moment."""
 
     silences: Sequence[Silence] = ()

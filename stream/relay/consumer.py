@@ -1,10 +1,10 @@
-"""One target's way through the alerts topic: read, let the courier deliver, commit what is settled. Edge: aiokafka.
+"""The alert consumer of one receiver: reads the alerts topic, lets the dispatcher deliver, commits what is settled.
 
-Rule 1: delivery begins when all that the topic holds has been read, since only then it is known what is superseded.
-Rule 2: an offset is committed when everything before it is settled, and never after its partition was taken away.
-Rule 3: reading goes on while a target is down: a retry tells the newest, and the group keeps its member.
-Rule 4: one relay reads all partitions, however many there are, since one alone may write the target's desk.
-        Without a partition nothing is done.
+Rule 1: delivery begins when everything in the topic has been read, since only then is it known what is superseded.
+Rule 2: an offset is committed when everything before it is settled, and never after its partition was revoked.
+Rule 3: reading continues while a receiver is down: a retry sends the newest step, and the group keeps its member.
+Rule 4: one relay reads all partitions, however many there are, since only one may write a receiver's notifications.
+        Without a partition the consumer does nothing.
 """
 
 from __future__ import annotations
@@ -20,84 +20,88 @@ from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import CommitFailedError, IllegalStateError
 
 from driftline.stream.relay.dispatcher import Dispatcher
-from driftline.stream.relay.http import patiently
+from driftline.stream.relay.http import retry_delivery
 
 log = logging.getLogger(__name__)
 
-# s that a look for new records takes while there are none: how late a stop is noticed.
-_LOOK = 0.5
+# s that a poll waits for new records: how late a stop is noticed.
+_POLL = 0.5
 
 
 class Health(Protocol):
-    """Whether every target takes alerts."""
+    """Whether every receiver accepts alerts."""
 
-    well: bool
+    healthy: bool
 
 
 class _StoppedError(Exception):
-    """The relay was asked to stop while it waited for a pager."""
+    """The relay was asked to stop while it waited for a receiver."""
 
 
-class OneReader(RoundRobinPartitionAssignor):  # type: ignore[misc] # aiokafka has no types
-    """Gives all partitions to one member of the group; the others stand by."""
+class SingleReaderAssignor(RoundRobinPartitionAssignor):  # type: ignore[misc] # aiokafka has no types
+    """Assigns all partitions to one member of the group; the others stand by."""
 
-    name = "one-reader"
+    name = "one-reader"  # members of all versions must offer the same name
 
     @classmethod
     def assign(cls, cluster: Any, members: Mapping[str, Any]) -> dict[str, ConsumerProtocolMemberAssignment]:
-        """What each member reads."""
+        """The partitions of each member."""
         reader = min(members)
         nothing = ConsumerProtocolMemberAssignment(cls.version, [], b"")
-        given: dict[str, ConsumerProtocolMemberAssignment] = super().assign(cluster, {reader: members[reader]})
-        return dict.fromkeys(members, nothing) | given
+        assigned: dict[str, ConsumerProtocolMemberAssignment] = super().assign(cluster, {reader: members[reader]})
+        return dict.fromkeys(members, nothing) | assigned
 
 
 class AlertConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
-    """One target's way through the topic: reads, lets the courier deliver, commits what is settled."""
+    """Reads the alerts topic for one receiver. longest_pause: seconds between two tries, at most."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, courier: Dispatcher, health: Health, longest: float) -> None:
-        self.consumer, self.courier, self._health, self._longest = consumer, courier, health, longest
+    def __init__(
+        self, consumer: AIOKafkaConsumer, dispatcher: Dispatcher, health: Health, longest_pause: float
+    ) -> None:
+        self.consumer, self.dispatcher = consumer, dispatcher
+        self._health, self._longest_pause = health, longest_pause
         self._read: dict[TopicPartition, int] = {}
-        self._stopping = self._owns = False
-        self._telling = asyncio.Lock()
+        self._stopping = self._owns_partitions = False
+        self._sending = asyncio.Lock()
 
     async def start(self, topic: str) -> None:
-        """Connect. Started before it subscribes, a consumer does not wait here for its turn in the group."""
+        """Connect. A consumer that starts before it subscribes does not wait here for the group's rebalance."""
         await self.consumer.start()
         self.consumer.subscribe([topic], listener=self)
 
     async def run(self) -> None:
-        """Work until `stop` is called."""
+        """Read and deliver until `stop` is called."""
         try:
             while not self._stopping:
-                await self._look(_LOOK)
+                await self._poll(_POLL)
                 if await self._caught_up():
-                    await self._settle()
+                    await self._deliver()
         except _StoppedError:
-            log.info("%s: stops with undelivered alerts; they come again", self.courier.name)
+            log.info("%s: stops with undelivered alerts, which are read again later", self.dispatcher.name)
 
     def stop(self) -> None:
-        """End soon; a request on its way is waited for."""
+        """End `run` soon, after the request in flight."""
         self._stopping = True
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:  # noqa: ARG002 # aiokafka's
-        """What is not committed comes again, here or elsewhere. It must not be committed after this."""
-        self._owns = False
-        async with self._telling:  # what is on its way must not overtake what the next relay tells
+        """Drop what is not committed: it is read again, here or elsewhere, and must not be committed from now on."""
+        self._owns_partitions = False
+        async with self._sending:  # the request in flight must not overtake those of the next relay
             self._read.clear()
-            self.courier.forget()
+            self.dispatcher.release()
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        """Nothing to prepare: a new owner goes on at what is committed."""
-        self._owns = bool(assigned)
-        log.info("%s: reads %d partitions of the alerts topic", self.courier.name, len(assigned))
+        """Nothing to prepare: a new owner resumes at the committed offset."""
+        self._owns_partitions = bool(assigned)
+        log.info("%s: reads %d partitions of the alerts topic", self.dispatcher.name, len(assigned))
 
-    async def _settle(self) -> None:
-        while self._owns and not self._stopping:
-            await patiently(self._longest, self._look_for)(self._step)  # time alone may make something due
-            if self.courier.idle:
+    async def _deliver(self) -> None:
+        """Send everything that is due, then commit what was read."""
+        while self._owns_partitions and not self._stopping:
+            await retry_delivery(self._longest_pause, self._poll_for)(self._step)  # time alone may make something due
+            if self.dispatcher.idle:
                 break
-            await self._look(0)  # a slow target must not look dead to the group, and shall be told the newest
+            await self._poll(0)  # a slow receiver gets the newest step, and the group must not think this member dead
         read = dict(self._read)
         if not read or self._stopping:
             return
@@ -105,37 +109,37 @@ class AlertConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
         try:
             await self.consumer.commit(read)
         except (CommitFailedError, IllegalStateError):
-            log.info("%s: the group has moved on; some alerts come again, and are known", self.courier.name)
+            log.info("%s: the group has rebalanced; some alerts are read and dropped again", self.dispatcher.name)
 
     async def _step(self) -> None:
-        async with self._telling:
-            if self._owns:
-                await self.courier.step()
+        async with self._sending:
+            if self._owns_partitions:
+                await self.dispatcher.step()
 
-    async def _look_for(self, seconds: float) -> None:
-        """Read on for so long, at least once: the next try shall tell the newest."""
+    async def _poll_for(self, seconds: float) -> None:
+        """Keep reading for so long, at least once, so that the next try sends the newest step. Raises _StoppedError."""
         clock = asyncio.get_running_loop().time
         end = clock() + seconds
         while True:
-            await self._look(min(max(end - clock(), 0.0), _LOOK))
+            await self._poll(min(max(end - clock(), 0.0), _POLL))
             if self._stopping:
                 raise _StoppedError
             if clock() >= end:
                 return
 
-    async def _look(self, seconds: float) -> None:
-        """Read what there is, or comes within so long; tell again what lasts."""
+    async def _poll(self, seconds: float) -> None:
+        """Read the records that are there or arrive within so long; refresh what is still firing."""
         for tp, records in (await self.consumer.getmany(timeout_ms=int(seconds * 1000))).items():
             for record in records:
-                self.courier.take(record)
+                self.dispatcher.receive(record)
             self._read[tp] = records[-1].offset + 1
         if self.consumer.assignment():
-            await self.courier.refresh(self._health.well)
+            await self.dispatcher.refresh(self._health.healthy)
 
     async def _caught_up(self) -> bool:
-        """Whether all that the topic holds has been read: only then is it known what is superseded."""
+        """Whether everything in the topic has been read: only then is it known what is superseded."""
         try:
             ends = {tp: self.consumer.highwater(tp) for tp in self.consumer.assignment()}
             return all([end is not None and await self.consumer.position(tp) >= end for tp, end in ends.items()])
-        except (IllegalStateError, AssertionError):  # the partition was taken away just now
+        except (IllegalStateError, AssertionError):  # the partition was revoked just now
             return False

@@ -1,16 +1,17 @@
-"""A courier carries alerts to one target: each once, in order, until it is taken, refused or hopeless.
+"""The dispatcher of one receiver: sends each alert once, in order, until it is accepted, refused or given up.
 
-    record ──► no alert ────────────────────────────────► dead letter
-           ──► mode is not live ────────────────────────► dropped
-           ──► seq settled before ──────────────────────► dropped
-           ──► desk ──► decided (`stream.paging.grouping`) ────► the desk is written, then
-                            page ──► target ──► delivered ────────► written down as told
-                                            ──► refused, hopeless ► dead letter, the same
-                                            ──► unavailable ──────► after the others
+    record ──► not an alert ─────────────────► dead letter
+           ──► mode is not live ─────────────► dropped
+           ──► seq settled before ───────────► dropped
+           ──► notifications ──► assigned to a page (`stream.paging.grouping`), which is stored in Redis, then
+                                   page ──► receiver ──► accepted ─────────► recorded as sent
+                                                     ──► refused, given up ► dead letter, recorded as sent
+                                                     ──► unavailable ──────► retried after the others
 
-What it was killed between the target and the ledger is told once more, by the same page. What is held back (a group
-waits, a silence holds) is on the desk in Redis, so the offsets behind it need not wait. No Kafka here:
-`stream.relay.consumer` reads and commits.
+Promise: if the relay is killed after the receiver accepted a page and before the log recorded it, the page is sent
+again under the same identity. An incident that is held back (by a group wait or a silence) is stored in Redis with the
+notifications, so the offsets behind it can be committed. There is no Kafka here: `stream.relay.consumer` reads and
+commits.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from aiokafka import ConsumerRecord
 from driftline.stream.alerts.read import AlertError, CompleteAlert, read_complete_alert
 from driftline.stream.paging.grouping import GroupingRules, decide
 from driftline.stream.paging.messages import Notification, notification
-from driftline.stream.paging.notifications import Notifications, Place, Silenced
+from driftline.stream.paging.notifications import IsSilenced, Notifications, RecordPosition
 from driftline.stream.relay.http import ReceiverUnavailableError, RequestRefusedError
 from driftline.stream.relay.receivers import Receiver
 from driftline.stream.state.fencing import FencedError
@@ -36,195 +37,207 @@ from driftline.stream.state.notification_log import NotificationLog
 log = logging.getLogger(__name__)
 
 Record: TypeAlias = ConsumerRecord[bytes | None, bytes | None]
-#: Makes a dead letter of a record, with the reason.
+#: Produces a dead letter of a record, with the reason.
 SendDeadLetter = Callable[[Record, str], Awaitable[None]]
 
-# s that an alert may wait before the relay counts as unwell: one restart of a service is no reason.
+# s that an alert may wait for its receiver before the relay counts as unhealthy: one restart of a service is no reason.
 _PATIENCE = 120.0
 
 
-class KnownSilences(Protocol):
-    """Who knows which silences there are."""
+class SilenceSource(Protocol):
+    """Knows the silences."""
 
-    def now(self) -> Silenced:
-        """Those that hold now."""
+    def active(self) -> IsSilenced:
+        """The silences in force now."""
 
 
 @dataclass
-class _Open:
-    """A desk that this relay may write under its epoch. saved: as Redis has it."""
+class _Owned:
+    """Notifications that this relay may write under its epoch. saved: as Redis has them."""
 
     epoch: int
-    desk: Notifications
+    notifications: Notifications
     saved: Notifications
 
 
 class Dispatcher:
-    """Carries alerts to `target`. give_up: seconds after which what is neither taken nor refused is hopeless.
+    """Sends alerts to one receiver.
 
-    counts: what has become of alerts so far: delivered, refused, retried, dead_letters.
+    give_up_after: seconds after which an alert that the receiver neither accepts nor refuses becomes a dead letter.
+    counts: number of alerts so far by outcome: delivered, refused, retried, dead_letters.
     """
 
     def __init__(
         self,
         name: str,
-        target: Receiver,
-        ledger: NotificationLog,
-        bury: SendDeadLetter,
-        give_up: float,
+        receiver: Receiver,
+        notification_log: NotificationLog,
+        send_dead_letter: SendDeadLetter,
+        give_up_after: float,
         rules: GroupingRules,
-        silences: KnownSilences,
+        silences: SilenceSource,
     ) -> None:
-        self.name, self._target, self._ledger, self._bury, self._give_up = name, target, ledger, bury, give_up
+        self.name, self._receiver, self._log = name, receiver, notification_log
+        self._send_dead_letter, self._give_up_after = send_dead_letter, give_up_after
         self._rules, self._silences = rules, silences
-        self._open: _Open | None = None
-        self._taken: list[tuple[CompleteAlert, Record]] = []
-        self._bad: list[tuple[Record, str]] = []
-        self._tried: dict[str, float] = {}
-        self._refused = ""
-        self._refreshed = -float("inf")
+        self._owned: _Owned | None = None
+        self._received: list[tuple[CompleteAlert, Record]] = []
+        self._invalid: list[tuple[Record, str]] = []
+        self._first_tries: dict[str, float] = {}
+        self._refusal = ""
+        self._refreshed_at = -float("inf")
         self.counts = Counter[str]()
 
     @property
     def idle(self) -> bool:
-        """Whether everything that was taken is settled: told, or held back on the desk."""
-        return not (self._taken or self._bad or (self._open and self._open.desk.due(self._silences.now())))
+        """Whether every received record is settled: sent, dropped, or held back in the notifications."""
+        due = self._owned and self._owned.notifications.due(self._silences.active())
+        return not (self._received or self._invalid or due)
 
-    def take(self, record: Record) -> None:
-        """Let a record wait; what is not live never does."""
+    def receive(self, record: Record) -> None:
+        """Queue a record for delivery; drop it if its mode is not `live`."""
         try:
             alert = read_complete_alert(record.value)
         except AlertError as error:
-            self._bad.append((record, str(error)))
+            self._invalid.append((record, str(error)))
             return
         if alert.mode == "live":
-            self._taken.append((alert, record))
+            self._received.append((alert, record))
         else:
-            log.info("%s: %s dropped: its mode is %r", self.name, _name(alert), alert.mode)
+            log.info("%s: %s dropped: its mode is %r", self.name, _shown(alert), alert.mode)
 
-    def forget(self) -> None:
-        """Another relay has taken over what waits."""
-        self._open = None
-        self._taken.clear()
-        self._bad.clear()
-        self._tried.clear()
-        self._refused = ""
+    def release(self) -> None:
+        """Drop the queue and the notifications: another relay takes over."""
+        self._owned = None
+        self._received.clear()
+        self._invalid.clear()
+        self._first_tries.clear()
+        self._refusal = ""
 
     async def step(self) -> None:
-        """Decide what is to be told now, and settle the first of it.
+        """Decide what is due, and send the first due page.
 
-        ReceiverUnavailableError: the first becomes the last. FencedError: another relay has taken over.
+        Raises ReceiverUnavailableError, after moving that page behind the others; FencedError if another relay has
+        taken over.
         """
-        while self._bad:
-            await self._bury(*self._bad[0])
+        while self._invalid:
+            await self._send_dead_letter(*self._invalid[0])
             self.counts["dead_letters"] += 1
-            del self._bad[:1]
-        if self._open is None:
-            desk, epoch = await self._ledger.open()
-            self._open = _Open(epoch, desk, desk)
-        here = self._open
-        await self._admit(here)
-        await self._write(here, decide(here.desk, self._rules, self._silences.now(), time.time()))
-        if here is not self._open:
+            del self._invalid[:1]
+        if self._owned is None:
+            notifications, epoch = await self._log.take_over()
+            self._owned = _Owned(epoch, notifications, notifications)
+        owned = self._owned
+        await self._add_received(owned)
+        await self._save(owned, decide(owned.notifications, self._rules, self._silences.active(), time.time()))
+        if owned is not self._owned:
             return  # another relay may have decided otherwise
-        due = here.desk.due(self._silences.now())
-        self._tried = {name: since for name, since in self._tried.items() if name in due}
+        due = owned.notifications.due(self._silences.active())
+        self._first_tries = {name: since for name, since in self._first_tries.items() if name in due}
         if due:
-            await self._tell(here, due[0])
+            await self._send(owned, due[0])
 
-    async def refresh(self, well: bool) -> None:
-        """Let the target tell again what lasts, when it is time."""
-        if self._target.interval is None or time.monotonic() - self._refreshed < self._target.interval:
+    async def refresh(self, healthy: bool) -> None:
+        """Let the receiver send again what is still firing, if its interval has passed."""
+        interval = self._receiver.interval
+        if interval is None or time.monotonic() - self._refreshed_at < interval:
             return
-        self._refreshed = time.monotonic()
+        self._refreshed_at = time.monotonic()
         try:
-            await self._target.refresh(well)
+            await self._receiver.refresh(healthy)
         except (RequestRefusedError, ReceiverUnavailableError) as error:
-            log.warning("%s: what lasts could not be told again: %s", self.name, error)
+            log.warning("%s: alerts that are still firing could not be sent again: %s", self.name, error)
 
-    def trouble(self) -> str | None:
-        """Why alerts would not be delivered; None if they would."""
-        if self._refused:
-            return f"{self.name} refused the last alert: {self._refused}"
+    def unhealthy_reason(self) -> str | None:
+        """Why alerts would not be delivered; None if they would be."""
+        if self._refusal:
+            return f"{self.name} refused the last alert: {self._refusal}"
         waited = self.oldest_wait()
-        return f"{self.name} has not taken an alert for {waited:.0f} s" if waited > _PATIENCE else None
+        return f"{self.name} has not accepted an alert for {waited:.0f} s" if waited > _PATIENCE else None
 
     def oldest_wait(self) -> float:
-        """Seconds since the first try of what waits longest for the target; 0 if nothing does."""
-        return time.monotonic() - min(self._tried.values(), default=time.monotonic())
+        """Seconds since the first try of the page that waits longest for the receiver; 0 if none waits."""
+        return time.monotonic() - min(self._first_tries.values(), default=time.monotonic())
 
-    def held(self) -> dict[str, int]:
-        """How many pages wait for the target, and how many incidents were not told: silenced, or in a group's hand."""
-        desk, silenced = self._open.desk if self._open else Notifications(), self._silences.now()
-        quiet = sum(silenced(case.untold) for case in desk.undecided())
-        guests = sum(case.page not in ("", case.alert.incident) for case in desk.cases.values())
+    def pending(self) -> dict[str, int]:
+        """Number of pages that wait for the receiver, and of incidents not reported on their own: silenced, grouped."""
+        notifications = self._owned.notifications if self._owned else Notifications()
+        silenced, unassigned = self._silences.active(), notifications.unassigned()
+        hidden = sum(silenced(incident.unreported_alert) for incident in unassigned)
+        guests = sum(incident.page not in ("", incident.name) for incident in notifications.incidents.values())
         return {
-            "waiting": len(desk.due(silenced)),
-            "silenced": quiet,
-            "grouped": guests + len(desk.undecided()) - quiet,
+            "waiting": len(notifications.due(silenced)),
+            "silenced": hidden,
+            "grouped": guests + len(unassigned) - hidden,
         }
 
-    async def _admit(self, here: _Open) -> None:
-        """Put what was read onto the desk, but what was settled before."""
-        taken, fresh = self._taken[:], list[tuple[bytes, Place]]()
-        for alert, record in taken:
-            told = -1 if alert.incident in here.desk.cases else await self._ledger.seq(alert.alert_key)
-            if alert.seq > told:
-                fresh.append((record.value or b"", Place(record.topic, record.partition, record.offset)))
+    async def _add_received(self, owned: _Owned) -> None:
+        """Add the queued records to the notifications, except those settled before."""
+        received, fresh = self._received[:], list[tuple[bytes, RecordPosition]]()
+        for alert, record in received:
+            known = alert.incident in owned.notifications.incidents
+            settled = -1 if known else await self._log.settled_seq(alert.alert_key)
+            if alert.seq > settled:
+                fresh.append((record.value or b"", RecordPosition(record.topic, record.partition, record.offset)))
             else:
-                log.info("%s: %s dropped: it is stale, seq %d has been told", self.name, _name(alert), told)
-        here.desk = here.desk.take(fresh, time.time())
-        if here is self._open:
-            del self._taken[: len(taken)]
+                log.info("%s: %s dropped: it is stale, seq %d is settled", self.name, _shown(alert), settled)
+        owned.notifications = owned.notifications.receive(fresh, time.time())
+        if owned is self._owned:
+            del self._received[: len(received)]
 
-    async def _tell(self, here: _Open, name: str) -> None:
-        said = notification(here.desk, name, self._rules, time.time())
-        started = self._tried.setdefault(name, time.monotonic())
+    async def _send(self, owned: _Owned, page: str) -> None:
+        """Send a page's newest step. Raises ReceiverUnavailableError."""
+        message = notification(owned.notifications, page, self._rules, time.time())
+        first_try = self._first_tries.setdefault(page, time.monotonic())
         try:
-            await self._target.deliver(said.alert, said.raw)
+            await self._receiver.deliver(message.alert, message.raw)
         except RequestRefusedError as error:
-            self._refused = str(error)
+            self._refusal = str(error)
             self.counts["refused"] += 1
-            await self._give_in(here.desk, name, said, str(error))
+            await self._make_dead_letter(owned.notifications, page, message, str(error))
         except ReceiverUnavailableError as error:
             self.counts["retried"] += 1
-            if time.monotonic() - started < self._give_up:
-                log.warning("%s: %s waits: %s", self.name, _name(said.alert), error)
-                here.desk = here.desk.put_back(name)
+            if time.monotonic() - first_try < self._give_up_after:
+                log.warning("%s: %s will be retried: %s", self.name, _shown(message.alert), error)
+                owned.notifications = owned.notifications.postpone(page)
                 raise
-            await self._give_in(here.desk, name, said, f"given up after {self._give_up / 3600:g} h: {error}")
+            await self._make_dead_letter(
+                owned.notifications, page, message, f"given up after {self._give_up_after / 3600:g} h: {error}"
+            )
         else:
-            self._refused = ""
+            self._refusal = ""
             self.counts["delivered"] += 1
-            log.info("%s: %s delivered", self.name, _name(said.alert))
-        self._tried.pop(name, None)
-        await self._write(here, here.desk.done(name))
+            log.info("%s: %s delivered", self.name, _shown(message.alert))
+        self._first_tries.pop(page, None)
+        await self._save(owned, owned.notifications.mark_sent(page))
 
-    async def _write(self, here: _Open, after: Notifications) -> None:
-        """Let `after` be the desk. What has left it is noted, so that a late duplicate does not come back."""
-        for incident, case in here.desk.cases.items():
-            if incident not in after.cases:
-                await self._ledger.told(case.alert.alert_key, case.alert.seq)
-                if not case.page:
-                    log.info("%s: %s dropped: it was over before it could be told", self.name, _name(case.alert))
+    async def _save(self, owned: _Owned, after: Notifications) -> None:
+        """Store the notifications, and settle the seq of each dropped incident, so that no duplicate reopens it."""
+        for name, incident in owned.notifications.incidents.items():
+            if name not in after.incidents:
+                await self._log.settle(incident.alert.alert_key, incident.alert.seq)
+                if not incident.page:
+                    log.info("%s: %s dropped: it ended before it was reported", self.name, _shown(incident.alert))
         try:
-            await self._ledger.save(here.epoch, here.saved, after)
+            await self._log.save(owned.epoch, owned.saved, after)
         except FencedError:
-            if here is self._open:
+            if owned is self._owned:
                 raise
-            log.info("%s: another relay goes on from here", self.name)
-        here.desk = here.saved = after
+            log.info("%s: another relay resumes here", self.name)
+        owned.notifications = owned.saved = after
 
-    async def _give_in(self, desk: Notifications, name: str, said: Notification, reason: str) -> None:
-        place = max(case.place for case in desk.members()[name])
-        log.error("%s: the alert at offset %d becomes a dead letter: %s", self.name, place.offset, reason)
-        key, size = said.alert.alert_key.encode(), len(said.raw)
-        await self._bury(
-            ConsumerRecord(*place, -1, 0, key, said.raw, None, len(key), size, ()), f"{self.name}: {reason}"
-        )
+    async def _make_dead_letter(
+        self, notifications: Notifications, page: str, message: Notification, reason: str
+    ) -> None:
+        """Make a dead letter of a message, at the position of the page's newest record."""
+        position = max(incident.position for incident in notifications.members()[page])
+        log.error("%s: the alert at offset %d becomes a dead letter: %s", self.name, position.offset, reason)
+        key, size = message.alert.alert_key.encode(), len(message.raw)
+        record = ConsumerRecord(*position, -1, 0, key, message.raw, None, len(key), size, ())
+        await self._send_dead_letter(record, f"{self.name}: {reason}")
         self.counts["dead_letters"] += 1
 
 
-def _name(alert: CompleteAlert) -> str:
+def _shown(alert: CompleteAlert) -> str:
     """An alert in a log line."""
     return f"{alert.incident!r} seq {alert.seq} ({alert.status})"

@@ -1,4 +1,8 @@
-"""The relay's heartbeat: sent while everything works, so that its absence is a page (a dead man's switch)."""
+"""The heartbeat of a relay: sent while alerts would be delivered, and only then, so that its absence pages.
+
+Promise: a heartbeat is sent to a dead man's switch while Kafka and Redis answer, and no receiver refused the last alert
+or keeps one waiting.
+"""
 
 from __future__ import annotations
 
@@ -18,57 +22,60 @@ from driftline.stream.state.notification_log import NotificationLog
 
 log = logging.getLogger(__name__)
 
-# s within which Kafka must answer to count as there.
-_KAFKA_ANSWERS = 10.0
+# s within which Kafka must answer.
+_KAFKA_TIMEOUT = 10.0
 
 
 class Heartbeat:
-    """Knows whether alerts would be delivered, and tells a dead man's switch as long as they would."""
+    """Checks every `seconds` whether alerts would be delivered, and if so calls `url`, if there is one.
 
-    def __init__(self, http: Http, url: str | None, seconds: float, ledger: NotificationLog) -> None:
-        self._http, self._url, self._seconds, self._ledger = http, url, seconds, ledger
-        self.lines: list[AlertConsumer] = []
-        self.well, self.heard, self._ails = False, 0.0, "it has just been started"
+    consumers: one for each receiver. healthy: result of the last check. sent_at: epoch s of the last heartbeat.
+    """
+
+    def __init__(self, http: Http, url: str | None, seconds: float, notification_log: NotificationLog) -> None:
+        self._http, self._url, self._seconds, self._log = http, url, seconds, notification_log
+        self.consumers: list[AlertConsumer] = []
+        self.healthy, self.sent_at, self._reason = False, 0.0, "it has just been started"
         self._stopping = asyncio.Event()
 
     @property
-    def couriers(self) -> list[Dispatcher]:
-        """One for each target."""
-        return [line.courier for line in self.lines]
+    def dispatchers(self) -> list[Dispatcher]:
+        """One for each receiver."""
+        return [consumer.dispatcher for consumer in self.consumers]
 
     def health(self) -> tuple[str | None, dict[str, Any]]:
-        """What is wrong, None if nothing is; and how many pages wait for each target."""
-        waiting = {courier.name: courier.held()["waiting"] for courier in self.couriers}
-        return None if self.well else self._ails, {"waiting": waiting}
+        """Why the relay is unhealthy, None if it is healthy; and the number of pages that wait for each receiver."""
+        waiting = {dispatcher.name: dispatcher.pending()["waiting"] for dispatcher in self.dispatchers}
+        return None if self.healthy else self._reason, {"waiting": waiting}
 
     def stop(self) -> None:
-        """End soon."""
+        """End `run` soon."""
         self._stopping.set()
 
-    async def beat(self) -> None:
-        """Check, and tell, until `stop` is called."""
+    async def run(self) -> None:
+        """Check, and send heartbeats, until `stop` is called."""
         while not self._stopping.is_set():
-            trouble = await self._trouble()
-            self.well, self._ails = trouble is None, trouble or ""
-            if trouble:
-                log.warning("no heartbeat: %s", trouble)
+            reason = await self._unhealthy_reason()
+            self.healthy, self._reason = reason is None, reason or ""
+            if reason:
+                log.warning("no heartbeat: %s", reason)
             elif self._url:
-                await self._tell(self._url)
+                await self._send(self._url)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), self._seconds)
 
-    async def _tell(self, url: str) -> None:
+    async def _send(self, url: str) -> None:
         try:
             await self._http.get(url)
-            self.heard = time.time()
+            self.sent_at = time.time()
         except ReceiverUnavailableError as error:
-            log.warning("the heartbeat is not heard: %s", error)
+            log.warning("the heartbeat could not be sent: %s", error)
 
-    async def _trouble(self) -> str | None:
+    async def _unhealthy_reason(self) -> str | None:
         try:
-            for line in self.lines:
-                await asyncio.wait_for(line.consumer.topics(), _KAFKA_ANSWERS)
-            await self._ledger.check()
+            for consumer in self.consumers:
+                await asyncio.wait_for(consumer.consumer.topics(), _KAFKA_TIMEOUT)
+            await self._log.ping()
         except (KafkaError, StoreError, OSError) as error:
             return f"Kafka or Redis does not answer: {error or type(error).__name__}"
-        return next(filter(None, (line.courier.trouble() for line in self.lines)), None)
+        return next(filter(None, (dispatcher.unhealthy_reason() for dispatcher in self.dispatchers)), None)

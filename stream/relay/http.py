@@ -1,11 +1,11 @@
-"""Bringing a request to a service: what its answer means, and how to try again.
+"""HTTP requests of the relay: what an answer means, and when to retry.
 
-    documented success           delivered
-    4xx, but 408, 425 and 429    RequestRefusedError: asking again would get the same answer
-    these, 5xx, any other answer,
-    no answer, network errors    ReceiverUnavailableError: try again after Retry-After, or with growing pauses
+    documented success                 delivered
+    4xx, except 408, 425 and 429       RequestRefusedError: a retry would get the same answer
+    408, 425, 429, 5xx, other answers,
+    no answer, network errors          ReceiverUnavailableError: retry after Retry-After, or with growing pauses
 
-Nothing that is raised or logged here holds a secret: of a URL only the host is named, answers are searched for them.
+Promise: no error and no log line has a secret. Of a URL only the host is shown, and secrets are removed from answers.
 """
 
 from __future__ import annotations
@@ -22,60 +22,64 @@ from yarl import URL
 from driftline.stream.paging.receivers.request import Request
 from driftline.stream.retry import jitter, retrying
 
-Took = Callable[[int, bytes], bool]
+#: Whether a status and an answer mean that the service accepted the request.
+IsAccepted = Callable[[int, bytes], bool]
 
-# s. A service that asks for more is asked sooner: it may have mistaken the unit, and somebody waits for a page.
-_LONGEST_WISH = 3600.0
-# Bytes of an answer that are looked at; documented ones have some 100.
+# s. A service that asks for a longer pause is retried sooner: it may have mistaken the unit, and somebody waits for a
+# page.
+_MAX_RETRY_AFTER = 3600.0
+# Bytes of an answer that are read; documented ones have some 100.
 _ANSWER = 64 << 10
+# Characters of an answer or error that are shown.
 _SHOWN = 200
-# Statuses under 500 that mean "later": a proxy waited in vain, too early, too many.
-_LATER = (408, 425, 429)
+# Statuses under 500 that mean "later": a proxy's timeout, too early, too many requests.
+_RETRIED = (408, 425, 429)
 
 
 class RequestRefusedError(RuntimeError):
-    """A service will not take this, now or later; the message says why."""
+    """A service will not accept this request, now or later; the message says why."""
 
 
 class ReceiverUnavailableError(RuntimeError):
-    """A service did not take this, and may later; the message says why. wish: seconds it asked to wait."""
+    """A service did not accept this request, but may later; the message says why. retry_after: s it asks to wait."""
 
-    def __init__(self, reason: str, wish: float = 0.0) -> None:
+    def __init__(self, reason: str, retry_after: float = 0.0) -> None:
         super().__init__(reason)
-        self.wish = wish
+        self.retry_after = retry_after
 
 
 class Http:
-    """Requests over one pool of connections. Secrets never leave it but in requests."""
+    """Sends requests over one pool of connections, and keeps secrets out of errors."""
 
     def __init__(self, session: aiohttp.ClientSession, secrets: Collection[str]) -> None:
         self._session, self._secrets = session, sorted(filter(None, secrets), key=len, reverse=True)
 
-    async def post(self, request: Request, took: Took) -> None:
-        """Deliver; RequestRefusedError, ReceiverUnavailableError."""
-        status, answer, wish = await self._ask("POST", request)
-        if took(status, answer):
+    async def post(self, request: Request, is_accepted: IsAccepted) -> None:
+        """Send a request. Raises RequestRefusedError or ReceiverUnavailableError if it is not accepted."""
+        status, answer, retry_after = await self._send("POST", request)
+        if is_accepted(status, answer):
             return
-        said = self._shown(answer.decode(errors="replace"))
-        reason = f"{URL(request.url).host} answers {status}{f': {said}' if said else ''}"
-        if 400 <= status < 500 and status not in _LATER:
+        shown = self._shown(answer.decode(errors="replace"))
+        reason = f"{URL(request.url).host} answers {status}{f': {shown}' if shown else ''}"
+        if 400 <= status < 500 and status not in _RETRIED:
             raise RequestRefusedError(reason)
-        raise ReceiverUnavailableError(reason, wish)
+        raise ReceiverUnavailableError(reason, retry_after)
 
     async def get(self, url: str) -> None:
-        """Fetch and forget; ReceiverUnavailableError if the answer is not a success."""
-        status, _, _ = await self._ask("GET", Request(url, b"", {}))
+        """Call a URL. Raises ReceiverUnavailableError if the answer is not a success."""
+        status, _, _ = await self._send("GET", Request(url, b"", {}))
         if not 200 <= status < 300:
             raise ReceiverUnavailableError(f"{URL(url).host} answers {status}")
 
-    async def _ask(self, method: str, request: Request) -> tuple[int, bytes, float]:
-        """Status, answer and the seconds its Retry-After asks for."""
+    async def _send(self, method: str, request: Request) -> tuple[int, bytes, float]:
+        """Status, start of the answer, and Retry-After in seconds."""
         try:
             async with self._session.request(
                 method, request.url, data=request.body, headers=request.headers, allow_redirects=False
             ) as response:
                 answer = await _start_of(response.content)
-                return response.status, answer, seconds_asked(response.headers.get("Retry-After"), datetime.now(UTC))
+                retry_after = retry_after_seconds(response.headers.get("Retry-After"), datetime.now(UTC))
+                return response.status, answer, retry_after
         except TimeoutError:
             raise ReceiverUnavailableError(f"{URL(request.url).host} does not answer in time") from None
         except (aiohttp.ClientError, OSError) as error:
@@ -96,28 +100,28 @@ async def _start_of(content: aiohttp.StreamReader) -> bytes:
     return answer
 
 
-def seconds_asked(retry_after: str | None, now: datetime) -> float:
-    """What a header Retry-After asks for, 0 if it makes no sense: seconds, or the time of day."""
+def retry_after_seconds(header: str | None, now: datetime) -> float:
+    """The pause in seconds that a Retry-After header asks for, by number or by date; 0 if it makes no sense."""
     try:
-        seconds = float(retry_after or 0)
+        seconds = float(header or 0)
     except ValueError:
         try:
-            seconds = (parsedate_to_datetime(retry_after or "") - now).total_seconds()
+            seconds = (parsedate_to_datetime(header or "") - now).total_seconds()
         except (ValueError, TypeError):  # no date, or one without a time zone
             return 0.0
-    return min(max(seconds, 0.0), _LONGEST_WISH) if seconds == seconds else 0.0
+    return min(max(seconds, 0.0), _MAX_RETRY_AFTER) if seconds == seconds else 0.0
 
 
-def patiently(longest: float, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> AsyncRetrying:
+def retry_delivery(longest_pause: float, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> AsyncRetrying:
     """A policy that retries while the receiver is unavailable.
 
-    Pauses have full jitter, so that many relays do not return to a recovered service all at once; they come on top of
-    what the service asks for.
+    Pauses have full jitter up to `longest_pause` seconds, so that many relays do not return to a recovered service all
+    at once; each is added to the pause that the service asks for.
     """
-    pause = jitter(longest)
+    pause = jitter(longest_pause)
 
     def wait(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        return pause(state) + (error.wish if isinstance(error, ReceiverUnavailableError) else 0.0)
+        return pause(state) + (error.retry_after if isinstance(error, ReceiverUnavailableError) else 0.0)
 
     return retrying(ReceiverUnavailableError, wait, sleep=sleep)

@@ -1,4 +1,7 @@
-"""What a relay counts of itself, in Prometheus' words and types, collected when somebody asks."""
+"""The relay's Prometheus metrics, collected at each scrape.
+
+Promise: a scrape only reads; names and labels stay, since dashboards and alerting rules use them.
+"""
 
 from __future__ import annotations
 
@@ -12,61 +15,63 @@ from prometheus_client.registry import Collector
 from driftline.stream.relay.dispatcher import Dispatcher
 
 _COUNTS = {
-    "delivered": "Alerts that a target took",
-    "refused": "Alerts that a target refused for good",
-    "retried": "Tries after which an alert waits for the next one",
+    "delivered": "Alerts that a receiver accepted",
+    "refused": "Alerts that a receiver refused for good",
+    "retried": "Failed tries after which an alert is retried",
     "dead_letters": "Records and alerts that became dead letters",
 }
 _GAUGES = {
-    "waiting": "Alerts that wait for a target",
-    "silenced": "Incidents that were not told because they are silenced",
-    "grouped": "Incidents that wait for others, or are told on the page of another",
+    "waiting": "Alerts that wait for a receiver",
+    "silenced": "Incidents held back because they are silenced",
+    "grouped": "Incidents that wait for others, or are reported on another page than their own",
 }
 
 
 class HeartbeatState(Protocol):
-    """Knows how the relay is."""
+    """The state of a relay: whether it is healthy, and when its last heartbeat was sent, in epoch s."""
 
-    well: bool
-    heard: float
+    healthy: bool
+    sent_at: float
 
     @property
-    def couriers(self) -> Iterable[Dispatcher]:
-        """One for each target."""
+    def dispatchers(self) -> Iterable[Dispatcher]:
+        """One for each receiver."""
 
 
-def registry_of(pulse: HeartbeatState) -> CollectorRegistry:
-    """The metrics of a relay."""
+def registry_of(heartbeat: HeartbeatState) -> CollectorRegistry:
+    """A registry with the metrics of a relay."""
     registry = CollectorRegistry()
-    registry.register(_Relay(pulse))
+    registry.register(_RelayCollector(heartbeat))
     return registry
 
 
-class _Relay(Collector):
-    def __init__(self, pulse: HeartbeatState) -> None:
-        self._pulse = pulse
+class _RelayCollector(Collector):
+    def __init__(self, heartbeat: HeartbeatState) -> None:
+        self._heartbeat = heartbeat
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: else it would be collected before the relay runs."""
+        """Nothing: otherwise the registry would collect before the relay runs."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        couriers = list(self._pulse.couriers)
+        dispatchers = list(self._heartbeat.dispatchers)
         for name, help in _COUNTS.items():
             counter = CounterMetricFamily(f"driftline_relay_{name}", help, labels=["target"])
-            for courier in couriers:
-                counter.add_metric([courier.name], courier.counts[name])
+            for dispatcher in dispatchers:
+                counter.add_metric([dispatcher.name], dispatcher.counts[name])
             yield counter
-        held = {courier.name: courier.held() for courier in couriers}
+        pending = {dispatcher.name: dispatcher.pending() for dispatcher in dispatchers}
         for name, help in _GAUGES.items():
-            yield _gauge(name, help, {target: figures[name] for target, figures in held.items()})
-        oldest = {courier.name: courier.oldest_wait() for courier in couriers}
-        yield _gauge("oldest_waiting_seconds", "Since the first try of what waits longest for a target", oldest)
+            yield _gauge(name, help, {target: figures[name] for target, figures in pending.items()})
+        oldest = {dispatcher.name: dispatcher.oldest_wait() for dispatcher in dispatchers}
+        yield _gauge("oldest_waiting_seconds", "Since the first try of the alert that waits longest", oldest)
         yield GaugeMetricFamily(
-            "driftline_relay_well", "1 while Kafka and Redis answer and every target takes alerts", self._pulse.well
+            "driftline_relay_well",
+            "1 while Kafka and Redis answer and every receiver accepts alerts",
+            self._heartbeat.healthy,
         )
         yield GaugeMetricFamily(
-            "driftline_relay_heartbeat_timestamp_seconds", "When the last heartbeat was sent", self._pulse.heard
+            "driftline_relay_heartbeat_timestamp_seconds", "When the last heartbeat was sent", self._heartbeat.sent_at
         )
 
 

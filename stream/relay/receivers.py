@@ -1,4 +1,8 @@
-"""The targets of the relay: what an alert becomes there; addresses and secrets from configuration and environment."""
+"""The receivers of the relay: how each one is sent an alert, and where it is reached.
+
+Promise: delivering an alert twice has the effect of once where the service allows it, since a killed relay sends again.
+Addresses come from the configuration, secrets from the environment.
+"""
 
 from __future__ import annotations
 
@@ -14,95 +18,104 @@ from yarl import URL
 
 from driftline.stream.alerts.read import CompleteAlert
 from driftline.stream.config.relay import Relay
-from driftline.stream.paging.receivers.alertmanager import Entry, follow, is_past, to_send, took, watchdog
+from driftline.stream.paging.receivers.alertmanager import (
+    Entry,
+    is_accepted,
+    is_forgettable,
+    request_body,
+    updated_entries,
+    watchdog,
+)
 from driftline.stream.paging.receivers.registry import INTEGRATIONS, Integration
-from driftline.stream.paging.receivers.request import Access, json_request
+from driftline.stream.paging.receivers.request import Endpoint, json_request
 from driftline.stream.relay.http import Http, ReceiverUnavailableError, RequestRefusedError
 from driftline.stream.state.notification_log import NotificationLog
 
 RECEIVERS = ("pagerduty", "alertmanager", "slack", "webhook", "stdout")
-# Entries of Alertmanager in one request: some 5 kB each.
-_TOGETHER = 100
-# s. A member that has not answered by then hears of it at the next refresh, if another one has taken it. Members answer
-# within milliseconds; a dead one delays every page by so much.
-_PROMPT = 0.5
+# Entries in one request to Alertmanager: some 5 kB each.
+_BATCH = 100
+# s. A member that has not answered by then gets the entries at the next refresh, if another one has accepted them.
+# Members answer within milliseconds; a dead one delays every page by so much.
+_FIRST_ANSWER = 0.5
 
 
 class MissingSecretError(RuntimeError):
-    """An environment variable that the configuration names is missing, or can't be what it should be."""
+    """An environment variable that the configuration names is missing or malformed."""
 
 
 class Receiver(Protocol):
-    """Where alerts go."""
+    """A service that alerts are sent to."""
 
     @property
     def interval(self) -> float | None:
-        """Seconds between two calls of `refresh`; None: it needs none."""
+        """Seconds between two calls of `refresh`; None: it needs no refresh."""
 
     async def deliver(self, alert: CompleteAlert, raw: bytes) -> None:
-        """Deliver one alert, whose record is `raw`; twice must have the effect of once.
+        """Deliver one alert, whose record is `raw`.
 
-        RequestRefusedError, ReceiverUnavailableError.
+        Raises RequestRefusedError or ReceiverUnavailableError if the service does not accept it.
         """
 
-    async def refresh(self, well: bool) -> None:
-        """Send again what is still firing. well: whether every receiver of the relay takes alerts.
+    async def refresh(self, healthy: bool) -> None:
+        """Send again what is still firing. healthy: whether every receiver of the relay accepts alerts.
 
-        RequestRefusedError, ReceiverUnavailableError.
+        Raises RequestRefusedError or ReceiverUnavailableError if the service does not accept it.
         """
 
 
 @dataclass(frozen=True)
 class HttpReceiver:
-    """A service that takes one request for each alert."""
+    """A service that gets one request for each alert."""
 
-    pager: Integration
-    access: Access
+    integration: Integration
+    endpoint: Endpoint
     http: Http
     interval: float | None = None
 
     async def deliver(self, alert: CompleteAlert, raw: bytes) -> None:
         """See `Receiver`."""
-        await self.http.post(self.pager.request(alert, raw, self.access, datetime.now(UTC)), self.pager.took)
+        request = self.integration.build_request(alert, raw, self.endpoint, datetime.now(UTC))
+        await self.http.post(request, self.integration.is_accepted)
 
-    async def refresh(self, well: bool) -> None:
-        """Nothing lasts here but what the service keeps itself."""
+    async def refresh(self, healthy: bool) -> None:
+        """Nothing: the service itself keeps what is firing."""
 
 
 @dataclass(frozen=True)
 class AlertmanagerReceiver:
-    """The members of one Alertmanager cluster. What they hold is in the ledger, so that any relay can tell it again."""
+    """The members of one Alertmanager cluster. Redis has their entries too, so that any relay can send them again."""
 
-    members: Sequence[Access]
+    members: Sequence[Endpoint]
     http: Http
-    ledger: NotificationLog
+    notification_log: NotificationLog
     interval: float | None
 
-    async def deliver(self, alert: CompleteAlert, raw: bytes) -> None:  # noqa: ARG002 # as every target
+    async def deliver(self, alert: CompleteAlert, raw: bytes) -> None:  # noqa: ARG002 # as every receiver
         """See `Receiver`."""
         now = datetime.now(UTC)
-        changed = follow(alert, await self.ledger.entries(), now)
-        await self._post(list(changed.values()), now)
-        await self.ledger.hold(changed)
+        entries = updated_entries(alert, await self.notification_log.entries(), now)
+        await self._post(list(entries.values()), now)
+        await self.notification_log.save_entries(entries)
 
-    async def refresh(self, well: bool) -> None:
-        """Tell again what fires or ended just now, and that the relay is well."""
+    async def refresh(self, healthy: bool) -> None:
+        """Send again what is firing or ended just now, and a sign of life if the relay is healthy."""
         now = datetime.now(UTC)
-        held = await self.ledger.entries()
-        alive = [watchdog(self.ledger.namespace, now)] if well else []
-        told = [*alive, *held.values()]
-        for start in range(0, len(told), _TOGETHER):
-            await self._post(told[start : start + _TOGETHER], now)
+        held = await self.notification_log.entries()
+        alive = [watchdog(self.notification_log.namespace, now)] if healthy else []
+        entries = [*alive, *held.values()]
+        for start in range(0, len(entries), _BATCH):
+            await self._post(entries[start : start + _BATCH], now)
         if held:
-            await self.ledger.hold({}, gone=[name for name, entry in held.items() if is_past(entry, now)])
+            forgettable = [name for name, entry in held.items() if is_forgettable(entry, now)]
+            await self.notification_log.save_entries({}, removed=forgettable)
 
     async def _post(self, entries: Sequence[Entry], now: datetime) -> None:
-        """One member that takes them is enough; the others hear of them at the next refresh."""
-        body = to_send(entries, now)
+        """Send entries to all members. One that accepts them is enough; the others get them at the next refresh."""
+        body = request_body(entries, now)
         posts = [asyncio.create_task(self._failure(each, body)) for each in self.members]
         failures = []
         try:
-            await asyncio.wait(posts, timeout=_PROMPT)
+            await asyncio.wait(posts, timeout=_FIRST_ANSWER)
             for post in asyncio.as_completed(posts):
                 if (failure := await post) is None:
                     return
@@ -112,10 +125,10 @@ class AlertmanagerReceiver:
                 late.cancel()
         raise next((each for each in failures if not isinstance(each, RequestRefusedError)), failures[0])
 
-    async def _failure(self, member: Access, body: bytes) -> RequestRefusedError | ReceiverUnavailableError | None:
-        """Why a member has not taken it; None if it has."""
+    async def _failure(self, member: Endpoint, body: bytes) -> RequestRefusedError | ReceiverUnavailableError | None:
+        """Why a member has not accepted the entries; None if it has."""
         try:
-            await self.http.post(json_request(member, body), took)
+            await self.http.post(json_request(member, body), is_accepted)
         except (RequestRefusedError, ReceiverUnavailableError) as error:
             return error
         return None
@@ -123,32 +136,32 @@ class AlertmanagerReceiver:
 
 @dataclass(frozen=True)
 class StdoutReceiver:
-    """One line of JSON for each alert: its CloudEvent."""
+    """Standard output: one line of JSON for each alert, its CloudEvent."""
 
     stream: BinaryIO
     interval: float | None = None
 
-    async def deliver(self, alert: CompleteAlert, raw: bytes) -> None:  # noqa: ARG002 # as every target
+    async def deliver(self, alert: CompleteAlert, raw: bytes) -> None:  # noqa: ARG002 # as every receiver
         """See `Receiver`."""
         line = msgspec.json.format(raw, indent=-1) + b"\n"
-        await asyncio.to_thread(self._write, line)  # who reads it may be slow, and must hold up no other target
+        await asyncio.to_thread(self._write, line)  # a slow reader must not delay other receivers
 
-    async def refresh(self, well: bool) -> None:
-        """Nothing lasts here."""
+    async def refresh(self, healthy: bool) -> None:
+        """Nothing: a line that was written stays."""
 
     def _write(self, line: bytes) -> None:
         self.stream.write(line)
         self.stream.flush()
 
 
-def read_accesses(relay: Relay, names: Sequence[str], environment: Mapping[str, str]) -> dict[str, list[Access]]:
-    """Addresses and secrets of the named targets; MissingSecretError."""
+def read_endpoints(relay: Relay, names: Sequence[str], environment: Mapping[str, str]) -> dict[str, list[Endpoint]]:
+    """The endpoints of the named receivers and of the heartbeat. Raises MissingSecretError."""
 
     def secret(name: str | None) -> str:
         value = environment.get(name, "").strip() if name else ""
         if name and not (value and value.isascii() and value.isprintable()):
             raise MissingSecretError(
-                f"the environment variable {name} is {'not set' if not value else 'no plain text'}"
+                f"the environment variable {name} is {'not set' if not value else 'not printable ASCII'}"
             )
         return value
 
@@ -159,34 +172,36 @@ def read_accesses(relay: Relay, names: Sequence[str], environment: Mapping[str, 
         except ValueError:
             good = None
         if not good:
-            raise MissingSecretError(f"the environment variable {name} is no URL such as https://pager.example/hook")
+            raise MissingSecretError(f"the environment variable {name} is not a URL such as https://pager.example/hook")
         return value
 
-    found: dict[str, Callable[[], list[Access]]] = {
-        "pagerduty": lambda: [Access(relay.pagerduty.url, key=secret(relay.pagerduty.routing_key_env))],
+    found: dict[str, Callable[[], list[Endpoint]]] = {
+        "pagerduty": lambda: [Endpoint(relay.pagerduty.url, key=secret(relay.pagerduty.routing_key_env))],
         "alertmanager": lambda: [
-            Access(f"{each.rstrip('/')}/api/v2/alerts", authorization=secret(relay.alertmanager.authorization_env))
+            Endpoint(f"{each.rstrip('/')}/api/v2/alerts", authorization=secret(relay.alertmanager.authorization_env))
             for each in relay.alertmanager.urls
         ],
-        "slack": lambda: [Access(url(relay.slack.webhook_url_env))],
+        "slack": lambda: [Endpoint(url(relay.slack.webhook_url_env))],
         "webhook": lambda: [
-            Access(
+            Endpoint(
                 url(relay.webhook.url_env),
                 secret(relay.webhook.signing_key_env),
                 secret(relay.webhook.authorization_env),
             )
         ],
         "stdout": list,
-        "heartbeat": lambda: [Access(url(relay.heartbeat_url_env))] if relay.heartbeat_url_env else [],
+        "heartbeat": lambda: [Endpoint(url(relay.heartbeat_url_env))] if relay.heartbeat_url_env else [],
     }
     return {name: found[name]() for name in (*names, "heartbeat")}
 
 
-def open_receiver(name: str, accesses: Sequence[Access], relay: Relay, http: Http, ledger: NotificationLog) -> Receiver:
-    """The target of this name."""
+def open_receiver(
+    name: str, endpoints: Sequence[Endpoint], relay: Relay, http: Http, notification_log: NotificationLog
+) -> Receiver:
+    """The receiver of this name, one of RECEIVERS."""
     if name == "stdout":
         return StdoutReceiver(sys.stdout.buffer)
     if name == "alertmanager":
-        return AlertmanagerReceiver(accesses, http, ledger, relay.alertmanager.resend_seconds)
-    (access,) = accesses
-    return HttpReceiver(INTEGRATIONS[name], access, http)
+        return AlertmanagerReceiver(endpoints, http, notification_log, relay.alertmanager.resend_seconds)
+    (endpoint,) = endpoints
+    return HttpReceiver(INTEGRATIONS[name], endpoint, http)

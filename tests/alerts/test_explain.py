@@ -38,7 +38,7 @@ from driftline.stream.alerts.read import (
 from driftline.stream.config.lineage import upstream
 from driftline.stream.paging.grouping import GroupingRules, decide
 from driftline.stream.paging.messages import notification as page_of
-from driftline.stream.paging.notifications import Notifications, Place
+from driftline.stream.paging.notifications import Notifications, RecordPosition
 from driftline.stream.reports.alert import print_explanation, print_incidents
 from driftline.stream.reports.plot import MAX_PANELS, plot
 from tests.harness.services import cloud_event
@@ -318,9 +318,9 @@ def test_any_number_of_signals_is_explained(width: int, count: int) -> None:
 
 def test_a_relays_page_of_several_incidents_names_them() -> None:
     """Its evidence is another one: members instead of signals, and who may have been the origin."""
-    rules = GroupingRules(wait=5, outage_models=3, window=600)
+    rules = GroupingRules(group_wait=5, outage_models=3, outage_window=600)
     outage = pages(rules, "fraud", "churn", "ltv", "mail")
-    cascade = pages(GroupingRules(wait=5, upstream=upstream({"churn": ["fraud"]})), "fraud", "churn")
+    cascade = pages(GroupingRules(group_wait=5, upstream=upstream({"churn": ["fraud"]})), "fraud", "churn")
     for page, models in ((outage, ("fraud", "churn", "ltv", "mail")), (cascade, ("churn",))):
         words = text(shown(read_alert(page), 120))
         assert "Incidents on this page" in words
@@ -331,10 +331,12 @@ def test_a_relays_page_of_several_incidents_names_them() -> None:
 
 def pages(rules: GroupingRules, *models: str) -> bytes:
     """The one page that a relay tells when these models drift at once."""
-    records = [(cloud_event(1, incident=model, key=model), Place("alerts", 0, i)) for i, model in enumerate(models)]
-    desk = decide(Notifications().take(records, 1000.0), rules, lambda _: False, 1010.0)
-    (name,) = desk.due(lambda _: False)
-    return page_of(desk, name, rules, 1010.0).raw
+    records = [
+        (cloud_event(1, incident=model, key=model), RecordPosition("alerts", 0, i)) for i, model in enumerate(models)
+    ]
+    notifications = decide(Notifications().receive(records, 1000.0), rules, lambda _: False, 1010.0)
+    (name,) = notifications.due(lambda _: False)
+    return page_of(notifications, name, rules, 1010.0).raw
 
 
 numbers = st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.integers(-9, 10**9)

@@ -14,13 +14,13 @@ from driftline.stream.config.relay import Relay
 from driftline.stream.config.sections import Redis
 from driftline.stream.demo.servers import Server
 from driftline.stream.paging.grouping import GroupingRules
-from driftline.stream.paging.receivers.request import Access
+from driftline.stream.paging.receivers.request import Endpoint
 from driftline.stream.relay.dispatcher import Dispatcher, Record
-from driftline.stream.relay.http import Http, patiently
-from driftline.stream.relay.receivers import open_receiver, read_accesses
+from driftline.stream.relay.http import Http, retry_delivery
+from driftline.stream.relay.receivers import open_receiver, read_endpoints
 from driftline.stream.state.client import connect
 from driftline.stream.state.notification_log import NotificationLog
-from driftline.stream.state.silences import Silences, SilenceStore
+from driftline.stream.state.silences import SilenceCache, SilenceStore
 from tests.harness.brokers import unique
 from tests.harness.services import ROUTING_KEY, Service
 
@@ -38,36 +38,38 @@ def record(offset: int, value: bytes | None) -> Record:
 class Bench:
     """One target with its ledger, and couriers that come and go."""
 
-    ledger: NotificationLog
+    notification_log: NotificationLog
     http: Http
-    accesses: dict[str, list[Access]]
+    endpoints: dict[str, list[Endpoint]]
     relay: Relay
-    silences: Silences
+    silences: SilenceCache
     rules: GroupingRules = GroupingRules()
-    letters: list[str] = field(default_factory=list)
+    dead_letters: list[str] = field(default_factory=list)
     give_up: float = 60.0
 
-    def courier(self, *values: bytes | None) -> Dispatcher:
+    def dispatcher(self, *values: bytes | None) -> Dispatcher:
         """A courier that was just started, and has read these records."""
-        name = self.ledger.target
-        target = open_receiver(name, self.accesses[name], self.relay, self.http, self.ledger)
-        courier = Dispatcher(name, target, self.ledger, self._bury, self.give_up, self.rules, self.silences)
+        name = self.notification_log.receiver
+        receiver = open_receiver(name, self.endpoints[name], self.relay, self.http, self.notification_log)
+        dispatcher = Dispatcher(
+            name, receiver, self.notification_log, self._send_dead_letter, self.give_up, self.rules, self.silences
+        )
         for each in self.records(*values):
-            courier.take(each)
-        return courier
+            dispatcher.receive(each)
+        return dispatcher
 
     def records(self, *values: bytes | None) -> list[Record]:
         """The records of these values."""
         return [record(offset, value) for offset, value in enumerate(values)]
 
-    async def carry(self, *values: bytes | None) -> Dispatcher:
+    async def deliver(self, *values: bytes | None) -> Dispatcher:
         """A new courier settles these records."""
-        courier = self.courier(*values)
-        await settle(courier)
-        return courier
+        dispatcher = self.dispatcher(*values)
+        await settle(dispatcher)
+        return dispatcher
 
-    async def _bury(self, record: Record, reason: str) -> None:
-        self.letters.append(f"{record.offset}: {reason}")
+    async def _send_dead_letter(self, record: Record, reason: str) -> None:
+        self.dead_letters.append(f"{record.offset}: {reason}")
 
 
 async def until(seen: Callable[[], bool], patience: float = 30.0) -> None:
@@ -79,12 +81,14 @@ async def until(seen: Callable[[], bool], patience: float = 30.0) -> None:
     raise AssertionError("not seen")
 
 
-async def settle(courier: Dispatcher, longest: float = 0.1) -> None:
-    while not courier.idle:
-        await patiently(longest)(courier.step)
+async def settle(dispatcher: Dispatcher, longest_pause: float = 0.1) -> None:
+    while not dispatcher.idle:
+        await retry_delivery(longest_pause)(dispatcher.step)
 
 
-def play(redis: Server, target: str, urls: Sequence[str], scenario: Callable[[Bench], Awaitable[None]]) -> None:
+def run_scenario(
+    redis: Server, receiver: str, urls: Sequence[str], scenario: Callable[[Bench], Awaitable[None]]
+) -> None:
     """Run a scenario with a target at these addresses."""
     environment = {
         "PAGERDUTY_ROUTING_KEY": ROUTING_KEY,
@@ -99,15 +103,15 @@ def play(redis: Server, target: str, urls: Sequence[str], scenario: Callable[[Be
         timeout = aiohttp.ClientTimeout(total=TIMEOUT)
         client = connect(Redis(url=f"redis://{redis.address}"))
         async with aiohttp.ClientSession(timeout=timeout) as session, aclosing(client):
-            accesses = read_accesses(relay, [target], environment)
-            ledger, http = NotificationLog(client, unique("ns"), target), Http(session, [ROUTING_KEY, HOOK])
-            silences = Silences(SilenceStore(client, ledger.namespace))
-            await scenario(Bench(ledger, http, accesses, relay, silences))
+            endpoints = read_endpoints(relay, [receiver], environment)
+            notification_log, http = NotificationLog(client, unique("ns"), receiver), Http(session, [ROUTING_KEY, HOOK])
+            silences = SilenceCache(SilenceStore(client, notification_log.namespace))
+            await scenario(Bench(notification_log, http, endpoints, relay, silences))
 
     asyncio.run(with_bench())
 
 
 def on_bench(redis: Server, services: Sequence[Service], scenario: Callable[[Bench], Awaitable[None]]) -> None:
     """The same with services of one kind, whose documented contract is never violated."""
-    play(redis, services[0].kind, [service.url for service in services], scenario)
+    run_scenario(redis, services[0].kind, [service.url for service in services], scenario)
     assert [wrong for service in services for wrong in service.violations] == []

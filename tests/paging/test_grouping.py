@@ -10,11 +10,11 @@ from driftline.stream.config.incidents import Severity
 from driftline.stream.config.lineage import upstream
 from driftline.stream.paging.grouping import GroupingRules
 from driftline.stream.paging.messages import notification
-from driftline.stream.paging.notifications import Place
-from tests.harness.desk_world import World, told_by
+from driftline.stream.paging.notifications import RecordPosition
+from tests.harness.notifications_world import World, reported_by
 
 LINEAGE = upstream({"churn": ["fraud"], "ltv": ["churn"], "mail": ["ltv"]})
-RULES = GroupingRules(wait=20, outage_models=5, window=600, upstream=LINEAGE)
+RULES = GroupingRules(group_wait=20, outage_models=5, outage_window=600, upstream=LINEAGE)
 MANY = [f"m{i:02}" for i in range(50)]
 DAY = 86_400
 
@@ -28,7 +28,7 @@ def world(**rules: object) -> World:
 
 def test_an_incident_waits_for_others_and_is_then_told_as_it_came() -> None:
     here = world()
-    incident = here.tell("fraud")
+    incident = here.emit("fraud")
     here.settle()
     here.advance(19)
     here.settle()
@@ -41,16 +41,16 @@ def test_an_incident_waits_for_others_and_is_then_told_as_it_came() -> None:
 
 def test_what_is_over_within_the_wait_is_told_by_its_resolution_alone() -> None:
     here = world()
-    here.tell("fraud")
+    here.emit("fraud")
     here.settle()
-    here.tell("fraud", "resolved")
+    here.emit("fraud", "resolved")
     here.settle()
     assert [(alert.status, alert.seq) for alert in here.sent] == [("resolved", 2)]
 
 
 def test_a_clock_that_is_set_back_holds_nothing_up() -> None:
     here = world()
-    here.tell("fraud")
+    here.emit("fraud")
     here.settle()
     here.advance(-3600)
     here.settle()
@@ -64,29 +64,29 @@ def test_a_cascade_is_one_page_of_its_origin_which_names_the_others() -> None:
     here = world()
     # Downstream models are often the first to show it.
     for model in ("ltv", "churn", "fraud"):
-        incident = here.tell(model)
+        incident = here.emit(model)
         here.wait(3)
     here.wait()
     (alert,) = here.sent
     assert alert.incident == incident
     assert alert.title == "fraud: amount ×100 since 14:05; also downstream: ltv, churn"
     assert alert.evidence["likely_origin"] == ["fraud"]
-    assert told_by(alert) == {"fraud/fraud1", "churn/churn1", "ltv/ltv1"}
+    assert reported_by(alert) == {"fraud/fraud1", "churn/churn1", "ltv/ltv1"}
 
 
 def test_downstream_of_what_is_open_is_an_update_and_the_page_lasts_until_all_have_recovered() -> None:
     here = world()
-    here.tell("fraud")
+    here.emit("fraud")
     here.wait()
     here.advance(3600)
-    here.tell("mail", severity="critical")  # two models further down; those between are well
+    here.emit("mail", severity="critical")  # two models further down; those between are well
     here.wait()
-    here.tell("fraud", severity="warning", title="fraud: worse")
+    here.emit("fraud", severity="warning", title="fraud: worse")
     here.settle()
-    here.tell("fraud", "resolved")
+    here.emit("fraud", "resolved")
     here.settle()
     assert here.open_pages() == {"fraud/fraud1"}
-    here.tell("mail", "resolved")
+    here.emit("mail", "resolved")
     here.settle()
     assert [(alert.seq, alert.status, alert.severity, alert.title) for alert in here.sent] == [
         (1, "firing", "warning", "fraud: amount ×100 since 14:05"),
@@ -97,7 +97,7 @@ def test_downstream_of_what_is_open_is_an_update_and_the_page_lasts_until_all_ha
     ]
     assert len({alert.id for alert in here.sent}) == 5
     # The workers count on from 3; who receives these must not take what comes next for stale.
-    here.tell("fraud")
+    here.emit("fraud")
     here.wait()
     assert (here.sent[-1].seq, here.sent[-1].incident) == (6, "fraud/fraud2")
 
@@ -105,29 +105,29 @@ def test_downstream_of_what_is_open_is_an_update_and_the_page_lasts_until_all_ha
 def test_upstream_of_a_page_that_was_told_gets_its_own() -> None:
     here = world()
     for model in ("churn", "fraud", "ltv"):
-        here.tell(model)
+        here.emit(model)
         here.wait()
     assert here.pages() == ["churn/churn1", "fraud/fraud1"]
-    assert told_by(here.sent[-1]) == {"fraud/fraud1", "ltv/ltv1"}, "the most upstream open one is the likely origin"
+    assert reported_by(here.sent[-1]) == {"fraud/fraud1", "ltv/ltv1"}, "the most upstream open one is the likely origin"
 
 
 def test_what_has_recovered_is_no_origin_though_its_page_lasts() -> None:
     here = world()
     for model in ("fraud", "mail"):
-        here.tell(model)
+        here.emit(model)
         here.wait()
-    here.tell("fraud", "resolved")
-    here.tell("churn")
+    here.emit("fraud", "resolved")
+    here.emit("churn")
     here.wait()
     assert here.open_pages() == {"fraud/fraud1", "churn/churn1"}
 
 
 def test_downstream_of_what_may_have_lost_its_end_gets_its_own_page() -> None:
     here = world()
-    here.tell("fraud")
+    here.emit("fraud")
     here.wait()
     here.advance(31 * DAY)
-    here.tell("churn")
+    here.emit("churn")
     here.wait()
     assert here.pages() == ["fraud/fraud1", "churn/churn1"], "a page that was open for a month wakes nobody"
     here.end()
@@ -136,20 +136,20 @@ def test_downstream_of_what_may_have_lost_its_end_gets_its_own_page() -> None:
 
 def test_a_page_that_lasts_longer_than_its_origin_has_no_resolution_yet() -> None:
     here = world()
-    here.tell("fraud")
-    here.tell("churn")
+    here.emit("fraud")
+    here.emit("churn")
     here.wait()
-    here.tell("fraud", "resolved", resolution="recovered")
+    here.emit("fraud", "resolved", resolution="recovered")
     here.settle()
     assert _resolution(here) is None
-    here.tell("churn", "resolved", resolution="recovered")
-    here.desk = here.desk.take([(here.log[-1], Place("alerts", 0, 3))], here.now)
+    here.emit("churn", "resolved", resolution="recovered")
+    here.notifications = here.notifications.receive([(here.log[-1], RecordPosition("alerts", 0, 3))], here.now)
     assert _resolution(here) == "recovered"
 
 
 def _resolution(here: World) -> object:
-    (page,) = here.desk.pages
-    return json.loads(notification(here.desk, page, here.rules, here.now).raw)["data"]["resolution"]
+    (page,) = here.notifications.pages
+    return json.loads(notification(here.notifications, page, here.rules, here.now).raw)["data"]["resolution"]
 
 
 # --- outages
@@ -159,7 +159,7 @@ def test_fifty_models_at_once_are_one_page_that_says_what_they_share() -> None:
     here = world()
     for model in MANY:
         signal = "features.amount" if model != "m07" else "score"
-        here.tell(model, evidence={"signals": [{"signal": signal}]}, severity="error" if model == "m09" else "warning")
+        here.emit(model, evidence={"signals": [{"signal": signal}]}, severity="error" if model == "m09" else "warning")
         here.wait(0.3)
     here.wait()
     (alert,) = here.sent
@@ -177,18 +177,18 @@ def test_fifty_models_at_once_are_one_page_that_says_what_they_share() -> None:
 def test_later_ones_join_an_outage_without_a_page_and_it_lasts_until_the_last_has_recovered() -> None:
     here = world()
     for model in MANY[:5]:
-        here.tell(model, labels={"team": "payments", "model": model})
+        here.emit(model, labels={"team": "payments", "model": model})
     here.wait()
     for model in MANY[:5]:
-        here.tell(model, "resolved")
+        here.emit(model, "resolved")
     here.advance(500)
-    here.tell(MANY[7], labels={"team": "other"})
+    here.emit(MANY[7], labels={"team": "other"})
     here.wait()  # the first have recovered: that page is over, what comes now is another matter
     assert len(here.pages()) == 2
 
     here = world()
     for i, model in enumerate(MANY[:9]):
-        here.tell(model, labels={"team": "payments" if i < 5 else "other", "model": model})
+        here.emit(model, labels={"team": "payments" if i < 5 else "other", "model": model})
         if i >= 4:
             here.wait()
     assert [alert.evidence["models"] for alert in here.sent] == [5, 6, 7, 8, 9]
@@ -196,10 +196,10 @@ def test_later_ones_join_an_outage_without_a_page_and_it_lasts_until_the_last_ha
     assert [alert.seq for alert in here.sent] == [0, 1, 2, 3, 4]
     assert {tuple(alert.labels.items()) for alert in here.sent} == {(("team", "payments"),)}, "pagers know it by these"
     for model in MANY[:8]:
-        here.tell(model, "resolved")
+        here.emit(model, "resolved")
     here.settle()
     assert len(here.open_pages()) == 1
-    here.tell(MANY[8], "resolved")
+    here.emit(MANY[8], "resolved")
     here.settle()
     assert here.open_pages() == set()
 
@@ -207,7 +207,7 @@ def test_later_ones_join_an_outage_without_a_page_and_it_lasts_until_the_last_ha
 def test_an_outage_that_people_live_with_for_months_is_resolved_in_the_end() -> None:
     here = world()
     for model in MANY[:5]:
-        here.tell(model)
+        here.emit(model)
     here.wait()
     here.advance(90 * DAY)
     here.end()
@@ -217,7 +217,7 @@ def test_an_outage_that_people_live_with_for_months_is_resolved_in_the_end() -> 
 def test_those_told_before_an_outage_keep_their_page_and_are_named_by_it() -> None:
     here = world()
     for model in MANY[:6]:
-        here.tell(model)
+        here.emit(model)
         here.wait(25)
     *alone, outage = here.pages()
     assert alone == [f"{model}/{model}1" for model in MANY[:4]]
@@ -225,10 +225,10 @@ def test_those_told_before_an_outage_keep_their_page_and_are_named_by_it() -> No
     assert here.sent[-1].evidence["models"] == 6
     assert "With a page of their own from before: m00, m01, m02, m03." in here.sent[-1].description
     for model in (*MANY[4:6], *MANY[:3]):
-        here.tell(model, "resolved")
+        here.emit(model, "resolved")
         here.settle()
     assert here.open_pages() == {"m03/m031", outage}, "it is not over while one of them drifts"
-    here.tell(MANY[3], "resolved")
+    here.emit(MANY[3], "resolved")
     here.settle()
     assert here.open_pages() == set()
 
@@ -240,7 +240,7 @@ def test_those_told_before_an_outage_keep_their_page_and_are_named_by_it() -> No
 def test_what_is_an_outage(models: int, seconds: float, limit: int | None, pages: int) -> None:
     here = world(outage_models=limit)
     for model in MANY[:models]:
-        here.tell(model)
+        here.emit(model)
         here.advance(seconds)
     here.wait()
     assert len(here.pages()) == pages
@@ -249,27 +249,29 @@ def test_what_is_an_outage(models: int, seconds: float, limit: int | None, pages
 def test_several_signals_of_one_model_are_no_outage() -> None:
     here = world()
     for i in range(9):
-        here.tell(f"fraud/{i}", component="fraud")
+        here.emit(f"fraud/{i}", component="fraud")
     here.wait()
     assert len(here.pages()) == 9
 
 
 def test_one_cascade_is_told_by_its_origin_however_many_it_hits() -> None:
     here = World(
-        GroupingRules(wait=20, outage_models=5, window=600, upstream=upstream({each: ["fraud"] for each in MANY}))
+        GroupingRules(
+            group_wait=20, outage_models=5, outage_window=600, upstream=upstream({each: ["fraud"] for each in MANY})
+        )
     )
     for model in (*MANY, "fraud"):
-        here.tell(model)
+        here.emit(model)
     here.wait()
     assert here.pages() == ["fraud/fraud1"]
-    assert len(told_by(here.sent[0])) == 51
+    assert len(reported_by(here.sent[0])) == 51
     assert len(here.sent[0].title) <= 130
 
 
 def test_an_outage_names_a_likely_origin_where_lineage_shows_one() -> None:
     here = world()
     for model in (*MANY[:4], "ltv", "fraud", "churn"):
-        here.tell(model)
+        here.emit(model)
     here.wait()
     (alert,) = here.sent
     assert alert.evidence["likely_origin"] == ["fraud"]
@@ -282,11 +284,11 @@ def test_an_outage_names_a_likely_origin_where_lineage_shows_one() -> None:
 def test_what_is_silenced_is_told_with_its_newest_step_when_the_silence_ends() -> None:
     here = world()
     here.silenced = {"fraud"}
-    here.tell("fraud")
-    here.tell("churn")
+    here.emit("fraud")
+    here.emit("churn")
     here.settle()
     here.advance(50)
-    here.tell("fraud", title="worse")
+    here.emit("fraud", title="worse")
     here.settle()
     assert here.pages() == ["churn/churn1"], "nobody is held back behind what is silenced"
     here.silenced.clear()
@@ -299,7 +301,7 @@ def test_what_is_silenced_is_told_with_its_newest_step_when_the_silence_ends() -
 def test_a_silence_of_two_months_holds_back_and_loses_nothing() -> None:
     here = world()
     here.silenced = {"fraud"}
-    here.tell("fraud")
+    here.emit("fraud")
     here.wait(60 * DAY)
     here.silenced.clear()
     here.settle()
@@ -311,43 +313,43 @@ def test_news_that_is_silenced_does_not_hide_what_came_before_it_and_was_not_tol
         return {"signals": [{"signal": signal} for signal in signals]}
 
     here = world()
-    here.quiet = lambda alert: set(alert.signal_names()) <= {"amount"}  # type: ignore[method-assign]
-    here.tell("fraud", evidence=of("score"))
+    here.is_silenced = lambda alert: set(alert.signal_names()) <= {"amount"}  # type: ignore[method-assign]
+    here.emit("fraud", evidence=of("score"))
     here.settle()
-    here.tell("fraud", evidence=of("amount"))
+    here.emit("fraud", evidence=of("amount"))
     here.wait()
     assert [alert.seq for alert in here.sent] == [2], "the wait was not over when amount came"
-    here.tell("fraud", evidence=of("amount"))
+    here.emit("fraud", evidence=of("amount"))
     here.settle()
     assert len(here.sent) == 1
-    here.tell("fraud", evidence=of("zip"))
-    here.tell("fraud", evidence=of("amount"))
+    here.emit("fraud", evidence=of("zip"))
+    here.emit("fraud", evidence=of("amount"))
     here.settle()
     assert [alert.seq for alert in here.sent] == [2, 5]
 
 
 def test_what_begins_and_ends_while_silenced_is_not_told() -> None:
-    here = world(wait=0)
+    here = world(group_wait=0)
     here.silenced = {"fraud"}
-    here.tell("fraud")
+    here.emit("fraud")
     here.settle()
-    here.tell("fraud", "resolved")
+    here.emit("fraud", "resolved")
     here.settle()
-    here.tell_again(0)
+    here.emit_again(0)
     here.end()
     assert here.sent == []
-    assert here.desk.cases == {}
+    assert here.notifications.incidents == {}
 
 
 def test_what_was_told_before_a_silence_is_resolved_within_it_and_not_updated() -> None:
-    here = world(wait=0)
-    here.tell("fraud")
+    here = world(group_wait=0)
+    here.emit("fraud")
     here.settle()
     here.silenced = {"fraud"}
-    here.tell("fraud")
+    here.emit("fraud")
     here.settle()
     assert len(here.sent) == 1
-    here.tell("fraud", "resolved")
+    here.emit("fraud", "resolved")
     here.settle()
     assert [alert.status for alert in here.sent] == ["firing", "resolved"]
 
@@ -355,28 +357,28 @@ def test_what_was_told_before_a_silence_is_resolved_within_it_and_not_updated() 
 def test_an_end_is_told_within_a_silence_where_nobody_knows_what_was_told_before() -> None:
     here = world()
     here.silenced = {"fraud"}
-    here.tell("fraud")
-    here.tell("fraud", "resolved")
+    here.emit("fraud")
+    here.emit("fraud", "resolved")
     here.log.pop(0)  # the ledger was lost, and the offsets behind the beginning are committed
     here.settle()
     assert [alert.status for alert in here.sent] == ["resolved"]
 
 
-@pytest.mark.parametrize("least", ["warning", "error", "critical"])
-def test_under_the_least_severity_nothing_is_told_until_it_rises(least: Severity) -> None:
-    here = world(wait=0, least=least)
+@pytest.mark.parametrize("min_severity", ["warning", "error", "critical"])
+def test_under_the_least_severity_nothing_is_told_until_it_rises(min_severity: Severity) -> None:
+    here = world(group_wait=0, min_severity=min_severity)
     for severity in ("info", "warning", "error", "critical", "info"):
-        here.tell("fraud", severity=severity)
+        here.emit("fraud", severity=severity)
         here.settle()
-    here.tell("fraud", "resolved", severity="info")
+    here.emit("fraud", "resolved", severity="info")
     here.settle()
     told = [alert.severity for alert in here.sent]
-    assert told[0] == least
+    assert told[0] == min_severity
     assert told[-1] == "info"
     assert here.sent[-1].resolved
-    here.tell("churn", severity="info")
+    here.emit("churn", severity="info")
     here.settle()
-    here.tell("churn", "resolved", severity="info")
+    here.emit("churn", "resolved", severity="info")
     here.settle()
     assert [alert.model for alert in here.sent[len(told) :]] == []
 
@@ -387,12 +389,12 @@ def test_under_the_least_severity_nothing_is_told_until_it_rises(least: Severity
 def test_a_killed_relay_tells_an_outage_under_the_same_identity_whoever_comes_or_goes_meanwhile() -> None:
     here = world()
     for model in MANY[:6]:
-        here.tell(model)
+        here.emit(model)
     here.settle()
     here.advance(20)
     here.settle(kill_after=1)
-    here.tell(MANY[0], "resolved")  # the founder
-    here.tell(MANY[8])
+    here.emit(MANY[0], "resolved")  # the founder
+    here.emit(MANY[8])
     here.settle()
     assert len(here.pages()) == 1
     here.end()
@@ -401,12 +403,12 @@ def test_a_killed_relay_tells_an_outage_under_the_same_identity_whoever_comes_or
 
 def test_a_killed_relay_does_not_move_what_it_told_alone_into_an_outage() -> None:
     here = world()
-    here.tell(MANY[0])
+    here.emit(MANY[0])
     here.settle()
     here.advance(20)
     here.settle(kill_after=1)
     for model in MANY[1:9]:
-        here.tell(model)
+        here.emit(model)
     here.settle()
     here.advance(20)
     here.end()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from driftline.stream.alerts.read import CompleteAlert, read_complete_alert
 from driftline.stream.config.lineage import upstream
 from driftline.stream.paging.grouping import GroupingRules
-from tests.harness.desk_world import World, told_by
+from tests.harness.notifications_world import World, reported_by
 
 LINEAGE = upstream({"churn": ["fraud"], "ltv": ["churn"], "mail": ["ltv"]})
 MODELS = ["fraud", "churn", "ltv", "m00", "m01", "m02", "m03", "m04"]
@@ -28,10 +28,10 @@ ACTIONS = st.lists(
 )
 RULE_SETS = st.sampled_from(
     [
-        GroupingRules(wait=20, outage_models=5, window=600, upstream=LINEAGE),
+        GroupingRules(group_wait=20, outage_models=5, outage_window=600, upstream=LINEAGE),
         GroupingRules(),
-        GroupingRules(wait=20, outage_models=2, window=10, upstream=LINEAGE),
-        GroupingRules(wait=5, outage_models=3, window=600, least="warning", upstream=LINEAGE),
+        GroupingRules(group_wait=20, outage_models=2, outage_window=10, upstream=LINEAGE),
+        GroupingRules(group_wait=5, outage_models=3, outage_window=600, min_severity="warning", upstream=LINEAGE),
     ]
 )
 
@@ -41,11 +41,11 @@ def play(here: World, actions: list[tuple[str, object, object]], settled: Callab
     for action, what, severity in actions:
         match action:
             case "tell":
-                here.tell(str(what), severity=severity)
+                here.emit(str(what), severity=severity)
             case "resolve":
-                here.tell(str(what), "resolved")
+                here.emit(str(what), "resolved")
             case "again":
-                here.tell_again(int(str(what)))
+                here.emit_again(int(str(what)))
             case "silence":
                 here.silenced ^= {str(what)}
             case "advance":
@@ -81,15 +81,15 @@ def test_whatever_happens_what_lasts_and_is_not_silenced_is_told_when_its_wait_i
     here = World(rules)
 
     def nothing_is_lost() -> None:
-        told = {incident for alert in here.sent for incident in told_by(alert)}
-        for case in here.desk.cases.values():
-            waited = case.came + rules.wait <= here.now
+        told = {incident for alert in here.sent for incident in reported_by(alert)}
+        for incident in here.notifications.incidents.values():
+            waited = incident.read_at + rules.group_wait <= here.now
             if (
                 waited
-                and not here.quiet(case.alert)
-                and SEVERITIES.index(case.alert.severity) >= SEVERITIES.index(rules.least)
+                and not here.is_silenced(incident.alert)
+                and SEVERITIES.index(incident.alert.severity) >= SEVERITIES.index(rules.min_severity)
             ):
-                assert case.alert.incident in told
+                assert incident.alert.incident in told
 
     play(here, actions, nothing_is_lost)
 
@@ -104,8 +104,8 @@ def test_whatever_happens_what_is_silenced_is_not_told(
     here.silenced = {"fraud", "m01"}
     play(here, mine, lambda: None)
     for alert in here.sent:
-        lasting = {incident.partition("/")[0] for incident in told_by(alert)}
-        assert lasting - here.silenced
+        reported = {incident.partition("/")[0] for incident in reported_by(alert)}
+        assert reported - here.silenced
 
 
 @settings(max_examples=200)

@@ -19,9 +19,9 @@ from driftline.stream.alerts.read import CompleteAlert, read_complete_alert
 from driftline.stream.cli.main import app
 from driftline.stream.config.sections import Redis
 from driftline.stream.demo.servers import Server
-from driftline.stream.paging.silences import Matcher, Quiet, Silence, SilenceError, read_silence, write_silence
+from driftline.stream.paging.silences import ActiveSilences, Matcher, Silence, SilenceError, read_silence, write_silence
 from driftline.stream.state.client import connect
-from driftline.stream.state.silences import Silences, SilenceStore
+from driftline.stream.state.silences import SilenceCache, SilenceStore
 from tests.harness.brokers import unique
 from tests.harness.services import cloud_event
 
@@ -59,26 +59,28 @@ def silence(*matchers: str, start: timedelta = -HOUR, end: timedelta = HOUR, nam
     ],
 )  # fmt: skip
 def test_matchers_mean_what_alertmanager_s_mean(matcher: str, matches: bool) -> None:
-    assert Quiet([silence(matcher, "model=~.+")])(alert()) is matches
+    assert ActiveSilences([silence(matcher, "model=~.+")])(alert()) is matches
 
 
 def test_all_matchers_of_a_silence_must_match() -> None:
-    assert Quiet([silence("model=fraud", "severity=warning")])(alert())
-    assert not Quiet([silence("model=fraud", "severity=critical")])(alert())
+    assert ActiveSilences([silence("model=fraud", "severity=warning")])(alert())
+    assert not ActiveSilences([silence("model=fraud", "severity=critical")])(alert())
 
 
 def test_a_silence_hides_no_signal_that_it_does_not_match() -> None:
     amount, score = silence("signal=features.amount"), silence("signal=score", "class=prediction-drift")
     signals = [{"signal": "features.amount"}, {"signal": "score", "class": "prediction-drift"}]
     both = alert(evidence={"signals": signals})
-    assert not Quiet([amount])(both)
-    assert not Quiet([silence("class=data-drift")])(both), "the class of an alert is that of its first signal alone"
-    assert Quiet([amount, score])(both)
+    assert not ActiveSilences([amount])(both)
+    assert not ActiveSilences([silence("class=data-drift")])(both), (
+        "the class of an alert is that of its first signal alone"
+    )
+    assert ActiveSilences([amount, score])(both)
 
 
 def test_an_alert_without_evidence_has_the_empty_signal_or_that_of_its_label() -> None:
-    assert Quiet([silence("model=fraud", "signal=")])(alert(evidence={}))
-    assert Quiet([silence("signal=score")])(alert(evidence={"signals": 3}, labels={"signal": "score"}))
+    assert ActiveSilences([silence("model=fraud", "signal=")])(alert(evidence={}))
+    assert ActiveSilences([silence("signal=score")])(alert(evidence={"signals": 3}, labels={"signal": "score"}))
 
 
 @pytest.mark.parametrize(
@@ -124,8 +126,8 @@ def test_a_silence_holds_from_its_start_up_to_its_end() -> None:
     one = silence("model=fraud")
     moments = [-2 * HOUR, -HOUR, timedelta(0), HOUR - timedelta(seconds=1), HOUR]
     assert [one.active(NOW + each) for each in moments] == [False, True, True, True, False]
-    assert not Quiet()(alert())
-    assert Quiet([silence("model=churn"), one])(alert())
+    assert not ActiveSilences()(alert())
+    assert ActiveSilences([silence("model=churn"), one])(alert())
 
 
 @given(st.binary(max_size=60) | st.text(max_size=30).map(str.encode))
@@ -170,7 +172,7 @@ def test_silences_vanish_when_they_have_ended(redis_server: Server) -> None:
         assert [each.id for each in (await store.read(NOW))[0]] == ["long", "short"]
         assert [each.id for each in (await store.read(NOW + HOUR))[0]] == ["long"]
         await store.client.hset(key, "past", write_silence(silence("model=a", name="past", end=-HOUR / 2)))
-        await store.tidy()
+        await store.remove_ended()
         assert await store.client.hkeys(key) == [b"long", b"short"]
         assert await store.end("long")
         assert not await store.end("long")
@@ -182,14 +184,14 @@ def test_what_cannot_be_read_silences_nothing_and_is_said_once(
     redis_server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario(store: SilenceStore) -> None:
-        silences = Silences(store)
+        silences = SilenceCache(store)
         await store.add(silence("model=fraud", name="good"))
         await store.client.hset(f"{store.namespace}:silences", mapping={"bad": b"{}", "worse": b"\xff"})
         for _ in range(3):
             await silences.read()
-        await store.tidy()
-        assert silences.now()(alert())
-        assert not silences.now()(alert(component="churn", labels={}))
+        await store.remove_ended()
+        assert silences.active()(alert())
+        assert not silences.active()(alert(component="churn", labels={}))
         assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
             "the silence 'bad' silences nothing",
             "the silence 'worse' silences nothing",
@@ -197,7 +199,7 @@ def test_what_cannot_be_read_silences_nothing_and_is_said_once(
         await store.client.delete(f"{store.namespace}:silences")
         await store.client.set(f"{store.namespace}:silences", "something else")
         await silences.read()
-        assert not silences.now()(alert())
+        assert not silences.active()(alert())
 
     on_store(redis_server, scenario)
 
@@ -213,36 +215,38 @@ def config(redis_server: Server, tmp_path: Path) -> Path:
 
 
 def command(config: Path, *arguments: str) -> tuple[int, str]:
-    told = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["silence", *arguments, "-c", str(config)])
-    return told.exit_code, told.output + (str(told.exception) if told.exit_code == 1 else "")
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["silence", *arguments, "-c", str(config)])
+    return result.exit_code, result.output + (str(result.exception) if result.exit_code == 1 else "")
 
 
 def test_a_silence_is_added_listed_and_ended(config: Path) -> None:
     assert command(config, "list") == (0, "no silences\n")
-    code, told = command(config, "add", "--match", "model=fraud", "--for", "2h", "--comment", "backfill", "--by", "ann")
-    name = told.split()[1].rstrip(":")
+    code, result = command(
+        config, "add", "--match", "model=fraud", "--for", "2h", "--comment", "backfill", "--by", "ann"
+    )
+    name = result.split()[1].rstrip(":")
     assert code == 0
-    assert f"silence {name}: model=fraud, from now until 20" in told
-    assert "counts as empty" not in told
+    assert f"silence {name}: model=fraud, from now until 20" in result
+    assert "counts as empty" not in result
     start, end = "2099-01-01T00:00:00Z", datetime.now(UTC) + timedelta(days=3)
     soon = datetime.now(UTC) + timedelta(days=2)
     window = ["add", "--match", "team=~pay.*", "--match", "signal!=score", "--from", soon.isoformat()]
-    code, told = command(config, *window, "--until", end.isoformat(), "--comment", "move", "--by", "bob")
+    code, result = command(config, *window, "--until", end.isoformat(), "--comment", "move", "--by", "bob")
     assert code == 0
-    assert f"from {soon:%Y-%m-%d %H:%M:%S} UTC until" in told
-    assert "own alerts have no team; a missing name counts as empty" in told, "as a mistyped name does"
-    code, told = command(config, "list")
+    assert f"from {soon:%Y-%m-%d %H:%M:%S} UTC until" in result
+    assert "own alerts have no team; a missing name counts as empty" in result, "as a mistyped name does"
+    code, result = command(config, "list")
     assert code == 0
     # A narrow terminal wraps the matchers.
-    assert [word in told for word in (name, "ann", "bob", "backfill", "team=~pay.*", "signal!=score")] == [True] * 6
+    assert [word in result for word in (name, "ann", "bob", "backfill", "team=~pay.*", "signal!=score")] == [True] * 6
     assert command(config, "end", name) == (0, f"silence {name} has ended\n")
     assert command(config, "end", name) == (
         1,
         f"there is no silence {name!r}; list them with: driftline silence list",
     )
     assert name not in command(config, "list")[1]
-    code, told = command(config, *window[:3], "--from", start, "--for", "1h", "--comment", "far")
-    assert (code, "within the next 366 days" in told) == (2, True)
+    code, result = command(config, *window[:3], "--from", start, "--for", "1h", "--comment", "far")
+    assert (code, "within the next 366 days" in result) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -262,7 +266,7 @@ def test_a_silence_is_added_listed_and_ended(config: Path) -> None:
     ],
 )
 def test_what_is_wrong_is_said_and_nothing_is_silenced(config: Path, arguments: list[str], reason: str) -> None:
-    code, told = command(config, "add", *arguments, "--comment", "x", "--by", "ann")
+    code, result = command(config, "add", *arguments, "--comment", "x", "--by", "ann")
     assert code == 2
-    assert reason in " ".join(told.replace("│", " ").split())
+    assert reason in " ".join(result.replace("│", " ").split())
     assert command(config, "list") == (0, "no silences\n")

@@ -11,7 +11,7 @@ import pytest
 from driftline.stream.demo.servers import Server
 from driftline.stream.paging.grouping import GroupingRules
 from tests.harness.alertmanagers import amtool, firing, notified
-from tests.harness.relay_bench import Bench, play
+from tests.harness.relay_bench import Bench, run_scenario
 from tests.harness.relay_site import Site, site
 from tests.harness.services import ROUTING_KEY, Service, answer, cloud_event
 
@@ -43,12 +43,12 @@ def test_killed_between_send_and_commit_and_with_a_pager_down_it_loses_and_doubl
 
         # A late duplicate of what is resolved finds nobody awake, and the end is committed.
         site.publish(cloud_event(1))
-        relay.wait_for(lambda: relay.logs().count("it is stale, seq 3 has been told") == 2)
+        relay.wait_for(lambda: relay.logs().count("it is stale, seq 3 is settled") == 2)
         relay.wait_for(lambda: site.committed("pagerduty") == site.committed("webhook") == 8)
         assert relay.stop() == 0
     assert pagerduty.pages == {"fraud/a1": 1, "churn/a1": 1, "fraud/b2": 1}
     assert (len(pagerduty.requests), len(webhook.requests)) == sent
-    assert {letter["offset"] for letter in site.dead_letters()} == {"1"}
+    assert {dead_letter["offset"] for dead_letter in site.dead_letters()} == {"1"}
     assert ROUTING_KEY not in relay.logs()
 
 
@@ -66,7 +66,7 @@ def test_the_heartbeat_beats_only_while_alerts_would_be_delivered(site: Site) ->
         site.publish(cloud_event(2, "updated"))
         relay.wait_for(lambda: len(heartbeat.taken) > beats + 1)
         assert relay.stop() == 0
-    assert [letter["reason"] for letter in site.dead_letters()] == ["webhook: 127.0.0.1 answers 410"]
+    assert [dead_letter["reason"] for dead_letter in site.dead_letters()] == ["webhook: 127.0.0.1 answers 410"]
     lines = [json.loads(line) for line in relay.logs().splitlines() if line.startswith("{")]
     assert [line["data"]["seq"] for line in lines][-1] == 2
 
@@ -84,15 +84,15 @@ def test_a_real_alertmanager_groups_updates_and_resolves_what_killed_relays_tell
         async def until(seen: Callable[[], bool]) -> None:
             """As a relay between two alerts: tell again what lasts."""
             for _ in range(100):
-                await bench.courier().refresh(well=True)
+                await bench.dispatcher().refresh(healthy=True)
                 if await asyncio.to_thread(seen):
                     return
                 await asyncio.sleep(0.2)
             raise AssertionError(f"not seen; firing: {firing(alertmanager)}; notified: {notified(receiver)}")
 
         first = cloud_event(1), cloud_event(2, incident="b2"), cloud_event(1, key="churn")
-        await bench.carry(*first)
-        await bench.carry(*first)  # killed before the commit
+        await bench.deliver(*first)
+        await bench.deliver(*first)  # killed before the commit
         await until(lambda: len(firing(alertmanager)) == len(notified(receiver)) == 3)
         (watchdog,) = amtool(alertmanager, "alert", "query", "alertname=DriftlineWatchdog")
         assert watchdog["labels"]["severity"] == "none"
@@ -101,21 +101,21 @@ def test_a_real_alertmanager_groups_updates_and_resolves_what_killed_relays_tell
         alertmanager.stop()
         alertmanager.start()
         assert firing(alertmanager) == {}
-        await bench.carry(cloud_event(3, "updated", title="worse"), cloud_event(2, "resolved", key="churn"))
+        await bench.deliver(cloud_event(3, "updated", title="worse"), cloud_event(2, "resolved", key="churn"))
         same = "fraud: amount ×100 since 14:05"
         await until(lambda: firing(alertmanager) == {"fraud/a1/warning": "worse", "fraud/b2/warning": same})
         await until(has(("churn/a1", "warning", "resolved")))
 
-        await bench.carry(cloud_event(4, "resolved", incident="b2"), cloud_event(5, "updated", severity="critical"))
+        await bench.deliver(cloud_event(4, "resolved", incident="b2"), cloud_event(5, "updated", severity="critical"))
         await until(has(("fraud/b2", "warning", "resolved"), ("fraud/a1", "critical", "firing")))
         assert list(firing(alertmanager)) == ["fraud/a1/critical"]
-        await bench.carry(cloud_event(6, "resolved"), cloud_event(1), cloud_event(5, "updated"))
+        await bench.deliver(cloud_event(6, "resolved"), cloud_event(1), cloud_event(5, "updated"))
         await until(has(("fraud/a1", "critical", "resolved")))
-        await bench.carry(cloud_event(1), cloud_event(5, "updated"))
-        await bench.courier().refresh(well=True)
+        await bench.deliver(cloud_event(1), cloud_event(5, "updated"))
+        await bench.dispatcher().refresh(healthy=True)
         assert firing(alertmanager) == {}
 
-    play(redis_server, "alertmanager", [f"http://{alertmanager.address}"], scenario)
+    run_scenario(redis_server, "alertmanager", [f"http://{alertmanager.address}"], scenario)
     # Each fired once and was resolved once: a duplicate would have made it fire again.
     assert sorted(notified(receiver)) == [
         ("churn/a1", "warning", "firing"), ("churn/a1", "warning", "resolved"),
@@ -140,10 +140,10 @@ def test_a_real_alertmanager_takes_alerts_with_links_that_lead_nowhere(
 
     async def scenario(bench: Bench) -> None:
         alerts = [cloud_event(1, key=f"m{n}", links=[link]) for n, link in enumerate([*followed, *dropped])]
-        await bench.carry(*alerts)
-        assert bench.letters == []
+        await bench.deliver(*alerts)
+        assert bench.dead_letters == []
 
-    play(redis_server, "alertmanager", [f"http://{alertmanager.address}"], scenario)
+    run_scenario(redis_server, "alertmanager", [f"http://{alertmanager.address}"], scenario)
     told = amtool(alertmanager, "alert", "query", "alertname=ModelDrift")
     assert len(told) == len(followed) + len(dropped)
     assert {each["generatorURL"] for each in told if each.get("generatorURL")} == set(followed)
@@ -155,18 +155,18 @@ def test_a_real_alertmanager_is_told_of_an_outage_as_one_alert_that_keeps_its_la
     many = [f"m{i:02}" for i in range(50)]
 
     async def scenario(bench: Bench) -> None:
-        bench.rules = GroupingRules(outage_models=5, window=600)
-        await bench.carry(*(cloud_event(1, key=model) for model in many[:40]))
-        await bench.carry(*(cloud_event(1, key=model) for model in many))
+        bench.rules = GroupingRules(outage_models=5, outage_window=600)
+        await bench.deliver(*(cloud_event(1, key=model) for model in many[:40]))
+        await bench.deliver(*(cloud_event(1, key=model) for model in many))
         (summary,) = firing(alertmanager).values()
         assert summary.startswith("50 models drift at once")
-        await bench.carry(*(cloud_event(2, "resolved", key=model) for model in many))
+        await bench.deliver(*(cloud_event(2, "resolved", key=model) for model in many))
         for _ in range(100):
             if len(notified(receiver)) == 2:
                 break
-            await bench.courier().refresh(well=True)
+            await bench.dispatcher().refresh(healthy=True)
             await asyncio.sleep(0.2)
 
-    play(redis_server, "alertmanager", [f"http://{alertmanager.address}"], scenario)
+    run_scenario(redis_server, "alertmanager", [f"http://{alertmanager.address}"], scenario)
     assert firing(alertmanager) == {}
     assert [status for *_, status in notified(receiver)] == ["firing", "resolved"]

@@ -17,9 +17,9 @@ import pytest
 from driftline.stream.alerts.read import read_complete_alert
 from driftline.stream.config.relay import Relay
 from driftline.stream.demo.servers import Server
-from driftline.stream.paging.receivers.request import Access, Request
-from driftline.stream.relay.http import Http, ReceiverUnavailableError, patiently, seconds_asked
-from driftline.stream.relay.receivers import MissingSecretError, StdoutReceiver, read_accesses
+from driftline.stream.paging.receivers.request import Endpoint, Request
+from driftline.stream.relay.http import Http, ReceiverUnavailableError, retry_after_seconds, retry_delivery
+from driftline.stream.relay.receivers import MissingSecretError, StdoutReceiver, read_endpoints
 from driftline.stream.relay.secrets import secrets_of
 from driftline.stream.state.client import StoreError
 from tests.harness.relay_bench import HOOK, Bench, on_bench, record, settle, until
@@ -51,7 +51,7 @@ def webhook() -> Iterator[Service]:
 def test_an_incident_is_one_page_that_closes_itself(redis_server: Server, pagerduty: Service) -> None:
     async def scenario(bench: Bench) -> None:
         for value in (cloud_event(1), cloud_event(2, "updated"), cloud_event(3, "resolved")):
-            await bench.carry(value)
+            await bench.deliver(value)
 
     on_bench(redis_server, [pagerduty], scenario)
     assert [each.json["event_action"] for each in pagerduty.taken] == ["trigger", "trigger", "resolve"]
@@ -63,9 +63,9 @@ def test_an_incident_is_one_page_that_closes_itself(redis_server: Server, pagerd
 def test_only_live_alerts_leave(redis_server: Server, kind: str) -> None:
     async def scenario(bench: Bench) -> None:
         modes = ["replay", "test", "", "LIVE", "live "]
-        courier = await bench.carry(*(cloud_event(n, mode=mode, key=mode) for n, mode in enumerate(modes)))
-        assert courier.idle
-        assert bench.letters == []
+        dispatcher = await bench.deliver(*(cloud_event(n, mode=mode, key=mode) for n, mode in enumerate(modes)))
+        assert dispatcher.idle
+        assert bench.dead_letters == []
 
     with fake(kind) as service:
         on_bench(redis_server, [service], scenario)
@@ -74,14 +74,14 @@ def test_only_live_alerts_leave(redis_server: Server, kind: str) -> None:
 
 def test_stale_alerts_and_late_duplicates_are_dropped(redis_server: Server, pagerduty: Service) -> None:
     async def scenario(bench: Bench) -> None:
-        await bench.carry(cloud_event(1), cloud_event(2, "updated"))
-        await bench.carry(cloud_event(2, "updated"), cloud_event(1))
-        await bench.carry(cloud_event(3, "resolved"))
+        await bench.deliver(cloud_event(1), cloud_event(2, "updated"))
+        await bench.deliver(cloud_event(2, "updated"), cloud_event(1))
+        await bench.deliver(cloud_event(3, "resolved"))
         # Duplicates of the trigger, long after: each would page anew.
-        await bench.carry(cloud_event(1))
-        await bench.carry(cloud_event(2, "updated"), cloud_event(1))
+        await bench.deliver(cloud_event(1))
+        await bench.deliver(cloud_event(2, "updated"), cloud_event(1))
         # Another alert_key has a numbering of its own, and so has another incident a later one.
-        await bench.carry(cloud_event(1, key="churn"), cloud_event(4, incident="b2"))
+        await bench.deliver(cloud_event(1, key="churn"), cloud_event(4, incident="b2"))
 
     on_bench(redis_server, [pagerduty], scenario)
     assert [each.json["payload"]["custom_details"]["seq"] for each in pagerduty.taken] == [2, 3, 1, 4]
@@ -91,7 +91,7 @@ def test_stale_alerts_and_late_duplicates_are_dropped(redis_server: Server, page
 def test_what_is_superseded_is_never_sent(redis_server: Server, webhook: Service) -> None:
     async def scenario(bench: Bench) -> None:
         over = [cloud_event(1), cloud_event(2, "updated"), cloud_event(3, "resolved")]
-        await bench.carry(*over, cloud_event(4, incident="b2"), cloud_event(5, "updated", incident="b2"))
+        await bench.deliver(*over, cloud_event(4, incident="b2"), cloud_event(5, "updated", incident="b2"))
 
     on_bench(redis_server, [webhook], scenario)
     assert [each.json["id"] for each in webhook.taken] == ["a1-3", "b2-5"]
@@ -108,9 +108,9 @@ def test_a_relay_that_starts_on_an_old_topic_tells_what_is_open_and_no_history(
             for n in range(5)
             for seq, status in ((2 * n + 1, "firing"), (2 * n + 2, "resolved"))
         ]
-        await bench.carry(*history, cloud_event(11, incident="open", emitted_at=old))
+        await bench.deliver(*history, cloud_event(11, incident="open", emitted_at=old))
         # Its end is told however late it is read, because its beginning was.
-        await bench.carry(cloud_event(12, "resolved", incident="open", emitted_at=old))
+        await bench.deliver(cloud_event(12, "resolved", incident="open", emitted_at=old))
 
     on_bench(redis_server, [webhook], scenario)
     assert [each.json["id"] for each in webhook.taken] == ["open-11", "open-12"]
@@ -118,8 +118,8 @@ def test_a_relay_that_starts_on_an_old_topic_tells_what_is_open_and_no_history(
 
 def test_what_is_no_alert_becomes_a_dead_letter_and_holds_nothing_up(redis_server: Server, webhook: Service) -> None:
     async def scenario(bench: Bench) -> None:
-        await bench.carry(b"\x00garbage", cloud_event(1), None)
-        assert [letter.partition("no alert")[0] for letter in bench.letters] == ["0: ", "2: "]
+        await bench.deliver(b"\x00garbage", cloud_event(1), None)
+        assert [dead_letter.partition("no alert")[0] for dead_letter in bench.dead_letters] == ["0: ", "2: "]
 
     on_bench(redis_server, [webhook], scenario)
     assert len(webhook.taken) == 1
@@ -134,8 +134,8 @@ def test_what_may_pass_is_tried_again_until_it_has_passed(redis_server: Server, 
     garbage = answer(200, b"<html>Welcome to the hotel's network</html>")
 
     async def scenario(bench: Bench) -> None:
-        await bench.carry(cloud_event(1))
-        assert bench.letters == []
+        await bench.deliver(cloud_event(1))
+        assert bench.dead_letters == []
 
     with fake(kind) as service:
         service.script += failures if kind == "webhook" else [*failures, garbage]
@@ -152,7 +152,7 @@ def test_retry_after_is_honoured(redis_server: Server, slack: Service, form: str
     slack.script.append(answer(429, b"rate_limited", retry_after=header))
 
     async def scenario(bench: Bench) -> None:
-        await bench.carry(cloud_event(1))
+        await bench.deliver(cloud_event(1))
 
     on_bench(redis_server, [slack], scenario)
     first, second = slack.requests
@@ -170,7 +170,7 @@ def test_retry_after_is_honoured(redis_server: Server, slack: Service, form: str
     ],
 )  # fmt: skip
 def test_a_retry_after_that_makes_no_sense_is_none(header: str | None, seconds: float) -> None:
-    assert seconds_asked(header, datetime(2026, 1, 31, 12, tzinfo=UTC)) == seconds
+    assert retry_after_seconds(header, datetime(2026, 1, 31, 12, tzinfo=UTC)) == seconds
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 413])
@@ -180,18 +180,21 @@ def test_what_is_refused_is_asked_once_and_becomes_a_dead_letter(
     slack.script.append(answer(status, b"no_service\n\x1b[31m for " + HOOK.encode()))
 
     async def scenario(bench: Bench) -> None:
-        courier = await bench.carry(cloud_event(1))
-        assert bench.letters == [f"0: slack: 127.0.0.1 answers {status}: no_service [31m for ***"]
-        assert courier.trouble() == f"slack refused the last alert: 127.0.0.1 answers {status}: no_service [31m for ***"
-        courier.take(record(1, cloud_event(2, "updated")))
-        await settle(courier)
-        assert courier.trouble() is None
+        dispatcher = await bench.deliver(cloud_event(1))
+        assert bench.dead_letters == [f"0: slack: 127.0.0.1 answers {status}: no_service [31m for ***"]
+        assert (
+            dispatcher.unhealthy_reason()
+            == f"slack refused the last alert: 127.0.0.1 answers {status}: no_service [31m for ***"
+        )
+        dispatcher.receive(record(1, cloud_event(2, "updated")))
+        await settle(dispatcher)
+        assert dispatcher.unhealthy_reason() is None
         slack.script.append(answer(status))
-        courier.take(record(2, cloud_event(3, "updated")))
-        await settle(courier)
-        assert courier.trouble()
-        courier.forget()
-        assert courier.trouble() is None, "it tells nothing any more: whoever took over knows"
+        dispatcher.receive(record(2, cloud_event(3, "updated")))
+        await settle(dispatcher)
+        assert dispatcher.unhealthy_reason()
+        dispatcher.release()
+        assert dispatcher.unhealthy_reason() is None, "it tells nothing any more: whoever took over knows"
 
     on_bench(redis_server, [slack], scenario)
     assert [each.status for each in slack.requests] == [status, 200, status]
@@ -202,8 +205,8 @@ def test_a_dead_letter_is_none_again_for_the_relay_after_a_kill(redis_server: Se
 
     async def scenario(bench: Bench) -> None:
         for _ in range(2):  # it was killed before the commit
-            await bench.carry(cloud_event(1))
-        assert len(bench.letters) == 1
+            await bench.deliver(cloud_event(1))
+        assert len(bench.dead_letters) == 1
 
     on_bench(redis_server, [slack], scenario)
     assert len(slack.requests) == 1
@@ -222,7 +225,7 @@ def test_pauses_grow_up_to_the_longest_with_jitter() -> None:
             raise ReceiverUnavailableError("down")
 
         with pytest.raises(StopAsyncIteration):
-            await patiently(60, sleep)(fail)
+            await retry_delivery(60, sleep)(fail)
         return slept
 
     runs = [asyncio.run(pauses(12)) for _ in range(40)]
@@ -237,12 +240,12 @@ def test_while_a_pager_is_down_nothing_is_lost_or_doubled(redis_server: Server, 
     pagerduty.down = True
 
     async def scenario(bench: Bench) -> None:
-        courier = bench.courier(cloud_event(1), cloud_event(1, key="churn"))
-        settling = asyncio.create_task(settle(courier))
+        dispatcher = bench.dispatcher(cloud_event(1), cloud_event(1, key="churn"))
+        settling = asyncio.create_task(settle(dispatcher))
         await until(lambda: pagerduty.refused_connections > 1)
-        courier.take(record(2, cloud_event(2, "updated", severity="critical")))
-        courier.take(record(3, cloud_event(2, "resolved", key="churn")))
-        courier.take(record(4, cloud_event(1, key="risk")))
+        dispatcher.receive(record(2, cloud_event(2, "updated", severity="critical")))
+        dispatcher.receive(record(3, cloud_event(2, "resolved", key="churn")))
+        dispatcher.receive(record(4, cloud_event(1, key="risk")))
         await until(lambda: pagerduty.refused_connections > 5)
         assert pagerduty.requests == []
         pagerduty.down = False
@@ -264,12 +267,12 @@ def test_one_alert_that_is_never_taken_holds_no_other_up_and_is_given_up_in_the_
 
     async def scenario(bench: Bench) -> None:
         bench.give_up = 2.0
-        courier = bench.courier(cloud_event(1, key="poison"), cloud_event(1), cloud_event(2, incident="b2"))
-        settling = asyncio.create_task(settle(courier))
+        dispatcher = bench.dispatcher(cloud_event(1, key="poison"), cloud_event(1), cloud_event(2, incident="b2"))
+        settling = asyncio.create_task(settle(dispatcher))
         await until(lambda: len(slack.taken) == 2)
-        assert not bench.letters
+        assert not bench.dead_letters
         await settling
-        assert [letter.partition(" after ")[0] for letter in bench.letters] == ["0: slack: given up"]
+        assert [dead_letter.partition(" after ")[0] for dead_letter in bench.dead_letters] == ["0: slack: given up"]
 
     on_bench(redis_server, [slack], scenario)
 
@@ -281,12 +284,12 @@ def test_a_kill_between_send_and_ledger_pages_once(redis_server: Server, pagerdu
     pagerduty.script.append(answer(202, seconds=0.5))
 
     async def scenario(bench: Bench) -> None:
-        killed = asyncio.create_task(bench.carry(cloud_event(1)))
+        killed = asyncio.create_task(bench.deliver(cloud_event(1)))
         await until(lambda: len(pagerduty.requests) == 1)  # PagerDuty has it, the relay does not know
         killed.cancel()
         with pytest.raises(asyncio.CancelledError):
             await killed
-        await bench.carry(cloud_event(1))
+        await bench.deliver(cloud_event(1))
 
     on_bench(redis_server, [pagerduty], scenario)
     assert len(pagerduty.taken) == 2
@@ -298,8 +301,8 @@ def test_a_kill_between_ledger_and_commit_sends_nothing_twice(redis_server: Serv
     values = [cloud_event(1), cloud_event(2, incident="b2"), cloud_event(1, "resolved", key="churn")]
 
     async def scenario(bench: Bench) -> None:
-        await bench.carry(*values)
-        await bench.carry(*values)
+        await bench.deliver(*values)
+        await bench.deliver(*values)
 
     with fake(kind) as service:
         on_bench(redis_server, [service], scenario)
@@ -311,12 +314,12 @@ def test_a_kill_between_ledger_and_commit_sends_nothing_twice(redis_server: Serv
 
 def test_one_alertmanager_of_a_cluster_is_enough_and_the_others_hear_of_it_later(redis_server: Server) -> None:
     async def scenario(bench: Bench) -> None:
-        courier = await bench.carry(cloud_event(1), cloud_event(1, "resolved", key="churn"))
+        dispatcher = await bench.deliver(cloud_event(1), cloud_event(1, "resolved", key="churn"))
         assert down.requests == []
         down.down = False
-        await courier.refresh(well=True)
-        await courier.refresh(well=True)  # too soon
-        await (later := bench.courier()).refresh(well=False)  # another relay, after this one was killed
+        await dispatcher.refresh(healthy=True)
+        await dispatcher.refresh(healthy=True)  # too soon
+        await (later := bench.dispatcher()).refresh(healthy=False)  # another relay, after this one was killed
         assert later.idle
 
     with fake("alertmanager") as down, fake("alertmanager") as up:
@@ -336,7 +339,7 @@ def test_an_alertmanager_that_never_answers_does_not_hold_up_the_others(
     monkeypatch.setattr("tests.harness.relay_bench.TIMEOUT", 50.0)
 
     async def scenario(bench: Bench) -> None:
-        await asyncio.wait_for(bench.carry(cloud_event(1), cloud_event(1, key="churn")), 30)
+        await asyncio.wait_for(bench.deliver(cloud_event(1), cloud_event(1, key="churn")), 30)
 
     with fake("alertmanager") as hung, fake("alertmanager") as up:
         hung.otherwise = NO_ANSWER
@@ -346,7 +349,7 @@ def test_an_alertmanager_that_never_answers_does_not_hold_up_the_others(
 
 def test_when_every_alertmanager_is_down_the_alert_waits(redis_server: Server) -> None:
     async def scenario(bench: Bench) -> None:
-        settling = asyncio.create_task(bench.carry(cloud_event(1)))
+        settling = asyncio.create_task(bench.deliver(cloud_event(1)))
         await until(lambda: first.refused_connections > 2)
         assert not settling.done()
         first.down = False
@@ -362,10 +365,10 @@ def test_what_has_ended_is_forgotten_after_a_while(redis_server: Server, monkeyp
     monkeypatch.setattr("driftline.stream.paging.receivers.alertmanager._AFTER_THE_END", timedelta(0))
 
     async def scenario(bench: Bench) -> None:
-        await bench.carry(cloud_event(1), cloud_event(1, "resolved", key="churn"))
+        await bench.deliver(cloud_event(1), cloud_event(1, "resolved", key="churn"))
         await asyncio.sleep(0.01)
-        await bench.courier().refresh(well=True)
-        assert sorted(await bench.ledger.entries()) == ["fraud/a1/warning"]
+        await bench.dispatcher().refresh(healthy=True)
+        assert sorted(await bench.notification_log.entries()) == ["fraud/a1/warning"]
 
     with fake("alertmanager") as service:
         on_bench(redis_server, [service], scenario)
@@ -376,10 +379,10 @@ def test_what_has_ended_is_forgotten_after_a_while(redis_server: Server, monkeyp
 
 def test_every_key_of_the_ledger_is_documented_and_has_a_time_to_live(redis_server: Server) -> None:
     async def scenario(bench: Bench) -> None:
-        await bench.carry(cloud_event(1), cloud_event(1, "resolved", key="churn"))
-        await bench.ledger.told("churn", 0)
-        assert await bench.ledger.seq("churn") == 1, "it never falls"
-        client, namespace = bench.ledger.client, bench.ledger.namespace
+        await bench.deliver(cloud_event(1), cloud_event(1, "resolved", key="churn"))
+        await bench.notification_log.settle("churn", 0)
+        assert await bench.notification_log.settled_seq("churn") == 1, "it never falls"
+        client, namespace = bench.notification_log.client, bench.notification_log.namespace
         lives = {key.decode(): await client.ttl(key) async for key in client.scan_iter(f"{namespace}:*")}
         short = f"{namespace}:relay:alertmanager:"
         days = {name.removeprefix(short): -(-life // 86_400) for name, life in lives.items()}
@@ -391,10 +394,10 @@ def test_every_key_of_the_ledger_is_documented_and_has_a_time_to_live(redis_serv
 
 def test_a_desk_that_cannot_be_read_is_named_with_what_to_do(redis_server: Server) -> None:
     async def scenario(bench: Bench) -> None:
-        key = f"{bench.ledger.namespace}:relay:webhook:desk"
-        await bench.ledger.client.hset(key, "case:fraud/a1", b"{}")
+        key = f"{bench.notification_log.namespace}:relay:webhook:desk"
+        await bench.notification_log.client.hset(key, "case:fraud/a1", b"{}")
         with pytest.raises(StoreError, match=f"{key} in Redis can't be read.*delete the key"):
-            await bench.carry(cloud_event(1))
+            await bench.deliver(cloud_event(1))
 
     with fake("webhook") as service:
         on_bench(redis_server, [service], scenario)
@@ -409,9 +412,9 @@ def test_no_log_line_holds_a_secret(redis_server: Server, slack: Service, caplog
     slack.script += [answer(500, b"hook failed: " + HOOK.encode()), answer(403)]
 
     async def scenario(bench: Bench) -> None:
-        await bench.carry(cloud_event(1))
+        await bench.deliver(cloud_event(1))
         slack.down, bench.give_up = True, 0.3
-        await bench.carry(cloud_event(2, "updated"))
+        await bench.deliver(cloud_event(2, "updated"))
 
     on_bench(redis_server, [slack], scenario)
     assert "hook failed: ***" in caplog.text
@@ -423,11 +426,11 @@ def test_no_log_line_holds_a_secret(redis_server: Server, slack: Service, caplog
     ["bad sig abc%2Fdefgh", "bad sig abc/defgh", "GET /hook%20/x?sig=abc%2Fdefgh", "no token tokentoken", "u:passw0rd"],
 )
 def test_no_part_of_a_secret_is_repeated(said: str) -> None:
-    access = Access("https://u:passw0rd@pager.example/hook%20/x?sig=abc%2Fdefgh", authorization="Bearer tokentoken")
+    endpoint = Endpoint("https://u:passw0rd@pager.example/hook%20/x?sig=abc%2Fdefgh", authorization="Bearer tokentoken")
 
     async def ask(url: str) -> None:
         async with aiohttp.ClientSession() as session:
-            await Http(session, secrets_of({"webhook": [access]})).post(Request(url, b"", {}), lambda *_: False)
+            await Http(session, secrets_of({"webhook": [endpoint]})).post(Request(url, b"", {}), lambda *_: False)
 
     with fake("heartbeat") as service:
         service.script.append(answer(500, said.encode()))
@@ -461,17 +464,17 @@ def test_who_reads_standard_output_slowly_holds_nobody_up() -> None:
     [
         ("pagerduty", {}, "PAGERDUTY_ROUTING_KEY is not set"),
         ("pagerduty", {"PAGERDUTY_ROUTING_KEY": " "}, "PAGERDUTY_ROUTING_KEY is not set"),
-        ("pagerduty", {"PAGERDUTY_ROUTING_KEY": "a\r\nb"}, "PAGERDUTY_ROUTING_KEY is no plain text"),
-        ("slack", {"SLACK_WEBHOOK_URL": "hooks.slack.example/T0"}, "SLACK_WEBHOOK_URL is no URL"),
-        ("slack", {"SLACK_WEBHOOK_URL": "https://"}, "SLACK_WEBHOOK_URL is no URL"),
-        ("slack", {"SLACK_WEBHOOK_URL": "https://hooks.slack.example:x/T0"}, "SLACK_WEBHOOK_URL is no URL"),
-        ("webhook", {"WEBHOOK_URL": "https://[::1/T0"}, "WEBHOOK_URL is no URL"),
+        ("pagerduty", {"PAGERDUTY_ROUTING_KEY": "a\r\nb"}, "PAGERDUTY_ROUTING_KEY is not printable ASCII"),
+        ("slack", {"SLACK_WEBHOOK_URL": "hooks.slack.example/T0"}, "SLACK_WEBHOOK_URL is not a URL"),
+        ("slack", {"SLACK_WEBHOOK_URL": "https://"}, "SLACK_WEBHOOK_URL is not a URL"),
+        ("slack", {"SLACK_WEBHOOK_URL": "https://hooks.slack.example:x/T0"}, "SLACK_WEBHOOK_URL is not a URL"),
+        ("webhook", {"WEBHOOK_URL": "https://[::1/T0"}, "WEBHOOK_URL is not a URL"),
         ("webhook", {}, "WEBHOOK_URL is not set"),
     ],
 )
 def test_a_secret_that_is_missing_is_named(target: str, environment: dict[str, str], reason: str) -> None:
     with pytest.raises(MissingSecretError, match=reason):
-        read_accesses(Relay(), [target], environment)
+        read_endpoints(Relay(), [target], environment)
 
 
 def test_the_command_says_what_it_cannot_do(

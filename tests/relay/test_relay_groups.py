@@ -22,7 +22,9 @@ from tests.harness.relay_bench import Bench, on_bench, settle, until
 from tests.harness.services import Service, answer, cloud_event, fake, stamp
 
 WAIT = 0.3
-RULES = GroupingRules(wait=WAIT, outage_models=5, window=600, upstream=upstream({"churn": ["fraud"], "ltv": ["churn"]}))
+RULES = GroupingRules(
+    group_wait=WAIT, outage_models=5, outage_window=600, upstream=upstream({"churn": ["fraud"], "ltv": ["churn"]})
+)
 MANY = [f"m{i:02}" for i in range(50)]
 
 
@@ -38,8 +40,8 @@ def webhook() -> Iterator[Service]:
         yield service
 
 
-class AlwaysWell:
-    well = True
+class AlwaysHealthy:
+    healthy = True
 
 
 async def silence(bench: Bench, matcher: str, seconds: float = 3600, start: float = 0) -> None:
@@ -51,11 +53,11 @@ async def silence(bench: Bench, matcher: str, seconds: float = 3600, start: floa
 
 async def waited(bench: Bench, *values: bytes) -> None:
     """A relay reads these, is killed, and another one tells what is to be told after the wait."""
-    await bench.carry(*values)
+    await bench.deliver(*values)
     await asyncio.sleep(WAIT)
-    courier = bench.courier()
-    await courier.step()
-    await settle(courier)
+    dispatcher = bench.dispatcher()
+    await dispatcher.step()
+    await settle(dispatcher)
 
 
 @pytest.mark.parametrize("kind", ["pagerduty", "slack", "webhook", "alertmanager"])
@@ -64,12 +66,12 @@ def test_fifty_models_are_one_page_for_every_service(redis_server: Server, kind:
         bench.rules = RULES
         await waited(bench, *(cloud_event(1, key=model) for model in MANY))
         assert len(service.requests) == 1
-        await bench.carry(*(cloud_event(2, "resolved", key=model) for model in MANY[:49]))
+        await bench.deliver(*(cloud_event(2, "resolved", key=model) for model in MANY[:49]))
         assert len(service.requests) == 1
-        await bench.carry(cloud_event(2, "resolved", key=MANY[49]))
-        await bench.carry(*(cloud_event(1, key=model) for model in MANY))  # late duplicates
+        await bench.deliver(cloud_event(2, "resolved", key=MANY[49]))
+        await bench.deliver(*(cloud_event(1, key=model) for model in MANY))  # late duplicates
         await asyncio.sleep(WAIT)
-        await bench.carry(cloud_event(2, "resolved", key=MANY[49]))
+        await bench.deliver(cloud_event(2, "resolved", key=MANY[49]))
 
     with fake(kind) as service:
         on_bench(redis_server, [service], scenario)
@@ -92,9 +94,9 @@ def test_a_cascade_is_one_page_that_names_its_origin_and_the_page_lasts_as_long_
         bench.rules = RULES
         await waited(bench, cloud_event(1, key="churn"), cloud_event(1))
         await waited(bench, cloud_event(1, key="ltv"))
-        await bench.carry(cloud_event(2, "resolved"), cloud_event(2, "resolved", key="churn"))
+        await bench.deliver(cloud_event(2, "resolved"), cloud_event(2, "resolved", key="churn"))
         assert pagerduty.open == {"fraud/a1"}
-        await bench.carry(cloud_event(2, "resolved", key="ltv"))
+        await bench.deliver(cloud_event(2, "resolved", key="ltv"))
 
     on_bench(redis_server, [pagerduty], scenario)
     summaries = [each.json["payload"]["summary"] for each in pagerduty.taken]
@@ -114,7 +116,7 @@ def test_a_group_s_alert_is_a_cloud_event_like_any_other(redis_server: Server, w
     async def scenario(bench: Bench) -> None:
         bench.rules = RULES
         await waited(bench, *(cloud_event(1, key=model, extra={"a": 1}) for model in MANY[:5]))
-        bench.rules = replace(RULES, window=0)
+        bench.rules = replace(RULES, outage_window=0)
         await waited(bench, cloud_event(1, extra={"a": 1}, emitted_at=old), cloud_event(1, key="churn", emitted_at=old))
 
     on_bench(redis_server, [webhook], scenario)
@@ -136,9 +138,9 @@ def test_a_kill_between_send_and_ledger_tells_a_group_again_by_the_same_page(
 
     async def scenario(bench: Bench) -> None:
         bench.rules = RULES
-        await bench.carry(*(cloud_event(1, key=model) for model in MANY[:6]))
+        await bench.deliver(*(cloud_event(1, key=model) for model in MANY[:6]))
         await asyncio.sleep(WAIT)
-        killed = asyncio.create_task(bench.carry(cloud_event(1, key=MANY[6])))
+        killed = asyncio.create_task(bench.deliver(cloud_event(1, key=MANY[6])))
         await until(lambda: len(pagerduty.requests) == 1)  # PagerDuty has it, the relay does not know
         killed.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -146,7 +148,7 @@ def test_a_kill_between_send_and_ledger_tells_a_group_again_by_the_same_page(
         # The founder has recovered, and others have come, when the next relay decides.
         await waited(bench, cloud_event(2, "resolved", key=MANY[0]), *(cloud_event(1, key=each) for each in MANY[6:9]))
         assert len(pagerduty.open) == 1
-        await bench.carry(*(cloud_event(2, "resolved", key=each) for each in MANY[1:9]))
+        await bench.deliver(*(cloud_event(2, "resolved", key=each) for each in MANY[1:9]))
 
     on_bench(redis_server, [pagerduty], scenario)
     assert list(pagerduty.pages.values()) == [1]
@@ -160,16 +162,16 @@ def test_a_kill_between_send_and_ledger_leaves_what_was_told_alone_alone(
 
     async def scenario(bench: Bench) -> None:
         bench.rules = RULES
-        await bench.carry(cloud_event(1, key=MANY[0]))
+        await bench.deliver(cloud_event(1, key=MANY[0]))
         await asyncio.sleep(WAIT)
-        courier = bench.courier()
-        killed = asyncio.create_task(courier.step())
+        dispatcher = bench.dispatcher()
+        killed = asyncio.create_task(dispatcher.step())
         await until(lambda: len(pagerduty.requests) == 1)
         killed.cancel()
         with pytest.raises(asyncio.CancelledError):
             await killed
         await waited(bench, *(cloud_event(1, key=each) for each in MANY[1:9]))
-        await bench.carry(*(cloud_event(2, "resolved", key=each) for each in MANY[:9]))
+        await bench.deliver(*(cloud_event(2, "resolved", key=each) for each in MANY[:9]))
 
     on_bench(redis_server, [pagerduty], scenario)
     assert len(pagerduty.pages) == 2
@@ -179,12 +181,12 @@ def test_a_kill_between_send_and_ledger_leaves_what_was_told_alone_alone(
 
 def test_a_relay_that_was_thought_dead_writes_nothing_any_more(redis_server: Server, webhook: Service) -> None:
     async def scenario(bench: Bench) -> None:
-        dead = await bench.carry(cloud_event(1))
-        await bench.carry(cloud_event(2, "resolved"))
-        dead.take(record := bench.records(cloud_event(1, key="churn"))[0])
+        dead = await bench.deliver(cloud_event(1))
+        await bench.deliver(cloud_event(2, "resolved"))
+        dead.receive(record := bench.records(cloud_event(1, key="churn"))[0])
         with pytest.raises(FencedError):
             await settle(dead)
-        await bench.carry(record.value)
+        await bench.deliver(record.value)
 
     on_bench(redis_server, [webhook], scenario)
     assert [each.json["data"]["component"] for each in webhook.taken] == ["fraud", "fraud", "churn"]
@@ -196,14 +198,14 @@ def test_a_page_on_its_way_is_waited_for_before_another_relay_takes_over(
     webhook.script.append(answer(204, seconds=0.5))
 
     async def scenario(bench: Bench) -> None:
-        courier = bench.courier(cloud_event(1))
-        here = AlertConsumer(None, courier, AlwaysWell(), longest=0.1)
+        dispatcher = bench.dispatcher(cloud_event(1))
+        here = AlertConsumer(None, dispatcher, AlwaysHealthy(), longest_pause=0.1)
         await here.on_partitions_assigned([TopicPartition("alerts", 0)])
         telling = asyncio.create_task(here._step())
         await until(lambda: len(webhook.requests) == 1)
         await here.on_partitions_revoked([])
-        assert courier.counts["delivered"] == 1
-        await bench.carry(cloud_event(1))
+        assert dispatcher.counts["delivered"] == 1
+        await bench.deliver(cloud_event(1))
         await telling
 
     on_bench(redis_server, [webhook], scenario)
@@ -214,13 +216,13 @@ def test_a_relay_that_loses_its_partition_while_it_decides_tells_nothing_of_it(
     redis_server: Server, webhook: Service
 ) -> None:
     async def scenario(bench: Bench) -> None:
-        loser = bench.courier(cloud_event(1))
+        loser = bench.dispatcher(cloud_event(1))
         await loser.step()
-        loser.take(bench.records(cloud_event(1, key="churn"))[0])
+        loser.receive(bench.records(cloud_event(1, key="churn"))[0])
         deciding = asyncio.create_task(loser.step())
         await asyncio.sleep(0)  # it asks Redis
-        loser.forget()
-        await bench.carry()  # another one takes over
+        loser.release()
+        await bench.deliver()  # another one takes over
         await deciding
         assert loser.idle
 
@@ -236,18 +238,18 @@ def test_what_is_silenced_outlives_relays_and_is_told_when_the_silence_ends(
 ) -> None:
     async def scenario(bench: Bench) -> None:
         await silence(bench, "model=~fraud|risk", seconds=1.5)
-        courier = await bench.carry(cloud_event(1), cloud_event(1, key="churn"), cloud_event(1, key="risk"))
-        assert courier.idle, "the offsets behind it need not wait"
-        assert courier.held() == {"waiting": 0, "silenced": 2, "grouped": 0}
-        await bench.carry(cloud_event(2, "updated", severity="critical"), cloud_event(2, "resolved", key="risk"))
+        dispatcher = await bench.deliver(cloud_event(1), cloud_event(1, key="churn"), cloud_event(1, key="risk"))
+        assert dispatcher.idle, "the offsets behind it need not wait"
+        assert dispatcher.pending() == {"waiting": 0, "silenced": 2, "grouped": 0}
+        await bench.deliver(cloud_event(2, "updated", severity="critical"), cloud_event(2, "resolved", key="risk"))
         assert pagerduty.open == {"churn/a1"}
-        later = await bench.carry()
+        later = await bench.deliver()
         await later.step()
         assert pagerduty.open == {"churn/a1"}
         await asyncio.sleep(1.5)
         await later.step()
         assert pagerduty.open == {"churn/a1", "fraud/a1"}
-        await bench.carry(cloud_event(3, "resolved"), cloud_event(1, key="risk"))  # a late duplicate
+        await bench.deliver(cloud_event(3, "resolved"), cloud_event(1, key="risk"))  # a late duplicate
 
     on_bench(redis_server, [pagerduty], scenario)
     assert pagerduty.pages == {"churn/a1": 1, "fraud/a1": 1}
@@ -257,10 +259,10 @@ def test_what_is_silenced_outlives_relays_and_is_told_when_the_silence_ends(
 
 def test_what_was_told_before_a_silence_is_resolved_within_it(redis_server: Server, pagerduty: Service) -> None:
     async def scenario(bench: Bench) -> None:
-        await bench.carry(cloud_event(1))
+        await bench.deliver(cloud_event(1))
         await silence(bench, "signal=features.amount")
-        await bench.carry(cloud_event(2, "updated"))
-        await bench.carry(cloud_event(3, "resolved"))
+        await bench.deliver(cloud_event(2, "updated"))
+        await bench.deliver(cloud_event(3, "resolved"))
 
     on_bench(redis_server, [pagerduty], scenario)
     assert [each.json["event_action"] for each in pagerduty.taken] == ["trigger", "resolve"]
@@ -269,14 +271,14 @@ def test_what_was_told_before_a_silence_is_resolved_within_it(redis_server: Serv
 def test_a_maintenance_window_begins_when_it_says(redis_server: Server, pagerduty: Service) -> None:
     async def scenario(bench: Bench) -> None:
         await silence(bench, "class=data-drift", start=0.5)
-        await bench.carry(cloud_event(1))
+        await bench.deliver(cloud_event(1))
         await asyncio.sleep(0.5)
-        await bench.carry(cloud_event(1, key="churn"))
+        await bench.deliver(cloud_event(1, key="churn"))
         assert pagerduty.open == {"fraud/a1"}
         await bench.silences.store.end("class=data-drift")
         await bench.silences.read()
-        await (courier := bench.courier()).step()
-        assert courier.idle
+        await (dispatcher := bench.dispatcher()).step()
+        assert dispatcher.idle
         assert pagerduty.open == {"fraud/a1", "churn/a1"}
 
     on_bench(redis_server, [pagerduty], scenario)
@@ -286,10 +288,10 @@ def test_under_the_least_severity_of_a_target_nothing_is_told_until_it_rises(
     redis_server: Server, pagerduty: Service
 ) -> None:
     async def scenario(bench: Bench) -> None:
-        bench.rules = GroupingRules(least="error")
-        await bench.carry(cloud_event(1), cloud_event(1, severity="info", key="churn"))
-        await bench.carry(cloud_event(2, "updated", severity="error"), cloud_event(2, "resolved", key="churn"))
-        await bench.carry(cloud_event(3, "resolved"))
+        bench.rules = GroupingRules(min_severity="error")
+        await bench.deliver(cloud_event(1), cloud_event(1, severity="info", key="churn"))
+        await bench.deliver(cloud_event(2, "updated", severity="error"), cloud_event(2, "resolved", key="churn"))
+        await bench.deliver(cloud_event(3, "resolved"))
 
     on_bench(redis_server, [pagerduty], scenario)
     assert [(each.json["event_action"], each.json["dedup_key"]) for each in pagerduty.taken] == [

@@ -23,9 +23,9 @@ pytestmark = pytest.mark.parametrize("broker", ["embedded"], indirect=True)
 
 
 def driftline(site: Site, *arguments: str) -> str:
-    told = CliRunner().invoke(app, [*arguments, "-c", str(site.deployment.path)], catch_exceptions=False)
-    assert told.exit_code == 0, told.output
-    return told.output
+    shown = CliRunner().invoke(app, [*arguments, "-c", str(site.deployment.path)], catch_exceptions=False)
+    assert shown.exit_code == 0, shown.output
+    return shown.output
 
 
 def figures(text: str) -> dict[str, float]:

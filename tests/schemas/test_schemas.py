@@ -34,7 +34,7 @@ from driftline.stream.events.parse import EventError, parse_event
 from driftline.stream.judge.incidents import Status
 from driftline.stream.paging.grouping import GroupingRules, decide
 from driftline.stream.paging.messages import notification as page_message
-from driftline.stream.paging.notifications import Notifications, Place
+from driftline.stream.paging.notifications import Notifications, RecordPosition
 from driftline.stream.replay.pipeline import Pipeline
 from driftline.stream.schemas.json_schema import Schema, alert_schema, event_schema, label_schema, schema_text
 from tests.alerts.test_alerts import NAMES, message, step
@@ -212,21 +212,23 @@ def test_so_do_those_of_any_step(model: str, signals: list[str], status: Status,
 
 
 def test_so_do_the_alerts_that_a_relay_makes_of_several() -> None:
-    rules = GroupingRules(wait=20, outage_models=5, window=600, upstream={"m1": frozenset({"m0"})})
+    rules = GroupingRules(group_wait=20, outage_models=5, outage_window=600, upstream={"m1": frozenset({"m0"})})
     for models, kind in ((["m0", "m1"], "downstream"), ([f"m{i}" for i in range(7)], "members")):
         firing = [message(step("features.amount", seq=1), model, emitted_at=EPOCH) for model in models]
         ended = [message(step(status=Status.RESOLVED, seq=2), each, emitted_at=EPOCH) for each in models]
-        desk = Notifications()
+        notifications = Notifications()
         for at, (lines, status) in enumerate(((firing, "firing"), (ended, "resolved"))):
             now = EPOCH / 1000 + 30 * at
-            desk = desk.take([(line, Place("alerts", 0, i)) for i, line in enumerate(lines)], now)
-            desk = decide(desk, rules, lambda _: False, now + rules.wait * (1 - at))
-            (page,) = desk.due(lambda _: False)
-            raw = page_message(desk, page, rules, now).raw
+            notifications = notifications.receive(
+                [(line, RecordPosition("alerts", 0, i)) for i, line in enumerate(lines)], now
+            )
+            notifications = decide(notifications, rules, lambda _: False, now + rules.group_wait * (1 - at))
+            (page,) = notifications.due(lambda _: False)
+            raw = page_message(notifications, page, rules, now).raw
             event = assert_alert(raw)
             assert event["data"]["status"] == status
             assert len(event["data"]["evidence"][kind]) == len(models) - (kind == "downstream")
-            desk = desk.done(page)
+            notifications = notifications.mark_sent(page)
 
 
 OPTIONAL = {("resolution",), ("commands",)}  # an outage has none

@@ -1,10 +1,11 @@
-"""Incidents as Prometheus Alertmanager wants them: told again and again while they last, and once they are over. Pure.
+"""Prometheus Alertmanager: each incident is an entry that is sent again and again while it fires. Pure.
 
     firing   ──► entry, sent again every minute; it would end by itself 15 minutes after the last time
     resolved ──► the same entry with endsAt, sent for 5 minutes more, then forgotten
 
-Alertmanager knows an alert by its labels, so an incident keeps them as long as it lasts. The one exception is severity,
-by which people route: when it rises, the entry ends and another one begins, in one message. It never falls.
+Alertmanager identifies an alert by its labels, so an incident keeps its labels as long as it is open. The one exception
+is severity, by which people route: when it rises, the entry ends and another one begins, in one message. It never
+falls.
 """
 
 from __future__ import annotations
@@ -20,23 +21,23 @@ from driftline.stream.alerts.read import CompleteAlert
 from driftline.stream.alerts.schema import SHORT, cut
 from driftline.stream.judge.incidents import SEVERITIES
 
-#: An alert as Alertmanager takes it, `endsAt` only when it is over. Entries are kept by identity.
+#: An alert as Alertmanager wants it, with `endsAt` only when it has ended. Entries are stored by identity.
 Entry = dict[str, Any]
 
 ALERT_NAME, WATCHDOG_NAME = "ModelDrift", "DriftlineWatchdog"
-# A relay that is restarted, or a network that is mended, within so long has resolved nothing. At a third of it, five
-# minutes without a network would end every incident, and page anew.
-_HOLD = timedelta(minutes=15)
-# An Alertmanager that was away for less hears of the end.
+# How long an entry outlives its last sending: a relay that restarts, or a network that recovers, within this time
+# resolves nothing. At a third of it, five minutes without a network would end every incident, and page again.
+_LIFE = timedelta(minutes=15)
+# An Alertmanager that was away for less still gets the end.
 _AFTER_THE_END = timedelta(minutes=5)
-# How soon the silence of a dead relay is heard.
+# How soon the watchdog of a dead relay ends.
 _WATCHDOG = timedelta(minutes=5)
-# Characters of an annotation; there is no limit, but every message that Alertmanager writes carries them.
+# Characters of an annotation. Alertmanager has no limit, but repeats annotations in every message.
 _ANNOTATION = 3000
 
 
-def follow(alert: CompleteAlert, held: Mapping[str, Entry], now: datetime) -> dict[str, Entry]:
-    """The entries that an alert makes or changes, given those held of all incidents."""
+def updated_entries(alert: CompleteAlert, held: Mapping[str, Entry], now: datetime) -> dict[str, Entry]:
+    """The entries that an alert adds or changes, given the entries held of all incidents; by identity."""
     open_ones = {
         name: entry
         for name, entry in held.items()
@@ -48,19 +49,19 @@ def follow(alert: CompleteAlert, held: Mapping[str, Entry], now: datetime) -> di
     return replaced | {f"{alert.incident}/{entry['labels']['severity']}": entry}
 
 
-def to_send(entries: Iterable[Entry], now: datetime) -> bytes:
+def request_body(entries: Iterable[Entry], now: datetime) -> bytes:
     """The body of a POST to /api/v2/alerts."""
-    lasting = _text(now + _HOLD)
-    return msgspec.json.encode([{"endsAt": lasting, **entry} for entry in entries])
+    end = _text(now + _LIFE)
+    return msgspec.json.encode([{"endsAt": end, **entry} for entry in entries])
 
 
-def is_past(entry: Entry, now: datetime) -> bool:
-    """Whether Alertmanager has been told of the end for long enough."""
+def is_forgettable(entry: Entry, now: datetime) -> bool:
+    """Whether an entry's end has been sent for long enough."""
     return "endsAt" in entry and datetime.fromisoformat(entry["endsAt"]) < now - _AFTER_THE_END
 
 
 def watchdog(relay: str, now: datetime) -> Entry:
-    """An alert that always fires, and ends when the relay is silent."""
+    """An alert that fires as long as the relay sends it."""
     return {
         "labels": {"alertname": WATCHDOG_NAME, "relay": relay, "severity": "none"},
         "annotations": {"summary": "Driftline's relay is alive. Be alarmed when this stops."},
@@ -68,8 +69,8 @@ def watchdog(relay: str, now: datetime) -> Entry:
     }
 
 
-def took(status: int, answer: bytes) -> bool:
-    """Whether an answer means that Alertmanager took it: 200, with nothing or with JSON, not with a proxy's page."""
+def is_accepted(status: int, answer: bytes) -> bool:
+    """Whether an answer means that Alertmanager accepted it: 200 with nothing or JSON, not with a proxy's page."""
     return status == 200 and not answer.lstrip().startswith(b"<")
 
 
@@ -90,7 +91,7 @@ def _entry(alert: CompleteAlert, severity: str, now: datetime) -> Entry:
             "since": _text(alert.starts_at),
             **{f"{_label_name(link.text)[:SHORT]}_url": link.href for link in links if link.text != link.href},
         },
-        # Event time may run ahead of the clock; Alertmanager wants a start before the end.
+        # Event time may run ahead of the clock, and Alertmanager wants the start before the end.
         "startsAt": _text(min(alert.starts_at, now)),
         **({"generatorURL": links[0].href} if links else {}),
     }
@@ -98,7 +99,7 @@ def _entry(alert: CompleteAlert, severity: str, now: datetime) -> Entry:
 
 
 def _label_name(text: str) -> str:
-    """A name as Prometheus allows it: "Runbook" becomes runbook, "model-id" model_id."""
+    """A label name that Prometheus allows: "Runbook" becomes runbook, "model-id" model_id."""
     name = re.sub(r"[^a-z0-9_]", "_", text.lower())
     return name if re.match("[a-z_]", name) else f"_{name}"
 

@@ -1,4 +1,4 @@
-"""PagerDuty, Events API v2: https://developer.pagerduty.com/docs/events-api-v2/trigger-events/"""
+"""PagerDuty, Events API v2. Pure. https://developer.pagerduty.com/docs/events-api-v2/trigger-events/"""
 
 from __future__ import annotations
 
@@ -10,20 +10,18 @@ import msgspec
 
 from driftline.stream.alerts.read import CompleteAlert
 from driftline.stream.alerts.schema import SHORT, cut
-from driftline.stream.paging.receivers.request import Access, Request, json_request
+from driftline.stream.paging.receivers.request import Endpoint, Request, json_request
 
-# Bytes of a body that PagerDuty takes: "512 KB", taken as the smaller of its two meanings.
-_PAGERDUTY_BODY = 512_000
-
-
-# Characters. Only the summary and the dedup_key (255) have limits; the other texts get room enough.
+# Bytes of a body that PagerDuty accepts: "512 KB", in the smaller of its two meanings.
+_BODY = 512_000
+# Characters. Only the summary and the dedup_key (255) have documented limits; the others are generous.
 _SUMMARY, _DESCRIPTION = 1024, 3000
 
 
-def pagerduty(alert: CompleteAlert, _: bytes, access: Access, now: datetime) -> Request:  # noqa: ARG001 # all have one signature
-    """Trigger, or resolve, the PagerDuty alert of the incident."""
+def build_request(alert: CompleteAlert, _: bytes, endpoint: Endpoint, now: datetime) -> Request:  # noqa: ARG001 # as `Integration`
+    """A request that triggers or resolves the incident's PagerDuty alert."""
     event: dict[str, Any] = {
-        "routing_key": access.key,
+        "routing_key": endpoint.key,
         "event_action": "resolve" if alert.status == "resolved" else "trigger",
         "dedup_key": alert.incident,
         "client": "Driftline",
@@ -33,7 +31,7 @@ def pagerduty(alert: CompleteAlert, _: bytes, access: Access, now: datetime) -> 
     def body(evidence: Mapping[str, Any]) -> bytes:
         return msgspec.json.encode({**event, "payload": _payload(alert, evidence)})
 
-    return json_request(access, next(each for each in map(body, _less(alert.evidence)) if len(each) <= _PAGERDUTY_BODY))
+    return json_request(endpoint, next(each for each in map(body, _ever_less(alert.evidence)) if len(each) <= _BODY))
 
 
 def _payload(alert: CompleteAlert, evidence: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,8 +57,8 @@ def _payload(alert: CompleteAlert, evidence: Mapping[str, Any]) -> dict[str, Any
     }
 
 
-def _less(evidence: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The evidence, then with half of the signals left each time, at last nothing; it says what is left out."""
+def _ever_less(evidence: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The evidence, then each time half of the remaining signals, in the end nothing; each says what is left out."""
     yield evidence
     signals = evidence.get("signals")
     kept = len(signals) if isinstance(signals, list) else 0
@@ -70,7 +68,8 @@ def _less(evidence: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield {"left_out": "more than PagerDuty takes"}
 
 
-def _pagerduty_took(status: int, answer: bytes) -> bool:
+def is_accepted(status: int, answer: bytes) -> bool:
+    """Whether an answer means that PagerDuty accepted the event: 202 with status "success"."""
     try:
         return status == 202 and msgspec.json.decode(answer, type=dict)["status"] == "success"
     except (msgspec.MsgspecError, KeyError, ValueError):

@@ -1,4 +1,4 @@
-"""Where a receiver is reached and what is sent to it: one POST. Pure."""
+"""The endpoint of a receiver, and the POST request that is sent to it. Pure."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ JSON = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
-    """Where a service is reached, and its secrets. key: PagerDuty's routing key, or that of a webhook's signature."""
+class Endpoint:
+    """Address of a service, and its secrets. key: PagerDuty's routing key, or the signing key of a webhook."""
 
     url: str = field(repr=False)
     key: str = field(default="", repr=False)
@@ -19,18 +19,18 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A POST."""
+    """A POST request."""
 
     url: str = field(repr=False)
     body: bytes = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
 
 
-def json_request(access: Access, body: bytes) -> Request:
-    """A POST of JSON."""
-    return Request(access.url, body, {"Content-Type": JSON, **authorization(access)})
+def json_request(endpoint: Endpoint, body: bytes) -> Request:
+    """A POST request with a JSON body."""
+    return Request(endpoint.url, body, {"Content-Type": JSON, **authorization(endpoint)})
 
 
-def authorization(access: Access) -> dict[str, str]:
-    """The header of that name, if the receiver wants one."""
-    return {"Authorization": access.authorization} if access.authorization else {}
+def authorization(endpoint: Endpoint) -> dict[str, str]:
+    """The Authorization header, if the endpoint has one."""
+    return {"Authorization": endpoint.authorization} if endpoint.authorization else {}

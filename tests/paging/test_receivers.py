@@ -15,15 +15,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftline.stream.alerts.read import AlertError, CompleteAlert, read_complete_alert
-from driftline.stream.paging.receivers.alertmanager import Entry, follow, is_past, to_send, took, watchdog
+from driftline.stream.paging.receivers.alertmanager import (
+    Entry,
+    is_accepted,
+    is_forgettable,
+    request_body,
+    updated_entries,
+    watchdog,
+)
 from driftline.stream.paging.receivers.registry import INTEGRATIONS
-from driftline.stream.paging.receivers.request import Access
-from driftline.stream.paging.receivers.slack import _mrkdwn as mrkdwn
+from driftline.stream.paging.receivers.request import Endpoint
+from driftline.stream.paging.receivers.slack import mrkdwn
 from tests.harness.services import PAGERDUTY_LIMIT, ROUTING_KEY, WRONGS, alert_data, cloud_event
 from tests.harness.topic_tools import driftline, traffic, write_lines
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
-ACCESS = Access("http://127.0.0.1/x", key=ROUTING_KEY)
+ACCESS = Endpoint("http://127.0.0.1/x", key=ROUTING_KEY)
 SERVICES = sorted(INTEGRATIONS)
 
 TEXTS = st.text(max_size=40) | st.sampled_from(
@@ -55,7 +62,7 @@ def alert(*args: Any, **fields: Any) -> CompleteAlert:
 def sent(service: str, *args: Any, **fields: Any) -> Any:
     """The JSON that a service is sent for an alert."""
     raw = cloud_event(*args, **fields)
-    return json.loads(INTEGRATIONS[service].request(read_complete_alert(raw), raw, ACCESS, NOW).body)
+    return json.loads(INTEGRATIONS[service].build_request(read_complete_alert(raw), raw, ACCESS, NOW).body)
 
 
 # --- reading
@@ -76,7 +83,7 @@ def test_the_alerts_that_driftline_writes_are_read(replayed: list[bytes]) -> Non
         assert (read.alert_key, read.incident_id, read.seq) == ("taxi", written["incident_id"], written["seq"])
         assert (read.title, read.kind, read.mode) == (written["title"], written["class"], "replay")
         for service in SERVICES:
-            request = INTEGRATIONS[service].request(read, line, ACCESS, datetime.now(UTC))
+            request = INTEGRATIONS[service].build_request(read, line, ACCESS, datetime.now(UTC))
             assert WRONGS[service](request.body, request.headers) == []
 
 
@@ -124,7 +131,7 @@ def test_whatever_the_alert_the_documented_limits_are_kept(service: str, fields:
     raw = json.dumps(
         json.loads(raw) | {"data": {**json.loads(raw)["data"], "evidence": finite(fields["evidence"])}}
     ).encode()
-    request = INTEGRATIONS[service].request(read_complete_alert(raw), raw, ACCESS, datetime.now(UTC))
+    request = INTEGRATIONS[service].build_request(read_complete_alert(raw), raw, ACCESS, datetime.now(UTC))
     assert WRONGS[service](request.body, request.headers) == []
     assert all(value.isascii() and value.isprintable() for value in request.headers.values())
 
@@ -168,7 +175,7 @@ def test_one_signal_too_large_for_pagerduty_still_pages() -> None:
 
 def test_numbers_that_json_takes_are_passed_on() -> None:
     raw = cloud_event(1).replace(b"40.1", b"123456789012345678901234567890")
-    body = json.loads(INTEGRATIONS["pagerduty"].request(read_complete_alert(raw), raw, ACCESS, NOW).body)
+    body = json.loads(INTEGRATIONS["pagerduty"].build_request(read_complete_alert(raw), raw, ACCESS, NOW).body)
     (signal,) = body["payload"]["custom_details"]["evidence"]["signals"]
     assert signal["evidence_nats"] == pytest.approx(1.2345678901234568e29)
 
@@ -213,15 +220,15 @@ def test_a_webhook_gets_the_event_as_it_is_signed_as_standard_webhooks_says() ->
     raw = cloud_event(1)
     secret = base64.b64encode(b"secret of 24 bytes or so").decode()
     for key, plain in ((f"whsec_{secret}", base64.b64decode(secret)), ("simple", b"simple"), ("whsec_?", b"whsec_?")):
-        request = INTEGRATIONS["webhook"].request(
-            read_complete_alert(raw), raw, Access("http://h", key, "Bearer t"), NOW
+        request = INTEGRATIONS["webhook"].build_request(
+            read_complete_alert(raw), raw, Endpoint("http://h", key, "Bearer t"), NOW
         )
         assert request.body == raw
         assert request.headers["Authorization"] == "Bearer t"
         assert (request.headers["webhook-id"], request.headers["webhook-timestamp"]) == ("a1-1", "1769860800")
         signed = hmac.new(plain, b"a1-1.1769860800." + raw, hashlib.sha256).digest()
         assert request.headers["webhook-signature"] == f"v1,{base64.b64encode(signed).decode()}"
-    unsigned = INTEGRATIONS["webhook"].request(read_complete_alert(raw), raw, Access("http://h"), NOW)
+    unsigned = INTEGRATIONS["webhook"].build_request(read_complete_alert(raw), raw, Endpoint("http://h"), NOW)
     assert not {"webhook-signature", "Authorization"} & unsigned.headers.keys()
 
 
@@ -242,34 +249,35 @@ def test_a_webhook_gets_the_event_as_it_is_signed_as_standard_webhooks_says() ->
 def test_only_the_documented_answer_means_that_it_was_taken(
     service: str, status: int, body: bytes, taken: bool
 ) -> None:
-    assert INTEGRATIONS[service].took(status, body) is taken
+    assert INTEGRATIONS[service].is_accepted(status, body) is taken
 
 
 def test_secrets_are_not_in_a_repr() -> None:
     raw = cloud_event(1)
-    access = Access("https://hooks.example/T0/SECRET", "SECRET", "SECRET")
+    endpoint = Endpoint("https://hooks.example/T0/SECRET", "SECRET", "SECRET")
     for service in SERVICES:
         assert (
-            "SECRET" not in f"{access!r}{INTEGRATIONS[service].request(read_complete_alert(raw), raw, access, NOW)!r}"
+            "SECRET"
+            not in f"{endpoint!r}{INTEGRATIONS[service].build_request(read_complete_alert(raw), raw, endpoint, NOW)!r}"
         )
 
 
 # --- Alertmanager
 
 
-def told(*alerts: CompleteAlert, now: datetime = NOW) -> list[dict[str, Entry]]:
+def held_after(*alerts: CompleteAlert, now: datetime = NOW) -> list[dict[str, Entry]]:
     """What each alert changes, each a minute after the one before; and what is held then."""
     held: dict[str, Entry] = {}
     changes = []
     for minute, each in enumerate(alerts):
-        changed = follow(each, held, now + timedelta(minutes=minute))
+        changed = updated_entries(each, held, now + timedelta(minutes=minute))
         held |= changed
         changes.append(changed)
     return [*changes, held]
 
 
 def test_an_incident_keeps_its_labels_from_firing_to_resolved() -> None:
-    *steps, held = told(alert(1), alert(2, "updated", title="worse"), alert(3, "resolved", title="over"))
+    *steps, held = held_after(alert(1), alert(2, "updated", title="worse"), alert(3, "resolved", title="over"))
     (entry,) = held.values()
     assert entry["labels"] == {
         "alertname": "ModelDrift", "model": "fraud", "incident": "fraud/a1", "severity": "warning",
@@ -281,7 +289,7 @@ def test_an_incident_keeps_its_labels_from_firing_to_resolved() -> None:
 
 
 def test_a_rising_severity_ends_the_entry_and_begins_another_in_one_message() -> None:
-    _, risen, fallen, over, held = told(
+    _, risen, fallen, over, held = held_after(
         alert(1), alert(2, "updated", severity="critical"), alert(3, "updated", severity="info"), alert(4, "resolved")
     )
     assert {entry["labels"]["severity"]: entry.get("endsAt") for entry in risen.values()} == {
@@ -294,15 +302,15 @@ def test_a_rising_severity_ends_the_entry_and_begins_another_in_one_message() ->
 
 
 def test_incidents_and_models_do_not_touch_each_other() -> None:
-    *_, held = told(alert(1), alert(1, key="churn"), alert(2, incident="b2"), alert(3, "resolved", incident="b2"))
+    *_, held = held_after(alert(1), alert(1, key="churn"), alert(2, incident="b2"), alert(3, "resolved", incident="b2"))
     assert sorted((entry["labels"]["incident"], "endsAt" in entry) for entry in held.values()) == [
         ("churn/a1", False), ("fraud/a1", False), ("fraud/b2", True),
     ]  # fmt: skip
 
 
 def test_what_lasts_ends_by_itself_only_when_the_relay_is_silent_for_long() -> None:
-    *_, held = told(alert(1), alert(1, "resolved", key="churn"))
-    firing, over = json.loads(to_send(held.values(), NOW))
+    *_, held = held_after(alert(1), alert(1, "resolved", key="churn"))
+    firing, over = json.loads(request_body(held.values(), NOW))
     assert firing["endsAt"] == "2026-01-31T12:15:00+00:00"
     assert over["endsAt"] == "2026-01-31T12:01:00+00:00"
     assert "endsAt" not in held["fraud/a1/warning"]
@@ -310,14 +318,14 @@ def test_what_lasts_ends_by_itself_only_when_the_relay_is_silent_for_long() -> N
 
 
 def test_an_end_is_told_for_five_minutes() -> None:
-    *_, held = told(alert(1, "resolved"))
+    *_, held = held_after(alert(1, "resolved"))
     (entry,) = held.values()
-    assert [is_past(entry, NOW + timedelta(seconds=each)) for each in (0, 299, 301)] == [False, False, True]
-    assert not is_past(follow(alert(1), {}, NOW).popitem()[1], NOW + timedelta(days=400))
+    assert [is_forgettable(entry, NOW + timedelta(seconds=each)) for each in (0, 299, 301)] == [False, False, True]
+    assert not is_forgettable(updated_entries(alert(1), {}, NOW).popitem()[1], NOW + timedelta(days=400))
 
 
 def test_event_time_that_runs_ahead_does_not_put_the_start_after_the_end() -> None:
-    *_, held = told(alert(1, "resolved", starts_at="2999-01-01T00:00:00Z", ends_at="2999-01-01T01:00:00Z"))
+    *_, held = held_after(alert(1, "resolved", starts_at="2999-01-01T00:00:00Z", ends_at="2999-01-01T01:00:00Z"))
     (entry,) = held.values()
     assert entry["startsAt"] == entry["endsAt"] == NOW.isoformat()
 
@@ -325,8 +333,8 @@ def test_event_time_that_runs_ahead_does_not_put_the_start_after_the_end() -> No
 @settings(max_examples=60, deadline=None)
 @given(FIELDS)
 def test_label_names_are_those_that_prometheus_allows(fields: dict[str, Any]) -> None:
-    *_, held = told(alert(1, **{**fields, "evidence": {}}))
-    for entry in json.loads(to_send(held.values(), NOW)):
+    *_, held = held_after(alert(1, **{**fields, "evidence": {}}))
+    for entry in json.loads(request_body(held.values(), NOW)):
         for name in (*entry["labels"], *entry["annotations"]):
             assert name.isascii()
             assert name.isidentifier()
@@ -334,7 +342,7 @@ def test_label_names_are_those_that_prometheus_allows(fields: dict[str, Any]) ->
 
 
 def test_a_page_of_a_proxy_is_not_alertmanagers_answer() -> None:
-    assert took(200, b"")
-    assert took(200, b'{"status":"success"}')
-    assert not took(200, b"\n<html>")
-    assert not took(204, b"")
+    assert is_accepted(200, b"")
+    assert is_accepted(200, b'{"status":"success"}')
+    assert not is_accepted(200, b"\n<html>")
+    assert not is_accepted(204, b"")

@@ -22,7 +22,7 @@ import msgspec
 from driftline.stream.alerts.read import CompleteAlert, read_complete_alert
 from driftline.stream.paging.grouping import GroupingRules, decide
 from driftline.stream.paging.messages import notification
-from driftline.stream.paging.notifications import Notifications, Place
+from driftline.stream.paging.notifications import Notifications, RecordPosition
 from tests.harness.services import cloud_event, stamp
 
 #: A record that the relay reads is never older than the world, and nothing in it is old news.
@@ -38,15 +38,15 @@ class World:
     silenced: set[str] = field(default_factory=set)
     log: list[bytes] = field(default_factory=list)
     sent: list[CompleteAlert] = field(default_factory=list)
-    desk: Notifications = field(default_factory=Notifications)
+    notifications: Notifications = field(default_factory=Notifications)
     settled: Counter[str] = field(default_factory=Counter)
     committed: int = 0
     # What the workers know: of each model the incidents so far, the newest seq, and whether the last one is open.
     _incidents: Counter[str] = field(default_factory=Counter)
     _seq: Counter[str] = field(default_factory=Counter)
-    lasting: set[str] = field(default_factory=set)
+    open_models: set[str] = field(default_factory=set)
 
-    def quiet(self, alert: CompleteAlert) -> bool:
+    def is_silenced(self, alert: CompleteAlert) -> bool:
         return alert.model in self.silenced
 
     def advance(self, seconds: float) -> None:
@@ -55,50 +55,52 @@ class World:
     def wait(self, seconds: float | None = None) -> None:
         """The relay reads what there is, and after so long, by default the group wait, decides again."""
         self.settle()
-        self.advance(self.rules.wait if seconds is None else seconds)
+        self.advance(self.rules.group_wait if seconds is None else seconds)
         self.settle()
 
-    def tell(self, model: str, status: str = "", **fields: Any) -> str:
+    def emit(self, model: str, status: str = "", **fields: Any) -> str:
         """A worker's next alert of a model: by default it fires, or is updated; its incident."""
-        if status == "resolved" and model not in self.lasting:
+        if status == "resolved" and model not in self.open_models:
             return ""
         if not status:
-            status = "updated" if model in self.lasting else "firing"
+            status = "updated" if model in self.open_models else "firing"
         self._incidents[model] += status == "firing"
         self._seq[model] += 1
         incident = f"{model}{self._incidents[model]}"
         at = {"starts_at": stamp(self.now - 60), "emitted_at": stamp(self.now)}
         ends = {"ends_at": stamp(self.now)} if status == "resolved" else {}
         self.log.append(cloud_event(self._seq[model], status, incident, model, **{**at, **ends, **fields}))
-        (self.lasting.discard if status == "resolved" else self.lasting.add)(model)
+        (self.open_models.discard if status == "resolved" else self.open_models.add)(model)
         return f"{model}/{incident}"
 
-    def tell_again(self, offset: int) -> None:
+    def emit_again(self, offset: int) -> None:
         """A duplicate of an earlier record."""
         if self.log:
             self.log.append(self.log[offset % len(self.log)])
 
     def settle(self, kill_after: int | None = None) -> None:
         """Read what is not committed, decide, tell. kill_after: die after so many requests, before that is written."""
-        records = [(raw, Place("alerts", 0, offset)) for offset, raw in enumerate(self.log)][self.committed :]
-        self.desk = self.desk.take([each for each in records if self._is_fresh(read_complete_alert(each[0]))], self.now)
-        self._write(decide(self.desk, self.rules, self.quiet, self.now))
+        records = [(raw, RecordPosition("alerts", 0, offset)) for offset, raw in enumerate(self.log)][self.committed :]
+        self.notifications = self.notifications.receive(
+            [each for each in records if self._is_fresh(read_complete_alert(each[0]))], self.now
+        )
+        self._write(decide(self.notifications, self.rules, self.is_silenced, self.now))
         before = len(self.sent)
-        while due := self.desk.due(self.quiet):
-            self.sent.append(read_complete_alert(notification(self.desk, due[0], self.rules, self.now).raw))
+        while due := self.notifications.due(self.is_silenced):
+            self.sent.append(read_complete_alert(notification(self.notifications, due[0], self.rules, self.now).raw))
             if kill_after == len(self.sent) - before:
                 return  # what was written down is all there is
-            self._write(self.desk.done(due[0]))
+            self._write(self.notifications.mark_sent(due[0]))
             # What a later step is decided on has been told.
-            self._write(decide(self.desk, self.rules, self.quiet, self.now))
+            self._write(decide(self.notifications, self.rules, self.is_silenced, self.now))
         self.committed = len(self.log)
 
     def end(self) -> None:
         """Nothing is silenced any more, everything recovers, and the relay is left in peace."""
         self.silenced.clear()
         self.wait()
-        for model in sorted(self.lasting):
-            self.tell(model, "resolved")
+        for model in sorted(self.open_models):
+            self.emit(model, "resolved")
         self.settle()
 
     def open_pages(self) -> set[str]:
@@ -116,33 +118,33 @@ class World:
         """The pages that each incident was told by."""
         found: dict[str, set[str]] = {}
         for alert in self.sent:
-            for incident in told_by(alert):
+            for incident in reported_by(alert):
                 found.setdefault(incident, set()).add(alert.incident)
         return found
 
     def _is_fresh(self, alert: CompleteAlert) -> bool:
-        return alert.incident in self.desk.cases or alert.seq > self.settled[alert.alert_key]
+        return alert.incident in self.notifications.incidents or alert.seq > self.settled[alert.alert_key]
 
     def _write(self, after: Notifications) -> None:
-        for incident, case in self.desk.cases.items():
-            if incident not in after.cases:
-                key = case.alert.alert_key
-                self.settled[key] = max(self.settled[key], case.alert.seq)
+        for incident, incident in self.notifications.incidents.items():
+            if incident not in after.incidents:
+                key = incident.alert.alert_key
+                self.settled[key] = max(self.settled[key], incident.alert.seq)
         # Through JSON, as through Redis.
-        self.desk = Notifications(
+        self.notifications = Notifications(
             {
-                name: msgspec.json.decode(msgspec.json.encode(case), type=type(case))
-                for name, case in after.cases.items()
+                name: msgspec.json.decode(msgspec.json.encode(incident), type=type(incident))
+                for name, incident in after.incidents.items()
             },
             {
                 name: msgspec.json.decode(msgspec.json.encode(page), type=type(page))
                 for name, page in after.pages.items()
             },
-            dict(after.told),
+            dict(after.sent_seqs),
         )
 
 
-def told_by(alert: CompleteAlert) -> set[str]:
+def reported_by(alert: CompleteAlert) -> set[str]:
     """The incidents that an alert tells of, but those that it says have a page of their own."""
     members = [*alert.evidence.get("members", []), *alert.evidence.get("downstream", [])]
     own = set() if alert.group == "outage" else {alert.incident}

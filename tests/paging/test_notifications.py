@@ -1,0 +1,99 @@
+"""The desk of one target: of each incident the newest step, by one page for good, told in order, and seq that rises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftline.stream.alerts.read import CompleteAlert
+from driftline.stream.paging.grouping import GroupingRules, decide
+from driftline.stream.paging.notifications import Notifications, RecordPosition
+from tests.harness.services import cloud_event
+
+STEPS = st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 3), st.integers(0, 9)), max_size=30)
+
+
+def not_silenced(_: CompleteAlert) -> bool:
+    return False
+
+
+def decided(*values: bytes) -> Notifications:
+    """A desk that has taken these records, and decided."""
+    return decide(Notifications().receive(map(at, values), 1000.0), GroupingRules(), not_silenced, 1000.0)
+
+
+def at(value: bytes) -> tuple[bytes, RecordPosition]:
+    return value, RecordPosition("alerts", 0, 0)
+
+
+def told_in_order(notifications: Notifications) -> list[tuple[str, int]]:
+    """(page, seq) of everything that is due, one after the other."""
+    found = []
+    while due := notifications.due(not_silenced):
+        found.append((due[0], notifications.pages[due[0]].seq))
+        notifications = decide(notifications.mark_sent(due[0]), GroupingRules(), not_silenced, 1000.0)
+    return found
+
+
+@given(STEPS)
+def test_of_each_incident_the_newest_waits_in_the_order_in_which_they_came(steps: list[tuple[str, int, int]]) -> None:
+    notifications = decided(
+        *(cloud_event(seq, "updated", incident=str(incident), key=key) for key, incident, seq in steps)
+    )
+    newest: dict[str, int] = {}
+    for key, incident, seq in steps:
+        name = f"{key}/{incident}"
+        newest[name] = max(seq, newest.get(name, 0))
+    assert {name: incident.alert.seq for name, incident in notifications.incidents.items()} == newest
+    assert notifications.due(not_silenced) == list(newest)
+
+
+@given(STEPS)
+def test_within_a_key_seq_rises_whatever_the_order(steps: list[tuple[str, int, int]]) -> None:
+    notifications = decided(
+        *(cloud_event(seq, "updated", incident=str(incident), key=key) for key, incident, seq in steps)
+    )
+    seqs: dict[str, list[int]] = {}
+    for name, seq in told_in_order(notifications):
+        seqs.setdefault(name.partition("/")[0], []).append(seq)
+    assert all(sorted(set(told)) == told for told in seqs.values())
+
+
+def test_what_is_put_back_goes_last_with_all_of_its_key_in_order() -> None:
+    notifications = decided(*(cloud_event(1, key=key, incident=incident) for key, incident in ("ax", "bx", "ay")))
+    assert notifications.postpone("a/x").due(not_silenced) == ["b/x", "a/x", "a/y"]
+
+
+def test_a_lone_incident_is_told_step_by_step_and_forgotten_when_it_is_over() -> None:
+    notifications = decided(cloud_event(1))
+    told: list[Any] = []
+    for seq, status in ((2, "updated"), (3, "resolved")):
+        told += notifications.due(not_silenced)
+        notifications = notifications.mark_sent("fraud/a1").receive([at(cloud_event(seq, status))], 1000.0)
+        notifications = decide(notifications, GroupingRules(), not_silenced, 1000.0)
+    assert told == ["fraud/a1", "fraud/a1"]
+    assert notifications.mark_sent("fraud/a1") == Notifications()
+
+
+def test_an_older_step_changes_nothing_but_that_the_beginning_was_heard() -> None:
+    first = Notifications().receive([at(cloud_event(5, "updated"))], 1.0)
+    assert not first.incidents["fraud/a1"].start_seen
+    assert first.receive([at(cloud_event(4, "updated"))], 2.0) == first
+    opened = first.receive([at(cloud_event(1))], 2.0).incidents["fraud/a1"]
+    assert (opened.start_seen, opened.alert.seq, opened.read_at) == (True, 5, 1.0)
+
+
+def test_nobody_waits_for_ever_for_an_incident_whose_end_was_lost() -> None:
+    notifications = decided(cloud_event(1))
+    notifications = notifications.mark_sent("fraud/a1")
+    life = 400 * 86_400.0
+    assert (
+        decide(notifications, GroupingRules(), not_silenced, notifications.incidents["fraud/a1"].fired_at + life - 60)
+        == notifications
+    )
+    assert (
+        decide(notifications, GroupingRules(), not_silenced, notifications.incidents["fraud/a1"].fired_at + life + 60)
+        == Notifications()
+    )
