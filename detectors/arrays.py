@@ -1,4 +1,4 @@
-"""Types of arrays, and sums over the columns of each signal."""
+"""Array types, and sums over the columns of each signal."""
 
 from __future__ import annotations
 

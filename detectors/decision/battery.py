@@ -1,9 +1,9 @@
-"""The battery: every test of a model's windows in one call, all in one currency.
+"""The battery: all statistics of all windows of a model in one call, in one unit.
 
-A test compares the same signal in a window and in a reference and returns *evidence*, -ln p in nats: how surprising
-the window would be had nothing changed. One currency for all makes one threshold table possible.
+A statistic compares one signal in a window with the same signal in a reference and returns *evidence*, -ln p in nats:
+how surprising the window would be had nothing changed. Because the unit is the same, one threshold serves them all.
 
-| test   | of                  | against   | statistic                                       | quickest to see        |
+| name   | of                  | against   | statistic                                       | quickest to see        |
 |--------|---------------------|-----------|-------------------------------------------------|------------------------|
 | ks     | each ordered signal | reference | two-sample Kolmogorov-Smirnov distance of codes | any shape              |
 | level  | each ordered signal | reference | difference of mean ranks (Mann-Whitney)         | a shift                |
@@ -12,8 +12,8 @@ the window would be had nothing changed. One currency for all makes one threshol
 | rate   | each special code   | reference | exact tail bound of one share                   | missing, unseen, ...   |
 | adwin  | each ordered signal | past      | ADWIN's cut bound on rank means                 | a step, baseline or no |
 
-The reference is the baseline or, for a model without a trustworthy one, the past; ADWIN always looks at the past: all
-that came before the window.
+The reference is the baseline or, for a model without a trustworthy one, the past: everything before the window. ADWIN
+always compares with the past.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from driftline.detectors.summaries.layout import Layout
 
 
 class Column(NamedTuple):
-    """One column of the evidence matrix: the test, the signal (index in the layout), the special code."""
+    """A column of the evidence matrix: the statistic, the signal (its index in the layout), the special code if any."""
 
     statistic: str
     signal: int
@@ -44,10 +44,10 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True)
 class Battery:
-    """The tests of one layout; `baseline` (C,) are the counts that give the codes their mid-ranks.
+    """All statistics of the signals of one layout.
 
-    against_past: the reference is the past and not the baseline. All count matrices have the layout's C columns;
-    windows are rows.
+    baseline: (C,) counts, from which the codes get their mid-ranks. against_past: the reference is the past and not the
+    baseline. All count matrices have the layout's C columns; windows are rows.
     """
 
     layout: Layout
@@ -78,7 +78,7 @@ class Battery:
 
     @cached_property
     def midranks(self) -> FloatArray:
-        """Mid-rank of each ordered code in the baseline, in [0, 1], (ordered,): the share below plus half its own."""
+        """Mid-rank in [0, 1] of each ordered code in the baseline (ordered,): the share below plus half its own."""
         counts, starts = self.baseline[: self.layout.ordered], self._starts
         sizes = self.layout.sizes[: self.layout.n_ordered]
         below = np.cumsum(counts) - counts
@@ -87,7 +87,7 @@ class Battery:
         return np.asarray((below + counts / 2) / totals, float)
 
     def evidence(self, window: IntArray, reference: IntArray, past: IntArray) -> FloatArray:
-        """Evidence in nats (w, T) of windows (w, C) against a reference (C,) or (w, C) and against the past (w, C)."""
+        """Evidence in nats (w, T) of windows (w, C), given their reference (C,) or (w, C) and their past (w, C)."""
         ranks = self._ranks(window[:, : self.layout.ordered]) if self.layout.n_ordered else None
         return np.hstack(
             [
@@ -106,7 +106,7 @@ class Battery:
         reference_ranks = self._ranks(other)
         distance = ks_evidence(*ks_statistic(own, reference[..., : self.layout.ordered], self._starts))
         uniform = not self.against_past
-        level, spread = (test(ranks, reference_ranks, uniform) for test in (level_evidence, spread_evidence))
+        level, spread = (of(ranks, reference_ranks, uniform) for of in (level_evidence, spread_evidence))
         return distance, level, spread
 
     def _chi2(self, window: IntArray, reference: IntArray) -> FloatArray:
@@ -122,7 +122,7 @@ class Battery:
         n = self.layout.events(window)[:, None]
         n_ref = np.broadcast_to(self.layout.events(reference), len(window))[:, None]
         out = np.zeros(k.shape)
-        # Most special codes never occur: their evidence is 0 and need not be computed.
+        # Most special codes never occur; their evidence is 0 without computing it.
         seen = k.any(axis=0) | k_ref.any(axis=0)
         out[:, seen] = rate_evidence(k[:, seen], n, k_ref[:, seen], n_ref)
         return out
@@ -134,7 +134,7 @@ class Battery:
         n = np.maximum(old.n + new.n, 1)
         mean = (old.sum + new.sum) / n
         variance = np.maximum((old.squares + new.squares) / n - mean * mean, 0.0)
-        # Its bound holds for either side: p is twice that.
+        # The bound holds for each direction of change; p is twice as large.
         return np.maximum(cut_evidence(old.n, old.mean, new.n, new.mean, variance) - math.log(2), 0.0)
 
     def _ranks(self, counts: IntArray) -> RankMoments:

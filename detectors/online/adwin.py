@@ -1,7 +1,7 @@
-"""ADWIN: adaptive windowing over a ladder of moments, and its cut bound as evidence in nats.
+"""ADWIN: adaptive windowing over an exponential histogram of moments, with its cut bound as evidence in nats.
 
 Bifet & Gavaldà, "Learning from Time-Changing Data with Adaptive Windowing" (SIAM Data Mining 2007). The window W holds
-the values since the last change. Every bucket boundary of the ladder cuts it in two, W = W0 W1:
+the values since the last change. Every bucket boundary of the histogram cuts it in two, W = W0 W1:
 
      oldest  [8][8]  [4][4]  [2][2]  [1][1]  newest
         n0 values, mean0   ^   n1 values, mean1
@@ -11,30 +11,32 @@ While some cut shows |mean0 - mean1| > eps, a change is detected and the oldest 
     eps = sqrt(2/m * var(W) * d) + 2/(3m) * d,      1/m = 1/n0 + 1/n1,      d = ln(2 / delta')
 
 is a Bernstein bound: without a change, a cut exceeds it with a probability of about 2 exp(-d) = delta'. Solved for d,
-the same formula tells how much evidence a cut holds, in nats (`cut_evidence`); ADWIN compares that with ln(2 / delta').
+the same formula gives the evidence of a cut in nats (`cut_evidence`), which ADWIN compares with ln(2 / delta').
 
-Where `semantics="paper"`, the default, leaves the paper:
+How `semantics="paper"`, the default, differs from the paper:
 
-- delta' = delta / k for k cuts. The paper tests all n - 1 cuts and takes delta / n; the buckets leave k of them, so
-  this is the same union bound with a smaller eps. As there, delta bounds the false alarms of one check, not of a run.
-- A check comes every `clock` values, not at every value: the scan is the cost. Sides of fewer than `min_window_length`
-  values, and windows of no more than `grace_period`, are not judged: their variance is not yet one.
+- delta' = delta / k for k cuts. The paper tests all n - 1 cuts with delta / n; the buckets leave k of them, so this is
+  the same union bound with a smaller eps. As in the paper, delta bounds the false alarms of one check, not of a stream.
+- ADWIN checks every `clock` values, not at every value, because the scan is what costs time. It does not test cuts with
+  fewer than `min_window_length` values on a side, nor windows of up to `grace_period` values: their variance is not yet
+  reliable.
 
-As in the paper, values must lie in [0, 1] for the bound to hold, which is not checked: feed ranks, errors or rates. On
-raw heavy-tailed values false alarms have no bound, and one huge value hides the changes after it. As in the paper too,
+As in the paper, the bound holds for values in [0, 1], which is not checked: use ranks, errors or rates. On raw
+heavy-tailed values false alarms have no bound, and one huge value hides the changes after it. Also as in the paper,
 buckets are dropped only until no cut shows a change: old values may stay in the window, and later checks detect the
 same change again.
 
-Where `semantics="river"` differs from that, to detect where River 0.26.1 does, value by value:
+How `semantics="river"` differs from that, to detect at the same values as River 0.26.1:
 
-- delta' = delta / ln(n). That is fewer than the k, about M log2(n / M), cuts tested, so delta bounds nothing strictly.
-- n0 - min_window_length + 1 and n1 - min_window_length + 1 stand for n0 and n1 in 1/m: eps grows towards both ends.
-- After a detection all is forgotten at the next value, W1 and the clock too.
-- Every boundary is a cut, as above; River before its Rust core left the last bucket of every row out.
+- delta' = delta / ln(n). That divisor is less than the number k of cuts, about M log2(n / M), so delta is no strict
+  bound.
+- 1/m uses n0 - min_window_length + 1 and n1 - min_window_length + 1 for n0 and n1: eps grows towards both ends.
+- At the value after a detection the whole window is dropped, including W1, and the clock starts over.
+- Every boundary is a cut, as above; before its Rust core, River left out the last bucket of every row.
 
-Where both differ from River: `variance` is the variance and not the sum of squares; `n_detections` counts them all,
-where River's begins anew after each; and what is no number is skipped, where one NaN turns River's mean and variance
-into NaN, so that no comparison is ever true again.
+How both differ from River: `variance` is the variance, not the sum of squares; `n_detections` counts all detections,
+while River resets it after each; and values that are no numbers are skipped, while one NaN turns River's mean and
+variance into NaN, so that no comparison is ever true again.
 """
 
 from __future__ import annotations
@@ -54,8 +56,8 @@ from driftline.detectors.summaries.exponential_histogram import ExponentialHisto
 Semantics = Literal["paper", "river"]
 
 SNAPSHOT_VERSION = 1
-# A larger value is skipped like an infinity: the square of a difference times two window lengths must stay finite, or
-# the variance becomes inf and every later cut looks harmless. At 1e150 a window of 100,000 values overflows.
+# Larger values are skipped, as infinities are: the square of a difference times two window lengths must stay finite, or
+# the variance becomes inf and no later cut shows a change. With 1e150, a window of 100,000 values overflows.
 LARGEST = 1e100
 
 
@@ -92,15 +94,15 @@ class Moments(NamedTuple):
 
 
 class ADWIN:
-    """ADWIN on one stream of numbers, in the interface of River's drift detectors; the module tells what is computed.
+    """ADWIN on one stream of numbers, with the interface of River's drift detectors. The module describes the test.
 
-    Parameters; ValueError when out of range:
+    Parameters; raises ValueError if one is out of range:
 
     - `delta` in (0, 1): the probability of a false alarm in one check;
     - `clock` >= 1: values from one check to the next;
-    - `max_buckets` >= 2: M of the ladder;
-    - `min_window_length` >= 1: a cut with fewer values on a side is not judged;
-    - `grace_period` >= 0: a window of so many values or fewer is not judged;
+    - `max_buckets` >= 2: M of the exponential histogram;
+    - `min_window_length` >= 1: cuts with fewer values on a side are not tested;
+    - `grace_period` >= 0: windows of up to so many values are not tested;
     - `semantics`: "paper" or "river".
 
     Memory: up to `clock` values and M * (log2(n / M + 1) + 1) buckets of three numbers for a window of n. Time: O(1)
@@ -143,13 +145,13 @@ class ADWIN:
 
     def _forget(self) -> None:
         self._window = Moments()
-        self._ladder: ExponentialHistogram[Moments] = ExponentialHistogram(self.max_buckets)
+        self._histogram: ExponentialHistogram[Moments] = ExponentialHistogram(self.max_buckets)
         self._recent: list[Moments] = []
 
     def update(self, x: float) -> None:
-        """Take one value; `drift_detected` is then True if it was time for a check and the check found a change.
+        """Add one value; `drift_detected` is then True if the value completed a check and the check found a change.
 
-        What is no finite number (NaN, inf, None, a string) or lies beyond 1e100 counts in `n_skipped` and nowhere else:
+        A value that is no finite number (NaN, inf, None, a string) or lies beyond 1e100 is only counted in `n_skipped`:
         the detections are those of the stream without it.
         """
         if self.drift_detected:
@@ -171,7 +173,7 @@ class ADWIN:
 
     @property
     def width(self) -> int:
-        """How many values the window holds."""
+        """Number of values in the window."""
         return self._window.n
 
     @property
@@ -190,7 +192,7 @@ class ADWIN:
         return self._window.variance
 
     def clone(self) -> ADWIN:
-        """A new detector with the same parameters, which has seen nothing."""
+        """A new detector with the same parameters, that has seen no value."""
         return ADWIN(self.delta, **self._options())
 
     def snapshot(self) -> dict[str, Any]:
@@ -201,7 +203,7 @@ class ADWIN:
             "options": self._options(),
             "window": list(self._window),
             "recent": [item.total for item in self._recent],
-            "ladder": self._ladder.snapshot(list),
+            "ladder": self._histogram.snapshot(list),
             "n_detections": self.n_detections,
             "n_skipped": self.n_skipped,
             "drift_detected": self.drift_detected,
@@ -209,12 +211,12 @@ class ADWIN:
 
     @classmethod
     def restore(cls, snapshot: Mapping[str, Any]) -> ADWIN:
-        """The detector of a snapshot: it goes on as the original would. ValueError for a version it cannot read."""
+        """The detector of a snapshot; it continues as the original would. Raises ValueError for an unknown version."""
         check_version("ADWIN", snapshot, SNAPSHOT_VERSION)
         detector = cls(snapshot["delta"], **snapshot["options"])
         detector._window = Moments(*snapshot["window"])
         detector._recent = [Moments(1, value, 0.0) for value in snapshot["recent"]]
-        detector._ladder = ExponentialHistogram.restore(snapshot["ladder"], lambda bucket: Moments(*bucket))
+        detector._histogram = ExponentialHistogram.restore(snapshot["ladder"], lambda bucket: Moments(*bucket))
         detector.n_detections = snapshot["n_detections"]
         detector.n_skipped = snapshot["n_skipped"]
         detector.drift_detected = snapshot["drift_detected"]
@@ -225,29 +227,29 @@ class ADWIN:
         return {name: getattr(self, name) for name in names}
 
     def _check(self) -> None:
-        """Drop the oldest bucket for as long as some cut shows a change."""
-        self._ladder = self._ladder.extend(self._recent)
+        """Drop the oldest bucket as long as some cut shows a change."""
+        self._histogram = self._histogram.extend(self._recent)
         self._recent = []
         if self.width <= self.grace_period:
             return
         while self._shows_change():
             self.drift_detected = True
-            self._ladder = self._ladder.drop_oldest()
-            self._window = sum(self._ladder, Moments())
+            self._histogram = self._histogram.drop_oldest()
+            self._window = sum(self._histogram, Moments())
         self.n_detections += self.drift_detected
 
     def _shows_change(self) -> bool:
         """Whether the evidence of some cut exceeds ln(2 / delta')."""
-        sizes, totals, _ = zip(*self._ladder, strict=True)
+        sizes, totals, _ = zip(*self._histogram, strict=True)
         if len(sizes) < 2:
             return False
         n0 = np.array(sizes[:-1], np.float64).cumsum()
         n1 = self.width - n0
         sums = np.array((self.total, *totals[:-1]))
         mean0 = sums[1:].cumsum() / n0
-        # Subtracted one by one as in River: on 1e15 plus noise rounding decides, and it depends on the order.
+        # Subtracted one by one, as in River: on 1e15 plus noise, rounding decides, and it depends on the order.
         mean1 = np.subtract.accumulate(sums)[1:] / n1
-        evidence = cut_evidence(self._judged(n0), mean0, self._judged(n1), mean1, self.variance)
+        evidence = cut_evidence(self._tested(n0), mean0, self._tested(n1), mean1, self.variance)
         return bool(evidence.max() > self._threshold(cuts=n0.size))
 
     def _threshold(self, cuts: int) -> float:
@@ -256,8 +258,8 @@ class ADWIN:
             return log(2.0 * log(self.width) / self.delta)
         return log(2.0 * cuts / self.delta)
 
-    def _judged(self, sizes: FloatArray) -> FloatArray:
-        """The sizes as they enter the bound: not positive where a side is shorter than `min_window_length`."""
+    def _tested(self, sizes: FloatArray) -> FloatArray:
+        """The sizes used in the bound: not positive, so not tested, for a side shorter than `min_window_length`."""
         if self.semantics == "river":
             return sizes - (self.min_window_length - 1)
         return np.where(sizes < self.min_window_length, 0.0, sizes)

@@ -1,15 +1,15 @@
-"""Windowed Kolmogorov-Smirnov on one stream of numbers, in the interface of River's drift detectors.
+"""Windowed Kolmogorov-Smirnov on one stream of numbers, with the interface of River's drift detectors.
 
-Three ways to choose what is compared, all by the largest distance D of two empirical distribution functions:
+Three choices of the samples compared; D is the largest distance between their empirical distribution functions:
 
-    a baseline, all windows     ──────────[─────[───[──[─[[now    each suffix of the stream, with the baseline
-    a baseline, a window        ────────────────[─────────]now    the last `window` values, with the baseline
-    no baseline                 ──────────│─────│───│──│─││now    at each cut, what follows with all that precedes
+    a baseline, all windows     ──────────[─────[───[──[─[[now    each suffix of the stream with the baseline
+    a baseline, a window        ────────────────[─────────]now    the last `window` values with the baseline
+    no baseline                 ──────────│─────│───│──│─││now    at each cut, the values after it with those before
 
 dos Reis, Flach, Matwin & Batista (KDD 2016) keep both samples in a treap, O(log n) per value. Here a value becomes its
 code in the baseline's grid and codes are counted, O(1) per value after one binary search. With up to 256 distinct
-values in the baseline D is the same number; with more it is the maximum over the grid's cuts, less by 1/bins at most.
-Without a baseline the grid is that of the first values: a D between values beyond all of them is not seen.
+values in the baseline, D is the same number; with more it is the maximum over the grid's cuts, at most 1/bins smaller.
+Without a baseline the grid is fitted to the first values; differences among values beyond all of them are not seen.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from driftline.detectors.summaries.codes import BINS, Grid
 from driftline.detectors.summaries.exponential_histogram import ExponentialHistogram
 
 SNAPSHOT_VERSION = 1
-# Values that place the grid when there is no baseline: more than MAX_DISTINCT, so that continuous values get quantiles,
-# eight values to each. With half as many every value would be kept as a code of its own, at eight times the memory.
+# Values that the grid is fitted to without a baseline: more than MAX_DISTINCT, so that continuous values get quantiles,
+# eight values to each. With half as many, every value would keep a code of its own, at eight times the memory.
 _WARMUP = 512
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CountedSample:
-    """A baseline, counted: counts (K,) of the codes of its grid. ValueError when they do not fit or count nothing."""
+    """A baseline as counts (K,) of the codes of its grid. Raises ValueError if their number differs or all are 0."""
 
     grid: Grid
     counts: IntArray
@@ -47,7 +47,7 @@ class CountedSample:
 
     @classmethod
     def of(cls, values: Iterable[Any], bins: int = BINS) -> CountedSample:
-        """From the finite numbers among the values; ValueError when there is none."""
+        """Count the finite numbers among the values. Raises ValueError if there is none."""
         sample = np.array([float(value) for value in values if _is_usable(value)])
         if not sample.size:
             raise ValueError("baseline must hold at least one finite number")
@@ -57,9 +57,9 @@ class CountedSample:
 
 @dataclass(slots=True, eq=False)
 class _Pinned:
-    """The last codes, as many as the ring has places, and how often each of 0 .. size occurs; O(1) per code.
+    """The last `window` codes in a ring, and how often each of 0 .. size occurs; O(1) per code.
 
-    ring: (window,), from `oldest` on, round and round; at first full of the code `size`: a place not yet taken.
+    ring: (window,) codes, oldest at index `oldest`. At first every place holds the code `size`, which means free.
     """
 
     ring: IntArray
@@ -71,7 +71,7 @@ class _Pinned:
         self.counts = np.bincount(self.ring, minlength=self.size + 1)
 
     def slide(self, codes: IntArray) -> None:
-        """Each new code takes the place of the oldest."""
+        """Replace the oldest codes by new ones."""
         codes = codes[-self.ring.size :]
         places = (self.oldest + np.arange(codes.size)) % self.ring.size
         self.counts += np.bincount(codes, minlength=self.size + 1)
@@ -80,37 +80,37 @@ class _Pinned:
         self.oldest = (self.oldest + codes.size) % self.ring.size
 
     def windows(self) -> IntArray:
-        """The counts as the one row (1, K) of windows, or no row (0, K) while places are free."""
+        """The counts as one window (1, K), or none (0, K) while places are free."""
         return self.counts[None, :-1][: int(self.counts[-1] == 0)]
 
     def codes(self) -> list[int]:
-        """Oldest first."""
+        """The codes, oldest first."""
         codes: list[int] = np.roll(self.ring, -self.oldest).tolist()
         return codes
 
 
 class WindowedKS:
-    """Windowed KS on one stream; the module says what is compared.
+    """Windowed KS on one stream. The module shows which samples are compared.
 
     baseline: numbers, or a `CountedSample`; None compares the recent past with the past before it.
-    window: the pinned window, in values, not judged before it is full; None judges every suffix. Needs a baseline.
+    window: length of a pinned window in values, tested once it is full; needs a baseline. None tests every suffix.
     alpha: false alarms per value, in (0, 1/clock). clock: values between checks. bins: quantiles of the grid.
-    max_buckets: M of the ladder. warmup: values that place the grid if there is no baseline; none is judged before.
-    ValueError for anything else.
+    max_buckets: M of the exponential histogram. warmup: values to fit the grid to if there is no baseline, before any
+    check. Raises ValueError for other values.
 
     A check of w windows alarms when the evidence of one of them, 2 D² nm/(n+m) - ln 2 nats, reaches
 
         threshold = ln(w / (alpha * clock)).
 
-    By the union bound it spends at most alpha * clock: independent values give at most alpha false alarms each, on
-    average over baselines, and fewer in fact, since windows overlap.
+    By the union bound a check raises at most alpha * clock false alarms, so independent values raise at most alpha each
+    on average over baselines; fewer in practice, since windows overlap.
 
-    After an alarm the window is forgotten, and if there is no baseline the grid too: a new warm-up begins. `evidence`,
-    `threshold`, `statistic` (D) and `width` (values in the window) tell of the last check's strongest window.
-    What is no finite number (None, NaN, infinities, text) is counted in `n_skipped` and changes nothing else.
+    After an alarm the history is dropped and, without a baseline, the grid: a new warm-up begins. `evidence`,
+    `threshold`, `statistic` (D) and `width` (values in the window) are those of the strongest window of the last check.
+    Values that are no finite numbers (None, NaN, infinities, text) are only counted in `n_skipped`.
 
-    Memory: the values since the last check, and M (log2(n / (clock M) + 1) + 1) vectors of K <= max(513, 3 bins)
-    counts for n values; for a pinned window, its codes and one such vector.
+    Memory after n values: those since the last check, and M (log2(n / (clock M) + 1) + 1) vectors of K <= max(513,
+    3 bins) counts; for a pinned window, its codes and one such vector.
 
     >>> import random
     >>> rng = random.Random(12345)
@@ -158,14 +158,14 @@ class WindowedKS:
     def _forget(self) -> None:
         self._grid = None if self.baseline is None else self.baseline.grid
         self._recent: list[float] = []
-        self._ladder: ExponentialHistogram[IntArray] = ExponentialHistogram(self.max_buckets)
+        self._histogram: ExponentialHistogram[IntArray] = ExponentialHistogram(self.max_buckets)
         self._pinned = None
         if self.baseline is not None and self.window is not None:
             size = self.baseline.grid.size
             self._pinned = _Pinned(np.full(self.window, size), size)
 
     def update(self, x: float) -> None:
-        """Take one value; `drift_detected` then tells whether the check it may have caused found a change."""
+        """Add one value; `drift_detected` is then True if the value completed a check and the check found a change."""
         self.drift_detected = False
         if not _is_usable(x):
             self.n_skipped += 1
@@ -175,7 +175,7 @@ class WindowedKS:
             self._check()
 
     def clone(self) -> WindowedKS:
-        """A new detector with the same parameters, which has seen nothing but the baseline."""
+        """A new detector with the same parameters and baseline that has seen no value."""
         return WindowedKS(self.baseline, **self._options())
 
     def snapshot(self) -> dict[str, Any]:
@@ -186,14 +186,14 @@ class WindowedKS:
             "baseline": None if self.baseline is None else self.baseline.counts.tolist(),
             "cuts": None if self._grid is None else self._grid.cuts.tolist(),
             "recent": list(self._recent),
-            "ladder": self._ladder.snapshot(lambda counts: counts.tolist()),
+            "ladder": self._histogram.snapshot(lambda counts: counts.tolist()),
             "pinned": None if self._pinned is None else self._pinned.codes(),
             "seen": {name: getattr(self, name) for name in _SEEN},
         }
 
     @classmethod
     def restore(cls, snapshot: Mapping[str, Any]) -> WindowedKS:
-        """The detector of a snapshot, which goes on as the original would; ValueError for an unknown version."""
+        """The detector of a snapshot; it continues as the original would. Raises ValueError for an unknown version."""
         check_version("WindowedKS", snapshot, SNAPSHOT_VERSION)
         grid = None if snapshot["cuts"] is None else Grid(np.array(snapshot["cuts"], np.float64))
         counts = snapshot["baseline"]
@@ -201,7 +201,9 @@ class WindowedKS:
         detector = cls(baseline, **snapshot["options"])
         detector._grid = grid
         detector._recent = list(snapshot["recent"])
-        detector._ladder = ExponentialHistogram.restore(snapshot["ladder"], lambda bucket: np.array(bucket, np.int64))
+        detector._histogram = ExponentialHistogram.restore(
+            snapshot["ladder"], lambda bucket: np.array(bucket, np.int64)
+        )
         if grid is not None and snapshot["pinned"] is not None:
             detector._pinned = _Pinned(np.array(snapshot["pinned"], np.int64), grid.size)
         for name in _SEEN:
@@ -213,7 +215,7 @@ class WindowedKS:
         return {name: getattr(self, name) for name in names}
 
     def _check(self) -> None:
-        """Count the values since the last check, then judge every window."""
+        """Count the values since the last check, then test every window."""
         values = np.array(self._recent)
         self._recent = []
         if self._grid is None:
@@ -223,21 +225,21 @@ class WindowedKS:
             self._pinned.slide(codes)
         else:
             panes = (codes[start : start + self.clock] for start in range(0, len(codes), self.clock))
-            self._ladder = self._ladder.extend(np.bincount(pane, minlength=self._grid.size) for pane in panes)
+            self._histogram = self._histogram.extend(np.bincount(pane, minlength=self._grid.size) for pane in panes)
         windows, reference = self._windows()
         if len(windows):
-            self._judge(windows, reference)
+            self._test(windows, reference)
 
     def _windows(self) -> tuple[IntArray, IntArray]:
-        """Counts (w, K) of the windows to judge, shortest first, and of their references, (K,) or (w, K)."""
+        """Counts (w, K) of the windows to test, shortest first, and of their references, (K,) or (w, K)."""
         if self.baseline is not None and self._pinned is not None:
             return self._pinned.windows(), self.baseline.counts
-        suffixes = np.cumsum(list(self._ladder)[::-1], axis=0)
+        suffixes = np.cumsum(list(self._histogram)[::-1], axis=0)
         if self.baseline is not None:
             return suffixes, self.baseline.counts
         return suffixes[:-1], suffixes[-1] - suffixes[:-1]
 
-    def _judge(self, windows: IntArray, reference: IntArray) -> None:
+    def _test(self, windows: IntArray, reference: IntArray) -> None:
         d, n, m = ks_statistic(windows, reference)
         evidence = ks_evidence(d, n, m)
         strongest = int(evidence.argmax())
@@ -250,7 +252,7 @@ class WindowedKS:
             self._forget()
 
 
-# What an update leaves to be read, beside the state that decides.
+# Attributes that an update sets for the caller to read; they do not affect later checks.
 _SEEN = ("evidence", "statistic", "threshold", "width", "n_detections", "n_skipped", "drift_detected")
 
 

@@ -1,9 +1,9 @@
-"""Tests on counts that have no order: chi-square over categories, and an exact bound for a single rate.
+"""Tests of unordered counts: chi-square over categories, and an exact bound for a single rate.
 
-The two share the work. Chi-square is quick and sees any change among frequent categories, but its p-value is an
-approximation that rare cells ruin (one event of a category that 100,000 baseline events never showed gives X² = 1000 to
-a window of 100). What is rare is therefore summed, and its share of the traffic judged by `rate_evidence`, which is
-valid for every count.
+The two complement each other. Chi-square is quick and sees any change among frequent categories, but its p-value is an
+approximation that rare cells ruin (one event of a category that 100,000 baseline events never showed gives a window of
+100 X² = 1000). Rare categories are therefore summed, and their share of the traffic is tested by `rate_evidence`, which
+is valid for every count.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from driftline.detectors.statistics.gamma import log_gamma, log_upper_gamma
 
 # Cochran (Ann. Math. Stat. 23, 1952; Biometrics 10, 1954): the approximation holds from 5 expected events a cell.
 # Measured with cells of 5.5, p is too small by a factor of 1.0 to 1.3 at p = e^-5 and 2 to 9 at e^-11; with cells of
-# 2.5 it is 14 to 23 there. A threshold calibrated on history makes up for the rest.
+# 2.5 it is 14 to 23 there. Thresholds calibrated on history correct the rest.
 MIN_EXPECTED = 5.0
 
 
 def categorical_evidence(
     counts: IntArray, reference: IntArray, starts: IntArray = ONE_SIGNAL, min_expected: float = MIN_EXPECTED
 ) -> FloatArray:
-    """-ln p (w, S) in nats, at least 0, that a window's categories follow the reference's, frequent and rare alike.
+    """Evidence (w, S) in nats, at least 0, that categories, frequent or rare, have other shares than in the reference.
 
-    The stronger of the evidence of `chi2_statistic` and of `rare_evidence`, less ln 2 for having looked twice; shapes
-    and errors as there.
+    It is the larger of the evidence of `chi2_statistic` and `rare_evidence`, less ln 2 because two tests are made.
+    Shapes and errors as in `chi2_statistic`.
     """
     cells = _split(counts, reference, starts, min_expected)
     common, rare = chi2_evidence(*_chi2(cells, starts)), _rare(cells)
@@ -45,9 +45,9 @@ def chi2_statistic(
 
     counts: (w, K), one row a window; the codes of S signals back to back. reference: (K,), or one row a window.
     starts: (S,) first column of each signal, strictly rising from 0.
-    Cells in which the smaller sample expects fewer than `min_expected` events are pooled into one rest cell; if that is
-    still too rare, its events are left out and `rare_evidence` answers for them. The choice looks at c + r only, which
-    says nothing of the difference. With fewer than two cells, both results are 0.
+    Cells in which the smaller sample expects fewer than `min_expected` events are pooled into one rest cell. If that is
+    still too rare, its events are left out and only `rare_evidence` tests them. The choice depends on c + r alone,
+    which says nothing about the difference. With fewer than two cells, both results are 0.
     Raises ValueError for min_expected <= 0.
 
     >>> stat, dof = chi2_statistic(np.array([[30, 50, 20, 1, 0]]), np.array([400, 400, 200, 0, 1]))
@@ -70,18 +70,18 @@ def chi2_evidence(stat: npt.ArrayLike, dof: npt.ArrayLike) -> FloatArray:
 def rare_evidence(
     counts: IntArray, reference: IntArray, starts: IntArray = ONE_SIGNAL, min_expected: float = MIN_EXPECTED
 ) -> FloatArray:
-    """`rate_evidence` (w, S) of the share of the rest cell of `chi2_statistic`; shapes and errors as there."""
+    """`rate_evidence` (w, S) of the share of the rest cell of `chi2_statistic`. Shapes and errors as there."""
     return _rare(_split(counts, reference, starts, min_expected))
 
 
 def rate_evidence(k: npt.ArrayLike, n: npt.ArrayLike, k_ref: npt.ArrayLike, n_ref: npt.ArrayLike) -> FloatArray:
-    """-ln p in nats, at least 0, that k of n and k_ref of n_ref events have one rate; any shapes that broadcast.
+    """Evidence in nats, at least 0, that k of n and k_ref of n_ref events have different rates; shapes that broadcast.
 
     Given the total k + k_ref, k is hypergeometric. Its probability is the exponential of the G test's exponent (half
     the statistic), n KL(k/n || p) + n_ref KL(k_ref/n_ref || p) with p the pooled rate, times a factor that the
     exponent lacks. exp(-exponent) alone is no bound: 1 of 1 against 0 of 1 has exponent 2 ln 2 and probability 1, and
-    the shortfall grows as the square root of the counts. Nor is it lost: neighbouring probabilities fall along a tail
-    in a falling ratio, so a geometric series bounds the tail (Fisher's exact test from above),
+    the shortfall grows as the square root of the counts. The exact probability gives one: along a tail the ratio of
+    neighbouring probabilities falls, so a geometric series bounds the tail (Fisher's exact test, from above),
 
         P(K >= k) <= P(K = k) / (1 - q),    q = P(K = k+1) / P(K = k) = (n-k) k_ref / ((k+1) (n_ref - k_ref + 1)) < 1
 
@@ -100,9 +100,9 @@ def rate_evidence(k: npt.ArrayLike, n: npt.ArrayLike, k_ref: npt.ArrayLike, n_re
 
 
 class _Cells(NamedTuple):
-    """Two samples cut into frequent cells and a rest, (w, K) where of cells, (w, S) where of signals.
+    """Two samples split into frequent cells and a rest; arrays of cells are (w, K), of signals (w, S).
 
-    share: the smaller sample's part of all events; it expects share * (c + r) of them in a cell.
+    share: the smaller sample's share of all events; it expects share * (c + r) of them in a cell.
     """
 
     window: IntArray
@@ -139,7 +139,7 @@ def _chi2(cells: _Cells, starts: IntArray) -> tuple[FloatArray, IntArray]:
 
 
 def _cell(c: IntArray, r: IntArray, ratio: FloatArray) -> FloatArray:
-    """(c - r n/m)² / (c + r), with which X² is m/n Σ; 0 for an empty cell."""
+    """(c - r n/m)² / (c + r), of which X² is m/n times the sum; 0 for an empty cell."""
     off = r * ratio
     np.subtract(c, off, out=off)
     off *= off
@@ -152,7 +152,7 @@ def _rare(cells: _Cells) -> FloatArray:
 
 
 def _spread(per_signal: FloatArray, counts: IntArray, starts: IntArray) -> FloatArray:
-    """One figure a signal (w, S) repeated over its columns (w, K)."""
+    """Repeat a value per signal (w, S) over the columns of that signal (w, K)."""
     return np.repeat(per_signal, np.diff(starts, append=counts.shape[-1]), axis=-1)
 
 

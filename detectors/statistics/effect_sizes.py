@@ -1,10 +1,10 @@
-"""Effect sizes: how large a change is, for people to read. No alarm is decided by them.
+"""Effect sizes: how large a change is. People read them and severities follow from them; alarms do not.
 
-Unlike evidence they do not grow with the number of events; but drawn from few events they are too large by chance alone
-(PSI by about (K - 1)(1/n + 1/m) for K codes), so read them beside evidence.
+Unlike evidence they do not grow with the number of events. From few events they are too large by chance (PSI by about
+(K - 1)(1/n + 1/m) for K codes), so read them beside evidence.
 
 All take counts (w, K), one row a window, with the codes of S signals back to back; reference (K,), or one row a window;
-and starts (S,), the first column of each signal, strictly rising from 0. All return (w, S), 0 where a side is empty.
+and starts (S,), the first column of each signal, strictly ascending from 0. All return (w, S), 0 where a side is empty.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from driftline.detectors.arrays import ONE_SIGNAL, FloatArray, IntArray, sum_by_
 from driftline.detectors.statistics.ks import cdf_difference
 
 # Events added to every code of both samples (Jeffreys' prior). E ln(X + a) = ln λ + (a - 1/2)/λ + O(1/λ²) for a
-# Poisson count X (Haldane, Ann. Hum. Genet. 20, 1956): at 1/2 the leading error is gone, at 1/4 rare codes look rarer
-# than they are. The customary floor, a share of 0.0001, lets a code that is empty among 50 events count as much as
-# among a million.
+# Poisson count X (Haldane, Ann. Hum. Genet. 20, 1956): at 1/2 the leading error vanishes, at 1/4 rare codes look rarer
+# than they are. The customary floor, a share of 0.0001, makes a code that is empty among 50 events count as much as one
+# that is empty among a million.
 _PRIOR = 0.5
 
 
 def psi(counts: IntArray, reference: IntArray, starts: IntArray = ONE_SIGNAL) -> FloatArray:
     """Population stability index Σ (p - q) ln(p / q) (w, S), in nats, unbounded: Jeffreys' divergence (Siddiqi 2006).
 
-    p, q: shares of the codes after half an event is added to each. Usage has "0.1 moderate, 0.25 large" for 10 codes.
+    p, q: shares of the codes after adding half an event to each. By convention 0.1 is moderate, 0.25 large, for 10
+    codes.
     """
     p, q = _shares(counts, starts, _PRIOR), _shares(reference, starts, _PRIOR)
     parts = (p - q) * np.log(p / q)
@@ -32,9 +33,9 @@ def psi(counts: IntArray, reference: IntArray, starts: IntArray = ONE_SIGNAL) ->
 
 
 def jensen_shannon(counts: IntArray, reference: IntArray, starts: IntArray = ONE_SIGNAL) -> FloatArray:
-    """Jensen-Shannon distance (w, S): the square root of the divergence in bits; 0 is equal, 1 nothing in common.
+    """Jensen-Shannon distance (w, S): the square root of the divergence in bits; 0: equal, 1: disjoint.
 
-    A metric (Endres & Schindelin, IEEE Trans. Inf. Theory 49, 2003), and it needs no smoothing: an empty code counts 0.
+    It is a metric (Endres & Schindelin, IEEE Trans. Inf. Theory 49, 2003) and needs no smoothing: empty codes add 0.
     """
     p, q = _shares(counts, starts), _shares(reference, starts)
     middle = (p + q) / 2
@@ -45,20 +46,20 @@ def jensen_shannon(counts: IntArray, reference: IntArray, starts: IntArray = ONE
 def wasserstein(
     counts: IntArray, reference: IntArray, positions: FloatArray, starts: IntArray = ONE_SIGNAL
 ) -> FloatArray:
-    """Wasserstein-1 distance Σ |F - G| Δposition (w, S), in the unit of positions (K,), which rise within a signal.
+    """Wasserstein-1 distance Σ |F - G| Δposition (w, S), in the unit of positions (K,), ascending within a signal.
 
-    On grid points: by how much an event moved, on average, in the signal's own unit. On mid-ranks: by what share of the
-    baseline. Empty codes need no smoothing.
+    With grid points as positions, it says how far an event moved on average, in the signal's own unit; with mid-ranks,
+    by what share of the baseline. Empty codes need no smoothing.
     """
     difference, n, m = cdf_difference(counts, reference, starts)
     np.abs(difference, out=difference)
-    # After the last code of a signal F = G = 1, so what stands there as the step to the next signal is multiplied by 0.
+    # F = G = 1 at the last code of a signal, so the step from there to the next signal is multiplied by 0.
     difference *= np.diff(positions, append=positions[-1])
     return sum_by_signal(difference, starts) * ((n > 0) & (m > 0))
 
 
 def _shares(counts: IntArray, starts: IntArray, prior: float = 0.0) -> FloatArray:
-    """Share of each code in its signal (w, K); 0 throughout where there are neither events nor a prior."""
+    """Share of each code in its signal (w, K); all 0 without events and prior."""
     widths = np.diff(starts, append=counts.shape[-1])
     totals = sum_by_signal(counts, starts)
     divisor = np.where(totals > 0, totals, 1) + prior * widths

@@ -1,8 +1,8 @@
 """Logarithms of the gamma function and of its upper incomplete part, for arrays, without under- or overflow.
 
-numpy has neither. `log_gamma` is Stirling's series (DLMF 5.11.1) after a shift by 8; `log_upper_gamma` is the power
-series of P = 1 - Q below the mean (DLMF 8.11.4) and the continued fraction of Q above it (DLMF 8.9.2), by Lentz's
-method, which goes forward and so finds out by itself where to stop. Relative error of Q about 1e-12.
+numpy has neither function. `log_gamma` is Stirling's series (DLMF 5.11.1) after a shift by 8; `log_upper_gamma` is the
+power series of P = 1 - Q below the mean (DLMF 8.11.4) and the continued fraction of Q above it (DLMF 8.9.2), by Lentz's
+method, which evaluates it forwards and so can stop at convergence. Relative error of Q about 1e-12.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from driftline.detectors.arrays import FloatArray
 # Shifted to x >= 8, the first term left out of the series, 691/(360360 x^11), is below 3e-13; at x >= 4 it is 5e-10.
 _SHIFT = 8
 _STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188)
-# A next factor this near to 1 changes nothing that a double can hold.
+# A factor this near to 1 no longer changes a double.
 _CONVERGED = 1e-15
 
 
 def log_gamma(x: npt.ArrayLike) -> FloatArray:
-    """ln Γ(x) for x > 0, any shape; absolute error about 1e-12, and 1e-16 of the result where that is more."""
+    """ln Γ(x) for x > 0, any shape; absolute error about 1e-12, or relative error 1e-16 if that is more."""
     x = np.asarray(x, np.float64)
     product = np.ones_like(x)
     for step in range(_SHIFT):
@@ -33,7 +33,7 @@ def log_gamma(x: npt.ArrayLike) -> FloatArray:
 
 
 def log_upper_gamma(a: npt.ArrayLike, x: npt.ArrayLike) -> FloatArray:
-    """ln Q(a, x), Q the regularised upper incomplete gamma function, for a > 0 and x >= 0, which broadcast."""
+    """ln Q(a, x), Q the regularised upper incomplete gamma function, for a > 0, x >= 0; shapes that broadcast."""
     a, x = np.broadcast_arrays(np.asarray(a, np.float64), np.asarray(x, np.float64))
     with np.errstate(divide="ignore"):
         lead = a * np.log(x) - x - log_gamma(a)

@@ -2,9 +2,9 @@
 
     D = max over codes of |F(code) - G(code)|,    F = the window's share of events up to a code, G = the reference's
 
-Counting replaces sorting: with every distinct value a code of its own, D is the textbook's, to the last bit; with
-fewer codes it is the maximum over the grid's cuts, never more than the textbook's, so every bound on false alarms
-still holds. Ties only make the test more careful.
+Counting replaces sorting. If every distinct value has its own code, D equals the textbook's to the last bit; with fewer
+codes it is the maximum over the grid's cuts and never larger, so every bound on false alarms still holds. Ties only
+make the test more conservative.
 
 `ks_evidence` is what detectors compare with a threshold; `ks_pvalue` is the p-value itself, for use without a stream.
 """
@@ -20,10 +20,10 @@ from driftline.detectors.arrays import ONE_SIGNAL, FloatArray, IntArray, sum_by_
 
 
 def cdf_difference(counts: IntArray, reference: IntArray, starts: IntArray) -> tuple[FloatArray, IntArray, IntArray]:
-    """F - G at every code, and the number of events on both sides.
+    """F - G at every code, and the number of events on each side.
 
     counts: (w, K) or (K,), one row a window; the codes of S signals back to back. reference: (K,), or one row a window.
-    starts: (S,) first column of each signal, strictly rising from 0.
+    starts: (S,) first column of each signal, strictly ascending from 0.
     Returns the difference (w, K), n (w, S) and m (S,) or (w, S). A side without events has F = 0 throughout.
     """
     window, n = _cdf(counts, starts)
@@ -43,7 +43,7 @@ def _cdf(counts: IntArray, starts: IntArray) -> tuple[FloatArray, IntArray]:
 def ks_statistic(
     counts: IntArray, reference: IntArray, starts: IntArray = ONE_SIGNAL
 ) -> tuple[FloatArray, IntArray, IntArray]:
-    """D (w, S) of each window and signal, n and m; 0 where a side is empty. Shapes as in `cdf_difference`.
+    """D (w, S), 0 where a side is empty, and the numbers of events n and m. Shapes as in `cdf_difference`.
 
     >>> d, n, m = ks_statistic(np.array([[3, 1, 0, 2, 2]]), np.array([1, 1, 2, 5, 5]), np.array([0, 3]))
     >>> d.tolist(), n.tolist(), m.tolist()
@@ -55,13 +55,13 @@ def ks_statistic(
 
 
 def ks_evidence(d: npt.ArrayLike, n: npt.ArrayLike, m: npt.ArrayLike) -> FloatArray:
-    """-ln p in nats, at least 0, from p <= 2 exp(-2 t²), t² = d² nm/(n+m); the arguments broadcast.
+    """Evidence in nats, at least 0: -ln of the bound p <= 2 exp(-2 t²), t² = d² nm/(n+m); the arguments broadcast.
 
-    It is the first term of the limiting distribution's series (Smirnov 1939; Hodges 1958), to which the others soon add
-    nothing, and a bound at all sizes, so that small windows need no rule of their own: Massart (Ann. Probab. 18, 1990)
-    proved it for one sample; for two, Wei & Dudley (Statist. Probab. Lett. 82, 2012) found it exceeded only for
-    n = m < 458 and for n < m <= 3, there by at most a factor e/2 (0.31 nats). A quadratic in d, it neither underflows
-    nor loses digits however far the tail.
+    The bound is the first term of the limiting distribution's series (Smirnov 1939; Hodges 1958), whose other terms
+    soon add nothing. It holds at all sizes, so small windows need no rule of their own: Massart (Ann. Probab. 18, 1990)
+    proved it for one sample; for two, Wei & Dudley (Statist. Probab. Lett. 82, 2012) found it exceeded only for n = m <
+    458 and for n < m <= 3, by at most a factor e/2 (0.31 nats). Being quadratic in d, it neither underflows nor loses
+    digits however far out in the tail.
     """
     n, m = np.asarray(n, np.float64), np.asarray(m, np.float64)
     effective = n * m / np.maximum(n + m, 1)

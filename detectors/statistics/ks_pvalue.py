@@ -16,9 +16,9 @@ _MAX_EXACT = 10_000
 def ks_pvalue(d: float, n: int, m: int, method: Literal["auto", "exact", "asymp"] = "auto") -> float:
     """P(D >= d) for two samples of n and m from one continuous distribution.
 
-    exact: by counting lattice paths, O(d nm) steps, relative error about 1e-12. asymp: D taken for the one-sample
-    statistic of round(nm/(n+m)) events, in time and memory of that order. auto: exact up to 10,000 events a side.
-    Raises ValueError for an unknown method, n or m below 1, or d outside [0, 1].
+    method: "exact" counts lattice paths in O(d nm) steps, with a relative error of about 1e-12; "asymp" treats D as the
+    one-sample statistic of round(nm/(n+m)) events, in time and memory of that order; "auto" is exact up to 10,000
+    events a side. Raises ValueError if the method is unknown, n or m is below 1, or d is outside [0, 1].
     """
     if method not in ("auto", "exact", "asymp"):
         raise ValueError(f"method must be auto, exact or asymp, got {method!r}")
@@ -35,8 +35,8 @@ def _paths_outside(d: float, n: int, m: int) -> float:
     """The share of lattice paths from (0, 0) to (n, m) that touch |x/n - y/m| >= d.
 
     Every order of the pooled sample is such a path, all equally likely. outside[x + 1] is the share among the paths to
-    (x, s - x); the last step to there came from the left with probability x/s (Hodges, Ark. Mat. 3, 1958).
-    A sum of positive terms throughout, so small shares keep their digits.
+    (x, s - x); the last step of such a path came from the left with probability x/s (Hodges, Ark. Mat. 3, 1958). All
+    terms are positive, so small shares keep their digits.
     """
     divisor = math.gcd(n, m)
     up, step = n // divisor, n // divisor + m // divisor
@@ -58,12 +58,12 @@ def _paths_outside(d: float, n: int, m: int) -> float:
 def _kolmogorov_sf(n: int, d: float) -> float:
     """P(D_n >= d) of the one-sample statistic; one of three methods, chosen as by Simard & L'Ecuyer (JSS 39(11), 2011).
 
-    In the tail, twice the one-sided probability: exact to rounding (1e-8 relative at n = 10^6) but for the chance,
-    below 1e-5 of it, of crossing on both sides. In the body Durbin's matrix is exact, where it is small; elsewhere
-    n > 140, and the series has an absolute error below 4e-6 at n = 141, falling as 1/n².
+    In the tail it is twice the one-sided probability: exact up to rounding (1e-8 relative at n = 10^6), apart from the
+    chance of crossing on both sides, which is below 1e-5 of it. In the body Durbin's matrix is exact, and used where it
+    is small; elsewhere n > 140, and the series has an absolute error below 4e-6 at n = 141 that falls as 1/n².
     """
     if n * d <= 0.5:
-        return 1.0  # a step of 1/n is half of it away from any continuous line
+        return 1.0  # F_n jumps by 1/n, so somewhere it is half of that away from any continuous F
     if d >= 0.5 or n * d * d >= (4.0 if n <= 140 else 2.2):
         return min(1.0, 2 * _smirnov(n, d))
     matrix_is_small = n <= 140 or (n <= 100_000 and n * d**1.5 <= 1.4)
@@ -92,7 +92,7 @@ def _durbin(n: int, d: float) -> float:
     edge = (1 - h**powers) / factorials[1:]
     matrix[:, 0], matrix[-1, :] = edge, edge[::-1]
     matrix[-1, 0] = (1 - 2 * h**size + max(2 * h - 1, 0.0) ** size) / factorials[-1]
-    # n!/n^n, spread over the n factors, keeps the powers of H within a double's range.
+    # Spreading n!/n^n over the n factors keeps the powers of H within a double's range.
     scale = math.exp((math.lgamma(n + 1) - n * math.log(n)) / n)
     return float(np.linalg.matrix_power(matrix * scale, n)[k - 1, k - 1])
 

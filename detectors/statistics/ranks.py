@@ -7,13 +7,13 @@ mid-rank of n events, whatever their distribution and ties,
     level     P(|mean M - 1/2| >= δ) <= 2 exp(-6 n δ²)                          (Hoeffding; variance 1/12)
     spread    P(mean (M - 1/2)² - expected >= δ) <= exp(-n δ² / 2(v + b δ/3))   (Bernstein; v = 1/180, b = 1/6)
 
-with n replaced by nm/(n+m) where the other side is a sample of m. They hold at every n, so small windows need no rule
-of their own. By these bounds they need a third fewer events than KS, which sees any shape, for a normal's shift of 0.5
-σ and a fifth of the events for its scale of 1.5 (Mann & Whitney 1947; Mood 1954).
+with n replaced by nm/(n+m) if the other side is a sample of m. The bounds hold at every n, so small windows need no
+rule of their own. By these bounds the tests need a third fewer events than KS, which sees any shape, for a shift of a
+normal by 0.5 σ, and a fifth of the events for a scale of 1.5 (Mann & Whitney 1947; Mood 1954).
 
-That is so while the other side is the baseline that gave the ranks. Against another reference, such as the past after a
-change, ranks are not `uniform`, and all that is known of M and of (M - 1/2)² is that they lie in [0, 1] and [0, 1/4]:
-the bounds are then Hoeffding's, 2 exp(-2 n δ²) and 2 exp(-32 n δ²).
+This assumes that the other side is the baseline that gave the ranks. Against another reference, such as the past after
+a change, ranks are not `uniform`: M and (M - 1/2)² are only known to lie in [0, 1] and [0, 1/4], and the bounds are
+Hoeffding's, 2 exp(-2 n δ²) and 2 exp(-32 n δ²).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 
 from driftline.detectors.arrays import FloatArray, IntArray
 
-# Variance of (U - 1/2)² for uniform U, and how far above its mean 1/12 it can lie.
+# Variance of (U - 1/2)² for uniform U, and by how much it can exceed its mean of 1/12.
 _SPREAD_VARIANCE, _SPREAD_BOUND = 1 / 180, 1 / 4 - 1 / 12
 _TWO_SIDES = math.log(2)
 
@@ -39,7 +39,7 @@ class RankMoments(NamedTuple):
 
     @property
     def mean(self) -> FloatArray:
-        """Mean mid-rank, 0 where there is no event."""
+        """Mean mid-rank; 0 without events."""
         return np.asarray(self.sum / np.maximum(self.n, 1))
 
     @property
@@ -49,7 +49,7 @@ class RankMoments(NamedTuple):
 
 
 def rank_moments(counts: IntArray, midranks: FloatArray, starts: IntArray) -> RankMoments:
-    """Of code counts (w, C) with mid-ranks (C,) and signals that begin at columns `starts` (S,)."""
+    """Rank moments of code counts (w, C), given mid-ranks (C,) and the first column of each signal, `starts` (S,)."""
     weighted = counts * midranks
     parts = (counts, weighted, weighted * midranks)
     return RankMoments(*(np.add.reduceat(part, starts, axis=1).astype(float) for part in parts))
@@ -63,7 +63,7 @@ def level_evidence(window: RankMoments, reference: RankMoments, uniform: bool = 
 
 
 def spread_evidence(window: RankMoments, reference: RankMoments, uniform: bool = True) -> FloatArray:
-    """Evidence in nats, at least 0, that ranks lie farther from, or nearer to, the middle; 0 where a side is empty."""
+    """Evidence in nats, at least 0, that ranks lie farther from the middle, or nearer; 0 where a side is empty."""
     difference = window.dispersion - reference.dispersion
     scale = 2 * (_SPREAD_VARIANCE + _SPREAD_BOUND * np.abs(difference) / 3) if uniform else 1 / 32
     return np.maximum(_effective(window, reference) * difference**2 / scale - _TWO_SIDES, 0.0)

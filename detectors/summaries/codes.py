@@ -1,17 +1,17 @@
-"""Codes: what a value becomes before anything is counted.
+"""Codes: the integers that values become before they are counted.
 
-A baseline gives every signal a coder. A coder has `size` regular codes, 0 .. size-1, and after them the six special
-codes of `Special`, the same for every signal, so that what is not regular is counted as itself and never as 0.
+A baseline gives every signal a coder. A coder has `size` regular codes, 0 .. size-1, followed by the six special codes
+of `Special`, the same for every signal, so that a value that is not regular is counted as what it is and never as 0.
 
 `Grid`, for ordered signals: K-1 cuts on the real line,
 
         code 0   cuts[0]   code 1   cuts[1]   code 2  ...  cuts[K-2]   code K-1
     ────────────────┤───────────────────┤───────────────────────┤─────────────────►   (a cut belongs to the code below)
 
-so that a code is the number of cuts below the value: monotone, and one binary search. A heavy value `a` (an atom) gets
-a code of its own from two cuts, the float just below `a` and `a` itself.
+so the code of a value is the number of cuts below it: monotone, and found by one binary search. A frequent value `a`
+(an atom) gets a code of its own by two cuts, the float just below `a` and `a` itself.
 
-`Categories`, for nominal signals: one code per value known to the baseline.
+`Categories`, for nominal signals: one code per value that the baseline knows.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ import numpy.typing as npt
 
 from driftline.detectors.arrays import FloatArray, IntArray
 
-# 64 quantile bins bound the loss of D, against keeping every value, by 1/64; a shift of 0.1 sigma moves D by 0.04. Half
-# as many bins save half the judge's time and memory and double that bound.
+# With 64 quantile bins, D is at most 1/64 less than if every value were kept; a shift of 0.1 sigma moves D by 0.04.
+# Half as many bins save half the judge's time and memory and double that loss.
 BINS = 64
-# A signal with so few distinct values keeps them all, and D is exact. At 256 values a bucket of it takes 4 kB.
+# A signal with up to so many distinct values keeps them all, and D is exact. With 256 values, its bucket takes 4 kB.
 MAX_DISTINCT = 256
 
 
 class Kind(StrEnum):
-    """What sort of values a signal takes in its baseline."""
+    """The kind of values of a signal in its baseline."""
 
     NUMERIC = "numeric"
     CATEGORICAL = "categorical"
@@ -44,7 +44,7 @@ class Kind(StrEnum):
 
 
 class Special(IntEnum):
-    """Codes of what is no regular value; a coder's local code for it is `size + special`."""
+    """Codes of values that are not regular; a coder's local code of one is `size + special`."""
 
     MISSING = 0
     NAN = 1
@@ -58,7 +58,7 @@ class Special(IntEnum):
 class Grid:
     """Ordered codes of a numeric signal.
 
-    cuts: (K-1,) finite, strictly rising, in the signal's unit.
+    cuts: (K-1,) finite, strictly ascending, in the signal's unit, or ValueError.
 
     >>> grid = Grid.fit(np.array([1.0, 2.0, 2.0, 5.0]))
     >>> grid.encode(np.array([0.0, 1.0, 1.5, 2.0, 5.0, 9.0, np.nan, np.inf])).tolist()
@@ -69,14 +69,14 @@ class Grid:
 
     def __post_init__(self) -> None:
         if self.cuts.ndim != 1 or not np.isfinite(self.cuts).all() or (self.cuts[1:] <= self.cuts[:-1]).any():
-            raise ValueError("cuts must be finite and strictly rising")
+            raise ValueError("cuts must be finite and strictly ascending")
 
     @classmethod
     def fit(cls, values: npt.ArrayLike, bins: int = BINS, max_distinct: int = MAX_DISTINCT) -> Grid:
-        """The grid of a sample of any length; values that are not finite are passed over.
+        """The grid of a sample of any length; values that are not finite are ignored.
 
-        Up to `max_distinct` distinct values: each is an atom. Otherwise `bins` quantiles, and every value with more
-        than one bin's share is an atom.
+        With up to `max_distinct` distinct values, each is an atom. Otherwise the cuts are `bins` quantiles, and every
+        value with more than one bin's share is an atom. Raises ValueError if `bins` is below 2.
         """
         if bins < 2:
             raise ValueError(f"bins must be at least 2, got {bins}")
@@ -95,7 +95,7 @@ class Grid:
         return self.cuts.size + 1
 
     def encode(self, values: FloatArray) -> IntArray:
-        """Local codes (n,) of float values (n,); NaN, which stands for an absent value, becomes MISSING."""
+        """Local codes (n,) of float values (n,). NaN stands for an absent value and becomes MISSING."""
         codes = np.searchsorted(self.cuts, values, side="left")
         odd = ~np.isfinite(values)
         if odd.any():
@@ -105,9 +105,10 @@ class Grid:
 
 @dataclass(frozen=True)
 class Categories:
-    """Nominal codes: one per value known to the baseline, in the order given.
+    """Nominal codes: one per value that the baseline knows, in the order given.
 
-    values: (K,) distinct; text for categorical, boolean and constant text signals, one float for a constant number.
+    values: (K,) distinct, at least one, or ValueError; text for categorical, boolean and constant text signals, one
+    float for a constant number.
 
     >>> Categories(("DE", "FR")).encode(["FR", "XX", None]).tolist()
     [1, 7, 2]
@@ -146,16 +147,16 @@ Coder = Grid | Categories
 
 
 def quantiles(sample: FloatArray, shares: npt.ArrayLike) -> FloatArray:
-    """The least values of a finite sample (n,), n > 0, that shares in (0, 1] of it do not exceed.
+    """For each share in (0, 1], the least value of a finite sample (n,), n > 0, that this share of it does not exceed.
 
-    Values of the sample, where numpy's `inverted_cdf` interpolates between two and makes NaN of -1e308 and 1e308.
+    The results are values of the sample; numpy's `inverted_cdf` interpolates and gets NaN from -1e308 and 1e308.
     """
     nth = np.ceil(np.multiply(shares, sample.size)).astype(np.int64)
     return np.asarray(np.sort(sample)[nth - 1])
 
 
 def _around(atoms: FloatArray) -> FloatArray:
-    """The two cuts that give each atom (m,) a code of its own; adjacent floats share one, the lowest needs but one."""
+    """The two cuts that give each atom (m,) a code of its own; adjacent floats share one, the lowest needs only one."""
     with np.errstate(over="ignore"):
         below = np.nextafter(atoms, -np.inf)
     cuts = np.unique(np.column_stack([below, atoms]))

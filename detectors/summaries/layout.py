@@ -1,15 +1,15 @@
-"""The layout of a sketch: where each code of each signal of a model stands in one row of integers.
+"""The layout of a sketch: which column of a row of counts holds which code of which signal.
 
-A layout lays the codes of all signals of a model in one row:
+A layout places the codes of all signals of a model in one row:
 
     | ordered signals, K codes each | nominal signals, K codes each | 6 special codes for each signal |
     0                          ordered                           regular                            width
 
-and a sketch counts events into it. Everything in a sketch is an integer or an extreme, so adding sketches is exact,
-associative and commutative: any way of cutting and merging a stretch of the log gives the same sketch, to the byte.
+and a sketch counts events in it. Everything in a sketch is an integer or an extreme, so adding sketches is exact,
+associative and commutative: however a stretch of the log is cut and merged, its sketch is the same to the byte.
 
-Sums of raw values would break that, since float addition rounds; they are kept as integers in units of each signal's
-own spread (`Summary`). They serve people ("mean 3.1 → 3.6"); no alarm depends on them.
+Float sums of raw values would break that, since float addition rounds. They are kept as integers in units of each
+signal's own spread, for people to read (`Summary`: "mean 3.1 → 3.6"); no alarm depends on them.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from driftline.detectors.arrays import FloatArray, IntArray
 from driftline.detectors.summaries.codes import Categories, Coder, Grid, Kind, Special
 from driftline.detectors.summaries.sketch import Sketch, Summary
 
-# Raw sums count in 2^-16 of the signal's spread and their squares in 2^-8 of its square: finer than a person reads.
+# The units of sums and of sums of squares are 2^-16 of the signal's spread and 2^-8 of its square: finer than anyone
+# reads.
 _UNIT, _SQUARE_UNIT = 2.0**16, 2.0**8
-# A value counts as at most 2^14 spreads from the centre (its extremes stay true): 2^36 units squared, so that the sum
-# of a hundred million such outliers still fits 63 bits. Half as many bits would cut off a unit change by 1000.
+# Sums clip a value at 2^14 spreads from the centre (extremes are not clipped). Its square is then 2^36 units, and the
+# sum over a hundred million such outliers fits 63 bits. Half as many bits (2^7) would clip a change of unit by 1000.
 _CLIP = 2.0**14
 
 
@@ -36,8 +37,8 @@ _CLIP = 2.0**14
 class Signal:
     """One monitored quantity: its name ("features.amount", "score"), kind and coder.
 
-    numeric: its values are floats (a constant may be a number too).
-    center, spread: where a numeric signal lies in its baseline and how wide, in its unit; spread > 0.
+    numeric: its values are floats (a constant may be a number, too).
+    center, spread: location and scale of a numeric signal in its baseline, in its unit; spread > 0.
     """
 
     name: str
@@ -55,10 +56,10 @@ class Signal:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each code of each signal stands in a sketch's vector.
+    """The column of each code of each signal in a sketch's vector.
 
-    signals: at least one, of distinct names, ordered ones first (`Layout.of` sorts them), or a ValueError. Numeric ones
-    give matrix columns in this order.
+    signals: at least one, with distinct names, ordered signals first (`Layout.of` sorts them), or ValueError. The
+    columns of the value matrix are the numeric signals in this order.
     """
 
     signals: tuple[Signal, ...]
@@ -76,7 +77,7 @@ class Layout:
 
     @cached_property
     def sizes(self) -> IntArray:
-        """Regular codes of each signal (S,)."""
+        """Number of regular codes of each signal (S,)."""
         return np.array([signal.coder.size for signal in self.signals])
 
     @cached_property
@@ -86,22 +87,22 @@ class Layout:
 
     @cached_property
     def n_ordered(self) -> int:
-        """How many signals, from the first, are ordered."""
+        """Number of ordered signals; they come first."""
         return sum(signal.ordered for signal in self.signals)
 
     @cached_property
     def ordered(self) -> int:
-        """Columns of the ordered signals' codes."""
+        """Number of columns of the ordered signals' codes."""
         return int(self.sizes[: self.n_ordered].sum())
 
     @cached_property
     def regular(self) -> int:
-        """Columns of all regular codes."""
+        """Number of columns of all regular codes."""
         return int(self.sizes.sum())
 
     @cached_property
     def width(self) -> int:
-        """Columns in all."""
+        """Number of columns, C."""
         return self.regular + len(Special) * len(self.signals)
 
     @cached_property
@@ -136,7 +137,7 @@ class Layout:
         return np.concatenate([np.repeat(signals, self.sizes), np.repeat(signals, len(Special))])
 
     def events(self, counts: IntArray) -> IntArray:
-        """Events behind counts (..., C) -> (...): every event has exactly one code in its first signal."""
+        """Number of events (...) behind counts (..., C): every event has exactly one code of the first signal."""
         special = slice(self.regular, self.regular + len(Special))
         return np.asarray(counts[..., : self.sizes[0]].sum(-1) + counts[..., special].sum(-1))
 
@@ -146,7 +147,7 @@ class Layout:
 
     def encode(self, values: FloatArray, texts: Sequence[Sequence[str | None]]) -> IntArray:
         """Columns (n, S) of n events: `values` (n, numeric signals), NaN where absent, and a list per text signal."""
-        # Each signal's codes lie side by side in memory: written across, they cost twice as much as their ranking.
+        # Each signal's codes are contiguous in memory: written across rows, they cost twice as much as the coding.
         columns = np.empty((len(self.signals), len(values)), np.int64)
         for index, s in enumerate(self.numeric):
             columns[s] = self._columns[s][self.signals[s].coder.encode(values[:, index])]
@@ -165,15 +166,15 @@ class Layout:
         squares = np.rint(z * z * _SQUARE_UNIT).astype(np.int64).sum(0)
         lows = np.where(finite, values, np.inf).min(0, initial=np.inf)
         highs = np.where(finite, values, -np.inf).max(0, initial=-np.inf)
-        # Adding 0 makes 0.0 of -0.0: which of the two is the minimum of both is left to chance.
+        # Adding 0 turns -0.0 into 0.0: which of the two numpy takes for the minimum of both is not defined.
         return Sketch(len(columns), counts, np.stack([sums, squares]), np.stack([lows, highs]) + 0.0)
 
     def empty(self) -> Sketch:
-        """The sketch of no events: the neutral element of addition."""
+        """The sketch of no events, the neutral element of addition."""
         return self.sketch(np.empty((0, len(self.signals)), np.int64), np.empty((0, len(self.numeric))))
 
     def summary(self, sketch: Sketch, signal: int) -> Summary | None:
-        """What the finite values of one numeric signal were; None for text signals and where there was no value."""
+        """Summary of the finite values of one numeric signal; None for a text signal or without values."""
         if not self.signals[signal].numeric:
             return None
         index, of = self.numeric.index(signal), self.signals[signal]
@@ -190,7 +191,7 @@ class Layout:
         )
 
     def finite(self, counts: IntArray, signal: int) -> int:
-        """How many events gave one signal a regular value, or, for a constant, another number."""
+        """Number of events with a regular value of one signal or, for a constant, with another number."""
         start = self.starts[signal]
         regular = int(counts[start : start + self.sizes[signal]].sum())
         return regular + int(counts[self.special_column(signal, Special.UNSEEN)])

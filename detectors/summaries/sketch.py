@@ -1,4 +1,4 @@
-"""The sketch: what a stretch of traffic looked like, as one vector of integers that adds."""
+"""The sketch: a stretch of traffic as one additive vector of integers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from driftline.detectors.arrays import FloatArray, IntArray
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What people read of a numeric signal, in its unit: count, mean, standard deviation, extremes."""
+    """A numeric signal summarised for people, in its unit: count, mean, standard deviation, extremes."""
 
     n: int
     mean: float
@@ -24,8 +24,8 @@ class Summary:
 class Sketch:
     """The counts of some events in a layout of C columns and F numeric signals.
 
-    n: events. counts: (C,) int64. sums: (2, F) int64, fixed-point sums of (value - centre) / spread and of its square.
-    extremes: (2, F) lowest and highest finite value, +inf and -inf where there was none.
+    n: number of events. counts: (C,) int64. sums: (2, F) int64, fixed-point sums of (value - centre) / spread and of
+    its square. extremes: (2, F) lowest and highest finite value; +inf and -inf without one.
     """
 
     n: int
@@ -34,7 +34,7 @@ class Sketch:
     extremes: FloatArray
 
     def __add__(self, other: Sketch) -> Sketch:
-        """The sketch of both stretches of traffic."""
+        """The sketch of the events of both."""
         lows = np.minimum(self.extremes[0], other.extremes[0])
         highs = np.maximum(self.extremes[1], other.extremes[1])
         return Sketch(self.n + other.n, self.counts + other.counts, self.sums + other.sums, np.stack([lows, highs]))

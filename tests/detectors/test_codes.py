@@ -126,7 +126,7 @@ def test_quantiles_are_the_least_values_that_a_share_does_not_exceed(sample: lis
 
 @pytest.mark.parametrize("cuts", [[1.0, 1.0], [2.0, 1.0], [math.nan], [0.0, math.inf], [[1.0]]])
 def test_cuts_that_do_not_rise_are_refused(cuts: list[float]) -> None:
-    with pytest.raises(ValueError, match="finite and strictly rising"):
+    with pytest.raises(ValueError, match="finite and strictly ascending"):
         Grid(np.array(cuts))
 
 
