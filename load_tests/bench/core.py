@@ -1,10 +1,10 @@
-"""Speed of the numeric core on one core: decode + rank + sketch + judge, beside River and scipy doing the same job.
+"""Speed of the numeric core on one core: decode, rank, sketch and judge, beside River and scipy at the same job.
 
-    python load_tests/bench/core.py                     20 numeric features, panes of 1000 events
-    python load_tests/bench/core.py --features 100 --json
+    python -m load_tests.bench.core                     20 numeric features, panes of 1000 events
+    python -m load_tests.bench.core --features 100 --json
 
-Everything runs in one process and one run, so that the ratios hold whatever else the machine is doing. "The same job"
-is drift of every feature after every pane (Driftline, scipy) or after every event (River's detectors know no panes).
+Everything runs in one process, one thing after the other, so that ratios hold on a busy machine, too. The job is to
+check every feature for drift after every pane (Driftline, scipy) or after every event (River, which has no panes).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-# One core means one thread in the linear algebra below numpy, too.
+# One thread in numpy's linear algebra, too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -55,7 +55,7 @@ def messages(rng: np.random.Generator, events: int, features: int) -> list[bytes
 
 
 def per_event(work: Callable[[], None], events: int) -> float:
-    """Microseconds of processor time an event; the work is repeated until it lasts."""
+    """Microseconds of processor time an event; the work is repeated until it has taken 1 s."""
     work()
     repeats, started = 0, time.process_time()
     while (spent := time.process_time() - started) < 1.0:
@@ -80,7 +80,7 @@ def stages(batch: list[bytes], baseline: Baseline, warm: JudgeState) -> dict[str
 
 
 def whole(log: list[bytes], baseline: Baseline, pane: int) -> float:
-    """Microseconds an event of the whole pipeline over a log without drift, again and again."""
+    """Microseconds an event of the whole pipeline, over a log without drift that is read repeatedly."""
     pipeline = Pipeline(Config.model_validate({"panes": {"events": pane, "seconds": None}}), {"bench": baseline})
     sketcher, offset = pipeline.sketcher(0, 0), itertools.count()
 
@@ -95,7 +95,7 @@ def whole(log: list[bytes], baseline: Baseline, pane: int) -> float:
 
 
 def full_state(baseline: Baseline, panes: int, events: int) -> JudgeState:
-    """A judge's state after `panes` panes of `events` events like the baseline's, made from counts alone."""
+    """A judge's state after `panes` panes of `events` events distributed as in the baseline, made from its counts."""
     judge, state = Judge(baseline, Config().defaults), None
     share = np.round(baseline.total.counts * (events / baseline.total.n)).astype(np.int64)
     sketch = Sketch(events, share, np.zeros_like(baseline.total.sums), baseline.total.extremes)
@@ -107,13 +107,13 @@ def full_state(baseline: Baseline, panes: int, events: int) -> JudgeState:
 
 
 def state_bytes(state: JudgeState) -> int:
-    """Bytes of a state's arrays."""
+    """Bytes of the arrays in a state."""
     sketches = [pane.content for pane in state.history]
     return sum(each.counts.nbytes + each.sums.nbytes + each.extremes.nbytes for each in sketches)
 
 
-def peers(values: np.ndarray, baseline_values: np.ndarray) -> dict[str, float]:
-    """Microseconds an event of others doing the same for all features of `values` (n, features)."""
+def other_libraries(values: np.ndarray, baseline_values: np.ndarray) -> dict[str, float]:
+    """Microseconds an event of other libraries at the same job, for `values` of shape (n, features)."""
     n, features = values.shape
     rows = values.tolist()
 
@@ -139,7 +139,7 @@ def peers(values: np.ndarray, baseline_values: np.ndarray) -> dict[str, float]:
 
 
 def measure(features: int, pane: int) -> dict[str, Any]:
-    """All figures of one run."""
+    """All figures."""
     rng = np.random.default_rng(1)
     sample = [parse_event(message) for message in messages(rng, 10_000, features)]
     baseline = build_baseline(sample, {"model": "bench"})
@@ -153,12 +153,12 @@ def measure(features: int, pane: int) -> dict[str, Any]:
         "pipeline": whole(messages(rng, 50_000, features), baseline, pane),
         "state_bytes": state_bytes(warm),
         "buckets": len(warm.history),
-        "peers": peers(values, rng.normal(size=(10_000, features))),
+        "peers": other_libraries(values, rng.normal(size=(10_000, features))),
     }
 
 
 def show(result: dict[str, Any]) -> None:
-    """Print a run as a table."""
+    """Print the figures as a table."""
     own = sum(result["stages"].values())
     table = Table(title=f"{result['features']} features, panes of {result['pane']} events, one core")
     for heading in ("", "µs/event", "events/s", "× Driftline"):

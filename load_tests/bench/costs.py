@@ -1,7 +1,7 @@
-"""What one event, one pane, one commit and one model cost, each measured alone, in processor time and bytes.
+"""The cost of one event, one pane, one commit and one model, each measured alone, in processor time and bytes.
 
-Processor time, not time: what else the machine does matters little. Events have numeric features of four digits; panes
-hold 1000 events, unless there are so many models that a run ends before.
+Processor time hardly depends on what else the machine does. Events have numeric features of four decimals; panes hold
+1000 events, unless so many models share a run that it ends before.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ Row = dict[str, float]
 
 #: Events a pane.
 PANE = 1_000
-#: Events of history at which costs are measured that hardly depend on it.
+#: Events of history at which costs are measured; they hardly depend on it.
 HISTORY = 100_000_000
-# Events of one fetch of 1 MiB, which are sketched together.
+# Events of one fetch of 1 MiB; they are sketched together.
 _FETCH = 2_000
 # Commits in the average: so many panes fill each small row of a histogram as often as it is filled on the mean.
 _COMMITS = 256
@@ -51,7 +51,7 @@ _TOPIC = "predictions"
 
 
 def by_features(features: int) -> Row:
-    """Costs of a model with so many features, and of what it has remembered of 100 million events."""
+    """Costs of a model with `features` features and a history of 100 million events."""
     (baseline,) = baselines(features, 1)
     state = remembering(baseline, HISTORY)
     batch = sample(features)[:PANE]
@@ -71,11 +71,11 @@ def by_features(features: int) -> Row:
 
 
 def by_models(models: int, features: int = 20) -> Row:
-    """Processor time to sketch an event of one partition that so many models share, and how many events a pane gets."""
+    """Processor time to sketch an event of a partition that `models` models share, and the events in a pane."""
     known = {each.model: each for each in baselines(features, models)}
     config = Config.model_validate({"panes": {"events": PANE, "seconds": None}})
     sketcher = Pipeline(config, known).sketcher(0, 0)
-    # As many as end a run or two.
+    # Enough to end a run or two.
     log = list(numeric_events(features, models, min(PANE * models, 100 * PANE) + _FETCH))
     offset, panes = itertools.count(), 0
 
@@ -91,7 +91,7 @@ def by_models(models: int, features: int = 20) -> Row:
 
 
 def by_history(events: int, features: int = 20) -> Row:
-    """Costs of a model that remembers so many events."""
+    """Costs of a model with a history of `events` events."""
     (baseline,) = baselines(features, 1)
     state = remembering(baseline, events)
     return {
@@ -104,7 +104,7 @@ def by_history(events: int, features: int = 20) -> Row:
 
 
 def by_partitions(partitions: int, features: int = 20) -> Row:
-    """What a model takes whose events come over so many partitions: a bucket says of each which offsets it holds."""
+    """Costs of a model whose events come over `partitions` partitions: each bucket lists its offsets in all of them."""
     (baseline,) = baselines(features, 1)
     state = over_partitions(remembering(baseline, HISTORY), partitions)
     return {
@@ -116,7 +116,7 @@ def by_partitions(partitions: int, features: int = 20) -> Row:
 
 
 def remembering(baseline: Baseline, events: int) -> JudgeState:
-    """A judge's state after so many calm events: the same pane again and again."""
+    """A judge's state after `events` events without drift: one pane, repeated."""
     state, pane = Judge(baseline, Config().defaults).start(), _pane(baseline)
     history = state.history
     for first in range(0, events // PANE, _TOGETHER):
@@ -125,14 +125,14 @@ def remembering(baseline: Baseline, events: int) -> JudgeState:
 
 
 def over_partitions(state: JudgeState, partitions: int) -> JudgeState:
-    """The state, had the same panes come over so many partitions."""
+    """The state, had the same panes come over `partitions` partitions."""
     spread = tuple(Range(partition, HISTORY, 2 * HISTORY) for partition in range(partitions))
     rows = tuple(tuple(replace(pane, ranges=spread) for pane in row) for row in state.history.rows)
     return replace(state, history=ExponentialHistogram(state.history.max_buckets, rows))
 
 
 def pane_ms(baseline: Baseline, state: JudgeState) -> float:
-    """Milliseconds of all that a worker does with a pane: unpack, judge, and find what has changed."""
+    """Milliseconds of all work on a pane: decode it, judge it, and compute the state delta."""
     message = PaneMessage.of("model-0", baseline.content_hash, _TOPIC, _pane(baseline)).to_bytes()
     monitor, memory = Monitor("model-0", Config().defaults, baseline), ModelState(judge=state)
 
@@ -144,14 +144,14 @@ def pane_ms(baseline: Baseline, state: JudgeState) -> float:
 
 
 def thresholds_s(baseline: Baseline) -> float:
-    """Seconds to derive a model's thresholds, as when a worker first sees it."""
+    """Seconds to derive a model's thresholds, as a worker does when it first sees the model."""
     began = time.process_time()
     _ = Judge(baseline, Config().defaults).dependence
     return time.process_time() - began
 
 
 def worker_bytes(baseline: Baseline, state: JudgeState) -> int:
-    """Bytes that a worker's memory takes for a model: its baseline, its thresholds and all that is remembered."""
+    """Bytes of a model in a worker's memory: its baseline, its thresholds and its state."""
     file, parts = encode_baseline(baseline), state_delta(None, ModelState(judge=state), baseline).write
     tracemalloc.start()
     loaded = decode_baseline(file)
@@ -163,12 +163,12 @@ def worker_bytes(baseline: Baseline, state: JudgeState) -> int:
 
 
 def stored_bytes(baseline: Baseline, state: JudgeState) -> int:
-    """Bytes of a model's memory as it is stored."""
+    """Bytes of a model's state as it is stored."""
     return _size(state_delta(None, ModelState(judge=state), baseline))
 
 
 def commits(baseline: Baseline, state: JudgeState, partitions: int = 1) -> tuple[Row, list[StateDelta]]:
-    """What a commit of a pane of one model writes on the mean, and the changes. partitions: they come over, in turn."""
+    """The mean size of a commit of one pane, and the deltas. partitions: of the panes, in turn."""
     pane, changes = _pane(baseline), []
     for k in range(_COMMITS):
         newest = replace(pane, ranges=(Range(k % partitions, HISTORY + k * PANE, HISTORY + (k + 1) * PANE),))
@@ -184,7 +184,7 @@ def commits(baseline: Baseline, state: JudgeState, partitions: int = 1) -> tuple
 
 
 def in_redis(redis: Server, baseline: Baseline, state: JudgeState) -> Row:
-    """What a real Redis has to do: bytes of a model's key, and of a commit its processor time and commands."""
+    """Costs in a real Redis: bytes of a model's key, and processor time and commands of a commit."""
     written, changes = commits(baseline, state)
     first = state_delta(None, ModelState(judge=state), baseline)
     return {**written, **asyncio.run(_commit_all(f"redis://{redis.address}/0", [first, *changes]))}
@@ -202,7 +202,7 @@ async def _commit_all(url: str, changes: Sequence[StateDelta]) -> Row:
 
 
 async def _spent(client: Any) -> Row:
-    """Of Redis so far: microseconds of processor time, and commands, those in scripts too."""
+    """Redis's processor time in microseconds and its number of commands so far, those in scripts included."""
     cpu: Mapping[str, float] = await client.info("cpu")
     calls = await client.info("commandstats")
     return {
@@ -212,7 +212,7 @@ async def _spent(client: Any) -> Row:
 
 
 def _pane(baseline: Baseline) -> Pane[Any]:
-    """A pane of events like the baseline's."""
+    """A pane of events from the baseline's distribution."""
     sketcher = Pipeline(Config.model_validate({"panes": {"events": PANE, "seconds": None}}), {"model-0": baseline})
     events = sample(len(baseline.layout.signals) - 1)[:PANE]
     runs, *_ = sketcher.sketcher(0, 0).consume(np.arange(PANE), events)

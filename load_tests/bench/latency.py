@@ -1,20 +1,20 @@
-"""From an event appended to the predictions topic to the alert appended to the alerts topic, at a steady rate.
+"""The time from an event on the predictions topic to the alert on the alerts topic, at a steady rate.
 
     python -m load_tests.bench.latency                                       1,000, 20,000 and 50,000 events/s, on Kafka
     python -m load_tests.bench.latency --rates 5000 --alerts 100 --json
     python -m load_tests.bench.latency --broker embedded --rates 2000 --alerts 5 --pane 50
 
-One worker reads live traffic of several models; again and again a feature of one of them moves by 8 sigma, at a random
-place of a pane, and goes back. Timed, by the broker's clock as it appends (LogAppendTime), for each first alert:
+One worker reads live traffic of several models; repeatedly, a feature of one of them shifts by 8 sigma, at a random
+place of a pane, and shifts back. Measured for each first alert, by the broker's clock (LogAppendTime):
 
-    noticed    from the first drifted event to the alert: the time the pane still needs to fill, and all that follows
-    decided    from the last event of the pane that decided to the alert: sketch, seal, publish, judge, commit, publish
-    pane       from the first to the last event of the pane that decided: how long it took to fill
+    noticed    from the first drifted event to the alert: the rest of the time to fill the pane, and all that follows
+    decided    from the last event of the deciding pane to the alert: sketch, seal, publish, judge, commit, publish
+    pane       from the first to the last event of the deciding pane: the time to fill it
 
-The embedded broker knows no LogAppendTime; there, times are those at which the producers send. The target is
+The embedded broker has no LogAppendTime; there, times are those at which the producers send. The target is
 p99(noticed) <= pane length + 500 ms, with the pane's length = pane · models · partitions / rate. Panes hold 250 events
-below 10,000 events/s and 1000 above. Broker, Redis, worker and producer share the machine; the table says what rate the
-producer reached. Exit code 1: a target was missed, or a drift, or an alert came that nothing was planted for.
+below 10,000 events/s and 1000 above. Broker, Redis, worker and producer share the machine; the table shows the
+rate that the producer reached. Exit code 1: a target or a drift was missed, or a false page came.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from driftline.stream.codec.panes import PaneMessage
 from load_tests.harness.load_generator import Appended, Plant, Traffic, fill, plants, rounds_for
 from load_tests.harness.measured_worker import Site, prepare, progress, running, servers
 
-#: s over the length of a pane that an alert may take.
+#: Seconds that an alert may take beyond the length of a pane.
 ALLOWED = 0.5
 # Events/s from which panes hold 1000 events instead of 250, as the configuration advises.
 _BUSY = 10_000
-# s before the first drift: each model's thresholds take some tenths of a second when its first pane comes.
+# Seconds before the first drift: a model's thresholds are derived at its first pane, in some tenths of a second.
 _WARM = 8.0
 
 
 class Firing(NamedTuple):
-    """A first alert. at: epoch ms of its append. ends: offsets, by partition, up to which its window goes."""
+    """A first alert. at: epoch ms of its append. ends: the end offset of its window, by partition."""
 
     model: int
     at: int
@@ -53,7 +53,7 @@ class Firing(NamedTuple):
 
 
 class PaneRun(NamedTuple):
-    """A published pane: offsets [start, end) of a partition."""
+    """The offsets [start, end) of a published pane."""
 
     model: int
     partition: int
@@ -63,7 +63,7 @@ class PaneRun(NamedTuple):
 
 @dataclass(frozen=True)
 class Timing:
-    """Of one alert, in s; see the top."""
+    """The three times of one alert in seconds, as defined at the top."""
 
     noticed: float
     decided: float
@@ -80,7 +80,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Spread:
-        """Of one or more values."""
+        """The percentiles of one or more values."""
         ordered = sorted(values)
         p50, p99 = (ordered[-(-len(ordered) * percent // 100) - 1] for percent in (50, 99))
         return cls(p50, p99, ordered[-1])
@@ -88,11 +88,11 @@ class Spread:
 
 @dataclass(frozen=True)
 class Result:
-    """One rate.
+    """The result at one rate.
 
-    reached: events/s sent. late: most seconds that an event was sent after it was due. cores: in use on the mean, by
-    the worker, the broker, the producer, and others on this machine. missed: drifts without an alert; stray: first
-    alerts without a drift.
+    reached: events/s sent. late: the largest delay of an event in seconds after it was due. cores: mean cores in use by
+    the worker, the broker, the producer, and others on this machine. missed: drifts without an alert. false_pages:
+    first alerts without a drift.
     """
 
     rate: float
@@ -103,15 +103,15 @@ class Result:
     pane_seconds: float
     alerts: int
     missed: int
-    stray: int
+    false_pages: int
     noticed: Spread
     decided: Spread
     pane: Spread
 
     @property
     def met(self) -> bool:
-        """Whether the target was met, by all drifts and nothing else."""
-        return self.noticed.p99 <= self.pane_seconds + ALLOWED and not self.missed and not self.stray
+        """Whether the target was met, without a missed drift or a false page."""
+        return self.noticed.p99 <= self.pane_seconds + ALLOWED and not self.missed and not self.false_pages
 
 
 def timings(
@@ -121,9 +121,12 @@ def timings(
     panes: Sequence[PaneRun],
     firings: Sequence[Firing],
 ) -> tuple[list[Timing], int]:
-    """What each first alert took, and how many came without a drift. panes: of each model in the order of judging."""
+    """The times of each first alert that belongs to a drift, and the number of false pages.
+
+    panes: those of each model in the order of judging.
+    """
     found: dict[Plant, Timing] = {}
-    stray = 0
+    false_pages = 0
     for firing in firings:
         (decider,) = [
             pane for pane in panes if pane.model == firing.model and firing.ends.get(pane.partition) == pane.end
@@ -131,13 +134,13 @@ def timings(
         until = traffic.round(decider.partition, decider.end - 1)
         begun = [plant for plant in planted if plant.model == firing.model and plant.first <= until]
         if not begun or begun[-1] in found:
-            stray += 1
+            false_pages += 1
             continue
         partition, offset = traffic.place(firing.model, begun[-1].first)
         drifted = appended[partition].when(offset)
         first, last = (appended[decider.partition].when(offset) for offset in (decider.start, decider.end - 1))
         found[begun[-1]] = Timing(*(ms / 1000 for ms in (firing.at - drifted, firing.at - last, last - first)))
-    return list(found.values()), stray
+    return list(found.values()), false_pages
 
 
 def _number(model: str) -> int:
@@ -158,7 +161,7 @@ def _pane(record: Any) -> PaneRun:
 
 
 def measure(site: Site, traffic: Traffic, alerts: int, directory: Path) -> Result:
-    """One rate: fill, wait until all is judged, read what came of it."""
+    """Measure one rate: fill the topic, wait until all panes are judged, read the alerts."""
     planted = plants(traffic, traffic.rounds(_WARM + traffic.pane_seconds), -(-alerts // traffic.models))
     rounds = rounds_for(traffic, planted)
     deployment = prepare(site, traffic, directory / f"{traffic.rate:.0f}")
@@ -169,12 +172,12 @@ def measure(site: Site, traffic: Traffic, alerts: int, directory: Path) -> Resul
             filled = asyncio.run(fill(traffic, planted, rounds, kafka, topics.predictions, on_progress))
         cores, own = site.cores().since(before, filled.seconds), (worker.cpu() - own) / filled.seconds
         worker.process.wait_for(lambda: worker.read_all(filled.events))
-    # A model's panes lie in one partition: in the order of offsets they were judged.
+    # A model's panes lie in one partition, and were judged in the order of their offsets.
     panes = [_pane(record) for record in deployment.read(topics.panes)]
     firings = [each for record in deployment.read(topics.alerts) if (each := _firing(record)) is not None]
-    timed, stray = timings(traffic, planted, filled.appended, panes, firings)
+    timed, false_pages = timings(traffic, planted, filled.appended, panes, firings)
     if not timed:
-        raise RuntimeError(f"no alert came of {len(planted)} drifts")
+        raise RuntimeError(f"{len(planted)} drifts raised no alert")
     spreads = {each.name: Spread.of(getattr(timing, each.name) for timing in timed) for each in fields(Timing)}
     return Result(
         rate=traffic.rate,
@@ -190,13 +193,13 @@ def measure(site: Site, traffic: Traffic, alerts: int, directory: Path) -> Resul
         pane_seconds=traffic.pane_seconds,
         alerts=len(timed),
         missed=len(planted) - len(timed),
-        stray=stray,
+        false_pages=false_pages,
         **spreads,
     )
 
 
 def show(results: Sequence[Result]) -> None:
-    """Print all rates as a table."""
+    """Print the results as a table."""
     table = Table(title="seconds from append to alert, p50 / p99 / max; cores of worker, broker, producer, others")
     for heading in ("events/s", "reached", "pane", "alerts", "noticed", "limit", "decided", "cores", ""):
         table.add_column(heading, justify="right")
@@ -217,6 +220,12 @@ def show(results: Sequence[Result]) -> None:
 
 def _spread(spread: Spread) -> str:
     return " / ".join(f"{seconds:.2f}" for seconds in (spread.p50, spread.p99, spread.max))
+
+
+def _plain(result: Result) -> dict[str, Any]:
+    """A result as JSON, in which false pages keep their former key `stray`."""
+    plain = asdict(result)
+    return {**plain, "stray": plain.pop("false_pages"), "met": result.met}
 
 
 def _arguments() -> Any:
@@ -240,7 +249,7 @@ def main() -> None:
             pane = given.pane or (250 if rate < _BUSY else 1000)
             traffic = Traffic(rate, given.models, given.partitions, given.features, pane)
             results.append(measure(site, traffic, given.alerts, Path(folder)))
-    plain = [{**asdict(each), "met": each.met} for each in results]
+    plain = [_plain(each) for each in results]
     print(json.dumps(plain, indent=1)) if given.json else show(results)
     sys.exit(not all(each.met for each in results))
 

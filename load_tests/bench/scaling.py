@@ -1,4 +1,4 @@
-"""What Driftline costs as anything grows, and what a deployment of a given size needs.
+"""The cost of Driftline as features, models, history or partitions grow, and the needs of a deployment.
 
     python -m load_tests.bench.scaling                                       all axes, on Kafka and Redis: 10 minutes
     python -m load_tests.bench.scaling --json > scaling.json
@@ -7,15 +7,15 @@
 
 Measured, in processor time and bytes:
 
-    features     to sketch an event, to judge a pane, to derive thresholds; sizes of panes, commits and memories
-    models       to sketch an event of a partition that so many models share
-    history      to judge a pane after 1 million to 1000 million events, and what is remembered of them
-    partitions   what a model's memory and commits take, whose events come over so many partitions
+    features     sketching an event, judging a pane, deriving thresholds; sizes of panes, commits and model states
+    models       sketching an event of a partition that many models share
+    history      judging a pane after 1 million to 1000 million events, and the size of the model state
+    partitions   the sizes of the state and the commits of a model whose events come over many partitions
     worker       an event, end to end: fetch, sketch, publish, judge and commit, on a filled topic
     redis        a commit: processor time and commands; a model's key
 
-Segments do not exist yet. A segment is to be a sketch more of the same signals, in the same pass: in panes, judging and
-memory 20 features in 10 segments are like the row of 200 features.
+Segments do not exist yet. A segment is to be one more sketch of the same signals, in the same pass: in panes, judging
+and model states, 20 features in 10 segments will cost as much as the row of 200 features.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ from load_tests.harness.measured_worker import baselines, drain, progress, serve
 
 FEATURES, MODELS, PARTITIONS = (5, 20, 50, 100, 200), (1, 5, 10, 50, 200, 1000), (1, 4, 16, 64, 256)
 EVENTS = (1_000_000, 10_000_000, 100_000_000, 1_000_000_000)
-# Events for the worker end to end, and the models they are of, and the MB of a worker that knows no model.
+# Events for the worker end to end, and the number of their models.
 _DRAINED, _DRAINED_MODELS = 400_000, 5
-# Share of a core that a worker is planned for: the rest is for rebalances, catching up and the garbage collector.
+# The planned load of a worker's core: the rest is for rebalances, catching up and the garbage collector.
 _LOAD = 0.6
 # Offsets after which a run ends, in multiples of a pane's events, see `stream.panes.cutter`; panes judged at once, see
 # `stream.worker.judge_stage`.
@@ -60,7 +60,7 @@ _RUN, _BATCH = 100, 20
 
 @dataclass(frozen=True)
 class Unit:
-    """What single things cost at 20 features.
+    """Unit costs at 20 features.
 
     event_us: fetch and sketch an event, and pane_ms: judge and commit a pane, in the worker. pane_bytes: on the panes
     topic. commit_bytes, redis_us, redis_commands: of a commit of one pane. model_bytes, key_bytes: of a model in a
@@ -79,7 +79,10 @@ class Unit:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a deployment takes. Cores are of workers; commits: a second, at least and at most; seconds: a pane fills."""
+    """The needs of a deployment. Cores are of workers; pane_seconds: to fill a pane; the others are sizes or a second.
+
+    commits, redis_commands, redis_cores: at least and at most.
+    """
 
     sketch_cores: float
     judge_cores: float
@@ -98,10 +101,10 @@ class Needs:
 
 
 def unit_of(figures: Mapping[str, Any], models: int) -> Unit:
-    """Costs at 20 features and so many models, from what was measured."""
+    """Unit costs at 20 features and `models` models, from the measured figures."""
     (features,) = [row for row in figures["features"] if row["features"] == 20]
     shared = {row["models"]: row["event_us"] for row in figures["models"]}
-    # What the worker spends beside judging its panes: to fetch, and to sketch events of few models.
+    # What the worker spends beside judging panes: fetching, and sketching events of few models.
     few = figures["worker"]["cpu_us"] - features["pane_ms"] * 1e3 / PANE
     return Unit(
         event_us=few + between(shared, models) - between(shared, _DRAINED_MODELS),
@@ -116,14 +119,14 @@ def unit_of(figures: Mapping[str, Any], models: int) -> Unit:
 
 
 def between(measured: Mapping[float, float], x: float) -> float:
-    """A figure at x from those measured around it, on a line over the logarithm of x."""
+    """A figure at x, interpolated between the measured neighbours over the logarithm of x."""
     points = sorted(measured.items())
     (low, a), (high, b) = next((pair for pair in pairwise(points) if x <= pair[1][0]), (points[-2], points[-1]))
     return a + (b - a) * math.log(x / low) / math.log(high / low)
 
 
 def needs(rate: float, models: int, unit: Unit, pane: int = PANE) -> Needs:
-    """What `rate` events/s over so many models of equal traffic take.
+    """The needs of `rate` events/s over `models` models of equal traffic.
 
     A run ends at a model's `pane` events or at 100 · pane offsets, so many models share it. A commit holds the panes
     of a fetch, 20 at most: between one and 20.
@@ -132,7 +135,7 @@ def needs(rate: float, models: int, unit: Unit, pane: int = PANE) -> Needs:
     panes = rate / pane_events
     sketch, judge = rate * unit.event_us / 1e6, panes * unit.pane_ms / 1e3
     workers = math.ceil((sketch + judge) / _LOAD)
-    # A partition is one worker's at a time; half as many again lets one more join, or two die, and all have work.
+    # A partition belongs to one worker at a time; with half as many again, workers can join or die, and all have work.
     partitions = math.ceil(workers * 1.5 / 8) * 8
     commits = panes / _BATCH, panes
     return Needs(
@@ -154,7 +157,7 @@ def needs(rate: float, models: int, unit: Unit, pane: int = PANE) -> Needs:
 
 
 def computation(rate: float, models: int, unit: Unit, pane: int = PANE) -> list[str]:
-    """The same, line by line, with the figures that go into it."""
+    """The same as text, one line for each need, with the figures that enter."""
     need = needs(rate, models, unit, pane)
     return [
         f"{rate:,.0f} events/s over {models:,} models, 20 features, panes of {pane:,} events:",
@@ -221,7 +224,7 @@ def console_table(title: str, rows: Sequence[Row]) -> None:
 
 
 def plot(figures: Mapping[str, Any], path: Path) -> None:
-    """Eight panels, as PNG."""
+    """Save a figure of eight panels as PNG."""
     import matplotlib.pyplot as plt  # an extra; only plots need it
 
     panels = [
@@ -251,7 +254,7 @@ def _arguments() -> Any:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=float, default=1e6, help="events/s of the deployment (default 1,000,000)")
     parser.add_argument("--models", type=int, default=200, help="models of the deployment (default 200)")
-    parser.add_argument("--figures", type=Path, metavar="JSON", help="use these instead of measuring")
+    parser.add_argument("--figures", type=Path, metavar="JSON", help="use these figures instead of measuring")
     parser.add_argument("--broker", choices=["kafka", "embedded"], default="kafka")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="all axes")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")

@@ -1,19 +1,19 @@
-"""Hours in minutes: a worker at half of what it can do, and whether anything grows.
+"""A worker at half of its full load for 20 minutes, and a check that nothing grows.
 
     python -m load_tests.bench.soak                                          20 minutes, on Kafka
     python -m load_tests.bench.soak --minutes 2 --rate 5000 --plot soak.png --json
     python -m load_tests.bench.soak --broker embedded --minutes 0.5 --rate 2000
 
-First it is measured how fast the worker reads a topic that is already filled; then it gets half of that as live traffic
-of several models, in which now and then one drifts and recovers, so that incidents, the outbox and the alerts topic are
-in use. Every 5 s it is looked at from outside:
+First the full load is measured: how fast the worker reads a filled topic. Then the worker gets half of that as live
+traffic of several models, which drift and recover from time to time, so that incidents, the outbox and the alerts topic
+are in use. Every 5 s these are measured from outside:
 
     resident memory and open files of the worker, records not yet read, memory of Redis, keys in Redis
 
-After the warm-up (the first fifth), growth over the rest is the median slope between the means of twenty stretches,
-with a 95 % confidence interval. What may, by the interval's upper end, grow by more than is allowed, fails. Allowed is
-2 % of the level and what the exponential histogram promises, 4 more buckets a model for each doubling of its history;
-a second's records of lag; one file; one key. So fails a key of Redis without a time to live that is of no kind in
+After the warm-up (the first fifth), growth over the rest is the median slope between the means of twenty sections, with
+a 95 % confidence interval. A quantity fails when the upper end of its interval exceeds the allowed growth: 2 % of the
+level, and what the exponential histogram needs by design, 4 more buckets a model for each doubling of its history; a
+second's records of lag; one file; one key. A key of Redis fails, too, if it has no time to live and is of no kind in
 `stream/state/store.py`, or of no partition or model of the configuration. Exit code 1: something failed.
 """
 
@@ -44,26 +44,27 @@ from load_tests.harness.deployment import Deployment
 from load_tests.harness.load_generator import CYCLE, Traffic, fill, plants, rounds_for
 from load_tests.harness.measured_worker import Site, Worker, baselines, drain, prepare, progress, running, servers
 
-# s between two looks; one asks for a page of metrics and lists some dozen keys.
+# Seconds between two samples; each requests a page of metrics and lists some dozen keys.
 _EVERY = 5.0
-# Share of the soak that is left out: caches, pools and the first buckets of the histograms fill.
+# The share of the soak that counts as warm-up: caches, pools and the first buckets of the histograms fill.
 _WARM = 0.2
-# Points that the line is fitted to: means of so many stretches, so that neighbouring looks count as one.
+# Points that the line is fitted to: means of so many sections, since neighbouring samples are not independent.
 _POINTS = 20
-# Share of its level by which memory may grow: below, the noise of 20 minutes hides it; at twice, 1 kB an alert would.
+# The share of its level by which memory may grow: less is hidden by the noise of 20 minutes, twice as much would hide a
+# leak of 1 kB an alert.
 _ALLOWED = 0.02
-# Events for measuring the full load, some 5 s of work.
+# Events to measure the full load, some 5 s of work.
 _FULL = 400_000
-# Kafka keeps this much of the traffic, in bytes a partition: the disk is not what is tested.
+# Bytes a partition that Kafka keeps: the disk is not tested.
 _KEPT = {"retention.bytes": str(256 << 20), "segment.bytes": str(64 << 20)}
 # Buckets that a row of the histogram keeps, see `stream.judge.state`; each doubling of a model's history adds as many.
 _BUCKETS = 4
-# Redis's allocator (jemalloc) has four sizes between two powers of two, so what is stored takes up to a quarter more.
+# Redis's allocator (jemalloc) has four sizes between two powers of two, so a value takes up to a quarter more.
 _SIZE_CLASS = 1.25
 
 
-class Look(NamedTuple):
-    """One look. seconds: since the traffic began; the rest: bytes, counts and records."""
+class Sample(NamedTuple):
+    """One sample. seconds: since the traffic began; rss, redis: bytes; lag: records."""
 
     seconds: float
     rss: int
@@ -76,7 +77,7 @@ class Look(NamedTuple):
 
 @dataclass(frozen=True)
 class Trend:
-    """A quantity over the soak after warm-up: its mean, and by how much it grew, with the ends of the 95 % interval."""
+    """A quantity after the warm-up: its mean, and its growth with the ends of the 95 % interval."""
 
     mean: float
     growth: float
@@ -86,46 +87,46 @@ class Trend:
 
     @property
     def flat(self) -> bool:
-        """Whether it is shown not to grow by more than is allowed."""
+        """Whether it does not grow by more than allowed."""
         return self.high <= self.allowed
 
     @classmethod
     def of(cls, seconds: Sequence[float], values: Sequence[float], allowed: float) -> Trend:
-        """Of three or more looks."""
+        """The trend of three or more values."""
         points = min(_POINTS, len(values))
         x, y = (np.array([part.mean() for part in np.array_split(each, points)]) for each in (seconds, values))
-        # The median of all slopes between two points (Theil 1950, Sen 1968): an allocator that takes 4 MB once, in a
-        # burst, is a step and no leak; least squares would call it a slope.
+        # The median of all slopes between two points (Theil 1950, Sen 1968): an allocator that takes 4 MB once is a
+        # step and no leak; least squares would see a slope.
         slope, _, low, high = (float(each) * (seconds[-1] - seconds[0]) for each in theilslopes(y, x))
         return cls(float(np.mean(values)), slope, low, high, allowed)
 
 
 @dataclass
 class Soak:
-    """What is looked at, and what was seen."""
+    """Samples a worker and its Redis while events are sent."""
 
     worker: Worker
     store: sync_redis.Redis
     began: float
-    looks: list[Look] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
 
     async def watch(self, sending: Awaitable[int]) -> int:
-        """Look every 5 s while events are sent, beside the sender: it must not wait. How many were sent."""
+        """Sample every 5 s, without delaying the sender, until it has finished; the number of events that it sent."""
         async with asyncio.TaskGroup() as group:
-            looking = group.create_task(self._keep_looking())
+            sampling = group.create_task(self._keep_sampling())
             sent = await sending
-            looking.cancel()
+            sampling.cancel()
         return sent
 
-    async def _keep_looking(self) -> None:
+    async def _keep_sampling(self) -> None:
         while True:
             await asyncio.sleep(_EVERY)
-            await asyncio.to_thread(self._look)
+            await asyncio.to_thread(self._sample)
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         metrics = self.worker.metrics()
-        self.looks.append(
-            Look(
+        self.samples.append(
+            Sample(
                 seconds=time.monotonic() - self.began,
                 rss=self.worker.rss(),
                 files=self.worker.files(),
@@ -137,8 +138,8 @@ class Soak:
         )
 
 
-def strange_keys(keys: Mapping[str, int], config: Config) -> list[str]:
-    """Keys without time to live and without an owner. keys: all there are, each with its time to live in s, or -1."""
+def unowned_keys(keys: Mapping[str, int], config: Config) -> list[str]:
+    """Keys without time to live and without an owner. keys: all keys, with their time to live in seconds, or -1."""
     topics, parts = config.topics, range(config.topics.partitions)
     partition = "|".join(map(str, parts))
     model = "|".join(map(re.escape, config.models))
@@ -156,11 +157,11 @@ def bucket_bytes(layout: Layout, count_bytes: int) -> int:
     return count_bytes * layout.width + 32 * len(layout.numeric)
 
 
-def trends(looks: Sequence[Look], rate: float, models: int, layout: Layout) -> dict[str, Trend]:
-    """Of every quantity that must not grow, after the warm-up. layout: of the models."""
-    warm = [each for each in looks if each.seconds >= looks[-1].seconds * _WARM]
+def trends(samples: Sequence[Sample], rate: float, models: int, layout: Layout) -> dict[str, Trend]:
+    """The trends of all quantities that must not grow, after the warm-up. layout: that of each model."""
+    warm = [each for each in samples if each.seconds >= samples[-1].seconds * _WARM]
     buckets = models * _BUCKETS * math.log2(warm[-1].events / max(warm[0].events, 1))
-    # A count takes 8 bytes in memory and, of a bucket with many events, up to 4 in Redis.
+    # A count takes 8 bytes in memory and, in a bucket of many events, up to 4 in Redis.
     allowed: dict[str, Callable[[float], float]] = {
         "rss": lambda mean: _ALLOWED * mean + buckets * bucket_bytes(layout, 8),
         "redis": lambda mean: _ALLOWED * mean + buckets * bucket_bytes(layout, 4) * _SIZE_CLASS,
@@ -170,13 +171,13 @@ def trends(looks: Sequence[Look], rate: float, models: int, layout: Layout) -> d
     }
     seconds = [each.seconds for each in warm]
     values = {name: [float(getattr(each, name)) for each in warm] for name in allowed}
-    return {name: Trend.of(seconds, seen, allowed[name](float(np.mean(seen)))) for name, seen in values.items()}
+    return {name: Trend.of(seconds, each, allowed[name](float(np.mean(each)))) for name, each in values.items()}
 
 
 async def _send(deployment: Deployment, traffic: Traffic, rounds: int) -> int:
-    """Fill the predictions topic, with drifts from the first tenth to the end; how many events were sent."""
-    quiet = rounds // 10
-    planted = plants(traffic, quiet, round((rounds - quiet) / (CYCLE * traffic.pane_rounds)))
+    """Fill the predictions topic, with drifts after the first tenth; the number of events sent."""
+    calm = rounds // 10
+    planted = plants(traffic, calm, round((rounds - calm) / (CYCLE * traffic.pane_rounds)))
     rounds = max(rounds, rounds_for(traffic, planted))
     config = deployment.config
     with progress(rounds * traffic.models, f"{traffic.rate:,.0f} events/s") as on_progress:
@@ -184,14 +185,14 @@ async def _send(deployment: Deployment, traffic: Traffic, rounds: int) -> int:
 
 
 def soak(site: Site, traffic: Traffic, seconds: float, directory: Path) -> dict[str, Any]:
-    """Traffic for so long; all figures."""
+    """Send traffic for `seconds`; all figures."""
     deployment = prepare(site, traffic, directory / "soak", _KEPT)
     with deployment.store as store:
-        store.flushdb()  # what measuring the full load left
+        store.flushdb()  # removes what the measurement of the full load left
     with running(deployment) as worker, deployment.store as store:
-        seen, cpu = Soak(worker, store, time.monotonic()), worker.cpu()
-        events = asyncio.run(seen.watch(_send(deployment, traffic, traffic.rounds(seconds))))
-        cores = (worker.cpu() - cpu) / (time.monotonic() - seen.began)
+        soaked, cpu = Soak(worker, store, time.monotonic()), worker.cpu()
+        events = asyncio.run(soaked.watch(_send(deployment, traffic, traffic.rounds(seconds))))
+        cores = (worker.cpu() - cpu) / (time.monotonic() - soaked.began)
         worker.process.wait_for(lambda: worker.read_all(events))
         keys = {key.decode(): int(store.ttl(key)) for key in store.scan_iter(count=1000)}
     layout = baselines(traffic.features, 1)[0].layout
@@ -202,14 +203,14 @@ def soak(site: Site, traffic: Traffic, seconds: float, directory: Path) -> dict[
         "alerts": len(deployment.read(deployment.config.topics.alerts)),
         "cores": cores,
         "keys": sorted(keys),
-        "strange_keys": strange_keys(keys, deployment.config),
-        "trends": trends(seen.looks, traffic.rate, traffic.models, layout),
-        "looks": seen.looks,
+        "strange_keys": unowned_keys(keys, deployment.config),
+        "trends": trends(soaked.samples, traffic.rate, traffic.models, layout),
+        "looks": soaked.samples,
     }
 
 
 def show(result: Mapping[str, Any]) -> None:
-    """Print the soak as a table."""
+    """Print the trends as a table."""
     title = (
         f"{result['minutes']:g} minutes at {result['rate']:,.0f} events/s: {result['events']:,} events, "
         f"{result['alerts']:,} alerts, {result['cores']:.2f} cores"
@@ -222,11 +223,11 @@ def show(result: Mapping[str, Any]) -> None:
         mean, growth, low, high, allowed = (f"{each / scale:,.2f}{unit}" for each in asdict(trend).values())
         table.add_row(name, mean, growth, f"{low} … {high}", allowed, "flat" if trend.flat else "grows")
     Console().print(table)
-    Console().print(f"{len(result['keys'])} keys in Redis, without an owner: {result['strange_keys'] or 'none'}")
+    Console().print(f"{len(result['keys'])} keys in Redis; keys without an owner: {result['strange_keys'] or 'none'}")
 
 
 def plot(result: Mapping[str, Any], path: Path) -> None:
-    """Memory and lag over time, as PNG."""
+    """Save a figure of memory and lag over time as PNG."""
     import matplotlib.pyplot as plt  # an extra; only plots need it
 
     minutes = [each.seconds / 60 for each in result["looks"]]
@@ -268,9 +269,9 @@ def main() -> None:
     if given.plot:
         plot(result, given.plot)
     if given.json:
-        told = {name: {**asdict(trend), "flat": trend.flat} for name, trend in result["trends"].items()}
+        plain = {name: {**asdict(trend), "flat": trend.flat} for name, trend in result["trends"].items()}
         looks = [each._asdict() for each in result["looks"]]
-        print(json.dumps({**result, "trends": told, "looks": looks}, indent=1))
+        print(json.dumps({**result, "trends": plain, "looks": looks}, indent=1))
     else:
         show(result)
     sys.exit(bool(result["strange_keys"]) or not all(each.flat for each in result["trends"].values()))

@@ -1,4 +1,4 @@
-"""The load tests' own arithmetic: what is planted where, what an alert is timed against, what grows, what is needed."""
+"""The load tests' own arithmetic: planted drifts, times of alerts, growth, and the needs of a deployment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from driftline.stream.demo.servers import embedded_broker
 from driftline.stream.panes.pane import Pane, Range
 from load_tests.bench.latency import Firing, PaneRun, Spread, Timing, timings
 from load_tests.bench.scaling import Unit, between, needs
-from load_tests.bench.soak import Look, Trend, bucket_bytes, strange_keys, trends
+from load_tests.bench.soak import Sample, Trend, bucket_bytes, trends, unowned_keys
 from load_tests.bench.throughput import driftline
 from load_tests.harness.deployment import Broker, Deployment, WorkerEndedError, WorkerProcess
 from load_tests.harness.load_generator import Appended, Plant, Traffic, plants
@@ -34,7 +34,7 @@ TRAFFIC = Traffic(rate=1000, models=2, partitions=2, pane=10)
 
 
 @given(st.integers(1, 7), st.integers(1, 7), st.integers(0, 10_000))
-def test_a_place_is_the_place_of_its_round(models: int, partitions: int, round_: int) -> None:
+def test_the_place_of_an_event_gives_its_round_back(models: int, partitions: int, round_: int) -> None:
     traffic = Traffic(1000, models, partitions)
     places = [traffic.place(model, round_) for model in range(models)]
     assert {traffic.round(*place) for place in places} == {round_}
@@ -58,7 +58,7 @@ def test_drifts_of_a_model_are_apart_and_begin_anywhere_in_a_pane() -> None:
 
 # ---- latency
 
-# Batches of ten offsets, appended 1 s apart: offset 25 of any partition at second 2.
+# Batches of ten offsets, appended 1 s apart: offset 25 of each partition at second 2.
 APPENDED = [Appended(list(range(0, 100, 10)), list(range(0, 10_000, 1000))) for _ in range(2)]
 # Model 1 drifts from round 20 on: partition 0, offset 21, appended at second 2.
 DRIFT = Plant(1, 20, 60)
@@ -71,19 +71,19 @@ def test_an_alert_is_timed_from_the_drift_and_from_the_pane_that_decided() -> No
     assert timings(TRAFFIC, [DRIFT], APPENDED, PANES, [firing]) == ([Timing(noticed=1.5, decided=0.5, pane=1.0)], 0)
 
 
-def test_an_alert_without_a_drift_and_a_second_one_are_strays() -> None:
+def test_an_alert_without_a_drift_and_a_second_one_are_false_pages() -> None:
     early, other = Firing(1, 2500, {0: 20, 1: 20}), Firing(0, 3500, {0: 40})
     panes = [*PANES, PaneRun(0, 0, 20, 40)]
     twice = [Firing(1, 3500, {0: 40, 1: 20}), Firing(1, 4500, {0: 40, 1: 40})]
-    found, stray = timings(TRAFFIC, [DRIFT], APPENDED, panes, [early, other, *twice])
-    assert (len(found), stray) == (1, 3)
+    found, false_pages = timings(TRAFFIC, [DRIFT], APPENDED, panes, [early, other, *twice])
+    assert (len(found), false_pages) == (1, 3)
 
 
 def test_a_late_alert_belongs_to_the_drift_that_its_pane_saw() -> None:
-    # When it came, the next drift had begun: what counts is where the pane ended.
+    # When it came, the next drift had begun; the end of the pane decides.
     later = Plant(1, 90, 99)
-    found, stray = timings(TRAFFIC, [DRIFT, later], APPENDED, PANES, [Firing(1, 9900, {0: 40, 1: 20})])
-    assert (found, stray) == ([Timing(noticed=7.9, decided=6.9, pane=1.0)], 0)
+    found, false_pages = timings(TRAFFIC, [DRIFT, later], APPENDED, PANES, [Firing(1, 9900, {0: 40, 1: 20})])
+    assert (found, false_pages) == ([Timing(noticed=7.9, decided=6.9, pane=1.0)], 0)
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=300))
@@ -99,7 +99,7 @@ def test_percentiles_are_values_that_enough_others_do_not_exceed(values: list[fl
 # ---- soak
 
 
-def test_a_leak_is_found_in_noise_and_noise_alone_is_none() -> None:
+def test_a_leak_is_found_in_noise_and_noise_alone_is_no_leak() -> None:
     rng, seconds = np.random.default_rng(1), np.arange(0, 1200, 5.0)
     noise = 200e6 + rng.normal(0, 1e6, len(seconds))
     level = Trend.of(seconds.tolist(), noise.tolist(), allowed=4e6)
@@ -117,22 +117,22 @@ def test_one_step_is_no_leak_and_many_are() -> None:
     assert not Trend.of(minutes.tolist(), often.tolist(), allowed=3.0).flat
 
 
-def test_what_never_changes_is_flat_to_the_last_bit() -> None:
+def test_a_constant_is_flat_to_the_last_bit() -> None:
     trend = Trend.of([float(i) for i in range(30)], [7.0] * 30, allowed=0.0)
     assert (trend.growth, trend.high, trend.flat) == (0.0, 0.0, True)
 
 
-def test_the_warm_up_is_no_leak_and_each_quantity_is_judged_by_its_own_measure() -> None:
-    looks = [
-        Look(i, rss=10**8 if i > 19 else i * 10**6, files=12, lag=20 * i, redis=10**6, keys=9, events=1000 * (i + 1))
+def test_the_warm_up_is_no_leak_and_each_quantity_has_its_own_allowance() -> None:
+    samples = [
+        Sample(i, rss=10**8 if i > 19 else i * 10**6, files=12, lag=20 * i, redis=10**6, keys=9, events=1000 * (i + 1))
         for i in range(100)
     ]
-    found = trends(looks, rate=1000, models=1, layout=baselines(1, 1)[0].layout)
+    found = trends(samples, rate=1000, models=1, layout=baselines(1, 1)[0].layout)
     assert {name for name, trend in found.items() if not trend.flat} == {"lag"}
 
 
-def test_a_bucket_of_many_events_takes_what_is_allowed_for_it() -> None:
-    """Without its sums and extremes, a Redis that only kept what the histogram promises was called a leak."""
+def test_a_bucket_of_many_events_takes_its_allowance() -> None:
+    """Without sums and extremes in the allowance, the designed growth of the histogram was called a leak."""
     (baseline,) = baselines(20, 1)
     many = reduce(add, [baseline.total] * 2000)
     stored = len(frame(b"B", PackedPane.of(Pane(many, 0, 1, (Range(0, 0, many.n),)))))
@@ -146,9 +146,9 @@ def test_a_key_needs_an_owner_or_a_time_to_live() -> None:
     })  # fmt: skip
     judge = "g.1:{judge/panes/1}"
     owned = ["g.1:bound", "g.1:{sketch/events/0}", judge, f"{judge}:models", f"{judge}:outbox", f"{judge}:model:m:1"]
-    strange = ["gx1:bound", "g.1:{sketch/events/2}", f"{judge}:model:m", f"{judge}:more", "g.1:tmp", "other"]
-    keys = dict.fromkeys([*owned, *strange], -1)
-    assert strange_keys({**keys, "g.1:lease": 30}, config) == sorted(strange)
+    unowned = ["gx1:bound", "g.1:{sketch/events/2}", f"{judge}:model:m", f"{judge}:more", "g.1:tmp", "other"]
+    keys = dict.fromkeys([*owned, *unowned], -1)
+    assert unowned_keys({**keys, "g.1:lease": 30}, config) == sorted(unowned)
 
 
 # ---- scaling
@@ -159,7 +159,7 @@ UNIT = Unit(
 )  # fmt: skip
 
 
-def test_what_a_deployment_needs() -> None:
+def test_the_needs_of_a_deployment_follow_from_unit_costs() -> None:
     need = needs(1e6, 200, UNIT)
     # 200 models share runs of 100,000 offsets: 500 events of each, so 2000 panes a second.
     assert (need.pane_events, need.panes) == (500, 2000)
@@ -179,7 +179,7 @@ def test_more_traffic_never_needs_less(rate: float, models: int) -> None:
     assert more.redis_bytes == less.redis_bytes
 
 
-def test_figures_between_those_measured() -> None:
+def test_figures_are_interpolated_over_the_logarithm() -> None:
     measured = {1.0: 6.0, 10.0: 8.0, 100.0: 20.0}
     assert [between(measured, x) for x in (1, 10, 100)] == pytest.approx([6, 8, 20])
     assert between(measured, 10**1.5) == pytest.approx(14)
@@ -212,8 +212,8 @@ def test_of_a_long_log_the_last_lines_are_shown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("tool", ["latency", "scaling", "soak", "throughput"])
-def test_help_shows_how_to_run_it(tool: str) -> None:
+def test_help_shows_how_to_run_a_tool(tool: str) -> None:
     command = [sys.executable, "-m", f"load_tests.bench.{tool}", "--help"]
-    told = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout
-    assert f"python -m load_tests.bench.{tool} " in told
-    assert "--json" in told
+    shown = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    assert f"python -m load_tests.bench.{tool} " in shown
+    assert "--json" in shown
