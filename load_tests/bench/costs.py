@@ -1,7 +1,7 @@
 """The cost of one event, one pane, one commit and one model, each measured alone, in processor time and bytes.
 
 Processor time hardly depends on what else the machine does. Events have numeric features of four decimals; panes hold
-1000 events, unless so many models share a run that it ends before.
+1000 events, unless a run that many models share ends before.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ PANE = 1_000
 HISTORY = 100_000_000
 # Events of one fetch of 1 MiB; they are sketched together.
 _FETCH = 2_000
-# Commits in the average: so many panes fill each small row of a histogram as often as it is filled on the mean.
+# Commits in the average: enough to fill each small row of a histogram as often as on average.
 _COMMITS = 256
-# Panes added to a history at once: quicker than one by one, and some 10 MB; a million at once would take 10 GB.
+# Panes added to a history at once: faster than one by one, and some 10 MB; a million at once would take 10 GB.
 _TOGETHER = 1_000
 _TOPIC = "predictions"
 
@@ -134,11 +134,11 @@ def over_partitions(state: JudgeState, partitions: int) -> JudgeState:
 def pane_ms(baseline: Baseline, state: JudgeState) -> float:
     """Milliseconds of all work on a pane: decode it, judge it, and compute the state delta."""
     message = PaneMessage.of("model-0", baseline.content_hash, _TOPIC, _pane(baseline)).to_bytes()
-    monitor, memory = Monitor("model-0", Config().defaults, baseline), ModelState(judge=state)
+    monitor, before = Monitor("model-0", Config().defaults, baseline), ModelState(judge=state)
 
     def judge() -> None:
-        taken, _ = monitor.judge(memory, PaneMessage.from_bytes(message).pane(baseline.layout))
-        state_delta(memory, taken, baseline)
+        after, _ = monitor.judge(before, PaneMessage.from_bytes(message).pane(baseline.layout))
+        state_delta(before, after, baseline)
 
     return per_event(judge, 1) / 1e3
 
@@ -155,8 +155,8 @@ def worker_bytes(baseline: Baseline, state: JudgeState) -> int:
     file, parts = encode_baseline(baseline), state_delta(None, ModelState(judge=state), baseline).write
     tracemalloc.start()
     loaded = decode_baseline(file)
-    monitor, memory = Monitor("model-0", Config().defaults, loaded), restore_state(parts, loaded)
-    memory, _ = monitor.judge(memory, _pane(loaded))
+    monitor, kept = Monitor("model-0", Config().defaults, loaded), restore_state(parts, loaded)
+    kept, _ = monitor.judge(kept, _pane(loaded))
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     return held

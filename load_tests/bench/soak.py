@@ -125,6 +125,8 @@ class Soak:
 
     def _sample(self) -> None:
         metrics = self.worker.metrics()
+        if not metrics:  # it is too busy to answer
+            return
         self.samples.append(
             Sample(
                 seconds=time.monotonic() - self.began,

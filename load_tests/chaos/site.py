@@ -171,7 +171,7 @@ class Site:
         return any(old < end == appended for old, end, appended in ends)
 
     def _wait_for(self, moment: Callable[[], bool], seconds: float) -> None:
-        """Wait for a moment, at most for so many seconds."""
+        """Wait for a moment, at most for `seconds`."""
         deadline = time.monotonic() + seconds
         while not moment() and time.monotonic() < deadline:
             time.sleep(0.01)

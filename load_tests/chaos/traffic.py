@@ -33,7 +33,7 @@ _CYCLE, _DRIFT = 1500, (700, 1100)
 # Microseconds of event time from one message to the next. A pane's second then holds some 1000 events of one partition
 # and 250 of one model, so that some runs end by time and some by their number of events.
 _STEP_US = 125
-# One message in so many is no event, and another one has a value of a wrong type.
+# One message in 1000 is no event, and another one has a value of a wrong type.
 _ODD = 1000
 _ROWS = 500
 _BROKEN: list[bytes | None] = [None, b"", b"{", b"[]", b"\xff\xfe", b'{"id": "1", "model": "keyed-0", "score": 1}']

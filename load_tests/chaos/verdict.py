@@ -205,9 +205,9 @@ class _Replay:
     def check_dead_letters(self) -> None:
         """Check that every dead letter was published, once or more, and no other one."""
         found: dict[tuple[int, int], tuple[bytes | None, bytes]] = {}
-        for letter in self.outcome.dead_letters:
-            place = int(letter.headers["partition"]), int(letter.headers["offset"])
-            found[place] = (letter.value, letter.headers["counted"])
+        for record in self.outcome.dead_letters:
+            position = int(record.headers["partition"]), int(record.headers["offset"])
+            found[position] = (record.value, record.headers["counted"])
         self.verdict.expect_equal_items("the dead letter of", found, self.dead_letters)
         self.verdict.figures |= {
             "dead letters": len(self.dead_letters),

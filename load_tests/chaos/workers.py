@@ -175,7 +175,7 @@ class Watch(threading.Thread):
             self._faults.append((time.monotonic(), self.now, alone))
 
     def schedule(self, seconds: float, call: Callable[[], object]) -> None:
-        """Make a call after so many seconds."""
+        """Make a call after `seconds`."""
         self._due.append((time.monotonic() + seconds, call))
 
     def stop(self) -> None:

@@ -74,7 +74,7 @@ class Worker:
     process: WorkerProcess
 
     def metrics(self) -> dict[str, float]:
-        """The values of /metrics, summed over labels; {} if it does not answer. WorkerEndedError."""
+        """The values of /metrics, summed over labels; {} if it does not answer. Raises WorkerEndedError."""
         self.process.check_running()
         try:
             body = self.process.get("/metrics").body

@@ -96,8 +96,8 @@ class Replay:
 
     def model_states(self) -> dict[str, Parts]:
         """The parts of every model's state, as they are stored."""
-        memories = self._pipeline.states.items()
-        return {model: state_delta(None, memory, self.baselines.get(model)).write for model, memory in memories}
+        states = self._pipeline.states.items()
+        return {model: state_delta(None, state, self.baselines.get(model)).write for model, state in states}
 
     def sealed(self) -> dict[int, int]:
         """The end of the last run that has ended, by partition."""

@@ -18,7 +18,7 @@ def test_a_seed_has_one_schedule_with_every_kind_before_any_comes_again() -> Non
 
 
 def test_a_redis_that_syncs_always_has_no_power_cut() -> None:
-    """It would lose nothing by it."""
+    """A power cut would lose nothing there."""
     assert {each.kind for each in schedule(1, 12, "always")} == set(Kind) - {Kind.REDIS_POWER_CUT}
 
 

@@ -15,7 +15,7 @@ from load_tests.harness.tcp_proxy import TcpProxy
 
 @contextmanager
 def echo() -> Iterator[int]:
-    """A server that says what it hears; its port."""
+    """A server that sends back what it receives; its port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -36,42 +36,42 @@ def echo() -> Iterator[int]:
         listener.shutdown(socket.SHUT_RDWR)
 
 
-def said(client: socket.socket, text: bytes) -> bytes:
+def echoed(client: socket.socket, text: bytes) -> bytes:
     client.sendall(text)
     return client.recv(1 << 16)
 
 
 def ended(client: socket.socket) -> bool:
-    """Whether a connection ends, in whatever way."""
+    """Whether the server closes or resets a connection."""
     try:
         return client.recv(1) == b""
     except ConnectionError:
         return True
 
 
-def test_a_gate_passes_bytes_on_holds_them_back_and_cuts() -> None:
-    with echo() as port, TcpProxy(port) as gate:
-        gate.open()
-        with socket.create_connection(("127.0.0.1", gate.port), timeout=10) as client:
-            assert said(client, b"hello") == b"hello"
-            gate.delay = 0.2
+def test_a_proxy_forwards_bytes_delays_them_and_cuts_connections() -> None:
+    with echo() as port, TcpProxy(port) as proxy:
+        proxy.open()
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as client:
+            assert echoed(client, b"hello") == b"hello"
+            proxy.delay = 0.2
             began = time.monotonic()
-            assert said(client, b"slow") == b"slow"
-            assert time.monotonic() - began >= 0.4, "there and back"
-            gate.delay = 0.0
-            gate.close()
+            assert echoed(client, b"slow") == b"slow"
+            assert time.monotonic() - began >= 0.4, "both ways are delayed"
+            proxy.delay = 0.0
+            proxy.close()
             assert ended(client)
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", gate.port), timeout=10)
-        gate.open()
-        with socket.create_connection(("127.0.0.1", gate.port), timeout=10) as client:
-            assert said(client, b"again") == b"again"
+            socket.create_connection(("127.0.0.1", proxy.port), timeout=10)
+        proxy.open()
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as client:
+            assert echoed(client, b"again") == b"again"
 
 
-def test_a_gate_before_a_server_that_is_away_ends_connections() -> None:
+def test_a_proxy_in_front_of_a_server_that_is_down_ends_connections() -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
-    with TcpProxy(port) as gate:
-        gate.open()
-        with socket.create_connection(("127.0.0.1", gate.port), timeout=10) as client:
+    with TcpProxy(port) as proxy:
+        proxy.open()
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as client:
             assert ended(client)
