@@ -1,4 +1,4 @@
-"""The topics Driftline lives on: what they should be, making them, and saying in words what is different.
+"""Creates the topics that Driftline needs, and reports how existing ones differ from what it wants.
 
     with open_admin(config.kafka) as admin:
         for line in ensure_topics(admin, wanted_topics(config.topics)):
@@ -20,22 +20,22 @@ from driftline.stream.config.sections import Kafka
 from driftline.stream.kafka.client import KafkaUnreachableError, check_reachable, client_options
 from driftline.stream.schemas.topics import PANE_BYTES, Topic, _count, differences, kept_for
 
-#: s in which a broker that takes connections must take requests. One that restarts takes some 5; at half it looks dead.
+#: s in which a broker that accepts connections must answer requests. A restart takes some 5; at half it looks dead.
 BOOTSTRAP_TIMEOUT = 10.0
 
 
 class TopicsError(RuntimeError):
-    """Kafka refuses a topic; the message says which, and why."""
+    """Kafka refuses an operation on a topic; the message says which, and why."""
 
 
 @contextmanager
 def open_admin(kafka: Kafka) -> Iterator[KafkaAdminClient]:
-    """An admin client. KafkaUnreachableError when no broker takes a connection, or none talks to us in time."""
+    """An admin client. Raises KafkaUnreachableError if no broker accepts a connection, or none answers in time."""
     check_reachable(kafka)
     try:
         admin = KafkaAdminClient(**client_options(kafka), bootstrap_timeout_ms=int(BOOTSTRAP_TIMEOUT * 1000))
     except KafkaError as error:
-        raise KafkaUnreachableError(f"Kafka at {kafka.bootstrap} takes no requests from us: {error}") from error
+        raise KafkaUnreachableError(f"Kafka at {kafka.bootstrap} does not answer requests: {error}") from error
     try:
         yield admin
     finally:
@@ -43,13 +43,16 @@ def open_admin(kafka: Kafka) -> Iterator[KafkaAdminClient]:
 
 
 def ensure_topics(admin: KafkaAdminClient, wanted: Sequence[Topic]) -> list[str]:
-    """Create what is missing; one line per topic says what was done, or differs. TopicsError if Kafka refuses one."""
+    """Create the missing topics. Returns one line per topic: what was done, or what differs.
+
+    Raises TopicsError if Kafka refuses one.
+    """
     found = describe_topics(admin, [topic.name for topic in wanted])
     return [_keep(found[topic.name], topic) if topic.name in found else _create(admin, topic) for topic in wanted]
 
 
 def describe_topics(admin: KafkaAdminClient, names: Iterable[str]) -> dict[str, Topic]:
-    """Those of the topics that exist, as they are. Doesn't create any, whatever the broker's setting."""
+    """The topics of these names that exist, as they are. Creates none, whatever the broker's setting."""
     existing = sorted(set(names) & set(admin.list_topics()))
     if not existing:
         return {}
@@ -60,19 +63,19 @@ def describe_topics(admin: KafkaAdminClient, names: Iterable[str]) -> dict[str, 
 
 
 def missing_topics(admin: KafkaAdminClient, names: Iterable[str]) -> list[str]:
-    """One line for each topic that doesn't exist, saying what to do. A consumer would wait for it in silence."""
+    """One line for each topic that does not exist, saying what to do. A consumer would wait for it silently."""
     existing = set(admin.list_topics())
     return [
-        f"topic {name} doesn't exist: make it with `driftline topics create`, or correct its name in the configuration"
+        f"topic {name} doesn't exist: create it with `driftline topics create`, or correct its configured name"
         for name in names
         if name not in existing
     ]
 
 
 def pane_size_problems(admin: KafkaAdminClient, panes: str) -> list[str]:
-    """One line if this topic doesn't take the largest pane, saying what to do: a worker would end at the first.
+    """One line if this topic does not accept the largest pane, saying what to do: that pane would end a worker.
 
-    Of a topic whose settings this user may not see, Kafka tells none; then there is nothing to say.
+    None if Kafka does not let this user see the topic's settings.
     """
     settings = describe_topics(admin, [panes])[panes].settings
     most = int(settings.get("max.message.bytes", PANE_BYTES))
@@ -101,7 +104,7 @@ def _create(admin: KafkaAdminClient, topic: Topic) -> str:
     }
     answer = admin.create_topics(request, raise_errors=False)["topics"][0]
     error = for_code(answer["error_code"])
-    if error is TopicAlreadyExistsError:  # another one was quicker
+    if error is TopicAlreadyExistsError:  # another process was quicker
         return _keep(describe_topics(admin, [topic.name])[topic.name], topic)
     if answer["error_code"]:
         raise TopicsError(f"Kafka refuses topic {topic.name}: {answer['error_message'] or error.__name__}")
@@ -110,7 +113,7 @@ def _create(admin: KafkaAdminClient, topic: Topic) -> str:
 
 
 def _keep(found: Topic, wanted: Topic) -> str:
-    told = differences(found, wanted)
-    if not told:
+    differs = differences(found, wanted)
+    if not differs:
         return f"{wanted.name}: exists as wanted"
-    return f"{wanted.name}: exists, but {'; '.join(told)}. Left as it is"
+    return f"{wanted.name}: exists, but {'; '.join(differs)}. Left as it is"

@@ -1,4 +1,4 @@
-"""How to reach Kafka: the configuration's section `kafka` in the words of each client library, and a first knock."""
+"""How to reach Kafka: the configuration's `kafka` section as options of each client library, and a first connection."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from driftline.stream.config.sections import Kafka
 
 
 class KafkaUnreachableError(RuntimeError):
-    """No bootstrap broker takes a connection, or there is no password to try; the message says why."""
+    """No bootstrap broker accepts a connection, or the password is not set; the message says which."""
 
 
 def check_reachable(kafka: Kafka, timeout: float = 3.0) -> None:
-    """Connect to the bootstrap brokers in turn, `timeout` seconds each, until one takes it; else KafkaUnreachableError.
+    """Connect to the bootstrap brokers in turn, `timeout` seconds each, until one accepts.
 
-    To be called before a client of kafka-python is made: one that fails to start leaves a thread and a socket behind.
+    Call it before making a client of kafka-python: one that fails to start leaves a thread and a socket behind.
+    Raises KafkaUnreachableError if no broker accepts.
     """
     reasons = []
     for broker in kafka.bootstrap.split(","):

@@ -1,4 +1,4 @@
-"""Writing to topics: events from files, at a pace, and the alerts of a replay. Edge: kafka-python's producer."""
+"""Writes to topics: events from files, at a pace, and the alerts of a replay. Uses kafka-python's producer."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from driftline.stream.kafka.admin import BOOTSTRAP_TIMEOUT, TopicsError, open_ad
 from driftline.stream.kafka.client import client_options
 from driftline.stream.replay.pacing import KeyChoice, Pace, key_and_time
 
-#: s without an acknowledgement after which Kafka is given up: a broker that restarts takes some 5, a new leader 10.
+#: s to wait for an acknowledgement before giving up: a broker that restarts takes some 5, a new leader 10.
 PATIENCE = 30.0
 _TUNING: dict[str, Any] = {
     "acks": "all",
     "compression_type": "lz4" if has_lz4() else "gzip",
-    # ms and bytes that a batch waits for. 20 ms go unnoticed; 256 KiB are some 500 events, the default's 16 only 30.
+    # ms and bytes at which a batch is sent. 20 ms go unnoticed; 256 KiB are some 500 events, the default of 16 only 30.
     "linger_ms": 20,
     "batch_size": 256 << 10,
     "allow_auto_create_topics": False,
@@ -35,13 +35,13 @@ _TUNING: dict[str, Any] = {
     "delivery_timeout_ms": int(PATIENCE * 1000),
     "max_block_ms": int(PATIENCE * 1000),
 }
-# Bytes sent and not yet acknowledged: a hundred batches. kafka-python has no bound, and would hold a whole file.
+# Bytes sent and not yet acknowledged: a hundred batches. kafka-python has no bound and would hold a whole file.
 _WINDOW = 32 << 20
 
 
 @dataclass
 class Sent:
-    """What became of the records. acknowledged: by all replicas. without_key: of these, no events, so without a key."""
+    """What became of the records. acknowledged: by all replicas. without_key: those of them that are no events."""
 
     acknowledged: int = 0
     without_key: int = 0
@@ -50,7 +50,7 @@ class Sent:
 
 @dataclass
 class Sender:
-    """Sends records to a topic, with a bounded number of bytes on their way."""
+    """Sends records to a topic, with a bounded number of bytes in flight."""
 
     producer: KafkaProducer
     topic: str
@@ -59,7 +59,7 @@ class Sender:
     _bytes: int = 0
 
     def send(self, key: bytes | None, value: bytes) -> None:
-        """Send one; KafkaError for an earlier one that didn't arrive."""
+        """Send a record. Raises KafkaError if an earlier one was not acknowledged."""
         try:
             future = self.producer.send(self.topic, key=key, value=value)
         except MessageSizeTooLargeError:
@@ -71,7 +71,7 @@ class Sender:
             self._settle()
 
     def finish(self) -> Sent:
-        """Wait for all; KafkaError for one that didn't arrive."""
+        """Wait for all records. Raises KafkaError if one was not acknowledged."""
         while self._pending:
             self._settle()
         return self.sent
@@ -81,7 +81,7 @@ class Sender:
         self._bytes -= size
         try:
             future.get(PATIENCE)
-        except MessageSizeTooLargeError:  # the topic takes less than we do
+        except MessageSizeTooLargeError:  # the topic's limit is lower than the producer's
             self.sent.too_large += 1
         else:
             self.sent.acknowledged += 1
@@ -91,18 +91,18 @@ class Sender:
 def open_producer(kafka: Kafka, topic: str) -> Iterator[KafkaProducer]:
     """A producer for a topic that exists.
 
-    Raises KafkaUnreachableError, and TopicsError for an unknown topic and for what Kafka refuses while it is open.
+    Raises KafkaUnreachableError, or TopicsError if the topic does not exist or Kafka refuses something meanwhile.
     """
     with open_admin(kafka) as admin:
         if topic not in admin.list_topics():
-            raise TopicsError(f"topic {topic} doesn't exist; make it with: driftline topics create {topic}")
+            raise TopicsError(f"topic {topic} doesn't exist; create it with: driftline topics create {topic}")
     try:
         producer = KafkaProducer(**client_options(kafka), **_TUNING, enable_idempotence=kafka.idempotent)
         try:
-            producer.partitions_for(topic)  # asked for now, so that the first record doesn't lose its pace
+            producer.partitions_for(topic)  # metadata now, so that the first record keeps its pace
             yield producer
         finally:
-            producer.close(timeout=PATIENCE + 1)  # by then all that is on its way has arrived or failed
+            producer.close(timeout=PATIENCE + 1)  # by then all records in flight have arrived or failed
     except KafkaError as error:
         raise TopicsError(f"topic {topic} can't be written to: {error}") from error
 
@@ -110,7 +110,7 @@ def open_producer(kafka: Kafka, topic: str) -> Iterator[KafkaProducer]:
 def produce(
     sender: Sender, batches: Iterable[Sequence[bytes]], key: KeyChoice, mapping: EventMapping, pace: Pace
 ) -> Sent:
-    """Send messages in their order, each when it is due, and wait for all of them. They are stamped with now."""
+    """Send messages in order, each when it is due, and wait for all of them. Their Kafka timestamp is now."""
     started = time.monotonic()
     for messages in batches:
         for message in messages:
@@ -124,6 +124,6 @@ def produce(
 
 
 def publish_alert(producer: KafkaProducer, topic: str, alert: AlertEvent[Any]) -> None:
-    """Send one alert as the live ones are sent, and wait until it has arrived."""
+    """Send an alert as a worker does, and wait until it is acknowledged."""
     headers = [("content-type", CONTENT_TYPE.encode())]
     producer.send(topic, key=alert.subject.encode(), value=encode_alert(alert), headers=headers).get(PATIENCE)

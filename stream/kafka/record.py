@@ -1,4 +1,4 @@
-"""Records of Kafka topics, read and to be sent."""
+"""Records of Kafka topics: those read, and those to send."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 
 class OutgoingRecord(NamedTuple):
-    """One record to publish."""
+    """A record to publish. partition: None lets the producer choose by key."""
 
     topic: str
     key: bytes | None
@@ -17,7 +17,7 @@ class OutgoingRecord(NamedTuple):
 
 
 class Record(Protocol):
-    """A record as aiokafka parses it, and so a `ConsumerRecord`, too. timestamp: epoch ms."""
+    """A record that was read: what aiokafka parses, or its `ConsumerRecord`. timestamp: epoch ms."""
 
     @property
     def offset(self) -> int: ...

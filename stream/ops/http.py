@@ -1,4 +1,4 @@
-"""GET /health and /metrics, for a worker and for a relay."""
+"""Serves GET /health and /metrics, for workers and relays."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ log = logging.getLogger(__name__)
 async def serve_http(
     address: str, registry: CollectorRegistry, unhealthy: str, health: Callable[[], tuple[str | None, dict[str, Any]]]
 ) -> AsyncIterator[None]:
-    """Answer /health and /metrics on host:port, of which port 0 is any free one.
+    """Serve /health and /metrics on host:port until the context ends; port 0 takes any free one.
 
-    health: what is wrong, None if nothing is, and more to say. unhealthy: the status when something is.
+    health: returns the reason why the process is unhealthy (None if it is healthy), and further fields of the answer.
+    unhealthy: what /health calls the status of an unhealthy process; it then answers 503.
     """
 
     async def get_health(_: web.Request) -> web.Response:

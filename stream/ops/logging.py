@@ -1,4 +1,4 @@
-"""Log lines for people or for machines, on standard error."""
+"""Log lines on standard error, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import orjson
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: ts, level, logger, message and, where there is one, error with its traceback."""
+    """One JSON object per line: ts, level, logger, message and, if there is one, error with its traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -23,13 +23,13 @@ class JsonFormatter(logging.Formatter):
         return orjson.dumps(line).decode()
 
 
-def configure_logging(form: Literal["text", "json"]) -> None:
-    """Send every log line to standard error in this form."""
+def configure_logging(log_format: Literal["text", "json"]) -> None:
+    """Send every log line to standard error in this format."""
     handler = logging.StreamHandler()
     text = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    handler.setFormatter(JsonFormatter() if form == "json" else text)
+    handler.setFormatter(JsonFormatter() if log_format == "json" else text)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(True)
-    # Their news at INFO are ours already, or nobody's.
-    for chatty in ("aiokafka", "kafka", "faust", "mode", "driftline.stream.worker.faust"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    # At INFO these loggers repeat what Driftline logs, or say what nobody needs.
+    for name in ("aiokafka", "kafka", "faust", "mode", "driftline.stream.worker.faust"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""Before a worker starts: wait for Redis and Kafka, and say in plain words what is missing."""
+"""Waits for Redis and Kafka before a worker or relay starts, and logs what is missing."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ from driftline.stream.state.client import StoreError, check_server, connect
 
 log = logging.getLogger(__name__)
 
-# Seconds between tries: quick at first, since servers that start together are ready within seconds, and never idle
-# for longer than a person who has mended something would wait.
+# s between attempts: short at first, since servers that start together are ready within seconds, and at most what a
+# person who has repaired something would wait.
 _PAUSES = (1.0, 2.0, 5.0, 10.0)
 
 
 class NotReadyError(RuntimeError):
-    """A server is not there, or not as it must be; the message says which, and what to do."""
+    """A server does not answer, or is not set up as it must be; the message says which, and what to do."""
 
 
 async def wait_for_servers(config: Config, topics: Sequence[str] | None = None) -> None:
-    """Return when Redis answers as it must and Kafka has the topics, by default those of a worker.
+    """Return when Redis is fit for use and Kafka has the topics, by default those of a worker.
 
-    Until then say why not, and try again.
+    Until then, log why not and try again.
     """
-    names = _topics(config) if topics is None else topics
+    names = _worker_topics(config) if topics is None else topics
     await asyncio.gather(
-        _until_ready("Redis", _redis, config), _until_ready("Kafka", asyncio.to_thread, _kafka, config, names)
+        _until_ready("Redis", _check_redis, config),
+        _until_ready("Kafka", asyncio.to_thread, _check_kafka, config, names),
     )
 
 
@@ -44,7 +45,7 @@ async def _until_ready(server: str, check: Callable[..., Awaitable[None]], *args
     await retrying(NotReadyError, pauses(*_PAUSES), log=log_retry)(check, *args)
 
 
-async def _redis(config: Config) -> None:
+async def _check_redis(config: Config) -> None:
     try:
         client = connect(config.redis)
         try:
@@ -59,12 +60,12 @@ async def _redis(config: Config) -> None:
         log.warning("%s", finding.message)
 
 
-def _topics(config: Config) -> list[str]:
+def _worker_topics(config: Config) -> list[str]:
     topics = config.topics
     return [topics.predictions, topics.panes, topics.alerts, f"{topics.predictions}.dlq", f"{topics.panes}.dlq"]
 
 
-def _kafka(config: Config, names: Sequence[str]) -> None:
+def _check_kafka(config: Config, names: Sequence[str]) -> None:
     try:
         with open_admin(config.kafka) as admin:
             missing = missing_topics(admin, names)

@@ -1,7 +1,7 @@
 """How to reach Redis or Valkey: a client of the configuration's `redis` section, calls with retries, start-up checks.
 
 redis://  rediss://                     one server
-redis+sentinel://  rediss+sentinel://   the primary that the sentinels name; they themselves are asked without login
+redis+sentinel://  rediss+sentinel://   the primary that the sentinels name; the sentinels are asked without login
 redis+cluster://  rediss+cluster://     a cluster, from any of its nodes
 """
 
@@ -40,38 +40,41 @@ log = logging.getLogger(__name__)
 
 Client = Redis | RedisCluster
 
-# Connections a worker opens at most: it runs a few dozen calls at once. One that finds none waits, up to what one may
-# take itself: in 10 s a commit of 10 MB passes a slow line; at half of it a busy server looks dead.
+# Most connections of a worker, which makes a few dozen calls at once; and the s that a call may take, or wait for a
+# connection: in 10 s a commit of 10 MB passes a slow network, at half of it a busy server looks dead.
 _CONNECTIONS, _SECONDS = 32, 10.0
-# A cluster's client does not wait for a connection, it fails: so let it have one for each partition there can be.
+# A cluster's client fails where the other ones wait for a connection: so it may have one per partition.
 _CLUSTER_CONNECTIONS = 4000
 # s. Even in another data centre TCP and TLS shake hands within 1.
 _CONNECT_SECONDS = 3.0
-# s between tries, 10 in all: a restart, a failover, the move of a slot take 1 to 5. Half of it would not outlast all.
+# s between attempts, 10 in all: a restart, a failover or the move of a slot takes 1 to 5, and half of it may be too
+# short.
 _PAUSES = (0.1, 0.2, 0.4, 0.8, 1.5, 2.0, 2.0, 3.0)
-_PASSING = (ConnectionError, TimeoutError, ReadOnlyError, ClusterDownError, TryAgainError, RedisClusterException)
-# What the tests run on. Valkey says that it is a Redis 7.2.
-_OLDEST = (7, 0)
+_TRANSIENT = (ConnectionError, TimeoutError, ReadOnlyError, ClusterDownError, TryAgainError, RedisClusterException)
+# The oldest version that the tests run on. Valkey reports itself as Redis 7.2.
+_OLDEST_VERSION = (7, 0)
 
 
 class StoreError(RuntimeError):
-    """Redis, or what is stored there, cannot be used; the message says why, in plain words and without a password."""
+    """Redis, or what is stored there, cannot be used; the message says why, and holds no password."""
 
 
 class RedisUnreachableError(StoreError):
-    """Redis did not answer, however often it was asked."""
+    """Redis did not answer, in spite of all retries."""
 
 
 def connect(redis: RedisConfig) -> Client:
-    """A client, to be closed with `aclose`; nothing is contacted before its first call. StoreError.
+    """A client, to be closed with `aclose`. It contacts nothing before its first call, and does not retry.
 
-    It fails at the first error; `call_redis` retries.
+    Raises StoreError if a password or a certificate that the configuration names is missing.
     """
-    target = _Target.of(redis)
-    if target.kind == "cluster":
-        nodes = [ClusterNode(host, port) for host, port in target.nodes]
-        return RedisCluster(startup_nodes=nodes, max_connections=_CLUSTER_CONNECTIONS, ssl=target.tls, **target.options)
-    return Redis.from_pool(_pool(target))
+    address = _Address.of(redis)
+    if address.kind == "cluster":
+        nodes = [ClusterNode(host, port) for host, port in address.nodes]
+        return RedisCluster(
+            startup_nodes=nodes, max_connections=_CLUSTER_CONNECTIONS, ssl=address.tls, **address.options
+        )
+    return Redis.from_pool(_pool(address))
 
 
 async def call_redis(command: Callable[..., Any], *args: Any, **options: Any) -> Any:
@@ -81,7 +84,7 @@ async def call_redis(command: Callable[..., Any], *args: Any, **options: Any) ->
     RedisUnreachableError after some 10 s of retries.
     """
     policy = retrying(RedisUnreachableError, pauses(*_PAUSES), attempts=len(_PAUSES) + 1, log=_log_retry)
-    return await policy(_ask, command, *args, **options)
+    return await policy(_call_once, command, *args, **options)
 
 
 def _log_retry(error: BaseException, pause: float) -> None:
@@ -89,29 +92,29 @@ def _log_retry(error: BaseException, pause: float) -> None:
 
 
 async def check_server(client: Client) -> list[ServerFinding]:
-    """What is wrong with the server, or with any primary of the cluster; asked once.
+    """What is wrong with the server, or with any primary of the cluster; does not retry.
 
-    StoreError, RedisUnreachableError.
+    Raises StoreError if the server refuses, RedisUnreachableError if it does not answer.
     """
     cluster = isinstance(client, RedisCluster)
-    answer = await _ask(client.info, **({"target_nodes": RedisCluster.PRIMARIES} if cluster else {}))
+    answer = await _call_once(client.info, **({"target_nodes": RedisCluster.PRIMARIES} if cluster else {}))
     infos = [answer] if "redis_version" in answer else answer.values()
     return list(dict.fromkeys(chain.from_iterable(server_findings(info, cluster=cluster) for info in infos)))
 
 
 class ServerFinding(NamedTuple):
-    """What is wrong with a server, in plain words; with an error it must not be used."""
+    """What is wrong with a server. One with an error must not be used."""
 
     severity: Literal["error", "warning"]
     message: str
 
 
 def server_findings(info: Mapping[str, Any], *, cluster: bool) -> list[ServerFinding]:
-    """What is wrong with a server, from its INFO. cluster: whether the client is one for clusters."""
+    """What is wrong with a server according to its INFO. cluster: whether the client is one for clusters."""
     version, policy = str(info.get("redis_version", "0.0")), str(info.get("maxmemory_policy", "noeviction"))
     evicts = policy.startswith("allkeys") and bool(info.get("maxmemory"))
     errors = {
-        f"Redis {version} is too old: 7.0 or newer, or Valkey, is needed": _numbers(version) < _OLDEST,
+        f"Redis {version} is too old: 7.0 or newer, or Valkey, is needed": _numbers(version) < _OLDEST_VERSION,
         "Redis is a cluster: write redis+cluster:// in redis.url": info.get("redis_mode") == "cluster" and not cluster,
         "Redis is a replica, which takes no writes: name its primary in redis.url": info.get("role") == "slave",
         f"Redis deletes state when memory is short: set its maxmemory-policy, {policy}, to noeviction": evicts,
@@ -132,30 +135,30 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
 
 
-async def _ask(command: Callable[..., Any], *args: Any, **options: Any) -> Any:
+async def _call_once(command: Callable[..., Any], *args: Any, **options: Any) -> Any:
     try:
         return await command(*args, **options)
     except (RedisError, RedisClusterException) as error:
         if isinstance(error, AuthenticationError | AuthorizationError):
             raise StoreError(f"Redis refuses the login of redis.url and redis.password_env: {error}") from error
-        if isinstance(error, _PASSING):
+        if isinstance(error, _TRANSIENT):
             raise RedisUnreachableError(f"Redis does not answer: {error}") from error
         raise StoreError(f"Redis refuses: {error}") from error
 
 
-def _pool(target: _Target) -> BlockingConnectionPool:
-    limits: dict[str, Any] = {"max_connections": _CONNECTIONS, "timeout": _SECONDS, "db": target.db}
-    if target.kind == "sentinel":
-        asked = {name: value for name, value in target.options.items() if name not in ("username", "password")}
-        sentinels = Sentinel(target.nodes, sentinel_kwargs={**asked, "ssl": target.tls})  # type: ignore[no-untyped-call]
-        return _SentinelPool(target.master, sentinels, ssl=target.tls, **target.options, **limits)  # type: ignore[no-untyped-call]
-    ((host, port),) = target.nodes
-    connection = SSLConnection if target.tls else Connection
-    return BlockingConnectionPool(connection_class=connection, host=host, port=port, **target.options, **limits)
+def _pool(address: _Address) -> BlockingConnectionPool:
+    limits: dict[str, Any] = {"max_connections": _CONNECTIONS, "timeout": _SECONDS, "db": address.db}
+    if address.kind == "sentinel":
+        options = {name: value for name, value in address.options.items() if name not in ("username", "password")}
+        sentinels = Sentinel(address.nodes, sentinel_kwargs={**options, "ssl": address.tls})  # type: ignore[no-untyped-call]
+        return _SentinelPool(address.master, sentinels, ssl=address.tls, **address.options, **limits)  # type: ignore[no-untyped-call]
+    ((host, port),) = address.nodes
+    connection = SSLConnection if address.tls else Connection
+    return BlockingConnectionPool(connection_class=connection, host=host, port=port, **address.options, **limits)
 
 
 class _SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
-    """Waits for a connection, where Sentinel's own pool fails, and closes those to the sentinels too."""
+    """Waits for a connection where Sentinel's own pool fails, and also closes those to the sentinels."""
 
     async def aclose(self) -> None:
         await super().aclose()
@@ -163,8 +166,8 @@ class _SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
 
 
 @dataclass(frozen=True, repr=False)
-class _Target:
-    """What a URL says. nodes: host and port. options: keyword arguments of any connection."""
+class _Address:
+    """The parts of a URL. nodes: hosts and ports. options: keyword arguments of every connection."""
 
     kind: str
     tls: bool
@@ -176,11 +179,11 @@ class _Target:
     @classmethod
     def of(cls, redis: RedisConfig) -> Self:
         scheme, _, rest = redis.url.partition("://")
-        login, _, place = rest.rpartition("@")
-        addresses, _, path = place.partition("/")
+        login, _, location = rest.rpartition("@")
+        hosts, _, path = location.partition("/")
         tls, kind = scheme.startswith("rediss"), scheme.partition("+")[2]
         master, _, db = path.partition("/") if kind == "sentinel" else ("", "", path)
-        nodes = [_node(address, 26379 if kind == "sentinel" else 6379) for address in addresses.split(",")]
+        nodes = [_node(host, 26379 if kind == "sentinel" else 6379) for host in hosts.split(",")]
         return cls(kind, tls, nodes, master, int(db or 0), _options(redis, login, tls))
 
 

@@ -1,6 +1,6 @@
-"""The archive: the alerts that the judges keep in Redis for people. The table of keys is in `stream.state.store`.
+"""The incident index: the alerts that the judges keep in Redis for people. `stream.state.store` lists the keys.
 
-Nothing is written and no epoch is taken: people look, workers work.
+Reading takes no epoch and writes nothing, so it disturbs no worker.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from driftline.stream.state.store import judge_key
 
 # KEYS: judge, open, told.
 _READ = """
-local taken = redis.call('EXISTS', KEYS[1]) == 1 and 'taken' or 'free'
-return {taken, redis.call('HVALS', KEYS[2]), redis.call('LRANGE', KEYS[3], 0, -1)}
+local owned = redis.call('EXISTS', KEYS[1])
+return {owned, redis.call('HVALS', KEYS[2]), redis.call('LRANGE', KEYS[3], 0, -1)}
 """
 
 
 class IndexedAlerts(NamedTuple):
-    """What the judge of a partition keeps: the newest alert of each open incident; those told last, newest first."""
+    """What the judge of a partition keeps: the newest alert of each open incident, and recent ones, newest first."""
 
     partition: int
     open: list[bytes]
@@ -33,8 +33,9 @@ class IndexedAlerts(NamedTuple):
 
 @dataclass(frozen=True)
 class IncidentIndex:
-    """The alerts of a group of workers, judged from a panes topic. Any call may raise StoreError, and Unreachable after
-    10 seconds.
+    """The alerts of a group of workers, judged from a panes topic.
+
+    Each call retries for some 10 s; it may raise StoreError, and then RedisUnreachableError.
     """
 
     client: Client
@@ -42,33 +43,36 @@ class IncidentIndex:
     topic: str
 
     async def read(self) -> list[IndexedAlerts]:
-        """What the judges keep, by partition."""
+        """What the judges keep, in the order of partitions."""
         found = list[IndexedAlerts]()
-        while True:  # the first workers take over all partitions, so one that nobody took lies behind the last
+        while True:  # the first workers take over all partitions, so one without a key lies behind the last
             key = judge_key(self.namespace, self.topic, len(found))
             keys = [key, f"{key}:open", f"{key}:told"]
-            # A script that may not write: also for a login that may not.
-            taken, opened, told = await call_redis(self.client.eval_ro, _READ, len(keys), *keys)
-            if taken != b"taken":
+            # EVAL_RO, so that a login without the right to write may read.
+            owned, opened, recent = await call_redis(self.client.eval_ro, _READ, len(keys), *keys)
+            if not owned:
                 return found
-            found.append(IndexedAlerts(len(found), opened, told))
+            found.append(IndexedAlerts(len(found), opened, recent))
 
     async def incidents(self, kept: Iterable[IndexedAlerts]) -> list[ListedIncident]:
-        """The open incidents of what was read, and the past ones as far as they are kept; AlertError."""
+        """The open incidents among these alerts, and the past ones as far as they are kept.
+
+        Raises AlertError if an alert cannot be read.
+        """
         found = list[ListedIncident]()
-        for partition, opened, told in kept:
-            alerts, lasting = list(map(read_alert, told)), list(map(read_alert, opened))
-            over = (each for each in alerts if each.resolved)
-            phases = {model: await self._phases(partition, model) for model in {each.model for each in lasting}}
-            found += [ListedIncident.of(each, alerts, phases[each.model].get(each.scope, "")) for each in lasting]
-            found += [ListedIncident.of(each, alerts) for each in over]
+        for partition, opened, recent in kept:
+            alerts, unresolved = list(map(read_alert, recent)), list(map(read_alert, opened))
+            resolved = (each for each in alerts if each.resolved)
+            phases = {model: await self._phases(partition, model) for model in {each.model for each in unresolved}}
+            found += [ListedIncident.of(each, alerts, phases[each.model].get(each.scope, "")) for each in unresolved]
+            found += [ListedIncident.of(each, alerts) for each in resolved]
         return found
 
     async def _phases(self, partition: int, model: str) -> dict[str, str]:
-        """In which phase a model's incidents are, by scope; {} where that can't be told."""
+        """The phases of a model's incidents by scope; {} if its state cannot be read."""
         key = f"{judge_key(self.namespace, self.topic, partition)}:model:{model}"
         part = await call_redis(self.client.hget, key, "incidents")
         try:
             return {} if part is None else {each.scope: each.phase.value for each in unpack_incidents(part).values()}
-        except FormatError:  # another version's
+        except FormatError:  # written by another version
             return {}

@@ -1,28 +1,27 @@
-"""The store: what is remembered in Redis or Valkey, so that nothing is lost and nothing counted twice.
+"""The store: the workers' state in Redis or Valkey, kept so that no event is lost and none counted twice.
 
-NS is the namespace (the consumer group), T a topic, P one of its partitions, M a model. What must change together has
-one hash tag, so it lies in one slot of a cluster. No key has a time to live; only its owner writes it.
+NS is the namespace (the consumer group), T a topic, P one of its partitions, M a model. Keys that must change together
+share a hash tag, so they lie in one slot of a cluster. No key has a time to live; only its owner writes it.
 
 | key                    | type   | owner             | holds                                                         |
 |------------------------|--------|-------------------|---------------------------------------------------------------|
 | NS:{sketch/T/P}        | hash   | sketcher of P     | version, epoch; start, end, ends: the runs sealed last        |
-| NS:{judge/T/P}         | hash   | judge of panes P  | version, epoch; next: offset to go on at; sent: alerts out    |
+| NS:{judge/T/P}         | hash   | judge of panes P  | version, epoch; next: offset to resume at; sent: see outbox   |
 | NS:{judge/T/P}:models  | set    | judge of panes P  | the names of the models below                                 |
-| NS:{judge/T/P}:outbox  | list   | judge of panes P  | alerts decided and not yet published, oldest first            |
+| NS:{judge/T/P}:outbox  | list   | judge of panes P  | alerts not yet published, oldest first; `sent` came before    |
 | NS:{judge/T/P}:open    | hash   | judge of panes P  | the newest alert of each open incident, by its id             |
 | NS:{judge/T/P}:told    | list   | judge of panes P  | the newest alerts of all incidents, newest first              |
-| NS:{judge/T/P}:model:M | hash   | judge of panes P  | the memory of a model in parts, see `stream.codec.state`      |
-| NS:learned:M           | string | judge of model M  | the baseline it learned, for the sketchers, as a file's bytes |
+| NS:{judge/T/P}:model:M | hash   | judge of panes P  | the state of a model in parts, see `stream.codec.state`       |
+| NS:learned:M           | string | judge of model M  | the baseline it learned, for the sketchers: a file's bytes    |
 | NS:learned             | set    | judges            | the names of those models                                     |
-| NS:bound               | hash   | the first worker  | facts that all of the above depends on, see `Store.bind`      |
+| NS:bound               | hash   | the first worker  | facts that all of the above depend on, see `Store.bind`       |
 
-Every write to a partition is one script: it happens wholly or not at all. It carries its writer's epoch and the
-position it goes on from, and is refused when another worker has taken a newer epoch (`FencedError`) or when the stored
-position is another (`StateMismatchError`: Redis has lost writes). Written twice, as after a lost answer, it is as
-written once.
+Every write to a partition is one script, so it happens wholly or not at all. It carries its writer's epoch and the
+position it continues from, and is refused if another worker holds a newer epoch (`FencedError`) or if the stored
+position differs (`StateMismatchError`: Redis has lost writes). A write repeated after a lost answer changes nothing.
 
-A script checks first and writes then, because Redis does not undo what a script did before an error. Out of memory,
-Redis refuses a script's first write if that may need more, and none after it: so a commit begins with one that may.
+A script checks before it writes, because Redis does not undo what a script did before an error. When Redis is out of
+memory it refuses a script's first write if that may need more, but no later one: so a commit begins with one that may.
 """
 
 from __future__ import annotations
@@ -38,11 +37,11 @@ from driftline.stream.state.client import Client, StoreError, call_redis
 from driftline.stream.state.fencing import NEXT_EPOCH, FencedError, fenced
 from driftline.stream.state.scripts import Argument, Script
 
-#: Of what is stored. 2: a seal says where each of its runs ends. 1: it had one run, or the rule said where they end.
+#: Version of the stored format. 2: a seal says where each of its runs ends. 1: it had one run, or the rule said.
 VERSION = 2
-# Alerts kept in each partition of the panes topic, beside those of open incidents. An alert has 1 to 60 kB, so they are
-# 6 MB at most and mostly half of one; with half of them, a night in which 20 models drift would leave nothing of the
-# night before. The alerts topic has them all.
+# Alerts kept for each partition of the panes topic, beside those of open incidents. An alert has 1 to 60 kB, so they
+# take 6 MB at most and mostly half of one; with half of them, a night in which 20 models drift would leave nothing of
+# the night before. The alerts topic has them all.
 _RECENT_ALERTS = 100
 
 _CLAIM = Script(f"""
@@ -51,8 +50,8 @@ if version and tonumber(version) > tonumber(ARGV[1]) then return {{'newer', vers
 redis.call('HSET', KEYS[1], 'version', ARGV[1])
 return {{'ok', {NEXT_EPOCH}}}
 """)
-# ARGV: epoch, start, end, all ends. What is there already is written again: only for its own writes can a connection
-# wait.
+# ARGV: epoch, start, end, all ends. A seal that is there already is written again: a connection can only wait for the
+# sync of its own writes.
 _SEAL = fenced("""
 local stored = redis.call('HMGET', KEYS[1], 'start', 'end')
 local again = stored[1] == ARGV[2] and stored[2] == ARGV[3]
@@ -60,9 +59,9 @@ if stored[2] and stored[2] ~= ARGV[2] and not again then return {'mismatch', sto
 redis.call('HSET', KEYS[1], 'start', ARGV[2], 'end', ARGV[3], 'ends', ARGV[4])
 return {'ok'}
 """)
-# KEYS: judge, models, outbox, open, told, each model. ARGV: epoch, start, next, most told; then lists, each after its
-# length: of alerts the message, the incident and 1 if that is over; and for each model its name if it begins anew, part
-# names and parts to write, part names to delete.
+# KEYS: judge, models, outbox, open, told, each model. ARGV: epoch, start, next, recent alerts to keep; then lists, each
+# after its length: for alerts the message, the incident and 1 if it is resolved; and for each model its name if all its
+# parts are replaced, part names and parts to write, part names to delete.
 _COMMIT = fenced("""
 local stored = redis.call('HGET', KEYS[1], 'next') or ''
 if stored == ARGV[3] then return {'ok'} end
@@ -93,8 +92,8 @@ return {'ok'}
 _OUTBOX = Script("""
 return {'ok', redis.call('HGET', KEYS[1], 'sent') or '0', unpack(redis.call('LRANGE', KEYS[2], 0, ARGV[1] - 1))}
 """)
-# KEYS: judge, outbox. ARGV: epoch, position. Its first write needs no memory: publishing makes room.
-_SENT = fenced("""
+# KEYS: judge, outbox. ARGV: epoch, position. Its first write needs no memory, since publishing frees some.
+_PUBLISHED = fenced("""
 local sent = redis.call('HGET', KEYS[1], 'sent') or '0'
 local gone = tonumber(ARGV[2]) - tonumber(sent)
 if gone > redis.call('LLEN', KEYS[2]) then return {'mismatch', sent} end
@@ -107,11 +106,11 @@ return {'ok'}
 
 
 class StateMismatchError(StoreError):
-    """What is stored is not what this worker wrote last, so Redis has lost writes: start again from what is stored."""
+    """The stored position is not what this worker wrote last, so Redis has lost writes: restart from what is stored."""
 
 
 class Seal(NamedTuple):
-    """The runs of a partition of the predictions topic that were sealed last: offsets, ends exclusive and rising."""
+    """The runs of a predictions partition that were sealed last: offsets, ends exclusive and rising."""
 
     start: int
     ends: tuple[int, ...]
@@ -125,7 +124,7 @@ class ResumePosition(NamedTuple):
 
 
 class DecidedAlert(NamedTuple):
-    """An alert to keep and publish. incident: its id. over: whether it is the end of that."""
+    """An alert to keep and publish. incident: its id. resolved: whether the alert ends it."""
 
     message: bytes
     incident: str
@@ -133,7 +132,7 @@ class DecidedAlert(NamedTuple):
 
 
 class OutboxAlert(NamedTuple):
-    """An alert of an outbox. position: how many there were up to and with it."""
+    """An alert of an outbox. position: how many alerts entered the outbox up to this one."""
 
     position: int
     message: bytes
@@ -141,28 +140,32 @@ class OutboxAlert(NamedTuple):
 
 @dataclass(frozen=True)
 class Store:
-    """Everything stored under one namespace. Any call may raise StoreError, and Unreachable after 10 seconds."""
+    """Everything stored under one namespace.
+
+    Each call retries for some 10 s; it may raise StoreError, and then RedisUnreachableError.
+    """
 
     client: Client
     namespace: str
 
     async def claim_sketch(self, topic: str, partition: int) -> SketchPartition:
-        """Take over the sketching of a partition of the predictions topic; who had it before is fenced off.
+        """Take over the sketching of a predictions partition; its earlier owners are fenced off.
 
-        Also after a power cut of Redis, so it may wait for its disk. Where an idle run ends depends on who ends it.
+        They stay so after a power cut of Redis, so this may wait for its disk: two owners might end an idle run at
+        different offsets.
         """
         key = f"{self.namespace}:{{sketch/{topic}/{partition}}}"
-        return SketchPartition(self, key, await self._take_epoch(key, durable=True))
+        return SketchPartition(self, key, await self._claim(key, durable=True))
 
     async def claim_judge(self, topic: str, partition: int) -> JudgePartition:
-        """Take over the judging of a partition of the panes topic; who had it before is fenced off."""
+        """Take over the judging of a panes partition; its earlier owners are fenced off."""
         key = judge_key(self.namespace, topic, partition)
-        epoch = await self._take_epoch(key)
+        epoch = await self._claim(key)
         stored = await call_redis(self.client.hget, key, "next")
         return JudgePartition(self, key, epoch, None if stored is None else int(stored))
 
     async def save_learned(self, model: str, baseline: bytes) -> None:
-        """Let the sketchers have the baseline that a model has learned."""
+        """Pass the baseline that a model has learned to the sketchers."""
         await call_redis(self.client.set, f"{self._learned}:{model}", baseline)
         await call_redis(self.client.sadd, self._learned, model)
 
@@ -171,20 +174,20 @@ class Store:
         return {model.decode() for model in await call_redis(self.client.smembers, self._learned)}
 
     async def load_learned(self, model: str) -> bytes | None:
-        """The baseline that a model has learned, None while it has none."""
+        """The baseline that a model has learned, None if it has none yet."""
         found: bytes | None = await call_redis(self.client.get, f"{self._learned}:{model}")
         return found
 
     async def bind(self, facts: Mapping[str, str]) -> None:
-        """Hold on to what offsets and places here depend on; StoreError if one of these facts was another at first."""
+        """Record facts that stored offsets depend on. Raises StoreError if one of them was another at first."""
         key = f"{self.namespace}:bound"
         for name, fact in facts.items():
             await call_redis(self.client.hsetnx, key, name, fact)
             first = (await call_redis(self.client.hget, key, name)).decode()
             if first != fact:
                 raise StoreError(
-                    f"{name} was {first} and is {fact} now: what {self.namespace} remembers does not fit it; "
-                    "go back to the former, or begin anew with another worker.group"
+                    f"{name} was {first} and is {fact} now: the state of {self.namespace} does not fit it; "
+                    "go back to the former, or start over with another worker.group"
                 )
 
     async def keys(self) -> list[str]:
@@ -192,7 +195,7 @@ class Store:
         pattern = re.sub(r"([*?\[\]\\^])", r"\\\1", self.namespace) + ":*"
         return sorted([key.decode() async for key in self.client.scan_iter(match=pattern, count=1000)])
 
-    async def _take_epoch(self, key: str, durable: bool = False) -> int:
+    async def _claim(self, key: str, durable: bool = False) -> int:
         return int((await self.run(_CLAIM, [key], VERSION, durable=durable))[0])
 
     @property
@@ -200,7 +203,10 @@ class Store:
         return f"{self.namespace}:learned"
 
     async def run(self, script: Script, keys: Sequence[str], *args: Argument, durable: bool = False) -> list[Any]:
-        """What a script answers after "ok"; FencedError, StateMismatchError. durable: once what it wrote is on disk."""
+        """What a script answers after "ok". durable: return once its writes are on disk.
+
+        Raises FencedError or StateMismatchError if the script refuses.
+        """
         run = script.run_durably if durable else script.run
         answer: list[Any] = await run(self.client, keys, *args)
         status, *rest = answer
@@ -211,32 +217,33 @@ class Store:
 
 @dataclass(frozen=True)
 class SketchPartition:
-    """One partition of the predictions topic, taken over with `epoch`."""
+    """One partition of the predictions topic, owned under `epoch`."""
 
     store: Store
     key: str
     epoch: int
 
     async def read_seal(self) -> Seal | None:
-        """The runs sealed last, None before the first."""
+        """The runs sealed last, None before the first seal."""
         start, end, ends = await call_redis(self.store.client.hmget, self.key, "start", "end", "ends")
         return None if end is None else Seal(int(start), tuple(map(int, (ends or end).split())))
 
     async def seal(self, start: int, *ends: int, durable: bool = False) -> None:
-        """Seal the runs that follow the last one; FencedError, StateMismatchError if that does not end at `start`.
+        """Seal the runs from `start` on that end at `ends`.
 
-        durable: return once Redis has it on disk, which `appendfsync everysec` puts off for up to a second.
+        durable: return once the seal is on Redis's disk, which `appendfsync everysec` delays by up to a second.
+        Raises FencedError, or StateMismatchError if the last sealed run does not end at `start`.
         """
         if not ends or any(end <= before for before, end in pairwise((start, *ends))) or start < 0:
-            raise ValueError(f"from {start} to {ends} there are no runs that hold an offset each")
+            raise ValueError(f"no runs of an offset and more each from {start} to {ends}")
         await self.store.run(_SEAL, [self.key], self.epoch, start, ends[-1], " ".join(map(str, ends)), durable=durable)
 
 
 @dataclass
 class JudgePartition:
-    """One partition of the panes topic, taken over with `epoch`.
+    """One partition of the panes topic, owned under `epoch`.
 
-    next_offset: of the pane to go on at, None before the first commit.
+    next_offset: offset of the pane to resume at, None before the first commit.
     """
 
     store: Store
@@ -245,11 +252,11 @@ class JudgePartition:
     next_offset: int | None
 
     async def models(self) -> list[str]:
-        """The models that have a memory here, sorted."""
+        """The models whose state is stored here, sorted."""
         return sorted(model.decode() for model in await call_redis(self.store.client.smembers, f"{self.key}:models"))
 
     async def state_parts(self, model: str) -> dict[str, bytes]:
-        """The parts of a model's memory, as `stream.codec.state.load` takes them; {} if it has none."""
+        """The parts of a model's state, for `stream.codec.state.restore_state`; {} if it has none."""
         stored = await call_redis(self.store.client.hgetall, self._model(model))
         return {name.decode(): part for name, part in stored.items()}
 
@@ -258,7 +265,7 @@ class JudgePartition:
     ) -> None:
         """Store what the panes before `next_offset` changed, by model, and the alerts they raised.
 
-        FencedError, StateMismatchError.
+        Raises FencedError or StateMismatchError if nothing was written.
         """
         if next_offset <= (self.next_offset if self.next_offset is not None else -1):
             raise ValueError(f"a commit must go forward from offset {self.next_offset}, not to {next_offset}")
@@ -271,16 +278,16 @@ class JudgePartition:
         self.next_offset = next_offset
 
     async def outbox(self, limit: int = 100) -> list[OutboxAlert]:
-        """The oldest alerts not yet said to be published, in order."""
+        """The oldest alerts that are not confirmed as published, in order."""
         sent, *messages = await self.store.run(_OUTBOX, [self.key, self._outbox], limit)
         return [OutboxAlert(int(sent) + i, message) for i, message in enumerate(messages, 1)]
 
     async def confirm_published(self, position: int) -> None:
-        """Drop the alerts up to and with `position` from the outbox: they are published.
+        """Remove the alerts up to and including `position` from the outbox, since they are published.
 
-        FencedError, StateMismatchError.
+        Raises FencedError, or StateMismatchError if the outbox has lost some of them.
         """
-        await self.store.run(_SENT, [self.key, self._outbox], self.epoch, position)
+        await self.store.run(_PUBLISHED, [self.key, self._outbox], self.epoch, position)
 
     @property
     def _outbox(self) -> str:
@@ -291,7 +298,7 @@ class JudgePartition:
 
 
 def judge_key(namespace: str, topic: str, partition: int) -> str:
-    """Of the judge of a partition of the panes topic; its other keys begin with it."""
+    """The key of the judge of a panes partition; its other keys begin with it."""
     return f"{namespace}:{{judge/{topic}/{partition}}}"
 
 

@@ -1,4 +1,4 @@
-"""For Faust's own command line: `DRIFTLINE_CONFIG=driftline.yaml faust -A driftline.stream.worker.faust_app worker`.
+"""For Faust's command line: `DRIFTLINE_CONFIG=driftline.yaml faust -A driftline.stream.worker.faust_app worker`.
 
 The same worker as `driftline worker -c driftline.yaml`; this module exists because Faust finds an app by importing it.
 """

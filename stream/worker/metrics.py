@@ -1,4 +1,4 @@
-"""What a worker counts of itself, in Prometheus' words and types."""
+"""The Prometheus metrics of a worker."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from driftline.stream.events.event import Rejection
 from driftline.stream.judge.incidents import Step
 from driftline.stream.worker.faust.transport import Fetch
 
-# Seconds; a commit to a near Redis takes a millisecond, one that takes a second is in trouble.
+# s. A commit to a near Redis takes 1 ms; one that takes 1 s means trouble.
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 _VALUE = attrgetter("value")
@@ -50,42 +50,42 @@ class Metrics:
         self._lags: dict[tuple[str, int], int] = {}
 
     def sketched(self, fetch: Fetch, rejections: Sequence[Rejection], defects: Sequence[Defect]) -> None:
-        """Records of the predictions topic were sketched."""
+        """Count the records of a sketched fetch, and its dead letters by reason."""
         self._events.inc(len(fetch.records))
         self._bytes.inc(sum(map(len, filter(None, map(_VALUE, fetch.records)))))
         for reason in [each.reason for each in rejections] + [each.reason for each in defects]:
             self._dead_letters.labels(_reason_label(reason)).inc()
-        self._read(fetch)
+        self._record_progress(fetch)
 
     def published_panes(self, count: int) -> None:
-        """Panes were published."""
+        """Count published panes."""
         self._panes.inc(count)
 
     def dead_lettered(self, count: int) -> None:
-        """Panes became dead letters. Their reasons name models, of which there may be too many for labels."""
+        """Count panes that became dead letters. Their reasons name models, which may be too many for labels."""
         self._dead_letters.labels("pane").inc(count)
 
     def judged(self, fetch: Fetch, seconds: float) -> None:
-        """Records of the panes topic were judged."""
+        """Record how long a batch of the panes topic took to judge."""
         self._judge.observe(seconds)
-        self._read(fetch)
+        self._record_progress(fetch)
 
     def decided(self, steps: Iterable[Step]) -> None:
-        """Steps were decided."""
+        """Count decided alerts."""
         for step in steps:
             self._alerts.labels(step.status.value).inc()
 
     def committed(self, seconds: float, changes: Mapping[str, StateDelta]) -> None:
-        """A commit was written."""
+        """Record how long a commit took, and how many bytes of state it wrote."""
         self._commit.observe(seconds)
         self._written.inc(sum(len(part) for change in changes.values() for part in change.write.values()))
 
     def open_incidents(self, count: int) -> None:
-        """So many incidents are open in this worker's care."""
+        """Set the number of incidents open in this worker's partitions."""
         self._incidents.set(count)
 
     def set_lags(self, lags: Mapping[TP, int]) -> None:
-        """So many records of each partition in this worker's care are not yet read; others are no longer its own."""
+        """Set the records not yet read of each partition of this worker, and forget all other partitions."""
         self._lag.clear()
         self._lags = {(tp.topic, tp.partition): self._show_lag(tp, lag) for tp, lag in lags.items()}
 
@@ -95,13 +95,13 @@ class Metrics:
         return lag
 
     def lag_by_topic(self) -> dict[str, int]:
-        """Records not yet read."""
+        """Records not yet read, by topic."""
         topics = Counts[str]()
         for (topic, _), lag in list(self._lags.items()):
             topics[topic] += lag
         return topics
 
-    def _read(self, fetch: Fetch) -> None:
+    def _record_progress(self, fetch: Fetch) -> None:
         self._progress.set_to_current_time()
         if fetch.highwater is not None:
             tp, lag = fetch.tp, fetch.highwater - fetch.next_offset
@@ -109,5 +109,5 @@ class Metrics:
 
 
 def _reason_label(reason: str) -> str:
-    """A reason without what it quotes, so that there are few of them: "ts: expected RFC 3339"."""
+    """A dead letter's reason without what it quotes, so that labels are few: "ts: expected RFC 3339"."""
     return re.split(r", got |, which |: not valid| at byte |: Expecting|: Invalid| \d", reason)[0][:60]

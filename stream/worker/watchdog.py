@@ -1,4 +1,4 @@
-"""Watching a process: /health and /metrics, and a watchdog that ends a worker that stands still."""
+"""A watchdog that ends a stalled worker, and the worker's /health and /metrics."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from driftline.stream.worker.metrics import Metrics
 log = logging.getLogger(__name__)
 
 STALLED_EXIT = 3
-# Seconds to write the last words: who waits for a log that nobody reads any more would stand still for good.
-_LAST_WORDS = 2.0
+# s to write the last log line. A process that waited for a log that nobody reads any more would never end.
+_LAST_LOG_SECONDS = 2.0
 
 
 class Watchdog:
-    """Ends the process after `patience` seconds in which work was due and none was done, or nobody said what is due.
+    """Ends the process after `patience` seconds in which work was due and none was done, or the lag was not known.
 
-    It runs in a thread: a stalled loop could not end itself. Faust's consumers are known to stall without a word.
+    It runs in a thread, because a stalled event loop could not end itself. Faust's consumers are known to stall without
+    a log line.
     """
 
     def __init__(self, metrics: Metrics, patience: float) -> None:
@@ -34,26 +35,26 @@ class Watchdog:
         self._working, self._done_at = set[str](), dict[str, float]()
 
     def start(self) -> None:
-        """Watch from now on."""
+        """Begin to watch, unless it does already."""
         if not self._thread.is_alive():
             self._assigned_at = self._lag_known_at = time.monotonic()
             self._thread.start()
 
     def loop_alive(self) -> None:
-        """The worker has had its first share of the work, and the event loop is alive."""
+        """Report that the event loop runs, and that the first assignment has come."""
         self._loop_alive_at = time.monotonic()
 
     def assigned(self) -> None:
-        """A new share of the work begins."""
+        """Report a new assignment."""
         self._assigned_at = time.monotonic()
 
     def lag_known(self) -> None:
-        """Kafka has said how much work there is."""
+        """Report that Kafka has said how much work there is."""
         self._lag_known_at = time.monotonic()
 
     @contextmanager
     def working(self, topic: str) -> Iterator[None]:
-        """Some records of a topic are in work."""
+        """Report that records of a topic are in work, until the context ends."""
         self._working.add(topic)
         self._done_at[topic] = time.monotonic()
         yield
@@ -61,7 +62,7 @@ class Watchdog:
         self._done_at[topic] = time.monotonic()
 
     def stalled(self, patience: float) -> str | None:
-        """Why the worker counts as stalled for more than `patience` seconds; None if it does not."""
+        """The reason why the worker has been stalled for more than `patience` seconds; None if it has not."""
         now = time.monotonic()
         for reason, since in self._signs():
             if now - since > patience:
@@ -69,7 +70,7 @@ class Watchdog:
         return None
 
     def _signs(self) -> Iterator[tuple[str, float]]:
-        """What is wrong if it has been so for long, and since when it has."""
+        """What would be wrong if it lasted, and since when (monotonic clock)."""
         if self._loop_alive_at is None:
             yield "Kafka did not say what share of the topics is this worker's", self._assigned_at
             return
@@ -83,13 +84,13 @@ class Watchdog:
 
     @property
     def unhealthy(self) -> str | None:
-        """What /health says is wrong: it says so before the end, at half of the patience."""
+        """The reason that /health reports, at half of the patience; None if the worker is healthy."""
         return self.stalled(self._patience / 2)
 
     def _watch(self) -> None:
         while (reason := self.stalled(self._patience)) is None:
             time.sleep(min(self._patience / 10, 5.0))
-        end = threading.Timer(_LAST_WORDS, os._exit, [STALLED_EXIT])
+        end = threading.Timer(_LAST_LOG_SECONDS, os._exit, [STALLED_EXIT])
         end.daemon = True
         end.start()
         log.critical("watchdog: %s; exiting to be started again", reason)
@@ -99,7 +100,7 @@ class Watchdog:
 
 @asynccontextmanager
 async def serve_worker_http(address: str, metrics: Metrics, watchdog: Watchdog) -> AsyncIterator[None]:
-    """Answer for a worker; see `serve_http`."""
+    """Serve /health and /metrics of a worker while the context lasts; see `serve_http`."""
 
     def health() -> tuple[str | None, dict[str, Any]]:
         return watchdog.unhealthy, {"lag": sum(metrics.lag_by_topic().values())}

@@ -1,11 +1,11 @@
-"""The worker: both stages as agents of one Faust app, with health, metrics and a watchdog beside them.
+"""The worker runs both stages as agents of one Faust app, with health, metrics and a watchdog beside them.
 
     predictions topic ──► SketchStage ──► panes topic ──► JudgeStage ──► alerts topic
                               │                               │
-                              └──────── Redis: seals ─────────┴── memories, offsets, outbox
+                              └──────── Redis: seals ─────────┴── states, offsets, outbox
 
-Faust fetches, dispatches and supervises; it decides nothing. Any error in a stage, being fenced among them, ends the
-process with exit code 1 before anything is acknowledged: whatever starts it again goes on where the store says.
+Faust fetches, dispatches and supervises; it decides nothing. Any error in a stage ends the process with exit code 1
+before anything is acknowledged, and so does being fenced off: the next start resumes where the store says.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ from driftline.stream.worker.watchdog import Watchdog, serve_worker_http
 
 log = logging.getLogger(__name__)
 
-# Seconds between two rounds of housekeeping: idle panes end at most so late.
+# s between two rounds of housekeeping, and so how late an idle run may end.
 _HOUSEKEEPING_EVERY = 1.0
-# Seconds between two looks at the ends of the topics, one small request to each broker; a third of the shortest time
-# after which the worker calls itself unwell.
+# s between two measurements of the lag, one small request to each broker; a third of the shortest time after which the
+# worker reports itself unhealthy.
 _LAG_EVERY = 2.0
 
 
 class TopicRecreatedError(RuntimeError):
-    """A topic is not the one that was read before."""
+    """A topic is not the one that this group has read before."""
 
 
 @dataclass
 class Worker:
-    """A worker that has not started. baselines: given ones, by model."""
+    """A worker that has not started. baselines: those given in the configuration, by model."""
 
     config: Config
     baselines: Mapping[str, Baseline]
@@ -76,12 +76,12 @@ class Worker:
         )
         self.metrics = Metrics()
         self.store = Store(connect(config.redis), worker.group)
-        self.app: App = build_app(settings, self._assigned, self._revoked)
+        self.app: App = build_app(settings, self._take_over, self._release)
         self.sketch_stage = SketchStage(SketchSettings.of(config), watched, self.store, self._publish, self.metrics)
         self.judge_stage = JudgeStage(JudgeSettings.of(config), watched, self.store, self._publish, self.metrics)
         self.watchdog = Watchdog(self.metrics, worker.watchdog_seconds)
         self._positions: dict[TP, ResumePosition] = {}
-        self._open = AsyncExitStack()
+        self._resources = AsyncExitStack()
         self._add_agents()
 
     def _add_agents(self) -> None:
@@ -90,20 +90,20 @@ class Worker:
         @app.agent(app.topic(topics.predictions), name="sketch")
         async def sketch(stream: StreamT[Any]) -> None:
             async for fetch in consume(stream):
-                self._check(fetch)
+                self._check_first(fetch)
                 with self.watchdog.working(topics.predictions), _exit_when_fenced():
                     await self.sketch_stage.sketch(fetch)
 
         @app.agent(app.topic(topics.panes), name="judge")
         async def judge(stream: StreamT[Any]) -> None:
             async for fetch in consume(stream):
-                self._check(fetch)
+                self._check_first(fetch)
                 for batch in split(fetch):
                     with self.watchdog.working(topics.panes), _exit_when_fenced():
                         await self.judge_stage.judge(batch)
 
         app.task(self._started)
-        app.timer(_HOUSEKEEPING_EVERY)(self._beat)
+        app.timer(_HOUSEKEEPING_EVERY)(self._report_alive)
         app.timer(_HOUSEKEEPING_EVERY)(self._housekeeping)
         app.timer(_LAG_EVERY)(self._measure_lag)
         app.on_before_shutdown.connect(self._stopping)
@@ -111,7 +111,7 @@ class Worker:
     async def _publish(self, messages: Iterable[OutgoingRecord]) -> None:
         await publish(self.app, messages)
 
-    async def _assigned(self, partitions: frozenset[TP]) -> Mapping[TP, int]:
+    async def _take_over(self, partitions: frozenset[TP]) -> Mapping[TP, int]:
         started, topics = time.monotonic(), self.config.topics
         await self._bind()
         self._positions = {
@@ -125,24 +125,24 @@ class Worker:
         log.info("took over %d partitions in %.2f s", len(self._positions), time.monotonic() - started)
         return {tp: position.offset for tp, position in self._positions.items()}
 
-    async def _revoked(self, _: frozenset[TP]) -> None:
-        """Let go of all partitions: they are given out anew, and by then somebody else may have ended their runs."""
+    async def _release(self, _: frozenset[TP]) -> None:
+        """Give up all partitions: Kafka assigns them again, and by then another worker may have ended their runs."""
         self._positions = {}
         await self.sketch_stage.release()
         await self.judge_stage.release()
 
     async def _bind(self) -> None:
-        """Refuse to go on with what was remembered of another topic, or where models lay on other partitions."""
+        """Raises StoreError if the stored state belongs to other topics, or to models on other partitions."""
         topics, consumer = self.config.topics, self.app.consumer
         while (count := consumer.topic_partitions(topics.panes)) is None:
-            # So it is for a moment when Kafka has just come back; it is asked every few seconds.
-            log.warning("Kafka does not say how many partitions topic %s has: asking again", topics.panes)
+            # For a moment after Kafka has come back; the client asks it every few seconds.
+            log.warning("Kafka does not say how many partitions topic %s has; asking again", topics.panes)
             await asyncio.sleep(_HOUSEKEEPING_EVERY)
         panes = f"{topics.panes} with {count} partitions"
         await self.store.bind({"topics.predictions": topics.predictions, "topics.panes": panes})
 
-    def _check(self, fetch: Fetch) -> None:
-        """Look, at the first records of a partition, whether they go on where it was read to before."""
+    def _check_first(self, fetch: Fetch) -> None:
+        """Check that the first records of a partition continue what this group has read of it before."""
         position = self._positions.pop(fetch.tp, None)
         if position is None:
             return
@@ -150,7 +150,7 @@ class Worker:
         if fetch.first_offset < position.offset or (end is not None and end < position.read_to):
             raise TopicRecreatedError(
                 f"{where}: it ends before offset {position.read_to}, up to which this group has read it: was the topic "
-                "deleted and made again? Then begin anew too, with another worker.group"
+                "deleted and created again? Then start over with another worker.group"
             )
         if fetch.first_offset > position.read_to > 0:
             log.warning(
@@ -160,7 +160,7 @@ class Worker:
                 fetch.first_offset,
             )
 
-    async def _beat(self) -> None:
+    async def _report_alive(self) -> None:
         self.watchdog.loop_alive()
 
     async def _housekeeping(self) -> None:
@@ -169,7 +169,7 @@ class Worker:
             await self.judge_stage.drain_outboxes()
 
     async def _measure_lag(self) -> None:
-        """How far this worker is behind. A position knows of what is no record: a log may end with a marker."""
+        """Measure the lag from positions: they also count what is no record, such as a marker at the end of a log."""
         consumer = cast(FetchConsumer, self.app.consumer)
         assignment_id = consumer.assignment_id
         try:
@@ -184,30 +184,33 @@ class Worker:
 
     async def _started(self) -> None:
         self.watchdog.start()
-        await self._open.enter_async_context(serve_worker_http(self.config.worker.http, self.metrics, self.watchdog))
-        self._open.push_async_callback(self.store.client.aclose)
+        await self._resources.enter_async_context(
+            serve_worker_http(self.config.worker.http, self.metrics, self.watchdog)
+        )
+        self._resources.push_async_callback(self.store.client.aclose)
 
     async def _stopping(self, *_: Any, **__: Any) -> None:
-        """No record is in work any more."""
-        await self._open.aclose()
+        """Close what `_started` opened. No record is in work any more."""
+        await self._resources.aclose()
 
 
 @contextmanager
 def _exit_when_fenced() -> Iterator[None]:
-    """End at once when another worker has taken over.
+    """End the process at once when another worker has taken over.
 
-    The orderly end takes seconds, in which this worker would join the group again and take partitions into its grave.
+    The orderly end takes seconds, in which this worker would join the group again and hold partitions until its
+    session expires.
     """
     try:
         yield
     except FencedError as error:
-        log.critical("%s: this worker was away for too long, and ends", error)
+        log.critical("%s: this worker was away for too long, and exits", error)
         logging.shutdown()
         os._exit(1)
 
 
 def run(config: Config, folder: Path) -> NoReturn:
-    """Wait for the servers, then work until SIGTERM or SIGINT. Baselines' paths are relative to `folder`."""
+    """Wait for the servers, then work until SIGTERM or SIGINT. The paths of baselines are relative to `folder`."""
     configure_logging(config.worker.log)
     baselines = {each.model: each for each in load_baselines(config, [], folder)}
     try:

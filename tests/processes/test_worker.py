@@ -133,7 +133,9 @@ def test_a_worker_waits_for_its_servers_and_says_for_which(
             worker.wait_for(lambda: "trying again in 2 s" in worker.logs())
             kafka.open()
             topic = deployment.config.topics.predictions
-            worker.wait_for(lambda: f"topic {topic} doesn't exist: make it with `driftline topics cr" in worker.logs())
+            worker.wait_for(
+                lambda: f"topic {topic} doesn't exist: create it with `driftline topics cr" in worker.logs()
+            )
             deployment.create_topics()
             deployment.produce({0: messages("given", 500)})
             redis.open()

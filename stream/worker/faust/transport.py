@@ -1,18 +1,18 @@
-"""Kafka transport for Faust 0.15.3 that delivers runs of records instead of single ones.
+"""A Kafka transport for Faust 0.15.3 that delivers whole fetches instead of single records.
 
 Why: Faust spends two asyncio tasks and one Event on every message, which caps an agent that does nothing at some
 12,000 events/s, where aiokafka alone fetches 240,000. Here one message is a `Fetch`: all records that one fetch brought
 of one partition.
 
     consumer thread: aiokafka fetches ─► {partition: records}
-    event loop:      {partition: [Run]} ─► Faust's queue ─► agent ─► ack of the run's last offset ─► commit
+    event loop:      {partition: [Fetch]} ─► Faust's queue ─► agent ─► ack of the fetch's last offset ─► commit
 
 Rule 1: no record is delivered in an assignment before its partitions have been positioned (`perform_seek`).
-Rule 2: an agent sees the records of a partition in order, and acknowledges them in order. It sees nothing that was
-fetched in an earlier assignment. A share is what one assignment gave; shares are numbered from 1.
-Rule 3: offsets committed to Kafka are a hint; the truth is where the assigned-hook says to go on.
+Rule 2: an agent receives the records of a partition in order, and acknowledges them in order. It receives nothing that
+was fetched under an earlier assignment. Assignments are numbered from 1.
+Rule 3: offsets committed to Kafka are a hint; the assigned-hook says where to resume.
 
-Every override below says what it replaces. They lean on private parts of Faust, so its version is pinned exactly.
+Each override below says what it adds or replaces. They use private parts of Faust, so its version is pinned exactly.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from yarl import URL
 from driftline.stream.kafka.record import Record
 from driftline.stream.worker.faust.batches import unpack_in_batches
 
-#: Called with all partitions of a new assignment; answers with the offset of the next record to deliver, by partition.
-#: A partition that it leaves out goes on at the offset committed to Kafka, or at the oldest record.
+#: Called with all partitions of a new assignment; returns the offset of the next record to deliver, by partition.
+#: A partition that it leaves out resumes at the offset committed to Kafka, or at the oldest record.
 AssignedHook = Callable[[frozenset[TP]], Awaitable[Mapping[TP, int]]]
 
 RecordMap = Mapping[TP, list[Any]]
@@ -47,7 +47,7 @@ FETCH_WAIT_MS = 100
 class Fetch:
     """The records that one fetch brought of one partition, oldest first, at least one.
 
-    Offsets rise but may have holes (compaction, transaction markers). `highwater`: the partition's end offset when
+    Offsets rise and may have gaps (compaction, transaction markers). `highwater`: the partition's end offset when
     fetched, so `highwater - next_offset` is the lag; None when the broker didn't say. `assignment_id`: under which
     assignment it was fetched.
     """
@@ -63,7 +63,7 @@ class Fetch:
 
     @property
     def next_offset(self) -> int:
-        """One past the last record: what a reader asks for after this run."""
+        """One past the last record: where the next fetch begins."""
         return int(self.records[-1].offset) + 1
 
 
@@ -72,30 +72,30 @@ class TakeoverTimeoutError(TimeoutError):
 
 
 class FetchConsumerThread(driver.AIOKafkaConsumerThread):
-    """Faust's thread around aiokafka, with two settings that Faust has fixed, and run topics unpacked in batches."""
+    """Faust's thread around aiokafka, with two settings that Faust has fixed, and batches kept together."""
 
     consumer: FetchConsumer
 
     async def on_start(self) -> None:
-        """Adds: records of run topics come in lists, see `stream.worker.faust.batches`."""
+        """Adds: records of fetch topics come in lists, see `stream.worker.faust.batches`."""
         await super().on_start()
         unpack_in_batches(self._ensure_consumer(), self.consumer.transport.fetch_topics)
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
-        """Adds a shorter long poll, and leaves out records of aborted transactions: they never happened."""
+        """Adds a shorter long poll, and leaves out records of aborted transactions."""
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
         consumer._isolation_level = "read_committed"
         return consumer
 
     def topic_partitions(self, topic: str) -> int | None:
-        """Replaces a look at what only the group's leader knows."""
+        """Replaces a lookup in what only the group's leader knows."""
         partitions = self._ensure_consumer().partitions_for_topic(topic)
         return len(partitions) if partitions else None
 
 
 class FetchConsumer(driver.Consumer):
-    """Faust's aiokafka consumer, with runs, a hook before the first delivery, and plain acknowledgement."""
+    """Faust's aiokafka consumer with whole fetches, a hook before the first delivery, and plain acknowledgement."""
 
     transport: FetchTransport
 
@@ -114,46 +114,47 @@ class FetchConsumer(driver.Consumer):
     # ---- assignment
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Adds: fetch nothing more until the next assignment has been positioned, and do not go on taking over."""
+        """Adds: stop a takeover, and fetch nothing more until the next assignment has been positioned."""
         self.assignment_id = None
         if self._seeking is not None:
             self._seeking.cancel()
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Adds: a new share begins."""
+        """Adds the number of the new assignment."""
         self._assignments += 1
         self.assignment_id = self._assignments
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def perform_seek(self) -> None:
-        """Adds the assigned-hook to what Faust awaits between an assignment and the restart of the flow, and an end.
+        """Adds the assigned-hook to what Faust awaits between an assignment and the restart of the flow, and a limit.
 
         Faust's signal `on_partitions_assigned` comes too late: the flow may have restarted before its receivers return.
-        TakeoverTimeoutError, which ends the worker, after `takeover_timeout` seconds.
+        Raises TakeoverTimeoutError, which ends the worker, after `takeover_timeout` seconds.
         """
-        assignment_id, patience = self.assignment_id, self.transport.takeover_timeout
+        assignment_id, timeout = self.assignment_id, self.transport.takeover_timeout
         if assignment_id is None or not self.assignment():
             return
         seek = self._seeking = asyncio.create_task(self._seek_all(assignment_id))
         try:
-            done, _ = await asyncio.wait({seek}, timeout=patience)
+            done, _ = await asyncio.wait({seek}, timeout=timeout)
         finally:
             seek.cancel()
         if assignment_id != self.assignment_id:
-            return  # whatever came of it: it is over, and the next assignment comes here too
+            return  # a later assignment replaced this one, and comes here too
         if not done:
             count = len(self.assignment())
             raise TakeoverTimeoutError(
-                f"taking over {count} partitions took more than {patience:g} s: is a server slow?"
+                f"taking over {count} partitions took more than {timeout:g} s: is a server slow?"
             )
         seek.result()
 
     async def _seek_all(self, assignment_id: int) -> None:
         """Position all partitions. The lock keeps a fetch from returning records of the old position after the seek.
 
-        When another share begins meanwhile, aiokafka goes to committed offsets by itself, and the next call comes. What
-        a fetch that had begun before has brought is dropped, so that none of the partitions may stay where it is.
+        When another assignment begins meanwhile, aiokafka goes to committed offsets by itself, and Faust calls
+        `perform_seek` again. Records of a fetch that had begun before are dropped, so every partition must be
+        positioned anew.
         """
         async with self._fetch_or_seek:
             await _shielded(super().perform_seek())
@@ -164,7 +165,7 @@ class FetchConsumer(driver.Consumer):
 
     @property
     def positioned(self) -> bool:
-        """Whether all is where the assigned-hook wants it in the share in force."""
+        """Whether all partitions of the current assignment are where the assigned-hook wants them."""
         return self.assignment_id is not None and self._positioned == self.assignment_id
 
     # ---- fetching
@@ -178,9 +179,9 @@ class FetchConsumer(driver.Consumer):
             return await super()._getmany(active_partitions, timeout)
 
     async def _wait_next_records(self, timeout: float) -> tuple[RecordMap | None, set[TP] | None]:
-        """Replaces the lists of records of run topics by lists of one `Fetch`.
+        """Replaces the lists of records of fetch topics by lists of one `Fetch`.
 
-        Drops what came while a rebalance began, where Faust would call `perform_seek`, and so the hook, once more.
+        Drops records that came while a rebalance began, where Faust would call `perform_seek`, and so the hook, again.
         """
         fetched, active = await super()._wait_next_records(timeout)
         if fetched is None or not (self.flow_active and self.positioned):
@@ -193,7 +194,7 @@ class FetchConsumer(driver.Consumer):
         return [Fetch(TP(*tp), list(chain.from_iterable(records)), self.highwater(tp), self.assignment_id or 0)]
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
-        """Wraps a run as one message with the offset of its last record, so that its ack covers them all."""
+        """Wraps a fetch as one message with the offset of its last record, so that its ack covers them all."""
         if not isinstance(record, Fetch):
             return super()._to_message(tp, record)
         last = record.records[-1]
@@ -212,13 +213,13 @@ class FetchConsumer(driver.Consumer):
         )
 
     def is_stale(self, message: Message) -> bool:
-        """Whether a message holds a run of another share than the one in force; it will not be acknowledged.
+        """Whether a message holds a fetch of an earlier assignment; it will not be acknowledged.
 
-        Faust tells by the group's generation. But a member that joins again, because Kafka was away, may get the same
-        generation again; and a run that had waited for room in a queue comes in after Faust has cleared that.
+        Faust compares the group's generations. But a member that joins again, because Kafka was away, may get the same
+        generation; and a fetch that had waited for room in a queue enters it after Faust has cleared the queue.
         """
-        run: Any = message.value
-        stale = isinstance(run, Fetch) and run.assignment_id != self.assignment_id
+        fetch: Any = message.value
+        stale = isinstance(fetch, Fetch) and fetch.assignment_id != self.assignment_id
         if stale:
             self._unacked_messages.discard(message)
         return stale
@@ -226,22 +227,22 @@ class FetchConsumer(driver.Consumer):
     # ---- back-pressure
 
     def on_buffer_full(self, tp: TP) -> None:
-        """Replaces a pause of the partition, in which Faust sleeps for seconds: a full queue makes the fetcher wait."""
+        """Replaces a pause of the partition, which lasts seconds: a full queue makes the fetcher wait."""
 
     def on_buffer_drop(self, tp: TP) -> None:
-        """Nothing was paused."""
+        """Replaces the end of that pause."""
 
     # ---- acknowledgement
 
     async def commit(self, *args: Any, **kwargs: Any) -> bool:
-        """Adds: not after a crash. The consumer thread has ended too, and Faust would wait for its answer for ever."""
+        """Adds: no commit after a crash. The consumer thread has ended too, and Faust would wait for it for ever."""
         return False if self.crashed else await super().commit(*args, **kwargs)
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """Replaces Faust's list of every offset between two messages: to it a run is one long gap."""
+        """Replaces Faust's list of every offset between two messages: it would take a fetch for one long gap."""
 
     def _new_offset(self, tp: TP) -> int | None:
-        """Replaces the search for consecutive offsets, which finds none after a seek beyond the committed (rule 2)."""
+        """Replaces the search for consecutive offsets, which finds none after a seek past the commit (rule 2)."""
         acked = self._acked[tp]
         if not acked:
             return None
@@ -257,12 +258,12 @@ class FetchProducer(driver.Producer):
     transport: FetchTransport
 
     def _settings_extra(self) -> Mapping[str, Any]:
-        """Adds idempotence: a retried send is written once, in order. Faust has no setting for it."""
+        """Adds idempotence: Kafka writes a retried send once, and in order. Faust has no setting for it."""
         return {**super()._settings_extra(), "enable_idempotence": self.transport.idempotent}
 
 
 class FetchTransport(driver.Transport):
-    """Set as `app.transport`. Topics in `fetch_topics` are delivered as runs, all others record by record."""
+    """Set as `app.transport`. Delivers the topics in `fetch_topics` by fetches, all others record by record."""
 
     Consumer = FetchConsumer
     Producer = FetchProducer
@@ -284,14 +285,14 @@ class FetchTransport(driver.Transport):
         self._on_assigned = on_assigned
 
     async def resume_offsets(self, assigned: frozenset[TP]) -> Mapping[TP, int]:
-        """Ask the assigned-hook where to go on."""
+        """Where the assigned-hook wants to resume."""
         return {} if self._on_assigned is None else await self._on_assigned(assigned)
 
 
 async def _shielded(work: Awaitable[None]) -> None:
-    """Await work in the consumer thread; pass a cancellation on only when it is done.
+    """Await work in the consumer thread; a cancellation takes effect once the work is done.
 
-    The thread can't be cancelled: its late seek to the old position would undo the next assignment's.
+    The thread cannot be cancelled: its late seek to the old position would undo the seek of the next assignment.
     """
     task = asyncio.ensure_future(work)
     try:
