@@ -1,7 +1,7 @@
-"""The baseline: the reference distribution of every signal of one model, and exactly which model and data that is.
+"""The baseline: the reference distribution of every signal of one model, and which model and data it was made of.
 
-It keeps its sketches in time order (`blocks`), not only their total, so that thresholds can be taken from its own
-variation. `build` makes one of events, `file` makes bytes of one.
+It keeps code counts of blocks in time order, not only their total, so that thresholds can follow its own dependence.
+`build` makes a baseline from events, `file` reads and writes one as bytes.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from driftline.stream.events.event import Event
 
 
 class BaselineError(ValueError):
-    """A baseline that cannot be built or read, and why."""
+    """A baseline cannot be built, read or used; the message says why and what helps."""
 
 
 @dataclass(frozen=True, eq=False)
 class Baseline:
-    """The reference of one model. blocks: (P, C) counts in time order; total: their sum with raw moments.
+    """The reference of one model.
 
-    about: the manifest's facts, plain JSON data; "learned" where it was taken from the model's first live events.
+    blocks: (P, C) code counts of P time-ordered blocks in C columns. total: the sketch of all events.
+    about: the facts of the manifest, plain JSON data; "learned" marks a baseline made of the first live events.
     """
 
     layout: Layout
@@ -40,27 +41,29 @@ class Baseline:
 
     @property
     def model(self) -> str:
-        """The model it describes."""
+        """Name of the model."""
         return str(self.about["model"])
 
     @cached_property
     def content_hash(self) -> str:
-        """sha256 of signals and arrays, hex: two baselines with the same hash judge alike."""
+        """SHA-256 of signals and arrays, in hex: baselines with the same hash judge alike."""
         signals = canonical_json(list(map(signal_to_json, self.layout.signals)))
         return hashlib.sha256(b"".join([signals, *array_files(self.blocks, self.total).values()])).hexdigest()
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """What the decoder has to read from an event, in the layout's order."""
+        """The fields that the decoder reads from an event, in the order of the layout."""
         return tuple(Field(signal.name, signal.numeric) for signal in self.layout.signals)
 
     def select_signals(self, selects: Callable[[str], bool]) -> Baseline:
-        """The baseline of the signals whose names `selects` says; BaselineError if that leaves none."""
+        """This baseline with only the signals whose names `selects` accepts. Raises BaselineError if there is none."""
         kept = [s for s, signal in enumerate(self.layout.signals) if selects(signal.name)]
         if len(kept) == len(self.layout.signals):
             return self
         if not kept:
-            raise BaselineError(f"no signal of the baseline of {self.model!r} is selected by `signals`")
+            raise BaselineError(
+                f"`signals` selects none of the signals in the baseline of {self.model!r}; check its globs"
+            )
         layout = Layout(tuple(self.layout.signals[s] for s in kept))
         columns = np.flatnonzero(np.isin(self.layout.signal_of_column, kept))
         numeric = [index for index, s in enumerate(self.layout.numeric) if s in kept]
@@ -73,7 +76,7 @@ class Baseline:
         )
 
     def encode(self, columns: Columns) -> IntArray:
-        """Layout columns (n, S) of decoded events, with the codes of their defects."""
+        """Column numbers (n, S) of decoded events, where a defective value has the column of its special code."""
         codes = self.layout.encode(columns.numeric, columns.texts)
         row_of = {int(position): row for row, position in enumerate(columns.position)} if columns.defects else {}
         names = {signal.name: s for s, signal in enumerate(self.layout.signals)}

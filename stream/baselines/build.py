@@ -1,4 +1,4 @@
-"""Building a baseline from a sample of one model's events."""
+"""Building a baseline from a sample of one model's events: infer each signal's kind, fit its codes, count."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.events.columns import Columns, Field, infer_fields, tabulate
 from driftline.stream.events.event import Event
 
-# Known values a nominal signal keeps, most frequent first; rarer ones count as unseen, in the baseline too. Identifiers
-# have more, and nothing to say by single values.
+# Values that a nominal signal knows, the most frequent ones; rarer values count as unseen, in the baseline too. Only
+# identifiers have more, and their single values say nothing.
 MAX_CATEGORIES = 255
-# Time-ordered blocks kept: windows are compared in lengths from one block to a quarter of the baseline, seven octaves.
+# Time-ordered blocks: windows are compared in lengths from one block to a quarter of the baseline, seven octaves.
 BLOCKS = 256
 _BOOLEAN = ("false", "true")
 
@@ -30,10 +30,11 @@ def _anything(name: str) -> bool:  # noqa: ARG001 # the signature of a selection
 
 @dataclass(frozen=True, slots=True)
 class BuildSettings:
-    """How a baseline is built.
+    """How to build a baseline.
 
-    ordered: the events' times are those of the traffic, so that blocks of them show how it varies. kinds: by signal
-    name, instead of what would be inferred. selects: which signals, by name.
+    bins, max_distinct: see `Grid.fit`. ordered: the events' times are those of the traffic, so that blocks of them show
+    how it varies; otherwise there is one block. kinds: by signal name, overriding the inferred kind. selects: whether
+    to keep a signal, by name.
     """
 
     bins: int = BINS
@@ -47,7 +48,7 @@ class BuildSettings:
 def build_baseline(
     events: Sequence[Event], about: Mapping[str, Any], settings: BuildSettings = BuildSettings()
 ) -> Baseline:
-    """The baseline of a sample of one model's events, in time order; BaselineError if there is nothing to learn from.
+    """The baseline of a sample of one model's events. Raises BaselineError if no signal has a value.
 
     about: facts for the manifest; "model" is required. Rows, times and settings are added.
     """
@@ -69,7 +70,7 @@ def build_baseline(
 
 
 def _fields(events: Sequence[Event], settings: BuildSettings) -> list[Field]:
-    """How to read each selected signal: as it looks, or as its kind was set."""
+    """How to read each selected signal: as its values look, unless `kinds` says otherwise."""
     fields = []
     for each in infer_fields(events):
         kind = settings.kinds.get(each.name)
@@ -94,8 +95,8 @@ def _fit_numeric(name: str, values: FloatArray, settings: BuildSettings) -> Sign
     largest = float(np.abs(finite).max()) or 1.0
     if finite.min() == finite.max() and settings.kinds.get(name) is not Kind.NUMERIC:
         return Signal(name, Kind.CONSTANT, Categories((center,)), numeric=True, center=center, spread=largest)
-    # The normal's 80 % range is 2.56 sigma; a signal that hardly ever moves has only its deviation, whose squares must
-    # neither over- nor underflow.
+    # 80 % of a normal distribution lie within 2.56 sigma. A signal that hardly ever moves has only its deviation, whose
+    # squares must neither over- nor underflow.
     spread = (high / 2.56 - low / 2.56) or largest * float((finite / largest).std()) or largest
     grid = Grid.fit(finite, settings.bins, settings.max_distinct)
     return Signal(name, Kind.NUMERIC, grid, numeric=True, center=center, spread=spread)
@@ -111,5 +112,5 @@ def _fit_text(name: str, values: Sequence[str | None], settings: BuildSettings) 
         return Signal(name, Kind.BOOLEAN, Categories(tuple(sorted(common[:2]))), numeric=False)
     if len(common) == 1 and wanted is not Kind.CATEGORICAL:
         return Signal(name, Kind.CONSTANT, Categories((common[0],)), numeric=False)
-    # A signal that was never there has no value to know: an empty text stands in, and all it may bring is unseen.
+    # A signal without any value gets the empty text as its only category, so that every later value counts as unseen.
     return Signal(name, Kind.CATEGORICAL, Categories(tuple(common) or ("",)), numeric=False)

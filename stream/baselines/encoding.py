@@ -1,4 +1,4 @@
-"""How signals and arrays of a baseline are written: the content hash and the file are both made of these bytes."""
+"""The bytes of a baseline's signals and arrays, of which both the content hash and the file are made."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from driftline.detectors.summaries.codes import Categories, Coder, Grid, Kind
 from driftline.detectors.summaries.layout import Signal
 from driftline.detectors.summaries.sketch import Sketch
 
-#: Type of each array, by its file's name.
+#: Type of each array, by the name of its file.
 DTYPES = {"blocks.npy": "<u4", "sums.npy": "<i8", "extremes.npy": "<f8"}
-# The one kind of .npy that is written: numpy's own reader evaluates the header and allocates whatever it claims.
+# The only .npy header that is written and read: numpy's own reader evaluates the header and allocates what it claims.
 _NPY = re.compile(
     rb"\x93NUMPY\x01\x00..\{'descr': '(<u4|<i8|<f8)', 'fortran_order': False, "
     rb"'shape': \((\d{1,9}), (\d{1,9})\), \} *\n",
@@ -34,7 +34,7 @@ def signal_to_json(signal: Signal) -> dict[str, Any]:
 
 
 def signal_from_json(plain: Mapping[str, Any]) -> Signal:
-    """The signal that `signal_to_json` made plain; ValueError, KeyError or TypeError for anything else."""
+    """The inverse of `signal_to_json`. Raises ValueError, KeyError or TypeError for other data."""
     coder: Coder = Grid(np.array(plain["cuts"], float)) if "cuts" in plain else Categories(tuple(plain["categories"]))
     center, spread = float(plain["center"]), float(plain["spread"])
     return Signal(str(plain["name"]), Kind(plain["kind"]), coder, bool(plain["numeric"]), center, spread)
@@ -46,8 +46,8 @@ def array_files(blocks: IntArray, total: Sketch) -> dict[str, bytes]:
     return {name: _npy(array.astype(dtype, order="C")) for (name, dtype), array in arrays}
 
 
-def array_of(content: bytes, dtype: str) -> Any:
-    """The two-dimensional array of a .npy file; ValueError for any other."""
+def read_array(content: bytes, dtype: str) -> Any:
+    """The two-dimensional array in a .npy file. Raises ValueError for any other content."""
     head = _NPY.match(content)
     if head is None or head[1].decode() != dtype:
         raise ValueError(f"expected a .npy file of two dimensions and type {dtype}")
@@ -55,7 +55,7 @@ def array_of(content: bytes, dtype: str) -> Any:
 
 
 def canonical_json(plain: Any) -> bytes:
-    """The same bytes for the same data."""
+    """Compact JSON with sorted keys: equal data gives equal bytes."""
     return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
 
 

@@ -1,15 +1,18 @@
-"""The wire: panes and memories as bytes, on Kafka between the stages and in Redis. Pure; bytes <-> values.
+"""Panes as bytes: how they travel on Kafka between the stages and are stored in Redis. Pure: values to bytes and back.
 
-Every message is a frame. The same value gives the same bytes. Bytes that are damaged, of another version of the format
-or of another kind are refused with a `FormatError`. No length in them is trusted, nothing is unpickled or evaluated.
+Every message is a frame, and equal values give equal bytes. Bytes that are damaged, of another format version or of
+another kind raise `FormatError`. No length in them is trusted, and nothing is unpickled or evaluated.
 
     | kind, 1 byte | version, 1 byte | CRC-32 of the rest, 4 bytes | msgpack, or JSON for events |
+
+    kind   P a pane's message   H the head of a model's state   B one bucket of it   I its incidents   E events
 
 Counts are a vector of the smallest integers that hold them (1, 2, 4 or 8 bytes, little-endian): of all columns or, if
 that is shorter, of the columns that are not 0, with their numbers. A pane of 500 events of 20 features takes 2 to 3 kB.
 
-Events, of models that have no baseline yet, are JSON, because it alone takes what JSON brought: integers of any length,
-lone surrogates. An object or array among the values is emptied: what it holds has names of its own or is not monitored.
+Events, of models without a baseline, are JSON, because only JSON holds everything that came as JSON: integers of any
+length, lone surrogates. Objects and arrays among the values are emptied: what they hold is a signal of its own or not
+monitored.
 """
 
 from __future__ import annotations
@@ -38,15 +41,15 @@ T = TypeVar("T")
 
 
 class FormatError(ValueError):
-    """Bytes that hold no such value: damaged, newer than this Driftline, or of something else."""
+    """The bytes do not hold the expected value: they are damaged, of a newer Driftline, or of another kind."""
 
 
 class _Struct(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Arrays on the wire: names would take more room than most values."""
+    """A struct stored as an array, since names would take more room than most values: the order of fields is fixed."""
 
 
 class PackedSketch(_Struct, frozen=True):
-    """A sketch. columns: numbers of the columns that `counts` speaks of, empty for all of them."""
+    """A sketch, packed. columns: the numbers of the columns in `counts`; empty: all of them."""
 
     n: int
     columns: bytes
@@ -64,15 +67,15 @@ class PackedSketch(_Struct, frozen=True):
         return cls(sketch.n, *shortest, sketch.sums.astype("<i8").tobytes(), sketch.extremes.astype("<f8").tobytes())
 
     def unpack(self, layout: Layout) -> Sketch:
-        """The sketch; FormatError if it is none of this layout's."""
+        """The sketch. Raises FormatError if it does not fit the layout."""
         counts, shape = self._counts(layout.width), (2, len(layout.numeric))
         if counts.min() < 0 or (_events_by_signal(layout, counts) != self.n).any():
-            raise FormatError(f"a sketch of {self.n} events does not count each of them once in every signal")
+            raise FormatError(f"a sketch of {self.n} events does not count each event once in every signal")
         try:
             sums, extremes = (np.frombuffer(each, kind) for each, kind in ((self.sums, "<i8"), (self.extremes, "<f8")))
             return Sketch(self.n, counts, sums.astype(np.int64).reshape(shape), extremes.astype(float).reshape(shape))
         except ValueError as error:
-            raise FormatError(f"a sketch's moments are not those of {shape[1]} numeric signals") from error
+            raise FormatError(f"a sketch does not hold the moments of {shape[1]} numeric signals") from error
 
     def _counts(self, width: int) -> IntArray:
         if self.counts and not self.columns:
@@ -88,11 +91,11 @@ class PackedSketch(_Struct, frozen=True):
             columns = np.frombuffer(self.columns, kind).astype(np.int64)
             if (np.diff(columns) > 0).all() and columns.max(initial=0) < width:
                 return columns
-        raise FormatError(f"a sketch's columns are not rising numbers below {width}")
+        raise FormatError(f"the column numbers of a sketch are not rising, or not below {width}")
 
 
 class PackedPane(_Struct, frozen=True):
-    """A pane. content: its sketch or, in bytes, its events."""
+    """A pane, packed. content: its sketch, or the frame of its events."""
 
     first_ts: int
     last_ts: int
@@ -101,27 +104,29 @@ class PackedPane(_Struct, frozen=True):
 
     @classmethod
     def of(cls, pane: Pane[Any]) -> Self:
+        """The pane, packed."""
         packed = PackedSketch.of(pane.content) if isinstance(pane.content, Sketch) else pack_events(pane.content)
         return cls(pane.first_ts, pane.last_ts, pane.ranges, packed)
 
     def unpack(self, layout: Layout | None) -> Pane[Any]:
-        """The pane, of a sketch in this layout or, if it is None, of events; FormatError if it is something else."""
+        """The pane: of a sketch in this layout or, if it is None, of events. Raises FormatError otherwise."""
         content: Sketch | tuple[Event, ...]
         if layout is not None and isinstance(self.content, PackedSketch):
             content = self.content.unpack(layout)
         elif layout is None and isinstance(self.content, bytes):
             content = unpack_events(self.content)
         else:
-            raise FormatError(f"a pane of {'events' if layout else 'a sketch'} where the other was expected")
+            expected, got = ("a sketch", "events") if layout else ("events", "a sketch")
+            raise FormatError(f"expected a pane of {expected}, got one of {got}")
         return Pane(content, self.first_ts, self.last_ts, self.ranges)
 
 
 class PaneMessage(_Struct, frozen=True):
-    """A pane as it is published. It can be told apart, dropped or put off before its content is unpacked.
+    """A published pane: its origin can be read, and the message dropped or deferred, without unpacking the content.
 
-    baseline: content hash of the one that its sketch is laid out by; "" for a pane of events.
-    topic: the predictions topic that its offsets are of. after: where the model's last pane ended that was sent along
-    with this one, before it; 0 for none. Who has not had that one does not take this one: both come again.
+    baseline: content hash of the baseline that lays out the sketch; "" for a pane of events. topic: the predictions
+    topic of the offsets. previous_end: end of the model's previous pane if it was sent together with this one, else 0;
+    a judge that has not received the previous pane refuses this one, and both are sent again.
     """
 
     model: str
@@ -137,13 +142,13 @@ class PaneMessage(_Struct, frozen=True):
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """The message in these bytes; FormatError if there is none. What the pane holds is looked at by `pane`."""
+        """The message in these bytes. Raises FormatError for anything else; `pane` checks the content."""
         message = unframe(b"P", data, cls)
         runs = message.packed.ranges
         if len(runs) != 1 or not 0 <= runs[0].start < runs[0].end or runs[0].partition < 0:
-            raise FormatError(f"a pane is of one run of offsets, not of {runs}")
+            raise FormatError(f"expected a pane of one run of offsets, got {runs}")
         if not 0 <= message.previous_end <= runs[0].start:
-            raise FormatError(f"a pane of {runs[0]} does not come after one that ends at {message.previous_end}")
+            raise FormatError(f"a pane of {runs[0]} overlaps the previous one, which ends at {message.previous_end}")
         return message
 
     def to_bytes(self) -> bytes:
@@ -152,16 +157,16 @@ class PaneMessage(_Struct, frozen=True):
 
     @property
     def run(self) -> Range:
-        """The run of offsets that it sums up."""
+        """The run of offsets that the pane covers."""
         return self.packed.ranges[0]
 
     def pane(self, layout: Layout | None) -> Pane[Any]:
-        """The pane. layout: that of the baseline whose hash is `baseline`, None for events. FormatError."""
+        """The pane. layout: of the baseline whose hash is `baseline`; None for events. Raises FormatError."""
         return self.packed.unpack(layout)
 
 
 class _Events(_Struct, frozen=True):
-    """Events of one model. shapes: lists of signal names, each written once; rows: id, ts, version, shape, values."""
+    """Events of one model. shapes: distinct lists of signal names. rows: id, ts, version, shape's index, values."""
 
     model: str
     shapes: list[list[str]]
@@ -169,7 +174,7 @@ class _Events(_Struct, frozen=True):
 
 
 def pack_events(events: Sequence[Event]) -> bytes:
-    """One or more events of one model."""
+    """The frame of one or more events of one model."""
     shapes: dict[tuple[str, ...], int] = {}
     rows = [
         [each.id, each.ts, each.version, shapes.setdefault(tuple(each.signals), len(shapes)), _emptied(each)]
@@ -179,7 +184,7 @@ def pack_events(events: Sequence[Event]) -> bytes:
 
 
 def unpack_events(data: bytes) -> tuple[Event, ...]:
-    """The events that `pack_events` packed; FormatError if it was none."""
+    """The events in a frame of `pack_events`. Raises FormatError for anything else."""
     try:
         packed = msgspec.convert(json.loads(_unframed(b"E", data)), _Events)
         return tuple(
@@ -189,20 +194,20 @@ def unpack_events(data: bytes) -> tuple[Event, ...]:
     except FormatError:
         raise
     except (ValueError, IndexError, RecursionError) as error:
-        raise FormatError(f"no events: {error}") from error
+        raise FormatError(f"expected events: {error}") from error
 
 
 def frame(kind: bytes, value: Any) -> bytes:
-    """A value as a frame of msgpack."""
+    """A msgpack frame of the value."""
     return _framed(kind, msgspec.msgpack.encode(value))
 
 
 def unframe(kind: bytes, data: bytes, expected: type[T]) -> T:
-    """The value in a frame of msgpack; FormatError if it has no value of this kind and type."""
+    """The value in a msgpack frame. Raises FormatError unless it is of this kind and type."""
     try:
         return msgspec.msgpack.decode(_unframed(kind, data), type=expected)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FormatError(f"not what it should hold: {error}") from error
+        raise FormatError(f"unexpected content: {error}") from error
 
 
 def _framed(kind: bytes, content: bytes) -> bytes:
@@ -211,12 +216,14 @@ def _framed(kind: bytes, content: bytes) -> bytes:
 
 def _unframed(kind: bytes, data: bytes) -> bytes:
     if data[:1] != kind or len(data) < _FRAME_BYTES:
-        raise FormatError(f"no {kind.decode()} frame: {data[:_FRAME_BYTES]!r}")
+        raise FormatError(f"expected a frame of kind {kind.decode()}, got {data[:_FRAME_BYTES]!r}")
     if data[1] != VERSION:
-        raise FormatError(f"format {data[1]}, and this Driftline reads {VERSION}: is it older than the one that wrote?")
+        raise FormatError(
+            f"format version {data[1]}, this Driftline reads {VERSION}; was it written by a newer Driftline?"
+        )
     content = data[_FRAME_BYTES:]
     if zlib.crc32(content) != int.from_bytes(data[2:_FRAME_BYTES], "little"):
-        raise FormatError("damaged: its checksum does not match")
+        raise FormatError("damaged: the checksum does not match")
     return content
 
 
@@ -234,7 +241,7 @@ def _column_type(width: int) -> np.dtype[Any]:
 
 
 def _narrow(values: IntArray) -> bytes:
-    """Integers, 0 or more, in as few bytes each as the largest needs."""
+    """Non-negative integers, each in as few bytes as the largest needs."""
     largest = int(values.max(initial=0))
     size = next(size for size in _SIZES if largest < 1 << (8 * size))
     return values.astype(f"<u{size}").tobytes()
@@ -244,5 +251,5 @@ def _widen(data: bytes, n: int) -> npt.NDArray[np.int64]:
     """The n integers in these bytes."""
     size, rest = divmod(len(data), n)
     if rest or size not in _SIZES:
-        raise FormatError(f"{len(data)} bytes are no {n} counts")
+        raise FormatError(f"{len(data)} bytes do not hold {n} counts")
     return np.frombuffer(data, f"<u{size}").astype(np.int64)

@@ -1,12 +1,12 @@
-"""A model's memory in parts, so that a commit writes what changed and no more. Pure.
+"""A model's state in parts, so that a commit writes only what changed. Pure.
 
-    head            what every pane changes: delivered, events seen, floors, rung, and which parts there are
-    bucket:START    one bucket of the history; START: events seen before it, so a merge keeps the older one's name
+    head            what every pane changes: offsets consumed, events seen, starts, the pending pane; lists the parts
+    bucket:START    one bucket of the history; START: events seen before it, so that a merge keeps the older name
     incidents       by scope, while there are any
-    events:I        the I-th hundred of the events kept for learning, while there is no baseline
+    events:I        the I-th hundred of the events kept for the warm-up, until the model has a baseline
     learned         the baseline made of them, a .driftline file
 
-A part is a function of values that never change, so "changed" means "other objects": diffs compare with `is`.
+A part is made of immutable values, so it has changed exactly if it is made of other objects: deltas compare with `is`.
 """
 
 from __future__ import annotations
@@ -30,33 +30,39 @@ from driftline.stream.judge.incidents import Incident
 from driftline.stream.judge.state import JudgeState, ModelState
 from driftline.stream.panes.pane import Pane
 
-# Events in one part: what a commit may write again of what it wrote before, because the last part was not full.
+# Events in one part: a commit writes up to so many again, when the last part was not full.
 _CHUNK = 100
 
 Parts = dict[str, tuple[Any, ...]]
 
 
 class BaselineChangedError(FormatError):
-    """The memory was made against another baseline than the one given: its sketches mean nothing here.
+    """The state belongs to another baseline than the one given, so its sketches mean nothing here.
 
-    anew: with what to begin again: what was delivered, learned, how far alerts are numbered, and the incidents to end.
+    fresh_state: the state to start over with. It keeps the offsets consumed, the learned baseline and the number of the
+    last alert, and holds the old incidents as superseded.
     """
 
     def __init__(self, fresh_state: ModelState) -> None:
-        super().__init__("this memory was made against another baseline")
+        super().__init__("the state belongs to another baseline")
         self.fresh_state = fresh_state
 
 
 @dataclass(frozen=True, slots=True)
 class StateDelta:
-    """What to write for a model: parts by name, and names of parts to delete. fresh: first delete all stored."""
+    """What a commit writes for a model: parts by name, and names of parts to delete.
+
+    replace_all: delete every stored part first.
+    """
 
     write: dict[str, bytes]
     delete: tuple[str, ...] = ()
     replace_all: bool = False
 
 
-class _State(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class _PackedState(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A JudgeState without its buckets. incidents: whether there is a part of them."""
+
     seen: int
     reference_start: list[int]
     past_start: list[int]
@@ -66,18 +72,21 @@ class _State(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
 
 
 class _Head(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """baseline: content hash of what the state was made against, "" without a state. events: kept for learning."""
+    """The head part. Fields are stored by position.
+
+    events: how many are kept for the warm-up. baseline: content hash of the baseline of `state`; "" without a state.
+    """
 
     consumed: dict[int, int]
     last_seq: int
     events: int
     learned: bool
     baseline: str
-    state: _State | None
+    state: _PackedState | None
 
 
 def state_delta(old: ModelState | None, new: ModelState, given: Baseline | None) -> StateDelta:
-    """What turns the stored `old` into `new`; None: whatever is stored. given: as in `Monitor`."""
+    """The delta from the stored state `old` to `new`; from anything, if `old` is None. given: as in `Monitor`."""
     before, after = {} if old is None else _parts(old), _parts(new)
     changed = {name: _pack(name, part) for name, part in after.items() if not _same(before.get(name), part)}
     head = frame(b"H", _head(new, given))
@@ -85,46 +94,45 @@ def state_delta(old: ModelState | None, new: ModelState, given: Baseline | None)
 
 
 def restore_state(parts: Mapping[str, bytes], given: Baseline | None) -> ModelState:
-    """The state in its stored parts; {} gives the empty one.
+    """The state in its stored parts; the initial state if there are none. given: as in `Monitor`.
 
-    FormatError if a part is damaged or missing; BaselineChangedError if it was made against another baseline.
+    Raises FormatError if a part is damaged or missing, BaselineChangedError if the state belongs to another baseline.
     """
     if not parts:
         return ModelState()
     try:
-        memory = _load(parts, given)
+        state = _restore(parts, given)
     except FormatError:
         raise
     except KeyError as missing:
-        raise FormatError(f"a memory's part {missing} is missing") from None
+        raise FormatError(f"part {missing} of a model's state is missing") from None
     except (ValueError, TypeError, AttributeError) as error:
-        raise FormatError(f"a damaged memory: {error}") from error
-    if _parts(memory).keys() != parts.keys() - {"head"}:
-        raise FormatError("a memory's parts do not fit its head")
-    return memory
+        raise FormatError(f"a model's state is damaged: {error}") from error
+    if _parts(state).keys() != parts.keys() - {"head"}:
+        raise FormatError("the parts of a model's state do not match its head")
+    return state
 
 
 def unpack_incidents(part: bytes) -> dict[str, Incident]:
-    """By scope, the incidents in the part of that name; FormatError."""
+    """The incidents in a part `incidents`, by scope. Raises FormatError."""
     return {each.scope: each for each in unframe(b"I", part, tuple[Incident, ...])}
 
 
-def _head(memory: ModelState, given: Baseline | None) -> _Head:
-    learned, state = memory.learned, memory.judge
-    baseline = given or learned if state else None
+def _head(state: ModelState, given: Baseline | None) -> _Head:
+    baseline = (given or state.learned) if state.judge else None
     return _Head(
-        consumed=dict(memory.consumed),
-        last_seq=memory.last_seq,
-        events=len(memory.sample),
-        learned=learned is not None,
+        consumed=dict(state.consumed),
+        last_seq=state.last_seq,
+        events=len(state.sample),
+        learned=state.learned is not None,
         baseline=baseline.content_hash if baseline else "",
-        state=None if state is None else _pack_state(state),
+        state=None if state.judge is None else _pack_state(state.judge),
     )
 
 
-def _pack_state(state: JudgeState) -> _State:
+def _pack_state(state: JudgeState) -> _PackedState:
     starts = {id(bucket): start for start, bucket in _buckets(state)}
-    return _State(
+    return _PackedState(
         seen=state.seen,
         reference_start=state.reference_start.tolist(),
         past_start=state.past_start.tolist(),
@@ -134,7 +142,7 @@ def _pack_state(state: JudgeState) -> _State:
     )
 
 
-def _load(parts: Mapping[str, bytes], given: Baseline | None) -> ModelState:
+def _restore(parts: Mapping[str, bytes], given: Baseline | None) -> ModelState:
     head = unframe(b"H", parts["head"], _Head)
     learned = decode_baseline(parts["learned"]) if head.learned else None
     chunks = (unpack_events(parts[f"events:{i}"]) for i in range(-(-head.events // _CHUNK)))
@@ -143,13 +151,15 @@ def _load(parts: Mapping[str, bytes], given: Baseline | None) -> ModelState:
         return ModelState(head.consumed, sample, learned, None, head.last_seq)
     baseline = given or learned
     if baseline is None or baseline.content_hash != head.baseline:
-        over = tuple(unpack_incidents(parts["incidents"]).values()) if head.state.incidents else ()
-        raise BaselineChangedError(ModelState(head.consumed, learned=learned, last_seq=head.last_seq, superseded=over))
+        superseded = tuple(unpack_incidents(parts["incidents"]).values()) if head.state.incidents else ()
+        raise BaselineChangedError(
+            ModelState(head.consumed, learned=learned, last_seq=head.last_seq, superseded=superseded)
+        )
     state = _unpack_state(head.state, parts, baseline.layout)
     return ModelState(head.consumed, sample, learned, state, head.last_seq)
 
 
-def _unpack_state(state: _State, parts: Mapping[str, bytes], layout: Layout) -> JudgeState:
+def _unpack_state(state: _PackedState, parts: Mapping[str, bytes], layout: Layout) -> JudgeState:
     def bucket(start: int) -> Pane[Sketch]:
         return unframe(b"B", parts[f"bucket:{start}"], PackedPane).unpack(layout)
 
@@ -163,20 +173,20 @@ def _unpack_state(state: _State, parts: Mapping[str, bytes], layout: Layout) -> 
     )
 
 
-def _parts(memory: ModelState) -> Parts:
-    """What each part but the head is made of."""
-    hundreds = range(0, len(memory.sample), _CHUNK)
-    parts: Parts = {f"events:{first // _CHUNK}": memory.sample[first : first + _CHUNK] for first in hundreds}
-    if memory.learned is not None:
-        parts["learned"] = (memory.learned,)
-    if memory.judge is not None:
-        parts |= {f"bucket:{start}": (bucket,) for start, bucket in _buckets(memory.judge)}
-        parts |= {"incidents": tuple(memory.judge.incidents.values())} if memory.judge.incidents else {}
+def _parts(state: ModelState) -> Parts:
+    """The values that each part but the head is made of."""
+    hundreds = range(0, len(state.sample), _CHUNK)
+    parts: Parts = {f"events:{first // _CHUNK}": state.sample[first : first + _CHUNK] for first in hundreds}
+    if state.learned is not None:
+        parts["learned"] = (state.learned,)
+    if state.judge is not None:
+        parts |= {f"bucket:{start}": (bucket,) for start, bucket in _buckets(state.judge)}
+        parts |= {"incidents": tuple(state.judge.incidents.values())} if state.judge.incidents else {}
     return parts
 
 
 def _buckets(state: JudgeState) -> Iterator[tuple[int, Pane[Sketch]]]:
-    """The history's buckets, oldest first, with the events seen before each."""
+    """The buckets of the history, oldest first, each with the number of events seen before it."""
     buckets = list(state.history)
     start = state.seen - sum(bucket.content.n for bucket in buckets)
     for bucket in buckets:

@@ -1,4 +1,4 @@
-"""What is wrong with a text, and where, printed as a compiler would:
+"""Diagnostics: what is wrong with a text, and where, printed as by a compiler:
 
     error: panes.events: expected a whole number from 1 to 1000000, got 0
       --> driftline.yaml:12:11
@@ -7,7 +7,7 @@
        |           ^
        = help: the default is 1000
 
-No secret is ever printed: whatever may be a password is starred, character by character, so that columns still hold.
+No secret is printed: everything that may be one is starred, character by character, so that columns stay the same.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from typing import Literal
 
 DiagnosticSeverity = Literal["error", "warning"]
 
-# A URL's user and password (all between the colon of its scheme and the last @, for a password may hold anything), and
-# the value of a key that speaks of a secret. Starring too much costs a little reading, too little costs a password.
+# The user and password of a URL (all from the colon of its scheme to the last @, since a password may hold anything),
+# and the value of a key that names a secret. Too many stars are a nuisance, too few reveal a password.
 _HIDDEN_KEYS = "password|passwd|secret|token|routing_key|signing_key|webhook_url|authorization|_env"
 _SECRET = re.compile(rf"(?<=:)\S.*(?=@)|(?:{_HIDDEN_KEYS})\w*[\"']?\s*:\s*(?P<value>\S.*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A place in a text: line and column count from 1, length in characters of that line."""
+    """A place in a text: line and column from 1, length in characters of that line."""
 
     line: int
     column: int
@@ -38,7 +38,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One fault of a text: where, in plain words, with the line it is on (secrets starred) and what may help."""
+    """One fault of a text: its place and message, the line it is on (secrets starred), and what may help."""
 
     file: str
     span: Span
@@ -49,7 +49,7 @@ class Diagnostic:
 
 
 class ConfigError(Exception):
-    """The text is no valid configuration; `diagnostics` holds all that is wrong with it, in the order of the text."""
+    """The configuration is not valid; `diagnostics` holds all of its faults, in the order of the text."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
         self.diagnostics = tuple(diagnostics)
@@ -60,12 +60,12 @@ class ConfigError(Exception):
 
 
 def render_diagnostics(diagnostics: Iterable[Diagnostic]) -> str:
-    """The diagnostics as a compiler prints them, an empty line between two."""
+    """The diagnostics as text, separated by empty lines."""
     return "\n\n".join(map(_render, diagnostics))
 
 
 def hide_secrets(text: str) -> str:
-    """`text` with stars over all that may be a password; same length.
+    """`text` with everything starred that may be a secret; the length stays the same.
 
     >>> hide_secrets("url: redis://:hunter2@localhost")
     'url: redis:**********@localhost'
@@ -95,7 +95,7 @@ def _render(diagnostic: Diagnostic) -> str:
 
 
 def _wrapped(lead: str, text: str) -> list[str]:
-    """`text` in lines of 100 characters, those after the first indented as far as `lead` reaches."""
+    """`lead` and `text` in lines of up to 100 characters, further lines indented to the width of `lead`."""
     return textwrap.wrap(
         text,
         100,
@@ -107,7 +107,7 @@ def _wrapped(lead: str, text: str) -> list[str]:
 
 
 def _visible(char: str) -> str:
-    """`char`, unless it could steer a terminal."""
+    """`char`, or a question mark if it could control a terminal."""
     return char if char.isprintable() or char == "\t" else "?"
 
 

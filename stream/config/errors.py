@@ -1,7 +1,7 @@
-"""Why a configuration was refused, in words: pydantic's errors -> Problems at their places in the YAML text.
+"""Turns pydantic's errors into diagnostics at their places in the YAML text.
 
-There is no table of error types. What a field expects is read from the JSON Schema, so the command line, the editor and
-the published schema cannot disagree.
+What a field expects is read from the JSON Schema instead of a table of error types, so that the command line, the
+editor and the published schema cannot disagree.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ _TYPES = {
     "object": "a mapping",
     "array": "a list",
 }
-_MAX_SHOWN = 60  # characters of a refused value; more hide the message
+_MAX_SHOWN = 60  # characters of a refused value; more would hide the message
 
 
 def diagnose(refusal: ValidationError, schema: Schema, document: Document) -> Iterator[Diagnostic]:
-    """Why the model with this JSON Schema refused `document.data`, one Problem for each error."""
+    """One diagnostic per error of validating `document.data` against the model with this JSON Schema."""
     for error in refusal.errors(include_url=False):
         span, message, help = _words(error, schema, document)
         yield document.diagnostic(span, message, help)
 
 
 def dotted_path(path: Path) -> str:
-    """`path` as people write it.
+    """`path` as text.
 
     >>> dotted_path(("models", "fraud v2", "windows", 0))
     "models['fraud v2'].windows[0]"
@@ -82,7 +82,7 @@ def _unknown_field(schema: Schema, path: Path) -> tuple[str, str]:
 
 
 def _schema_at(schema: Schema, path: Path) -> Schema:
-    """The schema of the value at `path`, references followed; `x or null` becomes x with "nullable"."""
+    """The schema of the value at `path`, with references resolved; "x or null" becomes x with "nullable"."""
     here = schema
     for step in path:
         if isinstance(step, int):
@@ -117,7 +117,7 @@ def _choices(schema: Schema) -> str:
 
 
 def _but_got(path: Path, value: object) -> str:
-    """What was found instead, unless it may be a secret."""
+    """The value found instead, unless it may be a secret."""
     if path and str(path[-1]).endswith(("url", "_env")):
         return ""
     if isinstance(value, str):
@@ -128,13 +128,13 @@ def _but_got(path: Path, value: object) -> str:
 
 
 def _shown(text: str) -> str:
-    """`text` in quotes, on one line, without secrets, at a bearable length."""
+    """`text` in quotes, on one line, without secrets, shortened to `_MAX_SHOWN` characters."""
     text = hide_secrets(text)
     return repr(text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…")
 
 
 def _hint(schema: Schema, value: object) -> str:
-    """How `value` was probably meant, or nothing."""
+    """A suggestion of what was meant by `value`, or ""."""
     kind = schema.get("type")
     if value is None and kind == "object":
         return "remove the key, or write `{}`"
@@ -165,7 +165,7 @@ def _hint_for_text(schema: Schema, text: str) -> str:
 
 
 def _meaning(schema: Schema) -> str:
-    """What the field is for, and its default."""
+    """The field's description and default."""
     default = schema.get("default")
     words = schema.get("description", "")
     return f"{words} Default: {json.dumps(default)}." if isinstance(default, int | float | str) else words

@@ -1,10 +1,10 @@
-"""What the fields of the configuration are made of: pinned windows, numbers, and texts with their patterns."""
+"""The types of configuration fields: pinned windows, durations, numbers, and texts with their patterns."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AllowInfNan, BaseModel, Field, PlainSerializer, PlainValidator, Strict, WithJsonSchema
 
@@ -14,16 +14,16 @@ _WINDOW = rf"([0-9]{{1,10}}) *events?|{_DURATION}"
 # A pinned window may compare with last year's season, no more; a billion events are a year at 30 a second.
 _MAX_WINDOW_SECONDS = 366 * _SECONDS["d"]
 _MAX_WINDOW_EVENTS = 1_000_000_000
-# What is put off for longer than a month is not told.
+# A notification that is held back for longer than a month is useless.
 _MAX_DURATION_SECONDS = 31 * _SECONDS["d"]
 
 
 class Section(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True):
-    """A section of the configuration: immutable, no unknown field, no value (a password?) in an exception's text."""
+    """A section of the configuration: immutable, no unknown fields, and no value in an error, as it may be a secret."""
 
 
 class RuleError(ValueError):
-    """A rule that no schema can express is broken: which, in plain words, and the field, by its path in the section."""
+    """A rule is broken that no schema can express. field: path of the field in its section."""
 
     def __init__(self, rule: str, *field: str) -> None:
         super().__init__(rule)
@@ -32,7 +32,7 @@ class RuleError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A pinned window: the last so many events, or the last so many seconds of event time; exactly one is set.
+    """A pinned window: a number of the latest events, or of the latest seconds of event time; exactly one is set.
 
     >>> Window.parse("90m"), str(Window.parse("5000 events"))
     (Window(events=None, seconds=5400.0), '5000 events')
@@ -43,7 +43,7 @@ class Window:
 
     @classmethod
     def parse(cls, text: object) -> Window:
-        """The window that `text` names; a Window is itself. Raises RuleError."""
+        """The window that `text` describes; a Window is returned as it is. Raises RuleError."""
         if isinstance(text, cls):
             return text
         match = re.fullmatch(_WINDOW, text) if isinstance(text, str) else None
@@ -59,18 +59,18 @@ class Window:
         return window
 
     def __str__(self) -> str:
-        """The text that parses to this window, in the largest unit that needs no fraction."""
+        """The text that parses to this window, in the largest unit without a fraction."""
         return f"{self.events} events" if self.seconds is None else duration_text(self.seconds)
 
 
 def duration_text(seconds: float) -> str:
-    """The text of a duration, in the largest unit that needs no fraction."""
+    """The text of a duration, in the largest unit without a fraction."""
     unit = next((unit for unit, size in _SECONDS.items() if seconds and seconds % size == 0), "s")
     return f"{seconds / _SECONDS[unit]:.15g}{unit}"
 
 
 def parse_duration(text: object) -> float:
-    """Seconds that a text such as "5m" names; RuleError."""
+    """The seconds in a text such as "5m". Raises RuleError."""
     match = re.fullmatch(_DURATION, text) if isinstance(text, str) else None
     if not match:
         raise RuleError('expected a duration such as "0s", "90s", "15m", "1h" or "7d"')
@@ -87,6 +87,12 @@ Duration = Annotated[
     WithJsonSchema({"type": "string", "pattern": f"^(?:{_DURATION})$", "examples": ["5m", "1h"]}),
 ]
 
+
+def duration_field(default: str, description: str) -> Any:
+    """A field of type `Duration`; the schema shows its default as text."""
+    return Field(parse_duration(default), description=description, json_schema_extra={"default": default})
+
+
 PinnedWindow = Annotated[
     Window,
     PlainValidator(Window.parse),
@@ -98,7 +104,7 @@ Flag = Annotated[bool, Strict()]  # neither "yes" nor 1
 Whole = Annotated[int, Strict()]  # neither `true` nor "5" nor 5.0
 Real = Annotated[float, Strict(), AllowInfNan(False)]
 Text = Annotated[str, Field(min_length=1)]
-Kind = Literal["numeric", "categorical", "boolean"]
+KindName = Literal["numeric", "categorical", "boolean"]
 PasswordEnv = Annotated[
     str | None,
     Field(
@@ -115,9 +121,9 @@ CaFile = Annotated[
     ),
 ]
 DottedPath = Annotated[str, Field(pattern=r"^[^.\s]+(\.[^.\s]+)*$", examples=["request.id"])]
-# Kafka allows names of 249 characters; ".dlq" must still fit.
+# Kafka allows names of 249 characters, and ".dlq" must still fit.
 Topic = Annotated[str, Field(pattern="^[A-Za-z0-9_-][A-Za-z0-9._-]{0,244}$", examples=["predictions"])]
-# Kafka allows any name; this one also becomes part of topic and Redis names.
+# Kafka allows any name, but this one is also a part of topic names and Redis keys.
 Group = Annotated[str, Field(pattern="^[A-Za-z0-9._-]{1,200}$", examples=["driftline"])]
 
 _HOST = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])"

@@ -1,25 +1,20 @@
-"""What can be configured of incidents: what is one page, how long things must last, and how severe they are."""
+"""The section `incidents`: which drifts share an incident, how long they must last, and how severe they are."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from driftline.stream.config.fields import Duration, Real, Section, parse_duration
+from driftline.stream.config.fields import Duration, Real, Section, duration_field
 
 Severity = Literal["critical", "error", "warning", "info"]
 FindingClass = Literal["data-drift", "prediction-drift", "data-quality"]
-Url = Annotated[str, Field(pattern=r"^https?://[^\s<>|]{1,2000}$", examples=["https://wiki.example.com/fraud"])]
-
-
-def _lasting(default: str, description: str) -> Any:
-    """A field of a duration, whose default the schema tells as it is written."""
-    return Field(parse_duration(default), description=description, json_schema_extra={"default": default})
+LinkUrl = Annotated[str, Field(pattern=r"^https?://[^\s<>|]{1,2000}$", examples=["https://wiki.example.com/fraud"])]
 
 
 class SeverityRule(Section):
-    """One line of the table of severities: of what it speaks, and what that is worth."""
+    """One rule of the severity table: the findings that it covers, and their severity."""
 
     of: FindingClass | None = Field(
         None,
@@ -30,33 +25,34 @@ class SeverityRule(Section):
         0.0,
         ge=0,
         le=1,
-        description="From which effect on: the Jensen-Shannon distance between before and after, 0 equal, 1 nothing in "
-        "common; of data-quality, between the shares of such values. A shift by one σ has 0.4, half of the values gone "
-        "0.56, all of them 1.",
+        description="Lowest effect covered: the Jensen-Shannon distance between before and after, 0 for equal, 1 for "
+        "nothing in common; for data-quality, between the shares of such values. A shift by one σ has 0.4, the loss of "
+        "half of the values 0.56, of all of them 1.",
     )
-    severity: Severity = Field(description="The finding's severity; an incident has that of its worst finding.")
+    severity: Severity = Field(description="Severity of the finding; an incident has that of its worst finding.")
 
 
 class Incidents(Section):
-    """From alarms to pages. Durations are of event time."""
+    """How alarms become pages. Durations are of event time."""
 
     page_per: Literal["model", "signal"] = Field(
-        "model", description="What is one incident, and so one page: all that drifts in a model, or each signal."
+        "model",
+        description="What makes one incident, and so one page: all drifting signals of a model, or each by itself.",
     )
-    hold: Duration = _lasting(
+    hold: Duration = duration_field(
         "0s",
-        "How long a drift must last before it is told. By default it is told at once, as thresholds keep "
-        "false alarms rare already; longer spares a page for what heals by itself.",
+        "How long a drift must last before it is reported. By default it is reported at once, since the "
+        "thresholds keep false alarms rare; a longer time avoids pages for drifts that end by themselves.",
     )
-    recovery: Duration = _lasting(
+    recovery: Duration = duration_field(
         "5m",
-        "How long all signals must have recovered before an incident is resolved. Shorter than the lag between the "
-        "partitions of a topic, slow ones may open what fast ones have closed.",
+        "How long all signals must have recovered before an incident is resolved. If it is shorter than the lag "
+        "between the partitions of a topic, slow partitions may reopen what fast ones have closed.",
     )
-    cooldown: Duration = _lasting(
+    cooldown: Duration = duration_field(
         "1h",
-        "How long an incident is remembered after its end: one that opens within this must have recovered for as long "
-        "to be resolved, so that what comes and goes pages twice at most in this time; 0s: each time.",
+        "How long an incident is remembered after its end: a new one within this time must have recovered for as long "
+        "to be resolved, so that a recurring drift pages at most twice in this time; 0s: it pages each time.",
     )
     severity: tuple[SeverityRule, ...] = Field(
         (
@@ -64,7 +60,7 @@ class Incidents(Section):
             SeverityRule(severity="warning"),
         ),
         min_length=1,
-        description="The table of severities: the first line that fits a finding says its severity; where none does, "
-        "it is info.",
+        description="The severity table: the first rule that covers a finding sets its severity; without a rule, it "
+        "is info.",
     )
-    runbook: Url | None = Field(None, description="Page to follow when paged; every alert links to it.")
+    runbook: LinkUrl | None = Field(None, description="URL of the runbook that every alert links to.")

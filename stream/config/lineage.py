@@ -1,4 +1,4 @@
-"""Lineage: which models use the output of which. Pure."""
+"""Lineage: which model uses the output of which. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 
 
 def find_circle(depends_on: Mapping[str, Iterable[str]]) -> list[str]:
-    """Models that depend on each other in a circle, the first one again at the end; empty if there is none.
+    """Models that depend on each other in a circle, with the first one repeated at the end; empty if there is none.
 
     >>> find_circle({"ltv": ["churn"], "churn": ["fraud"]}), find_circle({"fraud": ["fraud"]})
     ([], ['fraud', 'fraud'])
@@ -16,12 +16,12 @@ def find_circle(depends_on: Mapping[str, Iterable[str]]) -> list[str]:
         TopologicalSorter(depends_on).prepare()
     except CycleError as error:
         found: list[str] = error.args[1]
-        return found[::-1]  # graphlib's goes from a model to those that depend on it
+        return found[::-1]  # graphlib's order leads from a model to those that depend on it
     return []
 
 
 def upstream(depends_on: Mapping[str, Iterable[str]]) -> dict[str, frozenset[str]]:
-    """All models that each one depends on, directly or not; there must be no circle.
+    """By model, all models that it depends on, directly or indirectly. There must be no circle.
 
     >>> upstream({"ltv": ["churn"], "churn": ["fraud"]}) == {"churn": {"fraud"}, "ltv": {"churn", "fraud"}}
     True

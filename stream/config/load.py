@@ -1,9 +1,9 @@
-"""The configuration: YAML text in, a typed Config or everything that is wrong with it out.
+"""Loading the configuration: turns YAML text into a typed Config, or into diagnostics of all its faults.
 
     text ─ read_yaml ─> data and places ─ Config ─> Config, and warnings
-                              └── errors ─ diagnose ─> Problems, each at line and column, with what may help
+                              └── errors ─ diagnose ─> diagnostics with line, column and what may help
 
-No I/O: the caller reads the file. What can be configured, with units, defaults and bounds, stands in `config_models`.
+No I/O: the caller reads the file. `sections` defines the fields with units, defaults and bounds.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from driftline.stream.config.errors import diagnose, dotted_path
 from driftline.stream.config.sections import Config, ModelConfig
 from driftline.stream.config.yaml import Document, Path, read_yaml
 
-# Between two samples of 500, chance alone takes the KS statistic to 1.36·sqrt(2/500) = 0.09 once in twenty: a shift of
-# 0.2 σ.
+# Between two samples of 500 events, the KS statistic reaches 1.36·sqrt(2/500) = 0.09 by chance once in twenty: as much
+# as a shift of 0.2 σ.
 _FEW_EVENTS = 500
 
 
 def parse_config(text: str, name: str = "driftline.yaml") -> Config:
-    """The configuration in `text`; raises ConfigError, which holds all its errors. `name` is printed, never opened."""
+    """The configuration in `text`. Raises ConfigError with all of its errors. `name` is only printed, never opened."""
     return _parse(read_yaml(text, name))
 
 
 def check_config(text: str, name: str = "driftline.yaml") -> list[Diagnostic]:
-    """The errors of `text` or, if it has none, the warnings: what is valid and yet hardly meant; in its order."""
+    """The errors in `text` or, if there are none, warnings of what is valid but hardly meant; in order of the text."""
     document = read_yaml(text, name)
     try:
         config = _parse(document)
@@ -48,7 +48,7 @@ def check_config(text: str, name: str = "driftline.yaml") -> list[Diagnostic]:
 
 @cache
 def config_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of the configuration; always the same object, not to be changed."""
+    """The JSON Schema (draft 2020-12) of the configuration. It is cached: do not change it."""
     return {"$schema": _Untitled.schema_dialect, **Config.model_json_schema(schema_generator=_Untitled)}
 
 
@@ -58,7 +58,7 @@ def config_schema_text() -> str:
 
 
 class _Untitled(GenerateJsonSchema):
-    """Without the titles that pydantic makes of the fields' names: they say nothing new."""
+    """A schema without the titles that pydantic derives from field names, since they say nothing new."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 # pydantic's signature
         return False
@@ -71,14 +71,12 @@ def _parse(document: Document) -> Config:
     except ValidationError as error:
         diagnostics += diagnose(error, config_schema(), document)
     if diagnostics:
-        raise ConfigError(
-            _in_order(diagnostics)
-        )  # not from pydantic's error: that holds the values, perhaps a password
+        raise ConfigError(_in_order(diagnostics))  # not `from` pydantic's error, which holds values
     return config
 
 
 def _in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """By place; of several at one place the first, from which the others mostly follow."""
+    """The diagnostics by place; of several at one place the first, as the others mostly follow from it."""
     first: dict[tuple[int, int], Diagnostic] = {}
     for diagnostic in diagnostics:
         first.setdefault((diagnostic.span.line, diagnostic.span.column), diagnostic)
@@ -86,12 +84,16 @@ def _in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
 
 
 def _warnings(config: Config) -> Iterator[tuple[Path, str, str]]:
-    """(path, message, help) of what is valid and yet hardly meant."""
+    """(path, message, help) of what is valid but hardly meant."""
     yield from _model_warnings(("defaults",), config.defaults)
     for name, section in config.models.items():
         path = ("models", name)
         if not name or any(map(str.isspace, name)):
-            yield path, "a model's name with white space in it", "events must name the model in exactly this way"
+            yield (
+                path,
+                "the name of a model is empty or contains white space",
+                "events must spell the name in exactly this way",
+            )
         yield from _model_warnings(path, section)
 
 
@@ -100,13 +102,17 @@ def _model_warnings(path: Path, section: ModelConfig) -> Iterator[tuple[Path, st
     if "learn_events" in section.model_fields_set and section.baseline is not None:
         yield (*path, "learn_events"), f"{where}: learn_events has no effect beside a baseline", "remove one of the two"
     elif section.learn_events < _FEW_EVENTS:
-        help = f"from under {_FEW_EVENTS} events, chance alone looks like a shift of 0.2 σ"
+        help = f"with fewer than {_FEW_EVENTS} events, chance alone looks like a shift of 0.2 σ"
         yield (*path, "learn_events"), f"{where}: {section.learn_events} events make a poor baseline", help
     if "*" in section.signals.exclude:
         yield (
             (*path, "signals", "exclude"),
             f"{where}: `*` excludes every signal",
-            "leave out what is not to be watched",
+            "exclude only the signals that are not to be monitored",
         )
     if len(set(section.windows)) < len(section.windows):
-        yield (*path, "windows"), f"{where}: a window is given twice", "each one takes its share of the false alarms"
+        yield (
+            (*path, "windows"),
+            f"{where}: a window is given twice",
+            "remove one of them: each takes its share of the false alarms",
+        )

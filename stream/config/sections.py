@@ -1,7 +1,7 @@
-"""What can be configured: the sections of driftline.yaml as frozen types, each field with its unit, default and bounds.
+"""The sections of driftline.yaml as frozen types: every field with its unit, default and bounds.
 
-The descriptions are the documentation: they argue the bounds and become the published JSON Schema and the help under an
-error. No field is a secret: `password_env` names an environment variable.
+The descriptions are the documentation: they give the reason for each bound, and appear in the published JSON Schema and
+as the help of an error. No field holds a secret: `password_env` names an environment variable.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from driftline.stream.config.fields import (
     DottedPath,
     Flag,
     Group,
-    Kind,
+    KindName,
     PasswordEnv,
     PinnedWindow,
     Real,
@@ -47,7 +47,7 @@ class Kafka(Section):
     bootstrap: Addresses = Field(
         "localhost:9092",
         description="Brokers to start from: host:port, separated by commas without spaces. "
-        "With two or three, the loss of one does no harm.",
+        "Name two or three, so that one may be down.",
     )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="SSL encrypts, SASL logs in. PLAINTEXT is for a trusted network."
@@ -55,14 +55,14 @@ class Kafka(Section):
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
         None, description="How to log in; needed by SASL_PLAINTEXT and SASL_SSL."
     )
-    username: Text | None = Field(None, description="Who logs in; needed by SASL_PLAINTEXT and SASL_SSL.")
+    username: Text | None = Field(None, description="Name to log in with; needed by SASL_PLAINTEXT and SASL_SSL.")
     password_env: PasswordEnv = None
     ca_file: CaFile = None
 
     idempotent: Flag = Field(
         True,
         description="Write to Kafka idempotently: a retried record is written once, in order. "
-        "Off only for a broker that does not know InitProducerId, such as the embedded one.",
+        "Off only for a broker without InitProducerId, such as the embedded one.",
     )
 
     @model_validator(mode="after")
@@ -81,7 +81,7 @@ class Kafka(Section):
 
 
 class Redis(Section):
-    """How to reach Redis or Valkey, which holds the state of the judge."""
+    """How to reach Redis or Valkey, which stores the state of the workers and the relay."""
 
     url: RedisUrl = Field(
         "redis://localhost:6379/0",
@@ -104,32 +104,32 @@ class Redis(Section):
 
 
 class Topics(Section):
-    """Names of the topics, and how `driftline topics create` makes them. Dead letters go to <topic>.dlq."""
+    """Names of the topics, and how `driftline topics create` creates them. Dead letters go to <topic>.dlq."""
 
-    predictions: Topic = Field("predictions", description="Where prediction events are read.")
-    labels: Topic = Field("labels", description="Where label events are read.")
-    panes: Topic = Field("driftline.panes", description="Between the two stages of the workers.")
-    alerts: Topic = Field("driftline.alerts", description="Where alerts are written.")
+    predictions: Topic = Field("predictions", description="Topic from which prediction events are read.")
+    labels: Topic = Field("labels", description="Topic from which label events are read.")
+    panes: Topic = Field("driftline.panes", description="Topic between the two stages of the workers.")
+    alerts: Topic = Field("driftline.alerts", description="Topic to which alerts are written.")
     partitions: Whole = Field(
         4,
         ge=1,
         le=4000,
-        description="Partitions of a new topic: so many workers can share it. "
+        description="Partitions of a new topic, and so the most workers that can share it. "
         "One broker carries about 4000, of all topics together.",
     )
     replication: Whole = Field(
         1,
         ge=1,
         le=10,
-        description="Copies of a new topic, on one broker each. "
-        "With 1, a lost disk loses the log: use 3 in production; nobody runs more than 10.",
+        description="Copies of a new topic, each on another broker. "
+        "With 1, a lost disk loses the log: use 3 in production; more than 10 are not in use anywhere.",
     )
     retention_hours: Whole | None = Field(
         168,
         ge=1,
         le=87_600,
-        description="Hours for which a new topic keeps its records, at most ten years; null: as the broker says. "
-        "Under the longest stop of the workers, records are lost unread.",
+        description="Hours for which a new topic keeps its records, at most ten years; null: the broker's default. "
+        "If the workers stop for longer, records are lost unread.",
     )
 
     @model_validator(mode="after")
@@ -145,7 +145,7 @@ class Topics(Section):
 
 
 class Mapping(Section):
-    """Under which dotted path of an event's JSON each part of it lies."""
+    """The dotted path of each part of an event in its JSON."""
 
     id: DottedPath = Field("id", description="The event's id.")
     ts: DottedPath = Field("ts", description="The event's time: RFC 3339, or epoch milliseconds.")
@@ -165,19 +165,19 @@ class Mapping(Section):
         return self
 
     def event_mapping(self) -> EventMapping:
-        """The mapping as the decoder takes it."""
+        """The mapping in the form that the decoder uses."""
         return EventMapping(**self.model_dump())
 
 
 class Panes(Section):
-    """When a pane, the unit of counting and judging, ends: after so many events of one model, or when time is up."""
+    """When a pane, the unit of counting and judging, ends: after `events` events of one model, or after `seconds`."""
 
     events: Whole = Field(
         250,
         ge=1,
         le=1_000_000,
-        description="Events of one model after which a pane ends. Fewer: drift is seen sooner, at more cost; 1 judges "
-        "every event. At 250, a shift of 0.5 σ is found within 350; a topic of 50,000 events a second wants 1000. "
+        description="Events of one model after which a pane ends. Fewer find drift sooner, but cost more; 1 judges "
+        "every event. With 250, a shift of 0.5 σ is found within 350; a topic of 50,000 events a second needs 1000. "
         "Over a million, a pane takes seconds to sketch, and again after a crash.",
     )
     seconds: Real | None = Field(
@@ -185,18 +185,19 @@ class Panes(Section):
         ge=0.1,
         le=3600,
         description="Seconds of event time after which a pane ends; null: only `events` ends it. "
-        "Under 0.1 s, panes cost more than their events; over an hour, a quiet model hides its drift for as long.",
+        "Under 0.1 s, panes cost more than their events; over an hour, drift of a model with little traffic stays "
+        "unseen for that long.",
     )
 
 
 class Signals(Section):
-    """Which signals are watched: globs over names such as `features.amount`, `prediction`, `score`."""
+    """Which signals are monitored: globs over names such as `features.amount`, `prediction`, `score`."""
 
-    include: tuple[Text, ...] = Field(("*",), min_length=1, description="Globs of the signals to watch.")
-    exclude: tuple[Text, ...] = Field((), description="Globs of the signals to leave out, although included.")
+    include: tuple[Text, ...] = Field(("*",), min_length=1, description="Globs of the signals to monitor.")
+    exclude: tuple[Text, ...] = Field((), description="Globs of the signals to leave out, even if included.")
 
     def selects(self, name: str) -> bool:
-        """Whether the signal `name` is watched."""
+        """Whether the signal `name` is monitored."""
         return _matches(name, self.include) and not _matches(name, self.exclude)
 
 
@@ -205,7 +206,7 @@ def _matches(name: str, globs: Iterable[str]) -> bool:
 
 
 class ModelConfig(Section):
-    """How a model is watched. Under `defaults`: every model; under `models`: what is different for one."""
+    """How to monitor a model. `defaults` holds for every model; `models` changes single fields for one of them."""
 
     baseline: Text | None = Field(
         None,
@@ -215,76 +216,76 @@ class ModelConfig(Section):
         5000,
         ge=100,
         le=100_000,
-        description="Events from which a model without a baseline file learns one. Under 100, its quantiles mean "
-        "nothing; for more than 100,000, which are kept until then (170 MB at 20 signals), build a file.",
+        description="Events of the warm-up, which become the baseline of a model without a baseline file. Under 100, "
+        "its quantiles mean nothing; 100,000 take 170 MB with 20 signals until then: for more, build a file.",
     )
     reference: Literal["baseline", "past"] = Field(
         "baseline",
-        description="What live traffic is compared with: the baseline (given or learned) or, where none can be "
-        "trusted, the model's own past, with each new level becoming the past once it has been told.",
+        description="What live traffic is compared with: the baseline (from a file or learned) or, if none can be "
+        "trusted, the model's own past, where each new level becomes the past once it has been reported.",
     )
     false_alarms_per_event: Real = Field(
         1e-6,
         gt=0,
         le=0.01,
-        description="False alarms of a model per event while nothing drifts, shared over its signals, tests and "
-        "windows; 1e-6 is one in a million events. Over 0.01, more than every hundredth event may alarm.",
+        description="False alarms of a model per event while nothing drifts, shared among its signals, tests and "
+        "windows; 1e-6 is one in a million events. Over 0.01, more than every hundredth event may raise an alarm.",
     )
     clock: Whole = Field(
         50,
         ge=1,
         le=1_000_000,
-        description="Events between two tests of a model. Fewer: drift is seen sooner, but more tests share the false "
-        "alarms. Over a million, drift waits longer than the largest pane.",
+        description="Events between two evaluations of a model. Fewer find drift sooner, but more evaluations share "
+        "the false alarms. Over a million, drift waits longer than the largest pane.",
     )
     windows: tuple[PinnedWindow, ...] = Field(
         (),
-        description='Windows to test: "5000 events", or "90s", "15m", "1h", "7d" of event time; at most a billion '
-        "events or 366 days. Empty: every length at once, so that large changes are found soon and small ones in time.",
+        description='Windows to evaluate: "5000 events", or "90s", "15m", "1h", "7d" of event time; at most a billion '
+        "events or 366 days. Empty: every length at once, so that large changes are found fast and small ones at all.",
     )
-    signals: Signals = Field(default_factory=Signals, description="Which signals are watched.")
-    kinds: dict[str, Kind] = Field(
+    signals: Signals = Field(default_factory=Signals, description="Which signals are monitored.")
+    kinds: dict[str, KindName] = Field(
         default_factory=dict,
-        description="Kinds of the signals whose values do not show it, by name: `features.zip: categorical`.",
+        description="Kinds of signals whose values do not show them, by name: `features.zip: categorical`.",
     )
-    incidents: Incidents = Field(default_factory=Incidents, description="From alarms to pages.")
+    incidents: Incidents = Field(default_factory=Incidents, description="How alarms become pages.")
     depends_on: tuple[Text, ...] = Field(
         (),
-        description="Models whose output this one uses. While one of them has an open incident, drift of this one is "
-        "told on its page. They need no section of their own.",
+        description="Models whose output this one uses. While one of them has an open incident, drift of this model is "
+        "reported on its page. They need no section of their own.",
     )
 
 
 class Worker(Section):
     """The process `driftline worker`."""
 
-    group: Group = Field("driftline", description="Consumer group. Workers of one group share the work.")
+    group: Group = Field("driftline", description="Consumer group. The workers of a group share the partitions.")
     http: Address = Field(
         "127.0.0.1:6066",
-        description="Address of /health and /metrics. They ask for no password: "
+        description="Address of /health and /metrics. They need no password: "
         "listen beyond this machine only in a trusted network.",
     )
-    log: Literal["text", "json"] = Field("text", description="Log lines for people, or for machines.")
+    log: Literal["text", "json"] = Field("text", description="Format of log lines: text for people, json for machines.")
     watchdog_seconds: Whole = Field(
         120,
         ge=10,
         le=86_400,
-        description="Seconds with records waiting and none processed after which the worker exits, to be started "
-        "again. Up to twice session_seconds, a rebalance looks like a stall; over a day, nobody is helped.",
+        description="Seconds without progress while records are waiting, after which the worker exits so that it is "
+        "restarted. Up to twice session_seconds, a rebalance looks like a stall; over a day, it helps nobody.",
     )
     session_seconds: Whole = Field(
         10,
         ge=6,
         le=1800,
         description="Seconds without a heartbeat after which Kafka gives a worker's partitions to others. "
-        "A broker accepts 6 to 1800, unless told otherwise.",
+        "Brokers accept 6 to 1800 by default.",
     )
     unknown_models: Whole = Field(
         1000,
         ge=0,
         le=100_000,
-        description="Models without a baseline that each partition of the panes topic takes in; panes of further ones "
-        "are dead letters. Without a bound, a name that is another one in each event would fill Redis.",
+        description="Models without a baseline that each partition of the panes topic accepts; panes of further ones "
+        "become dead letters. Without a bound, a model name that changes with every event would fill Redis.",
     )
 
     @model_validator(mode="after")
@@ -302,11 +303,13 @@ class Config(Section, title="Driftline configuration"):
     version: Literal[1] = Field(1, description="Version of this format; this Driftline reads 1.")
     kafka: Kafka = Field(default_factory=Kafka, description="How to reach Kafka.")
     redis: Redis = Field(default_factory=Redis, description="How to reach Redis or Valkey.")
-    topics: Topics = Field(default_factory=Topics, description="Names of the topics, and how new ones are made.")
-    mapping: Mapping = Field(default_factory=Mapping, description="Where the parts of an event lie in its JSON.")
+    topics: Topics = Field(default_factory=Topics, description="Names of the topics, and how to create them.")
+    mapping: Mapping = Field(default_factory=Mapping, description="Paths of the parts of an event in its JSON.")
     panes: Panes = Field(default_factory=Panes, description="When a pane ends.")
-    defaults: ModelConfig = Field(default_factory=ModelConfig, description="How every model is watched.")
-    models: dict[str, ModelConfig] = Field(default_factory=dict, description="What is different, by the model's name.")
+    defaults: ModelConfig = Field(default_factory=ModelConfig, description="How to monitor every model.")
+    models: dict[str, ModelConfig] = Field(
+        default_factory=dict, description="Fields that differ for single models, by the model's name."
+    )
     worker: Worker = Field(default_factory=Worker, description="The process `driftline worker`.")
     relay: Relay = Field(default_factory=Relay, description="The process `driftline relay`.")
 
@@ -319,12 +322,12 @@ class Config(Section, title="Driftline configuration"):
         return self
 
     def for_model(self, model: str) -> ModelConfig:
-        """How `model` is watched: the defaults, changed by those fields that its own section sets."""
+        """How to monitor `model`: the defaults, changed by the fields that its own section sets."""
         override = self.models.get(model)
         return _merged(self.defaults, override) if override else self.defaults
 
     def redacted(self) -> Config:
-        """This configuration without the user and password of the Redis URL: safe to print."""
+        """This configuration without user and password in the Redis URL, so that it can be printed."""
         url = _LOGIN.sub("***", self.redis.url)
         return self.model_copy(update={"redis": self.redis.model_copy(update={"url": url})})
 

@@ -1,7 +1,7 @@
-"""YAML text -> plain data (dict, list, str, int, float, bool, None), with the place of every key and value.
+"""Reads YAML text as plain data (dict, list, str, int, float, bool, None), with the place of every key and value.
 
-No tag builds an object, no file is read, every fault becomes a Problem at its place. Scalars follow the core schema of
-YAML 1.2 instead of PyYAML's 1.1: `no` and `1:30` are text, `1e-6` is a number, `0123` is 123. Keys are always text.
+No tag creates an object, no file is read, and every fault becomes a diagnostic at its place. Scalars follow the core
+schema of YAML 1.2 instead of PyYAML's 1.1: `no` and `1:30` are text, `1e-6` is a number, `0123` is 123. Keys are text.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ from driftline.stream.config.diagnostics import Diagnostic, DiagnosticSeverity, 
 
 Path = tuple[str | int, ...]
 
-# Ours is 5 levels deep. PyYAML recurses three calls a level and Python stops at 1000: at 300 levels it would break.
+# A configuration is 5 levels deep. PyYAML makes three calls per level and Python stops at 1000: 300 levels would break
+# it.
 _MAX_DEPTH = 20
-# Values after aliases are followed: 10,000 models of 10 fields. Nine lines of aliases of aliases make a billion.
+# Values with aliases resolved: enough for 10,000 models of 10 fields. Nine lines of nested aliases make a billion.
 _MAX_VALUES = 100_000
-_MAX_DIGITS = 40  # no field of ours has 20; Python refuses to print an integer of more than 4300
-_BREAK = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")  # what PyYAML counts as the end of a line
+_MAX_DIGITS = 40  # no field has 20; Python refuses to print an integer of more than 4300
+_BREAK = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")  # what PyYAML treats as the end of a line
 
-# (part of PyYAML's words, ours, what may help, whether its "context", where the construct began, is the better place)
-_PLAIN_WORDS = (
+# (part of PyYAML's message, our message, what may help, whether PyYAML's "context", the start of the construct, is the
+# better place)
+_MESSAGES = (
     ("'\\t' that cannot start", "a tab stands where YAML allows only spaces", "indent with spaces", False),
     ("found character '", "this character cannot start a value", "put the value in quotes", False),
     ("mapping values are not", "a `:` where no key can stand",
@@ -49,7 +51,7 @@ _PLAIN_WORDS = (
 
 @dataclass(slots=True)
 class Document:
-    """A YAML text as plain data, the places of its keys and values by path, and what is wrong with it as YAML."""
+    """A YAML text: its plain data, the places of keys and values by path, and the diagnostics of its syntax."""
 
     file: str
     lines: list[str]
@@ -65,7 +67,7 @@ class Document:
         return Diagnostic(self.file, span, message, hide_secrets(self.lines[span.line - 1]), help, severity)
 
     def place(self, path: Path) -> Span:
-        """Where the value at `path` is written; if it is not, the key of the section it would be in."""
+        """The place of the value at `path`; if it is absent, of the key of the section it belongs to."""
         if path in self.values:
             return self.values[path]
         while path and path not in self.keys:
@@ -74,7 +76,7 @@ class Document:
 
 
 def read_yaml(text: str, file: str) -> Document:
-    """The document in `text`; faults are in its `diagnostics`, none is raised. `file` is only printed, never opened."""
+    """The document in `text`; its `diagnostics` hold faults, none is raised. `file` is only printed, never opened."""
     text = text.removeprefix("\ufeff")
     document = Document(file, _BREAK.split(text))
     try:
@@ -89,15 +91,15 @@ def read_yaml(text: str, file: str) -> Document:
         node = loader.get_single_node()
         document.data = _Builder(document).build(node, ()) if node else None
     except yaml.MarkedYAMLError as error:
-        document.diagnostics.append(_syntax_problem(document, error))
+        document.diagnostics.append(_syntax_diagnostic(document, error))
     except (ValueError, OverflowError):  # "\Uffffffff", and a %YAML version of 5000 digits
         span = _span(loader.get_mark(), None)
-        document.diagnostics.append(document.diagnostic(span, "this is no character and no version number"))
+        document.diagnostics.append(document.diagnostic(span, "this is not a valid character or version number"))
     return document
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's scanner, parser and composer, with the scalars of YAML 1.2 and a bound on depth."""
+    """PyYAML's scanner, parser and composer, with the scalars of YAML 1.2 and a limit of depth."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 # as PyYAML declares it
     depth = 0
@@ -124,7 +126,7 @@ for _name, _pattern, _first in (
 
 
 def _text(source: str) -> str:
-    source.encode()  # a lone surrogate ("\ud800") is a ValueError here, not later where it is sent or stored
+    source.encode()  # a lone surrogate ("\ud800") raises ValueError here instead of where it is sent or stored
     return source
 
 
@@ -145,7 +147,7 @@ _SCALARS: dict[str, Callable[[str], Any]] = {
 
 @dataclass(slots=True)
 class _Builder:
-    """Turns nodes into data and notes places and diagnostics in `document`."""
+    """Turns nodes into data, and records places and diagnostics in `document`."""
 
     document: Document
     count: int = 0
@@ -153,7 +155,7 @@ class _Builder:
     def build(self, node: Any, path: Path) -> Any:
         self.count += 1
         if self.count > _MAX_VALUES or len(path) > _MAX_DEPTH:
-            message = _TOO_DEEP if len(path) > _MAX_DEPTH else f"aliases blow this file up to over {_MAX_VALUES} values"
+            message = _TOO_DEEP if len(path) > _MAX_DEPTH else f"aliases expand this file to over {_MAX_VALUES} values"
             raise ComposerError(None, None, message, node.start_mark)
         self.document.values[path] = _span(node.start_mark, node.end_mark)
         if isinstance(node, yaml.MappingNode):
@@ -169,7 +171,7 @@ class _Builder:
             key = self._key(key_node, span)
             if key in data:
                 first = self.document.keys[(*path, key)].line
-                self._note(
+                self._report(
                     span, f"`{hide_secrets(key)}` is written twice, first on line {first}", "keep one of the two"
                 )
             elif key is not None:
@@ -179,11 +181,11 @@ class _Builder:
 
     def _key(self, node: Any, span: Span) -> str | None:
         if not isinstance(node, yaml.ScalarNode):
-            self._note(span, "a key must be a text, not a list or a mapping")
+            self._report(span, "a key must be a text, not a list or a mapping")
         elif node.value == "<<":
-            self._note(span, "merge keys are not supported", "what models share belongs under `defaults`")
+            self._report(span, "merge keys are not supported", "put what models share under `defaults`")
         elif node.value != node.value.encode(errors="replace").decode():
-            self._note(span, "this key is not valid text")
+            self._report(span, "this key is not valid text")
         else:
             return str(node.value)
         return None
@@ -191,28 +193,28 @@ class _Builder:
     def _scalar(self, node: yaml.ScalarNode) -> Any:
         span = _span(node.start_mark, node.end_mark)
         if node.tag not in _SCALARS:
-            self._note(span, f"the tag {node.tag!r} is not supported", "a text that starts with `!` needs quotes")
+            self._report(span, f"the tag {node.tag!r} is not supported", "a text that starts with `!` needs quotes")
             return None
         try:
             return _SCALARS[node.tag](node.value)
         except ValueError:
             kind = node.tag.removeprefix(_TAG)
-            self._note(span, f"this cannot be read as {kind}: too long, or with characters that do not belong in it")
+            self._report(span, f"this cannot be read as {kind}: it is too long or contains invalid characters")
             return None
 
-    def _note(self, span: Span, message: str, help: str = "") -> None:
+    def _report(self, span: Span, message: str, help: str = "") -> None:
         self.document.diagnostics.append(self.document.diagnostic(span, message, help))
 
 
 def _span(start: Any, end: Any) -> Span:
-    """From PyYAML's marks, which count from 0; a value of several lines is underlined at its start only."""
+    """The span between PyYAML's marks, which count from 0; of a value on several lines, only the first character."""
     length = end.column - start.column if end and end.line == start.line else 1
     return Span(start.line + 1, start.column + 1, max(1, length))
 
 
-def _syntax_problem(document: Document, error: yaml.MarkedYAMLError) -> Diagnostic:
+def _syntax_diagnostic(document: Document, error: yaml.MarkedYAMLError) -> Diagnostic:
     found = f"{error.context or ''} {error.problem or 'not valid YAML'}".strip()
-    for part, message, help, use_context in _PLAIN_WORDS:
+    for part, message, help, use_context in _MESSAGES:
         if part in found:
             mark = (error.context_mark if use_context else None) or error.problem_mark
             return document.diagnostic(_span(mark, None), message, help)

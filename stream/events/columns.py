@@ -1,4 +1,4 @@
-"""Events as columns: one row an event, one column a signal, and what was wrong with some values."""
+"""Events as columns: one row per event, a matrix of floats, a list per text signal, and the defects of values."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from driftline.stream.events.event import MAX_NAME, Event, UnfitValueError, as_n
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """How one signal is read: `name` ("features.amount", "score"), and whether its values are floats or text."""
+    """How to read one signal: its `name` ("features.amount", "score"), and whether its values are floats or text."""
 
     name: str
     numeric: bool
 
 
 class Defect(NamedTuple):
-    """A value that counts under a special code, NAN or INVALID. position: that of its event in the batch."""
+    """A value that counts under the special code NAN or INVALID. position: of its event in the batch."""
 
     position: int
     signal: str
@@ -36,10 +36,10 @@ class Defect(NamedTuple):
 class Columns:
     """n events of one model, in the order of their batch.
 
-    position: (n,) index in the batch. ts: (n,) epoch milliseconds. ids: n.
-    numeric: (n, numeric fields) in the fields' order, NaN where missing or defective.
-    texts: a list of n for each text field, None where missing or defective.
-    defects: by position; each names the code that stands in for "missing".
+    position: (n,) index in the batch. ts: (n,) epoch milliseconds. ids: n of them.
+    numeric: (n, numeric fields) in the order of the fields, NaN where missing or defective.
+    texts: a list of n per text field, None where missing or defective.
+    defects: in order of position; the code of each replaces "missing".
     """
 
     position: IntArray
@@ -59,7 +59,7 @@ class Columns:
         values: Iterable[Sequence[Any]],
         defects: list[Defect],
     ) -> Columns:
-        """From one sequence of n values a field: floats and None, or text and None."""
+        """Columns from one sequence of n values per field: floats and None, or text and None."""
         pairs = list(zip(fields, values, strict=True))
         numbers = _matrix([column for field, column in pairs if field.numeric], len(ids))
         texts = [list(column) for field, column in pairs if not field.numeric]
@@ -67,7 +67,7 @@ class Columns:
 
     @classmethod
     def concatenate(cls, parts: Sequence[Columns]) -> Columns:
-        """The events of one or more parts, one after the other."""
+        """The events of one or more parts, in their order."""
         if len(parts) == 1:
             return parts[0]
         return cls(
@@ -85,7 +85,7 @@ class Columns:
         return replace(self, position=positions[self.position], defects=defects)
 
     def slice(self, first: int, last: int) -> Columns:
-        """The events in rows [first, last), not copied. Positions must rise."""
+        """The events in rows [first, last), without copying arrays. Positions must rise."""
         position = self.position[first:last]
         return Columns(
             position,
@@ -119,7 +119,7 @@ class Columns:
 
 
 def tabulate(fields: Sequence[Field], events: Sequence[tuple[int, Event]]) -> Columns:
-    """The columns of one model's events, given with their positions, in that order."""
+    """The columns of one model's events, given with their positions in the batch."""
     defects: list[Defect] = []
     values = [[_cell(field, position, event, defects) for position, event in events] for field in fields]
     positions, times = [position for position, _ in events], [event.ts for _, event in events]
@@ -128,10 +128,10 @@ def tabulate(fields: Sequence[Field], events: Sequence[tuple[int, Event]]) -> Co
 
 
 def infer_fields(events: Iterable[Event]) -> list[Field]:
-    """How to read each signal that has a value in the events, by first appearance.
+    """How to read each signal that has a value in the events, in order of first appearance.
 
-    Numeric, if it is more often a number than text or a boolean. A signal that is only ever null, an object or an array
-    has nothing to monitor and is left out.
+    A signal is numeric if it is more often a number than text or a boolean. One that is only ever null, an object or an
+    array has nothing to monitor and is left out.
     """
     votes: dict[str, int] = {}
     for event in events:
@@ -151,11 +151,11 @@ def _cell(field: Field, position: int, event: Event, defects: list[Defect]) -> f
 
 
 def _matrix(columns: Sequence[Sequence[float | None]], n: int) -> FloatArray:
-    """One row for each column of n floats, with NaN for None."""
+    """One row per column of n floats, with NaN for None."""
     shape = len(columns), n
     try:
         return np.fromiter(chain.from_iterable(columns), np.float64, len(columns) * n).reshape(shape)
-    except TypeError:  # a None is among them: np.array knows it, but takes longer
+    except TypeError:  # there is a None: np.array accepts it, but is slower
         return np.array(columns, np.float64).reshape(shape)
 
 

@@ -1,17 +1,17 @@
-"""The decoder: a batch of messages to columns, in a few microseconds an event.
+"""The fast reader: decodes a batch of messages into columns, in a few microseconds an event.
 
-Plain events, nearly all, take the short cut: msgspec parses each, once, straight into a struct made from its model's
-fields and the mapping, and the structs are transposed into columns. A message that the structs refuse, for whatever
-reason, is read exactly, by `parse_event` and `tabulate`. So speed is decided here and meaning is not: a struct must
-accept nothing that the exact reading understands in another way.
+Plain events, which are nearly all, take the fast path: msgspec parses each one straight into a struct made from its
+model's fields and the mapping, and the structs are transposed into columns. A message that no struct accepts, for
+whatever reason, is read by `parse_event` and `tabulate`. So this module decides the speed and never the meaning: a
+struct must accept nothing that the exact reader understands differently.
 
-The structs of all models form one union, told apart by the model's name. Each is a tree in the shape of the message:
+The structs of all models form one union, tagged by the model's name. Each is a tree in the shape of the message:
 
     mapping: id: request.id              row ─┬─ request ── id: str | int
     fields:  features.amount (number)         ├─ ts: datetime | int | float
              features.geo.land (text)         └─ features ─┬─ amount: float | None
                                                            ├─ geo ── land: str | bool | int | float | None
-                                                           └─ "geo.land": None   (a guard: the same name, spelt flat)
+                                                           └─ "geo.land": None   (a guard: the same name spelt flat)
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ _MILLISECONDS = Meta(ge=MIN_EPOCH_MS, le=MAX_EPOCH_MS)
 _TIME = datetime | Annotated[int, _MILLISECONDS] | Annotated[float, _MILLISECONDS]
 _NUMBER, _TEXT = float, str | bool | int | float
 _NOTHING = Annotated[int, Meta(gt=0, lt=0)]
-# What a message can make msgspec raise: its own errors and that of bad UTF-8 are ValueErrors. A LookupError is a model
+# What parsing a message can raise: msgspec's own errors and that of bad UTF-8 are ValueErrors, a LookupError is a model
 # without a struct.
 _REFUSALS = (ValueError, LookupError, RecursionError)
-# Rows of a model that are turned into columns at a time: of 20 fields they take half a megabyte, and are still in the
-# processor's cache. Four times as many cost a fifth more; a quarter, that much in calls of numpy.
+# Rows of a model that are transposed at a time: with 20 fields they take half a megabyte and still are in cache.
+# Four times as many take a fifth longer, by cache misses; a quarter as many do, too, by calls of numpy.
 _PART = 512
 
 _Parse = Callable[[bytes], Struct]
@@ -52,7 +52,7 @@ _Rows = tuple[list[int], list[Struct]]
 
 
 class Decoded(NamedTuple):
-    """A batch: columns by known model, (position, event) pairs by unknown model, and what is no event."""
+    """A decoded batch: columns by known model, (position, event) pairs by unknown model, and the rejected messages."""
 
     known: dict[str, Columns]
     unknown: dict[str, list[tuple[int, Event]]]
@@ -62,7 +62,7 @@ class Decoded(NamedTuple):
 class Decoder:
     """Decodes batches of messages.
 
-    fields: by known model, in the order wanted of its columns. max_bytes: a larger message is rejected.
+    fields: by known model, in the order of the columns to make. max_bytes: a larger message is rejected.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Decoder:
         self._parse = _parser(plans, mapping)
 
     def decode(self, batch: Sequence[bytes | None]) -> Decoded:
-        """The events of a batch. Nothing in a message makes it raise."""
+        """The events of a batch. No message makes this raise."""
         known, refused = self._parse_plain(batch)
         events, rejections = self._read_exactly(batch, sorted(refused))
         for model in [model for model in events if model in self._fields]:
@@ -83,12 +83,12 @@ class Decoder:
         return Decoded(known, events, rejections)
 
     def _parse_plain(self, batch: Sequence[bytes | None]) -> tuple[dict[str, Columns], list[int]]:
-        """Columns of the events that structs accept, and the positions of all other messages."""
+        """The columns of the events that a struct accepts, by model, and the positions of all other messages."""
         parts, refused = self._parse_parts(batch)
         known = {}
         for model, own in parts.items():
             columns = Columns.concatenate(own)
-            # The years before 1970 and after 9999, which msgspec cannot be told to refuse.
+            # msgspec cannot be made to refuse years before 1970 and after 9999.
             sane = (columns.ts >= 0) & (columns.ts <= MAX_EPOCH_MS)
             if not sane.all():
                 refused += columns.position[~sane].tolist()
@@ -98,7 +98,7 @@ class Decoder:
         return known, refused
 
     def _parse_parts(self, batch: Sequence[bytes | None]) -> tuple[dict[str, list[Columns]], list[int]]:
-        """By model, columns of at most `_PART` events each."""
+        """By model, columns of at most `_PART` events each; and the positions of refused messages."""
         rows: dict[type[Struct], _Rows] = defaultdict(lambda: ([], []))
         parts: dict[str, list[Columns]] = defaultdict(list)
         refused = []
@@ -116,12 +116,12 @@ class Decoder:
                 positions.append(position)
                 own.append(row)
                 if len(own) == _PART:
-                    self._turn(type(row), rows, parts)
+                    self._transpose(type(row), rows, parts)
         for kind in list(rows):
-            self._turn(kind, rows, parts)
+            self._transpose(kind, rows, parts)
         return parts, refused
 
-    def _turn(self, kind: type[Struct], rows: dict[type[Struct], _Rows], parts: dict[str, list[Columns]]) -> None:
+    def _transpose(self, kind: type[Struct], rows: dict[type[Struct], _Rows], parts: dict[str, list[Columns]]) -> None:
         plan = self._plans[kind]
         parts[plan.model].append(plan.columns(*rows.pop(kind)))
 
@@ -140,7 +140,7 @@ class Decoder:
 
 
 class _Leaf(NamedTuple):
-    """One value of a message; `name` is that of its signal, "id" or "ts", and None for a guard."""
+    """One value of a message. name: its signal, "id" or "ts"; None for a guard."""
 
     name: str | None
     type: Any
@@ -149,13 +149,13 @@ class _Leaf(NamedTuple):
 
 @dataclass(slots=True)
 class _Branch:
-    """One object of a message, by key."""
+    """One object of a message: its values and objects by key."""
 
     required: bool = False
     children: dict[str, _Branch | _Leaf] = field(default_factory=dict)
 
     def branch(self, path: Sequence[str], required: bool) -> _Branch:
-        """The branch at a path, grown if need be; ValueError where a leaf is in the way."""
+        """The branch at a path, created if missing. Raises ValueError if there is a leaf on the path."""
         node = self
         for key in path:
             child = node.children.setdefault(key, _Branch())
@@ -165,8 +165,8 @@ class _Branch:
             node = child
         return node
 
-    def plant(self, path: Sequence[str], leaf: _Leaf) -> None:
-        """Put a leaf at a path; ValueError where something is already."""
+    def add_leaf(self, path: Sequence[str], leaf: _Leaf) -> None:
+        """Add a leaf at a path. Raises ValueError if something is there already."""
         home = self.branch(path[:-1], leaf.default is NODEFAULT)
         if home.children.setdefault(path[-1], leaf) is not leaf:
             raise ValueError(f"{leaf.name} is twice in the tree, or a value and an object")
@@ -180,7 +180,7 @@ class _Branch:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """How one model's plain events are read: the struct `row` and the tree it was made from."""
+    """How to read the plain events of one model: the struct `row`, and the tree it was made from."""
 
     model: str
     fields: tuple[Field, ...]
@@ -188,7 +188,7 @@ class _Plan:
     row: type[Struct]
 
     def columns(self, positions: Sequence[int], rows: Sequence[Struct]) -> Columns:
-        """Columns of parsed rows."""
+        """The columns of parsed rows."""
         values = dict(_transposed(self.tree, rows))
         ids, times = list(map(str, values["id"])), _times(values["ts"])
         own = [values[each.name] if each.numeric else _texts(values[each.name]) for each in self.fields]
@@ -196,10 +196,10 @@ class _Plan:
 
 
 def _plan(model: str, fields: Sequence[Field], mapping: EventMapping) -> _Plan | None:
-    """None where no struct can describe a model's events, so that all are read exactly.
+    """The plan of a model; None if no struct can describe its events, so that the exact reader reads them all.
 
-    That is: a model's name that is too long, no fields, a signal that is both a value and an object, or a quote, a
-    backslash or a control character in a key.
+    That is the case if the model's name is too long, it has no fields, a signal is both a value and an object, or a key
+    contains a quote, a backslash or a control character.
     """
     if len(model) > MAX_NAME:
         return None
@@ -213,19 +213,19 @@ def _plan(model: str, fields: Sequence[Field], mapping: EventMapping) -> _Plan |
 
 def _tree(fields: Sequence[Field], mapping: EventMapping) -> _Branch:
     tree = _Branch()
-    tree.plant(mapping.id.split("."), _Leaf("id", _ID, NODEFAULT))
-    tree.plant(mapping.ts.split("."), _Leaf("ts", _TIME, NODEFAULT))
+    tree.add_leaf(mapping.id.split("."), _Leaf("id", _ID, NODEFAULT))
+    tree.add_leaf(mapping.ts.split("."), _Leaf("ts", _TIME, NODEFAULT))
     parts = {each.name.split(".")[0] for each in fields}
-    # An event holds at least one of them; so that it surely does, plain ones hold these.
+    # An event must hold at least one of the parts: a plain one must hold these.
     required = {"features"} & parts or parts
     if not parts or not parts <= mapping.monitored.keys():
         raise ValueError(f"a signal's name starts with one of {', '.join(mapping.monitored)}")
-    # Even with none of them monitored, features must be an object.
+    # Even if no feature is monitored, `features` must be an object.
     tree.branch(mapping.features.split("."), "features" in required)
     for each in fields:
         part, *keys = each.name.split(".")
         home = mapping.monitored[part].split(".")
-        tree.plant([*home, *keys], _leaf(each, part in required and not keys))
+        tree.add_leaf([*home, *keys], _leaf(each, part in required and not keys))
         if keys:
             tree.branch(home, part in required).guard(keys)
     return tree
@@ -245,22 +245,22 @@ def _struct(branch: _Branch, tag_field: str | None = None, tag: str | None = Non
             kind = _struct(child)
             how = msgspec.field(name=key) if child.required else msgspec.field(name=key, default_factory=kind)
         fields.append((f"f{index}", kind, how))
-    # Rows hold no cycles, so the garbage collector need not look at them.
+    # Rows hold no cycles, so they need no garbage collection.
     return msgspec.defstruct("Row", fields, kw_only=True, gc=False, tag_field=tag_field, tag=tag)
 
 
 def _parser(plans: Sequence[_Plan], mapping: EventMapping) -> _Parse:
-    """What makes a message a row of its model's struct, or raises."""
+    """The function that parses a message into its model's struct, or raises one of `_REFUSALS`."""
     if not plans:
         return _refuse
     if "." not in mapping.model:
-        # A struct that is alone would take a message without the key: so there is one more, which takes nothing.
+        # A single struct would accept a message without the tag: so there is another one, which accepts nothing.
         nobody = msgspec.defstruct("Nobody", [("no", _NOTHING)], tag_field=mapping.model, tag="")
         return msgspec.json.Decoder(reduce(or_, [nobody, *(plan.row for plan in plans)])).decode
-    # A union knows its members by a key of the message itself; where the name lies deeper, it is looked up first.
+    # A union finds its member by a key of the message itself; a name that lies deeper is looked up first.
     parsers = {plan.model: msgspec.json.Decoder(plan.row).decode for plan in plans}
     envelope, path = _Branch(), mapping.model.split(".")
-    envelope.plant(path, _Leaf("model", str, NODEFAULT))
+    envelope.add_leaf(path, _Leaf("model", str, NODEFAULT))
     open_envelope, model = msgspec.json.Decoder(_struct(envelope)).decode, attrgetter(".".join(["f0"] * len(path)))
     return lambda data: parsers[model(open_envelope(data))](data)
 
@@ -270,7 +270,7 @@ def _refuse(_: bytes) -> Struct:
 
 
 def _transposed(branch: _Branch, rows: Sequence[Struct]) -> Iterator[tuple[str | None, Sequence[Any]]]:
-    """The leaves' names and columns."""
+    """The name and the column of each leaf."""
     columns = zip(*map(msgspec.structs.astuple, rows), strict=True)
     for child, column in zip(branch.children.values(), columns, strict=False):
         if isinstance(child, _Leaf):

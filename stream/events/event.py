@@ -1,6 +1,4 @@
-"""Events, and their columns: n events of a model turned on their side, a matrix of floats and a list per text signal.
-
-What becomes of a value of a signal:
+"""An event, one prediction, and how its values are read: as numbers or text, or under a special code.
 
     value              numeric signal       text signal (categorical, boolean, text constant)
     null, absent       missing              missing
@@ -11,7 +9,7 @@ What becomes of a value of a signal:
     true               Special.INVALID      "true"
     [..], {..}         Special.INVALID      Special.INVALID
 
-Never a silent 0, never a number made of a string. No I/O, no clock.
+No value becomes 0 silently, and no string becomes a number. No I/O, no clock.
 """
 
 from __future__ import annotations
@@ -24,12 +22,12 @@ from typing import Any, NamedTuple
 
 from driftline.detectors.summaries.codes import Special
 
-# Characters of a name, a model's or a signal's; a longer one names none. Without a bound, a message of 1 MiB, half of
-# it one key and half 50,000 values under it, would make names of 25 GB.
+# Longest name of a model or a signal, in characters. Without a bound, a message of 1 MiB, half of it one key and half
+# 50,000 values under that key, would make names of 25 GB.
 MAX_NAME = 255
-# Characters: enough of a value to recognise it in a log line.
+# Characters of a value in a reason: enough to recognise it in a log line.
 _SHOWN = 60
-# Half a character: from an escape such as "\ud800" alone, and in place of each byte that is no UTF-8.
+# A lone surrogate comes from an escape such as "\ud800", and stands for each byte that is not UTF-8.
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -37,8 +35,8 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 class Event:
     """One prediction.
 
-    ts: epoch milliseconds. signals: every value of `features`, `prediction` and `score` under its dotted name, as
-    parsed; an object is {}, and its values have names of their own. A name given twice has the later value.
+    ts: epoch milliseconds. signals: every value of `features`, `prediction` and `score`, as parsed, by dotted name; an
+    object is {}, and its values have names of their own. Of a duplicate name, the later value counts.
     """
 
     id: str
@@ -49,14 +47,14 @@ class Event:
 
 
 class Rejection(NamedTuple):
-    """A message that is no event: its position in the batch, and why."""
+    """A message that is not an event: its position in the batch, and the reason."""
 
     position: int
     reason: str
 
 
 class UnfitValueError(ValueError):
-    """A value that its signal cannot take, and the special code it counts under."""
+    """A value does not fit its signal; it counts under the special code `code`."""
 
     def __init__(self, code: Special, reason: str) -> None:
         super().__init__(reason)
@@ -64,11 +62,11 @@ class UnfitValueError(ValueError):
 
 
 def as_number(value: Any) -> float | None:
-    """A parsed JSON value of a numeric signal; None if missing, UnfitValueError if it is none."""
+    """A parsed JSON value of a numeric signal; None if missing. Raises UnfitValueError if it is not a number."""
     if value is None:
         return None
     if not is_number(value):
-        raise UnfitValueError(Special.INVALID, f"expected number, got {shown(value)}")
+        raise UnfitValueError(Special.INVALID, f"expected number, got {quoted(value)}")
     if value != value:
         raise UnfitValueError(Special.NAN, "NaN")
     try:
@@ -78,18 +76,18 @@ def as_number(value: Any) -> float | None:
 
 
 def as_text(value: Any) -> str | None:
-    """A parsed JSON value of a text signal; None if missing, UnfitValueError if it is none."""
+    """A parsed JSON value of a text signal; None if missing. Raises UnfitValueError if it is not text."""
     if value is None or isinstance(value, str):
         return _unicode(value)
     if isinstance(value, dict | list):
-        raise UnfitValueError(Special.INVALID, f"expected text, got {shown(value)}")
+        raise UnfitValueError(Special.INVALID, f"expected text, got {quoted(value)}")
     if value != value:
         raise UnfitValueError(Special.NAN, "NaN")
     return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def is_number(value: Any) -> bool:
-    """Whether a parsed JSON value is a number; true and false are none."""
+    """Whether a parsed JSON value is a number; true and false are not."""
     return type(value) is float or type(value) is int
 
 
@@ -98,8 +96,8 @@ def is_unicode(text: str) -> bool:
     return not _SURROGATE.search(text)
 
 
-def shown(value: Any) -> str:
-    """A parsed JSON value as a reason quotes it, in at most 60 characters."""
+def quoted(value: Any) -> str:
+    """A parsed JSON value as quoted in a reason, in at most 60 characters."""
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "an array"
     if isinstance(value, bool):
@@ -110,5 +108,5 @@ def shown(value: Any) -> str:
 
 def _unicode(text: str | None) -> str | None:
     if text is not None and not is_unicode(text):
-        raise UnfitValueError(Special.INVALID, f"not valid Unicode: {shown(text)}")
+        raise UnfitValueError(Special.INVALID, f"not valid Unicode: {quoted(text)}")
     return text

@@ -1,12 +1,12 @@
-"""The shape of events: under which path of the JSON object each part of an event lies.
+"""The event mapping: the path of each part of an event in the JSON object.
 
-The default is Driftline's own schema. Other shapes are described by dotted paths:
+The default is Driftline's own schema. Dotted paths describe other shapes:
 
     {"request": {"id": "a", "at": 1767225600000},            id: request.id    ts: request.at
      "endpoint": "fraud", "inputs": {"row": {...}}}          model: endpoint   features: inputs.row
 
-A path walks through objects by key, so it cannot reach what lies in an array, in JSON inside a string, in a message
-header or under a key with a dot in it.
+A path leads through objects by key, so it cannot reach into an array, JSON inside a string or a message header, nor use
+a key that contains a dot.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from itertools import permutations
 
 @dataclass(frozen=True, slots=True)
 class EventMapping:
-    """Dotted path of each part of an event. ValueError where one is empty or lies at, or inside, another.
+    """The dotted path of each part of an event. Raises ValueError if one is empty, or equal to or inside another.
 
-    Whatever the mapping, signals are called "features.amount", "prediction", "score".
+    The mapping does not change the names of signals: "features.amount", "prediction", "score".
     """
 
     id: str = "id"
@@ -41,7 +41,7 @@ class EventMapping:
 
     @property
     def monitored(self) -> dict[str, str]:
-        """Paths of the parts that hold signals; a signal's name starts with one of these keys."""
+        """The paths of the parts that hold signals, by the first part of their names."""
         return {"features": self.features, "prediction": self.prediction, "score": self.score}
 
 

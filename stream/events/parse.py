@@ -1,10 +1,11 @@
-"""Messages: what one JSON message is, decided here and nowhere else. Bytes in; out an `Event`, or why there is none.
+"""The exact reader: turns the bytes of one message into an `Event`, or says why they are not one.
 
-A message is unusable (`EventError`, a dead letter) when it is no JSON object, when `id`, `ts` or `model` is missing or
-of a wrong type, or when nothing in it can be monitored. Every other message is an event that counts, however odd its
-values: `stream.events.event` says what each becomes. Fields that Driftline does not read are not looked at.
+It alone defines what an event is; `stream.events.decode` is a faster way to the same result. A message is rejected
+(`EventError`, a dead letter) when it is not a JSON object, when `id`, `ts` or `model` is missing or of a wrong type, or
+when it holds nothing to monitor. Every other message counts as an event, however odd its values:
+`stream.events.event` says how each is read. Fields that Driftline does not use are ignored.
 
-Beyond strict JSON, the literals NaN and Infinity and a byte order mark are read, since serialisers in use write them.
+Beyond strict JSON, it accepts the literals NaN and Infinity and a byte order mark, which serialisers in use write.
 No I/O, no clock.
 """
 
@@ -17,20 +18,20 @@ from typing import Any
 
 import msgspec
 
-from driftline.stream.events.event import MAX_NAME, Event, is_number, is_unicode, shown
+from driftline.stream.events.event import MAX_NAME, Event, is_number, is_unicode, quoted
 from driftline.stream.events.mapping import NATIVE, EventMapping
 
-# What Kafka brokers accept by default (message.max.bytes), so that no more is ever parsed than could arrive.
+# The largest message that Kafka brokers accept by default (message.max.bytes); nothing larger is parsed.
 MAX_BYTES = 1_048_576
-# Numbers from here to the end of the year 9999 are epoch milliseconds. Seconds reach 1e11 in the year 5138; half of it
-# would do as well, and move the first date that can be given as a number from 1973-03-03 to 1971-08-02.
+# A number from 1e11 to the end of the year 9999 is epoch milliseconds; a smaller one looks like seconds, which reach
+# 1e11 in the year 5138. The first date that can be given as a number is thus 1973-03-03; with half of it, 1971-08-02.
 MIN_EPOCH_MS, MAX_EPOCH_MS = 10**11, 253_402_300_799_999
 
 _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 
 
 def _integer(digits: str) -> float:
-    """Python makes no integer of more than 4300 digits; as a float they are infinite."""
+    """The number that digits spell. Python refuses integers of more than 4300 digits; as a float they are infinite."""
     try:
         return int(digits)
     except ValueError:
@@ -41,11 +42,11 @@ _JSON = json.JSONDecoder(parse_int=_integer)
 
 
 class EventError(ValueError):
-    """A message that is no event; its text says why, as "ts: missing"."""
+    """A message is not an event; the text says why, as in "ts: missing"."""
 
 
 def parse_event(data: bytes | None, mapping: EventMapping = NATIVE, max_bytes: int = MAX_BYTES) -> Event:
-    """The event in a message; EventError, with the reason, if there is none.
+    """The event in a message. Raises EventError, with the reason, if it is not an event.
 
     >>> event = parse_event(b'{"id": 7, "ts": "2026-01-01T00:00:00Z", "model": "m", "features": {"geo": {"x": 1.5}}}')
     >>> event.ts, event.signals["features.geo.x"]
@@ -65,14 +66,14 @@ def parse_event(data: bytes | None, mapping: EventMapping = NATIVE, max_bytes: i
 
 
 def epoch_ms(ts: datetime | float) -> int:
-    """Epoch milliseconds, rounded down; a datetime without a time zone is taken as UTC."""
+    """Epoch milliseconds, rounded down; a datetime without a time zone is in UTC."""
     if isinstance(ts, datetime):
         return ((ts if ts.tzinfo else ts.replace(tzinfo=UTC)) - _EPOCH) // _MILLISECOND
     return int(ts)
 
 
 def _document(data: bytes | None, max_bytes: int) -> dict[str, Any]:
-    """The JSON object in a message. Bytes that are no UTF-8 become surrogates, which matter only where read."""
+    """The JSON object in a message. Bytes that are not UTF-8 become surrogates, which matter only in values we use."""
     if not data:
         raise EventError("tombstone: the message has no value" if data is None else "not JSON: empty message")
     if len(data) > max_bytes:
@@ -84,12 +85,12 @@ def _document(data: bytes | None, max_bytes: int) -> dict[str, Any]:
         place = len(data) - len(text[error.pos :].encode("utf-8", "surrogateescape"))
         raise EventError(f"not JSON: {error.msg} at byte {place}") from None
     if not isinstance(document, dict):
-        raise EventError(f"expected object, got {shown(document)}")
+        raise EventError(f"expected object, got {quoted(document)}")
     return document
 
 
 def _at(document: dict[str, Any], path: str) -> Any:
-    """The value under a dotted path, None where there is none."""
+    """The value at a dotted path; None if there is none."""
     value: Any = document
     for key in path.split("."):
         value = value.get(key) if isinstance(value, dict) else None
@@ -109,23 +110,23 @@ def _identifier(value: Any, path: str) -> str:
 
 def _text(value: Any, path: str, expected: str) -> str:
     if not isinstance(value, str):
-        raise EventError(f"{path}: expected {expected}, got {shown(value)}")
+        raise EventError(f"{path}: expected {expected}, got {quoted(value)}")
     if not value:
         raise EventError(f"{path}: empty")
     if not is_unicode(value):
-        raise EventError(f"{path}: not valid Unicode: {shown(value)}")
+        raise EventError(f"{path}: not valid Unicode: {quoted(value)}")
     return value
 
 
 def _model(value: Any, path: str) -> str:
-    """It is in every pane and alert, which have to fit into a record."""
+    """The model's name, bounded because every pane and alert holds it and must fit into a record."""
     if len(model := _text(value, path, "string")) > MAX_NAME:
         raise EventError(f"{path}: {len(model)} characters, and {MAX_NAME} is the most")
     return model
 
 
 def _version(value: Any) -> str | None:
-    """It describes and is no key: an event with an unusable version counts, without one."""
+    """The version; None if it is unusable. It only describes, so the event counts all the same."""
     usable = type(value) is int or (isinstance(value, str) and is_unicode(value))
     return str(value) if usable else None
 
@@ -134,11 +135,11 @@ def _time(value: Any, path: str) -> int:
     if isinstance(value, str):
         return _rfc3339(value, path)
     if not is_number(value) or not value >= 0:
-        raise EventError(f"{path}: expected RFC 3339 or epoch milliseconds, got {shown(value)}")
+        raise EventError(f"{path}: expected RFC 3339 or epoch milliseconds, got {quoted(value)}")
     if value < MIN_EPOCH_MS:
-        raise EventError(f"{path}: expected epoch milliseconds, got {shown(value)}, which looks like seconds")
+        raise EventError(f"{path}: expected epoch milliseconds, got {quoted(value)}, which looks like seconds")
     if value > MAX_EPOCH_MS:
-        raise EventError(f"{path}: expected epoch milliseconds, got {shown(value)}, which is after the year 9999")
+        raise EventError(f"{path}: expected epoch milliseconds, got {quoted(value)}, which is after the year 9999")
     return epoch_ms(value)
 
 
@@ -146,9 +147,9 @@ def _rfc3339(text: str, path: str) -> int:
     try:
         ts = epoch_ms(msgspec.convert(text, datetime))
     except ValueError:  # msgspec's own, or the UnicodeEncodeError of a lone surrogate
-        raise EventError(f"{path}: expected RFC 3339 or epoch milliseconds, got {shown(text)}") from None
+        raise EventError(f"{path}: expected RFC 3339 or epoch milliseconds, got {quoted(text)}") from None
     if not 0 <= ts <= MAX_EPOCH_MS:
-        raise EventError(f"{path}: expected a time in the years 1970 to 9999, got {shown(text)}")
+        raise EventError(f"{path}: expected a time in the years 1970 to 9999, got {quoted(text)}")
     return ts
 
 
@@ -157,7 +158,7 @@ def _signals(document: dict[str, Any], mapping: EventMapping) -> dict[str, Any]:
     if not parts:
         raise EventError(f"nothing to monitor: {', '.join(mapping.monitored.values())} are all missing")
     if not isinstance(parts.get("features", {}), dict):
-        raise EventError(f"{mapping.features}: expected object, got {shown(parts['features'])}")
+        raise EventError(f"{mapping.features}: expected object, got {quoted(parts['features'])}")
     signals: dict[str, Any] = {}
     _flatten(parts, "", signals)
     return signals
@@ -165,7 +166,7 @@ def _signals(document: dict[str, Any], mapping: EventMapping) -> dict[str, Any]:
 
 def _flatten(branch: dict[str, Any], prefix: str, into: dict[str, Any]) -> None:
     for key, value in branch.items():
-        name = sys.intern(prefix + key)  # thousands of events of a model are kept while it learns
+        name = sys.intern(prefix + key)  # thousands of events of a model are kept for its warm-up
         if len(name) > MAX_NAME:
             continue
         if isinstance(value, dict):

@@ -1,18 +1,17 @@
-"""Panes: a partition's log cut into runs, each run summed up per model.
+"""The cutter: divides the log of one partition into runs and makes one pane per model of each.
 
-A run ends, in whatever chunks the log arrives,
+However the log is chunked on arrival, a run ends
 
-- before the first event whose time lies in a later slot than the run's first event's (late events stay in the run), or
-- after the event that gives one of its models `events` events, or
-- after 100 · `events` offsets, to bound the work to do again after a crash, however many models share the log.
+- before the first event in a later time slot than the run's first event (late events stay in the run), or
+- after the event that is the `events`-th of its model in the run, or
+- after 100 · `events` offsets, which bounds the work repeated after a crash, however many models share the log.
 
     offset    0  1  2  3  4  5  6  7  8  9 10 11 12
     slot      a  a  a  a  a  b  b  a  b  b  b  b  b        events = 6
-    runs     [─────────────)[────────────────)[─────       7 is late and stays; 10 is its run's sixth
+    runs     [─────────────)[────────────────)[─────       7 is late and stays; 10 is the run's sixth
 
-One event from the future costs one early end and one run that lasts until it is full, because a run's slot is its own
-first event's.
-No I/O, no clock: runs and panes are a pure function of the log.
+A run takes its slot from its own first event, so an event from the future costs one run that ends early and one that
+ends only when it is full. No I/O, no clock: runs and panes are a pure function of the log.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ import numpy as np
 from driftline.detectors.arrays import IntArray
 from driftline.stream.panes.pane import Pane, Range, Run
 
-# A run's length in offsets, in multiples of `events`: with a thousand models on a partition each still gets panes of a
-# tenth of `events`, and sketching the 25,000 offsets of the default again takes a quarter of a second.
+# The longest run in offsets, as a multiple of `events`: with a thousand models on a partition, each still gets panes of
+# a tenth of `events`, and sketching the 25,000 offsets of the default again takes a quarter of a second.
 _MAX_OFFSETS = 100
 
 
 class Rows(Protocol):
-    """Decoded events of one model in log order: (n,) rising offsets, (n,) times in ms, and the sum of any slice."""
+    """Decoded events of one model in log order: (n,) rising offsets, (n,) times in ms, and the content of any slice."""
 
     @property
     def offsets(self) -> IntArray: ...
@@ -46,7 +45,7 @@ class Rows(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PaneRule:
-    """Where runs end: after `events` events of one model, or where time leaves its slot of `slot_ms`, None: never."""
+    """When a run ends: after `events` events of one model, or at the end of its slot of `slot_ms` (None: no slots)."""
 
     events: int = 250
     slot_ms: int | None = 10_000
@@ -54,10 +53,10 @@ class PaneRule:
 
 @dataclass
 class Cutter:
-    """Cuts one partition's log, fed in chunks, into runs; `start` is the first offset it is to see.
+    """Cuts the log of one partition, pushed in chunks, into runs.
 
-    sealed: offsets, rising, at which runs have ended before. Up to the last of them, they do so again and nowhere else,
-    whatever the rule says by now. seen: one past the last fed.
+    start: first offset of the open run. end: the offset after the last one pushed. sealed: rising offsets at which
+    earlier runs ended; up to the last of them, runs end exactly there again, even if the rule has changed since.
     """
 
     rule: PaneRule
@@ -70,52 +69,52 @@ class Cutter:
     _counts: dict[str, int] = field(default_factory=dict)
 
     def push(self, rows: Mapping[str, Rows], end: int) -> list[Run]:
-        """Runs that end within the next offsets, up to `end` (exclusive); `rows` are the good events among those."""
+        """Add the log up to offset `end` (exclusive), of which `rows` are the valid events; the runs that end in it."""
         self.end = end
         chunk = _Chunk.of(rows, self.rule)
-        runs, at = [], 0
-        while (cut := self._cut(chunk, at, end)) is not None:
-            taken, boundary = cut
-            self._add(chunk, at, taken)
+        runs, first = [], 0
+        while (cut := self._cut(chunk, first, end)) is not None:
+            last, boundary = cut
+            self._add(chunk, first, last)
             runs.append(self.close(boundary))
-            at = taken
-        self._add(chunk, at, len(chunk.offsets))
+            first = last
+        self._add(chunk, first, len(chunk.offsets))
         return runs
 
     def close(self, end: int) -> Run:
-        """End the open run at offset `end` (exclusive): an idle partition's panes need not wait for the next event."""
-        last = Range(self.partition, self.start, end)
-        panes = {model: replace(pane, ranges=(last,)) for model, pane in sorted(self._open.items())}
+        """End the open run at offset `end` (exclusive): panes of an idle partition need not wait for the next event."""
+        offsets = Range(self.partition, self.start, end)
+        panes = {model: replace(pane, ranges=(offsets,)) for model, pane in sorted(self._open.items())}
         run = Run(self.start, end, panes)
         self.start, self._slot, self._open, self._counts = end, None, {}, {}
         return run
 
     def models(self) -> set[str]:
-        """Models with events in the open run."""
+        """The models with events in the open run."""
         return set(self._open)
 
     def convert(self, model: str, change: Callable[[Any], Any]) -> None:
-        """Replace what the open run holds of a model by `change` of it."""
+        """Apply `change` to the content of a model's pane in the open run, if it has one."""
         if model in self._open:
             self._open[model] = replace(self._open[model], content=change(self._open[model].content))
 
-    def _cut(self, chunk: _Chunk, at: int, end: int) -> tuple[int, int] | None:
-        """Where the open run ends, as (events of the chunk up to there, offset), if it does so in this chunk."""
-        again = bisect_right(self.sealed, self.start)
-        if again < len(self.sealed):
-            limit = self.sealed[again]
+    def _cut(self, chunk: _Chunk, first: int, end: int) -> tuple[int, int] | None:
+        """Where the open run ends, if within this chunk: (index of the first event after the run, end offset)."""
+        seal = bisect_right(self.sealed, self.start)
+        if seal < len(self.sealed):
+            limit = self.sealed[seal]
             return (int(np.searchsorted(chunk.offsets, limit)), limit) if end >= limit else None
         limit = self.start + _MAX_OFFSETS * self.rule.events
         stop = int(np.searchsorted(chunk.offsets, limit))
         slot = self._slot
-        if slot is None and at < stop:
-            slot = int(chunk.slots[at])
-        leaves = at if slot is None else chunk.first_later(slot, at, stop)
-        full = chunk.first_full(self._counts, self.rule.events, at, min(leaves, stop))
+        if slot is None and first < stop:
+            slot = int(chunk.slots[first])
+        later = first if slot is None else chunk.first_later(slot, first, stop)
+        full = chunk.first_full(self._counts, self.rule.events, first, min(later, stop))
         if full is not None:
             return full + 1, int(chunk.offsets[full]) + 1
-        if leaves < stop:
-            return leaves, int(chunk.offsets[leaves])
+        if later < stop:
+            return later, int(chunk.offsets[later])
         return (stop, limit) if end >= limit else None
 
     def _add(self, chunk: _Chunk, first: int, last: int) -> None:
@@ -131,7 +130,7 @@ class Cutter:
 
 @dataclass
 class _Chunk:
-    """The good events of all models in a stretch of the log, in log order: (n,) offsets and time slots."""
+    """The valid events of all models in one chunk of the log, in log order: (n,) offsets and (n,) time slots."""
 
     rows: Mapping[str, Rows]
     offsets: IntArray
@@ -147,8 +146,8 @@ class _Chunk:
         return cls(rows, offsets[order], slots[order])
 
     def first_later(self, slot: int, first: int, last: int) -> int:
-        """The first event in [first, last) of a later slot; `last` if there is none."""
-        # Runs may be one event long or a whole chunk: growing steps keep both linear.
+        """Index of the first event in [first, last) of a later slot; `last` if there is none."""
+        # A run may be one event or a whole chunk: growing steps keep both linear.
         step = 64
         while first < last:
             later = np.flatnonzero(self.slots[first : min(first + step, last)] > slot)
@@ -157,17 +156,17 @@ class _Chunk:
             first, step = first + step, step * 4
         return last
 
-    def first_full(self, have: Mapping[str, int], events: int, first: int, last: int) -> int | None:
-        """The first event in [first, last) that is its model's `events`-th of a run that already holds `have`."""
+    def first_full(self, counts: Mapping[str, int], events: int, first: int, last: int) -> int | None:
+        """Index of the first event in [first, last) that is its model's `events`-th, after the `counts` before it."""
         full = last
         for name, part in self.rows.items() if first < last else ():
-            nth = int(np.searchsorted(part.offsets, self.offsets[first])) + events - have.get(name, 0) - 1
+            nth = int(np.searchsorted(part.offsets, self.offsets[first])) + events - counts.get(name, 0) - 1
             if nth < len(part.offsets):
                 full = min(full, int(np.searchsorted(self.offsets, part.offsets[nth])))
         return full if full < last else None
 
     def panes(self, first: int, last: int) -> Iterator[tuple[str, int, Pane[Any]]]:
-        """Model, number of events and pane (without ranges) of the events [first, last)."""
+        """By model, the number of events in [first, last) and their pane, without ranges."""
         bounds = self.offsets[first], self.offsets[last - 1] + 1
         for name, part in self.rows.items():
             start, stop = (int(each) for each in np.searchsorted(part.offsets, bounds))

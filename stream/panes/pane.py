@@ -1,4 +1,4 @@
-"""Panes and the runs they belong to."""
+"""A pane, the unit of counting and judging: one model's events in one run of offsets. `cutter` shows where runs end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T", bound=Additive)
 
 
 class Range(NamedTuple):
-    """A contiguous run of offsets of one partition of the predictions topic, end exclusive."""
+    """Contiguous offsets of one partition of the predictions topic, end exclusive."""
 
     partition: int
     start: int
@@ -20,10 +20,10 @@ class Range(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Pane(Generic[T]):
-    """One model's events in one run, or in several such runs, older + newer.
+    """One model's events in one run, or in several runs added up as older + newer.
 
-    content: their sketch or, for a model that has no baseline yet, the events themselves.
-    first_ts, last_ts: times of the first and last of them in log order, epoch ms. ranges: one a partition, sorted.
+    content: their sketch or, while the model has no baseline, the events themselves. first_ts, last_ts: times of the
+    first and the last event in log order, epoch ms. ranges: one per partition, sorted.
     """
 
     content: T
@@ -41,7 +41,7 @@ class Pane(Generic[T]):
 
 
 class Run(NamedTuple):
-    """A run of offsets that has ended, end exclusive, and its panes by model; a run of bad events alone has none."""
+    """A run that has ended: its offsets, end exclusive, and its panes by model; none if it holds no valid event."""
 
     start: int
     end: int

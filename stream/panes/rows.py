@@ -1,11 +1,10 @@
-"""Rows: a model's decoded events of one fetch, on their way into panes.
+"""Rows: the decoded events of one model in one fetch, on their way into panes.
 
-    decode ──► rows, by model ──► the cutter's slices of them ──► run ends: one content a model
+    decode ──► rows by model ──► slices, made by the cutter ──► end of the run: one content per model
 
-A model with a baseline gets sketches. Ranking and counting have their price a call, 150 µs for 20 signals, were it for
-one event; with a thousand models on a partition a fetch brings a few events of each. So a slice waits, uncounted, in a
-`Tally`, until there are enough or its run ends.
-No I/O, no clock.
+The events of a model with a baseline become a sketch. Ranking and counting cost 150 µs a call for 20 signals, even for
+one event, and with a thousand models on a partition a fetch brings a few events of each. So a `Tally` keeps slices
+uncounted until it has enough events or its run ends. No I/O, no clock.
 """
 
 from __future__ import annotations
@@ -23,44 +22,40 @@ from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.events.columns import Columns
 from driftline.stream.events.event import Event
 
-# Events of a model that are counted at once: at 64 a call adds some 2 µs to an event that costs 5. A thousand models of
-# 20 numbers then hold 10 MB; twice as many events hold twice that, to save one microsecond.
-_TOGETHER = 64
+# Events of a model that are counted in one call: at 64 the call adds some 2 µs to an event that costs 5. A thousand
+# models of 20 numbers then hold 10 MB of uncounted events; 128 would hold twice that to save one microsecond.
+_BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """A model's events in a run that is open: the sketch of some, or none, and the columns of those that wait."""
+    """A model's events in an open run: at most one sketch of counted events, and the columns of the uncounted ones."""
 
     baseline: Baseline
     counted: tuple[Sketch, ...]
-    waiting: tuple[Columns, ...] = ()
+    uncounted: tuple[Columns, ...] = ()
 
     def __add__(self, newer: Tally) -> Tally:
-        both = Tally(self.baseline, self.counted + newer.counted, self.waiting + newer.waiting)
-        enough = sum(len(columns.ts) for columns in both.waiting) >= _TOGETHER
+        both = Tally(self.baseline, self.counted + newer.counted, self.uncounted + newer.uncounted)
+        enough = sum(len(columns.ts) for columns in both.uncounted) >= _BATCH
         return Tally(self.baseline, (both.sketch(),)) if enough else both
 
     def sketch(self) -> Sketch:
-        """The sketch of all of them."""
-        return reduce(add, (*self.counted, *self._rest()))
-
-    def _rest(self) -> list[Sketch]:
-        if not self.waiting:
-            return []
-        return [self.baseline.sketch(Columns.concatenate(self.waiting))]
+        """The sketch of all events, counted or not."""
+        rest = [self.baseline.sketch(Columns.concatenate(self.uncounted))] if self.uncounted else []
+        return reduce(add, (*self.counted, *rest))
 
 
 @dataclass(frozen=True, slots=True)
 class SketchRows:
-    """Events of a model with a baseline."""
+    """Events of a model with a baseline: their panes hold sketches."""
 
     baseline: Baseline
     columns: Columns
 
     @classmethod
     def of(cls, baseline: Baseline, columns: Columns, offsets: IntArray) -> SketchRows:
-        """offsets: of all messages of the fetch. In a tally, events of several fetches are told apart by them."""
+        """The rows of `columns`. offsets: of all messages of the fetch; a tally identifies its events by them."""
         return cls(baseline, columns.with_positions(offsets))
 
     @property
@@ -77,7 +72,7 @@ class SketchRows:
 
 @dataclass(frozen=True, slots=True)
 class EventRows:
-    """Events of a model without a baseline: its panes hold the events themselves."""
+    """Events of a model without a baseline: their panes hold the events themselves."""
 
     offsets: IntArray
     times: IntArray
@@ -85,7 +80,7 @@ class EventRows:
 
     @classmethod
     def of(cls, events: Sequence[tuple[int, Event]], offsets: IntArray) -> EventRows:
-        """events: with their positions in the fetch. offsets: of all its messages."""
+        """The rows of `events`, given with their positions in the fetch. offsets: of all messages of the fetch."""
         positions = np.array([position for position, _ in events])
         times = np.array([event.ts for _, event in events], np.int64)
         return cls(offsets[positions], times, tuple(event for _, event in events))

@@ -1,4 +1,4 @@
-"""The first stage: one partition's messages in, runs of panes out. Pure."""
+"""The sketcher, the core of the first stage: takes the messages of one partition, returns runs of panes. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from driftline.stream.panes.rows import EventRows, SketchRows, Tally
 
 @dataclass
 class Sketcher:
-    """Decodes one partition's messages and cuts them into panes. baselines: by model; others' panes hold events."""
+    """Decodes the messages of one partition and cuts them into panes.
+
+    baselines: by model; panes of other models hold events instead of sketches.
+    """
 
     cutter: Cutter
     baselines: dict[str, Baseline]
@@ -32,7 +35,7 @@ class Sketcher:
         return Decoder({model: baseline.fields for model, baseline in self.baselines.items()}, self.mapping)
 
     def add_baseline(self, baseline: Baseline) -> None:
-        """From now on, sketch this model's events instead of keeping them; those of the open run are sketched now."""
+        """Sketch the events of the baseline's model from now on, those of the open run included."""
         self.baselines[baseline.model] = baseline
         self._decoder = self._new_decoder()
         self.cutter.convert(baseline.model, lambda events: Tally(baseline, (baseline.sketch_events(events),)))
@@ -40,9 +43,9 @@ class Sketcher:
     def consume(
         self, offsets: IntArray, messages: Sequence[bytes | None]
     ) -> tuple[list[Run], list[Rejection], list[Defect]]:
-        """Runs that end within these messages, and by position among them what was wrong with some.
+        """The runs that end within these messages, and the rejected messages and defective values by position.
 
-        offsets: (n,) rising; a compacted topic has holes in them.
+        offsets: (n,) rising, with gaps in a compacted topic.
         """
         known, unknown, rejections = self._decoder.decode(messages)
         rows: dict[str, SketchRows | EventRows] = {
@@ -54,7 +57,7 @@ class Sketcher:
         return list(map(_counted, runs)), rejections, defects
 
     def close(self, end: int) -> Run:
-        """End the open run at offset `end` (exclusive)."""
+        """End the open run at offset `end` (exclusive) and return it."""
         return _counted(self.cutter.close(end))
 
 
@@ -67,6 +70,6 @@ def _counted(run: Run) -> Run:
 
 
 def pane_rule(config: Config) -> PaneRule:
-    """Where the configuration lets runs end."""
+    """The pane rule that `panes` in the configuration sets."""
     seconds = config.panes.seconds
     return PaneRule(config.panes.events, None if seconds is None else round(seconds * 1000))

@@ -1,12 +1,12 @@
-"""Prediction events from files, as the JSON bytes a topic would carry: one decoder then serves files and Kafka.
+"""Reading prediction events from files, as the JSON bytes that a topic would carry, so that one decoder serves both.
 
-    *.csv, *.csv.gz                       a header, then one event a row
-    *.parquet                             one event a row; needs the extra `parquet`
-    any other name, "-" (standard input)  one event a line of JSON; gzip is known by its first bytes, not by its name
+    *.csv, *.csv.gz                       a header, then one event per row
+    *.parquet                             one event per row; needs the extra `parquet`
+    any other name, "-" (standard input)  one JSON object per line; gzip is recognised by its first bytes, not by name
 
-Nothing here judges an event: a malformed line is handed on, and the decoder rejects it with a reason. What is broken in
-the file itself is an InputError. An event's position is its index among the events of all files in the order given;
-blank lines are no events.
+Events are not checked here: a malformed line is passed on, and the decoder rejects it with a reason. A fault of the
+file itself raises InputError. The position of an event is its index among the events of all files in the order given;
+blank lines do not count.
 
 In a table the columns id, ts, model, version, prediction, score, label and weight are the event's own, `tags.NAME` is a
 tag, and every other column, `features.NAME` or plain NAME, is a feature. A row without `id` gets its number, from 1.
@@ -37,11 +37,11 @@ _ENVELOPE = frozenset({"id", "ts", "model", "version", "prediction", "score", "l
 _SECTIONS = frozenset({"features", "tags"})
 _TEXT = frozenset({"id", "model", "version"})
 _BOOLEANS = {"true": True, "false": False}
-_EXACT = 2**53  # a float64 holds every integer below it; beyond, a number is a float
+_EXACT = 2**53  # a float64 holds every integer below this; larger numbers are read as floats
 
 _GZIP = b"\x1f\x8b"
 _UTF8_BOM = b"\xef\xbb\xbf"
-# First bytes of what cannot be lines of JSON; without this table each of its "lines" would be rejected, one by one.
+# First bytes of formats that are not lines of JSON; without this table each of their "lines" would be rejected.
 _FOREIGN = {
     b"\x28\xb5\x2f\xfd": "Zstandard; unpack it first, as in: zstd -dc FILE | driftline … -",
     b"\xfd7zXZ": "xz; unpack it first, as in: xz -dc FILE | driftline … -",
@@ -53,11 +53,11 @@ _FOREIGN = {
 
 
 class InputError(Exception):
-    """A file that cannot be read as events; the text names the file, the line where there is one, and the remedy."""
+    """A file cannot be read as events; the text names the file, the line if there is one, and the remedy."""
 
 
 def total_bytes(paths: Sequence[str]) -> int | None:
-    """Size of all files together, for a progress bar; None when standard input is among them.
+    """Size of all files in bytes, for a progress bar; None if standard input is among them.
 
     Raises InputError for a path that is missing, a directory or empty.
     """
@@ -75,13 +75,12 @@ def read_messages(
 ) -> Iterator[list[bytes]]:
     """The events of all files, in order, as lists of 1 to `chunk` JSON objects; a list never spans two files.
 
-    `model` and `ts` are the model and the time of table rows that have none. `on_progress` gets the number of bytes
-    read so far, of those that `total_bytes` counts. Raises InputError; for missing and empty files before the first
-    event.
+    model, ts: for table rows that have none. on_progress: called with the bytes read so far, of `total_bytes`. Raises
+    InputError; for missing and empty files, before the first event.
     """
     sizes = [_size(path) for path in paths]
-    given = {name: text for name, text in (("model", model), ("ts", ts)) if text is not None}
-    rows, done = _Rows(given, count(1)), 0
+    defaults = {name: text for name, text in (("model", model), ("ts", ts)) if text is not None}
+    rows, done = _Rows(defaults, count(1)), 0
     for path, size in zip(paths, sizes, strict=True):
         read = None
         for events, read in _batches(path, rows, chunk):
@@ -102,13 +101,13 @@ def _size(path: str) -> int:
     if file.is_dir():
         raise InputError(f"{path}: is a directory; name the files in it")
     size = file.stat().st_size
-    if file.is_file() and not size:  # a pipe has no size and may hold events all the same
+    if file.is_file() and not size:  # a pipe has no size, but may hold events
         raise InputError(f"{path}: is empty; leave it out")
     return size
 
 
 def _batches(path: str, rows: _Rows, chunk: int) -> Iterator[tuple[list[bytes], int]]:
-    """Lists of events, each with the number of bytes of this file read by then."""
+    """Lists of events, each with the bytes of this file read so far."""
     name = path.lower().removesuffix(".gz")
     if name.endswith(".parquet"):
         yield from _parquet_batches(path, rows, chunk)
@@ -130,7 +129,7 @@ def _open(path: str) -> Iterator[io.BufferedReader]:
     try:
         yield file
     finally:
-        file.detach() if path == STDIN else file.close()  # standard input is not ours to close
+        file.detach() if path == STDIN else file.close()  # standard input must stay open
 
 
 def _unpacked(path: str, file: io.BufferedReader) -> io.BufferedReader:
@@ -159,11 +158,11 @@ def _jsonl_events(lines: Iterable[bytes]) -> Iterator[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """Where a table's column goes: the event itself ("") or one of its sections."""
+    """Where a column of a table belongs: in the event itself ("") or in one of its sections."""
 
     section: str
     key: str
-    is_text: bool  # True where "007" is a name and not the number 7
+    is_text: bool  # "007" is a name, not the number 7
 
 
 def _column(title: str) -> _Column:
@@ -177,7 +176,7 @@ def _columns(path: str, titles: Iterable[str]) -> list[_Column]:
     columns: list[_Column] = []
     for position, title in enumerate(map(str.strip, titles), 1):
         column = _column(title)
-        if not title or title.startswith("__index_level_"):  # a rising row number would page as drift
+        if not title or title.startswith("__index_level_"):  # a row number rises, which would page as drift
             raise InputError(f"{path}: column {position} looks like pandas' index; write the file with index=False")
         if column in columns:
             raise InputError(f"{path}: column {position} is a second {title!r}; rename it or leave it out")
@@ -189,25 +188,25 @@ def _columns(path: str, titles: Iterable[str]) -> list[_Column]:
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """Makes events of rows; a row without an id gets the next number, one without a model or time the `given` one."""
+    """Makes events of rows; `defaults` hold the model and time of rows that have none, `numbers` the ids."""
 
-    given: Mapping[str, str]
+    defaults: Mapping[str, str]
     numbers: Iterator[int]
 
     def event(self, cells: Iterable[tuple[_Column, object]]) -> bytes:
-        event: dict[str, Any] = {"id": str(next(self.numbers)), **self.given}
+        event: dict[str, Any] = {"id": str(next(self.numbers)), **self.defaults}
         for column, value in cells:
             (event.setdefault(column.section, {}) if column.section else event)[column.key] = value
         return orjson.dumps(event, default=_plain, option=orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z)
 
 
 def _number(value: float) -> object:
-    """The value, or the literal NaN, Infinity or -Infinity, for which orjson would write null: another thing."""
+    """The value, or the literal NaN, Infinity or -Infinity, for which orjson would write null."""
     return value if math.isfinite(value) else orjson.Fragment(json.dumps(value))
 
 
 def _plain(value: object) -> object:
-    """What orjson cannot write: decimals as numbers, anything else (bytes, durations) as text."""
+    """A value that orjson cannot write: a decimal as a number, anything else (bytes, a duration) as text."""
     return float(value) if isinstance(value, Decimal) else str(value)
 
 
@@ -221,7 +220,7 @@ def _csv_events(path: str, lines: Iterable[bytes], rows: _Rows) -> Iterator[byte
             cells = zip(columns, row, strict=True)
             yield rows.event((column, _csv_value(column, cell)) for column, cell in cells if cell)
     except csv.Error as error:
-        raise InputError(f"{path}: line {reader.line_num}: {error}; mend or delete it") from None
+        raise InputError(f"{path}: line {reader.line_num}: {error}; correct or delete it") from None
 
 
 def _decoded(path: str, lines: Iterable[bytes]) -> Iterator[str]:
@@ -234,7 +233,7 @@ def _decoded(path: str, lines: Iterable[bytes]) -> Iterator[str]:
 
 
 def _csv_value(column: _Column, cell: str) -> object:
-    # Python reads "18_24" as 1824.0; in a CSV file it is an age bracket.
+    # Python reads "18_24" as 1824.0, but in a CSV file it is an age bracket.
     if column.is_text or "_" in cell:
         return cell
     try:
@@ -263,7 +262,7 @@ def _parquet_batches(path: str, rows: _Rows, chunk: int) -> Iterator[tuple[list[
 
 
 def _parquet_events(path: str, table: Any, rows: _Rows) -> list[bytes]:
-    """`table` is a pyarrow.Table in which each field of a struct is a column STRUCT.FIELD."""
+    """The events of a pyarrow.Table in which each field of a struct is a column STRUCT.FIELD."""
     columns = _columns(path, table.column_names)
     return [rows.event(_present(columns, row)) for row in zip(*map(_python_values, table.columns), strict=True)]
 

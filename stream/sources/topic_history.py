@@ -1,18 +1,18 @@
-"""A topic's history as logs: a stretch of every partition in batches, with no group and no commit. Edge: kafka-python.
+"""Reading the history of a topic: a range of every partition, in batches, without group or commits. Edge: kafka-python.
 
     with open_history(config.kafka, "predictions", AtTime(1767225600000), None) as history:
         for partition, log in history.logs().items(): ...
 
-A stretch ends where its partition ended when it was opened; what arrives meanwhile is not read. Between two times is:
-from the first record stamped at or after the one, up to the first after that stamped at or after the other. Stamps are
-Kafka's, by the producer's clock or the broker's, not the events' times.
+A range ends where its partition ended when the history was opened; later records are not read. A range between two
+times begins with the first record stamped at or after the one, and ends before the next one stamped at or after the
+other. The stamps are Kafka's, by the producer's or the broker's clock, not the times of events.
 
     offset   4    5    6    7    8    9   10   11        first = AtTime(13:00), end = AtTime(14:00)
     stamp   12:58 13:01 12:59 13:30 13:59 14:00 13:58     8 was removed by compaction
     read          [────────────────────)
 
-The embedded broker answers ListOffsets in its own way: the end is too low, the offset of any time is 0. So the end is
-the high watermark of a fetch, an offset by time only says where to begin looking, and stamps are compared here.
+The embedded broker answers ListOffsets wrongly: the end is too low, and the offset of any time is 0. So the end is the
+high watermark of a fetch, an offset by time only says where to start reading, and this module compares stamps.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ _TUNING: dict[str, Any] = {
     "max_poll_records": 20_000,
     "fetch_max_bytes": 50 << 20,
     "max_partition_fetch_bytes": 16 << 20,
-    # ms a broker may hold back an empty answer: opening a history waits for one.
+    # ms for which a broker may hold back an empty answer; opening a history waits for one.
     "fetch_max_wait_ms": 100,
-    # What retention removes while we read is an error: an offset far ahead would be a gap that no one sees.
+    # Retention that removes records while we read must be an error: skipping ahead would leave an unseen gap.
     "auto_offset_reset": "none",
     "enable_auto_commit": False,
     "group_id": None,
     "allow_auto_create_topics": False,
     "bootstrap_timeout_ms": int(BOOTSTRAP_TIMEOUT * 1000),
 }
-#: s without a record, while some are due, after which Kafka is given up. A broker that restarts takes some 5, and a new
-#: leader is elected in 10; at half of it, one slow disk would end a replay of hours.
+#: Seconds without any record, while some are due, before reading gives up. A broker restarts in some 5 and a new leader
+#: is elected in 10; at half of this, one slow disk would end a replay of hours.
 SILENCE_TIMEOUT = 30.0
 _POLL_MS = 200
 
@@ -58,13 +58,13 @@ _Offsets = Mapping[TopicPartition, int]
 
 
 class AtOffset(NamedTuple):
-    """A place in a topic: an offset, the same in every partition."""
+    """A position in a topic: an offset, the same in every partition."""
 
     offset: int
 
 
 class AtTime(NamedTuple):
-    """A place in a topic: the first record stamped at or after `ms`, epoch milliseconds."""
+    """A position in a topic: the first record stamped at or after `ms`, epoch milliseconds."""
 
     ms: int
 
@@ -74,9 +74,9 @@ TopicPosition = AtOffset | AtTime
 
 @dataclass
 class _PartitionRange:
-    """What there is to read of a partition: offsets [start, end), and in them from stamp `first_ms` to stamp `end_ms`.
+    """What to read of a partition: offsets [start, end), and of these from stamp `first_ms` up to stamp `end_ms`.
 
-    position: the next offset to ask for. waiting: batches read and not yet taken.
+    position: the next offset to fetch. ready: batches fetched, but not handed out yet.
     """
 
     start: int
@@ -84,10 +84,10 @@ class _PartitionRange:
     first_ms: int | None
     end_ms: int | None
     position: int
-    waiting: deque[LogBatch] = field(default_factory=deque)
+    ready: deque[LogBatch] = field(default_factory=deque)
 
     def add(self, records: Sequence[Any], position: int) -> None:
-        """Keep those of the records before `position` that belong to the stretch."""
+        """Add the records of a fetch that belong to the range; the next fetch begins at `position`."""
         records = [record for record in records if record.offset < self.end]
         if self.first_ms is not None:
             records = list(dropwhile(lambda record: record.timestamp < self.first_ms, records))
@@ -97,74 +97,75 @@ class _PartitionRange:
             kept = list(takewhile(lambda record: record.timestamp < self.end_ms, records))
         if kept:
             offsets = np.fromiter((record.offset for record in kept), np.int64, len(kept))
-            self.waiting.append(LogBatch(offsets, [record.value for record in kept]))
+            self.ready.append(LogBatch(offsets, [record.value for record in kept]))
         self.position = self.end if len(kept) < len(records) else min(position, self.end)
 
     @property
-    def unread(self) -> bool:
-        """Whether to read more of it now: a partition ahead of the others must not fill the memory."""
-        return not self.waiting and self.position < self.end
+    def needs_fetch(self) -> bool:
+        """Whether to fetch now: not while a batch is ready, as a partition ahead of others could fill the memory."""
+        return not self.ready and self.position < self.end
 
 
 class TopicHistory:
-    """The open stretches of a topic's partitions."""
+    """The history of a topic, one range per partition."""
 
-    def __init__(self, consumer: KafkaConsumer, stretches: dict[TopicPartition, _PartitionRange]) -> None:
+    def __init__(self, consumer: KafkaConsumer, ranges: dict[TopicPartition, _PartitionRange]) -> None:
         self._consumer = consumer
-        self._stretches = stretches
+        self._ranges = ranges
 
     @property
     def total(self) -> int:
-        """Offsets in all stretches, those without a record included."""
-        return sum(stretch.end - stretch.start for stretch in self._stretches.values())
+        """Number of offsets in all ranges, including those without a record."""
+        return sum(part.end - part.start for part in self._ranges.values())
 
     @property
     def done(self) -> int:
-        """Offsets of `total` read so far."""
-        return sum(stretch.position - stretch.start for stretch in self._stretches.values())
+        """Number of offsets read so far, of `total`."""
+        return sum(part.position - part.start for part in self._ranges.values())
 
     def logs(self, on_progress: Callable[[int], None] = lambda _: None) -> dict[int, Iterator[LogBatch]]:
-        """The log of each partition that has one, to be read in any interleaving, once. `on_progress` gets `done`.
+        """The log of each partition with a range; they can be read once, in any interleaving.
 
-        Their reader holds at most one fetch of each partition. TopicsError when Kafka stops answering.
+        Reading keeps at most one fetch of each partition in memory, calls `on_progress` with `done`, and raises
+        TopicsError if Kafka stops answering.
         """
-        return {tp.partition: self._log(stretch, on_progress) for tp, stretch in sorted(self._stretches.items())}
+        return {tp.partition: self._log(part, on_progress) for tp, part in sorted(self._ranges.items())}
 
-    def _log(self, stretch: _PartitionRange, on_progress: Callable[[int], None]) -> Iterator[LogBatch]:
-        while stretch.waiting or stretch.unread:
-            if stretch.unread:
+    def _log(self, part: _PartitionRange, on_progress: Callable[[int], None]) -> Iterator[LogBatch]:
+        while part.ready or part.needs_fetch:
+            if part.needs_fetch:
                 self._fetch()
             else:
-                yield stretch.waiting.popleft()
+                yield part.ready.popleft()
                 on_progress(self.done)
 
     def _fetch(self) -> None:
-        """Read on in every unread partition until one of them has come further."""
-        unread = {tp: stretch for tp, stretch in self._stretches.items() if stretch.unread}
-        self._consumer.pause(*self._stretches)
-        self._consumer.resume(*unread)
+        """Fetch from every partition that needs it until one of them makes progress."""
+        due = {tp: part for tp, part in self._ranges.items() if part.needs_fetch}
+        self._consumer.pause(*self._ranges)
+        self._consumer.resume(*due)
         before, deadline = self.done, time.monotonic() + SILENCE_TIMEOUT
         while self.done == before:
             if time.monotonic() > deadline:
-                raise TopicsError(_silence_message(unread))
+                raise TopicsError(_silence_message(due))
             fetched = self._consumer.poll(_POLL_MS)
-            for tp, stretch in unread.items():
-                stretch.add(fetched.get(tp, ()), self._consumer.position(tp))
+            for tp, part in due.items():
+                part.add(fetched.get(tp, ()), self._consumer.position(tp))
 
 
 @contextmanager
 def open_history(
     kafka: Kafka, topic: str, first: TopicPosition | None, end: TopicPosition | None
 ) -> Iterator[TopicHistory]:
-    """What a topic holds from `first` (None: its oldest record) up to and without `end` (None: its newest).
+    """The history of a topic from `first` (None: its oldest record) up to, excluding, `end` (None: past its newest).
 
-    Raises KafkaUnreachableError, and TopicsError for an unknown topic and for what Kafka refuses, also while reading.
+    Raises KafkaUnreachableError, and TopicsError for an unknown topic or an error of Kafka, also while reading.
     """
     check_reachable(kafka)
     try:
         consumer = KafkaConsumer(**client_options(kafka), **_TUNING)
         try:
-            yield TopicHistory(consumer, _stretches(consumer, topic, first, end))
+            yield TopicHistory(consumer, _ranges(consumer, topic, first, end))
         finally:
             consumer.close(autocommit=False)
     except OffsetOutOfRangeError as error:
@@ -173,7 +174,7 @@ def open_history(
         raise TopicsError(f"topic {topic} can't be read: {error}") from error
 
 
-def _stretches(
+def _ranges(
     consumer: KafkaConsumer, topic: str, first: TopicPosition | None, end: TopicPosition | None
 ) -> dict[TopicPartition, _PartitionRange]:
     partitions = consumer.partitions_for_topic(topic)
@@ -186,18 +187,18 @@ def _stretches(
     stops = _stops(consumer, end, starts, highest)
     first_ms = first.ms if isinstance(first, AtTime) else None
     end_ms = end.ms if isinstance(end, AtTime) else None
-    stretches = {
+    ranges = {
         tp: _PartitionRange(start, stops[tp], first_ms, end_ms, position=start)
         for tp, start in starts.items()
         if start < stops[tp]
     }
-    for tp, stretch in stretches.items():
-        consumer.seek(tp, stretch.start)
-    return stretches
+    for tp, part in ranges.items():
+        consumer.seek(tp, part.start)
+    return ranges
 
 
 def _ends(consumer: KafkaConsumer) -> _Offsets:
-    """Where each assigned partition ends: its high watermark, by a fetch near the end."""
+    """The end of each assigned partition: its high watermark, from a fetch near the end."""
     assigned = consumer.assignment()
     for tp, offset in consumer.end_offsets(list(assigned)).items():
         consumer.seek(tp, offset)
@@ -226,7 +227,7 @@ def _stops(consumer: KafkaConsumer, end: TopicPosition | None, starts: _Offsets,
             return {tp: min(offset, high) for tp, high in highest.items()}
         case AtTime(ms):
             found = consumer.offsets_for_times(dict.fromkeys(highest, ms))
-            # An answer that isn't beyond the start may be the embedded broker's 0: then the stamps have to tell.
+            # An answer that isn't beyond the start may be the embedded broker's 0: then stamps alone decide the end.
             beyond = {tp: at.offset for tp, at in found.items() if at and at.offset > starts[tp]}
             return {tp: min(beyond.get(tp, high), high) for tp, high in highest.items()}
     return highest

@@ -245,7 +245,7 @@ def test_a_table_without_a_column_of_models_takes_the_one_given(built: Run, tmp_
     [
         ("replay none.jsonl -b fraud.driftline", ["none.jsonl", "no such file"]),
         ("replay drift.jsonl -b none.driftline", ["none.driftline: No such file", "`driftline baseline build`"]),
-        ("replay drift.jsonl -b calm.jsonl", ["calm.jsonl: damaged baseline", "build it anew"]),
+        ("replay drift.jsonl -b calm.jsonl", ["calm.jsonl: damaged baseline", "rebuild it"]),
         ("replay drift.jsonl -b fraud.driftline --alerts no/such/folder", ["no/such/folder", "No such file"]),
         ("replay drift.jsonl -c none.yaml", ["none.yaml", "does not exist"]),
         ("replay drift.jsonl -c bad.yaml", ["bad.yaml:1", "learn_evnts", "learn_events"]),

@@ -1,4 +1,4 @@
-"""What the configuration accepts, and what it says, where, about what it does not accept."""
+"""The configuration: what it accepts, and which diagnostics it gives where for what it does not accept."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SCHEMA = config_schema()
 
 
 class Case(NamedTuple):
-    """A configuration with one fault: what is underlined, on which line and column, and what is said."""
+    """A configuration with one fault: its line and column, the text underlined, message and help."""
 
     text: str
     place: str
@@ -42,14 +42,14 @@ def refused(text: str) -> tuple[Diagnostic, ...]:
 
 
 def fields(section: dict[str, Any] = SCHEMA) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
-    """(path, its schema) of everything that can be configured, sections and fields."""
+    """(path, schema) of every section and field."""
     for name, written in section.get("properties", {}).items():
         field = SCHEMA["$defs"].get(written.get("$ref", "").rpartition("/")[2], {}) | written
         yield (name,), field
         yield from (((name, *path), each) for path, each in fields(field))
 
 
-# Faults that an editor with the published schema sees as well.
+# Faults that an editor finds, too, by the published schema.
 BROKEN_VALUES = [
     Case("panes:\n  event: 5", "2:3", "event", "unknown field 'event' in panes", "did you mean `events`?"),
     Case("modles: {}", "1:1", "modles", "unknown field 'modles' in the configuration", "did you mean `models`?"),
@@ -118,7 +118,7 @@ BROKEN_VALUES = [
     Case("[1, 2]", "1:1", "[1, 2]", "the configuration: expected a mapping, got a list", "the empty file is valid"),
 ]  # fmt: skip
 
-# Faults between fields, or of size, which no schema expresses.
+# Faults that no schema can express: between fields, or of size.
 BROKEN_RULES = [
     Case("defaults: {clock: 1e3}", "1:19", "1e3",
          "expected a whole number from 1 to 1000000, got 1000.0", "write `1000`"),
@@ -127,7 +127,7 @@ BROKEN_RULES = [
     Case("defaults: {windows: [400d]}", "1:22", "400d", "of 1 to 1000000000 events, or of 1s to 366d, got", ""),
     Case("kafka:\n  username: me\n  security_protocol: SASL_SSL", "3:22", "SASL_SSL",
          "SASL_SSL needs sasl_mechanism and password_env too", "SSL encrypts, SASL logs in"),
-    Case("kafka: {username: me}", "1:19", "me", "username: has no effect, PLAINTEXT does not log in", "Who logs in"),
+    Case("kafka: {username: me}", "1:19", "me", "username: has no effect, PLAINTEXT does not log in", "Name to log in"),
     Case("kafka: {ca_file: x}", "1:18", "x", "ca_file: has no effect, PLAINTEXT does not encrypt", "PEM"),
     Case("redis: {ca_file: x}", "1:18", "x", "ca_file: has no effect, only rediss:// encrypts", "PEM"),
     Case("redis:\n  password_env: P\n  url: redis://:s3@h", "2:17", "P",
@@ -166,39 +166,39 @@ BROKEN_YAML = [
     Case("a: 1\n---\nb: 2", "2:1", "-", "a second document starts here", "one file holds one configuration"),
     Case("redis: !!python/name:os.system x", "1:8", "!!python/name:os.system x",
          "python/name:os.system' is not", "quotes"),
-    Case("<<: {}", "1:1", "<<", "merge keys are not supported", "what models share belongs under `defaults`"),
+    Case("<<: {}", "1:1", "<<", "merge keys are not supported", "put what models share under `defaults`"),
     Case("? [a]\n: b", "1:3", "[a]", "a key must be a text", ""),
     Case(r'models: {"\ud800": {}}', "1:10", r'"\ud800"', "this key is not valid text", ""),
     Case(r'kafka: {username: "\ud800"}', "1:19", r'"\ud800"', "this cannot be read as str", ""),
-    Case(r'kafka: "\Uffffffff"', "1:11", "f", "this is no character and no version number", ""),
-    Case("version: " + "9" * 5000, "1:10", "9" * 5000, "this cannot be read as int: too long", ""),
+    Case(r'kafka: "\Uffffffff"', "1:11", "f", "this is not a valid character or version number", ""),
+    Case("version: " + "9" * 5000, "1:10", "9" * 5000, "this cannot be read as int: it is too long", ""),
     Case("panes: {}\nkafka: a\0b", "2:9", "\0", "the character U+0000 cannot stand in a YAML file", "as an escape"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("case", BROKEN_VALUES + BROKEN_RULES + BROKEN_YAML, ids=lambda case: case.text[:40])
-def test_a_fault_is_shown_at_its_place_in_plain_words(case: Case) -> None:
-    (problem,) = refused(case.text)
-    span, line = problem.span, re.split("\n", case.text)[problem.span.line - 1]
+def test_a_fault_is_reported_at_its_place_in_plain_words(case: Case) -> None:
+    (diagnostic,) = refused(case.text)
+    span, line = diagnostic.span, re.split("\n", case.text)[diagnostic.span.line - 1]
     assert f"{span.line}:{span.column}" == case.place
     assert line[span.column - 1 :][: span.length] == case.underlined
-    assert case.message in problem.message
-    assert case.help in problem.help
-    assert bool(case.help) == bool(problem.help)
-    assert "(" not in problem.message, "a function, type or tuple of the implementation"
+    assert case.message in diagnostic.message
+    assert case.help in diagnostic.help
+    assert bool(case.help) == bool(diagnostic.help)
+    assert "(" not in diagnostic.message, "a function, type or tuple of the implementation"
 
 
 @pytest.mark.parametrize("case", BROKEN_VALUES, ids=lambda case: case.text[:40])
-def test_the_published_schema_refuses_it_too(case: Case) -> None:
+def test_the_published_schema_refuses_the_fault_too(case: Case) -> None:
     assert not Draft202012Validator(SCHEMA).is_valid(read_yaml(case.text, "").data)
 
 
-def test_all_faults_are_told_at_once_in_the_order_of_the_text() -> None:
+def test_all_faults_are_reported_at_once_in_the_order_of_the_text() -> None:
     text = "worker: {log: x}\npanes:\n  events: 0\n  seconds: no\nversion: 3\nversion: 1\nnosuch: 1"
-    assert [problem.span.line for problem in refused(text)] == [1, 3, 4, 5, 6, 7]
+    assert [diagnostic.span.line for diagnostic in refused(text)] == [1, 3, 4, 5, 6, 7]
 
 
-def test_problems_are_rendered_as_by_a_compiler() -> None:
+def test_diagnostics_are_rendered_as_by_a_compiler() -> None:
     text = "\n" * 8 + "panes: {events: 0}\nworker: {log: jsn}"
     assert render_diagnostics(check_config(text, "prod.yaml")) == "\n".join(
         [
@@ -207,10 +207,10 @@ def test_problems_are_rendered_as_by_a_compiler() -> None:
             "  |",
             "9 | panes: {events: 0}",
             "  |                 ^",
-            "  = help: Events of one model after which a pane ends. Fewer: drift is seen sooner, at more cost; 1",
-            "          judges every event. At 250, a shift of 0.5 σ is found within 350; a topic of 50,000 events",
-            "          a second wants 1000. Over a million, a pane takes seconds to sketch, and again after a",
-            "          crash. Default: 250.",
+            "  = help: Events of one model after which a pane ends. Fewer find drift sooner, but cost more; 1",
+            "          judges every event. With 250, a shift of 0.5 σ is found within 350; a topic of 50,000",
+            "          events a second needs 1000. Over a million, a pane takes seconds to sketch, and again",
+            "          after a crash. Default: 250.",
             "",
             "error: worker.log: expected text or json, got the text 'jsn'",
             "  --> prod.yaml:10:15",
@@ -231,11 +231,11 @@ def test_problems_are_rendered_as_by_a_compiler() -> None:
         ("{'\u202ex': 1}", "{'?x': 1}", " ^^^^"),  # text that runs backwards would hide what is meant
     ],
 )
-def test_the_caret_stands_under_its_column_whatever_stands_before(text: str, source: str, caret: str) -> None:
+def test_the_caret_is_under_its_column_whatever_precedes_it(text: str, source: str, caret: str) -> None:
     assert render_diagnostics(refused(text)).split("\n")[3:5] == [f"1 | {source}", f"  | {caret}"]
 
 
-def test_a_config_error_is_the_rendering_of_its_problems() -> None:
+def test_the_text_of_a_config_error_renders_its_diagnostics() -> None:
     with pytest.raises(ConfigError) as raised:
         parse_config("panes: {events: 0}", "a.yaml")
     assert (
@@ -245,7 +245,7 @@ def test_a_config_error_is_the_rendering_of_its_problems() -> None:
     )
 
 
-# --- what YAML 1.1 would have read otherwise
+# --- scalars that YAML 1.1 reads differently
 
 
 @pytest.mark.parametrize(
@@ -269,19 +269,19 @@ def test_keys_are_text_so_a_model_may_be_called_no_or_007() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "\ufeff", "# nothing\n", "---\n", "{}", "\ufeffversion: 1", "version: 1\r\n"])
-def test_what_is_not_written_is_the_default(text: str) -> None:
+def test_an_absent_field_has_its_default(text: str) -> None:
     assert parse_config(text) == Config()
 
 
-def test_an_anchor_is_followed_but_cannot_blow_the_file_up() -> None:
+def test_an_alias_is_resolved_but_cannot_expand_the_file_without_limit() -> None:
     config = parse_config("models:\n  a: &risk {clock: 7}\n  b: *risk\n")
     assert config.models["a"] == config.models["b"] == ModelConfig(clock=7)
     laughs = "a0: &a0 [x]\n" + "".join(f"a{i + 1}: &a{i + 1} [{', '.join([f'*a{i}'] * 9)}]\n" for i in range(12))
     endless = "a: &a [*a, *a]"
     for text in (laughs, endless, "[" * 10_000, "{a: " * 10_000, "- " * 10_000):
         started = time.process_time()
-        (problem,) = refused(text)
-        assert "levels of nesting" in problem.message or "over 100000 values" in problem.message
+        (diagnostic,) = refused(text)
+        assert "levels of nesting" in diagnostic.message or "over 100000 values" in diagnostic.message
         assert time.process_time() - started < 5  # seconds; a billion values would take an hour
 
 
@@ -329,7 +329,7 @@ def test_a_valid_password_is_kept_and_not_printed() -> None:
     assert Config().redacted() == Config()
 
 
-# --- what is valid
+# --- valid values
 
 
 @pytest.mark.parametrize(
@@ -339,14 +339,14 @@ def test_a_valid_password_is_kept_and_not_printed() -> None:
         "redis+sentinel://a:26379,b:26379,c/mymaster", "rediss+sentinel://u:p@a/m/3", "redis+cluster://a:6379,b:6379",
     ],
 )  # fmt: skip
-def test_redis_is_named_by_url(url: str) -> None:
+def test_a_redis_url_is_accepted(url: str) -> None:
     assert parse_config(f"redis: {{url: '{url}'}}").redis.url == url
 
 
 @pytest.mark.parametrize(
     "url", ["localhost:6379", "redis://", "redis://a,b", "redis+sentinel://a:26379", "redis+cluster://", "redis://h/db"]
 )
-def test_a_url_that_names_no_redis_is_refused(url: str) -> None:
+def test_a_url_that_is_not_of_redis_is_refused(url: str) -> None:
     assert refused(f"redis: {{url: '{url}'}}")[0].message.startswith("redis.url: expected a text such as")
 
 
@@ -358,17 +358,17 @@ def test_a_url_that_names_no_redis_is_refused(url: str) -> None:
         ("7d", Window(seconds=604_800)),
     ],
 )  # fmt: skip
-def test_a_window_is_so_many_events_or_so_much_time(text: str, window: Window) -> None:
+def test_a_window_is_a_number_of_events_or_a_duration(text: str, window: Window) -> None:
     assert parse_config(f"defaults: {{windows: ['{text}']}}").defaults.windows == (window,)
 
 
 @given(st.integers(1, 10**9).map(lambda n: Window(events=n)) | st.integers(1, 10**7).map(lambda n: Window(seconds=n)))
-def test_a_window_reads_back_from_its_text(window: Window) -> None:
+def test_a_window_is_parsed_back_from_its_text(window: Window) -> None:
     assert Window.parse(str(window)) == window
     assert ModelConfig.model_validate_json(ModelConfig(windows=(window,)).model_dump_json()).windows == (window,)
 
 
-def test_a_model_differs_from_the_defaults_only_in_what_it_sets() -> None:
+def test_a_model_differs_from_the_defaults_only_in_the_fields_it_sets() -> None:
     config = parse_config(
         """
         defaults:
@@ -403,15 +403,15 @@ def test_signals_are_selected_by_globs_and_exclusion_wins() -> None:
     ]
 
 
-# --- valid, and yet hardly meant
+# --- valid, but hardly meant
 
 
 @pytest.mark.parametrize(
     ("text", "place", "message"),
     [
         ("# nothing", "1:1", "the file is empty: all defaults hold"),
-        ("models: {fraud : {}, 'fraud v2': {}}", "1:22", "a model's name with white space in it"),
-        ("models:\n  '': {}", "2:3", "a model's name with white space in it"),
+        ("models: {fraud : {}, 'fraud v2': {}}", "1:22", "the name of a model is empty or contains white space"),
+        ("models:\n  '': {}", "2:3", "the name of a model is empty or contains white space"),
         ("defaults: {learn_events: 499}", "1:12", "defaults: 499 events make a poor baseline"),
         (
             "models: {a: {learn_events: 900, baseline: x}}",
@@ -422,21 +422,21 @@ def test_signals_are_selected_by_globs_and_exclusion_wins() -> None:
         ("defaults: {windows: [1h, 60m]}", "1:12", "defaults: a window is given twice"),
     ],
 )
-def test_check_warns_of_what_is_hardly_meant(text: str, place: str, message: str) -> None:
+def test_check_warns_of_values_that_are_hardly_meant(text: str, place: str, message: str) -> None:
     parse_config(text)
-    (problem,) = check_config(text)
-    assert (problem.severity, problem.message) == ("warning", message)
-    assert f"{problem.span.line}:{problem.span.column}" == place
+    (diagnostic,) = check_config(text)
+    assert (diagnostic.severity, diagnostic.message) == ("warning", message)
+    assert f"{diagnostic.span.line}:{diagnostic.span.column}" == place
 
 
-def test_check_tells_errors_before_it_warns() -> None:
-    assert {problem.severity for problem in check_config("models: {'a b': {}}\nversion: 2")} == {"error"}
+def test_check_reports_errors_before_it_warns() -> None:
+    assert {diagnostic.severity for diagnostic in check_config("models: {'a b': {}}\nversion: 2")} == {"error"}
 
 
-# --- documents that are published
+# --- published documents
 
 
-def test_the_published_schema_is_that_of_the_code() -> None:
+def test_the_published_schema_is_up_to_date() -> None:
     published = (ROOT / "docs/driftline.schema.json").read_text("utf-8")
     write = "from driftline.stream.config.load import config_schema_text; print(config_schema_text(), end='')"
     assert published == config_schema_text(), f'run: .venv/bin/python -c "{write}" > docs/driftline.schema.json'

@@ -1,4 +1,4 @@
-"""From bytes to columns: what an event is, what is wrong with one, and that the short cut reads as the exact way."""
+"""From bytes to columns: what an event is, how faults are reported, and that the fast path agrees with the exact."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ NESTED = EventMapping(id="request.id", ts="request.at", model="request.model", f
 
 
 def message(**parts: Any) -> bytes:
-    """An event of `fraud`, with other parts or, with None, without."""
+    """An event of `fraud` with some parts replaced or, if None, left out."""
     plain = {"id": "a", "ts": NOW, "model": "fraud", "features": {"amount": 1.5, "land": "DE", "geo": {"lat": 2}}}
     return json.dumps({key: part for key, part in (plain | parts).items() if part is not None}).encode()
 
@@ -51,7 +51,7 @@ def one(data: bytes, fields: Sequence[Field] = FIELDS) -> Columns:
 
 
 def read_exactly(batch: Sequence[bytes | None], mapping: EventMapping) -> Decoded:
-    """What `Decoder` must give, without its short cut."""
+    """What `Decoder` must return, by the exact reader alone."""
     known: dict[str, list[tuple[int, Event]]] = {}
     unknown: dict[str, list[tuple[int, Event]]] = {}
     rejections = []
@@ -74,7 +74,7 @@ def assert_same(ours: Columns, exact: Columns) -> None:
 
 @cache
 def decoder(mapping: EventMapping = NATIVE) -> Decoder:
-    """A decoder of all `MODELS`; it keeps nothing from batch to batch."""
+    """A decoder of all `MODELS`; it has no state between batches."""
     return Decoder(MODELS, mapping)
 
 
@@ -87,7 +87,7 @@ def assert_reads_as_exactly(batch: Sequence[bytes | None], mapping: EventMapping
         assert_same(columns, exact.known[model])
 
 
-# What is wrong with a message.
+# Rejected messages.
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_an_unusable_message_is_rejected_with_the_reason(data: bytes | None, rea
     assert unknown == {}
 
 
-# What becomes of times, ids and values.
+# How times, ids and values are read.
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_integer_ids_become_text() -> None:
         ),
     ],
 )
-def test_every_value_is_itself_or_missing_or_a_defect(literal: str, number: Any, text: Any) -> None:
+def test_every_value_is_kept_missing_or_a_defect(literal: str, number: Any, text: Any) -> None:
     data = message(score="?").replace(b'"?"', literal.encode())
     for numeric, expected in ((True, number), (False, text)):
         columns = one(data, [Field("score", numeric)])
@@ -212,12 +212,12 @@ def test_every_value_is_itself_or_missing_or_a_defect(literal: str, number: Any,
             assert value == expected or (expected is None and value != value)
 
 
-def test_a_long_value_is_cut_in_the_reason() -> None:
+def test_a_long_value_is_shortened_in_the_reason() -> None:
     (defect,) = one(message(score="x" * 10_000)).defects
     assert defect.reason == f"score: expected number, got '{'x' * 56}..."
 
 
-def test_absent_values_are_missing_and_what_is_not_monitored_is_ignored() -> None:
+def test_absent_values_are_missing_and_unmonitored_ones_are_ignored() -> None:
     columns = one(message(features={"new": [1], "amount": 1}, tags=7, weight="x", version={}))
     np.testing.assert_array_equal(columns.numeric, [[1, np.nan, np.nan]])
     assert columns.texts == [[None]]
@@ -229,7 +229,7 @@ def test_nested_features_have_dotted_names_however_they_are_spelt() -> None:
         assert one(message(features=spelling)).numeric[0, 1] == 3
 
 
-def test_a_name_too_long_names_no_signal_and_fills_no_memory() -> None:
+def test_values_under_too_long_a_name_are_ignored_and_fill_no_memory() -> None:
     bomb = {"k" * 500_000: {str(n): n for n in range(20_000)}, "k" * 246: 1, "k" * 247: 1}
     assert [field.name for field in infer_fields([parse_event(message(features=bomb))])] == [f"features.{'k' * 246}"]
 
@@ -248,10 +248,10 @@ def test_defects_and_columns_keep_the_order_of_the_batch() -> None:
     assert_same(columns.select(np.arange(1, 9, 2)).merge(columns.select(np.arange(0, 9, 2))), columns)
 
 
-# Models without known fields, and what their events teach.
+# Models without known fields, and how fields are inferred.
 
 
-def test_events_of_an_unknown_model_come_as_they_are() -> None:
+def test_events_of_an_unknown_model_are_not_tabulated() -> None:
     known, unknown, _ = decoder().decode([message(), message(model="new", version=3, score=None, prediction=True)])
     assert list(known) == ["fraud"]
     ((position, event),) = unknown["new"]
@@ -263,7 +263,7 @@ def test_events_of_an_unknown_model_come_as_they_are() -> None:
     }
 
 
-def test_fields_are_inferred_by_what_a_signals_values_mostly_are() -> None:
+def test_a_field_is_inferred_from_the_more_frequent_type_of_its_values() -> None:
     examples: list[dict[str, Any]] = [
         {"n": 1, "mixed": 1, "flag": True, "text": "x", "even": 1, "empty": None, "list": [1], "\ud800": 1},
         {"n": 2.5, "mixed": "N/A", "flag": None, "late": 1, "even": "x"},
@@ -288,7 +288,7 @@ def test_fields_are_inferred_by_what_a_signals_values_mostly_are() -> None:
 
 
 def nest(event: dict[str, Any], mapping: EventMapping) -> dict[str, Any]:
-    """The parts of an event laid where a mapping says."""
+    """The parts of an event, placed where a mapping says."""
     document: dict[str, Any] = {}
     for part, value in event.items():
         *way, key = getattr(mapping, part, part).split(".")
@@ -316,12 +316,12 @@ def test_a_mapping_moves_every_part_and_renames_no_signal() -> None:
         ({"score": "prediction"}, "prediction: the path 'prediction' lies inside that of score, 'prediction'"),
     ],
 )
-def test_a_mapping_whose_paths_cannot_be_is_refused(paths: dict[str, str], reason: str) -> None:
+def test_a_mapping_with_impossible_paths_is_refused(paths: dict[str, str], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         EventMapping(**paths)
 
 
-# The short cut.
+# The fast path.
 
 PLAIN = {
     "fraud": message(score=None),
@@ -334,7 +334,7 @@ PLAIN = {
 
 
 @pytest.mark.parametrize("data", PLAIN.values(), ids=PLAIN.keys())
-def test_plain_events_take_the_short_cut(data: bytes) -> None:
+def test_plain_events_take_the_fast_path(data: bytes) -> None:
     _, refused = decoder()._parse_plain([data])
     assert refused == []
 
@@ -372,7 +372,7 @@ ODD_EVENTS = EVENTS | st.fixed_dictionaries(
 
 @settings(max_examples=500)
 @given(st.lists(st.one_of(EVENTS, ODD_EVENTS), max_size=6), st.sampled_from([NATIVE, EventMapping(model="m"), NESTED]))
-def test_the_short_cut_reads_every_event_as_the_exact_way_does(
+def test_the_fast_path_reads_every_event_as_the_exact_reader_does(
     events: list[dict[str, Any]], mapping: EventMapping
 ) -> None:
     assert_reads_as_exactly([json.dumps(nest(event, mapping)).encode() for event in events], mapping)

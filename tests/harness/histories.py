@@ -1,4 +1,4 @@
-"""A model's history for tests of what is remembered: the same panes and memories, whoever asks."""
+"""A model's history for tests of model state: the same panes and states in every test."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.pane import Pane, Range
 
 MODEL = "fraud, 2nd {try}"
-# 60 events a pane and a test every 100, so that some panes wait in the rung; an incident comes, goes and is forgotten.
+# 60 events a pane and a test every 100, so that some panes are pending; an incident opens, ends and is forgotten.
 PANE, CONFIG = 60, ModelConfig(clock=100, learn_events=250, incidents=Incidents(recovery="1m", cooldown="10m"))
 
 
@@ -42,7 +42,7 @@ def events(seed: int, start: int, n: int, shift: float = 0.0) -> tuple[Event, ..
 
 @cache
 def baseline() -> Baseline:
-    """What the model looked like before."""
+    """The baseline of the model before it drifts."""
     return build_baseline(events(1, 0, 2000), {"model": MODEL})
 
 
@@ -58,11 +58,11 @@ def panes(count: int, seed: int = 2, given: Baseline | None = None) -> Iterator[
 
 @dataclass
 class History:
-    """Panes, the memory after each (the first: before any), and each pane's alerts in words."""
+    """Panes, the state after each (the first: before any), and the alerts of each pane in words."""
 
     given: Baseline | None
     panes: list[Pane[Any]]
-    memories: list[ModelState]
+    states: list[ModelState]
     alerts: list[list[str]]
 
     @property
@@ -78,7 +78,7 @@ def history(*, learned: bool, count: int = 90) -> History:
     run = History(given, list(panes(count, given=given)), [ModelState()], [])
     monitor = run.monitor
     for pane in run.panes:
-        memory, steps = monitor.judge(run.memories[-1], pane)
-        run.memories.append(memory)
+        state, steps = monitor.judge(run.states[-1], pane)
+        run.states.append(state)
         run.alerts.append([f"{step.seq} {step.status} {step.at} {step.incident}" for step in steps])
     return run

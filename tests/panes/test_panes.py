@@ -1,7 +1,7 @@
 """Panes: the same log gives the same runs, however it arrives.
 
 A log is drawn as one line of slots, one character an offset: `a`, `b`, ... for an event in that slot of time, `.` for a
-message that is no event. Where there are several models, a second line names them. `┤` is the last offset of a run.
+message that is not an event. Where there are several models, a second line names them. `┤` is the last offset of a run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SLOT_MS = 1000
 
 
 class Logged(NamedTuple):
-    """A message at an offset; slot None: it is no event."""
+    """A message at an offset; slot None: it is not an event."""
 
     offset: int
     model: str
@@ -63,7 +63,7 @@ def draw(slots: str, models: str | None = None) -> list[Logged]:
 
 
 def cut(log: Sequence[Logged], events: int = 6, chunk: int = 1000, slot_ms: int | None = SLOT_MS) -> list[Run]:
-    """All runs of a log fed in chunks, the open one last."""
+    """All runs of a log pushed in chunks, the open one last."""
     cutter = Cutter(PaneRule(events, slot_ms), partition=0, start=0)
     parts = [log[first : first + chunk] for first in range(0, len(log), chunk)]
     runs = [run for part in parts for run in cutter.push(rows(part), part[-1].offset + 1)]
@@ -75,7 +75,7 @@ def bounds(runs: Iterable[Run]) -> list[tuple[int, int]]:
 
 
 def held(run: Run) -> dict[str, tuple[int, ...]]:
-    """Offsets in a run's panes, by model."""
+    """The offsets in the panes of a run, by model."""
     return {model: pane.content for model, pane in run.panes.items()}
 
 
@@ -83,7 +83,7 @@ CHUNKS = pytest.mark.parametrize("chunk", [1, 2, 3, 5, 1000])
 
 
 @CHUNKS
-def test_a_run_ends_where_time_leaves_its_slot_or_a_model_has_enough(chunk: int) -> None:
+def test_a_run_ends_with_its_slot_or_when_a_model_has_enough_events(chunk: int) -> None:
     #       0         1
     #       0123456789012
     #       ────┤─────┤──     5 leaves slot a; 7 is late and stays; 10 is the sixth of its run
@@ -93,7 +93,7 @@ def test_a_run_ends_where_time_leaves_its_slot_or_a_model_has_enough(chunk: int)
 
 
 @CHUNKS
-def test_an_event_from_the_future_ends_one_run_and_its_own_ends_when_it_is_full(chunk: int) -> None:
+def test_an_event_from_the_future_ends_one_run_early_and_its_own_when_full(chunk: int) -> None:
     #       0         1
     #       01234567890123
     #       ──┤─────┤─┤───    3 is from the future; what follows is late for its run, then all is as before
@@ -101,7 +101,7 @@ def test_an_event_from_the_future_ends_one_run_and_its_own_ends_when_it_is_full(
 
 
 @CHUNKS
-def test_messages_that_are_no_events_belong_to_runs_but_neither_count_nor_end_them(chunk: int) -> None:
+def test_rejected_messages_belong_to_runs_but_neither_count_nor_end_them(chunk: int) -> None:
     #       0123456789012
     #       ────────┤────     6 events at 8; the slot is that of the first event, 9 sets the next
     runs = cut(draw("..aa.aaaa.b.b"), chunk=chunk)
@@ -129,13 +129,13 @@ def test_one_models_events_end_the_slot_of_another(chunk: int) -> None:
 
 
 @CHUNKS
-def test_without_slots_only_events_are_counted(chunk: int) -> None:
+def test_without_slots_only_the_number_of_events_ends_runs(chunk: int) -> None:
     #       ─────┤─────┤─     six each, whatever the time
     assert bounds(cut(draw("aczbyaaaqqaaa"), chunk=chunk, slot_ms=None)) == [(0, 6), (6, 12), (12, 13)]
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 1000])
-def test_a_run_is_at_most_a_hundred_times_as_long_as_a_pane_is_full(chunk: int) -> None:
+def test_a_run_has_at_most_a_hundred_times_the_events_of_a_full_pane_in_offsets(chunk: int) -> None:
     many = [Logged(offset, f"model {offset}", 0) for offset in range(450)]
     assert bounds(cut(many, events=2, chunk=chunk)) == [(0, 200), (200, 400), (400, 450)]
     bad = draw("." * 450)
@@ -147,8 +147,8 @@ def test_a_run_is_at_most_a_hundred_times_as_long_as_a_pane_is_full(chunk: int) 
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 1000])
-def test_holes_in_the_offsets_count_as_offsets(chunk: int) -> None:
-    """A compacted topic: 3 to 420 are gone. The limit of 100 offsets cuts the hole, too, in the same places."""
+def test_gaps_in_the_offsets_count_as_offsets(chunk: int) -> None:
+    """A compacted topic without 3 to 420: the limit of 100 offsets cuts the gap, too, in the same places."""
     log = [Logged(offset, "m", 0) for offset in (0, 1, 2, 421, 422)]
     assert bounds(cut(log, events=1, chunk=chunk, slot_ms=None))[:3] == [(0, 1), (1, 2), (2, 3)]
     runs = cut(log, events=3, chunk=chunk)
@@ -159,7 +159,7 @@ def test_holes_in_the_offsets_count_as_offsets(chunk: int) -> None:
 def by_definition(
     log: Sequence[Logged], events: int, slot_ms: int | None
 ) -> list[tuple[int, int, dict[str, list[int]]]]:
-    """The three rules, message by message."""
+    """The three rules, applied message by message."""
     runs, start, slot, have = [], 0, None, {}
 
     def end(at: int) -> None:
@@ -187,7 +187,7 @@ def by_definition(
 
 
 @given(st.data())
-def test_any_chunking_of_any_log_gives_the_runs_and_panes_of_the_definition(data: st.DataObject) -> None:
+def test_any_log_in_any_chunks_gives_the_runs_and_panes_of_the_rules(data: st.DataObject) -> None:
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     n, models, events = (data.draw(st.integers(1, most)) for most in (500, 6, 4))
     slot_ms = data.draw(st.sampled_from([SLOT_MS, SLOT_MS, None]))
@@ -215,7 +215,7 @@ def test_any_chunking_of_any_log_gives_the_runs_and_panes_of_the_definition(data
             assert (pane.first_ts, pane.last_ts) == (times[pane.content[0]], times[pane.content[-1]])
 
 
-def test_closing_ends_a_run_of_an_idle_partition_and_the_next_begins_there() -> None:
+def test_close_ends_the_run_of_an_idle_partition_and_the_next_begins_there() -> None:
     cutter, log = Cutter(PaneRule(6, SLOT_MS), partition=0, start=0), draw("aaaab")
     assert cutter.push(rows(log[:2]), 2) == []
     assert bounds([cutter.close(2)]) == [(0, 2)]
@@ -223,7 +223,7 @@ def test_closing_ends_a_run_of_an_idle_partition_and_the_next_begins_there() -> 
     assert held(cutter.close(5)) == {"m": (4,)}
 
 
-def test_an_offset_at_which_a_run_had_ended_ends_it_again_although_the_rule_does_not() -> None:
+def test_a_sealed_offset_ends_its_run_again_even_against_the_rule() -> None:
     """A pane that was sealed on idle traffic must be the same pane after a restart."""
     #       0         1
     #       012345678901
@@ -235,8 +235,8 @@ def test_an_offset_at_which_a_run_had_ended_ends_it_again_although_the_rule_does
 
 
 @pytest.mark.parametrize("chunk", [1, 5, 12])
-def test_runs_that_had_ended_end_again_where_they_did_under_whatever_rule(chunk: int) -> None:
-    """Some of them may be published already."""
+def test_sealed_runs_end_where_they_did_under_any_rule(chunk: int) -> None:
+    """Some of their panes may be published already."""
     #       0         1
     #       012345678901
     #       ──┤─┤──────┤      sealed at 3, 5 and 12
@@ -255,7 +255,7 @@ def test_the_open_run_can_be_converted() -> None:
     assert held(cutter.close(4)) == {"x": (0, 2) * 10, "y": (1, 3)}
 
 
-def test_panes_add_up_over_partitions() -> None:
+def test_panes_of_several_partitions_add_up() -> None:
     old = Pane((1, 2), 10, 20, (Range(0, 0, 5), Range(2, 7, 9)))
     new = Pane((3,), 15, 18, (Range(1, 4, 6), Range(2, 9, 12)))
     both = old + new

@@ -1,4 +1,4 @@
-"""Rows: however a fetch, and what waits of it, is cut and added up, a run's sketch is that of its events."""
+"""Rows: however the rows of fetches are sliced and added up, the sketch of a run is that of its events."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from driftline.stream.events.event import Event
 from driftline.stream.events.parse import parse_event
 from driftline.stream.panes.rows import SketchRows, Tally
 
-# One more than a tally lets wait.
+# One more than a tally keeps uncounted.
 TOGETHER = 64
 
 
@@ -41,7 +41,7 @@ def rows_of(log: list[bytes], start: int = 0) -> SketchRows:
 
 
 def tallies(log: list[bytes], cuts: list[int]) -> list[Tally]:
-    """The log in fetches that end at every other cut, and of each fetch the slices that its middle cut makes."""
+    """The log in fetches that end at every other cut, each fetch in two slices at the cut between."""
     bounds = sorted({0, *(cut % len(log) for cut in cuts), len(log)})
     parts = []
     for first, last in pairwise([*bounds[:-1:2], bounds[-1]]):
@@ -51,7 +51,7 @@ def tallies(log: list[bytes], cuts: list[int]) -> list[Tally]:
 
 
 @given(MESSAGES, st.lists(st.integers(0, 199), max_size=40), st.integers(0, 40))
-def test_a_tally_in_any_parts_is_the_sketch_of_the_events(log: list[bytes], cuts: list[int], grouped: int) -> None:
+def test_a_tally_of_any_slices_gives_the_sketch_of_the_events(log: list[bytes], cuts: list[int], grouped: int) -> None:
     parts = tallies(log, cuts)
     first, rest = parts[: grouped % len(parts)], parts[grouped % len(parts) :]
     whole = [reduce(add, group) for group in (first, rest) if group]
@@ -60,7 +60,7 @@ def test_a_tally_in_any_parts_is_the_sketch_of_the_events(log: list[bytes], cuts
 
 
 @given(st.lists(st.integers(1, 100), min_size=1, max_size=30))
-def test_no_more_events_wait_than_it_pays_to_count_at_once(sizes: list[int]) -> None:
+def test_a_tally_keeps_less_than_a_batch_uncounted(sizes: list[int]) -> None:
     rows, tally = rows_of([message(1, "DE")] * 100), None
     for size in sizes:
         part = rows.content(0, size)

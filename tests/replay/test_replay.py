@@ -138,7 +138,7 @@ def test_a_baseline_that_cannot_be_read_says_which_file_and_what_to_do(tmp_path:
         load_baseline(tmp_path / "none.driftline")
     damaged = tmp_path / "damaged.driftline"
     damaged.write_bytes(encode_baseline(baseline_of())[:-100])
-    with pytest.raises(BaselineError, match=r"damaged\.driftline: .*copy it again or build it anew"):
+    with pytest.raises(BaselineError, match=r"damaged\.driftline: .*copy it again or rebuild it"):
         load_baseline(damaged)
 
 

@@ -1,4 +1,4 @@
-"""Files in, JSON bytes out: what a table's cells become, where a broken file is said to be broken."""
+"""Files in, JSON bytes out: how the cells of a table are read, and where an error places a fault."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def parquet_events(tmp_path: Path, table: pa.Table, **options: Any) -> list[dict
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\n\n  \n"])
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
-def test_lines_are_handed_on_untouched_and_blank_ones_are_no_events(tmp_path: Path, end: bytes, pack: Any) -> None:
+def test_lines_are_passed_on_unchanged_except_blank_ones(tmp_path: Path, end: bytes, pack: Any) -> None:
     assert messages(write(tmp_path / "any.name", pack(end.join(LINES)))) == LINES
 
 
@@ -58,7 +58,7 @@ def test_no_line_of_bytes_is_lost_or_refused(tmp_path_factory: pytest.TempPathFa
     assert messages(write(tmp_path_factory.mktemp("any") / "events.jsonl", b"\n".join(lines))) == lines
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_event(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_not_part_of_the_first_event(tmp_path: Path) -> None:
     assert messages(write(tmp_path / "windows.jsonl", b"\xef\xbb\xbf" + LINES[0])) == LINES[:1]
 
 
@@ -67,7 +67,7 @@ def test_gzip_members_written_one_after_another_are_one_file(tmp_path: Path) -> 
     assert messages(path) == LINES
 
 
-def test_lists_have_the_size_asked_for_and_do_not_span_files(tmp_path: Path) -> None:
+def test_lists_have_the_requested_size_and_do_not_span_files(tmp_path: Path) -> None:
     paths = [str(write(tmp_path / name, b"\n".join(LINES))) for name in ("a.jsonl", "b.jsonl")]
     assert [len(events) for events in read_messages(paths, chunk=10)] == [10, 10, 5, 10, 10, 5]
 
@@ -84,7 +84,7 @@ def test_progress_rises_to_the_total(tmp_path: Path, chunk: int) -> None:
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
-def test_standard_input_and_a_named_pipe(tmp_path: Path, pack: Any) -> None:
+def test_standard_input_and_a_named_pipe_are_read(tmp_path: Path, pack: Any) -> None:
     script = (
         "from driftline.stream.sources.files import *; "
         "print(*[e.decode() for l in read_messages(['-', *ARGS]) for e in l], sep='\\n')"
@@ -105,7 +105,7 @@ def test_standard_input_and_a_named_pipe(tmp_path: Path, pack: Any) -> None:
 # CSV
 
 
-def test_csv_columns_find_their_place_in_the_event(tmp_path: Path) -> None:
+def test_csv_columns_are_placed_in_the_event(tmp_path: Path) -> None:
     text = (
         "id,ts,model,version,prediction,score,label,weight,tags.country,amount,features.age\n"
         "007,2026-01-01T00:00:00Z,fraud,2,1,0.25,UP,2,49,12.5,30\n"
@@ -160,7 +160,7 @@ def test_nan_stays_nan_and_an_empty_cell_is_missing(tmp_path: Path) -> None:
     assert event == {"id": "a", "features": {}}
 
 
-def test_rows_without_id_and_model_get_their_number_and_the_given_model(tmp_path: Path) -> None:
+def test_rows_without_id_and_model_get_their_number_and_the_default_model(tmp_path: Path) -> None:
     one = write(tmp_path / "one.csv", "x\n1\n\n2\n")
     two = write(tmp_path / "two.csv.gz", gzip.compress(b"model,x\nown,3\n,4\n"))
     events = [json.loads(event) for event in messages(one, two, model="given")]
@@ -213,13 +213,13 @@ def test_parquet_timestamps_become_rfc_3339_in_utc(tmp_path: Path, column: pa.Ar
     assert event["ts"] == "2026-01-01T00:00:00.123456Z"
 
 
-def test_parquet_values_that_json_has_no_type_for(tmp_path: Path) -> None:
+def test_parquet_values_without_a_json_type_become_numbers_or_text(tmp_path: Path) -> None:
     table = pa.table({"price": [Decimal("1.25")], "day": [datetime(2026, 1, 1, tzinfo=UTC).date()], "raw": [b"\xff"]})
     (event,) = parquet_events(tmp_path, table)
     assert event["features"] == {"price": 1.25, "day": "2026-01-01", "raw": "b'\\xff'"}
 
 
-def test_parquet_row_groups_smaller_than_a_list_and_an_empty_one(tmp_path: Path) -> None:
+def test_small_and_empty_parquet_row_groups_are_read(tmp_path: Path) -> None:
     pq.write_table(pa.table({"x": range(25)}), tmp_path / "groups.parquet", row_group_size=4)
     events = [json.loads(event) for event in messages(tmp_path / "groups.parquet", chunk=3)]
     assert [(event["id"], event["features"]["x"]) for event in events] == [(str(i + 1), i) for i in range(25)]
@@ -237,11 +237,11 @@ def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path) -> None:
     )
 
 
-# What is broken in a file is told with file, line and remedy
+# A fault of a file is reported with file, line and remedy
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("a.jsonl", b"", "is empty; leave it out"),
         ("a.jsonl", b"\n \n", "holds no events; leave it out"),
@@ -270,15 +270,15 @@ def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path) -> None:
         ("a.parquet", b"PAR1PAR1", "the file is cut off or damaged, copy it again"),
     ],
 )
-def test_a_broken_file_is_an_input_error(tmp_path: Path, name: str, content: bytes, told: str) -> None:
+def test_a_broken_file_is_an_input_error(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     path = write(tmp_path / name, content)
     with pytest.raises(InputError) as error:
         messages(path, chunk=1)
     assert str(error.value).startswith(f"{path}: ")
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
-def test_events_before_the_cut_are_read_and_the_line_of_the_cut_is_told(tmp_path: Path) -> None:
+def test_events_before_the_cut_are_read_and_the_error_names_its_line(tmp_path: Path) -> None:
     packed = gzip.compress(b"\n".join(b"%d" % i for i in range(100_000)))
     path = write(tmp_path / "a.jsonl.gz", packed[: len(packed) // 2])
     seen: list[bytes] = []
@@ -293,10 +293,10 @@ def test_events_before_the_cut_are_read_and_the_line_of_the_cut_is_told(tmp_path
     assert f"after line {len(seen)}: " in str(error.value)
 
 
-@pytest.mark.parametrize(("name", "told"), [("missing.jsonl", "no such file"), ("", "is a directory")])
-def test_a_path_that_is_no_file_is_told_before_anything_is_read(tmp_path: Path, name: str, told: str) -> None:
+@pytest.mark.parametrize(("name", "message"), [("missing.jsonl", "no such file"), ("", "is a directory")])
+def test_a_path_that_is_not_a_file_is_refused_before_anything_is_read(tmp_path: Path, name: str, message: str) -> None:
     good = write(tmp_path / "good.jsonl", b"\n".join(LINES))
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         next(read_messages([str(good), str(tmp_path / name)]))
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         total_bytes(["-", str(tmp_path / name)])

@@ -315,7 +315,7 @@ async def test_every_key_is_in_the_table_and_none_is_left_over(store: Store) -> 
     run = history(learned=True)
     judge, sketcher = await store.claim_judge(PANES, 0), await store.claim_sketch(TOPIC, 0)
     await sketcher.seal(0, 1)
-    for offset, (old, new) in enumerate(zip([None, *run.memories], run.memories, strict=False)):
+    for offset, (old, new) in enumerate(zip([None, *run.states], run.states, strict=False)):
         await judge.commit(offset, {MODEL: state_delta(old, new, None)}, [AN_ALERT])
     await store.save_learned(MODEL, b"...")
     await store.bind({"topics.predictions": TOPIC})
@@ -326,4 +326,4 @@ async def test_every_key_is_in_the_table_and_none_is_left_over(store: Store) -> 
         (key,) = [key for key in keys if matches(key.removeprefix(f"{store.namespace}:"))]
         assert (await store.client.type(key)).decode() == kind
         assert await store.client.ttl(key) == -1
-    assert await judge.state_parts(MODEL) == state_delta(None, run.memories[-1], None).write
+    assert await judge.state_parts(MODEL) == state_delta(None, run.states[-1], None).write

@@ -85,7 +85,7 @@ def test_crashes_change_neither_memory_nor_alerts(redis_url: str, learned: bool,
         published = await committed(store, run, dict(crashes))
         judge = await store.claim_judge(PANES, 0)
         assert (judge.next_offset, await judge.models()) == (len(run.panes), [MODEL])
-        assert await judge.state_parts(MODEL) == state_delta(None, run.memories[-1], run.given).write
+        assert await judge.state_parts(MODEL) == state_delta(None, run.states[-1], run.given).write
         told = [alert.encode() for each in run.alerts for alert in each]
         assert [each.message for each in sorted(set(published))] == told
         (kept,) = await IncidentIndex(store.client, store.namespace, PANES).read()
@@ -102,7 +102,7 @@ def test_a_killed_redis_that_syncs_always_has_all_that_it_acknowledged(tmp_path:
 
         async def scenario(store: Store) -> None:
             judge = await store.claim_judge(PANES, 0)
-            for offset, (old, new) in enumerate(zip([None, *run.memories], run.memories, strict=False)):
+            for offset, (old, new) in enumerate(zip([None, *run.states], run.states, strict=False)):
                 if offset % 10 == 9:
                     killed = asyncio.get_running_loop().run_in_executor(None, restart)
                 await judge.commit(offset, {MODEL: state_delta(old, new, None)}, [DecidedAlert(b"%d" % offset, "i")])
@@ -120,8 +120,8 @@ def test_a_killed_redis_that_syncs_always_has_all_that_it_acknowledged(tmp_path:
 
         async def afterwards(store: Store) -> None:
             judge = await store.claim_judge(PANES, 0)
-            assert judge.next_offset == len(run.memories) - 1
-            assert await judge.state_parts(MODEL) == state_delta(None, run.memories[-1], None).write
+            assert judge.next_offset == len(run.states) - 1
+            assert await judge.state_parts(MODEL) == state_delta(None, run.states[-1], None).write
 
         play(url(server), afterwards, namespace)
 
