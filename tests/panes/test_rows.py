@@ -65,7 +65,7 @@ def test_a_tally_keeps_less_than_a_batch_uncounted(sizes: list[int]) -> None:
     for size in sizes:
         part = rows.content(0, size)
         tally = part if tally is None else tally + part
-        assert len(tally.waiting) == 1 or sum(len(each.ts) for each in tally.waiting) < TOGETHER
+        assert len(tally.uncounted) == 1 or sum(len(each.ts) for each in tally.uncounted) < TOGETHER
         assert len(tally.counted) <= 1
     assert tally is not None
     assert tally.sketch().n == sum(sizes)

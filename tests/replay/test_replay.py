@@ -129,7 +129,7 @@ def test_baselines_are_those_of_the_configuration_and_those_given_which_win(tmp_
 def test_a_baseline_of_another_model_than_configured_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "b.driftline", baseline_of("churn"))
     config = Config.model_validate({"models": {"fraud": {"baseline": "b.driftline"}}})
-    with pytest.raises(BaselineError, match=r"b\.driftline: is of model 'churn', not 'fraud'"):
+    with pytest.raises(BaselineError, match=r"b\.driftline: is the baseline of 'churn', but `models\.fraud\.baseline`"):
         load_baselines(config, [], tmp_path)
 
 
