@@ -1,9 +1,9 @@
-# The image of every Driftline process. The tag moves with the security fixes of Python 3.11, on which the tests run,
-# and of Debian 13; whoever wants the same bytes each time adds its digest.
+# The image of every Driftline process. Its tag follows the security fixes of Python 3.11, on which the tests run,
+# and of Debian 13; add its digest for reproducible images.
 FROM python:3.11-slim-trixie AS build
 WORKDIR /src
 
-# What seldom changes comes first: the dependencies as locked. No extras, so no developers' tools, no embedded servers.
+# The locked dependencies come first, since they seldom change. No extras: no developers' tools, no embedded servers.
 COPY pyproject.toml requirements.lock ./
 RUN pip install --no-cache-dir --constraint requirements.lock uv \
     && python -m venv --without-pip /opt/driftline \

@@ -1,6 +1,6 @@
-"""Made predictions of one model as JSONL on stdout. From the 8,001st on, `amount` comes in cents, not in euros.
+"""Print synthetic predictions of one model as JSONL. From the 8,001st on, `amount` is in cents instead of euros.
 
-The first 5,000 become the model's baseline, so the change is the only drift.
+The model's baseline is learned from the first 5,000, so the change is the only drift.
 """
 
 from __future__ import annotations
