@@ -170,7 +170,7 @@ def test_data_lies_in_named_volumes() -> None:
 
 
 def test_the_worker_s_configuration_is_right_and_agrees_with_the_services() -> None:
-    assert configuration.check(CONFIG_TEXT) == []
+    assert configuration.check_config(CONFIG_TEXT) == []
     assert CONFIG.redis.url == "redis://valkey:6379/0"
     assert CONFIG.redis.password_env in SERVICES["worker"]["environment"]
     assert CONFIG.topics.replication == 1
