@@ -94,7 +94,7 @@ def test_building_a_baseline_says_what_was_read_and_writes_it(run: Run, tmp_path
     assert iso(baseline.about["time_from"]) == iso(EPOCH + 10_000)
 
 
-def test_the_manifest_holds_what_was_given_for_it(run: Run, tmp_path: Path) -> None:
+def test_the_manifest_holds_the_given_facts(run: Run, tmp_path: Path) -> None:
     options = "--git-commit abc --training-snapshot s3://b/7 --hyperparameter depth=6 --hyperparameter lr=0.1 --seed 7"
     code = run("baseline", "build", "calm.jsonl", "--model", "fraud", "-o", "b.driftline", *options.split()).code
     assert code == 0
@@ -108,7 +108,7 @@ def test_the_manifest_holds_what_was_given_for_it(run: Run, tmp_path: Path) -> N
     }
 
 
-def test_other_models_in_the_files_are_left_out_and_bad_lines_told(run: Run, tmp_path: Path) -> None:
+def test_events_of_other_models_are_skipped_and_bad_lines_reported(run: Run, tmp_path: Path) -> None:
     write(tmp_path / "mixed.jsonl", [*interleave(CALM, messages("churn", 2000)), b"{", b'{"id": 1}'])
     result = run("baseline", "build", "mixed.jsonl", "--model", "churn")
     assert "2,000 events, 2 rejected" in words(result.out)
@@ -152,7 +152,7 @@ def test_showing_a_baseline_prints_its_facts_and_every_signal(built: Run) -> Non
         assert part in shown.out
 
 
-def test_no_drift_is_0_and_drift_is_1_with_an_account_and_a_file_of_alerts(built: Run, tmp_path: Path) -> None:
+def test_no_drift_is_0_and_drift_is_1_with_a_summary_and_a_file_of_alerts(built: Run, tmp_path: Path) -> None:
     calm = built("replay", "calm.jsonl", "-b", "fraud.driftline", "--alerts", "none.jsonl")
     assert (calm.code, calm.out.splitlines()[-1]) == (0, "no drift")
     assert (tmp_path / "none.jsonl").read_bytes() == b""
@@ -169,7 +169,7 @@ def test_no_drift_is_0_and_drift_is_1_with_an_account_and_a_file_of_alerts(built
 
 
 @pytest.mark.usefixtures("built")
-def test_twice_the_same_input_gives_the_same_bytes_in_processes_of_their_own(tmp_path: Path) -> None:
+def test_the_same_input_gives_the_same_bytes_in_two_processes(tmp_path: Path) -> None:
     for name in ("one", "two"):
         command = [sys.executable, "-m", "driftline", "replay", "drift.jsonl", "-b", "fraud.driftline"]
         environment = {**os.environ, "PYTHONHASHSEED": str(len(name) + ord(name[0]))}
@@ -178,7 +178,7 @@ def test_twice_the_same_input_gives_the_same_bytes_in_processes_of_their_own(tmp
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes() != b""
 
 
-def test_files_follow_each_other_and_standard_input_is_one(built: Run, tmp_path: Path) -> None:
+def test_files_are_read_in_order_and_standard_input_is_a_file(built: Run, tmp_path: Path) -> None:
     write(tmp_path / "a.jsonl.gz", DRIFT[:1200])
     write(tmp_path / "b.jsonl", DRIFT[1200:])
     for number, sources in enumerate((["drift.jsonl"], ["a.jsonl.gz", "b.jsonl"], ["-"])):
@@ -193,7 +193,7 @@ def test_files_follow_each_other_and_standard_input_is_one(built: Run, tmp_path:
     assert load(tmp_path / "s").content_hash == load(tmp_path / "fraud.driftline").content_hash
 
 
-def test_without_a_baseline_the_first_events_become_one_and_it_is_said(run: Run) -> None:
+def test_without_a_baseline_one_is_learned_from_the_first_events_with_a_notice(run: Run) -> None:
     result = run("replay", "drift.jsonl", "-c", "c.yaml")
     assert result.code == 1
     assert "each model's is learned from its first 700 events" in words(result.err)
@@ -212,13 +212,13 @@ def test_from_and_to_cut_the_log(built: Run) -> None:
 
 
 @pytest.mark.parametrize("option", ["--from", "--to"])
-def test_a_time_that_is_none_is_refused(built: Run, option: str) -> None:
+def test_an_invalid_time_is_refused(built: Run, option: str) -> None:
     result = built("replay", "drift.jsonl", "-b", "fraud.driftline", option, "yesterday")
     assert result.code == 2
     assert f"{option}: expected RFC 3339 such as 2026-01-31T00:00:00Z, got 'yesterday'" in words(result.err)
 
 
-def test_bad_messages_are_counted_and_the_replay_goes_on(built: Run, tmp_path: Path) -> None:
+def test_bad_messages_are_counted_and_the_replay_continues(built: Run, tmp_path: Path) -> None:
     write(tmp_path / "bad.jsonl", [*DRIFT, b"{", DRIFT[0].replace(b'"amount":', b'"amount":"N/A","was":')])
     result = built("replay", "bad.jsonl", "-b", "fraud.driftline")
     assert result.code == 1
@@ -228,7 +228,7 @@ def test_bad_messages_are_counted_and_the_replay_goes_on(built: Run, tmp_path: P
     )
 
 
-def test_a_table_without_a_column_of_models_takes_the_one_given(built: Run, tmp_path: Path) -> None:
+def test_a_table_without_a_model_column_uses_the_given_model(built: Run, tmp_path: Path) -> None:
     rows = [orjson.loads(message) for message in DRIFT]
     table = ["ts,amount,country,score"]
     table += [
@@ -260,7 +260,7 @@ def test_a_table_without_a_column_of_models_takes_the_one_given(built: Run, tmp_
         ("nonsense", ["nonsense"]),
     ],
 )
-def test_what_cannot_run_is_2_and_says_which_file_and_why(
+def test_a_command_that_cannot_run_is_2_and_names_the_file_and_the_reason(
     built: Run, tmp_path: Path, arguments: str, parts: list[str]
 ) -> None:
     (tmp_path / "bad.yaml").write_text("defaults: {learn_evnts: 700}\n")
@@ -273,7 +273,7 @@ def test_what_cannot_run_is_2_and_says_which_file_and_why(
         assert part in words(result.err)
 
 
-def test_events_that_are_all_refused_are_shown_before_the_build_fails(run: Run, tmp_path: Path) -> None:
+def test_rejected_events_are_shown_before_a_build_without_events_fails(run: Run, tmp_path: Path) -> None:
     write(tmp_path / "no_times.jsonl", [message.replace(b'"ts"', b'"time"') for message in CALM[:50]])
     result = run("baseline", "build", "no_times.jsonl", "--model", "fraud")
     assert result.code == 2
@@ -300,7 +300,7 @@ def test_check_is_0_for_a_valid_configuration_and_1_with_line_column_and_caret(
         assert part in result.out
 
 
-def test_the_configuration_names_baselines_relative_to_itself(built: Run, tmp_path: Path) -> None:
+def test_baseline_paths_are_relative_to_the_configuration_file(built: Run, tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "c.yaml").write_text("models: {fraud: {baseline: ../fraud.driftline}}")
     result = built("replay", "drift.jsonl", "-c", "etc/c.yaml")
@@ -313,7 +313,7 @@ def test_help_and_version_are_0(run: Run) -> None:
     assert "replay" in run("--help").out
 
 
-def test_a_table_without_times_makes_a_baseline_when_it_is_said_to_be_unordered(run: Run, tmp_path: Path) -> None:
+def test_a_table_without_times_makes_a_baseline_with_unordered(run: Run, tmp_path: Path) -> None:
     rows = "".join(f"{i / 7},{'de' if i % 3 else 'fr'}\n" for i in range(200))
     (tmp_path / "training.csv").write_text("amount,country\n" + rows)
     refused = run("baseline", "build", "training.csv", "--model", "m")

@@ -1,4 +1,4 @@
-"""`driftline incidents` and `driftline explain` on a live deployment, and the commands of an alert, as typed."""
+"""`driftline incidents` and `driftline explain` on a live deployment, and the commands in an alert."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from load_tests.harness.oracle import baseline_of, interleave, messages
 from tests.harness.brokers import Broker
 from tests.harness.topic_tools import driftline, write_lines
 
-# Events, one a second: the drift is seen to be over some 200 after its end, and resolved 300 later.
+# Events, one a second: the drift recovers some 200 after its end and is resolved 300 later.
 COUNT, DRIFT, END = 1600, 600, 900
 Printed = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
 def here(broker: Broker, redis_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deployment:
-    """A deployment whose configuration lies in the current directory, as the commands in an alert expect."""
+    """A deployment whose configuration is in the current directory, as the commands in an alert expect."""
     monkeypatch.chdir(tmp_path)
     sections = {
         "panes": {"events": 50, "seconds": None},
@@ -48,7 +48,7 @@ def here(broker: Broker, redis_server: Server, tmp_path: Path, monkeypatch: pyte
 
 
 def produce(here: Deployment, log: list[bytes]) -> None:
-    """Stamped with the events' own times, as by a live producer."""
+    """Send a log with the events' own times as timestamps, as a live producer does."""
     producer = KafkaProducer(**client_options(here.broker.kafka), linger_ms=5)
     for value in log:
         producer.send(here.config.topics.predictions, value, timestamp_ms=json.loads(value)["ts"])
@@ -56,8 +56,8 @@ def produce(here: Deployment, log: list[bytes]) -> None:
     producer.close()
 
 
-def worked(here: Deployment, log: list[bytes], alerts: int) -> list[dict[str, Any]]:
-    """The alerts that a worker tells of a log, once there are so many."""
+def run_worker(here: Deployment, log: list[bytes], alerts: int) -> list[dict[str, Any]]:
+    """Run a worker over a log until there are at least so many alerts; returns them."""
     produce(here, log)
     with here.worker() as worker:
         worker.wait_for(lambda: len(here.alerts()) >= alerts)
@@ -76,24 +76,24 @@ def signals(alert: dict[str, Any]) -> set[str]:
     return {each["signal"] for each in alert["data"]["evidence"]["signals"]}
 
 
-# What an alert says to type
+# The commands in an alert
 
 
-def test_the_commands_of_an_alert_work_as_they_are_typed(here: Deployment, tmp_path: Path, capsys: Printed) -> None:
-    """Of a baseline file, a learned one, and the past: the replay shows the drift that the alert tells of."""
+def test_the_commands_of_an_alert_can_be_run_as_they_are(here: Deployment, tmp_path: Path, capsys: Printed) -> None:
+    """With a baseline file, a learned baseline and the past, the replay shows the drift that the alert reports."""
     log = interleave(
         *(messages(model, COUNT, drift=(DRIFT, COUNT), step=1000) for model in ("fraud", "learns", "past"))
     )
-    alerts = worked(here, log, 4)  # what is compared with the past recovers when the drift has become that
+    alerts = run_worker(here, log, 4)  # a model compared with its past recovers once the drift is part of it
     fired = {each["data"]["component"]: each for each in alerts if each["data"]["status"] == "firing"}
     assert fired.keys() == {"fraud", "learns", "past"}
     for model, alert in fired.items():
         explain, replay = (shlex.split(command)[1:] for command in alert["data"]["commands"])
         assert ("--from" in replay) == (model == "fraud")
-        code, words, _ = run(capsys, *explain)
+        code, printed, _ = run(capsys, *explain)
         assert code == 0
-        assert f"FIRING {model}" in words
-        assert "https://wiki.example/drift" in words
+        assert f"FIRING {model}" in printed
+        assert "https://wiki.example/drift" in printed
 
         found = tmp_path / "again.jsonl"
         assert run(capsys, *replay, "--alerts", found)[0] == 1
@@ -114,29 +114,29 @@ def since(alert: dict[str, Any]) -> float:
 
 
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)
-def test_an_incident_is_listed_while_it_is_open_and_among_the_past_ones_afterwards(
+def test_an_incident_is_listed_while_it_is_open_and_among_past_ones_afterwards(
     here: Deployment, capsys: Printed
 ) -> None:
     incidents = ("incidents", "-c", here.path)
-    code, words, errors = run(capsys, *incidents)
-    assert (code, words) == (0, "no open incidents")
+    code, printed, errors = run(capsys, *incidents)
+    assert (code, printed) == (0, "no open incidents")
     assert f"no worker of the group {here.config.worker.group} has judged anything" in errors
     log = messages("fraud", COUNT, drift=(DRIFT, END), step=1000)
-    (fired,) = (each["data"] for each in worked(here, log[:END], 1))
-    code, words, _ = run(capsys, *incidents)
+    (fired,) = (each["data"] for each in run_worker(here, log[:END], 1))
+    code, printed, _ = run(capsys, *incidents)
     assert code == 1
     for part in ("open fraud", "firing", "warning", "2026-01-01 00:", "amount mean", fired["id"], fired["incident_id"]):
-        assert part in words
+        assert part in printed
     assert run(capsys, *incidents, "--model", "churn") == (0, "no open incidents", "")
 
-    (_, over) = (each["data"] for each in worked(here, log[END:], 2))
+    (_, over) = (each["data"] for each in run_worker(here, log[END:], 2))
     assert run(capsys, *incidents) == (0, "no open incidents", "")
-    code, words, _ = run(capsys, *incidents, "--past")
+    code, printed, _ = run(capsys, *incidents, "--past")
     assert code == 0
-    assert "resolved fraud" in words
-    assert "recovered" in words
-    code, words, _ = run(capsys, *incidents, "--past", "--json")
-    row = json.loads(words)
+    assert "resolved fraud" in printed
+    assert "recovered" in printed
+    code, printed, _ = run(capsys, *incidents, "--past", "--json")
+    row = json.loads(printed)
     assert {name: row[name] for name in ("state", "resolution", "model", "alert_id", "incident_id")} == {
         "state": "resolved",
         "resolution": "recovered",
@@ -148,7 +148,7 @@ def test_an_incident_is_listed_while_it_is_open_and_among_the_past_ones_afterwar
 
 
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)
-def test_an_incident_that_recovers_says_so(here: Deployment, capsys: Printed) -> None:
+def test_a_recovering_incident_is_listed_as_recovering(here: Deployment, capsys: Printed) -> None:
     log = messages("fraud", END + 300, drift=(DRIFT, END), step=1000)
     produce(here, log)
     with here.worker() as worker:
@@ -164,13 +164,13 @@ def test_an_alert_is_explained_from_redis_and_without_it_from_the_topic(
     here: Deployment, tmp_path: Path, capsys: Printed
 ) -> None:
     log = messages("fraud", COUNT, drift=(DRIFT, END), step=1000)
-    fired, over = (each["data"] for each in worked(here, log, 2))
+    fired, over = (each["data"] for each in run_worker(here, log, 2))
     explain = ("explain", "-c", here.path)
     outputs = [run(capsys, *explain, name) for name in (fired["id"], fired["id"][:6])]
-    code, words, errors = outputs[0]
+    code, printed, errors = outputs[0]
     assert outputs[0] == outputs[1]
     assert (code, errors) == (0, "")
-    assert "one false alarm in 1,000,000 events at most" in words
+    assert "one false alarm in 1,000,000 events at most" in printed
     assert "RESOLVED fraud" in run(capsys, *explain, fired["incident_id"])[1], "an incident's newest alert"
     png = tmp_path / "a.png"
     assert run(capsys, *explain, fired["id"], "--png", png)[2] == f"{png}: signals drawn: 1"
@@ -199,22 +199,22 @@ def test_a_file_of_alerts_is_explained_without_any_server(
     (tmp_path / "nowhere.yaml").write_text("kafka: {bootstrap: '127.0.0.1:1'}\nredis: {url: 'redis://127.0.0.1:1/0'}\n")
     assert run(capsys, "replay", "live.jsonl", "-b", "fraud.driftline", "--alerts", "alerts.jsonl")[0] == 1
     fired, over = (json.loads(line)["data"] for line in Path("alerts.jsonl").read_bytes().splitlines())
-    code, words, _ = run(capsys, "explain", fired["id"], "--alerts", "alerts.jsonl", "-c", "nowhere.yaml")
+    code, printed, _ = run(capsys, "explain", fired["id"], "--alerts", "alerts.jsonl", "-c", "nowhere.yaml")
     assert code == 0
-    assert "FIRING fraud" in words
-    assert "no longer drifting" in words, "in the course of the incident"
+    assert "FIRING fraud" in printed
+    assert "no longer drifting" in printed, "in the history of the incident"
     assert "RESOLVED" in run(capsys, "explain", over["id"], "--alerts", "alerts.jsonl")[1]
     assert run(capsys, "explain", fired["id"], "--alerts", "missing.jsonl")[2] == "error: missing.jsonl: no such file"
 
 
 @pytest.mark.parametrize("wanted", ["abc", "", "a b c d", "../etc", "x" * 200])
-def test_what_is_no_id_is_refused(wanted: str, capsys: Printed) -> None:
+def test_a_text_that_is_no_id_is_refused(wanted: str, capsys: Printed) -> None:
     code, _, errors = run(capsys, "explain", wanted)
     assert code == 2
     assert "expected an id such as" in errors
 
 
-def test_without_matplotlib_the_picture_says_what_to_install(
+def test_a_png_without_matplotlib_says_what_to_install(
     tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(sys.modules, "driftline.stream.reports.plot", raising=False)
@@ -224,7 +224,7 @@ def test_without_matplotlib_the_picture_says_what_to_install(
     assert (code, errors) == (2, "error: --png needs matplotlib; install it with: pip install 'driftline[plot]'")
 
 
-def test_a_redis_that_does_not_answer_is_an_error_of_the_list(tmp_path: Path, capsys: Printed) -> None:
+def test_listing_incidents_fails_if_redis_does_not_answer(tmp_path: Path, capsys: Printed) -> None:
     path = tmp_path / "nowhere.yaml"
     path.write_text("redis: {url: 'redis://127.0.0.1:1/0'}\n")
     code, _, errors = run(capsys, "incidents", "-c", path)
@@ -232,7 +232,7 @@ def test_a_redis_that_does_not_answer_is_an_error_of_the_list(tmp_path: Path, ca
     assert "Redis does not answer" in errors
 
 
-def test_what_a_newer_driftline_keeps_is_an_error_and_no_empty_list(
+def test_an_alert_of_a_newer_version_is_an_error_and_no_empty_list(
     redis_server: Server, tmp_path: Path, capsys: Printed
 ) -> None:
     async def newer() -> None:

@@ -1,4 +1,4 @@
-"""Topics of one's own on a running broker, small traffic to fill them with, and the command line to run over them."""
+"""A test's own topics on a running broker, small traffic for them, and the command line in this process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ START_MS = 1_767_225_600_000
 
 
 class Sent(NamedTuple):
-    """A record to send; without a stamp the client stamps it with now."""
+    """A record to send; without `stamp` (epoch ms), the client sets the current time."""
 
     partition: int
     value: bytes
@@ -34,13 +34,13 @@ class Sent(NamedTuple):
 
 
 def event(i: int, rng: np.random.Generator, *, shift: float = 0.0, feed: float = 1.5) -> bytes:
-    """Event i of model "taxi": a price, a zone, and a feed that is constant."""
+    """Event i of model "taxi": a price, a zone, and a constant feed."""
     features = {"price": round(float(rng.normal(shift)), 6), "zone": str(rng.choice(["a", "b", "c"])), "feed": feed}
     return json.dumps({"id": f"e-{i}", "ts": START_MS + 1000 * i, "model": "taxi", "features": features}).encode()
 
 
 def traffic(n: int, seed: int, broken_from: int | None = None) -> list[bytes]:
-    """n events; from one on the price is 1 σ higher and the feed has left its constant."""
+    """n events; from event `broken_from` on, the price is 1 σ higher and the feed has left its constant."""
     rng = np.random.default_rng(seed)
     broken = n if broken_from is None else broken_from
     return [event(i, rng, shift=float(i >= broken), feed=1.5 + (i >= broken) * rng.random()) for i in range(n)]
@@ -52,7 +52,7 @@ def write_lines(path: Path, lines: Iterable[bytes]) -> Path:
 
 
 def driftline(*arguments: object) -> int:
-    """Run a command in this process; its exit code."""
+    """Run a command in this process; returns its exit code."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["driftline", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
@@ -62,7 +62,7 @@ def driftline(*arguments: object) -> int:
 
 @dataclass(frozen=True)
 class Site:
-    """A configuration on a broker with topics of its own, of which predictions and alerts exist; and its file."""
+    """A configuration with its own topics on a broker, and its file; the topics predictions and alerts exist."""
 
     config: Config
     path: Path
@@ -94,7 +94,7 @@ class Site:
         return topic
 
     def send(self, topic: str, records: Iterable[Sent]) -> None:
-        """Write records by another way than Driftline's, and wait for them."""
+        """Write records without Driftline's own code, and wait for them."""
         producer = KafkaProducer(bootstrap_servers=self.config.kafka.bootstrap, linger_ms=20)
         futures = [producer.send(topic, value, partition=p, timestamp_ms=stamp) for p, value, stamp in records]
         for future in futures:
@@ -102,7 +102,7 @@ class Site:
         producer.close()
 
     def records(self, topic: str, expected: int) -> list[Any]:
-        """All records of a topic, by partition and offset; waits for as many as expected, and a moment for more."""
+        """All records of a topic, by partition and offset; waits for the expected number, and a moment for more."""
         options = {"group_id": None, "enable_auto_commit": False, "fetch_max_wait_ms": 50}
         consumer = KafkaConsumer(bootstrap_servers=self.config.kafka.bootstrap, **options)
         partitions = [TopicPartition(topic, partition) for partition in consumer.partitions_for_topic(topic)]

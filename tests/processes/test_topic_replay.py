@@ -1,4 +1,4 @@
-"""A topic's history: what of it is read, on both brokers, and that its replay finds what the files' replay finds."""
+"""A topic's history: which records are read, on both brokers, and that its replay finds what a replay of files finds."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from driftline.stream.events.parse import parse_event
 from driftline.stream.kafka.admin import TopicsError
 from driftline.stream.replay.pipeline import LogBatch
 from driftline.stream.replay.run import as_single_partition, replay
-from driftline.stream.sources import topic_history as topic_reader
+from driftline.stream.sources import topic_history
 from driftline.stream.sources.topic_history import AtOffset, AtTime, TopicPosition, open_history
 from tests.harness.brokers import Broker, unique
 from tests.harness.topic_tools import START_MS, Sent, Site, driftline, traffic, write_lines
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
-# In `traffic`: the event at which price and feed break, of as many as there are.
+# In `traffic`: the event at which price and feed break, and the number of events.
 BROKEN, EVENTS = 1500, 2500
 
 
 def read(
     site: Site, topic: str, first: TopicPosition | None = None, end: TopicPosition | None = None
 ) -> dict[int, dict[int, bytes]]:
-    """What a stretch holds: values by offset, by partition."""
+    """The values of a range, by partition and offset."""
     with open_history(site.config.kafka, topic, first, end) as history:
         return {
             partition: {int(at): value for batch in log for at, value in zip(*batch, strict=True) if value}
@@ -50,10 +50,10 @@ def offsets(found: dict[int, dict[int, bytes]]) -> dict[int, list[int]]:
     return {partition: list(values) for partition, values in found.items()}
 
 
-# What is read
+# Records read
 
 
-def test_a_history_ends_where_it_ended_when_it_was_opened(broker: Broker, tmp_path: Path) -> None:
+def test_a_history_ends_at_the_end_of_the_topic_when_it_was_opened(broker: Broker, tmp_path: Path) -> None:
     site = Site.on(broker, tmp_path, partitions=3)
     site.send(site.predictions, [Sent(i % 2, b"%d" % i) for i in range(1000)])  # partition 2 stays empty
     seen: list[int] = []
@@ -86,7 +86,7 @@ def test_a_history_between_offsets(broker: Broker, tmp_path: Path) -> None:
     ("first", "end", "expected"),
     [
         (None, None, [0, 1, 2, 3, 4, 5, 6, 7]),
-        (10, 60, [1, 2, 3, 4]),  # 2 is stamped before, but comes after one that is not; 6 comes after the end
+        (10, 60, [1, 2, 3, 4]),  # 2 has an earlier stamp, but follows 1, which has not; 6 follows the end
         (11, 60, [3, 4]),
         (10, None, [1, 2, 3, 4, 5, 6, 7]),
         (None, 10, [0]),
@@ -99,7 +99,7 @@ def test_a_history_between_offsets(broker: Broker, tmp_path: Path) -> None:
 def test_a_history_between_times(
     broker: Broker, tmp_path: Path, first: int | None, end: int | None, expected: list[int]
 ) -> None:
-    """Seconds of the stamps by offset. Both sends are a batch, so that stretches begin and end inside of batches."""
+    """stamps: seconds, by offset. Each send is one batch, so that ranges begin and end inside of batches."""
     stamps = [-2, 10, 5, 30, 40, 60, 50, 70]
     site = Site.on(broker, tmp_path)
     records = [Sent(0, b"%d" % i, START_MS + 1000 * stamp) for i, stamp in enumerate(stamps)]
@@ -109,14 +109,14 @@ def test_a_history_between_times(
     assert offsets(read(site, site.predictions, *places)).get(0, []) == expected
 
 
-def test_a_time_and_an_offset_may_be_mixed(broker: Broker, tmp_path: Path) -> None:
+def test_a_time_and_an_offset_can_be_mixed(broker: Broker, tmp_path: Path) -> None:
     site = Site.on(broker, tmp_path)
     site.send(site.predictions, [Sent(0, b"%d" % i, START_MS + 1000 * i) for i in range(20)])
     assert offsets(read(site, site.predictions, AtTime(START_MS + 5000), AtOffset(8))) == {0: [5, 6, 7]}
     assert offsets(read(site, site.predictions, AtOffset(17), AtTime(START_MS + 19_000))) == {0: [17, 18]}
 
 
-def test_partitions_may_be_read_one_after_another_though_fetched_together(broker: Broker, tmp_path: Path) -> None:
+def test_partitions_can_be_read_one_after_another_though_fetched_together(broker: Broker, tmp_path: Path) -> None:
     """A reader that waits for partition 0 must not hoard the others, nor lose what it has fetched of them."""
     site = Site.on(broker, tmp_path, partitions=3)
     site.send(site.predictions, [Sent(i % 3, b"x" * 500 + b"%d" % i) for i in range(3000)])
@@ -127,8 +127,8 @@ def test_partitions_may_be_read_one_after_another_though_fetched_together(broker
             assert values == [b"x" * 500 + b"%d" % i for i in range(partition, 3000, 3)]
 
 
-def test_transaction_markers_are_holes_also_at_the_end(broker: Broker, tmp_path: Path) -> None:
-    """offset  0 1 2 M 4 5 M: a reader that waited for a record at 6 would wait for good."""
+def test_transaction_markers_are_gaps_even_at_the_end(broker: Broker, tmp_path: Path) -> None:
+    """offset  0 1 2 M 4 5 M: a reader that waited for a record at 6 would wait forever."""
     if not broker.idempotent:
         pytest.skip("the embedded broker has no transactions")
     site = Site.on(broker, tmp_path)
@@ -144,7 +144,7 @@ def test_transaction_markers_are_holes_also_at_the_end(broker: Broker, tmp_path:
     assert offsets(read(site, site.predictions, AtOffset(3), AtOffset(5))) == {0: [4]}
 
 
-def test_an_unknown_topic_is_named_with_those_that_may_be_meant(broker: Broker, tmp_path: Path) -> None:
+def test_an_unknown_topic_is_an_error_that_suggests_similar_topics(broker: Broker, tmp_path: Path) -> None:
     site = Site.on(broker, tmp_path)
     misspelt = site.predictions.replace("predictions", "prediction")
     with pytest.raises(TopicsError, match=rf"topic {misspelt} doesn't exist; did you mean {site.predictions}\b"):
@@ -152,11 +152,11 @@ def test_an_unknown_topic_is_named_with_those_that_may_be_meant(broker: Broker, 
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_broker_that_dies_meanwhile_is_given_up(
+def test_a_broker_that_dies_while_it_is_read_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.CRITICAL, "kafka")  # a captured log line would keep its sockets alive
-    monkeypatch.setattr(topic_reader, "SILENCE_TIMEOUT", 1.0)
+    monkeypatch.setattr(topic_history, "SILENCE_TIMEOUT", 1.0)
     with embedded_broker(tmp_path) as server:
         site = Site.on(Broker(server, idempotent=False), tmp_path, partitions=2)
         site.send(site.predictions, [Sent(0, b"%d" % i) for i in range(10)])
@@ -171,12 +171,12 @@ def test_a_broker_that_dies_meanwhile_is_given_up(
     gc.collect()  # kafka-python leaves a socket behind for every try to reconnect: be warned of them here
 
 
-# What is found
+# Drift found
 
 
 @dataclass(frozen=True)
-class Case:
-    """A site with a baseline, live lines in a file and, by `produce`, on the predictions topic."""
+class Setup:
+    """A site with a baseline, and live lines in a file and, written by `produce`, on the predictions topic."""
 
     site: Site
     lines: list[bytes]
@@ -184,14 +184,14 @@ class Case:
     baseline: Path
 
     @classmethod
-    def on(cls, broker: Broker, folder: Path, partitions: int = 1) -> Case:
+    def on(cls, broker: Broker, folder: Path, partitions: int = 1) -> Setup:
         lines = traffic(EVENTS, seed=11, broken_from=BROKEN)
         lines[100:100] = [b"{broken", b'{"id":"no-time","model":"taxi"}']
         baseline = folder / "taxi.driftline"
         baseline.write_bytes(encode_baseline(taxi_baseline()))
-        case = cls(Site.on(broker, folder, partitions), lines, write_lines(folder / "live.jsonl", lines), baseline)
-        assert driftline("produce", case.live, "--topic", case.site.predictions, "-c", case.site.path) == 0
-        return case
+        setup = cls(Site.on(broker, folder, partitions), lines, write_lines(folder / "live.jsonl", lines), baseline)
+        assert driftline("produce", setup.live, "--topic", setup.site.predictions, "-c", setup.site.path) == 0
+        return setup
 
     def replay(self, source: object, *options: object) -> tuple[int, list[dict[str, Any]]]:
         """Exit code and alerts of `driftline replay`."""
@@ -213,42 +213,42 @@ def signals(alerts: Sequence[dict[str, Any]]) -> set[str]:
 
 
 def test_one_partition_gives_the_alerts_of_the_file(broker: Broker, tmp_path: Path) -> None:
-    case = Case.on(broker, tmp_path)
-    code, from_file = case.replay(case.live)
+    setup = Setup.on(broker, tmp_path)
+    code, from_file = setup.replay(setup.live)
     assert code == 1
     assert signals(from_file) == {"features.price", "features.feed"}
-    assert case.replay(case.topic) == (1, from_file)
+    assert setup.replay(setup.topic) == (1, from_file)
 
 
 def test_four_partitions_name_the_same_signals_at_their_own_offsets(broker: Broker, tmp_path: Path) -> None:
-    case = Case.on(broker, tmp_path, partitions=4)
-    code, from_topic = case.replay(case.topic)
+    setup = Setup.on(broker, tmp_path, partitions=4)
+    code, from_topic = setup.replay(setup.topic)
     assert code == 1
-    assert case.replay(case.topic) == (code, from_topic)
+    assert setup.replay(setup.topic) == (code, from_topic)
 
-    _, from_file = case.replay(case.live)
+    _, from_file = setup.replay(setup.live)
     assert signals(from_topic) == signals(from_file)
     first, *_ = from_topic
-    since = json.loads(case.lines[BROKEN + 2])["ts"]
+    since = json.loads(setup.lines[BROKEN + 2])["ts"]
     found = np.datetime64(first["data"]["starts_at"][:-1], "ms").astype(int)
     assert abs(found - since) <= 50_000  # one test of 50 events, a second each
     ranges = first["data"]["evidence"]["signals"][0]["offsets"]
     assert [each["partition"] for each in ranges] == [0, 1, 2, 3]
-    records = case.site.records(case.site.predictions, EVENTS + 2)
+    records = setup.site.records(setup.site.predictions, EVENTS + 2)
     for each in ranges:
         (start,) = [r for r in records if (r.partition, r.offset) == (each["partition"], each["start"])]
         assert abs(json.loads(start.value)["ts"] - since) <= 100_000
 
 
-def test_offsets_choose_what_is_replayed_and_stay_the_topics(
+def test_offsets_select_the_records_to_replay_and_remain_those_of_the_topic(
     broker: Broker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    case = Case.on(broker, tmp_path)
-    code, alerts = case.replay(case.topic, "--to", "offset:1400")
+    setup = Setup.on(broker, tmp_path)
+    code, alerts = setup.replay(setup.topic, "--to", "offset:1400")
     assert (code, alerts) == (0, [])
-    assert "1,398 events in" in capsys.readouterr().out  # two of the records are none
+    assert "1,398 events in" in capsys.readouterr().out  # two of the records are no events
 
-    code, alerts = case.replay(case.topic, "--from", "offset:1000", "--to", "offset:2000")
+    code, alerts = setup.replay(setup.topic, "--from", "offset:1000", "--to", "offset:2000")
     assert code == 1
     assert "1,000 events in" in capsys.readouterr().out
     ranges = [each for alert in alerts for found in alert["data"]["evidence"]["signals"] for each in found["offsets"]]
@@ -256,29 +256,29 @@ def test_offsets_choose_what_is_replayed_and_stay_the_topics(
     assert min(each["start"] for each in ranges) >= BROKEN - 100
 
 
-def test_times_choose_by_the_stamps_of_the_records(broker: Broker, tmp_path: Path) -> None:
-    """Stamped here as a live producer does, with the time of the event."""
-    case = Case.on(broker, tmp_path)
-    stamped = case.site.create(unique("stamped"))
+def test_times_select_records_by_their_kafka_timestamps(broker: Broker, tmp_path: Path) -> None:
+    """The records have the time of their event as timestamp, as from a live producer."""
+    setup = Setup.on(broker, tmp_path)
+    stamped = setup.site.create(unique("stamped"))
     lines = traffic(EVENTS, seed=11, broken_from=BROKEN)
-    case.site.send(stamped, [Sent(0, line, START_MS + 1000 * i) for i, line in enumerate(lines)])
+    setup.site.send(stamped, [Sent(0, line, START_MS + 1000 * i) for i, line in enumerate(lines)])
 
-    by_time = case.replay(f"kafka://{stamped}", "--from", "2026-01-01T00:10:00Z", "--to", "2026-01-01T00:33:20Z")
-    by_offset = case.replay(f"kafka://{stamped}", "--from", "offset:600", "--to", "offset:2000")
+    by_time = setup.replay(f"kafka://{stamped}", "--from", "2026-01-01T00:10:00Z", "--to", "2026-01-01T00:33:20Z")
+    by_offset = setup.replay(f"kafka://{stamped}", "--from", "offset:600", "--to", "offset:2000")
     assert by_time == by_offset
     assert by_time[0] == 1
     assert {alert["data"]["evidence"]["topic"] for alert in by_time[1]} == {stamped}
-    assert case.replay(f"kafka://{stamped}", "--to", "2026-01-01T00:20:00Z") == (0, [])
+    assert setup.replay(f"kafka://{stamped}", "--to", "2026-01-01T00:20:00Z") == (0, [])
 
 
 def test_a_replay_leaves_the_live_topics_alone_and_publishes_elsewhere(
     broker: Broker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    case = Case.on(broker, tmp_path)
-    site = case.site
+    setup = Setup.on(broker, tmp_path)
+    site = setup.site
     site.send(site.alerts, [Sent(0, b"a live alert")])
     elsewhere = site.create(unique("replayed"))
-    code, alerts = case.replay(case.topic, "--to-topic", elsewhere)
+    code, alerts = setup.replay(setup.topic, "--to-topic", elsewhere)
     assert code == 1
     published = site.records(elsewhere, len(alerts))
     assert [json.loads(record.value) for record in published] == alerts
@@ -287,23 +287,23 @@ def test_a_replay_leaves_the_live_topics_alone_and_publishes_elsewhere(
     assert {alert["data"]["mode"] for alert in alerts} == {"replay"}
 
     for live in (site.alerts, site.predictions, f"{site.predictions}.dlq"):
-        assert case.replay(case.topic, "--to-topic", live)[0] == 2
+        assert setup.replay(setup.topic, "--to-topic", live)[0] == 2
         assert f"{live} is a live topic" in " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert [record.value for record in site.records(site.alerts, 1)] == [b"a live alert"]
-    assert len(site.records(site.predictions, len(case.lines))) == len(case.lines)
+    assert len(site.records(site.predictions, len(setup.lines))) == len(setup.lines)
 
 
-def test_a_replay_may_learn_its_baseline_from_several_partitions(broker: Broker, tmp_path: Path) -> None:
-    case = Case.on(broker, tmp_path, partitions=3)
-    config = json.loads(case.site.path.read_text()) | {"defaults": {"learn_events": 1000}}
-    case.site.path.write_text(json.dumps(config))
+def test_a_replay_can_learn_its_baseline_from_several_partitions(broker: Broker, tmp_path: Path) -> None:
+    setup = Setup.on(broker, tmp_path, partitions=3)
+    config = json.loads(setup.site.path.read_text()) | {"defaults": {"learn_events": 1000}}
+    setup.site.path.write_text(json.dumps(config))
     alerts = tmp_path / "learned.jsonl"
-    assert driftline("replay", case.topic, "-c", case.site.path, "--alerts", alerts) == 1
+    assert driftline("replay", setup.topic, "-c", setup.site.path, "--alerts", alerts) == 1
     assert signals([json.loads(line) for line in alerts.read_bytes().splitlines()]) >= {"features.feed"}
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reason"),
     [
         (("kafka://absent",), "topic absent doesn't exist"),
         (("kafka://absent", "file.jsonl"), "expected one kafka://TOPIC or files"),
@@ -316,17 +316,15 @@ def test_a_replay_may_learn_its_baseline_from_several_partitions(broker: Broker,
         ),
     ],
 )
-def test_what_can_not_be_replayed_is_explained(
-    broker: Broker, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], told: str
+def test_an_impossible_replay_is_an_error_with_its_reason(
+    broker: Broker, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], reason: str
 ) -> None:
     site = Site.on(broker, tmp_path)
     assert driftline("replay", *arguments, "-c", site.path) == 2
-    assert told in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert reason in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
-def test_an_empty_stretch_is_said_to_be_empty(
-    broker: Broker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_replay_without_records_says_so(broker: Broker, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     site = Site.on(broker, tmp_path)
     assert driftline("replay", f"kafka://{site.predictions}", "-c", site.path) == 0
     assert "nothing to read" in capsys.readouterr().err
@@ -335,7 +333,7 @@ def test_an_empty_stretch_is_said_to_be_empty(
 # Several partitions in one order, without a broker
 
 
-def cut(log: Sequence[tuple[int, bytes]], rng: np.random.Generator) -> Iterator[LogBatch]:
+def cut_randomly(log: Sequence[tuple[int, bytes]], rng: np.random.Generator) -> Iterator[LogBatch]:
     """A partition's log in batches of random length."""
     while log:
         part, log = log[: (n := int(rng.integers(1, 400)))], log[n:]
@@ -344,7 +342,7 @@ def cut(log: Sequence[tuple[int, bytes]], rng: np.random.Generator) -> Iterator[
 
 @pytest.mark.parametrize("given", [True, False])
 def test_the_alerts_of_several_partitions_do_not_depend_on_how_they_are_read(given: bool) -> None:
-    """Partitions with holes, read in batches of any length; with a baseline, and with one learned on the way."""
+    """Partitions with gaps, read in batches of any length; with a given baseline and with a learned one."""
     config = Config.model_validate({"defaults": {"learn_events": 1000}})
     baselines = [taxi_baseline()] if given else []
     rng = np.random.default_rng(5)
@@ -354,7 +352,7 @@ def test_the_alerts_of_several_partitions_do_not_depend_on_how_they_are_read(giv
         logs[int(owner[i])].append((i, line))
 
     def alerts() -> list[IncidentAlert]:
-        return replay(config, baselines, {p: cut(log, rng) for p, log in logs.items()}, lambda _: None).alerts
+        return replay(config, baselines, {p: cut_randomly(log, rng) for p, log in logs.items()}, lambda _: None).alerts
 
     first = alerts()
     assert first
@@ -362,8 +360,8 @@ def test_the_alerts_of_several_partitions_do_not_depend_on_how_they_are_read(giv
         assert alerts() == first
 
 
-def test_an_event_of_the_future_does_not_hold_up_its_partition() -> None:
-    """In partition 1, event 700 says 2030. Were its run judged last, so would be all that follows it there."""
+def test_an_event_from_the_future_does_not_hold_up_its_partition() -> None:
+    """In partition 1, event 700 has a time in 2027. If its run were judged last, all later runs there would be, too."""
     lines = traffic(EVENTS, seed=11, broken_from=BROKEN)
     spoiled = [*lines]
     spoiled[701] = lines[701].replace(b'"ts": 17', b'"ts": 18')

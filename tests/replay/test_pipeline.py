@@ -1,4 +1,4 @@
-"""The pipeline over whole logs: the same messages give the same alerts, in whatever chunks and company they come."""
+"""The pipeline over whole logs: the same messages give the same alerts, however they are cut and mixed."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from driftline.stream.panes.pane import Pane, Range
 from driftline.stream.replay.pipeline import Pipeline
 from load_tests.harness.oracle import as_json, interleave, messages
 
-# An event a millisecond: what recovers is over at once.
+# One event a millisecond, so incidents resolve as soon as they recover.
 SECTIONS = {
     "panes": {"events": 100, "seconds": None},
     "defaults": {"learn_events": 700, "incidents": {"recovery": "0s", "cooldown": "0s"}},
 }
 CONFIG = Config.model_validate(SECTIONS)
-# 3000 events, of which the 1000 in the middle have an amount 2 σ higher.
+# 3000 events; in 1000 of them, in the middle, the amount is 2 σ higher.
 FRAUD = messages("fraud", 3000, drift=(1500, 2500))
 CHURN = messages("churn", 3000, drift=(2000, 3000))
 
@@ -50,7 +50,7 @@ class Result:
     def of(self, model: str) -> list[dict[str, Any]]:
         return [as_json(each)["data"] for each in self.alerts if each.data.component == model]
 
-    def told(self, model: str = "fraud") -> list[tuple[str, list[str]]]:
+    def reported(self, model: str = "fraud") -> list[tuple[str, list[str]]]:
         return [(each["status"], [s["signal"] for s in each["evidence"]["signals"]]) for each in self.of(model)]
 
 
@@ -60,7 +60,7 @@ def run(
     config: Config = CONFIG,
     chunks: Sequence[int] = (1000,),
 ) -> Result:
-    """The log through a pipeline, in chunks of these lengths in turn."""
+    """Run the log through a pipeline, in chunks of these lengths in turn."""
     pipeline = Pipeline(config, {each.model: each for each in baselines})
     sketcher, alerts, at, turn = pipeline.sketcher(0, 0), [], 0, 0
     while at < len(log):
@@ -78,9 +78,9 @@ def configured(**model: Any) -> Config:
     return Config.model_validate({**SECTIONS, "models": {"fraud": model}})
 
 
-def test_a_drift_is_told_with_where_and_when_it_was() -> None:
+def test_a_drift_is_reported_with_its_offsets_and_its_start() -> None:
     result = run(FRAUD, GIVEN)
-    assert result.told() == [("firing", ["features.amount"]), ("resolved", ["features.amount"])]
+    assert result.reported() == [("firing", ["features.amount"]), ("resolved", ["features.amount"])]
     fired, resolved = result.of("fraud")
     (evidence,) = fired["evidence"]["signals"]
     (offsets,) = evidence["offsets"]
@@ -93,7 +93,7 @@ def test_a_drift_is_told_with_where_and_when_it_was() -> None:
     assert fired["starts_at"] < resolved["ends_at"] == resolved["emitted_at"]
 
 
-def test_twice_the_same_log_gives_the_same_bytes() -> None:
+def test_the_same_log_gives_the_same_bytes_twice() -> None:
     assert run(FRAUD, GIVEN).lines == run(FRAUD, GIVEN).lines != b""
 
 
@@ -107,7 +107,7 @@ def test_any_chunking_gives_the_same_alerts(chunks: list[int], baselines: tuple[
 @pytest.mark.parametrize("chunk", [1, 37, 4000])
 @pytest.mark.parametrize("learn", [700, 651])
 def test_a_model_without_a_baseline_learns_from_exactly_its_first_events(learn: int, chunk: int) -> None:
-    """Also where the last of them lies within a pane of 100, and whatever else comes in the same chunk."""
+    """Even if the last of them is inside a pane of 100, and whatever else is in the same chunk."""
     config = Config.model_validate({"panes": {"events": 100, "seconds": None}, "defaults": {"learn_events": learn}})
     result = run(FRAUD[:1400], config=config, chunks=[chunk])
     learned = result.pipeline.states["fraud"].learned
@@ -120,36 +120,38 @@ def test_a_model_without_a_baseline_learns_from_exactly_its_first_events(learn: 
     assert state.seen + (state.pending.content.n if state.pending else 0) == 1400 - learn
 
 
-def test_after_learning_the_alerts_are_those_of_the_same_baseline_given_for_the_rest() -> None:
+def test_a_learned_baseline_gives_the_alerts_that_the_same_given_baseline_gives_for_the_rest() -> None:
     learned = run(FRAUD)
     baseline = learned.pipeline.states["fraud"].learned
     given = run(FRAUD[700:], baseline)
-    assert learned.told() == given.told() == [("firing", ["features.amount"]), ("resolved", ["features.amount"])]
+    assert (
+        learned.reported() == given.reported() == [("firing", ["features.amount"]), ("resolved", ["features.amount"])]
+    )
     assert [each["starts_at"] for each in learned.of("fraud")] == [each["starts_at"] for each in given.of("fraud")]
     assert learned.pipeline.learned == ("fraud",)
 
 
-def test_a_model_with_too_few_events_is_still_learning() -> None:
+def test_a_model_with_too_few_events_is_still_warming_up() -> None:
     result = run(FRAUD[:300] + CHURN[:900])
     assert result.pipeline.warming_up == {"fraud": 300}
     assert result.pipeline.learned == ("churn",)
 
 
 @pytest.mark.parametrize("features", [{"a": None}, {"a": {"b": None}}, {"a": []}])
-def test_events_that_hold_nothing_are_no_end_and_fill_no_memory(features: dict[str, Any]) -> None:
-    """A model that sends nulls alone once stopped the pipeline for all models, after `learn_events` of them."""
+def test_events_without_values_neither_stop_the_pipeline_nor_fill_the_sample(features: dict[str, Any]) -> None:
+    """A model that sent only nulls once stopped the pipeline for all models, after `learn_events` of them."""
     row = {"id": "1", "ts": 1_767_225_600_000, "model": "empty", "features": features}
     result = run(interleave([orjson.dumps(row)] * 3000, FRAUD))
     assert len(result.pipeline.states["empty"].sample) < 700
-    assert result.told()[0] == ("firing", ["features.amount"])
+    assert result.reported()[0] == ("firing", ["features.amount"])
 
 
 def test_two_models_in_one_log_are_independent() -> None:
-    """Panes end together, so each model's are cut elsewhere than alone: what they tell is the same."""
+    """The models' panes end together, so they are cut elsewhere than alone; the findings are the same."""
     both = run(interleave(FRAUD, CHURN), GIVEN)
-    assert both.told("fraud") == run(FRAUD, GIVEN).told("fraud")
-    assert both.told("churn") == run(CHURN).told("churn") == [("firing", ["features.amount"])]
-    # To the byte where the other model brings only other values: drift in one is nothing to the other.
+    assert both.reported("fraud") == run(FRAUD, GIVEN).reported("fraud")
+    assert both.reported("churn") == run(CHURN).reported("churn") == [("firing", ["features.amount"])]
+    # The alerts are equal to the byte if only the other model's values differ: its drift has no influence.
     calm = run(interleave(FRAUD, messages("churn", 3000)), GIVEN)
     assert calm.of("fraud") == both.of("fraud")
     assert calm.of("churn") == []
@@ -158,12 +160,12 @@ def test_two_models_in_one_log_are_independent() -> None:
 def test_messages_that_are_no_events_change_nothing_but_offsets() -> None:
     bad: list[bytes | None] = [b"", None, b"{", b'{"id": 1}', b"\xff", b"[]"]
     log = [message for i, good in enumerate(FRAUD) for message in ([good, bad[i % 6]] if i % 50 == 0 else [good])]
-    assert run(log, GIVEN).told() == run(FRAUD, GIVEN).told()
+    assert run(log, GIVEN).reported() == run(FRAUD, GIVEN).reported()
 
 
 @pytest.mark.parametrize("known", [("fraud",), ("fraud", "churn"), ()])
-def test_an_event_without_a_model_is_nobodys(known: tuple[str, ...]) -> None:
-    """Of one known model alone, events that named none were once taken for its own."""
+def test_an_event_without_a_model_is_rejected(known: tuple[str, ...]) -> None:
+    """With a single known model, events without a model once counted as its own."""
     row = orjson.loads(FRAUD[0])
     nameless = [{**row, "model": name} for name in (None, "", 7)] + [{k: v for k, v in row.items() if k != "model"}]
     sketcher = Pipeline(CONFIG, {model: baseline_of(messages(model, 500)) for model in known}).sketcher(0, 0)
@@ -172,7 +174,7 @@ def test_an_event_without_a_model_is_nobodys(known: tuple[str, ...]) -> None:
 
 
 def test_a_pane_that_comes_twice_counts_once() -> None:
-    """Rewound and published again, as after a crash: runs that start before what was delivered are dropped."""
+    """Rewound and published again, as after a crash: runs that start before the delivered offset are dropped."""
     events = [parse_event(message) for message in FRAUD]
     monitor = Monitor("fraud", ModelConfig(), GIVEN)
 
@@ -181,15 +183,15 @@ def test_a_pane_that_comes_twice_counts_once() -> None:
         return Pane(GIVEN.sketch_events(part), part[0].ts, part[-1].ts, (Range(partition, start, start + 100),))
 
     def play(starts: Sequence[int]) -> tuple[ModelState, list[Any]]:
-        memory, told = ModelState(), []
+        state, all_steps = ModelState(), []
         for start in starts:
-            memory, steps = monitor.judge(memory, pane(start))
-            told += steps
-        return memory, told
+            state, steps = monitor.judge(state, pane(start))
+            all_steps += steps
+        return state, all_steps
 
-    once, told = play(range(0, 3000, 100))
-    again, told_again = play([*range(0, 1500, 100), *range(0, 1800, 100), *range(1700, 3000, 100), 0, 2900])
-    assert told == told_again != []
+    once, steps_once = play(range(0, 3000, 100))
+    again, steps_again = play([*range(0, 1500, 100), *range(0, 1800, 100), *range(1700, 3000, 100), 0, 2900])
+    assert steps_once == steps_again != []
     assert again.consumed == once.consumed == {0: 3000}
     assert again.judge.seen == once.judge.seen == 3000
     # The same offsets of another partition are other events.
@@ -197,46 +199,46 @@ def test_a_pane_that_comes_twice_counts_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("signals", "watched"),
+    ("signals", "selected"),
     [
         ({"include": ["features.*"]}, {"features.amount", "features.country"}),
         ({"exclude": ["features.amount"]}, {"features.country", "score"}),
         ({"include": ["features.*", "score"], "exclude": ["*.c*"]}, {"features.amount", "score"}),
     ],
 )
-def test_only_selected_signals_are_watched_given_a_baseline_or_learning_one(
-    signals: dict[str, Any], watched: set[str]
+def test_only_selected_signals_are_monitored_with_a_given_or_a_learned_baseline(
+    signals: dict[str, Any], selected: set[str]
 ) -> None:
     for baselines in ((GIVEN,), ()):
         result = run(FRAUD, *baselines, config=configured(signals=signals))
-        memory = result.pipeline.states["fraud"]
-        baseline = result.pipeline.monitors["fraud"].baseline(memory)
-        assert {signal.name for signal in baseline.layout.signals} == watched
-        found = {signal for _, signals_told in result.told() for signal in signals_told}
-        assert found == {"features.amount"} & watched
+        state = result.pipeline.states["fraud"]
+        baseline = result.pipeline.monitors["fraud"].baseline(state)
+        assert {signal.name for signal in baseline.layout.signals} == selected
+        found = {signal for _, names in result.reported() for signal in names}
+        assert found == {"features.amount"} & selected
 
 
-def test_kinds_are_set_for_learning() -> None:
+def test_configured_kinds_apply_to_a_learned_baseline() -> None:
     result = run(FRAUD[:800], config=configured(kinds={"score": "categorical"}))
     kinds = {each.name: each.kind.value for each in result.pipeline.states["fraud"].learned.layout.signals}
     assert kinds == {"features.amount": "numeric", "features.country": "categorical", "score": "categorical"}
 
 
-def test_pinned_windows_are_of_the_model_they_are_given_for() -> None:
+def test_pinned_windows_apply_to_the_model_that_they_are_configured_for() -> None:
     pinned = run(FRAUD, GIVEN, config=configured(windows=["2000 events"]))
-    assert pinned.told()[0] == ("firing", ["features.amount"])
+    assert pinned.reported()[0] == ("firing", ["features.amount"])
     (evidence,) = pinned.of("fraud")[0]["evidence"]["signals"]
     assert 2000 <= evidence["events"] < 2600
     seconds = run(FRAUD, GIVEN, config=configured(windows=["2s"]))
-    assert seconds.told()[0] == ("firing", ["features.amount"])
+    assert seconds.reported()[0] == ("firing", ["features.amount"])
     assert 2000 <= seconds.of("fraud")[0]["evidence"]["signals"][0]["events"] < 2600
 
 
-def test_against_its_own_past_a_model_needs_no_fitting_baseline() -> None:
+def test_a_model_judged_against_its_own_past_needs_no_matching_baseline() -> None:
     odd = baseline_of(messages("fraud", 1000, drift=(0, 1000)))
-    assert run(FRAUD[:1000], odd).told()[0][0] == "firing"
+    assert run(FRAUD[:1000], odd).reported()[0][0] == "firing"
     against_past = run(FRAUD, odd, config=configured(reference="past"))
-    assert [status for status, _ in against_past.told()] == ["firing", "resolved", "firing", "resolved"]
+    assert [status for status, _ in against_past.reported()] == ["firing", "resolved", "firing", "resolved"]
     assert against_past.of("fraud")[0]["evidence"]["signals"][0]["against"] == "past"
 
 
@@ -247,4 +249,4 @@ def test_late_and_future_events_do_not_change_what_is_found() -> None:
         late = orjson.loads(shuffled[i]) | {"ts": 1_767_225_600_000 - 5_000_000}
         future = orjson.loads(shuffled[i + 7]) | {"ts": "2099-01-01T00:00:00Z"}
         shuffled[i], shuffled[i + 7] = orjson.dumps(late), orjson.dumps(future)
-    assert run(shuffled, GIVEN, config=config).told() == run(FRAUD, GIVEN, config=config).told()
+    assert run(shuffled, GIVEN, config=config).reported() == run(FRAUD, GIVEN, config=config).reported()

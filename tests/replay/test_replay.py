@@ -1,4 +1,4 @@
-"""Replay: what is read of a log, what is counted of it, and what is found in real traffic."""
+"""Replay: which messages of a log are read, what is counted, and what is found in real traffic."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ def replayed(log: Sequence[bytes], *baselines: Baseline, config: Config = CONFIG
     return replay(config, baselines, {0: as_single_partition(batches)}, lambda _: None)
 
 
-def test_alerts_are_told_as_they_are_decided_and_kept() -> None:
-    told: list[IncidentAlert] = []
-    result = replay(CONFIG, [baseline_of()], {0: as_single_partition([FRAUD[:1700], FRAUD[1700:]])}, told.append)
-    assert told == result.alerts
-    assert [each.data.status for each in told] == ["firing"]
+def test_every_alert_is_reported_as_it_is_decided_and_kept() -> None:
+    reported: list[IncidentAlert] = []
+    result = replay(CONFIG, [baseline_of()], {0: as_single_partition([FRAUD[:1700], FRAUD[1700:]])}, reported.append)
+    assert reported == result.alerts
+    assert [each.data.status for each in reported] == ["firing"]
     assert result.events == 3000
     assert not result.problems
 
 
-def test_twice_the_same_log_gives_the_same_bytes_in_batches_of_any_size() -> None:
+def test_the_same_log_gives_the_same_bytes_in_batches_of_any_size() -> None:
     lines = [
         [encode_alert(each) for each in replayed(FRAUD, baseline_of(), size=size).alerts] for size in (1000, 1000, 170)
     ]
     assert lines[0] == lines[1] == lines[2] != []
 
 
-def test_what_is_wrong_is_counted_by_place_with_the_first_reason_as_an_example() -> None:
-    """Counted by reason, a million different bad values were a million lines."""
+def test_problems_are_counted_by_place_with_the_first_reason_as_an_example() -> None:
+    """When they were counted by reason, a million different bad values were a million lines."""
     rows = [orjson.loads(message) for message in FRAUD[:1000]]
     for i, row in enumerate(rows[:300]):
         row["features"]["amount"] = f"N/A {i}"
@@ -72,7 +72,7 @@ def test_what_is_wrong_is_counted_by_place_with_the_first_reason_as_an_example()
     assert result.examples["rejected for ts"] == "ts: missing"
 
 
-def test_models_that_learned_and_that_could_not_are_named() -> None:
+def test_models_with_a_learned_baseline_and_models_with_too_few_events_are_named() -> None:
     result = replayed(interleave(messages("fraud", 900), messages("churn", 900)) + messages("tiny", 30), baseline_of())
     assert result.learned == ("churn",)
     assert result.warming_up == {"tiny": 30}
@@ -88,16 +88,14 @@ def test_models_that_learned_and_that_could_not_are_named() -> None:
         (EPOCH + 1000, None, slice(0, 0)),
     ],
 )
-def test_between_keeps_events_from_the_first_time_on_and_before_the_last(
-    first: int | None, end: int | None, kept: slice
-) -> None:
+def test_a_time_range_includes_its_start_and_excludes_its_end(first: int | None, end: int | None, kept: slice) -> None:
     log = messages("fraud", 100)
     batches = list(select_time_range(as_single_partition([log[:60], log[60:]]), NATIVE, first, end))
     assert [message for batch in batches for message in batch.messages] == log[kept]
     assert [at for batch in batches for at in batch.offsets] == list(range(100))[kept]
 
 
-def test_between_keeps_what_is_no_event_to_be_rejected() -> None:
+def test_a_time_range_keeps_messages_that_are_no_events() -> None:
     log = [b"{", *messages("fraud", 3), b'{"ts": "soon"}']
     (batch,) = select_time_range([LogBatch(np.arange(5), log)], NATIVE, EPOCH + 1, EPOCH + 2)
     assert batch.messages == [b"{", log[2], b'{"ts": "soon"}']
@@ -113,7 +111,7 @@ def write(path: Path, baseline: Baseline) -> Path:
     return path
 
 
-def test_baselines_are_those_of_the_configuration_and_those_given_which_win(tmp_path: Path) -> None:
+def test_given_baselines_replace_those_of_the_configuration(tmp_path: Path) -> None:
     write(tmp_path / "fraud.driftline", baseline_of())
     other = build_baseline([parse_event(message) for message in FRAUD[:500]], {"model": "fraud"})
     given = write(tmp_path / "other.driftline", other)

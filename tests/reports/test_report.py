@@ -1,4 +1,4 @@
-"""What people read: whole on narrow and on wide terminals, and with whatever names traffic brings."""
+"""Reports fit narrow and wide terminals, whatever names are in the traffic."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_baseline_fits_the_terminal_and_figures_keep_their_digits(width: int) 
         (["N/A"] * 4, ""),
     ],
 )
-def test_a_histogram_shows_the_shape_and_not_the_grids_equal_shares(values: Any, picture: str) -> None:
+def test_a_histogram_shows_the_shape_instead_of_the_equal_shares_of_the_grid(values: Any, picture: str) -> None:
     kinds = {"features.x": Kind.NUMERIC}
     events = [Event("", 0, "m", None, {"features.x": value}) for value in values]
     own = console(120)
@@ -99,7 +99,7 @@ def test_wide_terminals_show_whole_names_and_more_columns() -> None:
 
 
 def incident(names: list[str]) -> list[IncidentAlert]:
-    """Alerts of a drift in all of these signals and of its end."""
+    """Alerts of a drift in all of these signals, and of its end."""
     rng = np.random.default_rng(2)
 
     def batch(n: int, shift: float) -> Batch:
@@ -130,7 +130,7 @@ def test_an_alert_fits_the_terminal_and_no_word_is_broken(width: int) -> None:
 
 
 def test_names_and_values_of_the_traffic_are_text_and_no_markup() -> None:
-    """A signal called "[/b]" once was a closing tag without an opening one, and the end of the replay."""
+    """A signal called "[/b]" once was read as a closing tag without an opening one, which ended the replay."""
     own = console(120)
     print_baseline(own, baseline([ODD]))
     for message in incident([ODD]):
