@@ -1,4 +1,4 @@
-"""A topic's history: which records are read, on both brokers, and that its replay finds what a replay of files finds."""
+"""A topic's history: which records are read, on both brokers, and that its replay finds what a replay of files does."""
 
 from __future__ import annotations
 
@@ -361,7 +361,7 @@ def test_the_alerts_of_several_partitions_do_not_depend_on_how_they_are_read(giv
 
 
 def test_an_event_from_the_future_does_not_hold_up_its_partition() -> None:
-    """In partition 1, event 700 has a time in 2027. If its run were judged last, all later runs there would be, too."""
+    """In partition 1, event 700 has a time in 2029. If its run were judged last, all later runs there would be, too."""
     lines = traffic(EVENTS, seed=11, broken_from=BROKEN)
     spoiled = [*lines]
     spoiled[701] = lines[701].replace(b'"ts": 17', b'"ts": 18')
