@@ -178,8 +178,8 @@ def _query(settings: Config, query: Callable[[IncidentIndex], Awaitable[ResultT]
         raise CommandError(f"this version cannot read an alert in Redis: {error}") from error
 
 
-def _rate(settings: Config, told: ReadAlert) -> float:
-    return settings.for_model(told.model).false_alarms_per_event
+def _rate(settings: Config, alert: ReadAlert) -> float:
+    return settings.for_model(alert.model).false_alarms_per_event
 
 
 def _drawing() -> Callable[[ReadAlert, Path], int]:

@@ -18,7 +18,7 @@ from load_tests.harness.deployment import WorkerProcess
 from tests.harness.alertmanagers import firing, notified
 from tests.harness.services import Service
 
-# s of healthy events after the scenario, in which a busy machine may come to its end.
+# s of healthy events after the scenario, so that a busy machine can catch up.
 _MORE = 30
 _RELAY = """
 relay:
@@ -34,7 +34,7 @@ def relay(config: Path, name: str) -> WorkerProcess:
 
 
 def play(traffic: TrafficSender, until: Callable[[], bool]) -> None:
-    """Feed the scenario as time goes on, and healthy events after its end, until something is seen."""
+    """Send the scenario at its rate, and healthy events after its end, until `until()` is true."""
     start = time.monotonic() - traffic.sent / RATE
     while traffic.sent < traffic.scenario.events + _MORE * RATE and not until():
         time.sleep(max(0.0, start + traffic.sent / RATE - time.monotonic()))
