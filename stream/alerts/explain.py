@@ -1,6 +1,6 @@
-"""Alerts explained: what an alert's evidence says, in words, figures and what is to be drawn. Pure.
+"""Explains alerts: the evidence in words, in figures, and as data for a chart. Pure.
 
-Names and values are what traffic brought; whoever prints them must not take them for markup.
+Names and values come from traffic, so they must be printed as text and never as markup.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from driftline.stream.alerts.find import ListedIncident
 from driftline.stream.alerts.read import Number, ReadAlert, ReadChange, ReadProfile, ReadSignal, Shares
 from driftline.stream.judge.changes import SPECIAL_WORDS
 
-# From which effect on which words fit. Two normal distributions that lie 1/4, 1/2, 1 and 2 σ apart have Jensen-Shannon
-# distances of 0.1, 0.2, 0.4 and 0.7; PSI's bounds are those of common usage.
+# Words for effect sizes, each from the given size on. Two normal distributions that lie 1/4, 1/2, 1 and 2 σ apart have
+# Jensen-Shannon distances of 0.1, 0.2, 0.4 and 0.7; PSI's bounds are those of common usage.
 _JENSEN_SHANNON = (
     (0.7, "very large: hardly anything in common"),
     (0.4, "large, as a shift by one σ"),
@@ -25,28 +25,28 @@ _JENSEN_SHANNON = (
     (0.1, "small, as a shift by a quarter of a σ"),
 )
 _PSI = ((0.25, "large by common usage"), (0.1, "moderate by common usage"))
-_SEEN = {
+_TESTS = {
     "ks": "Kolmogorov-Smirnov compares the whole distributions.",
-    "level": "Mann-Whitney compares levels: whether values lie higher or lower than before.",
-    "spread": "Mood compares spreads: whether values lie further apart, or closer, than before.",
+    "level": "Mann-Whitney compares levels: whether values are higher or lower than before.",
+    "spread": "Mood compares spreads: whether values are more or less spread than before.",
     "chi2": "Chi-square compares the shares of the known values.",
     "rate": "An exact tail bound compares one share: {code}.",
-    "adwin": "ADWIN compares the mean rank after a step with that of all that came before.",
+    "adwin": "ADWIN compares the mean rank after a step with the mean rank of everything before.",
 }
 _WORDS = {code.name.lower(): text for code, text in SPECIAL_WORDS.items()}
 _UNITS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
-# More digits than these tell nobody more; but neighbouring edges must differ.
+# More digits than these add nothing for a reader, but neighbouring edges must differ.
 _DIGITS, _ALL_DIGITS = 4, 17
 # Events under which chance alone brings PSI to its "moderate" 0.1: (K - 1)(1/n + 1/m), with a grid's 64 codes.
 _FEW = 650
-# Digits of a number that people read as one; longer ones are told as a power of ten.
+# Digits of a number that is written out; longer ones are written as a power of ten.
 _READABLE = 12
-# Shares are told in tenths of a percent: what is left over of rounded ones is nothing.
+# Shares are shown in tenths of a percent, so a remainder below half of that is a rounding error.
 _NEGLIGIBLE = 0.0005
 
 
 class Row(NamedTuple):
-    """A figure before and after, in words; "" where there is none."""
+    """A figure before and after, as text; "" where there is none."""
 
     name: str
     before: str
@@ -54,7 +54,7 @@ class Row(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """What is to be drawn of a signal: shares of all events, before and after, by label; None: not told."""
+    """The chart of a signal: shares of all events, before and after, by label; None where the alert does not say."""
 
     labels: tuple[str, ...]
     before: tuple[Number, ...]
@@ -62,24 +62,24 @@ class Picture(NamedTuple):
 
 
 def figures(signal: ReadSignal) -> list[Row]:
-    """Events, moments, special codes and commonest values, before and after."""
+    """Events, moments, special codes and most common values, before and after."""
     before, after = signal.change.before, signal.change.after
     rows = [Row("events", f"{before.events:,}", f"{after.events:,}")]
     moments = (("mean", "mean"), ("σ", "deviation"), ("min", "low"), ("max", "high"))
     rows += [Row(name, _number(getattr(before, field)), _number(getattr(after, field))) for name, field in moments]
     for code in {**before.special, **after.special}:
         rows.append(Row(words(code), _percent(before.special.get(code, 0.0)), _percent(after.special.get(code, 0.0))))
-    rows.append(Row("commonest", _commonest(before.values), _commonest(after.values)))
+    rows.append(Row("most common", _most_common(before.values), _most_common(after.values)))
     return [row for row in rows if row.before or row.after]
 
 
 def effects(signal: ReadSignal) -> list[Row]:
-    """Effect sizes: name, figure, and what it means."""
+    """Effect sizes: name, value, and what it means."""
     change = signal.change
-    divergence = _judged(change.jensen_shannon, _JENSEN_SHANNON, "hardly to be seen")
+    divergence = _in_words(change.jensen_shannon, _JENSEN_SHANNON, "hardly visible")
     found = (
         ("Jensen-Shannon distance", change.jensen_shannon, divergence),
-        ("PSI", change.psi, _judged(change.psi, _PSI, "small by common usage")),
+        ("PSI", change.psi, _in_words(change.psi, _PSI, "small by common usage")),
         ("Kolmogorov-Smirnov distance", change.distance, "the share of events that moved across some value"),
         ("Wasserstein distance of ranks", change.wasserstein, "the share of the reference an average event moved past"),
     )
@@ -87,31 +87,31 @@ def effects(signal: ReadSignal) -> list[Row]:
 
 
 def verdict(signal: ReadSignal, rate: float | None = None) -> str:
-    """What the test says, in sentences. rate: false alarms per event that the model's configuration accepts."""
+    """The result of the test, in sentences. rate: false alarms per event that the model's configuration allows."""
     code = words(signal.code) if signal.code else "special values"
-    says = [_SEEN.get(signal.test, f"The test is {signal.test or 'not told'}.").format(code=code)]
+    says = [_TESTS.get(signal.test, f"The test is {signal.test or 'unknown'}.").format(code=code)]
     if signal.evidence_nats is not None and signal.threshold_nats is not None:
         says.append(
-            f"Had nothing changed, as much evidence, {signal.evidence_nats:.1f} nats, would come by chance in one of "
-            f"{_one_in(signal.evidence_nats)} such windows of independent events at most. The alarm begins at "
+            f"If nothing had changed, as much evidence, {signal.evidence_nats:.1f} nats, would come by chance in at "
+            f"most one of {_one_in(signal.evidence_nats)} such windows of independent events. The alarm begins at "
             f"{signal.threshold_nats:.1f} nats, one of {_one_in(signal.threshold_nats)}: that allows for every window "
-            "and test of the model, and for how restless its reference is by itself."
+            "and test of the model, and for the dependence between its events."
         )
     if rate:
-        says.append(f"So the model raises one false alarm in {1 / rate:,.0f} events at most, as it is configured now.")
+        says.append(f"As configured now, the model raises at most one false alarm in {1 / rate:,.0f} events.")
     if signal.against == "past":
-        says.append("It is compared with its own past, not with its baseline.")
+        says.append("The model is compared with its own past, not with its baseline.")
     return " ".join(says)
 
 
 def remark(signal: ReadSignal) -> str:
-    """What to know when reading the effect sizes; "" if nothing."""
+    """A caution about the effect sizes; "" if none is needed."""
     events = min(signal.change.before.events, signal.change.after.events)
     return f"From {events:,} events, effect sizes come out too large by chance." if 0 < events < _FEW else ""
 
 
 def picture(signal: ReadSignal) -> Picture | None:
-    """Bins or commonest values, and special codes; None when the alert holds nothing to draw."""
+    """The chart of bins or most common values, and of special codes; None when the alert has no figures for one."""
     before, after = signal.change.before, signal.change.after
     rows = list(_bins(signal.change)) or list(_values(before, after))
     codes = {**before.special, **after.special}
@@ -120,46 +120,45 @@ def picture(signal: ReadSignal) -> Picture | None:
     return Picture(labels, tuple(map(_share, old)), tuple(map(_share, new))) if rows else None
 
 
-def replay_command(told: ReadAlert) -> str:
-    """What to type to see it happen again, and no more than that; "" if the alert does not say.
+def replay_command(alert: ReadAlert) -> str:
+    """The command that replays the drift up to the alert; "" if the alert has none.
 
-    The records that decided the alert were stamped before it, by clocks that may be ahead by a minute.
+    The records that decided the alert have earlier timestamps, from clocks that may be a minute ahead.
     """
-    command = next((each for each in told.commands if each.startswith("driftline replay ")), "")
-    if not command or told.emitted_at is None or " --to " in command:
+    command = next((each for each in alert.commands if each.startswith("driftline replay ")), "")
+    if not command or alert.emitted_at is None or " --to " in command:
         return command
-    end = (told.emitted_at + timedelta(minutes=1)).astimezone(UTC)
+    end = (alert.emitted_at + timedelta(minutes=1)).astimezone(UTC)
     return f"{command} --to {end:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def quiet_command(told: ReadAlert) -> str:
-    """What to type so that nobody is paged of its model for a while."""
-    return (
-        f"driftline silence add --match {shlex.quote(f'model={told.model}')} --for 2h --comment known -c driftline.yaml"
-    )
+def silence_command(alert: ReadAlert) -> str:
+    """The command that silences its model for two hours."""
+    matcher = shlex.quote(f"model={alert.model}")
+    return f"driftline silence add --match {matcher} --for 2h --comment known -c driftline.yaml"
 
 
 def as_row(listed: ListedIncident, now: datetime) -> dict[str, Any]:
-    """An incident of a list, plain JSON data."""
-    told = listed.newest
+    """A listed incident as JSON values."""
+    alert = listed.newest
     return {
         "state": "open" if listed.open else "resolved",
         "phase": listed.phase or None,
-        "resolution": told.resolution,
-        "model": told.model,
-        "version": told.details.version,
-        "severity": told.severity,
-        "title": told.title,
-        "starts_at": told.starts_at,
-        "ends_at": told.ends_at,
-        "seconds": None if told.starts_at is None else _seconds(told.starts_at, told.ends_at or now),
+        "resolution": alert.resolution,
+        "model": alert.model,
+        "version": alert.details.version,
+        "severity": alert.severity,
+        "title": alert.title,
+        "starts_at": alert.starts_at,
+        "ends_at": alert.ends_at,
+        "seconds": None if alert.starts_at is None else _seconds(alert.starts_at, alert.ends_at or now),
         "signals": [{"signal": each.name, "headline": each.change.headline} for each in listed.signals],
-        "incident_id": told.incident_id,
-        "alert_id": told.id,
+        "incident_id": alert.incident_id,
+        "alert_id": alert.id,
     }
 
 
-def lasted(first: datetime | None, last: datetime | None) -> str:
+def duration_text(first: datetime | None, last: datetime | None) -> str:
     """The time between in its two largest units, such as "3 h 12 min"; "" if one of them is not known."""
     if first is None or last is None:
         return ""
@@ -176,12 +175,12 @@ def _seconds(first: datetime, last: datetime) -> float:
 
 
 def words(code: str) -> str:
-    """What a special code is called among people."""
+    """A special code in words."""
     return _WORDS.get(code, code)
 
 
 def _bins(change: ReadChange) -> Iterator[tuple[str, Number, Number]]:
-    """Label and shares of all events in each bin; nothing if there is no histogram, or a broken one."""
+    """Label and shares of all events of each bin; none if there is no histogram, or one whose lengths do not fit."""
     histogram = change.histogram
     if histogram is None or not len(histogram.before) == len(histogram.after) == len(histogram.edges) + 1:
         return
@@ -192,7 +191,7 @@ def _bins(change: ReadChange) -> Iterator[tuple[str, Number, Number]]:
 
 
 def _labels(edges: Sequence[Number]) -> list[str]:
-    """What lies in each bin, given the upper ends of all but the last."""
+    """A label for each bin, given the upper ends of all but the last."""
     shown = _distinct(edges)
     if not shown:
         return ["all values"]
@@ -201,7 +200,7 @@ def _labels(edges: Sequence[Number]) -> list[str]:
 
 
 def _distinct(edges: Sequence[Number]) -> list[str]:
-    """With as few digits as tell them apart."""
+    """The edges as text, with as few digits as keep them distinct."""
     for digits in range(_DIGITS, _ALL_DIGITS + 1):
         shown = [_number(edge, digits) or "?" for edge in edges]
         if len(set(shown)) == len(set(edges)):
@@ -210,12 +209,12 @@ def _distinct(edges: Sequence[Number]) -> list[str]:
 
 
 def _values(before: ReadProfile, after: ReadProfile) -> Iterator[tuple[str, Number, Number]]:
-    """The commonest values of both sides, then all others; of one not among a side's, its share there is not told."""
+    """The most common values of both sides, then all others. The share of a value that a side does not list is None."""
     named = {**before.values, **after.values}
     for value in named:
         yield value, before.values.get(value), after.values.get(value)
-    told = [(*side.values.values(), *side.special.values()) for side in (before, after)]
-    rest = [1 - sum(share or 0.0 for share in shares) for shares in told]
+    listed = [(*side.values.values(), *side.special.values()) for side in (before, after)]
+    rest = [1 - sum(share or 0.0 for share in shares) for shares in listed]
     if named and max(rest) > _NEGLIGIBLE:
         yield "all others", max(rest[0], 0.0), max(rest[1], 0.0)
 
@@ -224,11 +223,11 @@ def _share(share: Number) -> Number:
     return None if share is None else min(max(share, 0.0), 1.0)
 
 
-def _commonest(values: Shares) -> str:
+def _most_common(values: Shares) -> str:
     return ", ".join(f"{value} {_percent(share)}" for value, share in values.items())
 
 
-def _judged(value: Number, scale: Sequence[tuple[float, str]], least: str) -> str:
+def _in_words(value: Number, scale: Sequence[tuple[float, str]], least: str) -> str:
     return next((meaning for bound, meaning in scale if value is not None and value >= bound), least)
 
 

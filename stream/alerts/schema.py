@@ -1,8 +1,8 @@
-"""What an alert is made of: its fields as types, each with its bounds and what it means.
+"""The types of an alert: its fields with their bounds and descriptions.
 
-`stream.alerts.build` makes alerts of these types, and `stream.schemas.json_schema` makes the published JSON Schema of
-them. An alert that the relay makes for several incidents (`stream.paging.messages`) has the same fields; that of an
-outage has `OutageEvidence`.
+`stream.alerts.build` builds alerts of these types, and `stream.schemas.json_schema` derives the published JSON Schema
+from them. An alert that the relay builds for several incidents (`stream.paging.messages`) has the same fields; that of
+an outage has `OutageEvidence`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from driftline.stream.judge.incidents import Status
 Mode = Literal["live", "replay", "test"]
 EventType = Literal["driftline.alert.v1"]
 
-# Characters: what every pager takes without cutting.
+# Characters that every receiver accepts without cutting.
 TITLE, DESCRIPTION, KEY = 130, 3000, 128
 #: Characters that every service accepts in any short text; PagerDuty's limit for a dedup_key.
 SHORT = 255
-# Findings whose evidence an alert carries, strongest first: some 1 kB each, and a broker takes 1 MB in one message.
+# Findings whose evidence an alert carries, strongest first: about 1 kB each, and a broker accepts 1 MB in one message.
 SIGNALS = 50
 
 _Time = Annotated[
@@ -38,18 +38,18 @@ _Code = Annotated[str, Meta(extra_json_schema={"enum": [each.name.lower() for ea
 
 
 class Offsets(Struct, frozen=True):
-    """A run of the predictions topic."""
+    """A range of offsets of the predictions topic."""
 
     partition: Annotated[int, Meta(ge=0, description="Partition of the predictions topic.")]
-    start: Annotated[int, Meta(ge=0, description="Its first offset.")]
-    end: Annotated[int, Meta(ge=1, description="The offset after its last one.")]
+    start: Annotated[int, Meta(ge=0, description="The first offset.")]
+    end: Annotated[int, Meta(ge=1, description="The offset after the last one.")]
 
 
 class SignalEvidence(Struct, frozen=True, kw_only=True, rename={"kind": "class"}):
-    """What the strongest test of one signal found."""
+    """The finding of the strongest test of one signal."""
 
     signal: Annotated[str, Meta(description="Name of the signal: `features.amount`, `prediction`, `score`.")]
-    kind: Annotated[FindingClass, Meta(description="What sort of change it is.")]
+    kind: Annotated[FindingClass, Meta(description="The class of the change.")]
     test: Annotated[
         str,
         Meta(
@@ -59,15 +59,16 @@ class SignalEvidence(Struct, frozen=True, kw_only=True, rename={"kind": "class"}
     ]
     code: Annotated[
         _Code | None,
-        Meta(description="Of a test of what is no regular value: which; null for the other tests."),
+        Meta(description="The special code that the test counts, if it tests one; null for the other tests."),
     ]
     against: Annotated[
-        Literal["baseline", "past"], Meta(description="What the window was compared with: the baseline or the past.")
+        Literal["baseline", "past"],
+        Meta(description="The reference: the baseline, or the model's past."),
     ]
     since: Annotated[_Time, Meta(description="When this signal's drift began, in event time.")]
     events: Annotated[int, Meta(ge=1, description="Events in the window that raised the alarm.")]
-    evidence_nats: Annotated[float, Meta(description="-ln p: how surprising the window would be had nothing changed.")]
-    threshold_nats: Annotated[float, Meta(description="The evidence from which on it is an alarm.")]
+    evidence_nats: Annotated[float, Meta(description="-ln p: how unlikely the window is if nothing has changed.")]
+    threshold_nats: Annotated[float, Meta(description="The evidence that an alarm needs.")]
     change: Annotated[Change, Meta(description="What changed, for people: before, after and effect sizes.")]
     offsets: Annotated[list[Offsets], Meta(description="Where the window lies in the predictions topic.")]
 
@@ -76,53 +77,54 @@ class Shared(Struct, frozen=True):
     """A signal that drifts in several models."""
 
     signal: Annotated[str, Meta(description="Name of the signal.")]
-    models: Annotated[int, Meta(ge=1, description="In how many models it drifts.")]
+    models: Annotated[int, Meta(ge=1, description="Number of models that it drifts in.")]
 
 
 class Member(Struct, frozen=True, kw_only=True):
-    """One of the incidents that an alert speaks of."""
+    """One of the incidents that an alert reports together."""
 
     model: Annotated[str, Meta(description="The model.")]
-    incident: Annotated[_Id, Meta(description="Which of its incidents.")]
-    status: Annotated[Literal["open", "resolved"], Meta(description="Whether it lasts.")]
+    incident: Annotated[_Id, Meta(description="Identity of the incident: its alert_key and incident_id.")]
+    status: Annotated[Literal["open", "resolved"], Meta(description="Whether it is still open.")]
     severity: Annotated[Severity, Meta(description="Its own severity.")]
     title: Annotated[_Title, Meta(description="The title of its own newest alert.")]
     starts_at: Annotated[_Time, Meta(description="When it began, in event time.")]
-    own_page: Annotated[bool, Meta(description="Whether it was told in an alert of its own before.")]
+    own_page: Annotated[bool, Meta(description="Whether it has a page of its own as well.")]
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
-    """Why it is an alert: signals, tests, windows, and where to find them in the log."""
+    """The evidence of an alert: signals, tests, windows, and where to find them in the log."""
 
     baseline: Annotated[str, Meta(description="Content hash of the baseline that the model was compared with.")]
     version: Annotated[str | None, Meta(description="Version of the model that the baseline names.")]
-    topic: Annotated[str, Meta(description="The predictions topic that the offsets are of.")]
+    topic: Annotated[str, Meta(description="The predictions topic that the offsets refer to.")]
     signals: Annotated[
         list[SignalEvidence],
         Meta(
-            max_length=SIGNALS, description="The signals it tells of; at the end of an incident all that had drifted."
+            max_length=SIGNALS,
+            description="The signals that the alert reports; at the end of an incident, all that had drifted.",
         ),
     ]
     likely_origin: Annotated[
         list[str] | UnsetType,
-        Meta(description="Of an alert for several incidents alone: the model where they may have begun."),
+        Meta(description="Only in an alert for several incidents: the model where they may have begun."),
     ] = UNSET
     downstream: Annotated[
         list[Member] | UnsetType,
-        Meta(description="Of an alert for several incidents alone: those of the models that depend on it."),
+        Meta(description="Only in an alert for several incidents: those of the models that depend on it."),
     ] = UNSET
 
 
 class OutageEvidence(Struct, frozen=True, kw_only=True):
-    """What the incidents of many models that drift at once have in common."""
+    """The evidence of an outage: what the incidents of many models that drift at once have in common."""
 
-    models: Annotated[int, Meta(ge=2, description="How many models drift.")]
-    likely_origin: Annotated[list[str], Meta(description="Models of them on which others of them depend.")]
-    shared: Annotated[list[Shared], Meta(description="Signals by the number of models they drift in.")]
+    models: Annotated[int, Meta(ge=2, description="Number of models that drift.")]
+    likely_origin: Annotated[list[str], Meta(description="Those of the models that others of them depend on.")]
+    shared: Annotated[list[Shared], Meta(description="Signals, with the number of models that they drift in.")]
     classes: Annotated[dict[str, _Count], Meta(description="Number of incidents of each class.")]
     signals: Annotated[list[Any], Meta(max_length=0, description="Empty: each incident's own alert has them.")]
     members: Annotated[list[Member], Meta(description="The incidents.")]
-    members_left_out: Annotated[_Count, Meta(description="How many more there are than `members` names.")]
+    members_left_out: Annotated[_Count, Meta(description="Number of incidents that `members` leaves out.")]
 
 
 # `Evidence` or `OutageEvidence`; msgspec knows no union of two structs.
@@ -130,10 +132,10 @@ EvidenceT = TypeVar("EvidenceT")
 
 
 class Link(Struct, frozen=True):
-    """Something to follow."""
+    """A page to follow."""
 
     href: Annotated[str, Meta(description="Address of the page.")]
-    text: Annotated[str, Meta(description="What it is, such as Runbook.")]
+    text: Annotated[str, Meta(description="Text of the link, such as Runbook.")]
 
 
 class AlertData(Struct, Generic[EvidenceT], frozen=True, kw_only=True, rename={"kind": "class"}):
@@ -141,33 +143,34 @@ class AlertData(Struct, Generic[EvidenceT], frozen=True, kw_only=True, rename={"
 
     id: Annotated[_Id, Meta(description="Id of this alert. One decision has one id, however often it is sent.")]
     alert_key: Annotated[
-        _Key, Meta(description="What is paged for, the same from incident to incident: a model, or a model's signal.")
+        _Key, Meta(description="Key of all incidents of one model or, with a page per signal, of one signal.")
     ]
-    incident_id: Annotated[_Id, Meta(description="What all alerts of one incident share, and no others.")]
+    incident_id: Annotated[_Id, Meta(description="Id of the incident: all its alerts share it, and no others.")]
     seq: Annotated[
-        int, Meta(ge=0, description="Rises from alert to alert of one alert_key: one that is not higher is old news.")
+        int,
+        Meta(ge=0, description="Rises from alert to alert of one alert_key: drop an alert with no higher seq."),
     ]
     status: Annotated[Status, Meta(description="What has happened to the incident.")]
     resolution: Annotated[
         Literal["recovered", "accepted"] | None,
         Meta(
-            description="Why it is resolved: its signals look like their reference again, or the model has another "
-            "baseline now. Null while it lasts."
+            description="Why it is resolved: its signals look like their reference again, or the model has a new "
+            "baseline. Null while it is open."
         ),
     ] = None
-    severity: Annotated[Severity, Meta(description="That of the worst finding in the incident so far.")]
+    severity: Annotated[Severity, Meta(description="The severity of the worst finding in the incident so far.")]
     title: Annotated[_Title, Meta(description="What has happened, in one line.")]
     description: Annotated[
         Annotated[str, Meta(max_length=DESCRIPTION)],
-        Meta(description="A line for each signal, small histograms, and what to type to see more."),
+        Meta(description="A line for each signal, small histograms, and the commands that show more."),
     ]
     starts_at: Annotated[_Time, Meta(description="Start of the earliest drift in the incident, in event time.")]
-    ends_at: Annotated[_Time | None, Meta(description="When it was over, in event time; null while it lasts.")]
-    emitted_at: Annotated[_Time, Meta(description="When the log held what decided it.")]
-    source: Annotated[str, Meta(min_length=1, description="Path that names what the alert is about.")]
+    ends_at: Annotated[_Time | None, Meta(description="When the drift was over, in event time; null until then.")]
+    emitted_at: Annotated[_Time, Meta(description="When the log contained the events that decided it.")]
+    source: Annotated[str, Meta(min_length=1, description="Path of the alert's subject.")]
     component: Annotated[str, Meta(min_length=1, description="The model.")]
-    group: Annotated[str, Meta(min_length=1, description="What pagers may group by.")]
-    kind: Annotated[FindingClass, Meta(description="What sort of change the first of its signals shows.")]
+    group: Annotated[str, Meta(min_length=1, description="Name that receivers may group by.")]
+    kind: Annotated[FindingClass, Meta(description="The class of the first signal's change.")]
     labels: Annotated[
         dict[str, str],
         Meta(
@@ -175,12 +178,10 @@ class AlertData(Struct, Generic[EvidenceT], frozen=True, kw_only=True, rename={"
             "`signal`."
         ),
     ]
-    evidence: Annotated[EvidenceT, Meta(description="What was found.")]
+    evidence: Annotated[EvidenceT, Meta(description="The evidence of the findings.")]
     links: Annotated[list[Link], Meta(description="Pages to follow, such as a runbook.")]
-    commands: Annotated[
-        list[str], Meta(description="What to type to see the whole evidence, and to see it happen again.")
-    ] = []
-    mode: Annotated[Mode, Meta(description="live: this happened. Whoever pages people must leave out replay and test.")]
+    commands: Annotated[list[str], Meta(description="Commands that show the whole evidence and replay the drift.")] = []
+    mode: Annotated[Mode, Meta(description="live: this happened. Whatever pages people must ignore replay and test.")]
 
 
 class AlertEvent(Struct, Generic[EvidenceT], frozen=True, kw_only=True):
@@ -188,13 +189,11 @@ class AlertEvent(Struct, Generic[EvidenceT], frozen=True, kw_only=True):
 
     specversion: Annotated[Literal["1.0"], Meta(description="Version of CloudEvents.")]
     id: Annotated[_Id, Meta(description="Id of the event: that of the alert in `data`.")]
-    source: Annotated[
-        str, Meta(min_length=1, description="Who sends it.", extra_json_schema={"format": "uri-reference"})
-    ]
-    type: Annotated[EventType, Meta(description="What it is: an alert in the first version of this format.")]
+    source: Annotated[str, Meta(min_length=1, description="The sender.", extra_json_schema={"format": "uri-reference"})]
+    type: Annotated[EventType, Meta(description="Type of the event: an alert in the first version of this format.")]
     subject: Annotated[_Key, Meta(description="The alert_key, which is the Kafka record's key too.")]
-    time: Annotated[_Time, Meta(description="That of `emitted_at`.")]
-    datacontenttype: Annotated[Literal["application/json"], Meta(description="What `data` is.")]
+    time: Annotated[_Time, Meta(description="The time in `emitted_at`.")]
+    datacontenttype: Annotated[Literal["application/json"], Meta(description="Media type of `data`.")]
     data: Annotated[AlertData[EvidenceT], Meta(description="The alert.")]
 
 

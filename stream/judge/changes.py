@@ -22,19 +22,18 @@ from driftline.detectors.summaries.codes import Categories, Grid, Special
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch, Summary
 
-# A change of mean or spread worth a word. Under a quarter sigma or a fifth of the spread, the shape is the better
-# story.
+# The smallest change of mean (σ) and of spread (ratio) that the headline names; below both, it names the shape.
 _SHIFT, _SPREAD_RATIO = 0.25, 1.2
-# Nobody's traffic drifts fivefold with mean and spread in step: that is a change of unit.
+# Traffic does not drift fivefold with mean and spread in step: that is a change of unit.
 _UNIT_RATIO = 5.0
-# Commonest values of a nominal signal told on each side, and characters told of a value: what a reader takes in.
+# The most common values of a nominal signal listed on each side, and the characters shown of a value.
 _COMMON, _SHOWN = 5, 40
-# Bins of a histogram: deciles are what people know, and fit beside each other on a telephone.
+# Bins of a histogram: deciles are familiar, and two histograms of them fit in one line on a telephone.
 _BINS = 10
-# A tenth of the events is no exact number: a bin must not end one code late for it.
+# A tenth of the events is not exact in floating point: without this, a bin could end one code late.
 _ROUNDING = 1e-9
 _BARS = "▁▂▃▄▅▆▇█"
-#: What special codes are called among people.
+#: Special codes in words.
 SPECIAL_WORDS = {
     Special.MISSING: "missing",
     Special.NAN: "NaN",
@@ -43,9 +42,7 @@ SPECIAL_WORDS = {
     Special.INVALID: "of a wrong type",
     Special.UNSEEN: "unseen values",
 }
-
-
-#: Codes of what is no value that means something; an unseen one may mean something new.
+#: Codes of values that mean nothing; an unseen value may mean something new.
 BROKEN = tuple(each for each in Special if each is not Special.UNSEEN)
 
 
@@ -69,7 +66,7 @@ class Profile(Struct, frozen=True):
 
     @property
     def broken(self) -> float:
-        """The share of values that mean nothing."""
+        """The share of the events whose value means nothing."""
         return min(sum(self.special.get(each.name.lower(), 0.0) for each in BROKEN), 1.0)
 
 
@@ -111,20 +108,20 @@ class Change(Struct, frozen=True):
 
     @property
     def breakage(self) -> float:
-        """The Jensen-Shannon distance between the shares of broken values, whatever has become of the others."""
+        """The Jensen-Shannon distance between the shares of broken values, whatever the other values are."""
         new, old = (np.array([side.broken, 1 - side.broken]) for side in (self.after, self.before))
         return float(jensen_shannon(new[None], old).item())
 
 
 def bars(heights: Iterable[float]) -> str:
-    """A row of bars as text, the highest one full."""
+    """Bars of these heights as text; the highest one is full."""
     rows = [max(height, 0.0) for height in heights]
     top = max(rows, default=0.0) or 1.0
     return "".join(_BARS[round((len(_BARS) - 1) * height / top)] for height in rows)
 
 
 def describe(battery: Battery, test: Column, before: Sketch, after: Sketch) -> Change:
-    """The change that `test` saw of its signal between two sketches."""
+    """The change of a signal between two sketches that `test` found."""
     layout, s = battery.layout, test.signal
     old, new = _codes(layout, before.counts, s), _codes(layout, after.counts, s)
     distance = moved = None
@@ -145,7 +142,7 @@ def describe(battery: Battery, test: Column, before: Sketch, after: Sketch) -> C
 
 
 def _codes(layout: Layout, counts: IntArray, s: int) -> IntArray:
-    """Counts of all codes of one signal, special ones last."""
+    """Counts (codes,) of one signal, special codes last."""
     start, special = layout.starts[s], layout.special_column(s, Special.MISSING)
     return np.concatenate([counts[start : start + layout.sizes[s]], counts[special : special + len(Special)]])
 
@@ -162,7 +159,7 @@ def _profile(layout: Layout, s: int, sketch: Sketch) -> Profile:
 
 
 def _moments(layout: Layout, sketch: Sketch, s: int) -> Summary | None:
-    """Of values that are all the same, that value: sums, kept in units of the baseline's spread, would round it."""
+    """The moments, exact if all values are equal: sums in units of the baseline's spread would round that value."""
     moments = layout.summary(sketch, s)
     same = moments is not None and moments.low == moments.high
     return replace(moments, mean=moments.low, deviation=0.0) if moments and same else moments
@@ -226,7 +223,7 @@ def _percent(share: float) -> str:
 
 
 def _short(value: float | str) -> str:
-    """A value as a line for people holds it: printable, and of a bounded length whatever traffic brings."""
+    """A value as text in a headline: printable, and of bounded length whatever traffic sends."""
     if not isinstance(value, str):
         return f"{value:.4g}"
     text = value if value and value.isprintable() else repr(value)

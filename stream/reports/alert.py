@@ -16,13 +16,13 @@ from rich.text import Text
 from driftline.stream.alerts.explain import (
     Picture,
     Row,
+    duration_text,
     effects,
     figures,
-    lasted,
     picture,
-    quiet_command,
     remark,
     replay_command,
+    silence_command,
     verdict,
 )
 from driftline.stream.alerts.find import ListedIncident
@@ -73,7 +73,7 @@ def print_incidents(console: Console, incidents: Iterable[ListedIncident], now: 
                 (state, STYLES[alert.status]), *(f"\n{line}" for line in (detail, printable(alert.severity)) if line)
             ),
             Text(f"{printable(alert.model)}\n{printable(alert.details.version or '')}"),
-            Text(f"{format_time(alert.starts_at)}\n{lasted(alert.starts_at, alert.ends_at or now)}"),
+            Text(f"{format_time(alert.starts_at)}\n{duration_text(alert.starts_at, alert.ends_at or now)}"),
             Text.assemble(
                 *_drifting_signals(each),
                 (f"incident {printable(alert.incident_id)}\nalert    {printable(alert.id)}", "dim"),
@@ -113,7 +113,7 @@ def _facts(alert: ReadAlert) -> Table:
 
 
 def _duration(alert: ReadAlert) -> str:
-    duration = lasted(alert.starts_at, alert.ends_at)
+    duration = duration_text(alert.starts_at, alert.ends_at)
     return f", for {duration}" if duration else ""
 
 
@@ -211,7 +211,7 @@ def _advice(alert: ReadAlert) -> Table:
     rows = [("read", each) for each in alert.addresses()]
     rows += [("replay", replay)] if replay else []
     if alert.status != "resolved":
-        rows += [("silence", quiet_command(alert))] if alert.model else []
+        rows += [("silence", silence_command(alert))] if alert.model else []
         rows.append(("wait", "the incident resolves by itself when its signals look like their reference again"))
     return _pairs(rows)
 

@@ -1,7 +1,6 @@
-"""The AsyncAPI 3.0 document of all topics: what is on them, who writes and reads it, and how they should be made.
+"""The AsyncAPI 3.0 document of all topics: their messages, who writes and reads them, and their settings. Pure.
 
-Published for the default configuration as docs/asyncapi.yaml; `driftline schema asyncapi` takes another one too.
-It does no I/O; what keeps it from the pure part is that `stream.kafka.admin`, which says what topics should be, does.
+Published for the default configuration as docs/asyncapi.yaml; `driftline schema asyncapi -c` prints that of another.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from driftline.stream.config.sections import Config
 from driftline.stream.schemas.json_schema import Schema, alert_parts, event_part, label_part
 from driftline.stream.schemas.topics import Topic, kept_for, wanted_topics
 
-# Of the formats on the topics, not of the program: what adds a field raises the second number.
+# Version of the formats on the topics, not of the program: a new field raises the second number.
 _VERSION = "1.0.0"
 _BINDING = "0.5.0"  # of AsyncAPI's Kafka binding
 _NUMBERS = ("retention.ms", "max.message.bytes")
 
 
 class _Message(NamedTuple):
-    """A kind of message: schema: name of the type of its value."""
+    """A kind of message. schema: name of the type of its value."""
 
     title: str
     summary: str
@@ -34,7 +33,7 @@ class _Message(NamedTuple):
 
 
 class _Channel(NamedTuple):
-    """A topic. field: that of the configuration which names it; suffix: what follows the name."""
+    """A topic. field: the configuration field that names it. suffix: what follows that name."""
 
     field: str
     message: str
@@ -43,7 +42,7 @@ class _Channel(NamedTuple):
 
 
 class _Operation(NamedTuple):
-    """Who does what on a channel. group: pattern of the consumer group, after the name of the workers' group."""
+    """An operation on a channel. group: pattern of the consumer group, after the name of the workers' group."""
 
     action: str
     channel: str
@@ -53,22 +52,22 @@ class _Operation(NamedTuple):
 
 
 def _headers(required: dict[str, str], optional: dict[str, str]) -> Schema:
-    told = {name: {"type": "string", "description": text} for name, text in (required | optional).items()}
-    return {"type": "object", "properties": told, "required": list(required)}
+    properties = {name: {"type": "string", "description": text} for name, text in (required | optional).items()}
+    return {"type": "object", "properties": properties, "required": list(required)}
 
 
-_LETTER_HEADERS = _headers(
+_DEAD_LETTER_HEADERS = _headers(
     {
-        "reason": "Why it could not be used.",
+        "reason": "Why the record could not be used.",
         "topic": "The topic it was on.",
         "partition": "Its partition there, in decimal digits.",
         "offset": "Its offset there, in decimal digits.",
-        "counted": "`true`: its event counts all the same, with a special code for the value that the reason names; "
+        "counted": "`true`: its event still counts, with a special code for the value that the reason names; "
         "`false`: it does not.",
     },
     {
-        "cut": "How long key and value were; only there if the letter holds just their beginning.",
-        "end": "Only there for a pane that was too large to be published, of which it holds nothing: its events are "
+        "cut": "Length of key and value; only there if the dead letter holds just their beginnings.",
+        "end": "Only there for a pane that was too large to be published, whose dead letter is empty: its events are "
         "those from `offset` up to here, in decimal digits.",
     },
 )
@@ -86,10 +85,18 @@ _MESSAGES = {
         "PredictionEvent",
     ),
     "label": _Message(
-        "Label event", "What turned out to be true. Labels are not read yet.", "application/json", "Any.", "LabelEvent"
+        "Label event",
+        "The true outcome of a prediction. Labels are not read yet.",
+        "application/json",
+        "Any.",
+        "LabelEvent",
     ),
     "pane": _Message(
-        "Pane", "What one model did in one run of offsets.", "application/octet-stream", "The model's name.", "Pane"
+        "Pane",
+        "The sketch of one model's events in one run of offsets.",
+        "application/octet-stream",
+        "The model's name.",
+        "Pane",
     ),
     "alert": _Message(
         "Alert",
@@ -103,9 +110,9 @@ _MESSAGES = {
         "Dead letter",
         "A record that could not be used, as it came, with the reason in its headers.",
         "application/octet-stream",
-        "That of the record.",
+        "The key of the record.",
         "Record",
-        _LETTER_HEADERS,
+        _DEAD_LETTER_HEADERS,
     ),
 }
 _BYTES: dict[str, Schema] = {
@@ -121,34 +128,44 @@ _BYTES: dict[str, Schema] = {
 _CHANNELS = {
     "predictions": _Channel("predictions", "prediction", "Prediction events, read by the workers' first stage."),
     "labels": _Channel("labels", "label", "Label events. Labels are not read yet."),
-    "panes": _Channel("panes", "pane", "Between the two stages of the workers; for nobody else."),
-    "alerts": _Channel("alerts", "alert", "What was paged; `driftline relay` carries it to pagers."),
+    "panes": _Channel("panes", "pane", "Between the two stages of the workers; internal."),
+    "alerts": _Channel("alerts", "alert", "All alerts; `driftline relay` delivers them to receivers."),
     "predictionsDeadLetters": _Channel(
-        "predictions", "deadLetter", "Predictions that are no events, or have a value that is none.", ".dlq"
+        "predictions", "deadLetter", "Predictions that are no events, or have an invalid value.", ".dlq"
     ),
     "labelsDeadLetters": _Channel("labels", "deadLetter", "For labels; nothing writes here yet.", ".dlq"),
-    "panesDeadLetters": _Channel("panes", "deadLetter", "Panes that are damaged or of another baseline.", ".dlq"),
+    "panesDeadLetters": _Channel(
+        "panes", "deadLetter", "Panes that are damaged or made with another baseline.", ".dlq"
+    ),
     "alertsDeadLetters": _Channel(
-        "alerts", "deadLetter", "Alerts that a pager refuses, or did not take in time.", ".dlq"
+        "alerts", "deadLetter", "Alerts that a receiver refuses, or did not accept in time.", ".dlq"
     ),
 }
 _OPERATIONS = {
-    "sendPredictions": _Operation("send", "predictions", "user", "Whoever serves models says what they predict."),
-    "sendLabels": _Operation("send", "labels", "user", "Whoever learns the truth says so."),
-    "receiveAlerts": _Operation("receive", "alerts", "user", "Whoever wants to know, in a group of its own."),
+    "sendPredictions": _Operation("send", "predictions", "user", "Services that run models publish their predictions."),
+    "sendLabels": _Operation("send", "labels", "user", "Services that learn the true outcome publish it."),
+    "receiveAlerts": _Operation("receive", "alerts", "user", "Any reader of alerts, in a consumer group of its own."),
     "sketch": _Operation("receive", "predictions", "worker", "Workers count events into panes.", ""),
-    "sendPanes": _Operation("send", "panes", "worker", "Workers publish panes whose run they have sealed."),
+    "sendPanes": _Operation("send", "panes", "worker", "Workers publish panes once their run is sealed."),
     "judge": _Operation("receive", "panes", "worker", "Workers judge panes, all of a model by one worker.", ""),
-    "sendAlerts": _Operation("send", "alerts", "worker", "Workers publish what they have decided, once or more."),
-    "rejectPredictions": _Operation("send", "predictionsDeadLetters", "worker", "Workers lay aside what is no event."),
-    "rejectPanes": _Operation("send", "panesDeadLetters", "worker", "Workers lay aside what is no pane."),
-    "relayAlerts": _Operation(
-        "receive", "alerts", "relay", "Relays carry alerts to pagers, one group for each target.", "-relay-[a-z]+"
+    "sendAlerts": _Operation("send", "alerts", "worker", "Workers publish the alerts that they decide, at least once."),
+    "rejectPredictions": _Operation(
+        "send", "predictionsDeadLetters", "worker", "Workers put aside records that are no events."
     ),
-    "rejectAlerts": _Operation("send", "alertsDeadLetters", "relay", "Relays lay aside what a pager does not take."),
+    "rejectPanes": _Operation("send", "panesDeadLetters", "worker", "Workers put aside records that are no panes."),
+    "relayAlerts": _Operation(
+        "receive",
+        "alerts",
+        "relay",
+        "Relays deliver alerts, with one consumer group for each receiver.",
+        "-relay-[a-z]+",
+    ),
+    "rejectAlerts": _Operation(
+        "send", "alertsDeadLetters", "relay", "Relays put aside alerts that a receiver does not accept."
+    ),
 }
 _WHO = {
-    "user": "Yours: the services that serve models, and whoever reads alerts.",
+    "user": "Yours: the services that run models, and all readers of alerts.",
     "worker": "`driftline worker`",
     "relay": "`driftline relay`",
 }
@@ -204,7 +221,7 @@ def _channel(channel: _Channel, topic: Topic) -> dict[str, Any]:
 
 def _operation(operation: _Operation, group: str) -> dict[str, Any]:
     channel, message = operation.channel, _CHANNELS[operation.channel].message
-    told: dict[str, Any] = {
+    described: dict[str, Any] = {
         "action": operation.action,
         "channel": {"$ref": f"#/channels/{channel}"},
         "summary": operation.summary,
@@ -213,8 +230,8 @@ def _operation(operation: _Operation, group: str) -> dict[str, Any]:
     }
     if operation.group is not None:
         pattern = {"type": "string", "pattern": f"^{re.escape(group)}{operation.group}$"}
-        told["bindings"] = {"kafka": {"groupId": pattern, "bindingVersion": _BINDING}}
-    return told
+        described["bindings"] = {"kafka": {"groupId": pattern, "bindingVersion": _BINDING}}
+    return described
 
 
 def _message(name: str, message: _Message) -> dict[str, Any]:
@@ -235,7 +252,7 @@ def document_text(config: Config) -> str:
 
 
 class _Plain(yaml.SafeDumper):
-    """Writes what is there twice in full, since few tools for AsyncAPI know YAML's references."""
+    """Writes repeated values in full, since few tools for AsyncAPI know YAML's references."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 # PyYAML's signature
         return True

@@ -1,8 +1,8 @@
 """The JSON Schemas (draft 2020-12) of the messages that users write and read. Pure; published in docs/.
 
-alert    made of the types that `stream.alerts.build` makes alerts of
-event    what `stream.events.parse` takes for an event, in Driftline's own shape; the tests hold one against the other
-label    the format that is reserved for labels, which are not read yet
+alert    derived from the types of `stream.alerts.schema`
+event    what `stream.events.parse` accepts, in Driftline's own shape; tests compare the two
+label    the format reserved for labels, which are not read yet
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Schema = dict[str, Any]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
-# Years from 1969, since with an offset its last hours may be in 1970. What no pattern can say is said in words.
+# Years from 1969, since with an offset its last hours may be in 1970. The description says what no pattern can.
 _RFC3339 = (
     "^(1969|19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
     r"[Tt ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):?[0-5][0-9])?$"
@@ -52,7 +52,7 @@ def schema_text(schema: Schema) -> str:
 
 
 def alert_parts(reference: str) -> dict[str, Schema]:
-    """The alert's types by name, AlertEvent the outermost. reference: how they name each other, with {name}."""
+    """The alert's types by name, AlertEvent being the outermost. reference: template of a `$ref`, with {name}."""
     _, components = msgspec.json.schema_components([IncidentAlert, OutageEvidence], ref_template=reference)
     # msgspec names a generic type after its parameter, too.
     text = json.dumps(components).replace("_Evidence_", "").replace("[Evidence]", "")
@@ -64,7 +64,7 @@ def alert_parts(reference: str) -> dict[str, Schema]:
 
 
 def _always_whole(part: Schema) -> Schema:
-    """A type all of whose fields are written always: their defaults are for state that an older version stored."""
+    """A type whose fields are always written: their defaults only serve state that an older version stored."""
     fields = {name: _without_default(each) for name, each in part["properties"].items()}
     return {**part, "properties": fields, "required": list(fields)}
 
@@ -81,22 +81,22 @@ def event_part() -> Schema:
         NATIVE.model: _model("The model's name."),
         NATIVE.version: {"description": "The model's version: text or an integer. Anything else counts as none."},
         NATIVE.features: {
-            "description": 'The features by name. What lies deeper is named with dots: {"geo": {"lat": 1}} is '
+            "description": 'The features by name. Nested values are named with dots: {"geo": {"lat": 1}} is '
             f"`features.geo.lat`. Names over {MAX_NAME} characters are not monitored. A value of any type counts: "
-            "numbers, texts and booleans as themselves, null as missing, all else as invalid.",
+            "numbers, texts and booleans as themselves, null as missing, everything else as invalid.",
             "type": ["object", "null"],
         },
         NATIVE.prediction: {"description": "What the model predicts."},
         NATIVE.score: {"description": "The model's score."},
-        "label": {"description": "The truth, where it is known already. Not read yet."},
+        "label": {"description": "The true outcome, if it is known already. Not read yet."},
         "tags": {"description": "Segments of the event: texts by name. Not read yet."},
         "weight": {"description": "How much the event counts. Not read yet."},
     }
     some = [{"properties": {name: {"not": {"type": "null"}}}, "required": [name]} for name in NATIVE.monitored.values()]
     return {
-        "description": "One prediction of a model. At least one of features, prediction and score is there. At most "
-        f"{MAX_BYTES} bytes of UTF-8. Refused are also times that the calendar does not have, or before 1970 or after "
-        "9999, ids written as 1.0, and ids and models with lone surrogates. Other fields are not looked at.",
+        "description": "One prediction of a model. At least one of features, prediction and score is required. At most "
+        f"{MAX_BYTES} bytes of UTF-8. Also refused are times that the calendar does not have, or before 1970 or after "
+        "9999, ids written as 1.0, and ids and models with lone surrogates. Other fields are ignored.",
         "type": "object",
         "properties": parts,
         "required": [NATIVE.id, NATIVE.ts, NATIVE.model],
@@ -107,14 +107,14 @@ def event_part() -> Schema:
 def label_part() -> Schema:
     """The label event as a type."""
     parts = {
-        "id": _id("Id of the event that it is the truth of."),
+        "id": _id("Id of the event that the label belongs to."),
         "model": _model("Name of the model that made the prediction."),
-        "label": {"description": "What turned out to be true.", "type": ["string", "number", "boolean"]},
-        "ts": _time("When it became known."),
+        "label": {"description": "The true outcome.", "type": ["string", "number", "boolean"]},
+        "ts": _time("When the outcome became known."),
     }
     return {
-        "description": "What turned out to be true of a prediction. Labels are not read yet: this is the format in "
-        "which they will be.",
+        "description": "The true outcome of a prediction. Labels are not read yet; this is the format that is reserved "
+        "for them.",
         "type": "object",
         "properties": parts,
         "required": list(parts),

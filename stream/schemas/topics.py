@@ -1,4 +1,4 @@
-"""What Driftline's topics should be, and in words how one differs from that. Pure."""
+"""The settings that Driftline's topics should have, and in words how a topic differs from them. Pure."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from driftline.stream.config.sections import Topics
 
 HOUR_MS = 3_600_000
-
-
-#: The largest pane. Only panes of events, of a model that learns, are large: 250 events of 2000 numbers take 9 MB; of a
-#: model with a baseline they take some kB. A broker takes 1 MB by default.
+#: The largest pane, bytes. Only panes of events, of a model that is learning its baseline, are large: 250 events of
+#: 2000 numbers take 9 MB; sketches take some kB. A broker accepts 1 MB by default.
 PANE_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """What a topic should be, or is. `settings`: Kafka's topic configuration, those that Driftline cares for."""
+    """A topic, as it should be or as it is. settings: of Kafka's topic configuration, those that Driftline sets."""
 
     name: str
     partitions: int
@@ -28,8 +26,8 @@ class Topic:
 def wanted_topics(topics: Topics) -> list[Topic]:
     """All topics of a configuration.
 
-    Predictions, labels and panes share the work by partitions. Alerts and dead letters are few, and one partition keeps
-    their order. Alerts are kept for good: they are the record of what was paged.
+    Predictions, labels and panes have partitions to share the work. Alerts and dead letters are few, and one partition
+    keeps their order. Alerts are kept for ever: they are the record of what was paged.
     """
     retention = {} if topics.retention_hours is None else {"retention.ms": str(topics.retention_hours * HOUR_MS)}
     inputs = (topics.predictions, topics.labels)
@@ -43,18 +41,18 @@ def wanted_topics(topics: Topics) -> list[Topic]:
 
 
 def differences(found: Topic, wanted: Topic) -> list[str]:
-    """What of a topic is not as wanted, in words."""
-    told = []
+    """How a topic differs from what is wanted, in words."""
+    different = []
     if found.partitions != wanted.partitions:
-        told.append(f"has {_count(found.partitions, 'partition')}, not {wanted.partitions}")
+        different.append(f"has {_count(found.partitions, 'partition')}, not {wanted.partitions}")
     if found.replication < wanted.replication:
-        told.append(f"has {_count(found.replication, 'replica')}, not {wanted.replication}")
+        different.append(f"has {_count(found.replication, 'replica')}, not {wanted.replication}")
     if found.settings.get("cleanup.policy", "delete") != wanted.settings["cleanup.policy"]:
-        told.append(f"its cleanup.policy is {found.settings['cleanup.policy']}: records vanish before their time")
+        different.append(f"its cleanup.policy is {found.settings['cleanup.policy']}: records vanish before their time")
     if {"retention.ms"} <= found.settings.keys() & wanted.settings.keys():
         kept, ought = kept_for(found.settings), kept_for(wanted.settings)
-        told += [f"is {kept}, not {ought}"] if kept != ought else []
-    return told
+        different += [f"is {kept}, not {ought}"] if kept != ought else []
+    return different
 
 
 def kept_for(settings: Mapping[str, str]) -> str:

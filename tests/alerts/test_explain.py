@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from driftline.stream.alerts.build import encode_alert
 from driftline.stream.alerts.explain import (
     as_row,
+    duration_text,
     effects,
     figures,
-    lasted,
     picture,
-    quiet_command,
     remark,
     replay_command,
+    silence_command,
     verdict,
 )
 from driftline.stream.alerts.find import AmbiguousIdError, FoundAlert, ListedIncident, find
@@ -156,7 +156,7 @@ def test_an_explanation_holds_the_figures_the_evidence_and_where() -> None:
         f"incident {told.incident_id}",
         f"since {signal.since}, in {signal.events:,} events, compared with the baseline",
         f"{signal.evidence_nats:.1f} nats",
-        "one false alarm in 1,000,000 events at most",
+        "at most one false alarm in 1,000,000 events",
         "Jensen-Shannon distance",
         "very large",
         "partition first offset end offset offsets",
@@ -189,7 +189,7 @@ def test_the_verdict_says_how_often_chance_would_do_as_much(evidence_nats: float
 @pytest.mark.parametrize(
     ("nats", "one_in"), [(0.0, "1"), (2.303, "10"), (13.8155, "1,000,000"), (15.6, "6,000,000"), (100.0, "10^43")]
 )
-def test_evidence_is_told_as_a_chance(nats: float, one_in: str) -> None:
+def test_evidence_is_shown_as_a_chance(nats: float, one_in: str) -> None:
     assert f"one of {one_in} such windows" in verdict(ReadSignal(evidence_nats=nats, threshold_nats=1.0))
 
 
@@ -199,7 +199,7 @@ def test_a_verdict_of_an_unknown_test_says_what_is_known() -> None:
     assert "its own past" in verdict(ReadSignal(test="adwin", against="past"))
 
 
-def test_figures_tell_of_either_side_only_what_it_has() -> None:
+def test_figures_show_of_either_side_only_what_it_has() -> None:
     before = ReadProfile(9000, {"missing": 0.25}, {"at": 0.75}, mean=1.5)
     signal = ReadSignal(change=ReadChange(before=before, after=ReadProfile(50, {"nan": 1.0})))
     assert [tuple(row) for row in figures(signal)] == [
@@ -207,13 +207,13 @@ def test_figures_tell_of_either_side_only_what_it_has() -> None:
         ("mean", "1.5", ""),
         ("missing", "25 %", "0 %"),
         ("NaN", "0 %", "100 %"),
-        ("commonest", "at 75 %", ""),
+        ("most common", "at 75 %", ""),
     ]
     assert remark(signal) == "From 50 events, effect sizes come out too large by chance."
     assert effects(ReadSignal()) == []
 
 
-def test_bins_are_shares_of_all_events_and_their_edges_can_be_told_apart() -> None:
+def test_bins_are_shares_of_all_events_and_their_edges_are_distinct() -> None:
     histogram = ReadHistogram([1.00001, 1.00002], [0.5, 0.3, 0.2], [0.0, 0.0, 1.0])
     change = ReadChange(before=ReadProfile(10), after=ReadProfile(10, {"missing": 0.4}), histogram=histogram)
     drawn = picture(ReadSignal(change=change))
@@ -243,7 +243,7 @@ def test_a_histogram_that_does_not_fit_its_edges_is_not_drawn(edges: list[float 
     ("seconds", "told"), [(-5, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (11_520, "3 h 12 min"), (90_000, "1 d 1 h")]
 )
 def test_durations(seconds: int, told: str) -> None:
-    assert lasted(NOW, NOW + timedelta(seconds=seconds)) == told
+    assert duration_text(NOW, NOW + timedelta(seconds=seconds)) == told
 
 
 def test_an_incident_that_begins_by_a_clock_ahead_has_lasted_no_time() -> None:
@@ -258,7 +258,7 @@ def test_commands_end_with_the_alert_and_are_quoted() -> None:
     assert replay_command(told) == f"{replay} --to 2026-01-02T00:01:00Z"
     assert replay_command(ReadAlert("x", commands=[replay])) == replay
     assert replay_command(ReadAlert("x")) == ""
-    assert "--match 'model=my model; rm -rf ~' --for" in quiet_command(told)
+    assert "--match 'model=my model; rm -rf ~' --for" in silence_command(told)
 
 
 # Whatever an alert holds

@@ -170,7 +170,7 @@ def test_an_alert_is_explained_from_redis_and_without_it_from_the_topic(
     code, printed, errors = outputs[0]
     assert outputs[0] == outputs[1]
     assert (code, errors) == (0, "")
-    assert "one false alarm in 1,000,000 events at most" in printed
+    assert "at most one false alarm in 1,000,000 events" in printed
     assert "RESOLVED fraud" in run(capsys, *explain, fired["incident_id"])[1], "an incident's newest alert"
     png = tmp_path / "a.png"
     assert run(capsys, *explain, fired["id"], "--png", png)[2] == f"{png}: signals drawn: 1"
