@@ -46,7 +46,7 @@ def coins(rng: Rng, *runs: tuple[int, float]) -> list[float]:
 
 
 @given(st.lists(FINITE, max_size=30), st.lists(FINITE, max_size=30))
-def test_moments_add_to_those_of_all_the_values(left: list[float], right: list[float]) -> None:
+def test_moments_of_two_parts_add_to_those_of_the_whole(left: list[float], right: list[float]) -> None:
     def of(values: list[float]) -> Moments:
         return sum((Moments(1, value, 0.0) for value in values), Moments())
 
@@ -94,7 +94,7 @@ def test_an_empty_side_is_no_evidence(n0: int, n1: int) -> None:
     assert cut_evidence(n0, math.nan, n1, 0.7, 0.1) == 0.0
 
 
-def test_evidence_is_finite_whatever_comes() -> None:
+def test_evidence_is_finite_for_any_input() -> None:
     extremes = [0.0, -1.0, 1e-300, 0.5, 1e300, math.inf, -math.inf, math.nan]
     with np.errstate(all="raise"):
         evidence = cut_evidence(*np.array(list(product(extremes, repeat=5))).T)
@@ -121,7 +121,7 @@ STREAMS: dict[str, Callable[[Rng, int], FloatArray]] = {
     "large constant": lambda rng, n: np.full(n, 1e9 * rng.random()),
     "alternating": lambda rng, n: np.arange(n) % 2 * rng.random(),
     "alternating huge": lambda rng, n: np.arange(n) % 2 * 1e15 * rng.random(),
-    # Here rounding decides, and gives River false alarms: equal only if the sums are formed in the same order.
+    # Rounding decides here and gives River false alarms; ours agree only if the sums are formed in the same order.
     "huge offset": lambda rng, n: 1e15 + rng.normal(size=n),
     "huge scale": lambda rng, n: 1e50 * rng.normal(size=n),
     "spikes": lambda rng, n: np.where(rng.random(n) < 0.001, 1e17, rng.random(n)),
@@ -135,7 +135,7 @@ SEEDS = range(12)
 
 
 def parity_case(name: str, seed: int) -> tuple[dict[str, Any], list[float]]:
-    """A stream of 1500 values of the kind, and parameters, every seed others."""
+    """A stream of 1500 values of one kind, and parameters; both depend on the seed."""
     rng = np.random.default_rng([seed, len(name)])
     parameters = {
         "delta": float(rng.choice([0.0002, 0.002, 0.05, 0.3])),
@@ -213,7 +213,7 @@ def test_with_buckets_of_one_value_it_is_the_algorithm_of_the_paper(seed: int) -
     assert detections(detector, stream) == expected != []
 
 
-def test_what_the_window_keeps_after_a_change_is_mostly_new() -> None:
+def test_the_window_after_a_change_holds_mostly_new_values() -> None:
     detector = ADWIN()
     detections(detector, coins(np.random.default_rng(3), (2000, 0.2), (2000, 0.8)))
     assert detector.width < 2100
@@ -221,7 +221,7 @@ def test_what_the_window_keeps_after_a_change_is_mostly_new() -> None:
     assert detector.variance == pytest.approx(0.8 * 0.2, abs=0.04)
 
 
-def test_no_cut_is_judged_within_the_grace_period_or_with_a_short_side() -> None:
+def test_no_cut_is_tested_within_the_grace_period_or_with_a_short_side() -> None:
     step = [0.0] * 50 + [1.0] * 50
     assert detections(ADWIN(clock=1, max_buckets=100), step)[0] < 80
     assert detections(ADWIN(clock=1, max_buckets=100, grace_period=80), step)[0] == 80
@@ -272,7 +272,7 @@ def test_memory_is_logarithmic() -> None:
     assert sum(map(len, rows)) <= 5 * (math.log2(50_000 / 5 + 1) + 1)
 
 
-# ---- what is no number
+# ---- values that are no numbers
 
 
 @pytest.mark.parametrize("semantics", ["paper", "river"])
@@ -314,7 +314,7 @@ def test_bools_integers_and_numpy_numbers_are_numbers() -> None:
 
 @pytest.mark.parametrize("semantics", ["paper", "river"])
 @pytest.mark.parametrize("cut", [0, 1, 500, 1003, 1055, 1311])
-def test_a_restored_detector_goes_on_as_the_original(semantics: Any, cut: int) -> None:
+def test_a_restored_detector_continues_as_the_original(semantics: Any, cut: int) -> None:
     stream = [*coins(np.random.default_rng(2), (1000, 0.2), (1000, 0.6), (1000, 0.1)), None]
     original = ADWIN(0.01, clock=8, max_buckets=3, semantics=semantics)
     detections(original, stream[:cut])
@@ -358,7 +358,7 @@ def test_a_parameter_out_of_range_is_refused_by_name(name: str, value: Any, rang
         ADWIN(**{name: value})
 
 
-def test_an_unused_detector_answers() -> None:
+def test_an_unused_detector_has_an_empty_window() -> None:
     detector = ADWIN()
     assert (detector.width, detector.total, detector.estimation, detector.variance) == (0, 0.0, 0.0, 0.0)
     assert not detector.drift_detected
@@ -372,7 +372,7 @@ def test_a_clone_has_the_parameters_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("semantics", ["paper", "river"])
-def test_rivers_models_take_it_for_one_of_their_own(semantics: Any) -> None:
+def test_rivers_models_accept_it_as_one_of_their_detectors(semantics: Any) -> None:
     """The concept y = x > 0 turns into its opposite after 2000 events; a model that relearns gets the end right."""
     detector: Any = ADWIN(semantics=semantics)
     bayes: Any = naive_bayes.GaussianNB

@@ -89,7 +89,7 @@ def test_ks_is_the_two_sample_statistic_of_the_raw_values(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["x", "ties"])
-def test_level_and_spread_are_of_mid_ranks_in_the_reference(name: str) -> None:
+def test_level_and_spread_compare_mid_ranks_in_the_reference(name: str) -> None:
     m, middle = len(finite(REFERENCE, name)), ranks(REFERENCE, name)
     for row, window in enumerate(WINDOWS):
         own = ranks(window, name)
@@ -104,7 +104,7 @@ def test_level_and_spread_are_of_mid_ranks_in_the_reference(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["x", "ties"])
-def test_adwin_is_the_cut_between_past_and_window(name: str) -> None:
+def test_adwin_tests_the_cut_between_past_and_window(name: str) -> None:
     past = ranks(PAST, name)
     for row, window in enumerate(WINDOWS):
         own = ranks(window, name)
@@ -114,7 +114,7 @@ def test_adwin_is_the_cut_between_past_and_window(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["category", "flag"])
-def test_chi2_is_of_known_values_alone(name: str) -> None:
+def test_chi2_counts_known_values_only(name: str) -> None:
     known = ALL.signals[SIGNALS[name]].coder.values
     for row, window in enumerate(WINDOWS):
         own, other = ([np.sum(batch[name] == value) for value in known] for batch in (window, REFERENCE))
@@ -142,30 +142,30 @@ def test_rates_are_shares_of_all_events() -> None:
     assert not column("rate", "x", Special.POS_INF).any()
 
 
-def test_there_is_a_column_for_every_test_and_each_names_its_signal() -> None:
+def test_there_is_a_column_for_every_statistic_and_each_names_its_signal() -> None:
     ordered, nominal, every = 2, 2, 4
     assert EVIDENCE.shape == (len(WINDOWS), 4 * ordered + nominal + 6 * every)
     assert len(set(BATTERY.columns)) == len(BATTERY.columns)
-    assert BATTERY.signal_of.tolist() == [test.signal for test in BATTERY.columns]
+    assert BATTERY.signal_of.tolist() == [each.signal for each in BATTERY.columns]
     assert (EVIDENCE >= 0).all()
     assert np.isfinite(EVIDENCE).all()
 
 
-def test_mid_ranks_are_the_share_below_and_half_ones_own() -> None:
+def test_a_mid_rank_is_the_share_below_and_half_its_own() -> None:
     layout = layout_of("ties")
     baseline = np.zeros(layout.width, np.int64)
     zero, one, two = (int(layout.encode(np.array([[value]]), [])[0, 0]) for value in (0.0, 1.0, 2.0))
     baseline[[zero, one, two]] = 5, 3, 2
     midranks = Battery(layout, baseline).midranks
     assert midranks[[zero, one, two]].tolist() == [0.25, 0.65, 0.9]
-    # A value between two known ones ranks between them, one beyond them at the end.
+    # A value between two known ones ranks between them, a value beyond them at the end.
     assert midranks[[zero - 1, one - 1, two + 1]].tolist() == [0.0, 0.5, 1.0]
 
 
-def test_against_the_past_every_test_looks_at_it_and_against_the_baseline_only_adwin() -> None:
+def test_every_column_uses_the_past_if_it_is_the_reference_and_otherwise_only_adwin() -> None:
     past = Battery(ALL, BATTERY.baseline, against_past=True)
     assert past.uses_past.all()
-    assert [test.statistic for test, uses in zip(BATTERY.columns, BATTERY.uses_past, strict=True) if uses] == [
+    assert [each.statistic for each, uses in zip(BATTERY.columns, BATTERY.uses_past, strict=True) if uses] == [
         "adwin"
     ] * 2
     evidence = dict(zip(past.columns, past.evidence(MATRIX, PASTS, PASTS).T, strict=True))
@@ -190,8 +190,8 @@ def test_with_only_ordered_or_only_nominal_signals_the_columns_are_the_same(name
     battery = Battery(layout, counts(layout, REFERENCE))
     windows = np.stack([counts(layout, window) for window in WINDOWS])
     evidence = battery.evidence(windows, battery.baseline, np.broadcast_to(counts(layout, PAST), windows.shape))
-    for test, own in zip(battery.columns, evidence.T, strict=True):
-        assert own == pytest.approx(column(test.statistic, layout.signals[test.signal].name, test.special), abs=1e-9)
+    for each, own in zip(battery.columns, evidence.T, strict=True):
+        assert own == pytest.approx(column(each.statistic, layout.signals[each.signal].name, each.special), abs=1e-9)
 
 
 @pytest.mark.parametrize("against_past", [False, True])

@@ -38,8 +38,8 @@ def test_rare_cells_are_pooled_into_one() -> None:
     assert (stat[0, 0], dof[0, 0]) == (pytest.approx(pooled.statistic), pooled.dof)
 
 
-def test_a_rest_that_is_still_rare_is_left_to_the_rate() -> None:
-    """One event of a category the baseline never had: X² would be 1000, the chance of one such event is 1 in 1001."""
+def test_a_rest_that_is_still_rare_is_tested_by_its_rate_alone() -> None:
+    """One event of a category new to the baseline: X² would be 1000, yet the chance of such an event is 1 in 1001."""
     window, reference = np.array([[60, 39, 1]]), np.array([60_000, 40_000, 0])
     stat, dof = chi2_statistic(window, reference)
     alone = stats.chi2_contingency([[60, 39], [60_000, 40_000]], correction=False)
@@ -48,7 +48,7 @@ def test_a_rest_that_is_still_rare_is_left_to_the_rate() -> None:
 
 
 def test_a_rare_category_that_takes_over_is_seen() -> None:
-    """Its expected count is 0.04, so chi-square has but one cell left and says nothing."""
+    """Its expected count is 0.04, so chi-square has only one cell left and says nothing."""
     window, reference = np.array([[60, 40]]), np.array([99_999, 1])
     assert chi2_statistic(window, reference)[1].tolist() == [[0]]
     assert categorical_evidence(window, reference)[0, 0] > 200
@@ -135,7 +135,7 @@ def test_rate_evidence_loses_little_against_fishers_exact_test() -> None:
         assert -1e-6 < loss.min() <= loss.max() < 0.2
 
 
-def test_rate_evidence_does_not_care_which_side_is_the_window() -> None:
+def test_rate_evidence_is_the_same_if_the_sides_are_exchanged() -> None:
     rng = np.random.default_rng(5)
     n, m = rng.integers(1, 500, (2, 300))
     k, k_ref = rng.integers(0, n + 1), rng.integers(0, m + 1)
@@ -143,7 +143,7 @@ def test_rate_evidence_does_not_care_which_side_is_the_window() -> None:
     assert rate_evidence(n - k, n, m - k_ref, m) == pytest.approx(rate_evidence(k, n, k_ref, m), abs=1e-9)
 
 
-def test_rate_evidence_at_the_ends() -> None:
+def test_rate_evidence_is_zero_or_finite_at_the_ends() -> None:
     assert rate_evidence([0, 0, 5, 0], [0, 5, 5, 10**9], [0, 0, 7, 0], [9, 9, 7, 10**9]).tolist() == [0.0] * 4
     all_against_none = rate_evidence(10**6, 10**6, 0, 10**6)
     assert all_against_none == pytest.approx(2e6 * math.log(2), rel=1e-4)

@@ -1,4 +1,4 @@
-"""Codes: monotone, one for each heavy value, and never a silent 0 for what is no value."""
+"""Codes: monotone, one for each frequent value, and never a silent 0 for a missing or invalid value."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_special_codes_are_six_and_distinct() -> None:
 
 
 @given(st.lists(FINITE, min_size=1, max_size=40))
-def test_where_values_are_few_each_has_a_code_that_no_other_float_shares(sample: list[float]) -> None:
+def test_each_of_few_values_has_a_code_that_no_other_float_shares(sample: list[float]) -> None:
     grid = Grid.fit(sample)
     for value in sample:
         below, own, above = grid.encode(floats(neighbours(value)[0], value, neighbours(value)[1]))
@@ -65,8 +65,8 @@ def test_few_values_are_kept_up_to_the_limit_and_no_further() -> None:
 
 
 @pytest.mark.parametrize("atom", [0.0, -1.5, 7.0, 1e300])
-def test_a_heavy_value_among_continuous_ones_keeps_a_code_of_its_own(atom: float) -> None:
-    """Zero-inflated amounts: in a quantile bin with its neighbours, zeros that vanish would not be seen."""
+def test_a_frequent_value_among_continuous_ones_keeps_a_code_of_its_own(atom: float) -> None:
+    """Zero-inflated amounts: in a quantile bin with its neighbours, vanishing zeros would go unnoticed."""
     rng = np.random.default_rng(1)
     sample = np.where(rng.random(10_000) < 2 / BINS, atom, rng.normal(size=10_000))
     grid = Grid.fit(sample)
@@ -125,7 +125,7 @@ def test_quantiles_are_the_least_values_that_a_share_does_not_exceed(sample: lis
 
 
 @pytest.mark.parametrize("cuts", [[1.0, 1.0], [2.0, 1.0], [math.nan], [0.0, math.inf], [[1.0]]])
-def test_cuts_that_do_not_rise_are_refused(cuts: list[float]) -> None:
+def test_cuts_that_do_not_ascend_are_refused(cuts: list[float]) -> None:
     with pytest.raises(ValueError, match="finite and strictly ascending"):
         Grid(np.array(cuts))
 
@@ -144,7 +144,7 @@ def test_known_categories_have_codes_in_order_and_others_are_unseen(known: list[
     assert categories.encode([other, None]).tolist() == [expected, categories.size + Special.MISSING]
 
 
-def test_a_constant_number_knows_itself_and_what_is_no_value() -> None:
+def test_a_constant_number_has_one_code_and_special_ones() -> None:
     codes = Categories((2.5,)).encode(floats(2.5, 2.500001, math.nan, -math.inf, math.inf))
     unseen, *special = (code - 1 for code in codes[1:].tolist())
     assert codes[0] == 0

@@ -75,15 +75,15 @@ def test_an_empty_side_has_no_effect(window: list[int], reference: list[int]) ->
     assert psi(*sides) == jensen_shannon(*sides) == wasserstein(*sides, np.array([0.0, 9.0])) == 0.0
 
 
-def test_nothing_in_common() -> None:
+def test_disjoint_samples_have_the_largest_distance() -> None:
     sides = np.array([[10, 0, 0]]), np.array([0, 0, 30])
     assert jensen_shannon(*sides) == 1.0
     assert wasserstein(*sides, np.array([2.0, 3.0, 7.5])) == 5.5
     assert math.isfinite(psi(*sides)[0, 0])
 
 
-def test_psi_without_a_change_is_what_chance_makes_it() -> None:
-    """About (K - 1)(1/n + 1/m): ten codes and 50 events already give 0.2, which usage calls moderate drift."""
+def test_psi_without_a_change_has_the_size_of_chance() -> None:
+    """About (K - 1)(1/n + 1/m): ten codes and 50 events already give 0.2, by convention a moderate drift."""
     rng = np.random.default_rng(2)
     window, reference = rng.multinomial(50, [0.1] * 10, 5000), rng.multinomial(5000, [0.1] * 10, 5000)
     assert psi(window, reference).mean() == pytest.approx(9 * (1 / 50 + 1 / 5000), rel=0.1)

@@ -24,7 +24,7 @@ def histogram_of(items: str, max_buckets: int) -> ExponentialHistogram[str]:
 
 
 def rows_by_definition(items: str, max_buckets: int) -> list[list[str]]:
-    """The definition, word for word: append to row 0; a row beyond M merges its two oldest into the next."""
+    """The definition literally: append to row 0; a row beyond M merges its two oldest into the next."""
     rows: list[list[str]] = [[]]
     for item in items:
         rows[0].append(item)

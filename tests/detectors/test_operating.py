@@ -1,4 +1,4 @@
-"""Operating characteristics of the whole judge: how often it cries wolf, and how soon it sees a wolf."""
+"""Operating characteristics of the whole judge: how many false alarms it raises, and how soon it finds a drift."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Level and spread: evidence keeps its promise, P(evidence >= x) <= e^-x, at every size and for every distribution."""
+"""Level and spread: P(evidence >= x) <= e^-x holds at every size and for every distribution."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RUNS, LEVELS = 10_000, (1.0, 2.0, 4.0, 6.0)
 
 
 def moments(ranks: np.ndarray) -> RankMoments:
-    """Of one window a row."""
+    """Rank moments of windows, one a row."""
     return RankMoments(np.full((len(ranks), 1), ranks.shape[1]), ranks.sum(1)[:, None], (ranks**2).sum(1)[:, None])
 
 
@@ -47,7 +47,7 @@ def test_two_sided_ranks_against_a_past_like_them_are_no_evidence_either(share: 
     assert not too_often(spread_evidence(middle, other, uniform=False))
 
 
-def test_a_shift_is_a_matter_of_level_and_a_change_of_scale_one_of_spread() -> None:
+def test_level_finds_a_shift_and_spread_a_change_of_scale() -> None:
     grid = np.linspace(0, 1, 1001)[None, :]
     shifted, squeezed = np.minimum(grid + 0.1, 1.0), 0.5 + (grid - 0.5) / 2
     even = moments(grid)
@@ -55,7 +55,7 @@ def test_a_shift_is_a_matter_of_level_and_a_change_of_scale_one_of_spread() -> N
     assert spread_evidence(moments(squeezed), even).item() > 10 > level_evidence(moments(squeezed), even).item() == 0
 
 
-def test_moments_are_taken_signal_by_signal() -> None:
+def test_moments_are_computed_for_each_signal() -> None:
     counts = np.array([[1, 2, 3, 0], [0, 0, 0, 5]])
     of = rank_moments(counts, np.array([0.25, 0.75, 0.5, 1.0]), np.array([0, 2]))
     assert of.n.tolist() == [[3, 3], [0, 5]]

@@ -69,7 +69,7 @@ def test_any_partition_merged_in_any_order_gives_the_same_bytes(events: Events, 
 
 
 def test_zero_and_minus_zero_are_the_same_extreme() -> None:
-    """Equal numbers, other bytes: which of them is the minimum depends on how numpy runs over the array."""
+    """The numbers are equal, their bytes are not: which is the minimum depends on how numpy iterates over the array."""
     zeros = [(zero, zero, zero, None, None) for zero in (0.0, -0.0)]
     assert sketch(zeros[:1]) == sketch(zeros[1:])
 
@@ -107,28 +107,29 @@ def test_a_layout_of_no_signals_of_double_names_or_in_another_order_is_refused()
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
-def test_moments_are_numpys_to_a_thousandth_of_the_spread(seed: int, center: float, spread: float) -> None:
+def test_a_summary_is_numpys_to_a_thousandth_of_the_spread(seed: int, center: float, spread: float) -> None:
     values = np.random.default_rng(seed).normal(center + spread, 2 * spread, 500)
     signal = Signal("x", Kind.NUMERIC, Grid(np.array([center])), numeric=True, center=center, spread=spread)
     layout = Layout.of([signal])
-    moments = layout.summary(layout.sketch(layout.encode(values[:, None], []), values[:, None]), 0)
-    assert moments is not None
-    assert moments.n == 500
-    assert (moments.low, moments.high) == (values.min(), values.max())
-    assert moments.mean == pytest.approx(values.mean(), abs=1e-3 * spread)
-    assert moments.deviation == pytest.approx(values.std(), abs=2e-3 * spread)
+    summary = layout.summary(layout.sketch(layout.encode(values[:, None], []), values[:, None]), 0)
+    assert summary is not None
+    assert summary.n == 500
+    assert (summary.low, summary.high) == (values.min(), values.max())
+    assert summary.mean == pytest.approx(values.mean(), abs=1e-3 * spread)
+    assert summary.deviation == pytest.approx(values.std(), abs=2e-3 * spread)
 
 
-def test_moments_are_of_finite_values_and_none_without_one() -> None:
+def test_a_summary_is_of_finite_values_and_none_without_one() -> None:
     nan, inf = math.nan, math.inf
     some = sketch([(1.0, 0.0, 2.0, "DE", None), (nan, inf, 5.0, None, None), (inf, 0.0, nan, "DE", None)])
-    moments = {signal.name: LAYOUT.summary(some, s) for s, signal in enumerate(LAYOUT.signals)}
-    assert moments["country"] is None
-    assert moments["flag"] is None
-    assert (moments["amount"].n, moments["amount"].mean) == (1, pytest.approx(1.0, abs=1e-4))
-    assert (moments["amount"].low, moments["amount"].high) == (1.0, 1.0)
+    summaries = {signal.name: LAYOUT.summary(some, s) for s, signal in enumerate(LAYOUT.signals)}
+    assert summaries["country"] is None
+    assert summaries["flag"] is None
+    assert (summaries["amount"].n, summaries["amount"].mean) == (1, pytest.approx(1.0, abs=1e-4))
+    assert (summaries["amount"].low, summaries["amount"].high) == (1.0, 1.0)
     # A constant's other numbers are unseen as codes, yet numbers.
-    assert (moments["unit"].n, moments["unit"].mean, moments["unit"].high) == (2, pytest.approx(3.5, abs=1e-4), 5.0)
+    unit = summaries["unit"]
+    assert (unit.n, unit.mean, unit.high) == (2, pytest.approx(3.5, abs=1e-4), 5.0)
     assert LAYOUT.summary(LAYOUT.empty(), 0) is None
 
 

@@ -41,7 +41,7 @@ def steps(driver: Driver, batch: Batch) -> list[tuple[int, Step]]:
 
 
 def test_independent_events_have_hardly_any_design_effect() -> None:
-    """Numbers, ties, categories, rare codes: whatever evidence they show, their twin shows as much."""
+    """Numbers, ties, categories, rare codes: whatever evidence they show, a null sample shows as much."""
     rng = np.random.default_rng(1)
     batch = draw(rng, 10_000)
     batch["features.t2_0"] = np.where(rng.random(10_000) < 0.002, None, batch["features.t2_0"])
@@ -49,7 +49,7 @@ def test_independent_events_have_hardly_any_design_effect() -> None:
         _, dependence = dependence_of(baseline_of(batch), against_past)
         assert np.median(dependence.effect) == 1
         assert np.quantile(dependence.effect, 0.9) < 1.3
-        # The last length has four windows: of some 200 tests, a few exceed what nineteen in twenty do.
+        # The last length has four windows: of some 200 columns, a few exceed what nineteen in twenty stay under.
         assert dependence.effect.max() < 3
 
 
@@ -87,7 +87,7 @@ def test_a_dependent_stream_that_shifts_is_still_caught() -> None:
 
 
 def seasonal(seed: int, n: int = 4000) -> Batch:
-    """Daily and weekly cycles, a memory, missing values and a category that come and go with the hour."""
+    """Daily and weekly cycles, autocorrelation, and missing values and a category that vary with the hour."""
     rng, t = np.random.default_rng(seed), np.arange(n)
     day, week = np.sin(2 * np.pi * t / 200 + seed), np.sin(2 * np.pi * t / 1400)
     level = day + week + 0.5 * autoregressive(rng, n, 0.9)
@@ -105,7 +105,7 @@ def test_a_baseline_replayed_against_itself_raises_nothing(seed: int, reference:
     batch = seasonal(seed)
     driver = Driver(baseline_of(batch), ModelConfig(reference=reference), pane=100)
     assert not steps(driver, batch)
-    # It can: the same cycles, with one signal moved by its own spread.
+    # It does alarm on the same cycles with one signal moved by its own spread.
     moved = {**batch, "features.noise": batch["features.noise"] + 1}
     assert steps(driver, moved)
 
@@ -123,7 +123,7 @@ def test_no_window_of_the_baseline_exceeds_its_threshold() -> None:
         assert (evidence.max(0) == threshold[0]).any()
 
 
-def test_longer_windows_are_never_trusted_more_and_the_longest_is_the_measure_beyond() -> None:
+def test_longer_windows_are_never_trusted_more_and_the_longest_one_holds_beyond() -> None:
     _, dependence = dependence_of(baseline_of(seasonal(8)))
     thresholds = dependence.threshold(np.array([1, 10, 50, 200, 800, 1000, 10**6, 10**9]), bound=17.0)
     assert (np.diff(thresholds, axis=0) >= 0).all()
@@ -146,7 +146,7 @@ def test_too_few_blocks_are_trusted_to_be_independent(n: int) -> None:
 
 
 @given(st.floats(1e-12, 0.01), st.integers(1, 10**6), st.integers(1, 200), st.integers(1, 10_000))
-def test_the_bound_shares_what_may_be_spent_over_windows_and_columns(
+def test_the_bound_splits_the_allowed_false_alarms_over_windows_and_columns(
     rate: float, events: int, windows: int, columns: int
 ) -> None:
     nats = independence_bound(rate, events, windows, columns)
@@ -154,8 +154,8 @@ def test_the_bound_shares_what_may_be_spent_over_windows_and_columns(
     assert nats >= 0
 
 
-def test_a_bound_is_never_negative_however_much_may_be_spent() -> None:
-    """At one false alarm in a hundred events and a pane of a million, ten thousand: the ratio would turn over."""
+def test_a_bound_is_never_negative_however_many_false_alarms_are_allowed() -> None:
+    """One false alarm in a hundred events is ten thousand in a pane of a million: the logarithm would be negative."""
     assert independence_bound(0.01, 1_000_000, windows=5, columns=7) == pytest.approx(math.log(35))
 
 

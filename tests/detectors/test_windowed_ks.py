@@ -64,7 +64,7 @@ def test_a_pinned_window_is_exact_at_every_value(
 
 
 @given(SMALL, st.lists(st.integers(-3, 3), min_size=2, max_size=30))
-def test_without_a_window_the_strongest_of_the_ladders_suffixes_counts(stream: list[int], baseline: list[int]) -> None:
+def test_without_a_window_the_strongest_suffix_counts(stream: list[int], baseline: list[int]) -> None:
     """With 40 buckets to a row every suffix is a window."""
     detector = WindowedKS(baseline, clock=1, max_buckets=40, alpha=SILENT)
     for end, value in enumerate(stream, start=1):
@@ -117,7 +117,7 @@ def test_a_change_of_mean_or_spread_is_found_in_time(
     ids=["baseline", "pinned", "no baseline"],
 )
 def test_false_alarms_stay_below_alpha_per_value(options: dict[str, Any]) -> None:
-    """Measured at 0.05 to 0.2 of it. Not zero: a detector that never alarms would keep any bound."""
+    """Measured at 0.05 to 0.2 of it. Not zero: a detector that never alarms would satisfy any bound."""
     alpha, n = 0.01, 30_000
     false_alarms = len(detections(WindowedKS(**options, alpha=alpha), normal(3, (n, 0, 1))))
     assert 0 < false_alarms < alpha * n / 2
@@ -212,7 +212,7 @@ def test_a_detection_stands_for_one_update(make: Callable[..., Any]) -> None:
 
 @every_detector
 def test_memory_is_bounded(make: Callable[..., Any]) -> None:
-    """Eight times the values, three more rows of the ladder."""
+    """Eight times the values, three more rows of the histogram."""
     detector, sizes = make(), []
     for stream in (flips(3, (4096, 0.5)), flips(4, (28_672, 0.5))):
         assert detections(detector, stream) == []
@@ -222,7 +222,7 @@ def test_memory_is_bounded(make: Callable[..., Any]) -> None:
 
 @every_detector
 @given(st.lists(st.sampled_from([0.0, 1.0, 1.5]), max_size=120), st.integers(0, 700), st.integers(1, 40))
-def test_a_restored_detector_goes_on_as_the_original(
+def test_a_restored_detector_continues_as_the_original(
     make: Callable[..., Any], tail: list[float], cut: int, clock: int
 ) -> None:
     original = make(clock=clock)
@@ -245,7 +245,7 @@ def test_a_snapshot_of_another_version_is_refused(make: Callable[..., Any]) -> N
 
 
 @every_detector
-def test_what_is_no_number_is_counted_and_changes_nothing_else(make: Callable[..., Any]) -> None:
+def test_a_value_that_is_no_number_is_counted_and_changes_nothing_else(make: Callable[..., Any]) -> None:
     """River's ADWIN misses a shift of any size for good after a single NaN."""
     clean, littered = make(), make()
     stream = flips(7, (1500, 0.5), (500, 1.0))
@@ -262,7 +262,7 @@ def test_what_is_no_number_is_counted_and_changes_nothing_else(make: Callable[..
 
 
 @every_detector
-def test_whatever_number_type_a_model_emits_is_a_number(make: Callable[..., Any]) -> None:
+def test_every_type_of_number_is_accepted(make: Callable[..., Any]) -> None:
     stream = flips(8, (1000, 0.5), (200, 1.0))
     expected = detections(make(), stream)
     for kind in (int, bool, np.float32, np.int8, np.bool_):
