@@ -38,6 +38,14 @@ app = typer.Typer()
 _TOPIC, _OFFSET = "kafka://", "offset:"
 
 Logs = Mapping[int, Iterable[LogBatch]]
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILES|kafka://TOPIC",
+        help="JSONL (also .gz), CSV or Parquet files, - for JSONL from standard input; or one topic of the "
+        "configured Kafka.",
+    ),
+]
 
 
 @app.command(
@@ -46,14 +54,7 @@ Logs = Mapping[int, Iterable[LogBatch]]
     "driftline replay kafka://predictions -c driftline.yaml --from 2026-01-31T08:00:00Z --to 2026-01-31T20:00:00Z",
 )
 def replay_command(
-    sources: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="FILES|kafka://TOPIC",
-            help="JSONL (also .gz), CSV or Parquet files, - for JSONL from standard input; or one topic of the "
-            "configured Kafka.",
-        ),
-    ],
+    sources: Sources,
     config: ConfigFile = None,
     baseline: Annotated[
         list[Path] | None, typer.Option("--baseline", "-b", help="Baseline file. Repeat for more models.")
