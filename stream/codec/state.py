@@ -30,7 +30,7 @@ from driftline.stream.judge.incidents import Incident
 from driftline.stream.judge.state import JudgeState, ModelState
 from driftline.stream.panes.pane import Pane
 
-# Events in one part: a commit writes up to so many again, when the last part was not full.
+# Events in one part: a commit writes fewer than this again, those of a last part that was not full.
 _CHUNK = 100
 
 Parts = dict[str, tuple[Any, ...]]

@@ -255,8 +255,8 @@ def _parser(plans: Sequence[_Plan], mapping: EventMapping) -> _Parse:
         return _refuse
     if "." not in mapping.model:
         # A single struct would accept a message without the tag: so there is another one, which accepts nothing.
-        nobody = msgspec.defstruct("Nobody", [("no", _NOTHING)], tag_field=mapping.model, tag="")
-        return msgspec.json.Decoder(reduce(or_, [nobody, *(plan.row for plan in plans)])).decode
+        no_model = msgspec.defstruct("NoModel", [("no", _NOTHING)], tag_field=mapping.model, tag="")
+        return msgspec.json.Decoder(reduce(or_, [no_model, *(plan.row for plan in plans)])).decode
     # A union finds its member by a key of the message itself; a name that lies deeper is looked up first.
     parsers = {plan.model: msgspec.json.Decoder(plan.row).decode for plan in plans}
     envelope, path = _Branch(), mapping.model.split(".")

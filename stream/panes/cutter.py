@@ -69,7 +69,7 @@ class Cutter:
     _counts: dict[str, int] = field(default_factory=dict)
 
     def push(self, rows: Mapping[str, Rows], end: int) -> list[Run]:
-        """Add the log up to offset `end` (exclusive), of which `rows` are the valid events; the runs that end in it."""
+        """Add the log up to offset `end` (exclusive), with its valid events, and return the runs that end in it."""
         self.end = end
         chunk = _Chunk.of(rows, self.rule)
         runs, first = [], 0

@@ -124,7 +124,7 @@ def test_a_run_ends_for_all_models_at_once(chunk: int) -> None:
 def test_one_models_events_end_the_slot_of_another(chunk: int) -> None:
     #       012345
     #       xyxyyx
-    #       ─┤─┤──            x at 2 is in slot b, and the run's slot is a, whoever opened it
+    #       ─┤─┤──            x at 2 is in slot b, and the run has slot a, whichever model opened it
     assert bounds(cut(draw("aabbcc", "xyxyyx"), chunk=chunk)) == [(0, 2), (2, 4), (4, 6)]
 
 
