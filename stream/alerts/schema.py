@@ -152,7 +152,7 @@ class AlertData(Struct, Generic[EvidenceT], frozen=True, kw_only=True, rename={"
     ]
     status: Annotated[Status, Meta(description="What has happened to the incident.")]
     resolution: Annotated[
-        Literal["recovered", "accepted"] | None,
+        Literal["recovered", "accepted"] | UnsetType | None,  # an outage has none
         Meta(
             description="Why it is resolved: its signals look like their reference again, or the model has a new "
             "baseline. Null while it is open."
@@ -180,7 +180,10 @@ class AlertData(Struct, Generic[EvidenceT], frozen=True, kw_only=True, rename={"
     ]
     evidence: Annotated[EvidenceT, Meta(description="The evidence of the findings.")]
     links: Annotated[list[Link], Meta(description="Pages to follow, such as a runbook.")]
-    commands: Annotated[list[str], Meta(description="Commands that show the whole evidence and replay the drift.")] = []
+    commands: Annotated[
+        list[str] | UnsetType,  # an outage has none
+        Meta(description="Commands that show the whole evidence and replay the drift."),
+    ] = []
     mode: Annotated[Mode, Meta(description="live: this happened. Whatever pages people must ignore replay and test.")]
 
 

@@ -1,11 +1,11 @@
-"""What a page says: an incident's own alert as it came or, for several incidents, an alert that speaks of all. Pure.
+"""Messages: the alert that reports the newest step of a page. Pure.
 
-    page                            said in the name of
-    one incident's own              the incident: the record's bytes, with another seq where the relay had raised it
-    a cascade (`depends_on`)        the most upstream incident, which names the models downstream
-    an outage                       itself: how many models, since when, what most of them share
+    page                            sent as
+    of one incident                 the record's bytes, with another seq where the relay had raised it
+    of a cascade (`depends_on`)     the alert of the most upstream incident, which names the models downstream
+    of an outage                    an alert of its own: how many models, since when, what most of them share
 
-Each is a CloudEvent of the same shape, so that every target takes it as it takes any other.
+Each is a CloudEvent of the same shape, so that a receiver handles it like any other alert.
 """
 
 from __future__ import annotations
@@ -13,44 +13,56 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
+from msgspec import UNSET
 
-from driftline.stream.alerts.build import EVENT_TYPE
+from driftline.stream.alerts.build import cloud_event, encode_alert, rfc3339
 from driftline.stream.alerts.read import CompleteAlert, read_complete_alert
-from driftline.stream.alerts.schema import DESCRIPTION, TITLE, cut
+from driftline.stream.alerts.schema import (
+    DESCRIPTION,
+    TITLE,
+    AlertData,
+    Link,
+    Member,
+    OutageAlert,
+    OutageEvidence,
+    Shared,
+    cut,
+)
+from driftline.stream.config.incidents import FindingClass
+from driftline.stream.judge.incidents import Status
 from driftline.stream.paging.grouping import GroupingRules
 from driftline.stream.paging.notifications import Notifications, OpenIncident, Page
 
-# Members and links that an alert carries: some 300 bytes each, and PagerDuty takes 512 kB.
+# Members and links in one alert: some 300 bytes each, and PagerDuty accepts 512 kB.
 _MEMBERS, _LINKS = 200, 10
 # Models and signals in a text, before "and 40 more".
 _NAMED = 8
 
 
 class Notification(NamedTuple):
-    """An alert to tell, and its CloudEvent."""
+    """An alert to send, and its CloudEvent."""
 
     alert: CompleteAlert
     raw: bytes
 
 
-def notification(notifications: Notifications, name: str, rules: GroupingRules, now: float) -> Notification:
-    """The newest step of a page. now: epoch s."""
+def build_notification(notifications: Notifications, name: str, rules: GroupingRules, now: float) -> Notification:
+    """The newest step of a page, given by name. now: epoch s."""
     page, members = notifications.pages[name], notifications.members()[name]
     if not page.outage and len(members) == 1 and members[0].alert.seq == page.seq:
         return Notification(members[0].alert, members[0].raw)
     over = name not in notifications.open_pages()
     if page.outage:
         named = [each for each in notifications.incidents.values() if each.named_by == name]
-        event = _outage(page, members, named, rules, now, over)
+        raw = encode_alert(_outage(page, _Common.of([*members, *named], rules), now, over))
     else:
         others = [each for each in members if each.name != name]
-        event = _cascade(page, notifications.incidents[name], others, now, over)
-    raw = msgspec.json.encode(event)
+        raw = msgspec.json.encode(_cascade(page, notifications.incidents[name], others, now, over))
     return Notification(read_complete_alert(raw), raw)
 
 
@@ -58,7 +70,7 @@ def notification(notifications: Notifications, name: str, rules: GroupingRules, 
 
 
 def _cascade(page: Page, head: OpenIncident, others: Sequence[OpenIncident], now: float, over: bool) -> dict[str, Any]:
-    """The head's own alert, changed where the others have something to say; fields unknown here stay as they are."""
+    """The head's alert with what the others add, as plain JSON: fields that only a newer worker knows pass through."""
     event: dict[str, Any] = msgspec.json.decode(head.raw)
     data = event["data"]
     data["seq"] = page.seq
@@ -73,7 +85,7 @@ def _cascade(page: Page, head: OpenIncident, others: Sequence[OpenIncident], now
         "title": _cascade_title(head, others, models, over),
         "description": cut(f"{_cascade_text(head, models)}\n\n{head.alert.description}", DESCRIPTION),
         "ends_at": _last_end([head, *others]) if over else None,
-        "emitted_at": _stamp(now),
+        "emitted_at": _timestamp(now),
         "evidence": {
             **head.alert.evidence,
             "likely_origin": [head.model],
@@ -85,19 +97,19 @@ def _cascade(page: Page, head: OpenIncident, others: Sequence[OpenIncident], now
 
 def _cascade_title(head: OpenIncident, others: Sequence[OpenIncident], models: str, over: bool) -> str:
     if over:
-        return _beside(head.alert.title, f"; also recovered downstream: {models}")
+        return _joined(head.alert.title, f"; also recovered downstream: {models}")
     if head.resolved:
-        lasting = _names(each.model for each in others if not each.resolved)
-        return cut(f"{head.model} has recovered; still drifting downstream: {lasting}", TITLE)
-    return _beside(head.alert.title, f"; also downstream: {models}")
+        drifting = _names(each.model for each in others if not each.resolved)
+        return cut(f"{head.model} has recovered; still drifting downstream: {drifting}", TITLE)
+    return _joined(head.alert.title, f"; also downstream: {models}")
 
 
 def _cascade_text(head: OpenIncident, models: str) -> str:
     return f"Likely origin: {head.model}. Models that depend on it drift too: {models}."
 
 
-def _beside(title: str, more: str) -> str:
-    """Both in one title; where there is too little room, each has half of it."""
+def _joined(title: str, more: str) -> str:
+    """Both texts in one title; where they are too long, each gets half of the room."""
     more = cut(more, max(TITLE // 2, TITLE - len(title)))
     return f"{cut(title, TITLE - len(more))}{more}"
 
@@ -105,136 +117,153 @@ def _beside(title: str, more: str) -> str:
 # An outage
 
 
-def _outage(
-    page: Page,
-    members: Sequence[OpenIncident],
-    named: Sequence[OpenIncident],
-    rules: GroupingRules,
-    now: float,
-    over: bool,
-) -> dict[str, Any]:
-    incidents = [*members, *named]
-    models = sorted({each.model for each in incidents})
-    since = min(each.alert.starts_at for each in incidents)
-    signals, kinds = _signals(incidents), Counter(each.alert.kind for each in incidents)
-    above = frozenset[str]().union(*(rules.upstream.get(model, ()) for model in models))
-    origins = sorted({each.model for each in rules.origins(incidents)} & above)
-    data = {
-        "id": _digest(page.incident_id, page.seq),
-        "alert_key": page.alert_key,
-        "incident_id": page.incident_id,
-        "seq": page.seq,
-        "status": _status(page, over),
-        "severity": page.severity,
-        "title": _outage_title(len(models), since, signals, over),
-        "description": _outage_text(models, incidents, signals, kinds, origins),
-        "starts_at": since,
-        "ends_at": _last_end(incidents) if over else None,
-        "emitted_at": _stamp(now),
-        "source": "/driftline/outages",
-        # Neither counts models: pagers know a page by these, so they must not change while it lasts.
-        "component": "several models",
-        "group": "outage",
-        "class": kinds.most_common(1)[0][0],
-        "labels": page.labels,
-        "evidence": {
-            "models": len(models),
-            "likely_origin": origins,
-            "shared": [{"signal": signal, "models": count} for signal, count in signals[:_MEMBERS]],
-            "classes": dict(kinds),
-            "signals": [],
-            "members": [_member(each) for each in incidents[:_MEMBERS]],
-            "members_left_out": max(len(incidents) - _MEMBERS, 0),
-        },
-        "links": list({link.href: link for each in incidents for link in each.alert.web_links()}.values())[:_LINKS],
-        "mode": "live",
-    }
-    return {
-        "specversion": "1.0",
-        "id": data["id"],
-        "source": "/driftline",
-        "type": EVENT_TYPE,
-        "subject": page.alert_key,
-        "time": data["emitted_at"],
-        "datacontenttype": "application/json",
-        "data": data,
-    }
+class _Common(NamedTuple):
+    """What the incidents of an outage have in common.
+
+    since: start of the earliest. signals: with the number of models that each drifts in, the most common first.
+    classes: number of incidents of each class. origins: models among them on which others of them depend.
+    """
+
+    incidents: Sequence[OpenIncident]
+    models: list[str]
+    since: datetime
+    signals: list[tuple[str, int]]
+    classes: Counter[str]
+    origins: list[str]
+
+    @classmethod
+    def of(cls, incidents: Sequence[OpenIncident], rules: GroupingRules) -> _Common:
+        """Of the incidents of an outage, in order."""
+        models = sorted({each.model for each in incidents})
+        above = frozenset[str]().union(*(rules.upstream.get(model, ()) for model in models))
+        return cls(
+            incidents,
+            models,
+            min(each.alert.starts_at for each in incidents),
+            _signals(incidents),
+            Counter(each.alert.kind for each in incidents),
+            sorted({each.model for each in rules.origins(incidents)} & above),
+        )
 
 
-def _outage_title(models: int, since: datetime, signals: Sequence[tuple[str, int]], over: bool) -> str:
+def _outage(page: Page, common: _Common, now: float, over: bool) -> OutageAlert:
+    incidents = common.incidents
+    links = {link.href: Link(link.href, link.text) for each in incidents for link in each.alert.web_links()}
+    data = AlertData(
+        id=_digest(page.incident_id, page.seq),
+        alert_key=page.alert_key,
+        incident_id=page.incident_id,
+        seq=page.seq,
+        status=_status(page, over),
+        resolution=UNSET,
+        severity=page.severity,
+        title=_outage_title(common, over),
+        description=_outage_text(common),
+        starts_at=rfc3339(common.since),
+        ends_at=_last_end(incidents) if over else None,
+        emitted_at=_timestamp(now),
+        source="/driftline/outages",
+        # Neither text has the number of models: receivers identify a page by them, so they must not change.
+        component="several models",
+        group="outage",
+        kind=cast(FindingClass, common.classes.most_common(1)[0][0]),
+        labels=page.labels,
+        evidence=_outage_evidence(common),
+        links=list(links.values())[:_LINKS],
+        commands=UNSET,
+        mode="live",
+    )
+    return cloud_event(data)
+
+
+def _outage_evidence(common: _Common) -> OutageEvidence:
+    return OutageEvidence(
+        models=len(common.models),
+        likely_origin=common.origins,
+        shared=[Shared(signal, count) for signal, count in common.signals[:_MEMBERS]],
+        classes=dict(common.classes),
+        signals=[],
+        members=[_member(each) for each in common.incidents[:_MEMBERS]],
+        members_left_out=max(len(common.incidents) - _MEMBERS, 0),
+    )
+
+
+def _outage_title(common: _Common, over: bool) -> str:
+    models = len(common.models)
     if over:
         return f"{models} models: no longer drifting at once"
-    signal, count = signals[0] if signals else ("", 0)
+    signal, count = common.signals[0] if common.signals else ("", 0)
     shared = f": {signal} in {count} of them" if count > 1 else ""
-    return cut(f"{models} models drift at once since {since.astimezone(UTC):%Y-%m-%d %H:%M} UTC{shared}", TITLE)
+    return cut(f"{models} models drift at once since {common.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC{shared}", TITLE)
 
 
-def _outage_text(
-    models: Sequence[str],
-    incidents: Sequence[OpenIncident],
-    signals: Sequence[tuple[str, int]],
-    kinds: Mapping[str, int],
-    origins: Sequence[str],
-) -> str:
-    """What they have in common, as far as the evidence shows it."""
-    headline, same = Counter(_headline(each) for each in incidents).most_common(1)[0]
-    told_alone = [each.model for each in incidents if each.named_by]
-    shared = ", ".join(f"{name} ({count} models)" for name, count in signals[:_NAMED])
+def _outage_text(common: _Common) -> str:
+    """What the incidents have in common, as far as their evidence shows it."""
+    incidents, classes = common.incidents, common.classes
+    headline, same = Counter(map(_headline, incidents)).most_common(1)[0]
+    reported_before = [each.model for each in incidents if each.named_by]
+    shared = ", ".join(f"{name} ({count} models)" for name, count in common.signals[:_NAMED])
+    kinds = ", ".join(f"{kind} ({count})" for kind, count in classes.items() if kind)
     lines = [
-        f"Models: {_names(models)}.",
-        f"Shared signals: {shared}." if signals else "",
+        f"Models: {_names(common.models)}.",
+        f"Shared signals: {shared}." if shared else "",
         f"Most common: {headline} ({same} of {len(incidents)} incidents).",
-        f"Classes: {', '.join(f'{kind} ({count})' for kind, count in kinds.items() if kind)}." if any(kinds) else "",
-        f"Likely origin: {_names(origins)}, on which others of them depend." if origins else "",
-        f"With a page of their own from before: {_names(told_alone)}." if told_alone else "",
+        f"Classes: {kinds}." if kinds else "",
+        f"Likely origin: {_names(common.origins)}, on which others of them depend." if common.origins else "",
+        f"With a page of their own from before: {_names(reported_before)}." if reported_before else "",
     ]
     return cut("\n".join(filter(None, lines)), DESCRIPTION)
 
 
 def _signals(incidents: Iterable[OpenIncident]) -> list[tuple[str, int]]:
-    """In how many models each signal drifts, the most common first."""
+    """Each signal with the number of models that it drifts in, the most common first."""
     pairs = {(signal, each.model) for each in incidents for signal in each.alert.signal_names()}
     return sorted(Counter(signal for signal, _ in pairs).items(), key=lambda each: (-each[1], each[0]))
 
 
 def _headline(incident: OpenIncident) -> str:
-    """What a title says has changed, without the model before it and the time after it."""
+    """The change that a title reports, without the model before it and the time after it."""
     after = incident.alert.title.partition(": ")[2] or incident.alert.title
     return re.split(r" since \d", after)[0]
 
 
-# What both need
+# Both
 
 
-def _member(incident: OpenIncident) -> dict[str, Any]:
+def _member(incident: OpenIncident) -> Member:
     alert = incident.alert
-    return {
-        "model": incident.model,
-        "incident": alert.incident,
-        "status": "resolved" if incident.resolved else "open",
-        "severity": alert.severity,
-        "title": cut(alert.title, TITLE),
-        "starts_at": alert.starts_at,
-        "own_page": bool(incident.named_by),
-    }
+    return Member(
+        model=incident.model,
+        incident=alert.incident,
+        status="resolved" if incident.resolved else "open",
+        severity=alert.severity,
+        title=cut(alert.title, TITLE),
+        starts_at=rfc3339(alert.starts_at),
+        own_page=bool(incident.named_by),
+    )
 
 
-def _status(page: Page, over: bool) -> str:
-    return "resolved" if over else "firing" if page.sent_seq < 0 else "updated"
+def _status(page: Page, over: bool) -> Status:
+    if over:
+        return Status.RESOLVED
+    return Status.FIRING if page.sent_seq < 0 else Status.UPDATED
 
 
-def _last_end(incidents: Iterable[OpenIncident]) -> datetime | None:
-    return max((each.alert.ends_at for each in incidents if each.alert.ends_at), default=None)
+def _last_end(incidents: Iterable[OpenIncident]) -> str | None:
+    """When the last of them ended; None if no end is known."""
+    ends = [each.alert.ends_at for each in incidents if each.alert.ends_at]
+    return rfc3339(max(ends)) if ends else None
 
 
 def _names(models: Iterable[str]) -> str:
-    each = list(dict.fromkeys(models))
-    more = f" and {len(each) - _NAMED} more" if len(each) > _NAMED else ""
-    return f"{', '.join(each[:_NAMED])}{more}"
+    """The first models, and how many more there are."""
+    names = list(dict.fromkeys(models))
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}"
 
 
-def _stamp(now: float) -> datetime:
-    return datetime.fromtimestamp(now, UTC)
+def _timestamp(seconds: float) -> str:
+    return rfc3339(datetime.fromtimestamp(seconds, UTC))
 
 
 def _digest(incident_id: str, seq: int) -> str:

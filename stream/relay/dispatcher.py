@@ -27,7 +27,7 @@ from aiokafka import ConsumerRecord
 
 from driftline.stream.alerts.read import AlertError, CompleteAlert, read_complete_alert
 from driftline.stream.paging.grouping import GroupingRules, decide
-from driftline.stream.paging.messages import Notification, notification
+from driftline.stream.paging.messages import Notification, build_notification
 from driftline.stream.paging.notifications import IsSilenced, Notifications, RecordPosition
 from driftline.stream.relay.http import ReceiverUnavailableError, RequestRefusedError
 from driftline.stream.relay.receivers import Receiver
@@ -187,7 +187,7 @@ class Dispatcher:
 
     async def _send(self, owned: _Owned, page: str) -> None:
         """Send a page's newest step. Raises ReceiverUnavailableError."""
-        message = notification(owned.notifications, page, self._rules, time.time())
+        message = build_notification(owned.notifications, page, self._rules, time.time())
         first_try = self._first_tries.setdefault(page, time.monotonic())
         try:
             await self._receiver.deliver(message.alert, message.raw)

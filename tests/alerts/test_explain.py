@@ -37,7 +37,7 @@ from driftline.stream.alerts.read import (
 )
 from driftline.stream.config.lineage import upstream
 from driftline.stream.paging.grouping import GroupingRules, decide
-from driftline.stream.paging.messages import notification as page_of
+from driftline.stream.paging.messages import build_notification as page_of
 from driftline.stream.paging.notifications import Notifications, RecordPosition
 from driftline.stream.reports.alert import print_explanation, print_incidents
 from driftline.stream.reports.plot import MAX_PANELS, plot

@@ -1,12 +1,12 @@
-"""A relay's desk in a world of its own: a log, what Redis holds, a clock, silences, a pager that remembers, and kills.
+"""The notifications of one receiver in a simulated world: a topic, Redis, a clock, silences, a receiver, and kills.
 
-world = World(Rules(wait=20, outage_models=5, window=600))
-world.tell("fraud")                         # a worker opens an incident, or has news of it
+world = World(GroupingRules(group_wait=20, outage_models=5, outage_window=600))
+world.emit("fraud")                         # a worker opens an incident, or updates it
 world.wait()
-world.tell("fraud")
-world.settle(kill_after=1)                  # the relay dies after one request: the pager has it, the desk doesn't
+world.emit("fraud")
+world.settle(kill_after=1)                  # the relay dies after one request: the receiver has it, Redis does not know
 world.settle()
-world.tell("fraud", "resolved")
+world.emit("fraud", "resolved")
 assert world.open_pages() == set()
 """
 
@@ -15,23 +15,25 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from driftline.stream.alerts.read import CompleteAlert, read_complete_alert
 from driftline.stream.paging.grouping import GroupingRules, decide
-from driftline.stream.paging.messages import notification
+from driftline.stream.paging.messages import build_notification
 from driftline.stream.paging.notifications import Notifications, RecordPosition
 from tests.harness.services import cloud_event, stamp
 
-#: A record that the relay reads is never older than the world, and nothing in it is old news.
+StructT = TypeVar("StructT", bound=msgspec.Struct)
+
+#: No record is older than the world, so that none is too old to be reported.
 START = float(int(time.time()))
 
 
 @dataclass
 class World:
-    """The surroundings of one target's desk; `settle` is what a courier does between reading and committing."""
+    """The surroundings of one receiver's notifications; `settle` does what a dispatcher does before a commit."""
 
     rules: GroupingRules
     now: float = START
@@ -41,7 +43,7 @@ class World:
     notifications: Notifications = field(default_factory=Notifications)
     settled: Counter[str] = field(default_factory=Counter)
     committed: int = 0
-    # What the workers know: of each model the incidents so far, the newest seq, and whether the last one is open.
+    # What the workers know of each model: number of incidents so far, newest seq, and whether the last one is open.
     _incidents: Counter[str] = field(default_factory=Counter)
     _seq: Counter[str] = field(default_factory=Counter)
     open_models: set[str] = field(default_factory=set)
@@ -53,13 +55,13 @@ class World:
         self.now += seconds
 
     def wait(self, seconds: float | None = None) -> None:
-        """The relay reads what there is, and after so long, by default the group wait, decides again."""
+        """Let the relay settle now, and again after so many seconds, by default the group wait."""
         self.settle()
         self.advance(self.rules.group_wait if seconds is None else seconds)
         self.settle()
 
     def emit(self, model: str, status: str = "", **fields: Any) -> str:
-        """A worker's next alert of a model: by default it fires, or is updated; its incident."""
+        """Write a worker's next alert of a model, by default firing or updated. Returns the incident's name."""
         if status == "resolved" and model not in self.open_models:
             return ""
         if not status:
@@ -74,29 +76,34 @@ class World:
         return f"{model}/{incident}"
 
     def emit_again(self, offset: int) -> None:
-        """A duplicate of an earlier record."""
+        """Write a duplicate of an earlier record."""
         if self.log:
             self.log.append(self.log[offset % len(self.log)])
 
     def settle(self, kill_after: int | None = None) -> None:
-        """Read what is not committed, decide, tell. kill_after: die after so many requests, before that is written."""
+        """Read what is not committed, decide, send, commit.
+
+        kill_after: die after so many requests, before the last one is recorded.
+        """
         records = [(raw, RecordPosition("alerts", 0, offset)) for offset, raw in enumerate(self.log)][self.committed :]
-        self.notifications = self.notifications.receive(
-            [each for each in records if self._is_fresh(read_complete_alert(each[0]))], self.now
-        )
-        self._write(decide(self.notifications, self.rules, self.is_silenced, self.now))
+        fresh = [each for each in records if self._is_fresh(read_complete_alert(each[0]))]
+        self.notifications = self.notifications.receive(fresh, self.now)
+        self._decide()
         before = len(self.sent)
         while due := self.notifications.due(self.is_silenced):
-            self.sent.append(read_complete_alert(notification(self.notifications, due[0], self.rules, self.now).raw))
+            message = build_notification(self.notifications, due[0], self.rules, self.now)
+            self.sent.append(read_complete_alert(message.raw))
             if kill_after == len(self.sent) - before:
-                return  # what was written down is all there is
+                return  # Redis has only what was written before
             self._write(self.notifications.mark_sent(due[0]))
-            # What a later step is decided on has been told.
-            self._write(decide(self.notifications, self.rules, self.is_silenced, self.now))
+            self._decide()  # a later decision knows what was sent
         self.committed = len(self.log)
 
+    def _decide(self) -> None:
+        self._write(decide(self.notifications, self.rules, self.is_silenced, self.now))
+
     def end(self) -> None:
-        """Nothing is silenced any more, everything recovers, and the relay is left in peace."""
+        """End all silences, let every model recover, and let the relay settle undisturbed."""
         self.silenced.clear()
         self.wait()
         for model in sorted(self.open_models):
@@ -104,18 +111,18 @@ class World:
         self.settle()
 
     def open_pages(self) -> set[str]:
-        """What a pager shows."""
+        """The incidents that the receiver shows as open."""
         shown: set[str] = set()
         for alert in self.sent:
             (shown.discard if alert.resolved else shown.add)(alert.incident)
         return shown
 
     def pages(self) -> list[str]:
-        """Every page that was ever open, in order."""
+        """Every page that was ever open, in order of its first alert."""
         return list(dict.fromkeys(alert.incident for alert in self.sent if not alert.resolved))
 
-    def named(self) -> dict[str, set[str]]:
-        """The pages that each incident was told by."""
+    def pages_by_incident(self) -> dict[str, set[str]]:
+        """The pages that have reported each incident."""
         found: dict[str, set[str]] = {}
         for alert in self.sent:
             for incident in reported_by(alert):
@@ -126,26 +133,24 @@ class World:
         return alert.incident in self.notifications.incidents or alert.seq > self.settled[alert.alert_key]
 
     def _write(self, after: Notifications) -> None:
-        for incident, incident in self.notifications.incidents.items():
-            if incident not in after.incidents:
+        for name, incident in self.notifications.incidents.items():
+            if name not in after.incidents:
                 key = incident.alert.alert_key
                 self.settled[key] = max(self.settled[key], incident.alert.seq)
         # Through JSON, as through Redis.
         self.notifications = Notifications(
-            {
-                name: msgspec.json.decode(msgspec.json.encode(incident), type=type(incident))
-                for name, incident in after.incidents.items()
-            },
-            {
-                name: msgspec.json.decode(msgspec.json.encode(page), type=type(page))
-                for name, page in after.pages.items()
-            },
+            {name: _through_json(incident) for name, incident in after.incidents.items()},
+            {name: _through_json(page) for name, page in after.pages.items()},
             dict(after.sent_seqs),
         )
 
 
+def _through_json(part: StructT) -> StructT:
+    return msgspec.json.decode(msgspec.json.encode(part), type=type(part))
+
+
 def reported_by(alert: CompleteAlert) -> set[str]:
-    """The incidents that an alert tells of, but those that it says have a page of their own."""
+    """The incidents that an alert reports; not those that it says have a page of their own."""
     members = [*alert.evidence.get("members", []), *alert.evidence.get("downstream", [])]
     own = set() if alert.group == "outage" else {alert.incident}
     return own | {member["incident"] for member in members if not member["own_page"]}

@@ -9,7 +9,7 @@ import pytest
 from driftline.stream.config.incidents import Severity
 from driftline.stream.config.lineage import upstream
 from driftline.stream.paging.grouping import GroupingRules
-from driftline.stream.paging.messages import notification
+from driftline.stream.paging.messages import build_notification
 from driftline.stream.paging.notifications import RecordPosition
 from tests.harness.notifications_world import World, reported_by
 
@@ -149,7 +149,7 @@ def test_a_page_that_lasts_longer_than_its_origin_has_no_resolution_yet() -> Non
 
 def _resolution(here: World) -> object:
     (page,) = here.notifications.pages
-    return json.loads(notification(here.notifications, page, here.rules, here.now).raw)["data"]["resolution"]
+    return json.loads(build_notification(here.notifications, page, here.rules, here.now).raw)["data"]["resolution"]
 
 
 # --- outages
@@ -412,5 +412,5 @@ def test_a_killed_relay_does_not_move_what_it_told_alone_into_an_outage() -> Non
     here.settle()
     here.advance(20)
     here.end()
-    assert all(len(pages) == 1 for pages in here.named().values())
+    assert all(len(pages) == 1 for pages in here.pages_by_incident().values())
     assert here.open_pages() == set()

@@ -65,7 +65,7 @@ def test_whatever_happens_one_incident_has_one_page_which_is_resolved_and_seq_ri
     play(here, actions, lambda: None)
     here.end()
     assert here.open_pages() == set()
-    assert all(len(pages) == 1 for pages in here.named().values())
+    assert all(len(pages) == 1 for pages in here.pages_by_incident().values())
     newest: dict[str, tuple[int, str]] = {}
     for alert in here.sent:
         before = newest.get(alert.alert_key, (-1, ""))

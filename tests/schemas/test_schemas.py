@@ -33,7 +33,7 @@ from driftline.stream.events.mapping import EventMapping
 from driftline.stream.events.parse import EventError, parse_event
 from driftline.stream.judge.incidents import Status
 from driftline.stream.paging.grouping import GroupingRules, decide
-from driftline.stream.paging.messages import notification as page_message
+from driftline.stream.paging.messages import build_notification as page_message
 from driftline.stream.paging.notifications import Notifications, RecordPosition
 from driftline.stream.replay.pipeline import Pipeline
 from driftline.stream.schemas.json_schema import Schema, alert_schema, event_schema, label_schema, schema_text
