@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -125,7 +126,7 @@ def test_a_worker_that_loses_all_its_partitions_lets_go_of_them(
     broker: Broker, redis_server: Server, tmp_path: Path
 ) -> None:
     """Its open run is another's to end. It is well without work, and takes over again when it is needed."""
-    sections = {"panes": {"events": 100, "seconds": 15}, "models": {"a": {"baseline": "a.driftline"}}}
+    sections = {"panes": {"events": 100, "seconds": 10}, "models": {"a": {"baseline": "a.driftline"}}}
     (tmp_path / "a.driftline").write_bytes(encode_baseline(baseline_of("a")))
     deployment, log = deploy(tmp_path, broker, redis_server.address, sections), messages("a", 300)
     # There are two partitions, one of each topic, and they are dealt out in the order of these names.
@@ -135,14 +136,20 @@ def test_a_worker_that_loses_all_its_partitions_lets_go_of_them(
         deployment.produce({0: log[:150]})
         last.wait_for(lambda: deployment.sealed() == {0: 100})
         with first, second:
-            last.wait_for(lambda: deployment.sealed() == {0: 150})
-            assert all("took over 1 partitions" in each.logs() for each in (first, second))
+            sent = 150
+            while not all("took over 1 partitions" in each.logs() for each in (first, second)):
+                time.sleep(1)
+                # However slowly they start, the run stays open until they are there.
+                deployment.produce({0: log[sent : sent + 1]})
+                sent += 1
+                assert sent < 200, "both have taken over by now"
+            last.wait_for(lambda: deployment.sealed() == {0: sent})
             last.wait_for(lambda: json.loads(last.get("/health").body) == {"status": "ok", "reason": None, "lag": 0})
             assert first.stop() == second.stop() == 0
-        deployment.produce({0: log[150:]})
+        deployment.produce({0: log[sent:]})
         last.wait_for(lambda: deployment.sealed() == {0: 300})
         replay = Replay(deployment.config, deployment.baselines)
-        for start, end in ((0, 150), (150, 300)):
+        for start, end in ((0, sent), (sent, 300)):
             replay.read(0, log[start:end], start)
             replay.close(0, end)
         last.wait_for(lambda: deployment.model_states() == replay.model_states())
@@ -164,19 +171,22 @@ def test_a_killed_redis_comes_back_with_what_it_promised(broker: Broker, tmp_pat
 def test_a_worker_that_wakes_after_it_was_replaced_is_refused_and_ends(
     broker: Broker, redis_server: Server, tmp_path: Path
 ) -> None:
-    """It is stopped in the middle of its work: while a seal is on the way to Redis."""
+    """It is stopped in the middle of its work: while the sketch stage asks Redis something, just before it seals."""
     with TcpProxy(redis_server.port) as redis, site(broker, redis_server.address, tmp_path) as here:
         redis.open()
-        text = here.deployment.path.read_text().replace(redis_server.address, redis.address)
+        config = json.loads(here.deployment.path.read_text())
+        config["redis"]["url"] = f"redis://{redis.address}/0"
+        config["worker"]["watchdog_seconds"] = 600  # it stands still for as long as its owner takes to start
         behind = tmp_path / "behind-the-proxy.yaml"
-        behind.write_text(text)
+        behind.write_text(json.dumps(config))
         with replace(here.deployment, path=behind).worker("zombie") as zombie:
             here.produce(1)
             zombie.wait_for(lambda: len(here.deployment.sealed()) == 3)
-            at = here.deployment.sealed()
+            judged, at = here.deployment.replay().model_states(), here.deployment.sealed()
+            zombie.wait_for(lambda: here.deployment.model_states() == judged)
             redis.freeze()
             here.produce(7)
-            zombie.wait_for(lambda: b"{sketch/" in redis.held)
+            zombie.wait_for(lambda: any(key in redis.held for key in (b"{sketch/", b":learned")))
             zombie.process.send_signal(signal.SIGSTOP)
             with here.worker("owner") as owner:
                 owner.wait_for(lambda: "took over 6 partitions" in owner.logs())
