@@ -104,7 +104,7 @@ def test_an_alert_is_a_cloud_event_with_every_field_of_the_schema() -> None:
     ]
 
 
-def test_the_end_of_an_incident_tells_of_all_that_had_drifted() -> None:
+def test_the_end_of_an_incident_names_all_signals_that_had_drifted() -> None:
     body = data(step("a", "b", status=Status.RESOLVED))
     assert (body["status"], body["ends_at"]) == ("resolved", "1970-01-01T00:00:05.000Z")
     assert (body["title"], body["resolution"]) == ("fraud v4.2: no longer drifting: a, b", "recovered")
@@ -139,7 +139,7 @@ def test_when_the_baseline_is_replaced_the_drift_is_reported_as_accepted_with_al
     assert (body["title"], body["resolution"]) == ("fraud v4.2: new baseline, drift accepted: b, a", "accepted")
 
 
-def test_an_alert_says_what_to_do() -> None:
+def test_an_alert_has_a_histogram_a_runbook_and_commands() -> None:
     """A picture, a runbook, and the commands that show more; those of a replay would look at the wrong log."""
     histogram = Histogram((1.0, 2.0), (0.5, 0.5, 0.0), (0.0, 0.25, 1.0))
     drawn = replace(finding(), change=structs.replace(CHANGE, histogram=histogram), against_past=False, since=90_000)
@@ -158,7 +158,7 @@ def test_an_alert_says_what_to_do() -> None:
     assert data(told, mode="replay")["commands"] == []
 
 
-def test_a_replay_begins_where_what_the_drift_was_compared_with_begins() -> None:
+def test_the_replay_command_includes_the_events_of_the_reference() -> None:
     """Of a learned baseline, and of the past, a replay of the drift alone would know nothing, and see nothing."""
     of_baseline, of_past = (replace(finding(), against_past=past) for past in (False, True))
     whole = "driftline replay kafka://predictions -c driftline.yaml"
@@ -177,9 +177,7 @@ def test_a_replay_begins_where_what_the_drift_was_compared_with_begins() -> None
 
 
 @given(NAMES, st.lists(NAMES, min_size=1, max_size=80, unique=True), st.sampled_from(Status))
-def test_whatever_things_are_called_an_alert_stays_within_its_bounds(
-    model: str, signals: list[str], status: Status
-) -> None:
+def test_an_alert_keeps_its_bounds_whatever_the_names(model: str, signals: list[str], status: Status) -> None:
     body = data(step(*signals, status=status), model)
     assert 0 < len(body["title"]) <= 130
     assert body["title"].isprintable()
@@ -191,7 +189,7 @@ def test_whatever_things_are_called_an_alert_stays_within_its_bounds(
 
 
 @pytest.mark.parametrize(("partitions", "carried"), [(200, 50), (400, 25), (15_000, 1)])
-def test_of_a_topic_of_many_partitions_an_alert_still_fits_into_a_message(partitions: int, carried: int) -> None:
+def test_an_alert_of_a_topic_with_many_partitions_fits_into_one_message(partitions: int, carried: int) -> None:
     """Each signal names the offsets of its window in each partition; at 400 of them, 50 signals made 1.1 MB."""
     ranges = tuple(Range(i, 10**10, 10**10 + 9) for i in range(partitions))
     found = tuple(replace(finding(f"features.signal_{i}"), ranges=ranges) for i in range(60))
@@ -206,7 +204,7 @@ def test_long_names_that_begin_alike_have_keys_of_their_own() -> None:
     assert len({alert_key(long), alert_key(long + "x"), alert_key(long + "y")}) == 3
 
 
-def test_keys_of_names_that_cannot_be_printed_can_be_and_are_told_apart() -> None:
+def test_keys_of_names_that_are_not_printable_are_printable_and_distinct() -> None:
     keys = [alert_key("fraud\0"), alert_key("fraud\n"), alert_key("fraud?"), alert_key("\n" * 200)]
     assert all(key.isprintable() and len(key) <= 128 for key in keys)
     assert len(set(keys)) == 4

@@ -82,7 +82,7 @@ def test_an_alert_of_an_older_version_lacks_fields_and_one_of_a_newer_has_more()
 @pytest.mark.parametrize(
     "line", [b"", b"a live alert", b"[]", b'{"data": {}}', b'{"data": {"id": 5}}', None, b"[" * 10**5]
 )
-def test_what_is_no_alert_is_said_to_be_none(line: bytes | None) -> None:
+def test_a_line_that_is_no_alert_raises_an_alert_error(line: bytes | None) -> None:
     with pytest.raises(AlertError, match="no alert"):
         read_alert(line)
 
@@ -131,7 +131,7 @@ def test_an_alert_is_found_by_its_id_or_its_incidents_or_how_they_begin(
     assert [each.id for each in hit.incident] == incident
 
 
-def test_what_begins_several_incidents_ids_is_ambiguous_and_they_are_named() -> None:
+def test_a_beginning_of_several_incidents_ids_is_ambiguous_and_the_error_names_them() -> None:
     with pytest.raises(AmbiguousIdError, match=r"aaaa1  one fires\n  aaaa2  two fires"):
         found("aaaa")
     assert find(lambda: LINES, "nothing") is None
@@ -193,7 +193,7 @@ def test_evidence_is_shown_as_a_chance(nats: float, one_in: str) -> None:
     assert f"one of {one_in} such windows" in verdict(ReadSignal(evidence_nats=nats, threshold_nats=1.0))
 
 
-def test_a_verdict_of_an_unknown_test_says_what_is_known() -> None:
+def test_a_verdict_of_an_unknown_test_names_it() -> None:
     assert verdict(ReadSignal(test="wavelet")) == "The test is wavelet."
     assert verdict(ReadSignal(test="rate", code="nan")) == "An exact tail bound compares one share: NaN."
     assert "its own past" in verdict(ReadSignal(test="adwin", against="past"))

@@ -70,21 +70,21 @@ def test_a_number_changes_in_mean_spread_unit_or_shape(after: list[float], headl
         ([True] * 50 + [False] * 50, [True] * 80 + [False] * 20, "chi2", None, "true 50 % → 80 %"),
     ],
 )
-def test_shares_are_told_before_and_after(
+def test_a_headline_gives_shares_before_and_after(
     before: list[Any], after: list[Any], statistic: str, special: Special | None, headline: str
 ) -> None:
     assert change(before, after, statistic, special).headline == headline
 
 
-def test_both_sides_are_told_in_figures() -> None:
-    told = change(["a"] * 60 + ["b"] * 39 + [None], ["missing"] * 10 + ["a"] * 70 + [None] * 20, "chi2")
-    assert (told.before.events, told.after.events) == (100, 100)
-    assert told.before.special == {"missing": 0.01}
-    assert told.before.values == {"a": 0.6, "b": 0.39}
+def test_a_change_holds_the_figures_of_both_sides() -> None:
+    found = change(["a"] * 60 + ["b"] * 39 + [None], ["missing"] * 10 + ["a"] * 70 + [None] * 20, "chi2")
+    assert (found.before.events, found.after.events) == (100, 100)
+    assert found.before.special == {"missing": 0.01}
+    assert found.before.values == {"a": 0.6, "b": 0.39}
     # A value that is called "missing" is something else than a missing value.
-    assert told.after.special == {"missing": 0.2, "unseen": 0.1}
-    assert told.after.values == {"a": 0.7}
-    assert (told.distance, told.wasserstein, told.before.mean) == (None, None, None)
+    assert found.after.special == {"missing": 0.2, "unseen": 0.1}
+    assert found.after.values == {"a": 0.7}
+    assert (found.distance, found.wasserstein, found.before.mean) == (None, None, None)
     number = change(NORMAL, scaled(1, 3))
     assert number.after.low == pytest.approx(min(scaled(1, 3)))
     assert number.distance == pytest.approx(0.55, abs=0.1)
@@ -92,13 +92,13 @@ def test_both_sides_are_told_in_figures() -> None:
 
 
 @pytest.mark.parametrize("value", [3.0, 0.1, 1e9])
-def test_of_values_that_are_all_the_same_nothing_is_rounded(value: float) -> None:
+def test_the_mean_of_equal_values_is_exactly_that_value(value: float) -> None:
     """Their σ was 4 % of the baseline's, beside a headline of 0, and beyond 16,384 of them their mean another value."""
-    told = change([*NORMAL, *np.arange(300.0).tolist()], [value] * 200)
-    assert (told.after.mean, told.after.deviation, told.after.low, told.after.high) == (value, 0.0, value, value)
+    found = change([*NORMAL, *np.arange(300.0).tolist()], [value] * 200)
+    assert (found.after.mean, found.after.deviation, found.after.low, found.after.high) == (value, 0.0, value, value)
 
 
-def test_what_was_constant_in_the_past_and_another_one_now_is_not_stuck() -> None:
+def test_a_constant_that_changes_to_another_is_not_called_stuck() -> None:
     baseline = baseline_of(NORMAL)
     battery = Battery(baseline.layout, baseline.total.counts, against_past=True)
     before, after, both = (
@@ -110,17 +110,17 @@ def test_what_was_constant_in_the_past_and_another_one_now_is_not_stuck() -> Non
 
 
 def test_the_same_traffic_is_no_change() -> None:
-    told = change(NORMAL, NORMAL)
-    assert (told.psi, told.jensen_shannon, told.distance, told.wasserstein) == pytest.approx((0, 0, 0, 0), abs=1e-9)
+    found = change(NORMAL, NORMAL)
+    assert (found.psi, found.jensen_shannon, found.distance, found.wasserstein) == pytest.approx((0, 0, 0, 0), abs=1e-9)
 
 
 @pytest.mark.parametrize("value", ["x" * 100_000, "\x1b[2Jgone\n", "", "ü" * 60])
 def test_values_of_any_length_and_any_characters_are_shown_short_and_printable(value: str) -> None:
     """A category may hold a megabyte, or what clears a terminal."""
-    told = change([value] * 80 + ["b"] * 20, [value] * 20 + ["b"] * 80, "chi2")
-    assert told.headline.isprintable()
-    assert 0 < len(told.headline) < 80
-    assert all(key and key.isprintable() and len(key) <= 40 for key in told.before.values)
+    found = change([value] * 80 + ["b"] * 20, [value] * 20 + ["b"] * 80, "chi2")
+    assert found.headline.isprintable()
+    assert 0 < len(found.headline) < 80
+    assert all(key and key.isprintable() and len(key) <= 40 for key in found.before.values)
 
 
 @given(
@@ -135,6 +135,6 @@ def test_whatever_the_values_there_is_a_headline(before: list[Any], after: list[
     baseline = baseline_of(before)
     battery = Battery(baseline.layout, baseline.total.counts)
     test = Column("rate", 0, special) if special is not None else battery.columns[0]
-    told = describe(battery, test, baseline.total, baseline.sketch_events(events(after)))
-    assert told.headline
-    assert json.dumps(told.before.special)
+    found = describe(battery, test, baseline.total, baseline.sketch_events(events(after)))
+    assert found.headline
+    assert json.dumps(found.before.special)

@@ -1,4 +1,4 @@
-"""The life of an incident: its phases, what is told on the way, and how seldom what comes and goes pages."""
+"""The life cycle of incidents: their phases, the steps that are reported, and how seldom a flapping drift pages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MINUTE = 60_000
 
 
 def life(**rules: object) -> LifeCycle:
-    """Told and resolved at once, unless `rules` say otherwise."""
+    """Rules under which incidents fire and are resolved at once, unless `rules` say otherwise."""
     at_once = {"hold": "0s", "recovery": "0s", "cooldown": "0s"}
     return LifeCycle(Incidents(**(at_once | rules)), "b4se", "4.2")
 
@@ -51,7 +51,7 @@ def step(
     return after.get(""), steps
 
 
-# before, found, released, statuses told, drifts and recovered after ("": no incident)
+# before, found, released, statuses reported, drifts and recovered after ("": no incident)
 TRANSITIONS = [
     (None, "", "", [], None),
     (None, "a", "", [Status.FIRING], ("a", "")),
@@ -68,7 +68,7 @@ TRANSITIONS = [
 
 
 @pytest.mark.parametrize(("before", "found", "released", "statuses", "after"), TRANSITIONS)
-def test_signals_join_leave_and_return_without_a_word(
+def test_a_signal_that_returns_to_an_open_incident_is_not_reported_again(
     before: tuple[str, str] | None,
     found: str,
     released: str,
@@ -81,7 +81,7 @@ def test_signals_join_leave_and_return_without_a_word(
 
 
 FIRING, RECOVERING, PENDING, CLOSED = Phase.FIRING, Phase.RECOVERING, Phase.PENDING, Phase.CLOSED
-# phase, since when (minutes ago), found, released, phase after, told; hold 2m, recovery 5m, cooldown 60m
+# phase, since when (minutes ago), found, released, phase after, statuses; hold 2m, recovery 5m, cooldown 60m
 PHASES = [
     (None, 0, "a", "", PENDING, []),
     (PENDING, 1, "", "", PENDING, []),
@@ -101,45 +101,45 @@ PHASES = [
 ]
 
 
-@pytest.mark.parametrize(("phase", "ago", "found", "released", "after", "told"), PHASES)
-def test_every_line_of_the_table_of_phases(
-    phase: Phase | None, ago: int, found: str, released: str, after: Phase | None, told: list[Status]
+@pytest.mark.parametrize(("phase", "ago", "found", "released", "after", "reported"), PHASES)
+def test_every_row_of_the_table_of_phases(
+    phase: Phase | None, ago: int, found: str, released: str, after: Phase | None, reported: list[Status]
 ) -> None:
     own, now = life(hold="2m", recovery="5m", cooldown="60m"), 100 * MINUTE
     drifting = {PENDING: ("a", ""), FIRING: ("a", ""), RECOVERING: ("", "a"), CLOSED: ("", "")}
     before = incident(*drifting[phase], phase, now - ago * MINUTE) if phase else None
     new, steps = step(before, found, released, now, own)
-    assert (new and new.phase, [each.status for each in steps]) == (after, told)
+    assert (new and new.phase, [each.status for each in steps]) == (after, reported)
 
 
-def test_what_was_held_is_told_with_all_its_signals_and_what_healed_meanwhile_is_not() -> None:
+def test_an_incident_fires_with_all_signals_that_still_drift_after_the_hold() -> None:
     own = life(hold="2m", recovery="5m")
     pending, _ = step(None, "a", at=0, own=own)
     pending, _ = step(pending, "bc", at=MINUTE, own=own)
     pending, _ = step(pending, released="b", at=MINUTE, own=own)
-    firing, (told,) = step(pending, at=2 * MINUTE, own=own)
-    assert (told.status, names(told.findings), names(firing.recovered)) == (Status.FIRING, "ac", "")
+    firing, (reported,) = step(pending, at=2 * MINUTE, own=own)
+    assert (reported.status, names(reported.findings), names(firing.recovered)) == (Status.FIRING, "ac", "")
     _, (returned,) = step(firing, "b", at=3 * MINUTE, own=own)
-    assert (returned.status, names(returned.findings)) == (Status.UPDATED, "b"), "nobody was told of it"
+    assert (returned.status, names(returned.findings)) == (Status.UPDATED, "b"), "it was not reported before"
 
 
-def test_an_incident_is_not_severe_for_what_healed_before_it_was_told() -> None:
+def test_a_signal_that_recovers_before_the_incident_fires_does_not_raise_its_severity() -> None:
     own = life(hold="2m")
     broken = finding("a", special=Special.MISSING, broken=0.9)
     held, _ = own.advance({}, [broken, finding("b")], (), 700, 0)
     held, _ = own.advance(held, [], {"a"}, 800, MINUTE)
-    _, (told,) = own.advance(held, [], (), 900, 2 * MINUTE)
-    assert (names(told.findings), told.incident.severity) == ("b", "warning")
+    _, (reported,) = own.advance(held, [], (), 900, 2 * MINUTE)
+    assert (names(reported.findings), reported.incident.severity) == ("b", "warning")
 
 
-def test_the_end_is_dated_to_where_recovery_began() -> None:
+def test_an_incident_ends_at_the_beginning_of_its_recovery() -> None:
     own = life(recovery="5m")
     recovering, _ = step(incident("a"), released="a", at=10 * MINUTE, own=own)
     _, (over,) = step(recovering, at=15 * MINUTE, own=own)
     assert (over.status, over.resolution, over.at) == (Status.RESOLVED, "recovered", 10 * MINUTE)
 
 
-def test_an_incident_is_named_after_its_first_alarm_and_keeps_its_earliest_start() -> None:
+def test_an_incident_is_identified_by_its_first_alarm_and_keeps_its_earliest_start() -> None:
     fired, _ = step(None, "a")
     assert (fired.opened, fired.since, fired.baseline, fired.version) == (700, 2000, "b4se", "4.2")
     earlier, _ = life().advance({"": fired}, [finding("b", 1500)], (), seen=900, at=4000)
@@ -147,7 +147,7 @@ def test_an_incident_is_named_after_its_first_alarm_and_keeps_its_earliest_start
     assert (later[""].opened, later[""].since) == (700, 1500)
 
 
-def test_a_step_tells_the_news_and_the_end_tells_of_all_that_had_drifted() -> None:
+def test_a_step_reports_new_findings_and_the_end_has_all_signals_that_had_drifted() -> None:
     _, (fired,) = step(None, "ab")
     assert (names(fired.findings), fired.at) == ("ab", 3000)
     _, (updated,) = step(incident("ab"), "c", "a")
@@ -160,22 +160,22 @@ def test_a_step_tells_the_news_and_the_end_tells_of_all_that_had_drifted() -> No
 def oscillate(own: LifeCycle, on: int, off: int, minutes: int) -> list[Status]:
     """A signal drifts for `on` minutes and is quiet for `off`, again and again; looked at every minute."""
     held: Mapping[str, Incident] = {}
-    told, drifts = list[Status](), False
+    reported, drifts = list[Status](), False
     for minute in range(minutes):
         now = minute % (on + off) < on
         findings = [finding("a", minute * MINUTE)] if now and not drifts else []
         held, steps = own.advance(held, findings, {"a"} if drifts and not now else (), minute, minute * MINUTE)
-        told, drifts = told + [each.status for each in steps], now
-    return told
+        reported, drifts = reported + [each.status for each in steps], now
+    return reported
 
 
 @given(st.integers(1, 90), st.integers(1, 90))
-def test_what_comes_and_goes_pages_at_most_twice_an_hour(on: int, off: int) -> None:
+def test_a_flapping_drift_pages_at_most_twice_an_hour(on: int, off: int) -> None:
     by_default = LifeCycle(Incidents(), "b4se")
     assert 1 <= oscillate(by_default, on, off, 60).count(Status.FIRING) <= 2
 
 
-def test_a_return_within_the_cooldown_must_be_quiet_for_as_long_as_that() -> None:
+def test_an_incident_within_the_cooldown_must_recover_for_as_long_as_the_cooldown() -> None:
     """On for a minute and off for 7: closed after 5 minutes once, and then open until it is over."""
     own = life(recovery="5m", cooldown="1h")
     assert oscillate(own, 1, 7, 600) == [Status.FIRING, Status.RESOLVED, Status.FIRING]
@@ -183,15 +183,15 @@ def test_a_return_within_the_cooldown_must_be_quiet_for_as_long_as_that() -> Non
     assert oscillate(life(recovery="5m"), 1, 7, 80).count(Status.FIRING) == 10
 
 
-def test_of_what_did_not_last_nothing_is_remembered_but_the_cooldown_before_it() -> None:
+def test_an_incident_that_ends_while_it_is_held_leaves_only_the_cooldown_before_it() -> None:
     own, now = life(hold="2m", recovery="5m", cooldown="1h"), 100 * MINUTE
     closed = incident(phase=CLOSED, entered=now)
     pending, _ = step(closed, "a", at=now, own=own)
-    again, told = step(pending, released="a", at=now + MINUTE, own=own)
-    assert (again.phase, again.again, told) == (CLOSED, True, [])
+    again, reported = step(pending, released="a", at=now + MINUTE, own=own)
+    assert (again.phase, again.again, reported) == (CLOSED, True, [])
 
 
-def test_a_clock_that_ran_ahead_by_a_year_does_not_hold_an_incident_open() -> None:
+def test_a_clock_a_year_ahead_does_not_hold_an_incident_open() -> None:
     own, now = life(recovery="5m"), 1000
     recovering, _ = step(incident("a"), released="a", at=365 * 24 * 60 * MINUTE, own=own)
     recovering, _ = step(recovering, at=now, own=own)
@@ -218,10 +218,10 @@ def test_a_day_may_be_a_slow_partition_and_more_is_a_wrong_clock(ahead: int, aft
 
 
 @given(st.lists(st.tuples(st.sets(st.sampled_from("abc")), st.sets(st.sampled_from("abc"))), max_size=30))
-def test_a_flapping_signal_is_held_once_however_often_it_flaps(history: list[tuple[set[str], set[str]]]) -> None:
+def test_a_flapping_signal_is_in_its_incident_only_once(history: list[tuple[set[str], set[str]]]) -> None:
     """While another signal kept an incident open, each return of a signal used to add to what had recovered."""
     held: Mapping[str, Incident] = {"": incident("z")}
-    told = set("z")
+    reported = set("z")
     for found, gone in history:
         drifting = set(names(held[""].drifts))
         new = [finding(signal) for signal in sorted(found - drifting)]
@@ -230,8 +230,8 @@ def test_a_flapping_signal_is_held_once_however_often_it_flaps(history: list[tup
         assert len(both) == len(set(both))
         assert set(names(held[""].drifts)) == drifting - gone | (found - drifting)
         news = "".join(names(each.findings) for each in steps)
-        assert not told & set(news)
-        told |= set(news)
+        assert not reported & set(news)
+        reported |= set(news)
 
 
 def test_a_page_per_signal_gives_each_its_own_incident() -> None:
@@ -267,7 +267,7 @@ GRADES = [
 
 
 @pytest.mark.parametrize(("signal", "special", "broken", "effect", "severity"), GRADES)
-def test_the_first_line_of_the_table_that_fits_says_the_severity(
+def test_the_first_row_of_the_table_that_fits_gives_the_severity(
     signal: str, special: Special | None, broken: float, effect: float, severity: str
 ) -> None:
     own = LifeCycle(parse_config(TABLE).defaults.incidents, "b4se")
@@ -283,7 +283,7 @@ def test_by_default_drift_warns_and_a_signal_half_broken_is_an_error() -> None:
     assert not own.may_worsen(incident("a"), "features.x", Column("rate", 0, Special.UNSEEN))
 
 
-def test_an_incident_is_as_severe_as_its_worst_finding_was_and_a_rise_is_told() -> None:
+def test_an_incident_keeps_the_severity_of_its_worst_finding_and_reports_a_rise() -> None:
     own = LifeCycle(parse_config(TABLE).defaults.incidents, "b4se")
     held, (fired,) = own.advance({}, [finding("features.x", special=Special.MISSING, broken=0.1)], (), 700, 3000)
     assert fired.incident.severity == "warning"
@@ -298,7 +298,7 @@ def test_an_incident_is_as_severe_as_its_worst_finding_was_and_a_rise_is_told() 
     assert SEVERITIES.index("critical") == max(map(SEVERITIES.index, SEVERITIES))
 
 
-def test_with_another_baseline_what_pagers_know_of_is_over() -> None:
+def test_when_the_baseline_is_replaced_reported_incidents_are_resolved() -> None:
     open_ones = [incident("ab", "c"), incident("", "a", RECOVERING)]
     unknown = [incident("a", phase=PENDING), incident(phase=CLOSED)]
     steps = accept([*open_ones, *unknown], 7000)

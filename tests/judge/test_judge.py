@@ -37,7 +37,7 @@ def driver(*, pane: int = 100, **config: object) -> Driver:
     return Driver(BASELINE, ModelConfig(**config), pane=pane)
 
 
-def told(steps: Sequence[tuple[int, Step]]) -> list[tuple[int, str, list[str]]]:
+def reported(steps: Sequence[tuple[int, Step]]) -> list[tuple[int, str, list[str]]]:
     return [(seen, step.status.value, [each.signal for each in step.findings]) for seen, step in steps]
 
 
@@ -45,7 +45,7 @@ def feed(own: Driver, *batches: Batch) -> list[tuple[int, Step]]:
     return [step for batch in batches for step in own.feed(batch)]
 
 
-def test_a_drift_fires_lasts_without_a_word_and_is_resolved_when_it_is_gone() -> None:
+def test_a_drift_fires_once_and_is_resolved_when_it_is_over() -> None:
     own = driver()
     assert feed(own, traffic(3000, 1)) == []
     ((seen, fired),) = feed(own, traffic(3000, 2, x=1.5))
@@ -58,7 +58,7 @@ def test_a_drift_fires_lasts_without_a_word_and_is_resolved_when_it_is_gone() ->
     assert resolved.incident.opened == fired.incident.opened
 
 
-def test_the_window_that_raised_the_alarm_says_since_when_how_much_and_where() -> None:
+def test_a_finding_has_the_start_the_size_and_the_offsets_of_its_window() -> None:
     own = driver()
     feed(own, traffic(3000, 1))
     ((_, fired),) = feed(own, traffic(1000, 2, x=1.5))
@@ -77,7 +77,7 @@ def test_other_signals_join_an_open_incident_and_it_ends_with_the_last_of_them()
     own = driver()
     steps = feed(own, traffic(2000, 1), traffic(1500, 2, x=2), traffic(1500, 3, x=2, y=2), traffic(1500, 4, y=2))
     steps += feed(own, traffic(3000, 5))
-    assert [(status, news) for _, status, news in told(steps)] == [
+    assert [(status, news) for _, status, news in reported(steps)] == [
         ("firing", ["features.x"]),
         ("updated", ["features.y"]),
         ("resolved", []),
@@ -96,23 +96,23 @@ def test_several_signals_are_named_strongest_first() -> None:
 
 
 @pytest.mark.parametrize("window", ["1000 events", "300s"])
-def test_a_drift_seen_by_a_pinned_window_is_one_incident_for_as_long_as_it_lasts(window: str) -> None:
+def test_a_drift_in_a_configured_window_is_one_incident_until_it_is_over(window: str) -> None:
     """The release looks at a window of its own length, which is none of the pinned ones.
 
     As if nothing were there, it used to end the incident, and the pinned window to open the next: 4 in 10,000 events.
     """
     own = driver(windows=(Window.parse(window),))
     steps = feed(own, traffic(3000, 1), traffic(10_000, 2, x=1.5), traffic(6_000, 3))
-    assert [status for _, status, _ in told(steps)] == ["firing", "resolved"]
+    assert [status for _, status, _ in reported(steps)] == ["firing", "resolved"]
     assert 3000 < steps[0][0] < 4000 < 13_000 < steps[1][0]
 
 
-def test_a_pinned_window_is_the_shortest_that_reaches_its_length() -> None:
+def test_a_configured_window_is_the_shortest_that_reaches_its_length() -> None:
     """A burst of 100 events is diluted in a window of 2000, and seen by all windows at once."""
     burst = (traffic(3000, 1), traffic(100, 2, x=1.5), traffic(1500, 3))
     pinned = driver(windows=(Window.parse("2000 events"),), pane=50)
     assert feed(pinned, *burst) == []
-    assert told(feed(driver(pane=50), *burst))[0][2] == ["features.x"]
+    assert reported(feed(driver(pane=50), *burst))[0][2] == ["features.x"]
     ((_, fired),) = feed(pinned, traffic(1500, 4, x=1))
     assert 2000 <= fired.findings[0].events < 2500
 
@@ -127,13 +127,13 @@ def test_false_alarms_are_shared_by_the_windows_there_are() -> None:
     assert thresholds == sorted(set(thresholds))
 
 
-def test_before_a_pinned_window_is_reached_nothing_is_said() -> None:
+def test_no_alarm_is_raised_before_a_configured_window_is_reached() -> None:
     own = driver(windows=(Window.parse("5000 events"),))
     assert feed(own, traffic(4900, 1, x=3)) == []
-    assert told(feed(own, traffic(500, 2, x=3)))[0][1] == "firing"
+    assert reported(feed(own, traffic(500, 2, x=3)))[0][1] == "firing"
 
 
-def test_against_the_past_each_change_is_told_once_and_compared_with_what_was_just_before() -> None:
+def test_against_the_past_each_change_is_reported_once_and_compared_with_the_events_just_before() -> None:
     """Of the second change, the level before it used to be a mixture of all levels ever seen."""
     own = driver(reference="past")
     steps = feed(own, traffic(4000, 1), traffic(4000, 2, x=3), traffic(4000, 3, x=9), traffic(4000, 4, x=9))
@@ -143,15 +143,15 @@ def test_against_the_past_each_change_is_told_once_and_compared_with_what_was_ju
     first, second = (each.change for each in findings)
     assert (first.before.mean, first.after.mean) == pytest.approx((0, 3), abs=0.3)
     assert (second.before.mean, second.after.mean) == pytest.approx((3, 9), abs=0.3)
-    assert [status for _, status, _ in told(steps)] == ["firing", "resolved", "firing", "resolved"]
+    assert [status for _, status, _ in reported(steps)] == ["firing", "resolved", "firing", "resolved"]
 
 
 def test_against_the_past_a_baseline_that_never_fitted_is_no_drift() -> None:
     assert feed(driver(reference="past"), traffic(5000, 1, x=4, y=-4)) == []
-    assert told(feed(driver(), traffic(500, 1, x=4, y=-4)))[0][1] == "firing"
+    assert reported(feed(driver(), traffic(500, 1, x=4, y=-4)))[0][1] == "firing"
 
 
-def test_a_feature_that_freezes_is_told_as_stuck() -> None:
+def test_a_feature_that_freezes_is_reported_as_stuck() -> None:
     """Its spread is 0 from then on, by which a ratio of means was once divided."""
     own = driver()
     feed(own, traffic(1000, 1))
@@ -180,11 +180,11 @@ def test_judging_is_a_function_of_state_and_pane() -> None:
     assert feed(other, traffic(500, 2, x=2)) == first != []
 
 
-def test_more_false_alarms_than_test_times_are_no_reason_to_turn_thresholds_over() -> None:
+def test_a_rate_of_more_false_alarms_than_checks_does_not_make_thresholds_negative() -> None:
     """At one in a hundred events and panes of 100,000, a negative threshold once made every ratio negative."""
     own = driver(pane=50_000, false_alarms_per_event=0.01, clock=50_000)
     feed(own, traffic(50_000, 1))
-    ((_, _, news),) = told(feed(own, traffic(50_000, 2, x=1)))
+    ((_, _, news),) = reported(feed(own, traffic(50_000, 2, x=1)))
     assert news == ["features.x"]
 
 
@@ -194,7 +194,7 @@ def gone(n: int, seed: int, share: float) -> Batch:
     return batch | {"features.y": np.where(rng.random(n) < share, None, batch["features.y"])}
 
 
-def test_a_drift_that_grows_worse_is_told_once_more_with_its_new_severity() -> None:
+def test_a_drift_that_grows_worse_is_reported_again_with_its_new_severity() -> None:
     """A twentieth of the values missing is a warning, all of them are an error."""
     own = driver()
     steps = feed(own, traffic(2000, 1), gone(2000, 2, 0.05), gone(3000, 3, 1.0), gone(1000, 4, 0.05), traffic(9000, 5))
@@ -209,9 +209,9 @@ def test_a_drift_that_grows_worse_is_told_once_more_with_its_new_severity() -> N
     assert worse.change.after.special["missing"] > 0.5
 
 
-def test_a_signal_that_breaks_while_it_drifts_is_told_with_its_new_severity() -> None:
-    """Only the test that had raised the alarm was looked at again: of a feature that had shifted, and then was gone,
-    nobody was told."""
+def test_a_signal_that_breaks_while_it_drifts_is_reported_with_its_new_severity() -> None:
+    """Only the test that had raised the alarm was once evaluated again: a feature that had shifted and went missing
+    was not reported."""
     own = driver()
     shifted, lost = traffic(2000, 2, x=1), traffic(3000, 3) | {"features.x": np.full(3000, None)}
     steps = feed(own, traffic(2000, 1), shifted, lost, traffic(9000, 4))
@@ -235,7 +235,7 @@ def test_a_shift_with_a_few_values_gone_is_as_severe_as_the_shift() -> None:
     assert fired.findings[0].change.jensen_shannon > 0.7
 
 
-def test_what_breaks_in_a_drift_that_took_long_to_be_seen_is_told_at_once() -> None:
+def test_a_signal_that_breaks_during_a_slow_drift_is_reported_at_once() -> None:
     """A window as long as that of the drift would need as many events again, half of them broken."""
     own = driver()
     ((_, fired),) = feed(own, traffic(2000, 1), traffic(8000, 2, x=0.25))
@@ -245,7 +245,7 @@ def test_what_breaks_in_a_drift_that_took_long_to_be_seen_is_told_at_once() -> N
     assert broke <= 10_300
 
 
-def test_of_two_ways_to_be_worse_the_stronger_one_is_told() -> None:
+def test_of_two_worse_findings_the_more_severe_is_reported() -> None:
     own = driver()
     infinite = np.where(np.arange(1000) % 10, -np.inf, None)
     feed(own, traffic(2000, 1), traffic(1000, 2, x=1))
@@ -268,7 +268,7 @@ def astray(own: Driver, first: int = 0, last: int = 0, **shifts: float) -> list[
 
 @pytest.mark.parametrize("astray_first", [True, False])
 @pytest.mark.parametrize(("first", "last"), [(365 * DAY, 0), (-2 * DAY, 0), (0, -2 * DAY), (0, 365 * DAY)])
-def test_events_from_another_time_date_nothing(first: int, last: int, astray_first: bool) -> None:
+def test_events_with_a_wrong_time_do_not_date_a_drift(first: int, last: int, astray_first: bool) -> None:
     """As the first of the window, it was the start of the drift: since next year. As the last of the pane in which it
     was over, one that was two days late began the recovery then, and so ended the incident with the next pane.
     """
@@ -298,7 +298,7 @@ def test_on_and_off_every_pane_is_one_page() -> None:
     """A pane every 100 seconds for an hour, and the calm after it."""
     own = driver()
     steps = feed(own, traffic(2000, 1), *(traffic(100, 10 + i, x=3 * (i % 2)) for i in range(36)), traffic(4000, 2))
-    assert [status for _, status, _ in told(steps)] == ["firing", "resolved"]
+    assert [status for _, status, _ in reported(steps)] == ["firing", "resolved"]
 
 
 def test_longer_waves_page_twice_at_most_within_the_cooldown() -> None:
@@ -306,7 +306,7 @@ def test_longer_waves_page_twice_at_most_within_the_cooldown() -> None:
     own = driver()
     waves = (traffic(600 if i % 2 else 1200, 10 + i, x=2 * (i % 2)) for i in range(24))
     steps = feed(own, *waves, traffic(6000, 2))
-    assert [status for _, status, _ in told(steps)] == ["firing", "resolved", "firing", "resolved"]
+    assert [status for _, status, _ in reported(steps)] == ["firing", "resolved", "firing", "resolved"]
 
 
 def catching_up(own: Driver, back: int) -> list[Step]:
