@@ -1,12 +1,12 @@
-"""Both stages of a worker over lists instead of topics, with a real store: fast, and a crash wherever a test wants one.
+"""Both stages of a worker over lists instead of topics, with a real store: fast, and with a crash at any step.
 
     driver = Driver(config, baselines, client, {0: messages})
     asyncio.run(driver.work())          # until all is read, or until the Crash at step `driver.crash_at`
     driver.topics[config.topics.alerts]
 
-A step is one message published or one call to the store: the n-th of all, or the first of its name, which is that of
-the topic or the command. A crash comes before its effect or, `late`, after it, when the answer is lost. Another driver
-on the same topics and store is the next worker.
+A step is one record published or one call to Redis. `crash_at` is the number of a step or its name, which is that of
+the topic or the command. A crash comes before the step's effect or, if `late`, after it, when the answer is lost.
+Another driver on the same topics and store is the next worker.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ def topics_with(config: Config, logs: Mapping[int, Sequence[bytes | None]]) -> T
 
 @dataclass
 class Driver:
-    """A worker that has everything assigned. fetch_size: records per fetch. first: first offset of each log.
+    """A worker that has all partitions assigned. fetch_size: records per fetch. first: first offset of each log.
 
-    tells_end: whether a fetch also says where the log ends, as any broker should.
+    reports_end: whether a fetch also says where the log ends, as any broker should.
     """
 
     config: Config
@@ -63,7 +63,7 @@ class Driver:
     fetch_size: int = 70
     panes_partitions: int = 2
     first: int = 0
-    tells_end: bool = False
+    reports_end: bool = False
     steps: int = 0
     _read: dict[TP, int] = field(default_factory=dict)
 
@@ -117,7 +117,7 @@ class Driver:
         ]
         self._read[tp] = at + len(records)
         end = first + len(self.topics[tp.topic].get(tp.partition, []))
-        return Fetch(tp, records, end if self.tells_end else None) if records else None
+        return Fetch(tp, records, end if self.reports_end else None) if records else None
 
     async def _publish(self, messages: Iterable[OutgoingRecord]) -> None:
         for message in messages:
@@ -127,7 +127,7 @@ class Driver:
                 self.topics[message.topic].setdefault(partition, []).append(message)
 
     def step(self, name: str) -> _Step:
-        """Something with an effect outside of this process."""
+        """A context for something with an effect outside of this process."""
         self.steps += 1
         return _Step(crash=self.crash_at in (self.steps, name), late=self.late)
 
@@ -148,7 +148,7 @@ class _Step:
 
 @dataclass
 class _Crashing:
-    """The client, each of whose calls is a step."""
+    """A client whose every call is a step."""
 
     client: Client
     driver: Driver

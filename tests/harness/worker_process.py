@@ -1,9 +1,9 @@
-"""A worker in a process of its own, with a sketch-like and a judge-like agent that write down what they see.
+"""A worker in a process of its own, whose sketch-like and judge-like agents note what they receive.
 
-The tests hold a `Worker`, which starts `python -m tests.harness.worker_process PLAN`. They talk through JSON lines:
+The tests hold a `Worker`, which starts `python -m tests.harness.worker_process PLAN`. It writes notes as JSON lines:
 
-    {"what": "assigned", "positions": {"0": 2000}}      the hook's answer, before anything is delivered
-    {"what": "run", "partition": 0, "first": 2000, "values": ["2000", …]}
+    {"what": "assigned", "positions": {"0": 2000}}      what the hook returned, before anything is delivered
+    {"what": "fetch", "partition": 0, "first": 2000, "values": ["2000", …]}
     {"what": "done", "partition": 0, "next": 3000}
     {"what": "pane", "value": "0 2000 3000"}
     {"what": "revoked", "partitions": [0, 1]}
@@ -36,9 +36,9 @@ class Plan:
     """What a worker should do.
 
     `notes`: the file it writes to. `store`: the folder where workers keep their positions, as they would in Redis;
-    without it they go on at the committed offsets. `fails_at`: raise at the run that holds this value.
-    `hook_takes` and `run_takes`: seconds. `idle`: seconds for which a worker without partitions believes that it has
-    had none.
+    without it they resume at the committed offsets. `fails_at`: raise at the fetch that holds this value.
+    `hook_seconds` and `fetch_seconds`: how long each takes. `idle`: seconds for which a worker without partitions
+    believes that it has had none.
     """
 
     bootstrap: str
@@ -49,8 +49,8 @@ class Plan:
     idempotent: bool
     store: str | None = None
     fails_at: str | None = None
-    hook_takes: float = 0.0
-    run_takes: float = 0.0
+    hook_seconds: float = 0.0
+    fetch_seconds: float = 0.0
     idle: float = 0.0
     commit_interval: float = 1.0
 
@@ -79,7 +79,7 @@ class Worker:
         return self.process.wait(30)
 
     def notes(self, *kinds: str) -> list[dict[str, Any]]:
-        """What it wrote down so far, of these kinds, in order."""
+        """The notes of these kinds so far, in order."""
         path = Path(self.plan.notes)
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
         written = [json.loads(line) for line in lines if line.endswith("\n")]
@@ -88,16 +88,16 @@ class Worker:
     def values(self) -> dict[int, list[str]]:
         """By partition, all values delivered so far, in the order of delivery."""
         by_partition: dict[int, list[str]] = {}
-        for note in self.notes("run"):
+        for note in self.notes("fetch"):
             by_partition.setdefault(note["partition"], []).extend(note["values"])
         return by_partition
 
     def log(self) -> str:
-        """What it has logged so far."""
+        """The log so far."""
         return Path(f"{self.plan.notes}.log").read_text(errors="replace")
 
     def wait_for(self, seen: Callable[[], bool], seconds: float = 60.0) -> None:
-        """Poll until `seen`; AssertionError with the end of the worker's log when it doesn't come about."""
+        """Poll until `seen`; AssertionError with the end of the worker's log if it does not happen."""
         deadline = time.monotonic() + seconds
         while not seen():
             if time.monotonic() > deadline or self.process.poll() is not None:
@@ -120,17 +120,17 @@ class Journal:
         self._notes.write(json.dumps({"what": what, **facts}) + "\n")
 
     def positions(self, assigned: frozenset[TP], topic: str) -> dict[TP, int]:
-        """Where the store says to go on, of the partitions it knows."""
+        """Where the store says to resume, for the partitions it knows."""
         if self._store is None:
             return {}
         files = {tp: self._store / str(tp.partition) for tp in assigned if tp.topic == topic}
         return {tp: int(file.read_text()) for tp, file in files.items() if file.exists()}
 
-    def keep(self, run: Fetch) -> None:
+    def keep(self, fetch: Fetch) -> None:
         if self._store is not None:
-            fresh = self._store / f"{run.tp.partition}.fresh"
-            fresh.write_text(str(run.next_offset))
-            fresh.replace(self._store / str(run.tp.partition))
+            fresh = self._store / f"{fetch.tp.partition}.fresh"
+            fresh.write_text(str(fetch.next_offset))
+            fresh.replace(self._store / str(fetch.tp.partition))
 
 
 def worker_app(plan: Plan) -> App:
@@ -147,21 +147,21 @@ def worker_app(plan: Plan) -> App:
     )
 
     async def positions(assigned: frozenset[TP]) -> Mapping[TP, int]:
-        await asyncio.sleep(plan.hook_takes)
+        await asyncio.sleep(plan.hook_seconds)
         answer = journal.positions(assigned, plan.predictions)
         mine = [tp.partition for tp in assigned if tp.topic == plan.predictions]
         journal.note("assigned", partitions=sorted(mine), positions={tp.partition: at for tp, at in answer.items()})
         return answer
 
-    async def revoked(taken: frozenset[TP]) -> None:
-        journal.note("revoked", partitions=sorted(tp.partition for tp in taken if tp.topic == plan.predictions))
+    async def release(revoked: frozenset[TP]) -> None:
+        journal.note("revoked", partitions=sorted(tp.partition for tp in revoked if tp.topic == plan.predictions))
 
-    app = build_app(settings, positions, revoked)
+    app = build_app(settings, positions, release)
 
     @app.agent(app.topic(plan.predictions))
     async def sketch(stream: StreamT[Any]) -> None:
-        async for run in consume(stream):
-            await sketch_run(app, plan, journal, run)
+        async for fetch in consume(stream):
+            await sketch_fetch(app, plan, journal, fetch)
 
     @app.agent(app.topic(plan.panes))
     async def judge(stream: StreamT[Any]) -> None:
@@ -169,7 +169,7 @@ def worker_app(plan: Plan) -> App:
             journal.note("pane", value=pane.decode())
 
     @app.timer(0.2)
-    async def grow_old() -> None:
+    async def believe_idle() -> None:
         consumer = cast(FetchConsumer, app.consumer)
         if not consumer.assignment():
             subscription = consumer._thread._ensure_consumer()._subscription
@@ -178,17 +178,17 @@ def worker_app(plan: Plan) -> App:
     return app
 
 
-async def sketch_run(app: App, plan: Plan, journal: Journal, run: Fetch) -> None:
-    """Write the run down, publish a pane, keep the position: the order of a real sketch stage."""
-    values = [record.value.decode().strip() for record in run.records if record.value is not None]
-    journal.note("run", partition=run.tp.partition, first=run.first_offset, values=values)
-    await asyncio.sleep(plan.run_takes)
+async def sketch_fetch(app: App, plan: Plan, journal: Journal, fetch: Fetch) -> None:
+    """Note the fetch, publish a pane, keep the position: the order of a real sketch stage."""
+    values = [record.value.decode().strip() for record in fetch.records if record.value is not None]
+    journal.note("fetch", partition=fetch.tp.partition, first=fetch.first_offset, values=values)
+    await asyncio.sleep(plan.fetch_seconds)
     if plan.fails_at in values:
         raise RuntimeError(f"planned failure at {plan.fails_at}")
-    pane = f"{run.tp.partition} {run.first_offset} {run.next_offset}"
+    pane = f"{fetch.tp.partition} {fetch.first_offset} {fetch.next_offset}"
     await publish(app, [OutgoingRecord(plan.panes, key=b"model", value=pane.encode())])
-    journal.keep(run)
-    journal.note("done", partition=run.tp.partition, next=run.next_offset)
+    journal.keep(fetch)
+    journal.note("done", partition=fetch.tp.partition, next=fetch.next_offset)
 
 
 if __name__ == "__main__":

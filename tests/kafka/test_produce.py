@@ -1,4 +1,4 @@
-"""`driftline produce` and `driftline topics`: what arrives on the topic, in which order, under which key, when."""
+"""`driftline produce` and `driftline topics`: which records arrive, in which order, under which key, and when."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.harness.brokers import Broker, unique
 from tests.harness.topic_tools import START_MS, Site, driftline, traffic, write_lines
 
 DAY = 24 * 3_600_000
-STRANGE = [b"{broken", b'{"id":"no-time","model":"taxi"}', b"[1,2]"]
+NO_EVENTS = [b"{broken", b'{"id":"no-time","model":"taxi"}', b"[1,2]"]
 
 
 def produce(site: Site, path: Path, *options: object) -> int:
@@ -55,7 +55,7 @@ def test_lines_that_are_no_events_are_written_without_a_key(
     broker: Broker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site, lines = Site.on(broker, tmp_path), traffic(5, seed=2)
-    lines[2:2] = STRANGE
+    lines[2:2] = NO_EVENTS
     assert produce(site, write_lines(tmp_path / "live.jsonl", lines)) == 0
 
     records = site.records(site.predictions, len(lines))
@@ -81,12 +81,12 @@ def test_records_come_at_the_pace_asked_for(broker: Broker, tmp_path: Path, pace
     assert produce(site, write_lines(tmp_path / "live.jsonl", traffic(26, seed=4)), *pace) == 0
     stamps = [record.timestamp for record in site.records(site.predictions, 26)]
     assert stamps == sorted(stamps)
-    # The first may leave late, while Kafka is still asked where to send it.
+    # The first may leave late, while the producer still looks up where to send it.
     assert stamps[-1] - stamps[0] >= 0.8 * 25 * 20
     assert max(later - earlier for earlier, later in pairwise(stamps)) < 25 * 20  # spread, not one burst at the end
 
 
-def test_what_kafka_does_not_take_is_told_and_the_rest_arrives(
+def test_records_too_large_for_kafka_are_reported_and_the_rest_arrives(
     broker: Broker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site, lines = Site.on(broker, tmp_path), traffic(3, seed=5)
@@ -96,7 +96,7 @@ def test_what_kafka_does_not_take_is_told_and_the_rest_arrives(
     assert "1 more are too large for Kafka" in capsys.readouterr().err
 
 
-def test_a_missing_topic_is_explained_and_not_made(
+def test_a_missing_topic_is_reported_and_not_created(
     broker: Broker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site, absent = Site.on(broker, tmp_path), unique("absent")
@@ -107,7 +107,7 @@ def test_a_missing_topic_is_explained_and_not_made(
         assert absent not in admin.list_topics()
 
 
-def test_a_broker_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unreachable_broker_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     address = f"127.0.0.1:{free_port()}"
     config = tmp_path / "driftline.yaml"
     config.write_text(f"kafka: {{bootstrap: '{address}'}}")
@@ -123,7 +123,7 @@ def test_a_broker_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.Capt
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "error"),
     [
         (("--rate", 5, "--speed", "2x"), "use either --rate or --speed"),
         (("--rate", 0), "--rate: expected a number above 0"),
@@ -132,12 +132,12 @@ def test_a_broker_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.Capt
         (("--key", "user"), "--key"),
     ],
 )
-def test_a_pace_or_key_that_means_nothing_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[object, ...], told: str
+def test_an_invalid_pace_or_key_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[object, ...], error: str
 ) -> None:
     lines = write_lines(tmp_path / "live.jsonl", traffic(3, seed=8))
     assert driftline("produce", lines, "--topic", "predictions", *options) == 2
-    assert told in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert error in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
 # Pace
@@ -152,12 +152,12 @@ def test_due_times_rise_and_span_no_more_than_the_events_do(times: list[int | No
     assert not due or due[-1] <= (max(known) - known[0]) / 1000 / speed * (1 + 1e-9)
 
 
-def test_one_event_of_the_far_future_does_not_hold_up_those_after_it() -> None:
+def test_one_event_of_the_far_future_does_not_delay_those_after_it() -> None:
     pace = Pace(speed=1)
     assert [pace.due(START_MS + ms) for ms in (0, 1000, 3650 * DAY, 2000, 3000)] == [0.0, 1.0, 1.0, 1.0, 2.0]
 
 
-def test_a_hole_in_the_log_is_not_waited_for_but_a_night_is() -> None:
+def test_a_gap_of_days_is_skipped_but_a_night_is_waited_for() -> None:
     pace = Pace(speed=3600)
     assert [pace.due(START_MS + ms) for ms in (0, DAY // 2, 9 * DAY, 9 * DAY + 3_600_000)] == [0.0, 12.0, 12.0, 13.0]
 
@@ -165,7 +165,7 @@ def test_a_hole_in_the_log_is_not_waited_for_but_a_night_is() -> None:
 # Topics
 
 
-def test_topics_are_made_once_and_shown(broker: Broker, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_topics_are_created_once_and_shown(broker: Broker, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     site = Site.on(broker, tmp_path, partitions=2)
     assert driftline("topics", "show", "-c", site.path) == 1
     shown = capsys.readouterr()
@@ -174,14 +174,14 @@ def test_topics_are_made_once_and_shown(broker: Broker, tmp_path: Path, capsys: 
     assert "driftline topics create" in shown.err
 
     assert driftline("topics", "create", "-c", site.path) == 0
-    told = capsys.readouterr().out.splitlines()
-    assert f"{site.config.topics.panes}: created, 2 partitions, kept for 168 h" in told
-    assert sum("created" in line for line in told) == others
+    lines = capsys.readouterr().out.splitlines()
+    assert f"{site.config.topics.panes}: created, 2 partitions, kept for 168 h" in lines
+    assert sum("created" in line for line in lines) == others
     assert driftline("topics", "create", "-c", site.path) == 0
     assert "created" not in capsys.readouterr().out
 
 
-def test_a_topic_beside_those_of_the_configuration_is_made_like_predictions(
+def test_another_topic_is_created_like_predictions(
     broker: Broker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site, other = Site.on(broker, tmp_path, partitions=2), unique("other")

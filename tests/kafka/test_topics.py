@@ -1,4 +1,4 @@
-"""Making topics and talking about them, on the embedded broker and on Apache Kafka."""
+"""Creating and describing topics, on the embedded broker and on Apache Kafka."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def own_topics(**fields: object) -> Topics:
     return Topics(**names, **fields)
 
 
-def test_a_configuration_wants_its_topics_shared_and_its_alerts_kept() -> None:
+def test_a_configuration_wants_partitioned_topics_and_alerts_kept_for_ever() -> None:
     wanted = {topic.name: topic for topic in wanted_topics(Topics(partitions=8, replication=3, retention_hours=24))}
 
     assert list(wanted) == [
@@ -38,7 +38,7 @@ def test_a_configuration_wants_its_topics_shared_and_its_alerts_kept() -> None:
     assert wanted["predictions.dlq"].partitions == 1
 
 
-def test_missing_topics_are_made_and_made_only_once(broker: Broker) -> None:
+def test_missing_topics_are_created_once(broker: Broker) -> None:
     topics = own_topics(partitions=3, retention_hours=2)
     wanted = wanted_topics(topics)
     with open_admin(broker.kafka) as admin:
@@ -50,7 +50,7 @@ def test_missing_topics_are_made_and_made_only_once(broker: Broker) -> None:
     assert found[topics.alerts].settings["retention.ms"] == "-1"
 
 
-def test_what_differs_is_said_and_left_alone(broker: Broker) -> None:
+def test_a_topic_that_differs_is_reported_and_left_as_it_is(broker: Broker) -> None:
     name = unique("predictions")
     old = Topic(name, partitions=2, replication=1, settings={"cleanup.policy": "delete", "retention.ms": "3600000"})
     new = Topic(name, partitions=4, replication=1, settings={"cleanup.policy": "delete", "retention.ms": "7200000"})
@@ -65,7 +65,7 @@ def test_what_differs_is_said_and_left_alone(broker: Broker) -> None:
         assert "its cleanup.policy is compact" in line
 
 
-def test_a_missing_topic_is_explained_and_not_made_by_asking(broker: Broker) -> None:
+def test_a_missing_topic_is_reported_and_not_created_by_the_check(broker: Broker) -> None:
     there, absent = unique("there"), unique("absent")
     with open_admin(broker.kafka) as admin:
         ensure_topics(admin, [Topic(there, 1, 1, {"cleanup.policy": "delete"})])
@@ -75,7 +75,7 @@ def test_a_missing_topic_is_explained_and_not_made_by_asking(broker: Broker) -> 
             assert "driftline topics create" in line
 
 
-def test_a_panes_topic_that_takes_too_small_records_is_named_with_the_remedy(broker: Broker) -> None:
+def test_a_panes_topic_with_a_low_size_limit_is_reported_with_the_remedy(broker: Broker) -> None:
     wide = own_topics(partitions=1)
     narrow = Topic(unique("narrow"), 1, 1, {"cleanup.policy": "delete", "max.message.bytes": "1048588"})
     with open_admin(broker.kafka) as admin:

@@ -1,4 +1,4 @@
-"""Workers that die, come and go, and servers that do: what is remembered and told in the end is what the replay says.
+"""Workers and servers that die and come back: in the end, states and alerts are those of the replay.
 
 Six models, each on one of three partitions, so that the order of each one's events is that of the log.
 """
@@ -25,7 +25,7 @@ from load_tests.harness.tcp_proxy import TcpProxy
 from tests.harness.brokers import Broker
 
 MODELS = [["a", "b"], ["c", "d"], ["e", "learns"]]
-# Events of each model in a portion; the drift begins in the 4th portion and ends in the 8th.
+# Events of each model in a portion of the traffic; the drift begins in the 4th portion and ends in the 8th.
 PORTION, PORTIONS = 150, 10
 
 
@@ -49,29 +49,29 @@ class Site:
             self.deployment.produce(logs)
             self.sent += 1
 
-    def listed(self) -> list[set[str]]:
+    def indexed(self) -> list[set[str]]:
         """Ids of the alerts that Redis keeps for people, and of those of open incidents."""
         with self.deployment.store as client:
             keys = [f"{self.deployment.config.worker.group}:{{judge/*:{name}" for name in ("told", "open")]
-            told, opened = ([*client.scan_iter(match=key, count=1000)] for key in keys)
-            lines = [line for key in told for line in client.lrange(key, 0, -1)]
-            lasting = [line for key in opened for line in client.hvals(key)]
-        return [{json.loads(line)["id"] for line in each} for each in (lines, lasting)]
+            recent, opened = ([*client.scan_iter(match=key, count=1000)] for key in keys)
+            lines = [line for key in recent for line in client.lrange(key, 0, -1)]
+            unresolved = [line for key in opened for line in client.hvals(key)]
+        return [{json.loads(line)["id"] for line in each} for each in (lines, unresolved)]
 
     def finish(self, worker: WorkerProcess) -> None:
-        """Send the rest, wait until a worker has done it, and see whether all is as the replay says."""
+        """Send the rest, wait until a worker has done it, and compare everything with the replay."""
         self.produce(PORTIONS - self.sent)
         replay = self.deployment.replay()
-        expected, memories = alert_bodies(replay.alerts), replay.model_states()
+        expected, states = alert_bodies(replay.alerts), replay.model_states()
         worker.wait_for(lambda: self.deployment.sealed() == replay.sealed())
-        worker.wait_for(lambda: self.deployment.model_states() == memories)
+        worker.wait_for(lambda: self.deployment.model_states() == states)
         worker.wait_for(lambda: alert_bodies(self.deployment.alerts()).keys() >= expected.keys())
         assert alert_bodies(self.deployment.alerts()) == expected
         newest = {each["data"]["incident_id"]: each for each in replay.alerts}
-        lasting = {each["id"] for each in newest.values() if each["data"]["status"] != "resolved"}
-        assert self.listed() == [expected.keys(), lasting]
+        unresolved = {each["id"] for each in newest.values() if each["data"]["status"] != "resolved"}
+        assert self.indexed() == [expected.keys(), unresolved]
         assert {each["data"]["status"] for each in replay.alerts} == {"firing", "resolved"}
-        assert len(memories) == 6
+        assert len(states) == 6
 
 
 @contextmanager
@@ -82,7 +82,7 @@ def site(broker: Broker, redis: str, folder: Path) -> Iterator[Site]:
         "defaults": {"incidents": {"recovery": "0s", "cooldown": "0s"}},
         "models": {
             **{model: {"baseline": f"{model}.driftline"} for model in "abcde"},
-            # Judged too seldom to need thresholds, which take long.
+            # Evaluated too seldom to need thresholds, which take long to derive.
             "learns": {"learn_events": 200, "clock": 100_000},
         },
     }
@@ -122,14 +122,14 @@ def test_workers_come_and_go(here: Site) -> None:
         assert first.logs().count("took over 6 partitions") == 2, "alone, then one of two, then alone"
 
 
-def test_a_worker_that_loses_all_its_partitions_lets_go_of_them(
+def test_a_worker_that_loses_all_its_partitions_releases_them(
     broker: Broker, redis_server: Server, tmp_path: Path
 ) -> None:
-    """Its open run is another's to end. It is well without work, and takes over again when it is needed."""
+    """Another worker ends its open run. It is healthy without work, and takes over again when it is needed."""
     sections = {"panes": {"events": 100, "seconds": 10}, "models": {"a": {"baseline": "a.driftline"}}}
     (tmp_path / "a.driftline").write_bytes(encode_baseline(baseline_of("a")))
     deployment, log = deploy(tmp_path, broker, redis_server.address, sections), messages("a", 300)
-    # There are two partitions, one of each topic, and they are dealt out in the order of these names.
+    # There are two partitions, one of each topic, and the group assigns them in the order of these names.
     first, second, last = (deployment.worker(name, DRIFTLINE_FAUST_BROKER_CLIENT_ID=name) for name in "abz")
     with last:
         last.wait_for(lambda: "took over 2 partitions" in last.logs())
@@ -156,7 +156,7 @@ def test_a_worker_that_loses_all_its_partitions_lets_go_of_them(
         assert last.stop() == 0
 
 
-def test_a_killed_redis_comes_back_with_what_it_promised(broker: Broker, tmp_path: Path) -> None:
+def test_a_killed_redis_comes_back_with_all_that_it_acknowledged(broker: Broker, tmp_path: Path) -> None:
     redis = real_redis(tmp_path / "redis", fsync="always")
     with redis, site(broker, redis.address, tmp_path) as here, here.worker("worker") as worker:
         for _ in range(2):
@@ -171,12 +171,12 @@ def test_a_killed_redis_comes_back_with_what_it_promised(broker: Broker, tmp_pat
 def test_a_worker_that_wakes_after_it_was_replaced_is_refused_and_ends(
     broker: Broker, redis_server: Server, tmp_path: Path
 ) -> None:
-    """It is stopped in the middle of its work: while the sketch stage asks Redis something, just before it seals."""
+    """It is stopped while the sketch stage waits for an answer of Redis, just before it seals."""
     with TcpProxy(redis_server.port) as redis, site(broker, redis_server.address, tmp_path) as here:
         redis.open()
         config = json.loads(here.deployment.path.read_text())
         config["redis"]["url"] = f"redis://{redis.address}/0"
-        config["worker"]["watchdog_seconds"] = 600  # it stands still for as long as its owner takes to start
+        config["worker"]["watchdog_seconds"] = 600  # it is stopped for as long as its owner takes to start
         behind = tmp_path / "behind-the-proxy.yaml"
         behind.write_text(json.dumps(config))
         with replace(here.deployment, path=behind).worker("zombie") as zombie:
@@ -201,8 +201,8 @@ def test_a_worker_that_wakes_after_it_was_replaced_is_refused_and_ends(
 
 
 @pytest.mark.parametrize("broker", [pytest.param("kafka", marks=pytest.mark.kafka)], indirect=True)
-def test_a_topic_that_is_another_one_is_refused(broker: Broker, redis_server: Server, tmp_path: Path) -> None:
-    """What Redis remembers are offsets: of another log, they would let records pass as read long ago."""
+def test_a_topic_that_was_replaced_is_refused(broker: Broker, redis_server: Server, tmp_path: Path) -> None:
+    """Redis holds offsets: applied to another log, they would let new records pass as read."""
     deployment = deploy(tmp_path, broker, redis_server.address, {"panes": {"events": 50, "seconds": None}})
     predictions = deployment.config.topics.predictions
     deployment.produce({0: messages("a", 500)})
@@ -228,7 +228,7 @@ def test_a_topic_that_is_another_one_is_refused(broker: Broker, redis_server: Se
 
 
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)
-def test_a_worker_whose_redis_never_answers_says_so_and_ends(
+def test_a_worker_whose_redis_never_answers_reports_it_and_ends(
     broker: Broker, redis_server: Server, tmp_path: Path
 ) -> None:
     with TcpProxy(redis_server.port) as redis:

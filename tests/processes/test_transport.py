@@ -1,4 +1,4 @@
-"""The run transport under real Faust workers, on the embedded broker and on Apache Kafka.
+"""The fetch transport under real Faust workers, on the embedded broker and on Apache Kafka.
 
 One record is a number as text, padded to 100 bytes: value n lies in partition n mod 3, at offset n div 3.
 """
@@ -36,7 +36,7 @@ N = 9_000
 
 @pytest.fixture
 def worker(broker: Broker, tmp_path: Path) -> Worker:
-    """A worker that isn't started yet, on topics of its own."""
+    """A worker that is not started yet, on topics of its own."""
     plan = Plan(
         bootstrap=broker.server.address,
         group=unique("group"),
@@ -79,16 +79,18 @@ def count(values: dict[int, list[str]]) -> int:
     return sum(len(of_partition) for of_partition in values.values())
 
 
-def test_every_record_comes_once_in_order_in_runs_and_the_next_worker_goes_on(broker: Broker, worker: Worker) -> None:
+def test_every_record_comes_once_in_order_by_fetches_and_the_next_worker_resumes(
+    broker: Broker, worker: Worker
+) -> None:
     produce(broker, worker.plan.predictions, range(N))
     with worker:
-        worker.wait_for(lambda: len(worker.notes("pane")) == len(worker.notes("run")) and count(worker.values()) == N)
+        worker.wait_for(lambda: len(worker.notes("pane")) == len(worker.notes("fetch")) and count(worker.values()) == N)
         assert worker.stop() == 0
     assert worker.values() == expected(range(N))
-    runs = worker.notes("run")
-    assert len(runs) < N / 100, "runs, not single records"
+    fetches = worker.notes("fetch")
+    assert len(fetches) < N / 100, "whole fetches, not single records"
     assert sorted(pane["value"] for pane in worker.notes("pane")) == sorted(
-        f"{run['partition']} {run['first']} {run['first'] + len(run['values'])}" for run in runs
+        f"{fetch['partition']} {fetch['first']} {fetch['first'] + len(fetch['values'])}" for fetch in fetches
     ), "each pane was published once, and came record by record"
     assert committed(broker, worker.plan) == dict.fromkeys(range(PARTITIONS), N // PARTITIONS)
 
@@ -99,10 +101,10 @@ def test_every_record_comes_once_in_order_in_runs_and_the_next_worker_goes_on(br
     assert second.values() == expected(range(N, N + 300))
 
 
-def test_a_group_whose_leader_knew_of_no_partitions_gets_them_soon(broker: Broker, worker: Worker) -> None:
-    """So it is when Kafka comes back just as the leader joins; here the topics do not exist yet."""
+def test_a_group_whose_leader_found_no_partitions_gets_them_soon(broker: Broker, worker: Worker) -> None:
+    """This happens when Kafka comes back just as the leader joins; here the topics do not exist yet."""
     if not broker.idempotent:
-        pytest.skip("the embedded broker makes a topic when it is asked for it")
+        pytest.skip("the embedded broker creates a topic when it is asked for one")
     late = worker.again(predictions=unique("predictions"), panes=unique("panes"))
     with late:
         late.wait_for(lambda: "No partition metadata for topic" in late.log())
@@ -111,10 +113,10 @@ def test_a_group_whose_leader_knew_of_no_partitions_gets_them_soon(broker: Broke
         late.wait_for(lambda: count(late.values()) == 300)
 
 
-def test_an_aborted_transaction_never_happened(broker: Broker, worker: Worker) -> None:
-    """Its records stay in the log, so the offsets have a hole: 0 to 99, then 202 to 301."""
+def test_records_of_an_aborted_transaction_are_not_delivered(broker: Broker, worker: Worker) -> None:
+    """Its records stay in the log, so the offsets have a gap: 0 to 99, then 202 to 301."""
     if not broker.idempotent:
-        pytest.skip("the embedded broker shows the records of aborted transactions")
+        pytest.skip("the embedded broker delivers the records of aborted transactions")
     topic = worker.plan.predictions
     producer = KafkaProducer(**client_options(broker.kafka), transactional_id=unique("transaction"))
     producer.init_transactions()
@@ -136,7 +138,7 @@ def test_an_aborted_transaction_never_happened(broker: Broker, worker: Worker) -
     assert committed(broker, worker.plan)[0] == 302, "one past the last record"
 
 
-def test_a_failing_run_ends_the_worker_is_not_committed_and_comes_again(broker: Broker, worker: Worker) -> None:
+def test_a_fetch_that_fails_ends_the_worker_is_not_committed_and_comes_again(broker: Broker, worker: Worker) -> None:
     produce(broker, worker.plan.predictions, range(N))
     with worker.again(fails_at="6000") as failing:
         assert failing.process.wait(60) == 1
@@ -154,7 +156,7 @@ def test_a_failing_run_ends_the_worker_is_not_committed_and_comes_again(broker: 
     assert "6000" in second.values()[0]
 
 
-def test_the_hook_says_where_to_go_on_before_anything_is_delivered(
+def test_the_hook_says_where_to_resume_before_anything_is_delivered(
     broker: Broker, worker: Worker, tmp_path: Path
 ) -> None:
     """Against Kafka's committed offsets the store is behind in one partition, ahead in one, silent on the third."""
@@ -168,14 +170,14 @@ def test_the_hook_says_where_to_go_on_before_anything_is_delivered(
     (store / "0").write_text("1234")
     (store / "1").write_text(str(N // PARTITIONS + 50))
     produce(broker, worker.plan.predictions, range(N, N + 300))
-    with worker.again(notes=worker.plan.notes + "2", store=str(store), hook_takes=2.0) as second:
+    with worker.again(notes=worker.plan.notes + "2", store=str(store), hook_seconds=2.0) as second:
         second.wait_for(lambda: count(second.values()) == (N + 300) // 3 - 1234 + 50 + 100)
         assert second.stop() == 0
     everything = expected(range(N + 300))
     assert second.values() == {0: everything[0][1234:], 1: everything[1][-50:], 2: everything[2][-100:]}
-    assert second.notes("assigned", "run")[0]["what"] == "assigned"
+    assert second.notes("assigned", "fetch")[0]["what"] == "assigned"
     assert committed(broker, worker.plan) == dict.fromkeys(range(PARTITIONS), (N + 300) // 3), (
-        "acks go on beyond the seek"
+        "acknowledgements continue after the seek"
     )
 
 
@@ -186,7 +188,7 @@ def test_a_failing_hook_ends_the_worker_before_anything_is_delivered(
     produce(broker, worker.plan.predictions, range(300))
     with worker.again(store=str(tmp_path)) as failing:
         assert failing.process.wait(60) == 1
-    assert failing.notes("assigned", "run") == []
+    assert failing.notes("assigned", "fetch") == []
 
 
 def test_workers_that_come_and_go_see_every_record_once(broker: Broker, worker: Worker, tmp_path: Path) -> None:
@@ -196,8 +198,8 @@ def test_workers_that_come_and_go_see_every_record_once(broker: Broker, worker: 
     """
     store = tmp_path / "store"
     store.mkdir()
-    # Nothing is committed to Kafka in time: only the hook knows where to go on.
-    first = worker.again(store=str(store), commit_interval=600.0, hook_takes=0.5, run_takes=0.05)
+    # Nothing is committed to Kafka in time: only the hook knows where to resume.
+    first = worker.again(store=str(store), commit_interval=600.0, hook_seconds=0.5, fetch_seconds=0.05)
     second = first.again(notes=worker.plan.notes + "2")
     with trickle(broker, worker.plan.predictions) as sent, first:
         first.wait_for(lambda: len(first.notes("done")) > 3)
@@ -212,14 +214,16 @@ def test_workers_that_come_and_go_see_every_record_once(broker: Broker, worker: 
     delivered = {p: first.values().get(p, []) + second.values().get(p, []) for p in range(PARTITIONS)}
     assert {p: sorted(values, key=int) for p, values in delivered.items()} == expected(range(total))
     assert len(first.notes("assigned")) >= 2, "a rebalance happened while it worked"
-    for before, after in pairwise(first.notes("run", "done", "revoked")):
-        assert (before["what"], after["what"]) != ("run", "revoked"), "a run is finished before its partition goes"
+    for before, after in pairwise(first.notes("fetch", "done", "revoked")):
+        assert (before["what"], after["what"]) != ("fetch", "revoked"), (
+            "a fetch is finished before its partition is released"
+        )
     for values in (*first.values().values(), *second.values().values()):
         assert values == sorted(values, key=int)
 
 
 def test_a_worker_that_had_no_partition_for_hours_takes_over(broker: Broker, worker: Worker) -> None:
-    """By default, who fetches nothing for 1000 s leaves the group, and does not come back."""
+    """By default, a member that fetches nothing for 1000 s leaves the group, and does not come back."""
     plan = replace(worker.plan, predictions=unique("predictions"), panes=unique("panes"), idle=36_000.0)
     make_topics(broker, plan, partitions=1)
     with ExitStack() as stack:
@@ -235,15 +239,15 @@ def test_a_worker_that_had_no_partition_for_hours_takes_over(broker: Broker, wor
 
 
 class _Unconnected(FetchConsumer):
-    """A consumer without servers, in the care of one partition."""
+    """A consumer without servers, with one partition assigned."""
 
-    stands_still = False
+    hangs = False
 
     def assignment(self) -> set[TP]:
         return {TP("predictions", 0)}
 
     async def seek_to_committed(self) -> dict[TP, int]:
-        if self.stands_still:
+        if self.hangs:
             await asyncio.Event().wait()
         return {}
 
@@ -271,8 +275,8 @@ async def assign(consumer: FetchConsumer) -> None:
         await consumer.on_partitions_assigned({TP("predictions", 0)})
 
 
-def test_a_run_of_an_earlier_assignment_is_told_although_the_group_has_the_same_generation() -> None:
-    """Who joins a group again without leading it, because Kafka was away, gets the generation that it had."""
+def test_a_fetch_of_an_earlier_assignment_is_stale_although_the_group_has_the_same_generation() -> None:
+    """A member that joins a group again without leading it, because Kafka was away, keeps its generation."""
 
     async def scenario() -> None:
         async with unconnected() as consumer:
@@ -294,8 +298,8 @@ def test_a_run_of_an_earlier_assignment_is_told_although_the_group_has_the_same_
     asyncio.run(scenario())
 
 
-def test_nothing_is_positioned_for_an_assignment_that_is_over_or_to_come() -> None:
-    """Taking over partitions that somebody else has by now would fence him off."""
+def test_nothing_is_positioned_for_an_assignment_that_has_ended_or_not_begun() -> None:
+    """Taking over partitions that another worker owns by now would fence it off."""
     asked = 0
 
     async def positions(assigned: frozenset[TP]) -> Mapping[TP, int]:
@@ -304,7 +308,7 @@ def test_nothing_is_positioned_for_an_assignment_that_is_over_or_to_come() -> No
         if asked == 2:
             await revoke(consumer)
             await assign(consumer)
-            raise RuntimeError("what comes of it does not matter any more")
+            raise RuntimeError("the result does not matter any more")
         if asked == 3:
             asyncio.get_running_loop().call_later(0.1, lambda: asyncio.create_task(revoke(consumer)))
             await asyncio.Event().wait()
@@ -318,14 +322,14 @@ def test_nothing_is_positioned_for_an_assignment_that_is_over_or_to_come() -> No
             assert consumer.positioned
             await revoke(consumer)
             await consumer.perform_seek()
-            assert asked == 1, "nothing is this worker's"
+            assert asked == 1, "no partition is assigned"
             await assign(consumer)
             await consumer.perform_seek()
             assert asked == 2
-            assert not consumer.positioned, "another assignment came meanwhile"
+            assert not consumer.positioned, "another assignment replaced this one"
             await consumer.perform_seek()
             assert asked == 3
-            assert not consumer.positioned, "it was taken away, and waited for no longer"
+            assert not consumer.positioned, "the assignment was revoked, and the wait ended"
             await assign(consumer)
             await consumer.perform_seek()
             assert consumer.positioned
@@ -334,18 +338,18 @@ def test_nothing_is_positioned_for_an_assignment_that_is_over_or_to_come() -> No
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("who", ["Kafka", "the hook"])
-def test_a_takeover_that_takes_too_long_is_an_error(who: str) -> None:
-    """Faust would go on after 40 s, and read nothing."""
+@pytest.mark.parametrize("slow", ["Kafka", "the hook"])
+def test_a_takeover_that_takes_too_long_is_an_error(slow: str) -> None:
+    """Faust would give up on it after 40 s, and read nothing."""
 
     async def positions(assigned: frozenset[TP]) -> Mapping[TP, int]:
-        if who == "the hook":
+        if slow == "the hook":
             await asyncio.Event().wait()
         return dict.fromkeys(assigned, 5)
 
     async def scenario() -> None:
         async with unconnected(positions, takeover=0.1) as consumer:
-            consumer.stands_still = who == "Kafka"
+            consumer.hangs = slow == "Kafka"
             await assign(consumer)
             async with asyncio.timeout(20):
                 with pytest.raises(TakeoverTimeoutError, match=r"1 partitions took more than 0\.1 s"):
@@ -356,19 +360,19 @@ def test_a_takeover_that_takes_too_long_is_an_error(who: str) -> None:
 
 @contextmanager
 def trickle(broker: Broker, topic: str) -> Iterator[Callable[[], int]]:
-    """Produce some 3000 records a second in the background; the call ends it and tells how many they were."""
-    enough = threading.Event()
+    """Produce some 3000 records a second in the background; the call ends it and returns how many they were."""
+    done = threading.Event()
     batches = itertools.count()
 
     def send() -> int:
         for batch in batches:
             produce(broker, topic, range(batch * 300, (batch + 1) * 300))
-            if enough.wait(0.1):
+            if done.wait(0.1):
                 break
         return (batch + 1) * 300
 
     def finish() -> int:
-        enough.set()
+        done.set()
         return sending.result()
 
     with ThreadPoolExecutor(1) as pool:
@@ -376,4 +380,4 @@ def trickle(broker: Broker, topic: str) -> Iterator[Callable[[], int]]:
         try:
             yield finish
         finally:
-            enough.set()
+            done.set()

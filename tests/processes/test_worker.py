@@ -1,4 +1,4 @@
-"""Workers as users run them, on both brokers: what goes in, what comes out, and what they say of themselves."""
+"""Workers as users run them, on both brokers: what goes in, what comes out, and what they report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from driftline.stream.demo.servers import Server
 from driftline.stream.events.parse import EventError, parse_event
 from driftline.stream.kafka.admin import open_admin
 from driftline.stream.replay.run import as_single_partition, replay
-from driftline.stream.state.store import StoreError
+from driftline.stream.state.client import StoreError
 from driftline.stream.worker.worker import Worker
 from load_tests.harness.deployment import Deployment, deploy, unique
 from load_tests.harness.oracle import alert_bodies, as_json, baseline_of, events_counted, messages
@@ -54,7 +54,7 @@ def write_baseline(folder: Path) -> None:
 
 
 def counted(deployment: Deployment) -> dict[str, int]:
-    """Events in the stored memories, by model."""
+    """Events in the stored states, by model."""
     baselines = deployment.baselines
     return {model: events_counted(parts, baselines.get(model)) for model, parts in deployment.model_states().items()}
 
@@ -120,7 +120,7 @@ def test_electricity_keyed_by_event_gives_one_incident_with_the_same_signals(
     assert min(read) > 0
 
 
-def test_a_worker_waits_for_its_servers_and_says_for_which(
+def test_a_worker_waits_for_its_servers_and_logs_for_which(
     broker: Broker, redis_server: Server, tmp_path: Path
 ) -> None:
     with TcpProxy(redis_server.port) as redis, TcpProxy(broker.server.port) as kafka:
@@ -140,7 +140,7 @@ def test_a_worker_waits_for_its_servers_and_says_for_which(
             deployment.produce({0: messages("given", 500)})
             redis.open()
             worker.wait_for(lambda: counted(deployment) == {"given": 500})
-            # Redis goes away and comes back while it works.
+            # Redis becomes unreachable and comes back while the worker runs.
             redis.close()
             deployment.produce({0: messages("given", 500, first=500)})
             worker.wait_for(lambda: worker.logs().count("Redis does not answer") > 2)
@@ -158,7 +158,7 @@ def test_a_worker_that_waits_can_be_stopped(broker: Broker, tmp_path: Path) -> N
             assert "Traceback" not in worker.logs()
 
 
-# One of each kind of what is no event; the reasons are those of stream.events.parse, which has tests of its own.
+# One message of each kind that is no event; the reasons are tested with stream.events.parse.
 MALFORMED: list[bytes | None] = [
     None,
     b"",
@@ -192,7 +192,7 @@ def reason(message: bytes | None) -> str:
     return str(bad.value)
 
 
-def test_ten_thousand_malformed_messages_are_buried_and_the_good_ones_counted(
+def test_ten_thousand_malformed_messages_become_dead_letters_and_the_good_ones_are_counted(
     broker: Broker, redis_server: Server, tmp_path: Path
 ) -> None:
     deployment = deploy(tmp_path, broker, redis_server.address, {"panes": {"seconds": 0.5}, **GIVEN})
@@ -208,23 +208,25 @@ def test_ten_thousand_malformed_messages_are_buried_and_the_good_ones_counted(
     with deployment.worker() as worker:
         deployment.produce({0: log})
         worker.wait_for(lambda: counted(deployment) == {"given": 2100})
-        letters = deployment.read(f"{deployment.config.topics.predictions}.dlq")
+        dead_letters = deployment.read(f"{deployment.config.topics.predictions}.dlq")
         assert worker.process.poll() is None
         values = metrics(worker.get("/metrics").body)
     expected = {offset: (value, *reasons[value]) for offset, value in enumerate(log) if value in reasons}
     assert len(expected) == 10_100
     found = {}
-    for letter in letters:
-        headers = dict(letter.headers)
+    for each in dead_letters:
+        headers = dict(each.headers)
         assert (headers["topic"].decode(), headers["partition"]) == (deployment.config.topics.predictions, b"0")
-        found[int(headers["offset"])] = (letter.value, headers["reason"].decode(), headers["counted"])
+        found[int(headers["offset"])] = (each.value, headers["reason"].decode(), headers["counted"])
     assert found == expected
-    assert len(letters) == len(found), "nothing has crashed, so nothing is buried twice"
+    assert len(dead_letters) == len(found), "nothing has crashed, so nothing is sent twice"
     assert values["driftline_events_total"] == len(log)
     assert values["driftline_dead_letters_total"] == 10_200, "the odd ones have two reasons each"
 
 
-def test_a_worker_tells_how_it_is_and_leaves_when_told(broker: Broker, redis_server: Server, tmp_path: Path) -> None:
+def test_a_worker_reports_its_health_and_stops_on_a_signal(
+    broker: Broker, redis_server: Server, tmp_path: Path
+) -> None:
     sections = {"worker": {"log": "json"}, "panes": {"seconds": 0.5}, **GIVEN}
     deployment = deploy(tmp_path, broker, redis_server.address, sections)
     write_baseline(tmp_path)
@@ -247,7 +249,7 @@ def test_a_worker_tells_how_it_is_and_leaves_when_told(broker: Broker, redis_ser
     for word in ("Traceback", "Warning", "error"):
         assert word not in worker.logs()
     if broker.server.name == "embedded broker":
-        return  # its description of a group can't be read
+        return  # its description of a group cannot be read
     with open_admin(broker.kafka) as admin:
         assert not admin.describe_groups([deployment.config.worker.group])[deployment.config.worker.group]["members"]
 
@@ -259,7 +261,9 @@ POSITIVE = {
 }  # fmt: skip
 
 
-def test_a_model_learns_from_several_partitions(broker: Broker, redis_server: Server, tmp_path: Path) -> None:
+def test_a_model_learns_its_baseline_from_several_partitions(
+    broker: Broker, redis_server: Server, tmp_path: Path
+) -> None:
     sections = {"topics": {"partitions": 3}, "panes": {"seconds": 0.5, "events": 50}, "defaults": {"learn_events": 300}}
     deployment = deploy(tmp_path, broker, redis_server.address, sections)
     events = messages("learns", 900)
@@ -280,7 +284,7 @@ def test_a_model_learns_from_several_partitions(broker: Broker, redis_server: Se
     assert {each.run.partition for each in panes() if each.baseline} == {0, 1, 2}
 
 
-def test_fausts_own_command_runs_the_same_worker(broker: Broker, redis_server: Server, tmp_path: Path) -> None:
+def test_the_command_line_of_faust_runs_the_same_worker(broker: Broker, redis_server: Server, tmp_path: Path) -> None:
     deployment = deploy(tmp_path, broker, redis_server.address, {"panes": {"seconds": 0.5}, **GIVEN})
     write_baseline(tmp_path)
     deployment.produce({0: messages("given", 1000, drift=(300, 1000))})
@@ -296,8 +300,8 @@ def test_a_takeover_waits_until_kafka_says_how_many_partitions_there_are(
 ) -> None:
     """A Kafka that has just come back may leave a topic out for a moment; seen in a chaos run."""
     config = parse_config(f"redis: {{url: redis://{redis_server.address}/0}}\nworker: {{group: {unique('group')}}}")
-    worker, said = Worker(config, {}), iter([None, None, 3, 4])
-    monkeypatch.setattr(worker.app.consumer, "topic_partitions", lambda _: next(said))
+    worker, counts = Worker(config, {}), iter([None, None, 3, 4])
+    monkeypatch.setattr(worker.app.consumer, "topic_partitions", lambda _: next(counts))
 
     async def scenario() -> None:
         await worker._bind()

@@ -1,4 +1,4 @@
-"""What Redis remembers: fenced, whole or not at all, the same when written twice; on any kind of Redis."""
+"""The store: writes are fenced, atomic and idempotent, on any kind of Redis."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TOPIC, PANES = "predictions", "driftline.panes"
 AN_ALERT = DecidedAlert(b"an alert", "i-1")
 
 
-def change(**parts: bytes) -> StateDelta:
+def delta(**parts: bytes) -> StateDelta:
     return StateDelta(parts)
 
 
@@ -47,7 +47,7 @@ async def test_a_seal_follows_the_last_one(store: Store) -> None:
 
 
 @on_every_redis
-async def test_a_seal_of_before_runs_were_kept_one_by_one_is_of_one_run(store: Store) -> None:
+async def test_a_seal_of_version_1_holds_one_run(store: Store) -> None:
     record = await store.claim_sketch(TOPIC, 3)
     await store.client.hset(record.key, mapping={"version": 1, "start": 7, "end": 500})
     assert await (await store.claim_sketch(TOPIC, 3)).read_seal() == Seal(7, (500,))
@@ -65,7 +65,7 @@ async def test_a_seal_written_twice_is_written_once(store: Store) -> None:
 
 @on_every_redis
 async def test_a_seal_can_be_waited_for_until_it_is_on_disk(store: Store) -> None:
-    """These servers keep no file, and say so: then there is nothing to wait for."""
+    """These servers keep no append-only file and report that: then there is nothing to wait for."""
     record = await store.claim_sketch(TOPIC, 0)
     for start, end in ((0, 500), (0, 500), (500, 501)):
         await record.seal(start, end, durable=True)
@@ -90,11 +90,11 @@ async def test_partitions_have_seals_and_epochs_of_their_own(store: Store) -> No
 
 
 @on_every_redis
-async def test_who_was_replaced_writes_nothing_more(store: Store) -> None:
-    """The zombie: paused past its session, it wakes up and goes on where it was."""
+async def test_an_owner_that_was_replaced_writes_nothing_more(store: Store) -> None:
+    """A zombie: paused past its session, it wakes up and continues where it was."""
     sketcher, judge = await store.claim_sketch(TOPIC, 0), await store.claim_judge(PANES, 0)
     await sketcher.seal(0, 10)
-    await judge.commit(5, {MODEL: change(head=b"1")}, [AN_ALERT])
+    await judge.commit(5, {MODEL: delta(head=b"1")}, [AN_ALERT])
 
     await store.claim_sketch(TOPIC, 0)
     successor = await store.claim_judge(PANES, 0)
@@ -103,15 +103,15 @@ async def test_who_was_replaced_writes_nothing_more(store: Store) -> None:
     with pytest.raises(FencedError, match="another worker took over, with epoch 2"):
         await sketcher.seal(10, 20)
     with pytest.raises(FencedError):
-        await judge.commit(6, {MODEL: change(head=b"2")}, [DecidedAlert(b"another", "i-2")])
+        await judge.commit(6, {MODEL: delta(head=b"2")}, [DecidedAlert(b"another", "i-2")])
     with pytest.raises(FencedError):
         await judge.confirm_published(1)
     assert await contents(store) == before
-    await successor.commit(6, {MODEL: change(head=b"2")})
+    await successor.commit(6, {MODEL: delta(head=b"2")})
 
 
 @on_every_redis
-async def test_a_redis_that_lost_everything_lets_nobody_go_on(store: Store) -> None:
+async def test_a_redis_that_lost_everything_refuses_every_owner(store: Store) -> None:
     sketcher, judge = await store.claim_sketch(TOPIC, 0), await store.claim_judge(PANES, 0)
     await judge.commit(5, {})
     for key in await store.keys():
@@ -127,7 +127,7 @@ async def test_a_redis_that_lost_everything_lets_nobody_go_on(store: Store) -> N
 
 
 @on_every_redis
-async def test_a_commit_changes_offset_memories_and_outbox_at_once(store: Store) -> None:
+async def test_a_commit_changes_offset_states_and_outbox_at_once(store: Store) -> None:
     judge = await store.claim_judge(PANES, 2)
     assert (judge.next_offset, await judge.models(), await judge.state_parts("a")) == (None, [], {})
     new = {
@@ -154,10 +154,10 @@ async def test_a_commit_changes_offset_memories_and_outbox_at_once(store: Store)
 async def test_a_commit_written_twice_is_written_once(store: Store) -> None:
     """Its answer was lost, so the client sends it again."""
     judge = await store.claim_judge(PANES, 0)
-    await judge.commit(5, {"a": change(head=b"1")}, [AN_ALERT])
+    await judge.commit(5, {"a": delta(head=b"1")}, [AN_ALERT])
     before = await contents(store)
     judge.next_offset = None
-    await judge.commit(5, {"a": change(head=b"1")}, [AN_ALERT])
+    await judge.commit(5, {"a": delta(head=b"1")}, [AN_ALERT])
     assert await contents(store) == before
     assert judge.next_offset == 5
 
@@ -169,12 +169,12 @@ async def test_a_commit_goes_forward_from_where_the_store_is(store: Store) -> No
     for backward in (5, 4, 0):
         with pytest.raises(ValueError, match="must go forward"):
             await judge.commit(backward, {})
-    await judge.commit(8, {"a": change(head=b"8")})
-    # A Redis that syncs every second and dies has forgotten the last second. What changed since is not all there is.
+    await judge.commit(8, {"a": delta(head=b"8")})
+    # A Redis that syncs every second and dies has lost the last second, so the next delta would miss changes.
     await store.client.hset(judge.key, "next", 5)
     before = await contents(store)
     with pytest.raises(StateMismatchError, match="stored position is 5, so Redis has lost writes"):
-        await judge.commit(9, {"a": change(head=b"9")}, [AN_ALERT])
+        await judge.commit(9, {"a": delta(head=b"9")}, [AN_ALERT])
     assert await contents(store) == before
 
 
@@ -200,55 +200,55 @@ async def test_the_outbox_is_emptied_in_order_and_only_of_what_was_published(sto
 # Alerts kept for people
 
 
-async def archived(store: Store, partition: int = 0) -> tuple[list[bytes], list[bytes]]:
-    """What is kept of the open incidents, and of all."""
+async def indexed(store: Store, partition: int = 0) -> tuple[list[bytes], list[bytes]]:
+    """The alerts kept of open incidents, and the recent ones."""
     kept = (await IncidentIndex(store.client, store.namespace, PANES).read())[partition]
     return sorted(kept.open), kept.recent
 
 
 @on_every_redis
-async def test_of_open_incidents_the_newest_alert_is_kept_until_they_are_over(store: Store) -> None:
+async def test_the_newest_alert_of_an_incident_is_kept_until_it_is_resolved(store: Store) -> None:
     """
-    i-1   fires ─── updated ─────────── over
+    i-1   fires ─── updated ─────────── resolved
     i-2             fires  ──────────────────────
     """
     judge = await store.claim_judge(PANES, 0)
-    assert await archived(store) == ([], [])
+    assert await indexed(store) == ([], [])
     await judge.commit(1, {}, [DecidedAlert(b"1 fires", "i-1")])
-    assert await archived(store) == ([b"1 fires"], [b"1 fires"])
+    assert await indexed(store) == ([b"1 fires"], [b"1 fires"])
     await judge.commit(2, {}, [DecidedAlert(b"1 updated", "i-1"), DecidedAlert(b"2 fires", "i-2")])
-    assert await archived(store) == ([b"1 updated", b"2 fires"], [b"2 fires", b"1 updated", b"1 fires"])
+    assert await indexed(store) == ([b"1 updated", b"2 fires"], [b"2 fires", b"1 updated", b"1 fires"])
     await judge.commit(3, {})
     await judge.confirm_published(3)
-    await judge.commit(4, {}, [DecidedAlert(b"1 over", "i-1", resolved=True)])
-    assert await archived(store) == ([b"2 fires"], [b"1 over", b"2 fires", b"1 updated", b"1 fires"])
+    await judge.commit(4, {}, [DecidedAlert(b"1 resolved", "i-1", resolved=True)])
+    assert await indexed(store) == ([b"2 fires"], [b"1 resolved", b"2 fires", b"1 updated", b"1 fires"])
 
 
 @on_every_redis
-async def test_an_incident_that_begins_and_ends_in_one_commit_is_told_and_not_open(store: Store) -> None:
+async def test_an_incident_that_begins_and_ends_in_one_commit_is_recent_and_not_open(store: Store) -> None:
     judge = await store.claim_judge(PANES, 0)
-    await judge.commit(1, {}, [DecidedAlert(b"fires", "i-1"), DecidedAlert(b"over", "i-1", resolved=True)])
-    assert await archived(store) == ([], [b"over", b"fires"])
+    await judge.commit(1, {}, [DecidedAlert(b"fires", "i-1"), DecidedAlert(b"resolved", "i-1", resolved=True)])
+    assert await indexed(store) == ([], [b"resolved", b"fires"])
 
 
 @on_every_redis
-async def test_the_newest_hundred_are_kept_and_all_open_ones(store: Store) -> None:
+async def test_the_newest_hundred_alerts_are_kept_and_those_of_all_open_incidents(store: Store) -> None:
     judge = await store.claim_judge(PANES, 0)
     for i in range(8):
         await judge.commit(i, {}, [DecidedAlert(b"%d" % (30 * i + j), f"i-{i}") for j in range(30)])
-    opened, told = await archived(store)
-    assert told == [b"%d" % i for i in range(239, 139, -1)]
+    opened, recent = await indexed(store)
+    assert recent == [b"%d" % i for i in range(239, 139, -1)]
     assert set(opened) == {b"%d" % (30 * i + 29) for i in range(8)}
 
 
 @on_every_redis
-async def test_what_is_kept_is_found_in_every_partition_and_before_there_was_any(store: Store) -> None:
-    """Under a Driftline that kept no alerts, the keys are missing; that is no error, and the next commit makes them."""
-    archive = IncidentIndex(store.client, store.namespace, PANES)
-    assert await archive.read() == []
+async def test_the_index_reads_every_partition_and_bears_missing_keys(store: Store) -> None:
+    """After a Driftline that kept no alerts, the keys are missing; that is no error, and the next commit makes them."""
+    index = IncidentIndex(store.client, store.namespace, PANES)
+    assert await index.read() == []
     judges = [await store.claim_judge(PANES, partition) for partition in range(3)]
     await judges[2].commit(1, {}, [AN_ALERT])
-    assert await archive.read() == [
+    assert await index.read() == [
         IndexedAlerts(0, [], []),
         IndexedAlerts(1, [], []),
         IndexedAlerts(2, [b"an alert"], [b"an alert"]),
@@ -257,7 +257,7 @@ async def test_what_is_kept_is_found_in_every_partition_and_before_there_was_any
 
 
 @on_every_redis
-async def test_what_a_model_learned_is_there_for_the_sketchers(store: Store) -> None:
+async def test_a_learned_baseline_can_be_loaded_by_the_sketchers(store: Store) -> None:
     assert await store.load_learned(MODEL) is None
     assert await store.learned_models() == set()
     await store.save_learned(MODEL, encode_baseline(baseline()))
@@ -266,7 +266,7 @@ async def test_what_a_model_learned_is_there_for_the_sketchers(store: Store) -> 
 
 
 @on_every_redis
-async def test_what_a_newer_driftline_wrote_is_left_alone(store: Store) -> None:
+async def test_the_state_of_a_newer_driftline_is_left_alone(store: Store) -> None:
     judge = await store.claim_judge(PANES, 0)
     await store.client.hset(judge.key, "version", 3)
     before = await contents(store)
@@ -276,7 +276,7 @@ async def test_what_a_newer_driftline_wrote_is_left_alone(store: Store) -> None:
 
 
 @on_every_redis
-async def test_any_name_of_a_model_will_do(store: Store) -> None:
+async def test_a_model_may_have_any_name(store: Store) -> None:
     judge = await store.claim_judge(PANES, 0)
     names = sorted(["a", "a:b", "{a}", "}{", "*?[a-z]\\", "mödel ☃", "a\nb", ":model:", "x" * 5000])
     await judge.commit(1, {name: StateDelta({"head": name.encode()}, replace_all=True) for name in names})
@@ -288,7 +288,7 @@ async def test_any_name_of_a_model_will_do(store: Store) -> None:
 
 
 @on_every_redis
-async def test_offsets_are_of_one_topic(store: Store) -> None:
+async def test_state_is_bound_to_its_topics(store: Store) -> None:
     for _ in range(2):
         await store.bind({"topics.predictions": TOPIC, "topics.panes": "panes with 4 partitions"})
     with pytest.raises(
@@ -302,7 +302,7 @@ async def test_offsets_are_of_one_topic(store: Store) -> None:
 
 
 def documented() -> list[tuple[Callable[[str], Any], str]]:
-    """Per row of the module's table: what matches such a key without its namespace, and its type."""
+    """For each row of the module's table: a matcher of its key without the namespace, and its type."""
     rows = re.findall(r"^\| NS:(\S+) +\| (\w+) +\|", store_module.__doc__ or "", re.MULTILINE)
     patterns = [re.escape(key).replace("T", "[^/]+").replace("P", r"\d+").replace("M", ".+") for key, _ in rows]
     return [(re.compile(pattern, re.DOTALL).fullmatch, kind) for pattern, (_, kind) in zip(patterns, rows, strict=True)]

@@ -1,4 +1,4 @@
-"""What is left after crashes of workers and of Redis, without memory, and what a commit costs."""
+"""The store after crashes of workers and of Redis, a Redis out of memory, and the cost of a commit."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PANES = "driftline.panes"
 
 
 async def committed(store: Store, run: History, crashes: dict[int, str]) -> list[OutboxAlert]:
-    """Judge a history as a worker does, dying as told at some commits; the alerts published, in order."""
+    """Judge a history as a worker does, crashing at some commits; the alerts published, in order."""
     published: list[OutboxAlert] = []
     while True:
         judge = await store.claim_judge(PANES, 0)
@@ -56,15 +56,15 @@ async def _work(judge: JudgePartition, run: History, crashes: dict[int, str], pu
     for offset in range(judge.next_offset or 0, len(run.panes)):
         published += await judge.outbox()
         await judge.confirm_published(published[-1].position if published else 0)
-        memory, steps = monitor.judge(stored or ModelState(), run.panes[offset])
+        state, steps = monitor.judge(stored or ModelState(), run.panes[offset])
         crash = crashes.pop(offset, None)
         if crash == "before":
             raise ConnectionAbortedError
         alerts = [_decided(f"{step.seq} {step.status} {step.at} {step.incident}", step.status) for step in steps]
-        await judge.commit(offset + 1, {MODEL: state_delta(stored, memory, run.given)}, alerts)
+        await judge.commit(offset + 1, {MODEL: state_delta(stored, state, run.given)}, alerts)
         if crash == "after":
             raise ConnectionAbortedError
-        stored = memory
+        stored = state
     published += await judge.outbox()
 
 
@@ -78,7 +78,7 @@ crashes = st.dictionaries(st.integers(0, 89), st.sampled_from(["before", "after"
 @pytest.mark.parametrize("learned", [False, True], ids=["given", "learned"])
 @given(crashes=crashes)
 @settings(max_examples=5, deadline=None, derandomize=True)
-def test_crashes_change_neither_memory_nor_alerts(redis_url: str, learned: bool, crashes: dict[int, str]) -> None:
+def test_crashes_change_neither_states_nor_alerts(redis_url: str, learned: bool, crashes: dict[int, str]) -> None:
     run = history(learned=learned)
 
     async def scenario(store: Store) -> None:
@@ -86,12 +86,12 @@ def test_crashes_change_neither_memory_nor_alerts(redis_url: str, learned: bool,
         judge = await store.claim_judge(PANES, 0)
         assert (judge.next_offset, await judge.models()) == (len(run.panes), [MODEL])
         assert await judge.state_parts(MODEL) == state_delta(None, run.states[-1], run.given).write
-        told = [alert.encode() for each in run.alerts for alert in each]
-        assert [each.message for each in sorted(set(published))] == told
+        expected = [alert.encode() for each in run.alerts for alert in each]
+        assert [each.message for each in sorted(set(published))] == expected
         (kept,) = await IncidentIndex(store.client, store.namespace, PANES).read()
-        assert kept.recent == told[::-1][:100]
+        assert kept.recent == expected[::-1][:100]
         assert kept.open == []
-        assert len(told) > 1
+        assert len(expected) > 1
 
     play(redis_url, scenario)
 
@@ -118,16 +118,16 @@ def test_a_killed_redis_that_syncs_always_has_all_that_it_acknowledged(tmp_path:
         play(url(server), scenario, namespace)
         restart()
 
-        async def afterwards(store: Store) -> None:
+        async def after_restart(store: Store) -> None:
             judge = await store.claim_judge(PANES, 0)
             assert judge.next_offset == len(run.states) - 1
             assert await judge.state_parts(MODEL) == state_delta(None, run.states[-1], None).write
 
-        play(url(server), afterwards, namespace)
+        play(url(server), after_restart, namespace)
 
 
-def test_a_seal_that_was_waited_for_survives_a_power_cut_and_one_that_was_not_may_not(tmp_path: Path) -> None:
-    """Redis says too soon, in some versions, that it has synced: then a second's wait is missing."""
+def test_a_durable_seal_survives_a_power_cut_and_another_one_may_not(tmp_path: Path) -> None:
+    """Some versions of Redis report a sync too early: without the extra second this test fails."""
     with real_redis(tmp_path, fsync="everysec") as server, following(server) as file:
 
         async def scenario(store: Store) -> None:
@@ -141,8 +141,8 @@ def test_a_seal_that_was_waited_for_survives_a_power_cut_and_one_that_was_not_ma
         play(url(server), scenario)
 
 
-def test_who_was_replaced_before_a_power_cut_is_so_after_it(tmp_path: Path) -> None:
-    """It may stand still until the cut is over, and end a run that it had half read where nobody else would."""
+def test_an_owner_that_was_replaced_before_a_power_cut_stays_fenced_off(tmp_path: Path) -> None:
+    """It may be paused until after the cut, and then end a half-read run where no other owner would."""
     with real_redis(tmp_path, fsync="everysec") as server, following(server) as file:
 
         async def scenario(store: Store) -> None:
@@ -156,7 +156,7 @@ def test_who_was_replaced_before_a_power_cut_is_so_after_it(tmp_path: Path) -> N
         play(url(server), scenario)
 
 
-def test_a_seal_that_a_power_cut_took_while_it_was_waited_for_is_written_again(tmp_path: Path) -> None:
+def test_a_seal_lost_in_a_power_cut_while_it_is_waited_for_is_written_again(tmp_path: Path) -> None:
     with real_redis(tmp_path, fsync="everysec") as server, following(server) as file:
 
         async def scenario(store: Store) -> None:
@@ -177,7 +177,7 @@ def test_a_seal_that_a_power_cut_took_while_it_was_waited_for_is_written_again(t
 
 @contextmanager
 def following(server: Server) -> Iterator[AppendOnlyFile]:
-    """The server's append-only file, with notes of its size."""
+    """The server's append-only file, whose size is recorded."""
     file = AppendOnlyFile(server)
     file.start()
     try:
@@ -187,7 +187,7 @@ def following(server: Server) -> Iterator[AppendOnlyFile]:
         file.join()
 
 
-def test_without_memory_a_commit_does_nothing_and_publishing_makes_room(tmp_path: Path) -> None:
+def test_out_of_memory_a_commit_writes_nothing_and_publishing_frees_some(tmp_path: Path) -> None:
     with real_redis(tmp_path) as server:
 
         async def scenario(store: Store) -> None:
@@ -215,7 +215,7 @@ def test_without_memory_a_commit_does_nothing_and_publishing_makes_room(tmp_path
 
 
 def long_history(commits: int) -> Iterator[tuple[Baseline, ModelState]]:
-    """Memories of a model of 20 features, 500 events a pane, that differ by one pane each; nothing is judged."""
+    """States of a model of 20 features, 500 events a pane, that differ by one pane each; nothing is judged."""
     batch = draw(np.random.default_rng(1), 3000)
     reference = baseline_of(batch)
     rows = [dict(zip(batch, row, strict=True)) for row in zip(*batch.values(), strict=True)]
@@ -231,13 +231,13 @@ def long_history(commits: int) -> Iterator[tuple[Baseline, ModelState]]:
 @on_every_redis
 async def test_a_commit_costs_what_changed_however_long_the_history(store: Store) -> None:
     judge, stored, sent = await store.claim_judge(PANES, 0), None, [await received(store)]
-    for offset, (reference, memory) in enumerate(long_history(3000)):
-        await judge.commit(offset, {MODEL: state_delta(stored, memory, reference)})
-        stored = memory
+    for offset, (reference, state) in enumerate(long_history(3000)):
+        await judge.commit(offset, {MODEL: state_delta(stored, state, reference)})
+        stored = state
         if offset % 1000 == 999:
             sent.append(await received(store))
     first, _, last = (round(each) // 1000 for each in np.diff(sent))
-    whole = sum(map(len, state_delta(None, memory, reference).write.values()))
+    whole = sum(map(len, state_delta(None, state, reference).write.values()))
     assert first < 8000 < whole / 10
     assert last < 1.1 * first
 

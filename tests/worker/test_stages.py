@@ -1,6 +1,6 @@
-"""Both stages of the worker over lists and a real Redis: what is remembered and told after crashes equals the replay's.
+"""Both stages of the worker over lists and a real Redis: after crashes, states and alerts equal the replay's.
 
-steps     1   2   3   4   5   6   7   8   9  10 ...          a step: one message published, or one call to Redis
+steps     1   2   3   4   5   6   7   8   9  10 ...          a step: one record published, or one call to Redis
 worker 1  ├───────────────┤ crash, before the step's effect
 worker 2           ├──────────────────────┤ crash, after it: the answer is lost
 worker 3                       ├──────────────────────────►
@@ -50,7 +50,7 @@ from load_tests.harness.oracle import (
 from tests.harness.brokers import unique
 from tests.harness.driver import Crash, Driver, topics_with
 
-# `given` has a baseline and drifts; `learns` has none, and is judged too seldom to need thresholds, which take long.
+# `given` has a baseline and drifts; `learns` has none, and is evaluated too seldom to need thresholds.
 _CONFIG = """
 panes: {{events: 10, seconds: 0.1}}
 defaults: {{learn_events: 100, clock: 20, false_alarms_per_event: 0.001}}
@@ -62,7 +62,7 @@ BAD = [b'{"id": 1', None, b"[]"] * 3
 
 @dataclass
 class Bench:
-    """A configuration, its topics and its place in Redis, for one driver after another. first: offset of the log."""
+    """A configuration, its topics and its namespace in Redis, for drivers in turn. first: offset of the log."""
 
     url: str
     log: list[bytes | None]
@@ -78,7 +78,7 @@ class Bench:
         return Driver(self.config, self.baselines, self.client, self.topics, first=self.first, **changes)
 
     async def crash(self, **changes: Any) -> None:
-        """Work until a crash, if it comes to that."""
+        """Work until a crash, or until all is read."""
         with contextlib.suppress(Crash):
             await self.driver(**changes).work()
 
@@ -99,15 +99,15 @@ class Bench:
     def dead(self, topic: str) -> list[tuple[int, bytes | None]]:
         return [(int(dict(each.headers)["offset"]), each.value) for each in self.published(f"{topic}.dlq")]
 
-    async def memories(self) -> dict[str, Parts]:
+    async def states(self) -> dict[str, Parts]:
         found = {}
         async for key in self.client.scan_iter(match=f"{self.config.worker.group}:{{judge/*:model:*"):
             parts = await self.client.hgetall(key)
             found[key.decode().partition(":model:")[2]] = {name.decode(): part for name, part in parts.items()}
         return found
 
-    async def memory(self, model: str) -> ModelState:
-        return restore_state((await self.memories())[model], self.baselines.get(model))
+    async def state(self, model: str) -> ModelState:
+        return restore_state((await self.states())[model], self.baselines.get(model))
 
     async def everything(self) -> dict[bytes, bytes]:
         """All that is on the server, and the length of every topic."""
@@ -116,24 +116,24 @@ class Bench:
         return lengths | {key: await self.client.dump(key) for key in keys}
 
     async def check(self) -> None:
-        """Whether Redis and the alerts topic hold what the replay of the log says."""
+        """Compare Redis and the alerts topic with the replay of the log."""
         replay = Replay(self.config, self.baselines)
         replay.read(0, self.log, self.first)
-        assert await self.memories() == replay.model_states()
+        assert await self.states() == replay.model_states()
         assert alert_bodies(self.alerts()) == alert_bodies(replay.alerts)
         assert replay.alerts
         await self.check_kept(replay.alerts)
 
     async def check_kept(self, alerts: Sequence[Mapping[str, Any]]) -> None:
-        """Whether Redis keeps these alerts for people, once and the newest first, and of open incidents the last."""
+        """Compare the alerts that Redis keeps for people: each once, newest first; of open incidents the last."""
         kept = await IncidentIndex(self.client, self.config.worker.group, self.config.topics.panes).read()
         listed = [[orjson.loads(line) for line in each.recent] for each in kept]
         assert alert_bodies(chain(*listed)) == alert_bodies(alerts)
         for each in listed:
             assert [alert["data"]["seq"] for alert in each] == list(range(len(each), 0, -1)), "of one model in the test"
         newest = {alert["data"]["incident_id"]: alert for alert in alerts}
-        lasting = [alert for alert in newest.values() if alert["data"]["status"] != "resolved"]
-        assert alert_bodies(orjson.loads(line) for each in kept for line in each.open) == alert_bodies(lasting)
+        unresolved = [alert for alert in newest.values() if alert["data"]["status"] != "resolved"]
+        assert alert_bodies(orjson.loads(line) for each in kept for line in each.open) == alert_bodies(unresolved)
 
 
 def bench(server: Server) -> Bench:
@@ -170,7 +170,7 @@ def on_a_bench(scenario: Scenario) -> Callable[[Server], None]:
 
 
 @on_a_bench
-async def test_without_a_crash_the_stages_do_what_the_replay_does(this: Bench) -> None:
+async def test_without_a_crash_the_stages_end_where_the_replay_does(this: Bench) -> None:
     await this.driver().work()
     await this.check()
     assert this.dead(this.config.topics.predictions) == [(50 + i, value) for i, value in enumerate(BAD)]
@@ -178,7 +178,7 @@ async def test_without_a_crash_the_stages_do_what_the_replay_does(this: Bench) -
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_after_any_crashes_the_stages_have_done_what_the_replay_does(redis_server: Server, seed: int) -> None:
+def test_after_any_crashes_the_stages_end_where_the_replay_does(redis_server: Server, seed: int) -> None:
     rng = np.random.default_rng(seed)
 
     async def live(this: Bench) -> None:
@@ -192,7 +192,7 @@ def test_after_any_crashes_the_stages_have_done_what_the_replay_does(redis_serve
 
 
 @on_a_bench
-async def test_an_alert_that_was_decided_goes_out_though_nothing_else_happens_any_more(this: Bench) -> None:
+async def test_a_decided_alert_is_published_although_no_further_pane_comes(this: Bench) -> None:
     await this.crash(crash_at=this.config.topics.alerts)
     assert not this.alerts()
     await this.driver().assign()
@@ -205,8 +205,8 @@ async def test_an_alert_that_was_decided_goes_out_though_nothing_else_happens_an
 async def test_a_run_that_is_published_again_does_not_end_early(this: Bench) -> None:
     """
     sealed, and then a crash    [───────)[───────)[───────)       10 events each
-    halfway, and then idle      [───)                             were this published and judged, and then a crash,
-    the next worker             [───────)[───────)[───────)       the first would look as if it had been judged
+    halfway, and then idle      [───)                             if this were published and judged before a crash,
+    the next worker             [───────)[───────)[───────)       the first run would look as if it had been judged
     """
     await this.crash(crash_at=this.config.topics.panes)
     halfway = this.driver(fetch_size=7)
@@ -238,7 +238,7 @@ async def test_an_idle_run_is_published_only_when_its_seal_is_written(this: Benc
 
 @on_a_bench
 async def test_the_next_run_waits_for_the_seal_of_an_idle_one(this: Bench) -> None:
-    """Panes of a model must be in the order of the log: the judge takes one that comes late for one it has had."""
+    """A model's panes must be in the order of the log: the judge takes a late one for one judged before."""
     driver = this.driver(fetch_size=7)
     await driver.assign()
     await driver.sketch_next()
@@ -253,17 +253,17 @@ async def test_the_next_run_waits_for_the_seal_of_an_idle_one(this: Bench) -> No
 
 
 @on_a_bench
-async def test_the_clock_ends_no_run_before_all_is_read_that_was_there(this: Bench) -> None:
+async def test_no_idle_run_is_closed_before_the_log_of_the_takeover_is_read(this: Bench) -> None:
     """
     published; then Redis forgets the seals   [───────)[───────)[───────)    10 events each
     halfway, and then idle                    [───)                          another run of the same events
-    the next worker                                [───────)[───────)        and so on: at the end, some events are
-                                                                             in no run but in one that was had in part
+    the next worker                                [───────)[───────)        and so on: at the end, some events would
+                                                                             be in no run but in one judged in part
     """
     await this.driver().work()
     panes = len(this.panes())
     assert await this.client.delete(f"{this.config.worker.group}:{{sketch/predictions/0}}") == 1
-    halfway = this.driver(fetch_size=7, tells_end=True)
+    halfway = this.driver(fetch_size=7, reports_end=True)
     await halfway.assign()
     await halfway.sketch_next()
     for _ in range(3):
@@ -274,7 +274,7 @@ async def test_the_clock_ends_no_run_before_all_is_read_that_was_there(this: Ben
     await this.driver().work()
     replay = Replay(this.config, this.baselines)
     replay.read(0, this.log, this.first)
-    assert await this.memories() == replay.model_states()
+    assert await this.states() == replay.model_states()
 
 
 # Taking over
@@ -282,7 +282,7 @@ async def test_the_clock_ends_no_run_before_all_is_read_that_was_there(this: Ben
 
 @on_a_bench
 async def test_two_workers_with_one_epoch_do_no_harm(this: Bench) -> None:
-    """Redis has lost an epoch, and gives it out again. Who has it twice still goes on from one position, or ends."""
+    """Redis has lost an epoch and gives it out again. Both owners continue from one position, or end."""
     for key in ("{sketch/predictions/0}", "{judge/driftline.panes/0}", "{judge/driftline.panes/1}"):
         await this.client.hset(f"{this.config.worker.group}:{key}", "epoch", "1")
     one, other = this.driver(), this.driver(fetch_size=33)
@@ -303,7 +303,7 @@ async def test_two_workers_with_one_epoch_do_no_harm(this: Bench) -> None:
 
 
 @on_a_bench
-async def test_who_was_taken_over_writes_nothing_any_more(this: Bench) -> None:
+async def test_an_owner_that_was_replaced_writes_nothing_more(this: Bench) -> None:
     zombie, owner = this.driver(), this.driver()
     await zombie.assign()
     await zombie.sketch_next()
@@ -333,7 +333,7 @@ async def test_records_that_come_again_into_an_open_run_end_the_worker_before_it
 
 @on_a_bench
 async def test_housekeeping_and_a_rebalance_do_not_fence_each_other(this: Bench) -> None:
-    """Both write under the epoch that they know, and a worker must not refuse its own writes."""
+    """Both write under the epoch they know, and a worker must not fence off its own writes."""
     driver = this.driver(fetch_size=7)
     await driver.assign()
     for order in permutations((driver.assign, driver.sketch.close_idle, driver.judge.drain_outboxes)):
@@ -371,20 +371,20 @@ async def test_an_idle_run_ends_without_a_further_event_and_once(this: Bench) ->
 
 
 @on_a_bench
-async def test_what_a_model_learned_reaches_the_sketchers_though_who_learned_it_died(this: Bench) -> None:
+async def test_a_learned_baseline_reaches_the_sketchers_although_its_worker_died(this: Bench) -> None:
     await this.driver().work()
     assert await this.client.delete(f"{this.config.worker.group}:learned:learns") == 1
     this.append(messages("learns", 100, first=400))
     await this.driver(fetch_size=30).work()
-    learned = (await this.memory("learns")).learned
+    learned = (await this.state("learns")).learned
     assert learned is not None
     assert [each.baseline for each in this.panes() if each.model == "learns"][-1] == learned.content_hash
     await this.check()
 
 
 @on_a_bench
-async def test_events_that_are_published_after_their_model_has_learned_do_no_harm(this: Bench) -> None:
-    """The panes of an idle run wait for its seal, and meanwhile the sketcher may hear of the baseline."""
+async def test_events_published_after_their_model_has_learned_do_no_harm(this: Bench) -> None:
+    """The panes of an idle run wait for its seal, and meanwhile the sketcher may load the baseline."""
     learns = messages("learns", 135)
     this.log.clear()
     this.append(learns[:105])
@@ -396,7 +396,7 @@ async def test_events_that_are_published_after_their_model_has_learned_do_no_har
     await asyncio.sleep(1.1)
     await driver.sketch.close_idle()
     this.append(learns[105:107])
-    await driver.sketch_next()  # hears of it, and publishes what had waited
+    await driver.sketch_next()  # loads the baseline, and publishes what had waited
     for until in (127, 135):
         this.append(learns[len(this.log) : until])
         await asyncio.sleep(1.1)
@@ -405,14 +405,14 @@ async def test_events_that_are_published_after_their_model_has_learned_do_no_har
 
 
 @on_a_bench
-async def test_another_baseline_begins_anew_and_its_alerts_are_numbered_on(this: Bench) -> None:
+async def test_another_baseline_starts_over_and_continues_the_numbers_of_alerts(this: Bench) -> None:
     await this.driver().work()
     first = this.alerts()
-    before = await this.memory("given")
+    before = await this.state("given")
     this.baselines = {"given": baseline_of("given", seed="other"), "learns": baseline_of("learns")}
     this.append(interleave(messages("given", 200, 400, drift=(400, 600)), messages("learns", 200, 400)))
     await this.driver().work()
-    after = await this.memory("given")
+    after = await this.state("given")
     assert before.judge is not None
     assert after.judge is not None
     assert after.judge.seen < before.judge.seen
@@ -422,27 +422,27 @@ async def test_another_baseline_begins_anew_and_its_alerts_are_numbered_on(this:
 
 
 @on_a_bench
-async def test_a_baseline_that_is_taken_away_again_leaves_the_one_that_was_learned(this: Bench) -> None:
+async def test_a_baseline_that_is_removed_again_leaves_the_one_that_was_learned(this: Bench) -> None:
     await this.driver().work()
-    learned = (await this.memory("learns")).learned
+    learned = (await this.state("learns")).learned
     with_files, without = {**this.baselines, "learns": baseline_of("learns")}, this.baselines
     for step, baselines in enumerate((with_files, without)):
         this.baselines = baselines
         this.append(messages("learns", 60, 400 + 60 * step))
         await this.driver(fetch_size=20).work()
-    memory = await this.memory("learns")
+    state = await this.state("learns")
     assert learned is not None
-    assert memory.learned is not None
-    assert memory.learned.content_hash == learned.content_hash
-    assert memory.judge is not None
-    assert memory.judge.pending is not None
-    assert memory.judge.pending.content.n == 60
+    assert state.learned is not None
+    assert state.learned.content_hash == learned.content_hash
+    assert state.judge is not None
+    assert state.judge.pending is not None
+    assert state.judge.pending.content.n == 60
     assert not this.dead(this.config.topics.panes)
 
 
 @on_a_bench
 async def test_a_pane_of_another_baseline_is_a_dead_letter(this: Bench) -> None:
-    """As in an update, where an old worker sketches and a new one judges."""
+    """As during an update, when an old worker sketches and a new one judges."""
     old = this.driver()
     await old.assign()
     await old.sketch_next()
@@ -455,7 +455,7 @@ async def test_a_pane_of_another_baseline_is_a_dead_letter(this: Bench) -> None:
 
 @on_a_bench
 async def test_a_pane_whose_predecessor_was_lost_waits_until_both_are_sent_again(this: Bench) -> None:
-    """A producer that is new to a broker may have its first batch refused and the next one taken."""
+    """A producer that is new to a broker may have its first batch refused and the next one accepted."""
     first, panes = this.driver(), this.config.topics.panes
     send, refused = first.sketch._publish, list[OutgoingRecord]()
 
@@ -474,16 +474,16 @@ async def test_a_pane_whose_predecessor_was_lost_waits_until_both_are_sent_again
         await first.sketch_next()
     await this.driver().work()
     await this.check()
-    letters = this.published(f"{panes}.dlq")
-    assert letters
-    assert all(dict(each.headers)["reason"].startswith(OUT_OF_ORDER.encode()) for each in letters)
+    dead_letters = this.published(f"{panes}.dlq")
+    assert dead_letters
+    assert all(dict(each.headers)["reason"].startswith(OUT_OF_ORDER.encode()) for each in dead_letters)
 
 
 @on_a_bench
 async def test_other_panes_are_configured_while_a_seal_is_half_published(this: Bench) -> None:
     first = this.driver()
     await first.assign()
-    first.steps, first.crash_at = 0, len(BAD) + 4  # the dead letters, the seal, and two panes before
+    first.steps, first.crash_at = 0, len(BAD) + 4  # after the dead letters, the seal, and two panes
     with pytest.raises(Crash):
         await first.sketch_next()
     half = {each.run for each in this.panes()}
@@ -493,14 +493,14 @@ async def test_other_panes_are_configured_while_a_seal_is_half_published(this: B
     runs = sorted({each.run for each in this.panes()})
     assert runs[: len(half)] == sorted(half)
     assert all(older.end == newer.start for older, newer in pairwise(runs))
-    memories = await this.memories()
+    states = await this.states()
     total = sum(event_or_none(value) is not None for value in this.log[: runs[-1].end])
-    assert sum(events_counted(parts, this.baselines.get(model)) for model, parts in memories.items()) == total
+    assert sum(events_counted(parts, this.baselines.get(model)) for model, parts in states.items()) == total
 
 
 @on_a_bench
 async def test_a_pane_that_overlaps_what_was_judged_is_a_dead_letter(this: Bench) -> None:
-    """Only a Redis that has lost a seal for good lets it come to that; and then somebody should know."""
+    """It takes a Redis that has lost a seal for good, which somebody should notice."""
     await this.driver().work()
     pane = max((each for each in this.panes() if each.model == "given"), key=lambda each: each.run)
     packed = msgspec.structs.replace(pane.packed, ranges=(pane.run._replace(end=pane.run.end + 1),))
@@ -508,58 +508,60 @@ async def test_a_pane_that_overlaps_what_was_judged_is_a_dead_letter(this: Bench
     topic = this.config.topics.panes
     for log in this.topics[topic].values():
         log.append(OutgoingRecord(topic, b"given", strange))
-    before = await this.memories()
+    before = await this.states()
     await this.driver().work()
-    assert await this.memories() == before
+    assert await this.states() == before
     assert {value for _, value in this.dead(topic)} == {strange}
     reasons = {dict(each.headers)["reason"] for each in this.published(f"{topic}.dlq")}
     assert any(b"judged before" in reason for reason in reasons)
 
 
 @on_a_bench
-async def test_models_beyond_the_room_for_unknown_ones_are_dead_letters(this: Bench) -> None:
-    """A bug that names a model by a UUID must not fill Redis; who is known goes on."""
+async def test_panes_of_unknown_models_beyond_the_limit_are_dead_letters(this: Bench) -> None:
+    """A bug that names a model by a UUID must not fill Redis; known models continue."""
     worker = this.config.worker.model_copy(update={"unknown_models": 3})
     this.config = this.config.model_copy(update={"worker": worker})
     this.append([messages(f"bug-{i}", 1)[0] for i in range(40)] + messages("given", 100, first=400))
     driver = this.driver(fetch_size=20, panes_partitions=1)
     await driver.work()
-    memories = await this.memories()
-    assert len(memories) == 1 + 3
-    assert {"given", "learns"} < memories.keys()
-    letters = this.published(f"{this.config.topics.panes}.dlq")
-    assert {each.key for each in letters} == {f"bug-{i}".encode() for i in range(40)} - {n.encode() for n in memories}
-    assert b'driftline_dead_letters_total{reason="pane"} %d.0' % len(letters) in generate_latest(
+    states = await this.states()
+    assert len(states) == 1 + 3
+    assert {"given", "learns"} < states.keys()
+    dead_letters = this.published(f"{this.config.topics.panes}.dlq")
+    assert {each.key for each in dead_letters} == {f"bug-{i}".encode() for i in range(40)} - {
+        n.encode() for n in states
+    }
+    assert b'driftline_dead_letters_total{reason="pane"} %d.0' % len(dead_letters) in generate_latest(
         driver.metrics.registry
     )
-    assert all(b"raise worker.unknown_models" in dict(each.headers)["reason"] for each in letters)
+    assert all(b"raise worker.unknown_models" in dict(each.headers)["reason"] for each in dead_letters)
     again = this.driver(panes_partitions=1)
     await again.work()
-    assert (await this.memories()).keys() == memories.keys()
+    assert (await this.states()).keys() == states.keys()
 
 
 # Dead letters
 
 
 @on_a_bench
-async def test_a_pane_that_no_topic_takes_is_a_dead_letter_that_names_the_remedy(this: Bench) -> None:
-    """Of a model that has no baseline yet: its events are published with the full names of their values."""
+async def test_a_pane_too_large_for_its_topic_is_a_dead_letter_that_names_the_remedy(this: Bench) -> None:
+    """A model without a baseline publishes its events with the full names of their values."""
     features = {"x" * 230: {str(i): 1 for i in range(75_000)}}
     this.log[:0] = [orjson.dumps(orjson.loads(messages("learns", 1)[0]) | {"features": features})]
     this.append([])
     await this.driver().work()
-    (letter,) = this.published(f"{this.config.topics.panes}.dlq")
-    headers = dict(letter.headers)
-    assert (letter.key, letter.value, headers["partition"], headers["offset"]) == (b"learns", None, b"0", b"0")
+    (found,) = this.published(f"{this.config.topics.panes}.dlq")
+    headers = dict(found.headers)
+    assert (found.key, found.value, headers["partition"], headers["offset"]) == (b"learns", None, b"0", b"0")
     assert b"lower panes.events, or give the model a baseline" in headers["reason"]
-    assert "learns" in await this.memories()
+    assert "learns" in await this.states()
 
 
 @on_a_bench
-async def test_a_record_that_nearly_fills_a_message_is_buried_without_its_end(this: Bench) -> None:
-    """With its headers it would be larger than a broker takes, and end the worker again and again."""
+async def test_the_dead_letter_of_a_record_near_the_size_limit_is_cut_off(this: Bench) -> None:
+    """With its headers it would exceed what a broker accepts, and end the worker again and again."""
     this.append([b'{"id": "' + b"x" * 1_040_000])
     await this.driver().work()
-    (letter,) = [each for each in this.published(f"{this.config.topics.predictions}.dlq") if len(each.value or b"") > 9]
-    assert len(letter.value or b"") == 900_000
-    assert dict(letter.headers)["cut"] == b"from 1040008 bytes, and a key of 0"
+    (found,) = [each for each in this.published(f"{this.config.topics.predictions}.dlq") if len(each.value or b"") > 9]
+    assert len(found.value or b"") == 900_000
+    assert dict(found.headers)["cut"] == b"from 1040008 bytes, and a key of 0"

@@ -1,4 +1,4 @@
-"""Records unpacked in batches are those that aiokafka unpacks one by one, and the next fetch starts where its would."""
+"""Unpacking in batches gives the same records as aiokafka does one by one, and the same next fetch offset."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _CHECKSUM_AT, _COVERED_FROM = 17, 21
 
 @dataclass(frozen=True)
 class Batch:
-    """What is in a batch, at an offset that grows by `gap` first. marker: it is a control batch with this key."""
+    """The content of a batch, `gap` offsets after the one before. marker: the key that makes it a control batch."""
 
     values: tuple[bytes | None, ...]
     gap: int = 0
@@ -54,7 +54,7 @@ class Batch:
 
 
 def _at(offset: int, batch: bytes, control: bool) -> bytes:
-    """A batch moved to an offset and, if wanted, made a control batch, with its checksum mended."""
+    """A batch moved to an offset and, if wanted, turned into a control batch, with a valid checksum."""
     attributes = int.from_bytes(batch[_COVERED_FROM : _COVERED_FROM + 2]) | (_CONTROL if control else 0)
     covered = attributes.to_bytes(2) + batch[_COVERED_FROM + 2 :]
     return struct.pack(">q", offset) + batch[8:_CHECKSUM_AT] + struct.pack(">I", calc_crc32c(covered)) + covered
@@ -91,7 +91,7 @@ def in_batches(records: PartitionRecords, topics: frozenset[str] = frozenset({TP
     return fetcher._records[TP]._partition_records
 
 
-def said(records: Iterable[Record | ConsumerRecord[Any, Any]]) -> list[tuple[Any, ...]]:
+def contents(records: Iterable[Record | ConsumerRecord[Any, Any]]) -> list[tuple[Any, ...]]:
     return [(each.offset, each.timestamp, each.timestamp_type, each.key, each.value) for each in records]
 
 
@@ -104,14 +104,14 @@ LOGS = st.lists(st.one_of(DATA, MARKERS), min_size=1, max_size=12)
 
 
 @given(LOGS, st.integers(0, 60))
-def test_the_same_records_and_the_same_next_offset_as_one_by_one(log: list[Batch], fetch_offset: int) -> None:
-    """Holes, aborted and committed transactions, markers, compressed batches that begin before what was asked for."""
+def test_batches_give_the_same_records_and_next_offset_as_one_by_one(log: list[Batch], fetch_offset: int) -> None:
+    """Gaps, aborted and committed transactions, markers, compressed batches that begin before the fetch offset."""
     content, aborted, _ = log_of(log)
     theirs, ours = unread(content, aborted, fetch_offset), in_batches(unread(content, aborted, fetch_offset))
     lists = list(ours)
-    assert said(chain.from_iterable(lists)) == said(theirs)
+    assert contents(chain.from_iterable(lists)) == contents(theirs)
     assert ours.next_fetch_offset == theirs.next_fetch_offset
-    assert all(lists), "a run holds at least one record"
+    assert all(lists), "a list holds at least one record"
 
 
 def test_an_aborted_transaction_is_left_out_and_a_committed_one_is_not() -> None:
@@ -123,16 +123,16 @@ def test_an_aborted_transaction_is_left_out_and_a_committed_one_is_not() -> None
     assert ours.next_fetch_offset == end
 
 
-def test_records_in_the_format_before_kafka_0_11_come_too() -> None:
+def test_records_in_the_format_before_kafka_0_11_are_read_too() -> None:
     old = LegacyRecordBatchBuilder(magic=1, compression_type=1, batch_size=1 << 20)
     for n in range(5):
         old.append(n, 1_000 + n, b"key", b"%d" % n)
     content = bytes(old.build())
     theirs, ours = unread(content, [], 2), unread(content, [], 2)
-    assert said(chain.from_iterable(in_batches(ours))) == said(theirs)
+    assert contents(chain.from_iterable(in_batches(ours))) == contents(theirs)
 
 
-def test_a_damaged_batch_raises_after_the_good_ones_and_is_asked_for_again() -> None:
+def test_a_damaged_batch_raises_after_the_good_ones_and_is_fetched_again() -> None:
     content, aborted, _ = log_of([Batch((b"good",)), Batch((b"bad",))])
     ours = in_batches(unread(content[:-1] + b"\xff", aborted, 0))
     batches = iter(ours)
@@ -147,8 +147,8 @@ def test_other_topics_are_left_as_they_are() -> None:
     assert in_batches(records, topics=frozenset({"panes"})) is records
 
 
-def test_what_was_read_is_freed_at_once() -> None:
-    """Once the bytes of each fetch stayed until the garbage collector came, which it hardly ever does in a worker."""
+def test_a_fetch_that_was_read_is_freed_at_once() -> None:
+    """The bytes of each fetch once stayed until the garbage collector ran, which it hardly ever does in a worker."""
     first, records = (unread(Batch((b"a", b"b")).to_bytes(0), [], 0) for _ in range(2))
     batches = type(in_batches(first))
     gone = weakref.ref(records)

@@ -1,4 +1,4 @@
-"""The watchdog: what counts as standing still, and that a process that does so ends."""
+"""The watchdog: what counts as a stall, and that a stalled process ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from driftline.stream.worker.watchdog import STALLED_EXIT, Watchdog
 
 LONG = 0.1  # s
 
-# What happens before a long time goes by, what after it, and what the watchdog says then.
+# What happens before a long time passes, what after it, and what the watchdog then says.
 _Act = Callable[[Watchdog, Metrics, ExitStack], object]
 CASES: dict[str, tuple[_Act, _Act, str | None]] = {
     "nothing to do": (
@@ -29,7 +29,7 @@ CASES: dict[str, tuple[_Act, _Act, str | None]] = {
         lambda dog, _m, _s: dog.lag_known(),
         "Kafka did not say what share of the topics is this worker's for",
     ),
-    "a loop that stands still": (
+    "a blocked event loop": (
         lambda dog, _m, _s: dog.loop_alive(),
         lambda dog, _m, _s: dog.lag_known(),
         "the event loop stood still for",
@@ -49,7 +49,7 @@ CASES: dict[str, tuple[_Act, _Act, str | None]] = {
         lambda dog, metrics, _s: (dog.loop_alive(), dog.lag_known(), metrics.set_lags({TP("predictions", 1): 0})),
         None,
     ),
-    "records that wait while others are done": (
+    "records that wait while others are in work": (
         lambda _d, metrics, _s: metrics.set_lags({TP("predictions", 1): 7}),
         lambda dog, _m, stack: (dog.loop_alive(), dog.lag_known(), stack.enter_context(dog.working("predictions"))),
         None,
@@ -76,9 +76,9 @@ def test_what_is_a_stall(case: str) -> None:
         before(dog, metrics, stack)
         time.sleep(2 * LONG)
         after(dog, metrics, stack)
-        said = dog.stalled(LONG)
-    assert (said is None) == (reason is None), said
-    assert said is None or said.startswith(reason or "")
+        stall = dog.stalled(LONG)
+    assert (stall is None) == (reason is None), stall
+    assert stall is None or stall.startswith(reason or "")
     assert dog.unhealthy is None, "half of the patience is not over"
 
 

@@ -1,4 +1,4 @@
-"""Reaching Redis: every URL, logins that are never told, calls with retries, servers that are not as they should be."""
+"""Reaching Redis: every URL, secret logins, calls with retries, servers that are not set up as they should be."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import redis as sync_redis
 
 from driftline.stream.config.sections import Redis
 from driftline.stream.demo.servers import Server, free_port
-from driftline.stream.state import client as redis_connection
+from driftline.stream.state import client as client_module
 from driftline.stream.state.client import (
     RedisUnreachableError,
     ServerFinding,
@@ -39,7 +39,7 @@ QUICK = (0.01, 0.02)
 
 @pytest.fixture
 def own_redis(tmp_path: Path) -> Iterator[Server]:
-    """A Redis of one test's own."""
+    """A Redis that no other test uses."""
     with real_redis(tmp_path) as server:
         yield server
 
@@ -85,13 +85,13 @@ def test_a_password_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatc
         (Redis(url="rediss://h", ca_file="/not/there.pem"), "cannot read /not/there.pem"),
     ],
 )
-def test_what_is_missing_is_named(section: Redis, reason: str) -> None:
+def test_a_missing_password_or_certificate_is_named(section: Redis, reason: str) -> None:
     with pytest.raises(StoreError, match=reason):
         connect(section)
 
 
 @on_every_redis
-async def test_more_calls_at_once_than_connections_wait_for_one(store: Store) -> None:
+async def test_more_calls_than_connections_wait_for_one(store: Store) -> None:
     await asyncio.gather(*(store.save_learned(f"model {i}", b"x" * 10_000) for i in range(200)))
     assert [len(each or b"") for each in await asyncio.gather(*map(store.load_learned, ["model 0", "model 199"]))] == [
         10_000
@@ -105,7 +105,7 @@ async def test_more_calls_at_once_than_connections_wait_for_one(store: Store) ->
 
 @pytest.fixture
 def locked_redis(own_redis: Server) -> Server:
-    """A Redis that wants PASSWORD."""
+    """A Redis that requires PASSWORD."""
     with sync_redis.Redis(port=own_redis.port) as client:
         client.config_set("requirepass", PASSWORD)
     return own_redis
@@ -120,16 +120,16 @@ def test_the_right_password_opens(locked_redis: Server, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("login", ["", ":wr0ngsecret@", "nobody:wr0ngsecret@"])
-def test_a_wrong_login_is_told_at_once_and_without_the_password(
+def test_a_wrong_login_is_reported_at_once_and_without_the_password(
     locked_redis: Server, login: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     with pytest.raises(StoreError, match=r"refuses the login of redis\.url and redis\.password_env: ") as error:
         asyncio.run(ping(Redis(url=f"redis://{login}{locked_redis.address}")))
     assert not isinstance(error.value, RedisUnreachableError)
-    told = f"{error.value!r} {error.value.__cause__!r} {error.value.__context__!r} {caplog.text}"
-    assert "wr0ngsecret" not in told
-    assert "trying again" not in told
+    shown = f"{error.value!r} {error.value.__cause__!r} {error.value.__context__!r} {caplog.text}"
+    assert "wr0ngsecret" not in shown
+    assert "trying again" not in shown
 
 
 def test_no_representation_shows_a_password() -> None:
@@ -189,10 +189,10 @@ def test_tls_trusts_the_authorities_named_and_no_others(own_redis: Server, tmp_p
 @pytest.mark.parametrize(
     "address", ["redis://127.0.0.1:{}", "redis+sentinel://127.0.0.1:{}/main", "redis+cluster://127.0.0.1:{}"]
 )
-def test_redis_down_is_said_and_tried_again(
+def test_an_unreachable_redis_is_logged_and_tried_again(
     address: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(redis_connection, "_PAUSES", QUICK)
+    monkeypatch.setattr(client_module, "_PAUSES", QUICK)
     port = free_port()
     with pytest.raises(RedisUnreachableError, match=f"Redis does not answer: .*{port}"):
         asyncio.run(ping(Redis(url=address.format(port))))
@@ -214,9 +214,9 @@ def test_a_call_outlasts_a_restart(own_redis: Server) -> None:
     play(url(own_redis), scenario)
 
 
-def test_a_silent_redis_is_given_up(own_redis: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_connection, "_PAUSES", QUICK)
-    monkeypatch.setattr(redis_connection, "_SECONDS", 0.2)
+def test_a_redis_that_never_answers_raises_an_error(own_redis: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "_PAUSES", QUICK)
+    monkeypatch.setattr(client_module, "_SECONDS", 0.2)
 
     async def scenario(store: Store) -> None:
         await store.client.client_pause(3000)
@@ -226,20 +226,20 @@ def test_a_silent_redis_is_given_up(own_redis: Server, monkeypatch: pytest.Monke
     play(url(own_redis), scenario)
 
 
-# A look at the server
+# Checks of the server
 
 
 @on_every_redis
-async def test_a_server_without_a_file_is_warned_of(store: Store) -> None:
+async def test_a_server_without_an_append_only_file_is_warned_of(store: Store) -> None:
     (finding,) = await check_server(store.client)
     assert finding == ServerFinding(
         "warning", "Redis keeps no append-only file, so a restart loses all state: set its appendonly to yes"
     )
 
 
-def test_nothing_is_wrong_with_a_server_as_it_should_be(tmp_path: Path) -> None:
+def test_a_server_that_is_set_up_well_has_no_findings(tmp_path: Path) -> None:
     with real_redis(tmp_path, fsync="everysec") as server:
-        assert asyncio.run(look(url(server))) == []
+        assert asyncio.run(findings_of(url(server))) == []
 
 
 @pytest.mark.parametrize(
@@ -258,11 +258,11 @@ def test_nothing_is_wrong_with_a_server_as_it_should_be(tmp_path: Path) -> None:
         ({"replicaof": "127.0.0.1 1"}, ["error: Redis is a replica"]),
     ],
 )
-def test_a_server_is_looked_at(tmp_path: Path, settings: dict[str, str], expected: list[str]) -> None:
+def test_wrong_settings_of_a_server_are_found(tmp_path: Path, settings: dict[str, str], expected: list[str]) -> None:
     server = real_redis(tmp_path, fsync="everysec")
     server.command = [*server.command, *(word for name in settings for word in (f"--{name}", *settings[name].split()))]
     with server:
-        found = [f"{severity}: {message}" for severity, message in asyncio.run(look(url(server)))]
+        found = [f"{severity}: {message}" for severity, message in asyncio.run(findings_of(url(server)))]
     assert [text[: len(start)] for text, start in zip(found, expected, strict=True)] == expected
 
 
@@ -270,7 +270,7 @@ def test_a_server_is_looked_at(tmp_path: Path, settings: dict[str, str], expecte
     ("version", "fits"),
     [("6.2.14", False), ("7.0.0", True), ("7.2.4", True), ("8.0-rc1", True), ("10.1.0", True), ("?", False)],
 )
-def test_versions(version: str, fits: bool) -> None:
+def test_too_old_versions_are_refused(version: str, fits: bool) -> None:
     errors = [each for each in server_findings({"redis_version": version}, cluster=False) if each.severity == "error"]
     assert bool(errors) is not fits
     assert all(f"Redis {version} is too old: 7.0 or newer" in message for _, message in errors)
@@ -283,7 +283,7 @@ def test_a_cluster_is_not_taken_for_one_server() -> None:
     assert finding == ServerFinding("error", "Redis is a cluster: write redis+cluster:// in redis.url")
 
 
-async def look(address: str) -> list[ServerFinding]:
+async def findings_of(address: str) -> list[ServerFinding]:
     client = connect(Redis(url=address))
     try:
         return await check_server(client)
