@@ -1,13 +1,13 @@
-"""Silences: which alerts are not told for a time that has an end. Pure.
+"""Silences: which alerts are held back until a given time. Pure.
 
     model=fraud     model!=fraud     signal=~"features\\.(amount|zip)"     class!~data-.*
 
-As Alertmanager means it: all matchers of a silence must match; an expression must match the whole value; a label that
-an alert does not have is the empty text. An alert that tells of several signals is silenced when each of them is, be it
-by several silences: a silence hides nothing that it does not match.
+The rules are Alertmanager's: all matchers of a silence must match; an expression must match the whole value; a label
+that an alert does not have counts as empty. An alert with several signals is silenced when each of its signals is,
+by one silence or by several: a silence never hides a signal that it does not match.
 
-Expressions are run by pydantic's engine, that of Rust. Like Alertmanager's it takes time linear in the value, so that
-nothing an operator may type holds a relay up, and has neither look-around nor backreferences.
+Expressions run on pydantic's engine, which is Rust's. Like Alertmanager's, it needs time linear in the value, so that
+no expression can delay a relay, and it has neither look-around nor backreferences.
 
 A maintenance window is a silence that begins later.
 """
@@ -28,17 +28,19 @@ from driftline.stream.alerts.read import CompleteAlert, Timestamp
 
 Operator = Literal["=", "!=", "=~", "!~"]
 
-# Characters. An expression beyond it is a mistake, and a value beyond it fits none: it would take the worst expressions
-# that compile seconds to find out.
-_EXPRESSION = 500
+# Characters. A longer expression is a mistake; a longer value matches no expression, since the slowest expressions that
+# compile would need seconds for it.
+_MAX_LENGTH = 500
 
 
 class SilenceError(ValueError):
-    """A matcher, or what is stored of a silence, makes no sense; the message says why."""
+    """A matcher or a stored silence is malformed; the message says why."""
 
 
 class Matcher(msgspec.Struct, frozen=True):
-    """One condition. With ~, `value` is a regular expression for the whole value.
+    """A condition on one label. With ~, `value` is a regular expression that the whole label must match.
+
+    Raises SilenceError if the expression is malformed.
 
     >>> Matcher.parse('model=~"fraud|churn"')
     Matcher(name='model', operator='=~', value='fraud|churn')
@@ -51,10 +53,10 @@ class Matcher(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if not self.operator.endswith("~"):
             return
-        if len(self.value) > _EXPRESSION:
-            raise SilenceError(f"the expression for {self.name} has more than {_EXPRESSION} characters")
+        if len(self.value) > _MAX_LENGTH:
+            raise SilenceError(f"the expression for {self.name} has more than {_MAX_LENGTH} characters")
         try:
-            _compiled(self.value)  # by itself: what closes a group that it has not opened must not pass below
+            _compiled(self.value)  # alone, since `_whole` opens the group that `a)(b` closes
             _compiled(_whole(self.value))
         except SchemaError as error:
             reason = re.split(r"[Ee]rror: ", str(error))[-1]
@@ -62,7 +64,7 @@ class Matcher(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> Matcher:
-        """The matcher that `text` writes; SilenceError."""
+        """The matcher that `text` describes. Raises SilenceError."""
         found = re.fullmatch(r"\s*([\w.-]+)\s*(=~|!~|!=|=)\s*(.*?)\s*", text, re.DOTALL)
         if not found:
             raise SilenceError(f"expected NAME=VALUE, NAME!=VALUE, NAME=~REGEX or NAME!~REGEX, got {text!r}")
@@ -71,9 +73,9 @@ class Matcher(msgspec.Struct, frozen=True):
         return cls(name, msgspec.convert(operator, Operator), value[1:-1] if quoted else value)
 
     def matches(self, value: str) -> bool:
-        """Whether the value that an alert has under the name is as this says."""
-        found = _fits(self.value, value) if self.operator.endswith("~") else value == self.value
-        return found != self.operator.startswith("!")
+        """Whether an alert matches whose label has this value."""
+        equal = _matches_whole(self.value, value) if self.operator.endswith("~") else value == self.value
+        return equal != self.operator.startswith("!")
 
     def __str__(self) -> str:
         return f"{self.name}{self.operator}{self.value}"
@@ -83,19 +85,19 @@ def _whole(expression: str) -> str:
     return rf"\A(?s:{expression})\z"
 
 
-@lru_cache(maxsize=10_000)  # relays ask twice a second
-def _fits(expression: str, value: str) -> bool:
-    return len(value) <= _EXPRESSION and _compiled(_whole(expression)).isinstance_python(value)
+@lru_cache(maxsize=10_000)  # relays call it twice a second
+def _matches_whole(expression: str, value: str) -> bool:
+    return len(value) <= _MAX_LENGTH and _compiled(_whole(expression)).isinstance_python(value)
 
 
-@lru_cache(maxsize=1000)  # silences are read every few seconds, and an expression takes up to 0.1 s to compile
+@lru_cache(maxsize=1000)  # silences are read every few seconds, and an expression needs up to 0.1 s to compile
 def _compiled(expression: str) -> SchemaValidator:
-    """What finds it in a text; SchemaError."""
+    """A validator that accepts the texts in which the expression is found. Raises SchemaError."""
     return SchemaValidator(core_schema.str_schema(pattern=expression, regex_engine="rust-regex"))
 
 
 class Silence(msgspec.Struct, frozen=True):
-    """A silence from `starts_at` up to `ends_at`."""
+    """A silence from `starts_at` up to `ends_at`. Raises SilenceError if it is empty or matches everything."""
 
     id: str
     matchers: Annotated[tuple[Matcher, ...], msgspec.Meta(min_length=1)]
@@ -111,11 +113,11 @@ class Silence(msgspec.Struct, frozen=True):
             raise SilenceError("a silence needs a matcher that does not match everything, such as model=fraud")
 
     def active(self, now: datetime) -> bool:
-        """Whether it holds now."""
+        """Whether it is in force."""
         return self.starts_at <= now < self.ends_at
 
     def covers(self, alert: CompleteAlert, signal: str, kind: str) -> bool:
-        """Whether it is meant for what an alert says of one signal, whenever it holds."""
+        """Whether it matches one signal of an alert, with the class of its change; at any time."""
         own = {"model": alert.model, "severity": alert.severity, "class": kind, "signal": signal}
         values = {**alert.labels, **own}
         return all(matcher.matches(values.get(matcher.name, "")) for matcher in self.matchers)
@@ -123,17 +125,17 @@ class Silence(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class ActiveSilences:
-    """The silences that hold at one moment."""
+    """The silences in force at one moment."""
 
     silences: Sequence[Silence] = ()
 
     def __call__(self, alert: CompleteAlert) -> bool:
-        """Whether they cover all that an alert tells of."""
+        """Whether they cover every signal of an alert."""
         return all(any(each.covers(alert, *finding) for each in self.silences) for finding in alert.findings())
 
 
 def read_silence(stored: bytes) -> Silence:
-    """A silence as `write_silence` stored it; SilenceError."""
+    """A silence as `write_silence` stored it. Raises SilenceError."""
     try:
         return msgspec.json.decode(stored, type=Silence)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
@@ -141,5 +143,5 @@ def read_silence(stored: bytes) -> Silence:
 
 
 def write_silence(silence: Silence) -> bytes:
-    """What is stored of a silence."""
+    """The bytes that are stored of a silence."""
     return msgspec.json.encode(silence)

@@ -173,7 +173,7 @@ async def _dead_letter_producer(config: Config, stack: AsyncExitStack) -> SendDe
     stack.push_async_callback(producer.stop)
 
     async def send_dead_letter(record: Record, reason: str) -> None:
-        letter = dead_letter(TP(record.topic, record.partition), record, reason)
-        await producer.send_and_wait(letter.topic, letter.value, letter.key, headers=list(letter.headers))
+        failed = dead_letter(TP(record.topic, record.partition), record, reason)
+        await producer.send_and_wait(failed.topic, failed.value, failed.key, headers=list(failed.headers))
 
     return send_dead_letter

@@ -1,4 +1,4 @@
-"""A real Prometheus Alertmanager: started, looked at with amtool, and whom it notifies."""
+"""A real Prometheus Alertmanager, queried with amtool, and the receiver that it notifies."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ receivers:
 
 @pytest.fixture
 def receiver() -> Iterator[Service]:
-    """Whom Alertmanager notifies."""
+    """The service that Alertmanager notifies."""
     with fake("heartbeat") as service:
         yield service
 
@@ -48,20 +48,20 @@ def alertmanager(tmp_path: Path, receiver: Service) -> Iterator[Server]:
 
 def _is_ready(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/-/ready", timeout=1) as said:
-            return bool(said.status == 200)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/-/ready", timeout=1) as answer:
+            return bool(answer.status == 200)
     except OSError:
         return False
 
 
 def amtool(server: Server, *arguments: str) -> Any:
-    """What amtool sees."""
+    """The JSON that an amtool command prints."""
     command = ["amtool", f"--alertmanager.url=http://{server.address}", "-o", "json", *arguments]
     return json.loads(run(command, capture_output=True, check=True).stdout)
 
 
 def firing(server: Server) -> dict[str, str]:
-    """Summaries by incident and severity."""
+    """The summaries of firing alerts, by incident and severity."""
     found = [each for each in amtool(server, "alert", "query") if each["labels"]["alertname"] == "ModelDrift"]
     labels = [(each["labels"]["incident"], each["labels"]["severity"]) for each in found]
     assert len(set(labels)) == len(labels)
@@ -69,10 +69,10 @@ def firing(server: Server) -> dict[str, str]:
 
 
 def notified(receiver: Service) -> list[tuple[str, str, str]]:
-    """(incident, severity, status) whenever the status was another than in the notification before."""
-    told: dict[tuple[str, str], list[str]] = {}
+    """(incident, severity, status) of each notification with another status than the one before."""
+    statuses: dict[tuple[str, str], list[str]] = {}
     for request in receiver.requests:
         for each in request.json["alerts"]:
             if each["labels"]["alertname"] == "ModelDrift":
-                told.setdefault((each["labels"]["incident"], each["labels"]["severity"]), []).append(each["status"])
-    return [(*which, status) for which, statuses in told.items() for status, _ in groupby(statuses)]
+                statuses.setdefault((each["labels"]["incident"], each["labels"]["severity"]), []).append(each["status"])
+    return [(*which, status) for which, each in statuses.items() for status, _ in groupby(each)]

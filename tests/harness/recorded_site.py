@@ -248,7 +248,7 @@ class Site:
         return [
             {"service": name, "id": each.headers.get("webhook-id"), "body": packed(each.body)}
             for name, service in self.services.items()
-            for each in service.taken
+            for each in service.accepted
         ]
 
     def restore(self, lines: Sequence[Line]) -> None:

@@ -1,4 +1,4 @@
-"""One target of the relay on a bench: its ledger in a real Redis, and couriers that come, are killed and come again."""
+"""A test bench for one receiver of the relay: its log in a real Redis, and dispatchers that are killed and replaced."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from driftline.stream.state.silences import SilenceCache, SilenceStore
 from tests.harness.brokers import unique
 from tests.harness.services import ROUTING_KEY, Service
 
-#: s that a service has for its answer.
+#: s within which a service must answer.
 TIMEOUT = 1.0
-#: What must not be seen of Slack's URL.
+#: The secret part of Slack's URL.
 HOOK = "/services/T0/B0/hook-secret"
 
 
@@ -36,7 +36,7 @@ def record(offset: int, value: bytes | None) -> Record:
 
 @dataclass
 class Bench:
-    """One target with its ledger, and couriers that come and go."""
+    """One receiver with its notification log, and dispatchers that come and go."""
 
     notification_log: NotificationLog
     http: Http
@@ -48,7 +48,7 @@ class Bench:
     give_up: float = 60.0
 
     def dispatcher(self, *values: bytes | None) -> Dispatcher:
-        """A courier that was just started, and has read these records."""
+        """A new dispatcher that has received these records."""
         name = self.notification_log.receiver
         receiver = open_receiver(name, self.endpoints[name], self.relay, self.http, self.notification_log)
         dispatcher = Dispatcher(
@@ -63,7 +63,7 @@ class Bench:
         return [record(offset, value) for offset, value in enumerate(values)]
 
     async def deliver(self, *values: bytes | None) -> Dispatcher:
-        """A new courier settles these records."""
+        """Settle these records with a new dispatcher."""
         dispatcher = self.dispatcher(*values)
         await settle(dispatcher)
         return dispatcher
@@ -72,13 +72,13 @@ class Bench:
         self.dead_letters.append(f"{record.offset}: {reason}")
 
 
-async def until(seen: Callable[[], bool], patience: float = 30.0) -> None:
-    """Wait for what happens in another task or thread."""
+async def until(happened: Callable[[], bool], patience: float = 30.0) -> None:
+    """Wait until something has happened in another task or thread."""
     for _ in range(int(patience / 0.02)):
-        if seen():
+        if happened():
             return
         await asyncio.sleep(0.02)
-    raise AssertionError("not seen")
+    raise AssertionError("it did not happen")
 
 
 async def settle(dispatcher: Dispatcher, longest_pause: float = 0.1) -> None:
@@ -89,7 +89,7 @@ async def settle(dispatcher: Dispatcher, longest_pause: float = 0.1) -> None:
 def run_scenario(
     redis: Server, receiver: str, urls: Sequence[str], scenario: Callable[[Bench], Awaitable[None]]
 ) -> None:
-    """Run a scenario with a target at these addresses."""
+    """Run a scenario with a receiver at these addresses."""
     environment = {
         "PAGERDUTY_ROUTING_KEY": ROUTING_KEY,
         "SLACK_WEBHOOK_URL": urls[0] + HOOK,
@@ -112,6 +112,6 @@ def run_scenario(
 
 
 def on_bench(redis: Server, services: Sequence[Service], scenario: Callable[[Bench], Awaitable[None]]) -> None:
-    """The same with services of one kind, whose documented contract is never violated."""
+    """Run a scenario with services of one kind, whose documented rules must not be violated."""
     run_scenario(redis, services[0].kind, [service.url for service in services], scenario)
-    assert [wrong for service in services for wrong in service.violations] == []
+    assert [each for service in services for each in service.violations] == []

@@ -1,4 +1,4 @@
-"""A relay as a process, and its surroundings: topics on Kafka, the ledger in Redis, services that it tells."""
+"""A relay as a process, with topics on Kafka, the notification log in Redis, and the services that get alerts."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.harness.services import ROUTING_KEY, Service, fake
 
 @dataclass
 class Site:
-    """A relay's surroundings: topics, ledger, services."""
+    """Everything that a relay needs: topics, Redis, services."""
 
     deployment: Deployment
     services: dict[str, Service]
 
-    def relay(self, *targets: str, name: str = "relay") -> WorkerProcess:
-        arguments = [part for target in targets for part in ("--to", target)]
+    def relay(self, *receivers: str, name: str = "relay") -> WorkerProcess:
+        arguments = [part for receiver in receivers for part in ("--to", receiver)]
         command = [sys.executable, "-m", "driftline", "relay", *arguments, "-c", str(self.deployment.path)]
         environment = {
             "PAGERDUTY_ROUTING_KEY": ROUTING_KEY,
@@ -40,10 +40,10 @@ class Site:
             producer.send(topic, value, key=b"fraud").get(30)
         producer.close()
 
-    def committed(self, target: str) -> int | None:
-        """The offset at which the group of a target goes on."""
+    def committed(self, receiver: str) -> int | None:
+        """The offset at which the consumer group of a receiver resumes."""
         config = self.deployment.config
-        group, tp = f"{config.worker.group}-relay-{target}", TopicPartition(config.topics.alerts, 0)
+        group, tp = f"{config.worker.group}-relay-{receiver}", TopicPartition(config.topics.alerts, 0)
         consumer = KafkaConsumer(bootstrap_servers=config.kafka.bootstrap, group_id=group, enable_auto_commit=False)
         offset: int | None = consumer.committed(tp)
         consumer.close(autocommit=False)

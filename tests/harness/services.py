@@ -1,4 +1,4 @@
-"""Pagers on loopback: they check what each service documents, answer as told, and remember. And alerts to send them.
+"""Fake receivers on loopback: they check the rules of each service, answer by script, and remember. And test alerts.
 
 with fake("pagerduty") as service:
     service.script += [answer(429, retry_after="1"), answer(500), NO_ANSWER]     # then the documented success
@@ -31,7 +31,7 @@ ROUTING_KEY = "R0UT1NGKEY" + "0" * 22
 def alert_data(
     seq: int, status: str = "firing", incident: str = "a1", key: str = "fraud", **fields: Any
 ) -> dict[str, Any]:
-    """The data of an alert as DESIGN has it; by default just emitted, of a drift that began a minute ago."""
+    """The data of an alert, by default emitted just now, for a drift that began a minute ago."""
     now = time.time()
     return {
         "id": f"{incident}-{seq}",
@@ -58,7 +58,7 @@ def alert_data(
 
 
 def cloud_event(*args: Any, **fields: Any) -> bytes:
-    """An alert as its record holds it; see `alert_data`."""
+    """The record of an alert; see `alert_data`."""
     data = alert_data(*args, **fields)
     return orjson.dumps(
         {
@@ -76,10 +76,10 @@ def stamp(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-# What each service documents, as a list of what is wrong
+# The rules that each service documents; each function returns those violated
 
 
-def pagerduty_wrongs(body: bytes, headers: Mapping[str, str]) -> list[str]:
+def pagerduty_violations(body: bytes, headers: Mapping[str, str]) -> list[str]:
     event = json.loads(body)
     payload, summary = event.get("payload", {}), event.get("payload", {}).get("summary", "")
     rules = {
@@ -97,7 +97,7 @@ def pagerduty_wrongs(body: bytes, headers: Mapping[str, str]) -> list[str]:
     return [rule for rule, kept in rules.items() if not kept]
 
 
-def slack_wrongs(body: bytes, headers: Mapping[str, str]) -> list[str]:
+def slack_violations(body: bytes, headers: Mapping[str, str]) -> list[str]:
     message = json.loads(body)
     blocks = message.get("blocks", [])
     texts = [block["text"] for block in blocks if "text" in block]
@@ -115,7 +115,7 @@ def slack_wrongs(body: bytes, headers: Mapping[str, str]) -> list[str]:
     return [rule for rule, kept in rules.items() if not kept]
 
 
-def webhook_wrongs(body: bytes, headers: Mapping[str, str]) -> list[str]:
+def webhook_violations(body: bytes, headers: Mapping[str, str]) -> list[str]:
     event = json.loads(body)
     rules = {
         "content type": headers.get("Content-Type", "").startswith("application/cloudevents+json"),
@@ -126,10 +126,10 @@ def webhook_wrongs(body: bytes, headers: Mapping[str, str]) -> list[str]:
     return [rule for rule, kept in rules.items() if not kept]
 
 
-WRONGS: Mapping[str, Callable[[bytes, Mapping[str, str]], list[str]]] = {
-    "pagerduty": pagerduty_wrongs,
-    "slack": slack_wrongs,
-    "webhook": webhook_wrongs,
+VIOLATIONS: Mapping[str, Callable[[bytes, Mapping[str, str]], list[str]]] = {
+    "pagerduty": pagerduty_violations,
+    "slack": slack_violations,
+    "webhook": webhook_violations,
     "alertmanager": lambda body, _: [] if isinstance(json.loads(body), list) else ["not a list"],
     "heartbeat": lambda *_: [],
 }
@@ -138,7 +138,7 @@ WRONGS: Mapping[str, Callable[[bytes, Mapping[str, str]], list[str]]] = {
 
 
 class Answer(NamedTuple):
-    """What the service says; `then` is called when it has been sent, `before` when the request has come."""
+    """An answer of a service, sent after `seconds`; `before` is called when the request has come."""
 
     status: int = 200
     body: bytes = b""
@@ -162,7 +162,7 @@ SUCCESS = {
 
 
 class Received(NamedTuple):
-    """A request: when (monotonic seconds), what, and the status it was answered with."""
+    """A request: when it came (monotonic s), its content, and the status of the answer."""
 
     at: float
     headers: Mapping[str, str]
@@ -176,9 +176,9 @@ class Received(NamedTuple):
 
 @dataclass
 class Service:
-    """A running service. script: the next answers; when it is empty, `otherwise`, or the documented success.
+    """A running service. script: the next answers; when there are none, `otherwise`, or the documented success.
 
-    down: connections are cut without an answer. poison: what holds these bytes is always answered with 500.
+    down: connections are cut without an answer. poison: a request with these bytes is always answered with 500.
     """
 
     kind: str
@@ -190,7 +190,7 @@ class Service:
     requests: list[Received] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     refused_connections: int = 0
-    # PagerDuty's memory: pages by dedup_key, and which are open.
+    # PagerDuty's state: number of pages by dedup_key, and which are open.
     pages: Counter[str] = field(default_factory=Counter)
     open: set[str] = field(default_factory=set)
 
@@ -199,7 +199,7 @@ class Service:
         return f"http://127.0.0.1:{self.port}"
 
     @property
-    def taken(self) -> list[Received]:
+    def accepted(self) -> list[Received]:
         """The requests that were answered with success."""
         return [each for each in self.requests if each.status < 300]
 
@@ -210,20 +210,20 @@ class Service:
             assert request.transport
             request.transport.abort()
             return web.Response()
-        wrongs = WRONGS[self.kind](body, request.headers) if request.method == "POST" else []
-        self.violations += wrongs
+        violations = VIOLATIONS[self.kind](body, request.headers) if request.method == "POST" else []
+        self.violations += violations
         reply = self.script.popleft() if self.script else self.otherwise or SUCCESS[self.kind]
-        reply = answer(400, "; ".join(wrongs).encode()) if wrongs else reply
+        reply = answer(400, "; ".join(violations).encode()) if violations else reply
         reply = answer(500) if self.poison and self.poison in body else reply
         self.requests.append(Received(time.monotonic(), dict(request.headers), body, reply.status))
         if self.kind == "pagerduty" and reply.status < 300:
-            self._remember(json.loads(body))
+            self._count_page(json.loads(body))
         reply.before()
         await asyncio.sleep(reply.seconds)
         return web.Response(status=reply.status, body=reply.body, headers=reply.headers)
 
-    def _remember(self, event: dict[str, Any]) -> None:
-        """A trigger of what is not open pages; so does one after its resolution."""
+    def _count_page(self, event: dict[str, Any]) -> None:
+        """Count a page if it is not open, also when it was resolved before."""
         key = event["dedup_key"]
         if event["event_action"] == "trigger":
             self.pages[key] += key not in self.open
@@ -234,7 +234,7 @@ class Service:
 
 @contextmanager
 def fake(kind: str) -> Iterator[Service]:
-    """A service on a loopback port, in a thread of its own."""
+    """Run a service on a loopback port, in a thread of its own."""
     service, ready, loop = Service(kind), threading.Event(), asyncio.new_event_loop()
 
     async def serve() -> web.AppRunner:

@@ -1,4 +1,4 @@
-"""Who is told with whom: cascades and outages as one page, silences, severities, kills; by examples."""
+"""Grouping by examples: cascades and outages as one page, silences, severities, kills."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def world(**rules: object) -> World:
 # --- alone
 
 
-def test_an_incident_waits_for_others_and_is_then_told_as_it_came() -> None:
+def test_an_incident_waits_for_others_and_is_then_sent_unchanged() -> None:
     here = world()
     incident = here.emit("fraud")
     here.settle()
@@ -39,7 +39,7 @@ def test_an_incident_waits_for_others_and_is_then_told_as_it_came() -> None:
     assert here.sent[0].title == "fraud: amount ×100 since 14:05"
 
 
-def test_what_is_over_within_the_wait_is_told_by_its_resolution_alone() -> None:
+def test_an_incident_that_ends_within_the_wait_is_reported_by_its_resolution_alone() -> None:
     here = world()
     here.emit("fraud")
     here.settle()
@@ -48,7 +48,7 @@ def test_what_is_over_within_the_wait_is_told_by_its_resolution_alone() -> None:
     assert [(alert.status, alert.seq) for alert in here.sent] == [("resolved", 2)]
 
 
-def test_a_clock_that_is_set_back_holds_nothing_up() -> None:
+def test_a_clock_that_is_set_back_delays_nothing() -> None:
     here = world()
     here.emit("fraud")
     here.settle()
@@ -74,12 +74,12 @@ def test_a_cascade_is_one_page_of_its_origin_which_names_the_others() -> None:
     assert reported_by(alert) == {"fraud/fraud1", "churn/churn1", "ltv/ltv1"}
 
 
-def test_downstream_of_what_is_open_is_an_update_and_the_page_lasts_until_all_have_recovered() -> None:
+def test_an_incident_downstream_of_an_open_page_updates_it_and_the_page_stays_open_until_all_have_recovered() -> None:
     here = world()
     here.emit("fraud")
     here.wait()
     here.advance(3600)
-    here.emit("mail", severity="critical")  # two models further down; those between are well
+    here.emit("mail", severity="critical")  # two models further down; those between do not drift
     here.wait()
     here.emit("fraud", severity="warning", title="fraud: worse")
     here.settle()
@@ -96,13 +96,13 @@ def test_downstream_of_what_is_open_is_an_update_and_the_page_lasts_until_all_ha
         (5, "resolved", "critical", "fraud: amount ×100 since 14:05; also recovered downstream: mail"),
     ]
     assert len({alert.id for alert in here.sent}) == 5
-    # The workers count on from 3; who receives these must not take what comes next for stale.
+    # The workers continue from 3; a receiver must not think the next alert stale.
     here.emit("fraud")
     here.wait()
     assert (here.sent[-1].seq, here.sent[-1].incident) == (6, "fraud/fraud2")
 
 
-def test_upstream_of_a_page_that_was_told_gets_its_own() -> None:
+def test_an_incident_upstream_of_a_sent_page_gets_its_own() -> None:
     here = world()
     for model in ("churn", "fraud", "ltv"):
         here.emit(model)
@@ -111,7 +111,7 @@ def test_upstream_of_a_page_that_was_told_gets_its_own() -> None:
     assert reported_by(here.sent[-1]) == {"fraud/fraud1", "ltv/ltv1"}, "the most upstream open one is the likely origin"
 
 
-def test_what_has_recovered_is_no_origin_though_its_page_lasts() -> None:
+def test_a_recovered_model_is_no_origin_even_while_its_page_is_open() -> None:
     here = world()
     for model in ("fraud", "mail"):
         here.emit(model)
@@ -122,19 +122,19 @@ def test_what_has_recovered_is_no_origin_though_its_page_lasts() -> None:
     assert here.open_pages() == {"fraud/fraud1", "churn/churn1"}
 
 
-def test_downstream_of_what_may_have_lost_its_end_gets_its_own_page() -> None:
+def test_an_incident_downstream_of_a_stale_page_gets_its_own_page() -> None:
     here = world()
     here.emit("fraud")
     here.wait()
     here.advance(31 * DAY)
     here.emit("churn")
     here.wait()
-    assert here.pages() == ["fraud/fraud1", "churn/churn1"], "a page that was open for a month wakes nobody"
+    assert here.pages() == ["fraud/fraud1", "churn/churn1"], "a page that was open for a month pages nobody"
     here.end()
     assert here.open_pages() == set()
 
 
-def test_a_page_that_lasts_longer_than_its_origin_has_no_resolution_yet() -> None:
+def test_a_page_that_is_open_after_its_origin_recovered_has_no_resolution_yet() -> None:
     here = world()
     here.emit("fraud")
     here.emit("churn")
@@ -174,7 +174,7 @@ def test_fifty_models_at_once_are_one_page_that_says_what_they_share() -> None:
     assert here.sent[-1].ends_at
 
 
-def test_later_ones_join_an_outage_without_a_page_and_it_lasts_until_the_last_has_recovered() -> None:
+def test_later_incidents_join_an_outage_which_stays_open_until_the_last_has_recovered() -> None:
     here = world()
     for model in MANY[:5]:
         here.emit(model, labels={"team": "payments", "model": model})
@@ -183,7 +183,7 @@ def test_later_ones_join_an_outage_without_a_page_and_it_lasts_until_the_last_ha
         here.emit(model, "resolved")
     here.advance(500)
     here.emit(MANY[7], labels={"team": "other"})
-    here.wait()  # the first have recovered: that page is over, what comes now is another matter
+    here.wait()  # the first five have recovered, so their page is closed
     assert len(here.pages()) == 2
 
     here = world()
@@ -194,7 +194,9 @@ def test_later_ones_join_an_outage_without_a_page_and_it_lasts_until_the_last_ha
     assert [alert.evidence["models"] for alert in here.sent] == [5, 6, 7, 8, 9]
     assert {alert.incident for alert in here.sent} == set(here.pages())
     assert [alert.seq for alert in here.sent] == [0, 1, 2, 3, 4]
-    assert {tuple(alert.labels.items()) for alert in here.sent} == {(("team", "payments"),)}, "pagers know it by these"
+    assert {tuple(alert.labels.items()) for alert in here.sent} == {(("team", "payments"),)}, (
+        "receivers identify the page by these"
+    )
     for model in MANY[:8]:
         here.emit(model, "resolved")
     here.settle()
@@ -214,7 +216,7 @@ def test_an_outage_that_people_live_with_for_months_is_resolved_in_the_end() -> 
     assert here.open_pages() == set()
 
 
-def test_those_told_before_an_outage_keep_their_page_and_are_named_by_it() -> None:
+def test_incidents_sent_before_an_outage_keep_their_page_and_the_outage_names_them() -> None:
     here = world()
     for model in MANY[:6]:
         here.emit(model)
@@ -227,7 +229,7 @@ def test_those_told_before_an_outage_keep_their_page_and_are_named_by_it() -> No
     for model in (*MANY[4:6], *MANY[:3]):
         here.emit(model, "resolved")
         here.settle()
-    assert here.open_pages() == {"m03/m031", outage}, "it is not over while one of them drifts"
+    assert here.open_pages() == {"m03/m031", outage}, "it stays open while one of them drifts"
     here.emit(MANY[3], "resolved")
     here.settle()
     assert here.open_pages() == set()
@@ -237,7 +239,9 @@ def test_those_told_before_an_outage_keep_their_page_and_are_named_by_it() -> No
     ("models", "seconds", "limit", "pages"),
     [(5, 0, 5, 1), (4, 0, 5, 4), (5, 601, 5, 5), (50, 0, None, 50), (2, 0, 2, 1)],
 )
-def test_what_is_an_outage(models: int, seconds: float, limit: int | None, pages: int) -> None:
+def test_an_outage_needs_enough_models_within_the_window(
+    models: int, seconds: float, limit: int | None, pages: int
+) -> None:
     here = world(outage_models=limit)
     for model in MANY[:models]:
         here.emit(model)
@@ -246,7 +250,7 @@ def test_what_is_an_outage(models: int, seconds: float, limit: int | None, pages
     assert len(here.pages()) == pages
 
 
-def test_several_signals_of_one_model_are_no_outage() -> None:
+def test_several_signals_of_one_model_are_not_an_outage() -> None:
     here = world()
     for i in range(9):
         here.emit(f"fraud/{i}", component="fraud")
@@ -254,7 +258,7 @@ def test_several_signals_of_one_model_are_no_outage() -> None:
     assert len(here.pages()) == 9
 
 
-def test_one_cascade_is_told_by_its_origin_however_many_it_hits() -> None:
+def test_one_cascade_is_one_page_of_its_origin_however_many_models_it_hits() -> None:
     here = World(
         GroupingRules(
             group_wait=20, outage_models=5, outage_window=600, upstream=upstream({each: ["fraud"] for each in MANY})
@@ -281,7 +285,7 @@ def test_an_outage_names_a_likely_origin_where_lineage_shows_one() -> None:
 # --- silences and severities
 
 
-def test_what_is_silenced_is_told_with_its_newest_step_when_the_silence_ends() -> None:
+def test_a_silenced_incident_is_sent_with_its_newest_step_when_the_silence_ends() -> None:
     here = world()
     here.silenced = {"fraud"}
     here.emit("fraud")
@@ -290,7 +294,7 @@ def test_what_is_silenced_is_told_with_its_newest_step_when_the_silence_ends() -
     here.advance(50)
     here.emit("fraud", title="worse")
     here.settle()
-    assert here.pages() == ["churn/churn1"], "nobody is held back behind what is silenced"
+    assert here.pages() == ["churn/churn1"], "a silenced incident delays no other"
     here.silenced.clear()
     here.settle()
     assert (here.sent[-1].title, here.sent[-1].status, here.sent[-1].seq) == ("worse", "updated", 2)
@@ -298,7 +302,7 @@ def test_what_is_silenced_is_told_with_its_newest_step_when_the_silence_ends() -
     assert here.open_pages() == set()
 
 
-def test_a_silence_of_two_months_holds_back_and_loses_nothing() -> None:
+def test_a_silence_of_two_months_holds_incidents_back_and_loses_none() -> None:
     here = world()
     here.silenced = {"fraud"}
     here.emit("fraud")
@@ -308,7 +312,7 @@ def test_a_silence_of_two_months_holds_back_and_loses_nothing() -> None:
     assert here.pages() == ["fraud/fraud1"]
 
 
-def test_news_that_is_silenced_does_not_hide_what_came_before_it_and_was_not_told_yet() -> None:
+def test_a_silenced_update_does_not_hide_an_earlier_finding_that_was_not_reported_yet() -> None:
     def of(*signals: str) -> dict[str, object]:
         return {"signals": [{"signal": signal} for signal in signals]}
 
@@ -328,7 +332,7 @@ def test_news_that_is_silenced_does_not_hide_what_came_before_it_and_was_not_tol
     assert [alert.seq for alert in here.sent] == [2, 5]
 
 
-def test_what_begins_and_ends_while_silenced_is_not_told() -> None:
+def test_an_incident_that_begins_and_ends_while_silenced_is_not_reported() -> None:
     here = world(group_wait=0)
     here.silenced = {"fraud"}
     here.emit("fraud")
@@ -341,7 +345,7 @@ def test_what_begins_and_ends_while_silenced_is_not_told() -> None:
     assert here.notifications.incidents == {}
 
 
-def test_what_was_told_before_a_silence_is_resolved_within_it_and_not_updated() -> None:
+def test_an_incident_reported_before_a_silence_is_resolved_within_it_but_not_updated() -> None:
     here = world(group_wait=0)
     here.emit("fraud")
     here.settle()
@@ -354,46 +358,46 @@ def test_what_was_told_before_a_silence_is_resolved_within_it_and_not_updated() 
     assert [alert.status for alert in here.sent] == ["firing", "resolved"]
 
 
-def test_an_end_is_told_within_a_silence_where_nobody_knows_what_was_told_before() -> None:
+def test_an_end_is_sent_within_a_silence_if_the_start_may_have_been_reported() -> None:
     here = world()
     here.silenced = {"fraud"}
     here.emit("fraud")
     here.emit("fraud", "resolved")
-    here.log.pop(0)  # the ledger was lost, and the offsets behind the beginning are committed
+    here.log.pop(0)  # Redis was lost, and the offset of the start is committed
     here.settle()
     assert [alert.status for alert in here.sent] == ["resolved"]
 
 
 @pytest.mark.parametrize("min_severity", ["warning", "error", "critical"])
-def test_under_the_least_severity_nothing_is_told_until_it_rises(min_severity: Severity) -> None:
+def test_an_incident_below_the_minimum_severity_is_held_back_until_it_rises(min_severity: Severity) -> None:
     here = world(group_wait=0, min_severity=min_severity)
     for severity in ("info", "warning", "error", "critical", "info"):
         here.emit("fraud", severity=severity)
         here.settle()
     here.emit("fraud", "resolved", severity="info")
     here.settle()
-    told = [alert.severity for alert in here.sent]
-    assert told[0] == min_severity
-    assert told[-1] == "info"
+    sent = [alert.severity for alert in here.sent]
+    assert sent[0] == min_severity
+    assert sent[-1] == "info"
     assert here.sent[-1].resolved
     here.emit("churn", severity="info")
     here.settle()
     here.emit("churn", "resolved", severity="info")
     here.settle()
-    assert [alert.model for alert in here.sent[len(told) :]] == []
+    assert [alert.model for alert in here.sent[len(sent) :]] == []
 
 
 # --- kills
 
 
-def test_a_killed_relay_tells_an_outage_under_the_same_identity_whoever_comes_or_goes_meanwhile() -> None:
+def test_a_killed_relay_sends_an_outage_under_the_same_identity_whatever_changes_meanwhile() -> None:
     here = world()
     for model in MANY[:6]:
         here.emit(model)
     here.settle()
     here.advance(20)
     here.settle(kill_after=1)
-    here.emit(MANY[0], "resolved")  # the founder
+    here.emit(MANY[0], "resolved")  # the first incident of the outage
     here.emit(MANY[8])
     here.settle()
     assert len(here.pages()) == 1
@@ -401,7 +405,7 @@ def test_a_killed_relay_tells_an_outage_under_the_same_identity_whoever_comes_or
     assert here.open_pages() == set()
 
 
-def test_a_killed_relay_does_not_move_what_it_told_alone_into_an_outage() -> None:
+def test_a_killed_relay_does_not_move_an_incident_with_its_own_page_into_an_outage() -> None:
     here = world()
     here.emit(MANY[0])
     here.settle()

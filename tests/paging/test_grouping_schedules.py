@@ -1,4 +1,4 @@
-"""Who is told with whom, over random schedules of alerts, silences, clock steps and kills."""
+"""Grouping over random schedules of alerts, silences, clock steps and kills."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MODELS = ["fraud", "churn", "ltv", "m00", "m01", "m02", "m03", "m04"]
 SEVERITIES = ["info", "warning", "error", "critical"]
 ACTIONS = st.lists(
     st.one_of(
-        st.tuples(st.just("tell"), st.sampled_from(MODELS), st.sampled_from(SEVERITIES)),
+        st.tuples(st.just("emit"), st.sampled_from(MODELS), st.sampled_from(SEVERITIES)),
         st.tuples(st.just("resolve"), st.sampled_from(MODELS), st.none()),
         st.tuples(st.just("again"), st.integers(0, 40), st.none()),
         st.tuples(st.just("silence"), st.sampled_from(MODELS), st.none()),
@@ -37,10 +37,10 @@ RULE_SETS = st.sampled_from(
 
 
 def play(here: World, actions: list[tuple[str, object, object]], settled: Callable[[], None]) -> None:
-    """Do these; `settled` is called whenever the relay has told what was to be told."""
+    """Perform the actions; `settled` is called whenever the relay has sent everything due."""
     for action, what, severity in actions:
         match action:
-            case "tell":
+            case "emit":
                 here.emit(str(what), severity=severity)
             case "resolve":
                 here.emit(str(what), "resolved")
@@ -58,7 +58,7 @@ def play(here: World, actions: list[tuple[str, object, object]], settled: Callab
 
 @settings(max_examples=400)
 @given(RULE_SETS, ACTIONS)
-def test_whatever_happens_one_incident_has_one_page_which_is_resolved_and_seq_rises(
+def test_whatever_happens_an_incident_has_one_page_which_is_resolved_and_seq_rises(
     rules: GroupingRules, actions: list[tuple[str, object, object]]
 ) -> None:
     here = World(rules)
@@ -69,19 +69,19 @@ def test_whatever_happens_one_incident_has_one_page_which_is_resolved_and_seq_ri
     newest: dict[str, tuple[int, str]] = {}
     for alert in here.sent:
         before = newest.get(alert.alert_key, (-1, ""))
-        assert alert.seq > before[0] or (alert.seq, alert.id) == before, "what is told twice is the same alert"
+        assert alert.seq > before[0] or (alert.seq, alert.id) == before, "an alert that is sent twice is the same alert"
         newest[alert.alert_key] = alert.seq, alert.id
 
 
 @settings(max_examples=400)
 @given(RULE_SETS, ACTIONS)
-def test_whatever_happens_what_lasts_and_is_not_silenced_is_told_when_its_wait_is_over(
+def test_whatever_happens_an_open_incident_that_is_not_silenced_is_reported_when_its_wait_is_over(
     rules: GroupingRules, actions: list[tuple[str, object, object]]
 ) -> None:
     here = World(rules)
 
     def nothing_is_lost() -> None:
-        told = {incident for alert in here.sent for incident in reported_by(alert)}
+        reported = {incident for alert in here.sent for incident in reported_by(alert)}
         for incident in here.notifications.incidents.values():
             waited = incident.read_at + rules.group_wait <= here.now
             if (
@@ -89,14 +89,14 @@ def test_whatever_happens_what_lasts_and_is_not_silenced_is_told_when_its_wait_i
                 and not here.is_silenced(incident.alert)
                 and SEVERITIES.index(incident.alert.severity) >= SEVERITIES.index(rules.min_severity)
             ):
-                assert incident.alert.incident in told
+                assert incident.alert.incident in reported
 
     play(here, actions, nothing_is_lost)
 
 
 @settings(max_examples=300)
 @given(RULE_SETS, ACTIONS)
-def test_whatever_happens_what_is_silenced_is_not_told(
+def test_whatever_happens_a_silenced_incident_is_not_reported(
     rules: GroupingRules, actions: list[tuple[str, object, object]]
 ) -> None:
     here = World(rules)
@@ -110,16 +110,16 @@ def test_whatever_happens_what_is_silenced_is_not_told(
 
 @settings(max_examples=200)
 @given(ACTIONS)
-def test_whatever_happens_without_groups_every_step_is_told_as_it_came(
+def test_whatever_happens_without_groups_every_step_is_sent_unchanged(
     actions: list[tuple[str, object, object]],
 ) -> None:
     here = World(GroupingRules())
     play(here, [each for each in actions if each[0] not in ("silence", "again")], lambda: None)
     here.end()
-    came, told = ({_identity(alert) for alert in alerts} for alerts in (map(read_complete_alert, here.log), here.sent))
-    assert told <= came
+    came, sent = ({_identity(alert) for alert in alerts} for alerts in (map(read_complete_alert, here.log), here.sent))
+    assert sent <= came
     newest = {incident: seq for incident, seq, *_ in map(_identity, map(read_complete_alert, here.log))}
-    assert set(newest.items()) <= {(incident, seq) for incident, seq, *_ in told}
+    assert set(newest.items()) <= {(incident, seq) for incident, seq, *_ in sent}
 
 
 def _identity(alert: CompleteAlert) -> tuple[str, int, str, str]:

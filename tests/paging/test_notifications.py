@@ -1,4 +1,4 @@
-"""The desk of one target: of each incident the newest step, by one page for good, told in order, and seq that rises."""
+"""Notifications of one receiver: each incident's newest step, on one page for good, in order, with a rising seq."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def not_silenced(_: CompleteAlert) -> bool:
 
 
 def decided(*values: bytes) -> Notifications:
-    """A desk that has taken these records, and decided."""
+    """Notifications that have received these records, after a decision."""
     return decide(Notifications().receive(map(at, values), 1000.0), GroupingRules(), not_silenced, 1000.0)
 
 
@@ -28,7 +28,7 @@ def at(value: bytes) -> tuple[bytes, RecordPosition]:
     return value, RecordPosition("alerts", 0, 0)
 
 
-def told_in_order(notifications: Notifications) -> list[tuple[str, int]]:
+def sent_in_order(notifications: Notifications) -> list[tuple[str, int]]:
     """(page, seq) of everything that is due, one after the other."""
     found = []
     while due := notifications.due(not_silenced):
@@ -38,7 +38,9 @@ def told_in_order(notifications: Notifications) -> list[tuple[str, int]]:
 
 
 @given(STEPS)
-def test_of_each_incident_the_newest_waits_in_the_order_in_which_they_came(steps: list[tuple[str, int, int]]) -> None:
+def test_the_newest_step_of_each_incident_is_due_in_the_order_in_which_incidents_came(
+    steps: list[tuple[str, int, int]],
+) -> None:
     notifications = decided(
         *(cloud_event(seq, "updated", incident=str(incident), key=key) for key, incident, seq in steps)
     )
@@ -51,33 +53,33 @@ def test_of_each_incident_the_newest_waits_in_the_order_in_which_they_came(steps
 
 
 @given(STEPS)
-def test_within_a_key_seq_rises_whatever_the_order(steps: list[tuple[str, int, int]]) -> None:
+def test_within_a_key_seq_rises_whatever_the_order_of_records(steps: list[tuple[str, int, int]]) -> None:
     notifications = decided(
         *(cloud_event(seq, "updated", incident=str(incident), key=key) for key, incident, seq in steps)
     )
     seqs: dict[str, list[int]] = {}
-    for name, seq in told_in_order(notifications):
+    for name, seq in sent_in_order(notifications):
         seqs.setdefault(name.partition("/")[0], []).append(seq)
-    assert all(sorted(set(told)) == told for told in seqs.values())
+    assert all(sorted(set(sent)) == sent for sent in seqs.values())
 
 
-def test_what_is_put_back_goes_last_with_all_of_its_key_in_order() -> None:
+def test_a_postponed_page_moves_last_with_the_other_pages_of_its_key_in_order() -> None:
     notifications = decided(*(cloud_event(1, key=key, incident=incident) for key, incident in ("ax", "bx", "ay")))
     assert notifications.postpone("a/x").due(not_silenced) == ["b/x", "a/x", "a/y"]
 
 
-def test_a_lone_incident_is_told_step_by_step_and_forgotten_when_it_is_over() -> None:
+def test_a_lone_incident_is_sent_step_by_step_and_dropped_when_it_is_resolved() -> None:
     notifications = decided(cloud_event(1))
-    told: list[Any] = []
+    sent: list[Any] = []
     for seq, status in ((2, "updated"), (3, "resolved")):
-        told += notifications.due(not_silenced)
+        sent += notifications.due(not_silenced)
         notifications = notifications.mark_sent("fraud/a1").receive([at(cloud_event(seq, status))], 1000.0)
         notifications = decide(notifications, GroupingRules(), not_silenced, 1000.0)
-    assert told == ["fraud/a1", "fraud/a1"]
+    assert sent == ["fraud/a1", "fraud/a1"]
     assert notifications.mark_sent("fraud/a1") == Notifications()
 
 
-def test_an_older_step_changes_nothing_but_that_the_beginning_was_heard() -> None:
+def test_an_older_step_changes_nothing_but_whether_the_start_was_seen() -> None:
     first = Notifications().receive([at(cloud_event(5, "updated"))], 1.0)
     assert not first.incidents["fraud/a1"].start_seen
     assert first.receive([at(cloud_event(4, "updated"))], 2.0) == first
@@ -85,7 +87,7 @@ def test_an_older_step_changes_nothing_but_that_the_beginning_was_heard() -> Non
     assert (opened.start_seen, opened.alert.seq, opened.read_at) == (True, 5, 1.0)
 
 
-def test_nobody_waits_for_ever_for_an_incident_whose_end_was_lost() -> None:
+def test_an_incident_whose_end_was_lost_is_dropped_in_the_end() -> None:
     notifications = decided(cloud_event(1))
     notifications = notifications.mark_sent("fraud/a1")
     life = 400 * 86_400.0

@@ -1,4 +1,4 @@
-"""What pagers are sent: within the limits that each service documents, whatever the alert; and nothing in between."""
+"""Requests to receivers: within the limits that each service documents, whatever the alert."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from driftline.stream.paging.receivers.alertmanager import (
 from driftline.stream.paging.receivers.registry import INTEGRATIONS
 from driftline.stream.paging.receivers.request import Endpoint
 from driftline.stream.paging.receivers.slack import mrkdwn
-from tests.harness.services import PAGERDUTY_LIMIT, ROUTING_KEY, WRONGS, alert_data, cloud_event
+from tests.harness.services import PAGERDUTY_LIMIT, ROUTING_KEY, VIOLATIONS, alert_data, cloud_event
 from tests.harness.topic_tools import driftline, traffic, write_lines
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -84,7 +84,7 @@ def test_the_alerts_that_driftline_writes_are_read(replayed: list[bytes]) -> Non
         assert (read.title, read.kind, read.mode) == (written["title"], written["class"], "replay")
         for service in SERVICES:
             request = INTEGRATIONS[service].build_request(read, line, ACCESS, datetime.now(UTC))
-            assert WRONGS[service](request.body, request.headers) == []
+            assert VIOLATIONS[service](request.body, request.headers) == []
 
 
 @pytest.mark.parametrize(
@@ -103,18 +103,18 @@ def test_the_alerts_that_driftline_writes_are_read(replayed: list[bytes]) -> Non
         (cloud_event(1).replace(b"amount", b"\\ud800"), "no alert"),
     ],
 )
-def test_what_is_no_alert_is_refused_with_a_reason(value: bytes | None, reason: str) -> None:
+def test_a_record_that_is_not_an_alert_is_refused_with_a_reason(value: bytes | None, reason: str) -> None:
     with pytest.raises(AlertError, match=reason):
         read_complete_alert(value)
 
 
 @given(st.binary() | st.text().map(str.encode))
-def test_no_bytes_raise_anything_else(value: bytes) -> None:
+def test_no_bytes_raise_anything_but_an_alert_error(value: bytes) -> None:
     with pytest.raises(AlertError):
         read_complete_alert(value)
 
 
-def test_an_alert_that_names_no_mode_is_not_live() -> None:
+def test_an_alert_without_a_mode_is_not_live() -> None:
     data = json.loads(cloud_event(1))
     del data["data"]["mode"]
     assert read_complete_alert(json.dumps(data).encode()).mode != "live"
@@ -126,13 +126,13 @@ def test_an_alert_that_names_no_mode_is_not_live() -> None:
 @pytest.mark.parametrize("service", SERVICES)
 @settings(max_examples=60, deadline=None)
 @given(fields=FIELDS)
-def test_whatever_the_alert_the_documented_limits_are_kept(service: str, fields: dict[str, Any]) -> None:
+def test_the_documented_limits_are_kept_whatever_the_alert(service: str, fields: dict[str, Any]) -> None:
     raw = cloud_event(1, **{**fields, "evidence": {}})
     raw = json.dumps(
         json.loads(raw) | {"data": {**json.loads(raw)["data"], "evidence": finite(fields["evidence"])}}
     ).encode()
     request = INTEGRATIONS[service].build_request(read_complete_alert(raw), raw, ACCESS, datetime.now(UTC))
-    assert WRONGS[service](request.body, request.headers) == []
+    assert VIOLATIONS[service](request.body, request.headers) == []
     assert all(value.isascii() and value.isprintable() for value in request.headers.values())
 
 
@@ -157,7 +157,7 @@ def test_pagerduty_triggers_updates_and_resolves_one_alert_per_incident() -> Non
     assert first["payload"]["custom_details"]["evidence"] == alert_data(1)["evidence"]
 
 
-def test_what_is_too_large_for_pagerduty_loses_its_last_signals_and_says_so() -> None:
+def test_an_alert_too_large_for_pagerduty_loses_its_last_signals_and_says_so() -> None:
     signals = [{"signal": f"features.f{i}", "histogram": ["∎" * 20] * 40} for i in range(1000)]
     details = sent("pagerduty", 1, evidence={"baseline": "b", "signals": signals})["payload"]["custom_details"]
     kept, left_out = details["evidence"]["signals"], details["evidence"]["signals_left_out"]
@@ -173,7 +173,7 @@ def test_one_signal_too_large_for_pagerduty_still_pages() -> None:
     assert event["payload"]["summary"] == "fraud: amount ×100 since 14:05"
 
 
-def test_numbers_that_json_takes_are_passed_on() -> None:
+def test_any_number_that_json_allows_is_passed_on() -> None:
     raw = cloud_event(1).replace(b"40.1", b"123456789012345678901234567890")
     body = json.loads(INTEGRATIONS["pagerduty"].build_request(read_complete_alert(raw), raw, ACCESS, NOW).body)
     (signal,) = body["payload"]["custom_details"]["evidence"]["signals"]
@@ -183,7 +183,7 @@ def test_numbers_that_json_takes_are_passed_on() -> None:
 # --- Slack
 
 
-def test_slack_is_told_title_circumstances_figures_and_links() -> None:
+def test_slack_gets_title_circumstances_figures_and_links() -> None:
     message = sent("slack", 1)
     texts = [block["text"]["text"] for block in message["blocks"] if "text" in block]
     assert texts == [
@@ -196,7 +196,7 @@ def test_slack_is_told_title_circumstances_figures_and_links() -> None:
     assert sent("slack", 2, "resolved", title="back")["text"] == "✅ back"
 
 
-def test_slack_shows_what_it_could_obey() -> None:
+def test_slack_shows_commands_instead_of_obeying_them() -> None:
     message = sent("slack", 1, title="<!channel> a&b", description="<@U1> > 3")
     assert message["text"] == "🟡 &lt;!channel&gt; a&amp;b"
     assert message["blocks"][1]["text"]["text"] == "&lt;@U1&gt; &gt; 3"
@@ -216,7 +216,7 @@ def test_an_escaped_text_is_the_text_or_its_beginning(text: str, limit: int) -> 
 # --- webhook
 
 
-def test_a_webhook_gets_the_event_as_it_is_signed_as_standard_webhooks_says() -> None:
+def test_a_webhook_gets_the_unchanged_event_signed_after_standard_webhooks() -> None:
     raw = cloud_event(1)
     secret = base64.b64encode(b"secret of 24 bytes or so").decode()
     for key, plain in ((f"whsec_{secret}", base64.b64decode(secret)), ("simple", b"simple"), ("whsec_?", b"whsec_?")):
@@ -233,7 +233,7 @@ def test_a_webhook_gets_the_event_as_it_is_signed_as_standard_webhooks_says() ->
 
 
 @pytest.mark.parametrize(
-    ("service", "status", "body", "taken"),
+    ("service", "status", "body", "accepted"),
     [
         ("pagerduty", 202, b'{"status":"success"}', True),
         ("pagerduty", 200, b'{"status":"success"}', False),
@@ -246,10 +246,10 @@ def test_a_webhook_gets_the_event_as_it_is_signed_as_standard_webhooks_says() ->
         ("webhook", 302, b"", False),
     ],
 )
-def test_only_the_documented_answer_means_that_it_was_taken(
-    service: str, status: int, body: bytes, taken: bool
+def test_only_the_documented_answer_means_that_an_alert_was_accepted(
+    service: str, status: int, body: bytes, accepted: bool
 ) -> None:
-    assert INTEGRATIONS[service].is_accepted(status, body) is taken
+    assert INTEGRATIONS[service].is_accepted(status, body) is accepted
 
 
 def test_secrets_are_not_in_a_repr() -> None:
@@ -265,8 +265,8 @@ def test_secrets_are_not_in_a_repr() -> None:
 # --- Alertmanager
 
 
-def held_after(*alerts: CompleteAlert, now: datetime = NOW) -> list[dict[str, Entry]]:
-    """What each alert changes, each a minute after the one before; and what is held then."""
+def entries_after(*alerts: CompleteAlert, now: datetime = NOW) -> list[dict[str, Entry]]:
+    """The entries that each alert changes, each a minute after the last; and in the end, all entries."""
     held: dict[str, Entry] = {}
     changes = []
     for minute, each in enumerate(alerts):
@@ -277,7 +277,7 @@ def held_after(*alerts: CompleteAlert, now: datetime = NOW) -> list[dict[str, En
 
 
 def test_an_incident_keeps_its_labels_from_firing_to_resolved() -> None:
-    *steps, held = held_after(alert(1), alert(2, "updated", title="worse"), alert(3, "resolved", title="over"))
+    *steps, held = entries_after(alert(1), alert(2, "updated", title="worse"), alert(3, "resolved", title="over"))
     (entry,) = held.values()
     assert entry["labels"] == {
         "alertname": "ModelDrift", "model": "fraud", "incident": "fraud/a1", "severity": "warning",
@@ -289,7 +289,7 @@ def test_an_incident_keeps_its_labels_from_firing_to_resolved() -> None:
 
 
 def test_a_rising_severity_ends_the_entry_and_begins_another_in_one_message() -> None:
-    _, risen, fallen, over, held = held_after(
+    _, risen, fallen, over, held = entries_after(
         alert(1), alert(2, "updated", severity="critical"), alert(3, "updated", severity="info"), alert(4, "resolved")
     )
     assert {entry["labels"]["severity"]: entry.get("endsAt") for entry in risen.values()} == {
@@ -301,15 +301,17 @@ def test_a_rising_severity_ends_the_entry_and_begins_another_in_one_message() ->
     assert all("endsAt" in entry for entry in held.values())
 
 
-def test_incidents_and_models_do_not_touch_each_other() -> None:
-    *_, held = held_after(alert(1), alert(1, key="churn"), alert(2, incident="b2"), alert(3, "resolved", incident="b2"))
+def test_incidents_and_models_do_not_affect_each_other() -> None:
+    *_, held = entries_after(
+        alert(1), alert(1, key="churn"), alert(2, incident="b2"), alert(3, "resolved", incident="b2")
+    )
     assert sorted((entry["labels"]["incident"], "endsAt" in entry) for entry in held.values()) == [
         ("churn/a1", False), ("fraud/a1", False), ("fraud/b2", True),
     ]  # fmt: skip
 
 
-def test_what_lasts_ends_by_itself_only_when_the_relay_is_silent_for_long() -> None:
-    *_, held = held_after(alert(1), alert(1, "resolved", key="churn"))
+def test_a_firing_entry_ends_by_itself_only_when_the_relay_is_silent_for_long() -> None:
+    *_, held = entries_after(alert(1), alert(1, "resolved", key="churn"))
     firing, over = json.loads(request_body(held.values(), NOW))
     assert firing["endsAt"] == "2026-01-31T12:15:00+00:00"
     assert over["endsAt"] == "2026-01-31T12:01:00+00:00"
@@ -317,23 +319,23 @@ def test_what_lasts_ends_by_itself_only_when_the_relay_is_silent_for_long() -> N
     assert datetime.fromisoformat(watchdog("driftline", NOW)["endsAt"]) > NOW
 
 
-def test_an_end_is_told_for_five_minutes() -> None:
-    *_, held = held_after(alert(1, "resolved"))
+def test_an_end_is_sent_for_five_minutes() -> None:
+    *_, held = entries_after(alert(1, "resolved"))
     (entry,) = held.values()
     assert [is_forgettable(entry, NOW + timedelta(seconds=each)) for each in (0, 299, 301)] == [False, False, True]
     assert not is_forgettable(updated_entries(alert(1), {}, NOW).popitem()[1], NOW + timedelta(days=400))
 
 
-def test_event_time_that_runs_ahead_does_not_put_the_start_after_the_end() -> None:
-    *_, held = held_after(alert(1, "resolved", starts_at="2999-01-01T00:00:00Z", ends_at="2999-01-01T01:00:00Z"))
+def test_event_time_ahead_of_the_clock_does_not_put_the_start_after_the_end() -> None:
+    *_, held = entries_after(alert(1, "resolved", starts_at="2999-01-01T00:00:00Z", ends_at="2999-01-01T01:00:00Z"))
     (entry,) = held.values()
     assert entry["startsAt"] == entry["endsAt"] == NOW.isoformat()
 
 
 @settings(max_examples=60, deadline=None)
 @given(FIELDS)
-def test_label_names_are_those_that_prometheus_allows(fields: dict[str, Any]) -> None:
-    *_, held = held_after(alert(1, **{**fields, "evidence": {}}))
+def test_label_names_are_valid_in_prometheus(fields: dict[str, Any]) -> None:
+    *_, held = entries_after(alert(1, **{**fields, "evidence": {}}))
     for entry in json.loads(request_body(held.values(), NOW)):
         for name in (*entry["labels"], *entry["annotations"]):
             assert name.isascii()

@@ -1,4 +1,4 @@
-"""Silences: what a matcher means, what Redis keeps of them and for how long, and the commands."""
+"""Silences: the meaning of matchers, their keys in Redis and how long these live, and the commands."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def silence(*matchers: str, start: timedelta = -HOUR, end: timedelta = HOUR, nam
         ("model!~churn|ltv", True), ("severity=warning", True), ("class=data-drift", True), ("class!~data-.*", False),
         ("team=pay", True), ("team=~.+", True), ("region=", True), ("region!=", False), ("region=~.+", False),
         ("region!=eu", True), ("region!~eu", True), ('team="pay"', True), (' team = pay ', True),
-        # The alert tells of features.amount and of score.
+        # The alert has features.amount and score.
         ("signal=score", False), ("signal=features.amount", False), ("signal=~features[.].*", False),
         ("signal=~score|features[.].*", True), ("signal=age", False),
         ("signal!=score", False), ("signal!=age", True), ("signal!~features[.].*", False), ("signal=", False),
     ],
 )  # fmt: skip
-def test_matchers_mean_what_alertmanager_s_mean(matcher: str, matches: bool) -> None:
+def test_matchers_mean_the_same_as_alertmanagers(matcher: str, matches: bool) -> None:
     assert ActiveSilences([silence(matcher, "model=~.+")])(alert()) is matches
 
 
@@ -78,7 +78,7 @@ def test_a_silence_hides_no_signal_that_it_does_not_match() -> None:
     assert ActiveSilences([amount, score])(both)
 
 
-def test_an_alert_without_evidence_has_the_empty_signal_or_that_of_its_label() -> None:
+def test_an_alert_without_evidence_has_the_signal_of_its_label_or_the_empty_one() -> None:
     assert ActiveSilences([silence("model=fraud", "signal=")])(alert(evidence={}))
     assert ActiveSilences([silence("signal=score")])(alert(evidence={"signals": 3}, labels={"signal": "score"}))
 
@@ -93,19 +93,19 @@ def test_an_alert_without_evidence_has_the_empty_signal_or_that_of_its_label() -
         ("region=", "does not match everything"), ("model!=fraud", "does not match everything"),
     ],
 )  # fmt: skip
-def test_what_makes_no_sense_or_silences_everything_is_refused(matcher: str, reason: str) -> None:
+def test_a_matcher_that_is_malformed_or_matches_everything_is_refused(matcher: str, reason: str) -> None:
     with pytest.raises(SilenceError, match=reason):
         silence(matcher)
 
 
 @given(st.sampled_from(["=", "!="]), st.text(max_size=20), st.text(max_size=20))
-def test_a_value_is_no_expression(operator: Any, value: str, other: str) -> None:
+def test_a_plain_value_is_not_read_as_an_expression(operator: Any, value: str, other: str) -> None:
     assert Matcher("model", operator, value).matches(other) is ((value == other) == (operator == "="))
 
 
 @pytest.mark.parametrize("expression", ["(a+)+", "(a|a)*", "(a|aa)+", "(.*a){20}", "(a{1,300}){1,100}"])
 def test_no_expression_takes_for_ever(expression: str) -> None:
-    # Python's engine would try more ways than anybody can wait for.
+    # Python's engine would backtrack for years.
     assert not Matcher("model", "=~", expression).matches("a" * 499 + "!")
     assert not Matcher("model", "=~", expression).matches("a" * 100_000)
 
@@ -118,11 +118,11 @@ def test_an_expression_means_what_it_means_to_python(expression: str, value: str
             warnings.simplefilter("error")
             found = re.fullmatch(expression, value, re.DOTALL)
     except (SilenceError, re.error, FutureWarning):
-        return  # each refuses, or reads in another way, some of what makes little sense, such as `a**` and `[a[]`
+        return  # each engine refuses, or reads differently, some odd expressions, such as `a**` and `[a[]`
     assert matcher.matches(value) is (found is not None)
 
 
-def test_a_silence_holds_from_its_start_up_to_its_end() -> None:
+def test_a_silence_is_active_from_its_start_up_to_its_end() -> None:
     one = silence("model=fraud")
     moments = [-2 * HOUR, -HOUR, timedelta(0), HOUR - timedelta(seconds=1), HOUR]
     assert [one.active(NOW + each) for each in moments] == [False, True, True, True, False]
@@ -131,12 +131,12 @@ def test_a_silence_holds_from_its_start_up_to_its_end() -> None:
 
 
 @given(st.binary(max_size=60) | st.text(max_size=30).map(str.encode))
-def test_no_bytes_raise_anything_but_bad_silence(stored: bytes) -> None:
+def test_no_bytes_raise_anything_but_a_silence_error(stored: bytes) -> None:
     with pytest.raises(SilenceError):
         read_silence(stored)
 
 
-def test_a_silence_reads_back_as_it_was_written_and_nothing_else_is_one() -> None:
+def test_a_silence_reads_back_as_written_and_a_malformed_one_is_refused() -> None:
     stored = write_silence(silence("model=~fraud|churn", 'signal!="x"'))
     assert read_silence(stored) == silence("model=~fraud|churn", "signal!=x")
     for wrong in (
@@ -162,7 +162,7 @@ def on_store(server: Server, scenario: Callable[[SilenceStore], Awaitable[None]]
     asyncio.run(run())
 
 
-def test_silences_vanish_when_they_have_ended(redis_server: Server) -> None:
+def test_ended_silences_are_removed(redis_server: Server) -> None:
     async def scenario(store: SilenceStore) -> None:
         key = f"{store.namespace}:silences"
         await store.add(silence("model=a", name="long", end=2 * HOUR))
@@ -180,7 +180,7 @@ def test_silences_vanish_when_they_have_ended(redis_server: Server) -> None:
     on_store(redis_server, scenario)
 
 
-def test_what_cannot_be_read_silences_nothing_and_is_said_once(
+def test_an_unreadable_silence_silences_nothing_and_is_logged_once(
     redis_server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario(store: SilenceStore) -> None:
@@ -265,7 +265,7 @@ def test_a_silence_is_added_listed_and_ended(config: Path) -> None:
         (["--for", "1h"], "Missing option"),
     ],
 )
-def test_what_is_wrong_is_said_and_nothing_is_silenced(config: Path, arguments: list[str], reason: str) -> None:
+def test_a_wrong_option_is_explained_and_nothing_is_silenced(config: Path, arguments: list[str], reason: str) -> None:
     code, result = command(config, "add", *arguments, "--comment", "x", "--by", "ann")
     assert code == 2
     assert reason in " ".join(result.replace("│", " ").split())

@@ -1,4 +1,4 @@
-"""The relay as a process, on Kafka: killed, and with a pager down. And what it tells a real Alertmanager."""
+"""The relay as a process, on Kafka: killed, and with a receiver down. And what it sends to a real Alertmanager."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from tests.harness.services import ROUTING_KEY, Service, answer, cloud_event
 __all__ = ["site"]
 
 
-def test_killed_between_send_and_commit_and_with_a_pager_down_it_loses_and_doubles_nothing(site: Site) -> None:
+def test_a_relay_killed_between_send_and_commit_and_with_a_receiver_down_loses_and_doubles_nothing(site: Site) -> None:
     pagerduty, webhook = site.services["pagerduty"], site.services["webhook"]
     site.publish(cloud_event(1), b"no alert", cloud_event(2, mode="replay"), cloud_event(1, key="churn"))
     with site.relay("pagerduty", "webhook") as relay:
-        # PagerDuty has the request when the relay dies: it has neither written its ledger nor committed.
+        # PagerDuty has the request when the relay dies: it has neither written to Redis nor committed.
         pagerduty.script.append(answer(202, b"", before=relay.process.kill))
         relay.wait_for(lambda: relay.process.poll() is not None, alive=False)
     assert len(pagerduty.requests) == 1
 
     with site.relay("pagerduty", "webhook") as relay:
         relay.wait_for(lambda: {"fraud/a1", "churn/a1"} <= pagerduty.pages.keys())
-        relay.wait_for(lambda: len({each.json["id"] for each in webhook.taken}) == 1 and len(webhook.taken) >= 2)
+        relay.wait_for(lambda: len({each.json["id"] for each in webhook.accepted}) == 1 and len(webhook.accepted) >= 2)
 
-        # PagerDuty is down; the webhook is not held up.
+        # PagerDuty is down; the webhook is not delayed.
         pagerduty.down = True
         site.publish(cloud_event(2, "updated"), cloud_event(3, "resolved"), cloud_event(4, incident="b2"))
-        relay.wait_for(lambda: webhook.taken[-1].json["data"]["incident_id"] == "b2")
+        relay.wait_for(lambda: webhook.accepted[-1].json["data"]["incident_id"] == "b2")
         relay.wait_for(lambda: pagerduty.refused_connections > 3)
         assert len(pagerduty.open) == 2
         pagerduty.down = False
         relay.wait_for(lambda: pagerduty.open == {"churn/a1", "fraud/b2"})
         sent = len(pagerduty.requests), len(webhook.requests)
 
-        # A late duplicate of what is resolved finds nobody awake, and the end is committed.
+        # A late duplicate of a resolved incident pages nobody, and the last offset is committed.
         site.publish(cloud_event(1))
         relay.wait_for(lambda: relay.logs().count("it is stale, seq 3 is settled") == 2)
         relay.wait_for(lambda: site.committed("pagerduty") == site.committed("webhook") == 8)
@@ -53,18 +53,18 @@ def test_killed_between_send_and_commit_and_with_a_pager_down_it_loses_and_doubl
 
 
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)
-def test_the_heartbeat_beats_only_while_alerts_would_be_delivered(site: Site) -> None:
+def test_a_heartbeat_is_sent_only_while_alerts_would_be_delivered(site: Site) -> None:
     heartbeat, webhook = site.services["heartbeat"], site.services["webhook"]
     with site.relay("webhook", "stdout") as relay:
-        relay.wait_for(lambda: len(heartbeat.taken) >= 2)
+        relay.wait_for(lambda: len(heartbeat.accepted) >= 2)
         webhook.script.append(answer(410))
         site.publish(cloud_event(1))
         relay.wait_for(lambda: "no heartbeat: webhook refused the last alert" in relay.logs())
-        beats = len(heartbeat.taken)
+        count = len(heartbeat.accepted)
         relay.wait_for(lambda: relay.logs().count("no heartbeat") >= 3)
-        assert len(heartbeat.taken) <= beats + 1
+        assert len(heartbeat.accepted) <= count + 1
         site.publish(cloud_event(2, "updated"))
-        relay.wait_for(lambda: len(heartbeat.taken) > beats + 1)
+        relay.wait_for(lambda: len(heartbeat.accepted) > count + 1)
         assert relay.stop() == 0
     assert [dead_letter["reason"] for dead_letter in site.dead_letters()] == ["webhook: 127.0.0.1 answers 410"]
     lines = [json.loads(line) for line in relay.logs().splitlines() if line.startswith("{")]
@@ -74,15 +74,15 @@ def test_the_heartbeat_beats_only_while_alerts_would_be_delivered(site: Site) ->
 # --- a real Alertmanager
 
 
-def test_a_real_alertmanager_groups_updates_and_resolves_what_killed_relays_tell_it(
+def test_a_real_alertmanager_groups_updates_and_resolves_the_alerts_of_killed_relays(
     redis_server: Server, alertmanager: Server, receiver: Service
 ) -> None:
-    def has(*told: tuple[str, str, str]) -> Callable[[], bool]:
-        return lambda: set(told) <= set(notified(receiver))
+    def has(*expected: tuple[str, str, str]) -> Callable[[], bool]:
+        return lambda: set(expected) <= set(notified(receiver))
 
     async def scenario(bench: Bench) -> None:
         async def until(seen: Callable[[], bool]) -> None:
-            """As a relay between two alerts: tell again what lasts."""
+            """Refresh, as a relay does between two alerts."""
             for _ in range(100):
                 await bench.dispatcher().refresh(healthy=True)
                 if await asyncio.to_thread(seen):
@@ -97,7 +97,7 @@ def test_a_real_alertmanager_groups_updates_and_resolves_what_killed_relays_tell
         (watchdog,) = amtool(alertmanager, "alert", "query", "alertname=DriftlineWatchdog")
         assert watchdog["labels"]["severity"] == "none"
 
-        # Alertmanager keeps alerts in memory alone; only a relay can tell it again.
+        # Alertmanager keeps alerts in memory alone; only a relay can send them again.
         alertmanager.stop()
         alertmanager.start()
         assert firing(alertmanager) == {}
@@ -125,9 +125,7 @@ def test_a_real_alertmanager_groups_updates_and_resolves_what_killed_relays_tell
     ]  # fmt: skip
 
 
-def test_a_real_alertmanager_takes_alerts_with_links_that_lead_nowhere(
-    redis_server: Server, alertmanager: Server
-) -> None:
+def test_a_real_alertmanager_accepts_alerts_with_broken_links(redis_server: Server, alertmanager: Server) -> None:
     followed = ["https://wiki/a?b=c#d", "https://wiki:80/%20", "http://[::1]/ä", "https://wiki"]
     dropped = [
         "https://wiki/100%",
@@ -144,12 +142,12 @@ def test_a_real_alertmanager_takes_alerts_with_links_that_lead_nowhere(
         assert bench.dead_letters == []
 
     run_scenario(redis_server, "alertmanager", [f"http://{alertmanager.address}"], scenario)
-    told = amtool(alertmanager, "alert", "query", "alertname=ModelDrift")
-    assert len(told) == len(followed) + len(dropped)
-    assert {each["generatorURL"] for each in told if each.get("generatorURL")} == set(followed)
+    shown = amtool(alertmanager, "alert", "query", "alertname=ModelDrift")
+    assert len(shown) == len(followed) + len(dropped)
+    assert {each["generatorURL"] for each in shown if each.get("generatorURL")} == set(followed)
 
 
-def test_a_real_alertmanager_is_told_of_an_outage_as_one_alert_that_keeps_its_labels(
+def test_a_real_alertmanager_gets_an_outage_as_one_alert_that_keeps_its_labels(
     redis_server: Server, alertmanager: Server, receiver: Service
 ) -> None:
     many = [f"m{i:02}" for i in range(50)]

@@ -1,4 +1,4 @@
-"""What the relay makes of alerts, against services that fail in every documented way, and kills at every point."""
+"""The dispatcher against services that fail in every documented way, with kills at every point."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def webhook() -> Iterator[Service]:
         yield service
 
 
-# --- what leaves
+# --- what is sent
 
 
 def test_an_incident_is_one_page_that_closes_itself(redis_server: Server, pagerduty: Service) -> None:
@@ -54,13 +54,13 @@ def test_an_incident_is_one_page_that_closes_itself(redis_server: Server, pagerd
             await bench.deliver(value)
 
     on_bench(redis_server, [pagerduty], scenario)
-    assert [each.json["event_action"] for each in pagerduty.taken] == ["trigger", "trigger", "resolve"]
+    assert [each.json["event_action"] for each in pagerduty.accepted] == ["trigger", "trigger", "resolve"]
     assert pagerduty.pages == {"fraud/a1": 1}
     assert pagerduty.open == set()
 
 
 @pytest.mark.parametrize("kind", ["pagerduty", "slack", "webhook", "alertmanager"])
-def test_only_live_alerts_leave(redis_server: Server, kind: str) -> None:
+def test_only_live_alerts_are_sent(redis_server: Server, kind: str) -> None:
     async def scenario(bench: Bench) -> None:
         modes = ["replay", "test", "", "LIVE", "live "]
         dispatcher = await bench.deliver(*(cloud_event(n, mode=mode, key=mode) for n, mode in enumerate(modes)))
@@ -77,27 +77,27 @@ def test_stale_alerts_and_late_duplicates_are_dropped(redis_server: Server, page
         await bench.deliver(cloud_event(1), cloud_event(2, "updated"))
         await bench.deliver(cloud_event(2, "updated"), cloud_event(1))
         await bench.deliver(cloud_event(3, "resolved"))
-        # Duplicates of the trigger, long after: each would page anew.
+        # Duplicates of the trigger, long after: each would page again.
         await bench.deliver(cloud_event(1))
         await bench.deliver(cloud_event(2, "updated"), cloud_event(1))
-        # Another alert_key has a numbering of its own, and so has another incident a later one.
+        # Another alert_key has seqs of its own, and a later incident has a higher seq.
         await bench.deliver(cloud_event(1, key="churn"), cloud_event(4, incident="b2"))
 
     on_bench(redis_server, [pagerduty], scenario)
-    assert [each.json["payload"]["custom_details"]["seq"] for each in pagerduty.taken] == [2, 3, 1, 4]
+    assert [each.json["payload"]["custom_details"]["seq"] for each in pagerduty.accepted] == [2, 3, 1, 4]
     assert pagerduty.pages == {"fraud/a1": 1, "churn/a1": 1, "fraud/b2": 1}
 
 
-def test_what_is_superseded_is_never_sent(redis_server: Server, webhook: Service) -> None:
+def test_a_superseded_step_is_never_sent(redis_server: Server, webhook: Service) -> None:
     async def scenario(bench: Bench) -> None:
         over = [cloud_event(1), cloud_event(2, "updated"), cloud_event(3, "resolved")]
         await bench.deliver(*over, cloud_event(4, incident="b2"), cloud_event(5, "updated", incident="b2"))
 
     on_bench(redis_server, [webhook], scenario)
-    assert [each.json["id"] for each in webhook.taken] == ["a1-3", "b2-5"]
+    assert [each.json["id"] for each in webhook.accepted] == ["a1-3", "b2-5"]
 
 
-def test_a_relay_that_starts_on_an_old_topic_tells_what_is_open_and_no_history(
+def test_a_relay_that_starts_on_an_old_topic_reports_open_incidents_and_no_history(
     redis_server: Server, webhook: Service
 ) -> None:
     old = stamp(time.time() - 7200)
@@ -109,27 +109,29 @@ def test_a_relay_that_starts_on_an_old_topic_tells_what_is_open_and_no_history(
             for seq, status in ((2 * n + 1, "firing"), (2 * n + 2, "resolved"))
         ]
         await bench.deliver(*history, cloud_event(11, incident="open", emitted_at=old))
-        # Its end is told however late it is read, because its beginning was.
+        # Its end is sent however late it is read, because its start was.
         await bench.deliver(cloud_event(12, "resolved", incident="open", emitted_at=old))
 
     on_bench(redis_server, [webhook], scenario)
-    assert [each.json["id"] for each in webhook.taken] == ["open-11", "open-12"]
+    assert [each.json["id"] for each in webhook.accepted] == ["open-11", "open-12"]
 
 
-def test_what_is_no_alert_becomes_a_dead_letter_and_holds_nothing_up(redis_server: Server, webhook: Service) -> None:
+def test_a_record_that_is_not_an_alert_becomes_a_dead_letter_and_delays_nothing(
+    redis_server: Server, webhook: Service
+) -> None:
     async def scenario(bench: Bench) -> None:
         await bench.deliver(b"\x00garbage", cloud_event(1), None)
         assert [dead_letter.partition("no alert")[0] for dead_letter in bench.dead_letters] == ["0: ", "2: "]
 
     on_bench(redis_server, [webhook], scenario)
-    assert len(webhook.taken) == 1
+    assert len(webhook.accepted) == 1
 
 
 # --- services that fail
 
 
 @pytest.mark.parametrize("kind", ["pagerduty", "slack", "webhook", "alertmanager"])
-def test_what_may_pass_is_tried_again_until_it_has_passed(redis_server: Server, kind: str) -> None:
+def test_a_temporary_failure_is_retried_until_it_has_passed(redis_server: Server, kind: str) -> None:
     failures = [answer(status) for status in (302, 408, 425, 429, 500, 502)] + [answer(503, b"<html>"), NO_ANSWER]
     garbage = answer(200, b"<html>Welcome to the hotel's network</html>")
 
@@ -169,12 +171,12 @@ def test_retry_after_is_honoured(redis_server: Server, slack: Service, form: str
         ("Sat, 31 Jan 2026 12:00:30 GMT", 30), ("Sat, 31 Jan 2026 12:00:30", 0), ("Sat, 31 Jan 2020 12:00:30 GMT", 0),
     ],
 )  # fmt: skip
-def test_a_retry_after_that_makes_no_sense_is_none(header: str | None, seconds: float) -> None:
+def test_a_retry_after_that_makes_no_sense_is_ignored(header: str | None, seconds: float) -> None:
     assert retry_after_seconds(header, datetime(2026, 1, 31, 12, tzinfo=UTC)) == seconds
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 413])
-def test_what_is_refused_is_asked_once_and_becomes_a_dead_letter(
+def test_a_refused_alert_is_sent_once_and_becomes_a_dead_letter(
     redis_server: Server, slack: Service, status: int
 ) -> None:
     slack.script.append(answer(status, b"no_service\n\x1b[31m for " + HOOK.encode()))
@@ -194,13 +196,13 @@ def test_what_is_refused_is_asked_once_and_becomes_a_dead_letter(
         await settle(dispatcher)
         assert dispatcher.unhealthy_reason()
         dispatcher.release()
-        assert dispatcher.unhealthy_reason() is None, "it tells nothing any more: whoever took over knows"
+        assert dispatcher.unhealthy_reason() is None, "it sends nothing any more; the relay that took over knows"
 
     on_bench(redis_server, [slack], scenario)
     assert [each.status for each in slack.requests] == [status, 200, status]
 
 
-def test_a_dead_letter_is_none_again_for_the_relay_after_a_kill(redis_server: Server, slack: Service) -> None:
+def test_a_dead_letter_is_not_produced_again_after_a_kill(redis_server: Server, slack: Service) -> None:
     slack.script.append(answer(400))
 
     async def scenario(bench: Bench) -> None:
@@ -236,7 +238,7 @@ def test_pauses_grow_up_to_the_longest_with_jitter() -> None:
     assert len({run[5] for run in runs}) == 40
 
 
-def test_while_a_pager_is_down_nothing_is_lost_or_doubled(redis_server: Server, pagerduty: Service) -> None:
+def test_while_a_receiver_is_down_nothing_is_lost_or_doubled(redis_server: Server, pagerduty: Service) -> None:
     pagerduty.down = True
 
     async def scenario(bench: Bench) -> None:
@@ -252,15 +254,15 @@ def test_while_a_pager_is_down_nothing_is_lost_or_doubled(redis_server: Server, 
         await settling
 
     on_bench(redis_server, [pagerduty], scenario)
-    # The drift of churn was over before PagerDuty could be told: nobody is woken for it.
+    # The drift of churn ended before PagerDuty was back: it pages nobody.
     assert pagerduty.pages == {"fraud/a1": 1, "risk/a1": 1}
-    assert len(pagerduty.taken) == 3
-    assert [each.json["payload"]["severity"] for each in pagerduty.taken if "fraud" in each.json["dedup_key"]] == [
+    assert len(pagerduty.accepted) == 3
+    assert [each.json["payload"]["severity"] for each in pagerduty.accepted if "fraud" in each.json["dedup_key"]] == [
         "critical"
     ]
 
 
-def test_one_alert_that_is_never_taken_holds_no_other_up_and_is_given_up_in_the_end(
+def test_an_alert_that_is_never_accepted_delays_no_other_and_is_given_up_in_the_end(
     redis_server: Server, slack: Service
 ) -> None:
     slack.poison = b"poison"
@@ -269,7 +271,7 @@ def test_one_alert_that_is_never_taken_holds_no_other_up_and_is_given_up_in_the_
         bench.give_up = 2.0
         dispatcher = bench.dispatcher(cloud_event(1, key="poison"), cloud_event(1), cloud_event(2, incident="b2"))
         settling = asyncio.create_task(settle(dispatcher))
-        await until(lambda: len(slack.taken) == 2)
+        await until(lambda: len(slack.accepted) == 2)
         assert not bench.dead_letters
         await settling
         assert [dead_letter.partition(" after ")[0] for dead_letter in bench.dead_letters] == ["0: slack: given up"]
@@ -280,24 +282,24 @@ def test_one_alert_that_is_never_taken_holds_no_other_up_and_is_given_up_in_the_
 # --- kills
 
 
-def test_a_kill_between_send_and_ledger_pages_once(redis_server: Server, pagerduty: Service) -> None:
+def test_a_kill_between_delivery_and_log_pages_once(redis_server: Server, pagerduty: Service) -> None:
     pagerduty.script.append(answer(202, seconds=0.5))
 
     async def scenario(bench: Bench) -> None:
         killed = asyncio.create_task(bench.deliver(cloud_event(1)))
-        await until(lambda: len(pagerduty.requests) == 1)  # PagerDuty has it, the relay does not know
+        await until(lambda: len(pagerduty.requests) == 1)  # PagerDuty has it, but the relay does not know
         killed.cancel()
         with pytest.raises(asyncio.CancelledError):
             await killed
         await bench.deliver(cloud_event(1))
 
     on_bench(redis_server, [pagerduty], scenario)
-    assert len(pagerduty.taken) == 2
+    assert len(pagerduty.accepted) == 2
     assert pagerduty.pages == {"fraud/a1": 1}
 
 
 @pytest.mark.parametrize("kind", ["pagerduty", "slack", "webhook", "alertmanager"])
-def test_a_kill_between_ledger_and_commit_sends_nothing_twice(redis_server: Server, kind: str) -> None:
+def test_a_kill_between_log_and_commit_sends_nothing_twice(redis_server: Server, kind: str) -> None:
     values = [cloud_event(1), cloud_event(2, incident="b2"), cloud_event(1, "resolved", key="churn")]
 
     async def scenario(bench: Bench) -> None:
@@ -312,7 +314,7 @@ def test_a_kill_between_ledger_and_commit_sends_nothing_twice(redis_server: Serv
 # --- several Alertmanagers
 
 
-def test_one_alertmanager_of_a_cluster_is_enough_and_the_others_hear_of_it_later(redis_server: Server) -> None:
+def test_one_alertmanager_of_a_cluster_is_enough_and_the_others_get_the_alert_later(redis_server: Server) -> None:
     async def scenario(bench: Bench) -> None:
         dispatcher = await bench.deliver(cloud_event(1), cloud_event(1, "resolved", key="churn"))
         assert down.requests == []
@@ -325,15 +327,15 @@ def test_one_alertmanager_of_a_cluster_is_enough_and_the_others_hear_of_it_later
     with fake("alertmanager") as down, fake("alertmanager") as up:
         down.down = True
         on_bench(redis_server, [down, up], scenario)
-        refreshed, unwell = down.requests
+        refreshed, unhealthy = down.requests
         assert [entry["labels"]["alertname"] for entry in refreshed.json] == [
             "DriftlineWatchdog", "ModelDrift", "ModelDrift",
         ]  # fmt: skip
-        assert [entry["labels"]["incident"] for entry in unwell.json] == ["fraud/a1", "churn/a1"]
+        assert [entry["labels"]["incident"] for entry in unhealthy.json] == ["fraud/a1", "churn/a1"]
         assert len(up.requests) == 4
 
 
-def test_an_alertmanager_that_never_answers_does_not_hold_up_the_others(
+def test_an_alertmanager_that_never_answers_does_not_delay_the_others(
     redis_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tests.harness.relay_bench.TIMEOUT", 50.0)
@@ -344,7 +346,7 @@ def test_an_alertmanager_that_never_answers_does_not_hold_up_the_others(
     with fake("alertmanager") as hung, fake("alertmanager") as up:
         hung.otherwise = NO_ANSWER
         on_bench(redis_server, [hung, up], scenario)
-        assert len(up.taken) == 2
+        assert len(up.accepted) == 2
 
 
 def test_when_every_alertmanager_is_down_the_alert_waits(redis_server: Server) -> None:
@@ -358,10 +360,10 @@ def test_when_every_alertmanager_is_down_the_alert_waits(redis_server: Server) -
     with fake("alertmanager") as first, fake("alertmanager") as second:
         first.down = second.down = True
         on_bench(redis_server, [first, second], scenario)
-        assert len(first.taken) == 1
+        assert len(first.accepted) == 1
 
 
-def test_what_has_ended_is_forgotten_after_a_while(redis_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ended_entry_is_forgotten_after_a_while(redis_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("driftline.stream.paging.receivers.alertmanager._AFTER_THE_END", timedelta(0))
 
     async def scenario(bench: Bench) -> None:
@@ -374,10 +376,10 @@ def test_what_has_ended_is_forgotten_after_a_while(redis_server: Server, monkeyp
         on_bench(redis_server, [service], scenario)
 
 
-# --- the ledger
+# --- the notification log
 
 
-def test_every_key_of_the_ledger_is_documented_and_has_a_time_to_live(redis_server: Server) -> None:
+def test_every_key_of_the_notification_log_is_documented_and_has_a_time_to_live(redis_server: Server) -> None:
     async def scenario(bench: Bench) -> None:
         await bench.deliver(cloud_event(1), cloud_event(1, "resolved", key="churn"))
         await bench.notification_log.settle("churn", 0)
@@ -392,7 +394,7 @@ def test_every_key_of_the_ledger_is_documented_and_has_a_time_to_live(redis_serv
         on_bench(redis_server, [service], scenario)
 
 
-def test_a_desk_that_cannot_be_read_is_named_with_what_to_do(redis_server: Server) -> None:
+def test_unreadable_notifications_are_reported_by_their_key_with_what_to_do(redis_server: Server) -> None:
     async def scenario(bench: Bench) -> None:
         key = f"{bench.notification_log.namespace}:relay:webhook:desk"
         await bench.notification_log.client.hset(key, "case:fraud/a1", b"{}")
@@ -407,7 +409,7 @@ def test_a_desk_that_cannot_be_read_is_named_with_what_to_do(redis_server: Serve
 # --- secrets and stdout
 
 
-def test_no_log_line_holds_a_secret(redis_server: Server, slack: Service, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_log_line_has_a_secret(redis_server: Server, slack: Service, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     slack.script += [answer(500, b"hook failed: " + HOOK.encode()), answer(403)]
 
@@ -422,10 +424,10 @@ def test_no_log_line_holds_a_secret(redis_server: Server, slack: Service, caplog
 
 
 @pytest.mark.parametrize(
-    "said",
+    "answer_text",
     ["bad sig abc%2Fdefgh", "bad sig abc/defgh", "GET /hook%20/x?sig=abc%2Fdefgh", "no token tokentoken", "u:passw0rd"],
 )
-def test_no_part_of_a_secret_is_repeated(said: str) -> None:
+def test_no_part_of_a_secret_is_repeated(answer_text: str) -> None:
     endpoint = Endpoint("https://u:passw0rd@pager.example/hook%20/x?sig=abc%2Fdefgh", authorization="Bearer tokentoken")
 
     async def ask(url: str) -> None:
@@ -433,7 +435,7 @@ def test_no_part_of_a_secret_is_repeated(said: str) -> None:
             await Http(session, secrets_of({"webhook": [endpoint]})).post(Request(url, b"", {}), lambda *_: False)
 
     with fake("heartbeat") as service:
-        service.script.append(answer(500, said.encode()))
+        service.script.append(answer(500, answer_text.encode()))
         with pytest.raises(ReceiverUnavailableError) as failure:
             asyncio.run(ask(service.url))
     shown = str(failure.value)
@@ -441,17 +443,17 @@ def test_no_part_of_a_secret_is_repeated(said: str) -> None:
     assert [word for word in ("abc/defgh", "abc%2Fdefgh", "tokentoken", "passw0rd") if word in shown] == []
 
 
-def test_who_reads_standard_output_slowly_holds_nobody_up() -> None:
+def test_a_slow_reader_of_standard_output_delays_nothing_else() -> None:
     reader, writer = os.pipe()
 
     async def scenario(out: StdoutReceiver, raw: bytes) -> bytes:
-        telling = asyncio.create_task(out.deliver(read_complete_alert(cloud_event(1)), raw))
+        delivering = asyncio.create_task(out.deliver(read_complete_alert(cloud_event(1)), raw))
         await asyncio.sleep(0.1)
-        assert not telling.done(), "the pipe is full, and the relay goes on"
+        assert not delivering.done(), "the pipe is full, and the relay continues"
         read = b""
         while not read.endswith(b"\n"):
             read += os.read(reader, 1 << 20)
-        await telling
+        await delivering
         return read
 
     raw = b'{"a":"' + b"x" * 1_000_000 + b'"}'
@@ -472,12 +474,12 @@ def test_who_reads_standard_output_slowly_holds_nobody_up() -> None:
         ("webhook", {}, "WEBHOOK_URL is not set"),
     ],
 )
-def test_a_secret_that_is_missing_is_named(target: str, environment: dict[str, str], reason: str) -> None:
+def test_a_missing_or_malformed_secret_is_named(target: str, environment: dict[str, str], reason: str) -> None:
     with pytest.raises(MissingSecretError, match=reason):
         read_endpoints(Relay(), [target], environment)
 
 
-def test_the_command_says_what_it_cannot_do(
+def test_the_command_says_why_it_cannot_start(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PAGERDUTY_ROUTING_KEY", raising=False)

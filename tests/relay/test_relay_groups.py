@@ -1,4 +1,4 @@
-"""Groups, silences and least severities through a real courier and a real Redis, with kills where they hurt."""
+"""Groups, silences and minimum severities through a real dispatcher and Redis, with kills where they hurt."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def silence(bench: Bench, matcher: str, seconds: float = 3600, start: floa
 
 
 async def waited(bench: Bench, *values: bytes) -> None:
-    """A relay reads these, is killed, and another one tells what is to be told after the wait."""
+    """A relay reads these and is killed; after the wait, another one sends everything due."""
     await bench.deliver(*values)
     await asyncio.sleep(WAIT)
     dispatcher = bench.dispatcher()
@@ -75,19 +75,19 @@ def test_fifty_models_are_one_page_for_every_service(redis_server: Server, kind:
 
     with fake(kind) as service:
         on_bench(redis_server, [service], scenario)
-        assert len(service.taken) == 2
-        assert b"50 models drift at once since" in service.taken[0].body
+        assert len(service.accepted) == 2
+        assert b"50 models drift at once since" in service.accepted[0].body
         if kind == "pagerduty":
             assert list(service.pages.values()) == [1]
             assert service.open == set()
         if kind == "alertmanager":
-            (fired,), (ended,) = (each.json for each in service.taken)
+            (fired,), (ended,) = (each.json for each in service.accepted)
             assert fired["labels"] == ended["labels"]
             assert fired["labels"]["model"] == "several models"
             assert ended["endsAt"] < stamp(datetime.now(UTC).timestamp() + 1)
 
 
-def test_a_cascade_is_one_page_that_names_its_origin_and_the_page_lasts_as_long_as_it(
+def test_a_cascade_is_one_page_that_names_its_origin_and_is_open_as_long_as_the_cascade(
     redis_server: Server, pagerduty: Service
 ) -> None:
     async def scenario(bench: Bench) -> None:
@@ -99,7 +99,7 @@ def test_a_cascade_is_one_page_that_names_its_origin_and_the_page_lasts_as_long_
         await bench.deliver(cloud_event(2, "resolved", key="ltv"))
 
     on_bench(redis_server, [pagerduty], scenario)
-    summaries = [each.json["payload"]["summary"] for each in pagerduty.taken]
+    summaries = [each.json["payload"]["summary"] for each in pagerduty.accepted]
     assert summaries == [
         "fraud: amount ×100 since 14:05; also downstream: churn",
         "fraud: amount ×100 since 14:05; also downstream: churn, ltv",
@@ -110,7 +110,7 @@ def test_a_cascade_is_one_page_that_names_its_origin_and_the_page_lasts_as_long_
     assert pagerduty.open == set()
 
 
-def test_a_group_s_alert_is_a_cloud_event_like_any_other(redis_server: Server, webhook: Service) -> None:
+def test_the_alert_of_a_group_is_a_cloud_event_like_any_other(redis_server: Server, webhook: Service) -> None:
     old = stamp(time.time() - 60)
 
     async def scenario(bench: Bench) -> None:
@@ -120,18 +120,18 @@ def test_a_group_s_alert_is_a_cloud_event_like_any_other(redis_server: Server, w
         await waited(bench, cloud_event(1, extra={"a": 1}, emitted_at=old), cloud_event(1, key="churn", emitted_at=old))
 
     on_bench(redis_server, [webhook], scenario)
-    outage, cascade = (json.loads(each.body) for each in webhook.taken)
+    outage, cascade = (json.loads(each.body) for each in webhook.accepted)
     for event in (outage, cascade):
         assert event.keys() >= {"specversion", "id", "source", "type", "datacontenttype", "data"}
         assert event["id"] == event["data"]["id"]
         assert event["data"].keys() >= set(json.loads(cloud_event(1))["data"])
-    assert cascade["data"]["extra"] == {"a": 1}, "what is unknown here is passed on"
+    assert cascade["data"]["extra"] == {"a": 1}, "an unknown field is passed on"
 
 
 # --- kills
 
 
-def test_a_kill_between_send_and_ledger_tells_a_group_again_by_the_same_page(
+def test_a_kill_between_delivery_and_log_sends_a_group_again_under_the_same_page(
     redis_server: Server, pagerduty: Service
 ) -> None:
     pagerduty.script.append(answer(202, seconds=0.5))
@@ -141,11 +141,11 @@ def test_a_kill_between_send_and_ledger_tells_a_group_again_by_the_same_page(
         await bench.deliver(*(cloud_event(1, key=model) for model in MANY[:6]))
         await asyncio.sleep(WAIT)
         killed = asyncio.create_task(bench.deliver(cloud_event(1, key=MANY[6])))
-        await until(lambda: len(pagerduty.requests) == 1)  # PagerDuty has it, the relay does not know
+        await until(lambda: len(pagerduty.requests) == 1)  # PagerDuty has it, but the relay does not know
         killed.cancel()
         with pytest.raises(asyncio.CancelledError):
             await killed
-        # The founder has recovered, and others have come, when the next relay decides.
+        # When the next relay decides, the first incident has recovered, and others have come.
         await waited(bench, cloud_event(2, "resolved", key=MANY[0]), *(cloud_event(1, key=each) for each in MANY[6:9]))
         assert len(pagerduty.open) == 1
         await bench.deliver(*(cloud_event(2, "resolved", key=each) for each in MANY[1:9]))
@@ -155,7 +155,7 @@ def test_a_kill_between_send_and_ledger_tells_a_group_again_by_the_same_page(
     assert pagerduty.open == set()
 
 
-def test_a_kill_between_send_and_ledger_leaves_what_was_told_alone_alone(
+def test_a_kill_between_delivery_and_log_leaves_an_incident_on_its_own_page(
     redis_server: Server, pagerduty: Service
 ) -> None:
     pagerduty.script.append(answer(202, seconds=0.5))
@@ -179,7 +179,7 @@ def test_a_kill_between_send_and_ledger_leaves_what_was_told_alone_alone(
     assert pagerduty.open == set()
 
 
-def test_a_relay_that_was_thought_dead_writes_nothing_any_more(redis_server: Server, webhook: Service) -> None:
+def test_a_relay_that_was_replaced_writes_nothing_any_more(redis_server: Server, webhook: Service) -> None:
     async def scenario(bench: Bench) -> None:
         dead = await bench.deliver(cloud_event(1))
         await bench.deliver(cloud_event(2, "resolved"))
@@ -189,10 +189,10 @@ def test_a_relay_that_was_thought_dead_writes_nothing_any_more(redis_server: Ser
         await bench.deliver(record.value)
 
     on_bench(redis_server, [webhook], scenario)
-    assert [each.json["data"]["component"] for each in webhook.taken] == ["fraud", "fraud", "churn"]
+    assert [each.json["data"]["component"] for each in webhook.accepted] == ["fraud", "fraud", "churn"]
 
 
-def test_a_page_on_its_way_is_waited_for_before_another_relay_takes_over(
+def test_the_request_in_flight_is_finished_before_another_relay_takes_over(
     redis_server: Server, webhook: Service
 ) -> None:
     webhook.script.append(answer(204, seconds=0.5))
@@ -201,18 +201,18 @@ def test_a_page_on_its_way_is_waited_for_before_another_relay_takes_over(
         dispatcher = bench.dispatcher(cloud_event(1))
         here = AlertConsumer(None, dispatcher, AlwaysHealthy(), longest_pause=0.1)
         await here.on_partitions_assigned([TopicPartition("alerts", 0)])
-        telling = asyncio.create_task(here._step())
+        sending = asyncio.create_task(here._step())
         await until(lambda: len(webhook.requests) == 1)
         await here.on_partitions_revoked([])
         assert dispatcher.counts["delivered"] == 1
         await bench.deliver(cloud_event(1))
-        await telling
+        await sending
 
     on_bench(redis_server, [webhook], scenario)
     assert len(webhook.requests) == 1
 
 
-def test_a_relay_that_loses_its_partition_while_it_decides_tells_nothing_of_it(
+def test_a_relay_that_loses_its_partition_while_it_decides_sends_nothing(
     redis_server: Server, webhook: Service
 ) -> None:
     async def scenario(bench: Bench) -> None:
@@ -227,19 +227,19 @@ def test_a_relay_that_loses_its_partition_while_it_decides_tells_nothing_of_it(
         assert loser.idle
 
     on_bench(redis_server, [webhook], scenario)
-    assert [each.json["data"]["component"] for each in webhook.taken] == ["fraud"]
+    assert [each.json["data"]["component"] for each in webhook.accepted] == ["fraud"]
 
 
 # --- silences
 
 
-def test_what_is_silenced_outlives_relays_and_is_told_when_the_silence_ends(
+def test_a_silenced_incident_outlives_relays_and_is_sent_when_the_silence_ends(
     redis_server: Server, pagerduty: Service
 ) -> None:
     async def scenario(bench: Bench) -> None:
         await silence(bench, "model=~fraud|risk", seconds=1.5)
         dispatcher = await bench.deliver(cloud_event(1), cloud_event(1, key="churn"), cloud_event(1, key="risk"))
-        assert dispatcher.idle, "the offsets behind it need not wait"
+        assert dispatcher.idle, "the offsets behind a silenced incident need not wait"
         assert dispatcher.pending() == {"waiting": 0, "silenced": 2, "grouped": 0}
         await bench.deliver(cloud_event(2, "updated", severity="critical"), cloud_event(2, "resolved", key="risk"))
         assert pagerduty.open == {"churn/a1"}
@@ -253,11 +253,11 @@ def test_what_is_silenced_outlives_relays_and_is_told_when_the_silence_ends(
 
     on_bench(redis_server, [pagerduty], scenario)
     assert pagerduty.pages == {"churn/a1": 1, "fraud/a1": 1}
-    assert [each.json["payload"]["severity"] for each in pagerduty.taken] == ["warning", "critical", "warning"]
+    assert [each.json["payload"]["severity"] for each in pagerduty.accepted] == ["warning", "critical", "warning"]
     assert pagerduty.open == {"churn/a1"}
 
 
-def test_what_was_told_before_a_silence_is_resolved_within_it(redis_server: Server, pagerduty: Service) -> None:
+def test_an_incident_reported_before_a_silence_is_resolved_within_it(redis_server: Server, pagerduty: Service) -> None:
     async def scenario(bench: Bench) -> None:
         await bench.deliver(cloud_event(1))
         await silence(bench, "signal=features.amount")
@@ -265,10 +265,10 @@ def test_what_was_told_before_a_silence_is_resolved_within_it(redis_server: Serv
         await bench.deliver(cloud_event(3, "resolved"))
 
     on_bench(redis_server, [pagerduty], scenario)
-    assert [each.json["event_action"] for each in pagerduty.taken] == ["trigger", "resolve"]
+    assert [each.json["event_action"] for each in pagerduty.accepted] == ["trigger", "resolve"]
 
 
-def test_a_maintenance_window_begins_when_it_says(redis_server: Server, pagerduty: Service) -> None:
+def test_a_maintenance_window_begins_at_its_start(redis_server: Server, pagerduty: Service) -> None:
     async def scenario(bench: Bench) -> None:
         await silence(bench, "class=data-drift", start=0.5)
         await bench.deliver(cloud_event(1))
@@ -284,7 +284,7 @@ def test_a_maintenance_window_begins_when_it_says(redis_server: Server, pagerdut
     on_bench(redis_server, [pagerduty], scenario)
 
 
-def test_under_the_least_severity_of_a_target_nothing_is_told_until_it_rises(
+def test_an_incident_below_a_receivers_minimum_severity_is_held_back_until_it_rises(
     redis_server: Server, pagerduty: Service
 ) -> None:
     async def scenario(bench: Bench) -> None:
@@ -294,7 +294,7 @@ def test_under_the_least_severity_of_a_target_nothing_is_told_until_it_rises(
         await bench.deliver(cloud_event(3, "resolved"))
 
     on_bench(redis_server, [pagerduty], scenario)
-    assert [(each.json["event_action"], each.json["dedup_key"]) for each in pagerduty.taken] == [
+    assert [(each.json["event_action"], each.json["dedup_key"]) for each in pagerduty.accepted] == [
         ("trigger", "fraud/a1"),
         ("resolve", "fraud/a1"),
     ]

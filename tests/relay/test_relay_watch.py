@@ -1,4 +1,4 @@
-"""The relay as a process with groups and silences: killed, taken over by another one, and what it says of itself."""
+"""The relay as a process with groups and silences: killed, replaced by another one; its metrics and its health."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def figures(text: str) -> dict[str, float]:
     return {name: float(value) for name, value in found}
 
 
-def test_a_relay_that_is_killed_pages_once_for_an_outage_and_keeps_what_is_silenced(site: Site) -> None:
+def test_a_killed_relay_pages_once_for_an_outage_and_keeps_silenced_incidents(site: Site) -> None:
     pagerduty = site.services["pagerduty"]
     name = driftline(site, "silence", "add", "--match", "model=risk", "--for", "1h", "--comment", "x", "--by", "ann")
-    earlier = stamp(time.time() - 1200)  # so long before the outage that it is no part of it
+    earlier = stamp(time.time() - 1200)  # too long before the outage to be part of it
     site.publish(*(cloud_event(1, key=model) for model in MANY), cloud_event(1, key="risk", emitted_at=earlier))
     with site.relay("pagerduty") as relay:
         pagerduty.script.append(answer(202, b"", before=relay.process.kill))
@@ -45,13 +45,13 @@ def test_a_relay_that_is_killed_pages_once_for_an_outage_and_keeps_what_is_silen
     with site.relay("pagerduty", name="second") as relay:
         relay.wait_for(lambda: len(pagerduty.pages) == 1)
         relay.wait_for(lambda: site.committed("pagerduty") == 51)
-        said = figures(relay.get("/metrics").body)
-        assert said.items() >= {"delivered_total": 1, "silenced": 1, "grouped": 50, "waiting": 0, "well": 1}.items()
-        assert said["heartbeat_timestamp_seconds"] > 0
+        values = figures(relay.get("/metrics").body)
+        assert values.items() >= {"delivered_total": 1, "silenced": 1, "grouped": 50, "waiting": 0, "well": 1}.items()
+        assert values["heartbeat_timestamp_seconds"] > 0
         health = relay.get("/health")
         assert (health.status, json.loads(health.body)["status"]) == (200, "ok")
         relay.kill()
-    assert len(pagerduty.requests) == 2, "told once more, by the same page"
+    assert len(pagerduty.requests) == 2, "sent again, under the same page"
     assert list(pagerduty.pages.values()) == [1]
     driftline(site, "silence", "end", name.split()[1].rstrip(":"))
     with site.relay("pagerduty", name="third") as relay:
@@ -61,16 +61,16 @@ def test_a_relay_that_is_killed_pages_once_for_an_outage_and_keeps_what_is_silen
         pagerduty.down = True
         site.publish(cloud_event(3, incident="b2"), b"no alert")
         relay.wait_for(lambda: figures(relay.get("/metrics").body)["retried_total"] > 2)
-        said = figures(relay.get("/metrics").body)
-        assert (said["waiting"], said["dead_letters_total"]) == (1, 1)
-        assert said["oldest_waiting_seconds"] > 0
+        values = figures(relay.get("/metrics").body)
+        assert (values["waiting"], values["dead_letters_total"]) == (1, 1)
+        assert values["oldest_waiting_seconds"] > 0
         pagerduty.down = False
         relay.wait_for(lambda: len(pagerduty.open) == 1)
         assert relay.stop() == 0
     assert list(pagerduty.pages.values()) == [1, 1, 1]
 
 
-def test_a_relay_that_stands_by_takes_over_and_tells_the_end(site: Site) -> None:
+def test_a_standby_relay_takes_over_and_sends_the_resolution(site: Site) -> None:
     pagerduty = site.services["pagerduty"]
     site.publish(cloud_event(1))
     with site.relay("pagerduty", name="first") as first, site.relay("pagerduty", name="second") as second:
@@ -86,7 +86,7 @@ def test_a_relay_that_stands_by_takes_over_and_tells_the_end(site: Site) -> None
     assert pagerduty.pages == {"fraud/a1": 1, "churn/a1": 1}
 
 
-def test_several_partitions_are_one_relay_s_and_the_other_stands_by(site: Site) -> None:
+def test_one_relay_reads_all_partitions_and_the_other_stands_by(site: Site) -> None:
     pagerduty, deployment = site.services["pagerduty"], site.deployment
     topic = f"{deployment.config.topics.alerts}.three"  # as a broker makes it that creates topics by itself
     deployment.path.write_text(deployment.path.read_text().replace(deployment.config.topics.alerts, topic))
@@ -105,7 +105,7 @@ def test_several_partitions_are_one_relay_s_and_the_other_stands_by(site: Site) 
     assert list(pagerduty.pages.values()) == [1, 1, 1]
 
 
-def test_a_slow_pager_is_told_the_newest(site: Site) -> None:
+def test_a_slow_receiver_gets_the_newest_step(site: Site) -> None:
     pagerduty = site.services["pagerduty"]
     pagerduty.otherwise = SUCCESS["pagerduty"]._replace(seconds=1.5)
     site.publish(*(cloud_event(1, key=model) for model in MANY[:4]))
@@ -119,14 +119,14 @@ def test_a_slow_pager_is_told_the_newest(site: Site) -> None:
     assert len(pagerduty.requests) == 4
 
 
-def test_health_says_why_a_relay_ails(site: Site) -> None:
+def test_health_says_why_a_relay_is_unhealthy(site: Site) -> None:
     pagerduty = site.services["pagerduty"]
     pagerduty.script.append(answer(403))
     site.publish(cloud_event(1))
     with site.relay("pagerduty") as relay:
         relay.wait_for(lambda: relay.get("/health").status == 503 and "refused" in relay.get("/health").body)
-        said = json.loads(relay.get("/health").body)
-        assert said["status"] == "ailing"
-        assert said["reason"].startswith("pagerduty refused the last alert: 127.0.0.1 answers 403")
+        health = json.loads(relay.get("/health").body)
+        assert health["status"] == "ailing"
+        assert health["reason"].startswith("pagerduty refused the last alert: 127.0.0.1 answers 403")
         assert figures(relay.get("/metrics").body)["refused_total"] == 1
         assert relay.stop() == 0
