@@ -225,7 +225,8 @@ def _spread(spread: Spread) -> str:
 def _plain(result: Result) -> dict[str, Any]:
     """A result as JSON, in which false pages keep their former key `stray`."""
     plain = asdict(result)
-    return {**plain, "stray": plain.pop("false_pages"), "met": result.met}
+    plain["stray"] = plain.pop("false_pages")
+    return {**plain, "met": result.met}
 
 
 def _arguments() -> Any:
