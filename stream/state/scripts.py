@@ -66,9 +66,9 @@ class Script:
             return await self._run(client, keys, args)
         node = {"target_nodes": client.get_node_from_key(keys[0])} if isinstance(client, RedisCluster) else {}
         process = await _process(client, node)
-        answer, synced = await _and_sync(client, node, "evalsha", self.sha, len(keys), *keys, *args)
+        answer, synced = await _and_sync(client, node, "EVALSHA", self.sha, len(keys), *keys, *args)
         if isinstance(answer, NoScriptError):
-            answer, synced = await _and_sync(client, node, "eval", self.text, len(keys), *keys, *args)
+            answer, synced = await _and_sync(client, node, "EVAL", self.text, len(keys), *keys, *args)
         if isinstance(answer, Exception):
             raise answer
         if _is_synced(synced) and policy != "always":
@@ -81,7 +81,8 @@ class Script:
 async def _and_sync(client: Client, node: Mapping[str, Any], command: str, *arguments: Argument) -> list[Any]:
     """The answers, or errors, of a script's command and of WAITAOF, which must go down the same connection."""
     both = client.pipeline(transaction=False)
-    getattr(both, command)(*arguments)
+    # Not `evalsha`, which a cluster's pipeline refuses; it sends the command where its keys are all the same.
+    both.execute_command(command, *arguments)
     both.execute_command("WAITAOF", 1, 0, _SYNC_MS, **node)
     return list(await both.execute(raise_on_error=False))
 

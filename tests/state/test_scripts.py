@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import pytest
 
 from driftline.stream.state.client import StoreError
@@ -25,6 +28,18 @@ async def times_sent(store: Store, command: str) -> int:
     return int(stats.get("calls", 0)) - int(stats.get("failed_calls", 0))
 
 
+@asynccontextmanager
+async def synced_to_disk(store: Store) -> AsyncIterator[None]:
+    """Lets the server have an append-only file that it syncs at every write."""
+    await store.client.config_set("appendonly", "yes")
+    await store.client.config_set("appendfsync", "always")
+    try:
+        yield
+    finally:
+        await store.client.config_set("appendonly", "no")
+        await store.client.config_set("appendfsync", "no")
+
+
 @on_every_redis
 async def test_a_script_is_sent_in_full_only_once(store: Store) -> None:
     script, key = new_script(), f"{store.namespace}:count"
@@ -40,6 +55,15 @@ async def test_a_server_that_has_lost_its_scripts_is_sent_them_again(store: Stor
         await store.client.script_flush()
         assert await run(store.client, [key], 1) == count
         assert await store.client.script_exists(script.sha) == [True]
+
+
+@on_every_redis
+async def test_a_durable_run_waits_for_the_disk_whether_or_not_the_server_knows_the_script(store: Store) -> None:
+    script, key = new_script(), f"{store.namespace}:count"
+    async with synced_to_disk(store):
+        before = await times_sent(store, "waitaof")
+        assert [await script.run_durably(store.client, [key], 1) for _ in range(2)] == [1, 2]
+        assert await times_sent(store, "waitaof") == before + 3  # the first time also after the name alone
 
 
 @on_every_redis
