@@ -18,7 +18,7 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from driftline.stream.config.sections import Kafka
 from driftline.stream.kafka.client import KafkaUnreachableError, check_reachable, client_options
-from driftline.stream.schemas.topics import PANE_BYTES, Topic, _count, differences, kept_for
+from driftline.stream.schemas.topics import PANE_BYTES, Topic, differences, kept_for, number_of
 
 #: s in which a broker that accepts connections must answer requests. A restart takes some 5; at half it looks dead.
 BOOTSTRAP_TIMEOUT = 10.0
@@ -109,7 +109,7 @@ def _create(admin: KafkaAdminClient, topic: Topic) -> str:
     if answer["error_code"]:
         raise TopicsError(f"Kafka refuses topic {topic.name}: {answer['error_message'] or error.__name__}")
     admin.wait_for_topics([topic.name])
-    return f"{topic.name}: created, {_count(topic.partitions, 'partition')}, {kept_for(topic.settings)}"
+    return f"{topic.name}: created, {number_of(topic.partitions, 'partition')}, {kept_for(topic.settings)}"
 
 
 def _keep(found: Topic, wanted: Topic) -> str:

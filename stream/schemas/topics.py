@@ -44,9 +44,9 @@ def differences(found: Topic, wanted: Topic) -> list[str]:
     """How a topic differs from what is wanted, in words."""
     different = []
     if found.partitions != wanted.partitions:
-        different.append(f"has {_count(found.partitions, 'partition')}, not {wanted.partitions}")
+        different.append(f"has {number_of(found.partitions, 'partition')}, not {wanted.partitions}")
     if found.replication < wanted.replication:
-        different.append(f"has {_count(found.replication, 'replica')}, not {wanted.replication}")
+        different.append(f"has {number_of(found.replication, 'replica')}, not {wanted.replication}")
     if found.settings.get("cleanup.policy", "delete") != wanted.settings["cleanup.policy"]:
         different.append(f"its cleanup.policy is {found.settings['cleanup.policy']}: records vanish before their time")
     if {"retention.ms"} <= found.settings.keys() & wanted.settings.keys():
@@ -65,5 +65,5 @@ def kept_for(settings: Mapping[str, str]) -> str:
     return f"kept for {int(retention) / HOUR_MS:g} h"
 
 
-def _count(number: int, noun: str) -> str:
+def number_of(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

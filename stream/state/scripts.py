@@ -62,7 +62,7 @@ class Script:
     async def _run_durably(self, client: Client, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         policy = await _sync_policy(client)
         if policy == "no":
-            _warn_once("Redis leaves it to its system when to write to its disk (appendfsync no)")
+            _warn_once("Redis leaves it to its operating system when to write to disk (appendfsync no)")
             return await self._run(client, keys, args)
         node = {"target_nodes": client.get_node_from_key(keys[0])} if isinstance(client, RedisCluster) else {}
         process = await _process(client, node)
@@ -90,7 +90,7 @@ async def _and_sync(client: Client, node: Mapping[str, Any], command: str, *argu
 def _is_synced(synced: Any) -> bool:
     """Whether WAITAOF says so; False if this server cannot say. Raises if the sync did not happen."""
     if isinstance(synced, ResponseError):
-        _warn_once(f"Redis can't say what is on its disk ({synced})")
+        _warn_once(f"Redis cannot say what is on its disk ({synced})")
         return False
     if isinstance(synced, Exception):
         raise synced
@@ -113,5 +113,5 @@ async def _sync_policy(client: Client) -> str:
 
 
 @cache
-def _warn_once(what: str) -> None:
-    log.warning("%s: if it loses its last writes, events may be lost with them", what)
+def _warn_once(reason: str) -> None:
+    log.warning("%s: if it loses its last writes, events may be lost with them", reason)

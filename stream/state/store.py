@@ -261,7 +261,7 @@ class JudgePartition:
         return {name.decode(): part for name, part in stored.items()}
 
     async def commit(
-        self, next_offset: int, changes: Mapping[str, StateDelta], alerts: Sequence[DecidedAlert] = ()
+        self, next_offset: int, deltas: Mapping[str, StateDelta], alerts: Sequence[DecidedAlert] = ()
     ) -> None:
         """Store what the panes before `next_offset` changed, by model, and the alerts they raised.
 
@@ -270,10 +270,10 @@ class JudgePartition:
         if next_offset <= (self.next_offset if self.next_offset is not None else -1):
             raise ValueError(f"a commit must go forward from offset {self.next_offset}, not to {next_offset}")
         own = (f"{self.key}:{name}" for name in ("models", "outbox", "open", "told"))
-        keys = [self.key, *own, *map(self._model, changes)]
+        keys = [self.key, *own, *map(self._model, deltas)]
         start = "" if self.next_offset is None else self.next_offset
-        told = [item for each in alerts for item in (each.message, each.incident, "1" if each.resolved else "")]
-        lists = [told, *chain.from_iterable(_lists(model, change) for model, change in changes.items())]
+        items = [item for each in alerts for item in (each.message, each.incident, "1" if each.resolved else "")]
+        lists = [items, *chain.from_iterable(_lists(model, delta) for model, delta in deltas.items())]
         await self.store.run(_COMMIT, keys, self.epoch, start, next_offset, _RECENT_ALERTS, *_flat(lists))
         self.next_offset = next_offset
 
@@ -302,8 +302,8 @@ def judge_key(namespace: str, topic: str, partition: int) -> str:
     return f"{namespace}:{{judge/{topic}/{partition}}}"
 
 
-def _lists(model: str, change: StateDelta) -> list[Sequence[str | bytes]]:
-    return [[model] if change.replace_all else [], list(chain(*change.write.items())), change.delete]
+def _lists(model: str, delta: StateDelta) -> list[Sequence[str | bytes]]:
+    return [[model] if delta.replace_all else [], list(chain(*delta.write.items())), delta.delete]
 
 
 def _flat(lists: Iterable[Sequence[str | bytes]]) -> list[int | str | bytes]:

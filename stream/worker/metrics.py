@@ -41,7 +41,9 @@ class Metrics:
         )
         self._written = Counter("driftline_state_written_bytes", "Bytes of state written to Redis", registry=registry)
         self._alerts = Counter("driftline_alerts", "Alerts decided", ["status"], registry=registry)
-        self._incidents = Gauge("driftline_incidents_open", "Incidents open in this worker's care", registry=registry)
+        self._incidents = Gauge(
+            "driftline_incidents_open", "Incidents open in this worker's partitions", registry=registry
+        )
         self._lag = Gauge("driftline_lag_records", "Records not yet read", ["topic", "partition"], registry=registry)
         self._progress = Gauge(
             "driftline_last_progress_timestamp_seconds", "When work was last done", registry=registry
@@ -75,10 +77,10 @@ class Metrics:
         for step in steps:
             self._alerts.labels(step.status.value).inc()
 
-    def committed(self, seconds: float, changes: Mapping[str, StateDelta]) -> None:
+    def committed(self, seconds: float, deltas: Mapping[str, StateDelta]) -> None:
         """Record how long a commit took, and how many bytes of state it wrote."""
         self._commit.observe(seconds)
-        self._written.inc(sum(len(part) for change in changes.values() for part in change.write.values()))
+        self._written.inc(sum(len(part) for delta in deltas.values() for part in delta.write.values()))
 
     def open_incidents(self, count: int) -> None:
         """Set the number of incidents open in this worker's partitions."""

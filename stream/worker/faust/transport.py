@@ -154,7 +154,7 @@ class FetchConsumer(driver.Consumer):
 
         When another assignment begins meanwhile, aiokafka goes to committed offsets by itself, and Faust calls
         `perform_seek` again. Records of a fetch that had begun before are dropped, so every partition must be
-        positioned anew.
+        positioned again.
         """
         async with self._fetch_or_seek:
             await _shielded(super().perform_seek())
