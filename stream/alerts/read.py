@@ -138,7 +138,7 @@ class ReadAlert(msgspec.Struct, frozen=True, rename={"kind": "class"}):
     id: str
     alert_key: str = ""
     incident_id: str = ""
-    seq: Seq = 0
+    seq: int = 0
     status: Literal["firing", "updated", "resolved"] = "firing"
     resolution: str | None = None
     severity: str = ""
@@ -147,9 +147,7 @@ class ReadAlert(msgspec.Struct, frozen=True, rename={"kind": "class"}):
     starts_at: Timestamp | None = None
     ends_at: Timestamp | None = None
     emitted_at: Timestamp | None = None
-    source: str = ""
     component: str = ""
-    group: str = ""
     kind: str = ""
     labels: dict[str, str] = {}
     evidence: dict[str, Any] = {}
@@ -223,7 +221,7 @@ class ReadAlert(msgspec.Struct, frozen=True, rename={"kind": "class"}):
 
 
 class CompleteAlert(ReadAlert, frozen=True, kw_only=True):
-    """An alert with all that a receiver needs of it."""
+    """An alert with all that a receiver needs of it. What no receiver looks at may have any form."""
 
     alert_key: str
     incident_id: str
@@ -233,6 +231,10 @@ class CompleteAlert(ReadAlert, frozen=True, kw_only=True):
     title: str
     starts_at: Timestamp
     emitted_at: Timestamp
+    source: str = ""
+    group: str = ""
+    resolution: Any = None
+    commands: Any = None
 
 
 class _Envelope(msgspec.Struct):

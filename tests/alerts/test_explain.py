@@ -77,6 +77,7 @@ def test_an_alert_of_an_older_version_lacks_fields_and_one_of_a_newer_has_more()
         made(incident_id="i", resolution=None, oncall={"who": [1]}, evidence={"signals": [evidence(x=1)]})
     )
     assert (whole.incident_id, whole.signals[0].name, whole.signals[0].ratio) == ("i", "features.amount", 2.0)
+    assert read_alert(made(seq=-1, group=None, source=7)).seq == -1, "a page needs more of an alert than a reader"
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,11 @@ def test_a_record_that_is_not_an_alert_is_refused_with_a_reason(value: bytes | N
         read_complete_alert(value)
 
 
+@pytest.mark.parametrize("fields", [{"commands": "call me"}, {"commands": None}, {"resolution": {"by": "hand"}}])
+def test_what_no_receiver_looks_at_may_have_any_form(fields: dict[str, Any]) -> None:
+    assert read_complete_alert(cloud_event(7, **fields)).seq == 7
+
+
 @given(st.binary() | st.text().map(str.encode))
 def test_no_bytes_raise_anything_but_an_alert_error(value: bytes) -> None:
     with pytest.raises(AlertError):
