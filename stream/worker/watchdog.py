@@ -100,7 +100,7 @@ class Watchdog:
 
 @asynccontextmanager
 async def serve_worker_http(address: str, metrics: Metrics, watchdog: Watchdog) -> AsyncIterator[None]:
-    """Serve /health and /metrics of a worker while the context lasts; see `serve_http`."""
+    """Serve /health and /metrics of a worker until the context exits; see `serve_http`."""
 
     def health() -> tuple[str | None, dict[str, Any]]:
         return watchdog.unhealthy, {"lag": sum(metrics.lag_by_topic().values())}
