@@ -1,17 +1,7 @@
 """Incidents: a drift from its first alarm to its recovery, and the steps that are reported of it. Pure.
 
-    phase        findings             no signal drifts any more    enough time has passed
-    (none)       → pending
-    pending      join                 → (none)                     hold:      → firing, with all its signals
-    firing       new ones: update     → recovering
-    recovering   → firing                                          recovery:  → closed, resolved
-    closed       → pending                                         cooldown:  → (none)
-
-A flapping signal: an incident that opens within the cooldown of the last one must have recovered for as long as the
-cooldown, so there are at most two pages within any stretch of that length. A signal that returns to an open incident is
-not reported again. All times are event time.
-
-A signal is either in `drifts` or in `recovered`, once: one that drifts again while the incident is open moves back.
+`stream.judge.lifecycle` says how they begin, go on and end. A signal is either in `drifts` or in `recovered`, once: one
+that drifts again while the incident is open moves back.
 
 Incidents are stored by the names of their fields (`stream.codec.state`), so these names stay.
 """

@@ -1,4 +1,16 @@
-"""The life cycle of incidents: findings and recoveries in, steps out. Pure."""
+"""The life cycle of incidents: findings and recoveries in, steps out. Pure.
+
+    phase        findings             no signal drifts any more    enough time has passed
+    (none)       → pending
+    pending      join                 → (none)                     hold:      → firing, with all its signals
+    firing       new ones: update     → recovering
+    recovering   → firing                                          recovery:  → closed, resolved
+    closed       → pending                                         cooldown:  → (none)
+
+A flapping signal: an incident that opens within the cooldown of the last one must have recovered for as long as the
+cooldown, so there are at most two pages within any stretch of that length. A signal that returns to an open incident is
+not reported again. All times are event time.
+"""
 
 from __future__ import annotations
 
