@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -127,7 +128,9 @@ def iso(epoch_ms: int) -> str:
 
 def rfc3339(moment: datetime, timespec: str = "auto") -> str:
     """RFC 3339 in UTC. timespec: as `datetime.isoformat` takes it."""
-    return moment.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
+    with suppress(OverflowError):  # on the first and the last day that a datetime can hold, it may have no time in UTC
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 def _reported(step: Step) -> tuple[Finding, ...]:

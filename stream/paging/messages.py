@@ -194,7 +194,8 @@ def _outage_title(common: _Common, over: bool) -> str:
         return f"{models} models: no longer drifting at once"
     signal, count = common.signals[0] if common.signals else ("", 0)
     shared = f": {signal} in {count} of them" if count > 1 else ""
-    return cut(f"{models} models drift at once since {common.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC{shared}", TITLE)
+    since = rfc3339(common.since)[:16].replace("T", " ")
+    return cut(f"{models} models drift at once since {since} UTC{shared}", TITLE)
 
 
 def _outage_text(common: _Common) -> str:

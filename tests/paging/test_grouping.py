@@ -8,10 +8,11 @@ import pytest
 
 from driftline.stream.config.incidents import Severity
 from driftline.stream.config.lineage import upstream
-from driftline.stream.paging.grouping import GroupingRules
+from driftline.stream.paging.grouping import GroupingRules, decide
 from driftline.stream.paging.messages import build_notification
-from driftline.stream.paging.notifications import RecordPosition
+from driftline.stream.paging.notifications import Notifications, RecordPosition
 from tests.harness.notifications_world import World, reported_by
+from tests.harness.services import cloud_event
 
 LINEAGE = upstream({"churn": ["fraud"], "ltv": ["churn"], "mail": ["ltv"]})
 RULES = GroupingRules(group_wait=20, outage_models=5, outage_window=600, upstream=LINEAGE)
@@ -72,6 +73,23 @@ def test_a_cascade_is_one_page_of_its_origin_which_names_the_others() -> None:
     assert alert.title == "fraud: amount ×100 since 14:05; also downstream: ltv, churn"
     assert alert.evidence["likely_origin"] == ["fraud"]
     assert reported_by(alert) == {"fraud/fraud1", "churn/churn1", "ltv/ltv1"}
+
+
+@pytest.mark.parametrize("starts_at", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"])
+@pytest.mark.parametrize(
+    "rules", [GroupingRules(upstream=upstream({"churn": ["fraud"]})), GroupingRules(outage_models=2, outage_window=600)]
+)
+def test_a_start_at_the_end_of_the_calendar_stops_no_page_of_several_incidents(
+    rules: GroupingRules, starts_at: str
+) -> None:
+    records = [
+        (cloud_event(1, incident=model, key=model, starts_at=starts_at), RecordPosition("alerts", 0, i))
+        for i, model in enumerate(("fraud", "churn"))
+    ]
+    notifications = decide(Notifications().receive(records, 1000.0), rules, lambda _: False, 1010.0)
+    (page,) = notifications.pages
+    raw = build_notification(notifications, page, rules, 1010.0).raw
+    assert starts_at.encode() in raw
 
 
 def test_an_incident_downstream_of_an_open_page_updates_it_and_the_page_stays_open_until_all_have_recovered() -> None:
