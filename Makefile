@@ -28,10 +28,10 @@ $(INSTALLED): pyproject.toml requirements.lock
 check: lint types contracts test test-slow test-kafka test-demo ## all of these
 
 test: install ## tests and doctests, on embedded servers; pass more with ARGS="-k ladder"
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not kafka and not demo" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow and not kafka and not demo" $(ARGS)
 
 test-slow: install ## the tests that take more than 15 s each, on embedded servers too
-	$(BIN)/python -m pytest -n $(WORKERS) -m "slow and not kafka and not demo" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "slow and not kafka and not demo" $(ARGS)
 
 test-kafka: install ## all tests that need a broker on a real Apache Kafka, where there are Java and Maven
 	$(BIN)/python -m pytest -n auto -m kafka $(ARGS)

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
+# Numpy reads it when it is imported. With more threads, the small matrix products of the tests take four times the
+# processor time, and the cores are busy with other tests anyway.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -19,10 +26,28 @@ settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not SHARED_DATA.is_dir() and item.get_closest_marker("shared"):
             item.add_marker(pytest.mark.skip(reason="needs ../shared/data"))
+    items[:] = spread(items)
+
+
+def spread(items: list[pytest.Item]) -> list[pytest.Item]:
+    """The tests with those on a broker, which mostly wait, spread evenly among the modules of the others.
+
+    So the processes that share the tests do not all wait at the same time, nor compute at the same time.
+    """
+    waiting = [item for item in items if "broker" in getattr(item, "fixturenames", ())]
+    others = [item for item in items if item not in waiting]
+    place = {item: (i + 0.5) / len(waiting) for i, item in enumerate(waiting)}
+    before = 0
+    for _, tests in groupby(others, lambda item: item.path):
+        module = list(tests)
+        place |= dict.fromkeys(module, before / len(others))
+        before += len(module)
+    return sorted(items, key=place.__getitem__)
 
 
 @pytest.fixture(scope="session")
