@@ -2,8 +2,8 @@
 PYTHON ?= python3
 ARGS ?=
 
-# Two cores run 6 tests at a time: those that start servers mostly wait. Each process takes 0.4 GB and 8 s to begin.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(12, 3 * (os.cpu_count() or 1)))')
+# Two cores run 5 tests at a time: those that start servers mostly wait. Each process takes 0.4 GB, and 8 s to begin.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(12, 5 * (os.cpu_count() or 1) // 2))')
 
 VENV := .venv
 BIN := $(VENV)/bin

@@ -122,6 +122,7 @@ def test_workers_come_and_go(here: Site) -> None:
         assert first.logs().count("took over 6 partitions") == 2, "alone, then one of two, then alone"
 
 
+@pytest.mark.slow
 def test_a_worker_that_loses_all_its_partitions_releases_them(
     broker: Broker, redis_server: Server, tmp_path: Path
 ) -> None:
@@ -168,6 +169,7 @@ def test_a_killed_redis_comes_back_with_all_that_it_acknowledged(broker: Broker,
         assert worker.stop() == 0
 
 
+@pytest.mark.slow
 def test_a_worker_that_wakes_after_it_was_replaced_is_refused_and_ends(
     broker: Broker, redis_server: Server, tmp_path: Path
 ) -> None:
@@ -227,6 +229,7 @@ def test_a_topic_that_was_replaced_is_refused(broker: Broker, redis_server: Serv
         assert f"topics.predictions was {predictions} and is {predictions}2 now" in worker.logs()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)
 def test_a_worker_whose_redis_never_answers_reports_it_and_ends(
     broker: Broker, redis_server: Server, tmp_path: Path
