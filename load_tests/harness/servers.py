@@ -95,6 +95,9 @@ def _properties(directory: Path, port: int, controller: int, proxied: tuple[int,
         "broker.heartbeat.interval.ms": 500,
         # A test's group is complete at once; by default, Kafka waits 3 s for further members.
         "group.initial.rebalance.delay.ms": 0,
+        # Tests stamp their traffic with times long past: by default, Kafka would remove it as soon as its check of
+        # retention runs, 30 s after the start and then every 5 minutes.
+        "log.retention.ms": -1,
     }
     return "".join(f"{key}={value}\n" for key, value in settings.items())
 
