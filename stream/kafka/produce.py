@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kafka import KafkaProducer
-from kafka.codec import has_lz4
 from kafka.errors import KafkaError, MessageSizeTooLargeError
 
 from driftline.stream.alerts.build import CONTENT_TYPE, encode_alert
@@ -25,7 +24,7 @@ from driftline.stream.replay.pacing import KeyChoice, Pace, key_and_time
 PATIENCE = 30.0
 _TUNING: dict[str, Any] = {
     "acks": "all",
-    "compression_type": "lz4" if has_lz4() else "gzip",
+    "compression_type": "lz4",
     # ms and bytes at which a batch is sent. 20 ms go unnoticed; 256 KiB are some 500 events, the default of 16 only 30.
     "linger_ms": 20,
     "batch_size": 256 << 10,
