@@ -34,6 +34,8 @@ def here(broker: Broker, redis_server: Server, tmp_path: Path, monkeypatch: pyte
     """A deployment whose configuration is in the current directory, as the commands in an alert expect."""
     monkeypatch.chdir(tmp_path)
     sections = {
+        # Its events are stamped with times long past: with a retention time, Kafka may remove them during a test.
+        "topics": {"retention_hours": None},
         "panes": {"events": 50, "seconds": None},
         "defaults": {"incidents": {"runbook": "https://wiki.example/drift"}},
         "models": {
