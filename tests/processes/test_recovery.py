@@ -108,6 +108,7 @@ def test_a_killed_worker_is_replaced(here: Site) -> None:
         assert second.stop() == 0
 
 
+@pytest.mark.slow
 def test_workers_come_and_go(here: Site) -> None:
     with here.worker("first") as first:
         here.produce(4)

@@ -18,6 +18,7 @@ from tests.harness.services import ROUTING_KEY, Service, answer, cloud_event
 __all__ = ["site"]
 
 
+@pytest.mark.slow
 def test_a_relay_killed_between_send_and_commit_and_with_a_receiver_down_loses_and_doubles_nothing(site: Site) -> None:
     pagerduty, webhook = site.services["pagerduty"], site.services["webhook"]
     site.publish(cloud_event(1), b"no alert", cloud_event(2, mode="replay"), cloud_event(1, key="churn"))

@@ -138,6 +138,7 @@ def test_records_of_an_aborted_transaction_are_not_delivered(broker: Broker, wor
     assert committed(broker, worker.plan)[0] == 302, "one past the last record"
 
 
+@pytest.mark.slow
 def test_a_fetch_that_fails_ends_the_worker_is_not_committed_and_comes_again(broker: Broker, worker: Worker) -> None:
     produce(broker, worker.plan.predictions, range(N))
     with worker.again(fails_at="6000") as failing:
@@ -191,6 +192,7 @@ def test_a_failing_hook_ends_the_worker_before_anything_is_delivered(
     assert failing.notes("assigned", "fetch") == []
 
 
+@pytest.mark.slow
 def test_workers_that_come_and_go_see_every_record_once(broker: Broker, worker: Worker, tmp_path: Path) -> None:
     """
     worker a  ├── all three partitions ──┤├── some ──┤├─ SIGTERM
@@ -222,6 +224,7 @@ def test_workers_that_come_and_go_see_every_record_once(broker: Broker, worker: 
         assert values == sorted(values, key=int)
 
 
+@pytest.mark.slow
 def test_a_worker_that_had_no_partition_for_hours_takes_over(broker: Broker, worker: Worker) -> None:
     """By default, a member that fetches nothing for 1000 s leaves the group, and does not come back."""
     plan = replace(worker.plan, predictions=unique("predictions"), panes=unique("panes"), idle=36_000.0)

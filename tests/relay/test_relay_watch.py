@@ -34,6 +34,7 @@ def figures(text: str) -> dict[str, float]:
     return {name: float(value) for name, value in found}
 
 
+@pytest.mark.slow
 def test_a_killed_relay_pages_once_for_an_outage_and_keeps_silenced_incidents(site: Site) -> None:
     pagerduty = site.services["pagerduty"]
     name = driftline(site, "silence", "add", "--match", "model=risk", "--for", "1h", "--comment", "x", "--by", "ann")
