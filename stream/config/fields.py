@@ -132,6 +132,10 @@ _NODE = f"{_HOST}(?::{_PORT})?"
 _LOGIN = r"(?:[^@/\s]*@)?"
 Address = Annotated[str, Field(pattern=f"^{_HOST}:{_PORT}$", examples=["127.0.0.1:6066"])]
 Addresses = Annotated[str, Field(pattern=f"^{_HOST}:{_PORT}(?:,{_HOST}:{_PORT})*$", examples=["localhost:9092"])]
+# A login in it would be printed with the URL.
+HttpUrl = Annotated[
+    str, Field(pattern=rf"^https?://{_NODE}(?:/[^\s?#@]*)?$", examples=["https://registry.example:8081"])
+]
 RedisUrl = Annotated[
     str,
     Field(

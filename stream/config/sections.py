@@ -20,6 +20,7 @@ from driftline.stream.config.fields import (
     DottedPath,
     Flag,
     Group,
+    HttpUrl,
     KindName,
     PasswordEnv,
     PinnedWindow,
@@ -169,6 +170,40 @@ class Mapping(Section):
         return EventMapping(**self.model_dump())
 
 
+class Schemas(Section):
+    """Where the schemas of messages in schema-registry frames (Avro, JSON Schema) come from; by default, from nowhere.
+
+    Plain JSON messages need none.
+    """
+
+    registry: HttpUrl | None = Field(
+        None, description="URL of a registry that speaks Confluent's protocol. Each schema is asked for once."
+    )
+    folder: Text | None = Field(
+        None,
+        description="Folder with the schemas, as files <id>.avsc or <id>-NAME.avsc (Avro), <id>.json (JSON Schema).",
+    )
+    username: Text | None = Field(
+        None, description="Name to log in to the registry with; Confluent Cloud: the API key."
+    )
+    password_env: PasswordEnv = None
+    ca_file: CaFile = None
+
+    @model_validator(mode="after")
+    def _one_source_with_what_belongs_to_it(self) -> Self:
+        if self.registry is not None and self.folder is not None:
+            raise RuleError("has no effect, the schemas come from the registry", "folder")
+        for field in ("username", "password_env", "ca_file"):
+            if getattr(self, field) is not None and self.registry is None:
+                raise RuleError("has no effect without `registry`", field)
+        if (self.username is None) != (self.password_env is None):
+            given, other = ("username", "password_env") if self.username else ("password_env", "username")
+            raise RuleError(f"needs {other} too", given)
+        if self.ca_file is not None and not str(self.registry).startswith("https"):
+            raise RuleError("has no effect, only https:// encrypts", "ca_file")
+        return self
+
+
 class Panes(Section):
     """When a pane, the unit of counting and judging, ends: after `events` events of one model, or after `seconds`."""
 
@@ -305,6 +340,9 @@ class Config(Section, title="Driftline configuration"):
     redis: Redis = Field(default_factory=Redis, description="How to reach Redis or Valkey.")
     topics: Topics = Field(default_factory=Topics, description="Names of the topics, and how to create them.")
     mapping: Mapping = Field(default_factory=Mapping, description="Paths of the parts of an event in its JSON.")
+    schemas: Schemas = Field(
+        default_factory=Schemas, description="Where the schemas of messages in schema-registry frames come from."
+    )
     panes: Panes = Field(default_factory=Panes, description="When a pane ends.")
     defaults: ModelConfig = Field(default_factory=ModelConfig, description="How to monitor every model.")
     models: dict[str, ModelConfig] = Field(
