@@ -31,6 +31,7 @@ _UNIT, _SQUARE_UNIT = 2.0**16, 2.0**8
 # Sums clip a value at 2^14 spreads from the centre (extremes are not clipped). Its square is then 2^36 units, and the
 # sum over a hundred million such outliers fits 63 bits. Half as many bits (2^7) would clip a change of unit by 1000.
 _CLIP = 2.0**14
+_ZERO_AND_ONE = Grid.fit([0.0, 1.0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,13 @@ class Signal:
     def ordered(self) -> bool:
         """Whether its codes are ranks, so that KS and rank means make sense."""
         return isinstance(self.coder, Grid)
+
+    @property
+    def is_flag(self) -> bool:
+        """Whether its baseline has no values but true and false, or 0 and 1."""
+        if isinstance(self.coder, Categories):
+            return set(self.coder.values) <= {"false", "true", 0.0, 1.0}
+        return np.array_equal(self.coder.cuts, _ZERO_AND_ONE.cuts)
 
 
 @dataclass(frozen=True)

@@ -30,13 +30,11 @@ from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.codec.state import state_delta
 from driftline.stream.config.sections import Config
-from driftline.stream.events.columns import Defect
-from driftline.stream.events.event import Rejection
 from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.cutter import Cutter
 from driftline.stream.panes.pane import Pane, Range, Run
-from driftline.stream.panes.sketcher import Sketcher, pane_rule
+from driftline.stream.panes.sketcher import Sketched, Sketcher, pane_rule
 from driftline.stream.worker.judge_stage import OUT_OF_ORDER
 from load_tests.chaos.count import check_counts
 from load_tests.chaos.outcome import Log, Outcome, Verdict
@@ -159,15 +157,18 @@ class _Replay:
 
     def _runs(self, partition: int, log: Log, ends: Iterable[int]) -> Iterator[Run]:
         sketcher = Sketcher(
-            Cutter(pane_rule(self.config), partition, 0), dict(self.given), self.config.mapping.event_mapping()
+            self.config.topics.predictions,
+            Cutter(pane_rule(self.config), partition, 0),
+            dict(self.given),
+            self.config.mapping.event_mapping(),
         )
         for end in ends:
             cutter = sketcher.cutter
             if end > cutter.start:
                 start = cutter.start
-                runs, rejections, defects = sketcher.consume(np.arange(start, end), log[start:end])
-                self._expect_dead_letters(partition, start, log, rejections, defects)
-                yield from runs
+                sketched = sketcher.consume(np.arange(start, end), log[start:end])
+                self._expect_dead_letters(partition, start, log, sketched)
+                yield from sketched.runs
                 if cutter.start != start:
                     self.verdict.expect(f"partition {partition}: a run that the rule ends", end, cutter.start)
                 if cutter.start < end:
@@ -194,11 +195,9 @@ class _Replay:
             if message.to_bytes() != same.to_bytes():
                 self.verdict.mismatches.append(f"the pane of {model} in {pane.ranges} was published with other content")
 
-    def _expect_dead_letters(
-        self, partition: int, start: int, log: Log, rejections: Iterable[Rejection], defects: Iterable[Defect]
-    ) -> None:
-        bad = {each.position: b"false" for each in rejections}
-        odd = {each.position: b"true" for each in defects}
+    def _expect_dead_letters(self, partition: int, start: int, log: Log, sketched: Sketched) -> None:
+        bad = {each.position: b"false" for each in sketched.rejections}
+        odd = {position: b"true" for position, _ in sketched.defects}
         for position, counted in (odd | bad).items():
             self.dead_letters[partition, start + position] = (log[start + position], counted)
 

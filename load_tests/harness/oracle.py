@@ -83,7 +83,7 @@ class Replay:
         """Read the next messages of a partition; the first has offset `first`."""
         if partition not in self._sketchers:
             self._sketchers[partition] = self._pipeline.sketcher(partition, first)
-        runs, _, _ = self._sketchers[partition].consume(np.arange(first, first + len(values)), values)
+        runs = self._sketchers[partition].consume(np.arange(first, first + len(values)), values).runs
         self._judge(runs)
 
     def close(self, partition: int, end: int) -> None:

@@ -53,7 +53,7 @@ class Baseline:
     @property
     def fields(self) -> tuple[Field, ...]:
         """The fields that the decoder reads from an event, in the order of the layout."""
-        return tuple(Field(signal.name, signal.numeric) for signal in self.layout.signals)
+        return tuple(Field(signal.name, signal.numeric, signal.is_flag) for signal in self.layout.signals)
 
     def select_signals(self, selects: Callable[[str], bool]) -> Baseline:
         """This baseline with only the signals whose names `selects` accepts. Raises BaselineError if there is none."""
@@ -78,11 +78,10 @@ class Baseline:
     def encode(self, columns: Columns) -> IntArray:
         """Column numbers (n, S) of decoded events, where a defective value has the column of its special code."""
         codes = self.layout.encode(columns.numeric, columns.texts)
-        row_of = {int(position): row for row, position in enumerate(columns.position)} if columns.defects else {}
         names = {signal.name: s for s, signal in enumerate(self.layout.signals)}
         for defect in columns.defects:
             s = names[defect.signal]
-            codes[row_of[defect.position], s] = self.layout.special_column(s, defect.code)
+            codes[defect.row, s] = self.layout.special_column(s, defect.code)
         return codes
 
     def sketch(self, columns: Columns) -> Sketch:

@@ -14,14 +14,14 @@ from driftline.detectors.summaries.codes import BINS, MAX_DISTINCT, Categories, 
 from driftline.detectors.summaries.layout import Layout, Signal
 from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.events.columns import Columns, Field, infer_fields, tabulate
-from driftline.stream.events.event import Event
+from driftline.stream.events.event import FALSE, TRUE, Event
 
 # Values that a nominal signal knows, the most frequent ones; rarer values count as unseen, in the baseline too. Only
 # identifiers have more, and their single values say nothing.
 MAX_CATEGORIES = 255
 # Time-ordered blocks: windows are compared in lengths from one block to a quarter of the baseline, seven octaves.
 BLOCKS = 256
-_BOOLEAN = ("false", "true")
+_BOOLEAN = (FALSE, TRUE)
 
 
 def _anything(name: str) -> bool:  # noqa: ARG001 # the signature of a selection
@@ -104,6 +104,8 @@ def _fit_numeric(name: str, values: FloatArray, settings: BuildSettings) -> Sign
 
 def _fit_text(name: str, values: Sequence[str | None], settings: BuildSettings) -> Signal:
     known = Counter(value for value in values if value is not None)
+    if {value.lower() for value in known} <= set(_BOOLEAN):  # pandas writes "True"
+        known = Counter(value.lower() for value in values if value is not None)
     common = sorted(known, key=lambda value: (-known[value], value))[:MAX_CATEGORIES]
     wanted = settings.kinds.get(name)
     if known.keys() == set(_BOOLEAN) or (wanted is Kind.BOOLEAN and known.keys() <= set(_BOOLEAN)):

@@ -24,7 +24,7 @@ from rich.progress import (
 
 from driftline.stream.config.load import parse_config
 from driftline.stream.config.sections import Config, Redis
-from driftline.stream.events.parse import epoch_ms
+from driftline.stream.events.times import PLAIN_TIMES
 from driftline.stream.sources import files
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def read_text(path: Path) -> str:
 def parse_time(text: str, option: str) -> int:
     """The value of an option, an RFC 3339 time, as epoch milliseconds. Raises BadParameter."""
     try:
-        return epoch_ms(msgspec.convert(text, datetime))
+        return PLAIN_TIMES.epoch_ms(msgspec.convert(text, datetime))
     except ValueError:
         raise typer.BadParameter(f"{option}: expected RFC 3339 such as 2026-01-31T00:00:00Z, got {text!r}") from None
 

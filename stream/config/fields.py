@@ -120,7 +120,7 @@ CaFile = Annotated[
         description="PEM file of the authorities that may sign the server's certificate; null: those of the system.",
     ),
 ]
-DottedPath = Annotated[str, Field(pattern=r"^[^.\s]+(\.[^.\s]+)*$", examples=["request.id"])]
+EventPath = Annotated[str, Field(pattern=r"^[^.]+(\.[^.]+)*$", examples=["request.id"])]
 # Kafka allows names of 249 characters, and ".dlq" must still fit.
 Topic = Annotated[str, Field(pattern="^[A-Za-z0-9_-][A-Za-z0-9._-]{0,244}$", examples=["predictions"])]
 # Kafka allows any name, but this one is also a part of topic names and Redis keys.

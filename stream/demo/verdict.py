@@ -19,7 +19,7 @@ from itertools import pairwise
 
 from driftline.stream.alerts.schema import AlertData, Evidence
 from driftline.stream.demo.scenario import CONSEQUENCES, Fault
-from driftline.stream.events.parse import epoch_ms
+from driftline.stream.events.times import PLAIN_TIMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class FaultResult:
         """The start that the page gives minus the fault's real start, in seconds; None without a page."""
         if self.page is None:
             return None
-        since = epoch_ms(datetime.fromisoformat(self.page.data.evidence.signals[0].since))
+        since = PLAIN_TIMES.epoch_ms(datetime.fromisoformat(self.page.data.evidence.signals[0].since))
         return (since - self.planted.started) / 1000
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
+from dataclasses import dataclass, field, replace
+from itertools import accumulate, chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,21 +12,37 @@ import numpy.typing as npt
 
 from driftline.detectors.arrays import FloatArray, IntArray
 from driftline.detectors.summaries.codes import Special
-from driftline.stream.events.event import MAX_NAME, Event, UnfitValueError, as_number, as_text, is_number, is_unicode
+from driftline.stream.events.event import (
+    MAX_NAME,
+    Event,
+    UnfitValueError,
+    as_number,
+    as_text,
+    is_number,
+    is_numeral,
+    is_unicode,
+)
+
+# Different values up to which texts with a decimal point may be codes, such as versions.
+_FEW = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """How to read one signal: its `name` ("features.amount", "score"), and whether its values are floats or text."""
+    """How to read one signal: its `name` ("features.amount", "score"), and whether its values are floats or text.
+
+    flag: whether true and 1, false and 0, are the same values.
+    """
 
     name: str
     numeric: bool
+    flag: bool = False
 
 
 class Defect(NamedTuple):
-    """A value that counts under the special code NAN or INVALID. position: of its event in the batch."""
+    """A value that counts under the special code NAN or INVALID. row: of its event in the columns."""
 
-    position: int
+    row: int
     signal: str
     code: Special
     reason: str
@@ -36,10 +52,11 @@ class Defect(NamedTuple):
 class Columns:
     """n events of one model, in the order of their batch.
 
-    position: (n,) index in the batch. ts: (n,) epoch milliseconds. ids: n of them.
+    position: (n,) index of the message in the batch; equal for the events of one message. ts: (n,) epoch milliseconds.
+    ids: n of them.
     numeric: (n, numeric fields) in the order of the fields, NaN where missing or defective.
     texts: a list of n per text field, None where missing or defective.
-    defects: in order of position; the code of each replaces "missing".
+    defects: in order of their rows; the code of each replaces "missing".
     """
 
     position: IntArray
@@ -76,77 +93,111 @@ class Columns:
             list(chain.from_iterable(part.ids for part in parts)),
             np.concatenate([part.numeric.T for part in parts], axis=1).T,
             [list(chain.from_iterable(texts)) for texts in zip(*(part.texts for part in parts), strict=True)],
-            list(chain.from_iterable(part.defects for part in parts)),
+            [
+                defect._replace(row=first + defect.row)
+                for first, part in zip(_starts(parts), parts, strict=True)
+                for defect in part.defects
+            ],
         )
 
     def with_positions(self, positions: IntArray) -> Columns:
         """The same events, with `positions[i]` (an offset, say) for each position i in the batch."""
-        defects = [defect._replace(position=int(positions[defect.position])) for defect in self.defects]
-        return replace(self, position=positions[self.position], defects=defects)
+        return replace(self, position=positions[self.position])
 
     def slice(self, first: int, last: int) -> Columns:
-        """The events in rows [first, last), without copying arrays. Positions must rise."""
-        position = self.position[first:last]
+        """The events in rows [first, last), without copying arrays."""
         return Columns(
-            position,
+            self.position[first:last],
             self.ts[first:last],
             self.ids[first:last],
             self.numeric[first:last],
             [text[first:last] for text in self.texts],
-            self._defects_at(position),
+            [each._replace(row=each.row - first) for each in self.defects if first <= each.row < last],
         )
 
     def select(self, rows: IntArray) -> Columns:
         """The events in these rows, in this order."""
-        position, picks = self.position[rows], rows.tolist()
+        picks = rows.tolist()
+        places = {row: place for place, row in enumerate(picks)} if self.defects else {}
+        kept = [each._replace(row=places[each.row]) for each in self.defects if each.row in places]
         return Columns(
-            position,
+            self.position[rows],
             self.ts[rows],
             [self.ids[row] for row in picks],
             self.numeric[rows],
             [[text[row] for row in picks] for text in self.texts],
-            self._defects_at(position),
+            sorted(kept, key=_by_row),
         )
 
     def merge(self, other: Columns) -> Columns:
         """The events of both, by position."""
         both = Columns.concatenate([self, other])
-        return both.select(np.argsort(both.position))
-
-    def _defects_at(self, position: IntArray) -> list[Defect]:
-        kept = set(position.tolist()) if self.defects else set()
-        return sorted((defect for defect in self.defects if defect.position in kept), key=_by_position)
+        return both.select(np.argsort(both.position, kind="stable"))
 
 
 def tabulate(fields: Sequence[Field], events: Sequence[tuple[int, Event]]) -> Columns:
-    """The columns of one model's events, given with their positions in the batch."""
+    """The columns of one model's events, given with the positions of their messages in the batch."""
     defects: list[Defect] = []
-    values = [[_cell(field, position, event, defects) for position, event in events] for field in fields]
+    values = [[_cell(field, row, event, defects) for row, (_, event) in enumerate(events)] for field in fields]
     positions, times = [position for position, _ in events], [event.ts for _, event in events]
     ids = [event.id for _, event in events]
-    return Columns.of(fields, positions, times, ids, values, sorted(defects, key=_by_position))
+    return Columns.of(fields, positions, times, ids, values, sorted(defects, key=_by_row))
 
 
 def infer_fields(events: Iterable[Event]) -> list[Field]:
     """How to read each signal that has a value in the events, in order of first appearance.
 
-    A signal is numeric if it is more often a number than text or a boolean. One that is only ever null, an object or an
-    array has nothing to monitor and is left out.
+    A signal is numeric if it is more often a number than text or a boolean, or if its texts all spell numbers that look
+    measured (`_Votes`). One that is only ever null, an object or an array has nothing to monitor and is left out.
     """
-    votes: dict[str, int] = {}
+    votes: dict[str, _Votes] = {}
     for event in events:
         for name, value in event.signals.items():
             if isinstance(value, str | int | float):
-                votes[name] = votes.get(name, 0) + (1 if is_number(value) else -1)
-    return [Field(name, lead > 0) for name, lead in votes.items() if is_unicode(name) and len(name) <= MAX_NAME]
+                votes.setdefault(name, _Votes()).add(value)
+    return [Field(name, own.numeric) for name, own in votes.items() if is_unicode(name) and len(name) <= MAX_NAME]
 
 
-def _cell(field: Field, position: int, event: Event, defects: list[Defect]) -> float | str | None:
+@dataclass(slots=True)
+class _Votes:
+    """What a signal's values look like.
+
+    Texts that spell numbers are codes as often as amounts: "01067" is a postcode and "4.2" a version. They are taken
+    for amounts if no other text is among them and more than `_FEW` different ones have a decimal point.
+    """
+
+    numbers: int = 0
+    texts: int = 0
+    numerals: int = 0
+    fractions: set[str] = field(default_factory=set)
+
+    def add(self, value: str | float) -> None:
+        if is_number(value):
+            self.numbers += 1
+            return
+        self.texts += 1
+        if isinstance(value, str) and is_numeral(value):
+            self.numerals += 1
+            if "." in value and len(self.fractions) <= _FEW:
+                self.fractions.add(value)
+
+    @property
+    def numeric(self) -> bool:
+        measured = self.numerals == self.texts and len(self.fractions) > _FEW
+        return measured or self.numbers > self.texts
+
+
+def _starts(parts: Sequence[Columns]) -> Iterable[int]:
+    """The first row of each part when they are concatenated."""
+    return accumulate((len(part.ids) for part in parts[:-1]), initial=0)
+
+
+def _cell(field: Field, row: int, event: Event, defects: list[Defect]) -> float | str | None:
     value = event.signals.get(field.name)
     try:
-        return as_number(value) if field.numeric else as_text(value)
+        return as_number(value, field.flag) if field.numeric else as_text(value, field.flag)
     except UnfitValueError as unfit:
-        defects.append(Defect(position, field.name, unfit.code, f"{field.name}: {unfit}"))
+        defects.append(Defect(row, field.name, unfit.code, f"{field.name}: {unfit}"))
         return None
 
 
@@ -159,5 +210,5 @@ def _matrix(columns: Sequence[Sequence[float | None]], n: int) -> FloatArray:
         return np.array(columns, np.float64).reshape(shape)
 
 
-def _by_position(defect: Defect) -> int:
-    return defect.position
+def _by_row(defect: Defect) -> int:
+    return defect.row

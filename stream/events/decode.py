@@ -30,14 +30,14 @@ import msgspec
 import numpy as np
 from msgspec import NODEFAULT, Meta, Struct
 
+from driftline.detectors.arrays import IntArray
 from driftline.stream.events.columns import Columns, Field, tabulate
 from driftline.stream.events.event import MAX_NAME, Event, Rejection, as_text
-from driftline.stream.events.mapping import NATIVE, EventMapping
-from driftline.stream.events.parse import MAX_BYTES, MAX_EPOCH_MS, MIN_EPOCH_MS, EventError, epoch_ms, parse_event
+from driftline.stream.events.mapping import NATIVE, EventMapping, Origin
+from driftline.stream.events.parse import MAX_BYTES, EventError, EventReader
+from driftline.stream.events.times import MAX_EPOCH_MS, MILLISECONDS, MIN_EPOCH, TimeRule
 
 _ID = Annotated[str, Meta(min_length=1)] | int
-_MILLISECONDS = Meta(ge=MIN_EPOCH_MS, le=MAX_EPOCH_MS)
-_TIME = datetime | Annotated[int, _MILLISECONDS] | Annotated[float, _MILLISECONDS]
 _NUMBER, _TEXT = float, str | bool | int | float
 _NOTHING = Annotated[int, Meta(gt=0, lt=0)]
 # What parsing a message can raise: msgspec's own errors and that of bad UTF-8 are ValueErrors, a LookupError is a model
@@ -49,6 +49,20 @@ _PART = 512
 
 _Parse = Callable[[bytes], Struct]
 _Rows = tuple[list[int], list[Struct]]
+
+
+class Origins(NamedTuple):
+    """Where the messages of a batch come from: (n,) offsets of a partition and, from a topic, (n,) Kafka timestamps."""
+
+    topic: str
+    partition: int
+    offsets: IntArray
+    timestamps: IntArray | None = None
+
+    def at(self, position: int) -> Origin:
+        """Where one message comes from."""
+        stamp = None if self.timestamps is None else int(self.timestamps[position])
+        return Origin(self.topic, self.partition, int(self.offsets[position]), stamp)
 
 
 class Decoded(NamedTuple):
@@ -68,15 +82,18 @@ class Decoder:
     def __init__(
         self, fields: Mapping[str, Sequence[Field]], mapping: EventMapping = NATIVE, max_bytes: int = MAX_BYTES
     ) -> None:
-        self._fields, self._mapping, self._max_bytes = dict(fields), mapping, max_bytes
+        self._fields, self._max_bytes, self._reader = dict(fields), max_bytes, EventReader(mapping, max_bytes)
         plans = [plan for model, own in fields.items() if (plan := _plan(model, own, mapping))]
         self._plans = {plan.row: plan for plan in plans}
         self._parse = _parser(plans, mapping)
 
-    def decode(self, batch: Sequence[bytes | None]) -> Decoded:
-        """The events of a batch. No message makes this raise."""
+    def decode(self, batch: Sequence[bytes | None], origins: Origins | None = None) -> Decoded:
+        """The events of a batch. No message makes this raise.
+
+        origins: needed by mappings that take a part of an event from its record.
+        """
         known, refused = self._parse_plain(batch)
-        events, rejections = self._read_exactly(batch, sorted(refused))
+        events, rejections = self._read_exactly(batch, sorted(refused), origins)
         for model in [model for model in events if model in self._fields]:
             exact = tabulate(self._fields[model], events.pop(model))
             known[model] = known[model].merge(exact) if model in known else exact
@@ -126,16 +143,19 @@ class Decoder:
         parts[plan.model].append(plan.columns(*rows.pop(kind)))
 
     def _read_exactly(
-        self, batch: Sequence[bytes | None], positions: Sequence[int]
+        self, batch: Sequence[bytes | None], positions: Sequence[int], origins: Origins | None
     ) -> tuple[dict[str, list[tuple[int, Event]]], list[Rejection]]:
         events: dict[str, list[tuple[int, Event]]] = {}
         rejections = []
         for position in positions:
             try:
-                event = parse_event(batch[position], self._mapping, self._max_bytes)
-                events.setdefault(event.model, []).append((position, event))
+                record = self._reader.read(batch[position], origins and origins.at(position))
             except EventError as error:
                 rejections.append(Rejection(position, str(error)))
+            else:
+                rejections += [Rejection(position, fault.reason, fault.row) for fault in record.faults]
+                for event in record.events:
+                    events.setdefault(event.model, []).append((position, event))
         return events, rejections
 
 
@@ -186,49 +206,68 @@ class _Plan:
     fields: tuple[Field, ...]
     tree: _Branch
     row: type[Struct]
+    time_rule: TimeRule
+    nulls: frozenset[str]
 
     def columns(self, positions: Sequence[int], rows: Sequence[Struct]) -> Columns:
         """The columns of parsed rows."""
         values = dict(_transposed(self.tree, rows))
-        ids, times = list(map(str, values["id"])), _times(values["ts"])
-        own = [values[each.name] if each.numeric else _texts(values[each.name]) for each in self.fields]
+        ids, times = list(map(str, values["id"])), _times(values["ts"], self.time_rule)
+        own = [
+            values[each.name] if each.numeric else _texts(values[each.name], each.flag, self.nulls)
+            for each in self.fields
+        ]
         return Columns.of(self.fields, positions, times, ids, own, [])
 
 
 def _plan(model: str, fields: Sequence[Field], mapping: EventMapping) -> _Plan | None:
     """The plan of a model; None if no struct can describe its events, so that the exact reader reads them all.
 
-    That is the case if the model's name is too long, it has no fields, a signal is both a value and an object, or a key
-    contains a quote, a backslash or a control character.
+    That is the case if a message holds many events or its record a part of them, if the model's name is too long or it
+    has no fields, if a signal is both a value and an object, or if a key contains a quote, a backslash or a control
+    character.
     """
-    if len(model) > MAX_NAME:
+    paths = [mapping.path(part) for part in ("id", "ts")]
+    if mapping.rows or None in paths or len(model) > MAX_NAME or mapping.constant_model not in (None, model):
         return None
-    tag = (None, None) if "." in mapping.model else (mapping.model, model)
+    tag = (mapping.model, model) if _is_key(mapping.path("model")) else (None, None)
     try:
         tree = _tree(fields, mapping)
-        return _Plan(model, tuple(fields), tree, _struct(tree, *tag))
+        row = _struct(tree, *tag)
+        return _Plan(model, tuple(fields), tree, row, mapping.time_rule, frozenset(mapping.nulls))
     except ValueError:
         return None
 
 
+def _is_key(path: Sequence[str] | None) -> bool:
+    return path is not None and len(path) == 1
+
+
 def _tree(fields: Sequence[Field], mapping: EventMapping) -> _Branch:
     tree = _Branch()
-    tree.add_leaf(mapping.id.split("."), _Leaf("id", _ID, NODEFAULT))
-    tree.add_leaf(mapping.ts.split("."), _Leaf("ts", _TIME, NODEFAULT))
+    tree.add_leaf(mapping.path("id") or (), _Leaf("id", _ID, NODEFAULT))
+    tree.add_leaf(mapping.path("ts") or (), _Leaf("ts", _time_type(mapping.time_rule), NODEFAULT))
     parts = {each.name.split(".")[0] for each in fields}
     # An event must hold at least one of the parts: a plain one must hold these.
     required = {"features"} & parts or parts
     if not parts or not parts <= mapping.monitored.keys():
         raise ValueError(f"a signal's name starts with one of {', '.join(mapping.monitored)}")
     # Even if no feature is monitored, `features` must be an object.
-    tree.branch(mapping.features.split("."), "features" in required)
+    tree.branch(mapping.monitored["features"], "features" in required)
     for each in fields:
         part, *keys = each.name.split(".")
-        home = mapping.monitored[part].split(".")
+        home = mapping.monitored[part]
+        if part == "features" and any(tuple(keys[: len(path)]) == path for path in mapping.left_out):
+            raise ValueError(f"{each.name} is no feature but another part of the event")
         tree.add_leaf([*home, *keys], _leaf(each, part in required and not keys))
         if keys:
             tree.branch(home, part in required).guard(keys)
     return tree
+
+
+def _time_type(rule: TimeRule) -> Any:
+    least = Meta(ge=MIN_EPOCH if rule.unit == "auto" else 0)
+    return Annotated[int, least] | Annotated[float, least] | (str if rule.format else datetime)
 
 
 def _leaf(of: Field, required: bool) -> _Leaf:
@@ -251,15 +290,18 @@ def _struct(branch: _Branch, tag_field: str | None = None, tag: str | None = Non
 
 def _parser(plans: Sequence[_Plan], mapping: EventMapping) -> _Parse:
     """The function that parses a message into its model's struct, or raises one of `_REFUSALS`."""
-    if not plans:
+    path = mapping.path("model")
+    if not plans or (path is None and mapping.constant_model is None):
         return _refuse
-    if "." not in mapping.model:
+    if path is None:
+        return msgspec.json.Decoder(plans[0].row).decode
+    if len(path) == 1:
         # A single struct would accept a message without the tag: so there is another one, which accepts nothing.
-        no_model = msgspec.defstruct("NoModel", [("no", _NOTHING)], tag_field=mapping.model, tag="")
+        no_model = msgspec.defstruct("NoModel", [("no", _NOTHING)], tag_field=path[0], tag="")
         return msgspec.json.Decoder(reduce(or_, [no_model, *(plan.row for plan in plans)])).decode
     # A union finds its member by a key of the message itself; a name that lies deeper is looked up first.
     parsers = {plan.model: msgspec.json.Decoder(plan.row).decode for plan in plans}
-    envelope, path = _Branch(), mapping.model.split(".")
+    envelope = _Branch()
     envelope.add_leaf(path, _Leaf("model", str, NODEFAULT))
     open_envelope, model = msgspec.json.Decoder(_struct(envelope)).decode, attrgetter(".".join(["f0"] * len(path)))
     return lambda data: parsers[model(open_envelope(data))](data)
@@ -279,9 +321,18 @@ def _transposed(branch: _Branch, rows: Sequence[Struct]) -> Iterator[tuple[str |
             yield from _transposed(child, column)
 
 
-def _times(column: Sequence[datetime | float]) -> Sequence[int]:
-    return column if set(map(type, column)) == {int} else list(map(epoch_ms, column))  # type: ignore[return-value]
+def _times(column: Sequence[datetime | float | str], rule: TimeRule) -> Sequence[int]:
+    """Epoch milliseconds; -1 for what is no time."""
+    if rule.unit == "auto" and set(map(type, column)) == {int}:
+        low, high = MILLISECONDS
+        if low <= min(column) and max(column) < high:  # type: ignore[operator]
+            return column  # type: ignore[return-value]
+    return rule.column(column)
 
 
-def _texts(column: Sequence[Any]) -> list[str | None]:
-    return list(column) if set(map(type, column)) <= {str, NoneType} else [as_text(value) for value in column]
+def _texts(column: Sequence[Any], flag: bool, nulls: frozenset[str]) -> list[str | None]:
+    if nulls:
+        column = [None if value in nulls else value for value in column]
+    if set(map(type, column)) <= {str, NoneType} and not flag:
+        return list(column)
+    return [as_text(value, flag) for value in column]

@@ -3,13 +3,15 @@
     value              numeric signal       text signal (categorical, boolean, text constant)
     null, absent       missing              missing
     12, 12.5           itself               "12", "12.5"
+    "12.5"             the number           itself
     Infinity, 1e999    an infinity          "inf"
-    NaN                Special.NAN          Special.NAN
+    NaN, "nan"         Special.NAN          Special.NAN, "nan"
     "N/A"              Special.INVALID      itself
     true               Special.INVALID      "true"
     [..], {..}         Special.INVALID      Special.INVALID
 
-No value becomes 0 silently, and no string becomes a number. No I/O, no clock.
+A signal whose baseline knows only true and false, or only 0 and 1, is a flag: true, 1, 1.0, "True" and "1" are the same
+value of it. No value becomes 0 silently. No I/O, no clock.
 """
 
 from __future__ import annotations
@@ -27,6 +29,12 @@ from driftline.detectors.summaries.codes import Special
 MAX_NAME = 255
 # Characters of a value in a reason: enough to recognise it in a log line.
 _SHOWN = 60
+#: The two values of a flag in a text signal, and all spellings of them, in lower case.
+FALSE, TRUE = "false", "true"
+FLAGS = {FALSE: FALSE, "0": FALSE, "0.0": FALSE, TRUE: TRUE, "1": TRUE, "1.0": TRUE}
+# How programs write numbers as text. Python would also read "1_000" and digits of other scripts.
+_NUMERAL = re.compile(r"\s*[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*")
+_ODD_FLOAT = re.compile(r"\s*[+-]?(?:nan|inf|infinity)\s*", re.IGNORECASE)
 # A lone surrogate comes from an escape such as "\ud800", and stands for each byte that is not UTF-8.
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -47,10 +55,14 @@ class Event:
 
 
 class Rejection(NamedTuple):
-    """A message that is not an event: its position in the batch, and the reason."""
+    """A message that is not an event, or one row of it that is none: its position in the batch, and the reason.
+
+    row: the number of the row, from 0; None if the whole message was refused.
+    """
 
     position: int
     reason: str
+    row: int | None = None
 
 
 class UnfitValueError(ValueError):
@@ -61,29 +73,41 @@ class UnfitValueError(ValueError):
         self.code = code
 
 
-def as_number(value: Any) -> float | None:
-    """A parsed JSON value of a numeric signal; None if missing. Raises UnfitValueError if it is not a number."""
+def as_number(value: Any, flag: bool = False) -> float | None:
+    """A parsed JSON value of a numeric signal; None if missing. Raises UnfitValueError if it is not a number.
+
+    flag: whether the signal is a flag, so that true and false are 1 and 0.
+    """
     if value is None:
         return None
-    if not is_number(value):
-        raise UnfitValueError(Special.INVALID, f"expected number, got {quoted(value)}")
-    if value != value:
+    number = value if is_number(value) else _spelt_number(value, flag)
+    if number != number:
         raise UnfitValueError(Special.NAN, "NaN")
     try:
-        return float(value)
+        return float(number)
     except OverflowError:
-        return math.inf if value > 0 else -math.inf
+        return math.inf if number > 0 else -math.inf
 
 
-def as_text(value: Any) -> str | None:
-    """A parsed JSON value of a text signal; None if missing. Raises UnfitValueError if it is not text."""
+def as_text(value: Any, flag: bool = False) -> str | None:
+    """A parsed JSON value of a text signal; None if missing. Raises UnfitValueError if it is not text.
+
+    flag: whether the signal is a flag, so that 1 and 0 are "true" and "false".
+    """
     if value is None or isinstance(value, str):
-        return _unicode(value)
-    if isinstance(value, dict | list):
+        text = _unicode(value)
+    elif isinstance(value, dict | list):
         raise UnfitValueError(Special.INVALID, f"expected text, got {quoted(value)}")
-    if value != value:
+    elif value != value:
         raise UnfitValueError(Special.NAN, "NaN")
-    return str(value).lower() if isinstance(value, bool) else repr(value)
+    else:
+        text = str(value).lower() if isinstance(value, bool) else repr(value)
+    return FLAGS.get(text.lower(), text) if flag and text is not None else text
+
+
+def is_numeral(text: str) -> bool:
+    """Whether a text spells a finite decimal number, as in "12", "-0.5" or "1e-9"."""
+    return _NUMERAL.fullmatch(text) is not None
 
 
 def is_number(value: Any) -> bool:
@@ -104,6 +128,15 @@ def quoted(value: Any) -> str:
         return "true" if value else "false"
     text = repr(value[:_SHOWN] if isinstance(value, str) else value)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+def _spelt_number(value: Any, flag: bool) -> float:
+    """The number that a text spells, or that a boolean stands for in a flag. Raises UnfitValueError."""
+    if isinstance(value, str) and (is_numeral(value) or _ODD_FLOAT.fullmatch(value)):
+        return float(value)
+    if flag and isinstance(value, str | bool) and (text := FLAGS.get(str(value).lower())):
+        return float(text == TRUE)
+    raise UnfitValueError(Special.INVALID, f"expected number, got {quoted(value)}")
 
 
 def _unicode(text: str | None) -> str | None:

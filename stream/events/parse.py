@@ -1,9 +1,9 @@
-"""The exact reader: turns the bytes of one message into an `Event`, or says why they are not one.
+"""The exact reader: turns the bytes of one message into events, or says why they are none.
 
-It alone defines what an event is; `stream.events.decode` is a faster way to the same result. A message is rejected
-(`EventError`, a dead letter) when it is not a JSON object, when `id`, `ts` or `model` is missing or of a wrong type, or
-when it holds nothing to monitor. Every other message counts as an event, however odd its values:
-`stream.events.event` says how each is read. Fields that Driftline does not use are ignored.
+It alone defines what an event is; `stream.events.decode` is a faster way to the same result. A message is refused
+(`EventError`, a dead letter) when it is not a JSON object, when id, time or model is missing or of a wrong type, or
+when it holds nothing to monitor. Every other message counts, however odd its values: `stream.events.event` says how
+each is read. Fields that Driftline does not use are ignored.
 
 Beyond strict JSON, it accepts the literals NaN and Infinity and a byte order mark, which serialisers in use write.
 No I/O, no clock.
@@ -12,22 +12,20 @@ No I/O, no clock.
 from __future__ import annotations
 
 import json
+import math
 import sys
-from datetime import UTC, datetime, timedelta
-from typing import Any
-
-import msgspec
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from driftline.stream.events.event import MAX_NAME, Event, is_number, is_unicode, quoted
-from driftline.stream.events.mapping import NATIVE, EventMapping
+from driftline.stream.events.mapping import NATIVE, EventMapping, Origin
+from driftline.stream.events.rows import RowsError, read_rows
 
 # The largest message that Kafka brokers accept by default (message.max.bytes); nothing larger is parsed.
 MAX_BYTES = 1_048_576
-# A number from 1e11 to the end of the year 9999 is epoch milliseconds; a smaller one looks like seconds, which reach
-# 1e11 in the year 5138. The first date that can be given as a number is thus 1973-03-03; with half of it, 1971-08-02.
-MIN_EPOCH_MS, MAX_EPOCH_MS = 10**11, 253_402_300_799_999
 
-_EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
+_Path = tuple[str, ...]
 
 
 def _integer(digits: str) -> float:
@@ -45,31 +43,174 @@ class EventError(ValueError):
     """A message is not an event; the text says why, as in "ts: missing"."""
 
 
-def parse_event(data: bytes | None, mapping: EventMapping = NATIVE, max_bytes: int = MAX_BYTES) -> Event:
-    """The event in a message. Raises EventError, with the reason, if it is not an event.
+class RowFault(NamedTuple):
+    """A row of a message that is not an event: its number from 0, and the reason."""
+
+    row: int
+    reason: str
+
+
+class ParsedRecord(NamedTuple):
+    """The events of a message, and the rows of it that are none."""
+
+    events: list[Event]
+    faults: list[RowFault]
+
+
+class Head(NamedTuple):
+    """What all events of a message share; their ids are `id` itself or, of rows, `id` and the row's number."""
+
+    id: str
+    ts: int
+    model: str
+    version: str | None
+
+    def event(self, signals: dict[str, Any], row: int | None = None) -> Event:
+        """An event of the message."""
+        return Event(self.id if row is None else f"{self.id}#{row}", self.ts, self.model, self.version, signals)
+
+
+class EventReader:
+    """Reads messages exactly, by one mapping. max_bytes: a larger message is refused."""
+
+    def __init__(self, mapping: EventMapping = NATIVE, max_bytes: int = MAX_BYTES) -> None:
+        self._mapping, self._max_bytes, self._time = mapping, max_bytes, mapping.time_rule
+        self._id, self._ts, self._model = (mapping.path(part) for part in ("id", "ts", "model"))
+        self._version, self._names = mapping.path("version") or (), mapping.names
+        self._monitored = mapping.monitored
+        self._left_out = _tree([("features", *path) for path in mapping.left_out])
+        self._nulls = frozenset(mapping.nulls)
+        self._opens_payload = not mapping.leads_into("payload")
+
+    def read(self, data: bytes | None, origin: Origin | None = None) -> ParsedRecord:
+        """The events of a message. Raises EventError, with the reason, if there is none at all.
+
+        origin: where the message comes from; needed by mappings that take a part of an event from it.
+        """
+        try:
+            document = self._open(data)
+            head = self._read_head(document, origin)
+            if self._mapping.rows:
+                return self._read_rows(document, head)
+            return ParsedRecord([head.event(self._signals(document))], [])
+        except RecursionError:
+            raise EventError("not JSON: nested too deeply") from None
+
+    def head(self, data: bytes | None, origin: Origin | None = None) -> Head:
+        """What all events of a message share. Raises EventError if it is missing or wrong."""
+        try:
+            return self._read_head(self._open(data), origin)
+        except RecursionError:
+            raise EventError("not JSON: nested too deeply") from None
+
+    def _open(self, data: bytes | None) -> dict[str, Any]:
+        """The document in a message; what Kafka Connect writes is taken out of its envelope, unless the paths do so."""
+        document = _document(data, self._max_bytes)
+        if self._opens_payload and document.keys() == {"schema", "payload"}:
+            payload = document["payload"]
+            return payload if isinstance(payload, dict) else document
+        return document
+
+    def _read_head(self, document: dict[str, Any], origin: Origin | None) -> Head:
+        return Head(
+            self._identify(document, origin),
+            self._read_time(document, origin),
+            self._read_model(document, origin),
+            _version(_at(document, self._version)),
+        )
+
+    def _identify(self, document: dict[str, Any], origin: Origin | None) -> str:
+        if self._id is None:
+            where = _needed(origin, "id")
+            return f"{where.topic}/{where.partition}/{where.offset}"
+        value, path = _required(document, self._id), _dotted(self._id)
+        return _spelt(value) if _is_finite(value) else _text(value, path, "string or number")
+
+    def _read_time(self, document: dict[str, Any], origin: Origin | None) -> int:
+        if self._ts is None:
+            if (timestamp := _needed(origin, "ts").timestamp) is None:
+                raise EventError("ts: a file has no times of records; name the path of the time with `mapping.ts`")
+            return timestamp
+        value = _required(document, self._ts)
+        try:
+            return self._time.epoch_ms(value)
+        except ValueError as error:
+            raise EventError(f"{_dotted(self._ts)}: {error}") from None
+
+    def _read_model(self, document: dict[str, Any], origin: Origin | None) -> str:
+        if self._model is None:
+            return self._mapping.constant_model or _needed(origin, "model").topic
+        value, path = _required(document, self._model), _dotted(self._model)
+        model = _spelt(value) if _is_finite(value) else _text(value, path, "string or number")
+        if len(model) > MAX_NAME:  # every pane and alert holds it, and must fit into a record
+            raise EventError(f"{path}: {len(model)} characters, and {MAX_NAME} is the most")
+        return model
+
+    def _signals(self, document: dict[str, Any]) -> dict[str, Any]:
+        parts = {part: value for part, path in self._monitored.items() if (value := _at(document, path)) is not None}
+        if not parts:
+            raise EventError(f"nothing to monitor: {self._monitored_paths()} are all missing")
+        if not isinstance(parts.get("features", {}), dict):
+            raise EventError(f"{self._mapping.features}: expected object, got {quoted(parts['features'])}")
+        return self._flattened(parts)
+
+    def _flattened(self, parts: dict[str, Any]) -> dict[str, Any]:
+        signals: dict[str, Any] = {}
+        _flatten(parts, "", self._left_out, self._nulls, signals)
+        return signals
+
+    def _read_rows(self, document: dict[str, Any], head: Head) -> ParsedRecord:
+        blocks = {part: block for part, path in self._monitored.items() if (block := _at(document, path)) is not None}
+        names = _at(document, tuple(self._names.split("."))) if isinstance(self._names, str) else self._names
+        try:
+            rows = read_rows(blocks, names)
+        except RowsError as error:
+            raise EventError(str(error)) from None
+        if not rows:
+            raise EventError(f"nothing to monitor: {self._monitored_paths()} hold no rows")
+        events, faults = list[Event](), list[RowFault]()
+        for number, row in enumerate(rows):
+            if isinstance(row, RowsError):
+                faults.append(RowFault(number, str(row)))
+            else:
+                events.append(head.event(self._flattened(row), number))
+        if not events:
+            raise EventError(f"none of {len(faults)} rows is an event; row 0: {faults[0].reason}")
+        return ParsedRecord(events, faults)
+
+    def _monitored_paths(self) -> str:
+        return ", ".join(map(_dotted, self._monitored.values()))
+
+
+def parse_event(data: bytes | None, mapping: EventMapping = NATIVE, origin: Origin | None = None) -> Event:
+    """The only event in a message. Raises EventError, with the reason, if the message is not an event.
 
     >>> event = parse_event(b'{"id": 7, "ts": "2026-01-01T00:00:00Z", "model": "m", "features": {"geo": {"x": 1.5}}}')
     >>> event.ts, event.signals["features.geo.x"]
     (1767225600000, 1.5)
     """
-    try:
-        document = _document(data, max_bytes)
-        return Event(
-            id=_identifier(_required(document, mapping.id), mapping.id),
-            ts=_time(_required(document, mapping.ts), mapping.ts),
-            model=_model(_required(document, mapping.model), mapping.model),
-            version=_version(_at(document, mapping.version)),
-            signals=_signals(document, mapping),
-        )
-    except RecursionError:
-        raise EventError("not JSON: nested too deeply") from None
+    events, faults = _reader(mapping).read(data, origin)
+    if len(events) != 1 or faults:
+        raise EventError(f"expected one event, got {len(events)}")
+    return events[0]
 
 
-def epoch_ms(ts: datetime | float) -> int:
-    """Epoch milliseconds, rounded down; a datetime without a time zone is in UTC."""
-    if isinstance(ts, datetime):
-        return ((ts if ts.tzinfo else ts.replace(tzinfo=UTC)) - _EPOCH) // _MILLISECOND
-    return int(ts)
+@lru_cache(maxsize=8)
+def _reader(mapping: EventMapping) -> EventReader:
+    return EventReader(mapping)
+
+
+class _Tree(dict[str, "_Tree"]):
+    """Paths as nested dictionaries; an empty one ends a path."""
+
+
+def _tree(paths: Iterable[_Path]) -> _Tree:
+    tree = _Tree()
+    for path in paths:
+        node = tree
+        for key in path:
+            node = node.setdefault(key, _Tree())
+    return tree
 
 
 def _document(data: bytes | None, max_bytes: int) -> dict[str, Any]:
@@ -89,23 +230,37 @@ def _document(data: bytes | None, max_bytes: int) -> dict[str, Any]:
     return document
 
 
-def _at(document: dict[str, Any], path: str) -> Any:
-    """The value at a dotted path; None if there is none."""
+def _at(document: dict[str, Any], path: _Path) -> Any:
+    """The value at a path; None if there is none."""
     value: Any = document
-    for key in path.split("."):
+    for key in path:
         value = value.get(key) if isinstance(value, dict) else None
     return value
 
 
-def _required(document: dict[str, Any], path: str) -> Any:
+def _required(document: dict[str, Any], path: _Path) -> Any:
     value = _at(document, path)
     if value is None:
-        raise EventError(f"{path}: missing")
+        raise EventError(f"{_dotted(path)}: missing")
     return value
 
 
-def _identifier(value: Any, path: str) -> str:
-    return str(value) if type(value) is int else _text(value, path, "string or integer")
+def _needed(origin: Origin | None, part: str) -> Origin:
+    if origin is None:
+        raise EventError(f"{part}: only a record of a topic has one; name the path of it with `mapping.{part}`")
+    return origin
+
+
+def _dotted(path: _Path) -> str:
+    return ".".join(path) or "the message"
+
+
+def _is_finite(value: Any) -> bool:
+    return is_number(value) and -math.inf < value < math.inf
+
+
+def _spelt(number: float) -> str:
+    return str(number) if isinstance(number, int) else repr(number)
 
 
 def _text(value: Any, path: str, expected: str) -> str:
@@ -118,59 +273,22 @@ def _text(value: Any, path: str, expected: str) -> str:
     return value
 
 
-def _model(value: Any, path: str) -> str:
-    """The model's name, bounded because every pane and alert holds it and must fit into a record."""
-    if len(model := _text(value, path, "string")) > MAX_NAME:
-        raise EventError(f"{path}: {len(model)} characters, and {MAX_NAME} is the most")
-    return model
-
-
 def _version(value: Any) -> str | None:
     """The version; None if it is unusable. It only describes, so the event counts all the same."""
     usable = type(value) is int or (isinstance(value, str) and is_unicode(value))
     return str(value) if usable else None
 
 
-def _time(value: Any, path: str) -> int:
-    if isinstance(value, str):
-        return _rfc3339(value, path)
-    if not is_number(value) or not value >= 0:
-        raise EventError(f"{path}: expected RFC 3339 or epoch milliseconds, got {quoted(value)}")
-    if value < MIN_EPOCH_MS:
-        raise EventError(f"{path}: expected epoch milliseconds, got {quoted(value)}, which looks like seconds")
-    if value > MAX_EPOCH_MS:
-        raise EventError(f"{path}: expected epoch milliseconds, got {quoted(value)}, which is after the year 9999")
-    return epoch_ms(value)
-
-
-def _rfc3339(text: str, path: str) -> int:
-    try:
-        ts = epoch_ms(msgspec.convert(text, datetime))
-    except ValueError:  # msgspec's own, or the UnicodeEncodeError of a lone surrogate
-        raise EventError(f"{path}: expected RFC 3339 or epoch milliseconds, got {quoted(text)}") from None
-    if not 0 <= ts <= MAX_EPOCH_MS:
-        raise EventError(f"{path}: expected a time in the years 1970 to 9999, got {quoted(text)}")
-    return ts
-
-
-def _signals(document: dict[str, Any], mapping: EventMapping) -> dict[str, Any]:
-    parts = {part: value for part, path in mapping.monitored.items() if (value := _at(document, path)) is not None}
-    if not parts:
-        raise EventError(f"nothing to monitor: {', '.join(mapping.monitored.values())} are all missing")
-    if not isinstance(parts.get("features", {}), dict):
-        raise EventError(f"{mapping.features}: expected object, got {quoted(parts['features'])}")
-    signals: dict[str, Any] = {}
-    _flatten(parts, "", signals)
-    return signals
-
-
-def _flatten(branch: dict[str, Any], prefix: str, into: dict[str, Any]) -> None:
+def _flatten(branch: dict[str, Any], prefix: str, left_out: _Tree, nulls: frozenset[str], into: dict[str, Any]) -> None:
     for key, value in branch.items():
+        inner = left_out.get(key)
+        if inner is not None and not inner:
+            continue
         name = sys.intern(prefix + key)  # thousands of events of a model are kept for its warm-up
         if len(name) > MAX_NAME:
             continue
         if isinstance(value, dict):
             into[name] = {}
-            _flatten(value, f"{name}.", into)
+            _flatten(value, f"{name}.", inner or _Tree(), nulls, into)
         else:
-            into[name] = value
+            into[name] = None if isinstance(value, str) and value in nulls else value

@@ -16,6 +16,7 @@ from driftline.stream.alerts.build import CONTENT_TYPE, encode_alert
 from driftline.stream.alerts.schema import AlertEvent
 from driftline.stream.config.sections import Kafka
 from driftline.stream.events.mapping import EventMapping
+from driftline.stream.events.parse import EventReader
 from driftline.stream.kafka.admin import BOOTSTRAP_TIMEOUT, TopicsError, open_admin
 from driftline.stream.kafka.client import client_options
 from driftline.stream.replay.pacing import KeyChoice, Pace, key_and_time
@@ -110,10 +111,10 @@ def produce(
     sender: Sender, batches: Iterable[Sequence[bytes]], key: KeyChoice, mapping: EventMapping, pace: Pace
 ) -> Sent:
     """Send messages in order, each when it is due, and wait for all of them. Their Kafka timestamp is now."""
-    started = time.monotonic()
+    started, reader = time.monotonic(), EventReader(mapping)
     for messages in batches:
         for message in messages:
-            item = key_and_time(message, key, mapping)
+            item = key_and_time(message, key, reader)
             wait = started + pace.due(item.ts) - time.monotonic()
             if wait > 0:
                 time.sleep(wait)

@@ -10,6 +10,8 @@ However the log is chunked on arrival, a run ends
     slot      a  a  a  a  a  b  b  a  b  b  b  b  b        events = 6
     runs     [─────────────)[────────────────)[─────       7 is late and stays; 10 is the run's sixth
 
+A message may hold many events: they have its offset and its time, and a run never ends between them.
+
 A run takes its slot from its own first event, so an event from the future costs one run that ends early and one that
 ends only when it is full. No I/O, no clock: runs and panes are a pure function of the log.
 """
@@ -32,7 +34,7 @@ _MAX_OFFSETS = 100
 
 
 class Rows(Protocol):
-    """Decoded events of one model in log order: (n,) rising offsets, (n,) times in ms, and the content of any slice."""
+    """Decoded events of one model in log order: (n,) offsets that never fall, (n,) times in ms, content of a slice."""
 
     @property
     def offsets(self) -> IntArray: ...
@@ -112,7 +114,8 @@ class Cutter:
         later = first if slot is None else chunk.first_later(slot, first, stop)
         full = chunk.first_full(self._counts, self.rule.events, first, min(later, stop))
         if full is not None:
-            return full + 1, int(chunk.offsets[full]) + 1
+            boundary = int(chunk.offsets[full]) + 1
+            return int(np.searchsorted(chunk.offsets, boundary)), boundary
         if later < stop:
             return later, int(chunk.offsets[later])
         return (stop, limit) if end >= limit else None

@@ -55,7 +55,7 @@ class SketchRows:
 
     @classmethod
     def of(cls, baseline: Baseline, columns: Columns, offsets: IntArray) -> SketchRows:
-        """The rows of `columns`. offsets: of all messages of the fetch; a tally identifies its events by them."""
+        """The rows of `columns`. offsets: of all messages of the fetch."""
         return cls(baseline, columns.with_positions(offsets))
 
     @property

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from driftline.detectors.arrays import IntArray
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.config.sections import Config
 from driftline.stream.events.columns import Defect
-from driftline.stream.events.decode import Decoder
+from driftline.stream.events.decode import Decoder, Origins
 from driftline.stream.events.event import Rejection
 from driftline.stream.events.mapping import EventMapping
 from driftline.stream.panes.cutter import Cutter, PaneRule
@@ -17,13 +18,27 @@ from driftline.stream.panes.pane import Run
 from driftline.stream.panes.rows import EventRows, SketchRows, Tally
 
 
+class Sketched(NamedTuple):
+    """What became of consecutive messages of a partition.
+
+    runs: those that end within these messages. events: how many the messages hold. rejections: of messages and rows.
+    defects: values that count under a special code, each with the position of its message.
+    """
+
+    runs: list[Run]
+    events: int
+    rejections: list[Rejection]
+    defects: list[tuple[int, Defect]]
+
+
 @dataclass
 class Sketcher:
-    """Decodes the messages of one partition and cuts them into panes.
+    """Decodes the messages of one partition of `topic` and cuts them into panes.
 
     baselines: by model; panes of other models hold events instead of sketches.
     """
 
+    topic: str
     cutter: Cutter
     baselines: dict[str, Baseline]
     mapping: EventMapping
@@ -41,20 +56,24 @@ class Sketcher:
         self.cutter.convert(baseline.model, lambda events: Tally(baseline, (baseline.sketch_events(events),)))
 
     def consume(
-        self, offsets: IntArray, messages: Sequence[bytes | None]
-    ) -> tuple[list[Run], list[Rejection], list[Defect]]:
-        """The runs that end within these messages, and the rejected messages and defective values by position.
+        self, offsets: IntArray, messages: Sequence[bytes | None], timestamps: IntArray | None = None
+    ) -> Sketched:
+        """The runs that end within these messages, and what could not be read of them.
 
-        offsets: (n,) rising, with gaps in a compacted topic.
+        offsets: (n,) rising, with gaps in a compacted topic. timestamps: (n,) Kafka's, epoch ms; None for a file.
         """
-        known, unknown, rejections = self._decoder.decode(messages)
+        origins = Origins(self.topic, self.cutter.partition, offsets, timestamps)
+        known, unknown, rejections = self._decoder.decode(messages, origins)
         rows: dict[str, SketchRows | EventRows] = {
             model: SketchRows.of(self.baselines[model], columns, offsets) for model, columns in known.items()
         }
         rows |= {model: EventRows.of(events, offsets) for model, events in unknown.items()}
         runs = self.cutter.push(rows, int(offsets[-1]) + 1) if len(offsets) else []
-        defects = [defect for columns in known.values() for defect in columns.defects]
-        return list(map(_counted, runs)), rejections, defects
+        defects = [
+            (int(columns.position[defect.row]), defect) for columns in known.values() for defect in columns.defects
+        ]
+        events = sum(len(each.times) for each in rows.values())
+        return Sketched(list(map(_counted, runs)), events, rejections, defects)
 
     def close(self, end: int) -> Run:
         """End the open run at offset `end` (exclusive) and return it."""

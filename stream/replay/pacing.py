@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from driftline.stream.events.mapping import EventMapping
-from driftline.stream.events.parse import EventError, parse_event
+from driftline.stream.events.parse import EventError, EventReader
 
 KeyChoice = Literal["event-id", "model", "none"]
 
@@ -22,18 +21,18 @@ class KeyAndTime(NamedTuple):
     ts: int | None
 
 
-def key_and_time(message: bytes, key: KeyChoice, mapping: EventMapping) -> KeyAndTime:
+def key_and_time(message: bytes, key: KeyChoice, reader: EventReader) -> KeyAndTime:
     """The key and the event time of a message.
 
-    >>> key_and_time(b'{"id": 7, "ts": 1767225600000, "model": "m", "score": 0.5}', "event-id", EventMapping())
+    >>> key_and_time(b'{"id": 7, "ts": 1767225600000, "model": "m", "score": 0.5}', "event-id", EventReader())
     KeyAndTime(key=b'7', ts=1767225600000)
     """
     try:
-        event = parse_event(message, mapping)
+        head = reader.head(message)
     except EventError:
         return KeyAndTime(None, None)
-    keys = {"event-id": event.id, "model": event.model}
-    return KeyAndTime(keys[key].encode() if key in keys else None, event.ts)
+    keys = {"event-id": head.id, "model": head.model}
+    return KeyAndTime(keys[key].encode() if key in keys else None, head.ts)
 
 
 @dataclass

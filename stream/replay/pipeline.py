@@ -30,10 +30,14 @@ from driftline.stream.panes.sketcher import Sketcher, pane_rule
 
 
 class LogBatch(NamedTuple):
-    """Consecutive messages of one partition's log and their offsets: (n,), rising, with gaps in a compacted topic."""
+    """Consecutive messages of one partition's log and their offsets: (n,), rising, with gaps in a compacted topic.
+
+    timestamps: (n,) Kafka's, epoch ms; None for a file.
+    """
 
     offsets: IntArray
     messages: Sequence[bytes | None]
+    timestamps: IntArray | None = None
 
 
 def merge_runs(partitions: Iterable[Iterator[Run]]) -> Iterator[Run]:
@@ -75,9 +79,14 @@ class Pipeline:
 
     def sketcher(self, partition: int, start: int) -> Sketcher:
         """A first stage for one partition's log from offset `start` on; it receives baselines learned later."""
-        cutter = Cutter(pane_rule(self.config), partition, start)
-        self._sketchers.append(Sketcher(cutter, dict(self.known_baselines), self.config.mapping.event_mapping()))
+        cutter, mapping = Cutter(pane_rule(self.config), partition, start), self.config.mapping.event_mapping()
+        self._sketchers.append(Sketcher(self.topic_name, cutter, dict(self.known_baselines), mapping))
         return self._sketchers[-1]
+
+    @property
+    def topic_name(self) -> str:
+        """The topic's name in alerts and in the ids of events that have none of their own."""
+        return self.topic or self.config.topics.predictions
 
     @property
     def learned(self) -> tuple[str, ...]:
@@ -104,8 +113,9 @@ class Pipeline:
             baseline = monitor.baseline(state)
             if baseline and model not in self.known_baselines:
                 self._add_baseline(baseline)
-            topic = self.topic or self.config.topics.predictions
-            alerts += [build_alert(monitor, step, mode=self.mode, topic=topic, emitted_at=step.at) for step in steps]
+            alerts += [
+                build_alert(monitor, step, mode=self.mode, topic=self.topic_name, emitted_at=step.at) for step in steps
+            ]
         return alerts
 
     def _add_baseline(self, baseline: Baseline) -> None:

@@ -13,7 +13,7 @@ from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.config.sections import Config
 from driftline.stream.events.mapping import EventMapping
-from driftline.stream.events.parse import EventError, parse_event
+from driftline.stream.events.parse import EventError, EventReader
 from driftline.stream.panes.pane import Run
 from driftline.stream.replay.pipeline import LogBatch, Pipeline, merge_runs
 
@@ -66,11 +66,11 @@ def _runs(pipeline: Pipeline, partition: int, log: Iterable[LogBatch], result: R
     sketcher, end = None, 0
     for batch in log:
         sketcher = sketcher or pipeline.sketcher(partition, int(batch.offsets[0]))
-        runs, rejections, defects = sketcher.consume(*batch)
-        result.events += len(batch.messages) - len(rejections)
+        runs, events, rejections, defects = sketcher.consume(*batch)
+        result.events += events
         for rejection in rejections:
             result.count(f"rejected for {re.split('[:,]', rejection.reason)[0]}", rejection.reason)
-        for defect in defects:
+        for _, defect in defects:
             result.count(f"{defect.signal} counted as {defect.code.name.lower()}", defect.reason)
         end = int(batch.offsets[-1]) + 1
         yield from runs
@@ -93,15 +93,17 @@ def select_time_range(
     if first_ms is None and end_ms is None:
         yield from log
         return
-    for offsets, messages in log:
-        kept = [i for i, message in enumerate(messages) if _in_range(message, mapping, first_ms, end_ms)]
+    reader = EventReader(mapping)
+    for offsets, messages, timestamps in log:
+        kept = [i for i, message in enumerate(messages) if _in_range(reader, message, first_ms, end_ms)]
         if kept:
-            yield LogBatch(offsets[kept], [messages[i] for i in kept])
+            picked = None if timestamps is None else timestamps[kept]
+            yield LogBatch(offsets[kept], [messages[i] for i in kept], picked)
 
 
-def _in_range(message: bytes | None, mapping: EventMapping, first_ms: int | None, end_ms: int | None) -> bool:
+def _in_range(reader: EventReader, message: bytes | None, first_ms: int | None, end_ms: int | None) -> bool:
     try:
-        ts = parse_event(message, mapping).ts
+        ts = reader.head(message).ts
     except EventError:
         return True
     return (first_ms is None or ts >= first_ms) and (end_ms is None or ts < end_ms)

@@ -15,7 +15,8 @@ import msgspec
 from driftline.stream.alerts.schema import Evidence, IncidentAlert, OutageEvidence
 from driftline.stream.events.event import MAX_NAME
 from driftline.stream.events.mapping import NATIVE
-from driftline.stream.events.parse import MAX_BYTES, MAX_EPOCH_MS, MIN_EPOCH_MS
+from driftline.stream.events.parse import MAX_BYTES
+from driftline.stream.events.times import END_OF_EPOCH, MIN_EPOCH
 from driftline.stream.judge.changes import Change, Histogram, Profile
 
 Schema = dict[str, Any]
@@ -92,11 +93,12 @@ def event_part() -> Schema:
         "tags": {"description": "Segments of the event: texts by name. Not read yet."},
         "weight": {"description": "How much the event counts. Not read yet."},
     }
-    some = [{"properties": {name: {"not": {"type": "null"}}}, "required": [name]} for name in NATIVE.monitored.values()]
+    some = [{"properties": {name: {"not": {"type": "null"}}}, "required": [name]} for name in NATIVE.monitored]
     return {
         "description": "One prediction of a model. At least one of features, prediction and score is required. At most "
         f"{MAX_BYTES} bytes of UTF-8. Also refused are times that the calendar does not have, or before 1970 or after "
-        "9999, ids written as 1.0, and ids and models with lone surrogates. Other fields are ignored.",
+        "9999, and ids and models with lone surrogates. Some other forms of time are read, too. Other fields "
+        "are ignored.",
         "type": "object",
         "properties": parts,
         "required": [NATIVE.id, NATIVE.ts, NATIVE.model],
@@ -122,18 +124,20 @@ def label_part() -> Schema:
 
 
 def _id(description: str) -> Schema:
-    return {"description": description, "anyOf": [{"type": "string", "minLength": 1}, {"type": "integer"}]}
+    return {"description": description, "anyOf": [{"type": "string", "minLength": 1}, {"type": "number"}]}
 
 
 def _model(description: str) -> Schema:
-    return {"description": description, "type": "string", "minLength": 1, "maxLength": MAX_NAME}
+    text = {"type": "string", "minLength": 1, "maxLength": MAX_NAME}
+    return {"description": description, "anyOf": [text, {"type": "number"}]}
 
 
 def _time(description: str) -> Schema:
     return {
-        "description": f"{description} RFC 3339 (without an offset it is UTC) or epoch milliseconds.",
+        "description": f"{description} RFC 3339 (without an offset it is UTC), or the epoch time "
+        "in seconds, milli-, micro- or nanoseconds, told apart by their size.",
         "anyOf": [
             {"type": "string", "pattern": _RFC3339},
-            {"type": "number", "minimum": MIN_EPOCH_MS, "maximum": MAX_EPOCH_MS},
+            {"type": "number", "minimum": MIN_EPOCH, "exclusiveMaximum": END_OF_EPOCH},
         ],
     }

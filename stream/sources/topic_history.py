@@ -97,7 +97,8 @@ class _PartitionRange:
             kept = list(takewhile(lambda record: record.timestamp < self.end_ms, records))
         if kept:
             offsets = np.fromiter((record.offset for record in kept), np.int64, len(kept))
-            self.ready.append(LogBatch(offsets, [record.value for record in kept]))
+            timestamps = np.fromiter((record.timestamp for record in kept), np.int64, len(kept))
+            self.ready.append(LogBatch(offsets, [record.value for record in kept], timestamps))
         self.position = self.end if len(kept) < len(records) else min(position, self.end)
 
     @property

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter as Counts
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from operator import attrgetter
 
 from faust.types import TP
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from driftline.stream.codec.state import StateDelta
-from driftline.stream.events.columns import Defect
-from driftline.stream.events.event import Rejection
 from driftline.stream.judge.incidents import Step
+from driftline.stream.panes.sketcher import Sketched
 from driftline.stream.worker.faust.transport import Fetch
 
 # s. A commit to a near Redis takes 1 ms; one that takes 1 s means trouble.
@@ -51,11 +50,12 @@ class Metrics:
         self._progress.set_to_current_time()
         self._lags: dict[tuple[str, int], int] = {}
 
-    def sketched(self, fetch: Fetch, rejections: Sequence[Rejection], defects: Sequence[Defect]) -> None:
+    def sketched(self, fetch: Fetch, sketched: Sketched) -> None:
         """Count the records of a sketched fetch, and its dead letters by reason."""
         self._events.inc(len(fetch.records))
         self._bytes.inc(sum(map(len, filter(None, map(_VALUE, fetch.records)))))
-        for reason in [each.reason for each in rejections] + [each.reason for each in defects]:
+        defects = [defect.reason for _, defect in sketched.defects]
+        for reason in [rejection.reason for rejection in sketched.rejections] + defects:
             self._dead_letters.labels(_reason_label(reason)).inc()
         self._record_progress(fetch)
 

@@ -28,14 +28,12 @@ from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import decode_baseline
 from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.config.sections import Config
-from driftline.stream.events.columns import Defect
-from driftline.stream.events.event import Rejection
 from driftline.stream.events.mapping import EventMapping
 from driftline.stream.kafka.dead_letters import dead_letter, pane_dead_letter
 from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.panes.cutter import Cutter, PaneRule
 from driftline.stream.panes.pane import Pane, Run
-from driftline.stream.panes.sketcher import Sketcher, pane_rule
+from driftline.stream.panes.sketcher import Sketched, Sketcher, pane_rule
 from driftline.stream.schemas.topics import PANE_BYTES
 from driftline.stream.state.store import ResumePosition, SketchPartition, Store
 from driftline.stream.worker.faust.transport import Fetch
@@ -46,7 +44,7 @@ Publish = Callable[[Iterable[OutgoingRecord]], Awaitable[None]]
 _CHECK_LEARNED_EVERY = 1.0
 # Bytes of a pane; the rest is for its key and for what Kafka adds.
 _LARGEST = PANE_BYTES - (64 << 10)
-_OFFSET, _VALUE = attrgetter("offset"), attrgetter("value")
+_OFFSET, _VALUE, _TIMESTAMP = attrgetter("offset"), attrgetter("value"), attrgetter("timestamp")
 
 
 class RereadError(RuntimeError):
@@ -89,8 +87,8 @@ class _Partition:
     horizon: int | None = None
     closing: _Closing | None = None
 
-    def push(self, fetch: Fetch) -> tuple[list[Run], list[Rejection], list[Defect]]:
-        """The runs that end in these records, and the rejected records and defective values among them."""
+    def push(self, fetch: Fetch) -> Sketched:
+        """The runs that end in these records, and what could not be read of them."""
         cutter = self.sketcher.cutter
         if self.sealed is None and not cutter.end:
             cutter.start = fetch.first_offset  # a log that retention has cut does not begin at 0
@@ -99,7 +97,8 @@ class _Partition:
         if fetch.first_offset < cutter.end:
             raise RereadError(f"offset {fetch.first_offset} of {fetch.tp} came after {cutter.end - 1}")
         offsets = np.fromiter(map(_OFFSET, fetch.records), np.int64, len(fetch.records))
-        return self.sketcher.consume(offsets, list(map(_VALUE, fetch.records)))
+        timestamps = np.fromiter(map(_TIMESTAMP, fetch.records), np.int64, len(fetch.records))
+        return self.sketcher.consume(offsets, list(map(_VALUE, fetch.records)), timestamps)
 
     def is_idle(self, timeout: float) -> bool:
         """Whether the open run holds records and got none for `timeout` seconds.
@@ -166,7 +165,8 @@ class SketchStage:
         seal = await record.read_seal()
         start, ends = seal or (0, ())
         cutter = Cutter(self._settings.rule, partition, start, ends)
-        sketcher = Sketcher(cutter, dict(self._baselines), self._settings.mapping)
+        settings = self._settings
+        sketcher = Sketcher(settings.predictions, cutter, dict(self._baselines), settings.mapping)
         return _Partition(record, sketcher, ends[-1] if ends else None)
 
     async def sketch(self, fetch: Fetch) -> None:
@@ -174,10 +174,10 @@ class SketchStage:
         async with self._busy:
             partition = self._partitions[fetch.tp.partition]
             await self._load_learned()
-            runs, rejections, defects = partition.push(fetch)
-            self._metrics.sketched(fetch, rejections, defects)
-            await self._publish(_dead_letters(fetch, rejections, defects))
-            await self._seal_and_publish(partition, runs)
+            sketched = partition.push(fetch)
+            self._metrics.sketched(fetch, sketched)
+            await self._publish(_dead_letters(fetch, sketched))
+            await self._seal_and_publish(partition, sketched.runs)
             partition.last_fetch = time.monotonic()
 
     async def close_idle(self) -> None:
@@ -254,11 +254,16 @@ class SketchStage:
                     each.sketcher.add_baseline(baseline)
 
 
-def _dead_letters(fetch: Fetch, rejections: Sequence[Rejection], defects: Sequence[Defect]) -> list[OutgoingRecord]:
-    """The rejected records, and copies of the records whose event counts with a defective value."""
-    reasons: dict[int, tuple[str, bool]] = {}
-    for defect in defects:
-        earlier = f"{reasons[defect.position][0]}; " if defect.position in reasons else ""
-        reasons[defect.position] = (earlier + defect.reason, True)
-    reasons |= {rejection.position: (rejection.reason, False) for rejection in rejections}
-    return [dead_letter(fetch.tp, fetch.records[at], *reasons[at]) for at in sorted(reasons)]
+def _dead_letters(fetch: Fetch, sketched: Sketched) -> list[OutgoingRecord]:
+    """The refused records, and copies of the records that count but for a value or a row."""
+    reasons: dict[int, list[str]] = {}
+    refused = {rejection.position for rejection in sketched.rejections if rejection.row is None}
+    for position, defect in sketched.defects:
+        reasons.setdefault(position, []).append(defect.reason)
+    for rejection in sketched.rejections:
+        row = "" if rejection.row is None else f"row {rejection.row}: "
+        reasons.setdefault(rejection.position, []).append(row + rejection.reason)
+    return [
+        dead_letter(fetch.tp, fetch.records[at], "; ".join(reasons[at]), counted=at not in refused)
+        for at in sorted(reasons)
+    ]

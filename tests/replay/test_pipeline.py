@@ -65,7 +65,7 @@ def run(
     sketcher, alerts, at, turn = pipeline.sketcher(0, 0), [], 0, 0
     while at < len(log):
         part = log[at : at + chunks[turn % len(chunks)]]
-        runs, _, _ = sketcher.consume(np.arange(at, at + len(part)), part)
+        runs = sketcher.consume(np.arange(at, at + len(part)), part).runs
         alerts += [message for each in runs for message in pipeline.judge(each)]
         at, turn = at + len(part), turn + 1
     return Result(alerts + pipeline.judge(sketcher.close(at)), pipeline)
@@ -167,9 +167,9 @@ def test_messages_that_are_no_events_change_nothing_but_offsets() -> None:
 def test_an_event_without_a_model_is_rejected(known: tuple[str, ...]) -> None:
     """With a single known model, events without a model once counted as its own."""
     row = orjson.loads(FRAUD[0])
-    nameless = [{**row, "model": name} for name in (None, "", 7)] + [{k: v for k, v in row.items() if k != "model"}]
+    nameless = [{**row, "model": name} for name in (None, "", [])] + [{k: v for k, v in row.items() if k != "model"}]
     sketcher = Pipeline(CONFIG, {model: baseline_of(messages(model, 500)) for model in known}).sketcher(0, 0)
-    _, rejections, _ = sketcher.consume(np.arange(4), [orjson.dumps(each) for each in nameless])
+    rejections = sketcher.consume(np.arange(4), [orjson.dumps(each) for each in nameless]).rejections
     assert [each.reason.partition(":")[0] for each in rejections] == ["model"] * 4
 
 
