@@ -14,10 +14,13 @@ from rich.progress import MofNCompleteColumn
 from driftline.stream.alerts.build import encode_alert
 from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.cli.terminal import (
+    EXIT_FAILED,
     EXIT_FOUND,
     ConfigFile,
+    MaxRejected,
     err,
     out,
+    parse_share,
     parse_time,
     progress_bar,
     read_config,
@@ -27,6 +30,7 @@ from driftline.stream.cli.terminal import (
 from driftline.stream.config.sections import Config
 from driftline.stream.replay.pipeline import LogBatch
 from driftline.stream.replay.run import as_single_partition, replay, select_time_range
+from driftline.stream.replay.verdict import Outcome, decide
 from driftline.stream.reports import replay as report
 from driftline.stream.sources.baselines import load_baselines
 
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+_EXIT_CODES = {Outcome.NO_DRIFT: 0, Outcome.DRIFT: EXIT_FOUND, Outcome.TOO_LITTLE: EXIT_FAILED}
 _TOPIC, _OFFSET = "kafka://", "offset:"
 
 Logs = Mapping[int, Iterable[LogBatch]]
@@ -78,13 +83,15 @@ def replay_command(
         str | None, typer.Option("--to", help="Stop before this time or offset; same format as --from.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="Model of table rows that name no model.")] = None,
+    max_rejected: MaxRejected = "1%",
 ) -> None:
     """Run the detection over events from files or from a topic's history, and print what drifted.
 
     Changes nothing live: no state, no consumer group, no live topic.
 
-    Exit code 0: no drift. 1: drift found. 2: failed.
+    Exit code 0: no drift. 1: drift found. 2: failed, or too little was judged to say that nothing drifts.
     """
+    allowed = parse_share(max_rejected, "--max-rejected")
     settings = read_config(config)
     baselines = load_baselines(settings, baseline or [], config.parent if config else Path())
     if not baselines:
@@ -96,8 +103,9 @@ def replay_command(
     source = _files(settings, sources, model, from_, to) if topic is None else _history(settings, topic, from_, to)
     with source as logs, _alert_output(settings, alerts, to_topic) as on_alert:
         result = replay(settings, baselines, logs, on_alert, topic)
-    report.print_summary(out, result, time.monotonic() - started)
-    raise typer.Exit(EXIT_FOUND if result.alerts else 0)
+    verdict = decide(result, settings, baselines, allowed)
+    report.print_summary(out, result, verdict, time.monotonic() - started)
+    raise typer.Exit(_EXIT_CODES[verdict.outcome])
 
 
 def _topic(sources: list[str]) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -43,6 +44,13 @@ EventFiles = Annotated[
     typer.Argument(metavar="FILES", help="JSONL (also .gz), CSV or Parquet files; - reads JSONL from standard input."),
 ]
 
+MaxRejected = Annotated[
+    str,
+    typer.Option(
+        help="Share of the messages that may be rejected, such as 5% or 0.05; if more are, the command fails."
+    ),
+]
+
 
 class CommandError(Exception):
     """A command can't run; the message says why, and what to do about it."""
@@ -67,6 +75,21 @@ def parse_time(text: str, option: str) -> int:
         return PLAIN_TIMES.epoch_ms(msgspec.convert(text, datetime))
     except ValueError:
         raise typer.BadParameter(f"{option}: expected RFC 3339 such as 2026-01-31T00:00:00Z, got {text!r}") from None
+
+
+def parse_share(text: str, option: str) -> float:
+    """The value of an option, a percentage such as 5% or a share such as 0.05, as a share. Raises BadParameter.
+
+    >>> parse_share("5%", "--max-rejected"), parse_share("0.05", "--max-rejected")
+    (0.05, 0.05)
+    """
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise typer.BadParameter(f"{option}: expected a percentage such as 5% or a share such as 0.05, got {text!r}")
+    return share
 
 
 @contextmanager

@@ -11,12 +11,14 @@ A live judge receives the runs of several partitions as they arrive. A replay ca
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
 from typing import NamedTuple
 
 from driftline.detectors.arrays import IntArray
+from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.alerts.build import build_alert
 from driftline.stream.alerts.schema import IncidentAlert, Mode
 from driftline.stream.baselines.baseline import Baseline
@@ -54,12 +56,35 @@ def _earliest(run: Run) -> int:
     return min((min(pane.first_ts, pane.last_ts) for pane in run.panes.values()), default=0)
 
 
+class ModelCounts(NamedTuple):
+    """What became of a model's events.
+
+    judged: evaluated. not_due: after the last evaluation, and fewer than one takes (`clock`). learned_from: the
+    learned baseline consists of them. too_few: collected for a baseline, which takes more. dropped: had no value that
+    a baseline could be learned from.
+    """
+
+    judged: int = 0
+    not_due: int = 0
+    learned_from: int = 0
+    too_few: int = 0
+    dropped: int = 0
+
+    @classmethod
+    def of(cls, total: int, state: ModelState) -> ModelCounts:
+        """The counts of a model with `total` events and this state."""
+        judge, learned = state.judge, state.learned
+        judged, pending = (judge.seen, judge.pending) if judge else (0, None)
+        used = cls(judged, pending.content.n if pending else 0, learned.total.n if learned else 0, len(state.sample))
+        return used._replace(dropped=total - sum(used))
+
+
 @dataclass
 class Pipeline:
     """Sketchers and monitors of one topic in one process.
 
-    baselines: the given ones, by model. topic: the topic's name in alerts, by default the configured one. states: the
-    state of every model seen so far.
+    baselines: the given ones, by model. topic: the topic's name in alerts, by default the configured one. states and
+    events: the state and the number of events of every model seen so far.
     """
 
     config: Config
@@ -68,6 +93,7 @@ class Pipeline:
     mode: Mode = "replay"
     monitors: dict[str, Monitor] = field(default_factory=dict)
     states: dict[str, ModelState] = field(default_factory=dict)
+    events: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.known_baselines = {model: self._selected(baseline) for model, baseline in self.baselines.items()}
@@ -89,15 +115,15 @@ class Pipeline:
         return self.topic or self.config.topics.predictions
 
     @property
-    def learned(self) -> tuple[str, ...]:
-        """Models whose baseline was learned from their first events."""
-        return tuple(model for model, state in self.states.items() if state.learned)
+    def watched(self) -> dict[str, tuple[str, ...]]:
+        """The names of the signals of every model that was judged."""
+        judged = [model for model, each in self.counts.items() if each.judged]
+        return {model: tuple(each.name for each in self.known_baselines[model].fields) for model in sorted(judged)}
 
     @property
-    def warming_up(self) -> dict[str, int]:
-        """Models that have no baseline yet, with the number of events collected for it."""
-        models = self.states.keys() - {*self.known_baselines, *self.learned}
-        return {model: len(self.states[model].sample) for model in sorted(models)}
+    def counts(self) -> dict[str, ModelCounts]:
+        """What became of the events of every model seen so far."""
+        return {model: ModelCounts.of(total, self.states[model]) for model, total in self.events.items()}
 
     def judge(self, run: Run) -> list[IncidentAlert]:
         """Judge the next run; returns the alerts it causes."""
@@ -108,6 +134,7 @@ class Pipeline:
                 given = self.known_baselines.get(model)
                 monitor = Monitor(model, self.config.for_model(model), given, self._dependences)
                 self.monitors[model] = monitor
+            self.events[model] += pane.content.n if isinstance(pane.content, Sketch) else len(pane.content)
             state, steps = monitor.judge(self.states.get(model, ModelState()), pane)
             self.states[model] = state
             baseline = monitor.baseline(state)

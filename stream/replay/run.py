@@ -12,33 +12,61 @@ import numpy as np
 from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.config.sections import Config
+from driftline.stream.events.columns import Defect
+from driftline.stream.events.event import Rejection
 from driftline.stream.events.mapping import EventMapping
 from driftline.stream.events.parse import EventError, EventReader
 from driftline.stream.panes.pane import Run
-from driftline.stream.replay.pipeline import LogBatch, Pipeline, merge_runs
+from driftline.stream.replay.pipeline import LogBatch, ModelCounts, Pipeline, merge_runs
 
 
 @dataclass
 class ReplayResult:
     """The alerts of a replay, and what was read.
 
-    events: number of events accepted. problems: how often a message was rejected or a value counted under a special
-    code, by place and not by value, since values are unbounded. examples: the first reason of each problem. learned:
-    models whose baseline was learned from their first events. warming_up: models with too few events for that, and how
-    many they have.
+    events: number of events accepted. rejected, defects: how often a message was rejected, or a value counted under a
+    special code, by place and not by value, since values are unbounded. examples: the first reason of each. counts:
+    what became of the events, by model. watched: the names of the signals that were judged, by model.
     """
 
     alerts: list[IncidentAlert] = field(default_factory=list)
     events: int = 0
-    problems: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+    defects: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
-    learned: tuple[str, ...] = ()
-    warming_up: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, ModelCounts] = field(default_factory=dict)
+    watched: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def count(self, problem: str, reason: str) -> None:
-        """Count one more occurrence of a problem."""
-        self.problems[problem] += 1
-        self.examples.setdefault(problem, reason)
+    @property
+    def read(self) -> int:
+        """Number of events read, and of messages and rows rejected."""
+        return self.events + self.rejected.total()
+
+    @property
+    def judged(self) -> int:
+        """Number of events judged."""
+        return sum(each.judged for each in self.counts.values())
+
+    @property
+    def learned(self) -> dict[str, int]:
+        """Models whose baseline was learned from their first events, and how many those were."""
+        return {model: each.learned_from for model, each in self.counts.items() if each.learned_from}
+
+    @property
+    def warming_up(self) -> dict[str, int]:
+        """Models with too few events to learn a baseline from, and how many they have."""
+        return {model: each.too_few for model, each in self.counts.items() if each.too_few}
+
+    def add(self, rejections: Iterable[Rejection], defects: Iterable[Defect]) -> None:
+        """Count rejected messages and defective values."""
+        for rejection in rejections:
+            place = re.split("[:,]", rejection.reason)[0]
+            self.rejected[place] += 1
+            self.examples.setdefault(place, rejection.reason)
+        for defect in defects:
+            place = f"{defect.signal} counted as {defect.code.name.lower()}"
+            self.defects[place] += 1
+            self.examples.setdefault(place, defect.reason)
 
 
 def replay(
@@ -57,7 +85,7 @@ def replay(
         for alert in pipeline.judge(run):
             result.alerts.append(alert)
             on_alert(alert)
-    result.learned, result.warming_up = pipeline.learned, pipeline.warming_up
+    result.counts, result.watched = pipeline.counts, pipeline.watched
     return result
 
 
@@ -68,10 +96,7 @@ def _runs(pipeline: Pipeline, partition: int, log: Iterable[LogBatch], result: R
         sketcher = sketcher or pipeline.sketcher(partition, int(batch.offsets[0]))
         runs, events, rejections, defects = sketcher.consume(*batch)
         result.events += events
-        for rejection in rejections:
-            result.count(f"rejected for {re.split('[:,]', rejection.reason)[0]}", rejection.reason)
-        for _, defect in defects:
-            result.count(f"{defect.signal} counted as {defect.code.name.lower()}", defect.reason)
+        result.add(rejections, (defect for _, defect in defects))
         end = int(batch.offsets[-1]) + 1
         yield from runs
     if sketcher:

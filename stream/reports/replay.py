@@ -6,7 +6,7 @@ Names, values and reasons from traffic are printed as `Text`, never as markup: a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.judge.changes import bars
 from driftline.stream.judge.incidents import Status
 from driftline.stream.replay.run import ReplayResult
+from driftline.stream.replay.verdict import Outcome, Verdict
 
 _WIDTH = 16
 _COLOURS = {"firing": "red", "updated": "yellow", "resolved": "green"}
@@ -55,25 +56,58 @@ def _signal(each: SignalEvidence) -> Group:
     return Group(change, Padding(Text(figures, style="dim"), (0, 0, 0, 2)))
 
 
-def print_summary(console: Console, result: ReplayResult, seconds: float) -> None:
-    """Print the end of a replay: events read, problems, models without a given baseline, and number of incidents."""
+def print_summary(console: Console, result: ReplayResult, verdict: Verdict, seconds: float) -> None:
+    """Print the end of a replay: what was read, what was watched and what was not, and the verdict."""
     rate = result.events / seconds if seconds else 0.0
     console.print(f"{result.events:,} events in {seconds:.1f} s ({rate:,.0f}/s)")
-    for problem, count in result.problems.most_common():
-        console.print(Text(f"  {count:,} × {problem}, such as: {result.examples[problem]}", style="yellow"))
-    for model in result.learned:
-        console.print(Text(f"  {model}: its baseline was learned from its first events"))
-    for model, events in result.warming_up.items():
-        console.print(
-            Text(f"  {model}: not judged; its {events:,} events are too few to learn a baseline from", style="yellow")
-        )
+    for problem, count, example in _problems(result):
+        console.print(Text(f"  {count:,} × {problem}, such as: {example}", style="yellow"))
+    for model, events in result.learned.items():
+        console.print(Text(f"  {model}: its baseline was learned from its first {events:,} events"))
+    signals = sum(map(len, result.watched.values()))
+    console.print(
+        f"watched {_plural(signals, 'signal')} of {_plural(len(result.watched), 'model')}, "
+        f"judged {result.judged:,} of {result.read:,} events{_rest(result)}"
+    )
+    _print_verdict(console, result, verdict)
+
+
+def _problems(result: ReplayResult) -> Iterator[tuple[str, int, str]]:
+    for place, count in result.rejected.most_common():
+        yield f"rejected for {place}", count, result.examples[place]
+    for place, count in result.defects.most_common():
+        yield place, count, result.examples[place]
+
+
+def _rest(result: ReplayResult) -> str:
+    """What became of the events that were not judged."""
+    rest = {
+        "rejected": result.rejected.total(),
+        "learned from": sum(result.learned.values()),
+        "of models with too few events": sum(result.warming_up.values()),
+        "too few for another evaluation": sum(each.not_due for each in result.counts.values()),
+        "without a value": sum(each.dropped for each in result.counts.values()),
+    }
+    parts = ", ".join(f"{count:,} {what}" for what, count in rest.items() if count)
+    return f" ({parts})" if parts else ""
+
+
+def _print_verdict(console: Console, result: ReplayResult, verdict: Verdict) -> None:
     status = Counter(alert.data.status for alert in result.alerts)
-    if not status:
-        console.print("no drift", style="green")
-        return
+    for shortfall in verdict.shortfalls:
+        console.print(Text(f"too little was judged: {shortfall}", style="yellow"), soft_wrap=True)
     fired, resolved = status[Status.FIRING], status[Status.RESOLVED]
-    summary = f"{fired} incident{'s' * (fired != 1)}, {resolved} resolved, {fired - resolved} still open"
-    console.print(summary, style="red")
+    summary = f"{_plural(fired, 'incident')}, {resolved} resolved, {fired - resolved} still open"
+    text, style = {
+        Outcome.DRIFT: (summary, "red"),
+        Outcome.NO_DRIFT: ("no drift", "green"),
+        Outcome.TOO_LITTLE: ("no verdict", "red"),
+    }[verdict.outcome]
+    console.print(text, style=style)
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def print_baseline(console: Console, baseline: Baseline) -> None:

@@ -197,10 +197,79 @@ def test_without_a_baseline_one_is_learned_from_the_first_events_with_a_notice(r
     result = run("replay", "drift.jsonl", "-c", "c.yaml")
     assert result.code == 1
     assert "each model's is learned from its first 700 events" in words(result.err)
-    assert "fraud: its baseline was learned from its first events" in words(result.out)
+    assert "fraud: its baseline was learned from its first 700 events" in words(result.out)
+    assert "judged 2,300 of 3,000 events (700 learned from)" in words(result.out)
+
+
+def test_a_model_with_too_few_events_for_a_baseline_is_no_all_clear(run: Run) -> None:
     few = run("replay", "drift.jsonl")
-    assert few.code == 0
-    assert "fraud: not judged; its 3,000 events are too few to learn a baseline from" in words(few.out)
+    assert (few.code, few.out.splitlines()[-1]) == (2, "no verdict")
+    for part in (
+        "watched 0 signals of 0 models, judged 0 of 3,000 events (3,000 of models with too few events)",
+        "too little was judged: 3,000 of 3,000 events belong to models without a verdict",
+        '"fraud": its 3,000 events are too few to learn a baseline from, which takes 5,000 (learn_events)',
+    ):
+        assert part in words(few.out)
+
+
+def test_a_baseline_of_a_model_that_no_event_names_is_no_all_clear(run: Run) -> None:
+    for model in ("fraud", "churn"):
+        write(Path(f"{model}.jsonl"), messages(model, 2000))
+        assert run("baseline", "build", f"{model}.jsonl", "--model", model).code == 0
+    both = ("-b", "churn.driftline", "-b", "fraud.driftline")
+    result = run("replay", "calm.jsonl", *both)
+    assert result.code == 2
+    assert (
+        'the baseline of model "churn" was not used: no event names that model; the events name "fraud" (did you mean '
+        "--model?)"
+    ) in words(result.out)
+    assert "judged 2,000 of 2,000 events" in words(result.out), "the other model was judged all the same"
+    found = run("replay", "drift.jsonl", *both)
+    assert found.code == 1, "drift is drift, however little else was judged"
+    assert "too little was judged" in found.out
+
+
+def test_a_configured_model_without_a_verdict_is_no_all_clear(built: Run, tmp_path: Path) -> None:
+    (tmp_path / "two.yaml").write_text("models: {fraud: {baseline: fraud.driftline}, churn: {clock: 10}}")
+    result = built("replay", "calm.jsonl", "-c", "two.yaml")
+    assert result.code == 2
+    assert 'model "churn" of the configuration has no verdict: no event names that model' in words(result.out)
+
+
+def test_fewer_events_than_an_evaluation_takes_are_no_all_clear(built: Run, tmp_path: Path) -> None:
+    write(tmp_path / "few.jsonl", CALM[:30])
+    result = built("replay", "few.jsonl", "-b", "fraud.driftline")
+    assert result.code == 2
+    assert "its 30 events are fewer than one evaluation takes, 50 (clock)" in words(result.out)
+
+
+def test_no_event_at_all_is_no_all_clear(built: Run) -> None:
+    result = built("replay", "calm.jsonl", "-b", "fraud.driftline", "--from", "2030-01-01T00:00:00Z")
+    assert result.code == 2
+    assert "too little was judged: there was no message to read" in words(result.out)
+
+
+def test_more_rejected_messages_than_allowed_are_no_all_clear(built: Run, tmp_path: Path) -> None:
+    write(tmp_path / "bad.jsonl", [*CALM, *[b"{"] * 50])
+    result = built("replay", "bad.jsonl", "-b", "fraud.driftline")
+    assert result.code == 2
+    assert (
+        "too little was judged: 50 of 2,050 messages (2.4 %) were rejected, and at most 1 % may be (--max-rejected); "
+        "50 of them for not JSON, such as: not JSON: Expecting property name"
+    ) in words(result.out)
+    for allowed in ("3%", "0.03"):
+        assert built("replay", "bad.jsonl", "-b", "fraud.driftline", "--max-rejected", allowed).code == 0
+    for odd in ("3", "-1%", "many"):
+        refused = built("replay", "bad.jsonl", "-b", "fraud.driftline", "--max-rejected", odd)
+        assert refused.code == 2
+        assert "expected a percentage such as 5% or a share such as 0.05" in words(refused.err)
+
+
+def test_events_that_are_all_rejected_are_no_all_clear(built: Run, tmp_path: Path) -> None:
+    write(tmp_path / "no_times.jsonl", [message.replace(b'"ts"', b'"timestamp"') for message in CALM])
+    result = built("replay", "no_times.jsonl", "-b", "fraud.driftline")
+    assert result.code == 2
+    assert "2,000 of 2,000 messages (100 %) were rejected" in words(result.out)
 
 
 def test_from_and_to_cut_the_log(built: Run) -> None:

@@ -326,7 +326,7 @@ def test_an_impossible_replay_is_an_error_with_its_reason(
 
 def test_a_replay_without_records_says_so(broker: Broker, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     site = Site.on(broker, tmp_path)
-    assert driftline("replay", f"kafka://{site.predictions}", "-c", site.path) == 0
+    assert driftline("replay", f"kafka://{site.predictions}", "-c", site.path) == 2, "not an all-clear"
     assert "nothing to read" in capsys.readouterr().err
 
 

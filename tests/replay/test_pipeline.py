@@ -128,13 +128,13 @@ def test_a_learned_baseline_gives_the_alerts_that_the_same_given_baseline_gives_
         learned.reported() == given.reported() == [("firing", ["features.amount"]), ("resolved", ["features.amount"])]
     )
     assert [each["starts_at"] for each in learned.of("fraud")] == [each["starts_at"] for each in given.of("fraud")]
-    assert learned.pipeline.learned == ("fraud",)
+    assert learned.pipeline.counts["fraud"].learned_from == 700
 
 
 def test_a_model_with_too_few_events_is_still_warming_up() -> None:
     result = run(FRAUD[:300] + CHURN[:900])
-    assert result.pipeline.warming_up == {"fraud": 300}
-    assert result.pipeline.learned == ("churn",)
+    assert result.pipeline.counts["fraud"].too_few == 300
+    assert result.pipeline.counts["churn"].learned_from == 700
 
 
 @pytest.mark.parametrize("features", [{"a": None}, {"a": {"b": None}}, {"a": []}])

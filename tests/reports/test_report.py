@@ -16,11 +16,13 @@ from driftline.stream.alerts.build import build_alert
 from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import BuildSettings, build_baseline
-from driftline.stream.config.sections import ModelConfig
+from driftline.stream.config.sections import Config, ModelConfig
 from driftline.stream.events.event import Event
 from driftline.stream.judge.incidents import Status
 from driftline.stream.judge.monitor import Monitor
+from driftline.stream.replay.pipeline import ModelCounts
 from driftline.stream.replay.run import ReplayResult
+from driftline.stream.replay.verdict import decide
 from driftline.stream.reports.replay import print_alert, print_baseline, print_summary
 from tests.alerts.test_alerts import event, step
 from tests.harness.traffic import Batch, Driver, baseline_of
@@ -135,11 +137,11 @@ def test_names_and_values_of_the_traffic_are_text_and_no_markup() -> None:
     print_baseline(own, baseline([ODD]))
     for message in incident([ODD]):
         print_alert(own, message.data)
-    result = ReplayResult([], 5, Counter({f"{ODD} counted as invalid": 3}), {f"{ODD} counted as invalid": "got '[/i]'"})
-    result.learned, result.warming_up = ("[/b]",), {"[bold]": 3}
-    print_summary(own, result, 1.0)
+    result = ReplayResult(events=5, defects=Counter({ODD: 3}), examples={ODD: "got '[/i]'"})
+    result.counts = {"[/b]": ModelCounts(learned_from=5), "[bold]": ModelCounts(too_few=3)}
+    print_summary(own, result, decide(result, Config(), []), 1.0)
     text = "\n".join(printed(own))
-    for part in ("[/b][red]odd", "[/x]", "[b]a.jsonl", "got '[/i]'", "[bold]: not judged"):
+    for part in ("[/b][red]odd", "[/x]", "[b]a.jsonl", "got '[/i]'", '"[bold]": its 3 events are too few'):
         assert part in text
 
 
@@ -154,5 +156,7 @@ def test_names_and_values_of_the_traffic_are_text_and_no_markup() -> None:
 def test_a_summary_ends_with_what_was_found(statuses: list[str], last: str) -> None:
     own = console(80)
     result = ReplayResult([event(step(status=Status(status))) for status in statuses], events=12_345)
-    print_summary(own, result, 2.0)
-    assert printed(own) == ["12,345 events in 2.0 s (6,172/s)", last]
+    result.counts, result.watched = {"fraud": ModelCounts(judged=12_345)}, {"fraud": ("score", "features.amount")}
+    print_summary(own, result, decide(result, Config(), []), 2.0)
+    watched = "watched 2 signals of 1 model, judged 12,345 of 12,345 events"
+    assert printed(own) == ["12,345 events in 2.0 s (6,172/s)", watched, last]

@@ -1,0 +1,134 @@
+"""The verdict of a replay: drift, no drift, or too little judged to say so. Pure.
+
+"No drift" is an all-clear, so it must not be said of events that nobody looked at: each reason why too little was
+judged is a sentence that ends with what helps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.config.sections import Config
+from driftline.stream.replay.pipeline import ModelCounts
+from driftline.stream.replay.run import ReplayResult
+
+#: Share of the messages that may be rejected, and of the events that may belong to models with too few of them, in an
+#: all-clear. Logs do hold some broken messages; if every hundredth is lost, as much of a drift may be lost with them.
+MAX_UNSEEN = 0.01
+_NAMED = 5
+
+
+class Outcome(StrEnum):
+    """What a replay found."""
+
+    DRIFT = "drift"
+    NO_DRIFT = "no-drift"
+    TOO_LITTLE = "too-little"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The outcome of a replay. shortfalls: why too little was judged, also beside drift; a sentence each."""
+
+    outcome: Outcome
+    shortfalls: tuple[str, ...] = ()
+
+
+def decide(
+    result: ReplayResult, config: Config, baselines: Sequence[Baseline], max_rejected: float = MAX_UNSEEN
+) -> Verdict:
+    """The verdict on a replay under `config` with the given `baselines`. max_rejected: share of all messages."""
+    shortfalls = tuple(_shortfalls(result, config, baselines, max_rejected))
+    if result.alerts:
+        return Verdict(Outcome.DRIFT, shortfalls)
+    return Verdict(Outcome.TOO_LITTLE if shortfalls else Outcome.NO_DRIFT, shortfalls)
+
+
+def _shortfalls(
+    result: ReplayResult, config: Config, baselines: Sequence[Baseline], max_rejected: float
+) -> Iterator[str]:
+    if not result.read:
+        yield "there was no message to read: are the sources empty, or do --from and --to leave nothing?"
+        return
+    if result.rejected.total() > max_rejected * result.read:
+        yield _rejected(result, max_rejected)
+    elif not result.events:
+        yield "no event was judged, since every message was rejected"
+    if not result.events:
+        return
+    needed = {name: f"model {_quoted(name)} of the configuration has no verdict" for name in config.models}
+    needed |= {each.model: f"the baseline of model {_quoted(each.model)} was not used" for each in baselines}
+    silent = [model for model in needed if not result.counts.get(model, ModelCounts()).judged]
+    for model in silent:
+        yield _silent(model, needed[model], result, config)
+    few = {model: events for model, events in result.warming_up.items() if model not in silent}
+    if sum(few.values()) > MAX_UNSEEN * result.events:
+        yield _too_few(few, result, config)
+    elif not result.judged and not silent:
+        yield " and ".join(_unjudged(model, result.counts[model], config) for model in list(result.counts)[:_NAMED])
+
+
+def _rejected(result: ReplayResult, allowed: float) -> str:
+    place, count = result.rejected.most_common(1)[0]
+    rejected = result.rejected.total()
+    return (
+        f"{rejected:,} of {result.read:,} messages ({percent(rejected / result.read)}) were rejected, and at most "
+        f"{percent(allowed)} may be (--max-rejected); {count:,} of them for {place}, such as: "
+        f"{result.examples[place]}"
+    )
+
+
+def _silent(model: str, what: str, result: ReplayResult, config: Config) -> str:
+    """Why a model that was expected has no verdict."""
+    counts = result.counts.get(model)
+    if counts is None:
+        others = f"; the events name {_names(result.counts)}"
+        return f"{what}: no event names that model{others} (did you mean --model?)"
+    return f"model {_quoted(model)} has no verdict: {_unjudged(model, counts, config)}"
+
+
+def _unjudged(model: str, counts: ModelCounts, config: Config) -> str:
+    """Why none of a model's events was judged, and what helps."""
+    chosen = config.for_model(model)
+    if counts.too_few:
+        return (
+            f"its {counts.too_few:,} events are too few to learn a baseline from, which takes {chosen.learn_events:,} "
+            "(learn_events); give it a baseline with -b, or lower learn_events"
+        )
+    if counts.not_due:
+        return (
+            f"its {counts.not_due:,} events are fewer than one evaluation takes, {chosen.clock:,} (clock); replay more "
+            "of them, or lower clock"
+        )
+    if counts.learned_from:
+        return f"its baseline was learned from all of its {counts.learned_from:,} events; give it a baseline with -b"
+    return f"its {counts.dropped:,} events hold no value to learn a baseline from"
+
+
+def _too_few(few: Mapping[str, int], result: ReplayResult, config: Config) -> str:
+    held = f"{sum(few.values()):,} of {result.events:,} events belong to models without a verdict"
+    first = list(few)[:_NAMED]
+    return f"{held}: " + "; ".join(
+        f"{_quoted(model)}: {_unjudged(model, result.counts[model], config)}" for model in first
+    )
+
+
+def _names(models: Iterable[str]) -> str:
+    names = sorted(models)
+    return ", ".join(map(_quoted, names[:_NAMED])) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
+
+
+def percent(share: float) -> str:
+    """A share as a percentage of two digits, "1 %".
+
+    >>> percent(0.01), percent(0.0213), percent(1.0)
+    ('1 %', '2.1 %', '100 %')
+    """
+    return f"{100 * share:.2g} %" if share < 0.995 else "100 %"
