@@ -91,7 +91,7 @@ def baseline_build(
         bins=bins, ordered=not unordered, kinds=_kinds({**chosen.kinds, **kinds}), selects=chosen.signals.selects
     )
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    with reading_messages(paths, model, ts=now if unordered else None) as batches:
+    with reading_messages(paths, settings, model, ts=now if unordered else None) as batches:
         events, rejections = _events(batches, model, settings.mapping.event_mapping())
     _report_rejections(rejections, events, unordered)
     about = _about(model, facts, paths, now, len(rejections))

@@ -134,7 +134,7 @@ def _search(sources: Iterator[Lines], wanted: str) -> FoundAlert:
 def _sources(settings: Config, alerts: Path | None) -> Iterator[Lines]:
     """Where to search, the fastest source first."""
     if alerts is not None:
-        yield lambda: _in_file(alerts)
+        yield lambda: _in_file(settings, alerts)
         return
     try:
         indexed = _query(settings, lambda index: index.read())
@@ -144,8 +144,8 @@ def _sources(settings: Config, alerts: Path | None) -> Iterator[Lines]:
     yield lambda: _on_topic(settings)
 
 
-def _in_file(path: Path) -> Iterator[bytes]:
-    with reading_messages([str(path)], None) as batches:
+def _in_file(settings: Config, path: Path) -> Iterator[bytes]:
+    with reading_messages([str(path)], settings) as batches:
         for batch in batches:
             yield from batch
 

@@ -18,7 +18,7 @@ from driftline.stream.cli import baseline, demo, incidents, relay, replay, schem
 from driftline.stream.cli.terminal import EXIT_FAILED, EXIT_FOUND, CommandError, err, out, read_config, read_text
 from driftline.stream.config.diagnostics import ConfigError, render_diagnostics
 from driftline.stream.config.load import check_config
-from driftline.stream.sources.files import InputError
+from driftline.stream.sources.inputs import InputError
 
 app = typer.Typer(
     name="driftline",

@@ -47,8 +47,8 @@ Sources = Annotated[
     list[str],
     typer.Argument(
         metavar="FILES|kafka://TOPIC",
-        help="JSONL (also .gz), CSV or Parquet files, - for JSONL from standard input; or one topic of the "
-        "configured Kafka.",
+        help="JSON, CSV or Parquet files, also packed by gzip; - for JSON or CSV from standard input; or one topic of "
+        "the configured Kafka.",
     ),
 ]
 
@@ -123,7 +123,7 @@ def _files(settings: Config, paths: list[str], model: str | None, from_: str | N
         None if text is None else parse_time(text, option) for text, option in ((from_, "--from"), (to, "--to"))
     )
     _check_order(first, end)
-    with reading_messages(paths, model) as batches:
+    with reading_messages(paths, settings, model) as batches:
         yield {0: select_time_range(as_single_partition(batches), settings.mapping.event_mapping(), first, end)}
 
 

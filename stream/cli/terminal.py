@@ -27,6 +27,7 @@ from driftline.stream.config.load import parse_config
 from driftline.stream.config.sections import Config, Redis
 from driftline.stream.events.times import PLAIN_TIMES
 from driftline.stream.sources import files
+from driftline.stream.sources.inputs import InputError, OnNote
 
 if TYPE_CHECKING:
     from driftline.stream.state.client import Client
@@ -41,7 +42,10 @@ ConfigFile = Annotated[
 ]
 EventFiles = Annotated[
     list[str],
-    typer.Argument(metavar="FILES", help="JSONL (also .gz), CSV or Parquet files; - reads JSONL from standard input."),
+    typer.Argument(
+        metavar="FILES",
+        help="JSON, CSV or Parquet files, also packed by gzip; - reads JSON or CSV from standard input.",
+    ),
 ]
 
 MaxRejected = Annotated[
@@ -66,7 +70,7 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text("utf-8")
     except UnicodeDecodeError as error:
-        raise files.InputError(f"{path}: byte {error.start + 1}: not UTF-8; save the file as UTF-8") from None
+        raise InputError(f"{path}: byte {error.start + 1}: not UTF-8; save the file as UTF-8") from None
 
 
 def parse_time(text: str, option: str) -> int:
@@ -94,12 +98,23 @@ def parse_share(text: str, option: str) -> float:
 
 @contextmanager
 def reading_messages(
-    paths: Sequence[str], model: str | None, ts: str | None = None, chunk: int = 10_000
+    paths: Sequence[str],
+    settings: Config,
+    model: str | None = None,
+    ts: str | None = None,
+    on_note: OnNote | None = None,
+    chunk: int = 10_000,
 ) -> Iterator[Iterator[list[bytes]]]:
-    """The messages in files, in lists of up to `chunk`, with a progress bar over the bytes read."""
-    total = files.total_bytes(paths)
+    """The messages in files, in lists of up to `chunk`, with a progress bar over the bytes read.
+
+    model, ts: of table rows that have none. on_note: called with each column that is left out or converted.
+    """
+    total, mapping = files.total_bytes(paths), settings.mapping.event_mapping()
     with progress_bar("reading", total, DownloadColumn(), TransferSpeedColumn()) as advance:
-        yield files.read_messages(paths, model=model, ts=ts, on_progress=advance, chunk=chunk)
+        yield files.read_messages(
+            paths, mapping=mapping, options=settings.files, model=model, ts=ts,
+            on_progress=advance, on_note=on_note, chunk=chunk,
+        )  # fmt: skip
 
 
 @contextmanager

@@ -65,7 +65,7 @@ def produce_command(
     settings, pace = read_config(config), _pace(rate, speed)
     started = time.monotonic()
     with (
-        reading_messages(paths, model, chunk=_UNPACED if pace == Pace() else _PACED) as batches,
+        reading_messages(paths, settings, model, chunk=_UNPACED if pace == Pace() else _PACED) as batches,
         reporting_kafka_errors(),
     ):
         from driftline.stream.kafka.produce import Sender, open_producer, produce

@@ -32,6 +32,7 @@ from driftline.stream.config.fields import (
     Topic,
     Whole,
 )
+from driftline.stream.config.files import FileOptions
 from driftline.stream.config.incidents import Incidents
 from driftline.stream.config.lineage import find_circle
 from driftline.stream.config.relay import Relay
@@ -383,6 +384,7 @@ class Config(Section, title="Driftline configuration"):
     schemas: Schemas = Field(
         default_factory=Schemas, description="Where the schemas of messages in schema-registry frames come from."
     )
+    files: FileOptions = Field(default_factory=FileOptions, description="How the files that are read are written.")
     panes: Panes = Field(default_factory=Panes, description="When a pane ends.")
     defaults: ModelConfig = Field(default_factory=ModelConfig, description="How to monitor every model.")
     models: dict[str, ModelConfig] = Field(
