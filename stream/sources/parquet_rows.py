@@ -129,7 +129,7 @@ def _python_values(column: Column, values: Any) -> list[Any]:
         values = values.cast(values.type.value_type)
     kind = values.type
     if types.is_temporal(kind):
-        return _times(values) if column.kind == "time" else _amounts(values)
+        return _amounts(values) if column.kind == "value" else _times(values)
     python: list[Any] = values.to_pylist()
     if types.is_map(kind):
         return [None if pairs is None else dict(pairs) for pairs in python]

@@ -1,8 +1,8 @@
 """Tables: which part of an event each column holds, and rows as the JSON that a topic would carry.
 
-With the native kind of mapping, columns named as the paths of id, ts, model, version, prediction, score, label and
-weight are the event's own, `tags.NAME` is a tag, and every other column, `features.NAME` or plain NAME, is a feature. A
-column `features` or `tags` holds a whole object, or one written as JSON. A dot in a name leads to an object in it.
+The names of columns are paths of the mapping. Those of id, ts, model, version, prediction, score, label and weight are
+the event's own, `tags.NAME` is a tag, and every other column, `features.NAME` or plain NAME, is a feature. A column
+`features` or `tags` holds a whole object, or one written as JSON.
 
 A column without a title, or with the one that pandas gives to an index, is left out: row numbers only ever rise.
 """
@@ -29,10 +29,13 @@ ABSENT = object()
 
 Keys = tuple[str, ...]
 Converter = Callable[[Any], object]
+Kind = Literal["text", "time", "object", "value"]
 
 _INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
-_OWN = ("id", "ts", "model", "version", "prediction", "score", "label", "weight")
-_TEXT = ("id", "model", "version")
+_KINDS: dict[str, Kind] = {
+    "id": "text", "model": "text", "version": "text", "ts": "time",
+    "prediction": "value", "score": "value", "label": "value", "weight": "value",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Column:
     index: int
     title: str
     keys: Keys
-    kind: Literal["text", "time", "object", "value"]
+    kind: Kind
 
 
 class EventWriter:
@@ -56,9 +59,9 @@ class EventWriter:
 
     def __init__(self, mapping: EventMapping, model: str | None = None, ts: str | None = None) -> None:
         self.mapping = mapping
-        given = ((mapping.model, model), (mapping.ts, ts))
-        self._given = [(_keys(path), text) for path, text in given if text is not None and _is_path(path)]
-        self._id, self._numbers = _keys(mapping.id) if _is_path(mapping.id) else None, count(1)
+        given = ((mapping.path("model"), model), (mapping.path("ts"), ts))
+        self._given = [(path, text) for path, text in given if path and text is not None]
+        self._id, self._numbers = mapping.path("id"), count(1)
 
     def new_event(self) -> dict[str, Any]:
         """An event with what the next row may leave out."""
@@ -98,9 +101,10 @@ class RowWriter:
 
 def plan_columns(source: str, titles: Iterable[str], mapping: EventMapping, note: OnNote) -> list[Column]:
     """The columns of a table that are read. Raises InputError, which names the file and the column."""
-    named = list(_named(map(str.strip, titles), mapping, note))
-    features = {_keys(_feature(title, mapping)) for _, title in named}
-    columns = [_column(index, title, mapping, features) for index, title in named]
+    plan = _Plan(mapping)
+    named = list(plan.named(map(str.strip, titles), note))
+    features = {plan.feature(title) for _, title in named}
+    columns = [plan.column(index, title, features) for index, title in named]
     _check_apart(source, columns)
     return columns
 
@@ -126,52 +130,57 @@ def _finite(value: Any) -> Any:
     return number(value) if isinstance(value, float) else value
 
 
-def _named(titles: Iterable[str], mapping: EventMapping, note: OnNote) -> Iterator[tuple[int, str]]:
-    """Position and title of every column but an index."""
-    for index, title in enumerate(titles):
-        if _INDEX.fullmatch(title) and title not in _own(mapping):
-            field = f"column {index + 1}" + (f", {title!r}" if title else "")
-            note(Note(field, "is left out: it has no title of its own, as row numbers that pandas writes"))
-        else:
-            yield index, title
+class _Plan:
+    """The places of the event's own parts."""
+
+    def __init__(self, mapping: EventMapping) -> None:
+        kinds = _KINDS | ({"ts": "text"} if mapping.format else {})
+        self._own = {path: kinds[part] for part in kinds if (path := mapping.path(part)) is not None}
+        self._features, self._tags = mapping.path("features") or (), mapping.path("tags") or ()
+
+    def named(self, titles: Iterable[str], note: OnNote) -> Iterator[tuple[int, str]]:
+        """Position and title of every column but an index."""
+        for index, title in enumerate(titles):
+            if _INDEX.fullmatch(title) and _keys(title) not in self._own:
+                field = f"column {index + 1}" + (f", {title!r}" if title else "")
+                note(Note(field, "is left out: it has no title of its own, as row numbers that pandas writes"))
+            else:
+                yield index, title
+
+    def feature(self, title: str) -> Keys:
+        """The keys of a feature below the features' object."""
+        keys = _keys(title)
+        home = len(self._features)
+        return keys[home:] if keys[:home] == self._features and len(keys) > home else keys
+
+    def column(self, index: int, title: str, features: set[Keys]) -> Column:
+        """The place of a column; a dot in its title does not nest if a column has the name in front of the dot."""
+        keys = _keys(title)
+        if kind := self._own.get(keys):
+            return Column(index, title, keys, kind)
+        if keys in (self._features, self._tags):
+            return Column(index, title, keys, "object")
+        if keys[: len(self._tags)] == self._tags:
+            return Column(index, title, (*self._tags, ".".join(keys[len(self._tags) :])), "text")
+        feature = self.feature(title)
+        if not all(feature) or any(feature[:end] in features for end in range(1, len(feature))):
+            feature = (".".join(feature),)
+        return Column(index, title, (*self._features, *feature), "value")
 
 
-def _own(mapping: EventMapping) -> dict[str, str]:
-    """The path of each part that is an event's own."""
-    return {part: getattr(mapping, part, part) for part in _OWN}
-
-
-def _column(index: int, title: str, mapping: EventMapping, features: set[Keys]) -> Column:
-    own = _own(mapping)
-    for part, path in own.items():
-        if title == path:
-            kind: Literal["text", "time", "value"] = "text" if part in _TEXT else "time" if part == "ts" else "value"
-            return Column(index, title, _keys(path), kind)
-    if title in (mapping.features, "tags"):
-        return Column(index, title, _keys(title), "object")
-    if title.startswith("tags."):
-        return Column(index, title, ("tags", title.removeprefix("tags.")), "text")
-    keys = _keys(_feature(title, mapping))
-    inside_another = any(keys[:end] in features for end in range(1, len(keys)))
-    nested = (_feature(title, mapping),) if inside_another or not all(keys) else keys
-    return Column(index, title, (*_keys(mapping.features), *nested), "value")
-
-
-def _feature(title: str, mapping: EventMapping) -> str:
-    return title.removeprefix(f"{mapping.features}.") or title
-
-
-def _check_apart(source: str, columns: Iterable[Column]) -> None:
-    seen: set[Keys] = set()
+def _check_apart(source: str, columns: Sequence[Column]) -> None:
+    seen: dict[Keys, Column] = {}
     for column in columns:
         if column.keys in seen:
             place = f"column {column.index + 1}"
             raise InputError(f"{source}: {place} is a second {column.title!r}; rename it or leave it out")
-        seen.add(column.keys)
-
-
-def _is_path(path: str) -> bool:
-    return not path.startswith(("$", "="))
+        seen[column.keys] = column
+    for column in columns:
+        outer = next((seen[key] for end in range(len(column.keys)) if (key := column.keys[:end]) in seen), None)
+        if outer and outer.kind != "object":
+            raise InputError(
+                f"{source}: column {column.title!r} lies inside column {outer.title!r}; rename one of them"
+            )
 
 
 def _keys(path: str) -> Keys:
