@@ -156,7 +156,7 @@ class Deployment:
 
     @property
     def baselines(self) -> dict[str, Baseline]:
-        return {each.model: each for each in load_baselines(self.config, [], self.path.parent)}
+        return load_baselines(self.config, self.path.parent)
 
     def replay(self) -> Replay:
         """A replay of all messages on the predictions topic."""

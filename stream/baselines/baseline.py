@@ -55,6 +55,13 @@ class Baseline:
         """The fields that the decoder reads from an event, in the order of the layout."""
         return tuple(Field(signal.name, signal.numeric, signal.is_flag) for signal in self.layout.signals)
 
+    @property
+    def signal_kinds(self) -> dict[str, str]:
+        """Kind of each signal by name, as text; "" for those that `signals` left out when the baseline was built."""
+        excluded = self.about.get("excluded")
+        names = [name for name in excluded if isinstance(name, str)] if isinstance(excluded, list) else []
+        return dict.fromkeys(names, "") | {signal.name: signal.kind.value for signal in self.layout.signals}
+
     def select_signals(self, selects: Callable[[str], bool]) -> Baseline:
         """This baseline with only the signals whose names `selects` accepts. Raises BaselineError if there is none."""
         kept = [s for s, signal in enumerate(self.layout.signals) if selects(signal.name)]

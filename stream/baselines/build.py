@@ -22,6 +22,7 @@ MAX_CATEGORIES = 255
 # Time-ordered blocks: windows are compared in lengths from one block to a quarter of the baseline, seven octaves.
 BLOCKS = 256
 _BOOLEAN = (FALSE, TRUE)
+_SHOWN = 5  # names in an error
 
 
 def _anything(name: str) -> bool:  # noqa: ARG001 # the signature of a selection
@@ -54,9 +55,11 @@ def build_baseline(
     """
     ordered = sorted(events, key=lambda event: event.ts) if settings.ordered else list(events)
     rows = list(enumerate(ordered))
-    fields = _fields(ordered, settings)
+    found = infer_fields(ordered)
+    excluded = [each.name for each in found if not settings.selects(each.name)]
+    fields = _fields(found, settings)
     if not fields:
-        raise BaselineError(f"{len(events)} events of model {about['model']!r} hold no value to learn from")
+        raise BaselineError(_why_empty(about["model"], len(events), excluded))
     layout = Layout.of(_fit(tabulate(fields, rows), fields, settings))
     draft = Baseline(layout, np.empty((0, layout.width), np.int64), layout.empty(), {})
     columns = tabulate(draft.fields, rows)
@@ -66,13 +69,22 @@ def build_baseline(
     times = {"time_from": int(columns.ts.min()), "time_to": int(columns.ts.max())}
     chosen = {"bins": settings.bins, "max_distinct": settings.max_distinct, "ordered": settings.ordered}
     facts = {**about, "rows": len(codes), **times, "settings": {**chosen, "kinds": dict(settings.kinds)}}
+    if excluded:
+        facts["excluded"] = excluded
     return Baseline(layout, blocks, layout.sketch(codes, columns.numeric), facts)
 
 
-def _fields(events: Sequence[Event], settings: BuildSettings) -> list[Field]:
+def _why_empty(model: str, events: int, excluded: Sequence[str]) -> str:
+    if not excluded:
+        return f"{events} events of model {model!r} hold no value to learn from"
+    names = f"{', '.join(excluded[:_SHOWN])}{', …' * (len(excluded) > _SHOWN)}"
+    return f"`signals` selects none of the signals of model {model!r}, which are {names}; check its globs"
+
+
+def _fields(found: Sequence[Field], settings: BuildSettings) -> list[Field]:
     """How to read each selected signal: as its values look, unless `kinds` says otherwise."""
     fields = []
-    for each in infer_fields(events):
+    for each in found:
         kind = settings.kinds.get(each.name)
         if settings.selects(each.name):
             fields.append(each if kind is None else Field(each.name, kind is Kind.NUMERIC))

@@ -15,7 +15,8 @@ from driftline.detectors.summaries.codes import BINS, Kind
 from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.baselines.file import encode_baseline
-from driftline.stream.cli.terminal import ConfigFile, EventFiles, err, out, read_config, reading_messages
+from driftline.stream.cli.terminal import ConfigFile, EventFiles, err, out, print_remarks, read_config, reading_messages
+from driftline.stream.config.remarks import unused_settings
 from driftline.stream.events.event import Event
 from driftline.stream.events.mapping import EventMapping
 from driftline.stream.events.parse import EventError, parse_event
@@ -98,6 +99,7 @@ def baseline_build(
     built = build_baseline(events, about, wanted)
     _check_names(kinds, built)
     target.write_bytes(encode_baseline(built))
+    print_remarks(unused_settings(settings, {model: built.signal_kinds}))
     _print_built(built, target, len(rejections))
 
 

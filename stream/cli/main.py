@@ -18,6 +18,7 @@ from driftline.stream.cli import baseline, demo, incidents, relay, replay, schem
 from driftline.stream.cli.terminal import EXIT_FAILED, EXIT_FOUND, CommandError, err, out, read_config, read_text
 from driftline.stream.config.diagnostics import ConfigError, render_diagnostics
 from driftline.stream.config.load import check_config
+from driftline.stream.sources.baselines import baseline_remarks
 from driftline.stream.sources.inputs import InputError
 
 app = typer.Typer(
@@ -86,7 +87,7 @@ def check(
 
     Exit code 0: valid. 1: something is wrong.
     """
-    diagnostics = check_config(read_text(path), str(path))
+    diagnostics = check_config(read_text(path), str(path), lambda config: baseline_remarks(config, path.parent))
     if diagnostics:
         out.print(render_diagnostics(diagnostics), markup=False, highlight=False, soft_wrap=True)
     else:

@@ -22,17 +22,19 @@ from driftline.stream.cli.terminal import (
     out,
     parse_share,
     parse_time,
+    print_remarks,
     progress_bar,
     read_config,
     reading_messages,
     reporting_kafka_errors,
 )
+from driftline.stream.config.remarks import replaced_baselines
 from driftline.stream.config.sections import Config
 from driftline.stream.replay.pipeline import LogBatch
 from driftline.stream.replay.run import as_single_partition, replay, select_time_range
 from driftline.stream.replay.verdict import Outcome, decide
 from driftline.stream.reports import replay as report
-from driftline.stream.sources.baselines import load_baselines
+from driftline.stream.sources.baselines import load_baselines, load_given
 
 if TYPE_CHECKING:
     from driftline.stream.sources.topic_history import TopicPosition
@@ -93,7 +95,9 @@ def replay_command(
     """
     allowed = parse_share(max_rejected, "--max-rejected")
     settings = read_config(config)
-    baselines = load_baselines(settings, baseline or [], config.parent if config else Path())
+    given = load_given(baseline or [])
+    print_remarks(replaced_baselines(settings, given))
+    baselines = list(load_baselines(settings, config.parent if config else Path(), given).values())
     if not baselines:
         err.print(
             f"no baseline given: each model's is learned from its first {settings.defaults.learn_events:,} events"
@@ -103,6 +107,7 @@ def replay_command(
     source = _files(settings, sources, model, from_, to) if topic is None else _history(settings, topic, from_, to)
     with source as logs, _alert_output(settings, alerts, to_topic) as on_alert:
         result = replay(settings, baselines, logs, on_alert, topic)
+    print_remarks(result.remarks)
     verdict = decide(result, settings, baselines, allowed)
     report.print_summary(out, result, verdict, time.monotonic() - started)
     raise typer.Exit(_EXIT_CODES[verdict.outcome])

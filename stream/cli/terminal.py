@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.text import Text
 
 from driftline.stream.config.load import parse_config
 from driftline.stream.config.sections import Config, Redis
@@ -71,6 +72,12 @@ def read_text(path: Path) -> str:
         return path.read_text("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: byte {error.start + 1}: not UTF-8; save the file as UTF-8") from None
+
+
+def print_remarks(remarks: Iterable[object]) -> None:
+    """Print remarks, such as of settings without effect, one per line on standard error."""
+    for remark in remarks:
+        err.print(Text.assemble(("warning: ", "yellow"), str(remark)), soft_wrap=True)
 
 
 def parse_time(text: str, option: str) -> int:

@@ -9,7 +9,7 @@ No I/O: the caller reads the file. `sections` defines the fields with units, def
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
@@ -17,13 +17,10 @@ from pydantic import ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
 from driftline.stream.config.diagnostics import ConfigError, Diagnostic
-from driftline.stream.config.errors import diagnose, dotted_path
-from driftline.stream.config.sections import Config, ModelConfig
-from driftline.stream.config.yaml import Document, Path, read_yaml
-
-# Between two samples of 500 events, the KS statistic reaches 1.36·sqrt(2/500) = 0.09 by chance once in twenty: as much
-# as a shift of 0.2 σ.
-_FEW_EVENTS = 500
+from driftline.stream.config.errors import diagnose
+from driftline.stream.config.remarks import Remark, doubtful_settings
+from driftline.stream.config.sections import Config
+from driftline.stream.config.yaml import Document, read_yaml
 
 
 def parse_config(text: str, name: str = "driftline.yaml") -> Config:
@@ -31,8 +28,13 @@ def parse_config(text: str, name: str = "driftline.yaml") -> Config:
     return _parse(read_yaml(text, name))
 
 
-def check_config(text: str, name: str = "driftline.yaml") -> list[Diagnostic]:
-    """The errors in `text` or, if there are none, warnings of what is valid but hardly meant; in order of the text."""
+def check_config(
+    text: str, name: str = "driftline.yaml", more: Callable[[Config], Iterable[Remark]] = lambda _: ()
+) -> list[Diagnostic]:
+    """The errors in `text` or, if there are none, remarks on what is valid but hardly meant; in order of the text.
+
+    more: further remarks on the configuration, once it is valid.
+    """
     document = read_yaml(text, name)
     try:
         config = _parse(document)
@@ -41,8 +43,8 @@ def check_config(text: str, name: str = "driftline.yaml") -> list[Diagnostic]:
     if document.data is None:
         return [document.diagnostic(document.place(()), "the file is empty: all defaults hold", severity="warning")]
     return _in_order(
-        document.diagnostic(document.keys.get(path) or document.place(path), message, help, "warning")
-        for path, message, help in _warnings(config)
+        document.diagnostic(document.keys.get(path) or document.place(path), message, help, severity)
+        for path, message, help, severity in (*doubtful_settings(config), *more(config))
     )
 
 
@@ -81,38 +83,3 @@ def _in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
     for diagnostic in diagnostics:
         first.setdefault((diagnostic.span.line, diagnostic.span.column), diagnostic)
     return [first[place] for place in sorted(first)]
-
-
-def _warnings(config: Config) -> Iterator[tuple[Path, str, str]]:
-    """(path, message, help) of what is valid but hardly meant."""
-    yield from _model_warnings(("defaults",), config.defaults)
-    for name, section in config.models.items():
-        path = ("models", name)
-        if not name or any(map(str.isspace, name)):
-            yield (
-                path,
-                "the name of a model is empty or contains white space",
-                "events must spell the name in exactly this way",
-            )
-        yield from _model_warnings(path, section)
-
-
-def _model_warnings(path: Path, section: ModelConfig) -> Iterator[tuple[Path, str, str]]:
-    where = dotted_path(path)
-    if "learn_events" in section.model_fields_set and section.baseline is not None:
-        yield (*path, "learn_events"), f"{where}: learn_events has no effect beside a baseline", "remove one of the two"
-    elif section.learn_events < _FEW_EVENTS:
-        help = f"with fewer than {_FEW_EVENTS} events, chance alone looks like a shift of 0.2 σ"
-        yield (*path, "learn_events"), f"{where}: {section.learn_events} events make a poor baseline", help
-    if "*" in section.signals.exclude:
-        yield (
-            (*path, "signals", "exclude"),
-            f"{where}: `*` excludes every signal",
-            "exclude only the signals that are not to be monitored",
-        )
-    if len(set(section.windows)) < len(section.windows):
-        yield (
-            (*path, "windows"),
-            f"{where}: a window is given twice",
-            "remove one of them: each takes its share of the false alarms",
-        )

@@ -26,12 +26,16 @@ from driftline.stream.panes.pane import Pane
 
 @dataclass(eq=False)
 class Monitor:
-    """Judges one model under its configuration, against the baseline `given` or one that it learns."""
+    """Judges one model under its configuration, against the baseline `given` or one that it learns.
+
+    refusal: why no baseline could be learned from the last sample, "" if it could.
+    """
 
     model: str
     config: ModelConfig
     given: Baseline | None = None
     dependences: DependenceCache = field(default_factory=DependenceCache)
+    refusal: str = ""
     _judge: Judge | None = None
 
     @property
@@ -77,9 +81,11 @@ class Monitor:
     def _learn(self, sample: Sequence[Event]) -> Baseline | None:
         kinds = {name: Kind(kind) for name, kind in self.config.kinds.items()}
         settings = BuildSettings(kinds=kinds, selects=self.config.signals.selects)
+        self.refusal = ""
         try:
             return build_baseline(sample, {"model": self.model, "learned": True}, settings)
-        except BaselineError:
+        except BaselineError as error:
+            self.refusal = str(error)
             return None
 
     def _compare(self, state: ModelState, baseline: Baseline, pane: Pane[Any]) -> tuple[ModelState, list[Step]]:

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from driftline.detectors.arrays import IntArray
 from driftline.detectors.summaries.sketch import Sketch
@@ -23,11 +23,12 @@ from driftline.stream.alerts.build import build_alert
 from driftline.stream.alerts.schema import IncidentAlert, Mode
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.config.sections import Config
+from driftline.stream.events.columns import infer_fields
 from driftline.stream.judge.judge import DependenceCache
 from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.cutter import Cutter
-from driftline.stream.panes.pane import Run
+from driftline.stream.panes.pane import Pane, Run
 from driftline.stream.panes.sketcher import Sketcher, pane_rule
 
 
@@ -84,7 +85,9 @@ class Pipeline:
     """Sketchers and monitors of one topic in one process.
 
     baselines: the given ones, by model. topic: the topic's name in alerts, by default the configured one. states and
-    events: the state and the number of events of every model seen so far.
+    events: the state and the number of events of every model seen so far. totals: by model, the sketch of all events
+    that were sketched. signals: by model, the kind of each signal of its baseline or, without one, the names in the
+    events that it learns from.
     """
 
     config: Config
@@ -94,8 +97,10 @@ class Pipeline:
     monitors: dict[str, Monitor] = field(default_factory=dict)
     states: dict[str, ModelState] = field(default_factory=dict)
     events: Counter[str] = field(default_factory=Counter)
+    totals: dict[str, Sketch] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.signals = {model: baseline.signal_kinds for model, baseline in self.baselines.items()}
         self.known_baselines = {model: self._selected(baseline) for model, baseline in self.baselines.items()}
         self._sketchers: list[Sketcher] = []
         self._dependences = DependenceCache()
@@ -129,6 +134,7 @@ class Pipeline:
         """Judge the next run; returns the alerts it causes."""
         alerts = []
         for model, pane in run.panes.items():
+            self._record(model, pane)
             monitor = self.monitors.get(model)
             if monitor is None:
                 given = self.known_baselines.get(model)
@@ -145,7 +151,16 @@ class Pipeline:
             ]
         return alerts
 
+    def _record(self, model: str, pane: Pane[Any]) -> None:
+        if isinstance(pane.content, Sketch):
+            total = self.totals.get(model)
+            self.totals[model] = pane.content if total is None else total + pane.content
+        else:
+            names = (field.name for field in infer_fields(pane.content))
+            self.signals[model] = dict.fromkeys(names, "") | self.signals.get(model, {})
+
     def _add_baseline(self, baseline: Baseline) -> None:
         self.known_baselines[baseline.model] = baseline
+        self.signals[baseline.model] = baseline.signal_kinds
         for sketcher in self._sketchers:
             sketcher.add_baseline(baseline)

@@ -11,6 +11,8 @@ import numpy as np
 
 from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.unseen import never_seen, never_seen_line
+from driftline.stream.config.remarks import unknown_upstreams, unused_settings
 from driftline.stream.config.sections import Config
 from driftline.stream.events.columns import Defect
 from driftline.stream.events.event import Rejection
@@ -27,6 +29,7 @@ class ReplayResult:
     events: number of events accepted. rejected, defects: how often a message was rejected, or a value counted under a
     special code, by place and not by value, since values are unbounded. examples: the first reason of each. counts:
     what became of the events, by model. watched: the names of the signals that were judged, by model.
+    remarks: what has no effect on these events, of the configuration and of the baselines.
     """
 
     alerts: list[IncidentAlert] = field(default_factory=list)
@@ -36,6 +39,7 @@ class ReplayResult:
     examples: dict[str, str] = field(default_factory=dict)
     counts: dict[str, ModelCounts] = field(default_factory=dict)
     watched: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def read(self) -> int:
@@ -86,7 +90,20 @@ def replay(
             result.alerts.append(alert)
             on_alert(alert)
     result.counts, result.watched = pipeline.counts, pipeline.watched
+    result.remarks = list(_remarks(pipeline))
     return result
+
+
+def _remarks(pipeline: Pipeline) -> Iterator[str]:
+    """What has no effect on the events of this replay."""
+    yield from map(str, unused_settings(pipeline.config, pipeline.signals))
+    yield from map(str, unknown_upstreams(pipeline.config, pipeline.states))
+    for model, monitor in pipeline.monitors.items():
+        if monitor.refusal:
+            yield f"model {model}: no baseline can be learned from its events: {monitor.refusal}"
+    for model, total in pipeline.totals.items():
+        if names := never_seen(pipeline.known_baselines[model], total):
+            yield never_seen_line(model, names, total.n)
 
 
 def _runs(pipeline: Pipeline, partition: int, log: Iterable[LogBatch], result: ReplayResult) -> Iterator[Run]:

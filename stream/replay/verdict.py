@@ -6,11 +6,12 @@ judged is a sentence that ends with what helps.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.config.remarks import suggested_model
 from driftline.stream.config.sections import Config
 from driftline.stream.replay.pipeline import ModelCounts
 from driftline.stream.replay.run import ReplayResult
@@ -85,8 +86,7 @@ def _silent(model: str, what: str, result: ReplayResult, config: Config) -> str:
     """Why a model that was expected has no verdict."""
     counts = result.counts.get(model)
     if counts is None:
-        others = f"; the events name {_names(result.counts)}"
-        return f"{what}: no event names that model{others} (did you mean --model?)"
+        return f"{what}: no event names that model; {suggested_model(model, result.counts)} (or use --model)"
     return f"model {_quoted(model)} has no verdict: {_unjudged(model, counts, config)}"
 
 
@@ -114,11 +114,6 @@ def _too_few(few: Mapping[str, int], result: ReplayResult, config: Config) -> st
     return f"{held}: " + "; ".join(
         f"{_quoted(model)}: {_unjudged(model, result.counts[model], config)}" for model in first
     )
-
-
-def _names(models: Iterable[str]) -> str:
-    names = sorted(models)
-    return ", ".join(map(_quoted, names[:_NAMED])) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def _quoted(name: str) -> str:

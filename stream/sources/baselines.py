@@ -1,35 +1,90 @@
-"""Reading baseline files."""
+"""Reading baseline files: those given by name, and those of a configuration."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.file import decode_baseline
+from driftline.stream.config.errors import dotted_path
+from driftline.stream.config.remarks import Remark, unused_settings
 from driftline.stream.config.sections import Config
 
+_NONE_GIVEN: Mapping[str, Baseline] = MappingProxyType({})
 
-def load_baselines(config: Config, paths: Sequence[Path], folder: Path) -> list[Baseline]:
-    """The baselines in `paths` and those in the configuration, relative to `folder`; `paths` win for the same model.
 
-    Raises BaselineError.
+class MissingBaselineError(BaselineError):
+    """There is no baseline file at this path."""
+
+
+def load_baselines(config: Config, folder: Path, given: Mapping[str, Baseline] = _NONE_GIVEN) -> dict[str, Baseline]:
+    """By model, the baselines of a configuration, whose paths are relative to `folder`; `given` ones replace them.
+
+    Raises BaselineError, which names the file, the field and what is wrong.
     """
-    found = {name: folder / each.baseline for name, each in config.models.items() if each.baseline}
-    loaded = {name: load_baseline(path) for name, path in found.items()}
-    for name, baseline in loaded.items():
-        if baseline.model != name:
+    named = [name for name, section in config.models.items() if section.baseline is not None and name not in given]
+    return {name: _load_configured(config, name, folder) for name in named} | dict(given)
+
+
+def load_given(paths: Sequence[Path]) -> dict[str, Baseline]:
+    """The baselines in files, by model. Raises BaselineError, also if two are of one model."""
+    found: dict[str, Baseline] = {}
+    path_of: dict[str, Path] = {}
+    for path in paths:
+        baseline = load_baseline(path)
+        if baseline.model in found:
+            both = f"{_described(path_of[baseline.model], found[baseline.model])} and {_described(path, baseline)}"
             raise BaselineError(
-                f"{found[name]}: is the baseline of {baseline.model!r}, but `models.{name}.baseline` names it"
+                f"two baselines of model {baseline.model!r}: {both}. Events of all versions of a model are judged by "
+                "one baseline: give one of them, or give each version a model name of its own"
             )
-    return list((loaded | {baseline.model: baseline for baseline in map(load_baseline, paths)}).values())
+        found[baseline.model], path_of[baseline.model] = baseline, path
+    return found
+
+
+def baseline_remarks(config: Config, folder: Path) -> Iterator[Remark]:
+    """What is wrong with the baseline files of a configuration, and its settings that match no signal in them.
+
+    An absent file is a warning, since a configuration may be checked where the files are not.
+    """
+    loaded: dict[str, Baseline] = {}
+    for name, section in config.models.items():
+        if section.baseline is not None:
+            try:
+                loaded[name] = _load_configured(config, name, folder)
+            except BaselineError as error:
+                absent = isinstance(error, MissingBaselineError)
+                yield Remark(("models", name, "baseline"), str(error), "", "warning" if absent else "error")
+    yield from unused_settings(config, {name: baseline.signal_kinds for name, baseline in loaded.items()})
 
 
 def load_baseline(path: Path) -> Baseline:
     """The baseline in a file. Raises BaselineError, which names the file and what is wrong."""
     try:
         return decode_baseline(path.read_bytes())
+    except FileNotFoundError as error:
+        raise MissingBaselineError(f"{path}: {error.strerror}; `driftline baseline build` makes one") from error
     except OSError as error:
         raise BaselineError(f"{path}: {error.strerror}; `driftline baseline build` makes one") from error
     except BaselineError as error:
         raise BaselineError(f"{path}: {error}") from error
+
+
+def _load_configured(config: Config, name: str, folder: Path) -> Baseline:
+    field, path = dotted_path(("models", name, "baseline")), folder / (config.models[name].baseline or "")
+    try:
+        baseline = load_baseline(path)
+    except MissingBaselineError as error:
+        raise MissingBaselineError(f"{field}: {error}. The path is relative to the configuration file") from error
+    except BaselineError as error:
+        raise BaselineError(f"{field}: {error}") from error
+    if baseline.model != name:
+        raise BaselineError(f"{path}: is the baseline of {baseline.model!r}, but `{field}` names it")
+    return baseline
+
+
+def _described(path: Path, baseline: Baseline) -> str:
+    version = baseline.about.get("version")
+    return f"{path} ({'no version' if version is None else f'version {version}'})"

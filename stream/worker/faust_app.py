@@ -15,4 +15,4 @@ from driftline.stream.worker.worker import Worker
 _path = Path(os.environ.get("DRIFTLINE_CONFIG", "driftline.yaml"))
 _config = parse_config(_path.read_text("utf-8"), str(_path))
 
-app = Worker(_config, {each.model: each for each in load_baselines(_config, [], _path.parent)}).app
+app = Worker(_config, load_baselines(_config, _path.parent)).app

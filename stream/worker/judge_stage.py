@@ -11,9 +11,11 @@ Rule 4: takeovers, panes and the draining of outboxes exclude each other.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Self
 
 from driftline.stream.alerts.build import CONTENT_TYPE, build_alert, encode_alert
@@ -23,6 +25,7 @@ from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.codec.panes import FormatError, PaneMessage
 from driftline.stream.codec.state import BaselineChangedError, restore_state, state_delta
+from driftline.stream.config.remarks import Remark, SignalKinds, unused_settings
 from driftline.stream.config.sections import Config, ModelConfig
 from driftline.stream.judge.incidents import Status
 from driftline.stream.judge.judge import DependenceCache
@@ -33,6 +36,8 @@ from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.state.store import DecidedAlert, JudgePartition, ResumePosition, Store
 from driftline.stream.worker.faust.transport import Fetch
 from driftline.stream.worker.metrics import Metrics
+
+log = logging.getLogger(__name__)
 
 Publish = Callable[[Iterable[OutgoingRecord]], Awaitable[None]]
 #: How the reason of a dead letter begins if its pane came before an earlier one of its model.
@@ -51,17 +56,19 @@ class JudgeSettings:
     """What the stage takes from the configuration.
 
     panes, alerts: topics. unknown_models: how many models without a baseline may have a state. for_model: the
-    configuration of a model.
+    configuration of a model. unused_settings: what of it has no effect, given the signals of models.
     """
 
     panes: str
     alerts: str
     unknown_models: int
     for_model: Callable[[str], ModelConfig]
+    unused_settings: Callable[[Mapping[str, SignalKinds]], Iterable[Remark]]
 
     @classmethod
     def of(cls, config: Config) -> Self:
-        return cls(config.topics.panes, config.topics.alerts, config.worker.unknown_models, config.for_model)
+        topics, unused = config.topics, partial(unused_settings, config)
+        return cls(topics.panes, topics.alerts, config.worker.unknown_models, config.for_model, unused)
 
 
 @dataclass
@@ -214,9 +221,17 @@ class JudgeStage:
         for model, state in changed.items():
             if state.learned is not None and (model not in old or old[model].learned is None):
                 await self._store.save_learned(model, encode_baseline(state.learned))
+                self._log_learned(state.learned)
+            elif not state.sample and (refusal := self._monitor(model).refusal):
+                log.warning("model %s: no baseline can be learned from its events: %s", model, refusal)
         partition.states = {**old, **changed}
         self._metrics.committed(time.perf_counter() - started, deltas)
         self._count_incidents()
+
+    def _log_learned(self, baseline: Baseline) -> None:
+        log.info("model %s: its baseline is learned from its first %d events", baseline.model, baseline.total.n)
+        for remark in self._settings.unused_settings({baseline.model: baseline.signal_kinds}):
+            log.warning("%s", remark)
 
     def _count_incidents(self) -> None:
         states = (state for partition in self._partitions.values() for state in partition.states.values())

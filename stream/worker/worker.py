@@ -26,6 +26,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP, StreamT
 
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.config.remarks import unused_settings
 from driftline.stream.config.sections import Config
 from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.ops.logging import configure_logging
@@ -212,7 +213,9 @@ def _exit_when_fenced() -> Iterator[None]:
 def run(config: Config, folder: Path) -> NoReturn:
     """Wait for the servers, then work until SIGTERM or SIGINT. The paths of baselines are relative to `folder`."""
     configure_logging(config.worker.log)
-    baselines = {each.model: each for each in load_baselines(config, [], folder)}
+    baselines = load_baselines(config, folder)
+    for remark in unused_settings(config, {model: each.signal_kinds for model, each in baselines.items()}):
+        log.warning("%s", remark)
     try:
         asyncio.run(_wait(config))
     except asyncio.CancelledError:

@@ -220,8 +220,8 @@ def test_a_baseline_of_a_model_that_no_event_names_is_no_all_clear(run: Run) -> 
     result = run("replay", "calm.jsonl", *both)
     assert result.code == 2
     assert (
-        'the baseline of model "churn" was not used: no event names that model; the events name "fraud" (did you mean '
-        "--model?)"
+        'the baseline of model "churn" was not used: no event names that model; the models of the events are '
+        "fraud (or use --model)"
     ) in words(result.out)
     assert "judged 2,000 of 2,000 events" in words(result.out), "the other model was judged all the same"
     found = run("replay", "drift.jsonl", *both)
@@ -375,6 +375,59 @@ def test_baseline_paths_are_relative_to_the_configuration_file(built: Run, tmp_p
     result = built("replay", "drift.jsonl", "-c", "etc/c.yaml")
     assert result.code == 1
     assert "is learned" not in result.err
+
+
+def test_settings_without_effect_are_said_by_every_command_that_knows_the_signals(built: Run, tmp_path: Path) -> None:
+    (tmp_path / "typo.yaml").write_text("models: {fraud: {baseline: fraud.driftline, signals: {exclude: [amount]}}}")
+    glob = "models.fraud.signals.exclude: `amount` matches no signal of model fraud"
+    for command in ("replay calm.jsonl -c typo.yaml", "baseline build calm.jsonl --model fraud -c typo.yaml"):
+        result = built(*command.split())
+        assert result.code == 0
+        assert f"warning: {glob}; did you mean `features.amount`?" in result.err
+    checked = built("check", "typo.yaml")
+    assert checked.code == 0
+    assert f"warning: {glob}" in checked.out
+
+
+def test_a_signal_left_out_of_a_baseline_is_no_typo_when_the_same_configuration_is_used(built: Run) -> None:
+    Path("c.yaml").write_text("models: {fraud: {baseline: fraud.driftline, signals: {exclude: ['*.amount']}}}")
+    assert built("baseline", "build", "calm.jsonl", "--model", "fraud", "-c", "c.yaml").code == 0
+    assert "warning" not in built("replay", "calm.jsonl", "-c", "c.yaml").err
+
+
+def test_globs_that_select_no_signal_are_said_where_a_baseline_would_be_learned(run: Run) -> None:
+    Path("c.yaml").write_text("defaults: {learn_events: 700, signals: {include: [amount]}}")
+    result = run("replay", "calm.jsonl", "-c", "c.yaml")
+    assert "no baseline can be learned from its events: `signals` selects none of the signals" in result.err
+    assert "defaults.signals.include: `amount` matches no signal of model fraud" in result.err
+
+
+def test_check_finds_baseline_files_that_are_absent_damaged_or_of_another_model(built: Run, tmp_path: Path) -> None:
+    def check(baseline: str, model: str = "fraud") -> CommandResult:
+        (tmp_path / "c.yaml").write_text(f"models:\n  {model}:\n    baseline: {baseline}\n")
+        return built("check", "c.yaml")
+
+    (tmp_path / "damaged.driftline").write_bytes(b"PK")
+    assert check("fraud.driftline").code == 0
+    absent = check("none.driftline")
+    assert absent.code == 0
+    assert "warning: models.fraud.baseline: none.driftline: No such file or directory; `driftline" in absent.out
+    assert "--> c.yaml:3:5" in absent.out
+    damaged = check("damaged.driftline")
+    assert damaged.code == 1
+    assert "error: models.fraud.baseline: damaged.driftline: damaged baseline" in damaged.out
+    assert "is the baseline of 'fraud', but `models.churn.baseline` names it" in check("fraud.driftline", "churn").out
+
+
+def test_a_given_baseline_in_place_of_the_configured_one_is_said_and_two_are_refused(built: Run) -> None:
+    Path("c.yaml").write_text("models: {fraud: {baseline: none.driftline}}")
+    result = built("replay", "calm.jsonl", "-c", "c.yaml", "-b", "fraud.driftline")
+    assert result.code == 0
+    assert "warning: models.fraud.baseline is not used: another baseline of this model is given" in result.err
+    assert built("baseline", "build", "calm.jsonl", "--model", "fraud", "--version", "2", "-o", "two").code == 0
+    refused = built("replay", "calm.jsonl", "-b", "fraud.driftline", "-b", "two")
+    assert refused.code == 2
+    assert "two baselines of model 'fraud': fraud.driftline (no version) and two (version 2)" in refused.err
 
 
 def test_help_and_version_are_0(run: Run) -> None:

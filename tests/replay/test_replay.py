@@ -21,7 +21,7 @@ from driftline.stream.events.mapping import NATIVE
 from driftline.stream.events.parse import parse_event
 from driftline.stream.replay.pipeline import LogBatch
 from driftline.stream.replay.run import ReplayResult, as_single_partition, replay, select_time_range
-from driftline.stream.sources.baselines import load_baseline, load_baselines
+from driftline.stream.sources.baselines import load_baseline, load_baselines, load_given
 from load_tests.harness.oracle import EPOCH, as_json, interleave, messages
 
 CONFIG = Config.model_validate({"panes": {"events": 100, "seconds": None}, "defaults": {"learn_events": 700}})
@@ -112,19 +112,27 @@ def test_given_baselines_replace_those_of_the_configuration(tmp_path: Path) -> N
     other = build_baseline([parse_event(message) for message in FRAUD[:500]], {"model": "fraud"})
     given = write(tmp_path / "other.driftline", other)
     config = Config.model_validate({"models": {"fraud": {"baseline": "fraud.driftline"}, "churn": {}}})
-    (configured,) = load_baselines(config, [], tmp_path)
+    configured = load_baselines(config, tmp_path)["fraud"]
     assert configured.content_hash == baseline_of().content_hash
-    (won,) = load_baselines(config, [given], tmp_path)
-    assert won.content_hash == other.content_hash
-    both = load_baselines(config, [write(tmp_path / "churn.driftline", baseline_of("churn"))], tmp_path)
-    assert {each.model for each in both} == {"fraud", "churn"}
+    assert load_baselines(config, tmp_path, load_given([given])).keys() == {"fraud"}
+    assert load_baselines(config, tmp_path, load_given([given]))["fraud"].content_hash == other.content_hash
+    churn = load_given([write(tmp_path / "churn.driftline", baseline_of("churn"))])
+    assert load_baselines(config, tmp_path, churn).keys() == {"fraud", "churn"}
+
+
+def test_two_given_baselines_of_one_model_are_refused_with_their_files_and_versions(tmp_path: Path) -> None:
+    events = [parse_event(message) for message in FRAUD[:500]]
+    one = write(tmp_path / "one.driftline", build_baseline(events, {"model": "fraud", "version": "4.1"}))
+    two = write(tmp_path / "two.driftline", build_baseline(events, {"model": "fraud", "version": "4.2"}))
+    with pytest.raises(BaselineError, match=r"'fraud': .*one\.driftline \(version 4\.1\) and .*two\.driftline .*4\.2"):
+        load_given([one, two])
 
 
 def test_a_baseline_of_another_model_than_configured_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "b.driftline", baseline_of("churn"))
     config = Config.model_validate({"models": {"fraud": {"baseline": "b.driftline"}}})
     with pytest.raises(BaselineError, match=r"b\.driftline: is the baseline of 'churn', but `models\.fraud\.baseline`"):
-        load_baselines(config, [], tmp_path)
+        load_baselines(config, tmp_path)
 
 
 def test_a_baseline_that_cannot_be_read_says_which_file_and_what_to_do(tmp_path: Path) -> None:

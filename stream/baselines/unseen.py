@@ -1,0 +1,35 @@
+"""Signals of a baseline that live traffic never has, such as a label that only the training data hold. Pure."""
+
+from __future__ import annotations
+
+from driftline.detectors.summaries.codes import Special
+from driftline.detectors.summaries.sketch import Sketch
+from driftline.stream.baselines.baseline import Baseline
+
+# Values of a signal that live traffic should have had by now. If the signal were still there, none of 20 would come
+# with probability e^-20; with 5, one of 150 rare signals would be called unseen by chance.
+_EXPECTED = 20
+
+
+def never_seen(baseline: Baseline, live: Sketch) -> list[str]:
+    """Names of the signals that are missing in all live events, and would have come had traffic been the baseline's.
+
+    live: the sketch of live events in the layout of `baseline`.
+    """
+    layout, total = baseline.layout, baseline.total
+    absent = []
+    for s, signal in enumerate(layout.signals):
+        missing = layout.special_column(s, Special.MISSING)
+        expected = live.n * (1 - total.counts[missing] / max(total.n, 1))
+        if live.counts[missing] == live.n and expected >= _EXPECTED:
+            absent.append(signal.name)
+    return absent
+
+
+def never_seen_line(model: str, names: list[str], events: int) -> str:
+    """What to say of signals that were never seen in this many live events."""
+    are = "is" if len(names) == 1 else "are"
+    return (
+        f"model {model}: {', '.join(names)} {are} in the baseline, but never in {events:,} live events; leave out a "
+        "label with `signals.exclude`, or correct `mapping` if the events have it under another name"
+    )
