@@ -1,4 +1,4 @@
-"""Fixtures for all tests, and what tests need that not every machine has: real data in ../shared/data."""
+"""Fixtures for all tests, and what tests need that not every machine has: data in ../shared."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from hypothesis import settings
 from tests.harness.alertmanagers import alertmanager, receiver
 from tests.harness.brokers import broker, redis_server
 
-__all__ = ["alertmanager", "broker", "receiver", "redis_server", "shared_data"]
+__all__ = ["alertmanager", "broker", "receiver", "redis_server", "shared_cases", "shared_data"]
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+SHARED_CASES = SHARED_DATA.parent / "cases"
 
 # The same examples on every run and machine; a shared machine's pauses are no failures.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -30,7 +31,7 @@ settings.load_profile("repeatable")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not SHARED_DATA.is_dir() and item.get_closest_marker("shared"):
-            item.add_marker(pytest.mark.skip(reason="needs ../shared/data"))
+            item.add_marker(pytest.mark.skip(reason="needs ../shared"))
     items[:] = spread(items)
 
 
@@ -54,3 +55,9 @@ def spread(items: list[pytest.Item]) -> list[pytest.Item]:
 def shared_data() -> Path:
     """The directory of the Electricity stream; tests that use it are marked `shared`."""
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """The directory of inputs as people have them, one folder per situation; tests that use it are marked `shared`."""
+    return SHARED_CASES

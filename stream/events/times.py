@@ -78,13 +78,14 @@ class TimeRule:
 
     def column(self, values: Sequence[datetime | float | str]) -> list[int]:
         """Epoch milliseconds of n values; -1 for one that `epoch_ms` refuses."""
-        read, times = self._read, []
-        for value in values:
-            try:
-                times.append(read(value))
-            except (ValueError, OverflowError):
-                times.append(-1)
-        return times
+        return list(map(self._ms_or_minus_one, values))
+
+    def _ms_or_minus_one(self, value: datetime | float | str) -> int:
+        try:
+            ms = self._read(value)
+        except (ValueError, OverflowError):
+            return -1
+        return ms if ms <= MAX_EPOCH_MS else -1
 
     def _read(self, value: Any) -> int:
         if isinstance(value, datetime):

@@ -31,12 +31,14 @@ MODELS = {
     "fraud": FIELDS,
     "other types": (Field("features.land", True), Field("features.geo", True), Field("score", False)),
     "no features": (Field("prediction", False), Field("score", True)),
+    "flags": (Field("features.land", False, flag=True), Field("features.amount", True, flag=True)),
     # Models that no struct can describe.
     "value and object": (Field("features.geo", True), Field("features.geo.lat", False)),
     "quote": (Field('features."', True),),
     "too long " * 40: FIELDS,
     "no fields": (),
 }
+REST, CONSTANT, NULLS = EventMapping(features="rest"), EventMapping(model="=fraud"), EventMapping(nulls=("DE", "N/A"))
 NESTED = EventMapping(id="request.id", ts="request.at", model="request.model", features="inputs.row", score="out.score")
 
 
@@ -278,7 +280,7 @@ def test_a_field_is_inferred_from_the_more_frequent_type_of_its_values() -> None
         {"text": "z", "sub": {"n": 1}},
     ]
     events = [parse_event(message(features=features, prediction="yes")) for features in examples]
-    assert [(field.name.removeprefix("features."), field.numeric) for field in infer_fields(events)] == [
+    assert inferred(events) == [
         ("n", True),
         ("mixed", True),
         ("flag", False),
@@ -291,6 +293,37 @@ def test_a_field_is_inferred_from_the_more_frequent_type_of_its_values() -> None
     ]
 
 
+def inferred(events: Sequence[Event]) -> list[tuple[str, bool]]:
+    return [(field.name.removeprefix("features."), field.numeric) for field in infer_fields(events)]
+
+
+@pytest.mark.parametrize(
+    ("texts", "numeric"),
+    [
+        ([f"{n / 8}" for n in range(30)], True),
+        ([f"{n / 8}" for n in range(30)] + ["N/A"], False),
+        ([f"{n:05}" for n in range(30)], False),  # postcodes
+        (["4.1", "4.2"] * 15, False),  # versions
+    ],
+)
+def test_numbers_in_texts_are_numbers_only_if_they_look_measured(texts: list[str], numeric: bool) -> None:
+    events = [parse_event(message(features={"x": text})) for text in texts]
+    assert inferred(events) == [("x", numeric)]
+
+
+FLAG_VALUES = [(True, 1, 1.0, "true", "True", "1", "1.0"), (False, 0, 0.0, "false", "FALSE", "0", "0.0")]
+
+
+@pytest.mark.parametrize("numeric", [True, False])
+@pytest.mark.parametrize("state", [0, 1])
+def test_all_spellings_of_a_flag_are_one_value(numeric: bool, state: int) -> None:
+    batch = [message(score=value) for value in FLAG_VALUES[1 - state]]
+    columns = Decoder({"fraud": [Field("score", numeric, flag=True)]}).decode(batch).known["fraud"]
+    assert columns.defects == []
+    found = columns.numeric[:, 0].tolist() if numeric else columns.texts[0]
+    assert set(found) == ({float(state)} if numeric else {"true" if state else "false"})
+
+
 # Other shapes of events.
 
 
@@ -298,6 +331,9 @@ def nest(event: dict[str, Any], mapping: EventMapping) -> dict[str, Any]:
     """The parts of an event, placed where a mapping says."""
     document: dict[str, Any] = {}
     for part, value in event.items():
+        if part == "features" and mapping.features == "rest" and isinstance(value, dict):
+            document |= value
+            continue
         *way, key = getattr(mapping, part, part).split(".")
         home = document
         for step in way:
@@ -360,7 +396,7 @@ VALUES = st.one_of(
     NUMBERS,
     st.none(),
     st.booleans(),
-    st.sampled_from(["DE", "", "é", "\x00", "\ud800", "N/A", "12"]),
+    st.sampled_from(["DE", "", "é", "\x00", "\ud800", "N/A", "12", "True", "0.0", "nan"]),
     st.lists(st.integers(), max_size=2),
     st.dictionaries(st.sampled_from(["lat", "lat.x", ""]), NUMBERS, max_size=2),
 )
@@ -383,7 +419,10 @@ ODD_EVENTS = EVENTS | st.fixed_dictionaries(
 
 
 @settings(max_examples=500)
-@given(st.lists(st.one_of(EVENTS, ODD_EVENTS), max_size=6), st.sampled_from([NATIVE, EventMapping(model="m"), NESTED]))
+@given(
+    st.lists(st.one_of(EVENTS, ODD_EVENTS), max_size=6),
+    st.sampled_from([NATIVE, EventMapping(model="m"), NESTED, REST, CONSTANT, NULLS]),
+)
 def test_the_fast_path_reads_every_event_as_the_exact_reader_does(
     events: list[dict[str, Any]], mapping: EventMapping
 ) -> None:
