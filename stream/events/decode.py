@@ -34,7 +34,7 @@ from driftline.detectors.arrays import IntArray
 from driftline.stream.events.columns import Columns, Field, tabulate
 from driftline.stream.events.event import MAX_NAME, Event, Rejection, as_text
 from driftline.stream.events.mapping import NATIVE, EventMapping, Origin
-from driftline.stream.events.parse import MAX_BYTES, EventError, EventReader
+from driftline.stream.events.parse import MAX_BYTES, EventError, EventReader, record_id
 from driftline.stream.events.times import MAX_EPOCH_MS, MILLISECONDS, MIN_EPOCH, TimeRule
 
 _ID = Annotated[str, Meta(min_length=1)] | int
@@ -92,16 +92,18 @@ class Decoder:
 
         origins: needed by mappings that take a part of an event from its record.
         """
-        known, refused = self._parse_plain(batch)
+        known, refused = self._parse_plain(batch, origins)
         events, rejections = self._read_exactly(batch, sorted(refused), origins)
         for model in [model for model in events if model in self._fields]:
             exact = tabulate(self._fields[model], events.pop(model))
             known[model] = known[model].merge(exact) if model in known else exact
         return Decoded(known, events, rejections)
 
-    def _parse_plain(self, batch: Sequence[bytes | None]) -> tuple[dict[str, Columns], list[int]]:
+    def _parse_plain(
+        self, batch: Sequence[bytes | None], origins: Origins | None = None
+    ) -> tuple[dict[str, Columns], list[int]]:
         """The columns of the events that a struct accepts, by model, and the positions of all other messages."""
-        parts, refused = self._parse_parts(batch)
+        parts, refused = self._parse_parts(batch, origins)
         known = {}
         for model, own in parts.items():
             columns = Columns.concatenate(own)
@@ -114,7 +116,9 @@ class Decoder:
                 known[model] = columns
         return known, refused
 
-    def _parse_parts(self, batch: Sequence[bytes | None]) -> tuple[dict[str, list[Columns]], list[int]]:
+    def _parse_parts(
+        self, batch: Sequence[bytes | None], origins: Origins | None
+    ) -> tuple[dict[str, list[Columns]], list[int]]:
         """By model, columns of at most `_PART` events each; and the positions of refused messages."""
         rows: dict[type[Struct], _Rows] = defaultdict(lambda: ([], []))
         parts: dict[str, list[Columns]] = defaultdict(list)
@@ -133,14 +137,20 @@ class Decoder:
                 positions.append(position)
                 own.append(row)
                 if len(own) == _PART:
-                    self._transpose(type(row), rows, parts)
+                    self._transpose(type(row), rows, parts, origins)
         for kind in list(rows):
-            self._transpose(kind, rows, parts)
+            self._transpose(kind, rows, parts, origins)
         return parts, refused
 
-    def _transpose(self, kind: type[Struct], rows: dict[type[Struct], _Rows], parts: dict[str, list[Columns]]) -> None:
+    def _transpose(
+        self,
+        kind: type[Struct],
+        rows: dict[type[Struct], _Rows],
+        parts: dict[str, list[Columns]],
+        origins: Origins | None,
+    ) -> None:
         plan = self._plans[kind]
-        parts[plan.model].append(plan.columns(*rows.pop(kind)))
+        parts[plan.model].append(plan.columns(*rows.pop(kind), origins))
 
     def _read_exactly(
         self, batch: Sequence[bytes | None], positions: Sequence[int], origins: Origins | None
@@ -209,10 +219,13 @@ class _Plan:
     time_rule: TimeRule
     nulls: frozenset[str]
 
-    def columns(self, positions: Sequence[int], rows: Sequence[Struct]) -> Columns:
-        """The columns of parsed rows."""
+    def columns(self, positions: Sequence[int], rows: Sequence[Struct], origins: Origins | None) -> Columns:
+        """The columns of parsed rows; what they do not hold comes from their records."""
         values = dict(_transposed(self.tree, rows))
-        ids, times = list(map(str, values["id"])), _times(values["ts"], self.time_rule)
+        ids = list(map(str, values["id"])) if "id" in values else _record_ids(positions, origins)
+        times = _times(values["ts"], self.time_rule) if "ts" in values else _record_times(positions, origins)
+        if ids is None or times is None:  # the exact reader says why
+            ids, times = [""] * len(rows), [-1] * len(rows)
         own = [
             values[each.name] if each.numeric else _texts(values[each.name], each.flag, self.nulls)
             for each in self.fields
@@ -223,12 +236,13 @@ class _Plan:
 def _plan(model: str, fields: Sequence[Field], mapping: EventMapping) -> _Plan | None:
     """The plan of a model; None if no struct can describe its events, so that the exact reader reads them all.
 
-    That is the case if a message holds many events or its record a part of them, if the model's name is too long or it
-    has no fields, if a signal is both a value and an object, or if a key contains a quote, a backslash or a control
+    That is the case if a message holds many events, or no part of one but features; if the model's name is too long or
+    it has no fields; if a signal is both a value and an object; or if a key contains a quote, a backslash or a control
     character.
     """
-    paths = [mapping.path(part) for part in ("id", "ts")]
-    if mapping.rows or None in paths or len(model) > MAX_NAME or mapping.constant_model not in (None, model):
+    if not any(mapping.path(part) for part in ("id", "ts", "model", "features")):
+        return None
+    if mapping.rows or len(model) > MAX_NAME or mapping.constant_model not in (None, model):
         return None
     tag = (mapping.model, model) if _is_key(mapping.path("model")) else (None, None)
     try:
@@ -245,8 +259,9 @@ def _is_key(path: Sequence[str] | None) -> bool:
 
 def _tree(fields: Sequence[Field], mapping: EventMapping) -> _Branch:
     tree = _Branch()
-    tree.add_leaf(mapping.path("id") or (), _Leaf("id", _ID, NODEFAULT))
-    tree.add_leaf(mapping.path("ts") or (), _Leaf("ts", _time_type(mapping.time_rule), NODEFAULT))
+    for name, kind in (("id", _ID), ("ts", _time_type(mapping.time_rule))):
+        if path := mapping.path(name):
+            tree.add_leaf(path, _Leaf(name, kind, NODEFAULT))
     parts = {each.name.split(".")[0] for each in fields}
     # An event must hold at least one of the parts: a plain one must hold these.
     required = {"features"} & parts or parts
@@ -319,6 +334,14 @@ def _transposed(branch: _Branch, rows: Sequence[Struct]) -> Iterator[tuple[str |
             yield child.name, column
         else:
             yield from _transposed(child, column)
+
+
+def _record_ids(positions: Sequence[int], origins: Origins | None) -> list[str] | None:
+    return None if origins is None else [record_id(origins.at(position)) for position in positions]
+
+
+def _record_times(positions: Sequence[int], origins: Origins | None) -> Sequence[int] | None:
+    return None if origins is None or origins.timestamps is None else origins.timestamps[positions].tolist()
 
 
 def _times(column: Sequence[datetime | float | str], rule: TimeRule) -> Sequence[int]:

@@ -57,6 +57,11 @@ class ParsedRecord(NamedTuple):
     faults: list[RowFault]
 
 
+def record_id(origin: Origin) -> str:
+    """The id of a record's event, if the mapping takes it from there: `predictions/0/1234`."""
+    return f"{origin.topic}/{origin.partition}/{origin.offset}"
+
+
 class Head(NamedTuple):
     """What all events of a message share; their ids are `id` itself or, of rows, `id` and the row's number."""
 
@@ -121,8 +126,7 @@ class EventReader:
 
     def _identify(self, document: dict[str, Any], origin: Origin | None) -> str:
         if self._id is None:
-            where = _needed(origin, "id")
-            return f"{where.topic}/{where.partition}/{where.offset}"
+            return record_id(_needed(origin, "id"))
         value, path = _required(document, self._id), _dotted(self._id)
         return _spelt(value) if _is_finite(value) else _text(value, path, "string or number")
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from driftline.detectors.summaries.codes import Special
 from driftline.stream.events.columns import Columns, Defect, Field, infer_fields, tabulate
-from driftline.stream.events.decode import Decoded, Decoder
+from driftline.stream.events.decode import Decoded, Decoder, Origins
 from driftline.stream.events.event import Event, Rejection
 from driftline.stream.events.mapping import NATIVE, EventMapping
 from driftline.stream.events.parse import EventError, parse_event
@@ -52,14 +52,14 @@ def one(data: bytes, fields: Sequence[Field] = FIELDS) -> Columns:
     return Decoder({"fraud": fields}).decode([data]).known["fraud"]
 
 
-def read_exactly(batch: Sequence[bytes | None], mapping: EventMapping) -> Decoded:
+def read_exactly(batch: Sequence[bytes | None], mapping: EventMapping, origins: Origins | None = None) -> Decoded:
     """What `Decoder` must return, by the exact reader alone."""
     known: dict[str, list[tuple[int, Event]]] = {}
     unknown: dict[str, list[tuple[int, Event]]] = {}
     rejections = []
     for position, data in enumerate(batch):
         try:
-            event = parse_event(data, mapping)
+            event = parse_event(data, mapping, origins and origins.at(position))
         except EventError as error:
             rejections.append(Rejection(position, str(error)))
         else:
@@ -80,8 +80,10 @@ def decoder(mapping: EventMapping = NATIVE) -> Decoder:
     return Decoder(MODELS, mapping)
 
 
-def assert_reads_as_exactly(batch: Sequence[bytes | None], mapping: EventMapping = NATIVE) -> None:
-    ours, exact = decoder(mapping).decode(batch), read_exactly(batch, mapping)
+def assert_reads_as_exactly(
+    batch: Sequence[bytes | None], mapping: EventMapping = NATIVE, origins: Origins | None = None
+) -> None:
+    ours, exact = decoder(mapping).decode(batch, origins), read_exactly(batch, mapping, origins)
     assert ours.rejections == exact.rejections
     assert repr(ours.unknown) == repr(exact.unknown)  # their NaN differ from themselves
     assert ours.known.keys() == exact.known.keys()
@@ -427,6 +429,21 @@ def test_the_fast_path_reads_every_event_as_the_exact_reader_does(
     events: list[dict[str, Any]], mapping: EventMapping
 ) -> None:
     assert_reads_as_exactly([json.dumps(nest(event, mapping)).encode() for event in events], mapping)
+
+
+@given(
+    st.lists(FEATURES, max_size=6),
+    st.sampled_from([{}, {"model": "=fraud"}, {"model": "=fraud", "features": "rest"}]),
+    st.sampled_from([{"id": "$record"}, {"ts": "$record"}, {"id": "$record", "ts": "$record"}]),
+    st.sampled_from([None, Origins("t", 1, np.arange(50, 56)), Origins("t", 1, np.arange(6), np.arange(NOW, NOW + 6))]),
+)
+def test_the_fast_path_takes_parts_from_the_record_as_the_exact_reader_does(
+    rows: list[dict[str, Any]], shape: dict[str, str], record: dict[str, str], origins: Origins | None
+) -> None:
+    mapping = EventMapping(**shape | record)
+    events = [{"id": n, "ts": NOW, "model": "fraud", "features": row} for n, row in enumerate(rows)]
+    batch = [json.dumps(nest(event, mapping)).encode() for event in events]
+    assert_reads_as_exactly(batch, mapping, origins)
 
 
 @given(
