@@ -1,12 +1,16 @@
 """Grouping: decides which page reports an incident, and what the next step of each page is. Pure.
 
     an incident that was never reported
-        ├─ silenced, or below the minimum severity ─────► held back; if it ends first, it is never reported
-        ├─ resolved, or its start was never read ───────► a page of its own, at once
+        ├─ resolved ────────────────────────────────────► dropped: nobody knows of it
+        ├─ its start was never read ────────────────────► a page of its own, at once
+        ├─ silenced, or below the minimum severity ─────► held back
         ├─ a model that it depends on drifts ───────────► the page of that model, which then names this one too
         ├─ an outage that began just before is open ────► the page of the outage
         ├─ enough models for an outage drift ───────────► one page for all that wait
         └─ none of these within the group wait ─────────► a page of its own
+
+A page that people know already rings no more when it changes. So a critical incident joins no such page, and one that
+becomes critical on one leaves it, if others stay there: it gets a page of its own, which rings.
 
 The relay groups because a worker judges one model alone; only a reader of all alerts sees what they have in common.
 """
@@ -24,9 +28,8 @@ from driftline.stream.config.incidents import Severity
 from driftline.stream.judge.incidents import SEVERITIES
 from driftline.stream.paging.notifications import IsSilenced, Notifications, OpenIncident, Page, worst
 
-# s. An incident that began and ended unreported is worth reporting for so long after its end: a relay that starts on an
-# old topic must not report its history.
-_MAX_AGE = 3600.0
+# The severity that always rings.
+_CRITICAL = SEVERITIES[-1]
 # s. The end of an incident without alerts for so long may be lost: no incident downstream joins its page any more.
 _STALE = 30 * 86_400.0
 # s. An incident without alerts for so long is dropped. More than the longest silence (`stream.cli.silence`): at a tenth
@@ -60,10 +63,11 @@ class GroupingRules:
 
 def decide(notifications: Notifications, rules: GroupingRules, silenced: IsSilenced, now: float) -> Notifications:
     """Assign a page to every incident that is to be reported now, and give every page its next step. now: epoch s."""
-    kept = notifications.without([each.name for each in _droppable(notifications, rules, silenced, now)])
+    kept = notifications.without([each.name for each in _droppable(notifications, now)])
+    kept = kept.assign(_own_page(each, [each]) for each in _risen(kept) if _reportable(each, rules, silenced))
     ready = [each for each in kept.unassigned() if each.resolved or _reportable(each, rules, silenced)]
-    waiting = [each for each in ready if each.start_seen and not each.resolved]
-    kept = kept.assign(_own_page(each, [each]) for each in ready if each.resolved or not each.start_seen)
+    waiting = [each for each in ready if each.start_seen]
+    kept = kept.assign(_own_page(each, [each]) for each in ready if not each.start_seen)
     if any(_has_waited(each, rules, now) for each in waiting):
         kept = _assign_waiting(kept, rules, waiting, now)
     return _with_next_steps(_new_pages_last(kept))
@@ -80,18 +84,38 @@ def _has_waited(incident: OpenIncident, rules: GroupingRules, now: float) -> boo
     return not 0 <= now - incident.read_at < rules.group_wait
 
 
-def _droppable(
-    notifications: Notifications, rules: GroupingRules, silenced: IsSilenced, now: float
-) -> list[OpenIncident]:
-    """The incidents that ended unreported and are not worth a page, and all those of abandoned pages."""
+def _droppable(notifications: Notifications, now: float) -> list[OpenIncident]:
+    """The incidents that ended before anybody knew of them, and all those of abandoned pages.
+
+    An origin stays as long as its page reports another incident.
+    """
     incidents = notifications.incidents.values()
     alive = {_page_name(each) for each in incidents if _seconds_unheard(each, now) <= _ABANDONED}
+    ended = [each for each in incidents if each.resolved and (each.never_sent or (each.start_seen and not each.page))]
+    missed = {each.name for each in ended}
+    needed = {each.page for each in incidents if each.page and each.name not in missed} if missed else set()
+    return [
+        each for each in incidents if _page_name(each) not in alive or (each.name in missed and each.name not in needed)
+    ]
+
+
+def _risen(notifications: Notifications) -> list[OpenIncident]:
+    """The incidents that became critical on a page of several that people know already, if others stay there."""
+    shared = [each for each in notifications.incidents.values() if each.page not in ("", each.name)]
+    risen = [each for each in shared if _is_critical(each) and each.sent_severity != _CRITICAL and not each.resolved]
+    if not risen:
+        return []
+    members, leaving = notifications.members(), {each.name for each in risen}
     return [
         each
-        for each in incidents
-        if _page_name(each) not in alive
-        or (each.resolved and each.start_seen and not each.page and _not_worth_a_page(each, rules, silenced, now))
+        for each in risen
+        if any(other.sent_severity for other in members[each.page])
+        and any(other.name not in leaving for other in members[each.page])
     ]
+
+
+def _is_critical(incident: OpenIncident) -> bool:
+    return incident.alert.severity == _CRITICAL
 
 
 def _page_name(incident: OpenIncident) -> str:
@@ -104,19 +128,16 @@ def _seconds_unheard(incident: OpenIncident, now: float) -> float:
     return now - max(incident.read_at, incident.alert.emitted_at.timestamp())
 
 
-def _not_worth_a_page(incident: OpenIncident, rules: GroupingRules, silenced: IsSilenced, now: float) -> bool:
-    return now - incident.alert.emitted_at.timestamp() > _MAX_AGE or not _reportable(incident, rules, silenced)
-
-
 def _assign_waiting(
     notifications: Notifications, rules: GroupingRules, waiting: Sequence[OpenIncident], now: float
 ) -> Notifications:
     """Assign pages to waiting incidents, at least to those whose group wait is over."""
-    outages = _open_outages(notifications)
+    outages, known = _open_outages(notifications), _known_pages(notifications)
     pages = [
         (each, _upstream_page(notifications, rules, each, now) or _outage_page(outages, rules, each))
         for each in waiting
     ]
+    pages = [(each, "" if _is_critical(each) and page in known else page) for each, page in pages]
     joining, alone = [pair for pair in pages if pair[1]], [each for each, page in pages if not page]
     if joining:  # which may let others join
         joined = notifications.assign((page, notifications.pages[page], [each]) for each, page in joining)
@@ -128,6 +149,11 @@ def _assign_waiting(
         return _assign_waiting(begun, rules, [each for each in alone if each.name not in founding], now)
     due = [each for each in _cascades(rules, alone) if any(_has_waited(member, rules, now) for member in each[1])]
     return notifications.assign(_own_page(origin, cascade) for origin, cascade in due)
+
+
+def _known_pages(notifications: Notifications) -> set[str]:
+    """The pages that the receiver may know already."""
+    return {each.page for each in notifications.incidents.values() if each.page and each.sent_severity}
 
 
 def _own_page(origin: OpenIncident, cascade: Sequence[OpenIncident]) -> tuple[str, Page, Sequence[OpenIncident]]:
@@ -168,8 +194,8 @@ def _new_outage(
     """
     if not waiting:
         return None
-    reported = [each for each in notifications.incidents.values() if each.page]
-    single = [each for each in reported if not (each.resolved or each.named_by)]
+    reported = [each for each in notifications.incidents.values() if each.page and not each.resolved]
+    single = [each for each in reported if not (each.named_by or notifications.pages[each.page].outage)]
     incidents = sorted((*single, *waiting), key=lambda each: each.fired_at)
     origins = {each.model for each in rules.origins(incidents)}
     required = rules.outage_models or len(incidents) + 1

@@ -1,7 +1,9 @@
 """Messages: the alert that reports the newest step of a page. Pure.
 
     page                            sent as
-    of one incident                 the record's bytes, with another seq where the relay had raised it
+    of one incident                 the record's bytes, if they say all; otherwise the newest alert with the findings
+                                    of earlier ones, as "firing" where people know of nothing yet, and with another
+                                    seq where the relay had raised it
     of a cascade (`depends_on`)     the alert of the most upstream incident, which names the models downstream
     of an outage                    an alert of its own: how many models, since when, what most of them share
 
@@ -24,6 +26,7 @@ from driftline.stream.alerts.build import cloud_event, encode_alert, rfc3339
 from driftline.stream.alerts.read import CompleteAlert, read_complete_alert
 from driftline.stream.alerts.schema import (
     DESCRIPTION,
+    SIGNALS,
     TITLE,
     AlertData,
     Link,
@@ -54,7 +57,7 @@ class Notification(NamedTuple):
 def build_notification(notifications: Notifications, name: str, rules: GroupingRules, now: float) -> Notification:
     """The newest step of a page, given by name. now: epoch s."""
     page, members = notifications.pages[name], notifications.members()[name]
-    if not page.outage and len(members) == 1 and members[0].alert.seq == page.seq:
+    if not page.outage and len(members) == 1 and _says_all(page, members[0]):
         return Notification(members[0].alert, members[0].raw)
     over = name not in notifications.open_pages()
     if page.outage:
@@ -66,14 +69,73 @@ def build_notification(notifications: Notifications, name: str, rules: GroupingR
     return Notification(read_complete_alert(raw), raw)
 
 
+# One incident
+
+
+def _says_all(page: Page, incident: OpenIncident) -> bool:
+    """Whether the newest alert of a lone incident is what its page has to say."""
+    news = _is_news(page, incident) and incident.alert.status != "firing"
+    return incident.alert.seq == page.seq and not incident.earlier and not news
+
+
+def _is_news(page: Page, incident: OpenIncident) -> bool:
+    """Whether the page is the first to report an open incident."""
+    return page.sent_seq < 0 and incident.start_seen and not incident.resolved
+
+
+def _whole(page: Page, incident: OpenIncident) -> dict[str, Any]:
+    """The incident's newest alert with the findings of earlier ones, as plain JSON.
+
+    It keeps its id, so that `driftline explain` finds it. Fields that only a newer worker knows pass through.
+    """
+    event: dict[str, Any] = msgspec.json.decode(incident.raw)
+    data = event["data"]
+    data["seq"] = page.seq
+    if _is_news(page, incident):
+        data["status"] = Status.FIRING
+    if incident.earlier:
+        signals = incident.alert.evidence.get("signals")
+        own = signals if isinstance(signals, list) else []
+        data["title"] = _whole_title(incident)
+        data["description"] = _whole_text(incident)
+        data["evidence"] = {**incident.alert.evidence, "signals": [*own, *incident.earlier.values()][:SIGNALS]}
+    return event
+
+
+def _whole_title(incident: OpenIncident) -> str:
+    """The title of the newest alert, and the signals of earlier ones."""
+    if not incident.earlier:
+        return incident.alert.title
+    names = _names(signal.removeprefix("features.") for signal in incident.earlier)
+    return _joined(incident.alert.title, f"; earlier: {names}")
+
+
+def _whole_text(incident: OpenIncident) -> str:
+    """The description of the newest alert, with a line for each signal of earlier ones before the commands."""
+    alert = incident.alert
+    commands = alert.commands if isinstance(alert.commands, list) else []
+    foot = "".join(f"\n$ {each}" for each in commands)
+    body = alert.description.removesuffix(foot)
+    foot = foot if body != alert.description else ""
+    text = "\n".join([body, "Found earlier in this incident:", *map(_line, incident.earlier.items())])
+    return cut(text, max(DESCRIPTION - len(foot), 0)) + foot
+
+
+def _line(found: tuple[str, dict[str, Any]]) -> str:
+    """A finding of an earlier alert: signal, change and time, as far as its evidence has them."""
+    signal, evidence = found
+    change, since = evidence.get("change"), evidence.get("since")
+    headline = change.get("headline") if isinstance(change, dict) else None
+    return f"{signal}{f': {headline}' if headline else ''}{f', since {since}' if since else ''}"
+
+
 # A cascade
 
 
 def _cascade(page: Page, head: OpenIncident, others: Sequence[OpenIncident], now: float, over: bool) -> dict[str, Any]:
-    """The head's alert with what the others add, as plain JSON: fields that only a newer worker knows pass through."""
-    event: dict[str, Any] = msgspec.json.decode(head.raw)
+    """The head's alert with what the others add, as plain JSON."""
+    event = _whole(page, head)
     data = event["data"]
-    data["seq"] = page.seq
     if not others:
         return event
     models = _names(each.model for each in others)
@@ -83,11 +145,11 @@ def _cascade(page: Page, head: OpenIncident, others: Sequence[OpenIncident], now
         "resolution": data.get("resolution") if over else None,
         "severity": page.severity,
         "title": _cascade_title(head, others, models, over),
-        "description": cut(f"{_cascade_text(head, models)}\n\n{head.alert.description}", DESCRIPTION),
+        "description": cut(f"{_cascade_text(head, models)}\n\n{_whole_text(head)}", DESCRIPTION),
         "ends_at": _last_end([head, *others]) if over else None,
         "emitted_at": _timestamp(now),
         "evidence": {
-            **head.alert.evidence,
+            **data["evidence"],
             "likely_origin": [head.model],
             "downstream": [_member(each) for each in others[:_MEMBERS]],
         },
@@ -97,11 +159,11 @@ def _cascade(page: Page, head: OpenIncident, others: Sequence[OpenIncident], now
 
 def _cascade_title(head: OpenIncident, others: Sequence[OpenIncident], models: str, over: bool) -> str:
     if over:
-        return _joined(head.alert.title, f"; also recovered downstream: {models}")
+        return _joined(_whole_title(head), f"; also recovered downstream: {models}")
     if head.resolved:
         drifting = _names(each.model for each in others if not each.resolved)
         return cut(f"{head.model} has recovered; still drifting downstream: {drifting}", TITLE)
-    return _joined(head.alert.title, f"; also downstream: {models}")
+    return _joined(_whole_title(head), f"; also downstream: {models}")
 
 
 def _cascade_text(head: OpenIncident, models: str) -> str:
@@ -218,7 +280,7 @@ def _outage_text(common: _Common) -> str:
 
 def _signals(incidents: Iterable[OpenIncident]) -> list[tuple[str, int]]:
     """Each signal with the number of models that it drifts in, the most common first."""
-    pairs = {(signal, each.model) for each in incidents for signal in each.alert.signal_names()}
+    pairs = {(signal, each.model) for each in incidents for signal in each.signal_names}
     return sorted(Counter(signal for signal, _ in pairs).items(), key=lambda each: (-each[1], each[0]))
 
 
@@ -238,7 +300,7 @@ def _member(incident: OpenIncident) -> Member:
         incident=alert.incident,
         status="resolved" if incident.resolved else "open",
         severity=alert.severity,
-        title=cut(alert.title, TITLE),
+        title=cut(_whole_title(incident), TITLE),
         starts_at=rfc3339(alert.starts_at),
         own_page=bool(incident.named_by),
     )

@@ -7,9 +7,12 @@
                         or below the minimum severity               several incidents
 
 Rule 1: an incident gets its page once and for good, and the assignment is stored before anything is sent. So an
-incident is reported by one page only, whichever relay is killed at whatever moment.
+incident is reported by one page only, whichever relay is killed at whatever moment. One exception: it becomes critical
+on a page that people know already (`stream.paging.grouping`).
 Rule 2: a page is open as long as one of its incidents is, and its end is reported.
 Rule 3: within one alert_key seq only rises, also where the relay adds steps of its own.
+Rule 4: an incident that ended before a receiver can have learned of it is dropped, and its end is not reported. So a
+try to send is stored before it is made, and forgotten when it is certain that the receiver did not accept it.
 """
 
 from __future__ import annotations
@@ -17,14 +20,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from msgspec.structs import replace as changed
 
 from driftline.stream.alerts.read import CompleteAlert, read_complete_alert
+from driftline.stream.alerts.schema import SIGNALS
 from driftline.stream.config.incidents import Severity
 from driftline.stream.judge.incidents import SEVERITIES
+
+# Offset ranges that are kept of an earlier finding, of 54 bytes each; `driftline explain` shows those of more.
+_RANGES = 100
 
 #: Whether an alert is silenced now.
 IsSilenced = Callable[[CompleteAlert], bool]
@@ -58,7 +65,9 @@ class OpenIncident(
     worker emitted that alert; both epoch s. start_seen: whether its firing alert was read; if not, it may have been
     reported before this state began. page: name of the page that reports it, "" before one is assigned. named_by: name
     of an outage's page that names it although it has a page of its own. unreported: the findings of all alerts since
-    the last one sent, see `CompleteAlert.findings`.
+    the last one sent, see `CompleteAlert.findings`. earlier: evidence of the signals that only earlier alerts of the
+    incident have, by signal. sent_severity: its severity at the last try to send it, "" before the first; what an
+    earlier version stored counts as sent.
     """
 
     raw: bytes
@@ -69,6 +78,8 @@ class OpenIncident(
     page: str = ""
     named_by: str = ""
     unreported: tuple[tuple[str, str], ...] = ()
+    earlier: dict[str, dict[str, Any]] = {}
+    sent_severity: Severity | Literal[""] = SEVERITIES[-1]
 
     @cached_property
     def alert(self) -> CompleteAlert:
@@ -93,6 +104,16 @@ class OpenIncident(
     @property
     def resolved(self) -> bool:
         return self.alert.resolved
+
+    @property
+    def never_sent(self) -> bool:
+        """Whether it is certain that the receiver knows nothing of it."""
+        return self.start_seen and not self.sent_severity
+
+    @property
+    def signal_names(self) -> list[str]:
+        """The signals of all its alerts."""
+        return list(dict.fromkeys((*self.alert.signal_names(), *self.earlier)))
 
 
 class Page(msgspec.Struct, frozen=True, rename={"summary": "made", "sent_seq": "told"}):
@@ -163,19 +184,35 @@ class Notifications:
         return replace(self, incidents={**self.incidents, **named})
 
     def due(self, silenced: IsSilenced) -> list[str]:
-        """The pages to send now, in order; a page is held back while all of its open incidents are silenced."""
+        """The pages to send now, the most urgent first; one is held back while all its open incidents are silenced."""
         waiting = {name for name, page in self.pages.items() if page.sent_seq < page.seq}
         if not waiting:
             return []
         members = self.members()
-        return [name for name in self.pages if name in waiting and not _all_silenced(members[name], silenced)]
+        return self._by_urgency(
+            [name for name in self.pages if name in waiting and not _all_silenced(members[name], silenced)]
+        )
 
-    def postpone(self, name: str) -> Notifications:
-        """Move a page behind the others; pages of one alert_key keep their order."""
-        key = self.pages[name].alert_key
-        same_key = {each: page for each, page in self.pages.items() if page.alert_key == key}
-        others = {each: page for each, page in self.pages.items() if each not in same_key}
-        return replace(self, pages=others | same_key)
+    def _by_urgency(self, names: Sequence[str]) -> list[str]:
+        """Pages by severity, then by age; an end is as urgent as an info.
+
+        Within one alert_key they keep their order: a page is as urgent as the most urgent one behind it.
+        """
+        still_open, urgency, by_key = self.open_pages(), dict[str, int](), dict[str, int]()
+        for name in reversed(names):
+            page = self.pages[name]
+            own = SEVERITIES.index(page.severity) if name in still_open else 0
+            urgency[name] = by_key[page.alert_key] = max(own, by_key.get(page.alert_key, 0))
+        return sorted(names, key=lambda each: -urgency[each])
+
+    def mark_tried(self, name: str) -> Notifications:
+        """Record that the receiver may learn of a page's incidents now."""
+        members = [(key, each) for key, each in self.incidents.items() if each.page == name]
+        tried = {
+            key: changed(each, sent_severity=worst([each.sent_severity or "info", each.alert.severity]))
+            for key, each in members
+        }
+        return replace(self, incidents={**self.incidents, **tried})
 
     def mark_sent(self, name: str) -> Notifications:
         """Record that a page's newest step was sent, or became a dead letter. Resolved pages are dropped."""
@@ -183,7 +220,7 @@ class Notifications:
         own = {} if page.outage else {page.alert_key: max(page.seq, self.sent_seqs.get(page.alert_key, -1))}
         incidents = {
             key: changed(each, unreported=()) if each.page == name and each.unreported else each
-            for key, each in self.incidents.items()
+            for key, each in self.mark_tried(name).incidents.items()
         }
         pages = {**self.pages, name: changed(page, sent_seq=page.seq)}
         after = Notifications(incidents, pages, {**self.sent_seqs, **own})
@@ -194,9 +231,16 @@ class Notifications:
     def without(self, names: Iterable[str]) -> Notifications:
         """Drop incidents, the pages that are then empty, and each sent seq that no longer matters."""
         gone = set(names)
+        if not gone:
+            return self
         incidents = {name: each for name, each in self.incidents.items() if name not in gone}
         used, keys = {each.page for each in incidents.values()}, {each.alert.alert_key for each in incidents.values()}
         pages = {name: page for name, page in self.pages.items() if name in used}
+        incidents |= {
+            name: changed(each, named_by="")
+            for name, each in incidents.items()
+            if each.named_by and each.named_by not in pages
+        }
         highest = _highest_seqs(self.incidents[name].alert for name in gone)
         sent_seqs = {key: seq for key, seq in self.sent_seqs.items() if key in keys or seq > highest.get(key, -1)}
         return Notifications(incidents, pages, sent_seqs)
@@ -209,11 +253,38 @@ def _updated(
     start_seen = alert.status == "firing" or (before is not None and before.start_seen)
     if before is None:
         fired_at, findings = alert.emitted_at.timestamp(), tuple(alert.findings())
-        return OpenIncident(raw, position, now, fired_at, start_seen, unreported=findings)
+        return OpenIncident(raw, position, now, fired_at, start_seen, unreported=findings, sent_severity="")
     if alert.seq > before.alert.seq:
         unreported = tuple(dict.fromkeys((*before.unreported, *alert.findings())))
-        return changed(before, raw=raw, position=position, start_seen=start_seen, unreported=unreported)
-    return before if start_seen == before.start_seen else changed(before, start_seen=start_seen)
+        earlier = _without_those_of(alert, before.earlier | _evidence(before.alert))
+        return changed(
+            before, raw=raw, position=position, start_seen=start_seen, unreported=unreported, earlier=earlier
+        )
+    earlier = _without_those_of(before.alert, _evidence(alert) | before.earlier)
+    if start_seen == before.start_seen and earlier == before.earlier:
+        return before
+    return changed(before, start_seen=start_seen, earlier=earlier)
+
+
+def _evidence(alert: CompleteAlert) -> dict[str, dict[str, Any]]:
+    """The evidence of each signal in an alert, by signal."""
+    signals = alert.evidence.get("signals")
+    found = [each for each in signals if isinstance(each, dict)] if isinstance(signals, list) else []
+    return {each["signal"]: _shortened(each) for each in found if isinstance(each.get("signal"), str)}
+
+
+def _shortened(evidence: dict[str, Any]) -> dict[str, Any]:
+    """The evidence without its offsets, if they are many."""
+    offsets = evidence.get("offsets")
+    return {**evidence, "offsets": []} if isinstance(offsets, list) and len(offsets) > _RANGES else evidence
+
+
+def _without_those_of(alert: CompleteAlert, earlier: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The earlier evidence of signals that an alert says nothing of, at most SIGNALS; at its end it has all of them."""
+    if alert.resolved:
+        return {}
+    reported = set(alert.signal_names())
+    return dict([each for each in earlier.items() if each[0] not in reported][:SIGNALS])
 
 
 def _all_silenced(members: Sequence[OpenIncident], silenced: IsSilenced) -> bool:

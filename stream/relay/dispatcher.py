@@ -26,6 +26,7 @@ from typing import Protocol, TypeAlias
 from aiokafka import ConsumerRecord
 
 from driftline.stream.alerts.read import AlertError, CompleteAlert, read_complete_alert
+from driftline.stream.paging.attempts import Attempts
 from driftline.stream.paging.grouping import GroupingRules, decide
 from driftline.stream.paging.messages import Notification, build_notification
 from driftline.stream.paging.notifications import IsSilenced, Notifications, RecordPosition
@@ -84,6 +85,7 @@ class Dispatcher:
         self._received: list[tuple[CompleteAlert, Record]] = []
         self._invalid: list[tuple[Record, str]] = []
         self._first_tries: dict[str, float] = {}
+        self._attempts = Attempts()
         self._refusal = ""
         self._refreshed_at = -float("inf")
         self.counts = Counter[str]()
@@ -112,10 +114,11 @@ class Dispatcher:
         self._received.clear()
         self._invalid.clear()
         self._first_tries.clear()
+        self._attempts = Attempts()
         self._refusal = ""
 
     async def step(self) -> None:
-        """Decide what is due, and send the first due page.
+        """Decide what is due, and send the most urgent page.
 
         Raises ReceiverUnavailableError, after moving that page behind the others; FencedError if another relay has
         taken over.
@@ -129,13 +132,16 @@ class Dispatcher:
             self._owned = _Owned(epoch, notifications, notifications)
         owned = self._owned
         await self._add_received(owned)
-        await self._save(owned, decide(owned.notifications, self._rules, self._silences.active(), time.time()))
+        silenced = self._silences.active()
+        decided = decide(owned.notifications, self._rules, silenced, time.time())
+        due = decided.due(silenced)
+        page = self._attempts.first(due, decided.pages)
+        await self._save(owned, decided.mark_tried(page) if page else decided)
         if owned is not self._owned:
             return  # another relay may have decided otherwise
-        due = owned.notifications.due(self._silences.active())
         self._first_tries = {name: since for name, since in self._first_tries.items() if name in due}
-        if due:
-            await self._send(owned, due[0])
+        if page:
+            await self._send(owned, page, decided)
 
     async def refresh(self, healthy: bool) -> None:
         """Let the receiver send again what is still firing, if its interval has passed."""
@@ -185,8 +191,8 @@ class Dispatcher:
         if owned is self._owned:
             del self._received[: len(received)]
 
-    async def _send(self, owned: _Owned, page: str) -> None:
-        """Send a page's newest step. Raises ReceiverUnavailableError."""
+    async def _send(self, owned: _Owned, page: str, untried: Notifications) -> None:
+        """Send a page's newest step. untried: as before this try. Raises ReceiverUnavailableError."""
         message = build_notification(owned.notifications, page, self._rules, time.time())
         first_try = self._first_tries.setdefault(page, time.monotonic())
         try:
@@ -199,7 +205,8 @@ class Dispatcher:
             self.counts["retried"] += 1
             if time.monotonic() - first_try < self._give_up_after:
                 log.warning("%s: %s will be retried: %s", self.name, _shown(message.alert), error)
-                owned.notifications = owned.notifications.postpone(page)
+                self._attempts.failed(owned.notifications.pages[page].alert_key)
+                owned.notifications = owned.notifications if error.uncertain else untried
                 raise
             await self._make_dead_letter(
                 owned.notifications, page, message, f"given up after {self._give_up_after / 3600:g} h: {error}"
@@ -209,6 +216,7 @@ class Dispatcher:
             self.counts["delivered"] += 1
             log.info("%s: %s delivered", self.name, _shown(message.alert))
         self._first_tries.pop(page, None)
+        self._attempts.settled(owned.notifications.pages[page].alert_key)
         await self._save(owned, owned.notifications.mark_sent(page))
 
     async def _save(self, owned: _Owned, after: Notifications) -> None:

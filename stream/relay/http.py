@@ -34,6 +34,8 @@ _ANSWER = 64 << 10
 _SHOWN = 200
 # Statuses under 500 that mean "later": a proxy's timeout, too early, too many requests.
 _RETRIED = (408, 425, 429)
+# Statuses of a proxy that does not know what the service behind it has done.
+_UNCERTAIN = (502, 504)
 
 
 class RequestRefusedError(RuntimeError):
@@ -41,11 +43,14 @@ class RequestRefusedError(RuntimeError):
 
 
 class ReceiverUnavailableError(RuntimeError):
-    """A service did not accept this request, but may later; the message says why. retry_after: s it asks to wait."""
+    """A service is not known to have accepted this request, but may later; the message says why.
 
-    def __init__(self, reason: str, retry_after: float = 0.0) -> None:
+    retry_after: s it asks to wait. uncertain: whether it may have accepted the request all the same.
+    """
+
+    def __init__(self, reason: str, retry_after: float = 0.0, *, uncertain: bool = False) -> None:
         super().__init__(reason)
-        self.retry_after = retry_after
+        self.retry_after, self.uncertain = retry_after, uncertain
 
 
 class Http:
@@ -63,7 +68,7 @@ class Http:
         reason = f"{URL(request.url).host} answers {status}{f': {shown}' if shown else ''}"
         if 400 <= status < 500 and status not in _RETRIED:
             raise RequestRefusedError(reason)
-        raise ReceiverUnavailableError(reason, retry_after)
+        raise ReceiverUnavailableError(reason, retry_after, uncertain=status < 300 or status in _UNCERTAIN)
 
     async def get(self, url: str) -> None:
         """Call a URL. Raises ReceiverUnavailableError if the answer is not a success."""
@@ -81,10 +86,11 @@ class Http:
                 retry_after = retry_after_seconds(response.headers.get("Retry-After"), datetime.now(UTC))
                 return response.status, answer, retry_after
         except TimeoutError:
-            raise ReceiverUnavailableError(f"{URL(request.url).host} does not answer in time") from None
+            raise ReceiverUnavailableError(f"{URL(request.url).host} does not answer in time", uncertain=True) from None
         except (aiohttp.ClientError, OSError) as error:
             raise ReceiverUnavailableError(
-                f"{URL(request.url).host}: {self._shown(str(error)) or type(error).__name__}"
+                f"{URL(request.url).host}: {self._shown(str(error)) or type(error).__name__}",
+                uncertain=not isinstance(error, aiohttp.ClientConnectorError),
             ) from None
 
     def _shown(self, text: str) -> str:

@@ -123,7 +123,8 @@ class AlertmanagerReceiver:
         finally:
             for late in posts:
                 late.cancel()
-        raise next((each for each in failures if not isinstance(each, RequestRefusedError)), failures[0])
+        unavailable = [each for each in failures if isinstance(each, ReceiverUnavailableError)]
+        raise max(unavailable, key=lambda each: each.uncertain) if unavailable else failures[0]
 
     async def _failure(self, member: Endpoint, body: bytes) -> RequestRefusedError | ReceiverUnavailableError | None:
         """Why a member has not accepted the entries; None if it has."""

@@ -12,8 +12,9 @@ A receiver that is down delays no other. What the relay promises:
    in Redis knows what was sent. It is written right after the delivery; if the relay is killed between the two, the
    alert is sent again. PagerDuty (dedup_key) and Alertmanager (labels) treat both as one. A webhook's receiver
    recognises the second by `webhook-id`, or by the CloudEvent's id. In Slack and on stdout the message appears twice.
-3. A receiver that was down gets the newest step of every incident, in order, once it is back; an incident that began
-   and ended meanwhile is reported by its resolution alone, which pages nobody.
+3. A receiver that was down gets the newest step of every incident once it is back, with all of the incident's
+   findings; an incident that began and ended meanwhile is not mentioned. Only if the receiver may have accepted a page
+   without saying so (a timeout, a cut connection, a killed relay), its end is reported.
 4. Of several relays of one configuration, one sends to a receiver; the others stand by.
 5. The heartbeat is sent while Kafka and Redis answer and no receiver refuses an alert or keeps one waiting, and only
    then.
@@ -22,6 +23,7 @@ A receiver that is down delays no other. What the relay promises:
    under another identity.
 7. A silenced incident, or one below a receiver's minimum severity, is held back. If it is still firing when that ends,
    its newest step is sent then; an incident that was reported before is resolved all the same.
+8. What is due is sent by severity, then by age. A critical incident rings: it joins no page that was sent before.
 """
 
 from __future__ import annotations

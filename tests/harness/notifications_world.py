@@ -38,6 +38,7 @@ class World:
     rules: GroupingRules
     now: float = START
     silenced: set[str] = field(default_factory=set)
+    receiver_is_down: bool = False
     log: list[bytes] = field(default_factory=list)
     sent: list[CompleteAlert] = field(default_factory=list)
     notifications: Notifications = field(default_factory=Notifications)
@@ -90,7 +91,10 @@ class World:
         self.notifications = self.notifications.receive(fresh, self.now)
         self._decide()
         before = len(self.sent)
+        if self.receiver_is_down:
+            return
         while due := self.notifications.due(self.is_silenced):
+            self._write(self.notifications.mark_tried(due[0]))
             message = build_notification(self.notifications, due[0], self.rules, self.now)
             self.sent.append(read_complete_alert(message.raw))
             if kill_after == len(self.sent) - before:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from driftline.stream.alerts.read import CompleteAlert
 from driftline.stream.config.incidents import Severity
 from driftline.stream.config.lineage import upstream
 from driftline.stream.paging.grouping import GroupingRules, decide
@@ -40,13 +41,187 @@ def test_an_incident_waits_for_others_and_is_then_sent_unchanged() -> None:
     assert here.sent[0].title == "fraud: amount ×100 since 14:05"
 
 
-def test_an_incident_that_ends_within_the_wait_is_reported_by_its_resolution_alone() -> None:
-    here = world()
-    here.emit("fraud")
+def finding(signal: str, mean: float = 0.0) -> dict[str, object]:
+    """The evidence of an alert of one signal."""
+    change = {"headline": f"mean 49 → {mean}", "after": {"mean": mean}}
+    return {"signals": [{"signal": signal, "class": "data-drift", "since": "2026-01-01T00:00:00Z", "change": change}]}
+
+
+def stated(alert: CompleteAlert) -> dict[str, float]:
+    """The signals that a page states, with their new means."""
+    return {each["signal"]: each["change"]["after"]["mean"] for each in alert.evidence["signals"]}
+
+
+@pytest.mark.parametrize("cause", ["group_wait", "silence", "receiver"])
+def test_a_page_states_every_finding_with_its_newest_value_whatever_delayed_it(cause: str) -> None:
+    here = world(group_wait=20 if cause == "group_wait" else 0)
+    here.silenced, here.receiver_is_down = {"fraud"} if cause == "silence" else set(), cause == "receiver"
+    here.emit("fraud", title="fraud: amount is broken", evidence=finding("features.amount", 1))
     here.settle()
+    here.emit("fraud", title="fraud: zip is broken", evidence=finding("features.zip", 2))
+    here.settle()
+    here.emit("fraud", title="fraud: amount is worse", evidence=finding("features.amount", 3))
+    assert here.sent == []
+    here.silenced, here.receiver_is_down = set(), False
+    here.wait()
+    (page,) = here.sent
+    assert stated(page) == {"features.amount": 3, "features.zip": 2}
+    assert page.title == "fraud: amount is worse; earlier: zip"
+    assert "features.zip: mean 49 → 2, since 2026-01-01T00:00:00Z" in page.description
+    assert (page.status, page.seq) == ("firing", 3), "people hear of it for the first time"
+
+
+def test_a_page_about_news_states_what_people_know_already_too() -> None:
+    here = world(group_wait=0)
+    here.emit("fraud", evidence=finding("features.amount", 1))
+    here.settle()
+    here.emit("fraud", evidence=finding("score", 2))
+    here.settle()
+    assert [(alert.status, stated(alert)) for alert in here.sent] == [
+        ("firing", {"features.amount": 1}),
+        ("updated", {"score": 2, "features.amount": 1}),
+    ]
+
+
+def test_the_commands_stay_at_the_end_of_a_page_that_states_earlier_findings() -> None:
+    here = world()
+    here.emit("fraud", evidence=finding("features.amount", 1))
+    command = "driftline explain 4876 -c driftline.yaml"
+    here.emit("fraud", evidence=finding("score"), commands=[command], description=f"score: {'x' * 3000}\n$ {command}")
+    here.wait()
+    assert here.sent[0].description.endswith(f"…\n$ {command}")
+    assert len(here.sent[0].description) == 3000
+
+
+def test_pages_of_several_incidents_state_the_earlier_findings_of_each() -> None:
+    here = world()
+    for model in (*MANY[:5], "fraud", "churn"):
+        here.emit(model, evidence=finding("features.amount"))
+        here.emit(model, evidence=finding("score"))
+    here.wait()
+    assert {each["signal"]: each["models"] for each in here.sent[0].evidence["shared"]} == {
+        "features.amount": 7,
+        "score": 7,
+    }
+    assert all(each["title"].endswith("; earlier: amount") for each in here.sent[0].evidence["members"])
+    here = world()
+    for model in ("fraud", "churn"):
+        here.emit(model, evidence=finding("features.amount", 1))
+        here.emit(model, evidence=finding("score", 2))
+    here.wait()
+    assert stated(here.sent[0]) == {"features.amount": 1, "score": 2}
+    assert here.sent[0].evidence["downstream"][0]["title"].endswith("; earlier: amount")
+
+
+@pytest.mark.parametrize("models", [["fraud"], ["fraud", "churn"], MANY[:5]])
+def test_incidents_that_end_before_anybody_is_told_stay_quiet(models: list[str]) -> None:
+    for receiver_is_down in (False, True):
+        here = world()
+        here.receiver_is_down = receiver_is_down
+        for model in models:
+            here.emit(model)
+        here.settle()
+        if receiver_is_down:
+            here.wait()
+            assert here.notifications.pages, "they have their page, but nobody was told"
+        for model in models:
+            here.emit(model, "resolved")
+        here.settle()
+        here.receiver_is_down = False
+        here.end()
+        assert here.sent == []
+        assert here.notifications.incidents == {}
+
+
+def test_the_end_is_told_when_the_receiver_may_have_learned_of_the_start() -> None:
+    here = world(group_wait=0)
+    here.emit("fraud")
+    here.settle(kill_after=1)  # the receiver has it, and Redis does not know
     here.emit("fraud", "resolved")
     here.settle()
-    assert [(alert.status, alert.seq) for alert in here.sent] == [("resolved", 2)]
+    assert [alert.status for alert in here.sent] == ["firing", "resolved"]
+
+
+def test_a_member_that_ends_before_its_page_is_sent_is_left_out_of_it() -> None:
+    here = world()
+    here.receiver_is_down = True
+    for model in MANY[:6]:
+        here.emit(model)
+    here.wait()
+    here.emit(MANY[0], "resolved")
+    here.receiver_is_down = False
+    here.settle()
+    assert here.sent[0].title.startswith("5 models drift at once")
+    assert len(reported_by(here.sent[0])) == 5
+
+
+def test_an_origin_that_ends_before_its_page_is_sent_is_named_as_recovered() -> None:
+    here = world()
+    here.receiver_is_down = True
+    here.emit("fraud")
+    here.emit("churn")
+    here.wait()
+    here.emit("fraud", "resolved")
+    here.receiver_is_down = False
+    here.settle()
+    assert [alert.title for alert in here.sent] == ["fraud has recovered; still drifting downstream: churn"]
+    here.end()
+    assert here.open_pages() == set()
+
+
+# --- urgency
+
+
+def test_a_critical_model_rings_on_its_own_page_when_an_outage_is_known() -> None:
+    here = world()
+    for model in MANY[:5]:
+        here.emit(model)
+    here.wait()
+    here.emit(MANY[5])
+    here.emit(MANY[6], severity="critical")
+    here.wait()
+    outage = here.pages()[0]
+    assert [(alert.status, alert.incident, alert.severity) for alert in here.sent[1:]] == [
+        ("firing", "m06/m061", "critical"),
+        ("updated", outage, "warning"),
+    ], "the critical one is sent first"
+    here.end()
+    assert here.open_pages() == set()
+
+
+def test_a_critical_model_of_an_outage_that_nobody_knows_yet_is_part_of_it() -> None:
+    here = world()
+    for model in MANY[:6]:
+        here.emit(model, severity="critical" if model == MANY[3] else "warning")
+    here.wait()
+    assert [(alert.status, alert.severity) for alert in here.sent] == [("firing", "critical")]
+
+
+@pytest.mark.parametrize("models", [MANY[:5], ["fraud", "churn"]])
+def test_a_model_that_becomes_critical_on_a_known_page_leaves_it_and_rings(models: list[str]) -> None:
+    here = world()
+    for model in models:
+        here.emit(model)
+    here.wait()
+    (first,) = here.pages()
+    here.emit(models[1], severity="critical")
+    here.settle()
+    rung = here.sent[1]
+    assert (rung.status, rung.incident, rung.severity) == ("firing", f"{models[1]}/{models[1]}1", "critical")
+    assert here.pages()[0] == first
+    here.end()
+    assert here.open_pages() == set()
+
+
+def test_many_critical_models_beside_a_known_outage_are_one_more_page() -> None:
+    here = world()
+    for model in MANY[:5]:
+        here.emit(model)
+    here.wait()
+    for model in MANY[5:15]:
+        here.emit(model, severity="critical")
+    here.wait()
+    assert len(here.pages()) == 2
 
 
 def test_a_clock_that_is_set_back_delays_nothing() -> None:
@@ -97,7 +272,7 @@ def test_an_incident_downstream_of_an_open_page_updates_it_and_the_page_stays_op
     here.emit("fraud")
     here.wait()
     here.advance(3600)
-    here.emit("mail", severity="critical")  # two models further down; those between do not drift
+    here.emit("mail", severity="error")  # two models further down; those between do not drift
     here.wait()
     here.emit("fraud", severity="warning", title="fraud: worse")
     here.settle()
@@ -108,10 +283,10 @@ def test_an_incident_downstream_of_an_open_page_updates_it_and_the_page_stays_op
     here.settle()
     assert [(alert.seq, alert.status, alert.severity, alert.title) for alert in here.sent] == [
         (1, "firing", "warning", "fraud: amount ×100 since 14:05"),
-        (2, "updated", "critical", "fraud: amount ×100 since 14:05; also downstream: mail"),
-        (3, "updated", "critical", "fraud: worse; also downstream: mail"),
-        (4, "updated", "critical", "fraud has recovered; still drifting downstream: mail"),
-        (5, "resolved", "critical", "fraud: amount ×100 since 14:05; also recovered downstream: mail"),
+        (2, "updated", "error", "fraud: amount ×100 since 14:05; also downstream: mail"),
+        (3, "updated", "error", "fraud: worse; also downstream: mail"),
+        (4, "updated", "error", "fraud has recovered; still drifting downstream: mail"),
+        (5, "resolved", "error", "fraud: amount ×100 since 14:05; also recovered downstream: mail"),
     ]
     assert len({alert.id for alert in here.sent}) == 5
     # The workers continue from 3; a receiver must not think the next alert stale.
@@ -315,7 +490,7 @@ def test_a_silenced_incident_is_sent_with_its_newest_step_when_the_silence_ends(
     assert here.pages() == ["churn/churn1"], "a silenced incident delays no other"
     here.silenced.clear()
     here.settle()
-    assert (here.sent[-1].title, here.sent[-1].status, here.sent[-1].seq) == ("worse", "updated", 2)
+    assert (here.sent[-1].title, here.sent[-1].status, here.sent[-1].seq) == ("worse", "firing", 2)
     here.end()
     assert here.open_pages() == set()
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.stream.alerts.read import CompleteAlert
 from driftline.stream.paging.grouping import GroupingRules, decide
-from driftline.stream.paging.notifications import Notifications, RecordPosition
+from driftline.stream.paging.notifications import Notifications, OpenIncident, RecordPosition
 from tests.harness.services import cloud_event
 
 STEPS = st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 3), st.integers(0, 9)), max_size=30)
@@ -63,9 +66,29 @@ def test_within_a_key_seq_rises_whatever_the_order_of_records(steps: list[tuple[
     assert all(sorted(set(sent)) == sent for sent in seqs.values())
 
 
-def test_a_postponed_page_moves_last_with_the_other_pages_of_its_key_in_order() -> None:
-    notifications = decided(*(cloud_event(1, key=key, incident=incident) for key, incident in ("ax", "bx", "ay")))
-    assert notifications.postpone("a/x").due(not_silenced) == ["b/x", "a/x", "a/y"]
+def test_urgent_pages_come_first_then_old_ones_and_pages_of_one_key_keep_their_order() -> None:
+    notifications = decided(
+        cloud_event(1, severity="warning", key="a"),
+        cloud_event(1, severity="info", key="b", incident="b1"),
+        cloud_event(1, severity="error", key="c"),
+        cloud_event(2, severity="critical", key="b", incident="b2"),
+        cloud_event(1, severity="error", key="d"),
+    )
+    assert notifications.due(not_silenced) == ["b/b1", "b/b2", "c/a1", "d/a1", "a/a1"]
+
+
+def test_an_end_is_not_urgent() -> None:
+    notifications = decided(cloud_event(1, "resolved", severity="critical", key="a"), cloud_event(1, key="b"))
+    assert notifications.due(not_silenced) == ["b/a1", "a/a1"]
+
+
+def test_what_an_earlier_version_stored_counts_as_told() -> None:
+    notifications = decided(cloud_event(1))
+    stored = json.loads(msgspec.json.encode(notifications.incidents["fraud/a1"]))
+    stored = {name: value for name, value in stored.items() if name not in ("earlier", "sent_severity")}
+    old = replace(notifications, incidents={"fraud/a1": msgspec.convert(stored, OpenIncident)})
+    ended = decide(old.receive([at(cloud_event(2, "resolved"))], 1001.0), GroupingRules(), not_silenced, 1001.0)
+    assert ended.due(not_silenced) == ["fraud/a1"]
 
 
 def test_a_lone_incident_is_sent_step_by_step_and_dropped_when_it_is_resolved() -> None:

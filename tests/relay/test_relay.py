@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +24,7 @@ from driftline.stream.relay.receivers import MissingSecretError, StdoutReceiver,
 from driftline.stream.relay.secrets import secrets_of
 from driftline.stream.state.client import StoreError
 from tests.harness.relay_bench import HOOK, Bench, on_bench, record, settle, until
-from tests.harness.services import NO_ANSWER, ROUTING_KEY, Service, answer, cloud_event, fake, stamp
+from tests.harness.services import NO_ANSWER, ROUTING_KEY, Answer, Service, answer, cloud_event, fake, stamp
 from tests.harness.topic_tools import driftline
 
 
@@ -94,7 +95,7 @@ def test_a_superseded_step_is_never_sent(redis_server: Server, webhook: Service)
         await bench.deliver(*over, cloud_event(4, incident="b2"), cloud_event(5, "updated", incident="b2"))
 
     on_bench(redis_server, [webhook], scenario)
-    assert [each.json["id"] for each in webhook.accepted] == ["a1-3", "b2-5"]
+    assert [each.json["id"] for each in webhook.accepted] == ["b2-5"]
 
 
 def test_a_relay_that_starts_on_an_old_topic_reports_open_incidents_and_no_history(
@@ -260,6 +261,64 @@ def test_while_a_receiver_is_down_nothing_is_lost_or_doubled(redis_server: Serve
     assert [each.json["payload"]["severity"] for each in pagerduty.accepted if "fraud" in each.json["dedup_key"]] == [
         "critical"
     ]
+
+
+def test_what_ends_while_a_receiver_is_down_is_never_mentioned(redis_server: Server, pagerduty: Service) -> None:
+    pagerduty.otherwise = answer(503)
+
+    async def scenario(bench: Bench) -> None:
+        dispatcher = bench.dispatcher(cloud_event(1), cloud_event(1, key="churn"))
+        settling = asyncio.create_task(settle(dispatcher))
+        await until(lambda: len(pagerduty.requests) > 3)
+        dispatcher.receive(record(2, cloud_event(2, "resolved")))
+        await until(lambda: len(pagerduty.requests) > 6)
+        pagerduty.otherwise = None
+        await settling
+        await bench.deliver(cloud_event(2, "resolved", key="churn"))
+
+    on_bench(redis_server, [pagerduty], scenario)
+    assert [(each.json["event_action"], each.json["dedup_key"]) for each in pagerduty.accepted] == [
+        ("trigger", "churn/a1"),
+        ("resolve", "churn/a1"),
+    ]
+
+
+@pytest.mark.parametrize(("failure", "told"), [(NO_ANSWER, True), (answer(502), True), (answer(503), False)])
+def test_the_end_is_told_when_a_receiver_may_have_accepted_the_start_without_an_answer(
+    redis_server: Server, pagerduty: Service, failure: Answer, told: bool
+) -> None:
+    pagerduty.script.append(failure)
+
+    async def scenario(bench: Bench) -> None:
+        dispatcher = bench.dispatcher(cloud_event(1))
+        with pytest.raises(ReceiverUnavailableError):
+            await dispatcher.step()
+        dispatcher.receive(record(1, cloud_event(2, "resolved")))
+        await settle(dispatcher)
+
+    on_bench(redis_server, [pagerduty], scenario)
+    assert [each.json["event_action"] for each in pagerduty.requests[1:]] == (["resolve"] if told else [])
+
+
+def test_a_critical_page_overtakes_a_thousand_others_at_a_slow_receiver(
+    redis_server: Server, pagerduty: Service
+) -> None:
+    """The receiver takes 0.5 s: the critical page is sent within that and a second."""
+    pagerduty.otherwise = answer(202, b'{"status": "success"}', seconds=0.5)
+
+    async def scenario(bench: Bench) -> None:
+        dispatcher = bench.dispatcher(*(cloud_event(1, key=f"m{i:03}") for i in range(1000)))
+        settling = asyncio.create_task(settle(dispatcher))
+        await until(lambda: len(pagerduty.requests) == 2)
+        dispatcher.receive(record(1000, cloud_event(1, severity="critical")))
+        came = time.monotonic()
+        await until(lambda: pagerduty.requests[-1].json["dedup_key"] == "fraud/a1")
+        assert time.monotonic() - came < 0.5 + 1
+        settling.cancel()
+        with suppress(asyncio.CancelledError):
+            await settling
+
+    on_bench(redis_server, [pagerduty], scenario)
 
 
 def test_an_alert_that_is_never_accepted_delays_no_other_and_is_given_up_in_the_end(
