@@ -57,7 +57,7 @@ _PASSING = (401, 408, 425, 429)
 _ASK_AGAIN, _MAX_UNKNOWN = 60.0, 100
 
 
-class SchemasUnavailableError(RuntimeError):
+class SchemasUnavailableError(ConnectionError):
     """The source of schemas does not answer as it should, now; the message says why."""
 
 
