@@ -29,7 +29,7 @@ from driftline.stream.cli.terminal import (
     reporting_kafka_errors,
 )
 from driftline.stream.config.remarks import replaced_baselines
-from driftline.stream.config.sections import Config
+from driftline.stream.config.sections import Config, Schemas
 from driftline.stream.replay.pipeline import LogBatch
 from driftline.stream.replay.run import as_single_partition, replay, select_time_range
 from driftline.stream.replay.verdict import Outcome, decide
@@ -37,6 +37,7 @@ from driftline.stream.reports import replay as report
 from driftline.stream.sources.baselines import load_baselines, load_given
 
 if TYPE_CHECKING:
+    from driftline.stream.sources.schemas import SchemaLoader
     from driftline.stream.sources.topic_history import TopicPosition
 
 app = typer.Typer()
@@ -95,9 +96,10 @@ def replay_command(
     """
     allowed = parse_share(max_rejected, "--max-rejected")
     settings = read_config(config)
+    folder = config.parent if config else Path()
     given = load_given(baseline or [])
     print_remarks(replaced_baselines(settings, given))
-    baselines = list(load_baselines(settings, config.parent if config else Path(), given).values())
+    baselines = list(load_baselines(settings, folder, given).values())
     if not baselines:
         err.print(
             f"no baseline given: each model's is learned from its first {settings.defaults.learn_events:,} events"
@@ -105,12 +107,27 @@ def replay_command(
     started = time.monotonic()
     topic = _topic(sources)
     source = _files(settings, sources, model, from_, to) if topic is None else _history(settings, topic, from_, to)
+    loader = _schemas(settings, folder)
+    schemas = None if loader is None else loader.schemas
     with source as logs, _alert_output(settings, alerts, to_topic) as on_alert:
-        result = replay(settings, baselines, logs, on_alert, topic)
+        result = replay(settings, baselines, _with_schemas(logs, loader), on_alert, topic, schemas)
     print_remarks(result.remarks)
     verdict = decide(result, settings, baselines, allowed)
     report.print_summary(out, result, verdict, time.monotonic() - started)
     raise typer.Exit(_EXIT_CODES[verdict.outcome])
+
+
+def _schemas(settings: Config, folder: Path) -> SchemaLoader | None:
+    if settings.schemas == Schemas():
+        return None
+    # aiohttp takes 0.2 s to import, which other replays should not pay.
+    from driftline.stream.sources.schemas import COMMAND_ATTEMPTS, schema_loader
+
+    return schema_loader(settings.schemas, folder, COMMAND_ATTEMPTS)
+
+
+def _with_schemas(logs: Logs, loader: SchemaLoader | None) -> Logs:
+    return logs if loader is None else {partition: loader.before(log) for partition, log in logs.items()}
 
 
 def _topic(sources: list[str]) -> str | None:

@@ -33,6 +33,7 @@ from msgspec import NODEFAULT, Meta, Struct
 from driftline.detectors.arrays import IntArray
 from driftline.stream.events.columns import Columns, Field, tabulate
 from driftline.stream.events.event import MAX_NAME, Event, Rejection, as_text
+from driftline.stream.events.frames import Schema
 from driftline.stream.events.mapping import NATIVE, EventMapping, Origin
 from driftline.stream.events.parse import MAX_BYTES, EventError, EventReader, record_id
 from driftline.stream.events.times import MAX_EPOCH_MS, MILLISECONDS, MIN_EPOCH, TimeRule
@@ -76,13 +77,17 @@ class Decoded(NamedTuple):
 class Decoder:
     """Decodes batches of messages.
 
-    fields: by known model, in the order of the columns to make. max_bytes: a larger message is rejected.
+    fields: by known model, in the order of the columns to make. schemas, max_bytes: see `EventReader`.
     """
 
     def __init__(
-        self, fields: Mapping[str, Sequence[Field]], mapping: EventMapping = NATIVE, max_bytes: int = MAX_BYTES
+        self,
+        fields: Mapping[str, Sequence[Field]],
+        mapping: EventMapping = NATIVE,
+        schemas: Mapping[int, Schema] | None = None,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
-        self._fields, self._max_bytes, self._reader = dict(fields), max_bytes, EventReader(mapping, max_bytes)
+        self._fields, self._max_bytes, self._reader = dict(fields), max_bytes, EventReader(mapping, schemas, max_bytes)
         plans = [plan for model, own in fields.items() if (plan := _plan(model, own, mapping))]
         self._plans = {plan.row: plan for plan in plans}
         self._parse = _parser(plans, mapping)

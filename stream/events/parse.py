@@ -1,9 +1,9 @@
 """The exact reader: turns the bytes of one message into events, or says why they are none.
 
 It alone defines what an event is; `stream.events.decode` is a faster way to the same result. A message is refused
-(`EventError`, a dead letter) when it is not a JSON object, when id, time or model is missing or of a wrong type, or
-when it holds nothing to monitor. Every other message counts, however odd its values: `stream.events.event` says how
-each is read. Fields that Driftline does not use are ignored.
+(`EventError`, a dead letter) when it is neither a JSON object nor a readable schema-registry frame, when id, time or
+model is missing or of a wrong type, or when it holds nothing to monitor. Every other message counts, however odd its
+values: `stream.events.event` says how each is read. Fields that Driftline does not use are ignored.
 
 Beyond strict JSON, it accepts the literals NaN and Infinity and a byte order mark, which serialisers in use write.
 No I/O, no clock.
@@ -14,11 +14,12 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from driftline.stream.events.event import MAX_NAME, Event, is_number, is_unicode, quoted
+from driftline.stream.events.frames import FrameError, Schema, unpack
 from driftline.stream.events.mapping import NATIVE, EventMapping, Origin
 from driftline.stream.events.rows import RowsError, read_rows
 
@@ -76,10 +77,16 @@ class Head(NamedTuple):
 
 
 class EventReader:
-    """Reads messages exactly, by one mapping. max_bytes: a larger message is refused."""
+    """Reads messages exactly, by one mapping.
 
-    def __init__(self, mapping: EventMapping = NATIVE, max_bytes: int = MAX_BYTES) -> None:
-        self._mapping, self._max_bytes, self._time = mapping, max_bytes, mapping.time_rule
+    schemas: of schema-registry frames, by id; None if there is no source of them. max_bytes: a larger message is
+    refused.
+    """
+
+    def __init__(
+        self, mapping: EventMapping = NATIVE, schemas: Mapping[int, Schema] | None = None, max_bytes: int = MAX_BYTES
+    ) -> None:
+        self._mapping, self._schemas, self._max_bytes, self._time = mapping, schemas, max_bytes, mapping.time_rule
         self._id, self._ts, self._model = (mapping.path(part) for part in ("id", "ts", "model"))
         self._version, self._names = mapping.path("version") or (), mapping.names
         self._monitored = mapping.monitored
@@ -110,7 +117,7 @@ class EventReader:
 
     def _open(self, data: bytes | None) -> dict[str, Any]:
         """The document in a message; what Kafka Connect writes is taken out of its envelope, unless the paths do so."""
-        document = _document(data, self._max_bytes)
+        document = _document(data, self._schemas, self._max_bytes)
         if self._opens_payload and document.keys() == {"schema", "payload"}:
             payload = document["payload"]
             return payload if isinstance(payload, dict) else document
@@ -217,12 +224,21 @@ def _tree(paths: Iterable[_Path]) -> _Tree:
     return tree
 
 
-def _document(data: bytes | None, max_bytes: int) -> dict[str, Any]:
-    """The JSON object in a message. Bytes that are not UTF-8 become surrogates, which matter only in values we use."""
+def _document(data: bytes | None, schemas: Mapping[int, Schema] | None, max_bytes: int) -> dict[str, Any]:
+    """The document in a message, which is a JSON object or a schema-registry frame."""
     if not data:
         raise EventError("tombstone: the message has no value" if data is None else "not JSON: empty message")
     if len(data) > max_bytes:
         raise EventError(f"too large: {len(data)} bytes, limit {max_bytes}")
+    try:
+        content = unpack(data, schemas)
+    except FrameError as error:
+        raise EventError(str(error)) from None
+    return content if isinstance(content, dict) else _json_object(content)
+
+
+def _json_object(data: bytes) -> dict[str, Any]:
+    """The JSON object in a text. Bytes that are not UTF-8 become surrogates, which matter only in values we use."""
     text = data.decode("utf-8-sig", "surrogateescape")
     try:
         document = _JSON.decode(text)

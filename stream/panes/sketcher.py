@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from driftline.stream.config.sections import Config
 from driftline.stream.events.columns import Defect
 from driftline.stream.events.decode import Decoder, Origins
 from driftline.stream.events.event import Rejection
+from driftline.stream.events.frames import Schema
 from driftline.stream.events.mapping import EventMapping
 from driftline.stream.panes.cutter import Cutter, PaneRule
 from driftline.stream.panes.pane import Run
@@ -35,19 +36,22 @@ class Sketched(NamedTuple):
 class Sketcher:
     """Decodes the messages of one partition of `topic` and cuts them into panes.
 
-    baselines: by model; panes of other models hold events instead of sketches.
+    baselines: by model; panes of other models hold events instead of sketches. schemas: see `EventReader`; the mapping
+    may grow.
     """
 
     topic: str
     cutter: Cutter
     baselines: dict[str, Baseline]
     mapping: EventMapping
+    schemas: Mapping[int, Schema] | None = None
 
     def __post_init__(self) -> None:
         self._decoder = self._new_decoder()
 
     def _new_decoder(self) -> Decoder:
-        return Decoder({model: baseline.fields for model, baseline in self.baselines.items()}, self.mapping)
+        fields = {model: baseline.fields for model, baseline in self.baselines.items()}
+        return Decoder(fields, self.mapping, self.schemas)
 
     def add_baseline(self, baseline: Baseline) -> None:
         """Sketch the events of the baseline's model from now on, those of the open run included."""

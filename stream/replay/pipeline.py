@@ -24,6 +24,7 @@ from driftline.stream.alerts.schema import IncidentAlert, Mode
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.config.sections import Config
 from driftline.stream.events.columns import infer_fields
+from driftline.stream.events.frames import Schema
 from driftline.stream.judge.judge import DependenceCache
 from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.state import ModelState
@@ -84,16 +85,17 @@ class ModelCounts(NamedTuple):
 class Pipeline:
     """Sketchers and monitors of one topic in one process.
 
-    baselines: the given ones, by model. topic: the topic's name in alerts, by default the configured one. states and
-    events: the state and the number of events of every model seen so far. totals: by model, the sketch of all events
-    that were sketched. signals: by model, the kind of each signal of its baseline or, without one, the names in the
-    events that it learns from.
+    baselines: the given ones, by model. topic: the topic's name in alerts, by default the configured one. schemas: see
+    `EventReader`. states and events: the state and the number of events of every model seen so far. totals: by model,
+    the sketch of all events that were sketched. signals: by model, the kind of each signal of its baseline or, without
+    one, the names in the events that it learns from.
     """
 
     config: Config
     baselines: Mapping[str, Baseline]
     topic: str | None = None
     mode: Mode = "replay"
+    schemas: Mapping[int, Schema] | None = None
     monitors: dict[str, Monitor] = field(default_factory=dict)
     states: dict[str, ModelState] = field(default_factory=dict)
     events: Counter[str] = field(default_factory=Counter)
@@ -111,7 +113,7 @@ class Pipeline:
     def sketcher(self, partition: int, start: int) -> Sketcher:
         """A first stage for one partition's log from offset `start` on; it receives baselines learned later."""
         cutter, mapping = Cutter(pane_rule(self.config), partition, start), self.config.mapping.event_mapping()
-        self._sketchers.append(Sketcher(self.topic_name, cutter, dict(self.known_baselines), mapping))
+        self._sketchers.append(Sketcher(self.topic_name, cutter, dict(self.known_baselines), mapping, self.schemas))
         return self._sketchers[-1]
 
     @property

@@ -16,6 +16,7 @@ from driftline.stream.config.remarks import unknown_upstreams, unused_settings
 from driftline.stream.config.sections import Config
 from driftline.stream.events.columns import Defect
 from driftline.stream.events.event import Rejection
+from driftline.stream.events.frames import Schema
 from driftline.stream.events.mapping import EventMapping
 from driftline.stream.events.parse import EventError, EventReader
 from driftline.stream.panes.pane import Run
@@ -79,12 +80,14 @@ def replay(
     logs: Mapping[int, Iterable[LogBatch]],
     on_alert: Callable[[IncidentAlert], None],
     topic: str | None = None,
+    schemas: Mapping[int, Schema] | None = None,
 ) -> ReplayResult:
     """Run the logs of a topic's partitions through the pipeline; `on_alert` is called with each alert.
 
-    topic: the topic's name in alerts, by default the configured one.
+    topic: the topic's name in alerts, by default the configured one. schemas: see `EventReader`.
     """
-    result, pipeline = ReplayResult(), Pipeline(config, {baseline.model: baseline for baseline in baselines}, topic)
+    by_model = {baseline.model: baseline for baseline in baselines}
+    result, pipeline = ReplayResult(), Pipeline(config, by_model, topic, schemas=schemas)
     for run in merge_runs(_runs(pipeline, partition, log, result) for partition, log in sorted(logs.items())):
         for alert in pipeline.judge(run):
             result.alerts.append(alert)

@@ -24,7 +24,7 @@ import os
 import ssl
 import time
 from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,6 +35,7 @@ from yarl import URL
 
 from driftline.stream.config.sections import Schemas
 from driftline.stream.events.frames import Schema, parse_schema, schema_ids
+from driftline.stream.replay.pipeline import LogBatch
 from driftline.stream.retry import pauses, retrying
 
 log = logging.getLogger(__name__)
@@ -97,6 +98,12 @@ class SchemaLoader:
         """The same outside of an event loop."""
         if self._missing(messages):
             asyncio.run(self.load(messages))
+
+    def before(self, log: Iterable[LogBatch]) -> Iterator[LogBatch]:
+        """The log; the schemas of each batch are loaded before it is handed out."""
+        for batch in log:
+            self.load_now(batch.messages)
+            yield batch
 
     def _missing(self, messages: Iterable[bytes | None]) -> set[int]:
         return schema_ids(messages) - self.schemas.keys()

@@ -35,6 +35,7 @@ from driftline.stream.panes.cutter import Cutter, PaneRule
 from driftline.stream.panes.pane import Pane, Run
 from driftline.stream.panes.sketcher import Sketched, Sketcher, pane_rule
 from driftline.stream.schemas.topics import PANE_BYTES
+from driftline.stream.sources.schemas import SchemaLoader
 from driftline.stream.state.store import ResumePosition, SketchPartition, Store
 from driftline.stream.worker.faust.transport import Fetch
 from driftline.stream.worker.metrics import Metrics
@@ -125,7 +126,8 @@ class _Partition:
 class SketchStage:
     """Sketches the partitions assigned to this worker.
 
-    baselines: those given in the configuration, by model, without the signals that are not watched.
+    baselines: those given in the configuration, by model, without the signals that are not watched. schemas: None if
+    the configuration names no source of them.
     """
 
     def __init__(
@@ -135,8 +137,10 @@ class SketchStage:
         store: Store,
         publish: Publish,
         metrics: Metrics,
+        schemas: SchemaLoader | None = None,
     ) -> None:
         self._settings, self._baselines, self._store, self._publish = settings, dict(baselines), store, publish
+        self._schemas = schemas
         self._metrics, self._partitions = metrics, dict[int, _Partition]()
         self._warming_up, self._checked = set[str](), 0.0
         self._busy = asyncio.Lock()
@@ -166,7 +170,8 @@ class SketchStage:
         start, ends = seal or (0, ())
         cutter = Cutter(self._settings.rule, partition, start, ends)
         settings = self._settings
-        sketcher = Sketcher(settings.predictions, cutter, dict(self._baselines), settings.mapping)
+        schemas = None if self._schemas is None else self._schemas.schemas
+        sketcher = Sketcher(settings.predictions, cutter, dict(self._baselines), settings.mapping, schemas)
         return _Partition(record, sketcher, ends[-1] if ends else None)
 
     async def sketch(self, fetch: Fetch) -> None:
@@ -174,6 +179,8 @@ class SketchStage:
         async with self._busy:
             partition = self._partitions[fetch.tp.partition]
             await self._load_learned()
+            if self._schemas is not None:
+                await self._schemas.load(map(_VALUE, fetch.records))
             sketched = partition.push(fetch)
             self._metrics.sketched(fetch, sketched)
             await self._publish(_dead_letters(fetch, sketched))

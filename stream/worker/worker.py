@@ -32,6 +32,7 @@ from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.ops.logging import configure_logging
 from driftline.stream.ops.readiness import wait_for_servers
 from driftline.stream.sources.baselines import load_baselines
+from driftline.stream.sources.schemas import SchemaLoader, schema_loader
 from driftline.stream.state.client import connect
 from driftline.stream.state.fencing import FencedError
 from driftline.stream.state.store import ResumePosition, Store
@@ -57,10 +58,14 @@ class TopicRecreatedError(RuntimeError):
 
 @dataclass
 class Worker:
-    """A worker that has not started. baselines: those given in the configuration, by model."""
+    """A worker that has not started.
+
+    baselines: those given in the configuration, by model. schemas: None if the configuration names no source of them.
+    """
 
     config: Config
     baselines: Mapping[str, Baseline]
+    schemas: SchemaLoader | None = None
 
     def __post_init__(self) -> None:
         config, topics, worker = self.config, self.config.topics, self.config.worker
@@ -78,7 +83,9 @@ class Worker:
         self.metrics = Metrics()
         self.store = Store(connect(config.redis), worker.group)
         self.app: App = build_app(settings, self._take_over, self._release)
-        self.sketch_stage = SketchStage(SketchSettings.of(config), watched, self.store, self._publish, self.metrics)
+        self.sketch_stage = SketchStage(
+            SketchSettings.of(config), watched, self.store, self._publish, self.metrics, self.schemas
+        )
         self.judge_stage = JudgeStage(JudgeSettings.of(config), watched, self.store, self._publish, self.metrics)
         self.watchdog = Watchdog(self.metrics, worker.watchdog_seconds)
         self._positions: dict[TP, ResumePosition] = {}
@@ -211,16 +218,17 @@ def _exit_when_fenced() -> Iterator[None]:
 
 
 def run(config: Config, folder: Path) -> NoReturn:
-    """Wait for the servers, then work until SIGTERM or SIGINT. The paths of baselines are relative to `folder`."""
+    """Wait for the servers, then work until SIGTERM or SIGINT. Paths in the configuration are relative to `folder`."""
     configure_logging(config.worker.log)
     baselines = load_baselines(config, folder)
     for remark in unused_settings(config, {model: each.signal_kinds for model, each in baselines.items()}):
         log.warning("%s", remark)
+    schemas = schema_loader(config.schemas, folder)
     try:
         asyncio.run(_wait(config))
     except asyncio.CancelledError:
         sys.exit(0)
-    worker = Worker(config, baselines)
+    worker = Worker(config, baselines, schemas)
     worker.watchdog.start()
     run_worker(worker.app)
 

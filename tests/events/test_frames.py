@@ -19,7 +19,10 @@ from fastavro.schema import SchemaParseException
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
+from driftline.stream.events.columns import Field
+from driftline.stream.events.decode import Decoder
 from driftline.stream.events.frames import FrameError, Schema, parse_schema, schema_ids, unpack
+from driftline.stream.events.parse import EventError, EventReader
 
 
 def record(*fields: tuple[str, Any], name: str = "Prediction") -> dict[str, Any]:
@@ -420,3 +423,31 @@ def test_an_endless_number_is_refused() -> None:
 
 def test_what_is_no_record_is_refused() -> None:
     assert refusal("long", b"\x02") == "schema-registry frame: schema 7 describes no record: got 1"
+
+
+# As events
+
+
+def test_frames_and_json_are_events_of_one_batch() -> None:
+    schema = record(("id", "long"), ("ts", "long"), ("model", "string"), ("features", {"type": "map", "values": "int"}))
+    event = {"id": 1, "ts": 1_767_225_600_000, "model": "m", "features": {"a": 5}}
+    plain, framed = json.dumps(event).encode(), frame(schema, event)
+    batch = [plain, framed, header(7) + b"\xff", header(9) + plain, None]
+    decoded = Decoder({"m": [Field("features.a", True)]}, schemas={7: avro(schema)}).decode(batch)
+    assert decoded.known["m"].position.tolist() == [0, 1]
+    assert decoded.known["m"].numeric.tolist() == [[5.0], [5.0]]
+    reasons = {each.position: each.reason for each in decoded.rejections}
+    assert reasons[2].startswith("schema-registry frame: schema 7 does not fit the payload")
+    assert reasons[3].startswith("schema-registry frame: schema 9 is unknown")
+
+
+def test_a_schema_that_is_loaded_later_is_used_from_then_on() -> None:
+    schema = record(("id", "long"), ("ts", "long"), ("model", "string"), ("score", "double"))
+    framed = frame(schema, {"id": 1, "ts": 1_767_225_600_000, "model": "m", "score": 0.5})
+    schemas: dict[int, Schema] = {}
+    reader = EventReader(schemas=schemas)
+    with pytest.raises(EventError, match="schema 7 is unknown"):
+        reader.read(framed)
+    schemas[7] = avro(schema)
+    (event,) = reader.read(framed).events
+    assert event.signals == {"score": 0.5}
