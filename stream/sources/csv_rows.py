@@ -45,7 +45,7 @@ _BOOLEANS = {"true": True, "false": False}
 
 _UNITS = "%‰$€£¥₹"
 # Digits, maybe with commas, apostrophes or blanks among them, and a unit beside them ...
-_FORMATTED = re.compile(rf"[{_UNITS}]?\s?[+-]?\d[\d.,'\s]*[{_UNITS}]?")
+_FORMATTED = re.compile(rf"[{_UNITS}]?\s?[+-]?[.,]?\d[\d.,'\s]*[{_UNITS}]?")
 # ... but with nothing else than dots among them, they are a version or an address.
 _DOTTED = re.compile(r"[\d.+-]*")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")

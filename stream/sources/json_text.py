@@ -23,11 +23,11 @@ _TO_BRACE = re.compile(rb'[^"{}]*+(?:"(?:[^"\\\n]|\\.)*+["\n][^"{}]*+)*+([{}])')
 
 def json_events(stream: BufferedReader) -> Iterator[bytes]:
     """The objects in UTF-8 text. If the first line holds one object, each line does, and is passed on unparsed."""
-    first = stream.readline(_LONGEST).removeprefix(_BOM)
+    first = stream.readline(_BLOCK).removeprefix(_BOM)
     while first and not first.strip():
-        first = stream.readline(_LONGEST)
+        first = stream.readline(_BLOCK)
     line = first.strip()
-    if not line.startswith((b"{", b"[")) or list(split_objects([line])) == [line]:
+    if not line.startswith((b"{", b"[")) or list(_Splitter().feed(line)) == [line]:
         return filter(None, map(bytes.strip, chain([first], stream)))
     return split_objects(chain([first], iter(lambda: stream.read1(_BLOCK), b"")))
 
@@ -51,7 +51,7 @@ class _Splitter:
     """
 
     def __init__(self) -> None:
-        self._text, self._start, self._at, self._depth = b"", 0, 0, 0
+        self._text, self._start, self._at, self._depth = b"\n", 0, 0, 0  # the first line begins, too
         self._line_start: bytes | None = None
 
     def feed(self, block: bytes) -> Iterator[bytes]:
