@@ -28,7 +28,7 @@ from driftline.stream.config.load import parse_config
 from driftline.stream.config.sections import Config, Redis
 from driftline.stream.events.times import PLAIN_TIMES
 from driftline.stream.sources import files
-from driftline.stream.sources.inputs import InputError, OnNote
+from driftline.stream.sources.inputs import InputError, Note, OnNote
 
 if TYPE_CHECKING:
     from driftline.stream.state.client import Client
@@ -114,14 +114,18 @@ def reading_messages(
 ) -> Iterator[Iterator[list[bytes]]]:
     """The messages in files, in lists of up to `chunk`, with a progress bar over the bytes read.
 
-    model, ts: of table rows that have none. on_note: called with each column that is left out or converted.
+    model, ts: of table rows that have none. on_note: called with each column that is left out or converted; by default,
+    that is printed after the block.
     """
     total, mapping = files.total_bytes(paths), settings.mapping.event_mapping()
+    notes: list[Note] = []
     with progress_bar("reading", total, DownloadColumn(), TransferSpeedColumn()) as advance:
         yield files.read_messages(
             paths, mapping=mapping, options=settings.files, model=model, ts=ts,
-            on_progress=advance, on_note=on_note, chunk=chunk,
+            on_progress=advance, on_note=on_note or notes.append, chunk=chunk,
         )  # fmt: skip
+    for note in notes:
+        err.print(Text(f"{note.field}: {note.reason}", style="yellow"))
 
 
 @contextmanager

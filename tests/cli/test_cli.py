@@ -444,3 +444,22 @@ def test_a_table_without_times_makes_a_baseline_with_unordered(run: Run, tmp_pat
     built = run("baseline", "build", "training.csv", "--model", "m", "--unordered")
     assert built.code == 0
     assert "200 events, 0 rejected; 2 signals" in words(built.out)
+
+
+def test_what_a_table_is_not_read_for_is_said(run: Run, tmp_path: Path) -> None:
+    rows = "".join(f"{i};{i % 7};{i % 100} %\n" for i in range(600))
+    write(tmp_path / "t.csv", [f";amount;share\n{rows}".encode()])
+    done = run("baseline", "build", "t.csv", "--model", "m", "--unordered")
+    assert done.code == 0
+    assert "column 1: is left out" in words(done.err)
+    assert "share: 600 cells such as '0 %' are read as text" in words(done.err)
+
+
+def test_a_decimal_comma_is_refused_until_the_configuration_says_what_it_is(run: Run, tmp_path: Path) -> None:
+    write(tmp_path / "t.csv", [b"amount;x\n", *(f"{i % 7},5;{i % 9}".encode() for i in range(600))])
+    build = ("baseline", "build", "t.csv", "--model", "m", "--unordered")
+    refused = run(*build)
+    assert refused.code == 2
+    assert "t.csv: line 3: column 'amount': '0,5' looks like a number with a decimal comma" in words(refused.err)
+    (tmp_path / "driftline.yaml").write_text("files: {decimal: ','}")
+    assert "2 signals (2 numeric" in words(run(*build, "-c", "driftline.yaml").out)
