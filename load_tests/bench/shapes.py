@@ -13,14 +13,17 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Mapping
+from io import SEEK_END, BytesIO
 from typing import Any, NamedTuple
 
+import fastavro
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from driftline.stream.events.columns import Field
 from driftline.stream.events.decode import Decoder, Origins
+from driftline.stream.events.frames import parse_schema
 from driftline.stream.events.mapping import NATIVE, PRESETS, EventMapping
 
 START_MS = 1_767_225_600_000  # 2026-01-01
@@ -31,12 +34,41 @@ CONSTANT = {"model": "=bench"}
 Rows = list[list[float]]
 
 
+def as_json(message: Any) -> bytes:
+    return json.dumps(message).encode()
+
+
+def as_framed_json(message: Any) -> bytes:
+    return b"\0\0\0\0\1" + as_json(message)
+
+
+def as_avro(message: Any) -> bytes:
+    stream = BytesIO(b"\0\0\0\0\2")
+    stream.seek(0, SEEK_END)
+    fastavro.schemaless_writer(stream, _AVRO, message)
+    return stream.getvalue()
+
+
+def _record(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "record", "name": name, "fields": [{"name": key, "type": kind} for key, kind in fields.items()]}
+
+
+_FEATURES = _record("Features", {name: ["null", "double"] for name in NAMES})
+_EVENT = _record("Event", {"id": "string", "ts": "long", "model": "string", "features": _FEATURES})
+_AVRO = fastavro.parse_schema(_EVENT)
+SCHEMAS = {1: parse_schema("{}", "JSON"), 2: parse_schema(json.dumps(_EVENT), "AVRO")}
+
+
 class Shape(NamedTuple):
-    """A shape of message: how many rows a message holds, how they are written, and how they are read."""
+    """A shape of message: how many rows a message holds, how they are written, and how they are read.
+
+    encode: makes bytes of the message.
+    """
 
     rows: int
     write: Callable[[Rows], Any]
     mapping: EventMapping = NATIVE
+    encode: Callable[[Any], bytes] = as_json
 
 
 def native(rows: Rows) -> Any:
@@ -66,6 +98,8 @@ SHAPES = {
     "times in seconds": Shape(1, native, EventMapping(ts="seconds")),
     "id and time of the record": Shape(1, native, EventMapping(id="$record", ts="$record")),
     "numbers in strings": Shape(1, strings),
+    "frame of a JSON Schema": Shape(1, native, encode=as_framed_json),
+    "frame in Avro": Shape(1, native, encode=as_avro),
     "KServe v2, 1 row": Shape(1, tensors, V2),
     "KServe v2, 32 rows": Shape(32, tensors, V2),
     "Seldon ndarray, 32 rows": Shape(32, lambda rows: {"request": {"data": {"names": NAMES, "ndarray": rows}}}, SELDON),
@@ -76,10 +110,10 @@ SHAPES = {
 def messages(shape: Shape, values: np.ndarray) -> list[bytes]:
     rows = values.tolist()
     return [
-        json.dumps(
+        shape.encode(
             {"id": f"event-{i}", "ts": START_MS + i, "seconds": (START_MS + i) / 1000, "model": "bench"}
             | shape.write(rows[i : i + shape.rows])
-        ).encode()
+        )
         for i in range(0, len(rows), shape.rows)
     ]
 
@@ -87,7 +121,7 @@ def messages(shape: Shape, values: np.ndarray) -> list[bytes]:
 def measure(values: np.ndarray) -> Mapping[str, float]:
     """Microseconds of processor time an event, by shape: the median of the rounds."""
     decoder_of = {
-        name: Decoder({"bench": [Field(f"features.{each}", True) for each in NAMES]}, shape.mapping)
+        name: Decoder({"bench": [Field(f"features.{each}", True) for each in NAMES]}, shape.mapping, SCHEMAS)
         for name, shape in SHAPES.items()
     }
     batches = {name: messages(shape, values) for name, shape in SHAPES.items()}

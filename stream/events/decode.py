@@ -33,7 +33,7 @@ from msgspec import NODEFAULT, Meta, Struct
 from driftline.detectors.arrays import IntArray
 from driftline.stream.events.columns import Columns, Field, tabulate
 from driftline.stream.events.event import MAX_NAME, Event, Rejection, as_text
-from driftline.stream.events.frames import Schema
+from driftline.stream.events.frames import Schema, without_headers
 from driftline.stream.events.mapping import NATIVE, EventMapping, Origin
 from driftline.stream.events.parse import MAX_BYTES, EventError, EventReader, record_id
 from driftline.stream.events.times import MAX_EPOCH_MS, MILLISECONDS, MIN_EPOCH, TimeRule
@@ -87,7 +87,8 @@ class Decoder:
         schemas: Mapping[int, Schema] | None = None,
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        self._fields, self._max_bytes, self._reader = dict(fields), max_bytes, EventReader(mapping, schemas, max_bytes)
+        self._fields, self._schemas, self._max_bytes = dict(fields), schemas, max_bytes
+        self._reader = EventReader(mapping, schemas, max_bytes)
         plans = [plan for model, own in fields.items() if (plan := _plan(model, own, mapping))]
         self._plans = {plan.row: plan for plan in plans}
         self._parse = _parser(plans, mapping)
@@ -97,7 +98,8 @@ class Decoder:
 
         origins: needed by mappings that take a part of an event from its record.
         """
-        known, refused = self._parse_plain(batch, origins)
+        plain = without_headers(batch, self._schemas, self._max_bytes) if self._schemas else batch
+        known, refused = self._parse_plain(plain, origins)
         events, rejections = self._read_exactly(batch, sorted(refused), origins)
         for model in [model for model in events if model in self._fields]:
             exact = tabulate(self._fields[model], events.pop(model))

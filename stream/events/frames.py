@@ -95,6 +95,22 @@ def schema_ids(messages: Iterable[bytes | None]) -> set[int]:
     return {int.from_bytes(each, "big") for each in ids if len(each) == _HEADER - 1}
 
 
+def without_headers(
+    messages: Sequence[bytes | None], schemas: Mapping[int, Schema], max_bytes: int
+) -> Sequence[bytes | None]:
+    """The messages, with the JSON text in place of each frame of a JSON Schema that has at most `max_bytes`."""
+    headers = {
+        b"\0" + number.to_bytes(_HEADER - 1, "big")
+        for number, schema in schemas.items()
+        if isinstance(schema, _JsonSchema)
+    }
+    if not headers:
+        return messages
+    return [
+        data[_HEADER:] if data and data[:_HEADER] in headers and len(data) <= max_bytes else data for data in messages
+    ]
+
+
 def parse_schema(text: str, kind: str, references: Sequence[str] = ()) -> Schema:
     """The schema in a text. One that cannot be used refuses each of its frames, with the reason.
 

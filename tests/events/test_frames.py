@@ -428,6 +428,24 @@ def test_what_is_no_record_is_refused() -> None:
 # As events
 
 
+EVENT = b'{"id": 1, "ts": 1767225600000, "model": "m", "score": 1}'
+
+
+@given(st.lists(st.sampled_from([b"", b"{}", EVENT, EVENT + b" ", b"\0", header(7) + EVENT[:-1], header(7), b"x"])))
+def test_frames_of_a_json_schema_are_read_as_the_exact_reader_reads_them(texts: list[bytes]) -> None:
+    schemas = {7: parse_schema("", "JSON")}
+    batch = [header(number) + text for text in texts for number in (7, 8)]
+    decoded = Decoder({"m": [Field("score", True)]}, schemas=schemas, max_bytes=5 + len(EVENT)).decode(batch)
+    read, reader = {}, EventReader(schemas=schemas, max_bytes=5 + len(EVENT))
+    for position, data in enumerate(batch):
+        try:
+            reader.read(data)
+        except EventError as error:
+            read[position] = str(error)
+    assert {each.position: each.reason for each in decoded.rejections} == read
+    assert sum(len(each.ids) for each in decoded.known.values()) == len(batch) - len(read)
+
+
 def test_frames_and_json_are_events_of_one_batch() -> None:
     schema = record(("id", "long"), ("ts", "long"), ("model", "string"), ("features", {"type": "map", "values": "int"}))
     event = {"id": 1, "ts": 1_767_225_600_000, "model": "m", "features": {"a": 5}}
