@@ -181,7 +181,7 @@ def test_a_decimal_becomes_the_nearest_float(kind: dict[str, Any], unscaled: int
 
 
 def test_a_decimal_of_a_million_digits_is_infinite_at_once() -> None:
-    """fastavro takes minutes for it."""
+    """fastavro takes half a minute for it."""
     plain, decimal = record(("x", "bytes")), record(("x", {"type": "bytes", "logicalType": "decimal", "precision": 4}))
     assert unpack(frame(plain, {"x": b"\x7f" * 500_000}), {7: avro(decimal)}) == {"x": math.inf}
     assert unpack(frame(plain, {"x": b"\x80" * 500_000}), {7: avro(decimal)}) == {"x": -math.inf}
