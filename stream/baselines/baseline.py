@@ -18,8 +18,11 @@ from driftline.detectors.arrays import IntArray
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.encoding import array_files, canonical_json, signal_to_json
+from driftline.stream.baselines.unwatched import Why
 from driftline.stream.events.columns import Columns, Field, tabulate
 from driftline.stream.events.event import Event
+
+_REASONS = frozenset(map(str, Why))
 
 
 class BaselineError(ValueError):
@@ -31,7 +34,8 @@ class Baseline:
     """The reference of one model.
 
     blocks: (P, C) code counts of P time-ordered blocks in C columns. total: the sketch of all events.
-    about: the facts of the manifest, plain JSON data; "learned" marks a baseline made of the first live events.
+    about: the facts of the manifest, plain JSON data; "learned" marks a baseline made of the first live events, and
+    "unwatched" says which fields of the events have no signal.
     """
 
     layout: Layout
@@ -51,6 +55,16 @@ class Baseline:
         return hashlib.sha256(b"".join([signals, *array_files(self.blocks, self.total).values()])).hexdigest()
 
     @property
+    def unwatched(self) -> dict[str, Why]:
+        """Why each field of the baseline's events that has no signal has none.
+
+        It is empty if the file does not say, as those of earlier versions; reasons of newer ones are left out.
+        """
+        facts = self.about.get("unwatched")
+        known = facts.items() if isinstance(facts, Mapping) else ()
+        return {str(name): Why(why) for name, why in known if why in _REASONS}
+
+    @property
     def fields(self) -> tuple[Field, ...]:
         """The fields that the decoder reads from an event, in the order of the layout."""
         return tuple(Field(signal.name, signal.numeric, signal.is_flag) for signal in self.layout.signals)
@@ -58,9 +72,8 @@ class Baseline:
     @property
     def signal_kinds(self) -> dict[str, str]:
         """Kind of each signal by name, as text; "" for those that `signals` left out when the baseline was built."""
-        excluded = self.about.get("excluded")
-        names = [name for name in excluded if isinstance(name, str)] if isinstance(excluded, list) else []
-        return dict.fromkeys(names, "") | {signal.name: signal.kind.value for signal in self.layout.signals}
+        excluded = [name for name, why in self.unwatched.items() if why is Why.EXCLUDED]
+        return dict.fromkeys(excluded, "") | {signal.name: signal.kind.value for signal in self.layout.signals}
 
     def select_signals(self, selects: Callable[[str], bool]) -> Baseline:
         """This baseline with only the signals whose names `selects` accepts. Raises BaselineError if there is none."""
@@ -71,6 +84,7 @@ class Baseline:
             raise BaselineError(
                 f"`signals` selects none of the signals in the baseline of {self.model!r}; check its globs"
             )
+        dropped = {signal.name: Why.EXCLUDED for signal in self.layout.signals if not selects(signal.name)}
         layout = Layout(tuple(self.layout.signals[s] for s in kept))
         columns = np.flatnonzero(np.isin(self.layout.signal_of_column, kept))
         numeric = [index for index, s in enumerate(self.layout.numeric) if s in kept]
@@ -79,8 +93,13 @@ class Baseline:
             layout,
             self.blocks[:, columns],
             Sketch(self.total.n, self.total.counts[columns], sums, extremes),
-            self.about,
+            {**self.about, "unwatched": {name: why.value for name, why in (self.unwatched | dropped).items()}},
         )
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names of the signals."""
+        return frozenset(signal.name for signal in self.layout.signals)
 
     def encode(self, columns: Columns) -> IntArray:
         """Column numbers (n, S) of decoded events, where a defective value has the column of its special code."""

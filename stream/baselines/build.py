@@ -13,6 +13,7 @@ from driftline.detectors.arrays import FloatArray
 from driftline.detectors.summaries.codes import BINS, MAX_DISTINCT, Categories, Grid, Kind, quantiles
 from driftline.detectors.summaries.layout import Layout, Signal
 from driftline.stream.baselines.baseline import Baseline, BaselineError
+from driftline.stream.baselines.unwatched import Why, identifiers, unwatched_fields
 from driftline.stream.events.columns import Columns, Field, infer_fields, tabulate
 from driftline.stream.events.event import FALSE, TRUE, Event
 
@@ -51,16 +52,20 @@ def build_baseline(
 ) -> Baseline:
     """The baseline of a sample of one model's events. Raises BaselineError if no signal has a value.
 
-    about: facts for the manifest; "model" is required. Rows, times and settings are added.
+    about: facts for the manifest; "model" is required. Rows, times, settings and what is not watched are added. Fields
+    that look like identifiers are not watched, unless `kinds` names them.
     """
     ordered = sorted(events, key=lambda event: event.ts) if settings.ordered else list(events)
     rows = list(enumerate(ordered))
     found = infer_fields(ordered)
-    excluded = [each.name for each in found if not settings.selects(each.name)]
-    fields = _fields(found, settings)
+    selected = _fields(found, settings)
+    columns = tabulate(selected, rows)
+    ids = identifiers(selected, columns, settings.kinds)
+    fields = [each for each in selected if each.name not in ids]
+    unwatched = unwatched_fields(ordered, {each.name for each in found}, ids, {each.name for each in fields})
     if not fields:
-        raise BaselineError(_why_empty(about["model"], len(events), excluded))
-    layout = Layout.of(_fit(tabulate(fields, rows), fields, settings))
+        raise BaselineError(_why_empty(about["model"], len(events), unwatched))
+    layout = Layout.of(_fit(tabulate(fields, rows) if ids else columns, fields, settings))
     draft = Baseline(layout, np.empty((0, layout.width), np.int64), layout.empty(), {})
     columns = tabulate(draft.fields, rows)
     codes = draft.encode(columns)
@@ -68,17 +73,29 @@ def build_baseline(
     blocks = np.stack([np.bincount(part.ravel(), minlength=layout.width) for part in parts])
     times = {"time_from": int(columns.ts.min()), "time_to": int(columns.ts.max())}
     chosen = {"bins": settings.bins, "max_distinct": settings.max_distinct, "ordered": settings.ordered}
-    facts = {**about, "rows": len(codes), **times, "settings": {**chosen, "kinds": dict(settings.kinds)}}
-    if excluded:
-        facts["excluded"] = excluded
+    facts = {
+        **about, "rows": len(codes), **times, "settings": {**chosen, "kinds": dict(settings.kinds)},
+        **({"unwatched": unwatched} if unwatched else {}),
+    }  # fmt: skip
     return Baseline(layout, blocks, layout.sketch(codes, columns.numeric), facts)
 
 
-def _why_empty(model: str, events: int, excluded: Sequence[str]) -> str:
-    if not excluded:
-        return f"{events} events of model {model!r} hold no value to learn from"
-    names = f"{', '.join(excluded[:_SHOWN])}{', …' * (len(excluded) > _SHOWN)}"
-    return f"`signals` selects none of the signals of model {model!r}, which are {names}; check its globs"
+def _why_empty(model: str, events: int, unwatched: Mapping[str, str]) -> str:
+    """Why no signal is left, and what helps."""
+    excluded, ids = (
+        [name for name, why in unwatched.items() if why == each] for each in (Why.EXCLUDED, Why.IDENTIFIER)
+    )
+    if ids:
+        return f"all signals of model {model!r} look like identifiers: {_names(ids)}; name their kinds to watch them"
+    if excluded:
+        return (
+            f"`signals` selects none of the signals of model {model!r}, which are {_names(excluded)}; check its globs"
+        )
+    return f"{events} events of model {model!r} hold no value to learn from"
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + ", …" * (len(names) > _SHOWN)
 
 
 def _fields(found: Sequence[Field], settings: BuildSettings) -> list[Field]:

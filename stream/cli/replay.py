@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import orjson
 import typer
 from rich.progress import MofNCompleteColumn
 
@@ -32,6 +33,7 @@ from driftline.stream.config.remarks import replaced_baselines
 from driftline.stream.config.sections import Config, Schemas
 from driftline.stream.replay.pipeline import LogBatch
 from driftline.stream.replay.run import as_single_partition, replay, select_time_range
+from driftline.stream.replay.summary import summary
 from driftline.stream.replay.verdict import Outcome, decide
 from driftline.stream.reports import replay as report
 from driftline.stream.sources.baselines import load_baselines, load_given
@@ -87,6 +89,9 @@ def replay_command(
     ] = None,
     model: Annotated[str | None, typer.Option(help="Model of table rows that name no model.")] = None,
     max_rejected: MaxRejected = "1%",
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document instead, with the verdict and all counts.")
+    ] = False,
 ) -> None:
     """Run the detection over events from files or from a topic's history, and print what drifted.
 
@@ -109,11 +114,14 @@ def replay_command(
     source = _files(settings, sources, model, from_, to) if topic is None else _history(settings, topic, from_, to)
     loader = _schemas(settings, folder)
     schemas = None if loader is None else loader.schemas
-    with source as logs, _alert_output(settings, alerts, to_topic) as on_alert:
+    with source as logs, _alert_output(settings, alerts, to_topic, show=not json) as on_alert:
         result = replay(settings, baselines, _with_schemas(logs, loader), on_alert, topic, schemas)
     print_remarks(result.remarks)
     verdict = decide(result, settings, baselines, allowed)
-    report.print_summary(out, result, verdict, time.monotonic() - started)
+    if json:
+        typer.echo(orjson.dumps(summary(result, verdict), option=orjson.OPT_INDENT_2))
+    else:
+        report.print_summary(out, result, verdict, time.monotonic() - started)
     raise typer.Exit(_EXIT_CODES[verdict.outcome])
 
 
@@ -184,12 +192,15 @@ def _check_order(first: Any, end: Any) -> None:
 
 
 @contextmanager
-def _alert_output(settings: Config, path: Path | None, topic: str | None) -> Iterator[Callable[[IncidentAlert], None]]:
-    """A function that prints an alert and, if wanted, writes it to a file and publishes it to a topic."""
+def _alert_output(
+    settings: Config, path: Path | None, topic: str | None, show: bool
+) -> Iterator[Callable[[IncidentAlert], None]]:
+    """A function that, as far as wanted, prints an alert, writes it to a file and publishes it to a topic."""
     with path.open("wb") if path else nullcontext() as file, _publisher(settings, topic) as publish:
 
         def on_alert(alert: IncidentAlert) -> None:
-            report.print_alert(out, alert.data)
+            if show:
+                report.print_alert(out, alert.data)
             if file:
                 file.write(encode_alert(alert) + b"\n")
             publish(alert)

@@ -274,11 +274,17 @@ class Signals(Section):
 
     def selects(self, name: str) -> bool:
         """Whether the signal `name` is monitored."""
-        return _matches(name, self.include) and not _matches(name, self.exclude)
+        return self.left_out_by(name) is None
+
+    def left_out_by(self, name: str) -> str | None:
+        """What leaves out the signal `name`: the first glob of `exclude`, or `include`; None if it is monitored."""
+        if (glob := _first_match(name, self.exclude)) is not None:
+            return f"signals.exclude: {glob}"
+        return "signals.include" if _first_match(name, self.include) is None else None
 
 
-def _matches(name: str, globs: Iterable[str]) -> bool:
-    return any(fnmatchcase(name, glob) for glob in globs)
+def _first_match(name: str, globs: Iterable[str]) -> str | None:
+    return next((glob for glob in globs if fnmatchcase(name, glob)), None)
 
 
 class ModelConfig(Section):

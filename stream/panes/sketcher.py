@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from driftline.detectors.arrays import IntArray
@@ -14,6 +14,8 @@ from driftline.stream.events.decode import Decoder, Origins
 from driftline.stream.events.event import Rejection
 from driftline.stream.events.frames import Schema
 from driftline.stream.events.mapping import EventMapping
+from driftline.stream.events.parse import EventError, EventReader
+from driftline.stream.panes.coverage import Coverage, sampled_positions
 from driftline.stream.panes.cutter import Cutter, PaneRule
 from driftline.stream.panes.pane import Run
 from driftline.stream.panes.rows import EventRows, SketchRows, Tally
@@ -37,7 +39,7 @@ class Sketcher:
     """Decodes the messages of one partition of `topic` and cuts them into panes.
 
     baselines: by model; panes of other models hold events instead of sketches. schemas: see `EventReader`; the mapping
-    may grow.
+    may grow. coverage: takes a sample of the events.
     """
 
     topic: str
@@ -45,9 +47,10 @@ class Sketcher:
     baselines: dict[str, Baseline]
     mapping: EventMapping
     schemas: Mapping[int, Schema] | None = None
+    coverage: Coverage = field(default_factory=Coverage)
 
     def __post_init__(self) -> None:
-        self._decoder = self._new_decoder()
+        self._decoder, self._reader = self._new_decoder(), EventReader(self.mapping, self.schemas)
 
     def _new_decoder(self) -> Decoder:
         fields = {model: baseline.fields for model, baseline in self.baselines.items()}
@@ -57,6 +60,7 @@ class Sketcher:
         """Sketch the events of the baseline's model from now on, those of the open run included."""
         self.baselines[baseline.model] = baseline
         self._decoder = self._new_decoder()
+        self.coverage.forget(baseline.model, baseline.names)
         self.cutter.convert(baseline.model, lambda events: Tally(baseline, (baseline.sketch_events(events),)))
 
     def consume(
@@ -72,12 +76,25 @@ class Sketcher:
             model: SketchRows.of(self.baselines[model], columns, offsets) for model, columns in known.items()
         }
         rows |= {model: EventRows.of(events, offsets) for model, events in unknown.items()}
+        self._sample(messages, origins)
         runs = self.cutter.push(rows, int(offsets[-1]) + 1) if len(offsets) else []
         defects = [
             (int(columns.position[defect.row]), defect) for columns in known.values() for defect in columns.defects
         ]
         events = sum(len(each.times) for each in rows.values())
         return Sketched(list(map(_counted, runs)), events, rejections, defects)
+
+    def _sample(self, messages: Sequence[bytes | None], origins: Origins) -> None:
+        """Show the coverage every n-th message as the exact reader reads it, with all of its fields."""
+        for position in sampled_positions(origins.offsets):
+            try:
+                events, _ = self._reader.read(messages[position], origins.at(position))
+            except EventError:
+                continue
+            for event in events:
+                baseline = self.baselines.get(event.model)
+                watched = None if baseline is None else baseline.names
+                self.coverage.add(event, watched, origins.partition, int(origins.offsets[position]))
 
     def close(self, end: int) -> Run:
         """End the open run at offset `end` (exclusive) and return it."""

@@ -28,6 +28,7 @@ from driftline.stream.events.frames import Schema
 from driftline.stream.judge.judge import DependenceCache
 from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.state import ModelState
+from driftline.stream.panes.coverage import Coverage, Unwatched, unwatched, without_baseline
 from driftline.stream.panes.cutter import Cutter
 from driftline.stream.panes.pane import Pane, Run
 from driftline.stream.panes.sketcher import Sketcher, pane_rule
@@ -80,6 +81,18 @@ class ModelCounts(NamedTuple):
         used = cls(judged, pending.content.n if pending else 0, learned.total.n if learned else 0, len(state.sample))
         return used._replace(dropped=total - sum(used))
 
+    def why_no_baseline(self, needed: int) -> str:
+        """Why the model has learned no baseline, which takes `needed` events with a value, and what helps."""
+        if self.dropped:
+            return (
+                f"{self.dropped:,} of its events hold no value to learn a baseline from: are they arrays "
+                "(mapping.rows), or all null?"
+            )
+        return (
+            f"its {self.too_few:,} events are too few to learn a baseline from, which takes {needed:,} (learn_events); "
+            "give it a baseline, or lower learn_events"
+        )
+
 
 @dataclass
 class Pipeline:
@@ -105,6 +118,7 @@ class Pipeline:
         self.signals = {model: baseline.signal_kinds for model, baseline in self.baselines.items()}
         self.known_baselines = {model: self._selected(baseline) for model, baseline in self.baselines.items()}
         self._sketchers: list[Sketcher] = []
+        self._coverage = Coverage()
         self._dependences = DependenceCache()
 
     def _selected(self, baseline: Baseline) -> Baseline:
@@ -113,7 +127,9 @@ class Pipeline:
     def sketcher(self, partition: int, start: int) -> Sketcher:
         """A first stage for one partition's log from offset `start` on; it receives baselines learned later."""
         cutter, mapping = Cutter(pane_rule(self.config), partition, start), self.config.mapping.event_mapping()
-        self._sketchers.append(Sketcher(self.topic_name, cutter, dict(self.known_baselines), mapping, self.schemas))
+        self._sketchers.append(
+            Sketcher(self.topic_name, cutter, dict(self.known_baselines), mapping, self.schemas, self._coverage)
+        )
         return self._sketchers[-1]
 
     @property
@@ -126,6 +142,22 @@ class Pipeline:
         """The names of the signals of every model that was judged."""
         judged = [model for model, each in self.counts.items() if each.judged]
         return {model: tuple(each.name for each in self.known_baselines[model].fields) for model in sorted(judged)}
+
+    @property
+    def unwatched(self) -> list[Unwatched]:
+        """The fields that no signal watches, of the models of which an event was seen."""
+        fields = [
+            each
+            for model, baseline in sorted(self.known_baselines.items())
+            if model in self.events
+            for each in unwatched(baseline, self.config.for_model(model).signals, self._coverage)
+        ]
+        others = [model for model in sorted(self.events) if model not in self.known_baselines]
+        return fields + [each for model in others for each in self._without_baseline(model)]
+
+    def _without_baseline(self, model: str) -> Iterator[Unwatched]:
+        counts, needed = self.counts[model], self.config.for_model(model).learn_events
+        return without_baseline(model, counts.why_no_baseline(needed), self._coverage)
 
     @property
     def counts(self) -> dict[str, ModelCounts]:

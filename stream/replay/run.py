@@ -19,6 +19,7 @@ from driftline.stream.events.event import Rejection
 from driftline.stream.events.frames import Schema
 from driftline.stream.events.mapping import EventMapping
 from driftline.stream.events.parse import EventError, EventReader
+from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.panes.pane import Run
 from driftline.stream.replay.pipeline import LogBatch, ModelCounts, Pipeline, merge_runs
 
@@ -29,8 +30,8 @@ class ReplayResult:
 
     events: number of events accepted. rejected, defects: how often a message was rejected, or a value counted under a
     special code, by place and not by value, since values are unbounded. examples: the first reason of each. counts:
-    what became of the events, by model. watched: the names of the signals that were judged, by model.
-    remarks: what has no effect on these events, of the configuration and of the baselines.
+    what became of the events, by model. watched: the names of the signals that were judged, by model. unwatched: the
+    fields that no signal watches. remarks: what has no effect on these events, of the configuration and the baselines.
     """
 
     alerts: list[IncidentAlert] = field(default_factory=list)
@@ -41,6 +42,7 @@ class ReplayResult:
     counts: dict[str, ModelCounts] = field(default_factory=dict)
     watched: dict[str, tuple[str, ...]] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    unwatched: list[Unwatched] = field(default_factory=list)
 
     @property
     def read(self) -> int:
@@ -58,9 +60,10 @@ class ReplayResult:
         return {model: each.learned_from for model, each in self.counts.items() if each.learned_from}
 
     @property
-    def warming_up(self) -> dict[str, int]:
-        """Models with too few events to learn a baseline from, and how many they have."""
-        return {model: each.too_few for model, each in self.counts.items() if each.too_few}
+    def without_baseline(self) -> dict[str, int]:
+        """Models that never had enough events to learn a baseline from, and how many they have."""
+        few = {model: each.too_few + each.dropped for model, each in self.counts.items()}
+        return {model: n for model, n in few.items() if n and model not in self.learned}
 
     def add(self, rejections: Iterable[Rejection], defects: Iterable[Defect]) -> None:
         """Count rejected messages and defective values."""
@@ -92,7 +95,7 @@ def replay(
         for alert in pipeline.judge(run):
             result.alerts.append(alert)
             on_alert(alert)
-    result.counts, result.watched = pipeline.counts, pipeline.watched
+    result.counts, result.watched, result.unwatched = pipeline.counts, pipeline.watched, pipeline.unwatched
     result.remarks = list(_remarks(pipeline))
     return result
 

@@ -65,7 +65,7 @@ def _shortfalls(
     silent = [model for model in needed if not result.counts.get(model, ModelCounts()).judged]
     for model in silent:
         yield _silent(model, needed[model], result, config)
-    few = {model: events for model, events in result.warming_up.items() if model not in silent}
+    few = {model: n for model, n in result.without_baseline.items() if model not in silent}
     if sum(few.values()) > MAX_UNSEEN * result.events:
         yield _too_few(few, result, config)
     elif not result.judged and not silent:
@@ -93,11 +93,6 @@ def _silent(model: str, what: str, result: ReplayResult, config: Config) -> str:
 def _unjudged(model: str, counts: ModelCounts, config: Config) -> str:
     """Why none of a model's events was judged, and what helps."""
     chosen = config.for_model(model)
-    if counts.too_few:
-        return (
-            f"its {counts.too_few:,} events are too few to learn a baseline from, which takes {chosen.learn_events:,} "
-            "(learn_events); give it a baseline with -b, or lower learn_events"
-        )
     if counts.not_due:
         return (
             f"its {counts.not_due:,} events are fewer than one evaluation takes, {chosen.clock:,} (clock); replay more "
@@ -105,7 +100,7 @@ def _unjudged(model: str, counts: ModelCounts, config: Config) -> str:
         )
     if counts.learned_from:
         return f"its baseline was learned from all of its {counts.learned_from:,} events; give it a baseline with -b"
-    return f"its {counts.dropped:,} events hold no value to learn a baseline from"
+    return counts.why_no_baseline(chosen.learn_events)
 
 
 def _too_few(few: Mapping[str, int], result: ReplayResult, config: Config) -> str:

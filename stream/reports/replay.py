@@ -6,7 +6,7 @@ Names, values and reasons from traffic are printed as `Text`, never as markup: a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from driftline.stream.alerts.schema import AlertData, Evidence, SignalEvidence
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.judge.changes import bars
 from driftline.stream.judge.incidents import Status
+from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.replay.run import ReplayResult
 from driftline.stream.replay.verdict import Outcome, Verdict
 
@@ -34,6 +35,8 @@ _COLOURS = {"firing": "red", "updated": "yellow", "resolved": "green"}
 _LEFT = ("signal", "kind", "distribution")
 # On a terminal with fewer columns, the table of signals leaves out some figures and the prefix that most names have.
 _WIDE, _ONLY_WIDE = 100, ("codes", "min", "max")
+# Fields that are not watched: as many as leave the summary of a wide model on one screen.
+_SHOWN_UNWATCHED = 10
 
 
 def print_alert(console: Console, data: AlertData[Evidence]) -> None:
@@ -69,7 +72,19 @@ def print_summary(console: Console, result: ReplayResult, verdict: Verdict, seco
         f"watched {_plural(signals, 'signal')} of {_plural(len(result.watched), 'model')}, "
         f"judged {result.judged:,} of {result.read:,} events{_rest(result)}"
     )
+    print_unwatched(console, result.unwatched)
     _print_verdict(console, result, verdict)
+
+
+def print_unwatched(console: Console, fields: Sequence[Unwatched], shown: int = _SHOWN_UNWATCHED) -> None:
+    """Print which fields are not watched and why, those that changed since the baseline first and in yellow."""
+    if fields:
+        console.print("not watched:")
+    for each in sorted(fields, key=lambda each: not each.is_change)[:shown]:
+        style = "yellow" if each.is_change else "dim"
+        console.print(Text(f"  {each.model}  {each.field}: {each.detail}", style=style), soft_wrap=True)
+    if len(fields) > shown:
+        console.print(f"  and {len(fields) - shown:,} more; --json has all")
 
 
 def _problems(result: ReplayResult) -> Iterator[tuple[str, int, str]]:
@@ -84,7 +99,7 @@ def _rest(result: ReplayResult) -> str:
     rest = {
         "rejected": result.rejected.total(),
         "learned from": sum(result.learned.values()),
-        "of models with too few events": sum(result.warming_up.values()),
+        "of models with too few events": sum(each.too_few for each in result.counts.values()),
         "too few for another evaluation": sum(each.not_due for each in result.counts.values()),
         "without a value": sum(each.dropped for each in result.counts.values()),
     }

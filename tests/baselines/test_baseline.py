@@ -177,7 +177,8 @@ def test_a_signal_that_hardly_ever_moves_has_the_deviation_as_its_spread() -> No
 def test_blocks_are_the_events_in_order_of_time_and_add_up() -> None:
     shuffled = events({"features.x": range(1000)})
     np.random.default_rng(2).shuffle(shuffled)
-    baseline = build_baseline(shuffled, {"model": "m"}, BuildSettings(blocks=10, max_distinct=1000))
+    numeric = {"features.x": Kind.NUMERIC}  # a number that counts up looks like an id
+    baseline = build_baseline(shuffled, {"model": "m"}, BuildSettings(blocks=10, max_distinct=1000, kinds=numeric))
     assert (baseline.blocks.sum(0) == baseline.total.counts).all()
     # Each block holds a hundred values that follow each other: atoms stand at odd codes.
     for number, block in enumerate(baseline.blocks):
@@ -185,9 +186,60 @@ def test_blocks_are_the_events_in_order_of_time_and_add_up() -> None:
 
 
 def test_an_unordered_baseline_has_one_block() -> None:
-    assert len(build({"features.x": range(500)}, ordered=False).blocks) == 1
-    assert len(build({"features.x": range(500)}).blocks) == 256
-    assert len(build({"features.x": range(5)}).blocks) == 5
+    values = [i % 7 for i in range(500)]
+    assert len(build({"features.x": values}, ordered=False).blocks) == 1
+    assert len(build({"features.x": values}).blocks) == 256
+    assert len(build({"features.x": values[:5]}).blocks) == 5
+
+
+def test_fields_without_a_signal_are_named_with_the_reason() -> None:
+    n = 200
+    fields = {
+        "features.x": [0.5 * i for i in range(n)],
+        "features.empty": [None] * n,
+        "features.vector": [[1, 2]] * n,
+        "features.box": [{}] * n,
+        "features.geo": [{}] * n,
+        "features.geo.lat": [float(i % 9) for i in range(n)],
+        "features.zip": ["a", "b"] * (n // 2),
+        "features.request": [f"id-{i}" for i in range(n)],
+        "features.row": range(n),
+    }
+    built = build(fields, selects=lambda name: name != "features.zip")
+    assert [each.name for each in built.layout.signals] == ["features.x", "features.geo.lat"]
+    assert built.unwatched == {
+        "features.box": "object",
+        "features.empty": "null",
+        "features.request": "identifier",
+        "features.row": "identifier",
+        "features.vector": "array",
+        "features.zip": "excluded",
+    }
+    fewer = built.select_signals(lambda name: name == "features.x")
+    assert fewer.unwatched == built.unwatched | {"features.geo.lat": "excluded"}
+    assert decode_baseline(encode_baseline(fewer)).unwatched == fewer.unwatched
+
+
+@pytest.mark.parametrize(
+    ("values", "watched"),
+    [
+        ([f"{i}" for i in range(99)], True),  # a table of 99 rows shows no identifier
+        ([f"{i}" for i in range(100)], False),
+        ([f"{i % 90}" for i in range(100)], True),
+        (list(range(100)), False),
+        ([None, *range(100)], False),
+        ([*range(100), 99], True),  # a count that stands still once
+        (list(range(100, 0, -1)), True),
+        ([i + 0.5 for i in range(100)], True),
+    ],
+)
+def test_what_looks_like_an_identifier_is_watched_only_on_request(values: list[Any], watched: bool) -> None:
+    both = {"features.x": values, "features.y": [1.0, 2.0, 3.0] * 40}
+    both["features.y"] = both["features.y"][: len(values)]
+    names = [each.name for each in build(both).layout.signals]
+    assert ("features.x" in names) == watched
+    kind = Kind.CATEGORICAL if isinstance(values[0], str) else Kind.NUMERIC
+    assert len(build(both, kinds={"features.x": kind}).layout.signals) == 2
 
 
 def test_the_manifest_says_what_the_baseline_was_made_of() -> None:

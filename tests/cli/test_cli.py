@@ -463,3 +463,51 @@ def test_a_decimal_comma_is_refused_until_the_configuration_says_what_it_is(run:
     assert "t.csv: line 3: column 'amount': '0,5' looks like a number with a decimal comma" in words(refused.err)
     (tmp_path / "driftline.yaml").write_text("files: {decimal: ','}")
     assert "2 signals (2 numeric" in words(run(*build, "-c", "driftline.yaml").out)
+
+
+def test_a_new_field_is_named_also_when_nothing_drifts(built: Run, tmp_path: Path) -> None:
+    rows = [orjson.loads(message) for message in CALM]
+    for row in rows[1000:]:
+        row["features"]["[b]device"] = "ios"
+    for row in rows:
+        row["features"]["vector"] = [1, 2]
+    write(tmp_path / "new.jsonl", list(map(orjson.dumps, rows)))
+    result = built("replay", "new.jsonl", "-b", "fraud.driftline")
+    assert result.code == 0
+    for part in (
+        "watched 3 signals of 1 model, judged 2,000 of 2,000 events not watched: "
+        "fraud features.[b]device: new since the baseline; build a baseline that knows it. In ",
+        "fraud features.vector: an array; only single values are watched",
+    ):
+        assert part in words(result.out)
+
+
+def test_many_unwatched_fields_are_printed_in_short_and_are_all_in_json(built: Run, tmp_path: Path) -> None:
+    rows = [orjson.loads(message) for message in CALM]
+    for row in rows:
+        row["features"] |= {f"extra_{i}": i for i in range(30)}
+    write(tmp_path / "wide.jsonl", list(map(orjson.dumps, rows)))
+    assert "and 20 more; --json has all" in built("replay", "wide.jsonl", "-b", "fraud.driftline").out
+    document = orjson.loads(built("replay", "wide.jsonl", "-b", "fraud.driftline", "--json").out)
+    assert [each["field"] for each in document["unwatched"]] == sorted(f"features.extra_{i}" for i in range(30))
+    assert {each["why"] for each in document["unwatched"]} == {"new"}
+
+
+def test_json_is_one_document_and_nothing_else(built: Run, tmp_path: Path) -> None:
+    write(tmp_path / "bad.jsonl", [*DRIFT, b"{"])
+    found = built("replay", "bad.jsonl", "-b", "fraud.driftline", "--json", "--alerts", "a.jsonl")
+    document = orjson.loads(found.out)
+    assert (found.code, document["verdict"], document["shortfalls"]) == (1, "drift", [])
+    assert document["events"] == {
+        "read": 3001, "rejected": 1, "judged": 3000, "not_due": 0, "learned_from": 0, "too_few": 0, "dropped": 0,
+    }  # fmt: skip
+    assert [(each["reason"], each["count"]) for each in document["rejected"]] == [("not JSON", 1)]
+    assert document["models"]["fraud"]["watched"] == ["features.amount", "score", "features.country"]
+    ((incident,), (alert,)) = document["incidents"], lines(tmp_path / "a.jsonl")
+    assert (incident["state"], incident["incident_id"]) == ("open", alert["data"]["incident_id"])
+    calm = built("replay", "calm.jsonl", "-b", "fraud.driftline", "--json")
+    assert (calm.code, orjson.loads(calm.out)["verdict"]) == (0, "no-drift")
+    few = built("replay", "calm.jsonl", "--json")
+    document = orjson.loads(few.out)
+    assert (few.code, document["verdict"], document["events"]["too_few"]) == (2, "too-little", 2000)
+    assert "too few to learn a baseline from" in document["shortfalls"][0]

@@ -71,7 +71,7 @@ def test_problems_are_counted_by_place_with_the_first_reason_as_an_example() -> 
 def test_models_with_a_learned_baseline_and_models_with_too_few_events_are_named() -> None:
     result = replayed(interleave(messages("fraud", 900), messages("churn", 900)) + messages("tiny", 30), baseline_of())
     assert result.learned == {"churn": 700}
-    assert result.warming_up == {"tiny": 30}
+    assert result.without_baseline == {"tiny": 30}
 
 
 @pytest.mark.parametrize(
