@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from driftline.detectors.summaries.codes import Special
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.config.remarks import Remark
 
 # Values of a signal that live traffic should have had by now. If the signal were still there, none of 20 would come
 # with probability e^-20; with 5, one of 150 rare signals would be called unseen by chance.
@@ -26,10 +29,10 @@ def never_seen(baseline: Baseline, live: Sketch) -> list[str]:
     return absent
 
 
-def never_seen_line(model: str, names: list[str], events: int) -> str:
-    """What to say of signals that were never seen in this many live events."""
-    are = "is" if len(names) == 1 else "are"
-    return (
-        f"model {model}: {', '.join(names)} {are} in the baseline, but never in {events:,} live events; leave out a "
-        "label with `signals.exclude`, or correct `mapping` if the events have it under another name"
-    )
+def unseen_remarks(baseline: Baseline, live: Sketch) -> Iterator[Remark]:
+    """A remark on the signals that were never seen, if there are any."""
+    if names := never_seen(baseline, live):
+        are = "is" if len(names) == 1 else "are"
+        found = f"{', '.join(names)} {are} in the baseline, but never in {live.n:,} live events"
+        help = "leave out a label with `signals.exclude`, or correct `mapping` if events have it under another name"
+        yield Remark((), f"model {baseline.model}: {found}", help)

@@ -10,14 +10,15 @@ from driftline.stream.cli.terminal import CommandError, ConfigFile, read_config
 
 app = typer.Typer()
 
-_RECEIVERS = ("pagerduty", "alertmanager", "slack", "webhook", "stdout")
+RECEIVERS = ("pagerduty", "alertmanager", "slack", "webhook", "stdout")
 
 
-def _names(to: list[str]) -> list[str]:
-    names = list(dict.fromkeys(name for each in to for name in each.split(",")))
+def receiver_names(to: list[str] | None) -> list[str]:
+    """The names in the values of an option --to, each one once. Raises BadParameter."""
+    names = list(dict.fromkeys(name for each in to or () for name in each.split(",")))
     for name in names:
-        if name not in _RECEIVERS:
-            raise typer.BadParameter(f"expected {', '.join(_RECEIVERS[:-1])} or {_RECEIVERS[-1]}, got {name!r}")
+        if name not in RECEIVERS:
+            raise typer.BadParameter(f"expected {', '.join(RECEIVERS[:-1])} or {RECEIVERS[-1]}, got {name!r}")
     return names
 
 
@@ -25,7 +26,9 @@ def _names(to: list[str]) -> list[str]:
 def relay_command(
     to: Annotated[
         list[str],
-        typer.Option(callback=_names, metavar="RECEIVER", help=f"One of {', '.join(_RECEIVERS)}. Repeat for several."),
+        typer.Option(
+            callback=receiver_names, metavar="RECEIVER", help=f"One of {', '.join(RECEIVERS)}. Repeat for several."
+        ),
     ],
     config: ConfigFile = None,
 ) -> None:

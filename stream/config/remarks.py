@@ -103,10 +103,10 @@ def _suggested_signal(text: str, names: Collection[str]) -> str:
     return f"did you mean `{full_names[close[0]]}`?" if close else ""
 
 
-def suggested_model(name: str, named: Collection[str]) -> str:
+def suggested_model(name: str, named: Collection[str], whose: str = "events") -> str:
     """ "did you mean …?" with the model nearest to `name`, or which models there are."""
     close = get_close_matches(name, named, n=1)
-    return f"did you mean `{close[0]}`?" if close else f"the models of the events are {_listed(sorted(named))}"
+    return f"did you mean `{close[0]}`?" if close else f"the models of the {whose} are {_listed(sorted(named))}"
 
 
 def _doubtful(path: Path, section: ModelConfig) -> Iterator[Remark]:

@@ -14,11 +14,17 @@ from contextlib import contextmanager
 from typing import Any
 
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
-from kafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from kafka.errors import (
+    CoordinatorNotAvailableError,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    for_code,
+)
 
 from driftline.stream.config.sections import Kafka
 from driftline.stream.kafka.client import KafkaUnreachableError, check_reachable, client_options
-from driftline.stream.schemas.topics import PANE_BYTES, Topic, differences, kept_for, number_of
+from driftline.stream.schemas.topics import Topic, differences, kept_for, number_of, pane_size_problem
 
 #: s in which a broker that accepts connections must answer requests. A restart takes some 5; at half it looks dead.
 BOOTSTRAP_TIMEOUT = 10.0
@@ -73,15 +79,29 @@ def missing_topics(admin: KafkaAdminClient, names: Iterable[str]) -> list[str]:
 
 
 def pane_size_problems(admin: KafkaAdminClient, panes: str) -> list[str]:
-    """One line if this topic does not accept the largest pane, saying what to do: that pane would end a worker.
+    """One line if this topic does not accept the largest pane, saying what to do."""
+    problem = pane_size_problem(describe_topics(admin, [panes])[panes])
+    return [problem] if problem else []
 
-    None if Kafka does not let this user see the topic's settings.
-    """
-    settings = describe_topics(admin, [panes])[panes].settings
-    most = int(settings.get("max.message.bytes", PANE_BYTES))
-    if most >= PANE_BYTES:
+
+def topic_operations(admin: KafkaAdminClient, names: Iterable[str]) -> dict[str, list[str] | None]:
+    """By topic, what Kafka lets this user do with it: "READ", "WRITE", ...; None if Kafka does not say it."""
+    existing = sorted(set(names) & set(admin.list_topics()))
+    described = admin.describe_topics(existing) if existing else []
+    return {entry["name"]: entry.get("authorized_operations") or None for entry in described}
+
+
+def group_operations(admin: KafkaAdminClient, group: str) -> list[str] | None:
+    """What Kafka lets this user do with a consumer group; None if Kafka does not say it."""
+    try:
+        described = admin.describe_groups([group])[group]
+    except GroupAuthorizationFailedError:
         return []
-    return [f"topic {panes} takes records of {most} bytes at most: set its max.message.bytes to {PANE_BYTES}"]
+    # A broker on which no group has ever joined has no coordinator; kafka-python does not know every operation.
+    except (CoordinatorNotAvailableError, ValueError):
+        return None
+    denied = GroupAuthorizationFailedError.__name__ in (described["error"] or "")
+    return [] if denied else described.get("authorized_operations") or None
 
 
 def _as_topic(entry: Mapping[str, Any], settings: Mapping[str, Mapping[str, str]]) -> Topic:

@@ -19,6 +19,7 @@ import aiohttp
 from tenacity import AsyncRetrying, RetryCallState
 from yarl import URL
 
+from driftline.stream.config.relay import Relay
 from driftline.stream.paging.receivers.request import Request
 from driftline.stream.retry import jitter, retrying
 
@@ -51,6 +52,15 @@ class ReceiverUnavailableError(RuntimeError):
     def __init__(self, reason: str, retry_after: float = 0.0, *, uncertain: bool = False) -> None:
         super().__init__(reason)
         self.retry_after, self.uncertain = retry_after, uncertain
+
+
+def open_session(relay: Relay) -> aiohttp.ClientSession:
+    """The pool of connections of a relay, to be closed."""
+    return aiohttp.ClientSession(
+        timeout=aiohttp.ClientTimeout(total=relay.timeout_seconds),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=True,  # a company's proxy
+    )
 
 
 class Http:

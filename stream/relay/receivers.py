@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import BinaryIO, Protocol
@@ -29,7 +29,6 @@ from driftline.stream.paging.receivers.alertmanager import (
 from driftline.stream.paging.receivers.registry import INTEGRATIONS, Integration
 from driftline.stream.paging.receivers.request import Endpoint, json_request
 from driftline.stream.relay.http import Http, ReceiverUnavailableError, RequestRefusedError
-from driftline.stream.state.notification_log import NotificationLog
 
 RECEIVERS = ("pagerduty", "alertmanager", "slack", "webhook", "stdout")
 # Entries in one request to Alertmanager: some 5 kB each.
@@ -81,13 +80,27 @@ class HttpReceiver:
         """Nothing: the service itself keeps what is firing."""
 
 
+class EntryStore(Protocol):
+    """Where the entries of an Alertmanager cluster are kept: Redis, as `NotificationLog`, for every relay to find."""
+
+    @property
+    def namespace(self) -> str:
+        """Name of the installation."""
+
+    async def entries(self) -> Mapping[str, Entry]:
+        """The entries, by identity."""
+
+    async def save_entries(self, entries: Mapping[str, Entry], removed: Iterable[str] = ()) -> None:
+        """Add or replace entries, and forget the removed ones."""
+
+
 @dataclass(frozen=True)
 class AlertmanagerReceiver:
-    """The members of one Alertmanager cluster. Redis has their entries too, so that any relay can send them again."""
+    """The members of one Alertmanager cluster."""
 
     members: Sequence[Endpoint]
     http: Http
-    notification_log: NotificationLog
+    notification_log: EntryStore
     interval: float | None
 
     async def deliver(self, alert: CompleteAlert, raw: bytes) -> None:  # noqa: ARG002 # as every receiver
@@ -197,7 +210,7 @@ def read_endpoints(relay: Relay, names: Sequence[str], environment: Mapping[str,
 
 
 def open_receiver(
-    name: str, endpoints: Sequence[Endpoint], relay: Relay, http: Http, notification_log: NotificationLog
+    name: str, endpoints: Sequence[Endpoint], relay: Relay, http: Http, notification_log: EntryStore
 ) -> Receiver:
     """The receiver of this name, one of RECEIVERS."""
     if name == "stdout":

@@ -37,7 +37,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
-import aiohttp
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from faust.types import TP
 
@@ -53,7 +52,7 @@ from driftline.stream.paging.receivers.request import Endpoint
 from driftline.stream.relay.consumer import AlertConsumer, SingleReaderAssignor
 from driftline.stream.relay.dispatcher import Dispatcher, Record, SendDeadLetter
 from driftline.stream.relay.heartbeat import Heartbeat
-from driftline.stream.relay.http import Http
+from driftline.stream.relay.http import Http, open_session
 from driftline.stream.relay.metrics import registry_of
 from driftline.stream.relay.receivers import open_receiver, read_endpoints
 from driftline.stream.relay.secrets import secrets_of
@@ -81,7 +80,7 @@ def run(config: Config, names: Sequence[str]) -> None:
 
 async def _relay(config: Config, names: Sequence[str], endpoints: Mapping[str, Sequence[Endpoint]]) -> None:
     async with AsyncExitStack() as stack:
-        http = Http(await stack.enter_async_context(_session(config)), secrets_of(endpoints))
+        http = Http(await stack.enter_async_context(open_session(config.relay)), secrets_of(endpoints))
         client = connect(config.redis)
         stack.push_async_callback(client.aclose)
         send_dead_letter = await _dead_letter_producer(config, stack)
@@ -146,14 +145,6 @@ async def _until_stopped(heartbeat: Heartbeat, silences: SilenceCache) -> None:
     await asyncio.wait(tasks)
     for task in tasks:
         task.result()
-
-
-def _session(config: Config) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        timeout=aiohttp.ClientTimeout(total=config.relay.timeout_seconds),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=True,  # a company's proxy
-    )
 
 
 def _kafka_consumer(config: Config, name: str) -> AIOKafkaConsumer:

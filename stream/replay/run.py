@@ -11,7 +11,7 @@ import numpy as np
 
 from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.baselines.unseen import never_seen, never_seen_line
+from driftline.stream.baselines.unseen import unseen_remarks
 from driftline.stream.config.remarks import unknown_upstreams, unused_settings
 from driftline.stream.config.sections import Config
 from driftline.stream.events.columns import Defect
@@ -108,8 +108,7 @@ def _remarks(pipeline: Pipeline) -> Iterator[str]:
         if monitor.refusal:
             yield f"model {model}: no baseline can be learned from its events: {monitor.refusal}"
     for model, total in pipeline.totals.items():
-        if names := never_seen(pipeline.known_baselines[model], total):
-            yield never_seen_line(model, names, total.n)
+        yield from map(str, unseen_remarks(pipeline.known_baselines[model], total))
 
 
 def _runs(pipeline: Pipeline, partition: int, log: Iterable[LogBatch], result: ReplayResult) -> Iterator[Run]:

@@ -55,6 +55,17 @@ def differences(found: Topic, wanted: Topic) -> list[str]:
     return different
 
 
+def pane_size_problem(panes: Topic) -> str:
+    """Why this topic does not accept the largest pane, and what helps; "" if it does.
+
+    Also "" if Kafka does not let this user see the topic's settings. A refused pane would end a worker.
+    """
+    most = int(panes.settings.get("max.message.bytes", PANE_BYTES))
+    if most >= PANE_BYTES:
+        return ""
+    return f"topic {panes.name} takes records of {most} bytes at most: set its max.message.bytes to {PANE_BYTES}"
+
+
 def kept_for(settings: Mapping[str, str]) -> str:
     """How long a topic keeps its records, in words."""
     retention = settings.get("retention.ms")

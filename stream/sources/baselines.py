@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
 from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.file import decode_baseline
+from driftline.stream.config.diagnostics import DiagnosticSeverity
 from driftline.stream.config.errors import dotted_path
 from driftline.stream.config.remarks import Remark, unused_settings
 from driftline.stream.config.sections import Config
@@ -44,20 +45,29 @@ def load_given(paths: Sequence[Path]) -> dict[str, Baseline]:
     return found
 
 
-def baseline_remarks(config: Config, folder: Path) -> Iterator[Remark]:
-    """What is wrong with the baseline files of a configuration, and its settings that match no signal in them.
+def read_baselines(config: Config, folder: Path) -> tuple[dict[str, Baseline], list[Remark]]:
+    """By model, the baselines of a configuration that can be used, and what is wrong with the others.
 
     An absent file is a warning, since a configuration may be checked where the files are not.
     """
     loaded: dict[str, Baseline] = {}
+    remarks = []
     for name, section in config.models.items():
         if section.baseline is not None:
             try:
-                loaded[name] = _load_configured(config, name, folder)
+                baseline = _load_configured(config, name, folder)
+                baseline.select_signals(config.for_model(name).signals.selects)
+                loaded[name] = baseline
             except BaselineError as error:
-                absent = isinstance(error, MissingBaselineError)
-                yield Remark(("models", name, "baseline"), str(error), "", "warning" if absent else "error")
-    yield from unused_settings(config, {name: baseline.signal_kinds for name, baseline in loaded.items()})
+                severity: DiagnosticSeverity = "warning" if isinstance(error, MissingBaselineError) else "error"
+                remarks.append(Remark(("models", name, "baseline"), str(error), "", severity))
+    return loaded, remarks
+
+
+def baseline_remarks(config: Config, folder: Path) -> list[Remark]:
+    """What is wrong with the baseline files of a configuration, and its settings that match no signal in them."""
+    baselines, remarks = read_baselines(config, folder)
+    return [*remarks, *unused_settings(config, {name: each.signal_kinds for name, each in baselines.items()})]
 
 
 def load_baseline(path: Path) -> Baseline:

@@ -69,7 +69,13 @@ class AtTime(NamedTuple):
     ms: int
 
 
-TopicPosition = AtOffset | AtTime
+class Newest(NamedTuple):
+    """A position in a topic: before the newest `number` offsets of each partition."""
+
+    number: int
+
+
+TopicPosition = AtOffset | AtTime | Newest
 
 
 @dataclass
@@ -219,6 +225,8 @@ def _starts(consumer: KafkaConsumer, first: TopicPosition | None, highest: _Offs
         case AtTime(ms):
             found = consumer.offsets_for_times(dict.fromkeys(highest, ms))
             return {tp: max(found[tp].offset, low) if found[tp] else highest[tp] for tp, low in lowest.items()}
+        case Newest(number):
+            return {tp: max(highest[tp] - number, low) for tp, low in lowest.items()}
     return lowest
 
 

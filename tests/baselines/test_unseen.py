@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from driftline.stream.baselines.build import build_baseline
-from driftline.stream.baselines.unseen import never_seen, never_seen_line
+from driftline.stream.baselines.unseen import never_seen, unseen_remarks
 from driftline.stream.events.event import Event
 
 VALUES = np.random.default_rng(7).normal(size=(1000, 2)).tolist()
@@ -32,6 +32,8 @@ def test_a_signal_is_not_called_unseen_after_too_few_events() -> None:
     assert never_seen(rarely, rarely.sketch_events(events("features.x"))) == []
 
 
-def test_the_line_names_the_signals_and_what_helps() -> None:
-    line = never_seen_line("m", ["features.label"], 5000)
-    assert line.startswith("model m: features.label is in the baseline, but never in 5,000 live events; leave out")
+def test_the_remark_names_the_signals_and_what_helps() -> None:
+    baseline = build_baseline(events("features.x", "features.label"), {"model": "m"})
+    (remark,) = unseen_remarks(baseline, baseline.sketch_events(events("features.x")))
+    assert remark.message == "model m: features.label is in the baseline, but never in 1,000 live events"
+    assert remark.help.startswith("leave out a label with `signals.exclude`")

@@ -1,0 +1,76 @@
+"""Whether the topics are as the configuration wants them, and may be used as workers and relays use them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from driftline.stream.checks.finding import Finding
+from driftline.stream.config.sections import Topics
+from driftline.stream.schemas.topics import Topic, differences, kept_for, number_of, pane_size_problem
+
+_CREATE = "create it with `driftline topics create`, or correct its name under `topics`"
+
+
+def topic_findings(topics: Topics, wanted: Sequence[Topic], found: Mapping[str, Topic]) -> Iterator[Finding]:
+    """One finding for each wanted topic. found: the topics that exist, by name."""
+    for topic in wanted:
+        there = found.get(topic.name)
+        if there is None:
+            # Labels are not read yet.
+            optional = topic.name in (topics.labels, f"{topics.labels}.dlq")
+            yield Finding("topics", "warning" if optional else "error", f"{topic.name} does not exist", _CREATE)
+        else:
+            yield _compare(topics, topic, there)
+
+
+def _compare(topics: Topics, wanted: Topic, found: Topic) -> Finding:
+    different = differences(found, wanted)
+    size = pane_size_problem(found) if found.name == topics.panes else ""
+    if size:
+        return Finding("topics", "error", "; ".join([size, *different]))
+    if _loses_records(topics, wanted, found):
+        remedy = f"set the cleanup.policy of {found.name} to {wanted.settings['cleanup.policy']}"
+        return Finding("topics", "error", f"{found.name} {'; '.join(different)}", remedy)
+    if different:
+        remedy = "change the topic with Kafka's own tools, or the configuration under `topics`"
+        return Finding("topics", "warning", f"{found.name} {'; '.join(different)}", remedy)
+    return Finding(
+        "topics", "ok", f"{found.name}: {number_of(found.partitions, 'partition')}, {kept_for(found.settings)}"
+    )
+
+
+def _loses_records(topics: Topics, wanted: Topic, found: Topic) -> bool:
+    """Whether compaction removes what must be read: panes of a model share a key, and so do its alerts."""
+    policy = wanted.settings["cleanup.policy"]
+    return found.name in (topics.panes, topics.alerts) and found.settings.get("cleanup.policy", policy) != policy
+
+
+def right_findings(
+    topics: Topics, operations: Mapping[str, Collection[str] | None], group: str, on_group: Collection[str] | None
+) -> Iterator[Finding]:
+    """What the login may not do.
+
+    operations: by topic, what Kafka lets this login do ("READ", "WRITE", ...), None if Kafka does not say it.
+    on_group: the same of the consumer group.
+    """
+    needed = {
+        topics.predictions: {"READ"},
+        topics.panes: {"READ", "WRITE"},
+        topics.alerts: {"READ", "WRITE"},
+        **{f"{name}.dlq": {"WRITE"} for name in (topics.predictions, topics.panes, topics.alerts)},
+    }
+    resources = [
+        (f"topic {name}", operations.get(name), rights) for name, rights in needed.items() if name in operations
+    ]
+    resources.append((f"group {group}", on_group, {"READ"}))
+    denied = {name: sorted(rights - set(allowed)) for name, allowed, rights in resources if allowed is not None}
+    unsaid = [name for name, allowed, _ in resources if allowed is None]
+    for resource, missing in denied.items():
+        if missing:
+            grant = f"allow the login of `kafka` {' and '.join(missing)} on {resource} (kafka-acls)"
+            yield Finding("rights", "error", f"the login may not {' and '.join(missing).lower()} {resource}", grant)
+    if unsaid:
+        message = f"Kafka does not say what the login may do with {len(unsaid)} of {len(resources)} topics and groups"
+        yield Finding("rights", "ok", message)
+    elif not any(denied.values()):
+        yield Finding("rights", "ok", f"the login may read and write the topics, and join group {group}")

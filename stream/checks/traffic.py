@@ -1,0 +1,123 @@
+"""Whether the newest events on the predictions topic fit the mapping, the baselines and the configuration. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.unseen import unseen_remarks
+from driftline.stream.checks.finding import Finding, as_findings
+from driftline.stream.config.remarks import suggested_model, unknown_upstreams, unnamed_models, unused_settings
+from driftline.stream.config.sections import Config
+from driftline.stream.events.columns import infer_fields
+from driftline.stream.events.event import Event
+from driftline.stream.events.mapping import EventMapping, Origin
+from driftline.stream.events.parse import EventError, EventReader
+
+# Share of the messages that may be refused without a warning: logs do hold some broken ones.
+_MAX_REFUSED = 0.01
+_SHOWN = 5  # names in a finding; more would hide it
+
+
+@dataclass
+class Sample:
+    """Messages of the predictions topic, read: the events by model, and why others were refused, by reason."""
+
+    messages: int = 0
+    events: defaultdict[str, list[Event]] = field(default_factory=lambda: defaultdict(list))
+    refused: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def signals(self) -> dict[str, dict[str, str]]:
+        """By model, the names of the signals in its events; their kinds are not known."""
+        return {
+            model: dict.fromkeys((each.name for each in infer_fields(events)), "")
+            for model, events in self.events.items()
+        }
+
+    def refuse(self, reason: str) -> None:
+        """Count a message, or a row of one, that is not an event."""
+        place = re.split("[:,]", reason)[0]
+        self.refused[place] += 1
+        self.examples.setdefault(place, reason)
+
+
+def read_sample(messages: Iterable[tuple[bytes | None, Origin]], mapping: EventMapping) -> Sample:
+    """The messages as a sample."""
+    reader, sample = EventReader(mapping), Sample()
+    for data, origin in messages:
+        sample.messages += 1
+        try:
+            parsed = reader.read(data, origin)
+        except EventError as error:
+            sample.refuse(str(error))
+            continue
+        for event in parsed.events:
+            sample.events[event.model].append(event)
+        for fault in parsed.faults:
+            sample.refuse(fault.reason)
+    return sample
+
+
+def traffic_findings(config: Config, baselines: Mapping[str, Baseline], sample: Sample) -> Iterator[Finding]:
+    """What the sample shows. baselines: those of the configuration, by model."""
+    yield _refusals(sample)
+    if not sample.events:
+        return
+    kinds = {model: baseline.signal_kinds for model, baseline in baselines.items()}
+    remarks = [
+        *unused_settings(config, sample.signals | kinds),
+        *unnamed_models(config, sample.events),
+        *unknown_upstreams(config, sample.events),
+    ]
+    found = as_findings("traffic", remarks)
+    for model, events in sample.events.items():
+        if model in baselines:
+            found += _compared(model, baselines[model], events, sample.signals[model])
+        elif config.models:
+            found += _unknown(model, config)
+    yield from found
+    if not found:
+        yield Finding(
+            "traffic", "ok", f"the events of {_listed(sample.events)} fit the configuration and its baselines"
+        )
+
+
+def _refusals(sample: Sample) -> Finding:
+    total = sum(map(len, sample.events.values()))
+    if not sample.messages:
+        return Finding(
+            "traffic", "warning", "the predictions topic is empty", "check `topics.predictions`, and the producers"
+        )
+    read = f"{total:,} events in the newest {sample.messages:,} messages"
+    if not sample.refused:
+        return Finding("traffic", "ok", f"{read}, none refused")
+    place, count = sample.refused.most_common(1)[0]
+    message = f"{read}, {sample.refused.total():,} refused; {count:,} for {place}, such as: {sample.examples[place]}"
+    few = sample.refused.total() <= _MAX_REFUSED * (sample.refused.total() + total)
+    return Finding("traffic", "ok" if few else "warning" if total else "error", message, "" if few else _CORRECT)
+
+
+_CORRECT = "correct `mapping`, or what the producers write; the refused messages become dead letters"
+
+
+def _compared(model: str, baseline: Baseline, events: list[Event], names: Collection[str]) -> Iterator[Finding]:
+    yield from as_findings("traffic", unseen_remarks(baseline, baseline.sketch_events(events)))
+    if new := sorted(set(names) - baseline.signal_kinds.keys()):
+        message = f"model {model}: {_listed(new)} in its events, but not in its baseline, are not monitored"
+        yield Finding("traffic", "warning", message, "build a new baseline from traffic that has them")
+
+
+def _unknown(model: str, config: Config) -> Iterator[Finding]:
+    if model not in config.models:
+        message = f"model {model} has no section in the configuration: the defaults hold"
+        yield Finding("traffic", "warning", message, suggested_model(model, config.models, "configuration"))
+
+
+def _listed(names: Collection[str]) -> str:
+    shown = ", ".join(list(names)[:_SHOWN])
+    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
