@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import build_baseline
@@ -16,7 +18,14 @@ from driftline.stream.config.sections import Signals
 from driftline.stream.events.event import Event
 from driftline.stream.events.mapping import NATIVE
 from driftline.stream.panes import coverage as module
-from driftline.stream.panes.coverage import EARLY, SAMPLE_EVERY, Coverage, unwatched
+from driftline.stream.panes.coverage import (
+    EARLY,
+    SAMPLE_EVERY,
+    SAMPLE_EVERY_EARLY,
+    Coverage,
+    sampled_positions,
+    unwatched,
+)
 from driftline.stream.panes.cutter import Cutter, PaneRule
 from driftline.stream.panes.sketcher import Sketcher
 
@@ -117,3 +126,10 @@ def test_memory_is_bounded_whatever_fields_and_models_the_events_name(monkeypatc
     assert len(coverage.fields) == len(coverage.sampled) == 31, "models without a baseline share half of the room"
     coverage.add(event({"x": 1}, model="known"), frozenset(), 0, 0)
     assert "known" in coverage.fields
+
+
+@given(st.sets(st.integers(0, 30_000)))
+def test_what_is_sampled_depends_on_each_offset_alone(offsets: set[int]) -> None:
+    log = sorted(offsets)
+    wanted = [o for o in log if o % SAMPLE_EVERY == 0 or (o < EARLY and o % SAMPLE_EVERY_EARLY == 0)]
+    assert [log[position] for position in sampled_positions(np.array(log, np.int64))] == wanted
