@@ -72,12 +72,15 @@ def _rows(block: Any, names: Any) -> list[Row | RowsError]:
     raise RowsError(f"expected rows, got {quoted(block)}")
 
 
-def _text_rows(text: str, names: Any) -> list[Row | RowsError]:
+def _text_rows(text: str, names: Any, is_csv: bool = False) -> list[Row | RowsError]:
+    """The rows in a text: JSON or, if it is known for CSV or its columns have names, CSV. Any text could be CSV."""
     if text.lstrip()[:1] in ("[", "{"):
         try:
             return _rows(json.loads(text), names)
         except ValueError as error:
             raise error if isinstance(error, RowsError) else RowsError(f"not JSON in a string: {error}") from None
+    if not is_csv and not names:
+        raise RowsError(f"expected rows, got the text {quoted(text)}; if it is CSV, give `names`")
     try:
         cells = [row for row in csv.reader(text.splitlines(), strict=True) if row]
     except csv.Error as error:
@@ -92,12 +95,18 @@ def _cell(cell: str) -> Any:
 
 
 def _list_rows(block: list[Any], names: Any) -> list[Row | RowsError]:
-    if block and all(isinstance(each, dict) and {"name", "data"} <= each.keys() for each in block):
+    if any(map(_is_tensor, block)):
         return _tensor_rows(block, names)
     if block and not any(isinstance(each, dict | list) for each in block):
         one_row = len(block) > 1 and isinstance(names, list | tuple) and len(names) == len(block)
         return [_named(block, names)] if one_row else [_named([value], names) for value in block]
     return [_row(each, names) for each in block]
+
+
+def _is_tensor(value: Any) -> bool:
+    """Whether an object is a named tensor, perhaps a damaged one, and not a row with features of these names."""
+    is_named = isinstance(value, dict) and isinstance(value.get("name"), str)
+    return is_named and (isinstance(value.get("data"), list) or isinstance(value.get("shape"), list))
 
 
 def _row(value: Any, names: Any) -> Row | RowsError:
@@ -129,7 +138,8 @@ def _object_rows(block: dict[str, Any], names: Any) -> list[Row | RowsError]:
         data = _folded(tensor.get("values"), tensor.get("shape"))
         return _list_rows([list(row) for row in data], own)
     if isinstance(block.get("data"), str):
-        return _text_rows(_decoded(block["data"], block.get("encoding")), names)
+        encoding = block.get("encoding")
+        return _text_rows(_decoded(block["data"], encoding), names, is_csv=encoding in ("CSV", "BASE64"))
     if isinstance(block.get("data"), list) and "columns" in block:
         return _list_rows(block["data"], own)
     if len(block) == 1 and (inner := next(iter(block))) in _WRAPPERS:
@@ -140,7 +150,7 @@ def _object_rows(block: dict[str, Any], names: Any) -> list[Row | RowsError]:
 
 
 def _decoded(text: str, encoding: Any) -> str:
-    if not isinstance(encoding, str) or encoding.upper() != "BASE64":
+    if encoding != "BASE64":
         return text
     try:
         return base64.b64decode(text, validate=True).decode()
@@ -155,13 +165,15 @@ def _column_rows(columns: dict[str, list[Any]]) -> list[Row | RowsError]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _tensor_rows(tensors: list[dict[str, Any]], names: Any) -> list[Row | RowsError]:
-    folded = [(tensor["name"], _folded(tensor["data"], tensor.get("shape"))) for tensor in tensors]
+def _tensor_rows(tensors: list[Any], names: Any) -> list[Row | RowsError]:
+    if not all(map(_is_tensor, tensors)):
+        raise RowsError("expected tensors only, each with a name and data")
+    folded = [(tensor["name"], _folded(tensor.get("data"), tensor.get("shape"))) for tensor in tensors]
     if len(folded) == 1 and names:
         return _list_rows(folded[0][1], names)
     columns: dict[str, list[Any]] = {}
     for name, rows in folded:
-        if not isinstance(name, str) or name in columns:
+        if name in columns:
             raise RowsError(f"expected tensors of distinct names, got {quoted(name)}")
         columns[name] = list(map(_tensor_value, rows))
     return _column_rows(columns)
@@ -179,7 +191,10 @@ def _folded(data: Any, shape: Any) -> list[list[Any]]:
     if not isinstance(data, list):
         raise RowsError(f"expected the data of a tensor as an array, got {quoted(data)}")
     if shape is None:
-        return [_flat(row) if isinstance(row, list) else [row] for row in data]
+        rows = [_flat(row) if isinstance(row, list) else [row] for row in data]
+        if not all(rows):
+            raise RowsError("a tensor has an empty row")
+        return rows
     flat = _flat(data)
     # No size exceeds their product, which is compared only then: a message can spell numbers of a thousand digits.
     if not isinstance(shape, list) or not all(type(size) is int and 0 < size <= len(flat) for size in shape):

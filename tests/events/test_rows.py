@@ -109,6 +109,8 @@ def test_predictions_and_scores_go_with_their_rows() -> None:
         ({"features": {}}, "rows of an unknown shape: an object of nothing"),
         ({"features": {"x": 1}}, "rows of an unknown shape: an object of 'x'"),
         ({"features": 7}, "expected rows, got 7"),
+        ({"features": "a,b"}, "expected rows, got the text 'a,b'; if it is CSV, give `names`"),
+        ({"features": [{"name": "x", "data": [1]}, {"name": "y"}]}, "expected tensors only, each with a name and data"),
         ({"features": {"x": [1], "y": [1, 2]}}, "columns differ in length: 1, 2"),
         ({"features": [{"name": "x", "shape": [3], "data": [1]}]}, "the shape of a tensor does not fit its data"),
         ({"features": [{"name": "x", "shape": [2, 2], "data": [1, 2]}]}, "a tensor of shape [2, 2] does not have 2 values"),  # noqa: E501
@@ -148,7 +150,7 @@ def test_csv_in_a_string_is_read_as_a_csv_reader_reads_it(rows: list[list[str]])
     text = io.StringIO()
     csv.writer(text).writerows(rows)
     values = {"": None, "2": 2, "-0.5": -0.5}
-    assert read_rows({"features": text.getvalue()}) == [
+    assert read_rows({"features": {"data": text.getvalue(), "encoding": "CSV"}}) == [
         {"features": {str(place): values.get(cell, cell) for place, cell in enumerate(row)}} for row in rows
     ]
 

@@ -1,0 +1,132 @@
+"""Avro frames: written by fastavro, read a second time by a naive decoder of the binary encoding."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import struct
+from typing import Any
+
+import fastavro
+
+SCHEMA: dict[str, Any] = {
+    "type": "record",
+    "name": "Prediction",
+    "fields": [
+        {"name": "id", "type": "string"},
+        {"name": "ts", "type": "long"},
+        {"name": "model", "type": "string"},
+        {
+            "name": "features",
+            "type": {
+                "type": "record",
+                "name": "Features",
+                "fields": [
+                    {"name": "amount", "type": ["null", "double"]},
+                    {"name": "count", "type": "long"},
+                    {"name": "land", "type": {"type": "enum", "name": "Land", "symbols": ["DE", "FR"]}},
+                    {"name": "new", "type": "boolean"},
+                    {"name": "geo", "type": {"type": "map", "values": "double"}},
+                    {"name": "path", "type": {"type": "array", "items": "long"}},
+                ],
+            },
+        },
+        {"name": "score", "type": ["double", "string"]},
+    ],
+}
+SCHEMA_ID = 7
+TEXT = json.dumps(SCHEMA)
+_PARSED = fastavro.parse_schema(SCHEMA)
+
+
+def document(rng: random.Random, number: int) -> dict[str, Any]:
+    return {
+        "id": f"e{number}",
+        "ts": 1_767_225_600_000 + number,
+        "model": "m",
+        "features": {
+            "amount": rng.choice([None, rng.gauss(0, 1)]),
+            "count": rng.randrange(-9, 1 << 40),
+            "land": rng.choice(["DE", "FR"]),
+            "new": rng.random() < 0.5,
+            "geo": {key: rng.random() for key in rng.sample("abc", rng.randrange(3))},
+            "path": [rng.randrange(9) for _ in range(rng.randrange(3))],
+        },
+        "score": rng.choice([rng.random(), "high"]),
+    }
+
+
+def frame(value: dict[str, Any]) -> bytes:
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, _PARSED, value)
+    return b"\x00" + SCHEMA_ID.to_bytes(4, "big") + out.getvalue()
+
+
+def naive(data: bytes) -> Any:
+    """The document in a frame, or an exception: a decoder of the specification's encoding, type by type."""
+    if data[:5] != b"\x00" + SCHEMA_ID.to_bytes(4, "big"):
+        raise ValueError
+    source = io.BytesIO(data[5:])
+    value = _value(SCHEMA, source)
+    if source.read(1):
+        raise ValueError
+    return value
+
+
+def _take(source: io.BytesIO, n: int) -> bytes:
+    if n < 0:
+        raise ValueError
+    data = source.read(n)
+    if len(data) != n:
+        raise ValueError
+    return data
+
+
+def _long(source: io.BytesIO) -> int:
+    shift = total = 0
+    while True:
+        (byte,) = _take(source, 1)
+        total |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            return (total >> 1) ^ -(total & 1)
+
+
+def _items(source: io.BytesIO) -> Any:
+    while count := _long(source):
+        if count < 0:
+            _long(source)
+        yield from range(abs(count))
+
+
+def _value(schema: Any, source: io.BytesIO) -> Any:
+    if isinstance(schema, list):
+        branch = _long(source)
+        if not 0 <= branch < len(schema):
+            raise ValueError
+        return _value(schema[branch], source)
+    kind = schema["type"] if isinstance(schema, dict) else schema
+    match kind:
+        case "null":
+            return None
+        case "boolean":
+            return _take(source, 1) != b"\x00"
+        case "long":
+            return _long(source)
+        case "double":
+            return struct.unpack("<d", _take(source, 8))[0]
+        case "string":
+            return _take(source, _long(source)).decode()
+        case "enum":
+            symbol = _long(source)
+            if symbol < 0:
+                raise ValueError
+            return schema["symbols"][symbol]
+        case "map":
+            return {_value("string", source): _value(schema["values"], source) for _ in _items(source)}
+        case "array":
+            return [_value(schema["items"], source) for _ in _items(source)]
+        case "record":
+            return {each["name"]: _value(each["type"], source) for each in schema["fields"]}
+    return _value(kind, source)
