@@ -37,6 +37,7 @@ SCHEMA: dict[str, Any] = {
 }
 SCHEMA_ID = 7
 TEXT = json.dumps(SCHEMA)
+_64_BITS = (1 << 64) - 1
 _PARSED = fastavro.parse_schema(SCHEMA)
 
 
@@ -90,7 +91,8 @@ def _long(source: io.BytesIO) -> int:
         total |= (byte & 127) << shift
         shift += 7
         if byte < 128:
-            return (total >> 1) ^ -(total & 1)
+            wrapped = total & _64_BITS  # fastavro drops the bits beyond, which no writer makes
+            return (wrapped >> 1) ^ -(wrapped & 1)
 
 
 def _items(source: io.BytesIO) -> Any:
@@ -102,31 +104,29 @@ def _items(source: io.BytesIO) -> Any:
 
 def _value(schema: Any, source: io.BytesIO) -> Any:
     if isinstance(schema, list):
-        branch = _long(source)
-        if not 0 <= branch < len(schema):
-            raise ValueError
-        return _value(schema[branch], source)
+        return _value(_chosen(schema, source), source)
     kind = schema["type"] if isinstance(schema, dict) else schema
-    match kind:
-        case "null":
-            return None
-        case "boolean":
-            return _take(source, 1) != b"\x00"
-        case "long":
-            return _long(source)
-        case "double":
-            return struct.unpack("<d", _take(source, 8))[0]
-        case "string":
-            return _take(source, _long(source)).decode()
-        case "enum":
-            symbol = _long(source)
-            if symbol < 0:
-                raise ValueError
-            return schema["symbols"][symbol]
-        case "map":
-            return {_value("string", source): _value(schema["values"], source) for _ in _items(source)}
-        case "array":
-            return [_value(schema["items"], source) for _ in _items(source)]
-        case "record":
-            return {each["name"]: _value(each["type"], source) for each in schema["fields"]}
-    return _value(kind, source)
+    if isinstance(kind, dict):
+        return _value(kind, source)
+    return _READ[kind](schema, source)
+
+
+def _chosen(of: list[Any], source: io.BytesIO) -> Any:
+    number = _long(source)
+    if number < 0:
+        raise IndexError
+    return of[number]
+
+
+# Bytes that are not UTF-8 become surrogates, as in JSON.
+_READ: dict[str, Any] = {
+    "null": lambda *_: None,
+    "boolean": lambda _, source: _take(source, 1) != b"\x00",
+    "long": lambda _, source: _long(source),
+    "double": lambda _, source: struct.unpack("<d", _take(source, 8))[0],
+    "string": lambda _, source: _take(source, _long(source)).decode("utf-8", "surrogateescape"),
+    "enum": lambda schema, source: _chosen(schema["symbols"], source),
+    "map": lambda schema, source: {_value("string", source): _value(schema["values"], source) for _ in _items(source)},
+    "array": lambda schema, source: [_value(schema["items"], source) for _ in _items(source)],
+    "record": lambda schema, source: {each["name"]: _value(each["type"], source) for each in schema["fields"]},
+}

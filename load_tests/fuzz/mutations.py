@@ -77,7 +77,21 @@ def damage_bytes(data: bytes, rng: random.Random) -> bytes:
     for _ in range(rng.choice([1, 1, 1, 2, 4])):
         at = rng.randrange(len(damaged) + 1)
         damaged[at : at + rng.choice([0, 1, 1, 3, 40])] = rng.choice(
-            [b"", rng.randbytes(2), rng.randbytes(1), b'"', b"{", b"[", b"]", b"}", b",", b"\x00", b"\xff", b"1", b"\\u0000"]
+            [
+                b"",
+                rng.randbytes(2),
+                rng.randbytes(1),
+                b'"',
+                b"{",
+                b"[",
+                b"]",
+                b"}",
+                b",",
+                b"\x00",
+                b"\xff",
+                b"1",
+                b"\\u0000",
+            ]
         )
         if not damaged:
             break

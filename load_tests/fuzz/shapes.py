@@ -69,7 +69,11 @@ def block(value: Any, names: Any = ()) -> list[Row | None]:
         tensor = value["tensor"]
         return rows_of(np.array(tensor["values"], object).reshape(tensor["shape"]).tolist(), names)
     if isinstance(value.get("data"), str):
-        text = base64.b64decode(value["data"], validate=True).decode() if value.get("encoding") == "BASE64" else value["data"]
+        text = (
+            base64.b64decode(value["data"], validate=True).decode()
+            if value.get("encoding") == "BASE64"
+            else value["data"]
+        )
         if text.lstrip()[:1] in ("{", "["):
             return block(text)
         if value.get("encoding") not in ("CSV", "BASE64"):
@@ -77,10 +81,21 @@ def block(value: Any, names: Any = ()) -> list[Row | None]:
         return rows_of([[cell_value(cell) for cell in line.split(",")] for line in text.splitlines() if line], ())
     if isinstance(value.get("data"), list) and "columns" in value:
         return block(value["data"], names)
-    if len(value) == 1 and set(value) <= WRAPPERS:
-        return block(*value.values(), names)
+    return block(*value.values(), names) if len(value) == 1 and set(value) <= WRAPPERS else columns_of(value)
+
+
+def columns_of(value: Row) -> list[Row | None]:
     (n,) = {len(column) for column in value.values() if isinstance(column, list)}
     return [flat("features", {name: column[row] for name, column in value.items()}) for row in range(n)]
+
+
+def captured(text: str, encoding: Any) -> list[Row | None]:
+    text = base64.b64decode(text, validate=True).decode() if encoding == "BASE64" else text
+    if text.lstrip()[:1] in ("{", "["):
+        return block(text)
+    if encoding not in ("CSV", "BASE64"):
+        raise ValueError
+    return rows_of([[cell_value(cell) for cell in line.split(",")] for line in text.splitlines() if line], ())
 
 
 WRAPPERS = {"instances", "inputs", "predictions", "outputs", "dataframe_split", "dataframe_records"}
@@ -140,7 +155,9 @@ def read_native(document: Any) -> list[Row | None]:
     parts = {part: document.get(part) for part in ("features", "prediction", "score")}
     if parts["features"] is not None and not isinstance(parts["features"], dict):
         raise TypeError
-    return [{name: leaf for part, value in parts.items() if value is not None for name, leaf in flat(part, value).items()}]
+    return [
+        {name: leaf for part, value in parts.items() if value is not None for name, leaf in flat(part, value).items()}
+    ]
 
 
 def read_rest(document: Any) -> list[Row | None]:
@@ -180,6 +197,7 @@ def write_split(table: Table) -> dict[str, Any]:
 
 PLAIN = {"id": "id", "ts": "ts", "model": "model"}
 INSTANCES = EventMapping(**PRESETS["instances"])
+KSERVE = EventMapping(**PRESETS["kserve-v2"] | PLAIN)
 SAGEMAKER = EventMapping(**PRESETS["sagemaker"] | PLAIN)
 SHAPES = {
     "native": Shape(NATIVE, lambda table: {"features": table[0], "score": 0.5}, read_native, 1),
@@ -188,7 +206,7 @@ SHAPES = {
     "lists": Shape(INSTANCES, lambda table: {"instances": lists_of(table)}, lambda d: block(d["instances"])),
     "columns": Shape(INSTANCES, write_columns, lambda d: block(d["instances"])),
     "MLflow": Shape(INSTANCES, write_split, lambda d: block(d["instances"])),
-    "KServe v2": Shape(EventMapping(**PRESETS["kserve-v2"] | PLAIN), write_tensors, lambda d: block(d["data"]["inputs"])),
+    "KServe v2": Shape(KSERVE, write_tensors, lambda d: block(d["data"]["inputs"])),
     "Seldon": Shape(
         EventMapping(**PRESETS["seldon"]),
         lambda table: {"request": {"data": {"names": names_of(table), "ndarray": lists_of(table)}}},
