@@ -190,10 +190,11 @@ class Mapping(Section):
         description="One message holds many events: the paths of features, prediction and score lead to lists, tensors "
         "or columns of them. Their ids are ID#0, ID#1, and so on.",
     )
-    names: Text | tuple[Text, ...] = Field(
-        (),
-        description="With `rows`: the names of features that come without, in order, or the path of the names in the "
-        "message.",
+    names: tuple[Text, ...] = Field(
+        (), description="With `rows`: the names of features that come as lists without names, in order."
+    )
+    names_at: EventPath | None = Field(
+        None, description="With `rows`: the path at which the message holds the names of features that come as lists."
     )
 
     @model_validator(mode="after")

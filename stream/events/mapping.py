@@ -69,7 +69,7 @@ class EventMapping:
 
     id … tags: dotted paths, or one of the words above. unit, format, zone: how times are read, see `TimeRule`. nulls:
     texts that mean that a value is missing. rows: whether a message holds many events. names: of the features in
-    blocks that hold none, or the path at which the message holds them.
+    blocks that hold none. names_at: the path at which the message holds them instead.
 
     The mapping does not change the names of signals: "features.amount", "prediction", "score".
     """
@@ -89,7 +89,8 @@ class EventMapping:
     zone: str = "UTC"
     nulls: tuple[str, ...] = ()
     rows: bool = False
-    names: str | tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    names_at: str | None = None
 
     def __post_init__(self) -> None:
         _ = self.time_rule
@@ -106,8 +107,11 @@ class EventMapping:
             raise ValueError("model: expected a name after '=', as in '=fraud'")
         if self.rows and self.features == REST:
             raise ValueError("features: `rest` is one row; with `rows`, name the path of the rows")
-        if self.names and not self.rows:
-            raise ValueError("names: has no effect without `rows`")
+        for part in ("names", "names_at"):
+            if getattr(self, part) and not self.rows:
+                raise ValueError(f"{part}: has no effect without `rows`")
+        if self.names and self.names_at:
+            raise ValueError("names_at: has no effect beside `names`")
 
     def path(self, part: str) -> tuple[str, ...] | None:
         """The keys that lead to a part, none for the whole message; None if it is not in the message itself."""

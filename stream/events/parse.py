@@ -88,7 +88,7 @@ class EventReader:
     ) -> None:
         self._mapping, self._schemas, self._max_bytes, self._time = mapping, schemas, max_bytes, mapping.time_rule
         self._id, self._ts, self._model = (mapping.path(part) for part in ("id", "ts", "model"))
-        self._version, self._names = mapping.path("version") or (), mapping.names
+        self._version = mapping.path("version") or ()
         self._monitored = mapping.monitored
         self._left_out = _tree([("features", *path) for path in mapping.left_out])
         self._nulls = frozenset(mapping.nulls)
@@ -172,7 +172,8 @@ class EventReader:
 
     def _read_rows(self, document: dict[str, Any], head: Head) -> ParsedRecord:
         blocks = {part: block for part, path in self._monitored.items() if (block := _at(document, path)) is not None}
-        names = _at(document, tuple(self._names.split("."))) if isinstance(self._names, str) else self._names
+        at = self._mapping.names_at
+        names = _at(document, tuple(at.split("."))) if at else self._mapping.names
         try:
             rows = read_rows(blocks, names)
         except RowsError as error:

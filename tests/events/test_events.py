@@ -362,6 +362,7 @@ def test_a_mapping_moves_every_part_and_renames_no_signal() -> None:
         ({"model": "="}, "model: expected a name after '=', as in '=fraud'"),
         ({"zone": "Mars/Olympus"}, "zone: 'Mars/Olympus' is no time zone that this machine knows"),
         ({"names": ("x",)}, "names: has no effect without `rows`"),
+        ({"names_at": "x", "names": ("x",), "rows": True}, "names_at: has no effect beside `names`"),
         ({"rows": True, "features": "rest"}, "features: `rest` is one row; with `rows`, name the path of the rows"),
         ({"score": "prediction"}, "prediction: the path 'prediction' lies inside that of score, 'prediction'"),
     ],

@@ -74,7 +74,7 @@ def test_lists_without_names_are_named_by_their_positions() -> None:
 
 def test_names_may_come_with_the_message() -> None:
     (event,) = read(
-        {"head": {"names": ["p", "q"]}, "features": [[7, "b"]]}, EventMapping(rows=True, names="head.names")
+        {"head": {"names": ["p", "q"]}, "features": [[7, "b"]]}, EventMapping(rows=True, names_at="head.names")
     )
     assert (event.signals["features.p"], event.signals["features.q"]) == (7, "b")
 
@@ -114,7 +114,7 @@ def test_predictions_and_scores_go_with_their_rows() -> None:
         ({"features": {"x": [1], "y": [1, 2]}}, "columns differ in length: 1, 2"),
         ({"features": [{"name": "x", "shape": [3], "data": [1]}]}, "the shape of a tensor does not fit its data"),
         ({"features": [{"name": "x", "shape": [2, 2], "data": [1, 2]}]}, "a tensor of shape [2, 2] does not have 2 values"),  # noqa: E501
-        ({"features": [{"name": "x", "data": 3}]}, "expected the data of a tensor as an array, got 3"),
+        ({"features": [{"name": "x", "shape": [1], "data": 3}]}, "expected the data of a tensor as an array, got 3"),
         ({"features": [{"name": "x", "data": [1]}] * 2}, "expected tensors of distinct names, got 'x'"),
         ({"features": '{"x": '}, "not JSON in a string: Expecting value: line 1 column 7 (char 6)"),
         ({"features": {"data": "%%", "encoding": "BASE64"}}, "not text in Base64"),

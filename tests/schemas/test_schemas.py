@@ -343,7 +343,7 @@ def refusal(event: Any) -> str | None:
 
 
 def test_the_schema_names_the_parts_of_the_native_shape() -> None:
-    how_they_are_read = {"unit", "format", "zone", "nulls", "rows", "names"}
+    how_they_are_read = {"unit", "format", "zone", "nulls", "rows", "names", "names_at"}
     assert set(event_schema()["properties"]) == {each.name for each in fields(EventMapping)} - how_they_are_read
 
 
