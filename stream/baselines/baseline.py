@@ -71,9 +71,8 @@ class Baseline:
 
     @property
     def signal_kinds(self) -> dict[str, str]:
-        """Kind of each signal by name, as text; "" for those that `signals` left out when the baseline was built."""
-        excluded = [name for name, why in self.unwatched.items() if why is Why.EXCLUDED]
-        return dict.fromkeys(excluded, "") | {signal.name: signal.kind.value for signal in self.layout.signals}
+        """Kind of each signal by name, as text; "" for fields that have no signal."""
+        return dict.fromkeys(self.unwatched, "") | {signal.name: signal.kind.value for signal in self.layout.signals}
 
     def select_signals(self, selects: Callable[[str], bool]) -> Baseline:
         """This baseline with only the signals whose names `selects` accepts. Raises BaselineError if there is none."""

@@ -14,6 +14,7 @@ from driftline.stream.config.remarks import suggested_model, unknown_upstreams, 
 from driftline.stream.config.sections import Config
 from driftline.stream.events.columns import infer_fields
 from driftline.stream.events.event import Event
+from driftline.stream.events.frames import Schema
 from driftline.stream.events.mapping import EventMapping, Origin
 from driftline.stream.events.parse import EventError, EventReader
 
@@ -46,9 +47,13 @@ class Sample:
         self.examples.setdefault(place, reason)
 
 
-def read_sample(messages: Iterable[tuple[bytes | None, Origin]], mapping: EventMapping) -> Sample:
-    """The messages as a sample."""
-    reader, sample = EventReader(mapping), Sample()
+def read_sample(
+    messages: Iterable[tuple[bytes | None, Origin]],
+    mapping: EventMapping,
+    schemas: Mapping[int, Schema] | None = None,
+) -> Sample:
+    """The messages as a sample. schemas: see `EventReader`."""
+    reader, sample = EventReader(mapping, schemas), Sample()
     for data, origin in messages:
         sample.messages += 1
         try:

@@ -65,9 +65,8 @@ def doctor_command(
     Exit code 0: nothing is wrong; there may be warnings. 1: something is wrong. 2: it could not run.
     """
     settings = read_config(config)
-    baselines, remarks = read_baselines(settings, config.parent)
     found = []
-    for finding in _run_all(_checks(settings, baselines, _baselines(baselines, remarks), to or [], page)):
+    for finding in _run_all(_checks(settings, config.parent, to or [], page)):
         found.append(finding)
         if not as_json:
             _print(finding)
@@ -76,21 +75,20 @@ def doctor_command(
     raise typer.Exit(EXIT_FOUND if any(each.level == "error" for each in found) else 0)
 
 
-def _checks(
-    config: Config, baselines: dict[str, Baseline], about_baselines: list[Finding], to: list[str], page: bool
-) -> Iterator[_Check]:
+def _checks(config: Config, folder: Path, to: list[str], page: bool) -> Iterator[_Check]:
     # The clients of Kafka and Redis take half a second to import, which no other command should pay.
     from driftline.stream.ops import probes
     from driftline.stream.relay.trial import HEARTBEAT, check_receiver, configured_receivers, try_page
 
+    baselines, remarks = read_baselines(config, folder)
     yield _Check("configuration", partial(_configuration, config, baselines))
-    yield _Check("baselines", lambda: about_baselines)
+    yield _Check("baselines", partial(_baselines, baselines, remarks))
     yield _Check("redis", partial(probes.probe_redis, config))
     yield _Check("codecs", probes.probe_codecs)
     yield _Check("kafka", partial(probes.probe_kafka, config))
     yield _Check("topics", partial(probes.probe_topics, config), needs="kafka")
     yield _Check("rights", partial(probes.probe_rights, config), needs="kafka")
-    yield _Check("traffic", partial(probes.probe_traffic, config, baselines), needs="kafka")
+    yield _Check("traffic", partial(probes.probe_traffic, config, folder, baselines), needs="kafka")
     receivers = to or configured_receivers(config.relay)
     if not receivers:
         yield _Check("receivers", lambda: [Finding("receivers", "warning", "none is checked", "name them with --to")])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from aiokafka import codec
 from redis.exceptions import RedisError
@@ -16,6 +17,7 @@ from driftline.stream.config.sections import Config
 from driftline.stream.events.mapping import Origin
 from driftline.stream.kafka.admin import describe_topics, group_operations, open_admin, topic_operations
 from driftline.stream.schemas.topics import number_of, wanted_topics
+from driftline.stream.sources.schemas import schema_loader
 from driftline.stream.sources.topic_history import Newest, open_history
 from driftline.stream.state.client import check_server, connect
 
@@ -89,10 +91,17 @@ def probe_codecs() -> Iterator[Finding]:
         yield Finding("codecs", "ok", f"a worker can read {', '.join(_CODECS)}")
 
 
-def probe_traffic(config: Config, baselines: Mapping[str, Baseline]) -> Iterator[Finding]:
-    """Whether the newest events fit the mapping and the baselines. Raises TopicsError if they cannot be read."""
+def probe_traffic(config: Config, folder: Path, baselines: Mapping[str, Baseline]) -> Iterator[Finding]:
+    """Whether the newest events fit the mapping and the baselines. folder: that of the configuration file.
+
+    Raises TopicsError if they cannot be read, SchemasUnavailableError if the schemas of their frames cannot.
+    """
     messages = _newest(config, config.topics.predictions)
-    yield from traffic_findings(config, baselines, read_sample(messages, config.mapping.event_mapping()))
+    loader = schema_loader(config.schemas, folder, attempts=1)
+    if loader is not None:
+        loader.load_now([message for message, _ in messages])
+    sample = read_sample(messages, config.mapping.event_mapping(), None if loader is None else loader.schemas)
+    yield from traffic_findings(config, baselines, sample)
 
 
 def _newest(config: Config, topic: str) -> Sequence[tuple[bytes | None, Origin]]:

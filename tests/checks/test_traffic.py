@@ -17,7 +17,9 @@ from driftline.stream.events.parse import EventReader
 def log(count: int = 100, model: str = "fraud", **features: object) -> list[bytes]:
     """Events of a model with a feature `amount`, and others."""
     return [
-        orjson.dumps({"id": str(i), "ts": 1_767_225_600_000 + i, "model": model, "features": {"amount": i, **features}})
+        orjson.dumps(
+            {"id": str(i), "ts": 1_767_225_600_000 + i, "model": model, "features": {"amount": 7 * i % 50, **features}}
+        )
         for i in range(count)
     ]
 
