@@ -28,9 +28,10 @@ from driftline.stream.cli.terminal import (
     read_config,
     reading_messages,
     reporting_kafka_errors,
+    schemas_of,
 )
 from driftline.stream.config.remarks import replaced_baselines
-from driftline.stream.config.sections import Config, Schemas
+from driftline.stream.config.sections import Config
 from driftline.stream.replay.pipeline import LogBatch
 from driftline.stream.replay.run import as_single_partition, replay, select_time_range
 from driftline.stream.replay.summary import summary
@@ -112,7 +113,7 @@ def replay_command(
     started = time.monotonic()
     topic = _topic(sources)
     source = _files(settings, sources, model, from_, to) if topic is None else _history(settings, topic, from_, to)
-    loader = _schemas(settings, folder)
+    loader = schemas_of(settings, folder)
     schemas = None if loader is None else loader.schemas
     with source as logs, _alert_output(settings, alerts, to_topic, show=not json) as on_alert:
         result = replay(settings, baselines, _with_schemas(logs, loader), on_alert, topic, schemas)
@@ -123,15 +124,6 @@ def replay_command(
     else:
         report.print_summary(out, result, verdict, time.monotonic() - started)
     raise typer.Exit(_EXIT_CODES[verdict.outcome])
-
-
-def _schemas(settings: Config, folder: Path) -> SchemaLoader | None:
-    if settings.schemas == Schemas():
-        return None
-    # aiohttp takes 0.2 s to import, which other replays should not pay.
-    from driftline.stream.sources.schemas import COMMAND_ATTEMPTS, schema_loader
-
-    return schema_loader(settings.schemas, folder, COMMAND_ATTEMPTS)
 
 
 def _with_schemas(logs: Logs, loader: SchemaLoader | None) -> Logs:

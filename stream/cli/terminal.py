@@ -25,12 +25,13 @@ from rich.progress import (
 from rich.text import Text
 
 from driftline.stream.config.load import parse_config
-from driftline.stream.config.sections import Config, Redis
+from driftline.stream.config.sections import Config, Redis, Schemas
 from driftline.stream.events.times import PLAIN_TIMES
 from driftline.stream.sources import files
 from driftline.stream.sources.inputs import InputError, Note, OnNote
 
 if TYPE_CHECKING:
+    from driftline.stream.sources.schemas import SchemaLoader
     from driftline.stream.state.client import Client
 
 ResultT = TypeVar("ResultT")
@@ -72,6 +73,16 @@ def read_text(path: Path) -> str:
         return path.read_text("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: byte {error.start + 1}: not UTF-8; save the file as UTF-8") from None
+
+
+def schemas_of(settings: Config, folder: Path) -> SchemaLoader | None:
+    """The loader of the schemas of frames; None if the configuration names no source of them."""
+    if settings.schemas == Schemas():
+        return None
+    # aiohttp takes 0.2 s to import, which other commands should not pay.
+    from driftline.stream.sources.schemas import COMMAND_ATTEMPTS, schema_loader
+
+    return schema_loader(settings.schemas, folder, COMMAND_ATTEMPTS)
 
 
 def print_remarks(remarks: Iterable[object]) -> None:

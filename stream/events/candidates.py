@@ -34,7 +34,18 @@ NAMES: dict[str, tuple[str, ...]] = {
     "label": ("label", "groundtruth", "target", "actual", "truth", "outcome", "ytrue", "y"),
 }  # fmt: skip
 
+# Words in a longer name, as in "p_churn_probability", "customer_id", "predictedPrice" and "created_at".
+_WORDS: dict[str, frozenset[str]] = {
+    "id": frozenset({"id", "uuid", "guid", "hash", "token"}),
+    "ts": frozenset({"time", "timestamp", "date", "datetime", "at", "ts", "epoch"}),
+    "prediction": frozenset({"pred", "predicted", "prediction", "yhat"}),
+    "score": frozenset({"prob", "proba", "probability"}),
+}
+# Those that count only at the end of a name: "at_home" is no time, "id_scan" no id.
+_LAST = frozenset({"id", "ts"})
+_LOOSE = 100  # the rank of a name that only has a word of the part, after all others
 _SEPARATORS = re.compile(r"[\s_@-]")
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 
 def likely_path(part: str, paths: Iterable[str]) -> str | None:
@@ -50,6 +61,20 @@ def likely_path(part: str, paths: Iterable[str]) -> str | None:
     ranks = {name: rank for rank, name in enumerate(NAMES[part])}
     found = [(ranks[name], path.count("."), path) for path in paths if (name := _plain(path)) in ranks]
     return min(found)[2] if found else None
+
+
+def name_rank(part: str, path: str) -> int | None:
+    """How well the last key of a path fits a part of an event, 0 best; None if it does not.
+
+    >>> name_rank("ts", "request.timestamp"), name_rank("ts", "orderDate"), name_rank("ts", "amount")
+    (1, 100, None)
+    """
+    name = _plain(path)
+    if name in NAMES[part]:
+        return NAMES[part].index(name)
+    words = [word.lower() for word in _WORD.findall(path.rsplit(".", 1)[-1])]
+    counted = words[-1:] if part in _LAST else words
+    return _LOOSE if _WORDS.get(part, frozenset()) & set(counted) else None
 
 
 def _plain(path: str) -> str:

@@ -100,7 +100,7 @@ class EventReader:
         origin: where the message comes from; needed by mappings that take a part of an event from it.
         """
         try:
-            document = self._open(data)
+            document = self._document(data)
             head = self._read_head(document, origin)
             if self._mapping.rows:
                 return self._read_rows(document, head)
@@ -111,12 +111,21 @@ class EventReader:
     def head(self, data: bytes | None, origin: Origin | None = None) -> Head:
         """What all events of a message share. Raises EventError if it is missing or wrong."""
         try:
-            return self._read_head(self._open(data), origin)
+            return self._read_head(self._document(data), origin)
         except RecursionError:
             raise EventError("not JSON: nested too deeply") from None
 
-    def _open(self, data: bytes | None) -> dict[str, Any]:
-        """The document in a message; what Kafka Connect writes is taken out of its envelope, unless the paths do so."""
+    def document(self, data: bytes | None) -> dict[str, Any]:
+        """The document in a message; what Kafka Connect writes is taken out of its envelope, unless the paths do so.
+
+        Raises EventError if there is none.
+        """
+        try:
+            return self._document(data)
+        except RecursionError:
+            raise EventError("not JSON: nested too deeply") from None
+
+    def _document(self, data: bytes | None) -> dict[str, Any]:
         document = _document(data, self._schemas, self._max_bytes)
         if self._opens_payload and document.keys() == {"schema", "payload"}:
             payload = document["payload"]

@@ -109,7 +109,7 @@ def _newest(config: Config, topic: str) -> Sequence[tuple[bytes | None, Origin]]
     with open_admin(config.kafka) as admin:
         found = describe_topics(admin, [topic])
     partitions = found[topic].partitions if topic in found else 1
-    with open_history(config.kafka, topic, Newest(max(_SAMPLE // partitions, _LEAST)), None) as history:
+    with open_history(config.kafka, topic, Newest(max(_SAMPLE, _LEAST * partitions)), None) as history:
         return [
             (message, Origin(topic, partition, int(offset), None if stamps is None else int(stamps[i])))
             for partition, log in history.logs().items()

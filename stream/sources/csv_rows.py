@@ -76,7 +76,7 @@ def csv_events(
     except csv.Error as error:
         raise InputError(f"{path}: line {reader.line_num}: {error}; correct or delete it") from None
     except _DecimalCommaError as error:
-        raise InputError(f"{path}: line {reader.line_num}: {error}") from None
+        raise InputError(f"{path}: line {reader.line_num}: {error}", {"decimal": ","}) from None
     for each in cells:
         each.report(note)
     for column in empty:
@@ -113,7 +113,8 @@ def _lines(path: str, text: TextIOWrapper) -> Iterator[str]:
         encoding = text.encoding.removesuffix("-sig").upper()
         raise InputError(
             f"{path}: line {number_of_line}: not {encoding}; save the file as UTF-8, or name its encoding in the "
-            "configuration, as in `files: {encoding: latin-1}`"
+            "configuration, as in `files: {encoding: latin-1}`",
+            {"encoding": "latin-1"},
         ) from None
 
 

@@ -161,7 +161,8 @@ class _Reader:
         is_json = bool(_JSON.match(start) or _JSON_NAME.fullmatch(path))
         if "\0" in (start[:2] if is_json else start):
             raise InputError(
-                f"{path}: is no text; if it is UTF-16, write in the configuration `files: {{encoding: utf-16-le}}`"
+                f"{path}: is no text; if it is UTF-16, write in the configuration `files: {{encoding: utf-16-le}}`",
+                {"encoding": "utf-16-le"},
             )
         if is_json and encoding == _UTF8:
             yield from json_events(stream)
@@ -185,7 +186,8 @@ def _decoded(stream: io.BufferedReader, encoding: str) -> Iterator[io.TextIOWrap
     try:
         yield text
     finally:
-        text.detach()  # the stream is closed where it was opened
+        if not stream.closed:  # by a reader that wanted only the first events
+            text.detach()  # the stream is closed where it was opened
 
 
 @contextmanager

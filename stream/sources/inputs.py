@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 
 class InputError(Exception):
-    """A file cannot be read as events; the text names the file, the line if there is one, and the remedy."""
+    """A file cannot be read as events; the text names the file, the line if there is one, and the remedy.
+
+    remedy: fields of the section `files` with which it can probably be read.
+    """
+
+    def __init__(self, text: str, remedy: Mapping[str, str] | None = None) -> None:
+        super().__init__(text)
+        self.remedy = remedy or {}
 
 
 class Note(NamedTuple):

@@ -70,9 +70,9 @@ class AtTime(NamedTuple):
 
 
 class Newest(NamedTuple):
-    """A position in a topic: before the newest `number` offsets of each partition."""
+    """A position in a topic: `records` before the end, over all partitions, or fewer where offsets have gaps."""
 
-    number: int
+    records: int
 
 
 TopicPosition = AtOffset | AtTime | Newest
@@ -225,9 +225,19 @@ def _starts(consumer: KafkaConsumer, first: TopicPosition | None, highest: _Offs
         case AtTime(ms):
             found = consumer.offsets_for_times(dict.fromkeys(highest, ms))
             return {tp: max(found[tp].offset, low) if found[tp] else highest[tp] for tp, low in lowest.items()}
-        case Newest(number):
-            return {tp: max(highest[tp] - number, low) for tp, low in lowest.items()}
+        case Newest(records):
+            return _newest(records, lowest, highest)
     return lowest
+
+
+def _newest(records: int, lowest: _Offsets, highest: _Offsets) -> _Offsets:
+    """Starts that leave `records` offsets up to the ends, an equal share of each partition that has so many."""
+    starts, left = dict[TopicPartition, int](), records
+    by_length = sorted(lowest, key=lambda tp: highest[tp] - lowest[tp])
+    for parts, tp in zip(range(len(by_length), 0, -1), by_length, strict=True):
+        share = min(highest[tp] - lowest[tp], -(-left // parts))
+        starts[tp], left = highest[tp] - share, left - share
+    return starts
 
 
 def _stops(consumer: KafkaConsumer, end: TopicPosition | None, starts: _Offsets, highest: _Offsets) -> _Offsets:

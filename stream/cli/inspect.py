@@ -1,0 +1,182 @@
+"""`driftline inspect`: what files or a topic hold, and the configuration that reads them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from itertools import count, islice
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import orjson
+import typer
+from rich.progress import MofNCompleteColumn
+from rich.text import Text
+
+from driftline.stream.cli.terminal import (
+    EXIT_FAILED,
+    CommandError,
+    ConfigFile,
+    err,
+    out,
+    progress_bar,
+    read_config,
+    reading_messages,
+    reporting_kafka_errors,
+    schemas_of,
+)
+from driftline.stream.config.files import FileOptions
+from driftline.stream.config.load import parse_config
+from driftline.stream.config.sections import Config, Mapping
+from driftline.stream.events.mapping import CONSTANT, RECORD, REST, Origin
+from driftline.stream.inspection.facts import inspection_facts
+from driftline.stream.inspection.inspect import Inspection, Message, Source, inspect_messages, prove
+from driftline.stream.replay.pipeline import LogBatch
+from driftline.stream.reports.inspection import print_inspection
+from driftline.stream.sources.files import STDIN
+from driftline.stream.sources.inputs import InputError, OnNote
+
+app = typer.Typer()
+
+_TOPIC = "kafka://"
+# Extensions of files, several in `data.csv.gz`, which are no part of a model's name.
+_EXTENSIONS = re.compile(r"(\.(csv|tsv|txt|json|jsonl|ndjson|parquet|gz|bz2|xz|avro))+$", re.IGNORECASE)
+# Messages that are read at once, between two steps of the progress bar.
+_CHUNK = 1000
+
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILES|kafka://TOPIC",
+        help="JSON, CSV or Parquet files, - for standard input; or one topic of the configured Kafka.",
+    ),
+]
+
+
+@app.command(
+    name="inspect",
+    epilog="Examples:\n\ndriftline inspect data.csv -o driftline.yaml\n\n"
+    "driftline inspect kafka://predictions -c driftline.yaml --events 500\n\n"
+    "driftline inspect requests.jsonl.gz --json",
+)
+def inspect_command(
+    sources: Sources,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the configuration that reads the events to this file.")
+    ] = None,
+    config: ConfigFile = None,
+    events: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Records to read: a file's first ones, a topic's newest ones.")
+    ] = 10_000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all facts as one line of JSON.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file that -o names.")] = False,
+) -> None:
+    """Show what files or a topic hold, and propose the configuration with which the other commands read them.
+
+    What the configuration given by -c sets is kept. Exit code 0: readable. 2: not readable; the last line says why.
+    """
+    if output and output.exists() and not force:
+        raise CommandError(f"{output}: exists already; name another file, or overwrite it with --force")
+    settings, notes = read_config(config), dict[str, None]()
+    found = _inspect(sources, settings, config.parent if config else Path(), events, notes)
+    source = " ".join(sources)
+    if as_json:
+        facts = orjson.dumps(inspection_facts(found, source, list(notes)))
+        out.print(facts.decode(), markup=False, highlight=False, soft_wrap=True)
+    else:
+        print_inspection(out, found, source, list(notes))
+    if found.configuration is None:
+        raise typer.Exit(EXIT_FAILED)
+    if output:
+        output.write_text(found.configuration, "utf-8")
+    if not as_json:
+        _print_next(found, sources, output)
+
+
+def _inspect(sources: Sequence[str], settings: Config, folder: Path, events: int, notes: dict[str, None]) -> Inspection:
+    """Inspect a sample, then read it anew as the proposed configuration says. notes: are added to."""
+    topics = [source.removeprefix(_TOPIC) for source in sources if source.startswith(_TOPIC)]
+    if topics and len(sources) > 1:
+        raise typer.BadParameter(f"expected one {_TOPIC}TOPIC or files, got {' '.join(sources)}")
+    command = shlex.join(["driftline", "inspect", *sources])
+    if topics:
+        messages = _newest(settings, topics[0], events)
+        loader = schemas_of(settings, folder)
+        if loader:
+            loader.load_now(message.data for message in messages)
+        source = Source(topics[0], command, True, False, loader.schemas if loader else None)
+        return prove(inspect_messages(messages, source, settings), messages, source, settings)
+    settings, sample = _first(sources, settings, events, notes)
+    source = Source(_name(sources[0]), command, is_whole=len(sample) <= events)
+    found = inspect_messages(sample[:events], source, settings)
+    if found.configuration and STDIN not in sources:
+        proposed = parse_config(found.configuration, "the proposal")
+        sample = list(islice(_messages(sources, proposed, lambda _: None), events))
+    return prove(found, sample[:events], source, settings)
+
+
+def _first(paths: Sequence[str], settings: Config, events: int, notes: dict[str, None]) -> tuple[Config, list[Message]]:
+    """The first messages of files, one more than wanted if there are more, and the settings by which they were read."""
+    try:
+        raw = settings.model_copy(update={"mapping": _raw(settings.mapping)})
+        return settings, list(islice(_messages(paths, raw, lambda note: notes.setdefault(" ".join(note))), events + 1))
+    except InputError as error:
+        if not error.remedy or error.remedy.keys() & settings.files.model_fields_set or STDIN in paths:
+            raise
+        chosen = ", ".join(f"{name}: {value}" for name, value in error.remedy.items())
+        notes.setdefault(f"read with `files: {{{chosen}}}`; without it: {error}")
+        files = FileOptions(**{**settings.files.model_dump(exclude_unset=True), **error.remedy})
+        return _first(paths, settings.model_copy(update={"files": files}), events, notes)
+
+
+def _raw(mapping: Mapping) -> Mapping:
+    """The mapping by which the rows of a table are passed on as they are, but for what is settled."""
+    settled = mapping.model_dump(exclude_unset=True)
+    rest = {} if mapping.preset else {"features": REST}
+    return Mapping(**{"id": RECORD, "model": f"{CONSTANT}model", **rest, **settled})
+
+
+def _messages(paths: Sequence[str], settings: Config, on_note: OnNote) -> Iterator[Message]:
+    for path in paths:
+        offset = count()
+        with reading_messages([path], settings, on_note=on_note, chunk=_CHUNK) as batches:
+            for batch in batches:
+                yield from (Message(Origin(path, 0, next(offset)), message) for message in batch)
+
+
+def _newest(settings: Config, topic: str, events: int) -> list[Message]:
+    with reporting_kafka_errors():
+        from driftline.stream.sources.topic_history import Newest, open_history
+
+        with (
+            open_history(settings.kafka, topic, Newest(events), None) as history,
+            progress_bar("reading", history.total, MofNCompleteColumn()) as advance,
+        ):
+            return [
+                message
+                for partition, log in history.logs(advance).items()
+                for batch in log
+                for message in _records(topic, partition, batch)
+            ]
+
+
+def _records(topic: str, partition: int, batch: LogBatch) -> Iterator[Message]:
+    stamps = np.zeros(len(batch.offsets), int) if batch.timestamps is None else batch.timestamps
+    for offset, data, stamp in zip(batch.offsets.tolist(), batch.messages, stamps.tolist(), strict=True):
+        yield Message(Origin(topic, partition, offset, stamp), data)
+
+
+def _name(path: str) -> str:
+    """A model's name from a file's: data/churn.csv.gz holds the traffic of `churn`."""
+    return _EXTENSIONS.sub("", Path(path).name).strip("-") or "model"
+
+
+def _print_next(found: Inspection, sources: Sequence[str], output: Path | None) -> None:
+    command = shlex.join(["driftline", "replay", *sources, "-c", str(output or "driftline.yaml")])
+    if output:
+        out.print(Text.assemble("written: ", (str(output), "bold"), "; next: ", (command, "bold")), soft_wrap=True)
+    else:
+        out.print(Text(f"\n{found.configuration}"), soft_wrap=True)
+        err.print(Text("-o driftline.yaml writes this file", style="dim"))
