@@ -30,12 +30,16 @@ FORMAT, FORMAT_VERSION = "driftline-baseline", 1
 _MAX_MEMBER_BYTES = 128 << 20
 
 
+def manifest(baseline: Baseline) -> dict[str, Any]:
+    """The baseline's facts and signals as plain JSON data."""
+    head = {"format": FORMAT, "format_version": FORMAT_VERSION, "content_hash": baseline.content_hash}
+    return {**head, **baseline.about, "signals": list(map(signal_to_json, baseline.layout.signals))}
+
+
 def encode_baseline(baseline: Baseline) -> bytes:
     """The bytes of the baseline's file; equal baselines give equal bytes."""
-    head = {"format": FORMAT, "format_version": FORMAT_VERSION, "content_hash": baseline.content_hash}
-    manifest = {**head, **baseline.about, "signals": list(map(signal_to_json, baseline.layout.signals))}
     arrays = array_files(baseline.blocks, baseline.total)
-    members = {"manifest.json": json.dumps(manifest, indent=1).encode(), **arrays}
+    members = {"manifest.json": json.dumps(manifest(baseline), indent=1).encode(), **arrays}
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
@@ -48,11 +52,11 @@ def decode_baseline(content: bytes) -> Baseline:
     """The baseline in a file's bytes. Raises BaselineError if they are damaged, newer than we read, or no baseline."""
     members = _unzip(content)
     try:
-        manifest = json.loads(members["manifest.json"])
-        _check_format(manifest)
-        layout = Layout(tuple(signal_from_json(each) for each in manifest.pop("signals")))
+        facts = json.loads(members["manifest.json"])
+        _check_format(facts)
+        layout = Layout(tuple(signal_from_json(each) for each in facts.pop("signals")))
         blocks, sums, extremes = (read_array(members[name], dtype) for name, dtype in DTYPES.items())
-        return _assemble(layout, blocks.astype(np.int64), sums, extremes, manifest)
+        return _assemble(layout, blocks.astype(np.int64), sums, extremes, facts)
     except BaselineError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

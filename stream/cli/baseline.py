@@ -8,19 +8,35 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Annotated, Any
 
+import orjson
 import typer
 from rich.text import Text
 
 from driftline.detectors.summaries.codes import BINS, Kind
 from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.build import BuildSettings, build_baseline
-from driftline.stream.baselines.file import encode_baseline
-from driftline.stream.cli.terminal import ConfigFile, EventFiles, err, out, print_remarks, read_config, reading_messages
+from driftline.stream.baselines.file import encode_baseline, manifest
+from driftline.stream.cli.terminal import (
+    ConfigFile,
+    EventFiles,
+    MaxRejected,
+    err,
+    out,
+    parse_share,
+    print_remarks,
+    read_config,
+    reading_messages,
+)
 from driftline.stream.config.remarks import unused_settings
-from driftline.stream.events.event import Event
-from driftline.stream.events.mapping import EventMapping
-from driftline.stream.events.parse import EventError, parse_event
-from driftline.stream.reports.replay import print_baseline
+from driftline.stream.config.sections import Config, ModelConfig
+from driftline.stream.events.event import Event, Rejection
+from driftline.stream.events.mapping import Origin
+from driftline.stream.events.parse import EventError, EventReader
+from driftline.stream.events.rejections import Rejections
+from driftline.stream.judge.resolution import smallest_baseline
+from driftline.stream.panes.coverage import Coverage, unwatched
+from driftline.stream.replay.summary import rejected_rows
+from driftline.stream.reports.replay import print_baseline, print_unwatched
 from driftline.stream.sources.baselines import load_baseline
 
 app = typer.Typer()
@@ -31,8 +47,8 @@ baseline_app = typer.Typer(
 )
 app.add_typer(baseline_app, name="baseline")
 
-# Rejected events printed, with the reason of each: enough to see what is wrong with a file.
-_SHOWN_REJECTIONS = 5
+# Reasons of rejections printed, the commonest ones: enough to see what is wrong with a file.
+_SHOWN_CAUSES = 5
 
 
 Kinds = Annotated[
@@ -75,11 +91,14 @@ def baseline_build(
     training_snapshot: Annotated[str | None, _manifest("snapshot of the training data.")] = None,
     hyperparameter: Annotated[list[str] | None, _manifest("a hyperparameter. Repeat for more.", "NAME=VALUE")] = None,
     seed: Annotated[int | None, _manifest("seed of the training.")] = None,
+    max_rejected: MaxRejected = "1%",
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of the summary.")] = False,
 ) -> None:
     """Build a model's baseline from its training data or from past traffic.
 
-    Exit code 0: the baseline is written. 2: failed.
+    Exit code 0: the baseline is written. 2: failed, or more messages were rejected than --max-rejected allows.
     """
+    allowed = parse_share(max_rejected, "--max-rejected")
     settings = read_config(config)
     target = output or Path(f"{model}.driftline")
     chosen = settings.for_model(model)
@@ -93,20 +112,47 @@ def baseline_build(
     )
     now = datetime.now(UTC).isoformat(timespec="seconds")
     with reading_messages(paths, settings, model, ts=now if unordered else None) as batches:
-        events, rejections = _events(batches, model, settings.mapping.event_mapping())
-    _report_rejections(rejections, events, unordered)
-    about = _about(model, facts, paths, now, len(rejections))
+        events, rejections = _events(batches, model, settings)
+    _report_rejections(rejections, events, unordered, allowed)
+    about = _about(model, facts, paths, now, rejections.total)
     built = build_baseline(events, about, wanted)
     _check_names(kinds, built)
     target.write_bytes(encode_baseline(built))
     print_remarks(unused_settings(settings, {model: built.signal_kinds}))
-    _print_built(built, target, len(rejections))
+    _warn_if_small(built, chosen)
+    if json:
+        rejected = rejected_rows(rejections)
+        _print_json({"file": str(target), **manifest(built), "rejected_by_reason": rejected})
+    else:
+        _print_built(built, target, rejections.total)
+        print_unwatched(out, unwatched(built, chosen.signals, Coverage()))
 
 
 @baseline_app.command(name="show", epilog="Example: driftline baseline show fraud.driftline")
-def baseline_show(path: Annotated[Path, typer.Argument(metavar="FILE", help="Baseline file.")]) -> None:
+def baseline_show(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="Baseline file.")],
+    json: Annotated[bool, typer.Option("--json", help="Print its facts and signals as one JSON document.")] = False,
+) -> None:
     """Print a baseline: its facts, and every signal with a small histogram."""
-    print_baseline(out, load_baseline(path))
+    baseline = load_baseline(path)
+    if json:
+        _print_json(manifest(baseline))
+    else:
+        print_baseline(out, baseline)
+
+
+def _print_json(document: Mapping[str, Any]) -> None:
+    typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+
+
+def _warn_if_small(built: Baseline, config: ModelConfig) -> None:
+    needed = smallest_baseline(built, config)
+    if built.total.n < needed:
+        err.print(
+            f"warning: a baseline of so few events ({built.total.n:,}) cannot show a shift of 1 σ, however long it "
+            f"lasts; with these signals that takes {needed:,}, and smaller shifts take more",
+            style="yellow",
+        )
 
 
 def _about(model: str, facts: Mapping[str, Any], paths: Sequence[str], now: str, rejected: int) -> dict[str, Any]:
@@ -121,27 +167,35 @@ def _about(model: str, facts: Mapping[str, Any], paths: Sequence[str], now: str,
     }
 
 
-def _events(batches: Iterator[list[bytes]], model: str, mapping: EventMapping) -> tuple[list[Event], list[str]]:
-    """The model's events, and why messages were rejected. Raises BaselineError if all events are of other models."""
-    events, rejections, others = [], [], set()
+def _events(batches: Iterator[list[bytes]], model: str, settings: Config) -> tuple[list[Event], Rejections]:
+    """The model's events, and the rejected messages. Raises BaselineError if all events are of other models."""
+    mapping, topic, offset = settings.mapping.event_mapping(), settings.topics.predictions, 0
+    reader, rejections = EventReader(mapping), Rejections(mapping)
+    events, others = list[Event](), set[str]()
     for batch in batches:
-        for message in batch:
+        for position, message in enumerate(batch):
             try:
-                event = parse_event(message, mapping)
+                found, faults = reader.read(message, Origin(topic, 0, offset + position))
             except EventError as error:
-                rejections.append(str(error))
+                rejections.add([Rejection(position, str(error))], batch)
                 continue
-            events.append(event) if event.model == model else others.add(event.model)
+            rejections.add([Rejection(position, fault.reason, fault.row) for fault in faults], batch)
+            events += [event for event in found if event.model == model]
+            others |= {event.model for event in found} - {model}
+        offset += len(batch)
     if not events and others:
         raise BaselineError(f"no event of model {model!r}; the files hold {', '.join(sorted(others)[:5])}")
     return events, rejections
 
 
-def _report_rejections(rejections: Sequence[str], events: Sequence[Event], unordered: bool) -> None:
-    for reason in rejections[:_SHOWN_REJECTIONS]:
-        err.print(Text(f"rejected: {reason}", style="yellow"))
-    if rejections and not events and not unordered and all(reason == "ts: missing" for reason in rejections):
+def _report_rejections(rejections: Rejections, events: Sequence[Event], unordered: bool, allowed: float) -> None:
+    causes = rejections.causes()
+    for cause in causes[:_SHOWN_CAUSES]:
+        err.print(Text(f"rejected {cause.times:,} × for {cause.place}: {cause.summary}", style="yellow"))
+    if causes and not events and not unordered and {cause.example for cause in causes} == {"ts: missing"}:
         raise BaselineError("no event has a time; with --unordered, rows of a table need none")
+    if excess := rejections.excess(rejections.total + len(events), allowed):
+        raise BaselineError(f"nothing is written: {excess}")
 
 
 def _pairs(options: Sequence[str] | None, name: str) -> dict[str, str]:

@@ -130,7 +130,7 @@ def _multiples(of: int, first: int, end: int) -> range:
 def unwatched(baseline: Baseline, signals: Signals, coverage: Coverage) -> list[Unwatched]:
     """The fields of a model that are not watched, those that have changed since the baseline first.
 
-    baseline: the model's, with its configured `signals` only.
+    baseline: the model's, with its configured `signals` only. coverage: of the live events.
     """
     return sorted(_unwatched(baseline, signals, coverage), key=lambda each: (not each.is_change, each.field))
 

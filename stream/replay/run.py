@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,10 +14,10 @@ from driftline.stream.baselines.unseen import unseen_remarks
 from driftline.stream.config.remarks import unknown_upstreams, unused_settings
 from driftline.stream.config.sections import Config
 from driftline.stream.events.columns import Defect
-from driftline.stream.events.event import Rejection
 from driftline.stream.events.frames import Schema
-from driftline.stream.events.mapping import EventMapping
+from driftline.stream.events.mapping import NATIVE, EventMapping
 from driftline.stream.events.parse import EventError, EventReader
+from driftline.stream.events.rejections import Rejections
 from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.panes.pane import Run
 from driftline.stream.replay.pipeline import LogBatch, ModelCounts, Pipeline, merge_runs
@@ -28,15 +27,15 @@ from driftline.stream.replay.pipeline import LogBatch, ModelCounts, Pipeline, me
 class ReplayResult:
     """The alerts of a replay, and what was read.
 
-    events: number of events accepted. rejected, defects: how often a message was rejected, or a value counted under a
-    special code, by place and not by value, since values are unbounded. examples: the first reason of each. counts:
-    what became of the events, by model. watched: the names of the signals that were judged, by model. unwatched: the
-    fields that no signal watches. remarks: what has no effect on these events, of the configuration and the baselines.
+    events: number of events accepted. defects: how often a value counted under a special code, by place and not by
+    value, since values are unbounded; examples: the first reason of each. counts: what became of the events, by model.
+    watched: the names of the signals that were judged, by model. unwatched: the fields that no signal watches.
+    remarks: what has no effect on these events, of the configuration and the baselines.
     """
 
     alerts: list[IncidentAlert] = field(default_factory=list)
     events: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
+    rejected: Rejections = field(default_factory=lambda: Rejections(NATIVE))
     defects: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
     counts: dict[str, ModelCounts] = field(default_factory=dict)
@@ -47,7 +46,7 @@ class ReplayResult:
     @property
     def read(self) -> int:
         """Number of events read, and of messages and rows rejected."""
-        return self.events + self.rejected.total()
+        return self.events + self.rejected.total
 
     @property
     def judged(self) -> int:
@@ -65,12 +64,8 @@ class ReplayResult:
         few = {model: each.too_few + each.dropped for model, each in self.counts.items()}
         return {model: n for model, n in few.items() if n and model not in self.learned}
 
-    def add(self, rejections: Iterable[Rejection], defects: Iterable[Defect]) -> None:
-        """Count rejected messages and defective values."""
-        for rejection in rejections:
-            place = re.split("[:,]", rejection.reason)[0]
-            self.rejected[place] += 1
-            self.examples.setdefault(place, rejection.reason)
+    def count_defects(self, defects: Iterable[Defect]) -> None:
+        """Count defective values."""
         for defect in defects:
             place = f"{defect.signal} counted as {defect.code.name.lower()}"
             self.defects[place] += 1
@@ -90,7 +85,8 @@ def replay(
     topic: the topic's name in alerts, by default the configured one. schemas: see `EventReader`.
     """
     by_model = {baseline.model: baseline for baseline in baselines}
-    result, pipeline = ReplayResult(), Pipeline(config, by_model, topic, schemas=schemas)
+    result = ReplayResult(rejected=Rejections(config.mapping.event_mapping()))
+    pipeline = Pipeline(config, by_model, topic, schemas=schemas)
     for run in merge_runs(_runs(pipeline, partition, log, result) for partition, log in sorted(logs.items())):
         for alert in pipeline.judge(run):
             result.alerts.append(alert)
@@ -118,7 +114,8 @@ def _runs(pipeline: Pipeline, partition: int, log: Iterable[LogBatch], result: R
         sketcher = sketcher or pipeline.sketcher(partition, int(batch.offsets[0]))
         runs, events, rejections, defects = sketcher.consume(*batch)
         result.events += events
-        result.add(rejections, (defect for _, defect in defects))
+        result.rejected.add(rejections, batch.messages)
+        result.count_defects(defect for _, defect in defects)
         end = int(batch.offsets[-1]) + 1
         yield from runs
     if sketcher:

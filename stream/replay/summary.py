@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
+from driftline.stream.events.rejections import Rejections
 from driftline.stream.judge.incidents import Status
 from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.replay.pipeline import ModelCounts
@@ -17,8 +17,8 @@ def summary(result: ReplayResult, verdict: Verdict) -> dict[str, Any]:
     return {
         "verdict": verdict.outcome.value,
         "shortfalls": list(verdict.shortfalls),
-        "events": {"read": result.read, "rejected": result.rejected.total(), **_totals(result)._asdict()},
-        "rejected": rejected_by_reason(result.rejected, result.examples),
+        "events": {"read": result.read, "rejected": result.rejected.total, **_totals(result)._asdict()},
+        "rejected": rejected_rows(result.rejected),
         "special_values": [
             {"place": place, "count": count, "example": result.examples[place]}
             for place, count in result.defects.most_common()
@@ -33,9 +33,12 @@ def summary(result: ReplayResult, verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def rejected_by_reason(counts: Counter[str], examples: dict[str, str]) -> list[dict[str, Any]]:
+def rejected_rows(rejections: Rejections) -> list[dict[str, Any]]:
     """How often messages were rejected, by reason, the commonest first."""
-    return [{"reason": reason, "count": count, "example": examples[reason]} for reason, count in counts.most_common()]
+    return [
+        {"reason": each.place, "count": each.times, "example": each.example, "remedy": each.remedy}
+        for each in rejections.causes()
+    ]
 
 
 def unwatched_row(each: Unwatched) -> dict[str, str]:

@@ -54,8 +54,8 @@ def _shortfalls(
     if not result.read:
         yield "there was no message to read: are the sources empty, or do --from and --to leave nothing?"
         return
-    if result.rejected.total() > max_rejected * result.read:
-        yield _rejected(result, max_rejected)
+    if excess := result.rejected.excess(result.read, max_rejected):
+        yield excess
     elif not result.events:
         yield "no event was judged, since every message was rejected"
     if not result.events:
@@ -70,16 +70,6 @@ def _shortfalls(
         yield _too_few(few, result, config)
     elif not result.judged and not silent:
         yield " and ".join(_unjudged(model, result.counts[model], config) for model in list(result.counts)[:_NAMED])
-
-
-def _rejected(result: ReplayResult, allowed: float) -> str:
-    place, count = result.rejected.most_common(1)[0]
-    rejected = result.rejected.total()
-    return (
-        f"{rejected:,} of {result.read:,} messages ({percent(rejected / result.read)}) were rejected, and at most "
-        f"{percent(allowed)} may be (--max-rejected); {count:,} of them for {place}, such as: "
-        f"{result.examples[place]}"
-    )
 
 
 def _silent(model: str, what: str, result: ReplayResult, config: Config) -> str:
@@ -113,12 +103,3 @@ def _too_few(few: Mapping[str, int], result: ReplayResult, config: Config) -> st
 
 def _quoted(name: str) -> str:
     return f'"{name}"'
-
-
-def percent(share: float) -> str:
-    """A share as a percentage of two digits, "1 %".
-
-    >>> percent(0.01), percent(0.0213), percent(1.0)
-    ('1 %', '2.1 %', '100 %')
-    """
-    return f"{100 * share:.2g} %" if share < 0.995 else "100 %"

@@ -88,8 +88,8 @@ def print_unwatched(console: Console, fields: Sequence[Unwatched], shown: int = 
 
 
 def _problems(result: ReplayResult) -> Iterator[tuple[str, int, str]]:
-    for place, count in result.rejected.most_common():
-        yield f"rejected for {place}", count, result.examples[place]
+    for cause in result.rejected.causes():
+        yield f"rejected for {cause.place}", cause.times, cause.example
     for place, count in result.defects.most_common():
         yield place, count, result.examples[place]
 
@@ -97,7 +97,7 @@ def _problems(result: ReplayResult) -> Iterator[tuple[str, int, str]]:
 def _rest(result: ReplayResult) -> str:
     """What became of the events that were not judged."""
     rest = {
-        "rejected": result.rejected.total(),
+        "rejected": result.rejected.total,
         "learned from": sum(result.learned.values()),
         "of models with too few events": sum(each.too_few for each in result.counts.values()),
         "too few for another evaluation": sum(each.not_due for each in result.counts.values()),

@@ -112,8 +112,8 @@ def test_events_of_other_models_are_skipped_and_bad_lines_reported(run: Run, tmp
     write(tmp_path / "mixed.jsonl", [*interleave(CALM, messages("churn", 2000)), b"{", b'{"id": 1}'])
     result = run("baseline", "build", "mixed.jsonl", "--model", "churn")
     assert "2,000 events, 2 rejected" in words(result.out)
-    assert "rejected: not JSON" in result.err
-    assert "rejected: ts: missing" in result.err
+    assert "rejected 1 × for not JSON: not JSON" in words(result.err)
+    assert "rejected 1 × for ts: ts: missing; the message has id" in words(result.err)
     refused = run("baseline", "build", "mixed.jsonl", "--model", "chrun")
     assert (refused.code, words(refused.err)[-64:]) == (
         2,
@@ -270,6 +270,10 @@ def test_events_that_are_all_rejected_are_no_all_clear(built: Run, tmp_path: Pat
     result = built("replay", "no_times.jsonl", "-b", "fraud.driftline")
     assert result.code == 2
     assert "2,000 of 2,000 messages (100 %) were rejected" in words(result.out)
+    assert "such as: ts: missing; the message has id, timestamp, model," in words(result.out)
+    assert "did you mean `timestamp`? add `mapping: {ts: timestamp}`" in words(result.out)
+    (tmp_path / "mapped.yaml").write_text("mapping: {ts: timestamp}")
+    assert built("replay", "no_times.jsonl", "-b", "fraud.driftline", "-c", "mapped.yaml").code == 0, "so it says"
 
 
 def test_from_and_to_cut_the_log(built: Run) -> None:
@@ -346,7 +350,8 @@ def test_rejected_events_are_shown_before_a_build_without_events_fails(run: Run,
     write(tmp_path / "no_times.jsonl", [message.replace(b'"ts"', b'"time"') for message in CALM[:50]])
     result = run("baseline", "build", "no_times.jsonl", "--model", "fraud")
     assert result.code == 2
-    assert result.err.count("rejected: ts: missing") == 5
+    assert "rejected 50 × for ts: ts: missing; the message has id, time" in words(result.err)
+    assert "did you mean `time`? add `mapping: {ts: time}`" in words(result.err)
     assert "no event has a time" in words(result.err)
 
 
@@ -511,3 +516,45 @@ def test_json_is_one_document_and_nothing_else(built: Run, tmp_path: Path) -> No
     document = orjson.loads(few.out)
     assert (few.code, document["verdict"], document["events"]["too_few"]) == (2, "too-little", 2000)
     assert "too few to learn a baseline from" in document["shortfalls"][0]
+
+
+def test_a_build_from_mostly_rejected_messages_writes_nothing(run: Run, tmp_path: Path) -> None:
+    write(tmp_path / "bad.jsonl", [*CALM, *[b"{"] * 50])
+    refused = run("baseline", "build", "bad.jsonl", "--model", "fraud")
+    assert refused.code == 2
+    assert "50 of 2,050 messages (2.4 %) were rejected, and at most 1 % may be (--max-rejected)" in words(refused.err)
+    assert not (tmp_path / "fraud.driftline").exists()
+    assert run("baseline", "build", "bad.jsonl", "--model", "fraud", "--max-rejected", "5%").code == 0
+
+
+def test_a_build_names_the_columns_that_get_no_signal(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("defaults: {signals: {exclude: ['features.coun*']}}")
+    rows = [orjson.loads(message) for message in CALM]
+    for number, row in enumerate(rows):
+        row["features"] |= {"empty": None, "request": f"r{number}", "vector": [1]}
+    write(tmp_path / "wide.jsonl", list(map(orjson.dumps, rows)))
+    printed = words(run("baseline", "build", "wide.jsonl", "--model", "fraud", "-c", "c.yaml").out)
+    for part in (
+        "fraud features.country: excluded by signals.exclude: features.coun*",
+        "fraud features.empty: null in all 2,000 events of the baseline",
+        "fraud features.request: looks like an identifier",
+        "fraud features.vector: an array; only single values are watched",
+    ):
+        assert part in printed
+    document = orjson.loads(run("baseline", "build", "wide.jsonl", "--model", "fraud", "-c", "c.yaml", "--json").out)
+    assert document["unwatched"]["features.empty"] == "null"
+    assert (document["file"], document["rejected_by_reason"]) == ("fraud.driftline", [])
+    shown = orjson.loads(run("baseline", "show", "fraud.driftline", "--json").out)
+    assert (shown["rows"], shown["unwatched"]) == (2000, document["unwatched"])
+    kept = run(
+        "baseline", "build", "wide.jsonl", "--model", "fraud", "--kind", "features.request=categorical", "--json"
+    )
+    assert "features.request" not in orjson.loads(kept.out)["unwatched"]
+
+
+def test_a_baseline_that_is_too_small_to_see_a_shift_of_one_sigma_is_warned_about(run: Run, tmp_path: Path) -> None:
+    write(tmp_path / "tiny.jsonl", CALM[:20])
+    built = run("baseline", "build", "tiny.jsonl", "--model", "fraud")
+    assert built.code == 0
+    assert "a baseline of so few events (20) cannot show a shift of 1 σ, however long it lasts" in words(built.err)
+    assert "warning" not in run("baseline", "build", "calm.jsonl", "--model", "fraud").err

@@ -44,7 +44,7 @@ def test_every_alert_is_reported_as_it_is_decided_and_kept() -> None:
     assert reported == result.alerts
     assert [each.data.status for each in reported] == ["firing"]
     assert result.events == 3000
-    assert not result.rejected
+    assert not result.rejected.total
 
 
 def test_the_same_log_gives_the_same_bytes_in_batches_of_any_size() -> None:
@@ -62,10 +62,10 @@ def test_problems_are_counted_by_place_with_the_first_reason_as_an_example() -> 
     bad = [b"{", *(b'{"id": "%d"}' % i for i in range(20)), b"[%d]" % 7, b"[]"]
     result = replayed([*map(orjson.dumps, rows), *bad], baseline_of())
     assert result.events == 1000
-    assert result.rejected == {"ts": 20, "not JSON": 1, "expected object": 2}
+    assert result.rejected.counts == {"ts": 20, "not JSON": 1, "expected object": 2}
     assert result.defects == {"features.amount counted as invalid": 300}
     assert result.examples["features.amount counted as invalid"] == "features.amount: expected number, got 'N/A 0'"
-    assert result.examples["ts"] == "ts: missing"
+    assert result.rejected.causes()[0].example == "ts: missing"
 
 
 def test_models_with_a_learned_baseline_and_models_with_too_few_events_are_named() -> None:

@@ -1,0 +1,25 @@
+"""How small a shift a baseline can show at all. Pure."""
+
+from __future__ import annotations
+
+import math
+
+from driftline.detectors.decision.battery import Battery
+from driftline.detectors.decision.thresholds import independence_bound
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.config.sections import ModelConfig
+
+# Windows of a check once a model has had some hundred thousand events.
+_WINDOWS = 50
+
+
+def smallest_baseline(baseline: Baseline, config: ModelConfig) -> int:
+    """Events that a baseline with these signals needs, so that a shift of 1 σ of a normal one can reach its threshold.
+
+    However long the shift lasts, the test knows the reference only from the n events of the baseline. A rank test has
+    z² = n·(3/π)·(shift/σ)² then, and so an evidence of about z²/2 nats.
+    """
+    columns = len(Battery(baseline.layout, baseline.total.counts, config.reference == "past").columns)
+    windows = len(config.windows) or _WINDOWS
+    threshold = independence_bound(config.false_alarms_per_event, config.clock, windows, columns)
+    return math.ceil(threshold * 2 * math.pi / 3)
