@@ -12,7 +12,7 @@ EXTRAS := parquet,embedded,plot,dev
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install check test test-slow test-kafka test-demo lint format types contracts demo bench chaos lock clean
+.PHONY: help install check test test-slow test-kafka test-demo lint format types contracts demo bench chaos fuzz lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,7 +26,7 @@ $(INSTALLED): pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[$(EXTRAS)]'
 	@touch $@
 
-check: lint types contracts test test-slow test-kafka test-demo ## all of these
+check: lint types contracts test test-slow test-kafka test-demo fuzz ## all of these
 
 test: install ## tests and doctests, on embedded servers; pass more with ARGS="-k ladder"
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow and not kafka and not demo" $(ARGS)
@@ -63,6 +63,9 @@ bench: install ## speed of the core on one core, beside River and scipy, then en
 
 chaos: install ## nothing lost, nothing twice, while all around fails; ARGS="--events 60000 --faults 13" is a short one
 	$(BIN)/python -m load_tests.chaos $(ARGS)
+
+fuzz: install ## damaged messages for every reader, beside a second, naive reading; ARGS="--messages 1000000" takes minutes
+	$(BIN)/python -m load_tests.fuzz $(ARGS)
 
 lock: install ## resolve requirements.lock anew, after a change of dependencies
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --upgrade --no-header \

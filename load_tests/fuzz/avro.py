@@ -37,7 +37,15 @@ SCHEMA: dict[str, Any] = {
 }
 SCHEMA_ID = 7
 TEXT = json.dumps(SCHEMA)
-_64_BITS = (1 << 64) - 1
+
+
+class OddEncodingError(Exception):
+    """A number of more than 64 bits, or a negative index of an enum or a union.
+
+    No writer makes them. fastavro, being made for speed, wraps the one and counts the other from the end.
+    """
+
+
 _PARSED = fastavro.parse_schema(SCHEMA)
 
 
@@ -91,8 +99,9 @@ def _long(source: io.BytesIO) -> int:
         total |= (byte & 127) << shift
         shift += 7
         if byte < 128:
-            wrapped = total & _64_BITS  # fastavro drops the bits beyond, which no writer makes
-            return (wrapped >> 1) ^ -(wrapped & 1)
+            if total >> 64:
+                raise OddEncodingError
+            return (total >> 1) ^ -(total & 1)
 
 
 def _items(source: io.BytesIO) -> Any:
@@ -114,7 +123,7 @@ def _value(schema: Any, source: io.BytesIO) -> Any:
 def _chosen(of: list[Any], source: io.BytesIO) -> Any:
     number = _long(source)
     if number < 0:
-        raise IndexError
+        raise OddEncodingError
     return of[number]
 
 

@@ -127,6 +127,11 @@ def tensors(value: list[Any]) -> list[Row | None]:
     for tensor in value:
         if tensor["name"] in columns or not isinstance(tensor["data"], list):
             raise ValueError
+        if (
+            tensor.get("shape") is None
+            and len({len(row) if isinstance(row, list) else -1 for row in tensor["data"]}) > 1
+        ):
+            raise ValueError
         flattened = tensor["data"]
         while flattened and all(isinstance(each, list) for each in flattened):
             flattened = [inner for each in flattened for inner in each]

@@ -192,8 +192,10 @@ def _folded(data: Any, shape: Any) -> list[list[Any]]:
         raise RowsError(f"expected the data of a tensor as an array, got {quoted(data)}")
     if shape is None:
         rows = [_flat(row) if isinstance(row, list) else [row] for row in data]
-        if not all(rows):
-            raise RowsError("a tensor has an empty row")
+        if len({(isinstance(value, list), len(row)) for value, row in zip(data, rows, strict=True)}) > 1 or not all(
+            rows
+        ):
+            raise RowsError("the rows of a tensor differ in length, or are empty")
         return rows
     flat = _flat(data)
     # No size exceeds their product, which is compared only then: a message can spell numbers of a thousand digits.
