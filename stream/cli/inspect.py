@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import count, islice
 from pathlib import Path
 from typing import Annotated
@@ -35,7 +36,7 @@ from driftline.stream.inspection.facts import inspection_facts
 from driftline.stream.inspection.inspect import Inspection, Message, Source, inspect_messages, prove
 from driftline.stream.replay.pipeline import LogBatch
 from driftline.stream.reports.inspection import print_inspection
-from driftline.stream.sources.files import STDIN
+from driftline.stream.sources.files import STDIN, describe_format
 from driftline.stream.sources.inputs import InputError, OnNote
 
 app = typer.Typer()
@@ -79,14 +80,11 @@ def inspect_command(
     """
     if output and output.exists() and not force:
         raise CommandError(f"{output}: exists already; name another file, or overwrite it with --force")
-    settings, notes = read_config(config), dict[str, None]()
-    found = _inspect(sources, settings, config.parent if config else Path(), events, notes)
-    source = " ".join(sources)
+    found = _inspect(sources, read_config(config), config.parent if config else Path(), events)
     if as_json:
-        facts = orjson.dumps(inspection_facts(found, source, list(notes)))
-        out.print(facts.decode(), markup=False, highlight=False, soft_wrap=True)
+        out.print(orjson.dumps(inspection_facts(found)).decode(), markup=False, highlight=False, soft_wrap=True)
     else:
-        print_inspection(out, found, source, list(notes))
+        print_inspection(out, found)
     if found.configuration is None:
         raise typer.Exit(EXIT_FAILED)
     if output:
@@ -95,37 +93,52 @@ def inspect_command(
         _print_next(found, sources, output)
 
 
-def _inspect(sources: Sequence[str], settings: Config, folder: Path, events: int, notes: dict[str, None]) -> Inspection:
-    """Inspect a sample, then read it anew as the proposed configuration says. notes: are added to."""
+def _inspect(sources: Sequence[str], settings: Config, folder: Path, events: int) -> Inspection:
     topics = [source.removeprefix(_TOPIC) for source in sources if source.startswith(_TOPIC)]
     if topics and len(sources) > 1:
         raise typer.BadParameter(f"expected one {_TOPIC}TOPIC or files, got {' '.join(sources)}")
-    command = shlex.join(["driftline", "inspect", *sources])
+    source = Source(command=shlex.join(["driftline", "inspect", *sources]))
     if topics:
-        messages = _newest(settings, topics[0], events)
-        loader = schemas_of(settings, folder)
-        if loader:
-            loader.load_now(message.data for message in messages)
-        source = Source(topics[0], command, True, False, loader.schemas if loader else None)
-        return prove(inspect_messages(messages, source, settings), messages, source, settings)
-    settings, sample = _first(sources, settings, events, notes)
-    source = Source(_name(sources[0]), command, is_whole=len(sample) <= events)
+        return _inspect_topic(topics[0], source, settings, folder, events)
+    return _inspect_files(sources, source, settings, events)
+
+
+def _inspect_topic(topic: str, source: Source, settings: Config, folder: Path, events: int) -> Inspection:
+    messages, loader = _newest(settings, topic, events), schemas_of(settings, folder)
+    if loader:
+        loader.load_now(message.data for message in messages)
+    schemas = loader.schemas if loader else None
+    source = replace(source, name=topic, where=f"topic {topic}", is_topic=True, is_whole=False, schemas=schemas)
+    return prove(inspect_messages(messages, source, settings), messages, source, settings)
+
+
+def _inspect_files(paths: Sequence[str], source: Source, settings: Config, events: int) -> Inspection:
+    """Inspect the first records, then read them anew as the proposed configuration says."""
+    notes = dict[str, None]()
+    settings, sample = _first(paths, settings, events, notes)
+    formats = [path if path == STDIN else f"{path}: {describe_format(path, settings.files)}" for path in paths]
+    source = replace(
+        source, name=_name(paths[0]), where="; ".join(formats), notes=tuple(notes), is_whole=len(sample) <= events
+    )
     found = inspect_messages(sample[:events], source, settings)
-    if found.configuration and STDIN not in sources:
+    if found.configuration and STDIN not in paths:
         proposed = parse_config(found.configuration, "the proposal")
-        sample = list(islice(_messages(sources, proposed, lambda _: None), events))
+        sample = list(islice(_messages(paths, proposed, lambda _: None), events))
     return prove(found, sample[:events], source, settings)
 
 
 def _first(paths: Sequence[str], settings: Config, events: int, notes: dict[str, None]) -> tuple[Config, list[Message]]:
-    """The first messages of files, one more than wanted if there are more, and the settings by which they were read."""
+    """The settings that files need, and their first messages: one more than wanted, if there are more.
+
+    notes: what is read otherwise than it stands there is added.
+    """
     try:
         raw = settings.model_copy(update={"mapping": _raw(settings.mapping)})
         return settings, list(islice(_messages(paths, raw, lambda note: notes.setdefault(" ".join(note))), events + 1))
     except InputError as error:
         if not error.remedy or error.remedy.keys() & settings.files.model_fields_set or STDIN in paths:
             raise
-        chosen = ", ".join(f"{name}: {value}" for name, value in error.remedy.items())
+        chosen = ", ".join(f"{name}: {value!r}" for name, value in error.remedy.items())
         notes.setdefault(f"read with `files: {{{chosen}}}`; without it: {error}")
         files = FileOptions(**{**settings.files.model_dump(exclude_unset=True), **error.remedy})
         return _first(paths, settings.model_copy(update={"files": files}), events, notes)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from driftline.stream.inspection.columns import Column
 from driftline.stream.inspection.inspect import Inspection
 
 
-def inspection_facts(found: Inspection, source: str, notes: Sequence[str] = ()) -> dict[str, Any]:
-    """All that an inspection found, as JSON types.
-
-    source: the files or the topic. notes: what their reader had to say. `readable` says whether a mapping was found;
-    `problem` why not.
-    """
+def inspection_facts(found: Inspection) -> dict[str, Any]:
+    """All that an inspection found, as JSON types: `readable` says whether a mapping was found, `problem` why not."""
     return {
-        "source": source,
+        "source": found.source.where,
         "readable": found.problem is None,
         "problem": found.problem,
         "records": found.records,
@@ -29,7 +24,7 @@ def inspection_facts(found: Inspection, source: str, notes: Sequence[str] = ()) 
         },
         "columns": [_column(found, column) for column in found.columns],
         "excluded": found.proposal.excluded,
-        "notes": [*notes, *found.proposal.notes],
+        "notes": found.notes,
         "faults": [{"reason": fault.reason, "records": fault.count, "such_as": fault.places} for fault in found.faults],
         "read": found.read,
         "events": found.events,

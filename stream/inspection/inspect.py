@@ -43,12 +43,15 @@ class Message(NamedTuple):
 class Source:
     """Where a sample comes from.
 
-    name: for a model that no column names. command: that inspects it. is_topic: whether records have a time of their
-    own. is_whole: whether the sample is all there is. schemas: of its schema-registry frames, by id.
+    name: for a model that no column names. where, command: for people. notes: what its reader had to say. is_topic:
+    whether records have a time of their own. is_whole: whether the sample is all there is. schemas: of its
+    schema-registry frames, by id.
     """
 
-    name: str
+    name: str = "model"
+    where: str = ""
     command: str = "driftline inspect"
+    notes: tuple[str, ...] = ()
     is_topic: bool = False
     is_whole: bool = True
     schemas: Mapping[int, Schema] | None = None
@@ -67,13 +70,14 @@ class Fault:
 class Inspection:
     """What a sample holds.
 
-    records: messages read. documents: those that hold an object. columns: of the documents or, of messages with many
-    rows, of their rows. proposal: how to map them. read: records that are events, `events`: of these, with many rows
-    in a record. signals: names of the monitored ones. models: events of each. faults: why records are no events.
-    schemas: ids of the schema-registry frames. configuration: YAML. problem: why the sample cannot be read, None if it
-    can.
+    source: where it comes from. records: messages read. documents: those that hold an object. columns: of the documents
+    or, of messages with many rows, of their rows. proposal: how to map them. read: records that are events, `events`:
+    of these, with many rows in a record. signals: names of the monitored ones. models: events of each. faults: why
+    records are no events. schemas: ids of the schema-registry frames. configuration: YAML. problem: why the sample
+    cannot be read, None if it can.
     """
 
+    source: Source
     records: int
     documents: int = 0
     columns: Sequence[Column] = ()
@@ -87,6 +91,17 @@ class Inspection:
     schemas: Sequence[int] = ()
     configuration: str | None = None
     problem: str | None = None
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader should know, in sentences."""
+        features = [name for name in self.signals if name.startswith("features.")]
+        unnamed = bool(features) and all(name.removeprefix("features.").isdecimal() for name in features)
+        nameless = ["the features have no names; list theirs in `mapping.names`"] if unnamed else []
+        left_out = [
+            f"{name.removeprefix('features.')} is left out: {why}" for name, why in self.proposal.excluded.items()
+        ]
+        return [*self.source.notes, *left_out, *self.proposal.notes, *nameless]
 
     def use(self, column: Column) -> str:
         """What becomes of a column: the part of an event that it is, a feature, or nothing."""
@@ -122,7 +137,7 @@ def inspect_messages(
     """
     documents, faults = _open(messages, EventReader(settings.mapping.event_mapping(), source.schemas))
     found = Inspection(
-        len(messages), len(documents), faults=faults, schemas=sorted(schema_ids(each.data for each in messages))
+        source, len(messages), len(documents), faults=faults, schemas=sorted(schema_ids(each.data for each in messages))
     )
     if len(documents) < _ENOUGH * max(len(messages), 1) or not documents:
         return replace(found, problem=_worst(found) if faults else "there are no records")

@@ -94,7 +94,7 @@ def _of_times(times: Sequence[int], rule: TimeRule, values: Sequence[Any]) -> Ti
     first, last = min(times), max(times)
     steps = [a <= b for a, b in pairwise(times)]
     return TimeForm(
-        words=f"{_words(values[0], rule.format)}, {_day(first)} to {_day(last)}",
+        words=f"{_words(values[0], rule.format)}, {_days(first, last)}",
         unit=rule.unit,
         format=rule.format,
         is_zoned="%z" in rule.format if rule.format else all(map(_is_zoned, values[:_FIRST])),
@@ -114,8 +114,9 @@ def _words(value: Any, format_: str | None) -> str:
     return f"epoch {unit}" + (" in text" if isinstance(value, str) else "")
 
 
-def _day(ms: int) -> str:
-    return datetime.fromtimestamp(ms // 1000, UTC).date().isoformat()
+def _days(first: int, last: int) -> str:
+    begin, end = (datetime.fromtimestamp(ms // 1000, UTC).date().isoformat() for ms in (first, last))
+    return f"all of {begin}" if begin == end else f"{begin} to {end}"
 
 
 def _is_zoned(value: Any) -> bool:

@@ -5,7 +5,7 @@ Names and values from traffic are printed as `Text`, never as markup.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import islice
 
 from rich.box import SIMPLE_HEAD
@@ -25,20 +25,20 @@ _LONGEST = 24  # characters of a value
 _MARKS = {"feature": "", "not monitored": "yellow", "left out": "yellow"}
 
 
-def print_inspection(console: Console, found: Inspection, source: str, notes: Sequence[str] = ()) -> None:
-    """Print what a sample holds: its format, the mapping, every column, and what cannot be read.
-
-    source: a sentence about where the sample comes from. notes: what the reader of the files had to say.
-    """
-    console.print(Text.assemble((source, "bold"), *_about(found)))
-    if found.proposal.fields:
-        console.print(_mapping_table(found))
-    if found.columns:
-        console.print(_column_table(found, wide=console.width >= _WIDE))
+def print_inspection(console: Console, found: Inspection) -> None:
+    """Print what a sample holds: its format, the mapping, every column, and what cannot be read."""
+    console.print(Text.assemble((found.source.where, "bold"), *_about(found)))
+    tables = [_mapping_table(found)] if found.proposal.fields else []
+    tables += [_column_table(found, wide=console.width >= _WIDE)] if found.columns else []
+    for table in tables:
+        console.print(Padding(table, (1, 0, 0, 0)))
     if (more := len(found.columns) - _SHOWN) > 0:
         console.print(Text(f"and {more:,} more columns; --json shows all", style="dim"))
-    for note in (*notes, *_faults(found), *_left_out(found), *found.proposal.notes):
-        console.print(Padding(Text(f"• {note}", style="yellow"), (0, 0, 0, 1)))
+    console.print()
+    for note in (*_faults(found), *found.notes):
+        bullet = Table.grid(padding=(0, 1))
+        bullet.add_row(Text("•", style="yellow"), Text(note))
+        console.print(bullet)
     if found.problem:
         console.print(Text.assemble(("cannot be read: ", "red"), found.problem))
     else:
@@ -46,7 +46,8 @@ def print_inspection(console: Console, found: Inspection, source: str, notes: Se
 
 
 def _about(found: Inspection) -> Iterable[str]:
-    yield f"  {found.records:,} record{'s' * (found.records != 1)} read"
+    first = "" if found.source.is_whole else "newest " if found.source.is_topic else "first "
+    yield f"; {first}{found.records:,} record{'s' * (found.records != 1)}"
     if found.shape:
         yield f"; messages of the kind {found.shape.preset} ({found.shape.why})"
     if found.schemas:
@@ -70,15 +71,21 @@ def _column_table(found: Inspection, wide: bool) -> Table:
     longest = max(len(column.path) for column in found.columns[:_SHOWN])
     table.add_column("column", overflow="fold", min_width=min(longest, _LONGEST))
     table.add_column("kind", no_wrap=True)
-    table.add_column("missing", justify="right", no_wrap=True)
+    has_missing = any(column.missing for column in found.columns)
+    if has_missing:
+        table.add_column("missing", justify="right", no_wrap=True)
     if wide:
         table.add_column("distinct", justify="right", no_wrap=True)
     table.add_column("values", overflow="ellipsis", no_wrap=True)
     table.add_column("read as", no_wrap=True, min_width=len("not monitored"))
     for column in islice(found.columns, _SHOWN):
-        cells = [column.path, _kind(column), _share(column.missing)]
-        cells += [f"{column.distinct:,}" if column.is_scalar else ""] if wide else []
         use = found.use(column)
+        cells = [
+            column.path,
+            "time" if use == "ts" else _kind(column),
+            *([_share(column.missing)] if has_missing else []),
+        ]
+        cells += [f"{column.distinct:,}" if column.is_scalar else ""] if wide else []
         table.add_row(*map(Text, cells), Text(_values(column)), Text(use, style=_MARKS.get(use, "cyan")))
     return table
 
@@ -119,8 +126,3 @@ def _faults(found: Inspection) -> Iterable[str]:
     for column in found.columns:
         if column.odd_count:
             yield f"{column.path}: {column.odd_count:,} values are no numbers, such as {column.odd!r}"
-
-
-def _left_out(found: Inspection) -> Iterable[str]:
-    for name, why in islice(found.proposal.excluded.items(), _SHOWN):
-        yield f"{name.removeprefix('features.')} is left out: {why}"

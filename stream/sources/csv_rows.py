@@ -36,6 +36,7 @@ from driftline.stream.sources.table import (
 
 # Of two delimiters that fit alike, the first is taken: the one that is rarer in texts and numbers.
 _DELIMITERS = "\t|;,"
+_WORDS = {"\t": "tabs", "|": "bars", ";": "semicolons", ",": "commas"}
 # Lines from which the delimiter is found: enough that a few ragged rows are outvoted.
 _SAMPLE = 50
 # Texts of a column whose meaning is remembered. A category has few of them; an id, new ones in every row.
@@ -81,6 +82,12 @@ def csv_events(
         each.report(note)
     for column in empty:
         note(Note(column.title, "is empty in every row"))
+
+
+def describe_delimiter(path: str, text: TextIOWrapper, options: FileOptions) -> str:
+    """The delimiter of a table in words, as in "commas". Raises InputError."""
+    delimiter = options.delimiter or find_delimiter(list(islice(_lines(path, text), _SAMPLE)))
+    return _WORDS.get(delimiter, repr(delimiter))
 
 
 def find_delimiter(sample: Sequence[str]) -> str:

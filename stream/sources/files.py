@@ -30,7 +30,7 @@ from typing import Any, cast
 
 from driftline.stream.config.files import FileOptions
 from driftline.stream.events.mapping import NATIVE, EventMapping
-from driftline.stream.sources.csv_rows import csv_events
+from driftline.stream.sources.csv_rows import csv_events, describe_delimiter
 from driftline.stream.sources.inputs import InputError, Note, OnNote
 from driftline.stream.sources.json_text import json_events, split_objects
 from driftline.stream.sources.parquet_rows import parquet_batches
@@ -97,6 +97,19 @@ def read_messages(
         done += size
 
 
+def describe_format(path: str, options: FileOptions) -> str:
+    """The format of a file in words, as in "CSV with semicolons, UTF-8, packed". Raises InputError."""
+    with _open(path) as file:
+        if file.peek(4).startswith(_PARQUET):
+            return "Parquet"
+        stream = _unpacked(path, file)
+        encoding, is_json = _recognised(path, stream, options)
+        packed = "" if stream is file else ", packed"
+        with _decoded(stream, encoding) as text:
+            kind = "JSON" if is_json else f"CSV with {describe_delimiter(path, text, options)}"
+        return f"{kind}, {encoding.removesuffix('-sig').upper()}{packed}"
+
+
 def _once(on_note: OnNote | None) -> OnNote:
     seen: set[Note] = set()
 
@@ -153,17 +166,7 @@ class _Reader:
 
     def _events(self, path: str, file: io.BufferedReader) -> Iterator[bytes]:
         stream = _unpacked(path, file)
-        head = stream.peek(8)
-        if head.startswith(_PARQUET):
-            raise InputError(f"{path}: is Parquet, which is read from files only; save it as one, unpacked")
-        encoding = _encoding(head, self._options)
-        start = head.decode(encoding, "ignore")
-        is_json = bool(_JSON.match(start) or _JSON_NAME.fullmatch(path))
-        if "\0" in (start[:2] if is_json else start):
-            raise InputError(
-                f"{path}: is no text; if it is UTF-16, write in the configuration `files: {{encoding: utf-16-le}}`",
-                {"encoding": "utf-16-le"},
-            )
+        encoding, is_json = _recognised(path, stream, self._options)
         if is_json and encoding == _UTF8:
             yield from json_events(stream)
             return
@@ -172,6 +175,22 @@ class _Reader:
                 yield from split_objects(block.encode() for block in iter(lambda: text.read(_BLOCK), ""))
             else:
                 yield from csv_events(path, text, self._options, self._rows, self._note)
+
+
+def _recognised(path: str, stream: io.BufferedReader, options: FileOptions) -> tuple[str, bool]:
+    """The encoding of a text, and whether it is JSON instead of CSV."""
+    head = stream.peek(8)
+    if head.startswith(_PARQUET):
+        raise InputError(f"{path}: is Parquet, which is read from files only; save it as one, unpacked")
+    encoding = _encoding(head, options)
+    start = head.decode(encoding, "ignore")
+    is_json = bool(_JSON.match(start) or _JSON_NAME.fullmatch(path))
+    if "\0" in (start[:2] if is_json else start):
+        raise InputError(
+            f"{path}: is no text; if it is UTF-16, write in the configuration `files: {{encoding: utf-16-le}}`",
+            {"encoding": "utf-16-le"},
+        )
+    return encoding, is_json
 
 
 def _encoding(head: bytes, options: FileOptions) -> str:

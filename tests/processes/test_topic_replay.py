@@ -41,7 +41,12 @@ def read(
     """The values of a range, by partition and offset."""
     with open_history(site.config.kafka, topic, first, end) as history:
         return {
-            partition: {int(at): value for batch in log for at, value in zip(*batch, strict=True) if value}
+            partition: {
+                int(at): value
+                for batch in log
+                for at, value in zip(batch.offsets, batch.messages, strict=True)
+                if value
+            }
             for partition, log in history.logs().items()
         }
 
