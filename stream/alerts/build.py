@@ -36,6 +36,7 @@ from driftline.stream.alerts.schema import (
 from driftline.stream.judge.changes import bars
 from driftline.stream.judge.incidents import Finding, Status, Step
 from driftline.stream.judge.monitor import Monitor
+from driftline.stream.text.printable import printable
 
 EVENT_TYPE: EventType = "driftline.alert.v1"
 # Header of a message in structured mode, after the Kafka protocol binding of CloudEvents.
@@ -157,15 +158,14 @@ def _title(model: str, step: Step) -> str:
         also = f"; {len(others)} more: {', '.join(_short(each.signal) for each in others)}" if others else ""
         since = iso(first.since)[:16].replace("T", " ")
         text = f"{name}: {_short(first.signal)} {first.change.headline} since {since} UTC{also}"
-    # One line, whatever a signal or a value is called.
-    return cut("".join(each if each.isprintable() else " " for each in text), TITLE)
+    return cut(printable(text), TITLE)
 
 
 def _description(model: str, step: Step, commands: Sequence[str]) -> str:
     """A line for each signal, histograms of the first ones, and the commands that show more."""
     if step.status is Status.RESOLVED:
         why = {"accepted": "has a new baseline"}.get(step.resolution or "", "looks like its reference again")
-        text = f"{model} {why}. Signals that had drifted: {_names(step)}."
+        text = f"{printable(model)} {why}. Signals that had drifted: {_names(step)}."
     else:
         text = "\n".join(_line(each, drawn=i < _DRAWN) for i, each in enumerate(step.findings))
     foot = "".join(f"\n$ {each}" for each in commands)
@@ -173,7 +173,7 @@ def _description(model: str, step: Step, commands: Sequence[str]) -> str:
 
 
 def _line(finding: Finding, drawn: bool) -> str:
-    line = f"{finding.signal}: {finding.change.headline}, since {iso(finding.since)}"
+    line = f"{printable(finding.signal)}: {printable(finding.change.headline)}, since {iso(finding.since)}"
     histogram = finding.change.histogram
     if not (drawn and histogram):
         return line
@@ -197,7 +197,7 @@ def _names(step: Step) -> str:
 
 
 def _short(signal: str) -> str:
-    return signal.removeprefix("features.")
+    return printable(signal.removeprefix("features."))
 
 
 def _evidence(finding: Finding) -> SignalEvidence:

@@ -128,7 +128,10 @@ def replay_command(alert: ReadAlert) -> str:
     command = next((each for each in alert.commands if each.startswith("driftline replay ")), "")
     if not command or alert.emitted_at is None or " --to " in command:
         return command
-    end = (alert.emitted_at + timedelta(minutes=1)).astimezone(UTC)
+    try:
+        end = (alert.emitted_at + timedelta(minutes=1)).astimezone(UTC)
+    except OverflowError:  # on the last day that a datetime can hold
+        return command
     return f"{command} --to {end:%Y-%m-%dT%H:%M:%SZ}"
 
 

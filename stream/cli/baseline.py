@@ -38,6 +38,7 @@ from driftline.stream.panes.coverage import Coverage, unwatched
 from driftline.stream.replay.summary import rejected_rows
 from driftline.stream.reports.replay import print_baseline, print_unwatched
 from driftline.stream.sources.baselines import load_baseline
+from driftline.stream.text.printable import printable
 
 app = typer.Typer()
 baseline_app = typer.Typer(
@@ -219,7 +220,7 @@ def _check_names(kinds: Mapping[str, str], built: Baseline) -> None:
     names = [signal.name for signal in built.layout.signals]
     for name in kinds:
         if name not in names:
-            raise typer.BadParameter(f"--kind: no signal {name!r}; the events hold {', '.join(names)}")
+            raise typer.BadParameter(f"--kind: no signal {name!r}; the events hold {printable(', '.join(names))}")
 
 
 def _print_built(built: Baseline, target: Path, rejected: int) -> None:

@@ -30,6 +30,7 @@ from driftline.stream.cli.terminal import (
 )
 from driftline.stream.config.sections import Config
 from driftline.stream.reports.alert import print_explanation, print_incidents
+from driftline.stream.text.printable import printable_json
 
 if TYPE_CHECKING:
     from driftline.stream.state.client import Client
@@ -60,7 +61,7 @@ def incidents_command(
     now = datetime.now(UTC)
     if json:
         for each in shown:
-            typer.echo(orjson.dumps(as_row(each, now)))
+            typer.echo(printable_json(orjson.dumps(as_row(each, now)).decode()))
     elif shown:
         print_incidents(out, shown, now)
     else:
@@ -95,7 +96,7 @@ def explain_command(
     draw = _drawing() if png else None
     found = _search(_sources(settings, alerts), alert)
     if json:
-        typer.echo(found.line)
+        typer.echo(printable_json(found.line.decode()))
     else:
         print_explanation(out, found.alert, found.incident, _rate(settings, found.alert) if config else None)
     if png and draw:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -22,6 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.segment import Segment
 from rich.text import Text
 
 from driftline.stream.config.load import parse_config
@@ -29,6 +30,7 @@ from driftline.stream.config.sections import Config, Redis, Schemas
 from driftline.stream.events.times import PLAIN_TIMES
 from driftline.stream.sources import files
 from driftline.stream.sources.inputs import InputError, Note, OnNote
+from driftline.stream.text.printable import printable_lines
 
 if TYPE_CHECKING:
     from driftline.stream.sources.schemas import SchemaLoader
@@ -37,6 +39,28 @@ if TYPE_CHECKING:
 ResultT = TypeVar("ResultT")
 
 out, err = Console(), Console(stderr=True)
+
+
+class _Printable:
+    """What another renderable prints, without characters that would control the terminal."""
+
+    def __init__(self, inner: ConsoleRenderable) -> None:
+        self._inner = inner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for text, style, control in console.render(self._inner, options):
+            yield Segment(text if control else printable_lines(text), style, control)
+
+
+class _PrintableOnly(RenderHook):
+    """Names, values and reasons from traffic reach a terminal through many commands; this is their common way out."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [_Printable(each) for each in renderables]
+
+
+for _console in (out, err):
+    _console.push_render_hook(_PrintableOnly())
 EXIT_FOUND, EXIT_FAILED = 1, 2
 
 ConfigFile = Annotated[

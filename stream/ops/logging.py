@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Literal
 
-import orjson
+from driftline.stream.text.printable import printable, printable_json, printable_lines
+
+
+class TextFormatter(logging.Formatter):
+    """One line of text, then the traceback if there is an error. A message from elsewhere can't forge a second line."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line without the traceback."""
+        return printable(super().formatMessage(record))
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line and the traceback."""
+        return printable_lines(super().format(record))
 
 
 class JsonFormatter(logging.Formatter):
@@ -20,13 +33,13 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return orjson.dumps(line).decode()
+        return printable_json(json.dumps(line, ensure_ascii=False))
 
 
 def configure_logging(log_format: Literal["text", "json"]) -> None:
     """Send every log line to standard error in this format."""
     handler = logging.StreamHandler()
-    text = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    text = TextFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     handler.setFormatter(JsonFormatter() if log_format == "json" else text)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(True)

@@ -91,7 +91,7 @@ def _droppable(notifications: Notifications, now: float) -> list[OpenIncident]:
     """
     incidents = notifications.incidents.values()
     alive = {_page_name(each) for each in incidents if _seconds_unheard(each, now) <= _ABANDONED}
-    ended = [each for each in incidents if each.resolved and (each.never_sent or (each.start_seen and not each.page))]
+    ended = [each for each in incidents if each.resolved and each.never_sent]
     missed = {each.name for each in ended}
     needed = {each.page for each in incidents if each.page and each.name not in missed} if missed else set()
     return [
@@ -102,14 +102,14 @@ def _droppable(notifications: Notifications, now: float) -> list[OpenIncident]:
 def _risen(notifications: Notifications) -> list[OpenIncident]:
     """The incidents that became critical on a page of several that people know already, if others stay there."""
     shared = [each for each in notifications.incidents.values() if each.page not in ("", each.name)]
-    risen = [each for each in shared if _is_critical(each) and each.sent_severity != _CRITICAL and not each.resolved]
+    risen = [each for each in shared if _is_critical(each) and each.known_severity != _CRITICAL and not each.resolved]
     if not risen:
         return []
     members, leaving = notifications.members(), {each.name for each in risen}
     return [
         each
         for each in risen
-        if any(other.sent_severity for other in members[each.page])
+        if not all(other.never_sent for other in members[each.page])
         and any(other.name not in leaving for other in members[each.page])
     ]
 
@@ -153,7 +153,7 @@ def _assign_waiting(
 
 def _known_pages(notifications: Notifications) -> set[str]:
     """The pages that the receiver may know already."""
-    return {each.page for each in notifications.incidents.values() if each.page and each.sent_severity}
+    return {each.page for each in notifications.incidents.values() if each.page and not each.never_sent}
 
 
 def _own_page(origin: OpenIncident, cascade: Sequence[OpenIncident]) -> tuple[str, Page, Sequence[OpenIncident]]:

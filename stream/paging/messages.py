@@ -1,9 +1,8 @@
 """Messages: the alert that reports the newest step of a page. Pure.
 
     page                            sent as
-    of one incident                 the record's bytes, if they say all; otherwise the newest alert with the findings
-                                    of earlier ones, as "firing" where people know of nothing yet, and with another
-                                    seq where the relay had raised it
+    of one incident                 the record's bytes, with another seq where the relay had raised it; if they do not
+                                    say all, with the findings of earlier alerts, on the first page as "firing"
     of a cascade (`depends_on`)     the alert of the most upstream incident, which names the models downstream
     of an outage                    an alert of its own: how many models, since when, what most of them share
 
@@ -40,6 +39,7 @@ from driftline.stream.config.incidents import FindingClass
 from driftline.stream.judge.incidents import Status
 from driftline.stream.paging.grouping import GroupingRules
 from driftline.stream.paging.notifications import Notifications, OpenIncident, Page
+from driftline.stream.text.printable import printable
 
 # Members and links in one alert: some 300 bytes each, and PagerDuty accepts 512 kB.
 _MEMBERS, _LINKS = 200, 10
@@ -57,7 +57,7 @@ class Notification(NamedTuple):
 def build_notification(notifications: Notifications, name: str, rules: GroupingRules, now: float) -> Notification:
     """The newest step of a page, given by name. now: epoch s."""
     page, members = notifications.pages[name], notifications.members()[name]
-    if not page.outage and len(members) == 1 and _says_all(page, members[0]):
+    if not page.outage and len(members) == 1 and members[0].alert.seq == page.seq and not members[0].earlier:
         return Notification(members[0].alert, members[0].raw)
     over = name not in notifications.open_pages()
     if page.outage:
@@ -72,17 +72,6 @@ def build_notification(notifications: Notifications, name: str, rules: GroupingR
 # One incident
 
 
-def _says_all(page: Page, incident: OpenIncident) -> bool:
-    """Whether the newest alert of a lone incident is what its page has to say."""
-    news = _is_news(page, incident) and incident.alert.status != "firing"
-    return incident.alert.seq == page.seq and not incident.earlier and not news
-
-
-def _is_news(page: Page, incident: OpenIncident) -> bool:
-    """Whether the page is the first to report an open incident."""
-    return page.sent_seq < 0 and incident.start_seen and not incident.resolved
-
-
 def _whole(page: Page, incident: OpenIncident) -> dict[str, Any]:
     """The incident's newest alert with the findings of earlier ones, as plain JSON.
 
@@ -91,14 +80,14 @@ def _whole(page: Page, incident: OpenIncident) -> dict[str, Any]:
     event: dict[str, Any] = msgspec.json.decode(incident.raw)
     data = event["data"]
     data["seq"] = page.seq
-    if _is_news(page, incident):
-        data["status"] = Status.FIRING
     if incident.earlier:
+        first = page.sent_seq < 0 and incident.start_seen
+        data["status"] = Status.FIRING if first else data["status"]
         signals = incident.alert.evidence.get("signals")
         own = signals if isinstance(signals, list) else []
         data["title"] = _whole_title(incident)
         data["description"] = _whole_text(incident)
-        data["evidence"] = {**incident.alert.evidence, "signals": [*own, *incident.earlier.values()][:SIGNALS]}
+        data["evidence"] = {**incident.alert.evidence, "signals": [*own, *incident.earlier_evidence.values()][:SIGNALS]}
     return event
 
 
@@ -106,7 +95,7 @@ def _whole_title(incident: OpenIncident) -> str:
     """The title of the newest alert, and the signals of earlier ones."""
     if not incident.earlier:
         return incident.alert.title
-    names = _names(signal.removeprefix("features.") for signal in incident.earlier)
+    names = _names(signal.removeprefix("features.") for signal in incident.earlier_evidence)
     return _joined(incident.alert.title, f"; earlier: {names}")
 
 
@@ -117,7 +106,7 @@ def _whole_text(incident: OpenIncident) -> str:
     foot = "".join(f"\n$ {each}" for each in commands)
     body = alert.description.removesuffix(foot)
     foot = foot if body != alert.description else ""
-    text = "\n".join([body, "Found earlier in this incident:", *map(_line, incident.earlier.items())])
+    text = "\n".join([body, "Found earlier in this incident:", *map(_line, incident.earlier_evidence.items())])
     return cut(text, max(DESCRIPTION - len(foot), 0)) + foot
 
 
@@ -126,7 +115,7 @@ def _line(found: tuple[str, dict[str, Any]]) -> str:
     signal, evidence = found
     change, since = evidence.get("change"), evidence.get("since")
     headline = change.get("headline") if isinstance(change, dict) else None
-    return f"{signal}{f': {headline}' if headline else ''}{f', since {since}' if since else ''}"
+    return printable(f"{signal}{f': {headline}' if headline else ''}{f', since {since}' if since else ''}")
 
 
 # A cascade
@@ -162,12 +151,12 @@ def _cascade_title(head: OpenIncident, others: Sequence[OpenIncident], models: s
         return _joined(_whole_title(head), f"; also recovered downstream: {models}")
     if head.resolved:
         drifting = _names(each.model for each in others if not each.resolved)
-        return cut(f"{head.model} has recovered; still drifting downstream: {drifting}", TITLE)
+        return cut(f"{printable(head.model)} has recovered; still drifting downstream: {drifting}", TITLE)
     return _joined(_whole_title(head), f"; also downstream: {models}")
 
 
 def _cascade_text(head: OpenIncident, models: str) -> str:
-    return f"Likely origin: {head.model}. Models that depend on it drift too: {models}."
+    return f"Likely origin: {printable(head.model)}. Models that depend on it drift too: {models}."
 
 
 def _joined(title: str, more: str) -> str:
@@ -255,7 +244,7 @@ def _outage_title(common: _Common, over: bool) -> str:
     if over:
         return f"{models} models: no longer drifting at once"
     signal, count = common.signals[0] if common.signals else ("", 0)
-    shared = f": {signal} in {count} of them" if count > 1 else ""
+    shared = f": {printable(signal)} in {count} of them" if count > 1 else ""
     since = rfc3339(common.since)[:16].replace("T", " ")
     return cut(f"{models} models drift at once since {since} UTC{shared}", TITLE)
 
@@ -265,12 +254,12 @@ def _outage_text(common: _Common) -> str:
     incidents, classes = common.incidents, common.classes
     headline, same = Counter(map(_headline, incidents)).most_common(1)[0]
     reported_before = [each.model for each in incidents if each.named_by]
-    shared = ", ".join(f"{name} ({count} models)" for name, count in common.signals[:_NAMED])
-    kinds = ", ".join(f"{kind} ({count})" for kind, count in classes.items() if kind)
+    shared = ", ".join(f"{printable(name)} ({count} models)" for name, count in common.signals[:_NAMED])
+    kinds = ", ".join(f"{printable(kind)} ({count})" for kind, count in classes.items() if kind)
     lines = [
         f"Models: {_names(common.models)}.",
         f"Shared signals: {shared}." if shared else "",
-        f"Most common: {headline} ({same} of {len(incidents)} incidents).",
+        f"Most common: {printable(headline)} ({same} of {len(incidents)} incidents).",
         f"Classes: {kinds}." if kinds else "",
         f"Likely origin: {_names(common.origins)}, on which others of them depend." if common.origins else "",
         f"With a page of their own from before: {_names(reported_before)}." if reported_before else "",
@@ -320,7 +309,7 @@ def _last_end(incidents: Iterable[OpenIncident]) -> str | None:
 
 def _names(models: Iterable[str]) -> str:
     """The first models, and how many more there are."""
-    names = list(dict.fromkeys(models))
+    names = list(dict.fromkeys(map(printable, models)))
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return f"{', '.join(names[:_NAMED])}{more}"
 

@@ -23,6 +23,7 @@ from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace as changed
 
 from driftline.stream.alerts.read import CompleteAlert, read_complete_alert
@@ -66,8 +67,8 @@ class OpenIncident(
     reported before this state began. page: name of the page that reports it, "" before one is assigned. named_by: name
     of an outage's page that names it although it has a page of its own. unreported: the findings of all alerts since
     the last one sent, see `CompleteAlert.findings`. earlier: evidence of the signals that only earlier alerts of the
-    incident have, by signal. sent_severity: its severity at the last try to send it, "" before the first; what an
-    earlier version stored counts as sent.
+    incident have, by signal. sent_severity: on a page, its severity at the last try to send it, "" before the first
+    try; unset: the newest alert's, as also for what an earlier version stored.
     """
 
     raw: bytes
@@ -78,8 +79,8 @@ class OpenIncident(
     page: str = ""
     named_by: str = ""
     unreported: tuple[tuple[str, str], ...] = ()
-    earlier: dict[str, dict[str, Any]] = {}
-    sent_severity: Severity | Literal[""] = SEVERITIES[-1]
+    earlier: dict[str, dict[str, Any]] | UnsetType = UNSET
+    sent_severity: Severity | Literal[""] | UnsetType = UNSET
 
     @cached_property
     def alert(self) -> CompleteAlert:
@@ -108,12 +109,24 @@ class OpenIncident(
     @property
     def never_sent(self) -> bool:
         """Whether it is certain that the receiver knows nothing of it."""
-        return self.start_seen and not self.sent_severity
+        return self.start_seen and (not self.page or self.sent_severity == "")
+
+    @property
+    def known_severity(self) -> Severity | Literal[""]:
+        """The severity that the receiver may know, "" if it knows nothing of it."""
+        if self.never_sent:
+            return ""
+        return self.sent_severity or self.alert.severity
+
+    @property
+    def earlier_evidence(self) -> dict[str, dict[str, Any]]:
+        """See `earlier`."""
+        return self.earlier or {}
 
     @property
     def signal_names(self) -> list[str]:
         """The signals of all its alerts."""
-        return list(dict.fromkeys((*self.alert.signal_names(), *self.earlier)))
+        return list(dict.fromkeys((*self.alert.signal_names(), *self.earlier_evidence)))
 
 
 class Page(msgspec.Struct, frozen=True, rename={"summary": "made", "sent_seq": "told"}):
@@ -175,7 +188,7 @@ class Notifications:
         incidents, pages = dict(self.incidents), dict(self.pages)
         for name, page, members in assigned:
             pages[name] = page
-            incidents |= {each.name: changed(each, page=name) for each in members}
+            incidents |= {each.name: _assigned(each, name) for each in members}
         return replace(self, incidents=incidents, pages=pages)
 
     def name_on(self, page: str, others: Iterable[OpenIncident]) -> Notifications:
@@ -208,11 +221,8 @@ class Notifications:
     def mark_tried(self, name: str) -> Notifications:
         """Record that the receiver may learn of a page's incidents now."""
         members = [(key, each) for key, each in self.incidents.items() if each.page == name]
-        tried = {
-            key: changed(each, sent_severity=worst([each.sent_severity or "info", each.alert.severity]))
-            for key, each in members
-        }
-        return replace(self, incidents={**self.incidents, **tried})
+        tried = {key: changed(each, sent_severity=UNSET) for key, each in members if each.sent_severity is not UNSET}
+        return replace(self, incidents={**self.incidents, **tried}) if tried else self
 
     def mark_sent(self, name: str) -> Notifications:
         """Record that a page's newest step was sent, or became a dead letter. Resolved pages are dropped."""
@@ -253,17 +263,26 @@ def _updated(
     start_seen = alert.status == "firing" or (before is not None and before.start_seen)
     if before is None:
         fired_at, findings = alert.emitted_at.timestamp(), tuple(alert.findings())
-        return OpenIncident(raw, position, now, fired_at, start_seen, unreported=findings, sent_severity="")
+        return OpenIncident(raw, position, now, fired_at, start_seen, unreported=findings)
     if alert.seq > before.alert.seq:
         unreported = tuple(dict.fromkeys((*before.unreported, *alert.findings())))
-        earlier = _without_those_of(alert, before.earlier | _evidence(before.alert))
-        return changed(
-            before, raw=raw, position=position, start_seen=start_seen, unreported=unreported, earlier=earlier
+        earlier = _without_those_of(alert, before.earlier_evidence | _evidence(before.alert))
+        sent = (
+            before.known_severity if before.page and alert.severity != before.alert.severity else before.sent_severity
         )
-    earlier = _without_those_of(before.alert, _evidence(alert) | before.earlier)
+        return changed(
+            before, raw=raw, position=position, start_seen=start_seen, unreported=unreported, earlier=earlier,
+            sent_severity=sent,
+        )  # fmt: skip
+    earlier = _without_those_of(before.alert, _evidence(alert) | before.earlier_evidence)
     if start_seen == before.start_seen and earlier == before.earlier:
         return before
     return changed(before, start_seen=start_seen, earlier=earlier)
+
+
+def _assigned(incident: OpenIncident, page: str) -> OpenIncident:
+    """The incident on a page."""
+    return changed(incident, page=page, sent_severity="" if incident.never_sent else incident.sent_severity)
 
 
 def _evidence(alert: CompleteAlert) -> dict[str, dict[str, Any]]:
@@ -279,12 +298,14 @@ def _shortened(evidence: dict[str, Any]) -> dict[str, Any]:
     return {**evidence, "offsets": []} if isinstance(offsets, list) and len(offsets) > _RANGES else evidence
 
 
-def _without_those_of(alert: CompleteAlert, earlier: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _without_those_of(
+    alert: CompleteAlert, earlier: Mapping[str, dict[str, Any]]
+) -> dict[str, dict[str, Any]] | UnsetType:
     """The earlier evidence of signals that an alert says nothing of, at most SIGNALS; at its end it has all of them."""
     if alert.resolved:
-        return {}
+        return UNSET
     reported = set(alert.signal_names())
-    return dict([each for each in earlier.items() if each[0] not in reported][:SIGNALS])
+    return dict([each for each in earlier.items() if each[0] not in reported][:SIGNALS]) or UNSET
 
 
 def _all_silenced(members: Sequence[OpenIncident], silenced: IsSilenced) -> bool:

@@ -29,6 +29,7 @@ from driftline.stream.paging.receivers.alertmanager import (
 from driftline.stream.paging.receivers.registry import INTEGRATIONS, Integration
 from driftline.stream.paging.receivers.request import Endpoint, json_request
 from driftline.stream.relay.http import Http, ReceiverUnavailableError, RequestRefusedError
+from driftline.stream.text.printable import printable_json
 
 RECEIVERS = ("pagerduty", "alertmanager", "slack", "webhook", "stdout")
 # Entries in one request to Alertmanager: some 5 kB each.
@@ -157,7 +158,7 @@ class StdoutReceiver:
 
     async def deliver(self, alert: CompleteAlert, raw: bytes) -> None:  # noqa: ARG002 # as every receiver
         """See `Receiver`."""
-        line = msgspec.json.format(raw, indent=-1) + b"\n"
+        line = printable_json(msgspec.json.format(raw, indent=-1).decode()).encode() + b"\n"
         await asyncio.to_thread(self._write, line)  # a slow reader must not delay other receivers
 
     async def refresh(self, healthy: bool) -> None:

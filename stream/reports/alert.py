@@ -1,6 +1,7 @@
 """The output of `driftline explain` and `driftline incidents`. Edge: rich.
 
-Names and values from traffic are printed as `Text`, never as markup, on one line and without control characters.
+Names and values from traffic are printed as `Text`, never as markup, on one line and without control
+characters (`stream.text.printable`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from driftline.stream.alerts.explain import (
 )
 from driftline.stream.alerts.find import ListedIncident
 from driftline.stream.alerts.read import Number, ReadAlert, ReadMember, ReadSignal
+from driftline.stream.text.printable import printable
 
 STYLES = {"firing": "red", "updated": "yellow", "resolved": "green"}
 # Characters of the longest bar and of a label: two bars, their percentages and the label fill 78 of 80 columns.
@@ -228,8 +230,3 @@ def _pairs(rows: Iterable[tuple[str, str]]) -> Table:
 def format_time(moment: datetime | None) -> str:
     """A time in UTC, to the second; "" if it is unknown."""
     return "" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def printable(text: str) -> str:
-    """The text on one line and without control characters, which could change the state of a terminal."""
-    return "".join(each if each.isprintable() else " " for each in text)

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from driftline.stream.inspection.columns import Column, ColumnKind
 from driftline.stream.inspection.inspect import Inspection
+from driftline.stream.text.printable import printable
 
 # Columns that are shown; a person reads no more, and --json has all.
 _SHOWN = 60
@@ -116,7 +117,7 @@ def _values(column: Column) -> str:
 
 
 def _short(value: str) -> str:
-    text = "".join(character if character.isprintable() else " " for character in value)
+    text = printable(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 

@@ -14,7 +14,8 @@ from matplotlib.patches import Patch
 from driftline.stream.alerts.explain import Picture, picture
 from driftline.stream.alerts.read import ReadAlert
 from driftline.stream.alerts.schema import cut
-from driftline.stream.reports.alert import format_time, printable
+from driftline.stream.reports.alert import format_time
+from driftline.stream.text.printable import printable
 
 #: Most panels: with more, the labels cannot be read on a screen of 1920 pixels.
 MAX_PANELS = 12

@@ -1,6 +1,7 @@
 """The output of a replay, and a baseline as tables. Edge: rich.
 
-Names, values and reasons from traffic are printed as `Text`, never as markup: a signal may be called "[/b]".
+Names, values and reasons from traffic are printed as `Text`, never as markup, and on one line: a signal may be called
+"[/b]" or hold a line break.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from driftline.stream.judge.incidents import Status
 from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.replay.run import ReplayResult
 from driftline.stream.replay.verdict import Outcome, Verdict
+from driftline.stream.text.printable import printable
 
 _WIDTH = 16
 _COLOURS = {"firing": "red", "updated": "yellow", "resolved": "green"}
@@ -41,9 +43,11 @@ _SHOWN_UNWATCHED = 10
 
 def print_alert(console: Console, data: AlertData[Evidence]) -> None:
     """Print an alert as a panel: its incident, its start, and each signal's change and evidence."""
-    title = Text.assemble((data.status.upper(), "bold"), " ", data.component)
-    head = Text(f"since {data.starts_at}  ·  incident {data.incident_id}  ·  {data.severity}", style="dim")
-    lines = [Text(data.title)] if data.status is Status.RESOLVED else list(map(_signal, data.evidence.signals))
+    title = Text.assemble((data.status.upper(), "bold"), " ", printable(data.component))
+    head = Text(printable(f"since {data.starts_at}  ·  incident {data.incident_id}  ·  {data.severity}"), style="dim")
+    lines = (
+        [Text(printable(data.title))] if data.status is Status.RESOLVED else list(map(_signal, data.evidence.signals))
+    )
     console.print(Panel(Group(head, *lines), title=title, title_align="left", border_style=_COLOURS[data.status]))
 
 
@@ -55,8 +59,8 @@ def _signal(each: SignalEvidence) -> Group:
         f"since {each.since[:16]}Z, from offset {offsets}, {each.events:,} events; "
         f"{test} {each.evidence_nats:.1f} > {each.threshold_nats:.1f} nats; PSI {each.change.psi:.2f}"
     )
-    change = Text.assemble((each.signal, "bold"), "  ", each.change.headline)
-    return Group(change, Padding(Text(figures, style="dim"), (0, 0, 0, 2)))
+    change = Text.assemble((printable(each.signal), "bold"), "  ", printable(each.change.headline))
+    return Group(change, Padding(Text(printable(figures), style="dim"), (0, 0, 0, 2)))
 
 
 def print_summary(console: Console, result: ReplayResult, verdict: Verdict, seconds: float) -> None:
@@ -64,9 +68,9 @@ def print_summary(console: Console, result: ReplayResult, verdict: Verdict, seco
     rate = result.events / seconds if seconds else 0.0
     console.print(f"{result.events:,} events in {seconds:.1f} s ({rate:,.0f}/s)")
     for problem, count, example in _problems(result):
-        console.print(Text(f"  {count:,} × {problem}, such as: {example}", style="yellow"))
+        console.print(Text(printable(f"  {count:,} × {problem}, such as: {example}"), style="yellow"))
     for model, events in result.learned.items():
-        console.print(Text(f"  {model}: its baseline was learned from its first {events:,} events"))
+        console.print(Text(f"  {printable(model)}: its baseline was learned from its first {events:,} events"))
     signals = sum(map(len, result.watched.values()))
     console.print(
         f"watched {_plural(signals, 'signal')} of {_plural(len(result.watched), 'model')}, "
@@ -110,7 +114,7 @@ def _rest(result: ReplayResult) -> str:
 def _print_verdict(console: Console, result: ReplayResult, verdict: Verdict) -> None:
     status = Counter(alert.data.status for alert in result.alerts)
     for shortfall in verdict.shortfalls:
-        console.print(Text(f"too little was judged: {shortfall}", style="yellow"), soft_wrap=True)
+        console.print(Text(printable(f"too little was judged: {shortfall}"), style="yellow"), soft_wrap=True)
     fired, resolved = status[Status.FIRING], status[Status.RESOLVED]
     summary = f"{_plural(fired, 'incident')}, {resolved} resolved, {fired - resolved} still open"
     text, style = {
@@ -130,7 +134,8 @@ def print_baseline(console: Console, baseline: Baseline) -> None:
     facts = Table(box=None, show_header=False, pad_edge=False)
     about = {**baseline.about, "content_hash": baseline.content_hash, "blocks": len(baseline.blocks)}
     for name, value in about.items():
-        facts.add_row(Text(name, style="dim"), Text(iso(value) if name.startswith("time_") else _as_text(value)))
+        text = iso(value) if name.startswith("time_") else _as_text(value)
+        facts.add_row(Text(printable(name), style="dim"), Text(printable(text)))
     console.print(facts)
     rows = [_signal_row(baseline.layout, baseline.total, s) for s in range(len(baseline.layout.signals))]
     console.print(_signal_table(rows, wide=console.width >= _WIDE))
@@ -145,7 +150,7 @@ def _signal_table(rows: list[dict[str, str]], wide: bool) -> Table:
         table.add_column(heading, justify="left" if left else "right", no_wrap=not left, overflow="ellipsis")
     for row in rows:
         name = row["signal"] if wide else row["signal"].removeprefix("features.")
-        table.add_row(*(Text(cell) for cell in ({**row, "signal": name}[heading] for heading in headings)))
+        table.add_row(*(Text(printable({**row, "signal": name}[heading])) for heading in headings))
     return table
 
 

@@ -207,7 +207,7 @@ def test_a_model_that_becomes_critical_on_a_known_page_leaves_it_and_rings(model
     here.emit(models[1], severity="critical")
     here.settle()
     rung = here.sent[1]
-    assert (rung.status, rung.incident, rung.severity) == ("firing", f"{models[1]}/{models[1]}1", "critical")
+    assert (rung.status, rung.incident, rung.severity) == ("updated", f"{models[1]}/{models[1]}1", "critical")
     assert here.pages()[0] == first
     here.end()
     assert here.open_pages() == set()
@@ -490,7 +490,7 @@ def test_a_silenced_incident_is_sent_with_its_newest_step_when_the_silence_ends(
     assert here.pages() == ["churn/churn1"], "a silenced incident delays no other"
     here.silenced.clear()
     here.settle()
-    assert (here.sent[-1].title, here.sent[-1].status, here.sent[-1].seq) == ("worse", "firing", 2)
+    assert (here.sent[-1].title, here.sent[-1].status, here.sent[-1].seq) == ("worse", "updated", 2)
     here.end()
     assert here.open_pages() == set()
 

@@ -20,6 +20,7 @@ import msgspec
 from driftline.stream.alerts.read import CompleteAlert
 from driftline.stream.alerts.schema import SHORT, cut
 from driftline.stream.judge.incidents import SEVERITIES
+from driftline.stream.text.printable import printable, printable_lines
 
 #: An alert as Alertmanager wants it, with `endsAt` only when it has ended. Entries are stored by identity.
 Entry = dict[str, Any]
@@ -41,7 +42,7 @@ def updated_entries(alert: CompleteAlert, held: Mapping[str, Entry], now: dateti
     open_ones = {
         name: entry
         for name, entry in held.items()
-        if entry["labels"]["incident"] == alert.incident and "endsAt" not in entry
+        if entry["labels"]["incident"] == printable(alert.incident) and "endsAt" not in entry
     }
     severities = [alert.severity, *(entry["labels"]["severity"] for entry in open_ones.values())]
     entry = _entry(alert, max(severities, key=SEVERITIES.index), now)
@@ -78,16 +79,16 @@ def _entry(alert: CompleteAlert, severity: str, now: datetime) -> Entry:
     links = alert.web_links()
     entry: Entry = {
         "labels": {
-            **{_label_name(name): value for name, value in alert.short_labels().items()},
+            **{_label_name(name): printable(value) for name, value in alert.short_labels().items()},
             "alertname": ALERT_NAME,
-            "model": cut(alert.component, SHORT),
-            "incident": alert.incident,
+            "model": cut(printable(alert.component), SHORT),
+            "incident": printable(alert.incident),
             "severity": severity,
         },
         "annotations": {
-            "summary": cut(alert.title, _ANNOTATION),
-            "description": cut(alert.description, _ANNOTATION),
-            "class": cut(alert.kind, SHORT),
+            "summary": cut(printable(alert.title), _ANNOTATION),
+            "description": cut(printable_lines(alert.description), _ANNOTATION),
+            "class": cut(printable(alert.kind), SHORT),
             "since": _text(alert.starts_at),
             **{f"{_label_name(link.text)[:SHORT]}_url": link.href for link in links if link.text != link.href},
         },

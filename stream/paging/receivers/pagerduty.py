@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -11,6 +12,7 @@ import msgspec
 from driftline.stream.alerts.read import CompleteAlert
 from driftline.stream.alerts.schema import SHORT, cut
 from driftline.stream.paging.receivers.request import Endpoint, Request, json_request
+from driftline.stream.text.printable import printable, printable_lines
 
 # Bytes of a body that PagerDuty accepts: "512 KB", in the smaller of its two meanings.
 _BODY = 512_000
@@ -23,9 +25,9 @@ def build_request(alert: CompleteAlert, _: bytes, endpoint: Endpoint, now: datet
     event: dict[str, Any] = {
         "routing_key": endpoint.key,
         "event_action": "resolve" if alert.status == "resolved" else "trigger",
-        "dedup_key": alert.incident,
+        "dedup_key": _dedup_key(alert),
         "client": "Driftline",
-        "links": [{"href": link.href, "text": link.text} for link in alert.web_links()],
+        "links": [{"href": link.href, "text": _short(link.text)} for link in alert.web_links()],
     }
 
     def body(evidence: Mapping[str, Any]) -> bytes:
@@ -36,25 +38,44 @@ def build_request(alert: CompleteAlert, _: bytes, endpoint: Endpoint, now: datet
 
 def _payload(alert: CompleteAlert, evidence: Mapping[str, Any]) -> dict[str, Any]:
     details = {
-        "description": cut(alert.description, _DESCRIPTION),
+        "description": cut(printable_lines(alert.description), _DESCRIPTION),
         "status": alert.status,
         "seq": alert.seq,
-        "alert_id": cut(alert.id, SHORT),
+        "alert_id": _short(alert.id),
         "starts_at": alert.starts_at,
         "ends_at": alert.ends_at,
-        "labels": alert.short_labels(),
-        "evidence": evidence,
+        "labels": _shown(alert.short_labels()),
+        "evidence": _shown(evidence),
     }
     return {
-        "summary": cut(alert.title, _SUMMARY) or "drift",  # an empty one is refused
-        "source": cut(alert.source, SHORT) or "driftline",
+        "summary": cut(printable(alert.title), _SUMMARY) or "drift",  # an empty one is refused
+        "source": _short(alert.source) or "driftline",
         "severity": alert.severity,
         "timestamp": alert.starts_at,
-        "component": cut(alert.component, SHORT),
-        "group": cut(alert.group, SHORT),
-        "class": cut(alert.kind, SHORT),
+        "component": _short(alert.component),
+        "group": _short(alert.group),
+        "class": _short(alert.kind),
         "custom_details": details,
     }
+
+
+def _dedup_key(alert: CompleteAlert) -> str:
+    """The incident's identity, printable and in at most 255 characters."""
+    key = printable(alert.incident)
+    return key if len(key) <= SHORT else hashlib.sha256(key.encode()).hexdigest()
+
+
+def _short(text: str) -> str:
+    return cut(printable(text), SHORT)
+
+
+def _shown(value: Any) -> Any:
+    """JSON values with every text printable."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        return {printable(name): _shown(each) for name, each in value.items()}
+    return list(map(_shown, value)) if isinstance(value, list) else value
 
 
 def _ever_less(evidence: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
