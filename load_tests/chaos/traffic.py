@@ -67,7 +67,7 @@ def _sent(n: int, i: int, model: str, values: list[float]) -> Sent:
     drifts = _DRIFT[0] <= i % _CYCLE < _DRIFT[1]
     features: dict[str, Any] = {"amount": amount + 2.0 * drifts, "country": "at" if place > 1 else "ch"}
     if n % _ODD == _ODD // 2:
-        features["amount"] = "12"
+        features["amount"] = "N/A"
     event = {"id": f"{model}-{i}", "ts": EPOCH + n * _STEP_US // 1000, "model": model, "features": features}
     return Sent(partition, orjson.dumps(event | {"score": score}))
 

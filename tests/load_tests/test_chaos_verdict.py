@@ -27,7 +27,7 @@ defaults: {{learn_events: 100, false_alarms_per_event: 0.001}}
 models: {{given: {{}}, spread: {{}}, learns: {{clock: 100000}}}}
 worker: {{group: {group}}}
 """
-ODD = b'{"id":"odd","ts":1767225600000,"model":"given","features":{"amount":"12","country":"at"},"score":1}'
+ODD = b'{"id":"odd","ts":1767225600000,"model":"given","features":{"amount":"N/A","country":"at"},"score":1}'
 BASELINES = {model: baseline_of(model) for model in ("given", "spread")}
 
 
