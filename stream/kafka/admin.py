@@ -35,11 +35,15 @@ class TopicsError(RuntimeError):
 
 
 @contextmanager
-def open_admin(kafka: Kafka) -> Iterator[KafkaAdminClient]:
-    """An admin client. Raises KafkaUnreachableError if no broker accepts a connection, or none answers in time."""
+def open_admin(kafka: Kafka, request_timeout: float = 30.0) -> Iterator[KafkaAdminClient]:
+    """An admin client; its requests take `request_timeout` seconds at most.
+
+    Raises KafkaUnreachableError if no broker accepts a connection, or none answers in time.
+    """
     check_reachable(kafka)
+    timeouts = {"bootstrap_timeout_ms": BOOTSTRAP_TIMEOUT, "request_timeout_ms": request_timeout}
     try:
-        admin = KafkaAdminClient(**client_options(kafka), bootstrap_timeout_ms=int(BOOTSTRAP_TIMEOUT * 1000))
+        admin = KafkaAdminClient(**client_options(kafka), **{name: int(s * 1000) for name, s in timeouts.items()})
     except KafkaError as error:
         raise KafkaUnreachableError(f"Kafka at {kafka.bootstrap} does not answer requests: {error}") from error
     try:

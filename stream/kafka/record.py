@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from aiokafka.partitioner import murmur2
+
 
 class OutgoingRecord(NamedTuple):
     """A record to publish. partition: None lets the producer choose by key."""
@@ -33,3 +35,8 @@ class Record(Protocol):
 
     @property
     def value(self) -> bytes | None: ...
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition of a key, if a topic has so many: what producers of Kafka choose."""
+    return int(murmur2(key) & 0x7FFFFFFF) % partitions

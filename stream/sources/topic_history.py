@@ -11,8 +11,10 @@ other. The stamps are Kafka's, by the producer's or the broker's clock, not the 
     stamp   12:58 13:01 12:59 13:30 13:59 14:00 13:58     8 was removed by compaction
     read          [────────────────────)
 
-The embedded broker answers ListOffsets wrongly: the end is too low, and the offset of any time is 0. So the end is the
-high watermark of a fetch, an offset by time only says where to start reading, and this module compares stamps.
+As in a worker, records of aborted transactions are not read, and a range ends where a transaction is still open.
+
+The embedded broker answers ListOffsets wrongly: the end is too low, and the offset of any time is 0. So the end is also
+read from a fetch, an offset by time only says where to start reading, and this module compares stamps.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from kafka.errors import KafkaError, OffsetOutOfRangeError
 from driftline.stream.config.sections import Kafka
 from driftline.stream.kafka.admin import BOOTSTRAP_TIMEOUT, TopicsError
 from driftline.stream.kafka.client import check_reachable, client_options
+from driftline.stream.kafka.logs import POLL_MS, SILENCE_TIMEOUT, read_ends, silence_message
 from driftline.stream.replay.pipeline import LogBatch
 
 # kafka-python reads 14,000 messages/s with its own settings, 125,000 with the first three.
@@ -44,15 +47,12 @@ _TUNING: dict[str, Any] = {
     "fetch_max_wait_ms": 100,
     # Retention that removes records while we read must be an error: skipping ahead would leave an unseen gap.
     "auto_offset_reset": "none",
+    "isolation_level": "read_committed",
     "enable_auto_commit": False,
     "group_id": None,
     "allow_auto_create_topics": False,
     "bootstrap_timeout_ms": int(BOOTSTRAP_TIMEOUT * 1000),
 }
-#: Seconds without any record, while some are due, before reading gives up. A broker restarts in some 5 and a new leader
-#: is elected in 10; at half of this, one slow disk would end a replay of hours.
-SILENCE_TIMEOUT = 30.0
-_POLL_MS = 200
 
 _Offsets = Mapping[TopicPartition, int]
 
@@ -154,8 +154,8 @@ class TopicHistory:
         before, deadline = self.done, time.monotonic() + SILENCE_TIMEOUT
         while self.done == before:
             if time.monotonic() > deadline:
-                raise TopicsError(_silence_message(due))
-            fetched = self._consumer.poll(_POLL_MS)
+                raise TopicsError(silence_message(due))
+            fetched = self._consumer.poll(POLL_MS)
             for tp, part in due.items():
                 part.add(fetched.get(tp, ()), self._consumer.position(tp))
 
@@ -189,7 +189,7 @@ def _ranges(
         close = get_close_matches(topic, consumer.topics())
         raise TopicsError(f"topic {topic} doesn't exist" + (f"; did you mean {' or '.join(close)}?" if close else ""))
     consumer.assign([TopicPartition(topic, partition) for partition in sorted(partitions)])
-    highest = _ends(consumer)
+    highest = read_ends(consumer)
     starts = _starts(consumer, first, highest)
     stops = _stops(consumer, end, starts, highest)
     first_ms = first.ms if isinstance(first, AtTime) else None
@@ -202,19 +202,6 @@ def _ranges(
     for tp, part in ranges.items():
         consumer.seek(tp, part.start)
     return ranges
-
-
-def _ends(consumer: KafkaConsumer) -> _Offsets:
-    """The end of each assigned partition: its high watermark, from a fetch near the end."""
-    assigned = consumer.assignment()
-    for tp, offset in consumer.end_offsets(list(assigned)).items():
-        consumer.seek(tp, offset)
-    deadline = time.monotonic() + SILENCE_TIMEOUT
-    while unknown := [tp for tp in assigned if consumer.highwater(tp) is None]:
-        if time.monotonic() > deadline:
-            raise TopicsError(_silence_message(unknown))
-        consumer.poll(_POLL_MS)
-    return {tp: consumer.highwater(tp) for tp in assigned}
 
 
 def _starts(consumer: KafkaConsumer, first: TopicPosition | None, highest: _Offsets) -> _Offsets:
@@ -250,11 +237,3 @@ def _stops(consumer: KafkaConsumer, end: TopicPosition | None, starts: _Offsets,
             beyond = {tp: at.offset for tp, at in found.items() if at and at.offset > starts[tp]}
             return {tp: min(beyond.get(tp, high), high) for tp, high in highest.items()}
     return highest
-
-
-def _silence_message(unanswered: Sequence[TopicPartition] | Mapping[TopicPartition, Any]) -> str:
-    partitions = ", ".join(str(tp.partition) for tp in sorted(unanswered))
-    topic = next(iter(unanswered)).topic
-    return (
-        f"Kafka has sent nothing of topic {topic}, partition {partitions}, for {SILENCE_TIMEOUT:.0f} s; is it still up?"
-    )

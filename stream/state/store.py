@@ -178,17 +178,16 @@ class Store:
         found: bytes | None = await call_redis(self.client.get, f"{self._learned}:{model}")
         return found
 
-    async def bind(self, facts: Mapping[str, str]) -> None:
-        """Record facts that stored offsets depend on. Raises StoreError if one of them was another at first."""
-        key = f"{self.namespace}:bound"
+    async def bound(self) -> dict[str, str]:
+        """The facts that stored offsets depend on, by name."""
+        found = await call_redis(self.client.hgetall, f"{self.namespace}:bound")
+        return {name.decode(): fact.decode() for name, fact in found.items()}
+
+    async def bind(self, facts: Mapping[str, str]) -> dict[str, str]:
+        """Record facts that stored offsets depend on, unless others are recorded already; returns the recorded ones."""
         for name, fact in facts.items():
-            await call_redis(self.client.hsetnx, key, name, fact)
-            first = (await call_redis(self.client.hget, key, name)).decode()
-            if first != fact:
-                raise StoreError(
-                    f"{name} was {first} and is {fact} now: the state of {self.namespace} does not fit it; "
-                    "go back to the former, or start over with another worker.group"
-                )
+            await call_redis(self.client.hsetnx, f"{self.namespace}:bound", name, fact)
+        return await self.bound()
 
     async def keys(self) -> list[str]:
         """Every key of this namespace, sorted."""

@@ -44,6 +44,11 @@ class Metrics:
             "driftline_incidents_open", "Incidents open in this worker's partitions", registry=registry
         )
         self._lag = Gauge("driftline_lag_records", "Records not yet read", ["topic", "partition"], registry=registry)
+        self._removed = Counter(
+            "driftline_records_removed_unread", "Records removed, as by retention, before they were read",
+            ["topic", "partition"], registry=registry,
+        )  # fmt: skip
+        self.removed_unread = 0  #: of all partitions, since the start
         self._progress = Gauge(
             "driftline_last_progress_timestamp_seconds", "When work was last done", registry=registry
         )
@@ -92,9 +97,13 @@ class Metrics:
         self._lags = {(tp.topic, tp.partition): self._show_lag(tp, lag) for tp, lag in lags.items()}
 
     def _show_lag(self, tp: TP, lag: int) -> int:
-        lag = max(lag, 0)
         self._lag.labels(tp.topic, str(tp.partition)).set(lag)
         return lag
+
+    def removed(self, tp: TP, count: int) -> None:
+        """Count records of a partition that were removed before they were read."""
+        self._removed.labels(tp.topic, str(tp.partition)).inc(count)
+        self.removed_unread += count
 
     def lag_by_topic(self) -> dict[str, int]:
         """Records not yet read, by topic."""

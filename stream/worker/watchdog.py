@@ -103,7 +103,8 @@ async def serve_worker_http(address: str, metrics: Metrics, watchdog: Watchdog) 
     """Serve /health and /metrics of a worker until the context exits; see `serve_http`."""
 
     def health() -> tuple[str | None, dict[str, Any]]:
-        return watchdog.unhealthy, {"lag": sum(metrics.lag_by_topic().values())}
+        figures = {"lag": sum(metrics.lag_by_topic().values()), "removed_unread": metrics.removed_unread}
+        return watchdog.unhealthy, figures
 
     async with serve_http(address, metrics.registry, "stalled", health):
         yield

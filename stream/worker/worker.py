@@ -28,6 +28,7 @@ from faust.types import TP, StreamT
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.config.remarks import unused_settings
 from driftline.stream.config.sections import Config
+from driftline.stream.kafka.client import KafkaUnreachableError
 from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.ops.logging import configure_logging
 from driftline.stream.ops.readiness import wait_for_servers
@@ -36,9 +37,11 @@ from driftline.stream.sources.schemas import SchemaLoader, schema_loader
 from driftline.stream.state.client import connect
 from driftline.stream.state.fencing import FencedError
 from driftline.stream.state.store import ResumePosition, Store
+from driftline.stream.worker.continuity import LogChangedError
 from driftline.stream.worker.faust.app import App, WorkerSettings, build_app, consume, publish, run_worker
-from driftline.stream.worker.faust.transport import Fetch, FetchConsumer
+from driftline.stream.worker.faust.transport import FetchConsumer
 from driftline.stream.worker.judge_stage import JudgeSettings, JudgeStage, split
+from driftline.stream.worker.log_guard import LogGuard
 from driftline.stream.worker.metrics import Metrics
 from driftline.stream.worker.sketch_stage import SketchSettings, SketchStage
 from driftline.stream.worker.watchdog import Watchdog, serve_worker_http
@@ -50,10 +53,6 @@ _HOUSEKEEPING_EVERY = 1.0
 # s between two measurements of the lag, one small request to each broker; a third of the shortest time after which the
 # worker reports itself unhealthy.
 _LAG_EVERY = 2.0
-
-
-class TopicRecreatedError(RuntimeError):
-    """A topic is not the one that this group has read before."""
 
 
 @dataclass
@@ -88,7 +87,7 @@ class Worker:
         )
         self.judge_stage = JudgeStage(JudgeSettings.of(config), watched, self.store, self._publish, self.metrics)
         self.watchdog = Watchdog(self.metrics, worker.watchdog_seconds)
-        self._positions: dict[TP, ResumePosition] = {}
+        self.guard = LogGuard(config, self.store, self.metrics)
         self._resources = AsyncExitStack()
         self._add_agents()
 
@@ -98,16 +97,17 @@ class Worker:
         @app.agent(app.topic(topics.predictions), name="sketch")
         async def sketch(stream: StreamT[Any]) -> None:
             async for fetch in consume(stream):
-                self._check_first(fetch)
-                with self.watchdog.working(topics.predictions), _exit_when_fenced():
+                with self.watchdog.working(topics.predictions), _exit_when_refused():
+                    await self.guard.check_fetch(fetch, app.consumer.earliest_offsets)
                     await self.sketch_stage.sketch(fetch)
 
         @app.agent(app.topic(topics.panes), name="judge")
         async def judge(stream: StreamT[Any]) -> None:
             async for fetch in consume(stream):
-                self._check_first(fetch)
+                with _exit_when_refused():
+                    await self.guard.check_fetch(fetch, app.consumer.earliest_offsets)
                 for batch in split(fetch):
-                    with self.watchdog.working(topics.panes), _exit_when_fenced():
+                    with self.watchdog.working(topics.panes), _exit_when_refused():
                         await self.judge_stage.judge(batch)
 
         app.task(self._started)
@@ -117,75 +117,62 @@ class Worker:
         app.on_before_shutdown.connect(self._stopping)
 
     async def _publish(self, messages: Iterable[OutgoingRecord]) -> None:
-        await publish(self.app, messages)
+        await publish(self.app, map(self.guard.place, messages))
 
     async def _take_over(self, partitions: frozenset[TP]) -> Mapping[TP, int]:
-        started, topics = time.monotonic(), self.config.topics
-        await self._bind()
-        self._positions = {
+        started = time.monotonic()
+        with _exit_when_refused():
+            positions = await self._claim(partitions)
+        self.watchdog.assigned()
+        log.info("took over %d partitions in %.2f s", len(positions), time.monotonic() - started)
+        return {tp: position.offset for tp, position in positions.items()}
+
+    async def _claim(self, partitions: frozenset[TP]) -> Mapping[TP, ResumePosition]:
+        topics = self.config.topics
+        await self.guard.bind()
+        positions = {
             TP(topic, partition): position
             for topic, stage in ((topics.predictions, self.sketch_stage), (topics.panes, self.judge_stage))
             for partition, position in (
                 await stage.take_over(tp.partition for tp in partitions if tp.topic == topic)
             ).items()
         }
-        self.watchdog.assigned()
-        log.info("took over %d partitions in %.2f s", len(self._positions), time.monotonic() - started)
-        return {tp: position.offset for tp, position in self._positions.items()}
+        await self.guard.take_over(positions)
+        return positions
 
     async def _release(self, _: frozenset[TP]) -> None:
         """Give up all partitions: Kafka assigns them again, and by then another worker may have ended their runs."""
-        self._positions = {}
+        self.guard.release()
         await self.sketch_stage.release()
         await self.judge_stage.release()
-
-    async def _bind(self) -> None:
-        """Raises StoreError if the stored state belongs to other topics, or to models on other partitions."""
-        topics, consumer = self.config.topics, self.app.consumer
-        while (count := consumer.topic_partitions(topics.panes)) is None:
-            # For a moment after Kafka has come back; the client asks it every few seconds.
-            log.warning("Kafka does not say how many partitions topic %s has; asking again", topics.panes)
-            await asyncio.sleep(_HOUSEKEEPING_EVERY)
-        panes = f"{topics.panes} with {count} partitions"
-        await self.store.bind({"topics.predictions": topics.predictions, "topics.panes": panes})
-
-    def _check_first(self, fetch: Fetch) -> None:
-        """Check that the first records of a partition continue what this group has read of it before."""
-        position = self._positions.pop(fetch.tp, None)
-        if position is None:
-            return
-        where, end = f"topic {fetch.tp.topic}, partition {fetch.tp.partition}", fetch.highwater
-        if fetch.first_offset < position.offset or (end is not None and end < position.read_to):
-            raise TopicRecreatedError(
-                f"{where}: it ends before offset {position.read_to}, up to which this group has read it: was the topic "
-                "deleted and created again? Then start over with another worker.group"
-            )
-        if fetch.first_offset > position.read_to > 0:
-            log.warning(
-                "%s: the records from offset %d to %d were removed before they were read",
-                where,
-                position.read_to,
-                fetch.first_offset,
-            )
 
     async def _report_alive(self) -> None:
         self.watchdog.loop_alive()
 
     async def _housekeeping(self) -> None:
-        with _exit_when_fenced():
+        with _exit_when_refused():
             await self.sketch_stage.close_idle()
             await self.judge_stage.drain_outboxes()
 
     async def _measure_lag(self) -> None:
-        """Measure the lag from positions: they also count what is no record, such as a marker at the end of a log."""
+        """Measure the lag from positions: they also count what is no record, such as a marker at the end of a log.
+
+        Ends the worker if a log is not the one that was read.
+        """
         consumer = cast(FetchConsumer, self.app.consumer)
         assignment_id = consumer.assignment_id
         try:
-            ends = await consumer.highwaters(*consumer.assignment())
-            lags = {tp: end - (await consumer.position(tp) or 0) for tp, end in ends.items()}
+            with _exit_when_refused():
+                await self.guard.check_topics()
+            # Before the ends, which only grow: so a lag below 0 is a log that became shorter.
+            read_to = self.guard.read_to()
+            positions = {tp: await consumer.position(tp) or 0 for tp in consumer.assignment()}
+            ends = await consumer.ends(*positions)
             if assignment_id is not None and assignment_id == consumer.assignment_id:
-                self.metrics.set_lags(lags)
-        except KafkaError as error:
+                with _exit_when_refused():
+                    self.guard.check_ends(read_to, ends)
+                self.metrics.set_lags({tp: end - positions[tp] for tp, end in ends.items()})
+        except (KafkaError, KafkaUnreachableError) as error:
             log.warning("Kafka does not say where its topics end: %r", error)
         else:
             self.watchdog.lag_known()
@@ -203,18 +190,24 @@ class Worker:
 
 
 @contextmanager
-def _exit_when_fenced() -> Iterator[None]:
-    """End the process at once when another worker has taken over.
+def _exit_when_refused() -> Iterator[None]:
+    """End the process at once when another worker has taken over, or when the log is not the one that was read.
 
     The orderly end takes seconds, in which this worker would join the group again and hold partitions until its
-    session expires.
+    session expires; and it would bury the reason under a traceback.
     """
     try:
         yield
     except FencedError as error:
-        log.critical("%s: this worker was away for too long, and exits", error)
-        logging.shutdown()
-        os._exit(1)
+        _exit(f"{error}: this worker was away for too long, and exits")
+    except LogChangedError as error:
+        _exit(str(error))
+
+
+def _exit(reason: str) -> NoReturn:
+    log.critical("%s", reason)
+    logging.shutdown()
+    os._exit(1)
 
 
 def run(config: Config, folder: Path) -> NoReturn:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import json
 import sys
@@ -16,14 +15,11 @@ from driftline.stream.baselines.build import build_baseline
 from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.codec.state import restore_state
-from driftline.stream.config.load import parse_config
 from driftline.stream.demo.servers import Server
 from driftline.stream.events.parse import EventError, parse_event
 from driftline.stream.kafka.admin import open_admin
 from driftline.stream.replay.run import as_single_partition, replay
-from driftline.stream.state.client import StoreError
-from driftline.stream.worker.worker import Worker
-from load_tests.harness.deployment import Deployment, deploy, unique
+from load_tests.harness.deployment import Deployment, deploy
 from load_tests.harness.oracle import alert_bodies, as_json, baseline_of, events_counted, messages
 from load_tests.harness.tcp_proxy import TcpProxy
 from tests.harness.brokers import Broker
@@ -293,21 +289,3 @@ def test_the_command_line_of_faust_runs_the_same_worker(broker: Broker, redis_se
         worker.wait_for(lambda: counted(deployment) == {"given": 1000})
         worker.wait_for(deployment.alerts)
         assert worker.stop() == 0
-
-
-def test_a_takeover_waits_until_kafka_says_how_many_partitions_there_are(
-    redis_server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A Kafka that has just come back may leave a topic out for a moment; seen in a chaos run."""
-    config = parse_config(f"redis: {{url: redis://{redis_server.address}/0}}\nworker: {{group: {unique('group')}}}")
-    worker, counts = Worker(config, {}), iter([None, None, 3, 4])
-    monkeypatch.setattr(worker.app.consumer, "topic_partitions", lambda _: next(counts))
-
-    async def scenario() -> None:
-        await worker._bind()
-        with pytest.raises(StoreError, match=r"panes was .* with 3 partitions and is .* with 4"):
-            await worker._bind()
-        await worker.store.client.aclose()
-
-    asyncio.run(scenario())
-    worker.app.consumer._thread.thread_loop.close()  # of a thread that was never started

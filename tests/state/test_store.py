@@ -288,14 +288,13 @@ async def test_a_model_may_have_any_name(store: Store) -> None:
 
 
 @on_every_redis
-async def test_state_is_bound_to_its_topics(store: Store) -> None:
-    for _ in range(2):
-        await store.bind({"topics.predictions": TOPIC, "topics.panes": "panes with 4 partitions"})
-    with pytest.raises(
-        StoreError, match=r"topics\.panes was panes with 4 partitions and is panes with 8 partitions now"
-    ):
-        await store.bind({"topics.predictions": TOPIC, "topics.panes": "panes with 8 partitions"})
-    await Store(store.client, f"{store.namespace}x").bind({"topics.panes": "panes with 8 partitions"})
+async def test_the_facts_bound_first_stay_and_new_ones_are_added(store: Store) -> None:
+    first = {"topics.predictions": TOPIC, "topics.panes": "panes with 4 partitions"}
+    assert await store.bound() == {}
+    assert await store.bind(first) == first
+    assert await store.bind({"topics.panes": "panes with 8 partitions", "cluster": "c"}) == {**first, "cluster": "c"}
+    assert await store.bound() == {**first, "cluster": "c"}
+    assert await Store(store.client, f"{store.namespace}x").bound() == {}
 
 
 # The table of keys

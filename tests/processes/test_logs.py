@@ -1,0 +1,246 @@
+"""What production does to logs: topics created again, cut and extended, another cluster, aborted transactions."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+from kafka import TopicPartition
+
+from driftline.stream.baselines.file import encode_baseline
+from driftline.stream.config.load import parse_config
+from driftline.stream.demo.servers import Server, embedded_broker
+from driftline.stream.kafka.admin import ensure_topics, open_admin
+from driftline.stream.schemas.topics import wanted_topics
+from driftline.stream.sources.topic_history import open_history
+from driftline.stream.state.client import connect
+from driftline.stream.state.store import Store
+from driftline.stream.worker.log_guard import LogGuard
+from driftline.stream.worker.metrics import Metrics
+from load_tests.harness.deployment import Deployment, WorkerProcess, deploy, unique
+from load_tests.harness.oracle import baseline_of, messages
+from tests.harness.brokers import Broker
+
+on_kafka = pytest.mark.parametrize("broker", [pytest.param("kafka", marks=pytest.mark.kafka)], indirect=True)
+# Panes of 50 events that no clock ends, of models with a baseline.
+SECTIONS = {"panes": {"events": 50, "seconds": None}, "models": {"a": {"baseline": "a.driftline"}}}
+MADE_AGAIN = "was deleted and created again since this group has read it"
+
+
+@pytest.fixture
+def here(broker: Broker, redis_server: Server, tmp_path: Path) -> Deployment:
+    (tmp_path / "a.driftline").write_bytes(encode_baseline(baseline_of("a")))
+    return deploy(tmp_path, broker, redis_server.address, SECTIONS)
+
+
+def read(here: Deployment, name: str, sealed: int) -> None:
+    """Let a worker read up to an offset, and stop it."""
+    with here.worker(name) as worker:
+        worker.wait_for(lambda: here.sealed() == {0: sealed})
+        assert worker.stop() == 0
+
+
+def create_again(here: Deployment, topic: str) -> None:
+    with open_admin(here.broker.kafka) as admin:
+        admin.delete_topics([topic])
+        deadline = time.monotonic() + 30
+        while topic in admin.list_topics() and time.monotonic() < deadline:
+            time.sleep(0.05)
+    here.create_topics()
+
+
+def ends(worker: WorkerProcess) -> str:
+    """Its log, once it has ended by itself."""
+    worker.wait_for(lambda: worker.process.poll() is not None, alive=False)
+    assert worker.process.returncode == 1
+    return worker.logs()
+
+
+@pytest.mark.parametrize("again", [100, 900])
+def test_a_topic_created_again_ends_a_worker_that_starts_however_long_it_is(here: Deployment, again: int) -> None:
+    here.produce({0: messages("a", 500)})
+    read(here, "before", 500)
+    states = here.model_states()
+    create_again(here, here.config.topics.predictions)
+    here.produce({0: messages("a", again)})
+    with here.worker("after") as worker:
+        logs = ends(worker)
+    assert f"topic {here.config.topics.predictions} {MADE_AGAIN}" in logs
+    assert "run: driftline resume -c driftline.yaml" in logs
+    assert (here.sealed(), here.model_states()) == ({0: 500}, states)
+
+
+def test_a_topic_created_again_ends_a_worker_that_reads_it(here: Deployment) -> None:
+    here.produce({0: messages("a", 500)})
+    with here.worker() as worker:
+        worker.wait_for(lambda: here.sealed() == {0: 500})
+        create_again(here, here.config.topics.predictions)
+        assert MADE_AGAIN in ends(worker)
+
+
+@on_kafka
+def test_a_topic_that_is_deleted_ends_a_worker_that_reads_it(here: Deployment) -> None:
+    here.produce({0: messages("a", 500)})
+    with here.worker() as worker:
+        worker.wait_for(lambda: here.sealed() == {0: 500})
+        with open_admin(here.broker.kafka) as admin:
+            admin.delete_topics([here.config.topics.predictions])
+        assert f"topic {here.config.topics.predictions} was deleted under this worker" in ends(worker)
+
+
+@on_kafka
+def test_records_that_were_removed_unread_are_counted_and_the_worker_goes_on(here: Deployment) -> None:
+    predictions = here.config.topics.predictions
+    here.produce({0: messages("a", 500)})
+    read(here, "before", 500)
+    here.produce({0: messages("a", 500, first=500)})
+    with open_admin(here.broker.kafka) as admin:
+        admin.delete_records({TopicPartition(predictions, 0): 650})
+    with here.worker("after") as worker:
+        worker.wait_for(lambda: here.sealed() == {0: 1000})
+        health, metrics = json.loads(worker.get("/health").body), worker.get("/metrics").body
+        assert (health["status"], health["removed_unread"]) == ("ok", 150)
+        assert f'driftline_records_removed_unread_total{{partition="0",topic="{predictions}"}} 150.0' in metrics
+        assert "the records from offset 500 to 650 were removed before they were read" in worker.logs()
+        assert worker.stop() == 0
+
+
+@on_kafka
+def test_another_cluster_with_the_same_group_is_refused(here: Deployment, tmp_path: Path) -> None:
+    here.produce({0: messages("a", 500)})
+    read(here, "production", 500)
+    before = stored(here)
+    with embedded_broker(tmp_path / "staging") as staging:
+        config = json.loads(here.path.read_text())
+        config["kafka"] = {"bootstrap": staging.address, "idempotent": False}
+        here.path.write_text(json.dumps(config))
+        other = Deployment(here.path, Broker(staging, idempotent=False), here.config).reload()
+        other.create_topics()
+        other.produce({0: messages("a", 900)})
+        with other.worker("staging") as worker:
+            logs = ends(worker)
+    assert "belongs to Kafka cluster ZHJpZnRsaW5lLXRlc3RzMA, and kafka.bootstrap leads to cluster tansu_cluster" in logs
+    assert "driftline resume -c driftline.yaml --new-cluster" in logs
+    assert stored(here) == before
+
+
+def stored(here: Deployment) -> dict[bytes, bytes]:
+    """All that Redis holds of a group."""
+    with here.store as client:
+        return {key: client.dump(key) for key in client.scan_iter(match=f"{here.config.worker.group}:*", count=1000)}
+
+
+@on_kafka
+def test_partitions_added_to_the_panes_topic_stay_idle_and_no_model_moves(
+    broker: Broker, redis_server: Server, tmp_path: Path
+) -> None:
+    models = [f"m{i}" for i in range(8)]
+    sections = {**SECTIONS, "topics": {"partitions": 2}, "models": {m: {"baseline": f"{m}.driftline"} for m in models}}
+    for model in models:
+        (tmp_path / f"{model}.driftline").write_bytes(encode_baseline(baseline_of(model)))
+    here = deploy(tmp_path, broker, redis_server.address, sections)
+    panes = here.config.topics.panes
+
+    def send(first: int) -> None:
+        here.produce({0: [line for model in models for line in messages(model, 100, first=first)]})
+
+    def add_partitions(count: int) -> None:
+        with open_admin(broker.kafka) as admin:
+            admin.create_partitions({panes: count})
+
+    send(0)
+    with here.worker("before") as worker:
+        worker.wait_for(lambda: here.sealed().get(0) == 800)
+        add_partitions(5)
+        worker.wait_for(lambda: "3 partitions more than when this group began: they stay idle" in worker.logs())
+        send(100)
+        worker.wait_for(lambda: here.sealed().get(0) == 1600)
+        assert worker.stop() == 0
+    add_partitions(7)
+    send(200)
+    with here.worker("after") as worker:
+        worker.wait_for(lambda: here.sealed().get(0) == 2400)
+        worker.wait_for(lambda: here.model_states() == here.replay().model_states())
+        assert worker.logs().count("5 partitions more than when this group began") == 1
+        assert worker.stop() == 0
+    assert {record.partition for record in here.read(panes)} == {0, 1}
+
+
+@contextmanager
+def transaction(here: Deployment) -> Iterator[Callable[[list[bytes]], None]]:
+    """A transaction on the predictions topic, open until the block ends, and then aborted."""
+    producer = Producer({"bootstrap.servers": here.broker.server.address, "transactional.id": unique("writer")})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+
+    def send(values: list[bytes]) -> None:
+        for value in values:
+            producer.produce(here.config.topics.predictions, value, partition=0)
+        assert producer.flush(30) == 0
+
+    yield send
+    producer.abort_transaction(30)
+
+
+def history(here: Deployment) -> list[bytes]:
+    with open_history(here.broker.kafka, here.config.topics.predictions, None, None) as topic:
+        return [value for batch in topic.logs()[0] for value in batch.messages if value is not None]
+
+
+@on_kafka
+def test_records_of_aborted_transactions_count_neither_in_a_worker_nor_in_a_replay(here: Deployment) -> None:
+    log = messages("a", 300)
+    here.produce({0: log[:100]})
+    with transaction(here) as send:
+        send(messages("a", 70, first=1000))
+        assert history(here) == log[:100], "and it does not wait for the transaction"
+    here.produce({0: log[100:]})
+    with transaction(here) as send:
+        send(messages("a", 70, first=2000))
+    assert history(here) == log
+    with here.worker() as worker:
+        # The marker that ends the first transaction has an offset too.
+        worker.wait_for(lambda: here.sealed() == {0: 371})
+        assert worker.stop() == 0
+    panes = [record.value for record in here.read(here.config.topics.panes)]
+    assert len(panes) == 6
+
+
+def test_a_takeover_waits_until_kafka_knows_the_panes_topic(broker: Broker, redis_server: Server) -> None:
+    """A Kafka that has just come back may leave a topic out for a moment; seen in a chaos run."""
+    names = {name: unique(name) for name in ("predictions", "labels", "panes", "alerts")}
+    config = parse_config(
+        json.dumps(
+            {
+                "kafka": {"bootstrap": broker.server.address},
+                "redis": {"url": f"redis://{redis_server.address}/0"},
+                "topics": {**names, "partitions": 3},
+                "worker": {"group": unique("group")},
+            }
+        )
+    )
+
+    def create_later() -> None:
+        time.sleep(1.5)
+        with open_admin(broker.kafka) as admin:
+            ensure_topics(admin, wanted_topics(config.topics))
+
+    async def scenario() -> dict[str, str]:
+        store = Store(connect(config.redis), config.worker.group)
+        later = threading.Thread(target=create_later)
+        later.start()
+        await LogGuard(config, store, Metrics()).bind()
+        later.join()
+        try:
+            return await store.bound()
+        finally:
+            await store.client.aclose()
+
+    assert asyncio.run(scenario())["topics.panes"] == f"{config.topics.panes} with 3 partitions"
