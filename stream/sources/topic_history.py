@@ -33,9 +33,10 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, OffsetOutOfRangeError
 
 from driftline.stream.config.sections import Kafka
+from driftline.stream.kafka import logs
 from driftline.stream.kafka.admin import BOOTSTRAP_TIMEOUT, TopicsError
 from driftline.stream.kafka.client import check_reachable, client_options
-from driftline.stream.kafka.logs import POLL_MS, SILENCE_TIMEOUT, read_ends, silence_message
+from driftline.stream.kafka.logs import POLL_MS, read_ends, silence_message
 from driftline.stream.replay.pipeline import LogBatch
 
 # kafka-python reads 14,000 messages/s with its own settings, 125,000 with the first three.
@@ -151,7 +152,7 @@ class TopicHistory:
         due = {tp: part for tp, part in self._ranges.items() if part.needs_fetch}
         self._consumer.pause(*self._ranges)
         self._consumer.resume(*due)
-        before, deadline = self.done, time.monotonic() + SILENCE_TIMEOUT
+        before, deadline = self.done, time.monotonic() + logs.SILENCE_TIMEOUT
         while self.done == before:
             if time.monotonic() > deadline:
                 raise TopicsError(silence_message(due))

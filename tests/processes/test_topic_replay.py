@@ -22,10 +22,10 @@ from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.config.sections import Config
 from driftline.stream.demo.servers import embedded_broker
 from driftline.stream.events.parse import parse_event
+from driftline.stream.kafka import logs
 from driftline.stream.kafka.admin import TopicsError
 from driftline.stream.replay.pipeline import LogBatch
 from driftline.stream.replay.run import as_single_partition, replay
-from driftline.stream.sources import topic_history
 from driftline.stream.sources.topic_history import AtOffset, AtTime, TopicPosition, open_history
 from tests.harness.brokers import Broker, unique
 from tests.harness.topic_tools import START_MS, Sent, Site, driftline, traffic, write_lines
@@ -161,7 +161,7 @@ def test_a_broker_that_dies_while_it_is_read_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.CRITICAL, "kafka")  # a captured log line would keep its sockets alive
-    monkeypatch.setattr(topic_history, "SILENCE_TIMEOUT", 1.0)
+    monkeypatch.setattr(logs, "SILENCE_TIMEOUT", 1.0)
     with embedded_broker(tmp_path) as server:
         site = Site.on(Broker(server, idempotent=False), tmp_path, partitions=2)
         site.send(site.predictions, [Sent(0, b"%d" % i) for i in range(10)])
