@@ -29,7 +29,7 @@ _MAX_OWN, _MAX_TOTAL = 2_000, 20_000
 _TYPES = {bool: "true or false", str: "text", list: "an array", int: "a number", float: "a number"}
 _REMEDIES = {
     Why.NULL: "null in all {rows:,} events of the baseline",
-    Why.ARRAY: "an array; only single values are watched",
+    Why.ARRAY: "an array; only single values are watched (are its items rows? see mapping.rows)",
     Why.OBJECT: "an empty object",
     Why.IDENTIFIER: "looks like an identifier, nearly every value is another one; name its kind to watch it (kinds)",
     Why.NAME: "its name is not valid Unicode",
