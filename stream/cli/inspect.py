@@ -51,7 +51,7 @@ Sources = Annotated[
     list[str],
     typer.Argument(
         metavar="FILES|kafka://TOPIC",
-        help="JSON, CSV or Parquet files, - for standard input; or one topic of the configured Kafka.",
+        help="JSON, CSV, Parquet or Avro files, - for standard input; or one topic of the configured Kafka.",
     ),
 ]
 
@@ -80,7 +80,9 @@ def inspect_command(
     """
     if output and output.exists() and not force:
         raise CommandError(f"{output}: exists already; name another file, or overwrite it with --force")
-    found = _inspect(sources, read_config(config), config.parent if config else Path(), events)
+    folder = config.parent if config else Path()
+    settings = _seen_from(output.parent if output else folder, folder, read_config(config))
+    found = _inspect(sources, settings, folder, events)
     if as_json:
         out.print(orjson.dumps(inspection_facts(found)).decode(), markup=False, highlight=False, soft_wrap=True)
     else:
@@ -91,6 +93,14 @@ def inspect_command(
         output.write_text(found.configuration, "utf-8")
     if not as_json:
         _print_next(found, sources, output)
+
+
+def _seen_from(target: Path, folder: Path, settings: Config) -> Config:
+    """Settings of a file in `folder` for one in `target`: a relative path means another folder there."""
+    if settings.schemas.folder is None or target.resolve() == folder.resolve():
+        return settings
+    schemas = settings.schemas.model_copy(update={"folder": str((folder / settings.schemas.folder).resolve())})
+    return settings.model_copy(update={"schemas": schemas})
 
 
 def _inspect(sources: Sequence[str], settings: Config, folder: Path, events: int) -> Inspection:
@@ -106,7 +116,7 @@ def _inspect(sources: Sequence[str], settings: Config, folder: Path, events: int
 def _inspect_topic(topic: str, source: Source, settings: Config, folder: Path, events: int) -> Inspection:
     messages, loader = _newest(settings, topic, events), schemas_of(settings, folder)
     if loader:
-        loader.load_now(message.data for message in messages)
+        loader.load_now([message.data for message in messages])
     schemas = loader.schemas if loader else None
     source = replace(source, name=topic, where=f"topic {topic}", is_topic=True, is_whole=False, schemas=schemas)
     return prove(inspect_messages(messages, source, settings), messages, source, settings)

@@ -53,7 +53,7 @@ Sources = Annotated[
     list[str],
     typer.Argument(
         metavar="FILES|kafka://TOPIC",
-        help="JSON, CSV or Parquet files, also packed by gzip; - for JSON or CSV from standard input; or one topic of "
+        help="JSON, CSV, Parquet or Avro files, also packed by gzip; - for standard input; or one topic of "
         "the configured Kafka.",
     ),
 ]

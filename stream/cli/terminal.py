@@ -70,7 +70,7 @@ EventFiles = Annotated[
     list[str],
     typer.Argument(
         metavar="FILES",
-        help="JSON, CSV or Parquet files, also packed by gzip; - reads JSON or CSV from standard input.",
+        help="JSON, CSV, Parquet or Avro files, also packed by gzip; - reads all but Parquet from standard input.",
     ),
 ]
 

@@ -26,7 +26,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from uuid import UUID
 
 import fastavro
@@ -129,6 +129,27 @@ def parse_schema(text: str, kind: str, references: Sequence[str] = ()) -> Schema
         return _UnreadableSchema(f"is not a valid Avro schema: {quoted(str(error))}")
 
 
+class RecordReader:
+    """Reads the records of an Avro object container file, whose schema is given as text. Raises FrameError."""
+
+    def __init__(self, schema: str) -> None:
+        parsed = parse_schema(schema, "AVRO")
+        if not isinstance(parsed, _AvroSchema):
+            parsed.read(b"")  # raises FrameError with the reason
+            raise FrameError("is no Avro schema")
+        self._schema = parsed
+
+    def read(self, block: bytes, records: int) -> list[dict[str, Any]]:
+        """The documents of so many records, one after the other. Raises FrameError."""
+        if records > len(block):
+            raise FrameError(f"has {records} records in {len(block)} bytes")
+        stream = BytesIO(block)
+        documents = [self._schema.read_next(stream, len(block)) for _ in range(records)]
+        if not all(isinstance(document, dict) for document in documents):
+            raise FrameError("describes no record")
+        return cast(list[dict[str, Any]], documents)
+
+
 def _open(data: bytes, schemas: Mapping[int, Schema] | None) -> dict[str, Any] | bytes:
     if len(data) < _HEADER:
         raise FrameError("schema-registry frame: ends within the schema id")
@@ -177,16 +198,21 @@ class _AvroSchema:
     values: float
 
     def read(self, frame: bytes) -> dict[str, Any] | bytes:
-        if self.values * len(frame) > _MAX_VALUES:
-            raise FrameError(f"could make more than {_MAX_VALUES} values of {len(frame)} bytes: send smaller messages")
         stream = BytesIO(frame)
         stream.seek(_HEADER)
+        document = self.read_next(stream, len(frame))
+        if left := len(frame) - stream.tell():
+            raise FrameError(f"does not fit the payload: {left} bytes are left over")
+        return document
+
+    def read_next(self, stream: BytesIO, size: int) -> dict[str, Any] | bytes:
+        """The document that begins at the place of a stream of `size` bytes. Raises FrameError."""
+        if self.values * size > _MAX_VALUES:
+            raise FrameError(f"could make more than {_MAX_VALUES} values of {size} bytes: send smaller messages")
         try:
             value: Any = fastavro.schemaless_reader(stream, self.parsed, None, handle_unicode_errors="surrogateescape")
         except _BAD_PAYLOAD as error:
             raise FrameError(f"does not fit the payload: {type(error).__name__} {quoted(str(error))}") from None
-        if left := len(frame) - stream.tell():
-            raise FrameError(f"does not fit the payload: {left} bytes are left over")
         return _document(value["value"])
 
 

@@ -293,8 +293,9 @@ class _Proposer:
     # The rest
 
     def _choose_features(self) -> None:
-        for part, path in (self._shape.fields if self._shape else {}).items():
-            self._set(part, Choice(path, "where this sample has them"))
+        shape = {"features": self._shape.features, **self._shape.fields} if self._shape else {}
+        for part, path in shape.items():
+            self._set(part, Choice(path, "where these messages have them"))
         if not self._shape and "features" not in self._given:
             why = "all that is left over" if self._home == REST else "the object that holds them"
             self._set("features", Choice(self._home, why))

@@ -105,9 +105,8 @@ def _share(missing: float) -> str:
 
 def _values(column: Column) -> str:
     if column.kind is ColumnKind.NUMERIC:
-        return (
-            f"{column.low:.10g} to {column.high:.10g}" if column.is_whole else f"{column.low:.4g} to {column.high:.4g}"
-        )
+        digits = 15 if column.is_whole else 4
+        return f"{column.low:.{digits}g} to {column.high:.{digits}g}"
     if column.distinct > column.present / 2 > 1:
         return f"such as {_short(column.top[0][0])}"
     return ", ".join(

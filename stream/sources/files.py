@@ -2,6 +2,7 @@
 
 The format is recognised by content, the file's name matters only where that says nothing:
 
+    Avro                           begins with Obj: an object container file
     Parquet                        begins with PAR1; needs the extra `parquet`, and a file instead of a pipe
     gzip, bzip2, xz                unpacked; what is in it is recognised in the same way
     JSON                           begins with { or [, or has a name in .json, .jsonl or .ndjson: `json_text`
@@ -30,6 +31,7 @@ from typing import Any, cast
 
 from driftline.stream.config.files import FileOptions
 from driftline.stream.events.mapping import NATIVE, EventMapping
+from driftline.stream.sources.avro_rows import AVRO, avro_events
 from driftline.stream.sources.csv_rows import csv_events, describe_delimiter
 from driftline.stream.sources.inputs import InputError, Note, OnNote
 from driftline.stream.sources.json_text import json_events, split_objects
@@ -103,6 +105,8 @@ def describe_format(path: str, options: FileOptions) -> str:
         if file.peek(4).startswith(_PARQUET):
             return "Parquet"
         stream = _unpacked(path, file)
+        if stream.peek(4).startswith(AVRO):
+            return "Avro"
         encoding, is_json = _recognised(path, stream, options)
         packed = "" if stream is file else ", packed"
         with _decoded(stream, encoding) as text:
@@ -166,6 +170,9 @@ class _Reader:
 
     def _events(self, path: str, file: io.BufferedReader) -> Iterator[bytes]:
         stream = _unpacked(path, file)
+        if stream.peek(4).startswith(AVRO):
+            yield from avro_events(path, stream)
+            return
         encoding, is_json = _recognised(path, stream, self._options)
         if is_json and encoding == _UTF8:
             yield from json_events(stream)

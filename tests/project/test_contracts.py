@@ -113,7 +113,7 @@ def test_a_second_way_of_importing_is_refused(folder: str, line: str) -> None:
 
 def test_no_example_imports_a_second_way() -> None:
     """Linters do not read the code in docstrings and documents."""
-    folders = ("stream", "detectors", "tests", "load_tests", ".ci", "docs", "deploy")
+    folders = ("stream", "detectors", "examples", "tests", "load_tests", ".ci", "docs", "deploy")
     files = [file for folder in folders for end in ("py", "md") for file in (ROOT / folder).rglob(f"*.{end}")]
     second_way = re.compile(r"^\s*(?:>>>|\.\.\.)?\s*(?:from|import) (?:stream|detectors)\b", re.MULTILINE)
     assert [str(file) for file in [ROOT / "README.md", *files] if second_way.search(file.read_text())] == []

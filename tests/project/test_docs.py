@@ -9,9 +9,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "tests").rglob("*.md")])
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "tests").rglob("*.md"),
+        *(ROOT / "examples").rglob("*.md"),
+    ]
+)
 ARCHITECTURE = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
-OURS = "stream|detectors|tests|load_tests|driftline|docs|deploy"
+OURS = "stream|detectors|tests|load_tests|examples|driftline|docs|deploy"
 # Of Kafka and of an installation, not of this project; and what a reader's own project holds.
 ELSEWHERE = {"driftline/driftline"}
 
