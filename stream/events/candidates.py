@@ -43,7 +43,8 @@ _WORDS: dict[str, frozenset[str]] = {
 }
 # Those that count only at the end of a name: "at_home" is no time, "id_scan" no id.
 _LAST = frozenset({"id", "ts"})
-_LOOSE = 100  # the rank of a name that only has a word of the part, after all others
+#: The rank of a name that only has a word of the part, after all others.
+LOOSE = 100
 _SEPARATORS = re.compile(r"[\s_@-]")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
@@ -74,7 +75,7 @@ def name_rank(part: str, path: str) -> int | None:
         return NAMES[part].index(name)
     words = [word.lower() for word in _WORD.findall(path.rsplit(".", 1)[-1])]
     counted = words[-1:] if part in _LAST else words
-    return _LOOSE if _WORDS.get(part, frozenset()) & set(counted) else None
+    return LOOSE if _WORDS.get(part, frozenset()) & set(counted) else None
 
 
 def _plain(path: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from driftline.stream.events.candidates import likely_path, name_rank
+from driftline.stream.events.candidates import LOOSE, likely_path, name_rank
 from driftline.stream.events.event import quoted
 from driftline.stream.events.mapping import CONSTANT, NATIVE, PRESETS, RECORD, REST
 from driftline.stream.inspection.columns import Column, ColumnKind
@@ -168,7 +168,7 @@ class _Proposer:
         ranked = [
             (rank, column.path.count("."), place, column)
             for place, column in enumerate(self._candidates)
-            if (rank := self._rank(part, column.path)) is not None and (rank < _LOOSE or not exact) and fits(column)
+            if (rank := self._rank(part, column.path)) is not None and (rank < LOOSE or not exact) and fits(column)
         ]
         return [column for *_, column in sorted(ranked, key=lambda each: each[:3])]
 
@@ -179,8 +179,7 @@ class _Proposer:
         named = self._ranked("ts", lambda column: column.path in self._times and column.missing <= _FEW)
         texts = [
             column for column in self._candidates
-            if column not in named and column.path in self._times and column.missing <= _FEW
-            and column.kind is ColumnKind.CATEGORICAL
+            if column not in named and column.missing <= _FEW and self._is_time(column)
         ]  # fmt: skip
         found = named or sorted(texts, key=lambda column: -self._times[column.path].rises)
         if found:
@@ -193,6 +192,13 @@ class _Proposer:
             return Choice(RECORD, "no column holds a time: Kafka's own time of each record")
         self._fail(self._no_time())
         return None
+
+    def _is_time(self, column: Column) -> bool:
+        """Whether values alone say so: numbers must be named like a time or rise, as amounts and ids do not."""
+        form = self._times.get(column.path)
+        if form is None or not _is_number(column):
+            return form is not None
+        return name_rank("ts", column.path) is not None or (form.rises >= _NEARLY_ALL and column.total >= _ENOUGH)
 
     def _time_choice(self, column: Column, others: Sequence[Column]) -> Choice | None:
         form = self._times[column.path]
@@ -357,7 +363,7 @@ class _Proposer:
     def _reason_to_exclude(self, column: Column) -> str | None:
         if column.kind is ColumnKind.CONSTANT:
             return None
-        if column.path in self._times and (not _is_number(column) or name_rank("ts", column.path) is not None):
+        if self._is_time(column):
             return "a time, which always rises"
         if column.is_counter:
             return "counts the rows"
@@ -379,7 +385,6 @@ class _Proposer:
         self.proposal.fields = dict(ordered)
 
 
-_LOOSE = 100
 _UNFIT = {
     ColumnKind.ARRAY: "arrays",
     ColumnKind.OBJECT: "empty objects",

@@ -194,6 +194,15 @@ def test_without_a_time_the_problem_names_the_columns_that_could_be_it() -> None
     assert "created_at ('soon')" in found.problem
 
 
+def test_numbers_that_rise_like_epoch_times_are_a_time_whatever_their_name() -> None:
+    rising = [{"happened": T0 + 1000 * row, "a": row % 7 + 0.5} for row in range(60)]
+    jumping = [{"ts": T0 + row, "account": T0 + (row * 7919) % 61} for row in range(60)]
+
+    assert mapping(inspect(rising))["ts"] == "happened"
+    assert mapping(inspect(jumping))["ts"] == "ts"
+    assert inspect(jumping).signals == ["features.account"]
+
+
 def test_records_of_a_topic_have_a_time_of_their_own() -> None:
     source = Source("churn", is_topic=True)
     messages = [Message(Origin("churn", 0, row, T0 + row), b'{"a": %d.5}' % (row % 9)) for row in range(30)]

@@ -73,7 +73,7 @@ def test_frames_are_inspected_with_the_schemas_of_a_folder(
     assert driftline("inspect", topic, "-c", site.path, "--json") == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["schemas"] == [17]
-    assert facts["mapping"]["ts"]["value"] == "$record"
+    assert facts["mapping"]["ts"]["value"] == "happened"
     assert facts["signals"] == ["features.amount"]
 
 
