@@ -8,6 +8,7 @@ import sys
 import time
 import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -218,6 +219,41 @@ def test_ten_thousand_malformed_messages_become_dead_letters_and_the_good_ones_a
     assert len(dead_letters) == len(found), "nothing has crashed, so nothing is sent twice"
     assert values["driftline_events_total"] == len(log)
     assert values["driftline_dead_letters_total"] == 10_200, "the odd ones have two reasons each"
+
+
+def test_every_row_of_a_message_counts_once_also_after_a_crash_and_a_bad_row_is_named(
+    broker: Broker, redis_server: Server, tmp_path: Path
+) -> None:
+    sections = {"mapping": {"preset": "instances"}, "panes": {"events": 30, "seconds": 0.5}, **GIVEN}
+    deployment = deploy(tmp_path, broker, redis_server.address, sections)
+    write_baseline(tmp_path)
+    log, rows, bad = [], 0, set()
+    for n, message in enumerate(messages("given", 3000)):
+        event = json.loads(message)
+        size = 1 + n % 7
+        instances: list[Any] = [event["features"]] * size
+        if n % 100 == 50:
+            instances[size // 2] = []
+            bad.add(n)
+        log.append(
+            json.dumps({name: event[name] for name in ("id", "ts", "model")} | {"instances": instances}).encode()
+        )
+        rows += size - (n in bad)
+    with deployment.worker() as worker:
+        deployment.produce({0: log[:2000]})
+        worker.wait_for(lambda: counted(deployment).get("given", 0) > 2000)
+        worker.kill()
+    deployment.produce({0: log[2000:]})
+    with deployment.worker() as worker:
+        worker.wait_for(lambda: counted(deployment) == {"given": rows})
+        dead_letters = deployment.read(f"{deployment.config.topics.predictions}.dlq")
+    found = {int(headers["offset"]): headers for headers in (dict(each.headers) for each in dead_letters)}
+    assert found.keys() == bad
+    for offset, headers in found.items():
+        size = 1 + offset % 7
+        alone = size == 1
+        assert headers["counted"] == (b"false" if alone else b"true")
+        assert (b"row 0: " if alone else f"row {size // 2}: ".encode()) in headers["reason"]
 
 
 def test_a_worker_reports_its_health_and_stops_on_a_signal(
