@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 import orjson
+from msgspec import UNSET
 
 from driftline.stream.alerts.schema import (
     DESCRIPTION,
@@ -33,8 +34,10 @@ from driftline.stream.alerts.schema import (
     SignalEvidence,
     cut,
 )
+from driftline.stream.config.incidents import Incidents
 from driftline.stream.judge.changes import bars
 from driftline.stream.judge.incidents import Finding, Status, Step
+from driftline.stream.judge.lifecycle import severity_rule
 from driftline.stream.judge.monitor import Monitor
 from driftline.stream.text.printable import printable
 
@@ -58,10 +61,11 @@ def build_alert(monitor: Monitor, step: Step, *, mode: Mode, topic: str, emitted
 
     topic: predictions topic that the offsets belong to. emitted_at: epoch ms, when the log held what decided it.
     """
-    model, incident, runbook = monitor.model, step.incident, monitor.config.incidents.runbook
+    model, incident, rules = monitor.model, step.incident, monitor.config.incidents
     incident_id = _digest(model, incident.scope, incident.baseline, incident.opened)
     alert_id = _digest(incident_id, step.seq)
     commands = _commands(alert_id, step, topic, monitor.compares_with_log) if mode == "live" else []
+    next_steps = [*commands, silence_model(model)] if commands and step.status is not Status.RESOLVED else commands
     data = AlertData(
         id=alert_id,
         alert_key=alert_key(model, incident.scope),
@@ -71,7 +75,7 @@ def build_alert(monitor: Monitor, step: Step, *, mode: Mode, topic: str, emitted
         resolution=step.resolution,
         severity=incident.severity,
         title=_title(model, step),
-        description=_description(model, step, commands),
+        description=_description(model, step, rules, next_steps),
         starts_at=iso(incident.since),
         ends_at=iso(step.at) if step.status is Status.RESOLVED else None,
         emitted_at=iso(emitted_at),
@@ -86,8 +90,9 @@ def build_alert(monitor: Monitor, step: Step, *, mode: Mode, topic: str, emitted
             topic=topic,
             signals=list(map(_evidence, _carried(step))),
         ),
-        links=[Link(runbook, "Runbook")] if runbook else [],
+        links=[Link(rules.runbook, "Runbook")] if rules.runbook else [],
         commands=commands,
+        owner=rules.owner or UNSET,
         mode=mode,
     )
     return cloud_event(data)
@@ -113,13 +118,22 @@ def encode_alert(event: AlertEvent[Any]) -> bytes:
 
 
 def alert_key(model: str, scope: str = "") -> str:
-    """The key of all alerts of one scope, at most 128 printable characters: the Kafka key, and receivers' identity."""
+    """The key of all alerts of one scope, at most 128 printable characters: the Kafka key, and receivers' identity.
+
+    No two scopes share one: the key of a name with a slash has two slashes before a hash, which no other key has.
+    """
     name = f"{model}/{scope}" if scope else model
+    if "/" in model or "/" in scope:
+        digest = _digest(len(model), model, scope)
+        return f"{_question_marks(name)[: KEY - 2 - len(digest)]}//{digest}"
     if len(name) <= KEY and name.isprintable():
         return name
-    # CloudEvents and receivers refuse control characters.
-    printable = "".join(each if each.isprintable() else "?" for each in name)
-    return f"{printable[: KEY - 17]}-{_digest(model, scope)}"
+    return f"{_question_marks(name)[: KEY - 17]}-{_digest(model, scope)}"
+
+
+def _question_marks(name: str) -> str:
+    """A name without control characters, which CloudEvents and receivers refuse in a key."""
+    return "".join(each if each.isprintable() else "?" for each in name)
 
 
 def iso(epoch_ms: int) -> str:
@@ -161,15 +175,33 @@ def _title(model: str, step: Step) -> str:
     return cut(printable(text), TITLE)
 
 
-def _description(model: str, step: Step, commands: Sequence[str]) -> str:
-    """A line for each signal, histograms of the first ones, and the commands that show more."""
+def silence_model(model: str) -> str:
+    """The command that silences a model for two hours."""
+    match = ("--match", f"model={model}", "--for", "2h", "--comment", "known")
+    return shlex.join(["driftline", "silence", "add", *match, *_CONFIG])
+
+
+def _description(model: str, step: Step, rules: Incidents, commands: Sequence[str]) -> str:
+    """A line for each signal, histograms of the first ones, what made it severe, its owner, and what to do next."""
     if step.status is Status.RESOLVED:
         why = {"accepted": "has a new baseline"}.get(step.resolution or "", "looks like its reference again")
         text = f"{printable(model)} {why}. Signals that had drifted: {_names(step)}."
     else:
-        text = "\n".join(_line(each, drawn=i < _DRAWN) for i, each in enumerate(step.findings))
-    foot = "".join(f"\n$ {each}" for each in commands)
+        lines = [_line(each, drawn=i < _DRAWN) for i, each in enumerate(step.findings)]
+        text = "\n".join([*lines, *_reasons(model, step, rules)])
+    owner = f"\nOwner: {printable(rules.owner)}" if rules.owner else ""
+    foot = owner + "".join(f"\n$ {printable(each)}" for each in commands)
     return cut(text, DESCRIPTION - len(foot)) + foot
+
+
+def _reasons(model: str, step: Step, rules: Incidents) -> list[str]:
+    """The row of the severity table that made the incident as severe as it is, if this step's findings did."""
+    for finding in step.findings:
+        row = severity_rule(rules, finding)
+        if row is not None and rules.severity[row].severity == step.incident.severity:
+            where = f"incidents.severity[{row}] of {printable(model)}"
+            return [f"{step.incident.severity} by {where}; look at {printable(finding.signal)} first"]
+    return []
 
 
 def _line(finding: Finding, drawn: bool) -> str:

@@ -6,12 +6,12 @@ Names and values come from traffic, so they must be printed as text and never as
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from driftline.stream.alerts.build import silence_model
 from driftline.stream.alerts.find import ListedIncident
 from driftline.stream.alerts.read import Number, ReadAlert, ReadChange, ReadProfile, ReadSignal, Shares
 from driftline.stream.judge.changes import SPECIAL_WORDS
@@ -137,8 +137,7 @@ def replay_command(alert: ReadAlert) -> str:
 
 def silence_command(alert: ReadAlert) -> str:
     """The command that silences its model for two hours."""
-    matcher = shlex.quote(f"model={alert.model}")
-    return f"driftline silence add --match {matcher} --for 2h --comment known -c driftline.yaml"
+    return silence_model(alert.model)
 
 
 def as_row(listed: ListedIncident, now: datetime) -> dict[str, Any]:

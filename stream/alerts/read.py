@@ -153,6 +153,7 @@ class ReadAlert(msgspec.Struct, frozen=True, rename={"kind": "class"}):
     evidence: dict[str, Any] = {}
     links: list[ReadLink | str] = []
     commands: list[str] = []
+    owner: str = ""
     # An alert that names no mode is not live.
     mode: str = ""
 

@@ -184,6 +184,9 @@ class AlertData(Struct, Generic[EvidenceT], frozen=True, kw_only=True, rename={"
         list[str] | UnsetType,  # an outage has none
         Meta(description="Commands that show the whole evidence and replay the drift."),
     ] = []
+    owner: Annotated[
+        str | UnsetType, Meta(description="Who looks after the model, as configured; absent if that is not configured.")
+    ] = UNSET
     mode: Annotated[Mode, Meta(description="live: this happened. Whatever pages people must ignore replay and test.")]
 
 

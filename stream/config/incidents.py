@@ -12,6 +12,8 @@ Severity = Literal["critical", "error", "warning", "info"]
 FindingClass = Literal["data-drift", "prediction-drift", "data-quality"]
 LinkUrl = Annotated[str, Field(pattern=r"^https?://[^\s<>|]{1,2000}$", examples=["https://wiki.example.com/fraud"])]
 
+Owner = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,200}$", examples=["payments on call, #payments"])]
+
 
 class SeverityRule(Section):
     """One rule of the severity table: the findings that it covers, and their severity."""
@@ -28,6 +30,13 @@ class SeverityRule(Section):
         description="Lowest effect covered: the Jensen-Shannon distance between before and after, 0 for equal, 1 for "
         "nothing in common; for data-quality, between the shares of such values. A shift by one σ has 0.4, the loss of "
         "half of the values 0.56, of all of them 1.",
+    )
+    scale: Real | None = Field(
+        None,
+        ge=1,
+        le=1e9,
+        description="Lowest factor covered by which all values look multiplied or divided, as mean and σ change alike: "
+        "100 when cents come instead of euros; null: any. Below 10, a good season looks like another unit.",
     )
     severity: Severity = Field(description="Severity of the finding; an incident has that of its worst finding.")
 
@@ -56,6 +65,8 @@ class Incidents(Section):
     )
     severity: tuple[SeverityRule, ...] = Field(
         (
+            SeverityRule(of="data-quality", effect=0.9, severity="critical"),
+            SeverityRule(of="data-drift", scale=10, severity="critical"),
             SeverityRule(of="data-quality", effect=0.5, severity="error"),
             SeverityRule(severity="warning"),
         ),
@@ -64,3 +75,6 @@ class Incidents(Section):
         "is info.",
     )
     runbook: LinkUrl | None = Field(None, description="URL of the runbook that every alert links to.")
+    owner: Owner | None = Field(
+        None, description="Who looks after the model, such as a team or a channel: named in every alert."
+    )

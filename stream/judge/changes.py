@@ -112,6 +112,20 @@ class Change(Struct, frozen=True):
         new, old = (np.array([side.broken, 1 - side.broken]) for side in (self.after, self.before))
         return float(jensen_shannon(new[None], old).item())
 
+    @property
+    def scale(self) -> float:
+        """The factor, at least 1, by which mean and σ changed alike, as in another unit; 1 where they did not."""
+        old, new = self.before, self.after
+        if not (old.mean and new.mean and old.deviation and new.deviation):
+            return 1.0
+        factor = new.mean / old.mean
+        return max(factor, 1 / factor) if _is_unit(factor, new.deviation / old.deviation) else 1.0
+
+
+def _is_unit(factor: float, ratio: float) -> bool:
+    """Whether means that differ by a factor, and deviations that differ by a ratio, look like two units."""
+    return ratio / 2 <= factor <= ratio * 2
+
 
 def bars(heights: Iterable[float]) -> str:
     """Bars of these heights as text; the highest one is full."""
@@ -198,7 +212,7 @@ def _moments_headline(old: Summary, new: Summary, distance: float) -> str:
         return f"stuck at {_short(new.low)}: σ {_short(old.deviation)} → 0"
     spread = old.deviation or abs(old.mean) or 1.0
     ratio, scale = new.deviation / spread, new.mean / (old.mean or math.inf)
-    if max(ratio, 1 / (ratio or math.inf)) >= _UNIT_RATIO and ratio / 2 <= scale <= ratio * 2:
+    if max(ratio, 1 / (ratio or math.inf)) >= _UNIT_RATIO and _is_unit(scale, ratio):
         return f"×{_short(scale)}: mean {_short(old.mean)} → {_short(new.mean)}"
     shift = (new.mean - old.mean) / spread
     if abs(shift) >= _SHIFT:

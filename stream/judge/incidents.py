@@ -67,6 +67,11 @@ class Finding:
         """The effect size that the severity depends on: a shift, however large, breaks no values."""
         return self.change.breakage if self.kind == "data-quality" else self.change.jensen_shannon
 
+    @property
+    def scale(self) -> float:
+        """The factor by which all values look multiplied or divided; 1 for any other change."""
+        return self.change.scale
+
 
 @dataclass(frozen=True, slots=True)
 class Incident:

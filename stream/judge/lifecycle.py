@@ -39,12 +39,8 @@ class LifeCycle:
 
     def severity(self, finding: Finding) -> Severity:
         """The severity of a finding: that of the first row of the table that fits, else info."""
-        fitting = (
-            each.severity
-            for each in self.rules.severity
-            if each.of in (None, finding.kind) and finding.effect >= each.effect
-        )
-        return next(fitting, "info")
+        rule = severity_rule(self.rules, finding)
+        return "info" if rule is None else self.rules.severity[rule].severity
 
     def rank(self, finding: Finding) -> int:
         """The severity of a finding as a number: the higher, the more severe."""
@@ -53,7 +49,9 @@ class LifeCycle:
     def may_worsen(self, incident: Incident, signal: str, test: Column) -> bool:
         """Whether the table has a higher severity than the incident's for what such a test finds."""
         kinds = (None, class_of(signal, test))
-        possible = (SEVERITIES.index(each.severity) for each in self.rules.severity if each.of in kinds)
+        unscaled = test.special is not None
+        rules = [each for each in self.rules.severity if each.of in kinds and not (unscaled and each.scale)]
+        possible = (SEVERITIES.index(each.severity) for each in rules)
         return max(possible, default=0) > SEVERITIES.index(incident.severity)
 
     def is_worse(self, finding: Finding, incident: Incident) -> bool:
@@ -150,6 +148,18 @@ class LifeCycle:
         """How long all signals must have recovered before the incident is resolved."""
         rules = self.rules
         return _ms(max(rules.recovery, rules.cooldown) if incident.again else rules.recovery)
+
+
+def severity_rule(rules: Incidents, finding: Finding) -> int | None:
+    """The row of the severity table that fits a finding, counted from 0; None if none does."""
+    fitting = (
+        i
+        for i, each in enumerate(rules.severity)
+        if each.of in (None, finding.kind)
+        and finding.effect >= each.effect
+        and (each.scale is None or finding.scale >= each.scale)
+    )
+    return next(fitting, None)
 
 
 def accept(incidents: Iterable[Incident], at: int) -> list[Step]:

@@ -102,10 +102,8 @@ def _whole_title(incident: OpenIncident) -> str:
 def _whole_text(incident: OpenIncident) -> str:
     """The description of the newest alert, with a line for each signal of earlier ones before the commands."""
     alert = incident.alert
-    commands = alert.commands if isinstance(alert.commands, list) else []
-    foot = "".join(f"\n$ {each}" for each in commands)
-    body = alert.description.removesuffix(foot)
-    foot = foot if body != alert.description else ""
+    body, dollar, commands = alert.description.partition("\n$ ")
+    foot = dollar + commands
     text = "\n".join([body, "Found earlier in this incident:", *map(_line, incident.earlier_evidence.items())])
     return cut(text, max(DESCRIPTION - len(foot), 0)) + foot
 

@@ -102,6 +102,7 @@ def _facts(alert: ReadAlert) -> Table:
         "model": " ".join(filter(None, (alert.model, evidence.version))),
         "severity": alert.severity,
         "class": alert.kind,
+        "owner": alert.owner,
         "since": f"{format_time(alert.starts_at)}{_duration(alert)}",
         "until": " ".join(filter(None, (format_time(alert.ends_at), alert.resolution and f"({alert.resolution})"))),
         "published": f"{format_time(alert.emitted_at)}, seq {alert.seq}",

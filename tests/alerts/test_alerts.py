@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -28,6 +28,8 @@ from driftline.stream.panes.pane import Range
 
 CHANGE = Change("mean 1 → 2", Profile(9, {"missing": 0.1}, {}, 1.0), Profile(9, {}, {}, 2.0), 0.5, 0.1, 0.3, 0.2)
 NAMES = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=300)
+
+SHORT_NAMES = st.text(alphabet="ab/?\n", max_size=4)
 
 
 def finding(signal: str = "score", headline: str = "mean 1 → 2") -> Finding:
@@ -56,7 +58,7 @@ def any_baseline() -> Baseline:
 
 def event(of: Step, model: str = "fraud", *, learned: bool = False, **options: Any) -> IncidentAlert:
     """The alert of a step. learned: the baseline is; options: `runbook`, and those of `build_alert`."""
-    config = ModelConfig(incidents=Incidents(runbook=options.pop("runbook", None)))
+    config = ModelConfig(incidents=Incidents(runbook=options.pop("runbook", None), owner=options.pop("owner", None)))
     monitor = Monitor(model, config, None if learned else any_baseline())
     return build_alert(monitor, of, **({"mode": "live", "topic": "predictions", "emitted_at": 9_000} | options))
 
@@ -144,7 +146,9 @@ def test_an_alert_has_a_histogram_a_runbook_and_commands() -> None:
     histogram = Histogram((1.0, 2.0), (0.5, 0.5, 0.0), (0.0, 0.25, 1.0))
     drawn = replace(finding(), change=structs.replace(CHANGE, histogram=histogram), against_past=False, since=90_000)
     told = replace(step(), findings=(drawn,))
-    body = data(told, runbook="https://wiki.example.com/fraud")
+    body = data(told, runbook="https://wiki.example.com/fraud", owner="payments\u202e")
+    assert body["owner"] == "payments\u202e"
+    assert "owner" not in data(told)
     assert body["links"] == [{"href": "https://wiki.example.com/fraud", "text": "Runbook"}]
     assert body["commands"] == [
         f"driftline explain {body['id']} -c driftline.yaml",
@@ -153,7 +157,10 @@ def test_an_alert_has_a_histogram_a_runbook_and_commands() -> None:
     assert body["description"].splitlines() == [
         "score: mean 1 → 2, since 1970-01-01T00:01:30.000Z",
         "    before ██▁  after ▁▃█",
+        "warning by incidents.severity[3] of fraud; look at score first",
+        "Owner: payments\\u202e",
         *(f"$ {each}" for each in body["commands"]),
+        "$ driftline silence add --match model=fraud --for 2h --comment known -c driftline.yaml",
     ]
     assert data(told, mode="replay")["commands"] == []
 
@@ -209,6 +216,20 @@ def test_keys_of_names_that_are_not_printable_are_printable_and_distinct() -> No
     assert all(key.isprintable() and len(key) <= 128 for key in keys)
     assert len(set(keys)) == 4
     assert keys[2] == "fraud?"
+
+
+@settings(max_examples=500)
+@given(st.lists(st.tuples(SHORT_NAMES, SHORT_NAMES) | st.tuples(NAMES, NAMES), min_size=2, max_size=8))
+def test_no_two_scopes_share_a_key(scopes: list[tuple[str, str]]) -> None:
+    keys = [alert_key(model or "m", scope) for model, scope in {(model or "m", scope) for model, scope in scopes}]
+    assert len(set(keys)) == len(keys)
+    assert all(key.isprintable() and len(key) <= 128 for key in keys)
+
+
+def test_a_signal_of_one_model_and_a_model_called_like_both_have_keys_of_their_own() -> None:
+    assert alert_key("a", "score") == "a/score", "ids live long: names without a slash keep their keys"
+    assert alert_key("a/score").startswith("a/score//")
+    assert len({alert_key("a/b", "c"), alert_key("a", "b/c"), alert_key("a/b/c")}) == 3
 
 
 @pytest.mark.parametrize(

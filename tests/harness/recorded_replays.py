@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from driftline.stream.baselines.build import build_baseline
 from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.demo.scenario import BLOCK, HISTORY, MODEL, Scenario, messages
 from driftline.stream.events.parse import parse_event
-from tests.harness.recorded_site import DRIFTLINE, RECORDINGS
+from tests.harness.recorded_site import DRIFTLINE, RECORDINGS, SEVERITY
 
 DEMO_BASELINE = "demo.driftline"
 _SEED, _START_MS = 7, 1_767_225_600_000
@@ -24,6 +25,7 @@ defaults:
   incidents:
     recovery: 1s
     cooldown: 0s
+    severity: {json.dumps(SEVERITY)}
 models:
   {MODEL}:
     baseline: {DEMO_BASELINE}

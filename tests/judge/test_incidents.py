@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from driftline.detectors.decision.battery import Column
 from driftline.detectors.summaries.codes import Special
@@ -272,6 +274,19 @@ def test_the_first_row_of_the_table_that_fits_gives_the_severity(
 ) -> None:
     own = LifeCycle(parse_config(TABLE).defaults.incidents, "b4se")
     assert own.severity(finding(signal, effect=effect, special=special, broken=broken)) == severity
+
+
+def test_by_default_what_a_model_cannot_work_with_is_critical() -> None:
+    own = life()
+    assert own.severity(finding("features.x", special=Special.MISSING, broken=0.95)) == "critical"
+    in_cents = finding("features.x", effect=0.97)
+    old, new = Profile(900, {}, {}, 70.0, 30.0), Profile(90, {}, {}, 6300.0, 2800.0)
+    in_cents = replace(in_cents, change=structs.replace(in_cents.change, before=old, after=new))
+    assert in_cents.scale == pytest.approx(90)
+    assert own.severity(in_cents) == "critical"
+    for mean, deviation in ((6300.0, 30.0), (70.0, 2800.0), (350.0, 150.0), (-6300.0, 2800.0), (None, None)):
+        other = structs.replace(in_cents.change, after=Profile(90, {}, {}, mean, deviation))
+        assert own.severity(replace(in_cents, change=other)) == "warning"
 
 
 def test_by_default_drift_warns_and_a_signal_half_broken_is_an_error() -> None:

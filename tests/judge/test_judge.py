@@ -195,13 +195,14 @@ def gone(n: int, seed: int, share: float) -> Batch:
 
 
 def test_a_drift_that_grows_worse_is_reported_again_with_its_new_severity() -> None:
-    """A twentieth of the values missing is a warning, all of them are an error."""
+    """A twentieth of the values missing is a warning, half of them are an error, nearly all of them are critical."""
     own = driver()
     steps = feed(own, traffic(2000, 1), gone(2000, 2, 0.05), gone(3000, 3, 1.0), gone(1000, 4, 0.05), traffic(9000, 5))
     assert [(step.status.value, step.incident.severity) for _, step in steps] == [
         ("firing", "warning"),
         ("updated", "error"),
-        ("resolved", "error"),
+        ("updated", "critical"),
+        ("resolved", "critical"),
     ]
     (worse,) = steps[1][1].findings
     assert (worse.signal, worse.kind) == ("features.y", "data-quality")
@@ -218,7 +219,8 @@ def test_a_signal_that_breaks_while_it_drifts_is_reported_with_its_new_severity(
     assert [(step.status.value, step.incident.severity) for _, step in steps] == [
         ("firing", "warning"),
         ("updated", "error"),
-        ("resolved", "error"),
+        ("updated", "critical"),
+        ("resolved", "critical"),
     ]
     (broken,) = steps[1][1].findings
     assert broken.change.headline.startswith("missing 0 % →")
@@ -240,7 +242,7 @@ def test_a_signal_that_breaks_during_a_slow_drift_is_reported_at_once() -> None:
     own = driver()
     ((_, fired),) = feed(own, traffic(2000, 1), traffic(8000, 2, x=0.25))
     assert fired.findings[0].events > 800
-    ((broke, worse),) = feed(own, traffic(400, 3) | {"features.x": np.full(400, None)})
+    (broke, worse), *_ = feed(own, traffic(400, 3) | {"features.x": np.full(400, None)})
     assert worse.incident.severity == "error"
     assert broke <= 10_300
 
@@ -249,7 +251,7 @@ def test_of_two_worse_findings_the_more_severe_is_reported() -> None:
     own = driver()
     infinite = np.where(np.arange(1000) % 10, -np.inf, None)
     feed(own, traffic(2000, 1), traffic(1000, 2, x=1))
-    ((_, worse),) = feed(own, traffic(1000, 3) | {"features.x": infinite})
+    (_, worse), *_ = feed(own, traffic(1000, 3) | {"features.x": infinite})
     assert worse.findings[0].change.headline.startswith("-infinity 0 % →")
 
 

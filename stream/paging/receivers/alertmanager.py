@@ -90,6 +90,7 @@ def _entry(alert: CompleteAlert, severity: str, now: datetime) -> Entry:
             "description": cut(printable_lines(alert.description), _ANNOTATION),
             "class": cut(printable(alert.kind), SHORT),
             "since": _text(alert.starts_at),
+            **({"owner": cut(printable(alert.owner), SHORT)} if alert.owner else {}),
             **{f"{_label_name(link.text)[:SHORT]}_url": link.href for link in links if link.text != link.href},
         },
         # Event time may run ahead of the clock, and Alertmanager wants the start before the end.

@@ -44,6 +44,7 @@ def _payload(alert: CompleteAlert, evidence: Mapping[str, Any]) -> dict[str, Any
         "alert_id": _short(alert.id),
         "starts_at": alert.starts_at,
         "ends_at": alert.ends_at,
+        **({"owner": _short(alert.owner)} if alert.owner else {}),
         "labels": _shown(alert.short_labels()),
         "evidence": _shown(evidence),
     }
