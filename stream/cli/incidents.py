@@ -29,7 +29,10 @@ from driftline.stream.cli.terminal import (
     reporting_kafka_errors,
 )
 from driftline.stream.config.sections import Config
+from driftline.stream.panes.coverage import Unwatched
+from driftline.stream.replay.summary import unwatched_row
 from driftline.stream.reports.alert import print_explanation, print_incidents
+from driftline.stream.reports.replay import print_unwatched
 from driftline.stream.text.printable import printable_json
 
 if TYPE_CHECKING:
@@ -50,22 +53,30 @@ def incidents_command(
     past: Annotated[
         bool, typer.Option("--past", help="Also resolved incidents: the newest, which Redis still has.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print each incident as one line of JSON.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print each incident, and each unwatched field, as one line of JSON.")
+    ] = False,
 ) -> None:
-    """List open incidents, the most severe first. Only reads Redis.
+    """List open incidents, the most severe first, and the fields that no signal watches. Only reads Redis.
 
     Exit code 0: no incident is open. 1: at least one is open. 2: failed.
     """
-    found = [each for each in _listed(read_config(config)) if model in (None, each.newest.model)]
+    settings = read_config(config)
+    found = [each for each in _listed(settings) if model in (None, each.newest.model)]
+    unwatched = [each for each in _unwatched(settings) if model in (None, each.model)]
     shown = [each for each in found if past or each.open]
     now = datetime.now(UTC)
     if json:
         for each in shown:
             typer.echo(printable_json(orjson.dumps(as_row(each, now)).decode()))
-    elif shown:
-        print_incidents(out, shown, now)
+        for field in unwatched:
+            typer.echo(printable_json(orjson.dumps({"state": "unwatched", **unwatched_row(field)}).decode()))
     else:
-        out.print("no incidents" if past else "no open incidents")
+        if shown:
+            print_incidents(out, shown, now)
+        else:
+            out.print("no incidents" if past else "no open incidents")
+        print_unwatched(out, unwatched)
     raise typer.Exit(EXIT_FOUND if any(each.open for each in found) else 0)
 
 
@@ -163,6 +174,17 @@ def _on_topic(settings: Config) -> Iterator[bytes | None]:
             for log in history.logs(advance).values():
                 for batch in log:
                     yield from batch.messages
+
+
+def _unwatched(settings: Config) -> list[Unwatched]:
+    """The fields that the group's workers do not watch, as they have reported within the last minutes."""
+
+    def run(client: Client) -> Awaitable[list[Unwatched]]:
+        from driftline.stream.state.unwatched import UnwatchedReports
+
+        return UnwatchedReports(client, settings.worker.group).read(datetime.now(UTC).timestamp())
+
+    return query_redis(settings.redis, run)
 
 
 def _query(settings: Config, query: Callable[[IncidentIndex], Awaitable[ResultT]]) -> ResultT:

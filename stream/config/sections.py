@@ -370,6 +370,14 @@ class Worker(Section):
         description="Models without a baseline that each partition of the panes topic accepts; panes of further ones "
         "become dead letters. Without a bound, a model name that changes with every event would fill Redis.",
     )
+    max_rejected: Real = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="Share of the messages of the last five minutes that may be rejected; above it, /health says "
+        "`degraded`, with the commonest reason. A log of several producers may hold one in a hundred; more is a wrong "
+        "release or mapping.",
+    )
 
     @model_validator(mode="after")
     def _watchdog_outlasts_a_rebalance(self) -> Self:

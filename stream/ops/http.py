@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -13,20 +13,26 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 log = logging.getLogger(__name__)
 
 
-@asynccontextmanager
-async def serve_http(
-    address: str, registry: CollectorRegistry, unhealthy: str, health: Callable[[], tuple[str | None, dict[str, Any]]]
-) -> AsyncIterator[None]:
-    """Serve /health and /metrics on host:port until the context ends; port 0 takes any free one.
+class Health(NamedTuple):
+    """What /health answers: the status in a word, the reason unless it is "ok", and further fields."""
 
-    health: returns the reason why the process is unhealthy (None if it is healthy), and further fields of the answer.
-    unhealthy: what /health calls the status of an unhealthy process; it then answers 503.
-    """
+    status: str
+    reason: str | None
+    more: dict[str, Any]
+
+
+# Statuses with which /health answers 200; it answers 503 with all others.
+_HEALTHY = frozenset({"ok", "degraded"})
+
+
+@asynccontextmanager
+async def serve_http(address: str, registry: CollectorRegistry, health: Callable[[], Health]) -> AsyncIterator[None]:
+    """Serve /health and /metrics on host:port until the context ends; port 0 takes any free one."""
 
     async def get_health(_: web.Request) -> web.Response:
-        reason, more = health()
-        body = {"status": "ok" if reason is None else unhealthy, "reason": reason, **more}
-        return web.json_response(body, status=200 if reason is None else 503)
+        status, reason, more = health()
+        body = {"status": status, "reason": reason, **more}
+        return web.json_response(body, status=200 if status in _HEALTHY else 503)
 
     async def get_metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -10,10 +10,10 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
-from typing import Any
 
 from aiokafka.errors import KafkaError
 
+from driftline.stream.ops.http import Health
 from driftline.stream.relay.consumer import AlertConsumer
 from driftline.stream.relay.dispatcher import Dispatcher
 from driftline.stream.relay.http import Http, ReceiverUnavailableError
@@ -43,10 +43,11 @@ class Heartbeat:
         """One for each receiver."""
         return [consumer.dispatcher for consumer in self.consumers]
 
-    def health(self) -> tuple[str | None, dict[str, Any]]:
-        """Why the relay is unhealthy, None if it is healthy; and the number of pages that wait for each receiver."""
+    def health(self) -> Health:
+        """Whether the relay is healthy and if not, why; and the number of pages that wait for each receiver."""
         waiting = {dispatcher.name: dispatcher.pending()["waiting"] for dispatcher in self.dispatchers}
-        return None if self.healthy else self._reason, {"waiting": waiting}
+        more = {"waiting": waiting}
+        return Health("ok", None, more) if self.healthy else Health("ailing", self._reason, more)
 
     def stop(self) -> None:
         """End `run` soon."""

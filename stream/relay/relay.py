@@ -100,9 +100,7 @@ async def _relay(config: Config, names: Sequence[str], endpoints: Mapping[str, S
                 silences,
             )
             await _start_consumer(config, dispatcher, heartbeat, stack)
-        await stack.enter_async_context(
-            serve_http(config.relay.http, registry_of(heartbeat), "ailing", heartbeat.health)
-        )
+        await stack.enter_async_context(serve_http(config.relay.http, registry_of(heartbeat), heartbeat.health))
         await _until_stopped(heartbeat, silences)
 
 

@@ -1,7 +1,8 @@
 """The store: the workers' state in Redis or Valkey, kept so that no event is lost and none counted twice.
 
 NS is the namespace (the consumer group), T a topic, P one of its partitions, M a model. Keys that must change together
-share a hash tag, so they lie in one slot of a cluster. No key has a time to live; only its owner writes it.
+share a hash tag, so they lie in one slot of a cluster. No key has a time to live; only its owner writes it. (Beside
+these, `stream.state.unwatched` keeps what people may read, which has one.)
 
 | key                    | type   | owner             | holds                                                         |
 |------------------------|--------|-------------------|---------------------------------------------------------------|

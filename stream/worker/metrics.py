@@ -12,11 +12,15 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from driftline.stream.codec.state import StateDelta
 from driftline.stream.judge.incidents import Step
+from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.panes.sketcher import Sketched
 from driftline.stream.worker.faust.transport import Fetch
 
 # s. A commit to a near Redis takes 1 ms; one that takes 1 s means trouble.
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+# Models in labels: a name is free text in the events, and each makes time series of its own.
+_MAX_MODELS = 100
 
 _VALUE = attrgetter("value")
 
@@ -30,6 +34,16 @@ class Metrics:
         self._bytes = Counter("driftline_bytes", "Bytes of these records", registry=registry)
         self._dead_letters = Counter(
             "driftline_dead_letters", "Records sent to the dead-letter topic", ["reason"], registry=registry
+        )
+        self._accepted = Counter("driftline_accepted_events", "Events read from these records", registry=registry)
+        self._rejected = Counter(
+            "driftline_rejected", "Records, or rows of records, that are no events", ["reason"], registry=registry
+        )
+        self._unwatched = Gauge(
+            "driftline_unwatched_fields",
+            "Fields of the events that no signal watches",
+            ["model", "reason"],
+            registry=registry,
         )
         self._panes = Counter("driftline_panes", "Panes published", registry=registry)
         self._judge = Histogram(
@@ -62,7 +76,19 @@ class Metrics:
         defects = [defect.reason for _, defect in sketched.defects]
         for reason in [rejection.reason for rejection in sketched.rejections] + defects:
             self._dead_letters.labels(_reason_label(reason)).inc()
+        self._accepted.inc(sketched.events)
+        for rejection in sketched.rejections:
+            self._rejected.labels(_reason_label(rejection.reason)).inc()
         self._record_progress(fetch)
+
+    def set_unwatched(self, fields: Iterable[Unwatched]) -> None:
+        """Set the number of unwatched fields by model and reason, of the first models by name."""
+        counts = Counts((each.model, each.why.value) for each in fields)
+        models = sorted({model for model, _ in counts})[:_MAX_MODELS]
+        self._unwatched.clear()
+        for (model, reason), count in counts.items():
+            if model in models:
+                self._unwatched.labels(model, reason).set(count)
 
     def published_panes(self, count: int) -> None:
         """Count published panes."""

@@ -27,10 +27,11 @@ from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import decode_baseline
 from driftline.stream.codec.panes import PaneMessage
-from driftline.stream.config.sections import Config
+from driftline.stream.config.sections import Config, ModelConfig
 from driftline.stream.events.mapping import EventMapping
 from driftline.stream.kafka.dead_letters import dead_letter, pane_dead_letter
 from driftline.stream.kafka.record import OutgoingRecord
+from driftline.stream.panes.coverage import Coverage, Unwatched, unwatched, without_baseline
 from driftline.stream.panes.cutter import Cutter, PaneRule
 from driftline.stream.panes.pane import Pane, Run
 from driftline.stream.panes.sketcher import Sketched, Sketcher, pane_rule
@@ -38,6 +39,7 @@ from driftline.stream.schemas.topics import PANE_BYTES
 from driftline.stream.sources.schemas import SchemaLoader
 from driftline.stream.state.store import ResumePosition, SketchPartition, Store
 from driftline.stream.worker.faust.transport import Fetch
+from driftline.stream.worker.intake import Intake
 from driftline.stream.worker.metrics import Metrics
 
 Publish = Callable[[Iterable[OutgoingRecord]], Awaitable[None]]
@@ -54,16 +56,23 @@ class RereadError(RuntimeError):
 
 @dataclass(frozen=True)
 class SketchSettings:
-    """What the stage takes from the configuration: two topics, where runs end, and how to read an event."""
+    """What the stage takes from the configuration: two topics, where runs end, and how to read an event.
+
+    max_rejected: share of the messages. for_model: the configuration of a model.
+    """
 
     predictions: str
     panes: str
     rule: PaneRule
     mapping: EventMapping
+    max_rejected: float
+    for_model: Callable[[str], ModelConfig]
 
     @classmethod
     def of(cls, config: Config) -> Self:
-        return cls(config.topics.predictions, config.topics.panes, pane_rule(config), config.mapping.event_mapping())
+        topics, mapping = config.topics, config.mapping.event_mapping()
+        rejected = config.worker.max_rejected
+        return cls(topics.predictions, topics.panes, pane_rule(config), mapping, rejected, config.for_model)
 
 
 class _Closing(NamedTuple):
@@ -141,6 +150,7 @@ class SketchStage:
     ) -> None:
         self._settings, self._baselines, self._store, self._publish = settings, dict(baselines), store, publish
         self._schemas = schemas
+        self._coverage, self.intake = Coverage(), Intake(settings.mapping, settings.max_rejected)
         self._metrics, self._partitions = metrics, dict[int, _Partition]()
         self._warming_up, self._checked = set[str](), 0.0
         self._busy = asyncio.Lock()
@@ -171,7 +181,9 @@ class SketchStage:
         cutter = Cutter(self._settings.rule, partition, start, ends)
         settings = self._settings
         schemas = None if self._schemas is None else self._schemas.schemas
-        sketcher = Sketcher(settings.predictions, cutter, dict(self._baselines), settings.mapping, schemas)
+        sketcher = Sketcher(
+            settings.predictions, cutter, dict(self._baselines), settings.mapping, schemas, self._coverage
+        )
         return _Partition(record, sketcher, ends[-1] if ends else None)
 
     async def sketch(self, fetch: Fetch) -> None:
@@ -183,9 +195,27 @@ class SketchStage:
                 await self._schemas.load(map(_VALUE, fetch.records))
             sketched = partition.push(fetch)
             self._metrics.sketched(fetch, sketched)
+            self.intake.add(sketched, list(map(_VALUE, fetch.records)))
             await self._publish(_dead_letters(fetch, sketched))
             await self._seal_and_publish(partition, sketched.runs)
             partition.last_fetch = time.monotonic()
+
+    def review_coverage(self) -> list[Unwatched]:
+        """The fields that no signal watches, in the events that this worker has sampled; /metrics and /health get them.
+
+        The fields of models without a baseline are those that will be watched, so only their arrays are named.
+        """
+        found = list[Unwatched]()
+        for model in sorted(self._coverage.sampled):
+            chosen, baseline = self._settings.for_model(model), self._baselines.get(model)
+            if baseline is not None:
+                found += unwatched(baseline, chosen.signals, self._coverage)
+            else:
+                detail = f"it has no baseline yet, which is learned from its first {chosen.learn_events:,} events"
+                found += without_baseline(model, detail, self._coverage)
+        self.intake.unwatched = found = sorted(found, key=lambda each: not each.is_change)
+        self._metrics.set_unwatched(found)
+        return found
 
     async def close_idle(self) -> None:
         """Close the runs that have been idle for as long as a pane may last; publish those whose seal is on disk."""

@@ -8,9 +8,9 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
 
-from driftline.stream.ops.http import serve_http
+from driftline.stream.ops.http import Health, serve_http
+from driftline.stream.worker.intake import Intake
 from driftline.stream.worker.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -99,12 +99,20 @@ class Watchdog:
 
 
 @asynccontextmanager
-async def serve_worker_http(address: str, metrics: Metrics, watchdog: Watchdog) -> AsyncIterator[None]:
+async def serve_worker_http(address: str, metrics: Metrics, watchdog: Watchdog, intake: Intake) -> AsyncIterator[None]:
     """Serve /health and /metrics of a worker until the context exits; see `serve_http`."""
 
-    def health() -> tuple[str | None, dict[str, Any]]:
+    def health() -> Health:
         figures = {"lag": sum(metrics.lag_by_topic().values()), "removed_unread": metrics.removed_unread}
-        return watchdog.unhealthy, figures
+        more = {**figures, **intake.fields()}
+        # A restart helps a stalled worker. It does not help one whose messages are no events, but that one watches
+        # nothing, and somebody must look: so both answer 503.
+        if reason := watchdog.unhealthy:
+            return Health("stalled", reason, more)
+        if reason := intake.failure:
+            return Health("unhealthy", reason, more)
+        reason = intake.degradation
+        return Health("degraded" if reason else "ok", reason, more)
 
-    async with serve_http(address, metrics.registry, "stalled", health):
+    async with serve_http(address, metrics.registry, health):
         yield

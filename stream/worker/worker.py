@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import secrets
 import signal
 import sys
 import time
@@ -32,11 +33,13 @@ from driftline.stream.kafka.client import KafkaUnreachableError
 from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.ops.logging import configure_logging
 from driftline.stream.ops.readiness import wait_for_servers
+from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.sources.baselines import load_baselines
 from driftline.stream.sources.schemas import SchemaLoader, schema_loader
-from driftline.stream.state.client import connect
+from driftline.stream.state.client import StoreError, connect
 from driftline.stream.state.fencing import FencedError
 from driftline.stream.state.store import ResumePosition, Store
+from driftline.stream.state.unwatched import UnwatchedReports
 from driftline.stream.worker.continuity import LogChangedError
 from driftline.stream.worker.faust.app import App, WorkerSettings, build_app, consume, publish, run_worker
 from driftline.stream.worker.faust.transport import FetchConsumer
@@ -53,6 +56,9 @@ _HOUSEKEEPING_EVERY = 1.0
 # s between two measurements of the lag, one small request to each broker; a third of the shortest time after which the
 # worker reports itself unhealthy.
 _LAG_EVERY = 2.0
+# s between two reviews of what is not watched, and between two reports of it that say the same. Reports are valid for
+# ten times as long as the latter.
+_COVERAGE_EVERY, _REPORT_EVERY = 5.0, 60.0
 
 
 @dataclass
@@ -88,6 +94,7 @@ class Worker:
         self.judge_stage = JudgeStage(JudgeSettings.of(config), watched, self.store, self._publish, self.metrics)
         self.watchdog = Watchdog(self.metrics, worker.watchdog_seconds)
         self.guard = LogGuard(config, self.store, self.metrics)
+        self._name, self._reported = secrets.token_hex(8), (0.0, list[Unwatched]())
         self._resources = AsyncExitStack()
         self._add_agents()
 
@@ -114,6 +121,7 @@ class Worker:
         app.timer(_HOUSEKEEPING_EVERY)(self._report_alive)
         app.timer(_HOUSEKEEPING_EVERY)(self._housekeeping)
         app.timer(_LAG_EVERY)(self._measure_lag)
+        app.timer(_COVERAGE_EVERY)(self._review_coverage)
         app.on_before_shutdown.connect(self._stopping)
 
     async def _publish(self, messages: Iterable[OutgoingRecord]) -> None:
@@ -154,6 +162,16 @@ class Worker:
             await self.sketch_stage.close_idle()
             await self.judge_stage.drain_outboxes()
 
+    async def _review_coverage(self) -> None:
+        """Show what is not watched; for `driftline incidents`, in Redis, too, once a minute or when it changes."""
+        found, now = self.sketch_stage.review_coverage(), time.time()
+        if found != self._reported[1] or (found and now - self._reported[0] > _REPORT_EVERY):
+            try:
+                await UnwatchedReports(self.store.client, self.config.worker.group).write(self._name, found, now)
+            except StoreError as error:
+                log.warning("what is not watched was not reported: %s", error)
+            self._reported = now, found
+
     async def _measure_lag(self) -> None:
         """Measure the lag from positions: they also count what is no record, such as a marker at the end of a log.
 
@@ -180,7 +198,7 @@ class Worker:
     async def _started(self) -> None:
         self.watchdog.start()
         await self._resources.enter_async_context(
-            serve_worker_http(self.config.worker.http, self.metrics, self.watchdog)
+            serve_worker_http(self.config.worker.http, self.metrics, self.watchdog, self.sketch_stage.intake)
         )
         self._resources.push_async_callback(self.store.client.aclose)
 
