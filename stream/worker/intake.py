@@ -48,6 +48,8 @@ class Intake:
         now = self.clock()
         if not self._steps or now - self._steps[-1].started >= _STEP:
             self._steps.append(_Step(now, Rejections(self.mapping)))
+            while now - self._steps[0].started > WINDOW:
+                self._steps.popleft()
         step = self._steps[-1]
         step.events += sketched.events
         step.rejections.add(sketched.rejections, messages)
@@ -90,10 +92,9 @@ class Intake:
 
     def _recent(self) -> tuple[int, int]:
         """Rejections, and rejections and events, of the window."""
-        while self._steps and self.clock() - self._steps[0].started > WINDOW:
-            self._steps.popleft()
-        rejected = sum(step.rejections.total for step in self._steps)
-        return rejected, rejected + sum(step.events for step in self._steps)
+        steps = [step for step in self._steps if self.clock() - step.started <= WINDOW]
+        rejected = sum(step.rejections.total for step in steps)
+        return rejected, rejected + sum(step.events for step in steps)
 
     def _commonest(self) -> Cause | None:
         """The commonest rejection of the newest step that has one."""

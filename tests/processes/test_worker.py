@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from driftline.stream.baselines.build import build_baseline
 from driftline.stream.baselines.file import encode_baseline
+from driftline.stream.cli.main import app
 from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.codec.state import restore_state
 from driftline.stream.demo.servers import Server
@@ -284,6 +286,40 @@ def test_a_worker_reports_its_health_and_stops_on_a_signal(
         return  # its description of a group cannot be read
     with open_admin(broker.kafka) as admin:
         assert not admin.describe_groups([deployment.config.worker.group])[deployment.config.worker.group]["members"]
+
+
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)
+def test_a_worker_that_reads_no_event_is_unhealthy_and_names_what_it_does_not_watch_once_it_does(
+    broker: Broker, redis_server: Server, tmp_path: Path
+) -> None:
+    deployment = deploy(tmp_path, broker, redis_server.address, {"panes": {"seconds": 0.5}, **GIVEN})
+    write_baseline(tmp_path)
+    log = messages("given", 300)
+    deployment.produce({0: [line.replace(b'"ts"', b'"time"') for line in log[:150]]})
+
+    def health() -> dict[str, Any]:
+        return dict(json.loads(worker.get("/health").body))
+
+    with deployment.worker() as worker:
+        worker.wait_for(lambda: health()["status"] == "unhealthy")
+        assert worker.get("/health").status == 503
+        reason = health()["reason"]
+        assert reason.startswith("none of the last 150 messages is an event; most are rejected for ts")
+        assert "did you mean `time`? add `mapping: {ts: time}`" in reason
+        deployment.produce({0: [line.replace(b'"amount"', b'"new": 1, "amount"') for line in log]})
+        worker.wait_for(lambda: health()["status"] == "degraded")
+        assert worker.get("/health").status == 200
+        worker.wait_for(lambda: health()["unwatched"])
+        (field,) = health()["unwatched"]
+        assert {key: field[key] for key in ("model", "field", "why")} == {
+            "model": "given", "field": "features.new", "why": "new"
+        }  # fmt: skip
+        page = worker.get("/metrics").body
+        assert 'driftline_unwatched_fields{model="given",reason="new"} 1.0' in page
+        assert 'driftline_rejected_total{reason="ts: missing"} 150.0' in page
+        assert "driftline_accepted_events_total 300.0" in page
+        shown = CliRunner().invoke(app, ["incidents", "-c", str(deployment.path), "--json"])
+        assert json.loads(shown.output.splitlines()[-1]) == {"state": "unwatched", **field}
 
 
 FIGURES = {"events_total": 1001, "dead_letters_total": 1, "alerts_total": 1, "incidents_open": 1, "lag_records": 0}
