@@ -8,7 +8,6 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
 from rich.text import Text
 
@@ -23,6 +22,7 @@ from driftline.stream.cli.terminal import (
     err,
     out,
     parse_share,
+    print_json,
     print_remarks,
     read_config,
     reading_messages,
@@ -123,7 +123,7 @@ def baseline_build(
     _warn_if_small(built, chosen)
     if json:
         rejected = rejected_rows(rejections)
-        _print_json({"file": str(target), **manifest(built), "rejected_by_reason": rejected})
+        print_json({"file": str(target), **manifest(built), "rejected_by_reason": rejected})
     else:
         _print_built(built, target, rejections.total)
         print_unwatched(out, unwatched(built, chosen.signals, Coverage()))
@@ -137,13 +137,9 @@ def baseline_show(
     """Print a baseline: its facts, and every signal with a small histogram."""
     baseline = load_baseline(path)
     if json:
-        _print_json(manifest(baseline))
+        print_json(manifest(baseline))
     else:
         print_baseline(out, baseline)
-
-
-def _print_json(document: Mapping[str, Any]) -> None:
-    typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2))
 
 
 def _warn_if_small(built: Baseline, config: ModelConfig) -> None:

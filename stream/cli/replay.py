@@ -8,7 +8,6 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import orjson
 import typer
 from rich.progress import MofNCompleteColumn
 
@@ -23,6 +22,7 @@ from driftline.stream.cli.terminal import (
     out,
     parse_share,
     parse_time,
+    print_json,
     print_remarks,
     progress_bar,
     read_config,
@@ -120,7 +120,7 @@ def replay_command(
     print_remarks(result.remarks)
     verdict = decide(result, settings, baselines, allowed)
     if json:
-        typer.echo(orjson.dumps(summary(result, verdict), option=orjson.OPT_INDENT_2))
+        print_json(summary(result, verdict))
     else:
         report.print_summary(out, result, verdict, time.monotonic() - started)
     raise typer.Exit(_EXIT_CODES[verdict.outcome])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
+import orjson
 import typer
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
 from rich.progress import (
@@ -30,7 +31,7 @@ from driftline.stream.config.sections import Config, Redis, Schemas
 from driftline.stream.events.times import PLAIN_TIMES
 from driftline.stream.sources import files
 from driftline.stream.sources.inputs import InputError, Note, OnNote
-from driftline.stream.text.printable import printable_lines
+from driftline.stream.text.printable import printable_json, printable_lines
 
 if TYPE_CHECKING:
     from driftline.stream.sources.schemas import SchemaLoader
@@ -136,6 +137,12 @@ def parse_share(text: str, option: str) -> float:
     if not 0 <= share <= 1:
         raise typer.BadParameter(f"{option}: expected a percentage such as 5% or a share such as 0.05, got {text!r}")
     return share
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """Print one JSON document on standard output."""
+    lines = orjson.dumps(document, option=orjson.OPT_INDENT_2).decode().split("\n")
+    typer.echo("\n".join(map(printable_json, lines)))
 
 
 @contextmanager

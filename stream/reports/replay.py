@@ -86,7 +86,8 @@ def print_unwatched(console: Console, fields: Sequence[Unwatched], shown: int = 
         console.print("not watched:")
     for each in sorted(fields, key=lambda each: not each.is_change)[:shown]:
         style = "yellow" if each.is_change else "dim"
-        console.print(Text(f"  {each.model}  {each.field}: {each.detail}", style=style), soft_wrap=True)
+        line = printable(f"  {each.model}  {each.field}: {each.detail}")
+        console.print(Text(line, style=style), soft_wrap=True)
     if len(fields) > shown:
         console.print(f"  and {len(fields) - shown:,} more; --json has all")
 
