@@ -14,7 +14,19 @@ import typer
 from rich.text import Text
 
 from driftline.stream.baselines.baseline import BaselineError
-from driftline.stream.cli import baseline, demo, doctor, incidents, inspect, relay, replay, schema, silence, topics
+from driftline.stream.cli import (
+    baseline,
+    demo,
+    doctor,
+    incidents,
+    inspect,
+    relay,
+    replay,
+    resume,
+    schema,
+    silence,
+    topics,
+)
 from driftline.stream.cli.terminal import EXIT_FAILED, EXIT_FOUND, CommandError, err, out, read_config, read_text
 from driftline.stream.config.diagnostics import ConfigError, render_diagnostics
 from driftline.stream.config.load import check_config
@@ -28,7 +40,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-for group in (baseline, demo, doctor, incidents, inspect, relay, replay, schema, silence, topics):
+for group in (baseline, demo, doctor, incidents, inspect, relay, replay, resume, schema, silence, topics):
     app.add_typer(group.app)
 
 

@@ -113,6 +113,16 @@ def restore_state(parts: Mapping[str, bytes], given: Baseline | None) -> ModelSt
     return state
 
 
+def move_consumed(head: bytes, offsets: Mapping[int, int]) -> bytes:
+    """A head part whose events of these partitions of the predictions topic are consumed up to other offsets.
+
+    Partitions of which nothing was consumed stay so. Raises FormatError.
+    """
+    stored = unframe(b"H", head, _Head)
+    moved = {partition: offset for partition, offset in offsets.items() if partition in stored.consumed}
+    return frame(b"H", msgspec.structs.replace(stored, consumed=stored.consumed | moved))
+
+
 def unpack_incidents(part: bytes) -> dict[str, Incident]:
     """The incidents in a part `incidents`, by scope. Raises FormatError."""
     return {each.scope: each for each in unframe(b"I", part, tuple[Incident, ...])}

@@ -13,14 +13,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import (
     CoordinatorNotAvailableError,
     GroupAuthorizationFailedError,
     KafkaError,
+    NoError,
     TopicAlreadyExistsError,
     for_code,
 )
+from kafka.structs import OffsetAndMetadata
 
 from driftline.stream.config.sections import Kafka
 from driftline.stream.kafka.client import KafkaUnreachableError, check_reachable, client_options
@@ -70,6 +73,25 @@ def describe_topics(admin: KafkaAdminClient, names: Iterable[str]) -> dict[str, 
         [ConfigResource(ConfigResourceType.TOPIC, name) for name in existing], config_filter="all"
     )["topic"]
     return {entry["name"]: _as_topic(entry, settings[entry["name"]]) for entry in admin.describe_topics(existing)}
+
+
+def group_members(admin: KafkaAdminClient, group: str) -> int:
+    """How many clients a consumer group has now. Raises TopicsError if Kafka does not say."""
+    try:
+        found = admin.describe_groups([group])[group]
+    except (KafkaError, ValueError) as error:  # ValueError: for an answer of the embedded broker
+        raise TopicsError(f"Kafka does not say whether group {group} has members: {error}") from error
+    if found["error"] and "GroupIdNotFound" not in found["error"]:
+        raise TopicsError(f"Kafka does not say whether group {group} has members: {found['error']}")
+    return len(found["members"])
+
+
+def commit_offsets(admin: KafkaAdminClient, group: str, offsets: Mapping[tuple[str, int], int]) -> None:
+    """Set the committed offsets of a group without members, by topic and partition. Raises TopicsError."""
+    wanted = {TopicPartition(*tp): OffsetAndMetadata(offset, "", -1) for tp, offset in offsets.items()}
+    for tp, error in admin.alter_group_offsets(group, wanted).items() if wanted else ():
+        if error is not NoError:
+            raise TopicsError(f"Kafka refuses offset {wanted[tp].offset} of {tp} for group {group}: {error.__name__}")
 
 
 def missing_topics(admin: KafkaAdminClient, names: Iterable[str]) -> list[str]:

@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
-from driftline.stream.codec.state import StateDelta
+from driftline.stream.codec.state import StateDelta, move_consumed
 from driftline.stream.state.client import Client, StoreError, call_redis
 from driftline.stream.state.fencing import NEXT_EPOCH, FencedError, fenced
 from driftline.stream.state.scripts import Argument, Script
@@ -105,16 +105,38 @@ end
 return {'ok'}
 """)
 
+# ARGV: epoch, offset. No run is sealed there.
+_MOVE_SKETCH = fenced("""
+redis.call('HSET', KEYS[1], 'start', ARGV[2], 'end', ARGV[2], 'ends', '')
+return {'ok'}
+""")
+# KEYS: judge, each model. ARGV: epoch, next, each model's head.
+_MOVE_JUDGE = fenced("""
+for i = 2, #KEYS do redis.call('HSET', KEYS[i], 'head', ARGV[i + 1]) end
+redis.call('HSET', KEYS[1], 'next', ARGV[2])
+return {'ok'}
+""")
+# Heads in one script: one is some 100 bytes to some kB, and Lua unpacks no more than 8000 values.
+_HEADS_AT_ONCE = 500
+
 
 class StateMismatchError(StoreError):
     """The stored position is not what this worker wrote last, so Redis has lost writes: restart from what is stored."""
 
 
 class Seal(NamedTuple):
-    """The runs of a predictions partition that were sealed last: offsets, ends exclusive and rising."""
+    """The runs of a predictions partition that were sealed last: offsets, ends exclusive and rising.
+
+    ends: none if `driftline resume` has moved the partition to `start`.
+    """
 
     start: int
     ends: tuple[int, ...]
+
+    @property
+    def end(self) -> int:
+        """Up to where everything is sealed."""
+        return self.ends[-1] if self.ends else self.start
 
 
 class ResumePosition(NamedTuple):
@@ -190,6 +212,21 @@ class Store:
             await call_redis(self.client.hsetnx, f"{self.namespace}:bound", name, fact)
         return await self.bound()
 
+    async def rebind(self, facts: Mapping[str, str]) -> None:
+        """Replace facts that stored offsets depend on, after the offsets were moved."""
+        await call_redis(self.client.hset, f"{self.namespace}:bound", mapping=dict(facts))
+
+    async def positions(self) -> dict[tuple[str, int], int]:
+        """Up to where each partition that has an owner or had one was read, by topic and number. Takes no epoch."""
+        found = {}
+        for stage, field in (("sketch", "end"), ("judge", "next")):
+            pattern = re.compile(re.escape(f"{self.namespace}:{{{stage}/") + r"([^/]+)/(\d+)}")
+            for key in await self.keys():
+                if match := pattern.fullmatch(key):
+                    offset = await call_redis(self.client.hget, key, field)
+                    found[match[1], int(match[2])] = int(offset or 0)
+        return found
+
     async def keys(self) -> list[str]:
         """Every key of this namespace, sorted."""
         pattern = re.sub(r"([*?\[\]\\^])", r"\\\1", self.namespace) + ":*"
@@ -226,7 +263,7 @@ class SketchPartition:
     async def read_seal(self) -> Seal | None:
         """The runs sealed last, None before the first seal."""
         start, end, ends = await call_redis(self.store.client.hmget, self.key, "start", "end", "ends")
-        return None if end is None else Seal(int(start), tuple(map(int, (ends or end).split())))
+        return None if end is None else Seal(int(start), tuple(map(int, (end if ends is None else ends).split())))
 
     async def seal(self, start: int, *ends: int, durable: bool = False) -> None:
         """Seal the runs from `start` on that end at `ends`.
@@ -237,6 +274,10 @@ class SketchPartition:
         if not ends or any(end <= before for before, end in pairwise((start, *ends))) or start < 0:
             raise ValueError(f"no runs of an offset and more each from {start} to {ends}")
         await self.store.run(_SEAL, [self.key], self.epoch, start, ends[-1], " ".join(map(str, ends)), durable=durable)
+
+    async def move(self, offset: int) -> None:
+        """Let the next owner go on at another offset, as after no run. Raises FencedError."""
+        await self.store.run(_MOVE_SKETCH, [self.key], self.epoch, offset)
 
 
 @dataclass
@@ -275,6 +316,18 @@ class JudgePartition:
         items = [item for each in alerts for item in (each.message, each.incident, "1" if each.resolved else "")]
         lists = [items, *chain.from_iterable(_lists(model, delta) for model, delta in deltas.items())]
         await self.store.run(_COMMIT, keys, self.epoch, start, next_offset, _RECENT_ALERTS, *_flat(lists))
+        self.next_offset = next_offset
+
+    async def move(self, next_offset: int, consumed: Mapping[int, int]) -> None:
+        """Let the next owner go on at another offset, and models at other ones of predictions partitions.
+
+        Models keep all else. Raises FencedError; moved in part, it may be moved again.
+        """
+        models = await self.models()
+        for first in range(0, max(len(models), 1), _HEADS_AT_ONCE):
+            some = models[first : first + _HEADS_AT_ONCE]
+            heads = [move_consumed((await self.state_parts(model))["head"], consumed) for model in some]
+            await self.store.run(_MOVE_JUDGE, [self.key, *map(self._model, some)], self.epoch, next_offset, *heads)
         self.next_offset = next_offset
 
     async def outbox(self, limit: int = 100) -> list[OutboxAlert]:

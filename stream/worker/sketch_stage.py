@@ -184,7 +184,7 @@ class SketchStage:
         sketcher = Sketcher(
             settings.predictions, cutter, dict(self._baselines), settings.mapping, schemas, self._coverage
         )
-        return _Partition(record, sketcher, ends[-1] if ends else None)
+        return _Partition(record, sketcher, seal.end if seal else None)
 
     async def sketch(self, fetch: Fetch) -> None:
         """Sketch fetched records; on return, the runs that ended in them are sealed and published."""

@@ -15,9 +15,10 @@ from confluent_kafka import Producer
 from kafka import TopicPartition
 
 from driftline.stream.baselines.file import encode_baseline
+from driftline.stream.codec.state import restore_state
 from driftline.stream.config.load import parse_config
 from driftline.stream.demo.servers import Server, embedded_broker
-from driftline.stream.kafka.admin import ensure_topics, open_admin
+from driftline.stream.kafka.admin import ensure_topics, group_members, open_admin
 from driftline.stream.schemas.topics import wanted_topics
 from driftline.stream.sources.topic_history import open_history
 from driftline.stream.state.client import connect
@@ -27,6 +28,7 @@ from driftline.stream.worker.metrics import Metrics
 from load_tests.harness.deployment import Deployment, WorkerProcess, deploy, unique
 from load_tests.harness.oracle import baseline_of, messages
 from tests.harness.brokers import Broker
+from tests.harness.topic_tools import driftline
 
 on_kafka = pytest.mark.parametrize("broker", [pytest.param("kafka", marks=pytest.mark.kafka)], indirect=True)
 # Panes of 50 events that no clock ends, of models with a baseline.
@@ -244,3 +246,110 @@ def test_a_takeover_waits_until_kafka_knows_the_panes_topic(broker: Broker, redi
             await store.client.aclose()
 
     assert asyncio.run(scenario())["topics.panes"] == f"{config.topics.panes} with 3 partitions"
+
+
+# What `driftline resume` does about it
+
+
+def events_of(here: Deployment) -> int:
+    """How many events of the model are in its history."""
+    (parts,) = here.model_states().values()
+    state = restore_state(parts, here.baselines["a"])
+    return (
+        0 if state.judge is None else state.judge.seen + (state.judge.pending.content.n if state.judge.pending else 0)
+    )
+
+
+def open_incidents(here: Deployment) -> set[bytes]:
+    with here.store as client:
+        keys = client.scan_iter(match=f"{here.config.worker.group}:{{judge/*:open", count=1000)
+        return {incident for key in keys for incident in client.hkeys(key)}
+
+
+@on_kafka
+def test_resume_lets_workers_read_a_topic_created_again_and_keeps_incidents(
+    here: Deployment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here.produce({0: messages("a", 1000, drift=(500, 2000))})
+    with here.worker("before") as worker:
+        worker.wait_for(lambda: open_incidents(here))
+        worker.wait_for(lambda: events_of(here) == 1000)
+        assert driftline("resume", "-c", here.path) == 2
+        assert "1 workers of group" in capsys.readouterr().err.replace("\n", " ")
+        assert worker.stop() == 0
+    incidents = open_incidents(here)
+    assert driftline("resume", "-c", here.path) == 0
+    assert "can go on" in capsys.readouterr().out
+    create_again(here, here.config.topics.predictions)
+    here.produce({0: messages("a", 200, first=1000, drift=(500, 2000))})
+
+    before = stored(here)
+    assert driftline("resume", "-c", here.path) == 1
+    told = " ".join(capsys.readouterr().out.split())
+    assert (
+        "partition 0: read to offset 1000, the topic was created again; it has offsets 0 to 200. It goes on at" in told
+    )
+    assert stored(here) == before, "nothing is done without --yes"
+    assert driftline("resume", "-c", here.path, "--yes") == 0
+    assert driftline("resume", "-c", here.path) == 0
+    assert open_incidents(here) == incidents
+    with here.worker("after") as worker:
+        worker.wait_for(lambda: here.sealed() == {0: 200})
+        worker.wait_for(lambda: events_of(here) == 1200)
+        assert worker.stop() == 0
+
+
+@on_kafka
+def test_resume_at_the_end_reads_only_what_comes_from_then_on(here: Deployment) -> None:
+    here.produce({0: messages("a", 500)})
+    read(here, "before", 500)
+    create_again(here, here.config.topics.predictions)
+    here.produce({0: messages("a", 170)})
+    assert driftline("resume", "-c", here.path, "--at", "end", "--yes") == 0
+    with here.worker("after") as worker:
+        worker.wait_for(lambda: "took over 2 partitions" in worker.logs())
+        here.produce({0: messages("a", 100, first=500)})
+        worker.wait_for(lambda: here.sealed() == {0: 270})
+        worker.wait_for(lambda: events_of(here) == 600)
+        assert worker.stop() == 0
+
+
+@on_kafka
+def test_resume_skips_panes_that_a_panes_topic_created_again_has_lost(here: Deployment) -> None:
+    here.produce({0: messages("a", 500)})
+    read(here, "before", 500)
+    create_again(here, here.config.topics.panes)
+    with here.worker("refused") as worker:
+        assert f"topic {here.config.topics.panes} {MADE_AGAIN}" in ends(worker)
+    eventually_empty(here)
+    assert driftline("resume", "-c", here.path, "--yes") == 0
+    here.produce({0: messages("a", 100, first=500)})
+    with here.worker("after") as worker:
+        worker.wait_for(lambda: events_of(here) == 600)
+        assert worker.stop() == 0
+
+
+def eventually_empty(here: Deployment) -> None:
+    """Wait until Kafka has forgotten a worker that ended by itself."""
+    with open_admin(here.broker.kafka) as admin:
+        deadline = time.monotonic() + 30
+        while group_members(admin, here.config.worker.group) and time.monotonic() < deadline:
+            time.sleep(0.2)
+
+
+@on_kafka
+def test_resume_moves_a_group_to_another_cluster_only_if_it_is_told_to(
+    here: Deployment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The group comes from another cluster: its facts say so."""
+    here.produce({0: messages("a", 500)})
+    read(here, "before", 500)
+    with here.store as client:
+        client.hset(f"{here.config.worker.group}:bound", "cluster", "another")
+    assert driftline("resume", "-c", here.path, "--yes") == 2
+    assert "belongs to Kafka cluster another" in capsys.readouterr().err.replace("\n", " ")
+    assert driftline("resume", "-c", here.path, "--new-cluster", "--at", "end", "--yes") == 0
+    here.produce({0: messages("a", 100, first=500)})
+    with here.worker("after") as worker:
+        worker.wait_for(lambda: events_of(here) == 600)
+        assert worker.stop() == 0

@@ -1,0 +1,112 @@
+"""Lets a group go on from logs that are not those its state was made of: `driftline resume`.
+
+What is kept: models' states, open incidents, outboxes. What moves: the offset at which a partition goes on, and up to
+which offset each model has consumed it. Panes that wait to be judged are skipped if the predictions topic moves: their
+offsets are those of the old log, and would let the judge drop events of the new one as known.
+
+Rule 1: every partition is claimed first, so a worker that comes back from a pause can write no more.
+Rule 2: the facts are bound last. A worker that starts meanwhile is refused, and what was moved in part is moved again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from driftline.stream.config.sections import Topics
+from driftline.stream.kafka.logs import Log
+from driftline.stream.state.store import Store
+from driftline.stream.worker.continuity import READ, Facts, was_created_again
+
+#: A partition: its topic and its number.
+Place = tuple[str, int]
+
+
+class Move(NamedTuple):
+    """A partition that goes on at another offset. read_to: up to where it was read before."""
+
+    topic: str
+    partition: int
+    read_to: int
+    log: Log
+    to: int
+    reason: str
+    effect: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.topic}, partition {self.partition}: read to offset {self.read_to}, {self.reason}; it has offsets "
+            f"{self.log.begin} to {self.log.end}. It goes on at offset {self.to}: {self.effect}"
+        )
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What is stored of a group and what Kafka has. new_cluster: whether the topics have moved to another cluster."""
+
+    topics: Topics
+    bound: Facts
+    present: Facts
+    positions: Mapping[Place, int]
+    logs: Mapping[Place, Log]
+    new_cluster: bool = False
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether workers are refused, if nothing else is: the group is bound to other ids than Kafka has."""
+        return self.new_cluster or any(was_created_again(name, self.bound, self.present) for name in READ)
+
+    def moves(self, at: str) -> list[Move]:
+        """What has to move, to the `begin` or the `end` of its log; empty if workers can go on."""
+        predictions = list(self._moves("predictions", at))
+        panes = list(self._moves("panes", at))
+        return [*predictions, *panes, *(self._unjudged({move.partition for move in panes}) if predictions else ())]
+
+    def _moves(self, name: str, at: str) -> Iterator[Move]:
+        again = self.new_cluster or was_created_again(name, self.bound, self.present)
+        for topic, partition, read_to, log in self._stored(getattr(self.topics, name)):
+            to, reason = getattr(log, at), "the topic was created again" if again else "the log is shorter now"
+            if log.end < read_to or (again and (read_to or to)):
+                yield Move(topic, partition, read_to, log, to, reason, _effect(name, log, to, again))
+
+    def _unjudged(self, moved: set[int]) -> Iterator[Move]:
+        for topic, partition, read_to, log in self._stored(self.topics.panes):
+            if partition not in moved and read_to < log.end:
+                effect = f"{log.end - read_to} panes that wait to be judged are skipped, and their events are lost"
+                yield Move(topic, partition, read_to, log, log.end, "with panes of the log before", effect)
+
+    def _stored(self, topic: str) -> Iterator[tuple[str, int, int, Log]]:
+        for place in sorted({*self.positions, *self.logs}):
+            if place[0] == topic:
+                yield *place, self.positions.get(place, 0), self.logs.get(place, Log(0, 0))
+
+
+def _effect(name: str, log: Log, to: int, again: bool) -> str:
+    count = log.end - log.begin
+    if to == log.end and count:
+        return f"its {count} records are not read"
+    if name == "panes":
+        return f"its {count} records are read; panes that were not judged, and are not there any more, are lost"
+    if again:
+        return f"its {count} records are read; of the old topic, records not read by then are lost"
+    return f"its {count} records are read; those that were counted before count again"
+
+
+async def move(store: Store, situation: Situation, moves: list[Move]) -> None:
+    """Move the stored positions, and bind the group to what Kafka has. Raises StoreError, such as FencedError."""
+    topics, targets = situation.topics, {(each.topic, each.partition): each.to for each in moves}
+    sketchers = {p: await store.claim_sketch(topics.predictions, p) for p in _partitions(situation, topics.predictions)}
+    judges = {p: await store.claim_judge(topics.panes, p) for p in _partitions(situation, topics.panes)}
+    consumed = {partition: to for (topic, partition), to in targets.items() if topic == topics.predictions}
+    for partition, judge in judges.items():
+        await judge.move(targets.get((topics.panes, partition), judge.next_offset or 0), consumed)
+    for partition, to in consumed.items():
+        await sketchers[partition].move(to)
+    kept = {"topics.panes": situation.bound.get("topics.panes", situation.present["topics.panes"])}
+    await store.rebind({**situation.present, **kept})
+
+
+def _partitions(situation: Situation, topic: str) -> list[int]:
+    """All that were read, and all that may be moved."""
+    return sorted(partition for name, partition in {*situation.positions, *situation.logs} if name == topic)
