@@ -54,7 +54,7 @@ def resume_command(
     situation = _situation(settings, new_cluster)
     moves = situation.moves(at)
     for move in moves:
-        out.print(Text(str(move)))
+        out.print(Text(str(move)), soft_wrap=True)
     if not moves and not situation.is_refused:
         out.print(Text(f"workers of {settings.worker.group} can go on: no log is shorter or another one than was read"))
     elif not yes:

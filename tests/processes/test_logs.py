@@ -97,6 +97,17 @@ def test_a_topic_that_is_deleted_ends_a_worker_that_reads_it(here: Deployment) -
         assert f"topic {here.config.topics.predictions} was deleted under this worker" in ends(worker)
 
 
+def test_a_log_that_is_shorter_than_what_was_read_of_it_ends_a_worker(here: Deployment) -> None:
+    """As after a restore from an older copy, or an unclean election: the topic has its id, and fewer records."""
+    here.produce({0: messages("a", 500)})
+    read(here, "before", 500)
+    with here.store as client:
+        seal = {"start": 600, "end": 700, "ends": "700"}
+        client.hset(f"{here.config.worker.group}:{{sketch/{here.config.topics.predictions}/0}}", mapping=seal)
+    with here.worker("after") as worker:
+        assert "partition 0: it ends before offset 700, up to which this group has read it" in ends(worker)
+
+
 @on_kafka
 def test_records_that_were_removed_unread_are_counted_and_the_worker_goes_on(here: Deployment) -> None:
     predictions = here.config.topics.predictions
@@ -299,6 +310,15 @@ def test_resume_lets_workers_read_a_topic_created_again_and_keeps_incidents(
         assert worker.stop() == 0
 
 
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)
+def test_resume_does_nothing_if_kafka_does_not_say_whether_workers_run(
+    here: Deployment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert driftline("resume", "-c", here.path, "--yes") == 2
+    assert "Kafka does not say whether group" in capsys.readouterr().err.replace("\n", " ")
+    assert stored(here) == {}
+
+
 @on_kafka
 def test_resume_at_the_end_reads_only_what_comes_from_then_on(here: Deployment) -> None:
     here.produce({0: messages("a", 500)})
@@ -339,7 +359,7 @@ def eventually_empty(here: Deployment) -> None:
 
 @on_kafka
 def test_resume_moves_a_group_to_another_cluster_only_if_it_is_told_to(
-    here: Deployment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    here: Deployment, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The group comes from another cluster: its facts say so."""
     here.produce({0: messages("a", 500)})

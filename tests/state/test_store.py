@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from driftline.stream.baselines.file import encode_baseline
-from driftline.stream.codec.state import StateDelta, state_delta
+from driftline.stream.codec.state import StateDelta, restore_state, state_delta
 from driftline.stream.state import store as store_module
 from driftline.stream.state.client import StoreError
 from driftline.stream.state.fencing import FencedError
@@ -295,6 +296,37 @@ async def test_the_facts_bound_first_stay_and_new_ones_are_added(store: Store) -
     assert await store.bind({"topics.panes": "panes with 8 partitions", "cluster": "c"}) == {**first, "cluster": "c"}
     assert await store.bound() == {**first, "cluster": "c"}
     assert await Store(store.client, f"{store.namespace}x").bound() == {}
+
+
+# Other logs
+
+
+@on_every_redis
+async def test_moved_positions_are_where_the_next_owners_go_on_and_models_keep_all_else(store: Store) -> None:
+    run = history(learned=True)
+    sketcher, judge = await store.claim_sketch(TOPIC, 0), await store.claim_judge(PANES, 3)
+    await sketcher.seal(0, 40, 70)
+    await judge.commit(9, {MODEL: state_delta(None, run.states[-1], None)}, [AN_ALERT])
+    assert await store.positions() == {(TOPIC, 0): 70, (PANES, 3): 9}
+    assert run.states[-1].consumed
+
+    mover, judge_mover = await store.claim_sketch(TOPIC, 0), await store.claim_judge(PANES, 3)
+    await mover.move(5)
+    await judge_mover.move(2, {**dict.fromkeys(run.states[-1].consumed, 5), 99: 1})
+    assert await store.positions() == {(TOPIC, 0): 5, (PANES, 3): 2}
+    for late in (sketcher.seal(70, 80), judge.commit(10, {}), sketcher.move(0), judge.move(0, {})):
+        with pytest.raises(FencedError):
+            await late
+
+    owner, judge = await store.claim_sketch(TOPIC, 0), await store.claim_judge(PANES, 3)
+    assert (await owner.read_seal(), judge.next_offset) == (Seal(5, ()), 2)
+    state = restore_state(await judge.state_parts(MODEL), None)
+    assert state.consumed == dict.fromkeys(run.states[-1].consumed, 5)
+    moved = replace(run.states[-1], consumed=state.consumed)
+    assert state_delta(None, state, None) == state_delta(None, moved, None)
+    assert [each.message for each in await judge.outbox()] == [AN_ALERT.message]
+    await owner.seal(5, 30)
+    await judge.commit(3, {})
 
 
 # The table of keys

@@ -1,0 +1,105 @@
+"""Which logs a group goes on with: facts and positions in, refusals, moves and counts out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from aiokafka.partitioner import DefaultPartitioner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftline.stream.config.sections import Topics
+from driftline.stream.kafka.logs import ClusterFacts, Log, TopicFacts
+from driftline.stream.kafka.record import partition_of
+from driftline.stream.worker.continuity import (
+    LogChangedError,
+    check_group,
+    check_log,
+    group_facts,
+    panes_partitions,
+    removed_unread,
+)
+from driftline.stream.worker.resuming import Situation
+
+TOPICS = Topics(predictions="p", panes="s")
+
+
+def facts(cluster: str | None = "c", p: str | None = "p1", s: str | None = "s1", panes: int = 4) -> dict[str, str]:
+    return group_facts(TOPICS, ClusterFacts(cluster, {"p": TopicFacts(p, 2), "s": TopicFacts(s, panes)}))
+
+
+@pytest.mark.parametrize(
+    ("present", "reason"),
+    [
+        ({"cluster": "d"}, "belongs to Kafka cluster c, and kafka.bootstrap leads to cluster d"),
+        ({"p": "p2"}, "topic p was deleted and created again since this group has read it: its id was p1 and is p2"),
+        ({"s": "s2"}, "topic s was deleted and created again"),
+        ({"panes": 3}, "topics.panes was s with 4 partitions and is s with 3 partitions now"),
+    ],
+)
+def test_a_group_is_refused_on_logs_of_others(present: dict[str, Any], reason: str) -> None:
+    with pytest.raises(LogChangedError, match=reason):
+        check_group("g", facts(), facts(**present))
+
+
+@pytest.mark.parametrize("present", [{}, {"cluster": None}, {"p": None}, {"s": None}, {"panes": 9}])
+def test_a_group_goes_on_if_kafka_says_nothing_else(present: dict[str, Any]) -> None:
+    check_group("g", facts(), facts(**present))
+
+
+def test_a_group_of_an_older_driftline_is_not_refused_for_what_it_did_not_bind() -> None:
+    check_group("g", {"topics.predictions": "p", "topics.panes": "s with 4 partitions"}, facts())
+
+
+def test_other_names_of_topics_are_refused() -> None:
+    with pytest.raises(LogChangedError, match=r"topics\.predictions was q and is p now: the state of g does not fit"):
+        check_group("g", {**facts(), "topics.predictions": "q"}, facts())
+
+
+def test_the_panes_partitions_are_those_that_the_group_began_with() -> None:
+    assert panes_partitions(facts(panes=12)) == 12
+
+
+@given(st.binary(min_size=1, max_size=40), st.integers(1, 50))
+def test_a_model_has_the_partition_that_kafkas_producers_choose(key: bytes, partitions: int) -> None:
+    expected = DefaultPartitioner()(key, list(range(partitions)), list(range(partitions)))
+    assert partition_of(key, partitions) == expected
+
+
+@given(st.integers(0, 100), st.integers(0, 100), st.integers(0, 100))
+def test_a_log_is_refused_exactly_if_it_ends_before_what_was_read(read_to: int, begin: int, length: int) -> None:
+    log = Log(begin, begin + length)
+    refused = False
+    try:
+        check_log("p", 0, read_to, log)
+    except LogChangedError:
+        refused = True
+    assert refused == (read_to > log.end)
+    assert removed_unread(read_to, log) == (len(range(read_to, begin)) if read_to else 0)
+
+
+def situation(present: dict[str, str], positions: dict[tuple[str, int], int], **logs: Log) -> Situation:
+    places = {(name[0], int(name[1:])): log for name, log in logs.items()}
+    return Situation(TOPICS, facts(), present, positions, places)
+
+
+def test_nothing_moves_while_the_logs_are_those_that_were_read() -> None:
+    same = situation(facts(), {("p", 0): 70, ("s", 0): 5}, p0=Log(30, 90), s0=Log(0, 9))
+    assert same.moves("begin") == same.moves("end") == []
+    assert not same.is_refused
+
+
+def test_only_a_shorter_partition_moves_and_waiting_panes_are_skipped() -> None:
+    cut = situation(facts(), {("p", 0): 70, ("p", 1): 70, ("s", 0): 5}, p0=Log(30, 60), p1=Log(30, 90), s0=Log(0, 9))
+    assert [(each.topic, each.partition, each.to) for each in cut.moves("begin")] == [("p", 0, 30), ("s", 0, 9)]
+    assert [(each.topic, each.partition, each.to) for each in cut.moves("end")] == [("p", 0, 60), ("s", 0, 9)]
+    assert "its 30 records are read; those that were counted before count again" in str(cut.moves("begin")[0])
+    assert "4 panes that wait to be judged are skipped" in str(cut.moves("begin")[1])
+
+
+def test_all_partitions_of_a_topic_created_again_move_also_longer_ones() -> None:
+    again = situation(facts(p="p2"), {("p", 0): 70, ("s", 0): 9}, p0=Log(0, 900), p1=Log(0, 5), s0=Log(0, 9))
+    assert again.is_refused
+    assert [(each.partition, each.to) for each in again.moves("begin")] == [(0, 0)]
+    assert [(each.partition, each.to) for each in again.moves("end")] == [(0, 900), (1, 5)]
