@@ -24,7 +24,7 @@ Place = tuple[str, int]
 
 
 class Move(NamedTuple):
-    """A partition that goes on at another offset. read_to: up to where it was read before."""
+    """A partition that resumes at another offset. read_to: up to where it was read before."""
 
     topic: str
     partition: int
@@ -37,7 +37,7 @@ class Move(NamedTuple):
     def __str__(self) -> str:
         return (
             f"{self.topic}, partition {self.partition}: read to offset {self.read_to}, {self.reason}; it has offsets "
-            f"{self.log.begin} to {self.log.end}. It goes on at offset {self.to}: {self.effect}"
+            f"{self.log.begin} to {self.log.end}. It resumes at offset {self.to}: {self.effect}"
         )
 
 

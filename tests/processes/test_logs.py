@@ -298,7 +298,7 @@ def test_resume_lets_workers_read_a_topic_created_again_and_keeps_incidents(
     assert driftline("resume", "-c", here.path) == 1
     told = " ".join(capsys.readouterr().out.split())
     assert (
-        "partition 0: read to offset 1000, the topic was created again; it has offsets 0 to 200. It goes on at" in told
+        "partition 0: read to offset 1000, the topic was created again; it has offsets 0 to 200. It resumes at" in told
     )
     assert stored(here) == before, "nothing is done without --yes"
     assert driftline("resume", "-c", here.path, "--yes") == 0
