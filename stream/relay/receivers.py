@@ -32,8 +32,9 @@ from driftline.stream.relay.http import Http, ReceiverUnavailableError, RequestR
 from driftline.stream.text.printable import printable_json
 
 RECEIVERS = ("pagerduty", "alertmanager", "slack", "webhook", "stdout")
-# Entries in one request to Alertmanager: some 5 kB each.
-_BATCH = 100
+# Entries in one request to Alertmanager: some 5 kB each. New pages wait for each request, so there must be few: with a
+# tenth of it, 1000 open incidents would delay a page by ten answers.
+_BATCH = 1000
 # s. A member that has not answered by then gets the entries at the next refresh, if another one has accepted them.
 # Members answer within milliseconds; a dead one delays every page by so much.
 _FIRST_ANSWER = 0.5

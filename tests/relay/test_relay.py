@@ -394,6 +394,18 @@ def test_one_alertmanager_of_a_cluster_is_enough_and_the_others_get_the_alert_la
         assert len(up.requests) == 4
 
 
+def test_a_thousand_firing_entries_delay_a_page_by_one_answer(redis_server: Server) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.deliver(cloud_event(1))
+        (entry,) = (await bench.notification_log.entries()).values()
+        await bench.notification_log.save_entries({f"m{i}/a1/warning": entry for i in range(999)})
+        await bench.dispatcher().refresh(healthy=False)
+
+    with fake("alertmanager") as service:
+        on_bench(redis_server, [service], scenario)
+        assert [len(each.json) for each in service.requests] == [1, 1000]
+
+
 def test_an_alertmanager_that_never_answers_does_not_delay_the_others(
     redis_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
