@@ -1,6 +1,7 @@
 """The command line: reads arguments, connects the parts, prints, and turns errors into one line and an exit code.
 
-Exit codes of every command: 0 done or nothing found, 1 drift or errors found, 2 it could not run.
+Exit codes of every command: 0 done or nothing found, 1 drift or errors found, 2 it could not run, or saw too little to
+say that there is nothing.
 """
 
 from __future__ import annotations
