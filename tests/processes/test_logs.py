@@ -65,6 +65,7 @@ def ends(worker: WorkerProcess) -> str:
     return worker.logs()
 
 
+@on_kafka
 @pytest.mark.parametrize("again", [100, 900])
 def test_a_topic_created_again_ends_a_worker_that_starts_however_long_it_is(here: Deployment, again: int) -> None:
     here.produce({0: messages("a", 500)})
@@ -97,6 +98,7 @@ def test_a_topic_that_is_deleted_ends_a_worker_that_reads_it(here: Deployment) -
         assert f"topic {here.config.topics.predictions} was deleted under this worker" in ends(worker)
 
 
+@on_kafka
 def test_a_log_that_is_shorter_than_what_was_read_of_it_ends_a_worker(here: Deployment) -> None:
     """As after a restore from an older copy, or an unclean election: the topic has its id, and fewer records."""
     here.produce({0: messages("a", 500)})
