@@ -24,6 +24,7 @@ from itertools import chain
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import IllegalStateError
 from faust.transport.consumer import ensure_TPset
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, AppT, ConsumerMessage, Message
@@ -186,7 +187,8 @@ class FetchConsumer(driver.Consumer):
     def _as_fetch(self, tp: TP, records: list[Any]) -> list[Any]:
         if tp.topic not in self.transport.fetch_topics:
             return records
-        return [Fetch(TP(*tp), list(chain.from_iterable(records)), self.highwater(tp), self.assignment_id or 0)]
+        highwater = _unless_revoked(self.highwater, tp)
+        return [Fetch(TP(*tp), list(chain.from_iterable(records)), highwater, self.assignment_id or 0)]
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         """Wraps a fetch as one message with the offset of its last record, so that its ack covers them all."""
@@ -226,7 +228,7 @@ class FetchConsumer(driver.Consumer):
         """
         asked = await self.highwaters(*partitions)
         consumer = self._thread._ensure_consumer()
-        return {tp: max(end, consumer.last_stable_offset(tp) or 0) for tp, end in asked.items()}
+        return {tp: max(end, _unless_revoked(consumer.last_stable_offset, tp) or 0) for tp, end in asked.items()}
 
     # ---- back-pressure
 
@@ -291,6 +293,14 @@ class FetchTransport(driver.Transport):
     async def resume_offsets(self, assigned: frozenset[TP]) -> Mapping[TP, int]:
         """Where the assigned-hook wants to resume."""
         return {} if self._on_assigned is None else await self._on_assigned(assigned)
+
+
+def _unless_revoked(ask: Callable[[TP], int | None], tp: TP) -> int | None:
+    """What the client knows of a partition; None also if it was revoked just now, which the client asserts."""
+    try:
+        return ask(tp)
+    except (IllegalStateError, AssertionError):
+        return None
 
 
 async def _shielded(work: Awaitable[None]) -> None:
