@@ -69,16 +69,7 @@ def block(value: Any, names: Any = ()) -> list[Row | None]:
         tensor = value["tensor"]
         return rows_of(np.array(tensor["values"], object).reshape(tensor["shape"]).tolist(), names)
     if isinstance(value.get("data"), str):
-        text = (
-            base64.b64decode(value["data"], validate=True).decode()
-            if value.get("encoding") == "BASE64"
-            else value["data"]
-        )
-        if text.lstrip()[:1] in ("{", "["):
-            return block(text)
-        if value.get("encoding") not in ("CSV", "BASE64"):
-            raise ValueError
-        return rows_of([[cell_value(cell) for cell in line.split(",")] for line in text.splitlines() if line], ())
+        return captured(value["data"], value.get("encoding"))
     if isinstance(value.get("data"), list) and "columns" in value:
         return block(value["data"], names)
     return block(*value.values(), names) if len(value) == 1 and set(value) <= WRAPPERS else columns_of(value)

@@ -16,6 +16,7 @@ from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.unwatched import Why, identifiers, unwatched_fields
 from driftline.stream.events.columns import Columns, Field, infer_fields, tabulate
 from driftline.stream.events.event import FALSE, TRUE, Event
+from driftline.stream.text.phrases import listed
 
 # Values that a nominal signal knows, the most frequent ones; rarer values count as unseen, in the baseline too. Only
 # identifiers have more, and their single values say nothing.
@@ -23,7 +24,6 @@ MAX_CATEGORIES = 255
 # Time-ordered blocks: windows are compared in lengths from one block to a quarter of the baseline, seven octaves.
 BLOCKS = 256
 _BOOLEAN = (FALSE, TRUE)
-_SHOWN = 5  # names in an error
 
 
 def _anything(name: str) -> bool:  # noqa: ARG001 # the signature of a selection
@@ -86,16 +86,12 @@ def _why_empty(model: str, events: int, unwatched: Mapping[str, str]) -> str:
         [name for name, why in unwatched.items() if why == each] for each in (Why.EXCLUDED, Why.IDENTIFIER)
     )
     if ids:
-        return f"all signals of model {model!r} look like identifiers: {_names(ids)}; name their kinds to watch them"
+        return f"all signals of model {model!r} look like identifiers: {listed(ids)}; name their kinds to watch them"
     if excluded:
         return (
-            f"`signals` selects none of the signals of model {model!r}, which are {_names(excluded)}; check its globs"
+            f"`signals` selects none of the signals of model {model!r}, which are {listed(excluded)}; check its globs"
         )
     return f"{events} events of model {model!r} hold no value to learn from"
-
-
-def _names(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + ", …" * (len(names) > _SHOWN)
 
 
 def _fields(found: Sequence[Field], settings: BuildSettings) -> list[Field]:

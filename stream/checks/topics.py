@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from driftline.stream.checks.finding import Finding
 from driftline.stream.config.sections import Topics
-from driftline.stream.schemas.topics import Topic, differences, kept_for, number_of, pane_size_problem
+from driftline.stream.schemas.topics import Topic, differences, kept_for, pane_size_problem
+from driftline.stream.text.phrases import counted
 
 _CREATE = "create it with `driftline topics create`, or correct its name under `topics`"
 
@@ -35,7 +36,7 @@ def _compare(topics: Topics, wanted: Topic, found: Topic) -> Finding:
         remedy = "change the topic with Kafka's own tools, or the configuration under `topics`"
         return Finding("topics", "warning", f"{found.name} {'; '.join(different)}", remedy)
     return Finding(
-        "topics", "ok", f"{found.name}: {number_of(found.partitions, 'partition')}, {kept_for(found.settings)}"
+        "topics", "ok", f"{found.name}: {counted(found.partitions, 'partition')}, {kept_for(found.settings)}"
     )
 
 

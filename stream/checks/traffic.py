@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -13,24 +12,24 @@ from driftline.stream.checks.finding import Finding, as_findings
 from driftline.stream.config.remarks import suggested_model, unknown_upstreams, unnamed_models, unused_settings
 from driftline.stream.config.sections import Config
 from driftline.stream.events.columns import infer_fields
-from driftline.stream.events.event import Event
+from driftline.stream.events.event import Event, Rejection
 from driftline.stream.events.frames import Schema
 from driftline.stream.events.mapping import EventMapping, Origin
 from driftline.stream.events.parse import EventError, EventReader
+from driftline.stream.events.rejections import Rejections
+from driftline.stream.text.phrases import listed
 
 # Share of the messages that may be refused without a warning: logs do hold some broken ones.
 _MAX_REFUSED = 0.01
-_SHOWN = 5  # names in a finding; more would hide it
 
 
 @dataclass
 class Sample:
-    """Messages of the predictions topic, read: the events by model, and why others were refused, by reason."""
+    """Messages of the predictions topic, read: their number, those that were refused, and the events by model."""
 
+    refused: Rejections
     messages: int = 0
     events: defaultdict[str, list[Event]] = field(default_factory=lambda: defaultdict(list))
-    refused: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, str] = field(default_factory=dict)
 
     @property
     def signals(self) -> dict[str, dict[str, str]]:
@@ -40,12 +39,6 @@ class Sample:
             for model, events in self.events.items()
         }
 
-    def refuse(self, reason: str) -> None:
-        """Count a message, or a row of one, that is not an event."""
-        place = re.split("[:,]", reason)[0]
-        self.refused[place] += 1
-        self.examples.setdefault(place, reason)
-
 
 def read_sample(
     messages: Iterable[tuple[bytes | None, Origin]],
@@ -53,18 +46,17 @@ def read_sample(
     schemas: Mapping[int, Schema] | None = None,
 ) -> Sample:
     """The messages as a sample. schemas: see `EventReader`."""
-    reader, sample = EventReader(mapping, schemas), Sample()
+    reader, sample = EventReader(mapping, schemas), Sample(Rejections(mapping))
     for data, origin in messages:
         sample.messages += 1
         try:
             parsed = reader.read(data, origin)
         except EventError as error:
-            sample.refuse(str(error))
+            sample.refused.add([Rejection(0, str(error))], [data])
             continue
         for event in parsed.events:
             sample.events[event.model].append(event)
-        for fault in parsed.faults:
-            sample.refuse(fault.reason)
+        sample.refused.add([Rejection(0, fault.reason, fault.row) for fault in parsed.faults], [data])
     return sample
 
 
@@ -87,9 +79,7 @@ def traffic_findings(config: Config, baselines: Mapping[str, Baseline], sample: 
             found += _unknown(model, config)
     yield from found
     if not found:
-        yield Finding(
-            "traffic", "ok", f"the events of {_listed(sample.events)} fit the configuration and its baselines"
-        )
+        yield Finding("traffic", "ok", f"the events of {listed(sample.events)} fit the configuration and its baselines")
 
 
 def _refusals(sample: Sample) -> Finding:
@@ -99,11 +89,11 @@ def _refusals(sample: Sample) -> Finding:
             "traffic", "warning", "the predictions topic is empty", "check `topics.predictions`, and the producers"
         )
     read = f"{total:,} events in the newest {sample.messages:,} messages"
-    if not sample.refused:
+    if not sample.refused.total:
         return Finding("traffic", "ok", f"{read}, none refused")
-    place, count = sample.refused.most_common(1)[0]
-    message = f"{read}, {sample.refused.total():,} refused; {count:,} for {place}, such as: {sample.examples[place]}"
-    few = sample.refused.total() <= _MAX_REFUSED * (sample.refused.total() + total)
+    refused, cause = sample.refused.total, sample.refused.causes()[0]
+    message = f"{read}, {refused:,} refused; {cause.times:,} for {cause.place}, such as: {cause.example}"
+    few = refused <= _MAX_REFUSED * (refused + total)
     return Finding("traffic", "ok" if few else "warning" if total else "error", message, "" if few else _CORRECT)
 
 
@@ -113,7 +103,7 @@ _CORRECT = "correct `mapping`, or what the producers write; the refused messages
 def _compared(model: str, baseline: Baseline, events: list[Event], names: Collection[str]) -> Iterator[Finding]:
     yield from as_findings("traffic", unseen_remarks(baseline, baseline.sketch_events(events)))
     if new := sorted(set(names) - baseline.signal_kinds.keys()):
-        message = f"model {model}: {_listed(new)} in its events, but not in its baseline, are not monitored"
+        message = f"model {model}: {listed(new)} in its events, but not in its baseline, are not monitored"
         yield Finding("traffic", "warning", message, "build a new baseline from traffic that has them")
 
 
@@ -121,8 +111,3 @@ def _unknown(model: str, config: Config) -> Iterator[Finding]:
     if model not in config.models:
         message = f"model {model} has no section in the configuration: the defaults hold"
         yield Finding("traffic", "warning", message, suggested_model(model, config.models, "configuration"))
-
-
-def _listed(names: Collection[str]) -> str:
-    shown = ", ".join(list(names)[:_SHOWN])
-    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown

@@ -28,12 +28,12 @@ from driftline.stream.cli.terminal import (
     reading_messages,
 )
 from driftline.stream.config.remarks import unused_settings
-from driftline.stream.config.sections import Config, ModelConfig
+from driftline.stream.config.sections import Config
 from driftline.stream.events.event import Event, Rejection
 from driftline.stream.events.mapping import Origin
 from driftline.stream.events.parse import EventError, EventReader
 from driftline.stream.events.rejections import Rejections
-from driftline.stream.judge.resolution import smallest_baseline
+from driftline.stream.judge.resolution import small_baseline_remarks
 from driftline.stream.panes.coverage import Coverage, unwatched
 from driftline.stream.replay.summary import rejected_rows
 from driftline.stream.reports.replay import print_baseline, print_unwatched
@@ -120,7 +120,7 @@ def baseline_build(
     _check_names(kinds, built)
     target.write_bytes(encode_baseline(built))
     print_remarks(unused_settings(settings, {model: built.signal_kinds}))
-    _warn_if_small(built, chosen)
+    print_remarks(small_baseline_remarks(built, chosen))
     if json:
         rejected = rejected_rows(rejections)
         print_json({"file": str(target), **manifest(built), "rejected_by_reason": rejected})
@@ -140,16 +140,6 @@ def baseline_show(
         print_json(manifest(baseline))
     else:
         print_baseline(out, baseline)
-
-
-def _warn_if_small(built: Baseline, config: ModelConfig) -> None:
-    needed = smallest_baseline(built, config)
-    if built.total.n < needed:
-        err.print(
-            f"warning: a baseline of so few events ({built.total.n:,}) cannot show a shift of 1 σ, however long it "
-            f"lasts; with these signals that takes {needed:,}, and smaller shifts take more",
-            style="yellow",
-        )
 
 
 def _about(model: str, facts: Mapping[str, Any], paths: Sequence[str], now: str, rejected: int) -> dict[str, Any]:

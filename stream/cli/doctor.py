@@ -21,6 +21,7 @@ from driftline.stream.cli.relay import RECEIVERS, receiver_names
 from driftline.stream.cli.terminal import EXIT_FOUND, err, out, read_config
 from driftline.stream.config.remarks import Remark, doubtful_settings, unused_settings
 from driftline.stream.config.sections import Config
+from driftline.stream.judge.resolution import small_baseline_remarks
 from driftline.stream.sources.baselines import read_baselines
 
 app = typer.Typer()
@@ -82,7 +83,7 @@ def _checks(config: Config, folder: Path, to: list[str], page: bool) -> Iterator
 
     baselines, remarks = read_baselines(config, folder)
     yield _Check("configuration", partial(_configuration, config, baselines))
-    yield _Check("baselines", partial(_baselines, baselines, remarks))
+    yield _Check("baselines", partial(_baselines, config, baselines, remarks))
     yield _Check("redis", partial(probes.probe_redis, config))
     yield _Check("codecs", probes.probe_codecs)
     yield _Check("kafka", partial(probes.probe_kafka, config))
@@ -106,11 +107,12 @@ def _configuration(config: Config, baselines: dict[str, Baseline]) -> list[Findi
     return found or [Finding("configuration", "ok", "it is valid, and no setting is in doubt")]
 
 
-def _baselines(baselines: Mapping[str, Baseline], remarks: Iterable[Remark]) -> list[Finding]:
-    """Baselines that cannot be read are errors, since no worker starts without them."""
+def _baselines(config: Config, baselines: Mapping[str, Baseline], remarks: Iterable[Remark]) -> list[Finding]:
+    """Baselines that cannot be read are errors, since no worker starts without them; small ones are warnings."""
     broken = [each._replace(level="error") for each in as_findings("baselines", remarks)]
     read = ", ".join(baselines) or "none is configured: each model learns one from its first events"
-    return broken or [Finding("baselines", "ok", read)]
+    small = [each for model in baselines for each in small_baseline_remarks(baselines[model], config.for_model(model))]
+    return [*broken, *as_findings("baselines", small)] or [Finding("baselines", "ok", read)]
 
 
 def _run_all(checks: Iterable[_Check]) -> Iterator[Finding]:

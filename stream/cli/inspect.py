@@ -10,7 +10,6 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import orjson
 import typer
 from rich.progress import MofNCompleteColumn
@@ -27,6 +26,7 @@ from driftline.stream.cli.terminal import (
     reading_messages,
     reporting_kafka_errors,
     schemas_of,
+    topic_of,
 )
 from driftline.stream.config.files import FileOptions
 from driftline.stream.config.load import parse_config
@@ -34,14 +34,12 @@ from driftline.stream.config.sections import Config, Mapping
 from driftline.stream.events.mapping import CONSTANT, RECORD, REST, Origin
 from driftline.stream.inspection.facts import inspection_facts
 from driftline.stream.inspection.inspect import Inspection, Message, Source, inspect_messages, prove
-from driftline.stream.replay.pipeline import LogBatch
 from driftline.stream.reports.inspection import print_inspection
 from driftline.stream.sources.files import STDIN, describe_format
 from driftline.stream.sources.inputs import InputError, OnNote
 
 app = typer.Typer()
 
-_TOPIC = "kafka://"
 # Extensions of files, several in `data.csv.gz`, which are no part of a model's name.
 _EXTENSIONS = re.compile(r"(\.(csv|tsv|txt|json|jsonl|ndjson|parquet|gz|bz2|xz|avro))+$", re.IGNORECASE)
 # Messages that are read at once, between two steps of the progress bar.
@@ -104,12 +102,9 @@ def _seen_from(target: Path, folder: Path, settings: Config) -> Config:
 
 
 def _inspect(sources: Sequence[str], settings: Config, folder: Path, events: int) -> Inspection:
-    topics = [source.removeprefix(_TOPIC) for source in sources if source.startswith(_TOPIC)]
-    if topics and len(sources) > 1:
-        raise typer.BadParameter(f"expected one {_TOPIC}TOPIC or files, got {' '.join(sources)}")
-    source = Source(command=shlex.join(["driftline", "inspect", *sources]))
-    if topics:
-        return _inspect_topic(topics[0], source, settings, folder, events)
+    topic, source = topic_of(sources), Source(command=shlex.join(["driftline", "inspect", *sources]))
+    if topic is not None:
+        return _inspect_topic(topic, source, settings, folder, events)
     return _inspect_files(sources, source, settings, events)
 
 
@@ -171,24 +166,13 @@ def _messages(paths: Sequence[str], settings: Config, on_note: OnNote) -> Iterat
 
 def _newest(settings: Config, topic: str, events: int) -> list[Message]:
     with reporting_kafka_errors():
-        from driftline.stream.sources.topic_history import Newest, open_history
+        from driftline.stream.sources.topic_history import Newest, open_history, with_origins
 
         with (
             open_history(settings.kafka, topic, Newest(events), None) as history,
             progress_bar("reading", history.total, MofNCompleteColumn()) as advance,
         ):
-            return [
-                message
-                for partition, log in history.logs(advance).items()
-                for batch in log
-                for message in _records(topic, partition, batch)
-            ]
-
-
-def _records(topic: str, partition: int, batch: LogBatch) -> Iterator[Message]:
-    stamps = np.zeros(len(batch.offsets), int) if batch.timestamps is None else batch.timestamps
-    for offset, data, stamp in zip(batch.offsets.tolist(), batch.messages, stamps.tolist(), strict=True):
-        yield Message(Origin(topic, partition, offset, stamp), data)
+            return [Message(origin, data) for data, origin in with_origins(topic, history.logs(advance))]
 
 
 def _name(path: str) -> str:

@@ -29,6 +29,7 @@ from driftline.stream.cli.terminal import (
     reading_messages,
     reporting_kafka_errors,
     schemas_of,
+    topic_of,
 )
 from driftline.stream.config.remarks import replaced_baselines
 from driftline.stream.config.sections import Config
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 _EXIT_CODES = {Outcome.NO_DRIFT: 0, Outcome.DRIFT: EXIT_FOUND, Outcome.TOO_LITTLE: EXIT_FAILED}
-_TOPIC, _OFFSET = "kafka://", "offset:"
+_OFFSET = "offset:"
 
 Logs = Mapping[int, Iterable[LogBatch]]
 Sources = Annotated[
@@ -111,7 +112,7 @@ def replay_command(
             f"no baseline given: each model's is learned from its first {settings.defaults.learn_events:,} events"
         )
     started = time.monotonic()
-    topic = _topic(sources)
+    topic = topic_of(sources)
     source = _files(settings, sources, model, from_, to) if topic is None else _history(settings, topic, from_, to)
     loader = schemas_of(settings, folder)
     schemas = None if loader is None else loader.schemas
@@ -128,14 +129,6 @@ def replay_command(
 
 def _with_schemas(logs: Logs, loader: SchemaLoader | None) -> Logs:
     return logs if loader is None else {partition: loader.before(log) for partition, log in logs.items()}
-
-
-def _topic(sources: list[str]) -> str | None:
-    """The topic to replay; None if the sources are files."""
-    topics = [source.removeprefix(_TOPIC) for source in sources if source.startswith(_TOPIC)]
-    if topics and len(sources) > 1:
-        raise typer.BadParameter(f"expected one {_TOPIC}TOPIC or files, got {' '.join(sources)}")
-    return topics[0] if topics else None
 
 
 @contextmanager

@@ -83,6 +83,10 @@ MaxRejected = Annotated[
 ]
 
 
+# Begins a source that is a topic of the configured Kafka.
+_TOPIC = "kafka://"
+
+
 class CommandError(Exception):
     """A command can't run; the message says why, and what to do about it."""
 
@@ -143,6 +147,14 @@ def print_json(document: Mapping[str, Any]) -> None:
     """Print one JSON document on standard output."""
     lines = orjson.dumps(document, option=orjson.OPT_INDENT_2).decode().split("\n")
     typer.echo("\n".join(map(printable_json, lines)))
+
+
+def topic_of(sources: Sequence[str]) -> str | None:
+    """The topic to read; None if the sources are files. Raises BadParameter if they are both."""
+    topics = [source.removeprefix(_TOPIC) for source in sources if source.startswith(_TOPIC)]
+    if topics and len(sources) > 1:
+        raise typer.BadParameter(f"expected one {_TOPIC}TOPIC or files, got {' '.join(sources)}")
+    return topics[0] if topics else None
 
 
 @contextmanager

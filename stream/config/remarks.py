@@ -15,6 +15,7 @@ from driftline.stream.config.diagnostics import DiagnosticSeverity
 from driftline.stream.config.errors import dotted_path
 from driftline.stream.config.sections import Config, ModelConfig
 from driftline.stream.config.yaml import Path
+from driftline.stream.text.phrases import listed
 
 #: Kind of each signal by its name; "" for one whose kind is not known.
 SignalKinds = Mapping[str, str]
@@ -22,7 +23,6 @@ SignalKinds = Mapping[str, str]
 # Between two samples of 500 events, the KS statistic reaches 1.36·sqrt(2/500) = 0.09 by chance once in twenty: as much
 # as a shift of 0.2 σ.
 _FEW_EVENTS = 500
-_SHOWN = 5  # names in a remark; more would hide it
 
 
 class Remark(NamedTuple):
@@ -106,7 +106,7 @@ def _suggested_signal(text: str, names: Collection[str]) -> str:
 def suggested_model(name: str, named: Collection[str], whose: str = "events") -> str:
     """ "did you mean …?" with the model nearest to `name`, or which models there are."""
     close = get_close_matches(name, named, n=1)
-    return f"did you mean `{close[0]}`?" if close else f"the models of the {whose} are {_listed(sorted(named))}"
+    return f"did you mean `{close[0]}`?" if close else f"the models of the {whose} are {listed(sorted(named))}"
 
 
 def _doubtful(path: Path, section: ModelConfig) -> Iterator[Remark]:
@@ -146,8 +146,8 @@ def _no_match(path: Path, text: str, signals: Mapping[str, SignalKinds], is_glob
     names = {name for each in signals.values() for name in each}
     if names and not (is_glob and _matched(text, names)):
         where = dotted_path(path[: -1 if is_glob else None])
-        models = f"model{'s' * (len(signals) > 1)} {_listed(signals)}"
-        help = _suggested_signal(text, sorted(names)) or f"its signals are {_listed(sorted(names))}"
+        models = f"model{'s' * (len(signals) > 1)} {listed(signals)}"
+        help = _suggested_signal(text, sorted(names)) or f"its signals are {listed(sorted(names))}"
         yield Remark(path, f"{where}: `{text}` matches no signal of {models}", help)
 
 
@@ -162,9 +162,3 @@ def _other_kind(path: Path, name: str, kind: str, signals: Mapping[str, SignalKi
 
 def _matched(glob: str, names: Iterable[str]) -> bool:
     return any(fnmatchcase(name, glob) for name in names)
-
-
-def _listed(names: Collection[str]) -> str:
-    """Some names, and how many more there are."""
-    shown = ", ".join(list(names)[:_SHOWN])
-    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown

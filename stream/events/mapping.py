@@ -15,6 +15,7 @@ but the other parts: so `features: rest`, the whole message, leaves out what `id
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from itertools import permutations
 from typing import Any, Literal, NamedTuple
@@ -145,6 +146,14 @@ class EventMapping:
     def time_rule(self) -> TimeRule:
         """How times are read. Raises ValueError for an unknown zone."""
         return TimeRule(self.unit, self.format, self.zone)
+
+
+def value_at(document: Mapping[str, Any], path: Iterable[str]) -> Any:
+    """The value to which the keys of a path lead in a parsed message; None if there is none."""
+    value: Any = document
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
 
 
 NATIVE = EventMapping()

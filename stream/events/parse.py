@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from driftline.stream.events.event import MAX_NAME, Event, is_number, is_unicode, quoted
 from driftline.stream.events.frames import FrameError, Schema, unpack
-from driftline.stream.events.mapping import NATIVE, EventMapping, Origin
+from driftline.stream.events.mapping import NATIVE, EventMapping, Origin, value_at
 from driftline.stream.events.rows import RowsError, read_rows
 
 # The largest message that Kafka brokers accept by default (message.max.bytes); nothing larger is parsed.
@@ -110,10 +110,7 @@ class EventReader:
 
     def head(self, data: bytes | None, origin: Origin | None = None) -> Head:
         """What all events of a message share. Raises EventError if it is missing or wrong."""
-        try:
-            return self._read_head(self._document(data), origin)
-        except RecursionError:
-            raise EventError("not JSON: nested too deeply") from None
+        return self._read_head(self.document(data), origin)
 
     def document(self, data: bytes | None) -> dict[str, Any]:
         """The document in a message; what Kafka Connect writes is taken out of its envelope, unless the paths do so.
@@ -137,7 +134,7 @@ class EventReader:
             self._identify(document, origin),
             self._read_time(document, origin),
             self._read_model(document, origin),
-            _version(_at(document, self._version)),
+            _version(value_at(document, self._version)),
         )
 
     def _identify(self, document: dict[str, Any], origin: Origin | None) -> str:
@@ -167,12 +164,17 @@ class EventReader:
         return model
 
     def _signals(self, document: dict[str, Any]) -> dict[str, Any]:
-        parts = {part: value for part, path in self._monitored.items() if (value := _at(document, path)) is not None}
+        parts = self._parts(document)
         if not parts:
             raise EventError(f"nothing to monitor: {self._monitored_paths()} are all missing")
         if not isinstance(parts.get("features", {}), dict):
             raise EventError(f"{self._mapping.features}: expected object, got {quoted(parts['features'])}")
         return self._flattened(parts)
+
+    def _parts(self, document: dict[str, Any]) -> dict[str, Any]:
+        """What the document has of features, prediction and score."""
+        found = {part: value_at(document, path) for part, path in self._monitored.items()}
+        return {part: value for part, value in found.items() if value is not None}
 
     def _flattened(self, parts: dict[str, Any]) -> dict[str, Any]:
         signals: dict[str, Any] = {}
@@ -180,11 +182,10 @@ class EventReader:
         return signals
 
     def _read_rows(self, document: dict[str, Any], head: Head) -> ParsedRecord:
-        blocks = {part: block for part, path in self._monitored.items() if (block := _at(document, path)) is not None}
         at = self._mapping.names_at
-        names = _at(document, tuple(at.split("."))) if at else self._mapping.names
+        names = value_at(document, tuple(at.split("."))) if at else self._mapping.names
         try:
-            rows = read_rows(blocks, names)
+            rows = read_rows(self._parts(document), names)
         except RowsError as error:
             raise EventError(str(error)) from None
         if not rows:
@@ -260,16 +261,8 @@ def _json_object(data: bytes) -> dict[str, Any]:
     return document
 
 
-def _at(document: dict[str, Any], path: _Path) -> Any:
-    """The value at a path; None if there is none."""
-    value: Any = document
-    for key in path:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
-
-
 def _required(document: dict[str, Any], path: _Path) -> Any:
-    value = _at(document, path)
+    value = value_at(document, path)
     if value is None:
         raise EventError(f"{_dotted(path)}: missing")
     return value

@@ -13,6 +13,7 @@ import msgspec
 from driftline.stream.events.candidates import NAMES, likely_path
 from driftline.stream.events.event import Rejection, quoted
 from driftline.stream.events.mapping import EventMapping
+from driftline.stream.text.phrases import listed
 
 # Places remembered at most. Each is a part of an event or a fault of a format, so a dozen is common; the place of a
 # message whose mapping leads into other people's keys may be more.
@@ -89,7 +90,7 @@ def remedy(reason: str, message: bytes | None, mapping: EventMapping) -> str:
     paths = list(_paths(_document(message)))
     if not paths:
         return ""
-    has = f"the message has {_listed(paths)}"
+    has = f"the message has {listed([quoted(path)[1:-1] for path in paths], _NAMED)}"
     for part in _OTHERWISE:
         if reason == f"{'.'.join(mapping.path(part) or ())}: missing":
             return f"{has}; {_suggestion(part, paths, mapping)}"
@@ -123,11 +124,6 @@ def _paths(document: Mapping[str, Any], prefix: str = "", depth: int = 1) -> Ite
     for key, value in items:
         if isinstance(value, dict) and depth < _MAX_DEPTH:
             yield from _paths(value, f"{prefix}{key}.", depth + 1)
-
-
-def _listed(paths: Sequence[str]) -> str:
-    names = [quoted(path)[1:-1] for path in paths[:_NAMED]]
-    return ", ".join(names) + (f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else "")
 
 
 def percent(share: float) -> str:

@@ -91,19 +91,14 @@ class TimeRule:
         if isinstance(value, datetime):
             return self._instant(value)
         if isinstance(value, str):
-            return (
-                self._number(_number(value), value)
-                if _DIGITS.fullmatch(value) and not self.format
-                else (self._text(value))
-            )
+            is_number_in_text = _DIGITS.fullmatch(value) and not self.format
+            return self._number(_number(value), value) if is_number_in_text else self._text(value)
         if not is_number(value) or not 0 <= value < END_OF_EPOCH:  # also refuses NaN
             raise ValueError(f"expected a time, got {quoted(value)}")
         return self._number(value, value)
 
     def _number(self, number: float, value: Any) -> int:
-        unit: str | None = self.unit
-        if unit == "auto":
-            unit = next((unit for least, unit in _FROM if number >= least), None)
+        unit = likely_unit(number) if self.unit == "auto" else self.unit
         if unit is None:
             raise ValueError(
                 f"expected a time, got {quoted(value)}, too small for epoch seconds since 1973; give `unit` or `format`"
@@ -127,6 +122,15 @@ class TimeRule:
     def _instant(self, time: datetime) -> int:
         zoned = time if time.tzinfo else time.replace(tzinfo=_zone(self.zone))
         return (zoned - _EPOCH) // _MILLISECOND
+
+
+def likely_unit(number: float) -> str | None:
+    """The unit, "s", "ms", "us" or "ns", of an epoch number of the years 1973 to 5138; None if it is too small.
+
+    >>> likely_unit(1767225600), likely_unit(1767225600000), likely_unit(20)
+    ('s', 'ms', None)
+    """
+    return next((unit for least, unit in _FROM if number >= least), None)
 
 
 def _number(digits: str) -> float:

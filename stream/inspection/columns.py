@@ -24,6 +24,8 @@ _TRUTHS = frozenset({"true", "false"})
 # Of the values of a column that are no numbers, the share up to which it is numeric all the same, with faults.
 _FEW = 0.05
 _TOP = 3
+# Values from which on "rises by 1" says something.
+_ENOUGH = 20
 _UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}|[0-9a-f]{16,64}", re.IGNORECASE)
 
 
@@ -109,10 +111,6 @@ class Column:
         if self.kind is not ColumnKind.NUMERIC or self.low is None or self.high is None:
             return False
         return self.low >= 0 and self.high <= 1 and not self.is_whole
-
-
-# Values from which on "all differ" or "rises by 1" says something.
-_ENOUGH = 20
 
 
 def describe_columns(documents: Sequence[Mapping[str, Any]]) -> list[Column]:

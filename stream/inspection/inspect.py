@@ -21,6 +21,7 @@ from driftline.stream.inspection.columns import Column, describe_columns
 from driftline.stream.inspection.configuration import configuration_text
 from driftline.stream.inspection.proposal import Choice, Proposal, propose
 from driftline.stream.inspection.shapes import Shape, recognise_shape
+from driftline.stream.text.phrases import counted
 
 # Places of a fault that are named; the first ones are enough to find it.
 _PLACES = 3
@@ -122,7 +123,7 @@ class Inspection:
         features = sum(name.startswith("features.") for name in self.signals)
         return (
             f"With this mapping {self.read:,} of {self.records:,} records are events{rows}, "
-            f"{features:,} feature{'s' * (features != 1)}."
+            f"{counted(features, 'feature')}."
         )
 
 

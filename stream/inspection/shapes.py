@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from driftline.stream.events.mapping import PRESETS, Preset
+from driftline.stream.events.mapping import PRESETS, Preset, value_at
 from driftline.stream.events.rows import RowsError, read_rows
 
 # Documents by which a sample is recognised, and the share of them that must be of a kind.
@@ -32,18 +32,10 @@ def recognise_shape(documents: Sequence[Mapping[str, Any]]) -> Shape | None:
     first = documents[:_FIRST]
     for kind in _KINDS:
         for path in kind.paths:
-            fits = sum(kind.fits(document, value_at(document, path)) for document in first)
+            fits = sum(kind.fits(document, value_at(document, path.split("."))) for document in first)
             if fits and fits >= _MOST * len(first):
                 return Shape(kind.preset, path, kind.why, _different(kind.preset, path, first))
     return None
-
-
-def value_at(document: Mapping[str, Any], path: str) -> Any:
-    """The value at a dotted path; None if there is none."""
-    value: Any = document
-    for key in path.split("."):
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
 
 
 def _different(preset: Preset, path: str, documents: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -53,7 +45,7 @@ def _different(preset: Preset, path: str, documents: Sequence[Mapping[str, Any]]
     above, _, last = path.rpartition(".")
     beside = [f"{above}.{each}" if above else each for each in _ANSWERS.get(last, ())]
     beside += [each for asked, each in _ELSEWHERE if asked == path]
-    found = [each for each in beside if any(value_at(document, each) is not None for document in documents)]
+    found = [each for each in beside if any(value_at(document, each.split(".")) is not None for document in documents)]
     return {"features": path, **({"prediction": found[0]} if found else {})}
 
 

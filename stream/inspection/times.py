@@ -10,7 +10,7 @@ from itertools import pairwise, product
 from typing import Any
 
 from driftline.stream.events.event import is_number, is_numeral
-from driftline.stream.events.times import TimeRule
+from driftline.stream.events.times import TimeRule, likely_unit
 
 # Share of the values that must be times; the others are faults of their rows.
 _MOST = 0.95
@@ -25,7 +25,7 @@ _ZONE = re.compile(r"[T ][0-9]{2}.*(Z|UTC|GMT|[+-][0-9]{2}(:?[0-9]{2})?)$", re.I
 _DATED = re.compile(
     r"[0-9]{1,2}[/. -]([0-9]{1,2}|[A-Za-z]{3,9})[/. -][0-9]{2}|[A-Z][a-z]{2,8} [0-9]{1,2}, [0-9]{4}|[0-9]{14}$"
 )
-_UNITS = ((10**17, "nanoseconds"), (10**14, "microseconds"), (10**11, "milliseconds"), (0, "seconds"))
+_UNITS = {"ns": "nanoseconds", "us": "microseconds", "ms": "milliseconds", "s": "seconds"}
 _DATES = (
     "%d/%m/%Y", "%m/%d/%Y", "%d/%m/%y", "%m/%d/%y", "%d.%m.%Y", "%d.%m.%y", "%d-%m-%Y", "%m-%d-%Y",
     "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y",
@@ -110,8 +110,7 @@ def _words(value: Any, format_: str | None) -> str:
         return f"text in the format {format_}"
     if isinstance(value, str) and not is_numeral(value):
         return f"text such as {value[:40]}"
-    unit = next(unit for least, unit in _UNITS if float(value) >= least)
-    return f"epoch {unit}" + (" in text" if isinstance(value, str) else "")
+    return f"epoch {_UNITS[likely_unit(float(value)) or 's']}" + (" in text" if isinstance(value, str) else "")
 
 
 def _days(first: int, last: int) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 from driftline.detectors.decision.battery import Battery
 from driftline.detectors.decision.thresholds import independence_bound
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.config.remarks import Remark
 from driftline.stream.config.sections import ModelConfig
 
 # Windows of a check once a model has had some hundred thousand events.
@@ -23,3 +25,12 @@ def smallest_baseline(baseline: Baseline, config: ModelConfig) -> int:
     windows = len(config.windows) or _WINDOWS
     threshold = independence_bound(config.false_alarms_per_event, config.clock, windows, columns)
     return math.ceil(threshold * 2 * math.pi / 3)
+
+
+def small_baseline_remarks(baseline: Baseline, config: ModelConfig) -> Iterator[Remark]:
+    """A remark on a baseline whose selected signals cannot show a shift of 1 σ, if it has too few events for that."""
+    needed = smallest_baseline(baseline.select_signals(config.signals.selects), config)
+    if baseline.total.n < needed:
+        found = f"a baseline of so few events ({baseline.total.n:,}) cannot show a shift of 1 σ, however long it lasts"
+        help = f"with these signals that takes {needed:,}, and smaller shifts take more"
+        yield Remark((), f"model {baseline.model}: {found}", help)

@@ -27,7 +27,8 @@ from kafka.structs import OffsetAndMetadata
 
 from driftline.stream.config.sections import Kafka
 from driftline.stream.kafka.client import KafkaUnreachableError, check_reachable, client_options
-from driftline.stream.schemas.topics import Topic, differences, kept_for, number_of, pane_size_problem
+from driftline.stream.schemas.topics import Topic, differences, kept_for, pane_size_problem
+from driftline.stream.text.phrases import counted
 
 #: s in which a broker that accepts connections must answer requests. A restart takes some 5; at half it looks dead.
 BOOTSTRAP_TIMEOUT = 10.0
@@ -155,7 +156,7 @@ def _create(admin: KafkaAdminClient, topic: Topic) -> str:
     if answer["error_code"]:
         raise TopicsError(f"Kafka refuses topic {topic.name}: {answer['error_message'] or error.__name__}")
     admin.wait_for_topics([topic.name])
-    return f"{topic.name}: created, {number_of(topic.partitions, 'partition')}, {kept_for(topic.settings)}"
+    return f"{topic.name}: created, {counted(topic.partitions, 'partition')}, {kept_for(topic.settings)}"
 
 
 def _keep(found: Topic, wanted: Topic) -> str:

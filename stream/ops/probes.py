@@ -16,10 +16,11 @@ from driftline.stream.checks.traffic import read_sample, traffic_findings
 from driftline.stream.config.sections import Config
 from driftline.stream.events.mapping import Origin
 from driftline.stream.kafka.admin import describe_topics, group_operations, open_admin, topic_operations
-from driftline.stream.schemas.topics import number_of, wanted_topics
+from driftline.stream.schemas.topics import wanted_topics
 from driftline.stream.sources.schemas import schema_loader
-from driftline.stream.sources.topic_history import Newest, open_history
+from driftline.stream.sources.topic_history import Newest, open_history, with_origins
 from driftline.stream.state.client import check_server, connect
+from driftline.stream.text.phrases import counted
 
 # Messages of the predictions topic that are read: enough to see what most events hold, and read in a second.
 _SAMPLE = 1000
@@ -61,7 +62,7 @@ def probe_kafka(config: Config) -> Iterator[Finding]:
     """Whether Kafka answers. Raises KafkaUnreachableError."""
     with open_admin(config.kafka) as admin:
         brokers = len(admin.describe_cluster()["brokers"])
-    yield Finding("kafka", "ok", f"Kafka answers at {config.kafka.bootstrap}, {number_of(brokers, 'broker')}")
+    yield Finding("kafka", "ok", f"Kafka answers at {config.kafka.bootstrap}, {counted(brokers, 'broker')}")
 
 
 def probe_topics(config: Config) -> Iterator[Finding]:
@@ -110,9 +111,4 @@ def _newest(config: Config, topic: str) -> Sequence[tuple[bytes | None, Origin]]
         found = describe_topics(admin, [topic])
     partitions = found[topic].partitions if topic in found else 1
     with open_history(config.kafka, topic, Newest(max(_SAMPLE, _LEAST * partitions)), None) as history:
-        return [
-            (message, Origin(topic, partition, int(offset), None if stamps is None else int(stamps[i])))
-            for partition, log in history.logs().items()
-            for offsets, messages, stamps in log
-            for i, (offset, message) in enumerate(zip(offsets, messages, strict=True))
-        ]
+        return list(with_origins(topic, history.logs()))

@@ -18,6 +18,7 @@ from driftline.stream.events.frames import Schema
 from driftline.stream.events.mapping import NATIVE, EventMapping
 from driftline.stream.events.parse import EventError, EventReader
 from driftline.stream.events.rejections import Rejections
+from driftline.stream.judge.resolution import small_baseline_remarks
 from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.panes.pane import Run
 from driftline.stream.replay.pipeline import LogBatch, ModelCounts, Pipeline, merge_runs
@@ -30,7 +31,7 @@ class ReplayResult:
     events: number of events accepted. defects: how often a value counted under a special code, by place and not by
     value, since values are unbounded; examples: the first reason of each. counts: what became of the events, by model.
     watched: the names of the signals that were judged, by model. unwatched: the fields that no signal watches.
-    remarks: what has no effect on these events, of the configuration and the baselines.
+    remarks: what has no effect on these events, of the configuration and the baselines, and baselines that are small.
     """
 
     alerts: list[IncidentAlert] = field(default_factory=list)
@@ -97,12 +98,15 @@ def replay(
 
 
 def _remarks(pipeline: Pipeline) -> Iterator[str]:
-    """What has no effect on the events of this replay."""
+    """What has no effect on the events of this replay, and which given baselines are too small, a line each."""
     yield from map(str, unused_settings(pipeline.config, pipeline.signals))
     yield from map(str, unknown_upstreams(pipeline.config, pipeline.states))
     for model, monitor in pipeline.monitors.items():
         if monitor.refusal:
             yield f"model {model}: no baseline can be learned from its events: {monitor.refusal}"
+    for model, baseline in pipeline.baselines.items():
+        if model in pipeline.events:
+            yield from map(str, small_baseline_remarks(baseline, pipeline.config.for_model(model)))
     for model, total in pipeline.totals.items():
         yield from map(str, unseen_remarks(pipeline.known_baselines[model], total))
 

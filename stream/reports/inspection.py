@@ -16,6 +16,7 @@ from rich.text import Text
 
 from driftline.stream.inspection.columns import Column, ColumnKind
 from driftline.stream.inspection.inspect import Inspection
+from driftline.stream.text.phrases import counted
 from driftline.stream.text.printable import printable
 
 # Columns that are shown; a person reads no more, and --json has all.
@@ -48,7 +49,7 @@ def print_inspection(console: Console, found: Inspection) -> None:
 
 def _about(found: Inspection) -> Iterable[str]:
     first = "" if found.source.is_whole else "newest " if found.source.is_topic else "first "
-    yield f"; {first}{found.records:,} record{'s' * (found.records != 1)}"
+    yield f"; {first}{counted(found.records, 'record')}"
     if found.shape:
         yield f"; messages of the kind {found.shape.preset} ({found.shape.why})"
     if found.schemas:

@@ -30,6 +30,7 @@ from driftline.stream.judge.incidents import Status
 from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.replay.run import ReplayResult
 from driftline.stream.replay.verdict import Outcome, Verdict
+from driftline.stream.text.phrases import counted
 from driftline.stream.text.printable import printable
 
 _WIDTH = 16
@@ -73,7 +74,7 @@ def print_summary(console: Console, result: ReplayResult, verdict: Verdict, seco
         console.print(Text(f"  {printable(model)}: its baseline was learned from its first {events:,} events"))
     signals = sum(map(len, result.watched.values()))
     console.print(
-        f"watched {_plural(signals, 'signal')} of {_plural(len(result.watched), 'model')}, "
+        f"watched {counted(signals, 'signal')} of {counted(len(result.watched), 'model')}, "
         f"judged {result.judged:,} of {result.read:,} events{_rest(result)}"
     )
     print_unwatched(console, result.unwatched)
@@ -117,17 +118,13 @@ def _print_verdict(console: Console, result: ReplayResult, verdict: Verdict) -> 
     for shortfall in verdict.shortfalls:
         console.print(Text(printable(f"too little was judged: {shortfall}"), style="yellow"), soft_wrap=True)
     fired, resolved = status[Status.FIRING], status[Status.RESOLVED]
-    summary = f"{_plural(fired, 'incident')}, {resolved} resolved, {fired - resolved} still open"
+    summary = f"{counted(fired, 'incident')}, {resolved} resolved, {fired - resolved} still open"
     text, style = {
         Outcome.DRIFT: (summary, "red"),
         Outcome.NO_DRIFT: ("no drift", "green"),
         Outcome.TOO_LITTLE: ("no verdict", "red"),
     }[verdict.outcome]
     console.print(text, style=style)
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def print_baseline(console: Console, baseline: Baseline) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from driftline.stream.config.sections import Topics
+from driftline.stream.text.phrases import counted
 
 HOUR_MS = 3_600_000
 #: The largest pane, bytes. Only panes of events, of a model that is learning its baseline, are large: 250 events of
@@ -44,9 +45,9 @@ def differences(found: Topic, wanted: Topic) -> list[str]:
     """How a topic differs from what is wanted, in words."""
     different = []
     if found.partitions != wanted.partitions:
-        different.append(f"has {number_of(found.partitions, 'partition')}, not {wanted.partitions}")
+        different.append(f"has {counted(found.partitions, 'partition')}, not {wanted.partitions}")
     if found.replication < wanted.replication:
-        different.append(f"has {number_of(found.replication, 'replica')}, not {wanted.replication}")
+        different.append(f"has {counted(found.replication, 'replica')}, not {wanted.replication}")
     if found.settings.get("cleanup.policy", "delete") != wanted.settings["cleanup.policy"]:
         different.append(f"its cleanup.policy is {found.settings['cleanup.policy']}: records vanish before their time")
     if {"retention.ms"} <= found.settings.keys() & wanted.settings.keys():
@@ -74,7 +75,3 @@ def kept_for(settings: Mapping[str, str]) -> str:
     if retention == "-1":
         return "kept for good"
     return f"kept for {int(retention) / HOUR_MS:g} h"
-
-
-def number_of(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -33,6 +33,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, OffsetOutOfRangeError
 
 from driftline.stream.config.sections import Kafka
+from driftline.stream.events.mapping import Origin
 from driftline.stream.kafka import logs
 from driftline.stream.kafka.admin import BOOTSTRAP_TIMEOUT, TopicsError
 from driftline.stream.kafka.client import check_reachable, client_options
@@ -159,6 +160,15 @@ class TopicHistory:
             fetched = self._consumer.poll(POLL_MS)
             for tp, part in due.items():
                 part.add(fetched.get(tp, ()), self._consumer.position(tp))
+
+
+def with_origins(topic: str, logs: Mapping[int, Iterable[LogBatch]]) -> Iterator[tuple[bytes | None, Origin]]:
+    """The messages in the logs of a topic's partitions, one partition after the other, and where each comes from."""
+    for partition, log in logs.items():
+        for offsets, messages, stamps in log:
+            times = [None] * len(offsets) if stamps is None else stamps.tolist()
+            for offset, message, time_ in zip(offsets.tolist(), messages, times, strict=True):
+                yield message, Origin(topic, partition, offset, time_)
 
 
 @contextmanager

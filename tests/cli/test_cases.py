@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from driftline.stream.cli import main as cli
 from driftline.stream.events.parse import EventReader
 from driftline.stream.sources.files import read_messages
+from tests.harness.command_line import Run
 
-pytestmark = pytest.mark.shared
+pytestmark = [pytest.mark.shared, pytest.mark.usefixtures("wide")]
 
 DRIFT, FAILED, CLEAR = 1, 2, 0
 HOUR_MS = 3_600_000
 NEW_YEAR_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
-
-Run = Callable[..., tuple[int, str]]
 
 
 class Case(NamedTuple):
@@ -160,20 +156,9 @@ CASES = {
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """The console script in this process, in an empty directory: its exit code, and all it prints on one line."""
-    monkeypatch.chdir(tmp_path)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal on which no sentence is broken."""
     monkeypatch.setenv("COLUMNS", "200")
-
-    def main(*arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["driftline", *arguments])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        printed = capsys.readouterr()
-        code = exit_.value.code
-        return code if isinstance(code, int) else 0, " ".join(f"{printed.out} {printed.err}".replace("│", " ").split())
-
-    return main
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -184,14 +169,14 @@ def test_the_verdict_is_right_and_says_what_it_is_about(name: str, run: Run, sha
         Path("c.yaml").write_text(case.config)
         options = ["-c", "c.yaml"]
     if case.baseline:
-        code, _ = run("baseline", "build", str(shared_cases / case.baseline), "--model", "m", "-o", "m.driftline")
-        assert code == 0
+        built = run("baseline", "build", str(shared_cases / case.baseline), "--model", "m", "-o", "m.driftline")
+        assert built.code == 0
         options += ["-b", "m.driftline"]
-    code, printed = run("replay", str(shared_cases / case.live), *options)
-    assert code == case.code
+    replayed = run("replay", str(shared_cases / case.live), *options)
+    assert replayed.code == case.code
     for text in case.says:
-        assert text in printed
-    assert case.silent_about not in printed
+        assert text in replayed.words
+    assert case.silent_about not in replayed.words
 
 
 def test_baselines_of_two_versions_of_a_model_are_refused_by_name(run: Run, shared_cases: Path) -> None:
@@ -199,9 +184,9 @@ def test_baselines_of_two_versions_of_a_model_are_refused_by_name(run: Run, shar
         base = str(shared_cases / f"version-rollout/base{version}.jsonl.gz")
         run("baseline", "build", base, "--model", "m", "--version", version, "-o", f"v{version}.driftline")
     live = str(shared_cases / "version-rollout/live.jsonl.gz")
-    code, printed = run("replay", live, "-b", "v1.driftline", "-b", "v2.driftline")
-    assert code == FAILED
-    assert "two baselines of model 'm': v1.driftline (version 1) and v2.driftline (version 2)" in printed
+    replayed = run("replay", live, "-b", "v1.driftline", "-b", "v2.driftline")
+    assert replayed.code == FAILED
+    assert "two baselines of model 'm': v1.driftline (version 1) and v2.driftline (version 2)" in replayed.words
 
 
 def test_every_form_of_time_is_read_as_the_same_time(shared_cases: Path) -> None:

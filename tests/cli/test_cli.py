@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import gzip
-import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,42 +16,21 @@ import pytest
 from driftline.stream.alerts.build import iso
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import decode_baseline
-from driftline.stream.cli import main as cli
 from load_tests.harness.oracle import EPOCH, interleave, messages
+from tests.harness.command_line import CommandResult, Run
 
 CALM = messages("fraud", 2000, first=10_000)
 DRIFT = messages("fraud", 3000, drift=(1500, 3000))
 CONFIG = "panes: {events: 100, seconds: null}\ndefaults: {learn_events: 700}\n"
 
 
-@dataclass
-class CommandResult:
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., CommandResult]
-
-
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+def run(run: Run, tmp_path: Path) -> Run:
     """The console script in this process, in a directory of its own that holds calm.jsonl, drift.jsonl and c.yaml."""
-    monkeypatch.chdir(tmp_path)
     write(tmp_path / "calm.jsonl", CALM)
     write(tmp_path / "drift.jsonl", DRIFT)
     (tmp_path / "c.yaml").write_text(CONFIG)
-
-    def main(*arguments: str, stdin: bytes = b"") -> CommandResult:
-        monkeypatch.setattr(sys, "argv", ["driftline", *arguments])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        printed = capsys.readouterr()
-        code = exit_.value.code
-        return CommandResult(code if isinstance(code, int) else 0, printed.out, printed.err)
-
-    return main
+    return run
 
 
 @pytest.fixture
@@ -558,3 +535,10 @@ def test_a_baseline_that_is_too_small_to_see_a_shift_of_one_sigma_is_warned_abou
     assert built.code == 0
     assert "a baseline of so few events (20) cannot show a shift of 1 σ, however long it lasts" in words(built.err)
     assert "warning" not in run("baseline", "build", "calm.jsonl", "--model", "fraud").err
+
+
+def test_a_replay_says_that_a_given_baseline_is_too_small(run: Run, tmp_path: Path) -> None:
+    write(tmp_path / "few.jsonl", messages("fraud", 20))
+    assert run("baseline", "build", "few.jsonl", "--model", "fraud").code == 0
+    replayed = run("replay", "calm.jsonl", "-c", "c.yaml", "-b", "fraud.driftline")
+    assert "model fraud: a baseline of so few events (20) cannot show a shift of 1 σ" in words(replayed.err)

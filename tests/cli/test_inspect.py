@@ -4,43 +4,16 @@ from __future__ import annotations
 
 import csv
 import random
-import sys
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
 
 import orjson
 import pytest
 
-from driftline.stream.cli import main as cli
 from driftline.stream.config.load import parse_config
+from tests.harness.command_line import Run
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-class Outcome(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Outcome]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """The console script in this process, in an empty directory."""
-    monkeypatch.chdir(tmp_path)
-
-    def main(*arguments: str) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["driftline", *arguments])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        printed = capsys.readouterr()
-        return Outcome(exit_.value.code if isinstance(exit_.value.code, int) else 0, printed.out, printed.err)
-
-    return main
 
 
 def write_table(path: Path, rows: int, drift_from: int | None = None) -> None:
