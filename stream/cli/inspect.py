@@ -81,14 +81,14 @@ def inspect_command(
     folder = config.parent if config else Path()
     settings = _seen_from(output.parent if output else folder, folder, read_config(config))
     found = _inspect(sources, settings, folder, events)
+    if output and found.configuration is not None:
+        output.write_text(found.configuration, "utf-8")
     if as_json:
         out.print(orjson.dumps(inspection_facts(found)).decode(), markup=False, highlight=False, soft_wrap=True)
     else:
         print_inspection(out, found)
     if found.configuration is None:
         raise typer.Exit(EXIT_FAILED)
-    if output:
-        output.write_text(found.configuration, "utf-8")
     if not as_json:
         _print_next(found, sources, output)
 

@@ -11,6 +11,7 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Annotated, NoReturn
 
+import orjson
 import typer
 from rich.text import Text
 
@@ -33,6 +34,7 @@ from driftline.stream.config.diagnostics import ConfigError, render_diagnostics
 from driftline.stream.config.load import check_config
 from driftline.stream.sources.baselines import baseline_remarks
 from driftline.stream.sources.inputs import InputError
+from driftline.stream.text.printable import printable_lines
 
 app = typer.Typer(
     name="driftline",
@@ -55,11 +57,18 @@ def main() -> None:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except ConfigError as error:
         err.print(render_diagnostics(error), markup=False, highlight=False, soft_wrap=True)
-        sys.exit(EXIT_FAILED)
+        _exit_failed(str(error))
 
 
 def _fail(reason: str) -> NoReturn:
     err.print(Text.assemble(("error: ", "red"), reason), soft_wrap=True)
+    _exit_failed(reason)
+
+
+def _exit_failed(reason: str) -> NoReturn:
+    """Exit; a program that asked for JSON gets the reason as such."""
+    if "--json" in sys.argv:
+        typer.echo(orjson.dumps({"error": printable_lines(reason)}))
     sys.exit(EXIT_FAILED)
 
 

@@ -131,6 +131,8 @@ def parse_time(text: str, option: str) -> int:
 def parse_share(text: str, option: str) -> float:
     """The value of an option, a percentage such as 5% or a share such as 0.05, as a share. Raises BadParameter.
 
+    A plain 1 is refused: who writes it may mean 1 % or all.
+
     >>> parse_share("5%", "--max-rejected"), parse_share("0.05", "--max-rejected")
     (0.05, 0.05)
     """
@@ -138,8 +140,10 @@ def parse_share(text: str, option: str) -> float:
         share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
         share = math.nan
-    if not 0 <= share <= 1:
-        raise typer.BadParameter(f"{option}: expected a percentage such as 5% or a share such as 0.05, got {text!r}")
+    if not 0 <= share <= 1 or (share == 1 and not text.endswith("%")):
+        raise typer.BadParameter(
+            f"{option}: expected a percentage such as 5% or a share such as 0.05 (all: 100%), got {text!r}"
+        )
     return share
 
 

@@ -18,6 +18,7 @@ from heapq import merge
 from typing import Any, NamedTuple
 
 from driftline.detectors.arrays import IntArray
+from driftline.detectors.summaries.codes import Kind
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.alerts.build import build_alert
 from driftline.stream.alerts.schema import IncidentAlert, Mode
@@ -142,6 +143,12 @@ class Pipeline:
         """The names of the signals of every model that was judged."""
         judged = [model for model, each in self.counts.items() if each.judged]
         return {model: tuple(each.name for each in self.known_baselines[model].fields) for model in sorted(judged)}
+
+    @property
+    def constant(self) -> tuple[str, ...]:
+        """The models that were judged by nothing but signals that are constant in their baselines."""
+        signals = {model: self.known_baselines[model].layout.signals for model in self.watched}
+        return tuple(model for model, own in signals.items() if all(each.kind is Kind.CONSTANT for each in own))
 
     @property
     def unwatched(self) -> list[Unwatched]:

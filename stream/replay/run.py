@@ -30,7 +30,8 @@ class ReplayResult:
 
     events: number of events accepted. defects: how often a value counted under a special code, by place and not by
     value, since values are unbounded; examples: the first reason of each. counts: what became of the events, by model.
-    watched: the names of the signals that were judged, by model. unwatched: the fields that no signal watches.
+    watched: the names of the signals that were judged, by model. constant: models of which all of these are constant in
+    the baseline. unwatched: the fields that no signal watches.
     remarks: what has no effect on these events, of the configuration and the baselines, and baselines that are small.
     """
 
@@ -41,6 +42,7 @@ class ReplayResult:
     examples: dict[str, str] = field(default_factory=dict)
     counts: dict[str, ModelCounts] = field(default_factory=dict)
     watched: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    constant: tuple[str, ...] = ()
     remarks: list[str] = field(default_factory=list)
     unwatched: list[Unwatched] = field(default_factory=list)
 
@@ -93,6 +95,7 @@ def replay(
             result.alerts.append(alert)
             on_alert(alert)
     result.counts, result.watched, result.unwatched = pipeline.counts, pipeline.watched, pipeline.unwatched
+    result.constant = pipeline.constant
     result.remarks = list(_remarks(pipeline))
     return result
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.unwatched import Why
 from driftline.stream.config.remarks import suggested_model
 from driftline.stream.config.sections import Config
 from driftline.stream.replay.pipeline import ModelCounts
@@ -20,6 +21,8 @@ from driftline.stream.replay.run import ReplayResult
 #: all-clear. Logs do hold some broken messages; if every hundredth is lost, as much of a drift may be lost with them.
 MAX_UNSEEN = 0.01
 _NAMED = 5
+# Why a field that has values may be unwatched without anybody's having asked for it.
+_UNASKED = frozenset({Why.ARRAY, Why.IDENTIFIER, Why.NAME, Why.NEW, Why.FILLED})
 
 
 class Outcome(StrEnum):
@@ -70,6 +73,19 @@ def _shortfalls(
         yield _too_few(few, result, config)
     elif not result.judged and not silent:
         yield " and ".join(_unjudged(model, result.counts[model], config) for model in list(result.counts)[:_NAMED])
+    yield from (_only_constants(model, names) for model in result.constant if (names := _unasked(model, result)))
+
+
+def _unasked(model: str, result: ReplayResult) -> list[str]:
+    return [each.field for each in result.unwatched if each.model == model and each.why in _UNASKED]
+
+
+def _only_constants(model: str, names: Sequence[str]) -> str:
+    return (
+        f"all that is watched of model {_quoted(model)} is constant in its baseline, and {', '.join(names[:_NAMED])}"
+        f"{', …' * (len(names) > _NAMED)} would not be seen to drift; log figures of it as single values, or leave it "
+        "out with `signals.exclude`"
+    )
 
 
 def _silent(model: str, what: str, result: ReplayResult, config: Config) -> str:

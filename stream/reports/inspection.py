@@ -1,6 +1,6 @@
 """What a file or topic holds, as tables on a terminal. Edge: rich.
 
-Names and values from traffic are printed as `Text`, never as markup.
+Names and values from traffic are printed as `Text`, never as markup, and on one line.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def print_inspection(console: Console, found: Inspection) -> None:
     console.print()
     for note in (*_faults(found), *found.notes):
         bullet = Table.grid(padding=(0, 1))
-        bullet.add_row(Text("•", style="yellow"), Text(note))
+        bullet.add_row(Text("•", style="yellow"), Text(printable(note)))
         console.print(bullet)
     if found.problem:
         console.print(Text.assemble(("cannot be read: ", "red"), found.problem))
@@ -64,13 +64,13 @@ def _mapping_table(found: Inspection) -> Table:
     for part, choice in found.proposal.fields.items():
         value = ", ".join(map(repr, choice.value)) if isinstance(choice.value, list) else str(choice.value)
         others = f" (or {', '.join(choice.others[:3])})" if choice.others else ""
-        table.add_row(Text(part), Text(value, style="bold"), Text(choice.why + others))
+        table.add_row(Text(part), Text(printable(value), style="bold"), Text(printable(choice.why + others)))
     return table
 
 
 def _column_table(found: Inspection, wide: bool) -> Table:
     table = _table()
-    longest = max(len(column.path) for column in found.columns[:_SHOWN])
+    longest = max(len(printable(column.path)) for column in found.columns[:_SHOWN])
     table.add_column("column", overflow="fold", min_width=min(longest, _LONGEST))
     table.add_column("kind", no_wrap=True)
     has_missing = any(column.missing for column in found.columns)
@@ -83,7 +83,7 @@ def _column_table(found: Inspection, wide: bool) -> Table:
     for column in islice(found.columns, _SHOWN):
         use = found.use(column)
         cells = [
-            column.path,
+            printable(column.path),
             "time" if use == "ts" else _kind(column),
             *([_share(column.missing)] if has_missing else []),
         ]

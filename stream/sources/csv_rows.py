@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterator, Sequence
 from io import TextIOWrapper
 from itertools import chain, count, islice
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -33,6 +34,9 @@ from driftline.stream.sources.table import (
     opened,
     plan_columns,
 )
+
+if TYPE_CHECKING:
+    from _csv import Reader
 
 # Of two delimiters that fit alike, the first is taken: the one that is rarer in texts and numbers.
 _DELIMITERS = "\t|;,"
@@ -62,26 +66,38 @@ def csv_events(
     delimiter = options.delimiter or find_delimiter(sample)
     reader = csv.reader(chain(sample, lines), delimiter=delimiter, strict=True)
     try:
-        header = next(filter(None, reader), [])
+        filled = _filled(path, reader)
+        header = next(filled, [])
         columns = plan_columns(path, header, rows.mapping, note)
         cells = [_Cells(column, options, delimiter) for column in columns]
         writer = RowWriter(rows, [(each.column, each.converter) for each in cells])
         empty = columns
-        for row in filter(None, reader):
+        for row in filled:
             if len(row) != len(header):
                 yield orjson.dumps(f"line {reader.line_num}: {len(row)} cells, but the header has {len(header)}")
                 continue
             if empty:
                 empty = [column for column in empty if not row[column.index]]
             yield writer.write(row)
-    except csv.Error as error:
-        raise InputError(f"{path}: line {reader.line_num}: {error}; correct or delete it") from None
     except _DecimalCommaError as error:
         raise InputError(f"{path}: line {reader.line_num}: {error}", {"decimal": ","}) from None
     for each in cells:
         each.report(note)
     for column in empty:
         note(Note(column.title, "is empty in every row"))
+
+
+def _filled(path: str, reader: Reader) -> Iterator[list[str]]:
+    """The rows that are not empty. Raises InputError, which names the line where the row begins that is no row."""
+    end = 0
+    try:
+        for row in reader:
+            end = reader.line_num
+            if row:
+                yield row
+    except csv.Error as error:
+        opened = f" (in a quote that opens here and goes on to line {reader.line_num})" * (reader.line_num > end + 1)
+        raise InputError(f"{path}: line {end + 1}: {error}{opened}; correct or delete it") from None
 
 
 def describe_delimiter(path: str, text: TextIOWrapper, options: FileOptions) -> str:

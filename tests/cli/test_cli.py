@@ -236,7 +236,7 @@ def test_more_rejected_messages_than_allowed_are_no_all_clear(built: Run, tmp_pa
     ) in words(result.out)
     for allowed in ("3%", "0.03"):
         assert built("replay", "bad.jsonl", "-b", "fraud.driftline", "--max-rejected", allowed).code == 0
-    for odd in ("3", "-1%", "many"):
+    for odd in ("3", "1", "-1%", "many"):
         refused = built("replay", "bad.jsonl", "-b", "fraud.driftline", "--max-rejected", odd)
         assert refused.code == 2
         assert "expected a percentage such as 5% or a share such as 0.05" in words(refused.err)
@@ -251,6 +251,45 @@ def test_events_that_are_all_rejected_are_no_all_clear(built: Run, tmp_path: Pat
     assert "did you mean `timestamp`? add `mapping: {ts: timestamp}`" in words(result.out)
     (tmp_path / "mapped.yaml").write_text("mapping: {ts: timestamp}")
     assert built("replay", "no_times.jsonl", "-b", "fraud.driftline", "-c", "mapped.yaml").code == 0, "so it says"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("replay", "nowhere.csv"),
+        ("replay", "calm.jsonl", "-b", "calm.jsonl"),
+        ("replay", "calm.jsonl", "-c", "odd.yaml"),
+        ("baseline", "show", "calm.jsonl"),
+        ("inspect", "calm.jsonl", "-o", "nowhere/new.yaml"),
+    ],
+)
+def test_a_command_that_fails_says_why_in_json_if_asked_for_json(
+    run: Run, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    (tmp_path / "odd.yaml").write_text("mapping: {zone: Mars/Base}")
+    plain, result = run(*arguments), run(*arguments, "--json")
+    assert plain.code == result.code == 2
+    assert orjson.loads(result.out)["error"] in result.err
+
+
+def test_a_constant_beside_arrays_is_no_all_clear(run: Run, tmp_path: Path) -> None:
+    """Nothing that is watched says anything about the arrays, which hold all that varies."""
+    rows = [
+        orjson.loads(message) | {"features": {"source": "app", "embedding": [i, 2 * i]}}
+        for i, message in enumerate(CALM)
+    ]
+    for row in rows:
+        row.pop("score", None), row.pop("prediction", None)
+    write(tmp_path / "arrays.jsonl", [orjson.dumps(row) for row in rows])
+    assert run("baseline", "build", "arrays.jsonl", "--model", "fraud", "-o", "arrays.driftline").code == 0
+    result = run("replay", "arrays.jsonl", "-b", "arrays.driftline")
+    assert result.code == 2
+    assert (
+        'all that is watched of model "fraud" is constant in its baseline, and features.embedding would not be seen '
+        "to drift"
+    ) in words(result.out)
+    (tmp_path / "chosen.yaml").write_text("defaults: {signals: {exclude: [features.embedding]}}")
+    assert run("replay", "arrays.jsonl", "-b", "arrays.driftline", "-c", "chosen.yaml").code == 0, "so it says"
 
 
 def test_from_and_to_cut_the_log(built: Run) -> None:

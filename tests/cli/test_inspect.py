@@ -164,3 +164,16 @@ def test_the_cases_that_failed_are_read(
     assert {part: facts["mapping"][part]["value"] for part in mapping} == mapping
     assert signals <= set(facts["signals"])
     assert facts["read"] == facts["records"]
+
+
+def test_a_name_with_a_line_break_forges_no_row_of_the_table(run: Run) -> None:
+    events = [
+        {"id": f"p{i}", "ts": f"2026-01-01T00:{i:02}:00Z", "model": "m", "features": {"a\nforged  numeric": i % 7}}
+        for i in range(60)
+    ]
+    Path("m.jsonl").write_bytes(b"\n".join(map(orjson.dumps, events)))
+
+    shown = run("inspect", "m.jsonl").out.splitlines()
+
+    assert not [line for line in shown if line.startswith("forged")]
+    assert [line for line in shown if line.startswith(r"features.a\nforged")]

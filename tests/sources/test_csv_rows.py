@@ -129,6 +129,15 @@ def test_cells_that_look_like_numbers_but_are_text_are_counted(tmp_path: Path) -
     }
 
 
+@pytest.mark.parametrize("rows", [1, 20_000])
+def test_a_quote_that_does_not_close_is_named_by_the_line_where_it_opens(tmp_path: Path, rows: int) -> None:
+    path = write(
+        tmp_path / "a.csv", 'id,ts,model,x\n\n1,1767225600,m,a\n2,1767225600,m,"b\n' + "3,1767225600,m,c\n" * rows
+    )
+    with pytest.raises(InputError, match=r"a.csv: line 4: .* \(in a quote that opens here and goes on to line \d+\)"):
+        messages(path)
+
+
 def test_a_ragged_row_is_rejected_with_its_line_and_the_others_count(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", 'id,ts,model,x\n1,1767225600,m,"two\nlines"\n1,2\n2,1767225600,m,3\n')
     first, ragged, last = messages(path)

@@ -259,7 +259,11 @@ def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path) -> None:
         ),
         ("a.gz", gzip.compress(b"1\n2\n", mtime=0) + b"junk", "after event 0: Not a gzipped file"),
         ("a.csv", b"x,y\n", "holds no events"),
-        ("a.csv", b'x,y\n1,"2\n3,4\n', "line 3: unexpected end of data"),
+        (
+            "a.csv",
+            b'x,y\n1,"2\n3,4\n',
+            "line 2: unexpected end of data (in a quote that opens here and goes on to line 3)",
+        ),
         ("a.csv", b'x\n"a"b\n', "line 2: ',' expected after '\"'"),
         ("a.csv", b"x\n" + b"1" * 200_000, "line 2: field larger than field limit"),
         ("a.csv", b"x\n1\n\xff\n", "line 3: not UTF-8; save the file as UTF-8, or name its encoding"),
