@@ -93,6 +93,16 @@ class Column:
         return self.kind is ColumnKind.NUMERIC and all(float(value).is_integer() for value in _numbers(self.values))
 
     @property
+    def is_number(self) -> bool:
+        """Whether most of its values are numbers; a constant may be one."""
+        return self.low is not None
+
+    @property
+    def is_fraction(self) -> bool:
+        """Whether its values are numbers, and not all of them integers."""
+        return self.is_number and not self.is_whole
+
+    @property
     def is_counter(self) -> bool:
         """Whether its values are integers that rise by 1, as the numbers of rows do."""
         if not self.is_whole or len(self.values) < _ENOUGH:

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from driftline.stream.inspection.proposal import Choice, Proposal
+from driftline.stream.inspection.draft import Choice, Proposal
 
 # Texts that YAML reads as text without quotes, whatever its version.
 _PLAIN = re.compile(r"[A-Za-z_$=][A-Za-z0-9_$.-]*")

@@ -19,7 +19,8 @@ from driftline.stream.events.mapping import PRESETS, REST, Origin
 from driftline.stream.events.parse import EventError, EventReader
 from driftline.stream.inspection.columns import Column, describe_columns
 from driftline.stream.inspection.configuration import configuration_text
-from driftline.stream.inspection.proposal import Choice, Proposal, propose
+from driftline.stream.inspection.draft import Choice, Proposal
+from driftline.stream.inspection.proposal import propose
 from driftline.stream.inspection.shapes import Shape, recognise_shape
 from driftline.stream.text.phrases import counted
 
