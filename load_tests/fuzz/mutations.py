@@ -99,4 +99,8 @@ def damage_bytes(data: bytes, rng: random.Random) -> bytes:
 
 
 def encode(document: Any) -> bytes:
-    return json.dumps(document).encode()
+    """The JSON of a document; of one too deep for Python's encoder, that of a deeper one."""
+    try:
+        return json.dumps(document).encode()
+    except RecursionError:
+        return b'{"id": ' + b'{"d": ' * 5000

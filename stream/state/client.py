@@ -25,7 +25,10 @@ from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     ClusterDownError,
+    ClusterError,
     ConnectionError,
+    MasterDownError,
+    OutOfMemoryError,
     ReadOnlyError,
     RedisClusterException,
     RedisError,
@@ -50,7 +53,20 @@ _CONNECT_SECONDS = 3.0
 # s between attempts, 10 in all: a restart, a failover or the move of a slot takes 1 to 5, and half of it may be too
 # short.
 _PAUSES = (0.1, 0.2, 0.4, 0.8, 1.5, 2.0, 2.0, 3.0)
-_TRANSIENT = (ConnectionError, TimeoutError, ReadOnlyError, ClusterDownError, TryAgainError, RedisClusterException)
+_TRANSIENT = (
+    ConnectionError,
+    TimeoutError,
+    ReadOnlyError,
+    ClusterDownError,
+    ClusterError,
+    MasterDownError,
+    OutOfMemoryError,
+    TryAgainError,
+    RedisClusterException,
+)
+# How Redis begins a refusal of writes that passes by itself or when somebody helps: too few replicas, a snapshot that
+# failed, a script of another client that runs for long. It answers so before it has changed anything.
+_PASSING = ("NOREPLICAS", "MISCONF", "BUSY", "OOM")
 # The oldest version that the tests run on. Valkey reports itself as Redis 7.2.
 _OLDEST_VERSION = (7, 0)
 
@@ -60,7 +76,7 @@ class StoreError(RuntimeError):
 
 
 class RedisUnreachableError(StoreError):
-    """Redis did not answer, in spite of all retries."""
+    """Redis did not answer, or refused for a while, in spite of all retries."""
 
 
 def connect(redis: RedisConfig) -> Client:
@@ -143,6 +159,8 @@ async def _call_once(command: Callable[..., Any], *args: Any, **options: Any) ->
             raise StoreError(f"Redis refuses the login of redis.url and redis.password_env: {error}") from error
         if isinstance(error, _TRANSIENT):
             raise RedisUnreachableError(f"Redis does not answer: {error}") from error
+        if str(error).startswith(_PASSING):
+            raise RedisUnreachableError(f"Redis refuses for now: {error}") from error
         raise StoreError(f"Redis refuses: {error}") from error
 
 

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import pytest
 import redis as sync_redis
+from redis.exceptions import ResponseError
 
 from driftline.stream.config.sections import Redis
 from driftline.stream.demo.servers import Server, free_port
@@ -212,6 +213,49 @@ def test_a_call_outlasts_a_restart(own_redis: Server) -> None:
         assert judge.epoch == 1
 
     play(url(own_redis), scenario)
+
+
+def test_a_write_outlasts_the_loss_of_a_replica_and_is_made_once(
+    own_redis: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(store: Store) -> None:
+        await store.claim_judge("panes", 0)
+        await store.client.config_set("min-replicas-to-write", 1)
+        claim = asyncio.create_task(store.claim_judge("panes", 0))
+        await asyncio.sleep(0.3)  # s: three attempts
+        await store.client.config_set("min-replicas-to-write", 0)
+        assert (await claim).epoch == 2
+
+    play(url(own_redis), scenario)
+    assert any(record.message.startswith("Redis refuses for now: NOREPLICAS") for record in caplog.records)
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        "NOREPLICAS Not enough good replicas to write.",
+        "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.",
+        "BUSY Redis is busy running a script.",
+        "OOM command not allowed when used memory > 'maxmemory'.",
+    ],
+)
+def test_a_refusal_that_may_pass_is_tried_again(refusal: str) -> None:
+    refusals = [ResponseError(refusal)] * 2
+
+    async def command() -> str:
+        if refusals:
+            raise refusals.pop()
+        return "done"
+
+    assert asyncio.run(call_redis(command)) == "done"
+
+
+def test_a_refusal_that_does_not_pass_is_an_error_at_once() -> None:
+    async def command() -> None:
+        raise ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
+
+    with pytest.raises(StoreError, match="Redis refuses: WRONGTYPE"):
+        asyncio.run(call_redis(command))
 
 
 def test_a_redis_that_never_answers_raises_an_error(own_redis: Server, monkeypatch: pytest.MonkeyPatch) -> None:
