@@ -13,6 +13,8 @@ from driftline.detectors.arrays import FloatArray
 from driftline.detectors.summaries.codes import BINS, MAX_DISTINCT, Categories, Grid, Kind, quantiles
 from driftline.detectors.summaries.layout import Layout, Signal
 from driftline.stream.baselines.baseline import Baseline, BaselineError
+from driftline.stream.baselines.encoding import DTYPES
+from driftline.stream.baselines.file import MAX_MEMBER_BYTES
 from driftline.stream.baselines.unwatched import Why, identifiers, unwatched_fields
 from driftline.stream.events.columns import Columns, Field, infer_fields, tabulate
 from driftline.stream.events.event import FALSE, TRUE, Event
@@ -50,7 +52,9 @@ class BuildSettings:
 def build_baseline(
     events: Sequence[Event], about: Mapping[str, Any], settings: BuildSettings = BuildSettings()
 ) -> Baseline:
-    """The baseline of a sample of one model's events. Raises BaselineError if no signal has a value.
+    """The baseline of a sample of one model's events.
+
+    Raises BaselineError if no signal has a value, or if there are too many to be read back from a file or from Redis.
 
     about: facts for the manifest; "model" is required. Rows, times, settings and what is not watched are added. Fields
     that look like identifiers are not watched, unless `kinds` names them.
@@ -66,10 +70,12 @@ def build_baseline(
     if not fields:
         raise BaselineError(_why_empty(about["model"], len(events), unwatched))
     layout = Layout.of(_fit(tabulate(fields, rows) if ids else columns, fields, settings))
+    count = min(settings.blocks, len(ordered)) if settings.ordered else 1
+    _check_size(layout, count)
     draft = Baseline(layout, np.empty((0, layout.width), np.int64), layout.empty(), {})
     columns = tabulate(draft.fields, rows)
     codes = draft.encode(columns)
-    parts = np.array_split(codes, min(settings.blocks, len(codes)) if settings.ordered else 1)
+    parts = np.array_split(codes, count)
     blocks = np.stack([np.bincount(part.ravel(), minlength=layout.width) for part in parts])
     times = {"time_from": int(columns.ts.min()), "time_to": int(columns.ts.max())}
     chosen = {"bins": settings.bins, "max_distinct": settings.max_distinct, "ordered": settings.ordered}
@@ -78,6 +84,15 @@ def build_baseline(
         **({"unwatched": unwatched} if unwatched else {}),
     }  # fmt: skip
     return Baseline(layout, blocks, layout.sketch(codes, columns.numeric), facts)
+
+
+def _check_size(layout: Layout, blocks: int) -> None:
+    size = blocks * layout.width * np.dtype(DTYPES["blocks.npy"]).itemsize
+    if size > MAX_MEMBER_BYTES:
+        raise BaselineError(
+            f"a baseline of {len(layout.signals):,} signals with {layout.width:,} codes takes {size / 2**20:,.0f} MiB, "
+            f"and at most {MAX_MEMBER_BYTES >> 20} MiB can be read back; watch fewer (`signals`), or take fewer bins"
+        )
 
 
 def _why_empty(model: str, events: int, unwatched: Mapping[str, str]) -> str:

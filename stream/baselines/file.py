@@ -26,8 +26,8 @@ from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.encoding import DTYPES, array_files, read_array, signal_from_json, signal_to_json
 
 FORMAT, FORMAT_VERSION = "driftline-baseline", 1
-# Enough for 256 blocks of 100,000 columns. An archive whose member claims more is refused before it is unpacked.
-_MAX_MEMBER_BYTES = 128 << 20
+#: Enough for 256 blocks of 100,000 columns. An archive whose member claims more is refused before it is unpacked.
+MAX_MEMBER_BYTES = 128 << 20
 
 
 def manifest(baseline: Baseline) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def _unzip(content: bytes) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             infos = [archive.getinfo(name) for name in ("manifest.json", *DTYPES)]
-            if any(info.file_size > _MAX_MEMBER_BYTES for info in infos):
+            if any(info.file_size > MAX_MEMBER_BYTES for info in infos):
                 raise _damaged("an array claims more bytes than a baseline can have")
             return {info.filename: archive.read(info) for info in infos}
     except BaselineError:

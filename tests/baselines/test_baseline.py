@@ -372,6 +372,16 @@ def test_a_damaged_array_in_an_intact_archive_is_refused_or_means_nothing(name: 
     assert array == members()[name] or at in (8, 9)
 
 
+def test_a_baseline_too_large_to_be_read_back_is_not_built() -> None:
+    """It was written, and whoever read it was told that the file is damaged."""
+    wide = {f"x{i}": np.arange(300) % 255 + i / 7 for i in range(600)}
+    with pytest.raises(
+        BaselineError, match=r"a baseline of 600 signals .* at most 128 MiB can be read back; watch fewer"
+    ):
+        build(wide, max_distinct=300)
+    assert decode_baseline(encode_baseline(build(wide, max_distinct=300, blocks=16))).names
+
+
 def test_an_array_that_claims_more_than_it_holds_is_refused_before_memory_is_allocated() -> None:
     head = b"{'descr': '<u4', 'fortran_order': False, 'shape': (999999999, 999999999), }"
     claim = b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head + b"\n"
