@@ -160,13 +160,14 @@ def _events(batches: Iterator[list[bytes]], model: str, settings: Config) -> tup
     reader, rejections = EventReader(mapping), Rejections(mapping)
     events, others = list[Event](), set[str]()
     for batch in batches:
+        offsets = range(offset, offset + len(batch))
         for position, message in enumerate(batch):
             try:
-                found, faults = reader.read(message, Origin(topic, 0, offset + position))
+                found, faults = reader.read(message, Origin(topic, 0, offsets[position]))
             except EventError as error:
-                rejections.add([Rejection(position, str(error))], batch)
+                rejections.add([Rejection(position, str(error))], batch, offsets)
                 continue
-            rejections.add([Rejection(position, fault.reason, fault.row) for fault in faults], batch)
+            rejections.add([Rejection(position, fault.reason, fault.row) for fault in faults], batch, offsets)
             events += [event for event in found if event.model == model]
             others |= {event.model for event in found} - {model}
         offset += len(batch)
@@ -178,7 +179,8 @@ def _events(batches: Iterator[list[bytes]], model: str, settings: Config) -> tup
 def _report_rejections(rejections: Rejections, events: Sequence[Event], unordered: bool, allowed: float) -> None:
     causes = rejections.causes()
     for cause in causes[:_SHOWN_CAUSES]:
-        err.print(Text(f"rejected {cause.times:,} × for {cause.place}: {cause.summary}", style="yellow"))
+        first = f"the first at offset {cause.offset:,}: {cause.summary}"
+        err.print(Text(f"rejected {cause.times:,} × for {cause.place}, {first}", style="yellow"))
     if causes and not events and not unordered and {cause.example for cause in causes} == {"ts: missing"}:
         raise BaselineError("no event has a time; with --unordered, rows of a table need none")
     if excess := rejections.excess(rejections.total + len(events), allowed):

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from driftline.detectors.arrays import IntArray
 from driftline.stream.events.candidates import NAMES, likely_path
 from driftline.stream.events.event import Rejection, quoted
 from driftline.stream.events.mapping import EventMapping
@@ -28,12 +29,17 @@ _OTHERWISE = {
 
 
 class Cause(NamedTuple):
-    """A reason for rejections: how many times, the first one in full, and what would help ("" if unknown)."""
+    """A reason for rejections: how many times, the first one in full with its offset, and what would help.
+
+    remedy: "" if unknown. offset: of the message in its partition, or its number among those of all files, from 0; None
+    if the reader does not keep them.
+    """
 
     place: str
     times: int
     example: str
     remedy: str
+    offset: int | None
 
     @property
     def summary(self) -> str:
@@ -47,15 +53,20 @@ class Rejections:
 
     mapping: EventMapping
     counts: Counter[str] = field(default_factory=Counter)
-    _first: dict[str, tuple[str, str]] = field(default_factory=dict)
+    _first: dict[str, tuple[str, str, int | None]] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
         """Number of rejected messages and rows."""
         return self.counts.total()
 
-    def add(self, rejections: Iterable[Rejection], messages: Sequence[bytes | None]) -> None:
-        """Count the rejections of a batch of messages."""
+    def add(
+        self,
+        rejections: Iterable[Rejection],
+        messages: Sequence[bytes | None],
+        offsets: Sequence[int] | IntArray | None = None,
+    ) -> None:
+        """Count the rejections of a batch of messages. offsets: of each message."""
         for rejection in rejections:
             place = re.split("[:,]", rejection.reason)[0]
             if place not in self._first and len(self._first) >= _MAX_PLACES:
@@ -63,7 +74,8 @@ class Rejections:
             self.counts[place] += 1
             if place not in self._first:
                 what_helps = remedy(rejection.reason, messages[rejection.position], self.mapping)
-                self._first[place] = (rejection.reason, what_helps)
+                offset = None if offsets is None else int(offsets[rejection.position])
+                self._first[place] = (rejection.reason, what_helps, offset)
 
     def causes(self) -> list[Cause]:
         """The reasons, the commonest first."""

@@ -121,7 +121,7 @@ def _runs(pipeline: Pipeline, partition: int, log: Iterable[LogBatch], result: R
         sketcher = sketcher or pipeline.sketcher(partition, int(batch.offsets[0]))
         runs, events, rejections, defects = sketcher.consume(*batch)
         result.events += events
-        result.rejected.add(rejections, batch.messages)
+        result.rejected.add(rejections, batch.messages, batch.offsets)
         result.count_defects(defect for _, defect in defects)
         end = int(batch.offsets[-1]) + 1
         yield from runs

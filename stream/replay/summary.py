@@ -36,7 +36,13 @@ def summary(result: ReplayResult, verdict: Verdict) -> dict[str, Any]:
 def rejected_rows(rejections: Rejections) -> list[dict[str, Any]]:
     """How often messages were rejected, by reason, the commonest first."""
     return [
-        {"reason": each.place, "count": each.times, "example": each.example, "remedy": each.remedy}
+        {
+            "reason": each.place,
+            "count": each.times,
+            "example": each.example,
+            "offset": each.offset,
+            "remedy": each.remedy,
+        }
         for each in rejections.causes()
     ]
 

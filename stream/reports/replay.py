@@ -95,7 +95,8 @@ def print_unwatched(console: Console, fields: Sequence[Unwatched], shown: int = 
 
 def _problems(result: ReplayResult) -> Iterator[tuple[str, int, str]]:
     for cause in result.rejected.causes():
-        yield f"rejected for {cause.place}", cause.times, cause.example
+        first = "" if cause.offset is None else f" (the first at offset {cause.offset:,})"
+        yield f"rejected for {cause.place}", cause.times, cause.example + first
     for place, count in result.defects.most_common():
         yield place, count, result.examples[place]
 

@@ -43,6 +43,8 @@ _DELIMITERS = "\t|;,"
 _WORDS = {"\t": "tabs", "|": "bars", ";": "semicolons", ",": "commas"}
 # Lines from which the delimiter is found: enough that a few ragged rows are outvoted.
 _SAMPLE = 50
+# Lines of one row from which on it is looked at: texts of so many lines are rare, and hold few delimiters.
+_MANY_LINES = 10
 # Texts of a column whose meaning is remembered. A category has few of them; an id, new ones in every row.
 _REMEMBERED = 1000
 _EXACT = 2**53  # a float64 holds every integer below this; larger numbers are read as floats
@@ -89,15 +91,24 @@ def csv_events(
 
 def _filled(path: str, reader: Reader) -> Iterator[list[str]]:
     """The rows that are not empty. Raises InputError, which names the line where the row begins that is no row."""
-    end = 0
+    end, width = 0, 0
     try:
         for row in reader:
+            width = width or len(row)
+            if reader.line_num > end + _MANY_LINES and _holds_rows(row, width, reader.dialect.delimiter):
+                raise csv.Error("rows of the table lie in one cell")
             end = reader.line_num
             if row:
                 yield row
     except csv.Error as error:
         opened = f" (in a quote that opens here and goes on to line {reader.line_num})" * (reader.line_num > end + 1)
         raise InputError(f"{path}: line {end + 1}: {error}{opened}; correct or delete it") from None
+
+
+def _holds_rows(row: Sequence[str], width: int, delimiter: str) -> bool:
+    """Whether a cell has swallowed rows: two stray quotes, each valid by itself, make one cell of all between them."""
+    inner = [line.count(delimiter) + 1 for cell in row for line in cell.splitlines()[1:-1]]
+    return width > 1 and sum(cells >= width for cells in inner) > len(inner) / 2
 
 
 def describe_delimiter(path: str, text: TextIOWrapper, options: FileOptions) -> str:

@@ -89,8 +89,8 @@ def test_events_of_other_models_are_skipped_and_bad_lines_reported(run: Run, tmp
     write(tmp_path / "mixed.jsonl", [*interleave(CALM, messages("churn", 2000)), b"{", b'{"id": 1}'])
     result = run("baseline", "build", "mixed.jsonl", "--model", "churn")
     assert "2,000 events, 2 rejected" in words(result.out)
-    assert "rejected 1 × for not JSON: not JSON" in words(result.err)
-    assert "rejected 1 × for ts: ts: missing; the message has id" in words(result.err)
+    assert "rejected 1 × for not JSON, the first at offset 4,000: not JSON" in words(result.err)
+    assert "for ts, the first at offset 4,001: ts: missing; the message has id" in words(result.err)
     refused = run("baseline", "build", "mixed.jsonl", "--model", "chrun")
     assert (refused.code, words(refused.err)[-64:]) == (
         2,
@@ -366,7 +366,7 @@ def test_rejected_events_are_shown_before_a_build_without_events_fails(run: Run,
     write(tmp_path / "no_times.jsonl", [message.replace(b'"ts"', b'"time"') for message in CALM[:50]])
     result = run("baseline", "build", "no_times.jsonl", "--model", "fraud")
     assert result.code == 2
-    assert "rejected 50 × for ts: ts: missing; the message has id, time" in words(result.err)
+    assert "rejected 50 × for ts, the first at offset 0: ts: missing; the message has id, time" in words(result.err)
     assert "did you mean `time`? add `mapping: {ts: time}`" in words(result.err)
     assert "no event has a time" in words(result.err)
 

@@ -43,9 +43,10 @@ def here(broker: Broker, redis_server: Server, tmp_path: Path) -> Deployment:
 
 
 def read(here: Deployment, name: str, sealed: int) -> None:
-    """Let a worker read up to an offset, and stop it."""
+    """Let a worker read and judge a log of so many events, and stop it."""
     with here.worker(name) as worker:
         worker.wait_for(lambda: here.sealed() == {0: sealed})
+        worker.wait_for(lambda: events_of(here) == sealed)
         assert worker.stop() == 0
 
 
@@ -266,8 +267,10 @@ def test_a_takeover_waits_until_kafka_knows_the_panes_topic(broker: Broker, redi
 
 def events_of(here: Deployment) -> int:
     """How many events of the model are in its history."""
-    (parts,) = here.model_states().values()
-    state = restore_state(parts, here.baselines["a"])
+    states = here.model_states()
+    if not states:
+        return 0
+    state = restore_state(states["a"], here.baselines["a"])
     return (
         0 if state.judge is None else state.judge.seen + (state.judge.pending.content.n if state.judge.pending else 0)
     )

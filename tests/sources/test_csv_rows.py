@@ -129,6 +129,21 @@ def test_cells_that_look_like_numbers_but_are_text_are_counted(tmp_path: Path) -
     }
 
 
+def test_two_stray_quotes_do_not_make_one_cell_of_the_rows_between_them(tmp_path: Path) -> None:
+    lines = ["id,x,note"] + [f"{n},{n / 8},a" for n in range(60)]
+    lines[20], lines[45] = '19,1,"a', '44,1,"'
+    (tmp_path / "a.csv").write_text("\n".join(lines) + "\n")
+    with pytest.raises(InputError, match=r"a.csv: line 21: rows of the table lie in one cell \(in a quote"):
+        events(tmp_path / "a.csv")
+
+
+def test_a_cell_of_many_lines_is_a_cell(tmp_path: Path) -> None:
+    poem = "\n".join(f"line {n}, and more" for n in range(30))
+    (tmp_path / "a.csv").write_text(f'id,x,note,more\n1,2,"{poem}",3\n')
+    (event,) = events(tmp_path / "a.csv")
+    assert event["features"]["note"] == poem
+
+
 @pytest.mark.parametrize("rows", [1, 20_000])
 def test_a_quote_that_does_not_close_is_named_by_the_line_where_it_opens(tmp_path: Path, rows: int) -> None:
     path = write(
