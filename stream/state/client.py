@@ -60,13 +60,12 @@ _TRANSIENT = (
     ClusterDownError,
     ClusterError,
     MasterDownError,
-    OutOfMemoryError,
     TryAgainError,
     RedisClusterException,
 )
 # How Redis begins a refusal of writes that passes by itself or when somebody helps: too few replicas, a snapshot that
 # failed, a script of another client that runs for long. It answers so before it has changed anything.
-_PASSING = ("NOREPLICAS", "MISCONF", "BUSY", "OOM")
+_PASSING = ("NOREPLICAS", "MISCONF", "BUSY")
 # The oldest version that the tests run on. Valkey reports itself as Redis 7.2.
 _OLDEST_VERSION = (7, 0)
 
@@ -159,7 +158,7 @@ async def _call_once(command: Callable[..., Any], *args: Any, **options: Any) ->
             raise StoreError(f"Redis refuses the login of redis.url and redis.password_env: {error}") from error
         if isinstance(error, _TRANSIENT):
             raise RedisUnreachableError(f"Redis does not answer: {error}") from error
-        if str(error).startswith(_PASSING):
+        if isinstance(error, OutOfMemoryError) or str(error).startswith(_PASSING):
             raise RedisUnreachableError(f"Redis refuses for now: {error}") from error
         raise StoreError(f"Redis refuses: {error}") from error
 

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import pytest
 import redis as sync_redis
-from redis.exceptions import ResponseError
+from redis.exceptions import OutOfMemoryError, ResponseError
 
 from driftline.stream.config.sections import Redis
 from driftline.stream.demo.servers import Server, free_port
@@ -233,14 +233,17 @@ def test_a_write_outlasts_the_loss_of_a_replica_and_is_made_once(
 @pytest.mark.parametrize(
     "refusal",
     [
-        "NOREPLICAS Not enough good replicas to write.",
-        "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.",
-        "BUSY Redis is busy running a script.",
-        "OOM command not allowed when used memory > 'maxmemory'.",
+        ResponseError("NOREPLICAS Not enough good replicas to write."),
+        ResponseError(
+            "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk."
+        ),
+        ResponseError("BUSY Redis is busy running a script."),
+        OutOfMemoryError("command not allowed when used memory > 'maxmemory'."),
     ],
+    ids=["NOREPLICAS", "MISCONF", "BUSY", "OOM"],
 )
-def test_a_refusal_that_may_pass_is_tried_again(refusal: str) -> None:
-    refusals = [ResponseError(refusal)] * 2
+def test_a_refusal_that_may_pass_is_tried_again(refusal: ResponseError) -> None:
+    refusals = [refusal] * 2
 
     async def command() -> str:
         if refusals:
