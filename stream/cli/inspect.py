@@ -19,6 +19,7 @@ from driftline.stream.cli.terminal import (
     EXIT_FAILED,
     CommandError,
     ConfigFile,
+    EventSources,
     err,
     out,
     progress_bar,
@@ -30,7 +31,8 @@ from driftline.stream.cli.terminal import (
 )
 from driftline.stream.config.files import FileOptions
 from driftline.stream.config.load import parse_config
-from driftline.stream.config.sections import Config, Mapping
+from driftline.stream.config.mapping import Mapping
+from driftline.stream.config.sections import Config
 from driftline.stream.events.mapping import CONSTANT, RECORD, REST, Origin
 from driftline.stream.inspection.facts import inspection_facts
 from driftline.stream.inspection.inspect import Inspection, Message, Source, inspect_messages, prove
@@ -45,14 +47,6 @@ _EXTENSIONS = re.compile(r"(\.(csv|tsv|txt|json|jsonl|ndjson|parquet|gz|bz2|xz|a
 # Messages that are read at once, between two steps of the progress bar.
 _CHUNK = 1000
 
-Sources = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="FILES|kafka://TOPIC",
-        help="JSON, CSV, Parquet or Avro files, - for standard input; or one topic of the configured Kafka.",
-    ),
-]
-
 
 @app.command(
     name="inspect",
@@ -61,7 +55,7 @@ Sources = Annotated[
     "driftline inspect requests.jsonl.gz --json",
 )
 def inspect_command(
-    sources: Sources,
+    sources: EventSources,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the configuration that reads the events to this file.")
     ] = None,

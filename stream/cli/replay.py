@@ -17,6 +17,7 @@ from driftline.stream.cli.terminal import (
     EXIT_FAILED,
     EXIT_FOUND,
     ConfigFile,
+    EventSources,
     MaxRejected,
     err,
     out,
@@ -50,14 +51,6 @@ _EXIT_CODES = {Outcome.NO_DRIFT: 0, Outcome.DRIFT: EXIT_FOUND, Outcome.TOO_LITTL
 _OFFSET = "offset:"
 
 Logs = Mapping[int, Iterable[LogBatch]]
-Sources = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="FILES|kafka://TOPIC",
-        help="JSON, CSV, Parquet or Avro files, also packed by gzip; - for standard input; or one topic of "
-        "the configured Kafka.",
-    ),
-]
 
 
 @app.command(
@@ -66,7 +59,7 @@ Sources = Annotated[
     "driftline replay kafka://predictions -c driftline.yaml --from 2026-01-31T08:00:00Z --to 2026-01-31T20:00:00Z",
 )
 def replay_command(
-    sources: Sources,
+    sources: EventSources,
     config: ConfigFile = None,
     baseline: Annotated[
         list[Path] | None, typer.Option("--baseline", "-b", help="Baseline file. Repeat for more models.")

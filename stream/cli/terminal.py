@@ -87,6 +87,16 @@ MaxRejected = Annotated[
 _TOPIC = "kafka://"
 
 
+EventSources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILES|kafka://TOPIC",
+        help="JSON, CSV, Parquet or Avro files, also packed by gzip; - reads all but Parquet from standard input; or "
+        "one topic of the configured Kafka.",
+    ),
+]
+
+
 class CommandError(Exception):
     """A command can't run; the message says why, and what to do about it."""
 

@@ -24,7 +24,7 @@ from functools import reduce
 from itertools import combinations
 from operator import attrgetter, or_
 from types import NoneType
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, cast
 
 import msgspec
 import numpy as np
@@ -354,9 +354,9 @@ def _record_times(positions: Sequence[int], origins: Origins | None) -> Sequence
 def _times(column: Sequence[datetime | float | str], rule: TimeRule) -> Sequence[int]:
     """Epoch milliseconds; -1 for what is no time."""
     if rule.unit == "auto" and set(map(type, column)) == {int}:
-        low, high = MILLISECONDS
-        if low <= min(column) and max(column) < high:  # type: ignore[operator]
-            return column  # type: ignore[return-value]
+        numbers, (low, high) = cast(Sequence[int], column), MILLISECONDS
+        if low <= min(numbers) and max(numbers) < high:
+            return numbers
     return rule.column(column)
 
 

@@ -140,7 +140,7 @@ class RecordReader:
         self._schema = parsed
 
     def read(self, block: bytes, records: int) -> list[dict[str, Any]]:
-        """The documents of so many records, one after the other. Raises FrameError."""
+        """The documents of `records` records, in order. Raises FrameError."""
         if records > len(block):
             raise FrameError(f"has {records} records in {len(block)} bytes")
         stream = BytesIO(block)

@@ -16,7 +16,7 @@ but the other parts: so `features: rest`, the whole message, leaves out what `id
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import permutations
 from typing import Any, Literal, NamedTuple
 
@@ -51,7 +51,10 @@ PRESETS: dict[Preset, dict[str, Any]] = {
     "instances": {"rows": True, "features": "instances", "prediction": "predictions"},
 }  # fmt: skip
 
-_PARTS = ("id", "ts", "model", "version", "features", "prediction", "score", "label", "weight", "tags")
+_READ = ("id", "ts", "model", "version", "features", "prediction", "score")
+# Parts that are not read. They may share a path with one that is, and are only kept from being features.
+_UNREAD = ("label", "weight", "tags")
+_PARTS = (*_READ, *_UNREAD)
 _RECORD_PARTS = {"id": (RECORD,), "ts": (RECORD,), "model": (TOPIC,)}
 
 
@@ -99,7 +102,8 @@ class EventMapping:
         for part, path in paths.items():
             if not all(path) or (part != "features" and not path):
                 raise ValueError(f"{part}: expected a dotted path such as 'request.id', got {getattr(self, part)!r}")
-        for (part, path), (other, outer) in permutations(paths.items(), 2):
+        read = [(part, path) for part, path in paths.items() if part in _READ]
+        for (part, path), (other, outer) in permutations(read, 2):
             if path[: len(outer)] == outer and (other != "features" or path == outer):
                 raise ValueError(
                     f"{part}: the path {'.'.join(path)!r} lies inside that of {other}, {'.'.join(outer)!r}"
@@ -135,8 +139,8 @@ class EventMapping:
     def left_out(self) -> tuple[tuple[str, ...], ...]:
         """Paths, from the features' object on, of the parts that lie in it and so are no features."""
         home = self.path("features") or ()
-        paths = (self.path(part) for part in _PARTS if part != "features")
-        return tuple(path[len(home) :] for path in paths if path is not None and path[: len(home)] == home)
+        paths = (self.path(part) or () for part in _PARTS if part != "features")
+        return tuple(path[len(home) :] for path in paths if len(path) > len(home) and path[: len(home)] == home)
 
     def leads_into(self, key: str) -> bool:
         """Whether the path of some part begins with this key."""
@@ -157,4 +161,3 @@ def value_at(document: Mapping[str, Any], path: Iterable[str]) -> Any:
 
 
 NATIVE = EventMapping()
-FIELDS = tuple(each.name for each in fields(EventMapping))

@@ -38,5 +38,5 @@ class Record(Protocol):
 
 
 def partition_of(key: bytes, partitions: int) -> int:
-    """The partition of a key, if a topic has so many: what producers of Kafka choose."""
+    """The partition that producers of Kafka choose for a key, in a topic with this number of partitions."""
     return int(murmur2(key) & 0x7FFFFFFF) % partitions

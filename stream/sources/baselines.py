@@ -77,7 +77,7 @@ def load_baseline(path: Path) -> Baseline:
     except FileNotFoundError as error:
         raise MissingBaselineError(f"{path}: {error.strerror}; `driftline baseline build` makes one") from error
     except OSError as error:
-        raise BaselineError(f"{path}: {error.strerror}; `driftline baseline build` makes one") from error
+        raise BaselineError(f"{path}: {error.strerror}; name a file that `driftline baseline build` wrote") from error
     except BaselineError as error:
         raise BaselineError(f"{path}: {error}") from error
 

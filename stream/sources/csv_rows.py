@@ -43,7 +43,8 @@ _DELIMITERS = "\t|;,"
 _WORDS = {"\t": "tabs", "|": "bars", ";": "semicolons", ",": "commas"}
 # Lines from which the delimiter is found: enough that a few ragged rows are outvoted.
 _SAMPLE = 50
-# Lines of one row from which on it is looked at: texts of so many lines are rare, and hold few delimiters.
+# A row of more lines is checked for swallowed rows. Longer texts are rare, and hold few delimiters; with half as many,
+# addresses in quotes would be checked, too.
 _MANY_LINES = 10
 # Texts of a column whose meaning is remembered. A category has few of them; an id, new ones in every row.
 _REMEMBERED = 1000

@@ -95,7 +95,9 @@ def read_messages(
             if on_progress:
                 on_progress(done + read)
         if read is None:
-            raise InputError(f"{path}: holds no events; leave it out")
+            raise InputError(
+                "standard input: holds no events" if path == STDIN else f"{path}: holds no events; leave it out"
+            )
         done += size
 
 

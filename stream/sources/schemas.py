@@ -73,7 +73,8 @@ class SchemaSource(Protocol):
 class SchemaLoader:
     """Loads schemas when messages need them.
 
-    attempts: after so many, an unavailable source is an error; None: never. schemas: those loaded, by id.
+    attempts: number of attempts after which an unavailable source is an error; None: never. schemas: those that are
+    loaded, by id.
     """
 
     source: SchemaSource

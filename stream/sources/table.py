@@ -136,7 +136,10 @@ class _Plan:
     def __init__(self, mapping: EventMapping) -> None:
         kinds = _KINDS | ({"ts": "text"} if mapping.format else {})
         self._own = {path: kinds[part] for part in kinds if (path := mapping.path(part)) is not None}
-        self._features, self._tags = mapping.path("features") or (), mapping.path("tags") or ()
+        self._features = mapping.path("features") or ()
+        tags = mapping.path("tags") or ()
+        # A path of the features may lie in the tags, or be the same.
+        self._tags = tags if self._features[: len(tags)] != tags else None
 
     def named(self, titles: Iterable[str], note: OnNote) -> Iterator[tuple[int, str]]:
         """Position and title of every column but an index."""
@@ -160,7 +163,7 @@ class _Plan:
             return Column(index, title, keys, kind)
         if keys in (self._features, self._tags):
             return Column(index, title, keys, "object")
-        if keys[: len(self._tags)] == self._tags:
+        if self._tags and keys[: len(self._tags)] == self._tags:
             return Column(index, title, (*self._tags, ".".join(keys[len(self._tags) :])), "text")
         feature = self.feature(title)
         if not all(feature) or any(feature[:end] in features for end in range(1, len(feature))):

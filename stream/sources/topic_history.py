@@ -229,7 +229,7 @@ def _starts(consumer: KafkaConsumer, first: TopicPosition | None, highest: _Offs
 
 
 def _newest(records: int, lowest: _Offsets, highest: _Offsets) -> _Offsets:
-    """Starts that leave `records` offsets up to the ends, an equal share of each partition that has so many."""
+    """Starts that leave `records` offsets up to the ends, in equal shares; a shorter partition is read whole."""
     starts, left = dict[TopicPartition, int](), records
     by_length = sorted(lowest, key=lambda tp: highest[tp] - lowest[tp])
     for parts, tp in zip(range(len(by_length), 0, -1), by_length, strict=True):

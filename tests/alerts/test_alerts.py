@@ -145,10 +145,10 @@ def test_an_alert_has_a_histogram_a_runbook_and_commands() -> None:
     """A picture, a runbook, and the commands that show more; those of a replay would look at the wrong log."""
     histogram = Histogram((1.0, 2.0), (0.5, 0.5, 0.0), (0.0, 0.25, 1.0))
     drawn = replace(finding(), change=structs.replace(CHANGE, histogram=histogram), against_past=False, since=90_000)
-    told = replace(step(), findings=(drawn,))
-    body = data(told, runbook="https://wiki.example.com/fraud", owner="payments\u202e")
+    drift = replace(step(), findings=(drawn,))
+    body = data(drift, runbook="https://wiki.example.com/fraud", owner="payments\u202e")
     assert body["owner"] == "payments\u202e"
-    assert "owner" not in data(told)
+    assert "owner" not in data(drift)
     assert body["links"] == [{"href": "https://wiki.example.com/fraud", "text": "Runbook"}]
     assert body["commands"] == [
         f"driftline explain {body['id']} -c driftline.yaml",
@@ -162,7 +162,7 @@ def test_an_alert_has_a_histogram_a_runbook_and_commands() -> None:
         *(f"$ {each}" for each in body["commands"]),
         "$ driftline silence add --match model=fraud --for 2h --comment known -c driftline.yaml",
     ]
-    assert data(told, mode="replay")["commands"] == []
+    assert data(drift, mode="replay")["commands"] == []
 
 
 def test_the_replay_command_includes_the_events_of_the_reference() -> None:
@@ -190,8 +190,8 @@ def test_an_alert_keeps_its_bounds_whatever_the_names(model: str, signals: list[
     assert body["title"].isprintable()
     assert 0 < len(body["description"]) <= 3000
     assert 0 < len(body["alert_key"]) <= 128
-    told = [each["signal"] for each in body["evidence"]["signals"]]
-    assert told == signals[:50]
+    named = [each["signal"] for each in body["evidence"]["signals"]]
+    assert named == signals[:50]
     assert body["component"] == model
 
 

@@ -373,7 +373,7 @@ def test_a_damaged_array_in_an_intact_archive_is_refused_or_means_nothing(name: 
 
 
 def test_a_baseline_too_large_to_be_read_back_is_not_built() -> None:
-    """It was written, and whoever read it was told that the file is damaged."""
+    """Such a file was once written, and refused as damaged when it was read."""
     wide = {f"x{i}": np.arange(300) % 255 + i / 7 for i in range(600)}
     with pytest.raises(
         BaselineError, match=r"a baseline of 600 signals .* at most 128 MiB can be read back; watch fewer"

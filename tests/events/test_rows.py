@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.stream.config.load import parse_config
+from driftline.stream.events.columns import Field
 from driftline.stream.events.decode import Decoder, Origins
 from driftline.stream.events.event import Event, Rejection
 from driftline.stream.events.mapping import PRESETS, EventMapping, Origin
@@ -225,6 +226,25 @@ def test_the_rest_of_a_message_is_its_features() -> None:
     assert {name: value for name, value in event.signals.items() if value != {}} == {
         "features.x": 1, "features.meta.host": "h", "prediction": "a",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("paths", "document"),
+    [
+        ({"prediction": "label"}, {"features": {"x": 1}, "label": "a"}),
+        ({"prediction": "label", "features": "rest"}, {"x": 1, "label": "a"}),
+        ({"prediction": "tags.class"}, {"features": {"x": 1}, "tags": {"class": "a"}}),
+        ({"prediction": "weight", "features": "tags"}, {"tags": {"x": 1}, "weight": "a"}),
+    ],
+)
+def test_parts_that_are_not_read_are_in_nobodys_way(paths: dict[str, str], document: dict[str, Any]) -> None:
+    mapping = EventMapping(**paths)
+    assert parse_config(f"mapping: {json.dumps(paths)}").mapping.event_mapping() == mapping
+    data = json.dumps({"id": "a", "ts": NOW, "model": "m"} | document).encode()
+    (event,) = EventReader(mapping).read(data).events
+    assert {name: value for name, value in event.signals.items() if value != {}} == {"features.x": 1, "prediction": "a"}
+    columns = Decoder({"m": [Field("features.x", True), Field("prediction", False)]}, mapping).decode([data]).known["m"]
+    assert (columns.numeric.tolist(), columns.texts) == ([[1.0]], [["a"]])
 
 
 def test_what_kafka_connect_wraps_is_opened_unless_the_paths_do_so() -> None:

@@ -123,7 +123,7 @@ def test_incidents_that_end_before_anybody_is_told_stay_quiet(models: list[str])
         here.settle()
         if receiver_is_down:
             here.wait()
-            assert here.notifications.pages, "they have their page, but nobody was told"
+            assert here.notifications.pages, "they have their page, but it was not sent"
         for model in models:
             here.emit(model, "resolved")
         here.settle()

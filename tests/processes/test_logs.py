@@ -43,7 +43,7 @@ def here(broker: Broker, redis_server: Server, tmp_path: Path) -> Deployment:
 
 
 def read(here: Deployment, name: str, sealed: int) -> None:
-    """Let a worker read and judge a log of so many events, and stop it."""
+    """Let a worker read and judge a log of `sealed` events, and stop it."""
     with here.worker(name) as worker:
         worker.wait_for(lambda: here.sealed() == {0: sealed})
         worker.wait_for(lambda: events_of(here) == sealed)
@@ -301,9 +301,10 @@ def test_resume_lets_workers_read_a_topic_created_again_and_keeps_incidents(
 
     before = stored(here)
     assert driftline("resume", "-c", here.path) == 1
-    told = " ".join(capsys.readouterr().out.split())
+    printed = " ".join(capsys.readouterr().out.split())
     assert (
-        "partition 0: read to offset 1000, the topic was created again; it has offsets 0 to 200. It resumes at" in told
+        "partition 0: read to offset 1000, the topic was created again; it has offsets 0 to 200. It resumes at"
+        in printed
     )
     assert stored(here) == before, "nothing is done without --yes"
     assert driftline("resume", "-c", here.path, "--yes") == 0

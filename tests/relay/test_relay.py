@@ -283,9 +283,9 @@ def test_what_ends_while_a_receiver_is_down_is_never_mentioned(redis_server: Ser
     ]
 
 
-@pytest.mark.parametrize(("failure", "told"), [(NO_ANSWER, True), (answer(502), True), (answer(503), False)])
+@pytest.mark.parametrize(("failure", "end_sent"), [(NO_ANSWER, True), (answer(502), True), (answer(503), False)])
 def test_the_end_is_told_when_a_receiver_may_have_accepted_the_start_without_an_answer(
-    redis_server: Server, pagerduty: Service, failure: Answer, told: bool
+    redis_server: Server, pagerduty: Service, failure: Answer, end_sent: bool
 ) -> None:
     pagerduty.script.append(failure)
 
@@ -297,7 +297,7 @@ def test_the_end_is_told_when_a_receiver_may_have_accepted_the_start_without_an_
         await settle(dispatcher)
 
     on_bench(redis_server, [pagerduty], scenario)
-    assert [each.json["event_action"] for each in pagerduty.requests[1:]] == (["resolve"] if told else [])
+    assert [each.json["event_action"] for each in pagerduty.requests[1:]] == (["resolve"] if end_sent else [])
 
 
 def test_a_critical_page_overtakes_a_thousand_others_at_a_slow_receiver(

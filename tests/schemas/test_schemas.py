@@ -163,7 +163,7 @@ def baseline() -> Baseline:
 
 
 def alerts(log: list[bytes], *baselines: Baseline, mode: Any = "live", **settings: Any) -> list[bytes]:
-    """What is told of a log, as it goes to the alerts topic."""
+    """The alerts of a log, as they go to the alerts topic."""
     sections = {"panes": {"events": 50, "seconds": None}, "defaults": {"learn_events": 500, **settings}}
     pipeline = Pipeline(Config.model_validate(sections), {each.model: each for each in baselines}, mode=mode)
     sketcher = pipeline.sketcher(0, 0)
@@ -175,17 +175,17 @@ def alerts(log: list[bytes], *baselines: Baseline, mode: Any = "live", **setting
 @pytest.mark.parametrize("page_per", ["model", "signal"])
 def test_every_alert_of_a_replay_keeps_the_schema(fault: str, page_per: str) -> None:
     rules = {"page_per": page_per, "cooldown": "0s", "runbook": "https://wiki.example.com/fraud"}
-    told = [assert_alert(line)["data"] for line in alerts(events(2400, fault), baseline(), incidents=rules)]
-    assert {"firing", "resolved"} <= {each["status"] for each in told}
+    reported = [assert_alert(line)["data"] for line in alerts(events(2400, fault), baseline(), incidents=rules)]
+    assert {"firing", "resolved"} <= {each["status"] for each in reported}
 
 
 def test_so_do_those_of_learned_baselines_and_pasts_updates_and_other_modes() -> None:
     log = events(1500) + events(1500, "shift", 1500) + events(1500, "missing", 3000)
     lines = alerts(log, reference="past", mode="test") + alerts(log, mode="replay", incidents={"recovery": "24h"})
-    told = [assert_alert(line)["data"] for line in lines]
-    assert {each["evidence"]["signals"][0]["against"] for each in told} == {"baseline", "past"}
-    assert {each["status"] for each in told} == {"firing", "updated", "resolved"}
-    assert {each["mode"] for each in told} == {"test", "replay"}
+    reported = [assert_alert(line)["data"] for line in lines]
+    assert {each["evidence"]["signals"][0]["against"] for each in reported} == {"baseline", "past"}
+    assert {each["status"] for each in reported} == {"firing", "updated", "resolved"}
+    assert {each["mode"] for each in reported} == {"test", "replay"}
 
 
 @settings(max_examples=15)
@@ -196,8 +196,8 @@ def test_so_do_those_of_models_signals_and_values_with_any_names(model: str, nam
         orjson.dumps({"id": i, "ts": EPOCH + i, "model": model, "features": {name: old if i < 600 else new}})
         for i in range(900)
     ]
-    told = [assert_alert(line)["data"] for line in alerts(log)]
-    assert [each["status"] for each in told] == (["firing"] if len(name) <= 246 else [])
+    reported = [assert_alert(line)["data"] for line in alerts(log)]
+    assert [each["status"] for each in reported] == (["firing"] if len(name) <= 246 else [])
 
 
 @given(NAMES, st.lists(NAMES, min_size=1, max_size=80, unique=True), st.sampled_from(Status), st.booleans())
@@ -205,10 +205,10 @@ def test_so_do_those_of_models_signals_and_values_with_any_names(model: str, nam
 @example("\n" * 300, ["x" * 9999], Status.UPDATED, True)
 @example("m", [f"s{i}" for i in range(60)], Status.FIRING, False)
 def test_so_do_those_of_any_step(model: str, signals: list[str], status: Status, alone: bool) -> None:
-    told = step(*signals, status=status)
+    drift = step(*signals, status=status)
     if alone:
-        told = replace(told, incident=replace(told.incident, scope=signals[0]))
-    assert_alert(message(told, model))
+        drift = replace(drift, incident=replace(drift.incident, scope=signals[0]))
+    assert_alert(message(drift, model))
 
 
 def test_so_do_the_alerts_that_a_relay_makes_of_several() -> None:

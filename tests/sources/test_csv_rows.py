@@ -235,3 +235,9 @@ def test_a_column_of_all_features_without_json_is_rejected_by_the_decoder(tmp_pa
 def test_a_time_with_a_format_stays_text(tmp_path: Path) -> None:
     (event,) = events(write(tmp_path / "a.csv", "ts,x\n01012026,1\n"), mapping=EventMapping(format="%d%m%Y"))
     assert event["ts"] == "01012026"
+
+
+def test_features_may_lie_where_tags_lie_by_default(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "id,ts,model,tags.age,x\n1,2026-01-01,m,7,2\n")
+    (event,) = events(path, mapping=EventMapping(features="tags"))
+    assert event["tags"] == {"age": 7, "x": 2}

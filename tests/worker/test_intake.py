@@ -33,7 +33,7 @@ class Clock:
 
 
 def read(intake: Intake, events: int, rejected: int = 0) -> None:
-    """A fetch with so many events, and rejected messages after them."""
+    """A fetch of events, and of rejected messages after them."""
     rejections = [Rejection(position, "ts: missing") for position in range(rejected)]
     intake.add(Sketched([], events, rejections, []), [BAD] * (events + rejected))
 

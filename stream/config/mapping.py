@@ -1,0 +1,76 @@
+"""The section `mapping` of driftline.yaml: how messages and tables become events."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from driftline.stream.config.fields import EventPath, Flag, RuleError, Section, Text
+from driftline.stream.events.mapping import PRESETS, EventMapping, Preset
+from driftline.stream.events.times import Unit
+
+
+class Mapping(Section):
+    """Where each part of an event is in a message: dotted paths of its JSON, or names of a table's columns."""
+
+    preset: Preset | None = Field(
+        None,
+        description="Well-known messages, whose paths are then the defaults of the fields below: requests logged by "
+        "KServe or Seldon, SageMaker's data capture, change events of Debezium, or a list of `instances`.",
+    )
+    id: EventPath = Field("id", description="The event's id. `$record`: topic, partition and offset of its record.")
+    ts: EventPath = Field(
+        "ts", description="The event's time, see `unit`, `format` and `zone`. `$record`: the record's Kafka timestamp."
+    )
+    model: EventPath = Field(
+        "model", description="The model's name. `=NAME`: this name for all events. `$topic`: the name of the topic."
+    )
+    version: EventPath = Field("version", description="The model's version.")
+    features: EventPath = Field(
+        "features",
+        description="The object that holds the features. `rest`: the whole message. What the other paths name in it is "
+        "no feature.",
+    )
+    prediction: EventPath = Field("prediction", description="What the model predicts.")
+    score: EventPath = Field("score", description="The model's score.")
+    label: EventPath = Field("label", description="The true outcome, which is no feature. It is not read yet.")
+    weight: EventPath = Field("weight", description="The event's weight, which is no feature. It is not read yet.")
+    tags: EventPath = Field("tags", description="The event's tags, which are no features. They are not read yet.")
+    unit: Unit = Field(
+        "auto",
+        description="Unit of times that are numbers. auto: seconds, milli-, micro- or nanoseconds by their size, which "
+        "has one meaning from 1973 to 5138.",
+    )
+    format: Text | None = Field(
+        None,
+        description="Format of times that are text, as Python's strptime takes it: `%d/%m/%Y %H:%M`. null: ISO 8601 "
+        "and RFC 2822; whether the day or the month comes first is never guessed.",
+    )
+    zone: Text = Field("UTC", description="Time zone of times that name none: `Europe/Berlin`.")
+    nulls: tuple[str, ...] = Field((), description='Texts that mean that a value is missing: `["NA", "n/a", ""]`.')
+    rows: Flag = Field(
+        False,
+        description="One message holds many events: the paths of features, prediction and score lead to lists, tensors "
+        "or columns of them. Their ids are ID#0, ID#1, and so on.",
+    )
+    names: tuple[Text, ...] = Field(
+        (), description="With `rows`: the names of features that come as lists without names, in order."
+    )
+    names_at: EventPath | None = Field(
+        None, description="With `rows`: the path at which the message holds the names of features that come as lists."
+    )
+
+    @model_validator(mode="after")
+    def _paths_are_apart(self) -> Self:
+        try:
+            self.event_mapping()
+        except ValueError as error:
+            part, _, rule = str(error).partition(": ")
+            raise RuleError(rule, part) from None
+        return self
+
+    def event_mapping(self) -> EventMapping:
+        """The mapping in the form that the decoder uses: the preset, changed by the fields that are set."""
+        preset = PRESETS[self.preset] if self.preset else {}
+        return EventMapping(**{**preset, **self.model_dump(include=self.model_fields_set - {"preset"})})
