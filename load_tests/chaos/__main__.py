@@ -2,13 +2,15 @@
 
     python -m load_tests.chaos                                         seed 1, 1,000,000 events, 40 faults: 8 min
     python -m load_tests.chaos --events 60000 --faults 13 --seeds 7    a short one
+    python -m load_tests.chaos --kinds 'redis*,worker SIGKILL'         only faults of these kinds
     python -m load_tests.chaos --seeds 1-20 --out chaos.jsonl          many; runs that the file holds are skipped
 
 Three workers, 8 partitions, 30 models. On a schedule that the seed decides, workers are killed, stopped by SIGTERM,
 added, removed and paused beyond their session (and resumed when others own their partitions); Redis and Kafka are
-killed and started again; Redis loses unsynced writes, as in a power cut; connections are cut and delayed. Workers that
-end by themselves are started again. Afterwards, the state of every model and every alert must be those of a replay of
-the same topic in one process: `load_tests/chaos/verdict.py`.
+killed and started again; Redis loses unsynced writes, as in a power cut; connections are cut and delayed. Some faults
+begin two at a time. Workers that end by themselves are started again. Afterwards, the state of every model and every
+alert must be those of a replay of the same topic in one process: `load_tests/chaos/verdict.py`. The table of the kinds
+of faults is `load_tests/chaos/kinds.py`.
 
 Exit code 1 if not. Redis syncs its append-only file always with odd seeds, every second with even ones (--fsync).
 """
@@ -19,7 +21,7 @@ import argparse
 import json
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
@@ -29,8 +31,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from load_tests.chaos.kinds import chosen, matching
 from load_tests.chaos.run import run
-from load_tests.chaos.schedule import Fsync
+from load_tests.chaos.schedule import TOPOLOGIES, Fsync
 
 
 def _table(results: Sequence[dict[str, Any]]) -> Table:
@@ -40,9 +43,17 @@ def _table(results: Sequence[dict[str, Any]]) -> Table:
     for _ in results:
         table.add_column(justify="right")
     for name in dict.fromkeys(chain.from_iterable(results)):
-        if name != "wrongs":
+        if name not in ("wrongs", "kinds"):
             table.add_row(name, *(_cell(each.get(name)) for each in results))
+    for kind in sorted(set(chain.from_iterable(each["kinds"] for each in results))):
+        table.add_row(kind, *(_kind_cell(each["kinds"].get(kind, {})) for each in results))
+    table.caption = "kinds of faults: how often; seconds to recover, p50 and max"
     return table
+
+
+def _kind_cell(found: Mapping[str, float]) -> str:
+    spread = f"; {found['p50']}, {found['max']}" if "p50" in found else ""
+    return f"{found['times']}{spread}" if found else ""
 
 
 def _cell(value: Any) -> str:
@@ -61,14 +72,26 @@ def _seeds(text: str) -> list[int]:
 
 
 def _earlier(path: Path | None, given: argparse.Namespace) -> dict[int, dict[str, Any]]:
-    """The results of equal runs with the same numbers of events and faults that the file holds, by seed."""
+    """The results of equal runs with the same events, faults, kinds and topology that the file holds, by seed."""
     lines = path.read_text().splitlines() if path and path.exists() else []
     results = [json.loads(line) for line in lines]
     return {
         each["seed"]: each
         for each in results
-        if each["equal"] and (each["messages"], each["faults"]) == (given.events, given.faults)
+        if each["equal"]
+        and (each["messages"], each["faults"]) == (given.events, given.faults)
+        and (each["topology"], each["chosen"]) == (given.topology, ",".join(given.kinds))
     }
+
+
+def _patterns(text: str) -> list[str]:
+    """Patterns of kinds from text, separated by commas."""
+    patterns = text.split(",")
+    try:
+        matching(patterns)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return patterns
 
 
 def _arguments() -> argparse.Namespace:
@@ -77,7 +100,9 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--seeds", type=_seeds, default=[1], help="one or many: 1, 1,3 or 1-20 (default 1)")
     parser.add_argument("--events", type=int, default=1_000_000, help="messages appended (default 1,000,000)")
-    parser.add_argument("--faults", type=int, default=40, help="faults (default 40; 13 is one of each kind)")
+    parser.add_argument("--faults", type=int, default=40, help="faults (default 40; kinds come in turn)")
+    parser.add_argument("--kinds", type=_patterns, default=["*"], help="patterns of kinds, as 'redis*,worker *'")
+    parser.add_argument("--topology", choices=TOPOLOGIES, default="one", help="the servers (default one of each)")
     parser.add_argument("--fsync", choices=["always", "everysec"], help="how Redis syncs (default: as the seed says)")
     parser.add_argument("--out", type=Path, help="append one line of JSON for each run; runs that it holds are skipped")
     parser.add_argument("--keep", type=Path, help="keep the servers' logs and files in this folder")
@@ -100,7 +125,9 @@ def main() -> int:
             directory = given.keep and given.keep / f"seed-{seed}"
             directory = directory or Path(stack.enter_context(TemporaryDirectory(ignore_cleanup_errors=True)))
             directory.mkdir(parents=True, exist_ok=True)
-            results.append(run(seed, given.events, given.faults, fsync, directory, console))
+            kinds = chosen(given.kinds, given.topology, fsync)
+            result = run(seed, given.events, given.faults, kinds, fsync, directory, console)
+            results.append(result | {"topology": given.topology, "chosen": ",".join(given.kinds)})
         if given.out:
             with given.out.open("a") as out:
                 out.write(json.dumps(results[-1]) + "\n")

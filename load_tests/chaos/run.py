@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,8 +18,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from load_tests.chaos.outcome import Outcome, Record
-from load_tests.chaos.schedule import Fault, Fsync, schedule
-from load_tests.chaos.site import WORKERS, Producer, Site, count_bursts, count_kinds, open_site
+from load_tests.chaos.schedule import Fault, Fsync, Kind, schedule
+from load_tests.chaos.site import WORKERS, Site, open_site
 from load_tests.chaos.traffic import SPREAD, traffic
 from load_tests.chaos.verdict import judge_run
 from load_tests.chaos.workers import log_counts, unexpected_errors
@@ -37,19 +39,23 @@ _REPORTED = 20
 Show = Callable[[str, int, int], None]
 
 
-def run(seed: int, events: int, faults: int, fsync: Fsync, directory: Path, console: Console) -> dict[str, Any]:
+def run(
+    seed: int, events: int, faults: int, kinds: Sequence[Kind], fsync: Fsync, directory: Path, console: Console
+) -> dict[str, Any]:
     """The report of one run on servers of its own. The key `wrongs` holds the mismatches."""
-    plan, began = schedule(seed, faults, fsync), time.monotonic()
-    with open_site(directory, fsync) as site, _bar(console, f"seed {seed}", events, faults) as show:
-        topic = site.deployment.config.topics.predictions
-        producer = Producer(site.kafka.address, topic, traffic(seed, events), max(1, events // count_bursts(plan)))
-        mismatches = _work(site, producer, plan, events, show) + _stop(site)
+    plan, began = schedule(seed, faults, kinds), time.monotonic()
+    burst = max(1, events // max(1, sum(fault.kind.bursts for fault in plan)))
+    with (
+        open_site(directory, fsync, traffic(seed, events), burst) as site,
+        _bar(console, f"seed {seed}", events, faults) as show,
+    ):
+        mismatches = _work(site, plan, events, show) + _stop(site)
         mismatches += unexpected_errors(site.fleet.logs())
         seconds = time.monotonic() - began
         show("verdict", events, faults)
         verdict = judge_run(site.deployment.config, site.deployment.baselines, SPREAD, _outcome(site))
     mismatches += verdict.mismatches
-    recoveries = site.watch.recoveries or [0.0]
+    recoveries = [*chain.from_iterable(site.watch.recoveries.values())] or [0.0]
     return {
         "seed": seed,
         "equal": not mismatches,
@@ -59,7 +65,8 @@ def run(seed: int, events: int, faults: int, fsync: Fsync, directory: Path, cons
         **verdict.figures,
         "appendfsync": fsync,
         "faults": faults,
-        **count_kinds(plan),
+        "begun together": sum(fault.together for fault in plan),
+        "kinds": coverage(plan, site.watch.recoveries),
         **log_counts(site.fleet.logs()),
         "bytes lost in power cuts": sum(site.cut_bytes),
         "workers started": site.fleet.started,
@@ -71,31 +78,51 @@ def run(seed: int, events: int, faults: int, fsync: Fsync, directory: Path, cons
     }
 
 
-def _work(site: Site, producer: Producer, plan: Sequence[Fault], events: int, show: Show) -> list[str]:
+def coverage(plan: Sequence[Fault], recoveries: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
+    """How often each kind of fault came, and the seconds to recover from it: p50 and max."""
+    report: dict[str, dict[str, float]] = {}
+    for kind, times in sorted(Counter(fault.kind.name for fault in plan).items()):
+        seconds = recoveries.get(kind, ())
+        spread = {"p50": round(median(seconds), 1), "max": round(max(seconds), 1)} if seconds else {}
+        report[kind] = {"times": times, **spread}
+    return report
+
+
+def _work(site: Site, plan: Sequence[Fault], events: int, show: Show) -> list[str]:
     """Cause the faults while workers read, then wait until they have finished; a mismatch if they have not."""
     for _ in range(WORKERS):
         site.fleet.add()
     site.watch.start()
     site.file.start()
     _until(lambda: "took over" in site.fleet.logs(), _TIMEOUT)
-    producer.start()
+    site.producer.start()
     for i, fault in enumerate(plan, 1):
-        shown = partial(_show_progress, show, site, str(fault.kind), i)
-        producer.release_burst()
-        _until(lambda: False, fault.pause / 2, shown)
-        site.apply(fault, producer)
-        producer.release_burst()
-        _until(site.watch.recovered, _RECOVERY if fault.alone else 0, shown)
-        _until(lambda: False, fault.pause / 2, shown)
-    producer.release_rest()
-    shown = partial(_show_progress, show, site, "the rest", len(plan))
-    done = _until(lambda: _finished(site, producer), _TIMEOUT + events / _SLOWEST, shown, _SETTLED)
-    if producer.error is not None:
-        raise producer.error
-    return [] if done else [f"not finished in time: {site.watch.now}, of {producer.appended}"]
+        _cause(site, fault, partial(_go_on, show, site, fault.kind.name, i))
+    site.producer.release_rest()
+    shown = partial(_go_on, show, site, "the rest", len(plan))
+    done = _until(lambda: _finished(site), _TIMEOUT + events / _SLOWEST, shown, _SETTLED)
+    if site.producer.error is not None:
+        raise site.producer.error
+    return [] if done else [f"not finished in time: {site.watch.now}, of {site.producer.appended}"]
 
 
-def _show_progress(show: Show, site: Site, what: str, faults: int) -> None:
+def _cause(site: Site, fault: Fault, shown: Callable[[], None]) -> None:
+    """Begin a fault in the middle of a pause, which is left out if the next fault begins together with it."""
+    pause = 0.0 if fault.together else fault.pause / 2
+    site.producer.release_burst()
+    _until(lambda: False, pause, shown)
+    _until(lambda: site.is_free(fault.kind), math.inf, shown)
+    site.begin(fault)
+    if fault.alone:
+        _until(site.is_quiet, math.inf, shown)
+    site.producer.release_burst()
+    _until(site.watch.recovered, _RECOVERY if fault.alone else 0, shown)
+    _until(lambda: False, pause, shown)
+
+
+def _go_on(show: Show, site: Site, what: str, faults: int) -> None:
+    """End the faults that are due and show the progress."""
+    site.end_due()
     show(what, sum(site.watch.now.sealed), faults)
 
 
@@ -120,9 +147,10 @@ def _until(
     return False
 
 
-def _finished(site: Site, producer: Producer) -> bool:
-    """Whether all events are appended and sketched, all panes judged and all alerts published."""
-    if producer.is_alive() or site.watch.has_scheduled() or list(site.watch.now.sealed) != producer.appended:
+def _finished(site: Site) -> bool:
+    """Whether no fault lasts, all events are appended and sketched, all panes judged and all alerts published."""
+    producer = site.producer
+    if not site.is_quiet() or producer.is_alive() or list(site.watch.now.sealed) != producer.appended:
         return False
     judged = dict(enumerate(site.watch.now.judged))
     return judged == site.deployment.ends(site.deployment.config.topics.panes) and not _outboxes(site)

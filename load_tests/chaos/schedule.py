@@ -1,46 +1,59 @@
-"""The faults of a chaos run and their times: a pure function of the seed.
+"""The faults of a chaos run and their times: a pure function of the seed and of the kinds to choose from.
 
 Kinds are shuffled and dealt like cards: every kind of fault comes once before any comes twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from load_tests.chaos.site import Site
+
 Fsync = Literal["always", "everysec"]
+#: one: a Kafka broker and a Redis. The others have three brokers, or a Redis with sentinels, or a Redis cluster.
+Topology = Literal["one", "brokers", "sentinel", "cluster"]
+#: What a fault hits. One server has one fault at a time; workers may have several.
+Subject = Literal["worker", "redis", "kafka"]
+
+TOPOLOGIES: tuple[Topology, ...] = get_args(Topology)
 
 
-class Kind(StrEnum):
-    """A kind of fault."""
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of fault, as a row of the table `load_tests.chaos.kinds`.
 
-    KILL = "worker SIGKILL"
-    TERM = "worker SIGTERM"
-    ADD = "worker added"
-    REMOVE = "worker removed"
-    FREEZE = "worker SIGSTOP, then SIGCONT"
-    REDIS_KILL = "redis SIGKILL"
-    REDIS_POWER_CUT = "redis power cut"
-    KAFKA_KILL = "kafka SIGKILL"
-    KAFKA_TERM = "kafka SIGTERM"
-    REDIS_CUT = "redis connections cut"
-    KAFKA_CUT = "kafka connections cut"
-    REDIS_SLOW = "redis delayed"
-    KAFKA_SLOW = "kafka delayed"
+    cause: a context manager; the fault begins when it is entered, and ends when it is left. seconds: how long that is,
+    from and to. delay: seconds by which bytes are delayed; of a power cut, seconds of Redis's last writes that are
+    lost. topologies, fsync: where it is possible. bursts: of traffic that are released around it. obstacle: why this
+    machine cannot cause it, empty if it can.
+    """
+
+    name: str
+    subject: Subject
+    cause: Callable[[Site, Fault], AbstractContextManager[None]]
+    seconds: tuple[float, float] = (0.0, 0.0)
+    delay: tuple[float, float] = (0.0, 0.0)
+    topologies: Sequence[Topology] = TOPOLOGIES
+    fsync: Sequence[Fsync] = get_args(Fsync)
+    bursts: int = 2
+    obstacle: Callable[[], str] = str
+
+    def __str__(self) -> str:
+        return self.name
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault. victim: the index of the worker among those that run then, modulo their number.
+    """One fault. victim: the index of the worker or server among those that run then, modulo their number.
 
-    seconds: how long a server is down, a worker is stopped, or connections are refused or delayed. pause: seconds from
-    its beginning (of a server's fault: its end) to the next fault. delay: seconds by which bytes are delayed; of a
-    power cut, seconds of Redis's last writes that are lost. alone: whether the next fault waits until the workers have
-    recovered.
+    seconds: how long it lasts. delay: see `Kind`. pause: seconds from its beginning to the next fault, at least.
+    alone: whether the next fault waits until the workers have recovered. together: whether the next one begins with it.
     """
 
     kind: Kind
@@ -49,43 +62,28 @@ class Fault:
     pause: float
     delay: float
     alone: bool
+    together: bool
 
 
-# Seconds that a fault lasts, from and to. A worker must be stopped beyond its session of 6 s to be replaced. A server
-# that is down for longer than its clients retry (Redis: 10 s) ends the workers, which is designed but slow to test.
-_SECONDS = {
-    Kind.FREEZE: (7.0, 11.0),
-    Kind.REDIS_KILL: (0.0, 3.0),
-    Kind.REDIS_POWER_CUT: (0.0, 2.0),
-    Kind.KAFKA_KILL: (0.0, 3.0),
-    Kind.KAFKA_TERM: (0.0, 3.0),
-    Kind.REDIS_CUT: (0.0, 4.0),
-    Kind.KAFKA_CUT: (0.0, 4.0),
-    Kind.REDIS_SLOW: (2.0, 6.0),
-    Kind.KAFKA_SLOW: (2.0, 6.0),
-}
 # Seconds between two faults: after 0.2 the next one hits during recovery from the last one, after 6 mostly later.
 _PAUSE = (0.2, 6.0)
-# Seconds by which a chunk of bytes is delayed: more than a network between data centres does. For a power cut, seconds
-# of writes that are lost: up to one with everysec.
-_DELAY = {Kind.REDIS_SLOW: (0.02, 0.3), Kind.KAFKA_SLOW: (0.02, 0.3), Kind.REDIS_POWER_CUT: (0.3, 1.0)}
+# The part of faults that begin together with the next one.
+_TOGETHER = 0.15
 
 
-def schedule(seed: int, count: int, fsync: Fsync) -> list[Fault]:
-    """`count` faults. With fsync "always" there is no power cut: it would lose no more than SIGKILL does."""
+def schedule(seed: int, count: int, kinds: Sequence[Kind]) -> list[Fault]:
+    """`count` faults of these kinds."""
     rng = np.random.default_rng([seed, 0xFA])
-    kinds = [kind for kind in Kind if kind is not Kind.REDIS_POWER_CUT or fsync == "everysec"]
     return [_fault(kind, rng) for kind, _ in zip(_dealt(kinds, rng), range(count), strict=False)]
 
 
-def _dealt(kinds: list[Kind], rng: np.random.Generator) -> Iterator[Kind]:
+def _dealt(kinds: Sequence[Kind], rng: np.random.Generator) -> Iterator[Kind]:
     while True:
         for i in rng.permutation(len(kinds)):
             yield kinds[i]
 
 
 def _fault(kind: Kind, rng: np.random.Generator) -> Fault:
-    seconds = rng.uniform(*_SECONDS.get(kind, (0.0, 0.0)))
-    delay = rng.uniform(*_DELAY.get(kind, (0.0, 0.0)))
-    victim, pause, alone = rng.integers(1 << 16), rng.uniform(*_PAUSE), rng.integers(2)
-    return Fault(kind, int(victim), float(seconds), float(pause), float(delay), bool(alone))
+    seconds, delay, pause = (float(rng.uniform(*each)) for each in (kind.seconds, kind.delay, _PAUSE))
+    victim, alone, together = int(rng.integers(1 << 16)), bool(rng.integers(2)), bool(rng.random() < _TOGETHER)
+    return Fault(kind, victim, seconds, pause, delay, alone and not together, together)

@@ -7,14 +7,11 @@ workers, 2 to 5 ─┤                         without the proxies
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,7 +19,7 @@ from typing import Any
 import redis as sync_redis
 
 from driftline.stream.demo.servers import Server, free_port
-from load_tests.chaos.schedule import Fault, Fsync, Kind
+from load_tests.chaos.schedule import Fault, Fsync, Kind, Subject
 from load_tests.chaos.traffic import PARTITIONS, Sent, write_baselines
 from load_tests.chaos.workers import Fleet, Watch
 from load_tests.harness.append_only_file import AppendOnlyFile
@@ -30,13 +27,10 @@ from load_tests.harness.deployment import AnyProducer, Broker, Deployment, deplo
 from load_tests.harness.servers import apache_kafka, real_redis
 from load_tests.harness.tcp_proxy import TcpProxy
 
-# Workers at the start, at least, and at most.
-WORKERS, _FEWEST, _MOST = 3, 2, 5
+# Workers at the start.
+WORKERS = 3
 # Seconds after which a dead worker's partitions move: the least that brokers accept.
 SESSION = 6
-# Seconds to wait for the worst moment for a fault. Workers fall behind right after a burst, or not at all. The idle
-# timeout ends runs a second after a burst; but workers that recover from the fault before may need most of a minute.
-_UNTIL_BEHIND, _UNTIL_IDLE_RUN_ENDED = 5.0, 60.0
 
 
 @dataclass
@@ -101,76 +95,58 @@ class Producer(threading.Thread):
 
 
 @dataclass
+class _Active:
+    """A fault that has begun. due: when it ends, by the monotonic clock."""
+
+    fault: Fault
+    due: float
+    cause: AbstractContextManager[None]
+
+
+@dataclass
 class Site:
-    """Everything that runs. cut_bytes: bytes that each power cut removed."""
+    """Everything that runs. proxies: between workers and servers, by server. cut_bytes: what each power cut removed."""
 
     deployment: Deployment
     kafka: Server
     redis: Server
-    kafka_proxy: TcpProxy
-    redis_proxy: TcpProxy
+    proxies: Mapping[Subject, TcpProxy]
     fleet: Fleet
+    producer: Producer
     watch: Watch
     file: AppendOnlyFile
     cut_bytes: list[int] = field(default_factory=list)
+    _active: list[_Active] = field(default_factory=list)
 
-    def apply(self, fault: Fault, producer: Producer) -> None:
-        """Cause a fault. Returns when a server that was stopped runs again."""
-        self.watch.begin_fault(fault.alone)
-        match fault.kind:
-            case Kind.REDIS_KILL:
-                _restart(self.redis, self.redis.kill, fault.seconds)
-            case Kind.REDIS_POWER_CUT:
-                self._power_cut(fault, producer)
-            case Kind.KAFKA_KILL:
-                _restart(self.kafka, self.kafka.kill, fault.seconds)
-            case Kind.KAFKA_TERM:
-                _restart(self.kafka, self.kafka.stop, fault.seconds)
-            case Kind.REDIS_CUT | Kind.REDIS_SLOW:
-                self._disturb(self.redis_proxy, fault)
-            case Kind.KAFKA_CUT | Kind.KAFKA_SLOW:
-                self._disturb(self.kafka_proxy, fault)
-            case _:
-                self._apply_to_worker(fault, producer)
+    def begin(self, fault: Fault) -> None:
+        """Begin a fault. Recovery counts from here if it hits a worker, as others take over, otherwise from its end."""
+        if fault.kind.subject == "worker":
+            self.watch.begin_recovery(fault)
+        cause = fault.kind.cause(self, fault)
+        cause.__enter__()
+        self._active.append(_Active(fault, time.monotonic() + fault.seconds, cause))
 
-    def _apply_to_worker(self, fault: Fault, producer: Producer) -> None:
-        workers = len(self.fleet.slots)
-        match fault.kind:
-            case Kind.KILL:
-                self.fleet.send(fault.victim, signal.SIGKILL)
-            case Kind.TERM:
-                self.fleet.send(fault.victim, signal.SIGTERM, signal.SIGCONT)
-            case Kind.FREEZE:
-                # While it is behind; otherwise it would have nothing to write when it wakes.
-                behind = producer.burst / 2
-                self._wait_for(lambda: sum(producer.appended) - sum(self.watch.now.sealed) > behind, _UNTIL_BEHIND)
-                frozen = self.fleet.send(fault.victim, signal.SIGSTOP)
-                self.watch.schedule(fault.seconds, partial(frozen.process.send_signal, signal.SIGCONT))
-            case _:
-                grows = workers <= _FEWEST or (fault.kind is Kind.ADD and workers < _MOST)
-                self.fleet.add() if grows else self.fleet.remove(fault.victim)
+    def end_due(self) -> None:
+        """End the faults that have lasted long enough. Returns when a server that was stopped runs again."""
+        for each in [each for each in self._active if each.due <= time.monotonic()]:
+            self._active.remove(each)
+            each.cause.__exit__(None, None, None)
+            if each.fault.kind.subject != "worker":
+                self.watch.begin_recovery(each.fault)
 
-    def _disturb(self, proxy: TcpProxy, fault: Fault) -> None:
-        """Cut connections or delay bytes, for a while."""
-        if fault.kind in (Kind.REDIS_CUT, Kind.KAFKA_CUT):
-            proxy.close()
-            self.watch.schedule(fault.seconds, proxy.open)
-        else:
-            proxy.delay = fault.delay
-            self.watch.schedule(fault.seconds, partial(setattr, proxy, "delay", 0.0))
+    def is_free(self, kind: Kind) -> bool:
+        """Whether what this kind of fault hits is not hit by another one. A worker always is: there are several."""
+        return kind.subject == "worker" or all(each.fault.kind.subject != kind.subject for each in self._active)
 
-    def _power_cut(self, fault: Fault, producer: Producer) -> None:
-        """Cut the power at the worst moment: the idle timeout has just ended a run."""
-        before = self.watch.now.sealed
-        producer.release_burst()
-        self._wait_for(lambda: self._idle_run_ended(before, producer), _UNTIL_IDLE_RUN_ENDED)
-        _restart(self.redis, lambda: self.cut_bytes.append(self.file.cut(fault.delay)), fault.seconds)
+    def is_quiet(self) -> bool:
+        """Whether no fault lasts."""
+        return not self._active
 
-    def _idle_run_ended(self, before: Sequence[int], producer: Producer) -> bool:
-        ends = zip(before, self.watch.now.sealed, producer.appended, strict=True)
-        return any(old < end == appended for old, end, appended in ends)
+    def behind(self) -> int:
+        """How many messages are appended and not sketched."""
+        return sum(self.producer.appended) - sum(self.watch.now.sealed)
 
-    def _wait_for(self, moment: Callable[[], bool], seconds: float) -> None:
+    def wait_for(self, moment: Callable[[], bool], seconds: float) -> None:
         """Wait for a moment, at most for `seconds`."""
         deadline = time.monotonic() + seconds
         while not moment() and time.monotonic() < deadline:
@@ -179,15 +155,9 @@ class Site:
                 self.watch.read_progress()
 
 
-def _restart(server: Server, end: Any, seconds: float) -> None:
-    end()
-    time.sleep(seconds)
-    server.start()
-
-
 @contextmanager
-def open_site(directory: Path, fsync: Fsync) -> Iterator[Site]:
-    """Start servers and proxies and make a deployment; no worker has started yet."""
+def open_site(directory: Path, fsync: Fsync, traffic: Iterator[Sent], burst: int) -> Iterator[Site]:
+    """Start servers and proxies and make a deployment; no worker has started yet. burst: messages in one."""
     with ExitStack() as stack:
         port = free_port()
         kafka_proxy = stack.enter_context(TcpProxy(port))
@@ -201,10 +171,12 @@ def open_site(directory: Path, fsync: Fsync) -> Iterator[Site]:
         )
         fleet = Fleet(deployment)
         stack.callback(fleet.kill)
-        watch, file = Watch(fleet, redis.address), AppendOnlyFile(redis)
-        for proxy in (kafka_proxy, redis_proxy):
+        producer = Producer(kafka.address, deployment.config.topics.predictions, traffic, burst)
+        proxies: dict[Subject, TcpProxy] = {"kafka": kafka_proxy, "redis": redis_proxy}
+        for proxy in proxies.values():
             proxy.open()
-        yield Site(deployment, kafka, redis, kafka_proxy, redis_proxy, fleet, watch, file)
+        watch, file = Watch(fleet, redis.address), AppendOnlyFile(redis)
+        yield Site(deployment, kafka, redis, proxies, fleet, producer, watch, file)
 
 
 def _sections(directory: Path, kafka_proxy: TcpProxy) -> dict[str, dict[str, Any]]:
@@ -216,13 +188,3 @@ def _sections(directory: Path, kafka_proxy: TcpProxy) -> dict[str, dict[str, Any
         "models": write_baselines(directory),
         "worker": {"session_seconds": SESSION, "watchdog_seconds": 30},
     }
-
-
-def count_bursts(schedule: Sequence[Fault]) -> int:
-    """How many bursts a schedule releases: two for each fault, and one more for each power cut."""
-    return 2 * len(schedule) + sum(each.kind is Kind.REDIS_POWER_CUT for each in schedule)
-
-
-def count_kinds(schedule: Sequence[Fault]) -> dict[str, int]:
-    """The number of faults of each kind."""
-    return dict(sorted(Counter(str(each.kind) for each in schedule).items()))

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -18,6 +18,7 @@ from driftline.stream.state.client import RedisUnreachableError
 from driftline.stream.state.fencing import FencedError
 from driftline.stream.state.store import StateMismatchError
 from driftline.stream.worker.faust.transport import TakeoverTimeoutError
+from load_tests.chaos.schedule import Fault
 from load_tests.chaos.traffic import PARTITIONS
 from load_tests.harness.deployment import Deployment, WorkerProcess
 
@@ -117,15 +118,17 @@ class Progress:
 
 @dataclass
 class Watch(threading.Thread):
-    """Restarts ended workers, makes scheduled calls, and measures how long recovery from a fault takes."""
+    """Restarts ended workers, and measures how long recovery from a fault takes.
+
+    recoveries: seconds by kind of fault, of those faults after which no other came.
+    """
 
     fleet: Fleet
     redis: str
     now: Progress = field(default_factory=lambda: Progress((0,) * PARTITIONS, (0,) * PARTITIONS))
-    recoveries: list[float] = field(default_factory=list)
+    recoveries: dict[str, list[float]] = field(default_factory=dict)
     done: threading.Event = field(default_factory=threading.Event)
-    _faults: list[tuple[float, Progress, bool]] = field(default_factory=list)
-    _due: list[tuple[float, Callable[[], object]]] = field(default_factory=list)
+    _faults: list[tuple[float, Progress, Fault]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -146,9 +149,6 @@ class Watch(threading.Thread):
         """Work until `done` is set."""
         while not self.done.wait(_INTERVAL):
             self.fleet.restart_ended()
-            for each in [each for each in self._due if each[0] <= time.monotonic()]:
-                self._due.remove(each)
-                each[1]()
             with suppress(sync_redis.RedisError):
                 self.read_progress()
         self._client.close()
@@ -162,30 +162,24 @@ class Watch(threading.Thread):
         with self._lock:
             self.now = Progress(tuple(found[:PARTITIONS]), tuple(found[PARTITIONS:]))
             recovered = [each for each in self._faults if self.now.is_beyond(each[1])]
-            self.recoveries += [time.monotonic() - at for at, _, alone in recovered if alone]
+            for at, _, fault in recovered:
+                if fault.alone:
+                    self.recoveries.setdefault(fault.kind.name, []).append(time.monotonic() - at)
             self._faults = [each for each in self._faults if each not in recovered]
 
     def recovered(self) -> bool:
         """Whether all partitions have progressed since the last fault."""
         return not self._faults
 
-    def begin_fault(self, alone: bool) -> None:
-        """Record that a fault begins now. alone: no other fault comes before the recovery, so its time counts."""
+    def begin_recovery(self, fault: Fault) -> None:
+        """Record that the recovery from a fault begins now."""
         with self._lock:
-            self._faults.append((time.monotonic(), self.now, alone))
-
-    def schedule(self, seconds: float, call: Callable[[], object]) -> None:
-        """Make a call after `seconds`."""
-        self._due.append((time.monotonic() + seconds, call))
+            self._faults.append((time.monotonic(), self.now, fault))
 
     def stop(self) -> None:
         """Stop the thread and wait for its end."""
         self.done.set()
         self.join()
-
-    def has_scheduled(self) -> bool:
-        """Whether a scheduled call has not been made yet."""
-        return bool(self._due)
 
 
 # What is counted in the workers' logs, and the pattern of its log line.

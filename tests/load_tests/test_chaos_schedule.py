@@ -3,28 +3,60 @@
 from __future__ import annotations
 
 import orjson
+import pytest
 
-from load_tests.chaos.schedule import Kind, schedule
+from load_tests.chaos.kinds import KINDS, chosen
+from load_tests.chaos.run import coverage
+from load_tests.chaos.schedule import schedule
 from load_tests.chaos.traffic import KEYED, MODELS, PARTITIONS, SPREAD, traffic
 from load_tests.chaos.workers import unexpected_errors
 
+ONE = chosen(["*"], "one", "everysec")
+
 
 def test_a_seed_has_one_schedule_with_every_kind_before_any_comes_again() -> None:
-    assert schedule(1, 40, "everysec") == schedule(1, 40, "everysec")
-    assert schedule(1, 40, "everysec") != schedule(2, 40, "everysec")
+    assert schedule(1, 40, ONE) == schedule(1, 40, ONE)
+    assert schedule(1, 40, ONE) != schedule(2, 40, ONE)
     for seed in range(20):
-        kinds = [each.kind for each in schedule(seed, 26, "everysec")]
-        assert set(kinds[:13]) == set(kinds[13:]) == set(Kind)
+        kinds = [each.kind for each in schedule(seed, 2 * len(ONE), ONE)]
+        assert set(kinds[: len(ONE)]) == set(kinds[len(ONE) :]) == set(ONE)
+
+
+def test_a_kind_has_one_name() -> None:
+    assert len({kind.name for kind in KINDS}) == len(KINDS)
+
+
+def test_kinds_are_chosen_by_patterns_of_their_names() -> None:
+    names = [kind.name for kind in chosen(["worker SIG*", "kafka delayed"], "one", "always")]
+    assert names == ["worker SIGKILL", "worker SIGTERM", "worker SIGSTOP, then SIGCONT", "kafka delayed"]
+    with pytest.raises(ValueError, match="no kind of fault matches 'rediss'; there are:\nworker SIGKILL\n"):
+        chosen(["worker *", "rediss"], "one", "always")
 
 
 def test_a_redis_that_syncs_always_has_no_power_cut() -> None:
     """A power cut would lose nothing there."""
-    assert {each.kind for each in schedule(1, 12, "always")} == set(Kind) - {Kind.REDIS_POWER_CUT}
+    names = {kind.name for kind in ONE} - {kind.name for kind in chosen(["*"], "one", "always")}
+    assert names == {"redis power cut"}
 
 
-def test_a_paused_worker_stays_paused_beyond_its_session() -> None:
-    pauses = [each.seconds for each in schedule(1, 200, "always") if each.kind is Kind.FREEZE]
-    assert min(pauses) > 6
+def test_faults_last_as_long_as_their_kind_says() -> None:
+    """A paused worker, for example, beyond its session of 6 s."""
+    for each in schedule(1, 200, ONE):
+        assert each.kind.seconds[0] <= each.seconds <= each.kind.seconds[1]
+
+
+def test_some_faults_begin_together_with_the_next_and_none_of_them_waits_for_recovery() -> None:
+    together = [each for each in schedule(1, 200, ONE) if each.together]
+    assert 10 < len(together) < 60
+    assert not any(each.alone for each in together)
+
+
+def test_the_report_counts_each_kind_and_its_recoveries() -> None:
+    plan = schedule(1, len(ONE), ONE)
+    report = coverage(plan, {"worker SIGKILL": [3.0, 1.0, 2.0]})
+    assert report["worker SIGKILL"] == {"times": 1, "p50": 2.0, "max": 3.0}
+    assert report["worker SIGTERM"] == {"times": 1}
+    assert report.keys() == {kind.name for kind in ONE}
 
 
 def test_a_worker_that_ended_by_a_bug_is_reported() -> None:

@@ -1,0 +1,35 @@
+"""Every kind of fault of a chaos run: what it hits, how it is caused, how long it lasts, and where it is possible.
+
+A new kind is a row in a table of `load_tests/chaos/faults/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from load_tests.chaos.faults import kafka, network, redis, workers
+from load_tests.chaos.schedule import Fsync, Kind, Topology
+
+KINDS: Sequence[Kind] = (*workers.KINDS, *redis.KINDS, *kafka.KINDS, *network.KINDS)
+
+
+def chosen(patterns: Sequence[str], topology: Topology, fsync: Fsync) -> list[Kind]:
+    """The kinds that match one of the patterns (such as `redis*`) and are possible there and on this machine.
+
+    Raises ValueError if there are none.
+    """
+    kinds = [kind for kind in matching(patterns) if topology in kind.topologies and fsync in kind.fsync]
+    kinds = [kind for kind in kinds if not kind.obstacle()]
+    if not kinds:
+        raise ValueError(f"no kind of fault that matches {', '.join(patterns)} is possible with --topology {topology}")
+    return kinds
+
+
+def matching(patterns: Sequence[str]) -> list[Kind]:
+    """The kinds that match one of the patterns. Raises ValueError for a pattern that matches none."""
+    for pattern in patterns:
+        if not any(fnmatchcase(kind.name, pattern) for kind in KINDS):
+            known = "\n".join(kind.name for kind in KINDS)
+            raise ValueError(f"no kind of fault matches {pattern!r}; there are:\n{known}")
+    return [kind for kind in KINDS if any(fnmatchcase(kind.name, pattern) for pattern in patterns)]
