@@ -49,8 +49,8 @@ _DRAWN = 3
 # Offset ranges in an alert, of 54 bytes each: half of the 1 MB that a broker accepts. From 200 partitions on, an alert
 # carries the evidence of fewer signals because of it.
 _RANGES = 10_000
-# The name of the configuration in the documentation; where the reader of an alert keeps it is unknown.
-_CONFIG = ("-c", "driftline.yaml")
+#: How commands name the configuration, as in the documentation; the relay puts its own file there (`paging.commands`).
+CONFIG = ("-c", "driftline.yaml")
 # ms. Records are stamped by another clock than events, and it may be behind by this much; a minute more does no harm.
 _SKEW = 60_000
 _ENDED = {None: "over", "recovered": "no longer drifting", "accepted": "new baseline, drift accepted"}
@@ -178,7 +178,7 @@ def _title(model: str, step: Step) -> str:
 def silence_model(model: str) -> str:
     """The command that silences a model for two hours."""
     match = ("--match", f"model={model}", "--for", "2h", "--comment", "known")
-    return shlex.join(["driftline", "silence", "add", *match, *_CONFIG])
+    return shlex.join(["driftline", "silence", "add", *match, *CONFIG])
 
 
 def _description(model: str, step: Step, rules: Incidents, commands: Sequence[str]) -> str:
@@ -220,7 +220,7 @@ def _commands(alert_id: str, step: Step, topic: str, replay_all: bool) -> list[s
     # Against a baseline file, the drift's own events suffice; the past or a learned baseline needs those before, too.
     whole = replay_all or any(each.against_past for each in _reported(step))
     start = () if whole else ("--from", iso(min(each.since for each in _reported(step)) - _SKEW))
-    explain, replay = ("explain", alert_id, *_CONFIG), ("replay", f"kafka://{topic}", *_CONFIG, *start)
+    explain, replay = ("explain", alert_id, *CONFIG), ("replay", f"kafka://{topic}", *CONFIG, *start)
     return [shlex.join(["driftline", *each]) for each in (explain, replay)]
 
 

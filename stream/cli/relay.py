@@ -39,10 +39,11 @@ def relay_command(
     Exit code 0: stopped by SIGTERM or SIGINT. 1: an error; start it again. 2: it could not start.
     """
     # Kafka's and Redis' clients take half a second to import, which no other command should pay.
+    from driftline.stream.alerts.build import CONFIG
     from driftline.stream.relay.receivers import MissingSecretError
     from driftline.stream.relay.relay import run
 
     try:
-        run(read_config(config), to)
+        run(read_config(config), to, str(config.resolve()) if config else CONFIG[1])
     except MissingSecretError as error:
         raise CommandError(str(error)) from error

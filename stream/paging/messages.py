@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, cast
 import msgspec
 from msgspec import UNSET
 
-from driftline.stream.alerts.build import cloud_event, encode_alert, rfc3339
+from driftline.stream.alerts.build import CONFIG, cloud_event, encode_alert, rfc3339
 from driftline.stream.alerts.read import CompleteAlert, read_complete_alert
 from driftline.stream.alerts.schema import (
     DESCRIPTION,
@@ -37,6 +37,7 @@ from driftline.stream.alerts.schema import (
 )
 from driftline.stream.config.incidents import FindingClass
 from driftline.stream.judge.incidents import Status
+from driftline.stream.paging.commands import name_config
 from driftline.stream.paging.grouping import GroupingRules
 from driftline.stream.paging.notifications import Notifications, OpenIncident, Page
 from driftline.stream.text.printable import printable
@@ -54,19 +55,24 @@ class Notification(NamedTuple):
     raw: bytes
 
 
-def build_notification(notifications: Notifications, name: str, rules: GroupingRules, now: float) -> Notification:
-    """The newest step of a page, given by name. now: epoch s."""
+def build_notification(
+    notifications: Notifications, name: str, rules: GroupingRules, now: float, config: str = CONFIG[1]
+) -> Notification:
+    """The newest step of a page, given by name. now: epoch s. config: path of the configuration in its commands."""
+    raw = name_config(_raw(notifications, name, rules, now), config)
+    return Notification(read_complete_alert(raw), raw)
+
+
+def _raw(notifications: Notifications, name: str, rules: GroupingRules, now: float) -> bytes:
     page, members = notifications.pages[name], notifications.members()[name]
     if not page.outage and len(members) == 1 and members[0].alert.seq == page.seq and not members[0].earlier:
-        return Notification(members[0].alert, members[0].raw)
+        return members[0].raw
     over = name not in notifications.open_pages()
     if page.outage:
         named = [each for each in notifications.incidents.values() if each.named_by == name]
-        raw = encode_alert(_outage(page, _Common.of([*members, *named], rules), now, over))
-    else:
-        others = [each for each in members if each.name != name]
-        raw = msgspec.json.encode(_cascade(page, notifications.incidents[name], others, now, over))
-    return Notification(read_complete_alert(raw), raw)
+        return encode_alert(_outage(page, _Common.of([*members, *named], rules), now, over))
+    others = [each for each in members if each.name != name]
+    return msgspec.json.encode(_cascade(page, notifications.incidents[name], others, now, over))
 
 
 # One incident

@@ -63,8 +63,8 @@ from driftline.stream.state.silences import SilenceCache, SilenceStore
 log = logging.getLogger(__name__)
 
 
-def run(config: Config, names: Sequence[str]) -> None:
-    """Send alerts to the named receivers until SIGTERM or SIGINT.
+def run(config: Config, names: Sequence[str], path: str) -> None:
+    """Send alerts to the named receivers until SIGTERM or SIGINT. path: of the configuration, for commands on pages.
 
     Raises MissingSecretError before it starts; any later error ends the process with exit code 1.
     """
@@ -72,13 +72,13 @@ def run(config: Config, names: Sequence[str]) -> None:
     configure_logging(config.worker.log)
     asyncio.run(wait_for_servers(config, [config.topics.alerts, f"{config.topics.alerts}.dlq"]))
     try:
-        asyncio.run(_relay(config, names, endpoints))
+        asyncio.run(_relay(config, names, endpoints, path))
     except Exception as error:
         log.critical("the relay ends: %s; start it again", error, exc_info=True)
         sys.exit(1)
 
 
-async def _relay(config: Config, names: Sequence[str], endpoints: Mapping[str, Sequence[Endpoint]]) -> None:
+async def _relay(config: Config, names: Sequence[str], endpoints: Mapping[str, Sequence[Endpoint]], path: str) -> None:
     async with AsyncExitStack() as stack:
         http = Http(await stack.enter_async_context(open_session(config.relay)), secrets_of(endpoints))
         client = connect(config.redis)
@@ -98,6 +98,7 @@ async def _relay(config: Config, names: Sequence[str], endpoints: Mapping[str, S
                 config.relay.give_up_hours * 3600,
                 rules_for(config, name),
                 silences,
+                path,
             )
             await _start_consumer(config, dispatcher, heartbeat, stack)
         await stack.enter_async_context(serve_http(config.relay.http, registry_of(heartbeat), heartbeat.health))

@@ -52,7 +52,14 @@ class Bench:
         name = self.notification_log.receiver
         receiver = open_receiver(name, self.endpoints[name], self.relay, self.http, self.notification_log)
         dispatcher = Dispatcher(
-            name, receiver, self.notification_log, self._send_dead_letter, self.give_up, self.rules, self.silences
+            name,
+            receiver,
+            self.notification_log,
+            self._send_dead_letter,
+            self.give_up,
+            self.rules,
+            self.silences,
+            "driftline.yaml",
         )
         for each in self.records(*values):
             dispatcher.receive(each)

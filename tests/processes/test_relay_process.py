@@ -64,12 +64,13 @@ def test_a_heartbeat_is_sent_only_while_alerts_would_be_delivered(site: Site) ->
         count = len(heartbeat.accepted)
         relay.wait_for(lambda: relay.logs().count("no heartbeat") >= 3)
         assert len(heartbeat.accepted) <= count + 1
-        site.publish(cloud_event(2, "updated"))
+        site.publish(cloud_event(2, "updated", commands=["driftline explain a1 -c driftline.yaml"]))
         relay.wait_for(lambda: len(heartbeat.accepted) > count + 1)
         assert relay.stop() == 0
     assert [dead_letter["reason"] for dead_letter in site.dead_letters()] == ["webhook: 127.0.0.1 answers 410"]
     lines = [json.loads(line) for line in relay.logs().splitlines() if line.startswith("{")]
     assert [line["data"]["seq"] for line in lines][-1] == 2
+    assert lines[-1]["data"]["commands"] == [f"driftline explain a1 -c {site.deployment.path}"]
 
 
 # --- a real Alertmanager
