@@ -14,7 +14,7 @@ from driftline.stream.config.sections import Config
 from driftline.stream.events.columns import infer_fields
 from driftline.stream.events.event import Event, Rejection
 from driftline.stream.events.frames import Schema
-from driftline.stream.events.mapping import EventMapping, Origin
+from driftline.stream.events.mapping import Origin
 from driftline.stream.events.parse import EventError, EventReader
 from driftline.stream.events.rejections import Rejections
 from driftline.stream.text.phrases import listed
@@ -42,11 +42,12 @@ class Sample:
 
 def read_sample(
     messages: Iterable[tuple[bytes | None, Origin]],
-    mapping: EventMapping,
+    config: Config,
     schemas: Mapping[int, Schema] | None = None,
 ) -> Sample:
-    """The messages as a sample. schemas: see `EventReader`."""
-    reader, sample = EventReader(mapping, schemas), Sample(Rejections(mapping))
+    """The messages as a sample, read as the configuration says. schemas: see `EventReader`."""
+    mapping = config.mapping.event_mapping()
+    reader, sample = EventReader(mapping, schemas, config.limits.of_messages()), Sample(Rejections(mapping))
     for data, origin in messages:
         sample.messages += 1
         try:

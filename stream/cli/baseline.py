@@ -157,7 +157,8 @@ def _about(model: str, facts: Mapping[str, Any], paths: Sequence[str], now: str,
 def _events(batches: Iterator[list[bytes]], model: str, settings: Config) -> tuple[list[Event], Rejections]:
     """The model's events, and the rejected messages. Raises BaselineError if all events are of other models."""
     mapping, topic, offset = settings.mapping.event_mapping(), settings.topics.predictions, 0
-    reader, rejections = EventReader(mapping), Rejections(mapping)
+    reader = EventReader(mapping, limits=settings.limits.of_messages())
+    rejections = Rejections(mapping)
     events, others = list[Event](), set[str]()
     for batch in batches:
         offsets = range(offset, offset + len(batch))

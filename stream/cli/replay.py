@@ -34,6 +34,7 @@ from driftline.stream.cli.terminal import (
 )
 from driftline.stream.config.remarks import replaced_baselines
 from driftline.stream.config.sections import Config
+from driftline.stream.events.parse import EventReader
 from driftline.stream.replay.pipeline import LogBatch
 from driftline.stream.replay.run import as_single_partition, replay, select_time_range
 from driftline.stream.replay.summary import summary
@@ -132,7 +133,8 @@ def _files(settings: Config, paths: list[str], model: str | None, from_: str | N
     )
     _check_order(first, end)
     with reading_messages(paths, settings, model) as batches:
-        yield {0: select_time_range(as_single_partition(batches), settings.mapping.event_mapping(), first, end)}
+        reader = EventReader(settings.mapping.event_mapping(), limits=settings.limits.of_messages())
+        yield {0: select_time_range(as_single_partition(batches), reader, first, end)}
 
 
 @contextmanager

@@ -33,6 +33,7 @@ from driftline.stream.config.fields import (
 )
 from driftline.stream.config.files import FileOptions
 from driftline.stream.config.incidents import Incidents
+from driftline.stream.config.limits import Limits
 from driftline.stream.config.lineage import find_circle
 from driftline.stream.config.mapping import Mapping
 from driftline.stream.config.relay import Relay
@@ -333,6 +334,7 @@ class Config(Section, title="Driftline configuration"):
         default_factory=Schemas, description="Where the schemas of messages in schema-registry frames come from."
     )
     files: FileOptions = Field(default_factory=FileOptions, description="How the files that are read are written.")
+    limits: Limits = Field(default_factory=Limits, description="How much one message, batch or model may take.")
     panes: Panes = Field(default_factory=Panes, description="When a pane ends.")
     defaults: ModelConfig = Field(default_factory=ModelConfig, description="How to monitor every model.")
     models: dict[str, ModelConfig] = Field(

@@ -12,19 +12,22 @@ No I/O, no clock.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import sys
+import traceback
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from driftline.stream.events.event import MAX_NAME, Event, is_number, is_unicode, quoted
 from driftline.stream.events.frames import FrameError, Schema, unpack
+from driftline.stream.events.limits import DEFAULT_LIMITS, MessageLimits
 from driftline.stream.events.mapping import NATIVE, EventMapping, Origin, value_at
 from driftline.stream.events.rows import RowsError, read_rows
 
-# The largest message that Kafka brokers accept by default (message.max.bytes); nothing larger is parsed.
-MAX_BYTES = 1_048_576
+log = logging.getLogger(__name__)
 
 _Path = tuple[str, ...]
 
@@ -79,20 +82,23 @@ class Head(NamedTuple):
 class EventReader:
     """Reads messages exactly, by one mapping.
 
-    schemas: of schema-registry frames, by id; None if there is no source of them. max_bytes: a larger message is
-    refused.
+    schemas: of schema-registry frames, by id; None if there is no source of them. limits: what exceeds them is refused.
     """
 
     def __init__(
-        self, mapping: EventMapping = NATIVE, schemas: Mapping[int, Schema] | None = None, max_bytes: int = MAX_BYTES
+        self,
+        mapping: EventMapping = NATIVE,
+        schemas: Mapping[int, Schema] | None = None,
+        limits: MessageLimits = DEFAULT_LIMITS,
     ) -> None:
-        self._mapping, self._schemas, self._max_bytes, self._time = mapping, schemas, max_bytes, mapping.time_rule
+        self._mapping, self._schemas, self._limits, self._time = mapping, schemas, limits, mapping.time_rule
         self._id, self._ts, self._model = (mapping.path(part) for part in ("id", "ts", "model"))
         self._version = mapping.path("version") or ()
         self._monitored = mapping.monitored
         self._left_out = _tree([("features", *path) for path in mapping.left_out])
         self._nulls = frozenset(mapping.nulls)
         self._opens_payload = not mapping.leads_into("payload")
+        self._failures = set[str]()
 
     def read(self, data: bytes | None, origin: Origin | None = None) -> ParsedRecord:
         """The events of a message. Raises EventError, with the reason, if there is none at all.
@@ -100,13 +106,15 @@ class EventReader:
         origin: where the message comes from; needed by mappings that take a part of an event from it.
         """
         try:
-            document = self._document(data)
+            document = self.document(data)
             head = self._read_head(document, origin)
             if self._mapping.rows:
                 return self._read_rows(document, head)
             return ParsedRecord([head.event(self._signals(document))], [])
-        except RecursionError:
-            raise EventError("not JSON: nested too deeply") from None
+        except (EventError, MemoryError):
+            raise
+        except Exception as error:  # a fault of ours: one message must not stop all others for ever
+            raise EventError(self.failure(error)) from error
 
     def head(self, data: bytes | None, origin: Origin | None = None) -> Head:
         """What all events of a message share. Raises EventError if it is missing or wrong."""
@@ -117,17 +125,20 @@ class EventReader:
 
         Raises EventError if there is none.
         """
-        try:
-            return self._document(data)
-        except RecursionError:
-            raise EventError("not JSON: nested too deeply") from None
-
-    def _document(self, data: bytes | None) -> dict[str, Any]:
-        document = _document(data, self._schemas, self._max_bytes)
+        document = _document(data, self._schemas, self._limits)
         if self._opens_payload and document.keys() == {"schema", "payload"}:
             payload = document["payload"]
             return payload if isinstance(payload, dict) else document
         return document
+
+    def failure(self, error: Exception) -> str:
+        """The reason for refusing a message that no code foresaw; the log gets each kind of failure once."""
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        kind = f"{type(error).__name__} at {PurePath(place.filename).name}:{place.lineno}"
+        if kind not in self._failures:
+            self._failures.add(kind)
+            log.error("the reader failed, which is a fault of Driftline: %s", kind, exc_info=error)
+        return f"the reader failed: {kind}, which is a fault of Driftline; the log says more"
 
     def _read_head(self, document: dict[str, Any], origin: Origin | None) -> Head:
         return Head(
@@ -178,24 +189,28 @@ class EventReader:
 
     def _flattened(self, parts: dict[str, Any]) -> dict[str, Any]:
         signals: dict[str, Any] = {}
-        _flatten(parts, "", self._left_out, self._nulls, signals)
+        _flatten(parts, "", self._left_out, self._nulls, self._limits.signals, signals)
+        if len(signals) > self._limits.signals:
+            raise EventError(self._limits.too_many_signals)
         return signals
 
     def _read_rows(self, document: dict[str, Any], head: Head) -> ParsedRecord:
         at = self._mapping.names_at
         names = value_at(document, tuple(at.split("."))) if at else self._mapping.names
         try:
-            rows = read_rows(self._parts(document), names)
+            rows = read_rows(self._parts(document), names, self._limits)
         except RowsError as error:
             raise EventError(str(error)) from None
         if not rows:
             raise EventError(f"nothing to monitor: {self._monitored_paths()} hold no rows")
         events, faults = list[Event](), list[RowFault]()
         for number, row in enumerate(rows):
-            if isinstance(row, RowsError):
-                faults.append(RowFault(number, str(row)))
-            else:
+            try:
+                if isinstance(row, RowsError):
+                    raise row
                 events.append(head.event(self._flattened(row), number))
+            except (RowsError, EventError) as fault:
+                faults.append(RowFault(number, str(fault)))
         if not events:
             raise EventError(f"none of {len(faults)} rows is an event; row 0: {faults[0].reason}")
         return ParsedRecord(events, faults)
@@ -235,17 +250,23 @@ def _tree(paths: Iterable[_Path]) -> _Tree:
     return tree
 
 
-def _document(data: bytes | None, schemas: Mapping[int, Schema] | None, max_bytes: int) -> dict[str, Any]:
+def _document(data: bytes | None, schemas: Mapping[int, Schema] | None, limits: MessageLimits) -> dict[str, Any]:
     """The document in a message, which is a JSON object or a schema-registry frame."""
     if not data:
         raise EventError("tombstone: the message has no value" if data is None else "not JSON: empty message")
-    if len(data) > max_bytes:
-        raise EventError(f"too large: {len(data)} bytes, limit {max_bytes}")
+    if len(data) > limits.message_bytes:
+        raise EventError(limits.too_large(len(data)))
     try:
         content = unpack(data, schemas)
     except FrameError as error:
         raise EventError(str(error)) from None
-    return content if isinstance(content, dict) else _json_object(content)
+    if isinstance(content, dict):
+        if limits.is_document_too_deep(content):
+            raise EventError(limits.too_deep)
+        return content
+    if limits.is_text_too_deep(content):  # before it is parsed: where the parser gives up depends on the call stack
+        raise EventError(limits.too_deep)
+    return _json_object(content)
 
 
 def _json_object(data: bytes) -> dict[str, Any]:
@@ -302,8 +323,13 @@ def _version(value: Any) -> str | None:
     return str(value) if usable else None
 
 
-def _flatten(branch: dict[str, Any], prefix: str, left_out: _Tree, nulls: frozenset[str], into: dict[str, Any]) -> None:
+def _flatten(
+    branch: dict[str, Any], prefix: str, left_out: _Tree, nulls: frozenset[str], most: int, into: dict[str, Any]
+) -> None:
+    """Add the values of a branch by name; it ends early once there are more than `most`."""
     for key, value in branch.items():
+        if len(into) > most:
+            return
         inner = left_out.get(key)
         if inner is not None and not inner:
             continue
@@ -312,6 +338,6 @@ def _flatten(branch: dict[str, Any], prefix: str, left_out: _Tree, nulls: frozen
             continue
         if isinstance(value, dict):
             into[name] = {}
-            _flatten(value, f"{name}.", inner or _Tree(), nulls, into)
+            _flatten(value, f"{name}.", inner or _Tree(), nulls, most, into)
         else:
             into[name] = None if isinstance(value, str) and value in nulls else value

@@ -24,6 +24,7 @@ from itertools import chain
 from typing import Any
 
 from driftline.stream.events.event import is_numeral, quoted
+from driftline.stream.events.limits import DEFAULT_LIMITS, MessageLimits
 
 Row = dict[str, Any]
 # A row of a tensor with more values than this is an embedding or an image: its single values say nothing.
@@ -36,17 +37,19 @@ class RowsError(ValueError):
     """A block or one of its rows cannot be read; the text says why."""
 
 
-def read_rows(blocks: Mapping[str, Any], names: Any = ()) -> list[Row | RowsError]:
+def read_rows(
+    blocks: Mapping[str, Any], names: Any = (), limits: MessageLimits = DEFAULT_LIMITS
+) -> list[Row | RowsError]:
     """The rows of a message: each holds its part of every block, or is the fault of that row.
 
-    blocks: by part, "features", "prediction" or "score". names: of the values of lists among the features. A prediction
-    or score of one column is a value, not an object. Raises RowsError if a block is of no known shape, or if two blocks
-    differ in length.
+    blocks: by part, "features", "prediction" or "score". names: of the values of lists among the features. limits: of
+    JSON in strings. A prediction or score of one column is a value, not an object. Raises RowsError if a block is of no
+    known shape, or if two blocks differ in length.
 
     >>> read_rows({"features": [[1, 2], [3, 4]], "prediction": [0.1, 0.9]}, ["x", "y"])[1]
     {'features': {'x': 3, 'y': 4}, 'prediction': 0.9}
     """
-    read = {part: _rows(block, names if part == "features" else ()) for part, block in blocks.items()}
+    read = {part: _rows(block, names if part == "features" else (), limits) for part, block in blocks.items()}
     lengths = {part: len(rows) for part, rows in read.items()}
     if len(set(lengths.values())) > 1:
         raise RowsError("rows differ in number: " + ", ".join(f"{part} {n}" for part, n in lengths.items()))
@@ -62,23 +65,20 @@ def _joined(parts: Sequence[str], row: Sequence[Row | RowsError]) -> Row | RowsE
     return joined
 
 
-def _rows(block: Any, names: Any) -> list[Row | RowsError]:
+def _rows(block: Any, names: Any, limits: MessageLimits) -> list[Row | RowsError]:
     if isinstance(block, str):
-        return _text_rows(block, names)
+        return _text_rows(block, names, limits)
     if isinstance(block, list):
         return _list_rows(block, names)
     if isinstance(block, dict):
-        return _object_rows(block, names)
+        return _object_rows(block, names, limits)
     raise RowsError(f"expected rows, got {quoted(block)}")
 
 
-def _text_rows(text: str, names: Any, is_csv: bool = False) -> list[Row | RowsError]:
+def _text_rows(text: str, names: Any, limits: MessageLimits, is_csv: bool = False) -> list[Row | RowsError]:
     """The rows in a text: JSON or, if it is known for CSV or its columns have names, CSV. Any text could be CSV."""
     if text.lstrip()[:1] in ("[", "{"):
-        try:
-            return _rows(json.loads(text), names)
-        except ValueError as error:
-            raise error if isinstance(error, RowsError) else RowsError(f"not JSON in a string: {error}") from None
+        return _rows(_parsed(text, limits), names, limits)
     if not is_csv and not names:
         raise RowsError(f"expected rows, got the text {quoted(text)}; if it is CSV, give `names`")
     try:
@@ -86,6 +86,15 @@ def _text_rows(text: str, names: Any, is_csv: bool = False) -> list[Row | RowsEr
     except csv.Error as error:
         raise RowsError(f"not CSV in a string: {error}") from None
     return [_named([_cell(cell) for cell in row], names) for row in cells if row != list(names)]
+
+
+def _parsed(text: str, limits: MessageLimits) -> Any:
+    if limits.is_text_too_deep(text.encode("utf-8", "surrogatepass")):
+        raise RowsError(limits.too_deep)
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise RowsError(f"not JSON in a string: {error}") from None
 
 
 def _cell(cell: str) -> Any:
@@ -130,7 +139,7 @@ def _named(values: Sequence[Any], names: Any) -> Row | RowsError:
     return dict(zip(names or map(str, range(len(values))), values, strict=True))
 
 
-def _object_rows(block: dict[str, Any], names: Any) -> list[Row | RowsError]:
+def _object_rows(block: dict[str, Any], names: Any, limits: MessageLimits) -> list[Row | RowsError]:
     own = block.get("names") or block.get("columns") or names
     if isinstance(block.get("ndarray"), list):
         return _list_rows(block["ndarray"], own)
@@ -139,11 +148,11 @@ def _object_rows(block: dict[str, Any], names: Any) -> list[Row | RowsError]:
         return _list_rows([list(row) for row in data], own)
     if isinstance(block.get("data"), str):
         encoding = block.get("encoding")
-        return _text_rows(_decoded(block["data"], encoding), names, is_csv=encoding in ("CSV", "BASE64"))
+        return _text_rows(_decoded(block["data"], encoding), names, limits, is_csv=encoding in ("CSV", "BASE64"))
     if isinstance(block.get("data"), list) and "columns" in block:
         return _list_rows(block["data"], own)
     if len(block) == 1 and (inner := next(iter(block))) in _WRAPPERS:
-        return _rows(block[inner], names)
+        return _rows(block[inner], names, limits)
     if block and all(isinstance(column, list) for column in block.values()):
         return _column_rows(block)
     raise RowsError(f"rows of an unknown shape: an object of {', '.join(map(quoted, list(block)[:5])) or 'nothing'}")

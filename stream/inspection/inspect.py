@@ -137,7 +137,7 @@ def inspect_messages(
 
     settings: what it sets is kept.
     """
-    documents, faults = _open(messages, EventReader(settings.mapping.event_mapping(), source.schemas))
+    documents, faults = _open(messages, _reader(settings, source))
     found = Inspection(
         source, len(messages), len(documents), faults=faults, schemas=sorted(schema_ids(each.data for each in messages))
     )
@@ -162,7 +162,7 @@ def prove(found: Inspection, messages: Sequence[Message], source: Source, settin
     except ConfigError as error:
         return replace(found, problem=f"no mapping found: {error}", configuration=None)
     mapping = config.mapping.event_mapping()
-    events, read, faults = _read(messages, EventReader(mapping, source.schemas))
+    events, read, faults = _read(messages, _reader(config, source))
     monitored = {
         name: None for event in events for name, value in event.signals.items()
         if isinstance(value, str | int | float) and config.defaults.signals.selects(name)
@@ -202,6 +202,10 @@ def _learning(found: Inspection, source: Source) -> Choice | None:
     if most < 2 * _LEAST:
         return Choice(_LEAST, f"the least possible; {most:,} events are few")
     return Choice(most // 2, f"half of the {most:,} events; the default, {_DEFAULT}, is for longer logs")
+
+
+def _reader(settings: Config, source: Source) -> EventReader:
+    return EventReader(settings.mapping.event_mapping(), source.schemas, settings.limits.of_messages())
 
 
 def _open(messages: Iterable[Message], reader: EventReader) -> tuple[list[dict[str, Any]], list[Fault]]:

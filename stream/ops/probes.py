@@ -101,7 +101,7 @@ def probe_traffic(config: Config, folder: Path, baselines: Mapping[str, Baseline
     loader = schema_loader(config.schemas, folder, attempts=1)
     if loader is not None:
         loader.load_now([message for message, _ in messages])
-    sample = read_sample(messages, config.mapping.event_mapping(), None if loader is None else loader.schemas)
+    sample = read_sample(messages, config, None if loader is None else loader.schemas)
     yield from traffic_findings(config, baselines, sample)
 
 

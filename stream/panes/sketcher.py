@@ -13,6 +13,7 @@ from driftline.stream.events.columns import Defect
 from driftline.stream.events.decode import Decoder, Origins
 from driftline.stream.events.event import Rejection
 from driftline.stream.events.frames import Schema
+from driftline.stream.events.limits import DEFAULT_LIMITS, MessageLimits
 from driftline.stream.events.mapping import EventMapping
 from driftline.stream.events.parse import EventError, EventReader
 from driftline.stream.panes.coverage import Coverage, sampled_positions
@@ -39,7 +40,7 @@ class Sketcher:
     """Decodes the messages of one partition of `topic` and cuts them into panes.
 
     baselines: by model; panes of other models hold events instead of sketches. schemas: see `EventReader`; the mapping
-    may grow. coverage: takes a sample of the events.
+    may grow. coverage: takes a sample of the events. limits: of each message.
     """
 
     topic: str
@@ -48,13 +49,14 @@ class Sketcher:
     mapping: EventMapping
     schemas: Mapping[int, Schema] | None = None
     coverage: Coverage = field(default_factory=Coverage)
+    limits: MessageLimits = DEFAULT_LIMITS
 
     def __post_init__(self) -> None:
-        self._decoder, self._reader = self._new_decoder(), EventReader(self.mapping, self.schemas)
+        self._decoder, self._reader = self._new_decoder(), EventReader(self.mapping, self.schemas, self.limits)
 
     def _new_decoder(self) -> Decoder:
         fields = {model: baseline.fields for model, baseline in self.baselines.items()}
-        return Decoder(fields, self.mapping, self.schemas)
+        return Decoder(fields, self.mapping, self.schemas, self.limits)
 
     def add_baseline(self, baseline: Baseline) -> None:
         """Sketch the events of the baseline's model from now on, those of the open run included."""

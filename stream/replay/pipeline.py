@@ -128,9 +128,8 @@ class Pipeline:
     def sketcher(self, partition: int, start: int) -> Sketcher:
         """A first stage for one partition's log from offset `start` on; it receives baselines learned later."""
         cutter, mapping = Cutter(pane_rule(self.config), partition, start), self.config.mapping.event_mapping()
-        self._sketchers.append(
-            Sketcher(self.topic_name, cutter, dict(self.known_baselines), mapping, self.schemas, self._coverage)
-        )
+        known, limits = dict(self.known_baselines), self.config.limits.of_messages()
+        self._sketchers.append(Sketcher(self.topic_name, cutter, known, mapping, self.schemas, self._coverage, limits))
         return self._sketchers[-1]
 
     @property

@@ -15,7 +15,7 @@ from driftline.stream.config.remarks import unknown_upstreams, unused_settings
 from driftline.stream.config.sections import Config
 from driftline.stream.events.columns import Defect
 from driftline.stream.events.frames import Schema
-from driftline.stream.events.mapping import NATIVE, EventMapping
+from driftline.stream.events.mapping import NATIVE
 from driftline.stream.events.parse import EventError, EventReader
 from driftline.stream.events.rejections import Rejections
 from driftline.stream.judge.resolution import small_baseline_remarks
@@ -138,13 +138,12 @@ def as_single_partition(batches: Iterable[Sequence[bytes]]) -> Iterator[LogBatch
 
 
 def select_time_range(
-    log: Iterable[LogBatch], mapping: EventMapping, first_ms: int | None, end_ms: int | None
+    log: Iterable[LogBatch], reader: EventReader, first_ms: int | None, end_ms: int | None
 ) -> Iterator[LogBatch]:
     """Keep events whose time is in [first_ms, end_ms), and messages that are no events: the replay rejects those."""
     if first_ms is None and end_ms is None:
         yield from log
         return
-    reader = EventReader(mapping)
     for offsets, messages, timestamps in log:
         kept = [i for i, message in enumerate(messages) if _in_range(reader, message, first_ms, end_ms)]
         if kept:

@@ -14,8 +14,8 @@ import msgspec
 
 from driftline.stream.alerts.schema import Evidence, IncidentAlert, OutageEvidence
 from driftline.stream.events.event import MAX_NAME
+from driftline.stream.events.limits import DEFAULT_LIMITS
 from driftline.stream.events.mapping import NATIVE
-from driftline.stream.events.parse import MAX_BYTES
 from driftline.stream.events.times import END_OF_EPOCH, MIN_EPOCH
 from driftline.stream.judge.changes import Change, Histogram, Profile
 
@@ -94,11 +94,13 @@ def event_part() -> Schema:
         "weight": {"description": "How much the event counts. Not read yet."},
     }
     some = [{"properties": {name: {"not": {"type": "null"}}}, "required": [name]} for name in NATIVE.monitored]
+    most = DEFAULT_LIMITS
     return {
         "description": "One prediction of a model. At least one of features, prediction and score is required. At most "
-        f"{MAX_BYTES} bytes of UTF-8. Also refused are times that the calendar does not have, or before 1970 or after "
-        "9999, and ids and models with lone surrogates. Some other forms of time are read, too. Other fields "
-        "are ignored.",
+        f"{most.message_bytes} bytes of UTF-8, {most.depth} objects or arrays in each other and {most.signals} names "
+        "of signals, unless `limits` in the configuration says otherwise. Also refused are times that the calendar "
+        "does not have, or before 1970 or after 9999, and ids and models with lone surrogates. Some other forms of "
+        "time are read, too. Other fields are ignored.",
         "type": "object",
         "properties": parts,
         "required": [NATIVE.id, NATIVE.ts, NATIVE.model],

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator
 from io import BufferedReader
 from itertools import chain
 
-# A longer object is no event, since Kafka carries 1 MiB: a bracket is missing, and it never ends.
-_LONGEST = 4 * 2**20
+# Bytes of an object or a line. None that is longer can be an event, see `limits.message_bytes`: what is passed on of it
+# is refused as too large. Without a bound, a file without a line end would fill the memory.
+_LONGEST = 2**24 + 1
 _BLOCK = 64 * 2**10
 _BOM = b"\xef\xbb\xbf"
 # Between objects: white space, commas, and the brackets of the array.
@@ -28,8 +29,17 @@ def json_events(stream: BufferedReader) -> Iterator[bytes]:
         first = stream.readline(_BLOCK)
     line = first.strip()
     if not line.startswith((b"{", b"[")) or list(_Splitter().feed(line)) == [line]:
-        return filter(None, map(bytes.strip, chain([first], stream)))
+        return filter(None, map(bytes.strip, chain([first], _lines(stream))))
     return split_objects(chain([first], iter(lambda: stream.read1(_BLOCK), b"")))
+
+
+def _lines(stream: BufferedReader) -> Iterator[bytes]:
+    """The lines of a text; of one that is too long, only the beginning."""
+    for line in iter(lambda: stream.readline(_LONGEST), b""):
+        yield line
+        rest = line
+        while len(rest) == _LONGEST and not rest.endswith(b"\n"):
+            rest = stream.readline(_LONGEST)
 
 
 def split_objects(blocks: Iterable[bytes]) -> Iterator[bytes]:

@@ -11,6 +11,7 @@ from faust.types import TP
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from driftline.stream.codec.state import StateDelta
+from driftline.stream.events.limits import limit_of
 from driftline.stream.judge.incidents import Step
 from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.panes.sketcher import Sketched
@@ -38,6 +39,9 @@ class Metrics:
         self._accepted = Counter("driftline_accepted_events", "Events read from these records", registry=registry)
         self._rejected = Counter(
             "driftline_rejected", "Records, or rows of records, that are no events", ["reason"], registry=registry
+        )
+        self._limited = Counter(
+            "driftline_limited", "Messages and events refused because of a limit", ["limit"], registry=registry
         )
         self._unwatched = Gauge(
             "driftline_unwatched_fields",
@@ -79,7 +83,13 @@ class Metrics:
         self._accepted.inc(sketched.events)
         for rejection in sketched.rejections:
             self._rejected.labels(_reason_label(rejection.reason)).inc()
+        self.limited(rejection.reason for rejection in sketched.rejections)
         self._record_progress(fetch)
+
+    def limited(self, reasons: Iterable[str]) -> None:
+        """Count those reasons of dead letters that name a limit."""
+        for limit in filter(None, map(limit_of, reasons)):
+            self._limited.labels(limit).inc()
 
     def set_unwatched(self, fields: Iterable[Unwatched]) -> None:
         """Set the number of unwatched fields by model and reason, of the first models by name."""

@@ -28,6 +28,7 @@ from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import decode_baseline
 from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.config.sections import Config, ModelConfig
+from driftline.stream.events.limits import MessageLimits
 from driftline.stream.events.mapping import EventMapping
 from driftline.stream.kafka.dead_letters import dead_letter, pane_dead_letter
 from driftline.stream.kafka.record import OutgoingRecord
@@ -58,21 +59,22 @@ class RereadError(RuntimeError):
 class SketchSettings:
     """What the stage takes from the configuration: two topics, where runs end, and how to read an event.
 
-    max_rejected: share of the messages. for_model: the configuration of a model.
+    limits: of each message. max_rejected: share of the messages. for_model: the configuration of a model.
     """
 
     predictions: str
     panes: str
     rule: PaneRule
     mapping: EventMapping
+    limits: MessageLimits
     max_rejected: float
     for_model: Callable[[str], ModelConfig]
 
     @classmethod
     def of(cls, config: Config) -> Self:
         topics, mapping = config.topics, config.mapping.event_mapping()
-        rejected = config.worker.max_rejected
-        return cls(topics.predictions, topics.panes, pane_rule(config), mapping, rejected, config.for_model)
+        limits, rejected = config.limits.of_messages(), config.worker.max_rejected
+        return cls(topics.predictions, topics.panes, pane_rule(config), mapping, limits, rejected, config.for_model)
 
 
 class _Closing(NamedTuple):
@@ -181,9 +183,8 @@ class SketchStage:
         cutter = Cutter(self._settings.rule, partition, start, ends)
         settings = self._settings
         schemas = None if self._schemas is None else self._schemas.schemas
-        sketcher = Sketcher(
-            settings.predictions, cutter, dict(self._baselines), settings.mapping, schemas, self._coverage
-        )
+        known, mapping, limits = dict(self._baselines), settings.mapping, settings.limits
+        sketcher = Sketcher(settings.predictions, cutter, known, mapping, schemas, self._coverage, limits)
         return _Partition(record, sketcher, seal.end if seal else None)
 
     async def sketch(self, fetch: Fetch) -> None:

@@ -35,7 +35,7 @@ def findings(
 ) -> list[tuple[str, str]]:
     config = parse_config(text)
     origins = [(message, Origin("predictions", 0, i)) for i, message in enumerate(messages)]
-    sample = read_sample(origins, config.mapping.event_mapping())
+    sample = read_sample(origins, config)
     return [(each.level, each.message) for each in traffic_findings(config, baselines or {}, sample)]
 
 

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from driftline.stream.events.columns import Field
 from driftline.stream.events.decode import Decoder
 from driftline.stream.events.frames import FrameError, Schema, parse_schema, schema_ids, unpack
+from driftline.stream.events.limits import MessageLimits
 from driftline.stream.events.parse import EventError, EventReader
 
 
@@ -435,8 +436,10 @@ EVENT = b'{"id": 1, "ts": 1767225600000, "model": "m", "score": 1}'
 def test_frames_of_a_json_schema_are_read_as_the_exact_reader_reads_them(texts: list[bytes]) -> None:
     schemas = {7: parse_schema("", "JSON")}
     batch = [header(number) + text for text in texts for number in (7, 8)]
-    decoded = Decoder({"m": [Field("score", True)]}, schemas=schemas, max_bytes=5 + len(EVENT)).decode(batch)
-    read, reader = {}, EventReader(schemas=schemas, max_bytes=5 + len(EVENT))
+    decoded = Decoder({"m": [Field("score", True)]}, schemas=schemas, limits=MessageLimits(5 + len(EVENT))).decode(
+        batch
+    )
+    read, reader = {}, EventReader(schemas=schemas, limits=MessageLimits(5 + len(EVENT)))
     for position, data in enumerate(batch):
         try:
             reader.read(data)

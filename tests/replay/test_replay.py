@@ -17,8 +17,7 @@ from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.build import build_baseline
 from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.config.sections import Config
-from driftline.stream.events.mapping import NATIVE
-from driftline.stream.events.parse import parse_event
+from driftline.stream.events.parse import EventReader, parse_event
 from driftline.stream.replay.pipeline import LogBatch
 from driftline.stream.replay.run import ReplayResult, as_single_partition, replay, select_time_range
 from driftline.stream.sources.baselines import load_baseline, load_baselines, load_given
@@ -86,14 +85,14 @@ def test_models_with_a_learned_baseline_and_models_with_too_few_events_are_named
 )
 def test_a_time_range_includes_its_start_and_excludes_its_end(first: int | None, end: int | None, kept: slice) -> None:
     log = messages("fraud", 100)
-    batches = list(select_time_range(as_single_partition([log[:60], log[60:]]), NATIVE, first, end))
+    batches = list(select_time_range(as_single_partition([log[:60], log[60:]]), EventReader(), first, end))
     assert [message for batch in batches for message in batch.messages] == log[kept]
     assert [at for batch in batches for at in batch.offsets] == list(range(100))[kept]
 
 
 def test_a_time_range_keeps_messages_that_are_no_events() -> None:
     log = [b"{", *messages("fraud", 3), b'{"ts": "soon"}']
-    (batch,) = select_time_range([LogBatch(np.arange(5), log)], NATIVE, EPOCH + 1, EPOCH + 2)
+    (batch,) = select_time_range([LogBatch(np.arange(5), log)], EventReader(), EPOCH + 1, EPOCH + 2)
     assert batch.messages == [b"{", log[2], b'{"ts": "soon"}']
     assert batch.offsets.tolist() == [0, 2, 4]
 
