@@ -1,72 +1,123 @@
-"""Counts every event of a chaos run by itself, without panes, runs or judge. Pure."""
+"""Counts every event of a chaos run with the naive reader, without decoder, coder or judge. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from itertools import chain
-
-import numpy as np
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from driftline.detectors.arrays import IntArray
-from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.codec.state import restore_state
-from driftline.stream.config.sections import Config
-from driftline.stream.events.event import Event
+from load_tests.chaos.naive import Cells, NoEventError, read
 from load_tests.chaos.outcome import Outcome, Verdict, abbreviated
-from load_tests.harness.oracle import Parts, event_or_none
+from load_tests.harness.oracle import Parts, events_counted
 
-# Events sketched at once when they are counted.
-_PORTION = 2000
-
-
-def check_counts(verdict: Verdict, config: Config, known: Mapping[str, Baseline], outcome: Outcome) -> None:
-    """Count every event by itself and compare, value by value, with the sums in the stored model states."""
-    expected, events = _counted(known, outcome), Counter[str]()
-    for model, (n, counts) in sorted(expected.items()):
-        baseline = known[model]
-        stored = _stored(outcome.model_states.get(model, {}), baseline, learned=model not in config.models)
-        difference = stored.counts - counts
-        verdict.expect(f"events counted of {model}", stored.n, n)
-        if difference.any():
-            excess = abbreviated(_by_signal(baseline, difference))
-            verdict.mismatches.append(f"values counted of {model}: {excess} too many")
-        verdict.lost += int(-difference[difference < 0].sum())
-        verdict.doubled += int(difference[difference > 0].sum())
-        events[model] = n
-    verdict.figures |= {"models": len(events), "events": events.total()}
+#: Where a message lies: its partition and offset.
+Place = tuple[int, int]
 
 
-def _counted(known: Mapping[str, Baseline], outcome: Outcome) -> dict[str, tuple[int, IntArray]]:
-    """By model, the number of its events, and the counts of their values in the layout of its baseline."""
-    sums = {model: baseline.layout.empty() for model, baseline in known.items()}
-    waiting: dict[str, list[Event]] = {model: [] for model in known}
-    for value in chain.from_iterable(outcome.predictions.values()):
-        event = event_or_none(value)
-        if event is not None:
-            waiting[event.model].append(event)
-            if len(waiting[event.model]) == _PORTION:
-                sums[event.model] += known[event.model].sketch_events(waiting[event.model])
-                waiting[event.model] = []
-    for model, events in waiting.items():
-        if events:
-            sums[model] += known[model].sketch_events(events)
-    return {model: (total.n, total.counts) for model, total in sums.items()}
+def check_counts(
+    verdict: Verdict,
+    known: Mapping[str, Baseline],
+    given: Collection[str],
+    outcome: Outcome,
+    panes: Iterable[PaneMessage],
+) -> None:
+    """Count every event by itself; compare with the stored model states, the published panes and the dead letters.
+
+    known: all baselines at the end of the run; given: the models whose baseline was not learned.
+    """
+    counted = _count(outcome, known, given)
+    for model, times in sorted(counted.times.items()):
+        parts, baseline = outcome.model_states.get(model, {}), known.get(model) if model in given else None
+        verdict.expect(f"events counted of {model}", events_counted(parts, baseline), len(times))
+        if model in known:
+            _check_cells(verdict, model, counted.cells[model], _stored_row(parts, known[model], baseline))
+    for pane in panes:
+        _check_pane(verdict, pane, counted.times.get(pane.model, {}))
+    _check_dead_letters(verdict, outcome, counted)
+    verdict.figures |= {"models": len(counted.times), "events": sum(map(len, counted.times.values()))}
 
 
-def _stored(parts: Parts, baseline: Baseline, learned: bool) -> Sketch:
-    """The sum of everything that a model state has counted."""
-    state, total = restore_state(parts, None if learned else baseline), baseline.layout.empty()
+@dataclass
+class _Counted:
+    """What lies on the predictions topic.
+
+    cells: by model with a baseline. times: of events, by model and place. refused: a word of the reason, by place. odd:
+    the places of events that count, but with a defective value; maybe_odd: of those of models that learn their
+    baseline, whose values are looked at from then on.
+    """
+
+    cells: Mapping[str, Cells]
+    times: dict[str, dict[Place, int]] = field(default_factory=dict)
+    refused: dict[Place, str] = field(default_factory=dict)
+    odd: set[Place] = field(default_factory=set)
+    maybe_odd: set[Place] = field(default_factory=set)
+
+
+def _count(outcome: Outcome, known: Mapping[str, Baseline], given: Collection[str]) -> _Counted:
+    counted = _Counted({model: Cells(baseline.layout) for model, baseline in known.items()})
+    for partition, log in sorted(outcome.predictions.items()):
+        for offset, message in log.items():
+            try:
+                reading = read(message)
+            except NoEventError as error:
+                counted.refused[partition, offset] = str(error)
+                continue
+            counted.times.setdefault(reading.model, {})[partition, offset] = reading.ts
+            cells = counted.cells.get(reading.model)
+            if cells is not None and cells.add(reading.values):
+                (counted.odd if reading.model in given else counted.maybe_odd).add((partition, offset))
+    return counted
+
+
+def _check_cells(verdict: Verdict, model: str, counted: Cells, row: IntArray) -> None:
+    excess = counted.of_row(row.tolist())
+    excess.subtract(counted.counts)
+    signals = Counter[str]()
+    for (signal, _), count in excess.items():
+        signals[signal] += abs(count)
+    if wrong := {signal: count for signal, count in signals.items() if count}:
+        verdict.mismatches.append(f"values of {model} in too many or too few cells: {abbreviated(wrong)}")
+    verdict.lost += sum(-count for count in excess.values() if count < 0)
+    verdict.doubled += sum(count for count in excess.values() if count > 0)
+
+
+def _stored_row(parts: Parts, baseline: Baseline, given: Baseline | None) -> IntArray:
+    """The counts of everything that a model state has counted."""
+    state, total = restore_state(parts, given), baseline.layout.empty()
     if state.learned is not None:
         total += state.learned.total
     if state.judge is not None:
         total = sum((bucket.content for bucket in state.judge.history), total)
         total += state.judge.pending.content if state.judge.pending else baseline.layout.empty()
-    return total
+    return total.counts
 
 
-def _by_signal(baseline: Baseline, difference: IntArray) -> dict[str, int]:
-    """The sum of the differences of each signal's counts, without signals whose sum is 0."""
-    totals = np.bincount(baseline.layout.signal_of_column, weights=difference).astype(int).tolist()
-    return {signal.name: total for signal, total in zip(baseline.layout.signals, totals, strict=True) if total}
+def _check_pane(verdict: Verdict, pane: PaneMessage, times: Mapping[Place, int]) -> None:
+    """Check that a pane has the times of the first and the last event of its model in its run."""
+    partition, start, end = pane.run
+    own = [times[partition, offset] for offset in range(start, end) if (partition, offset) in times]
+    packed = pane.packed
+    verdict.expect(
+        f"times of the pane of {pane.model} in {pane.run}", (packed.first_ts, packed.last_ts), (*own[:1], *own[-1:])
+    )
+
+
+def _check_dead_letters(verdict: Verdict, outcome: Outcome, counted: _Counted) -> None:
+    """Check that all refused messages, and no other ones, are dead letters, each with its reason."""
+    found: dict[Place, tuple[bool, str]] = {}
+    for record in outcome.dead_letters:
+        headers = {name: value.decode() for name, value in record.headers.items()}
+        place = int(headers["partition"]), int(headers["offset"])
+        found[place] = headers["counted"] == "true", headers["reason"]
+    for place, word in counted.refused.items():
+        counts, reason = found.pop(place, (None, ""))
+        if counts is not False or word not in reason:
+            verdict.mismatches.append(f"the message at {place} is no event ({word}); its dead letter says: {reason!r}")
+    for place in counted.odd - found.keys():
+        verdict.mismatches.append(f"the event at {place} has a defective value, and no dead letter says so")
+    for place in found.keys() - counted.odd - counted.maybe_odd:
+        verdict.mismatches.append(f"the message at {place} is a good event, and a dead letter: {found[place][1]!r}")

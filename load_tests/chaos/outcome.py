@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from load_tests.harness.oracle import Parts
 
-Log = Sequence[bytes | None]
+#: The messages of a partition by offset, in their order. Offsets of markers and of aborted transactions are left out.
+Log = Mapping[int, bytes | None]
 
 
 class Record(NamedTuple):
@@ -21,7 +22,7 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run left on the topics and in Redis. predictions: the log of each partition, from offset 0 on.
+    """What a run left on the topics and in Redis. predictions: the log of each partition.
 
     panes: partition after partition, each in the order of its log. dead_letters: of the predictions topic;
     pane_dead_letters: of the panes topic. model_states: the stored parts of each model's state.

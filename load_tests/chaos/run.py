@@ -164,12 +164,9 @@ def _outboxes(site: Site) -> int:
 
 def _outcome(site: Site) -> Outcome:
     deployment, topics = site.deployment, site.deployment.config.topics
-    predictions: dict[int, list[bytes | None]] = {}
+    predictions: dict[int, dict[int, bytes | None]] = {}
     for record in deployment.scan(topics.predictions):
-        log = predictions.setdefault(record.partition, [])
-        if record.offset != len(log):
-            raise RuntimeError(f"partition {record.partition}: offset {record.offset} follows {len(log) - 1}")
-        log.append(record.value)
+        predictions.setdefault(record.partition, {})[record.offset] = record.value
     return Outcome(
         predictions,
         _records(deployment.read(topics.panes)),

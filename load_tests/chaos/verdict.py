@@ -9,8 +9,8 @@ Two replays are made, each in one process and one sequence, without Kafka, Redis
    partitions; a pane that was published twice counts once.
 
 Model states must equal those of both replays byte for byte, and so must alerts (in the first replay, but for the time
-of the decision). Events are also counted independently: each message is decoded by itself and counted in its model's
-baseline.
+of the decision). Both replays share reader and coder with the workers, and would not notice their faults: so events are
+also counted by a second reader and coder (`load_tests/chaos/naive.py`) and compared with states, panes, dead letters.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from driftline.detectors.arrays import IntArray
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.alerts.build import build_alert, encode_alert
@@ -30,6 +31,7 @@ from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.codec.state import state_delta
 from driftline.stream.config.sections import Config
+from driftline.stream.events.frames import Schema
 from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.cutter import Cutter
@@ -40,9 +42,18 @@ from load_tests.chaos.count import check_counts
 from load_tests.chaos.outcome import Log, Outcome, Verdict
 from load_tests.harness.oracle import Parts, alert_bodies, event_or_none
 
+# Bytes of a message that its dead letter keeps.
+_KEPT = 900_000
 
-def judge_run(config: Config, baselines: Mapping[str, Baseline], spread: Collection[str], outcome: Outcome) -> Verdict:
-    """The verdict on a run. spread: models whose events lie on several partitions."""
+
+def judge_run(
+    config: Config,
+    baselines: Mapping[str, Baseline],
+    spread: Collection[str],
+    outcome: Outcome,
+    schemas: Mapping[int, Schema] | None = None,
+) -> Verdict:
+    """The verdict on a run. spread: models whose events lie on several partitions. schemas: see `EventReader`."""
     verdict, by_panes = Verdict(), Judged(config, baselines)
     messages = [PaneMessage.from_bytes(record.value or b"") for record in outcome.panes]
     for record, message in zip(outcome.panes, messages, strict=True):
@@ -56,7 +67,7 @@ def judge_run(config: Config, baselines: Mapping[str, Baseline], spread: Collect
             )
     known = {model: state.learned for model, state in by_panes.states.items() if state.learned} | dict(baselines)
     by_predictions = Judged(config, baselines)
-    replay = _Replay(config, baselines, known, verdict, outcome)
+    replay = _Replay(config, baselines, known, schemas, verdict, outcome)
     for model, pane in replay.panes(messages):
         if model not in spread:
             by_predictions.judge(model, pane, appended=0)
@@ -65,7 +76,7 @@ def judge_run(config: Config, baselines: Mapping[str, Baseline], spread: Collect
     _check_states(verdict, outcome, by_predictions, "predictions topic")
     _check_states(verdict, outcome, by_panes, "panes topic")
     _check_alerts(verdict, outcome, by_predictions, by_panes, spread)
-    check_counts(verdict, config, known, outcome)
+    check_counts(verdict, known, baselines, outcome, messages)
     return verdict
 
 
@@ -126,6 +137,7 @@ class _Replay:
     config: Config
     given: Mapping[str, Baseline]
     known: Mapping[str, Baseline]
+    schemas: Mapping[int, Schema] | None
     verdict: Verdict
     outcome: Outcome
     dead_letters: dict[tuple[int, int], tuple[bytes | None, bytes]] = field(default_factory=dict)
@@ -137,7 +149,7 @@ class _Replay:
             published.setdefault((message.run, message.model), []).append(message)
         by_clock, seen = 0, 0
         for partition, log in sorted(self.outcome.predictions.items()):
-            ends = self._run_ends({run for run, _ in published if run.partition == partition}, len(log))
+            ends = self._run_ends({run for run, _ in published if run.partition == partition}, max(log, default=-1) + 1)
             for run in self._runs(partition, log, ends):
                 by_clock += bool(run.panes) and self._ended_by_clock(run, log)
                 seen += len(run.panes)
@@ -161,13 +173,16 @@ class _Replay:
             Cutter(pane_rule(self.config), partition, 0),
             dict(self.given),
             self.config.mapping.event_mapping(),
+            self.schemas,
         )
+        offsets = np.fromiter(log, np.int64, len(log))
         for end in ends:
             cutter = sketcher.cutter
             if end > cutter.start:
                 start = cutter.start
-                sketched = sketcher.consume(np.arange(start, end), log[start:end])
-                self._expect_dead_letters(partition, start, log, sketched)
+                own = offsets[np.searchsorted(offsets, start) : np.searchsorted(offsets, end)]
+                sketched = sketcher.consume(own, [log[offset] for offset in own.tolist()])
+                self._expect_dead_letters(partition, own, log, sketched)
                 yield from sketched.runs
                 if cutter.start != start:
                     self.verdict.expect(f"partition {partition}: a run that the rule ends", end, cutter.start)
@@ -179,7 +194,7 @@ class _Replay:
         rule = pane_rule(self.config)
         if any(_events(pane.content) == rule.events for pane in run.panes.values()):
             return False
-        following = event_or_none(log[run.end]) if run.end < len(log) else None
+        following = event_or_none(log.get(run.end))
         slot_ms = rule.slot_ms or 1 << 62
         return following is None or following.ts // slot_ms <= max(p.first_ts for p in run.panes.values()) // slot_ms
 
@@ -195,11 +210,12 @@ class _Replay:
             if message.to_bytes() != same.to_bytes():
                 self.verdict.mismatches.append(f"the pane of {model} in {pane.ranges} was published with other content")
 
-    def _expect_dead_letters(self, partition: int, start: int, log: Log, sketched: Sketched) -> None:
+    def _expect_dead_letters(self, partition: int, offsets: IntArray, log: Log, sketched: Sketched) -> None:
         bad = {each.position: b"false" for each in sketched.rejections}
         odd = {position: b"true" for position, _ in sketched.defects}
         for position, counted in (odd | bad).items():
-            self.dead_letters[partition, start + position] = (log[start + position], counted)
+            offset = int(offsets[position])
+            self.dead_letters[partition, offset] = (_kept(log[offset]), counted)
 
     def check_dead_letters(self) -> None:
         """Check that every dead letter was published, once or more, and no other one."""
@@ -212,6 +228,11 @@ class _Replay:
             "dead letters": len(self.dead_letters),
             "dead letters published again": len(self.outcome.dead_letters) - len(found),
         }
+
+
+def _kept(value: bytes | None) -> bytes | None:
+    """What a dead letter keeps of a message."""
+    return value and value[:_KEPT]
 
 
 def _check_pane_dead_letters(verdict: Verdict, outcome: Outcome) -> None:

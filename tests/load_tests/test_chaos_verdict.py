@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import pkgutil
 from collections.abc import Callable
 from dataclasses import replace
+from operator import itemgetter
+from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 
+from driftline.detectors.summaries import codes
 from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.config.load import parse_config
 from driftline.stream.config.sections import Config, Redis
 from driftline.stream.demo.servers import Server
+from driftline.stream.events import columns, decode
 from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.state.client import connect
 from load_tests.chaos.outcome import Outcome, Record, Verdict
@@ -27,6 +33,7 @@ defaults: {{learn_events: 100, false_alarms_per_event: 0.001}}
 models: {{given: {{}}, spread: {{}}, learns: {{clock: 100000}}}}
 worker: {{group: {group}}}
 """
+NAN = b'{"id":"nan","ts":1767225600000,"model":"given","features":{"amount":NaN,"country":"at"},"score":1}'
 ODD = b'{"id":"odd","ts":1767225600000,"model":"given","features":{"amount":"N/A","country":"at"},"score":1}'
 BASELINES = {model: baseline_of(model) for model in ("given", "spread")}
 
@@ -38,6 +45,7 @@ async def work(config: Config, url: str) -> Outcome:
             *interleave(messages("given", 500, drift=(200, 300)), messages("spread", 500, drift=(200, 300))),
             b"{",
             ODD,
+            NAN,
         ],
         1: [*interleave(messages("spread", 500, 500), messages("learns", 500))],
     }
@@ -62,7 +70,10 @@ async def work(config: Config, url: str) -> Outcome:
 
     names = config.topics
     dead_letters, pane_dead_letters = (records(f"{each}.dlq") for each in (names.predictions, names.panes))
-    return Outcome(logs, records(names.panes), records(names.alerts), dead_letters, pane_dead_letters, model_states)
+    predictions = {partition: dict(enumerate(log)) for partition, log in logs.items()}
+    return Outcome(
+        predictions, records(names.panes), records(names.alerts), dead_letters, pane_dead_letters, model_states
+    )
 
 
 def closed(topics: dict[str, dict[int, list[OutgoingRecord]]]) -> bool:
@@ -70,7 +81,7 @@ def closed(topics: dict[str, dict[int, list[OutgoingRecord]]]) -> bool:
     panes = [
         PaneMessage.from_bytes(each.value or b"").run for log in topics["driftline.panes"].values() for each in log
     ]
-    return {(run.partition, run.end) for run in panes} >= {(0, 1002), (1, 1000)}
+    return {(run.partition, run.end) for run in panes} >= {(0, 1003), (1, 1000)}
 
 
 def record_of(message: OutgoingRecord) -> Record:
@@ -98,7 +109,7 @@ def test_a_run_without_faults_is_equal_and_what_is_published_twice_counts_once(
     assert verdict.mismatches == []
     assert (verdict.lost, verdict.doubled) == (0, 0)
     assert verdict.figures["alerts"] == len(outcome.alerts) > 0
-    assert verdict.figures | {"events": 2001, "dead letters": 2, "models": 3} == verdict.figures
+    assert verdict.figures | {"events": 2002, "dead letters": 3, "models": 3} == verdict.figures
     twice = replace(outcome, panes=outcome.panes * 2, alerts=outcome.alerts * 2, dead_letters=outcome.dead_letters * 2)
     verdict = verdict_on(config, twice)
     assert verdict.mismatches == []
@@ -107,7 +118,7 @@ def test_a_run_without_faults_is_equal_and_what_is_published_twice_counts_once(
 
 def with_message(outcome: Outcome, partition: int, offset: int, value: bytes | None) -> Outcome:
     """The outcome, had this message been on the topic."""
-    log = list(outcome.predictions[partition])
+    log = dict(outcome.predictions[partition])
     log[offset] = value
     return replace(outcome, predictions={**outcome.predictions, partition: log})
 
@@ -116,7 +127,7 @@ def test_a_lost_event_is_noticed(config: Config, outcome: Outcome) -> None:
     event = orjson.dumps(orjson.loads(messages("given", 501)[-1]))
     verdict = verdict_on(config, with_message(outcome, 0, 1000, event))
     assert (verdict.lost, verdict.doubled) == (3, 0)
-    assert "events counted of given: 501, expected 502" in verdict.mismatches
+    assert "events counted of given: 502, expected 503" in verdict.mismatches
     assert any("the pane of given in (Range(partition=0" in each for each in verdict.mismatches)
 
 
@@ -228,3 +239,69 @@ def replace_range(message: PaneMessage, run: object) -> PaneMessage:
 
 def replace_config(config: Config, events: int) -> Config:
     return config.model_copy(update={"panes": config.panes.model_copy(update={"events": events})})
+
+
+# Faults of the reader and the coder, which workers and replay share: what each replaces, and the word that tells it.
+
+
+def _without_nan(read: Callable[..., Any]) -> Callable[..., Any]:
+    """NaN as a missing value."""
+
+    def as_number(value: Any, flag: bool = False) -> float | None:
+        return None if value != value else read(value, flag)
+
+    return as_number
+
+
+def _in_the_next_cell(encode: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda grid, values: np.where((codes := encode(grid, values)) == 3, 4, codes)
+
+
+def _twice(read: Callable[..., Any]) -> Callable[..., Any]:
+    """The events that only the exact reader understands, twice."""
+
+    def read_exactly(*arguments: Any) -> Any:
+        events, rejections = read(*arguments)
+        return {model: sorted(own * 2, key=itemgetter(0)) for model, own in events.items()}, rejections
+
+    return read_exactly
+
+
+def _without_the_shortest(parse: Callable[..., Any]) -> Callable[..., Any]:
+    """Messages of one byte are neither read nor refused."""
+
+    def parse_plain(decoder: Any, batch: Any, *arguments: Any) -> Any:
+        known, refused = parse(decoder, batch, *arguments)
+        return known, [position for position in refused if len(batch[position]) > 1]
+
+    return parse_plain
+
+
+def _a_second_later(times: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda column, rule: [each + 1000 for each in times(column, rule)]
+
+
+FAULTS: dict[str, tuple[str, Callable[[Callable[..., Any]], Callable[..., Any]], str]] = {
+    "a NaN that is dropped": (f"{columns.__name__}.as_number", _without_nan, "has a defective value, and no dead"),
+    "a wrong cell": (f"{codes.__name__}.Grid.encode", _in_the_next_cell, "values of given in too many"),
+    "rows twice": (f"{decode.__name__}.Decoder._read_exactly", _twice, "events counted of given: 504, expected 502"),
+    "a message dropped": (
+        f"{decode.__name__}.Decoder._parse_plain",
+        _without_the_shortest,
+        "(not JSON); its dead letter",
+    ),
+    "other times": (f"{decode.__name__}._times", _a_second_later, "times of the pane of given in"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_that_worker_and_replay_share_is_noticed_by_the_second_reader(
+    redis_server: Server, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    place, spoil, words = FAULTS[fault]
+    config = parse_config(_CONFIG.format(group=unique("group")))
+    monkeypatch.setattr(place, spoil(pkgutil.resolve_name(place)))
+    mismatches = verdict_on(config, asyncio.run(work(config, f"redis://{redis_server.address}"))).mismatches
+    assert any(words in each for each in mismatches), mismatches
+    own = ("events counted of", "values of", "times of the pane", "the event at", "the message at")
+    assert [each for each in mismatches if not each.startswith(own)] == [], "the replay has the same fault"

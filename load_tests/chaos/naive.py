@@ -1,0 +1,228 @@
+"""A second reader of events, written to be checked by eye, that shares no code with the one it checks. Pure.
+
+It knows the native mapping alone, reads one message at a time into plain dictionaries, and finds a value's cell in a
+baseline by bisection. `docs/EVENTS.md` says what an event is; where this file and the workers differ, one is wrong.
+
+Rule 1: nothing is imported from `driftline.stream.events` or `driftline.detectors` but the types of a baseline's data.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from driftline.detectors.summaries.layout import Layout, Signal
+
+#: The ids of the schemas in the traffic's schema-registry frames.
+AVRO_SCHEMA, JSON_SCHEMA = 1, 2
+# What `docs/EVENTS.md` says of sizes: bytes of a message, characters of a name.
+_MAX_BYTES, _MAX_NAME = 1 << 20, 255
+# Cells after the regular ones of every signal, in their order in a stored row of counts.
+_SPECIAL = ("missing", "nan", "-inf", "+inf", "invalid", "unseen")
+_FLAGS = {"false": 0.0, "0": 0.0, "0.0": 0.0, "true": 1.0, "1": 1.0, "1.0": 1.0}
+
+Cell = int | str
+Code = Callable[[Any], Cell]
+
+
+class Reading(NamedTuple):
+    """An event: its model, its time in epoch ms, and its values by signal."""
+
+    model: str
+    ts: int
+    values: Mapping[str, Any]
+
+
+class NoEventError(ValueError):
+    """A message is no event. The text is a word that the reason of its dead letter must have."""
+
+
+def read(message: bytes | None) -> Reading:
+    """The event in a message. Raises NoEventError."""
+    document = _document(message)
+    _need(isinstance(document, dict), "expected object")
+    if document.keys() == {"schema", "payload"} and isinstance(document["payload"], dict):
+        document = document["payload"]
+    _name(document, "id")
+    ts, model = _epoch_ms(document.get("ts")), _name(document, "model")
+    _need(len(model) <= _MAX_NAME, "model")
+    parts = {part: document[part] for part in ("features", "prediction", "score") if document.get(part) is not None}
+    _need(parts, "nothing to monitor")
+    _need(isinstance(parts.get("features", {}), dict), "features")
+    return Reading(model, ts, dict(_flat(parts, "")))
+
+
+def _name(document: Mapping[str, Any], part: str) -> str:
+    value = document.get(part)
+    number = isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
+    _need(number or (isinstance(value, str) and value), part)
+    return str(value)
+
+
+def _need(rule: object, word: str) -> None:
+    if not rule:
+        raise NoEventError(word)
+
+
+def _document(message: bytes | None) -> Any:
+    _need(message is not None, "tombstone")
+    message = bytes(message or b"")
+    _need(len(message) <= _MAX_BYTES, "too large")
+    if message[:1] == b"\0":
+        number, message = int.from_bytes(message[1:5], "big"), message[5:]
+        _need(number in (AVRO_SCHEMA, JSON_SCHEMA), "unknown")
+        if number == AVRO_SCHEMA:
+            return _avro(message)
+    try:
+        return json.loads(message.decode("utf-8-sig", "surrogateescape"), parse_int=_integer)
+    except RecursionError:
+        raise NoEventError("nested") from None
+    except ValueError:
+        raise NoEventError("not JSON") from None
+
+
+def _integer(digits: str) -> float:
+    return int(digits) if len(digits) < 1000 else float(digits)
+
+
+def _avro(data: bytes) -> dict[str, Any]:
+    """The document in a payload of `traffic.AVRO`: id, ts, model, features.amount or null, features.country, score."""
+
+    def long() -> int:
+        nonlocal at
+        value = shift = 0
+        while True:
+            at, byte = at + 1, data[at]
+            value, shift = value | (byte & 127) << shift, shift + 7
+            if byte < 128:
+                return value >> 1 ^ -(value & 1)
+
+    def text() -> str:
+        nonlocal at
+        size = long()
+        at += size
+        return data[at - size : at].decode()
+
+    def double() -> float:
+        nonlocal at
+        at += 8
+        return float(struct.unpack("<d", data[at - 8 : at])[0])
+
+    at = 0
+    head = {"id": text(), "ts": long(), "model": text()}
+    features = {"amount": double() if long() else None, "country": text()}
+    return {**head, "features": features, "score": double()}
+
+
+def _epoch_ms(value: Any) -> int:
+    """A time in epoch ms, of a number in any unit or a text in ISO 8601."""
+    _need(value is not None and not isinstance(value, bool | dict | list), "ts")
+    if isinstance(value, str) and not value.isdigit():
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            raise NoEventError("ts") from None
+        zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return math.floor(zoned.timestamp() * 1000)
+    number = int(value) if isinstance(value, str) else value
+    _need(10**8 <= number < 10**20, "ts")
+    if number < 10**11:
+        return round(number * 1000)
+    return int(number // (1 if number < 10**14 else 10**3 if number < 10**17 else 10**6))
+
+
+def _flat(branch: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:
+    for key, value in branch.items():
+        if len(prefix + key) <= _MAX_NAME:
+            yield prefix + key, value
+            if isinstance(value, dict):
+                yield from _flat(value, f"{prefix}{key}.")
+
+
+# ---- cells
+
+
+class Cells:
+    """How many events of a model, and how many values in each cell of each signal of its baseline, which is given."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._codes: list[tuple[str, Code]] = [(signal.name, _code(signal)) for signal in layout.signals]
+        self._sizes = [_size(signal) for signal in layout.signals]
+        self.events, self.counts = 0, Counter[tuple[str, Cell]]()
+
+    def add(self, values: Mapping[str, Any]) -> bool:
+        """Count an event; whether one of its values was defective."""
+        cells = [(name, code(values.get(name))) for name, code in self._codes]
+        self.events += 1
+        self.counts.update(cells)
+        return any(cell in ("nan", "invalid") for _, cell in cells)
+
+    def of_row(self, row: Sequence[int]) -> Counter[tuple[str, Cell]]:
+        """A stored row of counts by signal and cell: regular cells of all signals, then the special ones of each."""
+        names = [name for name, _ in self._codes]
+        regular = [(name, cell) for name, size in zip(names, self._sizes, strict=True) for cell in range(size)]
+        special = [(name, cell) for name in names for cell in _SPECIAL]
+        return Counter({place: count for place, count in zip([*regular, *special], row, strict=True) if count})
+
+
+def _size(signal: Signal) -> int:
+    return len(signal.coder.cuts) + 1 if signal.ordered else len(signal.coder.values)  # type: ignore[union-attr]
+
+
+def _code(signal: Signal) -> Code:
+    """How the values of a signal become cells."""
+    if signal.ordered:
+        cuts = signal.coder.cuts.tolist()  # type: ignore[union-attr]
+        flag = cuts == [math.nextafter(0.0, -1.0), 0.0, math.nextafter(1.0, 0.0), 1.0]
+        return lambda value: _number_cell(value, flag, lambda number: bisect_left(cuts, number))
+    known = signal.coder.values  # type: ignore[union-attr]
+    cells: Mapping[Any, Cell] = {value: cell for cell, value in enumerate(known)}
+    flag = set(known) <= {"false", "true", 0.0, 1.0}
+    if signal.numeric:
+        return lambda value: _number_cell(value, flag, lambda number: cells.get(number, "unseen"))
+    return lambda value: _text_cell(value, flag, cells)
+
+
+def _number_cell(value: Any, flag: bool, cell: Callable[[float], Cell]) -> Cell:
+    if value is None:
+        return "missing"
+    if flag and isinstance(value, str | bool) and str(value).lower() in _FLAGS:
+        value = _FLAGS[str(value).lower()]
+    if isinstance(value, str):
+        value = _spelt(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "invalid"
+    if value != value:
+        return "nan"
+    if abs(value) > 1.7976931348623157e308:
+        return "+inf" if value > 0 else "-inf"
+    return cell(float(value))
+
+
+def _spelt(text: str) -> float | None:
+    """The number that a text spells, None if it is none."""
+    try:
+        return float(text) if text.isascii() and "_" not in text else None
+    except ValueError:
+        return None
+
+
+def _text_cell(value: Any, flag: bool, cells: Mapping[Any, Cell]) -> Cell:
+    if value is None:
+        return "missing"
+    if isinstance(value, dict | list):
+        return "invalid"
+    if isinstance(value, float) and math.isnan(value):
+        return "nan"
+    if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+        return "invalid"
+    text = value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else repr(value)
+    if flag and text.lower() in _FLAGS:
+        text = "true" if _FLAGS[text.lower()] else "false"
+    return cells.get(text, "unseen")
