@@ -14,10 +14,8 @@ from dataclasses import dataclass, field
 import redis as sync_redis
 from aiokafka import errors
 
-from driftline.stream.state.client import RedisUnreachableError
 from driftline.stream.state.fencing import FencedError
 from driftline.stream.state.store import StateMismatchError
-from driftline.stream.worker.faust.transport import TakeoverTimeoutError
 from load_tests.chaos.schedule import Fault
 from load_tests.chaos.traffic import PARTITIONS
 from load_tests.harness.deployment import Deployment, WorkerProcess
@@ -191,7 +189,7 @@ _PATTERNS: Mapping[str, str] = {
 
 # Errors by which a worker may end here: its write was refused, or a server did not answer. Any other is a bug, even
 # though the next worker makes up for it.
-_DESIGNED = {FencedError, StateMismatchError, RedisUnreachableError, TakeoverTimeoutError, TimeoutError}
+_DESIGNED = {FencedError, StateMismatchError}
 
 
 def unexpected_errors(logs: str) -> list[str]:

@@ -94,6 +94,14 @@ class Redis(Section):
     )
     password_env: PasswordEnv = None
     ca_file: CaFile = None
+    replicas: Whole = Field(
+        0,
+        ge=0,
+        le=10,
+        description="Replicas of a server whose disks must hold the end of an idle run, and a worker's claim to a "
+        "partition, before they count (WAITAOF, Redis 7.2), so that a failover loses neither. With Sentinel, 1; in a "
+        "cluster, as many as each primary has, since any of them may follow it. More than 10 are not in use anywhere.",
+    )
 
     @model_validator(mode="after")
     def _password_and_authorities_fit_the_url(self) -> Self:

@@ -2,19 +2,75 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 import socket
 import ssl
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import faust
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 from faust.types.auth import CredentialsT
 
 from driftline.stream.config.sections import Kafka
+from driftline.stream.retry import Waits, patiently
+
+_ResultT = TypeVar("_ResultT")
+# s between two lines about refused writes in the log: aiokafka would write ten a second.
+_LOG_EVERY = 5.0
 
 
 class KafkaUnreachableError(RuntimeError):
-    """No bootstrap broker accepts a connection, or the password is not set; the message says which."""
+    """Kafka does not answer, or refuses for now, or the password is not set; the message says which."""
+
+
+async def call_kafka(call: Callable[..., Awaitable[_ResultT]], *args: Any) -> _ResultT:
+    """What a call of aiokafka answers, called again while its error may pass, see `stream.retry.patiently`.
+
+    Raises KafkaUnreachableError after some 10 s, unless this process waits without end; other KafkaErrors at once.
+    """
+    return await patiently("Kafka", KafkaUnreachableError, _call_once, call, *args)
+
+
+async def _call_once(call: Callable[..., Awaitable[_ResultT]], *args: Any) -> _ResultT:
+    try:
+        return await call(*args)
+    except KafkaError as error:
+        if error.retriable or isinstance(error, KafkaTimeoutError):
+            raise KafkaUnreachableError(f"Kafka refuses for now: {error!r}") from error
+        raise
+
+
+def wait_for_acknowledgement(producer: AIOKafkaProducer) -> AIOKafkaProducer:
+    """Let a producer of aiokafka try to send what it holds until Kafka takes it; returns the producer.
+
+    By default a batch without a leader expires, also if the producer is idempotent. Then its sequence number is lost,
+    and Kafka refuses everything that follows.
+    """
+    producer._message_accumulator._batch_ttl = math.inf
+    return producer
+
+
+class RefusedWrites(logging.Filter):
+    """Notes which errors aiokafka's producer meets, since only its log says it, and lets few of these lines pass."""
+
+    def __init__(self, waits: Waits) -> None:
+        super().__init__()
+        self._waits, self._passed = waits, -math.inf
+
+    def watch(self) -> None:
+        """Begin."""
+        logging.getLogger("aiokafka.producer.sender").addFilter(self)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a line may pass."""
+        self._waits.refused("Kafka", record.getMessage())
+        passes = record.created - self._passed >= _LOG_EVERY
+        self._passed = record.created if passes else self._passed
+        return passes
 
 
 def check_reachable(kafka: Kafka, timeout: float = 3.0) -> None:

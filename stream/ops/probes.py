@@ -37,7 +37,10 @@ def probe_redis(config: Config) -> list[Finding]:
 async def _probe_redis(config: Config) -> list[Finding]:
     client = connect(config.redis)
     try:
-        found = [Finding("redis", each.severity, *_divided(each.message)) for each in await check_server(client)]
+        found = [
+            Finding("redis", each.severity, *_divided(each.message))
+            for each in await check_server(client, config.redis.replicas)
+        ]
         try:
             settings = await client.config_get("append*")
         except RedisError:  # hosted servers often refuse CONFIG

@@ -8,18 +8,24 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from kafka.errors import KafkaError
+from redis.asyncio import RedisCluster
 
 from driftline.stream.config.sections import Config
 from driftline.stream.kafka.admin import missing_topics, open_admin, pane_size_problems
 from driftline.stream.kafka.client import KafkaUnreachableError
-from driftline.stream.retry import pauses, retrying
-from driftline.stream.state.client import StoreError, check_server, connect
+from driftline.stream.retry import calling, pauses, retrying
+from driftline.stream.state.client import Client, StoreError, check_server, connect
+from driftline.stream.state.scripts import Script
 
 log = logging.getLogger(__name__)
 
 # s between attempts: short at first, since servers that start together are ready within seconds, and at most what a
 # person who has repaired something would wait.
 _PAUSES = (1.0, 2.0, 5.0, 10.0)
+# Keys that a cluster is asked to write, so that each of its primaries has some.
+_CLUSTER_KEYS = 64
+# Writes and leaves nothing; refused if Redis has no memory, too few replicas or a disk that is full.
+_WRITE = Script("redis.call('SET', KEYS[1], '')\nreturn redis.call('DEL', KEYS[1])")
 
 
 class NotReadyError(RuntimeError):
@@ -27,7 +33,7 @@ class NotReadyError(RuntimeError):
 
 
 async def wait_for_servers(config: Config, topics: Sequence[str] | None = None) -> None:
-    """Return when Redis is fit for use and Kafka has the topics, by default those of a worker.
+    """Return when Redis is fit for use and accepts writes, and Kafka has the topics, by default those of a worker.
 
     Until then, log why not and try again.
     """
@@ -42,14 +48,19 @@ async def _until_ready(server: str, check: Callable[..., Awaitable[None]], *args
     def log_retry(error: BaseException, pause: float) -> None:
         log.warning("%s is not ready: %s; trying again in %g s", server, error, pause)
 
-    await retrying(NotReadyError, pauses(*_PAUSES), log=log_retry)(check, *args)
+        wait.failed(error)
+
+    with calling(server) as wait:
+        await retrying(NotReadyError, pauses(*_PAUSES), log=log_retry)(check, *args)
 
 
 async def _check_redis(config: Config) -> None:
     try:
         client = connect(config.redis)
         try:
-            findings = await check_server(client)
+            findings = await check_server(client, config.redis.replicas)
+            if not any(finding.severity == "error" for finding in findings):
+                await _check_writes(client, config.worker.group)
         finally:
             await client.aclose()
     except StoreError as error:
@@ -58,6 +69,13 @@ async def _check_redis(config: Config) -> None:
         if finding.severity == "error":
             raise NotReadyError(finding.message)
         log.warning("%s", finding.message)
+
+
+async def _check_writes(client: Client, namespace: str) -> None:
+    """Raises StoreError if Redis, or one primary of a cluster, does not accept writes now."""
+    keys = [f"{namespace}:write/{i}" for i in range(_CLUSTER_KEYS if isinstance(client, RedisCluster) else 1)]
+    for key in keys:
+        await _WRITE.run_once(client, [key])
 
 
 def _worker_topics(config: Config) -> list[str]:

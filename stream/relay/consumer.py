@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -19,6 +20,7 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import CommitFailedError, IllegalStateError
 
+from driftline.stream.kafka.client import call_kafka
 from driftline.stream.relay.dispatcher import Dispatcher
 from driftline.stream.relay.http import retry_delivery
 
@@ -66,7 +68,7 @@ class AlertConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
 
     async def start(self, topic: str) -> None:
         """Connect. A consumer that starts before it subscribes does not wait here for the group's rebalance."""
-        await self.consumer.start()
+        await call_kafka(self.consumer.start)
         self.consumer.subscribe([topic], listener=self)
 
     async def run(self) -> None:
@@ -107,7 +109,7 @@ class AlertConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
             return
         self._read.clear()
         try:
-            await self.consumer.commit(read)
+            await call_kafka(self.consumer.commit, read)
         except (CommitFailedError, IllegalStateError):
             log.info("%s: the group has rebalanced; some alerts are read and dropped again", self.dispatcher.name)
 
@@ -129,7 +131,8 @@ class AlertConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
 
     async def _poll(self, seconds: float) -> None:
         """Read the records that are there or arrive within so long; refresh what is still firing."""
-        for tp, records in (await self.consumer.getmany(timeout_ms=int(seconds * 1000))).items():
+        read = await call_kafka(partial(self.consumer.getmany, timeout_ms=int(seconds * 1000)))
+        for tp, records in read.items():
             for record in records:
                 self.dispatcher.receive(record)
             self._read[tp] = records[-1].offset + 1

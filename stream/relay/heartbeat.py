@@ -13,10 +13,11 @@ from contextlib import suppress
 
 from aiokafka.errors import KafkaError
 
-from driftline.stream.ops.http import Health
+from driftline.stream.ops.http import Health, waiting_health
 from driftline.stream.relay.consumer import AlertConsumer
 from driftline.stream.relay.dispatcher import Dispatcher
 from driftline.stream.relay.http import Http, ReceiverUnavailableError
+from driftline.stream.retry import Waits
 from driftline.stream.state.client import StoreError
 from driftline.stream.state.notification_log import NotificationLog
 
@@ -32,8 +33,10 @@ class Heartbeat:
     consumers: one for each receiver. healthy: result of the last check. sent_at: epoch s of the last heartbeat.
     """
 
-    def __init__(self, http: Http, url: str | None, seconds: float, notification_log: NotificationLog) -> None:
-        self._http, self._url, self._seconds, self._log = http, url, seconds, notification_log
+    def __init__(
+        self, http: Http, url: str | None, seconds: float, notification_log: NotificationLog, waits: Waits
+    ) -> None:
+        self._http, self._url, self._seconds, self._log, self._waits = http, url, seconds, notification_log, waits
         self.consumers: list[AlertConsumer] = []
         self.healthy, self.sent_at, self._reason = False, 0.0, "it has just been started"
         self._stopping = asyncio.Event()
@@ -47,6 +50,8 @@ class Heartbeat:
         """Whether the relay is healthy and if not, why; and the number of pages that wait for each receiver."""
         waiting = {dispatcher.name: dispatcher.pending()["waiting"] for dispatcher in self.dispatchers}
         more = {"waiting": waiting}
+        if self._waits.current():
+            return waiting_health(self._waits, more)
         return Health("ok", None, more) if self.healthy else Health("ailing", self._reason, more)
 
     def stop(self) -> None:
@@ -73,6 +78,8 @@ class Heartbeat:
             log.warning("the heartbeat could not be sent: %s", error)
 
     async def _unhealthy_reason(self) -> str | None:
+        if self._waits.current():
+            return waiting_health(self._waits, {}).reason
         try:
             for consumer in self.consumers:
                 await asyncio.wait_for(consumer.consumer.topics(), _KAFKA_TIMEOUT)

@@ -33,18 +33,21 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import Any
+from functools import partial
+from socket import socket
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from faust.types import TP
 
 from driftline.stream.config.lineage import upstream
 from driftline.stream.config.sections import Config
-from driftline.stream.kafka.client import client_options
+from driftline.stream.kafka.client import RefusedWrites, call_kafka, client_options, wait_for_acknowledgement
 from driftline.stream.kafka.dead_letters import dead_letter
-from driftline.stream.ops.http import serve_http
+from driftline.stream.ops.http import listen, register_waits, serve_http, serve_waits
 from driftline.stream.ops.logging import configure_logging
 from driftline.stream.ops.readiness import wait_for_servers
 from driftline.stream.paging.grouping import GroupingRules
@@ -56,11 +59,22 @@ from driftline.stream.relay.http import Http, open_session
 from driftline.stream.relay.metrics import registry_of
 from driftline.stream.relay.receivers import open_receiver, read_endpoints
 from driftline.stream.relay.secrets import secrets_of
+from driftline.stream.retry import Waits
 from driftline.stream.state.client import connect
 from driftline.stream.state.notification_log import NotificationLog
 from driftline.stream.state.silences import SilenceCache, SilenceStore
 
 log = logging.getLogger(__name__)
+
+# s between two looks whether what has to end waits for a server; s in which connections are closed at the end.
+_LOOK_EVERY, _CLOSE_SECONDS = 0.5, 3.0
+
+
+class _Process(NamedTuple):
+    """What this process waits for, and the socket on which it serves /health."""
+
+    waits: Waits
+    listener: socket
 
 
 def run(config: Config, names: Sequence[str], path: str) -> None:
@@ -70,25 +84,46 @@ def run(config: Config, names: Sequence[str], path: str) -> None:
     """
     endpoints = read_endpoints(config.relay, names, os.environ)
     configure_logging(config.worker.log)
-    asyncio.run(wait_for_servers(config, [config.topics.alerts, f"{config.topics.alerts}.dlq"]))
+    waits, listener = Waits(), listen(config.relay.http)
+    waits.without_end()
+    RefusedWrites(waits).watch()
     try:
-        asyncio.run(_relay(config, names, endpoints, path))
+        asyncio.run(_wait(config, waits, listener))
+        asyncio.run(_relay(config, names, endpoints, path, _Process(waits, listener)))
+    except asyncio.CancelledError:
+        sys.exit(0)
     except Exception as error:
         log.critical("the relay ends: %s; start it again", error, exc_info=True)
         sys.exit(1)
 
 
-async def _relay(config: Config, names: Sequence[str], endpoints: Mapping[str, Sequence[Endpoint]], path: str) -> None:
+async def _wait(config: Config, waits: Waits, listener: socket) -> None:
+    """Wait for the servers. A signal cancels that."""
+    topics = [config.topics.alerts, f"{config.topics.alerts}.dlq"]
+    waiting = asyncio.ensure_future(wait_for_servers(config, topics))
+    for each in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(each, waiting.cancel)
+    async with serve_waits(listener, waits):
+        await waiting
+
+
+async def _relay(
+    config: Config, names: Sequence[str], endpoints: Mapping[str, Sequence[Endpoint]], path: str, process: _Process
+) -> None:
+    waits = process.waits
     async with AsyncExitStack() as stack:
         http = Http(await stack.enter_async_context(open_session(config.relay)), secrets_of(endpoints))
         client = connect(config.redis)
         stack.push_async_callback(client.aclose)
-        send_dead_letter = await _dead_letter_producer(config, stack)
         logs = {name: NotificationLog(client, config.worker.group, name) for name in names}
         silences = SilenceCache(SilenceStore(client, config.worker.group))
-        await silences.read()  # before anything is sent
         url = next((each.url for each in endpoints["heartbeat"]), None)
-        heartbeat = Heartbeat(http, url, config.relay.heartbeat_seconds, logs[names[0]])
+        heartbeat = Heartbeat(http, url, config.relay.heartbeat_seconds, logs[names[0]], waits)
+        registry = registry_of(heartbeat)
+        register_waits(registry, waits)
+        await stack.enter_async_context(serve_http(process.listener, registry, heartbeat.health))
+        send_dead_letter = await _dead_letter_producer(config, stack)
+        await silences.read()  # before anything is sent
         for name, notification_log in logs.items():
             dispatcher = Dispatcher(
                 name,
@@ -101,8 +136,7 @@ async def _relay(config: Config, names: Sequence[str], endpoints: Mapping[str, S
                 path,
             )
             await _start_consumer(config, dispatcher, heartbeat, stack)
-        await stack.enter_async_context(serve_http(config.relay.http, registry_of(heartbeat), heartbeat.health))
-        await _until_stopped(heartbeat, silences)
+        await _until_stopped(heartbeat, silences, waits)
 
 
 async def _start_consumer(config: Config, dispatcher: Dispatcher, heartbeat: Heartbeat, stack: AsyncExitStack) -> None:
@@ -126,8 +160,11 @@ def rules_for(config: Config, name: str) -> GroupingRules:
     )
 
 
-async def _until_stopped(heartbeat: Heartbeat, silences: SilenceCache) -> None:
-    """Run all tasks until a signal or the error of one, then ask the others to end: a cancelled call may never end."""
+async def _until_stopped(heartbeat: Heartbeat, silences: SilenceCache, waits: Waits) -> None:
+    """Run all tasks until a signal or the error of one, then ask the others to end.
+
+    Not by a cancellation, since a cancelled call may never end, unless they wait for a server: that may last for ever.
+    """
 
     def stop() -> None:
         heartbeat.stop()
@@ -141,9 +178,22 @@ async def _until_stopped(heartbeat: Heartbeat, silences: SilenceCache) -> None:
     tasks = [asyncio.create_task(run) for run in runs]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     stop()
-    await asyncio.wait(tasks)
+    pending = set(tasks)
+    while pending:
+        _, pending = await asyncio.wait(pending, timeout=_LOOK_EVERY)
+        for task in pending if waits.current() else ():
+            task.cancel()
     for task in tasks:
-        task.result()
+        if not task.cancelled():
+            task.result()
+    _end_within(_CLOSE_SECONDS)
+
+
+def _end_within(seconds: float) -> None:
+    """End the process if a server that does not answer keeps connections from being closed. Nothing is left to do."""
+    deadline = threading.Timer(seconds, os._exit, [0])
+    deadline.daemon = True
+    deadline.start()
 
 
 def _kafka_consumer(config: Config, name: str) -> AIOKafkaConsumer:
@@ -160,12 +210,13 @@ def _kafka_consumer(config: Config, name: str) -> AIOKafkaConsumer:
 
 async def _dead_letter_producer(config: Config, stack: AsyncExitStack) -> SendDeadLetter:
     options: dict[str, Any] = {**client_options(config.kafka), "enable_idempotence": config.kafka.idempotent}
-    producer = AIOKafkaProducer(**options, acks="all")
-    await producer.start()
+    producer = wait_for_acknowledgement(AIOKafkaProducer(**options, acks="all"))
+    await call_kafka(producer.start)
     stack.push_async_callback(producer.stop)
 
     async def send_dead_letter(record: Record, reason: str) -> None:
         failed = dead_letter(TP(record.topic, record.partition), record, reason)
-        await producer.send_and_wait(failed.topic, failed.value, failed.key, headers=list(failed.headers))
+        send = partial(producer.send_and_wait, headers=list(failed.headers))
+        await call_kafka(send, failed.topic, failed.value, failed.key)
 
     return send_dead_letter

@@ -7,7 +7,6 @@ redis+cluster://  rediss+cluster://     a cluster, from any of its nodes
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     AuthorizationError,
     ClusterDownError,
@@ -37,9 +37,7 @@ from redis.exceptions import (
 )
 
 from driftline.stream.config.sections import Redis as RedisConfig
-from driftline.stream.retry import pauses, retrying
-
-log = logging.getLogger(__name__)
+from driftline.stream.retry import patiently
 
 Client = Redis | RedisCluster
 
@@ -50,9 +48,6 @@ _CONNECTIONS, _SECONDS = 32, 10.0
 _CLUSTER_CONNECTIONS = 4000
 # s. Even in another data centre TCP and TLS shake hands within 1.
 _CONNECT_SECONDS = 3.0
-# s between attempts, 10 in all: a restart, a failover or the move of a slot takes 1 to 5, and half of it may be too
-# short.
-_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.5, 2.0, 2.0, 3.0)
 _TRANSIENT = (
     ConnectionError,
     TimeoutError,
@@ -61,6 +56,7 @@ _TRANSIENT = (
     ClusterError,
     MasterDownError,
     TryAgainError,
+    AskError,  # and MovedError: a slot has moved while a pipeline was under way
     RedisClusterException,
 )
 # How Redis begins a refusal of writes that passes by itself or when somebody helps: too few replicas, a snapshot that
@@ -68,6 +64,7 @@ _TRANSIENT = (
 _PASSING = ("NOREPLICAS", "MISCONF", "BUSY")
 # The oldest version that the tests run on. Valkey reports itself as Redis 7.2.
 _OLDEST_VERSION = (7, 0)
+_WAITAOF_VERSION = (7, 2)
 
 
 class StoreError(RuntimeError):
@@ -75,7 +72,7 @@ class StoreError(RuntimeError):
 
 
 class RedisUnreachableError(StoreError):
-    """Redis did not answer, or refused for a while, in spite of all retries."""
+    """Redis did not answer, or refuses for now."""
 
 
 def connect(redis: RedisConfig) -> Client:
@@ -93,28 +90,24 @@ def connect(redis: RedisConfig) -> Client:
 
 
 async def call_redis(command: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """What a client's command answers, called again while the error may pass.
+    """What a client's command answers, called again while the error may pass, see `stream.retry.patiently`.
 
     The command may be carried out twice, when an answer is lost. Raises StoreError if Redis refuses it, and
-    RedisUnreachableError after some 10 s of retries.
+    RedisUnreachableError after some 10 s of retries, unless this process waits without end.
     """
-    policy = retrying(RedisUnreachableError, pauses(*_PAUSES), attempts=len(_PAUSES) + 1, log=_log_retry)
-    return await policy(_call_once, command, *args, **options)
+    return await patiently("Redis", RedisUnreachableError, call_once, command, *args, **options)
 
 
-def _log_retry(error: BaseException, pause: float) -> None:
-    log.warning("%s; trying again in %g s", error, pause)
-
-
-async def check_server(client: Client) -> list[ServerFinding]:
+async def check_server(client: Client, replicas: int = 0) -> list[ServerFinding]:
     """What is wrong with the server, or with any primary of the cluster; does not retry.
 
-    Raises StoreError if the server refuses, RedisUnreachableError if it does not answer.
+    replicas: on how many replicas' disks some writes are to be. Raises StoreError if the server refuses,
+    RedisUnreachableError if it does not answer.
     """
     cluster = isinstance(client, RedisCluster)
-    answer = await _call_once(client.info, **({"target_nodes": RedisCluster.PRIMARIES} if cluster else {}))
+    answer = await call_once(client.info, **({"target_nodes": RedisCluster.PRIMARIES} if cluster else {}))
     infos = [answer] if "redis_version" in answer else answer.values()
-    return list(dict.fromkeys(chain.from_iterable(server_findings(info, cluster=cluster) for info in infos)))
+    return list(dict.fromkeys(chain.from_iterable(server_findings(info, cluster, replicas) for info in infos)))
 
 
 class ServerFinding(NamedTuple):
@@ -124,14 +117,23 @@ class ServerFinding(NamedTuple):
     message: str
 
 
-def server_findings(info: Mapping[str, Any], *, cluster: bool) -> list[ServerFinding]:
-    """What is wrong with a server according to its INFO. cluster: whether the client is one for clusters."""
+def server_findings(info: Mapping[str, Any], cluster: bool, replicas: int = 0) -> list[ServerFinding]:
+    """What is wrong with a server according to its INFO. cluster: whether the client is one for clusters.
+
+    replicas: how many are to have what must be durable on their disks.
+    """
     version, policy = str(info.get("redis_version", "0.0")), str(info.get("maxmemory_policy", "noeviction"))
     evicts = policy.startswith("allkeys") and bool(info.get("maxmemory"))
     errors = {
         f"Redis {version} is too old: 7.0 or newer, or Valkey, is needed": _numbers(version) < _OLDEST_VERSION,
         "Redis is a cluster: write redis+cluster:// in redis.url": info.get("redis_mode") == "cluster" and not cluster,
         "Redis is a replica, which takes no writes: name its primary in redis.url": info.get("role") == "slave",
+        f"redis.replicas needs Redis 7.2 or newer, which has WAITAOF; this is {version}": (
+            replicas > 0 and _numbers(version) < _WAITAOF_VERSION
+        ),
+        "redis.replicas needs an append-only file: set the appendonly of Redis and its replicas to yes": (
+            replicas > 0 and not info.get("aof_enabled")
+        ),
         f"Redis deletes state when memory is short: set its maxmemory-policy, {policy}, to noeviction": evicts,
     }
     warnings = {
@@ -150,7 +152,8 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
 
 
-async def _call_once(command: Callable[..., Any], *args: Any, **options: Any) -> Any:
+async def call_once(command: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """What a client's command answers. Does not retry; raises the errors of `call_redis`."""
     try:
         return await command(*args, **options)
     except (RedisError, RedisClusterException) as error:

@@ -165,11 +165,13 @@ class OutboxAlert(NamedTuple):
 class Store:
     """Everything stored under one namespace.
 
-    Each call retries for some 10 s; it may raise StoreError, and then RedisUnreachableError.
+    replicas: on how many replicas' disks what must be durable is. Each call retries like `call_redis`; it may raise
+    StoreError, and then RedisUnreachableError.
     """
 
     client: Client
     namespace: str
+    replicas: int = 0
 
     async def claim_sketch(self, topic: str, partition: int) -> SketchPartition:
         """Take over the sketching of a predictions partition; its earlier owners are fenced off.
@@ -244,8 +246,10 @@ class Store:
 
         Raises FencedError or StateMismatchError if the script refuses.
         """
-        run = script.run_durably if durable else script.run
-        answer: list[Any] = await run(self.client, keys, *args)
+        if durable:
+            answer: list[Any] = await script.run_durably(self.client, keys, *args, replicas=self.replicas)
+        else:
+            answer = await script.run(self.client, keys, *args)
         status, *rest = answer
         if status != b"ok":
             raise _refusal(status.decode(), keys[0], rest[0].decode())

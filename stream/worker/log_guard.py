@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from faust.types import TP
 
 from driftline.stream.config.sections import Config
-from driftline.stream.kafka.client import KafkaUnreachableError
+from driftline.stream.kafka.client import KafkaUnreachableError, call_kafka
 from driftline.stream.kafka.logs import ClusterClient, ClusterFacts, Log, read_logs
 from driftline.stream.kafka.record import OutgoingRecord, partition_of
 from driftline.stream.state.store import ResumePosition, Store
@@ -27,8 +27,6 @@ from driftline.stream.worker.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-# s between two questions while Kafka does not answer.
-_ASK_EVERY = 1.0
 # s for which a topic may be missing. A Kafka that has just come back leaves topics out for a moment.
 _MISSING_FOR = 10.0
 
@@ -46,7 +44,7 @@ class LogGuard:
 
     async def bind(self) -> None:
         """Bind the group to what Kafka has, or check that it is bound to that."""
-        present = continuity.group_facts(self._topics, await self._facts())
+        present = continuity.group_facts(self._topics, await call_kafka(self._facts))
         continuity.check_group(self._store.namespace, await self._store.bound(), present)
         self._bound = await self._store.bind(present)
         # Another worker, on another cluster, may have been faster.
@@ -63,33 +61,19 @@ class LogGuard:
         self._idle_partitions = idle
 
     async def _facts(self) -> ClusterFacts:
-        while True:
-            try:
-                facts = await asyncio.to_thread(self._cluster.facts)
-                if self._topics.panes in facts.topics:
-                    return facts
-                reason = f"it has no topic {self._topics.panes}"
-            except KafkaUnreachableError as error:
-                reason = str(error)
-            # For a moment after Kafka has come back.
-            log.warning("Kafka does not say which topics it has (%s); asking again", reason)
-            await asyncio.sleep(_ASK_EVERY)
+        facts = await asyncio.to_thread(self._cluster.facts)
+        if self._topics.panes not in facts.topics:  # for a moment after Kafka has come back
+            raise KafkaUnreachableError(f"Kafka has no topic {self._topics.panes}")
+        return facts
 
     async def take_over(self, positions: Mapping[TP, ResumePosition]) -> None:
         """Check positions against the logs before anything is read, and count what was removed unread."""
         self._read_to = {tp: at.read_to for tp, at in positions.items()}
-        for (topic, partition), each in (await self._logs(positions)).items():
+        logs = await call_kafka(asyncio.to_thread, read_logs, self._kafka, list(positions))
+        for (topic, partition), each in logs.items():
             tp = TP(topic, partition)
             continuity.check_log(topic, partition, self._read_to[tp], each)
             self._count_removed(tp, self._read_to[tp], each)
-
-    async def _logs(self, partitions: Mapping[TP, ResumePosition]) -> Mapping[tuple[str, int], Log]:
-        while True:
-            try:
-                return await asyncio.to_thread(read_logs, self._kafka, list(partitions))
-            except KafkaUnreachableError as error:
-                log.warning("Kafka does not say where its topics begin and end: %s; asking again", error)
-                await asyncio.sleep(_ASK_EVERY)
 
     def release(self) -> None:
         """Forget the positions of partitions that are given up."""

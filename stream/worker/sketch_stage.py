@@ -129,9 +129,10 @@ class _Partition:
         self.sealed = run.end
 
     def abandon_closing(self) -> None:
-        """Forget the run that waits for its seal: the next owner of the partition ends or publishes it."""
+        """Give up the run that waits for its seal: the next owner of the partition ends or publishes it."""
         if self.closing is not None:
             self.closing.sealed.add_done_callback(lambda task: task.cancelled() or task.exception())
+            self.closing.sealed.cancel()
 
 
 class SketchStage:
@@ -188,18 +189,27 @@ class SketchStage:
         return _Partition(record, sketcher, seal.end if seal else None)
 
     async def sketch(self, fetch: Fetch) -> None:
-        """Sketch fetched records; on return, the runs that ended in them are sealed and published."""
+        """Sketch fetched records; on return, the runs that ended in them are sealed and published.
+
+        If that is given up (cancelled), the partition is given up with it: its open run holds the records already.
+        """
         async with self._busy:
-            partition = self._partitions[fetch.tp.partition]
-            await self._load_learned()
-            if self._schemas is not None:
-                await self._schemas.load(map(_VALUE, fetch.records))
-            sketched = partition.push(fetch)
-            self._metrics.sketched(fetch, sketched)
-            self.intake.add(sketched, list(map(_VALUE, fetch.records)))
-            await self._publish(_dead_letters(fetch, sketched))
-            await self._seal_and_publish(partition, sketched.runs)
-            partition.last_fetch = time.monotonic()
+            try:
+                await self._sketch(self._partitions[fetch.tp.partition], fetch)
+            except asyncio.CancelledError:
+                del self._partitions[fetch.tp.partition]
+                raise
+
+    async def _sketch(self, partition: _Partition, fetch: Fetch) -> None:
+        await self._load_learned()
+        if self._schemas is not None:
+            await self._schemas.load(map(_VALUE, fetch.records))
+        sketched = partition.push(fetch)
+        self._metrics.sketched(fetch, sketched)
+        self.intake.add(sketched, list(map(_VALUE, fetch.records)))
+        await self._publish(_dead_letters(fetch, sketched))
+        await self._seal_and_publish(partition, sketched.runs)
+        partition.last_fetch = time.monotonic()
 
     def review_coverage(self) -> list[Unwatched]:
         """The fields that no signal watches, in the events that this worker has sampled; /metrics and /health get them.

@@ -8,8 +8,10 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from socket import socket
 
-from driftline.stream.ops.http import Health, serve_http
+from driftline.stream.ops.http import Health, register_waits, serve_http, waiting_health
+from driftline.stream.retry import Waits
 from driftline.stream.worker.intake import Intake
 from driftline.stream.worker.metrics import Metrics
 
@@ -24,11 +26,11 @@ class Watchdog:
     """Ends the process after `patience` seconds in which work was due and none was done, or the lag was not known.
 
     It runs in a thread, because a stalled event loop could not end itself. Faust's consumers are known to stall without
-    a log line.
+    a log line. While a server does not answer or refuses (`waits`), no work is due: a restart would not help.
     """
 
-    def __init__(self, metrics: Metrics, patience: float) -> None:
-        self._metrics, self._patience = metrics, patience
+    def __init__(self, metrics: Metrics, patience: float, waits: Waits) -> None:
+        self._metrics, self._patience, self.waits = metrics, patience, waits
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._assigned_at = self._lag_known_at = time.monotonic()
         self._loop_alive_at: float | None = None
@@ -57,9 +59,11 @@ class Watchdog:
         """Report that records of a topic are in work, until the context ends."""
         self._working.add(topic)
         self._done_at[topic] = time.monotonic()
-        yield
-        self._working.discard(topic)
-        self._done_at[topic] = time.monotonic()
+        try:
+            yield
+        finally:
+            self._working.discard(topic)
+            self._done_at[topic] = time.monotonic()
 
     def stalled(self, patience: float) -> str | None:
         """The reason why the worker has been stalled for more than `patience` seconds; None if it has not."""
@@ -69,17 +73,23 @@ class Watchdog:
                 return f"{reason} for {now - since:.0f} s"
         return None
 
+    @property
+    def _waited_until(self) -> float:
+        """When this process last waited for a server: now if it does (monotonic clock)."""
+        return time.monotonic() if self.waits.current() else self.waits.ended_at
+
     def _signs(self) -> Iterator[tuple[str, float]]:
         """What would be wrong if it lasted, and since when (monotonic clock)."""
+        due_at = max(self._assigned_at, self._waited_until)
         if self._loop_alive_at is None:
-            yield "Kafka did not say what share of the topics is this worker's", self._assigned_at
+            yield "Kafka did not say what share of the topics is this worker's", due_at
             return
         yield "the event loop stood still", self._loop_alive_at
-        yield "Kafka did not say where its topics end", max(self._lag_known_at, self._assigned_at)
+        yield "Kafka did not say where its topics end", max(self._lag_known_at, due_at)
         lag = self._metrics.lag_by_topic()
         for topic in sorted({*lag, *self._working}):
             if lag.get(topic) or topic in self._working:
-                since = max(self._done_at.get(topic, 0.0), self._assigned_at)
+                since = max(self._done_at.get(topic, 0.0), due_at)
                 yield f"records of topic {topic} waited and none was done", since
 
     @property
@@ -99,20 +109,25 @@ class Watchdog:
 
 
 @asynccontextmanager
-async def serve_worker_http(address: str, metrics: Metrics, watchdog: Watchdog, intake: Intake) -> AsyncIterator[None]:
+async def serve_worker_http(
+    listener: socket, metrics: Metrics, watchdog: Watchdog, intake: Intake
+) -> AsyncIterator[None]:
     """Serve /health and /metrics of a worker until the context exits; see `serve_http`."""
 
     def health() -> Health:
         figures = {"lag": sum(metrics.lag_by_topic().values()), "removed_unread": metrics.removed_unread}
         more = {**figures, **intake.fields()}
-        # A restart helps a stalled worker. It does not help one whose messages are no events, but that one watches
-        # nothing, and somebody must look: so both answer 503.
+        # A restart helps a stalled worker. It does not help one that waits for a server, or whose messages are no
+        # events, but those watch nothing, and somebody must look: so all answer 503.
         if reason := watchdog.unhealthy:
             return Health("stalled", reason, more)
+        if watchdog.waits.current():
+            return waiting_health(watchdog.waits, more)
         if reason := intake.failure:
             return Health("unhealthy", reason, more)
         reason = intake.degradation
         return Health("degraded" if reason else "ok", reason, more)
 
-    async with serve_http(address, metrics.registry, health):
+    register_waits(metrics.registry, watchdog.waits)
+    async with serve_http(listener, metrics.registry, health):
         yield

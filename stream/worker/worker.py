@@ -4,8 +4,9 @@
                               │                               │
                               └──────── Redis: seals ─────────┴── states, offsets, outbox
 
-Faust fetches, dispatches and supervises; it decides nothing. Any error in a stage ends the process with exit code 1
-before anything is acknowledged, and so does being fenced off: the next start resumes where the store says.
+Faust fetches, dispatches and supervises; it decides nothing. An error in a stage ends the process with exit code 1
+before anything is acknowledged, and so does being fenced off: the next start resumes where the store says. A server
+that does not answer, or refuses for now, is no error: the worker waits for it without end, and /health says so.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from socket import socket
 from typing import Any, NoReturn, cast
 
 from aiokafka.errors import KafkaError
@@ -29,11 +31,13 @@ from faust.types import TP, StreamT
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.config.remarks import unused_settings
 from driftline.stream.config.sections import Config
-from driftline.stream.kafka.client import KafkaUnreachableError
+from driftline.stream.kafka.client import RefusedWrites, call_kafka
 from driftline.stream.kafka.record import OutgoingRecord
+from driftline.stream.ops.http import listen, serve_waits
 from driftline.stream.ops.logging import configure_logging
 from driftline.stream.ops.readiness import wait_for_servers
 from driftline.stream.panes.coverage import Unwatched
+from driftline.stream.retry import Waits
 from driftline.stream.sources.baselines import load_baselines
 from driftline.stream.sources.schemas import SchemaLoader, schema_loader
 from driftline.stream.state.client import StoreError, connect
@@ -42,7 +46,7 @@ from driftline.stream.state.store import ResumePosition, Store
 from driftline.stream.state.unwatched import UnwatchedReports
 from driftline.stream.worker.continuity import LogChangedError
 from driftline.stream.worker.faust.app import App, WorkerSettings, build_app, consume, publish, run_worker
-from driftline.stream.worker.faust.transport import FetchConsumer
+from driftline.stream.worker.faust.transport import Fetch, FetchConsumer
 from driftline.stream.worker.judge_stage import JudgeSettings, JudgeStage, split
 from driftline.stream.worker.log_guard import LogGuard
 from driftline.stream.worker.metrics import Metrics
@@ -66,11 +70,14 @@ class Worker:
     """A worker that has not started.
 
     baselines: those given in the configuration, by model. schemas: None if the configuration names no source of them.
+    waits: what this process waits for. listener: where it serves /health, by default what the configuration says.
     """
 
     config: Config
     baselines: Mapping[str, Baseline]
     schemas: SchemaLoader | None = None
+    waits: Waits = field(default_factory=Waits)
+    listener: socket | None = None
 
     def __post_init__(self) -> None:
         config, topics, worker = self.config, self.config.topics, self.config.worker
@@ -86,13 +93,13 @@ class Worker:
             idempotent=config.kafka.idempotent,
         )
         self.metrics = Metrics()
-        self.store = Store(connect(config.redis), worker.group)
-        self.app: App = build_app(settings, self._take_over, self._release)
+        self.store = Store(connect(config.redis), worker.group, config.redis.replicas)
+        self.app: App = build_app(settings, self._take_over, self._release, self.waits)
         self.sketch_stage = SketchStage(
             SketchSettings.of(config), watched, self.store, self._publish, self.metrics, self.schemas
         )
         self.judge_stage = JudgeStage(JudgeSettings.of(config), watched, self.store, self._publish, self.metrics)
-        self.watchdog = Watchdog(self.metrics, worker.watchdog_seconds)
+        self.watchdog = Watchdog(self.metrics, worker.watchdog_seconds, self.waits)
         self.guard = LogGuard(config, self.store, self.metrics)
         self._name, self._reported = secrets.token_hex(8), (0.0, list[Unwatched]())
         self._resources = AsyncExitStack()
@@ -103,19 +110,11 @@ class Worker:
 
         @app.agent(app.topic(topics.predictions), name="sketch")
         async def sketch(stream: StreamT[Any]) -> None:
-            async for fetch in consume(stream):
-                with self.watchdog.working(topics.predictions), _exit_when_refused():
-                    await self.guard.check_fetch(fetch, app.consumer.earliest_offsets)
-                    await self.sketch_stage.sketch(fetch)
+            await consume(stream, self._sketch)
 
         @app.agent(app.topic(topics.panes), name="judge")
         async def judge(stream: StreamT[Any]) -> None:
-            async for fetch in consume(stream):
-                with _exit_when_refused():
-                    await self.guard.check_fetch(fetch, app.consumer.earliest_offsets)
-                for batch in split(fetch):
-                    with self.watchdog.working(topics.panes), _exit_when_refused():
-                        await self.judge_stage.judge(batch)
+            await consume(stream, self._judge)
 
         app.task(self._started)
         app.timer(_HOUSEKEEPING_EVERY)(self._report_alive)
@@ -123,6 +122,21 @@ class Worker:
         app.timer(_LAG_EVERY)(self._measure_lag)
         app.timer(_COVERAGE_EVERY)(self._review_coverage)
         app.on_before_shutdown.connect(self._stopping)
+
+    async def _sketch(self, fetch: Fetch) -> None:
+        with self.watchdog.working(self.config.topics.predictions), _exit_when_refused():
+            await self.guard.check_fetch(fetch, self._begins)
+            await self.sketch_stage.sketch(fetch)
+
+    async def _judge(self, fetch: Fetch) -> None:
+        with _exit_when_refused():
+            await self.guard.check_fetch(fetch, self._begins)
+        for batch in split(fetch):
+            with self.watchdog.working(self.config.topics.panes), _exit_when_refused():
+                await self.judge_stage.judge(batch)
+
+    async def _begins(self, tp: TP) -> Mapping[TP, int]:
+        return await call_kafka(self.app.consumer.earliest_offsets, tp)
 
     async def _publish(self, messages: Iterable[OutgoingRecord]) -> None:
         await publish(self.app, map(self.guard.place, messages))
@@ -158,6 +172,9 @@ class Worker:
         self.watchdog.loop_alive()
 
     async def _housekeeping(self) -> None:
+        await cast(FetchConsumer, self.app.consumer).finish(self._keep_house())
+
+    async def _keep_house(self) -> None:
         with _exit_when_refused():
             await self.sketch_stage.close_idle()
             await self.judge_stage.drain_outboxes()
@@ -177,28 +194,32 @@ class Worker:
 
         Ends the worker if a log is not the one that was read.
         """
-        consumer = cast(FetchConsumer, self.app.consumer)
-        assignment_id = consumer.assignment_id
         try:
-            with _exit_when_refused():
-                await self.guard.check_topics()
-            # Before the ends, which only grow: so a lag below 0 is a log that became shorter.
-            read_to = self.guard.read_to()
-            positions = {tp: await consumer.position(tp) or 0 for tp in consumer.assignment()}
-            ends = await consumer.ends(*positions)
-            if assignment_id is not None and assignment_id == consumer.assignment_id:
-                with _exit_when_refused():
-                    self.guard.check_ends(read_to, ends)
-                self.metrics.set_lags({tp: end - positions[tp] for tp, end in ends.items()})
-        except (KafkaError, KafkaUnreachableError) as error:
+            await call_kafka(self._ask_for_lag)
+        except KafkaError as error:  # such as a partition that was revoked meanwhile
             log.warning("Kafka does not say where its topics end: %r", error)
         else:
             self.watchdog.lag_known()
 
+    async def _ask_for_lag(self) -> None:
+        consumer = cast(FetchConsumer, self.app.consumer)
+        assignment_id = consumer.assignment_id
+        with _exit_when_refused():
+            await self.guard.check_topics()
+        # Before the ends, which only grow: so a lag below 0 is a log that became shorter.
+        read_to = self.guard.read_to()
+        positions = {tp: await consumer.position(tp) or 0 for tp in consumer.assignment()}
+        ends = await consumer.ends(*positions)
+        if assignment_id is not None and assignment_id == consumer.assignment_id:
+            with _exit_when_refused():
+                self.guard.check_ends(read_to, ends)
+            self.metrics.set_lags({tp: end - positions[tp] for tp, end in ends.items()})
+
     async def _started(self) -> None:
         self.watchdog.start()
+        listener = self.listener or listen(self.config.worker.http)
         await self._resources.enter_async_context(
-            serve_worker_http(self.config.worker.http, self.metrics, self.watchdog, self.sketch_stage.intake)
+            serve_worker_http(listener, self.metrics, self.watchdog, self.sketch_stage.intake)
         )
         self._resources.push_async_callback(self.store.client.aclose)
 
@@ -235,17 +256,21 @@ def run(config: Config, folder: Path) -> NoReturn:
     for remark in unused_settings(config, {model: each.signal_kinds for model, each in baselines.items()}):
         log.warning("%s", remark)
     schemas = schema_loader(config.schemas, folder)
+    waits, listener = Waits(), listen(config.worker.http)
+    waits.without_end()
+    RefusedWrites(waits).watch()
     try:
-        asyncio.run(_wait(config))
+        asyncio.run(_wait(config, waits, listener))
     except asyncio.CancelledError:
         sys.exit(0)
-    worker = Worker(config, baselines, schemas)
+    worker = Worker(config, baselines, schemas, waits, listener)
     worker.watchdog.start()
     run_worker(worker.app)
 
 
-async def _wait(config: Config) -> None:
+async def _wait(config: Config, waits: Waits, listener: socket) -> None:
     waiting = asyncio.ensure_future(wait_for_servers(config))
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, waiting.cancel)
-    await waiting
+    async with serve_waits(listener, waits):
+        await waiting

@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
@@ -158,15 +159,16 @@ def worker_app(plan: Plan) -> App:
 
     app = build_app(settings, positions, release)
 
+    async def judge_pane(pane: bytes) -> None:
+        journal.note("pane", value=pane.decode())
+
     @app.agent(app.topic(plan.predictions))
     async def sketch(stream: StreamT[Any]) -> None:
-        async for fetch in consume(stream):
-            await sketch_fetch(app, plan, journal, fetch)
+        await consume(stream, partial(sketch_fetch, app, plan, journal))
 
     @app.agent(app.topic(plan.panes))
     async def judge(stream: StreamT[Any]) -> None:
-        async for pane in consume(stream):
-            journal.note("pane", value=pane.decode())
+        await consume(stream, judge_pane)
 
     @app.timer(0.2)
     async def believe_idle() -> None:

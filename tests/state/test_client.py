@@ -17,6 +17,7 @@ import pytest
 import redis as sync_redis
 from redis.exceptions import OutOfMemoryError, ResponseError
 
+from driftline.stream import retry
 from driftline.stream.config.sections import Redis
 from driftline.stream.demo.servers import Server, free_port
 from driftline.stream.state import client as client_module
@@ -193,7 +194,8 @@ def test_tls_trusts_the_authorities_named_and_no_others(own_redis: Server, tmp_p
 def test_an_unreachable_redis_is_logged_and_tried_again(
     address: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(client_module, "_PAUSES", QUICK)
+    monkeypatch.setattr(retry, "_PAUSES", QUICK)
+    monkeypatch.setattr(retry, "_ATTEMPTS", 3)
     port = free_port()
     with pytest.raises(RedisUnreachableError, match=f"Redis does not answer: .*{port}"):
         asyncio.run(ping(Redis(url=address.format(port))))
@@ -262,7 +264,8 @@ def test_a_refusal_that_does_not_pass_is_an_error_at_once() -> None:
 
 
 def test_a_redis_that_never_answers_raises_an_error(own_redis: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "_PAUSES", QUICK)
+    monkeypatch.setattr(retry, "_PAUSES", QUICK)
+    monkeypatch.setattr(retry, "_ATTEMPTS", 3)
     monkeypatch.setattr(client_module, "_SECONDS", 0.2)
 
     async def scenario(store: Store) -> None:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from driftline.stream import retry
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.codec.state import StateDelta, restore_state, state_delta
 from driftline.stream.demo.servers import Server
@@ -20,7 +21,6 @@ from driftline.stream.events.event import Event
 from driftline.stream.judge.judge import Judge
 from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.pane import Pane, Range
-from driftline.stream.state import client as client_module
 from driftline.stream.state.client import StoreError
 from driftline.stream.state.fencing import FencedError
 from driftline.stream.state.incident_index import IncidentIndex
@@ -191,7 +191,8 @@ def following(server: Server) -> Iterator[AppendOnlyFile]:
 def test_out_of_memory_a_commit_writes_nothing_and_publishing_frees_some(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "_PAUSES", (0.01, 0.02))
+    monkeypatch.setattr(retry, "_PAUSES", (0.01, 0.02))
+    monkeypatch.setattr(retry, "_ATTEMPTS", 3)
     with real_redis(tmp_path) as server:
 
         async def scenario(store: Store) -> None:

@@ -11,11 +11,12 @@ import pytest
 from faust.types import TP
 
 from driftline.stream.baselines.unwatched import Why
-from driftline.stream.demo.servers import free_port
 from driftline.stream.events.event import Rejection
 from driftline.stream.events.mapping import NATIVE
+from driftline.stream.ops.http import listen
 from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.panes.sketcher import Sketched
+from driftline.stream.retry import Waits
 from driftline.stream.worker.intake import ALL_REJECTED, WINDOW, Intake
 from driftline.stream.worker.metrics import Metrics
 from driftline.stream.worker.watchdog import Watchdog, serve_worker_http
@@ -95,15 +96,16 @@ def test_only_rejections_for_long_enough_are_a_failure_until_an_event_comes(inta
 async def answers(intake: Intake, states: Sequence[Callable[[], None]]) -> list[tuple[int, dict[str, Any]]]:
     """What /health answers after each of the calls `states`."""
     metrics, found = Metrics(), []
-    dog = Watchdog(metrics, 1000)
+    dog = Watchdog(metrics, 1000, Waits())
     dog.loop_alive()
     metrics.set_lags({TP("predictions", 0): 7})
-    address = f"127.0.0.1:{free_port()}"
-    async with serve_worker_http(address, metrics, dog, intake), aiohttp.ClientSession() as http:
-        for change in states:
-            change()
-            async with http.get(f"http://{address}/health") as answer:
-                found.append((answer.status, await answer.json()))
+    with listen("127.0.0.1:0") as listener:
+        port = listener.getsockname()[1]
+        async with serve_worker_http(listener, metrics, dog, intake), aiohttp.ClientSession() as http:
+            for change in states:
+                change()
+                async with http.get(f"http://127.0.0.1:{port}/health") as answer:
+                    found.append((answer.status, await answer.json()))
     return found
 
 

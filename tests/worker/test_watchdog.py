@@ -11,6 +11,7 @@ from contextlib import ExitStack
 import pytest
 from faust.types import TP
 
+from driftline.stream.retry import Waits
 from driftline.stream.worker.metrics import Metrics
 from driftline.stream.worker.watchdog import STALLED_EXIT, Watchdog
 
@@ -71,7 +72,7 @@ CASES: dict[str, tuple[_Act, _Act, str | None]] = {
 def test_what_is_a_stall(case: str) -> None:
     before, after, reason = CASES[case]
     metrics = Metrics()
-    dog = Watchdog(metrics, patience=60)
+    dog = Watchdog(metrics, 60, Waits())
     with ExitStack() as stack:
         before(dog, metrics, stack)
         time.sleep(2 * LONG)
@@ -84,11 +85,12 @@ def test_what_is_a_stall(case: str) -> None:
 
 BLOCKED = """
 import asyncio, sys, time
+from driftline.stream.retry import Waits
 from driftline.stream.worker.metrics import Metrics
 from driftline.stream.worker.watchdog import Watchdog
 
 async def work():
-    dog = Watchdog(Metrics(), patience=0.5)
+    dog = Watchdog(Metrics(), 0.5, Waits())
     dog.loop_alive()
     dog.start()
     time.sleep(60)

@@ -4,9 +4,7 @@
 
     @app.agent(app.topic("predictions"))
     async def sketch(stream):
-        async for fetch in consume(stream):
-            await publish(app, [OutgoingRecord("panes", key, pane) for key, pane in sketch_of(fetch)])
-
+    XX
     run_worker(app)     # or: faust -A module worker
 
 An exception in the loop ends the worker with exit code 1; the fetch in work is not acknowledged, and comes again.
@@ -18,7 +16,8 @@ import asyncio
 import gc
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
@@ -26,12 +25,14 @@ from typing import Any, NoReturn, cast
 import faust
 import mode
 from faust.app.base import BootStrategy
+from faust.exceptions import ProducerSendError
 from faust.types import TP, StreamT
 from yarl import URL
 
 from driftline.stream.config.sections import Kafka
-from driftline.stream.kafka.client import faust_credentials
+from driftline.stream.kafka.client import call_kafka, faust_credentials
 from driftline.stream.kafka.record import OutgoingRecord
+from driftline.stream.retry import Waits, calling
 from driftline.stream.schemas.topics import PANE_BYTES
 from driftline.stream.worker.faust.transport import AssignedHook, FetchConsumer, FetchTransport
 
@@ -51,9 +52,7 @@ class WorkerSettings:
     `session_timeout`: after it, a dead worker's partitions move. Brokers refuse less than 6 by default; above 10
     recovery drags, and the embedded broker's first join takes half of it.
     `rebalance_timeout`: how long a worker may take to finish its fetch when partitions move.
-    `request_timeout`: how long a publishing worker waits for a broker's answer before it ends.
-    `takeover_timeout`: the same for the positioning of new partitions, the assigned-hook included. It must be shorter,
-    because after `request_timeout` Faust gives up on an assignment without a log line and stalls.
+    `request_timeout`: how long a broker may take to answer a request before the worker sends it again.
     `fetch_size`: per partition and fetch. A larger record comes alone. Each fetch has its price (a seal, an
     acknowledgement): at a quarter of this size a worker takes a sixth more processor time; at twice, the event loop
     blocks for a fifth of a second.
@@ -68,7 +67,6 @@ class WorkerSettings:
     session_timeout: float = 10.0
     rebalance_timeout: float = 30.0
     request_timeout: float = 40.0
-    takeover_timeout: float = 30.0
     commit_interval: float = 1.0
     fetch_size: int = 4 << 20
     queue_size: int = 2
@@ -86,11 +84,24 @@ class App(faust.App):
     """A Faust app without web server and data directory, whose end has a deadline."""
 
     BootStrategy = _NoWebServer
+    _stops_in_a_wait = False
 
     async def stop(self) -> None:
-        """Adds a deadline to the orderly end, which finishes the fetch in work, however long that takes."""
+        """Adds a deadline to the orderly end, which finishes the fetch in work unless that waits for a server."""
+        self._stops_in_a_wait = bool(self._waits.current())
         self._end_within(STOP_TIMEOUT)
-        await super().stop()
+        giving_up = asyncio.create_task(cast(FetchConsumer, self.consumer).give_up_waiting())
+        try:
+            await super().stop()
+        finally:
+            giving_up.cancel()
+
+    async def _producer_flush(self, logger: Any) -> None:
+        """Replaces a flush without a limit: `publish` has waited for everything but what was given up."""
+
+    @property
+    def _waits(self) -> Waits:
+        return cast(FetchTransport, self.transport).waits
 
     def _crash(self, reason: BaseException) -> None:
         """Adds a deadline to the end after an error, when Faust can wait for ever for a thread that has ended."""
@@ -104,6 +115,9 @@ class App(faust.App):
             deadline.start()
 
     def _end(self) -> NoReturn:
+        if not self.crashed and (self._stops_in_a_wait or self._waits.current()):
+            self.log.warning("the worker ends while a server does not answer; unacknowledged fetches come again")
+            os._exit(0)
         self.log.critical(
             "the worker is still busy after its time to stop; it exits now, and unacknowledged fetches come again"
         )
@@ -120,9 +134,12 @@ class App(faust.App):
 
 
 def build_app(
-    settings: WorkerSettings, on_assigned: AssignedHook | None = None, on_revoked: RevokedHook | None = None
+    settings: WorkerSettings,
+    on_assigned: AssignedHook | None = None,
+    on_revoked: RevokedHook | None = None,
+    waits: Waits | None = None,
 ) -> App:
-    """A Faust app on the fetch transport. It contacts nothing before it starts.
+    """A Faust app on the fetch transport. It contacts nothing before it starts. waits: those of this process.
 
     `on_assigned` is awaited before any record of a new assignment is delivered, see `AssignedHook`; `on_revoked` is
     awaited when partitions are revoked, once the fetch in work is finished. An exception in either ends the worker.
@@ -134,8 +151,8 @@ def build_app(
         app,
         fetch_topics=settings.fetch_topics,
         on_assigned=on_assigned,
-        takeover_timeout=settings.takeover_timeout,
         idempotent=settings.idempotent,
+        waits=waits or Waits(),
     )
     if on_revoked is not None:
         app.on_partitions_revoked.connect(_receiver(on_revoked))
@@ -183,26 +200,44 @@ def _faust_settings(settings: WorkerSettings) -> dict[str, Any]:
     }
 
 
-async def consume(stream: StreamT[Any]) -> AsyncIterator[Any]:
-    """The values of an agent's stream, each acknowledged when the loop asks for the next one.
+async def consume(stream: StreamT[Any], work: Callable[[Any], Coroutine[Any, Any, None]]) -> None:
+    """Work on the values of an agent's stream, one by one; each is acknowledged when its work is done.
 
-    Faust itself also acknowledges a value whose processing raised; here an exception in the loop's body skips the ack.
+    Faust itself also acknowledges a value whose processing raised; here an exception skips that and ends the worker.
     """
-    manual = cast("faust.Stream[Any]", stream).noack()
+    manual, consumer = cast("faust.Stream[Any]", stream).noack(), cast(FetchConsumer, stream.app.consumer)
     async with aclosing(manual.events()) as events:
         async for event in events:
-            if not cast(FetchConsumer, stream.app.consumer).is_stale(event.message):
-                yield event.value
+            if consumer.is_stale(event.message):
+                continue
+            if await consumer.finish(work(event.value)):
                 await stream.ack(event)
+            else:
+                consumer.drop(event.message)
 
 
 async def publish(app: faust.App, records: Iterable[OutgoingRecord]) -> None:
-    """Send all records and wait until every in-sync replica has them. Raises KafkaError if one could not be sent."""
-    sent = [
-        await app.producer.send(r.topic, r.key, r.value, r.partition, timestamp=None, headers=list(r.headers))
-        for r in records
-    ]
-    await asyncio.gather(*sent)
+    """Send all records and wait until every in-sync replica has them, without end while Kafka refuses for now.
+
+    Raises KafkaError if one can never be sent.
+    """
+    left, sent = deque(records), list[Awaitable[Any]]()
+    await call_kafka(_send, app, left, sent)
+    with calling("Kafka"):
+        await asyncio.gather(*sent)
+
+
+async def _send(app: faust.App, left: deque[OutgoingRecord], sent: list[Awaitable[Any]]) -> None:
+    """Move records from `left` to `sent`, each with its acknowledgement. After an error, the rest is still left."""
+    while left:
+        r = left[0]
+        try:
+            sent.append(
+                await app.producer.send(r.topic, r.key, r.value, r.partition, timestamp=None, headers=list(r.headers))
+            )
+        except ProducerSendError as error:
+            raise error.__cause__ or error from None
+        left.popleft()
 
 
 def run_worker(app: faust.App) -> NoReturn:

@@ -11,6 +11,8 @@ Rule 1: no record is delivered in an assignment before its partitions have been 
 Rule 2: an agent receives the records of a partition in order, and acknowledges them in order. It receives nothing that
 was fetched under an earlier assignment. Assignments are numbered from 1.
 Rule 3: offsets committed to Kafka are a hint; the assigned-hook says where to resume.
+Rule 4: work is finished before its partition is released, unless it waits for a server: then it is given up at once,
+and its records come again. A wait may outlast the group's patience, and without that the worker could not rejoin.
 
 Each override below says what it adds or replaces. They use private parts of Faust, so its version is pinned exactly.
 """
@@ -18,19 +20,26 @@ Each override below says what it adds or replaces. They use private parts of Fau
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import IllegalStateError
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import IllegalStateError, KafkaError
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.consumer import ensure_TPset
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, AppT, ConsumerMessage, Message
+from mode.utils.futures import notify
 from yarl import URL
 
+from driftline.stream.kafka.client import wait_for_acknowledgement
 from driftline.stream.kafka.record import Record
+from driftline.stream.retry import Waits
 from driftline.stream.worker.faust.batches import unpack_in_batches
 
 #: Called with all partitions of a new assignment; returns the offset of the next record to deliver, by partition.
@@ -39,9 +48,15 @@ AssignedHook = Callable[[frozenset[TP]], Awaitable[Mapping[TP, int]]]
 
 RecordMap = Mapping[TP, list[Any]]
 
+log = logging.getLogger(__name__)
+
 #: ms that a broker may hold back an empty answer to a fetch. A new position has to wait for that answer, and the
 #: embedded broker sleeps meanwhile: records came 750 ms late at Faust's 1500. At half, twice the idle requests.
 FETCH_WAIT_MS = 100
+# s between two looks whether work that must end soon waits for a server.
+_LOOK_EVERY = 0.2
+# s in which a producer that stops may send what it still holds: what was given up, or nothing.
+_FLUSH_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +83,6 @@ class Fetch:
         return int(self.records[-1].offset) + 1
 
 
-class TakeoverTimeoutError(TimeoutError):
-    """Kafka and the assigned-hook together took too long to position the partitions of an assignment."""
-
-
 class FetchConsumerThread(driver.AIOKafkaConsumerThread):
     """Faust's thread around aiokafka, with two settings that Faust has fixed, and batches kept together."""
 
@@ -89,6 +100,19 @@ class FetchConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._isolation_level = "read_committed"
         return consumer
 
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Replaces the end of the worker if Kafka refuses a commit, which is a hint (rule 3)."""
+        known = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
+        self.tp_last_committed_at.update(dict.fromkeys(known, time.monotonic()))
+        try:
+            await self._ensure_consumer().commit(
+                {TopicPartition(*tp): OffsetAndMetadata(offset, "") for tp, offset in known.items()}
+            )
+        except (KafkaError, IllegalStateError) as error:
+            log.info("Kafka has not taken a commit of offsets: %r", error)
+            return False
+        return True
+
 
 class FetchConsumer(driver.Consumer):
     """Faust's aiokafka consumer with whole fetches, a hook before the first delivery, and plain acknowledgement."""
@@ -100,8 +124,9 @@ class FetchConsumer(driver.Consumer):
         self._fetch_or_seek = asyncio.Lock()
         self.assignment_id: int | None = None  #: None from a revocation to the next assignment
         self._assignments = 0
-        self._seeking: asyncio.Task[None] | None = None
+        self._seeking: asyncio.Future[None] | None = None
         self._positioned: int | None = None
+        self._works = set[asyncio.Task[None]]()
 
     def _new_consumer_thread(self) -> FetchConsumerThread:
         """Replaces Faust's thread by ours."""
@@ -110,11 +135,14 @@ class FetchConsumer(driver.Consumer):
     # ---- assignment
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Adds: stop a takeover, and fetch nothing more until the next assignment has been positioned."""
+        """Adds: stop a takeover, fetch nothing more until the next assignment, and give up work that waits (rule 4)."""
         self.assignment_id = None
-        if self._seeking is not None:
-            self._seeking.cancel()
-        await super().on_partitions_revoked(revoked)
+        self._stop_seeking()
+        giving_up = asyncio.create_task(self.give_up_waiting())
+        try:
+            await super().on_partitions_revoked(revoked)
+        finally:
+            giving_up.cancel()
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Adds the number of the new assignment."""
@@ -123,27 +151,18 @@ class FetchConsumer(driver.Consumer):
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def perform_seek(self) -> None:
-        """Adds the assigned-hook to what Faust awaits between an assignment and the restart of the flow, and a limit.
+        """Replaces what Faust awaits between an assignment and the restart of the flow: it begins a takeover.
 
-        Faust's signal `on_partitions_assigned` comes too late: the flow may have restarted before its receivers return.
-        Raises TakeoverTimeoutError, which ends the worker, after `takeover_timeout` seconds.
+        Faust would give up on it after a while without a log line, and read nothing. Until it is done, nothing is
+        fetched (rule 1), and the worker remains a member of its group. An error in it ends the worker.
         """
-        assignment_id, timeout = self.assignment_id, self.transport.takeover_timeout
-        if assignment_id is None or not self.assignment():
-            return
-        seek = self._seeking = asyncio.create_task(self._seek_all(assignment_id))
-        try:
-            done, _ = await asyncio.wait({seek}, timeout=timeout)
-        finally:
-            seek.cancel()
-        if assignment_id != self.assignment_id:
-            return  # a later assignment replaced this one, and comes here too
-        if not done:
-            count = len(self.assignment())
-            raise TakeoverTimeoutError(
-                f"taking over {count} partitions took more than {timeout:g} s: is a server slow?"
-            )
-        seek.result()
+        if self.assignment_id is not None and self.assignment():
+            self._stop_seeking()
+            self._seeking = self.add_future(self._seek_all(self.assignment_id))
+
+    def _stop_seeking(self) -> None:
+        if self._seeking is not None:
+            self._seeking.cancel()
 
     async def _seek_all(self, assignment_id: int) -> None:
         """Position all partitions. The lock keeps a fetch from returning records of the old position after the seek.
@@ -152,12 +171,14 @@ class FetchConsumer(driver.Consumer):
         `perform_seek` again. Records of a fetch that had begun before are dropped, so every partition must be
         positioned again.
         """
+        assigned = frozenset(ensure_TPset(self.assignment()))
+        resume = await self.transport.resume_offsets(assigned)
         async with self._fetch_or_seek:
             await _shielded(super().perform_seek())
-            assigned = frozenset(ensure_TPset(self.assignment()))
             oldest = {tp: 0 for tp in assigned if self._committed_offset.get(tp) is None}
-            await _shielded(self.seek_wait({**oldest, **await self.transport.resume_offsets(assigned)}))
-        self._positioned = assignment_id
+            await _shielded(self.seek_wait({**oldest, **resume}))
+        if assignment_id == self.assignment_id:
+            self._positioned = assignment_id
 
     @property
     def positioned(self) -> bool:
@@ -230,6 +251,36 @@ class FetchConsumer(driver.Consumer):
         consumer = self._thread._ensure_consumer()
         return {tp: max(end, _unless_revoked(consumer.last_stable_offset, tp) or 0) for tp, end in asked.items()}
 
+    # ---- work
+
+    async def finish(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Await work. Returns False if it was given up, because it waited for a server when this worker had to go."""
+        task = asyncio.create_task(work)
+        self._works.add(task)
+        try:
+            await asyncio.wait({task})
+        finally:
+            self._works.discard(task)
+            task.cancel()
+        if task.cancelled():
+            return False
+        task.result()
+        return True
+
+    async def give_up_waiting(self) -> None:
+        """Give up the work that waits for a server (rule 4), until this is cancelled."""
+        while True:
+            if self._works and self.transport.waits.current():
+                log.info("what waits for a server is given up, and done again by the next owner")
+                for task in self._works:
+                    task.cancel()
+            await asyncio.sleep(_LOOK_EVERY)
+
+    def drop(self, message: Message) -> None:
+        """Forget a message whose work was given up, without an acknowledgement."""
+        self._unacked_messages.discard(message)
+        notify(self._waiting_for_ack)
+
     # ---- back-pressure
 
     def on_buffer_full(self, tp: TP) -> None:
@@ -267,6 +318,16 @@ class FetchProducer(driver.Producer):
         """Adds idempotence: Kafka writes a retried send once, and in order. Faust has no setting for it."""
         return {**super()._settings_extra(), "enable_idempotence": self.transport.idempotent}
 
+    def _new_producer(self, transactional_id: str | None = None) -> AIOKafkaProducer:
+        """Adds patience: what was sent is never given up while the worker lives."""
+        return wait_for_acknowledgement(super()._new_producer(transactional_id))
+
+    async def on_stop(self) -> None:
+        """Adds a limit: what Kafka refuses for now would keep the worker from ending."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FLUSH_SECONDS):
+                await super().on_stop()
+
 
 class FetchTransport(driver.Transport):
     """Set as `app.transport`. Delivers the topics in `fetch_topics` by fetches, all others record by record."""
@@ -281,13 +342,13 @@ class FetchTransport(driver.Transport):
         *,
         fetch_topics: frozenset[str],
         on_assigned: AssignedHook | None,
-        takeover_timeout: float,
         idempotent: bool,
+        waits: Waits,
     ) -> None:
         super().__init__(url, app)
         self.fetch_topics = fetch_topics
         self.idempotent = idempotent
-        self.takeover_timeout = takeover_timeout
+        self.waits = waits
         self._on_assigned = on_assigned
 
     async def resume_offsets(self, assigned: frozenset[TP]) -> Mapping[TP, int]:
