@@ -64,7 +64,7 @@ bench: install ## speed of the core on one core, beside River and scipy, then en
 chaos: install ## nothing lost, nothing twice, while all around fails; ARGS="--events 60000 --faults 13" is a short one
 	$(BIN)/python -m load_tests.chaos $(ARGS)
 
-fuzz: install ## damaged messages for every reader, beside a second, naive reading; ARGS="--messages 1000000" takes minutes
+fuzz: install ## damaged inputs for every parser of foreign bytes, a minute; ARGS="--seconds 900 --seed 3" takes longer
 	$(BIN)/python -m load_tests.fuzz $(ARGS)
 
 lock: install ## resolve requirements.lock anew, after a change of dependencies

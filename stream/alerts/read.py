@@ -273,6 +273,7 @@ def key_of(line: bytes) -> bytes:
 
 def _decoded(decoder: msgspec.json.Decoder[DecodedT], value: bytes | None) -> DecodedT:
     try:
-        return decoder.decode(value or b"")
+        # Msgspec does not look into fields that it skips, but what passes an alert on does: all of it must be text.
+        return decoder.decode((value or b"").decode())
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise AlertError(f"no alert: {error}") from None

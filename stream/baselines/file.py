@@ -70,6 +70,8 @@ def _assemble(
     if shapes != ((layout.width,), (2, len(layout.numeric)), (2, len(layout.numeric))):
         raise _damaged("the arrays do not match the signals")
     counts = blocks.sum(0)
+    if not (layout.events(blocks) > 0).all():
+        raise _damaged("a block holds no event")
     about = {key: manifest[key] for key in manifest if key not in ("format", "format_version", "content_hash")}
     baseline = Baseline(layout, blocks, Sketch(int(layout.events(counts)), counts, sums, extremes), about)
     if baseline.content_hash != manifest["content_hash"]:

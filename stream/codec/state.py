@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from driftline.detectors.arrays import IntArray
 from driftline.detectors.summaries.exponential_histogram import ExponentialHistogram
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
@@ -106,7 +107,7 @@ def restore_state(parts: Mapping[str, bytes], given: Baseline | None) -> ModelSt
         raise
     except KeyError as missing:
         raise FormatError(f"part {missing} of a model's state is missing") from None
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, OverflowError, TypeError, AttributeError) as error:
         raise FormatError(f"a model's state is damaged: {error}") from error
     if _parts(state).keys() != parts.keys() - {"head"}:
         raise FormatError("the parts of a model's state do not match its head")
@@ -174,13 +175,19 @@ def _unpack_state(state: _PackedState, parts: Mapping[str, bytes], layout: Layou
         return unframe(b"B", parts[f"bucket:{start}"], PackedPane).unpack(layout)
 
     return JudgeState(
-        reference_start=np.array(state.reference_start, np.int64),
-        past_start=np.array(state.past_start, np.int64),
+        reference_start=_starts(state.reference_start, layout),
+        past_start=_starts(state.past_start, layout),
         seen=state.seen,
         history=ExponentialHistogram.restore(state.history, bucket),
         pending=None if state.pending is None else state.pending.unpack(layout),
         incidents=unpack_incidents(parts["incidents"]) if state.incidents else {},
     )
+
+
+def _starts(stored: list[int], layout: Layout) -> IntArray:
+    if len(stored) != len(layout.signals):
+        raise FormatError(f"a model's state has {len(stored)} starts, but {len(layout.signals)} signals")
+    return np.array(stored, np.int64)
 
 
 def _parts(state: ModelState) -> Parts:

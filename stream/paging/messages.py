@@ -142,7 +142,7 @@ def _cascade(page: Page, head: OpenIncident, others: Sequence[OpenIncident], now
         "ends_at": _last_end([head, *others]) if over else None,
         "emitted_at": _timestamp(now),
         "evidence": {
-            **data["evidence"],
+            **data.get("evidence", {}),
             "likely_origin": [head.model],
             "downstream": [_member(each) for each in others[:_MEMBERS]],
         },

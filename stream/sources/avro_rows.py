@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any, cast
 
 import fastavro
 from fastavro.read import SchemaResolutionError
@@ -17,6 +17,10 @@ from driftline.stream.sources.inputs import InputError
 #: The first bytes of such a file.
 AVRO = b"Obj\x01"
 
+# Bytes of one header or block. Writers make blocks of 16 kB to 16 MB. Without a limit, a damaged length would have as
+# much memory allocated as it says.
+_LARGEST = 256 << 20
+
 # What fastavro raises for a damaged file, an unknown codec and a schema that is none.
 _DAMAGES = (
     EOFError, LookupError, TypeError, ValueError, OverflowError, RecursionError, SchemaParseException,
@@ -24,11 +28,28 @@ _DAMAGES = (
 )  # fmt: skip
 
 
+class _Bounded:
+    """A stream of which nothing larger than `_LARGEST` can be read at once."""
+
+    def __init__(self, stream: io.BufferedReader) -> None:
+        self._stream = stream
+
+    def read(self, size: int) -> bytes:
+        """The next bytes. Raises ValueError if that is more than a block has."""
+        if not 0 <= size <= _LARGEST:
+            raise ValueError(f"a length of {size} bytes")
+        return self._stream.read(size)
+
+    def tell(self) -> int:
+        """The place in the stream."""
+        return self._stream.tell()
+
+
 def avro_events(path: str, stream: io.BufferedReader) -> Iterator[bytes]:
     """The records of a file as JSON, read like the payloads of frames. Raises InputError."""
     read = 0
     try:
-        blocks: Any = fastavro.block_reader(stream)
+        blocks: Any = fastavro.block_reader(cast(IO[bytes], _Bounded(stream)))
         reader = RecordReader(blocks.metadata["avro.schema"])
         for block in blocks:
             for document in reader.read(block.bytes_.read(), block.num_records):

@@ -103,7 +103,7 @@ def read_messages(
 
 def describe_format(path: str, options: FileOptions) -> str:
     """The format of a file in words, as in "CSV with semicolons, UTF-8, packed". Raises InputError."""
-    with _open(path) as file:
+    with _open(path) as file, _reporting_damage(path, lambda: "at its beginning"):
         if file.peek(4).startswith(_PARQUET):
             return "Parquet"
         stream = _unpacked(path, file)
@@ -160,11 +160,8 @@ class _Reader:
         read = 0
         while True:
             batch: list[bytes] = []
-            try:
+            with _reporting_damage(path, lambda: f"after event {read + len(batch)}"):  # noqa: B023 # called within
                 batch.extend(islice(events, self._chunk))  # if it raises, the events before it are in the list
-            except _DAMAGES as error:
-                place = f"after event {read + len(batch)}"
-                raise InputError(f"{path}: {place}: {error}; the file is cut off or damaged, copy it again") from None
             if not batch:
                 return
             read += len(batch)
@@ -184,6 +181,15 @@ class _Reader:
                 yield from split_objects(block.encode() for block in iter(lambda: text.read(_BLOCK), ""))
             else:
                 yield from csv_events(path, text, self._options, self._rows, self._note)
+
+
+@contextmanager
+def _reporting_damage(path: str, place: Callable[[], str]) -> Iterator[None]:
+    """Turn what unpackers and decoders raise for a damaged file into an InputError that names a place in it."""
+    try:
+        yield
+    except _DAMAGES as error:
+        raise InputError(f"{path}: {place()}: {error}; the file is cut off or damaged, copy it again") from None
 
 
 def _recognised(path: str, stream: io.BufferedReader, options: FileOptions) -> tuple[str, bool]:

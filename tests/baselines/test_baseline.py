@@ -7,6 +7,7 @@ import json
 import math
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -394,6 +395,14 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked() -> None:
     assert len(bomb) < 1 << 20
     with pytest.raises(BaselineError, match="claims more bytes than a baseline can have"):
         decode_baseline(bomb)
+
+
+def test_a_block_without_an_event_is_refused_though_its_content_hash_is_right() -> None:
+    """The judge divided by the number of its events, and a worker with such a baseline ended at its first pane."""
+    blocks = BASELINE.blocks * (np.arange(len(BASELINE.blocks)) > 0)[:, None]
+    total = replace(BASELINE.total, counts=blocks.sum(0))
+    with pytest.raises(BaselineError, match="a block holds no event"):
+        decode_baseline(encode_baseline(replace(BASELINE, blocks=blocks, total=total)))
 
 
 def test_a_newer_file_is_refused_and_advises_an_upgrade() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftline.stream.baselines.build import build_baseline
-from driftline.stream.codec.panes import FormatError
+from driftline.stream.codec.panes import FormatError, frame
 from driftline.stream.codec.state import BaselineChangedError, StateDelta, restore_state, state_delta
 from driftline.stream.judge.incidents import Status
 from driftline.stream.judge.monitor import Monitor
@@ -93,6 +94,17 @@ def test_a_delta_from_an_unknown_state_replaces_all_stored_parts() -> None:
     delta = state_delta(None, run.states[3], run.given)
     assert delta.replace_all
     assert applied(stored_after(run, 60), delta) == stored_after(run, 3)
+
+
+@pytest.mark.parametrize("starts", [[], [0] * 99, [2**63, 0]])
+def test_starts_that_are_not_one_for_each_signal_are_refused(starts: list[int]) -> None:
+    """With such a part, a worker ended at the model's next pane."""
+    run = history(learned=False)
+    stored = stored_after(run, 20)
+    head = msgspec.msgpack.decode(stored["head"][6:])
+    head[5][1] = starts
+    with pytest.raises(FormatError):
+        restore_state({**stored, "head": frame(b"H", head)}, run.given)
 
 
 def test_no_stored_parts_restore_the_initial_state() -> None:

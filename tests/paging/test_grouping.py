@@ -250,6 +250,17 @@ def test_a_cascade_is_one_page_of_its_origin_which_names_the_others() -> None:
     assert reported_by(alert) == {"fraud/fraud1", "churn/churn1", "ltv/ltv1"}
 
 
+def test_a_cascade_of_alerts_without_evidence_is_a_page() -> None:
+    here = world()
+    for model in ("fraud", "churn"):
+        here.emit(model)
+        event = json.loads(here.log[-1])
+        del event["data"]["evidence"]
+        here.log[-1] = json.dumps(event).encode()
+    here.wait()
+    assert [alert.evidence["likely_origin"] for alert in here.sent] == [["fraud"]]
+
+
 @pytest.mark.parametrize("starts_at", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"])
 @pytest.mark.parametrize(
     "rules", [GroupingRules(upstream=upstream({"churn": ["fraud"]})), GroupingRules(outage_models=2, outage_window=600)]

@@ -77,6 +77,15 @@ def test_more_records_than_bytes_are_refused(tmp_path: Path) -> None:
         events(tmp_path / "a.avro")
 
 
+def test_a_length_of_many_gigabytes_allocates_none_of_them(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.avro", 300)
+    head = path.read_bytes().partition(b"avro.codec")[0]
+    path.write_bytes(head + b"avro.codec" + b"\xfe" * 8 + b"\x01" + b"null")
+
+    with pytest.raises(InputError, match=r"a\.avro: after event 0: .*damaged"):
+        events(path)
+
+
 @pytest.mark.parametrize("header", [b"", b"\x02\x16avro.schema\x04{}\x00" + bytes(16), b"\xff\xff\xff"])
 def test_a_damaged_header_is_no_traceback(tmp_path: Path, header: bytes) -> None:
     (tmp_path / "a.avro").write_bytes(b"Obj\x01" + header)

@@ -19,7 +19,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.stream.sources.files import read_messages, total_bytes
+from driftline.stream.config.files import FileOptions
+from driftline.stream.sources.files import describe_format, read_messages, total_bytes
 from driftline.stream.sources.inputs import InputError
 
 LINES = [b'{"id":"%d","features":{"x":%d}}' % (i, i) for i in range(25)]
@@ -278,6 +279,12 @@ def test_a_broken_file_is_an_input_error(tmp_path: Path, name: str, content: byt
         messages(path, chunk=1)
     assert str(error.value).startswith(f"{path}: ")
     assert message in str(error.value)
+
+
+def test_the_format_of_a_damaged_file_is_an_input_error(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.gz", gzip.compress(LINES[0], mtime=0)[:12])
+    with pytest.raises(InputError, match=r"at its beginning: .*the file is cut off or damaged, copy it again"):
+        describe_format(str(path), FileOptions())
 
 
 def test_events_before_the_cut_are_read_and_the_error_names_its_line(tmp_path: Path) -> None:
