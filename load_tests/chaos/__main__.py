@@ -5,12 +5,12 @@
     python -m load_tests.chaos --kinds 'redis*,worker SIGKILL'         only faults of these kinds
     python -m load_tests.chaos --seeds 1-20 --out chaos.jsonl          many; runs that the file holds are skipped
 
-Three workers, 8 partitions, 30 models. On a schedule that the seed decides, workers are killed, stopped by SIGTERM,
-added, removed and paused beyond their session (and resumed when others own their partitions); Redis and Kafka are
-killed and started again; Redis loses unsynced writes, as in a power cut; connections are cut and delayed. Some faults
-begin two at a time. Workers that end by themselves are started again. Afterwards, the state of every model and every
-alert must be those of a replay of the same topic in one process: `load_tests/chaos/verdict.py`. The table of the kinds
-of faults is `load_tests/chaos/kinds.py`.
+Three workers, 8 partitions, 30 models, six producers. On a schedule that the seed decides, workers are killed, stopped
+by SIGTERM, added, removed and paused beyond their session (and resumed when others own their partitions); Redis and
+Kafka are killed and started again; Redis loses unsynced writes, as in a power cut; connections are cut and delayed.
+Some faults begin two at a time. Workers that end by themselves are started again. Afterwards, the state of every model
+and every alert must be those of a replay of the same topic in one process: `load_tests/chaos/verdict.py`. The table of
+the kinds of faults is `load_tests/chaos/kinds.py`.
 
 Exit code 1 if not. Redis syncs its append-only file always with odd seeds, every second with even ones (--fsync).
 """

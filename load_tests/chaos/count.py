@@ -14,6 +14,9 @@ from load_tests.chaos.naive import Cells, NoEventError, read
 from load_tests.chaos.outcome import Outcome, Verdict, abbreviated
 from load_tests.harness.oracle import Parts, events_counted
 
+# Bytes of a message that its dead letter keeps.
+_KEPT = 900_000
+
 #: Where a message lies: its partition and offset.
 Place = tuple[int, int]
 
@@ -31,14 +34,18 @@ def check_counts(
     """
     counted = _count(outcome, known, given)
     for model, times in sorted(counted.times.items()):
-        parts, baseline = outcome.model_states.get(model, {}), known.get(model) if model in given else None
+        parts, baseline = outcome.model_states.get(model, {}), known[model] if model in given else None
         verdict.expect(f"events counted of {model}", events_counted(parts, baseline), len(times))
         if model in known:
             _check_cells(verdict, model, counted.cells[model], _stored_row(parts, known[model], baseline))
     for pane in panes:
         _check_pane(verdict, pane, counted.times.get(pane.model, {}))
     _check_dead_letters(verdict, outcome, counted)
-    verdict.figures |= {"models": len(counted.times), "events": sum(map(len, counted.times.values()))}
+    verdict.figures |= {
+        "models": len(known),
+        "models without a baseline": len(counted.times.keys() - known),
+        "events": sum(map(len, counted.times.values())),
+    }
 
 
 @dataclass
@@ -113,6 +120,12 @@ def _check_dead_letters(verdict: Verdict, outcome: Outcome, counted: _Counted) -
         headers = {name: value.decode() for name, value in record.headers.items()}
         place = int(headers["partition"]), int(headers["offset"])
         found[place] = headers["counted"] == "true", headers["reason"]
+        if record.value != _kept(outcome.predictions[place[0]].get(place[1])):
+            verdict.mismatches.append(f"the dead letter of the message at {place} does not hold it")
+    verdict.figures |= {
+        "dead letters": len(found),
+        "dead letters published again": len(outcome.dead_letters) - len(found),
+    }
     for place, word in counted.refused.items():
         counts, reason = found.pop(place, (None, ""))
         if counts is not False or word not in reason:
@@ -121,3 +134,8 @@ def _check_dead_letters(verdict: Verdict, outcome: Outcome, counted: _Counted) -
         verdict.mismatches.append(f"the event at {place} has a defective value, and no dead letter says so")
     for place in found.keys() - counted.odd - counted.maybe_odd:
         verdict.mismatches.append(f"the message at {place} is a good event, and a dead letter: {found[place][1]!r}")
+
+
+def _kept(message: bytes | None) -> bytes | None:
+    """What a dead letter keeps of a message."""
+    return message and message[:_KEPT]

@@ -21,8 +21,8 @@ from driftline.detectors.summaries.layout import Layout, Signal
 
 #: The ids of the schemas in the traffic's schema-registry frames.
 AVRO_SCHEMA, JSON_SCHEMA = 1, 2
-# What `docs/EVENTS.md` says of sizes: bytes of a message, characters of a name.
-_MAX_BYTES, _MAX_NAME = 1 << 20, 255
+# The bounds: bytes of a message, objects or arrays in each other, names of signals in an event, characters of a name.
+_MAX_BYTES, _MAX_DEPTH, _MAX_NAMES, _MAX_NAME = 1 << 20, 64, 2000, 255
 # Cells after the regular ones of every signal, in their order in a stored row of counts.
 _SPECIAL = ("missing", "nan", "-inf", "+inf", "invalid", "unseen")
 _FLAGS = {"false": 0.0, "0": 0.0, "0.0": 0.0, "true": 1.0, "1": 1.0, "1.0": 1.0}
@@ -55,7 +55,9 @@ def read(message: bytes | None) -> Reading:
     parts = {part: document[part] for part in ("features", "prediction", "score") if document.get(part) is not None}
     _need(parts, "nothing to monitor")
     _need(isinstance(parts.get("features", {}), dict), "features")
-    return Reading(model, ts, dict(_flat(parts, "")))
+    values = dict(_flat(parts, ""))
+    _need(len(values) <= _MAX_NAMES, "limits.signals")
+    return Reading(model, ts, values)
 
 
 def _name(document: Mapping[str, Any], part: str) -> str:
@@ -73,18 +75,26 @@ def _need(rule: object, word: str) -> None:
 def _document(message: bytes | None) -> Any:
     _need(message is not None, "tombstone")
     message = bytes(message or b"")
-    _need(len(message) <= _MAX_BYTES, "too large")
+    _need(len(message) <= _MAX_BYTES, "limits.message_bytes")
     if message[:1] == b"\0":
         number, message = int.from_bytes(message[1:5], "big"), message[5:]
         _need(number in (AVRO_SCHEMA, JSON_SCHEMA), "unknown")
         if number == AVRO_SCHEMA:
             return _avro(message)
     try:
-        return json.loads(message.decode("utf-8-sig", "surrogateescape"), parse_int=_integer)
+        document = json.loads(message.decode("utf-8-sig", "surrogateescape"), parse_int=_integer)
     except RecursionError:
-        raise NoEventError("nested") from None
+        raise NoEventError("limits.depth") from None
     except ValueError:
         raise NoEventError("not JSON") from None
+    may_be_deep = message.count(b"[") + message.count(b"{") > _MAX_DEPTH
+    _need(not may_be_deep or _depth(document) <= _MAX_DEPTH, "limits.depth")
+    return document
+
+
+def _depth(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if inner is None else 1 + max(map(_depth, inner), default=0)
 
 
 def _integer(digits: str) -> float:

@@ -18,7 +18,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from load_tests.chaos.outcome import Outcome, Record
+from load_tests.chaos.producers import committed
 from load_tests.chaos.schedule import Fault, Fsync, Kind, schedule
+from load_tests.chaos.shapes import parsed_schemas
 from load_tests.chaos.site import WORKERS, Site, open_site
 from load_tests.chaos.traffic import SPREAD, traffic
 from load_tests.chaos.verdict import judge_run
@@ -53,7 +55,7 @@ def run(
         mismatches += unexpected_errors(site.fleet.logs())
         seconds = time.monotonic() - began
         show("verdict", events, faults)
-        verdict = judge_run(site.deployment.config, site.deployment.baselines, SPREAD, _outcome(site))
+        verdict = judge_run(site.deployment.config, site.deployment.baselines, SPREAD, _outcome(site), parsed_schemas())
     mismatches += verdict.mismatches
     recoveries = [*chain.from_iterable(site.watch.recoveries.values())] or [0.0]
     return {
@@ -65,6 +67,7 @@ def run(
         **verdict.figures,
         "appendfsync": fsync,
         "faults": faults,
+        "transactions aborted": site.producer.aborted,
         "begun together": sum(fault.together for fault in plan),
         "kinds": coverage(plan, site.watch.recoveries),
         **log_counts(site.fleet.logs()),
@@ -164,11 +167,8 @@ def _outboxes(site: Site) -> int:
 
 def _outcome(site: Site) -> Outcome:
     deployment, topics = site.deployment, site.deployment.config.topics
-    predictions: dict[int, dict[int, bytes | None]] = {}
-    for record in deployment.scan(topics.predictions):
-        predictions.setdefault(record.partition, {})[record.offset] = record.value
     return Outcome(
-        predictions,
+        committed(site.kafka.address, topics.predictions),
         _records(deployment.read(topics.panes)),
         _records(deployment.read(topics.alerts)),
         _records(deployment.read(f"{topics.predictions}.dlq")),

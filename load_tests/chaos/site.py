@@ -7,23 +7,23 @@ workers, 2 to 5 ─┤                         without the proxies
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import redis as sync_redis
 
 from driftline.stream.demo.servers import Server, free_port
+from load_tests.chaos.producers import Traffic
 from load_tests.chaos.schedule import Fault, Fsync, Kind, Subject
+from load_tests.chaos.shapes import write_schemas
 from load_tests.chaos.traffic import PARTITIONS, Sent, write_baselines
 from load_tests.chaos.workers import Fleet, Watch
 from load_tests.harness.append_only_file import AppendOnlyFile
-from load_tests.harness.deployment import AnyProducer, Broker, Deployment, deploy
+from load_tests.harness.deployment import Broker, Deployment, deploy
 from load_tests.harness.servers import apache_kafka, real_redis
 from load_tests.harness.tcp_proxy import TcpProxy
 
@@ -31,67 +31,6 @@ from load_tests.harness.tcp_proxy import TcpProxy
 WORKERS = 3
 # Seconds after which a dead worker's partitions move: the least that brokers accept.
 SESSION = 6
-
-
-@dataclass
-class Producer(threading.Thread):
-    """Appends the traffic in bursts: during one, workers are busy; after it, partitions are idle.
-
-    appended: by partition, the end of what Kafka has acknowledged.
-    """
-
-    kafka: str
-    topic: str
-    traffic: Iterator[Sent]
-    burst: int
-    appended: list[int] = field(default_factory=lambda: [0] * PARTITIONS)
-    error: Exception | None = None
-    _bursts: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
-    _hurry: threading.Event = field(default_factory=threading.Event)
-
-    def __post_init__(self) -> None:
-        super().__init__(name="producer", daemon=True)
-
-    def __hash__(self) -> int:
-        return id(self)
-
-    def release_burst(self) -> None:
-        """Release one more burst."""
-        self._bursts.release()
-
-    def release_rest(self) -> None:
-        """Release the rest."""
-        self._hurry.set()
-        self._bursts.release()
-
-    def run(self) -> None:
-        """Append everything, whatever happens to Kafka meanwhile; an error is kept in `error`."""
-        try:
-            self._run()
-        except Exception as error:  # noqa: BLE001 # the main thread raises it
-            self.error = error
-
-    def _run(self) -> None:
-        producer = AnyProducer(
-            bootstrap_servers=self.kafka,
-            acks="all",
-            enable_idempotence=True,
-            linger_ms=20,
-            batch_size=1 << 17,
-            delivery_timeout_ms=300_000,
-            max_block_ms=300_000,
-        )
-        while burst := list(islice(self.traffic, self.burst)):
-            if not self._hurry.is_set():
-                self._bursts.acquire()
-            for message in burst:
-                sent = producer.append(self.topic, message.partition, message.value)
-                sent.add_callback(self._acknowledged)
-            producer.flush()
-        producer.close()
-
-    def _acknowledged(self, where: Any) -> None:
-        self.appended[where.partition] = max(self.appended[where.partition], where.offset + 1)
 
 
 @dataclass
@@ -112,7 +51,7 @@ class Site:
     redis: Server
     proxies: Mapping[Subject, TcpProxy]
     fleet: Fleet
-    producer: Producer
+    producer: Traffic
     watch: Watch
     file: AppendOnlyFile
     cut_bytes: list[int] = field(default_factory=list)
@@ -171,7 +110,7 @@ def open_site(directory: Path, fsync: Fsync, traffic: Iterator[Sent], burst: int
         )
         fleet = Fleet(deployment)
         stack.callback(fleet.kill)
-        producer = Producer(kafka.address, deployment.config.topics.predictions, traffic, burst)
+        producer = Traffic(kafka.address, deployment.config.topics.predictions, traffic, burst)
         proxies: dict[Subject, TcpProxy] = {"kafka": kafka_proxy, "redis": redis_proxy}
         for proxy in proxies.values():
             proxy.open()
@@ -186,5 +125,6 @@ def _sections(directory: Path, kafka_proxy: TcpProxy) -> dict[str, dict[str, Any
         "panes": {"events": 250, "seconds": 1.0},
         "defaults": {"learn_events": 500, "incidents": {"recovery": "0s", "cooldown": "0s"}},
         "models": write_baselines(directory),
+        "schemas": write_schemas(directory),
         "worker": {"session_seconds": SESSION, "watchdog_seconds": 30},
     }

@@ -1,4 +1,7 @@
-"""The events of a chaos run: 30 models, planted drifts, some messages that are no events. Decided by the seed alone.
+"""The messages of a chaos run, decided by the seed alone: 30 models, planted drifts, and what producers do besides.
+
+Every 8th event is written in another shape (`load_tests.chaos.shapes`); some have values that do not fit, or features
+with ever new names; some messages are no events, too large or too deep. Some events are of models with ever new names.
 
 | models    | how many | baseline | partition                                            |
 |-----------|----------|----------|------------------------------------------------------|
@@ -6,20 +9,24 @@
 | learns-N  | 2        | learned  | one each                                             |
 | spread-N  | 3        | given    | all, in turn                                         |
 | seeks-N   | 1        | learned  | all, in turn                                         |
+| guest-N   | any      | none     | one each                                             |
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 
+from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.baselines.file import encode_baseline
-from load_tests.harness.oracle import EPOCH, baseline_of
+from driftline.stream.events.parse import parse_event
+from load_tests.chaos.shapes import AT_LIMITS, BROKEN, ODD_VALUES, SHAPES, Document, odd, with_new_names
+from load_tests.harness.oracle import EPOCH
 
 PARTITIONS = 8
 KEYED = [f"keyed-{i}" for i in range(24)] + [f"learns-{i}" for i in range(2)]
@@ -33,10 +40,14 @@ _CYCLE, _DRIFT = 1500, (700, 1100)
 # Microseconds of event time from one message to the next. A pane's second then holds some 1000 events of one partition
 # and 250 of one model, so that some runs end by time and some by their number of events.
 _STEP_US = 125
-# One message in 1000 is no event, and another one has a value of a wrong type.
-_ODD = 1000
+# Of so many messages one is no event, has a value that does not fit, has features of new names, or is of a new model.
+# Each is prime to the number of models, so that all models have all of them.
+_BROKEN, _ODD, _NEW_NAMES, _GUEST = 997, 499, 307, 521
+# Of so many events one has another shape: each costs the exact reader some 100 µs.
+_SHAPED = 7
 _ROWS = 500
-_BROKEN: list[bytes | None] = [None, b"", b"{", b"[]", b"\xff\xfe", b'{"id": "1", "model": "keyed-0", "score": 1}']
+# Events of a given baseline: few blocks, so that judging starts soon.
+_BEFORE = 2000
 
 
 class Sent(NamedTuple):
@@ -52,32 +63,65 @@ def traffic(seed: int, count: int) -> Iterator[Sent]:
     n = 0
     while n < count:
         first = n // len(MODELS)
-        for i, row in enumerate(rng.normal(size=(_ROWS, len(MODELS), 3)).tolist(), first):
+        for i, row in enumerate(_rows(rng, _ROWS), first):
             for model, values in zip(MODELS, row, strict=True):
                 if n < count:
                     yield _sent(n, i, model, values)
                 n += 1
 
 
-def _sent(n: int, i: int, model: str, values: list[float]) -> Sent:
+def _rows(rng: np.random.Generator, count: int) -> list[list[list[float]]]:
+    """`count` rows of five normal values for each model."""
+    rows: list[list[list[float]]] = rng.normal(size=(count, len(MODELS), 5)).tolist()
+    return rows
+
+
+def _sent(n: int, i: int, model: str, values: Sequence[float]) -> Sent:
     partition = (i if model in _SPREAD else _HOME[model]) % PARTITIONS
-    if n % _ODD == _ODD - 1:
-        return Sent(partition, _BROKEN[n // _ODD % len(_BROKEN)])
-    amount, place, score = values
+    if n % _BROKEN == _BROKEN - 1:
+        return Sent(partition, _BAD[n // _BROKEN % len(_BAD)])
+    if n % _GUEST == _GUEST - 1:
+        guest = f"guest-{n}"
+        return Sent(zlib.crc32(guest.encode()) % PARTITIONS, orjson.dumps(_document(n, guest, values, False)))
     drifts = _DRIFT[0] <= i % _CYCLE < _DRIFT[1]
-    features: dict[str, Any] = {"amount": amount + 2.0 * drifts, "country": "at" if place > 1 else "ch"}
-    if n % _ODD == _ODD // 2:
-        features["amount"] = "N/A"
-    event = {"id": f"{model}-{i}", "ts": EPOCH + n * _STEP_US // 1000, "model": model, "features": features}
-    return Sent(partition, orjson.dumps(event | {"score": score}))
+    return Sent(partition, _written(n, _document(n, model, values, drifts)))
 
 
+def _document(n: int, model: str, values: Sequence[float], drifts: bool) -> Document:
+    amount, place, age, lat, score = values
+    features = {
+        "amount": amount + 2.0 * drifts,
+        "country": "at" if place > 1 else "ch",
+        "age": round(40 + 9 * age),
+        "vip": place + age > 2,
+        "geo": {"lat": 47 + lat},
+    }
+    return {"id": f"{model}-{n}", "ts": EPOCH + n * _STEP_US // 1000, "model": model, "features": features} | {
+        "score": score
+    }
+
+
+def _written(n: int, document: Document) -> bytes:
+    if n % _ODD == _ODD - 1:
+        return odd(document, ODD_VALUES[n // _ODD % len(ODD_VALUES)])
+    if n % _NEW_NAMES == _NEW_NAMES - 1:
+        return with_new_names(document, n)
+    if n % _SHAPED == _SHAPED - 1:
+        return SHAPES[n // _SHAPED % len(SHAPES)](document)
+    return orjson.dumps(document)
+
+
+_BAD = (*BROKEN, *AT_LIMITS)
 _SPREAD = frozenset(SPREAD)
 _HOME = {model: zlib.crc32(model.encode()) for model in KEYED}
 
 
 def write_baselines(folder: Path) -> dict[str, dict[str, Any]]:
     """Write the given baselines into a folder; the section `models` of a configuration that names them."""
+    rows = _rows(np.random.default_rng(0xBA), _BEFORE)
     for model in GIVEN:
-        (folder / f"{model}.driftline").write_bytes(encode_baseline(baseline_of(model)))
+        documents = [_document(n, model, row[MODELS.index(model)], False) for n, row in enumerate(rows)]
+        events = [parse_event(orjson.dumps(document)) for document in documents]
+        baseline = build_baseline(events, {"model": model}, BuildSettings(blocks=16))
+        (folder / f"{model}.driftline").write_bytes(encode_baseline(baseline))
     return {model: {"baseline": f"{model}.driftline"} for model in GIVEN}

@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 import orjson
 
-from driftline.detectors.arrays import IntArray
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.alerts.build import build_alert, encode_alert
@@ -36,14 +35,11 @@ from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.cutter import Cutter
 from driftline.stream.panes.pane import Pane, Range, Run
-from driftline.stream.panes.sketcher import Sketched, Sketcher, pane_rule
+from driftline.stream.panes.sketcher import Sketcher, pane_rule
 from driftline.stream.worker.judge_stage import OUT_OF_ORDER
 from load_tests.chaos.count import check_counts
 from load_tests.chaos.outcome import Log, Outcome, Verdict
 from load_tests.harness.oracle import Parts, alert_bodies, event_or_none
-
-# Bytes of a message that its dead letter keeps.
-_KEPT = 900_000
 
 
 def judge_run(
@@ -71,7 +67,6 @@ def judge_run(
     for model, pane in replay.panes(messages):
         if model not in spread:
             by_predictions.judge(model, pane, appended=0)
-    replay.check_dead_letters()
     _check_pane_dead_letters(verdict, outcome)
     _check_states(verdict, outcome, by_predictions, "predictions topic")
     _check_states(verdict, outcome, by_panes, "panes topic")
@@ -129,10 +124,7 @@ class Judged:
 
 @dataclass
 class _Replay:
-    """The replay of the predictions topic. known: all baselines at the end of the run, given and learned.
-
-    dead_letters: by partition and offset, the value and the header `counted` that are expected.
-    """
+    """The replay of the predictions topic. known: all baselines at the end of the run, given and learned."""
 
     config: Config
     given: Mapping[str, Baseline]
@@ -140,7 +132,6 @@ class _Replay:
     schemas: Mapping[int, Schema] | None
     verdict: Verdict
     outcome: Outcome
-    dead_letters: dict[tuple[int, int], tuple[bytes | None, bytes]] = field(default_factory=dict)
 
     def panes(self, messages: Sequence[PaneMessage]) -> Iterator[tuple[str, Pane[Any]]]:
         """Models and their panes, in the order of each partition's log, compared with the published ones."""
@@ -181,9 +172,7 @@ class _Replay:
             if end > cutter.start:
                 start = cutter.start
                 own = offsets[np.searchsorted(offsets, start) : np.searchsorted(offsets, end)]
-                sketched = sketcher.consume(own, [log[offset] for offset in own.tolist()])
-                self._expect_dead_letters(partition, own, log, sketched)
-                yield from sketched.runs
+                yield from sketcher.consume(own, [log[offset] for offset in own.tolist()]).runs
                 if cutter.start != start:
                     self.verdict.expect(f"partition {partition}: a run that the rule ends", end, cutter.start)
                 if cutter.start < end:
@@ -209,30 +198,6 @@ class _Replay:
             same = PaneMessage.of(model, name, self.config.topics.predictions, expected, message.previous_end)
             if message.to_bytes() != same.to_bytes():
                 self.verdict.mismatches.append(f"the pane of {model} in {pane.ranges} was published with other content")
-
-    def _expect_dead_letters(self, partition: int, offsets: IntArray, log: Log, sketched: Sketched) -> None:
-        bad = {each.position: b"false" for each in sketched.rejections}
-        odd = {position: b"true" for position, _ in sketched.defects}
-        for position, counted in (odd | bad).items():
-            offset = int(offsets[position])
-            self.dead_letters[partition, offset] = (_kept(log[offset]), counted)
-
-    def check_dead_letters(self) -> None:
-        """Check that every dead letter was published, once or more, and no other one."""
-        found: dict[tuple[int, int], tuple[bytes | None, bytes]] = {}
-        for record in self.outcome.dead_letters:
-            position = int(record.headers["partition"]), int(record.headers["offset"])
-            found[position] = (record.value, record.headers["counted"])
-        self.verdict.expect_equal_items("the dead letter of", found, self.dead_letters)
-        self.verdict.figures |= {
-            "dead letters": len(self.dead_letters),
-            "dead letters published again": len(self.outcome.dead_letters) - len(found),
-        }
-
-
-def _kept(value: bytes | None) -> bytes | None:
-    """What a dead letter keeps of a message."""
-    return value and value[:_KEPT]
 
 
 def _check_pane_dead_letters(verdict: Verdict, outcome: Outcome) -> None:

@@ -90,6 +90,8 @@ def _properties(directory: Path, port: int, controller: int, proxied: tuple[int,
         "transaction.state.log.num.partitions": 1,
         "transaction.state.log.replication.factor": 1,
         "transaction.state.log.min.isr": 1,
+        # A hanging transaction is aborted as soon as it is due, and not up to 10 s later.
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000,
         # After a SIGKILL the node can register again only after its old session has expired; 9 s by default.
         "broker.session.timeout.ms": 3000,
         "broker.heartbeat.interval.ms": 500,

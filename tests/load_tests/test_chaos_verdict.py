@@ -135,7 +135,7 @@ def test_a_doubled_event_is_noticed(config: Config, outcome: Outcome) -> None:
     verdict = verdict_on(config, with_message(outcome, 1, 10, b"{"))
     assert (verdict.lost, verdict.doubled) == (0, 3)
     assert "events counted of spread: 1000, expected 999" in verdict.mismatches
-    assert "the dead letter of (1, 10) is missing" in verdict.mismatches
+    assert "the message at (1, 10) is no event (not JSON); its dead letter says: ''" in verdict.mismatches
 
 
 def test_a_changed_event_is_noticed(config: Config, outcome: Outcome) -> None:
@@ -180,7 +180,7 @@ SPOILED: dict[str, tuple[Callable[[Outcome], Outcome], str]] = {
     ),
     "a dead letter lost": (
         lambda outcome: replace(outcome, dead_letters=outcome.dead_letters[1:]),
-        "the dead letter of (0, 1000)",
+        "the message at (0, 1000) is no event",
     ),
     "a dead letter of a pane": (
         lambda outcome: replace(outcome, pane_dead_letters=outcome.dead_letters[:1]),

@@ -1,0 +1,215 @@
+"""The producers of a chaos run: they compress differently, and one writes in transactions, some of which it aborts.
+
+traffic ──bursts──► blocks ──┬─► none ──┐
+                             ├─► gzip   │
+                             ├─► snappy ├──► predictions topic
+                             ├─► lz4    │
+                             ├─► zstd   │
+                             └─► transactions: commit, or abort a copy of the block first
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import cycle, islice
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+
+from load_tests.chaos.traffic import PARTITIONS, Sent
+
+_CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
+# Messages in a row by one producer. Events of a partition then come in the order of their time but for those at the
+# edges of blocks: at most half a pane.
+_BLOCK = 600
+# Bytes of a message from which on only a compressing producer can send it: brokers accept 1 MiB a batch.
+_LARGE = 500_000
+# Of so many transactions one is aborted first.
+_ABORTED = 4
+# s that one append may take: an outage, and a recovery of Kafka.
+_PATIENCE = 300
+_SETTINGS: dict[str, Any] = {
+    "acks": "all",
+    "enable.idempotence": True,
+    "linger.ms": 20,
+    "message.timeout.ms": _PATIENCE * 1000,
+    "message.max.bytes": 1 << 28,  # of what is not compressed yet
+    "log_level": 0,  # outages are meant here
+    "queue.buffering.max.messages": 1 << 20,
+    "queue.buffering.max.kbytes": 1 << 20,
+}
+
+
+@dataclass
+class Traffic(threading.Thread):
+    """Appends the traffic in bursts: during one, workers are busy; after it, partitions are idle.
+
+    appended: by partition, the end of what readers of committed records can see. aborted: how many transactions.
+    """
+
+    kafka: str
+    topic: str
+    messages: Iterator[Sent]
+    burst: int
+    appended: list[int] = field(default_factory=lambda: [0] * PARTITIONS)
+    aborted: int = 0
+    error: Exception | None = None
+    _bursts: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    _hurry: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        super().__init__(name="traffic", daemon=True)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def release_burst(self) -> None:
+        """Release one more burst."""
+        self._bursts.release()
+
+    def release_rest(self) -> None:
+        """Release the rest."""
+        self._hurry.set()
+        self._bursts.release()
+
+    def run(self) -> None:
+        """Append everything, whatever happens to Kafka meanwhile; an error is kept in `error`."""
+        try:
+            self._run()
+        except Exception as error:  # noqa: BLE001 # the main thread raises it
+            self.error = error
+
+    def _run(self) -> None:
+        plain = {codec: self._plain(codec) for codec in _CODECS}
+        compressing = plain["gzip"]
+        transactions = _Transactions(self.kafka, self.topic, "chaos-transactions", self._appended)
+        ways: Iterator[Callable[[Sequence[Sent]], None]] = cycle([*plain.values(), transactions.append])
+        while burst := list(islice(self.messages, self.burst)):
+            if not self._hurry.is_set():
+                self._bursts.acquire()
+            compressing([each for each in burst if _is_large(each)])
+            rest = [each for each in burst if not _is_large(each)]
+            for first in range(0, len(rest), _BLOCK):
+                next(ways)(rest[first : first + _BLOCK])
+        self.aborted = transactions.aborted
+
+    def _plain(self, codec: str) -> Callable[[Sequence[Sent]], None]:
+        """A function that appends a block, and returns once it is acknowledged."""
+        producer = Producer({**_SETTINGS, "bootstrap.servers": self.kafka, "compression.type": codec})
+
+        def append(block: Sequence[Sent]) -> None:
+            self._appended(_send(producer, self.topic, block))
+
+        return append
+
+    def _appended(self, ends: dict[int, int]) -> None:
+        for partition, end in ends.items():
+            self.appended[partition] = max(self.appended[partition], end)
+
+
+def _is_large(message: Sent) -> bool:
+    return len(message.value or b"") > _LARGE
+
+
+@dataclass
+class _Transactions:
+    """Appends each block in a transaction. An error that a transaction does not survive begins it anew."""
+
+    kafka: str
+    topic: str
+    name: str
+    appended: Callable[[dict[int, int]], None]
+    aborted: int = 0
+    _begun: int = 0
+    _producer: Any = None
+
+    def append(self, block: Sequence[Sent]) -> None:
+        """Append a block; a part of the blocks is aborted first."""
+        self._begun += 1
+        if self._begun % _ABORTED == 0:
+            self._repeat(lambda: self._abort(block))
+        self._repeat(lambda: self._commit(block))
+
+    def _abort(self, block: Sequence[Sent]) -> None:
+        self._producer.begin_transaction()
+        _send(self._producer, self.topic, block)
+        self._producer.abort_transaction(_PATIENCE)
+        self.aborted += 1
+
+    def _commit(self, block: Sequence[Sent]) -> None:
+        self._producer.begin_transaction()
+        ends = _send(self._producer, self.topic, block)
+        self._producer.commit_transaction(_PATIENCE)
+        self.appended(ends)
+
+    def _repeat(self, transaction: Callable[[], None]) -> None:
+        """Try until it succeeds. A producer of the same name aborts what the last one has left open."""
+        while True:
+            try:
+                if self._producer is None:
+                    self._producer = transactional(self.kafka, self.name)
+                return transaction()
+            except (KafkaException, SendError):
+                self._producer = None
+
+
+class SendError(RuntimeError):
+    """A message was not appended."""
+
+
+def transactional(kafka: str, name: str, timeout_ms: int = 60_000) -> Any:
+    """A transactional producer, ready to begin. timeout_ms: after which the broker aborts an open transaction."""
+    own = {"bootstrap.servers": kafka, "transactional.id": name, "transaction.timeout.ms": timeout_ms}
+    producer = Producer({**_SETTINGS, "message.timeout.ms": min(timeout_ms, _PATIENCE * 1000), **own})
+    producer.init_transactions(_PATIENCE)
+    return producer
+
+
+def _send(producer: Any, topic: str, block: Iterable[Sent]) -> dict[int, int]:
+    """Append messages and wait for their acknowledgement; the end of each partition. Raises SendError."""
+    ends: dict[int, int] = {}
+    failed: list[str] = []
+
+    def delivered(error: KafkaError | None, message: Any) -> None:
+        if error is not None:
+            failed.append(str(error))
+        else:
+            ends[message.partition()] = max(ends.get(message.partition(), 0), message.offset() + 1)
+
+    for partition, value in block:
+        producer.produce(topic, value, partition=partition, on_delivery=delivered)
+    producer.flush(_PATIENCE)
+    if failed:
+        raise SendError(f"{len(failed)} messages were not appended: {failed[0]}")
+    return ends
+
+
+def committed(kafka: str, topic: str) -> dict[int, dict[int, bytes | None]]:
+    """The log of each partition, by offset, as readers of committed records see it."""
+    settings = {
+        "bootstrap.servers": kafka,
+        "group.id": "none",
+        "enable.partition.eof": True,
+        "auto.offset.reset": "error",
+    }
+    consumer = Consumer({**settings, "isolation.level": "read_committed", "enable.auto.commit": False})
+    try:
+        partitions = sorted(consumer.list_topics(topic, 30).topics[topic].partitions)
+        logs: dict[int, dict[int, bytes | None]] = {partition: {} for partition in partitions}
+        consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
+        unread = set(partitions)
+        while unread:
+            for message in consumer.consume(10_000, 30):
+                if message.error() is None:
+                    logs[message.partition()][message.offset()] = message.value()
+                elif message.error().code() == KafkaError._PARTITION_EOF:
+                    unread.discard(message.partition())
+                else:
+                    raise KafkaException(message.error())
+        return logs
+    finally:
+        with suppress(KafkaException):
+            consumer.close()
