@@ -32,6 +32,9 @@ from driftline.detectors.arrays import FloatArray, IntArray
 BINS = 64
 # A signal with up to so many distinct values keeps them all, and D is exact. With 256 values, its bucket takes 4 kB.
 MAX_DISTINCT = 256
+#: Characters of a text by which it counts. 255 categories of 2000 signals then take half a gigabyte at worst; texts
+#: that differ only after so many are documents, of which nearly every one is another anyway.
+TEXT = 1000
 
 
 class Kind(StrEnum):
@@ -105,7 +108,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Categories:
-    """Nominal codes: one per value that the baseline knows, in the order given.
+    """Nominal codes: one per value that the baseline knows, in the order given. A text counts by its beginning.
 
     values: (K,) distinct, at least one, or ValueError; text for categorical, boolean and constant text signals, one
     float for a constant number.
@@ -127,20 +130,34 @@ class Categories:
 
     @cached_property
     def _codes(self) -> dict[Any, int]:
-        return {value: code for code, value in enumerate(self.values)} | {None: self.size + Special.MISSING}
+        # Of values that begin alike, as a baseline may have that was made before texts were cut, the first one counts.
+        values = list(enumerate(self.values))[::-1]
+        return {shortened(value): code for code, value in values} | {None: self.size + Special.MISSING}
 
     def encode(self, values: FloatArray | Sequence[str | None]) -> IntArray:
         """Local codes (n,) of text values or, for a constant number, of floats (NaN stands for an absent value)."""
         if isinstance(values, np.ndarray):
             return self._encode_numbers(values)
         unseen, code_of = self.size + Special.UNSEEN, self._codes.get
-        return np.fromiter((code_of(value, unseen) for value in values), np.int64, len(values))
+        codes = np.fromiter((code_of(value, unseen) for value in values), np.int64, len(values))
+        for row in np.flatnonzero(codes == unseen).tolist():  # those that are too long to be found as they are
+            codes[row] = code_of(shortened(values[row]), unseen)
+        return codes
 
     def _encode_numbers(self, values: FloatArray) -> IntArray:
         codes = np.where(values == self.values[0], 0, self.size + Special.UNSEEN)
         odd = ~np.isfinite(values)
         codes[odd] = self.size + _special_floats(values[odd])
         return codes
+
+
+def shortened(value: Any) -> Any:
+    """A text's first `TEXT` characters; any other value as it is.
+
+    >>> len(shortened("x" * 5000)), shortened("DE"), shortened(1.5)
+    (1000, 'DE', 1.5)
+    """
+    return value[:TEXT] if isinstance(value, str) else value
 
 
 Coder = Grid | Categories

@@ -90,7 +90,9 @@ class Judged:
     def judge(self, model: str, pane: Pane[Any], appended: int) -> None:
         """Judge one more pane; one that was judged before changes nothing. appended: epoch ms."""
         if model not in self._monitors:
-            self._monitors[model] = Monitor(model, self.config.for_model(model), self.baselines.get(model))
+            self._monitors[model] = Monitor(
+                model, self.config.for_model(model), self.baselines.get(model), self.config.limits
+            )
         monitor = self._monitors[model]
         self.states[model], steps = monitor.judge(self.states.get(model, ModelState()), pane)
         for step in steps:

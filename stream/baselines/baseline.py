@@ -65,6 +65,13 @@ class Baseline:
         return {str(name): Why(why) for name, why in known if why in _REASONS}
 
     @property
+    def left_out(self) -> dict[Why, int]:
+        """How many names of the baseline's events have no signal because they are rare, or too many, by reason."""
+        facts = self.about.get("unwatched_names")
+        known = facts.items() if isinstance(facts, Mapping) else ()
+        return {Why(why): count for why, count in known if why in _REASONS and isinstance(count, int)}
+
+    @property
     def fields(self) -> tuple[Field, ...]:
         """The fields that the decoder reads from an event, in the order of the layout."""
         return tuple(Field(signal.name, signal.numeric, signal.is_flag) for signal in self.layout.signals)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from driftline.detectors.arrays import FloatArray
-from driftline.detectors.summaries.codes import BINS, MAX_DISTINCT, Categories, Grid, Kind, quantiles
+from driftline.detectors.summaries.codes import BINS, MAX_DISTINCT, Categories, Grid, Kind, quantiles, shortened
 from driftline.detectors.summaries.layout import Layout, Signal
 from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.encoding import DTYPES
 from driftline.stream.baselines.file import MAX_MEMBER_BYTES
-from driftline.stream.baselines.unwatched import Why, identifiers, unwatched_fields
+from driftline.stream.baselines.unwatched import Why, choose_names, identifiers, unwatched_fields
 from driftline.stream.events.columns import Columns, Field, infer_fields, tabulate
 from driftline.stream.events.event import FALSE, TRUE, Event
 from driftline.stream.text.phrases import listed
@@ -25,6 +26,10 @@ from driftline.stream.text.phrases import listed
 MAX_CATEGORIES = 255
 # Time-ordered blocks: windows are compared in lengths from one block to a quarter of the baseline, seven octaves.
 BLOCKS = 256
+# With 16, they are compared in three octaves: enough to see a cycle of a day in two weeks. 2000 signals have 64.
+_FEWEST_BLOCKS = 16
+# Bytes of a .npy file before its numbers.
+_HEAD_BYTES = 128
 _BOOLEAN = (FALSE, TRUE)
 
 
@@ -38,7 +43,7 @@ class BuildSettings:
 
     bins, max_distinct: see `Grid.fit`. ordered: the events' times are those of the traffic, so that blocks of them show
     how it varies; otherwise there is one block. kinds: by signal name, overriding the inferred kind. selects: whether
-    to keep a signal, by name.
+    to keep a signal, by name. most: signals at most, those of the names with values in most events.
     """
 
     bins: int = BINS
@@ -47,6 +52,7 @@ class BuildSettings:
     ordered: bool = True
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     selects: Callable[[str], bool] = _anything
+    most: int | None = None
 
 
 def build_baseline(
@@ -57,21 +63,20 @@ def build_baseline(
     Raises BaselineError if no signal has a value, or if there are too many to be read back from a file or from Redis.
 
     about: facts for the manifest; "model" is required. Rows, times, settings and what is not watched are added. Fields
-    that look like identifiers are not watched, unless `kinds` names them.
+    that look like identifiers, and those with very few values, are not watched, unless `kinds` names them.
     """
     ordered = sorted(events, key=lambda event: event.ts) if settings.ordered else list(events)
     rows = list(enumerate(ordered))
-    found = infer_fields(ordered)
-    selected = _fields(found, settings)
+    choice = choose_names(ordered, settings.selects, settings.kinds, settings.most or sys.maxsize)
+    selected = _fields(infer_fields(ordered, choice.kept), settings)
     columns = tabulate(selected, rows)
     ids = identifiers(selected, columns, settings.kinds)
     fields = [each for each in selected if each.name not in ids]
-    unwatched = unwatched_fields(ordered, {each.name for each in found}, ids, {each.name for each in fields})
+    unwatched = unwatched_fields(ordered, choice, ids)
     if not fields:
         raise BaselineError(_why_empty(about["model"], len(events), unwatched))
     layout = Layout.of(_fit(tabulate(fields, rows) if ids else columns, fields, settings))
-    count = min(settings.blocks, len(ordered)) if settings.ordered else 1
-    _check_size(layout, count)
+    count = _blocks(layout, min(settings.blocks, len(ordered)) if settings.ordered else 1)
     draft = Baseline(layout, np.empty((0, layout.width), np.int64), layout.empty(), {})
     columns = tabulate(draft.fields, rows)
     codes = draft.encode(columns)
@@ -82,17 +87,22 @@ def build_baseline(
     facts = {
         **about, "rows": len(codes), **times, "settings": {**chosen, "kinds": dict(settings.kinds)},
         **({"unwatched": unwatched} if unwatched else {}),
+        **({"unwatched_names": choice.counts} if choice.counts else {}),
     }  # fmt: skip
     return Baseline(layout, blocks, layout.sketch(codes, columns.numeric), facts)
 
 
-def _check_size(layout: Layout, blocks: int) -> None:
-    size = blocks * layout.width * np.dtype(DTYPES["blocks.npy"]).itemsize
-    if size > MAX_MEMBER_BYTES:
+def _blocks(layout: Layout, wanted: int) -> int:
+    """How many blocks the baseline has: those wanted, or as many as can be read back. Raises BaselineError."""
+    block = layout.width * np.dtype(DTYPES["blocks.npy"]).itemsize
+    count = min(wanted, (MAX_MEMBER_BYTES - _HEAD_BYTES) // block)
+    if count < min(wanted, _FEWEST_BLOCKS):
         raise BaselineError(
-            f"a baseline of {len(layout.signals):,} signals with {layout.width:,} codes takes {size / 2**20:,.0f} MiB, "
-            f"and at most {MAX_MEMBER_BYTES >> 20} MiB can be read back; watch fewer (`signals`), or take fewer bins"
+            f"a baseline of {len(layout.signals):,} signals with {layout.width:,} codes takes "
+            f"{_FEWEST_BLOCKS * block / 2**20:,.0f} MiB, and at most {MAX_MEMBER_BYTES >> 20} MiB can be read back; "
+            "watch fewer (`signals`, `limits.signals`), or take fewer bins"
         )
+    return count
 
 
 def _why_empty(model: str, events: int, unwatched: Mapping[str, str]) -> str:
@@ -110,13 +120,9 @@ def _why_empty(model: str, events: int, unwatched: Mapping[str, str]) -> str:
 
 
 def _fields(found: Sequence[Field], settings: BuildSettings) -> list[Field]:
-    """How to read each selected signal: as its values look, unless `kinds` says otherwise."""
-    fields = []
-    for each in found:
-        kind = settings.kinds.get(each.name)
-        if settings.selects(each.name):
-            fields.append(each if kind is None else Field(each.name, kind is Kind.NUMERIC))
-    return fields
+    """How to read each signal: as its values look, unless `kinds` says otherwise."""
+    kinds = settings.kinds
+    return [Field(each.name, kinds[each.name] is Kind.NUMERIC) if each.name in kinds else each for each in found]
 
 
 def _fit(columns: Columns, fields: Sequence[Field], settings: BuildSettings) -> list[Signal]:
@@ -143,7 +149,7 @@ def _fit_numeric(name: str, values: FloatArray, settings: BuildSettings) -> Sign
 
 
 def _fit_text(name: str, values: Sequence[str | None], settings: BuildSettings) -> Signal:
-    known = Counter(value for value in values if value is not None)
+    known = Counter(shortened(value) for value in values if value is not None)
     if {value.lower() for value in known} <= set(_BOOLEAN):  # pandas writes "True"
         known = Counter(value.lower() for value in values if value is not None)
     common = sorted(known, key=lambda value: (-known[value], value))[:MAX_CATEGORIES]

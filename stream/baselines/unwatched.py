@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -11,7 +13,7 @@ import numpy as np
 from driftline.detectors.arrays import FloatArray
 from driftline.detectors.summaries.codes import Kind
 from driftline.stream.events.columns import Columns, Field
-from driftline.stream.events.event import Event, is_unicode
+from driftline.stream.events.event import MAX_NAME, Event, is_unicode
 
 #: Fields that are named at most: with names of 255 characters they take 260 kB. Who has more of them has keys that are
 #: values, such as `{"user_17": null}`, and a thousand show that.
@@ -21,11 +23,15 @@ _FEW = 100
 # Share of different values from which a text is an identifier. Random ids and free text are near 1; a name that returns
 # once in ten events, which is the rarest that a category can show, is at 0.9.
 _DISTINCT = 0.95
+#: Values below which a field of `_FEW` events and more says nothing: with fewer, no share of a category and no rank can
+#: be told from chance. An id in a name makes a field with one.
+RARE = 5
 
 
 class Why(StrEnum):
-    """Why a field is not watched. The first six are facts of a baseline; live events add the others.
+    """Why a field is not watched. The first eight are facts of a baseline; live events add the others.
 
+    RARE, SURPLUS: see `Choice`. There may be as many such names as values, so they are counted and not named.
     FEW: all fields of a model that has no baseline yet.
     """
 
@@ -35,9 +41,44 @@ class Why(StrEnum):
     EXCLUDED = "excluded"
     IDENTIFIER = "identifier"
     NAME = "name"
+    RARE = "rare"
+    SURPLUS = "surplus"
     NEW = "new"
     FILLED = "filled"
     FEW = "few-events"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which names of a sample get signals.
+
+    kept: those that do. rare: those with a value in fewer than `RARE` events. surplus: the others, if too many are not.
+    """
+
+    kept: frozenset[str]
+    rare: frozenset[str]
+    surplus: frozenset[str]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many names are left out, by reason, as plain data; {} if none is."""
+        counts = {Why.RARE.value: len(self.rare), Why.SURPLUS.value: len(self.surplus)}
+        return {why: count for why, count in counts.items() if count}
+
+
+def choose_names(events: Sequence[Event], selects: Callable[[str], bool], wanted: Collection[str], most: int) -> Choice:
+    """The `most` names that have a value in most events, of those that `selects` accepts; ties go by name.
+
+    wanted: names that the configuration gives a kind; they come first, and are never rare.
+    """
+    counts = Counter(
+        name for event in events for name, value in event.signals.items() if isinstance(value, str | int | float)
+    )
+    names = [name for name in counts if is_unicode(name) and len(name) <= MAX_NAME and selects(name)]
+    least = RARE if len(events) >= _FEW else 1
+    rare = frozenset(name for name in names if counts[name] < least and name not in wanted)
+    ranked = sorted(frozenset(names) - rare, key=lambda name: (name not in wanted, -counts[name], name))
+    return Choice(frozenset(ranked[:most]), rare, frozenset(ranked[most:]))
 
 
 def identifiers(fields: Sequence[Field], columns: Columns, kinds: Mapping[str, Kind]) -> set[str]:
@@ -52,28 +93,29 @@ def identifiers(fields: Sequence[Field], columns: Columns, kinds: Mapping[str, K
     return found - kinds.keys()
 
 
-def unwatched_fields(
-    events: Iterable[Event], valued: Collection[str], ids: Collection[str], watched: Collection[str]
-) -> dict[str, str]:
+def unwatched_fields(events: Iterable[Event], choice: Choice, ids: Collection[str]) -> dict[str, str]:
     """Why each field of the events that is not watched is not: a `Why` by name, of at most `MAX_FIELDS`.
 
-    valued: the fields with a value. ids: those that look like identifiers.
+    Rare and surplus names are left out. ids: the fields that look like identifiers.
     """
+    watched, counted = choice.kept - frozenset(ids), choice.rare | choice.surplus
     seen: dict[str, Why] = {}
     for event in events:
         for name, value in event.signals.items():
-            if name not in watched and (name not in seen or seen[name] is Why.NULL):
-                seen[name] = _why(name, value, valued, ids)
+            if name not in watched and name not in counted and (name not in seen or seen[name] is Why.NULL):
+                seen[name] = _why(name, value, ids)
     parents = {name.rpartition(".")[0] for name in {*seen, *watched}}
     named = {name: why for name, why in seen.items() if why is not Why.OBJECT or name not in parents}
     return {name: named[name].value for name in sorted(named)[:MAX_FIELDS]}
 
 
-def _why(name: str, value: Any, valued: Collection[str], ids: Collection[str]) -> Why:
+def _why(name: str, value: Any, ids: Collection[str]) -> Why:
     if not is_unicode(name):
         return Why.NAME
-    if name in valued:
-        return Why.IDENTIFIER if name in ids else Why.EXCLUDED
+    if name in ids:
+        return Why.IDENTIFIER
+    if isinstance(value, str | int | float):
+        return Why.EXCLUDED
     return Why.ARRAY if isinstance(value, list) else Why.OBJECT if isinstance(value, dict) else Why.NULL
 
 

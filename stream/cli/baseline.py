@@ -109,8 +109,9 @@ def baseline_build(
         "hyperparameters": _pairs(hyperparameter, "--hyperparameter") or None,
     }  # fmt: skip
     wanted = BuildSettings(
-        bins=bins, ordered=not unordered, kinds=_kinds({**chosen.kinds, **kinds}), selects=chosen.signals.selects
-    )
+        bins=bins, ordered=not unordered, kinds=_kinds({**chosen.kinds, **kinds}), selects=chosen.signals.selects,
+        most=settings.limits.signals,
+    )  # fmt: skip
     now = datetime.now(UTC).isoformat(timespec="seconds")
     with reading_messages(paths, settings, model, ts=now if unordered else None) as batches:
         events, rejections = _events(batches, model, settings)

@@ -6,6 +6,7 @@ another kind raise `FormatError`. No length in them is trusted, and nothing is u
     | kind, 1 byte | version, 1 byte | CRC-32 of the rest, 4 bytes | msgpack, or JSON for events |
 
     kind   P a pane's message   H the head of a model's state   B one bucket of it   I its incidents   E events
+           F a request to forget a model
 
 Counts are a vector of the smallest integers that hold them (1, 2, 4 or 8 bytes, little-endian): of all columns or, if
 that is shorter, of the columns that are not 0, with their numbers. A pane of 500 events of 20 features takes 2 to 3 kB.
@@ -163,6 +164,26 @@ class PaneMessage(_Struct, frozen=True):
     def pane(self, layout: Layout | None) -> Pane[Any]:
         """The pane. layout: of the baseline whose hash is `baseline`; None for events. Raises FormatError."""
         return self.packed.unpack(layout)
+
+
+class ForgetMessage(_Struct, frozen=True):
+    """A request to forget a model, among its panes: it takes effect between those before and those after it."""
+
+    model: str
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """The message in these bytes. Raises FormatError for anything else."""
+        return unframe(b"F", data, cls)
+
+    def to_bytes(self) -> bytes:
+        """The message's bytes."""
+        return frame(b"F", self)
+
+
+def read_message(data: bytes) -> PaneMessage | ForgetMessage:
+    """The message of a record of the panes topic. Raises FormatError."""
+    return ForgetMessage.from_bytes(data) if data[:1] == b"F" else PaneMessage.from_bytes(data)
 
 
 class _Events(_Struct, frozen=True):

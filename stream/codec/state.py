@@ -27,6 +27,7 @@ from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import decode_baseline, encode_baseline
 from driftline.stream.codec.panes import FormatError, PackedPane, frame, pack_events, unframe, unpack_events
+from driftline.stream.events.event import values_of
 from driftline.stream.judge.incidents import Incident
 from driftline.stream.judge.state import JudgeState, ModelState
 from driftline.stream.panes.pane import Pane
@@ -53,7 +54,7 @@ class BaselineChangedError(FormatError):
 class StateDelta:
     """What a commit writes for a model: parts by name, and names of parts to delete.
 
-    replace_all: delete every stored part first.
+    replace_all: delete every stored part first. Without a part to write after that, the model is forgotten.
     """
 
     write: dict[str, bytes]
@@ -84,6 +85,10 @@ class _Head(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     learned: bool
     baseline: str
     state: _PackedState | None
+
+
+#: The delta of a model of which nothing is remembered.
+FORGET = StateDelta({}, replace_all=True)
 
 
 def state_delta(old: ModelState | None, new: ModelState, given: Baseline | None) -> StateDelta:
@@ -159,7 +164,7 @@ def _restore(parts: Mapping[str, bytes], given: Baseline | None) -> ModelState:
     chunks = (unpack_events(parts[f"events:{i}"]) for i in range(-(-head.events // _CHUNK)))
     sample = tuple(chain.from_iterable(chunks))
     if head.state is None:
-        return ModelState(head.consumed, sample, learned, None, head.last_seq)
+        return ModelState(head.consumed, sample, learned, None, head.last_seq, values=sum(map(values_of, sample)))
     baseline = given or learned
     if baseline is None or baseline.content_hash != head.baseline:
         superseded = tuple(unpack_incidents(parts["incidents"]).values()) if head.state.incidents else ()

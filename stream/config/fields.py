@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import AllowInfNan, BaseModel, Field, PlainSerializer, PlainValidator, Strict, WithJsonSchema
@@ -16,6 +17,8 @@ _MAX_WINDOW_SECONDS = 366 * _SECONDS["d"]
 _MAX_WINDOW_EVENTS = 1_000_000_000
 # A notification that is held back for longer than a month is useless.
 _MAX_DURATION_SECONDS = 31 * _SECONDS["d"]
+# What is not heard of for ten years is not waited for.
+_MAX_LONG_SECONDS = 3650 * _SECONDS["d"]
 
 
 class Section(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True):
@@ -69,23 +72,23 @@ def duration_text(seconds: float) -> str:
     return f"{seconds / _SECONDS[unit]:.15g}{unit}"
 
 
-def parse_duration(text: object) -> float:
-    """The seconds in a text such as "5m". Raises RuleError."""
+def parse_duration(text: object, longest: float = _MAX_DURATION_SECONDS) -> float:
+    """The seconds in a text such as "5m". longest: s, a whole number of days. Raises RuleError."""
     match = re.fullmatch(_DURATION, text) if isinstance(text, str) else None
     if not match:
         raise RuleError('expected a duration such as "0s", "90s", "15m", "1h" or "7d"')
     seconds = float(match[1]) * _SECONDS[match[2]]
-    if seconds > _MAX_DURATION_SECONDS:
-        raise RuleError("expected a duration of at most 31d")
+    if seconds > longest:
+        raise RuleError(f"expected a duration of at most {duration_text(longest)}")
     return seconds
 
 
-Duration = Annotated[
-    float,
-    PlainValidator(parse_duration),
+_DURATION_TYPE = (
     PlainSerializer(duration_text, return_type=str),
     WithJsonSchema({"type": "string", "pattern": f"^(?:{_DURATION})$", "examples": ["5m", "1h"]}),
-]
+)
+Duration = Annotated[float, PlainValidator(parse_duration), *_DURATION_TYPE]
+LongDuration = Annotated[float, PlainValidator(partial(parse_duration, longest=_MAX_LONG_SECONDS)), *_DURATION_TYPE]
 
 
 def duration_field(default: str, description: str) -> Any:

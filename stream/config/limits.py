@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from driftline.stream.config.fields import Section, Whole
+from driftline.stream.config.fields import Duration, LongDuration, Section, Whole, duration_field
 from driftline.stream.events.limits import DEFAULT_LIMITS, MessageLimits
 
 
@@ -32,9 +32,39 @@ class Limits(Section):
         DEFAULT_LIMITS.signals,
         ge=1,
         le=50_000,
-        description="Names of signals in one event, those of the objects around values included. Each signal of a "
-        "model takes 10 kB and 0.3 ms of judging per evaluation; a producer that puts an id into a name invents a new "
-        "one with every event.",
+        description="Names of signals in one event, those of the objects around values included; and the signals that "
+        "are watched of a model, the commonest names of its sample. Each signal of a model takes 10 kB and 0.3 ms of "
+        "judging per evaluation; a producer that puts an id into a name invents a new one with every event.",
+    )
+    sample_values: Whole = Field(
+        2_000_000,
+        ge=10_000,
+        le=100_000_000,
+        description="Values in the warm-up of one model, where a text, a name or a long number counts once more for "
+        "every 64 characters. When they are reached before `learn_events`, the baseline is learned from what is there: "
+        "never from less than 100 events. Two million take 170 MB, as 100,000 events of 20 signals; fewer than 10,000 "
+        "would end the warm-up of a model with 100 signals at once.",
+    )
+    newcomers: Whole = Field(
+        200,
+        ge=1,
+        le=100_000,
+        description="Models without a baseline that may warm up at the same time in each partition of the panes topic. "
+        "One takes at most what `sample_values` says, and mostly 8 MB. When all places are taken, one that has been "
+        "silent for `newcomer_silence`, or brought fewer events than the arriving one, gives way; else the arriving "
+        "one is a dead letter.",
+    )
+    newcomer_silence: Duration = duration_field(
+        "1h",
+        "How long a model that warms up must have been silent before it gives way to any other. An invented name "
+        "never comes again; a real model that is quieter than this learns only while there is room.",
+    )
+    unknown_lifetime: LongDuration | None = Field(
+        90 * 86_400.0,
+        description="How long a model with a learned baseline must have been silent before it is forgotten when "
+        "`worker.unknown_models` are remembered and another one has learned; null: never. A seasonal model may rest "
+        "for a quarter.",
+        json_schema_extra={"default": "90d"},
     )
 
     def of_messages(self) -> MessageLimits:

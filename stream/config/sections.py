@@ -40,6 +40,9 @@ from driftline.stream.config.relay import Relay
 
 _LOGIN = re.compile(r"(?<=://)[^@/]*(?=@)")
 
+#: Events from which a baseline is learned at least.
+FEWEST_EVENTS = 100
+
 _SectionT = TypeVar("_SectionT", bound=Section)
 
 
@@ -239,10 +242,11 @@ class ModelConfig(Section):
     )
     learn_events: Whole = Field(
         5000,
-        ge=100,
+        ge=FEWEST_EVENTS,
         le=100_000,
         description="Events of the warm-up, which become the baseline of a model without a baseline file. Under 100, "
-        "its quantiles mean nothing; 100,000 take 170 MB with 20 signals until then: for more, build a file.",
+        "its quantiles mean nothing; 100,000 take 170 MB with 20 signals until then: for more, build a file. It ends "
+        "earlier when the events hold `limits.sample_values`.",
     )
     reference: Literal["baseline", "past"] = Field(
         "baseline",
@@ -309,8 +313,9 @@ class Worker(Section):
         1000,
         ge=0,
         le=100_000,
-        description="Models without a baseline that each partition of the panes topic accepts; panes of further ones "
-        "become dead letters. Without a bound, a model name that changes with every event would fill Redis.",
+        description="Models that learned their baseline, remembered in each partition of the panes topic; panes of "
+        "further ones become dead letters (see also limits.newcomers, and `driftline models forget`). 0: only models "
+        "with a baseline file. Without a bound, a model name that changes with every event would fill Redis.",
     )
     max_rejected: Real = Field(
         0.01,

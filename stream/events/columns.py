@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, chain
 from typing import Any, NamedTuple
@@ -144,8 +144,8 @@ def tabulate(fields: Sequence[Field], events: Sequence[tuple[int, Event]]) -> Co
     return Columns.of(fields, positions, times, ids, values, sorted(defects, key=_by_row))
 
 
-def infer_fields(events: Iterable[Event]) -> list[Field]:
-    """How to read each signal that has a value in the events, in order of first appearance.
+def infer_fields(events: Iterable[Event], names: Container[str] | None = None) -> list[Field]:
+    """How to read each signal that has a value in the events, in order of first appearance; of `names` alone, if given.
 
     A signal is numeric if it is more often a number than text or a boolean, or if its texts all spell numbers that look
     measured (`_Votes`). One that is only ever null, an object or an array has nothing to monitor and is left out.
@@ -153,7 +153,7 @@ def infer_fields(events: Iterable[Event]) -> list[Field]:
     votes: dict[str, _Votes] = {}
     for event in events:
         for name, value in event.signals.items():
-            if isinstance(value, str | int | float):
+            if isinstance(value, str | int | float) and (names is None or name in names):
                 votes.setdefault(name, _Votes()).add(value)
     return [Field(name, own.numeric) for name, own in votes.items() if is_unicode(name) and len(name) <= MAX_NAME]
 

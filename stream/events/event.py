@@ -73,6 +73,19 @@ class UnfitValueError(ValueError):
         self.code = code
 
 
+def values_of(event: Event) -> int:
+    """How many values the event holds, as `limits.sample_values` counts them: long ones count several times.
+
+    >>> values_of(Event("7", 0, "m", None, {"score": 0.5, "features.note": "x" * 640, "features.id": 2**600}))
+    14
+    """
+    names = sum(1 + (len(name) >> 6) for name in event.signals)
+    texts = sum(len(value) >> 6 for value in event.signals.values() if isinstance(value, str))
+    # Python keeps an integer of any length; 64 characters have some 512 bits.
+    numbers = sum(value.bit_length() >> 9 for value in event.signals.values() if type(value) is int)
+    return names + texts + numbers + (len(event.id) + len(event.version or "") >> 6)
+
+
 def as_number(value: Any, flag: bool = False) -> float | None:
     """A parsed JSON value of a numeric signal; None if missing. Raises UnfitValueError if it is not a number.
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 # How a reason ends that names the field to raise. What a reason quotes ends with a quotation mark.
-_REMEDY = re.compile(r"; raise limits\.([a-z_]+)$")
+_REMEDY = re.compile(r"; raise (?:limits|worker)\.([a-z_]+)$")
 # What is no bracket, or stands in a string, which may lack its end.
 _NO_BRACKET = re.compile(rb'(?:"(?:[^"\\]|\\.)*+"?|[^\[\]{}"])++', re.DOTALL)
 _OPENING = np.frombuffer(b"{[", np.uint8)

@@ -2,7 +2,8 @@
 
     ModelState()  ──panes of events, until learn_events──►  ModelState(learned baseline)  ──panes──►  steps
 
-Events without a usable value (every value null, or no signal selected) are dropped, and collecting starts over.
+Events without a usable value (every value null, or no signal selected) are dropped, and collecting starts over. When
+the events hold too many values (`limits.sample_values`), the baseline is learned from fewer events.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from driftline.detectors.summaries.codes import Kind
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.build import BuildSettings, build_baseline
-from driftline.stream.config.sections import ModelConfig
-from driftline.stream.events.event import Event
+from driftline.stream.config.limits import Limits
+from driftline.stream.config.sections import FEWEST_EVENTS, ModelConfig
+from driftline.stream.events.event import Event, values_of
 from driftline.stream.judge.incidents import Step
 from driftline.stream.judge.judge import DependenceCache, Judge
 from driftline.stream.judge.lifecycle import accept
@@ -24,19 +26,58 @@ from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.pane import Pane
 
 
+def forget(state: ModelState) -> tuple[ModelState, list[Step]]:
+    """What is remembered of a model that is forgotten, and the ends of its open incidents.
+
+    That is nothing or, if there were alerts, the number of the newest: relays skip those that they have seen.
+    """
+    judge = state.judge
+    open_incidents = (*state.superseded, *(judge.incidents.values() if judge else ()))
+    panes = [] if judge is None else [*judge.history, *([judge.pending] if judge.pending else [])]
+    at = panes[-1].last_ts if panes else max((each.entered for each in open_incidents), default=0)
+    steps = _numbered(state, accept(open_incidents, at))
+    last_seq = state.last_seq + len(steps)
+    return (ModelState(state.consumed, last_seq=last_seq) if last_seq else ModelState()), steps
+
+
+def _numbered(state: ModelState, steps: Sequence[Step]) -> list[Step]:
+    return [replace(step, seq=state.last_seq + i) for i, step in enumerate(steps, 1)]
+
+
 @dataclass(eq=False)
 class Monitor:
     """Judges one model under its configuration, against the baseline `given` or one that it learns.
 
+    limits: `sample_values` of a warm-up, and `signals` of a learned baseline.
     refusal: why no baseline could be learned from the last sample, "" if it could.
     """
 
     model: str
     config: ModelConfig
     given: Baseline | None = None
+    limits: Limits = field(default_factory=Limits)
     dependences: DependenceCache = field(default_factory=DependenceCache)
     refusal: str = ""
     _judge: Judge | None = None
+
+    def learns_from(self, state: ModelState, pane: Pane[Any]) -> bool:
+        """Whether the model learns its baseline when it judges this pane."""
+        collects = self.baseline(state) is None and not isinstance(pane.content, Sketch)
+        return collects and self._fill(state, pane.content)[2]
+
+    def takes_long(self, state: ModelState, pane: Pane[Any]) -> bool:
+        """Whether judging this pane takes seconds, to learn a baseline or to derive its thresholds."""
+        baseline = self.baseline(state)
+        return self.learns_from(state, pane) if baseline is None else not self._has_judge_of(baseline)
+
+    def shortened_by(self, learned: Baseline) -> str:
+        """Why the baseline was learned from fewer events than `learn_events`, "" if it was not."""
+        if learned.total.n >= self.config.learn_events:
+            return ""
+        return (
+            f"learn_events is {self.config.learn_events:,}, but {learned.total.n:,} events hold "
+            f"{self.limits.sample_values:,} values; for more, raise limits.sample_values, or watch fewer (signals)"
+        )
 
     @property
     def compares_with_log(self) -> bool:
@@ -54,7 +95,7 @@ class Monitor:
         """
         steps = accept(state.superseded, min(pane.first_ts, pane.last_ts))
         state, more = self._judge_next(replace(state, superseded=()), pane)
-        numbered = [replace(step, seq=state.last_seq + i) for i, step in enumerate([*steps, *more], 1)]
+        numbered = _numbered(state, [*steps, *more])
         return replace(state, last_seq=state.last_seq + len(numbered)), numbered
 
     def _judge_next(self, state: ModelState, pane: Pane[Any]) -> tuple[ModelState, list[Step]]:
@@ -63,24 +104,33 @@ class Monitor:
             return state, []
         state = replace(state, consumed={**state.consumed, run.partition: run.end})
         if self.given and state.sample:  # a baseline was given to a model that was still collecting its own
-            state = replace(state, sample=())
+            state = replace(state, sample=(), values=0)
         baseline = self.baseline(state)
         return self._collect(state, pane) if baseline is None else self._compare(state, baseline, pane)
 
     def _collect(self, state: ModelState, pane: Pane[tuple[Event, ...]]) -> tuple[ModelState, list[Step]]:
         """Add events to the sample; once it is large enough, learn the baseline and judge the events after it."""
-        events = (*state.sample, *pane.content)
-        if len(events) < self.config.learn_events:
-            return replace(state, sample=events), []
-        sample, rest = events[: self.config.learn_events], events[self.config.learn_events :]
-        state = replace(state, sample=(), learned=self._learn(sample))
+        count, values, complete = self._fill(state, pane.content)
+        sample, rest = (*state.sample, *pane.content[:count]), pane.content[count:]
+        if not complete:
+            return replace(state, sample=sample, values=values), []
+        state = replace(state, sample=(), values=0, learned=self._learn(sample))
         if state.learned is None or not rest:
             return state, []
         return self._compare(state, state.learned, replace(pane, content=rest, first_ts=rest[0].ts))
 
+    def _fill(self, state: ModelState, events: Sequence[Event]) -> tuple[int, int, bool]:
+        """How many of the events the sample takes, how many values it holds then, and whether it is complete."""
+        values = state.values
+        for count, event in enumerate(events, 1):
+            values, size = values + values_of(event), len(state.sample) + count
+            if size >= self.config.learn_events or (values >= self.limits.sample_values and size >= FEWEST_EVENTS):
+                return count, values, True
+        return len(events), values, False
+
     def _learn(self, sample: Sequence[Event]) -> Baseline | None:
         kinds = {name: Kind(kind) for name, kind in self.config.kinds.items()}
-        settings = BuildSettings(kinds=kinds, selects=self.config.signals.selects)
+        settings = BuildSettings(kinds=kinds, selects=self.config.signals.selects, most=self.limits.signals)
         self.refusal = ""
         try:
             return build_baseline(sample, {"model": self.model, "learned": True}, settings)
@@ -90,9 +140,12 @@ class Monitor:
 
     def _compare(self, state: ModelState, baseline: Baseline, pane: Pane[Any]) -> tuple[ModelState, list[Step]]:
         # Deriving thresholds takes a second, so a copy of the same baseline, as after a rebalance, keeps the judge.
-        if self._judge is None or self._judge.baseline.content_hash != baseline.content_hash:
+        if self._judge is None or not self._has_judge_of(baseline):
             self._judge = Judge(baseline, self.config, self.dependences)
         if not isinstance(pane.content, Sketch):
             pane = replace(pane, content=baseline.sketch_events(pane.content))
         judged, steps = self._judge.judge(state.judge or self._judge.start(), pane)
         return replace(state, judge=judged), steps
+
+    def _has_judge_of(self, baseline: Baseline) -> bool:
+        return self._judge is not None and self._judge.baseline.content_hash == baseline.content_hash

@@ -25,6 +25,7 @@ class ModelState:
     consumed: per partition of the predictions topic, the end of the last pane judged. sample: the model's first events,
     until they become its baseline. learned: the baseline made of them. judge: None until the first pane is judged.
     last_seq: number of the newest alert. superseded: incidents against a replaced baseline, closed with the next pane.
+    values: those of the sample, see `values_of`.
     """
 
     consumed: Mapping[int, int] = field(default_factory=dict)
@@ -33,6 +34,7 @@ class ModelState:
     judge: JudgeState | None = None
     last_seq: int = 0
     superseded: tuple[Incident, ...] = ()
+    values: int = 0
 
 
 @dataclass(frozen=True, slots=True)

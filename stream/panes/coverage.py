@@ -14,7 +14,7 @@ import numpy as np
 
 from driftline.detectors.arrays import IntArray
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.baselines.unwatched import Why
+from driftline.stream.baselines.unwatched import RARE, Why
 from driftline.stream.config.sections import Signals
 from driftline.stream.events.event import Event
 
@@ -23,8 +23,8 @@ from driftline.stream.events.event import Event
 #: less than a hundredth, and of a million events five hundred are sampled. Primes: producers that take turns, in any
 #: short cycle, are all sampled.
 SAMPLE_EVERY, SAMPLE_EVERY_EARLY, EARLY = 1999, 47, 10_000
-# Fields of one model and of all together; each takes some 500 bytes. A model without a baseline needs room for all of
-# its fields until it has learned one; such models share one half, as their names may be anything.
+# Fields of one model, and fields and models in all; each takes some 500 bytes. A model without a baseline needs room
+# for all of its fields until it has learned one; such models share one half, as their names may be anything.
 _MAX_OWN, _MAX_TOTAL = 2_000, 20_000
 _TYPES = {bool: "true or false", str: "text", list: "an array", int: "a number", float: "a number"}
 _REMEDIES = {
@@ -33,6 +33,10 @@ _REMEDIES = {
     Why.OBJECT: "an empty object",
     Why.IDENTIFIER: "looks like an identifier, nearly every value is another one; name its kind to watch it (kinds)",
     Why.NAME: "its name is not valid Unicode",
+    Why.RARE: "{names:,} names have a value in fewer than {rare} of the {rows:,} events of the baseline, such as ids; "
+    "name the kind of one to watch it (kinds)",
+    Why.SURPLUS: "{names:,} names are less common than those that are watched, as many as limits.signals allows; leave "
+    "some out (signals), or raise it",
     Why.NEW: "new since the baseline; build a baseline that knows it",
     Why.FILLED: "was null in all {rows:,} events of the baseline, and has values now; build a baseline that knows them",
 }
@@ -68,9 +72,11 @@ class Coverage:
         watched: the signals of the model's baseline; None if it has none yet.
         """
         limit = _MAX_TOTAL // 2 if watched is None else _MAX_TOTAL
-        if event.model not in self.fields and self._total >= limit:
-            self.beyond += 1
-            return
+        if event.model not in self.fields:
+            if self._total >= limit:
+                self.beyond += 1
+                return
+            self._total += 1  # a model takes room, even if it has no field
         self.sampled[event.model] = self.sampled.get(event.model, 0) + 1
         own = self.fields.setdefault(event.model, {})
         for name, value in event.signals.items():
@@ -145,11 +151,18 @@ def without_baseline(model: str, detail: str, coverage: Coverage) -> Iterator[Un
 
 def _unwatched(baseline: Baseline, signals: Signals, coverage: Coverage) -> Iterator[Unwatched]:
     model, facts = baseline.model, baseline.unwatched
+    for why, names in baseline.left_out.items():
+        yield Unwatched(model, "*", why, _REMEDIES[why].format(names=names, rare=RARE, rows=baseline.total.n))
     sampled, own = coverage.sampled.get(model, 0), coverage.fields.get(model, {})
     for name in {**facts, **own}:
-        if name not in baseline.names:
+        if name not in baseline.names and (name in facts or not _may_be_left_out(baseline, own[name])):
             why = _why(name, facts.get(name), own.get(name), signals)
             yield Unwatched(model, name, why, _detail(name, why, own.get(name), sampled, baseline.total.n, signals))
+
+
+def _may_be_left_out(baseline: Baseline, sample: SampledField) -> bool:
+    """Whether a field may be one of those that the baseline has counted and not named, and so not a new one."""
+    return Why.SURPLUS in baseline.left_out or (Why.RARE in baseline.left_out and sample.events == 1)
 
 
 def _why(name: str, fact: Why | None, sample: SampledField | None, signals: Signals) -> Why:

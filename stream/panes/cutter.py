@@ -91,9 +91,9 @@ class Cutter:
         self.start, self._slot, self._open, self._counts = end, None, {}, {}
         return run
 
-    def models(self) -> set[str]:
-        """The models with events in the open run."""
-        return set(self._open)
+    def content(self, model: str) -> Any:
+        """The content of a model's pane in the open run; None if it has none."""
+        return self._open[model].content if model in self._open else None
 
     def convert(self, model: str, change: Callable[[Any], Any]) -> None:
         """Apply `change` to the content of a model's pane in the open run, if it has one."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from driftline.detectors.summaries.exponential_histogram import Additive
@@ -41,8 +43,12 @@ class Pane(Generic[T]):
 
 
 class Run(NamedTuple):
-    """A run that has ended: its offsets, end exclusive, and its panes by model; none if it holds no valid event."""
+    """A run that has ended: its offsets, end exclusive, and its panes by model; none if it holds no valid event.
+
+    baselines: the content hash of the baseline of each pane that is a sketch, by model.
+    """
 
     start: int
     end: int
     panes: dict[str, Pane[Any]]
+    baselines: Mapping[str, str] = MappingProxyType({})

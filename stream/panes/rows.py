@@ -10,13 +10,14 @@ uncounted until it has enough events or its run ends. No I/O, no clock.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 
 import numpy as np
 
 from driftline.detectors.arrays import IntArray
+from driftline.detectors.summaries.codes import TEXT, shortened
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.events.columns import Columns
@@ -29,15 +30,20 @@ _BATCH = 64
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """A model's events in an open run: at most one sketch of counted events, and the columns of the uncounted ones."""
+    """A model's events in an open run: at most one sketch of counted events, and the columns of the uncounted ones.
+
+    When the model's baseline is dropped while the run is open, the events that follow are counted in it all the same.
+    """
 
     baseline: Baseline
     counted: tuple[Sketch, ...]
     uncounted: tuple[Columns, ...] = ()
 
-    def __add__(self, newer: Tally) -> Tally:
+    def __add__(self, newer: Tally | tuple[Event, ...]) -> Tally:
+        if isinstance(newer, tuple):
+            newer = Tally(self.baseline, (self.baseline.sketch_events(newer),))
         both = Tally(self.baseline, self.counted + newer.counted, self.uncounted + newer.uncounted)
-        enough = sum(len(columns.ts) for columns in both.uncounted) >= _BATCH
+        enough = len(both.counted) > 1 or sum(len(columns.ts) for columns in both.uncounted) >= _BATCH
         return Tally(self.baseline, (both.sketch(),)) if enough else both
 
     def sketch(self) -> Sketch:
@@ -83,7 +89,14 @@ class EventRows:
         """The rows of `events`, given with their positions in the fetch. offsets: of all messages of the fetch."""
         positions = np.array([position for position, _ in events])
         times = np.array([event.ts for _, event in events], np.int64)
-        return cls(offsets[positions], times, tuple(event for _, event in events))
+        return cls(offsets[positions], times, tuple(_shortened(event) for _, event in events))
 
     def content(self, first: int, last: int) -> tuple[Event, ...]:
         return self.events[first:last]
+
+
+def _shortened(event: Event) -> Event:
+    """The event with as much of its texts as counts: a warm-up may hold thousands of documents."""
+    if not any(isinstance(value, str) and len(value) > TEXT for value in event.signals.values()):
+        return event
+    return replace(event, signals={name: shortened(value) for name, value in event.signals.items()})

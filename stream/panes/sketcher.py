@@ -59,11 +59,21 @@ class Sketcher:
         return Decoder(fields, self.mapping, self.schemas, self.limits)
 
     def add_baseline(self, baseline: Baseline) -> None:
-        """Sketch the events of the baseline's model from now on, those of the open run included."""
+        """Sketch the events of the baseline's model from now on, those of the open run included.
+
+        Not yet, if the open run holds a sketch of the model against a former baseline: then try again later.
+        """
+        if isinstance(self.cutter.content(baseline.model), Tally):
+            return
         self.baselines[baseline.model] = baseline
         self._decoder = self._new_decoder()
         self.coverage.forget(baseline.model, baseline.names)
         self.cutter.convert(baseline.model, lambda events: Tally(baseline, (baseline.sketch_events(events),)))
+
+    def remove_baseline(self, model: str) -> None:
+        """Keep the events of a model that was forgotten, from the next run on."""
+        if self.baselines.pop(model, None) is not None:
+            self._decoder = self._new_decoder()
 
     def consume(
         self, offsets: IntArray, messages: Sequence[bytes | None], timestamps: IntArray | None = None
@@ -104,11 +114,10 @@ class Sketcher:
 
 
 def _counted(run: Run) -> Run:
-    panes = {
-        model: replace(pane, content=pane.content.sketch()) if isinstance(pane.content, Tally) else pane
-        for model, pane in run.panes.items()
-    }
-    return run._replace(panes=panes)
+    tallies = {model: pane.content for model, pane in run.panes.items() if isinstance(pane.content, Tally)}
+    sketched = {model: replace(run.panes[model], content=tally.sketch()) for model, tally in tallies.items()}
+    hashes = {model: tally.baseline.content_hash for model, tally in tallies.items()}
+    return run._replace(panes=run.panes | sketched, baselines=hashes)
 
 
 def pane_rule(config: Config) -> PaneRule:

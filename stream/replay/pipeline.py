@@ -178,7 +178,7 @@ class Pipeline:
             monitor = self.monitors.get(model)
             if monitor is None:
                 given = self.known_baselines.get(model)
-                monitor = Monitor(model, self.config.for_model(model), given, self._dependences)
+                monitor = Monitor(model, self.config.for_model(model), given, self.config.limits, self._dependences)
                 self.monitors[model] = monitor
             self.events[model] += pane.content.n if isinstance(pane.content, Sketch) else len(pane.content)
             state, steps = monitor.judge(self.states.get(model, ModelState()), pane)

@@ -107,6 +107,9 @@ def _remarks(pipeline: Pipeline) -> Iterator[str]:
     for model, monitor in pipeline.monitors.items():
         if monitor.refusal:
             yield f"model {model}: no baseline can be learned from its events: {monitor.refusal}"
+        learned = pipeline.states[model].learned
+        if learned is not None and (reason := monitor.shortened_by(learned)):
+            yield f"model {model}: its baseline is learned early: {reason}"
     for model, baseline in pipeline.baselines.items():
         if model in pipeline.events:
             yield from map(str, small_baseline_remarks(baseline, pipeline.config.for_model(model)))

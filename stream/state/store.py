@@ -9,12 +9,14 @@ these, `stream.state.unwatched` keeps what people may read, which has one.)
 | NS:{sketch/T/P}        | hash   | sketcher of P     | version, epoch; start, end, ends: the runs sealed last        |
 | NS:{judge/T/P}         | hash   | judge of panes P  | version, epoch; next: offset to resume at; sent: see outbox   |
 | NS:{judge/T/P}:models  | set    | judge of panes P  | the names of the models below                                 |
+| NS:{judge/T/P}:seen    | hash   | judge of panes P  | when the newest pane of each was appended, epoch ms           |
 | NS:{judge/T/P}:outbox  | list   | judge of panes P  | alerts not yet published, oldest first; `sent` came before    |
 | NS:{judge/T/P}:open    | hash   | judge of panes P  | the newest alert of each open incident, by its id             |
 | NS:{judge/T/P}:told    | list   | judge of panes P  | the newest alerts of all incidents, newest first              |
 | NS:{judge/T/P}:model:M | hash   | judge of panes P  | the state of a model in parts, see `stream.codec.state`       |
 | NS:learned:M           | string | judge of model M  | the baseline it learned, for the sketchers: a file's bytes    |
 | NS:learned             | set    | judges            | the names of those models                                     |
+| NS:forgotten           | string | judges            | how often a learned baseline was dropped, for the sketchers   |
 | NS:bound               | hash   | the first worker  | facts that all of the above depend on, see `Store.bind`       |
 
 Every write to a partition is one script, so it happens wholly or not at all. It carries its writer's epoch and the
@@ -31,6 +33,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from driftline.stream.codec.state import StateDelta, move_consumed
@@ -60,9 +63,10 @@ if stored[2] and stored[2] ~= ARGV[2] and not again then return {'mismatch', sto
 redis.call('HSET', KEYS[1], 'start', ARGV[2], 'end', ARGV[3], 'ends', ARGV[4])
 return {'ok'}
 """)
-# KEYS: judge, models, outbox, open, told, each model. ARGV: epoch, start, next, recent alerts to keep; then lists, each
-# after its length: for alerts the message, the incident and 1 if it is resolved; and for each model its name if all its
-# parts are replaced, part names and parts to write, part names to delete.
+# KEYS: judge, models, outbox, open, told, seen, each model. ARGV: epoch, start, next, recent alerts to keep; then
+# lists, each after its length: for alerts the message, the incident and 1 if it is resolved; models and when they were
+# seen, '' for never; and for each model its name if all its parts are replaced, part names and parts to write, part
+# names to delete. A model without a part is forgotten.
 _COMMIT = fenced("""
 local stored = redis.call('HGET', KEYS[1], 'next') or ''
 if stored == ARGV[3] then return {'ok'} end
@@ -81,11 +85,19 @@ local function each(command, key, size)
     for i = at + 1, stop, size do redis.call(command, key, unpack(ARGV, i, i + size - 1)) end
     at = stop + 1
 end
-for i = 6, #KEYS do
-    if ARGV[at] ~= '0' then redis.call('DEL', KEYS[i]) end
+local stop = at + tonumber(ARGV[at])
+for i = at + 1, stop, 2 do
+    if ARGV[i + 1] == '' then redis.call('HDEL', KEYS[6], ARGV[i])
+    else redis.call('HSET', KEYS[6], ARGV[i], ARGV[i + 1]) end
+end
+at = stop + 1
+for i = 7, #KEYS do
+    local model = ARGV[at] ~= '0' and ARGV[at + 1]
+    if model then redis.call('DEL', KEYS[i]) end
     each('SADD', KEYS[2], 1)
     each('HSET', KEYS[i], 2)
     each('HDEL', KEYS[i], 1)
+    if model and redis.call('EXISTS', KEYS[i]) == 0 then redis.call('SREM', KEYS[2], model) end
 end
 return {'ok'}
 """)
@@ -193,6 +205,16 @@ class Store:
         """Pass the baseline that a model has learned to the sketchers."""
         await call_redis(self.client.set, f"{self._learned}:{model}", baseline)
         await call_redis(self.client.sadd, self._learned, model)
+
+    async def drop_learned(self, model: str) -> None:
+        """Take the baseline that a model has learned from the sketchers."""
+        await call_redis(self.client.delete, f"{self._learned}:{model}")
+        await call_redis(self.client.srem, self._learned, model)
+        await call_redis(self.client.incr, f"{self.namespace}:forgotten")
+
+    async def dropped_learned(self) -> int:
+        """How often a learned baseline was dropped: if it has changed, those that were loaded may be gone."""
+        return int(await call_redis(self.client.get, f"{self.namespace}:forgotten") or 0)
 
     async def learned_models(self) -> set[str]:
         """The models that have learned a baseline."""
@@ -305,20 +327,34 @@ class JudgePartition:
         stored = await call_redis(self.store.client.hgetall, self._model(model))
         return {name.decode(): part for name, part in stored.items()}
 
+    async def seen(self) -> dict[str, int]:
+        """When the newest pane of each model was appended, epoch ms; an earlier version has stored none."""
+        stored = await call_redis(self.store.client.hgetall, f"{self.key}:seen")
+        return {model.decode(): int(at) for model, at in stored.items()}
+
     async def commit(
-        self, next_offset: int, deltas: Mapping[str, StateDelta], alerts: Sequence[DecidedAlert] = ()
+        self,
+        next_offset: int,
+        deltas: Mapping[str, StateDelta],
+        alerts: Sequence[DecidedAlert] = (),
+        seen: Mapping[str, int | None] = MappingProxyType({}),
     ) -> None:
         """Store what the panes before `next_offset` changed, by model, and the alerts they raised.
+
+        seen: what has changed of `seen()`; None: the model is no longer there.
 
         Raises FencedError or StateMismatchError if nothing was written.
         """
         if next_offset <= (self.next_offset if self.next_offset is not None else -1):
             raise ValueError(f"a commit must go forward from offset {self.next_offset}, not to {next_offset}")
-        own = (f"{self.key}:{name}" for name in ("models", "outbox", "open", "told"))
+        own = (f"{self.key}:{name}" for name in ("models", "outbox", "open", "told", "seen"))
         keys = [self.key, *own, *map(self._model, deltas)]
         start = "" if self.next_offset is None else self.next_offset
-        items = [item for each in alerts for item in (each.message, each.incident, "1" if each.resolved else "")]
-        lists = [items, *chain.from_iterable(_lists(model, delta) for model, delta in deltas.items())]
+        lists: list[Sequence[str | bytes]] = [
+            [item for each in alerts for item in (each.message, each.incident, "1" if each.resolved else "")],
+            [item for model, at in seen.items() for item in (model, "" if at is None else str(at))],
+            *chain.from_iterable(_lists(model, delta) for model, delta in deltas.items()),
+        ]
         await self.store.run(_COMMIT, keys, self.epoch, start, next_offset, _RECENT_ALERTS, *_flat(lists))
         self.next_offset = next_offset
 

@@ -6,6 +6,8 @@ Rule 1: an alert is published only from the outbox, where the commit that decide
 Rule 2: an alert leaves the outbox once Kafka has acknowledged it; so it goes out at least once, with the same bytes.
 Rule 3: a pane takes effect wholly or not at all; after a crash, panes come again from the committed offset on.
 Rule 4: takeovers, panes and the draining of outboxes exclude each other.
+Rule 5: a model that is forgotten leaves its sketchers' baseline before its state; if the worker dies between the two,
+the next owner passes the baseline on again, and forgets the model again.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Self
@@ -22,14 +24,15 @@ from driftline.stream.alerts.build import CONTENT_TYPE, build_alert, encode_aler
 from driftline.stream.alerts.read import key_of
 from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.baselines.file import encode_baseline
-from driftline.stream.codec.panes import FormatError, PaneMessage
-from driftline.stream.codec.state import BaselineChangedError, restore_state, state_delta
+from driftline.stream.codec.panes import ForgetMessage, FormatError, PaneMessage, read_message
+from driftline.stream.codec.state import FORGET, BaselineChangedError, StateDelta, restore_state, state_delta
+from driftline.stream.config.limits import Limits
 from driftline.stream.config.remarks import Remark, SignalKinds, unused_settings
 from driftline.stream.config.sections import Config, ModelConfig
-from driftline.stream.judge.incidents import Status
+from driftline.stream.judge.incidents import Status, Step
 from driftline.stream.judge.judge import DependenceCache
-from driftline.stream.judge.monitor import Monitor
+from driftline.stream.judge.monitor import Monitor, forget
+from driftline.stream.judge.roster import NoRoomError, Room, Roster
 from driftline.stream.judge.state import ModelState
 from driftline.stream.kafka.dead_letters import dead_letter
 from driftline.stream.kafka.record import OutgoingRecord
@@ -49,48 +52,86 @@ _BATCH = 20
 # States read from Redis at once, so that thousands of models do not wait for each other on a distant Redis. A worker
 # has 32 connections; a call that finds none waits.
 _AT_ONCE = 32
+# Forgotten models that a log line names.
+_NAMED = 5
 
 
 @dataclass(frozen=True)
 class JudgeSettings:
     """What the stage takes from the configuration.
 
-    panes, alerts: topics. unknown_models: how many models without a baseline may have a state. for_model: the
-    configuration of a model. unused_settings: what of it has no effect, given the signals of models.
+    predictions, panes, alerts: topics. room: for models without a given baseline. for_model: the configuration of a
+    model. unused_settings: what of it has no effect, given the signals of models.
     """
 
+    predictions: str
     panes: str
     alerts: str
-    unknown_models: int
+    room: Room
+    limits: Limits
     for_model: Callable[[str], ModelConfig]
     unused_settings: Callable[[Mapping[str, SignalKinds]], Iterable[Remark]]
 
     @classmethod
     def of(cls, config: Config) -> Self:
         topics, unused = config.topics, partial(unused_settings, config)
-        return cls(topics.panes, topics.alerts, config.worker.unknown_models, config.for_model, unused)
+        room, limits = Room.of(config), config.limits
+        return cls(topics.predictions, topics.panes, topics.alerts, room, limits, config.for_model, unused)
 
 
 @dataclass
 class _Partition:
     """One partition of the panes topic that this worker owns, and its models' states as they are stored.
 
-    outbox_pending: whether its outbox may hold alerts of an earlier owner. invalidated: what models start over with
-    whose stored state was made against another baseline, until the next commit replaces that.
+    roster: the models without a given baseline. outbox_pending: whether its outbox may hold alerts of an earlier owner.
+    invalidated: what models start over with whose stored state was made against another baseline, until the next commit
+    replaces that.
     """
 
     record: JudgePartition
+    roster: Roster
     outbox_pending: bool = True
     states: dict[str, ModelState] = field(default_factory=dict)
     invalidated: dict[str, ModelState] = field(default_factory=dict)
 
-    def has_state(self, model: str) -> bool:
-        """Whether a state of this model is stored."""
-        return model in self.states or model in self.invalidated
+    def enter(self, model: str, state: ModelState, seen: int | None) -> None:
+        """Enter a stored state without a given baseline into the roster. seen: as in `Roster`; None: not stored."""
+        if state.learned is not None or state.sample or seen is not None:
+            if state.learned is None:
+                self.roster.newcomers[model] = len(state.sample)
+            else:
+                self.roster.learned.add(model)
+            self.roster.seen |= {} if seen is None else {model: seen}
+
+
+@dataclass
+class _Batch:
+    """What a batch of panes changes: states by model, and when models were seen (None: forgotten)."""
+
+    partition: _Partition
+    roster: Roster
+    changed: dict[str, ModelState] = field(default_factory=dict)
+    seen: dict[str, int | None] = field(default_factory=dict)
+    alerts: list[DecidedAlert] = field(default_factory=list)
+    dead_letters: list[OutgoingRecord] = field(default_factory=list)
+    forgotten: list[str] = field(default_factory=list)
 
     def state_of(self, model: str) -> ModelState:
         """A model's state, an empty one for a model never seen."""
-        return self.states.get(model) or self.invalidated.get(model) or ModelState()
+        stored = self.partition
+        found = self.changed.get(model) or stored.states.get(model) or stored.invalidated.get(model)
+        return found or ModelState()
+
+    def former(self, model: str) -> Baseline | None:
+        """The baseline that the model had learned before this batch, and has not any more."""
+        before, after = self.partition.states.get(model), self.changed[model].learned
+        return None if before is None or before.learned is after else before.learned
+
+    def newly_learned(self) -> list[Baseline]:
+        """The baselines that were learned in this batch."""
+        stored = self.partition.states
+        learned = ((stored.get(model), state.learned) for model, state in self.changed.items())
+        return [new for old, new in learned if new is not None and (old is None or old.learned is not new)]
 
 
 class JudgeStage:
@@ -128,21 +169,26 @@ class JudgeStage:
             self._count_incidents()
 
     async def _take_over(self, partition: int) -> _Partition:
-        owned = _Partition(await self._store.claim_judge(self._settings.panes, partition))
-        models = await owned.record.models()
+        record = await self._store.claim_judge(self._settings.panes, partition)
+        owned = _Partition(record, Roster(self._settings.room))
+        models, seen = await owned.record.models(), await owned.record.seen()
         for first in range(0, len(models), _AT_ONCE):
-            await asyncio.gather(*(self._restore(owned, model) for model in models[first : first + _AT_ONCE]))
+            some = models[first : first + _AT_ONCE]
+            await asyncio.gather(*(self._restore(owned, model, seen.get(model)) for model in some))
         return owned
 
-    async def _restore(self, partition: _Partition, model: str) -> None:
+    async def _restore(self, partition: _Partition, model: str, seen: int | None) -> None:
         parts = await partition.record.state_parts(model)
         try:
-            state = partition.states[model] = restore_state(parts, self._baselines.get(model))
+            state = await asyncio.to_thread(restore_state, parts, self._baselines.get(model))
+            partition.states[model] = state
         except BaselineChangedError as changed:
             state = partition.invalidated[model] = changed.fresh_state
+        if model not in self._baselines:
+            partition.enter(model, state, seen)
         if state.learned is not None:
             # The worker that committed it may have died before it passed the baseline to the sketchers.
-            await self._store.save_learned(model, encode_baseline(state.learned))
+            await self._store.save_learned(model, parts["learned"])
 
     async def drain_outboxes(self) -> None:
         """Publish the alerts that earlier owners left in the outboxes."""
@@ -156,80 +202,122 @@ class JudgeStage:
         async with self._busy:
             partition = self._partitions[batch.tp.partition]
             started = time.perf_counter()
-            changed, alerts, dead_letters = await self._judge_all(partition, batch)
+            work = await self._judge_all(partition, batch)
             self._metrics.judged(batch, time.perf_counter() - started)
-            self._metrics.dead_lettered(len(dead_letters))
-            await self._publish(dead_letters)
-            await self._commit(partition, batch.next_offset, changed, alerts)
-            if alerts:
+            self._metrics.dead_lettered(len(work.dead_letters))
+            await self._publish(work.dead_letters)
+            await self._commit(partition, batch.next_offset, work)
+            if work.alerts:
                 await self._drain_outbox(partition)
 
-    async def _judge_all(
-        self, partition: _Partition, batch: Fetch
-    ) -> tuple[dict[str, ModelState], list[DecidedAlert], list[OutgoingRecord]]:
-        """The states that changed, by model; alerts; dead letters of records that are no pane, or unusable ones."""
-        changed, alerts, dead_letters = dict[str, ModelState](), list[DecidedAlert](), list[OutgoingRecord]()
+    async def _judge_all(self, partition: _Partition, batch: Fetch) -> _Batch:
+        """What the panes change. Records that are no pane, or unusable ones, become dead letters."""
+        work = _Batch(partition, partition.roster.copy())
         for record in batch.records:
             await asyncio.sleep(0)  # lets the event loop do other work between two panes
+            work.seen |= work.roster.stamp(record.timestamp)
             try:
-                message = PaneMessage.from_bytes(record.value or b"")
-                state = changed.get(message.model) or self._state(partition, changed, message.model)
+                message = read_message(record.value or b"")
                 # The record's time, not the clock's: decided again after a loss, an alert is the same to the byte.
-                changed[message.model], decided = self._judge(message, state, record.timestamp)
-                alerts += decided
-            except FormatError as error:
-                dead_letters.append(dead_letter(batch.tp, record, str(error)))
-        return changed, alerts, dead_letters
+                if isinstance(message, ForgetMessage):
+                    self._forget_asked(work, message.model, record.timestamp)
+                else:
+                    await self._judge(work, message, record.timestamp)
+            except (FormatError, NoRoomError) as error:
+                self._metrics.limited([str(error)])
+                work.dead_letters.append(dead_letter(batch.tp, record, str(error)))
+        return work
 
-    def _state(self, partition: _Partition, changed: Collection[str], model: str) -> ModelState:
-        """A model's state. Raises FormatError if there is no room for one: each event may name a model of its own."""
-        if model not in self._baselines and not partition.has_state(model):
-            limit, known = self._settings.unknown_models, {*partition.states, *partition.invalidated, *changed}
-            if len(known - self._baselines.keys()) >= limit:
-                raise FormatError(
-                    f"model {model!r} has no baseline, and {limit} such models are remembered: correct its name, give "
-                    "it a baseline, or raise worker.unknown_models"
-                )
-        return partition.state_of(model)
-
-    def _judge(self, message: PaneMessage, state: ModelState, appended: int) -> tuple[ModelState, list[DecidedAlert]]:
-        """The model's state after a pane, and the alerts it raises. appended: when it was written, epoch ms."""
-        monitor = self._monitor(message.model)
-        baseline = monitor.baseline(state)
+    async def _judge(self, work: _Batch, message: PaneMessage, appended: int) -> None:
+        """Judge a pane. appended: when it was written, epoch ms. Raises FormatError or NoRoomError."""
+        model, run = message.model, message.run
+        monitor, state = self._monitor(model), work.state_of(model)
+        baseline, consumed = monitor.baseline(state), state.consumed.get(run.partition, 0)
         if message.baseline and (baseline is None or baseline.content_hash != message.baseline):
-            raise FormatError(f"a pane of {message.model!r} against another baseline than this worker has")
-        _check_order(message, state.consumed.get(message.run.partition, 0))
-        state, steps = monitor.judge(state, message.pane(baseline.layout if message.baseline and baseline else None))
+            raise FormatError(f"a pane of {model!r} against another baseline than this worker has")
+        _check_order(message, consumed)
+        pane = message.pane(baseline.layout if message.baseline and baseline else None)
+        unknown = model not in self._baselines and run.start >= consumed
+        if unknown and baseline is None:
+            learns = monitor.learns_from(state, pane)
+            for each in work.roster.make_room(model, len(pane.content), appended, learns):
+                self._forget(work, each, appended)
+        takes_long = monitor.takes_long(state, pane)
+        state, steps = await asyncio.to_thread(monitor.judge, state, pane) if takes_long else monitor.judge(state, pane)
+        if unknown:
+            work.roster.note(model, appended, len(state.sample), state.learned is not None)
+        work.changed[model], work.seen[model] = state, appended
+        self._decide(work, monitor, steps, message.topic, appended)
+
+    def _forget_asked(self, work: _Batch, model: str, appended: int) -> None:
+        """Forget a model because somebody asked for it. Raises FormatError if that cannot be."""
+        if model in self._baselines:
+            raise FormatError(f"model {model!r} is not forgotten: the configuration gives it a baseline")
+        if model in work.roster:
+            work.roster.forget(model)
+            self._forget(work, model, appended)
+
+    def _forget(self, work: _Batch, model: str, appended: int) -> None:
+        work.changed[model], steps = forget(work.state_of(model))
+        work.seen[model] = None
+        work.forgotten.append(model)
+        self._decide(work, self._monitor(model), steps, self._settings.predictions, appended)
+        self._monitors.pop(model, None)
+
+    def _decide(self, work: _Batch, monitor: Monitor, steps: Sequence[Step], topic: str, appended: int) -> None:
+        """Add the alerts of steps. topic: of the predictions. appended: when the pane was written, epoch ms."""
         self._metrics.decided(steps)
-        alerts = (build_alert(monitor, step, mode="live", topic=message.topic, emitted_at=appended) for step in steps)
-        return state, list(map(_decided, alerts))
+        alerts = (build_alert(monitor, step, mode="live", topic=topic, emitted_at=appended) for step in steps)
+        work.alerts += map(_decided, alerts)
 
     def _monitor(self, model: str) -> Monitor:
         if model not in self._monitors:
             given = self._baselines.get(model)
-            self._monitors[model] = Monitor(model, self._settings.for_model(model), given, self._dependences)
+            settings = self._settings
+            self._monitors[model] = Monitor(model, settings.for_model(model), given, settings.limits, self._dependences)
         return self._monitors[model]
 
-    async def _commit(
-        self, partition: _Partition, next_offset: int, changed: Mapping[str, ModelState], alerts: list[DecidedAlert]
-    ) -> None:
-        started, old = time.perf_counter(), partition.states
-        deltas = {
-            model: state_delta(old.get(model), state, self._baselines.get(model)) for model, state in changed.items()
-        }
-        await partition.record.commit(next_offset, deltas, alerts)
-        for model, state in changed.items():
-            if state.learned is not None and (model not in old or old[model].learned is None):
-                await self._store.save_learned(model, encode_baseline(state.learned))
-                self._log_learned(state.learned)
-            elif not state.sample and (refusal := self._monitor(model).refusal):
-                log.warning("model %s: no baseline can be learned from its events: %s", model, refusal)
-        partition.states = {**old, **changed}
+    async def _commit(self, partition: _Partition, next_offset: int, work: _Batch) -> None:
+        started, learned = time.perf_counter(), work.newly_learned()
+        # Packing a baseline may take a second.
+        deltas = await asyncio.to_thread(self._deltas, work) if learned else self._deltas(work)
+        for model in work.changed:
+            if work.former(model) is not None:
+                await self._store.drop_learned(model)
+        await partition.record.commit(next_offset, deltas, work.alerts, work.seen)
+        for baseline in learned:
+            await self._store.save_learned(baseline.model, deltas[baseline.model].write["learned"])
+            self._log_learned(baseline)
+        self._log_changes(work)
+        remembered = {model: state for model, state in work.changed.items() if state.consumed}
+        kept = {model: state for model, state in partition.states.items() if model not in work.changed}
+        partition.states, partition.roster = kept | remembered, work.roster
         self._metrics.committed(time.perf_counter() - started, deltas)
         self._count_incidents()
 
+    def _deltas(self, work: _Batch) -> dict[str, StateDelta]:
+        stored, given = work.partition.states, self._baselines
+        return {
+            model: state_delta(stored.get(model), state, given.get(model)) if state.consumed else FORGET
+            for model, state in work.changed.items()
+        }
+
+    def _log_changes(self, work: _Batch) -> None:
+        """Log which models were forgotten, and which have dropped their first events."""
+        for model, state in work.changed.items():
+            if model in self._monitors and not state.sample and (refusal := self._monitors[model].refusal):
+                log.warning("model %s: no baseline can be learned from its events: %s", model, refusal)
+        if work.forgotten:
+            self._metrics.forgotten(len(work.forgotten))
+            names = f"{', '.join(work.forgotten[:_NAMED])}{', …' * (len(work.forgotten) > _NAMED)}"
+            log.warning(
+                "forgotten, on request or because others need their room: %d models (%s)", len(work.forgotten), names
+            )
+
     def _log_learned(self, baseline: Baseline) -> None:
         log.info("model %s: its baseline is learned from its first %d events", baseline.model, baseline.total.n)
+        if reason := self._monitor(baseline.model).shortened_by(baseline):
+            log.warning("model %s: its baseline is learned early: %s", baseline.model, reason)
         for remark in self._settings.unused_settings({baseline.model: baseline.signal_kinds}):
             log.warning("%s", remark)
 

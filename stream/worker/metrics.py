@@ -41,12 +41,17 @@ class Metrics:
             "driftline_rejected", "Records, or rows of records, that are no events", ["reason"], registry=registry
         )
         self._limited = Counter(
-            "driftline_limited", "Messages and events refused because of a limit", ["limit"], registry=registry
+            "driftline_limited", "Messages, events and panes refused because of a limit", ["limit"], registry=registry
         )
         self._unwatched = Gauge(
             "driftline_unwatched_fields",
             "Fields of the events that no signal watches",
             ["model", "reason"],
+            registry=registry,
+        )
+        self._forgotten = Counter(
+            "driftline_models_forgotten",
+            "Models that were forgotten, on request or for lack of room",
             registry=registry,
         )
         self._panes = Counter("driftline_panes", "Panes published", registry=registry)
@@ -107,6 +112,10 @@ class Metrics:
     def dead_lettered(self, count: int) -> None:
         """Count panes that became dead letters. Their reasons name models, which may be too many for labels."""
         self._dead_letters.labels("pane").inc(count)
+
+    def forgotten(self, count: int) -> None:
+        """Count models that were forgotten."""
+        self._forgotten.inc(count)
 
     def judged(self, fetch: Fetch, seconds: float) -> None:
         """Record how long a batch of the panes topic took to judge."""

@@ -18,12 +18,12 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from operator import attrgetter
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import decode_baseline
 from driftline.stream.codec.panes import PaneMessage
@@ -151,11 +151,12 @@ class SketchStage:
         metrics: Metrics,
         schemas: SchemaLoader | None = None,
     ) -> None:
-        self._settings, self._baselines, self._store, self._publish = settings, dict(baselines), store, publish
+        self._settings, self._baselines, self._store, self._publish = settings, baselines, store, publish
         self._schemas = schemas
         self._coverage, self.intake = Coverage(), Intake(settings.mapping, settings.max_rejected)
         self._metrics, self._partitions = metrics, dict[int, _Partition]()
         self._warming_up, self._checked = set[str](), 0.0
+        self._learned, self._digests, self._dropped = dict[str, Baseline](), dict[str, bytes](), 0
         self._busy = asyncio.Lock()
 
     async def take_over(self, partitions: Iterable[int]) -> dict[int, ResumePosition]:
@@ -184,7 +185,7 @@ class SketchStage:
         cutter = Cutter(self._settings.rule, partition, start, ends)
         settings = self._settings
         schemas = None if self._schemas is None else self._schemas.schemas
-        known, mapping, limits = dict(self._baselines), settings.mapping, settings.limits
+        known, mapping, limits = {**self._learned, **self._baselines}, settings.mapping, settings.limits
         sketcher = Sketcher(settings.predictions, cutter, known, mapping, schemas, self._coverage, limits)
         return _Partition(record, sketcher, seal.end if seal else None)
 
@@ -218,7 +219,7 @@ class SketchStage:
         """
         found = list[Unwatched]()
         for model in sorted(self._coverage.sampled):
-            chosen, baseline = self._settings.for_model(model), self._baselines.get(model)
+            chosen, baseline = self._settings.for_model(model), self._baseline(model)
             if baseline is not None:
                 found += unwatched(baseline, chosen.signals, self._coverage)
             else:
@@ -243,25 +244,25 @@ class SketchStage:
         """Publish the panes of the run closed by the idle timeout, if there is one, once it is sealed."""
         if partition.closing is not None:
             await partition.closing.sealed
-            await self._publish(self._pane_records(partition, [partition.closing.run]))
+            await self._publish(self._pane_records([partition.closing.run]))
             partition.closing = None
 
     async def _seal_and_publish(self, partition: _Partition, runs: Sequence[Run]) -> None:
         again = [run for run in runs if run.end <= (partition.sealed or 0)]
         new = runs[len(again) :]
-        await self._publish(self._pane_records(partition, again))
+        await self._publish(self._pane_records(again))
         if new:
             await self._publish_closing(partition)
             await partition.record.seal(new[0].start, *(run.end for run in new))
             partition.sealed = new[-1].end
-            await self._publish(self._pane_records(partition, new))
+            await self._publish(self._pane_records(new))
 
-    def _pane_records(self, partition: _Partition, runs: Sequence[Run]) -> list[OutgoingRecord]:
+    def _pane_records(self, runs: Sequence[Run]) -> list[OutgoingRecord]:
         """The panes of runs, keyed by model. A pane too large for the topic becomes a dead letter."""
         panes, dead_letters, last = list[OutgoingRecord](), list[OutgoingRecord](), dict[str, int]()
         for run in runs:
             for model, pane in run.panes.items():
-                record = self._pane_record(partition, model, pane, last.get(model, 0))
+                record = self._pane_record(model, pane, run.baselines.get(model, ""), last.get(model, 0))
                 if len(record.value or b"") > _LARGEST:
                     dead_letters.append(self._too_large(record, pane))
                 else:
@@ -271,11 +272,9 @@ class SketchStage:
         self._metrics.dead_lettered(len(dead_letters))
         return [*panes, *dead_letters]
 
-    def _pane_record(self, partition: _Partition, model: str, pane: Pane[Any], previous_end: int) -> OutgoingRecord:
-        baseline = ""
-        if isinstance(pane.content, Sketch):
-            baseline = partition.sketcher.baselines[model].content_hash
-        elif model not in self._baselines:  # else the baseline came while these events waited for their seal
+    def _pane_record(self, model: str, pane: Pane[Any], baseline: str, previous_end: int) -> OutgoingRecord:
+        # Events of a model with a baseline had waited for their seal while it came.
+        if not baseline and self._baseline(model) is None:
             self._warming_up.add(model)
         message = PaneMessage.of(model, baseline, self._settings.predictions, pane, previous_end)
         return OutgoingRecord(self._settings.panes, model.encode(), message.to_bytes())
@@ -287,18 +286,44 @@ class SketchStage:
         )
         return pane_dead_letter(record, self._settings.predictions, pane.ranges[0], reason)
 
+    def _baseline(self, model: str) -> Baseline | None:
+        return self._baselines.get(model) or self._learned.get(model)
+
     async def _load_learned(self) -> None:
-        """Load, once a second, the baselines that models have learned since their events were last published."""
-        if not self._warming_up or time.monotonic() - self._checked < _CHECK_LEARNED_EVERY:
+        """Load, once a second, the baselines that models have learned since their events were last published.
+
+        Drop those of models that were forgotten; their events are published again until they have learned another.
+        """
+        if time.monotonic() - self._checked < _CHECK_LEARNED_EVERY or not (self._warming_up or self._learned):
             return
         self._checked = time.monotonic()
+        await self._drop_forgotten()
         # The next pane of a model that still warms up adds it again; a name that never comes back is not kept.
         seen, self._warming_up = self._warming_up, set()
-        for model in sorted(seen & await self._store.learned_models()):
+        for model in sorted(seen & await self._store.learned_models() if seen else ()):
             content = await self._store.load_learned(model)
             if content is not None:
-                self._baselines[model] = baseline = decode_baseline(content)
+                # Unpacking a wide one takes a second.
+                self._learned[model] = await asyncio.to_thread(decode_baseline, content)
+                self._digests[model] = sha256(content).digest()
+        self._pass_on_learned()
+
+    async def _drop_forgotten(self) -> None:
+        """Drop the learned baselines of models that were forgotten, and of those that have learned another since."""
+        dropped = await self._store.dropped_learned()
+        for model in sorted(self._learned) if dropped != self._dropped else ():
+            content = await self._store.load_learned(model)
+            if content is None or sha256(content).digest() != self._digests[model]:
+                del self._learned[model], self._digests[model]
+                self._warming_up |= set() if content is None else {model}
                 for each in self._partitions.values():
+                    each.sketcher.remove_baseline(model)
+        self._dropped = dropped
+
+    def _pass_on_learned(self) -> None:
+        for each in self._partitions.values():
+            for model, baseline in self._learned.items():
+                if each.sketcher.baselines.get(model) is not baseline:
                     each.sketcher.add_baseline(baseline)
 
 

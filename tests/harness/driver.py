@@ -34,6 +34,8 @@ class Crash(Exception):
     """The worker dies here."""
 
 
+#: When the first record of every topic was appended, epoch ms.
+EPOCH = 1_767_225_600_000
 Topics = dict[str, dict[int, list[OutgoingRecord]]]
 
 
@@ -51,7 +53,7 @@ def topics_with(config: Config, logs: Mapping[int, Sequence[bytes | None]]) -> T
 class Driver:
     """A worker that has all partitions assigned. fetch_size: records per fetch. first: first offset of each log.
 
-    reports_end: whether a fetch also says where the log ends, as any broker should.
+    reports_end: whether a fetch also says where the log ends, as any broker should. step_ms: between two records.
     """
 
     config: Config
@@ -64,6 +66,7 @@ class Driver:
     panes_partitions: int = 2
     first: int = 0
     reports_end: bool = False
+    step_ms: int = 1000
     steps: int = 0
     _read: dict[TP, int] = field(default_factory=dict)
 
@@ -110,7 +113,9 @@ class Driver:
     def _fetch(self, tp: TP, first: int) -> Fetch | None:
         at = self._read[tp]
         records = [
-            ConsumerRecord(tp.topic, tp.partition, offset, 0, 0, each.key, each.value, None, 0, 0, ())
+            ConsumerRecord(
+                tp.topic, tp.partition, offset, EPOCH + self.step_ms * offset, 0, each.key, each.value, None, 0, 0, ()
+            )
             for offset, each in enumerate(
                 self.topics[tp.topic].get(tp.partition, [])[at - first :][: self.fetch_size], at
             )

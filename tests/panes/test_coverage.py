@@ -123,9 +123,22 @@ def test_memory_is_bounded_whatever_fields_and_models_the_events_name(monkeypatc
     assert (len(coverage.fields["m"]), coverage.beyond) == (20, 30)
     for i in range(200):
         coverage.add(event({"x": 1}, model=f"m{i}"), None, 0, 0)
-    assert len(coverage.fields) == len(coverage.sampled) == 31, "models without a baseline share half of the room"
+    assert len(coverage.fields) == len(coverage.sampled) == 16, "models without a baseline share half of the room"
     coverage.add(event({"x": 1}, model="known"), frozenset(), 0, 0)
     assert "known" in coverage.fields
+    for i in range(200):
+        coverage.add(event({}, model=f"empty-{i}"), frozenset(), 0, 0)
+    assert len(coverage.sampled) < 100, "a model without a field takes room, too"
+
+
+def test_names_that_the_baseline_has_counted_are_said_in_a_line_and_are_not_new() -> None:
+    """An id in a name makes a field of every event; each as a line of its own would hide the new field among them."""
+    baseline = baseline_of(*({"x": i % 7, f"user_{i}": 1} for i in range(200)))
+    coverage = Coverage()
+    found = reasons(baseline, *({"x": 1, "zip": "a", f"user_{i}": 1} for i in range(900, 950)), coverage=coverage)
+    assert found == {"zip": "new", "*": "rare"}
+    (line,) = [each.detail for each in unwatched(baseline, EVERYTHING, coverage) if each.field == "*"]
+    assert line.startswith("200 names have a value in fewer than 5 of the 200 events of the baseline")
 
 
 @given(st.sets(st.integers(0, 30_000)))

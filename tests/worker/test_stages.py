@@ -24,7 +24,7 @@ from faust.types import TP
 from prometheus_client import generate_latest
 
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.codec.panes import PaneMessage
+from driftline.stream.codec.panes import ForgetMessage, PaneMessage, read_message
 from driftline.stream.codec.state import restore_state
 from driftline.stream.config.load import parse_config
 from driftline.stream.config.sections import Config, Redis
@@ -87,17 +87,39 @@ class Bench:
         predictions = self.config.topics.predictions
         self.topics[predictions] = topics_with(self.config, {0: self.log})[predictions]
 
+    def limit(self, **limits: Any) -> None:
+        section = self.config.limits.model_validate(self.config.limits.model_dump() | limits)
+        self.config = self.config.model_copy(update={"limits": section})
+
+    def forget(self, model: str) -> None:
+        """Ask for a model to be forgotten, on every partition, as only one knows the model."""
+        topic = self.config.topics.panes
+        for log in self.topics[topic].values():
+            log.append(OutgoingRecord(topic, model.encode(), ForgetMessage(model).to_bytes()))
+
+    def dead_panes(self) -> list[tuple[bytes, bytes]]:
+        """The dead letters of panes, each with its offset and reason."""
+        letters = (dict(each.headers) for each in self.published(f"{self.config.topics.panes}.dlq"))
+        return [(each["offset"], each["reason"]) for each in letters]
+
     def published(self, topic: str) -> list[OutgoingRecord]:
         return [each for _, log in sorted(self.topics[topic].items()) for each in log]
 
     def panes(self) -> list[PaneMessage]:
-        return [PaneMessage.from_bytes(each.value or b"") for each in self.published(self.config.topics.panes)]
+        values = (each.value or b"" for each in self.published(self.config.topics.panes))
+        return [message for message in map(read_message, values) if isinstance(message, PaneMessage)]
 
     def alerts(self) -> list[dict[str, Any]]:
         return [orjson.loads(each.value or b"") for each in self.published(self.config.topics.alerts)]
 
     def dead(self, topic: str) -> list[tuple[int, bytes | None]]:
         return [(int(dict(each.headers)["offset"]), each.value) for each in self.published(f"{topic}.dlq")]
+
+    async def judge(self, driver: Driver) -> None:
+        """Let a driver judge all panes that there are."""
+        await driver.assign()
+        while any([await driver.judge_next(partition) for partition in range(driver.panes_partitions)]):
+            pass
 
     async def states(self) -> dict[str, Parts]:
         found = {}
@@ -517,27 +539,192 @@ async def test_a_pane_that_overlaps_what_was_judged_is_a_dead_letter(this: Bench
 
 
 @on_a_bench
-async def test_panes_of_unknown_models_beyond_the_limit_are_dead_letters(this: Bench) -> None:
-    """A bug that names a model by a UUID must not fill Redis; known models continue."""
-    worker = this.config.worker.model_copy(update={"unknown_models": 3})
-    this.config = this.config.model_copy(update={"worker": worker})
+async def test_a_flood_of_invented_models_takes_no_more_than_its_share(this: Bench) -> None:
+    """A bug that names a model by a UUID must not fill Redis; known models and those that have learned continue."""
+    this.limit(newcomers=3)
     this.append([messages(f"bug-{i}", 1)[0] for i in range(40)] + messages("given", 100, first=400))
     driver = this.driver(fetch_size=20, panes_partitions=1)
     await driver.work()
     states = await this.states()
-    assert len(states) == 1 + 3
+    assert len(states) == 2 + 3
     assert {"given", "learns"} < states.keys()
     dead_letters = this.published(f"{this.config.topics.panes}.dlq")
     assert {each.key for each in dead_letters} == {f"bug-{i}".encode() for i in range(40)} - {
-        n.encode() for n in states
+        name.encode() for name in states
     }
-    assert b'driftline_dead_letters_total{reason="pane"} %d.0' % len(dead_letters) in generate_latest(
-        driver.metrics.registry
-    )
-    assert all(b"raise worker.unknown_models" in dict(each.headers)["reason"] for each in dead_letters)
+    counters = generate_latest(driver.metrics.registry)
+    assert b'driftline_dead_letters_total{reason="pane"} %d.0' % len(dead_letters) in counters
+    assert b'driftline_limited_total{limit="newcomers"} %d.0' % len(dead_letters) in counters
+    assert all(b"raise limits.newcomers" in dict(each.headers)["reason"] for each in dead_letters)
     again = this.driver(panes_partitions=1)
     await again.work()
     assert (await this.states()).keys() == states.keys()
+
+
+@on_a_bench
+async def test_a_real_model_that_begins_in_the_middle_of_a_flood_learns(this: Bench) -> None:
+    this.limit(newcomers=3)
+    flood = [messages(f"bug-{i}", 1)[0] for i in range(160)]
+    this.log.clear()
+    this.append(flood[:80] + interleave(flood[80:], messages("real", 80)) + messages("real", 40, first=80))
+    await this.driver(fetch_size=20, panes_partitions=1).work()
+    assert (await this.state("real")).learned is not None
+    assert len(await this.states()) <= 1 + 3
+
+
+@on_a_bench
+async def test_a_newcomer_that_is_silent_gives_way_with_all_that_was_stored_of_it(this: Bench) -> None:
+    this.limit(newcomers=3, newcomer_silence="30s")
+    this.log.clear()
+    this.append([messages(f"bug-{i}", 1, first=i, step=100)[0] for i in range(100)])
+    await this.driver(fetch_size=20, panes_partitions=1, step_ms=20_000).work()
+    assert len(await this.states()) == 3
+    (key,) = await this.client.keys(f"{this.config.worker.group}:*:seen")
+    assert {model.decode() for model in await this.client.hkeys(key)} == (await this.states()).keys()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_who_gives_way_is_decided_by_the_log_alone(redis_server: Server, seed: int) -> None:
+    """Whatever a fetch brings, and wherever workers die: the states, alerts and dead letters are the same."""
+    rng, found = np.random.default_rng(seed), list[Any]()
+
+    def flood(this: Bench) -> None:
+        this.limit(newcomers=3, newcomer_silence="15s")
+        bugs = [messages(f"bug-{i % 31}", 1, first=i)[0] for i in range(200)]
+        this.log[:] = interleave(messages("given", 200, drift=(100, 200)), messages("learns", 200), bugs)
+
+    async def once(this: Bench) -> None:
+        flood(this)
+        await this.driver(panes_partitions=1).work()
+        found.append((await this.states(), this.dead_panes()))
+
+    async def often(this: Bench) -> None:
+        flood(this)
+        for _ in range(6):
+            size, crash_at, late = (int(rng.integers(1, high)) for high in (40, 150, 3))
+            await this.crash(panes_partitions=1, fetch_size=size, crash_at=crash_at, late=late > 1)
+        await this.driver(panes_partitions=1, fetch_size=int(rng.integers(5, 40))).work()
+        found.append((await this.states(), this.dead_panes()))
+
+    # A crash publishes panes again, at other offsets; so the panes of the second log are judged by one worker, too.
+    async def judged_at_once(this: Bench) -> None:
+        await often(this)
+        topics = this.topics
+        for key in await this.client.keys(f"{this.config.worker.group}:{{judge/*"):
+            await this.client.delete(key)
+        topics[this.config.topics.alerts] = {}
+        topics[f"{this.config.topics.panes}.dlq"] = {}
+        await this.judge(this.driver(panes_partitions=1, fetch_size=1000))
+        found.append((await this.states(), this.dead_panes()))
+
+    play(bench(redis_server), judged_at_once)
+    (states, dead), (replayed, dead_again) = found
+    assert states == replayed
+    assert set(dead) == set(dead_again)
+
+
+# Forgetting
+
+
+@on_a_bench
+async def test_a_forgotten_model_learns_another_baseline_and_keeps_the_numbers_of_its_alerts(this: Bench) -> None:
+    this.config = this.config.model_copy(update={"models": {}})
+    this.log.clear()
+    this.append(messages("learns", 400, drift=(200, 400)))
+    await this.driver(fetch_size=50).work()
+    before = await this.state("learns")
+    numbers = [each["data"]["seq"] for each in this.alerts()]
+    assert before.learned is not None
+    assert this.alerts()[-1]["data"]["status"] != "resolved"
+    this.forget("learns")
+    driver = this.driver(fetch_size=50)
+    await this.judge(driver)
+    assert [each["data"]["seq"] for each in this.alerts()] == list(range(1, len(numbers) + 2))
+    assert this.alerts()[-1]["data"]["status"] == "resolved"
+    assert list((await this.states())["learns"]) == ["head"]
+    assert not await this.client.exists(f"{this.config.worker.group}:learned:learns")
+    this.append(messages("learns", 300, first=400, drift=(400, 600)))
+    for _ in range(6):
+        await asyncio.sleep(0.3)
+        await driver.sketch_next()
+        for partition in range(2):
+            await driver.judge_next(partition)
+    after = await this.state("learns")
+    assert after.learned is not None
+    assert after.learned.content_hash != before.learned.content_hash
+
+
+@on_a_bench
+async def test_a_model_that_was_never_reported_leaves_nothing_when_it_is_forgotten(this: Bench) -> None:
+    await this.driver().work()
+    this.forget("learns")
+    this.forget("never seen")
+    await this.judge(this.driver())
+    assert (await this.states()).keys() == {"given"}
+    assert not [key for key in await this.client.keys(f"{this.config.worker.group}:*") if b"learns" in key]
+    assert not this.published(f"{this.config.topics.panes}.dlq")
+
+
+@on_a_bench
+async def test_a_model_with_a_baseline_of_its_own_is_not_forgotten(this: Bench) -> None:
+    await this.driver().work()
+    before = await this.states()
+    this.forget("given")
+    await this.judge(this.driver())
+    assert await this.states() == before
+    (found,) = this.published(f"{this.config.topics.panes}.dlq")
+    assert b"the configuration gives it a baseline" in dict(found.headers)["reason"]
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("step", range(1, 10))
+def test_a_crash_anywhere_while_a_model_is_forgotten_changes_nothing(
+    redis_server: Server, step: int, late: bool
+) -> None:
+    async def live(this: Bench) -> None:
+        await this.driver().work()
+        this.forget("learns")
+        driver = this.driver()
+        await driver.assign()
+        driver.steps, driver.crash_at, driver.late = 0, step, late
+        with contextlib.suppress(Crash):
+            for partition in range(2):
+                await driver.judge_next(partition)
+        await this.judge(this.driver())
+        assert (await this.states()).keys() == {"given"}
+        assert not await this.client.exists(f"{this.config.worker.group}:learned:learns")
+        assert not await this.client.sismember(f"{this.config.worker.group}:learned", "learns")
+
+    play(bench(redis_server), live)
+
+
+@on_a_bench
+async def test_sketchers_drop_a_forgotten_baseline_within_a_second_or_two(this: Bench) -> None:
+    """What they sketch with it meanwhile is a dead letter; then the model's events are collected again."""
+    driver = this.driver(fetch_size=30)
+    await driver.work()
+    await asyncio.sleep(1.1)
+    this.append(messages("learns", 60, first=400))
+    await driver.sketch_next()  # loads the baseline
+    await driver.sketch_next()
+    assert this.panes()[-1].baseline
+    before = await this.state("learns")
+    assert before.learned is not None
+    this.forget("learns")
+    for partition in range(2):
+        await driver.judge_next(partition)
+    for first in range(460, 700, 20):
+        await asyncio.sleep(0.25)
+        this.append(messages("learns", 20, first=first))
+        await driver.sketch_next()
+    assert not this.panes()[-1].baseline
+    for partition in range(2):
+        while await driver.judge_next(partition):
+            pass
+    state = await this.state("learns")
+    assert state.learned is None or state.learned.content_hash != before.learned.content_hash
+    reasons = {dict(each.headers)["reason"] for each in this.published(f"{this.config.topics.panes}.dlq")}
+    assert all(b"another baseline" in reason or OUT_OF_ORDER.encode() in reason for reason in reasons)
 
 
 # Dead letters

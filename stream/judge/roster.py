@@ -1,0 +1,138 @@
+"""The roster: which models without a given baseline a partition of the panes topic remembers, and who gives way. Pure.
+
+    arriving ──► newcomer: warms up ──► has learned its baseline ──► forgotten
+                 limits.newcomers       worker.unknown_models
+
+Every choice is a function of the partition's panes, in their order, and of the times at which Kafka was given them. So
+judges in turn, and a replay of the panes topic, make the same choices.
+
+A newcomer gives way if it has been silent for long, or if it brought fewer events than the arriving pane brings. So a
+flood of invented names, each with an event or two, keeps nobody out who brings more; and two real models do not push
+each other out in turn, since what arrives later must bring more than all that the other has brought.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Self
+
+from driftline.stream.config.sections import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many models may have learned their baseline, and how many may warm up, in each partition of the panes topic.
+
+    silence: ms after which a newcomer gives way to any other. lifetime: ms after which a model that has learned its
+    baseline gives way to one that has just learned; None: never.
+    """
+
+    learned: int
+    newcomers: int
+    silence: float
+    lifetime: float | None
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """The room that a configuration gives."""
+        limits, lifetime = config.limits, config.limits.unknown_lifetime
+        milliseconds = None if lifetime is None else lifetime * 1000
+        return cls(config.worker.unknown_models, limits.newcomers, limits.newcomer_silence * 1000, milliseconds)
+
+
+class NoRoomError(Exception):
+    """There is no room for a model; the message says why, and what helps. limit: the field that is the bound."""
+
+    def __init__(self, limit: str, reason: str) -> None:
+        super().__init__(f"{reason}: correct its name, or give it a baseline; raise {limit}")
+
+
+@dataclass
+class Roster:
+    """The models without a given baseline that are remembered.
+
+    newcomers: how many events each has brought. learned: those that have learned their baseline. seen: when the newest
+    pane of each was appended to its topic, epoch ms; those without a time are stamped with the next one.
+    """
+
+    room: Room
+    newcomers: dict[str, int] = field(default_factory=dict)
+    learned: set[str] = field(default_factory=set)
+    seen: dict[str, int] = field(default_factory=dict)
+
+    def copy(self) -> Roster:
+        """A roster that changes by itself."""
+        return Roster(self.room, dict(self.newcomers), set(self.learned), dict(self.seen))
+
+    def __contains__(self, model: str) -> bool:
+        return model in self.newcomers or model in self.learned
+
+    def stamp(self, at: int) -> dict[str, int]:
+        """The models that had no time yet, which is `at` from now on: an earlier version kept no times."""
+        if len(self.seen) == len(self.newcomers) + len(self.learned):
+            return {}
+        stamped = {model: at for model in (*self.newcomers, *self.learned) if model not in self.seen}
+        self.seen |= stamped
+        return stamped
+
+    def make_room(self, model: str, events: int, at: int, learns: bool) -> list[str]:
+        """The models that have to be forgotten, so that a pane of `model` can be judged; they are off the roster.
+
+        events: those that the pane brings. at: when it was appended, epoch ms. learns: whether the model learns its
+        baseline from it. Raises NoRoomError, and nothing changes.
+        """
+        if model in self.learned or (model in self.newcomers and not learns):
+            return []
+        sleeper = self._sleeper(model, at)
+        leaving = [sleeper] if learns else [self._weakest(model, events, at)]
+        return [self.forget(each) for each in leaving if each is not None]
+
+    def note(self, model: str, at: int, events: int, learned: bool) -> None:
+        """Note a judged pane. events: those in the model's warm-up. learned: whether it has learned its baseline."""
+        self.seen[model] = at
+        if learned:
+            self.newcomers.pop(model, None)
+            self.learned.add(model)
+        else:
+            self.newcomers[model] = events
+
+    def forget(self, model: str) -> str:
+        """Take a model off the roster, and return it."""
+        self.newcomers.pop(model, None)
+        self.learned.discard(model)
+        self.seen.pop(model, None)
+        return model
+
+    def _sleeper(self, model: str, at: int) -> str | None:
+        """Who gives way to a model that learns its baseline; None if there is room. Raises NoRoomError."""
+        room = self.room
+        if len(self.learned) < room.learned:
+            return None
+        oldest = self._longest_silent(self.learned)
+        if oldest is not None and room.lifetime is not None and at - self.seen[oldest] >= room.lifetime:
+            return oldest
+        raise NoRoomError(
+            "worker.unknown_models",
+            f"model {model!r} has no baseline, and {room.learned:,} models that learned theirs are remembered (see "
+            "`driftline models`)",
+        )
+
+    def _weakest(self, model: str, events: int, at: int) -> str | None:
+        """Who gives way to a newcomer; None if there is room. Raises NoRoomError."""
+        if len(self.newcomers) < self.room.newcomers:
+            return None
+        oldest = self._longest_silent(self.newcomers)
+        if oldest is not None and at - self.seen[oldest] >= self.room.silence:
+            return oldest
+        weakest = min(self.newcomers, key=lambda each: (self.newcomers[each], self.seen[each], each))
+        if self.newcomers[weakest] < events:
+            return weakest
+        raise NoRoomError(
+            "limits.newcomers",
+            f"model {model!r} has no baseline, and {self.room.newcomers:,} such models are warming up (see "
+            "`driftline models`)",
+        )
+
+    def _longest_silent(self, models: Iterable[str]) -> str | None:
+        return min(models, key=lambda each: (self.seen[each], each), default=None)
