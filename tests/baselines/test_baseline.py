@@ -20,6 +20,7 @@ from driftline.detectors.summaries.layout import Signal
 from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.build import MAX_CATEGORIES, BuildSettings, build_baseline
 from driftline.stream.baselines.file import decode_baseline, encode_baseline
+from driftline.stream.baselines.unwatched import Why
 from driftline.stream.events.columns import tabulate
 from driftline.stream.events.event import Event
 
@@ -373,14 +374,66 @@ def test_a_damaged_array_in_an_intact_archive_is_refused_or_means_nothing(name: 
     assert array == members()[name] or at in (8, 9)
 
 
-def test_a_baseline_too_large_to_be_read_back_is_not_built() -> None:
+def test_a_wide_baseline_has_fewer_blocks_so_that_it_can_be_read_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """Such a file was once written, and refused as damaged when it was read."""
-    wide = {f"x{i}": np.arange(300) % 255 + i / 7 for i in range(600)}
+    monkeypatch.setattr("driftline.stream.baselines.build.MAX_MEMBER_BYTES", 1 << 20)
+    wide = {f"x{i}": np.arange(300) % 255 + i / 7 for i in range(40)}
+    built = build(wide, max_distinct=300)
+    assert 16 <= len(built.blocks) < 256
+    assert decode_baseline(encode_baseline(built)).content_hash == built.content_hash
     with pytest.raises(
-        BaselineError, match=r"a baseline of 600 signals .* at most 128 MiB can be read back; watch fewer"
+        BaselineError, match=r"a baseline of 120 signals .* at most 1 MiB can be read back; watch fewer"
     ):
-        build(wide, max_distinct=300)
-    assert decode_baseline(encode_baseline(build(wide, max_distinct=300, blocks=16))).names
+        build({f"x{i}": np.arange(300) % 255 + i / 7 for i in range(120)}, max_distinct=300)
+
+
+def test_the_commonest_names_are_watched_and_ties_go_by_name() -> None:
+    counts = {"d": 3, "c": 2, "b": 2, "a": 1}
+    signals = {f"features.{name}": [1.5, 2.5, 4.0][:count] + [...] * (3 - count) for name, count in counts.items()}
+    built = build(signals, most=2)
+    assert built.names == {"features.d", "features.b"}
+    assert built.left_out == {Why.SURPLUS: 2}
+    assert build(signals).left_out == {}
+
+
+def test_a_name_that_is_in_hardly_any_event_is_counted_and_not_watched() -> None:
+    """An id in a name; each would be a signal that says nothing and takes its share of the false alarms."""
+    values: dict[str, list[Any]] = {"features.x": list(range(0, 1000, 5))}
+    values |= {f"features.user_{i}": [...] * i + [1.0] + [...] * (199 - i) for i in range(200)}
+    built = build(values, kinds={"features.user_7": Kind.NUMERIC})
+    assert built.names == {"features.user_7"}, "x counts up, so it looks like an identifier"
+    assert built.left_out == {Why.RARE: 199}
+    assert decode_baseline(encode_baseline(built)).left_out == built.left_out
+    small = build({"features.x": [1.5, ..., 2.5], "features.y": [..., 3.0, ...]})
+    assert small.names == {"features.x", "features.y"}, "of a small sample, nothing is rare"
+
+
+def test_a_text_counts_by_its_beginning() -> None:
+    """A baseline must not keep 255 documents, and one that differs at the end is hardly another category."""
+    long = ["a" * 5000, "b" * 5000, "a" * 4000]
+    built = build({"features.x": long * 50})
+    assert signal(built).coder == Categories(("a" * 1000, "b" * 1000))
+    live = built.sketch_events(events({"features.x": ["a" * 3000, "b" * 1000, "b" * 999]}))
+    layout = built.layout
+    assert live.counts[layout.starts[0] :][:2].tolist() == [1, 1]
+    assert live.counts[layout.special_column(0, Special.UNSEEN)] == 1
+
+
+@given(
+    st.lists(st.dictionaries(st.sampled_from("abcdef"), st.sampled_from([None, 1.5, "x"])), min_size=1),
+    st.integers(1, 4),
+)
+def test_no_more_signals_are_watched_than_allowed_and_all_names_are_accounted_for(
+    rows: list[dict[str, Any]], most: int
+) -> None:
+    sample = [Event(str(i), START + i, "m", None, row) for i, row in enumerate(rows)]
+    try:
+        built = build_baseline(sample, {"model": "m"}, BuildSettings(most=most))
+    except BaselineError:
+        return
+    valued = {name for row in rows for name, value in row.items() if value is not None}
+    assert len(built.names) <= most
+    assert len(built.names) + sum(built.left_out.values()) == len(valued)
 
 
 def test_an_array_that_claims_more_than_it_holds_is_refused_before_memory_is_allocated() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.config.sections import Config, ModelConfig
+from driftline.stream.events.event import values_of
 from driftline.stream.events.parse import parse_event
 from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.state import ModelState
@@ -118,6 +119,37 @@ def test_a_model_without_a_baseline_learns_from_exactly_its_first_events(learn: 
     assert learned.about["learned"] is True
     state = result.pipeline.states["fraud"].judge
     assert state.seen + (state.pending.content.n if state.pending else 0) == 1400 - learn
+
+
+@pytest.mark.parametrize("chunk", [1, 37, 4000])
+def test_a_warm_up_ends_early_when_its_events_hold_too_many_values(chunk: int) -> None:
+    """It must not fill memory, and a model that logs documents still gets a baseline."""
+    limits = {"sample_values": 10_000}
+    config = Config.model_validate({"panes": {"events": 100, "seconds": None}, "limits": limits})
+    rows = [orjson.loads(message) for message in FRAUD[:1400]]
+    for row in rows:
+        row["features"]["note"] = f"{row['id']} " * 400
+    result = run([orjson.dumps(row) for row in rows], config=config, chunks=[chunk])
+    learned = result.pipeline.states["fraud"].learned
+    assert learned is not None
+    assert 100 <= learned.total.n < 1000
+    events = [parse_event(orjson.dumps(row)) for row in rows[: learned.total.n]]
+    cut = [
+        replace(each, signals=dict(each.signals, **{"features.note": each.signals["features.note"][:1000]}))
+        for each in events
+    ]
+    assert sum(map(values_of, cut[:-1])) < 10_000 <= sum(map(values_of, cut))
+    reason = result.pipeline.monitors["fraud"].shortened_by(learned)
+    assert reason.startswith(f"learn_events is 5,000, but {learned.total.n:,} events hold 10,000 values")
+
+
+def test_a_warm_up_never_ends_with_less_than_a_hundred_events() -> None:
+    config = Config.model_validate({"panes": {"events": 100, "seconds": None}, "limits": {"sample_values": 10_000}})
+    rows = [orjson.loads(message) for message in FRAUD[:400]]
+    for row in rows:
+        row["features"] |= {f"f{i}": 1.5 for i in range(500)}
+    learned = run([orjson.dumps(row) for row in rows], config=config).pipeline.states["fraud"].learned
+    assert learned.total.n == 100
 
 
 def test_a_learned_baseline_gives_the_alerts_that_the_same_given_baseline_gives_for_the_rest() -> None:

@@ -733,8 +733,10 @@ async def test_sketchers_drop_a_forgotten_baseline_within_a_second_or_two(this: 
 @on_a_bench
 async def test_a_pane_too_large_for_its_topic_is_a_dead_letter_that_names_the_remedy(this: Bench) -> None:
     """A model without a baseline publishes its events with the full names of their values."""
-    features = {"x" * 230: {str(i): 1 for i in range(75_000)}}
-    this.log[:0] = [orjson.dumps(orjson.loads(messages("learns", 1)[0]) | {"features": features})]
+    this.limit(signals=50_000)
+    event = orjson.loads(messages("learns", 1)[0])
+    wide = [{"x" * 230: {str(i): 1 for i in range(first, first + 45_000)}} for first in (0, 45_000)]
+    this.log[:0] = [orjson.dumps(event | {"features": features}) for features in wide]
     this.append([])
     await this.driver().work()
     (found,) = this.published(f"{this.config.topics.panes}.dlq")
