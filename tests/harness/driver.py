@@ -34,8 +34,6 @@ class Crash(Exception):
     """The worker dies here."""
 
 
-#: When the first record of every topic was appended, epoch ms.
-EPOCH = 1_767_225_600_000
 Topics = dict[str, dict[int, list[OutgoingRecord]]]
 
 
@@ -66,7 +64,7 @@ class Driver:
     panes_partitions: int = 2
     first: int = 0
     reports_end: bool = False
-    step_ms: int = 1000
+    step_ms: int = 0
     steps: int = 0
     _read: dict[TP, int] = field(default_factory=dict)
 
@@ -114,7 +112,7 @@ class Driver:
         at = self._read[tp]
         records = [
             ConsumerRecord(
-                tp.topic, tp.partition, offset, EPOCH + self.step_ms * offset, 0, each.key, each.value, None, 0, 0, ()
+                tp.topic, tp.partition, offset, self.step_ms * offset, 0, each.key, each.value, None, 0, 0, ()
             )
             for offset, each in enumerate(
                 self.topics[tp.topic].get(tp.partition, [])[at - first :][: self.fetch_size], at

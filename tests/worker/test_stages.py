@@ -593,17 +593,12 @@ def test_who_gives_way_is_decided_by_the_log_alone(redis_server: Server, seed: i
         bugs = [messages(f"bug-{i % 31}", 1, first=i)[0] for i in range(200)]
         this.log[:] = interleave(messages("given", 200, drift=(100, 200)), messages("learns", 200), bugs)
 
-    async def once(this: Bench) -> None:
-        flood(this)
-        await this.driver(panes_partitions=1).work()
-        found.append((await this.states(), this.dead_panes()))
-
     async def often(this: Bench) -> None:
         flood(this)
         for _ in range(6):
             size, crash_at, late = (int(rng.integers(1, high)) for high in (40, 150, 3))
-            await this.crash(panes_partitions=1, fetch_size=size, crash_at=crash_at, late=late > 1)
-        await this.driver(panes_partitions=1, fetch_size=int(rng.integers(5, 40))).work()
+            await this.crash(panes_partitions=1, step_ms=1000, fetch_size=size, crash_at=crash_at, late=late > 1)
+        await this.driver(panes_partitions=1, step_ms=1000, fetch_size=int(rng.integers(5, 40))).work()
         found.append((await this.states(), this.dead_panes()))
 
     # A crash publishes panes again, at other offsets; so the panes of the second log are judged by one worker, too.
@@ -614,7 +609,7 @@ def test_who_gives_way_is_decided_by_the_log_alone(redis_server: Server, seed: i
             await this.client.delete(key)
         topics[this.config.topics.alerts] = {}
         topics[f"{this.config.topics.panes}.dlq"] = {}
-        await this.judge(this.driver(panes_partitions=1, fetch_size=1000))
+        await this.judge(this.driver(panes_partitions=1, step_ms=1000, fetch_size=1000))
         found.append((await this.states(), this.dead_panes()))
 
     play(bench(redis_server), judged_at_once)
