@@ -8,7 +8,9 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(12, 5 * (os.cpu_count() or
 
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := parquet,embedded,plot,dev
+# What is locked: each package with the hashes of its files, and no address, so that any mirror will do.
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
@@ -23,7 +25,8 @@ $(INSTALLED): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("driftline needs Python 3.11 or newer; this \
 	is %d.%d (%s). Name another one: make install PYTHON=python3.12" % (v[0], v[1], sys.executable))'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[$(EXTRAS)]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	@touch $@
 
 check: lint types contracts test test-slow test-kafka test-demo fuzz ## all of these
@@ -67,9 +70,10 @@ chaos: install ## nothing lost, nothing twice, while all around fails; ARGS="--e
 fuzz: install ## damaged inputs for every parser of foreign bytes, a minute; ARGS="--seconds 900 --seed 3" takes longer
 	$(BIN)/python -m load_tests.fuzz $(ARGS)
 
-lock: install ## resolve requirements.lock anew, after a change of dependencies
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --upgrade --no-header \
-		--no-emit-index-url --no-emit-find-links --no-annotate --output-file requirements.lock pyproject.toml
+lock: install ## resolve the locks anew, after a change of dependencies: all; what the image has; what builds it
+	$(LOCK) --all-extras --upgrade --output-file requirements.lock pyproject.toml
+	$(LOCK) --constraints requirements.lock --output-file requirements-run.lock pyproject.toml
+	echo hatchling | $(LOCK) --constraints requirements.lock --output-file requirements-build.lock -
 
 clean: ## remove .venv and everything generated
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

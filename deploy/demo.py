@@ -13,7 +13,7 @@ EVENTS, CHANGE = 12_000, 8_000
 
 
 def main() -> None:
-    draw = random.Random(7)  # noqa: S311 # the same events on every run
+    draw = random.Random(7)  # the same events on every run
     for index in range(EVENTS):
         unit = 100 if index >= CHANGE else 1
         event = {

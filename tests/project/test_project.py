@@ -53,11 +53,36 @@ def test_what_the_packages_import_is_declared_and_not_only_for_developers() -> N
     assert {DISTRIBUTIONS.get(name, name) for name in third_party} <= set(map(distribution, lines))
 
 
-def test_the_lock_pins_every_requirement_and_names_no_address() -> None:
-    lock = (ROOT / "requirements.lock").read_text()
-    pinned = {line.partition("==")[0] for line in lock.splitlines()}
-    assert set(map(distribution, requires("driftline") or [])) <= pinned
-    assert not re.search(r"https?:|--index|--find-links| @ ", lock)
+LOCKS = {path.stem: path.read_text() for path in ROOT.glob("requirements*.lock")}
+
+
+def locked(lock: str) -> set[str]:
+    """The lines that pin a package, as in "numpy==2.0 ; python_full_version >= '3.12'"."""
+    return {line.removesuffix(" \\") for line in LOCKS[lock].splitlines() if "==" in line.partition(" ")[0]}
+
+
+def test_the_locks_pin_every_requirement_with_hashes_and_name_no_address() -> None:
+    everything = {distribution(each) for each in requires("driftline") or []}
+    needed = {distribution(each) for each in PROJECT["project"]["dependencies"]}
+    assert everything <= set(map(distribution, locked("requirements")))
+    assert needed <= set(map(distribution, locked("requirements-run")))
+    for lock in LOCKS.values():
+        packages = re.split(r"^(?=\S)", lock, flags=re.MULTILINE)[1:]
+        assert all(re.fullmatch(r"(\S+==.*? \\\n)(    --hash=sha256:[0-9a-f]{64}( \\)?\n)+", each) for each in packages)
+        assert not re.search(r"https?:|--index|--find-links| @ ", lock)
+
+
+def test_the_image_and_the_builder_have_the_versions_that_the_tests_have() -> None:
+    """Markers aside: they say for which Pythons a version is, and each lock says it in its own way."""
+    versions = {each.partition(" ")[0] for each in locked("requirements")}
+    for lock in ("requirements-run", "requirements-build"):
+        assert {each.partition(" ")[0] for each in locked(lock)} <= versions
+
+
+def test_the_image_has_no_tools_of_developers() -> None:
+    tools = {"hatchling", "mypy", "pytest", "ruff", "scipy", "uv"}
+    assert tools <= set(map(distribution, locked("requirements")))
+    assert not tools & set(map(distribution, locked("requirements-run")))
 
 
 def test_the_version_has_one_source() -> None:
