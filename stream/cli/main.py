@@ -22,6 +22,7 @@ from driftline.stream.cli import (
     doctor,
     incidents,
     inspect,
+    models,
     relay,
     replay,
     resume,
@@ -43,7 +44,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-for group in (baseline, demo, doctor, incidents, inspect, relay, replay, resume, schema, silence, topics):
+for group in (baseline, demo, doctor, incidents, inspect, models, relay, replay, resume, schema, silence, topics):
     app.add_typer(group.app)
 
 

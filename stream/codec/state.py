@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from operator import is_
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -26,7 +26,15 @@ from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import decode_baseline, encode_baseline
-from driftline.stream.codec.panes import FormatError, PackedPane, frame, pack_events, unframe, unpack_events
+from driftline.stream.codec.panes import (
+    FormatError,
+    PackedPane,
+    PackedSketch,
+    frame,
+    pack_events,
+    unframe,
+    unpack_events,
+)
 from driftline.stream.events.event import values_of
 from driftline.stream.judge.incidents import Incident
 from driftline.stream.judge.state import JudgeState, ModelState
@@ -87,6 +95,18 @@ class _Head(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     state: _PackedState | None
 
 
+class HeadFacts(NamedTuple):
+    """Facts of a model's state, all empty of one that was forgotten.
+
+    sample: events in the warm-up. learned: whether it has learned its baseline. judged: events since, those pending
+    included.
+    """
+
+    sample: int = 0
+    learned: bool = False
+    judged: int = 0
+
+
 #: The delta of a model of which nothing is remembered.
 FORGET = StateDelta({}, replace_all=True)
 
@@ -117,6 +137,15 @@ def restore_state(parts: Mapping[str, bytes], given: Baseline | None) -> ModelSt
     if _parts(state).keys() != parts.keys() - {"head"}:
         raise FormatError("the parts of a model's state do not match its head")
     return state
+
+
+def read_head(head: bytes) -> HeadFacts:
+    """What a head part says of a model. Raises FormatError."""
+    stored = unframe(b"H", head, _Head)
+    state = stored.state
+    pending = state.pending.content if state and state.pending else None
+    judged = (state.seen if state else 0) + (pending.n if isinstance(pending, PackedSketch) else 0)
+    return HeadFacts(stored.events, stored.learned, judged)
 
 
 def move_consumed(head: bytes, offsets: Mapping[int, int]) -> bytes:

@@ -19,6 +19,7 @@ from driftline.stream.events.mapping import EventMapping
 from driftline.stream.events.parse import EventReader
 from driftline.stream.kafka.admin import BOOTSTRAP_TIMEOUT, TopicsError, open_admin
 from driftline.stream.kafka.client import client_options
+from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.replay.pacing import KeyChoice, Pace, key_and_time
 
 #: s to wait for an acknowledgement before giving up: a broker that restarts takes some 5, a new leader 10.
@@ -121,6 +122,11 @@ def produce(
             sender.send(item.key, message)
             sender.sent.without_key += item.ts is None
     return sender.finish()
+
+
+def send_now(producer: KafkaProducer, record: OutgoingRecord) -> None:
+    """Send a record, and wait until it is acknowledged. Raises KafkaError."""
+    producer.send(record.topic, key=record.key, value=record.value, partition=record.partition).get(PATIENCE)
 
 
 def publish_alert(producer: KafkaProducer, topic: str, alert: AlertEvent[Any]) -> None:

@@ -1,0 +1,165 @@
+"""`driftline models`: which models the workers remember, and forgetting one of those that learned their baseline."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated, Any
+
+import orjson
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from driftline.stream.alerts.build import iso
+from driftline.stream.cli.terminal import (
+    CommandError,
+    ConfigFile,
+    err,
+    out,
+    query_redis,
+    read_config,
+    reporting_kafka_errors,
+)
+from driftline.stream.codec.panes import ForgetMessage, FormatError
+from driftline.stream.config.sections import Config
+from driftline.stream.text.phrases import listed
+from driftline.stream.text.printable import printable, printable_json
+
+if TYPE_CHECKING:
+    from driftline.stream.state.client import Client
+    from driftline.stream.state.models import StoredModel
+
+app = typer.Typer()
+models_app = typer.Typer(
+    help="List the models that the workers remember, and forget some of them.",
+    epilog="Examples:\n\ndriftline models -c driftline.yaml\n\ndriftline models forget fraud-test -c driftline.yaml",
+    invoke_without_command=True,
+)
+app.add_typer(models_app, name="models")
+
+# s to wait for workers to forget: they read a record within one, and learn a baseline before it within some.
+_PATIENCE, _EVERY = 10.0, 0.5
+
+
+@models_app.callback()
+def models_list(
+    context: typer.Context,
+    config: ConfigFile = None,
+    json: Annotated[bool, typer.Option("--json", help="Print each model as one line of JSON.")] = False,
+) -> None:
+    """List the models that the workers remember: their baseline, events, when last seen, open incidents.
+
+    Only reads Redis. Exit code 0: listed. 2: failed.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    settings = read_config(config)
+    rows = [_row(each, settings) for each in _stored(settings)]
+    if json:
+        for row in rows:
+            typer.echo(printable_json(orjson.dumps(row).decode()))
+    elif rows:
+        out.print(_table(rows))
+    else:
+        out.print(Text(f"no worker of the group {settings.worker.group} has judged anything yet"))
+
+
+@models_app.command(name="forget", epilog="Example: driftline models forget fraud-test -c driftline.yaml")
+def models_forget(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Models, from `driftline models`.")],
+    config: ConfigFile = None,
+) -> None:
+    """Forget models without a baseline file: what they learned, their history, and their incidents, which end.
+
+    Workers may run: the request is a record among the model's panes, and takes effect once. If the model comes again,
+    it warms up as a new one.
+
+    Exit code 0: forgotten, or requested while no worker runs. 2: failed.
+    """
+    settings = read_config(config)
+    if given := [name for name in names if settings.for_model(name).baseline is not None]:
+        raise CommandError(
+            f"the configuration gives {listed(given)} a baseline: only models that learned theirs can go"
+        )
+    stored = {each.name: each for each in _stored(settings)}
+    for name in names:
+        if name not in stored:
+            near = get_close_matches(name, stored, 1)
+            raise CommandError(f"no model {name!r} is remembered{f'; did you mean {near[0]!r}?' if near else ''}")
+    _request(settings, [stored[name] for name in dict.fromkeys(names)])
+    if left := _wait(settings, names):
+        err.print(Text(f"requested; workers of {settings.worker.group} have yet to read it: {listed(left)}"))
+    else:
+        out.print(Text(f"forgotten: {listed(names)}"))
+
+
+def _stored(settings: Config) -> list[StoredModel]:
+    async def read(client: Client) -> list[StoredModel]:
+        from driftline.stream.state.models import ModelIndex
+
+        return await ModelIndex(client, settings.worker.group, settings.topics.panes).read()
+
+    try:
+        return query_redis(settings.redis, read)
+    except FormatError as error:
+        raise CommandError(f"this version cannot read what is stored: {error}") from error
+
+
+def _request(settings: Config, models: Iterable[StoredModel]) -> None:
+    with reporting_kafka_errors():
+        from driftline.stream.kafka.produce import open_producer, send_now
+        from driftline.stream.kafka.record import OutgoingRecord
+
+        topic = settings.topics.panes
+        with open_producer(settings.kafka, topic) as producer:
+            for each in models:
+                value = ForgetMessage(each.name).to_bytes()
+                send_now(producer, OutgoingRecord(topic, each.name.encode(), value, partition=each.partition))
+
+
+def _wait(settings: Config, names: Sequence[str]) -> list[str]:
+    """Wait until the models are forgotten; returns those that are not after some seconds."""
+
+    async def left(client: Client) -> list[str]:
+        from driftline.stream.state.models import ModelIndex
+
+        index = ModelIndex(client, settings.worker.group, settings.topics.panes)
+        for _ in range(round(_PATIENCE / _EVERY)):
+            remembered = {each.name for each in await index.read()}
+            if remembered.isdisjoint(names):
+                return []
+            await asyncio.sleep(_EVERY)
+        return sorted(remembered.intersection(names))
+
+    return query_redis(settings.redis, left)
+
+
+def _row(model: StoredModel, settings: Config) -> dict[str, Any]:
+    """A model as plain JSON data. events: those in the warm-up, or judged since."""
+    chosen, facts = settings.for_model(model.name), model.facts
+    baseline = "given" if chosen.baseline is not None else "learned" if facts.learned else "learning"
+    return {
+        "model": model.name,
+        "partition": model.partition,
+        "baseline": baseline,
+        "events": facts.sample if baseline == "learning" else facts.judged,
+        "learn_events": chosen.learn_events if baseline == "learning" else None,
+        "last_seen": None if model.seen is None else iso(model.seen),
+        "open_incidents": model.open_incidents,
+    }
+
+
+def _table(rows: Iterable[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("model", "baseline", "events", "last seen (UTC)", "open incidents"):
+        table.add_column(
+            heading, overflow="fold", justify="right" if heading in ("events", "open incidents") else "left"
+        )
+    for row in rows:
+        learning = f"learning {row['events']:,} of {row['learn_events']:,}" if row["learn_events"] else row["baseline"]
+        seen = (row["last_seen"] or "")[:16].replace("T", " ")
+        cells = (printable(row["model"]), learning, f"{row['events']:,}", seen, str(row["open_incidents"] or ""))
+        table.add_row(*map(Text, cells))
+    return table

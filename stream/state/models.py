@@ -1,0 +1,71 @@
+"""The models that the judges of a group remember, for `driftline models`. `stream.state.store` lists the keys.
+
+Reading takes no epoch and writes nothing, so it disturbs no worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from driftline.stream.codec.panes import FormatError
+from driftline.stream.codec.state import HeadFacts, read_head, unpack_incidents
+from driftline.stream.state.client import Client, call_redis
+from driftline.stream.state.store import judge_key
+
+# Models read at once; a client has 32 connections.
+_AT_ONCE = 32
+
+
+class StoredModel(NamedTuple):
+    """A model in a partition of the panes topic. seen: when its newest pane was appended, epoch ms; None: not known."""
+
+    name: str
+    partition: int
+    facts: HeadFacts
+    seen: int | None
+    open_incidents: int
+
+
+@dataclass(frozen=True)
+class ModelIndex:
+    """The models of a group of workers, judged from a panes topic. Each call may raise StoreError."""
+
+    client: Client
+    namespace: str
+    topic: str
+
+    async def read(self) -> list[StoredModel]:
+        """The models, by name. Raises FormatError if the state of one cannot be read."""
+        found, partition = list[StoredModel](), 0
+        while await call_redis(self.client.exists, self._key(partition)):  # the first workers take over all partitions
+            found += await self._partition(partition)
+            partition += 1
+        return sorted(found)
+
+    async def _partition(self, partition: int) -> list[StoredModel]:
+        key = self._key(partition)
+        names = sorted(name.decode() for name in await call_redis(self.client.smembers, f"{key}:models"))
+        times = await call_redis(self.client.hgetall, f"{key}:seen")
+        seen = {name.decode(): int(at) for name, at in times.items()}
+        found = list[StoredModel | None]()
+        for first in range(0, len(names), _AT_ONCE):
+            some = names[first : first + _AT_ONCE]
+            found += await asyncio.gather(*(self._model(partition, name, seen.get(name)) for name in some))
+        # Of a model that was forgotten after alerts, the number of the last one stays.
+        return [each for each in found if each is not None and (each.seen is not None or each.facts != HeadFacts())]
+
+    async def _model(self, partition: int, name: str, seen: int | None) -> StoredModel | None:
+        """A model; None if it was forgotten meanwhile."""
+        parts = await call_redis(self.client.hmget, f"{self._key(partition)}:model:{name}", "head", "incidents")
+        if parts[0] is None:
+            return None
+        try:
+            incidents = unpack_incidents(parts[1]).values() if parts[1] else ()
+            return StoredModel(name, partition, read_head(parts[0]), seen, sum(each.reported for each in incidents))
+        except FormatError as error:
+            raise FormatError(f"model {name!r}: {error}") from error
+
+    def _key(self, partition: int) -> str:
+        return judge_key(self.namespace, self.topic, partition)
