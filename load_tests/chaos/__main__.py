@@ -3,14 +3,16 @@
     python -m load_tests.chaos                                         seed 1, 1,000,000 events, 40 faults: 8 min
     python -m load_tests.chaos --events 60000 --faults 13 --seeds 7    a short one
     python -m load_tests.chaos --kinds 'redis*,worker SIGKILL'         only faults of these kinds
+    python -m load_tests.chaos --topology cluster                      one, brokers, sentinel, cluster: the servers
     python -m load_tests.chaos --seeds 1-20 --out chaos.jsonl          many; runs that the file holds are skipped
 
-Three workers, 8 partitions, 30 models, six producers. On a schedule that the seed decides, workers are killed, stopped
-by SIGTERM, added, removed and paused beyond their session (and resumed when others own their partitions); Redis and
-Kafka are killed and started again; Redis loses unsynced writes, as in a power cut; connections are cut and delayed.
-Some faults begin two at a time. Workers that end by themselves are started again. Afterwards, the state of every model
-and every alert must be those of a replay of the same topic in one process: `load_tests/chaos/verdict.py`. The table of
-the kinds of faults is `load_tests/chaos/kinds.py`.
+Three workers, 8 partitions, 30 models, six producers. On a schedule that the seed decides, workers are killed, stopped,
+added, removed, paused beyond their session (and resumed when others own their partitions) and cut off from Kafka or
+Redis; Redis and Kafka are killed, paused and taken away; they refuse what is written, as when their memory or disk is
+full; Redis loses unsynced writes, as in a power cut; connections are cut and delayed. Some faults begin two at a time.
+The table of their kinds is `load_tests/chaos/kinds.py`. Workers that end by themselves are started again. Afterwards,
+the state of every model and every alert must be those of a replay of the same topic in one process:
+`load_tests/chaos/verdict.py`.
 
 Exit code 1 if not. Redis syncs its append-only file always with odd seeds, every second with even ones (--fsync).
 """
@@ -33,7 +35,7 @@ from rich.table import Table
 
 from load_tests.chaos.kinds import chosen, matching
 from load_tests.chaos.run import run
-from load_tests.chaos.schedule import TOPOLOGIES, Fsync
+from load_tests.chaos.schedule import TOPOLOGIES, Fsync, schedule
 
 
 def _table(results: Sequence[dict[str, Any]]) -> Table:
@@ -126,8 +128,9 @@ def main() -> int:
             directory = directory or Path(stack.enter_context(TemporaryDirectory(ignore_cleanup_errors=True)))
             directory.mkdir(parents=True, exist_ok=True)
             kinds = chosen(given.kinds, given.topology, fsync)
-            result = run(seed, given.events, given.faults, kinds, fsync, directory, console)
-            results.append(result | {"topology": given.topology, "chosen": ",".join(given.kinds)})
+            plan = schedule(seed, given.faults, kinds)
+            result = run(seed, given.events, plan, given.topology, fsync, directory, console)
+            results.append(result | {"chosen": ",".join(given.kinds)})
         if given.out:
             with given.out.open("a") as out:
                 out.write(json.dumps(results[-1]) + "\n")

@@ -13,18 +13,18 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import redis as sync_redis
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from load_tests.chaos.outcome import Outcome, Record
 from load_tests.chaos.producers import committed
-from load_tests.chaos.schedule import Fault, Fsync, Kind, schedule
+from load_tests.chaos.schedule import Fault, Fsync, Topology
 from load_tests.chaos.shapes import parsed_schemas
 from load_tests.chaos.site import WORKERS, Site, open_site
 from load_tests.chaos.traffic import SPREAD, traffic
 from load_tests.chaos.verdict import judge_run
 from load_tests.chaos.workers import log_counts, unexpected_errors
+from load_tests.harness.redis_topologies import connect_to
 
 # Seconds that the workers have after the last fault to finish everything, plus those that the events take.
 _TIMEOUT = 240.0
@@ -42,13 +42,13 @@ Show = Callable[[str, int, int], None]
 
 
 def run(
-    seed: int, events: int, faults: int, kinds: Sequence[Kind], fsync: Fsync, directory: Path, console: Console
+    seed: int, events: int, plan: Sequence[Fault], topology: Topology, fsync: Fsync, directory: Path, console: Console
 ) -> dict[str, Any]:
     """The report of one run on servers of its own. The key `wrongs` holds the mismatches."""
-    plan, began = schedule(seed, faults, kinds), time.monotonic()
+    faults, began = len(plan), time.monotonic()
     burst = max(1, events // max(1, sum(fault.kind.bursts for fault in plan)))
     with (
-        open_site(directory, fsync, traffic(seed, events), burst) as site,
+        open_site(directory, topology, fsync, traffic(seed, events), burst) as site,
         _bar(console, f"seed {seed}", events, faults) as show,
     ):
         mismatches = _work(site, plan, events, show) + _stop(site)
@@ -65,6 +65,7 @@ def run(
         "doubled": verdict.doubled,
         "messages": events,
         **verdict.figures,
+        "topology": topology,
         "appendfsync": fsync,
         "faults": faults,
         "transactions aborted": site.producer.aborted,
@@ -160,7 +161,7 @@ def _finished(site: Site) -> bool:
 
 
 def _outboxes(site: Site) -> int:
-    with sync_redis.Redis(port=site.redis.port) as client:
+    with connect_to(site.redis.direct) as client:
         keys = list(client.scan_iter(match="*:outbox", count=1000))
         return sum(int(client.llen(key)) for key in keys)
 
@@ -168,7 +169,7 @@ def _outboxes(site: Site) -> int:
 def _outcome(site: Site) -> Outcome:
     deployment, topics = site.deployment, site.deployment.config.topics
     return Outcome(
-        committed(site.kafka.address, topics.predictions),
+        committed(site.kafka.broker.kafka.bootstrap, topics.predictions),
         _records(deployment.read(topics.panes)),
         _records(deployment.read(topics.alerts)),
         _records(deployment.read(f"{topics.predictions}.dlq")),

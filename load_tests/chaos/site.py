@@ -1,30 +1,30 @@
 """The site of a chaos run: servers behind proxies, a fleet of workers, traffic, and the watch.
 
-                 ┌─ proxy ─ Redis          producer, watch and verdict reach the servers
-workers, 2 to 5 ─┤                         without the proxies
-                 └─ proxy ─ Kafka
+                 ┌─ proxy ─ each node of Redis     producer and verdict reach Kafka without the proxies,
+workers, 2 to 5 ─┤                                 the watch also a Redis with a single node
+                 └─ proxy ─ each node of Kafka
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import redis as sync_redis
 
-from driftline.stream.demo.servers import Server, free_port
 from load_tests.chaos.producers import Traffic
-from load_tests.chaos.schedule import Fault, Fsync, Kind, Subject
+from load_tests.chaos.schedule import Fault, Fsync, Kind, Subject, Topology
 from load_tests.chaos.shapes import write_schemas
 from load_tests.chaos.traffic import PARTITIONS, Sent, write_baselines
 from load_tests.chaos.workers import Fleet, Watch
 from load_tests.harness.append_only_file import AppendOnlyFile
-from load_tests.harness.deployment import Broker, Deployment, deploy
-from load_tests.harness.servers import apache_kafka, real_redis
+from load_tests.harness.deployment import Deployment, deploy
+from load_tests.harness.kafka_topologies import Brokers, kafka_brokers
+from load_tests.harness.redis_topologies import RedisServers, one_redis, redis_cluster, redis_with_sentinels
 from load_tests.harness.tcp_proxy import TcpProxy
 
 # Workers at the start.
@@ -44,12 +44,11 @@ class _Active:
 
 @dataclass
 class Site:
-    """Everything that runs. proxies: between workers and servers, by server. cut_bytes: what each power cut removed."""
+    """Everything that runs. file: of a Redis with a single node. cut_bytes: what each power cut removed."""
 
     deployment: Deployment
-    kafka: Server
-    redis: Server
-    proxies: Mapping[Subject, TcpProxy]
+    kafka: Brokers
+    redis: RedisServers
     fleet: Fleet
     producer: Traffic
     watch: Watch
@@ -74,8 +73,16 @@ class Site:
                 self.watch.begin_recovery(each.fault)
 
     def is_free(self, kind: Kind) -> bool:
-        """Whether what this kind of fault hits is not hit by another one. A worker always is: there are several."""
-        return kind.subject == "worker" or all(each.fault.kind.subject != kind.subject for each in self._active)
+        """Whether what this kind of fault hits is whole again. A worker always is: there are several."""
+        if kind.subject == "worker":
+            return True
+        if any(each.fault.kind.subject == kind.subject for each in self._active):
+            return False
+        return kind.subject != "redis" or self.redis.is_whole()
+
+    def proxies(self, server: Subject) -> Sequence[TcpProxy]:
+        """The proxies between workers and Kafka or Redis."""
+        return (self.kafka if server == "kafka" else self.redis).proxies
 
     def is_quiet(self) -> bool:
         """Whether no fault lasts."""
@@ -95,33 +102,28 @@ class Site:
 
 
 @contextmanager
-def open_site(directory: Path, fsync: Fsync, traffic: Iterator[Sent], burst: int) -> Iterator[Site]:
+def open_site(directory: Path, topology: Topology, fsync: Fsync, traffic: Iterator[Sent], burst: int) -> Iterator[Site]:
     """Start servers and proxies and make a deployment; no worker has started yet. burst: messages in one."""
     with ExitStack() as stack:
-        port = free_port()
-        kafka_proxy = stack.enter_context(TcpProxy(port))
-        kafka = stack.enter_context(apache_kafka(directory / "kafka", proxied=(port, kafka_proxy.port)))
-        redis = real_redis(directory / "redis", fsync=fsync)
-        # One file, which the power cut shortens.
-        redis = stack.enter_context(replace(redis, command=[*redis.command, "--auto-aof-rewrite-percentage", "0"]))
-        redis_proxy = stack.enter_context(TcpProxy(redis.port))
-        deployment = deploy(
-            directory, Broker(kafka, idempotent=True), redis_proxy.address, _sections(directory, kafka_proxy)
-        )
+        kafka = stack.enter_context(kafka_brokers(directory / "kafka", _BROKERS.get(topology, 1)))
+        redis = stack.enter_context(_REDIS.get(topology, one_redis)(directory / "redis", fsync))
+        deployment = deploy(directory, kafka.broker, "", _sections(directory, kafka, redis))
         fleet = Fleet(deployment)
         stack.callback(fleet.kill)
-        producer = Traffic(kafka.address, deployment.config.topics.predictions, traffic, burst)
-        proxies: dict[Subject, TcpProxy] = {"kafka": kafka_proxy, "redis": redis_proxy}
-        for proxy in proxies.values():
-            proxy.open()
-        watch, file = Watch(fleet, redis.address), AppendOnlyFile(redis)
-        yield Site(deployment, kafka, redis, proxies, fleet, producer, watch, file)
+        producer = Traffic(kafka.broker.kafka.bootstrap, deployment.config.topics.predictions, traffic, burst)
+        watch, file = Watch(fleet, redis.direct), AppendOnlyFile(redis.nodes[0])
+        yield Site(deployment, kafka, redis, fleet, producer, watch, file)
 
 
-def _sections(directory: Path, kafka_proxy: TcpProxy) -> dict[str, dict[str, Any]]:
+_BROKERS: Mapping[Topology, int] = {"brokers": 3}
+_REDIS = {"sentinel": redis_with_sentinels, "cluster": redis_cluster}
+
+
+def _sections(directory: Path, kafka: Brokers, redis: RedisServers) -> dict[str, dict[str, Any]]:
     return {
-        "kafka": {"bootstrap": kafka_proxy.address},
-        "topics": {"partitions": PARTITIONS},
+        "kafka": {"bootstrap": kafka.bootstrap},
+        "redis": {"url": redis.url, "replicas": min(redis.replicas, 1)},
+        "topics": {"partitions": PARTITIONS, "replication": len(kafka.nodes)},
         "panes": {"events": 250, "seconds": 1.0},
         "defaults": {"learn_events": 500, "incidents": {"recovery": "0s", "cooldown": "0s"}},
         "models": write_baselines(directory),

@@ -40,6 +40,7 @@ from driftline.stream.kafka.client import client_options
 from driftline.stream.schemas.topics import wanted_topics
 from driftline.stream.sources.baselines import load_baselines
 from load_tests.harness.oracle import Parts, Replay
+from load_tests.harness.redis_topologies import connect_to
 
 #: Seconds to wait for anything. A worker takes 2 s to start and the embedded broker up to 10 s to let it join; a busy
 #: machine takes several times as long.
@@ -70,14 +71,15 @@ class AnyProducer(KafkaProducer):
 
 @dataclass(frozen=True)
 class Broker:
-    """A running broker. `idempotent`: whether aiokafka's idempotent producer works on it."""
+    """A running broker. `idempotent`: whether aiokafka's idempotent producer works on it. others: of its cluster."""
 
     server: Server
     idempotent: bool
+    others: Sequence[Server] = ()
 
     @property
     def kafka(self) -> Kafka:
-        return Kafka(bootstrap=self.server.address)
+        return Kafka(bootstrap=",".join(each.address for each in (self.server, *self.others)))
 
 
 @dataclass
@@ -171,8 +173,8 @@ class Deployment:
     # ---- Redis
 
     @property
-    def store(self) -> sync_redis.Redis:
-        return sync_redis.Redis.from_url(self.config.redis.url)
+    def store(self) -> sync_redis.Redis | sync_redis.RedisCluster:
+        return connect_to(self.config.redis.url)
 
     def model_states(self) -> dict[str, Parts]:
         """The stored parts of every model's state."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from driftline.stream.demo.servers import (
@@ -42,11 +43,21 @@ def apache_kafka(directory: Path, port: int = 0, proxied: tuple[int, int] | None
 
     proxied: a second port to listen on, and the port of a proxy in front of it, which is advertised to its clients.
     """
+    return kafka_node(directory, 1, [free_port()], port, proxied, KAFKA_HEAP)
+
+
+def kafka_node(
+    directory: Path, node: int, controllers: Sequence[int], port: int, proxied: tuple[int, int] | None, heap: str
+) -> Server:
+    """A node of a cluster, in which each is a broker and a controller. node: from 1 on. controllers: all their ports.
+
+    A node answers only once most controllers run. heap: for `-Xmx`. port, proxied: as in `apache_kafka`.
+    """
     java, jars = _program("java"), kafka_jars()
     port = port or free_port()
     directory.mkdir(parents=True, exist_ok=True)
     properties = directory / "server.properties"
-    properties.write_text(_properties(directory, port, free_port(), proxied))
+    properties.write_text(_properties(directory, node, controllers, port, proxied))
     _run([
         java, "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*", "kafka.tools.StorageTool",
         "format", "--ignore-formatted", "--cluster-id", "ZHJpZnRsaW5lLXRlc3RzMA", "--config", str(properties),
@@ -55,7 +66,7 @@ def apache_kafka(directory: Path, port: int = 0, proxied: tuple[int, int] | None
     return Server(
         name=f"Apache Kafka {KAFKA_VERSION}",
         command=[
-            java, f"-Xmx{KAFKA_HEAP}", "-Xms128m", "-XX:+UseSerialGC", f"{logger}.defaultLogLevel=warn",
+            java, f"-Xmx{heap}", "-Xms128m", "-XX:+UseSerialGC", f"{logger}.defaultLogLevel=warn",
             f"{logger}.log.kafka.server.KafkaRaftServer=info", "-cp", f"{jars}/*", "kafka.Kafka", str(properties),
         ],
         port=port,
@@ -72,26 +83,32 @@ def real_redis(directory: Path, port: int = 0, fsync: Fsync | None = None) -> Se
     return redis_server(Path(binary), directory, port, fsync)
 
 
-def _properties(directory: Path, port: int, controller: int, proxied: tuple[int, int] | None) -> str:
+def _properties(
+    directory: Path, node: int, controllers: Sequence[int], port: int, proxied: tuple[int, int] | None
+) -> str:
     listen, name = (f",PROXIED://127.0.0.1:{each}" for each in proxied) if proxied else ("", "")
+    brokers = len(controllers)
     settings = {
         "process.roles": "broker,controller",
-        "node.id": 1,
-        "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+        "node.id": node,
+        "controller.quorum.voters": ",".join(f"{i}@127.0.0.1:{each}" for i, each in enumerate(controllers, 1)),
         "controller.listener.names": "CONTROLLER",
-        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{listen}",
+        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controllers[node - 1]}{listen}",
         "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}{name}",
         "inter.broker.listener.name": "PLAINTEXT",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT",
         "log.dirs": directory / "data",
         "auto.create.topics.enable": "false",
         "offsets.topic.num.partitions": 1,
-        "offsets.topic.replication.factor": 1,
+        "offsets.topic.replication.factor": brokers,
         "transaction.state.log.num.partitions": 1,
-        "transaction.state.log.replication.factor": 1,
-        "transaction.state.log.min.isr": 1,
+        "transaction.state.log.replication.factor": brokers,
+        "transaction.state.log.min.isr": brokers // 2 + 1,
         # A hanging transaction is aborted as soon as it is due, and not up to 10 s later.
         "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000,
+        "min.insync.replicas": brokers // 2 + 1,
+        # Leaders move when a test says so.
+        "auto.leader.rebalance.enable": "false",
         # After a SIGKILL the node can register again only after its old session has expired; 9 s by default.
         "broker.session.timeout.ms": 3000,
         "broker.heartbeat.interval.ms": 500,

@@ -1,6 +1,7 @@
 """A TCP proxy in front of a server: closed it refuses connections, open it forwards bytes, frozen it does neither.
 
-It can also delay bytes while it is open; closing it cuts its connections.
+It can also delay bytes while it is open; closing it cuts its connections. Some clients can be cut off, or frozen, while
+it serves the others.
 """
 
 from __future__ import annotations
@@ -10,11 +11,34 @@ import contextlib
 import socket
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 # Seconds to wait for the port: a connection that got it as its local port is rarely open for longer.
 _TIMEOUT = 10.0
+
+
+#: Which clients are meant: whether the local port of a client's connection is one of theirs.
+Whose = Callable[[int], bool]
+
+
+def everyone(_port: int) -> bool:
+    return True
+
+
+def nobody(_port: int) -> bool:
+    return False
+
+
+@dataclass(eq=False)
+class _Connection:
+    """port: the client's. flowing: not set while the connection is frozen."""
+
+    port: int
+    writers: tuple[asyncio.StreamWriter, asyncio.StreamWriter]
+    flowing: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class TcpProxy:
@@ -30,8 +54,8 @@ class TcpProxy:
         self._port = int(self._socket.getsockname()[1])
         self._loop = asyncio.new_event_loop()
         self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._flowing = asyncio.Event()
+        self._connections: set[_Connection] = set()
+        self._refused = self._frozen = nobody
         self._held: list[bytes] = []
 
     @property
@@ -63,20 +87,26 @@ class TcpProxy:
         self._socket.close()
 
     def open(self) -> None:
-        """Accept connections and forward bytes."""
+        """Accept connections and forward bytes, those of all clients."""
         asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
 
     def close(self) -> None:
         """Cut all connections and refuse new ones."""
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
 
-    def freeze(self) -> None:
-        """Stop forwarding: connections get neither answer nor error."""
-        self._loop.call_soon_threadsafe(self._flowing.clear)
+    def shut_out(self, whose: Whose) -> None:
+        """Cut the connections of some clients, and end new ones at once, until `open`."""
+        asyncio.run_coroutine_threadsafe(self._cut(whose), self._loop).result()
+
+    def freeze(self, whose: Whose = everyone) -> None:
+        """Stop forwarding bytes of some clients until `open`: their connections get neither answer nor error."""
+        asyncio.run_coroutine_threadsafe(self._freeze(whose), self._loop).result()
 
     async def _open(self) -> None:
-        self._flowing.set()
+        self._refused = self._frozen = nobody
         self._held.clear()
+        for each in self._connections:
+            each.flowing.set()
         if self._server is None:
             self._server = await asyncio.start_server(self._forward, sock=self._socket.dup())
 
@@ -86,28 +116,48 @@ class TcpProxy:
             self._server = None
             self._socket.close()
             self._socket = await _rebind(self._port)
-        for writer in self._writers:
-            writer.transport.abort()
-        self._flowing.set()
-        while self._writers:  # noqa: ASYNC110 # every connection would have to maintain an Event
+        await self._cut(everyone)
+
+    async def _freeze(self, whose: Whose) -> None:
+        self._frozen = whose
+        for each in self._connections:
+            if whose(each.port):
+                each.flowing.clear()
+
+    async def _cut(self, whose: Whose) -> None:
+        self._refused = whose
+        cut = {each for each in self._connections if whose(each.port)}
+        for each in cut:
+            for writer in each.writers:
+                writer.transport.abort()
+            each.flowing.set()
+        while cut & self._connections:  # noqa: ASYNC110 # every connection would have to maintain an Event
             await asyncio.sleep(0.01)
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        port = writer.get_extra_info("peername")[1]
         try:
             there, back = await asyncio.open_connection("127.0.0.1", self._target)
         except OSError:  # the server is down
             writer.transport.abort()
             return
-        self._writers |= {writer, back}
-        await asyncio.gather(self._copy(reader, back), self._copy(there, writer))
-        self._writers -= {writer, back}
+        if self._refused(port):
+            writer.transport.abort()
+            back.transport.abort()
+            return
+        connection = _Connection(port, (writer, back))
+        if not self._frozen(port):
+            connection.flowing.set()
+        self._connections.add(connection)
+        await asyncio.gather(self._copy(reader, back, connection), self._copy(there, writer, connection))
+        self._connections.remove(connection)
 
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, of: _Connection) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(1 << 16):
-                if not self._flowing.is_set():
+                if not of.flowing.is_set():
                     self._held.append(data)
-                await self._flowing.wait()
+                await of.flowing.wait()
                 if self.delay:
                     await asyncio.sleep(self.delay)
                 writer.write(data)

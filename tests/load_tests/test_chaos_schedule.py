@@ -63,9 +63,7 @@ def test_the_report_counts_each_kind_and_its_recoveries() -> None:
 
 def test_a_worker_that_ended_by_a_bug_is_reported() -> None:
     """The next worker makes up for it, so that nothing else shows the bug."""
-    designed = "\n".join(
-        f"[^Agent]: Crashed reason={each}" for each in ("StateMismatchError('x')", "NodeNotReadyError(1)")
-    )
+    designed = "\n".join(f"[^Agent]: Crashed reason={each}" for each in ("StateMismatchError('x')", "FencedError(1)"))
     assert unexpected_errors(designed) == []
     assert unexpected_errors(f"{designed}\nCrashed reason=TypeError('a')\n" * 2) == ["2 workers ended by TypeError"]
 

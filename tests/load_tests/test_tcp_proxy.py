@@ -75,3 +75,53 @@ def test_a_proxy_in_front_of_a_server_that_is_down_ends_connections() -> None:
         proxy.open()
         with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as client:
             assert ended(client)
+
+
+def test_one_client_is_cut_off_while_another_one_is_served() -> None:
+    with echo() as port, TcpProxy(port) as proxy:
+        proxy.open()
+        with connect(proxy) as one, connect(proxy) as other:
+            served = port_of(other)
+            proxy.shut_out(lambda client: client != served)
+            assert ended(one)
+            assert echoed(other, b"hello") == b"hello"
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as late:
+            assert ended(late)
+        proxy.open()
+        with connect(proxy) as late:
+            assert echoed(late, b"hello") == b"hello"
+
+
+def test_what_a_frozen_client_sent_arrives_when_the_proxy_opens() -> None:
+    with echo() as port, TcpProxy(port) as proxy:
+        proxy.open()
+        with connect(proxy) as one, connect(proxy) as other:
+            proxy.freeze(lambda client: client == port_of(one))
+            one.sendall(b"late")
+            assert echoed(other, b"hello") == b"hello"
+            while not proxy.held:
+                time.sleep(0.01)
+            assert proxy.held == b"late"
+            proxy.open()
+            assert one.recv(4) == b"late"
+
+
+def test_what_a_frozen_client_sent_is_lost_when_the_proxy_closes() -> None:
+    with echo() as port, TcpProxy(port) as proxy:
+        proxy.open()
+        with connect(proxy) as one:
+            proxy.freeze()
+            one.sendall(b"lost")
+            proxy.close()
+            assert ended(one)
+
+
+def connect(proxy: TcpProxy) -> socket.socket:
+    """A connection that the server answers."""
+    client = socket.create_connection(("127.0.0.1", proxy.port), timeout=10)
+    assert echoed(client, b"?") == b"?"
+    return client
+
+
+def port_of(client: socket.socket) -> int:
+    return int(client.getsockname()[1])
