@@ -20,6 +20,20 @@ class Record(NamedTuple):
     headers: Mapping[str, bytes] = {}
 
 
+class PageRequest(NamedTuple):
+    """A request to the pager. at: epoch s. event: the CloudEvent. certain: whether the relay got the answer in time."""
+
+    at: float
+    event: Mapping[str, Any]
+    accepted: bool
+    certain: bool
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """The alert."""
+        return self.event["data"]  # type: ignore[no-any-return]
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a run left on the topics and in Redis. predictions: the log of each partition.

@@ -17,6 +17,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from load_tests.chaos.outcome import Outcome, Record
+from load_tests.chaos.pager import Pager
+from load_tests.chaos.pages import check_pages
 from load_tests.chaos.producers import committed
 from load_tests.chaos.schedule import Fault, Fsync, Topology
 from load_tests.chaos.shapes import parsed_schemas
@@ -48,14 +50,16 @@ def run(
     faults, began = len(plan), time.monotonic()
     burst = max(1, events // max(1, sum(fault.kind.bursts for fault in plan)))
     with (
-        open_site(directory, topology, fsync, traffic(seed, events), burst) as site,
+        open_site(directory, topology, fsync, traffic(seed, events), burst, Pager(seed)) as site,
         _bar(console, f"seed {seed}", events, faults) as show,
     ):
         mismatches = _work(site, plan, events, show) + _stop(site)
         mismatches += unexpected_errors(site.fleet.logs())
         seconds = time.monotonic() - began
         show("verdict", events, faults)
-        verdict = judge_run(site.deployment.config, site.deployment.baselines, SPREAD, _outcome(site), parsed_schemas())
+        outcome = _outcome(site)
+        verdict = judge_run(site.deployment.config, site.deployment.baselines, SPREAD, outcome, parsed_schemas())
+        check_pages(verdict, outcome.alerts, site.pager.requests, site.relay.interruptions)
     mismatches += verdict.mismatches
     recoveries = [*chain.from_iterable(site.watch.recoveries.values())] or [0.0]
     return {
@@ -75,6 +79,8 @@ def run(
         "bytes lost in power cuts": sum(site.cut_bytes),
         "workers started": site.fleet.started,
         **{f"workers ended with code {code}": count for code, count in sorted(site.fleet.exits.items())},
+        **{f"relay ended with code {code}": count for code, count in sorted(site.relay.exits.items())},
+        **{f"pager answered {how}": count for how, count in sorted(site.pager.answers.items())},
         "seconds to recover p50": round(median(recoveries), 1),
         "seconds to recover max": round(max(recoveries), 1),
         "seconds": round(seconds),
@@ -96,6 +102,7 @@ def _work(site: Site, plan: Sequence[Fault], events: int, show: Show) -> list[st
     """Cause the faults while workers read, then wait until they have finished; a mismatch if they have not."""
     for _ in range(WORKERS):
         site.fleet.add()
+    site.relay.start()
     site.watch.start()
     site.file.start()
     _until(lambda: "took over" in site.fleet.logs(), _TIMEOUT)
@@ -131,10 +138,11 @@ def _go_on(show: Show, site: Site, what: str, faults: int) -> None:
 
 
 def _stop(site: Site) -> list[str]:
-    """Stop the threads and the workers; a mismatch for each worker that ended with an error."""
+    """Stop threads, workers and relay; a mismatch for each process that ended with an error."""
     site.watch.stop()
     site.file.done.set()
-    return [f"a worker that got SIGTERM ended with exit code {code}" for code in site.fleet.stop() if code]
+    codes = [*site.fleet.stop(), site.relay.stop()]
+    return [f"a process that got SIGTERM ended with exit code {code}" for code in codes if code]
 
 
 def _until(
@@ -152,12 +160,14 @@ def _until(
 
 
 def _finished(site: Site) -> bool:
-    """Whether no fault lasts, all events are appended and sketched, all panes judged and all alerts published."""
+    """Whether no fault lasts, all events are appended and sketched, all panes judged, all alerts published and told."""
     producer = site.producer
     if not site.is_quiet() or producer.is_alive() or list(site.watch.now.sealed) != producer.appended:
         return False
     judged = dict(enumerate(site.watch.now.judged))
-    return judged == site.deployment.ends(site.deployment.config.topics.panes) and not _outboxes(site)
+    if judged != site.deployment.ends(site.deployment.config.topics.panes) or _outboxes(site):
+        return False
+    return site.relay.is_done()
 
 
 def _outboxes(site: Site) -> int:

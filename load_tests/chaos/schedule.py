@@ -19,7 +19,7 @@ Fsync = Literal["always", "everysec"]
 #: one: a Kafka broker and a Redis. The others have three brokers, or a Redis with sentinels, or a Redis cluster.
 Topology = Literal["one", "brokers", "sentinel", "cluster"]
 #: What a fault hits. One server has one fault at a time; workers may have several.
-Subject = Literal["worker", "redis", "kafka"]
+Subject = Literal["worker", "redis", "kafka", "relay", "pager"]
 
 TOPOLOGIES: tuple[Topology, ...] = get_args(Topology)
 

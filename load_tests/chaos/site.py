@@ -1,8 +1,9 @@
 """The site of a chaos run: servers behind proxies, a fleet of workers, traffic, and the watch.
 
-                 ┌─ proxy ─ each node of Redis     producer and verdict reach Kafka without the proxies,
+                 ┌─ proxy ─ each node of Redis     traffic and verdict reach Kafka without the proxies,
 workers, 2 to 5 ─┤                                 the watch also a Redis with a single node
-                 └─ proxy ─ each node of Kafka
+relay ───────────┴─ proxy ─ each node of Kafka
+  └─ pager
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import Any
 
 import redis as sync_redis
 
+from load_tests.chaos.pager import Pager
 from load_tests.chaos.producers import Traffic
+from load_tests.chaos.relay import SETTINGS, Relay
 from load_tests.chaos.schedule import Fault, Fsync, Kind, Subject, Topology
 from load_tests.chaos.shapes import write_schemas
 from load_tests.chaos.traffic import PARTITIONS, Sent, write_baselines
@@ -31,6 +34,8 @@ from load_tests.harness.tcp_proxy import TcpProxy
 WORKERS = 3
 # Seconds after which a dead worker's partitions move: the least that brokers accept.
 SESSION = 6
+# Seconds after the end of a fault within which another Redis may still be promoted, which lacks the last writes.
+_FAILOVER = 15.0
 
 
 @dataclass
@@ -53,6 +58,7 @@ class Site:
     producer: Traffic
     watch: Watch
     file: AppendOnlyFile
+    relay: Relay
     cut_bytes: list[int] = field(default_factory=list)
     _active: list[_Active] = field(default_factory=list)
 
@@ -60,6 +66,8 @@ class Site:
         """Begin a fault. Recovery counts from here if it hits a worker, as others take over, otherwise from its end."""
         if fault.kind.subject == "worker":
             self.watch.begin_recovery(fault)
+        if fault.kind.subject == "redis" and self.redis.replicas:
+            self.relay.interrupt(fault.seconds + _FAILOVER)
         cause = fault.kind.cause(self, fault)
         cause.__enter__()
         self._active.append(_Active(fault, time.monotonic() + fault.seconds, cause))
@@ -88,6 +96,10 @@ class Site:
         """Whether no fault lasts."""
         return not self._active
 
+    @property
+    def pager(self) -> Pager:
+        return self.relay.pager
+
     def behind(self) -> int:
         """How many messages are appended and not sketched."""
         return sum(self.producer.appended) - sum(self.watch.now.sealed)
@@ -102,17 +114,21 @@ class Site:
 
 
 @contextmanager
-def open_site(directory: Path, topology: Topology, fsync: Fsync, traffic: Iterator[Sent], burst: int) -> Iterator[Site]:
+def open_site(
+    directory: Path, topology: Topology, fsync: Fsync, traffic: Iterator[Sent], burst: int, pager: Pager
+) -> Iterator[Site]:
     """Start servers and proxies and make a deployment; no worker has started yet. burst: messages in one."""
     with ExitStack() as stack:
         kafka = stack.enter_context(kafka_brokers(directory / "kafka", _BROKERS.get(topology, 1)))
         redis = stack.enter_context(_REDIS.get(topology, one_redis)(directory / "redis", fsync))
         deployment = deploy(directory, kafka.broker, "", _sections(directory, kafka, redis))
-        fleet = Fleet(deployment)
-        stack.callback(fleet.kill)
+        fleet, relay = Fleet(deployment), Relay(deployment, pager)
+        for each in (fleet.kill, relay.kill, pager.close):
+            stack.callback(each)
+        pager.open()
         producer = Traffic(kafka.broker.kafka.bootstrap, deployment.config.topics.predictions, traffic, burst)
-        watch, file = Watch(fleet, redis.direct), AppendOnlyFile(redis.nodes[0])
-        yield Site(deployment, kafka, redis, fleet, producer, watch, file)
+        watch, file = Watch(fleet, relay, redis.direct), AppendOnlyFile(redis.nodes[0])
+        yield Site(deployment, kafka, redis, fleet, producer, watch, file, relay)
 
 
 _BROKERS: Mapping[Topology, int] = {"brokers": 3}
@@ -129,4 +145,5 @@ def _sections(directory: Path, kafka: Brokers, redis: RedisServers) -> dict[str,
         "models": write_baselines(directory),
         "schemas": write_schemas(directory),
         "worker": {"session_seconds": SESSION, "watchdog_seconds": 30},
+        "relay": SETTINGS,
     }

@@ -16,6 +16,7 @@ import redis as sync_redis
 
 from driftline.stream.state.fencing import FencedError
 from driftline.stream.state.store import StateMismatchError
+from load_tests.chaos.relay import Relay
 from load_tests.chaos.schedule import Fault
 from load_tests.chaos.traffic import PARTITIONS
 from load_tests.harness.deployment import Deployment, WorkerProcess
@@ -129,12 +130,13 @@ class Progress:
 
 @dataclass
 class Watch(threading.Thread):
-    """Restarts ended workers, and measures how long recovery from a fault takes. redis: its URL.
+    """Starts processes again that ended, and measures how long recovery from a fault takes. redis: its URL.
 
     recoveries: seconds by kind of fault, of those faults after which no other came.
     """
 
     fleet: Fleet
+    relay: Relay
     redis: str
     now: Progress = field(default_factory=lambda: Progress((0,) * PARTITIONS, (0,) * PARTITIONS))
     recoveries: dict[str, list[float]] = field(default_factory=dict)
@@ -160,6 +162,7 @@ class Watch(threading.Thread):
         """Work until `done` is set."""
         while not self.done.wait(_INTERVAL):
             self.fleet.restart_ended()
+            self.relay.restart_ended()
             with suppress(sync_redis.RedisError):
                 self.read_progress()
         self._client.close()

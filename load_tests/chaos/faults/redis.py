@@ -33,6 +33,7 @@ def _power_cut(site: Site, fault: Fault) -> Iterator[None]:
     site.producer.release_burst()
     site.wait_for(lambda: _idle_run_ended(before, site), _UNTIL_IDLE_RUN_ENDED)
     site.cut_bytes.append(site.file.cut(fault.delay))
+    site.relay.interrupt()
     yield
     site.redis.nodes[0].start()
 

@@ -1,0 +1,67 @@
+"""The verdict on the pages of a chaos run: what the pager must have been told, and what it must not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import orjson
+import pytest
+
+from load_tests.chaos.outcome import PageRequest, Record, Verdict
+from load_tests.chaos.pages import Interruptions, check_pages
+
+STATUS = {1: "firing", 2: "updated", 3: "resolved"}
+
+
+def step(seq: int, incident: str = "i1", status: str = "") -> dict[str, object]:
+    data = {"id": f"{incident}/{seq}", "alert_key": "m", "incident_id": incident, "seq": seq}
+    return {"id": f"{incident}/{seq}", "data": data | {"status": status or STATUS[seq]}}
+
+
+def told(*seqs: int, accepted: bool = True, certain: bool = True, first: float = 0.0) -> list[PageRequest]:
+    return [PageRequest(first + i, step(seq), accepted, certain) for i, seq in enumerate(seqs)]
+
+
+def mismatches(seqs: Sequence[int], requests: list[PageRequest], interruptions: Interruptions = ()) -> list[str]:
+    verdict = Verdict()
+    check_pages(verdict, [Record(orjson.dumps(step(seq))) for seq in seqs], requests, interruptions)
+    return verdict.mismatches
+
+
+REFUSED = told(1, accepted=False)
+FINE: dict[str, tuple[Sequence[int], list[PageRequest], Interruptions]] = {
+    "each step once": ([1, 2, 3], told(1, 2, 3), ()),
+    "a step that a newer one has superseded": ([1, 2, 3], told(1, 3), ()),
+    "the newest step alone": ([1, 2], told(2), ()),
+    "ended before it was told": ([1, 2, 3], [], ()),
+    "ended while the pager refused": ([1, 2, 3], [*REFUSED, *told(3, first=1)], ()),
+    "again, because the answer was lost": ([1], [*told(1, certain=False), *told(1, first=1)], ()),
+    "again, because the relay was killed": ([1], [*told(1), *told(1, first=1)], [(0.5, 0.5)]),
+    "its end alone, because the relay was killed": ([1, 2, 3], told(3, first=1), [(0.5, 0.5)]),
+}
+WRONG: dict[str, tuple[Sequence[int], list[PageRequest], Interruptions, str]] = {
+    "not told": ([1, 2], [], (), "m/i1 is open, and the pager was not told"),
+    "refused and forgotten": ([1], REFUSED, (), "m/i1 is open, and the pager was not told"),
+    "its end not told": ([1, 2, 3], told(1, 2), (), "m/i1: seq 2 is the last that the pager was told, expected 3"),
+    "its end refused": ([1, 3], [*told(1), *told(3, accepted=False, first=1)], (), "m/i1: seq 1 is the last"),
+    "twice": ([1], told(1, 1), (), "m/i1: seq 1, firing came twice"),
+    "twice, long after the relay was killed": ([1], told(1, 1), [(7.0, 9.0)], "m/i1: seq 1, firing came twice"),
+    "in another order": ([1, 2], told(2, 1), (), "m/i1: seq 1, firing came after seq 2"),
+    "its end alone": ([1, 2, 3], told(3), (), "m/i1: the pager was told of its end alone"),
+    "invented": ([2], told(1, 2), (), "m/i1: seq 1, firing is not on the alerts topic"),
+}
+
+
+@pytest.mark.parametrize("case", FINE)
+def test_what_the_relay_may_do_is_no_mismatch(case: str) -> None:
+    assert mismatches(*FINE[case]) == []
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_the_relay_must_not_do_is_a_mismatch(case: str) -> None:
+    seqs, requests, interruptions, words = WRONG[case]
+    assert mismatches(seqs, requests, interruptions)[0].startswith(words)
+
+
+def test_an_incident_that_is_on_no_topic_is_noticed() -> None:
+    assert mismatches([], told(1)) == ["the pager was told of m/i1, which is not on the alerts topic"]
