@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 from typing import Any
+from uuid import uuid4
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
@@ -29,6 +30,8 @@ _BLOCK = 600
 _LARGE = 500_000
 # Of so many transactions one is aborted first.
 _ABORTED = 4
+# ms after which the broker aborts a transaction that hangs.
+_HANGS = 3000
 # s that one append may take: an outage, and a recovery of Kafka.
 _PATIENCE = 300
 _SETTINGS: dict[str, Any] = {
@@ -38,6 +41,7 @@ _SETTINGS: dict[str, Any] = {
     "message.timeout.ms": _PATIENCE * 1000,
     "message.max.bytes": 1 << 28,  # of what is not compressed yet
     "log_level": 0,  # outages are meant here
+    "topic.metadata.refresh.interval.ms": 1000,  # partitions are added
     "queue.buffering.max.messages": 1 << 20,
     "queue.buffering.max.kbytes": 1 << 20,
 }
@@ -90,11 +94,19 @@ class Traffic(threading.Thread):
         while burst := list(islice(self.messages, self.burst)):
             if not self._hurry.is_set():
                 self._bursts.acquire()
+            burst = self._placed(burst)
             compressing([each for each in burst if _is_large(each)])
             rest = [each for each in burst if not _is_large(each)]
             for first in range(0, len(rest), _BLOCK):
                 next(ways)(rest[first : first + _BLOCK])
         self.aborted = transactions.aborted
+
+    def add_partitions(self, count: int) -> None:
+        """Send to so many more partitions from now on, too: models that are spread over all of them."""
+        self.appended += [0] * count
+
+    def _placed(self, block: Iterable[Sent]) -> list[Sent]:
+        return [Sent(each.place % len(self.appended), each.value) for each in block]
 
     def _plain(self, codec: str) -> Callable[[Sequence[Sent]], None]:
         """A function that appends a block, and returns once it is acknowledged."""
@@ -168,6 +180,13 @@ def transactional(kafka: str, name: str, timeout_ms: int = 60_000) -> Any:
     return producer
 
 
+def hang(kafka: str, topic: str, partitions: int, message: bytes) -> None:
+    """Append a message to each partition in a transaction that only the broker ends, after `_HANGS`."""
+    producer = transactional(kafka, f"hangs-{uuid4()}", _HANGS)
+    producer.begin_transaction()
+    _send(producer, topic, [Sent(partition, message) for partition in range(partitions)])
+
+
 def _send(producer: Any, topic: str, block: Iterable[Sent]) -> dict[int, int]:
     """Append messages and wait for their acknowledgement; the end of each partition. Raises SendError."""
     ends: dict[int, int] = {}
@@ -180,11 +199,22 @@ def _send(producer: Any, topic: str, block: Iterable[Sent]) -> dict[int, int]:
             ends[message.partition()] = max(ends.get(message.partition(), 0), message.offset() + 1)
 
     for partition, value in block:
-        producer.produce(topic, value, partition=partition, on_delivery=delivered)
+        _produce(producer, topic, value, partition, delivered)
     producer.flush(_PATIENCE)
     if failed:
         raise SendError(f"{len(failed)} messages were not appended: {failed[0]}")
     return ends
+
+
+def _produce(producer: Any, topic: str, value: bytes | None, partition: int, delivered: Callable[..., None]) -> None:
+    """Hand over a message; one for a partition that has just been added, as soon as the producer knows of it."""
+    while True:
+        try:
+            return producer.produce(topic, value, partition=partition, on_delivery=delivered)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError._UNKNOWN_PARTITION:
+                raise
+            producer.poll(0.1)
 
 
 def committed(kafka: str, topic: str) -> dict[int, dict[int, bytes | None]]:

@@ -23,7 +23,7 @@ from load_tests.chaos.producers import committed
 from load_tests.chaos.schedule import Fault, Fsync, Topology
 from load_tests.chaos.shapes import parsed_schemas
 from load_tests.chaos.site import WORKERS, Site, open_site
-from load_tests.chaos.traffic import SPREAD, traffic
+from load_tests.chaos.traffic import PARTITIONS, SPREAD, traffic
 from load_tests.chaos.verdict import judge_run
 from load_tests.chaos.workers import log_counts, unexpected_errors
 from load_tests.harness.redis_topologies import connect_to
@@ -53,7 +53,7 @@ def run(
         open_site(directory, topology, fsync, traffic(seed, events), burst, Pager(seed)) as site,
         _bar(console, f"seed {seed}", events, faults) as show,
     ):
-        mismatches = _work(site, plan, events, show) + _stop(site)
+        mismatches = _work(site, plan, events, show) + _stop(site) + site.mismatches
         mismatches += unexpected_errors(site.fleet.logs())
         seconds = time.monotonic() - began
         show("verdict", events, faults)
@@ -164,8 +164,8 @@ def _finished(site: Site) -> bool:
     producer = site.producer
     if not site.is_quiet() or producer.is_alive() or list(site.watch.now.sealed) != producer.appended:
         return False
-    judged = dict(enumerate(site.watch.now.judged))
-    if judged != site.deployment.ends(site.deployment.config.topics.panes) or _outboxes(site):
+    ends = site.deployment.ends(site.deployment.config.topics.panes)
+    if dict(enumerate(site.watch.now.judged)) != {p: ends[p] for p in range(PARTITIONS)} or _outboxes(site):
         return False
     return site.relay.is_done()
 

@@ -49,7 +49,11 @@ class _Active:
 
 @dataclass
 class Site:
-    """Everything that runs. file: of a Redis with a single node. cut_bytes: what each power cut removed."""
+    """Everything that runs.
+
+    file: of a Redis with a single node. cut_bytes: what each power cut removed. mismatches: what a fault has found
+    wrong, in sentences.
+    """
 
     deployment: Deployment
     kafka: Brokers
@@ -60,6 +64,7 @@ class Site:
     file: AppendOnlyFile
     relay: Relay
     cut_bytes: list[int] = field(default_factory=list)
+    mismatches: list[str] = field(default_factory=list)
     _active: list[_Active] = field(default_factory=list)
 
     def begin(self, fault: Fault) -> None:

@@ -51,9 +51,9 @@ _BEFORE = 2000
 
 
 class Sent(NamedTuple):
-    """A message and its partition."""
+    """A message and its place: modulo the number of partitions, its partition."""
 
-    partition: int
+    place: int
     value: bytes | None
 
 
@@ -77,14 +77,14 @@ def _rows(rng: np.random.Generator, count: int) -> list[list[list[float]]]:
 
 
 def _sent(n: int, i: int, model: str, values: Sequence[float]) -> Sent:
-    partition = (i if model in _SPREAD else _HOME[model]) % PARTITIONS
+    place = i if model in _SPREAD else _HOME[model]
     if n % _BROKEN == _BROKEN - 1:
-        return Sent(partition, _BAD[n // _BROKEN % len(_BAD)])
+        return Sent(place, _BAD[n // _BROKEN % len(_BAD)])
     if n % _GUEST == _GUEST - 1:
         guest = f"guest-{n}"
         return Sent(zlib.crc32(guest.encode()) % PARTITIONS, orjson.dumps(_document(n, guest, values, False)))
     drifts = _DRIFT[0] <= i % _CYCLE < _DRIFT[1]
-    return Sent(partition, _written(n, _document(n, model, values, drifts)))
+    return Sent(place, _written(n, _document(n, model, values, drifts)))
 
 
 def _document(n: int, model: str, values: Sequence[float], drifts: bool) -> Document:
@@ -113,7 +113,7 @@ def _written(n: int, document: Document) -> bytes:
 
 _BAD = (*BROKEN, *AT_LIMITS)
 _SPREAD = frozenset(SPREAD)
-_HOME = {model: zlib.crc32(model.encode()) for model in KEYED}
+_HOME = {model: zlib.crc32(model.encode()) % PARTITIONS for model in KEYED}
 
 
 def write_baselines(folder: Path) -> dict[str, dict[str, Any]]:

@@ -124,7 +124,7 @@ class Progress:
 
     def is_beyond(self, earlier: Progress) -> bool:
         """Whether every partition was sketched further since, and some panes were judged."""
-        ahead = all(new > old for new, old in zip(self.sealed, earlier.sealed, strict=True))
+        ahead = all(new > old for new, old in zip(self.sealed, earlier.sealed, strict=False))
         return ahead and sum(self.judged) > sum(earlier.judged)
 
 
@@ -132,12 +132,14 @@ class Progress:
 class Watch(threading.Thread):
     """Starts processes again that ended, and measures how long recovery from a fault takes. redis: its URL.
 
-    recoveries: seconds by kind of fault, of those faults after which no other came.
+    recoveries: seconds by kind of fault, of those faults after which no other came. partitions: of the predictions
+    topic.
     """
 
     fleet: Fleet
     relay: Relay
     redis: str
+    partitions: int = PARTITIONS
     now: Progress = field(default_factory=lambda: Progress((0,) * PARTITIONS, (0,) * PARTITIONS))
     recoveries: dict[str, list[float]] = field(default_factory=dict)
     done: threading.Event = field(default_factory=threading.Event)
@@ -146,14 +148,7 @@ class Watch(threading.Thread):
 
     def __post_init__(self) -> None:
         super().__init__(name="watch", daemon=True)
-        config = self.fleet.deployment.config
         self._client = connect_to(self.redis, socket_timeout=2)
-        group, topics = config.worker.group, config.topics
-        self._keys = [
-            (f"{group}:{{{stage}/{topic}/{partition}}}", name)
-            for stage, topic, name in (("sketch", topics.predictions, "end"), ("judge", topics.panes, "next"))
-            for partition in range(PARTITIONS)
-        ]
 
     def __hash__(self) -> int:
         return id(self)
@@ -169,17 +164,23 @@ class Watch(threading.Thread):
 
     def read_progress(self) -> None:
         """Read the progress and note which faults have been recovered from. Raises RedisError."""
-        with self._client.pipeline(transaction=False) as pipeline:
-            for key, name in self._keys:
-                pipeline.hget(key, name)
-            found = [int(each or 0) for each in pipeline.execute()]
+        topics = self.fleet.deployment.config.topics
+        sealed = self._read(f"sketch/{topics.predictions}", self.partitions, "end")
+        judged = self._read(f"judge/{topics.panes}", PARTITIONS, "next")
         with self._lock:
-            self.now = Progress(tuple(found[:PARTITIONS]), tuple(found[PARTITIONS:]))
+            self.now = Progress(sealed, judged)
             recovered = [each for each in self._faults if self.now.is_beyond(each[1])]
             for at, _, fault in recovered:
                 if fault.alone:
                     self.recoveries.setdefault(fault.kind.name, []).append(time.monotonic() - at)
             self._faults = [each for each in self._faults if each not in recovered]
+
+    def _read(self, stage: str, partitions: int, name: str) -> tuple[int, ...]:
+        group = self.fleet.deployment.config.worker.group
+        with self._client.pipeline(transaction=False) as pipeline:
+            for partition in range(partitions):
+                pipeline.hget(f"{group}:{{{stage}/{partition}}}", name)
+            return tuple(int(each or 0) for each in pipeline.execute())
 
     def recovered(self) -> bool:
         """Whether all partitions have progressed since the last fault."""
