@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from driftline.stream.retry import jitter, pauses, retrying
+from driftline.stream import retry
+from driftline.stream.retry import Waits, jitter, patiently, pauses, retrying
 
 
 class Later(Exception):
@@ -69,3 +70,38 @@ def test_jitter_grows_up_to_the_longest_pause() -> None:
     asyncio.run(retrying(Later, jitter(10), sleep=sleep)(failing(40, Later())))
     assert all(0 <= pause <= min(2**i, 10) for i, pause in enumerate(slept))
     assert max(slept) > 5
+
+
+def test_a_process_gives_up_after_some_attempts_unless_it_waits_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "_PAUSES", (0,))
+    with pytest.raises(Later, match="down"):
+        asyncio.run(patiently("Redis", Later, failing(50, Later("down"))))
+
+    async def scenario() -> None:
+        Waits().without_end()
+        assert await patiently("Redis", Later, failing(50, Later("down"))) == "answer"
+
+    asyncio.run(scenario())
+
+
+def test_a_wait_names_its_server_the_last_error_and_the_attempts_until_the_call_is_answered() -> None:
+    waits = Waits()
+    with waits.call("Redis") as first, waits.call("Redis") as second, waits.call("Kafka"):
+        assert waits.current() == {}, "nothing has failed"
+        second.failed("too few replicas")
+        first.failed("down")
+        second.failed("no memory")
+        wait = waits.current()["Redis"]
+        assert (wait.error, wait.attempts) == ("no memory", 2), "the call that has waited longest"
+        waits.refused("Kafka", "no leader")
+        assert waits.current()["Kafka"].error == "no leader"
+    assert waits.current() == {}
+
+
+def test_an_answered_call_does_not_hide_that_another_one_still_waits() -> None:
+    waits = Waits()
+    with waits.call("Redis") as write:
+        write.failed("NOREPLICAS")
+        with waits.call("Redis"):
+            pass  # a read
+        assert waits.current()["Redis"].error == "NOREPLICAS"

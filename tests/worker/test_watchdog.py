@@ -83,6 +83,24 @@ def test_what_is_a_stall(case: str) -> None:
     assert dog.unhealthy is None, "half of the patience is not over"
 
 
+def test_a_worker_that_waits_for_a_server_is_not_stalled_unless_its_event_loop_stands_still() -> None:
+    waits, metrics = Waits(), Metrics()
+    dog = Watchdog(metrics, 60, waits)
+    dog.loop_alive()
+    metrics.set_lags({TP("predictions", 1): 7})
+    with waits.call("Redis") as wait:
+        wait.failed("NOREPLICAS")
+        time.sleep(2 * LONG)
+        assert str(dog.stalled(LONG)).startswith("the event loop stood still")
+        dog.loop_alive()
+        assert dog.stalled(LONG) is None
+    assert dog.stalled(LONG) is None, "work is due from the end of the wait on"
+    time.sleep(2 * LONG)
+    dog.loop_alive()
+    dog.lag_known()
+    assert str(dog.stalled(LONG)).startswith("records of topic predictions waited")
+
+
 BLOCKED = """
 import asyncio, sys, time
 from driftline.stream.retry import Waits

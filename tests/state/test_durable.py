@@ -1,0 +1,230 @@
+"""What must be durable: on whose disks a seal is before it counts, through failovers, moves of slots and full disks."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis as sync_redis
+
+from driftline.stream.config.sections import Redis
+from driftline.stream.demo.servers import Server, free_port, redis_answers
+from driftline.stream.retry import Waits
+from driftline.stream.state.client import connect, server_findings
+from driftline.stream.state.fencing import FencedError
+from driftline.stream.state.store import DecidedAlert, Store
+from load_tests.harness.servers import real_redis
+
+
+def play(address: str, scenario: Any, replicas: int = 0, waits: Waits | None = None) -> None:
+    """Run a scenario on a store, in a process that waits without end."""
+
+    async def run() -> None:
+        (waits or Waits()).without_end()
+        client = connect(Redis(url=address))
+        try:
+            async with asyncio.timeout(120):
+                await scenario(Store(client, "ns", replicas))
+        finally:
+            await client.aclose()
+
+    asyncio.run(run())
+
+
+@contextmanager
+def with_options(server: Server, *options: str) -> Iterator[Server]:
+    with replace(server, command=[*server.command, *options]) as started:
+        yield started
+
+
+def wait_until(condition: Any, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def attached(server: Server) -> bool:
+    with sync_redis.Redis(port=server.port) as client:
+        return client.info("replication").get("slave0", {}).get("state") == "online"
+
+
+@contextmanager
+def replicated(directory: Path) -> Iterator[tuple[Server, Server]]:
+    """A primary and its replica, which sync their append-only files once a second."""
+    with ExitStack() as stack:
+        options = ("--repl-diskless-sync-delay", "0")
+        primary = stack.enter_context(with_options(real_redis(directory / "a", fsync="everysec"), *options))
+        replica_of = ("--replicaof", "127.0.0.1", str(primary.port))
+        replica = stack.enter_context(
+            with_options(real_redis(directory / "b", fsync="everysec"), *options, *replica_of)
+        )
+        wait_until(lambda: attached(primary))
+        yield primary, replica
+
+
+def test_a_seal_waits_for_the_disk_of_a_replica_and_says_so(tmp_path: Path) -> None:
+    waits = Waits()
+    with replicated(tmp_path) as (primary, replica):
+
+        async def scenario(store: Store) -> None:
+            sketch = await store.claim_sketch("predictions", 0)
+            replica.kill()
+            sealing = asyncio.create_task(sketch.seal(0, 10, durable=True))
+            await asyncio.to_thread(wait_until, waits.current)
+            assert "0 of 1 replicas have synced" in waits.current()["Redis"].error
+            assert not sealing.done()
+            await asyncio.to_thread(replica.start)
+            await sealing
+            assert not waits.current()
+
+        play(f"redis://{primary.address}", scenario, replicas=1, waits=waits)
+
+
+def test_a_durable_seal_and_epoch_survive_a_failover_by_sentinel(tmp_path: Path) -> None:
+    with replicated(tmp_path) as (primary, replica):
+        port, settings = free_port(), tmp_path / "sentinel.conf"
+        settings.write_text(
+            f"bind 127.0.0.1\nport {port}\nsentinel monitor main 127.0.0.1 {primary.port} 1\n"
+            "sentinel down-after-milliseconds main 1000\nsentinel failover-timeout main 3000\n"
+        )
+        command = [primary.command[0], str(settings), "--sentinel", "--dir", str(tmp_path)]
+        with Server("sentinel", command, port, tmp_path / "sentinel.log", redis_answers):
+            with sync_redis.Redis(port=port) as sentinel:
+                wait_until(lambda: sentinel.sentinel_slaves("main"))
+
+            async def scenario(store: Store) -> None:
+                sketch = await store.claim_sketch("predictions", 0)
+                await sketch.seal(0, 10, durable=True)
+                primary.kill()
+                store = replace(store, replicas=0)  # there is no second replica
+                again = await store.claim_sketch("predictions", 0)
+                assert again.epoch == sketch.epoch + 1, "it was waited for until the replica is the primary"
+                seal = await again.read_seal()
+                assert seal is not None
+                assert seal.ends == (10,)
+                with pytest.raises(FencedError):
+                    await sketch.seal(10, 20)
+
+            play(f"redis+sentinel://127.0.0.1:{port}/main", scenario, replicas=1)
+        assert replica.process is not None
+
+
+def is_whole(info: dict[str, str]) -> bool:
+    return (info["cluster_state"], info["cluster_known_nodes"]) == ("ok", "2")
+
+
+@contextmanager
+def two_primaries(directory: Path) -> Iterator[tuple[Server, Server]]:
+    """A cluster of two primaries; the first has all slots."""
+    with ExitStack() as stack:
+        servers = []
+        for name in "ab":
+            options = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+            servers.append(stack.enter_context(with_options(real_redis(directory / name, fsync="everysec"), *options)))
+        first, second = servers
+        with sync_redis.Redis(port=first.port) as a, sync_redis.Redis(port=second.port) as b:
+            a.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+            bus = int(second.command[-1])
+            a.execute_command("CLUSTER MEET", "127.0.0.1", second.port, bus)
+            wait_until(lambda: is_whole(b.cluster("INFO")))
+        yield first, second
+
+
+def test_writes_go_on_while_the_slot_of_a_partition_moves_and_none_is_lost_or_made_twice(tmp_path: Path) -> None:
+    with two_primaries(tmp_path) as (first, second):
+
+        async def scenario(store: Store) -> None:
+            sketch = await store.claim_sketch("predictions", 0)
+            judge = await store.claim_judge("panes", 0)
+            moving = asyncio.create_task(asyncio.to_thread(move_slots, first, second, [sketch.key, judge.key]))
+            end = 0
+            while not moving.done() or end < 300:
+                await sketch.seal(end, end + 10, durable=end % 100 == 0)
+                await judge.commit(end + 10, {}, [DecidedAlert(str(end).encode(), str(end))])
+                end += 10
+            await moving
+            seal = await sketch.read_seal()
+            assert seal is not None
+            assert seal.end == end
+            alerts = [each.message for each in await judge.outbox(10_000)]
+            assert alerts == [str(at).encode() for at in range(0, end, 10)]
+
+        play(f"redis+cluster://{first.address}", scenario)
+
+
+def move_slots(source: Server, target: Server, keys: list[str]) -> None:
+    """Move the slots of keys, key by key, as `redis-cli --cluster reshard` does."""
+    with sync_redis.Redis(port=source.port) as a, sync_redis.Redis(port=target.port) as b:
+        here, there = a.execute_command("CLUSTER MYID").decode(), b.execute_command("CLUSTER MYID").decode()
+        for slot in dict.fromkeys(a.execute_command("CLUSTER KEYSLOT", key) for key in keys):
+            b.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", here)
+            a.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", there)
+            while names := a.execute_command("CLUSTER GETKEYSINSLOT", slot, 1):
+                time.sleep(0.05)  # the keys of a partition are apart meanwhile: TRYAGAIN
+                a.execute_command("MIGRATE", "127.0.0.1", target.port, names[0], 0, 5000)
+            for client in (b, a):
+                client.execute_command("CLUSTER SETSLOT", slot, "NODE", there)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a file system of its own, of 4 MB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_commits_wait_while_the_disk_of_redis_is_full_and_none_is_lost_or_made_twice(small_disk: Path) -> None:
+    waits, ballast = Waits(), small_disk / "ballast"
+    with real_redis(small_disk, fsync="everysec") as server:
+
+        async def scenario(store: Store) -> None:
+            judge = await store.claim_judge("panes", 0)
+            ballast.write_bytes(b"x" * (3 << 20))
+            committed = 0
+
+            async def commit_all() -> None:
+                nonlocal committed
+                for i in range(1, 60):
+                    await judge.commit(i, {}, [DecidedAlert(str(i).encode() * 10_000, str(i))])
+                    committed = i
+
+            committing = asyncio.create_task(commit_all())
+            await asyncio.to_thread(wait_until, waits.current)
+            assert "MISCONF" in waits.current()["Redis"].error
+            before = committed
+            await asyncio.sleep(3)
+            assert committed == before
+            ballast.unlink()
+            await committing
+            server.kill()
+            await asyncio.to_thread(server.start)
+            assert [each.position for each in await judge.outbox(1000)] == list(range(1, 60))
+
+        play(f"redis://{server.address}", scenario, waits=waits)
+
+
+def test_replicas_need_a_redis_that_can_say_what_is_on_their_disks() -> None:
+    info = {"redis_version": "7.0.15", "aof_enabled": 0}
+    messages = [each.message for each in server_findings(info, False, 1) if each.severity == "error"]
+    assert messages == [
+        "redis.replicas needs Redis 7.2 or newer, which has WAITAOF; this is 7.0.15",
+        "redis.replicas needs an append-only file: set the appendonly of Redis and its replicas to yes",
+    ]
+    assert server_findings({"redis_version": "7.2.0", "aof_enabled": 1}, False, 1) == []
