@@ -1,0 +1,92 @@
+"""An answer is lost after a write was done: the write is made again, and Redis holds what one write leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from driftline.stream.codec.state import StateDelta
+from driftline.stream.paging.notifications import Notifications
+from driftline.stream.paging.silences import Matcher, Silence
+from driftline.stream.state import notification_log, silences
+from driftline.stream.state import store as store_module
+from driftline.stream.state.client import Client
+from driftline.stream.state.notification_log import NotificationLog
+from driftline.stream.state.scripts import Argument, Script
+from driftline.stream.state.silences import SilenceStore
+from driftline.stream.state.store import DecidedAlert, Store
+from tests.harness.redis_servers import on_every_redis, redis_url
+
+__all__ = ["redis_url"]
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+# The command that reads a key of a type.
+_READ = {"hash": "hgetall", "string": "get", "set": "smembers"}
+
+
+async def everything(client: Client, namespace: str) -> dict[str, Any]:
+    """What a namespace holds, by key, without epochs."""
+    found = {}
+    for key in await Store(client, namespace).keys():
+        kind = (await client.type(key)).decode()
+        value = await (client.lrange(key, 0, -1) if kind == "list" else getattr(client, _READ[kind])(key))
+        if isinstance(value, dict):
+            value = {name: each for name, each in value.items() if name != b"epoch"}
+        found[key.removeprefix(namespace)] = value
+    return found
+
+
+async def use_every_script(client: Client, namespace: str) -> None:
+    """A short life of a sketcher, a judge, a relay and a silence."""
+    own = Store(client, namespace)
+    sketch, judge = await own.claim_sketch("predictions", 0), await own.claim_judge("panes", 0)
+    await sketch.seal(0, 10)
+    await sketch.seal(10, 20, 30, durable=True)
+    alerts = [DecidedAlert(b"one", "a"), DecidedAlert(b"two", "b"), DecidedAlert(b"three", "a", resolved=True)]
+    await judge.commit(5, {"m": StateDelta({"head": b"1", "bucket:0": b"x"})}, alerts)
+    await judge.commit(7, {"m": StateDelta({"bucket:1": b"y"}, delete=("bucket:0",))}, alerts[1:2])
+    assert [each.message for each in await judge.outbox()] == [b"one", b"two", b"three", b"two"]
+    await judge.confirm_published(2)
+    await judge.confirm_published(3)
+    await sketch.move(40)
+    log = NotificationLog(client, namespace, "pagerduty")
+    await log.settle("m", 3)
+    await log.settle("m", 2)
+    _, epoch = await log.take_over()
+    await log.save(epoch, Notifications(), Notifications(sent_seqs={"m": 3, "n": 4}))
+    await log.save(epoch, Notifications(sent_seqs={"m": 3, "n": 4}), Notifications(sent_seqs={"n": 5}))
+    ends = NOW + timedelta(days=4000)
+    await SilenceStore(client, namespace).add(Silence("s", (Matcher.parse("model=m"),), NOW, ends, "ann", "test"))
+
+
+@on_every_redis
+async def test_a_write_made_twice_leaves_what_one_leaves(store: Store) -> None:
+    once, twice = f"{store.namespace}-once", f"{store.namespace}-twice"
+    await use_every_script(store.client, once)
+    run, durably = Script._run, Script._run_durably
+    made = set[Script]()
+
+    async def doubled(script: Script, client: Client, keys: Sequence[str], args: Sequence[Argument]) -> Any:
+        made.add(script)
+        await run(script, client, keys, args)  # its answer is lost
+        return await run(script, client, keys, args)
+
+    async def durably_doubled(script: Script, client: Client, keys: Sequence[str], *args: Any) -> Any:
+        made.add(script)
+        await durably(script, client, keys, *args)
+        return await durably(script, client, keys, *args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Script, "_run", doubled)
+        patch.setattr(Script, "_run_durably", durably_doubled)
+        await use_every_script(store.client, twice)
+    assert await everything(store.client, twice) == await everything(store.client, once)
+    assert scripts() - made == {store_module._MOVE_JUDGE}, "each script is repeated, but one that needs a real state"
+
+
+def scripts() -> set[Script]:
+    """Every script that workers and relays run."""
+    modules = (store_module, notification_log, silences)
+    return {each for module in modules for each in vars(module).values() if isinstance(each, Script)}
