@@ -6,11 +6,13 @@
 
 A step is one record published or one call to Redis. `crash_at` is the number of a step or its name, which is that of
 the topic or the command. A crash comes before the step's effect or, if `late`, after it, when the answer is lost.
-Another driver on the same topics and store is the next worker.
+Another driver on the same topics and store is the next worker. With `gives_up`, the work of that step is given up
+instead, as when partitions are revoked while it waits for a server, and the same driver may go on.
 """
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -60,6 +62,7 @@ class Driver:
     topics: Topics
     crash_at: int | str | None = None
     late: bool = False
+    gives_up: bool = False
     fetch_size: int = 70
     panes_partitions: int = 2
     first: int = 0
@@ -82,6 +85,11 @@ class Driver:
         starts = await self.judge.take_over(range(self.panes_partitions))
         self._read |= {TP(topics.panes, partition): at.offset for partition, at in starts.items()}
         await self.judge.drain_outboxes()
+
+    async def release(self) -> None:
+        """Give up every partition."""
+        await self.sketch.release()
+        await self.judge.release()
 
     async def work(self) -> None:
         """Take over, and work until everything is read."""
@@ -132,21 +140,22 @@ class Driver:
     def step(self, name: str) -> _Step:
         """A context for something with an effect outside of this process."""
         self.steps += 1
-        return _Step(crash=self.crash_at in (self.steps, name), late=self.late)
+        error = asyncio.CancelledError if self.gives_up else Crash
+        return _Step(error if self.crash_at in (self.steps, name) else None, late=self.late)
 
 
 @dataclass
 class _Step:
-    crash: bool
+    error: type[BaseException] | None
     late: bool
 
     def __enter__(self) -> None:
-        if self.crash and not self.late:
-            raise Crash
+        if self.error is not None and not self.late:
+            raise self.error
 
     def __exit__(self, *_: object) -> None:
-        if self.crash:
-            raise Crash
+        if self.error is not None:
+            raise self.error
 
 
 @dataclass

@@ -213,6 +213,31 @@ def test_after_any_crashes_the_stages_end_where_the_replay_does(redis_server: Se
     play(bench(redis_server), live)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_work_that_is_given_up_at_any_step_is_done_by_the_same_worker_once_it_has_its_partitions_again(
+    redis_server: Server, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+
+    async def live(this: Bench) -> None:
+        driver = this.driver(gives_up=True)
+        for _ in range(6):
+            driver.crash_at, driver.late = driver.steps + int(rng.integers(1, 80)), bool(rng.integers(2))
+            with contextlib.suppress(asyncio.CancelledError):
+                await driver.work()
+            # What housekeeping may do before the partitions are released, long after the last records.
+            await asyncio.sleep(0.1)
+            await driver.sketch.close_idle()
+            await driver.judge.drain_outboxes()
+            await driver.release()
+        driver.crash_at = None
+        await driver.work()
+        await this.check()
+        assert set(this.dead(this.config.topics.predictions)) == {(50 + i, value) for i, value in enumerate(BAD)}
+
+    play(bench(redis_server), live)
+
+
 @on_a_bench
 async def test_a_decided_alert_is_published_although_no_further_pane_comes(this: Bench) -> None:
     await this.crash(crash_at=this.config.topics.alerts)
