@@ -6,20 +6,25 @@ import json
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis as sync_redis
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
 
 from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.demo.servers import Server, embedded_broker
+from driftline.stream.kafka.client import client_options
 from load_tests.harness.deployment import Deployment, WorkerProcess, deploy
 from load_tests.harness.oracle import baseline_of, events_counted, messages
 from load_tests.harness.servers import apache_kafka, real_redis
 from load_tests.harness.tcp_proxy import TcpProxy
 from tests.harness.brokers import Broker
+from tests.harness.redis_servers import small_disk
 from tests.harness.relay_site import Site, site
 from tests.harness.services import SUCCESS, cloud_event
 
@@ -227,6 +232,44 @@ def test_a_worker_outlasts_a_kafka_that_is_away_for_longer_than_its_clients_pati
             worker.wait_for(lambda: health(worker)["status"] == "ok")
             assert worker.stop() == 0
         assert "Traceback" not in worker.logs()
+
+
+@pytest.mark.slow
+@pytest.mark.kafka
+def test_a_worker_outlasts_a_kafka_whose_disk_is_full_and_nothing_is_lost(redis_server: Server, tmp_path: Path) -> None:
+    """A broker that cannot write to its only log directory ends; somebody makes room and starts it again."""
+    with small_disk(tmp_path / "kafka", "200m") as disk, apache_kafka(disk) as kafka:
+        deployment = deployed(tmp_path, Broker(kafka, idempotent=True), redis_server.address)
+        with deployment.worker() as worker:
+            deployment.produce(logs(300))
+            worker.wait_for(lambda: counted(deployment) == 600)
+            fill(disk / "ballast")
+            send_into_the_void(deployment)
+            worker.wait_for(lambda: health(worker)["status"] == "waiting")
+            (disk / "ballast").unlink()
+            kafka.kill()
+            kafka.start()
+            deployment.produce(logs(300, first=300))
+            worker.wait_for(lambda: counted(deployment) == 1200)
+            worker.wait_for(lambda: health(worker)["status"] == "ok")
+            assert worker.stop() == 0
+
+
+def send_into_the_void(deployment: Deployment) -> None:
+    """Send records, none of them an event, until Kafka takes no more."""
+    patience = {"request_timeout_ms": 2000, "delivery_timeout_ms": 5000, "max_block_ms": 5000}
+    producer = KafkaProducer(**client_options(deployment.config.kafka), **patience)
+    with suppress(KafkaError):
+        while True:
+            producer.send(deployment.config.topics.predictions, b"no event " * 10_000, partition=0).get(5)
+    producer.close(timeout=1)
+
+
+def fill(file: Path) -> None:
+    """Write until the disk is full."""
+    with file.open("wb", buffering=0) as ballast, suppress(OSError):
+        while True:
+            ballast.write(b"x" * 4096)
 
 
 @pytest.mark.slow

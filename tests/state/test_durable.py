@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,6 +20,7 @@ from driftline.stream.state.client import connect, server_findings
 from driftline.stream.state.fencing import FencedError
 from driftline.stream.state.store import DecidedAlert, Store
 from load_tests.harness.servers import real_redis
+from tests.harness.redis_servers import small_disk
 
 
 def play(address: str, scenario: Any, replicas: int = 0, waits: Waits | None = None) -> None:
@@ -174,25 +174,10 @@ def move_slots(source: Server, target: Server, keys: list[str]) -> None:
                 client.execute_command("CLUSTER SETSLOT", slot, "NODE", there)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder on a file system of its own, of 4 MB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def test_commits_wait_while_the_disk_of_redis_is_full_and_none_is_lost_or_made_twice(small_disk: Path) -> None:
-    waits, ballast = Waits(), small_disk / "ballast"
-    with real_redis(small_disk, fsync="everysec") as server:
+def test_commits_wait_while_the_disk_of_redis_is_full_and_none_is_lost_or_made_twice(tmp_path: Path) -> None:
+    waits = Waits()
+    with small_disk(tmp_path / "small", "4m") as disk, real_redis(disk, fsync="everysec") as server:
+        ballast = disk / "ballast"
 
         async def scenario(store: Store) -> None:
             judge = await store.claim_judge("panes", 0)
