@@ -94,9 +94,13 @@ async def settle(dispatcher: Dispatcher, longest_pause: float = 0.1) -> None:
 
 
 def run_scenario(
-    redis: Server, receiver: str, urls: Sequence[str], scenario: Callable[[Bench], Awaitable[None]]
+    redis: Server,
+    receiver: str,
+    urls: Sequence[str],
+    scenario: Callable[[Bench], Awaitable[None]],
+    timeout: float = TIMEOUT,
 ) -> None:
-    """Run a scenario with a receiver at these addresses."""
+    """Run a scenario with a receiver at these addresses. timeout: s within which it must answer."""
     environment = {
         "PAGERDUTY_ROUTING_KEY": ROUTING_KEY,
         "SLACK_WEBHOOK_URL": urls[0] + HOOK,
@@ -107,9 +111,8 @@ def run_scenario(
     )
 
     async def with_bench() -> None:
-        timeout = aiohttp.ClientTimeout(total=TIMEOUT)
         client = connect(Redis(url=f"redis://{redis.address}"))
-        async with aiohttp.ClientSession(timeout=timeout) as session, aclosing(client):
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout)) as session, aclosing(client):
             endpoints = read_endpoints(relay, [receiver], environment)
             notification_log, http = NotificationLog(client, unique("ns"), receiver), Http(session, [ROUTING_KEY, HOOK])
             silences = SilenceCache(SilenceStore(client, notification_log.namespace))
@@ -118,7 +121,12 @@ def run_scenario(
     asyncio.run(with_bench())
 
 
-def on_bench(redis: Server, services: Sequence[Service], scenario: Callable[[Bench], Awaitable[None]]) -> None:
-    """Run a scenario with services of one kind, whose documented rules must not be violated."""
-    run_scenario(redis, services[0].kind, [service.url for service in services], scenario)
+def on_bench(
+    redis: Server,
+    services: Sequence[Service],
+    scenario: Callable[[Bench], Awaitable[None]],
+    timeout: float = TIMEOUT,
+) -> None:
+    """Run a scenario with services of one kind, whose documented rules must not be violated. See `run_scenario`."""
+    run_scenario(redis, services[0].kind, [service.url for service in services], scenario, timeout)
     assert [each for service in services for each in service.violations] == []

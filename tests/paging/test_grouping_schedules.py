@@ -95,6 +95,26 @@ def test_whatever_happens_an_open_incident_that_is_not_silenced_is_reported_when
     play(here, actions, nothing_is_lost)
 
 
+@settings(max_examples=400)
+@given(RULE_SETS, ACTIONS)
+def test_whatever_happens_a_critical_incident_rings_and_is_no_update_of_a_page_of_others(
+    rules: GroupingRules, actions: list[tuple[str, object, object]]
+) -> None:
+    """A page rings when it is first sent; its updates are read by those who look at it anyway."""
+    here = World(rules)
+
+    def all_have_rung() -> None:
+        first = {alert.incident: alert for alert in reversed(here.sent)}
+        rung = {each for page in first.values() if page.severity == "critical" for each in reported_by(page)}
+        own = {alert.incident for alert in here.sent if alert.severity == "critical"}
+        for incident in here.notifications.incidents.values():
+            alert, waited = incident.alert, incident.read_at + rules.group_wait <= here.now
+            if alert.severity == "critical" and waited and not (incident.resolved or here.is_silenced(alert)):
+                assert alert.incident in rung | own
+
+    play(here, actions, all_have_rung)
+
+
 @settings(max_examples=300)
 @given(RULE_SETS, ACTIONS)
 def test_whatever_happens_a_silenced_incident_is_not_reported(
