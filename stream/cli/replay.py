@@ -146,7 +146,7 @@ def _history(settings: Config, topic: str, from_: str | None, to: str | None) ->
     with reporting_kafka_errors():
         from driftline.stream.sources.topic_history import open_history
 
-        with open_history(settings.kafka, topic, first, end) as history:
+        with open_history(settings.kafka, topic, first, end, settings.limits.batch_bytes) as history:
             if not history.total:
                 err.print(f"nothing to read: topic {topic} has no records in this range")
             with progress_bar("reading", history.total, MofNCompleteColumn()) as advance:

@@ -32,6 +32,7 @@ from driftline.detectors.summaries.codes import Special
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.events.event import Event
+from driftline.stream.events.unreadable import Unreadable
 from driftline.stream.panes.pane import Pane, Range
 
 VERSION = 1
@@ -144,6 +145,8 @@ class PaneMessage(_Struct, frozen=True):
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """The message in these bytes. Raises FormatError for anything else; `pane` checks the content."""
+        if isinstance(data, Unreadable):
+            raise FormatError(data.reason)
         message = unframe(b"P", data, cls)
         runs = message.packed.ranges
         if len(runs) != 1 or not 0 <= runs[0].start < runs[0].end or runs[0].partition < 0:

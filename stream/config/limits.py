@@ -36,6 +36,14 @@ class Limits(Section):
         "are watched of a model, the commonest names of its sample. Each signal of a model takes 10 kB and 0.3 ms of "
         "judging per evaluation; a producer that puts an id into a name invents a new one with every event.",
     )
+    batch_bytes: Whole = Field(
+        64 << 20,
+        ge=1 << 20,
+        le=1 << 30,
+        description="Bytes that the records of one batch may take, unpacked; a megabyte of zeros can be a gigabyte. A "
+        "producer sends batches of up to 1 MiB by default, and JSON becomes some 20 times smaller: the default is 64 "
+        "times that MiB. A worker unpacks at most twice as much at once, and holds some three such fetches.",
+    )
     sample_values: Whole = Field(
         2_000_000,
         ge=10_000,

@@ -26,6 +26,7 @@ from driftline.stream.events.frames import FrameError, Schema, unpack
 from driftline.stream.events.limits import DEFAULT_LIMITS, MessageLimits
 from driftline.stream.events.mapping import NATIVE, EventMapping, Origin, value_at
 from driftline.stream.events.rows import RowsError, read_rows
+from driftline.stream.events.unreadable import Unreadable
 
 log = logging.getLogger(__name__)
 
@@ -252,6 +253,8 @@ def _tree(paths: Iterable[_Path]) -> _Tree:
 
 def _document(data: bytes | None, schemas: Mapping[int, Schema] | None, limits: MessageLimits) -> dict[str, Any]:
     """The document in a message, which is a JSON object or a schema-registry frame."""
+    if isinstance(data, Unreadable):
+        raise EventError(data.reason)
     if not data:
         raise EventError("tombstone: the message has no value" if data is None else "not JSON: empty message")
     if len(data) > limits.message_bytes:

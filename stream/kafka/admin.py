@@ -9,6 +9,7 @@ Existing topics are never changed: more partitions send a model's keys elsewhere
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -29,6 +30,8 @@ from driftline.stream.config.sections import Kafka
 from driftline.stream.kafka.client import KafkaUnreachableError, check_reachable, client_options
 from driftline.stream.schemas.topics import Topic, differences, kept_for, pane_size_problem
 from driftline.stream.text.phrases import counted
+
+log = logging.getLogger(__name__)
 
 #: s in which a broker that accepts connections must answer requests. A restart takes some 5; at half it looks dead.
 BOOTSTRAP_TIMEOUT = 10.0
@@ -109,6 +112,18 @@ def pane_size_problems(admin: KafkaAdminClient, panes: str) -> list[str]:
     """One line if this topic does not accept the largest pane, saying what to do."""
     problem = pane_size_problem(describe_topics(admin, [panes])[panes])
     return [problem] if problem else []
+
+
+def record_room(kafka: Kafka, names: Iterable[str]) -> dict[str, int]:
+    """By topic, the bytes that a record of it may take; empty if Kafka does not say it now, or not to this user."""
+    try:
+        with open_admin(kafka) as admin:
+            described = describe_topics(admin, names)
+    except (KafkaUnreachableError, KafkaError, OSError) as error:
+        log.warning("Kafka does not say how large records may be, which is taken to be its default: %r", error)
+        return {}
+    sizes = {name: topic.settings.get("max.message.bytes") for name, topic in described.items()}
+    return {name: int(size) for name, size in sizes.items() if size is not None}
 
 
 def topic_operations(admin: KafkaAdminClient, names: Iterable[str]) -> dict[str, list[str] | None]:

@@ -12,6 +12,7 @@ other. The stamps are Kafka's, by the producer's or the broker's clock, not the 
     read          [────────────────────)
 
 As in a worker, records of aborted transactions are not read, and a range ends where a transaction is still open.
+Batches are opened within a bound, and those that cannot be read are passed over.
 
 The embedded broker answers ListOffsets wrongly: the end is too low, and the offset of any time is 0. So the end is also
 read from a fetch, an offset by time only says where to start reading, and this module compares stamps.
@@ -32,6 +33,7 @@ import numpy as np
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, OffsetOutOfRangeError
 
+from driftline.stream.config.limits import Limits
 from driftline.stream.config.sections import Kafka
 from driftline.stream.events.mapping import Origin
 from driftline.stream.kafka import logs
@@ -39,6 +41,7 @@ from driftline.stream.kafka.admin import BOOTSTRAP_TIMEOUT, TopicsError
 from driftline.stream.kafka.client import check_reachable, client_options
 from driftline.stream.kafka.logs import POLL_MS, read_ends, silence_message
 from driftline.stream.replay.pipeline import LogBatch
+from driftline.stream.sources.topic_batches import unpack_within
 
 # kafka-python reads 14,000 messages/s with its own settings, 125,000 with the first three.
 _TUNING: dict[str, Any] = {
@@ -55,6 +58,9 @@ _TUNING: dict[str, Any] = {
     "allow_auto_create_topics": False,
     "bootstrap_timeout_ms": int(BOOTSTRAP_TIMEOUT * 1000),
 }
+
+# Bytes that the records of one batch may take, unless the configuration is at hand.
+_BATCH_BYTES = Limits().batch_bytes
 
 _Offsets = Mapping[TopicPartition, int]
 
@@ -173,15 +179,22 @@ def with_origins(topic: str, logs: Mapping[int, Iterable[LogBatch]]) -> Iterator
 
 @contextmanager
 def open_history(
-    kafka: Kafka, topic: str, first: TopicPosition | None, end: TopicPosition | None
+    kafka: Kafka,
+    topic: str,
+    first: TopicPosition | None,
+    end: TopicPosition | None,
+    batch_bytes: int = _BATCH_BYTES,
 ) -> Iterator[TopicHistory]:
     """The history of a topic from `first` (None: its oldest record) up to, excluding, `end` (None: past its newest).
+
+    batch_bytes: see `limits` in the configuration.
 
     Raises KafkaUnreachableError, and TopicsError for an unknown topic or an error of Kafka, also while reading.
     """
     check_reachable(kafka)
     try:
         consumer = KafkaConsumer(**client_options(kafka), **_TUNING)
+        unpack_within(consumer, batch_bytes)
         try:
             yield TopicHistory(consumer, _ranges(consumer, topic, first, end))
         finally:

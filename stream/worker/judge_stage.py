@@ -217,7 +217,7 @@ class JudgeStage:
             await asyncio.sleep(0)  # lets the event loop do other work between two panes
             work.seen |= work.roster.stamp(record.timestamp)
             try:
-                message = read_message(record.value or b"")
+                message = read_message(b"" if record.value is None else record.value)
                 # The record's time, not the clock's: decided again after a loss, an alert is the same to the byte.
                 if isinstance(message, ForgetMessage):
                     self._forget_asked(work, message.model, record.timestamp)

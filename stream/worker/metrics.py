@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from driftline.stream.codec.state import StateDelta
 from driftline.stream.events.limits import limit_of
+from driftline.stream.events.unreadable import Unreadable
 from driftline.stream.judge.incidents import Step
 from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.panes.sketcher import Sketched
@@ -72,6 +73,10 @@ class Metrics:
             ["topic", "partition"], registry=registry,
         )  # fmt: skip
         self.removed_unread = 0  #: of all partitions, since the start
+        self._passed_over = Counter(
+            "driftline_records_passed_over", "Records in batches that could not be unpacked",
+            ["topic", "partition"], registry=registry,
+        )  # fmt: skip
         self._progress = Gauge(
             "driftline_last_progress_timestamp_seconds", "When work was last done", registry=registry
         )
@@ -150,6 +155,13 @@ class Metrics:
         self._removed.labels(tp.topic, str(tp.partition)).inc(count)
         self.removed_unread += count
 
+    def _count_passed_over(self, fetch: Fetch) -> None:
+        """Count the offsets of the batches of a fetch that could not be unpacked."""
+        for message in map(_VALUE, fetch.records):
+            if isinstance(message, Unreadable):
+                labels = fetch.tp.topic, str(fetch.tp.partition)
+                self._passed_over.labels(*labels).inc(message.end - message.start)
+
     def lag_by_topic(self) -> dict[str, int]:
         """Records not yet read, by topic."""
         topics = Counts[str]()
@@ -158,6 +170,7 @@ class Metrics:
         return topics
 
     def _record_progress(self, fetch: Fetch) -> None:
+        self._count_passed_over(fetch)
         self._progress.set_to_current_time()
         if fetch.highwater is not None:
             tp, lag = fetch.tp, fetch.highwater - fetch.next_offset

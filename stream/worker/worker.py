@@ -31,7 +31,9 @@ from faust.types import TP, StreamT
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.config.remarks import unused_settings
 from driftline.stream.config.sections import Config
+from driftline.stream.kafka.admin import record_room
 from driftline.stream.kafka.client import RefusedWrites, call_kafka
+from driftline.stream.kafka.dead_letters import fitted
 from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.ops.http import listen, serve_waits
 from driftline.stream.ops.logging import configure_logging
@@ -90,6 +92,7 @@ class Worker:
             group=worker.group,
             fetch_topics=frozenset({topics.predictions, topics.panes}),
             session_timeout=worker.session_seconds,
+            batch_bytes=config.limits.batch_bytes,
             idempotent=config.kafka.idempotent,
         )
         self.metrics = Metrics()
@@ -102,6 +105,7 @@ class Worker:
         self.watchdog = Watchdog(self.metrics, worker.watchdog_seconds, self.waits)
         self.guard = LogGuard(config, self.store, self.metrics)
         self._name, self._reported = secrets.token_hex(8), (0.0, list[Unwatched]())
+        self._room: Mapping[str, int] = {}
         self._resources = AsyncExitStack()
         self._add_agents()
 
@@ -139,7 +143,11 @@ class Worker:
         return await call_kafka(self.app.consumer.earliest_offsets, tp)
 
     async def _publish(self, messages: Iterable[OutgoingRecord]) -> None:
-        await publish(self.app, map(self.guard.place, messages))
+        await publish(self.app, map(self._fit, map(self.guard.place, messages)))
+
+    def _fit(self, record: OutgoingRecord) -> OutgoingRecord:
+        room = self._room.get(record.topic)
+        return record if room is None else fitted(record, room)
 
     async def _take_over(self, partitions: frozenset[TP]) -> Mapping[TP, int]:
         started = time.monotonic()
@@ -222,6 +230,8 @@ class Worker:
             serve_worker_http(listener, self.metrics, self.watchdog, self.sketch_stage.intake)
         )
         self._resources.push_async_callback(self.store.client.aclose)
+        dead_letters = [f"{topic}.dlq" for topic in (self.config.topics.predictions, self.config.topics.panes)]
+        self._room = await asyncio.to_thread(record_room, self.config.kafka, dead_letters)
 
     async def _stopping(self, *_: Any, **__: Any) -> None:
         """Close what `_started` opened. No record is in work any more."""

@@ -28,7 +28,8 @@ from driftline.stream.codec.panes import (
     unpack_events,
 )
 from driftline.stream.events.event import Event
-from driftline.stream.events.parse import parse_event
+from driftline.stream.events.limits import MessageLimits
+from driftline.stream.events.parse import EventReader, parse_event
 from driftline.stream.panes.pane import Pane, Range
 from tests.harness.histories import baseline, events
 from tests.harness.traffic import baseline_of, draw
@@ -126,8 +127,8 @@ def test_events_come_back_whatever_json_brought(documents: list[dict[str, Any]])
 
 
 def test_an_event_nested_as_deeply_as_can_be_parsed_can_be_packed() -> None:
-    deep = b'{"id":1,"ts":1000000000000,"model":"m","score":1,"features":{"x":' + b"[" * 500 + b"]" * 500 + b"}}"
-    (back,) = unpack_events(pack_events([parse_event(deep)]))
+    deep = b'{"id":1,"ts":1000000000000,"model":"m","score":1,"features":{"x":' + b"[" * 198 + b"]" * 198 + b"}}"
+    (back,) = unpack_events(pack_events(list(EventReader(limits=MessageLimits(depth=200)).read(deep).events)))
     assert back.signals["features.x"] == []
 
 

@@ -12,10 +12,8 @@ from itertools import chain
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult, PartitionRecords
-from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
@@ -24,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.stream.kafka.record import Record
-from driftline.stream.worker.faust.batches import unpack_in_batches
+from driftline.stream.worker.faust.batches import KeptRecords, unpack_in_batches
 
 TP = TopicPartition("predictions", 0)
 ABORT, COMMIT = struct.pack(">hh", 0, 0), struct.pack(">hh", 0, 1)
@@ -74,21 +72,41 @@ def log_of(batches: Iterable[Batch]) -> tuple[bytes, list[tuple[int, int]], int]
     return content, aborted, offset
 
 
-def unread(content: bytes, aborted: list[tuple[int, int]], fetch_offset: int) -> PartitionRecords:
-    return PartitionRecords(TP, MemoryRecords(content), aborted, fetch_offset, None, None, True, READ_COMMITTED)
+def whole_before(content: bytes, offset: int) -> int:
+    """Bytes of the batches at the start of a log that end at or before an offset."""
+    at = 0
+    while at < len(content):
+        start, length = struct.unpack_from(">qi", content, at)
+        if start + struct.unpack_from(">i", content, at + 23)[0] + 1 > offset:
+            break
+        at += 12 + length
+    return at
 
 
-def in_batches(records: PartitionRecords, topics: frozenset[str] = frozenset({TP.topic})) -> Any:
+def unread(
+    content: bytes, aborted: list[tuple[int, int]], fetch_offset: int, kind: type[MemoryRecords] = KeptRecords
+) -> PartitionRecords:
+    return PartitionRecords(TP, kind(content), aborted, fetch_offset, None, None, True, READ_COMMITTED)
+
+
+def result_of(records: PartitionRecords, topics: frozenset[str] = frozenset({TP.topic})) -> Any:
     """What a fetcher holds after an answer with these records."""
 
     async def receive() -> bool:
         fetcher._records[TP] = FetchResult(TP, assignment=None, partition_records=records, backoff=0)
         return True
 
-    fetcher = SimpleNamespace(_records={}, _proc_fetch_request=receive)
-    unpack_in_batches(SimpleNamespace(_fetcher=fetcher), topics)
+    fetcher = SimpleNamespace(_records={}, _proc_fetch_request=receive, fetched_records=receive)
+    unpack_in_batches(SimpleNamespace(_fetcher=fetcher), topics, 1 << 20)
     assert asyncio.run(fetcher._proc_fetch_request()) is True
-    return fetcher._records[TP]._partition_records
+    return fetcher._records[TP]
+
+
+def in_batches(records: PartitionRecords) -> Any:
+    """The batches in them. The result is returned too, which they refer to weakly."""
+    batches = (result := result_of(records))._partition_records
+    batches.result = result
+    return batches
 
 
 def contents(records: Iterable[Record | ConsumerRecord[Any, Any]]) -> list[tuple[Any, ...]]:
@@ -107,8 +125,11 @@ LOGS = st.lists(st.one_of(DATA, MARKERS), min_size=1, max_size=12)
 def test_batches_give_the_same_records_and_next_offset_as_one_by_one(log: list[Batch], fetch_offset: int) -> None:
     """Gaps, aborted and committed transactions, markers, compressed batches that begin before the fetch offset."""
     content, aborted, _ = log_of(log)
-    theirs, ours = unread(content, aborted, fetch_offset), in_batches(unread(content, aborted, fetch_offset))
-    lists = list(ours)
+    content = content[whole_before(content, fetch_offset) :]  # a broker does not send what ends before the offset
+    theirs = unread(content, aborted, fetch_offset, MemoryRecords)
+    ours = in_batches(unread(content, aborted, fetch_offset))
+    lists, drained = ours.take()
+    assert drained
     assert contents(chain.from_iterable(lists)) == contents(theirs)
     assert ours.next_fetch_offset == theirs.next_fetch_offset
     assert all(lists), "a list holds at least one record"
@@ -119,7 +140,7 @@ def test_an_aborted_transaction_is_left_out_and_a_committed_one_is_not() -> None
            Batch((b"",), producer=2, marker=COMMIT), Batch((b"c",), producer=1)]  # fmt: skip
     content, aborted, end = log_of(log)
     ours = in_batches(unread(content, aborted, 0))
-    assert [each.value for each in chain.from_iterable(ours)] == [b"b", b"c"]
+    assert [each.value for each in chain.from_iterable(ours.take()[0])] == [b"b", b"c"]
     assert ours.next_fetch_offset == end
 
 
@@ -128,35 +149,35 @@ def test_records_in_the_format_before_kafka_0_11_are_read_too() -> None:
     for n in range(5):
         old.append(n, 1_000 + n, b"key", b"%d" % n)
     content = bytes(old.build())
-    theirs, ours = unread(content, [], 2), unread(content, [], 2)
-    assert contents(chain.from_iterable(in_batches(ours))) == contents(theirs)
+    theirs, ours = unread(content, [], 2, MemoryRecords), unread(content, [], 2)
+    assert contents(chain.from_iterable(in_batches(ours).take()[0])) == contents(theirs)
 
 
-def test_a_damaged_batch_raises_after_the_good_ones_and_is_fetched_again() -> None:
+def test_a_damaged_batch_ends_the_fetch_after_the_good_ones_and_is_fetched_again() -> None:
     content, aborted, _ = log_of([Batch((b"good",)), Batch((b"bad",))])
     ours = in_batches(unread(content[:-1] + b"\xff", aborted, 0))
-    batches = iter(ours)
-    assert [each.value for each in next(batches)] == [b"good"]
-    with pytest.raises(CorruptRecordException):
-        next(batches)
-    assert ours.next_fetch_offset == 1
+    lists, drained = ours.take()
+    assert [each.value for each in chain.from_iterable(lists)] == [b"good"]
+    assert (drained, ours.next_fetch_offset) == (True, 1)
 
 
 def test_other_topics_are_left_as_they_are() -> None:
     records = unread(*log_of([Batch((b"a",))])[:2], 0)
-    assert in_batches(records, topics=frozenset({"panes"})) is records
+    assert [each.value for each in unread(*log_of([Batch((b"a",)), Batch((b"b",))])[:2], 0)] == [b"a", b"b"]
+    assert result_of(records, frozenset({"panes"}))._partition_records is records
 
 
 def test_a_fetch_that_was_read_is_freed_at_once() -> None:
     """The bytes of each fetch once stayed until the garbage collector ran, which it hardly ever does in a worker."""
     first, records = (unread(Batch((b"a", b"b")).to_bytes(0), [], 0) for _ in range(2))
-    batches = type(in_batches(first))
+    other = in_batches(first)
     gone = weakref.ref(records)
     gc.disable()
     try:
-        held = batches(records)
-        assert len(list(held)) == 1
-        del records, held
+        result = FetchResult(TP, assignment=None, partition_records=records, backoff=0)
+        type(other).replace(result, records, other._unpacker)
+        assert len(result._partition_records.take()[0]) == 1
+        del records, result
         assert gone() is None
     finally:
         gc.enable()

@@ -29,6 +29,7 @@ from faust.exceptions import ProducerSendError
 from faust.types import TP, StreamT
 from yarl import URL
 
+from driftline.stream.config.limits import Limits
 from driftline.stream.config.sections import Kafka
 from driftline.stream.kafka.client import call_kafka, faust_credentials
 from driftline.stream.kafka.record import OutgoingRecord
@@ -58,6 +59,7 @@ class WorkerSettings:
     blocks for a fifth of a second.
     `queue_size`: fetches (or single records) queued per agent; they take some 2 * `queue_size` * `fetch_size` bytes.
     `max_request_size`: of a record; the broker has its own limit for each topic.
+    `batch_bytes`: see `limits` in the configuration.
     `idempotent`: off on the embedded broker, which does not understand aiokafka's InitProducerId request.
     """
 
@@ -71,6 +73,7 @@ class WorkerSettings:
     fetch_size: int = 4 << 20
     queue_size: int = 2
     max_request_size: int = PANE_BYTES
+    batch_bytes: int = Limits().batch_bytes
     idempotent: bool = True
 
 
@@ -153,6 +156,7 @@ def build_app(
         on_assigned=on_assigned,
         idempotent=settings.idempotent,
         waits=waits or Waits(),
+        batch_bytes=settings.batch_bytes,
     )
     if on_revoked is not None:
         app.on_partitions_revoked.connect(_receiver(on_revoked))

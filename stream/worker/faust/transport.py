@@ -91,7 +91,8 @@ class FetchConsumerThread(driver.AIOKafkaConsumerThread):
     async def on_start(self) -> None:
         """Adds: records of fetch topics come in lists, see `stream.worker.faust.batches`."""
         await super().on_start()
-        unpack_in_batches(self._ensure_consumer(), self.consumer.transport.fetch_topics)
+        transport = self.consumer.transport
+        unpack_in_batches(self._ensure_consumer(), transport.fetch_topics, transport.batch_bytes)
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         """Adds a shorter long poll, and leaves out records of aborted transactions."""
@@ -344,11 +345,13 @@ class FetchTransport(driver.Transport):
         on_assigned: AssignedHook | None,
         idempotent: bool,
         waits: Waits,
+        batch_bytes: int,
     ) -> None:
         super().__init__(url, app)
         self.fetch_topics = fetch_topics
         self.idempotent = idempotent
         self.waits = waits
+        self.batch_bytes = batch_bytes
         self._on_assigned = on_assigned
 
     async def resume_offsets(self, assigned: frozenset[TP]) -> Mapping[TP, int]:
