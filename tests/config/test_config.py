@@ -279,6 +279,11 @@ def test_an_absent_field_has_its_default(text: str) -> None:
     assert parse_config(text) == Config()
 
 
+def test_health_and_metrics_are_open_to_this_machine_alone() -> None:
+    config = parse_config("")
+    assert {each.http.rpartition(":")[0] for each in (config.worker, config.relay)} == {"127.0.0.1"}
+
+
 def test_an_alias_is_resolved_but_cannot_expand_the_file_without_limit() -> None:
     config = parse_config("models:\n  a: &risk {clock: 7}\n  b: *risk\n")
     assert config.models["a"] == config.models["b"] == ModelConfig(clock=7)

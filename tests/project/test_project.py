@@ -85,6 +85,41 @@ def test_the_image_has_no_tools_of_developers() -> None:
     assert not tools & set(map(distribution, locked("requirements-run")))
 
 
+def dangerous(tree: ast.AST) -> Iterator[str]:
+    """What could run foreign bytes: modules that unpickle, functions that evaluate, shells, YAML with tags."""
+    modules, functions = {"dill", "marshal", "pickle", "shelve"}, {"eval", "exec", "system", "popen", "unsafe_load"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [each.name for each in node.names]
+            yield from (name for name in names if name.partition(".")[0] in modules)
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            owner = getattr(getattr(node.func, "value", None), "id", "")
+            keywords = {each.arg: ast.unparse(each.value) for each in node.keywords}
+            if (name in functions and owner in ("", "os", "yaml")) or keywords.get("shell") == "True":
+                yield ast.unparse(node)
+            if keywords.get("allow_pickle") == "True" or (owner == "yaml" and name == "load"):
+                yield ast.unparse(node)
+
+
+def test_nothing_is_unpickled_evaluated_or_given_to_a_shell() -> None:
+    found = {
+        f"{file.relative_to(ROOT)}: {what}"
+        for package in ("detectors", "stream")
+        for file in (ROOT / package).rglob("*.py")
+        for what in dangerous(ast.parse(file.read_text()))
+    }
+    assert found == set()
+    for source in (
+        "import pickle",
+        "eval('1')",
+        "np.load(f, allow_pickle=True)",
+        "yaml.load(f)",
+        "run('x', shell=True)",
+    ):
+        assert list(dangerous(ast.parse(source)))
+
+
 def test_the_version_has_one_source() -> None:
     assert version("driftline") == PROJECT["project"]["version"]
 

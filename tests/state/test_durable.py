@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,8 +15,9 @@ import pytest
 import redis as sync_redis
 
 from driftline.stream.config.sections import Redis
-from driftline.stream.demo.servers import Server, free_port, redis_answers
+from driftline.stream.demo.servers import Fsync, Server, free_port, redis_answers
 from driftline.stream.retry import Waits
+from driftline.stream.state import scripts
 from driftline.stream.state.client import connect, server_findings
 from driftline.stream.state.fencing import FencedError
 from driftline.stream.state.store import DecidedAlert, Store
@@ -213,3 +215,30 @@ def test_replicas_need_a_redis_that_can_say_what_is_on_their_disks() -> None:
         "redis.replicas needs an append-only file: set the appendonly of Redis and its replicas to yes",
     ]
     assert server_findings({"redis_version": "7.2.0", "aof_enabled": 1}, False, 1) == []
+
+
+@pytest.mark.parametrize(
+    ("fsync", "rights", "words"),
+    [
+        ("no", "+@all", r"Redis leaves it to its operating system when to write to disk \(appendfsync no\)"),
+        # As Redis before 7.2, which has no such command.
+        ("everysec", "-waitaof", r"Redis cannot say what is on its disk"),
+    ],
+)
+def test_a_redis_that_cannot_say_what_is_on_its_disk_is_logged_once_and_keeps_nobody_waiting(
+    tmp_path: Path, fsync: Fsync, rights: str, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    scripts._warn_once.cache_clear()  # once a process: another test may have been the first
+    with real_redis(tmp_path, fsync=fsync) as server:
+        with sync_redis.Redis(port=server.port) as client:
+            client.execute_command("ACL", "SETUSER", "default", rights)
+
+        async def scenario(store: Store) -> None:
+            sketch = await store.claim_sketch("predictions", 0)
+            started = time.monotonic()
+            for end in (10, 20, 30):
+                await sketch.seal(end - 10, end, durable=True)
+            assert time.monotonic() - started < 1.0
+
+        play(f"redis://{server.address}", scenario)
+    assert len(re.findall(words, caplog.text)) == 1
