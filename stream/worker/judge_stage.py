@@ -158,6 +158,8 @@ class JudgeStage:
         """Take over partitions; returns where to resume each: at the committed offset, or at 0."""
         async with self._busy:
             self._partitions = {partition: await self._take_over(partition) for partition in sorted(partitions)}
+            remembered = {model for each in self._partitions.values() for model in (*each.states, *each.invalidated)}
+            self._monitors = {model: each for model, each in self._monitors.items() if model in remembered}
             self._count_incidents()
             offsets = {partition: each.record.next_offset or 0 for partition, each in self._partitions.items()}
             return {partition: ResumePosition(offset, offset) for partition, offset in offsets.items()}
@@ -246,7 +248,7 @@ class JudgeStage:
         state, steps = await asyncio.to_thread(monitor.judge, state, pane) if takes_long else monitor.judge(state, pane)
         if unknown:
             work.roster.note(model, appended, len(state.sample), state.learned is not None)
-        work.changed[model], work.seen[model] = state, appended
+        work.changed[model], work.seen[model], self._monitors[model] = state, appended, monitor
         self._decide(work, monitor, steps, message.topic, appended)
 
     def _forget_asked(self, work: _Batch, model: str, appended: int) -> None:
@@ -271,11 +273,11 @@ class JudgeStage:
         work.alerts += map(_decided, alerts)
 
     def _monitor(self, model: str) -> Monitor:
-        if model not in self._monitors:
-            given = self._baselines.get(model)
-            settings = self._settings
-            self._monitors[model] = Monitor(model, settings.for_model(model), given, settings.limits, self._dependences)
-        return self._monitors[model]
+        """The model's monitor. It is kept once the model is judged: panes may name any number of others."""
+        settings, given = self._settings, self._baselines.get(model)
+        return self._monitors.get(model) or Monitor(
+            model, settings.for_model(model), given, settings.limits, self._dependences
+        )
 
     async def _commit(self, partition: _Partition, next_offset: int, work: _Batch) -> None:
         started, learned = time.perf_counter(), work.newly_learned()

@@ -211,7 +211,7 @@ def test_of_a_long_log_the_last_lines_are_shown(tmp_path: Path) -> None:
 # ---- the tools themselves
 
 
-@pytest.mark.parametrize("tool", ["latency", "scaling", "soak", "throughput"])
+@pytest.mark.parametrize("tool", ["backlog", "latency", "scaling", "soak", "throughput"])
 def test_help_shows_how_to_run_a_tool(tool: str) -> None:
     command = [sys.executable, "-m", f"load_tests.bench.{tool}", "--help"]
     shown = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout
