@@ -18,6 +18,8 @@ class Record(NamedTuple):
     value: bytes | None
     timestamp: int = 0
     headers: Mapping[str, bytes] = {}
+    partition: int = 0
+    offset: int = 0
 
 
 class PageRequest(NamedTuple):

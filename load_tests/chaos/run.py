@@ -189,7 +189,7 @@ def _outcome(site: Site) -> Outcome:
 
 
 def _records(records: Iterable[Any]) -> list[Record]:
-    return [Record(record.value, record.timestamp, dict(record.headers)) for record in records]
+    return [Record(each.value, each.timestamp, dict(each.headers), each.partition, each.offset) for each in records]
 
 
 @contextmanager

@@ -150,5 +150,7 @@ def _sections(directory: Path, kafka: Brokers, redis: RedisServers) -> dict[str,
         "models": write_baselines(directory),
         "schemas": write_schemas(directory),
         "worker": {"session_seconds": SESSION, "watchdog_seconds": 30},
+        # So few that guests crowd each other out: one partition of the panes topic sees a guest every 4000 messages.
+        "limits": {"newcomers": 5},
         "relay": SETTINGS,
     }

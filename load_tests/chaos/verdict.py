@@ -16,30 +16,26 @@ also counted by a second reader and coder (`load_tests/chaos/naive.py`) and comp
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import orjson
 
-from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
-from driftline.stream.alerts.build import build_alert, encode_alert
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.codec.panes import PaneMessage
-from driftline.stream.codec.state import state_delta
 from driftline.stream.config.sections import Config
 from driftline.stream.events.frames import Schema
-from driftline.stream.judge.monitor import Monitor
-from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.cutter import Cutter
 from driftline.stream.panes.pane import Pane, Range, Run
 from driftline.stream.panes.sketcher import Sketcher, pane_rule
 from driftline.stream.worker.judge_stage import OUT_OF_ORDER
 from load_tests.chaos.count import check_counts
+from load_tests.chaos.judged import Judged
 from load_tests.chaos.outcome import Log, Outcome, Verdict
-from load_tests.harness.oracle import Parts, alert_bodies, event_or_none
+from load_tests.harness.oracle import alert_bodies, event_or_none
 
 
 def judge_run(
@@ -53,10 +49,8 @@ def judge_run(
     verdict, by_panes = Verdict(), Judged(config, baselines)
     messages = [PaneMessage.from_bytes(record.value or b"") for record in outcome.panes]
     for record, message in zip(outcome.panes, messages, strict=True):
-        if by_panes.misses_previous(message):
-            continue
         if by_panes.knows_baseline(message):
-            by_panes.judge(message.model, message.pane(by_panes.layout(message)), record.timestamp)
+            by_panes.judge_published(message, record)
         else:
             verdict.mismatches.append(
                 f"a pane of {message.model} in {message.run} has a baseline that is not there yet"
@@ -65,63 +59,14 @@ def judge_run(
     by_predictions = Judged(config, baselines)
     replay = _Replay(config, baselines, known, schemas, verdict, outcome)
     for model, pane in replay.panes(messages):
-        if model not in spread:
+        if model not in spread and model not in by_panes.crowded_out:
             by_predictions.judge(model, pane, appended=0)
-    _check_pane_dead_letters(verdict, outcome)
+    _check_pane_dead_letters(verdict, outcome, by_panes.refused)
     _check_states(verdict, outcome, by_predictions, "predictions topic")
     _check_states(verdict, outcome, by_panes, "panes topic")
     _check_alerts(verdict, outcome, by_predictions, by_panes, spread)
-    check_counts(verdict, known, baselines, outcome, messages)
+    check_counts(verdict, known, baselines, by_panes.kept, outcome, messages)
     return verdict
-
-
-@dataclass
-class Judged:
-    """Panes judged one after the other: the states of all models, and the alerts as lines by id."""
-
-    config: Config
-    baselines: Mapping[str, Baseline]
-    states: dict[str, ModelState] = field(default_factory=dict)
-    lines: dict[str, bytes] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._monitors: dict[str, Monitor] = {}
-
-    def judge(self, model: str, pane: Pane[Any], appended: int) -> None:
-        """Judge one more pane; one that was judged before changes nothing. appended: epoch ms."""
-        if model not in self._monitors:
-            self._monitors[model] = Monitor(
-                model, self.config.for_model(model), self.baselines.get(model), self.config.limits
-            )
-        monitor = self._monitors[model]
-        self.states[model], steps = monitor.judge(self.states.get(model, ModelState()), pane)
-        for step in steps:
-            alert = build_alert(monitor, step, mode="live", topic=self.config.topics.predictions, emitted_at=appended)
-            self.lines[alert.id] = encode_alert(alert)
-
-    def knows_baseline(self, message: PaneMessage) -> bool:
-        """Whether the model has the baseline of this pane by now."""
-        baseline = self._baseline(message.model)
-        return not message.baseline or (baseline is not None and baseline.content_hash == message.baseline)
-
-    def misses_previous(self, message: PaneMessage) -> bool:
-        """Whether the pane that was sent together with this one, before it, has not arrived yet."""
-        consumed = self.states.get(message.model, ModelState()).consumed
-        return consumed.get(message.run.partition, 0) < message.previous_end
-
-    def layout(self, message: PaneMessage) -> Layout | None:
-        """The layout of a pane that holds a sketch, None for one that holds events."""
-        baseline = self._baseline(message.model)
-        return baseline.layout if message.baseline and baseline else None
-
-    def _baseline(self, model: str) -> Baseline | None:
-        return self.baselines.get(model) or self.states.get(model, ModelState()).learned
-
-    def stored(self) -> dict[str, Parts]:
-        """The parts of every model's state, as they are stored."""
-        return {
-            model: state_delta(None, state, self.baselines.get(model)).write for model, state in self.states.items()
-        }
 
 
 @dataclass
@@ -202,12 +147,21 @@ class _Replay:
                 self.verdict.mismatches.append(f"the pane of {model} in {pane.ranges} was published with other content")
 
 
-def _check_pane_dead_letters(verdict: Verdict, outcome: Outcome) -> None:
-    """Check that panes became dead letters only because an earlier one was missing."""
-    reasons = [each.headers["reason"] for each in outcome.pane_dead_letters]
-    others = [reason for reason in reasons if not reason.startswith(OUT_OF_ORDER.encode())]
-    verdict.expect("dead letters of panes", len(others), 0)
-    verdict.figures |= {"panes before their turn": len(reasons) - len(others)}
+def _check_pane_dead_letters(verdict: Verdict, outcome: Outcome, refused: Mapping[tuple[int, int], str]) -> None:
+    """Check that panes became dead letters only because an earlier one was missing, or for want of room.
+
+    refused: the reasons of the latter, by partition and offset of the panes topic.
+    """
+    found: dict[tuple[int, int], str] = {}
+    early = 0
+    for record in outcome.pane_dead_letters:
+        headers = {name: value.decode() for name, value in record.headers.items()}
+        if headers["reason"].startswith(OUT_OF_ORDER):
+            early += 1
+        else:
+            found[int(headers["partition"]), int(headers["offset"])] = headers["reason"]
+    verdict.expect_equal_items("the dead letter of the pane at", found, refused)
+    verdict.figures |= {"panes before their turn": early, "panes without room": len(refused)}
 
 
 def _check_states(verdict: Verdict, outcome: Outcome, judged: Judged, topic: str) -> None:

@@ -32,6 +32,7 @@ panes: {{events: 50, seconds: 0.1}}
 defaults: {{learn_events: 100, false_alarms_per_event: 0.001}}
 models: {{given: {{}}, spread: {{}}, learns: {{clock: 100000}}}}
 worker: {{group: {group}}}
+limits: {{newcomers: 1}}
 """
 NAN = b'{"id":"nan","ts":1767225600000,"model":"given","features":{"amount":NaN,"country":"at"},"score":1}'
 ODD = b'{"id":"odd","ts":1767225600000,"model":"given","features":{"amount":"N/A","country":"at"},"score":1}'
@@ -46,6 +47,7 @@ async def work(config: Config, url: str) -> Outcome:
             b"{",
             ODD,
             NAN,
+            *(messages(guest, 1)[0] for guest in ("guest-1", "guest-2", "guest-3")),
         ],
         1: [*interleave(messages("spread", 500, 500), messages("learns", 500))],
     }
@@ -66,7 +68,11 @@ async def work(config: Config, url: str) -> Outcome:
     await client.aclose()
 
     def records(topic: str) -> list[Record]:
-        return [record_of(each) for _, log in sorted(topics[topic].items()) for each in log]
+        return [
+            Record(each.value, 0, dict(each.headers), partition, offset)
+            for partition, log in sorted(topics[topic].items())
+            for offset, each in enumerate(log)
+        ]
 
     names = config.topics
     dead_letters, pane_dead_letters = (records(f"{each}.dlq") for each in (names.predictions, names.panes))
@@ -81,11 +87,7 @@ def closed(topics: dict[str, dict[int, list[OutgoingRecord]]]) -> bool:
     panes = [
         PaneMessage.from_bytes(each.value or b"").run for log in topics["driftline.panes"].values() for each in log
     ]
-    return {(run.partition, run.end) for run in panes} >= {(0, 1003), (1, 1000)}
-
-
-def record_of(message: OutgoingRecord) -> Record:
-    return Record(message.value, 0, dict(message.headers))
+    return {(run.partition, run.end) for run in panes} >= {(0, 1006), (1, 1000)}
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +111,8 @@ def test_a_run_without_faults_is_equal_and_what_is_published_twice_counts_once(
     assert verdict.mismatches == []
     assert (verdict.lost, verdict.doubled) == (0, 0)
     assert verdict.figures["alerts"] == len(outcome.alerts) > 0
-    assert verdict.figures | {"events": 2002, "dead letters": 3, "models": 3} == verdict.figures
+    assert verdict.figures | {"events": 2005, "dead letters": 3, "models": 3} == verdict.figures
+    assert verdict.figures | {"models without a baseline": 3, "panes without room": 2} == verdict.figures
     twice = replace(outcome, panes=outcome.panes * 2, alerts=outcome.alerts * 2, dead_letters=outcome.dead_letters * 2)
     verdict = verdict_on(config, twice)
     assert verdict.mismatches == []
@@ -184,7 +187,11 @@ SPOILED: dict[str, tuple[Callable[[Outcome], Outcome], str]] = {
     ),
     "a dead letter of a pane": (
         lambda outcome: replace(outcome, pane_dead_letters=outcome.dead_letters[:1]),
-        "dead letters of panes: 1",
+        "the dead letter of the pane at (0, 1000) is not expected",
+    ),
+    "a dead letter of a pane without room lost": (
+        lambda outcome: replace(outcome, pane_dead_letters=outcome.pane_dead_letters[1:]),
+        "the dead letter of the pane at",
     ),
     "alerts in another order": (
         lambda outcome: replace(outcome, alerts=[_later(outcome.alerts[0]), *outcome.alerts]),

@@ -1,0 +1,110 @@
+"""Panes judged one after the other, as the judges of a chaos run must have judged them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from driftline.detectors.summaries.layout import Layout
+from driftline.stream.alerts.build import build_alert, encode_alert
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.codec.panes import PaneMessage
+from driftline.stream.codec.state import state_delta
+from driftline.stream.config.sections import Config
+from driftline.stream.judge.monitor import Monitor, forget
+from driftline.stream.judge.roster import NoRoomError, Room, Roster
+from driftline.stream.judge.state import ModelState
+from driftline.stream.panes.pane import Pane, Range
+from load_tests.chaos.outcome import Record
+from load_tests.harness.oracle import Parts
+
+
+@dataclass
+class Judged:
+    """The states of all models, and the alerts as lines by id.
+
+    kept: the runs of which a model's state knows the events. refused: why there was no room for a pane, by partition
+    and offset of the panes topic. crowded_out: the models of such panes, and those that gave way to others.
+    """
+
+    config: Config
+    baselines: Mapping[str, Baseline]
+    states: dict[str, ModelState] = field(default_factory=dict)
+    lines: dict[str, bytes] = field(default_factory=dict)
+    kept: dict[str, set[Range]] = field(default_factory=dict)
+    refused: dict[tuple[int, int], str] = field(default_factory=dict)
+    crowded_out: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._monitors: dict[str, Monitor] = {}
+        self._rosters: dict[int, Roster] = {}
+
+    def judge_published(self, message: PaneMessage, record: Record) -> None:
+        """Judge one more pane of the panes topic, if it comes in turn and there is room for its model."""
+        model, run, at = message.model, message.run, record.timestamp
+        consumed = self.states.get(model, ModelState()).consumed.get(run.partition, 0)
+        if consumed < message.previous_end:
+            return
+        pane = message.pane(self._layout(message))
+        if model in self.baselines or run.start < consumed:
+            self.judge(model, pane, at)
+            return
+        try:
+            self._make_room(record.partition, model, pane, at)
+        except NoRoomError as error:
+            self.refused[record.partition, record.offset] = str(error)
+            self.crowded_out.add(model)
+        else:
+            self.judge(model, pane, at)
+            self.kept.setdefault(model, set()).add(run)
+            state = self.states[model]
+            self._roster(record.partition).note(model, at, len(state.sample), state.learned is not None)
+
+    def _roster(self, partition: int) -> Roster:
+        return self._rosters.setdefault(partition, Roster(Room.of(self.config)))
+
+    def _make_room(self, partition: int, model: str, pane: Pane[Any], at: int) -> None:
+        """Forget who gives way to a model that learns its baseline. Raises NoRoomError."""
+        if self._baseline(model) is not None:
+            return
+        learns = self._monitor(model).learns_from(self.states.get(model, ModelState()), pane)
+        for leaving in self._roster(partition).make_room(model, len(pane.content), at, learns):
+            self.states[leaving], _ = forget(self.states[leaving])
+            self.kept.pop(leaving, None)
+            self.crowded_out.add(leaving)
+
+    def judge(self, model: str, pane: Pane[Any], appended: int) -> None:
+        """Judge one more pane; one that was judged before changes nothing. appended: epoch ms."""
+        monitor = self._monitor(model)
+        self.states[model], steps = monitor.judge(self.states.get(model, ModelState()), pane)
+        for step in steps:
+            alert = build_alert(monitor, step, mode="live", topic=self.config.topics.predictions, emitted_at=appended)
+            self.lines[alert.id] = encode_alert(alert)
+
+    def _monitor(self, model: str) -> Monitor:
+        if model not in self._monitors:
+            settings, limits = self.config.for_model(model), self.config.limits
+            self._monitors[model] = Monitor(model, settings, self.baselines.get(model), limits)
+        return self._monitors[model]
+
+    def knows_baseline(self, message: PaneMessage) -> bool:
+        """Whether the model has the baseline of this pane by now."""
+        baseline = self._baseline(message.model)
+        return not message.baseline or (baseline is not None and baseline.content_hash == message.baseline)
+
+    def _layout(self, message: PaneMessage) -> Layout | None:
+        """The layout of a pane that holds a sketch, None for one that holds events."""
+        baseline = self._baseline(message.model)
+        return baseline.layout if message.baseline and baseline else None
+
+    def _baseline(self, model: str) -> Baseline | None:
+        return self.baselines.get(model) or self.states.get(model, ModelState()).learned
+
+    def stored(self) -> dict[str, Parts]:
+        """The parts of every model's state, as they are stored: none of a model that was forgotten."""
+        return {
+            model: state_delta(None, state, self.baselines.get(model)).write
+            for model, state in self.states.items()
+            if state != ModelState()
+        }
