@@ -82,6 +82,8 @@ class LogGuard:
     async def check_fetch(self, fetch: Fetch, begins: Callable[[TP], Awaitable[Mapping[TP, int]]]) -> None:
         """Check that fetched records belong to the log that was read. begins: asks Kafka where partitions begin."""
         tp, read_to = fetch.tp, self._read_to.get(fetch.tp, 0)
+        if not fetch.records:
+            return
         if fetch.highwater is not None:
             continuity.check_log(tp.topic, tp.partition, read_to, Log(0, fetch.highwater))
         if fetch.first_offset > read_to > 0:  # or markers of transactions, or what compaction has removed

@@ -89,7 +89,8 @@ class _Partition:
     """One partition of the predictions topic that this worker owns.
 
     sealed: end of the last sealed run, None before the first. last_fetch: when records last came (monotonic clock).
-    horizon: end of the log when the first records came, None before that.
+    horizon: end of the log when the first records came, None before that. read_to: offset up to which the log was read,
+    with what has no records: it may end with the marker of a transaction.
     """
 
     record: SketchPartition
@@ -97,6 +98,7 @@ class _Partition:
     sealed: int | None
     last_fetch: float = 0.0
     horizon: int | None = None
+    read_to: int = 0
     closing: _Closing | None = None
 
     def push(self, fetch: Fetch) -> Sketched:
@@ -108,6 +110,7 @@ class _Partition:
             self.horizon = fetch.highwater or 0
         if fetch.first_offset < cutter.end:
             raise RereadError(f"offset {fetch.first_offset} of {fetch.tp} came after {cutter.end - 1}")
+        self.read_to = max(fetch.position, fetch.next_offset)
         offsets = np.fromiter(map(_OFFSET, fetch.records), np.int64, len(fetch.records))
         timestamps = np.fromiter(map(_TIMESTAMP, fetch.records), np.int64, len(fetch.records))
         return self.sketcher.consume(offsets, list(map(_VALUE, fetch.records)), timestamps)
@@ -118,7 +121,7 @@ class _Partition:
         Not before the end that an earlier owner may have given it: its next records are in the log and will come.
         """
         cutter = self.sketcher.cutter
-        past_others = cutter.start >= (self.sealed or 0) and cutter.end >= (self.horizon or 0)
+        past_others = cutter.start >= (self.sealed or 0) and self.read_to >= (self.horizon or 0)
         waits = cutter.end > cutter.start and time.monotonic() - self.last_fetch >= timeout
         return past_others and waits and self.closing is None
 
@@ -202,6 +205,9 @@ class SketchStage:
                 raise
 
     async def _sketch(self, partition: _Partition, fetch: Fetch) -> None:
+        if not fetch.records:
+            partition.read_to = fetch.position
+            return
         await self._load_learned()
         if self._schemas is not None:
             await self._schemas.load(map(_VALUE, fetch.records))

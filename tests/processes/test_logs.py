@@ -190,8 +190,8 @@ def test_partitions_added_to_the_panes_topic_stay_idle_and_no_model_moves(
 
 
 @contextmanager
-def transaction(here: Deployment) -> Iterator[Callable[[list[bytes]], None]]:
-    """A transaction on the predictions topic, open until the block ends, and then aborted."""
+def transaction(here: Deployment, commits: bool = False) -> Iterator[Callable[[list[bytes]], None]]:
+    """A transaction on the predictions topic, open until the block ends, and then aborted or committed."""
     producer = Producer({"bootstrap.servers": here.broker.server.address, "transactional.id": unique("writer")})
     producer.init_transactions(30)
     producer.begin_transaction()
@@ -202,7 +202,7 @@ def transaction(here: Deployment) -> Iterator[Callable[[list[bytes]], None]]:
         assert producer.flush(30) == 0
 
     yield send
-    producer.abort_transaction(30)
+    (producer.commit_transaction if commits else producer.abort_transaction)(30)
 
 
 def history(here: Deployment) -> list[bytes]:
@@ -227,6 +227,29 @@ def test_records_of_aborted_transactions_count_neither_in_a_worker_nor_in_a_repl
         assert worker.stop() == 0
     panes = [record.value for record in here.read(here.config.topics.panes)]
     assert len(panes) == 6
+
+
+@on_kafka
+@pytest.mark.parametrize("ends", ["committed", "aborted"])
+def test_an_idle_run_ends_although_the_log_ends_with_what_is_no_record(
+    broker: Broker, redis_server: Server, tmp_path: Path, ends: str
+) -> None:
+    """The last offset is that of a marker: a worker that takes over waited for a record there, which never comes."""
+    here = deploy(tmp_path, broker, redis_server.address, {"panes": {"events": 50, "seconds": 0.5}})
+    if ends == "committed":
+        with transaction(here, commits=True) as send:
+            send(messages("a", 70))
+    else:
+        here.produce({0: messages("a", 70)})
+        with transaction(here) as send:
+            send(messages("a", 300, first=1000))
+    with here.worker() as worker:
+        worker.wait_for(lambda: here.sealed() == {0: 70})
+        assert worker.stop() == 0
+    here.produce({0: messages("a", 30, first=70)})
+    with here.worker("after") as worker:
+        worker.wait_for(lambda: sum(here.sealed().values()) > 100)
+        assert worker.stop() == 0
 
 
 def test_a_takeover_waits_until_kafka_knows_the_panes_topic(broker: Broker, redis_server: Server) -> None:

@@ -37,6 +37,7 @@ from driftline.stream.state.client import Client, connect
 from driftline.stream.state.fencing import FencedError
 from driftline.stream.state.incident_index import IncidentIndex
 from driftline.stream.state.store import StateMismatchError
+from driftline.stream.worker.faust.transport import Fetch
 from driftline.stream.worker.judge_stage import OUT_OF_ORDER
 from driftline.stream.worker.sketch_stage import RereadError
 from load_tests.harness.oracle import (
@@ -337,6 +338,21 @@ async def test_no_idle_run_is_closed_before_the_log_of_the_takeover_is_read(this
     replay = Replay(this.config, this.baselines)
     replay.read(0, this.log, this.first)
     assert await this.states() == replay.model_states()
+
+
+@on_a_bench
+async def test_an_idle_run_ends_once_all_was_read_although_markers_are_the_last_offsets(this: Bench) -> None:
+    driver = this.driver(fetch_size=7, reports_end=True)
+    await driver.assign()
+    await driver.sketch_next()
+    tp, end = TP("predictions", 0), this.first + 7
+    partition = driver.sketch._partitions[0]
+    partition.horizon = end + 20
+    for position, sealed in ((end + 19, None), (end + 20, end)):
+        await driver.sketch.sketch(Fetch(tp, [], end + 20, position=position))
+        await asyncio.sleep(0.11)
+        await driver.sketch.close_idle()
+        assert partition.sealed == sealed
 
 
 # Taking over

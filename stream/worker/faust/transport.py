@@ -61,17 +61,19 @@ _FLUSH_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """The records that one fetch brought of one partition, oldest first, at least one.
+    """The records that one fetch brought of one partition, oldest first.
 
-    Offsets rise and may have gaps (compaction, transaction markers). `highwater`: the partition's end offset when
-    fetched, so `highwater - next_offset` is the lag; None when the broker didn't say. `assignment_id`: under which
-    assignment it was fetched.
+    Offsets rise and may have gaps (compaction, transaction markers). There are none if all that was read are markers
+    and records of aborted transactions. `highwater`: the partition's end offset when fetched, so
+    `highwater - next_offset` is the lag; None when the broker didn't say. `assignment_id`: under which assignment it
+    was fetched. `position`: offset up to which the log was read, markers included; 0: up to the last record.
     """
 
     tp: TP
     records: Sequence[Record]
     highwater: int | None
     assignment_id: int = 0
+    position: int = 0
 
     @property
     def first_offset(self) -> int:
@@ -79,8 +81,8 @@ class Fetch:
 
     @property
     def next_offset(self) -> int:
-        """One past the last record: where the next fetch begins."""
-        return int(self.records[-1].offset) + 1
+        """One past the last record or, without one, past what was read."""
+        return int(self.records[-1].offset) + 1 if self.records else self.position
 
 
 class FetchConsumerThread(driver.AIOKafkaConsumerThread):
@@ -128,6 +130,7 @@ class FetchConsumer(driver.Consumer):
         self._seeking: asyncio.Future[None] | None = None
         self._positioned: int | None = None
         self._works = set[asyncio.Task[None]]()
+        self._reported = dict[TP, int]()  # the position that the last fetch of each partition has named
 
     def _new_consumer_thread(self) -> FetchConsumerThread:
         """Replaces Faust's thread by ours."""
@@ -149,6 +152,7 @@ class FetchConsumer(driver.Consumer):
         """Adds the number of the new assignment."""
         self._assignments += 1
         self.assignment_id = self._assignments
+        self._reported.clear()
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def perform_seek(self) -> None:
@@ -197,32 +201,49 @@ class FetchConsumer(driver.Consumer):
             return await super()._getmany(active_partitions, timeout)
 
     async def _wait_next_records(self, timeout: float) -> tuple[RecordMap | None, set[TP] | None]:
-        """Replaces the lists of records of fetch topics by lists of one `Fetch`.
+        """Replaces the lists of records of fetch topics by lists of one `Fetch`; adds those of what has no record.
 
         Drops records that came while a rebalance began, where Faust would call `perform_seek`, and so the hook, again.
         """
         fetched, active = await super()._wait_next_records(timeout)
         if fetched is None or not (self.flow_active and self.positioned):
             return None, active
-        return {tp: self._as_fetch(tp, records) for tp, records in fetched.items()}, active
+        skipped: dict[TP, list[Any]] = {tp: [] for tp in active or () if tp not in fetched and self._has_skipped(tp)}
+        return {tp: self._as_fetch(tp, records) for tp, records in {**fetched, **skipped}.items()}, active
 
     def _as_fetch(self, tp: TP, records: list[Any]) -> list[Any]:
         if tp.topic not in self.transport.fetch_topics:
             return records
-        highwater = _unless_revoked(self.highwater, tp)
-        return [Fetch(TP(*tp), list(chain.from_iterable(records)), highwater, self.assignment_id or 0)]
+        highwater, position = _unless_revoked(self.highwater, tp), _unless_revoked(self._read_to, tp) or 0
+        self._reported[tp] = position
+        return [Fetch(TP(*tp), list(chain.from_iterable(records)), highwater, self.assignment_id or 0, position)]
+
+    def _has_skipped(self, tp: TP) -> bool:
+        """Whether a partition was read further than its last fetch says: over markers and aborted transactions."""
+        if tp.topic not in self.transport.fetch_topics:
+            return False
+        position = _unless_revoked(self._read_to, tp) or 0
+        return self._reported.setdefault(tp, position) < position
+
+    def _read_to(self, tp: TP) -> int | None:
+        """Up to which offset records were returned, or left out. It changes in `_getmany` and with a seek alone."""
+        subscription = self._thread._ensure_consumer()._subscription
+        if not subscription.is_assigned(tp):
+            return None
+        state = subscription.subscription.assignment.state_value(tp)
+        return int(state.position) if state.has_valid_position else None
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
-        """Wraps a fetch as one message with the offset of its last record, so that its ack covers them all."""
+        """Wraps a fetch as one message with its last offset, so that its ack covers all of it."""
         if not isinstance(record, Fetch):
             return super()._to_message(tp, record)
-        last = record.records[-1]
+        stamp, kind = (record.records[-1].timestamp, record.records[-1].timestamp_type) if record.records else (0, 0)
         return ConsumerMessage(
             tp.topic,
             tp.partition,
-            last.offset,
-            last.timestamp / 1000.0,
-            last.timestamp_type,
+            record.next_offset - 1,
+            stamp / 1000.0,
+            kind,
             headers=None,
             key=None,
             value=record,  # type: ignore[arg-type]  # Faust says bytes, but hands it through untouched
