@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from load_tests.fuzz import alerts, answers, files, messages, settings, stored
+from load_tests.fuzz import alerts, answers, batches, files, messages, settings, stored
 from load_tests.fuzz.run import Outcome, fuzz, limit_memory
 from load_tests.fuzz.target import Target
 
@@ -31,8 +31,8 @@ FAULTS = Path("fuzz-faults")
 
 def all_targets() -> dict[str, Target]:
     """Every target by name."""
-    found = [each for module in (messages, files, stored, alerts, answers, settings) for each in module.targets()]
-    return {each.name: each for each in found}
+    modules = (messages, batches, files, stored, alerts, answers, settings)
+    return {each.name: each for module in modules for each in module.targets()}
 
 
 def main() -> None:

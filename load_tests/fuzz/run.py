@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import logging
 import multiprocessing
 import os
 import random
@@ -131,6 +132,7 @@ def fuzz(target: Target, seed: int, seconds: float, folder: Path) -> Outcome:
 
 def _child(results: Connection, target: Target, seed: int, seconds: float, folder: Path) -> None:
     limit_memory()
+    logging.disable()  # each refusal may be logged; thousands of them say nothing
     began = time.monotonic()
     results.send(Fuzzer(target, seed, folder).run(lambda _: (time.monotonic() - began) / seconds))
 

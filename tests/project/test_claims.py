@@ -48,7 +48,7 @@ def claims() -> list[str]:
     *acts, dead_letters = tables(sections(DELIVERY)["How"])
     settings = tables(sections(DELIVERY)["Under which settings"])
     rows = [row[0] for table in (*acts, *settings) for row in table]
-    return rows + [cell.strip("| ") for row in dead_letters for cell in row if cell.strip("| ")]
+    return rows + [cell.strip("| ") for row in dead_letters for cell in row if cell.strip("| ") not in ("", "the same")]
 
 
 def evidence() -> dict[str, str]:
