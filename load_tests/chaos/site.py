@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import redis as sync_redis
-
 from load_tests.chaos.pager import Pager
 from load_tests.chaos.producers import Traffic
 from load_tests.chaos.relay import SETTINGS, Relay
@@ -27,7 +25,13 @@ from load_tests.chaos.workers import Fleet, Watch
 from load_tests.harness.append_only_file import AppendOnlyFile
 from load_tests.harness.deployment import Deployment, deploy
 from load_tests.harness.kafka_topologies import Brokers, kafka_brokers
-from load_tests.harness.redis_topologies import RedisServers, one_redis, redis_cluster, redis_with_sentinels
+from load_tests.harness.redis_topologies import (
+    REDIS_ERRORS,
+    RedisServers,
+    one_redis,
+    redis_cluster,
+    redis_with_sentinels,
+)
 from load_tests.harness.tcp_proxy import TcpProxy
 
 # Workers at the start.
@@ -114,7 +118,7 @@ class Site:
         deadline = time.monotonic() + seconds
         while not moment() and time.monotonic() < deadline:
             time.sleep(0.01)
-            with suppress(sync_redis.RedisError):
+            with suppress(*REDIS_ERRORS):
                 self.watch.read_progress()
 
 
@@ -143,7 +147,7 @@ _REDIS = {"sentinel": redis_with_sentinels, "cluster": redis_cluster}
 def _sections(directory: Path, kafka: Brokers, redis: RedisServers) -> dict[str, dict[str, Any]]:
     return {
         "kafka": {"bootstrap": kafka.bootstrap},
-        "redis": {"url": redis.url, "replicas": min(redis.replicas, 1)},
+        "redis": {"url": redis.url, "replicas": redis.replicas},
         "topics": {"partitions": PARTITIONS, "replication": len(kafka.nodes)},
         "panes": {"events": 250, "seconds": 1.0},
         "defaults": {"learn_events": 500, "incidents": {"recovery": "0s", "cooldown": "0s"}},

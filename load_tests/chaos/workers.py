@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import psutil
-import redis as sync_redis
 
 from driftline.stream.state.fencing import FencedError
 from driftline.stream.state.store import StateMismatchError
@@ -20,7 +19,7 @@ from load_tests.chaos.relay import Relay
 from load_tests.chaos.schedule import Fault
 from load_tests.chaos.traffic import PARTITIONS
 from load_tests.harness.deployment import Deployment, WorkerProcess
-from load_tests.harness.redis_topologies import connect_to
+from load_tests.harness.redis_topologies import REDIS_ERRORS, connect_to
 
 # Seconds between two reads of the progress, hence the resolution of recovery times.
 _INTERVAL = 0.1
@@ -158,12 +157,12 @@ class Watch(threading.Thread):
         while not self.done.wait(_INTERVAL):
             self.fleet.restart_ended()
             self.relay.restart_ended()
-            with suppress(sync_redis.RedisError):
+            with suppress(*REDIS_ERRORS):
                 self.read_progress()
         self._client.close()
 
     def read_progress(self) -> None:
-        """Read the progress and note which faults have been recovered from. Raises RedisError."""
+        """Read the progress and note which faults have been recovered from. Raises REDIS_ERRORS."""
         topics = self.fleet.deployment.config.topics
         sealed = self._read(f"sketch/{topics.predictions}", self.partitions, "end")
         judged = self._read(f"judge/{topics.panes}", PARTITIONS, "next")

@@ -28,6 +28,8 @@ from load_tests.harness.servers import real_redis
 from load_tests.harness.tcp_proxy import TcpProxy
 
 Client = sync_redis.Redis
+#: What a client raises. That of a cluster has an error of its own when no node answers.
+REDIS_ERRORS = (sync_redis.RedisError, sync_redis.RedisClusterException)
 
 # Seconds after which a node that does not answer is replaced: a busy machine of two cores may need one to answer.
 _DOWN = 2.0
@@ -102,7 +104,7 @@ def _replication(node: Server) -> dict[str, Any]:
     try:
         with client(node) as redis:
             return dict(redis.info("replication"))
-    except sync_redis.RedisError:
+    except REDIS_ERRORS:
         return {}
 
 

@@ -102,8 +102,9 @@ class Redis(Section):
         ge=0,
         le=10,
         description="Replicas of a server whose disks must hold the end of an idle run, and a worker's claim to a "
-        "partition, before they count (WAITAOF, Redis 7.2), so that a failover loses neither. With Sentinel, 1; in a "
-        "cluster, as many as each primary has, since any of them may follow it. More than 10 are not in use anywhere.",
+        "partition, before they count (WAITAOF, Redis 7.2), so that a failover loses neither. As many as each primary "
+        "has, since any of them may follow it: with fewer, those that took no part may be promoted. More than 10 are "
+        "not in use anywhere.",
     )
 
     @model_validator(mode="after")

@@ -53,9 +53,9 @@ def wait_until(condition: Any, seconds: float = 60.0) -> None:
         time.sleep(0.05)
 
 
-def attached(server: Server) -> bool:
+def attached(server: Server, replica: str = "slave0") -> bool:
     with sync_redis.Redis(port=server.port) as client:
-        return client.info("replication").get("slave0", {}).get("state") == "online"
+        return client.info("replication").get(replica, {}).get("state") == "online"
 
 
 @contextmanager
@@ -88,6 +88,32 @@ def test_a_seal_waits_for_the_disk_of_a_replica_and_says_so(tmp_path: Path) -> N
             assert not waits.current()
 
         play(f"redis://{primary.address}", scenario, replicas=1, waits=waits)
+
+
+def test_a_replica_that_is_not_promoted_confirms_what_its_old_primary_writes(tmp_path: Path) -> None:
+    """So a failover may lose what fewer than all replicas have confirmed: the other one has been promoted."""
+    waits = Waits()
+    with replicated(tmp_path) as (primary, other), ExitStack() as stack:
+        replica_of = ("--replicaof", "127.0.0.1", str(primary.port))
+        promoted = stack.enter_context(with_options(real_redis(tmp_path / "c", fsync="everysec"), *replica_of))
+        wait_until(lambda: attached(primary, "slave1"))
+
+        async def scenario(store: Store) -> None:
+            sketch = await store.claim_sketch("predictions", 0)
+            await sketch.seal(0, 10, durable=True)
+            with sync_redis.Redis(port=promoted.port) as client:
+                client.replicaof("NO", "ONE")
+            await (await replace(store, replicas=1).claim_sketch("predictions", 1)).seal(0, 10, durable=True)
+            sealing = asyncio.create_task(sketch.seal(10, 20, durable=True))
+            await asyncio.to_thread(wait_until, waits.current)
+            assert "1 of 2 replicas have synced" in waits.current()["Redis"].error
+            assert not sealing.done()
+            with sync_redis.Redis(port=promoted.port) as client:
+                client.replicaof("127.0.0.1", primary.port)
+            await sealing
+
+        play(f"redis://{primary.address}", scenario, replicas=2, waits=waits)
+        assert other.process is not None
 
 
 def test_a_durable_seal_and_epoch_survive_a_failover_by_sentinel(tmp_path: Path) -> None:
