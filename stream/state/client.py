@@ -38,6 +38,7 @@ from redis.exceptions import (
 
 from driftline.stream.config.sections import Redis as RedisConfig
 from driftline.stream.retry import patiently
+from driftline.stream.text.phrases import counted
 
 Client = Redis | RedisCluster
 
@@ -136,8 +137,14 @@ def server_findings(info: Mapping[str, Any], cluster: bool, replicas: int = 0) -
         ),
         f"Redis deletes state when memory is short: set its maxmemory-policy, {policy}, to noeviction": evicts,
     }
+    following = int(info.get("connected_slaves", replicas))
+    numbers = f"Redis has {counted(following, 'replica')} and redis.replicas is {replicas}"
     warnings = {
         f"Redis has maxmemory-policy {policy}: set it to noeviction": policy != "noeviction" and not evicts,
+        f"{numbers}, so a failover may lose the end of an idle run and its events: set it to {following}": (
+            following > replicas
+        ),
+        f"{numbers}, so takeovers and idle runs wait: start the others, or set it to {following}": following < replicas,
         "Redis keeps no append-only file, so a restart loses all state: set its appendonly to yes": (
             not info.get("aof_enabled")
         ),

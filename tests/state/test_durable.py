@@ -18,7 +18,7 @@ from driftline.stream.config.sections import Redis
 from driftline.stream.demo.servers import Fsync, Server, free_port, redis_answers
 from driftline.stream.retry import Waits
 from driftline.stream.state import scripts
-from driftline.stream.state.client import connect, server_findings
+from driftline.stream.state.client import check_server, connect, server_findings
 from driftline.stream.state.fencing import FencedError
 from driftline.stream.state.store import DecidedAlert, Store
 from load_tests.harness.servers import real_redis
@@ -114,6 +114,25 @@ def test_a_replica_that_is_not_promoted_confirms_what_its_old_primary_writes(tmp
 
         play(f"redis://{primary.address}", scenario, replicas=2, waits=waits)
         assert other.process is not None
+
+
+def test_a_number_of_replicas_other_than_what_the_primary_has_is_warned_of(tmp_path: Path) -> None:
+    with replicated(tmp_path) as (primary, _):
+
+        async def scenario(store: Store) -> None:
+            assert await check_server(store.client, 1) == []
+            (fewer,), (more,) = [await check_server(store.client, replicas) for replicas in (0, 2)]
+            assert (fewer.severity, more.severity) == ("warning", "warning")
+            assert fewer.message == (
+                "Redis has 1 replica and redis.replicas is 0, so a failover may lose the end of an idle run and its "
+                "events: set it to 1"
+            )
+            assert more.message == (
+                "Redis has 1 replica and redis.replicas is 2, so takeovers and idle runs wait: start the others, or "
+                "set it to 1"
+            )
+
+        play(f"redis://{primary.address}", scenario)
 
 
 def test_a_durable_seal_and_epoch_survive_a_failover_by_sentinel(tmp_path: Path) -> None:
