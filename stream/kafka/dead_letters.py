@@ -8,8 +8,6 @@ from driftline.stream.events.unreadable import Unreadable
 from driftline.stream.kafka.record import OutgoingRecord, Record
 from driftline.stream.panes.pane import Range
 
-#: Bytes of a record that a topic takes unless its max.message.bytes says otherwise.
-DEFAULT_ROOM = 1_048_588
 # Bytes. A dead letter that cannot be sent would end the worker, again and again: so what is longer is cut off. All
 # headers but the reason take less than 500 bytes, and what Kafka puts around a record and its batch less than 150.
 _MAX_VALUE, _MAX_KEY, _MAX_REASON, _REST = 900_000, 10_000, 4_000, 1_000

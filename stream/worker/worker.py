@@ -59,6 +59,9 @@ log = logging.getLogger(__name__)
 
 # s between two rounds of housekeeping, and so how late an idle run may end.
 _HOUSEKEEPING_EVERY = 1.0
+# Bytes. A topic's max.message.bytes holds for a batch, and the producer puts records of up to 16 KiB into one: what
+# goes to a topic that takes less than twice that is sent one by one.
+_BATCH_ROOM = 32 << 10
 # s between two measurements of the lag, one small request to each broker; a third of the shortest time after which the
 # worker reports itself unhealthy.
 _LAG_EVERY = 2.0
@@ -105,7 +108,7 @@ class Worker:
         self.watchdog = Watchdog(self.metrics, worker.watchdog_seconds, self.waits)
         self.guard = LogGuard(config, self.store, self.metrics)
         self._name, self._reported = secrets.token_hex(8), (0.0, list[Unwatched]())
-        self._room: Mapping[str, int] = {}
+        self._room: Mapping[str, int] | None = None
         self._resources = AsyncExitStack()
         self._add_agents()
 
@@ -143,11 +146,15 @@ class Worker:
         return await call_kafka(self.app.consumer.earliest_offsets, tp)
 
     async def _publish(self, messages: Iterable[OutgoingRecord]) -> None:
-        await publish(self.app, map(self._fit, map(self.guard.place, messages)))
-
-    def _fit(self, record: OutgoingRecord) -> OutgoingRecord:
-        room = self._room.get(record.topic)
-        return record if room is None else fitted(record, room)
+        room = self._room or {}
+        records = [
+            fitted(each, room[each.topic]) if each.topic in room else each for each in map(self.guard.place, messages)
+        ]
+        narrow = {topic for topic, most in room.items() if most < _BATCH_ROOM}
+        await publish(self.app, (each for each in records if each.topic not in narrow))
+        for each in records:
+            if each.topic in narrow:
+                await publish(self.app, [each])
 
     async def _take_over(self, partitions: frozenset[TP]) -> Mapping[TP, int]:
         started = time.monotonic()
@@ -160,6 +167,9 @@ class Worker:
     async def _claim(self, partitions: frozenset[TP]) -> Mapping[TP, ResumePosition]:
         topics = self.config.topics
         await self.guard.bind()
+        if self._room is None:
+            dead_letters = [f"{topic}.dlq" for topic in (topics.predictions, topics.panes)]
+            self._room = await asyncio.to_thread(record_room, self.config.kafka, dead_letters)
         positions = {
             TP(topic, partition): position
             for topic, stage in ((topics.predictions, self.sketch_stage), (topics.panes, self.judge_stage))
@@ -230,8 +240,6 @@ class Worker:
             serve_worker_http(listener, self.metrics, self.watchdog, self.sketch_stage.intake)
         )
         self._resources.push_async_callback(self.store.client.aclose)
-        dead_letters = [f"{topic}.dlq" for topic in (self.config.topics.predictions, self.config.topics.panes)]
-        self._room = await asyncio.to_thread(record_room, self.config.kafka, dead_letters)
 
     async def _stopping(self, *_: Any, **__: Any) -> None:
         """Close what `_started` opened. No record is in work any more."""

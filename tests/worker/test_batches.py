@@ -181,3 +181,14 @@ def test_a_fetch_that_was_read_is_freed_at_once() -> None:
         assert gone() is None
     finally:
         gc.enable()
+
+
+def test_what_a_call_returns_is_unpacked_within_the_bound_and_the_rest_waits_for_the_next() -> None:
+    log = [Batch((b"0" * 400_000,), gzip=True) for _ in range(5)]
+    ours = in_batches(unread(*log_of(log)[:2], 0))
+    lists, drained = ours.take()
+    assert (len(lists), drained, ours.next_fetch_offset) == (3, False, 3), "the bound is 1 MiB"
+    assert ours.take() == ([], False), "another partition has used it up"
+    ours._unpacker.left = 1 << 20
+    lists, drained = ours.take()
+    assert (len(lists), drained, ours.next_fetch_offset) == (2, True, 5)
