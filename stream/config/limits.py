@@ -53,6 +53,23 @@ class Limits(Section):
         "never from less than 100 events. Two million take 170 MB, as 100,000 events of 20 signals; fewer than 10,000 "
         "would end the warm-up of a model with 100 signals at once.",
     )
+    warm_up_values: Whole = Field(
+        20_000_000,
+        ge=10_000,
+        le=1_000_000_000,
+        description="Values in the warm-ups of all models of a partition of the panes topic, counted as in "
+        "`sample_values`. When they are reached, models that have been silent for `newcomer_silence` give way; else "
+        "what arrives is a dead letter. Twenty million take 1.7 GB: the events of 200 models of 20 signals, each just "
+        "before it learns.",
+    )
+    run_bytes: Whole = Field(
+        64 << 20,
+        ge=1 << 20,
+        le=1 << 30,
+        description="Bytes of messages after which a run ends, however few events they hold. Until then a worker keeps "
+        "the events of models without a baseline. By default a run ends after 25,000 messages, which take 64 MiB if "
+        "each has 2.6 kB.",
+    )
     newcomers: Whole = Field(
         200,
         ge=1,

@@ -13,7 +13,8 @@ each other out in turn, since what arrives later must bring more than all that t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -25,20 +26,27 @@ class Room:
     """How many models may have learned their baseline, and how many may warm up, in each partition of the panes topic.
 
     silence: ms after which a newcomer gives way to any other. lifetime: ms after which a model that has learned its
-    baseline gives way to one that has just learned; None: never.
+    baseline gives way to one that has just learned; None: never. values: how many all newcomers may hold.
     """
 
     learned: int
     newcomers: int
     silence: float
     lifetime: float | None
+    values: float = math.inf
 
     @classmethod
     def of(cls, config: Config) -> Self:
         """The room that a configuration gives."""
         limits, lifetime = config.limits, config.limits.unknown_lifetime
         milliseconds = None if lifetime is None else lifetime * 1000
-        return cls(config.worker.unknown_models, limits.newcomers, limits.newcomer_silence * 1000, milliseconds)
+        return cls(
+            config.worker.unknown_models,
+            limits.newcomers,
+            limits.newcomer_silence * 1000,
+            milliseconds,
+            limits.warm_up_values,
+        )
 
 
 class NoRoomError(Exception):
@@ -52,18 +60,20 @@ class NoRoomError(Exception):
 class Roster:
     """The models without a given baseline that are remembered.
 
-    newcomers: how many events each has brought. learned: those that have learned their baseline. seen: when the newest
-    pane of each was appended to its topic, epoch ms; those without a time are stamped with the next one.
+    newcomers: how many events each has brought. values: how many values these hold. learned: those that have learned
+    their baseline. seen: when the newest pane of each was appended to its topic, epoch ms; those without a time are
+    stamped with the next one.
     """
 
     room: Room
     newcomers: dict[str, int] = field(default_factory=dict)
+    values: dict[str, int] = field(default_factory=dict)
     learned: set[str] = field(default_factory=set)
     seen: dict[str, int] = field(default_factory=dict)
 
     def copy(self) -> Roster:
         """A roster that changes by itself."""
-        return Roster(self.room, dict(self.newcomers), set(self.learned), dict(self.seen))
+        return Roster(self.room, dict(self.newcomers), dict(self.values), set(self.learned), dict(self.seen))
 
     def __contains__(self, model: str) -> bool:
         return model in self.newcomers or model in self.learned
@@ -76,30 +86,36 @@ class Roster:
         self.seen |= stamped
         return stamped
 
-    def make_room(self, model: str, events: int, at: int, learns: bool) -> list[str]:
+    def make_room(self, model: str, events: int, at: int, learns: bool, values: int = 0) -> list[str]:
         """The models that have to be forgotten, so that a pane of `model` can be judged; they are off the roster.
 
-        events: those that the pane brings. at: when it was appended, epoch ms. learns: whether the model learns its
-        baseline from it. Raises NoRoomError, and nothing changes.
+        events, values: those that the pane brings. at: when it was appended, epoch ms. learns: whether the model learns
+        its baseline from it. Raises NoRoomError, and nothing changes.
         """
-        if model in self.learned or (model in self.newcomers and not learns):
+        if model in self.learned:
             return []
-        sleeper = self._sleeper(model, at)
-        leaving = [sleeper] if learns else [self._weakest(model, events, at)]
+        leaving = list[str | None]()
+        if learns or model not in self.newcomers:
+            sleeper = self._sleeper(model, at)
+            leaving.append(sleeper if learns else self._weakest(model, events, at))
+        if not learns:
+            leaving += self._silent(model, values, at, leaving)
         return [self.forget(each) for each in leaving if each is not None]
 
-    def note(self, model: str, at: int, events: int, learned: bool) -> None:
-        """Note a judged pane. events: those in the model's warm-up. learned: whether it has learned its baseline."""
+    def note(self, model: str, at: int, events: int, learned: bool, values: int = 0) -> None:
+        """Note a judged pane. events, values: of the model's warm-up. learned: whether it has learned its baseline."""
         self.seen[model] = at
         if learned:
             self.newcomers.pop(model, None)
+            self.values.pop(model, None)
             self.learned.add(model)
         else:
-            self.newcomers[model] = events
+            self.newcomers[model], self.values[model] = events, values
 
     def forget(self, model: str) -> str:
         """Take a model off the roster, and return it."""
         self.newcomers.pop(model, None)
+        self.values.pop(model, None)
         self.learned.discard(model)
         self.seen.pop(model, None)
         return model
@@ -133,6 +149,23 @@ class Roster:
             f"model {model!r} has no baseline, and {self.room.newcomers:,} such models are warming up (see "
             "`driftline models`)",
         )
+
+    def _silent(self, model: str, values: int, at: int, leaving: Collection[str | None]) -> list[str]:
+        """The silent newcomers that give way to more values of a model. Raises NoRoomError."""
+        held = values + sum(count for each, count in self.values.items() if each not in leaving)
+        asleep = (each for each in self.newcomers if at - self.seen[each] >= self.room.silence)
+        silent = sorted({*asleep} - {model, *leaving}, key=lambda each: (self.seen[each], each))
+        gone = list[str]()
+        while held > self.room.values:
+            if len(gone) == len(silent):
+                raise NoRoomError(
+                    "limits.warm_up_values",
+                    f"model {model!r} has no baseline, and such models hold {self.room.values:,} values while they "
+                    "warm up",
+                )
+            gone.append(silent[len(gone)])
+            held -= self.values.get(gone[-1], 0)
+        return gone
 
     def _longest_silent(self, models: Iterable[str]) -> str | None:
         return min(models, key=lambda each: (self.seen[each], each), default=None)

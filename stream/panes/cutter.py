@@ -4,7 +4,8 @@ However the log is chunked on arrival, a run ends
 
 - before the first event in a later time slot than the run's first event (late events stay in the run), or
 - after the event that is the `events`-th of its model in the run, or
-- after 100 · `events` offsets, which bounds the work repeated after a crash, however many models share the log.
+- after 100 · `events` offsets, which bounds the work repeated after a crash, however many models share the log, or
+- after the message with which the run's messages have `bytes` bytes, which bounds the memory of events that are kept.
 
     offset    0  1  2  3  4  5  6  7  8  9 10 11 12
     slot      a  a  a  a  a  b  b  a  b  b  b  b  b        events = 6
@@ -19,9 +20,10 @@ ends only when it is full. No I/O, no clock: runs and panes are a pure function 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from itertools import chain
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 
@@ -47,10 +49,40 @@ class Rows(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PaneRule:
-    """When a run ends: after `events` events of one model, or at the end of its slot of `slot_ms` (None: no slots)."""
+    """When a run ends: after `events` events of one model, or at the end of its slot of `slot_ms` (None: no slots).
+
+    bytes: of messages after which it ends in any case.
+    """
 
     events: int = 250
     slot_ms: int | None = 10_000
+    bytes: int = 64 << 20
+
+
+class Sizes(NamedTuple):
+    """The sizes of all messages of a chunk: (n,) rising offsets, (n + 1,) bytes before each message and at the end."""
+
+    offsets: IntArray
+    before: IntArray
+
+    @classmethod
+    def of(cls, offsets: IntArray, messages: Sequence[bytes | None]) -> Self:
+        """The sizes of messages at these offsets."""
+        sizes = (0 if message is None else len(message) for message in messages)
+        return cls(offsets, np.cumsum(np.fromiter(chain([0], sizes), np.int64, len(messages) + 1)))
+
+    def since(self, offset: int) -> int:
+        """Bytes from an offset to the end of the chunk."""
+        return int(self.before[-1] - self.before[np.searchsorted(self.offsets, offset)])
+
+    def end_of(self, offset: int, room: int) -> int | None:
+        """The offset after the message with which those from `offset` on have `room` bytes; None if none does."""
+        first = int(np.searchsorted(self.offsets, offset))
+        full = max(int(np.searchsorted(self.before, self.before[first] + room)) - 1, first)
+        return int(self.offsets[full]) + 1 if full < len(self.offsets) else None
+
+
+NO_SIZES = Sizes(np.empty(0, np.int64), np.zeros(1, np.int64))
 
 
 @dataclass
@@ -69,18 +101,23 @@ class Cutter:
     _slot: int | None = None
     _open: dict[str, Pane[Any]] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
+    _bytes: int = 0
 
-    def push(self, rows: Mapping[str, Rows], end: int) -> list[Run]:
-        """Add the log up to offset `end` (exclusive), with its valid events, and return the runs that end in it."""
+    def push(self, rows: Mapping[str, Rows], end: int, sizes: Sizes = NO_SIZES) -> list[Run]:
+        """Add the log up to offset `end` (exclusive), with its valid events, and return the runs that end in it.
+
+        sizes: of its messages.
+        """
         self.end = end
         chunk = _Chunk.of(rows, self.rule)
         runs, first = [], 0
-        while (cut := self._cut(chunk, first, end)) is not None:
+        while (cut := self._cut(chunk, first, end, sizes)) is not None:
             last, boundary = cut
             self._add(chunk, first, last)
             runs.append(self.close(boundary))
             first = last
         self._add(chunk, first, len(chunk.offsets))
+        self._bytes += sizes.since(self.start)
         return runs
 
     def close(self, end: int) -> Run:
@@ -88,7 +125,7 @@ class Cutter:
         offsets = Range(self.partition, self.start, end)
         panes = {model: replace(pane, ranges=(offsets,)) for model, pane in sorted(self._open.items())}
         run = Run(self.start, end, panes)
-        self.start, self._slot, self._open, self._counts = end, None, {}, {}
+        self.start, self._slot, self._open, self._counts, self._bytes = end, None, {}, {}, 0
         return run
 
     def content(self, model: str) -> Any:
@@ -100,13 +137,14 @@ class Cutter:
         if model in self._open:
             self._open[model] = replace(self._open[model], content=change(self._open[model].content))
 
-    def _cut(self, chunk: _Chunk, first: int, end: int) -> tuple[int, int] | None:
+    def _cut(self, chunk: _Chunk, first: int, end: int, sizes: Sizes) -> tuple[int, int] | None:
         """Where the open run ends, if within this chunk: (index of the first event after the run, end offset)."""
         seal = bisect_right(self.sealed, self.start)
         if seal < len(self.sealed):
             limit = self.sealed[seal]
             return (int(np.searchsorted(chunk.offsets, limit)), limit) if end >= limit else None
         limit = self.start + _MAX_OFFSETS * self.rule.events
+        limit = min(limit, sizes.end_of(self.start, self.rule.bytes - self._bytes) or limit)
         stop = int(np.searchsorted(chunk.offsets, limit))
         slot = self._slot
         if slot is None and first < stop:

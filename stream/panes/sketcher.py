@@ -17,7 +17,7 @@ from driftline.stream.events.limits import DEFAULT_LIMITS, MessageLimits
 from driftline.stream.events.mapping import EventMapping
 from driftline.stream.events.parse import EventError, EventReader
 from driftline.stream.panes.coverage import Coverage, sampled_positions
-from driftline.stream.panes.cutter import Cutter, PaneRule
+from driftline.stream.panes.cutter import Cutter, PaneRule, Sizes
 from driftline.stream.panes.pane import Run
 from driftline.stream.panes.rows import EventRows, SketchRows, Tally
 
@@ -89,7 +89,8 @@ class Sketcher:
         }
         rows |= {model: EventRows.of(events, offsets) for model, events in unknown.items()}
         self._sample(messages, origins)
-        runs = self.cutter.push(rows, int(offsets[-1]) + 1) if len(offsets) else []
+        sizes = Sizes.of(offsets, messages)
+        runs = self.cutter.push(rows, int(offsets[-1]) + 1, sizes) if len(offsets) else []
         defects = [
             (int(columns.position[defect.row]), defect) for columns in known.values() for defect in columns.defects
         ]
@@ -123,4 +124,4 @@ def _counted(run: Run) -> Run:
 def pane_rule(config: Config) -> PaneRule:
     """The pane rule that `panes` in the configuration sets."""
     seconds = config.panes.seconds
-    return PaneRule(config.panes.events, None if seconds is None else round(seconds * 1000))
+    return PaneRule(config.panes.events, None if seconds is None else round(seconds * 1000), config.limits.run_bytes)

@@ -29,6 +29,7 @@ from driftline.stream.codec.state import FORGET, BaselineChangedError, StateDelt
 from driftline.stream.config.limits import Limits
 from driftline.stream.config.remarks import Remark, SignalKinds, unused_settings
 from driftline.stream.config.sections import Config, ModelConfig
+from driftline.stream.events.event import values_of
 from driftline.stream.judge.incidents import Status, Step
 from driftline.stream.judge.judge import DependenceCache
 from driftline.stream.judge.monitor import Monitor, forget
@@ -98,7 +99,7 @@ class _Partition:
         """Enter a stored state without a given baseline into the roster. seen: as in `Roster`; None: not stored."""
         if state.learned is not None or state.sample or seen is not None:
             if state.learned is None:
-                self.roster.newcomers[model] = len(state.sample)
+                self.roster.newcomers[model], self.roster.values[model] = len(state.sample), state.values
             else:
                 self.roster.learned.add(model)
             self.roster.seen |= {} if seen is None else {model: seen}
@@ -241,13 +242,13 @@ class JudgeStage:
         pane = message.pane(baseline.layout if message.baseline and baseline else None)
         unknown = model not in self._baselines and run.start >= consumed
         if unknown and baseline is None:
-            learns = monitor.learns_from(state, pane)
-            for each in work.roster.make_room(model, len(pane.content), appended, learns):
+            learns, brought = monitor.learns_from(state, pane), sum(map(values_of, pane.content))
+            for each in work.roster.make_room(model, len(pane.content), appended, learns, brought):
                 self._forget(work, each, appended)
         takes_long = monitor.takes_long(state, pane)
         state, steps = await asyncio.to_thread(monitor.judge, state, pane) if takes_long else monitor.judge(state, pane)
         if unknown:
-            work.roster.note(model, appended, len(state.sample), state.learned is not None)
+            work.roster.note(model, appended, len(state.sample), state.learned is not None, state.values)
         work.changed[model], work.seen[model], self._monitors[model] = state, appended, monitor
         self._decide(work, monitor, steps, message.topic, appended)
 

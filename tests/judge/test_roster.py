@@ -127,3 +127,33 @@ def test_whatever_comes_no_share_is_exceeded_and_a_refused_pane_changes_nothing(
         assert len(roster.newcomers) <= ROOM.newcomers
         assert len(roster.learned) <= ROOM.learned
         assert roster.seen.keys() == roster.newcomers.keys() | roster.learned
+
+
+def warm(roster: Roster, model: str, values: int, at: int) -> list[str]:
+    leaving = roster.make_room(model, 1, at, learns=False, values=values)
+    roster.note(model, at, 1, False, roster.values.get(model, 0) + values)
+    return leaving
+
+
+def test_wide_newcomers_cannot_fill_memory_together_and_silent_ones_give_way() -> None:
+    roster = Roster(Room(2, 10, HOUR, None, values=100))
+    for i in range(3):
+        assert warm(roster, f"m{i}", 30, at=i) == []
+    before = roster.copy()
+    with pytest.raises(NoRoomError, match=r"'m1' .* hold 100 values .* raise limits.warm_up_values"):
+        warm(roster, "m1", 11, at=HOUR - 1)
+    assert roster == before
+    assert warm(roster, "m1", 10, at=HOUR - 1) == []
+    assert warm(roster, "new", 60, at=HOUR + 2) == ["m0", "m2"]
+    assert roster.values == {"m1": 40, "new": 60}
+
+
+def test_values_of_those_that_learn_or_are_forgotten_make_room() -> None:
+    roster = Roster(Room(2, 10, HOUR, None, values=100))
+    warm(roster, "a", 90, at=0)
+    assert roster.make_room("a", 1, 1, learns=True, values=90) == []
+    roster.note("a", 1, 0, True)
+    warm(roster, "b", 90, at=2)
+    roster.forget("b")
+    assert warm(roster, "c", 100, at=3) == []
+    assert roster.values == {"c": 100}

@@ -15,18 +15,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.stream.panes.cutter import Cutter, PaneRule
+from driftline.stream.panes.cutter import Cutter, PaneRule, Sizes
 from driftline.stream.panes.pane import Pane, Range, Run
 
 SLOT_MS = 1000
 
 
 class Logged(NamedTuple):
-    """A message at an offset; slot None: it is not an event."""
+    """A message at an offset; slot None: it is not an event. size: its bytes."""
 
     offset: int
     model: str
     slot: int | None
+    size: int = 0
 
     @property
     def ts(self) -> int:
@@ -42,6 +43,10 @@ class Offsets:
 
     def content(self, first: int, last: int) -> tuple[int, ...]:
         return tuple(self.offsets[first:last].tolist())
+
+
+def sizes(chunk: Sequence[Logged]) -> Sizes:
+    return Sizes.of(np.array([each.offset for each in chunk]), [b"x" * each.size for each in chunk])
 
 
 def rows(chunk: Sequence[Logged]) -> dict[str, Offsets]:
@@ -157,27 +162,27 @@ def test_gaps_in_the_offsets_count_as_offsets(chunk: int) -> None:
 
 
 def by_definition(
-    log: Sequence[Logged], events: int, slot_ms: int | None
+    log: Sequence[Logged], events: int, slot_ms: int | None, most_bytes: int
 ) -> list[tuple[int, int, dict[str, list[int]]]]:
-    """The three rules, applied message by message."""
-    runs, start, slot, have = [], 0, None, {}
+    """The four rules, applied message by message."""
+    runs, start, slot, have, size = [], 0, None, {}, 0
 
     def end(at: int) -> None:
-        nonlocal start, slot, have
+        nonlocal start, slot, have, size
         runs.append((start, at, have))
-        start, slot, have = at, None, {}
+        start, slot, have, size = at, None, {}, 0
 
     for message in log:
         while message.offset >= start + 100 * events:
             end(start + 100 * events)
-        if message.slot is None:
-            continue
         own = message.slot if slot_ms else 0
-        if slot is not None and own > slot:
-            end(message.offset)
-        slot = own if slot is None else slot
-        have.setdefault(message.model, []).append(message.offset)
-        if len(have[message.model]) == events:
+        if message.slot is not None:
+            if slot is not None and own > slot:
+                end(message.offset)
+            slot = own if slot is None else slot
+            have.setdefault(message.model, []).append(message.offset)
+        size += message.size
+        if len(have.get(message.model, ())) == events or size >= most_bytes:
             end(message.offset + 1)
     last = log[-1].offset + 1
     while last >= start + 100 * events:
@@ -195,16 +200,17 @@ def test_any_log_in_any_chunks_gives_the_runs_and_panes_of_the_rules(data: st.Da
     slots = np.maximum.accumulate(rng.integers(0, 1 + n // 5, n)) - rng.choice([0, 0, 0, 2], n)
     bad = rng.random(n) < data.draw(st.sampled_from([0.0, 0.2, 0.95]))
     log = [
-        Logged(int(offset), f"m{rng.integers(models)}", None if nothing else max(int(slot), 0))
+        Logged(int(offset), f"m{rng.integers(models)}", None if nothing else max(int(slot), 0), int(rng.integers(50)))
         for offset, slot, nothing in zip(offsets, slots, bad, strict=True)
     ]
-    cutter, runs, at = Cutter(PaneRule(events, slot_ms), partition=3, start=0), [], 0
+    most_bytes = data.draw(st.sampled_from([1, 30, 300, 10**6]))
+    cutter, runs, at = Cutter(PaneRule(events, slot_ms, most_bytes), partition=3, start=0), [], 0
     while at < n:
         part = log[at : at + data.draw(st.integers(1, 60))]
-        runs += cutter.push(rows(part), part[-1].offset + 1)
+        runs += cutter.push(rows(part), part[-1].offset + 1, sizes(part))
         at += len(part)
     runs.append(cutter.close(log[-1].offset + 1))
-    expected = by_definition(log, events, slot_ms)
+    expected = by_definition(log, events, slot_ms, most_bytes)
     assert [(run.start, run.end, held(run)) for run in runs] == [
         (start, end, {model: tuple(own) for model, own in have.items()}) for start, end, have in expected
     ]
