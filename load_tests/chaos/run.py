@@ -25,7 +25,7 @@ from load_tests.chaos.shapes import parsed_schemas
 from load_tests.chaos.site import WORKERS, Site, open_site
 from load_tests.chaos.traffic import PARTITIONS, SPREAD, traffic
 from load_tests.chaos.verdict import judge_run
-from load_tests.chaos.workers import log_counts, unexpected_errors
+from load_tests.chaos.workers import log_counts, unexpected_ends
 from load_tests.harness.redis_topologies import connect_to
 
 # Seconds that the workers have after the last fault to finish everything, plus those that the events take.
@@ -54,7 +54,7 @@ def run(
         _bar(console, f"seed {seed}", events, faults) as show,
     ):
         mismatches = _work(site, plan, events, show) + _stop(site) + site.mismatches
-        mismatches += unexpected_errors(site.fleet.logs())
+        mismatches += unexpected_ends(site.fleet.logs())
         seconds = time.monotonic() - began
         show("verdict", events, faults)
         outcome = _outcome(site)

@@ -204,14 +204,15 @@ _PATTERNS: Mapping[str, str] = {
 }
 
 # Errors by which a worker may end here: its write was refused. Any other is a bug, even though the next worker makes up
-# for it; a server that does not answer is waited for.
+# for it; a server that does not answer is waited for, by the watchdog too.
 _DESIGNED = {FencedError.__name__, StateMismatchError.__name__}
+_END = re.compile(r"\bCrashed reason=(?P<error>\w+)\(|\bCRITICAL .*(?P<watchdog>watchdog): ")
 
 
-def unexpected_errors(logs: str) -> list[str]:
-    """One sentence for each kind of error by which no worker should have ended."""
-    found = Counter(re.findall(r"\bCrashed reason=(\w+)\(", logs))
-    return [f"{count} workers ended by {name}" for name, count in sorted(found.items()) if name not in _DESIGNED]
+def unexpected_ends(logs: str) -> list[str]:
+    """One sentence for each way in which no worker should have ended."""
+    found = Counter(each["error"] or f"the {each['watchdog']}" for each in _END.finditer(logs))
+    return [f"{count} workers ended by {what}" for what, count in sorted(found.items()) if what not in _DESIGNED]
 
 
 def log_counts(logs: str) -> dict[str, int]:

@@ -11,7 +11,7 @@ from load_tests.chaos.naive import NoEventError, read
 from load_tests.chaos.run import coverage
 from load_tests.chaos.schedule import schedule
 from load_tests.chaos.traffic import KEYED, MODELS, PARTITIONS, SPREAD, traffic
-from load_tests.chaos.workers import unexpected_errors
+from load_tests.chaos.workers import unexpected_ends
 
 ONE = chosen(["*"], "one", "everysec")
 
@@ -64,8 +64,13 @@ def test_the_report_counts_each_kind_and_its_recoveries() -> None:
 def test_a_worker_that_ended_by_a_bug_is_reported() -> None:
     """The next worker makes up for it, so that nothing else shows the bug."""
     designed = "\n".join(f"[^Agent]: Crashed reason={each}" for each in ("StateMismatchError('x')", "FencedError(1)"))
-    assert unexpected_errors(designed) == []
-    assert unexpected_errors(f"{designed}\nCrashed reason=TypeError('a')\n" * 2) == ["2 workers ended by TypeError"]
+    assert unexpected_ends(designed) == []
+    assert unexpected_ends(f"{designed}\nCrashed reason=TypeError('a')\n" * 2) == ["2 workers ended by TypeError"]
+
+
+def test_a_worker_that_the_watchdog_ended_is_reported() -> None:
+    line = "12:00:00,000 CRITICAL driftline.stream.worker.watchdog: watchdog: stalled; exiting\n"
+    assert unexpected_ends(line) == ["1 workers ended by the watchdog"]
 
 
 def test_models_lie_on_one_partition_or_on_all_in_whatever_shape_their_events_come() -> None:
