@@ -23,7 +23,7 @@ from rich.progress import track
 from rich.table import Table
 
 from load_tests.fuzz import alerts, answers, batches, files, messages, settings, stored
-from load_tests.fuzz.run import Outcome, fuzz, limit_memory
+from load_tests.fuzz.run import Outcome, fuzz, limit_memory, within
 from load_tests.fuzz.target import Target
 
 FAULTS = Path("fuzz-faults")
@@ -50,7 +50,7 @@ def main() -> None:
         sys.exit(repeat(chosen, arguments.input.read_bytes()))
     seconds = arguments.seconds / len(chosen)
     outcomes = [
-        fuzz(each, arguments.seed, seconds, FAULTS)
+        fuzz(each, arguments.seed, within(seconds), FAULTS)
         for each in track(chosen, "fuzzing", console=Console(stderr=True), transient=True)
     ]
     sys.exit(report(outcomes))

@@ -29,7 +29,7 @@ JUNK: list[Callable[[random.Random], Any]] = [
     lambda r: [r.random() for _ in range(r.choice([1, 2, 3, 2000]))],
     lambda r: {f"k{n}": n for n in range(r.choice([1, 3, 300]))},
     lambda r: nested(r.choice([3, 50, 400])),
-    lambda r: str(r.uniform(-9, 9)),
+    lambda r: str(r.uniform(-9, 9)) + r.choice(["", " ", "\n", "\x1d", "\u2003", "_0", "e5", "\u0661"]),
     lambda r: {"name": "x", "shape": [r.choice([-1, 0, 1, 2, 10**9, 10**400])], "data": [1]},
 ]
 # Bytes that open, close, separate or end something in some format.

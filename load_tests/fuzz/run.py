@@ -31,9 +31,15 @@ _MEMORY = 1500 << 20
 _MOST_FAULTS = 10
 # Share of the inputs that stay valid.
 _WHOLE = 0.2
+# How much longer than its processor time an input may take: other programs may keep the machine busy.
+_IDLE = 6
 # Share of the work after which caches are full, and memory must not grow any more.
 _SETTLED = 0.1
 _OWN = re.compile(r"/(?=(?:stream|detectors|load_tests)/)")
+
+
+#: The share of the work that so many inputs are; at 1, it is over.
+Done = Callable[[int], float]
 
 
 @dataclass
@@ -43,7 +49,7 @@ class Outcome:
     name: str
     accepted: int = 0
     refused: int = 0
-    slowest: float = 0.0
+    slowest: float = 0.0  # s of processor time
     growth: float = 0.0
     faults: list[tuple[str, str]] = field(default_factory=list)
 
@@ -76,9 +82,10 @@ class Fuzzer:
     def _read(self, data: bytes, *, damaged: bool) -> None:
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, data, 0)
-        # The kernel ends a process that has no handler for this signal, even within a loop in C.
-        signal.setitimer(signal.ITIMER_REAL, self.target.seconds)
-        started = time.perf_counter()
+        # The kernel ends a process that has no handler for these signals, even within a loop in C.
+        signal.setitimer(signal.ITIMER_PROF, self.target.seconds)
+        signal.setitimer(signal.ITIMER_REAL, _IDLE * self.target.seconds)
+        started = time.process_time()
         try:
             self.target.read(data)
             self.outcome.accepted += 1
@@ -90,20 +97,21 @@ class Fuzzer:
             self.outcome.refused += 1
             self._fail(_place(error), f"{_place(error)}: {type(error).__name__}: {str(error)[:300]}", data)
         finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
             signal.setitimer(signal.ITIMER_REAL, 0)
-        self.outcome.slowest = max(self.outcome.slowest, time.perf_counter() - started)
+        self.outcome.slowest = max(self.outcome.slowest, time.process_time() - started)
 
     def _fail(self, kind: str, what: str, data: bytes) -> None:
         if kind not in self._kinds:
             self._kinds.add(kind)
             self.outcome.faults.append((what, str(save(self._folder, self.target, data))))
 
-    def run(self, done: Callable[[int], float]) -> Outcome:
-        """Read inputs, and measure how memory grows. done: the share of the work that so many inputs are."""
-        settled, number = 0.0, 0
-        while (share := done(number)) < 1 and len(self.outcome.faults) < _MOST_FAULTS:
+    def run(self, done: Done) -> Outcome:
+        """Read inputs, one at least, and measure how memory grows."""
+        settled, share = 0.0, 0.0
+        while share < 1 and len(self.outcome.faults) < _MOST_FAULTS:
             self.step()
-            number += 1
+            share = done(self.outcome.inputs)
             if not settled and share >= _SETTLED:
                 settled = megabytes()
         self.outcome.growth = megabytes() - settled if settled else 0.0
@@ -112,12 +120,24 @@ class Fuzzer:
         return self.outcome
 
 
-def fuzz(target: Target, seed: int, seconds: float, folder: Path) -> Outcome:
-    """The outcome of a target after some seconds, worked out by a child. folder: for inputs that fail."""
+def within(seconds: float) -> Done:
+    """The share of some seconds that is over, from the first time on that it is asked for."""
+    began = 0.0
+
+    def done(_: int) -> float:
+        nonlocal began
+        began = began or time.monotonic()
+        return (time.monotonic() - began) / seconds
+
+    return done
+
+
+def fuzz(target: Target, seed: int, done: Done, folder: Path) -> Outcome:
+    """The outcome of a target, worked out by a child. folder: for inputs that fail."""
     folder.mkdir(parents=True, exist_ok=True)
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
-    child = context.Process(target=_child, args=(theirs, target, seed, seconds, folder))
+    child = context.Process(target=_child, args=(theirs, target, seed, done, folder))
     child.start()
     theirs.close()
     try:
@@ -130,17 +150,16 @@ def fuzz(target: Target, seed: int, seconds: float, folder: Path) -> Outcome:
     return outcome
 
 
-def _child(results: Connection, target: Target, seed: int, seconds: float, folder: Path) -> None:
+def _child(results: Connection, target: Target, seed: int, done: Done, folder: Path) -> None:
     limit_memory()
     logging.disable()  # each refusal may be logged; thousands of them say nothing
-    began = time.monotonic()
-    results.send(Fuzzer(target, seed, folder).run(lambda _: (time.monotonic() - began) / seconds))
+    results.send(Fuzzer(target, seed, folder).run(done))
 
 
 def _ended(target: Target, code: int, folder: Path) -> Outcome:
     """The outcome of a target whose child ended before it had one."""
-    took = f"an input took longer than {target.seconds:g} s"
-    what = took if code == -signal.SIGALRM else f"an input ended the process, exit code {code}"
+    took = f"an input took more than {target.seconds:g} s"
+    what = took if -code in (signal.SIGPROF, signal.SIGALRM) else f"an input ended the process, exit code {code}"
     path = save(folder, target, in_work(folder, target).read_bytes())
     return Outcome(target.name, faults=[(what, str(path))])
 

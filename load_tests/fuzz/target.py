@@ -20,8 +20,8 @@ class Target:
     name: for people and for --targets. write: a valid input. read: parses an input and uses what came out, as the
     component does that gets it; a valid input must pass. refusals: what `read` may raise for any other input, and
     nothing else. damage: changes the structure of a valid input, as a program would, and keeps its checksums valid.
-    words: texts that mean something to the parser. seconds: that one input may take. growth: MB by which memory may
-    grow once a tenth of the inputs is read: the allocator's noise, and caches that are full by then.
+    words: texts that mean something to the parser. seconds: of processor time that one input may take. growth: MB by
+    which memory may grow once a tenth of the inputs is read: the allocator's noise, and caches that are full by then.
     """
 
     name: str

@@ -32,9 +32,11 @@ _SHOWN = 60
 #: The two values of a flag in a text signal, and all spellings of them, in lower case.
 FALSE, TRUE = "false", "true"
 FLAGS = {FALSE: FALSE, "0": FALSE, "0.0": FALSE, TRUE: TRUE, "1": TRUE, "1.0": TRUE}
-# How programs write numbers as text. Python would also read "1_000" and digits of other scripts.
-_NUMERAL = re.compile(r"\s*[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*")
-_ODD_FLOAT = re.compile(r"\s*[+-]?(?:nan|inf|infinity)\s*", re.IGNORECASE)
+# How programs write numbers as text. Python would also read "1_000" and digits of other scripts, and it refuses four
+# control characters that are white space elsewhere.
+_SPACE = r"[^\S\x1c-\x1f]*"
+_NUMERAL = re.compile(rf"{_SPACE}[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?{_SPACE}")
+_ODD_FLOAT = re.compile(rf"{_SPACE}[+-]?(?:nan|inf|infinity){_SPACE}", re.IGNORECASE)
 # A lone surrogate comes from an escape such as "\ud800", and stands for each byte that is not UTF-8.
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

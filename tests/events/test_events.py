@@ -313,6 +313,22 @@ def test_numbers_in_texts_are_numbers_only_if_they_look_measured(texts: list[str
     assert inferred(events) == [("x", numeric)]
 
 
+@pytest.mark.parametrize(
+    "mark", ["", " ", "\t", "\n", "\x1c", "\x1d", "\x1e", "\x1f", "\x85", "\u2003", "\u3000", "\u0661", "_"]
+)
+@pytest.mark.parametrize("number", ["1.5", "nan", "inf"])
+def test_a_text_that_is_taken_for_a_number_is_one_to_python_too(number: str, mark: str) -> None:
+    """Four control characters are white space to `re`, but not to `float`: such a text ended the worker."""
+    for text in (f"{number}{mark}", f"{mark}{number}"):
+        columns = one(message(score=text), [Field("score", True)])
+        taken = math.isfinite(columns.numeric[0, 0]) or not columns.defects or columns.defects[0].code is Special.NAN
+        if taken:
+            assert mark.isspace() or not mark
+            assert str(float(text)) == number
+        else:
+            assert columns.defects[0].code is Special.INVALID
+
+
 FLAG_VALUES = [(True, 1, 1.0, "true", "True", "1", "1.0"), (False, 0, 0.0, "false", "FALSE", "0", "0.0")]
 
 
