@@ -19,7 +19,7 @@ class Limits(Section):
         ge=1024,
         le=16 << 20,
         description="Bytes of one message, unpacked. The default is the largest one that brokers accept by default "
-        "(message.max.bytes), and takes some 50 MB while it is parsed; 16 MiB take 1 GB.",
+        "(message.max.bytes), and takes up to 75 MB while it is parsed; 16 MiB take 1.2 GB.",
     )
     depth: Whole = Field(
         DEFAULT_LIMITS.depth,

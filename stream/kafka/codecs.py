@@ -18,6 +18,8 @@ import zstandard
 # The stream of blocks in which Java's snappy writes: its mark, and the bytes of mark and versions.
 _XERIAL, _XERIAL_HEADER = b"\x82SNAPPY\x00", 16
 _LENGTH = 4  # bytes of the length before each block
+# Bytes unpacked at once. Most batches take less; room for as much as is allowed would cost more than unpacking it.
+_PIECE = 1 << 20
 
 
 class TooLargeError(ValueError):
@@ -43,7 +45,7 @@ def unpack(codec: int, data: memoryview, most: int) -> bytes:
 
 def _gzip(data: memoryview, most: int) -> bytes:
     with gzip.GzipFile(fileobj=BytesIO(data)) as file:
-        return bytes(file.read(most + 1))
+        return _read(file.read, most)
 
 
 def _snappy(data: memoryview, most: int) -> bytes:
@@ -68,16 +70,31 @@ def _snappy_block(block: memoryview, most: int) -> bytes:
 
 
 def _lz4(data: memoryview, most: int) -> bytes:
-    frame = lz4.frame.LZ4FrameDecompressor()
-    unpacked: bytes = frame.decompress(data, most + 1)
-    if not frame.eof and len(unpacked) <= most:
-        raise EOFError
-    return unpacked
+    frame, left = lz4.frame.LZ4FrameDecompressor(), [data]
+
+    def read(size: int) -> bytes:
+        if frame.eof:
+            return b""
+        part: bytes = frame.decompress(left.pop() if left else b"", size)
+        if not part and not frame.eof:
+            raise EOFError
+        return part
+
+    return _read(read, most)
 
 
 def _zstd(data: memoryview, most: int) -> bytes:
     with zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True) as stream:
-        return bytes(stream.read(most + 1))
+        return _read(stream.read, most)
+
+
+def _read(read: Callable[[int], bytes], most: int) -> bytes:
+    """What a function returns piece by piece, until nothing comes or it is more than `most` bytes."""
+    parts, size = [], 0
+    while size <= most and (part := read(_PIECE)):
+        parts.append(part)
+        size += len(part)
+    return b"".join(parts)
 
 
 _CODECS: dict[int, Callable[[memoryview, int], Any]] = {1: _gzip, 2: _snappy, 3: _lz4, 4: _zstd}

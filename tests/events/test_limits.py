@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
+import tracemalloc
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -184,3 +186,19 @@ def test_a_fault_of_the_fast_reader_leaves_the_batch_to_the_exact_one(caplog: py
     assert known["m"].numeric.T.tolist() == [[1.5, 2.0]]
     assert [each.position for each in rejections] == [1]
     assert "the reader failed" in caplog.text
+
+
+@pytest.mark.parametrize("content", ['{"a":0},', "[],", '"a",', "0,"])
+def test_the_largest_message_takes_some_eighty_megabytes_and_leaves_nothing(content: str) -> None:
+    items = "".join(itertools.repeat(content, ((1 << 20) - 100) // len(content))).rstrip(",")
+    data = event(unused=[])[:-3] + f"[{items}]}}".encode()
+    reader = EventReader()
+    tracemalloc.start()
+    try:
+        for _ in range(3):
+            assert len(reader.read(data).events) == 1
+        left, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 80 << 20
+    assert left < 1 << 20
