@@ -163,6 +163,10 @@ async def call_once(command: Callable[..., Any], *args: Any, **options: Any) -> 
     """What a client's command answers. Does not retry; raises the errors of `call_redis`."""
     try:
         return await command(*args, **options)
+    except AttributeError as error:
+        if not _is_closed_meanwhile(error):
+            raise
+        raise RedisUnreachableError("Redis does not answer: the connection was closed by another call") from error
     except (RedisError, RedisClusterException) as error:
         if isinstance(error, AuthenticationError | AuthorizationError):
             raise StoreError(f"Redis refuses the login of redis.url and redis.password_env: {error}") from error
@@ -171,6 +175,11 @@ async def call_once(command: Callable[..., Any], *args: Any, **options: Any) -> 
         if isinstance(error, OutOfMemoryError) or str(error).startswith(_PASSING):
             raise RedisUnreachableError(f"Redis refuses for now: {error}") from error
         raise StoreError(f"Redis refuses: {error}") from error
+
+
+def _is_closed_meanwhile(error: AttributeError) -> bool:
+    """Whether a cluster's client closed a connection just before it wrote to it, as it does when a primary changes."""
+    return error.obj is None and error.name == "writelines"
 
 
 def _pool(address: _Address) -> BlockingConnectionPool:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import pytest
 import redis as sync_redis
+from redis.asyncio import RedisCluster
 from redis.exceptions import OutOfMemoryError, ResponseError
 
 from driftline.stream import retry
@@ -22,9 +23,11 @@ from driftline.stream.config.sections import Redis
 from driftline.stream.demo.servers import Server, free_port
 from driftline.stream.state import client as client_module
 from driftline.stream.state.client import (
+    Client,
     RedisUnreachableError,
     ServerFinding,
     StoreError,
+    call_once,
     call_redis,
     check_server,
     connect,
@@ -274,6 +277,30 @@ def test_a_redis_that_never_answers_raises_an_error(own_redis: Server, monkeypat
             await store.claim_judge("panes", 0)
 
     play(url(own_redis), scenario)
+
+
+@on_every_redis
+async def test_a_connection_that_another_call_closes_is_one_that_does_not_answer(store: Store) -> None:
+    closed = 0
+    for steps in range(30):  # of the event loop, after some of which the connection seems to be open and is not
+        await store.client.set("key", "value")
+        closing = asyncio.create_task(close_connections(store.client))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        try:
+            assert await call_once(store.client.get, "key") == b"value"
+        except RedisUnreachableError as error:
+            closed += str(error).endswith("the connection was closed by another call")
+        await closing
+    assert closed or not isinstance(store.client, RedisCluster)
+
+
+async def close_connections(client: Client) -> None:
+    """As redis-py does when another node has become the primary."""
+    if isinstance(client, RedisCluster):
+        await asyncio.gather(*(node.disconnect() for node in client.get_nodes()))
+    else:
+        await client.connection_pool.disconnect()
 
 
 # Checks of the server
