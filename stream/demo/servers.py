@@ -25,8 +25,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-#: s. Tansu and Valkey start in 0.05, Apache Kafka on two busy cores in up to 15; a quarter of this would cut it off.
-START_TIMEOUT = 60.0
+#: s. Tansu and Valkey start in 0.05, Apache Kafka on two busy cores in up to 15, and after a crash, beside programs
+#: that would keep 20 cores busy, in more than 60. A server that ends is noticed at once.
+START_TIMEOUT = 180.0
 #: s between two polls of a starting server; a tenth of what a person notices.
 _POLL_INTERVAL = 0.02
 
