@@ -142,7 +142,7 @@ def cell_value(cell: str) -> Any:
             value = number(cell)
         except ValueError:
             continue
-        spelt = "_" not in cell and cell.isascii() and any(each.isdigit() for each in cell)
+        spelt = "_" not in cell and cell.strip().isascii() and any(each.isdigit() for each in cell)
         return value if spelt else cell
     return cell or None
 
