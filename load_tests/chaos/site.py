@@ -114,10 +114,11 @@ class Site:
         return sum(self.producer.appended) - sum(self.watch.now.sealed)
 
     def wait_for(self, moment: Callable[[], bool], seconds: float) -> None:
-        """Wait for a moment, at most for `seconds`."""
+        """Wait for a moment, at most for `seconds`. Other faults end meanwhile: the moment may not come before."""
         deadline = time.monotonic() + seconds
         while not moment() and time.monotonic() < deadline:
             time.sleep(0.01)
+            self.end_due()
             with suppress(*REDIS_ERRORS):
                 self.watch.read_progress()
 

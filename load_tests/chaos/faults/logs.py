@@ -18,6 +18,8 @@ from load_tests.harness.deployment import Broker, Deployment, unique
 
 # Partitions that are added at once: fewer than workers, so that some get none of them.
 _MORE = 2
+# Seconds for a worker to start and to be refused; Redis may first have to come back from another fault.
+_UNTIL_REFUSED = 180.0
 # Events that the other deployment has, had it read them.
 _EVENT = b'{"id":"other","ts":1767225600000,"model":"keyed-0","features":{"amount":99},"score":9}'
 
@@ -64,7 +66,7 @@ def _another_cluster(site: Site, _fault: Fault) -> Iterator[None]:
         other.create_topics()
         other.produce({0: [_EVENT] * 1000})
         with other.worker("other") as worker:
-            worker.wait_for(lambda: worker.process.poll() is not None, alive=False)
+            site.wait_for(lambda: worker.process.poll() is not None, _UNTIL_REFUSED)
             if worker.process.returncode != 1 or "belongs to Kafka cluster" not in worker.logs():
                 site.mismatches.append(f"a worker on another cluster was not refused: {worker.last_lines()}")
     yield
