@@ -56,6 +56,10 @@ return {'ok'}
 """)
 
 
+# What decoding raises for bytes that this version did not write.
+_UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+
+
 @dataclass(frozen=True)
 class NotificationLog:
     """What one receiver was sent. Every call raises StoreError, and RedisUnreachableError after 10 seconds."""
@@ -78,11 +82,8 @@ class NotificationLog:
         epoch = await _TAKE_OVER.run(self.client, [self._notifications_key], _NOTIFICATIONS_LIFE)
         try:
             return _decoded(await call_redis(self.client.hgetall, self._notifications_key)), epoch
-        except (msgspec.MsgspecError, ValueError) as error:
-            raise StoreError(
-                f"the key {self._notifications_key} in Redis can't be read: {error}. A newer Driftline may have "
-                "written it: run that version; or delete the key, then close what is open in the pager by hand"
-            ) from None
+        except _UNREADABLE as error:
+            raise _unreadable(self._notifications_key, error) from None
 
     async def save(self, epoch: int, before: Notifications, after: Notifications) -> None:
         """Write what has changed, in one step. Raises FencedError if another relay has taken over."""
@@ -102,7 +103,10 @@ class NotificationLog:
     async def entries(self) -> dict[str, Entry]:
         """The entries that Alertmanager holds."""
         found = await call_redis(self.client.hgetall, self._entries_key)
-        return {name.decode(): msgspec.json.decode(entry) for name, entry in found.items()}
+        try:
+            return {name.decode(): msgspec.json.decode(entry, type=Entry) for name, entry in found.items()}
+        except _UNREADABLE as error:
+            raise _unreadable(self._entries_key, error) from None
 
     async def save_entries(self, entries: Mapping[str, Entry], removed: Iterable[str] = ()) -> None:
         """Write entries, and remove others."""
@@ -127,6 +131,13 @@ class NotificationLog:
     @property
     def _entries_key(self) -> str:
         return f"{self.namespace}:relay:{self.receiver}:entries"
+
+
+def _unreadable(key: str, error: BaseException) -> StoreError:
+    return StoreError(
+        f"the key {key} in Redis can't be read: {error}. A newer Driftline may have written it: run that version; or "
+        "delete the key, then close what is open in the pager by hand"
+    )
 
 
 def _encoded(entries: Mapping[str, Entry]) -> dict[str, bytes]:

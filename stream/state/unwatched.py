@@ -71,6 +71,6 @@ class UnwatchedReports:
         for worker, content in (await call_redis(self.client.hgetall, self._key)).items():
             try:
                 reports[worker.decode()] = msgspec.json.decode(content, type=_Report)
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, ValueError, RecursionError):
                 continue
         return reports

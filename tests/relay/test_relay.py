@@ -503,6 +503,19 @@ def test_unreadable_notifications_are_reported_by_their_key_with_what_to_do(redi
     assert service.requests == []
 
 
+def test_unreadable_entries_of_alertmanager_are_reported_by_their_key_too(redis_server: Server) -> None:
+    async def scenario(bench: Bench) -> None:
+        key = f"{bench.notification_log.namespace}:relay:alertmanager:entries"
+        for entry in (b"[]", b"\xff", b"[" * 100_000):
+            await bench.notification_log.client.hset(key, "fraud/a1", entry)
+            with pytest.raises(StoreError, match=f"{key} in Redis can't be read.*delete the key"):
+                await bench.deliver(cloud_event(1))
+
+    with fake("alertmanager") as service:
+        on_bench(redis_server, [service], scenario)
+    assert service.requests == []
+
+
 # --- secrets and stdout
 
 

@@ -43,5 +43,8 @@ async def test_a_report_ends_with_its_worker(store: Store) -> None:
 async def test_what_another_version_wrote_is_left_out(store: Store) -> None:
     reports, key = UnwatchedReports(store.client, store.namespace), f"{store.namespace}:unwatched"
     report = {"at": 100.0, "fields": [("m", "a", "sparse", "?"), ("m", "b", "new", "new")], "more": 1}
-    await store.client.hset(key, mapping={"later": msgspec.json.encode(report), "odd": b"[1", "list": b"[]"})
+    await store.client.hset(
+        key, mapping={"later": msgspec.json.encode(report), "odd": b"[1", "list": b"[]", "bytes": b"\xff"}
+    )
+    await store.client.hset(key, mapping={"deep": b"[" * 100_000, b"\xff": msgspec.json.encode(report)})
     assert await reports.read(100.0) == [field("b")]
