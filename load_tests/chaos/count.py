@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from driftline.detectors.arrays import IntArray
@@ -11,24 +11,23 @@ from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.codec.state import restore_state
 from driftline.stream.panes.pane import Range
-from load_tests.chaos.naive import Cells, NoEventError, read
-from load_tests.chaos.outcome import Outcome, Verdict, abbreviated
+from load_tests.chaos.naive import MAX_BATCH, Cells, NoEventError, read
+from load_tests.chaos.outcome import Era, Outcome, Verdict, abbreviated
 from load_tests.harness.oracle import Parts, events_counted
 
 # Bytes of a message that its dead letter keeps.
 _KEPT = 900_000
 
-#: Where a message lies: its partition and offset.
-Place = tuple[int, int]
+#: Where a message lies: the number of the era, its partition and offset.
+Place = tuple[int, int, int]
 
 
 def check_counts(
     verdict: Verdict,
     known: Mapping[str, Baseline],
     given: Collection[str],
-    kept: Mapping[str, Collection[Range]],
+    kept: Mapping[str, Collection[tuple[int, Range]]],
     outcome: Outcome,
-    panes: Iterable[PaneMessage],
 ) -> None:
     """Count every event by itself; compare with the stored model states, the published panes and the dead letters.
 
@@ -38,12 +37,14 @@ def check_counts(
     counted = _count(outcome, known, given)
     for model, times in sorted(counted.times.items()):
         parts, baseline = outcome.model_states.get(model, {}), known[model] if model in given else None
-        expected = len(times) if model in known else _within(kept.get(model, ()), times)
+        expected = len(times) - counted.lost[model] if model in known else _within(kept.get(model, ()), times)
         verdict.expect(f"events counted of {model}", events_counted(parts, baseline), expected)
         if model in known:
             _check_cells(verdict, model, counted.cells[model], _stored_row(parts, known[model], baseline))
-    for pane in panes:
-        _check_pane(verdict, pane, counted.times.get(pane.model, {}))
+    for number, era in enumerate(outcome.eras):
+        for record in era.panes:
+            pane = PaneMessage.from_bytes(record.value or b"")
+            _check_pane(verdict, number, pane, counted.times.get(pane.model, {}))
     _check_dead_letters(verdict, outcome, counted)
     verdict.figures |= {
         "models": len(known),
@@ -58,7 +59,7 @@ class _Counted:
 
     cells: by model with a baseline. times: of events, by model and place. refused: a word of the reason, by place. odd:
     the places of events that count, but with a defective value; maybe_odd: of those of models that learn their
-    baseline, whose values are looked at from then on.
+    baseline, whose values are looked at from then on. lost: by model, how many events lie in panes that nobody judges.
     """
 
     cells: Mapping[str, Cells]
@@ -66,27 +67,54 @@ class _Counted:
     refused: dict[Place, str] = field(default_factory=dict)
     odd: set[Place] = field(default_factory=set)
     maybe_odd: set[Place] = field(default_factory=set)
+    lost: Counter[str] = field(default_factory=Counter)
 
 
 def _count(outcome: Outcome, known: Mapping[str, Baseline], given: Collection[str]) -> _Counted:
     counted = _Counted({model: Cells(baseline.layout) for model, baseline in known.items()})
-    for partition, log in sorted(outcome.predictions.items()):
-        for offset, message in log.items():
-            try:
-                reading = read(message)
-            except NoEventError as error:
-                counted.refused[partition, offset] = str(error)
-                continue
-            counted.times.setdefault(reading.model, {})[partition, offset] = reading.ts
-            cells = counted.cells.get(reading.model)
-            if cells is not None and cells.add(reading.values):
-                (counted.odd if reading.model in given else counted.maybe_odd).add((partition, offset))
+    for number, era in enumerate(outcome.eras):
+        lost = _never_judged(era)
+        for partition, log in sorted(era.predictions.items()):
+            for offset, message in log.items():
+                _count_message(counted, (number, partition, offset), message, given, lost)
     return counted
 
 
-def _within(runs: Collection[Range], times: Mapping[Place, int]) -> int:
+def _count_message(
+    counted: _Counted, place: Place, message: bytes | None, given: Collection[str], lost: Mapping[str, Sequence[Range]]
+) -> None:
+    try:
+        reading = read(message)
+    except NoEventError as error:
+        counted.refused[place] = str(error)
+        return
+    counted.times.setdefault(reading.model, {})[place] = reading.ts
+    cells, counts = counted.cells.get(reading.model), not _lies_in(place, lost.get(reading.model, ()))
+    counted.lost[reading.model] += not counts
+    if cells is not None and cells.add(reading.values, counts):
+        (counted.odd if reading.model in given else counted.maybe_odd).add(place)
+
+
+def _never_judged(era: Era) -> dict[str, list[Range]]:
+    """The runs of panes that nobody judges, by model."""
+    judged, skipped = set[tuple[str, Range]](), set[tuple[str, Range]]()
+    for record in era.panes:
+        pane = PaneMessage.from_bytes(record.value or b"")
+        (skipped if (record.partition, record.offset) in era.skipped else judged).add((pane.model, pane.run))
+    runs: dict[str, list[Range]] = {}
+    for model, run in skipped - judged:
+        runs.setdefault(model, []).append(run)
+    return runs
+
+
+def _lies_in(place: Place, runs: Iterable[Range]) -> bool:
+    _, partition, offset = place
+    return any(run.partition == partition and run.start <= offset < run.end for run in runs)
+
+
+def _within(runs: Collection[tuple[int, Range]], times: Mapping[Place, int]) -> int:
     """How many of the events lie in one of the runs."""
-    return sum(any(run.partition == at and run.start <= offset < run.end for run in runs) for at, offset in times)
+    return sum(_lies_in(place, [run for number, run in runs if number == place[0]]) for place in times)
 
 
 def _check_cells(verdict: Verdict, model: str, counted: Cells, row: IntArray) -> None:
@@ -112,10 +140,11 @@ def _stored_row(parts: Parts, baseline: Baseline, given: Baseline | None) -> Int
     return total.counts
 
 
-def _check_pane(verdict: Verdict, pane: PaneMessage, times: Mapping[Place, int]) -> None:
+def _check_pane(verdict: Verdict, era: int, pane: PaneMessage, times: Mapping[Place, int]) -> None:
     """Check that a pane has the times of the first and the last event of its model in its run."""
     partition, start, end = pane.run
-    own = [times[partition, offset] for offset in range(start, end) if (partition, offset) in times]
+    places = ((era, partition, offset) for offset in range(start, end))
+    own = [times[place] for place in places if place in times]
     packed = pane.packed
     verdict.expect(
         f"times of the pane of {pane.model} in {pane.run}", (packed.first_ts, packed.last_ts), (*own[:1], *own[-1:])
@@ -125,26 +154,30 @@ def _check_pane(verdict: Verdict, pane: PaneMessage, times: Mapping[Place, int])
 def _check_dead_letters(verdict: Verdict, outcome: Outcome, counted: _Counted) -> None:
     """Check that all refused messages, and no other ones, are dead letters, each with its reason."""
     found: dict[Place, tuple[bool, str]] = {}
-    for record in outcome.dead_letters:
-        headers = {name: value.decode() for name, value in record.headers.items()}
-        place = int(headers["partition"]), int(headers["offset"])
-        found[place] = headers["counted"] == "true", headers["reason"]
-        if record.value != _kept(outcome.predictions[place[0]].get(place[1])):
-            verdict.mismatches.append(f"the dead letter of the message at {place} does not hold it")
-    verdict.figures |= {
-        "dead letters": len(found),
-        "dead letters published again": len(outcome.dead_letters) - len(found),
-    }
+    for number, era in enumerate(outcome.eras):
+        for record in era.dead_letters:
+            headers = {name: value.decode() for name, value in record.headers.items()}
+            partition, offset = int(headers["partition"]), int(headers["offset"])
+            log = era.predictions.get(partition, {})
+            if era.resumed and offset > max(log, default=-1):
+                continue  # read, and lost before its run ended
+            found[number, partition, offset] = headers["counted"] == "true", headers["reason"]
+            if record.value != _kept(log.get(offset)):
+                verdict.mismatches.append(f"the dead letter of {partition, offset} does not hold its message")
+    published = sum(len(era.dead_letters) for era in outcome.eras)
+    verdict.figures |= {"dead letters": len(found), "dead letters published again": published - len(found)}
     for place, word in counted.refused.items():
         counts, reason = found.pop(place, (None, ""))
         if counts is not False or word not in reason:
-            verdict.mismatches.append(f"the message at {place} is no event ({word}); its dead letter says: {reason!r}")
+            verdict.mismatches.append(
+                f"the message at {place[1:]} is no event ({word}); its dead letter says: {reason!r}"
+            )
     for place in counted.odd - found.keys():
-        verdict.mismatches.append(f"the event at {place} has a defective value, and no dead letter says so")
+        verdict.mismatches.append(f"the event at {place[1:]} has a defective value, and no dead letter says so")
     for place in found.keys() - counted.odd - counted.maybe_odd:
-        verdict.mismatches.append(f"the message at {place} is a good event, and a dead letter: {found[place][1]!r}")
+        verdict.mismatches.append(f"the message at {place[1:]} is a good event, and a dead letter: {found[place][1]!r}")
 
 
 def _kept(message: bytes | None) -> bytes | None:
-    """What a dead letter keeps of a message."""
-    return message and message[:_KEPT]
+    """What a dead letter keeps of a message: nothing of one in a batch that was not even unpacked."""
+    return None if message is None or len(message) > MAX_BATCH else message[:_KEPT]

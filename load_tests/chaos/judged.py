@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from driftline.detectors.summaries.layout import Layout
@@ -24,17 +24,19 @@ from load_tests.harness.oracle import Parts
 class Judged:
     """The states of all models, and the alerts as lines by id.
 
-    kept: the runs of which a model's state knows the events. refused: why there was no room for a pane, by partition
-    and offset of the panes topic. crowded_out: the models of such panes, and those that gave way to others.
+    era: its number. kept: the runs of which a model's state knows the events, by era. refused: why there was no room
+    for a pane, by partition and offset of the panes topic. crowded_out: the models of such panes, and those that gave
+    way to others.
     """
 
     config: Config
     baselines: Mapping[str, Baseline]
     states: dict[str, ModelState] = field(default_factory=dict)
     lines: dict[str, bytes] = field(default_factory=dict)
-    kept: dict[str, set[Range]] = field(default_factory=dict)
+    kept: dict[str, set[tuple[int, Range]]] = field(default_factory=dict)
     refused: dict[tuple[int, int], str] = field(default_factory=dict)
     crowded_out: set[str] = field(default_factory=set)
+    era: int = 0
 
     def __post_init__(self) -> None:
         self._monitors: dict[str, Monitor] = {}
@@ -57,7 +59,7 @@ class Judged:
             self.crowded_out.add(model)
         else:
             self.judge(model, pane, at)
-            self.kept.setdefault(model, set()).add(run)
+            self.kept.setdefault(model, set()).add((self.era, run))
             state = self.states[model]
             self._roster(record.partition).note(model, at, len(state.sample), state.learned is not None)
 
@@ -81,6 +83,13 @@ class Judged:
         for step in steps:
             alert = build_alert(monitor, step, mode="live", topic=self.config.topics.predictions, emitted_at=appended)
             self.lines[alert.id] = encode_alert(alert)
+
+    def resume(self, offsets: Mapping[int, int]) -> None:
+        """Begin the next era: partitions of the predictions topic go on at these offsets."""
+        self.era += 1
+        for model, state in self.states.items():
+            moved = {partition: offset for partition, offset in offsets.items() if partition in state.consumed}
+            self.states[model] = replace(state, consumed={**state.consumed, **moved})
 
     def _monitor(self, model: str) -> Monitor:
         if model not in self._monitors:

@@ -8,10 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-from load_tests.chaos.faults import kafka, logs, network, redis, relay, workers
+from load_tests.chaos.faults import kafka, logs, network, redis, relay, resume, workers
 from load_tests.chaos.schedule import Fsync, Kind, Topology
 
-KINDS: Sequence[Kind] = (*workers.KINDS, *redis.KINDS, *kafka.KINDS, *network.KINDS, *relay.KINDS, *logs.KINDS)
+KINDS: Sequence[Kind] = (
+    *workers.KINDS,
+    *redis.KINDS,
+    *kafka.KINDS,
+    *network.KINDS,
+    *relay.KINDS,
+    *logs.KINDS,
+    *resume.KINDS,
+)
 
 
 def chosen(patterns: Sequence[str], topology: Topology, fsync: Fsync) -> list[Kind]:

@@ -22,6 +22,7 @@ from driftline.detectors.summaries.layout import Layout, Signal
 #: The ids of the schemas in the traffic's schema-registry frames.
 AVRO_SCHEMA, JSON_SCHEMA = 1, 2
 # The bounds: bytes of a message, objects or arrays in each other, names of signals in an event, characters of a name.
+MAX_BATCH = 64 << 20  #: bytes of what one batch holds; here, each large message is a batch
 _MAX_BYTES, _MAX_DEPTH, _MAX_NAMES, _MAX_NAME = 1 << 20, 64, 2000, 255
 # Cells after the regular ones of every signal, in their order in a stored row of counts.
 _SPECIAL = ("missing", "nan", "-inf", "+inf", "invalid", "unseen")
@@ -75,6 +76,7 @@ def _need(rule: object, word: str) -> None:
 def _document(message: bytes | None) -> Any:
     _need(message is not None, "tombstone")
     message = bytes(message or b"")
+    _need(len(message) <= MAX_BATCH, "limits.batch_bytes")
     _need(len(message) <= _MAX_BYTES, "limits.message_bytes")
     if message[:1] == b"\0":
         number, message = int.from_bytes(message[1:5], "big"), message[5:]
@@ -159,18 +161,18 @@ def _flat(branch: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:
 
 
 class Cells:
-    """How many events of a model, and how many values in each cell of each signal of its baseline, which is given."""
+    """How many values of a model's events lie in each cell of each signal of its baseline."""
 
     def __init__(self, layout: Layout) -> None:
         self._codes: list[tuple[str, Code]] = [(signal.name, _code(signal)) for signal in layout.signals]
         self._sizes = [_size(signal) for signal in layout.signals]
-        self.events, self.counts = 0, Counter[tuple[str, Cell]]()
+        self.counts = Counter[tuple[str, Cell]]()
 
-    def add(self, values: Mapping[str, Any]) -> bool:
-        """Count an event; whether one of its values was defective."""
+    def add(self, values: Mapping[str, Any], counts: bool = True) -> bool:
+        """Look at an event, and count it if it counts; whether one of its values is defective."""
         cells = [(name, code(values.get(name))) for name, code in self._codes]
-        self.events += 1
-        self.counts.update(cells)
+        if counts:
+            self.counts.update(cells)
         return any(cell in ("nan", "invalid") for _, cell in cells)
 
     def of_row(self, row: Sequence[int]) -> Counter[tuple[str, Cell]]:

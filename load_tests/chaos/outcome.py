@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -37,17 +37,30 @@ class PageRequest(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a run left on the topics and in Redis. predictions: the log of each partition.
+class Era:
+    """What the workers have read and written until `driftline resume`, or until the end.
 
-    panes: partition after partition, each in the order of its log. dead_letters: of the predictions topic;
-    pane_dead_letters: of the panes topic. model_states: the stored parts of each model's state.
+    predictions: the log of each partition, as far as it was read. panes: partition after partition, each in the order
+    of its log. dead_letters: of the predictions topic. resumed: where partitions of the predictions topic resume in the
+    next era. skipped: the panes that nobody judges, by partition and offset of the panes topic.
     """
 
     predictions: Mapping[int, Log]
     panes: Sequence[Record]
-    alerts: Sequence[Record]
     dead_letters: Sequence[Record]
+    resumed: Mapping[int, int] = field(default_factory=dict)
+    skipped: Collection[tuple[int, int]] = frozenset()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run left on the topics and in Redis.
+
+    pane_dead_letters: of the panes topic. model_states: the stored parts of each model's state.
+    """
+
+    eras: Sequence[Era]
+    alerts: Sequence[Record]
     pane_dead_letters: Sequence[Record]
     model_states: Mapping[str, Parts]
 
@@ -63,6 +76,10 @@ class Verdict:
     lost: int = 0
     doubled: int = 0
     figures: dict[str, int] = field(default_factory=dict)
+
+    def add(self, figures: Mapping[str, int]) -> None:
+        """Add to the figures."""
+        self.figures |= {name: self.figures.get(name, 0) + count for name, count in figures.items()}
 
     def expect(self, what: str, found: object, expected: object) -> None:
         """Add a mismatch if the two are not equal."""

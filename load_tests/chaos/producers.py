@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import cycle, islice
 from typing import Any
 from uuid import uuid4
@@ -28,6 +29,8 @@ _CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 _BLOCK = 600
 # Bytes of a message from which on only a compressing producer can send it: brokers accept 1 MiB a batch.
 _LARGE = 500_000
+# Bytes of zeros in a bomb: more than `limits.batch_bytes`.
+_BOMB = 70 << 20
 # Of so many transactions one is aborted first.
 _ABORTED = 4
 # ms after which the broker aborts a transaction that hangs.
@@ -51,7 +54,7 @@ _SETTINGS: dict[str, Any] = {
 class Traffic(threading.Thread):
     """Appends the traffic in bursts: during one, workers are busy; after it, partitions are idle.
 
-    appended: by partition, the end of what readers of committed records can see. aborted: how many transactions.
+    appended: by partition, the end of what readers of committed records can see.
     """
 
     kafka: str
@@ -59,13 +62,17 @@ class Traffic(threading.Thread):
     messages: Iterator[Sent]
     burst: int
     appended: list[int] = field(default_factory=lambda: [0] * PARTITIONS)
-    aborted: int = 0
     error: Exception | None = None
     _bursts: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     _hurry: threading.Event = field(default_factory=threading.Event)
+    _sending: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         super().__init__(name="traffic", daemon=True)
+        self._open_producers()
+        self._transactions = _Transactions(self.kafka, self.topic, "chaos-transactions", self._appended)
+        plain = [partial(self._plain, codec) for codec in _CODECS]
+        self._ways: Iterator[Callable[[Sequence[Sent]], None]] = cycle([*plain, self._transactions.append])
 
     def __hash__(self) -> int:
         return id(self)
@@ -87,19 +94,42 @@ class Traffic(threading.Thread):
             self.error = error
 
     def _run(self) -> None:
-        plain = {codec: self._plain(codec) for codec in _CODECS}
-        compressing = plain["gzip"]
-        transactions = _Transactions(self.kafka, self.topic, "chaos-transactions", self._appended)
-        ways: Iterator[Callable[[Sequence[Sent]], None]] = cycle([*plain.values(), transactions.append])
         while burst := list(islice(self.messages, self.burst)):
             if not self._hurry.is_set():
                 self._bursts.acquire()
-            burst = self._placed(burst)
-            compressing([each for each in burst if _is_large(each)])
-            rest = [each for each in burst if not _is_large(each)]
-            for first in range(0, len(rest), _BLOCK):
-                next(ways)(rest[first : first + _BLOCK])
-        self.aborted = transactions.aborted
+            with self._sending:
+                self._send_burst(self._placed(burst))
+
+    def _send_burst(self, burst: Sequence[Sent]) -> None:
+        self._plain("gzip", [each for each in burst if _is_large(each)])
+        rest = [each for each in burst if not _is_large(each)]
+        for first in range(0, len(rest), _BLOCK):
+            next(self._ways)(rest[first : first + _BLOCK])
+
+    @property
+    def aborted(self) -> int:
+        """How many transactions were aborted."""
+        return self._transactions.aborted
+
+    @contextmanager
+    def between_bursts(self) -> Iterator[None]:
+        """Send nothing until the context ends."""
+        with self._sending:
+            yield
+
+    def begin_again(self) -> None:
+        """Send to a new topic of the same name from now on. Producers number what they send, topic by topic."""
+        self.appended = [0] * len(self.appended)
+        self._open_producers()
+
+    def _open_producers(self) -> None:
+        settings = {**_SETTINGS, "bootstrap.servers": self.kafka}
+        self._producers = {codec: Producer({**settings, "compression.type": codec}) for codec in _CODECS}
+
+    def send_bomb(self, codec: str, place: int) -> None:
+        """Append a message that is small as long as it is compressed."""
+        with self._sending:
+            self._plain(codec, self._placed([Sent(place, bytes(_BOMB))]))
 
     def add_partitions(self, count: int) -> None:
         """Send to so many more partitions from now on, too: models that are spread over all of them."""
@@ -108,14 +138,9 @@ class Traffic(threading.Thread):
     def _placed(self, block: Iterable[Sent]) -> list[Sent]:
         return [Sent(each.place % len(self.appended), each.value) for each in block]
 
-    def _plain(self, codec: str) -> Callable[[Sequence[Sent]], None]:
-        """A function that appends a block, and returns once it is acknowledged."""
-        producer = Producer({**_SETTINGS, "bootstrap.servers": self.kafka, "compression.type": codec})
-
-        def append(block: Sequence[Sent]) -> None:
-            self._appended(_send(producer, self.topic, block))
-
-        return append
+    def _plain(self, codec: str, block: Sequence[Sent]) -> None:
+        """Append a block, and return once it is acknowledged."""
+        self._appended(_send(self._producers[codec], self.topic, block))
 
     def _appended(self, ends: dict[int, int]) -> None:
         for partition, end in ends.items():

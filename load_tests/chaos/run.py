@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain
@@ -16,13 +16,13 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from load_tests.chaos.outcome import Outcome, Record
+from load_tests.chaos.outcome import Outcome
 from load_tests.chaos.pager import Pager
 from load_tests.chaos.pages import check_pages
 from load_tests.chaos.producers import committed
 from load_tests.chaos.schedule import Fault, Fsync, Topology
 from load_tests.chaos.shapes import parsed_schemas
-from load_tests.chaos.site import WORKERS, Site, open_site
+from load_tests.chaos.site import WORKERS, Site, open_site, records
 from load_tests.chaos.traffic import PARTITIONS, SPREAD, traffic
 from load_tests.chaos.verdict import judge_run
 from load_tests.chaos.workers import log_counts, unexpected_ends
@@ -179,17 +179,11 @@ def _outboxes(site: Site) -> int:
 def _outcome(site: Site) -> Outcome:
     deployment, topics = site.deployment, site.deployment.config.topics
     return Outcome(
-        committed(site.kafka.broker.kafka.bootstrap, topics.predictions),
-        _records(deployment.read(topics.panes)),
-        _records(deployment.read(topics.alerts)),
-        _records(deployment.read(f"{topics.predictions}.dlq")),
-        _records(deployment.read(f"{topics.panes}.dlq")),
+        [*site.eras, site.era(committed(site.kafka.broker.kafka.bootstrap, topics.predictions))],
+        records(deployment, topics.alerts),
+        records(deployment, f"{topics.panes}.dlq"),
         deployment.model_states(),
     )
-
-
-def _records(records: Iterable[Any]) -> list[Record]:
-    return [Record(each.value, each.timestamp, dict(each.headers), each.partition, each.offset) for each in records]
 
 
 @contextmanager

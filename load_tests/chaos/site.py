@@ -9,12 +9,13 @@ relay ───────────┴─ proxy ─ each node of Kafka
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from load_tests.chaos.outcome import Era, Log, Record
 from load_tests.chaos.pager import Pager
 from load_tests.chaos.producers import Traffic
 from load_tests.chaos.relay import SETTINGS, Relay
@@ -56,7 +57,7 @@ class Site:
     """Everything that runs.
 
     file: of a Redis with a single node. cut_bytes: what each power cut removed. mismatches: what a fault has found
-    wrong, in sentences.
+    wrong, in sentences. eras: that have ended.
     """
 
     deployment: Deployment
@@ -69,6 +70,7 @@ class Site:
     relay: Relay
     cut_bytes: list[int] = field(default_factory=list)
     mismatches: list[str] = field(default_factory=list)
+    eras: list[Era] = field(default_factory=list)
     _active: list[_Active] = field(default_factory=list)
 
     def begin(self, fault: Fault) -> None:
@@ -109,6 +111,19 @@ class Site:
     def pager(self) -> Pager:
         return self.relay.pager
 
+    def era(self, predictions: Mapping[int, Log], **more: Any) -> Era:
+        """The era that ends now, with what is on the topics and was not there when the last one ended."""
+        topics, old = self.deployment.config.topics, self.eras
+
+        def new(topic: str, known: Iterable[Record]) -> list[Record]:
+            places = {(each.partition, each.offset) for each in known}
+            found = records(self.deployment, topic)
+            return [each for each in found if (each.partition, each.offset) not in places]
+
+        panes = new(topics.panes, (record for era in old for record in era.panes))
+        dead_letters = new(f"{topics.predictions}.dlq", (record for era in old for record in era.dead_letters))
+        return Era(predictions, panes, dead_letters, **more)
+
     def behind(self) -> int:
         """How many messages are appended and not sketched."""
         return sum(self.producer.appended) - sum(self.watch.now.sealed)
@@ -121,6 +136,14 @@ class Site:
             self.end_due()
             with suppress(*REDIS_ERRORS):
                 self.watch.read_progress()
+
+
+def records(deployment: Deployment, topic: str) -> list[Record]:
+    """All records of an output topic."""
+    return [
+        Record(each.value, each.timestamp, dict(each.headers), each.partition, each.offset)
+        for each in deployment.read(topic)
+    ]
 
 
 @contextmanager

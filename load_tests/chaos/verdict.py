@@ -34,7 +34,7 @@ from driftline.stream.panes.sketcher import Sketcher, pane_rule
 from driftline.stream.worker.judge_stage import OUT_OF_ORDER
 from load_tests.chaos.count import check_counts
 from load_tests.chaos.judged import Judged
-from load_tests.chaos.outcome import Log, Outcome, Verdict
+from load_tests.chaos.outcome import Era, Log, Outcome, Verdict
 from load_tests.harness.oracle import alert_bodies, event_or_none
 
 
@@ -46,57 +46,73 @@ def judge_run(
     schemas: Mapping[int, Schema] | None = None,
 ) -> Verdict:
     """The verdict on a run. spread: models whose events lie on several partitions. schemas: see `EventReader`."""
-    verdict, by_panes = Verdict(), Judged(config, baselines)
-    messages = [PaneMessage.from_bytes(record.value or b"") for record in outcome.panes]
-    for record, message in zip(outcome.panes, messages, strict=True):
+    verdict, by_panes, by_predictions = Verdict(), Judged(config, baselines), Judged(config, baselines)
+    for era in outcome.eras:
+        _judge_published(verdict, by_panes, era)
+    known = {model: state.learned for model, state in by_panes.states.items() if state.learned} | dict(baselines)
+    for era in outcome.eras:
+        for model, pane in _Replay(config, baselines, known, schemas, verdict, era).panes():
+            if model not in spread and model not in by_panes.crowded_out:
+                by_predictions.judge(model, pane, appended=0)
+        by_predictions.resume(era.resumed)
+    _check_pane_dead_letters(verdict, outcome, by_panes.refused)
+    _check_states(verdict, outcome, by_predictions, "predictions topic")
+    _check_states(verdict, outcome, by_panes, "panes topic")
+    _check_alerts(verdict, outcome, by_predictions, by_panes, spread)
+    check_counts(verdict, known, baselines, by_panes.kept, outcome)
+    return verdict
+
+
+def _judge_published(verdict: Verdict, by_panes: Judged, era: Era) -> None:
+    """Judge the panes of an era."""
+    for record in era.panes:
+        message = PaneMessage.from_bytes(record.value or b"")
+        if (record.partition, record.offset) in era.skipped:
+            continue
         if by_panes.knows_baseline(message):
             by_panes.judge_published(message, record)
         else:
             verdict.mismatches.append(
                 f"a pane of {message.model} in {message.run} has a baseline that is not there yet"
             )
-    known = {model: state.learned for model, state in by_panes.states.items() if state.learned} | dict(baselines)
-    by_predictions = Judged(config, baselines)
-    replay = _Replay(config, baselines, known, schemas, verdict, outcome)
-    for model, pane in replay.panes(messages):
-        if model not in spread and model not in by_panes.crowded_out:
-            by_predictions.judge(model, pane, appended=0)
-    _check_pane_dead_letters(verdict, outcome, by_panes.refused)
-    _check_states(verdict, outcome, by_predictions, "predictions topic")
-    _check_states(verdict, outcome, by_panes, "panes topic")
-    _check_alerts(verdict, outcome, by_predictions, by_panes, spread)
-    check_counts(verdict, known, baselines, by_panes.kept, outcome, messages)
-    return verdict
+    by_panes.resume(era.resumed)
 
 
 @dataclass
 class _Replay:
-    """The replay of the predictions topic. known: all baselines at the end of the run, given and learned."""
+    """The replay of the predictions topic in an era. known: all baselines at the end of the run, given and learned."""
 
     config: Config
     given: Mapping[str, Baseline]
     known: Mapping[str, Baseline]
     schemas: Mapping[int, Schema] | None
     verdict: Verdict
-    outcome: Outcome
+    era: Era
 
-    def panes(self, messages: Sequence[PaneMessage]) -> Iterator[tuple[str, Pane[Any]]]:
-        """Models and their panes, in the order of each partition's log, compared with the published ones."""
+    def panes(self) -> Iterator[tuple[str, Pane[Any]]]:
+        """Models and their judged panes, in the order of each partition's log; all are compared with the published."""
         published: dict[tuple[Range, str], list[PaneMessage]] = {}
-        for message in messages:
+        skipped, judged = set[tuple[Range, str]](), set[tuple[Range, str]]()
+        for record in self.era.panes:
+            message = PaneMessage.from_bytes(record.value or b"")
             published.setdefault((message.run, message.model), []).append(message)
+            place = record.partition, record.offset
+            (skipped if place in self.era.skipped else judged).add((message.run, message.model))
         by_clock, seen = 0, 0
-        for partition, log in sorted(self.outcome.predictions.items()):
+        for partition, log in sorted(self.era.predictions.items()):
             ends = self._run_ends({run for run, _ in published if run.partition == partition}, max(log, default=-1) + 1)
             for run in self._runs(partition, log, ends):
                 by_clock += bool(run.panes) and self._ended_by_clock(run, log)
                 seen += len(run.panes)
                 for model, pane in run.panes.items():
-                    self._compare(model, pane, published.pop((Range(partition, run.start, run.end), model), []))
-                    yield model, pane
+                    key = Range(partition, run.start, run.end), model
+                    self._compare(model, pane, published.pop(key, []))
+                    if key not in skipped - judged:
+                        yield model, pane
         self.verdict.mismatches += [f"a pane of {model} in {run} is not expected" for run, model in published]
-        again = len(messages) - seen
-        self.verdict.figures |= {"panes": seen, "panes published again": again, "runs ended by the clock": by_clock}
+        again, skips = len(self.era.panes) - seen, len(skipped - judged)
+        self.verdict.add({"panes": seen, "panes published again": again, "panes skipped": skips})
+        self.verdict.add({"runs ended by the clock": by_clock})
 
     def _run_ends(self, runs: Collection[Range], end: int) -> list[int]:
         """Offsets at which to end runs: where published ones begin and end, as bad events may lie between two."""

@@ -29,12 +29,13 @@ _RESTART = 0.5
 
 @dataclass
 class Fleet:
-    """Workers by slot; a worker that has ended is started again in its slot."""
+    """Workers by slot; a worker that has ended is started again in its slot, unless they are paused."""
 
     deployment: Deployment
     slots: dict[int, WorkerProcess] = field(default_factory=dict)
     exits: Counter[int] = field(default_factory=Counter)
     started: int = 0
+    paused: bool = False
     _leaving: list[WorkerProcess] = field(default_factory=list)
     _due: dict[int, float] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -80,9 +81,14 @@ class Fleet:
                 if code is not None and slot not in self._due:
                     self.exits[code] += 1
                     self._due[slot] = time.monotonic() + _RESTART
-            for slot in [slot for slot, due in self._due.items() if due <= time.monotonic()]:
+            for slot in [slot for slot, due in self._due.items() if due <= time.monotonic() and not self.paused]:
                 del self._due[slot]
                 self._start(slot)
+
+    def running(self) -> int:
+        """How many workers have not ended."""
+        with self._lock:
+            return sum(worker.process.poll() is None for worker in (*self.slots.values(), *self._leaving))
 
     def stop(self) -> list[int]:
         """Stop all workers with SIGTERM; the exit codes of those that were running."""
@@ -189,6 +195,11 @@ class Watch(threading.Thread):
         """Record that the recovery from a fault begins now."""
         with self._lock:
             self._faults.append((time.monotonic(), self.now, fault))
+
+    def begin_again(self) -> None:
+        """Forget the faults that are not recovered from: positions have moved back."""
+        with self._lock:
+            self._faults = []
 
     def stop(self) -> None:
         """Stop the thread and wait for its end."""

@@ -21,7 +21,7 @@ from driftline.stream.demo.servers import Server
 from driftline.stream.events import columns, decode
 from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.state.client import connect
-from load_tests.chaos.outcome import Outcome, Record, Verdict
+from load_tests.chaos.outcome import Era, Outcome, Record, Verdict
 from load_tests.chaos.verdict import judge_run
 from load_tests.harness.deployment import unique
 from load_tests.harness.oracle import baseline_of, interleave, messages
@@ -77,9 +77,8 @@ async def work(config: Config, url: str) -> Outcome:
     names = config.topics
     dead_letters, pane_dead_letters = (records(f"{each}.dlq") for each in (names.predictions, names.panes))
     predictions = {partition: dict(enumerate(log)) for partition, log in logs.items()}
-    return Outcome(
-        predictions, records(names.panes), records(names.alerts), dead_letters, pane_dead_letters, model_states
-    )
+    era = Era(predictions, records(names.panes), dead_letters)
+    return Outcome([era], records(names.alerts), pane_dead_letters, model_states)
 
 
 def closed(topics: dict[str, dict[int, list[OutgoingRecord]]]) -> bool:
@@ -113,17 +112,25 @@ def test_a_run_without_faults_is_equal_and_what_is_published_twice_counts_once(
     assert verdict.figures["alerts"] == len(outcome.alerts) > 0
     assert verdict.figures | {"events": 2005, "dead letters": 3, "models": 3} == verdict.figures
     assert verdict.figures | {"models without a baseline": 3, "panes without room": 2} == verdict.figures
-    twice = replace(outcome, panes=outcome.panes * 2, alerts=outcome.alerts * 2, dead_letters=outcome.dead_letters * 2)
+    (era,) = outcome.eras
+    twice = replace(
+        with_era(outcome, panes=[*era.panes, *era.panes], dead_letters=[*era.dead_letters, *era.dead_letters]),
+        alerts=[*outcome.alerts, *outcome.alerts],
+    )
     verdict = verdict_on(config, twice)
     assert verdict.mismatches == []
-    assert verdict.figures["panes published again"] == len(outcome.panes)
+    assert verdict.figures["panes published again"] == len(era.panes)
+
+
+def with_era(outcome: Outcome, **changes: Any) -> Outcome:
+    """The outcome with another content of its only era."""
+    return replace(outcome, eras=[replace(outcome.eras[0], **changes)])
 
 
 def with_message(outcome: Outcome, partition: int, offset: int, value: bytes | None) -> Outcome:
     """The outcome, had this message been on the topic."""
-    log = dict(outcome.predictions[partition])
-    log[offset] = value
-    return replace(outcome, predictions={**outcome.predictions, partition: log})
+    predictions = outcome.eras[0].predictions
+    return with_era(outcome, predictions={**predictions, partition: {**predictions[partition], offset: value}})
 
 
 def test_a_lost_event_is_noticed(config: Config, outcome: Outcome) -> None:
@@ -142,7 +149,7 @@ def test_a_doubled_event_is_noticed(config: Config, outcome: Outcome) -> None:
 
 
 def test_a_changed_event_is_noticed(config: Config, outcome: Outcome) -> None:
-    event = orjson.loads(outcome.predictions[0][4] or b"")
+    event = orjson.loads(outcome.eras[0].predictions[0][4] or b"")
     event["features"]["amount"] += 1.0
     verdict = verdict_on(config, with_message(outcome, 0, 4, orjson.dumps(event)))
     assert (verdict.lost, verdict.doubled) == (1, 1)
@@ -182,11 +189,11 @@ SPOILED: dict[str, tuple[Callable[[Outcome], Outcome], str]] = {
         "published again",
     ),
     "a dead letter lost": (
-        lambda outcome: replace(outcome, dead_letters=outcome.dead_letters[1:]),
+        lambda outcome: with_era(outcome, dead_letters=outcome.eras[0].dead_letters[1:]),
         "the message at (0, 1000) is no event",
     ),
     "a dead letter of a pane": (
-        lambda outcome: replace(outcome, pane_dead_letters=outcome.dead_letters[:1]),
+        lambda outcome: replace(outcome, pane_dead_letters=outcome.eras[0].dead_letters[:1]),
         "the dead letter of the pane at (0, 1000) is not expected",
     ),
     "a dead letter of a pane without room lost": (
@@ -207,7 +214,7 @@ SPOILED: dict[str, tuple[Callable[[Outcome], Outcome], str]] = {
         lambda outcome: replace(outcome, model_states={**outcome.model_states, "given": {}}),
         "counted of given: 0",
     ),
-    "the last pane lost": (lambda outcome: replace(outcome, panes=outcome.panes[:-1]), "was not published"),
+    "the last pane lost": (lambda outcome: with_era(outcome, panes=outcome.eras[0].panes[:-1]), "was not published"),
 }
 
 
@@ -218,13 +225,31 @@ def test_whatever_else_is_spoiled_is_noticed(config: Config, outcome: Outcome, c
     assert any(word in each for each in mismatches), mismatches
 
 
+def test_a_pane_that_resume_announced_as_skipped_and_that_was_judged_is_noticed(
+    config: Config, outcome: Outcome
+) -> None:
+    (era,) = outcome.eras
+    pane = next(each for each in era.panes if b"spread" in (each.value or b""))
+    verdict = verdict_on(config, with_era(outcome, skipped={(pane.partition, pane.offset)}))
+    assert any(each.startswith("events counted of spread: 1000, expected ") for each in verdict.mismatches)
+    assert verdict.figures["panes skipped"] == 1
+    assert verdict.doubled > 0
+
+
+def test_positions_that_resume_did_not_move_are_noticed(config: Config, outcome: Outcome) -> None:
+    (era,) = outcome.eras
+    verdict = verdict_on(config, replace(outcome, eras=[replace(era, resumed={1: 0}), Era({}, [], [])]))
+    wrong = {each for each in verdict.mismatches if each.endswith("is not that of a replay of the panes topic: head")}
+    assert {each.split()[3] for each in wrong} == {"spread", "learns"}, "the models that lie on partition 1"
+
+
 def test_a_run_that_was_cut_at_two_offsets_is_noticed(config: Config, outcome: Outcome) -> None:
     """A successor that does not know where the idle timeout ended a run cuts so; the judge drops the second pane."""
-    panes = [PaneMessage.from_bytes(each.value or b"") for each in outcome.panes]
+    panes = [PaneMessage.from_bytes(each.value or b"") for each in outcome.eras[0].panes]
     at = max(i for i, each in enumerate(panes) if each.run.partition == 0)
     (run,) = panes[at].packed.ranges
     shorter = replace_range(panes[at], run._replace(end=run.end - 1))
-    verdict = verdict_on(config, replace(outcome, panes=[*outcome.panes, Record(shorter.to_bytes())]))
+    verdict = verdict_on(config, with_era(outcome, panes=[*outcome.eras[0].panes, Record(shorter.to_bytes())]))
     assert any("overlap" in each for each in verdict.mismatches)
 
 
@@ -265,11 +290,12 @@ def _in_the_next_cell(encode: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _twice(read: Callable[..., Any]) -> Callable[..., Any]:
-    """The events that only the exact reader understands, twice."""
+    """Events of one model that only the exact reader understands, twice."""
 
     def read_exactly(*arguments: Any) -> Any:
         events, rejections = read(*arguments)
-        return {model: sorted(own * 2, key=itemgetter(0)) for model, own in events.items()}, rejections
+        doubled = sorted(events.get("given", []) * 2, key=itemgetter(0))
+        return {**events, **({"given": doubled} if doubled else {})}, rejections
 
     return read_exactly
 

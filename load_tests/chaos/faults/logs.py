@@ -20,6 +20,8 @@ from load_tests.harness.deployment import Broker, Deployment, unique
 _MORE = 2
 # Seconds for a worker to start and to be refused; Redis may first have to come back from another fault.
 _UNTIL_REFUSED = 180.0
+# Snappy makes zeros only 20 times smaller, and the broker refuses what is left.
+_BOMB_CODECS = ("gzip", "lz4", "zstd")
 # Events that the other deployment has, had it read them.
 _EVENT = b'{"id":"other","ts":1767225600000,"model":"keyed-0","features":{"amount":99},"score":9}'
 
@@ -57,6 +59,13 @@ def _hang(site: Site, _fault: Fault) -> Iterator[None]:
 
 
 @contextmanager
+def _bomb(site: Site, fault: Fault) -> Iterator[None]:
+    """A batch that takes some kilobytes, and 70 MB once it is unpacked."""
+    site.producer.send_bomb(_BOMB_CODECS[fault.victim % len(_BOMB_CODECS)], fault.victim)
+    yield
+
+
+@contextmanager
 def _another_cluster(site: Site, _fault: Fault) -> Iterator[None]:
     """A second deployment on another Kafka, with the group and the Redis of the first: it must touch nothing."""
     folder = site.deployment.path.parent / unique("other")
@@ -86,5 +95,6 @@ KINDS = (
     Kind("partitions added to panes", "kafka", _more_panes),
     # Longer than the broker takes to abort it.
     Kind("transaction hangs", "kafka", _hang, seconds=(5.0, 8.0)),
+    Kind("decompression bomb", "kafka", _bomb),
     Kind("second deployment", "kafka", _another_cluster),
 )

@@ -1,0 +1,102 @@
+"""A topic is deleted and created again while workers read it; an operator runs `driftline resume`."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from driftline.stream.kafka.admin import open_admin
+from load_tests.chaos.producers import committed
+from load_tests.chaos.schedule import Fault, Kind
+from load_tests.chaos.site import Site
+
+_REFUSED = "was deleted and created again since this group has read it"
+# s that all workers have to notice it and end, and that Kafka may count one that has ended.
+_PATIENCE = 60.0
+_MOVE = re.compile(r"(\S+), partition (\d+): read to offset (\d+), .*It resumes at offset (\d+): .*")
+
+
+class _Move(NamedTuple):
+    """What `driftline resume` says of a partition."""
+
+    topic: str
+    partition: int
+    read_to: int
+    to: int
+
+
+@contextmanager
+def _made_again(site: Site, _fault: Fault) -> Iterator[None]:
+    with site.producer.between_bursts():
+        logs = committed(site.producer.kafka, site.producer.topic)
+        site.fleet.paused = True
+        _create_again(site)
+        if not _within(lambda: not site.fleet.running()) or _REFUSED not in site.fleet.logs():
+            site.mismatches.append(f"workers went on although {site.producer.topic} was created again")
+        _begin_era(site, logs, _resume(site))
+        site.producer.begin_again()
+        site.watch.begin_again()
+        site.fleet.paused = False
+    yield
+
+
+def _create_again(site: Site) -> None:
+    topic, partitions = site.producer.topic, len(site.producer.appended)
+    with open_admin(site.deployment.broker.kafka) as admin:
+        admin.delete_topics([topic])
+        _within(lambda: topic not in admin.list_topics())
+        site.deployment.create_topics()
+        if partitions > site.deployment.config.topics.partitions:
+            admin.create_partitions({topic: partitions})
+
+
+def _resume(site: Site) -> list[_Move]:
+    """What `driftline resume --yes` announces and does, once Kafka counts no worker any more."""
+    done: Any = None
+
+    def resumed() -> bool:
+        nonlocal done
+        command = [sys.executable, "-m", "driftline", "resume", "-c", str(site.deployment.path), "--yes"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return bool(done.returncode == 0)
+
+    if not _within(resumed):
+        site.mismatches.append(f"driftline resume failed: {done.stderr or done.stdout}")
+    found = map(_MOVE.fullmatch, done.stdout.splitlines())
+    return [_Move(each[1], *(int(each[group]) for group in (2, 3, 4))) for each in found if each]
+
+
+def _begin_era(site: Site, logs: Mapping[int, Mapping[int, bytes | None]], moves: list[_Move]) -> None:
+    """Only what was announced may be lost: what the sketchers had not read by then, and panes not judged by then."""
+    topics = site.deployment.config.topics
+    read_to = {each.partition: each.read_to for each in moves if each.topic == topics.predictions}
+    kept = {
+        partition: {offset: value for offset, value in log.items() if offset < read_to.get(partition, 0)}
+        for partition, log in logs.items()
+    }
+    skipped = {
+        (each.partition, offset)
+        for each in moves
+        if each.topic == topics.panes
+        for offset in range(each.read_to, each.to)
+    }
+    resumed = {each.partition: each.to for each in moves if each.topic == topics.predictions}
+    site.eras.append(site.era(kept, resumed=resumed, skipped=skipped))
+
+
+def _within(condition: Callable[[], bool]) -> bool:
+    """Wait for a condition; whether it came in time."""
+    deadline = time.monotonic() + _PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True
+
+
+KINDS = (Kind("predictions created again", "kafka", _made_again),)
