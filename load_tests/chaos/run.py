@@ -142,6 +142,7 @@ def _stop(site: Site) -> list[str]:
     site.watch.stop()
     site.file.done.set()
     codes = [*site.fleet.stop(), site.relay.stop()]
+    site.watch.read_progress()
     return [f"a process that got SIGTERM ended with exit code {code}" for code in codes if code]
 
 
@@ -178,8 +179,11 @@ def _outboxes(site: Site) -> int:
 
 def _outcome(site: Site) -> Outcome:
     deployment, topics = site.deployment, site.deployment.config.topics
+    # A worker that took over at the very end has published some panes again.
+    ends, judged = deployment.ends(topics.panes), site.watch.now.judged
+    skipped = {(p, offset) for p, at in enumerate(judged) for offset in range(at, ends[p])}
     return Outcome(
-        [*site.eras, site.era(committed(site.kafka.broker.kafka.bootstrap, topics.predictions))],
+        [*site.eras, site.era(committed(site.kafka.broker.kafka.bootstrap, topics.predictions), skipped=skipped)],
         records(deployment, topics.alerts),
         records(deployment, f"{topics.panes}.dlq"),
         deployment.model_states(),

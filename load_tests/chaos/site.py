@@ -128,14 +128,18 @@ class Site:
         """How many messages are appended and not sketched."""
         return sum(self.producer.appended) - sum(self.watch.now.sealed)
 
-    def wait_for(self, moment: Callable[[], bool], seconds: float) -> None:
-        """Wait for a moment, at most for `seconds`. Other faults end meanwhile: the moment may not come before."""
+    def wait_for(self, moment: Callable[[], bool], seconds: float) -> bool:
+        """Wait for a moment, at most for `seconds`; whether it came.
+
+        Other faults end meanwhile: the moment may not come before.
+        """
         deadline = time.monotonic() + seconds
-        while not moment() and time.monotonic() < deadline:
+        while not (came := moment()) and time.monotonic() < deadline:
             time.sleep(0.01)
             self.end_due()
             with suppress(*REDIS_ERRORS):
                 self.watch.read_progress()
+        return came
 
 
 def records(deployment: Deployment, topic: str) -> list[Record]:

@@ -165,7 +165,6 @@ class Watch(threading.Thread):
             self.relay.restart_ended()
             with suppress(*REDIS_ERRORS):
                 self.read_progress()
-        self._client.close()
 
     def read_progress(self) -> None:
         """Read the progress and note which faults have been recovered from. Raises REDIS_ERRORS."""

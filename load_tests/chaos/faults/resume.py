@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -36,7 +35,7 @@ def _made_again(site: Site, _fault: Fault) -> Iterator[None]:
         logs = committed(site.producer.kafka, site.producer.topic)
         site.fleet.paused = True
         _create_again(site)
-        if not _within(lambda: not site.fleet.running()) or _REFUSED not in site.fleet.logs():
+        if not site.wait_for(lambda: not site.fleet.running(), _PATIENCE) or _REFUSED not in site.fleet.logs():
             site.mismatches.append(f"workers went on although {site.producer.topic} was created again")
         _begin_era(site, logs, _resume(site))
         site.producer.begin_again()
@@ -49,7 +48,7 @@ def _create_again(site: Site) -> None:
     topic, partitions = site.producer.topic, len(site.producer.appended)
     with open_admin(site.deployment.broker.kafka) as admin:
         admin.delete_topics([topic])
-        _within(lambda: topic not in admin.list_topics())
+        site.wait_for(lambda: topic not in admin.list_topics(), _PATIENCE)
         site.deployment.create_topics()
         if partitions > site.deployment.config.topics.partitions:
             admin.create_partitions({topic: partitions})
@@ -65,7 +64,7 @@ def _resume(site: Site) -> list[_Move]:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         return bool(done.returncode == 0)
 
-    if not _within(resumed):
+    if not site.wait_for(resumed, _PATIENCE):
         site.mismatches.append(f"driftline resume failed: {done.stderr or done.stdout}")
     found = map(_MOVE.fullmatch, done.stdout.splitlines())
     return [_Move(each[1], *(int(each[group]) for group in (2, 3, 4))) for each in found if each]
@@ -87,16 +86,6 @@ def _begin_era(site: Site, logs: Mapping[int, Mapping[int, bytes | None]], moves
     }
     resumed = {each.partition: each.to for each in moves if each.topic == topics.predictions}
     site.eras.append(site.era(kept, resumed=resumed, skipped=skipped))
-
-
-def _within(condition: Callable[[], bool]) -> bool:
-    """Wait for a condition; whether it came in time."""
-    deadline = time.monotonic() + _PATIENCE
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.2)
-    return True
 
 
 KINDS = (Kind("predictions created again", "kafka", _made_again),)
