@@ -160,7 +160,7 @@ def test_services_run_with_as_little_as_they_need(name: str) -> None:
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service.get("read_only", False) == (name != "kafka")  # its start script writes beside its program
     assert not service.keys() & {"privileged", "cap_add", "network_mode", "container_name"}
-    assert "build" in service or re.fullmatch(r"[\w/]+:\d+\.\d+\.\d+", service["image"])
+    assert "build" in service or re.fullmatch(r"[\w/]+:\d+\.\d+\.\d+(@sha256:[0-9a-f]{64})?", service["image"])
 
 
 def test_data_lies_in_named_volumes() -> None:
