@@ -55,10 +55,12 @@ class Wait:
 class Waits:
     """What a process waits for, by server. Any thread may ask; one event loop calls.
 
-    ended_at: monotonic s at which the last wait ended; minus infinity before the first.
+    ended_at: monotonic s at which the last wait ended; unreachable_at: at which a client last met an error by itself,
+    without a call; minus infinity before the first.
     """
 
     ended_at: float = -float("inf")
+    unreachable_at: float = -float("inf")
     _calls: dict[int, Wait] = field(default_factory=dict)
 
     def without_end(self) -> None:

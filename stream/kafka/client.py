@@ -7,6 +7,7 @@ import math
 import os
 import socket
 import ssl
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -71,6 +72,25 @@ class RefusedWrites(logging.Filter):
         passes = record.created - self._passed >= _LOG_EVERY
         self._passed = record.created if passes else self._passed
         return passes
+
+
+class FailedConnections(logging.Filter):
+    """Notes when aiokafka does not reach Kafka: a worker that joins its group makes no call that could say so."""
+
+    def __init__(self, waits: Waits) -> None:
+        super().__init__()
+        self._waits = waits
+
+    def watch(self) -> None:
+        """Begin."""
+        for name in ("aiokafka", "aiokafka.consumer.group_coordinator"):
+            logging.getLogger(name).addFilter(self)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a line may pass: all do."""
+        if record.levelno >= logging.ERROR:
+            self._waits.unreachable_at = time.monotonic()
+        return True
 
 
 def check_reachable(kafka: Kafka, timeout: float = 3.0) -> None:

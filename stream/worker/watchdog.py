@@ -82,7 +82,8 @@ class Watchdog:
         """What would be wrong if it lasted, and since when (monotonic clock)."""
         due_at = max(self._assigned_at, self._waited_until)
         if self._loop_alive_at is None:
-            yield "Kafka did not say what share of the topics is this worker's", due_at
+            since = max(due_at, self.waits.unreachable_at)
+            yield "Kafka did not say what share of the topics is this worker's", since
             return
         yield "the event loop stood still", self._loop_alive_at
         yield "Kafka did not say where its topics end", max(self._lag_known_at, due_at)

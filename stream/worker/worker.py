@@ -32,7 +32,7 @@ from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.config.remarks import unused_settings
 from driftline.stream.config.sections import Config
 from driftline.stream.kafka.admin import record_room
-from driftline.stream.kafka.client import RefusedWrites, call_kafka
+from driftline.stream.kafka.client import FailedConnections, RefusedWrites, call_kafka
 from driftline.stream.kafka.dead_letters import fitted
 from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.ops.http import listen, serve_waits
@@ -277,6 +277,7 @@ def run(config: Config, folder: Path) -> NoReturn:
     waits, listener = Waits(), listen(config.worker.http)
     waits.without_end()
     RefusedWrites(waits).watch()
+    FailedConnections(waits).watch()
     try:
         asyncio.run(_wait(config, waits, listener))
     except asyncio.CancelledError:

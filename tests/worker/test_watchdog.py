@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from contextlib import ExitStack
 import pytest
 from faust.types import TP
 
+from driftline.stream.kafka.client import FailedConnections
 from driftline.stream.retry import Waits
 from driftline.stream.worker.metrics import Metrics
 from driftline.stream.worker.watchdog import STALLED_EXIT, Watchdog
@@ -29,6 +31,14 @@ CASES: dict[str, tuple[_Act, _Act, str | None]] = {
         lambda _d, _m, _s: None,
         lambda dog, _m, _s: dog.lag_known(),
         "Kafka did not say what share of the topics is this worker's for",
+    ),
+    "never assigned, because Kafka is not reached": (
+        lambda _d, _m, stack: stack.callback(logging.getLogger("aiokafka").filters.clear),
+        lambda dog, _m, _s: (
+            FailedConnections(dog.waits).watch(),
+            logging.getLogger("aiokafka").error("Unable to update metadata"),
+        ),
+        None,
     ),
     "a blocked event loop": (
         lambda dog, _m, _s: dog.loop_alive(),
