@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib
 import os
 import platform
+import secrets
 import signal
 import socket
 import struct
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +32,8 @@ from typing import Literal, Self
 START_TIMEOUT = 180.0
 #: s between two polls of a starting server; a tenth of what a person notices.
 _POLL_INTERVAL = 0.02
+# Above those that well-known services have, and below those that Linux and macOS give to connections.
+_PORTS = range(10_000, 32_000)
 
 Fsync = Literal["no", "everysec", "always"]
 
@@ -165,9 +169,11 @@ def redis_server(binary: Path, directory: Path, port: int = 0, fsync: Fsync | No
 
 
 def free_port() -> int:
-    """A loopback port that is free right now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """A loopback port that is free right now, and that the system gives to no connection: a server may start later."""
+    while True:
+        port = _PORTS.start + secrets.randbelow(len(_PORTS))
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def kafka_answers(port: int) -> bool:
