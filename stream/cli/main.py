@@ -6,6 +6,7 @@ say that there is nothing.
 
 from __future__ import annotations
 
+import faulthandler
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -50,6 +51,7 @@ for group in (baseline, demo, doctor, incidents, inspect, models, relay, replay,
 
 def main() -> None:
     """Entry point of the console script."""
+    faulthandler.enable()  # the log of a process that a native library ends says where it was
     try:
         app()
     except (InputError, BaselineError, CommandError) as error:

@@ -143,11 +143,11 @@ class PaneMessage(_Struct, frozen=True):
         return cls(model, baseline, topic, PackedPane.of(pane), previous_end)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
+    def from_bytes(cls, data: bytes) -> PaneMessage:
         """The message in these bytes. Raises FormatError for anything else; `pane` checks the content."""
         if isinstance(data, Unreadable):
             raise FormatError(data.reason)
-        message = unframe(b"P", data, cls)
+        message = unframe(b"P", data, _PANE)
         runs = message.packed.ranges
         if len(runs) != 1 or not 0 <= runs[0].start < runs[0].end or runs[0].partition < 0:
             raise FormatError(f"expected a pane of one run of offsets, got {runs}")
@@ -175,9 +175,9 @@ class ForgetMessage(_Struct, frozen=True):
     model: str
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
+    def from_bytes(cls, data: bytes) -> ForgetMessage:
         """The message in these bytes. Raises FormatError for anything else."""
-        return unframe(b"F", data, cls)
+        return unframe(b"F", data, _FORGET)
 
     def to_bytes(self) -> bytes:
         """The message's bytes."""
@@ -197,6 +197,12 @@ class _Events(_Struct, frozen=True):
     rows: list[tuple[str, int, str | None, int, list[Any]]]
 
 
+# Decoders are made while the module is imported: msgspec (0.22) leaves a type half described while it first meets it,
+# and two threads that decode it then end the process by SIGSEGV.
+_PANE, _FORGET = msgspec.msgpack.Decoder(PaneMessage), msgspec.msgpack.Decoder(ForgetMessage)
+_EVENTS = msgspec.msgpack.Decoder(_Events)
+
+
 def pack_events(events: Sequence[Event]) -> bytes:
     """The frame of one or more events of one model."""
     shapes: dict[tuple[str, ...], int] = {}
@@ -210,7 +216,7 @@ def pack_events(events: Sequence[Event]) -> bytes:
 def unpack_events(data: bytes) -> tuple[Event, ...]:
     """The events in a frame of `pack_events`. Raises FormatError for anything else."""
     try:
-        packed = msgspec.convert(json.loads(_unframed(b"E", data)), _Events)
+        packed = msgspec.convert(json.loads(_unframed(b"E", data)), _EVENTS.type)
         return tuple(
             Event(id, ts, packed.model, version, dict(zip(packed.shapes[shape], values, strict=True)))
             for id, ts, version, shape, values in packed.rows
@@ -226,10 +232,10 @@ def frame(kind: bytes, value: Any) -> bytes:
     return _framed(kind, msgspec.msgpack.encode(value))
 
 
-def unframe(kind: bytes, data: bytes, expected: type[T]) -> T:
-    """The value in a msgpack frame. Raises FormatError unless it is of this kind and type."""
+def unframe(kind: bytes, data: bytes, decoder: msgspec.msgpack.Decoder[T]) -> T:
+    """The value in a msgpack frame. Raises FormatError unless it is of this kind and the decoder's type."""
     try:
-        return msgspec.msgpack.decode(_unframed(kind, data), type=expected)
+        return decoder.decode(_unframed(kind, data))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FormatError(f"unexpected content: {error}") from error
 

@@ -95,6 +95,11 @@ class _Head(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     state: _PackedState | None
 
 
+# Made while the module is imported, since threads restore states: see `stream.codec.panes`.
+_HEAD, _BUCKET = msgspec.msgpack.Decoder(_Head), msgspec.msgpack.Decoder(PackedPane)
+_INCIDENTS = msgspec.msgpack.Decoder(tuple[Incident, ...])
+
+
 class HeadFacts(NamedTuple):
     """Facts of a model's state, all empty of one that was forgotten.
 
@@ -141,7 +146,7 @@ def restore_state(parts: Mapping[str, bytes], given: Baseline | None) -> ModelSt
 
 def read_head(head: bytes) -> HeadFacts:
     """What a head part says of a model. Raises FormatError."""
-    stored = unframe(b"H", head, _Head)
+    stored = unframe(b"H", head, _HEAD)
     state = stored.state
     pending = state.pending.content if state and state.pending else None
     judged = (state.seen if state else 0) + (pending.n if isinstance(pending, PackedSketch) else 0)
@@ -153,14 +158,14 @@ def move_consumed(head: bytes, offsets: Mapping[int, int]) -> bytes:
 
     Partitions of which nothing was consumed stay so. Raises FormatError.
     """
-    stored = unframe(b"H", head, _Head)
+    stored = unframe(b"H", head, _HEAD)
     moved = {partition: offset for partition, offset in offsets.items() if partition in stored.consumed}
     return frame(b"H", msgspec.structs.replace(stored, consumed=stored.consumed | moved))
 
 
 def unpack_incidents(part: bytes) -> dict[str, Incident]:
     """The incidents in a part `incidents`, by scope. Raises FormatError."""
-    return {each.scope: each for each in unframe(b"I", part, tuple[Incident, ...])}
+    return {each.scope: each for each in unframe(b"I", part, _INCIDENTS)}
 
 
 def _head(state: ModelState, given: Baseline | None) -> _Head:
@@ -188,7 +193,7 @@ def _pack_state(state: JudgeState) -> _PackedState:
 
 
 def _restore(parts: Mapping[str, bytes], given: Baseline | None) -> ModelState:
-    head = unframe(b"H", parts["head"], _Head)
+    head = unframe(b"H", parts["head"], _HEAD)
     learned = decode_baseline(parts["learned"]) if head.learned else None
     chunks = (unpack_events(parts[f"events:{i}"]) for i in range(-(-head.events // _CHUNK)))
     sample = tuple(chain.from_iterable(chunks))
@@ -206,7 +211,7 @@ def _restore(parts: Mapping[str, bytes], given: Baseline | None) -> ModelState:
 
 def _unpack_state(state: _PackedState, parts: Mapping[str, bytes], layout: Layout) -> JudgeState:
     def bucket(start: int) -> Pane[Sketch]:
-        return unframe(b"B", parts[f"bucket:{start}"], PackedPane).unpack(layout)
+        return unframe(b"B", parts[f"bucket:{start}"], _BUCKET).unpack(layout)
 
     return JudgeState(
         reference_start=_starts(state.reference_start, layout),

@@ -123,6 +123,9 @@ class Silence(msgspec.Struct, frozen=True):
         return all(matcher.matches(values.get(matcher.name, "")) for matcher in self.matchers)
 
 
+_SILENCE = msgspec.json.Decoder(Silence)
+
+
 @dataclass(frozen=True)
 class ActiveSilences:
     """The silences in force at one moment."""
@@ -137,7 +140,7 @@ class ActiveSilences:
 def read_silence(stored: bytes) -> Silence:
     """A silence as `write_silence` stored it. Raises SilenceError."""
     try:
-        return msgspec.json.decode(stored, type=Silence)
+        return _SILENCE.decode(stored)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise SilenceError(f"no silence: {error}") from None
 

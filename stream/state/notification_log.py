@@ -56,6 +56,8 @@ return {'ok'}
 """)
 
 
+_INCIDENT, _PAGE = msgspec.json.Decoder(OpenIncident), msgspec.json.Decoder(Page)
+_ENTRY = msgspec.json.Decoder(Entry)
 # What decoding raises for bytes that this version did not write.
 _UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
@@ -104,7 +106,7 @@ class NotificationLog:
         """The entries that Alertmanager holds."""
         found = await call_redis(self.client.hgetall, self._entries_key)
         try:
-            return {name.decode(): msgspec.json.decode(entry, type=Entry) for name, entry in found.items()}
+            return {name.decode(): _ENTRY.decode(entry) for name, entry in found.items()}
         except _UNREADABLE as error:
             raise _unreadable(self._entries_key, error) from None
 
@@ -159,8 +161,8 @@ def _decoded(fields: Mapping[bytes, bytes]) -> Notifications:
     for name, value in fields.items():
         kind, _, rest = name.decode().partition(":")
         parts.get(kind, {})[rest] = value
-    incidents = {name: msgspec.json.decode(value, type=OpenIncident) for name, value in parts["case"].items()}
-    pages = {name: msgspec.json.decode(value, type=Page) for name, value in parts["page"].items()}
+    incidents = {name: _INCIDENT.decode(value) for name, value in parts["case"].items()}
+    pages = {name: _PAGE.decode(value) for name, value in parts["page"].items()}
     order = {name: (incident.read_at, incident.position) for name, incident in incidents.items()}
     return Notifications(
         dict(sorted(incidents.items(), key=lambda each: order[each[0]])),

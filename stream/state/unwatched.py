@@ -34,6 +34,9 @@ class _Report(msgspec.Struct):
     fields: list[tuple[str, str, str, str]]
 
 
+_REPORT = msgspec.json.Decoder(_Report)
+
+
 @dataclass(frozen=True)
 class UnwatchedReports:
     """The reports of a group of workers. Each call may raise StoreError."""
@@ -70,7 +73,7 @@ class UnwatchedReports:
         reports = {}
         for worker, content in (await call_redis(self.client.hgetall, self._key)).items():
             try:
-                reports[worker.decode()] = msgspec.json.decode(content, type=_Report)
+                reports[worker.decode()] = _REPORT.decode(content)
             except (msgspec.MsgspecError, ValueError, RecursionError):
                 continue
         return reports

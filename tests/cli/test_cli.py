@@ -581,3 +581,14 @@ def test_a_replay_says_that_a_given_baseline_is_too_small(run: Run, tmp_path: Pa
     assert run("baseline", "build", "few.jsonl", "--model", "fraud").code == 0
     replayed = run("replay", "calm.jsonl", "-c", "c.yaml", "-b", "fraud.driftline")
     assert "model fraud: a baseline of so few events (20) cannot show a shift of 1 σ" in words(replayed.err)
+
+
+def test_a_process_that_a_native_library_ends_says_where_it_was() -> None:
+    crash = (
+        "import os, sys, driftline.stream.cli.main as cli; sys.argv = ['driftline', '--version']\n"
+        "try: cli.main()\n"
+        "finally: os.kill(os.getpid(), 11)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", crash], capture_output=True, text=True)
+    assert done.returncode == -11
+    assert 'File "<string>", line 3' in done.stderr

@@ -247,6 +247,6 @@ def test_events_that_do_not_add_up_are_refused(content: Any) -> None:
 
 def test_a_frame_of_another_kind_or_type_is_refused() -> None:
     with pytest.raises(FormatError, match="expected a frame of kind H"):
-        unframe(b"H", SKETCH_BYTES, PaneMessage)
+        unframe(b"H", SKETCH_BYTES, msgspec.msgpack.Decoder(PaneMessage))
     with pytest.raises(FormatError, match="unexpected content"):
-        unframe(b"P", SKETCH_BYTES, int)
+        unframe(b"P", SKETCH_BYTES, msgspec.msgpack.Decoder(int))
