@@ -217,6 +217,7 @@ def _member(node: Server, port: int, bus: int) -> Server:
         "cluster-enabled": "yes",
         "cluster-port": bus,
         "cluster-node-timeout": round(_DOWN * 1000),
+        "cluster-allow-replica-migration": "no",
         "cluster-announce-ip": "127.0.0.1",
         "cluster-announce-port": port,
         "cluster-announce-bus-port": bus,
