@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import cycle, islice
@@ -111,11 +111,13 @@ class Traffic(threading.Thread):
         """How many transactions were aborted."""
         return self._transactions.aborted
 
-    @contextmanager
-    def between_bursts(self) -> Iterator[None]:
-        """Send nothing until the context ends."""
-        with self._sending:
-            yield
+    def try_to_pause(self) -> bool:
+        """Send no further burst until `go_on`, if none is being sent; whether that is so."""
+        return self._sending.acquire(blocking=False)
+
+    def go_on(self) -> None:
+        """End a pause."""
+        self._sending.release()
 
     def begin_again(self) -> None:
         """Send to a new topic of the same name from now on. Producers number what they send, topic by topic."""
@@ -257,7 +259,7 @@ def committed(kafka: str, topic: str) -> dict[int, dict[int, bytes | None]]:
         consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
         unread = set(partitions)
         while unread:
-            for message in consumer.consume(10_000, 30):
+            for message in consumer.consume(10_000, 0.5):
                 if message.error() is None:
                     logs[message.partition()][message.offset()] = message.value()
                 elif message.error().code() == KafkaError._PARTITION_EOF:

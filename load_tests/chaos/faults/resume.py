@@ -17,6 +17,8 @@ from load_tests.chaos.site import Site
 _REFUSED = "was deleted and created again since this group has read it"
 # s that all workers have to notice it and end, and that Kafka may count one that has ended.
 _PATIENCE = 60.0
+# s that a burst may take, with an outage in it.
+_UNTIL_BURST_ENDS = 300.0
 _MOVE = re.compile(r"(\S+), partition (\d+): read to offset (\d+), .*It resumes at offset (\d+): .*")
 
 
@@ -31,16 +33,18 @@ class _Move(NamedTuple):
 
 @contextmanager
 def _made_again(site: Site, _fault: Fault) -> Iterator[None]:
-    with site.producer.between_bursts():
-        logs = committed(site.producer.kafka, site.producer.topic)
-        site.fleet.paused = True
-        _create_again(site)
-        if not site.wait_for(lambda: not site.fleet.running(), _PATIENCE) or _REFUSED not in site.fleet.logs():
-            site.mismatches.append(f"workers went on although {site.producer.topic} was created again")
-        _begin_era(site, logs, _resume(site))
-        site.producer.begin_again()
-        site.watch.begin_again()
-        site.fleet.paused = False
+    if not site.wait_for(site.producer.try_to_pause, _UNTIL_BURST_ENDS):
+        raise RuntimeError("a burst of traffic does not end")
+    logs = committed(site.producer.kafka, site.producer.topic)
+    site.fleet.paused = True
+    _create_again(site)
+    if not site.wait_for(lambda: not site.fleet.running(), _PATIENCE) or _REFUSED not in site.fleet.logs():
+        site.mismatches.append(f"workers went on although {site.producer.topic} was created again")
+    _begin_era(site, logs, _resume(site))
+    site.producer.begin_again()
+    site.watch.begin_again()
+    site.fleet.paused = False
+    site.producer.go_on()
     yield
 
 
