@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from driftline.detectors.arrays import IntArray
@@ -59,7 +59,8 @@ class _Counted:
 
     cells: by model with a baseline. times: of events, by model and place. refused: a word of the reason, by place. odd:
     the places of events that count, but with a defective value; maybe_odd: of those of models that learn their
-    baseline, whose values are looked at from then on. lost: by model, how many events lie in panes that nobody judges.
+    baseline, whose values are looked at from then on. lost: by model, how many events lie in no judged
+    pane, as was announced.
     """
 
     cells: Mapping[str, Cells]
@@ -73,15 +74,19 @@ class _Counted:
 def _count(outcome: Outcome, known: Mapping[str, Baseline], given: Collection[str]) -> _Counted:
     counted = _Counted({model: Cells(baseline.layout) for model, baseline in known.items()})
     for number, era in enumerate(outcome.eras):
-        lost = _never_judged(era)
+        fate = _Fate.of(era)
         for partition, log in sorted(era.predictions.items()):
             for offset, message in log.items():
-                _count_message(counted, (number, partition, offset), message, given, lost)
+                _count_message(counted, (number, partition, offset), message, given, fate)
     return counted
 
 
 def _count_message(
-    counted: _Counted, place: Place, message: bytes | None, given: Collection[str], lost: Mapping[str, Sequence[Range]]
+    counted: _Counted,
+    place: Place,
+    message: bytes | None,
+    given: Collection[str],
+    fate: _Fate,
 ) -> None:
     try:
         reading = read(message)
@@ -89,22 +94,37 @@ def _count_message(
         counted.refused[place] = str(error)
         return
     counted.times.setdefault(reading.model, {})[place] = reading.ts
-    cells, counts = counted.cells.get(reading.model), not _lies_in(place, lost.get(reading.model, ()))
+    counts = not fate.is_lost(reading.model, place)
     counted.lost[reading.model] += not counts
+    cells = counted.cells.get(reading.model)
     if cells is not None and cells.add(reading.values, counts):
         (counted.odd if reading.model in given else counted.maybe_odd).add(place)
 
 
-def _never_judged(era: Era) -> dict[str, list[Range]]:
-    """The runs of panes that nobody judges, by model."""
-    judged, skipped = set[tuple[str, Range]](), set[tuple[str, Range]]()
-    for record in era.panes:
-        pane = PaneMessage.from_bytes(record.value or b"")
-        (skipped if (record.partition, record.offset) in era.skipped else judged).add((pane.model, pane.run))
-    runs: dict[str, list[Range]] = {}
-    for model, run in skipped - judged:
-        runs.setdefault(model, []).append(run)
-    return runs
+@dataclass(frozen=True)
+class _Fate:
+    """What became of the panes of an era: runs by model. skipped: those of which no pane was judged."""
+
+    doubtful: Mapping[int, range]
+    judged: Mapping[str, Collection[Range]]
+    skipped: Mapping[str, Collection[Range]]
+
+    @classmethod
+    def of(cls, era: Era) -> _Fate:
+        judged: dict[str, set[Range]] = {}
+        skipped: dict[str, set[Range]] = {}
+        for record in era.panes:
+            pane = PaneMessage.from_bytes(record.value or b"")
+            into = skipped if (record.partition, record.offset) in era.skipped else judged
+            into.setdefault(pane.model, set()).add(pane.run)
+        return cls(era.doubtful, judged, {model: runs - judged.get(model, set()) for model, runs in skipped.items()})
+
+    def is_lost(self, model: str, place: Place) -> bool:
+        """Whether an event lies in a pane that was skipped, or in none although `resume` said that this may be."""
+        _, partition, offset = place
+        if _lies_in(place, self.skipped.get(model, ())):
+            return True
+        return offset in self.doubtful.get(partition, ()) and not _lies_in(place, self.judged.get(model, ()))
 
 
 def _lies_in(place: Place, runs: Iterable[Range]) -> bool:

@@ -42,7 +42,8 @@ class Era:
 
     predictions: the log of each partition, as far as it was read. panes: partition after partition, each in the order
     of its log. dead_letters: of the predictions topic. resumed: where partitions of the predictions topic resume in the
-    next era. skipped: the panes that nobody judges, by partition and offset of the panes topic.
+    next era. skipped: the panes that nobody judges, by partition and offset of the panes topic. doubtful: by partition
+    of the predictions topic, the offsets whose panes may be lost, since nothing can make them again.
     """
 
     predictions: Mapping[int, Log]
@@ -50,6 +51,7 @@ class Era:
     dead_letters: Sequence[Record]
     resumed: Mapping[int, int] = field(default_factory=dict)
     skipped: Collection[tuple[int, int]] = frozenset()
+    doubtful: Mapping[int, range] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

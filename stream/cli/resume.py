@@ -22,7 +22,7 @@ from driftline.stream.config.sections import Config
 if TYPE_CHECKING:
     from driftline.stream.kafka.logs import ClusterFacts
     from driftline.stream.state.client import Client
-    from driftline.stream.worker.resuming import Move, Situation
+    from driftline.stream.worker.resuming import Move, Place, Situation
 
 app = typer.Typer()
 
@@ -74,11 +74,11 @@ def _situation(settings: Config, new_cluster: bool) -> Situation:
     facts = _facts(settings)
     present = group_facts(topics, facts)
 
-    async def stored(client: Client) -> tuple[dict[str, str], dict[tuple[str, int], int]]:
+    async def stored(client: Client) -> tuple[dict[str, str], dict[Place, int], dict[Place, int]]:
         store = Store(client, group)
-        return await store.bound(), await store.positions()
+        return await store.bound(), await store.positions(), await store.last_seals()
 
-    bound, positions = query_redis(settings.redis, stored)
+    bound, positions, last_seals = query_redis(settings.redis, stored)
     try:
         check_names(group, bound, present)
         if not new_cluster:
@@ -91,7 +91,8 @@ def _situation(settings: Config, new_cluster: bool) -> Situation:
     with reporting_kafka_errors():
         from driftline.stream.kafka.logs import read_logs
 
-        return Situation(topics, bound, present, positions, read_logs(settings.kafka, places), new_cluster)
+        logs = read_logs(settings.kafka, places)
+        return Situation(topics, bound, present, positions, logs, new_cluster, last_seals)
 
 
 def _facts(settings: Config) -> ClusterFacts:

@@ -242,13 +242,19 @@ class Store:
 
     async def positions(self) -> dict[tuple[str, int], int]:
         """Up to where each partition that has an owner or had one was read, by topic and number. Takes no epoch."""
-        found = {}
-        for stage, field in (("sketch", "end"), ("judge", "next")):
-            pattern = re.compile(re.escape(f"{self.namespace}:{{{stage}/") + r"([^/]+)/(\d+)}")
-            for key in await self.keys():
-                if match := pattern.fullmatch(key):
-                    offset = await call_redis(self.client.hget, key, field)
-                    found[match[1], int(match[2])] = int(offset or 0)
+        return await self._offsets("sketch", "end") | await self._offsets("judge", "next")
+
+    async def last_seals(self) -> dict[tuple[str, int], int]:
+        """Where the runs begin that were sealed last, by topic and partition: their panes may not be published yet."""
+        return await self._offsets("sketch", "start")
+
+    async def _offsets(self, stage: str, field: str) -> dict[tuple[str, int], int]:
+        """A field of each partition of a stage."""
+        pattern, found = re.compile(re.escape(f"{self.namespace}:{{{stage}/") + r"([^/]+)/(\d+)}"), {}
+        for key in await self.keys():
+            if match := pattern.fullmatch(key):
+                offset = await call_redis(self.client.hget, key, field)
+                found[match[1], int(match[2])] = int(offset or 0)
         return found
 
     async def keys(self) -> list[str]:

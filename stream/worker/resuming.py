@@ -11,7 +11,7 @@ Rule 2: the facts are bound last. A worker that starts meanwhile is refused, and
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from driftline.stream.config.sections import Topics
@@ -43,7 +43,11 @@ class Move(NamedTuple):
 
 @dataclass(frozen=True)
 class Situation:
-    """What is stored of a group and what Kafka has. new_cluster: whether the topics have moved to another cluster."""
+    """What is stored of a group and what Kafka has.
+
+    new_cluster: whether the topics have moved to another cluster. last_seals: where the runs begin that were sealed
+    last; if their worker died before it had published their panes, nothing can make these again from another log.
+    """
 
     topics: Topics
     bound: Facts
@@ -51,6 +55,7 @@ class Situation:
     positions: Mapping[Place, int]
     logs: Mapping[Place, Log]
     new_cluster: bool = False
+    last_seals: Mapping[Place, int] = field(default_factory=dict)
 
     @property
     def is_refused(self) -> bool:
@@ -68,7 +73,14 @@ class Situation:
         for topic, partition, read_to, log in self._stored(getattr(self.topics, name)):
             to, reason = getattr(log, at), "the topic was created again" if again else "the log is shorter now"
             if log.end < read_to or (again and (read_to or to)):
-                yield Move(topic, partition, read_to, log, to, reason, _effect(name, log, to, again))
+                effect = _effect(name, log, to, again) + self._doubt(topic, partition, read_to)
+                yield Move(topic, partition, read_to, log, to, reason, effect)
+
+    def _doubt(self, topic: str, partition: int, read_to: int) -> str:
+        """What else may be lost of a partition of the predictions topic."""
+        start = self.last_seals.get((topic, partition), read_to)
+        lost = f"; events of offsets {start} to {read_to - 1} are lost, too, if a worker died before it published them"
+        return lost if start < read_to else ""
 
     def _unjudged(self, moved: set[int]) -> Iterator[Move]:
         for topic, partition, read_to, log in self._stored(self.topics.panes):

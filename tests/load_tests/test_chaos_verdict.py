@@ -236,6 +236,18 @@ def test_a_pane_that_resume_announced_as_skipped_and_that_was_judged_is_noticed(
     assert verdict.doubled > 0
 
 
+def test_a_pane_that_may_be_lost_as_resume_announced_is_no_mismatch_but_what_it_changed_is(
+    config: Config, outcome: Outcome
+) -> None:
+    (era,) = outcome.eras
+    run = PaneMessage.from_bytes(era.panes[-1].value or b"").run
+    lost = [each for each in era.panes if PaneMessage.from_bytes(each.value or b"").run != run]
+    verdict = verdict_on(config, with_era(outcome, panes=lost, doubtful={run.partition: range(run.start, run.end)}))
+    assert not any("was not published" in each for each in verdict.mismatches)
+    assert any(each.startswith("events counted of ") for each in verdict.mismatches), "it was judged, so it is not lost"
+    assert verdict.doubled > 0
+
+
 def test_positions_that_resume_did_not_move_are_noticed(config: Config, outcome: Outcome) -> None:
     (era,) = outcome.eras
     verdict = verdict_on(config, replace(outcome, eras=[replace(era, resumed={1: 0}), Era({}, [], [])]))

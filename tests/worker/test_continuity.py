@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -96,6 +97,14 @@ def test_only_a_shorter_partition_moves_and_waiting_panes_are_skipped() -> None:
     assert [(each.topic, each.partition, each.to) for each in cut.moves("end")] == [("p", 0, 60), ("s", 0, 9)]
     assert "its 30 records are read; those that were counted before count again" in str(cut.moves("begin")[0])
     assert "4 panes that wait to be judged are skipped" in str(cut.moves("begin")[1])
+
+
+def test_the_runs_that_were_sealed_last_may_be_lost_with_their_log() -> None:
+    again = situation(facts(p="p2"), {("p", 0): 70, ("p", 1): 7}, p0=Log(0, 900), p1=Log(0, 5))
+    known = replace(again, last_seals={("p", 0): 40, ("p", 1): 7})
+    first, second = map(str, known.moves("begin"))
+    assert first.endswith("; events of offsets 40 to 69 are lost, too, if a worker died before it published them")
+    assert second.endswith("records not read by then are lost"), "nothing of it is sealed since the last resume"
 
 
 def test_all_partitions_of_a_topic_created_again_move_also_longer_ones() -> None:

@@ -19,7 +19,8 @@ _REFUSED = "was deleted and created again since this group has read it"
 _PATIENCE = 60.0
 # s that a burst may take, with an outage in it.
 _UNTIL_BURST_ENDS = 300.0
-_MOVE = re.compile(r"(\S+), partition (\d+): read to offset (\d+), .*It resumes at offset (\d+): .*")
+_MOVE = re.compile(r"(\S+), partition (\d+): read to offset (\d+), .*It resumes at offset (\d+): (.*)")
+_DOUBT = re.compile(r"events of offsets (\d+) to (\d+) are lost, too, if")
 
 
 class _Move(NamedTuple):
@@ -29,6 +30,7 @@ class _Move(NamedTuple):
     partition: int
     read_to: int
     to: int
+    effect: str
 
 
 @contextmanager
@@ -71,7 +73,7 @@ def _resume(site: Site) -> list[_Move]:
     if not site.wait_for(resumed, _PATIENCE):
         site.mismatches.append(f"driftline resume failed: {done.stderr or done.stdout}")
     found = map(_MOVE.fullmatch, done.stdout.splitlines())
-    return [_Move(each[1], *(int(each[group]) for group in (2, 3, 4))) for each in found if each]
+    return [_Move(each[1], *(int(each[group]) for group in (2, 3, 4)), each[5]) for each in found if each]
 
 
 def _begin_era(site: Site, logs: Mapping[int, Mapping[int, bytes | None]], moves: list[_Move]) -> None:
@@ -89,7 +91,9 @@ def _begin_era(site: Site, logs: Mapping[int, Mapping[int, bytes | None]], moves
         for offset in range(each.read_to, each.to)
     }
     resumed = {each.partition: each.to for each in moves if each.topic == topics.predictions}
-    site.eras.append(site.era(kept, resumed=resumed, skipped=skipped))
+    doubts = {each.partition: _DOUBT.search(each.effect) for each in moves if each.topic == topics.predictions}
+    doubtful = {partition: range(int(each[1]), int(each[2]) + 1) for partition, each in doubts.items() if each}
+    site.eras.append(site.era(kept, resumed=resumed, skipped=skipped, doubtful=doubtful))
 
 
 KINDS = (Kind("predictions created again", "kafka", _made_again),)
