@@ -77,9 +77,10 @@ class Relay:
         return process.stop()
 
     def kill(self) -> None:
-        """End the process, however it is."""
-        if self._process is not None:
-            self._process.kill()
+        """End the process, however it is, and for good."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
 
     def is_done(self) -> bool:
         """Whether all alerts on the topic are settled: the relay has committed their offsets."""
