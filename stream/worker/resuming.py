@@ -73,13 +73,15 @@ class Situation:
         for topic, partition, read_to, log in self._stored(getattr(self.topics, name)):
             to, reason = getattr(log, at), "the topic was created again" if again else "the log is shorter now"
             if log.end < read_to or (again and (read_to or to)):
-                effect = _effect(name, log, to, again) + self._doubt(topic, partition, read_to)
+                kept = range(0) if again else range(to, log.end)
+                effect = _effect(name, log, to, again) + self._doubt(topic, partition, read_to, kept)
                 yield Move(topic, partition, read_to, log, to, reason, effect)
 
-    def _doubt(self, topic: str, partition: int, read_to: int) -> str:
-        """What else may be lost of a partition of the predictions topic."""
+    def _doubt(self, topic: str, partition: int, read_to: int, kept: range) -> str:
+        """What else may be lost of a partition of the predictions topic. kept: offsets that are read again."""
         start = self.last_seals.get((topic, partition), read_to)
-        lost = f"; events of offsets {start} to {read_to - 1} are lost, too, if a worker died before it published them"
+        start = kept.stop if start in kept else start
+        lost = f"; events of offsets {start} to {read_to - 1} are lost if a worker ended before it published them"
         return lost if start < read_to else ""
 
     def _unjudged(self, moved: set[int]) -> Iterator[Move]:

@@ -103,8 +103,16 @@ def test_the_runs_that_were_sealed_last_may_be_lost_with_their_log() -> None:
     again = situation(facts(p="p2"), {("p", 0): 70, ("p", 1): 7}, p0=Log(0, 900), p1=Log(0, 5))
     known = replace(again, last_seals={("p", 0): 40, ("p", 1): 7})
     first, second = map(str, known.moves("begin"))
-    assert first.endswith("; events of offsets 40 to 69 are lost, too, if a worker died before it published them")
+    assert first.endswith("; events of offsets 40 to 69 are lost if a worker ended before it published them")
     assert second.endswith("records not read by then are lost"), "nothing of it is sealed since the last resume"
+
+
+def test_of_the_runs_that_were_sealed_last_what_a_shorter_log_still_has_is_read_again() -> None:
+    cut = replace(situation(facts(), {("p", 0): 70}, p0=Log(30, 60)), last_seals={("p", 0): 40})
+    (read_again,), (passed_over,) = (cut.moves(at) for at in ("begin", "end"))
+    assert "; events of offsets 60 to 69 are lost if" in str(read_again)
+    assert "; events of offsets 40 to 69 are lost if" in str(passed_over)
+    assert "; events of offsets 20 to 69 are lost if" in str(replace(cut, last_seals={("p", 0): 20}).moves("begin")[0])
 
 
 def test_all_partitions_of_a_topic_created_again_move_also_longer_ones() -> None:

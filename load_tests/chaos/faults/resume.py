@@ -20,7 +20,7 @@ _PATIENCE = 60.0
 # s that a burst may take, with an outage in it.
 _UNTIL_BURST_ENDS = 300.0
 _MOVE = re.compile(r"(\S+), partition (\d+): read to offset (\d+), .*It resumes at offset (\d+): (.*)")
-_DOUBT = re.compile(r"events of offsets (\d+) to (\d+) are lost, too, if")
+_DOUBT = re.compile(r"events of offsets (\d+) to (\d+) are lost if a worker")
 
 
 class _Move(NamedTuple):
