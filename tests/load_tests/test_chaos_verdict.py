@@ -19,8 +19,10 @@ from driftline.stream.config.load import parse_config
 from driftline.stream.config.sections import Config, Redis
 from driftline.stream.demo.servers import Server
 from driftline.stream.events import columns, decode
+from driftline.stream.events.unreadable import Unreadable
 from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.state.client import connect
+from load_tests.chaos.naive import MAX_BATCH
 from load_tests.chaos.outcome import Era, Outcome, Record, Verdict
 from load_tests.chaos.verdict import judge_run
 from load_tests.harness.deployment import unique
@@ -39,23 +41,25 @@ ODD = b'{"id":"odd","ts":1767225600000,"model":"given","features":{"amount":"N/A
 BASELINES = {model: baseline_of(model) for model in ("given", "spread")}
 
 
-async def work(config: Config, url: str) -> Outcome:
+LOGS: dict[int, list[bytes | None]] = {
+    0: [
+        *interleave(messages("given", 500, drift=(200, 300)), messages("spread", 500, drift=(200, 300))),
+        b"{",
+        ODD,
+        NAN,
+        *(messages(guest, 1)[0] for guest in ("guest-1", "guest-2", "guest-3")),
+    ],
+    1: [*interleave(messages("spread", 500, 500), messages("learns", 500))],
+}
+
+
+async def work(config: Config, url: str, logs: dict[int, list[bytes | None]] = LOGS) -> Outcome:
     """The outcome of a worker that meets no fault."""
-    logs: dict[int, list[bytes | None]] = {
-        0: [
-            *interleave(messages("given", 500, drift=(200, 300)), messages("spread", 500, drift=(200, 300))),
-            b"{",
-            ODD,
-            NAN,
-            *(messages(guest, 1)[0] for guest in ("guest-1", "guest-2", "guest-3")),
-        ],
-        1: [*interleave(messages("spread", 500, 500), messages("learns", 500))],
-    }
     client = connect(Redis(url=url))
     topics = topics_with(config, logs)
     driver = Driver(config, BASELINES, client, topics)
     await driver.work()
-    while not closed(topics):
+    while not closed(topics, logs):
         await driver.sketch.close_idle()
         await asyncio.sleep(0.02)
     for partition in range(2):
@@ -81,12 +85,12 @@ async def work(config: Config, url: str) -> Outcome:
     return Outcome([era], records(names.alerts), pane_dead_letters, model_states)
 
 
-def closed(topics: dict[str, dict[int, list[OutgoingRecord]]]) -> bool:
-    """Whether the last runs of both partitions are published."""
+def closed(topics: dict[str, dict[int, list[OutgoingRecord]]], logs: dict[int, list[bytes | None]]) -> bool:
+    """Whether the last runs of all partitions are published."""
     panes = [
         PaneMessage.from_bytes(each.value or b"").run for log in topics["driftline.panes"].values() for each in log
     ]
-    return {(run.partition, run.end) for run in panes} >= {(0, 1006), (1, 1000)}
+    return {(run.partition, run.end) for run in panes} >= {(partition, len(log)) for partition, log in logs.items()}
 
 
 @pytest.fixture(scope="module")
@@ -248,6 +252,16 @@ def test_a_pane_that_may_be_lost_as_resume_announced_is_no_mismatch_but_what_it_
     assert verdict.doubled > 0
 
 
+def test_a_batch_that_is_passed_over_ends_no_run_however_large_it_is(config: Config, redis_server: Server) -> None:
+    """The run begins with it: counted among the bytes that end a run, it would end it at once."""
+    own = config.model_copy(update={"worker": config.worker.model_copy(update={"group": unique("group")})})
+    bomb = Unreadable(0, 1, "it is larger than limits.batch_bytes")
+    outcome = asyncio.run(work(own, f"redis://{redis_server.address}", {0: [bomb, *messages("given", 60)]}))
+    verdict = verdict_on(own, with_message(outcome, 0, 0, bytes(MAX_BATCH + 1)))
+    assert verdict.mismatches == []
+    assert verdict.figures | {"events": 60, "dead letters": 1} == verdict.figures
+
+
 def test_positions_that_resume_did_not_move_are_noticed(config: Config, outcome: Outcome) -> None:
     (era,) = outcome.eras
     verdict = verdict_on(config, replace(outcome, eras=[replace(era, resumed={1: 0}), Era({}, [], [])]))
@@ -285,7 +299,7 @@ def replace_config(config: Config, events: int) -> Config:
     return config.model_copy(update={"panes": config.panes.model_copy(update={"events": events})})
 
 
-# Faults of the reader and the coder, which workers and replay share: what each replaces, and the word that tells it.
+# Faults of the reader and the coder, which workers and replay share: what each replaces, and words of the mismatch.
 
 
 def _without_nan(read: Callable[..., Any]) -> Callable[..., Any]:
