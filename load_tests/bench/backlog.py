@@ -34,7 +34,7 @@ from load_tests.harness.measured_worker import Site, Worker, baseline_files, pro
 _TIMEOUT = 1800.0
 # Seconds between two looks at the workers: memory grows by some MB in that time.
 _INTERVAL = 0.2
-# One model in so many drifts.
+# One model in this many drifts.
 _DRIFTS = 10
 
 

@@ -48,7 +48,7 @@ from load_tests.harness.measured_worker import Site, Worker, baselines, drain, p
 _EVERY = 5.0
 # The share of the soak that counts as warm-up: caches, pools and the first buckets of the histograms fill.
 _WARM = 0.2
-# Points that the line is fitted to: means of so many sections, since neighbouring samples are not independent.
+# Points that the line is fitted to: means of this many sections, since neighbouring samples are not independent.
 _POINTS = 20
 # The share of its level by which memory may grow: less is hidden by the noise of 20 minutes, twice as much would hide a
 # leak of 1 kB an alert.

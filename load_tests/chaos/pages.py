@@ -3,7 +3,7 @@
     alerts of an incident on the topic     what the pager must have accepted
     firing, updated, resolved              its last step; any earlier ones, in order; each once
     firing, updated                        its newest step
-    firing, resolved, none told by then    nothing
+    firing, resolved, none sent by then    nothing
 
 `docs/ALERTS.md` allows a step twice if its answer did not arrive, or if the relay was interrupted before it could note
 the answer; and the end of an incident that the pager does not know if the relay was interrupted before.
@@ -28,16 +28,16 @@ def check_pages(
     """Compare what the pager received with the alerts topic. interruptions: see `Relay`."""
     on_topic = _steps(orjson.loads(record.value or b"")["data"] for record in alerts)
     _check_order(verdict, requests, interruptions)
-    told: dict[str, list[PageRequest]] = {}
+    received: dict[str, list[PageRequest]] = {}
     for request in requests:
-        told.setdefault(_incident(request.data), []).append(request)
+        received.setdefault(_incident(request.data), []).append(request)
     for incident, steps in on_topic.items():
-        _check_incident(verdict, incident, steps, told.pop(incident, []), interruptions)
-    verdict.mismatches += [f"the pager was told of {incident}, which is not on the alerts topic" for incident in told]
+        _check_incident(verdict, incident, steps, received.pop(incident, []), interruptions)
+    verdict.mismatches += [f"the pager received {incident}, which is not on the alerts topic" for incident in received]
     accepted = [request for request in requests if request.accepted]
     verdict.figures |= {
         "incidents": len(on_topic),
-        "incidents told": len({_incident(request.data) for request in accepted}),
+        "incidents paged": len({_incident(request.data) for request in accepted}),
         "pages accepted": len(accepted),
         "pages accepted again": len(accepted) - len({request.data["id"] for request in accepted}),
     }
@@ -82,15 +82,15 @@ def _check_incident(
     ended = last["status"] == "resolved"
     if not accepted:
         if not ended:
-            verdict.mismatches.append(f"{incident} is open, and the pager was not told")
+            verdict.mismatches.append(f"{incident} is open, and the pager was not notified")
         return
     if accepted[-1].data["seq"] != last["seq"]:
         verdict.mismatches.append(
-            f"{incident}: seq {accepted[-1].data['seq']} is the last that the pager was told, expected {last['seq']}"
+            f"{incident}: seq {accepted[-1].data['seq']} is the last that the pager accepted, expected {last['seq']}"
         )
     first = requests[0]
     if first.data["status"] == "resolved" and not any(begin <= first.at for begin, _ in interruptions):
-        verdict.mismatches.append(f"{incident}: the pager was told of its end alone")
+        verdict.mismatches.append(f"{incident}: the pager was notified of its end alone")
     known = {step["seq"] for step in steps}
     verdict.mismatches += [
         f"{_shown(each)} is not on the alerts topic" for each in accepted if each.data["seq"] not in known

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import cycle, islice
@@ -31,7 +31,7 @@ _BLOCK = 600
 _LARGE = 500_000
 # Bytes of zeros in a bomb: more than `limits.batch_bytes`.
 _BOMB = 70 << 20
-# Of so many transactions one is aborted first.
+# One transaction in this many is aborted first.
 _ABORTED = 4
 # ms after which the broker aborts a transaction that hangs.
 _HANGS = 3000
@@ -134,7 +134,7 @@ class Traffic(threading.Thread):
             self._plain(codec, self._placed([Sent(place, bytes(_BOMB))]))
 
     def add_partitions(self, count: int) -> None:
-        """Send to so many more partitions from now on, too: models that are spread over all of them."""
+        """Send to `count` more partitions from now on, too: models that are spread over all of them."""
         self.appended += [0] * count
 
     def _placed(self, block: Iterable[Sent]) -> list[Sent]:
@@ -246,6 +246,22 @@ def _produce(producer: Any, topic: str, value: bytes | None, partition: int, del
 
 def committed(kafka: str, topic: str) -> dict[int, dict[int, bytes | None]]:
     """The log of each partition, by offset, as readers of committed records see it."""
+    with _reader(kafka) as consumer:
+        partitions = sorted(consumer.list_topics(topic, 30).topics[topic].partitions)
+        logs: dict[int, dict[int, bytes | None]] = {partition: {} for partition in partitions}
+        consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
+        unread = set(partitions)
+        while unread:
+            for message in consumer.consume(10_000, 0.5):
+                if _is_end(message):
+                    unread.discard(message.partition())
+                else:
+                    logs[message.partition()][message.offset()] = message.value()
+        return logs
+
+
+@contextmanager
+def _reader(kafka: str) -> Iterator[Any]:
     settings = {
         "bootstrap.servers": kafka,
         "group.id": "none",
@@ -254,19 +270,14 @@ def committed(kafka: str, topic: str) -> dict[int, dict[int, bytes | None]]:
     }
     consumer = Consumer({**settings, "isolation.level": "read_committed", "enable.auto.commit": False})
     try:
-        partitions = sorted(consumer.list_topics(topic, 30).topics[topic].partitions)
-        logs: dict[int, dict[int, bytes | None]] = {partition: {} for partition in partitions}
-        consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
-        unread = set(partitions)
-        while unread:
-            for message in consumer.consume(10_000, 0.5):
-                if message.error() is None:
-                    logs[message.partition()][message.offset()] = message.value()
-                elif message.error().code() == KafkaError._PARTITION_EOF:
-                    unread.discard(message.partition())
-                else:
-                    raise KafkaException(message.error())
-        return logs
+        yield consumer
     finally:
         with suppress(KafkaException):
             consumer.close()
+
+
+def _is_end(message: Any) -> bool:
+    """Whether this says that a partition is read to its end, and is no message. Raises KafkaException."""
+    if message.error() is not None and message.error().code() != KafkaError._PARTITION_EOF:
+        raise KafkaException(message.error())
+    return message.error() is not None

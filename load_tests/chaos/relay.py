@@ -53,7 +53,7 @@ class Relay:
             self._process.process.send_signal(number)
 
     def interrupt(self, seconds: float = 0.0) -> None:
-        """Note that the relay may tell again what it has told just now, or tells within so many seconds."""
+        """Note that the relay may send again what it has just sent, or sends within these seconds."""
         self.interruptions.append((time.time(), time.time() + seconds))
 
     def restart_ended(self) -> None:

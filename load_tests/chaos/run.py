@@ -161,7 +161,7 @@ def _until(
 
 
 def _finished(site: Site) -> bool:
-    """Whether no fault lasts, all events are appended and sketched, all panes judged, all alerts published and told."""
+    """Whether no fault lasts, all events are appended and sketched, all panes judged, all alerts published and sent."""
     producer = site.producer
     if not site.is_quiet() or producer.is_alive() or list(site.watch.now.sealed) != producer.appended:
         return False

@@ -121,17 +121,17 @@ _PLAIN = b'{"id": "1", "ts": 1767225600000, "model": "spread-0", "score": 1'
 
 
 def _large(size: int) -> bytes:
-    """An event of so many bytes."""
+    """An event of `size` bytes."""
     return _PLAIN + b" " * (size - len(_PLAIN) - 1) + b"}"
 
 
 def _deep(arrays: int) -> bytes:
-    """An event with so many arrays in each other, in an object."""
+    """An event with `arrays` arrays in each other, in an object."""
     return _PLAIN + b', "more": ' + b"[" * arrays + b"]" * arrays + b"}"
 
 
 def _wide(names: int) -> bytes:
-    """An event with so many names of features, beside the two of features and score."""
+    """An event with `names` names of features, beside the two of features and score."""
     return _PLAIN + b', "features": ' + orjson.dumps({f"f{i}": i for i in range(names)}) + b"}"
 
 

@@ -40,10 +40,10 @@ _CYCLE, _DRIFT = 1500, (700, 1100)
 # Microseconds of event time from one message to the next. A pane's second then holds some 1000 events of one partition
 # and 250 of one model, so that some runs end by time and some by their number of events.
 _STEP_US = 125
-# Of so many messages one is no event, has a value that does not fit, has features of new names, or is of a new model.
+# One message in this many is no event, has a value that does not fit, has features of new names, or is of a new model.
 # Each is prime to the number of models, so that all models have all of them.
 _BROKEN, _ODD, _NEW_NAMES, _GUEST = 997, 499, 307, 521
-# Of so many events one has another shape: each costs the exact reader some 100 µs.
+# One event in this many has another shape: each costs the exact reader some 100 µs.
 _SHAPED = 7
 _ROWS = 500
 # Events of a given baseline: few blocks, so that judging starts soon.

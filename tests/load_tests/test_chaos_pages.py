@@ -1,4 +1,4 @@
-"""The verdict on the pages of a chaos run: what the pager must have been told, and what it must not."""
+"""The verdict on the pages of a chaos run: what the pager must have received, and what it must not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def step(seq: int, incident: str = "i1", status: str = "") -> dict[str, object]:
     return {"id": f"{incident}/{seq}", "data": data | {"status": status or STATUS[seq]}}
 
 
-def told(*seqs: int, accepted: bool = True, certain: bool = True, first: float = 0.0) -> list[PageRequest]:
+def pages(*seqs: int, accepted: bool = True, certain: bool = True, first: float = 0.0) -> list[PageRequest]:
     return [PageRequest(first + i, step(seq), accepted, certain) for i, seq in enumerate(seqs)]
 
 
@@ -28,27 +28,27 @@ def mismatches(seqs: Sequence[int], requests: list[PageRequest], interruptions: 
     return verdict.mismatches
 
 
-REFUSED = told(1, accepted=False)
+REFUSED = pages(1, accepted=False)
 FINE: dict[str, tuple[Sequence[int], list[PageRequest], Interruptions]] = {
-    "each step once": ([1, 2, 3], told(1, 2, 3), ()),
-    "a step that a newer one has superseded": ([1, 2, 3], told(1, 3), ()),
-    "the newest step alone": ([1, 2], told(2), ()),
-    "ended before it was told": ([1, 2, 3], [], ()),
-    "ended while the pager refused": ([1, 2, 3], [*REFUSED, *told(3, first=1)], ()),
-    "again, because the answer was lost": ([1], [*told(1, certain=False), *told(1, first=1)], ()),
-    "again, because the relay was killed": ([1], [*told(1), *told(1, first=1)], [(0.5, 0.5)]),
-    "its end alone, because the relay was killed": ([1, 2, 3], told(3, first=1), [(0.5, 0.5)]),
+    "each step once": ([1, 2, 3], pages(1, 2, 3), ()),
+    "a step that a newer one has superseded": ([1, 2, 3], pages(1, 3), ()),
+    "the newest step alone": ([1, 2], pages(2), ()),
+    "ended before it was sent": ([1, 2, 3], [], ()),
+    "ended while the pager refused": ([1, 2, 3], [*REFUSED, *pages(3, first=1)], ()),
+    "again, because the answer was lost": ([1], [*pages(1, certain=False), *pages(1, first=1)], ()),
+    "again, because the relay was killed": ([1], [*pages(1), *pages(1, first=1)], [(0.5, 0.5)]),
+    "its end alone, because the relay was killed": ([1, 2, 3], pages(3, first=1), [(0.5, 0.5)]),
 }
 WRONG: dict[str, tuple[Sequence[int], list[PageRequest], Interruptions, str]] = {
-    "not told": ([1, 2], [], (), "m/i1 is open, and the pager was not told"),
-    "refused and forgotten": ([1], REFUSED, (), "m/i1 is open, and the pager was not told"),
-    "its end not told": ([1, 2, 3], told(1, 2), (), "m/i1: seq 2 is the last that the pager was told, expected 3"),
-    "its end refused": ([1, 3], [*told(1), *told(3, accepted=False, first=1)], (), "m/i1: seq 1 is the last"),
-    "twice": ([1], told(1, 1), (), "m/i1: seq 1, firing came twice"),
-    "twice, long after the relay was killed": ([1], told(1, 1), [(7.0, 9.0)], "m/i1: seq 1, firing came twice"),
-    "in another order": ([1, 2], told(2, 1), (), "m/i1: seq 1, firing came after seq 2"),
-    "its end alone": ([1, 2, 3], told(3), (), "m/i1: the pager was told of its end alone"),
-    "invented": ([2], told(1, 2), (), "m/i1: seq 1, firing is not on the alerts topic"),
+    "not sent": ([1, 2], [], (), "m/i1 is open, and the pager was not notified"),
+    "refused and forgotten": ([1], REFUSED, (), "m/i1 is open, and the pager was not notified"),
+    "its end not sent": ([1, 2, 3], pages(1, 2), (), "m/i1: seq 2 is the last that the pager accepted, expected 3"),
+    "its end refused": ([1, 3], [*pages(1), *pages(3, accepted=False, first=1)], (), "m/i1: seq 1 is the last"),
+    "twice": ([1], pages(1, 1), (), "m/i1: seq 1, firing came twice"),
+    "twice, long after the relay was killed": ([1], pages(1, 1), [(7.0, 9.0)], "m/i1: seq 1, firing came twice"),
+    "in another order": ([1, 2], pages(2, 1), (), "m/i1: seq 1, firing came after seq 2"),
+    "its end alone": ([1, 2, 3], pages(3), (), "m/i1: the pager was notified of its end alone"),
+    "invented": ([2], pages(1, 2), (), "m/i1: seq 1, firing is not on the alerts topic"),
 }
 
 
@@ -64,4 +64,4 @@ def test_what_the_relay_must_not_do_is_a_mismatch(case: str) -> None:
 
 
 def test_an_incident_that_is_on_no_topic_is_noticed() -> None:
-    assert mismatches([], told(1)) == ["the pager was told of m/i1, which is not on the alerts topic"]
+    assert mismatches([], pages(1)) == ["the pager received m/i1, which is not on the alerts topic"]

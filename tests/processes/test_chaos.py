@@ -28,7 +28,7 @@ def test_a_short_run_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
     assert (result["equal"], result["wrongs"]) == (True, [])
     assert (result["lost"], result["doubled"], result["models"]) == (0, 0, 30)
     assert result["alerts"] > 0
-    assert result["incidents told"] == result["incidents"] > 0
+    assert result["incidents paged"] == result["incidents"] > 0
     assert result["transactions aborted"] > 0
     assert result["bytes lost in power cuts"] > 0
     assert result["runs ended by the clock"] > 0

@@ -67,7 +67,7 @@ def _snapshot_failed(site: Site, fault: Fault) -> Iterator[None]:
 
 @contextmanager
 def _without_replicas(site: Site, _fault: Fault) -> Iterator[None]:
-    """A Redis that has replicas requires one; the other one, which has none, is told to."""
+    """A Redis that has replicas requires one; the other one, which has none, is made to."""
     replicas = [server.process for server in site.redis.secondaries() if server.process]
     if not replicas:
         site.redis.configure(min_replicas_to_write="1")
