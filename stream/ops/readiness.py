@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 from collections.abc import Awaitable, Callable, Sequence
+from socket import socket
 from typing import Any
 
 from kafka.errors import KafkaError
@@ -13,7 +16,8 @@ from redis.asyncio import RedisCluster
 from driftline.stream.config.sections import Config
 from driftline.stream.kafka.admin import missing_topics, open_admin, pane_size_problems
 from driftline.stream.kafka.client import KafkaUnreachableError
-from driftline.stream.retry import calling, pauses, retrying
+from driftline.stream.ops.http import serve_waits
+from driftline.stream.retry import Waits, calling, pauses, retrying
 from driftline.stream.state.client import Client, StoreError, check_server, connect
 from driftline.stream.state.scripts import Script
 
@@ -32,6 +36,30 @@ class NotReadyError(RuntimeError):
     """A server does not answer, or is not set up as it must be; the message says which, and what to do."""
 
 
+def wait_until_ready(config: Config, waits: Waits, listener: socket, topics: Sequence[str] | None = None) -> None:
+    """Wait as `wait_for_servers` does, in an event loop of its own, and serve /health and /metrics meanwhile.
+
+    waits: those of this process. SIGTERM and SIGINT end the process.
+    """
+
+    async def wait() -> None:
+        end_on_signals()
+        async with serve_waits(listener, waits):
+            await wait_for_servers(config, topics)
+
+    asyncio.run(wait())
+
+
+def end_on_signals() -> None:
+    """Let SIGTERM and SIGINT end this process at once, with exit code 0. Only while it has no work in flight.
+
+    Not by a cancellation: a call to a Kafka that does not answer runs in a thread, and may take half a minute. And
+    without a handler, process 1 of a container would ignore SIGTERM.
+    """
+    for each in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(each, os._exit, 0)
+
+
 async def wait_for_servers(config: Config, topics: Sequence[str] | None = None) -> None:
     """Return when Redis is fit for use and accepts writes, and Kafka has the topics, by default those of a worker.
 
@@ -47,7 +75,6 @@ async def wait_for_servers(config: Config, topics: Sequence[str] | None = None) 
 async def _until_ready(server: str, check: Callable[..., Awaitable[None]], *args: Any) -> None:
     def log_retry(error: BaseException, pause: float) -> None:
         log.warning("%s is not ready: %s; trying again in %g s", server, error, pause)
-
         wait.failed(error)
 
     with calling(server) as wait:

@@ -47,9 +47,9 @@ from driftline.stream.config.lineage import upstream
 from driftline.stream.config.sections import Config
 from driftline.stream.kafka.client import RefusedWrites, call_kafka, client_options, wait_for_acknowledgement
 from driftline.stream.kafka.dead_letters import dead_letter
-from driftline.stream.ops.http import listen, register_waits, serve_http, serve_waits
+from driftline.stream.ops.http import listen, register_waits, serve_http
 from driftline.stream.ops.logging import configure_logging
-from driftline.stream.ops.readiness import wait_for_servers
+from driftline.stream.ops.readiness import end_on_signals, wait_until_ready
 from driftline.stream.paging.grouping import GroupingRules
 from driftline.stream.paging.receivers.request import Endpoint
 from driftline.stream.relay.consumer import AlertConsumer, SingleReaderAssignor
@@ -88,7 +88,7 @@ def run(config: Config, names: Sequence[str], path: str) -> None:
     waits.without_end()
     RefusedWrites(waits).watch()
     try:
-        asyncio.run(_wait(config, waits, listener))
+        wait_until_ready(config, waits, listener, [config.topics.alerts, f"{config.topics.alerts}.dlq"])
         asyncio.run(_relay(config, names, endpoints, path, _Process(waits, listener)))
     except asyncio.CancelledError:
         sys.exit(0)
@@ -97,19 +97,10 @@ def run(config: Config, names: Sequence[str], path: str) -> None:
         sys.exit(1)
 
 
-async def _wait(config: Config, waits: Waits, listener: socket) -> None:
-    """Wait for the servers. A signal cancels that."""
-    topics = [config.topics.alerts, f"{config.topics.alerts}.dlq"]
-    waiting = asyncio.ensure_future(wait_for_servers(config, topics))
-    for each in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(each, waiting.cancel)
-    async with serve_waits(listener, waits):
-        await waiting
-
-
 async def _relay(
     config: Config, names: Sequence[str], endpoints: Mapping[str, Sequence[Endpoint]], path: str, process: _Process
 ) -> None:
+    end_on_signals()  # until `_until_stopped` handles them
     waits = process.waits
     async with AsyncExitStack() as stack:
         http = Http(await stack.enter_async_context(open_session(config.relay)), secrets_of(endpoints))

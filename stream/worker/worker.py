@@ -15,8 +15,6 @@ import asyncio
 import logging
 import os
 import secrets
-import signal
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
@@ -35,9 +33,9 @@ from driftline.stream.kafka.admin import record_room
 from driftline.stream.kafka.client import FailedConnections, RefusedWrites, call_kafka
 from driftline.stream.kafka.dead_letters import fitted
 from driftline.stream.kafka.record import OutgoingRecord
-from driftline.stream.ops.http import listen, serve_waits
+from driftline.stream.ops.http import listen
 from driftline.stream.ops.logging import configure_logging
-from driftline.stream.ops.readiness import wait_for_servers
+from driftline.stream.ops.readiness import wait_until_ready
 from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.retry import Waits
 from driftline.stream.sources.baselines import load_baselines
@@ -274,22 +272,17 @@ def run(config: Config, folder: Path) -> NoReturn:
     for remark in unused_settings(config, {model: each.signal_kinds for model, each in baselines.items()}):
         log.warning("%s", remark)
     schemas = schema_loader(config.schemas, folder)
-    waits, listener = Waits(), listen(config.worker.http)
-    waits.without_end()
-    RefusedWrites(waits).watch()
-    FailedConnections(waits).watch()
-    try:
-        asyncio.run(_wait(config, waits, listener))
-    except asyncio.CancelledError:
-        sys.exit(0)
+    waits, listener = waits_without_end(), listen(config.worker.http)
+    wait_until_ready(config, waits, listener)
     worker = Worker(config, baselines, schemas, waits, listener)
     worker.watchdog.start()
     run_worker(worker.app)
 
 
-async def _wait(config: Config, waits: Waits, listener: socket) -> None:
-    waiting = asyncio.ensure_future(wait_for_servers(config))
-    for each in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(each, waiting.cancel)
-    async with serve_waits(listener, waits):
-        await waiting
+def waits_without_end() -> Waits:
+    """The waits of this process, a worker: from here on it waits for servers without end."""
+    waits = Waits()
+    waits.without_end()
+    RefusedWrites(waits).watch()
+    FailedConnections(waits).watch()
+    return waits

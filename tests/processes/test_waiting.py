@@ -152,9 +152,7 @@ def counted_behind(deployment: Deployment, redis: Server) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("away", ["refuses", "closed", "frozen", "kafka"])
-def test_a_worker_that_waits_ends_at_once_and_in_order_when_it_is_told_to(
-    own_redis: Server, tmp_path: Path, away: str
-) -> None:
+def test_a_worker_that_waits_ends_at_once_and_in_order_on_sigterm(own_redis: Server, tmp_path: Path, away: str) -> None:
     with TcpProxy(own_redis.port) as redis, embedded_broker(tmp_path / "kafka") as kafka:
         redis.open()
         deployment = deployed(tmp_path, Broker(kafka, idempotent=False), redis.address)
@@ -192,6 +190,22 @@ def test_a_worker_joins_no_group_before_redis_accepts_writes_and_serves_its_heal
             worker.wait_for(lambda: counted(deployment) == 600)
             assert not client.keys("*write*"), "the attempt left nothing"
             assert worker.stop() == 0
+
+
+@EMBEDDED
+@pytest.mark.parametrize("program", ["worker", "relay"])
+def test_a_process_that_waits_for_a_silent_kafka_before_it_starts_ends_at_once(site: Site, program: str) -> None:
+    with TcpProxy(int(site.deployment.config.kafka.bootstrap.rpartition(":")[2])) as kafka:
+        kafka.open()
+        kafka.freeze()
+        values = json.loads(site.deployment.path.read_text())
+        values["kafka"]["bootstrap"] = kafka.address
+        site.deployment.path.write_text(json.dumps(values))
+        with site.relay("pagerduty") if program == "relay" else site.deployment.worker() as process:
+            process.wait_for(lambda: health(process)["status"] == "starting")
+            started = time.monotonic()
+            assert process.stop() == 0
+            assert time.monotonic() - started < 3
 
 
 @EMBEDDED
