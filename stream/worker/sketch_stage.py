@@ -201,7 +201,7 @@ class SketchStage:
             try:
                 await self._sketch(self._partitions[fetch.tp.partition], fetch)
             except asyncio.CancelledError:
-                del self._partitions[fetch.tp.partition]
+                self._partitions.pop(fetch.tp.partition).abandon_closing()
                 raise
 
     async def _sketch(self, partition: _Partition, fetch: Fetch) -> None:

@@ -111,6 +111,7 @@ def test_a_group_whose_leader_found_no_partitions_gets_them_soon(broker: Broker,
         make_topics(broker, late.plan)
         produce(broker, late.plan.predictions, range(300))
         late.wait_for(lambda: count(late.values()) == 300)
+    assert late.values() == expected(range(300))
 
 
 def test_records_of_an_aborted_transaction_are_not_delivered(broker: Broker, worker: Worker) -> None:
@@ -369,15 +370,19 @@ def test_work_that_waits_for_a_server_is_given_up_when_its_partitions_are_revoke
     async def scenario() -> None:
         async with unconnected() as consumer:
             await assign(consumer)
+            tp = TP("predictions", 0)
+            following = consumer._to_message(tp, Fetch(tp, [], None, consumer.assignment_id or 0))
             waiting = asyncio.create_task(consumer.finish(asyncio.sleep(60)))
             working = asyncio.create_task(consumer.finish(asyncio.sleep(0.5)))
             giving_up = asyncio.create_task(consumer.give_up_waiting())
             assert await working, "no server is waited for"
             assert not waiting.done()
+            assert not consumer.is_stale(following)
             with consumer.transport.waits.call("Redis") as wait:
                 wait.failed("NOREPLICAS")
                 async with asyncio.timeout(5):
                     assert not await waiting
+            assert consumer.is_stale(following), "its records must not be counted without those before them"
             giving_up.cancel()
 
     asyncio.run(scenario())

@@ -4,7 +4,8 @@
 
     @app.agent(app.topic("predictions"))
     async def sketch(stream):
-    XX
+        await consume(stream, work)     # work: an async function of a Fetch
+
     run_worker(app)     # or: faust -A module worker
 
 An exception in the loop ends the worker with exit code 1; the fetch in work is not acknowledged, and comes again.

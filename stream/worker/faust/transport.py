@@ -11,8 +11,9 @@ Rule 1: no record is delivered in an assignment before its partitions have been 
 Rule 2: an agent receives the records of a partition in order, and acknowledges them in order. It receives nothing that
 was fetched under an earlier assignment. Assignments are numbered from 1.
 Rule 3: offsets committed to Kafka are a hint; the assigned-hook says where to resume.
-Rule 4: work is finished before its partition is released, unless it waits for a server: then it is given up at once,
-and its records come again. A wait may outlast the group's patience, and without that the worker could not rejoin.
+Rule 4: work is finished before its partition is released, unless this worker waits for a server: then it is given up at
+once, and its records come again. A wait may outlast the group's patience, and without that the worker could not rejoin.
+What was fetched after it is not begun: its records would be counted without those before them.
 
 Each override below says what it adds or replaces. They use private parts of Faust, so its version is pinned exactly.
 """
@@ -290,10 +291,11 @@ class FetchConsumer(driver.Consumer):
         return True
 
     async def give_up_waiting(self) -> None:
-        """Give up the work that waits for a server (rule 4), until this is cancelled."""
+        """Give up all work while this worker waits for a server (rule 4), until this is cancelled."""
         while True:
             if self._works and self.transport.waits.current():
-                log.info("what waits for a server is given up, and done again by the next owner")
+                log.info("work in flight is given up, as a server does not answer, and done again by the next owner")
+                self.assignment_id = None
                 for task in self._works:
                     task.cancel()
             await asyncio.sleep(_LOOK_EVERY)
