@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import http.client
 import json
 import re
 import sys
@@ -66,8 +67,8 @@ class Image(NamedTuple):
         """The digest of the tag's manifest. Raises RegistryError."""
         try:
             manifest, stated = self._manifest()
-        except (OSError, ValueError, KeyError) as error:
-            raise RegistryError(f"{self.repository}:{self.tag}: {self.registry} does not answer: {error}") from error
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise RegistryError(f"{self.repository}:{self.tag}: no manifest from {self.registry}: {error}") from error
         digest = f"sha256:{hashlib.sha256(manifest).hexdigest()}"
         if stated not in (None, digest):
             raise RegistryError(f"{self.repository}:{self.tag}: the manifest has the digest {digest}, not {stated}")
@@ -90,17 +91,22 @@ def _get(url: str, headers: dict[str, str]) -> tuple[bytes, str | None]:
         body = response.read(MOST + 1)
         if len(body) > MOST:
             raise ValueError(f"the answer has more than {MOST} bytes")
+        if int(response.headers.get("Content-Length", len(body))) != len(body):
+            raise ValueError("the answer was cut off")
         return body, response.headers.get("Docker-Content-Digest")
 
 
 def _token(challenge: str) -> str:
     """The anonymous token that a registry's challenge leads to."""
     parameters = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
-    realm = parameters.pop("realm")
+    realm = parameters.pop("realm", "")
     if not realm.startswith(("https://", "http://127.0.0.1:")):
-        raise ValueError(f"it wants a token from {realm}, which is not https")
+        raise ValueError(f"it wants a token from {realm!r}, which is no https URL")
     answer = json.loads(_get(f"{realm}?{urllib.parse.urlencode(parameters)}", {})[0])
-    return str(answer.get("token") or answer["access_token"])
+    token = isinstance(answer, dict) and (answer.get("token") or answer.get("access_token"))
+    if not token:
+        raise ValueError(f"{realm} gives no token")
+    return str(token)
 
 
 def pinned(text: str, digest_of: Callable[[str], str]) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import BaseRequestHandler, StreamRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -25,14 +26,14 @@ DIGEST = f"sha256:{hashlib.sha256(MANIFEST).hexdigest()}"
 class Registry(BaseHTTPRequestHandler):
     """A registry with one tag, which wants an anonymous token."""
 
-    repository, tag, stated = "library/python", "3.11", DIGEST
+    repository, tag, stated, token = "library/python", "3.11", DIGEST, "token"
 
     def do_GET(self) -> None:
         """Tokens and manifests."""
         url = urlsplit(self.path)
         if url.path == "/token":
             (scope,) = parse_qs(url.query)["scope"]
-            return self.answer(200, json.dumps({"token": f"for {scope}"}).encode())
+            return self.answer(200, json.dumps({self.token: f"for {scope}"}).encode())
         scope = f"repository:{self.repository}:pull"
         if self.headers.get("Authorization") != f"Bearer for {scope}":
             host = "http://{}:{}".format(*self.server.server_address[:2])
@@ -52,10 +53,29 @@ class Registry(BaseHTTPRequestHandler):
         """Nothing."""
 
 
+class Mail(StreamRequestHandler):
+    """A server that does not speak HTTP."""
+
+    def handle(self) -> None:
+        """Greet as a mail server does."""
+        self.wfile.write(b"220 mail.example ESMTP\r\n")
+
+
+class Interrupted(BaseHTTPRequestHandler):
+    """A server that is cut off within its answer, which states no digest."""
+
+    def do_GET(self) -> None:
+        """Half of a manifest."""
+        self.wfile.write(b"HTTP/1.0 200 OK\r\nContent-Length: 21\r\n\r\n" + MANIFEST[:10])
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
 @contextmanager
-def serving(**fields: str) -> Iterator[str]:
-    """The URL of a registry."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), type("Other", (Registry,), fields)) as server:
+def serving(handler: type[BaseRequestHandler] = Registry, **fields: str) -> Iterator[str]:
+    """The URL of a registry, or of another server."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), type("Other", (handler,), fields)) as server:
         threading.Thread(target=server.serve_forever).start()
         try:
             yield f"http://127.0.0.1:{server.server_port}"
@@ -78,8 +98,8 @@ def dockerfile(tmp_path: Path) -> Path:
 
 def test_each_tag_gets_the_digest_that_the_registry_has_for_it(dockerfile: Path) -> None:
     with serving() as url:
-        told = digests("--registry", url, dockerfile)
-        assert (told.returncode, told.stderr) == (0, "")
+        run = digests("--registry", url, dockerfile)
+        assert (run.returncode, run.stderr) == (0, "")
         assert dockerfile.read_text() == (
             f"# python:3.11 here\nFROM python:3.11@{DIGEST} AS build\nRUN x\nFROM python:3.11@{DIGEST}\n"
             "COPY --from=build /a /a\n"
@@ -99,25 +119,28 @@ def test_an_image_in_a_compose_file_keeps_its_comment_and_gets_the_new_digest(tm
 
 
 @pytest.mark.parametrize(
-    ("fields", "reason"),
+    ("registry", "reason"),
     [
         ({"tag": "3.12"}, "404"),
         ({"stated": f"sha256:{'0' * 64}"}, f"the manifest has the digest {DIGEST}, not sha256:0"),
+        ({"token": "other"}, "/token gives no token"),
+        ({"handler": Mail}, "220 mail.example ESMTP"),
+        ({"handler": Interrupted}, "the answer was cut off"),
     ],
 )
-def test_a_registry_that_does_not_know_the_tag_or_states_another_digest_changes_nothing(
-    dockerfile: Path, fields: dict[str, str], reason: str
+def test_a_registry_that_does_not_say_what_the_tag_is_is_named_and_changes_nothing(
+    dockerfile: Path, registry: dict[str, Any], reason: str
 ) -> None:
     before = dockerfile.read_text()
-    with serving(**fields) as url:
-        told = digests("--registry", url, dockerfile)
-    assert told.returncode == 2
-    assert "library/python:3.11: " in told.stderr
-    assert reason in told.stderr
+    with serving(**registry) as url:
+        run = digests("--registry", url, dockerfile)
+    assert run.returncode == 2
+    assert run.stderr.startswith("library/python:3.11: ")
+    assert reason in run.stderr
     assert dockerfile.read_text() == before
 
 
 def test_a_registry_that_is_away_is_named(dockerfile: Path) -> None:
-    told = digests("--registry", "http://127.0.0.1:1", dockerfile)
-    assert told.returncode == 2
-    assert "library/python:3.11: http://127.0.0.1:1 does not answer" in told.stderr
+    run = digests("--registry", "http://127.0.0.1:1", dockerfile)
+    assert run.returncode == 2
+    assert "library/python:3.11: no manifest from http://127.0.0.1:1: " in run.stderr
