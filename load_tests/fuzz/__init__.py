@@ -1,1 +1,1 @@
-"""Hostile messages for every reader of foreign bytes, checked against a second, naive reading."""
+"""Hostile inputs for every parser of foreign bytes."""

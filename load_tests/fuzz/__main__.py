@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from driftline.stream.text.printable import printable
 from load_tests.fuzz import alerts, answers, batches, files, messages, settings, stored
 from load_tests.fuzz.run import Outcome, fuzz, limit_memory, within
 from load_tests.fuzz.target import Target
@@ -62,9 +63,10 @@ def repeat(targets: list[Target], data: bytes) -> int:
     failed = 0
     for target in targets:
         try:
-            print(f"{target.name}: accepted: {target.read(data)!r}")
+            target.read(data)
+            print(f"{target.name}: accepted")
         except target.refusals as error:
-            print(f"{target.name}: refused: {type(error).__name__}: {error}")
+            print(f"{target.name}: refused: {type(error).__name__}: {printable(str(error))}")
         except Exception:  # noqa: BLE001 # as in a run
             traceback.print_exc()
             failed = 1
@@ -84,7 +86,7 @@ def report(outcomes: list[Outcome]) -> int:
     for each in outcomes:
         for what, path in each.faults:
             command = f"\n    python -m load_tests.fuzz --targets {each.name} --input {path}" if path else ""
-            console.print(f"{each.name}: {what}{command}", style="red", markup=False, soft_wrap=True)
+            console.print(f"{each.name}: {printable(what)}{command}", style="red", markup=False, soft_wrap=True)
     return int(any(each.faults for each in outcomes))
 
 

@@ -8,11 +8,10 @@ import gzip
 import io
 import json
 import lzma
+import os
 import random
-import tempfile
 from collections.abc import Callable
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import fastavro
@@ -69,14 +68,17 @@ class _Reader:
         self._mapping, self._reader = mapping, EventReader(mapping)
 
     @cached_property
-    def _path(self) -> Path:
-        return Path(tempfile.mkdtemp(prefix="driftline-fuzz-")) / "events"
+    def _file(self) -> int:
+        """A file in memory, of which nothing is left when the process has ended, however it ends."""
+        return os.memfd_create("events")
 
     def read(self, data: bytes) -> None:
         """Raises InputError if the file cannot be read, or holds no event."""
-        self._path.write_bytes(data)
-        describe_format(str(self._path), FileOptions())
-        batches = read_messages([str(self._path)], mapping=self._mapping, ts="2026-01-31T00:00:00Z", chunk=100)
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, data, 0)
+        path = f"/proc/self/fd/{self._file}"
+        describe_format(path, FileOptions())
+        batches = read_messages([path], mapping=self._mapping, ts="2026-01-31T00:00:00Z", chunk=100)
         messages = [
             Message(Origin("t", 0, at), each) for at, each in enumerate(each for batch in batches for each in batch)
         ]

@@ -37,19 +37,22 @@ _IDLE = 6
 _SETTLED = 0.1
 _OWN = re.compile(r"/(?=(?:stream|detectors|load_tests)/)")
 
-
-#: The share of the work that so many inputs are; at 1, it is over.
+# The share of the work that is done after a number of inputs; at 1, it is over.
 Done = Callable[[int], float]
 
 
 @dataclass
 class Outcome:
-    """What the inputs of a target came to. faults: what is wrong, with the file that holds the input."""
+    """What the inputs of a target came to.
+
+    slowest: processor time of an input, in s. growth: of memory, in MB. faults: what is wrong, with the file that holds
+    the input.
+    """
 
     name: str
     accepted: int = 0
     refused: int = 0
-    slowest: float = 0.0  # s of processor time
+    slowest: float = 0.0
     growth: float = 0.0
     faults: list[tuple[str, str]] = field(default_factory=list)
 

@@ -22,7 +22,7 @@ kept: list[bytes] = []
 
 
 def inputs(number: int) -> float:
-    """The share of the work that so many inputs are."""
+    """The share of the work that `number` inputs are."""
     return number / 3000
 
 
