@@ -60,8 +60,9 @@ def doctor_command(
 ) -> None:
     """Check a configuration against its servers: Kafka, topics, rights, Redis, the newest events, receivers.
 
-    Each line is ok, a warning or an error with its remedy. Without --page, nothing is written or sent. Receivers are
-    those of --to or, without it, those that have a section under `relay`; their secrets are read from the environment.
+    Each line is ok, a warning or an error with its remedy. Without --page, nothing is written or sent.
+
+    Receivers are those of --to, or those with a section under `relay`. Secrets are read from the environment.
 
     Exit code 0: nothing is wrong; there may be warnings. 1: something is wrong. 2: it could not run.
     """

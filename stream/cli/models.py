@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 models_app = typer.Typer(
-    help="List the models that the workers remember, and forget some of them.",
+    help="List the models that the workers remember, and forget some of them.\n\n"
+    "Without a command, only reads Redis. Exit code 0: listed. 2: failed.",
     epilog="Examples:\n\ndriftline models -c driftline.yaml\n\ndriftline models forget fraud-test -c driftline.yaml",
     invoke_without_command=True,
 )
@@ -49,10 +50,7 @@ def models_list(
     config: ConfigFile = None,
     json: Annotated[bool, typer.Option("--json", help="Print each model as one line of JSON.")] = False,
 ) -> None:
-    """List the models that the workers remember: their baseline, events, when last seen, open incidents.
-
-    Only reads Redis. Exit code 0: listed. 2: failed.
-    """
+    """List the models that the workers remember: their baseline, events, when last seen, open incidents."""
     if context.invoked_subcommand is not None:
         return
     settings = read_config(config)
@@ -73,8 +71,9 @@ def models_forget(
 ) -> None:
     """Forget models without a baseline file: what they learned, their history, and their incidents, which end.
 
-    Workers may run: the request is a record among the model's panes, and takes effect once. If the model comes again,
-    it warms up as a new one.
+    Workers may run: the request is a record among the model's panes, and takes effect once.
+
+    If the model comes again, it warms up as a new one.
 
     Exit code 0: forgotten, or requested while no worker runs. 2: failed.
     """

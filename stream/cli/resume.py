@@ -45,8 +45,9 @@ def resume_command(
 ) -> None:
     """Let workers go on after a topic was created again, cut or restored, or the topics moved to another cluster.
 
-    Says for each partition what is lost or counted again. With --yes, stored positions move to where the logs begin or
-    end; models' states and open incidents stay. All workers of the group must be stopped.
+    Says for each partition what is lost or counted again. All workers of the group must be stopped.
+
+    With --yes, stored positions move to where the logs begin or end; models' states and open incidents stay.
 
     Exit code 0: nothing has to move, or it has moved. 1: something has to move; see --yes. 2: failed.
     """

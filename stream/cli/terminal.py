@@ -71,7 +71,8 @@ EventFiles = Annotated[
     list[str],
     typer.Argument(
         metavar="FILES",
-        help="JSON, CSV, Parquet or Avro files, also packed by gzip; - reads all but Parquet from standard input.",
+        help="JSON, CSV, Parquet or Avro files, also packed (gzip, bzip2, xz); - reads all but Parquet from standard "
+        "input.",
     ),
 ]
 
@@ -91,8 +92,8 @@ EventSources = Annotated[
     list[str],
     typer.Argument(
         metavar="FILES|kafka://TOPIC",
-        help="JSON, CSV, Parquet or Avro files, also packed by gzip; - reads all but Parquet from standard input; or "
-        "one topic of the configured Kafka.",
+        help="JSON, CSV, Parquet or Avro files, also packed (gzip, bzip2, xz); - reads all but Parquet from standard "
+        "input; or one topic of the configured Kafka.",
     ),
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import inspect
 import os
 import subprocess
 import sys
@@ -12,10 +13,12 @@ from typing import Any
 
 import orjson
 import pytest
+from typer.main import get_command
 
 from driftline.stream.alerts.build import iso
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import decode_baseline
+from driftline.stream.cli.main import app
 from load_tests.harness.oracle import EPOCH, interleave, messages
 from tests.harness.command_line import CommandResult, Run
 
@@ -454,6 +457,16 @@ def test_a_given_baseline_in_place_of_the_configured_one_is_said_and_two_are_ref
 def test_help_and_version_are_0(run: Run) -> None:
     assert run("--version").out.strip() == "0.1.0"
     assert "replay" in run("--help").out
+
+
+def test_no_help_text_breaks_a_line_within_a_sentence() -> None:
+    """typer joins the lines of the first paragraph, and prints all others as they stand in the source."""
+    waiting = [get_command(app)]
+    for command in waiting:
+        waiting += getattr(command, "commands", {}).values()
+        _, *further = inspect.cleandoc(command.help or "").split("\n\n")
+        assert [each for each in further if "\n" in each] == [], command.name
+    assert len(waiting) > 20
 
 
 def test_a_table_without_times_makes_a_baseline_with_unordered(run: Run, tmp_path: Path) -> None:
