@@ -70,7 +70,7 @@ chaos: install ## nothing lost, nothing twice, while all around fails; ARGS="--e
 fuzz: install ## damaged inputs for every parser of foreign bytes, a minute; ARGS="--seconds 900 --seed 3" takes longer
 	$(BIN)/python -m load_tests.fuzz $(ARGS)
 
-lock: install ## resolve the locks anew, after a change of dependencies: all; what the image has; what builds it
+lock: install ## resolve the three locks again, after a change of dependencies
 	$(LOCK) --all-extras --upgrade --output-file requirements.lock pyproject.toml
 	$(LOCK) --constraints requirements.lock --output-file requirements-run.lock pyproject.toml
 	echo hatchling | $(LOCK) --constraints requirements.lock --output-file requirements-build.lock -
