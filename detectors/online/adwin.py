@@ -102,7 +102,7 @@ class ADWIN:
     - `clock` >= 1: values from one check to the next;
     - `max_buckets` >= 2: M of the exponential histogram;
     - `min_window_length` >= 1: cuts with fewer values on a side are not tested;
-    - `grace_period` >= 0: windows of up to so many values are not tested;
+    - `grace_period` >= 0: windows of at most this many values are not tested;
     - `semantics`: "paper" or "river".
 
     Memory: up to `clock` values and M * (log2(n / M + 1) + 1) buckets of three numbers for a window of n. Time: O(1)

@@ -30,10 +30,10 @@ from driftline.detectors.arrays import FloatArray, IntArray
 # With 64 quantile bins, D is at most 1/64 less than if every value were kept; a shift of 0.1 sigma moves D by 0.04.
 # Half as many bins save half the judge's time and memory and double that loss.
 BINS = 64
-# A signal with up to so many distinct values keeps them all, and D is exact. With 256 values, its bucket takes 4 kB.
+# A signal with at most this many distinct values keeps them all, and D is exact. With 256, its bucket takes 4 kB.
 MAX_DISTINCT = 256
 #: Characters of a text by which it counts. 255 categories of 2000 signals then take half a gigabyte at worst; texts
-#: that differ only after so many are documents, of which nearly every one is another anyway.
+#: that differ only after that many are documents, of which nearly every one is another anyway.
 TEXT = 1000
 
 

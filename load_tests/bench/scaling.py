@@ -128,7 +128,7 @@ def between(measured: Mapping[float, float], x: float) -> float:
 def needs(rate: float, models: int, unit: Unit, pane: int = PANE) -> Needs:
     """The needs of `rate` events/s over `models` models of equal traffic.
 
-    A run ends at a model's `pane` events or at 100 · pane offsets, so many models share it. A commit holds the panes
+    A run ends at a model's `pane` events or at 100 · pane offsets, which many models share. A commit holds the panes
     of a fetch, 20 at most: between one and 20.
     """
     pane_events = min(pane, _RUN * pane / models)

@@ -56,10 +56,12 @@ def evidence(name: str = "features.amount", **fields: Any) -> dict[str, Any]:
     return {"signal": name, "evidence_nats": 40.0, "threshold_nats": 20.0, **fields}
 
 
-def shown(told: ReadAlert, width: int = 80, incident: Sequence[ReadAlert] = (), rate: float | None = None) -> list[str]:
+def shown(
+    alert: ReadAlert, width: int = 80, incident: Sequence[ReadAlert] = (), rate: float | None = None
+) -> list[str]:
     """The lines of its explanation."""
     own = console(width)
-    print_explanation(own, told, incident or [told], rate)
+    print_explanation(own, alert, incident or [alert], rate)
     return printed(own)
 
 
@@ -148,13 +150,13 @@ def amount() -> ReadAlert:
 
 
 def test_an_explanation_holds_the_figures_the_evidence_and_where() -> None:
-    told = amount()
-    (signal,) = told.signals
-    lines = shown(told, rate=1e-6)
+    alert = amount()
+    (signal,) = alert.signals
+    lines = shown(alert, rate=1e-6)
     words = text(lines)
     for part in (
         "FIRING fraud: amount mean",
-        f"incident {told.incident_id}",
+        f"incident {alert.incident_id}",
         f"since {signal.since}, in {signal.events:,} events, compared with the baseline",
         f"{signal.evidence_nats:.1f} nats",
         "at most one false alarm in 1,000,000 events",
@@ -241,25 +243,25 @@ def test_a_histogram_that_does_not_fit_its_edges_is_not_drawn(edges: list[float 
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"), [(-5, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (11_520, "3 h 12 min"), (90_000, "1 d 1 h")]
+    ("seconds", "text"), [(-5, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (11_520, "3 h 12 min"), (90_000, "1 d 1 h")]
 )
-def test_durations(seconds: int, told: str) -> None:
-    assert duration_text(NOW, NOW + timedelta(seconds=seconds)) == told
+def test_durations(seconds: int, text: str) -> None:
+    assert duration_text(NOW, NOW + timedelta(seconds=seconds)) == text
 
 
 def test_an_incident_that_begins_by_a_clock_ahead_has_lasted_no_time() -> None:
-    told = ReadAlert("x", starts_at=NOW + timedelta(hours=3))
-    assert as_row(ListedIncident.of(told, []), NOW)["seconds"] == 0
-    assert as_row(ListedIncident.of(told, []), NOW + timedelta(hours=4))["seconds"] == 3600
+    alert = ReadAlert("x", starts_at=NOW + timedelta(hours=3))
+    assert as_row(ListedIncident.of(alert, []), NOW)["seconds"] == 0
+    assert as_row(ListedIncident.of(alert, []), NOW + timedelta(hours=4))["seconds"] == 3600
 
 
 def test_commands_end_with_the_alert_and_are_quoted() -> None:
     replay = "driftline replay kafka://p -c driftline.yaml --from 2026-01-01T00:00:00.000Z"
-    told = ReadAlert("x", component="my model; rm -rf ~", emitted_at=NOW, commands=["driftline explain x", replay])
-    assert replay_command(told) == f"{replay} --to 2026-01-02T00:01:00Z"
+    alert = ReadAlert("x", component="my model; rm -rf ~", emitted_at=NOW, commands=["driftline explain x", replay])
+    assert replay_command(alert) == f"{replay} --to 2026-01-02T00:01:00Z"
     assert replay_command(ReadAlert("x", commands=[replay])) == replay
     assert replay_command(ReadAlert("x")) == ""
-    assert "--match 'model=my model; rm -rf ~' --for" in silence_command(told)
+    assert "--match 'model=my model; rm -rf ~' --for" in silence_command(alert)
 
 
 # Whatever an alert holds
@@ -399,11 +401,11 @@ odd_alerts = st.fixed_dictionaries(
 
 @given(odd_alerts, st.sampled_from([60, 80, 120]))
 def test_whatever_an_alert_holds_it_is_explained_and_listed(fields: dict[str, Any], width: int) -> None:
-    told = read_alert(made(**fields))
+    alert = read_alert(made(**fields))
     own = console(width)
-    print_explanation(own, told, [told], 1e-6)
-    print_incidents(own, [ListedIncident.of(told, [told], "firing")], NOW)
-    assert told.id in "".join(printed(own))
+    print_explanation(own, alert, [alert], 1e-6)
+    print_incidents(own, [ListedIncident.of(alert, [alert], "firing")], NOW)
+    assert alert.id in "".join(printed(own))
     assert "".join(printed(own)).isprintable()
 
 
@@ -412,8 +414,8 @@ def test_whatever_an_alert_holds_it_is_explained_and_listed(fields: dict[str, An
 
 def test_open_incidents_come_first_then_the_worst_then_the_oldest() -> None:
     def one(name: str, status: str, severity: str, day: int) -> ListedIncident:
-        told = ReadAlert(name, status=status, severity=severity, starts_at=datetime(2026, 1, day, tzinfo=UTC))  # type: ignore[arg-type]
-        return ListedIncident.of(told, [])
+        alert = ReadAlert(name, status=status, severity=severity, starts_at=datetime(2026, 1, day, tzinfo=UTC))  # type: ignore[arg-type]
+        return ListedIncident.of(alert, [])
 
     incidents = [
         one("past", "resolved", "critical", 1),
@@ -449,8 +451,8 @@ def test_a_picture_has_a_panel_for_each_of_the_strongest_signals(count: int, tmp
     histogram = {"edges": [1.0], "before": [0.5, 0.5], "after": [0.0, 1.0]}
     odd = ["features.$x^2$", ODD, "金額 😀", "n" * 300]
     signals = [evidence(odd[i % 4], evidence_nats=30 + i, change={"histogram": histogram}) for i in range(count)]
-    told = read_alert(made(title="$" * 130, evidence={"signals": signals}))
-    assert plot(told, tmp_path / "a.png") == min(count, MAX_PANELS)
+    alert = read_alert(made(title="$" * 130, evidence={"signals": signals}))
+    assert plot(alert, tmp_path / "a.png") == min(count, MAX_PANELS)
     png = (tmp_path / "a.png").read_bytes()
     assert png.startswith(b"\x89PNG\r\n\x1a\n")
     width, height = (int.from_bytes(png[i : i + 4], "big") for i in (16, 20))
@@ -461,11 +463,11 @@ def test_a_picture_has_a_panel_for_each_of_the_strongest_signals(count: int, tmp
 @given(odd_alerts)
 @settings(max_examples=20)
 def test_whatever_an_alert_holds_it_is_drawn(fields: dict[str, Any]) -> None:
-    told = read_alert(made(**fields))
+    alert = read_alert(made(**fields))
     with TemporaryDirectory() as folder:
         path = Path(folder) / "a.png"
-        assert plot(told, path) == sum(picture(signal) is not None for signal in told.signals)
-        assert path.exists() == any(map(picture, told.signals))
+        assert plot(alert, path) == sum(picture(signal) is not None for signal in alert.signals)
+        assert path.exists() == any(map(picture, alert.signals))
 
 
 def test_what_holds_no_figures_is_not_drawn(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def produce(here: Deployment, log: list[bytes]) -> None:
 
 
 def run_worker(here: Deployment, log: list[bytes], alerts: int) -> list[dict[str, Any]]:
-    """Run a worker over a log until there are at least so many alerts; returns them."""
+    """Run a worker over a log until there are at least that many alerts; returns them."""
     produce(here, log)
     with here.worker() as worker:
         worker.wait_for(lambda: len(here.alerts()) >= alerts)

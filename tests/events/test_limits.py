@@ -94,7 +94,7 @@ def test_avro_has_a_depth() -> None:
     assert EventReader(NATIVE, schemas, MessageLimits(depth=6)).document(data)["score"] == [[[[[1]]]]]
 
 
-def test_an_event_holds_so_many_names_and_no_more() -> None:
+def test_an_event_holds_as_many_names_as_its_limit_and_no_more() -> None:
     names = {f"f{n}": n for n in range(1998)}
     assert refusal(event(features=names)) is None  # with `features` and `score` themselves
     assert refusal(event(features=names | {"x": 1})) == (

@@ -56,7 +56,7 @@ class World:
         self.now += seconds
 
     def wait(self, seconds: float | None = None) -> None:
-        """Let the relay settle now, and again after so many seconds, by default the group wait."""
+        """Let the relay settle now, and again after `seconds`, by default the group wait."""
         self.settle()
         self.advance(self.rules.group_wait if seconds is None else seconds)
         self.settle()
@@ -84,7 +84,7 @@ class World:
     def settle(self, kill_after: int | None = None) -> None:
         """Read what is not committed, decide, send, commit.
 
-        kill_after: die after so many requests, before the last one is recorded.
+        kill_after: die after this many requests, before the last one is recorded.
         """
         records = [(raw, RecordPosition("alerts", 0, offset)) for offset, raw in enumerate(self.log)][self.committed :]
         fresh = [each for each in records if self._is_fresh(read_complete_alert(each[0]))]

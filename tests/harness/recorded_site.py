@@ -211,7 +211,7 @@ class Site:
         append(self.bootstrap, lines)
 
     def settle(self, panes: int, processes: Sequence[WorkerProcess]) -> None:
-        """Wait until so many panes are there, and all of them are judged and all alerts published and settled.
+        """Wait until that many panes are there, and all of them are judged and all alerts published and settled.
 
         processes: the worker and, if it runs, the relay.
         """
@@ -222,13 +222,13 @@ class Site:
         self.tail.read()
         there, (alerts,) = self.tail.counts("panes"), self.tail.counts("alerts")
         judges = [self.redis.hmget(judge(each), "next", "sent") for each in range(TOPICS["panes"])]
-        told = [self.committed(group)[0] or 0 for group in self.groups if group != GROUP] if relayed else [alerts]
+        read = [self.committed(group)[0] or 0 for group in self.groups if group != GROUP] if relayed else [alerts]
         return (
             sum(there) >= panes
             and [int(following or 0) for following, _ in judges] == there
             and sum(int(sent or 0) for _, sent in judges) == alerts
             and not any(self.redis.llen(f"{judge(each)}:outbox") for each in range(TOPICS["panes"]))
-            and set(told) == {alerts}
+            and set(read) == {alerts}
         )
 
     def acknowledged(self) -> bool:
@@ -249,8 +249,8 @@ class Site:
         ]
         return [*self.tail.lines(), *_keys(self.redis), *offsets]
 
-    def told(self) -> list[Line]:
-        """What the services took, each in order: the body, and by which id a webhook's receiver knows it."""
+    def sent(self) -> list[Line]:
+        """What each receiver has accepted, in order: the body, and by which id a webhook's receiver knows it."""
         return [
             {"service": name, "id": each.headers.get("webhook-id"), "body": packed(each.body)}
             for name, service in self.services.items()

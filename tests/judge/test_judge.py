@@ -189,7 +189,7 @@ def test_a_rate_of_more_false_alarms_than_checks_does_not_make_thresholds_negati
 
 
 def gone(n: int, seed: int, share: float) -> Batch:
-    """n events of which so many lack features.y."""
+    """n events of which a share lacks features.y."""
     batch, rng = traffic(n, seed), np.random.default_rng(seed)
     return batch | {"features.y": np.where(rng.random(n) < share, None, batch["features.y"])}
 
@@ -259,7 +259,7 @@ DAY = 24 * 3_600_000
 
 
 def astray(own: Driver, first: int = 0, last: int = 0, **shifts: float) -> list[Step]:
-    """A pane of 100 seconds whose first and last event are off by so many ms."""
+    """A pane of 100 seconds whose first and last event are off by `first` and `last` ms."""
     columns = own.columns(traffic(100, own.seen, **shifts))
     sketch = BASELINE.layout.sketch(BASELINE.encode(columns), columns.numeric)
     run = Range(0, own.seen, own.seen + 100)

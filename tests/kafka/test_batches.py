@@ -198,7 +198,7 @@ _MEGABYTES = 400
 
 
 def zeros(codec: str) -> bytes:
-    """So many megabytes of zeros, compressed; about one megabyte with gzip, and far less with zstd."""
+    """Megabytes of zeros, compressed; about one megabyte with gzip, and far less with zstd."""
     piece, each = bytes(1 << 20), range(_MEGABYTES)
     if codec == "snappy":
         return snappy_encode(piece * _MEGABYTES, xerial_compatible=False)

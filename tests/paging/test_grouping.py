@@ -114,7 +114,7 @@ def test_pages_of_several_incidents_state_the_earlier_findings_of_each() -> None
 
 
 @pytest.mark.parametrize("models", [["fraud"], ["fraud", "churn"], MANY[:5]])
-def test_incidents_that_end_before_anybody_is_told_stay_quiet(models: list[str]) -> None:
+def test_incidents_that_end_before_they_are_sent_stay_quiet(models: list[str]) -> None:
     for receiver_is_down in (False, True):
         here = world()
         here.receiver_is_down = receiver_is_down
@@ -133,7 +133,7 @@ def test_incidents_that_end_before_anybody_is_told_stay_quiet(models: list[str])
         assert here.notifications.incidents == {}
 
 
-def test_the_end_is_told_when_the_receiver_may_have_learned_of_the_start() -> None:
+def test_the_end_is_sent_when_the_receiver_may_have_learned_of_the_start() -> None:
     here = world(group_wait=0)
     here.emit("fraud")
     here.settle(kill_after=1)  # the receiver has it, and Redis does not know

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from driftline.stream.alerts.read import CompleteAlert, read_complete_alert
 from driftline.stream.config.lineage import upstream
 from driftline.stream.paging.grouping import GroupingRules
+from driftline.stream.paging.notifications import OpenIncident
 from tests.harness.notifications_world import World, reported_by
 
 LINEAGE = upstream({"churn": ["fraud"], "ltv": ["churn"], "mail": ["ltv"]})
@@ -56,6 +57,13 @@ def play(here: World, actions: list[tuple[str, object, object]], settled: Callab
                     settled()
 
 
+def waited(here: World) -> Iterator[OpenIncident]:
+    """The incidents whose wait is over and that are not silenced."""
+    for incident in here.notifications.incidents.values():
+        if incident.read_at + here.rules.group_wait <= here.now and not here.is_silenced(incident.alert):
+            yield incident
+
+
 @settings(max_examples=400)
 @given(RULE_SETS, ACTIONS)
 def test_whatever_happens_an_incident_has_one_page_which_is_resolved_and_seq_rises(
@@ -83,13 +91,8 @@ def test_whatever_happens_an_open_incident_that_is_not_silenced_is_reported_when
 
     def nothing_is_lost() -> None:
         reported = {incident for alert in here.sent for incident in reported_by(alert)}
-        for incident in here.notifications.incidents.values():
-            waited = incident.read_at + rules.group_wait <= here.now
-            if (
-                waited
-                and not here.is_silenced(incident.alert)
-                and SEVERITIES.index(incident.alert.severity) >= SEVERITIES.index(rules.min_severity)
-            ):
+        for incident in waited(here):
+            if SEVERITIES.index(incident.alert.severity) >= SEVERITIES.index(rules.min_severity):
                 assert incident.alert.incident in reported
 
     play(here, actions, nothing_is_lost)
@@ -107,10 +110,9 @@ def test_whatever_happens_a_critical_incident_rings_and_is_no_update_of_a_page_o
         first = {alert.incident: alert for alert in reversed(here.sent)}
         rung = {each for page in first.values() if page.severity == "critical" for each in reported_by(page)}
         own = {alert.incident for alert in here.sent if alert.severity == "critical"}
-        for incident in here.notifications.incidents.values():
-            alert, waited = incident.alert, incident.read_at + rules.group_wait <= here.now
-            if alert.severity == "critical" and waited and not (incident.resolved or here.is_silenced(alert)):
-                assert alert.incident in rung | own
+        for incident in waited(here):
+            if incident.alert.severity == "critical" and not incident.resolved:
+                assert incident.alert.incident in rung | own
 
     play(here, actions, all_have_rung)
 

@@ -82,7 +82,7 @@ def test_an_end_is_not_urgent() -> None:
     assert notifications.due(not_silenced) == ["b/a1", "a/a1"]
 
 
-def test_what_an_earlier_version_stored_counts_as_told() -> None:
+def test_what_an_earlier_version_stored_counts_as_sent() -> None:
     notifications = decided(cloud_event(1))
     stored = json.loads(msgspec.json.encode(notifications.incidents["fraud/a1"]))
     stored = {name: value for name, value in stored.items() if name not in ("earlier", "sent_severity")}

@@ -1,6 +1,6 @@
 """Yesterday's alerts, baseline, topics and Redis: today's code makes the same of the same, and goes on from them.
 
-tests/recordings/README.md says what was recorded. Whoever changes what is stored or told makes these tests fail, and
+tests/recordings/README.md says what was recorded. Whoever changes what is stored or sent makes these tests fail, and
 has to say what becomes of what lies in Kafka and Redis already.
 """
 
@@ -27,22 +27,28 @@ from tests.harness.recorded_site import RECORDINGS, TO, TOPICS, Line, Site, bare
 # --- replays
 
 
-def compare_alerts(recording: str, lines: Iterable[bytes]) -> None:
-    assert [bare(orjson.loads(line)) for line in lines] == [bare(alert) for alert in read_lines(recording)]
+def alerts_of(lines: Iterable[bytes]) -> list[bytes]:
+    """The alerts of a replay, without their texts for people."""
+    return [bare(orjson.loads(line)) for line in lines]
+
+
+def recorded(name: str) -> list[bytes]:
+    """The recorded alerts of a replay, without their texts for people."""
+    return list(map(bare, read_lines(name)))
 
 
 @pytest.mark.shared
-def test_electricity_is_told_as_it_was(shared_data: Path, tmp_path: Path) -> None:
-    compare_alerts("electricity_alerts.jsonl.gz", replay_electricity(shared_data, tmp_path))
+def test_a_replay_of_electricity_decides_the_recorded_alerts(shared_data: Path, tmp_path: Path) -> None:
+    assert alerts_of(replay_electricity(shared_data, tmp_path)) == recorded("electricity_alerts.jsonl.gz")
 
 
-def test_the_demo_is_told_as_it_was(tmp_path: Path) -> None:
-    compare_alerts("demo_alerts.jsonl.gz", replay_demo(tmp_path))
+def test_a_replay_of_the_demo_decides_the_recorded_alerts(tmp_path: Path) -> None:
+    assert alerts_of(replay_demo(tmp_path)) == recorded("demo_alerts.jsonl.gz")
 
 
 def test_a_baseline_is_the_file_it_was() -> None:
-    recorded = (RECORDINGS / DEMO_BASELINE).read_bytes()
-    assert sha256(build_demo_baseline()).hexdigest() == sha256(recorded).hexdigest()
+    file = (RECORDINGS / DEMO_BASELINE).read_bytes()
+    assert sha256(build_demo_baseline()).hexdigest() == sha256(file).hexdigest()
 
 
 # --- a worker and a relay that go on where yesterday's died
@@ -59,11 +65,11 @@ def test_todays_worker_and_relay_go_on_from_what_yesterdays_left(tmp_path: Path)
         site.create_topics()
         site.restore([aged(line, time.time() - plan["recorded_at"]) for line in before])
         go_on(site, plan["steps"], after)
-        found, told, path = site.snapshot(), site.told(), site.path
+        found, sent, path = site.snapshot(), site.sent(), site.path
     compare(found, after)
     # Yesterday's pages did not name the relay's configuration.
-    compare_told(
-        [{**each, "body": each["body"].replace(str(path), "driftline.yaml")} for each in told],
+    compare_sent(
+        [{**each, "body": each["body"].replace(str(path), "driftline.yaml")} for each in sent],
         read_lines("worker_told.jsonl.gz"),
     )
     began, ended = epochs(before), epochs(found)
@@ -74,7 +80,7 @@ def test_todays_worker_and_relay_go_on_from_what_yesterdays_left(tmp_path: Path)
 
 
 def aged(line: Line, seconds: float) -> Line:
-    """A line as if it had been written so much later: what was not heard of for 400 days, a relay forgets."""
+    """A line as if it had been written that much later: what was not heard of for 400 days, a relay forgets."""
     if not line.get("redis", "").endswith(":desk"):
         return line
 
@@ -88,7 +94,7 @@ def aged(line: Line, seconds: float) -> Line:
 def go_on(site: Site, steps: Sequence[Mapping[str, int]], after: Sequence[Line]) -> None:
     """Feed what came after, in the portions in which it came, so that each is settled before the next.
 
-    Which panes lie side by side, and which alerts a relay hears of together, would be chance otherwise.
+    Which panes lie side by side, and which alerts a relay reads together, would be chance otherwise.
     """
     log = records(after, "predictions")
     logs = [[line for line in log if line["partition"] == partition] for partition in range(TOPICS["predictions"])]
@@ -123,7 +129,7 @@ def numbered(lines: Iterable[Line]) -> Iterator[Line]:
             yield line
 
 
-def compare_told(found: Iterable[Line], recorded: Iterable[Line]) -> None:
+def compare_sent(found: Iterable[Line], recorded: Iterable[Line]) -> None:
     here, there = (
         [(line["service"], line["id"], blanked(line["body"])) for line in lines] for lines in (found, recorded)
     )

@@ -188,8 +188,8 @@ def test_commands_are_ones_that_driftline_has(name: str) -> None:
     command = SERVICES[name]["command"]
     arguments = command[0].partition("driftline ")[2].split() if name == "demo" else command
     here = [each.replace(DEPLOY, f"{ROOT}/deploy/") for each in arguments]
-    told = CliRunner().invoke(app, [*here, "--help"])  # parses all before it, and does nothing
-    assert told.exit_code == 0, told.output
+    done = CliRunner().invoke(app, [*here, "--help"])  # parses all before it, and does nothing
+    assert done.exit_code == 0, done.output
     assert SERVICES[name]["volumes"] == [f"./deploy:{DEPLOY.rstrip('/')}:ro"]
     assert all(Path(each).is_file() for each in here if each.startswith("/"))
 
@@ -198,11 +198,11 @@ def test_the_demo_s_traffic_drifts_where_it_says(tmp_path: Path) -> None:
     events = tmp_path / "events.jsonl"
     script = SERVICES["demo"]["command"][0].split()[1].replace(DEPLOY, f"{ROOT}/deploy/")
     events.write_bytes(subprocess.run([sys.executable, script], capture_output=True, check=True).stdout)
-    told = CliRunner().invoke(app, ["replay", str(events)])
-    assert told.exit_code == 1
-    assert "features.amount" in told.output
-    assert "offset 8,000" in told.output
-    assert "1 incident," in told.output
+    done = CliRunner().invoke(app, ["replay", str(events)])
+    assert done.exit_code == 1
+    assert "features.amount" in done.output
+    assert "offset 8,000" in done.output
+    assert "1 incident," in done.output
 
 
 # ---- health checks, run
@@ -239,9 +239,9 @@ def test_valkey_starts_as_the_worker_wants_it(valkey: Server, monkeypatch: pytes
 
     assert asyncio.run(findings()) == []
     with redis.Redis(port=valkey.port, password=PASSWORD) as client:
-        told = client.config_get("append*", "save", "maxmemory-policy")
+        actual = client.config_get("append*", "save", "maxmemory-policy")
     kept = {"appendonly": "yes", "appendfsync": "always", "save": "", "maxmemory-policy": "noeviction"}
-    assert kept.items() <= told.items()
+    assert kept.items() <= actual.items()
     assert valkey.process
     assert PASSWORD not in Path(f"/proc/{valkey.process.pid}/cmdline").read_text()  # it blots out its arguments
 

@@ -61,8 +61,8 @@ def test_four_faults_are_four_pages_that_resolve_though_the_relay_is_killed(
                 play(traffic, lambda: len(incidents("resolved")) == 4)
                 assert len(incidents("resolved")) == 4, notified(receiver)
                 assert second.stop() == 0
-    told = notified(receiver)
+    entries = notified(receiver)
     assert incidents("firing") == incidents("resolved")
     # Nothing fired twice: an incident's severity may rise once, and then the milder entry ends.
-    assert len(told) == len(set(told))
+    assert len(entries) == len(set(entries))
     assert firing(alertmanager) == {}

@@ -125,10 +125,10 @@ def test_the_version_has_one_source() -> None:
 
 
 def test_make_alone_lists_every_target() -> None:
-    told = subprocess.run(["make", "-s", "-C", ROOT], capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(["make", "-s", "-C", ROOT], capture_output=True, text=True, check=True).stdout
     targets = re.search(r"\.PHONY: (.+)", (ROOT / "Makefile").read_text())
     assert targets
-    assert re.findall(r"^  make (\S+) ", told, re.MULTILINE) == targets[1].split()
+    assert re.findall(r"^  make (\S+) ", printed, re.MULTILINE) == targets[1].split()
 
 
 def test_make_install_explains_a_python_that_is_too_old(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ MODELS: Sequence[Mapping[str, int]] = (
     {"churn": RUN, "ltv": 49, "offers": 49, "risk": 24},
 )
 GIVEN = ("fraud", "credit", "spam", "eta", "risk")
-#: In which runs of a partition the amount is higher by so many σ, and in which it is missing; the last one included.
+#: In which runs of a partition the amount is higher, by how many σ, and in which it is missing; the last one included.
 SHIFTED = {
     ("credit", 0): ((4, 8, 2.0), (27, 99, 2.0)),
     ("spam", 0): ((8, 99, 2.0),),
@@ -267,7 +267,7 @@ def record_worker() -> None:
                 each.requests.clear()
             life.go_on()
             write_lines("worker_after.jsonl.gz", dumped(site.snapshot()))
-            write_lines("worker_told.jsonl.gz", dumped(site.told()))
+            write_lines("worker_told.jsonl.gz", dumped(site.sent()))
     plan["steps"] = life.steps
     (RECORDINGS / "worker.json").write_text(json.dumps(plan, indent=1) + "\n")
 

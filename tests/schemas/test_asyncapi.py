@@ -135,8 +135,8 @@ def test_its_channels_are_the_configured_topics_as_they_are_made(text: str) -> N
         kafka = channel["bindings"]["kafka"]
         assert channel["address"] == kafka["topic"] == topic.name
         assert (kafka["partitions"], kafka["replicas"]) == (topic.partitions, topic.replication)
-        told = {name: ",".join(v) if isinstance(v, list) else str(v) for name, v in kafka["topicConfiguration"].items()}
-        assert told == topic.settings
+        said = {name: ",".join(v) if isinstance(v, list) else str(v) for name, v in kafka["topicConfiguration"].items()}
+        assert said == topic.settings
 
 
 def test_whoever_shares_work_does_so_in_the_configured_group() -> None:
@@ -195,7 +195,7 @@ def test_the_command_prints_what_is_published_and_the_topics_of_a_configuration(
         assert run(app, ["schema", name]).stdout == (DOCS / f"{name}.schema.json").read_text("utf-8")
     assert run(app, ["schema", "asyncapi"]).stdout == (DOCS / "asyncapi.yaml").read_text("utf-8")
     (tmp_path / "c.yaml").write_text("topics: {alerts: pages}\nkafka: {bootstrap: 'a:1,b:2'}")
-    told = yaml.safe_load(run(app, ["schema", "asyncapi", "-c", str(tmp_path / "c.yaml")]).stdout)
-    assert told["channels"]["alerts"]["address"] == "pages"
-    assert [each["host"] for each in told["servers"].values()] == ["a:1", "b:2"]
+    document = yaml.safe_load(run(app, ["schema", "asyncapi", "-c", str(tmp_path / "c.yaml")]).stdout)
+    assert document["channels"]["alerts"]["address"] == "pages"
+    assert [each["host"] for each in document["servers"].values()] == ["a:1", "b:2"]
     assert run(app, ["schema", "nonsense"]).exit_code == 2
