@@ -4,7 +4,8 @@ What is kept: models' states, open incidents, outboxes. What moves: the offset a
 which offset each model has consumed it. Panes that wait to be judged are skipped if the predictions topic moves: their
 offsets are those of the old log, and would let the judge drop events of the new one as known.
 
-Rule 1: every partition is claimed first, so a worker that comes back from a pause can write no more.
+Rule 1: every partition is claimed first, so a worker that comes back from a pause can write no more to Redis. Kafka
+still takes the panes that it had not sent yet.
 Rule 2: the facts are bound last. A worker that starts meanwhile is refused, and what was moved in part is moved again.
 """
 
@@ -46,7 +47,7 @@ class Situation:
     """What is stored of a group and what Kafka has.
 
     new_cluster: whether the topics have moved to another cluster. last_seals: where the runs begin that were sealed
-    last; if their worker died before it had published their panes, nothing can make these again from another log.
+    last; if their worker ended before it had published their panes, nothing can make these again from another log.
     """
 
     topics: Topics
