@@ -22,9 +22,9 @@ from rich.console import Console
 from rich.table import Table
 
 from driftline.stream.events.columns import Field
-from driftline.stream.events.decode import Decoder, Origins
+from driftline.stream.events.decode import Decoder
 from driftline.stream.events.frames import parse_schema
-from driftline.stream.events.mapping import NATIVE, PRESETS, EventMapping
+from driftline.stream.events.mapping import NATIVE, PRESETS, EventMapping, Origins
 
 START_MS = 1_767_225_600_000  # 2026-01-01
 EVENTS, FEATURES, ROUNDS = 4096, 20, 9

@@ -15,9 +15,9 @@ import msgspec
 import numpy as np
 
 from driftline.stream.events.columns import Field, tabulate
-from driftline.stream.events.decode import Decoder, Origins
+from driftline.stream.events.decode import Decoder
 from driftline.stream.events.frames import FrameError, parse_schema, unpack
-from driftline.stream.events.mapping import NATIVE
+from driftline.stream.events.mapping import NATIVE, Origins
 from driftline.stream.events.parse import EventError, EventReader, ParsedRecord
 from load_tests.fuzz import avro
 from load_tests.fuzz.mutations import damage_bytes, damage_document, damage_json

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from itertools import permutations
 from typing import Any, Literal, NamedTuple
 
+from driftline.detectors.arrays import IntArray
 from driftline.stream.events.times import TimeRule, Unit
 
 #: Instead of a path, for `id` and `ts`: the topic, partition and offset of the record, and its Kafka timestamp.
@@ -65,6 +66,20 @@ class Origin(NamedTuple):
     partition: int
     offset: int
     timestamp: int | None = None
+
+
+class Origins(NamedTuple):
+    """Where the messages of a batch come from: (n,) offsets of a partition and, from a topic, (n,) Kafka timestamps."""
+
+    topic: str
+    partition: int
+    offsets: IntArray
+    timestamps: IntArray | None = None
+
+    def at(self, position: int) -> Origin:
+        """Where one message comes from."""
+        stamp = None if self.timestamps is None else int(self.timestamps[position])
+        return Origin(self.topic, self.partition, int(self.offsets[position]), stamp)
 
 
 @dataclass(frozen=True, slots=True)

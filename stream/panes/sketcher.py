@@ -10,11 +10,11 @@ from driftline.detectors.arrays import IntArray
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.config.sections import Config
 from driftline.stream.events.columns import Defect
-from driftline.stream.events.decode import Decoder, Origins
+from driftline.stream.events.decode import Decoder
 from driftline.stream.events.event import Rejection
 from driftline.stream.events.frames import Schema
 from driftline.stream.events.limits import DEFAULT_LIMITS, MessageLimits
-from driftline.stream.events.mapping import EventMapping
+from driftline.stream.events.mapping import EventMapping, Origins
 from driftline.stream.events.parse import EventError, EventReader
 from driftline.stream.panes.coverage import Coverage, sampled_positions
 from driftline.stream.panes.cutter import Cutter, PaneRule, Sizes

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from driftline.detectors.summaries.codes import Special
 from driftline.stream.events.columns import Columns, Defect, Field, infer_fields, tabulate
-from driftline.stream.events.decode import Decoded, Decoder, Origins
+from driftline.stream.events.decode import Decoded, Decoder
 from driftline.stream.events.event import Event, Rejection
-from driftline.stream.events.mapping import NATIVE, EventMapping
+from driftline.stream.events.mapping import NATIVE, EventMapping, Origins
 from driftline.stream.events.parse import EventError, parse_event
 
 NOW = 1_767_225_600_000  # 2026-01-01T00:00:00Z

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from driftline.stream.config.load import parse_config
 from driftline.stream.events.columns import Field
-from driftline.stream.events.decode import Decoder, Origins
+from driftline.stream.events.decode import Decoder
 from driftline.stream.events.event import Event, Rejection
-from driftline.stream.events.mapping import PRESETS, EventMapping, Origin
+from driftline.stream.events.mapping import PRESETS, EventMapping, Origin, Origins
 from driftline.stream.events.parse import EventError, EventReader
 from driftline.stream.events.rows import RowsError, read_rows
 from driftline.stream.panes.cutter import Cutter, PaneRule
