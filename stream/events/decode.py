@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -72,9 +74,10 @@ class Decoder:
             known, refused = {}, list(range(len(batch)))
         events, rejections = self._read_exactly(batch, sorted(refused), origins)
         for model in [model for model in events if model in self._fields]:
-            exact = tabulate(self._fields[model], events.pop(model))
-            known[model] = known[model].merge(exact) if model in known else exact
-        return Decoded(known, events, rejections)
+            exact = self._tabulate(model, events.pop(model), rejections)
+            if exact.ids:
+                known[model] = known[model].merge(exact) if model in known else exact
+        return Decoded(known, events, sorted(rejections, key=attrgetter("position")))
 
     def _parse_plain(
         self, batch: Sequence[bytes | None], origins: Origins | None = None
@@ -163,6 +166,19 @@ class Decoder:
                 for event in record.events:
                     events.setdefault(event.model, []).append((position, event))
         return events, rejections
+
+    def _tabulate(self, model: str, events: Sequence[tuple[int, Event]], rejections: list[Rejection]) -> Columns:
+        """The columns of a model's events; a message for which there can be none is added to `rejections`."""
+        try:
+            return tabulate(self._fields[model], events)
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 # a fault of ours in one message: find which
+            messages = [list(own) for _, own in groupby(events, key=itemgetter(0))]
+            if len(messages) == 1:
+                rejections.append(Rejection(events[0][0], self._reader.failure(error)))
+                return tabulate(self._fields[model], [])
+        return Columns.concatenate([self._tabulate(model, own, rejections) for own in messages])
 
 
 def _without(positions: Sequence[int], others: Sequence[int]) -> Sequence[int]:

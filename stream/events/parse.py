@@ -16,10 +16,10 @@ import logging
 import math
 import sys
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import PurePath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from driftline.stream.events.event import MAX_NAME, Event, is_number, is_unicode, quoted
 from driftline.stream.events.frames import FrameError, Schema, unpack
@@ -31,6 +31,7 @@ from driftline.stream.events.unreadable import Unreadable
 log = logging.getLogger(__name__)
 
 _Path = tuple[str, ...]
+_ReadT = TypeVar("_ReadT")
 
 
 def _integer(digits: str) -> float:
@@ -106,20 +107,26 @@ class EventReader:
 
         origin: where the message comes from; needed by mappings that take a part of an event from it.
         """
+        return self._refusing_faults(self._read, data, origin)
+
+    def head(self, data: bytes | None, origin: Origin | None = None) -> Head:
+        """What all events of a message share. Raises EventError if it is missing or wrong."""
+        return self._refusing_faults(lambda: self._read_head(self.document(data), origin))
+
+    def _refusing_faults(self, reading: Callable[..., _ReadT], *args: Any) -> _ReadT:
         try:
-            document = self.document(data)
-            head = self._read_head(document, origin)
-            if self._mapping.rows:
-                return self._read_rows(document, head)
-            return ParsedRecord([head.event(self._signals(document))], [])
+            return reading(*args)
         except (EventError, MemoryError):
             raise
         except Exception as error:  # a fault of ours: one message must not stop all others for ever
             raise EventError(self.failure(error)) from error
 
-    def head(self, data: bytes | None, origin: Origin | None = None) -> Head:
-        """What all events of a message share. Raises EventError if it is missing or wrong."""
-        return self._read_head(self.document(data), origin)
+    def _read(self, data: bytes | None, origin: Origin | None) -> ParsedRecord:
+        document = self.document(data)
+        head = self._read_head(document, origin)
+        if self._mapping.rows:
+            return self._read_rows(document, head)
+        return ParsedRecord([head.event(self._signals(document))], [])
 
     def document(self, data: bytes | None) -> dict[str, Any]:
         """The document in a message; what Kafka Connect writes is taken out of its envelope, unless the paths do so.

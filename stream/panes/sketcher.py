@@ -14,7 +14,7 @@ from driftline.stream.events.decode import Decoder
 from driftline.stream.events.event import Rejection
 from driftline.stream.events.frames import Schema
 from driftline.stream.events.limits import DEFAULT_LIMITS, MessageLimits
-from driftline.stream.events.mapping import EventMapping, Origins
+from driftline.stream.events.mapping import EventMapping, Origin, Origins
 from driftline.stream.events.parse import EventError, EventReader
 from driftline.stream.panes.coverage import Coverage, sampled_positions
 from driftline.stream.panes.cutter import Cutter, PaneRule, Sizes
@@ -101,13 +101,21 @@ class Sketcher:
         """Show the coverage every n-th message as the exact reader reads it, with all of its fields."""
         for position in sampled_positions(origins.offsets):
             try:
-                events, _ = self._reader.read(messages[position], origins.at(position))
-            except EventError:
-                continue
-            for event in events:
-                baseline = self.baselines.get(event.model)
-                watched = None if baseline is None else baseline.names
-                self.coverage.add(event, watched, origins.partition, int(origins.offsets[position]))
+                self._sample_message(messages[position], origins.at(position))
+            except MemoryError:
+                raise
+            except Exception as error:  # noqa: BLE001 # a fault of ours: the events count all the same
+                self._reader.failure(error)
+
+    def _sample_message(self, message: bytes | None, origin: Origin) -> None:
+        try:
+            events, _ = self._reader.read(message, origin)
+        except EventError:
+            return
+        for event in events:
+            baseline = self.baselines.get(event.model)
+            watched = None if baseline is None else baseline.names
+            self.coverage.add(event, watched, origin.partition, origin.offset)
 
     def close(self, end: int) -> Run:
         """End the open run at offset `end` (exclusive) and return it."""

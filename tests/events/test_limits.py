@@ -188,6 +188,49 @@ def test_a_fault_of_the_fast_reader_leaves_the_batch_to_the_exact_one(caplog: py
     assert "the reader failed" in caplog.text
 
 
+class Odd:
+    """A value that nobody foresaw: it cannot even be compared."""
+
+    def __ne__(self, other: object) -> bool:
+        raise ArithmeticError
+
+
+class Document:
+    """A schema of frames that all hold the same event."""
+
+    def __init__(self, prediction: Any) -> None:
+        self._prediction = prediction
+
+    def read(self, _: bytes) -> dict[str, Any]:
+        return {"id": "a", "ts": 1767225600000, "model": "m", "prediction": self._prediction}
+
+
+@pytest.mark.parametrize("cut", range(6))
+def test_a_value_that_ends_up_in_no_column_is_a_dead_letter_and_costs_no_other_message(
+    cut: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    schemas = {7: Document(Odd()), 8: Document("b"), 9: Document(["c"])}
+    decoder = Decoder({"m": [Field("prediction", False)]}, schemas=schemas)
+    odd, good, defective = (b"\0\0\0\0" + bytes([number]) for number in schemas)
+    batch = [event(prediction="a"), odd, good, defective, odd, b"?"]
+    first, second = decoder.decode(batch[:cut]), decoder.decode(batch[cut:])
+    assert accepted(first, 0) + accepted(second, cut) == [0, 2, 3]
+    assert sum((each.known["m"].texts[0] for each in (first, second) if each.known), list[str | None]()) == [
+        "a",
+        "b",
+        None,
+    ]
+    refused = [*first.rejections, *(each._replace(position=each.position + cut) for each in second.rejections)]
+    assert [each.position for each in refused] == [1, 4, 5]
+    assert all("the reader failed: ArithmeticError at test_limits.py" in each.reason for each in refused[:2])
+    assert len(caplog.records) == 1
+
+
+def test_the_head_of_a_message_with_a_fault_of_the_reader_is_refused_too() -> None:
+    with pytest.raises(EventError, match="the reader failed: IndexError"):
+        EventReader(schemas={7: Broken()}).head(b"\0\0\0\0\x07payload")
+
+
 @pytest.mark.parametrize("content", ['{"a":0},', "[],", '"a",', "0,"])
 def test_the_largest_message_takes_some_eighty_megabytes_and_leaves_nothing(content: str) -> None:
     items = "".join(itertools.repeat(content, ((1 << 20) - 100) // len(content))).rstrip(",")

@@ -141,6 +141,23 @@ def test_names_that_the_baseline_has_counted_are_said_in_a_line_and_are_not_new(
     assert line.startswith("200 names have a value in fewer than 5 of the 200 events of the baseline")
 
 
+class Full(dict[str, Any]):
+    """Counts that fail as nobody foresaw."""
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        raise ArithmeticError
+
+
+def test_a_fault_in_the_sample_is_logged_once_and_costs_no_event(caplog: pytest.LogCaptureFixture) -> None:
+    messages = [orjson.dumps({"id": n, "ts": 1_767_225_600_000, "model": "m", "score": 0.5}) for n in range(100)]
+    sketcher = Sketcher("t", Cutter(PaneRule(), 0, 0), {}, NATIVE, coverage=Coverage(sampled=Full()))
+    sketched = sketcher.consume(np.arange(100), messages)
+    assert (sketched.events, sketched.rejections) == (100, [])
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
+        "the reader failed, which is a fault of Driftline"
+    ]
+
+
 @given(st.sets(st.integers(0, 30_000)))
 def test_what_is_sampled_depends_on_each_offset_alone(offsets: set[int]) -> None:
     log = sorted(offsets)
