@@ -9,6 +9,8 @@ Rule 1: no batch makes this module raise, or its records take much more memory t
 Rule 2: a batch that cannot be read is passed over: one record stands for all of its offsets; its value is `Unreadable`.
 Rule 3: damage may come from the wire instead of the log: a batch with a wrong checksum ends the answer, the next fetch
         begins with it, and it is passed over only then.
+Rule 4: the checksum does not cover the offset. A batch that would end before what was asked for, or after the end of
+        the log, is damaged too: else one flipped bit would move the consumer past all that follows.
 Workers read by aiokafka and replays by kafka-python, so that both pass over the same batches.
 """
 
@@ -34,6 +36,8 @@ _OFFSET_AND_LENGTH = struct.Struct(">qi")
 _MAGIC_AT, _ATTRIBUTES_AT, _RECORDS_AT = 16, 21, 61
 # Bytes after the length of the smallest batch: the header of a record in the oldest format.
 _LEAST = 14
+# Where a log ends at the latest: offsets have 63 bits.
+_LAST_OFFSET = (1 << 63) - 1
 _CODEC_BITS = 0x07
 # Bytes of records up to which they are not looked at before they become objects: 4 MiB make at most 300 MB of them.
 _HARMLESS = 4 << 20
@@ -71,7 +75,9 @@ class Batch:
     @property
     def is_abort(self) -> bool:
         """Whether it is a marker that ends a transaction without effect. Reads the marker, so ask once."""
-        return bool(self.header.is_control_batch and ControlRecord.parse(next(self.header).key) == ABORT_MARKER)
+        # Compaction may leave a batch of a marker without the marker.
+        marker = next(self.header, None) if self.header.is_control_batch else None
+        return marker is not None and bool(ControlRecord.parse(marker.key) == ABORT_MARKER)
 
     def records(self, max_bytes: int) -> list[Record]:
         """Its records, or the one that stands for them."""
@@ -106,55 +112,75 @@ class BatchReader:
     def batches(self, partition: Any, data: bytes, position: int, highwater: int | None = None) -> Iterator[Batch]:
         """The batches of an answer up to its end, or up to one that must be fetched once more.
 
-        partition: any key for it. position: the offset that was asked for. highwater: where the log ends, if known.
+        partition: any key for it. position: the offset that was asked for. highwater: where the log ends; None or
+        negative if the broker does not say it.
         """
-        view, at = memoryview(data), 0
+        view, at, log_end = memoryview(data), 0, _LAST_OFFSET if highwater is None or highwater < 0 else highwater
         while len(view) - at >= _OFFSET_AND_LENGTH.size:
             start, length = _OFFSET_AND_LENGTH.unpack_from(view, at)
             stop = at + _OFFSET_AND_LENGTH.size + length
             if at and stop > len(view):
                 return  # an answer may end within a batch
-            batch = _split_off(view, at, stop, position, highwater)
+            batch = _split_off(view, at, stop, position, log_end)
             if not batch.is_intact and self._suspects.get(partition) != position:
                 log.warning("%s: the batch at offset %d arrived damaged; it is fetched once more", partition, start)
                 self._suspects[partition] = position
                 return
             if batch.is_intact and self._suspects:
                 self._suspects.pop(partition, None)
-            yield batch
-            position = max(position, batch.next_offset)
+            if batch.next_offset > position:
+                yield batch
+                position = batch.next_offset
             if batch.header is None:
                 return
             at = stop
 
 
-def _split_off(view: memoryview, at: int, stop: int, position: int, highwater: int | None) -> Batch:
+def _split_off(view: memoryview, at: int, stop: int, position: int, log_end: int) -> Batch:
     start, length = _OFFSET_AND_LENGTH.unpack_from(view, at)
     if length < _LEAST or stop > len(view):
         return Batch(view[at:], None, position, position + 1, "its header is damaged")
-    data = view[at:stop]
-    magic = data[_MAGIC_AT]
+    data, header = view[at:stop], None
     try:
-        header = DefaultRecordBatch(data) if magic >= 2 else LegacyRecordBatch(data, magic)
+        header = DefaultRecordBatch(data) if data[_MAGIC_AT] >= 2 else LegacyRecordBatch(data, data[_MAGIC_AT])
         if header.validate_crc() and header.next_offset > start:
-            return Batch(data, header, start, max(header.next_offset, position), None)
+            if position < header.next_offset <= log_end:
+                return Batch(data, header, start, header.next_offset, None)
+            end = _end_of_misplaced(view, stop, header.next_offset - start, position, log_end)
+            return Batch(data, header, position, end, "its offset is wrong, twice: the log is damaged")
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 # as in `records`
         log.warning("the header of the batch at offset %d cannot be read: %r", start, error)
         header = None
-    end = _believable_end(view, stop, start, position, header, highwater)
+    start = start if 0 <= start < log_end else position
+    end = _end_of_damaged(view, stop, max(start, position) + 1, header, log_end)
     return Batch(data, header, start, end, "its checksum is wrong, twice: the log is damaged")
 
 
-def _believable_end(view: memoryview, stop: int, start: int, position: int, header: Any, highwater: int | None) -> int:
+def _end_of_misplaced(view: memoryview, stop: int, length: int, position: int, log_end: int) -> int:
+    """Where a batch of `length` offsets ends whose own offset is wrong; `position` if it holds none of those asked for.
+
+    A broker that looks for an offset finds such a batch instead of one that follows soon after it.
+    """
+    following = _start_at(view, stop)
+    if following is not None and following <= log_end:
+        return max(position, following)
+    return max(position + 1, min(position + length, log_end))
+
+
+def _end_of_damaged(view: memoryview, stop: int, least: int, header: Any, log_end: int) -> int:
     """Where a batch ends whose checksum is wrong: at the next one if it came, else where its header says."""
-    least = max(start, position) + 1
-    if len(view) - stop >= _OFFSET_AND_LENGTH.size:
-        claimed: int = _OFFSET_AND_LENGTH.unpack_from(view, stop)[0]
-    else:
+    claimed = _start_at(view, stop)
+    if claimed is None:
         claimed = least if header is None else header.next_offset
-    return max(least, claimed if highwater is None else min(claimed, highwater))
+    return max(least, min(claimed, log_end))
+
+
+def _start_at(view: memoryview, at: int) -> int | None:
+    """The offset at which the batch at this place begins; None if it did not come."""
+    whole = len(view) - at >= _OFFSET_AND_LENGTH.size
+    return int(_OFFSET_AND_LENGTH.unpack_from(view, at)[0]) if whole else None
 
 
 def _opened(data: memoryview, max_bytes: int) -> tuple[Any, int]:

@@ -7,7 +7,7 @@ those that aiokafka parses in C, which takes a fifth of the time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -27,7 +27,7 @@ def unpack_within(consumer: KafkaConsumer, max_bytes: int) -> None:
     append = fetcher._append
 
     class Records(_PartitionRecords):
-        batch_reader, batch_bytes = reader, max_bytes
+        batch_reader, batch_bytes, highwater = reader, max_bytes, staticmethod(consumer.highwater)
 
     def append_within(drained: Any, part: Any, max_records: int, update_offsets: bool) -> int:
         """Says that no more records are wanted once there are enough bytes."""
@@ -39,10 +39,14 @@ def unpack_within(consumer: KafkaConsumer, max_bytes: int) -> None:
 
 
 class _PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc] # kafka-python has no types
-    """The records of one answer. is_full: whether the last call of `take` stopped at the bound."""
+    """The records of one answer.
+
+    highwater: where the log of a partition ends. is_full: whether the last call of `take` stopped at the bound.
+    """
 
     batch_reader: BatchReader
     batch_bytes: int
+    highwater: Callable[[Any], int | None]
     is_full = False
     next_fetch_offset: int
 
@@ -58,7 +62,8 @@ class _PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc] # kafka
         return taken
 
     def _unpack_records(self, tp: Any, records: Any, *_: Any) -> Iterator[Record]:
-        for batch in self.batch_reader.batches(tp, records._buffer, self.next_fetch_offset):
+        highwater = self.highwater(tp)
+        for batch in self.batch_reader.batches(tp, records._buffer, self.next_fetch_offset, highwater):
             if not self._is_skipped(batch):
                 for record in batch.records(self.batch_bytes):
                     self.next_fetch_offset = record.offset + 1

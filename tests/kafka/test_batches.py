@@ -147,6 +147,61 @@ def test_the_end_of_a_damaged_batch_is_where_the_next_one_begins() -> None:
     assert [each.next_offset for each in reader.batches("p", bytes(bad), 0, 70)] == [70], "no further than the log"
 
 
+@pytest.mark.parametrize("bit", [7, 13, 31, 62])
+@pytest.mark.parametrize("is_last", [False, True])
+def test_a_flipped_bit_in_an_offset_moves_no_consumer_past_what_follows(bit: int, is_last: bool) -> None:
+    """The checksum does not cover the offset."""
+    bad = struct.pack(">q", 50 ^ (1 << bit)) + batch("none", VALUES)[8:]
+    after = b"" if is_last else batch("none", VALUES, 100)
+    reader, end = BatchReader(), 100 if is_last else 150
+    assert list(reader.batches("p", bad + after, 50, end)) == [], "it may have been damaged on the wire"
+    (instead,), *others = (each.records(LIMIT) for each in reader.batches("p", bad + after, 50, end))
+    assert isinstance(instead.value, Unreadable)
+    assert (instead.value.start, instead.value.end, instead.offset) == (50, 100, 99)
+    assert instead.value.reason == "batch: its offset is wrong, twice: the log is damaged"
+    assert [[record.offset for record in records] for records in others] == ([] if is_last else [[*range(100, 150)]])
+
+
+def test_an_offset_that_is_right_the_second_time_costs_nothing() -> None:
+    """Also when the log has grown between the end of the log that a broker names and what it sends."""
+    reader, whole = BatchReader(), batch("none", VALUES, 100)
+    assert list(reader.batches("p", struct.pack(">q", 1 << 40) + whole[8:], 100, 150)) == []
+    (again,) = reader.batches("p", whole, 100, 150)
+    assert [each.value for each in again.records(LIMIT)] == VALUES
+    assert list(reader.batches("q", whole, 100, 120)) == []
+    (again,) = reader.batches("q", whole, 100, 150)
+    assert [each.value for each in again.records(LIMIT)] == VALUES
+
+
+def test_a_misplaced_batch_that_comes_again_before_what_follows_costs_nothing_of_that() -> None:
+    """A broker finds it instead of the next one, as long as it looks for that from the same place of its index."""
+    bad, after = struct.pack(">q", 1 << 40) + batch("none", VALUES)[8:], batch("none", VALUES, 50)
+    for position in (50, 70):
+        reader = BatchReader()
+        assert list(reader.batches("p", bad + after, position, 100)) == []
+        (only,) = reader.batches("p", bad + after, position, 100)
+        assert [each.offset for each in only.records(LIMIT)] == [*range(50, 100)]
+
+
+@pytest.mark.parametrize("highwater", [None, -1])
+def test_a_broker_may_not_say_where_a_log_ends(highwater: int | None) -> None:
+    (whole,) = BatchReader().batches("p", batch("none", VALUES, 1 << 40), 7, highwater)
+    assert whole.next_offset == (1 << 40) + 50
+
+
+def test_a_marker_that_compaction_has_emptied_ends_no_consumer() -> None:
+    builder = DefaultRecordBatchBuilder(
+        magic=2, compression_type=0, is_transactional=1, producer_id=7, producer_epoch=0, base_sequence=0,
+        batch_size=1 << 10,
+    )  # fmt: skip
+    builder.append(0, 1_000, struct.pack(">hh", 0, 0), b"", [])
+    whole = bytearray(builder.build()[:61])
+    whole[22] |= 1 << 5  # a control batch
+    whole[57:61] = bytes(4)  # its records
+    (empty,) = BatchReader().batches("p", with_records(bytes(whole), b""), 0)
+    assert (empty.is_abort, empty.next_offset) == (False, 1)
+
+
 def test_an_unknown_codec_is_passed_over() -> None:
     whole = bytearray(batch("none", VALUES))
     whole[22] |= 6
@@ -172,8 +227,7 @@ def test_small_records_that_make_large_objects_are_bounded_too(record: bytes) ->
 def test_no_damage_makes_the_reader_raise_or_stop(codec: str, place: int, change: int, repaired: bool) -> None:
     """Any byte of a batch, also behind a checksum that a hostile producer has made right."""
     whole = bytearray(batch(codec, VALUES))
-    place = (12 + place) % len(whole) if place % len(whole) < 12 else place % len(whole)
-    whole[place] ^= change
+    whole[place % len(whole)] ^= change
     data = with_records(bytes(whole), bytes(whole[61:])) if repaired else bytes(whole)
     reader = BatchReader()
     first, second = (list(reader.batches("p", data, 0, 1000)) for _ in range(2))
@@ -198,7 +252,7 @@ _MEGABYTES = 400
 
 
 def zeros(codec: str) -> bytes:
-    """Megabytes of zeros, compressed; about one megabyte with gzip, and far less with zstd."""
+    """`_MEGABYTES` of zeros, compressed: about one megabyte with gzip, and far less with zstd."""
     piece, each = bytes(1 << 20), range(_MEGABYTES)
     if codec == "snappy":
         return snappy_encode(piece * _MEGABYTES, xerial_compatible=False)
