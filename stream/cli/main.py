@@ -51,7 +51,8 @@ for group in (baseline, demo, doctor, incidents, inspect, models, relay, replay,
 
 def main() -> None:
     """Entry point of the console script."""
-    faulthandler.enable()  # the log of a process that a native library ends says where it was
+    if sys.__stderr__:  # which a caller may have closed
+        faulthandler.enable(sys.__stderr__)  # the log of a process that a native library ends says where it was
     try:
         app()
     except (InputError, BaselineError, CommandError) as error:

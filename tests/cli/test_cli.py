@@ -596,6 +596,13 @@ def test_a_replay_says_that_a_given_baseline_is_too_small(run: Run, tmp_path: Pa
     assert "model fraud: a baseline of so few events (20) cannot show a shift of 1 σ" in words(replayed.err)
 
 
+def test_a_command_whose_standard_error_is_closed_does_its_work() -> None:
+    command = "import driftline.stream.cli.main as cli; cli.main()"
+    line = ["sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-c", command, "--version"]
+    done = subprocess.run(line, stdout=subprocess.PIPE)
+    assert (done.returncode, done.stdout.strip()) == (0, b"0.1.0")
+
+
 def test_a_process_that_a_native_library_ends_says_where_it_was() -> None:
     crash = (
         "import os, sys, driftline.stream.cli.main as cli; sys.argv = ['driftline', '--version']\n"
