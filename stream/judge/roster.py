@@ -89,8 +89,10 @@ class Roster:
     def make_room(self, model: str, events: int, at: int, learns: bool, values: int = 0) -> list[str]:
         """The models that have to be forgotten, so that a pane of `model` can be judged; they are off the roster.
 
-        events, values: those that the pane brings. at: when it was appended, epoch ms. learns: whether the model learns
-        its baseline from it. Raises NoRoomError, and nothing changes.
+        events, values: those that the pane adds to the model's warm-up; of a sample that was dropped, less than 0. at:
+        when the pane was appended, epoch ms. learns: whether the model learns its baseline from it.
+
+        Raises NoRoomError, and nothing changes.
         """
         if model in self.learned:
             return []

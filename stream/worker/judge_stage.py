@@ -29,7 +29,6 @@ from driftline.stream.codec.state import FORGET, BaselineChangedError, StateDelt
 from driftline.stream.config.limits import Limits
 from driftline.stream.config.remarks import Remark, SignalKinds, unused_settings
 from driftline.stream.config.sections import Config, ModelConfig
-from driftline.stream.events.event import values_of
 from driftline.stream.judge.incidents import Status, Step
 from driftline.stream.judge.judge import DependenceCache
 from driftline.stream.judge.monitor import Monitor, forget
@@ -85,7 +84,7 @@ class _Partition:
     """One partition of the panes topic that this worker owns, and its models' states as they are stored.
 
     roster: the models without a given baseline. outbox_pending: whether its outbox may hold alerts of an earlier owner.
-    invalidated: what models start over with whose stored state was made against another baseline, until the next commit
+    invalidated: what models start over with whose stored state was made against another baseline, until a commit
     replaces that.
     """
 
@@ -94,6 +93,18 @@ class _Partition:
     outbox_pending: bool = True
     states: dict[str, ModelState] = field(default_factory=dict)
     invalidated: dict[str, ModelState] = field(default_factory=dict)
+
+    def state_of(self, model: str) -> ModelState | None:
+        """The state that the model's next pane goes on from; None for a model of which nothing is remembered."""
+        return self.states.get(model) or self.invalidated.get(model)
+
+    def replace(self, changed: Mapping[str, ModelState]) -> None:
+        """Take over what a commit has stored. A state without an offset is that of a model that was forgotten."""
+        for model, state in changed.items():
+            self.states.pop(model, None)
+            self.invalidated.pop(model, None)
+            if state.consumed:
+                self.states[model] = state
 
     def enter(self, model: str, state: ModelState, seen: int | None) -> None:
         """Enter a stored state without a given baseline into the roster. seen: as in `Roster`; None: not stored."""
@@ -119,19 +130,16 @@ class _Batch:
 
     def state_of(self, model: str) -> ModelState:
         """A model's state, an empty one for a model never seen."""
-        stored = self.partition
-        found = self.changed.get(model) or stored.states.get(model) or stored.invalidated.get(model)
-        return found or ModelState()
+        return self.changed.get(model) or self.partition.state_of(model) or ModelState()
 
     def former(self, model: str) -> Baseline | None:
         """The baseline that the model had learned before this batch, and has not any more."""
-        before, after = self.partition.states.get(model), self.changed[model].learned
+        before, after = self.partition.state_of(model), self.changed[model].learned
         return None if before is None or before.learned is after else before.learned
 
     def newly_learned(self) -> list[Baseline]:
         """The baselines that were learned in this batch."""
-        stored = self.partition.states
-        learned = ((stored.get(model), state.learned) for model, state in self.changed.items())
+        learned = ((self.partition.state_of(model), state.learned) for model, state in self.changed.items())
         return [new for old, new in learned if new is not None and (old is None or old.learned is not new)]
 
 
@@ -241,16 +249,24 @@ class JudgeStage:
         _check_order(message, consumed)
         pane = message.pane(baseline.layout if message.baseline and baseline else None)
         unknown = model not in self._baselines and run.start >= consumed
-        if unknown and baseline is None:
-            learns, brought = monitor.learns_from(state, pane), sum(map(values_of, pane.content))
-            for each in work.roster.make_room(model, len(pane.content), appended, learns, brought):
-                self._forget(work, each, appended)
-        takes_long = monitor.takes_long(state, pane)
-        state, steps = await asyncio.to_thread(monitor.judge, state, pane) if takes_long else monitor.judge(state, pane)
+        if unknown and monitor.learns_from(state, pane):
+            # Learning takes a second, and can fail. So nobody is forgotten before, but a model without room is refused.
+            work.roster.copy().make_room(model, len(pane.content), appended, learns=True)
+        judge, takes_long = partial(monitor.judge, state, pane), monitor.takes_long(state, pane)
+        judged, steps = await asyncio.to_thread(judge) if takes_long else judge()
         if unknown:
-            work.roster.note(model, appended, len(state.sample), state.learned is not None, state.values)
-        work.changed[model], work.seen[model], self._monitors[model] = state, appended, monitor
+            self._make_room(work, model, state, judged, appended)
+        work.changed[model], work.seen[model], self._monitors[model] = judged, appended, monitor
         self._decide(work, monitor, steps, message.topic, appended)
+
+    def _make_room(self, work: _Batch, model: str, before: ModelState, after: ModelState, appended: int) -> None:
+        """Enter a model without a given baseline into the roster; forget those that give way. Raises NoRoomError."""
+        learned = after.learned is not None
+        if before.learned is None:
+            events, values = len(after.sample) - len(before.sample), after.values - before.values
+            for each in work.roster.make_room(model, events, appended, learned, values):
+                self._forget(work, each, appended)
+        work.roster.note(model, appended, len(after.sample), learned, after.values)
 
     def _forget_asked(self, work: _Batch, model: str, appended: int) -> None:
         """Forget a model because somebody asked for it. Raises FormatError if that cannot be."""
@@ -292,9 +308,8 @@ class JudgeStage:
             await self._store.save_learned(baseline.model, deltas[baseline.model].write["learned"])
             self._log_learned(baseline)
         self._log_changes(work)
-        remembered = {model: state for model, state in work.changed.items() if state.consumed}
-        kept = {model: state for model, state in partition.states.items() if model not in work.changed}
-        partition.states, partition.roster = kept | remembered, work.roster
+        partition.replace(work.changed)
+        partition.roster = work.roster
         self._metrics.committed(time.perf_counter() - started, deltas)
         self._count_incidents()
 
@@ -348,7 +363,7 @@ def _check_order(message: PaneMessage, consumed: int) -> None:
     if consumed < message.previous_end:
         raise FormatError(
             f"{OUT_OF_ORDER}: the pane before it, up to offset {message.previous_end}, was lost on its way, and both "
-            "are sent again; or that is a dead letter too"
+            "are sent again; or that is a dead letter too; or the model was forgotten between the two"
         )
     if run.start < consumed < run.end:
         raise FormatError(

@@ -707,6 +707,25 @@ def test_who_gives_way_is_decided_by_the_log_alone(redis_server: Server, seed: i
     assert set(dead) == set(dead_again)
 
 
+@on_a_bench
+async def test_models_whose_events_hold_no_value_take_their_share_and_nobody_gives_way_to_them(this: Bench) -> None:
+    """Each brings a whole warm-up in one pane, of which no baseline can be learned."""
+    this.limit(newcomers=3, unknown_lifetime="1s")
+    worker = this.config.worker.model_copy(update={"unknown_models": 1})
+    panes = this.config.panes.model_copy(update={"events": 100, "seconds": None})
+    this.config = this.config.model_copy(update={"worker": worker, "panes": panes})
+    this.log.clear()
+    this.append(messages("learns", 100))
+    await this.driver(panes_partitions=1, step_ms=1000).work()
+    assert (await this.state("learns")).learned is not None
+    empty = [orjson.loads(each) | {"score": None, "prediction": None, "features": {}} for each in messages("bug", 100)]
+    this.append([orjson.dumps(row | {"model": f"bug-{i}"}) for i in range(6) for row in empty])
+    await this.driver(panes_partitions=1, step_ms=1000).work()
+    assert (await this.states()).keys() == {"learns", "bug-0", "bug-1", "bug-2"}
+    assert all(b"raise limits.newcomers" in reason for _, reason in this.dead_panes())
+    assert len(this.dead_panes()) == 3
+
+
 # Forgetting
 
 
@@ -747,6 +766,28 @@ async def test_a_model_that_was_never_reported_leaves_nothing_when_it_is_forgott
     assert (await this.states()).keys() == {"given"}
     assert not [key for key in await this.client.keys(f"{this.config.worker.group}:*") if b"learns" in key]
     assert not this.published(f"{this.config.topics.panes}.dlq")
+
+
+@on_a_bench
+async def test_a_model_whose_given_baseline_was_removed_is_forgotten_with_what_it_had_learned(this: Bench) -> None:
+    await this.driver().work()
+    without = this.baselines
+    this.baselines = {**without, "learns": baseline_of("learns")}
+    this.append(messages("learns", 60, first=400))
+    await this.driver(fetch_size=20).work()
+    this.baselines = without
+    driver = this.driver()
+    this.forget("learns")
+    await this.judge(driver)
+    assert not [key for key in await this.client.keys(f"{this.config.worker.group}:*") if b"learns" in key]
+    this.append(messages("learns", 60, first=460))
+    await driver.sketch_next()
+    for partition in range(2):
+        await driver.judge_next(partition)
+    state = await this.state("learns")
+    assert state.learned is None
+    assert len(state.sample) >= 60, "those of the open run among them"
+    assert not this.dead_panes()
 
 
 @on_a_bench
