@@ -16,7 +16,7 @@ from driftline.detectors.summaries.layout import Layout, Signal
 from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.encoding import DTYPES
 from driftline.stream.baselines.file import MAX_MEMBER_BYTES
-from driftline.stream.baselines.unwatched import Why, choose_names, identifiers, unwatched_fields
+from driftline.stream.baselines.unwatched import RARE, Choice, Why, choose_names, identifiers, unwatched_fields
 from driftline.stream.events.columns import Columns, Field, infer_fields, tabulate
 from driftline.stream.events.event import FALSE, TRUE, Event
 from driftline.stream.text.phrases import listed
@@ -52,7 +52,7 @@ class BuildSettings:
     ordered: bool = True
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     selects: Callable[[str], bool] = _anything
-    most: int | None = None
+    most: int = sys.maxsize
 
 
 def build_baseline(
@@ -67,14 +67,14 @@ def build_baseline(
     """
     ordered = sorted(events, key=lambda event: event.ts) if settings.ordered else list(events)
     rows = list(enumerate(ordered))
-    choice = choose_names(ordered, settings.selects, settings.kinds, settings.most or sys.maxsize)
+    choice = choose_names(ordered, settings.selects, settings.kinds, settings.most)
     selected = _fields(infer_fields(ordered, choice.kept), settings)
     columns = tabulate(selected, rows)
     ids = identifiers(selected, columns, settings.kinds)
     fields = [each for each in selected if each.name not in ids]
     unwatched = unwatched_fields(ordered, choice, ids)
     if not fields:
-        raise BaselineError(_why_empty(about["model"], len(events), unwatched))
+        raise BaselineError(_why_empty(about["model"], len(events), unwatched, choice))
     layout = Layout.of(_fit(tabulate(fields, rows) if ids else columns, fields, settings))
     count = _blocks(layout, min(settings.blocks, len(ordered)) if settings.ordered else 1)
     draft = Baseline(layout, np.empty((0, layout.width), np.int64), layout.empty(), {})
@@ -95,17 +95,17 @@ def build_baseline(
 def _blocks(layout: Layout, wanted: int) -> int:
     """How many blocks the baseline has: those wanted, or as many as can be read back. Raises BaselineError."""
     block = layout.width * np.dtype(DTYPES["blocks.npy"]).itemsize
-    count = min(wanted, (MAX_MEMBER_BYTES - _HEAD_BYTES) // block)
-    if count < min(wanted, _FEWEST_BLOCKS):
+    count, least = min(wanted, (MAX_MEMBER_BYTES - _HEAD_BYTES) // block), min(wanted, _FEWEST_BLOCKS)
+    if count < least:
         raise BaselineError(
             f"a baseline of {len(layout.signals):,} signals with {layout.width:,} codes takes "
-            f"{_FEWEST_BLOCKS * block / 2**20:,.0f} MiB, and at most {MAX_MEMBER_BYTES >> 20} MiB can be read back; "
+            f"{least * block / 2**20:,.0f} MiB, and at most {MAX_MEMBER_BYTES >> 20} MiB can be read back; "
             "watch fewer (`signals`, `limits.signals`), or take fewer bins"
         )
     return count
 
 
-def _why_empty(model: str, events: int, unwatched: Mapping[str, str]) -> str:
+def _why_empty(model: str, events: int, unwatched: Mapping[str, str], choice: Choice) -> str:
     """Why no signal is left, and what helps."""
     excluded, ids = (
         [name for name, why in unwatched.items() if why == each] for each in (Why.EXCLUDED, Why.IDENTIFIER)
@@ -115,6 +115,11 @@ def _why_empty(model: str, events: int, unwatched: Mapping[str, str]) -> str:
     if excluded:
         return (
             f"`signals` selects none of the signals of model {model!r}, which are {listed(excluded)}; check its globs"
+        )
+    if choice.rare:
+        return (
+            f"no signal of model {model!r} has a value in {RARE} of its {events} events, as when names hold ids: "
+            f"{listed(sorted(choice.rare))}; name their kinds to watch them"
         )
     return f"{events} events of model {model!r} hold no value to learn from"
 

@@ -52,7 +52,7 @@ class Why(StrEnum):
 class Choice:
     """Which names of a sample get signals.
 
-    kept: those that do. rare: those with a value in fewer than `RARE` events. surplus: the others, if too many are not.
+    kept: those that do. rare: those with a value in fewer than `RARE` events. surplus: the others, which are too many.
     """
 
     kept: frozenset[str]

@@ -76,7 +76,7 @@ class Monitor:
             return ""
         return (
             f"learn_events is {self.config.learn_events:,}, but {learned.total.n:,} events hold "
-            f"{self.limits.sample_values:,} values; for more, raise limits.sample_values, or watch fewer (signals)"
+            f"{self.limits.sample_values:,} values; for more, raise limits.sample_values"
         )
 
     @property

@@ -385,6 +385,8 @@ def test_a_wide_baseline_has_fewer_blocks_so_that_it_can_be_read_back(monkeypatc
         BaselineError, match=r"a baseline of 120 signals .* at most 1 MiB can be read back; watch fewer"
     ):
         build({f"x{i}": np.arange(300) % 255 + i / 7 for i in range(120)}, max_distinct=300)
+    with pytest.raises(BaselineError, match=r"a baseline of 4,000 signals with 60,000 codes takes 3 MiB"):
+        build({f"x{i}": [1.5, 2.5, 4.0, 8.0] * 3 for i in range(4000)})
 
 
 def test_the_commonest_names_are_watched_and_ties_go_by_name() -> None:
@@ -404,6 +406,9 @@ def test_a_name_that_is_in_hardly_any_event_is_counted_and_not_watched() -> None
     assert built.names == {"features.user_7"}, "x counts up, so it looks like an identifier"
     assert built.left_out == {Why.RARE: 199}
     assert decode_baseline(encode_baseline(built)).left_out == built.left_out
+    del values["features.x"]
+    with pytest.raises(BaselineError, match=r"no signal of model .* has a value in 5 of its 200 events, as when names"):
+        build(values)
     small = build({"features.x": [1.5, ..., 2.5], "features.y": [..., 3.0, ...]})
     assert small.names == {"features.x", "features.y"}, "of a small sample, nothing is rare"
 

@@ -140,7 +140,9 @@ def test_a_warm_up_ends_early_when_its_events_hold_too_many_values(chunk: int) -
     ]
     assert sum(map(values_of, cut[:-1])) < 10_000 <= sum(map(values_of, cut))
     reason = result.pipeline.monitors["fraud"].shortened_by(learned)
-    assert reason.startswith(f"learn_events is 5,000, but {learned.total.n:,} events hold 10,000 values")
+    facts, remedy = reason.split("; ")
+    assert facts == f"learn_events is 5,000, but {learned.total.n:,} events hold 10,000 values"
+    assert remedy == "for more, raise limits.sample_values"
 
 
 def test_a_warm_up_never_ends_with_less_than_a_hundred_events() -> None:
