@@ -21,6 +21,7 @@ from driftline.stream.cli.terminal import (
     reporting_kafka_errors,
 )
 from driftline.stream.config.sections import Topics
+from driftline.stream.events.parse import EventReader
 from driftline.stream.replay.pacing import KeyChoice, Pace
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ def produce_command(
         from driftline.stream.kafka.produce import Sender, open_producer, produce
 
         with open_producer(settings.kafka, topic) as producer:
-            sent = produce(Sender(producer, topic), batches, key, settings.mapping.event_mapping(), pace)
+            reader = EventReader(settings.mapping.event_mapping(), limits=settings.limits.of_messages())
+            sent = produce(Sender(producer, topic), batches, key, reader, pace)
     _print_sent(sent, topic, time.monotonic() - started)
     raise typer.Exit(EXIT_FOUND if sent.too_large else 0)
 

@@ -15,7 +15,6 @@ from kafka.errors import KafkaError, MessageSizeTooLargeError
 from driftline.stream.alerts.build import CONTENT_TYPE, encode_alert
 from driftline.stream.alerts.schema import AlertEvent
 from driftline.stream.config.sections import Kafka
-from driftline.stream.events.mapping import EventMapping
 from driftline.stream.events.parse import EventReader
 from driftline.stream.kafka.admin import BOOTSTRAP_TIMEOUT, TopicsError, open_admin
 from driftline.stream.kafka.client import client_options
@@ -109,10 +108,10 @@ def open_producer(kafka: Kafka, topic: str) -> Iterator[KafkaProducer]:
 
 
 def produce(
-    sender: Sender, batches: Iterable[Sequence[bytes]], key: KeyChoice, mapping: EventMapping, pace: Pace
+    sender: Sender, batches: Iterable[Sequence[bytes]], key: KeyChoice, reader: EventReader, pace: Pace
 ) -> Sent:
     """Send messages in order, each when it is due, and wait for all of them. Their Kafka timestamp is now."""
-    started, reader = time.monotonic(), EventReader(mapping)
+    started = time.monotonic()
     for messages in batches:
         for message in messages:
             item = key_and_time(message, key, reader)

@@ -64,6 +64,14 @@ def test_lines_that_are_no_events_are_written_without_a_key(
     assert "3 of them are no events" in capsys.readouterr().err
 
 
+def test_an_event_that_the_configured_limits_allow_gets_its_key(broker: Broker, tmp_path: Path) -> None:
+    site, deep = Site.on(broker, tmp_path), b"[" * 100 + b"]" * 100
+    site.path.write_text(json.dumps(json.loads(site.path.read_text()) | {"limits": {"depth": 150}}))
+    line = b'{"id":"deep","ts":%d,"model":"taxi","score":1,"features":{"x":%b}}' % (START_MS, deep)
+    assert produce(site, write_lines(tmp_path / "live.jsonl", [line])) == 0
+    assert [record.key for record in site.records(site.predictions, 1)] == [b"deep"]
+
+
 @pytest.mark.parametrize(("key", "expected"), [("model", b"taxi"), ("none", None)])
 def test_records_are_keyed_as_asked(broker: Broker, tmp_path: Path, key: str, expected: bytes | None) -> None:
     site = Site.on(broker, tmp_path, partitions=3)
