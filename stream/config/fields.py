@@ -92,8 +92,9 @@ LongDuration = Annotated[float, PlainValidator(partial(parse_duration, longest=_
 
 
 def duration_field(default: str, description: str) -> Any:
-    """A field of type `Duration`; the schema shows its default as text."""
-    return Field(parse_duration(default), description=description, json_schema_extra={"default": default})
+    """A field of type `Duration` or `LongDuration`; the schema shows its default as text."""
+    seconds = parse_duration(default, _MAX_LONG_SECONDS)
+    return Field(seconds, description=description, json_schema_extra={"default": default})
 
 
 PinnedWindow = Annotated[

@@ -50,7 +50,7 @@ class Limits(Section):
         le=100_000_000,
         description="Values in the warm-up of one model, where a text, a name or a long number counts once more for "
         "every 64 characters. When they are reached before `learn_events`, the baseline is learned from what is there: "
-        "never from less than 100 events. Two million take 170 MB, as 100,000 events of 20 signals; fewer than 10,000 "
+        "never from fewer than 100 events. Two million take 170 MB, as 100,000 events of 20 signals; fewer than 10,000 "
         "would end the warm-up of a model with 100 signals at once.",
     )
     warm_up_values: Whole = Field(
@@ -84,12 +84,11 @@ class Limits(Section):
         "How long a model that warms up must have been silent before it gives way to any other. An invented name "
         "never comes again; a real model that is quieter than this learns only while there is room.",
     )
-    unknown_lifetime: LongDuration | None = Field(
-        90 * 86_400.0,
-        description="How long a model with a learned baseline must have been silent before it is forgotten when "
+    unknown_lifetime: LongDuration | None = duration_field(
+        "90d",
+        "How long a model with a learned baseline must have been silent before it is forgotten when "
         "`worker.unknown_models` are remembered and another one has learned; null: never. A seasonal model may rest "
         "for a quarter.",
-        json_schema_extra={"default": "90d"},
     )
 
     def of_messages(self) -> MessageLimits:

@@ -40,7 +40,7 @@ from driftline.stream.config.relay import Relay
 
 _LOGIN = re.compile(r"(?<=://)[^@/]*(?=@)")
 
-#: Events from which a baseline is learned at least.
+#: The fewest events from which a baseline is learned.
 FEWEST_EVENTS = 100
 
 _SectionT = TypeVar("_SectionT", bound=Section)

@@ -155,7 +155,13 @@ def test_a_recovering_incident_is_listed_as_recovering(here: Deployment, capsys:
     produce(here, log)
     with here.worker() as worker:
         worker.wait_for(lambda: here.sealed() == {0: END + 300})
-        worker.wait_for(lambda: "recovering" in run(capsys, "incidents", "-c", here.path)[1])
+
+        def listed() -> list[tuple[str, str]]:
+            rows = map(json.loads, run(capsys, "incidents", "-c", here.path, "--json")[1].splitlines())
+            return [(row["model"], row["phase"]) for row in rows]
+
+        worker.wait_for(lambda: listed() == [("fraud", "recovering")])
+        assert "recovering" in run(capsys, "incidents", "-c", here.path)[1]
 
 
 # An alert
