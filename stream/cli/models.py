@@ -40,7 +40,8 @@ models_app = typer.Typer(
 )
 app.add_typer(models_app, name="models")
 
-# s to wait for workers to forget: they read a record within one, and learn a baseline before it within some.
+# s to wait until workers have forgotten a model, and between two looks: they read the request within a second, unless
+# they learn a baseline first.
 _PATIENCE, _EVERY = 10.0, 0.5
 
 
@@ -82,12 +83,14 @@ def models_forget(
         raise CommandError(
             f"the configuration gives {listed(given)} a baseline: only models that learned theirs can go"
         )
-    stored = {each.name: each for each in _stored(settings)}
+    stored = _stored(settings)
+    known = {each.name for each in stored}
     for name in names:
-        if name not in stored:
-            near = get_close_matches(name, stored, 1)
+        if name not in known:
+            near = get_close_matches(name, known, 1)
             raise CommandError(f"no model {name!r} is remembered{f'; did you mean {near[0]!r}?' if near else ''}")
-    _request(settings, [stored[name] for name in dict.fromkeys(names)])
+    # A model is on two partitions if the topic got more of them.
+    _request(settings, [each for each in stored if each.name in names])
     if left := _wait(settings, names):
         err.print(Text(f"requested; workers of {settings.worker.group} have yet to read it: {listed(left)}"))
     else:
