@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
-from aiokafka.errors import CommitFailedError, IllegalStateError
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaTimeoutError
 
 from driftline.stream.kafka.client import call_kafka
 from driftline.stream.relay.dispatcher import Dispatcher
@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 
 # s that a poll waits for new records: how late a stop is noticed.
 _POLL = 0.5
+# s for one attempt to commit, which takes milliseconds. A relay that is asked to end must notice that Kafka is gone,
+# and then takes 3 s to close its connections: all of it in the 10 s that orchestrators allow.
+_COMMIT_SECONDS = 4.0
 
 
 class Health(Protocol):
@@ -109,9 +112,17 @@ class AlertConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
             return
         self._read.clear()
         try:
-            await call_kafka(self.consumer.commit, read)
+            await call_kafka(self._commit, read)
         except (CommitFailedError, IllegalStateError):
             log.info("%s: the group has rebalanced; some alerts are read and dropped again", self.dispatcher.name)
+
+    async def _commit(self, read: Mapping[TopicPartition, int]) -> None:
+        """Adds a limit to aiokafka's commit, which tries for ever and reports no error while Kafka is away."""
+        try:
+            async with asyncio.timeout(_COMMIT_SECONDS):
+                await self.consumer.commit(read)
+        except TimeoutError:
+            raise KafkaTimeoutError(f"no answer to a commit within {_COMMIT_SECONDS:g} s") from None
 
     async def _step(self) -> None:
         async with self._sending:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +57,13 @@ class Site:
 
 @pytest.fixture
 def site(broker: Broker, redis_server: Server, tmp_path: Path) -> Iterator[Site]:
+    with site_on(broker, redis_server, tmp_path) as here:
+        yield here
+
+
+@contextmanager
+def site_on(broker: Broker, redis_server: Server, directory: Path) -> Iterator[Site]:
+    """A site on these servers."""
     with fake("pagerduty") as pagerduty, fake("webhook") as webhook, fake("heartbeat") as heartbeat:
         services = {"pagerduty": pagerduty, "webhook": webhook, "heartbeat": heartbeat}
         relay = {
@@ -67,5 +75,5 @@ def site(broker: Broker, redis_server: Server, tmp_path: Path) -> Iterator[Site]
             "heartbeat_seconds": 1,
             "pagerduty": {"url": pagerduty.url},
         }
-        yield Site(deploy(tmp_path, broker, redis_server.address, {"relay": relay}), services)
+        yield Site(deploy(directory, broker, redis_server.address, {"relay": relay}), services)
         assert pagerduty.violations + webhook.violations == []

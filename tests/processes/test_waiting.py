@@ -25,7 +25,7 @@ from load_tests.harness.servers import apache_kafka, real_redis
 from load_tests.harness.tcp_proxy import TcpProxy
 from tests.harness.brokers import Broker
 from tests.harness.redis_servers import small_disk
-from tests.harness.relay_site import Site, site
+from tests.harness.relay_site import Site, site, site_on
 from tests.harness.services import SUCCESS, cloud_event
 
 __all__ = ["site"]
@@ -315,3 +315,27 @@ def test_a_relay_that_cannot_note_what_it_has_sent_waits_and_does_not_send_it_ag
         started = time.monotonic()
         assert relay.stop() == 0
         assert time.monotonic() - started < STOP
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noticed", [False, True])
+def test_a_relay_that_commits_to_a_kafka_that_is_gone_waits_and_ends_on_sigterm(
+    redis_server: Server, tmp_path: Path, noticed: bool
+) -> None:
+    """aiokafka tries to commit for ever, and reports no error."""
+    with (
+        embedded_broker(tmp_path / "kafka") as kafka,
+        site_on(Broker(kafka, idempotent=False), redis_server, tmp_path) as here,
+    ):
+        pagerduty = here.services["pagerduty"]
+        with here.relay("pagerduty") as relay:
+            relay.wait_for(lambda: "reads 1 partitions" in relay.logs())
+            pagerduty.script.append(SUCCESS["pagerduty"]._replace(before=kafka.kill))
+            here.publish(cloud_event(1))
+            relay.wait_for(lambda: "delivered" in relay.logs())
+            if noticed:
+                relay.wait_for(lambda: health(relay)["status"] == "waiting")
+            started = time.monotonic()
+            assert relay.stop() == 0
+            assert time.monotonic() - started < STOP
+        assert len(pagerduty.requests) == 1
