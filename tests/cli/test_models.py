@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -9,8 +10,12 @@ import pytest
 from kafka import KafkaProducer
 
 from driftline.stream.baselines.file import encode_baseline
+from driftline.stream.codec.state import state_delta
 from driftline.stream.demo.servers import Server
+from driftline.stream.judge.state import ModelState
 from driftline.stream.kafka.client import client_options
+from driftline.stream.state.client import connect
+from driftline.stream.state.store import Store
 from load_tests.harness.deployment import Deployment, deploy
 from load_tests.harness.oracle import baseline_of, interleave, messages
 from tests.harness.brokers import Broker
@@ -80,3 +85,23 @@ def test_without_a_worker_the_request_waits_in_the_log(here: Deployment, run: Ru
             lambda: "forgotten, on request or because others need their room: 1 models (warm)" in worker.logs()
         )
         assert worker.stop() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)
+def test_every_partition_that_remembers_a_model_is_asked_to_forget_it(
+    broker: Broker, redis_server: Server, tmp_path: Path, run: Run
+) -> None:
+    """As after the panes topic got more partitions."""
+    here = deploy(tmp_path, broker, redis_server.address, {"topics": {"partitions": 2}})
+
+    async def remember() -> None:
+        client = connect(here.config.redis)
+        for partition in range(2):
+            judge = await Store(client, here.config.worker.group).claim_judge(here.config.topics.panes, partition)
+            await judge.commit(1, {"warm": state_delta(None, ModelState({0: 10}), None)}, seen={"warm": 1})
+        await client.aclose()
+
+    asyncio.run(remember())
+    assert run("models", "forget", "warm", "-c", str(here.path)).code == 0
+    assert [(each.partition, each.key) for each in here.read(here.config.topics.panes)] == [(0, b"warm"), (1, b"warm")]
