@@ -162,6 +162,15 @@ def test_a_flipped_bit_in_an_offset_moves_no_consumer_past_what_follows(bit: int
     assert [[record.offset for record in records] for records in others] == ([] if is_last else [[*range(100, 150)]])
 
 
+@pytest.mark.parametrize("bit", [12, 63])
+def test_a_batch_that_would_end_before_what_was_asked_for_stops_no_consumer(bit: int) -> None:
+    bad, reader = (5000 ^ (1 << bit)).to_bytes(8) + batch("none", VALUES)[8:], BatchReader()
+    assert list(reader.batches("p", bad, 5000, 5050)) == []
+    ((instead,),) = (each.records(LIMIT) for each in reader.batches("p", bad, 5000, 5050))
+    assert isinstance(instead.value, Unreadable)
+    assert (instead.value.start, instead.value.end) == (5000, 5050)
+
+
 def test_an_offset_that_is_right_the_second_time_costs_nothing() -> None:
     """Also when the log has grown between the end of the log that a broker names and what it sends."""
     reader, whole = BatchReader(), batch("none", VALUES, 100)

@@ -161,6 +161,24 @@ def test_a_damaged_batch_ends_the_fetch_after_the_good_ones_and_is_fetched_again
     assert (drained, ours.next_fetch_offset) == (True, 1)
 
 
+def test_a_worker_believes_no_offset_beyond_the_end_of_the_log() -> None:
+    content, _, end = log_of([Batch((b"a", b"b"))])
+    assignment = SimpleNamespace(state_value={TP: SimpleNamespace(highwater=end)}.get)
+
+    async def receive() -> bool:
+        records = unread(struct.pack(">q", 1 << 40) + content[8:], [], 0)
+        fetcher._records[TP] = FetchResult(TP, assignment=assignment, partition_records=records, backoff=0)
+        return True
+
+    fetcher = SimpleNamespace(_records={}, _proc_fetch_request=receive, fetched_records=receive)
+    unpack_in_batches(SimpleNamespace(_fetcher=fetcher), {TP.topic}, 1 << 20)
+    for offsets in ([], [end - 1]):  # it may have been damaged on the wire, at first
+        asyncio.run(fetcher._proc_fetch_request())
+        batches = fetcher._records[TP]._partition_records
+        assert [each.offset for each in chain.from_iterable(batches.take()[0])] == offsets
+        assert batches.next_fetch_offset == (end if offsets else 0)
+
+
 def test_other_topics_are_left_as_they_are() -> None:
     records = unread(*log_of([Batch((b"a",))])[:2], 0)
     assert [each.value for each in unread(*log_of([Batch((b"a",)), Batch((b"b",))])[:2], 0)] == [b"a", b"b"]
