@@ -245,30 +245,41 @@ def _produce(producer: Any, topic: str, value: bytes | None, partition: int, del
 
 
 def committed(kafka: str, topic: str) -> dict[int, dict[int, bytes | None]]:
-    """The log of each partition, by offset, as readers of committed records see it."""
-    with _reader(kafka) as consumer:
-        partitions = sorted(consumer.list_topics(topic, 30).topics[topic].partitions)
-        logs: dict[int, dict[int, bytes | None]] = {partition: {} for partition in partitions}
-        consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
-        unread = set(partitions)
+    """The log of each partition, by offset, as readers of committed records see it.
+
+    A transaction may still be open: a producer that commits one does not wait until the partitions know of it. So this
+    waits until readers of committed records can read all.
+    """
+    ends = _ends(kafka, topic)
+    with _reader(kafka, "read_committed") as consumer:
+        logs: dict[int, dict[int, bytes | None]] = {partition: {} for partition in ends}
+        consumer.assign([TopicPartition(topic, partition, 0) for partition in ends])
+        unread = set(ends)
         while unread:
             for message in consumer.consume(10_000, 0.5):
-                if _is_end(message):
-                    unread.discard(message.partition())
-                else:
+                if not _is_end(message):
                     logs[message.partition()][message.offset()] = message.value()
+                elif message.offset() >= ends[message.partition()]:
+                    unread.discard(message.partition())
         return logs
 
 
+def _ends(kafka: str, topic: str) -> dict[int, int]:
+    """Where the log of each partition ends."""
+    with _reader(kafka, "read_uncommitted") as consumer:
+        partitions = sorted(consumer.list_topics(topic, 30).topics[topic].partitions)
+        return {each: consumer.get_watermark_offsets(TopicPartition(topic, each), 30)[1] for each in partitions}
+
+
 @contextmanager
-def _reader(kafka: str) -> Iterator[Any]:
+def _reader(kafka: str, isolation: str) -> Iterator[Any]:
     settings = {
         "bootstrap.servers": kafka,
         "group.id": "none",
         "enable.partition.eof": True,
         "auto.offset.reset": "error",
     }
-    consumer = Consumer({**settings, "isolation.level": "read_committed", "enable.auto.commit": False})
+    consumer = Consumer({**settings, "isolation.level": isolation, "enable.auto.commit": False})
     try:
         yield consumer
     finally:
