@@ -248,7 +248,8 @@ class JudgeStage:
             raise FormatError(f"a pane of {model!r} against another baseline than this worker has")
         _check_order(message, consumed)
         pane = message.pane(baseline.layout if message.baseline and baseline else None)
-        unknown = model not in self._baselines and run.start >= consumed
+        new = run.start >= consumed
+        unknown = new and model not in self._baselines
         if unknown and monitor.learns_from(state, pane):
             # Learning takes a second, and can fail. So nobody is forgotten before, but a model without room is refused.
             work.roster.copy().make_room(model, len(pane.content), appended, learns=True)
@@ -256,7 +257,9 @@ class JudgeStage:
         judged, steps = await asyncio.to_thread(judge) if takes_long else judge()
         if unknown:
             self._make_room(work, model, state, judged, appended)
-        work.changed[model], work.seen[model], self._monitors[model] = judged, appended, monitor
+        work.changed[model], self._monitors[model] = judged, monitor
+        if new:
+            work.seen[model] = appended
         self._decide(work, monitor, steps, message.topic, appended)
 
     def _make_room(self, work: _Batch, model: str, before: ModelState, after: ModelState, appended: int) -> None:

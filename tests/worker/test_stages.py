@@ -708,6 +708,24 @@ def test_who_gives_way_is_decided_by_the_log_alone(redis_server: Server, seed: i
 
 
 @on_a_bench
+async def test_a_pane_that_comes_again_does_not_show_that_its_model_is_awake(this: Bench) -> None:
+    """A worker that has just taken over must decide what the one decides that has judged all of it."""
+    this.limit(newcomers=1, newcomer_silence="15s")
+    panes = this.config.panes.model_copy(update={"events": 1, "seconds": None})
+    this.config = this.config.model_copy(update={"panes": panes})
+    this.log.clear()
+    this.append(messages("first", 1))
+    await this.driver(panes_partitions=1, step_ms=1000).work()
+    published = this.topics[this.config.topics.panes][0]
+    published += published * 14
+    await this.judge(this.driver(panes_partitions=1, step_ms=1000))
+    this.append(messages("second", 1))
+    await this.driver(panes_partitions=1, step_ms=1000).work()
+    assert (await this.states()).keys() == {"second"}
+    assert not this.dead_panes()
+
+
+@on_a_bench
 async def test_models_whose_events_hold_no_value_take_their_share_and_nobody_gives_way_to_them(this: Bench) -> None:
     """Each brings a whole warm-up in one pane, of which no baseline can be learned."""
     this.limit(newcomers=3, unknown_lifetime="1s")
