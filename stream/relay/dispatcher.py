@@ -20,7 +20,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from aiokafka import ConsumerRecord
@@ -33,7 +33,7 @@ from driftline.stream.paging.notifications import IsSilenced, Notifications, Rec
 from driftline.stream.relay.http import ReceiverUnavailableError, RequestRefusedError
 from driftline.stream.relay.receivers import Receiver
 from driftline.stream.state.fencing import FencedError
-from driftline.stream.state.notification_log import NotificationLog
+from driftline.stream.state.notification_log import NotificationLog, Ownership
 
 log = logging.getLogger(__name__)
 
@@ -54,11 +54,15 @@ class SilenceSource(Protocol):
 
 @dataclass
 class _Owned:
-    """Notifications that this relay may write under its epoch. saved: as Redis has them."""
+    """Notifications that this relay may write.
 
-    epoch: int
+    saved: as Redis has them. settled: by alert_key, the highest seq that this relay has settled; Redis may lose it.
+    """
+
+    ownership: Ownership
     notifications: Notifications
     saved: Notifications
+    settled: dict[str, int] = field(default_factory=dict)
 
 
 class Dispatcher:
@@ -130,8 +134,8 @@ class Dispatcher:
             self.counts["dead_letters"] += 1
             del self._invalid[:1]
         if self._owned is None:
-            notifications, epoch = await self._log.take_over()
-            self._owned = _Owned(epoch, notifications, notifications)
+            notifications, ownership = await self._log.take_over()
+            self._owned = _Owned(ownership, notifications, notifications)
         owned = self._owned
         await self._add_received(owned)
         silenced = self._silences.active()
@@ -184,7 +188,8 @@ class Dispatcher:
         received, fresh = self._received[:], list[tuple[bytes, RecordPosition]]()
         for alert, record in received:
             known = alert.incident in owned.notifications.incidents
-            settled = -1 if known else await self._log.settled_seq(alert.alert_key)
+            own = owned.settled.get(alert.alert_key, -1)
+            settled = -1 if known else max(own, await self._log.settled_seq(alert.alert_key))
             if alert.seq > settled:
                 fresh.append((record.value or b"", RecordPosition(record.topic, record.partition, record.offset)))
             else:
@@ -225,16 +230,22 @@ class Dispatcher:
         """Store the notifications, and settle the seq of each dropped incident, so that no duplicate reopens it."""
         for name, incident in owned.notifications.incidents.items():
             if name not in after.incidents:
-                await self._log.settle(incident.alert.alert_key, incident.alert.seq)
+                await self._settle(owned, incident.alert.alert_key, incident.alert.seq)
                 if not incident.page:
                     log.info("%s: %s dropped: it ended before it was reported", self.name, _shown(incident.alert))
         try:
-            await self._log.save(owned.epoch, owned.saved, after)
+            if await self._log.save(owned.ownership, owned.saved, after):
+                for alert_key, seq in owned.settled.items():
+                    await self._log.settle(alert_key, seq)
         except FencedError:
             if owned is self._owned:
                 raise
             log.info("%s: another relay resumes here", self.name)
         owned.notifications = owned.saved = after
+
+    async def _settle(self, owned: _Owned, alert_key: str, seq: int) -> None:
+        await self._log.settle(alert_key, seq)
+        owned.settled[alert_key] = max(seq, owned.settled.get(alert_key, -1))
 
     async def _make_dead_letter(
         self, notifications: Notifications, page: str, message: Notification, reason: str

@@ -6,7 +6,8 @@ NS is the namespace (the workers' consumer group), TARGET a receiver, KEY an ale
 |---------------------------|--------|---------|----------------------------------------------------------------------|
 | NS:relay:TARGET:seq:KEY   | string | 30 days | the highest seq of the topic that is settled                         |
 | NS:relay:TARGET:desk      | hash   | 400 d   | the notifications: fields case:INCIDENT, page:NAME, told:KEY (the    |
-|                           |        |         | highest seq sent), and the epoch of the relay that may write them    |
+|                           |        |         | highest seq sent), and the epoch of the relay that may write them,   |
+|                           |        |         | with the number of its last write                                    |
 | NS:relay:TARGET:entries   | hash   | 30 days | the entries that Alertmanager holds, by identity                     |
 
 A key lives for so long after its last write. Kafka forgets the offsets of a consumer group that is gone after 7 days;
@@ -17,6 +18,7 @@ notifications alone, since the offsets behind it are committed; so the notificat
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -26,7 +28,9 @@ from driftline.stream.paging.notifications import Notifications, OpenIncident, P
 from driftline.stream.paging.receivers.alertmanager import Entry
 from driftline.stream.state.client import Client, StoreError, call_redis
 from driftline.stream.state.fencing import NEXT_EPOCH, FencedError, fenced
-from driftline.stream.state.scripts import Script
+from driftline.stream.state.scripts import Argument, Script
+
+log = logging.getLogger(__name__)
 
 # s: of a seq and of Alertmanager's entries; of the notifications. The latter is more than the longest silence, see
 # `stream.cli.silence`.
@@ -46,11 +50,25 @@ redis.call('EXPIRE', KEYS[1], ARGV[1])
 return epoch
 """)
 
-# KEYS: notifications. ARGV: epoch, life, number of fields to write, these with their values, then those to remove.
+# KEYS: notifications. ARGV: epoch, life, number of this write, number of fields to write, these with their values, then
+# those to remove. A write that has been made already changes nothing.
 _SAVE = fenced("""
-local last = 3 + 2 * tonumber(ARGV[3])
-for i = 4, last, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+local last_write = tonumber(redis.call('HGET', KEYS[1], 'revision') or 0)
+if last_write == tonumber(ARGV[3]) then return {'ok'} end
+if last_write ~= ARGV[3] - 1 then return {'lost'} end
+local last = 4 + 2 * tonumber(ARGV[4])
+for i = 5, last, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
 for i = last + 1, #ARGV do redis.call('HDEL', KEYS[1], ARGV[i]) end
+redis.call('HSET', KEYS[1], 'revision', ARGV[3])
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+return {'ok'}
+""")
+
+# KEYS: notifications. ARGV: epoch, life, number of this write, then all fields with their values.
+_WRITE_ANEW = fenced("""
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'revision', ARGV[3])
+for i = 4, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 return {'ok'}
 """)
@@ -60,6 +78,14 @@ _INCIDENT, _PAGE = msgspec.json.Decoder(OpenIncident), msgspec.json.Decoder(Page
 _ENTRY = msgspec.json.Decoder(Entry)
 # What decoding raises for bytes that this version did not write.
 _UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+
+
+@dataclass
+class Ownership:
+    """The right of one relay to write the notifications. revision: the number of its last write."""
+
+    epoch: int
+    revision: int
 
 
 @dataclass(frozen=True)
@@ -79,28 +105,42 @@ class NotificationLog:
         """Record that alerts up to this seq need not be sent any more."""
         await _SETTLE.run(self.client, [self._seq_key(alert_key)], seq, _LIFE)
 
-    async def take_over(self) -> tuple[Notifications, int]:
-        """The notifications, and the epoch under which alone they may be written from now on."""
+    async def take_over(self) -> tuple[Notifications, Ownership]:
+        """The notifications, and the ownership under which alone they may be written from now on."""
         epoch = await _TAKE_OVER.run(self.client, [self._notifications_key], _NOTIFICATIONS_LIFE)
         try:
-            return _decoded(await call_redis(self.client.hgetall, self._notifications_key)), epoch
+            stored = await call_redis(self.client.hgetall, self._notifications_key)
+            return _decoded(stored), Ownership(epoch, int(stored.get(b"revision", 0)))
         except _UNREADABLE as error:
             raise _unreadable(self._notifications_key, error) from None
 
-    async def save(self, epoch: int, before: Notifications, after: Notifications) -> None:
-        """Write what has changed, in one step. Raises FencedError if another relay has taken over."""
+    async def save(self, ownership: Ownership, before: Notifications, after: Notifications) -> bool:
+        """Write what has changed, in one step. Raises FencedError if another relay has taken over.
+
+        Returns whether Redis had lost earlier writes, as in a power cut; then all is written anew.
+        """
         old, new = _fields(before), _fields(after)
-        written = [(name, value) for name, value in new.items() if old.get(name) is not value]
+        written = {name: value for name, value in new.items() if old.get(name) is not value}
         if not written and old.keys() == new.keys():
-            return
-        fields = [each for name, value in written for each in (name, msgspec.json.encode(value))]
+            return False
         removed = [name for name in old if name not in new]
-        arguments = (epoch, _NOTIFICATIONS_LIFE, len(written), *fields, *removed)
-        status, *_ = await _SAVE.run(self.client, [self._notifications_key], *arguments)
+        write = ownership.epoch, _NOTIFICATIONS_LIFE, ownership.revision + 1
+        status = await self._write(_SAVE, *write, len(written), *_arguments(written), *removed)
+        if has_lost := status == b"lost":
+            log.warning(
+                "%s: Redis has lost what was noted last of its notifications; they are written anew", self.receiver
+            )
+            status = await self._write(_WRITE_ANEW, *write, *_arguments(new))
         if status != b"ok":
             raise FencedError(
                 f"another relay sends alerts to {self.receiver} now, or its notifications have vanished from Redis"
             )
+        ownership.revision += 1
+        return has_lost
+
+    async def _write(self, script: Script, *arguments: Argument) -> bytes:
+        status, *_ = await script.run(self.client, [self._notifications_key], *arguments)
+        return bytes(status)
 
     async def entries(self) -> dict[str, Entry]:
         """The entries that Alertmanager holds."""
@@ -144,6 +184,10 @@ def _unreadable(key: str, error: BaseException) -> StoreError:
 
 def _encoded(entries: Mapping[str, Entry]) -> dict[str, bytes]:
     return {name: msgspec.json.encode(entry) for name, entry in entries.items()}
+
+
+def _arguments(fields: Mapping[str, OpenIncident | Page | int]) -> list[str | bytes]:
+    return [each for name, value in fields.items() for each in (name, msgspec.json.encode(value))]
 
 
 def _fields(notifications: Notifications) -> dict[str, OpenIncident | Page | int]:

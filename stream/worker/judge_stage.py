@@ -95,7 +95,7 @@ class _Partition:
     invalidated: dict[str, ModelState] = field(default_factory=dict)
 
     def state_of(self, model: str) -> ModelState | None:
-        """The state that the model's next pane goes on from; None for a model of which nothing is remembered."""
+        """The state before the next pane of the model; None for one of which nothing is remembered."""
         return self.states.get(model) or self.invalidated.get(model)
 
     def replace(self, changed: Mapping[str, ModelState]) -> None:

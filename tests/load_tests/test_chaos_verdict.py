@@ -240,6 +240,18 @@ def test_a_pane_that_resume_announced_as_skipped_and_that_was_judged_is_noticed(
     assert verdict.doubled > 0
 
 
+def test_a_skipped_pane_may_have_been_refused_before_by_a_worker_that_could_not_commit_it(
+    config: Config, outcome: Outcome
+) -> None:
+    (era,) = outcome.eras
+    headers = era.dead_letters[0].headers
+    refused = {(int(headers["partition"]), int(headers["offset"]))}
+    spoiled = with_era(replace(outcome, pane_dead_letters=[era.dead_letters[0], *outcome.pane_dead_letters]))
+    complaint = "the dead letter of the pane at (0, 1000) is not expected"
+    assert any(complaint in each for each in verdict_on(config, spoiled).mismatches)
+    assert not any(complaint in each for each in verdict_on(config, with_era(spoiled, skipped=refused)).mismatches)
+
+
 def test_a_pane_that_may_be_lost_as_resume_announced_is_no_mismatch_but_what_it_changed_is(
     config: Config, outcome: Outcome
 ) -> None:

@@ -90,6 +90,30 @@ def test_stale_alerts_and_late_duplicates_are_dropped(redis_server: Server, page
     assert pagerduty.pages == {"fraud/a1": 1, "churn/a1": 1, "fraud/b2": 1}
 
 
+def test_what_redis_loses_of_the_notification_log_is_not_sent_again(redis_server: Server, webhook: Service) -> None:
+    """Not by the relay that has sent it nor, once that one has noted something else, by the next one."""
+
+    async def scenario(bench: Bench) -> None:
+        log, dispatcher = bench.notification_log, await bench.deliver(cloud_event(1))
+        client, pattern = log.client, f"{log.namespace}:relay:*"
+        written = {key: await client.dump(key) for key in await client.keys(pattern)}
+
+        async def receive(*values: bytes) -> None:
+            for each in bench.records(*values):
+                dispatcher.receive(each)
+            await settle(dispatcher)
+
+        await receive(cloud_event(2, "resolved"))
+        await client.delete(*await client.keys(pattern))
+        for key, value in written.items():
+            await client.restore(key, 0, value)
+        await receive(cloud_event(2, "resolved"), cloud_event(3, incident="b2"))
+        await bench.deliver(cloud_event(2, "resolved"), cloud_event(3, incident="b2"))
+
+    on_bench(redis_server, [webhook], scenario)
+    assert [each.json["id"] for each in webhook.accepted] == ["a1-1", "a1-2", "b2-3"]
+
+
 def test_a_superseded_step_is_never_sent(redis_server: Server, webhook: Service) -> None:
     async def scenario(bench: Bench) -> None:
         over = [cloud_event(1), cloud_event(2, "updated"), cloud_event(3, "resolved")]

@@ -13,7 +13,7 @@ from driftline.stream.paging.notifications import Notifications
 from driftline.stream.paging.silences import Matcher, Silence
 from driftline.stream.state import notification_log, silences
 from driftline.stream.state import store as store_module
-from driftline.stream.state.client import Client
+from driftline.stream.state.client import Client, call_redis
 from driftline.stream.state.notification_log import NotificationLog
 from driftline.stream.state.scripts import Argument, Script
 from driftline.stream.state.silences import SilenceStore
@@ -54,9 +54,11 @@ async def use_every_script(client: Client, namespace: str) -> None:
     log = NotificationLog(client, namespace, "pagerduty")
     await log.settle("m", 3)
     await log.settle("m", 2)
-    _, epoch = await log.take_over()
-    await log.save(epoch, Notifications(), Notifications(sent_seqs={"m": 3, "n": 4}))
-    await log.save(epoch, Notifications(sent_seqs={"m": 3, "n": 4}), Notifications(sent_seqs={"n": 5}))
+    _, ownership = await log.take_over()
+    await log.save(ownership, Notifications(), Notifications(sent_seqs={"m": 3, "n": 4}))
+    await log.save(ownership, Notifications(sent_seqs={"m": 3, "n": 4}), Notifications(sent_seqs={"n": 5}))
+    await call_redis(client.hset, f"{namespace}:relay:pagerduty:desk", "revision", "0")
+    assert await log.save(ownership, Notifications(sent_seqs={"n": 5}), Notifications(sent_seqs={"n": 6}))
     ends = NOW + timedelta(days=4000)
     await SilenceStore(client, namespace).add(Silence("s", (Matcher.parse("model=m"),), NOW, ends, "ann", "test"))
 
