@@ -18,7 +18,7 @@ from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.config.load import parse_config
 from driftline.stream.config.sections import Config, Redis
 from driftline.stream.demo.servers import Server
-from driftline.stream.events import columns, decode
+from driftline.stream.events import columns, decode, structs
 from driftline.stream.events.unreadable import Unreadable
 from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.state.client import connect
@@ -361,7 +361,7 @@ FAULTS: dict[str, tuple[str, Callable[[Callable[..., Any]], Callable[..., Any]],
         _without_the_shortest,
         "(not JSON); its dead letter",
     ),
-    "other times": (f"{decode.__name__}._times", _a_second_later, "times of the pane of given in"),
+    "other times": (f"{structs.__name__}._times", _a_second_later, "times of the pane of given in"),
 }
 
 

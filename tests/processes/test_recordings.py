@@ -162,8 +162,9 @@ def was_kept(line: Line) -> bool:
 
 
 def since(line: Line, name: str) -> bool:
-    """Whether a field of the group's facts is bound only since the recording: ids that differ with each broker."""
-    return bool(line["redis"].endswith(":bound")) and (name == "cluster" or name.endswith(".id"))
+    """Whether a field is kept only since the recording: ids that differ with each broker, and a relay's last write."""
+    bound, notifications = (line["redis"].endswith(end) for end in (":bound", ":desk"))
+    return (bound and (name == "cluster" or name.endswith(".id"))) or (notifications and name == "revision")
 
 
 def blanked(value: Any) -> Any:
