@@ -175,8 +175,12 @@ def test_a_killed_redis_comes_back_with_all_that_it_acknowledged(broker: Broker,
         assert worker.stop() == 0
 
 
+def rejoined(worker: WorkerProcess) -> bool:
+    return worker.logs().count("took over") == 2
+
+
 @pytest.mark.slow
-def test_a_worker_that_wakes_after_it_was_replaced_is_refused_and_ends(
+def test_a_worker_that_wakes_after_it_was_replaced_is_refused_and_ends_or_rejoins(
     broker: Broker, redis_server: Server, tmp_path: Path
 ) -> None:
     """It is stopped while the sketch stage waits for an answer of Redis, just before it seals."""
@@ -201,9 +205,10 @@ def test_a_worker_that_wakes_after_it_was_replaced_is_refused_and_ends(
                 owner.wait_for(lambda: here.deployment.sealed() != at)
                 redis.open()
                 zombie.process.send_signal(signal.SIGCONT)
-                zombie.wait_for(lambda: zombie.process.poll() is not None, alive=False)
-                assert zombie.process.returncode == 1
-                assert "another worker took over, with epoch" in zombie.logs()
+                zombie.wait_for(lambda: zombie.process.poll() is not None or rejoined(zombie), alive=False)
+                # It may rejoin if its call has timed out: then it hears of the replacement before it calls again.
+                assert zombie.process.poll() == 1 or rejoined(zombie)
+                assert ("another worker took over, with epoch" in zombie.logs()) is not rejoined(zombie)
                 here.finish(owner)
                 assert owner.stop() == 0
 
