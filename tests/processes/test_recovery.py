@@ -176,7 +176,7 @@ def test_a_killed_redis_comes_back_with_all_that_it_acknowledged(broker: Broker,
 
 
 def rejoined(worker: WorkerProcess) -> bool:
-    return worker.logs().count("took over") == 2
+    return worker.logs().count(": took over ") == 2
 
 
 @pytest.mark.slow
