@@ -59,8 +59,8 @@ class _Counted:
 
     cells: by model with a baseline. times: of events, by model and place. refused: a word of the reason, by place. odd:
     the places of events that count, but with a defective value; maybe_odd: of those of models that learn their
-    baseline, whose values are looked at from then on. lost: by model, how many events lie in no judged
-    pane, as was announced.
+    baseline, whose values are looked at from then on. lost: by model, how many events lie in no judged pane, as was
+    announced.
     """
 
     cells: Mapping[str, Cells]
