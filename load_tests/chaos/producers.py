@@ -11,7 +11,7 @@ traffic ──bursts──► blocks ──┬─► none ──┐
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -254,14 +254,20 @@ def committed(kafka: str, topic: str) -> dict[int, dict[int, bytes | None]]:
     with _reader(kafka, "read_committed") as consumer:
         logs: dict[int, dict[int, bytes | None]] = {partition: {} for partition in ends}
         consumer.assign([TopicPartition(topic, partition, 0) for partition in ends])
-        unread = set(ends)
-        while unread:
-            for message in consumer.consume(10_000, 0.5):
-                if not _is_end(message):
-                    logs[message.partition()][message.offset()] = message.value()
-                elif message.offset() >= ends[message.partition()]:
-                    unread.discard(message.partition())
+        for message in _read_to(ends, consumer):
+            logs[message.partition()][message.offset()] = message.value()
         return logs
+
+
+def _read_to(ends: Mapping[int, int], consumer: Any) -> Iterator[Any]:
+    """The messages of each partition up to its end."""
+    unread = set(ends)
+    while unread:
+        for message in consumer.consume(10_000, 0.5):
+            if not _is_end(message):
+                yield message
+            elif message.offset() >= ends[message.partition()]:
+                unread.discard(message.partition())
 
 
 def _ends(kafka: str, topic: str) -> dict[int, int]:

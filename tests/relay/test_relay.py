@@ -353,6 +353,7 @@ def test_a_critical_page_overtakes_a_thousand_others_at_a_slow_receiver(
             await settling
 
     on_bench(redis_server, [pagerduty], scenario, timeout=2 * seconds)
+    assert sum(each.json["dedup_key"] == "fraud/a1" for each in pagerduty.requests) == 1
 
 
 @pytest.mark.parametrize("seconds", [0.5, pytest.param(5.0, marks=pytest.mark.slow)])
