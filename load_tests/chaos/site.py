@@ -50,6 +50,7 @@ class _Active:
     fault: Fault
     due: float
     cause: AbstractContextManager[None]
+    measured: bool
 
 
 @dataclass
@@ -75,13 +76,14 @@ class Site:
 
     def begin(self, fault: Fault) -> None:
         """Begin a fault. Recovery counts from here if it hits a worker, as others take over, otherwise from its end."""
+        measured = fault.alone and self.is_quiet()
         if fault.kind.subject == "worker":
-            self.watch.begin_recovery(fault)
+            self.watch.begin_recovery(fault, measured)
         if fault.kind.subject == "redis" and self.redis.replicas:
             self.relay.interrupt(fault.seconds + _FAILOVER)
         cause = fault.kind.cause(self, fault)
         cause.__enter__()
-        self._active.append(_Active(fault, time.monotonic() + fault.seconds, cause))
+        self._active.append(_Active(fault, time.monotonic() + fault.seconds, cause, measured))
 
     def end_due(self) -> None:
         """End the faults that have lasted long enough. Returns when a server that was stopped runs again."""
@@ -89,7 +91,7 @@ class Site:
             self._active.remove(each)
             each.cause.__exit__(None, None, None)
             if each.fault.kind.subject != "worker":
-                self.watch.begin_recovery(each.fault)
+                self.watch.begin_recovery(each.fault, each.measured)
 
     def is_free(self, kind: Kind) -> bool:
         """Whether what this kind of fault hits is whole again. A worker always is: there are several."""

@@ -133,12 +133,22 @@ class Progress:
         return ahead and sum(self.judged) > sum(earlier.judged)
 
 
+@dataclass(frozen=True, slots=True)
+class _Recovery:
+    """A recovery that has begun. began: by the monotonic clock. before: progress then. measured: whether it counts."""
+
+    fault: Fault
+    began: float
+    before: Progress
+    measured: bool
+
+
 @dataclass
 class Watch(threading.Thread):
     """Starts processes again that ended, and measures how long recovery from a fault takes. redis: its URL.
 
-    recoveries: seconds by kind of fault, of those faults after which no other came. partitions: of the predictions
-    topic.
+    recoveries: seconds by kind of fault, of those faults during and after which no other one lasted. partitions: of the
+    predictions topic.
     """
 
     fleet: Fleet
@@ -148,7 +158,7 @@ class Watch(threading.Thread):
     now: Progress = field(default_factory=lambda: Progress((0,) * PARTITIONS, (0,) * PARTITIONS))
     recoveries: dict[str, list[float]] = field(default_factory=dict)
     done: threading.Event = field(default_factory=threading.Event)
-    _faults: list[tuple[float, Progress, Fault]] = field(default_factory=list)
+    _recovering: list[_Recovery] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -173,11 +183,11 @@ class Watch(threading.Thread):
         judged = self._read(f"judge/{topics.panes}", PARTITIONS, "next")
         with self._lock:
             self.now = Progress(sealed, judged)
-            recovered = [each for each in self._faults if self.now.is_beyond(each[1])]
-            for at, _, fault in recovered:
-                if fault.alone:
-                    self.recoveries.setdefault(fault.kind.name, []).append(time.monotonic() - at)
-            self._faults = [each for each in self._faults if each not in recovered]
+            recovered = [each for each in self._recovering if self.now.is_beyond(each.before)]
+            for each in recovered:
+                if each.measured:
+                    self.recoveries.setdefault(each.fault.kind.name, []).append(time.monotonic() - each.began)
+            self._recovering = [each for each in self._recovering if each not in recovered]
 
     def _read(self, stage: str, partitions: int, name: str) -> tuple[int, ...]:
         group = self.fleet.deployment.config.worker.group
@@ -188,17 +198,17 @@ class Watch(threading.Thread):
 
     def recovered(self) -> bool:
         """Whether all partitions have progressed since the last fault."""
-        return not self._faults
+        return not self._recovering
 
-    def begin_recovery(self, fault: Fault) -> None:
-        """Record that the recovery from a fault begins now."""
+    def begin_recovery(self, fault: Fault, measured: bool) -> None:
+        """Record that the recovery from a fault begins now. measured: whether its seconds are reported."""
         with self._lock:
-            self._faults.append((time.monotonic(), self.now, fault))
+            self._recovering.append(_Recovery(fault, time.monotonic(), self.now, measured))
 
     def begin_again(self) -> None:
         """Forget the faults that are not recovered from: positions have moved back."""
         with self._lock:
-            self._faults = []
+            self._recovering = []
 
     def stop(self) -> None:
         """Stop the thread and wait for its end."""
