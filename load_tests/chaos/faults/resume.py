@@ -15,10 +15,8 @@ from load_tests.chaos.schedule import Fault, Kind
 from load_tests.chaos.site import Site
 
 _REFUSED = "was deleted and created again since this group has read it"
-# s that all workers have to notice it and end, and that Kafka may count one that has ended.
-_PATIENCE = 60.0
-# s that a burst may take, with an outage in it.
-_UNTIL_BURST_ENDS = 300.0
+# s for each step: a server that it needs may be away for a minute, and Kafka may count a worker that has ended.
+_PATIENCE = 300.0
 _MOVE = re.compile(r"(\S+), partition (\d+): read to offset (\d+), .*It resumes at offset (\d+): (.*)")
 _DOUBT = re.compile(r"events of offsets (\d+) to (\d+) are lost if a worker")
 
@@ -35,7 +33,7 @@ class _Move(NamedTuple):
 
 @contextmanager
 def _made_again(site: Site, _fault: Fault) -> Iterator[None]:
-    if not site.wait_for(site.producer.try_to_pause, _UNTIL_BURST_ENDS):
+    if not site.wait_for(site.producer.try_to_pause, _PATIENCE):
         raise RuntimeError("a burst of traffic does not end")
     logs = committed(site.producer.kafka, site.producer.topic)
     site.fleet.paused = True
