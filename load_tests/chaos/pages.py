@@ -11,6 +11,7 @@ the answer; and the end of an incident that the pager does not know if the relay
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ import orjson
 from load_tests.chaos.outcome import PageRequest, Record, Verdict
 
 _Alert = Mapping[str, Any]
+_UNANSWERED = re.compile(r"'(?P<incident>\S+)' seq (?P<seq>\d+) \(\w+\) will be retried: \S+ does not answer in time")
 Interruptions = Sequence[tuple[float, float]]
 
 
@@ -41,6 +43,15 @@ def check_pages(
         "pages accepted": len(accepted),
         "pages accepted again": len(accepted) - len({request.data["id"] for request in accepted}),
     }
+
+
+def without_answers(requests: Iterable[PageRequest], log: str) -> list[PageRequest]:
+    """The requests; certain is only what the relay's log does not name as unanswered. A busy machine delays answers."""
+    waited = {(found["incident"], int(found["seq"])) for found in _UNANSWERED.finditer(log)}
+    return [
+        each._replace(certain=each.certain and (_incident(each.data), each.data["seq"]) not in waited)
+        for each in requests
+    ]
 
 
 def _steps(alerts: Iterable[_Alert]) -> dict[str, list[_Alert]]:

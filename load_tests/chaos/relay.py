@@ -82,6 +82,10 @@ class Relay:
         if process is not None:
             process.kill()
 
+    def logs(self) -> str:
+        """The logs of all its processes."""
+        return (self.deployment.path.parent / "relay.log").read_text(errors="replace")
+
     def is_done(self) -> bool:
         """Whether all alerts on the topic are settled: the relay has committed their offsets."""
         kafka, config = self.deployment.broker.kafka.bootstrap, self.deployment.config

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from load_tests.chaos.outcome import Outcome
 from load_tests.chaos.pager import Pager
-from load_tests.chaos.pages import check_pages
+from load_tests.chaos.pages import check_pages, without_answers
 from load_tests.chaos.producers import committed
 from load_tests.chaos.schedule import Fault, Fsync, Topology
 from load_tests.chaos.shapes import parsed_schemas
@@ -59,7 +59,8 @@ def run(
         show("verdict", events, faults)
         outcome = _outcome(site)
         verdict = judge_run(site.deployment.config, site.deployment.baselines, SPREAD, outcome, parsed_schemas())
-        check_pages(verdict, outcome.alerts, site.pager.requests, site.relay.interruptions)
+        requests = without_answers(site.pager.requests, site.relay.logs())
+        check_pages(verdict, outcome.alerts, requests, site.relay.interruptions)
     mismatches += verdict.mismatches
     recoveries = [*chain.from_iterable(site.watch.recoveries.values())] or [0.0]
     return {

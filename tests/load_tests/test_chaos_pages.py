@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from load_tests.chaos.outcome import PageRequest, Record, Verdict
-from load_tests.chaos.pages import Interruptions, check_pages
+from load_tests.chaos.pages import Interruptions, check_pages, without_answers
 
 STATUS = {1: "firing", 2: "updated", 3: "resolved"}
 
@@ -61,6 +61,12 @@ def test_what_the_relay_may_do_is_no_mismatch(case: str) -> None:
 def test_what_the_relay_must_not_do_is_a_mismatch(case: str) -> None:
     seqs, requests, interruptions, words = WRONG[case]
     assert mismatches(seqs, requests, interruptions)[0].startswith(words)
+
+
+def test_a_step_may_come_again_only_if_the_relays_log_says_that_its_answer_did_not_arrive() -> None:
+    log = "WARNING dispatcher: webhook: 'm/i1' seq 1 (firing) will be retried: 127.0.0.1 does not answer in time\n"
+    for said, wrong in ((log, []), (log.replace("seq 1", "seq 2"), ["m/i1: seq 1, firing came twice"])):
+        assert mismatches([1], without_answers(pages(1, 1), said)) == wrong
 
 
 def test_an_incident_that_is_on_no_topic_is_noticed() -> None:
