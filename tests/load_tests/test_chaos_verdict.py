@@ -291,6 +291,19 @@ def test_a_run_that_was_cut_at_two_offsets_is_noticed(config: Config, outcome: O
     assert any("overlap" in each for each in verdict.mismatches)
 
 
+def test_a_run_may_end_behind_the_last_message_where_a_transaction_was_committed(
+    config: Config, outcome: Outcome
+) -> None:
+    panes = []
+    for record in outcome.eras[0].panes:
+        pane = PaneMessage.from_bytes(record.value or b"")
+        at_end = pane.run.end == len(LOGS[pane.run.partition])
+        longer = replace_range(pane, pane.run._replace(end=pane.run.end + 1)) if at_end else pane
+        panes.append(record._replace(value=longer.to_bytes()))
+    verdict = verdict_on(config, with_era(outcome, panes=panes))
+    assert not [each for each in verdict.mismatches if "is not expected" in each or "was not published" in each]
+
+
 def test_a_run_that_is_longer_than_the_rule_allows_is_noticed(config: Config, outcome: Outcome) -> None:
     """Two runs of a partition published as one: nothing is lost, yet neither the log nor the timeout cut them so."""
     longer = replace_config(config, events=25)
