@@ -114,6 +114,8 @@ def read_logs(kafka: Kafka, partitions: Iterable[tuple[str, int]]) -> dict[tuple
             consumer.close(autocommit=False)
     except (KafkaError, TopicsError) as error:
         raise KafkaUnreachableError(f"Kafka does not say where its topics end: {error}") from error
+    except KeyError as error:  # kafka-python finds no answer for a topic that has just been deleted
+        raise KafkaUnreachableError(f"Kafka does not say where {error} begins and ends: is the topic there?") from error
 
 
 def read_ends(consumer: KafkaConsumer) -> dict[TopicPartition, int]:

@@ -113,6 +113,8 @@ def _worker_topics(config: Config) -> list[str]:
 def _check_kafka(config: Config, names: Sequence[str]) -> None:
     try:
         with open_admin(config.kafka) as admin:
+            if not admin.describe_cluster()["brokers"]:  # aiokafka would take that for an answer, and join no group
+                raise NotReadyError(f"Kafka at {config.kafka.bootstrap} starts: it has no broker yet")
             missing = missing_topics(admin, names)
             if config.topics.panes in names and not missing:
                 missing = pane_size_problems(admin, config.topics.panes)
