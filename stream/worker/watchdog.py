@@ -81,12 +81,12 @@ class Watchdog:
     def _signs(self) -> Iterator[tuple[str, float]]:
         """What would be wrong if it lasted, and since when (monotonic clock)."""
         due_at = max(self._assigned_at, self._waited_until)
+        reached_at = max(due_at, self.waits.unreachable_at)
         if self._loop_alive_at is None:
-            since = max(due_at, self.waits.unreachable_at)
-            yield "Kafka did not say what share of the topics is this worker's", since
+            yield "Kafka did not say what share of the topics is this worker's", reached_at
             return
         yield "the event loop stood still", self._loop_alive_at
-        yield "Kafka did not say where its topics end", max(self._lag_known_at, due_at)
+        yield "Kafka did not say where its topics end", max(self._lag_known_at, reached_at)
         lag = self._metrics.lag_by_topic()
         for topic in sorted({*lag, *self._working}):
             if lag.get(topic) or topic in self._working:

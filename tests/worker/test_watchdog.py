@@ -50,6 +50,15 @@ CASES: dict[str, tuple[_Act, _Act, str | None]] = {
         lambda dog, _m, _s: dog.loop_alive(),
         "Kafka did not say where its topics end for",
     ),
+    "a Kafka that cannot be reached": (
+        lambda dog, _m, stack: (dog.loop_alive(), stack.callback(logging.getLogger("aiokafka").filters.clear)),
+        lambda dog, _m, _s: (
+            dog.loop_alive(),
+            FailedConnections(dog.waits).watch(),
+            logging.getLogger("aiokafka").error("Unable to update metadata"),
+        ),
+        None,
+    ),
     "records that wait": (
         lambda _d, metrics, _s: metrics.set_lags({TP("predictions", 1): 7}),
         lambda dog, _m, _s: (dog.loop_alive(), dog.lag_known()),
