@@ -264,6 +264,17 @@ def test_a_pane_that_may_be_lost_as_resume_announced_is_no_mismatch_but_what_it_
     assert verdict.doubled > 0
 
 
+def test_several_runs_may_be_lost_at_once_as_resume_announced(config: Config, outcome: Outcome) -> None:
+    """They were sealed together, and only their panes would have said where each of them ends."""
+    (era,) = outcome.eras
+    runs = sorted({PaneMessage.from_bytes(each.value or b"").run for each in era.panes})[-4:]
+    kept = [each for each in era.panes if PaneMessage.from_bytes(each.value or b"").run not in runs]
+    lost = range(runs[0].start, runs[-1].end)
+    verdict = verdict_on(config, with_era(outcome, panes=kept, doubtful={runs[0].partition: lost}))
+    assert {run.partition for run in runs} == {1}
+    assert not any("a run that the rule ends" in each for each in verdict.mismatches)
+
+
 def test_a_batch_that_is_passed_over_ends_no_run_however_large_it_is(config: Config, redis_server: Server) -> None:
     """The run begins with it: counted among the bytes that end a run, it would end it at once."""
     own = config.model_copy(update={"worker": config.worker.model_copy(update={"group": unique("group")})})
