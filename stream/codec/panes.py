@@ -6,7 +6,7 @@ another kind raise `FormatError`. No length in them is trusted, and nothing is u
     | kind, 1 byte | version, 1 byte | CRC-32 of the rest, 4 bytes | msgpack, or JSON for events |
 
     kind   P a pane's message   H the head of a model's state   B one bucket of it   I its incidents   E events
-           F a request to forget a model
+           F a request to forget a model   T a tick
 
 Counts are a vector of the smallest integers that hold them (1, 2, 4 or 8 bytes, little-endian): of all columns or, if
 that is shorter, of the columns that are not 0, with their numbers. A pane of 500 events of 20 features takes 2 to 3 kB.
@@ -21,6 +21,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Sequence
+from dataclasses import astuple, replace
 from typing import Any, Self, TypeVar
 
 import msgspec
@@ -32,8 +33,10 @@ from driftline.detectors.summaries.codes import Special
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.events.event import Event
+from driftline.stream.events.times import MAX_EPOCH_MS
 from driftline.stream.events.unreadable import Unreadable
 from driftline.stream.panes.pane import Pane, Range
+from driftline.stream.panes.tick import Tick
 
 VERSION = 1
 _FRAME_BYTES = 6
@@ -184,8 +187,38 @@ class ForgetMessage(_Struct, frozen=True):
         return frame(b"F", self)
 
 
-def read_message(data: bytes) -> PaneMessage | ForgetMessage:
+class _PackedTick(_Struct, frozen=True):
+    """A tick, packed; a field at its default may be left out at the end."""
+
+    topic: str
+    partition: int
+    of: int
+    read_to: int
+    time: int
+    read: int = 0
+    rejected: dict[str, int] = {}
+    unwatched: tuple[tuple[str, str], ...] = ()
+    log: str = ""
+
+
+def pack_tick(tick: Tick) -> bytes:
+    """The frame of a tick; causes of rejections are sorted, so that equal ticks give equal bytes."""
+    return frame(b"T", _PackedTick(*astuple(replace(tick, rejected=dict(sorted(tick.rejected.items()))))))
+
+
+def unpack_tick(data: bytes) -> Tick:
+    """The tick in a frame of `pack_tick`. Raises FormatError for anything else."""
+    tick = Tick(*msgspec.structs.astuple(unframe(b"T", data, _TICK)))
+    counts = (tick.partition, tick.read_to, tick.time, tick.read, *tick.rejected.values())
+    if min(counts) < 0 or tick.partition >= tick.of or tick.time > MAX_EPOCH_MS:
+        raise FormatError(f"a tick of partition {tick.partition} of {tick.of} with a number that it cannot have")
+    return tick
+
+
+def read_message(data: bytes) -> PaneMessage | ForgetMessage | Tick:
     """The message of a record of the panes topic. Raises FormatError."""
+    if data[:1] == b"T":
+        return unpack_tick(data)
     return ForgetMessage.from_bytes(data) if data[:1] == b"F" else PaneMessage.from_bytes(data)
 
 
@@ -200,7 +233,7 @@ class _Events(_Struct, frozen=True):
 # Decoders are made while the module is imported: msgspec (0.22) leaves a type half described while it first meets it,
 # and two threads that decode it then end the process by SIGSEGV.
 _PANE, _FORGET = msgspec.msgpack.Decoder(PaneMessage), msgspec.msgpack.Decoder(ForgetMessage)
-_EVENTS = msgspec.msgpack.Decoder(_Events)
+_EVENTS, _TICK = msgspec.msgpack.Decoder(_Events), msgspec.msgpack.Decoder(_PackedTick)
 
 
 def pack_events(events: Sequence[Event]) -> bytes:

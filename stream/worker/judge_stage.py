@@ -232,7 +232,7 @@ class JudgeStage:
                 # The record's time, not the clock's: decided again after a loss, an alert is the same to the byte.
                 if isinstance(message, ForgetMessage):
                     self._forget_asked(work, message.model, record.timestamp)
-                else:
+                elif isinstance(message, PaneMessage):
                     await self._judge(work, message, record.timestamp)
             except (FormatError, NoRoomError) as error:
                 self._metrics.limited([str(error)])

@@ -24,6 +24,8 @@ from driftline.stream.codec.panes import (
     PaneMessage,
     frame,
     pack_events,
+    pack_tick,
+    read_message,
     unframe,
     unpack_events,
 )
@@ -31,6 +33,7 @@ from driftline.stream.events.event import Event
 from driftline.stream.events.limits import MessageLimits
 from driftline.stream.events.parse import EventReader, parse_event
 from driftline.stream.panes.pane import Pane, Range
+from driftline.stream.panes.tick import Tick
 from tests.harness.histories import baseline, events
 from tests.harness.traffic import baseline_of, draw
 
@@ -250,3 +253,48 @@ def test_a_frame_of_another_kind_or_type_is_refused() -> None:
         unframe(b"H", SKETCH_BYTES, msgspec.msgpack.Decoder(PaneMessage))
     with pytest.raises(FormatError, match="unexpected content"):
         unframe(b"P", SKETCH_BYTES, msgspec.msgpack.Decoder(int))
+
+
+TICKS = st.builds(
+    Tick,
+    topic=st.text(max_size=20),
+    partition=st.integers(0, 7),
+    of=st.integers(8, 9),
+    read_to=st.integers(0, 1 << 62),
+    time=st.integers(0, 1 << 42),
+    read=st.integers(0, 1 << 62),
+    rejected=st.dictionaries(st.text(max_size=20), st.integers(0, 1 << 62), max_size=5),
+    unwatched=st.lists(st.tuples(st.text(max_size=9), st.text(max_size=9)), max_size=3).map(tuple),
+    log=st.text(max_size=9),
+)
+
+
+@given(TICKS)
+def test_a_tick_comes_back(tick: Tick) -> None:
+    assert read_message(pack_tick(tick)) == tick
+
+
+def test_equal_ticks_are_equal_bytes_in_whatever_order_causes_were_met() -> None:
+    first, second = (Tick("events", 0, 1, 5, 7, rejected=each) for each in ({"ts": 1, "id": 2}, {"id": 2, "ts": 1}))
+    assert pack_tick(first) == pack_tick(second)
+
+
+def test_an_older_judge_makes_one_dead_letter_of_a_tick() -> None:
+    with pytest.raises(FormatError, match="expected a frame of kind P, got b'T"):
+        PaneMessage.from_bytes(pack_tick(Tick("events", 0, 1, 5, 7)))
+
+
+@pytest.mark.parametrize(
+    "tick",
+    [
+        Tick("events", 8, 8, 5, 7),
+        Tick("events", -1, 8, 5, 7),
+        Tick("events", 0, 8, -5, 7),
+        Tick("events", 0, 8, 5, -7),
+        Tick("events", 0, 8, 5, 1 << 60),
+        Tick("events", 0, 8, 5, 7, rejected={"ts": -1}),
+    ],
+)
+def test_a_tick_that_cannot_be_is_refused(tick: Tick) -> None:
+    with pytest.raises(FormatError, match="a tick of partition"):
+        read_message(pack_tick(tick))
