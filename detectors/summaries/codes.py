@@ -11,6 +11,10 @@ of `Special`, the same for every signal, so that a value that is not regular is 
 so the code of a value is the number of cuts below it: monotone, and found by one binary search. A frequent value `a`
 (an atom) gets a code of its own by two cuts, the float just below `a` and `a` itself.
 
+Beyond the baseline's range the outermost codes say nothing of how far away a value is. `magnitudes` does, for those
+values alone: cells of equal ratio around zero, the same for every signal, as in DDSketch (Masson, Rim & Lee, "DDSketch:
+A Fast and Fully-Mergeable Quantile Sketch with Relative-Error Guarantees", PVLDB 12(12), 2019).
+
 `Categories`, for nominal signals: one code per value that the baseline knows.
 """
 
@@ -35,6 +39,17 @@ MAX_DISTINCT = 256
 #: Characters of a text by which it counts. 255 categories of 2000 signals then take half a gigabyte at worst; texts
 #: that differ only after that many are documents, of which nearly every one is another anyway.
 TEXT = 1000
+
+# Cells of an octave: a value is known to a ninth, and a change of unit, which is seldom below 2.5, to that.
+_PER_OCTAVE = 4
+# 2^(1/4) to 2^(3/4) times a half: where an octave is cut. As literals, and compared with exact mantissas, so that a
+# value has the same cell on every processor; logarithms differ in their last bit.
+_OCTAVE_CUTS = np.array([0.5946035575013605, 0.7071067811865476, 0.8408964152537145])
+# Octaves on either side of 1 that are told apart, 2^-64 to 2^64: nanoseconds in a year are 2^55.
+_OCTAVES = 64
+_PER_SIGN = 2 * _OCTAVES * _PER_OCTAVE
+#: Number of cells of magnitudes: of either sign, and one of values so near to 0 that they are 0 to everyone.
+MAGNITUDES = 2 * _PER_SIGN + 1
 
 
 class Kind(StrEnum):
@@ -178,6 +193,29 @@ def _around(atoms: FloatArray) -> FloatArray:
         below = np.nextafter(atoms, -np.inf)
     cuts = np.unique(np.column_stack([below, atoms]))
     return np.asarray(cuts[np.isfinite(cuts)])
+
+
+def magnitudes(values: FloatArray) -> IntArray:
+    """Cell (n,) in 0 .. MAGNITUDES-1 of each finite value (n,); it rises with the value.
+
+    >>> (magnitudes(np.array([-1.0, 0.0, 1.0, 1.1, 1.2, 2.0])) - magnitudes(np.array([1.0]))).tolist()
+    [-514, -257, 0, 0, 1, 4]
+    """
+    mantissas, exponents = np.frexp(np.abs(values))
+    octave = _PER_OCTAVE * (exponents.astype(np.int64) - 1 + _OCTAVES)
+    cell = octave + np.searchsorted(_OCTAVE_CUTS, mantissas, side="right")
+    distance = np.where(cell < 0, 0, np.minimum(cell, _PER_SIGN - 1) + 1)
+    return np.asarray(_PER_SIGN + np.where(values == 0, 0, np.sign(values).astype(np.int64) * distance))
+
+
+def magnitude_edges(cells: IntArray) -> tuple[FloatArray, FloatArray]:
+    """Between which values each cell (n,) of `magnitudes` lies; the outermost ones reach to infinity."""
+    distance = np.abs(cells - _PER_SIGN)
+    near = np.where(distance > 0, 2.0 ** ((distance - 1) / _PER_OCTAVE - _OCTAVES), 0.0)
+    far = np.where(distance == _PER_SIGN, np.inf, 2.0 ** (distance / _PER_OCTAVE - _OCTAVES))
+    negative = cells < _PER_SIGN
+    zero = np.where(distance == 0, -far, near)
+    return np.where(negative, -far, zero), np.where(negative, -near, far)
 
 
 def _special_floats(odd: FloatArray) -> IntArray:

@@ -22,8 +22,8 @@ from typing import cast
 import numpy as np
 
 from driftline.detectors.arrays import FloatArray, IntArray
-from driftline.detectors.summaries.codes import Categories, Coder, Grid, Kind, Special
-from driftline.detectors.summaries.sketch import Sketch, Summary
+from driftline.detectors.summaries.codes import MAGNITUDES, Categories, Coder, Grid, Kind, Special, magnitudes
+from driftline.detectors.summaries.sketch import NO_TAILS, Sketch, Summary
 
 # The units of sums and of sums of squares are 2^-16 of the signal's spread and 2^-8 of its square: finer than anyone
 # reads.
@@ -40,6 +40,8 @@ class Signal:
 
     numeric: its values are floats (a constant may be a number, too).
     center, spread: location and scale of a numeric signal in its baseline, in its unit; spread > 0.
+    range: the least and the greatest finite value of an ordered signal in its baseline, beyond which sketches tell
+    values apart by their magnitude; None for signals that do not have it.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Signal:
     numeric: bool
     center: float = 0.0
     spread: float = 1.0
+    range: tuple[float, float] | None = None
 
     @property
     def ordered(self) -> bool:
@@ -139,6 +142,24 @@ class Layout:
         return np.array([signal.center for signal in chosen]), np.array([signal.spread for signal in chosen])
 
     @cached_property
+    def ranged(self) -> tuple[int, ...]:
+        """Signals with a range."""
+        return tuple(s for s in self.numeric if self.signals[s].range is not None)
+
+    @cached_property
+    def _ranges(self) -> FloatArray:
+        """Lowest and highest value (2, R) of the signals with a range."""
+        return np.array([self.signals[s].range for s in self.ranged], float).reshape(-1, 2).T
+
+    @property
+    def tail_cells(self) -> int:
+        """Number of cells beyond the ranges: of each signal with one, those below it, then those above it.
+
+        They are the cells of `magnitudes`, for either side.
+        """
+        return 2 * MAGNITUDES * len(self.ranged)
+
+    @cached_property
     def signal_of_column(self) -> IntArray:
         """Signal index of each column (C,)."""
         signals = np.arange(len(self.signals))
@@ -175,7 +196,29 @@ class Layout:
         lows = np.where(finite, values, np.inf).min(0, initial=np.inf)
         highs = np.where(finite, values, -np.inf).max(0, initial=-np.inf)
         # Adding 0 turns -0.0 into 0.0: which of the two numpy takes for the minimum of both is not defined.
-        return Sketch(len(columns), counts, np.stack([sums, squares]), np.stack([lows, highs]) + 0.0)
+        extremes = np.stack([lows, highs]) + 0.0
+        return Sketch(len(columns), counts, np.stack([sums, squares]), extremes, self._tails(values, extremes))
+
+    def _tails(self, values: FloatArray, extremes: FloatArray) -> IntArray:
+        """Cells beyond the ranges, and their counts (2, m), of raw values (n, numeric signals) with these extremes."""
+        if not self.ranged:
+            return NO_TAILS
+        columns = np.searchsorted(self.numeric, self.ranged)
+        low, high = self._ranges
+        beyond = np.flatnonzero((extremes[0, columns] < low) | (extremes[1, columns] > high))
+        found = [
+            (2 * index + side) * MAGNITUDES + magnitudes(own[outside])
+            for index in beyond
+            for own in [values[np.isfinite(values[:, columns[index]]), columns[index]]]
+            for side, outside in enumerate((own < low[index], own > high[index]))
+        ]
+        return np.stack(np.unique(np.concatenate(found), return_counts=True)) if found else NO_TAILS
+
+    def tail(self, sketch: Sketch, signal: int, side: int) -> tuple[IntArray, IntArray]:
+        """Cells of `magnitudes` and counts (m,) of the values below (0) or above (1) the range of a signal with one."""
+        first = (2 * self.ranged.index(signal) + side) * MAGNITUDES
+        span = slice(*np.searchsorted(sketch.tails[0], [first, first + MAGNITUDES]))
+        return sketch.tails[0, span] - first, sketch.tails[1, span]
 
     def empty(self) -> Sketch:
         """The sketch of no events, the neutral element of addition."""
@@ -197,6 +240,12 @@ class Layout:
             low=float(sketch.extremes[0, index]),
             high=float(sketch.extremes[1, index]),
         )
+
+    def clipped(self, sketch: Sketch, signal: int) -> bool:
+        """Whether some value of a numeric signal is so large that its sums, and so its moments, are too small."""
+        index, of = self.numeric.index(signal), self.signals[signal]
+        with np.errstate(over="ignore"):
+            return bool((np.abs(sketch.extremes[:, index] - of.center) > _CLIP * of.spread).any())
 
     def finite(self, counts: IntArray, signal: int) -> int:
         """Number of events with a regular value of one signal or, for a constant, with another number."""

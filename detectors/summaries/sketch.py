@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from driftline.detectors.arrays import FloatArray, IntArray
+
+#: Counts of no cell: what a sketch has beyond the range of its baseline when nothing is there.
+NO_TAILS: IntArray = np.zeros((2, 0), np.int64)
+NO_TAILS.flags.writeable = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,23 +30,41 @@ class Sketch:
 
     n: number of events. counts: (C,) int64. sums: (2, F) int64, fixed-point sums of (value - centre) / spread and of
     its square. extremes: (2, F) lowest and highest finite value; +inf and -inf without one.
+
+    tails: (2, m), cells beyond the baseline's range that hold a value, rising, and the count of each
+    (`Layout.tail_cells`). They refine the outermost codes, in which their values are counted too.
     """
 
     n: int
     counts: IntArray
     sums: IntArray
     extremes: FloatArray
+    tails: IntArray = field(default_factory=lambda: NO_TAILS)
 
     def __add__(self, other: Sketch) -> Sketch:
         """The sketch of the events of both."""
         lows = np.minimum(self.extremes[0], other.extremes[0])
         highs = np.maximum(self.extremes[1], other.extremes[1])
-        return Sketch(self.n + other.n, self.counts + other.counts, self.sums + other.sums, np.stack([lows, highs]))
+        counts, sums = self.counts + other.counts, self.sums + other.sums
+        return Sketch(self.n + other.n, counts, sums, np.stack([lows, highs]), self._tails_with(other))
+
+    def _tails_with(self, other: Sketch) -> IntArray:
+        if not (self.tails.size and other.tails.size):
+            return self.tails if self.tails.size else other.tails
+        return merge_tails(np.hstack([self.tails, other.tails]))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sketch) and self.n == other.n and self._bytes() == other._bytes()
 
     __hash__ = None  # type: ignore[assignment]
 
-    def _bytes(self) -> tuple[bytes, bytes, bytes]:
-        return self.counts.tobytes(), self.sums.tobytes(), self.extremes.tobytes()
+    def _bytes(self) -> tuple[bytes, ...]:
+        return tuple(each.tobytes() for each in (self.counts, self.sums, self.extremes, self.tails))
+
+
+def merge_tails(tails: IntArray) -> IntArray:
+    """Cells and counts (2, m) in which each cell occurs once, from some (2, k) in which it may occur more often."""
+    cells, index = np.unique(tails[0], return_inverse=True)
+    counts = np.zeros(len(cells), np.int64)
+    np.add.at(counts, index, tails[1])
+    return np.stack([cells, counts])

@@ -21,7 +21,8 @@ from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.alerts.build import build_alert, encode_alert
 from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.file import decode_baseline, encode_baseline
-from driftline.stream.codec.panes import FormatError, PaneMessage
+from driftline.stream.codec.frames import FormatError
+from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.codec.state import move_consumed, restore_state, state_delta, unpack_incidents
 from driftline.stream.config.incidents import Incidents
 from driftline.stream.config.sections import ModelConfig

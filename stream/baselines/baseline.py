@@ -1,23 +1,26 @@
 """The baseline: the reference distribution of every signal of one model, and which model and data it was made of.
 
-It keeps code counts of blocks in time order, not only their total, so that thresholds can follow its own dependence.
-`build` makes a baseline from events, `file` reads and writes one as bytes.
+It is made of code counts of blocks in time order, not only of their total, so that thresholds can follow its own
+dependence. `build` makes a baseline from events, `derived` is what is kept of the blocks for those who judge, and
+`file` reads and writes one as bytes.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from driftline.detectors.arrays import IntArray
+from driftline.detectors.decision.battery import Battery
+from driftline.detectors.decision.thresholds import Dependence
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
-from driftline.stream.baselines.encoding import array_files, canonical_json, signal_to_json
+from driftline.stream.baselines.derived import Derived, signal_hashes
+from driftline.stream.baselines.encoding import content_hash, counts_type, signals_file
 from driftline.stream.baselines.unwatched import Why
 from driftline.stream.events.columns import Columns, Field, tabulate
 from driftline.stream.events.event import Event
@@ -33,26 +36,57 @@ class BaselineError(ValueError):
 class Baseline:
     """The reference of one model.
 
-    blocks: (P, C) code counts of P time-ordered blocks in C columns. total: the sketch of all events.
-    about: the facts of the manifest, plain JSON data; "learned" marks a baseline made of the first live events, and
-    "unwatched" says which fields of the events have no signal.
+    total: the sketch of all events. about: the facts of the manifest, plain JSON data; "learned" marks a baseline made
+    of the first live events, and "unwatched" says which fields of the events have no signal. content_hash: of signals
+    and arrays; baselines with the same hash judge alike. read_blocks: reads the blocks, which nobody needs who has what
+    is `derived` from them; None if they were not kept.
     """
 
     layout: Layout
-    blocks: IntArray
     total: Sketch
     about: Mapping[str, Any]
+    content_hash: str
+    read_blocks: Callable[[], IntArray] | None
+    derived: Derived | None = None
+
+    @classmethod
+    def of(cls, layout: Layout, blocks: IntArray, total: Sketch, about: Mapping[str, Any]) -> Baseline:
+        """The baseline with these blocks."""
+        small = blocks.astype(counts_type(blocks))
+        content = content_hash(signals_file(layout), blocks, total)
+        return cls(layout, total, about, content, lambda: small.astype(np.int64))
 
     @property
     def model(self) -> str:
         """Name of the model."""
         return str(self.about["model"])
 
+    @property
+    def blocks(self) -> IntArray:
+        """Code counts (P, C) of P time-ordered blocks in C columns, read anew each time.
+
+        Raises BaselineError if they are damaged, or were not kept.
+        """
+        if self.read_blocks is None:
+            raise BaselineError(f"the baseline of {self.model!r} was stored without its blocks; build it again")
+        return self.read_blocks()
+
+    def with_derived(self) -> Baseline:
+        """This baseline with what is derived from its blocks."""
+        return self if self.derived else replace(self, derived=Derived.of(self.layout, self.blocks, self.total))
+
+    def without_blocks(self) -> Baseline:
+        """This baseline without its blocks, but with what is derived from them: all that judging takes."""
+        return replace(self.with_derived(), read_blocks=None)
+
+    def dependence(self, battery: Battery) -> Dependence:
+        """The dependence of the baseline's own windows in the columns of its battery."""
+        return self.derived.dependence[battery.against_past] if self.derived else Dependence.of(battery, self.blocks)
+
     @cached_property
-    def content_hash(self) -> str:
-        """SHA-256 of signals and arrays, in hex: baselines with the same hash judge alike."""
-        signals = canonical_json(list(map(signal_to_json, self.layout.signals)))
-        return hashlib.sha256(b"".join([signals, *array_files(self.blocks, self.total).values()])).hexdigest()
+    def signal_hashes(self) -> Mapping[str, str]:
+        """By name, a hash of what decides how a signal is judged: signals with equal ones are judged alike."""
+        return self.derived.signal_hashes if self.derived else signal_hashes(self.layout, self.blocks, self.total)
 
     @property
     def unwatched(self) -> dict[str, Why]:
@@ -95,11 +129,15 @@ class Baseline:
         columns = np.flatnonzero(np.isin(self.layout.signal_of_column, kept))
         numeric = [index for index, s in enumerate(self.layout.numeric) if s in kept]
         sums, extremes = self.total.sums[:, numeric], self.total.extremes[:, numeric]
-        return Baseline(
-            layout,
-            self.blocks[:, columns],
-            Sketch(self.total.n, self.total.counts[columns], sums, extremes),
-            {**self.about, "unwatched": {name: why.value for name, why in (self.unwatched | dropped).items()}},
+        total = Sketch(self.total.n, self.total.counts[columns], sums, extremes)
+        return replace(
+            self,
+            layout=layout,
+            total=total,
+            about={**self.about, "unwatched": {name: why.value for name, why in (self.unwatched | dropped).items()}},
+            content_hash=content_hash(signals_file(layout), self.blocks[:, columns], total),
+            read_blocks=lambda: self.blocks[:, columns],
+            derived=self.derived and self.derived.select(self.layout, kept),
         )
 
     @cached_property

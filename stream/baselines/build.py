@@ -15,7 +15,7 @@ from driftline.detectors.summaries.codes import BINS, MAX_DISTINCT, Categories, 
 from driftline.detectors.summaries.layout import Layout, Signal
 from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.encoding import DTYPES
-from driftline.stream.baselines.file import MAX_MEMBER_BYTES
+from driftline.stream.baselines.file import FORMAT_VERSION, MAX_MEMBER_BYTES
 from driftline.stream.baselines.unwatched import RARE, Choice, Why, choose_names, identifiers, unwatched_fields
 from driftline.stream.events.columns import Columns, Field, infer_fields, tabulate
 from driftline.stream.events.event import FALSE, TRUE, Event
@@ -43,7 +43,9 @@ class BuildSettings:
 
     bins, max_distinct: see `Grid.fit`. ordered: the events' times are those of the traffic, so that blocks of them show
     how it varies; otherwise there is one block. kinds: by signal name, overriding the inferred kind. selects: whether
-    to keep a signal, by name. most: signals at most, those of the names with values in most events.
+    to keep a signal, by name. most: signals at most, those of the names with values in most events. format_version: of
+    the file that can hold the baseline, see `file`; with 1, its signals have no range, and workers of earlier versions
+    read it.
     """
 
     bins: int = BINS
@@ -53,6 +55,7 @@ class BuildSettings:
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     selects: Callable[[str], bool] = _anything
     most: int = sys.maxsize
+    format_version: int = FORMAT_VERSION
 
 
 def build_baseline(
@@ -77,7 +80,7 @@ def build_baseline(
         raise BaselineError(_why_empty(about["model"], len(events), unwatched, choice))
     layout = Layout.of(_fit(tabulate(fields, rows) if ids else columns, fields, settings))
     count = _blocks(layout, min(settings.blocks, len(ordered)) if settings.ordered else 1)
-    draft = Baseline(layout, np.empty((0, layout.width), np.int64), layout.empty(), {})
+    draft = Baseline.of(layout, np.empty((0, layout.width), np.int64), layout.empty(), {})
     columns = tabulate(draft.fields, rows)
     codes = draft.encode(columns)
     parts = np.array_split(codes, count)
@@ -89,7 +92,7 @@ def build_baseline(
         **({"unwatched": unwatched} if unwatched else {}),
         **({"unwatched_names": choice.counts} if choice.counts else {}),
     }  # fmt: skip
-    return Baseline(layout, blocks, layout.sketch(codes, columns.numeric), facts)
+    return Baseline.of(layout, blocks, layout.sketch(codes, columns.numeric), facts)
 
 
 def _blocks(layout: Layout, wanted: int) -> int:
@@ -150,7 +153,8 @@ def _fit_numeric(name: str, values: FloatArray, settings: BuildSettings) -> Sign
     # squares must neither over- nor underflow.
     spread = (high / 2.56 - low / 2.56) or largest * float((finite / largest).std()) or largest
     grid = Grid.fit(finite, settings.bins, settings.max_distinct)
-    return Signal(name, Kind.NUMERIC, grid, numeric=True, center=center, spread=spread)
+    ends = (float(finite.min()) + 0.0, float(finite.max()) + 0.0) if settings.format_version > 1 else None
+    return Signal(name, Kind.NUMERIC, grid, numeric=True, center=center, spread=spread, range=ends)
 
 
 def _fit_text(name: str, values: Sequence[str | None], settings: BuildSettings) -> Signal:

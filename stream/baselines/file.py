@@ -1,45 +1,70 @@
 """A baseline as a file: a zip archive that any tool opens (docs/BASELINE.md).
 
-    manifest.json   format, format_version, content_hash, facts (model, version, rows, times, settings, ...), signals
-    blocks.npy      uint32 (P, C): code counts of P time-ordered blocks in C columns
+    manifest.json   format, format_version, content_hash, facts (model, version, rows, times, settings, ...)
+    signals.json    how each signal's values become codes
+    counts.npy      (1, C): code counts of all events in C columns
     sums.npy        int64 (2, F), extremes.npy float64 (2, F): raw moments of the F numeric signals
+    blocks.npy      (P, C): code counts of P time-ordered blocks
+    dependence_baseline.npy, dependence_past.npy   what is derived from the blocks
 
-Arrays are read without pickle, and the content hash covers signals and arrays, so that a damaged file is refused. Works
-on bytes only: `stream.sources.baselines` reads files.
+This is format 2. Format 1 has the signals in the manifest and blocks, sums and extremes alone. A baseline that it can
+hold is written in it, so that earlier versions read it.
+
+Arrays are read without pickle. Blocks are read by those who need them, and checked then against the content hash, which
+covers signals and arrays; a hash of the rest is checked at once, so that nothing is used of a damaged file. Works on
+bytes only: `stream.sources.baselines` reads files.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from driftline.detectors.arrays import FloatArray, IntArray
+from driftline.detectors.arrays import IntArray
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline, BaselineError
-from driftline.stream.baselines.encoding import DTYPES, array_files, read_array, signal_from_json, signal_to_json
+from driftline.stream.baselines.derived import DERIVED_FILES, DERIVED_VERSION, derived_from
+from driftline.stream.baselines.encoding import (
+    COUNTS,
+    DTYPES,
+    array_file,
+    array_files,
+    content_hash,
+    counts_file,
+    read_array,
+    signal_from_json,
+    signal_to_json,
+    signals_file,
+)
 
-FORMAT, FORMAT_VERSION = "driftline-baseline", 1
+FORMAT, FORMAT_VERSION = "driftline-baseline", 2
 #: Enough for 256 blocks of 100,000 columns. An archive whose member claims more is refused before it is unpacked.
 MAX_MEMBER_BYTES = 128 << 20
+# What the summary hash covers beside the content hash.
+_SUMMARY = ("signals.json", "counts.npy", "sums.npy", "extremes.npy")
+_BLOCKS = "blocks.npy"
+# What the manifest holds beside the facts.
+_NO_FACTS = ("format", "format_version", "content_hash", "summary_hash", "blocks", "derived", "signals")
 
 
 def manifest(baseline: Baseline) -> dict[str, Any]:
     """The baseline's facts and signals as plain JSON data."""
-    head = {"format": FORMAT, "format_version": FORMAT_VERSION, "content_hash": baseline.content_hash}
-    return {**head, **baseline.about, "signals": list(map(signal_to_json, baseline.layout.signals))}
+    return {**_head(baseline), **baseline.about, "signals": list(map(signal_to_json, baseline.layout.signals))}
 
 
 def encode_baseline(baseline: Baseline) -> bytes:
     """The bytes of the baseline's file; equal baselines give equal bytes."""
-    arrays = array_files(baseline.blocks, baseline.total)
-    members = {"manifest.json": json.dumps(manifest(baseline), indent=1).encode(), **arrays}
+    members = _members(baseline) if _format(baseline) > 1 else _first_members(baseline)
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
@@ -48,35 +73,125 @@ def encode_baseline(baseline: Baseline) -> bytes:
     return out.getvalue()
 
 
+def _format(baseline: Baseline) -> int:
+    """The least version of the format that holds all of a baseline."""
+    return 2 if baseline.layout.ranged or baseline.derived or baseline.read_blocks is None else 1
+
+
+def _head(baseline: Baseline) -> dict[str, Any]:
+    return {"format": FORMAT, "format_version": _format(baseline), "content_hash": baseline.content_hash}
+
+
+def _first_members(baseline: Baseline) -> dict[str, bytes]:
+    """The members of a file of format 1."""
+    arrays = array_files(baseline.blocks, baseline.total)
+    return {"manifest.json": json.dumps(manifest(baseline), indent=1).encode(), **arrays}
+
+
+def _members(baseline: Baseline) -> dict[str, bytes]:
+    """The members of a file of format 2."""
+    total, derived = baseline.total, baseline.derived
+    blocks = baseline.blocks if baseline.read_blocks else None
+    summary = {
+        "signals.json": signals_file(baseline.layout),
+        "counts.npy": counts_file(total.counts[None]),
+        "sums.npy": array_file(total.sums, DTYPES["sums.npy"]),
+        "extremes.npy": array_file(total.extremes, DTYPES["extremes.npy"]),
+    }
+    facts = {
+        **_head(baseline),
+        "summary_hash": _summary_hash(baseline.content_hash, summary),
+        "blocks": 0 if blocks is None else len(blocks),
+        **({"derived": derived.facts()} if derived else {}),
+        **baseline.about,
+    }
+    return {
+        "manifest.json": json.dumps(facts, indent=1).encode(),
+        **summary,
+        **({} if blocks is None else {_BLOCKS: counts_file(blocks)}),
+        **(derived.files() if derived else {}),
+    }
+
+
+def _summary_hash(content: str, members: Mapping[str, bytes]) -> str:
+    """SHA-256, in hex, of what is used without the blocks."""
+    return hashlib.sha256(b"".join([content.encode(), *(members[name] for name in _SUMMARY)])).hexdigest()
+
+
 def decode_baseline(content: bytes) -> Baseline:
     """The baseline in a file's bytes. Raises BaselineError if they are damaged, newer than we read, or no baseline."""
-    members = _unzip(content)
+    members = _unzip(content, ("manifest.json", *_SUMMARY, *DERIVED_FILES))
     try:
         facts = json.loads(members["manifest.json"])
         _check_format(facts)
-        layout = Layout(tuple(signal_from_json(each) for each in facts.pop("signals")))
-        blocks, sums, extremes = (read_array(members[name], dtype) for name, dtype in DTYPES.items())
-        return _assemble(layout, blocks.astype(np.int64), sums, extremes, facts)
+        return _decode_first(content, facts) if facts["format_version"] == 1 else _decode(content, facts, members)
     except BaselineError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except KeyError as missing:
+        raise _damaged(f"{missing} is missing, or it is no baseline") from missing
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise _damaged(str(error)) from error
 
 
-def _assemble(
-    layout: Layout, blocks: IntArray, sums: IntArray, extremes: FloatArray, manifest: dict[str, Any]
-) -> Baseline:
-    shapes = (blocks.shape[1:], sums.shape, extremes.shape)
-    if shapes != ((layout.width,), (2, len(layout.numeric)), (2, len(layout.numeric))):
+def _decode_first(content: bytes, facts: Mapping[str, Any]) -> Baseline:
+    """The baseline in a file of format 1."""
+    layout, members = _layout(facts["signals"]), _unzip(content, DTYPES)
+    blocks = read_array(members[_BLOCKS], DTYPES[_BLOCKS])
+    baseline = _assemble(layout, blocks.sum(0, dtype=np.int64), members, facts)
+    _check_blocks(layout, blocks)
+    if content_hash(signals_file(layout), blocks, baseline.total) != baseline.content_hash:
+        raise _damaged("the content does not match content_hash")
+    return replace(baseline, read_blocks=partial(_read_blocks, content, baseline))
+
+
+def _decode(content: bytes, facts: Mapping[str, Any], members: Mapping[str, bytes]) -> Baseline:
+    """The baseline in a file of format 2, whose blocks are not read yet."""
+    if facts["summary_hash"] != _summary_hash(facts["content_hash"], members):
+        raise _damaged("the content does not match summary_hash")
+    layout = _layout(json.loads(members["signals.json"]))
+    (counts,) = read_array(members["counts.npy"], *COUNTS).astype(np.int64)
+    baseline = _assemble(layout, counts, members, facts)
+    if "derived" in facts and facts["derived"]["version"] == DERIVED_VERSION:
+        baseline = replace(baseline, derived=derived_from(facts["derived"], members, layout))
+    if not facts["blocks"] and not baseline.derived:
+        raise BaselineError("the baseline was stored without its blocks by another Driftline; build it again")
+    return replace(baseline, read_blocks=partial(_read_blocks, content, baseline)) if facts["blocks"] else baseline
+
+
+def _assemble(layout: Layout, counts: IntArray, members: Mapping[str, bytes], facts: Mapping[str, Any]) -> Baseline:
+    """The baseline without blocks. counts: (C,) of all events."""
+    sums, extremes = (read_array(members[name], DTYPES[name]) for name in ("sums.npy", "extremes.npy"))
+    moments = (2, len(layout.numeric))
+    if (counts.shape, sums.shape, extremes.shape) != ((layout.width,), moments, moments):
         raise _damaged("the arrays do not match the signals")
-    counts = blocks.sum(0)
+    total = Sketch(int(layout.events(counts)), counts, sums, extremes)
+    about = {key: facts[key] for key in facts if key not in _NO_FACTS}
+    return Baseline(layout, total, about, facts["content_hash"], None)
+
+
+def _layout(signals: Iterable[Mapping[str, Any]]) -> Layout:
+    return Layout(tuple(map(signal_from_json, signals)))
+
+
+def _read_blocks(content: bytes, baseline: Baseline) -> IntArray:
+    """The blocks (P, C) in a file's bytes. Raises BaselineError if they are not those of the content hash."""
+    try:
+        blocks: IntArray = read_array(_unzip(content, [_BLOCKS])[_BLOCKS], *COUNTS).astype(np.int64)
+    except (KeyError, ValueError) as error:
+        raise _damaged(f"blocks: {error}") from error
+    if (
+        blocks.shape[1:] != baseline.total.counts.shape
+        or (blocks.sum(0) != baseline.total.counts).any()
+        or (content_hash(signals_file(baseline.layout), blocks, baseline.total) != baseline.content_hash)
+    ):
+        raise _damaged("the blocks do not match content_hash")
+    _check_blocks(baseline.layout, blocks)
+    return blocks
+
+
+def _check_blocks(layout: Layout, blocks: IntArray) -> None:
     if not (layout.events(blocks) > 0).all():
         raise _damaged("a block holds no event")
-    about = {key: manifest[key] for key in manifest if key not in ("format", "format_version", "content_hash")}
-    baseline = Baseline(layout, blocks, Sketch(int(layout.events(counts)), counts, sums, extremes), about)
-    if baseline.content_hash != manifest["content_hash"]:
-        raise _damaged("the content does not match content_hash")
-    return baseline
 
 
 def _damaged(what: str) -> BaselineError:
@@ -95,10 +210,11 @@ def _check_format(manifest: Mapping[str, Any]) -> None:
         raise _damaged("`model` in manifest.json is not a text")
 
 
-def _unzip(content: bytes) -> dict[str, bytes]:
+def _unzip(content: bytes, names: Iterable[str]) -> dict[str, bytes]:
+    """Those of these members that the archive has."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            infos = [archive.getinfo(name) for name in ("manifest.json", *DTYPES)]
+            infos = [archive.getinfo(name) for name in names if name in archive.NameToInfo]
             if any(info.file_size > MAX_MEMBER_BYTES for info in infos):
                 raise _damaged("an array claims more bytes than a baseline can have")
             return {info.filename: archive.read(info) for info in infos}

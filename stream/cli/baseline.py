@@ -14,7 +14,7 @@ from rich.text import Text
 from driftline.detectors.summaries.codes import BINS, Kind
 from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.build import BuildSettings, build_baseline
-from driftline.stream.baselines.file import encode_baseline, manifest
+from driftline.stream.baselines.file import FORMAT_VERSION, encode_baseline, manifest
 from driftline.stream.cli.terminal import (
     ConfigFile,
     EventFiles,
@@ -68,6 +68,16 @@ Unordered = Annotated[
     ),
 ]
 
+Format = Annotated[
+    int,
+    typer.Option(
+        "--format",
+        min=1,
+        max=FORMAT_VERSION,
+        help="Version of the file's format; workers of earlier versions of Driftline read 1 only.",
+    ),
+]
+
 
 def _manifest(help_: str, metavar: str | None = None) -> Any:
     return typer.Option(metavar=metavar, help=f"For the manifest: {help_}")
@@ -88,6 +98,7 @@ def baseline_build(
     kind: Kinds = None,
     bins: Annotated[int, typer.Option(min=2, max=1000, help="Quantile bins of a numeric signal.")] = BINS,
     unordered: Unordered = False,
+    format_version: Format = FORMAT_VERSION,
     git_commit: Annotated[str | None, _manifest("commit of the training code.")] = None,
     training_snapshot: Annotated[str | None, _manifest("snapshot of the training data.")] = None,
     hyperparameter: Annotated[list[str] | None, _manifest("a hyperparameter. Repeat for more.", "NAME=VALUE")] = None,
@@ -110,7 +121,7 @@ def baseline_build(
     }  # fmt: skip
     wanted = BuildSettings(
         bins=bins, ordered=not unordered, kinds=_kinds({**chosen.kinds, **kinds}), selects=chosen.signals.selects,
-        most=settings.limits.signals,
+        most=settings.limits.signals, format_version=format_version,
     )  # fmt: skip
     now = datetime.now(UTC).isoformat(timespec="seconds")
     with reading_messages(paths, settings, model, ts=now if unordered else None) as batches:
@@ -119,7 +130,7 @@ def baseline_build(
     about = _about(model, facts, paths, now, rejections.total)
     built = build_baseline(events, about, wanted)
     _check_names(kinds, built)
-    target.write_bytes(encode_baseline(built))
+    target.write_bytes(encode_baseline(built.with_derived() if format_version > 1 else built))
     print_remarks(unused_settings(settings, {model: built.signal_kinds}))
     print_remarks(small_baseline_remarks(built, chosen))
     if json:

@@ -22,7 +22,8 @@ from driftline.stream.cli.terminal import (
     read_config,
     reporting_kafka_errors,
 )
-from driftline.stream.codec.panes import ForgetMessage, FormatError
+from driftline.stream.codec.frames import FormatError
+from driftline.stream.codec.panes import ForgetMessage
 from driftline.stream.config.sections import Config
 from driftline.stream.text.phrases import listed
 from driftline.stream.text.printable import printable, printable_json

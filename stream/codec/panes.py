@@ -1,12 +1,6 @@
 """Panes as bytes: how they travel on Kafka between the stages and are stored in Redis. Pure: values to bytes and back.
 
-Every message is a frame, and equal values give equal bytes. Bytes that are damaged, of another format version or of
-another kind raise `FormatError`. No length in them is trusted, and nothing is unpickled or evaluated.
-
-    | kind, 1 byte | version, 1 byte | CRC-32 of the rest, 4 bytes | msgpack, or JSON for events |
-
-    kind   P a pane's message   H the head of a model's state   B one bucket of it   I its incidents   E events
-           F a request to forget a model   T a tick
+Each is a frame (`stream.codec.frames`), and equal values give equal bytes.
 
 Counts are a vector of the smallest integers that hold them (1, 2, 4 or 8 bytes, little-endian): of all columns or, if
 that is shorter, of the columns that are not 0, with their numbers. A pane of 500 events of 20 features takes 2 to 3 kB.
@@ -19,10 +13,10 @@ monitored.
 from __future__ import annotations
 
 import json
-import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, replace
-from typing import Any, Self, TypeVar
+from types import MappingProxyType
+from typing import Any, ClassVar, Self
 
 import msgspec
 import numpy as np
@@ -31,36 +25,34 @@ import numpy.typing as npt
 from driftline.detectors.arrays import IntArray
 from driftline.detectors.summaries.codes import Special
 from driftline.detectors.summaries.layout import Layout
-from driftline.detectors.summaries.sketch import Sketch
+from driftline.detectors.summaries.sketch import NO_TAILS, Sketch
+from driftline.stream.codec.frames import FormatError, Stored, envelope, frame, open_envelope, unframe
 from driftline.stream.events.event import Event
 from driftline.stream.events.times import MAX_EPOCH_MS
 from driftline.stream.events.unreadable import Unreadable
 from driftline.stream.panes.pane import Pane, Range
 from driftline.stream.panes.tick import Tick
 
-VERSION = 1
-_FRAME_BYTES = 6
 _SIZES = (1, 2, 4, 8)
-
-T = TypeVar("T")
-
-
-class FormatError(ValueError):
-    """The bytes do not hold the expected value: they are damaged, of a newer Driftline, or of another kind."""
+# A thousand signals have two million cells beyond their ranges.
+_TAIL_CELL = np.dtype("<u4")
 
 
-class _Struct(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A struct stored as an array, since names would take more room than most values: the order of fields is fixed."""
+class PackedSketch(Stored, frozen=True):
+    """A sketch, packed. columns: the numbers of the columns in `counts`; empty: all of them.
 
+    tail_cells, tail_counts: what lies beyond the ranges of its baseline, cells and the count of each.
+    """
 
-class PackedSketch(_Struct, frozen=True):
-    """A sketch, packed. columns: the numbers of the columns in `counts`; empty: all of them."""
+    since: ClassVar[Mapping[str, int]] = MappingProxyType({"tail_cells": 2, "tail_counts": 2})
 
     n: int
     columns: bytes
     counts: bytes
     sums: bytes
     extremes: bytes
+    tail_cells: bytes = b""
+    tail_counts: bytes = b""
 
     @classmethod
     def of(cls, sketch: Sketch) -> Self:
@@ -69,7 +61,10 @@ class PackedSketch(_Struct, frozen=True):
         columns = filled.astype(_column_type(len(sketch.counts))).tobytes()
         some, every = _narrow(sketch.counts[filled]), _narrow(sketch.counts)
         shortest = (b"", every) if len(every) < len(columns) + len(some) else (columns, some)
-        return cls(sketch.n, *shortest, sketch.sums.astype("<i8").tobytes(), sketch.extremes.astype("<f8").tobytes())
+        moments = sketch.sums.astype("<i8").tobytes(), sketch.extremes.astype("<f8").tobytes()
+        cells, beyond = sketch.tails
+        tails = cells.astype(_TAIL_CELL).tobytes(), _narrow(beyond)
+        return cls(sketch.n, *shortest, *moments, *tails)
 
     def unpack(self, layout: Layout) -> Sketch:
         """The sketch. Raises FormatError if it does not fit the layout."""
@@ -78,28 +73,30 @@ class PackedSketch(_Struct, frozen=True):
             raise FormatError(f"a sketch of {self.n} events does not count each event once in every signal")
         try:
             sums, extremes = (np.frombuffer(each, kind) for each, kind in ((self.sums, "<i8"), (self.extremes, "<f8")))
-            return Sketch(self.n, counts, sums.astype(np.int64).reshape(shape), extremes.astype(float).reshape(shape))
+            moments = sums.astype(np.int64).reshape(shape), extremes.astype(float).reshape(shape)
         except ValueError as error:
             raise FormatError(f"a sketch does not hold the moments of {shape[1]} numeric signals") from error
+        return Sketch(self.n, counts, *moments, self._tails(layout))
+
+    def _tails(self, layout: Layout) -> IntArray:
+        if not self.tail_cells and not self.tail_counts:
+            return NO_TAILS
+        cells = _columns(self.tail_cells, _TAIL_CELL, layout.tail_cells)
+        counts = _widen(self.tail_counts, max(cells.size, 1))
+        if counts.size != cells.size or counts.min() < 1 or counts.max() > self.n:
+            raise FormatError(f"a sketch of {self.n} events counts others beyond the ranges of its signals")
+        return np.stack([cells, counts])
 
     def _counts(self, width: int) -> IntArray:
         if self.counts and not self.columns:
             return _widen(self.counts, width)
-        counts, columns = np.zeros(width, np.int64), self._columns(width)
+        counts, columns = np.zeros(width, np.int64), _columns(self.columns, _column_type(width), width)
         if columns.size:
             counts[columns] = _widen(self.counts, columns.size)
         return counts
 
-    def _columns(self, width: int) -> IntArray:
-        kind = _column_type(width)
-        if len(self.columns) % kind.itemsize == 0:
-            columns = np.frombuffer(self.columns, kind).astype(np.int64)
-            if (np.diff(columns) > 0).all() and columns.max(initial=0) < width:
-                return columns
-        raise FormatError(f"the column numbers of a sketch are not rising, or not below {width}")
 
-
-class PackedPane(_Struct, frozen=True):
+class PackedPane(Stored, frozen=True):
     """A pane, packed. content: its sketch, or the frame of its events."""
 
     first_ts: int
@@ -126,7 +123,7 @@ class PackedPane(_Struct, frozen=True):
         return Pane(content, self.first_ts, self.last_ts, self.ranges)
 
 
-class PaneMessage(_Struct, frozen=True):
+class PaneMessage(Stored, frozen=True):
     """A published pane: its origin can be read, and the message dropped or deferred, without unpacking the content.
 
     baseline: content hash of the baseline that lays out the sketch; "" for a pane of events. topic: the predictions
@@ -172,7 +169,7 @@ class PaneMessage(_Struct, frozen=True):
         return self.packed.unpack(layout)
 
 
-class ForgetMessage(_Struct, frozen=True):
+class ForgetMessage(Stored, frozen=True):
     """A request to forget a model, among its panes: it takes effect between those before and those after it."""
 
     model: str
@@ -187,7 +184,7 @@ class ForgetMessage(_Struct, frozen=True):
         return frame(b"F", self)
 
 
-class _PackedTick(_Struct, frozen=True):
+class _PackedTick(Stored, frozen=True):
     """A tick, packed; a field at its default may be left out at the end."""
 
     topic: str
@@ -222,7 +219,7 @@ def read_message(data: bytes) -> PaneMessage | ForgetMessage | Tick:
     return ForgetMessage.from_bytes(data) if data[:1] == b"F" else PaneMessage.from_bytes(data)
 
 
-class _Events(_Struct, frozen=True):
+class _Events(Stored, frozen=True):
     """Events of one model. shapes: distinct lists of signal names. rows: id, ts, version, shape's index, values."""
 
     model: str
@@ -243,13 +240,13 @@ def pack_events(events: Sequence[Event]) -> bytes:
         [each.id, each.ts, each.version, shapes.setdefault(tuple(each.signals), len(shapes)), _emptied(each)]
         for each in events
     ]
-    return _framed(b"E", json.dumps([events[0].model, list(shapes), rows], separators=(",", ":")).encode())
+    return envelope(b"E", json.dumps([events[0].model, list(shapes), rows], separators=(",", ":")).encode())
 
 
 def unpack_events(data: bytes) -> tuple[Event, ...]:
     """The events in a frame of `pack_events`. Raises FormatError for anything else."""
     try:
-        packed = msgspec.convert(json.loads(_unframed(b"E", data)), _EVENTS.type)
+        packed = msgspec.convert(json.loads(open_envelope(b"E", data)), _EVENTS.type)
         return tuple(
             Event(id, ts, packed.model, version, dict(zip(packed.shapes[shape], values, strict=True)))
             for id, ts, version, shape, values in packed.rows
@@ -260,36 +257,6 @@ def unpack_events(data: bytes) -> tuple[Event, ...]:
         raise FormatError(f"expected events: {error}") from error
 
 
-def frame(kind: bytes, value: Any) -> bytes:
-    """A msgpack frame of the value."""
-    return _framed(kind, msgspec.msgpack.encode(value))
-
-
-def unframe(kind: bytes, data: bytes, decoder: msgspec.msgpack.Decoder[T]) -> T:
-    """The value in a msgpack frame. Raises FormatError unless it is of this kind and the decoder's type."""
-    try:
-        return decoder.decode(_unframed(kind, data))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FormatError(f"unexpected content: {error}") from error
-
-
-def _framed(kind: bytes, content: bytes) -> bytes:
-    return b"%b%c%b%b" % (kind, VERSION, zlib.crc32(content).to_bytes(4, "little"), content)
-
-
-def _unframed(kind: bytes, data: bytes) -> bytes:
-    if data[:1] != kind or len(data) < _FRAME_BYTES:
-        raise FormatError(f"expected a frame of kind {kind.decode()}, got {data[:_FRAME_BYTES]!r}")
-    if data[1] != VERSION:
-        raise FormatError(
-            f"format version {data[1]}, this Driftline reads {VERSION}; was it written by a newer Driftline?"
-        )
-    content = data[_FRAME_BYTES:]
-    if zlib.crc32(content) != int.from_bytes(data[2:_FRAME_BYTES], "little"):
-        raise FormatError("damaged: the checksum does not match")
-    return content
-
-
 def _emptied(event: Event) -> list[Any]:
     return [type(value)() if isinstance(value, dict | list) else value for value in event.signals.values()]
 
@@ -297,6 +264,15 @@ def _emptied(event: Event) -> list[Any]:
 def _events_by_signal(layout: Layout, counts: IntArray) -> IntArray:
     regular = np.add.reduceat(counts[: layout.regular], layout.starts)
     return np.asarray(regular + counts[layout.regular :].reshape(-1, len(Special)).sum(1))
+
+
+def _columns(data: bytes, kind: np.dtype[Any], width: int) -> IntArray:
+    """The rising numbers, below `width`, in these bytes."""
+    if len(data) % kind.itemsize == 0:
+        columns = np.frombuffer(data, kind).astype(np.int64)
+        if (np.diff(columns) > 0).all() and columns.max(initial=-1) < width:
+            return columns
+    raise FormatError(f"the column numbers of a sketch are not rising, or not below {width}")
 
 
 def _column_type(width: int) -> np.dtype[Any]:

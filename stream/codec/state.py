@@ -26,15 +26,8 @@ from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import decode_baseline, encode_baseline
-from driftline.stream.codec.panes import (
-    FormatError,
-    PackedPane,
-    PackedSketch,
-    frame,
-    pack_events,
-    unframe,
-    unpack_events,
-)
+from driftline.stream.codec.frames import FormatError, Stored, frame, unframe
+from driftline.stream.codec.panes import PackedPane, PackedSketch, pack_events, unpack_events
 from driftline.stream.events.event import values_of
 from driftline.stream.judge.incidents import Incident
 from driftline.stream.judge.state import JudgeState, ModelState
@@ -70,7 +63,7 @@ class StateDelta:
     replace_all: bool = False
 
 
-class _PackedState(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class _PackedState(Stored, frozen=True):
     """A JudgeState without its buckets. incidents: whether there is a part of them."""
 
     seen: int
@@ -81,7 +74,7 @@ class _PackedState(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_
     incidents: bool
 
 
-class _Head(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class _Head(Stored, frozen=True):
     """The head part. Fields are stored by position.
 
     events: how many are kept for the warm-up. baseline: content hash of the baseline of `state`; "" without a state.

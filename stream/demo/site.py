@@ -120,7 +120,7 @@ def _write_baseline(scenario: Scenario, folder: Path) -> None:
     (folder / "history.jsonl").write_bytes(b"\n".join(history) + b"\n")
     about = {"model": MODEL, "version": "1", "source": ["history.jsonl"], "created_by": "driftline demo"}
     baseline = build_baseline([parse_event(message) for message in history], about)
-    (folder / f"{MODEL}.driftline").write_bytes(encode_baseline(baseline))
+    (folder / f"{MODEL}.driftline").write_bytes(encode_baseline(baseline.with_derived()))
 
 
 def _worker(config: Path, port: int) -> Server:

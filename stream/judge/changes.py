@@ -12,13 +12,15 @@ from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from driftline.detectors.arrays import IntArray
 from driftline.detectors.decision.battery import Battery, Column
 from driftline.detectors.statistics.effect_sizes import jensen_shannon, psi, wasserstein
 from driftline.detectors.statistics.ks import ks_statistic
+from driftline.detectors.statistics.rescaling import rescaling
 from driftline.detectors.summaries.codes import Categories, Grid, Special
+from driftline.detectors.summaries.distribution import distribution
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch, Summary
 
@@ -26,6 +28,8 @@ from driftline.detectors.summaries.sketch import Sketch, Summary
 _SHIFT, _SPREAD_RATIO = 0.25, 1.2
 # Traffic does not drift fivefold with mean and spread in step: that is a change of unit.
 _UNIT_RATIO = 5.0
+# Shares of the values in another unit: from some, which are worth a sentence, up to nearly all, which need none.
+_SOME, _ALL = 0.05, 0.95
 # The most common values of a nominal signal listed on each side, and the characters shown of a value.
 _COMMON, _SHOWN = 5, 40
 # Bins of a histogram: deciles are familiar, and two histograms of them fit in one line on a telephone.
@@ -63,6 +67,10 @@ class Profile(Struct, frozen=True):
     deviation: Annotated[float | None, Meta(description="Standard deviation of the regular values.")] = None
     low: Annotated[float | None, Meta(description="The least regular value.")] = None
     high: Annotated[float | None, Meta(description="The greatest regular value.")] = None
+    median: Annotated[
+        float | UnsetType,
+        Meta(description="About the median of the regular values; missing if the baseline is of format 1."),
+    ] = UNSET
 
     @property
     def broken(self) -> float:
@@ -76,6 +84,13 @@ class Histogram(Struct, frozen=True):
     edges: Annotated[tuple[float, ...], Meta(description="Upper ends of all bins but the last, in the signal's unit.")]
     before: Annotated[tuple[float, ...], Meta(description="Shares in the reference, by bin.")]
     after: Annotated[tuple[float, ...], Meta(description="Shares in the window that raised the alarm, by bin.")]
+
+
+class Rescaled(Struct, frozen=True):
+    """A share of the values that look multiplied by one factor, as in another unit."""
+
+    factor: Annotated[float, Meta(description="What they look multiplied by; below 1 for a larger unit.")]
+    share: Annotated[float, Meta(description="Their share of the regular values.")]
 
 
 class Change(Struct, frozen=True):
@@ -105,6 +120,10 @@ class Change(Struct, frozen=True):
         ),
     ]
     histogram: Annotated[Histogram | None, Meta(description="Of a numeric signal; null for others.")] = None
+    rescaled: Annotated[
+        Rescaled | UnsetType,
+        Meta(description="Missing unless some or all of the values look multiplied by 5 or more, or divided by it."),
+    ] = UNSET
 
     @property
     def breakage(self) -> float:
@@ -114,7 +133,9 @@ class Change(Struct, frozen=True):
 
     @property
     def scale(self) -> float:
-        """The factor, at least 1, by which mean and σ changed alike, as in another unit; 1 where they did not."""
+        """The factor, at least 1, by which some values or mean and σ changed, as in another unit; 1 if none did."""
+        if self.rescaled:
+            return max(self.rescaled.factor, 1 / self.rescaled.factor)
         old, new = self.before, self.after
         if not (old.mean and new.mean and old.deviation and new.deviation):
             return 1.0
@@ -143,8 +164,9 @@ def describe(battery: Battery, test: Column, before: Sketch, after: Sketch) -> C
         span = slice(int(layout.starts[s]), int(layout.starts[s] + layout.sizes[s]))
         distance = float(ks_statistic(after.counts[None, span], before.counts[span])[0].item())
         moved = float(wasserstein(after.counts[None, span], before.counts[span], battery.midranks[span]).item())
+    rescaled = _rescaled(layout, s, before, after)
     return Change(
-        headline=_headline(layout, test, before, after, distance),
+        headline=_headline(layout, test, before, after, distance, rescaled),
         before=_profile(layout, s, before),
         after=_profile(layout, s, after),
         psi=float(psi(new[None], old).item()),
@@ -152,6 +174,7 @@ def describe(battery: Battery, test: Column, before: Sketch, after: Sketch) -> C
         distance=distance,
         wasserstein=moved,
         histogram=_histogram(layout, s, before, after),
+        rescaled=rescaled,
     )
 
 
@@ -169,7 +192,9 @@ def _profile(layout: Layout, s: int, sketch: Sketch) -> Profile:
     moments = _moments(layout, sketch, s)
     if moments is None:
         return Profile(sketch.n, special, values)
-    return Profile(sketch.n, special, values, moments.mean, moments.deviation, moments.low, moments.high)
+    values_of = distribution(layout, sketch, s)
+    median = UNSET if values_of is None else values_of.quantile(0.5)
+    return Profile(sketch.n, special, values, moments.mean, moments.deviation, moments.low, moments.high, median)
 
 
 def _moments(layout: Layout, sketch: Sketch, s: int) -> Summary | None:
@@ -177,6 +202,26 @@ def _moments(layout: Layout, sketch: Sketch, s: int) -> Summary | None:
     moments = layout.summary(sketch, s)
     same = moments is not None and moments.low == moments.high
     return replace(moments, mean=moments.low, deviation=0.0) if moments and same else moments
+
+
+def _rescaled(layout: Layout, s: int, before: Sketch, after: Sketch) -> Rescaled | UnsetType:
+    old, new = (distribution(layout, each, s) for each in (before, after))
+    if old is None or new is None:
+        return UNSET
+    squares = [_square(layout, s, each) for each in (before, after)]
+    found = rescaling(old, new, squares[1] / squares[0] if all(squares) else None)
+    if found is None or max(found.factor, 1 / found.factor) < _UNIT_RATIO or found.share < _SOME:
+        return UNSET
+    return Rescaled(found.factor, found.share)
+
+
+def _square(layout: Layout, s: int, sketch: Sketch) -> float:
+    """The mean of the squares of a signal's values; 0 if it is not known."""
+    moments = layout.summary(sketch, s)
+    if moments is None or layout.clipped(sketch, s):
+        return 0.0
+    square = moments.mean * moments.mean + moments.deviation * moments.deviation
+    return square if math.isfinite(square) else 0.0
 
 
 def _histogram(layout: Layout, s: int, before: Sketch, after: Sketch) -> Histogram | None:
@@ -192,7 +237,14 @@ def _histogram(layout: Layout, s: int, before: Sketch, after: Sketch) -> Histogr
     return Histogram(tuple(coder.cuts[ends].tolist()), *(tuple(np.round(each, 4).tolist()) for each in shares))
 
 
-def _headline(layout: Layout, test: Column, before: Sketch, after: Sketch, distance: float | None) -> str:
+def _headline(
+    layout: Layout,
+    test: Column,
+    before: Sketch,
+    after: Sketch,
+    distance: float | None,
+    rescaled: Rescaled | UnsetType,
+) -> str:
     signal, old, new = layout.signals[test.signal], *(_moments(layout, each, test.signal) for each in (before, after))
     if test.special is not None:
         share = after.counts[column := layout.special_column(test.signal, test.special)] / max(after.n, 1)
@@ -201,6 +253,8 @@ def _headline(layout: Layout, test: Column, before: Sketch, after: Sketch, dista
             return f"left its constant {_short(_values(signal.coder)[0])}: {_percent(share)} other values"
         return f"{SPECIAL_WORDS[test.special]} {_percent(share_before)} → {_percent(share)}"
     if old is not None and new is not None:
+        if rescaled and rescaled.share < _ALL and new.low < new.high:
+            return f"×{_short(float(f'{rescaled.factor:.2g}'))} for {100 * rescaled.share:.2g} % of the values"
         return _moments_headline(old, new, distance or 0.0)
     return _category_headline(layout, test.signal, before, after)
 

@@ -54,7 +54,7 @@ class DependenceCache:
     def of(self, baseline: Baseline, battery: Battery) -> Dependence:
         """The dependence of a baseline's own windows in the columns of `battery`."""
         key = baseline.content_hash, battery.against_past
-        found = self._known.get(key) or Dependence.of(battery, baseline.blocks)
+        found = self._known.get(key) or baseline.dependence(battery)
         return self._known.setdefault(key, found)
 
 

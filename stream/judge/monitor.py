@@ -49,7 +49,8 @@ class Monitor:
     """Judges one model under its configuration, against the baseline `given` or one that it learns.
 
     limits: `sample_values` of a warm-up, and `signals` of a learned baseline.
-    refusal: why no baseline could be learned from the last sample, "" if it could.
+    refusal: why no baseline could be learned from the last sample, "" if it could. learned_format: version of the
+    format in which a learned baseline is stored, one that all workers of the group read; from 2 on, without its blocks.
     """
 
     model: str
@@ -58,6 +59,7 @@ class Monitor:
     limits: Limits = field(default_factory=Limits)
     dependences: DependenceCache = field(default_factory=DependenceCache)
     refusal: str = ""
+    learned_format: int = 1
     _judge: Judge | None = None
 
     def learns_from(self, state: ModelState, pane: Pane[Any]) -> bool:
@@ -130,10 +132,16 @@ class Monitor:
 
     def _learn(self, sample: Sequence[Event]) -> Baseline | None:
         kinds = {name: Kind(kind) for name, kind in self.config.kinds.items()}
-        settings = BuildSettings(kinds=kinds, selects=self.config.signals.selects, most=self.limits.signals)
+        settings = BuildSettings(
+            kinds=kinds,
+            selects=self.config.signals.selects,
+            most=self.limits.signals,
+            format_version=self.learned_format,
+        )
         self.refusal = ""
         try:
-            return build_baseline(sample, {"model": self.model, "learned": True}, settings)
+            learned = build_baseline(sample, {"model": self.model, "learned": True}, settings)
+            return learned.without_blocks() if self.learned_format > 1 else learned
         except BaselineError as error:
             self.refusal = str(error)
             return None

@@ -131,7 +131,8 @@ def _print_verdict(console: Console, result: ReplayResult, verdict: Verdict) -> 
 def print_baseline(console: Console, baseline: Baseline) -> None:
     """Print a baseline: its facts, then every signal with its figures and a small histogram."""
     facts = Table(box=None, show_header=False, pad_edge=False)
-    about = {**baseline.about, "content_hash": baseline.content_hash, "blocks": len(baseline.blocks)}
+    blocks = len(baseline.blocks) if baseline.read_blocks else 0
+    about = {**baseline.about, "content_hash": baseline.content_hash, "blocks": blocks}
     for name, value in about.items():
         text = iso(value) if name.startswith("time_") else _as_text(value)
         facts.add_row(Text(printable(name), style="dim"), Text(printable(text)))

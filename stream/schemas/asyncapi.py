@@ -120,8 +120,9 @@ _BYTES: dict[str, Schema] = {
         "type": "string",
         "format": "binary",
         "description": "Internal to the workers; it may change with any version. A frame: the letter P, the version of "
-        "the frame in one byte, the CRC-32 of the rest in four, then in msgpack the model, the baseline's content "
-        "hash, the predictions topic, and the pane: first and last time, run of offsets, and counts by code.",
+        "the frame in one byte (2 if it tells values beyond the baseline's range apart, else 1), the CRC-32 of the "
+        "rest, started with the version less one, in four, then in msgpack the model, the baseline's content hash, the "
+        "predictions topic, and the pane: first and last time, run of offsets, and counts by code.",
     },
     "Record": {"description": "The bytes of the record's value, which may be anything, or nothing."},
 }

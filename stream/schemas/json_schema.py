@@ -65,9 +65,14 @@ def alert_parts(reference: str) -> dict[str, Schema]:
 
 
 def _always_whole(part: Schema) -> Schema:
-    """A type whose fields are always written: their defaults only serve state that an older version stored."""
-    fields = {name: _without_default(each) for name, each in part["properties"].items()}
-    return {**part, "properties": fields, "required": list(fields)}
+    """A type whose fields with a default are always written: those serve state that an older version stored."""
+    properties, required = part["properties"], part.get("required", [])
+    written = [name for name, field in properties.items() if name in required or "default" in field]
+    return {
+        **part,
+        "properties": {name: _without_default(properties[name]) for name in properties},
+        "required": written,
+    }
 
 
 def _without_default(field: Schema) -> Schema:

@@ -9,7 +9,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from driftline.stream.codec.panes import FormatError
+from driftline.stream.codec.frames import FormatError
 from driftline.stream.codec.state import HeadFacts, read_head, unpack_incidents
 from driftline.stream.state.client import Client, call_redis
 from driftline.stream.state.store import judge_key

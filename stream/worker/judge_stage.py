@@ -24,7 +24,8 @@ from driftline.stream.alerts.build import CONTENT_TYPE, build_alert, encode_aler
 from driftline.stream.alerts.read import key_of
 from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.codec.panes import ForgetMessage, FormatError, PaneMessage, read_message
+from driftline.stream.codec.frames import FormatError
+from driftline.stream.codec.panes import ForgetMessage, PaneMessage, read_message
 from driftline.stream.codec.state import FORGET, BaselineChangedError, StateDelta, restore_state, state_delta
 from driftline.stream.config.limits import Limits
 from driftline.stream.config.remarks import Remark, SignalKinds, unused_settings

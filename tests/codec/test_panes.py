@@ -17,16 +17,14 @@ from hypothesis import strategies as st
 from driftline.detectors.summaries.codes import Categories, Grid, Kind
 from driftline.detectors.summaries.layout import Layout, Signal
 from driftline.detectors.summaries.sketch import Sketch
+from driftline.stream.codec.frames import FormatError, frame, unframe
 from driftline.stream.codec.panes import (
-    FormatError,
     PackedPane,
     PackedSketch,
     PaneMessage,
-    frame,
     pack_events,
     pack_tick,
     read_message,
-    unframe,
     unpack_events,
 )
 from driftline.stream.events.event import Event
@@ -45,6 +43,13 @@ LAYOUTS = [
             Signal("amount", Kind.NUMERIC, Grid(np.linspace(0, 1, 40)), numeric=True),
             Signal("country", Kind.CATEGORICAL, Categories(("at", "ch")), numeric=False),
             Signal("age", Kind.NUMERIC, Grid(np.array([30.0])), numeric=True, center=30, spread=10),
+        ]
+    ),
+    Layout.of(
+        [
+            Signal("zip", Kind.NUMERIC, Grid(np.array([0.1])), numeric=True),
+            Signal("country", Kind.CATEGORICAL, Categories(("at", "ch")), numeric=False),
+            Signal("price", Kind.NUMERIC, Grid(np.array([0.1])), numeric=True, range=(0.0, 0.3)),
         ]
     ),
     Layout((Signal("wide", Kind.NUMERIC, Grid(np.arange(70_000.0)), numeric=True),)),
@@ -180,8 +185,8 @@ def test_foreign_bytes_are_refused_even_with_a_right_checksum(data: bytes, kind:
 
 
 def test_a_newer_format_says_so() -> None:
-    with pytest.raises(FormatError, match="format version 2, this Driftline reads 1"):
-        read(SKETCH_BYTES[:1] + b"\2" + SKETCH_BYTES[2:])
+    with pytest.raises(FormatError, match="format version 3, this Driftline reads up to 2"):
+        read(SKETCH_BYTES[:1] + b"\3" + SKETCH_BYTES[2:])
 
 
 GOOD = PackedSketch.of(baseline().sketch_events(events(5, 0, 3)))

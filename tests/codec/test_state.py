@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftline.stream.baselines.build import build_baseline
-from driftline.stream.codec.panes import FormatError, frame
+from driftline.stream.codec.frames import FormatError, frame
 from driftline.stream.codec.state import BaselineChangedError, StateDelta, restore_state, state_delta
 from driftline.stream.judge.incidents import Status
 from driftline.stream.judge.monitor import Monitor

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from driftline.stream.baselines.build import build_baseline
+from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.demo.scenario import BLOCK, HISTORY, MODEL, Scenario, messages
 from driftline.stream.events.parse import parse_event
@@ -38,7 +38,8 @@ def build_demo_baseline() -> bytes:
     times = [first + i * _PAST_STEP_MS for i in range(HISTORY)]
     history = messages(Scenario(_SEED).history(), [f"past-{i}" for i in range(HISTORY)], times)
     about = {"model": MODEL, "version": "1", "source": ["history.jsonl"], "created_by": "driftline demo"}
-    return encode_baseline(build_baseline([parse_event(message) for message in history], about))
+    events = [parse_event(message) for message in history]
+    return encode_baseline(build_baseline(events, about, BuildSettings(format_version=1)))
 
 
 def replay_demo(folder: Path) -> list[bytes]:
@@ -60,7 +61,8 @@ def _demo_events() -> Iterator[bytes]:
 def replay_electricity(data: Path, folder: Path) -> list[bytes]:
     """The alerts of the Electricity stream against a baseline of its first events, line by line."""
     baseline, train = folder / "electricity.driftline", data / "electricity_baseline.jsonl.gz"
-    assert _driftline("baseline", "build", str(train), "--model", "electricity", "-o", str(baseline)) == 0
+    build = ("baseline", "build", str(train), "--model", "electricity", "--format", "1", "-o", str(baseline))
+    assert _driftline(*build) == 0
     return _replay(folder, str(data / "electricity_live.jsonl.gz"), "--baseline", str(baseline))
 
 

@@ -6,6 +6,7 @@ import json
 import math
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -138,3 +139,41 @@ def test_whatever_the_values_there_is_a_headline(before: list[Any], after: list[
     found = describe(battery, test, baseline.total, baseline.sketch_events(events(after)))
     assert found.headline
     assert json.dumps(found.before.special)
+
+
+def in_cents(share: float, factor: float = 100.0) -> list[float]:
+    """Of two thousand N(10, 2), a share in another unit, spread evenly over their order."""
+    return [value * factor if 37 * i % 100 < 100 * share else value for i, value in enumerate(NORMAL)]
+
+
+@pytest.mark.parametrize(
+    ("after", "headline"),
+    [
+        (in_cents(0.43), "×100 for 43 % of the values"),
+        (in_cents(0.1, 1000), "×1000 for 10 % of the values"),
+        (in_cents(0.3, 1e6), "×1e+06 for 30 % of the values"),
+        (in_cents(0.43, 1 / 60), "×0.017 for 43 % of the values"),
+        (in_cents(1), "×100: mean 10 → 1000"),
+        (in_cents(0.02), "mean 10 → 29.58 (+9.8 σ)"),
+    ],
+)
+def test_a_part_in_another_unit_is_said_as_such(after: list[float], headline: str) -> None:
+    """It was called a mean that is forty times as large."""
+    assert change(NORMAL, after).headline == headline
+
+
+def test_a_change_tells_medians_beyond_the_range_and_the_factor() -> None:
+    found = change(NORMAL, in_cents(0.6))
+    assert found.rescaled
+    assert found.scale == found.rescaled.factor == pytest.approx(100, rel=0.02)
+    assert found.rescaled.share == pytest.approx(0.6, abs=0.01)
+    assert found.before.median == pytest.approx(10, rel=0.01)
+    assert found.after.median == pytest.approx(np.median(in_cents(0.6)), rel=0.05)
+
+
+def test_a_baseline_of_format_1_tells_what_it_always_told() -> None:
+    baseline = baseline_of(NORMAL, format_version=1)
+    battery = Battery(baseline.layout, baseline.total.counts)
+    found = describe(battery, battery.columns[0], baseline.total, baseline.sketch_events(events(in_cents(0.43))))
+    assert found.headline.startswith("mean 10 → 43")
+    assert {"median", "rescaled"}.isdisjoint(msgspec.json.encode(found).decode().replace('"', " ").split())

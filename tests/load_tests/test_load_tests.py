@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.stream.codec.panes import PackedPane, frame
+from driftline.stream.codec.frames import frame
+from driftline.stream.codec.panes import PackedPane
 from driftline.stream.config.load import parse_config
 from driftline.stream.config.sections import Config
 from driftline.stream.demo.servers import embedded_broker

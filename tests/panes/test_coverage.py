@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,7 @@ def test_an_excluded_field_is_named_with_its_glob() -> None:
 def test_a_reason_of_a_newer_version_is_left_out() -> None:
     baseline = baseline_of({"x": 1}, {"x": 2})
     about = {**baseline.about, "unwatched": {"features.a": "null", "features.b": "sparse", "features.c": 7}}
-    assert Baseline(baseline.layout, baseline.blocks, baseline.total, about).unwatched == {"features.a": Why.NULL}
+    assert replace(baseline, about=about).unwatched == {"features.a": Why.NULL}
 
 
 def test_every_nth_offset_is_sampled_however_the_log_is_cut() -> None:

@@ -185,7 +185,7 @@ def assert_said(sent: OutgoingRecord, said: dict[str, Any]) -> None:
         Draft7Validator({**said["payload"], "components": DOCUMENT["components"]}).validate(event)
         assert sent.key == event["data"]["alert_key"].encode()
     if said["name"] == "pane":
-        assert (sent.value or b"")[:2] == b"P\x01"
+        assert (sent.value or b"")[:2] in (b"P\x01", b"P\x02")
         assert sent.key == PaneMessage.from_bytes(sent.value or b"").model.encode()
 
 

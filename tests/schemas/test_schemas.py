@@ -231,7 +231,11 @@ def test_so_do_the_alerts_that_a_relay_makes_of_several() -> None:
             notifications = notifications.mark_sent(page)
 
 
-OPTIONAL = {("resolution",), ("commands",)}  # an outage has none
+CHANGE = ("evidence", "signals", 0, "change")
+OPTIONAL = {
+    ("resolution",), ("commands",),  # an outage has none
+    (*CHANGE, "before", "median"), (*CHANGE, "after", "median"), (*CHANGE, "rescaled"),  # nor a baseline of format 1
+}  # fmt: skip
 
 
 @cache
