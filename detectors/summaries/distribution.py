@@ -70,7 +70,8 @@ def distribution(layout: Layout, sketch: Sketch, signal: int) -> Distribution | 
     if of.range is None or not isinstance(of.coder, Grid):
         return None
     lowest, highest = sketch.extremes[:, layout.numeric.index(signal)]
-    cuts = np.clip(of.coder.cuts, *of.range)
+    least, most = max(of.range[0], lowest), min(of.range[1], highest)
+    cuts = np.clip(of.coder.cuts, least, most)
     start = layout.starts[signal]
     inside = sketch.counts[start : start + layout.sizes[signal]].astype(float)
     below, above = (layout.tail(sketch, signal, side) for side in (0, 1))
@@ -79,9 +80,9 @@ def distribution(layout: Layout, sketch: Sketch, signal: int) -> Distribution | 
     low, high, counts = (
         np.concatenate(each)
         for each in zip(
-            _cells(*below, lowest, of.range[0]),
-            (np.r_[of.range[0], cuts], np.r_[cuts, of.range[1]], inside),
-            _cells(*above, of.range[1], highest),
+            _cells(*below, lowest, min(of.range[0], highest)),
+            (np.r_[least, cuts], np.r_[cuts, most], inside),
+            _cells(*above, max(of.range[1], lowest), highest),
             strict=True,
         )
     )

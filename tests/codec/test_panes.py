@@ -220,6 +220,43 @@ def test_a_sketch_that_does_not_add_up_is_refused(packed: PackedSketch, reason: 
         packed.unpack(baseline().layout)
 
 
+FAR_VALUES = np.array([[0.1, 9.0], [0.1, -9.0]])
+FAR = PackedSketch.of(LAYOUTS[2].sketch(LAYOUTS[2].encode(FAR_VALUES, [["at", "at"]]), FAR_VALUES))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, None),
+        ({"tail_cells": b"", "tail_counts": b""}, None),
+        ({"tail_cells": b""}, "beyond the ranges"),
+        ({"tail_counts": b""}, "counts"),
+        ({"tail_counts": b"\1"}, "counts"),
+        ({"tail_counts": b"\0\1"}, "beyond the ranges"),
+        ({"tail_counts": b"\3\1"}, "beyond the ranges"),
+        ({"tail_cells": FAR.tail_cells[:-1]}, "rising"),
+        ({"tail_cells": FAR.tail_cells[4:] + FAR.tail_cells[:4]}, "rising"),
+        ({"tail_cells": FAR.tail_cells[:4] + b"\xff" * 4}, "rising"),
+    ],
+)
+def test_what_lies_beyond_the_range_has_to_add_up(changes: dict[str, bytes], reason: str | None) -> None:
+    packed = msgspec.structs.replace(FAR, **changes)
+    if reason is None:
+        assert packed.unpack(LAYOUTS[2]).n == 2
+        return
+    with pytest.raises(FormatError, match=reason):
+        packed.unpack(LAYOUTS[2])
+
+
+def test_a_sketch_within_the_ranges_is_a_frame_of_version_1() -> None:
+    """So that workers of both versions can share a group, and what is stored does not change."""
+    layout = LAYOUTS[2]
+    for price, version in ((0.2, 1), (9.0, 2)):
+        values = np.array([[0.1, price]])
+        data = message(layout.sketch(layout.encode(values, [["at"]]), values)).to_bytes()
+        assert data[1] == version
+
+
 @pytest.mark.parametrize("ranges", [(), (RUN, RUN), (Range(0, 5, 5),), (Range(0, -1, 5),), (Range(-1, 0, 5),)])
 def test_a_published_pane_is_of_one_run(ranges: tuple[Range, ...]) -> None:
     packed = PackedPane.of(Pane(events(5, 0, 2), 1, 2, ranges))
