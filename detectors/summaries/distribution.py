@@ -32,7 +32,11 @@ class Distribution:
     def quantile(self, share: float) -> float:
         """A value that this share of the values does not exceed."""
         ends, shares = self._curve
-        return float(np.interp(share, shares, ends))
+        right = int(np.searchsorted(shares, share).clip(max=len(ends) - 1))
+        left = max(right - 1, 0)
+        weight = np.interp(share, shares[[left, right]], [0.0, 1.0])
+        # As a mean of both ends, since their distance may be infinite.
+        return float(np.clip(ends[left] * (1 - weight) + ends[right] * weight, ends[left], ends[right]))
 
     @property
     def ends(self) -> FloatArray:
@@ -43,7 +47,8 @@ class Distribution:
     def _curve(self) -> tuple[FloatArray, FloatArray]:
         """Ends of intervals (k,), rising, and the share of values up to each; in between it is a straight line."""
         single = self.low == self.high
-        ends = np.unique(np.concatenate([self.low, self.high, np.nextafter(self.low[single], -np.inf)]))
+        before = np.nextafter(self.low[single], np.finfo(float).min)
+        ends = np.unique(np.concatenate([self.low, self.high, before]))
         # Halves, since the distance of two finite numbers may be infinite.
         width = self.high / 2 - self.low / 2
         come = ends[:, None] / 2 - self.low / 2

@@ -171,3 +171,22 @@ def test_incidents_of_another_baseline_are_resolved_with_the_next_pane() -> None
 def test_a_state_whose_baseline_file_is_gone_is_refused() -> None:
     with pytest.raises(BaselineChangedError):
         restore_state(stored_after(history(learned=False), 40), None)
+
+
+def test_a_learned_baseline_of_format_2_is_stored_without_its_blocks_and_judges_as_one_of_format_1() -> None:
+    """What lies beyond the range of its sample is told more exactly, so that headlines may differ, and nothing else."""
+    told, sizes = [], []
+    for learned_format in (1, 2):
+        monitor, state, steps = Monitor(MODEL, CONFIG, learned_format=learned_format), ModelState(), []
+        for pane in panes(60):
+            state, more = monitor.judge(state, pane)
+            steps += [(each.seq, each.status, each.at, [f.evidence for f in each.findings]) for each in more]
+            stored = state_delta(None, state, None).write
+            assert state_delta(None, restore_state(stored, None), None).write == stored
+        told.append(steps)
+        sizes.append(len(stored["learned"]))
+    assert told[0] == told[1]
+    assert told[0]
+    assert sizes[1] < sizes[0]
+    assert state.learned
+    assert state.learned.read_blocks is None
