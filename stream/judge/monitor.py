@@ -70,7 +70,9 @@ class Monitor:
     def takes_long(self, state: ModelState, pane: Pane[Any]) -> bool:
         """Whether judging this pane takes seconds, to learn a baseline or to derive its thresholds."""
         baseline = self.baseline(state)
-        return self.learns_from(state, pane) if baseline is None else not self._has_judge_of(baseline)
+        if baseline is None:
+            return self.learns_from(state, pane)
+        return baseline.derived is None and not self._has_judge_of(baseline)
 
     def shortened_by(self, learned: Baseline) -> str:
         """Why the baseline was learned from fewer events than `learn_events`, "" if it was not."""

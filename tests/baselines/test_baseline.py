@@ -461,7 +461,10 @@ def test_a_block_without_an_event_is_refused_though_its_content_hash_is_right() 
     blocks = BASELINE.blocks * (np.arange(len(BASELINE.blocks)) > 0)[:, None]
     total = replace(BASELINE.total, counts=blocks.sum(0))
     with pytest.raises(BaselineError, match="a block holds no event"):
-        decode_baseline(encode_baseline(replace(BASELINE, blocks=blocks, total=total)))
+        decode_baseline(encode_baseline(Baseline.of(BASELINE.layout, blocks, total, BASELINE.about)))
+    ranged = build(MIXED).layout
+    with pytest.raises(BaselineError, match="a block holds no event"):
+        _ = decode_baseline(encode_baseline(Baseline.of(ranged, blocks, total, BASELINE.about))).blocks
 
 
 def test_a_newer_file_is_refused_and_advises_an_upgrade() -> None:
