@@ -193,7 +193,7 @@ class _PackedTick(Stored, frozen=True):
     read_to: int
     time: int
     read: int = 0
-    rejected: dict[str, int] = {}
+    rejected: dict[str, int] = msgspec.field(default_factory=dict)
     unwatched: tuple[tuple[str, str], ...] = ()
     log: str = ""
 
