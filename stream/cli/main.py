@@ -30,6 +30,7 @@ from driftline.stream.cli import (
     schema,
     silence,
     topics,
+    upgrade,
 )
 from driftline.stream.cli.terminal import EXIT_FAILED, EXIT_FOUND, CommandError, err, out, read_config, read_text
 from driftline.stream.config.diagnostics import ConfigError, render_diagnostics
@@ -45,7 +46,21 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-for group in (baseline, demo, doctor, incidents, inspect, models, relay, replay, resume, schema, silence, topics):
+for group in (
+    baseline,
+    demo,
+    doctor,
+    incidents,
+    inspect,
+    models,
+    relay,
+    replay,
+    resume,
+    schema,
+    silence,
+    topics,
+    upgrade,
+):
     app.add_typer(group.app)
 
 

@@ -23,6 +23,7 @@ from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.alerts.build import build_alert
 from driftline.stream.alerts.schema import IncidentAlert, Mode
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.codec.levels import NEWEST
 from driftline.stream.config.sections import Config
 from driftline.stream.events.columns import infer_fields
 from driftline.stream.events.frames import Schema
@@ -100,9 +101,10 @@ class Pipeline:
     """Sketchers and monitors of one topic in one process.
 
     baselines: the given ones, by model. topic: the topic's name in alerts, by default the configured one. schemas: see
-    `EventReader`. states and events: the state and the number of events of every model seen so far. totals: by model,
-    the sketch of all events that were sketched. signals: by model, the kind of each signal of its baseline or, without
-    one, the names in the events that it learns from.
+    `EventReader`. level: format level of the group of workers whose alerts it repeats. states and events: the state and
+    the number of events of every model seen so far. totals: by model, the sketch of all events that were sketched.
+    signals: by model, the kind of each signal of its baseline or, without one, the names in the events that it learns
+    from.
     """
 
     config: Config
@@ -110,6 +112,7 @@ class Pipeline:
     topic: str | None = None
     mode: Mode = "replay"
     schemas: Mapping[int, Schema] | None = None
+    level: int = NEWEST
     monitors: dict[str, Monitor] = field(default_factory=dict)
     states: dict[str, ModelState] = field(default_factory=dict)
     events: Counter[str] = field(default_factory=Counter)
@@ -178,7 +181,14 @@ class Pipeline:
             monitor = self.monitors.get(model)
             if monitor is None:
                 given = self.known_baselines.get(model)
-                monitor = Monitor(model, self.config.for_model(model), given, self.config.limits, self._dependences)
+                monitor = Monitor(
+                    model,
+                    self.config.for_model(model),
+                    given,
+                    self.config.limits,
+                    self._dependences,
+                    learned_format=self.level,
+                )
                 self.monitors[model] = monitor
             self.events[model] += pane.content.n if isinstance(pane.content, Sketch) else len(pane.content)
             state, steps = monitor.judge(self.states.get(model, ModelState()), pane)

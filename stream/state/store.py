@@ -6,8 +6,8 @@ these, `stream.state.unwatched` keeps what people may read, which has one.)
 
 | key                    | type   | owner             | holds                                                         |
 |------------------------|--------|-------------------|---------------------------------------------------------------|
-| NS:{sketch/T/P}        | hash   | sketcher of P     | version, epoch; start, end, ends: the runs sealed last        |
-| NS:{judge/T/P}         | hash   | judge of panes P  | version, epoch; next: offset to resume at; sent: see outbox   |
+| NS:{sketch/T/P}        | hash   | sketcher of P     | claim; start, end, ends: the runs sealed last                 |
+| NS:{judge/T/P}         | hash   | judge of panes P  | claim; next: offset to resume at; sent: see outbox            |
 | NS:{judge/T/P}:models  | set    | judge of panes P  | the names of the models below                                 |
 | NS:{judge/T/P}:seen    | hash   | judge of panes P  | when the newest pane of each was appended, epoch ms           |
 | NS:{judge/T/P}:outbox  | list   | judge of panes P  | alerts not yet published, oldest first; `sent` came before    |
@@ -18,6 +18,8 @@ these, `stream.state.unwatched` keeps what people may read, which has one.)
 | NS:learned             | set    | judges            | the names of those models                                     |
 | NS:forgotten           | string | judges            | how often a learned baseline was dropped, for the sketchers   |
 | NS:bound               | hash   | the first worker  | facts that all of the above depend on, see `Store.bind`       |
+
+A claim is version, epoch and claimed, see `stream.state.level`, which also keeps what workers say of themselves.
 
 Every write to a partition is one script, so it happens wholly or not at all. It carries its writer's epoch and the
 position it continues from, and is refused if another worker holds a newer epoch (`FencedError`) or if the stored
@@ -36,23 +38,28 @@ from itertools import chain, pairwise
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from driftline.stream.codec.levels import FIRST, NEWEST
 from driftline.stream.codec.state import StateDelta, move_consumed
 from driftline.stream.state.client import Client, StoreError, call_redis
 from driftline.stream.state.fencing import NEXT_EPOCH, FencedError, fenced
 from driftline.stream.state.scripts import Argument, Script
 
-#: Version of the stored format. 2: a seal says where each of its runs ends. 1: it had one run, or the rule said.
-VERSION = 2
+# The newest version of a partition's hash that is read. From 2 on it is one more than the group's level, so that a
+# worker that can do less refuses to take over. 1: a seal had one run, or the rule said where its runs end.
+_NEWEST_VERSION = NEWEST + 1
 # Alerts kept for each partition of the panes topic, beside those of open incidents. An alert has 1 to 60 kB, so they
 # take 6 MB at most and mostly half of one; with half of them, a night in which 20 models drift would leave nothing of
 # the night before. The alerts topic has them all.
 _RECENT_ALERTS = 100
 
+# ARGV: version, newest version, newest level.
 _CLAIM = Script(f"""
-local version = redis.call('HGET', KEYS[1], 'version')
-if version and tonumber(version) > tonumber(ARGV[1]) then return {{'newer', version}} end
-redis.call('HSET', KEYS[1], 'version', ARGV[1])
-return {{'ok', {NEXT_EPOCH}}}
+local version = tonumber(redis.call('HGET', KEYS[1], 'version') or 0)
+if version > tonumber(ARGV[2]) then return {{'newer', tostring(version)}} end
+redis.call('HSET', KEYS[1], 'version', math.max(version, tonumber(ARGV[1])))
+local epoch = {NEXT_EPOCH}
+redis.call('HSET', KEYS[1], 'claimed', epoch .. ' ' .. ARGV[3])
+return {{'ok', epoch}}
 """)
 # ARGV: epoch, start, end, all ends. A seal that is there already is written again: a connection can only wait for the
 # sync of its own writes.
@@ -136,6 +143,15 @@ class StateMismatchError(StoreError):
     """The stored position is not what this worker wrote last, so Redis has lost writes: restart from what is stored."""
 
 
+class NewerError(StoreError):
+    """A partition belongs to workers of a newer Driftline: nothing was written."""
+
+
+def version_of(level: int) -> int:
+    """The version of the hashes of a group's partitions at a level."""
+    return level + 1
+
+
 class Seal(NamedTuple):
     """The runs of a predictions partition that were sealed last: offsets, ends exclusive and rising.
 
@@ -185,19 +201,19 @@ class Store:
     namespace: str
     replicas: int = 0
 
-    async def claim_sketch(self, topic: str, partition: int) -> SketchPartition:
-        """Take over the sketching of a predictions partition; its earlier owners are fenced off.
+    async def claim_sketch(self, topic: str, partition: int, level: int = FIRST) -> SketchPartition:
+        """Take over the sketching of a predictions partition; its earlier owners are fenced off. level: the group's.
 
         They stay so after a power cut of Redis, so this may wait for its disk: two owners might end an idle run at
         different offsets.
         """
         key = f"{self.namespace}:{{sketch/{topic}/{partition}}}"
-        return SketchPartition(self, key, await self._claim(key, durable=True))
+        return SketchPartition(self, key, await self._claim(key, level, durable=True))
 
-    async def claim_judge(self, topic: str, partition: int) -> JudgePartition:
-        """Take over the judging of a panes partition; its earlier owners are fenced off."""
+    async def claim_judge(self, topic: str, partition: int, level: int = FIRST) -> JudgePartition:
+        """Take over the judging of a panes partition; its earlier owners are fenced off. level: the group's."""
         key = judge_key(self.namespace, topic, partition)
-        epoch = await self._claim(key)
+        epoch = await self._claim(key, level)
         stored = await call_redis(self.client.hget, key, "next")
         return JudgePartition(self, key, epoch, None if stored is None else int(stored))
 
@@ -227,18 +243,18 @@ class Store:
 
     async def bound(self) -> dict[str, str]:
         """The facts that stored offsets depend on, by name."""
-        found = await call_redis(self.client.hgetall, f"{self.namespace}:bound")
+        found = await call_redis(self.client.hgetall, self.bound_key)
         return {name.decode(): fact.decode() for name, fact in found.items()}
 
     async def bind(self, facts: Mapping[str, str]) -> dict[str, str]:
         """Record facts that stored offsets depend on, unless others are recorded already; returns the recorded ones."""
         for name, fact in facts.items():
-            await call_redis(self.client.hsetnx, f"{self.namespace}:bound", name, fact)
+            await call_redis(self.client.hsetnx, self.bound_key, name, fact)
         return await self.bound()
 
     async def rebind(self, facts: Mapping[str, str]) -> None:
         """Replace facts that stored offsets depend on, after the offsets were moved."""
-        await call_redis(self.client.hset, f"{self.namespace}:bound", mapping=dict(facts))
+        await call_redis(self.client.hset, self.bound_key, mapping=dict(facts))
 
     async def positions(self) -> dict[tuple[str, int], int]:
         """Up to where each partition that has an owner or had one was read, by topic and number. Takes no epoch."""
@@ -250,20 +266,28 @@ class Store:
 
     async def _offsets(self, stage: str, field: str) -> dict[tuple[str, int], int]:
         """A field of each partition of a stage."""
-        pattern, found = re.compile(re.escape(f"{self.namespace}:{{{stage}/") + r"([^/]+)/(\d+)}"), {}
-        for key in await self.keys():
-            if match := pattern.fullmatch(key):
-                offset = await call_redis(self.client.hget, key, field)
-                found[match[1], int(match[2])] = int(offset or 0)
-        return found
+        keys = await self.partition_keys(stage)
+        return {place: int(await call_redis(self.client.hget, key, field) or 0) for place, key in keys.items()}
+
+    async def partition_keys(self, stage: str = "sketch|judge") -> dict[tuple[str, int], str]:
+        """The key of each partition that has an owner or had one, by topic and number."""
+        pattern = re.compile(re.escape(f"{self.namespace}:{{") + rf"(?:{stage})/([^/]+)/(\d+)}}")
+        matches = [match for key in await self.keys() if (match := pattern.fullmatch(key))]
+        return {(match[1], int(match[2])): match[0] for match in matches}
 
     async def keys(self) -> list[str]:
         """Every key of this namespace, sorted."""
         pattern = re.sub(r"([*?\[\]\\^])", r"\\\1", self.namespace) + ":*"
         return sorted([key.decode() async for key in self.client.scan_iter(match=pattern, count=1000)])
 
-    async def _claim(self, key: str, durable: bool = False) -> int:
-        return int((await self.run(_CLAIM, [key], VERSION, durable=durable))[0])
+    async def _claim(self, key: str, level: int, durable: bool = False) -> int:
+        versions = version_of(level), _NEWEST_VERSION
+        return int((await self.run(_CLAIM, [key], *versions, NEWEST, durable=durable))[0])
+
+    @property
+    def bound_key(self) -> str:
+        """The key of the facts that stored offsets depend on."""
+        return f"{self.namespace}:bound"
 
     @property
     def _learned(self) -> str:
@@ -413,7 +437,7 @@ def _refusal(status: str, key: str, stored: str) -> StoreError:
     return {
         "fenced": FencedError(f"{key}: another worker took over, with epoch {stored}"),
         "mismatch": StateMismatchError(f"{key}: the stored position is {stored or 'none'}, so Redis has lost writes"),
-        "newer": StoreError(
-            f"{key}: written by a newer Driftline, in version {stored}; this one writes {VERSION}: upgrade"
+        "newer": NewerError(
+            f"{key}: written by a newer Driftline, in version {stored}; this one writes {_NEWEST_VERSION}: upgrade"
         ),
     }[status]

@@ -25,6 +25,7 @@ from driftline.stream.alerts.read import key_of
 from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.codec.frames import FormatError
+from driftline.stream.codec.levels import FIRST
 from driftline.stream.codec.panes import ForgetMessage, PaneMessage, read_message
 from driftline.stream.codec.state import FORGET, BaselineChangedError, StateDelta, restore_state, state_delta
 from driftline.stream.config.limits import Limits
@@ -147,8 +148,11 @@ class _Batch:
 class JudgeStage:
     """Judges the panes partitions assigned to this worker.
 
-    baselines: those given in the configuration, by model, without the signals that are not watched.
+    baselines: those given in the configuration, by model, without the signals that are not watched. level: the group's
+    format level, which may rise while the stage works.
     """
+
+    level = FIRST
 
     def __init__(
         self,
@@ -181,7 +185,7 @@ class JudgeStage:
             self._count_incidents()
 
     async def _take_over(self, partition: int) -> _Partition:
-        record = await self._store.claim_judge(self._settings.panes, partition)
+        record = await self._store.claim_judge(self._settings.panes, partition, self.level)
         owned = _Partition(record, Roster(self._settings.room))
         models, seen = await owned.record.models(), await owned.record.seen()
         for first in range(0, len(models), _AT_ONCE):
@@ -296,9 +300,11 @@ class JudgeStage:
     def _monitor(self, model: str) -> Monitor:
         """The model's monitor. It is kept once the model is judged: panes may name any number of others."""
         settings, given = self._settings, self._baselines.get(model)
-        return self._monitors.get(model) or Monitor(
+        monitor = self._monitors.get(model) or Monitor(
             model, settings.for_model(model), given, settings.limits, self._dependences
         )
+        monitor.learned_format = self.level
+        return monitor
 
     async def _commit(self, partition: _Partition, next_offset: int, work: _Batch) -> None:
         started, learned = time.perf_counter(), work.newly_learned()

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from driftline.stream.config.sections import Topics
 from driftline.stream.kafka.logs import Log
+from driftline.stream.state.level import level_of
 from driftline.stream.state.store import Store
 from driftline.stream.worker.continuity import READ, Facts, was_created_again
 
@@ -111,8 +112,11 @@ def _effect(name: str, log: Log, to: int, again: bool) -> str:
 async def move(store: Store, situation: Situation, moves: list[Move]) -> None:
     """Move the stored positions, and bind the group to what Kafka has. Raises StoreError, such as FencedError."""
     topics, targets = situation.topics, {(each.topic, each.partition): each.to for each in moves}
-    sketchers = {p: await store.claim_sketch(topics.predictions, p) for p in _partitions(situation, topics.predictions)}
-    judges = {p: await store.claim_judge(topics.panes, p) for p in _partitions(situation, topics.panes)}
+    level = level_of(situation.bound)
+    sketchers = {
+        p: await store.claim_sketch(topics.predictions, p, level) for p in _partitions(situation, topics.predictions)
+    }
+    judges = {p: await store.claim_judge(topics.panes, p, level) for p in _partitions(situation, topics.panes)}
     consumed = {partition: to for (topic, partition), to in targets.items() if topic == topics.predictions}
     for partition, judge in judges.items():
         await judge.move(targets.get((topics.panes, partition), judge.next_offset or 0), consumed)

@@ -26,6 +26,7 @@ import numpy as np
 
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import decode_baseline
+from driftline.stream.codec.levels import FIRST
 from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.config.sections import Config, ModelConfig
 from driftline.stream.events.limits import MessageLimits
@@ -142,8 +143,10 @@ class SketchStage:
     """Sketches the partitions assigned to this worker.
 
     baselines: those given in the configuration, by model, without the signals that are not watched. schemas: None if
-    the configuration names no source of them.
+    the configuration names no source of them. level: the group's format level, which may rise while the stage works.
     """
+
+    level = FIRST
 
     def __init__(
         self,
@@ -182,7 +185,7 @@ class SketchStage:
             self._partitions = {}
 
     async def _take_over(self, partition: int) -> _Partition:
-        record = await self._store.claim_sketch(self._settings.predictions, partition)
+        record = await self._store.claim_sketch(self._settings.predictions, partition, self.level)
         seal = await record.read_seal()
         start, ends = seal or (0, ())
         cutter = Cutter(self._settings.rule, partition, start, ends)

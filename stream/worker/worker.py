@@ -17,16 +17,18 @@ import os
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
-from socket import socket
+from socket import gethostname, socket
 from typing import Any, NoReturn, cast
 
 from aiokafka.errors import KafkaError
 from faust.types import TP, StreamT
 
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.codec.levels import NEWEST
 from driftline.stream.config.remarks import unused_settings
 from driftline.stream.config.sections import Config
 from driftline.stream.kafka.admin import record_room
@@ -42,7 +44,8 @@ from driftline.stream.sources.baselines import load_baselines
 from driftline.stream.sources.schemas import SchemaLoader, schema_loader
 from driftline.stream.state.client import StoreError, connect
 from driftline.stream.state.fencing import FencedError
-from driftline.stream.state.store import ResumePosition, Store
+from driftline.stream.state.level import REPORT_EVERY, GroupLevel, LevelError, WorkerReport
+from driftline.stream.state.store import NewerError, ResumePosition, Store
 from driftline.stream.state.unwatched import UnwatchedReports
 from driftline.stream.worker.continuity import LogChangedError
 from driftline.stream.worker.faust.app import App, WorkerSettings, build_app, consume, publish, run_worker
@@ -66,6 +69,8 @@ _LAG_EVERY = 2.0
 # s between two reviews of what is not watched, and between two reports of it that say the same. Reports are valid for
 # ten times as long as the latter.
 _COVERAGE_EVERY, _REPORT_EVERY = 5.0, 60.0
+# s between two looks whether the group's level was raised: one small request to Redis.
+_LEVEL_EVERY = 5.0
 
 
 @dataclass
@@ -104,8 +109,9 @@ class Worker:
         )
         self.judge_stage = JudgeStage(JudgeSettings.of(config), watched, self.store, self._publish, self.metrics)
         self.watchdog = Watchdog(self.metrics, worker.watchdog_seconds, self.waits)
-        self.guard = LogGuard(config, self.store, self.metrics)
+        self.guard, self.group_level = LogGuard(config, self.store, self.metrics), GroupLevel(self.store)
         self._name, self._reported = secrets.token_hex(8), (0.0, list[Unwatched]())
+        self._level, self._level_reported = 0, 0.0
         self._room: Mapping[str, int] | None = None
         self._resources = AsyncExitStack()
         self._add_agents()
@@ -126,6 +132,7 @@ class Worker:
         app.timer(_HOUSEKEEPING_EVERY)(self._housekeeping)
         app.timer(_LAG_EVERY)(self._measure_lag)
         app.timer(_COVERAGE_EVERY)(self._review_coverage)
+        app.timer(_LEVEL_EVERY)(self._watch_level)
         app.on_before_shutdown.connect(self._stopping)
 
     async def _sketch(self, fetch: Fetch) -> None:
@@ -164,6 +171,7 @@ class Worker:
 
     async def _claim(self, partitions: frozenset[TP]) -> Mapping[TP, ResumePosition]:
         topics = self.config.topics
+        self._use_level(await self.group_level.begin())
         await self.guard.bind()
         if self._room is None:
             dead_letters = [f"{topic}.dlq" for topic in (topics.predictions, topics.panes)]
@@ -205,6 +213,27 @@ class Worker:
                 log.warning("what is not watched was not reported: %s", error)
             self._reported = now, found
 
+    async def _watch_level(self) -> None:
+        """Use the group's level from here on if it was raised, and report which one this worker can do."""
+        try:
+            if self._level:
+                with _exit_when_refused():
+                    self._use_level(await self.group_level.read())
+            now = time.time()
+            if now - self._level_reported > REPORT_EVERY:
+                report = WorkerReport(now, gethostname(), version("driftline"), NEWEST)
+                await self.group_level.report(self._name, report)
+                self._level_reported = now
+        except StoreError as error:
+            log.warning("the group's format level is not known: %s", error)
+
+    def _use_level(self, read: int) -> None:
+        level = max(read, self._level)  # it never falls, but a look that began earlier may end later
+        if level != self._level:
+            hint = "once all workers are upgraded, run driftline upgrade finish" if level < NEWEST else "the newest"
+            log.info("the group is at format level %d: %s", level, hint)
+        self._level = self.sketch_stage.level = self.judge_stage.level = level
+
     async def _measure_lag(self) -> None:
         """Measure the lag from positions: they also count what is no record, such as a marker at the end of a log.
 
@@ -241,12 +270,14 @@ class Worker:
 
     async def _stopping(self, *_: Any, **__: Any) -> None:
         """Close what `_started` opened. No record is in work any more."""
+        with suppress(StoreError):
+            await self.group_level.withdraw(self._name)
         await self._resources.aclose()
 
 
 @contextmanager
 def _exit_when_refused() -> Iterator[None]:
-    """End the process at once when another worker has taken over, or when the log is not the one that was read.
+    """End the process at once when another worker has taken over, the log is another one, or the group too new.
 
     The orderly end takes seconds, in which this worker would join the group again and hold partitions until its
     session expires; and it would bury the reason under a traceback.
@@ -255,7 +286,7 @@ def _exit_when_refused() -> Iterator[None]:
         yield
     except FencedError as error:
         _exit(f"{error}: this worker was away for too long, and exits")
-    except LogChangedError as error:
+    except (LogChangedError, LevelError, NewerError) as error:
         _exit(str(error))
 
 

@@ -173,9 +173,11 @@ _WRITE: Mapping[str, Callable[[Any, str, list[Any]], object]] = {
 def _keys(client: Any) -> Iterator[Line]:
     """Every key by its logical type, with how long it lives, in days; None: for good.
 
-    Without what workers report as not watched: it holds the time, and no state.
+    Without what workers report of themselves and of what is not watched: it holds the time, and no state.
     """
-    for key in sorted(key.decode() for key in client.scan_iter(count=1000) if not key.endswith(b":unwatched")):
+    for key in sorted(
+        key.decode() for key in client.scan_iter(count=1000) if not key.endswith((b":unwatched", b":workers"))
+    ):
         kind, lives = client.type(key).decode(), client.ttl(key)
         content = _READ[kind](client, key)
         yield {"redis": key, "type": kind, "lives": None if lives < 0 else round(lives / _DAY), "content": content}

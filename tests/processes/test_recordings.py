@@ -162,9 +162,10 @@ def was_kept(line: Line) -> bool:
 
 
 def since(line: Line, name: str) -> bool:
-    """Whether a field is kept only since the recording: ids that differ with each broker, and a relay's last write."""
-    bound, notifications = (line["redis"].endswith(end) for end in (":bound", ":desk"))
-    return (bound and (name == "cluster" or name.endswith(".id"))) or (notifications and name == "revision")
+    """Whether a field is kept only since the recording: what differs with each broker, claim or write of a relay."""
+    if line["redis"].endswith(":bound"):
+        return name == "cluster" or name.endswith(".id")
+    return name == "claimed" or bool(line["redis"].endswith(":desk") and name == "revision")
 
 
 def blanked(value: Any) -> Any:

@@ -12,10 +12,9 @@ import pytest
 from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.codec.state import StateDelta, restore_state, state_delta
 from driftline.stream.state import store as store_module
-from driftline.stream.state.client import StoreError
 from driftline.stream.state.fencing import FencedError
 from driftline.stream.state.incident_index import IncidentIndex, IndexedAlerts
-from driftline.stream.state.store import DecidedAlert, OutboxAlert, Seal, StateMismatchError, Store
+from driftline.stream.state.store import DecidedAlert, NewerError, OutboxAlert, Seal, StateMismatchError, Store
 from tests.harness.histories import MODEL, baseline, history
 from tests.harness.redis_servers import contents, on_every_redis, redis_url
 
@@ -269,9 +268,9 @@ async def test_a_learned_baseline_can_be_loaded_by_the_sketchers(store: Store) -
 @on_every_redis
 async def test_the_state_of_a_newer_driftline_is_left_alone(store: Store) -> None:
     judge = await store.claim_judge(PANES, 0)
-    await store.client.hset(judge.key, "version", 3)
+    await store.client.hset(judge.key, "version", 4)
     before = await contents(store)
-    with pytest.raises(StoreError, match="newer Driftline, in version 3; this one writes 2"):
+    with pytest.raises(NewerError, match="newer Driftline, in version 4; this one writes 3: upgrade"):
         await store.claim_judge(PANES, 0)
     assert await contents(store) == before
 

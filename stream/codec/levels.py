@@ -1,0 +1,22 @@
+"""The format level of a group of workers: what they may store and send. Pure.
+
+Workers of two versions share a group while it is upgraded, so what only the newer one understands waits until all are.
+A reader understands every level up to its own; the level says what a writer may use.
+
+| level | what may be used                                                                                  |
+|-------|---------------------------------------------------------------------------------------------------|
+| 1     | what versions without levels wrote                                                                |
+| 2     | learned baselines of format 2 and without blocks; fields of panes and states that came with level 2 |
+
+A group begins at the newest level of the worker that begins it; `driftline upgrade finish` raises it. A replay is at
+the newest.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: The level of a group that has none, because a version without levels began it.
+FIRST: Final = 1
+#: The highest level that this version can do.
+NEWEST: Final = 2
