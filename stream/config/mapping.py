@@ -26,7 +26,7 @@ class Mapping(Section):
     model: EventPath = Field(
         "model", description="The model's name. `=NAME`: this name for all events. `$topic`: the name of the topic."
     )
-    version: EventPath = Field("version", description="The model's version.")
+    version: EventPath = Field("version", description="The model's version, a text or a number.")
     features: EventPath = Field(
         "features",
         description="The object that holds the features. `rest`: the whole message. What the other paths name in it is "

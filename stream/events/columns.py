@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, chain
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from driftline.stream.events.event import (
     UnfitValueError,
     as_number,
     as_text,
+    as_weight,
     is_number,
     is_numeral,
     is_unicode,
@@ -25,11 +26,15 @@ from driftline.stream.events.event import (
 
 # Different values up to which texts with a decimal point may be codes, such as versions.
 _FEW = 20
+#: Names of the values of an event that are no signals. Tags have the names "tags.…", like features.
+VERSION, LABEL, WEIGHT, TAGS = "version", "label", "weight", "tags"
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
     """How to read one signal: its `name` ("features.amount", "score"), and whether its values are floats or text.
+
+    In the same way, how to read a value that is no signal: `VERSION`, `LABEL`, `WEIGHT` or a tag ("tags.land").
 
     flag: whether true and 1, false and 0, are the same values.
     """
@@ -57,6 +62,7 @@ class Columns:
     numeric: (n, numeric fields) in the order of the fields, NaN where missing or defective.
     texts: a list of n per text field, None where missing or defective.
     defects: in order of their rows; the code of each replaces "missing".
+    extras: by name, a list of n values that are no signals: floats or text, None where missing or defective.
     """
 
     position: IntArray
@@ -65,6 +71,7 @@ class Columns:
     numeric: FloatArray
     texts: list[list[str | None]]
     defects: list[Defect]
+    extras: Mapping[str, list[Any]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -75,12 +82,13 @@ class Columns:
         ids: list[str],
         values: Iterable[Sequence[Any]],
         defects: list[Defect],
+        extras: Mapping[str, list[Any]],
     ) -> Columns:
         """Columns from one sequence of n values per field: floats and None, or text and None."""
         pairs = list(zip(fields, values, strict=True))
         numbers = _matrix([column for field, column in pairs if field.numeric], len(ids))
         texts = [list(column) for field, column in pairs if not field.numeric]
-        return cls(np.asarray(position, np.int64), np.asarray(ts, np.int64), ids, numbers.T, texts, defects)
+        return cls(np.asarray(position, np.int64), np.asarray(ts, np.int64), ids, numbers.T, texts, defects, extras)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Columns]) -> Columns:
@@ -98,6 +106,7 @@ class Columns:
                 for first, part in zip(_starts(parts), parts, strict=True)
                 for defect in part.defects
             ],
+            {name: list(chain.from_iterable(part.extras[name] for part in parts)) for name in parts[0].extras},
         )
 
     def with_positions(self, positions: IntArray) -> Columns:
@@ -113,6 +122,7 @@ class Columns:
             self.numeric[first:last],
             [text[first:last] for text in self.texts],
             [each._replace(row=each.row - first) for each in self.defects if first <= each.row < last],
+            {name: values[first:last] for name, values in self.extras.items()},
         )
 
     def select(self, rows: IntArray) -> Columns:
@@ -127,6 +137,7 @@ class Columns:
             self.numeric[rows],
             [[text[row] for row in picks] for text in self.texts],
             sorted(kept, key=_by_row),
+            {name: [values[row] for row in picks] for name, values in self.extras.items()},
         )
 
     def merge(self, other: Columns) -> Columns:
@@ -135,13 +146,22 @@ class Columns:
         return both.select(np.argsort(both.position, kind="stable"))
 
 
-def tabulate(fields: Sequence[Field], events: Sequence[tuple[int, Event]]) -> Columns:
-    """The columns of one model's events, given with the positions of their messages in the batch."""
+def tabulate(fields: Sequence[Field], events: Sequence[tuple[int, Event]], extras: Sequence[Field] = ()) -> Columns:
+    """The columns of one model's events, given with the positions of their messages in the batch.
+
+    extras: which of the events' extras to keep.
+    """
     defects: list[Defect] = []
-    values = [[_cell(field, row, event, defects) for row, (_, event) in enumerate(events)] for field in fields]
+    rows = [event for _, event in events]
+    values = [[_cell(each, row, event.signals, defects) for row, event in enumerate(rows)] for each in fields]
+    kept: dict[str, list[Any]] = {
+        each.name: [_cell(each, row, event.extras, defects) for row, event in enumerate(rows)] for each in extras
+    }
+    if VERSION in kept:
+        kept[VERSION] = [event.version for event in rows]
     positions, times = [position for position, _ in events], [event.ts for _, event in events]
     ids = [event.id for _, event in events]
-    return Columns.of(fields, positions, times, ids, values, sorted(defects, key=_by_row))
+    return Columns.of(fields, positions, times, ids, values, sorted(defects, key=_by_row), kept)
 
 
 def infer_fields(events: Iterable[Event], names: Container[str] | None = None) -> list[Field]:
@@ -192,13 +212,19 @@ def _starts(parts: Sequence[Columns]) -> Iterable[int]:
     return accumulate((len(part.ids) for part in parts[:-1]), initial=0)
 
 
-def _cell(field: Field, row: int, event: Event, defects: list[Defect]) -> float | str | None:
-    value = event.signals.get(field.name)
+def _cell(field: Field, row: int, values: Mapping[str, Any], defects: list[Defect]) -> float | str | None:
     try:
-        return as_number(value, field.flag) if field.numeric else as_text(value, field.flag)
+        return _read(field, values.get(field.name))
     except UnfitValueError as unfit:
         defects.append(Defect(row, field.name, unfit.code, f"{field.name}: {unfit}"))
         return None
+
+
+def _read(field: Field, value: Any) -> float | str | None:
+    """A parsed JSON value as its field has it. Raises UnfitValueError."""
+    if field.name == WEIGHT:
+        return as_weight(value)
+    return as_number(value, field.flag) if field.numeric else as_text(value, field.flag)
 
 
 def _matrix(columns: Sequence[Sequence[float | None]], n: int) -> FloatArray:

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter, itemgetter
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -32,18 +33,29 @@ _PART = 512
 _Rows = tuple[list[int], list[Struct]]
 
 
+# A model and, if others of its events are read differently, a version.
+_Kind = tuple[str, str | None]
+
+
 class Decoded(NamedTuple):
-    """A decoded batch: columns by known model, (position, event) pairs by unknown model, and the rejected messages."""
+    """A decoded batch: columns by known model, (position, event) pairs by unknown model, and the rejected messages.
+
+    versions: columns by model and version, of versions that are known by themselves.
+    """
 
     known: dict[str, Columns]
     unknown: dict[str, list[tuple[int, Event]]]
     rejections: list[Rejection]
+    versions: dict[str, dict[str, Columns]]
 
 
 class Decoder:
     """Decodes batches of messages.
 
-    fields: by known model, in the order of the columns to make. schemas, limits: see `EventReader`.
+    fields: by known model, in the order of the columns to make. schemas, limits: see `EventReader`. versions: by model
+    and version, the fields of versions that are read by themselves. Events of their other versions are those of a known
+    model if `fields` has it, and of an unknown one if not. extras: values that are kept beside the signals, of all
+    models: the version, the label, the weight, tags. What is not among them is not decoded.
     """
 
     def __init__(
@@ -52,12 +64,18 @@ class Decoder:
         mapping: EventMapping = NATIVE,
         schemas: Mapping[int, Schema] | None = None,
         limits: MessageLimits = DEFAULT_LIMITS,
+        versions: Mapping[str, Mapping[str, Sequence[Field]]] = MappingProxyType({}),
+        extras: Sequence[Field] = (),
     ) -> None:
-        self._fields, self._schemas, self._limits = dict(fields), schemas, limits
-        self._reader = EventReader(mapping, schemas, limits)
-        plans = [plan for model, own in fields.items() if (plan := plan_of(model, own, mapping))]
-        self._plans = {plan.row: plan for plan in plans}
-        self._parse = parser(plans, mapping)
+        self._fields: dict[_Kind, Sequence[Field]] = {(model, None): own for model, own in fields.items()}
+        self._fields |= {(model, each): own for model, by in versions.items() for each, own in by.items()}
+        self._schemas, self._limits, self._extras = schemas, limits, tuple(extras)
+        self._reader = EventReader(mapping, schemas, limits, [each.name for each in extras])
+        plans = {kind: plan_of(kind[0], own, mapping, extras, kind[1]) for kind, own in self._fields.items()}
+        # All versions of a model, or none: one without a struct must not be read as another.
+        exact = {model for (model, _), plan in plans.items() if plan is None}
+        self._plans = {plan.row: plan for plan in plans.values() if plan and plan.model not in exact}
+        self._parse = parser([*self._plans.values()], mapping)
 
     def decode(self, batch: Sequence[bytes | None], origins: Origins | None = None) -> Decoded:
         """The events of a batch. No message makes this raise.
@@ -73,19 +91,23 @@ class Decoder:
             self._reader.failure(error)
             known, refused = {}, list(range(len(batch)))
         events, rejections = self._read_exactly(batch, sorted(refused), origins)
-        for model in [model for model in events if model in self._fields]:
-            exact = self._tabulate(model, events.pop(model), rejections)
-            if exact.ids:
-                known[model] = known[model].merge(exact) if model in known else exact
-        return Decoded(known, events, sorted(rejections, key=attrgetter("position")))
+        unknown = dict[str, list[tuple[int, Event]]]()
+        for kind, own in events.items():
+            if kind not in self._fields:
+                unknown[kind[0]] = own
+            elif (exact := self._tabulate(kind, own, rejections)).ids:
+                known[kind] = known[kind].merge(exact) if kind in known else exact
+        rejections.sort(key=attrgetter("position"))
+        models = {model: columns for (model, version), columns in known.items() if version is None}
+        return Decoded(models, unknown, rejections, _by_version(known))
 
     def _parse_plain(
         self, batch: Sequence[bytes | None], origins: Origins | None = None
-    ) -> tuple[dict[str, Columns], list[int]]:
-        """The columns of the events that a struct accepts, by model, and the positions of all other messages."""
+    ) -> tuple[dict[_Kind, Columns], list[int]]:
+        """The columns of the events that a struct accepts, and the positions of all other messages."""
         parts, refused = self._parse_parts(batch, origins)
         known = {}
-        for model, own in parts.items():
+        for kind, own in parts.items():
             columns = Columns.concatenate(own)
             # msgspec cannot be made to refuse years before 1970 and after 9999.
             sane = (columns.ts >= 0) & (columns.ts <= MAX_EPOCH_MS)
@@ -93,15 +115,15 @@ class Decoder:
                 refused += columns.position[~sane].tolist()
                 columns = columns.select(np.flatnonzero(sane))
             if columns.ids:
-                known[model] = columns
+                known[kind] = columns
         return known, refused
 
     def _parse_parts(
         self, batch: Sequence[bytes | None], origins: Origins | None
-    ) -> tuple[dict[str, list[Columns]], list[int]]:
-        """By model, columns of at most `_PART` events each; and the positions of refused messages."""
+    ) -> tuple[dict[_Kind, list[Columns]], list[int]]:
+        """Columns of at most `_PART` events each; and the positions of refused messages."""
         rows: dict[type[Struct], _Rows] = defaultdict(lambda: ([], []))
-        parts: dict[str, list[Columns]] = defaultdict(list)
+        parts: dict[_Kind, list[Columns]] = defaultdict(list)
         refused = list[int]()
         for first in range(0, len(batch), _PART):
             positions, own = self._structs(batch, range(first, min(first + _PART, len(batch))), refused)
@@ -145,16 +167,16 @@ class Decoder:
         self,
         kind: type[Struct],
         rows: dict[type[Struct], _Rows],
-        parts: dict[str, list[Columns]],
+        parts: dict[_Kind, list[Columns]],
         origins: Origins | None,
     ) -> None:
         plan = self._plans[kind]
-        parts[plan.model].append(plan.columns(*rows.pop(kind), origins))
+        parts[plan.model, plan.version].append(plan.columns(*rows.pop(kind), origins))
 
     def _read_exactly(
         self, batch: Sequence[bytes | None], positions: Sequence[int], origins: Origins | None
-    ) -> tuple[dict[str, list[tuple[int, Event]]], list[Rejection]]:
-        events: dict[str, list[tuple[int, Event]]] = {}
+    ) -> tuple[dict[_Kind, list[tuple[int, Event]]], list[Rejection]]:
+        events: dict[_Kind, list[tuple[int, Event]]] = {}
         rejections = []
         for position in positions:
             try:
@@ -164,21 +186,33 @@ class Decoder:
             else:
                 rejections += [Rejection(position, fault.reason, fault.row) for fault in record.faults]
                 for event in record.events:
-                    events.setdefault(event.model, []).append((position, event))
+                    events.setdefault(self._kind(event), []).append((position, event))
         return events, rejections
 
-    def _tabulate(self, model: str, events: Sequence[tuple[int, Event]], rejections: list[Rejection]) -> Columns:
+    def _kind(self, event: Event) -> _Kind:
+        own = event.model, event.version
+        return own if own in self._fields else (event.model, None)
+
+    def _tabulate(self, kind: _Kind, events: Sequence[tuple[int, Event]], rejections: list[Rejection]) -> Columns:
         """The columns of a model's events; a message for which there can be none is added to `rejections`."""
         try:
-            return tabulate(self._fields[model], events)
+            return tabulate(self._fields[kind], events, self._extras)
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 # a fault of ours in one message: find which
             messages = [list(own) for _, own in groupby(events, key=itemgetter(0))]
             if len(messages) == 1:
                 rejections.append(Rejection(events[0][0], self._reader.failure(error)))
-                return tabulate(self._fields[model], [])
-        return Columns.concatenate([self._tabulate(model, own, rejections) for own in messages])
+                return tabulate(self._fields[kind], [], self._extras)
+        return Columns.concatenate([self._tabulate(kind, own, rejections) for own in messages])
+
+
+def _by_version(columns: Mapping[_Kind, Columns]) -> dict[str, dict[str, Columns]]:
+    versions: dict[str, dict[str, Columns]] = {}
+    for (model, version), own in columns.items():
+        if version is not None:
+            versions.setdefault(model, {})[version] = own
+    return versions
 
 
 def _without(positions: Sequence[int], others: Sequence[int]) -> Sequence[int]:

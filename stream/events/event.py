@@ -10,6 +10,9 @@
     true               Special.INVALID      "true"
     [..], {..}         Special.INVALID      Special.INVALID
 
+Of what is no signal, a version is text (5 is "5", 4.2 is "4.2"), or missing if it is neither text nor a number; a
+weight is a finite number from 0 on; the label and tags are read like signals.
+
 A signal whose baseline knows only true and false, or only 0 and 1, is a flag: true, 1, 1.0, "True" and "1" are the same
 value of it. No value becomes 0 silently. No I/O, no clock.
 """
@@ -19,7 +22,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from driftline.detectors.summaries.codes import Special
@@ -46,7 +49,8 @@ class Event:
     """One prediction.
 
     ts: epoch milliseconds. signals: every value of `features`, `prediction` and `score`, as parsed, by dotted name; an
-    object is {}, and its values have names of their own. Of a duplicate name, the later value counts.
+    object is {}, and its values have names of their own. Of a duplicate name, the later value counts. extras: what was
+    asked for of the label, the weight and tags ("tags.land"), as parsed, by name.
     """
 
     id: str
@@ -54,6 +58,7 @@ class Event:
     model: str
     version: str | None
     signals: Mapping[str, Any]
+    extras: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Rejection(NamedTuple):
@@ -120,6 +125,20 @@ def as_text(value: Any, flag: bool = False) -> str | None:
     return FLAGS.get(text.lower(), text) if flag and text is not None else text
 
 
+def as_weight(value: Any) -> float | None:
+    """A parsed JSON value of an event's weight; None if missing. Raises UnfitValueError if it can be none."""
+    weight = as_number(value)
+    if weight is not None and not 0 <= weight < math.inf:
+        raise UnfitValueError(Special.INVALID, f"expected a finite number from 0 on, got {quoted(value)}")
+    return weight
+
+
+def as_version(value: Any) -> str | None:
+    """A parsed JSON value as the event's version; None if it can be none. It only describes, so the event counts."""
+    text = spelt(value) if is_finite(value) else value
+    return text if isinstance(text, str) and 0 < len(text) <= MAX_NAME and is_unicode(text) else None
+
+
 def is_numeral(text: str) -> bool:
     """Whether a text spells a finite decimal number, as in "12", "-0.5" or "1e-9"."""
     return _NUMERAL.fullmatch(text) is not None
@@ -128,6 +147,16 @@ def is_numeral(text: str) -> bool:
 def is_number(value: Any) -> bool:
     """Whether a parsed JSON value is a number; true and false are not."""
     return type(value) is float or type(value) is int
+
+
+def is_finite(value: Any) -> bool:
+    """Whether a parsed JSON value is a finite number."""
+    return is_number(value) and -math.inf < value < math.inf
+
+
+def spelt(number: float) -> str:
+    """A finite number as text: 5, 5.0, 4.2."""
+    return str(number) if isinstance(number, int) else repr(number)
 
 
 def is_unicode(text: str) -> bool:

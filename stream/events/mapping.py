@@ -53,7 +53,7 @@ PRESETS: dict[Preset, dict[str, Any]] = {
 }  # fmt: skip
 
 _READ = ("id", "ts", "model", "version", "features", "prediction", "score")
-# Parts that are not read. They may share a path with one that is, and are only kept from being features.
+# Parts that are read only where they are asked for. They may share a path with one that is read, and are no features.
 _UNREAD = ("label", "weight", "tags")
 _PARTS = (*_READ, *_UNREAD)
 _RECORD_PARTS = {"id": (RECORD,), "ts": (RECORD,), "model": (TOPIC,)}
@@ -149,6 +149,16 @@ class EventMapping:
     def monitored(self) -> dict[str, tuple[str, ...]]:
         """The paths of the parts that hold signals, by the first part of their names."""
         return {part: self.path(part) or () for part in ("features", "prediction", "score")}
+
+    def extra_path(self, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The path of the part that holds a value that is no signal, and the keys in it: of "tags.land", land.
+
+        Raises ValueError unless the name is "version", "label", "weight" or "tags.…".
+        """
+        part, *keys = name.split(".")
+        if part not in ("version", *_UNREAD) or bool(keys) != (part == "tags"):
+            raise ValueError(f"{name}: expected version, label, weight or the name of a tag, such as tags.land")
+        return self.path(part) or (), tuple(keys)
 
     @property
     def left_out(self) -> tuple[tuple[str, ...], ...]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
@@ -21,7 +20,7 @@ from functools import lru_cache
 from pathlib import PurePath
 from typing import Any, NamedTuple, TypeVar
 
-from driftline.stream.events.event import MAX_NAME, Event, is_number, is_unicode, quoted
+from driftline.stream.events.event import MAX_NAME, Event, as_version, is_finite, is_unicode, quoted, spelt
 from driftline.stream.events.frames import FrameError, Schema, unpack
 from driftline.stream.events.limits import DEFAULT_LIMITS, MessageLimits
 from driftline.stream.events.mapping import NATIVE, EventMapping, Origin, value_at
@@ -75,16 +74,19 @@ class Head(NamedTuple):
     ts: int
     model: str
     version: str | None
+    extras: Mapping[str, Any]
 
     def event(self, signals: dict[str, Any], row: int | None = None) -> Event:
         """An event of the message."""
-        return Event(self.id if row is None else f"{self.id}#{row}", self.ts, self.model, self.version, signals)
+        id_ = self.id if row is None else f"{self.id}#{row}"
+        return Event(id_, self.ts, self.model, self.version, signals, self.extras)
 
 
 class EventReader:
     """Reads messages exactly, by one mapping.
 
     schemas: of schema-registry frames, by id; None if there is no source of them. limits: what exceeds them is refused.
+    extras: names of values that are no signals and are wanted all the same, as in `Event`.
     """
 
     def __init__(
@@ -92,10 +94,12 @@ class EventReader:
         mapping: EventMapping = NATIVE,
         schemas: Mapping[int, Schema] | None = None,
         limits: MessageLimits = DEFAULT_LIMITS,
+        extras: Iterable[str] = (),
     ) -> None:
         self._mapping, self._schemas, self._limits, self._time = mapping, schemas, limits, mapping.time_rule
         self._id, self._ts, self._model = (mapping.path(part) for part in ("id", "ts", "model"))
         self._version = mapping.path("version") or ()
+        self._extras = {name: mapping.extra_path(name) for name in extras if name != "version"}
         self._monitored = mapping.monitored
         self._left_out = _tree([("features", *path) for path in mapping.left_out])
         self._nulls = frozenset(mapping.nulls)
@@ -153,14 +157,19 @@ class EventReader:
             self._identify(document, origin),
             self._read_time(document, origin),
             self._read_model(document, origin),
-            _version(value_at(document, self._version)),
+            as_version(value_at(document, self._version)),
+            {name: self._read_extra(document, *path) for name, path in self._extras.items()},
         )
+
+    def _read_extra(self, document: dict[str, Any], home: _Path, keys: _Path) -> Any:
+        value = _spelt_at(value_at(document, home), keys)
+        return None if isinstance(value, str) and value in self._nulls else value
 
     def _identify(self, document: dict[str, Any], origin: Origin | None) -> str:
         if self._id is None:
             return record_id(_needed(origin, "id"))
         value, path = _required(document, self._id), _dotted(self._id)
-        return _spelt(value) if _is_finite(value) else _text(value, path, "string or number")
+        return spelt(value) if is_finite(value) else _text(value, path, "string or number")
 
     def _read_time(self, document: dict[str, Any], origin: Origin | None) -> int:
         if self._ts is None:
@@ -177,7 +186,7 @@ class EventReader:
         if self._model is None:
             return self._mapping.constant_model or _needed(origin, "model").topic
         value, path = _required(document, self._model), _dotted(self._model)
-        model = _spelt(value) if _is_finite(value) else _text(value, path, "string or number")
+        model = spelt(value) if is_finite(value) else _text(value, path, "string or number")
         if len(model) > MAX_NAME:  # every pane and alert holds it, and must fit into a record
             raise EventError(f"{path}: {len(model)} characters, and {MAX_NAME} is the most")
         return model
@@ -309,14 +318,6 @@ def _dotted(path: _Path) -> str:
     return ".".join(path) or "the message"
 
 
-def _is_finite(value: Any) -> bool:
-    return is_number(value) and -math.inf < value < math.inf
-
-
-def _spelt(number: float) -> str:
-    return str(number) if isinstance(number, int) else repr(number)
-
-
 def _text(value: Any, path: str, expected: str) -> str:
     if not isinstance(value, str):
         raise EventError(f"{path}: expected {expected}, got {quoted(value)}")
@@ -327,10 +328,13 @@ def _text(value: Any, path: str, expected: str) -> str:
     return value
 
 
-def _version(value: Any) -> str | None:
-    """The version; None if it is unusable. It only describes, so the event counts all the same."""
-    usable = type(value) is int or (isinstance(value, str) and is_unicode(value))
-    return str(value) if usable else None
+def _spelt_at(value: Any, keys: _Path) -> Any:
+    """What the keys of a name lead to, {"a": {"b": ..}} or {"a.b": ..} for a.b; None if nothing."""
+    if not keys:
+        return value
+    ends = range(1, len(keys) + 1) if isinstance(value, dict) else ()
+    found = (_spelt_at(value.get(".".join(keys[:end])), keys[end:]) for end in ends)
+    return next((each for each in found if each is not None), None)
 
 
 def _flatten(

@@ -13,7 +13,8 @@ A struct must accept nothing that the exact reader understands differently.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import reduce
@@ -26,14 +27,16 @@ import msgspec
 import numpy as np
 from msgspec import NODEFAULT, Meta, Struct
 
-from driftline.stream.events.columns import Columns, Field
-from driftline.stream.events.event import MAX_NAME, as_text
+from driftline.stream.events.columns import VERSION, WEIGHT, Columns, Field
+from driftline.stream.events.event import MAX_NAME, as_text, as_version
 from driftline.stream.events.mapping import EventMapping, Origins
 from driftline.stream.events.parse import record_id
 from driftline.stream.events.times import MILLISECONDS, MIN_EPOCH, TimeRule
 
 _ID = Annotated[str, Meta(min_length=1)] | int
 _NUMBER, _TEXT = float, str | bool | int | float
+# Of values that are no signals; they may all be missing.
+_VERSION, _WEIGHT = str | int | float | None, Annotated[float, Meta(ge=0)] | None
 _NOTHING = Annotated[int, Meta(gt=0, lt=0)]
 #: What parsing a message can raise: msgspec's own errors and that of bad UTF-8 are ValueErrors, a LookupError says that
 #: a model has no struct.
@@ -42,7 +45,7 @@ _Parse = Callable[[bytes], Struct]
 
 
 class _Leaf(NamedTuple):
-    """One value of a message. name: its signal, "id" or "ts"; None for a guard."""
+    """One value of a message. name: its field, "id" or "ts"; None for a guard."""
 
     name: str | None
     type: Any
@@ -82,10 +85,15 @@ class _Branch:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to read the plain events of one model: the struct `row`, and the tree it was made from."""
+    """How to read the plain events of one model: the struct `row`, and the tree it was made from.
+
+    version: the only one whose events are read in this way; None: that of all for which there is no other plan.
+    """
 
     model: str
+    version: str | None
     fields: tuple[Field, ...]
+    extras: tuple[Field, ...]
     tree: _Branch
     row: type[Struct]
     time_rule: TimeRule
@@ -102,10 +110,22 @@ class Plan:
             values[each.name] if each.numeric else _texts(values[each.name], each.flag, self.nulls)
             for each in self.fields
         ]
-        return Columns.of(self.fields, positions, times, ids, own, [])
+        extras = {each.name: self._extra(each, values[each.name]) for each in self.extras}
+        return Columns.of(self.fields, positions, times, ids, own, [], extras)
+
+    def _extra(self, of: Field, column: Sequence[Any]) -> list[Any]:
+        if of.name == VERSION:
+            return list(map(as_version, column))
+        return list(column) if of.numeric else _texts(column, of.flag, self.nulls)
 
 
-def plan_of(model: str, fields: Sequence[Field], mapping: EventMapping) -> Plan | None:
+def plan_of(
+    model: str,
+    fields: Sequence[Field],
+    mapping: EventMapping,
+    extras: Sequence[Field] = (),
+    version: str | None = None,
+) -> Plan | None:
     """The plan of a model; None if no struct can describe its events, so that the exact reader reads them all.
 
     That is the case if a message holds many events, or no part of one but features; if the model's name is too long or
@@ -116,20 +136,23 @@ def plan_of(model: str, fields: Sequence[Field], mapping: EventMapping) -> Plan 
         return None
     if mapping.rows or len(model) > MAX_NAME or mapping.constant_model not in (None, model):
         return None
-    tag = (mapping.model, model) if _is_key(mapping.path("model")) else (None, None)
     try:
-        tree = _tree(fields, mapping)
-        row = _struct(tree, *tag)
-        return Plan(model, tuple(fields), tree, row, mapping.time_rule, frozenset(mapping.nulls))
+        tree = _tree(fields, extras, mapping)
+        row = _struct(tree, *_tag(model, mapping))
+        return Plan(
+            model, version, tuple(fields), tuple(extras), tree, row, mapping.time_rule, frozenset(mapping.nulls)
+        )
     except ValueError:
         return None
 
 
-def _is_key(path: Sequence[str] | None) -> bool:
-    return path is not None and len(path) == 1
+def _tag(model: str, mapping: EventMapping) -> tuple[str, str] | tuple[None, None]:
+    """The key of a message that holds its model's name, and the name; None if no key of the message itself does."""
+    path = mapping.path("model")
+    return (path[0], model) if path is not None and len(path) == 1 else (None, None)
 
 
-def _tree(fields: Sequence[Field], mapping: EventMapping) -> _Branch:
+def _tree(fields: Sequence[Field], extras: Sequence[Field], mapping: EventMapping) -> _Branch:
     tree = _Branch()
     for name, kind in (("id", _ID), ("ts", _time_type(mapping.time_rule))):
         if path := mapping.path(name):
@@ -149,6 +172,11 @@ def _tree(fields: Sequence[Field], mapping: EventMapping) -> _Branch:
         tree.add_leaf([*home, *keys], _leaf(each, part in required and not keys))
         if keys:
             tree.branch(home, part in required).guard(keys)
+    for each in extras:
+        home, inner = mapping.extra_path(each.name)
+        tree.add_leaf([*home, *inner], _extra_leaf(each))
+        if inner:
+            tree.branch(home, False).guard(inner)
     return tree
 
 
@@ -160,6 +188,11 @@ def _time_type(rule: TimeRule) -> Any:
 def _leaf(of: Field, required: bool) -> _Leaf:
     kind = _NUMBER if of.numeric else _TEXT
     return _Leaf(of.name, kind, NODEFAULT) if required else _Leaf(of.name, kind | None, np.nan if of.numeric else None)
+
+
+def _extra_leaf(of: Field) -> _Leaf:
+    kinds = {VERSION: _VERSION, WEIGHT: _WEIGHT}
+    return _Leaf(of.name, kinds.get(of.name, (_NUMBER if of.numeric else _TEXT) | None), None)
 
 
 def _struct(branch: _Branch, tag_field: str | None = None, tag: str | None = None) -> type[Struct]:
@@ -176,22 +209,62 @@ def _struct(branch: _Branch, tag_field: str | None = None, tag: str | None = Non
 
 
 def parser(plans: Sequence[Plan], mapping: EventMapping) -> _Parse:
-    """The function that parses a message into its model's struct, or raises one of `REFUSALS`."""
+    """The function that parses a message into the struct of its plan, or raises one of `REFUSALS`.
+
+    A message of a model with plans for versions is parsed twice, first into a struct that holds only its version.
+    """
+    by_model: dict[str, list[Plan]] = defaultdict(list)
+    for plan in plans:
+        by_model[plan.model].append(plan)
+    told_apart = {model for model, own in by_model.items() if any(plan.version is not None for plan in own)}
+    first = {model: _versioned(model, mapping) if model in told_apart else by_model[model][0].row for model in by_model}
+    parse = _parser_by_model(first, mapping)
+    if not told_apart:
+        return parse
+    version = _only_value(mapping.extra_path(VERSION)[0])
+    parsers = {
+        first[model]: {plan.version: msgspec.json.Decoder(plan.row).decode for plan in by_model[model]}
+        for model in told_apart
+    }
+
+    def parse_twice(data: bytes) -> Struct:
+        found = parse(data)
+        if (own := parsers.get(type(found))) is None:
+            return found
+        return (own.get(as_version(version(found))) or own[None])(data)
+
+    return parse_twice
+
+
+def _versioned(model: str, mapping: EventMapping) -> type[Struct]:
+    """A struct of a model's messages that holds only their version."""
+    tree = _Branch()
+    tree.add_leaf(mapping.extra_path(VERSION)[0], _Leaf(VERSION, _VERSION, None))
+    return _struct(tree, *_tag(model, mapping))
+
+
+def _parser_by_model(rows: Mapping[str, type[Struct]], mapping: EventMapping) -> _Parse:
+    """The function that parses a message into the struct of its model."""
     path = mapping.path("model")
-    if not plans or (path is None and mapping.constant_model is None):
+    if not rows or (path is None and mapping.constant_model is None):
         return _refuse
     if path is None:
-        return msgspec.json.Decoder(plans[0].row).decode
+        return msgspec.json.Decoder(next(iter(rows.values()))).decode
     if len(path) == 1:
         # A single struct would accept a message without the tag: so there is another one, which accepts nothing.
         no_model = msgspec.defstruct("NoModel", [("no", _NOTHING)], tag_field=path[0], tag="")
-        return msgspec.json.Decoder(reduce(or_, [no_model, *(plan.row for plan in plans)])).decode
+        return msgspec.json.Decoder(reduce(or_, [no_model, *rows.values()])).decode
     # A union finds its member by a key of the message itself; a name that lies deeper is looked up first.
-    parsers = {plan.model: msgspec.json.Decoder(plan.row).decode for plan in plans}
+    parsers = {model: msgspec.json.Decoder(row).decode for model, row in rows.items()}
     envelope = _Branch()
     envelope.add_leaf(path, _Leaf("model", str, NODEFAULT))
-    open_envelope, model = msgspec.json.Decoder(_struct(envelope)).decode, attrgetter(".".join(["f0"] * len(path)))
+    open_envelope, model = msgspec.json.Decoder(_struct(envelope)).decode, _only_value(path)
     return lambda data: parsers[model(open_envelope(data))](data)
+
+
+def _only_value(path: Sequence[str]) -> Callable[[Struct], Any]:
+    """The value in a struct that has no other, at this path."""
+    return attrgetter(".".join(["f0"] * len(path)))
 
 
 def _refuse(_: bytes) -> Struct:

@@ -83,7 +83,7 @@ class Sketcher:
         offsets: (n,) rising, with gaps in a compacted topic. timestamps: (n,) Kafka's, epoch ms; None for a file.
         """
         origins = Origins(self.topic, self.cutter.partition, offsets, timestamps)
-        known, unknown, rejections = self._decoder.decode(messages, origins)
+        known, unknown, rejections, _ = self._decoder.decode(messages, origins)
         rows: dict[str, SketchRows | EventRows] = {
             model: SketchRows.of(self.baselines[model], columns, offsets) for model, columns in known.items()
         }

@@ -85,7 +85,9 @@ def event_part() -> Schema:
         NATIVE.id: _id("The event's id."),
         NATIVE.ts: _time("When the prediction was made."),
         NATIVE.model: _model("The model's name."),
-        NATIVE.version: {"description": "The model's version: text or an integer. Anything else counts as none."},
+        NATIVE.version: {
+            "description": f"The model's version: a text of at most {MAX_NAME} characters or a number. Anything else counts as none."
+        },
         NATIVE.features: {
             "description": 'The features by name. Nested values are named with dots: {"geo": {"lat": 1}} is '
             f"`features.geo.lat`. Names over {MAX_NAME} characters are not monitored. A value of any type counts: "

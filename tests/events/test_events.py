@@ -64,7 +64,7 @@ def read_exactly(batch: Sequence[bytes | None], mapping: EventMapping, origins: 
             rejections.append(Rejection(position, str(error)))
         else:
             (known if event.model in MODELS else unknown).setdefault(event.model, []).append((position, event))
-    return Decoded({model: tabulate(MODELS[model], events) for model, events in known.items()}, unknown, rejections)
+    return Decoded({model: tabulate(MODELS[model], events) for model, events in known.items()}, unknown, rejections, {})
 
 
 def assert_same(ours: Columns, exact: Columns) -> None:
@@ -148,7 +148,7 @@ def assert_reads_as_exactly(
     ],
 )
 def test_an_unusable_message_is_rejected_with_the_reason(data: bytes | None, reason: str) -> None:
-    known, unknown, rejections = decoder().decode([message(id="before"), data, message(id="after")])
+    known, unknown, rejections, _ = decoder().decode([message(id="before"), data, message(id="after")])
     assert rejections == [Rejection(1, reason)]
     assert known["fraud"].ids == ["before", "after"]
     assert unknown == {}
@@ -263,7 +263,7 @@ def test_defects_and_columns_keep_the_order_of_the_batch() -> None:
 
 
 def test_events_of_an_unknown_model_are_not_tabulated() -> None:
-    known, unknown, _ = decoder().decode([message(), message(model="new", version=3, score=None, prediction=True)])
+    known, unknown, _, _ = decoder().decode([message(), message(model="new", version=3, score=None, prediction=True)])
     assert list(known) == ["fraud"]
     ((position, event),) = unknown["new"]
     assert (position, event.id, event.ts, event.version) == (1, "a", NOW, "3")
@@ -498,7 +498,7 @@ def test_damaged_events_are_read_alike_and_raise_nothing(data: st.DataObject) ->
 def test_a_thousand_models_on_one_topic_are_told_apart() -> None:
     fields = {f"m{n}": [Field(f"features.f{n}", True)] for n in range(1000)}
     batch = [message(model=f"m{n}", features={f"f{n}": n, f"f{n + 1}": "x"}) for n in range(1000)]
-    known, unknown, rejections = Decoder(fields).decode(batch)
+    known, unknown, rejections, _ = Decoder(fields).decode(batch)
     assert [known[f"m{n}"].numeric.tolist() for n in range(1000)] == [[[n]] for n in range(1000)]
     assert not unknown
     assert not rejections

@@ -45,7 +45,7 @@ def refusal(data: bytes, limits: MessageLimits = MessageLimits(), mapping: Event
         exact = None
     except EventError as error:
         exact = str(error)
-    _, _, rejections = Decoder(FIELDS, mapping, limits=limits).decode([data])
+    _, _, rejections, _ = Decoder(FIELDS, mapping, limits=limits).decode([data])
     assert [each.reason for each in rejections] == ([] if exact is None else [exact])
     return exact
 
@@ -166,7 +166,7 @@ def test_a_fault_of_the_reader_is_a_dead_letter_and_is_logged_once(caplog: pytes
     decoder = Decoder(FIELDS, schemas={7: Broken()})
     frame = b"\0\0\0\0\x07payload"
     with caplog.at_level(logging.ERROR):
-        _, _, rejections = decoder.decode([event(), frame, event(), frame])
+        _, _, rejections, _ = decoder.decode([event(), frame, event(), frame])
     assert [each.position for each in rejections] == [1, 3]
     assert all("the reader failed: IndexError at test_limits.py" in each.reason for each in rejections)
     assert len(caplog.records) == 1
@@ -182,7 +182,7 @@ def test_a_fault_of_the_fast_reader_leaves_the_batch_to_the_exact_one(caplog: py
                 raise ArithmeticError
             return super().__getitem__(key)
 
-    known, _, rejections = Decoder(FIELDS).decode(Batch([event(), b"?", event(score=2)]))
+    known, _, rejections, _ = Decoder(FIELDS).decode(Batch([event(), b"?", event(score=2)]))
     assert known["m"].numeric.T.tolist() == [[1.5, 2.0]]
     assert [each.position for each in rejections] == [1]
     assert "the reader failed" in caplog.text

@@ -134,7 +134,7 @@ def test_a_message_whose_rows_cannot_be_told_is_refused(document: dict[str, Any]
 
 def test_a_bad_row_is_a_rejection_with_its_number_and_the_others_count() -> None:
     data = json.dumps({"id": "a", "ts": NOW, "model": "m", "features": [{"x": 1}, 5, {}, {"x": 2}]}).encode()
-    _, unknown, rejections = Decoder({}, ROWS).decode([b"?", data])
+    _, unknown, rejections, _ = Decoder({}, ROWS).decode([b"?", data])
     assert [event.id for _, event in unknown["m"]] == ["a#0", "a#3"]
     assert rejections[1:] == [
         Rejection(1, "expected an object or a list, got 5", 1),
@@ -192,7 +192,7 @@ def test_a_pane_never_ends_inside_a_record_however_the_log_is_cut(sizes: list[in
 def test_id_time_and_model_may_come_from_the_record() -> None:
     mapping = EventMapping(id="$record", ts="$record", model="$topic", features="rest")
     origins = Origins("fraud", 3, np.array([7, 9]), np.array([NOW, NOW + 1]))
-    _, unknown, _ = Decoder({}, mapping).decode([b'{"x": 1}', b'{"x": 2}'], origins)
+    _, unknown, _, _ = Decoder({}, mapping).decode([b'{"x": 1}', b'{"x": 2}'], origins)
     assert [(event.id, event.ts, event.signals["features.x"]) for _, event in unknown["fraud"]] == [
         ("fraud/3/7", NOW, 1),
         ("fraud/3/9", NOW + 1, 2),
