@@ -86,7 +86,8 @@ def event_part() -> Schema:
         NATIVE.ts: _time("When the prediction was made."),
         NATIVE.model: _model("The model's name."),
         NATIVE.version: {
-            "description": f"The model's version: a text of at most {MAX_NAME} characters or a number. Anything else counts as none."
+            "description": f"The model's version: a number, or a text of at most {MAX_NAME} characters. Anything else "
+            "counts as none."
         },
         NATIVE.features: {
             "description": 'The features by name. Nested values are named with dots: {"geo": {"lat": 1}} is '
