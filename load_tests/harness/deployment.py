@@ -32,6 +32,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.serializer import Serializer
 
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.codec.levels import NEWEST
 from driftline.stream.config.load import parse_config
 from driftline.stream.config.sections import Config, Kafka
 from driftline.stream.demo.servers import Server
@@ -160,9 +161,9 @@ class Deployment:
     def baselines(self) -> dict[str, Baseline]:
         return load_baselines(self.config, self.path.parent)
 
-    def replay(self) -> Replay:
-        """A replay of all messages on the predictions topic."""
-        replay = Replay(self.config, self.baselines)
+    def replay(self, level: int = NEWEST) -> Replay:
+        """A replay of all messages on the predictions topic, as by a group at a format level."""
+        replay = Replay(self.config, self.baselines, level)
         for partition, log in groupby(self.read(self.config.topics.predictions), attrgetter("partition")):
             records = list(log)
             first = records[0].offset

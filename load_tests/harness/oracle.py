@@ -17,6 +17,8 @@ from driftline.stream.alerts.build import encode_alert
 from driftline.stream.alerts.schema import AlertEvent
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import BuildSettings, build_baseline
+from driftline.stream.baselines.file import FORMAT_VERSION
+from driftline.stream.codec.levels import NEWEST
 from driftline.stream.codec.state import restore_state, state_delta
 from driftline.stream.config.sections import Config
 from driftline.stream.events.event import Event
@@ -61,22 +63,27 @@ def interleave(*logs: Sequence[bytes]) -> list[bytes]:
     return [message for row in zip(*logs, strict=True) for message in row]
 
 
-def baseline_of(model: str, seed: str = "") -> Baseline:
+def baseline_of(model: str, seed: str = "", format_version: int = FORMAT_VERSION) -> Baseline:
     """A baseline of the model's traffic without drift, of few blocks, so that judging starts soon. seed: any text."""
     rows = [orjson.loads(row) | {"model": model} for row in messages(f"{model} before {seed}", 2000)]
-    return build_baseline([parse_event(orjson.dumps(row)) for row in rows], {"model": model}, BuildSettings(blocks=16))
+    settings = BuildSettings(blocks=16, format_version=format_version)
+    return build_baseline([parse_event(orjson.dumps(row)) for row in rows], {"model": model}, settings)
 
 
 @dataclass
 class Replay:
-    """The pipeline over the logs of partitions, read in any portions; runs at their ends stay open."""
+    """The pipeline over the logs of partitions, read in any portions; runs at their ends stay open.
+
+    level: format level of the group.
+    """
 
     config: Config
     baselines: Mapping[str, Baseline]
+    level: int = NEWEST
     alerts: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._pipeline = Pipeline(self.config, self.baselines, mode="live")
+        self._pipeline = Pipeline(self.config, self.baselines, mode="live", level=self.level)
         self._sketchers: dict[int, Any] = {}
 
     def read(self, partition: int, values: Sequence[bytes | None], first: int = 0) -> None:

@@ -25,7 +25,7 @@ from driftline.stream.alerts.read import key_of
 from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.codec.frames import FormatError
-from driftline.stream.codec.levels import FIRST
+from driftline.stream.codec.levels import NEWEST
 from driftline.stream.codec.panes import ForgetMessage, PaneMessage, read_message
 from driftline.stream.codec.state import FORGET, BaselineChangedError, StateDelta, restore_state, state_delta
 from driftline.stream.config.limits import Limits
@@ -152,7 +152,7 @@ class JudgeStage:
     format level, which may rise while the stage works.
     """
 
-    level = FIRST
+    level: int = NEWEST
 
     def __init__(
         self,

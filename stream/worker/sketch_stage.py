@@ -26,7 +26,7 @@ import numpy as np
 
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import decode_baseline
-from driftline.stream.codec.levels import FIRST
+from driftline.stream.codec.levels import NEWEST
 from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.config.sections import Config, ModelConfig
 from driftline.stream.events.limits import MessageLimits
@@ -146,7 +146,7 @@ class SketchStage:
     the configuration names no source of them. level: the group's format level, which may rise while the stage works.
     """
 
-    level = FIRST
+    level: int = NEWEST
 
     def __init__(
         self,
