@@ -15,7 +15,7 @@ from driftline.stream.config.sections import Config
 from driftline.stream.judge.monitor import Monitor, forget
 from driftline.stream.judge.roster import NoRoomError, Room, Roster
 from driftline.stream.judge.state import ModelState
-from driftline.stream.panes.pane import Pane, Range
+from driftline.stream.panes.pane import Pane, Range, Source
 from load_tests.chaos.outcome import Record
 from load_tests.harness.oracle import Parts
 
@@ -45,7 +45,7 @@ class Judged:
     def judge_published(self, message: PaneMessage, record: Record) -> None:
         """Judge one more pane of the panes topic, if it comes in turn and there is room for its model."""
         model, run, at = message.model, message.run, record.timestamp
-        consumed = self.states.get(model, ModelState()).consumed.get(run.partition, 0)
+        consumed = self.states.get(model, ModelState()).consumed.get(Source(run.partition), 0)
         if consumed < message.previous_end:
             return
         pane = message.pane(self._layout(message))
@@ -88,7 +88,8 @@ class Judged:
         """Begin the next era: partitions of the predictions topic go on at these offsets."""
         self.era += 1
         for model, state in self.states.items():
-            moved = {partition: offset for partition, offset in offsets.items() if partition in state.consumed}
+            sources = {Source(partition): offset for partition, offset in offsets.items()}
+            moved = {source: offset for source, offset in sources.items() if source in state.consumed}
             self.states[model] = replace(state, consumed={**state.consumed, **moved})
 
     def _monitor(self, model: str) -> Monitor:

@@ -30,7 +30,7 @@ from driftline.stream.events.event import Event
 from driftline.stream.events.parse import parse_event
 from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.state import ModelState
-from driftline.stream.panes.pane import Pane, Range
+from driftline.stream.panes.pane import Pane, Range, Source
 from load_tests.fuzz.mutations import at, damage_bytes, damage_document, damage_json, places
 from load_tests.fuzz.target import Target
 from load_tests.harness.oracle import baseline_of, messages
@@ -114,7 +114,7 @@ class _History:
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise FormatError("no parts") from error
         if parts:
-            move_consumed(parts.get("head", b""), {0: 7})
+            move_consumed(parts.get("head", b""), {Source(0): 7})
         state = restore_state(parts, self._given)
         if state.judge and state.judge.incidents:
             unpack_incidents(parts["incidents"])

@@ -158,7 +158,7 @@ def _reported(step: Step) -> tuple[Finding, ...]:
 def _carried(step: Step) -> tuple[Finding, ...]:
     """The findings whose evidence fits into the alert, at least one."""
     findings = _reported(step)[:SIGNALS]
-    ranges = max(len(each.ranges) for each in findings)
+    ranges = max(1, *(len(each.ranges) for each in findings))
     return findings[: max(_RANGES // ranges, 1)]
 
 

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from operator import is_
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 import numpy as np
@@ -31,7 +32,7 @@ from driftline.stream.codec.panes import PackedPane, PackedSketch, pack_events, 
 from driftline.stream.events.event import values_of
 from driftline.stream.judge.incidents import Incident
 from driftline.stream.judge.state import JudgeState, ModelState
-from driftline.stream.panes.pane import Pane
+from driftline.stream.panes.pane import Pane, Source
 
 # Events in one part: a commit writes fewer than this again, those of a last part that was not full.
 _CHUNK = 100
@@ -77,8 +78,11 @@ class _PackedState(Stored, frozen=True):
 class _Head(Stored, frozen=True):
     """The head part. Fields are stored by position.
 
-    events: how many are kept for the warm-up. baseline: content hash of the baseline of `state`; "" without a state.
+    consumed: of the predictions topic, by partition. events: how many are kept for the warm-up. baseline: content hash
+    of the baseline of `state`; "" without a state. elsewhere: consumed of other topics: topic, partition, end.
     """
+
+    since: ClassVar[Mapping[str, int]] = MappingProxyType({"elsewhere": 2})
 
     consumed: dict[int, int]
     last_seq: int
@@ -86,6 +90,7 @@ class _Head(Stored, frozen=True):
     learned: bool
     baseline: str
     state: _PackedState | None
+    elsewhere: tuple[tuple[str, int, int], ...] = ()
 
 
 # Made while the module is imported, since threads restore states: see `stream.codec.panes`.
@@ -137,6 +142,20 @@ def restore_state(parts: Mapping[str, bytes], given: Baseline | None) -> ModelSt
     return state
 
 
+def _consumed(head: _Head) -> dict[Source, int]:
+    return {Source(partition): end for partition, end in head.consumed.items()} | {
+        Source(partition, topic): end for topic, partition, end in head.elsewhere
+    }
+
+
+def _by_topic(consumed: Mapping[Source, int]) -> dict[str, Any]:
+    """The fields of a head that say what is consumed."""
+    return {
+        "consumed": {source.partition: end for source, end in consumed.items() if not source.topic},
+        "elsewhere": tuple((topic, partition, end) for (partition, topic), end in consumed.items() if topic),
+    }
+
+
 def read_head(head: bytes) -> HeadFacts:
     """What a head part says of a model. Raises FormatError."""
     stored = unframe(b"H", head, _HEAD)
@@ -146,14 +165,15 @@ def read_head(head: bytes) -> HeadFacts:
     return HeadFacts(stored.events, stored.learned, judged)
 
 
-def move_consumed(head: bytes, offsets: Mapping[int, int]) -> bytes:
-    """A head part whose events of these partitions of the predictions topic are consumed up to other offsets.
+def move_consumed(head: bytes, offsets: Mapping[Source, int]) -> bytes:
+    """A head part whose events of these partitions are consumed up to other offsets.
 
     Partitions of which nothing was consumed stay so. Raises FormatError.
     """
     stored = unframe(b"H", head, _HEAD)
-    moved = {partition: offset for partition, offset in offsets.items() if partition in stored.consumed}
-    return frame(b"H", msgspec.structs.replace(stored, consumed=stored.consumed | moved))
+    consumed = _consumed(stored)
+    moved = {source: offset for source, offset in offsets.items() if source in consumed}
+    return frame(b"H", msgspec.structs.replace(stored, **_by_topic(consumed | moved)))
 
 
 def unpack_incidents(part: bytes) -> dict[str, Incident]:
@@ -164,7 +184,7 @@ def unpack_incidents(part: bytes) -> dict[str, Incident]:
 def _head(state: ModelState, given: Baseline | None) -> _Head:
     baseline = (given or state.learned) if state.judge else None
     return _Head(
-        consumed=dict(state.consumed),
+        **_by_topic(state.consumed),
         last_seq=state.last_seq,
         events=len(state.sample),
         learned=state.learned is not None,
@@ -191,15 +211,15 @@ def _restore(parts: Mapping[str, bytes], given: Baseline | None) -> ModelState:
     chunks = (unpack_events(parts[f"events:{i}"]) for i in range(-(-head.events // _CHUNK)))
     sample = tuple(chain.from_iterable(chunks))
     if head.state is None:
-        return ModelState(head.consumed, sample, learned, None, head.last_seq, values=sum(map(values_of, sample)))
+        return ModelState(_consumed(head), sample, learned, None, head.last_seq, values=sum(map(values_of, sample)))
     baseline = given or learned
     if baseline is None or baseline.content_hash != head.baseline:
         superseded = tuple(unpack_incidents(parts["incidents"]).values()) if head.state.incidents else ()
         raise BaselineChangedError(
-            ModelState(head.consumed, learned=learned, last_seq=head.last_seq, superseded=superseded)
+            ModelState(_consumed(head), learned=learned, last_seq=head.last_seq, superseded=superseded)
         )
     state = _unpack_state(head.state, parts, baseline.layout)
-    return ModelState(head.consumed, sample, learned, state, head.last_seq)
+    return ModelState(_consumed(head), sample, learned, state, head.last_seq)
 
 
 def _unpack_state(state: _PackedState, parts: Mapping[str, bytes], layout: Layout) -> JudgeState:

@@ -23,7 +23,7 @@ from driftline.stream.judge.incidents import Step
 from driftline.stream.judge.judge import DependenceCache, Judge
 from driftline.stream.judge.lifecycle import accept
 from driftline.stream.judge.state import ModelState
-from driftline.stream.panes.pane import Pane
+from driftline.stream.panes.pane import Pane, Source
 
 
 def forget(state: ModelState) -> tuple[ModelState, list[Step]]:
@@ -92,21 +92,25 @@ class Monitor:
         """The baseline that the model is compared with; None while it is learned."""
         return self.given or state.learned
 
-    def judge(self, state: ModelState, pane: Pane[Any]) -> tuple[ModelState, list[Step]]:
+    def judge(self, state: ModelState, pane: Pane[Any], topic: str = "") -> tuple[ModelState, list[Step]]:
         """The state after one pane, of a sketch or of events, and the steps to report.
 
         A pane that starts before the end of the last one of its partition was judged already, and changes nothing.
+        topic: of its events, "" for the predictions topic.
         """
         steps = accept(state.superseded, min(pane.first_ts, pane.last_ts))
-        state, more = self._judge_next(replace(state, superseded=()), pane)
+        state, more = self._judge_next(replace(state, superseded=()), pane, topic)
         numbered = _numbered(state, [*steps, *more])
         return replace(state, last_seq=state.last_seq + len(numbered)), numbered
 
-    def _judge_next(self, state: ModelState, pane: Pane[Any]) -> tuple[ModelState, list[Step]]:
+    def _judge_next(self, state: ModelState, pane: Pane[Any], topic: str) -> tuple[ModelState, list[Step]]:
         (run,) = pane.ranges
-        if run.start < state.consumed.get(run.partition, 0):
+        source = Source(run.partition, topic)
+        if run.start < state.consumed.get(source, 0):
             return state, []
-        state = replace(state, consumed={**state.consumed, run.partition: run.end})
+        state = replace(state, consumed={**state.consumed, source: run.end})
+        if topic:  # the offsets that an alert gives are those of the predictions topic
+            pane = replace(pane, ranges=())
         if self.given and state.sample:  # a baseline was given to a model that was still collecting its own
             state = replace(state, sample=(), values=0)
         baseline = self.baseline(state)

@@ -11,7 +11,7 @@ from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.events.event import Event
 from driftline.stream.judge.incidents import Finding, Incident
-from driftline.stream.panes.pane import Pane
+from driftline.stream.panes.pane import Pane, Source
 
 # Buckets a row of the histogram keeps: windows follow each other in steps of a quarter of their length or finer, so the
 # best suffix is missed by an eighth at most; with 2 the miss doubles, with 8 the judge's cost does.
@@ -22,13 +22,13 @@ BUCKETS = 4
 class ModelState:
     """All that is remembered of a model between panes.
 
-    consumed: per partition of the predictions topic, the end of the last pane judged. sample: the model's first events,
+    consumed: per partition of each topic, the end of the last pane judged. sample: the model's first events,
     until they become its baseline. learned: the baseline made of them. judge: None until the first pane is judged.
     last_seq: number of the newest alert. superseded: incidents against a replaced baseline, closed with the next pane.
     values: those of the sample, see `values_of`.
     """
 
-    consumed: Mapping[int, int] = field(default_factory=dict)
+    consumed: Mapping[Source, int] = field(default_factory=dict)
     sample: tuple[Event, ...] = ()
     learned: Baseline | None = None
     judge: JudgeState | None = None

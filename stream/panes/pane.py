@@ -12,6 +12,13 @@ from driftline.detectors.summaries.exponential_histogram import Additive
 T = TypeVar("T", bound=Additive)
 
 
+class Source(NamedTuple):
+    """A partition of a topic with events. topic: "" for the predictions topic."""
+
+    partition: int
+    topic: str = ""
+
+
 class Range(NamedTuple):
     """Contiguous offsets of one partition of the predictions topic, end exclusive."""
 
@@ -25,7 +32,7 @@ class Pane(Generic[T]):
     """One model's events in one run, or in several runs added up as older + newer.
 
     content: their sketch or, while the model has no baseline, the events themselves. first_ts, last_ts: times of the
-    first and the last event in log order, epoch ms. ranges: one per partition, sorted.
+    first and the last event in log order, epoch ms. ranges: one per partition, sorted; none of another topic's events.
     """
 
     content: T

@@ -40,6 +40,7 @@ from typing import Any, NamedTuple
 
 from driftline.stream.codec.levels import FIRST, NEWEST
 from driftline.stream.codec.state import StateDelta, move_consumed
+from driftline.stream.panes.pane import Source
 from driftline.stream.state.client import Client, StoreError, call_redis
 from driftline.stream.state.fencing import NEXT_EPOCH, FencedError, fenced
 from driftline.stream.state.scripts import Argument, Script
@@ -388,8 +389,8 @@ class JudgePartition:
         await self.store.run(_COMMIT, keys, self.epoch, start, next_offset, _RECENT_ALERTS, *_flat(lists))
         self.next_offset = next_offset
 
-    async def move(self, next_offset: int, consumed: Mapping[int, int]) -> None:
-        """Let the next owner go on at another offset, and models at other ones of predictions partitions.
+    async def move(self, next_offset: int, consumed: Mapping[Source, int]) -> None:
+        """Let the next owner go on at another offset, and models at other ones of partitions of events.
 
         Models keep all else. Raises FencedError; moved in part, it may be moved again.
         """

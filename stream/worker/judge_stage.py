@@ -38,6 +38,7 @@ from driftline.stream.judge.roster import NoRoomError, Room, Roster
 from driftline.stream.judge.state import ModelState
 from driftline.stream.kafka.dead_letters import dead_letter
 from driftline.stream.kafka.record import OutgoingRecord
+from driftline.stream.panes.pane import Source
 from driftline.stream.state.store import DecidedAlert, JudgePartition, ResumePosition, Store
 from driftline.stream.worker.faust.transport import Fetch
 from driftline.stream.worker.metrics import Metrics
@@ -248,7 +249,8 @@ class JudgeStage:
         """Judge a pane. appended: when it was written, epoch ms. Raises FormatError or NoRoomError."""
         model, run = message.model, message.run
         monitor, state = self._monitor(model), work.state_of(model)
-        baseline, consumed = monitor.baseline(state), state.consumed.get(run.partition, 0)
+        source = self._source(message)
+        baseline, consumed = monitor.baseline(state), state.consumed.get(source, 0)
         if message.baseline and (baseline is None or baseline.content_hash != message.baseline):
             raise FormatError(f"a pane of {model!r} against another baseline than this worker has")
         _check_order(message, consumed)
@@ -258,7 +260,7 @@ class JudgeStage:
         if unknown and monitor.learns_from(state, pane):
             # Learning takes a second, and can fail. So nobody is forgotten before, but a model without room is refused.
             work.roster.copy().make_room(model, len(pane.content), appended, learns=True)
-        judge, takes_long = partial(monitor.judge, state, pane), monitor.takes_long(state, pane)
+        judge, takes_long = partial(monitor.judge, state, pane, source.topic), monitor.takes_long(state, pane)
         judged, steps = await asyncio.to_thread(judge) if takes_long else judge()
         if unknown:
             self._make_room(work, model, state, judged, appended)
@@ -266,6 +268,9 @@ class JudgeStage:
         if new:
             work.seen[model] = appended
         self._decide(work, monitor, steps, message.topic, appended)
+
+    def _source(self, message: PaneMessage) -> Source:
+        return Source(message.run.partition, "" if message.topic == self._settings.predictions else message.topic)
 
     def _make_room(self, work: _Batch, model: str, before: ModelState, after: ModelState, appended: int) -> None:
         """Enter a model without a given baseline into the roster; forget those that give way. Raises NoRoomError."""

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from driftline.stream.config.sections import Topics
 from driftline.stream.kafka.logs import Log
+from driftline.stream.panes.pane import Source
 from driftline.stream.state.level import level_of
 from driftline.stream.state.store import Store
 from driftline.stream.worker.continuity import READ, Facts, was_created_again
@@ -119,7 +120,8 @@ async def move(store: Store, situation: Situation, moves: list[Move]) -> None:
     judges = {p: await store.claim_judge(topics.panes, p, level) for p in _partitions(situation, topics.panes)}
     consumed = {partition: to for (topic, partition), to in targets.items() if topic == topics.predictions}
     for partition, judge in judges.items():
-        await judge.move(targets.get((topics.panes, partition), judge.next_offset or 0), consumed)
+        sources = {Source(each): to for each, to in consumed.items()}
+        await judge.move(targets.get((topics.panes, partition), judge.next_offset or 0), sources)
     for partition, to in consumed.items():
         await sketchers[partition].move(to)
     kept = {"topics.panes": situation.bound.get("topics.panes", situation.present["topics.panes"])}

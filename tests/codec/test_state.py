@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from driftline.stream.baselines.build import build_baseline
 from driftline.stream.codec.frames import FormatError, frame
-from driftline.stream.codec.state import BaselineChangedError, StateDelta, restore_state, state_delta
+from driftline.stream.codec.state import BaselineChangedError, StateDelta, move_consumed, restore_state, state_delta
 from driftline.stream.judge.incidents import Status
 from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.state import ModelState
+from driftline.stream.panes.pane import Source
 from tests.harness.histories import CONFIG, MODEL, History, baseline, events, history, panes
 
 HISTORIES = [pytest.param(False, id="given"), pytest.param(True, id="learned")]
@@ -144,6 +145,19 @@ def test_a_damaged_part_is_refused() -> None:
         middle = len(part) // 2
         with pytest.raises(FormatError):
             restore_state({**stored, name: part[:middle] + bytes([part[middle] ^ 1]) + part[middle + 1 :]}, run.given)
+
+
+def test_what_is_consumed_of_another_topic_is_kept_in_a_newer_format_and_moves_by_itself() -> None:
+    state = ModelState({Source(3): 70, Source(3, "more"): 20, Source(0, "more"): 9, Source(1): 5})
+    head = state_delta(None, state, None).write["head"]
+    assert head[1] == 2
+    assert restore_state({"head": head}, None) == state
+    moved = move_consumed(head, {Source(3, "more"): 0, Source(1): 50, Source(1, "more"): 7})
+    assert restore_state({"head": moved}, None).consumed == {
+        Source(3): 70, Source(3, "more"): 0, Source(0, "more"): 9, Source(1): 50
+    }  # fmt: skip
+    plain = state_delta(None, ModelState({Source(3): 70}), None).write["head"]
+    assert plain[1] == 1
 
 
 def test_a_state_of_another_baseline_keeps_what_still_holds() -> None:

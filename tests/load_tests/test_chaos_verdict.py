@@ -356,8 +356,8 @@ def _twice(read: Callable[..., Any]) -> Callable[..., Any]:
 
     def read_exactly(*arguments: Any) -> Any:
         events, rejections = read(*arguments)
-        doubled = sorted(events.get("given", []) * 2, key=itemgetter(0))
-        return {**events, **({"given": doubled} if doubled else {})}, rejections
+        doubled = sorted(events.get(("given", None), []) * 2, key=itemgetter(0))
+        return {**events, **({("given", None): doubled} if doubled else {})}, rejections
 
     return read_exactly
 

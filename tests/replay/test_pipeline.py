@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 import pytest
 
-from driftline.stream.alerts.build import encode_alert
+from driftline.stream.alerts.build import build_alert, encode_alert
 from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import BuildSettings, build_baseline
@@ -19,7 +19,7 @@ from driftline.stream.events.event import values_of
 from driftline.stream.events.parse import parse_event
 from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.state import ModelState
-from driftline.stream.panes.pane import Pane, Range
+from driftline.stream.panes.pane import Pane, Range, Source
 from driftline.stream.replay.pipeline import Pipeline
 from load_tests.harness.oracle import as_json, interleave, messages
 
@@ -226,10 +226,39 @@ def test_a_pane_that_comes_twice_counts_once() -> None:
     once, steps_once = play(range(0, 3000, 100))
     again, steps_again = play([*range(0, 1500, 100), *range(0, 1800, 100), *range(1700, 3000, 100), 0, 2900])
     assert steps_once == steps_again != []
-    assert again.consumed == once.consumed == {0: 3000}
+    assert again.consumed == once.consumed == {Source(0): 3000}
     assert again.judge.seen == once.judge.seen == 3000
     # The same offsets of another partition are other events.
-    assert monitor.judge(once, pane(0, partition=1))[0].consumed == {0: 3000, 1: 100}
+    assert monitor.judge(once, pane(0, partition=1))[0].consumed == {Source(0): 3000, Source(1): 100}
+
+
+def test_the_same_offsets_of_another_topic_are_other_events() -> None:
+    """They were once dropped in silence, as known."""
+    events = [parse_event(message) for message in FRAUD]
+    monitor = Monitor("fraud", ModelConfig(), GIVEN)
+
+    def pane(start: int) -> Pane[Any]:
+        part = events[start : start + 100]
+        return Pane(GIVEN.sketch_events(part), part[0].ts, part[-1].ts, (Range(0, start, start + 100),))
+
+    state, _ = monitor.judge(ModelState(), pane(500))
+    for start in (0, 100, 0):
+        state, _ = monitor.judge(state, pane(start), "more")
+    assert state.consumed == {Source(0): 600, Source(0, "more"): 200}
+    assert state.judge.seen == 300
+
+
+def test_an_alert_of_another_topics_events_gives_no_offsets() -> None:
+    """Those that it gives are of the predictions topic."""
+    events = [parse_event(message) for message in FRAUD]
+    monitor, state, alerts = Monitor("fraud", ModelConfig(), GIVEN), ModelState(), []
+    for start in range(0, 3000, 100):
+        part = events[start : start + 100]
+        pane = Pane(GIVEN.sketch_events(part), part[0].ts, part[-1].ts, (Range(0, start, start + 100),))
+        state, steps = monitor.judge(state, pane, "more")
+        alerts += [build_alert(monitor, step, mode="live", topic="predictions", emitted_at=0) for step in steps]
+    assert alerts
+    assert all(not each.offsets for alert in alerts for each in alert.data.evidence.signals)
 
 
 @pytest.mark.parametrize(

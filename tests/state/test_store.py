@@ -11,6 +11,7 @@ import pytest
 
 from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.codec.state import StateDelta, restore_state, state_delta
+from driftline.stream.panes.pane import Source
 from driftline.stream.state import store as store_module
 from driftline.stream.state.fencing import FencedError
 from driftline.stream.state.incident_index import IncidentIndex, IndexedAlerts
@@ -311,7 +312,7 @@ async def test_moved_positions_are_where_the_next_owners_go_on_and_models_keep_a
 
     mover, judge_mover = await store.claim_sketch(TOPIC, 0), await store.claim_judge(PANES, 3)
     await mover.move(5)
-    await judge_mover.move(2, {**dict.fromkeys(run.states[-1].consumed, 5), 99: 1})
+    await judge_mover.move(2, {**dict.fromkeys(run.states[-1].consumed, 5), Source(99): 1})
     assert await store.positions() == {(TOPIC, 0): 5, (PANES, 3): 2}
     for late in (sketcher.seal(70, 80), judge.commit(10, {}), sketcher.move(0), judge.move(0, {})):
         with pytest.raises(FencedError):

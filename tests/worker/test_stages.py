@@ -33,6 +33,7 @@ from driftline.stream.config.sections import Config, Redis
 from driftline.stream.demo.servers import Server
 from driftline.stream.judge.state import ModelState
 from driftline.stream.kafka.record import OutgoingRecord
+from driftline.stream.panes.pane import Source
 from driftline.stream.state.client import Client, connect
 from driftline.stream.state.fencing import FencedError
 from driftline.stream.state.incident_index import IncidentIndex
@@ -494,7 +495,7 @@ async def test_another_baseline_starts_over_and_continues_the_numbers_of_alerts(
     assert before.judge is not None
     assert after.judge is not None
     assert after.judge.seen < before.judge.seen
-    assert after.consumed[0] > before.consumed[0]
+    assert after.consumed[Source(0)] > before.consumed[Source(0)]
     assert [each["data"]["seq"] for each in this.alerts()] == list(range(1, len(this.alerts()) + 1))
     assert len(this.alerts()) > len(first)
 
@@ -592,6 +593,23 @@ async def test_a_pane_that_overlaps_what_was_judged_is_a_dead_letter(this: Bench
     assert {value for _, value in this.dead(topic)} == {strange}
     reasons = {dict(each.headers)["reason"] for each in this.published(f"{topic}.dlq")}
     assert any(b"judged before" in reason for reason in reasons)
+
+
+@on_a_bench
+async def test_panes_of_another_topic_are_consumed_beside_those_of_the_predictions_topic(this: Bench) -> None:
+    await this.driver().work()
+    before, topic = await this.state("given"), this.config.topics.panes
+    counted = events_counted((await this.states())["given"], this.baselines["given"])
+    panes = [msgspec.structs.replace(each, topic="more") for each in this.panes() if each.model == "given"]
+    for _ in range(2):
+        for log in this.topics[topic].values():
+            if any(each.key == b"given" for each in log):
+                log += [OutgoingRecord(topic, b"given", each.to_bytes()) for each in panes]
+        await this.driver().work()
+        after = await this.state("given")
+        assert after.consumed == {**before.consumed, Source(0, "more"): max(each.run.end for each in panes)}
+        assert events_counted((await this.states())["given"], this.baselines["given"]) == 2 * counted
+    assert not this.dead(topic)
 
 
 @on_a_bench
