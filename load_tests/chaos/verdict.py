@@ -164,7 +164,8 @@ class _Replay:
             if message.baseline and baseline and not isinstance(pane.content, Sketch):
                 expected = replace(pane, content=baseline.sketch_events(pane.content))
             name = baseline.content_hash if baseline and isinstance(expected.content, Sketch) else ""
-            same = PaneMessage.of(model, name, self.config.topics.predictions, expected, message.previous_end)
+            topic, before = self.config.topics.predictions, message.previous_end
+            same = PaneMessage.of(model, name, topic, expected, before, message.log)
             if message.to_bytes() != same.to_bytes():
                 self.verdict.mismatches.append(f"the pane of {model} in {pane.ranges} was published with other content")
 

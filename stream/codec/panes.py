@@ -128,19 +128,23 @@ class PaneMessage(Stored, frozen=True):
 
     baseline: content hash of the baseline that lays out the sketch; "" for a pane of events. topic: the predictions
     topic of the offsets. previous_end: end of the model's previous pane if it was sent together with this one, else 0;
-    a judge that has not received the previous pane refuses this one, and both are sent again.
+    a judge that has not received the previous pane refuses this one, and both are sent again. log: which log of that
+    topic, since it may be created again, see `stream.worker.continuity`; "" if that is not known.
     """
+
+    since: ClassVar[Mapping[str, int]] = MappingProxyType({"log": 2})
 
     model: str
     baseline: str
     topic: str
     packed: PackedPane
     previous_end: int = 0
+    log: str = ""
 
     @classmethod
-    def of(cls, model: str, baseline: str, topic: str, pane: Pane[Any], previous_end: int = 0) -> Self:
+    def of(cls, model: str, baseline: str, topic: str, pane: Pane[Any], previous_end: int = 0, log: str = "") -> Self:
         """The message of a pane of one run."""
-        return cls(model, baseline, topic, PackedPane.of(pane), previous_end)
+        return cls(model, baseline, topic, PackedPane.of(pane), previous_end, log)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> PaneMessage:

@@ -136,7 +136,7 @@ _CHANNELS = {
     ),
     "labelsDeadLetters": _Channel("labels", "deadLetter", "For labels; nothing writes here yet.", ".dlq"),
     "panesDeadLetters": _Channel(
-        "panes", "deadLetter", "Panes that are damaged or made with another baseline.", ".dlq"
+        "panes", "deadLetter", "Panes that are damaged, made with another baseline, or of another log.", ".dlq"
     ),
     "alertsDeadLetters": _Channel(
         "alerts", "deadLetter", "Alerts that a receiver refuses, or did not accept in time.", ".dlq"

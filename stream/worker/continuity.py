@@ -10,6 +10,10 @@ and ids of its topics, the number of partitions of the panes topic, and the id o
 | topics.panes                 | "NAME with N partitions"      | refused; more partitions stay idle              |
 | cluster                      | the id of the Kafka cluster   | refused; `driftline resume --new-cluster` moves |
 | topics.predictions.id, …     | the id of the topic           | refused; `driftline resume` moves               |
+| resumed                      | how often it has moved        |                                                 |
+
+Panes name the log that they were made of, by the last two: a worker that was cut off from Kafka may send some of the
+log before, whose offsets mean nothing any more.
 """
 
 from __future__ import annotations
@@ -42,6 +46,20 @@ def group_facts(topics: Topics, cluster: ClusterFacts) -> dict[str, str]:
 def _topic_ids(topics: Topics, cluster: ClusterFacts) -> dict[str, str]:
     found = {name: cluster.topics.get(getattr(topics, name)) for name in READ}
     return {f"topics.{name}.id": facts.id for name, facts in found.items() if facts and facts.id}
+
+
+def log_of(facts: Facts) -> str:
+    """A name of the log of the predictions topic that a group reads: another one after `driftline resume` has moved it.
+
+    It is "ID/RESUMED", without the id if that is not known.
+    """
+    return f"{facts.get('topics.predictions.id', '')}/{facts.get('resumed', '0')}"
+
+
+def is_same_log(one: str, other: str) -> bool:
+    """Whether two names may be of one log: an id that was not known may be known later."""
+    (one_id, _, moved), (other_id, _, other_moved) = one.partition("/"), other.partition("/")
+    return moved == other_moved and (one_id == other_id or not (one_id and other_id))
 
 
 def panes_partitions(facts: Facts) -> int:

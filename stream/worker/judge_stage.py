@@ -40,6 +40,7 @@ from driftline.stream.kafka.dead_letters import dead_letter
 from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.panes.pane import Source
 from driftline.stream.state.store import DecidedAlert, JudgePartition, ResumePosition, Store
+from driftline.stream.worker.continuity import is_same_log
 from driftline.stream.worker.faust.transport import Fetch
 from driftline.stream.worker.metrics import Metrics
 
@@ -150,10 +151,11 @@ class JudgeStage:
     """Judges the panes partitions assigned to this worker.
 
     baselines: those given in the configuration, by model, without the signals that are not watched. level: the group's
-    format level, which may rise while the stage works.
+    format level, which may rise while the stage works. log: as in `SketchStage`.
     """
 
     level: int = NEWEST
+    log: str = ""
 
     def __init__(
         self,
@@ -248,6 +250,7 @@ class JudgeStage:
     async def _judge(self, work: _Batch, message: PaneMessage, appended: int) -> None:
         """Judge a pane. appended: when it was written, epoch ms. Raises FormatError or NoRoomError."""
         model, run = message.model, message.run
+        _check_log(message, self.log)
         monitor, state = self._monitor(model), work.state_of(model)
         source = self._source(message)
         baseline, consumed = monitor.baseline(state), state.consumed.get(source, 0)
@@ -370,6 +373,15 @@ def split(fetch: Fetch) -> Iterator[Fetch]:
     """The panes of a fetch in batches to judge and commit at once."""
     for first in range(0, len(fetch.records), _BATCH):
         yield replace(fetch, records=fetch.records[first : first + _BATCH])
+
+
+def _check_log(message: PaneMessage, log: str) -> None:
+    """Raises FormatError if a pane was made of another log than the group reads, if both are known."""
+    if message.log and log and not is_same_log(message.log, log):
+        raise FormatError(
+            f"a pane of another log of topic {message.topic} than the group reads: its worker sent it only after "
+            f"`driftline resume` (log {message.log}, and now {log})"
+        )
 
 
 def _check_order(message: PaneMessage, consumed: int) -> None:

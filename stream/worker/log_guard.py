@@ -122,6 +122,11 @@ class LogGuard:
         elif time.monotonic() - self._all_seen > _MISSING_FOR:
             raise LogChangedError(f"topic {' and '.join(sorted(missing))} was deleted under this worker")
 
+    @property
+    def log(self) -> str:
+        """A name of the log of the predictions topic that the group is bound to, see `continuity.log_of`."""
+        return continuity.log_of(self._bound)
+
     def place(self, record: OutgoingRecord) -> OutgoingRecord:
         """A record with its partition, if it is a pane: that of its model since the group began."""
         if record.topic != self._topics.panes or record.key is None:

@@ -4,9 +4,9 @@ What is kept: models' states, open incidents, outboxes. What moves: the offset a
 which offset each model has consumed it. Panes that wait to be judged are skipped if the predictions topic moves: their
 offsets are those of the old log, and would let the judge drop events of the new one as known.
 
-Rule 1: every partition is claimed first, so a worker that comes back from a pause can write no more to Redis. Kafka
-still takes the panes that it had not sent yet.
+Rule 1: every partition is claimed first, so a worker that comes back from a pause can write no more to Redis.
 Rule 2: the facts are bound last. A worker that starts meanwhile is refused, and what was moved in part is moved again.
+Rule 3: Kafka still takes the panes that such a worker had not sent yet. They name the log before: judges refuse them.
 """
 
 from __future__ import annotations
@@ -125,7 +125,8 @@ async def move(store: Store, situation: Situation, moves: list[Move]) -> None:
     for partition, to in consumed.items():
         await sketchers[partition].move(to)
     kept = {"topics.panes": situation.bound.get("topics.panes", situation.present["topics.panes"])}
-    await store.rebind({**situation.present, **kept})
+    counted = {"resumed": str(int(situation.bound.get("resumed", 0)) + 1)} if consumed else {}
+    await store.rebind({**situation.present, **kept, **counted})
 
 
 def _partitions(situation: Situation, topic: str) -> list[int]:

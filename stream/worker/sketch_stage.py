@@ -26,7 +26,7 @@ import numpy as np
 
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import decode_baseline
-from driftline.stream.codec.levels import NEWEST
+from driftline.stream.codec.levels import LOG_IN_PANES, NEWEST
 from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.config.sections import Config, ModelConfig
 from driftline.stream.events.limits import MessageLimits
@@ -144,9 +144,11 @@ class SketchStage:
 
     baselines: those given in the configuration, by model, without the signals that are not watched. schemas: None if
     the configuration names no source of them. level: the group's format level, which may rise while the stage works.
+    log: which log of the predictions topic is read, see `continuity.log_of`.
     """
 
     level: int = NEWEST
+    log: str = ""
 
     def __init__(
         self,
@@ -285,7 +287,8 @@ class SketchStage:
         # Events of a model with a baseline had waited for their seal while it came.
         if not baseline and self._baseline(model) is None:
             self._warming_up.add(model)
-        message = PaneMessage.of(model, baseline, self._settings.predictions, pane, previous_end)
+        log = self.log if self.level >= LOG_IN_PANES else ""
+        message = PaneMessage.of(model, baseline, self._settings.predictions, pane, previous_end, log)
         return OutgoingRecord(self._settings.panes, model.encode(), message.to_bytes())
 
     def _too_large(self, record: OutgoingRecord, pane: Pane[Any]) -> OutgoingRecord:

@@ -173,6 +173,7 @@ class Worker:
         topics = self.config.topics
         self._use_level(await self.group_level.begin())
         await self.guard.bind()
+        self.sketch_stage.log = self.judge_stage.log = self.guard.log
         if self._room is None:
             dead_letters = [f"{topic}.dlq" for topic in (topics.predictions, topics.panes)]
             self._room = await asyncio.to_thread(record_room, self.config.kafka, dead_letters)

@@ -339,6 +339,26 @@ def test_resume_lets_workers_read_a_topic_created_again_and_keeps_incidents(
         assert worker.stop() == 0
 
 
+@on_kafka
+def test_a_pane_of_the_old_log_that_arrives_after_resume_is_a_dead_letter(here: Deployment) -> None:
+    """From a worker that was cut off from Kafka when it had to send it. Its offsets are beyond those of the new log."""
+    here.produce({0: messages("a", 500)})
+    read(here, "before", 500)
+    create_again(here, here.config.topics.predictions)
+    here.produce({0: messages("a", 200, first=500)})
+    assert driftline("resume", "-c", here.path, "--yes") == 0
+    late = here.read(here.config.topics.panes)[-1]
+    producer = Producer({"bootstrap.servers": here.broker.server.address})
+    producer.produce(late.topic, late.value, late.key, late.partition, headers=late.headers)
+    assert producer.flush(30) == 0
+    with here.worker("after") as worker:
+        worker.wait_for(lambda: events_of(here) == 700)
+        assert worker.stop() == 0
+    (dead,) = here.read(f"{late.topic}.dlq")
+    assert dead.value == late.value
+    assert dict(dead.headers)["reason"].startswith(b"a pane of another log of topic")
+
+
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)
 def test_resume_does_nothing_if_kafka_does_not_say_whether_workers_run(
     here: Deployment, capsys: pytest.CaptureFixture[str]
