@@ -31,9 +31,10 @@ from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.config.fields import Window
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.judge.changes import describe
+from driftline.stream.judge.clock import later, told_by
 from driftline.stream.judge.incidents import Finding, Step
 from driftline.stream.judge.lifecycle import LifeCycle
-from driftline.stream.judge.state import BUCKETS, JudgeState
+from driftline.stream.judge.state import JudgeState
 from driftline.stream.panes.pane import Pane
 
 # A release asks for twice the events the alarm needed, and never fewer than 200, at half the threshold: a drift that
@@ -88,23 +89,25 @@ class Judge:
         floors = np.zeros(len(self.baseline.layout.signals), np.int64)
         return JudgeState(floors, floors)
 
-    def judge(self, state: JudgeState, pane: Pane[Sketch]) -> tuple[JudgeState, list[Step]]:
-        """The state after one more pane, and the steps of incidents that it causes."""
+    def judge(
+        self, state: JudgeState, pane: Pane[Sketch], clock: int = 0, ticks: int = 0
+    ) -> tuple[JudgeState, list[Step]]:
+        """The state after one more pane, and the steps of incidents that it causes. clock, ticks: see `later`."""
         pending = pane if state.pending is None else state.pending + pane
         if pending.content.n < self.config.clock:
             return replace(state, pending=pending), []
         seen = state.seen + pending.content.n
-        return self._evaluate(replace(state, pending=None, seen=seen, history=state.history.push(pending)), pending)
+        state = replace(state, pending=None, seen=seen, history=state.history.push(pending))
+        return self._evaluate(state, pending.content.n, later(clock, ticks, told_by(state.history)))
 
-    def _evaluate(self, state: JudgeState, pending: Pane[Sketch]) -> tuple[JudgeState, list[Step]]:
-        evaluation = Evaluation(self, state, pending.content.n)
+    def _evaluate(self, state: JudgeState, fresh: int, at: int) -> tuple[JudgeState, list[Step]]:
+        """The state after a check at a time, epoch ms. fresh: events since the last one."""
+        evaluation = Evaluation(self, state, fresh)
         released = {each.signal: start for each in state.drifts if (start := evaluation.quiet_since(each)) is not None}
         known = {each.signal for each in state.drifts}
         findings = [evaluation.strongest(s) for s in evaluation.alarms() if self.name(s) not in known]
         worse = [each for each in self._worse(state, evaluation) if each.signal not in released]
         state = self._move_starts(state, findings, released)
-        # A pane's first or last event may be from the future, and in several panes in a row one may be days late.
-        at = max(min(pane.first_ts, pane.last_ts) for pane in evaluation.panes[-BUCKETS:])
         incidents, steps = self.life_cycle.advance(
             state.incidents, [*findings, *worse], frozenset(released), state.seen, at
         )

@@ -19,6 +19,7 @@ from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.config.limits import Limits
 from driftline.stream.config.sections import FEWEST_EVENTS, ModelConfig
 from driftline.stream.events.event import Event, values_of
+from driftline.stream.judge.clock import later, told_by
 from driftline.stream.judge.incidents import Step
 from driftline.stream.judge.judge import DependenceCache, Judge
 from driftline.stream.judge.lifecycle import accept
@@ -92,18 +93,39 @@ class Monitor:
         """The baseline that the model is compared with; None while it is learned."""
         return self.given or state.learned
 
-    def judge(self, state: ModelState, pane: Pane[Any], topic: str = "") -> tuple[ModelState, list[Step]]:
+    def judge(
+        self, state: ModelState, pane: Pane[Any], topic: str = "", ticks: int = 0
+    ) -> tuple[ModelState, list[Step]]:
         """The state after one pane, of a sketch or of events, and the steps to report.
 
         A pane that starts before the end of the last one of its partition was judged already, and changes nothing.
-        topic: of its events, "" for the predictions topic.
+        topic: of its events, "" for the predictions topic. ticks: the largest time of a tick so far, epoch ms; 0 before
+        the first.
         """
         steps = accept(state.superseded, min(pane.first_ts, pane.last_ts))
-        state, more = self._judge_next(replace(state, superseded=()), pane, topic)
+        state, more = self._judge_next(replace(state, superseded=()), pane, topic, ticks)
         numbered = _numbered(state, [*steps, *more])
         return replace(state, last_seq=state.last_seq + len(numbered)), numbered
 
-    def _judge_next(self, state: ModelState, pane: Pane[Any], topic: str) -> tuple[ModelState, list[Step]]:
+    def tick(self, state: ModelState, ticks: int) -> tuple[ModelState, list[Step]]:
+        """The state when it has become `ticks` (epoch ms), and the steps of incidents whose time has come.
+
+        It is the same object if nothing has changed.
+        """
+        baseline, judged = self.baseline(state), state.judge
+        if baseline is None or judged is None or not judged.incidents:
+            return state, []
+        clock, life_cycle = later(state.clock, ticks), Judge(baseline, self.config, self.dependences).life_cycle
+        incidents, steps = life_cycle.advance(judged.incidents, [], (), judged.seen, clock)
+        if not steps and [*map(id, incidents.values())] == [*map(id, judged.incidents.values())]:
+            return state, []
+        numbered = _numbered(state, steps)
+        judged, last_seq = replace(judged, incidents=incidents), state.last_seq + len(numbered)
+        return replace(state, judge=judged, last_seq=last_seq, clock=clock), numbered
+
+    def _judge_next(
+        self, state: ModelState, pane: Pane[Any], topic: str, ticks: int
+    ) -> tuple[ModelState, list[Step]]:
         (run,) = pane.ranges
         source = Source(run.partition, topic)
         if run.start < state.consumed.get(source, 0):
@@ -114,9 +136,11 @@ class Monitor:
         if self.given and state.sample:  # a baseline was given to a model that was still collecting its own
             state = replace(state, sample=(), values=0)
         baseline = self.baseline(state)
-        return self._collect(state, pane) if baseline is None else self._compare(state, baseline, pane)
+        if baseline is None:
+            return self._collect(state, pane, ticks)
+        return self._compare(state, baseline, pane, ticks)
 
-    def _collect(self, state: ModelState, pane: Pane[tuple[Event, ...]]) -> tuple[ModelState, list[Step]]:
+    def _collect(self, state: ModelState, pane: Pane[tuple[Event, ...]], ticks: int) -> tuple[ModelState, list[Step]]:
         """Add events to the sample; once it is large enough, learn the baseline and judge the events after it."""
         count, values, complete = self._fill(state, pane.content)
         sample, rest = (*state.sample, *pane.content[:count]), pane.content[count:]
@@ -125,7 +149,7 @@ class Monitor:
         state = replace(state, sample=(), values=0, learned=self._learn(sample))
         if state.learned is None or not rest:
             return state, []
-        return self._compare(state, state.learned, replace(pane, content=rest, first_ts=rest[0].ts))
+        return self._compare(state, state.learned, replace(pane, content=rest, first_ts=rest[0].ts), ticks)
 
     def _fill(self, state: ModelState, events: Sequence[Event]) -> tuple[int, int, bool]:
         """How many of the events the sample takes, how many values it holds then, and whether it is complete."""
@@ -152,14 +176,17 @@ class Monitor:
             self.refusal = str(error)
             return None
 
-    def _compare(self, state: ModelState, baseline: Baseline, pane: Pane[Any]) -> tuple[ModelState, list[Step]]:
+    def _compare(
+        self, state: ModelState, baseline: Baseline, pane: Pane[Any], ticks: int
+    ) -> tuple[ModelState, list[Step]]:
         # Deriving thresholds takes a second, so a copy of the same baseline, as after a rebalance, keeps the judge.
         if self._judge is None or not self._has_judge_of(baseline):
             self._judge = Judge(baseline, self.config, self.dependences)
         if not isinstance(pane.content, Sketch):
             pane = replace(pane, content=baseline.sketch_events(pane.content))
-        judged, steps = self._judge.judge(state.judge or self._judge.start(), pane)
-        return replace(state, judge=judged), steps
+        judged, steps = self._judge.judge(state.judge or self._judge.start(), pane, state.clock, ticks)
+        clock = later(state.clock, ticks, told_by(judged.history)) if ticks and judged.pending is None else state.clock
+        return replace(state, judge=judged, clock=clock), steps
 
     def _has_judge_of(self, baseline: Baseline) -> bool:
         return self._judge is not None and self._judge.baseline.content_hash == baseline.content_hash

@@ -25,7 +25,7 @@ class ModelState:
     consumed: per partition of each topic, the end of the last pane judged. sample: the model's first events,
     until they become its baseline. learned: the baseline made of them. judge: None until the first pane is judged.
     last_seq: number of the newest alert. superseded: incidents against a replaced baseline, closed with the next pane.
-    values: those of the sample, see `values_of`.
+    values: those of the sample, see `values_of`. clock: how late it was at the last check, epoch ms; 0 without ticks.
     """
 
     consumed: Mapping[Source, int] = field(default_factory=dict)
@@ -35,6 +35,7 @@ class ModelState:
     last_seq: int = 0
     superseded: tuple[Incident, ...] = ()
     values: int = 0
+    clock: int = 0
 
 
 @dataclass(frozen=True, slots=True)
