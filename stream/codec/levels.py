@@ -6,7 +6,7 @@ A reader understands every level up to its own; the level says what a writer may
 | level | what may be used                                                                                  |
 |-------|---------------------------------------------------------------------------------------------------|
 | 1     | what versions without levels wrote                                                                |
-| 2     | learned baselines of format 2 and without blocks; panes that name the log they were made of        |
+| 2     | learned baselines of format 2 and without blocks; panes that name the log they were made of; ticks |
 
 A group begins at the newest level of the worker that begins it; `driftline upgrade finish` raises it. A replay is at
 the newest.
@@ -22,3 +22,5 @@ FIRST: Final = 1
 NEWEST: Final = 2
 #: From which level on panes name the log they were made of.
 LOG_IN_PANES: Final = 2
+#: The level from which on ticks are sent.
+TICKS: Final = 2

@@ -31,7 +31,7 @@ from driftline.stream.events.event import Event
 from driftline.stream.events.times import MAX_EPOCH_MS
 from driftline.stream.events.unreadable import Unreadable
 from driftline.stream.panes.pane import Pane, Range
-from driftline.stream.panes.tick import Tick
+from driftline.stream.panes.tick import Progress, Tick
 
 _SIZES = (1, 2, 4, 8)
 # A thousand signals have two million cells beyond their ranges.
@@ -216,6 +216,26 @@ def unpack_tick(data: bytes) -> Tick:
     return tick
 
 
+class _PackedProgress(Stored, frozen=True):
+    """What is known of a partition up to the start of its last sealed runs, packed."""
+
+    read_to: int
+    time: int | None
+    newest: int | None
+    read: int
+    rejected: dict[str, int]
+
+
+def pack_progress(progress: Progress) -> bytes:
+    """The frame of a partition's progress."""
+    return frame(b"S", _PackedProgress(*astuple(replace(progress, rejected=dict(progress.rejected)))))
+
+
+def unpack_progress(data: bytes) -> Progress:
+    """The progress in a frame of `pack_progress`. Raises FormatError for anything else."""
+    return Progress(*msgspec.structs.astuple(unframe(b"S", data, _PROGRESS)))
+
+
 def read_message(data: bytes) -> PaneMessage | ForgetMessage | Tick:
     """The message of a record of the panes topic. Raises FormatError."""
     if data[:1] == b"T":
@@ -235,6 +255,7 @@ class _Events(Stored, frozen=True):
 # and two threads that decode it then end the process by SIGSEGV.
 _PANE, _FORGET = msgspec.msgpack.Decoder(PaneMessage), msgspec.msgpack.Decoder(ForgetMessage)
 _EVENTS, _TICK = msgspec.msgpack.Decoder(_Events), msgspec.msgpack.Decoder(_PackedTick)
+_PROGRESS = msgspec.msgpack.Decoder(_PackedProgress)
 
 
 def pack_events(events: Sequence[Event]) -> bytes:

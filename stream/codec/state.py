@@ -82,7 +82,7 @@ class _Head(Stored, frozen=True):
     of the baseline of `state`; "" without a state. elsewhere: consumed of other topics: topic, partition, end.
     """
 
-    since: ClassVar[Mapping[str, int]] = MappingProxyType({"elsewhere": 2})
+    since: ClassVar[Mapping[str, int]] = MappingProxyType({"elsewhere": 2, "clock": 2})
 
     consumed: dict[int, int]
     last_seq: int
@@ -91,6 +91,7 @@ class _Head(Stored, frozen=True):
     baseline: str
     state: _PackedState | None
     elsewhere: tuple[tuple[str, int, int], ...] = ()
+    clock: int = 0
 
 
 # Made while the module is imported, since threads restore states: see `stream.codec.panes`.
@@ -190,6 +191,7 @@ def _head(state: ModelState, given: Baseline | None) -> _Head:
         learned=state.learned is not None,
         baseline=baseline.content_hash if baseline else "",
         state=None if state.judge is None else _pack_state(state.judge),
+        clock=state.clock,
     )
 
 
@@ -216,10 +218,10 @@ def _restore(parts: Mapping[str, bytes], given: Baseline | None) -> ModelState:
     if baseline is None or baseline.content_hash != head.baseline:
         superseded = tuple(unpack_incidents(parts["incidents"]).values()) if head.state.incidents else ()
         raise BaselineChangedError(
-            ModelState(_consumed(head), learned=learned, last_seq=head.last_seq, superseded=superseded)
+            ModelState(_consumed(head), learned=learned, last_seq=head.last_seq, superseded=superseded, clock=head.clock)
         )
     state = _unpack_state(head.state, parts, baseline.layout)
-    return ModelState(_consumed(head), sample, learned, state, head.last_seq)
+    return ModelState(_consumed(head), sample, learned, state, head.last_seq, clock=head.clock)
 
 
 def _unpack_state(state: _PackedState, parts: Mapping[str, bytes], layout: Layout) -> JudgeState:

@@ -71,6 +71,11 @@ class Rejection(NamedTuple):
     reason: str
     row: int | None = None
 
+    @property
+    def place(self) -> str:
+        """What is wrong, without the value, as values are unbounded: "ts", "not JSON"."""
+        return re.split("[:,]", self.reason, maxsplit=1)[0]
+
 
 class UnfitValueError(ValueError):
     """A value does not fit its signal; it counts under the special code `code`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -68,7 +67,7 @@ class Rejections:
     ) -> None:
         """Count the rejections of a batch of messages. offsets: of each message."""
         for rejection in rejections:
-            place = re.split("[:,]", rejection.reason)[0]
+            place = rejection.place
             if place not in self._first and len(self._first) >= _MAX_PLACES:
                 place = "other reasons"
             self.counts[place] += 1

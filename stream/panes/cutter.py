@@ -101,6 +101,7 @@ class Cutter:
     _slot: int | None = None
     _open: dict[str, Pane[Any]] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
+    _times: list[IntArray] = field(default_factory=list)
     _bytes: int = 0
 
     def push(self, rows: Mapping[str, Rows], end: int, sizes: Sizes = NO_SIZES) -> list[Run]:
@@ -124,9 +125,14 @@ class Cutter:
         """End the open run at offset `end` (exclusive): panes of an idle partition need not wait for the next event."""
         offsets = Range(self.partition, self.start, end)
         panes = {model: replace(pane, ranges=(offsets,)) for model, pane in sorted(self._open.items())}
-        run = Run(self.start, end, panes)
-        self.start, self._slot, self._open, self._counts, self._bytes = end, None, {}, {}, 0
+        run = Run(self.start, end, panes, time=_lower_quartile(self._times))
+        self.start, self._slot, self._open, self._counts, self._times, self._bytes = end, None, {}, {}, [], 0
         return run
+
+    @property
+    def holds_events(self) -> bool:
+        """Whether the open run has an event."""
+        return bool(self._open)
 
     def content(self, model: str) -> Any:
         """The content of a model's pane in the open run; None if it has none."""
@@ -164,17 +170,28 @@ class Cutter:
             return
         if self._slot is None:
             self._slot = int(chunk.slots[first])
+        self._times.append(chunk.times[first:last])
         for model, count, pane in chunk.panes(first, last):
             self._open[model] = self._open[model] + pane if model in self._open else pane
             self._counts[model] = self._counts.get(model, 0) + count
 
 
+def _lower_quartile(times: Sequence[IntArray]) -> int | None:
+    """The time that a quarter of the events are not later than; None without events."""
+    if not times:
+        return None
+    joined = np.concatenate(times)
+    rank = (len(joined) - 1) // 4
+    return int(np.partition(joined, rank)[rank])
+
+
 @dataclass
 class _Chunk:
-    """The valid events of all models in one chunk of the log, in log order: (n,) offsets and (n,) time slots."""
+    """The valid events of all models in one chunk of the log, in log order: (n,) offsets, times and time slots."""
 
     rows: Mapping[str, Rows]
     offsets: IntArray
+    times: IntArray
     slots: IntArray
 
     @classmethod
@@ -184,7 +201,7 @@ class _Chunk:
         times = np.concatenate([none, *(part.times for part in rows.values())])
         order = np.argsort(offsets, kind="stable")
         slots = times // rule.slot_ms if rule.slot_ms else np.zeros_like(times)
-        return cls(rows, offsets[order], slots[order])
+        return cls(rows, offsets[order], times[order], slots[order])
 
     def first_later(self, slot: int, first: int, last: int) -> int:
         """Index of the first event in [first, last) of a later slot; `last` if there is none."""

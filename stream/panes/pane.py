@@ -52,10 +52,15 @@ class Pane(Generic[T]):
 class Run(NamedTuple):
     """A run that has ended: its offsets, end exclusive, and its panes by model; none if it holds no valid event.
 
-    baselines: the content hash of the baseline of each pane that is a sketch, by model.
+    baselines: the content hash of the baseline of each pane that is a sketch, by model. time: the lower quartile of the
+    events' times, epoch ms; None without an event. read: how many records it has. rejected: how often these were
+    refused, messages and rows, by cause.
     """
 
     start: int
     end: int
     panes: dict[str, Pane[Any]]
     baselines: Mapping[str, str] = MappingProxyType({})
+    time: int | None = None
+    read: int = 0
+    rejected: Mapping[str, int] = MappingProxyType({})

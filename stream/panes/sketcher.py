@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
+
+import numpy as np
 
 from driftline.detectors.arrays import IntArray
 from driftline.stream.baselines.baseline import Baseline
@@ -52,6 +55,7 @@ class Sketcher:
     limits: MessageLimits = DEFAULT_LIMITS
 
     def __post_init__(self) -> None:
+        self._counts = RunCounts()
         self._decoder, self._reader = self._new_decoder(), EventReader(self.mapping, self.schemas, self.limits)
 
     def _new_decoder(self) -> Decoder:
@@ -91,6 +95,7 @@ class Sketcher:
         self._sample(messages, origins)
         sizes = Sizes.of(offsets, messages)
         runs = self.cutter.push(rows, int(offsets[-1]) + 1, sizes) if len(offsets) else []
+        runs = self._counts.count(runs, offsets, rejections)
         defects = [
             (int(columns.position[defect.row]), defect) for columns in known.values() for defect in columns.defects
         ]
@@ -119,7 +124,36 @@ class Sketcher:
 
     def close(self, end: int) -> Run:
         """End the open run at offset `end` (exclusive) and return it."""
-        return _counted(self.cutter.close(end))
+        return _counted(self._counts.close(self.cutter.close(end)))
+
+
+@dataclass
+class RunCounts:
+    """How many records the open run has, and how many of them were refused, by cause."""
+
+    read: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+
+    def count(self, runs: Sequence[Run], offsets: IntArray, rejections: Iterable[Rejection]) -> list[Run]:
+        """The runs with their counts. offsets: (n,) of the records, rising; rejections: of them, in their order."""
+        rest, counted, first = deque(rejections), list[Run](), 0
+        for run in runs:
+            first = self._add(first, int(np.searchsorted(offsets, run.end)), rest)
+            counted.append(self.close(run))
+        self._add(first, len(offsets), rest)
+        return counted
+
+    def _add(self, first: int, end: int, rest: deque[Rejection]) -> int:
+        self.read += end - first
+        while rest and rest[0].position < end:
+            self.rejected[rest.popleft().place] += 1
+        return end
+
+    def close(self, run: Run) -> Run:
+        """The run that has ended with its counts; those of the next begin."""
+        counted = run._replace(read=self.read, rejected=dict(self.rejected))
+        self.read, self.rejected = 0, Counter()
+        return counted
 
 
 def _counted(run: Run) -> Run:

@@ -12,8 +12,16 @@ one has said.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+
+from driftline.stream.panes.pane import Run
+from driftline.stream.text.printable import printable
+
+# Causes of rejections that a partition counts apart, and characters of each. They name a part of an event or a fault of
+# a format, so a dozen is common; a mapping that leads into other people's keys may give any number.
+_CAUSES, _CAUSE_LENGTH = 20, 80
+OTHER_CAUSES = "other reasons"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +43,66 @@ class Tick:
     rejected: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     unwatched: tuple[tuple[str, str], ...] = ()
     log: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What is known of a partition of a predictions topic from the runs before `read_to`: a function of its log.
+
+    time: the largest lower quartile of the runs' times so far, epoch ms, of those that the run after them confirms;
+    newest: that of the newest run, which may have a wrong clock. Both are None before the first event. read, rejected:
+    as in `Tick`.
+    """
+
+    read_to: int = 0
+    time: int | None = None
+    newest: int | None = None
+    read: int = 0
+    rejected: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+
+    def after(self, run: Run, now: int | None = None) -> Progress:
+        """The progress once a run has ended. now: the wall clock, epoch ms, which no event is later than."""
+        rejected = dict(self.rejected)
+        for cause, times in run.rejected.items():
+            name = printable(cause)[:_CAUSE_LENGTH]
+            name = name if name in rejected or len(rejected) < _CAUSES else OTHER_CAUSES
+            rejected[name] = rejected.get(name, 0) + times
+        after = replace(self, read_to=run.end, read=self.read + run.read, rejected=rejected)
+        if run.time is None:
+            return after
+        newest = run.time if now is None else min(run.time, now)
+        confirmed = newest if self.newest is None else min(self.newest, newest)
+        return replace(after, newest=newest, time=confirmed if self.time is None else max(self.time, confirmed))
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """The newest that ticks have said, by topic and partition: the largest of each, in whatever order they came."""
+
+    ticks: Mapping[tuple[str, int], Tick] = field(default_factory=lambda: MappingProxyType({}))
+
+    def time_of(self, topic: str) -> int:
+        """The largest time of a tick of a topic so far, epoch ms; 0 before the first."""
+        return max((each.time for (of, _), each in self.ticks.items() if of == topic), default=0)
+
+    def after(self, *ticks: Tick) -> Marks:
+        """The marks after more ticks; those of a partition of which nothing new is said stay the same objects."""
+        marks = dict(self.ticks)
+        for tick in ticks:
+            place = tick.topic, tick.partition
+            joined = _join(marks[place], tick) if place in marks else tick
+            if joined != marks.get(place):
+                marks[place] = joined
+        return Marks(marks)
+
+
+def _join(known: Tick, new: Tick) -> Tick:
+    """What both ticks of a partition say; of what does not grow, what the one says that has read more."""
+    further = max(known, new, key=lambda each: (each.read, each.time, each.of, each.unwatched, each.log))
+    causes = sorted({*known.rejected, *new.rejected})
+    return replace(
+        further,
+        read_to=max(known.read_to, new.read_to),
+        time=max(known.time, new.time),
+        rejected={cause: max(each.rejected.get(cause, 0) for each in (known, new)) for cause in causes},
+    )

@@ -6,10 +6,12 @@ these, `stream.state.unwatched` keeps what people may read, which has one.)
 
 | key                    | type   | owner             | holds                                                         |
 |------------------------|--------|-------------------|---------------------------------------------------------------|
-| NS:{sketch/T/P}        | hash   | sketcher of P     | claim; start, end, ends: the runs sealed last                 |
+| NS:{sketch/T/P}        | hash   | sketcher of P     | claim; start, end, ends: the runs sealed last; with ticks:    |
+|                        |        |                   | progress up to start, told: "TIME AT" of the last one         |
 | NS:{judge/T/P}         | hash   | judge of panes P  | claim; next: offset to resume at; sent: see outbox            |
 | NS:{judge/T/P}:models  | set    | judge of panes P  | the names of the models below                                 |
 | NS:{judge/T/P}:seen    | hash   | judge of panes P  | when the newest pane of each was appended, epoch ms           |
+| NS:{judge/T/P}:marks   | hash   | judge of panes P  | the ticks received, joined, by "topic/partition"              |
 | NS:{judge/T/P}:outbox  | list   | judge of panes P  | alerts not yet published, oldest first; `sent` came before    |
 | NS:{judge/T/P}:open    | hash   | judge of panes P  | the newest alert of each open incident, by its id             |
 | NS:{judge/T/P}:told    | list   | judge of panes P  | the newest alerts of all incidents, newest first              |
@@ -62,19 +64,24 @@ local epoch = {NEXT_EPOCH}
 redis.call('HSET', KEYS[1], 'claimed', epoch .. ' ' .. ARGV[3])
 return {{'ok', epoch}}
 """)
-# ARGV: epoch, start, end, all ends. A seal that is there already is written again: a connection can only wait for the
-# sync of its own writes.
+# ARGV: epoch, start, end, all ends; from level 2 on 'progress' and that. A seal that is there already is written again:
+# a connection can only wait for the sync of its own writes.
 _SEAL = fenced("""
 local stored = redis.call('HMGET', KEYS[1], 'start', 'end')
 local again = stored[1] == ARGV[2] and stored[2] == ARGV[3]
 if stored[2] and stored[2] ~= ARGV[2] and not again then return {'mismatch', stored[2]} end
-redis.call('HSET', KEYS[1], 'start', ARGV[2], 'end', ARGV[3], 'ends', ARGV[4])
+redis.call('HSET', KEYS[1], 'start', ARGV[2], 'end', ARGV[3], 'ends', ARGV[4], unpack(ARGV, 5))
 return {'ok'}
 """)
-# KEYS: judge, models, outbox, open, told, seen, each model. ARGV: epoch, start, next, recent alerts to keep; then
+# ARGV: epoch, "TIME AT".
+_TELL = fenced("""
+redis.call('HSET', KEYS[1], 'told', ARGV[2])
+return {'ok'}
+""")
+# KEYS: judge, models, outbox, open, told, seen, marks, each model. ARGV: epoch, start, next, recent alerts to keep; and
 # lists, each after its length: for alerts the message, the incident and 1 if it is resolved; models and when they were
-# seen, '' for never; and for each model its name if all its parts are replaced, part names and parts to write, part
-# names to delete. A model without a part is forgotten.
+# seen, '' for never; places and marks; and for each model its name if all its parts are replaced, part names and parts
+# to write, part names to delete. A model without a part is forgotten.
 _COMMIT = fenced("""
 local stored = redis.call('HGET', KEYS[1], 'next') or ''
 if stored == ARGV[3] then return {'ok'} end
@@ -99,7 +106,8 @@ for i = at + 1, stop, 2 do
     else redis.call('HSET', KEYS[6], ARGV[i], ARGV[i + 1]) end
 end
 at = stop + 1
-for i = 7, #KEYS do
+each('HSET', KEYS[7], 2)
+for i = 8, #KEYS do
     local model = ARGV[at] ~= '0' and ARGV[at + 1]
     if model then redis.call('DEL', KEYS[i]) end
     each('SADD', KEYS[2], 1)
@@ -156,11 +164,15 @@ def version_of(level: int) -> int:
 class Seal(NamedTuple):
     """The runs of a predictions partition that were sealed last: offsets, ends exclusive and rising.
 
-    ends: none if `driftline resume` has moved the partition to `start`.
+    ends: none if `driftline resume` has moved the partition to `start`. progress: the frame of what is known up to
+    `start`, b"" if none was stored. told: the time of the last tick and when that was so, epoch ms, None
+    before the first.
     """
 
     start: int
     ends: tuple[int, ...]
+    progress: bytes = b""
+    told: tuple[int, int] | None = None
 
     @property
     def end(self) -> int:
@@ -319,18 +331,28 @@ class SketchPartition:
 
     async def read_seal(self) -> Seal | None:
         """The runs sealed last, None before the first seal."""
-        start, end, ends = await call_redis(self.store.client.hmget, self.key, "start", "end", "ends")
-        return None if end is None else Seal(int(start), tuple(map(int, (end if ends is None else ends).split())))
+        names = "start", "end", "ends", "progress", "told"
+        start, end, ends, progress, told = await call_redis(self.store.client.hmget, self.key, *names)
+        if end is None:
+            return None
+        offsets = tuple(map(int, (end if ends is None else ends).split()))
+        return Seal(int(start), offsets, progress or b"", None if told is None else _moment(told))
 
-    async def seal(self, start: int, *ends: int, durable: bool = False) -> None:
-        """Seal the runs from `start` on that end at `ends`.
+    async def seal(self, start: int, *ends: int, durable: bool = False, progress: bytes = b"") -> None:
+        """Seal the runs from `start` on that end at `ends`. progress: see `Seal`; b"": leave it as it is.
 
         durable: return once the seal is on Redis's disk, which `appendfsync everysec` delays by up to a second.
         Raises FencedError, or StateMismatchError if the last sealed run does not end at `start`.
         """
         if not ends or any(end <= before for before, end in pairwise((start, *ends))) or start < 0:
             raise ValueError(f"no runs of an offset and more each from {start} to {ends}")
-        await self.store.run(_SEAL, [self.key], self.epoch, start, ends[-1], " ".join(map(str, ends)), durable=durable)
+        more = ("progress", progress) if progress else ()
+        all_ends = " ".join(map(str, ends))
+        await self.store.run(_SEAL, [self.key], self.epoch, start, ends[-1], all_ends, *more, durable=durable)
+
+    async def tell(self, time: int, at: int) -> None:
+        """Store the time of a tick and when that was so, epoch ms, before it is sent. Raises FencedError."""
+        await self.store.run(_TELL, [self.key], self.epoch, f"{time} {at}")
 
     async def move(self, offset: int) -> None:
         """Let the next owner go on at another offset, as after no run. Raises FencedError."""
@@ -363,27 +385,34 @@ class JudgePartition:
         stored = await call_redis(self.store.client.hgetall, f"{self.key}:seen")
         return {model.decode(): int(at) for model, at in stored.items()}
 
+    async def marks(self) -> list[bytes]:
+        """The ticks received, joined: a frame for each partition of a predictions topic."""
+        return list((await call_redis(self.store.client.hgetall, f"{self.key}:marks")).values())
+
     async def commit(
         self,
         next_offset: int,
         deltas: Mapping[str, StateDelta],
         alerts: Sequence[DecidedAlert] = (),
         seen: Mapping[str, int | None] = MappingProxyType({}),
+        marks: Mapping[str, bytes] = MappingProxyType({}),
     ) -> None:
         """Store what the panes before `next_offset` changed, by model, and the alerts they raised.
 
-        seen: what has changed of `seen()`; None: the model is no longer there.
+        seen: what has changed of `seen()`; None: the model is no longer there. marks: the same of `marks()`, by
+        "topic/partition".
 
         Raises FencedError or StateMismatchError if nothing was written.
         """
         if next_offset <= (self.next_offset if self.next_offset is not None else -1):
             raise ValueError(f"a commit must go forward from offset {self.next_offset}, not to {next_offset}")
-        own = (f"{self.key}:{name}" for name in ("models", "outbox", "open", "told", "seen"))
+        own = (f"{self.key}:{name}" for name in ("models", "outbox", "open", "told", "seen", "marks"))
         keys = [self.key, *own, *map(self._model, deltas)]
         start = "" if self.next_offset is None else self.next_offset
         lists: list[Sequence[str | bytes]] = [
             [item for each in alerts for item in (each.message, each.incident, "1" if each.resolved else "")],
             [item for model, at in seen.items() for item in (model, "" if at is None else str(at))],
+            [item for place, mark in marks.items() for item in (place, mark)],
             *chain.from_iterable(_lists(model, delta) for model, delta in deltas.items()),
         ]
         await self.store.run(_COMMIT, keys, self.epoch, start, next_offset, _RECENT_ALERTS, *_flat(lists))
@@ -432,6 +461,11 @@ def _lists(model: str, delta: StateDelta) -> list[Sequence[str | bytes]]:
 
 def _flat(lists: Iterable[Sequence[str | bytes]]) -> list[int | str | bytes]:
     return [item for items in lists for item in (len(items), *items)]
+
+
+def _moment(told: bytes) -> tuple[int, int]:
+    time, at = map(int, told.split())
+    return time, at
 
 
 def _refusal(status: str, key: str, stored: str) -> StoreError:

@@ -26,7 +26,7 @@ from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.codec.frames import FormatError
 from driftline.stream.codec.levels import NEWEST
-from driftline.stream.codec.panes import ForgetMessage, PaneMessage, read_message
+from driftline.stream.codec.panes import ForgetMessage, PaneMessage, pack_tick, read_message, unpack_tick
 from driftline.stream.codec.state import FORGET, BaselineChangedError, StateDelta, restore_state, state_delta
 from driftline.stream.config.limits import Limits
 from driftline.stream.config.remarks import Remark, SignalKinds, unused_settings
@@ -39,6 +39,7 @@ from driftline.stream.judge.state import ModelState
 from driftline.stream.kafka.dead_letters import dead_letter
 from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.panes.pane import Source
+from driftline.stream.panes.tick import Marks, Tick
 from driftline.stream.state.store import DecidedAlert, JudgePartition, ResumePosition, Store
 from driftline.stream.worker.continuity import is_same_log
 from driftline.stream.worker.faust.transport import Fetch
@@ -88,6 +89,7 @@ class _Partition:
     """One partition of the panes topic that this worker owns, and its models' states as they are stored.
 
     roster: the models without a given baseline. outbox_pending: whether its outbox may hold alerts of an earlier owner.
+    marks: the ticks received.
     invalidated: what models start over with whose stored state was made against another baseline, until a commit
     replaces that.
     """
@@ -97,6 +99,7 @@ class _Partition:
     outbox_pending: bool = True
     states: dict[str, ModelState] = field(default_factory=dict)
     invalidated: dict[str, ModelState] = field(default_factory=dict)
+    marks: Marks = field(default_factory=Marks)
 
     def state_of(self, model: str) -> ModelState | None:
         """The state before the next pane of the model; None for one of which nothing is remembered."""
@@ -126,6 +129,7 @@ class _Batch:
 
     partition: _Partition
     roster: Roster
+    marks: Marks
     changed: dict[str, ModelState] = field(default_factory=dict)
     seen: dict[str, int | None] = field(default_factory=dict)
     alerts: list[DecidedAlert] = field(default_factory=list)
@@ -136,10 +140,22 @@ class _Batch:
         """A model's state, an empty one for a model never seen."""
         return self.changed.get(model) or self.partition.state_of(model) or ModelState()
 
+    @property
+    def models(self) -> list[str]:
+        """The models of which something is remembered, sorted."""
+        return sorted({*self.partition.states, *self.changed})
+
     def former(self, model: str) -> Baseline | None:
         """The baseline that the model had learned before this batch, and has not any more."""
         before, after = self.partition.state_of(model), self.changed[model].learned
         return None if before is None or before.learned is after else before.learned
+
+    @property
+    def new_marks(self) -> dict[str, bytes]:
+        """The marks that have changed, as they are stored."""
+        known = self.partition.marks.ticks
+        changed = {place: each for place, each in self.marks.ticks.items() if known.get(place) is not each}
+        return {f"{topic}/{number}": pack_tick(each) for (topic, number), each in changed.items()}
 
     def newly_learned(self) -> list[Baseline]:
         """The baselines that were learned in this batch."""
@@ -190,6 +206,7 @@ class JudgeStage:
     async def _take_over(self, partition: int) -> _Partition:
         record = await self._store.claim_judge(self._settings.panes, partition, self.level)
         owned = _Partition(record, Roster(self._settings.room))
+        owned.marks = Marks().after(*map(unpack_tick, await owned.record.marks()))
         models, seen = await owned.record.models(), await owned.record.seen()
         for first in range(0, len(models), _AT_ONCE):
             some = models[first : first + _AT_ONCE]
@@ -231,7 +248,7 @@ class JudgeStage:
 
     async def _judge_all(self, partition: _Partition, batch: Fetch) -> _Batch:
         """What the panes change. Records that are no pane, or unusable ones, become dead letters."""
-        work = _Batch(partition, partition.roster.copy())
+        work = _Batch(partition, partition.roster.copy(), partition.marks)
         for record in batch.records:
             await asyncio.sleep(0)  # lets the event loop do other work between two panes
             work.seen |= work.roster.stamp(record.timestamp)
@@ -240,7 +257,9 @@ class JudgeStage:
                 # The record's time, not the clock's: decided again after a loss, an alert is the same to the byte.
                 if isinstance(message, ForgetMessage):
                     self._forget_asked(work, message.model, record.timestamp)
-                elif isinstance(message, PaneMessage):
+                elif isinstance(message, Tick):
+                    self._tick(work, message, record.timestamp)
+                else:
                     await self._judge(work, message, record.timestamp)
             except (FormatError, NoRoomError) as error:
                 self._metrics.limited([str(error)])
@@ -263,7 +282,8 @@ class JudgeStage:
         if unknown and monitor.learns_from(state, pane):
             # Learning takes a second, and can fail. So nobody is forgotten before, but a model without room is refused.
             work.roster.copy().make_room(model, len(pane.content), appended, learns=True)
-        judge, takes_long = partial(monitor.judge, state, pane, source.topic), monitor.takes_long(state, pane)
+        judge = partial(monitor.judge, state, pane, source.topic, self._time(work))
+        takes_long = monitor.takes_long(state, pane)
         judged, steps = await asyncio.to_thread(judge) if takes_long else judge()
         if unknown:
             self._make_room(work, model, state, judged, appended)
@@ -274,6 +294,19 @@ class JudgeStage:
 
     def _source(self, message: PaneMessage) -> Source:
         return Source(message.run.partition, "" if message.topic == self._settings.predictions else message.topic)
+
+    def _tick(self, work: _Batch, tick: Tick, appended: int) -> None:
+        """Let it become later for the models of this partition."""
+        work.marks = work.marks.after(tick)
+        for model in work.models:
+            monitor, before = self._monitor(model), work.state_of(model)
+            state, steps = monitor.tick(before, self._time(work))
+            if state is not before:
+                work.changed[model] = state
+                self._decide(work, monitor, steps, self._settings.predictions, appended)
+
+    def _time(self, work: _Batch) -> int:
+        return work.marks.time_of(self._settings.predictions)
 
     def _make_room(self, work: _Batch, model: str, before: ModelState, after: ModelState, appended: int) -> None:
         """Enter a model without a given baseline into the roster; forget those that give way. Raises NoRoomError."""
@@ -321,13 +354,13 @@ class JudgeStage:
         for model in work.changed:
             if work.former(model) is not None:
                 await self._store.drop_learned(model)
-        await partition.record.commit(next_offset, deltas, work.alerts, work.seen)
+        await partition.record.commit(next_offset, deltas, work.alerts, work.seen, work.new_marks)
         for baseline in learned:
             await self._store.save_learned(baseline.model, deltas[baseline.model].write["learned"])
             self._log_learned(baseline)
         self._log_changes(work)
         partition.replace(work.changed)
-        partition.roster = work.roster
+        partition.roster, partition.marks = work.roster, work.marks
         self._metrics.committed(time.perf_counter() - started, deltas)
         self._count_incidents()
 

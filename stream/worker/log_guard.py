@@ -24,6 +24,7 @@ from driftline.stream.worker import continuity
 from driftline.stream.worker.continuity import LogChangedError
 from driftline.stream.worker.faust.transport import Fetch
 from driftline.stream.worker.metrics import Metrics
+from driftline.stream.worker.ticks import TickFacts
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +42,19 @@ class LogGuard:
         self._read_to: dict[TP, int] = {}
         self._all_seen = time.monotonic()
         self._idle_partitions = 0
+        self._partitions = 0
+
+    @property
+    def facts(self) -> TickFacts:
+        """What ticks need to know of the topics, once the group is bound."""
+        panes, log_id = continuity.panes_partitions(self._bound), self._bound.get("topics.predictions.id", "")
+        return TickFacts(self._partitions, panes, log_id)
 
     async def bind(self) -> None:
         """Bind the group to what Kafka has, or check that it is bound to that."""
-        present = continuity.group_facts(self._topics, await call_kafka(self._facts))
+        cluster = await call_kafka(self._facts)
+        self._partitions = cluster.topics[self._topics.predictions].partitions
+        present = continuity.group_facts(self._topics, cluster)
         continuity.check_group(self._store.namespace, await self._store.bound(), present)
         self._bound = await self._store.bind(present)
         # Another worker, on another cluster, may have been faster.
@@ -66,14 +76,18 @@ class LogGuard:
             raise KafkaUnreachableError(f"Kafka has no topic {self._topics.panes}")
         return facts
 
-    async def take_over(self, positions: Mapping[TP, ResumePosition]) -> None:
-        """Check positions against the logs before anything is read, and count what was removed unread."""
+    async def take_over(self, positions: Mapping[TP, ResumePosition]) -> dict[TP, int]:
+        """Check positions against the logs before anything is read, and count what was removed unread.
+
+        Returns where the logs begin.
+        """
         self._read_to = {tp: at.read_to for tp, at in positions.items()}
         logs = await call_kafka(asyncio.to_thread, read_logs, self._kafka, list(positions))
         for (topic, partition), each in logs.items():
             tp = TP(topic, partition)
             continuity.check_log(topic, partition, self._read_to[tp], each)
             self._count_removed(tp, self._read_to[tp], each)
+        return {TP(*place): each.begin for place, each in logs.items()}
 
     def release(self) -> None:
         """Forget the positions of partitions that are given up."""
@@ -116,7 +130,7 @@ class LogGuard:
         facts = await asyncio.to_thread(self._cluster.facts)
         missing = {self._topics.predictions, self._topics.panes} - facts.topics.keys()
         if not missing:
-            self._all_seen = time.monotonic()
+            self._all_seen, self._partitions = time.monotonic(), facts.topics[self._topics.predictions].partitions
             present = continuity.group_facts(self._topics, facts)
             continuity.check_group(self._store.namespace, self._bound or present, present)
         elif time.monotonic() - self._all_seen > _MISSING_FOR:

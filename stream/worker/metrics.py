@@ -56,6 +56,7 @@ class Metrics:
             registry=registry,
         )
         self._panes = Counter("driftline_panes", "Panes published", registry=registry)
+        self._ticks = Counter("driftline_ticks", "Ticks sent, of all partitions", registry=registry)
         self._judge = Histogram(
             "driftline_judge_seconds", "Time to judge a batch of panes", buckets=_BUCKETS, registry=registry
         )
@@ -113,6 +114,10 @@ class Metrics:
     def published_panes(self, count: int) -> None:
         """Count published panes."""
         self._panes.inc(count)
+
+    def sent_tick(self) -> None:
+        """Count a tick that was sent."""
+        self._ticks.inc()
 
     def dead_lettered(self, count: int) -> None:
         """Count panes that became dead letters. Their reasons name models, which may be too many for labels."""

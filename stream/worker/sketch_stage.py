@@ -7,7 +7,9 @@ and resumes after them.
 Rule 2: the next seal waits until all panes of the last one are acknowledged.
 Rule 3: a dead letter is sent before the run that holds its record is sealed, and so at least once.
 Rule 4: takeovers, fetches and the closing of idle runs exclude each other.
-Rule 5: the log does not say where an idle run ends. So its seal is on Redis's disk before its panes are published, and
+Rule 5: a tick goes to every partition of the panes topic, once all panes of the runs that it speaks of are acknowledged
+and its time is in Redis. So it overtakes none, and the next owner goes on from that time.
+Rule 6: the log does not say where an idle run ends. So its seal is on Redis's disk before its panes are published, and
 it is closed only after this worker has read all that the log held when it took over. If Redis loses other seals, the
 pane rule finds their runs again.
 """
@@ -15,9 +17,10 @@ pane rule finds their runs again.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from operator import attrgetter
 from typing import Any, NamedTuple, Self
@@ -26,8 +29,8 @@ import numpy as np
 
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import decode_baseline
-from driftline.stream.codec.levels import LOG_IN_PANES, NEWEST
-from driftline.stream.codec.panes import PaneMessage
+from driftline.stream.codec.levels import LOG_IN_PANES, NEWEST, TICKS
+from driftline.stream.codec.panes import PaneMessage, pack_progress, unpack_progress
 from driftline.stream.config.sections import Config, ModelConfig
 from driftline.stream.events.limits import MessageLimits
 from driftline.stream.events.mapping import EventMapping
@@ -37,12 +40,15 @@ from driftline.stream.panes.coverage import Coverage, Unwatched, unwatched, with
 from driftline.stream.panes.cutter import Cutter, PaneRule
 from driftline.stream.panes.pane import Pane, Run
 from driftline.stream.panes.sketcher import Sketched, Sketcher, pane_rule
+from driftline.stream.panes.source_clock import SourceClock
+from driftline.stream.panes.tick import Progress
 from driftline.stream.schemas.topics import PANE_BYTES
 from driftline.stream.sources.schemas import SchemaLoader
 from driftline.stream.state.store import ResumePosition, SketchPartition, Store
 from driftline.stream.worker.faust.transport import Fetch
 from driftline.stream.worker.intake import Intake
 from driftline.stream.worker.metrics import Metrics
+from driftline.stream.worker.ticks import TickFacts, tick_of, tick_records
 
 Publish = Callable[[Iterable[OutgoingRecord]], Awaitable[None]]
 # s between two checks whether models that warm up have learned their baseline.
@@ -91,12 +97,17 @@ class _Partition:
 
     sealed: end of the last sealed run, None before the first. last_fetch: when records last came (monotonic clock).
     horizon: end of the log when the first records came, None before that. read_to: offset up to which the log was read,
-    with what has no records: it may end with the marker of a transaction.
+    with what has no records: it may end with the marker of a transaction. progress: by all published runs. known: up to
+    where the runs of earlier owners reach. ticked: when the last tick was sent (monotonic clock).
     """
 
     record: SketchPartition
     sketcher: Sketcher
     sealed: int | None
+    progress: Progress
+    clock: SourceClock
+    known: int
+    ticked: float = -math.inf
     last_fetch: float = 0.0
     horizon: int | None = None
     read_to: int = 0
@@ -114,7 +125,10 @@ class _Partition:
         self.read_to = max(fetch.position, fetch.next_offset)
         offsets = np.fromiter(map(_OFFSET, fetch.records), np.int64, len(fetch.records))
         timestamps = np.fromiter(map(_TIMESTAMP, fetch.records), np.int64, len(fetch.records))
-        return self.sketcher.consume(offsets, list(map(_VALUE, fetch.records)), timestamps)
+        sketched = self.sketcher.consume(offsets, list(map(_VALUE, fetch.records)), timestamps)
+        if sketched.events and self.read_to > self.known:
+            self.clock.events_came(_now())
+        return sketched
 
     def is_idle(self, timeout: float) -> bool:
         """Whether the open run holds records and got none for `timeout` seconds.
@@ -126,11 +140,22 @@ class _Partition:
         waits = cutter.end > cutter.start and time.monotonic() - self.last_fetch >= timeout
         return past_others and waits and self.closing is None
 
-    def close(self) -> None:
+    def close(self, progress: bytes) -> None:
         """End the open run. Its panes wait for its seal; records need not wait until the next run ends."""
         run = self.sketcher.close(self.sketcher.cutter.end)
-        self.closing = _Closing(run, asyncio.create_task(self.record.seal(run.start, run.end, durable=True)))
+        seal = self.record.seal(run.start, run.end, durable=True, progress=progress)
+        self.closing = _Closing(run, asyncio.create_task(seal))
         self.sealed = run.end
+
+    def published(self, runs: Iterable[Run]) -> None:
+        """Note that the panes of runs are acknowledged."""
+        for run in runs:
+            self.progress = self.progress.after(run, _now())
+
+    def tell(self) -> int | None:
+        """The time for a tick; None if the partition has none."""
+        is_open = self.closing is not None or self.sketcher.cutter.holds_events
+        return self.clock.tell(self.progress, is_open, _now())
 
     def abandon_closing(self) -> None:
         """Give up the run that waits for its seal: the next owner of the partition ends or publishes it."""
@@ -144,11 +169,14 @@ class SketchStage:
 
     baselines: those given in the configuration, by model, without the signals that are not watched. schemas: None if
     the configuration names no source of them. level: the group's format level, which may rise while the stage works.
-    log: which log of the predictions topic is read, see `continuity.log_of`.
+    log: which log of the predictions topic is read, see `continuity.log_of`. facts: of the topics; without them no tick
+    is sent. tick_every: s between two ticks of a partition: even those of hundreds of partitions are fewer than panes.
     """
 
     level: int = NEWEST
     log: str = ""
+    tick_every: float = 10.0
+    facts: TickFacts | None = None
 
     def __init__(
         self,
@@ -179,6 +207,11 @@ class SketchStage:
                 p: ResumePosition(each.sketcher.cutter.start, each.sealed or 0) for p, each in self._partitions.items()
             }
 
+    def logs_begin(self, begins: Mapping[int, int]) -> None:
+        """Take note of where the logs of partitions begin: what lay before was removed, and will not come."""
+        for number, partition in self._partitions.items():
+            partition.read_to = max(partition.read_to, begins.get(number, 0))
+
     async def release(self) -> None:
         """Give up all partitions, once the fetch in work is done."""
         async with self._busy:
@@ -189,13 +222,17 @@ class SketchStage:
     async def _take_over(self, partition: int) -> _Partition:
         record = await self._store.claim_sketch(self._settings.predictions, partition, self.level)
         seal = await record.read_seal()
-        start, ends = seal or (0, ())
+        start, ends = (seal.start, seal.ends) if seal else (0, ())
         cutter = Cutter(self._settings.rule, partition, start, ends)
         settings = self._settings
         schemas = None if self._schemas is None else self._schemas.schemas
         known, mapping, limits = {**self._learned, **self._baselines}, settings.mapping, settings.limits
         sketcher = Sketcher(settings.predictions, cutter, known, mapping, schemas, self._coverage, limits)
-        return _Partition(record, sketcher, seal.end if seal else None)
+        progress = unpack_progress(seal.progress) if seal and seal.progress else Progress()
+        told, at = seal.told if seal and seal.told else (None, 0)
+        clock = SourceClock(settings.rule.slot_ms or 0, told, at)
+        end = seal.end if seal else None
+        return _Partition(record, sketcher, end, replace(progress, read_to=start), clock, end or 0, read_to=start)
 
     async def sketch(self, fetch: Fetch) -> None:
         """Sketch fetched records; on return, the runs that ended in them are sealed and published.
@@ -247,7 +284,7 @@ class SketchStage:
         async with self._busy:
             for partition in self._partitions.values():
                 if partition.is_idle(self._settings.rule.slot_ms / 1000):
-                    partition.close()
+                    partition.close(self._progress(partition))
                 elif partition.closing is not None and partition.closing.sealed.done():
                     await self._publish_closing(partition)
 
@@ -255,18 +292,52 @@ class SketchStage:
         """Publish the panes of the run closed by the idle timeout, if there is one, once it is sealed."""
         if partition.closing is not None:
             await partition.closing.sealed
-            await self._publish(self._pane_records([partition.closing.run]))
+            await self._publish_panes(partition, [partition.closing.run])
             partition.closing = None
 
     async def _seal_and_publish(self, partition: _Partition, runs: Sequence[Run]) -> None:
         again = [run for run in runs if run.end <= (partition.sealed or 0)]
         new = runs[len(again) :]
-        await self._publish(self._pane_records(again))
+        await self._publish_panes(partition, again)
         if new:
             await self._publish_closing(partition)
-            await partition.record.seal(new[0].start, *(run.end for run in new))
+            ends = (run.end for run in new)
+            await partition.record.seal(new[0].start, *ends, progress=self._progress(partition))
             partition.sealed = new[-1].end
-            await self._publish(self._pane_records(new))
+            await self._publish_panes(partition, new)
+
+    async def _publish_panes(self, partition: _Partition, runs: Sequence[Run]) -> None:
+        await self._publish(self._pane_records(runs))
+        partition.published(runs)
+
+    def _progress(self, partition: _Partition) -> bytes:
+        """What a seal stores of a partition's progress."""
+        return pack_progress(partition.progress) if self.level >= TICKS else b""
+
+    def asked_for_ends(self, ends: Mapping[int, int], asked: int) -> None:
+        """Take note of where the logs of partitions ended when Kafka was asked, epoch ms."""
+        for number, end in ends.items():
+            if number in self._partitions:
+                partition = self._partitions[number]
+                partition.clock.asked_for_end(partition.read_to >= end, asked)
+
+    async def send_ticks(self) -> None:
+        """Send the ticks that are due."""
+        if self.level < TICKS or self.facts is None:
+            return
+        async with self._busy:
+            for number, partition in self._partitions.items():
+                if time.monotonic() - partition.ticked >= self.tick_every:
+                    partition.ticked = time.monotonic()
+                    await self._send_tick(number, partition, self.facts)
+
+    async def _send_tick(self, number: int, partition: _Partition, facts: TickFacts) -> None:
+        settings, told = self._settings, partition.tell()
+        if told is not None:
+            await partition.record.tell(told, partition.clock.at)
+            tick = tick_of(settings.predictions, number, facts, partition.progress, told, self.intake.unwatched)
+            await self._publish(tick_records(settings.panes, tick, facts.panes))
+            self._metrics.sent_tick()
 
     def _pane_records(self, runs: Sequence[Run]) -> list[OutgoingRecord]:
         """The panes of runs, keyed by model. A pane too large for the topic becomes a dead letter."""
@@ -337,6 +408,11 @@ class SketchStage:
             for model, baseline in self._learned.items():
                 if each.sketcher.baselines.get(model) is not baseline:
                     each.sketcher.add_baseline(baseline)
+
+
+def _now() -> int:
+    """The wall clock, epoch ms."""
+    return time.time_ns() // 1_000_000
 
 
 def _dead_letters(fetch: Fetch, sketched: Sketched) -> list[OutgoingRecord]:

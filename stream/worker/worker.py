@@ -184,7 +184,8 @@ class Worker:
                 await stage.take_over(tp.partition for tp in partitions if tp.topic == topic)
             ).items()
         }
-        await self.guard.take_over(positions)
+        begins = await self.guard.take_over(positions)
+        self.sketch_stage.logs_begin(self._of_predictions(begins))
         return positions
 
     async def _release(self, _: frozenset[TP]) -> None:
@@ -202,6 +203,7 @@ class Worker:
     async def _keep_house(self) -> None:
         with _exit_when_refused():
             await self.sketch_stage.close_idle()
+            await self.sketch_stage.send_ticks()
             await self.judge_stage.drain_outboxes()
 
     async def _review_coverage(self) -> None:
@@ -252,6 +254,7 @@ class Worker:
         assignment_id = consumer.assignment_id
         with _exit_when_refused():
             await self.guard.check_topics()
+        self.sketch_stage.facts, asked = self.guard.facts, time.time_ns() // 1_000_000
         # Before the ends, which only grow: so a lag below 0 is a log that became shorter.
         read_to = self.guard.read_to()
         positions = {tp: await consumer.position(tp) or 0 for tp in consumer.assignment()}
@@ -259,7 +262,11 @@ class Worker:
         if assignment_id is not None and assignment_id == consumer.assignment_id:
             with _exit_when_refused():
                 self.guard.check_ends(read_to, ends)
+            self.sketch_stage.asked_for_ends(self._of_predictions(ends), asked)
             self.metrics.set_lags({tp: end - positions[tp] for tp, end in ends.items()})
+
+    def _of_predictions(self, offsets: Mapping[TP, int]) -> dict[int, int]:
+        return {tp.partition: offset for tp, offset in offsets.items() if tp.topic == self.config.topics.predictions}
 
     async def _started(self) -> None:
         self.watchdog.start()

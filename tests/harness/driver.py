@@ -30,6 +30,7 @@ from driftline.stream.worker.faust.transport import Fetch
 from driftline.stream.worker.judge_stage import JudgeSettings, JudgeStage, split
 from driftline.stream.worker.metrics import Metrics
 from driftline.stream.worker.sketch_stage import SketchSettings, SketchStage
+from driftline.stream.worker.ticks import TickFacts
 
 
 class Crash(Exception):
@@ -54,6 +55,7 @@ class Driver:
     """A worker that has all partitions assigned. fetch_size: records per fetch. first: first offset of each log.
 
     reports_end: whether a fetch also says where the log ends, as any broker should. step_ms: between two records.
+    level: the format level of the group.
     """
 
     config: Config
@@ -68,6 +70,7 @@ class Driver:
     first: int = 0
     reports_end: bool = False
     step_ms: int = 0
+    level: int = 1
     steps: int = 0
     _read: dict[TP, int] = field(default_factory=dict)
 
@@ -76,6 +79,9 @@ class Driver:
         store = Store(_Crashing(self.client, self), self.config.worker.group)  # type: ignore[arg-type]
         self.sketch = SketchStage(SketchSettings.of(self.config), self.baselines, store, self._publish, self.metrics)
         self.judge = JudgeStage(JudgeSettings.of(self.config), self.baselines, store, self._publish, self.metrics)
+
+        self.sketch.level = self.level
+        self.sketch.facts = TickFacts(len(self._partitions), self.panes_partitions)
 
     async def assign(self) -> None:
         """Take over every partition."""
@@ -97,6 +103,12 @@ class Driver:
         while any([await self.sketch_next(partition) for partition in self._partitions]):
             while any([await self.judge_next(partition) for partition in range(self.panes_partitions)]):
                 pass
+
+    async def send_ticks(self, asked: int) -> None:
+        """Send the ticks that are due, once Kafka was asked for the ends of its logs. asked: when, epoch ms."""
+        topic = self.config.topics.predictions
+        self.sketch.asked_for_ends({p: self.first + len(log) for p, log in self.topics[topic].items()}, asked)
+        await self.sketch.send_ticks()
 
     async def sketch_next(self, partition: int = 0) -> bool:
         """Sketch what the next fetch brings of a partition of the predictions topic; whether it brought something."""
@@ -134,7 +146,8 @@ class Driver:
         for message in messages:
             with self.step(message.topic):
                 partitions = self.panes_partitions if message.topic == self.config.topics.panes else 1
-                partition = zlib.crc32(message.key or b"") % partitions
+                chosen = zlib.crc32(message.key or b"") % partitions
+                partition = chosen if message.partition is None else message.partition
                 self.topics[message.topic].setdefault(partition, []).append(message)
 
     def step(self, name: str) -> _Step:

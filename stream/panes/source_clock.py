@@ -1,0 +1,58 @@
+"""The clock of one partition of a predictions topic: up to which time it is read, as its ticks say. Pure.
+
+    events come         the time of its runs: the largest lower quartile so far
+    read to its end     goes on from there as fast as the wall clock, once nothing came for as long as a pane may last
+    behind, or events   stands still: what was read is not published yet, or not all was read
+    in an open run
+
+So it never says a time whose panes may still come, and never jumps to the wall clock: a history that is produced sixty
+times as fast goes on from its own time. It goes on only up to where Kafka was asked for the end of the log, so a
+worker that was paused says nothing of the time of its pause before it has asked again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from driftline.stream.panes.tick import Progress
+
+
+@dataclass
+class SourceClock:
+    """The clock of a partition. All other times than `told` are the wall clock's; all are epoch ms.
+
+    told: what the last tick said, None before the first. at: when that was so. pause: how long nothing must have come.
+    """
+
+    pause: int
+    told: int | None = None
+    at: int = 0
+    _events_came: int = 0
+    _at_end: int = 0
+    _behind: bool = True
+
+    def events_came(self, now: int) -> None:
+        """Note that events were read."""
+        self._events_came = now
+
+    def asked_for_end(self, reached: bool, asked: int) -> None:
+        """Note whether all was read that the log held when Kafka was asked for its end."""
+        self._behind = not reached
+        if reached:
+            self._at_end = max(self._at_end, asked)
+
+    def tell(self, progress: Progress, is_open: bool, now: int) -> int | None:
+        """The time up to which the partition is read, for a tick; None if it has never held an event.
+
+        progress: of the published runs. is_open: whether events were read that are not published.
+        """
+        known = [each for each in (self.told, progress.time) if each is not None]
+        if is_open or self._behind:
+            self.at = now
+        elif self._at_end > self.at:
+            quiet_from = max(self.at, self._events_came + self.pause)
+            if self._at_end > quiet_from and progress.newest is not None:
+                known += [progress.newest, *([] if self.told is None else [self.told + self._at_end - quiet_from])]
+            self.at = self._at_end
+        self.told = max(known, default=None)
+        return self.told
