@@ -22,6 +22,7 @@ from aiokafka import ConsumerRecord
 from faust.types import TP
 
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.codec.levels import NEWEST
 from driftline.stream.config.sections import Config
 from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.state.client import Client
@@ -70,7 +71,7 @@ class Driver:
     first: int = 0
     reports_end: bool = False
     step_ms: int = 0
-    level: int = 1
+    level: int = NEWEST
     steps: int = 0
     _read: dict[TP, int] = field(default_factory=dict)
 
@@ -80,7 +81,7 @@ class Driver:
         self.sketch = SketchStage(SketchSettings.of(self.config), self.baselines, store, self._publish, self.metrics)
         self.judge = JudgeStage(JudgeSettings.of(self.config), self.baselines, store, self._publish, self.metrics)
 
-        self.sketch.level = self.level
+        self.sketch.level = self.judge.level = self.level
         self.sketch.facts = TickFacts(len(self._partitions), self.panes_partitions)
 
     async def assign(self) -> None:

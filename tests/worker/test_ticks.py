@@ -62,19 +62,19 @@ def run(server: Server, scenario: Any, **settings: Any) -> None:
 
 def test_a_group_of_the_first_level_sends_no_ticks_and_stores_nothing_of_them(redis_server: Server) -> None:
     async def scenario(this: Bench) -> None:
-        driver = this.driver()
+        driver = this.driver(level=1)
         await driver.work()
         await driver.send_ticks(ASKED)
         assert ticks(this) == []
         key = f"{this.config.worker.group}:{{sketch/{this.config.topics.predictions}/0}}"
-        assert set(await this.client.hkeys(key)) == {b"version", b"epoch", b"start", b"end", b"ends"}
+        assert set(await this.client.hkeys(key)) == {b"version", b"epoch", b"claimed", b"start", b"end", b"ends"}
 
     run(redis_server, scenario)
 
 
 def test_a_tick_goes_to_every_partition_behind_the_panes_that_it_speaks_of(redis_server: Server) -> None:
     async def scenario(this: Bench) -> None:
-        driver = this.driver(level=2)
+        driver = this.driver()
         await driver.work()
         await driver.send_ticks(0)
         first, second = ticks(this, 0), ticks(this, 1)
@@ -96,7 +96,7 @@ def test_the_next_owner_says_no_less_and_counts_each_record_once(redis_server: S
         this.log[100:100] = [b"{", None]
         this.append([])
         for crash_at in (9, 17, 30, 31, 44, None):
-            driver = this.driver(level=2, crash_at=crash_at, fetch_size=30)
+            driver = this.driver(crash_at=crash_at, fetch_size=30)
             with contextlib.suppress(Crash):
                 driver.sketch.tick_every = 0.0
                 await driver.assign()
@@ -113,7 +113,7 @@ def test_the_next_owner_says_no_less_and_counts_each_record_once(redis_server: S
 
 def test_a_worker_that_has_lost_its_partition_sends_no_tick(redis_server: Server) -> None:
     async def scenario(this: Bench) -> None:
-        paused, owner = this.driver(level=2), this.driver(level=2)
+        paused, owner = this.driver(), this.driver(level=2)
         await paused.work()
         await owner.assign()
         with pytest.raises(FencedError):
@@ -125,7 +125,7 @@ def test_a_worker_that_has_lost_its_partition_sends_no_tick(redis_server: Server
 
 def test_ticks_report_what_is_held_although_no_further_event_comes(redis_server: Server) -> None:
     async def scenario(this: Bench) -> None:
-        driver = this.driver(level=2)
+        driver = this.driver()
         await driver.work()
         assert statuses(this) == []
         inject(this, Tick(this.config.topics.predictions, 0, 1, 400, EPOCH + 400))
@@ -141,17 +141,17 @@ def test_ticks_report_what_is_held_although_no_further_event_comes(redis_server:
 
 async def judged_with(this: Bench, crashes: np.random.Generator | None) -> tuple[Any, ...]:
     """The states, marks and alerts after panes and three ticks; crashes: where judges die meanwhile."""
-    sketching = this.driver(level=2)
+    sketching = this.driver()
     await sketching.assign()
     while await sketching.sketch_next():
         pass
     for hours in (1, 3, 2):
         inject(this, Tick(this.config.topics.predictions, 0, 1, 400, EPOCH + hours * HOUR, read=hours))
     for _ in range(12) if crashes else ():
-        driver = this.driver(level=2, crash_at=int(crashes.integers(4, 30)), late=bool(crashes.integers(2)))
+        driver = this.driver(crash_at=int(crashes.integers(4, 30)), late=bool(crashes.integers(2)))
         with contextlib.suppress(Crash):
             await this.judge(driver)
-    last = this.driver(level=2)
+    last = this.driver()
     await this.judge(last)
     marks = [await (await last.judge._take_over(partition)).record.marks() for partition in (0, 1)]
     return await this.states(), marks, {each["id"]: each for each in this.alerts()}
