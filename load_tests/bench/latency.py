@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from driftline.stream.codec.panes import PaneMessage
+from driftline.stream.codec.panes import PaneMessage, read_message
 from load_tests.harness.load_generator import Appended, Plant, Traffic, fill, plants, rounds_for
 from load_tests.harness.measured_worker import Site, prepare, progress, running, servers
 
@@ -155,9 +155,10 @@ def _firing(record: Any) -> Firing | None:
     return Firing(_number(data["labels"]["model"]), record.timestamp, ends)
 
 
-def _pane(record: Any) -> PaneRun:
-    message = PaneMessage.from_bytes(record.value)
-    return PaneRun(_number(message.model), *message.run)
+def _pane(record: Any) -> PaneRun | None:
+    """The run of a pane; None for a tick."""
+    message = read_message(record.value)
+    return PaneRun(_number(message.model), *message.run) if isinstance(message, PaneMessage) else None
 
 
 def measure(site: Site, traffic: Traffic, alerts: int, directory: Path) -> Result:
@@ -173,7 +174,7 @@ def measure(site: Site, traffic: Traffic, alerts: int, directory: Path) -> Resul
         cores, own = site.cores().since(before, filled.seconds), (worker.cpu() - own) / filled.seconds
         worker.process.wait_for(lambda: worker.read_all(filled.events))
     # A model's panes lie in one partition, and were judged in the order of their offsets.
-    panes = [_pane(record) for record in deployment.read(topics.panes)]
+    panes = [each for record in deployment.read(topics.panes) if (each := _pane(record)) is not None]
     firings = [each for record in deployment.read(topics.alerts) if (each := _firing(record)) is not None]
     timed, false_pages = timings(traffic, planted, filled.appended, panes, firings)
     if not timed:

@@ -42,8 +42,7 @@ def check_counts(
         if model in known:
             _check_cells(verdict, model, counted.cells[model], _stored_row(parts, known[model], baseline))
     for number, era in enumerate(outcome.eras):
-        for record in era.panes:
-            pane = PaneMessage.from_bytes(record.value or b"")
+        for _, pane in era.published():
             _check_pane(verdict, number, pane, counted.times.get(pane.model, {}))
     _check_dead_letters(verdict, outcome, counted)
     verdict.figures |= {
@@ -113,8 +112,7 @@ class _Fate:
     def of(cls, era: Era) -> _Fate:
         judged: dict[str, set[Range]] = {}
         skipped: dict[str, set[Range]] = {}
-        for record in era.panes:
-            pane = PaneMessage.from_bytes(record.value or b"")
+        for record, pane in era.published():
             into = skipped if (record.partition, record.offset) in era.skipped else judged
             into.setdefault(pane.model, set()).add(pane.run)
         return cls(era.doubtful, judged, {model: runs - judged.get(model, set()) for model, runs in skipped.items()})

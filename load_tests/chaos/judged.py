@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,10 +12,12 @@ from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.codec.state import state_delta
 from driftline.stream.config.sections import Config
+from driftline.stream.judge.incidents import Step
 from driftline.stream.judge.monitor import Monitor, forget
 from driftline.stream.judge.roster import NoRoomError, Room, Roster
 from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.pane import Pane, Range, Source
+from driftline.stream.panes.tick import Marks, Tick
 from load_tests.chaos.outcome import Record
 from load_tests.harness.oracle import Parts
 
@@ -41,10 +43,13 @@ class Judged:
     def __post_init__(self) -> None:
         self._monitors: dict[str, Monitor] = {}
         self._rosters: dict[int, Roster] = {}
+        self._marks: dict[int, Marks] = {}
+        self._partitions: dict[str, int] = {}
 
     def judge_published(self, message: PaneMessage, record: Record) -> None:
         """Judge one more pane of the panes topic, if it comes in turn and there is room for its model."""
         model, run, at = message.model, message.run, record.timestamp
+        self._partitions[model] = record.partition
         consumed = self.states.get(model, ModelState()).consumed.get(Source(run.partition), 0)
         if consumed < message.previous_end:
             return
@@ -63,6 +68,20 @@ class Judged:
             state = self.states[model]
             self._roster(record.partition).note(model, at, len(state.sample), state.learned is not None)
 
+    def tick(self, tick: Tick, record: Record) -> None:
+        """Let it become later for the models of a partition."""
+        self._marks[record.partition] = self._marks.get(record.partition, Marks()).after(tick)
+        for model in sorted(self.states):
+            if self._partitions.get(model) == record.partition:
+                ticks, monitor = self._time(model), self._monitor(model)
+                self.states[model], steps = monitor.tick(self.states[model], ticks)
+                self._report(monitor, steps, record.timestamp)
+
+    def _time(self, model: str) -> int:
+        """How late it is by the ticks of a model's partition; 0 before the first."""
+        marks = self._marks.get(self._partitions.get(model, -1), Marks())
+        return marks.time_of(self.config.topics.predictions)
+
     def _roster(self, partition: int) -> Roster:
         return self._rosters.setdefault(partition, Roster(Room.of(self.config)))
 
@@ -79,7 +98,11 @@ class Judged:
     def judge(self, model: str, pane: Pane[Any], appended: int) -> None:
         """Judge one more pane; one that was judged before changes nothing. appended: epoch ms."""
         monitor = self._monitor(model)
-        self.states[model], steps = monitor.judge(self.states.get(model, ModelState()), pane)
+        state = self.states.get(model, ModelState())
+        self.states[model], steps = monitor.judge(state, pane, ticks=self._time(model))
+        self._report(monitor, steps, appended)
+
+    def _report(self, monitor: Monitor, steps: Iterable[Step], appended: int) -> None:
         for step in steps:
             alert = build_alert(monitor, step, mode="live", topic=self.config.topics.predictions, emitted_at=appended)
             self.lines[alert.id] = encode_alert(alert)

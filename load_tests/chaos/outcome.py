@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from driftline.stream.codec.panes import ForgetMessage, PaneMessage, read_message
+from driftline.stream.panes.tick import Tick
 from load_tests.harness.oracle import Parts
 
 #: The messages of a partition by offset, in their order. Offsets of markers and of aborted transactions are left out.
@@ -40,10 +42,11 @@ class PageRequest(NamedTuple):
 class Era:
     """What the workers have read and written until `driftline resume`, or until the end.
 
-    predictions: the log of each partition, as far as it was read. panes: partition after partition, each in the order
-    of its log. dead_letters: of the predictions topic. resumed: where partitions of the predictions topic resume in the
-    next era. skipped: the panes that nobody judges, by partition and offset of the panes topic. doubtful: by partition
-    of the predictions topic, the offsets whose panes may be lost, since nothing can make them again.
+    predictions: the log of each partition, as far as it was read. panes: the records of the panes topic, ticks among
+    them, partition after partition, each in the order of its log. dead_letters: of the predictions topic. resumed:
+    where partitions of the predictions topic resume in the next era. skipped: the records that nobody judges, by
+    partition and offset of the panes topic. doubtful: by partition of the predictions topic, the offsets whose panes
+    may be lost, since nothing can make them again.
     """
 
     predictions: Mapping[int, Log]
@@ -52,6 +55,14 @@ class Era:
     resumed: Mapping[int, int] = field(default_factory=dict)
     skipped: Collection[tuple[int, int]] = frozenset()
     doubtful: Mapping[int, range] = field(default_factory=dict)
+
+    def messages(self) -> Iterator[tuple[Record, PaneMessage | ForgetMessage | Tick]]:
+        """The records of the panes topic, and what they say."""
+        return ((record, read_message(record.value or b"")) for record in self.panes)
+
+    def published(self) -> Iterator[tuple[Record, PaneMessage]]:
+        """The records of panes, and the panes."""
+        return ((record, message) for record, message in self.messages() if isinstance(message, PaneMessage))
 
 
 @dataclass(frozen=True)

@@ -218,7 +218,9 @@ def _restore(parts: Mapping[str, bytes], given: Baseline | None) -> ModelState:
     if baseline is None or baseline.content_hash != head.baseline:
         superseded = tuple(unpack_incidents(parts["incidents"]).values()) if head.state.incidents else ()
         raise BaselineChangedError(
-            ModelState(_consumed(head), learned=learned, last_seq=head.last_seq, superseded=superseded, clock=head.clock)
+            ModelState(
+                _consumed(head), learned=learned, last_seq=head.last_seq, superseded=superseded, clock=head.clock
+            )
         )
     state = _unpack_state(head.state, parts, baseline.layout)
     return ModelState(_consumed(head), sample, learned, state, head.last_seq, clock=head.clock)

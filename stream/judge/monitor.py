@@ -123,9 +123,7 @@ class Monitor:
         judged, last_seq = replace(judged, incidents=incidents), state.last_seq + len(numbered)
         return replace(state, judge=judged, last_seq=last_seq, clock=clock), numbered
 
-    def _judge_next(
-        self, state: ModelState, pane: Pane[Any], topic: str, ticks: int
-    ) -> tuple[ModelState, list[Step]]:
+    def _judge_next(self, state: ModelState, pane: Pane[Any], topic: str, ticks: int) -> tuple[ModelState, list[Step]]:
         (run,) = pane.ranges
         source = Source(run.partition, topic)
         if run.start < state.consumed.get(source, 0):

@@ -1,12 +1,12 @@
 """The clock of one partition of a predictions topic: up to which time it is read, as its ticks say. Pure.
 
     events come         the time of its runs: the largest lower quartile so far
-    read to its end     goes on from there as fast as the wall clock, once nothing came for as long as a pane may last
+    read to its end     advances as fast as the wall clock, once nothing came for as long as a pane may last
     behind, or events   stands still: what was read is not published yet, or not all was read
     in an open run
 
 So it never says a time whose panes may still come, and never jumps to the wall clock: a history that is produced sixty
-times as fast goes on from its own time. It goes on only up to where Kafka was asked for the end of the log, so a
+times as fast keeps its own time. It advances only up to when Kafka was asked for the end of the log, so a
 worker that was paused says nothing of the time of its pause before it has asked again.
 """
 

@@ -296,7 +296,8 @@ class JudgeStage:
         return Source(message.run.partition, "" if message.topic == self._settings.predictions else message.topic)
 
     def _tick(self, work: _Batch, tick: Tick, appended: int) -> None:
-        """Let it become later for the models of this partition."""
+        """Let it become later for the models of this partition. Raises FormatError."""
+        _check_log(tick, self.log if tick.topic == self._settings.predictions else "")
         work.marks = work.marks.after(tick)
         for model in work.models:
             monitor, before = self._monitor(model), work.state_of(model)
@@ -408,11 +409,11 @@ def split(fetch: Fetch) -> Iterator[Fetch]:
         yield replace(fetch, records=fetch.records[first : first + _BATCH])
 
 
-def _check_log(message: PaneMessage, log: str) -> None:
-    """Raises FormatError if a pane was made of another log than the group reads, if both are known."""
+def _check_log(message: PaneMessage | Tick, log: str) -> None:
+    """Raises FormatError if a pane or tick is of another log than the group reads, if both are known."""
     if message.log and log and not is_same_log(message.log, log):
         raise FormatError(
-            f"a pane of another log of topic {message.topic} than the group reads: its worker sent it only after "
+            f"a {'tick' if isinstance(message, Tick) else 'pane'} of another log of topic {message.topic} than the group reads: its worker sent it only after "
             f"`driftline resume` (log {message.log}, and now {log})"
         )
 

@@ -47,8 +47,7 @@ class LogGuard:
     @property
     def facts(self) -> TickFacts:
         """What ticks need to know of the topics, once the group is bound."""
-        panes, log_id = continuity.panes_partitions(self._bound), self._bound.get("topics.predictions.id", "")
-        return TickFacts(self._partitions, panes, log_id)
+        return TickFacts(self._partitions, continuity.panes_partitions(self._bound))
 
     async def bind(self) -> None:
         """Bind the group to what Kafka has, or check that it is bound to that."""

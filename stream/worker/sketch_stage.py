@@ -8,7 +8,7 @@ Rule 2: the next seal waits until all panes of the last one are acknowledged.
 Rule 3: a dead letter is sent before the run that holds its record is sealed, and so at least once.
 Rule 4: takeovers, fetches and the closing of idle runs exclude each other.
 Rule 5: a tick goes to every partition of the panes topic, once all panes of the runs that it speaks of are acknowledged
-and its time is in Redis. So it overtakes none, and the next owner goes on from that time.
+and its time is in Redis. So it overtakes none, and the next owner resumes at that time.
 Rule 6: the log does not say where an idle run ends. So its seal is on Redis's disk before its panes are published, and
 it is closed only after this worker has read all that the log held when it took over. If Redis loses other seals, the
 pane rule finds their runs again.
@@ -41,14 +41,14 @@ from driftline.stream.panes.cutter import Cutter, PaneRule
 from driftline.stream.panes.pane import Pane, Run
 from driftline.stream.panes.sketcher import Sketched, Sketcher, pane_rule
 from driftline.stream.panes.source_clock import SourceClock
-from driftline.stream.panes.tick import Progress
+from driftline.stream.panes.tick import Progress, Tick
 from driftline.stream.schemas.topics import PANE_BYTES
 from driftline.stream.sources.schemas import SchemaLoader
 from driftline.stream.state.store import ResumePosition, SketchPartition, Store
 from driftline.stream.worker.faust.transport import Fetch
 from driftline.stream.worker.intake import Intake
 from driftline.stream.worker.metrics import Metrics
-from driftline.stream.worker.ticks import TickFacts, tick_of, tick_records
+from driftline.stream.worker.ticks import TickFacts, new_fields, tick_records
 
 Publish = Callable[[Iterable[OutgoingRecord]], Awaitable[None]]
 # s between two checks whether models that warm up have learned their baseline.
@@ -335,7 +335,9 @@ class SketchStage:
         settings, told = self._settings, partition.tell()
         if told is not None:
             await partition.record.tell(told, partition.clock.at)
-            tick = tick_of(settings.predictions, number, facts, partition.progress, told, self.intake.unwatched)
+            known, fields = partition.progress, new_fields(self.intake.unwatched)
+            counts = known.read_to, told, known.read, known.rejected
+            tick = Tick(settings.predictions, number, facts.predictions, *counts, fields, self.log)
             await self._publish(tick_records(settings.panes, tick, facts.panes))
             self._metrics.sent_tick()
 

@@ -80,7 +80,6 @@ class Driver:
         store = Store(_Crashing(self.client, self), self.config.worker.group)  # type: ignore[arg-type]
         self.sketch = SketchStage(SketchSettings.of(self.config), self.baselines, store, self._publish, self.metrics)
         self.judge = JudgeStage(JudgeSettings.of(self.config), self.baselines, store, self._publish, self.metrics)
-
         self.sketch.level = self.judge.level = self.level
         self.sketch.facts = TickFacts(len(self._partitions), self.panes_partitions)
 
