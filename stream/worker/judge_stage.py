@@ -412,8 +412,9 @@ def split(fetch: Fetch) -> Iterator[Fetch]:
 def _check_log(message: PaneMessage | Tick, log: str) -> None:
     """Raises FormatError if a pane or tick is of another log than the group reads, if both are known."""
     if message.log and log and not is_same_log(message.log, log):
+        what = "tick" if isinstance(message, Tick) else "pane"
         raise FormatError(
-            f"a {'tick' if isinstance(message, Tick) else 'pane'} of another log of topic {message.topic} than the group reads: its worker sent it only after "
+            f"a {what} of another log of topic {message.topic} than the group reads: its worker sent it only after "
             f"`driftline resume` (log {message.log}, and now {log})"
         )
 
