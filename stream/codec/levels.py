@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from driftline.stream.baselines.file import FORMAT_VERSION
+
 #: The level of a group that has none, because a version without levels began it.
 FIRST: Final = 1
 #: The highest level that this version can do.
@@ -24,3 +26,8 @@ NEWEST: Final = 2
 LOG_IN_PANES: Final = 2
 #: The level from which on ticks are sent.
 TICKS: Final = 2
+
+
+def learned_format(level: int) -> int:
+    """The format in which a baseline is stored that a worker learns."""
+    return min(level, FORMAT_VERSION)

@@ -23,7 +23,7 @@ from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.alerts.build import build_alert
 from driftline.stream.alerts.schema import IncidentAlert, Mode
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.codec.levels import NEWEST
+from driftline.stream.codec.levels import NEWEST, learned_format
 from driftline.stream.config.sections import Config
 from driftline.stream.events.columns import infer_fields
 from driftline.stream.events.frames import Schema
@@ -187,7 +187,7 @@ class Pipeline:
                     given,
                     self.config.limits,
                     self._dependences,
-                    learned_format=self.level,
+                    learned_format=learned_format(self.level),
                 )
                 self.monitors[model] = monitor
             self.events[model] += pane.content.n if isinstance(pane.content, Sketch) else len(pane.content)

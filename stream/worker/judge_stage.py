@@ -25,7 +25,7 @@ from driftline.stream.alerts.read import key_of
 from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.codec.frames import FormatError
-from driftline.stream.codec.levels import NEWEST
+from driftline.stream.codec.levels import NEWEST, learned_format
 from driftline.stream.codec.panes import ForgetMessage, PaneMessage, pack_tick, read_message, unpack_tick
 from driftline.stream.codec.state import FORGET, BaselineChangedError, StateDelta, restore_state, state_delta
 from driftline.stream.config.limits import Limits
@@ -345,7 +345,7 @@ class JudgeStage:
         monitor = self._monitors.get(model) or Monitor(
             model, settings.for_model(model), given, settings.limits, self._dependences
         )
-        monitor.learned_format = self.level
+        monitor.learned_format = learned_format(self.level)
         return monitor
 
     async def _commit(self, partition: _Partition, next_offset: int, work: _Batch) -> None:
