@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
+from functools import cache
 from types import MappingProxyType
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, get_args, get_type_hints
 
 import msgspec
 
@@ -84,9 +85,11 @@ def _checksum(content: bytes, version: int) -> bytes:
 def _trimmed(value: Any) -> tuple[Any, int]:
     """The value with its structs as lists that end before the later fields at their defaults, and its version."""
     if isinstance(value, Stored):
-        kept = _kept(value)
-        parts, version = _trimmed(tuple(getattr(value, name) for name in kept))
-        return parts, max([version, *(value.since.get(name, 1) for name in kept)])
+        kept, inner = _kept(value), _inner(type(value))
+        # A state has thousands of numbers: what can hold no struct is not looked through.
+        parts = [_trimmed(getattr(value, name)) if name in inner else (getattr(value, name), 1) for name in kept]
+        versions = (max(version, value.since.get(name, 1)) for name, (_, version) in zip(kept, parts, strict=True))
+        return [plain for plain, _ in parts], max(versions, default=1)
     if type(value) in (tuple, list):
         parts = [_trimmed(each) for each in value]
         return [plain for plain, _ in parts], max((version for _, version in parts), default=1)
@@ -94,6 +97,16 @@ def _trimmed(value: Any) -> tuple[Any, int]:
         pairs = {key: _trimmed(each) for key, each in value.items()}
         return {key: plain for key, (plain, _) in pairs.items()}, max((v for _, v in pairs.values()), default=1)
     return value, 1
+
+
+@cache
+def _inner(kind: type[Stored]) -> frozenset[str]:
+    """The names of the fields whose types hold structs."""
+    return frozenset(name for name, hint in get_type_hints(kind).items() if _holds_struct(hint))
+
+
+def _holds_struct(hint: Any) -> bool:
+    return (isinstance(hint, type) and issubclass(hint, Stored)) or any(map(_holds_struct, get_args(hint)))
 
 
 def _kept(value: Stored) -> tuple[str, ...]:
