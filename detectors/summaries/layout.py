@@ -42,6 +42,7 @@ class Signal:
     center, spread: location and scale of a numeric signal in its baseline, in its unit; spread > 0.
     range: the least and the greatest finite value of an ordered signal in its baseline, beyond which sketches tell
     values apart by their magnitude; None for signals that do not have it.
+    whole: categories that are whole numbers are spelt without a fraction, and so must values be: 1.0 is "1".
     """
 
     name: str
@@ -51,6 +52,7 @@ class Signal:
     center: float = 0.0
     spread: float = 1.0
     range: tuple[float, float] | None = None
+    whole: bool = False
 
     @property
     def ordered(self) -> bool:

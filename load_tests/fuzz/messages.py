@@ -26,7 +26,11 @@ from load_tests.fuzz.target import Target, WrongError
 
 FIELDS = [
     Field("features.x", True), Field("features.c", False), Field("features.f", True, flag=True),
-    Field("features.deep.y", True), Field("score", True), Field("prediction", False),
+    Field("features.deep.y", True), Field("score", True), Field("prediction", False, whole=True),
+]  # fmt: skip
+EXTRAS = [
+    Field("version", False), Field("label", False, whole=True), Field("weight", True), Field("tags.t", False),
+    Field("tags.deep.n", True),
 ]  # fmt: skip
 NAMES = ("x", "c", "f", "n", "name", "data", "a b")
 # The shapes that the fast path reads.
@@ -57,6 +61,7 @@ class _Writer:
     def write(self, rng: random.Random) -> bytes:
         number = rng.randrange(10**6)
         head = {"id": rng.choice([f"e{number}", number]), "ts": START_MS + number, "model": "m"}
+        head |= rng.choice([{}, {"version": number, "label": 1.0, "weight": 2, "tags": {"t": "a", "deep": {"n": 1}}}])
         return json.dumps(head | self._shape.write(table(rng, self._shape.rows or rng.choice([1, 2, 5])))).encode()
 
 
@@ -64,8 +69,8 @@ class _Reader:
     """Reads messages of one shape, and compares what it finds."""
 
     def __init__(self, name: str, shape: Shape) -> None:
-        self._shape, self._exact = shape, EventReader(shape.mapping)
-        self._fast = Decoder({"m": FIELDS}, shape.mapping) if name in FAST else None
+        self._shape, self._exact = shape, EventReader(shape.mapping, extras=[each.name for each in EXTRAS])
+        self._fast = Decoder({"m": FIELDS}, shape.mapping, extras=EXTRAS) if name in FAST else None
 
     def read(self, data: bytes) -> None:
         """Raises EventError for what is no event, or has a row that is none; WrongError."""
@@ -135,14 +140,14 @@ def check_fast(decoder: Decoder, data: bytes, record: ParsedRecord | None) -> No
     """Raises WrongError if the fast path reads another event than the exact reader."""
     decoded = decoder.decode([data], Origins("t", 0, np.array([5])))
     events = [] if record is None else [(0, event) for event in record.events if event.model == "m"]
-    exact, fast = tabulate(FIELDS, events), decoded.known.get("m")
+    exact, fast = tabulate(FIELDS, events, EXTRAS), decoded.known.get("m")
     if fast is None:
         agrees = not events
     else:
         agrees = (
             np.array_equal(fast.numeric, exact.numeric, equal_nan=True)
             and (fast.texts, fast.ids, fast.ts.tolist()) == (exact.texts, exact.ids, exact.ts.tolist())
-            and fast.defects == exact.defects
+            and (fast.defects, repr(fast.extras)) == (exact.defects, repr(exact.extras))
         )
     if not agrees:
         raise WrongError("the fast path reads another event")

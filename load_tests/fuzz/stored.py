@@ -197,7 +197,7 @@ def _write_baseline(rng: random.Random) -> bytes:
         kept.total.extremes * rng.choice([0.0, 1.0, 1e300]),
     )
     counts = blocks.sum(0)
-    return encode_baseline(Baseline(kept.layout, blocks, Sketch(0, counts, sums, extremes), kept.about))
+    return encode_baseline(Baseline.of(kept.layout, blocks, Sketch(0, counts, sums, extremes), kept.about))
 
 
 def _read_baseline(data: bytes) -> None:

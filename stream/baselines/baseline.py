@@ -108,7 +108,7 @@ class Baseline:
     @property
     def fields(self) -> tuple[Field, ...]:
         """The fields that the decoder reads from an event, in the order of the layout."""
-        return tuple(Field(signal.name, signal.numeric, signal.is_flag) for signal in self.layout.signals)
+        return tuple(Field(signal.name, signal.numeric, signal.is_flag, signal.whole) for signal in self.layout.signals)
 
     @property
     def signal_kinds(self) -> dict[str, str]:

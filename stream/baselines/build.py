@@ -18,7 +18,7 @@ from driftline.stream.baselines.encoding import DTYPES
 from driftline.stream.baselines.file import FORMAT_VERSION, MAX_MEMBER_BYTES
 from driftline.stream.baselines.unwatched import RARE, Choice, Why, choose_names, identifiers, unwatched_fields
 from driftline.stream.events.columns import Columns, Field, infer_fields, tabulate
-from driftline.stream.events.event import FALSE, TRUE, Event
+from driftline.stream.events.event import FALSE, FLAGS, TRUE, Event, is_whole
 from driftline.stream.text.phrases import listed
 
 # Values that a nominal signal knows, the most frequent ones; rarer values count as unseen, in the baseline too. Only
@@ -129,8 +129,10 @@ def _why_empty(model: str, events: int, unwatched: Mapping[str, str], choice: Ch
 
 def _fields(found: Sequence[Field], settings: BuildSettings) -> list[Field]:
     """How to read each signal: as its values look, unless `kinds` says otherwise."""
-    kinds = settings.kinds
-    return [Field(each.name, kinds[each.name] is Kind.NUMERIC) if each.name in kinds else each for each in found]
+    kinds, whole = settings.kinds, settings.format_version > 1
+    numeric = {each.name: each.numeric for each in found}
+    numeric |= {name: kinds[name] is Kind.NUMERIC for name in numeric.keys() & kinds.keys()}
+    return [Field(name, value, whole=whole and not value) for name, value in numeric.items()]
 
 
 def _fit(columns: Columns, fields: Sequence[Field], settings: BuildSettings) -> list[Signal]:
@@ -158,16 +160,26 @@ def _fit_numeric(name: str, values: FloatArray, settings: BuildSettings) -> Sign
 
 
 def _fit_text(name: str, values: Sequence[str | None], settings: BuildSettings) -> Signal:
-    known = Counter(shortened(value) for value in values if value is not None)
-    if {value.lower() for value in known} <= set(_BOOLEAN):  # pandas writes "True"
-        known = Counter(value.lower() for value in values if value is not None)
+    known = _as_flag(Counter(shortened(value) for value in values if value is not None), settings)
     common = sorted(known, key=lambda value: (-known[value], value))[:MAX_CATEGORIES]
-    wanted = settings.kinds.get(name)
+    wanted, whole = settings.kinds.get(name), settings.format_version > 1 and any(map(is_whole, common))
     if known.keys() == set(_BOOLEAN) or (wanted is Kind.BOOLEAN and known.keys() <= set(_BOOLEAN)):
         return Signal(name, Kind.BOOLEAN, Categories(_BOOLEAN), numeric=False)
     if wanted is Kind.BOOLEAN:
-        return Signal(name, Kind.BOOLEAN, Categories(tuple(sorted(common[:2]))), numeric=False)
+        return Signal(name, Kind.BOOLEAN, Categories(tuple(sorted(common[:2]))), numeric=False, whole=whole)
     if len(common) == 1 and wanted is not Kind.CATEGORICAL:
-        return Signal(name, Kind.CONSTANT, Categories((common[0],)), numeric=False)
+        return Signal(name, Kind.CONSTANT, Categories((common[0],)), numeric=False, whole=whole)
     # A signal without any value gets the empty text as its only category, so that every later value counts as unseen.
-    return Signal(name, Kind.CATEGORICAL, Categories(tuple(common) or ("",)), numeric=False)
+    return Signal(name, Kind.CATEGORICAL, Categories(tuple(common) or ("",)), numeric=False, whole=whole)
+
+
+def _as_flag(known: Counter[str], settings: BuildSettings) -> Counter[str]:
+    """Texts and how often each came, in the two spellings of a flag if they are spellings of them."""
+    spellings = {value.lower() for value in known}  # pandas writes "True"
+    mixed = settings.format_version > 1 and spellings <= FLAGS.keys() and spellings & set(_BOOLEAN)
+    if not mixed and not spellings <= set(_BOOLEAN):
+        return known
+    flags = Counter[str]()
+    for value, count in known.items():
+        flags[FLAGS[value.lower()]] += count
+    return flags

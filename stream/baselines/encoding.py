@@ -35,7 +35,8 @@ def signal_to_json(signal: Signal) -> dict[str, Any]:
     values = {"cuts": coder.cuts.tolist()} if isinstance(coder, Grid) else {"categories": list(coder.values)}
     plain = {"name": signal.name, "kind": signal.kind.value, "numeric": signal.numeric}
     lies = {} if signal.range is None else {"range": list(signal.range)}
-    return {**plain, "center": signal.center, "spread": signal.spread, **values, **lies}
+    spelt = {"whole": True} if signal.whole else {}
+    return {**plain, "center": signal.center, "spread": signal.spread, **values, **lies, **spelt}
 
 
 def signal_from_json(plain: Mapping[str, Any]) -> Signal:
@@ -43,7 +44,8 @@ def signal_from_json(plain: Mapping[str, Any]) -> Signal:
     coder: Coder = Grid(np.array(plain["cuts"], float)) if "cuts" in plain else Categories(tuple(plain["categories"]))
     center, spread = float(plain["center"]), float(plain["spread"])
     ends = _range(*plain["range"]) if "range" in plain else None
-    return Signal(str(plain["name"]), Kind(plain["kind"]), coder, bool(plain["numeric"]), center, spread, ends)
+    whole = bool(plain.get("whole", False))
+    return Signal(str(plain["name"]), Kind(plain["kind"]), coder, bool(plain["numeric"]), center, spread, ends, whole)
 
 
 def _range(low: float, high: float) -> tuple[float, float]:

@@ -75,7 +75,8 @@ def encode_baseline(baseline: Baseline) -> bytes:
 
 def _format(baseline: Baseline) -> int:
     """The least version of the format that holds all of a baseline."""
-    return 2 if baseline.layout.ranged or baseline.derived or baseline.read_blocks is None else 1
+    later = any(signal.range is not None or signal.whole for signal in baseline.layout.signals)
+    return 2 if later or baseline.derived or baseline.read_blocks is None else 1
 
 
 def _head(baseline: Baseline) -> dict[str, Any]:

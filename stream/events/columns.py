@@ -36,12 +36,13 @@ class Field:
 
     In the same way, how to read a value that is no signal: `VERSION`, `LABEL`, `WEIGHT` or a tag ("tags.land").
 
-    flag: whether true and 1, false and 0, are the same values.
+    flag: whether true and 1, false and 0, are the same values. whole: of text, whether 1 and 1.0 are.
     """
 
     name: str
     numeric: bool
     flag: bool = False
+    whole: bool = False
 
 
 class Defect(NamedTuple):
@@ -224,7 +225,7 @@ def _read(field: Field, value: Any) -> float | str | None:
     """A parsed JSON value as its field has it. Raises UnfitValueError."""
     if field.name == WEIGHT:
         return as_weight(value)
-    return as_number(value, field.flag) if field.numeric else as_text(value, field.flag)
+    return as_number(value, field.flag) if field.numeric else as_text(value, field.flag, field.whole)
 
 
 def _matrix(columns: Sequence[Sequence[float | None]], n: int) -> FloatArray:

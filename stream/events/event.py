@@ -13,8 +13,12 @@
 Of what is no signal, a version is text (5 is "5", 4.2 is "4.2"), or missing if it is neither text nor a number; a
 weight is a finite number from 0 on; the label and tags are read like signals.
 
-A signal whose baseline knows only true and false, or only 0 and 1, is a flag: true, 1, 1.0, "True" and "1" are the same
-value of it. No value becomes 0 silently. No I/O, no clock.
+Classes: JSON has one type of number, and programs write the class 1 as 1 or 1.0, so in a text signal whose baseline has
+such a class both are "1". A text stays as it is, since "01" and "4.0" may be codes, and true is not "1", unless the
+signal is a flag: one whose baseline knows only true and false, or only 0 and 1. Of a flag, true, 1, 1.0, "True" and "1"
+are the same value. Against a baseline of format 1, in which 1 and 1.0 are two classes, they still are.
+
+No value becomes 0 silently. No I/O, no clock.
 """
 
 from __future__ import annotations
@@ -35,6 +39,9 @@ _SHOWN = 60
 #: The two values of a flag in a text signal, and all spellings of them, in lower case.
 FALSE, TRUE = "false", "true"
 FLAGS = {FALSE: FALSE, "0": FALSE, "0.0": FALSE, TRUE: TRUE, "1": TRUE, "1.0": TRUE}
+# Beyond it, floats are no longer every whole number: which one a producer meant is not known.
+_EXACT = 2**53
+_WHOLE = re.compile(r"-?(?:0|[1-9][0-9]*)")
 # How programs write numbers as text. Python would also read "1_000" and digits of other scripts, and it refuses four
 # control characters that are white space elsewhere.
 _SPACE = r"[^\S\x1c-\x1f]*"
@@ -114,10 +121,13 @@ def as_number(value: Any, flag: bool = False) -> float | None:
         return math.inf if number > 0 else -math.inf
 
 
-def as_text(value: Any, flag: bool = False) -> str | None:
+def as_text(value: Any, flag: bool = False, whole: bool = False) -> str | None:
     """A parsed JSON value of a text signal; None if missing. Raises UnfitValueError if it is not text.
 
-    flag: whether the signal is a flag, so that 1 and 0 are "true" and "false".
+    flag: whether the signal is a flag, so that 1 and 0 are "true" and "false". whole: whether 1.0 is "1".
+
+    >>> as_text(1.0), as_text(1.0, whole=True), as_text(0.5, whole=True), as_text("1.0", whole=True)
+    ('1.0', '1', '0.5', '1.0')
     """
     if value is None or isinstance(value, str):
         text = _unicode(value)
@@ -125,8 +135,10 @@ def as_text(value: Any, flag: bool = False) -> str | None:
         raise UnfitValueError(Special.INVALID, f"expected text, got {quoted(value)}")
     elif value != value:
         raise UnfitValueError(Special.NAN, "NaN")
+    elif isinstance(value, bool):
+        text = str(value).lower()
     else:
-        text = str(value).lower() if isinstance(value, bool) else repr(value)
+        text = repr(_whole(value) if whole else value)
     return FLAGS.get(text.lower(), text) if flag and text is not None else text
 
 
@@ -147,6 +159,11 @@ def as_version(value: Any) -> str | None:
 def is_numeral(text: str) -> bool:
     """Whether a text spells a finite decimal number, as in "12", "-0.5" or "1e-9"."""
     return _NUMERAL.fullmatch(text) is not None
+
+
+def is_whole(text: str) -> bool:
+    """Whether a text is that of a whole number: "12", "-1", "0"; not "01" or "1.0"."""
+    return _WHOLE.fullmatch(text) is not None
 
 
 def is_number(value: Any) -> bool:
@@ -186,6 +203,11 @@ def _spelt_number(value: Any, flag: bool) -> float:
     if flag and isinstance(value, str | bool) and (text := FLAGS.get(str(value).lower())):
         return float(text == TRUE)
     raise UnfitValueError(Special.INVALID, f"expected number, got {quoted(value)}")
+
+
+def _whole(number: float) -> float:
+    """The number, as an integer if it is one for certain."""
+    return int(number) if -_EXACT < number < _EXACT and number == int(number) else number
 
 
 def _unicode(text: str | None) -> str | None:

@@ -107,8 +107,7 @@ class Plan:
         if ids is None or times is None:  # the exact reader says why
             ids, times = [""] * len(rows), [-1] * len(rows)
         own = [
-            values[each.name] if each.numeric else _texts(values[each.name], each.flag, self.nulls)
-            for each in self.fields
+            values[each.name] if each.numeric else _texts(values[each.name], each, self.nulls) for each in self.fields
         ]
         extras = {each.name: self._extra(each, values[each.name]) for each in self.extras}
         return Columns.of(self.fields, positions, times, ids, own, [], extras)
@@ -116,7 +115,7 @@ class Plan:
     def _extra(self, of: Field, column: Sequence[Any]) -> list[Any]:
         if of.name == VERSION:
             return list(map(as_version, column))
-        return list(column) if of.numeric else _texts(column, of.flag, self.nulls)
+        return list(column) if of.numeric else _texts(column, of, self.nulls)
 
 
 def plan_of(
@@ -302,9 +301,9 @@ def _times(column: Sequence[datetime | float | str], rule: TimeRule) -> Sequence
     return rule.column(column)
 
 
-def _texts(column: Sequence[Any], flag: bool, nulls: frozenset[str]) -> list[str | None]:
+def _texts(column: Sequence[Any], of: Field, nulls: frozenset[str]) -> list[str | None]:
     if nulls:
         column = [None if value in nulls else value for value in column]
-    if set(map(type, column)) <= {str, NoneType} and not flag:
+    if set(map(type, column)) <= {str, NoneType} and not of.flag:
         return list(column)
-    return [as_text(value, flag) for value in column]
+    return [as_text(value, of.flag, of.whole) for value in column]

@@ -31,6 +31,7 @@ MODELS = {
     "fraud": FIELDS,
     "other types": (Field("features.land", True), Field("features.geo", True), Field("score", False)),
     "no features": (Field("prediction", False), Field("score", True)),
+    "classes": (Field("features.land", False, whole=True), Field("prediction", False, whole=True)),
     "flags": (Field("features.land", False, flag=True), Field("features.amount", True, flag=True)),
     # Models that no struct can describe.
     "value and object": (Field("features.geo", True), Field("features.geo.lat", False)),

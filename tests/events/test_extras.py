@@ -23,7 +23,7 @@ NOW = 1_767_225_600_000
 FIELDS = (Field("score", True), Field("features.land", False))
 EXTRAS = (
     Field("version", False),
-    Field("label", False),
+    Field("label", False, whole=True),
     Field("weight", True),
     Field("tags.land", False),
     Field("tags.app.name", False),
