@@ -89,7 +89,8 @@ def effects(signal: ReadSignal) -> list[Row]:
 def verdict(signal: ReadSignal, rate: float | None = None) -> str:
     """The result of the test, in sentences. rate: false alarms per event that the model's configuration allows."""
     code = words(signal.code) if signal.code else "special values"
-    says = [_TESTS.get(signal.test, f"The test is {signal.test or 'unknown'}.").format(code=code)]
+    known = _TESTS.get(signal.test)
+    says = [f"The test is {signal.test or 'unknown'}." if known is None else known.format(code=code)]
     if signal.evidence_nats is not None and signal.threshold_nats is not None:
         says.append(
             f"If nothing had changed, as much evidence, {signal.evidence_nats:.1f} nats, would come by chance in at "

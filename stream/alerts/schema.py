@@ -3,18 +3,21 @@
 `stream.alerts.build` builds alerts of these types, and `stream.schemas.json_schema` derives the published JSON Schema
 from them. An alert that the relay builds for several incidents (`stream.paging.messages`) has the same fields; that of
 an outage has `OutageEvidence`.
+
+Values that may become more are plain texts, with those that are known as examples: a reader shows what it does not know
+as it is. Status, severity and mode are closed, since readers and pagers act on them.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from driftline.detectors.summaries.codes import Special
 from driftline.stream.config.incidents import FindingClass, Severity
 from driftline.stream.judge.changes import Change
-from driftline.stream.judge.incidents import Status
+from driftline.stream.judge.incidents import Resolution, Status
 
 Mode = Literal["live", "replay", "test"]
 EventType = Literal["driftline.alert.v1"]
@@ -34,7 +37,11 @@ _Id = Annotated[str, Meta(min_length=1)]
 _Key = Annotated[str, Meta(min_length=1, max_length=KEY)]
 _Title = Annotated[str, Meta(min_length=1, max_length=TITLE)]
 _Count = Annotated[int, Meta(ge=0)]
-_Code = Annotated[str, Meta(extra_json_schema={"enum": [each.name.lower() for each in Special]})]
+_Class = Annotated[str, Meta(examples=[*get_args(FindingClass)])]
+_Test = Annotated[str, Meta(examples=["ks", "level", "spread", "chi2", "rate", "adwin"])]
+_Code = Annotated[str, Meta(examples=[each.name.lower() for each in Special])]
+_Reference = Annotated[str, Meta(examples=["baseline", "past"])]
+_Resolution = Annotated[str, Meta(examples=[*get_args(Resolution)])]
 
 
 class Offsets(Struct, frozen=True):
@@ -49,20 +56,14 @@ class SignalEvidence(Struct, frozen=True, kw_only=True, rename={"kind": "class"}
     """The finding of the strongest test of one signal."""
 
     signal: Annotated[str, Meta(description="Name of the signal: `features.amount`, `prediction`, `score`.")]
-    kind: Annotated[FindingClass, Meta(description="The class of the change.")]
-    test: Annotated[
-        str,
-        Meta(
-            description="The test that raised the alarm.",
-            extra_json_schema={"enum": ["ks", "level", "spread", "chi2", "rate", "adwin"]},
-        ),
-    ]
+    kind: Annotated[_Class, Meta(description="The class of the change.")]
+    test: Annotated[_Test, Meta(description="The test that raised the alarm.")]
     code: Annotated[
         _Code | None,
         Meta(description="The special code that the test counts, if it tests one; null for the other tests."),
     ]
     against: Annotated[
-        Literal["baseline", "past"],
+        _Reference,
         Meta(description="The reference: the baseline, or the model's past."),
     ]
     since: Annotated[_Time, Meta(description="When this signal's drift began, in event time.")]
@@ -152,7 +153,7 @@ class AlertData(Struct, Generic[EvidenceT], frozen=True, kw_only=True, rename={"
     ]
     status: Annotated[Status, Meta(description="What has happened to the incident.")]
     resolution: Annotated[
-        Literal["recovered", "accepted"] | UnsetType | None,  # an outage has none
+        _Resolution | UnsetType | None,  # an outage has none
         Meta(
             description="Why it is resolved: its signals look like their reference again, or the model has a new "
             "baseline. Null while it is open."
@@ -170,7 +171,7 @@ class AlertData(Struct, Generic[EvidenceT], frozen=True, kw_only=True, rename={"
     source: Annotated[str, Meta(min_length=1, description="Path of the alert's subject.")]
     component: Annotated[str, Meta(min_length=1, description="The model.")]
     group: Annotated[str, Meta(min_length=1, description="Name that receivers may group by.")]
-    kind: Annotated[FindingClass, Meta(description="The class of the first signal's change.")]
+    kind: Annotated[_Class, Meta(description="The class of the first signal's change.")]
     labels: Annotated[
         dict[str, str],
         Meta(

@@ -17,6 +17,8 @@ from driftline.stream.config.incidents import FindingClass, Severity
 from driftline.stream.judge.changes import BROKEN, Change
 from driftline.stream.panes.pane import Range
 
+#: Why an incident is resolved.
+Resolution = Literal["recovered", "accepted"]
 # From harmless to worst.
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error", "critical")
 
@@ -118,7 +120,7 @@ class Step:
     findings: tuple[Finding, ...]
     at: int
     seq: int = 0
-    resolution: Literal["recovered", "accepted"] | None = None
+    resolution: Resolution | None = None
 
 
 def class_of(signal: str, test: Column) -> FindingClass:

@@ -16,7 +16,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import UNSET
@@ -35,7 +35,6 @@ from driftline.stream.alerts.schema import (
     Shared,
     cut,
 )
-from driftline.stream.config.incidents import FindingClass
 from driftline.stream.judge.incidents import Status
 from driftline.stream.paging.commands import name_config
 from driftline.stream.paging.grouping import GroupingRules
@@ -221,7 +220,7 @@ def _outage(page: Page, common: _Common, now: float, over: bool) -> OutageAlert:
         # Neither text has the number of models: receivers identify a page by them, so they must not change.
         component="several models",
         group="outage",
-        kind=cast(FindingClass, common.classes.most_common(1)[0][0]),
+        kind=common.classes.most_common(1)[0][0],
         labels=page.labels,
         evidence=_outage_evidence(common),
         links=list(links.values())[:_LINKS],

@@ -198,6 +198,7 @@ def test_evidence_is_shown_as_a_chance(nats: float, one_in: str) -> None:
 
 def test_a_verdict_of_an_unknown_test_names_it() -> None:
     assert verdict(ReadSignal(test="wavelet")) == "The test is wavelet."
+    assert verdict(ReadSignal(test="{x}{0}")) == "The test is {x}{0}."
     assert verdict(ReadSignal(test="rate", code="nan")) == "An exact tail bound compares one share: NaN."
     assert "its own past" in verdict(ReadSignal(test="adwin", against="past"))
 
@@ -371,8 +372,10 @@ signals = st.fixed_dictionaries(
     {},
     optional={
         "signal": st.text(max_size=300),
-        "test": st.sampled_from(["ks", "rate", "other"]),
-        "code": st.none() | st.sampled_from(["missing", "later"]),
+        "class": st.text(max_size=30),
+        "test": st.sampled_from(["ks", "rate"]) | st.text(max_size=30),
+        "code": st.none() | st.just("missing") | st.text(max_size=30),
+        "against": st.text(max_size=30),
         "since": st.text(max_size=30),
         "evidence_nats": numbers,
         "threshold_nats": numbers,

@@ -43,7 +43,7 @@ EVIDENCE = st.recursive(
 )
 FIELDS = st.fixed_dictionaries(
     {
-        **dict.fromkeys(("id", "title", "description", "source", "component", "group", "class"), TEXTS),
+        **dict.fromkeys(("id", "title", "description", "source", "component", "group", "class", "resolution"), TEXTS),
         **dict.fromkeys(("key", "incident"), TEXTS),
         "status": st.sampled_from(["firing", "updated", "resolved"]),
         "severity": st.sampled_from(["critical", "error", "warning", "info"]),
