@@ -27,14 +27,13 @@ import orjson
 
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.codec.panes import ForgetMessage, PaneMessage
+from driftline.stream.codec.panes import OUT_OF_ORDER, ForgetMessage, PaneMessage
 from driftline.stream.config.sections import Config
 from driftline.stream.events.frames import Schema
 from driftline.stream.panes.cutter import Cutter
 from driftline.stream.panes.pane import Pane, Range, Run
 from driftline.stream.panes.sketcher import Sketcher, pane_rule
 from driftline.stream.panes.tick import Tick
-from driftline.stream.worker.judge_stage import OUT_OF_ORDER
 from load_tests.chaos.count import check_counts
 from load_tests.chaos.judged import Judged
 from load_tests.chaos.naive import MAX_BATCH

@@ -35,6 +35,7 @@ from driftline.stream.cli.terminal import (
 from driftline.stream.config.remarks import replaced_baselines
 from driftline.stream.config.sections import Config
 from driftline.stream.events.parse import EventReader
+from driftline.stream.replay.panes import replay_panes
 from driftline.stream.replay.pipeline import LogBatch
 from driftline.stream.replay.run import as_single_partition, replay, select_time_range
 from driftline.stream.replay.summary import summary
@@ -57,7 +58,8 @@ Logs = Mapping[int, Iterable[LogBatch]]
 @app.command(
     name="replay",
     epilog="Examples:\n\ndriftline replay live.jsonl.gz --baseline fraud.driftline --alerts alerts.jsonl\n\n"
-    "driftline replay kafka://predictions -c driftline.yaml --from 2026-01-31T08:00:00Z --to 2026-01-31T20:00:00Z",
+    "driftline replay kafka://predictions -c driftline.yaml --from 2026-01-31T08:00:00Z --to 2026-01-31T20:00:00Z\n\n"
+    "driftline replay kafka://panes --from-panes -c driftline.yaml --alerts again.jsonl",
 )
 def replay_command(
     sources: EventSources,
@@ -85,6 +87,14 @@ def replay_command(
     ] = None,
     model: Annotated[str | None, typer.Option(help="Model of table rows that name no model.")] = None,
     max_rejected: MaxRejected = "1%",
+    from_panes: Annotated[
+        bool,
+        typer.Option(
+            "--from-panes",
+            help="The source is the panes topic of a live group (kafka://TOPIC): judge its panes and ticks again, in "
+            "their order, which repeats the live alerts to the byte.",
+        ),
+    ] = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document instead, with the verdict and all counts.")
     ] = False,
@@ -107,11 +117,16 @@ def replay_command(
         )
     started = time.monotonic()
     topic = topic_of(sources)
+    if from_panes and (topic is None or to_topic):
+        raise typer.BadParameter("--from-panes takes kafka://TOPIC, the panes topic, and no --to-topic")
     source = _files(settings, sources, model, from_, to) if topic is None else _history(settings, topic, from_, to)
     loader = schemas_of(settings, folder)
     schemas = None if loader is None else loader.schemas
     with source as logs, _alert_output(settings, alerts, to_topic, show=not json) as on_alert:
-        result = replay(settings, baselines, _with_schemas(logs, loader), on_alert, topic, schemas)
+        if from_panes:
+            result = replay_panes(settings, baselines, logs, on_alert)
+        else:
+            result = replay(settings, baselines, _with_schemas(logs, loader), on_alert, topic, schemas)
     print_remarks(result.remarks)
     verdict = decide(result, settings, baselines, allowed)
     if json:

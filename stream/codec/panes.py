@@ -34,6 +34,8 @@ from driftline.stream.panes.pane import Pane, Range
 from driftline.stream.panes.tick import Progress, Tick
 
 _SIZES = (1, 2, 4, 8)
+#: How the reason of a dead letter begins if its pane came before an earlier one of its model.
+OUT_OF_ORDER = "before its turn"
 # A thousand signals have two million cells beyond their ranges.
 _TAIL_CELL = np.dtype("<u4")
 
@@ -171,6 +173,20 @@ class PaneMessage(Stored, frozen=True):
     def pane(self, layout: Layout | None) -> Pane[Any]:
         """The pane. layout: of the baseline whose hash is `baseline`; None for events. Raises FormatError."""
         return self.packed.unpack(layout)
+
+
+def check_order(message: PaneMessage, consumed: int) -> None:
+    """Raises FormatError if the judge cannot use a pane. consumed: end of the model's last pane of that partition."""
+    run = message.run
+    if consumed < message.previous_end:
+        raise FormatError(
+            f"{OUT_OF_ORDER}: the pane before it, up to offset {message.previous_end}, was lost on its way, and both "
+            "are sent again; or that is a dead letter too; or the model was forgotten between the two"
+        )
+    if run.start < consumed < run.end:
+        raise FormatError(
+            f"a pane of offsets {run.start} to {run.end}, of which those before {consumed} were judged before"
+        )
 
 
 class ForgetMessage(Stored, frozen=True):

@@ -32,7 +32,7 @@ from driftline.stream.config.fields import Window
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.judge.changes import describe
 from driftline.stream.judge.clock import later, told_by
-from driftline.stream.judge.incidents import Finding, Step
+from driftline.stream.judge.incidents import Finding, Status, Step
 from driftline.stream.judge.lifecycle import LifeCycle
 from driftline.stream.judge.state import JudgeState
 from driftline.stream.panes.pane import Pane
@@ -98,7 +98,10 @@ class Judge:
             return replace(state, pending=pending), []
         seen = state.seen + pending.content.n
         state = replace(state, pending=None, seen=seen, history=state.history.push(pending))
-        return self._evaluate(state, pending.content.n, later(clock, ticks, told_by(state.history)))
+        told = told_by(state.history)
+        state, steps = self._evaluate(state, pending.content.n, later(clock, ticks, told))
+        # A clock measures how long; when something was found, the events say that found it.
+        return state, [each if each.status is Status.RESOLVED else replace(each, at=told) for each in steps]
 
     def _evaluate(self, state: JudgeState, fresh: int, at: int) -> tuple[JudgeState, list[Step]]:
         """The state after a check at a time, epoch ms. fresh: events since the last one."""

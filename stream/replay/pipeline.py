@@ -27,6 +27,7 @@ from driftline.stream.codec.levels import NEWEST, learned_format
 from driftline.stream.config.sections import Config
 from driftline.stream.events.columns import infer_fields
 from driftline.stream.events.frames import Schema
+from driftline.stream.judge.incidents import Step
 from driftline.stream.judge.judge import DependenceCache
 from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.state import ModelState
@@ -34,6 +35,10 @@ from driftline.stream.panes.coverage import Coverage, Unwatched, unwatched, with
 from driftline.stream.panes.cutter import Cutter
 from driftline.stream.panes.pane import Pane, Run
 from driftline.stream.panes.sketcher import Sketcher, pane_rule
+from driftline.stream.panes.tick import Progress
+
+# ms of event time from one tick to the next, as a live partition sends them.
+_TICK = 10_000
 
 
 class LogBatch(NamedTuple):
@@ -124,6 +129,7 @@ class Pipeline:
         self._sketchers: list[Sketcher] = []
         self._coverage = Coverage()
         self._dependences = DependenceCache()
+        self._progress, self.ticks = Progress(), 0
 
     def _selected(self, baseline: Baseline) -> Baseline:
         return baseline.select_signals(self.config.for_model(baseline.model).signals.selects)
@@ -191,15 +197,33 @@ class Pipeline:
                 )
                 self.monitors[model] = monitor
             self.events[model] += pane.content.n if isinstance(pane.content, Sketch) else len(pane.content)
-            state, steps = monitor.judge(self.states.get(model, ModelState()), pane)
+            state, steps = monitor.judge(self.states.get(model, ModelState()), pane, ticks=self.ticks)
             self.states[model] = state
             baseline = monitor.baseline(state)
             if baseline and model not in self.known_baselines:
                 self._add_baseline(baseline)
-            alerts += [
-                build_alert(monitor, step, mode=self.mode, topic=self.topic_name, emitted_at=step.at) for step in steps
-            ]
+            alerts += self._alerts(monitor, steps)
         return alerts
+
+    def tick_after(self, run: Run) -> list[IncidentAlert]:
+        """Let it become as late as the runs so far say, if that is later by a tick's length; returns the alerts."""
+        self._progress = self._progress.after(run)
+        time = self._progress.time or 0
+        return self._tick(time) if time >= self.ticks + _TICK else []
+
+    def last_tick(self) -> list[IncidentAlert]:
+        """Let it become as late as it was at the end of the log; returns the alerts."""
+        return self._tick(max(self.ticks, self._progress.newest or 0))
+
+    def _tick(self, time: int) -> list[IncidentAlert]:
+        self.ticks, alerts = time, list[IncidentAlert]()
+        for model, monitor in sorted(self.monitors.items()):
+            self.states[model], steps = monitor.tick(self.states[model], time)
+            alerts += self._alerts(monitor, steps)
+        return alerts
+
+    def _alerts(self, monitor: Monitor, steps: Iterable[Step]) -> list[IncidentAlert]:
+        return [build_alert(monitor, each, mode=self.mode, topic=self.topic_name, emitted_at=each.at) for each in steps]
 
     def _record(self, model: str, pane: Pane[Any]) -> None:
         if isinstance(pane.content, Sketch):

@@ -90,10 +90,16 @@ def replay(
     by_model = {baseline.model: baseline for baseline in baselines}
     result = ReplayResult(rejected=Rejections(config.mapping.event_mapping()))
     pipeline = Pipeline(config, by_model, topic, schemas=schemas)
-    for run in merge_runs(_runs(pipeline, partition, log, result) for partition, log in sorted(logs.items())):
-        for alert in pipeline.judge(run):
+
+    def report(alerts: Iterable[IncidentAlert]) -> None:
+        for alert in alerts:
             result.alerts.append(alert)
             on_alert(alert)
+
+    for run in merge_runs(_runs(pipeline, partition, log, result) for partition, log in sorted(logs.items())):
+        report(pipeline.judge(run))
+        report(pipeline.tick_after(run))
+    report(pipeline.last_tick())
     result.counts, result.watched, result.unwatched = pipeline.counts, pipeline.watched, pipeline.unwatched
     result.constant = pipeline.constant
     result.remarks = list(_remarks(pipeline))

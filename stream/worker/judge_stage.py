@@ -26,7 +26,14 @@ from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.codec.frames import FormatError
 from driftline.stream.codec.levels import NEWEST, learned_format
-from driftline.stream.codec.panes import ForgetMessage, PaneMessage, pack_tick, read_message, unpack_tick
+from driftline.stream.codec.panes import (
+    ForgetMessage,
+    PaneMessage,
+    check_order,
+    pack_tick,
+    read_message,
+    unpack_tick,
+)
 from driftline.stream.codec.state import FORGET, BaselineChangedError, StateDelta, restore_state, state_delta
 from driftline.stream.config.limits import Limits
 from driftline.stream.config.remarks import Remark, SignalKinds, unused_settings
@@ -48,8 +55,6 @@ from driftline.stream.worker.metrics import Metrics
 log = logging.getLogger(__name__)
 
 Publish = Callable[[Iterable[OutgoingRecord]], Awaitable[None]]
-#: How the reason of a dead letter begins if its pane came before an earlier one of its model.
-OUT_OF_ORDER = "before its turn"
 # Panes judged and committed at once. One takes 1 ms, or 1 s when it is a model's first and its thresholds have to be
 # derived; a commit takes 1 ms. A fetch may bring thousands: judged all at once, they would look to the watchdog like a
 # stall.
@@ -275,7 +280,7 @@ class JudgeStage:
         baseline, consumed = monitor.baseline(state), state.consumed.get(source, 0)
         if message.baseline and (baseline is None or baseline.content_hash != message.baseline):
             raise FormatError(f"a pane of {model!r} against another baseline than this worker has")
-        _check_order(message, consumed)
+        check_order(message, consumed)
         pane = message.pane(baseline.layout if message.baseline and baseline else None)
         new = run.start >= consumed
         unknown = new and model not in self._baselines
@@ -416,20 +421,6 @@ def _check_log(message: PaneMessage | Tick, log: str) -> None:
         raise FormatError(
             f"a {what} of another log of topic {message.topic} than the group reads: its worker sent it only after "
             f"`driftline resume` (log {message.log}, and now {log})"
-        )
-
-
-def _check_order(message: PaneMessage, consumed: int) -> None:
-    """Raises FormatError if the judge cannot use a pane. consumed: end of the model's last pane of that partition."""
-    run = message.run
-    if consumed < message.previous_end:
-        raise FormatError(
-            f"{OUT_OF_ORDER}: the pane before it, up to offset {message.previous_end}, was lost on its way, and both "
-            "are sent again; or that is a dead letter too; or the model was forgotten between the two"
-        )
-    if run.start < consumed < run.end:
-        raise FormatError(
-            f"a pane of offsets {run.start} to {run.end}, of which those before {consumed} were judged before"
         )
 
 

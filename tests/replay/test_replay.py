@@ -101,6 +101,31 @@ def test_an_empty_log_gives_an_empty_result() -> None:
     assert replayed([]) == ReplayResult()
 
 
+def held(hold: str, recovery: str = "1h") -> Config:
+    incidents = {"hold": hold, "recovery": recovery, "cooldown": "0s"}
+    return Config.model_validate({"panes": {"events": 100}, "defaults": {"incidents": incidents}})
+
+
+def test_a_drift_that_its_model_ends_with_is_reported_once_other_models_show_that_it_was_held_for_long_enough() -> None:
+    drifting, others = messages("fraud", 2000, drift=(1000, 2000)), messages("churn", 100, step=60_000)
+    alone = replayed(drifting, baseline_of(), config=held("1h"))
+    assert alone.alerts == []
+    (fired,) = replayed([*drifting, *others], baseline_of(), config=held("1h")).alerts
+    assert (fired.data.status, fired.data.component) == ("firing", "fraud")
+    assert fired.data.emitted_at.startswith("2026-01-01T01:0")
+
+
+def test_the_end_of_a_log_is_the_last_tick() -> None:
+    drifting, last = messages("fraud", 2000, drift=(1000, 2000)), messages("churn", 1, step=7_200_000, first=1)
+    assert len(replayed([*drifting, *last], baseline_of(), config=held("1h")).alerts) == 1
+
+
+def test_one_event_from_the_future_ends_no_hold() -> None:
+    future = messages("churn", 1, step=1_000_000_000, first=30)
+    log = [*messages("fraud", 1500, drift=(1000, 1500)), *future, *messages("fraud", 500, first=1500, drift=(0, 2000))]
+    assert replayed(log, baseline_of(), config=held("1h")).alerts == []
+
+
 def write(path: Path, baseline: Baseline) -> Path:
     path.write_bytes(encode_baseline(baseline))
     return path

@@ -26,7 +26,7 @@ from faust.types import TP
 from prometheus_client import generate_latest
 
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.codec.panes import ForgetMessage, PaneMessage, read_message
+from driftline.stream.codec.panes import OUT_OF_ORDER, ForgetMessage, PaneMessage, read_message
 from driftline.stream.codec.state import restore_state
 from driftline.stream.config.load import parse_config
 from driftline.stream.config.sections import Config, Redis
@@ -39,7 +39,6 @@ from driftline.stream.state.fencing import FencedError
 from driftline.stream.state.incident_index import IncidentIndex
 from driftline.stream.state.store import StateMismatchError
 from driftline.stream.worker.faust.transport import Fetch
-from driftline.stream.worker.judge_stage import OUT_OF_ORDER
 from driftline.stream.worker.sketch_stage import RereadError
 from load_tests.harness.oracle import (
     Parts,

@@ -1,0 +1,202 @@
+"""The panes topic of a live group judged again: its history, decision by decision. Pure.
+
+The order of panes and ticks on that topic has decided, and is recorded nowhere else. So with the configuration and the
+baselines of then, from the group's first pane on, the alerts are those of the live group to the byte.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from heapq import merge
+from typing import Any, NamedTuple
+
+from driftline.detectors.summaries.sketch import Sketch
+from driftline.stream.alerts.build import build_alert
+from driftline.stream.alerts.schema import IncidentAlert
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.codec.frames import FormatError
+from driftline.stream.codec.levels import NEWEST
+from driftline.stream.codec.panes import ForgetMessage, PaneMessage, check_order, read_message
+from driftline.stream.config.sections import Config
+from driftline.stream.events.rejections import Rejections
+from driftline.stream.judge.incidents import Step
+from driftline.stream.judge.judge import DependenceCache
+from driftline.stream.judge.monitor import Monitor, forget
+from driftline.stream.judge.roster import NoRoomError, Room, Roster
+from driftline.stream.judge.state import ModelState
+from driftline.stream.panes.pane import Pane, Source
+from driftline.stream.panes.tick import Marks, Tick
+from driftline.stream.replay.pipeline import LogBatch, ModelCounts
+from driftline.stream.replay.run import ReplayResult
+
+# Reasons of dead letters that the remarks name.
+_REASONS = 5
+
+
+class PanesRecord(NamedTuple):
+    """A record of the panes topic. timestamp: Kafka's, epoch ms."""
+
+    partition: int
+    offset: int
+    timestamp: int
+    value: bytes | None
+
+
+def replay_panes(
+    config: Config,
+    baselines: Sequence[Baseline],
+    logs: Mapping[int, Iterable[LogBatch]],
+    on_alert: Callable[[IncidentAlert], None],
+) -> ReplayResult:
+    """Judge the logs of a panes topic's partitions again; `on_alert` is called with each alert."""
+    watched = {each.model: each.select_signals(config.for_model(each.model).signals.selects) for each in baselines}
+    own, result = PanesReplay(config, watched), ReplayResult(rejected=Rejections(config.mapping.event_mapping()))
+    for record in records_of(logs):
+        for alert in own.read(record):
+            result.alerts.append(alert)
+            on_alert(alert)
+    result.events = own.events.total()
+    states = own.states
+    result.counts = {model: ModelCounts.of(own.events[model], state) for model, state in states.items()}
+    judged = [each for model in states if result.counts[model].judged and (each := own.baseline(model))]
+    result.watched = {each.model: tuple(signal.name for signal in each.fields) for each in judged}
+    for reason, count in Counter(own.refused.values()).most_common(_REASONS):
+        result.remarks.append(f"{count:,} × not judged: {reason}")
+    if own.events and not own.ticks:
+        result.remarks.append("the topic has no ticks: the panes alone say how late it is")
+    return result
+
+
+def records_of(logs: Mapping[int, Iterable[LogBatch]]) -> Iterator[PanesRecord]:
+    """The records of all partitions by their timestamps, each partition's in the order of its log."""
+    return merge(*(_records(*each) for each in sorted(logs.items())), key=lambda record: record.timestamp)
+
+
+def _records(partition: int, log: Iterable[LogBatch]) -> Iterator[PanesRecord]:
+    for offsets, values, stamps in log:
+        times = [0] * len(values) if stamps is None else stamps.tolist()
+        yield from map(PanesRecord, [partition] * len(values), offsets.tolist(), times, values)
+
+
+@dataclass
+class _Partition:
+    """What the judge of one partition of the panes topic remembers."""
+
+    roster: Roster
+    marks: Marks = field(default_factory=Marks)
+    states: dict[str, ModelState] = field(default_factory=dict)
+
+
+@dataclass
+class PanesReplay:
+    """The judges of a panes topic. baselines: the given ones, by model, with the signals that are watched.
+
+    events: judged, by model. ticks: how many came. refused: why a record became a dead letter, by partition and offset.
+    """
+
+    config: Config
+    baselines: Mapping[str, Baseline]
+    events: Counter[str] = field(default_factory=Counter)
+    ticks: int = 0
+    refused: dict[tuple[int, int], str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._partitions: dict[int, _Partition] = {}
+        self._monitors: dict[str, Monitor] = {}
+        self._dependences = DependenceCache()
+
+    def baseline(self, model: str) -> Baseline | None:
+        """The baseline of a model that is remembered, given or learned."""
+        return self._monitor(model).baseline(self.states[model])
+
+    @property
+    def states(self) -> dict[str, ModelState]:
+        """The state of every model that is remembered."""
+        return {model: state for each in self._partitions.values() for model, state in sorted(each.states.items())}
+
+    def read(self, record: PanesRecord) -> list[IncidentAlert]:
+        """Judge one more record; returns the alerts that it causes."""
+        partition = self._partitions.setdefault(record.partition, _Partition(Roster(Room.of(self.config))))
+        partition.roster.stamp(record.timestamp)
+        try:
+            message = read_message(record.value or b"")
+            if isinstance(message, Tick):
+                return self._tick(partition, message, record.timestamp)
+            if isinstance(message, ForgetMessage):
+                return self._forget_asked(partition, message.model, record.timestamp)
+            return self._judge(partition, message, record.timestamp)
+        except (FormatError, NoRoomError) as error:
+            self.refused[record.partition, record.offset] = str(error)
+            return []
+
+    def _tick(self, partition: _Partition, tick: Tick, at: int) -> list[IncidentAlert]:
+        partition.marks, alerts = partition.marks.after(tick), list[IncidentAlert]()
+        self.ticks += 1
+        for model in sorted(partition.states):
+            monitor = self._monitor(model)
+            partition.states[model], steps = monitor.tick(partition.states[model], self._time(partition))
+            alerts += self._alerts(monitor, steps, at)
+        return alerts
+
+    def _judge(self, partition: _Partition, message: PaneMessage, at: int) -> list[IncidentAlert]:
+        """Judge a pane. Raises FormatError or NoRoomError."""
+        model, run, topic = message.model, message.run, self.config.topics.predictions
+        monitor, state = self._monitor(model), partition.states.get(model, ModelState())
+        source = Source(run.partition, "" if message.topic == topic else message.topic)
+        baseline, consumed = monitor.baseline(state), state.consumed.get(source, 0)
+        if message.baseline and (baseline is None or baseline.content_hash != message.baseline):
+            raise FormatError(f"a pane of {model!r} against another baseline than the configuration gives")
+        check_order(message, consumed)
+        pane = message.pane(baseline.layout if message.baseline and baseline else None)
+        is_new = run.start >= consumed
+        judged, steps = monitor.judge(state, pane, source.topic, self._time(partition))
+        alerts = self._make_room(partition, model, state, judged, at) if is_new and model not in self.baselines else []
+        partition.states[model], self._monitors[model] = judged, monitor
+        self.events[model] += _events(pane) if is_new else 0
+        return alerts + self._alerts(monitor, steps, at, message.topic)
+
+    def _make_room(
+        self, partition: _Partition, model: str, before: ModelState, after: ModelState, at: int
+    ) -> list[IncidentAlert]:
+        """Enter a model without a given baseline into the roster; forget who gives way. Raises NoRoomError."""
+        alerts, learned = list[IncidentAlert](), after.learned is not None
+        if before.learned is None:
+            events, values = len(after.sample) - len(before.sample), after.values - before.values
+            for each in partition.roster.make_room(model, events, at, learned, values):
+                alerts += self._forget(partition, each, at)
+        partition.roster.note(model, at, len(after.sample), learned, after.values)
+        return alerts
+
+    def _forget_asked(self, partition: _Partition, model: str, at: int) -> list[IncidentAlert]:
+        if model in self.baselines:
+            raise FormatError(f"model {model!r} is not forgotten: the configuration gives it a baseline")
+        if model not in partition.roster:
+            return []
+        partition.roster.forget(model)
+        return self._forget(partition, model, at)
+
+    def _forget(self, partition: _Partition, model: str, at: int) -> list[IncidentAlert]:
+        monitor = self._monitors.pop(model, self._monitor(model))
+        state, steps = forget(partition.states.pop(model))
+        if state != ModelState():
+            partition.states[model] = state
+        return self._alerts(monitor, steps, at)
+
+    def _time(self, partition: _Partition) -> int:
+        return partition.marks.time_of(self.config.topics.predictions)
+
+    def _monitor(self, model: str) -> Monitor:
+        config, given = self.config, self.baselines.get(model)
+        return self._monitors.get(model) or Monitor(
+            model, config.for_model(model), given, config.limits, self._dependences, learned_format=NEWEST
+        )
+
+    def _alerts(self, monitor: Monitor, steps: Sequence[Step], at: int, topic: str = "") -> list[IncidentAlert]:
+        topic = topic or self.config.topics.predictions
+        return [build_alert(monitor, step, mode="live", topic=topic, emitted_at=at) for step in steps]
+
+
+def _events(pane: Pane[Any]) -> int:
+    return pane.content.n if isinstance(pane.content, Sketch) else len(pane.content)

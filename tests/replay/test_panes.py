@@ -1,0 +1,102 @@
+"""A replay of the panes topic repeats what the live judges have decided, to the byte."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from driftline.stream.alerts.build import encode_alert
+from driftline.stream.codec.state import state_delta
+from driftline.stream.config.load import parse_config
+from driftline.stream.demo.servers import Server
+from driftline.stream.kafka.record import OutgoingRecord
+from driftline.stream.panes.tick import Tick
+from driftline.stream.replay.panes import PanesReplay, records_of, replay_panes
+from driftline.stream.replay.pipeline import LogBatch
+from load_tests.harness.oracle import EPOCH, baseline_of, interleave, messages
+from tests.harness.brokers import unique
+from tests.worker.test_stages import Bench, play
+from tests.worker.test_ticks import HOUR, inject, judge_all
+
+# `learns` has no baseline; `others` finds no room, as the one place is taken.
+_CONFIG = """
+panes: {{events: 10, seconds: 0.1}}
+defaults: {{learn_events: 100, clock: 20, false_alarms_per_event: 0.001, incidents: {{hold: 1h, recovery: 1h}}}}
+worker: {{group: {group}, unknown_models: 1}}
+limits: {{newcomers: 1}}
+"""
+
+
+def bench(server: Server) -> Bench:
+    log = interleave(
+        messages("given", 400, drift=(200, 300)), messages("learns", 400, drift=(250, 400)), messages("others", 400)
+    )
+    this = Bench(f"redis://{server.address}", [*log], {"given": baseline_of("given")})
+    this.config = parse_config(_CONFIG.format(group=unique("group")))
+    return this
+
+
+def logs(this: Bench, step_ms: int) -> dict[int, list[LogBatch]]:
+    """The panes topic as it is read from Kafka."""
+    topic = this.topics[this.config.topics.panes]
+    return {
+        partition: [LogBatch(at, [each.value for each in log], step_ms * at)]
+        for partition, log in topic.items()
+        if len(at := np.arange(len(log)))
+    }
+
+
+def as_lines(alerts: Any) -> dict[str, bytes]:
+    return {each.id: encode_alert(each) for each in alerts}
+
+
+def test_alerts_states_and_dead_letters_are_those_of_the_live_judges(redis_server: Server) -> None:
+    async def scenario(this: Bench) -> None:
+        driver = this.driver(step_ms=7, panes_partitions=1)
+        await driver.assign()
+        for hours in range(6):
+            for _ in range(3):
+                await driver.sketch_next()
+            inject(this, Tick(this.config.topics.predictions, 0, 1, 0, EPOCH + hours * HOUR))
+            await judge_all(driver)
+        inject(this, Tick(this.config.topics.predictions, 0, 1, 0, EPOCH + 20 * HOUR))
+        this.forget("learns")
+        this.topics[this.config.topics.panes][0].append(OutgoingRecord("", b"given", b"no pane"))
+        await judge_all(driver)
+        own, alerts = PanesReplay(this.config, this.baselines), []
+        for record in records_of(logs(this, step_ms=7)):
+            alerts += own.read(record)
+        published = this.published(this.config.topics.alerts)
+        assert sorted(as_lines(alerts).values()) == sorted(each.value or b"" for each in published)
+        assert {"firing", "resolved"} <= {each.data.status for each in alerts}
+        stored = {model: state_delta(None, each, this.baselines.get(model)).write for model, each in own.states.items()}
+        assert stored == await this.states()
+        dead = sorted((int(offset), reason.decode()) for offset, reason in this.dead_panes())
+        assert sorted((offset, reason) for (_, offset), reason in own.refused.items()) == dead
+        assert any("limits.newcomers" in reason for _, reason in dead)
+
+    play(bench(redis_server), scenario)
+
+
+def test_what_was_judged_is_counted_and_why_the_rest_was_not_is_said(redis_server: Server) -> None:
+    async def scenario(this: Bench) -> None:
+        driver = this.driver(panes_partitions=1)
+        await driver.work()
+        seen: list[str] = []
+        result = replay_panes(
+            this.config, list(this.baselines.values()), logs(this, 0), lambda alert: seen.append(alert.id)
+        )
+        assert seen == [each.id for each in result.alerts]
+        assert 2 * 390 < result.events < 2 * 400
+        assert set(result.counts) == {"given", "learns"}
+        assert any("others" in remark for remark in result.remarks)
+        assert any("no ticks" in remark for remark in result.remarks)
+
+    play(bench(redis_server), scenario)
+
+
+def test_the_records_of_partitions_are_in_the_order_of_their_timestamps() -> None:
+    batches = {0: [LogBatch(np.arange(3), [b"a", b"c", b"d"], np.array([1, 3, 3]))],
+               1: [LogBatch(np.arange(2), [b"b", b"e"], np.array([2, 9]))]}  # fmt: skip
+    assert [each.value for each in records_of(batches)] == [b"a", b"b", b"c", b"d", b"e"]
