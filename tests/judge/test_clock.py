@@ -37,7 +37,7 @@ class Live:
         """Judge a pane of events at a time; what is reported."""
         content, run = baseline().sketch_events(events(3, self.seen, 100, shift)), Range(0, self.seen, self.seen + 100)
         self.seen += 100
-        self.state, steps = self.monitor.judge(self.state, Pane(content, at, at, (run,)), self.ticks)
+        self.state, steps = self.monitor.judge(self.state, Pane(content, at, at, (run,)), ticks=self.ticks)
         return reported(steps)
 
     def panes(self, count: int, at: int, shift: float = 0.0) -> list[str]:
