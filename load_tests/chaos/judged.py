@@ -9,7 +9,7 @@ from typing import Any
 from driftline.detectors.summaries.layout import Layout
 from driftline.stream.alerts.build import build_alert, encode_alert
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.codec.levels import NEWEST
+from driftline.stream.codec.levels import NEWEST, learned_format
 from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.codec.state import state_delta
 from driftline.stream.config.sections import Config
@@ -120,7 +120,7 @@ class Judged:
         if model not in self._monitors:
             settings, limits = self.config.for_model(model), self.config.limits
             given = self.baselines.get(model)
-            self._monitors[model] = Monitor(model, settings, given, limits, learned_format=NEWEST)
+            self._monitors[model] = Monitor(model, settings, given, limits, learned_format=learned_format(NEWEST))
         return self._monitors[model]
 
     def knows_baseline(self, message: PaneMessage) -> bool:

@@ -17,7 +17,7 @@ from driftline.stream.alerts.build import build_alert
 from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.codec.frames import FormatError
-from driftline.stream.codec.levels import NEWEST
+from driftline.stream.codec.levels import NEWEST, learned_format
 from driftline.stream.codec.panes import ForgetMessage, PaneMessage, check_order, read_message
 from driftline.stream.config.sections import Config
 from driftline.stream.events.rejections import Rejections
@@ -190,7 +190,12 @@ class PanesReplay:
     def _monitor(self, model: str) -> Monitor:
         config, given = self.config, self.baselines.get(model)
         return self._monitors.get(model) or Monitor(
-            model, config.for_model(model), given, config.limits, self._dependences, learned_format=NEWEST
+            model,
+            config.for_model(model),
+            given,
+            config.limits,
+            self._dependences,
+            learned_format=learned_format(NEWEST),
         )
 
     def _alerts(self, monitor: Monitor, steps: Sequence[Step], at: int, topic: str = "") -> list[IncidentAlert]:
