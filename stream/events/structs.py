@@ -114,7 +114,7 @@ class Plan:
 
     def _extra(self, of: Field, column: Sequence[Any]) -> list[Any]:
         if of.name == VERSION:
-            return list(map(as_version, column))
+            return _versions(column)
         return list(column) if of.numeric else _texts(column, of, self.nulls)
 
 
@@ -222,7 +222,11 @@ def parser(plans: Sequence[Plan], mapping: EventMapping) -> _Parse:
         return parse
     version = _only_value(mapping.extra_path(VERSION)[0])
     parsers = {
-        first[model]: {plan.version: msgspec.json.Decoder(plan.row).decode for plan in by_model[model]}
+        first[model]: {
+            plan.version: msgspec.json.Decoder(plan.row).decode
+            for plan in by_model[model]
+            if plan.version == as_version(plan.version)  # no event has another
+        }
         for model in told_apart
     }
 
@@ -230,7 +234,8 @@ def parser(plans: Sequence[Plan], mapping: EventMapping) -> _Parse:
         found = parse(data)
         if (own := parsers.get(type(found))) is None:
             return found
-        return (own.get(as_version(version(found))) or own[None])(data)
+        value = version(found)
+        return (own.get(value) or own.get(as_version(value)) or own[None])(data)
 
     return parse_twice
 
@@ -299,6 +304,13 @@ def _times(column: Sequence[datetime | float | str], rule: TimeRule) -> Sequence
         if low <= min(numbers) and max(numbers) < high:
             return numbers
     return rule.column(column)
+
+
+def _versions(column: Sequence[str | float | None]) -> list[str | None]:
+    if set(map(type, column)) == {str}:  # they are few
+        known = {value: as_version(value) for value in set(column)}
+        return [known[value] for value in column]
+    return list(map(as_version, column))
 
 
 def _texts(column: Sequence[Any], of: Field, nulls: frozenset[str]) -> list[str | None]:

@@ -274,7 +274,7 @@ class JudgeStage:
     async def _judge(self, work: _Batch, message: PaneMessage, appended: int) -> None:
         """Judge a pane. appended: when it was written, epoch ms. Raises FormatError or NoRoomError."""
         model, run = message.model, message.run
-        _check_log(message, self.log)
+        _check_log(message, self._log_of(message.topic))
         monitor, state = self._monitor(model), work.state_of(model)
         source = self._source(message)
         baseline, consumed = monitor.baseline(state), state.consumed.get(source, 0)
@@ -297,12 +297,16 @@ class JudgeStage:
             work.seen[model] = appended
         self._decide(work, monitor, steps, message.topic, appended)
 
+    def _log_of(self, topic: str) -> str:
+        """Kafka's id of the topic that its events must come from; "" where that is not known."""
+        return self.log if topic == self._settings.predictions else ""
+
     def _source(self, message: PaneMessage) -> Source:
         return Source(message.run.partition, "" if message.topic == self._settings.predictions else message.topic)
 
     def _tick(self, work: _Batch, tick: Tick, appended: int) -> None:
         """Let it become later for the models of this partition. Raises FormatError."""
-        _check_log(tick, self.log if tick.topic == self._settings.predictions else "")
+        _check_log(tick, self._log_of(tick.topic))
         work.marks = work.marks.after(tick)
         for model in work.models:
             monitor, before = self._monitor(model), work.state_of(model)

@@ -170,7 +170,9 @@ EVENTS = st.fixed_dictionaries(
         "meta": TAGS, "truth": st.dictionaries(st.sampled_from(["y", "w"]), VALUES), "y": VALUES,
     },
 )  # fmt: skip
-VERSIONS = {"m": {"5": (Field("score", False),), "DE": FIELDS[:1], "1.0": FIELDS, "12": ()}}
+VERSIONS = {
+    "m": {"": FIELDS, "v" * 300: FIELDS, "5": (Field("score", False),), "DE": FIELDS[:1], "1.0": FIELDS, "12": ()}
+}
 
 
 @cache
@@ -181,7 +183,7 @@ def decoder(mapping: EventMapping) -> Decoder:
 @cache
 def told_apart(mapping: EventMapping) -> Decoder:
     """A decoder of versions that all have structs, and of a model that has no other events."""
-    versions = {"m": {"5": (Field("score", False),), "DE": FIELDS[:1], "1.0": FIELDS}}
+    versions = {"m": {"5": (Field("score", False),), "DE": FIELDS[:1], "1.0": FIELDS, "": FIELDS, "v" * 300: FIELDS}}
     return Decoder({"n": FIELDS[:1]}, mapping, versions=versions, extras=EXTRAS)
 
 
