@@ -78,6 +78,10 @@ class ExponentialHistogram(Generic[T]):
             level += 1
         return ExponentialHistogram(self.max_buckets, tuple(rows))
 
+    def map(self, change: Callable[[T], T]) -> ExponentialHistogram[T]:
+        """The histogram with each bucket changed. `change` must be additive, as the buckets are."""
+        return ExponentialHistogram(self.max_buckets, tuple(tuple(map(change, row)) for row in self.rows))
+
     def drop_oldest(self) -> ExponentialHistogram[T]:
         """The histogram without its oldest bucket. Raises IndexError if it is empty."""
         *newer, oldest = self.rows or ((),)

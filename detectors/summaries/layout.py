@@ -1,12 +1,7 @@
-"""The layout of a sketch: which column of a row of counts holds which code of which signal.
+"""The layout of a sketch: its shape (`detectors.summaries.shape`), and how events are counted in it.
 
-A layout places the codes of all signals of a model in one row:
-
-    | ordered signals, K codes each | nominal signals, K codes each | 6 special codes for each signal |
-    0                          ordered                           regular                            width
-
-and a sketch counts events in it. Everything in a sketch is an integer or an extreme, so adding sketches is exact,
-associative and commutative: however a stretch of the log is cut and merged, its sketch is the same to the byte.
+Everything in a sketch is an integer or an extreme, so adding sketches is exact, associative and commutative: however a
+stretch of the log is cut and merged, its sketch is the same to the byte.
 
 Float sums of raw values would break that, since float addition rounds. They are kept as integers in units of each
 signal's own spread, for people to read (`Summary`: "mean 3.1 → 3.6"); no alarm depends on them.
@@ -22,7 +17,8 @@ from typing import cast
 import numpy as np
 
 from driftline.detectors.arrays import FloatArray, IntArray
-from driftline.detectors.summaries.codes import MAGNITUDES, Categories, Coder, Grid, Kind, Special, magnitudes
+from driftline.detectors.summaries.codes import MAGNITUDES, Categories, Coder, Grid, Kind, magnitudes
+from driftline.detectors.summaries.shape import Shape
 from driftline.detectors.summaries.sketch import NO_TAILS, Sketch, Summary
 
 # The units of sums and of sums of squares are 2^-16 of the signal's spread and 2^-8 of its square: finer than anyone
@@ -55,6 +51,11 @@ class Signal:
     whole: bool = False
 
     @property
+    def size(self) -> int:
+        """Number of regular codes."""
+        return self.coder.size
+
+    @property
     def ordered(self) -> bool:
         """Whether its codes are ranks, so that KS and rank means make sense."""
         return isinstance(self.coder, Grid)
@@ -68,20 +69,8 @@ class Signal:
 
 
 @dataclass(frozen=True)
-class Layout:
-    """The column of each code of each signal in a sketch's vector.
-
-    signals: at least one, with distinct names, ordered signals first (`Layout.of` sorts them), or ValueError. The
-    columns of the value matrix are the numeric signals in this order.
-    """
-
-    signals: tuple[Signal, ...]
-
-    def __post_init__(self) -> None:
-        if not self.signals or len({signal.name for signal in self.signals}) != len(self.signals):
-            raise ValueError("a layout needs at least one signal, and distinct names")
-        if not all(signal.ordered for signal in self.signals[: self.n_ordered]):
-            raise ValueError("a layout's ordered signals must come first")
+class Layout(Shape[Signal]):
+    """A shape whose signals have coders, so that it sketches events."""
 
     @classmethod
     def of(cls, signals: Sequence[Signal]) -> Layout:
@@ -89,53 +78,9 @@ class Layout:
         return cls(tuple(sorted(signals, key=lambda signal: not signal.ordered)))
 
     @cached_property
-    def sizes(self) -> IntArray:
-        """Number of regular codes of each signal (S,)."""
-        return np.array([signal.coder.size for signal in self.signals])
-
-    @cached_property
-    def starts(self) -> IntArray:
-        """First column of each signal's regular codes (S,)."""
-        return np.concatenate([[0], np.cumsum(self.sizes)[:-1]]).astype(np.int64)
-
-    @cached_property
-    def n_ordered(self) -> int:
-        """Number of ordered signals; they come first."""
-        return sum(signal.ordered for signal in self.signals)
-
-    @cached_property
-    def ordered(self) -> int:
-        """Number of columns of the ordered signals' codes."""
-        return int(self.sizes[: self.n_ordered].sum())
-
-    @cached_property
-    def regular(self) -> int:
-        """Number of columns of all regular codes."""
-        return int(self.sizes.sum())
-
-    @cached_property
-    def width(self) -> int:
-        """Number of columns, C."""
-        return self.regular + len(Special) * len(self.signals)
-
-    @cached_property
-    def numeric(self) -> tuple[int, ...]:
-        """Signals with float values, in the order of the value matrix's columns."""
-        return tuple(s for s, signal in enumerate(self.signals) if signal.numeric)
-
-    @cached_property
     def nominal(self) -> tuple[int, ...]:
         """Signals with text values, in the order of the text columns."""
         return tuple(s for s, signal in enumerate(self.signals) if not signal.numeric)
-
-    @cached_property
-    def _columns(self) -> tuple[IntArray, ...]:
-        """Per signal, the column of each local code (K + 6,)."""
-        special = self.regular + len(Special) * np.arange(len(self.signals))[:, None] + np.arange(len(Special))
-        return tuple(
-            np.concatenate([start + np.arange(size), own])
-            for start, size, own in zip(self.starts, self.sizes, special, strict=True)
-        )
 
     @cached_property
     def _scaling(self) -> tuple[FloatArray, FloatArray]:
@@ -144,46 +89,18 @@ class Layout:
         return np.array([signal.center for signal in chosen]), np.array([signal.spread for signal in chosen])
 
     @cached_property
-    def ranged(self) -> tuple[int, ...]:
-        """Signals with a range."""
-        return tuple(s for s in self.numeric if self.signals[s].range is not None)
-
-    @cached_property
     def _ranges(self) -> FloatArray:
         """Lowest and highest value (2, R) of the signals with a range."""
         return np.array([self.signals[s].range for s in self.ranged], float).reshape(-1, 2).T
-
-    @property
-    def tail_cells(self) -> int:
-        """Number of cells beyond the ranges: of each signal with one, those below it, then those above it.
-
-        They are the cells of `magnitudes`, for either side.
-        """
-        return 2 * MAGNITUDES * len(self.ranged)
-
-    @cached_property
-    def signal_of_column(self) -> IntArray:
-        """Signal index of each column (C,)."""
-        signals = np.arange(len(self.signals))
-        return np.concatenate([np.repeat(signals, self.sizes), np.repeat(signals, len(Special))])
-
-    def events(self, counts: IntArray) -> IntArray:
-        """Number of events (...) behind counts (..., C): every event has exactly one code of the first signal."""
-        special = slice(self.regular, self.regular + len(Special))
-        return np.asarray(counts[..., : self.sizes[0]].sum(-1) + counts[..., special].sum(-1))
-
-    def special_column(self, signal: int, special: Special) -> int:
-        """Column of one special code of one signal."""
-        return self.regular + len(Special) * signal + special
 
     def encode(self, values: FloatArray, texts: Sequence[Sequence[str | None]]) -> IntArray:
         """Columns (n, S) of n events: `values` (n, numeric signals), NaN where absent, and a list per text signal."""
         # Each signal's codes are contiguous in memory: written across rows, they cost twice as much as the coding.
         columns = np.empty((len(self.signals), len(values)), np.int64)
         for index, s in enumerate(self.numeric):
-            columns[s] = self._columns[s][self.signals[s].coder.encode(values[:, index])]
+            columns[s] = self.columns[s][self.signals[s].coder.encode(values[:, index])]
         for index, s in enumerate(self.nominal):
-            columns[s] = self._columns[s][cast(Categories, self.signals[s].coder).encode(texts[index])]
+            columns[s] = self.columns[s][cast(Categories, self.signals[s].coder).encode(texts[index])]
         return columns.T
 
     def sketch(self, columns: IntArray, values: FloatArray) -> Sketch:
@@ -216,12 +133,6 @@ class Layout:
         ]
         return np.stack(np.unique(np.concatenate(found), return_counts=True)) if found else NO_TAILS
 
-    def tail(self, sketch: Sketch, signal: int, side: int) -> tuple[IntArray, IntArray]:
-        """Cells of `magnitudes` and counts (m,) of the values below (0) or above (1) the range of a signal with one."""
-        first = (2 * self.ranged.index(signal) + side) * MAGNITUDES
-        span = slice(*np.searchsorted(sketch.tails[0], [first, first + MAGNITUDES]))
-        return sketch.tails[0, span] - first, sketch.tails[1, span]
-
     def empty(self) -> Sketch:
         """The sketch of no events, the neutral element of addition."""
         return self.sketch(np.empty((0, len(self.signals)), np.int64), np.empty((0, len(self.numeric))))
@@ -248,9 +159,3 @@ class Layout:
         index, of = self.numeric.index(signal), self.signals[signal]
         with np.errstate(over="ignore"):
             return bool((np.abs(sketch.extremes[:, index] - of.center) > _CLIP * of.spread).any())
-
-    def finite(self, counts: IntArray, signal: int) -> int:
-        """Number of events with a regular value of one signal or, for a constant, with another number."""
-        start = self.starts[signal]
-        regular = int(counts[start : start + self.sizes[signal]].sum())
-        return regular + int(counts[self.special_column(signal, Special.UNSEEN)])

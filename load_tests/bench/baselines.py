@@ -49,7 +49,7 @@ def built(features: int, format_version: int) -> Baseline:
 def measure(content: bytes, models: int) -> Row:
     """Costs of a baseline's file that `models` models have."""
     baseline = decode_baseline(content)
-    parts = state_delta(None, ModelState(judge=remembering(baseline, HISTORY)), baseline).write
+    parts = state_delta(None, ModelState(judge=remembering(baseline, HISTORY))).write
     before, began = _resident(), time.process_time()
     # A copy for each: a baseline keeps its file to read the blocks from.
     baselines = [decode_baseline(bytes(bytearray(content))) for _ in range(models)]

@@ -15,6 +15,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 # One thread in numpy's linear algebra, too.
@@ -74,7 +75,7 @@ def stages(batch: list[bytes], baseline: Baseline, warm: JudgeState) -> dict[str
         "decode": lambda: decoder.decode(batch),
         "rank": lambda: baseline.encode(columns),
         "sketch": lambda: baseline.layout.sketch(codes, columns.numeric),
-        "judge": lambda: judge.judge(warm, pane),
+        "judge": lambda: judge.judge(warm, {}, pane),
     }
     return {name: per_event(run, len(batch)) for name, run in work.items()}
 
@@ -103,7 +104,7 @@ def full_state(baseline: Baseline, panes: int, events: int) -> JudgeState:
     for k in range(panes):
         history = history.push(Pane(sketch, k, k, (Range(0, k * events, (k + 1) * events),)))
     state = judge.start()
-    return JudgeState(state.reference_start, state.past_start, seen=panes * events, history=history)
+    return replace(state, seen=panes * events, history=history)
 
 
 def state_bytes(state: JudgeState) -> int:

@@ -65,7 +65,7 @@ def by_features(features: int) -> Row:
         "pane_bytes": len(PaneMessage.of("model-0", baseline.content_hash, _TOPIC, pane).to_bytes()),
         "baseline_bytes": len(encode_baseline(baseline)),
         "worker_bytes": worker_bytes(baseline, state),
-        "redis_bytes": stored_bytes(baseline, state),
+        "redis_bytes": stored_bytes(state),
         "commit_bytes": commits(baseline, state)[0]["commit_bytes"],
     }
 
@@ -99,7 +99,7 @@ def by_history(events: int, features: int = 20) -> Row:
         "buckets": len(state.history),
         "pane_ms": pane_ms(baseline, state),
         "worker_bytes": state_bytes(state),
-        "redis_bytes": stored_bytes(baseline, state),
+        "redis_bytes": stored_bytes(state),
     }
 
 
@@ -110,7 +110,7 @@ def by_partitions(partitions: int, features: int = 20) -> Row:
     return {
         "partitions": partitions,
         "pane_ms": pane_ms(baseline, state),
-        "redis_bytes": stored_bytes(baseline, state),
+        "redis_bytes": stored_bytes(state),
         "commit_bytes": commits(baseline, state, partitions)[0]["commit_bytes"],
     }
 
@@ -138,7 +138,7 @@ def pane_ms(baseline: Baseline, state: JudgeState) -> float:
 
     def judge() -> None:
         after, _ = monitor.judge(before, PaneMessage.from_bytes(message).pane(baseline.layout))
-        state_delta(before, after, baseline)
+        state_delta(before, after)
 
     return per_event(judge, 1) / 1e3
 
@@ -152,7 +152,7 @@ def thresholds_s(baseline: Baseline) -> float:
 
 def worker_bytes(baseline: Baseline, state: JudgeState) -> int:
     """Bytes of a model in a worker's memory: its baseline, its thresholds and its state."""
-    file, parts = encode_baseline(baseline), state_delta(None, ModelState(judge=state), baseline).write
+    file, parts = encode_baseline(baseline), state_delta(None, ModelState(judge=state)).write
     tracemalloc.start()
     loaded = decode_baseline(file)
     monitor, kept = Monitor("model-0", Config().defaults, loaded), restore_state(parts, loaded)
@@ -162,9 +162,9 @@ def worker_bytes(baseline: Baseline, state: JudgeState) -> int:
     return held
 
 
-def stored_bytes(baseline: Baseline, state: JudgeState) -> int:
+def stored_bytes(state: JudgeState) -> int:
     """Bytes of a model's state as it is stored."""
-    return _size(state_delta(None, ModelState(judge=state), baseline))
+    return _size(state_delta(None, ModelState(judge=state)))
 
 
 def commits(baseline: Baseline, state: JudgeState, partitions: int = 1) -> tuple[Row, list[StateDelta]]:
@@ -173,7 +173,7 @@ def commits(baseline: Baseline, state: JudgeState, partitions: int = 1) -> tuple
     for k in range(_COMMITS):
         newest = replace(pane, ranges=(Range(k % partitions, HISTORY + k * PANE, HISTORY + (k + 1) * PANE),))
         after = replace(state, history=state.history.push(newest), seen=state.seen + PANE)
-        changes.append(state_delta(ModelState(judge=state), ModelState(judge=after), baseline))
+        changes.append(state_delta(ModelState(judge=state), ModelState(judge=after)))
         state = after
     means = {
         "commit_bytes": float(np.mean([_size(change) for change in changes])),
@@ -186,7 +186,7 @@ def commits(baseline: Baseline, state: JudgeState, partitions: int = 1) -> tuple
 def in_redis(redis: Server, baseline: Baseline, state: JudgeState) -> Row:
     """Costs in a real Redis: bytes of a model's key, and processor time and commands of a commit."""
     written, changes = commits(baseline, state)
-    first = state_delta(None, ModelState(judge=state), baseline)
+    first = state_delta(None, ModelState(judge=state))
     return {**written, **asyncio.run(_commit_all(f"redis://{redis.address}/0", [first, *changes]))}
 
 

@@ -120,7 +120,9 @@ class Judged:
         if model not in self._monitors:
             settings, limits = self.config.for_model(model), self.config.limits
             given = self.baselines.get(model)
-            self._monitors[model] = Monitor(model, settings, given, limits, learned_format=learned_format(NEWEST))
+            self._monitors[model] = Monitor(
+                model, settings, given, limits, learned_format=learned_format(NEWEST), portable=True
+            )
         return self._monitors[model]
 
     def knows_baseline(self, message: PaneMessage) -> bool:
@@ -138,8 +140,4 @@ class Judged:
 
     def stored(self) -> dict[str, Parts]:
         """The parts of every model's state, as they are stored: none of a model that was forgotten."""
-        return {
-            model: state_delta(None, state, self.baselines.get(model)).write
-            for model, state in self.states.items()
-            if state != ModelState()
-        }
+        return {model: state_delta(None, state).write for model, state in self.states.items() if state != ModelState()}

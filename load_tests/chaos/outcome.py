@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from driftline.stream.codec.panes import ForgetMessage, PaneMessage, read_message
+from driftline.stream.codec.panes import ForgetMessage, PaneMessage, ReferenceMessage, read_message
 from driftline.stream.panes.tick import Tick
 from load_tests.harness.oracle import Parts
 
@@ -56,7 +56,7 @@ class Era:
     skipped: Collection[tuple[int, int]] = frozenset()
     doubtful: Mapping[int, range] = field(default_factory=dict)
 
-    def messages(self) -> Iterator[tuple[Record, PaneMessage | ForgetMessage | Tick]]:
+    def messages(self) -> Iterator[tuple[Record, PaneMessage | ForgetMessage | ReferenceMessage | Tick]]:
         """The records of the panes topic, and what they say."""
         return ((record, read_message(record.value or b"")) for record in self.panes)
 

@@ -69,7 +69,7 @@ def judge_run(
 def _judge_published(verdict: Verdict, by_panes: Judged, era: Era) -> None:
     """Judge the panes of an era."""
     for record, message in era.messages():
-        if (record.partition, record.offset) in era.skipped or isinstance(message, ForgetMessage):
+        if (record.partition, record.offset) in era.skipped or isinstance(message, ForgetMessage | ReferenceMessage):
             continue
         if isinstance(message, Tick):
             verdict.add({"ticks": 1})

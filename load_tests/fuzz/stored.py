@@ -105,7 +105,7 @@ class _History:
 
     def write_state(self, rng: random.Random) -> bytes:
         """The parts of a state by name, as a msgpack map."""
-        return msgspec.msgpack.encode(state_delta(None, rng.choice(self._states), self._given).write)
+        return msgspec.msgpack.encode(state_delta(None, rng.choice(self._states)).write)
 
     def restore(self, data: bytes) -> None:
         """Restore a state, and judge the next pane. Raises FormatError."""
@@ -116,7 +116,7 @@ class _History:
         if parts:
             move_consumed(parts.get("head", b""), {Source(0): 7})
         state = restore_state(parts, self._given)
-        if state.judge and state.judge.incidents:
+        if state.incidents:
             unpack_incidents(parts["incidents"])
         self._go_on(state, _pane(self._given, PANES - 1))
 
@@ -125,7 +125,7 @@ class _History:
         after, steps = self._monitor.judge(replace(state, consumed={}), pane)
         for step in steps:
             encode_alert(build_alert(self._monitor, step, mode="live", topic="predictions", emitted_at=0))
-        restore_state(state_delta(None, after, self._given).write, self._given)
+        restore_state(state_delta(None, after).write, self._given)
 
 
 def _pane(given: Baseline | None, number: int) -> Pane[Any]:

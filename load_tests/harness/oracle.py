@@ -104,7 +104,7 @@ class Replay:
     def model_states(self) -> dict[str, Parts]:
         """The parts of every model's state, as they are stored."""
         states = self._pipeline.states.items()
-        return {model: state_delta(None, state, self.baselines.get(model)).write for model, state in states}
+        return {model: state_delta(None, state).write for model, state in states}
 
     def sealed(self) -> dict[int, int]:
         """The end of the last run that has ended, by partition."""

@@ -53,7 +53,19 @@ _RANGES = 10_000
 CONFIG = ("-c", "driftline.yaml")
 # ms. Records are stamped by another clock than events, and it may be behind by this much; a minute more does no harm.
 _SKEW = 60_000
-_ENDED = {None: "over", "recovered": "no longer drifting", "accepted": "new baseline, drift accepted"}
+_ENDED = {
+    None: "over",
+    "recovered": "no longer drifting",
+    "accepted": "new baseline, drift accepted",
+    "replaced": "compared with a new baseline",
+    "unwatched": "no longer watched",
+}
+# Why it is over, after the name of the model.
+_WHY = {
+    "accepted": "has a new baseline, which somebody has accepted",
+    "replaced": "has a new baseline",
+    "unwatched": "is not watched in these signals any more",
+}
 
 
 def build_alert(monitor: Monitor, step: Step, *, mode: Mode, topic: str, emitted_at: int) -> IncidentAlert:
@@ -184,7 +196,7 @@ def silence_model(model: str) -> str:
 def _description(model: str, step: Step, rules: Incidents, commands: Sequence[str]) -> str:
     """A line for each signal, histograms of the first ones, what made it severe, its owner, and what to do next."""
     if step.status is Status.RESOLVED:
-        why = {"accepted": "has a new baseline"}.get(step.resolution or "", "looks like its reference again")
+        why = _WHY.get(step.resolution or "", "looks like its reference again")
         text = f"{printable(model)} {why}. Signals that had drifted: {_names(step)}."
     else:
         lines = [_line(each, drawn=i < _DRAWN) for i, each in enumerate(step.findings)]

@@ -155,8 +155,9 @@ class AlertData(Struct, Generic[EvidenceT], frozen=True, kw_only=True, rename={"
     resolution: Annotated[
         _Resolution | UnsetType | None,  # an outage has none
         Meta(
-            description="Why it is resolved: its signals look like their reference again, or the model has a new "
-            "baseline. Null while it is open."
+            description="Why it is resolved: its signals look like their reference again (recovered), are compared "
+            "with another reference (replaced) that somebody has accepted (accepted), or are not watched any more "
+            "(unwatched). Null while it is open."
         ),
     ] = None
     severity: Annotated[Severity, Meta(description="The severity of the worst finding in the incident so far.")]

@@ -22,6 +22,7 @@ from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.derived import Derived, signal_hashes
 from driftline.stream.baselines.encoding import content_hash, counts_type, signals_file
 from driftline.stream.baselines.unwatched import Why
+from driftline.stream.baselines.watched import Signals, WatchedSignal
 from driftline.stream.events.columns import Columns, Field, tabulate
 from driftline.stream.events.event import Event
 
@@ -87,6 +88,14 @@ class Baseline:
     def signal_hashes(self) -> Mapping[str, str]:
         """By name, a hash of what decides how a signal is judged: signals with equal ones are judged alike."""
         return self.derived.signal_hashes if self.derived else signal_hashes(self.layout, self.blocks, self.total)
+
+    @cached_property
+    def watched(self) -> Signals:
+        """The signals in the order of the layout."""
+        return tuple(
+            WatchedSignal(each.name, self.signal_hashes[each.name], each.size, each.ordered, each.numeric, each.range)
+            for each in self.layout.signals
+        )
 
     @property
     def unwatched(self) -> dict[str, Why]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import faulthandler
 import sys
+from functools import partial
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -112,12 +113,14 @@ def worker(
 ) -> None:
     """Monitor the predictions topic until stopped: sketch events, judge models, publish alerts.
 
+    SIGHUP loads the baselines, `defaults` and `models` of the configuration again.
+
     Exit code 0: stopped by SIGTERM or SIGINT. 1: an error; start it again. 3: ended by the watchdog; start it again.
     """
     # Faust takes half a second to import, which no other command should pay.
     from driftline.stream.worker.worker import run
 
-    run(read_config(config), config.parent)
+    run(partial(read_config, config), config.parent)
 
 
 @app.command(epilog="Example: driftline check driftline.yaml")

@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from driftline.detectors.arrays import IntArray
 from driftline.detectors.summaries.codes import Special
-from driftline.detectors.summaries.layout import Layout
+from driftline.detectors.summaries.shape import Shape, SignalShape
 from driftline.detectors.summaries.sketch import NO_TAILS, Sketch
 from driftline.stream.codec.frames import FormatError, Stored, envelope, frame, open_envelope, unframe
 from driftline.stream.events.event import Event
@@ -68,7 +68,7 @@ class PackedSketch(Stored, frozen=True):
         tails = cells.astype(_TAIL_CELL).tobytes(), _narrow(beyond)
         return cls(sketch.n, *shortest, *moments, *tails)
 
-    def unpack(self, layout: Layout) -> Sketch:
+    def unpack(self, layout: Shape[SignalShape]) -> Sketch:
         """The sketch. Raises FormatError if it does not fit the layout."""
         counts, shape = self._counts(layout.width), (2, len(layout.numeric))
         if counts.min() < 0 or (_events_by_signal(layout, counts) != self.n).any():
@@ -80,7 +80,7 @@ class PackedSketch(Stored, frozen=True):
             raise FormatError(f"a sketch does not hold the moments of {shape[1]} numeric signals") from error
         return Sketch(self.n, counts, *moments, self._tails(layout))
 
-    def _tails(self, layout: Layout) -> IntArray:
+    def _tails(self, layout: Shape[SignalShape]) -> IntArray:
         if not self.tail_cells and not self.tail_counts:
             return NO_TAILS
         cells = _columns(self.tail_cells, _TAIL_CELL, layout.tail_cells)
@@ -112,7 +112,7 @@ class PackedPane(Stored, frozen=True):
         packed = PackedSketch.of(pane.content) if isinstance(pane.content, Sketch) else pack_events(pane.content)
         return cls(pane.first_ts, pane.last_ts, pane.ranges, packed)
 
-    def unpack(self, layout: Layout | None) -> Pane[Any]:
+    def unpack(self, layout: Shape[SignalShape] | None) -> Pane[Any]:
         """The pane: of a sketch in this layout or, if it is None, of events. Raises FormatError otherwise."""
         content: Sketch | tuple[Event, ...]
         if layout is not None and isinstance(self.content, PackedSketch):
@@ -170,7 +170,7 @@ class PaneMessage(Stored, frozen=True):
         """The run of offsets that the pane covers."""
         return self.packed.ranges[0]
 
-    def pane(self, layout: Layout | None) -> Pane[Any]:
+    def pane(self, layout: Shape[SignalShape] | None) -> Pane[Any]:
         """The pane. layout: of the baseline whose hash is `baseline`; None for events. Raises FormatError."""
         return self.packed.unpack(layout)
 
@@ -202,6 +202,31 @@ class ForgetMessage(Stored, frozen=True):
     def to_bytes(self) -> bytes:
         """The message's bytes."""
         return frame(b"F", self)
+
+
+class ReferenceMessage(Stored, frozen=True):
+    """What a model is compared with from here on, among its panes.
+
+    generation: of the configuration that says so; the newest is in effect. baselines: content hash of the baseline of
+    each track; without one, the model learns its own.
+    """
+
+    model: str
+    generation: int
+    baselines: dict[str, str]
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> ReferenceMessage:
+        """The message in these bytes. Raises FormatError for anything else."""
+        return unframe(b"R", data, _REFERENCE)
+
+    def to_bytes(self) -> bytes:
+        """The message's bytes."""
+        return frame(b"R", self)
+
+    def yields_to(self, other: ReferenceMessage | None) -> bool:
+        """Whether another record is in effect, and stays so."""
+        return other is not None and other.generation > self.generation
 
 
 class _PackedTick(Stored, frozen=True):
@@ -252,10 +277,12 @@ def unpack_progress(data: bytes) -> Progress:
     return Progress(*msgspec.structs.astuple(unframe(b"S", data, _PROGRESS)))
 
 
-def read_message(data: bytes) -> PaneMessage | ForgetMessage | Tick:
+def read_message(data: bytes) -> PaneMessage | ForgetMessage | ReferenceMessage | Tick:
     """The message of a record of the panes topic. Raises FormatError."""
     if data[:1] == b"T":
         return unpack_tick(data)
+    if data[:1] == b"R":
+        return ReferenceMessage.from_bytes(data)
     return ForgetMessage.from_bytes(data) if data[:1] == b"F" else PaneMessage.from_bytes(data)
 
 
@@ -272,6 +299,7 @@ class _Events(Stored, frozen=True):
 _PANE, _FORGET = msgspec.msgpack.Decoder(PaneMessage), msgspec.msgpack.Decoder(ForgetMessage)
 _EVENTS, _TICK = msgspec.msgpack.Decoder(_Events), msgspec.msgpack.Decoder(_PackedTick)
 _PROGRESS = msgspec.msgpack.Decoder(_PackedProgress)
+_REFERENCE = msgspec.msgpack.Decoder(ReferenceMessage)
 
 
 def pack_events(events: Sequence[Event]) -> bytes:
@@ -302,7 +330,7 @@ def _emptied(event: Event) -> list[Any]:
     return [type(value)() if isinstance(value, dict | list) else value for value in event.signals.values()]
 
 
-def _events_by_signal(layout: Layout, counts: IntArray) -> IntArray:
+def _events_by_signal(layout: Shape[SignalShape], counts: IntArray) -> IntArray:
     regular = np.add.reduceat(counts[: layout.regular], layout.starts)
     return np.asarray(regular + counts[layout.regular :].reshape(-1, len(Special)).sum(1))
 

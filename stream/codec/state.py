@@ -2,6 +2,7 @@
 
     head            what every pane changes: offsets consumed, events seen, starts, the pending pane; lists the parts
     bucket:START    one bucket of the history; START: events seen before it, so that a merge keeps the older name
+    layout          the signals of the history, so that it can be read without its baseline; from level 2 on
     incidents       by scope, while there are any
     events:I        the I-th hundred of the events kept for the warm-up, until the model has a baseline
     learned         the baseline made of them, a .driftline file
@@ -11,8 +12,8 @@ A part is made of immutable values, so it has changed exactly if it is made of o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import chain
 from operator import is_
 from types import MappingProxyType
@@ -23,10 +24,11 @@ import numpy as np
 
 from driftline.detectors.arrays import IntArray
 from driftline.detectors.summaries.exponential_histogram import ExponentialHistogram
-from driftline.detectors.summaries.layout import Layout
+from driftline.detectors.summaries.shape import Shape
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import decode_baseline, encode_baseline
+from driftline.stream.baselines.watched import Signals
 from driftline.stream.codec.frames import FormatError, Stored, frame, unframe
 from driftline.stream.codec.panes import PackedPane, PackedSketch, pack_events, unpack_events
 from driftline.stream.events.event import values_of
@@ -38,18 +40,6 @@ from driftline.stream.panes.pane import Pane, Source
 _CHUNK = 100
 
 Parts = dict[str, tuple[Any, ...]]
-
-
-class BaselineChangedError(FormatError):
-    """The state belongs to another baseline than the one given, so its sketches mean nothing here.
-
-    fresh_state: the state to start over with. It keeps the offsets consumed, the learned baseline and the number of the
-    last alert, and holds the old incidents as superseded.
-    """
-
-    def __init__(self, fresh_state: ModelState) -> None:
-        super().__init__("the state belongs to another baseline")
-        self.fresh_state = fresh_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +55,9 @@ class StateDelta:
 
 
 class _PackedState(Stored, frozen=True):
-    """A JudgeState without its buckets. incidents: whether there is a part of them."""
+    """A JudgeState without its buckets. incidents, layout: whether there is a part of them."""
+
+    since: ClassVar[Mapping[str, int]] = MappingProxyType({"layout": 2})
 
     seen: int
     reference_start: list[int]
@@ -73,6 +65,7 @@ class _PackedState(Stored, frozen=True):
     pending: PackedPane | None
     history: dict[str, Any]
     incidents: bool
+    layout: bool = False
 
 
 class _Head(Stored, frozen=True):
@@ -97,6 +90,7 @@ class _Head(Stored, frozen=True):
 # Made while the module is imported, since threads restore states: see `stream.codec.panes`.
 _HEAD, _BUCKET = msgspec.msgpack.Decoder(_Head), msgspec.msgpack.Decoder(PackedPane)
 _INCIDENTS = msgspec.msgpack.Decoder(tuple[Incident, ...])
+_LAYOUT = msgspec.msgpack.Decoder(Signals)
 
 
 class HeadFacts(NamedTuple):
@@ -115,18 +109,21 @@ class HeadFacts(NamedTuple):
 FORGET = StateDelta({}, replace_all=True)
 
 
-def state_delta(old: ModelState | None, new: ModelState, given: Baseline | None) -> StateDelta:
-    """The delta from the stored state `old` to `new`; from anything, if `old` is None. given: as in `Monitor`."""
-    before, after = {} if old is None else _parts(old), _parts(new)
+def state_delta(old: ModelState | None, new: ModelState) -> StateDelta:
+    """The delta from the stored state `old` to `new`; from anything, if `old` is None or unreadable."""
+    anew = old is None or old.unreadable
+    before, after = {} if old is None or anew else _parts(old), _parts(new)
     changed = {name: _pack(name, part) for name, part in after.items() if not _same(before.get(name), part)}
-    head = frame(b"H", _head(new, given))
-    return StateDelta({"head": head, **changed}, tuple(sorted(before.keys() - after.keys())), replace_all=old is None)
+    head = frame(b"H", _head(new))
+    return StateDelta({"head": head, **changed}, tuple(sorted(before.keys() - after.keys())), replace_all=anew)
 
 
 def restore_state(parts: Mapping[str, bytes], given: Baseline | None) -> ModelState:
-    """The state in its stored parts; the initial state if there are none. given: as in `Monitor`.
+    """The state in its stored parts; the initial state if there are none.
 
-    Raises FormatError if a part is damaged or missing, BaselineChangedError if the state belongs to another baseline.
+    given: a baseline that the state may belong to. It reads the history of a state without a layout; if that belongs to
+    another one, it is lost, and the state says that it is unreadable. Raises FormatError if a part is damaged or
+    missing.
     """
     if not parts:
         return ModelState()
@@ -138,7 +135,7 @@ def restore_state(parts: Mapping[str, bytes], given: Baseline | None) -> ModelSt
         raise FormatError(f"part {missing} of a model's state is missing") from None
     except (ValueError, OverflowError, TypeError, AttributeError) as error:
         raise FormatError(f"a model's state is damaged: {error}") from error
-    if _parts(state).keys() != parts.keys() - {"head"}:
+    if not state.unreadable and _parts(state).keys() != parts.keys() - {"head"}:
         raise FormatError("the parts of a model's state do not match its head")
     return state
 
@@ -182,20 +179,19 @@ def unpack_incidents(part: bytes) -> dict[str, Incident]:
     return {each.scope: each for each in unframe(b"I", part, _INCIDENTS)}
 
 
-def _head(state: ModelState, given: Baseline | None) -> _Head:
-    baseline = (given or state.learned) if state.judge else None
+def _head(state: ModelState) -> _Head:
     return _Head(
         **_by_topic(state.consumed),
         last_seq=state.last_seq,
         events=len(state.sample),
         learned=state.learned is not None,
-        baseline=baseline.content_hash if baseline else "",
-        state=None if state.judge is None else _pack_state(state.judge),
+        baseline=state.judge.baseline if state.judge else "",
+        state=None if state.judge is None else _pack_state(state.judge, bool(state.incidents)),
         clock=state.clock,
     )
 
 
-def _pack_state(state: JudgeState) -> _PackedState:
+def _pack_state(state: JudgeState, incidents: bool) -> _PackedState:
     starts = {id(bucket): start for start, bucket in _buckets(state)}
     return _PackedState(
         seen=state.seen,
@@ -203,7 +199,8 @@ def _pack_state(state: JudgeState) -> _PackedState:
         past_start=state.past_start.tolist(),
         pending=None if state.pending is None else PackedPane.of(state.pending),
         history=state.history.snapshot(lambda bucket: starts[id(bucket)]),
-        incidents=bool(state.incidents),
+        incidents=incidents,
+        layout=state.portable,
     )
 
 
@@ -214,35 +211,41 @@ def _restore(parts: Mapping[str, bytes], given: Baseline | None) -> ModelState:
     sample = tuple(chain.from_iterable(chunks))
     if head.state is None:
         return ModelState(_consumed(head), sample, learned, None, head.last_seq, values=sum(map(values_of, sample)))
-    baseline = given or learned
-    if baseline is None or baseline.content_hash != head.baseline:
-        superseded = tuple(unpack_incidents(parts["incidents"]).values()) if head.state.incidents else ()
-        raise BaselineChangedError(
-            ModelState(
-                _consumed(head), learned=learned, last_seq=head.last_seq, superseded=superseded, clock=head.clock
-            )
-        )
-    state = _unpack_state(head.state, parts, baseline.layout)
-    return ModelState(_consumed(head), sample, learned, state, head.last_seq, clock=head.clock)
+    incidents = unpack_incidents(parts["incidents"]) if head.state.incidents else {}
+    signals = _signals(head, parts, [each for each in (given, learned) if each])
+    state = None if signals is None else _unpack_state(head, head.state, parts, signals)
+    kept = ModelState(_consumed(head), sample, learned, state, head.last_seq, incidents, clock=head.clock)
+    return kept if state is not None else replace(kept, unreadable=True)
 
 
-def _unpack_state(state: _PackedState, parts: Mapping[str, bytes], layout: Layout) -> JudgeState:
+def _signals(head: _Head, parts: Mapping[str, bytes], baselines: Iterable[Baseline]) -> Signals | None:
+    """The signals of a stored history; None if neither a part nor one of the baselines has them."""
+    if head.state and head.state.layout:
+        return unframe(b"L", parts["layout"], _LAYOUT)
+    return next((each.watched for each in baselines if each.content_hash == head.baseline), None)
+
+
+def _unpack_state(head: _Head, state: _PackedState, parts: Mapping[str, bytes], signals: Signals) -> JudgeState:
+    shape = Shape(signals)
+
     def bucket(start: int) -> Pane[Sketch]:
-        return unframe(b"B", parts[f"bucket:{start}"], _BUCKET).unpack(layout)
+        return unframe(b"B", parts[f"bucket:{start}"], _BUCKET).unpack(shape)
 
     return JudgeState(
-        reference_start=_starts(state.reference_start, layout),
-        past_start=_starts(state.past_start, layout),
+        head.baseline,
+        signals,
+        reference_start=_starts(state.reference_start, signals),
+        past_start=_starts(state.past_start, signals),
         seen=state.seen,
         history=ExponentialHistogram.restore(state.history, bucket),
-        pending=None if state.pending is None else state.pending.unpack(layout),
-        incidents=unpack_incidents(parts["incidents"]) if state.incidents else {},
+        pending=None if state.pending is None else state.pending.unpack(shape),
+        portable=state.layout,
     )
 
 
-def _starts(stored: list[int], layout: Layout) -> IntArray:
-    if len(stored) != len(layout.signals):
-        raise FormatError(f"a model's state has {len(stored)} starts, but {len(layout.signals)} signals")
+def _starts(stored: list[int], signals: Signals) -> IntArray:
+    if len(stored) != len(signals):
+        raise FormatError(f"a model's state has {len(stored)} starts, but {len(signals)} signals")
     return np.array(stored, np.int64)
 
 
@@ -254,7 +257,9 @@ def _parts(state: ModelState) -> Parts:
         parts["learned"] = (state.learned,)
     if state.judge is not None:
         parts |= {f"bucket:{start}": (bucket,) for start, bucket in _buckets(state.judge)}
-        parts |= {"incidents": tuple(state.judge.incidents.values())} if state.judge.incidents else {}
+        parts |= {"layout": (state.judge.signals,)} if state.judge.portable else {}
+    if state.incidents:
+        parts["incidents"] = tuple(state.incidents.values())
     return parts
 
 
@@ -274,6 +279,7 @@ def _same(old: tuple[Any, ...] | None, new: tuple[Any, ...]) -> bool:
 _PACK: Mapping[str, Callable[[tuple[Any, ...]], bytes]] = {
     "bucket": lambda part: frame(b"B", PackedPane.of(*part)),
     "incidents": lambda part: frame(b"I", part),
+    "layout": lambda part: frame(b"L", part[0]),
     "events": pack_events,
     "learned": lambda part: encode_baseline(part[0]),
 }

@@ -10,17 +10,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
+
+from msgspec import Struct
 
 from driftline.detectors.decision.battery import Column
 from driftline.stream.config.incidents import FindingClass, Severity
 from driftline.stream.judge.changes import BROKEN, Change
 from driftline.stream.panes.pane import Range
 
-#: Why an incident is resolved.
-Resolution = Literal["recovered", "accepted"]
 # From harmless to worst.
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error", "critical")
+
+#: Why an incident is resolved: its signals look like the reference again; they are compared with another reference,
+#: which somebody has accepted or not; or they are not watched any more.
+Resolution = Literal["recovered", "accepted", "replaced", "unwatched"]
 
 
 class Status(StrEnum):
@@ -40,12 +44,20 @@ class Phase(StrEnum):
     CLOSED = "closed"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Subject(NamedTuple):
+    """What drifts: a signal in one track of the model and one segment of its events; "" for the track and for all."""
+
+    track: str
+    signal: str
+    segment: str = ""
+
+
+class Finding(Struct, frozen=True, omit_defaults=True):
     """One signal's alarm: the test and the window that raised it, and the change that it found.
 
-    against_past: the window was compared with the past and not with the baseline. start: events the model had seen
-    before the window. since: time of its first event, epoch ms. events: its length. evidence, threshold: nats.
+    track, segment: see `Subject`. against_past: the window was compared with the past and not with the baseline. start:
+    events the track had seen before the window. since: time of its first event, epoch ms. events: its length. evidence,
+    threshold: nats.
     """
 
     signal: str
@@ -58,6 +70,13 @@ class Finding:
     evidence: float
     threshold: float
     change: Change
+    track: str = ""
+    segment: str = ""
+
+    @property
+    def subject(self) -> Subject:
+        """What drifts."""
+        return Subject(self.track, self.signal, self.segment)
 
     @property
     def kind(self) -> FindingClass:
@@ -112,7 +131,7 @@ class Step:
     """A step to report: an incident fired, was updated by findings or was resolved, at event time `at` (epoch ms).
 
     findings: those that it reports; none when resolved. seq: number of the step among those of the model. resolution:
-    why it is resolved: its signals look like the reference again, or the reference was replaced.
+    why it is resolved.
     """
 
     status: Status

@@ -32,10 +32,13 @@ from driftline.stream.config.fields import Window
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.judge.changes import describe
 from driftline.stream.judge.clock import later, told_by
-from driftline.stream.judge.incidents import Finding, Status, Step
+from driftline.stream.judge.incidents import Finding, Incident, Status, Step, Subject
 from driftline.stream.judge.lifecycle import LifeCycle
 from driftline.stream.judge.state import JudgeState
 from driftline.stream.panes.pane import Pane
+
+#: Incidents of a model by scope.
+Incidents = Mapping[str, Incident]
 
 # A release asks for twice the events the alarm needed, and never fewer than 200, at half the threshold: a drift that
 # continues would show twice the evidence there that raised the alarm, so a quiet window means that it is over.
@@ -61,11 +64,12 @@ class DependenceCache:
 
 @dataclass(frozen=True)
 class Judge:
-    """Judges one model against its baseline under its configuration."""
+    """Judges one track of a model against its baseline under the model's configuration."""
 
     baseline: Baseline
     config: ModelConfig
     dependences: DependenceCache = field(default_factory=DependenceCache)
+    track: str = ""
 
     @cached_property
     def battery(self) -> Battery:
@@ -86,41 +90,54 @@ class Judge:
 
     def start(self) -> JudgeState:
         """The state before the first pane."""
-        floors = np.zeros(len(self.baseline.layout.signals), np.int64)
-        return JudgeState(floors, floors)
+        begin = np.zeros(len(self.baseline.layout.signals), np.int64)
+        return JudgeState(self.baseline.content_hash, self.baseline.watched, begin, begin)
 
     def judge(
-        self, state: JudgeState, pane: Pane[Sketch], clock: int = 0, ticks: int = 0
-    ) -> tuple[JudgeState, list[Step]]:
-        """The state after one more pane, and the steps of incidents that it causes. clock, ticks: see `later`."""
+        self, state: JudgeState, incidents: Incidents, pane: Pane[Sketch], clock: int = 0, ticks: int = 0
+    ) -> tuple[JudgeState, Incidents, list[Step]]:
+        """The state and the incidents after one more pane, and the steps of incidents that it causes.
+
+        clock, ticks: see `later`.
+        """
         pending = pane if state.pending is None else state.pending + pane
         if pending.content.n < self.config.clock:
-            return replace(state, pending=pending), []
+            return replace(state, pending=pending), incidents, []
         seen = state.seen + pending.content.n
         state = replace(state, pending=None, seen=seen, history=state.history.push(pending))
         told = told_by(state.history)
-        state, steps = self._evaluate(state, pending.content.n, later(clock, ticks, told))
+        at = later(clock, ticks, told)
+        state, incidents, steps = self._evaluate(state, incidents, pending.content.n, at)
         # A clock measures how long; when something was found, the events say that found it.
-        return state, [each if each.status is Status.RESOLVED else replace(each, at=told) for each in steps]
+        return state, incidents, [each if each.status is Status.RESOLVED else replace(each, at=told) for each in steps]
 
-    def _evaluate(self, state: JudgeState, fresh: int, at: int) -> tuple[JudgeState, list[Step]]:
-        """The state after a check at a time, epoch ms. fresh: events since the last one."""
+    def _evaluate(
+        self, state: JudgeState, incidents: Incidents, fresh: int, at: int
+    ) -> tuple[JudgeState, Incidents, list[Step]]:
+        """The state and the incidents after a check at a time, epoch ms. fresh: events since the last one."""
         evaluation = Evaluation(self, state, fresh)
-        released = {each.signal: start for each in state.drifts if (start := evaluation.quiet_since(each)) is not None}
-        known = {each.signal for each in state.drifts}
+        drifts = self._own_drifts(incidents)
+        released = {each.signal: start for each in drifts if (start := evaluation.quiet_since(each)) is not None}
+        known = {each.signal for each in drifts}
         findings = [evaluation.strongest(s) for s in evaluation.alarms() if self.name(s) not in known]
-        worse = [each for each in self._worse(state, evaluation) if each.signal not in released]
+        worse = [each for each in self._worse(incidents, evaluation) if each.signal not in released]
         state = self._move_starts(state, findings, released)
-        incidents, steps = self.life_cycle.advance(
-            state.incidents, [*findings, *worse], frozenset(released), state.seen, at
-        )
-        return replace(state, incidents=incidents), steps
+        subjects = frozenset(Subject(self.track, name) for name in released)
+        after, steps = self.life_cycle.advance(incidents, [*findings, *worse], subjects, state.seen, at)
+        return state, after, steps
 
-    def _worse(self, state: JudgeState, evaluation: Evaluation) -> Iterator[Finding]:
+    def _own_drifts(self, incidents: Incidents) -> list[Finding]:
+        """What drifts of the signals of this judge."""
+        return [each for incident in incidents.values() for each in self._own(incident)]
+
+    def _own(self, incident: Incident) -> Iterator[Finding]:
+        return (each for each in incident.drifts if each.subject in self._subjects)
+
+    def _worse(self, incidents: Incidents, evaluation: Evaluation) -> Iterator[Finding]:
         """Drifts that have become more severe than their incident, perhaps in another way than they began."""
         life = self.life_cycle
-        for incident in state.incidents.values():
-            for drift in incident.drifts:
+        for incident in incidents.values():
+            for drift in self._own(incident):
                 found = evaluation.newest_alarms(drift, partial(life.may_worsen, incident, drift.signal))
                 worse = [each for each in found if life.is_worse(each, incident)]
                 if worse:
@@ -146,6 +163,10 @@ class Judge:
         return self._indices[name]
 
     @cached_property
+    def _subjects(self) -> frozenset[Subject]:
+        return frozenset(Subject(self.track, name) for name in self._indices)
+
+    @cached_property
     def _indices(self) -> dict[str, int]:
         return {signal.name: s for s, signal in enumerate(self.baseline.layout.signals)}
 
@@ -162,7 +183,7 @@ class Evaluation:
         self.judge, self.panes = judge, list(state.history)
         self.sums = _suffix_sums([pane.content.counts for pane in self.panes])
         self.n = _suffix_sums([np.array(pane.content.n) for pane in self.panes])
-        self.start = state.seen - self.n
+        self.start, self.reference_start = state.seen - self.n, state.reference_start
         self.since = _since(self.panes)
         battery = judge.battery
         earliest = np.where(
@@ -205,6 +226,7 @@ class Evaluation:
         before = reduce(add, past).content if past else self.judge.baseline.total
         return Finding(
             signal=self.judge.name(signal),
+            track=self.judge.track,
             test=self.judge.battery.columns[test],
             against_past=uses_past,
             start=int(self.start[row]),
@@ -238,12 +260,14 @@ class Evaluation:
 
     def quiet_since(self, drift: Finding) -> int | None:
         """The start of a window long enough to show the drift that shows none; None if there is no such window."""
-        row = self._newest(max(_RELEASE_GROWTH * drift.events, _RELEASE_EVENTS))
-        if row < 0 or self.start[row] < drift.start + drift.events:
+        row, signal = self._newest(max(_RELEASE_GROWTH * drift.events, _RELEASE_EVENTS)), self.judge.index(drift.signal)
+        # Events without the signal, counted in another baseline's layout, are no quiet ones.
+        earliest = max(drift.start + drift.events, self.reference_start[signal])
+        if row < 0 or self.start[row] < earliest:
             return None
         battery = self.judge.battery
         # With a baseline, a past that contains the drift cannot show its end.
-        tests = (battery.signal_of == self.judge.index(drift.signal)) & (battery.against_past | ~battery.uses_past)
+        tests = (battery.signal_of == signal) & (battery.against_past | ~battery.uses_past)
         return int(self.start[row]) if self.ratio[row, tests].max() < _RELEASE_RATIO else None
 
 

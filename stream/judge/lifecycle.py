@@ -19,10 +19,22 @@ from dataclasses import dataclass, replace
 
 from driftline.detectors.decision.battery import Column
 from driftline.stream.config.incidents import Incidents, Severity
-from driftline.stream.judge.incidents import SEVERITIES, Finding, Incident, Phase, Status, Step, class_of
+from driftline.stream.judge.incidents import (
+    SEVERITIES,
+    Finding,
+    Incident,
+    Phase,
+    Resolution,
+    Status,
+    Step,
+    Subject,
+    class_of,
+)
 
 # ms. Less may be the lag of a slow partition, whose panes must not cut a recovery short.
 _AHEAD = 24 * 3_600_000
+# The reasons for which drifts leave an incident: the first one among them is told.
+_STRONGEST: tuple[Resolution, ...] = ("accepted", "replaced", "unwatched")
 
 
 @dataclass(frozen=True)
@@ -62,13 +74,13 @@ class LifeCycle:
         self,
         incidents: Mapping[str, Incident],
         findings: Sequence[Finding],
-        released: Collection[str],
+        released: Collection[Subject],
         seen: int,
         at: int,
     ) -> tuple[dict[str, Incident], list[Step]]:
         """The incidents by scope after a check, and the steps to report.
 
-        findings: of signals that do not drift yet, or that are worse. released: signals that have recovered. seen:
+        findings: of signals that do not drift yet, or that are worse. released: what has recovered. seen:
         events of the model so far. at: event time, epoch ms.
         """
         after, steps = dict[str, Incident](), list[Step]()
@@ -84,7 +96,7 @@ class LifeCycle:
         incident: Incident | None,
         scope: str,
         findings: Sequence[Finding],
-        released: Collection[str],
+        released: Collection[Subject],
         seen: int,
         at: int,
     ) -> tuple[Incident | None, list[Step]]:
@@ -107,15 +119,15 @@ class LifeCycle:
         """The incident with findings in it, and the update if it is reported and some of them are new or worse."""
         if not findings:
             return incident, []
-        known = {each.signal for each in (*incident.drifts, *incident.recovered)}
-        news = tuple(each for each in findings if each.signal not in known or self.is_worse(each, incident))
-        names = {each.signal for each in findings}
+        known = {each.subject for each in (*incident.drifts, *incident.recovered)}
+        news = tuple(each for each in findings if each.subject not in known or self.is_worse(each, incident))
+        subjects = {each.subject for each in findings}
         joined = replace(
             incident,
             since=min(incident.since, *(each.since for each in findings)),
             severity=max([incident.severity, *map(self.severity, findings)], key=SEVERITIES.index),
-            drifts=(*_without(incident.drifts, names), *findings),
-            recovered=_without(incident.recovered, names),
+            drifts=(*_without(incident.drifts, subjects), *findings),
+            recovered=_without(incident.recovered, subjects),
         )
         return joined, [Step(Status.UPDATED, joined, news, at)] if news and joined.reported else []
 
@@ -162,9 +174,32 @@ def severity_rule(rules: Incidents, finding: Finding) -> int | None:
     return next(fitting, None)
 
 
-def accept(incidents: Iterable[Incident], at: int) -> list[Step]:
-    """The ends of open incidents whose baseline was replaced: what they drifted to may be the new normal."""
-    return [Step(Status.RESOLVED, each, (), at, resolution="accepted") for each in incidents if each.reported]
+def end(incidents: Iterable[Incident], at: int) -> list[Step]:
+    """The ends of the open incidents of a model that is no longer watched."""
+    return [Step(Status.RESOLVED, each, (), at, resolution="unwatched") for each in incidents if each.reported]
+
+
+def leave(
+    incidents: Mapping[str, Incident], gone: Mapping[Subject, Resolution], at: int
+) -> tuple[dict[str, Incident], list[Step]]:
+    """The incidents by scope without what has `gone`, and the ends of those in which nothing drifts any more by that.
+
+    gone: what is no longer compared with its reference, and why. at: event time, epoch ms.
+    """
+    after, steps = dict[str, Incident](), list[Step]()
+    for scope, incident in incidents.items():
+        left = [each for each in incident.drifts if each.subject in gone]
+        rest = replace(incident, drifts=_without(incident.drifts, gone))
+        if not left or rest.drifts:
+            after[scope] = rest if left else incident
+            continue
+        reasons = {gone[each.subject] for each in left}
+        if incident.reported:
+            resolution = next(each for each in _STRONGEST if each in reasons)
+            steps.append(Step(Status.RESOLVED, incident, (), at, resolution=resolution))
+        if incident.reported or incident.again:
+            after[scope] = _close(incident, at)
+    return after, steps
 
 
 def _limit_entered(incident: Incident, at: int) -> Incident:
@@ -172,8 +207,8 @@ def _limit_entered(incident: Incident, at: int) -> Incident:
     return incident if incident.entered <= at + _AHEAD else replace(incident, entered=at)
 
 
-def _release(incident: Incident, released: Collection[str]) -> Incident:
-    recovered = tuple(each for each in incident.drifts if each.signal in released)
+def _release(incident: Incident, released: Collection[Subject]) -> Incident:
+    recovered = tuple(each for each in incident.drifts if each.subject in released)
     if not recovered:
         return incident
     return replace(incident, drifts=_without(incident.drifts, released), recovered=(*incident.recovered, *recovered))
@@ -183,8 +218,8 @@ def _close(incident: Incident, at: int) -> Incident:
     return replace(incident.enter(Phase.CLOSED, at), drifts=(), recovered=())
 
 
-def _without(findings: Sequence[Finding], signals: Collection[str]) -> tuple[Finding, ...]:
-    return tuple(finding for finding in findings if finding.signal not in signals)
+def _without(findings: Sequence[Finding], subjects: Collection[Subject]) -> tuple[Finding, ...]:
+    return tuple(finding for finding in findings if finding.subject not in subjects)
 
 
 def _ms(seconds: float) -> int:

@@ -16,13 +16,15 @@ from driftline.detectors.summaries.codes import Kind
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.build import BuildSettings, build_baseline
+from driftline.stream.baselines.watched import Signals
 from driftline.stream.config.limits import Limits
 from driftline.stream.config.sections import FEWEST_EVENTS, ModelConfig
 from driftline.stream.events.event import Event, values_of
+from driftline.stream.judge.carry import begin, carry_over, gone, projected, projection
 from driftline.stream.judge.clock import later, told_by
 from driftline.stream.judge.incidents import Step
 from driftline.stream.judge.judge import DependenceCache, Judge
-from driftline.stream.judge.lifecycle import accept
+from driftline.stream.judge.lifecycle import end, leave
 from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.pane import Pane, Source
 
@@ -33,10 +35,9 @@ def forget(state: ModelState) -> tuple[ModelState, list[Step]]:
     That is nothing or, if there were alerts, the number of the newest: relays skip those that they have seen.
     """
     judge = state.judge
-    open_incidents = (*state.superseded, *(judge.incidents.values() if judge else ()))
     panes = [] if judge is None else [*judge.history, *([judge.pending] if judge.pending else [])]
-    at = panes[-1].last_ts if panes else max((each.entered for each in open_incidents), default=0)
-    steps = _numbered(state, accept(open_incidents, at))
+    at = panes[-1].last_ts if panes else max((each.entered for each in state.incidents.values()), default=0)
+    steps = _numbered(state, end(state.incidents.values(), at))
     last_seq = state.last_seq + len(steps)
     return (ModelState(state.consumed, last_seq=last_seq) if last_seq else ModelState()), steps
 
@@ -52,6 +53,7 @@ class Monitor:
     limits: `sample_values` of a warm-up, and `signals` of a learned baseline.
     refusal: why no baseline could be learned from the last sample, "" if it could. learned_format: version of the
     format in which a learned baseline is stored, one that all workers of the group read; from 2 on, without its blocks.
+    portable: whether a history is stored with its layout.
     """
 
     model: str
@@ -61,6 +63,7 @@ class Monitor:
     dependences: DependenceCache = field(default_factory=DependenceCache)
     refusal: str = ""
     learned_format: int = 1
+    portable: bool = False
     _judge: Judge | None = None
 
     def learns_from(self, state: ModelState, pane: Pane[Any]) -> bool:
@@ -94,16 +97,33 @@ class Monitor:
         return self.given or state.learned
 
     def judge(
-        self, state: ModelState, pane: Pane[Any], topic: str = "", ticks: int = 0
+        self,
+        state: ModelState,
+        pane: Pane[Any],
+        topic: str = "",
+        ticks: int = 0,
+        counted_in: Signals | None = None,
     ) -> tuple[ModelState, list[Step]]:
         """The state after one pane, of a sketch or of events, and the steps to report.
 
         A pane that starts before the end of the last one of its partition was judged already, and changes nothing.
         topic: of its events, "" for the predictions topic. ticks: the largest time of a tick so far, epoch ms; 0 before
-        the first.
+        the first. counted_in: the signals of a sketch's layout; by default, those of the baseline that the model is
+        compared with.
         """
-        steps = accept(state.superseded, min(pane.first_ts, pane.last_ts))
-        state, more = self._judge_next(replace(state, superseded=()), pane, topic, ticks)
+        (run,) = pane.ranges
+        source = Source(run.partition, topic)
+        if run.start < state.consumed.get(source, 0):
+            return state, []
+        state = replace(state, consumed={**state.consumed, source: run.end})
+        if topic:  # the offsets that an alert gives are those of the predictions topic
+            pane = replace(pane, ranges=())
+        state, steps = self._carry_over(state, min(pane.first_ts, pane.last_ts))
+        baseline = self.baseline(state)
+        if baseline is None:
+            state, more = self._collect(state, pane, ticks)
+        else:
+            state, more = self._compare(state, baseline, pane, ticks, counted_in)
         numbered = _numbered(state, [*steps, *more])
         return replace(state, last_seq=state.last_seq + len(numbered)), numbered
 
@@ -113,30 +133,30 @@ class Monitor:
         It is the same object if nothing has changed.
         """
         baseline, judged = self.baseline(state), state.judge
-        if baseline is None or judged is None or not judged.incidents:
+        if baseline is None or judged is None or not state.incidents:
             return state, []
         clock, life_cycle = later(state.clock, ticks), Judge(baseline, self.config, self.dependences).life_cycle
-        incidents, steps = life_cycle.advance(judged.incidents, [], (), judged.seen, clock)
-        if not steps and [*map(id, incidents.values())] == [*map(id, judged.incidents.values())]:
+        incidents, steps = life_cycle.advance(state.incidents, [], (), judged.seen, clock)
+        if not steps and [*map(id, incidents.values())] == [*map(id, state.incidents.values())]:
             return state, []
         numbered = _numbered(state, steps)
-        judged, last_seq = replace(judged, incidents=incidents), state.last_seq + len(numbered)
-        return replace(state, judge=judged, last_seq=last_seq, clock=clock), numbered
+        last_seq = state.last_seq + len(numbered)
+        return replace(state, incidents=incidents, last_seq=last_seq, clock=clock), numbered
 
-    def _judge_next(self, state: ModelState, pane: Pane[Any], topic: str, ticks: int) -> tuple[ModelState, list[Step]]:
-        (run,) = pane.ranges
-        source = Source(run.partition, topic)
-        if run.start < state.consumed.get(source, 0):
-            return state, []
-        state = replace(state, consumed={**state.consumed, source: run.end})
-        if topic:  # the offsets that an alert gives are those of the predictions topic
-            pane = replace(pane, ranges=())
+    def _carry_over(self, state: ModelState, at: int) -> tuple[ModelState, list[Step]]:
+        """What is remembered against another baseline, carried over to the one that the model is compared with now."""
+        baseline, judge = self.baseline(state), state.judge
         if self.given and state.sample:  # a baseline was given to a model that was still collecting its own
             state = replace(state, sample=(), values=0)
-        baseline = self.baseline(state)
         if baseline is None:
-            return self._collect(state, pane, ticks)
-        return self._compare(state, baseline, pane, ticks)
+            ends = end(state.incidents.values(), at)
+            return replace(state, judge=None, incidents={}, unreadable=False), ends
+        if judge and judge.baseline == baseline.content_hash:
+            return state, []
+        leaving = gone(state.drifts, judge.signals if judge else None, baseline)
+        incidents, steps = leave(state.incidents, leaving, at)
+        carried = judge and carry_over(judge, baseline)
+        return replace(state, judge=carried, incidents=incidents, unreadable=False), steps
 
     def _collect(self, state: ModelState, pane: Pane[tuple[Event, ...]], ticks: int) -> tuple[ModelState, list[Step]]:
         """Add events to the sample; once it is large enough, learn the baseline and judge the events after it."""
@@ -147,7 +167,8 @@ class Monitor:
         state = replace(state, sample=(), values=0, learned=self._learn(sample))
         if state.learned is None or not rest:
             return state, []
-        return self._compare(state, state.learned, replace(pane, content=rest, first_ts=rest[0].ts), ticks)
+        rest_of_pane = replace(pane, content=rest, first_ts=rest[0].ts)
+        return self._compare(state, state.learned, rest_of_pane, ticks)
 
     def _fill(self, state: ModelState, events: Sequence[Event]) -> tuple[int, int, bool]:
         """How many of the events the sample takes, how many values it holds then, and whether it is complete."""
@@ -175,16 +196,20 @@ class Monitor:
             return None
 
     def _compare(
-        self, state: ModelState, baseline: Baseline, pane: Pane[Any], ticks: int
+        self, state: ModelState, baseline: Baseline, pane: Pane[Any], ticks: int, counted_in: Signals | None = None
     ) -> tuple[ModelState, list[Step]]:
         # Deriving thresholds takes a second, so a copy of the same baseline, as after a rebalance, keeps the judge.
         if self._judge is None or not self._has_judge_of(baseline):
             self._judge = Judge(baseline, self.config, self.dependences)
         if not isinstance(pane.content, Sketch):
             pane = replace(pane, content=baseline.sketch_events(pane.content))
-        judged, steps = self._judge.judge(state.judge or self._judge.start(), pane, state.clock, ticks)
-        clock = later(state.clock, ticks, told_by(judged.history)) if ticks and judged.pending is None else state.clock
-        return replace(state, judge=judged, clock=clock), steps
+        judge = replace(state.judge or self._judge.start(), portable=self.portable)
+        if counted_in is not None and counted_in != baseline.watched:
+            onto = projection(counted_in, baseline.watched)
+            pane, judge = projected(pane, onto), begin(judge, onto.absent, judge.end + pane.content.n)
+        judge, incidents, steps = self._judge.judge(judge, state.incidents, pane, state.clock, ticks)
+        clock = later(state.clock, ticks, told_by(judge.history)) if ticks and judge.pending is None else state.clock
+        return replace(state, judge=judge, incidents=incidents, clock=clock), steps
 
     def _has_judge_of(self, baseline: Baseline) -> bool:
         return self._judge is not None and self._judge.baseline.content_hash == baseline.content_hash

@@ -9,6 +9,7 @@ from driftline.detectors.arrays import IntArray
 from driftline.detectors.summaries.exponential_histogram import ExponentialHistogram
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.watched import Signals
 from driftline.stream.events.event import Event
 from driftline.stream.judge.incidents import Finding, Incident
 from driftline.stream.panes.pane import Pane, Source
@@ -24,8 +25,9 @@ class ModelState:
 
     consumed: per partition of each topic, the end of the last pane judged. sample: the model's first events,
     until they become its baseline. learned: the baseline made of them. judge: None until the first pane is judged.
-    last_seq: number of the newest alert. superseded: incidents against a replaced baseline, closed with the next pane.
-    values: those of the sample, see `values_of`. clock: how late it was at the last check, epoch ms; 0 without ticks.
+    last_seq: number of the newest alert. incidents: by scope, see `stream.judge.incidents`. values: those of the
+    sample, see `values_of`. clock: how late it was at the last check, epoch ms; 0 without ticks. unreadable: there is a
+    stored history, and nothing that says how to read it.
     """
 
     consumed: Mapping[Source, int] = field(default_factory=dict)
@@ -33,28 +35,38 @@ class ModelState:
     learned: Baseline | None = None
     judge: JudgeState | None = None
     last_seq: int = 0
-    superseded: tuple[Incident, ...] = ()
+    incidents: Mapping[str, Incident] = field(default_factory=dict)
     values: int = 0
     clock: int = 0
+    unreadable: bool = False
+
+    @property
+    def drifts(self) -> list[Finding]:
+        """All that drifts."""
+        return [each for incident in self.incidents.values() for each in incident.drifts]
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeState:
-    """What the judge remembers of one model.
+    """What the judge remembers of one model: its history in the layout of one baseline.
 
-    reference_start, past_start: per signal (S,), the position, in events seen, before which no window against the
-    reference, or no past, begins. seen: events added to `history` since the beginning. pending: panes not evaluated
-    yet, since together they have fewer than `clock` events. incidents: by scope, see `stream.judge.incidents`.
+    baseline: the baseline's content hash. signals: its signals. portable: whether these are stored with the history, so
+    that it outlives its baseline; workers at level 1 do not read that. reference_start, past_start: per signal (S,),
+    the position, in events seen, before which no window against the reference, or no past, begins. seen: events added
+    to `history` since the beginning. pending: panes not evaluated yet, since together they have fewer than `clock`
+    events.
     """
 
+    baseline: str
+    signals: Signals
     reference_start: IntArray
     past_start: IntArray
     seen: int = 0
     history: ExponentialHistogram[Pane[Sketch]] = ExponentialHistogram(BUCKETS)
     pending: Pane[Sketch] | None = None
-    incidents: Mapping[str, Incident] = field(default_factory=dict)
+    portable: bool = False
 
     @property
-    def drifts(self) -> list[Finding]:
-        """The findings of all signals that drift."""
-        return [each for incident in self.incidents.values() for each in incident.drifts]
+    def end(self) -> int:
+        """Events seen, those of panes that are not evaluated yet included."""
+        return self.seen + (self.pending.content.n if self.pending else 0)

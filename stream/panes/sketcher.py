@@ -57,6 +57,7 @@ class Sketcher:
     def __post_init__(self) -> None:
         self._counts = RunCounts()
         self._decoder, self._reader = self._new_decoder(), EventReader(self.mapping, self.schemas, self.limits)
+        self._waiting: dict[str, Baseline] = {}
 
     def _new_decoder(self) -> Decoder:
         fields = {model: baseline.fields for model, baseline in self.baselines.items()}
@@ -76,8 +77,26 @@ class Sketcher:
 
     def remove_baseline(self, model: str) -> None:
         """Keep the events of a model that was forgotten, from the next run on."""
+        self._waiting.pop(model, None)
         if self.baselines.pop(model, None) is not None:
             self._decoder = self._new_decoder()
+
+    def exchange_baseline(self, baseline: Baseline) -> None:
+        """Sketch the events of the baseline's model in it, from the next run on.
+
+        A run has one layout. So the model's events are kept until its open run has ended, and what comes before that
+        joins it.
+        """
+        former = self.baselines.get(baseline.model)
+        if former is None or former.content_hash != baseline.content_hash:
+            self.remove_baseline(baseline.model)
+            self._waiting[baseline.model] = baseline
+
+    def _add_waiting(self) -> None:
+        for baseline in [*self._waiting.values()]:
+            self.add_baseline(baseline)
+            if baseline.model in self.baselines:
+                del self._waiting[baseline.model]
 
     def consume(
         self, offsets: IntArray, messages: Sequence[bytes | None], timestamps: IntArray | None = None
@@ -86,6 +105,7 @@ class Sketcher:
 
         offsets: (n,) rising, with gaps in a compacted topic. timestamps: (n,) Kafka's, epoch ms; None for a file.
         """
+        self._add_waiting()
         origins = Origins(self.topic, self.cutter.partition, offsets, timestamps)
         known, unknown, rejections, _ = self._decoder.decode(messages, origins)
         rows: dict[str, SketchRows | EventRows] = {

@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 from heapq import merge
 from typing import Any, NamedTuple
 
+from driftline.detectors.summaries.shape import Shape
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.alerts.build import build_alert
 from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.watched import Signals
 from driftline.stream.codec.frames import FormatError
 from driftline.stream.codec.levels import NEWEST, learned_format
-from driftline.stream.codec.panes import ForgetMessage, PaneMessage, check_order, read_message
+from driftline.stream.codec.panes import ForgetMessage, PaneMessage, ReferenceMessage, check_order, read_message
 from driftline.stream.config.sections import Config
 from driftline.stream.events.rejections import Rejections
 from driftline.stream.judge.incidents import Step
@@ -93,7 +95,8 @@ class _Partition:
 class PanesReplay:
     """The judges of a panes topic. baselines: the given ones, by model, with the signals that are watched.
 
-    events: judged, by model. ticks: how many came. refused: why a record became a dead letter, by partition and offset.
+    A record of the topic takes effect where it stands, if its baseline is among them. events: judged, by model. ticks:
+    how many came. refused: why a record became a dead letter, by partition and offset.
     """
 
     config: Config
@@ -105,6 +108,7 @@ class PanesReplay:
     def __post_init__(self) -> None:
         self._partitions: dict[int, _Partition] = {}
         self._monitors: dict[str, Monitor] = {}
+        self._references: dict[str, ReferenceMessage] = {}
         self._dependences = DependenceCache()
 
     def baseline(self, model: str) -> Baseline | None:
@@ -126,6 +130,8 @@ class PanesReplay:
                 return self._tick(partition, message, record.timestamp)
             if isinstance(message, ForgetMessage):
                 return self._forget_asked(partition, message.model, record.timestamp)
+            if isinstance(message, ReferenceMessage):
+                return self._refer(partition, message)
             return self._judge(partition, message, record.timestamp)
         except (FormatError, NoRoomError) as error:
             self.refused[record.partition, record.offset] = str(error)
@@ -146,16 +152,41 @@ class PanesReplay:
         monitor, state = self._monitor(model), partition.states.get(model, ModelState())
         source = Source(run.partition, "" if message.topic == topic else message.topic)
         baseline, consumed = monitor.baseline(state), state.consumed.get(source, 0)
-        if message.baseline and (baseline is None or baseline.content_hash != message.baseline):
-            raise FormatError(f"a pane of {model!r} against another baseline than the configuration gives")
+        counted_in = self._signals(message, state, baseline)
         check_order(message, consumed)
-        pane = message.pane(baseline.layout if message.baseline and baseline else None)
+        pane = message.pane(None if counted_in is None else Shape(counted_in))
         is_new = run.start >= consumed
-        judged, steps = monitor.judge(state, pane, source.topic, self._time(partition))
-        alerts = self._make_room(partition, model, state, judged, at) if is_new and model not in self.baselines else []
+        judged, steps = monitor.judge(state, pane, source.topic, self._time(partition), counted_in)
+        alerts = self._make_room(partition, model, state, judged, at) if is_new and monitor.given is None else []
         partition.states[model], self._monitors[model] = judged, monitor
         self.events[model] += _events(pane) if is_new else 0
         return alerts + self._alerts(monitor, steps, at, message.topic)
+
+    def _refer(self, partition: _Partition, record: ReferenceMessage) -> list[IncidentAlert]:
+        """Compare a model with what a record says, from its next pane on. Raises FormatError."""
+        if record.yields_to(self._references.get(record.model)):
+            return []
+        given = self.baselines.get(record.model)
+        if any(given is None or hash_ != given.content_hash for hash_ in record.baselines.values()):
+            raise FormatError(f"model {record.model!r} was compared with a baseline that is not given here")
+        self._references[record.model] = record
+        if record.baselines and record.model in partition.roster:
+            partition.roster.forget(record.model)
+        return []
+
+    def _given(self, model: str) -> Baseline | None:
+        reference = self._references.get(model)
+        return None if reference is not None and not reference.baselines else self.baselines.get(model)
+
+    def _signals(self, message: PaneMessage, state: ModelState, baseline: Baseline | None) -> Signals | None:
+        """The signals of a pane's sketch; None for a pane of events. Raises FormatError if they are not known."""
+        if not message.baseline:
+            return None
+        known = (baseline, state.learned, self.baselines.get(message.model))
+        found = next((each for each in known if each and each.content_hash == message.baseline), None)
+        if found is None or baseline is None:
+            raise FormatError(f"a pane of {message.model!r} against another baseline than the configuration gives")
+        return found.watched
 
     def _make_room(
         self, partition: _Partition, model: str, before: ModelState, after: ModelState, at: int
@@ -170,7 +201,7 @@ class PanesReplay:
         return alerts
 
     def _forget_asked(self, partition: _Partition, model: str, at: int) -> list[IncidentAlert]:
-        if model in self.baselines:
+        if self._given(model) is not None:
             raise FormatError(f"model {model!r} is not forgotten: the configuration gives it a baseline")
         if model not in partition.roster:
             return []
@@ -188,14 +219,17 @@ class PanesReplay:
         return partition.marks.time_of(self.config.topics.predictions)
 
     def _monitor(self, model: str) -> Monitor:
-        config, given = self.config, self.baselines.get(model)
-        return self._monitors.get(model) or Monitor(
+        config, given, monitor = self.config, self._given(model), self._monitors.get(model)
+        if monitor is not None and monitor.given is given:
+            return monitor
+        return Monitor(
             model,
             config.for_model(model),
             given,
             config.limits,
             self._dependences,
             learned_format=learned_format(NEWEST),
+            portable=True,
         )
 
     def _alerts(self, monitor: Monitor, steps: Sequence[Step], at: int, topic: str = "") -> list[IncidentAlert]:

@@ -194,6 +194,7 @@ class Pipeline:
                     self.config.limits,
                     self._dependences,
                     learned_format=learned_format(self.level),
+                    portable=self.level > 1,
                 )
                 self.monitors[model] = monitor
             self.events[model] += pane.content.n if isinstance(pane.content, Sketch) else len(pane.content)

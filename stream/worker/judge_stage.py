@@ -20,21 +20,24 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Self
 
+from driftline.detectors.summaries.shape import Shape
 from driftline.stream.alerts.build import CONTENT_TYPE, build_alert, encode_alert
 from driftline.stream.alerts.read import key_of
 from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.watched import Signals
 from driftline.stream.codec.frames import FormatError
-from driftline.stream.codec.levels import NEWEST, learned_format
+from driftline.stream.codec.levels import FIRST, NEWEST, learned_format
 from driftline.stream.codec.panes import (
     ForgetMessage,
     PaneMessage,
+    ReferenceMessage,
     check_order,
     pack_tick,
     read_message,
     unpack_tick,
 )
-from driftline.stream.codec.state import FORGET, BaselineChangedError, StateDelta, restore_state, state_delta
+from driftline.stream.codec.state import FORGET, StateDelta, restore_state, state_delta
 from driftline.stream.config.limits import Limits
 from driftline.stream.config.remarks import Remark, SignalKinds, unused_settings
 from driftline.stream.config.sections import Config, ModelConfig
@@ -51,6 +54,7 @@ from driftline.stream.state.store import DecidedAlert, JudgePartition, ResumePos
 from driftline.stream.worker.continuity import is_same_log
 from driftline.stream.worker.faust.transport import Fetch
 from driftline.stream.worker.metrics import Metrics
+from driftline.stream.worker.references import References
 
 log = logging.getLogger(__name__)
 
@@ -94,27 +98,20 @@ class _Partition:
     """One partition of the panes topic that this worker owns, and its models' states as they are stored.
 
     roster: the models without a given baseline. outbox_pending: whether its outbox may hold alerts of an earlier owner.
-    marks: the ticks received.
-    invalidated: what models start over with whose stored state was made against another baseline, until a commit
-    replaces that.
+    references: what models are compared with, by the records of the partition. marks: the ticks received.
     """
 
     record: JudgePartition
     roster: Roster
     outbox_pending: bool = True
     states: dict[str, ModelState] = field(default_factory=dict)
-    invalidated: dict[str, ModelState] = field(default_factory=dict)
     marks: Marks = field(default_factory=Marks)
-
-    def state_of(self, model: str) -> ModelState | None:
-        """The state before the next pane of the model; None for one of which nothing is remembered."""
-        return self.states.get(model) or self.invalidated.get(model)
+    references: dict[str, ReferenceMessage] = field(default_factory=dict)
 
     def replace(self, changed: Mapping[str, ModelState]) -> None:
         """Take over what a commit has stored. A state without an offset is that of a model that was forgotten."""
         for model, state in changed.items():
             self.states.pop(model, None)
-            self.invalidated.pop(model, None)
             if state.consumed:
                 self.states[model] = state
 
@@ -140,10 +137,15 @@ class _Batch:
     alerts: list[DecidedAlert] = field(default_factory=list)
     dead_letters: list[OutgoingRecord] = field(default_factory=list)
     forgotten: list[str] = field(default_factory=list)
+    references: dict[str, ReferenceMessage] = field(default_factory=dict)
 
     def state_of(self, model: str) -> ModelState:
         """A model's state, an empty one for a model never seen."""
-        return self.changed.get(model) or self.partition.state_of(model) or ModelState()
+        return self.changed.get(model) or self.partition.states.get(model) or ModelState()
+
+    def reference(self, model: str) -> ReferenceMessage | None:
+        """The record of what a model is compared with, if there has been one."""
+        return self.references.get(model) or self.partition.references.get(model)
 
     @property
     def models(self) -> list[str]:
@@ -152,7 +154,7 @@ class _Batch:
 
     def former(self, model: str) -> Baseline | None:
         """The baseline that the model had learned before this batch, and has not any more."""
-        before, after = self.partition.state_of(model), self.changed[model].learned
+        before, after = self.partition.states.get(model), self.changed[model].learned
         return None if before is None or before.learned is after else before.learned
 
     @property
@@ -164,14 +166,14 @@ class _Batch:
 
     def newly_learned(self) -> list[Baseline]:
         """The baselines that were learned in this batch."""
-        learned = ((self.partition.state_of(model), state.learned) for model, state in self.changed.items())
+        learned = ((self.partition.states.get(model), state.learned) for model, state in self.changed.items())
         return [new for old, new in learned if new is not None and (old is None or old.learned is not new)]
 
 
 class JudgeStage:
     """Judges the panes partitions assigned to this worker.
 
-    baselines: those given in the configuration, by model, without the signals that are not watched. level: the group's
+    references: the baselines given in the configuration, without the signals that are not watched. level: the group's
     format level, which may rise while the stage works. log: as in `SketchStage`.
     """
 
@@ -181,12 +183,12 @@ class JudgeStage:
     def __init__(
         self,
         settings: JudgeSettings,
-        baselines: Mapping[str, Baseline],
+        references: References,
         store: Store,
         publish: Publish,
         metrics: Metrics,
     ) -> None:
-        self._settings, self._baselines, self._store, self._publish = settings, baselines, store, publish
+        self._settings, self._references, self._store, self._publish = settings, references, store, publish
         self._metrics, self._partitions = metrics, dict[int, _Partition]()
         self._monitors: dict[str, Monitor] = {}
         self._dependences = DependenceCache()
@@ -196,11 +198,21 @@ class JudgeStage:
         """Take over partitions; returns where to resume each: at the committed offset, or at 0."""
         async with self._busy:
             self._partitions = {partition: await self._take_over(partition) for partition in sorted(partitions)}
-            remembered = {model for each in self._partitions.values() for model in (*each.states, *each.invalidated)}
+            in_effect = (each for owned in self._partitions.values() for each in owned.references.values())
+            self._references.keep(hash_ for each in in_effect for hash_ in each.baselines.values())
+            remembered = {model for each in self._partitions.values() for model in each.states}
             self._monitors = {model: each for model, each in self._monitors.items() if model in remembered}
             self._count_incidents()
             offsets = {partition: each.record.next_offset or 0 for partition, each in self._partitions.items()}
             return {partition: ResumePosition(offset, offset) for partition, offset in offsets.items()}
+
+    async def reload(self, settings: JudgeSettings, baselines: Mapping[str, Baseline]) -> None:
+        """Go on with a configuration that was loaded again; its baselines are in effect once their records come."""
+        async with self._busy:
+            self._settings = settings
+            self._references.replace(baselines)
+            kept = (each for each in self._monitors.values() if each.config == settings.for_model(each.model))
+            self._monitors = {each.model: each for each in kept}
 
     async def release(self) -> None:
         """Give up all partitions, once the batch in work is done."""
@@ -212,6 +224,9 @@ class JudgeStage:
         record = await self._store.claim_judge(self._settings.panes, partition, self.level)
         owned = _Partition(record, Roster(self._settings.room))
         owned.marks = Marks().after(*map(unpack_tick, await owned.record.marks()))
+        for model, stored in (await owned.record.references()).items():
+            owned.references[model] = ReferenceMessage.from_bytes(stored)
+            await self._references.load(owned.references[model])
         models, seen = await owned.record.models(), await owned.record.seen()
         for first in range(0, len(models), _AT_ONCE):
             some = models[first : first + _AT_ONCE]
@@ -220,12 +235,9 @@ class JudgeStage:
 
     async def _restore(self, partition: _Partition, model: str, seen: int | None) -> None:
         parts = await partition.record.state_parts(model)
-        try:
-            state = await asyncio.to_thread(restore_state, parts, self._baselines.get(model))
-            partition.states[model] = state
-        except BaselineChangedError as changed:
-            state = partition.invalidated[model] = changed.fresh_state
-        if model not in self._baselines:
+        given = self._references.of(model, partition.references.get(model))
+        state = partition.states[model] = await asyncio.to_thread(restore_state, parts, given)
+        if given is None:
             partition.enter(model, state, seen)
         if state.learned is not None:
             # The worker that committed it may have died before it passed the baseline to the sketchers.
@@ -264,6 +276,8 @@ class JudgeStage:
                     self._forget_asked(work, message.model, record.timestamp)
                 elif isinstance(message, Tick):
                     self._tick(work, message, record.timestamp)
+                elif isinstance(message, ReferenceMessage):
+                    await self._refer(work, message)
                 else:
                     await self._judge(work, message, record.timestamp)
             except (FormatError, NoRoomError) as error:
@@ -275,19 +289,18 @@ class JudgeStage:
         """Judge a pane. appended: when it was written, epoch ms. Raises FormatError or NoRoomError."""
         model, run = message.model, message.run
         _check_log(message, self._log_of(message.topic))
-        monitor, state = self._monitor(model), work.state_of(model)
+        monitor, state = self._monitor(work, model), work.state_of(model)
         source = self._source(message)
         baseline, consumed = monitor.baseline(state), state.consumed.get(source, 0)
-        if message.baseline and (baseline is None or baseline.content_hash != message.baseline):
-            raise FormatError(f"a pane of {model!r} against another baseline than this worker has")
+        counted_in = await self._signals(message, state, baseline)
         check_order(message, consumed)
-        pane = message.pane(baseline.layout if message.baseline and baseline else None)
+        pane = message.pane(None if counted_in is None else Shape(counted_in))
         new = run.start >= consumed
-        unknown = new and model not in self._baselines
+        unknown = new and monitor.given is None
         if unknown and monitor.learns_from(state, pane):
             # Learning takes a second, and can fail. So nobody is forgotten before, but a model without room is refused.
             work.roster.copy().make_room(model, len(pane.content), appended, learns=True)
-        judge = partial(monitor.judge, state, pane, source.topic, self._time(work))
+        judge = partial(monitor.judge, state, pane, source.topic, self._time(work), counted_in)
         takes_long = monitor.takes_long(state, pane)
         judged, steps = await asyncio.to_thread(judge) if takes_long else judge()
         if unknown:
@@ -309,7 +322,7 @@ class JudgeStage:
         _check_log(tick, self._log_of(tick.topic))
         work.marks = work.marks.after(tick)
         for model in work.models:
-            monitor, before = self._monitor(model), work.state_of(model)
+            monitor, before = self._monitor(work, model), work.state_of(model)
             state, steps = monitor.tick(before, self._time(work))
             if state is not before:
                 work.changed[model] = state
@@ -329,7 +342,7 @@ class JudgeStage:
 
     def _forget_asked(self, work: _Batch, model: str, appended: int) -> None:
         """Forget a model because somebody asked for it. Raises FormatError if that cannot be."""
-        if model in self._baselines:
+        if self._given(work, model) is not None:
             raise FormatError(f"model {model!r} is not forgotten: the configuration gives it a baseline")
         if model in work.roster:
             work.roster.forget(model)
@@ -339,7 +352,7 @@ class JudgeStage:
         work.changed[model], steps = forget(work.state_of(model))
         work.seen[model] = None
         work.forgotten.append(model)
-        self._decide(work, self._monitor(model), steps, self._settings.predictions, appended)
+        self._decide(work, self._monitor(work, model), steps, self._settings.predictions, appended)
         self._monitors.pop(model, None)
 
     def _decide(self, work: _Batch, monitor: Monitor, steps: Sequence[Step], topic: str, appended: int) -> None:
@@ -348,14 +361,44 @@ class JudgeStage:
         alerts = (build_alert(monitor, step, mode="live", topic=topic, emitted_at=appended) for step in steps)
         work.alerts += map(_decided, alerts)
 
-    def _monitor(self, model: str) -> Monitor:
+    def _given(self, work: _Batch, model: str) -> Baseline | None:
+        return self._references.of(model, work.reference(model))
+
+    def _monitor(self, work: _Batch, model: str) -> Monitor:
         """The model's monitor. It is kept once the model is judged: panes may name any number of others."""
-        settings, given = self._settings, self._baselines.get(model)
-        monitor = self._monitors.get(model) or Monitor(
-            model, settings.for_model(model), given, settings.limits, self._dependences
-        )
-        monitor.learned_format = learned_format(self.level)
+        settings, given, monitor = self._settings, self._given(work, model), self._monitors.get(model)
+        if monitor is None or monitor.given is not given:
+            monitor = Monitor(model, settings.for_model(model), given, settings.limits, self._dependences)
+        monitor.learned_format, monitor.portable = learned_format(self.level), self.level > FIRST
         return monitor
+
+    async def _refer(self, work: _Batch, record: ReferenceMessage) -> None:
+        """Compare a model with what a record says, from its next pane on. Raises FormatError."""
+        model, before = record.model, work.reference(record.model)
+        if record.yields_to(before):
+            return
+        await self._references.load(record)
+        work.references[model] = record
+        if record.baselines and model in work.roster:
+            work.roster.forget(model)
+        if before is not None and before.baselines != record.baselines:
+            log.info("model %s: compared with another baseline from here on", model)
+
+    async def _signals(self, message: PaneMessage, state: ModelState, baseline: Baseline | None) -> Signals | None:
+        """The signals of a pane's sketch; None for a pane of events. baseline: that the model is compared with.
+
+        Raises FormatError if they are not known.
+        """
+        if not message.baseline:
+            return None
+        known = (each for each in (baseline, state.learned) if each is not None)
+        found = next((each for each in known if each.content_hash == message.baseline), None)
+        found = found or await self._references.find(message.model, message.baseline)
+        if found is None and state.judge is not None and state.judge.baseline == message.baseline:
+            return state.judge.signals
+        if found is None or baseline is None:
+            raise FormatError(f"a pane of {message.model!r} against a baseline that is not known any more")
+        return found.watched
 
     async def _commit(self, partition: _Partition, next_offset: int, work: _Batch) -> None:
         started, learned = time.perf_counter(), work.newly_learned()
@@ -364,20 +407,22 @@ class JudgeStage:
         for model in work.changed:
             if work.former(model) is not None:
                 await self._store.drop_learned(model)
-        await partition.record.commit(next_offset, deltas, work.alerts, work.seen, work.new_marks)
+        records = {model: each.to_bytes() for model, each in work.references.items()}
+        await partition.record.commit(next_offset, deltas, work.alerts, work.seen, work.new_marks, records)
         for baseline in learned:
             await self._store.save_learned(baseline.model, deltas[baseline.model].write["learned"])
-            self._log_learned(baseline)
+            self._log_learned(work, baseline)
         self._log_changes(work)
         partition.replace(work.changed)
         partition.roster, partition.marks = work.roster, work.marks
+        partition.references |= work.references
         self._metrics.committed(time.perf_counter() - started, deltas)
         self._count_incidents()
 
     def _deltas(self, work: _Batch) -> dict[str, StateDelta]:
-        stored, given = work.partition.states, self._baselines
+        stored = work.partition.states
         return {
-            model: state_delta(stored.get(model), state, given.get(model)) if state.consumed else FORGET
+            model: state_delta(stored.get(model), state) if state.consumed else FORGET
             for model, state in work.changed.items()
         }
 
@@ -393,16 +438,16 @@ class JudgeStage:
                 "forgotten, on request or because others need their room: %d models (%s)", len(work.forgotten), names
             )
 
-    def _log_learned(self, baseline: Baseline) -> None:
+    def _log_learned(self, work: _Batch, baseline: Baseline) -> None:
         log.info("model %s: its baseline is learned from its first %d events", baseline.model, baseline.total.n)
-        if reason := self._monitor(baseline.model).shortened_by(baseline):
+        if reason := self._monitor(work, baseline.model).shortened_by(baseline):
             log.warning("model %s: its baseline is learned early: %s", baseline.model, reason)
         for remark in self._settings.unused_settings({baseline.model: baseline.signal_kinds}):
             log.warning("%s", remark)
 
     def _count_incidents(self) -> None:
         states = (state for partition in self._partitions.values() for state in partition.states.values())
-        incidents = (each for state in states if state.judge for each in state.judge.incidents.values())
+        incidents = (each for state in states for each in state.incidents.values())
         self._metrics.open_incidents(sum(each.reported for each in incidents))
 
     async def _drain_outbox(self, partition: _Partition) -> None:

@@ -212,6 +212,16 @@ class SketchStage:
         for number, partition in self._partitions.items():
             partition.read_to = max(partition.read_to, begins.get(number, 0))
 
+    async def exchange(self, settings: SketchSettings, baselines: Mapping[str, Baseline]) -> None:
+        """Go on with a configuration that was loaded again, each model from its next run on."""
+        async with self._busy:
+            gone, self._settings, self._baselines = self._baselines.keys() - baselines.keys(), settings, baselines
+            for partition in self._partitions.values():
+                for model in gone:
+                    partition.sketcher.remove_baseline(model)
+                for baseline in baselines.values():
+                    partition.sketcher.exchange_baseline(baseline)
+
     async def release(self) -> None:
         """Give up all partitions, once the fetch in work is done."""
         async with self._busy:
@@ -408,7 +418,7 @@ class SketchStage:
     def _pass_on_learned(self) -> None:
         for each in self._partitions.values():
             for model, baseline in self._learned.items():
-                if each.sketcher.baselines.get(model) is not baseline:
+                if model not in self._baselines and each.sketcher.baselines.get(model) is not baseline:
                     each.sketcher.add_baseline(baseline)
 
 

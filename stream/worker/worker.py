@@ -15,8 +15,9 @@ import asyncio
 import logging
 import os
 import secrets
+import signal
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -27,8 +28,9 @@ from typing import Any, NoReturn, cast
 from aiokafka.errors import KafkaError
 from faust.types import TP, StreamT
 
-from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.codec.levels import NEWEST
+from driftline.stream.baselines.baseline import Baseline, BaselineError
+from driftline.stream.codec.levels import FIRST, NEWEST
+from driftline.stream.config.diagnostics import ConfigError
 from driftline.stream.config.remarks import unused_settings
 from driftline.stream.config.sections import Config
 from driftline.stream.kafka.admin import record_room
@@ -41,10 +43,12 @@ from driftline.stream.ops.readiness import wait_until_ready
 from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.retry import Waits
 from driftline.stream.sources.baselines import load_baselines
+from driftline.stream.sources.inputs import InputError
 from driftline.stream.sources.schemas import SchemaLoader, schema_loader
 from driftline.stream.state.client import StoreError, connect
 from driftline.stream.state.fencing import FencedError
 from driftline.stream.state.level import REPORT_EVERY, GroupLevel, LevelError, WorkerReport
+from driftline.stream.state.references import StoredBaselines
 from driftline.stream.state.store import NewerError, ResumePosition, Store
 from driftline.stream.state.unwatched import UnwatchedReports
 from driftline.stream.worker.continuity import LogChangedError
@@ -53,6 +57,7 @@ from driftline.stream.worker.faust.transport import Fetch, FetchConsumer
 from driftline.stream.worker.judge_stage import JudgeSettings, JudgeStage, split
 from driftline.stream.worker.log_guard import LogGuard
 from driftline.stream.worker.metrics import Metrics
+from driftline.stream.worker.references import References
 from driftline.stream.worker.sketch_stage import SketchSettings, SketchStage
 from driftline.stream.worker.watchdog import Watchdog, serve_worker_http
 
@@ -79,6 +84,7 @@ class Worker:
 
     baselines: those given in the configuration, by model. schemas: None if the configuration names no source of them.
     waits: what this process waits for. listener: where it serves /health, by default what the configuration says.
+    reload: reads the configuration and its baselines again, at SIGHUP.
     """
 
     config: Config
@@ -86,13 +92,10 @@ class Worker:
     schemas: SchemaLoader | None = None
     waits: Waits = field(default_factory=Waits)
     listener: socket | None = None
+    reload: Callable[[], tuple[Config, Mapping[str, Baseline]]] | None = None
 
     def __post_init__(self) -> None:
         config, topics, worker = self.config, self.config.topics, self.config.worker
-        watched = {
-            model: each.select_signals(config.for_model(model).signals.selects)
-            for model, each in self.baselines.items()
-        }
         settings = WorkerSettings(
             kafka=config.kafka,
             group=worker.group,
@@ -104,14 +107,19 @@ class Worker:
         self.metrics = Metrics()
         self.store = Store(connect(config.redis), worker.group, config.redis.replicas)
         self.app: App = build_app(settings, self._take_over, self._release, self.waits)
+        self.references = References(_watched(config, self.baselines), StoredBaselines(self.store.client, worker.group))
         self.sketch_stage = SketchStage(
-            SketchSettings.of(config), watched, self.store, self._publish, self.metrics, self.schemas
+            SketchSettings.of(config), self.references.given, self.store, self._publish, self.metrics, self.schemas
         )
-        self.judge_stage = JudgeStage(JudgeSettings.of(config), watched, self.store, self._publish, self.metrics)
+        self.judge_stage = JudgeStage(
+            JudgeSettings.of(config), self.references, self.store, self._publish, self.metrics
+        )
+        self._announced, self._announcing = False, asyncio.Lock()
         self.watchdog = Watchdog(self.metrics, worker.watchdog_seconds, self.waits)
         self.guard, self.group_level = LogGuard(config, self.store, self.metrics), GroupLevel(self.store)
         self._name, self._reported = secrets.token_hex(8), (0.0, list[Unwatched]())
         self._level, self._level_reported = 0, 0.0
+        self._reloading: asyncio.Task[None] | None = None
         self._room: Mapping[str, int] | None = None
         self._resources = AsyncExitStack()
         self._add_agents()
@@ -138,6 +146,7 @@ class Worker:
     async def _sketch(self, fetch: Fetch) -> None:
         with self.watchdog.working(self.config.topics.predictions), _exit_when_refused():
             await self.guard.check_fetch(fetch, self._begins)
+            await self._announce()
             await self.sketch_stage.sketch(fetch)
 
     async def _judge(self, fetch: Fetch) -> None:
@@ -202,9 +211,40 @@ class Worker:
 
     async def _keep_house(self) -> None:
         with _exit_when_refused():
+            await self._announce()
             await self.sketch_stage.close_idle()
             await self.sketch_stage.send_ticks()
             await self.judge_stage.drain_outboxes()
+
+    async def _announce(self) -> None:
+        """Send what models are compared with by this configuration, once, before the first pane that it has counted."""
+        async with self._announcing:
+            if not self._announced and self._level > FIRST:
+                await self.references.announce(self._publish, self.config.topics.panes)
+                self._announced = True
+
+    def _hang_up(self) -> None:
+        """Load the configuration again, because SIGHUP has asked for it."""
+        if self.reload is not None and (self._reloading is None or self._reloading.done()):
+            self._reloading = asyncio.create_task(self._reload(self.reload))
+
+    async def _reload(self, reload: Callable[[], tuple[Config, Mapping[str, Baseline]]]) -> None:
+        """Go on with the configuration as it is now; with the one before, if it has an error."""
+        try:
+            read, baselines = await asyncio.to_thread(reload)
+            config = self.config.model_copy(update={"defaults": read.defaults, "models": read.models})
+            watched = _watched(config, baselines)
+        except (ConfigError, InputError, BaselineError, OSError) as error:
+            log.error("the configuration was not loaded again, and the former one stays in effect: %s", error)
+            return
+        if config != read:
+            log.warning("only `defaults` and `models` are loaded again; what else has changed takes a restart")
+        self.config = config
+        await self.judge_stage.reload(JudgeSettings.of(config), watched)
+        self._announced = False
+        await self._announce()
+        await self.sketch_stage.exchange(SketchSettings.of(config), self.references.given)
+        log.info("the configuration was loaded again: %d baselines", len(baselines))
 
     async def _review_coverage(self) -> None:
         """Show what is not watched; for `driftline incidents`, in Redis, too, once a minute or when it changes."""
@@ -270,6 +310,7 @@ class Worker:
 
     async def _started(self) -> None:
         self.watchdog.start()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up)
         listener = self.listener or listen(self.config.worker.http)
         await self._resources.enter_async_context(
             serve_worker_http(listener, self.metrics, self.watchdog, self.sketch_stage.intake)
@@ -304,8 +345,17 @@ def _exit(reason: str) -> NoReturn:
     os._exit(1)
 
 
-def run(config: Config, folder: Path) -> NoReturn:
-    """Wait for the servers, then work until SIGTERM or SIGINT. Paths in the configuration are relative to `folder`."""
+def _watched(config: Config, baselines: Mapping[str, Baseline]) -> dict[str, Baseline]:
+    """The baselines without the signals that are not watched."""
+    return {model: each.select_signals(config.for_model(model).signals.selects) for model, each in baselines.items()}
+
+
+def run(read: Callable[[], Config], folder: Path) -> NoReturn:
+    """Wait for the servers, then work until SIGTERM or SIGINT.
+
+    read: reads the configuration, now and at each SIGHUP. Paths in it are relative to `folder`.
+    """
+    config = read()
     configure_logging(config.worker.log)
     baselines = load_baselines(config, folder)
     for remark in unused_settings(config, {model: each.signal_kinds for model, each in baselines.items()}):
@@ -313,7 +363,12 @@ def run(config: Config, folder: Path) -> NoReturn:
     schemas = schema_loader(config.schemas, folder)
     waits, listener = waits_without_end(), listen(config.worker.http)
     wait_until_ready(config, waits, listener)
-    worker = Worker(config, baselines, schemas, waits, listener)
+
+    def reload() -> tuple[Config, Mapping[str, Baseline]]:
+        again = read()
+        return again, load_baselines(again, folder)
+
+    worker = Worker(config, baselines, schemas, waits, listener, reload)
     worker.watchdog.start()
     run_worker(worker.app)
 

@@ -22,7 +22,7 @@ from driftline.stream.config.incidents import Incidents
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.events.event import Event
 from driftline.stream.judge.changes import Change, Histogram, Profile
-from driftline.stream.judge.incidents import Finding, Incident, Phase, Status, Step
+from driftline.stream.judge.incidents import Finding, Incident, Phase, Resolution, Status, Step
 from driftline.stream.judge.monitor import Monitor
 from driftline.stream.panes.pane import Range
 
@@ -135,16 +135,28 @@ def test_a_page_of_one_signal_has_a_key_and_labels_of_its_own() -> None:
     assert (body["alert_key"], body["labels"]) == ("fraud/score", {"model": "fraud", "signal": "score"})
 
 
-def test_when_the_baseline_is_replaced_the_drift_is_reported_as_accepted_with_all_its_signals() -> None:
+@pytest.mark.parametrize(
+    ("resolution", "title"),
+    [
+        ("accepted", "fraud v4.2: new baseline, drift accepted: b, a"),
+        ("replaced", "fraud v4.2: compared with a new baseline: b, a"),
+        ("unwatched", "fraud v4.2: no longer watched: b, a"),
+    ],
+)
+def test_an_incident_that_does_not_recover_says_why_it_is_over_with_all_its_signals(
+    resolution: Resolution, title: str
+) -> None:
     open_one = incident(500, drifts=(finding("a"),), recovered=(finding("b"),))
-    body = data(Step(Status.RESOLVED, open_one, (), 5_000, 2, "accepted"))
-    assert (body["title"], body["resolution"]) == ("fraud v4.2: new baseline, drift accepted: b, a", "accepted")
+    body = data(Step(Status.RESOLVED, open_one, (), 5_000, 2, resolution))
+    assert (body["title"], body["resolution"]) == (title, resolution)
 
 
 def test_an_alert_has_a_histogram_a_runbook_and_commands() -> None:
     """A picture, a runbook, and the commands that show more; those of a replay would look at the wrong log."""
     histogram = Histogram((1.0, 2.0), (0.5, 0.5, 0.0), (0.0, 0.25, 1.0))
-    drawn = replace(finding(), change=structs.replace(CHANGE, histogram=histogram), against_past=False, since=90_000)
+    drawn = structs.replace(
+        finding(), change=structs.replace(CHANGE, histogram=histogram), against_past=False, since=90_000
+    )
     drift = replace(step(), findings=(drawn,))
     body = data(drift, runbook="https://wiki.example.com/fraud", owner="payments\u202e")
     assert body["owner"] == "payments\u202e"
@@ -167,7 +179,7 @@ def test_an_alert_has_a_histogram_a_runbook_and_commands() -> None:
 
 def test_the_replay_command_includes_the_events_of_the_reference() -> None:
     """Of a learned baseline, and of the past, a replay of the drift alone would know nothing, and see nothing."""
-    of_baseline, of_past = (replace(finding(), against_past=past) for past in (False, True))
+    of_baseline, of_past = (structs.replace(finding(), against_past=past) for past in (False, True))
     whole = "driftline replay kafka://predictions -c driftline.yaml"
 
     def replayed(*news: Finding, **options: Any) -> str:
@@ -199,7 +211,7 @@ def test_an_alert_keeps_its_bounds_whatever_the_names(model: str, signals: list[
 def test_an_alert_of_a_topic_with_many_partitions_fits_into_one_message(partitions: int, carried: int) -> None:
     """Each signal names the offsets of its window in each partition; at 400 of them, 50 signals made 1.1 MB."""
     ranges = tuple(Range(i, 10**10, 10**10 + 9) for i in range(partitions))
-    found = tuple(replace(finding(f"features.signal_{i}"), ranges=ranges) for i in range(60))
+    found = tuple(structs.replace(finding(f"features.signal_{i}"), ranges=ranges) for i in range(60))
     whole = event(replace(step(), findings=found))
     assert [each.signal for each in whole.data.evidence.signals] == [each.signal for each in found[:carried]]
     assert len(encode_alert(whole)) < 10**6

@@ -14,6 +14,7 @@ from driftline.stream.codec.state import state_delta
 from driftline.stream.demo.servers import Server
 from driftline.stream.judge.state import ModelState
 from driftline.stream.kafka.client import client_options
+from driftline.stream.panes.pane import Source
 from driftline.stream.state.client import connect
 from driftline.stream.state.store import Store
 from load_tests.harness.deployment import Deployment, deploy
@@ -99,7 +100,7 @@ def test_every_partition_that_remembers_a_model_is_asked_to_forget_it(
         client = connect(here.config.redis)
         for partition in range(2):
             judge = await Store(client, here.config.worker.group).claim_judge(here.config.topics.panes, partition)
-            await judge.commit(1, {"warm": state_delta(None, ModelState({0: 10}), None)}, seen={"warm": 1})
+            await judge.commit(1, {"warm": state_delta(None, ModelState({Source(0): 10}))}, seen={"warm": 1})
         await client.aclose()
 
     asyncio.run(remember())

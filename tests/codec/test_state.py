@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -9,12 +11,12 @@ from hypothesis import strategies as st
 
 from driftline.stream.baselines.build import build_baseline
 from driftline.stream.codec.frames import FormatError, frame
-from driftline.stream.codec.state import BaselineChangedError, StateDelta, move_consumed, restore_state, state_delta
+from driftline.stream.codec.state import StateDelta, move_consumed, restore_state, state_delta
 from driftline.stream.judge.incidents import Status
 from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.pane import Source
-from tests.harness.histories import CONFIG, MODEL, History, baseline, events, history, panes
+from tests.harness.histories import CONFIG, MODEL, History, events, history, panes
 
 HISTORIES = [pytest.param(False, id="given"), pytest.param(True, id="learned")]
 Stored = dict[str, bytes]
@@ -30,7 +32,7 @@ def stored_after(run: History, count: int) -> Stored:
     """The stored parts after the first panes, written pane by pane."""
     stored: Stored = {}
     for old, new in zip([None, *run.states], run.states[: count + 1], strict=False):
-        stored = applied(stored, state_delta(old, new, run.given))
+        stored = applied(stored, state_delta(old, new))
     return stored
 
 
@@ -38,10 +40,10 @@ def stored_after(run: History, count: int) -> Stored:
 def test_parts_written_pane_by_pane_restore_the_state(learned: bool) -> None:
     run, stored = history(learned=learned), Stored()
     for old, new in zip([None, *run.states], run.states, strict=False):
-        stored = applied(stored, state_delta(old, new, run.given))
-        assert stored == state_delta(None, new, run.given).write
+        stored = applied(stored, state_delta(old, new))
+        assert stored == state_delta(None, new).write
         back = restore_state(stored, run.given)
-        assert state_delta(None, back, run.given).write == stored
+        assert state_delta(None, back).write == stored
         assert (back.consumed, back.sample, back.last_seq) == (new.consumed, new.sample, new.last_seq)
         assert (back.judge is None) is (new.judge is None)
 
@@ -58,17 +60,17 @@ def test_a_run_that_stops_anywhere_resumes_as_if_it_had_not_stopped(learned: boo
         for pane in run.panes[first:last]:
             state, steps = monitor.judge(state, pane)
             alerts += [f"{step.seq} {step.status} {step.at} {step.incident}" for step in steps]
-        stored = applied(stored, state_delta(restore_state(stored, run.given) if stored else None, state, run.given))
+        stored = applied(stored, state_delta(restore_state(stored, run.given) if stored else None, state))
         state = restore_state(stored, run.given)
     assert alerts == [alert for each in run.alerts for alert in each]
-    assert stored == state_delta(None, run.states[-1], run.given).write
+    assert stored == state_delta(None, run.states[-1]).write
 
 
 @pytest.mark.parametrize("learned", HISTORIES)
 def test_a_commit_writes_the_head_and_what_changed(learned: bool) -> None:
     run = history(learned=learned)
-    deltas = [state_delta(old, new, run.given) for old, new in zip(run.states, run.states[1:], strict=False)]
-    assert state_delta(run.states[-1], run.states[-1], run.given).write.keys() == {"head"}
+    deltas = [state_delta(old, new) for old, new in zip(run.states, run.states[1:], strict=False)]
+    assert state_delta(run.states[-1], run.states[-1]).write.keys() == {"head"}
     # A histogram of n pushes has merged fewer than n times, so each push writes fewer than two buckets.
     buckets = [sum(name.startswith("bucket") for name in delta.write) for delta in deltas]
     assert sum(buckets) < 2 * len(run.panes)
@@ -79,7 +81,7 @@ def test_a_commit_writes_the_head_and_what_changed(learned: bool) -> None:
 
 def test_events_kept_for_the_warm_up_are_written_by_the_hundred_and_deleted_after_it() -> None:
     run = history(learned=True)
-    deltas = [state_delta(old, new, None) for old, new in zip(run.states, run.states[1:6], strict=False)]
+    deltas = [state_delta(old, new) for old, new in zip(run.states, run.states[1:6], strict=False)]
     assert [sorted(delta.write) for delta in deltas] == [
         ["events:0", "head"],
         ["events:0", "events:1", "head"],
@@ -92,7 +94,7 @@ def test_events_kept_for_the_warm_up_are_written_by_the_hundred_and_deleted_afte
 
 def test_a_delta_from_an_unknown_state_replaces_all_stored_parts() -> None:
     run = history(learned=False)
-    delta = state_delta(None, run.states[3], run.given)
+    delta = state_delta(None, run.states[3])
     assert delta.replace_all
     assert applied(stored_after(run, 60), delta) == stored_after(run, 3)
 
@@ -149,42 +151,67 @@ def test_a_damaged_part_is_refused() -> None:
 
 def test_what_is_consumed_of_another_topic_is_kept_in_a_newer_format_and_moves_by_itself() -> None:
     state = ModelState({Source(3): 70, Source(3, "more"): 20, Source(0, "more"): 9, Source(1): 5})
-    head = state_delta(None, state, None).write["head"]
+    head = state_delta(None, state).write["head"]
     assert head[1] == 2
     assert restore_state({"head": head}, None) == state
     moved = move_consumed(head, {Source(3, "more"): 0, Source(1): 50, Source(1, "more"): 7})
     assert restore_state({"head": moved}, None).consumed == {
         Source(3): 70, Source(3, "more"): 0, Source(0, "more"): 9, Source(1): 50
     }  # fmt: skip
-    plain = state_delta(None, ModelState({Source(3): 70}), None).write["head"]
+    plain = state_delta(None, ModelState({Source(3): 70})).write["head"]
     assert plain[1] == 1
 
 
-def test_a_state_of_another_baseline_keeps_what_still_holds() -> None:
-    run = history(learned=True)
-    with pytest.raises(BaselineChangedError) as other:
-        restore_state(stored_after(run, 40), baseline())
-    before, fresh = run.states[40], other.value.fresh_state
-    assert (fresh.consumed, fresh.judge) == (before.consumed, None)
-    assert fresh.learned.content_hash == before.learned.content_hash
-    assert fresh.last_seq == before.last_seq > 0
+@pytest.mark.parametrize("learned", HISTORIES)
+def test_from_level_2_on_a_history_outlives_its_baseline(learned: bool) -> None:
+    run, state, stored = history(learned=learned), ModelState(), Stored()
+    for pane in run.panes[:40]:
+        after, _ = Monitor(MODEL, CONFIG, run.given, portable=True).judge(state, pane)
+        stored, state = applied(stored, state_delta(state if stored else None, after)), after
+    back = restore_state(stored, None)
+    assert "layout" in stored
+    assert back.judge
+    assert back.judge.signals == state.judge.signals
+    assert state_delta(None, back).write == stored == state_delta(None, state).write
 
 
-def test_incidents_of_another_baseline_are_resolved_with_the_next_pane() -> None:
-    """Their page once stayed open for good."""
-    run, other = history(learned=False), build_baseline(events(7, 0, 2000), {"model": MODEL})
-    with pytest.raises(BaselineChangedError) as refused:
-        restore_state(stored_after(run, 22), other)
+def test_at_level_1_a_state_is_stored_as_ever_and_gains_its_layout_when_the_level_rises() -> None:
+    run = history(learned=False)
+    stored = stored_after(run, 40)
+    assert "layout" not in stored
+    after, _ = Monitor(MODEL, CONFIG, run.given, portable=True).judge(restore_state(stored, run.given), run.panes[40])
+    delta = state_delta(run.states[40], after)
+    assert "layout" in delta.write
+    assert restore_state(applied(stored, delta), None).judge
+
+
+def test_a_history_of_level_1_is_carried_over_if_its_baseline_is_at_hand() -> None:
+    run, other = history(learned=True), build_baseline(events(7, 0, 2000), {"model": MODEL})
+    state = restore_state(stored_after(run, 40), other)
     (pane,) = panes(1, given=other)
-    state, (resolved,) = Monitor(MODEL, CONFIG, other).judge(refused.value.fresh_state, pane)
-    (before,) = run.states[22].judge.incidents.values()
-    assert (resolved.status, resolved.resolution, resolved.incident) == (Status.RESOLVED, "accepted", before)
-    assert (resolved.seq, state.superseded) == (run.states[22].last_seq + 1, ())
+    after, _ = Monitor(MODEL, CONFIG, other).judge(replace(state, consumed={}), pane)
+    assert after.judge.end == run.states[40].judge.end + pane.content.n
 
 
-def test_a_state_whose_baseline_file_is_gone_is_refused() -> None:
-    with pytest.raises(BaselineChangedError):
-        restore_state(stored_after(history(learned=False), 40), None)
+def test_a_history_of_level_1_whose_baseline_is_gone_is_lost_and_nothing_else_is() -> None:
+    """Its incidents are resolved with the next pane: their page once stayed open for good."""
+    run, other = history(learned=False), build_baseline(events(7, 0, 2000), {"model": MODEL})
+    before, stored = run.states[22], stored_after(run, 22)
+    state = restore_state(stored, other)
+    assert (state.consumed, state.last_seq, state.judge, state.unreadable) == (
+        before.consumed,
+        before.last_seq,
+        None,
+        True,
+    )
+    (pane,) = panes(1, given=other)
+    after, (resolved,) = Monitor(MODEL, CONFIG, other).judge(replace(state, consumed={}), pane)
+    (opened,) = before.incidents.values()
+    assert (resolved.status, resolved.resolution, resolved.incident) == (Status.RESOLVED, "replaced", opened)
+    assert (resolved.seq, after.unreadable) == (before.last_seq + 1, False)
+    delta = state_delta(state, after)
+    assert delta.replace_all, "no bucket of the lost history stays behind"
+    assert restore_state(applied(stored, delta), other).judge
 
 
 def test_a_learned_baseline_of_format_2_is_stored_without_its_blocks_and_judges_as_one_of_format_1() -> None:
@@ -195,8 +222,8 @@ def test_a_learned_baseline_of_format_2_is_stored_without_its_blocks_and_judges_
         for pane in panes(60):
             state, more = monitor.judge(state, pane)
             steps += [(each.seq, each.status, each.at, [f.evidence for f in each.findings]) for each in more]
-            stored = state_delta(None, state, None).write
-            assert state_delta(None, restore_state(stored, None), None).write == stored
+            stored = state_delta(None, state).write
+            assert state_delta(None, restore_state(stored, None)).write == stored
         told.append(steps)
         sizes.append(len(stored["learned"]))
     assert told[0] == told[1]

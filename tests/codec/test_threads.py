@@ -32,7 +32,7 @@ TRIES = 8
 
 
 def test_threads_that_read_the_first_states_at_once_restore_them(tmp_path: Path) -> None:
-    stored = [state_delta(None, state, None).write for state in history(learned=True).states]
+    stored = [state_delta(None, state).write for state in history(learned=True).states]
     warming, judging = ([each for each in stored if name in each] for name in ("events:0", "incidents"))
     states = tmp_path / "states.json"
     states.write_text(

@@ -121,7 +121,7 @@ PLANTED = planted(Scenario(5))
 
 
 def alert(status: str, incident: str, sent: int, *signals: str) -> ReceivedAlert:
-    found = tuple(replace(finding(signal), since=at(sent) - 250) for signal in signals)
+    found = tuple(structs.replace(finding(signal), since=at(sent) - 250) for signal in signals)
     drifted = replace(step().incident, recovered=found, drifts=())
     built = event(replace(step(), status=Status(status), incident=drifted, findings=found))
     return ReceivedAlert(structs.replace(built.data, incident_id=incident), at(sent), sent)

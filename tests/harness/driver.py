@@ -26,10 +26,12 @@ from driftline.stream.codec.levels import NEWEST
 from driftline.stream.config.sections import Config
 from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.state.client import Client
+from driftline.stream.state.references import StoredBaselines
 from driftline.stream.state.store import Store
 from driftline.stream.worker.faust.transport import Fetch
 from driftline.stream.worker.judge_stage import JudgeSettings, JudgeStage, split
 from driftline.stream.worker.metrics import Metrics
+from driftline.stream.worker.references import References
 from driftline.stream.worker.sketch_stage import SketchSettings, SketchStage
 from driftline.stream.worker.ticks import TickFacts
 
@@ -79,7 +81,9 @@ class Driver:
         self.metrics = Metrics()
         store = Store(_Crashing(self.client, self), self.config.worker.group)  # type: ignore[arg-type]
         self.sketch = SketchStage(SketchSettings.of(self.config), self.baselines, store, self._publish, self.metrics)
-        self.judge = JudgeStage(JudgeSettings.of(self.config), self.baselines, store, self._publish, self.metrics)
+        stored = StoredBaselines(store.client, self.config.worker.group)
+        self.references = References(self.baselines, stored)
+        self.judge = JudgeStage(JudgeSettings.of(self.config), self.references, store, self._publish, self.metrics)
         self.sketch.level = self.judge.level = self.level
         self.sketch.facts = TickFacts(len(self._partitions), self.panes_partitions)
 
@@ -91,6 +95,16 @@ class Driver:
         starts = await self.judge.take_over(range(self.panes_partitions))
         self._read |= {TP(topics.panes, partition): at.offset for partition, at in starts.items()}
         await self.judge.drain_outboxes()
+
+    async def announce(self) -> None:
+        """Say what models are compared with, as a worker does before its first pane."""
+        await self.references.announce(self._publish, self.config.topics.panes)
+
+    async def reload(self, baselines: Mapping[str, Baseline]) -> None:
+        """Go on with other baselines, as a worker does at SIGHUP."""
+        await self.judge.reload(JudgeSettings.of(self.config), baselines)
+        await self.announce()
+        await self.sketch.exchange(SketchSettings.of(self.config), self.references.given)
 
     async def release(self) -> None:
         """Give up every partition."""

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import build_baseline
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.events.columns import Columns
 from driftline.stream.events.event import Event
-from driftline.stream.judge.incidents import Step
+from driftline.stream.judge.incidents import Incident, Step
 from driftline.stream.judge.judge import Judge
-from driftline.stream.judge.state import JudgeState
 from driftline.stream.panes.pane import Pane, Range
 
 FAMILIES: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
@@ -54,7 +54,7 @@ class Driver:
 
     def __post_init__(self) -> None:
         self.judge = Judge(self.baseline, self.config)
-        self.state: JudgeState = self.judge.start()
+        self.state, self.incidents = self.judge.start(), dict[str, Incident]()
 
     def feed(self, batch: Batch) -> Iterator[tuple[int, Step]]:
         """Steps with the number of events seen when they were decided."""
@@ -64,10 +64,15 @@ class Driver:
             part = slice(first, first + self.pane)
             sketch = self.baseline.layout.sketch(codes[part], columns.numeric[part])
             run = Range(0, self.seen, self.seen + sketch.n)
-            self.state, steps = self.judge.judge(self.state, Pane(sketch, run.start * 1000, run.end * 1000, (run,)))
+            steps = self.take(Pane(sketch, run.start * 1000, run.end * 1000, (run,)))
             self.seen = run.end
             for step in steps:
                 yield self.seen, step
+
+    def take(self, pane: Pane[Sketch]) -> list[Step]:
+        """Judge a pane."""
+        self.state, self.incidents, steps = self.judge.judge(self.state, self.incidents, pane)
+        return steps
 
     def columns(self, batch: Batch) -> Columns:
         numeric = [batch[each.name].astype(float) for each in self.baseline.fields if each.numeric]

@@ -93,9 +93,9 @@ def test_a_model_that_recovers_and_falls_silent_is_resolved_and_its_cooldown_end
     assert own.tick(NOW + 59 * 60 * SECOND) == []
     assert len(own.tick(NOW + 2 * HOUR)) == 1
     assert own.state.judge
-    assert own.state.judge.incidents
+    assert own.state.incidents
     own.tick(NOW + 4 * HOUR)
-    assert not own.state.judge.incidents
+    assert not own.state.incidents
 
 
 def test_a_tick_that_changes_nothing_leaves_the_state_as_it_is() -> None:

@@ -15,8 +15,8 @@ from driftline.detectors.summaries.codes import Special
 from driftline.stream.config.incidents import Incidents
 from driftline.stream.config.load import parse_config
 from driftline.stream.judge.changes import Change, Profile
-from driftline.stream.judge.incidents import SEVERITIES, Finding, Incident, Phase, Status, Step
-from driftline.stream.judge.lifecycle import LifeCycle, accept
+from driftline.stream.judge.incidents import SEVERITIES, Finding, Incident, Phase, Resolution, Status, Step, Subject
+from driftline.stream.judge.lifecycle import LifeCycle, end, leave
 from driftline.stream.panes.pane import Range
 
 MINUTE = 60_000
@@ -36,6 +36,10 @@ def finding(
     return Finding(signal, Column("ks", 0, special), False, 0, since, 100, (Range(0, 0, 100),), 20.0, 17.0, change)
 
 
+def subjects(signals: str) -> set[Subject]:
+    return {Subject("", signal) for signal in signals}
+
+
 def names(findings: Collection[Finding]) -> str:
     return "".join(each.signal for each in findings)
 
@@ -49,7 +53,7 @@ def step(
     before: Incident | None, found: str = "", released: str = "", at: int = 3000, own: LifeCycle | None = None
 ) -> tuple[Incident | None, list[Step]]:
     held = {"": before} if before else {}
-    after, steps = (own or life()).advance(held, [finding(each, 2000) for each in found], set(released), 700, at)
+    after, steps = (own or life()).advance(held, [finding(each, 2000) for each in found], subjects(released), 700, at)
     return after.get(""), steps
 
 
@@ -129,7 +133,7 @@ def test_a_signal_that_recovers_before_the_incident_fires_does_not_raise_its_sev
     own = life(hold="2m")
     broken = finding("a", special=Special.MISSING, broken=0.9)
     held, _ = own.advance({}, [broken, finding("b")], (), 700, 0)
-    held, _ = own.advance(held, [], {"a"}, 800, MINUTE)
+    held, _ = own.advance(held, [], subjects("a"), 800, MINUTE)
     _, (reported,) = own.advance(held, [], (), 900, 2 * MINUTE)
     assert (names(reported.findings), reported.incident.severity) == ("b", "warning")
 
@@ -166,7 +170,7 @@ def oscillate(own: LifeCycle, on: int, off: int, minutes: int) -> list[Status]:
     for minute in range(minutes):
         now = minute % (on + off) < on
         findings = [finding("a", minute * MINUTE)] if now and not drifts else []
-        held, steps = own.advance(held, findings, {"a"} if drifts and not now else (), minute, minute * MINUTE)
+        held, steps = own.advance(held, findings, subjects("a") if drifts and not now else (), minute, minute * MINUTE)
         reported, drifts = reported + [each.status for each in steps], now
     return reported
 
@@ -227,7 +231,7 @@ def test_a_flapping_signal_is_in_its_incident_only_once(history: list[tuple[set[
     for found, gone in history:
         drifting = set(names(held[""].drifts))
         new = [finding(signal) for signal in sorted(found - drifting)]
-        held, steps = life().advance(held, new, gone & drifting, seen=1, at=1)
+        held, steps = life().advance(held, new, subjects("".join(gone & drifting)), seen=1, at=1)
         both = names(held[""].drifts) + names(held[""].recovered)
         assert len(both) == len(set(both))
         assert set(names(held[""].drifts)) == drifting - gone | (found - drifting)
@@ -243,7 +247,7 @@ def test_a_page_per_signal_gives_each_its_own_incident() -> None:
         (Status.FIRING, "a", "a"),
         (Status.FIRING, "b", "b"),
     ]
-    left, (over,) = own.advance(held, [], {"a"}, 800, 4000)
+    left, (over,) = own.advance(held, [], subjects("a"), 800, 4000)
     assert (over.incident.scope, over.status, list(left)) == ("a", Status.RESOLVED, ["b"])
 
 
@@ -281,7 +285,7 @@ def test_by_default_what_a_model_cannot_work_with_is_critical() -> None:
     assert own.severity(finding("features.x", special=Special.MISSING, broken=0.95)) == "critical"
     in_cents = finding("features.x", effect=0.97)
     old, new = Profile(900, {}, {}, 70.0, 30.0), Profile(90, {}, {}, 6300.0, 2800.0)
-    in_cents = replace(in_cents, change=structs.replace(in_cents.change, before=old, after=new))
+    in_cents = structs.replace(in_cents, change=structs.replace(in_cents.change, before=old, after=new))
     assert in_cents.scale == pytest.approx(90)
     assert own.severity(in_cents) == "critical"
     for mean, deviation in ((6300.0, 30.0), (70.0, 2800.0), (350.0, 150.0), (-6300.0, 2800.0), (None, None)):
@@ -313,10 +317,53 @@ def test_an_incident_keeps_the_severity_of_its_worst_finding_and_reports_a_rise(
     assert SEVERITIES.index("critical") == max(map(SEVERITIES.index, SEVERITIES))
 
 
-def test_when_the_baseline_is_replaced_reported_incidents_are_resolved() -> None:
+# what has gone, what drifts and has recovered after (None: nothing), and the resolution told
+LEAVING = [
+    ({}, ("ab", ""), None),
+    ({"a": "unwatched"}, ("b", ""), None),
+    ({"a": "unwatched", "b": "unwatched"}, ("", ""), "unwatched"),
+    ({"a": "unwatched", "b": "replaced"}, ("", ""), "replaced"),
+    ({"a": "replaced", "b": "accepted"}, ("", ""), "accepted"),
+    ({"c": "replaced"}, ("ab", ""), None),
+]
+
+
+@pytest.mark.parametrize(("gone", "after", "told"), LEAVING)
+def test_an_incident_ends_when_the_last_of_its_drifts_has_left_it(
+    gone: dict[str, Resolution], after: tuple[str, str], told: Resolution | None
+) -> None:
+    open_one = incident("ab")
+    held, steps = leave({"": open_one}, {Subject("", signal): why for signal, why in gone.items()}, 7000)
+    assert (names(held[""].drifts), names(held[""].recovered)) == after
+    assert [(each.status, each.resolution, each.incident, each.at) for each in steps] == (
+        [(Status.RESOLVED, told, open_one, 7000)] if told else []
+    )
+    assert held[""].phase is (CLOSED if told else Phase.FIRING), "it opens again only after the cooldown"
+
+
+def test_an_incident_that_nobody_was_told_of_leaves_without_a_word() -> None:
+    assert leave({"": incident("a", phase=PENDING)}, {Subject("", "a"): "replaced"}, 7000) == ({}, [])
+
+
+def test_an_incident_without_drifts_recovers_as_if_nothing_had_changed() -> None:
+    recovering = {"": incident(recovered="a", phase=RECOVERING)}
+    assert leave(recovering, {Subject("", "a"): "unwatched"}, 7000) == (recovering, [])
+
+
+def test_drifts_of_other_tracks_and_segments_stay() -> None:
+    """A signal may drift in one version or in one country, and beside that in all events."""
+    drifts = [finding("a"), structs.replace(finding("a"), track="5.0"), structs.replace(finding("a"), segment="IN")]
+    held, (fired,) = life().advance({}, drifts, (), 700, 3000)
+    assert fired.findings == tuple(drifts)
+    held, _ = life().advance(held, [], {Subject("5.0", "a")}, 800, 3500)
+    held, steps = leave(held, {Subject("", "a"): "unwatched"}, 4000)
+    assert (held[""].drifts, steps) == ((drifts[2],), [])
+
+
+def test_when_a_model_is_no_longer_watched_reported_incidents_are_resolved() -> None:
     open_ones = [incident("ab", "c"), incident("", "a", RECOVERING)]
     unknown = [incident("a", phase=PENDING), incident(phase=CLOSED)]
-    steps = accept([*open_ones, *unknown], 7000)
+    steps = end([*open_ones, *unknown], 7000)
     assert [(each.status, each.resolution, each.incident, each.at) for each in steps] == [
-        (Status.RESOLVED, "accepted", open_one, 7000) for open_one in open_ones
+        (Status.RESOLVED, "unwatched", open_one, 7000) for open_one in open_ones
     ]

@@ -264,7 +264,7 @@ def astray(own: Driver, first: int = 0, last: int = 0, **shifts: float) -> list[
     sketch = BASELINE.layout.sketch(BASELINE.encode(columns), columns.numeric)
     run = Range(0, own.seen, own.seen + 100)
     pane = Pane(sketch, run.start * 1000 + first, run.end * 1000 + last, (run,))
-    (own.state, steps), own.seen = own.judge.judge(own.state, pane), run.end
+    steps, own.seen = own.take(pane), run.end
     return steps
 
 
@@ -283,7 +283,7 @@ def test_events_with_a_wrong_time_do_not_date_a_drift(first: int, last: int, ast
     quiet, steps = [], list[Step]()
     while not steps:
         steps = astray(own, *((first, last) if (own.seen % 200 > 0) == astray_first else ()))
-        quiet += [] if own.state.incidents[""].drifts else [own.seen * 1000]
+        quiet += [] if own.incidents[""].drifts else [own.seen * 1000]
     assert steps[0].at == pytest.approx(quiet[0], abs=200_000)
     assert quiet[-1] - quiet[0] == pytest.approx(300_000, abs=100_000)
 
@@ -319,8 +319,7 @@ def catching_up(own: Driver, back: int) -> list[Step]:
         columns = own.columns(traffic(50, 10_000 * partition + second, x=1.5 * (1000 <= second < 2000)))
         sketch = BASELINE.layout.sketch(BASELINE.encode(columns), columns.numeric)
         run = Range(partition, second * 10, second * 10 + 50)
-        own.state, more = own.judge.judge(own.state, Pane(sketch, second * 1000, second * 1000 + 5000, (run,)))
-        steps += more
+        steps += own.take(Pane(sketch, second * 1000, second * 1000 + 5000, (run,)))
     return steps
 
 

@@ -35,10 +35,11 @@ def baselines(size: int) -> Iterator[tuple[np.random.Generator, Baseline]]:
 def finds(rng: np.random.Generator, baseline: Baseline) -> bool:
     """Whether 2,500 events shifted by 1 σ raise an alarm."""
     judge = Judge(baseline, CONFIG)
-    state, found = judge.start(), False
+    state, incidents, found = judge.start(), {}, False
     for first in range(0, 2500, 250):
         content = baseline.sketch_events(normal(rng, 250, 1.0))
-        state, steps = judge.judge(state, Pane(content, START, START, (Range(0, first, first + 250),)))
+        pane = Pane(content, START, START, (Range(0, first, first + 250),))
+        state, incidents, steps = judge.judge(state, incidents, pane)
         found |= bool(steps)
     return found
 

@@ -124,7 +124,7 @@ def kept(stored: Mapping[str, Parts], baselines: Mapping[str, Baseline]) -> dict
             "seen": judge.seen,
             "starts": [judge.reference_start.tolist(), judge.past_start.tolist()],
             "panes": [(each.first_ts, each.last_ts, each.ranges, each.content.counts.tolist()) for each in panes],
-            "incidents": judge.incidents,
+            "incidents": state.incidents,
         }
     return found
 

@@ -306,7 +306,7 @@ async def test_moved_positions_are_where_the_next_owners_go_on_and_models_keep_a
     run = history(learned=True)
     sketcher, judge = await store.claim_sketch(TOPIC, 0), await store.claim_judge(PANES, 3)
     await sketcher.seal(0, 40, 70)
-    await judge.commit(9, {MODEL: state_delta(None, run.states[-1], None)}, [AN_ALERT])
+    await judge.commit(9, {MODEL: state_delta(None, run.states[-1])}, [AN_ALERT])
     assert await store.positions() == {(TOPIC, 0): 70, (PANES, 3): 9}
     assert run.states[-1].consumed
 
@@ -323,7 +323,7 @@ async def test_moved_positions_are_where_the_next_owners_go_on_and_models_keep_a
     state = restore_state(await judge.state_parts(MODEL), None)
     assert state.consumed == dict.fromkeys(run.states[-1].consumed, 5)
     moved = replace(run.states[-1], consumed=state.consumed)
-    assert state_delta(None, state, None) == state_delta(None, moved, None)
+    assert state_delta(None, state) == state_delta(None, moved)
     assert [each.message for each in await judge.outbox()] == [AN_ALERT.message]
     await owner.seal(5, 30)
     await judge.commit(3, {})
@@ -347,7 +347,7 @@ async def test_every_key_is_in_the_table_and_none_is_left_over(store: Store) -> 
     judge, sketcher = await store.claim_judge(PANES, 0), await store.claim_sketch(TOPIC, 0)
     await sketcher.seal(0, 1)
     for offset, (old, new) in enumerate(zip([None, *run.states], run.states, strict=False)):
-        await judge.commit(offset, {MODEL: state_delta(old, new, None)}, [AN_ALERT], {MODEL: offset})
+        await judge.commit(offset, {MODEL: state_delta(old, new)}, [AN_ALERT], {MODEL: offset})
     await store.save_learned("gone", b"...")
     await store.drop_learned("gone")
     await store.save_learned(MODEL, b"...")
@@ -359,4 +359,4 @@ async def test_every_key_is_in_the_table_and_none_is_left_over(store: Store) -> 
         (key,) = [key for key in keys if matches(key.removeprefix(f"{store.namespace}:"))]
         assert (await store.client.type(key)).decode() == kind
         assert await store.client.ttl(key) == -1
-    assert await judge.state_parts(MODEL) == state_delta(None, run.states[-1], None).write
+    assert await judge.state_parts(MODEL) == state_delta(None, run.states[-1]).write

@@ -14,13 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftline.stream import retry
-from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.codec.state import StateDelta, restore_state, state_delta
 from driftline.stream.demo.servers import Server
 from driftline.stream.events.event import Event
 from driftline.stream.judge.judge import Judge
 from driftline.stream.judge.state import ModelState
-from driftline.stream.panes.pane import Pane, Range
+from driftline.stream.panes.pane import Pane, Range, Source
 from driftline.stream.state.client import StoreError
 from driftline.stream.state.fencing import FencedError
 from driftline.stream.state.incident_index import IncidentIndex
@@ -62,7 +61,7 @@ async def _work(judge: JudgePartition, run: History, crashes: dict[int, str], pu
         if crash == "before":
             raise ConnectionAbortedError
         alerts = [_decided(f"{step.seq} {step.status} {step.at} {step.incident}", step.status) for step in steps]
-        await judge.commit(offset + 1, {MODEL: state_delta(stored, state, run.given)}, alerts)
+        await judge.commit(offset + 1, {MODEL: state_delta(stored, state)}, alerts)
         if crash == "after":
             raise ConnectionAbortedError
         stored = state
@@ -86,7 +85,7 @@ def test_crashes_change_neither_states_nor_alerts(redis_url: str, learned: bool,
         published = await committed(store, run, dict(crashes))
         judge = await store.claim_judge(PANES, 0)
         assert (judge.next_offset, await judge.models()) == (len(run.panes), [MODEL])
-        assert await judge.state_parts(MODEL) == state_delta(None, run.states[-1], run.given).write
+        assert await judge.state_parts(MODEL) == state_delta(None, run.states[-1]).write
         expected = [alert.encode() for each in run.alerts for alert in each]
         assert [each.message for each in sorted(set(published))] == expected
         (kept,) = await IncidentIndex(store.client, store.namespace, PANES).read()
@@ -106,10 +105,10 @@ def test_a_killed_redis_that_syncs_always_has_all_that_it_acknowledged(tmp_path:
             for offset, (old, new) in enumerate(zip([None, *run.states], run.states, strict=False)):
                 if offset % 10 == 9:
                     killed = asyncio.get_running_loop().run_in_executor(None, restart)
-                await judge.commit(offset, {MODEL: state_delta(old, new, None)}, [DecidedAlert(b"%d" % offset, "i")])
+                await judge.commit(offset, {MODEL: state_delta(old, new)}, [DecidedAlert(b"%d" % offset, "i")])
                 if offset % 10 == 9:
                     await killed
-                assert await judge.state_parts(MODEL) == state_delta(None, new, None).write
+                assert await judge.state_parts(MODEL) == state_delta(None, new).write
                 await judge.confirm_published(len(await judge.outbox(limit=1000)) // 2)
 
         def restart() -> None:
@@ -122,7 +121,7 @@ def test_a_killed_redis_that_syncs_always_has_all_that_it_acknowledged(tmp_path:
         async def after_restart(store: Store) -> None:
             judge = await store.claim_judge(PANES, 0)
             assert judge.next_offset == len(run.states) - 1
-            assert await judge.state_parts(MODEL) == state_delta(None, run.states[-1], None).write
+            assert await judge.state_parts(MODEL) == state_delta(None, run.states[-1]).write
 
         play(url(server), after_restart, namespace)
 
@@ -219,7 +218,7 @@ def test_out_of_memory_a_commit_writes_nothing_and_publishing_frees_some(
 # Cost
 
 
-def long_history(commits: int) -> Iterator[tuple[Baseline, ModelState]]:
+def long_history(commits: int) -> Iterator[ModelState]:
     """States of a model of 20 features, 500 events a pane, that differ by one pane each; nothing is judged."""
     batch = draw(np.random.default_rng(1), 3000)
     reference = baseline_of(batch)
@@ -230,19 +229,19 @@ def long_history(commits: int) -> Iterator[tuple[Baseline, ModelState]]:
         run = Range(0, i * 500, i * 500 + 500)
         history = state.history.push(Pane(sketch, run.start, run.end, (run,)))
         state = replace(state, history=history, seen=run.end)
-        yield reference, ModelState({0: run.end}, judge=state)
+        yield ModelState({Source(0): run.end}, judge=state)
 
 
 @on_every_redis
 async def test_a_commit_costs_what_changed_however_long_the_history(store: Store) -> None:
     judge, stored, sent = await store.claim_judge(PANES, 0), None, [await received(store)]
-    for offset, (reference, state) in enumerate(long_history(3000)):
-        await judge.commit(offset, {MODEL: state_delta(stored, state, reference)})
+    for offset, state in enumerate(long_history(3000)):
+        await judge.commit(offset, {MODEL: state_delta(stored, state)})
         stored = state
         if offset % 1000 == 999:
             sent.append(await received(store))
     first, _, last = (round(each) // 1000 for each in np.diff(sent))
-    whole = sum(map(len, state_delta(None, state, reference).write.values()))
+    whole = sum(map(len, state_delta(None, state).write.values()))
     assert first < 8000 < whole / 10
     assert last < 1.1 * first
 

@@ -1,0 +1,75 @@
+"""Baselines by hash in Redis, so that whoever judges can read panes that another worker's configuration has counted.
+
+NS is the namespace (the consumer group), M a model.
+
+| key                   | type   | holds                                                                    |
+|-----------------------|--------|--------------------------------------------------------------------------|
+| NS:generation         | string | how many configurations were loaded: the newest one is in effect         |
+| NS:references         | set    | the names of the models that a configuration has given baselines         |
+| NS:{baselines/M}      | hash   | by content hash, the file's bytes of a baseline that was given, slim      |
+| NS:{baselines/M}:used | zset   | the same hashes, by the generation that used them last                   |
+
+The newest baselines of a model are kept: panes of older ones than that were judged long ago. It belongs to no commit;
+what is in effect is committed by the judges, from the records of the panes topic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from driftline.stream.state.client import Client, call_redis
+from driftline.stream.state.scripts import Script
+
+# Former baselines of a model that are kept beside those in use: of a model that is exchanged every minute, by mistake,
+# those of the last minutes; they take 24 kB each.
+_FORMER = 8
+
+# KEYS: baselines, used. ARGV: generation, how many to keep, hashes. Answers which of them are not stored yet.
+_USE = Script("""
+local missing = {}
+for i = 3, #ARGV do
+    redis.call('ZADD', KEYS[2], 'GT', ARGV[1], ARGV[i])
+    if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 0 then missing[#missing + 1] = ARGV[i] end
+end
+for _, old in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1 - tonumber(ARGV[2]))) do
+    redis.call('HDEL', KEYS[1], old)
+    redis.call('ZREM', KEYS[2], old)
+end
+return missing
+""")
+
+
+@dataclass(frozen=True)
+class StoredBaselines:
+    """The given baselines of a group's models. Each call may raise StoreError."""
+
+    client: Client
+    namespace: str
+
+    async def next_generation(self) -> int:
+        """The generation of a configuration that is loaded now."""
+        return int(await call_redis(self.client.incr, f"{self.namespace}:generation"))
+
+    async def models(self) -> set[str]:
+        """The models that have been given baselines."""
+        return {model.decode() for model in await call_redis(self.client.smembers, f"{self.namespace}:references")}
+
+    async def use(self, model: str, generation: int, files: Mapping[str, Callable[[], bytes]]) -> None:
+        """Store the baselines that a generation uses, unless they are there. files: by content hash."""
+        await call_redis(self.client.sadd, f"{self.namespace}:references", model)
+        key = self._key(model)
+        for missing in await _USE.run(self.client, [key, f"{key}:used"], generation, len(files) + _FORMER, *files):
+            await call_redis(self.client.hset, key, missing, files[missing.decode()]())
+
+    async def load(self, model: str, content_hash: str) -> bytes | None:
+        """The file's bytes of a baseline, None if it is not kept."""
+        found: bytes | None = await call_redis(self.client.hget, self._key(model), content_hash)
+        return found
+
+    async def drop(self, model: str) -> None:
+        """Take a model off those that have been given baselines. What panes in flight need is kept."""
+        await call_redis(self.client.srem, f"{self.namespace}:references", model)
+
+    def _key(self, model: str) -> str:
+        return f"{self.namespace}:{{baselines/{model}}}"

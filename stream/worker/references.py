@@ -1,0 +1,85 @@
+"""What models are compared with: what this worker's configuration says, and what is in effect by the panes topic.
+
+    configuration loaded ──► generation ──► baselines by hash to Redis ──► a record for each model ──► its panes
+
+The configuration that was loaded last is in effect, in every worker: `docs/decisions/0029-references.md`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.file import decode_baseline, encode_baseline
+from driftline.stream.codec.frames import FormatError
+from driftline.stream.codec.panes import ReferenceMessage
+from driftline.stream.kafka.record import OutgoingRecord
+from driftline.stream.state.references import StoredBaselines
+
+Publish = Callable[[Iterable[OutgoingRecord]], Awaitable[None]]
+# Models whose baselines are stored at once; a worker has 32 connections.
+_AT_ONCE = 16
+
+
+class References:
+    """Baselines by hash, from a configuration and from Redis. given: the configuration's, by model."""
+
+    def __init__(self, given: Mapping[str, Baseline], stored: StoredBaselines) -> None:
+        self._stored, self._known = stored, dict[str, Baseline]()
+        self.replace(given)
+
+    def replace(self, given: Mapping[str, Baseline]) -> None:
+        """Take the baselines of a configuration that was loaded again."""
+        # An equal baseline that is known already stays the same object, and keeps its monitors.
+        self.given = {model: self._known.setdefault(each.content_hash, each) for model, each in given.items()}
+
+    def of(self, model: str, in_effect: ReferenceMessage | None) -> Baseline | None:
+        """The given baseline of a model; None if it learns its own. in_effect: what `load` has loaded."""
+        if in_effect is None:
+            return self.given.get(model)
+        hash_ = in_effect.baselines.get("")
+        return None if hash_ is None else self._known[hash_]
+
+    async def load(self, record: ReferenceMessage) -> None:
+        """Load the baselines of a record. Raises FormatError if one is not there."""
+        for hash_ in record.baselines.values():
+            if await self.find(record.model, hash_) is None:
+                raise FormatError(
+                    f"baseline {hash_[:12]}… of model {record.model!r} is not in Redis: restart a worker that has it"
+                )
+
+    async def find(self, model: str, content_hash: str) -> Baseline | None:
+        """A baseline of a model by its hash; None if it is neither in the configuration nor in Redis."""
+        if content_hash not in self._known:
+            content = await self._stored.load(model, content_hash)
+            if content is None:
+                return None
+            self._known[content_hash] = await asyncio.to_thread(decode_baseline, content)
+        return self._known[content_hash]
+
+    def keep(self, hashes: Iterable[str]) -> None:
+        """Drop the baselines that neither the configuration nor one of these hashes names."""
+        kept = {*hashes, *(each.content_hash for each in self.given.values())}
+        self._known = {hash_: each for hash_, each in self._known.items() if hash_ in kept}
+
+    async def announce(self, publish: Publish, panes: str) -> None:
+        """Say on the panes topic what this configuration compares each model with; then it is in effect.
+
+        Models that an earlier configuration gave a baseline, and this one does not, are told, too.
+        """
+        generation = await self._stored.next_generation()
+        models = sorted(self.given)
+        for first in range(0, len(models), _AT_ONCE):
+            await asyncio.gather(*(self._store(each, generation) for each in models[first : first + _AT_ONCE]))
+        gone = sorted(await self._stored.models() - self.given.keys())
+        hashes = {model: {"": self.given[model].content_hash} for model in models}
+        records = [ReferenceMessage(each, generation, hashes.get(each, {})) for each in (*models, *gone)]
+        await publish(OutgoingRecord(panes, each.model.encode(), each.to_bytes()) for each in records)
+        for model in gone:
+            await self._stored.drop(model)
+
+    async def _store(self, model: str, generation: int) -> None:
+        baseline = self.given[model]
+        slim = baseline.without_blocks() if baseline.derived else baseline
+        await self._stored.use(model, generation, {baseline.content_hash: lambda: encode_baseline(slim)})
