@@ -118,7 +118,7 @@ class Monitor:
         state = replace(state, consumed={**state.consumed, source: run.end})
         if topic:  # the offsets that an alert gives are those of the predictions topic
             pane = replace(pane, ranges=())
-        state, steps = self._carry_over(state, min(pane.first_ts, pane.last_ts))
+        state, steps = self._carry_over(state, later(state.clock, ticks, min(pane.first_ts, pane.last_ts)))
         baseline = self.baseline(state)
         if baseline is None:
             state, more = self._collect(state, pane, ticks)

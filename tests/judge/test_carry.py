@@ -73,7 +73,7 @@ def play(
     late: how many panes after that are still counted in the former baseline, every other one.
     """
     state, steps, states = ModelState(), list[Step](), list[ModelState]()
-    monitors = [Monitor("fraud", CONFIG, before, portable=True), Monitor("fraud", CONFIG, after, level=2)]
+    monitors = [Monitor("fraud", CONFIG, before, portable=True), Monitor("fraud", CONFIG, after, portable=True)]
     for number in range(PANES):
         counted_in = before if number < at or (number < at + late and number % 2) else after
         content = rows(2, number * PANE, PANE, drifting if number in DRIFT else "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -290,7 +289,7 @@ def test_by_default_what_a_model_cannot_work_with_is_critical() -> None:
     assert own.severity(in_cents) == "critical"
     for mean, deviation in ((6300.0, 30.0), (70.0, 2800.0), (350.0, 150.0), (-6300.0, 2800.0), (None, None)):
         other = structs.replace(in_cents.change, after=Profile(90, {}, {}, mean, deviation))
-        assert own.severity(replace(in_cents, change=other)) == "warning"
+        assert own.severity(structs.replace(in_cents, change=other)) == "warning"
 
 
 def test_by_default_drift_warns_and_a_signal_half_broken_is_an_error() -> None:
