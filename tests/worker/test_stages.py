@@ -919,3 +919,89 @@ async def test_the_dead_letter_of_a_record_near_the_size_limit_is_cut_off(this: 
     (found,) = [each for each in this.published(f"{this.config.topics.predictions}.dlq") if len(each.value or b"") > 9]
     assert len(found.value or b"") == 900_000
     assert dict(found.headers)["cut"] == b"from 1040008 bytes, and a key of 0"
+
+
+# References that change
+
+
+@on_a_bench
+async def test_a_baseline_exchanged_under_traffic_pages_nobody_and_loses_nothing(this: Bench) -> None:
+    """One worker still counts in the former baseline when another has loaded the new one."""
+    before, after = baseline_of("given"), baseline_of("given").select_signals(lambda name: name != "features.country")
+    this.log[:] = messages("given", 400)
+    this.append([])
+    old = this.driver(fetch_size=30)
+    await old.announce()
+    await old.assign()
+    for _ in range(4):
+        await old.sketch_next()
+    await old.judge_next(0)
+    await old.judge_next(1)
+    await old.reload({"given": after})
+    while await old.sketch_next():
+        for partition in range(2):
+            await old.judge_next(partition)
+    await this.judge(old)
+    assert this.dead_panes() == []
+    assert this.alerts() == []
+    hashes = [each.baseline for each in this.panes()]
+    assert {before.content_hash, after.content_hash} <= set(hashes)
+    assert hashes[-1] == after.content_hash
+    state = await this.state("given")
+    assert state.judge
+    assert (state.judge.baseline, state.judge.end) == (after.content_hash, state.consumed[Source(0)])
+
+
+@on_a_bench
+async def test_a_pane_that_another_worker_counted_in_a_former_baseline_is_carried_over(this: Bench) -> None:
+    this.log[:] = messages("given", 400)
+    this.append([])
+    before = this.driver()
+    await before.announce()
+    await before.assign()
+    await before.sketch_next()
+    this.baselines = {"given": baseline_of("given").select_signals(lambda name: name != "features.country")}
+    after = this.driver()
+    await after.announce()
+    await after.work()
+    assert this.dead_panes() == []
+    state = await this.state("given")
+    assert state.judge
+    assert state.judge.baseline == this.baselines["given"].content_hash
+    assert state.judge.end == 400
+
+
+@on_a_bench
+async def test_the_configuration_loaded_last_is_in_effect_whoever_judges(this: Bench) -> None:
+    """A worker that has only the former file judges by the new one, which it finds in Redis."""
+    former, new = this.baselines, {"given": baseline_of("given", seed="other")}
+    this.baselines = new
+    await this.driver().announce()
+    this.baselines = former
+    late = this.driver()
+    await late.work()
+    state = await this.state("given")
+    assert state.judge
+    assert state.judge.baseline == new["given"].content_hash
+    assert this.dead_panes() == []
+    await late.announce()
+    await this.judge(this.driver())
+    this.append(messages("given", 20, 400))
+    await this.driver().work()
+    state = await this.state("given")
+    assert state.judge
+    assert state.judge.baseline == former["given"].content_hash, "now that one was loaded last"
+
+
+@on_a_bench
+async def test_a_model_that_no_configuration_gives_a_baseline_any_more_learns_one(this: Bench) -> None:
+    await this.driver().announce()
+    await this.driver().work()
+    this.baselines = {}
+    driver = this.driver()
+    await driver.announce()
+    this.append(messages("given", 200, 400))
+    await driver.work()
+    state = await this.state("given")
+    assert state.learned or state.sample
+    assert this.dead_panes() == []
