@@ -27,7 +27,7 @@ import orjson
 
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.codec.panes import OUT_OF_ORDER, ForgetMessage, PaneMessage
+from driftline.stream.codec.panes import OUT_OF_ORDER, ForgetMessage, PaneMessage, ReferenceMessage
 from driftline.stream.config.sections import Config
 from driftline.stream.events.frames import Schema
 from driftline.stream.panes.cutter import Cutter

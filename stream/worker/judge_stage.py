@@ -397,7 +397,7 @@ class JudgeStage:
         if found is None and state.judge is not None and state.judge.baseline == message.baseline:
             return state.judge.signals
         if found is None or baseline is None:
-            raise FormatError(f"a pane of {message.model!r} against a baseline that is not known any more")
+            raise FormatError(f"a pane of {message.model!r} against another baseline than this worker knows")
         return found.watched
 
     async def _commit(self, partition: _Partition, next_offset: int, work: _Batch) -> None:

@@ -70,7 +70,7 @@ def test_alerts_states_and_dead_letters_are_those_of_the_live_judges(redis_serve
         published = this.published(this.config.topics.alerts)
         assert sorted(as_lines(alerts).values()) == sorted(each.value or b"" for each in published)
         assert {"firing", "resolved"} <= {each.data.status for each in alerts}
-        stored = {model: state_delta(None, each, this.baselines.get(model)).write for model, each in own.states.items()}
+        stored = {model: state_delta(None, each).write for model, each in own.states.items()}
         assert stored == await this.states()
         dead = sorted((int(offset), reason.decode()) for offset, reason in this.dead_panes())
         assert sorted((offset, reason) for (_, offset), reason in own.refused.items()) == dead
