@@ -1,0 +1,67 @@
+"""A configuration that is loaded again by running workers, with real processes."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+import yaml
+
+from driftline.stream.baselines.file import encode_baseline
+from driftline.stream.codec.state import restore_state
+from driftline.stream.demo.servers import Server
+from load_tests.harness.deployment import Deployment, WorkerProcess, deploy
+from load_tests.harness.oracle import baseline_of, events_counted, messages
+from tests.harness.brokers import Broker
+
+RELOADED = "the configuration was loaded again"
+
+
+def counted(deployment: Deployment) -> int:
+    return sum(events_counted(parts, None) for parts in deployment.model_states().values())
+
+
+def exclude(deployment: Deployment, *signals: str) -> None:
+    """Edit `signals.exclude` of the model."""
+    config = yaml.safe_load(deployment.path.read_text("utf-8"))
+    config["models"]["given"]["signals"] = {"exclude": list(signals)}
+    deployment.path.write_text(yaml.safe_dump(config), "utf-8")
+
+
+def hang_up(worker: WorkerProcess, says: str) -> None:
+    """Ask for the configuration to be loaded again, and wait until the worker has said what came of it."""
+    before = worker.logs().count(says)
+    worker.process.send_signal(signal.SIGHUP)
+    worker.wait_for(lambda: worker.logs().count(says) > before)
+
+
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)
+def test_a_signal_excluded_at_sighup_costs_no_event_and_no_page(
+    broker: Broker, redis_server: Server, tmp_path: Path
+) -> None:
+    sections = {
+        "panes": {"events": 50, "seconds": 0.5},
+        "models": {"given": {"baseline": "given.driftline", "clock": 50}},
+    }
+    deployment = deploy(tmp_path, broker, redis_server.address, sections)
+    (tmp_path / "given.driftline").write_bytes(encode_baseline(baseline_of("given")))
+    events = messages("given", 1200)
+    with deployment.worker() as worker:
+        deployment.produce({0: events[:430]})
+        worker.wait_for(lambda: counted(deployment) == 430)
+        exclude(deployment, "features.country")
+        hang_up(worker, RELOADED)
+        deployment.produce({0: events[430:800]})
+        worker.wait_for(lambda: counted(deployment) == 800)
+        deployment.path.write_text(f"{deployment.path.read_text('utf-8')}\nnonsense: 1\n", "utf-8")
+        hang_up(worker, "was not loaded again")
+        deployment.produce({0: events[800:]})
+        worker.wait_for(lambda: counted(deployment) == 1200)
+        assert worker.stop() == 0
+    state = restore_state(deployment.model_states()["given"], None)
+    assert state.judge is not None
+    assert [each.name for each in state.judge.signals] == ["features.amount", "score"]
+    assert sum(bucket.content.n for bucket in state.judge.history) == state.judge.seen, "the history was kept"
+    assert deployment.alerts() == []
+    assert deployment.read(f"{deployment.config.topics.panes}.dlq") == []
