@@ -3,141 +3,129 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from driftline.detectors.summaries.layout import Layout
 from driftline.stream.alerts.build import build_alert, encode_alert
+from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.codec.levels import NEWEST, learned_format
-from driftline.stream.codec.panes import PaneMessage
+from driftline.stream.codec.panes import OUT_OF_ORDER, PaneMessage
 from driftline.stream.codec.state import state_delta
 from driftline.stream.config.sections import Config
-from driftline.stream.judge.incidents import Step
-from driftline.stream.judge.monitor import Monitor, forget
-from driftline.stream.judge.roster import NoRoomError, Room, Roster
+from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.pane import Pane, Range, Source
-from driftline.stream.panes.tick import Marks, Tick
-from load_tests.chaos.outcome import Record
+from driftline.stream.replay.panes import PanesRecord, PanesReplay, resumed
+from load_tests.chaos.outcome import Message, Record
 from load_tests.harness.oracle import Parts
 
 
 @dataclass
 class Judged:
-    """The states of all models, and the alerts as lines by id.
-
-    era: its number. kept: the runs of which a model's state knows the events, by era. refused: why there was no room
-    for a pane, by partition and offset of the panes topic. crowded_out: the models of such panes, and those that gave
-    way to others.
-    """
+    """The panes of the predictions topic judged in its order: states of all models, and alerts as lines by id."""
 
     config: Config
     baselines: Mapping[str, Baseline]
     states: dict[str, ModelState] = field(default_factory=dict)
     lines: dict[str, bytes] = field(default_factory=dict)
-    kept: dict[str, set[tuple[int, Range]]] = field(default_factory=dict)
-    refused: dict[tuple[int, int], str] = field(default_factory=dict)
-    crowded_out: set[str] = field(default_factory=set)
-    era: int = 0
 
     def __post_init__(self) -> None:
         self._monitors: dict[str, Monitor] = {}
-        self._rosters: dict[int, Roster] = {}
-        self._marks: dict[int, Marks] = {}
-        self._partitions: dict[str, int] = {}
 
-    def judge_published(self, message: PaneMessage, record: Record) -> None:
-        """Judge one more pane of the panes topic, if it comes in turn and there is room for its model."""
-        model, run, at = message.model, message.run, record.timestamp
-        self._partitions[model] = record.partition
-        consumed = self.states.get(model, ModelState()).consumed.get(Source(run.partition), 0)
-        if consumed < message.previous_end:
-            return
-        pane = message.pane(self._layout(message))
-        if model in self.baselines or run.start < consumed:
-            self.judge(model, pane, at)
-            return
-        try:
-            self._make_room(record.partition, model, pane, at)
-        except NoRoomError as error:
-            self.refused[record.partition, record.offset] = str(error)
-            self.crowded_out.add(model)
-        else:
-            self.judge(model, pane, at)
-            self.kept.setdefault(model, set()).add((self.era, run))
-            state = self.states[model]
-            self._roster(record.partition).note(model, at, len(state.sample), state.learned is not None)
-
-    def tick(self, tick: Tick, record: Record) -> None:
-        """Let it become later for the models of a partition."""
-        self._marks[record.partition] = self._marks.get(record.partition, Marks()).after(tick)
-        for model in sorted(self.states):
-            if self._partitions.get(model) == record.partition:
-                ticks, monitor = self._time(model), self._monitor(model)
-                self.states[model], steps = monitor.tick(self.states[model], ticks)
-                self._report(monitor, steps, record.timestamp)
-
-    def _time(self, model: str) -> int:
-        """How late it is by the ticks of a model's partition; 0 before the first."""
-        marks = self._marks.get(self._partitions.get(model, -1), Marks())
-        return marks.time_of(self.config.topics.predictions)
-
-    def _roster(self, partition: int) -> Roster:
-        return self._rosters.setdefault(partition, Roster(Room.of(self.config)))
-
-    def _make_room(self, partition: int, model: str, pane: Pane[Any], at: int) -> None:
-        """Forget who gives way to a model that learns its baseline. Raises NoRoomError."""
-        if self._baseline(model) is not None:
-            return
-        learns = self._monitor(model).learns_from(self.states.get(model, ModelState()), pane)
-        for leaving in self._roster(partition).make_room(model, len(pane.content), at, learns):
-            self.states[leaving], _ = forget(self.states[leaving])
-            self.kept.pop(leaving, None)
-            self.crowded_out.add(leaving)
-
-    def judge(self, model: str, pane: Pane[Any], appended: int) -> None:
-        """Judge one more pane; one that was judged before changes nothing. appended: epoch ms."""
+    def judge(self, model: str, pane: Pane[Any]) -> None:
+        """Judge one more pane; one that was judged before changes nothing."""
         monitor = self._monitor(model)
-        state = self.states.get(model, ModelState())
-        self.states[model], steps = monitor.judge(state, pane, ticks=self._time(model))
-        self._report(monitor, steps, appended)
-
-    def _report(self, monitor: Monitor, steps: Iterable[Step], appended: int) -> None:
-        for step in steps:
-            alert = build_alert(monitor, step, mode="live", topic=self.config.topics.predictions, emitted_at=appended)
-            self.lines[alert.id] = encode_alert(alert)
+        self.states[model], steps = monitor.judge(self.states.get(model, ModelState()), pane)
+        topic = self.config.topics.predictions
+        alerts = (build_alert(monitor, step, mode="live", topic=topic, emitted_at=0) for step in steps)
+        self.lines |= _lines(alerts)
 
     def resume(self, offsets: Mapping[int, int]) -> None:
         """Begin the next era: partitions of the predictions topic go on at these offsets."""
-        self.era += 1
-        for model, state in self.states.items():
-            sources = {Source(partition): offset for partition, offset in offsets.items()}
-            moved = {source: offset for source, offset in sources.items() if source in state.consumed}
-            self.states[model] = replace(state, consumed={**state.consumed, **moved})
+        self.states = {model: resumed(state, offsets) for model, state in self.states.items()}
 
     def _monitor(self, model: str) -> Monitor:
         if model not in self._monitors:
             settings, limits = self.config.for_model(model), self.config.limits
-            given = self.baselines.get(model)
-            self._monitors[model] = Monitor(
-                model, settings, given, limits, learned_format=learned_format(NEWEST), portable=True
-            )
+            given, learned = self.baselines.get(model), learned_format(NEWEST)
+            self._monitors[model] = Monitor(model, settings, given, limits, learned_format=learned, portable=True)
         return self._monitors[model]
+
+    def stored(self) -> dict[str, Parts]:
+        """The parts of every model's state, as they are stored."""
+        return _stored(self.states)
+
+
+@dataclass
+class JudgedPanes:
+    """The panes topic judged in its order.
+
+    lines: alerts by id. kept: the runs of which a model's state knows the events, by the era's number. crowded_out: the
+    models of panes for which there was no room, and those that gave way to others.
+    """
+
+    config: Config
+    baselines: Mapping[str, Baseline]
+    lines: dict[str, bytes] = field(default_factory=dict)
+    kept: dict[str, set[tuple[int, Range]]] = field(default_factory=dict)
+    crowded_out: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._replay, self._era = PanesReplay(self.config, self.baselines), 0
+
+    @property
+    def states(self) -> dict[str, ModelState]:
+        """The states of all models."""
+        return self._replay.states
+
+    @property
+    def refused(self) -> dict[tuple[int, int], str]:
+        """Why there was no room for a pane, by partition and offset of the panes topic."""
+        refused = self._replay.refused.items()
+        return {place: reason for place, reason in refused if not reason.startswith(OUT_OF_ORDER)}
 
     def knows_baseline(self, message: PaneMessage) -> bool:
         """Whether the model has the baseline of this pane by now."""
-        baseline = self._baseline(message.model)
+        state = self._replay.state_of(message.model)
+        baseline = self.baselines.get(message.model) or state.learned
         return not message.baseline or (baseline is not None and baseline.content_hash == message.baseline)
 
-    def _layout(self, message: PaneMessage) -> Layout | None:
-        """The layout of a pane that holds a sketch, None for one that holds events."""
-        baseline = self._baseline(message.model)
-        return baseline.layout if message.baseline and baseline else None
+    def read(self, record: Record, message: Message) -> None:
+        """Judge one more record, which says this."""
+        replay, known = self._replay, len(self._replay.forgotten)
+        before = self._consumed(message)
+        alerts = replay.read(PanesRecord(record.partition, record.offset, record.timestamp, record.value))
+        self.lines |= _lines(alerts)
+        for model in replay.forgotten[known:]:
+            self.kept.pop(model, None)
+            self.crowded_out.add(model)
+        if isinstance(message, PaneMessage):
+            reason = replay.refused.get((record.partition, record.offset), OUT_OF_ORDER)
+            if not reason.startswith(OUT_OF_ORDER):
+                self.crowded_out.add(message.model)
+            elif self._consumed(message) != before:
+                self.kept.setdefault(message.model, set()).add((self._era, message.run))
 
-    def _baseline(self, model: str) -> Baseline | None:
-        return self.baselines.get(model) or self.states.get(model, ModelState()).learned
+    def _consumed(self, message: Message) -> int:
+        """Up to where a pane's partition was judged for its model."""
+        if not isinstance(message, PaneMessage):
+            return 0
+        return self._replay.state_of(message.model).consumed.get(Source(message.run.partition), 0)
+
+    def resume(self, offsets: Mapping[int, int]) -> None:
+        """Begin the next era: partitions of the predictions topic go on at these offsets."""
+        self._era += 1
+        self._replay.resume(offsets)
 
     def stored(self) -> dict[str, Parts]:
         """The parts of every model's state, as they are stored: none of a model that was forgotten."""
-        return {model: state_delta(None, state).write for model, state in self.states.items() if state != ModelState()}
+        return _stored(self.states)
+
+
+def _lines(alerts: Iterable[IncidentAlert]) -> dict[str, bytes]:
+    return {each.id: encode_alert(each) for each in alerts}
+
+
+def _stored(states: Mapping[str, ModelState]) -> dict[str, Parts]:
+    return {model: state_delta(None, state).write for model, state in states.items() if state != ModelState()}

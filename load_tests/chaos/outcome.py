@@ -10,6 +10,8 @@ from driftline.stream.codec.panes import ForgetMessage, PaneMessage, ReferenceMe
 from driftline.stream.panes.tick import Tick
 from load_tests.harness.oracle import Parts
 
+#: What a record of the panes topic says.
+Message = PaneMessage | ForgetMessage | ReferenceMessage | Tick
 #: The messages of a partition by offset, in their order. Offsets of markers and of aborted transactions are left out.
 Log = Mapping[int, bytes | None]
 
@@ -56,7 +58,7 @@ class Era:
     skipped: Collection[tuple[int, int]] = frozenset()
     doubtful: Mapping[int, range] = field(default_factory=dict)
 
-    def messages(self) -> Iterator[tuple[Record, PaneMessage | ForgetMessage | ReferenceMessage | Tick]]:
+    def messages(self) -> Iterator[tuple[Record, Message]]:
         """The records of the panes topic, and what they say."""
         return ((record, read_message(record.value or b"")) for record in self.panes)
 

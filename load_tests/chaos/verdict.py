@@ -27,7 +27,7 @@ import orjson
 
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.codec.panes import OUT_OF_ORDER, ForgetMessage, PaneMessage, ReferenceMessage
+from driftline.stream.codec.panes import OUT_OF_ORDER, PaneMessage
 from driftline.stream.config.sections import Config
 from driftline.stream.events.frames import Schema
 from driftline.stream.panes.cutter import Cutter
@@ -35,7 +35,7 @@ from driftline.stream.panes.pane import Pane, Range, Run
 from driftline.stream.panes.sketcher import Sketcher, pane_rule
 from driftline.stream.panes.tick import Tick
 from load_tests.chaos.count import check_counts
-from load_tests.chaos.judged import Judged
+from load_tests.chaos.judged import Judged, JudgedPanes
 from load_tests.chaos.naive import MAX_BATCH
 from load_tests.chaos.outcome import Era, Log, Outcome, Verdict
 from load_tests.harness.oracle import alert_bodies, event_or_none
@@ -49,14 +49,14 @@ def judge_run(
     schemas: Mapping[int, Schema] | None = None,
 ) -> Verdict:
     """The verdict on a run. spread: models whose events lie on several partitions. schemas: see `EventReader`."""
-    verdict, by_panes, by_predictions = Verdict(), Judged(config, baselines), Judged(config, baselines)
+    verdict, by_panes, by_predictions = Verdict(), JudgedPanes(config, baselines), Judged(config, baselines)
     for era in outcome.eras:
         _judge_published(verdict, by_panes, era)
     known = {model: state.learned for model, state in by_panes.states.items() if state.learned} | dict(baselines)
     for era in outcome.eras:
         for model, pane in _Replay(config, baselines, known, schemas, verdict, era).panes():
             if model not in spread and model not in by_panes.crowded_out:
-                by_predictions.judge(model, pane, appended=0)
+                by_predictions.judge(model, pane)
         by_predictions.resume(era.resumed)
     _check_pane_dead_letters(verdict, outcome, by_panes.refused)
     _check_states(verdict, outcome, by_predictions, "predictions topic")
@@ -66,16 +66,14 @@ def judge_run(
     return verdict
 
 
-def _judge_published(verdict: Verdict, by_panes: Judged, era: Era) -> None:
+def _judge_published(verdict: Verdict, by_panes: JudgedPanes, era: Era) -> None:
     """Judge the panes of an era."""
     for record, message in era.messages():
-        if (record.partition, record.offset) in era.skipped or isinstance(message, ForgetMessage | ReferenceMessage):
+        if (record.partition, record.offset) in era.skipped:
             continue
-        if isinstance(message, Tick):
-            verdict.add({"ticks": 1})
-            by_panes.tick(message, record)
-        elif by_panes.knows_baseline(message):
-            by_panes.judge_published(message, record)
+        verdict.add({"ticks": isinstance(message, Tick)})
+        if not isinstance(message, PaneMessage) or by_panes.knows_baseline(message):
+            by_panes.read(record, message)
         else:
             verdict.mismatches.append(
                 f"a pane of {message.model} in {message.run} has a baseline that is not there yet"
@@ -192,7 +190,7 @@ def _check_pane_dead_letters(verdict: Verdict, outcome: Outcome, refused: Mappin
     verdict.figures |= {"panes before their turn": early, "panes without room": len(refused)}
 
 
-def _check_states(verdict: Verdict, outcome: Outcome, judged: Judged, topic: str) -> None:
+def _check_states(verdict: Verdict, outcome: Outcome, judged: Judged | JudgedPanes, topic: str) -> None:
     expected, ticked = judged.stored(), topic == "panes topic"
     if ticked:
         unseen = outcome.model_states.keys() - expected
@@ -210,7 +208,7 @@ def _check_states(verdict: Verdict, outcome: Outcome, judged: Judged, topic: str
 
 
 def _check_alerts(
-    verdict: Verdict, outcome: Outcome, by_predictions: Judged, by_panes: Judged, spread: Collection[str]
+    verdict: Verdict, outcome: Outcome, by_predictions: Judged, by_panes: JudgedPanes, spread: Collection[str]
 ) -> None:
     lines: dict[str, bytes] = {}
     last_seq: dict[str, int] = {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from heapq import merge
 from typing import Any, NamedTuple
 
@@ -71,6 +71,12 @@ def replay_panes(
     return result
 
 
+def resumed(state: ModelState, offsets: Mapping[int, int]) -> ModelState:
+    """A state of which these partitions of the predictions topic go on at other offsets."""
+    moved = {Source(each): offset for each, offset in offsets.items() if Source(each) in state.consumed}
+    return replace(state, consumed={**state.consumed, **moved})
+
+
 def records_of(logs: Mapping[int, Iterable[LogBatch]]) -> Iterator[PanesRecord]:
     """The records of all partitions by their timestamps, each partition's in the order of its log."""
     return merge(*(_records(*each) for each in sorted(logs.items())), key=lambda record: record.timestamp)
@@ -96,7 +102,8 @@ class PanesReplay:
     """The judges of a panes topic. baselines: the given ones, by model, with the signals that are watched.
 
     A record of the topic takes effect where it stands, if its baseline is among them. events: judged, by model. ticks:
-    how many came. refused: why a record became a dead letter, by partition and offset.
+    how many came. refused: why a record became a dead letter, by partition and offset. forgotten: models, in the order
+    in which they were forgotten.
     """
 
     config: Config
@@ -104,6 +111,7 @@ class PanesReplay:
     events: Counter[str] = field(default_factory=Counter)
     ticks: int = 0
     refused: dict[tuple[int, int], str] = field(default_factory=dict)
+    forgotten: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._partitions: dict[int, _Partition] = {}
@@ -119,6 +127,15 @@ class PanesReplay:
     def states(self) -> dict[str, ModelState]:
         """The state of every model that is remembered."""
         return {model: state for each in self._partitions.values() for model, state in sorted(each.states.items())}
+
+    def state_of(self, model: str) -> ModelState:
+        """A model's state, an empty one if nothing is remembered of it."""
+        return next((each.states[model] for each in self._partitions.values() if model in each.states), ModelState())
+
+    def resume(self, offsets: Mapping[int, int]) -> None:
+        """Let partitions of the predictions topic go on at these offsets, as `driftline resume` does."""
+        for each in self._partitions.values():
+            each.states = {model: resumed(state, offsets) for model, state in each.states.items()}
 
     def read(self, record: PanesRecord) -> list[IncidentAlert]:
         """Judge one more record; returns the alerts that it causes."""
@@ -209,6 +226,7 @@ class PanesReplay:
         return self._forget(partition, model, at)
 
     def _forget(self, partition: _Partition, model: str, at: int) -> list[IncidentAlert]:
+        self.forgotten.append(model)
         monitor = self._monitors.pop(model, self._monitor(model))
         state, steps = forget(partition.states.pop(model))
         if state != ModelState():
