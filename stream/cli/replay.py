@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import aclosing, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +15,8 @@ from rich.progress import MofNCompleteColumn
 
 from driftline.stream.alerts.build import encode_alert
 from driftline.stream.alerts.schema import IncidentAlert
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.file import decode_baseline
 from driftline.stream.cli.terminal import (
     EXIT_FAILED,
     EXIT_FOUND,
@@ -124,7 +128,7 @@ def replay_command(
     schemas = None if loader is None else loader.schemas
     with source as logs, _alert_output(settings, alerts, to_topic, show=not json) as on_alert:
         if from_panes:
-            result = replay_panes(settings, baselines, logs, on_alert)
+            result = replay_panes(settings, baselines, logs, on_alert, partial(_stored_baseline, settings))
         else:
             result = replay(settings, baselines, _with_schemas(logs, loader), on_alert, topic, schemas)
     print_remarks(result.remarks)
@@ -218,3 +222,19 @@ def _publisher(settings: Config, topic: str | None) -> Iterator[Callable[[Incide
             )
         with open_producer(settings.kafka, topic) as producer:
             yield lambda alert: publish_alert(producer, topic, alert)
+
+
+def _stored_baseline(config: Config, model: str, content_hash: str) -> Baseline | None:
+    """A baseline that the group has used, from its Redis; None if that does not have it or cannot be reached."""
+    from driftline.stream.state.client import StoreError, connect
+    from driftline.stream.state.references import StoredBaselines
+
+    async def load() -> bytes | None:
+        async with aclosing(connect(config.redis)) as client:
+            return await StoredBaselines(client, config.worker.group).load(model, content_hash)
+
+    try:
+        content = asyncio.run(load())
+    except StoreError:
+        return None
+    return None if content is None else decode_baseline(content)

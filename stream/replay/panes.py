@@ -33,6 +33,9 @@ from driftline.stream.panes.tick import Marks, Tick
 from driftline.stream.replay.pipeline import LogBatch, ModelCounts
 from driftline.stream.replay.run import ReplayResult
 
+#: A baseline of a model by its content hash, None if it is not known.
+Find = Callable[[str, str], Baseline | None]
+
 # Reasons of dead letters that the remarks name.
 _REASONS = 5
 
@@ -51,10 +54,14 @@ def replay_panes(
     baselines: Sequence[Baseline],
     logs: Mapping[int, Iterable[LogBatch]],
     on_alert: Callable[[IncidentAlert], None],
+    find: Find = lambda _model, _hash: None,
 ) -> ReplayResult:
-    """Judge the logs of a panes topic's partitions again; `on_alert` is called with each alert."""
+    """Judge the logs of a panes topic's partitions again; `on_alert` is called with each alert.
+
+    find: see `PanesReplay`.
+    """
     watched = {each.model: each.select_signals(config.for_model(each.model).signals.selects) for each in baselines}
-    own, result = PanesReplay(config, watched), ReplayResult(rejected=Rejections(config.mapping.event_mapping()))
+    own, result = PanesReplay(config, watched, find), ReplayResult(rejected=Rejections(config.mapping.event_mapping()))
     for record in records_of(logs):
         for alert in own.read(record):
             result.alerts.append(alert)
@@ -101,13 +108,14 @@ class _Partition:
 class PanesReplay:
     """The judges of a panes topic. baselines: the given ones, by model, with the signals that are watched.
 
-    A record of the topic takes effect where it stands, if its baseline is among them. events: judged, by model. ticks:
-    how many came. refused: why a record became a dead letter, by partition and offset. forgotten: models, in the order
-    in which they were forgotten.
+    A record of the topic that names another baseline takes effect where it stands. find: finds baselines that are not
+    given. events: judged, by model. ticks: how many came. refused: why a record became a dead letter, by partition and
+    offset. forgotten: models, in the order in which they were forgotten.
     """
 
     config: Config
     baselines: Mapping[str, Baseline]
+    find: Find = lambda _model, _hash: None
     events: Counter[str] = field(default_factory=Counter)
     ticks: int = 0
     refused: dict[tuple[int, int], str] = field(default_factory=dict)
@@ -117,6 +125,7 @@ class PanesReplay:
         self._partitions: dict[int, _Partition] = {}
         self._monitors: dict[str, Monitor] = {}
         self._references: dict[str, ReferenceMessage] = {}
+        self._known: dict[str, Baseline | None] = {each.content_hash: each for each in self.baselines.values()}
         self._dependences = DependenceCache()
 
     def baseline(self, model: str) -> Baseline | None:
@@ -183,9 +192,8 @@ class PanesReplay:
         """Compare a model with what a record says, from its next pane on. Raises FormatError."""
         if record.yields_to(self._references.get(record.model)):
             return []
-        given = self.baselines.get(record.model)
-        if any(given is None or hash_ != given.content_hash for hash_ in record.baselines.values()):
-            raise FormatError(f"model {record.model!r} was compared with a baseline that is not given here")
+        if any(self._find(record.model, hash_) is None for hash_ in record.baselines.values()):
+            raise FormatError(f"model {record.model!r} was compared with a baseline that is not known any more")
         self._references[record.model] = record
         if record.baselines and record.model in partition.roster:
             partition.roster.forget(record.model)
@@ -193,14 +201,23 @@ class PanesReplay:
 
     def _given(self, model: str) -> Baseline | None:
         reference = self._references.get(model)
-        return None if reference is not None and not reference.baselines else self.baselines.get(model)
+        if reference is None:
+            return self.baselines.get(model)
+        hash_ = reference.baselines.get("")
+        return None if hash_ is None else self._find(model, hash_)
+
+    def _find(self, model: str, hash_: str) -> Baseline | None:
+        if hash_ not in self._known:
+            self._known[hash_] = self.find(model, hash_)
+        return self._known[hash_]
 
     def _signals(self, message: PaneMessage, state: ModelState, baseline: Baseline | None) -> Signals | None:
         """The signals of a pane's sketch; None for a pane of events. Raises FormatError if they are not known."""
         if not message.baseline:
             return None
-        known = (baseline, state.learned, self.baselines.get(message.model))
-        found = next((each for each in known if each and each.content_hash == message.baseline), None)
+        known = (each for each in (baseline, state.learned) if each is not None)
+        found = next((each for each in known if each.content_hash == message.baseline), None)
+        found = found or self._find(message.model, message.baseline)
         if found is None or baseline is None:
             raise FormatError(f"a pane of {message.model!r} against another baseline than the configuration gives")
         return found.watched

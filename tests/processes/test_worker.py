@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from driftline.stream.baselines.build import build_baseline
 from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.cli.main import app
-from driftline.stream.codec.panes import PaneMessage
+from driftline.stream.codec.panes import PaneMessage, read_message
 from driftline.stream.codec.state import restore_state
 from driftline.stream.demo.servers import Server
 from driftline.stream.events.parse import EventError, parse_event
@@ -337,7 +337,8 @@ def test_a_model_learns_its_baseline_from_several_partitions(
     events = messages("learns", 900)
 
     def panes() -> list[PaneMessage]:
-        return [PaneMessage.from_bytes(record.value) for record in deployment.read(deployment.config.topics.panes)]
+        found = (read_message(record.value) for record in deployment.read(deployment.config.topics.panes))
+        return [each for each in found if isinstance(each, PaneMessage)]
 
     with deployment.worker() as worker:
         deployment.produce({partition: events[partition:600:3] for partition in range(3)})

@@ -100,3 +100,30 @@ def test_the_records_of_partitions_are_in_the_order_of_their_timestamps() -> Non
     batches = {0: [LogBatch(np.arange(3), [b"a", b"c", b"d"], np.array([1, 3, 3]))],
                1: [LogBatch(np.arange(2), [b"b", b"e"], np.array([2, 9]))]}  # fmt: skip
     assert [each.value for each in records_of(batches)] == [b"a", b"b", b"c", b"d", b"e"]
+
+
+def test_a_replay_sees_when_another_baseline_took_effect(redis_server: Server) -> None:
+    """The live group had loaded it under traffic; a replay has the former one, and finds that of the record."""
+
+    async def scenario(this: Bench) -> None:
+        after = this.baselines["given"].select_signals(lambda name: name != "features.country")
+        driver = this.driver(fetch_size=40, panes_partitions=1, step_ms=7)
+        await driver.announce()
+        await driver.assign()
+        for number in range(30):
+            if number == 9:
+                await driver.reload({"given": after})
+            await driver.sketch_next()
+            await driver.judge_next()
+        known = {after.content_hash: after}
+        own, alerts = PanesReplay(this.config, this.baselines, lambda _model, hash_: known.get(hash_)), []
+        for record in records_of(logs(this, step_ms=7)):
+            alerts += own.read(record)
+        published = this.published(this.config.topics.alerts)
+        assert sorted(as_lines(alerts).values()) == sorted(each.value or b"" for each in published)
+        state = own.states["given"]
+        assert state.judge
+        assert state.judge.baseline == after.content_hash
+        assert state_delta(None, state).write == (await this.states())["given"]
+
+    play(bench(redis_server), scenario)
