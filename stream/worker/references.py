@@ -66,7 +66,7 @@ class References:
     async def announce(self, publish: Publish, panes: str) -> None:
         """Say on the panes topic what this configuration compares each model with; then it is in effect.
 
-        Models that an earlier configuration gave a baseline, and this one does not, are told, too.
+        Models that an earlier configuration gave a baseline, and this one does not, get a record that says so.
         """
         generation = await self._stored.next_generation()
         models = sorted(self.given)
