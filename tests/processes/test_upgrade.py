@@ -89,7 +89,8 @@ class Site:
     def versions(self) -> set[bytes]:
         """The versions of the partitions' hashes."""
         with self.deployment.store as client:
-            keys = client.scan_iter(match=f"{self.deployment.config.worker.group}:{{*}}", count=1000)
+            stages = [f"{self.deployment.config.worker.group}:{{{stage}/*}}" for stage in ("sketch", "judge")]
+            keys = [key for stage in stages for key in client.scan_iter(match=stage, count=1000)]
             return {client.hget(key, "version") for key in keys}
 
 
