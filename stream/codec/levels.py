@@ -3,10 +3,11 @@
 Workers of two versions share a group while it is upgraded, so what only the newer one understands waits until all are.
 A reader understands every level up to its own; the level says what a writer may use.
 
-| level | what may be used                                                                                  |
-|-------|---------------------------------------------------------------------------------------------------|
-| 1     | what versions without levels wrote                                                                |
-| 2     | learned baselines of format 2 and without blocks; panes that name the log they were made of; ticks |
+| level | what may be used                                                                              |
+|-------|-----------------------------------------------------------------------------------------------|
+| 1     | what versions without levels wrote                                                            |
+| 2     | learned baselines of format 2 and without blocks; ticks; records of references; panes that    |
+|       | name the log they were made of                                                                |
 
 A group begins at the newest level of the worker that begins it; `driftline upgrade finish` raises it. A replay is at
 the newest.
