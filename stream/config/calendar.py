@@ -1,0 +1,62 @@
+"""The section `calendar`: when a model's traffic says nothing, and in which time zone its days and weeks are."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from driftline.stream.config.fields import RuleError, Section, Text
+
+_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+Moment = Annotated[
+    str,
+    Field(
+        pattern=rf"^{_DATE}([T ][0-9]{{2}}:[0-9]{{2}}(:[0-9]{{2}})?(Z|[+-][0-9]{{2}}:[0-9]{{2}})?)?$",
+        examples=["2026-12-24", "2026-12-31T18:00"],
+    ),
+]
+
+
+class Closed(Section):
+    """A stretch of time without the usual traffic."""
+
+    since: Moment = Field(
+        alias="from", description="Its begin: a date, or a time, in `timezone` unless it has an offset."
+    )
+    until: Moment = Field(alias="to", description="Its end: a date, which counts as a whole day, or a time.")
+
+    @model_validator(mode="after")
+    def _is_a_stretch_of_time(self) -> Self:
+        moments = list[datetime]()
+        for field, text in (("from", self.since), ("to", self.until)):
+            try:
+                moments.append(datetime.fromisoformat(text))
+            except ValueError:
+                raise RuleError("there is no such date or time", field) from None
+        first, last = (moment.replace(tzinfo=None) for moment in moments)
+        if last < first:
+            raise RuleError("ends before it begins", "to")
+        return self
+
+
+class Calendar(Section):
+    """When a model's traffic says nothing: in holidays and planned work it is neither judged nor learned."""
+
+    timezone: Text = Field(
+        "UTC",
+        description="Time zone in which the days and weeks of the model's callers are, such as Europe/Berlin: with it, "
+        "summer time moves no hour of the week.",
+        examples=["Europe/Berlin"],
+    )
+    closed: tuple[Closed, ...] = Field(
+        (), max_length=10_000, description="Stretches of time without the usual traffic."
+    )
+    files: tuple[Text, ...] = Field(
+        (),
+        max_length=100,
+        description="Paths of iCalendar files (.ics), relative to this file: the time of each of their events counts "
+        "as closed. They are read when a process starts, from five years ago to two years ahead; at most 1 MB each, "
+        "and nothing that recurs more often than daily.",
+    )
