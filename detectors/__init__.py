@@ -5,8 +5,10 @@ rest is what they and the stream workers are made of, vectorised over windows an
 statistics on counts, and the battery with its thresholds.
 """
 
+from driftline.detectors.decision.absence import judge as judge_traffic
 from driftline.detectors.decision.battery import Battery, Column
 from driftline.detectors.decision.thresholds import Dependence, independence_bound
+from driftline.detectors.decision.traffic import Traffic
 from driftline.detectors.online.adwin import ADWIN
 from driftline.detectors.online.windowed_ks import CountedSample, WindowedKS
 from driftline.detectors.statistics.categorical import categorical_evidence, rate_evidence
@@ -34,11 +36,13 @@ __all__ = [
     "Sketch",
     "Special",
     "Summary",
+    "Traffic",
     "WindowedKS",
     "categorical_evidence",
     "cut_evidence",
     "independence_bound",
     "jensen_shannon",
+    "judge_traffic",
     "ks_evidence",
     "ks_pvalue",
     "ks_statistic",

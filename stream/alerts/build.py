@@ -32,11 +32,13 @@ from driftline.stream.alerts.schema import (
     Mode,
     Offsets,
     SignalEvidence,
+    TrafficEvidence,
     cut,
 )
+from driftline.stream.alerts.traffic import traffic_advice, traffic_ended
 from driftline.stream.config.incidents import Incidents
-from driftline.stream.judge.changes import bars
-from driftline.stream.judge.incidents import Finding, Status, Step
+from driftline.stream.judge.changes import Volume, bars
+from driftline.stream.judge.incidents import TRAFFIC, Finding, Status, Step
 from driftline.stream.judge.lifecycle import severity_rule
 from driftline.stream.judge.monitor import Monitor
 from driftline.stream.text.printable import printable
@@ -179,7 +181,9 @@ def _title(model: str, step: Step) -> str:
     version = step.incident.version
     name = f"{model} {f'v{version}' if version[:1].isdecimal() else version}".rstrip()
     if step.status is Status.RESOLVED:
-        text = f"{name}: {_ENDED[step.resolution]}: {_names(step)}"
+        of_traffic = step.incident.scope == TRAFFIC
+        ended = traffic_ended(step.resolution) if of_traffic else f"{_ENDED[step.resolution]}: {_names(step)}"
+        text = f"{name}: {ended}"
     else:
         also = f"; {len(others)} more: {', '.join(_short(each.signal) for each in others)}" if others else ""
         since = iso(first.since)[:16].replace("T", " ")
@@ -195,12 +199,15 @@ def silence_model(model: str) -> str:
 
 def _description(model: str, step: Step, rules: Incidents, commands: Sequence[str]) -> str:
     """A line for each signal, histograms of the first ones, what made it severe, its owner, and what to do next."""
-    if step.status is Status.RESOLVED:
+    if step.status is Status.RESOLVED and step.incident.scope == TRAFFIC:
+        text = f"{printable(model)}: {traffic_ended(step.resolution)}."
+    elif step.status is Status.RESOLVED:
         why = _WHY.get(step.resolution or "", "looks like its reference again")
         text = f"{printable(model)} {why}. Signals that had drifted: {_names(step)}."
     else:
         lines = [_line(each, drawn=i < _DRAWN) for i, each in enumerate(step.findings)]
-        text = "\n".join([*lines, *_reasons(model, step, rules)])
+        advice = [line for each in step.findings for line in traffic_advice(each)]
+        text = "\n".join([*lines, *_reasons(model, step, rules), *advice])
     owner = f"\nOwner: {printable(rules.owner)}" if rules.owner else ""
     foot = owner + "".join(f"\n$ {printable(each)}" for each in commands)
     return cut(text, DESCRIPTION - len(foot)) + foot
@@ -257,7 +264,13 @@ def _evidence(finding: Finding) -> SignalEvidence:
         threshold_nats=round(finding.threshold, 3),
         change=finding.change,
         offsets=[Offsets(*each) for each in finding.ranges],
+        traffic=UNSET if finding.volume is None else _traffic(finding.since, finding.volume),
     )
+
+
+def _traffic(since: int, volume: Volume) -> TrafficEvidence:
+    interval = round((volume.until - since) / 1000 / volume.expected, 6) if volume.expected else None
+    return TrafficEvidence(volume.seen, round(volume.expected, 3), iso(since), iso(volume.until), interval)
 
 
 def _digest(*parts: object) -> str:

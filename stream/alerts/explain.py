@@ -32,6 +32,10 @@ _TESTS = {
     "chi2": "Chi-square compares the shares of the known values.",
     "rate": "An exact tail bound compares one share: {code}.",
     "adwin": "ADWIN compares the mean rank after a step with the mean rank of everything before.",
+    "silence": "Silence is judged by the events that did not come in it.",
+    "few": "The events of a stretch of time are compared with those of its hours of the week: they are too few.",
+    "many": "The events of a stretch of time are compared with those of its hours of the week: they are too many.",
+    "gap": "Until two weeks of traffic are known, silence is compared with the longest one so far.",
 }
 _WORDS = {code.name.lower(): text for code, text in SPECIAL_WORDS.items()}
 _UNITS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
@@ -64,6 +68,8 @@ class Picture(NamedTuple):
 def figures(signal: ReadSignal) -> list[Row]:
     """Events, moments, special codes and most common values, before and after."""
     before, after = signal.change.before, signal.change.after
+    if signal.traffic is not None:
+        return [Row("events expected and seen", _number(signal.traffic.expected), f"{signal.traffic.seen:,}")]
     rows = [Row("events", f"{before.events:,}", f"{after.events:,}")]
     moments = (("mean", "mean"), ("σ", "deviation"), ("min", "low"), ("max", "high"))
     rows += [Row(name, _number(getattr(before, field)), _number(getattr(after, field))) for name, field in moments]
@@ -74,8 +80,10 @@ def figures(signal: ReadSignal) -> list[Row]:
 
 
 def effects(signal: ReadSignal) -> list[Row]:
-    """Effect sizes: name, value, and what it means."""
+    """Effect sizes: name, value, and what it means; none of traffic, where the figures say all."""
     change = signal.change
+    if signal.traffic is not None:
+        return []
     divergence = _in_words(change.jensen_shannon, _JENSEN_SHANNON, "hardly visible")
     found = (
         ("Jensen-Shannon distance", change.jensen_shannon, divergence),
@@ -91,14 +99,14 @@ def verdict(signal: ReadSignal, rate: float | None = None) -> str:
     code = words(signal.code) if signal.code else "special values"
     known = _TESTS.get(signal.test)
     says = [f"The test is {signal.test or 'unknown'}." if known is None else known.format(code=code)]
-    if signal.evidence_nats is not None and signal.threshold_nats is not None:
+    if signal.evidence_nats is not None and signal.threshold_nats:
         says.append(
             f"If nothing had changed, as much evidence, {signal.evidence_nats:.1f} nats, would come by chance in at "
             f"most one of {_one_in(signal.evidence_nats)} such windows of independent events. The alarm begins at "
             f"{signal.threshold_nats:.1f} nats, one of {_one_in(signal.threshold_nats)}: that allows for every window "
             "and test of the model, and for the dependence between its events."
         )
-    if rate:
+    if rate and signal.traffic is None:
         says.append(f"As configured now, the model raises at most one false alarm in {1 / rate:,.0f} events.")
     if signal.against == "past":
         says.append("The model is compared with its own past, not with its baseline.")
@@ -108,7 +116,8 @@ def verdict(signal: ReadSignal, rate: float | None = None) -> str:
 def remark(signal: ReadSignal) -> str:
     """A caution about the effect sizes; "" if none is needed."""
     events = min(signal.change.before.events, signal.change.after.events)
-    return f"From {events:,} events, effect sizes come out too large by chance." if 0 < events < _FEW else ""
+    few = 0 < events < _FEW and signal.traffic is None
+    return f"From {events:,} events, effect sizes come out too large by chance." if few else ""
 
 
 def picture(signal: ReadSignal) -> Picture | None:

@@ -81,6 +81,16 @@ class OffsetRange(msgspec.Struct, frozen=True):
     end: int
 
 
+class ReadTraffic(msgspec.Struct, frozen=True):
+    """Events seen and expected, as `stream.alerts.schema.TrafficEvidence`."""
+
+    seen: int = 0
+    expected: Number = None
+    since: str = ""
+    until: str = ""
+    interval: Number = None
+
+
 class ReadSignal(msgspec.Struct, frozen=True, rename={"name": "signal", "kind": "class"}):
     """The evidence of one signal."""
 
@@ -95,6 +105,7 @@ class ReadSignal(msgspec.Struct, frozen=True, rename={"name": "signal", "kind": 
     threshold_nats: Number = None
     change: ReadChange = ReadChange()
     offsets: list[OffsetRange] = []
+    traffic: ReadTraffic | None = None
 
     @property
     def ratio(self) -> float:

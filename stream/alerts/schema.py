@@ -38,7 +38,9 @@ _Key = Annotated[str, Meta(min_length=1, max_length=KEY)]
 _Title = Annotated[str, Meta(min_length=1, max_length=TITLE)]
 _Count = Annotated[int, Meta(ge=0)]
 _Class = Annotated[str, Meta(examples=[*get_args(FindingClass)])]
-_Test = Annotated[str, Meta(examples=["ks", "level", "spread", "chi2", "rate", "adwin"])]
+_Test = Annotated[
+    str, Meta(examples=["ks", "level", "spread", "chi2", "rate", "adwin", "silence", "few", "many", "gap"])
+]
 _Code = Annotated[str, Meta(examples=[each.name.lower() for each in Special])]
 _Reference = Annotated[str, Meta(examples=["baseline", "past"])]
 _Resolution = Annotated[str, Meta(examples=[*get_args(Resolution)])]
@@ -52,10 +54,28 @@ class Offsets(Struct, frozen=True):
     end: Annotated[int, Meta(ge=1, description="The offset after the last one.")]
 
 
+class TrafficEvidence(Struct, frozen=True):
+    """How many events of a model came in a stretch of time, and how many were expected."""
+
+    seen: Annotated[_Count, Meta(description="Events that came.")]
+    expected: Annotated[float, Meta(ge=0, description="Events that its hours of the week let expect.")]
+    since: Annotated[_Time, Meta(description="Begin of the stretch, in event time; of a silence, the last event.")]
+    until: Annotated[_Time, Meta(description="End of the stretch, in event time.")]
+    interval: Annotated[
+        float | None, Meta(description="Seconds from event to event, as expected; null where none was expected.")
+    ]
+
+
 class SignalEvidence(Struct, frozen=True, kw_only=True, rename={"kind": "class"}):
     """The finding of the strongest test of one signal."""
 
-    signal: Annotated[str, Meta(description="Name of the signal: `features.amount`, `prediction`, `score`.")]
+    signal: Annotated[
+        str,
+        Meta(
+            description="Name of the signal: `features.amount`, `prediction`, `score`; or `traffic`, how many events "
+            "the model has."
+        ),
+    ]
     kind: Annotated[_Class, Meta(description="The class of the change.")]
     test: Annotated[_Test, Meta(description="The test that raised the alarm.")]
     code: Annotated[
@@ -67,11 +87,20 @@ class SignalEvidence(Struct, frozen=True, kw_only=True, rename={"kind": "class"}
         Meta(description="The reference: the baseline, or the model's past."),
     ]
     since: Annotated[_Time, Meta(description="When this signal's drift began, in event time.")]
-    events: Annotated[int, Meta(ge=1, description="Events in the window that raised the alarm.")]
-    evidence_nats: Annotated[float, Meta(description="-ln p: how unlikely the window is if nothing has changed.")]
+    events: Annotated[int, Meta(ge=0, description="Events in the window that raised the alarm.")]
+    evidence_nats: Annotated[
+        float,
+        Meta(
+            description="-ln p: how unlikely the window is if nothing has changed; 0 for the test `gap`, which "
+            "compares a silence with the longest one so far."
+        ),
+    ]
     threshold_nats: Annotated[float, Meta(description="The evidence that an alarm needs.")]
     change: Annotated[Change, Meta(description="What changed, for people: before, after and effect sizes.")]
     offsets: Annotated[list[Offsets], Meta(description="Where the window lies in the predictions topic.")]
+    traffic: Annotated[
+        TrafficEvidence | UnsetType, Meta(description="Only where the signal is `traffic`: what was expected of it.")
+    ] = UNSET
 
 
 class Shared(Struct, frozen=True):
@@ -96,7 +125,9 @@ class Member(Struct, frozen=True, kw_only=True):
 class Evidence(Struct, frozen=True, kw_only=True):
     """The evidence of an alert: signals, tests, windows, and where to find them in the log."""
 
-    baseline: Annotated[str, Meta(description="Content hash of the baseline that the model was compared with.")]
+    baseline: Annotated[
+        str, Meta(description="Content hash of the baseline that the model was compared with; empty for traffic.")
+    ]
     version: Annotated[str | None, Meta(description="Version of the model that the baseline names.")]
     topic: Annotated[str, Meta(description="The predictions topic that the offsets refer to.")]
     signals: Annotated[
@@ -176,8 +207,8 @@ class AlertData(Struct, Generic[EvidenceT], frozen=True, kw_only=True, rename={"
     labels: Annotated[
         dict[str, str],
         Meta(
-            description="Identity, the same for all alerts of an alert_key: `model` and, with a page per signal, "
-            "`signal`."
+            description="Identity, the same for all alerts of an alert_key: `model` and, with a page per signal or for "
+            "`traffic`, `signal`."
         ),
     ]
     evidence: Annotated[EvidenceT, Meta(description="The evidence of the findings.")]

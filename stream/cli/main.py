@@ -37,6 +37,7 @@ from driftline.stream.cli.terminal import EXIT_FAILED, EXIT_FOUND, CommandError,
 from driftline.stream.config.diagnostics import ConfigError, render_diagnostics
 from driftline.stream.config.load import check_config
 from driftline.stream.sources.baselines import baseline_remarks
+from driftline.stream.sources.calendars import CalendarError, calendar_remarks
 from driftline.stream.sources.inputs import InputError
 from driftline.stream.text.printable import printable_lines
 
@@ -71,7 +72,7 @@ def main() -> None:
         faulthandler.enable(sys.__stderr__)  # the log of a process that a native library ends says where it was
     try:
         app()
-    except (InputError, BaselineError, CommandError) as error:
+    except (InputError, BaselineError, CalendarError, CommandError) as error:
         _fail(str(error))
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
@@ -131,7 +132,11 @@ def check(
 
     Exit code 0: valid. 1: something is wrong.
     """
-    diagnostics = check_config(read_text(path), str(path), lambda config: baseline_remarks(config, path.parent))
+    diagnostics = check_config(
+        read_text(path),
+        str(path),
+        lambda config: [*baseline_remarks(config, path.parent), *calendar_remarks(config, path.parent)],
+    )
     if diagnostics:
         out.print(render_diagnostics(diagnostics), markup=False, highlight=False, soft_wrap=True)
     else:

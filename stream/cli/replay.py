@@ -46,6 +46,7 @@ from driftline.stream.replay.summary import summary
 from driftline.stream.replay.verdict import Outcome, decide
 from driftline.stream.reports import replay as report
 from driftline.stream.sources.baselines import load_baselines, load_given
+from driftline.stream.sources.calendars import load_calendars
 
 if TYPE_CHECKING:
     from driftline.stream.sources.schemas import SchemaLoader
@@ -124,13 +125,15 @@ def replay_command(
     if from_panes and (topic is None or to_topic):
         raise typer.BadParameter("--from-panes takes kafka://TOPIC, the panes topic, and no --to-topic")
     source = _files(settings, sources, model, from_, to) if topic is None else _history(settings, topic, from_, to)
-    loader = schemas_of(settings, folder)
+    loader, calendars = schemas_of(settings, folder), load_calendars(settings, folder)
     schemas = None if loader is None else loader.schemas
     with source as logs, _alert_output(settings, alerts, to_topic, show=not json) as on_alert:
         if from_panes:
-            result = replay_panes(settings, baselines, logs, on_alert, partial(_stored_baseline, settings))
+            find = partial(_stored_baseline, settings)
+            result = replay_panes(settings, baselines, logs, on_alert, find, calendars.for_model)
         else:
-            result = replay(settings, baselines, _with_schemas(logs, loader), on_alert, topic, schemas)
+            read = _with_schemas(logs, loader)
+            result = replay(settings, baselines, read, on_alert, topic, schemas, calendars.for_model)
     print_remarks(result.remarks)
     verdict = decide(result, settings, baselines, allowed)
     if json:

@@ -3,8 +3,8 @@
     | kind, 1 byte | version, 1 byte | CRC-32, 4 bytes | msgpack, or JSON for events |
 
     kind   P a pane's message   H the head of a model's state   B one bucket of it   I its incidents   E events
-           L its layout   F a request to forget a model   T a tick   S the progress of a partition
-           R what a model is compared with
+           L its layout   C counts of its traffic   W what is learned of them   F a request to forget a model
+           T a tick   S the progress of a partition   R what a model is compared with
 
 The CRC is that of the content, started with the version less one.
 

@@ -7,7 +7,7 @@ A reader understands every level up to its own; the level says what a writer may
 |-------|-----------------------------------------------------------------------------------------------|
 | 1     | what versions without levels wrote                                                            |
 | 2     | learned baselines of format 2 and without blocks; ticks; records of references; panes that    |
-|       | name the log they were made of                                                                |
+|       | name the log they were made of, and count their events by time                                |
 
 A group begins at the newest level of the worker that begins it; `driftline upgrade finish` raises it. A replay is at
 the newest.
@@ -25,6 +25,8 @@ FIRST: Final = 1
 NEWEST: Final = 2
 #: From which level on panes name the log they were made of.
 LOG_IN_PANES: Final = 2
+#: From which level on panes say how many events each slot of time has.
+SLOTS_IN_PANES: Final = 2
 #: The level from which on ticks are sent.
 TICKS: Final = 2
 

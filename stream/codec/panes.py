@@ -30,7 +30,7 @@ from driftline.stream.codec.frames import FormatError, Stored, envelope, frame, 
 from driftline.stream.events.event import Event
 from driftline.stream.events.times import MAX_EPOCH_MS
 from driftline.stream.events.unreadable import Unreadable
-from driftline.stream.panes.pane import Pane, Range
+from driftline.stream.panes.pane import SLOT_MS, Pane, Range
 from driftline.stream.panes.tick import Progress, Tick
 
 _SIZES = (1, 2, 4, 8)
@@ -99,18 +99,21 @@ class PackedSketch(Stored, frozen=True):
 
 
 class PackedPane(Stored, frozen=True):
-    """A pane, packed. content: its sketch, or the frame of its events."""
+    """A pane, packed. content: its sketch, or the frame of its events. slots: see `Pane`."""
+
+    since: ClassVar[Mapping[str, int]] = MappingProxyType({"slots": 2})
 
     first_ts: int
     last_ts: int
     ranges: tuple[Range, ...]
     content: PackedSketch | bytes
+    slots: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def of(cls, pane: Pane[Any]) -> Self:
         """The pane, packed."""
         packed = PackedSketch.of(pane.content) if isinstance(pane.content, Sketch) else pack_events(pane.content)
-        return cls(pane.first_ts, pane.last_ts, pane.ranges, packed)
+        return cls(pane.first_ts, pane.last_ts, pane.ranges, packed, pane.slots)
 
     def unpack(self, layout: Shape[SignalShape] | None) -> Pane[Any]:
         """The pane: of a sketch in this layout or, if it is None, of events. Raises FormatError otherwise."""
@@ -122,7 +125,9 @@ class PackedPane(Stored, frozen=True):
         else:
             expected, got = ("a sketch", "events") if layout else ("events", "a sketch")
             raise FormatError(f"expected a pane of {expected}, got one of {got}")
-        return Pane(content, self.first_ts, self.last_ts, self.ranges)
+        if not all(0 <= slot <= MAX_EPOCH_MS // SLOT_MS and count > 0 for slot, count in self.slots):
+            raise FormatError("a pane counts events in slots of time that cannot be")
+        return Pane(content, self.first_ts, self.last_ts, self.ranges, self.slots)
 
 
 class PaneMessage(Stored, frozen=True):

@@ -4,6 +4,7 @@
     bucket:START    one bucket of the history; START: events seen before it, so that a merge keeps the older name
     layout          the signals of the history, so that it can be read without its baseline; from level 2 on
     incidents       by scope, while there are any
+    traffic, rates  what is known of its traffic, see `stream.codec.traffic`; from the first tick on
     events:I        the I-th hundred of the events kept for the warm-up, until the model has a baseline
     learned         the baseline made of them, a .driftline file
 
@@ -31,6 +32,7 @@ from driftline.stream.baselines.file import decode_baseline, encode_baseline
 from driftline.stream.baselines.watched import Signals
 from driftline.stream.codec.frames import FormatError, Stored, frame, unframe
 from driftline.stream.codec.panes import PackedPane, PackedSketch, pack_events, unpack_events
+from driftline.stream.codec.traffic import pack_rates, pack_traffic, traffic_parts, unpack_traffic
 from driftline.stream.events.event import values_of
 from driftline.stream.judge.incidents import Incident
 from driftline.stream.judge.state import JudgeState, ModelState
@@ -209,12 +211,16 @@ def _restore(parts: Mapping[str, bytes], given: Baseline | None) -> ModelState:
     learned = decode_baseline(parts["learned"]) if head.learned else None
     chunks = (unpack_events(parts[f"events:{i}"]) for i in range(-(-head.events // _CHUNK)))
     sample = tuple(chain.from_iterable(chunks))
+    traffic = unpack_traffic(parts["traffic"], parts["rates"]) if "traffic" in parts else None
     if head.state is None:
-        return ModelState(_consumed(head), sample, learned, None, head.last_seq, values=sum(map(values_of, sample)))
+        values = sum(map(values_of, sample))
+        return ModelState(_consumed(head), sample, learned, None, head.last_seq, values=values, traffic=traffic)
     incidents = unpack_incidents(parts["incidents"]) if head.state.incidents else {}
     signals = _signals(head, parts, [each for each in (given, learned) if each])
     state = None if signals is None else _unpack_state(head, head.state, parts, signals)
-    kept = ModelState(_consumed(head), sample, learned, state, head.last_seq, incidents, clock=head.clock)
+    kept = ModelState(
+        _consumed(head), sample, learned, state, head.last_seq, incidents, clock=head.clock, traffic=traffic
+    )
     return kept if state is not None else replace(kept, unreadable=True)
 
 
@@ -255,6 +261,8 @@ def _parts(state: ModelState) -> Parts:
     parts: Parts = {f"events:{first // _CHUNK}": state.sample[first : first + _CHUNK] for first in hundreds}
     if state.learned is not None:
         parts["learned"] = (state.learned,)
+    if state.traffic is not None:
+        parts |= traffic_parts(state.traffic)
     if state.judge is not None:
         parts |= {f"bucket:{start}": (bucket,) for start, bucket in _buckets(state.judge)}
         parts |= {"layout": (state.judge.signals,)} if state.judge.portable else {}
@@ -280,6 +288,8 @@ _PACK: Mapping[str, Callable[[tuple[Any, ...]], bytes]] = {
     "bucket": lambda part: frame(b"B", PackedPane.of(*part)),
     "incidents": lambda part: frame(b"I", part),
     "layout": lambda part: frame(b"L", part[0]),
+    "traffic": pack_traffic,
+    "rates": pack_rates,
     "events": pack_events,
     "learned": lambda part: encode_baseline(part[0]),
 }

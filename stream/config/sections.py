@@ -13,6 +13,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
+from driftline.stream.config.calendar import Calendar
 from driftline.stream.config.fields import (
     Address,
     Addresses,
@@ -32,7 +33,7 @@ from driftline.stream.config.fields import (
     Whole,
 )
 from driftline.stream.config.files import FileOptions
-from driftline.stream.config.incidents import Incidents
+from driftline.stream.config.incidents import Incidents, Severity
 from driftline.stream.config.limits import Limits
 from driftline.stream.config.lineage import find_circle
 from driftline.stream.config.mapping import Mapping
@@ -234,6 +235,24 @@ def _first_match(name: str, globs: Iterable[str]) -> str | None:
     return next((glob for glob in globs if fnmatchcase(name, glob)), None)
 
 
+class Absence(Section):
+    """How a model's traffic is judged: whether it stops, falls or rises, by the hours of the week of its own past."""
+
+    false_pages: Real | None = Field(
+        0.1,
+        gt=0,
+        le=30,
+        description="False pages about the traffic of a model in 30 days, while it is as always; null: its traffic is "
+        "not judged. At one event a second, 0.1 is a twenty-fifth of what the default of `false_alarms_per_event` "
+        "allows. Ten times as many shorten the delay by a tenth to a sixth; over one a day, the pages say nothing.",
+    )
+    stopped: Severity = Field(
+        "critical",
+        description="Severity of traffic that stops, or loses 99 % of its events. Traffic that falls or rises "
+        "otherwise has that of `incidents.severity`.",
+    )
+
+
 class ModelConfig(Section):
     """How to monitor a model. `defaults` holds for every model; `models` changes single fields for one of them."""
 
@@ -278,6 +297,8 @@ class ModelConfig(Section):
         default_factory=dict,
         description="Kinds of signals whose values do not show them, by name: `features.zip: categorical`.",
     )
+    absence: Absence = Field(default_factory=Absence, description="How the model's traffic is judged.")
+    calendar: Calendar = Field(default_factory=Calendar, description="When the model's traffic says nothing.")
     incidents: Incidents = Field(default_factory=Incidents, description="How alarms become pages.")
     depends_on: tuple[Text, ...] = Field(
         (),

@@ -78,6 +78,21 @@ class Profile(Struct, frozen=True):
         return min(sum(self.special.get(each.name.lower(), 0.0) for each in BROKEN), 1.0)
 
 
+class Volume(Struct, frozen=True):
+    """How many events there were in a stretch of time, and how many were expected. until: its end, epoch ms."""
+
+    seen: int
+    expected: float
+    until: int
+
+    @property
+    def effect(self) -> float:
+        """The share of the traffic that is missing, or that came on top: 1 for none at all."""
+        if not self.seen:
+            return 1.0
+        return abs(self.seen - self.expected) / max(self.seen, self.expected)
+
+
 class Histogram(Struct, frozen=True):
     """Shares of the regular values in bins that hold a tenth of `before` each, or one value that is common."""
 

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from msgspec import Struct
 
 from driftline.detectors.decision.battery import Column
 from driftline.stream.config.incidents import FindingClass, Severity
-from driftline.stream.judge.changes import BROKEN, Change
+from driftline.stream.judge.changes import BROKEN, Change, Volume
 from driftline.stream.panes.pane import Range
 
+#: What stands for a signal in findings about how many events a model has; no signal has this name.
+TRAFFIC: Final = "traffic"
 # From harmless to worst.
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error", "critical")
 
@@ -56,8 +58,8 @@ class Finding(Struct, frozen=True, omit_defaults=True):
     """One signal's alarm: the test and the window that raised it, and the change that it found.
 
     track, segment: see `Subject`. against_past: the window was compared with the past and not with the baseline. start:
-    events the track had seen before the window. since: time of its first event, epoch ms. events: its length. evidence,
-    threshold: nats.
+    events the track had seen before the window; a slot where the finding is about traffic. since: time of its first
+    event, epoch ms. events: its length. evidence, threshold: nats. volume: of traffic.
     """
 
     signal: str
@@ -72,6 +74,7 @@ class Finding(Struct, frozen=True, omit_defaults=True):
     change: Change
     track: str = ""
     segment: str = ""
+    volume: Volume | None = None
 
     @property
     def subject(self) -> Subject:
@@ -86,6 +89,8 @@ class Finding(Struct, frozen=True, omit_defaults=True):
     @property
     def effect(self) -> float:
         """The effect size that the severity depends on: a shift, however large, breaks no values."""
+        if self.volume is not None:
+            return self.volume.effect
         return self.change.breakage if self.kind == "data-quality" else self.change.jensen_shannon
 
     @property
@@ -144,6 +149,8 @@ class Step:
 
 def class_of(signal: str, test: Column) -> FindingClass:
     """The class of the changes that a test of a signal finds."""
+    if signal == TRAFFIC:
+        return "absence"
     if test.special in BROKEN:
         return "data-quality"
     return "data-drift" if signal.startswith("features.") else "prediction-drift"

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
+from driftline.detectors.decision.traffic import EVERY_DAY, Calendar
 from driftline.detectors.summaries.codes import Kind
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline, BaselineError
@@ -20,6 +22,7 @@ from driftline.stream.baselines.watched import Signals
 from driftline.stream.config.limits import Limits
 from driftline.stream.config.sections import FEWEST_EVENTS, ModelConfig
 from driftline.stream.events.event import Event, values_of
+from driftline.stream.judge.absence import TrafficJudge
 from driftline.stream.judge.carry import begin, carry_over, gone, projected, projection
 from driftline.stream.judge.clock import later, told_by
 from driftline.stream.judge.incidents import Step
@@ -36,21 +39,24 @@ def forget(state: ModelState) -> tuple[ModelState, list[Step]]:
     """
     judge = state.judge
     panes = [] if judge is None else [*judge.history, *([judge.pending] if judge.pending else [])]
-    at = panes[-1].last_ts if panes else max((each.entered for each in state.incidents.values()), default=0)
-    steps = _numbered(state, end(state.incidents.values(), at))
-    last_seq = state.last_seq + len(steps)
-    return (ModelState(state.consumed, last_seq=last_seq) if last_seq else ModelState()), steps
+    traffic = state.traffic and state.traffic.incident
+    incidents = [*state.incidents.values(), *([traffic] if traffic else [])]
+    at = panes[-1].last_ts if panes else max((each.entered for each in incidents), default=0)
+    state, steps = _with_numbers(state, end(incidents, at))
+    return (ModelState(state.consumed, last_seq=state.last_seq) if state.last_seq else ModelState()), steps
 
 
-def _numbered(state: ModelState, steps: Sequence[Step]) -> list[Step]:
-    return [replace(step, seq=state.last_seq + i) for i, step in enumerate(steps, 1)]
+def _with_numbers(state: ModelState, steps: Sequence[Step]) -> tuple[ModelState, list[Step]]:
+    """The state after these steps, and the steps with their numbers."""
+    numbered = [replace(step, seq=state.last_seq + i) for i, step in enumerate(steps, 1)]
+    return replace(state, last_seq=state.last_seq + len(steps)), numbered
 
 
 @dataclass(eq=False)
 class Monitor:
     """Judges one model under its configuration, against the baseline `given` or one that it learns.
 
-    limits: `sample_values` of a warm-up, and `signals` of a learned baseline.
+    limits: `sample_values` of a warm-up, and `signals` of a learned baseline. calendar: when its traffic says nothing.
     refusal: why no baseline could be learned from the last sample, "" if it could. learned_format: version of the
     format in which a learned baseline is stored, one that all workers of the group read; from 2 on, without its blocks.
     portable: whether a history is stored with its layout.
@@ -61,6 +67,7 @@ class Monitor:
     given: Baseline | None = None
     limits: Limits = field(default_factory=Limits)
     dependences: DependenceCache = field(default_factory=DependenceCache)
+    calendar: Calendar = EVERY_DAY
     refusal: str = ""
     learned_format: int = 1
     portable: bool = False
@@ -118,20 +125,35 @@ class Monitor:
         state = replace(state, consumed={**state.consumed, source: run.end})
         if topic:  # the offsets that an alert gives are those of the predictions topic
             pane = replace(pane, ranges=())
+        else:
+            state = replace(state, traffic=self._traffic_judge.count(state.traffic, pane.slots))
+        pane = replace(pane, slots=())  # the history of panes needs none
         state, steps = self._carry_over(state, later(state.clock, ticks, min(pane.first_ts, pane.last_ts)))
         baseline = self.baseline(state)
         if baseline is None:
             state, more = self._collect(state, pane, ticks)
         else:
             state, more = self._compare(state, baseline, pane, ticks, counted_in)
-        numbered = _numbered(state, [*steps, *more])
-        return replace(state, last_seq=state.last_seq + len(numbered)), numbered
+        return _with_numbers(state, [*steps, *more])
 
-    def tick(self, state: ModelState, ticks: int) -> tuple[ModelState, list[Step]]:
-        """The state when it has become `ticks` (epoch ms), and the steps of incidents whose time has come.
+    @cached_property
+    def _traffic_judge(self) -> TrafficJudge:
+        return TrafficJudge(self.config, self.calendar)
 
-        It is the same object if nothing has changed.
+    def tick(self, state: ModelState, ticks: int, until: int = 0) -> tuple[ModelState, list[Step]]:
+        """The state when it has become `ticks`, and the steps to report; the same object if nothing has changed.
+
+        ticks, until: epoch ms up to which the farthest partition of the predictions topic, and every one, was read; 0
+        if that is not known, and traffic not judged.
         """
+        after, steps = self._tick_drifts(state, ticks)
+        traffic, more = self._traffic_judge.judge(after.traffic, until, ticks)
+        if traffic is not after.traffic:
+            after = replace(after, traffic=traffic)
+        return (state, []) if after is state else _with_numbers(after, [*steps, *more])
+
+    def _tick_drifts(self, state: ModelState, ticks: int) -> tuple[ModelState, list[Step]]:
+        """The state after incidents whose time has come; the same object if nothing has changed."""
         baseline, judged = self.baseline(state), state.judge
         if baseline is None or judged is None or not state.incidents:
             return state, []
@@ -139,9 +161,7 @@ class Monitor:
         incidents, steps = life_cycle.advance(state.incidents, [], (), judged.seen, clock)
         if not steps and [*map(id, incidents.values())] == [*map(id, state.incidents.values())]:
             return state, []
-        numbered = _numbered(state, steps)
-        last_seq = state.last_seq + len(numbered)
-        return replace(state, incidents=incidents, last_seq=last_seq, clock=clock), numbered
+        return replace(state, incidents=incidents, clock=clock), steps
 
     def _carry_over(self, state: ModelState, at: int) -> tuple[ModelState, list[Step]]:
         """What is remembered against another baseline, carried over to the one that the model is compared with now."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from driftline.detectors.arrays import IntArray
+from driftline.detectors.decision.traffic import Traffic
 from driftline.detectors.summaries.exponential_histogram import ExponentialHistogram
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
@@ -17,6 +19,8 @@ from driftline.stream.panes.pane import Pane, Source
 # Buckets a row of the histogram keeps: windows follow each other in steps of a quarter of their length or finer, so the
 # best suffix is missed by an eighth at most; with 2 the miss doubles, with 8 the judge's cost does.
 BUCKETS = 4
+#: A slot later than all others.
+FOREVER: Final = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,7 @@ class ModelState:
     until they become its baseline. learned: the baseline made of them. judge: None until the first pane is judged.
     last_seq: number of the newest alert. incidents: by scope, see `stream.judge.incidents`. values: those of the
     sample, see `values_of`. clock: how late it was at the last check, epoch ms; 0 without ticks. unreadable: there is a
-    stored history, and nothing that says how to read it.
+    stored history, and nothing that says how to read it. traffic: None until the first tick, and where it is not judged.
     """
 
     consumed: Mapping[Source, int] = field(default_factory=dict)
@@ -39,11 +43,32 @@ class ModelState:
     values: int = 0
     clock: int = 0
     unreadable: bool = False
+    traffic: TrafficState | None = None
 
     @property
     def drifts(self) -> list[Finding]:
         """All that drifts."""
         return [each for incident in self.incidents.values() for each in incident.drifts]
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficState:
+    """What is remembered of how many events a model has.
+
+    begin: slot before which no window begins, the end of the last incident. closed: slots [first, end) of that, which
+    are not learned. incident: the open one, or one within its cooldown, see `stream.judge.absence`.
+    """
+
+    counts: Traffic
+    begin: int = 0
+    closed: tuple[int, int] = (0, 0)
+    incident: Incident | None = None
+
+    @property
+    def unlearned(self) -> tuple[tuple[int, int], ...]:
+        """The slots [first, end) of incidents, which are not learned."""
+        drifts = self.incident.drifts if self.incident else ()
+        return (self.closed, *((each.start, FOREVER) for each in drifts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,17 +22,21 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from heapq import nlargest
 from itertools import chain
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 
 from driftline.detectors.arrays import IntArray
-from driftline.stream.panes.pane import Pane, Range, Run
+from driftline.stream.panes.pane import SLOT_MS, Pane, Range, Run
 
 # The longest run in offsets, as a multiple of `events`: with a thousand models on a partition, each still gets panes of
 # a tenth of `events`, and sketching the 25,000 offsets of the default again takes a quarter of a second.
 _MAX_OFFSETS = 100
+# Slots that a pane counts: two hours and three quarters of event time. A thousand slots take 10 kB, so a pane of events
+# whose times are anything stays within what a topic takes; the events of further slots count as events, not as traffic.
+_MAX_SLOTS = 1000
 
 
 class Rows(Protocol):
@@ -124,7 +128,10 @@ class Cutter:
     def close(self, end: int) -> Run:
         """End the open run at offset `end` (exclusive): panes of an idle partition need not wait for the next event."""
         offsets = Range(self.partition, self.start, end)
-        panes = {model: replace(pane, ranges=(offsets,)) for model, pane in sorted(self._open.items())}
+        panes = {
+            model: replace(pane, ranges=(offsets,), slots=_fullest(pane.slots))
+            for model, pane in sorted(self._open.items())
+        }
         run = Run(self.start, end, panes, time=_lower_quartile(self._times))
         self.start, self._slot, self._open, self._counts, self._times, self._bytes = end, None, {}, {}, [], 0
         return run
@@ -229,5 +236,25 @@ class _Chunk:
         for name, part in self.rows.items():
             start, stop = (int(each) for each in np.searchsorted(part.offsets, bounds))
             if start < stop:
-                pane = Pane(part.content(start, stop), int(part.times[start]), int(part.times[stop - 1]), ())
-                yield name, stop - start, pane
+                times = part.times[start:stop]
+                yield (
+                    name,
+                    stop - start,
+                    Pane(part.content(start, stop), int(times[0]), int(times[-1]), (), _count_slots(times)),
+                )
+
+
+def _count_slots(times: IntArray) -> tuple[tuple[int, int], ...]:
+    """How many of the times (n,), epoch ms, lie in each slot of `Pane.slots`."""
+    slots = times // SLOT_MS
+    if (slots == slots[0]).all():  # nearly always, and much faster
+        return ((int(slots[0]), len(slots)),)
+    found, counts = np.unique(slots, return_counts=True)
+    return tuple(zip(found.tolist(), counts.tolist(), strict=True))
+
+
+def _fullest(slots: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+    """The slots with the most events, the later ones of equals: as many as a pane may count."""
+    if len(slots) <= _MAX_SLOTS:
+        return slots
+    return tuple(sorted(nlargest(_MAX_SLOTS, slots, key=lambda slot: (slot[1], slot[0]))))

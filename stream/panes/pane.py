@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from driftline.detectors.summaries.exponential_histogram import Additive
 
 T = TypeVar("T", bound=Additive)
+
+#: Milliseconds of a slot of `Pane.slots`: the period of ticks, and the unit of time in which traffic is judged.
+SLOT_MS: Final = 10_000
 
 
 class Source(NamedTuple):
@@ -33,12 +37,15 @@ class Pane(Generic[T]):
 
     content: their sketch or, while the model has no baseline, the events themselves. first_ts, last_ts: times of the
     first and the last event in log order, epoch ms. ranges: one per partition, sorted; none of another topic's events.
+    slots: how many of the events there are in each slot of event time, by its number (epoch ms // SLOT_MS), sorted;
+    none where they are not counted.
     """
 
     content: T
     first_ts: int
     last_ts: int
     ranges: tuple[Range, ...]
+    slots: tuple[tuple[int, int], ...] = ()
 
     def __add__(self, newer: Pane[T]) -> Pane[T]:
         merged = {each.partition: each for each in self.ranges}
@@ -46,7 +53,18 @@ class Pane(Generic[T]):
             old = merged.get(each.partition, each)
             merged[each.partition] = Range(each.partition, min(old.start, each.start), max(old.end, each.end))
         ranges = tuple(merged[partition] for partition in sorted(merged))
-        return Pane(self.content + newer.content, self.first_ts, newer.last_ts, ranges)
+        slots = _sum_of_slots(self.slots, newer.slots)
+        return Pane(self.content + newer.content, self.first_ts, newer.last_ts, ranges, slots)
+
+
+def _sum_of_slots(
+    older: tuple[tuple[int, int], ...], newer: tuple[tuple[int, int], ...]
+) -> tuple[tuple[int, int], ...]:
+    if not (older and newer):
+        return older or newer
+    counts = Counter(dict(older))
+    counts.update(dict(newer))
+    return tuple(sorted(counts.items()))
 
 
 class Run(NamedTuple):

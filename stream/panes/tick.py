@@ -85,6 +85,19 @@ class Marks:
         """The largest time of a tick of a topic so far, epoch ms; 0 before the first."""
         return max((each.time for (of, _), each in self.ticks.items() if of == topic), default=0)
 
+    def complete_to(self, topic: str) -> int:
+        """The time up to which every partition of a topic is read, epoch ms; 0 before the first tick.
+
+        A partition that never held an event sends no tick, and is left out; so is one that the topic has no more, or
+        that another log had, since it would stop the time for ever.
+        """
+        own = [each for (of, _), each in self.ticks.items() if of == topic]
+        newest = max(own, key=lambda each: (each.time, each.of, each.log), default=None)
+        if newest is None:
+            return 0
+        same = (each for each in own if each.partition < newest.of and newest.log in ("", each.log))
+        return min((each.time for each in same), default=newest.time)
+
     def after(self, *ticks: Tick) -> Marks:
         """The marks after more ticks; those of a partition of which nothing new is said stay the same objects."""
         marks = dict(self.ticks)

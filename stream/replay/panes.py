@@ -23,6 +23,7 @@ from driftline.stream.codec.levels import NEWEST, learned_format
 from driftline.stream.codec.panes import ForgetMessage, PaneMessage, ReferenceMessage, check_order, read_message
 from driftline.stream.config.sections import Config
 from driftline.stream.events.rejections import Rejections
+from driftline.stream.judge.absence import CalendarOf, every_day
 from driftline.stream.judge.incidents import Step
 from driftline.stream.judge.judge import DependenceCache
 from driftline.stream.judge.monitor import Monitor, forget
@@ -54,6 +55,7 @@ def replay_panes(
     baselines: Sequence[Baseline],
     logs: Mapping[int, Iterable[LogBatch]],
     on_alert: Callable[[IncidentAlert], None],
+<<<<<<< HEAD
     find: Find = lambda _model, _hash: None,
 ) -> ReplayResult:
     """Judge the logs of a panes topic's partitions again; `on_alert` is called with each alert.
@@ -62,6 +64,17 @@ def replay_panes(
     """
     watched = {each.model: each.select_signals(config.for_model(each.model).signals.selects) for each in baselines}
     own, result = PanesReplay(config, watched, find), ReplayResult(rejected=Rejections(config.mapping.event_mapping()))
+=======
+    calendar_of: CalendarOf = every_day,
+) -> ReplayResult:
+    """Judge the logs of a panes topic's partitions again; `on_alert` is called with each alert.
+
+    calendar_of: gives the calendar of a model.
+    """
+    watched = {each.model: each.select_signals(config.for_model(each.model).signals.selects) for each in baselines}
+    own = PanesReplay(config, watched, calendar_of=calendar_of)
+    result = ReplayResult(rejected=Rejections(config.mapping.event_mapping()))
+>>>>>>> 004b983 (Judge a model's traffic at each tick, as an incident of its own, and say in alerts what stopped, since when and where to look)
     for record in records_of(logs):
         for alert in own.read(record):
             result.alerts.append(alert)
@@ -108,9 +121,15 @@ class _Partition:
 class PanesReplay:
     """The judges of a panes topic. baselines: the given ones, by model, with the signals that are watched.
 
+<<<<<<< HEAD
     A record of the topic that names another baseline takes effect where it stands. find: finds baselines that are not
     given. events: judged, by model. ticks: how many came. refused: why a record became a dead letter, by partition and
     offset. forgotten: models, in the order in which they were forgotten.
+=======
+    A record of the topic takes effect where it stands, if its baseline is among them. calendar_of: gives the calendar of
+    a model. events: judged, by model. ticks: how many came. refused: why a record became a dead letter, by partition and
+    offset.
+>>>>>>> 004b983 (Judge a model's traffic at each tick, as an incident of its own, and say in alerts what stopped, since when and where to look)
     """
 
     config: Config
@@ -119,7 +138,11 @@ class PanesReplay:
     events: Counter[str] = field(default_factory=Counter)
     ticks: int = 0
     refused: dict[tuple[int, int], str] = field(default_factory=dict)
+<<<<<<< HEAD
     forgotten: list[str] = field(default_factory=list)
+=======
+    calendar_of: CalendarOf = every_day
+>>>>>>> 004b983 (Judge a model's traffic at each tick, as an incident of its own, and say in alerts what stopped, since when and where to look)
 
     def __post_init__(self) -> None:
         self._partitions: dict[int, _Partition] = {}
@@ -166,9 +189,11 @@ class PanesReplay:
     def _tick(self, partition: _Partition, tick: Tick, at: int) -> list[IncidentAlert]:
         partition.marks, alerts = partition.marks.after(tick), list[IncidentAlert]()
         self.ticks += 1
+        until = partition.marks.complete_to(self.config.topics.predictions)
         for model in sorted(partition.states):
-            monitor = self._monitor(model)
-            partition.states[model], steps = monitor.tick(partition.states[model], self._time(partition))
+            monitor = self._monitors[model] = self._monitor(model)
+            before = partition.states[model]
+            partition.states[model], steps = monitor.tick(before, self._time(partition), until)
             alerts += self._alerts(monitor, steps, at)
         return alerts
 
@@ -263,6 +288,7 @@ class PanesReplay:
             given,
             config.limits,
             self._dependences,
+            self.calendar_of(model),
             learned_format=learned_format(NEWEST),
             portable=True,
         )

@@ -27,6 +27,7 @@ from driftline.stream.codec.levels import NEWEST, learned_format
 from driftline.stream.config.sections import Config
 from driftline.stream.events.columns import infer_fields
 from driftline.stream.events.frames import Schema
+from driftline.stream.judge.absence import CalendarOf, every_day
 from driftline.stream.judge.incidents import Step
 from driftline.stream.judge.judge import DependenceCache
 from driftline.stream.judge.monitor import Monitor
@@ -105,11 +106,11 @@ class ModelCounts(NamedTuple):
 class Pipeline:
     """Sketchers and monitors of one topic in one process.
 
-    baselines: the given ones, by model. topic: the topic's name in alerts, by default the configured one. schemas: see
-    `EventReader`. level: format level of the group of workers whose alerts it repeats. states and events: the state and
-    the number of events of every model seen so far. totals: by model, the sketch of all events that were sketched.
-    signals: by model, the kind of each signal of its baseline or, without one, the names in the events that it learns
-    from.
+    baselines: the given ones, by model. topic: the topic's name in alerts, by default the configured one; without one,
+    the log is one of files, whose traffic is not judged. schemas: see `EventReader`. level: format level of the group
+    of workers whose alerts it repeats. calendar_of: gives the calendar of a model. states and events: the state and the
+    number of events of every model seen so far. totals: by model, the sketch of all events that were sketched. signals:
+    by model, the kind of each signal of its baseline or, without one, the names in the events that it learns from.
     """
 
     config: Config
@@ -118,6 +119,7 @@ class Pipeline:
     mode: Mode = "replay"
     schemas: Mapping[int, Schema] | None = None
     level: int = NEWEST
+    calendar_of: CalendarOf = every_day
     monitors: dict[str, Monitor] = field(default_factory=dict)
     states: dict[str, ModelState] = field(default_factory=dict)
     events: Counter[str] = field(default_factory=Counter)
@@ -193,6 +195,7 @@ class Pipeline:
                     given,
                     self.config.limits,
                     self._dependences,
+                    self.calendar_of(model),
                     learned_format=learned_format(self.level),
                     portable=self.level > 1,
                 )
@@ -219,7 +222,8 @@ class Pipeline:
     def _tick(self, time: int) -> list[IncidentAlert]:
         self.ticks, alerts = time, list[IncidentAlert]()
         for model, monitor in sorted(self.monitors.items()):
-            self.states[model], steps = monitor.tick(self.states[model], time)
+            # Files may be samples of what came.
+            self.states[model], steps = monitor.tick(self.states[model], time, 0 if self.topic is None else time)
             alerts += self._alerts(monitor, steps)
         return alerts
 

@@ -18,6 +18,7 @@ from driftline.stream.events.frames import Schema
 from driftline.stream.events.mapping import NATIVE
 from driftline.stream.events.parse import EventError, EventReader
 from driftline.stream.events.rejections import Rejections
+from driftline.stream.judge.absence import CalendarOf, every_day
 from driftline.stream.judge.resolution import small_baseline_remarks
 from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.panes.pane import Run
@@ -82,14 +83,15 @@ def replay(
     on_alert: Callable[[IncidentAlert], None],
     topic: str | None = None,
     schemas: Mapping[int, Schema] | None = None,
+    calendar_of: CalendarOf = every_day,
 ) -> ReplayResult:
     """Run the logs of a topic's partitions through the pipeline; `on_alert` is called with each alert.
 
-    topic: the topic's name in alerts, by default the configured one. schemas: see `EventReader`.
+    topic, calendar_of: as in `Pipeline`. schemas: see `EventReader`.
     """
     by_model = {baseline.model: baseline for baseline in baselines}
     result = ReplayResult(rejected=Rejections(config.mapping.event_mapping()))
-    pipeline = Pipeline(config, by_model, topic, schemas=schemas)
+    pipeline = Pipeline(config, by_model, topic, schemas=schemas, calendar_of=calendar_of)
 
     def report(alerts: Iterable[IncidentAlert]) -> None:
         for alert in alerts:

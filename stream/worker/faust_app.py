@@ -10,6 +10,7 @@ from pathlib import Path
 
 from driftline.stream.config.load import parse_config
 from driftline.stream.sources.baselines import load_baselines
+from driftline.stream.sources.calendars import load_calendars
 from driftline.stream.sources.schemas import schema_loader
 from driftline.stream.worker.worker import Worker, waits_without_end
 
@@ -17,5 +18,9 @@ _path = Path(os.environ.get("DRIFTLINE_CONFIG", "driftline.yaml"))
 _config = parse_config(_path.read_text("utf-8"), str(_path))
 
 app = Worker(
-    _config, load_baselines(_config, _path.parent), schema_loader(_config.schemas, _path.parent), waits_without_end()
+    _config,
+    load_baselines(_config, _path.parent),
+    schema_loader(_config.schemas, _path.parent),
+    waits_without_end(),
+    calendar_of=load_calendars(_config, _path.parent).for_model,
 ).app

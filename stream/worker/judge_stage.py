@@ -41,6 +41,7 @@ from driftline.stream.codec.state import FORGET, StateDelta, restore_state, stat
 from driftline.stream.config.limits import Limits
 from driftline.stream.config.remarks import Remark, SignalKinds, unused_settings
 from driftline.stream.config.sections import Config, ModelConfig
+from driftline.stream.judge.absence import CalendarOf, every_day
 from driftline.stream.judge.incidents import Status, Step
 from driftline.stream.judge.judge import DependenceCache
 from driftline.stream.judge.monitor import Monitor, forget
@@ -75,7 +76,7 @@ class JudgeSettings:
     """What the stage takes from the configuration.
 
     predictions, panes, alerts: topics. room: for models without a given baseline. for_model: the configuration of a
-    model. unused_settings: what of it has no effect, given the signals of models.
+    model. unused_settings: what of it has no effect, given the signals of models. calendar_of: of a model.
     """
 
     predictions: str
@@ -85,12 +86,14 @@ class JudgeSettings:
     limits: Limits
     for_model: Callable[[str], ModelConfig]
     unused_settings: Callable[[Mapping[str, SignalKinds]], Iterable[Remark]]
+    calendar_of: CalendarOf = every_day
 
     @classmethod
-    def of(cls, config: Config) -> Self:
+    def of(cls, config: Config, calendar_of: CalendarOf = every_day) -> Self:
         topics, unused = config.topics, partial(unused_settings, config)
         room, limits = Room.of(config), config.limits
-        return cls(topics.predictions, topics.panes, topics.alerts, room, limits, config.for_model, unused)
+        names = topics.predictions, topics.panes, topics.alerts
+        return cls(*names, room, limits, config.for_model, unused, calendar_of)
 
 
 @dataclass
@@ -275,7 +278,7 @@ class JudgeStage:
                 if isinstance(message, ForgetMessage):
                     self._forget_asked(work, message.model, record.timestamp)
                 elif isinstance(message, Tick):
-                    self._tick(work, message, record.timestamp)
+                    await self._tick(work, message, record.timestamp)
                 elif isinstance(message, ReferenceMessage):
                     await self._refer(work, message)
                 else:
@@ -317,13 +320,16 @@ class JudgeStage:
     def _source(self, message: PaneMessage) -> Source:
         return Source(message.run.partition, "" if message.topic == self._settings.predictions else message.topic)
 
-    def _tick(self, work: _Batch, tick: Tick, appended: int) -> None:
+    async def _tick(self, work: _Batch, tick: Tick, appended: int) -> None:
         """Let it become later for the models of this partition. Raises FormatError."""
         _check_log(tick, self._log_of(tick.topic))
         work.marks = work.marks.after(tick)
+        ticks, until = self._time(work), work.marks.complete_to(self._settings.predictions)
         for model in work.models:
+            await asyncio.sleep(0)  # as between two panes: a thousand models take half a second
             monitor, before = self._monitor(work, model), work.state_of(model)
-            state, steps = monitor.tick(before, self._time(work))
+            self._monitors[model] = monitor
+            state, steps = monitor.tick(before, ticks, until)
             if state is not before:
                 work.changed[model] = state
                 self._decide(work, monitor, steps, self._settings.predictions, appended)
@@ -368,7 +374,8 @@ class JudgeStage:
         """The model's monitor. It is kept once the model is judged: panes may name any number of others."""
         settings, given, monitor = self._settings, self._given(work, model), self._monitors.get(model)
         if monitor is None or monitor.given is not given:
-            monitor = Monitor(model, settings.for_model(model), given, settings.limits, self._dependences)
+            own, calendar = settings.for_model(model), settings.calendar_of(model)
+            monitor = Monitor(model, own, given, settings.limits, self._dependences, calendar)
         monitor.learned_format, monitor.portable = learned_format(self.level), self.level > FIRST
         return monitor
 

@@ -29,7 +29,7 @@ import numpy as np
 
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import decode_baseline
-from driftline.stream.codec.levels import LOG_IN_PANES, NEWEST, TICKS
+from driftline.stream.codec.levels import LOG_IN_PANES, NEWEST, SLOTS_IN_PANES, TICKS
 from driftline.stream.codec.panes import PaneMessage, pack_progress, unpack_progress
 from driftline.stream.config.sections import Config, ModelConfig
 from driftline.stream.events.limits import MessageLimits
@@ -371,6 +371,7 @@ class SketchStage:
         if not baseline and self._baseline(model) is None:
             self._warming_up.add(model)
         log = self.log if self.level >= LOG_IN_PANES else ""
+        pane = pane if self.level >= SLOTS_IN_PANES else replace(pane, slots=())
         message = PaneMessage.of(model, baseline, self._settings.predictions, pane, previous_end, log)
         return OutgoingRecord(self._settings.panes, model.encode(), message.to_bytes())
 

@@ -33,6 +33,7 @@ from driftline.stream.codec.levels import FIRST, NEWEST
 from driftline.stream.config.diagnostics import ConfigError
 from driftline.stream.config.remarks import unused_settings
 from driftline.stream.config.sections import Config
+from driftline.stream.judge.absence import CalendarOf, every_day
 from driftline.stream.kafka.admin import record_room
 from driftline.stream.kafka.client import FailedConnections, RefusedWrites, call_kafka
 from driftline.stream.kafka.dead_letters import fitted
@@ -43,6 +44,7 @@ from driftline.stream.ops.readiness import wait_until_ready
 from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.retry import Waits
 from driftline.stream.sources.baselines import load_baselines
+from driftline.stream.sources.calendars import load_calendars
 from driftline.stream.sources.inputs import InputError
 from driftline.stream.sources.schemas import SchemaLoader, schema_loader
 from driftline.stream.state.client import StoreError, connect
@@ -84,7 +86,7 @@ class Worker:
 
     baselines: those given in the configuration, by model. schemas: None if the configuration names no source of them.
     waits: what this process waits for. listener: where it serves /health, by default what the configuration says.
-    reload: reads the configuration and its baselines again, at SIGHUP.
+    reload: reads the configuration and its baselines again, at SIGHUP. calendar_of: gives the calendar of a model.
     """
 
     config: Config
@@ -93,6 +95,7 @@ class Worker:
     waits: Waits = field(default_factory=Waits)
     listener: socket | None = None
     reload: Callable[[], tuple[Config, Mapping[str, Baseline]]] | None = None
+    calendar_of: CalendarOf = every_day
 
     def __post_init__(self) -> None:
         config, topics, worker = self.config, self.config.topics, self.config.worker
@@ -111,9 +114,8 @@ class Worker:
         self.sketch_stage = SketchStage(
             SketchSettings.of(config), self.references.given, self.store, self._publish, self.metrics, self.schemas
         )
-        self.judge_stage = JudgeStage(
-            JudgeSettings.of(config), self.references, self.store, self._publish, self.metrics
-        )
+        judged = JudgeSettings.of(config, self.calendar_of)
+        self.judge_stage = JudgeStage(judged, self.references, self.store, self._publish, self.metrics)
         self._announced, self._announcing = False, asyncio.Lock()
         self.watchdog = Watchdog(self.metrics, worker.watchdog_seconds, self.waits)
         self.guard, self.group_level = LogGuard(config, self.store, self.metrics), GroupLevel(self.store)
@@ -240,7 +242,7 @@ class Worker:
         if config != read:
             log.warning("only `defaults` and `models` are loaded again; what else has changed takes a restart")
         self.config = config
-        await self.judge_stage.reload(JudgeSettings.of(config), watched)
+        await self.judge_stage.reload(JudgeSettings.of(config, self.calendar_of), watched)
         self._announced = False
         await self._announce()
         await self.sketch_stage.exchange(SketchSettings.of(config), self.references.given)
@@ -360,7 +362,7 @@ def run(read: Callable[[], Config], folder: Path) -> NoReturn:
     baselines = load_baselines(config, folder)
     for remark in unused_settings(config, {model: each.signal_kinds for model, each in baselines.items()}):
         log.warning("%s", remark)
-    schemas = schema_loader(config.schemas, folder)
+    schemas, calendars = schema_loader(config.schemas, folder), load_calendars(config, folder)
     waits, listener = waits_without_end(), listen(config.worker.http)
     wait_until_ready(config, waits, listener)
 
@@ -368,7 +370,7 @@ def run(read: Callable[[], Config], folder: Path) -> NoReturn:
         again = read()
         return again, load_baselines(again, folder)
 
-    worker = Worker(config, baselines, schemas, waits, listener, reload)
+    worker = Worker(config, baselines, schemas, waits, listener, reload, calendars.for_model)
     worker.watchdog.start()
     run_worker(worker.app)
 

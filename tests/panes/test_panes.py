@@ -6,8 +6,9 @@ message that is not an event. Where there are several models, a second line name
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -219,6 +220,13 @@ def test_any_log_in_any_chunks_gives_the_runs_and_panes_of_the_rules(data: st.Da
         for pane in run.panes.values():
             assert pane.ranges == (Range(3, run.start, run.end),)
             assert (pane.first_ts, pane.last_ts) == (times[pane.content[0]], times[pane.content[-1]])
+            assert dict(pane.slots) == Counter(times[offset] // 10_000 for offset in pane.content)
+
+
+def test_a_pane_of_any_times_counts_the_thousand_slots_with_the_most_events() -> None:
+    log = [Logged(offset, "m", offset % 1200 * 10) for offset in range(2500)]
+    slots = cut(log, events=10_000, slot_ms=None)[0].panes["m"].slots
+    assert slots == tuple((slot, 3 if slot < 100 else 2) for slot in (*range(100), *range(300, 1200)))
 
 
 def test_close_ends_the_run_of_an_idle_partition_and_the_next_begins_there() -> None:
@@ -266,4 +274,10 @@ def test_panes_of_several_partitions_add_up() -> None:
     new = Pane((3,), 15, 18, (Range(1, 4, 6), Range(2, 9, 12)))
     both = old + new
     assert both == Pane((1, 2, 3), 10, 18, (Range(0, 0, 5), Range(1, 4, 6), Range(2, 7, 12)))
+    assert (replace(old, slots=((1, 2),)) + new).slots == ((1, 2),)
+    assert (replace(old, slots=((1, 2), (5, 1))) + replace(new, slots=((1, 3), (4, 1)))).slots == (
+        (1, 5),
+        (4, 1),
+        (5, 1),
+    )
     assert old == Pane((1, 2), 10, 20, (Range(0, 0, 5), Range(2, 7, 9)))

@@ -23,6 +23,7 @@ DISTRIBUTIONS = {
     "mode": "mode-streaming",
     "prometheus_client": "prometheus-client",
     "pydantic_core": "pydantic",
+    "recurring_ical_events": "recurring-ical-events",
     "yaml": "pyyaml",
 }
 

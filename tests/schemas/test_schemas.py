@@ -525,6 +525,7 @@ def test_the_table_of_severities_in_the_documentation_holds_the_defaults() -> No
         assert f"`{name}` ({duration_text(getattr(Config().defaults.incidents, name))})" in text
 
 
-def test_the_table_of_severities_that_the_documentation_suggests_is_valid() -> None:
-    (block,) = re.findall(r"```yaml\n(.*?)```", (DOCS / "ALERTS.md").read_text("utf-8"), re.DOTALL)
-    assert len(parse_config(block).defaults.incidents.severity) == 3
+def test_the_calendar_and_the_table_of_severities_that_the_documentation_suggests_are_valid() -> None:
+    calendar, severities = re.findall(r"```yaml\n(.*?)```", (DOCS / "ALERTS.md").read_text("utf-8"), re.DOTALL)
+    assert len(parse_config(calendar).defaults.calendar.closed) == 2
+    assert len(parse_config(severities).defaults.incidents.severity) == 3
