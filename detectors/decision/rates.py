@@ -123,11 +123,8 @@ class Rates:
         return self.learned >= LEARNED * HOUR
 
     def _settled(self, sums: IntArray) -> IntArray:
-        """Sums of the weeks before the last two; while they are few, of all but this one.
-
-        This week's would let a silence explain itself: each of its days makes days that differ so much more usual.
-        """
-        return np.asarray(sums[0] if self._lagged else sums[:2].sum(0))
+        """Sums of the weeks before the last two; while they are few, of all weeks."""
+        return np.asarray(sums[0] if self._lagged else sums.sum(0))
 
     @property
     def _lagged(self) -> bool:

@@ -105,18 +105,13 @@ class TrafficJudge:
         if incident and drift and drift.events and now - incident.opened >= _NEW_NORMAL:
             counts = accept(state.counts, drift.start, self.calendar)
             return TrafficState(counts, begin=now), _ended(incident, now * SLOT_MS, "replaced")
-        over = drift is not None and recovered(state.counts, now, drift.start, self.calendar)
+        over = drift if drift and recovered(state.counts, now, drift.start, self.calendar) else None
         findings = [] if over else self._findings(state, drift, allowed)
         known = {incident.scope: incident} if incident else {}
-        incidents, steps = self.life_cycle.advance(
-            known, findings, {drift.subject} if over and drift else (), now, now * SLOT_MS
-        )
+        released = [over.subject] if over else []
+        incidents, steps = self.life_cycle.advance(known, findings, released, now, now * SLOT_MS)
         state = replace(state, incident=incidents.get(TRAFFIC))
-        if over and drift:
-            # What lies between two incidents within an hour is not learned either, as they share it.
-            first = state.closed[0] if state.closed[1] > state.counts.first else drift.start
-            state = replace(state, begin=now, closed=(first, now))
-        return state, steps
+        return (_after(state, over) if over else state), steps
 
     def _findings(self, state: TrafficState, drift: Finding | None, allowed: float) -> list[Finding]:
         """What is new, or worse than the incident."""
@@ -129,6 +124,14 @@ class TrafficJudge:
             return [finding]
         worse = state.incident is not None and self.life_cycle.is_worse(finding, state.incident)
         return [changed(finding, start=drift.start)] if worse else []
+
+
+def _after(state: TrafficState, drift: Finding) -> TrafficState:
+    """The state once a drift is over."""
+    # What lies between two incidents within an hour is not learned either, as they share it.
+    first, end = state.closed
+    begin, now = first if end > state.counts.first else drift.start, state.counts.until
+    return replace(state, begin=now, closed=(begin, now))
 
 
 def _ended(incident: Incident | None, at: int, resolution: Resolution) -> list[Step]:

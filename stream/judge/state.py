@@ -31,7 +31,7 @@ class ModelState:
     until they become its baseline. learned: the baseline made of them. judge: None until the first pane is judged.
     last_seq: number of the newest alert. incidents: by scope, see `stream.judge.incidents`. values: those of the
     sample, see `values_of`. clock: how late it was at the last check, epoch ms; 0 without ticks. unreadable: there is a
-    stored history, and nothing that says how to read it. traffic: None until the first tick, and where it is not judged.
+    stored history, and nothing that says how to read it. traffic: None until the first tick, or if it is not judged.
     """
 
     consumed: Mapping[Source, int] = field(default_factory=dict)

@@ -55,26 +55,16 @@ def replay_panes(
     baselines: Sequence[Baseline],
     logs: Mapping[int, Iterable[LogBatch]],
     on_alert: Callable[[IncidentAlert], None],
-<<<<<<< HEAD
     find: Find = lambda _model, _hash: None,
-) -> ReplayResult:
-    """Judge the logs of a panes topic's partitions again; `on_alert` is called with each alert.
-
-    find: see `PanesReplay`.
-    """
-    watched = {each.model: each.select_signals(config.for_model(each.model).signals.selects) for each in baselines}
-    own, result = PanesReplay(config, watched, find), ReplayResult(rejected=Rejections(config.mapping.event_mapping()))
-=======
     calendar_of: CalendarOf = every_day,
 ) -> ReplayResult:
     """Judge the logs of a panes topic's partitions again; `on_alert` is called with each alert.
 
-    calendar_of: gives the calendar of a model.
+    find, calendar_of: see `PanesReplay`.
     """
     watched = {each.model: each.select_signals(config.for_model(each.model).signals.selects) for each in baselines}
-    own = PanesReplay(config, watched, calendar_of=calendar_of)
+    own = PanesReplay(config, watched, find, calendar_of=calendar_of)
     result = ReplayResult(rejected=Rejections(config.mapping.event_mapping()))
->>>>>>> 004b983 (Judge a model's traffic at each tick, as an incident of its own, and say in alerts what stopped, since when and where to look)
     for record in records_of(logs):
         for alert in own.read(record):
             result.alerts.append(alert)
@@ -121,15 +111,9 @@ class _Partition:
 class PanesReplay:
     """The judges of a panes topic. baselines: the given ones, by model, with the signals that are watched.
 
-<<<<<<< HEAD
     A record of the topic that names another baseline takes effect where it stands. find: finds baselines that are not
     given. events: judged, by model. ticks: how many came. refused: why a record became a dead letter, by partition and
-    offset. forgotten: models, in the order in which they were forgotten.
-=======
-    A record of the topic takes effect where it stands, if its baseline is among them. calendar_of: gives the calendar of
-    a model. events: judged, by model. ticks: how many came. refused: why a record became a dead letter, by partition and
-    offset.
->>>>>>> 004b983 (Judge a model's traffic at each tick, as an incident of its own, and say in alerts what stopped, since when and where to look)
+    offset. forgotten: models, in the order in which they were forgotten. calendar_of: gives the calendar of a model.
     """
 
     config: Config
@@ -138,11 +122,8 @@ class PanesReplay:
     events: Counter[str] = field(default_factory=Counter)
     ticks: int = 0
     refused: dict[tuple[int, int], str] = field(default_factory=dict)
-<<<<<<< HEAD
     forgotten: list[str] = field(default_factory=list)
-=======
     calendar_of: CalendarOf = every_day
->>>>>>> 004b983 (Judge a model's traffic at each tick, as an incident of its own, and say in alerts what stopped, since when and where to look)
 
     def __post_init__(self) -> None:
         self._partitions: dict[int, _Partition] = {}
@@ -189,11 +170,10 @@ class PanesReplay:
     def _tick(self, partition: _Partition, tick: Tick, at: int) -> list[IncidentAlert]:
         partition.marks, alerts = partition.marks.after(tick), list[IncidentAlert]()
         self.ticks += 1
-        until = partition.marks.complete_to(self.config.topics.predictions)
+        ticks, until = self._time(partition), partition.marks.complete_to(self.config.topics.predictions)
         for model in sorted(partition.states):
             monitor = self._monitors[model] = self._monitor(model)
-            before = partition.states[model]
-            partition.states[model], steps = monitor.tick(before, self._time(partition), until)
+            partition.states[model], steps = monitor.tick(partition.states[model], ticks, until)
             alerts += self._alerts(monitor, steps, at)
         return alerts
 
