@@ -45,10 +45,13 @@ class Stored(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     since: ClassVar[Mapping[str, int]] = MappingProxyType({})
 
 
-def frame(kind: bytes, value: Any) -> bytes:
-    """A msgpack frame of the value, of the least version whose readers understand it."""
+def frame(kind: bytes, value: Any, least: int = 1) -> bytes:
+    """A msgpack frame of the value, of the least version whose readers understand it.
+
+    least: that of what is stored by the names of its fields, of which a reader passes over those that it does not know.
+    """
     plain, version = _trimmed(value)
-    return envelope(kind, msgspec.msgpack.encode(plain), version)
+    return envelope(kind, msgspec.msgpack.encode(plain), max(version, least))
 
 
 def unframe(kind: bytes, data: bytes, decoder: msgspec.msgpack.Decoder[T]) -> T:

@@ -284,9 +284,15 @@ def _same(old: tuple[Any, ...] | None, new: tuple[Any, ...]) -> bool:
     return old is not None and len(old) == len(new) and all(map(is_, old, new))
 
 
+def _version_of(incidents: Iterable[Incident]) -> int:
+    """The least version whose readers understand them: those of the first know no tracks and no segments."""
+    findings = chain.from_iterable((*each.drifts, *each.recovered) for each in incidents)
+    return 2 if any(each.track or each.segment for each in findings) else 1
+
+
 _PACK: Mapping[str, Callable[[tuple[Any, ...]], bytes]] = {
     "bucket": lambda part: frame(b"B", PackedPane.of(*part)),
-    "incidents": lambda part: frame(b"I", part),
+    "incidents": lambda part: frame(b"I", part, _version_of(part)),
     "layout": lambda part: frame(b"L", part[0]),
     "traffic": pack_traffic,
     "rates": pack_rates,

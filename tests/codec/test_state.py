@@ -231,3 +231,19 @@ def test_a_learned_baseline_of_format_2_is_stored_without_its_blocks_and_judges_
     assert sizes[1] < sizes[0]
     assert state.learned
     assert state.learned.read_blocks is None
+
+
+@pytest.mark.parametrize("of", [{"track": "v2"}, {"segment": "country=at"}])
+@pytest.mark.parametrize("where", ["drifts", "recovered"])
+def test_readers_of_the_first_version_refuse_a_finding_that_is_not_about_all_events(
+    of: dict[str, str], where: str
+) -> None:
+    """They pass over names that they do not know, and would take it for one about all."""
+    state = next(each for each in history(learned=False).states if each.incidents)
+    (incident,) = state.incidents.values()
+    some = tuple(msgspec.structs.replace(each, **of) for each in incident.drifts)
+    new = replace(state, incidents={incident.scope: replace(incident, **{"drifts": (), where: some})})
+    assert state_delta(None, state).write["incidents"][1] == 1
+    parts = state_delta(None, new).write
+    assert parts["incidents"][1] == 2
+    assert restore_state(parts, history(learned=False).given).incidents == new.incidents
