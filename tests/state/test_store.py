@@ -347,14 +347,15 @@ async def test_every_key_is_in_the_table_and_none_is_left_over(store: Store) -> 
     judge, sketcher = await store.claim_judge(PANES, 0), await store.claim_sketch(TOPIC, 0)
     await sketcher.seal(0, 1)
     for offset, (old, new) in enumerate(zip([None, *run.states], run.states, strict=False)):
-        await judge.commit(offset, {MODEL: state_delta(old, new)}, [AN_ALERT], {MODEL: offset})
+        states, marks = {MODEL: state_delta(old, new)}, {f"{TOPIC}/0": b"a tick"}
+        await judge.commit(offset, states, [AN_ALERT], {MODEL: offset}, marks, {MODEL: b"a reference"})
     await store.save_learned("gone", b"...")
     await store.drop_learned("gone")
     await store.save_learned(MODEL, b"...")
     await store.bind({"topics.predictions": TOPIC})
 
     keys, rows = await store.keys(), documented()
-    assert len(keys) == len(rows) == 12
+    assert len(keys) == len(rows) == 14
     for matches, kind in rows:
         (key,) = [key for key in keys if matches(key.removeprefix(f"{store.namespace}:"))]
         assert (await store.client.type(key)).decode() == kind
