@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 
+from driftline.stream.codec.levels import NEWEST
 from driftline.stream.codec.state import StateDelta
 from driftline.stream.paging.notifications import Notifications
 from driftline.stream.paging.silences import Matcher, Silence
-from driftline.stream.state import notification_log, silences
+from driftline.stream.state import level, notification_log, references, silences
 from driftline.stream.state import store as store_module
 from driftline.stream.state.client import Client, call_redis
+from driftline.stream.state.level import GroupLevel
 from driftline.stream.state.notification_log import NotificationLog
+from driftline.stream.state.references import StoredBaselines
 from driftline.stream.state.scripts import Argument, Script
 from driftline.stream.state.silences import SilenceStore
 from driftline.stream.state.store import DecidedAlert, Store
@@ -22,25 +25,34 @@ from tests.harness.redis_servers import on_every_redis, redis_url
 
 __all__ = ["redis_url"]
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-# The command that reads a key of a type.
-_READ = {"hash": "hgetall", "string": "get", "set": "smembers"}
+# The command that reads a key of a type, and its arguments.
+_READ: dict[str, tuple[str, Any]] = {
+    "hash": ("hgetall", ()),
+    "list": ("lrange", (0, -1)),
+    "set": ("smembers", ()),
+    "string": ("get", ()),
+    "zset": ("zrange", (0, -1, False, True)),
+}
 
 
 async def everything(client: Client, namespace: str) -> dict[str, Any]:
     """What a namespace holds, by key, without epochs."""
     found = {}
     for key in await Store(client, namespace).keys():
-        kind = (await client.type(key)).decode()
-        value = await (client.lrange(key, 0, -1) if kind == "list" else getattr(client, _READ[kind])(key))
+        command, arguments = _READ[(await client.type(key)).decode()]
+        value = await getattr(client, command)(key, *arguments)
         if isinstance(value, dict):
             value = {name: each for name, each in value.items() if name != b"epoch"}
+            if b"claimed" in value:  # "EPOCH LEVEL"
+                value[b"claimed"] = value[b"claimed"].split()[1]
         found[key.removeprefix(namespace)] = value
     return found
 
 
 async def use_every_script(client: Client, namespace: str) -> None:
-    """A short life of a sketcher, a judge, a relay and a silence."""
+    """A short life of a group: a sketcher, a judge, its baselines and its level, a relay and a silence."""
     own = Store(client, namespace)
+    await GroupLevel(own).begin()
     sketch, judge = await own.claim_sketch("predictions", 0), await own.claim_judge("panes", 0)
     await sketch.seal(0, 10)
     await sketch.seal(10, 20, 30, durable=True)
@@ -50,7 +62,11 @@ async def use_every_script(client: Client, namespace: str) -> None:
     assert [each.message for each in await judge.outbox()] == [b"one", b"two", b"three", b"two"]
     await judge.confirm_published(2)
     await judge.confirm_published(3)
+    await sketch.tell(10**12, 10**12 + 9)
     await sketch.move(40)
+    for generation in range(1, 12):
+        await StoredBaselines(client, namespace).use("m", generation, {f"hash {generation}": lambda: b"a file"})
+    await GroupLevel(own).raise_to(NEWEST, fence=True)
     log = NotificationLog(client, namespace, "pagerduty")
     await log.settle("m", 3)
     await log.settle("m", 2)
@@ -90,5 +106,5 @@ async def test_a_write_made_twice_leaves_what_one_leaves(store: Store) -> None:
 
 def scripts() -> set[Script]:
     """Every script that workers and relays run."""
-    modules = (store_module, notification_log, silences)
+    modules = (store_module, level, references, notification_log, silences)
     return {each for module in modules for each in vars(module).values() if isinstance(each, Script)}

@@ -23,7 +23,7 @@ from driftline.stream.panes.pane import Pane, Range, Source
 from driftline.stream.state.client import StoreError
 from driftline.stream.state.fencing import FencedError
 from driftline.stream.state.incident_index import IncidentIndex
-from driftline.stream.state.store import DecidedAlert, JudgePartition, OutboxAlert, Store
+from driftline.stream.state.store import DecidedAlert, JudgePartition, OutboxAlert, Seal, Store
 from load_tests.harness.append_only_file import AppendOnlyFile
 from load_tests.harness.servers import real_redis
 from tests.harness.brokers import unique
@@ -136,7 +136,7 @@ def test_a_durable_seal_survives_a_power_cut_and_another_one_may_not(tmp_path: P
             await record.seal(10, 20)
             assert file.cut(seconds=1.0) > 0
             server.start()
-            assert await record.read_seal() == (0, (10,))
+            assert await record.read_seal() == Seal(0, (10,))
 
         play(url(server), scenario)
 
@@ -166,11 +166,11 @@ def test_a_seal_lost_in_a_power_cut_while_it_is_waited_for_is_written_again(tmp_
             await asyncio.sleep(0.6)
             assert file.cut(seconds=0.9) > 0
             server.start()
-            assert await record.read_seal() == (0, (10,))
+            assert await record.read_seal() == Seal(0, (10,))
             await sealing
             assert file.cut(seconds=1.0) == 0
             server.start()
-            assert await record.read_seal() == (10, (20,))
+            assert await record.read_seal() == Seal(10, (20,))
 
         play(url(server), scenario)
 
