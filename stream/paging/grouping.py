@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from msgspec.structs import replace as changed
 
@@ -242,7 +242,7 @@ def _new_pages_last(notifications: Notifications) -> Notifications:
     if not new:
         return notifications
     old = [name for name, page in pages.items() if page.summary]
-    return Notifications(notifications.incidents, {name: pages[name] for name in (*old, *new)}, notifications.sent_seqs)
+    return replace(notifications, pages={name: pages[name] for name in (*old, *new)})
 
 
 def _with_next_steps(notifications: Notifications) -> Notifications:
@@ -259,4 +259,4 @@ def _with_next_steps(notifications: Notifications) -> Notifications:
             pages[name] = changed(page, summary=summary, severity=severity, seq=max(seq, sent + 1))
     if pages == notifications.pages:
         return notifications
-    return Notifications(notifications.incidents, pages, notifications.sent_seqs)
+    return replace(notifications, pages=pages)

@@ -30,6 +30,7 @@ from driftline.stream.alerts.read import CompleteAlert, read_complete_alert
 from driftline.stream.alerts.schema import SIGNALS
 from driftline.stream.config.incidents import Severity
 from driftline.stream.judge.incidents import SEVERITIES
+from driftline.stream.paging.receivers.alertmanager import Entry
 
 # Offset ranges that are kept of an earlier finding, of 54 bytes each; `driftline explain` shows those of more.
 _RANGES = 100
@@ -151,12 +152,14 @@ class Page(msgspec.Struct, frozen=True, rename={"summary": "made", "sent_seq": "
 class Notifications:
     """Open incidents by name, in the order of the topic; pages by name; the highest seq sent by alert_key.
 
-    sent_seqs has the keys of open incidents, and those whose seq the relay itself has raised.
+    sent_seqs has the keys of open incidents, and those whose seq the relay itself has raised. entries: what
+    Alertmanager holds, by identity; other receivers hold none.
     """
 
     incidents: Mapping[str, OpenIncident] = field(default_factory=dict)
     pages: Mapping[str, Page] = field(default_factory=dict)
     sent_seqs: Mapping[str, int] = field(default_factory=dict)
+    entries: Mapping[str, Entry] = field(default_factory=dict)
 
     def receive(self, records: Iterable[tuple[bytes, RecordPosition]], now: float) -> Notifications:
         """Add records of live alerts. An alert older than the known one only shows whether the start was seen."""
@@ -233,7 +236,7 @@ class Notifications:
             for key, each in self.mark_tried(name).incidents.items()
         }
         pages = {**self.pages, name: changed(page, sent_seq=page.seq)}
-        after = Notifications(incidents, pages, {**self.sent_seqs, **own})
+        after = replace(self, incidents=incidents, pages=pages, sent_seqs={**self.sent_seqs, **own})
         if name in self.open_pages():
             return after
         return after.without([key for key, each in self.incidents.items() if each.page == name])
@@ -253,7 +256,7 @@ class Notifications:
         }
         highest = _highest_seqs(self.incidents[name].alert for name in gone)
         sent_seqs = {key: seq for key, seq in self.sent_seqs.items() if key in keys or seq > highest.get(key, -1)}
-        return Notifications(incidents, pages, sent_seqs)
+        return replace(self, incidents=incidents, pages=pages, sent_seqs=sent_seqs)
 
 
 def _updated(

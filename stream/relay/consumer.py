@@ -147,8 +147,9 @@ class AlertConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
             for record in records:
                 self.dispatcher.receive(record)
             self._read[tp] = records[-1].offset + 1
-        if self.consumer.assignment():
-            await self.dispatcher.refresh(self._health.healthy)
+        async with self._sending:
+            if self._owns_partitions:
+                await self.dispatcher.refresh(self._health.healthy)
 
     async def _caught_up(self) -> bool:
         """Whether everything in the topic has been read: only then is it known what is superseded."""

@@ -20,7 +20,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
 from aiokafka import ConsumerRecord
@@ -54,15 +54,10 @@ class SilenceSource(Protocol):
 
 @dataclass
 class _Owned:
-    """Notifications that this relay may write.
-
-    saved: as Redis has them. settled: by alert_key, the highest seq that this relay has settled; Redis may lose it.
-    """
+    """Notifications that this relay may write."""
 
     ownership: Ownership
     notifications: Notifications
-    saved: Notifications
-    settled: dict[str, int] = field(default_factory=dict)
 
 
 class Dispatcher:
@@ -133,10 +128,7 @@ class Dispatcher:
             await self._send_dead_letter(*self._invalid[0])
             self.counts["dead_letters"] += 1
             del self._invalid[:1]
-        if self._owned is None:
-            notifications, ownership = await self._log.take_over()
-            self._owned = _Owned(ownership, notifications, notifications)
-        owned = self._owned
+        owned = await self._take_over()
         await self._add_received(owned)
         silenced = self._silences.active()
         decided = decide(owned.notifications, self._rules, silenced, time.time())
@@ -150,15 +142,24 @@ class Dispatcher:
             await self._send(owned, page, decided)
 
     async def refresh(self, healthy: bool) -> None:
-        """Let the receiver send again what is still firing, if its interval has passed."""
+        """Let the receiver send again what is still firing, if its interval has passed.
+
+        Raises FencedError if another relay has taken over.
+        """
         interval = self._receiver.interval
         if interval is None or time.monotonic() - self._refreshed_at < interval:
             return
         self._refreshed_at = time.monotonic()
+        owned = await self._take_over()
+        await self._save(owned, owned.notifications, always=True)
+        if owned is not self._owned:
+            return  # another relay knows better what is still firing
         try:
-            await self._receiver.refresh(healthy)
+            entries = await self._receiver.refresh(healthy, owned.notifications.entries)
         except (RequestRefusedError, ReceiverUnavailableError) as error:
             log.warning("%s: alerts that are still firing could not be sent again: %s", self.name, error)
+        else:
+            await self._save(owned, replace(owned.notifications, entries=entries))
 
     def unhealthy_reason(self) -> str | None:
         """Why alerts would not be delivered; None if they would be."""
@@ -183,13 +184,19 @@ class Dispatcher:
             "grouped": guests + len(unassigned) - hidden,
         }
 
+    async def _take_over(self) -> _Owned:
+        """The notifications, which this relay alone may write from now on."""
+        if self._owned is None:
+            notifications, ownership = await self._log.take_over()
+            self._owned = _Owned(ownership, notifications)
+        return self._owned
+
     async def _add_received(self, owned: _Owned) -> None:
         """Add the queued records to the notifications, except those settled before."""
         received, fresh = self._received[:], list[tuple[bytes, RecordPosition]]()
         for alert, record in received:
             known = alert.incident in owned.notifications.incidents
-            own = owned.settled.get(alert.alert_key, -1)
-            settled = -1 if known else max(own, await self._log.settled_seq(alert.alert_key))
+            settled = -1 if known else await self._log.settled_seq(owned.ownership, alert.alert_key)
             if alert.seq > settled:
                 fresh.append((record.value or b"", RecordPosition(record.topic, record.partition, record.offset)))
             else:
@@ -203,7 +210,7 @@ class Dispatcher:
         message = build_notification(owned.notifications, page, self._rules, time.time(), self._config)
         first_try = self._first_tries.setdefault(page, time.monotonic())
         try:
-            await self._receiver.deliver(message.alert, message.raw)
+            entries = await self._receiver.deliver(message.alert, message.raw, owned.notifications.entries)
         except RequestRefusedError as error:
             self._refusal = str(error)
             self.counts["refused"] += 1
@@ -219,6 +226,7 @@ class Dispatcher:
                 owned.notifications, page, message, f"given up after {self._give_up_after / 3600:g} h: {error}"
             )
         else:
+            owned.notifications = replace(owned.notifications, entries=entries)
             self._refusal = ""
             self.counts["delivered"] += 1
             log.info("%s: %s delivered", self.name, _shown(message.alert))
@@ -226,26 +234,20 @@ class Dispatcher:
         self._attempts.settled(owned.notifications.pages[page].alert_key)
         await self._save(owned, owned.notifications.mark_sent(page))
 
-    async def _save(self, owned: _Owned, after: Notifications) -> None:
+    async def _save(self, owned: _Owned, after: Notifications, always: bool = False) -> None:
         """Store the notifications, and settle the seq of each dropped incident, so that no duplicate reopens it."""
         for name, incident in owned.notifications.incidents.items():
             if name not in after.incidents:
-                await self._settle(owned, incident.alert.alert_key, incident.alert.seq)
+                await self._log.settle(owned.ownership, incident.alert.alert_key, incident.alert.seq)
                 if not incident.page:
                     log.info("%s: %s dropped: it ended before it was reported", self.name, _shown(incident.alert))
         try:
-            if await self._log.save(owned.ownership, owned.saved, after):
-                for alert_key, seq in owned.settled.items():
-                    await self._log.settle(alert_key, seq)
+            await self._log.save(owned.ownership, after, always)
         except FencedError:
             if owned is self._owned:
                 raise
             log.info("%s: another relay resumes here", self.name)
-        owned.notifications = owned.saved = after
-
-    async def _settle(self, owned: _Owned, alert_key: str, seq: int) -> None:
-        await self._log.settle(alert_key, seq)
-        owned.settled[alert_key] = max(seq, owned.settled.get(alert_key, -1))
+        owned.notifications = after
 
     async def _make_dead_letter(
         self, notifications: Notifications, page: str, message: Notification, reason: str

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypeAlias
 
 import msgspec
 from yarl import URL
@@ -30,6 +30,9 @@ from driftline.stream.paging.receivers.registry import INTEGRATIONS, Integration
 from driftline.stream.paging.receivers.request import Endpoint, json_request
 from driftline.stream.relay.http import Http, ReceiverUnavailableError, RequestRefusedError
 from driftline.stream.text.printable import printable_json
+
+#: What Alertmanager holds, by identity: the relay stores it. Other receivers hold nothing.
+Entries: TypeAlias = Mapping[str, Entry]
 
 RECEIVERS = ("pagerduty", "alertmanager", "slack", "webhook", "stdout")
 # Entries in one request to Alertmanager: some 5 kB each. New pages wait for each request, so there must be few: with a
@@ -51,14 +54,16 @@ class Receiver(Protocol):
     def interval(self) -> float | None:
         """Seconds between two calls of `refresh`; None: it needs no refresh."""
 
-    async def deliver(self, alert: CompleteAlert, raw: bytes) -> None:
-        """Deliver one alert, whose record is `raw`.
+    async def deliver(self, alert: CompleteAlert, raw: bytes, held: Entries) -> Entries:
+        """Deliver one alert, whose record is `raw`; returns the entries held then. held: those held until now.
 
         Raises RequestRefusedError or ReceiverUnavailableError if the service does not accept it.
         """
 
-    async def refresh(self, healthy: bool) -> None:
-        """Send again what is still firing. healthy: whether every receiver of the relay accepts alerts.
+    async def refresh(self, healthy: bool, held: Entries) -> Entries:
+        """Send again what is still firing; returns the entries held then.
+
+        healthy: whether every receiver of the relay accepts alerts. held: those held until now.
 
         Raises RequestRefusedError or ReceiverUnavailableError if the service does not accept it.
         """
@@ -73,56 +78,41 @@ class HttpReceiver:
     http: Http
     interval: float | None = None
 
-    async def deliver(self, alert: CompleteAlert, raw: bytes) -> None:
+    async def deliver(self, alert: CompleteAlert, raw: bytes, held: Entries) -> Entries:
         """See `Receiver`."""
         request = self.integration.build_request(alert, raw, self.endpoint, datetime.now(UTC))
         await self.http.post(request, self.integration.is_accepted)
+        return held
 
-    async def refresh(self, healthy: bool) -> None:
+    async def refresh(self, healthy: bool, held: Entries) -> Entries:  # noqa: ARG002 # as every receiver
         """Nothing: the service itself keeps what is firing."""
-
-
-class EntryStore(Protocol):
-    """Where the entries of an Alertmanager cluster are kept: Redis, as `NotificationLog`, for every relay to find."""
-
-    @property
-    def namespace(self) -> str:
-        """Name of the installation."""
-
-    async def entries(self) -> Mapping[str, Entry]:
-        """The entries, by identity."""
-
-    async def save_entries(self, entries: Mapping[str, Entry], removed: Iterable[str] = ()) -> None:
-        """Add or replace entries, and forget the removed ones."""
+        return held
 
 
 @dataclass(frozen=True)
 class AlertmanagerReceiver:
-    """The members of one Alertmanager cluster."""
+    """The members of one Alertmanager cluster. namespace: name of the installation."""
 
     members: Sequence[Endpoint]
     http: Http
-    notification_log: EntryStore
+    namespace: str
     interval: float | None
 
-    async def deliver(self, alert: CompleteAlert, raw: bytes) -> None:  # noqa: ARG002 # as every receiver
+    async def deliver(self, alert: CompleteAlert, raw: bytes, held: Entries) -> Entries:  # noqa: ARG002 # as every one
         """See `Receiver`."""
         now = datetime.now(UTC)
-        entries = updated_entries(alert, await self.notification_log.entries(), now)
+        entries = updated_entries(alert, held, now)
         await self._post(list(entries.values()), now)
-        await self.notification_log.save_entries(entries)
+        return {**held, **entries}
 
-    async def refresh(self, healthy: bool) -> None:
+    async def refresh(self, healthy: bool, held: Entries) -> Entries:
         """Send again what is firing or ended just now, and a sign of life if the relay is healthy."""
         now = datetime.now(UTC)
-        held = await self.notification_log.entries()
-        alive = [watchdog(self.notification_log.namespace, now)] if healthy else []
+        alive = [watchdog(self.namespace, now)] if healthy else []
         entries = [*alive, *held.values()]
         for start in range(0, len(entries), _BATCH):
             await self._post(entries[start : start + _BATCH], now)
-        if held:
-            forgettable = [name for name, entry in held.items() if is_forgettable(entry, now)]
-            await self.notification_log.save_entries({}, removed=forgettable)
+        return {name: entry for name, entry in held.items() if not is_forgettable(entry, now)}
 
     async def _post(self, entries: Sequence[Entry], now: datetime) -> None:
         """Send entries to all members. One that accepts them is enough; the others get them at the next refresh."""
@@ -157,13 +147,15 @@ class StdoutReceiver:
     stream: BinaryIO
     interval: float | None = None
 
-    async def deliver(self, alert: CompleteAlert, raw: bytes) -> None:  # noqa: ARG002 # as every receiver
+    async def deliver(self, alert: CompleteAlert, raw: bytes, held: Entries) -> Entries:  # noqa: ARG002 # as every one
         """See `Receiver`."""
         line = printable_json(msgspec.json.format(raw, indent=-1).decode()).encode() + b"\n"
         await asyncio.to_thread(self._write, line)  # a slow reader must not delay other receivers
+        return held
 
-    async def refresh(self, healthy: bool) -> None:
+    async def refresh(self, healthy: bool, held: Entries) -> Entries:  # noqa: ARG002 # as every receiver
         """Nothing: a line that was written stays."""
+        return held
 
     def _write(self, line: bytes) -> None:
         self.stream.write(line)
@@ -211,13 +203,11 @@ def read_endpoints(relay: Relay, names: Sequence[str], environment: Mapping[str,
     return {name: found[name]() for name in (*names, "heartbeat")}
 
 
-def open_receiver(
-    name: str, endpoints: Sequence[Endpoint], relay: Relay, http: Http, notification_log: EntryStore
-) -> Receiver:
-    """The receiver of this name, one of RECEIVERS."""
+def open_receiver(name: str, endpoints: Sequence[Endpoint], relay: Relay, http: Http, namespace: str) -> Receiver:
+    """The receiver of this name, one of RECEIVERS. namespace: name of the installation."""
     if name == "stdout":
         return StdoutReceiver(sys.stdout.buffer)
     if name == "alertmanager":
-        return AlertmanagerReceiver(endpoints, http, notification_log, relay.alertmanager.resend_seconds)
+        return AlertmanagerReceiver(endpoints, http, namespace, relay.alertmanager.resend_seconds)
     (endpoint,) = endpoints
     return HttpReceiver(INTEGRATIONS[name], endpoint, http)

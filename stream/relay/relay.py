@@ -118,7 +118,7 @@ async def _relay(
         for name, notification_log in logs.items():
             dispatcher = Dispatcher(
                 name,
-                open_receiver(name, endpoints[name], config.relay, http, notification_log),
+                open_receiver(name, endpoints[name], config.relay, http, config.worker.group),
                 notification_log,
                 send_dead_letter,
                 config.relay.give_up_hours * 3600,

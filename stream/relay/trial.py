@@ -9,8 +9,7 @@ import asyncio
 import socket
 import time
 import urllib.request
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 
 from yarl import URL
 
@@ -20,10 +19,9 @@ from driftline.stream.alerts.trial import trial_alerts
 from driftline.stream.checks.finding import Finding
 from driftline.stream.config.relay import Relay
 from driftline.stream.config.sections import Config
-from driftline.stream.paging.receivers.alertmanager import Entry
 from driftline.stream.paging.receivers.request import Endpoint
 from driftline.stream.relay.http import Http, ReceiverUnavailableError, RequestRefusedError, open_session
-from driftline.stream.relay.receivers import MissingSecretError, open_receiver, read_endpoints
+from driftline.stream.relay.receivers import Entries, MissingSecretError, open_receiver, read_endpoints
 from driftline.stream.relay.secrets import secrets_of
 
 HEARTBEAT = "heartbeat"
@@ -80,21 +78,8 @@ def _unresolved(endpoint: Endpoint) -> tuple[str, str] | None:
 async def _page(config: Config, name: str, endpoints: Sequence[Endpoint]) -> None:
     async with open_session(config.relay) as session:
         http = Http(session, secrets_of({name: endpoints}))
-        receiver = open_receiver(name, endpoints, config.relay, http, _Entries(config.worker.group))
+        receiver = open_receiver(name, endpoints, config.relay, http, config.worker.group)
+        held: Entries = {}
         for alert in trial_alerts(config.topics.predictions, int(time.time() * 1000)):
             raw = encode_alert(alert)
-            await receiver.deliver(read_complete_alert(raw), raw)
-
-
-@dataclass
-class _Entries:
-    """The entries of the test page alone, in memory. See `EntryStore`."""
-
-    namespace: str
-    held: dict[str, Entry] = field(default_factory=dict)
-
-    async def entries(self) -> Mapping[str, Entry]:
-        return self.held
-
-    async def save_entries(self, entries: Mapping[str, Entry], removed: Iterable[str] = ()) -> None:
-        self.held = {name: each for name, each in (self.held | dict(entries)).items() if name not in set(removed)}
+            held = await receiver.deliver(read_complete_alert(raw), raw, held)

@@ -2,13 +2,16 @@
 
 NS is the namespace (the workers' consumer group), TARGET a receiver, KEY an alert_key.
 
-| key                       | type   | lives   | holds                                                                |
-|---------------------------|--------|---------|----------------------------------------------------------------------|
-| NS:relay:TARGET:seq:KEY   | string | 30 days | the highest seq of the topic that is settled                         |
-| NS:relay:TARGET:desk      | hash   | 400 d   | the notifications: fields case:INCIDENT, page:NAME, told:KEY (the    |
-|                           |        |         | highest seq sent), and the epoch of the relay that may write them,   |
-|                           |        |         | with the number of its last write                                    |
-| NS:relay:TARGET:entries   | hash   | 30 days | the entries that Alertmanager holds, by identity                     |
+| key                            | type   | lives   | holds                                                           |
+|--------------------------------|--------|---------|-----------------------------------------------------------------|
+| NS:relay:TARGET:seq:KEY        | string | 30 days | the highest seq of the topic that is settled                    |
+| NS:relay:TARGET:desk           | hash   | 400 d   | the notifications: fields case:INCIDENT, page:NAME, told:KEY    |
+|                                |        |         | (the highest seq sent), and its own guard                       |
+| NS:relay:TARGET:entries        | hash   | 400 d   | the entries that Alertmanager holds, by identity                |
+| NS:relay:TARGET:guard:{ENTRIES}| hash   | 400 d   | the guard of the entries, whose whole key is ENTRIES            |
+
+One rule holds for all of it: one relay at a time writes it and keeps in memory what it has written. What Redis loses of
+that is noticed by the number of the last write (`stream.state.owned_hash`), and then all of it is written anew.
 
 A key lives for so long after its last write. Kafka forgets the offsets of a consumer group that is gone after 7 days;
 a log that forgot sooner would have the relay page again for everything still open. What a silence holds back is in the
@@ -19,20 +22,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
 from driftline.stream.paging.notifications import Notifications, OpenIncident, Page
 from driftline.stream.paging.receivers.alertmanager import Entry
 from driftline.stream.state.client import Client, StoreError, call_redis
-from driftline.stream.state.fencing import NEXT_EPOCH, FencedError, fenced
-from driftline.stream.state.scripts import Argument, Script
+from driftline.stream.state.owned_hash import OwnedHash
+from driftline.stream.state.scripts import Script
 
 log = logging.getLogger(__name__)
 
-# s: of a seq and of Alertmanager's entries; of the notifications. The latter is more than the longest silence, see
+# s: of a seq; of the notifications and Alertmanager's entries. The latter is more than the longest silence, see
 # `stream.cli.silence`.
 _LIFE, _NOTIFICATIONS_LIFE = 30 * 86_400, 400 * 86_400
 
@@ -43,37 +46,6 @@ if not settled or tonumber(settled) < tonumber(ARGV[1]) then redis.call('SET', K
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 """)
 
-# KEYS: notifications. ARGV: life.
-_TAKE_OVER = Script(f"""
-local epoch = {NEXT_EPOCH}
-redis.call('EXPIRE', KEYS[1], ARGV[1])
-return epoch
-""")
-
-# KEYS: notifications. ARGV: epoch, life, number of this write, number of fields to write, these with their values, then
-# those to remove. A write that has been made already changes nothing.
-_SAVE = fenced("""
-local last_write = tonumber(redis.call('HGET', KEYS[1], 'revision') or 0)
-if last_write == tonumber(ARGV[3]) then return {'ok'} end
-if last_write ~= ARGV[3] - 1 then return {'lost'} end
-local last = 4 + 2 * tonumber(ARGV[4])
-for i = 5, last, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
-for i = last + 1, #ARGV do redis.call('HDEL', KEYS[1], ARGV[i]) end
-redis.call('HSET', KEYS[1], 'revision', ARGV[3])
-redis.call('EXPIRE', KEYS[1], ARGV[2])
-return {'ok'}
-""")
-
-# KEYS: notifications. ARGV: epoch, life, number of this write, then all fields with their values.
-_WRITE_ANEW = fenced("""
-redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'revision', ARGV[3])
-for i = 4, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
-redis.call('EXPIRE', KEYS[1], ARGV[2])
-return {'ok'}
-""")
-
-
 _INCIDENT, _PAGE = msgspec.json.Decoder(OpenIncident), msgspec.json.Decoder(Page)
 _ENTRY = msgspec.json.Decoder(Entry)
 # What decoding raises for bytes that this version did not write.
@@ -82,10 +54,11 @@ _UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 @dataclass
 class Ownership:
-    """The right of one relay to write the notifications. revision: the number of its last write."""
+    """The right of one relay to write what one receiver was sent. settled: the highest seq it has settled, by KEY."""
 
-    epoch: int
-    revision: int
+    notifications: OwnedHash
+    entries: OwnedHash
+    settled: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,83 +69,61 @@ class NotificationLog:
     namespace: str
     receiver: str
 
-    async def settled_seq(self, alert_key: str) -> int:
-        """The highest seq settled under this key, -1 if none is."""
-        found = await call_redis(self.client.get, self._seq_key(alert_key))
-        return -1 if found is None else int(found)
-
-    async def settle(self, alert_key: str, seq: int) -> None:
-        """Record that alerts up to this seq need not be sent any more."""
-        await _SETTLE.run(self.client, [self._seq_key(alert_key)], seq, _LIFE)
-
     async def take_over(self) -> tuple[Notifications, Ownership]:
         """The notifications, and the ownership under which alone they may be written from now on."""
-        epoch = await _TAKE_OVER.run(self.client, [self._notifications_key], _NOTIFICATIONS_LIFE)
+        desk, entries, guard = (f"{self._prefix}:{name}" for name in ("desk", "entries", "guard"))
+        own = Ownership(self._owned(desk, desk), self._owned(entries, f"{guard}:{{{entries}}}"))
         try:
-            stored = await call_redis(self.client.hgetall, self._notifications_key)
-            return _decoded(stored), Ownership(epoch, int(stored.get(b"revision", 0)))
+            found = read_notifications(await own.notifications.take_over())
         except _UNREADABLE as error:
-            raise _unreadable(self._notifications_key, error) from None
+            raise _unreadable(desk, error) from None
+        try:
+            held = read_entries(await own.entries.take_over())
+        except _UNREADABLE as error:
+            raise _unreadable(entries, error) from None
+        own.notifications.written, own.entries.written = _fields(found), held
+        return replace(found, entries=held), own
 
-    async def save(self, ownership: Ownership, before: Notifications, after: Notifications) -> bool:
-        """Write what has changed, in one step. Raises FencedError if another relay has taken over.
+    async def settled_seq(self, ownership: Ownership, alert_key: str) -> int:
+        """The highest seq settled under this key, -1 if none is."""
+        found = await call_redis(self.client.get, self._seq_key(alert_key))
+        return max(-1 if found is None else int(found), ownership.settled.get(alert_key, -1))
 
-        Returns whether Redis had lost earlier writes, as in a power cut; then all is written anew.
+    async def settle(self, ownership: Ownership, alert_key: str, seq: int) -> None:
+        """Record that alerts up to this seq need not be sent any more."""
+        ownership.settled[alert_key] = max(seq, ownership.settled.get(alert_key, -1))
+        await _SETTLE.run(self.client, [self._seq_key(alert_key)], seq, _LIFE)
+
+    async def save(self, ownership: Ownership, after: Notifications, always: bool = False) -> None:
+        """Write what has changed. Raises FencedError if another relay has taken over.
+
+        What Redis has lost of earlier writes, as in a power cut, is noticed then, and all is written anew. always:
+        notice both even if nothing has changed.
         """
-        old, new = _fields(before), _fields(after)
-        written = {name: value for name, value in new.items() if old.get(name) is not value}
-        if not written and old.keys() == new.keys():
-            return False
-        removed = [name for name in old if name not in new]
-        write = ownership.epoch, _NOTIFICATIONS_LIFE, ownership.revision + 1
-        status = await self._write(_SAVE, *write, len(written), *_arguments(written), *removed)
-        if has_lost := status == b"lost":
-            log.warning(
-                "%s: Redis has lost what was noted last of its notifications; they are written anew", self.receiver
-            )
-            status = await self._write(_WRITE_ANEW, *write, *_arguments(new))
-        if status != b"ok":
-            raise FencedError(
-                f"another relay sends alerts to {self.receiver} now, or its notifications have vanished from Redis"
-            )
-        ownership.revision += 1
-        return has_lost
-
-    async def _write(self, script: Script, *arguments: Argument) -> bytes:
-        status, *_ = await script.run(self.client, [self._notifications_key], *arguments)
-        return bytes(status)
-
-    async def entries(self) -> dict[str, Entry]:
-        """The entries that Alertmanager holds."""
-        found = await call_redis(self.client.hgetall, self._entries_key)
-        try:
-            return {name.decode(): _ENTRY.decode(entry) for name, entry in found.items()}
-        except _UNREADABLE as error:
-            raise _unreadable(self._entries_key, error) from None
-
-    async def save_entries(self, entries: Mapping[str, Entry], removed: Iterable[str] = ()) -> None:
-        """Write entries, and remove others."""
-        names = list(removed)
-        if entries:
-            await call_redis(self.client.hset, self._entries_key, mapping=_encoded(entries))
-        if names:
-            await call_redis(self.client.hdel, self._entries_key, *names)
-        await call_redis(self.client.expire, self._entries_key, _LIFE)
+        # The entries come first: a page that is recorded as sent has its entries.
+        parts = [(ownership.entries, after.entries), (ownership.notifications, _fields(after))]
+        changed = [(part, fields) for part, fields in parts if always or part.differs(fields)]
+        if all([await part.save(fields) for part, fields in changed]):
+            return
+        log.warning("%s: Redis has lost what was noted last of its notifications; they are written anew", self.receiver)
+        for part, fields in parts:
+            await part.write_anew(fields)
+        for alert_key, seq in ownership.settled.items():
+            await self.settle(ownership, alert_key, seq)
 
     async def ping(self) -> None:
         """Check that Redis answers."""
         await asyncio.wait_for(call_redis(self.client.get, self._seq_key("")), 10)
 
+    def _owned(self, key: str, guard: str) -> OwnedHash:
+        return OwnedHash(self.client, key, guard, _NOTIFICATIONS_LIFE)
+
     def _seq_key(self, alert_key: str) -> str:
-        return f"{self.namespace}:relay:{self.receiver}:seq:{alert_key}"
+        return f"{self._prefix}:seq:{alert_key}"
 
     @property
-    def _notifications_key(self) -> str:
-        return f"{self.namespace}:relay:{self.receiver}:desk"
-
-    @property
-    def _entries_key(self) -> str:
-        return f"{self.namespace}:relay:{self.receiver}:entries"
+    def _prefix(self) -> str:
+        return f"{self.namespace}:relay:{self.receiver}"
 
 
 def _unreadable(key: str, error: BaseException) -> StoreError:
@@ -180,14 +131,6 @@ def _unreadable(key: str, error: BaseException) -> StoreError:
         f"the key {key} in Redis can't be read: {error}. A newer Driftline may have written it: run that version; or "
         "delete the key, then close what is open in the pager by hand"
     )
-
-
-def _encoded(entries: Mapping[str, Entry]) -> dict[str, bytes]:
-    return {name: msgspec.json.encode(entry) for name, entry in entries.items()}
-
-
-def _arguments(fields: Mapping[str, OpenIncident | Page | int]) -> list[str | bytes]:
-    return [each for name, value in fields.items() for each in (name, msgspec.json.encode(value))]
 
 
 def _fields(notifications: Notifications) -> dict[str, OpenIncident | Page | int]:
@@ -199,8 +142,8 @@ def _fields(notifications: Notifications) -> dict[str, OpenIncident | Page | int
     }
 
 
-def _decoded(fields: Mapping[bytes, bytes]) -> Notifications:
-    """The notifications in a hash. Raises MsgspecError or ValueError."""
+def read_notifications(fields: Mapping[bytes, bytes]) -> Notifications:
+    """The notifications in the fields of their hash, without entries. Raises as `read_entries`."""
     parts: dict[str, dict[str, bytes]] = {"case": {}, "page": {}, "told": {}}
     for name, value in fields.items():
         kind, _, rest = name.decode().partition(":")
@@ -213,3 +156,8 @@ def _decoded(fields: Mapping[bytes, bytes]) -> Notifications:
         dict(sorted(pages.items(), key=lambda each: order.get(each[0], (0.0, ())))),
         {key: int(value) for key, value in parts["told"].items()},
     )
+
+
+def read_entries(fields: Mapping[bytes, bytes]) -> dict[str, Entry]:
+    """The entries in the fields of their hash, by identity. Raises MsgspecError, ValueError or RecursionError."""
+    return {name.decode(): _ENTRY.decode(entry) for name, entry in fields.items()}

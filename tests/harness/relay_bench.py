@@ -50,7 +50,8 @@ class Bench:
     def dispatcher(self, *values: bytes | None) -> Dispatcher:
         """A new dispatcher that has received these records."""
         name = self.notification_log.receiver
-        receiver = open_receiver(name, self.endpoints[name], self.relay, self.http, self.notification_log)
+        namespace = self.notification_log.namespace
+        receiver = open_receiver(name, self.endpoints[name], self.relay, self.http, namespace)
         dispatcher = Dispatcher(
             name,
             receiver,

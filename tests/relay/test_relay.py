@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -20,10 +21,12 @@ from driftline.stream.config.relay import Relay
 from driftline.stream.demo.servers import Server
 from driftline.stream.paging.grouping import GroupingRules
 from driftline.stream.paging.receivers.request import Endpoint, Request
+from driftline.stream.relay.dispatcher import Dispatcher
 from driftline.stream.relay.http import Http, ReceiverUnavailableError, retry_after_seconds, retry_delivery
 from driftline.stream.relay.receivers import MissingSecretError, StdoutReceiver, read_endpoints
 from driftline.stream.relay.secrets import secrets_of
 from driftline.stream.state.client import StoreError
+from driftline.stream.state.notification_log import NotificationLog
 from tests.harness.relay_bench import HOOK, Bench, on_bench, record, settle, until
 from tests.harness.services import NO_ANSWER, ROUTING_KEY, Answer, Service, answer, cloud_event, fake, stamp
 from tests.harness.topic_tools import driftline
@@ -90,28 +93,60 @@ def test_stale_alerts_and_late_duplicates_are_dropped(redis_server: Server, page
     assert pagerduty.pages == {"fraud/a1": 1, "churn/a1": 1, "fraud/b2": 1}
 
 
+async def dumped(log: NotificationLog) -> dict[bytes, bytes]:
+    """What Redis has of a notification log now."""
+    return {key: await log.client.dump(key) for key in await log.client.keys(f"{log.namespace}:relay:*")}
+
+
+async def lose(log: NotificationLog, kept: dict[bytes, bytes]) -> None:
+    """Let Redis lose what was written after `kept` was dumped, as in a power cut."""
+    await log.client.delete(*await log.client.keys(f"{log.namespace}:relay:*"))
+    for key, value in kept.items():
+        await log.client.restore(key, 0, value)
+
+
+async def receive(bench: Bench, dispatcher: Dispatcher, *values: bytes) -> None:
+    """Settle these records with a dispatcher that is there already."""
+    for each in bench.records(*values):
+        dispatcher.receive(each)
+    await settle(dispatcher)
+
+
 def test_what_redis_loses_of_the_notification_log_is_not_sent_again(redis_server: Server, webhook: Service) -> None:
     """Not by the relay that has sent it nor, once that one has noted something else, by the next one."""
 
     async def scenario(bench: Bench) -> None:
         log, dispatcher = bench.notification_log, await bench.deliver(cloud_event(1))
-        client, pattern = log.client, f"{log.namespace}:relay:*"
-        written = {key: await client.dump(key) for key in await client.keys(pattern)}
-
-        async def receive(*values: bytes) -> None:
-            for each in bench.records(*values):
-                dispatcher.receive(each)
-            await settle(dispatcher)
-
-        await receive(cloud_event(2, "resolved"))
-        await client.delete(*await client.keys(pattern))
-        for key, value in written.items():
-            await client.restore(key, 0, value)
-        await receive(cloud_event(2, "resolved"), cloud_event(3, incident="b2"))
+        kept = await dumped(log)
+        await receive(bench, dispatcher, cloud_event(2, "resolved"))
+        await lose(log, kept)
+        await receive(bench, dispatcher, cloud_event(2, "resolved"), cloud_event(3, incident="b2"))
         await bench.deliver(cloud_event(2, "resolved"), cloud_event(3, incident="b2"))
 
     on_bench(redis_server, [webhook], scenario)
     assert [each.json["id"] for each in webhook.accepted] == ["a1-1", "a1-2", "b2-3"]
+
+
+@pytest.mark.parametrize("notes", ["a page", "a refresh"])
+def test_what_redis_loses_of_alertmanagers_entries_is_written_anew(redis_server: Server, notes: str) -> None:
+    """So the next relay sends again what fires, and nothing that has ended."""
+
+    async def scenario(bench: Bench) -> None:
+        log, dispatcher = bench.notification_log, await bench.deliver(cloud_event(1))
+        kept = await dumped(log)
+        await receive(bench, dispatcher, cloud_event(2, "resolved"), cloud_event(1, key="churn"))
+        await lose(log, kept)
+        if notes == "a page":
+            await receive(bench, dispatcher, cloud_event(1, key="ads"))
+        else:
+            await dispatcher.refresh(healthy=False)
+        await bench.dispatcher().refresh(healthy=False)
+
+    with fake("alertmanager") as service:
+        on_bench(redis_server, [service], scenario)
+        ends = {each["labels"]["incident"]: each["endsAt"] for each in service.accepted[-1].json}
+    assert set(ends) == {"fraud/a1", "churn/a1"} | ({"ads/a1"} if notes == "a page" else set())
+    assert [name for name, end in ends.items() if datetime.fromisoformat(end) < datetime.now(UTC)] == ["fraud/a1"]
 
 
 def test_a_superseded_step_is_never_sent(redis_server: Server, webhook: Service) -> None:
@@ -449,8 +484,10 @@ def test_one_alertmanager_of_a_cluster_is_enough_and_the_others_get_the_alert_la
 def test_a_thousand_firing_entries_delay_a_page_by_one_answer(redis_server: Server) -> None:
     async def scenario(bench: Bench) -> None:
         await bench.deliver(cloud_event(1))
-        (entry,) = (await bench.notification_log.entries()).values()
-        await bench.notification_log.save_entries({f"m{i}/a1/warning": entry for i in range(999)})
+        notifications, ownership = await bench.notification_log.take_over()
+        (entry,) = notifications.entries.values()
+        many = {**notifications.entries, **{f"m{i}/a1/warning": entry for i in range(999)}}
+        await bench.notification_log.save(ownership, replace(notifications, entries=many))
         await bench.dispatcher().refresh(healthy=False)
 
     with fake("alertmanager") as service:
@@ -493,7 +530,7 @@ def test_an_ended_entry_is_forgotten_after_a_while(redis_server: Server, monkeyp
         await bench.deliver(cloud_event(1), cloud_event(1, "resolved", key="churn"))
         await asyncio.sleep(0.01)
         await bench.dispatcher().refresh(healthy=True)
-        assert sorted(await bench.notification_log.entries()) == ["fraud/a1/warning"]
+        assert sorted((await bench.notification_log.take_over())[0].entries) == ["fraud/a1/warning"]
 
     with fake("alertmanager") as service:
         on_bench(redis_server, [service], scenario)
@@ -505,13 +542,15 @@ def test_an_ended_entry_is_forgotten_after_a_while(redis_server: Server, monkeyp
 def test_every_key_of_the_notification_log_is_documented_and_has_a_time_to_live(redis_server: Server) -> None:
     async def scenario(bench: Bench) -> None:
         await bench.deliver(cloud_event(1), cloud_event(1, "resolved", key="churn"))
-        await bench.notification_log.settle("churn", 0)
-        assert await bench.notification_log.settled_seq("churn") == 1, "it never falls"
         client, namespace = bench.notification_log.client, bench.notification_log.namespace
+        _, ownership = await bench.notification_log.take_over()
+        await bench.notification_log.settle(ownership, "churn", 0)
+        assert await client.get(f"{namespace}:relay:alertmanager:seq:churn") == b"1", "it never falls"
         lives = {key.decode(): await client.ttl(key) async for key in client.scan_iter(f"{namespace}:*")}
         short = f"{namespace}:relay:alertmanager:"
         days = {name.removeprefix(short): -(-life // 86_400) for name, life in lives.items()}
-        assert days == {"desk": 400, "entries": 30, "seq:churn": 30}
+        guard = f"guard:{{{short}entries}}"
+        assert days == {"desk": 400, "entries": 400, guard: 400, "seq:churn": 30}
 
     with fake("alertmanager") as service:
         on_bench(redis_server, [service], scenario)
@@ -583,7 +622,7 @@ def test_a_slow_reader_of_standard_output_delays_nothing_else() -> None:
     reader, writer = os.pipe()
 
     async def scenario(out: StdoutReceiver, raw: bytes) -> bytes:
-        delivering = asyncio.create_task(out.deliver(read_complete_alert(cloud_event(1)), raw))
+        delivering = asyncio.create_task(out.deliver(read_complete_alert(cloud_event(1)), raw, {}))
         await asyncio.sleep(0.1)
         assert not delivering.done(), "the pipe is full, and the relay continues"
         read = b""

@@ -12,7 +12,7 @@ from driftline.stream.codec.levels import NEWEST
 from driftline.stream.codec.state import StateDelta
 from driftline.stream.paging.notifications import Notifications
 from driftline.stream.paging.silences import Matcher, Silence
-from driftline.stream.state import level, notification_log, references, silences
+from driftline.stream.state import level, notification_log, owned_hash, references, silences
 from driftline.stream.state import store as store_module
 from driftline.stream.state.client import Client, call_redis
 from driftline.stream.state.level import GroupLevel
@@ -45,7 +45,7 @@ async def everything(client: Client, namespace: str) -> dict[str, Any]:
             value = {name: each for name, each in value.items() if name != b"epoch"}
             if b"claimed" in value:  # "EPOCH LEVEL"
                 value[b"claimed"] = value[b"claimed"].split()[1]
-        found[key.removeprefix(namespace)] = value
+        found[key.replace(namespace, "")] = value
     return found
 
 
@@ -68,13 +68,13 @@ async def use_every_script(client: Client, namespace: str) -> None:
         await StoredBaselines(client, namespace).use("m", generation, {f"hash {generation}": lambda: b"a file"})
     await GroupLevel(own).raise_to(NEWEST, fence=True)
     log = NotificationLog(client, namespace, "pagerduty")
-    await log.settle("m", 3)
-    await log.settle("m", 2)
     _, ownership = await log.take_over()
-    await log.save(ownership, Notifications(), Notifications(sent_seqs={"m": 3, "n": 4}))
-    await log.save(ownership, Notifications(sent_seqs={"m": 3, "n": 4}), Notifications(sent_seqs={"n": 5}))
+    await log.settle(ownership, "m", 3)
+    await log.settle(ownership, "m", 2)
+    await log.save(ownership, Notifications(sent_seqs={"m": 3, "n": 4}, entries={"m/a1/info": {}, "m/a1/warning": {}}))
+    await log.save(ownership, Notifications(sent_seqs={"n": 5}, entries={"m/a1/warning": {}}))
     await call_redis(client.hset, f"{namespace}:relay:pagerduty:desk", "revision", "0")
-    assert await log.save(ownership, Notifications(sent_seqs={"n": 5}), Notifications(sent_seqs={"n": 6}))
+    await log.save(ownership, Notifications(sent_seqs={"n": 6}))
     ends = NOW + timedelta(days=4000)
     await SilenceStore(client, namespace).add(Silence("s", (Matcher.parse("model=m"),), NOW, ends, "ann", "test"))
 
@@ -106,5 +106,5 @@ async def test_a_write_made_twice_leaves_what_one_leaves(store: Store) -> None:
 
 def scripts() -> set[Script]:
     """Every script that workers and relays run."""
-    modules = (store_module, level, references, notification_log, silences)
+    modules = (store_module, level, references, notification_log, owned_hash, silences)
     return {each for module in modules for each in vars(module).values() if isinstance(each, Script)}
