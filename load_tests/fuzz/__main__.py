@@ -23,7 +23,7 @@ from rich.progress import track
 from rich.table import Table
 
 from driftline.stream.text.printable import printable
-from load_tests.fuzz import alerts, answers, batches, files, messages, settings, stored
+from load_tests.fuzz import alerts, answers, batches, files, messages, relay, settings, stored
 from load_tests.fuzz.run import Outcome, fuzz, limit_memory, within
 from load_tests.fuzz.target import Target
 
@@ -32,7 +32,7 @@ FAULTS = Path("fuzz-faults")
 
 def all_targets() -> dict[str, Target]:
     """Every target by name."""
-    modules = (messages, batches, files, stored, alerts, answers, settings)
+    modules = (messages, batches, files, stored, alerts, relay, answers, settings)
     return {each.name: each for module in modules for each in module.targets()}
 
 

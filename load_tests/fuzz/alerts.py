@@ -55,7 +55,7 @@ def targets() -> list[Target]:
 
 
 @cache
-def _alerts() -> list[bytes]:
+def sample_alerts() -> list[bytes]:
     """The alerts of models that drift and recover."""
     config = Config.model_validate({"panes": {"events": 100}, "defaults": {"incidents": {"recovery": "1m"}}})
     replay = Replay(config, {model: baseline_of(model) for model in MODELS})
@@ -65,7 +65,7 @@ def _alerts() -> list[bytes]:
 
 
 def _write_alert(rng: random.Random) -> bytes:
-    return rng.choice(_alerts())
+    return rng.choice(sample_alerts())
 
 
 def _explain(data: bytes) -> None:
@@ -79,7 +79,7 @@ def _explain(data: bytes) -> None:
 
 
 def _write_alerts(rng: random.Random) -> bytes:
-    return b"\n".join(rng.choices(_alerts(), k=rng.choice([1, 2, 5])))
+    return b"\n".join(rng.choices(sample_alerts(), k=rng.choice([1, 2, 5])))
 
 
 def _damage_lines(data: bytes, rng: random.Random) -> bytes:
@@ -120,7 +120,7 @@ def _write_silence(rng: random.Random) -> bytes:
 def _silence(data: bytes) -> None:
     silence = read_silence(data)
     silence.active(NOW)
-    for line in _alerts()[:2]:
+    for line in sample_alerts()[:2]:
         ActiveSilences([silence])(read_complete_alert(line))
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import typer
 
+from driftline.stream.cli import resume
 from driftline.stream.cli.terminal import parse_share, parse_time
 from driftline.stream.config.diagnostics import ConfigError
 from driftline.stream.config.fields import RuleError, parse_duration
 from driftline.stream.config.load import check_config, parse_config
-from load_tests.fuzz.target import Target
+from load_tests.fuzz.target import Target, WrongError
 
 ROOT = Path(__file__).parents[2]
 WORDS = (
@@ -21,6 +22,14 @@ WORDS = (
     b".nan", b"%YAML 9.9\n---\n", b"\xe2\x80\xa8", b"0x", b"{a: [", b"31d", b"*: x",
 )  # fmt: skip
 ARGUMENTS = ("2026-01-31T00:00:00Z", "2026-01-31T00:00:00.5+02:00", "5%", "0.05", "90s", "15m", "31d")
+OPTIONS = (
+    b"--at", b"begin", b"end", b"END", b"--yes", b"--no-yes", b"--new-cluster", b"--at=", b"-c", b"--", b"\0", b"-",
+    b"@x",
+)  # fmt: skip
+# What a command raises that is called in another way than it says: typer has no name for it.
+USAGE = typer.BadParameter.__base__ or Exception
+_COMMAND = typer.main.get_command(resume.app)
+COMMANDS = ("", "--yes", "--at end", "--at begin --yes", "--new-cluster", "--at=end --new-cluster --yes")
 _PARSERS: tuple[Callable[[str], object], ...] = (
     parse_duration, lambda text: parse_time(text, "--from"), lambda text: parse_share(text, "--max-rejected"),
 )  # fmt: skip
@@ -30,6 +39,7 @@ def targets() -> list[Target]:
     """Configurations and arguments."""
     return [
         Target("configuration", _write, _read, (ConfigError, UnicodeDecodeError), _damage, WORDS),
+        Target("resume-arguments", _write_command, _resume, (USAGE, typer.Exit), None, OPTIONS),
         Target("argument", lambda rng: rng.choice(ARGUMENTS).encode(), _parse, (typer.BadParameter,)),
     ]
 
@@ -70,3 +80,17 @@ def _parse(data: bytes) -> None:
             refused += 1
     if refused == len(_PARSERS):
         raise typer.BadParameter("no option takes this")
+
+
+def _write_command(rng: random.Random) -> bytes:
+    """The arguments of `driftline resume`, each ended by a zero byte, as the kernel passes them."""
+    arguments = ["-c", str(ROOT / "driftline.example.yaml"), *rng.choice(COMMANDS).split()]
+    return "\0".join(arguments).encode()
+
+
+def _resume(data: bytes) -> None:
+    """Parse the arguments, and run nothing. What was misspelt must not pass for an order to move positions."""
+    arguments = data.decode("utf-8", "surrogateescape").split("\0")
+    found = _COMMAND.make_context("resume", list(arguments)).params
+    if found["at"] not in ("begin", "end") or (found["yes"] and "--yes" not in arguments):
+        raise WrongError(f"{arguments} are taken for {found}")

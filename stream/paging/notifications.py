@@ -161,6 +161,18 @@ class Notifications:
     sent_seqs: Mapping[str, int] = field(default_factory=dict)
     entries: Mapping[str, Entry] = field(default_factory=dict)
 
+    def check(self) -> None:
+        """Raise ValueError unless incidents and pages belong together, as in all that a relay stores."""
+        for name, incident in self.incidents.items():
+            if incident.name != name:
+                raise ValueError(f"the incident {name} is stored with an alert of another one")
+            if incident.page and incident.page not in self.pages:
+                raise ValueError(f"the page of the incident {name} is missing")
+        used = {incident.page for incident in self.incidents.values()}
+        for name, page in self.pages.items():
+            if name not in used or not (page.outage or name in self.incidents):
+                raise ValueError(f"the page {name} is stored without its incident")
+
     def receive(self, records: Iterable[tuple[bytes, RecordPosition]], now: float) -> Notifications:
         """Add records of live alerts. An alert older than the known one only shows whether the start was seen."""
         incidents = dict(self.incidents)

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from driftline.stream.paging.notifications import Notifications, OpenIncident, Page
-from driftline.stream.paging.receivers.alertmanager import Entry
+from driftline.stream.paging.receivers.alertmanager import Entry, read_entry
 from driftline.stream.state.client import Client, StoreError, call_redis
 from driftline.stream.state.owned_hash import OwnedHash
 from driftline.stream.state.scripts import Script
@@ -47,9 +47,8 @@ redis.call('EXPIRE', KEYS[1], ARGV[2])
 """)
 
 _INCIDENT, _PAGE = msgspec.json.Decoder(OpenIncident), msgspec.json.Decoder(Page)
-_ENTRY = msgspec.json.Decoder(Entry)
-# What decoding raises for bytes that this version did not write.
-_UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+#: What reading raises for bytes that this version did not write.
+UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
 @dataclass
@@ -75,13 +74,13 @@ class NotificationLog:
         own = Ownership(self._owned(desk, desk), self._owned(entries, f"{guard}:{{{entries}}}"))
         try:
             found = read_notifications(await own.notifications.take_over())
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise _unreadable(desk, error) from None
         try:
             held = read_entries(await own.entries.take_over())
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise _unreadable(entries, error) from None
-        own.notifications.written, own.entries.written = _fields(found), held
+        own.notifications.written, own.entries.written = notification_fields(found), held
         return replace(found, entries=held), own
 
     async def settled_seq(self, ownership: Ownership, alert_key: str) -> int:
@@ -101,7 +100,7 @@ class NotificationLog:
         notice both even if nothing has changed.
         """
         # The entries come first: a page that is recorded as sent has its entries.
-        parts = [(ownership.entries, after.entries), (ownership.notifications, _fields(after))]
+        parts = [(ownership.entries, after.entries), (ownership.notifications, notification_fields(after))]
         changed = [(part, fields) for part, fields in parts if always or part.differs(fields)]
         if all([await part.save(fields) for part, fields in changed]):
             return
@@ -133,7 +132,7 @@ def _unreadable(key: str, error: BaseException) -> StoreError:
     )
 
 
-def _fields(notifications: Notifications) -> dict[str, OpenIncident | Page | int]:
+def notification_fields(notifications: Notifications) -> dict[str, OpenIncident | Page | int]:
     """The fields of the hash. A part that did not change is the same object before and after."""
     return {
         **{f"case:{name}": incident for name, incident in notifications.incidents.items()},
@@ -143,7 +142,7 @@ def _fields(notifications: Notifications) -> dict[str, OpenIncident | Page | int
 
 
 def read_notifications(fields: Mapping[bytes, bytes]) -> Notifications:
-    """The notifications in the fields of their hash, without entries. Raises as `read_entries`."""
+    """The notifications in the fields of their hash, without entries. Raises UNREADABLE."""
     parts: dict[str, dict[str, bytes]] = {"case": {}, "page": {}, "told": {}}
     for name, value in fields.items():
         kind, _, rest = name.decode().partition(":")
@@ -151,13 +150,15 @@ def read_notifications(fields: Mapping[bytes, bytes]) -> Notifications:
     incidents = {name: _INCIDENT.decode(value) for name, value in parts["case"].items()}
     pages = {name: _PAGE.decode(value) for name, value in parts["page"].items()}
     order = {name: (incident.read_at, incident.position) for name, incident in incidents.items()}
-    return Notifications(
+    found = Notifications(
         dict(sorted(incidents.items(), key=lambda each: order[each[0]])),
         dict(sorted(pages.items(), key=lambda each: order.get(each[0], (0.0, ())))),
         {key: int(value) for key, value in parts["told"].items()},
     )
+    found.check()
+    return found
 
 
 def read_entries(fields: Mapping[bytes, bytes]) -> dict[str, Entry]:
-    """The entries in the fields of their hash, by identity. Raises MsgspecError, ValueError or RecursionError."""
-    return {name.decode(): _ENTRY.decode(entry) for name, entry in fields.items()}
+    """The entries in the fields of their hash, by identity. Raises UNREADABLE."""
+    return {name.decode(): read_entry(entry) for name, entry in fields.items()}

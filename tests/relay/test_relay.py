@@ -568,10 +568,29 @@ def test_unreadable_notifications_are_reported_by_their_key_with_what_to_do(redi
     assert service.requests == []
 
 
+def test_an_incident_whose_page_is_missing_is_reported_by_the_key_too(redis_server: Server, webhook: Service) -> None:
+    async def scenario(bench: Bench) -> None:
+        key = f"{bench.notification_log.namespace}:relay:webhook:desk"
+        await bench.deliver(cloud_event(1))
+        await bench.notification_log.client.hdel(key, "page:fraud/a1")
+        with pytest.raises(
+            StoreError, match=f"{key} in Redis can't be read: the page of the incident fraud/a1 is missing"
+        ):
+            await bench.deliver(cloud_event(2, "updated"))
+
+    on_bench(redis_server, [webhook], scenario)
+
+
 def test_unreadable_entries_of_alertmanager_are_reported_by_their_key_too(redis_server: Server) -> None:
     async def scenario(bench: Bench) -> None:
         key = f"{bench.notification_log.namespace}:relay:alertmanager:entries"
-        for entry in (b"[]", b"\xff", b"[" * 100_000):
+        for entry in (
+            b"[]",
+            b"\xff",
+            b"[" * 100_000,
+            b"{}",
+            b'{"labels": {"incident": "fraud/a1", "severity": "bad"}}',
+        ):
             await bench.notification_log.client.hset(key, "fraud/a1", entry)
             with pytest.raises(StoreError, match=f"{key} in Redis can't be read.*delete the key"):
                 await bench.deliver(cloud_event(1))

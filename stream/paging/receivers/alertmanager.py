@@ -19,6 +19,7 @@ import msgspec
 
 from driftline.stream.alerts.read import CompleteAlert
 from driftline.stream.alerts.schema import SHORT, cut
+from driftline.stream.config.incidents import Severity
 from driftline.stream.judge.incidents import SEVERITIES
 from driftline.stream.text.printable import printable, printable_lines
 
@@ -35,6 +36,30 @@ _AFTER_THE_END = timedelta(minutes=5)
 _WATCHDOG = timedelta(minutes=5)
 # Characters of an annotation. Alertmanager has no limit, but repeats annotations in every message.
 _ANNOTATION = 3000
+
+
+class _Labels(msgspec.Struct):
+    incident: str
+    severity: Severity
+
+
+class _Held(msgspec.Struct, rename="camel"):
+    """What is read of an entry that is held; it may have more."""
+
+    labels: _Labels
+    ends_at: str | None = None
+
+
+_ENTRY = msgspec.json.Decoder(Entry)
+
+
+def read_entry(data: bytes) -> Entry:
+    """An entry from its JSON. Raises MsgspecError, ValueError or RecursionError for anything else."""
+    entry = _ENTRY.decode(data)
+    held = msgspec.convert(entry, _Held)
+    if "endsAt" in entry and datetime.fromisoformat(held.ends_at or "").tzinfo is None:
+        raise ValueError("endsAt has no time zone")
+    return entry
 
 
 def updated_entries(alert: CompleteAlert, held: Mapping[str, Entry], now: datetime) -> dict[str, Entry]:
