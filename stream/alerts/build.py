@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import orjson
@@ -35,12 +35,14 @@ from driftline.stream.alerts.schema import (
     TrafficEvidence,
     cut,
 )
+from driftline.stream.alerts.topic import topic_advice, topic_ended
 from driftline.stream.alerts.traffic import traffic_advice, traffic_ended
 from driftline.stream.config.incidents import Incidents
 from driftline.stream.judge.changes import Volume, bars
-from driftline.stream.judge.incidents import TRAFFIC, Finding, Status, Step
+from driftline.stream.judge.incidents import FIELDS, REJECTED, TRAFFIC, Finding, Status, Step
 from driftline.stream.judge.lifecycle import severity_rule
 from driftline.stream.judge.monitor import Monitor
+from driftline.stream.judge.schema import SchemaJudge
 from driftline.stream.text.printable import printable
 
 EVENT_TYPE: EventType = "driftline.alert.v1"
@@ -75,10 +77,29 @@ def build_alert(monitor: Monitor, step: Step, *, mode: Mode, topic: str, emitted
 
     topic: predictions topic that the offsets belong to. emitted_at: epoch ms, when the log held what decided it.
     """
-    model, incident, rules = monitor.model, step.incident, monitor.config.incidents
+    whole = monitor.compares_with_log
+    return _build(_About(monitor.model, "model"), monitor.config.incidents, step, mode, topic, emitted_at, whole)
+
+
+def build_topic_alert(judge: SchemaJudge, step: Step, *, mode: Mode, emitted_at: int) -> IncidentAlert:
+    """The alert of a step that the judge of a topic decided. emitted_at: as in `build_alert`."""
+    return _build(_About(judge.topic, "topic"), judge.rules, step, mode, judge.topic, emitted_at, replay_all=True)
+
+
+class _About(NamedTuple):
+    """What an alert is about: the name of a model or a topic, and which of both."""
+
+    name: str
+    kind: Literal["model", "topic"]
+
+
+def _build(
+    about: _About, rules: Incidents, step: Step, mode: Mode, topic: str, emitted_at: int, replay_all: bool
+) -> IncidentAlert:
+    model, incident = about.name, step.incident
     incident_id = _digest(model, incident.scope, incident.baseline, incident.opened)
     alert_id = _digest(incident_id, step.seq)
-    commands = _commands(alert_id, step, topic, monitor.compares_with_log) if mode == "live" else []
+    commands = _commands(alert_id, step, topic, replay_all) if mode == "live" else []
     next_steps = [*commands, silence_model(model)] if commands and step.status is not Status.RESOLVED else commands
     data = AlertData(
         id=alert_id,
@@ -93,11 +114,11 @@ def build_alert(monitor: Monitor, step: Step, *, mode: Mode, topic: str, emitted
         starts_at=iso(incident.since),
         ends_at=iso(step.at) if step.status is Status.RESOLVED else None,
         emitted_at=iso(emitted_at),
-        source=f"/driftline/models/{model}",
+        source=f"/driftline/{about.kind}s/{model}",
         component=model,
         group=model,
         kind=_reported(step)[0].kind,
-        labels={"model": model, **({"signal": incident.scope} if incident.scope else {})},
+        labels={about.kind: model, **({"signal": incident.scope} if incident.scope else {})},
         evidence=Evidence(
             baseline=incident.baseline,
             version=incident.version or None,
@@ -181,9 +202,7 @@ def _title(model: str, step: Step) -> str:
     version = step.incident.version
     name = f"{model} {f'v{version}' if version[:1].isdecimal() else version}".rstrip()
     if step.status is Status.RESOLVED:
-        of_traffic = step.incident.scope == TRAFFIC
-        ended = traffic_ended(step.resolution) if of_traffic else f"{_ENDED[step.resolution]}: {_names(step)}"
-        text = f"{name}: {ended}"
+        text = f"{name}: {_ended(step) or f'{_ENDED[step.resolution]}: {_names(step)}'}"
     else:
         also = f"; {len(others)} more: {', '.join(_short(each.signal) for each in others)}" if others else ""
         since = iso(first.since)[:16].replace("T", " ")
@@ -199,18 +218,26 @@ def silence_model(model: str) -> str:
 
 def _description(model: str, step: Step, rules: Incidents, commands: Sequence[str]) -> str:
     """A line for each signal, histograms of the first ones, what made it severe, its owner, and what to do next."""
-    if step.status is Status.RESOLVED and step.incident.scope == TRAFFIC:
-        text = f"{printable(model)}: {traffic_ended(step.resolution)}."
+    if step.status is Status.RESOLVED and (ended := _ended(step)):
+        text = f"{printable(model)}: {ended}."
     elif step.status is Status.RESOLVED:
         why = _WHY.get(step.resolution or "", "looks like its reference again")
         text = f"{printable(model)} {why}. Signals that had drifted: {_names(step)}."
     else:
         lines = [_line(each, drawn=i < _DRAWN) for i, each in enumerate(step.findings)]
-        advice = [line for each in step.findings for line in traffic_advice(each)]
+        advice = [line for each in step.findings for line in (*traffic_advice(each), *topic_advice(each))]
         text = "\n".join([*lines, *_reasons(model, step, rules), *advice])
     owner = f"\nOwner: {printable(rules.owner)}" if rules.owner else ""
     foot = owner + "".join(f"\n$ {printable(each)}" for each in commands)
     return cut(text, DESCRIPTION - len(foot)) + foot
+
+
+def _ended(step: Step) -> str:
+    """Why an incident of traffic or of a topic is over; "" for others."""
+    scope = step.incident.scope
+    if scope == TRAFFIC:
+        return traffic_ended(step.resolution)
+    return topic_ended(scope, step.resolution) if scope in (REJECTED, FIELDS) else ""
 
 
 def _reasons(model: str, step: Step, rules: Incidents) -> list[str]:
@@ -232,15 +259,16 @@ def _line(finding: Finding, drawn: bool) -> str:
 
 
 def _commands(alert_id: str, step: Step, topic: str, replay_all: bool) -> list[str]:
-    """The commands that show the whole evidence, and that replay the drift.
+    """The commands that show the whole evidence, and that replay the drift, or look at what the topic holds.
 
     The replay has no end: it would refer to the timestamps of records, and events only tell how early these can be.
     """
     # Against a baseline file, the drift's own events suffice; the past or a learned baseline needs those before, too.
     whole = replay_all or any(each.against_past for each in _reported(step))
     start = () if whole else ("--from", iso(min(each.since for each in _reported(step)) - _SKEW))
-    explain, replay = ("explain", alert_id, *CONFIG), ("replay", f"kafka://{topic}", *CONFIG, *start)
-    return [shlex.join(["driftline", *each]) for each in (explain, replay)]
+    of_topic = step.incident.scope in (REJECTED, FIELDS)
+    look = ("doctor", *CONFIG) if of_topic else ("replay", f"kafka://{topic}", *CONFIG, *start)
+    return [shlex.join(["driftline", *each]) for each in (("explain", alert_id, *CONFIG), look)]
 
 
 def _names(step: Step) -> str:

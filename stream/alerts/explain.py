@@ -35,6 +35,8 @@ _TESTS = {
     "silence": "Silence is judged by the events that did not come in it.",
     "few": "The events of a stretch of time are compared with those of its hours of the week: they are too few.",
     "many": "The events of a stretch of time are compared with those of its hours of the week: they are too many.",
+    "share": "The share of the messages that are rejected is compared with the usual one, by a CUSUM.",
+    "new": "Events that are sampled have fields that no signal watches, and that were not there before.",
     "gap": "Until two weeks of traffic are known, silence is compared with the longest one so far.",
 }
 _WORDS = {code.name.lower(): text for code, text in SPECIAL_WORDS.items()}
@@ -80,9 +82,9 @@ def figures(signal: ReadSignal) -> list[Row]:
 
 
 def effects(signal: ReadSignal) -> list[Row]:
-    """Effect sizes: name, value, and what it means; none of traffic, where the figures say all."""
+    """Effect sizes: name, value, and what it means; none of traffic or a topic, where the figures say all."""
     change = signal.change
-    if signal.traffic is not None:
+    if signal.is_count:
         return []
     divergence = _in_words(change.jensen_shannon, _JENSEN_SHANNON, "hardly visible")
     found = (
@@ -99,16 +101,16 @@ def verdict(signal: ReadSignal, rate: float | None = None) -> str:
     code = words(signal.code) if signal.code else "special values"
     known = _TESTS.get(signal.test)
     says = [f"The test is {signal.test or 'unknown'}." if known is None else known.format(code=code)]
-    if signal.evidence_nats is not None and signal.threshold_nats:
+    if signal.evidence_nats is not None and signal.threshold_nats and signal.kind != "schema":
         says.append(
             f"If nothing had changed, as much evidence, {signal.evidence_nats:.1f} nats, would come by chance in at "
             f"most one of {_one_in(signal.evidence_nats)} such windows of independent events. The alarm begins at "
             f"{signal.threshold_nats:.1f} nats, one of {_one_in(signal.threshold_nats)}: that allows for every window "
             "and test of the model, and for the dependence between its events."
         )
-    if rate and signal.traffic is None:
+    if rate and not signal.is_count:
         says.append(f"As configured now, the model raises at most one false alarm in {1 / rate:,.0f} events.")
-    if signal.against == "past":
+    if signal.against == "past" and signal.kind != "schema":
         says.append("The model is compared with its own past, not with its baseline.")
     return " ".join(says)
 
@@ -116,7 +118,7 @@ def verdict(signal: ReadSignal, rate: float | None = None) -> str:
 def remark(signal: ReadSignal) -> str:
     """A caution about the effect sizes; "" if none is needed."""
     events = min(signal.change.before.events, signal.change.after.events)
-    few = 0 < events < _FEW and signal.traffic is None
+    few = 0 < events < _FEW and not signal.is_count
     return f"From {events:,} events, effect sizes come out too large by chance." if few else ""
 
 

@@ -108,6 +108,11 @@ class ReadSignal(msgspec.Struct, frozen=True, rename={"name": "signal", "kind": 
     traffic: ReadTraffic | None = None
 
     @property
+    def is_count(self) -> bool:
+        """Whether it is about how many events or messages there are, and not about their values."""
+        return self.traffic is not None or self.kind == "schema"
+
+    @property
     def ratio(self) -> float:
         """Evidence over threshold: how far beyond an alarm."""
         return (self.evidence_nats or 0.0) / (self.threshold_nats or 1.0)

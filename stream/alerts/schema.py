@@ -39,7 +39,8 @@ _Title = Annotated[str, Meta(min_length=1, max_length=TITLE)]
 _Count = Annotated[int, Meta(ge=0)]
 _Class = Annotated[str, Meta(examples=[*get_args(FindingClass)])]
 _Test = Annotated[
-    str, Meta(examples=["ks", "level", "spread", "chi2", "rate", "adwin", "silence", "few", "many", "gap"])
+    str,
+    Meta(examples=["ks", "level", "spread", "chi2", "rate", "adwin", "silence", "few", "many", "gap", "share", "new"]),
 ]
 _Code = Annotated[str, Meta(examples=[each.name.lower() for each in Special])]
 _Reference = Annotated[str, Meta(examples=["baseline", "past"])]
@@ -73,7 +74,8 @@ class SignalEvidence(Struct, frozen=True, kw_only=True, rename={"kind": "class"}
         str,
         Meta(
             description="Name of the signal: `features.amount`, `prediction`, `score`; or `traffic`, how many events "
-            "the model has."
+            "the model has; of a topic `rejected`, the share of its messages that is, or "
+            "`fields`, those that they have."
         ),
     ]
     kind: Annotated[_Class, Meta(description="The class of the change.")]
@@ -126,7 +128,10 @@ class Evidence(Struct, frozen=True, kw_only=True):
     """The evidence of an alert: signals, tests, windows, and where to find them in the log."""
 
     baseline: Annotated[
-        str, Meta(description="Content hash of the baseline that the model was compared with; empty for traffic.")
+        str,
+        Meta(
+            description="Content hash of the baseline that the model was compared with; empty for traffic and topics."
+        ),
     ]
     version: Annotated[str | None, Meta(description="Version of the model that the baseline names.")]
     topic: Annotated[str, Meta(description="The predictions topic that the offsets refer to.")]
@@ -201,14 +206,14 @@ class AlertData(Struct, Generic[EvidenceT], frozen=True, kw_only=True, rename={"
     ends_at: Annotated[_Time | None, Meta(description="When the drift was over, in event time; null until then.")]
     emitted_at: Annotated[_Time, Meta(description="When the log contained the events that decided it.")]
     source: Annotated[str, Meta(min_length=1, description="Path of the alert's subject.")]
-    component: Annotated[str, Meta(min_length=1, description="The model.")]
+    component: Annotated[str, Meta(min_length=1, description="The model, or the topic.")]
     group: Annotated[str, Meta(min_length=1, description="Name that receivers may group by.")]
     kind: Annotated[_Class, Meta(description="The class of the first signal's change.")]
     labels: Annotated[
         dict[str, str],
         Meta(
             description="Identity, the same for all alerts of an alert_key: `model` and, with a page per signal or for "
-            "`traffic`, `signal`."
+            "`traffic`, `signal`; of a topic, `topic` and `signal`."
         ),
     ]
     evidence: Annotated[EvidenceT, Meta(description="The evidence of the findings.")]

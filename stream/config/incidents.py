@@ -9,7 +9,7 @@ from pydantic import Field
 from driftline.stream.config.fields import Duration, Real, Section, duration_field
 
 Severity = Literal["critical", "error", "warning", "info"]
-FindingClass = Literal["data-drift", "prediction-drift", "data-quality", "absence"]
+FindingClass = Literal["data-drift", "prediction-drift", "data-quality", "absence", "schema"]
 LinkUrl = Annotated[str, Field(pattern=r"^https?://[^\s<>|]{1,2000}$", examples=["https://wiki.example.com/fraud"])]
 
 Owner = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,200}$", examples=["payments on call, #payments"])]
@@ -21,7 +21,8 @@ class SeverityRule(Section):
     of: FindingClass | None = Field(
         None,
         description="data-drift: a feature's distribution; prediction-drift: the model's prediction or score; "
-        "data-quality: missing values, NaN, infinities, wrong types; absence: the model's traffic; null: any of them.",
+        "data-quality: missing values, NaN, infinities, wrong types; absence: the model's traffic; schema: "
+        "what messages of the topic look like, by `defaults`; null: any of them.",
     )
     effect: Real = Field(
         0.0,
@@ -30,7 +31,7 @@ class SeverityRule(Section):
         description="Lowest effect covered: the Jensen-Shannon distance between before and after, 0 for equal, 1 for "
         "nothing in common; for data-quality, between the shares of such values. A shift by one σ has 0.4, the loss of "
         "half of the values 0.56, of all of them 1. For absence, the share of the traffic that is missing, or that "
-        "came on top: 1 where it stopped.",
+        "came on top: 1 where it stopped. For schema, the share of the messages that is rejected.",
     )
     scale: Real | None = Field(
         None,

@@ -31,6 +31,7 @@ from driftline.stream.config.sections import ModelConfig
 from driftline.stream.judge.changes import Change, Profile, Volume
 from driftline.stream.judge.incidents import TRAFFIC, Finding, Incident, Resolution, Status, Step
 from driftline.stream.judge.lifecycle import LifeCycle
+from driftline.stream.judge.schema import Unread
 from driftline.stream.judge.state import TrafficState
 from driftline.stream.panes.pane import SLOT_MS
 
@@ -42,6 +43,7 @@ _NEW_NORMAL = 7 * 24 * HOUR
 # Slots after which a model's traffic is learned anew if no tick came meanwhile: two weeks are learned in half a second,
 # and what changed in a longer time is another traffic.
 _OUTDATED = 14 * 24 * HOUR
+_ALL_READ = Unread()
 
 
 #: Gives the calendar of a model.
@@ -74,10 +76,13 @@ class TrafficJudge:
         numbers, counts = np.array(slots, np.int64).T
         return replace(state, counts=self._observe(state, numbers, counts, state.counts.until))
 
-    def judge(self, state: TrafficState | None, until: int, reached: int) -> tuple[TrafficState | None, list[Step]]:
+    def judge(
+        self, state: TrafficState | None, until: int, reached: int, unread: Unread = _ALL_READ
+    ) -> tuple[TrafficState | None, list[Step]]:
         """The state when time is complete up to `until`, and the incident's steps; the same state if nothing changed.
 
         until, reached: epoch ms up to which every partition, and the farthest one, was read; 0 if that is not known.
+        unread: messages of the topic that could not be read. What they explain is no absence, and is not learned.
         """
         allowed, now = self.config.absence.false_pages, until // SLOT_MS
         if not until:
@@ -90,8 +95,8 @@ class TrafficJudge:
             return state, []
         none = np.zeros(0, np.int64)
         counts = self._observe(state, none, none, now, reached // SLOT_MS)
-        after, steps = self._advance(replace(state, counts=counts), allowed)
-        same = after.incident is state.incident and counts.rates is state.counts.rates
+        after, steps = self._advance(replace(state, counts=counts), allowed, unread)
+        same = (after.incident, after.begin) == (state.incident, state.begin) and counts.rates is state.counts.rates
         return (state if same else after), steps
 
     def _observe(self, state: TrafficState, slots: IntArray, counts: IntArray, until: int, reached: int = 0) -> Traffic:
@@ -99,7 +104,7 @@ class TrafficJudge:
             slots, counts, until, reached=reached, calendar=self.calendar, unlearned=state.unlearned
         )
 
-    def _advance(self, state: TrafficState, allowed: float) -> tuple[TrafficState, list[Step]]:
+    def _advance(self, state: TrafficState, allowed: float, unread: Unread) -> tuple[TrafficState, list[Step]]:
         incident, now = state.incident, state.counts.until
         drift = next(iter(incident.drifts), None) if incident else None
         if incident and drift and drift.events and now - incident.opened >= _NEW_NORMAL:
@@ -107,6 +112,8 @@ class TrafficJudge:
             return TrafficState(counts, begin=now), _ended(incident, now * SLOT_MS, "replaced")
         over = drift if drift and recovered(state.counts, now, drift.start, self.calendar) else None
         findings = [] if over else self._findings(state, drift, allowed)
+        if drift is None and any(_is_explained(each, unread) for each in findings):
+            return _after(state, findings[0]), []
         known = {incident.scope: incident} if incident else {}
         released = [over.subject] if over else []
         incidents, steps = self.life_cycle.advance(known, findings, released, now, now * SLOT_MS)
@@ -124,6 +131,12 @@ class TrafficJudge:
             return [finding]
         worse = state.incident is not None and self.life_cycle.is_worse(finding, state.incident)
         return [changed(finding, start=drift.start)] if worse else []
+
+
+def _is_explained(finding: Finding, unread: Unread) -> bool:
+    """Whether the events that are missing may be among the messages that could not be read."""
+    missing = 0.0 if finding.volume is None else finding.volume.expected - finding.volume.seen
+    return finding.test.statistic != "many" and unread.explains(missing, finding.since)
 
 
 def _after(state: TrafficState, drift: Finding) -> TrafficState:

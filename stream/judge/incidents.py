@@ -21,6 +21,9 @@ from driftline.stream.panes.pane import Range
 
 #: What stands for a signal in findings about how many events a model has; no signal has this name.
 TRAFFIC: Final = "traffic"
+#: The same in findings about a topic: how many of its messages are rejected, and which fields they have.
+REJECTED: Final = "rejected"
+FIELDS: Final = "fields"
 # From harmless to worst.
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error", "critical")
 
@@ -91,6 +94,8 @@ class Finding(Struct, frozen=True, omit_defaults=True):
         """The effect size that the severity depends on: a shift, however large, breaks no values."""
         if self.volume is not None:
             return self.volume.effect
+        if self.kind == "schema":
+            return self.change.after.special.get(REJECTED, 0.0)
         return self.change.breakage if self.kind == "data-quality" else self.change.jensen_shannon
 
     @property
@@ -151,6 +156,8 @@ def class_of(signal: str, test: Column) -> FindingClass:
     """The class of the changes that a test of a signal finds."""
     if signal == TRAFFIC:
         return "absence"
+    if signal in (REJECTED, FIELDS):
+        return "schema"
     if test.special in BROKEN:
         return "data-quality"
     return "data-drift" if signal.startswith("features.") else "prediction-drift"

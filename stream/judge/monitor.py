@@ -28,8 +28,11 @@ from driftline.stream.judge.clock import later, told_by
 from driftline.stream.judge.incidents import Step
 from driftline.stream.judge.judge import DependenceCache, Judge
 from driftline.stream.judge.lifecycle import end, leave
+from driftline.stream.judge.schema import Unread
 from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.pane import Pane, Source
+
+_ALL_READ = Unread()
 
 
 def forget(state: ModelState) -> tuple[ModelState, list[Step]]:
@@ -140,14 +143,16 @@ class Monitor:
     def _traffic_judge(self) -> TrafficJudge:
         return TrafficJudge(self.config, self.calendar)
 
-    def tick(self, state: ModelState, ticks: int, until: int = 0) -> tuple[ModelState, list[Step]]:
+    def tick(
+        self, state: ModelState, ticks: int, until: int = 0, unread: Unread = _ALL_READ
+    ) -> tuple[ModelState, list[Step]]:
         """The state when it has become `ticks`, and the steps to report; the same object if nothing has changed.
 
         ticks, until: epoch ms up to which the farthest partition of the predictions topic, and every one, was read; 0
-        if that is not known, and traffic not judged.
+        if that is not known, and traffic not judged. unread: messages of the topic that could not be read.
         """
         after, steps = self._tick_drifts(state, ticks)
-        traffic, more = self._traffic_judge.judge(after.traffic, until, ticks)
+        traffic, more = self._traffic_judge.judge(after.traffic, until, ticks, unread)
         if traffic is not after.traffic:
             after = replace(after, traffic=traffic)
         return (state, []) if after is state else _with_numbers(after, [*steps, *more])

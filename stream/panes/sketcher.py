@@ -142,6 +142,12 @@ class Sketcher:
             watched = None if baseline is None else baseline.names
             self.coverage.add(event, watched, origin.partition, origin.offset)
 
+    @property
+    def so_far(self) -> Run:
+        """What the open run has read and rejected so far, without its panes."""
+        counts = self._counts
+        return Run(self.cutter.start, self.cutter.end, {}, read=counts.read, rejected=dict(counts.rejected))
+
     def close(self, end: int) -> Run:
         """End the open run at offset `end` (exclusive) and return it."""
         return _counted(self._counts.close(self.cutter.close(end)))

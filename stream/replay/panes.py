@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from driftline.detectors.summaries.shape import Shape
 from driftline.detectors.summaries.sketch import Sketch
-from driftline.stream.alerts.build import build_alert
+from driftline.stream.alerts.build import build_alert, build_topic_alert
 from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.watched import Signals
@@ -28,6 +28,7 @@ from driftline.stream.judge.incidents import Step
 from driftline.stream.judge.judge import DependenceCache
 from driftline.stream.judge.monitor import Monitor, forget
 from driftline.stream.judge.roster import NoRoomError, Room, Roster
+from driftline.stream.judge.schema import REPORTER, SchemaJudge, SchemaState, Unread
 from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.pane import Pane, Source
 from driftline.stream.panes.tick import Marks, Tick
@@ -104,6 +105,7 @@ class _Partition:
 
     roster: Roster
     marks: Marks = field(default_factory=Marks)
+    schema: SchemaState | None = None
     states: dict[str, ModelState] = field(default_factory=dict)
 
 
@@ -131,6 +133,7 @@ class PanesReplay:
         self._references: dict[str, ReferenceMessage] = {}
         self._known: dict[str, Baseline | None] = {each.content_hash: each for each in self.baselines.values()}
         self._dependences = DependenceCache()
+        self._schema = SchemaJudge(self.config.topics.predictions, self.config.defaults.incidents)
 
     def baseline(self, model: str) -> Baseline | None:
         """The baseline of a model that is remembered, given or learned."""
@@ -157,7 +160,7 @@ class PanesReplay:
         try:
             message = read_message(record.value or b"")
             if isinstance(message, Tick):
-                return self._tick(partition, message, record.timestamp)
+                return self._tick(record.partition, partition, message, record.timestamp)
             if isinstance(message, ForgetMessage):
                 return self._forget_asked(partition, message.model, record.timestamp)
             if isinstance(message, ReferenceMessage):
@@ -167,15 +170,25 @@ class PanesReplay:
             self.refused[record.partition, record.offset] = str(error)
             return []
 
-    def _tick(self, partition: _Partition, tick: Tick, at: int) -> list[IncidentAlert]:
-        partition.marks, alerts = partition.marks.after(tick), list[IncidentAlert]()
+    def _tick(self, number: int, partition: _Partition, tick: Tick, at: int) -> list[IncidentAlert]:
         self.ticks += 1
+        unread, steps = self._judge_schema(partition, tick)
+        reported = steps if number == REPORTER else []
+        alerts = [build_topic_alert(self._schema, step, mode="live", emitted_at=at) for step in reported]
         ticks, until = self._time(partition), partition.marks.complete_to(self.config.topics.predictions)
         for model in sorted(partition.states):
             monitor = self._monitors[model] = self._monitor(model)
-            partition.states[model], steps = monitor.tick(partition.states[model], ticks, until)
+            partition.states[model], steps = monitor.tick(partition.states[model], ticks, until, unread)
             alerts += self._alerts(monitor, steps, at)
         return alerts
+
+    def _judge_schema(self, partition: _Partition, tick: Tick) -> tuple[Unread, list[Step]]:
+        place, steps = (tick.topic, tick.partition), list[Step]()
+        before, partition.marks = partition.marks.ticks.get(place), partition.marks.after(tick)
+        if tick.topic == self._schema.topic:
+            known, after, now = partition.schema, partition.marks.ticks[place], self._time(partition)
+            partition.schema, steps = self._schema.judge(known, before, after, now)
+        return partition.schema.unreadable if partition.schema else Unread(), steps
 
     def _judge(self, partition: _Partition, message: PaneMessage, at: int) -> list[IncidentAlert]:
         """Judge a pane. Raises FormatError or NoRoomError."""

@@ -13,6 +13,7 @@ these, `stream.state.unwatched` keeps what people may read, which has one.)
 | NS:{judge/T/P}:seen    | hash   | judge of panes P  | when the newest pane of each was appended, epoch ms           |
 | NS:{judge/T/P}:marks   | hash   | judge of panes P  | the ticks received, joined, by "topic/partition"              |
 | NS:{judge/T/P}:refs    | hash   | judge of panes P  | by model, the record of what it is compared with              |
+| NS:{judge/T/P}:topics  | hash   | judge of panes P  | what is known of the messages of topics of predictions        |
 | NS:{judge/T/P}:outbox  | list   | judge of panes P  | alerts not yet published, oldest first; `sent` came before    |
 | NS:{judge/T/P}:open    | hash   | judge of panes P  | the newest alert of each open incident, by its id             |
 | NS:{judge/T/P}:told    | list   | judge of panes P  | the newest alerts of all incidents, newest first              |
@@ -79,10 +80,11 @@ _TELL = fenced("""
 redis.call('HSET', KEYS[1], 'told', ARGV[2])
 return {'ok'}
 """)
-# KEYS: judge, models, outbox, open, told, seen, marks, refs, each model. ARGV: epoch, start, next, recent alerts to
-# keep; and lists, each after its length: for alerts the message, the incident and 1 if it is resolved; models and when
-# they were seen, '' for never; places and marks; models and their references; and for each model its name if all its
-# parts are replaced, part names and parts to write, part names to delete. A model without a part is forgotten.
+# KEYS: judge, models, outbox, open, told, seen, marks, refs, topics, each model. ARGV: epoch, start, next, recent
+# alerts to keep; and lists, each after its length: for alerts the message, the incident and 1 if it is resolved; models
+# and when they were seen, '' for never; places and marks; models and their references; topics and what is known of
+# them; and for each model its name if all its parts are replaced, part names and parts to write, part names to delete.
+# A model without a part is forgotten.
 _COMMIT = fenced("""
 local stored = redis.call('HGET', KEYS[1], 'next') or ''
 if stored == ARGV[3] then return {'ok'} end
@@ -109,7 +111,8 @@ end
 at = stop + 1
 each('HSET', KEYS[7], 2)
 each('HSET', KEYS[8], 2)
-for i = 9, #KEYS do
+each('HSET', KEYS[9], 2)
+for i = 10, #KEYS do
     local model = ARGV[at] ~= '0' and ARGV[at + 1]
     if model then redis.call('DEL', KEYS[i]) end
     each('SADD', KEYS[2], 1)
@@ -396,6 +399,11 @@ class JudgePartition:
         stored = await call_redis(self.store.client.hgetall, f"{self.key}:refs")
         return {model.decode(): record for model, record in stored.items()}
 
+    async def topics(self) -> dict[str, bytes]:
+        """What is known of the messages of each topic of predictions."""
+        stored = await call_redis(self.store.client.hgetall, f"{self.key}:topics")
+        return {topic.decode(): state for topic, state in stored.items()}
+
     async def commit(
         self,
         next_offset: int,
@@ -404,17 +412,18 @@ class JudgePartition:
         seen: Mapping[str, int | None] = MappingProxyType({}),
         marks: Mapping[str, bytes] = MappingProxyType({}),
         references: Mapping[str, bytes] = MappingProxyType({}),
+        topics: Mapping[str, bytes] = MappingProxyType({}),
     ) -> None:
         """Store what the panes before `next_offset` changed, by model, and the alerts they raised.
 
         seen: what has changed of `seen()`; None: the model is no longer there. marks: the same of `marks()`, by
-        "topic/partition". references: the same of `references()`.
+        "topic/partition". references, topics: the same of `references()` and `topics()`.
 
         Raises FencedError or StateMismatchError if nothing was written.
         """
         if next_offset <= (self.next_offset if self.next_offset is not None else -1):
             raise ValueError(f"a commit must go forward from offset {self.next_offset}, not to {next_offset}")
-        own = (f"{self.key}:{name}" for name in ("models", "outbox", "open", "told", "seen", "marks", "refs"))
+        own = (f"{self.key}:{name}" for name in ("models", "outbox", "open", "told", "seen", "marks", "refs", "topics"))
         keys = [self.key, *own, *map(self._model, deltas)]
         start = "" if self.next_offset is None else self.next_offset
         lists: list[Sequence[str | bytes]] = [
@@ -422,6 +431,7 @@ class JudgePartition:
             [item for model, at in seen.items() for item in (model, "" if at is None else str(at))],
             [item for place, mark in marks.items() for item in (place, mark)],
             [item for pair in references.items() for item in pair],
+            [item for pair in topics.items() for item in pair],
             *chain.from_iterable(_lists(model, delta) for model, delta in deltas.items()),
         ]
         await self.store.run(_COMMIT, keys, self.epoch, start, next_offset, _RECENT_ALERTS, *_flat(lists))

@@ -21,7 +21,7 @@ from functools import partial
 from typing import Self
 
 from driftline.detectors.summaries.shape import Shape
-from driftline.stream.alerts.build import CONTENT_TYPE, build_alert, encode_alert
+from driftline.stream.alerts.build import CONTENT_TYPE, build_alert, build_topic_alert, encode_alert
 from driftline.stream.alerts.read import key_of
 from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline
@@ -37,6 +37,7 @@ from driftline.stream.codec.panes import (
     read_message,
     unpack_tick,
 )
+from driftline.stream.codec.schema import pack_schema, unpack_schema
 from driftline.stream.codec.state import FORGET, StateDelta, restore_state, state_delta
 from driftline.stream.config.limits import Limits
 from driftline.stream.config.remarks import Remark, SignalKinds, unused_settings
@@ -46,6 +47,7 @@ from driftline.stream.judge.incidents import Status, Step
 from driftline.stream.judge.judge import DependenceCache
 from driftline.stream.judge.monitor import Monitor, forget
 from driftline.stream.judge.roster import NoRoomError, Room, Roster
+from driftline.stream.judge.schema import REPORTER, SchemaJudge, SchemaState, Unread
 from driftline.stream.judge.state import ModelState
 from driftline.stream.kafka.dead_letters import dead_letter
 from driftline.stream.kafka.record import OutgoingRecord
@@ -76,7 +78,8 @@ class JudgeSettings:
     """What the stage takes from the configuration.
 
     predictions, panes, alerts: topics. room: for models without a given baseline. for_model: the configuration of a
-    model. unused_settings: what of it has no effect, given the signals of models. calendar_of: of a model.
+    model. unused_settings: what of it has no effect, given the signals of models. schema: judges the predictions topic.
+    calendar_of: of a model.
     """
 
     predictions: str
@@ -86,6 +89,7 @@ class JudgeSettings:
     limits: Limits
     for_model: Callable[[str], ModelConfig]
     unused_settings: Callable[[Mapping[str, SignalKinds]], Iterable[Remark]]
+    schema: SchemaJudge
     calendar_of: CalendarOf = every_day
 
     @classmethod
@@ -93,7 +97,8 @@ class JudgeSettings:
         topics, unused = config.topics, partial(unused_settings, config)
         room, limits = Room.of(config), config.limits
         names = topics.predictions, topics.panes, topics.alerts
-        return cls(*names, room, limits, config.for_model, unused, calendar_of)
+        schema = SchemaJudge(topics.predictions, config.defaults.incidents)
+        return cls(*names, room, limits, config.for_model, unused, schema, calendar_of)
 
 
 @dataclass
@@ -101,14 +106,17 @@ class _Partition:
     """One partition of the panes topic that this worker owns, and its models' states as they are stored.
 
     roster: the models without a given baseline. outbox_pending: whether its outbox may hold alerts of an earlier owner.
-    references: what models are compared with, by the records of the partition. marks: the ticks received.
+    references: what models are compared with, by the records of the partition. marks: the ticks received. schema: what
+    they say of the messages of the topic, None before the first.
     """
 
+    number: int
     record: JudgePartition
     roster: Roster
     outbox_pending: bool = True
     states: dict[str, ModelState] = field(default_factory=dict)
     marks: Marks = field(default_factory=Marks)
+    schema: SchemaState | None = None
     references: dict[str, ReferenceMessage] = field(default_factory=dict)
 
     def replace(self, changed: Mapping[str, ModelState]) -> None:
@@ -135,6 +143,7 @@ class _Batch:
     partition: _Partition
     roster: Roster
     marks: Marks
+    schema: SchemaState | None = None
     changed: dict[str, ModelState] = field(default_factory=dict)
     seen: dict[str, int | None] = field(default_factory=dict)
     alerts: list[DecidedAlert] = field(default_factory=list)
@@ -166,6 +175,11 @@ class _Batch:
         known = self.partition.marks.ticks
         changed = {place: each for place, each in self.marks.ticks.items() if known.get(place) is not each}
         return {f"{topic}/{number}": pack_tick(each) for (topic, number), each in changed.items()}
+
+    def new_topics(self, topic: str) -> dict[str, bytes]:
+        """What is known of the messages of a topic, as it is stored, if that has changed."""
+        changed = self.schema is not None and self.schema is not self.partition.schema
+        return {topic: pack_schema(self.schema)} if self.schema and changed else {}
 
     def newly_learned(self) -> list[Baseline]:
         """The baselines that were learned in this batch."""
@@ -225,8 +239,11 @@ class JudgeStage:
 
     async def _take_over(self, partition: int) -> _Partition:
         record = await self._store.claim_judge(self._settings.panes, partition, self.level)
-        owned = _Partition(record, Roster(self._settings.room))
+        owned = _Partition(partition, record, Roster(self._settings.room))
         owned.marks = Marks().after(*map(unpack_tick, await owned.record.marks()))
+        topic = self._settings.predictions
+        if (stored_schema := (await owned.record.topics()).get(topic)) is not None:
+            owned.schema = unpack_schema(stored_schema)
         for model, stored in (await owned.record.references()).items():
             owned.references[model] = ReferenceMessage.from_bytes(stored)
             await self._references.load(owned.references[model])
@@ -268,7 +285,7 @@ class JudgeStage:
 
     async def _judge_all(self, partition: _Partition, batch: Fetch) -> _Batch:
         """What the panes change. Records that are no pane, or unusable ones, become dead letters."""
-        work = _Batch(partition, partition.roster.copy(), partition.marks)
+        work = _Batch(partition, partition.roster.copy(), partition.marks, partition.schema)
         for record in batch.records:
             await asyncio.sleep(0)  # lets the event loop do other work between two panes
             work.seen |= work.roster.stamp(record.timestamp)
@@ -323,16 +340,28 @@ class JudgeStage:
     async def _tick(self, work: _Batch, tick: Tick, appended: int) -> None:
         """Let it become later for the models of this partition. Raises FormatError."""
         _check_log(tick, self._log_of(tick.topic))
-        work.marks = work.marks.after(tick)
+        unread = self._judge_schema(work, tick, appended)
         ticks, until = self._time(work), work.marks.complete_to(self._settings.predictions)
         for model in work.models:
             await asyncio.sleep(0)  # as between two panes: a thousand models take half a second
             monitor, before = self._monitor(work, model), work.state_of(model)
             self._monitors[model] = monitor
-            state, steps = monitor.tick(before, ticks, until)
+            state, steps = monitor.tick(before, ticks, until, unread)
             if state is not before:
                 work.changed[model] = state
                 self._decide(work, monitor, steps, self._settings.predictions, appended)
+
+    def _judge_schema(self, work: _Batch, tick: Tick, appended: int) -> Unread:
+        """Take a tick into the marks, and judge what it says of its topic; returns what could not be read of that."""
+        place, judge = (tick.topic, tick.partition), self._settings.schema
+        before, work.marks = work.marks.ticks.get(place), work.marks.after(tick)
+        if tick.topic == judge.topic:
+            work.schema, steps = judge.judge(work.schema, before, work.marks.ticks[place], self._time(work))
+            if work.partition.number == REPORTER:
+                self._metrics.decided(steps)
+                alerts = (build_topic_alert(judge, step, mode="live", emitted_at=appended) for step in steps)
+                work.alerts += map(_decided, alerts)
+        return work.schema.unreadable if work.schema else Unread()
 
     def _time(self, work: _Batch) -> int:
         return work.marks.time_of(self._settings.predictions)
@@ -415,13 +444,14 @@ class JudgeStage:
             if work.former(model) is not None:
                 await self._store.drop_learned(model)
         records = {model: each.to_bytes() for model, each in work.references.items()}
-        await partition.record.commit(next_offset, deltas, work.alerts, work.seen, work.new_marks, records)
+        marks, topics = work.new_marks, work.new_topics(self._settings.predictions)
+        await partition.record.commit(next_offset, deltas, work.alerts, work.seen, marks, records, topics)
         for baseline in learned:
             await self._store.save_learned(baseline.model, deltas[baseline.model].write["learned"])
             self._log_learned(work, baseline)
         self._log_changes(work)
         partition.replace(work.changed)
-        partition.roster, partition.marks = work.roster, work.marks
+        partition.roster, partition.marks, partition.schema = work.roster, work.marks, work.schema
         partition.references |= work.references
         self._metrics.committed(time.perf_counter() - started, deltas)
         self._count_incidents()

@@ -95,7 +95,8 @@ class _Closing(NamedTuple):
 class _Partition:
     """One partition of the predictions topic that this worker owns.
 
-    sealed: end of the last sealed run, None before the first. last_fetch: when records last came (monotonic clock).
+    sealed: end of the last sealed run, None before the first. last_fetch, last_event: when records and when events last
+    came (monotonic clock).
     horizon: end of the log when the first records came, None before that. read_to: offset up to which the log was read,
     with what has no records: it may end with the marker of a transaction. progress: by all published runs. known: up to
     where the runs of earlier owners reach. ticked: when the last tick was sent (monotonic clock).
@@ -109,6 +110,7 @@ class _Partition:
     known: int
     ticked: float = -math.inf
     last_fetch: float = 0.0
+    last_event: float = 0.0
     horizon: int | None = None
     read_to: int = 0
     closing: _Closing | None = None
@@ -126,18 +128,22 @@ class _Partition:
         offsets = np.fromiter(map(_OFFSET, fetch.records), np.int64, len(fetch.records))
         timestamps = np.fromiter(map(_TIMESTAMP, fetch.records), np.int64, len(fetch.records))
         sketched = self.sketcher.consume(offsets, list(map(_VALUE, fetch.records)), timestamps)
+        if sketched.events:
+            self.last_event = time.monotonic()
         if sketched.events and self.read_to > self.known:
             self.clock.events_came(_now())
         return sketched
 
     def is_idle(self, timeout: float) -> bool:
-        """Whether the open run holds records and got none for `timeout` seconds.
+        """Whether the open run holds records and got none, or events and got no further one, for `timeout` seconds.
 
+        Where all records are rejected from some moment on, the events before it must not wait for 25,000 of them.
         Not before the end that an earlier owner may have given it: its next records are in the log and will come.
         """
         cutter = self.sketcher.cutter
         past_others = cutter.start >= (self.sealed or 0) and self.read_to >= (self.horizon or 0)
-        waits = cutter.end > cutter.start and time.monotonic() - self.last_fetch >= timeout
+        last = self.last_event if cutter.holds_events else self.last_fetch
+        waits = cutter.end > cutter.start and time.monotonic() - last >= timeout
         return past_others and waits and self.closing is None
 
     def close(self, progress: bytes) -> None:
@@ -156,6 +162,17 @@ class _Partition:
         """The time for a tick; None if the partition has none."""
         is_open = self.closing is not None or self.sketcher.cutter.holds_events
         return self.clock.tell(self.progress, is_open, _now())
+
+    @property
+    def told(self) -> Progress:
+        """The progress for a tick: by the published runs and, if it holds no event, the open one.
+
+        Such a run may grow for hours, and time passes meanwhile: without its rejections, models would seem silent.
+        """
+        cutter = self.sketcher.cutter
+        if self.closing is not None or cutter.holds_events or cutter.end <= max(cutter.start, self.progress.read_to):
+            return self.progress
+        return self.progress.after(self.sketcher.so_far)
 
     def abandon_closing(self) -> None:
         """Give up the run that waits for its seal: the next owner of the partition ends or publishes it."""
@@ -345,7 +362,7 @@ class SketchStage:
         settings, told = self._settings, partition.tell()
         if told is not None:
             await partition.record.tell(told, partition.clock.at)
-            known, fields = partition.progress, new_fields(self.intake.unwatched)
+            known, fields = partition.told, new_fields(self.intake.unwatched)
             counts = known.read_to, told, known.read, known.rejected
             tick = Tick(settings.predictions, number, facts.predictions, *counts, fields, self.log)
             await self._publish(tick_records(settings.panes, tick, facts.panes))
