@@ -123,9 +123,13 @@ def recovered(traffic: Traffic, now: int, since: int, calendar: Calendar = EVERY
 
     For each window in it, the likelihood of its count at the expected rate is compared with that at the rate of the
     incident before it (a CUSUM, Page 1954, written as a maximum over windows). After silence a first event is enough
-    where few are expected; where thousands are, one in an hour is not.
+    where few are expected; where thousands are, one in an hour is not. In the first week it is enough also if time has
+    passed over it since, as then the last hours alone are known.
     """
     counts, rates = Counts.of(traffic, calendar), traffic.rates
+    passed = traffic.known(since, max(counts.first - since, 0), calendar).sum()
+    if counts.old.shape[1] == 1 and rates.quiet < passed:
+        return True
     all_seen, all_expected = counts.between(since, now)
     last = counts.windows(np.array([now]), since)
     seen, expected = np.maximum(all_seen - last.seen, 0), np.maximum(all_expected - last.expected, 0)

@@ -109,6 +109,22 @@ def test_half_the_traffic_is_over_when_all_of_it_is_back() -> None:
     assert recovered(half, half.until, found.start)
 
 
+def test_in_the_first_week_a_silence_is_over_although_time_has_passed_over_its_first_events() -> None:
+    """As of a batch each six hours whose history is read again: time comes to no slot between two."""
+    six, traffic = 6 * HOUR, Traffic.start(FIRST)
+    for _ in range(10):
+        traffic = traffic.observe([traffic.until], [20], traffic.until + six)
+    begin = traffic.until - six + 1
+    for _ in range(9):
+        traffic = traffic.observe([], [], traffic.until + six)
+        assert not recovered(traffic, traffic.until, begin)
+        holiday = Calendar(excluded=((traffic.until - HOUR, traffic.until + six),))
+        later = traffic.observe([], [], traffic.until + six, calendar=holiday)
+        assert not recovered(later, later.until, begin, holiday)
+    traffic = traffic.observe([traffic.until], [20], traffic.until + six)
+    assert recovered(traffic, traffic.until, begin)
+
+
 def test_in_the_first_weeks_a_silence_pages_when_it_is_eight_times_the_longest_so_far() -> None:
     traffic = _known(100.0, 72)
     assert traffic.rates.longest == 0
