@@ -33,6 +33,7 @@ from kafka.serializer import Serializer
 
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.codec.levels import NEWEST
+from driftline.stream.codec.panes import read_message
 from driftline.stream.config.load import parse_config
 from driftline.stream.config.sections import Config, Kafka
 from driftline.stream.demo.servers import Server
@@ -42,6 +43,7 @@ from driftline.stream.schemas.topics import wanted_topics
 from driftline.stream.sources.baselines import load_baselines
 from load_tests.harness.oracle import Parts, Replay
 from load_tests.harness.redis_topologies import connect_to
+from load_tests.harness.ticks_heard import TicksHeard
 
 #: Seconds to wait for anything. A worker takes 2 s to start and the embedded broker up to 10 s to let it join; a busy
 #: machine takes several times as long.
@@ -162,8 +164,11 @@ class Deployment:
         return load_baselines(self.config, self.path.parent)
 
     def replay(self, level: int = NEWEST) -> Replay:
-        """A replay of all messages on the predictions topic, as by a group at a format level."""
-        replay = Replay(self.config, self.baselines, level)
+        """A replay of all messages on the predictions topic, as by a group at a format level, with its ticks so far."""
+        heard = TicksHeard(self.config.topics.predictions)
+        for record in self.read(self.config.topics.panes):
+            heard.read(record.partition, read_message(record.value))
+        replay = Replay(self.config, self.baselines, level, heard.heard)
         for partition, log in groupby(self.read(self.config.topics.predictions), attrgetter("partition")):
             records = list(log)
             first = records[0].offset

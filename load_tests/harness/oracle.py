@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from driftline.stream.alerts.build import encode_alert
+from driftline.stream.alerts.build import build_alert, encode_alert
 from driftline.stream.alerts.schema import AlertEvent
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import BuildSettings, build_baseline
@@ -25,6 +25,7 @@ from driftline.stream.events.event import Event
 from driftline.stream.events.parse import EventError, parse_event
 from driftline.stream.panes.pane import Run
 from driftline.stream.replay.pipeline import Pipeline
+from load_tests.harness.ticks_heard import NOTHING, Heard, HeardWith
 
 #: A stored model state: its parts by name, see `stream.codec.state`.
 Parts = dict[str, bytes]
@@ -74,12 +75,13 @@ def baseline_of(model: str, seed: str = "", format_version: int = FORMAT_VERSION
 class Replay:
     """The pipeline over the logs of partitions, read in any portions; runs at their ends stay open.
 
-    level: format level of the group.
+    level: format level of the group. heard: the ticks that its judges have heard, see `TicksHeard`; without them, none.
     """
 
     config: Config
     baselines: Mapping[str, Baseline]
     level: int = NEWEST
+    heard: HeardWith = field(default_factory=dict)
     alerts: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -99,7 +101,17 @@ class Replay:
 
     def _judge(self, runs: Iterable[Run]) -> None:
         for run in runs:
-            self.alerts += map(as_json, self._pipeline.judge(run))
+            for model, pane in run.panes.items():
+                then, *ticks = self.heard.get((model, pane.ranges[0]), NOTHING)
+                self._pipeline.ticks = then.ticks
+                self.alerts += map(as_json, self._pipeline.judge(run._replace(panes={model: pane})))
+                for each in ticks:
+                    self.alerts += map(as_json, self._tick(model, each))
+
+    def _tick(self, model: str, heard: Heard) -> list[AlertEvent[Any]]:
+        own, monitor = self._pipeline, self._pipeline.monitors[model]
+        own.states[model], steps = monitor.tick(own.states[model], *heard)
+        return [build_alert(monitor, each, mode="live", topic=own.topic_name, emitted_at=each.at) for each in steps]
 
     def model_states(self) -> dict[str, Parts]:
         """The parts of every model's state, as they are stored."""

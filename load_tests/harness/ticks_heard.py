@@ -1,0 +1,74 @@
+"""What the judges of a panes topic heard of time, pane by pane: only the order of its records says so. Pure.
+
+    panes topic      pane A   pane B   tick 1   pane A   tick 2
+    heard by A         0                 1        1        2       with pane A: (0, 1), with the next one: (1, 2)
+
+So a replay of the predictions topic takes its panes from there, and from the panes topic nothing but when it was late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from driftline.stream.codec.frames import FormatError
+from driftline.stream.codec.panes import ForgetMessage, PaneMessage, ReferenceMessage, check_order
+from driftline.stream.panes.pane import Range
+from driftline.stream.panes.tick import Marks, Tick
+
+
+class Heard(NamedTuple):
+    """How late it was by the ticks of a partition so far, as `Monitor.tick` takes it: epoch ms; 0 before the first."""
+
+    ticks: int = 0
+    until: int = 0
+
+
+#: What each pane's judge had heard when it judged it, then with each tick before the model's next pane; by model and
+#: run.
+HeardWith = Mapping[tuple[str, Range], Sequence[Heard]]
+#: What a judge has heard that no tick reached.
+NOTHING: Sequence[Heard] = (Heard(),)
+
+
+@dataclass
+class TicksHeard:
+    """The ticks of a panes topic, by the pane that was the last one before each. topic: the predictions topic's name.
+
+    heard: those of the panes since the beginning, or since the last `resume`.
+    """
+
+    topic: str
+    heard: dict[tuple[str, Range], list[Heard]] = field(default_factory=dict)
+    _marks: dict[int, Marks] = field(default_factory=dict)
+    _newest: dict[int, dict[str, list[Heard]]] = field(default_factory=dict)
+    _consumed: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    def read(self, partition: int, message: PaneMessage | Tick | ForgetMessage | ReferenceMessage) -> None:
+        """Read the next message of a partition of the panes topic."""
+        if isinstance(message, Tick):
+            self._marks[partition] = self._marks.get(partition, Marks()).after(message)
+            for each in self._newest.get(partition, {}).values():
+                each.append(self._now(partition))
+        elif isinstance(message, PaneMessage) and self._is_judged(message):
+            heard = self.heard[message.model, message.run] = [self._now(partition)]
+            self._newest.setdefault(partition, {})[message.model] = heard
+            self._consumed[message.model, message.run.partition] = message.run.end
+
+    def resume(self, offsets: Mapping[int, int]) -> None:
+        """Let partitions of the predictions topic go on at these offsets, which runs may have again from now on."""
+        self._consumed |= {place: offsets[place[1]] for place in self._consumed if place[1] in offsets}
+        self.heard = {}
+
+    def _is_judged(self, message: PaneMessage) -> bool:
+        consumed = self._consumed.get((message.model, message.run.partition), 0)
+        try:
+            check_order(message, consumed)
+        except FormatError:
+            return False
+        return message.run.start >= consumed
+
+    def _now(self, partition: int) -> Heard:
+        marks = self._marks.get(partition, Marks())
+        return Heard(marks.time_of(self.topic), marks.complete_to(self.topic))

@@ -1,0 +1,61 @@
+"""What judges have heard of time, by the order of the panes topic."""
+
+from __future__ import annotations
+
+from driftline.stream.codec.panes import PaneMessage
+from driftline.stream.events.parse import parse_event
+from driftline.stream.panes.pane import Pane, Range
+from driftline.stream.panes.tick import Tick
+from load_tests.harness.oracle import messages
+from load_tests.harness.ticks_heard import Heard, TicksHeard
+
+
+def pane(model: str, start: int, end: int, before: int = 0) -> PaneMessage:
+    event = parse_event(messages(model, 1)[0])
+    return PaneMessage.of(model, "", "predictions", Pane((event,), event.ts, event.ts, (Range(0, start, end),)), before)
+
+
+def tick(partition: int, time: int, topic: str = "predictions") -> Tick:
+    return Tick(topic, partition, 2, 0, time)
+
+
+def test_a_model_hears_the_ticks_of_its_partition_between_its_panes() -> None:
+    own = TicksHeard("predictions")
+    log = [
+        tick(0, 10),
+        pane("a", 0, 5),
+        pane("b", 0, 5),
+        tick(1, 7),
+        tick(0, 12, "labels"),
+        pane("a", 5, 9),
+        tick(1, 20),
+    ]
+    for each in log:
+        own.read(0, each)
+    own.read(1, tick(0, 99))
+    first, both, last = Heard(10, 10), Heard(10, 7), Heard(20, 10)
+    assert own.heard["a", Range(0, 0, 5)] == [first, both, both]
+    assert own.heard["a", Range(0, 5, 9)] == [both, last]
+    assert own.heard["b", Range(0, 0, 5)] == [first, both, both, last]
+
+
+def test_a_pane_that_comes_again_or_before_its_turn_is_the_one_that_was_judged() -> None:
+    own = TicksHeard("predictions")
+    log = [pane("a", 5, 9, 5), tick(0, 1), pane("a", 0, 5), tick(0, 2), pane("a", 5, 9, 5), tick(0, 3), pane("a", 0, 5)]
+    for each in log:
+        own.read(0, each)
+    assert own.heard == {
+        ("a", Range(0, 0, 5)): [Heard(1, 1), Heard(2, 2)],
+        ("a", Range(0, 5, 9)): [Heard(2, 2), Heard(3, 3)],
+    }
+
+
+def test_offsets_that_begin_again_have_ticks_of_their_own_and_the_last_pane_before_hears_those_between() -> None:
+    own = TicksHeard("predictions")
+    own.read(0, pane("a", 0, 5))
+    before = own.heard
+    own.resume({0: 0})
+    for each in (tick(0, 1), pane("a", 0, 5), tick(0, 2)):
+        own.read(0, each)
+    assert before == {("a", Range(0, 0, 5)): [Heard(), Heard(1, 1)]}
+    assert own.heard == {("a", Range(0, 0, 5)): [Heard(1, 1), Heard(2, 2)]}
