@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from driftline.stream.panes.pane import Pane, Range, Source
 from driftline.stream.replay.panes import PanesRecord, PanesReplay, resumed
 from load_tests.chaos.outcome import Message, Record
 from load_tests.harness.oracle import Parts
+from load_tests.harness.ticks_heard import Heard, HeardWith, TicksHeard
 
 
 @dataclass
@@ -33,11 +34,14 @@ class Judged:
     def __post_init__(self) -> None:
         self._monitors: dict[str, Monitor] = {}
 
-    def judge(self, model: str, pane: Pane[Any]) -> None:
-        """Judge one more pane; one that was judged before changes nothing."""
-        monitor = self._monitor(model)
-        self.states[model], steps = monitor.judge(self.states.get(model, ModelState()), pane)
-        topic = self.config.topics.predictions
+    def judge(self, model: str, pane: Pane[Any], heard: Sequence[Heard]) -> None:
+        """Judge one more pane, and the ticks before the next one. heard: what there was to hear, see `HeardWith`."""
+        monitor, state, (then, *ticks) = self._monitor(model), self.states.get(model, ModelState()), heard
+        state, steps = monitor.judge(state, pane, ticks=then.ticks)
+        for tick in ticks:
+            state, more = monitor.tick(state, *tick)
+            steps = [*steps, *more]
+        self.states[model], topic = state, self.config.topics.predictions
         alerts = (build_alert(monitor, step, mode="live", topic=topic, emitted_at=0) for step in steps)
         self.lines |= _lines(alerts)
 
@@ -61,18 +65,23 @@ class Judged:
 class JudgedPanes:
     """The panes topic judged in its order.
 
-    lines: alerts by id. kept: the runs of which a model's state knows the events, by the era's number. crowded_out: the
-    models of panes for which there was no room, and those that gave way to others.
+    exchanged: baselines that were given before others. lines: alerts by id. kept: the runs of which a model's state
+    knows the events, by the era's number. crowded_out: the models of panes for which there was no room, and those that
+    gave way to others. heard: the ticks, era by era.
     """
 
     config: Config
     baselines: Mapping[str, Baseline]
+    exchanged: Iterable[Baseline] = ()
     lines: dict[str, bytes] = field(default_factory=dict)
     kept: dict[str, set[tuple[int, Range]]] = field(default_factory=dict)
     crowded_out: set[str] = field(default_factory=set)
+    heard: list[HeardWith] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._replay, self._era = PanesReplay(self.config, self.baselines), 0
+        self._by_hash = {each.content_hash: each for each in self.exchanged}
+        self._replay, self._era = PanesReplay(self.config, self.baselines, lambda _, name: self._by_hash.get(name)), 0
+        self._ticks = TicksHeard(self.config.topics.predictions)
 
     @property
     def states(self) -> dict[str, ModelState]:
@@ -89,10 +98,12 @@ class JudgedPanes:
         """Whether the model has the baseline of this pane by now."""
         state = self._replay.state_of(message.model)
         baseline = self.baselines.get(message.model) or state.learned
-        return not message.baseline or (baseline is not None and baseline.content_hash == message.baseline)
+        known = {*self._by_hash, "", *([baseline.content_hash] if baseline else [])}
+        return message.baseline in known
 
     def read(self, record: Record, message: Message) -> None:
         """Judge one more record, which says this."""
+        self._ticks.read(record.partition, message)
         replay, known = self._replay, len(self._replay.forgotten)
         before = self._consumed(message)
         alerts = replay.read(PanesRecord(record.partition, record.offset, record.timestamp, record.value))
@@ -117,6 +128,8 @@ class JudgedPanes:
         """Begin the next era: partitions of the predictions topic go on at these offsets."""
         self._era += 1
         self._replay.resume(offsets)
+        self.heard.append(self._ticks.heard)
+        self._ticks.resume(offsets)
 
     def stored(self) -> dict[str, Parts]:
         """The parts of every model's state, as they are stored: none of a model that was forgotten."""

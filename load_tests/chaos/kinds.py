@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-from load_tests.chaos.faults import kafka, logs, network, redis, relay, resume, workers
+from load_tests.chaos.faults import baselines, kafka, logs, network, redis, relay, resume, traffic, workers
 from load_tests.chaos.schedule import Fsync, Kind, Topology
 
 KINDS: Sequence[Kind] = (
@@ -19,6 +19,8 @@ KINDS: Sequence[Kind] = (
     *relay.KINDS,
     *logs.KINDS,
     *resume.KINDS,
+    *traffic.KINDS,
+    *baselines.KINDS,
 )
 
 

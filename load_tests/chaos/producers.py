@@ -6,6 +6,8 @@ traffic ──bursts──► blocks ──┬─► none ──┐
                              ├─► lz4    │
                              ├─► zstd   │
                              └─► transactions: commit, or abort a copy of the block first
+
+Hours pass from burst to burst, and models or partitions may be silent in some of them.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from uuid import uuid4
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-from load_tests.chaos.traffic import PARTITIONS, Sent
+from load_tests.chaos.traffic import BETWEEN_BURSTS, PARTITIONS, EventTime, Sent
 
 _CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 # Messages in a row by one producer. Events of a partition then come in the order of their time but for those at the
@@ -54,17 +56,22 @@ _SETTINGS: dict[str, Any] = {
 class Traffic(threading.Thread):
     """Appends the traffic in bursts: during one, workers are busy; after it, partitions are idle.
 
-    appended: by partition, the end of what readers of committed records can see.
+    appended: by partition, the end of what readers of committed records can see. time: of the events that are made
+    from now on. released, sent: how many bursts.
     """
 
     kafka: str
     topic: str
     messages: Iterator[Sent]
     burst: int
+    time: EventTime = field(default_factory=EventTime)
+    released: int = 0
+    sent: int = 0
     appended: list[int] = field(default_factory=lambda: [0] * PARTITIONS)
     error: Exception | None = None
     _bursts: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     _hurry: threading.Event = field(default_factory=threading.Event)
+    _silent: dict[str | int, int] = field(default_factory=dict)
     _sending: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -79,6 +86,7 @@ class Traffic(threading.Thread):
 
     def release_burst(self) -> None:
         """Release one more burst."""
+        self.released += 1
         self._bursts.release()
 
     def release_rest(self) -> None:
@@ -98,13 +106,23 @@ class Traffic(threading.Thread):
             if not self._hurry.is_set():
                 self._bursts.acquire()
             with self._sending:
+                self.sent += 1
                 self._send_burst(self._placed(burst))
+                self.time.passed += BETWEEN_BURSTS
 
     def _send_burst(self, burst: Sequence[Sent]) -> None:
         self._plain("gzip", [each for each in burst if _is_large(each)])
         rest = [each for each in burst if not _is_large(each)]
         for first in range(0, len(rest), _BLOCK):
             next(self._ways)(rest[first : first + _BLOCK])
+
+    def silence(self, whose: str | int, bursts: int = 0) -> None:
+        """Send nothing of a model, or to a partition, once so many more bursts are released."""
+        self._silent[whose] = self.released + bursts
+
+    def end_silence(self, whose: str | int) -> None:
+        """Send everything of that model, or to that partition, again."""
+        del self._silent[whose]
 
     @property
     def aborted(self) -> int:
@@ -138,7 +156,9 @@ class Traffic(threading.Thread):
         self.appended += [0] * count
 
     def _placed(self, block: Iterable[Sent]) -> list[Sent]:
-        return [Sent(each.place % len(self.appended), each.value) for each in block]
+        silent = {whose for whose, after in dict(self._silent).items() if self.sent > after}
+        placed = (each._replace(place=each.place % len(self.appended)) for each in block)
+        return [each for each in placed if not silent & {each.model, each.place}]
 
     def _plain(self, codec: str, block: Sequence[Sent]) -> None:
         """Append a block, and return once it is acknowledged."""
@@ -225,8 +245,8 @@ def _send(producer: Any, topic: str, block: Iterable[Sent]) -> dict[int, int]:
         else:
             ends[message.partition()] = max(ends.get(message.partition(), 0), message.offset() + 1)
 
-    for partition, value in block:
-        _produce(producer, topic, value, partition, delivered)
+    for each in block:
+        _produce(producer, topic, each.value, each.place, delivered)
     producer.flush(_PATIENCE)
     if failed:
         raise SendError(f"{len(failed)} messages were not appended: {failed[0]}")

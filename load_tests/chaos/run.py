@@ -50,7 +50,7 @@ def run(
     faults, began = len(plan), time.monotonic()
     burst = max(1, events // max(1, sum(fault.kind.bursts for fault in plan)))
     with (
-        open_site(directory, topology, fsync, traffic(seed, events), burst, Pager(seed)) as site,
+        open_site(directory, topology, fsync, partial(traffic, seed, events), burst, Pager(seed)) as site,
         _bar(console, f"seed {seed}", events, faults) as show,
     ):
         mismatches = _work(site, plan, events, show) + _stop(site) + site.mismatches
@@ -58,7 +58,8 @@ def run(
         seconds = time.monotonic() - began
         show("verdict", events, faults)
         outcome = _outcome(site)
-        verdict = judge_run(site.deployment.config, site.deployment.baselines, SPREAD, outcome, parsed_schemas())
+        config, baselines = site.deployment.config, site.deployment.baselines
+        verdict = judge_run(config, baselines, SPREAD, outcome, parsed_schemas(), site.exchanged)
         requests = without_answers(site.pager.requests, site.relay.logs())
         check_pages(verdict, outcome.alerts, requests, site.relay.interruptions)
     mismatches += verdict.mismatches

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 Fsync = Literal["always", "everysec"]
 #: one: a Kafka broker and a Redis. The others have three brokers, or a Redis with sentinels, or a Redis cluster.
 Topology = Literal["one", "brokers", "sentinel", "cluster"]
-#: What a fault hits. One server has one fault at a time; workers may have several.
-Subject = Literal["worker", "redis", "kafka", "relay", "pager"]
+#: What a fault hits, or another happening. One server has one fault at a time; workers may have several.
+Subject = Literal["worker", "redis", "kafka", "relay", "pager", "traffic", "configuration"]
 
 TOPOLOGIES: tuple[Topology, ...] = get_args(Topology)
 
@@ -86,4 +86,5 @@ def _dealt(kinds: Sequence[Kind], rng: np.random.Generator) -> Iterator[Kind]:
 def _fault(kind: Kind, rng: np.random.Generator) -> Fault:
     seconds, delay, pause = (float(rng.uniform(*each)) for each in (kind.seconds, kind.delay, _PAUSE))
     victim, alone, together = int(rng.integers(1 << 16)), bool(rng.integers(2)), bool(rng.random() < _TOGETHER)
-    return Fault(kind, victim, seconds, pause, delay, alone and not together, together)
+    alone = alone and not together and kind.subject != "traffic"  # which goes on beside other faults
+    return Fault(kind, victim, seconds, pause, delay, alone, together)

@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from driftline.stream.baselines.baseline import Baseline
 from load_tests.chaos.outcome import Era, Log, Record
 from load_tests.chaos.pager import Pager
 from load_tests.chaos.producers import Traffic
 from load_tests.chaos.relay import SETTINGS, Relay
 from load_tests.chaos.schedule import Fault, Fsync, Kind, Subject, Topology
 from load_tests.chaos.shapes import write_schemas
-from load_tests.chaos.traffic import PARTITIONS, Sent, write_baselines
+from load_tests.chaos.traffic import PARTITIONS, EventTime, Sent, write_baselines
 from load_tests.chaos.workers import Fleet, Watch
 from load_tests.harness.append_only_file import AppendOnlyFile
 from load_tests.harness.deployment import Deployment, deploy
@@ -35,6 +36,8 @@ from load_tests.harness.redis_topologies import (
 )
 from load_tests.harness.tcp_proxy import TcpProxy
 
+#: Makes the messages of a run, of events whose time that says.
+Messages = Callable[[EventTime], Iterator[Sent]]
 # Workers at the start.
 WORKERS = 3
 # Seconds after which a dead worker's partitions move: the least that brokers accept.
@@ -58,7 +61,7 @@ class Site:
     """Everything that runs.
 
     file: of a Redis with a single node. cut_bytes: what each power cut removed. mismatches: what a fault has found
-    wrong, in sentences. eras: that have ended.
+    wrong, in sentences. eras: that have ended. exchanged: baselines that the configuration gave before others.
     """
 
     deployment: Deployment
@@ -72,6 +75,7 @@ class Site:
     cut_bytes: list[int] = field(default_factory=list)
     mismatches: list[str] = field(default_factory=list)
     eras: list[Era] = field(default_factory=list)
+    exchanged: list[Baseline] = field(default_factory=list)
     _active: list[_Active] = field(default_factory=list)
 
     def begin(self, fault: Fault) -> None:
@@ -154,7 +158,7 @@ def records(deployment: Deployment, topic: str) -> list[Record]:
 
 @contextmanager
 def open_site(
-    directory: Path, topology: Topology, fsync: Fsync, traffic: Iterator[Sent], burst: int, pager: Pager
+    directory: Path, topology: Topology, fsync: Fsync, messages: Messages, burst: int, pager: Pager
 ) -> Iterator[Site]:
     """Start servers and proxies and make a deployment; no worker has started yet. burst: messages in one."""
     with ExitStack() as stack:
@@ -165,7 +169,8 @@ def open_site(
         for each in (fleet.kill, relay.kill, pager.close):
             stack.callback(each)
         pager.open()
-        producer = Traffic(kafka.broker.kafka.bootstrap, deployment.config.topics.predictions, traffic, burst)
+        kafka_at, topic, time = kafka.broker.kafka.bootstrap, deployment.config.topics.predictions, EventTime()
+        producer = Traffic(kafka_at, topic, messages(time), burst, time)
         watch, file = Watch(fleet, relay, redis.direct), AppendOnlyFile(redis.nodes[0])
         yield Site(deployment, kafka, redis, fleet, producer, watch, file, relay)
 

@@ -10,18 +10,23 @@ with ever new names; some messages are no events, too large or too deep. Some ev
 | spread-N  | 3        | given    | all, in turn                                         |
 | seeks-N   | 1        | learned  | all, in turn                                         |
 | guest-N   | any      | none     | one each                                             |
+
+Hours of event time pass between two bursts, so that a run has weeks, of which models know what to expect.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 
+from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.events.parse import parse_event
@@ -45,20 +50,42 @@ _STEP_US = 125
 _BROKEN, _ODD, _NEW_NAMES, _GUEST = 997, 499, 307, 521
 # One event in this many has another shape: each costs the exact reader some 100 µs.
 _SHAPED = 7
+# ms of event time between two bursts: few enough for the ticks to keep up, so many that two days pass in a short run.
+BETWEEN_BURSTS = 6 * 3_600_000
+# Messages in a row with the time of one producer, and how many producers there are.
+_OF_ONE, _PRODUCERS = 600, 6
 _ROWS = 500
 # Events of a given baseline: few blocks, so that judging starts soon.
 _BEFORE = 2000
 
 
 class Sent(NamedTuple):
-    """A message and its place: modulo the number of partitions, its partition."""
+    """A message and its place: modulo the number of partitions, its partition. model: "" if it has none that stays."""
 
     place: int
     value: bytes | None
+    model: str = ""
 
 
-def traffic(seed: int, count: int) -> Iterator[Sent]:
-    """`count` messages in the order of appending."""
+@dataclass
+class EventTime:
+    """The time of events.
+
+    passed: ms between the bursts so far. wrong: ms by which the clock of one of the producers is ahead.
+    """
+
+    passed: int = 0
+    wrong: int = 0
+
+    def of(self, n: int) -> int:
+        """The time of message `n`, epoch ms."""
+        wrong = self.wrong if n // _OF_ONE % _PRODUCERS == 0 else 0
+        return EPOCH + n * _STEP_US // 1000 + self.passed + wrong
+
+
+def traffic(seed: int, count: int, time: EventTime | None = None) -> Iterator[Sent]:
+    """`count` messages in the order of appending. time: of their events, which may change meanwhile."""
+    time = time or EventTime()
     rng = np.random.default_rng([seed, 0xE7])
     n = 0
     while n < count:
@@ -66,7 +93,7 @@ def traffic(seed: int, count: int) -> Iterator[Sent]:
         for i, row in enumerate(_rows(rng, _ROWS), first):
             for model, values in zip(MODELS, row, strict=True):
                 if n < count:
-                    yield _sent(n, i, model, values)
+                    yield _sent(n, i, model, values, time.of(n))
                 n += 1
 
 
@@ -76,18 +103,18 @@ def _rows(rng: np.random.Generator, count: int) -> list[list[list[float]]]:
     return rows
 
 
-def _sent(n: int, i: int, model: str, values: Sequence[float]) -> Sent:
+def _sent(n: int, i: int, model: str, values: Sequence[float], ts: int) -> Sent:
     place = i if model in _SPREAD else _HOME[model]
     if n % _BROKEN == _BROKEN - 1:
         return Sent(place, _BAD[n // _BROKEN % len(_BAD)])
     if n % _GUEST == _GUEST - 1:
         guest = f"guest-{n}"
-        return Sent(zlib.crc32(guest.encode()) % PARTITIONS, orjson.dumps(_document(n, guest, values, False)))
+        return Sent(zlib.crc32(guest.encode()) % PARTITIONS, orjson.dumps(_document(n, guest, values, ts)))
     drifts = _DRIFT[0] <= i % _CYCLE < _DRIFT[1]
-    return Sent(place, _written(n, _document(n, model, values, drifts)))
+    return Sent(place, _written(n, _document(n, model, values, ts, drifts)), model)
 
 
-def _document(n: int, model: str, values: Sequence[float], drifts: bool) -> Document:
+def _document(n: int, model: str, values: Sequence[float], ts: int, drifts: bool = False) -> Document:
     amount, place, age, lat, score = values
     features = {
         "amount": amount + 2.0 * drifts,
@@ -96,9 +123,7 @@ def _document(n: int, model: str, values: Sequence[float], drifts: bool) -> Docu
         "vip": place + age > 2,
         "geo": {"lat": 47 + lat},
     }
-    return {"id": f"{model}-{n}", "ts": EPOCH + n * _STEP_US // 1000, "model": model, "features": features} | {
-        "score": score
-    }
+    return {"id": f"{model}-{n}", "ts": ts, "model": model, "features": features} | {"score": score}
 
 
 def _written(n: int, document: Document) -> bytes:
@@ -118,10 +143,21 @@ _HOME = {model: zlib.crc32(model.encode()) % PARTITIONS for model in KEYED}
 
 def write_baselines(folder: Path) -> dict[str, dict[str, Any]]:
     """Write the given baselines into a folder; the section `models` of a configuration that names them."""
-    rows = _rows(np.random.default_rng(0xBA), _BEFORE)
     for model in GIVEN:
-        documents = [_document(n, model, row[MODELS.index(model)], False) for n, row in enumerate(rows)]
-        events = [parse_event(orjson.dumps(document)) for document in documents]
-        baseline = build_baseline(events, {"model": model}, BuildSettings(blocks=16))
-        (folder / f"{model}.driftline").write_bytes(encode_baseline(baseline))
+        (folder / f"{model}.driftline").write_bytes(encode_baseline(baseline_of(model)))
     return {model: {"baseline": f"{model}.driftline"} for model in GIVEN}
+
+
+def baseline_of(model: str, seed: int = 0xBA, without: str = "") -> Baseline:
+    """A baseline of a model. without: a feature that its events do not have."""
+    events = []
+    for n, row in enumerate(_rows_before(seed)):
+        document = _document(n, model, row[MODELS.index(model)], EventTime().of(n))
+        document["features"].pop(without, None)
+        events.append(parse_event(orjson.dumps(document)))
+    return build_baseline(events, {"model": model}, BuildSettings(blocks=16))
+
+
+@cache
+def _rows_before(seed: int) -> list[list[list[float]]]:
+    return _rows(np.random.default_rng(seed), _BEFORE)

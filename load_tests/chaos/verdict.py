@@ -8,15 +8,15 @@ Two replays are made, each in one process and one sequence, without Kafka, Redis
 2. of the panes topic. All models are judged in its order, which is recorded nowhere else for models on many
    partitions; a pane that was published twice counts once.
 
-When ticks were sent, the clock has decided. So by the second replay, which hears them where they lie, model states and
-alerts must be equal byte for byte. By the first, which hears none, histograms and learned baselines must be, and alerts
-but for their times. Both replays share reader and coder with the workers, and would not notice their faults: so a
-second reader and coder counts the events, too (`load_tests/chaos/naive.py`), and states, panes and dead letters are
-compared.
+Ticks decide when an incident ends and whether traffic is absent, so both replays hear them where they lie on the panes
+topic; the first one takes nothing else from there. By both, model states and alerts must be equal byte for byte. Both
+share reader and coder with the workers, and would not notice their faults: so a second reader and coder counts the
+events, too (`load_tests/chaos/naive.py`), and states, panes and dead letters are compared.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -27,7 +27,7 @@ import orjson
 
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.codec.panes import OUT_OF_ORDER, PaneMessage
+from driftline.stream.codec.panes import OUT_OF_ORDER, PaneMessage, ReferenceMessage
 from driftline.stream.config.sections import Config
 from driftline.stream.events.frames import Schema
 from driftline.stream.panes.cutter import Cutter
@@ -39,6 +39,7 @@ from load_tests.chaos.judged import Judged, JudgedPanes
 from load_tests.chaos.naive import MAX_BATCH
 from load_tests.chaos.outcome import Era, Log, Outcome, Verdict
 from load_tests.harness.oracle import alert_bodies, event_or_none
+from load_tests.harness.ticks_heard import NOTHING
 
 
 def judge_run(
@@ -47,22 +48,30 @@ def judge_run(
     spread: Collection[str],
     outcome: Outcome,
     schemas: Mapping[int, Schema] | None = None,
+    exchanged: Collection[Baseline] = (),
 ) -> Verdict:
-    """The verdict on a run. spread: models whose events lie on several partitions. schemas: see `EventReader`."""
-    verdict, by_panes, by_predictions = Verdict(), JudgedPanes(config, baselines), Judged(config, baselines)
+    """The verdict on a run.
+
+    baselines: those that the configuration gives at the end, by model; exchanged: those that it gave before. spread:
+    models whose events lie on several partitions. schemas: see `EventReader`.
+    """
+    verdict, by_panes = Verdict(), JudgedPanes(config, baselines, exchanged)
+    by_predictions = Judged(config, baselines)
+    apart = {*spread, *(each.model for each in exchanged)}
     for era in outcome.eras:
         _judge_published(verdict, by_panes, era)
     known = {model: state.learned for model, state in by_panes.states.items() if state.learned} | dict(baselines)
-    for era in outcome.eras:
-        for model, pane in _Replay(config, baselines, known, schemas, verdict, era).panes():
-            if model not in spread and model not in by_panes.crowded_out:
-                by_predictions.judge(model, pane)
+    for era, heard in zip(outcome.eras, by_panes.heard, strict=True):
+        for model, pane in _Replay(config, baselines, known, exchanged, schemas, verdict, era).panes():
+            if model not in apart and model not in by_panes.crowded_out:
+                by_predictions.judge(model, pane, heard.get((model, pane.ranges[0]), NOTHING))
         by_predictions.resume(era.resumed)
     _check_pane_dead_letters(verdict, outcome, by_panes.refused)
     _check_states(verdict, outcome, by_predictions, "predictions topic")
     _check_states(verdict, outcome, by_panes, "panes topic")
-    _check_alerts(verdict, outcome, by_predictions, by_panes, spread)
-    check_counts(verdict, known, baselines, by_panes.kept, outcome)
+    _check_alerts(verdict, outcome, by_predictions, by_panes, apart)
+    _check_references(verdict, outcome, baselines, exchanged)
+    check_counts(verdict, known, baselines, by_panes.kept, outcome, exchanged)
     return verdict
 
 
@@ -83,11 +92,15 @@ def _judge_published(verdict: Verdict, by_panes: JudgedPanes, era: Era) -> None:
 
 @dataclass
 class _Replay:
-    """The replay of the predictions topic in an era. known: all baselines at the end of the run, given and learned."""
+    """The replay of the predictions topic in an era.
+
+    known: all baselines at the end of the run, given and learned. exchanged: those that were given before.
+    """
 
     config: Config
     given: Mapping[str, Baseline]
     known: Mapping[str, Baseline]
+    exchanged: Collection[Baseline]
     schemas: Mapping[int, Schema] | None
     verdict: Verdict
     era: Era
@@ -131,7 +144,8 @@ class _Replay:
         sketcher = Sketcher(
             self.config.topics.predictions,
             Cutter(pane_rule(self.config), partition, 0),
-            dict(self.given),
+            # Events of the others are kept: each pane has been counted in the cells of one of their baselines.
+            {model: each for model, each in self.given.items() if model not in {old.model for old in self.exchanged}},
             self.config.mapping.event_mapping(),
             self.schemas,
         )
@@ -161,7 +175,7 @@ class _Replay:
         if not published:
             self.verdict.mismatches.append(f"the pane of {model} in {pane.ranges} was not published")
         for message in published:
-            expected, baseline = pane, self.known.get(model)
+            expected, baseline = pane, self._baseline_of(message)
             if message.baseline and baseline and not isinstance(pane.content, Sketch):
                 expected = replace(pane, content=baseline.sketch_events(pane.content))
             name = baseline.content_hash if baseline and isinstance(expected.content, Sketch) else ""
@@ -169,6 +183,26 @@ class _Replay:
             same = PaneMessage.of(model, name, topic, expected, before, message.log)
             if message.to_bytes() != same.to_bytes():
                 self.verdict.mismatches.append(f"the pane of {model} in {pane.ranges} was published with other content")
+
+    def _baseline_of(self, message: PaneMessage) -> Baseline | None:
+        """The baseline in whose cells a pane was counted; the model's newest one if that is none of them."""
+        own = (each for each in self.exchanged if each.model == message.model)
+        return next((each for each in own if each.content_hash == message.baseline), self.known.get(message.model))
+
+
+def _check_references(
+    verdict: Verdict, outcome: Outcome, baselines: Mapping[str, Baseline], exchanged: Collection[Baseline]
+) -> None:
+    """Check that what the panes topic says last of each model is what its configuration says at the end."""
+    newest: dict[str, ReferenceMessage] = {}
+    for era in outcome.eras:
+        for _, message in era.messages():
+            if isinstance(message, ReferenceMessage) and not message.yields_to(newest.get(message.model)):
+                newest[message.model] = message
+    for model in {each.model for each in exchanged}:
+        said = newest[model].baselines.get("") if model in newest else None
+        verdict.expect(f"the newest reference of {model}", said, baselines[model].content_hash)
+    verdict.figures["baselines exchanged"] = len(exchanged)
 
 
 def _check_pane_dead_letters(verdict: Verdict, outcome: Outcome, refused: Mapping[tuple[int, int], str]) -> None:
@@ -191,24 +225,20 @@ def _check_pane_dead_letters(verdict: Verdict, outcome: Outcome, refused: Mappin
 
 
 def _check_states(verdict: Verdict, outcome: Outcome, judged: Judged | JudgedPanes, topic: str) -> None:
-    expected, ticked = judged.stored(), topic == "panes topic"
-    if ticked:
+    expected = judged.stored()
+    if isinstance(judged, JudgedPanes):
         unseen = outcome.model_states.keys() - expected
         verdict.mismatches += [f"{model} has a state, but no pane" for model in unseen]
     for model, parts in expected.items():
         stored = outcome.model_states.get(model, {})
-        names = sorted(
-            name
-            for name in {*parts, *stored}
-            if parts.get(name) != stored.get(name) and (ticked or name not in ("head", "incidents"))
-        )
+        names = sorted(name for name in {*parts, *stored} if parts.get(name) != stored.get(name))
         if names:
             first = ", ".join(names[:6])
             verdict.mismatches.append(f"the state of {model} is not that of a replay of the {topic}: {first}")
 
 
 def _check_alerts(
-    verdict: Verdict, outcome: Outcome, by_predictions: Judged, by_panes: JudgedPanes, spread: Collection[str]
+    verdict: Verdict, outcome: Outcome, by_predictions: Judged, by_panes: JudgedPanes, apart: Collection[str]
 ) -> None:
     lines: dict[str, bytes] = {}
     last_seq: dict[str, int] = {}
@@ -221,19 +251,21 @@ def _check_alerts(
             last_seq[model] = seq
         verdict.expect(f"alert {alert_id}, published again", line, lines.setdefault(alert_id, line))
     verdict.expect_equal_items("alert", lines, by_panes.lines)
-    keyed = {
-        alert_id: line for alert_id, line in lines.items() if orjson.loads(line)["data"]["component"] not in spread
-    }
+    keyed = {alert_id: line for alert_id, line in lines.items() if orjson.loads(line)["data"]["component"] not in apart}
     verdict.expect_equal_items(
         "alert, by the predictions topic,", _bodies(keyed.values()), _bodies(by_predictions.lines.values())
     )
     verdict.figures |= {"alerts": len(by_panes.lines), "alerts published again": len(outcome.alerts) - len(lines)}
+    of_traffic = Counter(each["status"] for each in _data(lines.values()) if each["class"] == "absence")
+    verdict.figures |= {f"absences {status}": of_traffic[status] for status in ("firing", "resolved")}
+
+
+def _data(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    return (orjson.loads(line)["data"] for line in lines)
 
 
 def _bodies(lines: Iterable[bytes]) -> dict[str, bytes]:
-    """Alerts by id without their times, which ticks decide."""
-    alerts = map(orjson.loads, lines)
-    return alert_bodies({**each, "data": {**each["data"], "ends_at": None}} for each in alerts)
+    return alert_bodies(map(orjson.loads, lines))
 
 
 def _events(content: Any) -> int:

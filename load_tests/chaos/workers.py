@@ -73,6 +73,12 @@ class Fleet:
                 worker.process.send_signal(each)
             return worker
 
+    def send_all(self, what: signal.Signals) -> None:
+        """Send a signal to all workers."""
+        with self._lock:
+            for worker in (*self.slots.values(), *self._leaving):
+                worker.process.send_signal(what)
+
     def restart_ended(self) -> None:
         """Start workers again that ended long enough ago."""
         with self._lock:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import islice
 
 import pytest
 
 from load_tests.chaos.kinds import KINDS, chosen
 from load_tests.chaos.naive import NoEventError, read
+from load_tests.chaos.producers import Traffic
 from load_tests.chaos.run import coverage
 from load_tests.chaos.schedule import schedule
-from load_tests.chaos.traffic import KEYED, MODELS, PARTITIONS, SPREAD, traffic
+from load_tests.chaos.traffic import KEYED, MODELS, PARTITIONS, SPREAD, EventTime, Sent, traffic
 from load_tests.chaos.workers import unexpected_ends
+from load_tests.harness.oracle import EPOCH
 
 ONE = chosen(["*"], "one", "everysec")
 
@@ -71,6 +74,48 @@ def test_a_worker_that_ended_by_a_bug_is_reported() -> None:
 def test_a_worker_that_the_watchdog_ended_is_reported() -> None:
     line = "12:00:00,000 CRITICAL driftline.stream.worker.watchdog: watchdog: stalled; exiting\n"
     assert unexpected_ends(line) == ["1 workers ended by the watchdog"]
+
+
+def test_what_happens_to_the_traffic_goes_on_beside_other_faults() -> None:
+    own = [each for each in schedule(1, 200, ONE) if each.kind.subject == "traffic"]
+    assert {each.kind.name for each in own} == {
+        "model stops, then starts again",
+        "partition silent",
+        "producer's clock wrong",
+    }
+    assert not any(each.alone for each in own)
+
+
+def test_hours_pass_between_bursts_and_one_producer_of_six_may_be_ahead() -> None:
+    time = EventTime()
+    messages = traffic(1, 4800, time)
+
+    def times(count: int) -> list[int]:
+        return [read(each.value).ts for each in islice(messages, count) if each.model in KEYED]
+
+    first, time.passed, time.wrong = times(1200), 3_600_000, -7_200_000
+    assert max(first) < EPOCH + 1000
+    hours = Counter((each - EPOCH) // 3_600_000 for each in times(3600))
+    assert hours.keys() == {1, -1}
+    assert 4 < hours[1] / hours[-1] < 6
+
+
+def test_a_silent_model_or_partition_gets_nothing_from_a_burst_on_until_its_silence_ends() -> None:
+    own = Traffic("127.0.0.1:1", "predictions", traffic(1, 0), 100)
+    block = [Sent(0, b"a", "a"), Sent(9, b"b", "b"), Sent(2, b"a", "a"), Sent(1, None)]
+
+    def sent() -> list[bytes | None]:
+        own.sent += 1
+        return [each.value for each in own._placed(block)]
+
+    own.release_burst()
+    own.silence("a", bursts=1)
+    assert sent() == sent() == [b"a", b"b", b"a", None]
+    assert sent() == [b"b", None]
+    own.silence(1)
+    assert sent() == []
+    own.end_silence("a")
+    assert sent() == [b"a", b"a"]
 
 
 def test_models_lie_on_one_partition_or_on_all_in_whatever_shape_their_events_come() -> None:

@@ -14,11 +14,14 @@ import orjson
 import pytest
 
 from driftline.detectors.summaries import codes
-from driftline.stream.codec.panes import PaneMessage
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.build import BuildSettings, build_baseline
+from driftline.stream.codec.panes import PaneMessage, read_message
 from driftline.stream.config.load import parse_config
 from driftline.stream.config.sections import Config, Redis
 from driftline.stream.demo.servers import Server
 from driftline.stream.events import columns, decode, structs
+from driftline.stream.events.parse import parse_event
 from driftline.stream.events.unreadable import Unreadable
 from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.state.client import connect
@@ -53,18 +56,25 @@ LOGS: dict[int, list[bytes | None]] = {
 }
 
 
-async def work(config: Config, url: str, logs: dict[int, list[bytes | None]] = LOGS) -> Outcome:
-    """The outcome of a worker that meets no fault."""
+async def work(
+    config: Config,
+    url: str,
+    logs: dict[int, list[bytes | None]] = LOGS,
+    ticks: bool = False,
+    other: Baseline | None = None,
+) -> Outcome:
+    """The outcome of a worker that meets no fault.
+
+    ticks: whether it sends one after each fetch. other: a baseline that it is given in the middle of the traffic.
+    """
     client = connect(Redis(url=url))
     topics = topics_with(config, logs)
-    driver = Driver(config, BASELINES, client, topics)
-    await driver.work()
+    driver = Driver(config, BASELINES, client, topics, fetch_size=_PORTION if ticks else 70)
+    await read_all(driver, ticks, other)
     while not closed(topics, logs):
         await driver.sketch.close_idle()
         await asyncio.sleep(0.02)
-    for partition in range(2):
-        while await driver.judge_next(partition):
-            pass
+    await judge_all(driver)
     model_states = {}
     async for key in client.scan_iter(match=f"{config.worker.group}:{{judge/*:model:*"):
         parts = await client.hgetall(key)
@@ -85,12 +95,60 @@ async def work(config: Config, url: str, logs: dict[int, list[bytes | None]] = L
     return Outcome([era], records(names.alerts), pane_dead_letters, model_states)
 
 
+async def read_all(driver: Driver, ticks: bool, other: Baseline | None) -> None:
+    """Read the predictions topic to its end, and judge what comes of it."""
+    await driver.assign()
+    driver.sketch.tick_every = 0.0
+    if other is not None:
+        await driver.announce()
+    rounds, partitions = 0, sorted(driver.topics[driver.config.topics.predictions])
+    while any([await driver.sketch_next(partition) for partition in partitions]):
+        rounds += 1
+        if other is not None and rounds == 5:
+            await driver.reload({**BASELINES, other.model: other})
+        if ticks:
+            await driver.send_ticks(0)
+        await judge_all(driver)
+
+
+async def judge_all(driver: Driver) -> None:
+    """Judge all panes that are published."""
+    while any([await driver.judge_next(partition) for partition in range(2)]):
+        pass
+
+
 def closed(topics: dict[str, dict[int, list[OutgoingRecord]]], logs: dict[int, list[bytes | None]]) -> bool:
     """Whether the last runs of all partitions are published."""
-    panes = [
-        PaneMessage.from_bytes(each.value or b"").run for log in topics["driftline.panes"].values() for each in log
-    ]
+    said = [read_message(each.value or b"") for log in topics["driftline.panes"].values() for each in log]
+    panes = [each.run for each in said if isinstance(each, PaneMessage)]
     return {(run.partition, run.end) for run in panes} >= {(partition, len(log)) for partition, log in logs.items()}
+
+
+# Portions of a log, six hours apart; messages of a partition in each; those in which a model is missing.
+_PORTIONS, _PORTION, _STOPPED = 30, 40, range(11, 22)
+
+
+def days() -> dict[int, list[bytes | None]]:
+    """A log of days, in which model `given` stops for more than two, and has a drift after that."""
+
+    def moved(message: bytes, hours: int) -> bytes:
+        event = orjson.loads(message)
+        return orjson.dumps(event | {"ts": event["ts"] + hours * 3_600_000})
+
+    def own(model: str, first: int) -> list[bytes | None]:
+        log = messages(model, 20 * _PORTIONS, first, drift=(440, 520))
+        return [moved(each, 6 * (i // 20)) for i, each in enumerate(log)]
+
+    given, spread, rest = own("given", 0), own("spread", 0), own("spread", 20 * _PORTIONS)
+    odd = [b"{" if i // 20 in _STOPPED else each for i, each in enumerate(given)]
+    return {0: [*interleave(odd, spread)], 1: [*interleave(rest, own("learns", 0))]}  # type: ignore[type-var]
+
+
+@pytest.fixture(scope="module")
+def ticked(config: Config, redis_server: Server) -> tuple[Config, Outcome]:
+    """A run with ticks, in which a model stops and starts again."""
+    own = config.model_copy(update={"worker": config.worker.model_copy(update={"group": unique("group")})})
+    return own, asyncio.run(work(own, f"redis://{redis_server.address}", days(), ticks=True))
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +182,60 @@ def test_a_run_without_faults_is_equal_and_what_is_published_twice_counts_once(
     verdict = verdict_on(config, twice)
     assert verdict.mismatches == []
     assert verdict.figures["panes published again"] == len(era.panes)
+
+
+def test_a_model_that_stops_and_starts_again_is_absent_once_by_both_replays(ticked: tuple[Config, Outcome]) -> None:
+    config, outcome = ticked
+    verdict = verdict_on(config, outcome)
+    assert verdict.mismatches == []
+    assert verdict.figures["ticks"] > 2 * _PORTIONS
+    told = [orjson.loads(each.value or b"")["data"] for each in outcome.alerts]
+    of_traffic = [(each["component"], each["status"]) for each in told if each["class"] == "absence"]
+    assert of_traffic == [("given", "firing"), ("given", "resolved")]
+    assert len(told) > 2, "drifts are numbered among them"
+
+
+@pytest.mark.parametrize("case", ["other events", "a signal less"])
+def test_a_run_in_which_a_baseline_was_exchanged_is_equal_and_keeps_what_both_watch(
+    config: Config, redis_server: Server, case: str
+) -> None:
+    own = config.model_copy(update={"worker": config.worker.model_copy(update={"group": unique("group")})})
+    after = baseline_of("given", "other") if case == "other events" else without_country(BASELINES["given"])
+    outcome = asyncio.run(work(own, f"redis://{redis_server.address}", other=after))
+    now, before = {**BASELINES, "given": after}, [BASELINES["given"]]
+    verdict = judge_run(own, now, ["spread"], outcome, exchanged=before)
+    assert verdict.mismatches == []
+    assert (verdict.lost, verdict.doubled, verdict.figures["baselines exchanged"]) == (0, 0, 1)
+    panes = [read_message(each.value or b"") for each in outcome.eras[0].panes]
+    used = {each.baseline for each in panes if isinstance(each, PaneMessage) and each.model == "given"}
+    assert used >= {BASELINES["given"].content_hash, after.content_hash}
+    wrong = judge_run(own, {**BASELINES}, ["spread"], outcome, exchanged=[after]).mismatches
+    assert any(each.startswith("the newest reference of given: ") for each in wrong)
+    if case == "a signal less":
+        event = orjson.dumps(orjson.loads(messages("given", 501)[-1]))
+        lost = judge_run(own, now, ["spread"], with_message(outcome, 0, 1000, event), exchanged=before)
+        assert (lost.lost, lost.doubled) == (2, 0), "of the signals that both baselines watch"
+
+
+def without_country(baseline: Baseline) -> Baseline:
+    """A baseline of the same events, had they no country."""
+    events = [orjson.loads(each) for each in messages(f"{baseline.model} before ", 2000)]
+    for event in events:
+        event["model"] = baseline.model
+        del event["features"]["country"]
+    parsed = [parse_event(orjson.dumps(event)) for event in events]
+    return build_baseline(parsed, {"model": baseline.model}, BuildSettings(blocks=16))
+
+
+def test_a_tick_that_lay_elsewhere_or_was_lost_is_noticed(ticked: tuple[Config, Outcome]) -> None:
+    config, outcome = ticked
+    (era,) = outcome.eras
+    panes = [each for each in era.panes if isinstance(read_message(each.value or b""), PaneMessage)]
+    verdict = verdict_on(config, with_era(outcome, panes=panes))
+    for topic in ("predictions topic", "panes topic"):
+        wrong = f"the state of given is not that of a replay of the {topic}: "
+        assert any(each.startswith(wrong) for each in verdict.mismatches)
+    assert any(each.startswith("alert, by the predictions topic, ") for each in verdict.mismatches)
 
 
 def with_era(outcome: Outcome, **changes: Any) -> Outcome:
