@@ -52,8 +52,11 @@ class Room:
 class NoRoomError(Exception):
     """There is no room for a model; the message says why, and what helps. limit: the field that is the bound."""
 
-    def __init__(self, limit: str, reason: str) -> None:
-        super().__init__(f"{reason}: correct its name, or give it a baseline; raise {limit}")
+    def __init__(self, limit: str, model: str, reason: str) -> None:
+        self.model = model
+        super().__init__(
+            f"model {model!r} has no baseline, and {reason}: correct its name, or give it a baseline; raise {limit}"
+        )
 
 
 @dataclass
@@ -132,8 +135,8 @@ class Roster:
             return oldest
         raise NoRoomError(
             "worker.unknown_models",
-            f"model {model!r} has no baseline, and {room.learned:,} models that learned theirs are remembered (see "
-            "`driftline models`)",
+            model,
+            f"{room.learned:,} models that learned theirs are remembered (see `driftline models`)",
         )
 
     def _weakest(self, model: str, events: int, at: int) -> str | None:
@@ -148,8 +151,8 @@ class Roster:
             return weakest
         raise NoRoomError(
             "limits.newcomers",
-            f"model {model!r} has no baseline, and {self.room.newcomers:,} such models are warming up (see "
-            "`driftline models`)",
+            model,
+            f"{self.room.newcomers:,} such models are warming up (see `driftline models`)",
         )
 
     def _silent(self, model: str, values: int, at: int, leaving: Collection[str | None]) -> list[str]:
@@ -162,8 +165,8 @@ class Roster:
             if len(gone) == len(silent):
                 raise NoRoomError(
                     "limits.warm_up_values",
-                    f"model {model!r} has no baseline, and such models hold {self.room.values:,} values while they "
-                    "warm up",
+                    model,
+                    f"such models hold {self.room.values:,} values while they warm up",
                 )
             gone.append(silent[len(gone)])
             held -= self.values.get(gone[-1], 0)

@@ -302,6 +302,8 @@ class JudgeStage:
                     await self._judge(work, message, record.timestamp)
             except (FormatError, NoRoomError) as error:
                 self._metrics.limited([str(error)])
+                if isinstance(error, NoRoomError):
+                    self._metrics.no_room.add(error.model)
                 work.dead_letters.append(dead_letter(batch.tp, record, str(error)))
         return work
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter as Counts
+from collections import deque
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from operator import attrgetter
+from typing import Any
 
 from faust.types import TP
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -24,7 +27,29 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 # Models in labels: a name is free text in the events, and each makes time series of its own.
 _MAX_MODELS = 100
 
+# Models in the answer of /health: enough to see a pattern in invented names.
+_LAST_MODELS = 10
+
 _VALUE = attrgetter("value")
+
+
+@dataclass
+class NoRoom:
+    """Panes since the start of models without a baseline that were refused for lack of room; the last such models."""
+
+    panes: int = 0
+    models: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_MODELS))
+
+    def add(self, model: str) -> None:
+        """Count a pane of a model; the model becomes the last one."""
+        self.panes += 1
+        if model in self.models:
+            self.models.remove(model)
+        self.models.append(model)
+
+    def fields(self) -> dict[str, Any]:
+        """What /health says of it: the last models come last."""
+        return {"panes": self.panes, "models": list(self.models)}
 
 
 class Metrics:
@@ -73,6 +98,7 @@ class Metrics:
             "driftline_records_removed_unread", "Records removed, as by retention, before they were read",
             ["topic", "partition"], registry=registry,
         )  # fmt: skip
+        self.no_room = NoRoom()
         self.removed_unread = 0  #: of all partitions, since the start
         self._passed_over = Counter(
             "driftline_records_passed_over", "Records in batches that could not be unpacked",

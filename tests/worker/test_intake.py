@@ -93,9 +93,11 @@ def test_only_rejections_for_long_enough_are_a_failure_until_an_event_comes(inta
     assert intake.failure is None
 
 
-async def answers(intake: Intake, states: Sequence[Callable[[], None]]) -> list[tuple[int, dict[str, Any]]]:
+async def answers(
+    intake: Intake, states: Sequence[Callable[[], None]], metrics: Metrics
+) -> list[tuple[int, dict[str, Any]]]:
     """What /health answers after each of the calls `states`."""
-    metrics, found = Metrics(), []
+    found = []
     dog = Watchdog(metrics, 1000, Waits())
     dog.loop_alive()
     metrics.set_lags({TP("predictions", 0): 7})
@@ -112,7 +114,7 @@ async def answers(intake: Intake, states: Sequence[Callable[[], None]]) -> list[
 def test_health_is_degraded_with_200_and_unhealthy_with_503(intake: Intake) -> None:
     intake.unwatched = [Unwatched("m", f"features.n{i}", Why.NEW, "new") for i in range(120)]
     states = [lambda: read(intake, 100), lambda: read(intake, 0, 20), lambda: read(intake, 0, 80)]
-    ok, degraded, unhealthy = asyncio.run(answers(intake, states))
+    ok, degraded, unhealthy = asyncio.run(answers(intake, states, Metrics()))
     assert (ok[0], ok[1]["status"], ok[1]["reason"], ok[1]["lag"]) == (200, "ok", None, 7)
     assert ok[1]["unwatched"][0] == {"model": "m", "field": "features.n0", "why": "new", "detail": "new"}
     assert (len(ok[1]["unwatched"]), ok[1]["unwatched_more"]) == (100, 20)
@@ -120,3 +122,18 @@ def test_health_is_degraded_with_200_and_unhealthy_with_503(intake: Intake) -> N
     assert degraded[1]["commonest_rejection"]["place"] == "ts"
     assert degraded[1]["reason"].startswith("20 of 120 messages of the last 5 minutes (17 %) were rejected")
     assert (unhealthy[0], unhealthy[1]["status"]) == (503, "unhealthy")
+
+
+def test_health_counts_panes_without_room_and_names_the_last_ten_models(intake: Intake) -> None:
+    metrics = Metrics()
+
+    def flood() -> None:
+        for model in (*(f"bug-{i}" for i in range(40)), "bug-31"):
+            metrics.no_room.add(model)
+
+    before, after = asyncio.run(answers(intake, [lambda: None, flood], metrics))
+    assert before[1]["no_room"] == {"panes": 0, "models": []}
+    assert after[1]["no_room"] == {
+        "panes": 41,
+        "models": [*(f"bug-{i}" for i in range(30, 40) if i != 31), "bug-31"],
+    }

@@ -637,6 +637,8 @@ async def test_a_flood_of_invented_models_takes_no_more_than_its_share(this: Ben
     assert {each.key for each in dead_letters} == {f"bug-{i}".encode() for i in range(40)} - {
         name.encode() for name in states
     }
+    refused = [(each.key or b"").decode() for each in dead_letters]
+    assert driver.metrics.no_room.fields() == {"panes": len(refused), "models": refused[-10:]}
     counters = generate_latest(driver.metrics.registry)
     assert b'driftline_dead_letters_total{reason="pane"} %d.0' % len(dead_letters) in counters
     assert b'driftline_limited_total{limit="newcomers"} %d.0' % len(dead_letters) in counters
