@@ -204,6 +204,11 @@ class Rates:
         by_events = np.searchsorted(self.typical[profile] * _ALIKE, expected, side="right") - 1
         return np.maximum(np.minimum(lasting(slots), by_events), 0)
 
+    def moved(self, hour: int) -> Rates:
+        """The rates after the hours before another `hour`, without anything that belongs to their own time."""
+        none = self.kept[:, :0]
+        return replace(self, hour=hour, silence=_zeros(PROFILES), quiet=0, kept=none)
+
     def at_level(self, factor: float) -> Rates:
         """The rates where `factor` times as many events as so far are expected from now on."""
         levels = self.levels.copy()

@@ -69,9 +69,10 @@ class Traffic:
     __hash__ = None  # type: ignore[assignment]
 
     @classmethod
-    def start(cls, slot: int) -> Traffic:
-        """Traffic of which nothing is known before `slot`."""
-        return cls(Rates(slot // HOUR), np.zeros(0, np.int64), slot, (0, slot))
+    def start(cls, slot: int, rates: Rates | None = None) -> Traffic:
+        """Traffic of which no count is known before `slot`, but perhaps the rates of another time."""
+        known = Rates(slot // HOUR) if rates is None else rates.moved(slot // HOUR)
+        return cls(known, np.zeros(0, np.int64), slot, (0, slot))
 
     @property
     def first(self) -> int:

@@ -16,6 +16,7 @@ import numpy as np
 
 from driftline.detectors.arrays import IntArray
 from driftline.detectors.decision.battery import Battery
+from driftline.detectors.decision.rates import Rates
 from driftline.detectors.decision.thresholds import Dependence
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
@@ -40,7 +41,7 @@ class Baseline:
     total: the sketch of all events. about: the facts of the manifest, plain JSON data; "learned" marks a baseline made
     of the first live events, and "unwatched" says which fields of the events have no signal. content_hash: of signals
     and arrays; baselines with the same hash judge alike. read_blocks: reads the blocks, which nobody needs who has what
-    is `derived` from them; None if they were not kept.
+    is `derived` from them; None if they were not kept. rates: of the events, if it was made of all that came.
     """
 
     layout: Layout
@@ -49,6 +50,7 @@ class Baseline:
     content_hash: str
     read_blocks: Callable[[], IntArray] | None
     derived: Derived | None = None
+    rates: Rates | None = None
 
     @classmethod
     def of(cls, layout: Layout, blocks: IntArray, total: Sketch, about: Mapping[str, Any]) -> Baseline:

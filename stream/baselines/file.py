@@ -6,6 +6,7 @@
     sums.npy        int64 (2, F), extremes.npy float64 (2, F): raw moments of the F numeric signals
     blocks.npy      (P, C): code counts of P time-ordered blocks
     dependence_baseline.npy, dependence_past.npy   what is derived from the blocks
+    rates.npy       how many events come in each hour of the week, if the baseline was made of all
 
 This is format 2. Format 1 has the signals in the manifest and blocks, sums and extremes alone. A baseline that it can
 hold is written in it, so that earlier versions read it.
@@ -46,6 +47,7 @@ from driftline.stream.baselines.encoding import (
     signal_to_json,
     signals_file,
 )
+from driftline.stream.baselines.rates import RATES_FILE, rates_facts, rates_file, rates_from
 
 FORMAT, FORMAT_VERSION = "driftline-baseline", 2
 #: Enough for 256 blocks of 100,000 columns. An archive whose member claims more is refused before it is unpacked.
@@ -54,7 +56,7 @@ MAX_MEMBER_BYTES = 128 << 20
 _SUMMARY = ("signals.json", "counts.npy", "sums.npy", "extremes.npy")
 _BLOCKS = "blocks.npy"
 # What the manifest holds beside the facts.
-_NO_FACTS = ("format", "format_version", "content_hash", "summary_hash", "blocks", "derived", "signals")
+_NO_FACTS = ("format", "format_version", "content_hash", "summary_hash", "blocks", "derived", "rates", "signals")
 
 
 def manifest(baseline: Baseline) -> dict[str, Any]:
@@ -76,7 +78,7 @@ def encode_baseline(baseline: Baseline) -> bytes:
 def _format(baseline: Baseline) -> int:
     """The least version of the format that holds all of a baseline."""
     later = any(signal.range is not None or signal.whole for signal in baseline.layout.signals)
-    return 2 if later or baseline.derived or baseline.read_blocks is None else 1
+    return 2 if later or baseline.derived or baseline.rates or baseline.read_blocks is None else 1
 
 
 def _head(baseline: Baseline) -> dict[str, Any]:
@@ -93,6 +95,7 @@ def _members(baseline: Baseline) -> dict[str, bytes]:
     """The members of a file of format 2."""
     total, derived = baseline.total, baseline.derived
     blocks = baseline.blocks if baseline.read_blocks else None
+    rates = {} if baseline.rates is None else {RATES_FILE: rates_file(baseline.rates)}
     summary = {
         "signals.json": signals_file(baseline.layout),
         "counts.npy": counts_file(total.counts[None]),
@@ -104,6 +107,7 @@ def _members(baseline: Baseline) -> dict[str, bytes]:
         "summary_hash": _summary_hash(baseline.content_hash, summary),
         "blocks": 0 if blocks is None else len(blocks),
         **({"derived": derived.facts()} if derived else {}),
+        **({"rates": rates_facts(rates[RATES_FILE])} if rates else {}),
         **baseline.about,
     }
     return {
@@ -111,6 +115,7 @@ def _members(baseline: Baseline) -> dict[str, bytes]:
         **summary,
         **({} if blocks is None else {_BLOCKS: counts_file(blocks)}),
         **(derived.files() if derived else {}),
+        **rates,
     }
 
 
@@ -121,7 +126,7 @@ def _summary_hash(content: str, members: Mapping[str, bytes]) -> str:
 
 def decode_baseline(content: bytes) -> Baseline:
     """The baseline in a file's bytes. Raises BaselineError if they are damaged, newer than we read, or no baseline."""
-    members = _unzip(content, ("manifest.json", *_SUMMARY, *DERIVED_FILES))
+    members = _unzip(content, ("manifest.json", *_SUMMARY, *DERIVED_FILES, RATES_FILE))
     try:
         facts = json.loads(members["manifest.json"])
         _check_format(facts)
@@ -154,6 +159,8 @@ def _decode(content: bytes, facts: Mapping[str, Any], members: Mapping[str, byte
     baseline = _assemble(layout, counts, members, facts)
     if "derived" in facts and facts["derived"]["version"] == DERIVED_VERSION:
         baseline = replace(baseline, derived=derived_from(facts["derived"], members, layout))
+    if "rates" in facts:
+        baseline = replace(baseline, rates=rates_from(facts["rates"], members[RATES_FILE]))
     if not facts["blocks"] and not baseline.derived:
         raise BaselineError("the baseline was stored without its blocks by another Driftline; build it again")
     return replace(baseline, read_blocks=partial(_read_blocks, content, baseline)) if facts["blocks"] else baseline

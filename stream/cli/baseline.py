@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -15,6 +16,7 @@ from driftline.detectors.summaries.codes import BINS, Kind
 from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.baselines.file import FORMAT_VERSION, encode_baseline, manifest
+from driftline.stream.baselines.rates import rates_of
 from driftline.stream.cli.terminal import (
     ConfigFile,
     EventFiles,
@@ -38,6 +40,7 @@ from driftline.stream.panes.coverage import Coverage, unwatched
 from driftline.stream.replay.summary import rejected_rows
 from driftline.stream.reports.replay import print_baseline, print_unwatched
 from driftline.stream.sources.baselines import load_baseline
+from driftline.stream.sources.calendars import load_calendars
 from driftline.stream.text.printable import printable
 
 app = typer.Typer()
@@ -129,6 +132,8 @@ def baseline_build(
     _report_rejections(rejections, events, unordered, allowed)
     about = _about(model, facts, paths, now, rejections.total)
     built = build_baseline(events, about, wanted)
+    if chosen.absence.rates:
+        built = _with_rates(built, events, settings, config, ordered=not unordered and format_version > 1)
     _check_names(kinds, built)
     target.write_bytes(encode_baseline(built.with_derived() if format_version > 1 else built))
     print_remarks(unused_settings(settings, {model: built.signal_kinds}))
@@ -139,6 +144,16 @@ def baseline_build(
     else:
         _print_built(built, target, rejections.total)
         print_unwatched(out, unwatched(built, chosen.signals, Coverage()))
+
+
+def _with_rates(
+    built: Baseline, events: Sequence[Event], settings: Config, path: Path | None, *, ordered: bool
+) -> Baseline:
+    """The baseline with the rates of its events. Raises BaselineError if it cannot hold them."""
+    if not ordered:
+        raise BaselineError("`absence.rates` needs the events' times, and a baseline of format 2")
+    calendar = load_calendars(settings, path.parent if path else Path()).for_model(built.model)
+    return replace(built, rates=rates_of((event.ts for event in events), calendar))
 
 
 @baseline_app.command(name="show", epilog="Example: driftline baseline show fraud.driftline")

@@ -251,6 +251,12 @@ class Absence(Section):
         description="Severity of traffic that stops, or loses 99 % of its events. Traffic that falls or rises "
         "otherwise has that of `incidents.severity`.",
     )
+    rates: bool = Field(
+        False,
+        description="The files from which `driftline baseline build` makes the model's baseline hold every event of "
+        "their time: how many come in each hour of the week is learned from them, and the traffic judged from the "
+        "first minute on. Not true of a sample, nor of files that miss days.",
+    )
 
 
 class ModelConfig(Section):

@@ -24,7 +24,7 @@ from msgspec.structs import replace as changed
 from driftline.detectors.arrays import IntArray
 from driftline.detectors.decision.absence import PATIENCE, Evidence, Kind, accept, judge, recovered
 from driftline.detectors.decision.battery import Column
-from driftline.detectors.decision.rates import HOUR
+from driftline.detectors.decision.rates import HOUR, Rates
 from driftline.detectors.decision.traffic import EVERY_DAY, Calendar, Traffic
 from driftline.stream.config.incidents import SeverityRule
 from driftline.stream.config.sections import ModelConfig
@@ -57,10 +57,14 @@ def every_day(_: str) -> Calendar:
 
 @dataclass(frozen=True)
 class TrafficJudge:
-    """Judges the traffic of one model under its configuration. calendar: when its traffic says nothing."""
+    """Judges the traffic of one model under its configuration.
+
+    calendar: when its traffic says nothing. rates: those that its baseline knows, None if it knows none.
+    """
 
     config: ModelConfig
     calendar: Calendar = EVERY_DAY
+    rates: Rates | None = None
 
     @cached_property
     def life_cycle(self) -> LifeCycle:
@@ -90,7 +94,8 @@ class TrafficJudge:
         if allowed is None:
             return None, _ended(state.incident if state else None, until, "unwatched")
         if state is None or now - state.counts.until > _OUTDATED:
-            return TrafficState(Traffic.start(now)), _ended(state.incident if state else None, until, "replaced")
+            ended = _ended(state.incident if state else None, until, "replaced")
+            return TrafficState(Traffic.start(now, self.rates)), ended
         if now <= state.counts.until:
             return state, []
         none = np.zeros(0, np.int64)

@@ -141,7 +141,7 @@ class Monitor:
 
     @cached_property
     def _traffic_judge(self) -> TrafficJudge:
-        return TrafficJudge(self.config, self.calendar)
+        return TrafficJudge(self.config, self.calendar, self.given.rates if self.given else None)
 
     def tick(
         self, state: ModelState, ticks: int, until: int = 0, unread: Unread = _ALL_READ
