@@ -24,8 +24,8 @@ RATES_FILE: Final = "rates.npy"
 RATES_VERSION: Final = 1
 _SHAPES = {name: getattr(Rates(0), name).shape for name in ("cells", "levels", "spread", "tails")}
 _SIZES = [int(np.prod(shape)) for shape in _SHAPES.values()]
-# Hours before the last event from which is learned: a year, which hardly shows what is older, and takes 10 s.
-_MOST = 53 * WEEK
+# Hours before the last event from which is learned: half a year, as an eighth is forgotten each week. It takes 5 s.
+_MOST = 26 * WEEK
 
 
 def rates_of(times: Iterable[int], calendar: Calendar = EVERY_DAY) -> Rates:

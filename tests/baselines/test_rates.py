@@ -77,4 +77,4 @@ def test_as_many_hours_are_learned_as_lie_between_the_first_and_the_last_event(d
 
 
 def test_a_wrong_clock_does_not_make_centuries_of_files() -> None:
-    assert rates_of([0, FIRST * SLOT * 1000]).learned == 53 * 7 * DAY
+    assert rates_of([0, FIRST * SLOT * 1000]).learned == 26 * 7 * DAY

@@ -12,7 +12,8 @@ from tests.harness.command_line import Run
 
 
 def test_a_build_learns_the_rates_if_the_configuration_says_that_its_files_are_whole(run: Run) -> None:
-    rows = [{"id": str(i), "ts": i * 60_000, "model": "fraud", "score": i % 100 / 100} for i in range(3000)]
+    first = 480_000 * 3_600_000
+    rows = [{"id": str(i), "ts": first + i * 60_000, "model": "fraud", "score": i % 100 / 100} for i in range(3000)]
     Path("whole.jsonl").write_bytes(b"\n".join(map(orjson.dumps, rows)))
     Path("driftline.yaml").write_text("models: {fraud: {absence: {rates: true}}}", encoding="utf-8")
     build = ("baseline", "build", "whole.jsonl", "--model", "fraud")
