@@ -81,7 +81,7 @@ class JudgedPanes:
     def __post_init__(self) -> None:
         self._by_hash = {each.content_hash: each for each in self.exchanged}
         self._replay, self._era = PanesReplay(self.config, self.baselines, lambda _, name: self._by_hash.get(name)), 0
-        self._ticks = TicksHeard(self.config.topics.predictions)
+        self._ticks = TicksHeard(self.config)
 
     @property
     def states(self) -> dict[str, ModelState]:

@@ -165,7 +165,7 @@ class Deployment:
 
     def replay(self, level: int = NEWEST) -> Replay:
         """A replay of all messages on the predictions topic, as by a group at a format level, with its ticks so far."""
-        heard = TicksHeard(self.config.topics.predictions)
+        heard = TicksHeard(self.config)
         for record in self.read(self.config.topics.panes):
             heard.read(record.partition, read_message(record.value))
         replay = Replay(self.config, self.baselines, level, heard.heard)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from driftline.stream.codec.panes import PaneMessage
+from driftline.stream.config.sections import Config, Topics
 from driftline.stream.events.parse import parse_event
 from driftline.stream.panes.pane import Pane, Range
 from driftline.stream.panes.tick import Tick
@@ -20,7 +21,7 @@ def tick(partition: int, time: int, topic: str = "predictions") -> Tick:
 
 
 def test_a_model_hears_the_ticks_of_its_partition_between_its_panes() -> None:
-    own = TicksHeard("predictions")
+    own = TicksHeard(Config(topics=Topics(predictions="predictions")))
     log = [
         tick(0, 10),
         pane("a", 0, 5),
@@ -40,7 +41,7 @@ def test_a_model_hears_the_ticks_of_its_partition_between_its_panes() -> None:
 
 
 def test_a_pane_that_comes_again_or_before_its_turn_is_the_one_that_was_judged() -> None:
-    own = TicksHeard("predictions")
+    own = TicksHeard(Config(topics=Topics(predictions="predictions")))
     log = [pane("a", 5, 9, 5), tick(0, 1), pane("a", 0, 5), tick(0, 2), pane("a", 5, 9, 5), tick(0, 3), pane("a", 0, 5)]
     for each in log:
         own.read(0, each)
@@ -51,7 +52,7 @@ def test_a_pane_that_comes_again_or_before_its_turn_is_the_one_that_was_judged()
 
 
 def test_offsets_that_begin_again_have_ticks_of_their_own_and_the_last_pane_before_hears_those_between() -> None:
-    own = TicksHeard("predictions")
+    own = TicksHeard(Config(topics=Topics(predictions="predictions")))
     own.read(0, pane("a", 0, 5))
     before = own.heard
     own.resume({0: 0})
