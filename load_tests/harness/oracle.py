@@ -18,11 +18,13 @@ from driftline.stream.alerts.schema import AlertEvent
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.baselines.file import FORMAT_VERSION
+from driftline.stream.baselines.given import Versions
 from driftline.stream.codec.levels import NEWEST
 from driftline.stream.codec.state import restore_state, state_delta
 from driftline.stream.config.sections import Config
 from driftline.stream.events.event import Event
 from driftline.stream.events.parse import EventError, parse_event
+from driftline.stream.judge.state import TrackState
 from driftline.stream.panes.pane import Run
 from driftline.stream.replay.pipeline import Pipeline
 from load_tests.harness.ticks_heard import NOTHING, Heard, HeardWith
@@ -76,6 +78,7 @@ class Replay:
     """The pipeline over the logs of partitions, read in any portions; runs at their ends stay open.
 
     level: format level of the group. heard: the ticks that its judges have heard, see `TicksHeard`; without them, none.
+    versions: the baselines of versions that have their own.
     """
 
     config: Config
@@ -83,9 +86,10 @@ class Replay:
     level: int = NEWEST
     heard: HeardWith = field(default_factory=dict)
     alerts: list[dict[str, Any]] = field(default_factory=list)
+    versions: Versions = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._pipeline = Pipeline(self.config, self.baselines, mode="live", level=self.level)
+        self._pipeline = Pipeline(self.config, self.baselines, mode="live", level=self.level, versions=self.versions)
         self._sketchers: dict[int, Any] = {}
 
     def read(self, partition: int, values: Sequence[bytes | None], first: int = 0) -> None:
@@ -144,9 +148,9 @@ def alert_bodies(alerts: Iterable[Mapping[str, Any]]) -> dict[str, bytes]:
 def events_counted(parts: Parts, given: Baseline | None) -> int:
     """The number of events that a stored model state has counted."""
     model = restore_state(parts, given)
-    state, learned = model.judge, model.learned
-    judged = 0 if state is None else state.seen + (state.pending.content.n if state.pending else 0)
-    return len(model.sample) + judged + (learned.total.n if learned is not None else 0)
+    tracks = [TrackState(model.sample, model.learned, model.judge), *model.tracks.values()]
+    learned = sum(each.learned.total.n for each in tracks if each.learned is not None)
+    return sum(len(each.sample) for each in tracks) + sum(each.end for each in model.judges) + learned
 
 
 def event_or_none(message: bytes | None) -> Event | None:

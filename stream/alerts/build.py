@@ -199,8 +199,7 @@ def _carried(step: Step) -> tuple[Finding, ...]:
 
 def _title(model: str, step: Step) -> str:
     first, *others = _reported(step)
-    version = step.incident.version
-    name = f"{model} {f'v{version}' if version[:1].isdecimal() else version}".rstrip()
+    name = " ".join([model, *map(_spelt, _versions(step))])
     if step.status is Status.RESOLVED:
         text = f"{name}: {_ended(step) or f'{_ENDED[step.resolution]}: {_names(step)}'}"
     else:
@@ -208,6 +207,16 @@ def _title(model: str, step: Step) -> str:
         since = iso(first.since)[:16].replace("T", " ")
         text = f"{name}: {_short(first.signal)} {first.change.headline} since {since} UTC{also}"
     return cut(printable(text), TITLE)
+
+
+def _versions(step: Step) -> list[str]:
+    """The versions that the alert is about; of one baseline for all, the one that it names."""
+    tracks = dict.fromkeys(each.track for each in _reported(step) if each.track)
+    return [*tracks] or [step.incident.version] * bool(step.incident.version)
+
+
+def _spelt(version: str) -> str:
+    return f"v{version}" if version[:1].isdecimal() else version
 
 
 def silence_model(model: str) -> str:
@@ -251,7 +260,8 @@ def _reasons(model: str, step: Step, rules: Incidents) -> list[str]:
 
 
 def _line(finding: Finding, drawn: bool) -> str:
-    line = f"{printable(finding.signal)}: {printable(finding.change.headline)}, since {iso(finding.since)}"
+    version = f" of {printable(_spelt(finding.track))}" if finding.track else ""
+    line = f"{printable(finding.signal)}{version}: {printable(finding.change.headline)}, since {iso(finding.since)}"
     histogram = finding.change.histogram
     if not (drawn and histogram):
         return line
@@ -292,6 +302,7 @@ def _evidence(finding: Finding) -> SignalEvidence:
         threshold_nats=round(finding.threshold, 3),
         change=finding.change,
         offsets=[Offsets(*each) for each in finding.ranges],
+        version=finding.track or UNSET,
         traffic=UNSET if finding.volume is None else _traffic(finding.since, finding.volume),
     )
 

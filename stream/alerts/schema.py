@@ -103,6 +103,9 @@ class SignalEvidence(Struct, frozen=True, kw_only=True, rename={"kind": "class"}
     traffic: Annotated[
         TrafficEvidence | UnsetType, Meta(description="Only where the signal is `traffic`: what was expected of it.")
     ] = UNSET
+    version: Annotated[
+        str | UnsetType, Meta(description="Only where versions have baselines of their own: the version that drifts.")
+    ] = UNSET
 
 
 class Shared(Struct, frozen=True):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.given import NO_VERSIONS, Versions, kinds_of
 from driftline.stream.baselines.unseen import unseen_remarks
 from driftline.stream.checks.finding import Finding, as_findings
 from driftline.stream.config.remarks import suggested_model, unknown_upstreams, unnamed_models, unused_settings
@@ -61,12 +62,14 @@ def read_sample(
     return sample
 
 
-def traffic_findings(config: Config, baselines: Mapping[str, Baseline], sample: Sample) -> Iterator[Finding]:
-    """What the sample shows. baselines: those of the configuration, by model."""
+def traffic_findings(
+    config: Config, baselines: Mapping[str, Baseline], sample: Sample, versions: Versions = NO_VERSIONS
+) -> Iterator[Finding]:
+    """What the sample shows. baselines: those of the configuration, by model; versions: those of versions."""
     yield _refusals(sample)
     if not sample.events:
         return
-    kinds = {model: baseline.signal_kinds for model, baseline in baselines.items()}
+    kinds = kinds_of(baselines, versions)
     remarks = [
         *unused_settings(config, sample.signals | kinds),
         *unnamed_models(config, sample.events),
@@ -74,10 +77,10 @@ def traffic_findings(config: Config, baselines: Mapping[str, Baseline], sample: 
     ]
     found = as_findings("traffic", remarks)
     for model, events in sample.events.items():
-        if model in baselines:
-            found += _compared(model, baselines[model], events, sample.signals[model])
-        elif config.models:
-            found += _unknown(model, config)
+        for baseline, own in _by_baseline(baselines.get(model), versions.get(model, {}), events):
+            found += _compared(model, baseline, own)
+        if config.models:
+            found += _unknown(model, config, {*baselines, *versions})
     yield from found
     if not found:
         yield Finding("traffic", "ok", f"the events of {listed(sample.events)} fit the configuration and its baselines")
@@ -101,14 +104,24 @@ def _refusals(sample: Sample) -> Finding:
 _CORRECT = "correct `mapping`, or what the producers write; the refused messages become dead letters"
 
 
-def _compared(model: str, baseline: Baseline, events: list[Event], names: Collection[str]) -> Iterator[Finding]:
+def _by_baseline(
+    baseline: Baseline | None, versions: Mapping[str, Baseline], events: Sequence[Event]
+) -> Iterator[tuple[Baseline, list[Event]]]:
+    """The baselines of a model, each with the events that are compared with it."""
+    for own in dict.fromkeys([baseline, *versions.values()]):
+        if own and (compared := [each for each in events if versions.get(each.version or "", baseline) is own]):
+            yield own, compared
+
+
+def _compared(model: str, baseline: Baseline, events: list[Event]) -> Iterator[Finding]:
+    names = {each.name for each in infer_fields(events)}
     yield from as_findings("traffic", unseen_remarks(baseline, baseline.sketch_events(events)))
-    if new := sorted(set(names) - baseline.signal_kinds.keys()):
+    if new := sorted(names - baseline.signal_kinds.keys()):
         message = f"model {model}: {listed(new)} in its events, but not in its baseline, are not monitored"
         yield Finding("traffic", "warning", message, "build a new baseline from traffic that has them")
 
 
-def _unknown(model: str, config: Config) -> Iterator[Finding]:
-    if model not in config.models:
+def _unknown(model: str, config: Config, given: Collection[str]) -> Iterator[Finding]:
+    if model not in config.models and model not in given:
         message = f"model {model} has no section in the configuration: the defaults hold"
         yield Finding("traffic", "warning", message, suggested_model(model, config.models, "configuration"))

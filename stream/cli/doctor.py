@@ -16,13 +16,14 @@ import typer
 from rich.text import Text
 
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.given import Versions, kinds_of, mistaken_versions
 from driftline.stream.checks.finding import Finding, as_findings
 from driftline.stream.cli.relay import RECEIVERS, receiver_names
 from driftline.stream.cli.terminal import EXIT_FOUND, err, out, read_config
 from driftline.stream.config.remarks import Remark, doubtful_settings, unused_settings
 from driftline.stream.config.sections import Config
 from driftline.stream.judge.resolution import small_baseline_remarks
-from driftline.stream.sources.baselines import read_baselines
+from driftline.stream.sources.baselines import read_baselines, read_versions
 
 app = typer.Typer()
 
@@ -82,15 +83,15 @@ def _checks(config: Config, folder: Path, to: list[str], page: bool) -> Iterator
     from driftline.stream.ops import probes
     from driftline.stream.relay.trial import HEARTBEAT, check_receiver, configured_receivers, try_page
 
-    baselines, remarks = read_baselines(config, folder)
-    yield _Check("configuration", partial(_configuration, config, baselines))
-    yield _Check("baselines", partial(_baselines, config, baselines, remarks))
+    (baselines, remarks), (versions, more) = read_baselines(config, folder), read_versions(config, folder)
+    yield _Check("configuration", partial(_configuration, config, baselines, versions))
+    yield _Check("baselines", partial(_baselines, config, baselines, versions, [*remarks, *more]))
     yield _Check("redis", partial(probes.probe_redis, config))
     yield _Check("codecs", probes.probe_codecs)
     yield _Check("kafka", partial(probes.probe_kafka, config))
     yield _Check("topics", partial(probes.probe_topics, config), needs="kafka")
     yield _Check("rights", partial(probes.probe_rights, config), needs="kafka")
-    yield _Check("traffic", partial(probes.probe_traffic, config, folder, baselines), needs="kafka")
+    yield _Check("traffic", partial(probes.probe_traffic, config, folder, baselines, versions), needs="kafka")
     receivers = to or configured_receivers(config.relay)
     if not receivers:
         yield _Check("receivers", lambda: [Finding("receivers", "warning", "none is checked", "name them with --to")])
@@ -102,18 +103,23 @@ def _checks(config: Config, folder: Path, to: list[str], page: bool) -> Iterator
         yield _Check(f"{name} page", partial(try_page, config, name, os.environ), needs=name, seconds=seconds)
 
 
-def _configuration(config: Config, baselines: dict[str, Baseline]) -> list[Finding]:
-    kinds = {model: baseline.signal_kinds for model, baseline in baselines.items()}
+def _configuration(config: Config, baselines: Mapping[str, Baseline], versions: Versions) -> list[Finding]:
+    kinds = kinds_of(baselines, versions)
     found = as_findings("configuration", chain(doubtful_settings(config), unused_settings(config, kinds)))
     return found or [Finding("configuration", "ok", "it is valid, and no setting is in doubt")]
 
 
-def _baselines(config: Config, baselines: Mapping[str, Baseline], remarks: Iterable[Remark]) -> list[Finding]:
+def _baselines(
+    config: Config, baselines: Mapping[str, Baseline], versions: Versions, remarks: Iterable[Remark]
+) -> list[Finding]:
     """Baselines that cannot be read are errors, since no worker starts without them; small ones are warnings."""
     broken = [each._replace(level="error") for each in as_findings("baselines", remarks)]
-    read = ", ".join(baselines) or "none is configured: each model learns one from its first events"
-    small = [each for model in baselines for each in small_baseline_remarks(baselines[model], config.for_model(model))]
-    return [*broken, *as_findings("baselines", small)] or [Finding("baselines", "ok", read)]
+    names = [*baselines, *(f"{model} {version}" for model, own in versions.items() for version in own)]
+    read = ", ".join(names) or "none is configured: each model learns one from its first events"
+    given = (*baselines.values(), *(each for own in versions.values() for each in own.values()))
+    small = [each for one in given for each in small_baseline_remarks(one, config.for_model(one.model))]
+    doubtful = as_findings("baselines", [*mistaken_versions(versions), *small])
+    return [*broken, *doubtful] or [Finding("baselines", "ok", read)]
 
 
 def _run_all(checks: Iterable[_Check]) -> Iterator[Finding]:

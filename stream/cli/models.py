@@ -80,7 +80,7 @@ def models_forget(
     Exit code 0: forgotten, or requested while no worker runs. 2: failed.
     """
     settings = read_config(config)
-    if given := [name for name in names if settings.for_model(name).baseline is not None]:
+    if given := [name for name in names if settings.for_model(name).is_given_baselines]:
         raise CommandError(
             f"the configuration gives {listed(given)} a baseline: only models that learned theirs can go"
         )
@@ -142,7 +142,7 @@ def _wait(settings: Config, names: Sequence[str]) -> list[str]:
 def _row(model: StoredModel, settings: Config) -> dict[str, Any]:
     """A model as plain JSON data. events: those in the warm-up, or judged since."""
     chosen, facts = settings.for_model(model.name), model.facts
-    baseline = "given" if chosen.baseline is not None else "learned" if facts.learned else "learning"
+    baseline = "given" if chosen.is_given_baselines else "learned" if facts.learned else "learning"
     return {
         "model": model.name,
         "partition": model.partition,

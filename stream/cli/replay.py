@@ -45,7 +45,7 @@ from driftline.stream.replay.run import as_single_partition, replay, select_time
 from driftline.stream.replay.summary import summary
 from driftline.stream.replay.verdict import Outcome, decide
 from driftline.stream.reports import replay as report
-from driftline.stream.sources.baselines import load_baselines, load_given
+from driftline.stream.sources.baselines import load_baselines, load_given, load_versions
 from driftline.stream.sources.calendars import load_calendars
 
 if TYPE_CHECKING:
@@ -115,8 +115,8 @@ def replay_command(
     folder = config.parent if config else Path()
     given = load_given(baseline or [])
     print_remarks(replaced_baselines(settings, given))
-    baselines = list(load_baselines(settings, folder, given).values())
-    if not baselines:
+    baselines, versions = [*load_baselines(settings, folder, given).values()], load_versions(settings, folder, given)
+    if not baselines and not versions:
         err.print(
             f"no baseline given: each model's is learned from its first {settings.defaults.learn_events:,} events"
         )
@@ -130,10 +130,10 @@ def replay_command(
     with source as logs, _alert_output(settings, alerts, to_topic, show=not json) as on_alert:
         if from_panes:
             find = partial(_stored_baseline, settings)
-            result = replay_panes(settings, baselines, logs, on_alert, find, calendars.for_model)
+            result = replay_panes(settings, baselines, logs, on_alert, find, calendars.for_model, versions)
         else:
             read = _with_schemas(logs, loader)
-            result = replay(settings, baselines, read, on_alert, topic, schemas, calendars.for_model)
+            result = replay(settings, baselines, read, on_alert, topic, schemas, calendars.for_model, versions)
     print_remarks(result.remarks)
     verdict = decide(result, settings, baselines, allowed)
     if json:

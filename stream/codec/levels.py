@@ -7,7 +7,7 @@ A reader understands every level up to its own; the level says what a writer may
 |-------|-----------------------------------------------------------------------------------------------|
 | 1     | what versions without levels wrote                                                            |
 | 2     | learned baselines of format 2 and without blocks; ticks; records of references; panes that    |
-|       | name the log they were made of, and count their events by time                                |
+|       | name the log they were made of, and count their events by time; baselines by version          |
 
 A group begins at the newest level of the worker that begins it; `driftline upgrade finish` raises it. A replay is at
 the newest.
@@ -29,6 +29,8 @@ LOG_IN_PANES: Final = 2
 SLOTS_IN_PANES: Final = 2
 #: The level from which on ticks are sent.
 TICKS: Final = 2
+#: The level from which on versions of models may have baselines of their own.
+TRACKS: Final = 2
 
 
 def learned_format(level: int) -> int:

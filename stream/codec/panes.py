@@ -32,10 +32,12 @@ from driftline.stream.events.times import MAX_EPOCH_MS
 from driftline.stream.events.unreadable import Unreadable
 from driftline.stream.panes.pane import SLOT_MS, Pane, Range
 from driftline.stream.panes.tick import Progress, Tick
+from driftline.stream.panes.tracks import Tracks, by_track, is_track
 
 _SIZES = (1, 2, 4, 8)
 #: How the reason of a dead letter begins if its pane came before an earlier one of its model.
 OUT_OF_ORDER = "before its turn"
+Layouts = Mapping[str, Shape[SignalShape]]
 # A thousand signals have two million cells beyond their ranges.
 _TAIL_CELL = np.dtype("<u4")
 
@@ -98,36 +100,66 @@ class PackedSketch(Stored, frozen=True):
         return counts
 
 
-class PackedPane(Stored, frozen=True):
-    """A pane, packed. content: its sketch, or the frame of its events. slots: see `Pane`."""
+class PackedTrack(Stored, frozen=True):
+    """The sketch of one version in a pane, packed. baseline: content hash of the baseline that lays it out."""
 
-    since: ClassVar[Mapping[str, int]] = MappingProxyType({"slots": 2})
+    version: str
+    baseline: str
+    content: PackedSketch
+
+
+class PackedPane(Stored, frozen=True):
+    """A pane, packed. content: its sketch, or the frame of its events. slots: see `Pane`.
+
+    tracks: those of versions, sorted; content is that of the track "" then, and empty if that has no event.
+    """
+
+    since: ClassVar[Mapping[str, int]] = MappingProxyType({"slots": 2, "tracks": 2})
 
     first_ts: int
     last_ts: int
     ranges: tuple[Range, ...]
     content: PackedSketch | bytes
     slots: tuple[tuple[int, int], ...] = ()
+    tracks: tuple[PackedTrack, ...] = ()
 
     @classmethod
-    def of(cls, pane: Pane[Any]) -> Self:
-        """The pane, packed."""
-        packed = PackedSketch.of(pane.content) if isinstance(pane.content, Sketch) else pack_events(pane.content)
-        return cls(pane.first_ts, pane.last_ts, pane.ranges, packed, pane.slots)
+    def of(cls, pane: Pane[Any], baselines: Mapping[str, str] = MappingProxyType({})) -> Self:
+        """The pane, packed. baselines: content hash of that of each version's sketch."""
+        parts = dict(by_track(pane.content))
+        own = _pack_content(parts.pop("")) if "" in parts else b""
+        tracks = (PackedTrack(track, baselines[track], PackedSketch.of(each)) for track, each in parts.items())
+        return cls(pane.first_ts, pane.last_ts, pane.ranges, own, pane.slots, tuple(tracks))
 
-    def unpack(self, layout: Shape[SignalShape] | None) -> Pane[Any]:
-        """The pane: of a sketch in this layout or, if it is None, of events. Raises FormatError otherwise."""
-        content: Sketch | tuple[Event, ...]
-        if layout is not None and isinstance(self.content, PackedSketch):
-            content = self.content.unpack(layout)
-        elif layout is None and isinstance(self.content, bytes):
-            content = unpack_events(self.content)
-        else:
-            expected, got = ("a sketch", "events") if layout else ("events", "a sketch")
-            raise FormatError(f"expected a pane of {expected}, got one of {got}")
+    def unpack(self, layout: Shape[SignalShape] | None, tracks: Layouts = MappingProxyType({})) -> Pane[Any]:
+        """The pane: of a sketch in this layout or, if it is None, of events. Raises FormatError otherwise.
+
+        tracks: the layouts of the sketches of versions.
+        """
+        content: Any = Tracks(self._by_track(layout, tracks)) if self.tracks else _unpack_content(self.content, layout)
         if not all(0 <= slot <= MAX_EPOCH_MS // SLOT_MS and count > 0 for slot, count in self.slots):
             raise FormatError("a pane counts events in slots of time that cannot be")
         return Pane(content, self.first_ts, self.last_ts, self.ranges, self.slots)
+
+    def _by_track(self, layout: Shape[SignalShape] | None, tracks: Layouts) -> dict[str, Any]:
+        versions = [each.version for each in self.tracks]
+        if versions != sorted({*versions}) or not all(map(is_track, versions)):
+            raise FormatError("the tracks of a pane are not sorted, or not named by versions")
+        own = {} if self.content == b"" else {"": _unpack_content(self.content, layout)}
+        return own | {each.version: each.content.unpack(tracks[each.version]) for each in self.tracks}
+
+
+def _pack_content(content: Any) -> PackedSketch | bytes:
+    return PackedSketch.of(content) if isinstance(content, Sketch) else pack_events(content)
+
+
+def _unpack_content(content: PackedSketch | bytes, layout: Shape[SignalShape] | None) -> Sketch | tuple[Event, ...]:
+    if layout is not None and isinstance(content, PackedSketch):
+        return content.unpack(layout)
+    if layout is None and isinstance(content, bytes):
+        return unpack_events(content)
+    expected, got = ("a sketch", "events") if layout else ("events", "a sketch")
+    raise FormatError(f"expected a pane of {expected}, got one of {got}")
 
 
 class PaneMessage(Stored, frozen=True):
@@ -149,9 +181,18 @@ class PaneMessage(Stored, frozen=True):
     log: str = ""
 
     @classmethod
-    def of(cls, model: str, baseline: str, topic: str, pane: Pane[Any], previous_end: int = 0, log: str = "") -> Self:
-        """The message of a pane of one run."""
-        return cls(model, baseline, topic, PackedPane.of(pane), previous_end, log)
+    def of(
+        cls,
+        model: str,
+        baseline: str,
+        topic: str,
+        pane: Pane[Any],
+        previous_end: int = 0,
+        log: str = "",
+        tracks: Mapping[str, str] = MappingProxyType({}),
+    ) -> Self:
+        """The message of a pane of one run. tracks: content hashes of the baselines of versions."""
+        return cls(model, baseline, topic, PackedPane.of(pane, tracks), previous_end, log)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> PaneMessage:
@@ -175,9 +216,18 @@ class PaneMessage(Stored, frozen=True):
         """The run of offsets that the pane covers."""
         return self.packed.ranges[0]
 
-    def pane(self, layout: Shape[SignalShape] | None) -> Pane[Any]:
-        """The pane. layout: of the baseline whose hash is `baseline`; None for events. Raises FormatError."""
-        return self.packed.unpack(layout)
+    @property
+    def baselines(self) -> dict[str, str]:
+        """Content hash of the baseline of each sketch, by track."""
+        tracks = {each.version: each.baseline for each in self.packed.tracks}
+        return tracks | ({"": self.baseline} if self.baseline else {})
+
+    def pane(self, layout: Shape[SignalShape] | None, tracks: Layouts = MappingProxyType({})) -> Pane[Any]:
+        """The pane. layout: of the baseline whose hash is `baseline`; None for events. Raises FormatError.
+
+        tracks: the layouts of the baselines of versions.
+        """
+        return self.packed.unpack(layout, tracks)
 
 
 def check_order(message: PaneMessage, consumed: int) -> None:

@@ -7,6 +7,7 @@
     traffic, rates  what is known of its traffic, see `stream.codec.traffic`; from the first tick on
     events:I        the I-th hundred of the events kept for the warm-up, until the model has a baseline
     learned         the baseline made of them, a .driftline file
+    track:V:PART    the same parts of the track of version V, its own head among them; % and : escaped; from level 2 on
 
 A part is made of immutable values, so it has changed exactly if it is made of other objects: deltas compare with `is`.
 """
@@ -35,7 +36,7 @@ from driftline.stream.codec.panes import PackedPane, PackedSketch, pack_events, 
 from driftline.stream.codec.traffic import pack_rates, pack_traffic, traffic_parts, unpack_traffic
 from driftline.stream.events.event import values_of
 from driftline.stream.judge.incidents import Incident
-from driftline.stream.judge.state import JudgeState, ModelState
+from driftline.stream.judge.state import JudgeState, ModelState, TrackState
 from driftline.stream.panes.pane import Pane, Source
 
 # Events in one part: a commit writes fewer than this again, those of a last part that was not full.
@@ -74,10 +75,11 @@ class _Head(Stored, frozen=True):
     """The head part. Fields are stored by position.
 
     consumed: of the predictions topic, by partition. events: how many are kept for the warm-up. baseline: content hash
-    of the baseline of `state`; "" without a state. elsewhere: consumed of other topics: topic, partition, end.
+    of the baseline of `state`; "" without a state. elsewhere: consumed of other topics: topic, partition, end. tracks:
+    versions with parts of their own. incidents: whether there is a part of them where there is no `state`.
     """
 
-    since: ClassVar[Mapping[str, int]] = MappingProxyType({"elsewhere": 2, "clock": 2})
+    since: ClassVar[Mapping[str, int]] = MappingProxyType({"elsewhere": 2, "clock": 2, "tracks": 2, "incidents": 2})
 
     consumed: dict[int, int]
     last_seq: int
@@ -87,6 +89,8 @@ class _Head(Stored, frozen=True):
     state: _PackedState | None
     elsewhere: tuple[tuple[str, int, int], ...] = ()
     clock: int = 0
+    tracks: tuple[str, ...] = ()
+    incidents: bool = False
 
 
 # Made while the module is imported, since threads restore states: see `stream.codec.panes`.
@@ -165,6 +169,11 @@ def read_head(head: bytes) -> HeadFacts:
     return HeadFacts(stored.events, stored.learned, judged)
 
 
+def heads_of_versions(head: bytes) -> list[str]:
+    """The names of the head parts of versions that a model judges by themselves. Raises FormatError."""
+    return [f"{_prefix(version)}head" for version in unframe(b"H", head, _HEAD).tracks]
+
+
 def move_consumed(head: bytes, offsets: Mapping[Source, int]) -> bytes:
     """A head part whose events of these partitions are consumed up to other offsets.
 
@@ -190,6 +199,8 @@ def _head(state: ModelState) -> _Head:
         baseline=state.judge.baseline if state.judge else "",
         state=None if state.judge is None else _pack_state(state.judge, bool(state.incidents)),
         clock=state.clock,
+        tracks=tuple(state.tracks),
+        incidents=state.judge is None and bool(state.incidents),
     )
 
 
@@ -212,16 +223,45 @@ def _restore(parts: Mapping[str, bytes], given: Baseline | None) -> ModelState:
     chunks = (unpack_events(parts[f"events:{i}"]) for i in range(-(-head.events // _CHUNK)))
     sample = tuple(chain.from_iterable(chunks))
     traffic = unpack_traffic(parts["traffic"], parts["rates"]) if "traffic" in parts else None
+    tracks = {version: _restore_track(parts, version) for version in head.tracks}
+    has_incidents = head.incidents if head.state is None else head.state.incidents
+    incidents = unpack_incidents(parts["incidents"]) if has_incidents else {}
+    kept = ModelState(
+        _consumed(head),
+        sample,
+        learned,
+        None,
+        head.last_seq,
+        incidents,
+        clock=head.clock,
+        traffic=traffic,
+        tracks=tracks,
+    )
     if head.state is None:
-        values = sum(map(values_of, sample))
-        return ModelState(_consumed(head), sample, learned, None, head.last_seq, values=values, traffic=traffic)
-    incidents = unpack_incidents(parts["incidents"]) if head.state.incidents else {}
+        return replace(kept, values=sum(map(values_of, sample)))
     signals = _signals(head, parts, [each for each in (given, learned) if each])
     state = None if signals is None else _unpack_state(head, head.state, parts, signals)
-    kept = ModelState(
-        _consumed(head), sample, learned, state, head.last_seq, incidents, clock=head.clock, traffic=traffic
-    )
-    return kept if state is not None else replace(kept, unreadable=True)
+    return replace(kept, judge=state, unreadable=state is None)
+
+
+def _restore_track(parts: Mapping[str, bytes], version: str) -> TrackState:
+    prefix = _prefix(version)
+    own = {name.removeprefix(prefix): part for name, part in parts.items() if name.startswith(prefix)}
+    state = _restore(own, None)
+    if state.unreadable:
+        raise FormatError(f"there is no layout of the history of version {version!r}")
+    return TrackState(state.sample, state.learned, state.judge, state.values)
+
+
+def _prefix(version: str) -> str:
+    """How the names of a track's parts begin."""
+    escaped = version.replace("%", "%25").replace(":", "%3A")
+    return f"track:{escaped}:"
+
+
+def _alone(track: TrackState) -> ModelState:
+    """A model that has nothing but this track."""
+    return ModelState(sample=track.sample, learned=track.learned, judge=track.judge)
 
 
 def _signals(head: _Head, parts: Mapping[str, bytes], baselines: Iterable[Baseline]) -> Signals | None:
@@ -268,6 +308,8 @@ def _parts(state: ModelState) -> Parts:
         parts |= {"layout": (state.judge.signals,)} if state.judge.portable else {}
     if state.incidents:
         parts["incidents"] = tuple(state.incidents.values())
+    for version, track in state.tracks.items():
+        parts |= {_prefix(version) + name: part for name, part in {**_parts(_alone(track)), "head": (track,)}.items()}
     return parts
 
 
@@ -291,6 +333,7 @@ def _version_of(incidents: Iterable[Incident]) -> int:
 
 
 _PACK: Mapping[str, Callable[[tuple[Any, ...]], bytes]] = {
+    "head": lambda part: frame(b"H", _head(_alone(*part))),
     "bucket": lambda part: frame(b"B", PackedPane.of(*part)),
     "incidents": lambda part: frame(b"I", part, _version_of(part)),
     "layout": lambda part: frame(b"L", part[0]),
@@ -302,4 +345,6 @@ _PACK: Mapping[str, Callable[[tuple[Any, ...]], bytes]] = {
 
 
 def _pack(name: str, part: tuple[Any, ...]) -> bytes:
+    if name.startswith("track:"):
+        name = name.split(":", 2)[2]
     return _PACK[name.partition(":")[0]](part)

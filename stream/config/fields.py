@@ -108,6 +108,8 @@ Flag = Annotated[bool, Strict()]  # neither "yes" nor 1
 Whole = Annotated[int, Strict()]  # neither `true` nor "5" nor 5.0
 Real = Annotated[float, Strict(), AllowInfNan(False)]
 Text = Annotated[str, Field(min_length=1)]
+# It is a part of names in Redis.
+Version = Annotated[str, Field(min_length=1, max_length=200)]
 KindName = Literal["numeric", "categorical", "boolean"]
 PasswordEnv = Annotated[
     str | None,

@@ -41,9 +41,10 @@ class Remark(NamedTuple):
 def doubtful_settings(config: Config) -> Iterator[Remark]:
     """What is valid but hardly meant, whatever the signals are."""
     yield from _doubtful(("defaults",), config.defaults)
-    if config.defaults.baseline is not None:
-        message = "defaults.baseline has no effect: a baseline is that of one model"
-        yield Remark(("defaults", "baseline"), message, "write it under `models`, as `models.NAME.baseline`")
+    for field in ("baseline", "baselines"):
+        if getattr(config.defaults, field):
+            message = f"defaults.{field} has no effect: a baseline is that of one model"
+            yield Remark(("defaults", field), message, f"write it under `models`, as `models.NAME.{field}`")
     for name, section in config.models.items():
         if not name or any(map(str.isspace, name)):
             message = "the name of a model is empty or contains white space"
@@ -85,9 +86,10 @@ def unknown_upstreams(config: Config, named: Collection[str]) -> Iterator[Remark
 def replaced_baselines(config: Config, given: Iterable[str]) -> Iterator[Remark]:
     """The baselines of the configuration that are not used, because one is given for the same model."""
     for name in given:
-        if name in config.models and config.models[name].baseline is not None:
-            path = ("models", name, "baseline")
-            yield Remark(path, f"{dotted_path(path)} is not used: another baseline of this model is given", "")
+        for field in ("baseline", "baselines"):
+            if name in config.models and getattr(config.models[name], field):
+                path = ("models", name, field)
+                yield Remark(path, f"{dotted_path(path)} is not used: another baseline of this model is given", "")
 
 
 def _suggested_signal(text: str, names: Collection[str]) -> str:

@@ -30,6 +30,7 @@ from driftline.stream.config.fields import (
     Section,
     Text,
     Topic,
+    Version,
     Whole,
 )
 from driftline.stream.config.files import FileOptions
@@ -266,6 +267,12 @@ class ModelConfig(Section):
         None,
         description="Path of a baseline file; null: the model's first `learn_events` events become its baseline.",
     )
+    baselines: dict[Version, Text] = Field(
+        default_factory=dict,
+        description='Paths of the baseline files of single versions of the model: `"5.0": fraud-5.driftline`. Each of '
+        "these is judged against its own. All others are judged against `baseline` or, without one, each learns its "
+        "own. Versions are spelt as events spell them.",
+    )
     learn_events: Whole = Field(
         5000,
         ge=FEWEST_EVENTS,
@@ -311,6 +318,11 @@ class ModelConfig(Section):
         description="Models whose output this one uses. While one of them has an open incident, drift of this model is "
         "reported on its page. They need no section of their own.",
     )
+
+    @property
+    def is_given_baselines(self) -> bool:
+        """Whether the model, or one of its versions, is given a baseline."""
+        return self.baseline is not None or bool(self.baselines)
 
 
 class Worker(Section):

@@ -85,7 +85,9 @@ class Judge:
     def life_cycle(self) -> LifeCycle:
         """The rules by which this model's incidents begin, change and end."""
         return LifeCycle(
-            self.config.incidents, self.baseline.content_hash, str(self.baseline.about.get("version") or "")
+            self.config.incidents,
+            self.baseline.content_hash,
+            self.track or str(self.baseline.about.get("version") or ""),
         )
 
     def start(self) -> JudgeState:
@@ -94,11 +96,17 @@ class Judge:
         return JudgeState(self.baseline.content_hash, self.baseline.watched, begin, begin)
 
     def judge(
-        self, state: JudgeState, incidents: Incidents, pane: Pane[Sketch], clock: int = 0, ticks: int = 0
+        self,
+        state: JudgeState,
+        incidents: Incidents,
+        pane: Pane[Sketch],
+        clock: int = 0,
+        ticks: int = 0,
+        elsewhere: int = 0,
     ) -> tuple[JudgeState, Incidents, list[Step]]:
         """The state and the incidents after one more pane, and the steps of incidents that it causes.
 
-        clock, ticks: see `later`.
+        clock, ticks: see `later`. elsewhere: events that the model has had in other tracks.
         """
         pending = pane if state.pending is None else state.pending + pane
         if pending.content.n < self.config.clock:
@@ -107,12 +115,12 @@ class Judge:
         state = replace(state, pending=None, seen=seen, history=state.history.push(pending))
         told = told_by(state.history)
         at = later(clock, ticks, told)
-        state, incidents, steps = self._evaluate(state, incidents, pending.content.n, at)
+        state, incidents, steps = self._evaluate(state, incidents, pending.content.n, at, elsewhere)
         # A clock measures how long; when something was found, the events say that found it.
         return state, incidents, [each if each.status is Status.RESOLVED else replace(each, at=told) for each in steps]
 
     def _evaluate(
-        self, state: JudgeState, incidents: Incidents, fresh: int, at: int
+        self, state: JudgeState, incidents: Incidents, fresh: int, at: int, elsewhere: int
     ) -> tuple[JudgeState, Incidents, list[Step]]:
         """The state and the incidents after a check at a time, epoch ms. fresh: events since the last one."""
         evaluation = Evaluation(self, state, fresh)
@@ -123,7 +131,7 @@ class Judge:
         worse = [each for each in self._worse(incidents, evaluation) if each.signal not in released]
         state = self._move_starts(state, findings, released)
         subjects = frozenset(Subject(self.track, name) for name in released)
-        after, steps = self.life_cycle.advance(incidents, [*findings, *worse], subjects, state.seen, at)
+        after, steps = self.life_cycle.advance(incidents, [*findings, *worse], subjects, state.seen + elsewhere, at)
         return state, after, steps
 
     def _own_drifts(self, incidents: Incidents) -> list[Finding]:

@@ -8,9 +8,10 @@ the events hold too many values (`limits.sample_values`), the baseline is learne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 from driftline.detectors.decision.traffic import EVERY_DAY, Calendar
@@ -25,12 +26,21 @@ from driftline.stream.events.event import Event, values_of
 from driftline.stream.judge.absence import TrafficJudge
 from driftline.stream.judge.carry import begin, carry_over, gone, projected, projection
 from driftline.stream.judge.clock import later, told_by
-from driftline.stream.judge.incidents import Step
+from driftline.stream.judge.incidents import Resolution, Step, Subject
 from driftline.stream.judge.judge import DependenceCache, Judge
-from driftline.stream.judge.lifecycle import end, leave
+from driftline.stream.judge.lifecycle import LifeCycle, end, leave
 from driftline.stream.judge.schema import Unread
-from driftline.stream.judge.state import ModelState
+from driftline.stream.judge.state import ModelState, TrackState
 from driftline.stream.panes.pane import Pane, Source
+from driftline.stream.panes.tracks import by_track, is_track
+
+# Versions of a model that learn baselines of their own; each takes as much room as a model. Further ones are judged
+# together: without that, a version that changes with every event would be a model with every event.
+_LEARNED = 8
+# ms without an event after which a version is out of use, unless no version has any: even one that scores once a night
+# has had some by then.
+_SILENT = 36 * 3_600_000
+NO_LAYOUTS: Mapping[str, Signals] = MappingProxyType({})
 
 _ALL_READ = Unread()
 
@@ -40,11 +50,10 @@ def forget(state: ModelState) -> tuple[ModelState, list[Step]]:
 
     That is nothing or, if there were alerts, the number of the newest: relays skip those that they have seen.
     """
-    judge = state.judge
-    panes = [] if judge is None else [*judge.history, *([judge.pending] if judge.pending else [])]
+    panes = [pane for judge in state.judges for pane in judge.newest]
     traffic = state.traffic and state.traffic.incident
     incidents = [*state.incidents.values(), *([traffic] if traffic else [])]
-    at = panes[-1].last_ts if panes else max((each.entered for each in incidents), default=0)
+    at = max([pane.last_ts for pane in panes] or [each.entered for each in incidents], default=0)
     state, steps = _with_numbers(state, end(incidents, at))
     return (ModelState(state.consumed, last_seq=state.last_seq) if state.last_seq else ModelState()), steps
 
@@ -62,7 +71,7 @@ class Monitor:
     limits: `sample_values` of a warm-up, and `signals` of a learned baseline. calendar: when its traffic says nothing.
     refusal: why no baseline could be learned from the last sample, "" if it could. learned_format: version of the
     format in which a learned baseline is stored, one that all workers of the group read; from 2 on, without its blocks.
-    portable: whether a history is stored with its layout.
+    portable: whether a history is stored with its layout. versions: the baselines given to versions of the model.
     """
 
     model: str
@@ -74,19 +83,26 @@ class Monitor:
     refusal: str = ""
     learned_format: int = 1
     portable: bool = False
-    _judge: Judge | None = None
+    versions: Mapping[str, Baseline] = field(default_factory=dict)
+    _judges: dict[str, Judge] = field(default_factory=dict)
 
     def learns_from(self, state: ModelState, pane: Pane[Any]) -> bool:
         """Whether the model learns its baseline when it judges this pane."""
-        collects = self.baseline(state) is None and not isinstance(pane.content, Sketch)
-        return collects and self._fill(state, pane.content)[2]
+        return any(self._learns(state.seen_by(track), track, own) for track, own in self._sort(state, pane)[0])
+
+    def _learns(self, state: ModelState, track: str, content: Any) -> bool:
+        collects = self._reference(state, track) is None and not isinstance(content, Sketch)
+        return collects and self._fill(state, content)[2]
 
     def takes_long(self, state: ModelState, pane: Pane[Any]) -> bool:
         """Whether judging this pane takes seconds, to learn a baseline or to derive its thresholds."""
-        baseline = self.baseline(state)
+        return any(self._takes_long(state.seen_by(track), track, own) for track, own in self._sort(state, pane)[0])
+
+    def _takes_long(self, state: ModelState, track: str, content: Any) -> bool:
+        baseline = self._reference(state, track)
         if baseline is None:
-            return self.learns_from(state, pane)
-        return baseline.derived is None and not self._has_judge_of(baseline)
+            return self._learns(state, track, content)
+        return baseline.derived is None and not self._has_judge_of(baseline, track)
 
     def shortened_by(self, learned: Baseline) -> str:
         """Why the baseline was learned from fewer events than `learn_events`, "" if it was not."""
@@ -102,9 +118,24 @@ class Monitor:
         """Whether the reference comes from the log itself: the model's own past, or a baseline that it learned."""
         return self.given is None or self.config.reference == "past"
 
+    @property
+    def is_configured(self) -> bool:
+        """Whether a baseline is given for the model, or for some of its versions: then it needs no room of others."""
+        return self.given is not None or bool(self.versions)
+
     def baseline(self, state: ModelState) -> Baseline | None:
         """The baseline that the model is compared with; None while it is learned."""
         return self.given or state.learned
+
+    def baselines(self, state: ModelState) -> dict[str, Baseline]:
+        """The baseline of each track that has one."""
+        tracks = dict.fromkeys(["", *self.versions, *state.tracks])
+        found = {track: self._reference(state.seen_by(track), track) for track in tracks}
+        return {track: baseline for track, baseline in found.items() if baseline is not None}
+
+    def _reference(self, state: ModelState, track: str) -> Baseline | None:
+        """The baseline of a track; None while it is learned. state: as the track sees it."""
+        return (self.versions.get(track) if track else self.given) or state.learned
 
     def judge(
         self,
@@ -112,14 +143,14 @@ class Monitor:
         pane: Pane[Any],
         topic: str = "",
         ticks: int = 0,
-        counted_in: Signals | None = None,
+        counted_in: Mapping[str, Signals] = NO_LAYOUTS,
     ) -> tuple[ModelState, list[Step]]:
-        """The state after one pane, of a sketch or of events, and the steps to report.
+        """The state after one pane, of sketches or of events, and the steps to report.
 
         A pane that starts before the end of the last one of its partition was judged already, and changes nothing.
         topic: of its events, "" for the predictions topic. ticks: the largest time of a tick so far, epoch ms; 0 before
-        the first. counted_in: the signals of a sketch's layout; by default, those of the baseline that the model is
-        compared with.
+        the first. counted_in: by track, the signals of a sketch's layout; by default, those of the baseline that the
+        track is compared with.
         """
         (run,) = pane.ranges
         source = Source(run.partition, topic)
@@ -131,13 +162,87 @@ class Monitor:
         else:
             state = replace(state, traffic=self._traffic_judge.count(state.traffic, pane.slots))
         pane = replace(pane, slots=())  # the history of panes needs none
-        state, steps = self._carry_over(state, later(state.clock, ticks, min(pane.first_ts, pane.last_ts)))
-        baseline = self.baseline(state)
-        if baseline is None:
-            state, more = self._collect(state, pane, ticks)
+        parts, tracks = self._sort(state, pane, ticks)
+        state, steps = self._drop_tracks(state, tracks, later(state.clock, ticks, _told(pane)), ticks)
+        for track, content in parts:
+            if track and track not in tracks:
+                continue  # counted in a baseline that its version no longer has
+            own, more = self._judge(state.seen_by(track), replace(pane, content=content), track, ticks, counted_in)
+            state, steps = state.after_track(track, own), [*steps, *more]
+        return _with_numbers(state, steps)
+
+    def _sort(
+        self, state: ModelState, pane: Pane[Any], ticks: int = 0
+    ) -> tuple[list[tuple[str, Any]], Collection[str]]:
+        """The contents of a pane, each with its track, and the tracks of versions that the model has after it.
+
+        Events belong to their version if it has a baseline, or learns its own.
+        """
+        parts = dict(by_track(pane.content))
+        learned = [track for track in state.tracks if track not in self.versions and self._learns_alone(state, track)]
+        if not self.versions or not isinstance(parts.get(""), tuple):
+            return [*parts.items()], {*self.versions, *learned}
+        silent = [track for track in learned if _is_silent(state.tracks[track], ticks)]
+        events: dict[str, list[Event]] = {}
+        for event in parts.pop(""):
+            track = event.version if is_track(event.version) and self._has_room(event.version, learned, silent) else ""
+            events.setdefault(track, []).append(event)
+        return [*parts.items(), *((track, tuple(own)) for track, own in events.items())], {*self.versions, *learned}
+
+    def _learns_alone(self, state: ModelState, track: str) -> bool:
+        """Whether a version in the state still learns its own baseline, or has."""
+        own = state.tracks[track]
+        return bool(self.versions) and self.given is None and (own.judge is None or own.learned is not None)
+
+    def _has_room(self, version: str, learned: list[str], silent: list[str]) -> bool:
+        """Whether a version is a track; it is added to those that learn their own if there is room, or a silent one."""
+        if version in self.versions or version in learned:
+            return True
+        if self.given is not None:
+            return False
+        if len(learned) >= _LEARNED and silent:
+            learned.remove(silent.pop(0))
+        if len(learned) >= _LEARNED:
+            return False
+        learned.append(version)
+        return True
+
+    def _judge(
+        self, state: ModelState, pane: Pane[Any], track: str, ticks: int, counted_in: Mapping[str, Signals]
+    ) -> tuple[ModelState, list[Step]]:
+        """What a track sees after its events of a pane, and the steps. state: as it sees it."""
+        state, steps = self._carry_over(state, track, later(state.clock, ticks, _told(pane)))
+        baseline = self._reference(state, track)
+        if baseline is not None:
+            state, more = self._compare(state, baseline, pane, track, ticks, counted_in.get(track))
+        elif track and isinstance(pane.content, Sketch):
+            more = []  # counted in a baseline that its version no longer has
         else:
-            state, more = self._compare(state, baseline, pane, ticks, counted_in)
-        return _with_numbers(state, [*steps, *more])
+            state, more = self._collect(state, pane, track, ticks)
+        return state, [*steps, *more]
+
+    def _drop_tracks(
+        self, state: ModelState, kept: Collection[str], at: int, ticks: int
+    ) -> tuple[ModelState, list[Step]]:
+        """The state without the tracks that are not `kept`, and the ends of incidents.
+
+        What was found in those, in silent ones, or against a baseline that is not given any more, can neither recover
+        nor be found again.
+        """
+        if not (state.tracks or self.versions):
+            return state, []
+        gone = {track for track in state.tracks if track not in kept}
+        found = {each.track for each in state.drifts}
+        left = {track for track in found if track in gone or self._is_left(state.seen_by(track), track, ticks)}
+        leaving: dict[Subject, Resolution] = {each.subject: "unwatched" for each in state.drifts if each.track in left}
+        incidents, steps = leave(state.incidents, leaving, at) if leaving else (state.incidents, [])
+        for track in gone:
+            self._judges.pop(track, None)
+        tracks = {track: each for track, each in state.tracks.items() if track not in gone}
+        return replace(state, incidents=incidents, tracks=tracks), steps
+
+    def _is_left(self, state: ModelState, track: str, ticks: int) -> bool:
+        return self._reference(state, track) is None or _is_silent(state, ticks)
 
     @cached_property
     def _traffic_judge(self) -> TrafficJudge:
@@ -159,31 +264,40 @@ class Monitor:
 
     def _tick_drifts(self, state: ModelState, ticks: int) -> tuple[ModelState, list[Step]]:
         """The state after incidents whose time has come; the same object if nothing has changed."""
-        baseline, judged = self.baseline(state), state.judge
-        if baseline is None or judged is None or not state.incidents:
+        if not state.incidents or not any(self._is_judged(state.seen_by(each), each) for each in ("", *state.tracks)):
             return state, []
-        clock, life_cycle = later(state.clock, ticks), Judge(baseline, self.config, self.dependences).life_cycle
-        incidents, steps = life_cycle.advance(state.incidents, [], (), judged.seen, clock)
+        # Only findings open an incident, which names its baseline and the events until then.
+        clock, life_cycle = later(state.clock, ticks), LifeCycle(self.config.incidents, baseline="")
+        incidents, steps = life_cycle.advance(state.incidents, [], (), 0, clock)
         if not steps and [*map(id, incidents.values())] == [*map(id, state.incidents.values())]:
             return state, []
         return replace(state, incidents=incidents, clock=clock), steps
 
-    def _carry_over(self, state: ModelState, at: int) -> tuple[ModelState, list[Step]]:
-        """What is remembered against another baseline, carried over to the one that the model is compared with now."""
-        baseline, judge = self.baseline(state), state.judge
-        if self.given and state.sample:  # a baseline was given to a model that was still collecting its own
-            state = replace(state, sample=(), values=0)
-        if baseline is None:
+    def _is_judged(self, state: ModelState, track: str) -> bool:
+        return state.judge is not None and self._reference(state, track) is not None
+
+    def _carry_over(self, state: ModelState, track: str, at: int) -> tuple[ModelState, list[Step]]:
+        """What is remembered against another baseline, carried over to the one that the track is compared with now."""
+        baseline, judge = self._reference(state, track), state.judge
+        if baseline is not None and baseline is not state.learned and state.sample:
+            state = replace(state, sample=(), values=0)  # it was given while the track was still collecting its own
+        drifts = [each for each in state.drifts if each.track == track]
+        if baseline is None and not state.tracks and not track:
             ends = end(state.incidents.values(), at)
             return replace(state, judge=None, incidents={}, unreadable=False), ends
+        if baseline is None:
+            incidents, steps = leave(state.incidents, {each.subject: "unwatched" for each in drifts}, at)
+            return replace(state, judge=None, incidents=incidents, unreadable=False), steps
         if judge and judge.baseline == baseline.content_hash:
             return state, []
-        leaving = gone(state.drifts, judge.signals if judge else None, baseline)
+        leaving = gone(drifts, judge.signals if judge else None, baseline)
         incidents, steps = leave(state.incidents, leaving, at)
         carried = judge and carry_over(judge, baseline)
         return replace(state, judge=carried, incidents=incidents, unreadable=False), steps
 
-    def _collect(self, state: ModelState, pane: Pane[tuple[Event, ...]], ticks: int) -> tuple[ModelState, list[Step]]:
+    def _collect(
+        self, state: ModelState, pane: Pane[tuple[Event, ...]], track: str, ticks: int
+    ) -> tuple[ModelState, list[Step]]:
         """Add events to the sample; once it is large enough, learn the baseline and judge the events after it."""
         count, values, complete = self._fill(state, pane.content)
         sample, rest = (*state.sample, *pane.content[:count]), pane.content[count:]
@@ -193,7 +307,7 @@ class Monitor:
         if state.learned is None or not rest:
             return state, []
         rest_of_pane = replace(pane, content=rest, first_ts=rest[0].ts)
-        return self._compare(state, state.learned, rest_of_pane, ticks)
+        return self._compare(state, state.learned, rest_of_pane, track, ticks)
 
     def _fill(self, state: ModelState, events: Sequence[Event]) -> tuple[int, int, bool]:
         """How many of the events the sample takes, how many values it holds then, and whether it is complete."""
@@ -221,20 +335,39 @@ class Monitor:
             return None
 
     def _compare(
-        self, state: ModelState, baseline: Baseline, pane: Pane[Any], ticks: int, counted_in: Signals | None = None
+        self,
+        state: ModelState,
+        baseline: Baseline,
+        pane: Pane[Any],
+        track: str,
+        ticks: int,
+        counted_in: Signals | None = None,
     ) -> tuple[ModelState, list[Step]]:
         # Deriving thresholds takes a second, so a copy of the same baseline, as after a rebalance, keeps the judge.
-        if self._judge is None or not self._has_judge_of(baseline):
-            self._judge = Judge(baseline, self.config, self.dependences)
+        if not self._has_judge_of(baseline, track):
+            self._judges[track] = Judge(baseline, self.config, self.dependences, track)
         if not isinstance(pane.content, Sketch):
             pane = replace(pane, content=baseline.sketch_events(pane.content))
-        judge = replace(state.judge or self._judge.start(), portable=self.portable)
+        # Only workers that read portable histories know of tracks.
+        judge = replace(state.judge or self._judges[track].start(), portable=self.portable or bool(track))
         if counted_in is not None and counted_in != baseline.watched:
             onto = projection(counted_in, baseline.watched)
             pane, judge = projected(pane, onto), begin(judge, onto.absent, judge.end + pane.content.n)
-        judge, incidents, steps = self._judge.judge(judge, state.incidents, pane, state.clock, ticks)
+        times, own = (state.clock, ticks), self._judges[track]
+        judge, incidents, steps = own.judge(judge, state.incidents, pane, *times, state.elsewhere)
         clock = later(state.clock, ticks, told_by(judge.history)) if ticks and judge.pending is None else state.clock
         return replace(state, judge=judge, incidents=incidents, clock=clock), steps
 
-    def _has_judge_of(self, baseline: Baseline) -> bool:
-        return self._judge is not None and self._judge.baseline.content_hash == baseline.content_hash
+    def _has_judge_of(self, baseline: Baseline, track: str) -> bool:
+        return track in self._judges and self._judges[track].baseline.content_hash == baseline.content_hash
+
+
+def _is_silent(track: ModelState | TrackState, ticks: int) -> bool:
+    """Whether a track that had events has had none for long. ticks: the largest time of a tick, epoch ms."""
+    if track.judge is not None:
+        return told_by([*track.judge.history, *track.judge.newest]) + _SILENT < ticks
+    return bool(track.sample) and track.sample[-1].ts + _SILENT < ticks
+
+
+def _told(pane: Pane[Any]) -> int:
+    return min(pane.first_ts, pane.last_ts)

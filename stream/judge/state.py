@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from driftline.detectors.arrays import IntArray
@@ -32,6 +32,8 @@ class ModelState:
     last_seq: number of the newest alert. incidents: by scope, see `stream.judge.incidents`. values: those of the
     sample, see `values_of`. clock: how late it was at the last check, epoch ms; 0 without ticks. unreadable: there is a
     stored history, and nothing that says how to read it. traffic: None until the first tick, or if it is not judged.
+    sample, learned, judge and values are those of the track ""; tracks: the others by version, last the one that had
+    events last.
     """
 
     consumed: Mapping[Source, int] = field(default_factory=dict)
@@ -44,11 +46,49 @@ class ModelState:
     clock: int = 0
     unreadable: bool = False
     traffic: TrafficState | None = None
+    tracks: Mapping[str, TrackState] = field(default_factory=dict)
 
     @property
     def drifts(self) -> list[Finding]:
         """All that drifts."""
         return [each for incident in self.incidents.values() for each in incident.drifts]
+
+    @property
+    def elsewhere(self) -> int:
+        """Events in the histories of `tracks`."""
+        return sum(each.judge.end for each in self.tracks.values() if each.judge is not None)
+
+    @property
+    def judges(self) -> list[JudgeState]:
+        """The histories of all tracks that have one."""
+        judges = (self.judge, *(each.judge for each in self.tracks.values()))
+        return [each for each in judges if each is not None]
+
+    def seen_by(self, track: str) -> ModelState:
+        """The state as a track sees it: with its own sample, baseline and history, and all others among `tracks`."""
+        if not track:
+            return self
+        others = {"": TrackState(self.sample, self.learned, self.judge, self.values), **self.tracks}
+        own = others.pop(track, TrackState())
+        return replace(self, sample=own.sample, learned=own.learned, judge=own.judge, values=own.values, tracks=others)
+
+    def after_track(self, track: str, seen: ModelState) -> ModelState:
+        """The state after events of a track. seen: what `seen_by` gave, after them."""
+        if not track:
+            return seen
+        others = {name: each for name, each in self.tracks.items() if name != track}
+        own = TrackState(seen.sample, seen.learned, seen.judge, seen.values)
+        return replace(self, incidents=seen.incidents, clock=seen.clock, tracks={**others, track: own})
+
+
+@dataclass(frozen=True, slots=True)
+class TrackState:
+    """What is remembered of one version of a model that is judged by itself; see `ModelState`."""
+
+    sample: tuple[Event, ...] = ()
+    learned: Baseline | None = None
+    judge: JudgeState | None = None
+    values: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +135,8 @@ class JudgeState:
     def end(self) -> int:
         """Events seen, those of panes that are not evaluated yet included."""
         return self.seen + (self.pending.content.n if self.pending else 0)
+
+    @property
+    def newest(self) -> list[Pane[Sketch]]:
+        """The newest of its panes; none before the first."""
+        return [*self.history, *([self.pending] if self.pending else [])][-1:]

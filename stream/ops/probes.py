@@ -10,6 +10,7 @@ from aiokafka import codec
 from redis.exceptions import RedisError
 
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.given import NO_VERSIONS, Versions
 from driftline.stream.checks.finding import Finding
 from driftline.stream.checks.topics import right_findings, topic_findings
 from driftline.stream.checks.traffic import read_sample, traffic_findings
@@ -95,7 +96,9 @@ def probe_codecs() -> Iterator[Finding]:
         yield Finding("codecs", "ok", f"a worker can read {', '.join(_CODECS)}")
 
 
-def probe_traffic(config: Config, folder: Path, baselines: Mapping[str, Baseline]) -> Iterator[Finding]:
+def probe_traffic(
+    config: Config, folder: Path, baselines: Mapping[str, Baseline], versions: Versions = NO_VERSIONS
+) -> Iterator[Finding]:
     """Whether the newest events fit the mapping and the baselines. folder: that of the configuration file.
 
     Raises TopicsError if they cannot be read, SchemasUnavailableError if the schemas of their frames cannot.
@@ -105,7 +108,7 @@ def probe_traffic(config: Config, folder: Path, baselines: Mapping[str, Baseline
     if loader is not None:
         loader.load_now([message for message, _ in messages])
     sample = read_sample(messages, config, None if loader is None else loader.schemas)
-    yield from traffic_findings(config, baselines, sample)
+    yield from traffic_findings(config, baselines, sample, versions)
 
 
 def _newest(config: Config, topic: str) -> Sequence[tuple[bytes | None, Origin]]:

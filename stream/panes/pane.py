@@ -72,7 +72,7 @@ class Run(NamedTuple):
 
     baselines: the content hash of the baseline of each pane that is a sketch, by model. time: the lower quartile of the
     events' times, epoch ms; None without an event. read: how many records it has. rejected: how often these were
-    refused, messages and rows, by cause.
+    refused, messages and rows, by cause. versions: by model, the content hashes of the baselines of its versions.
     """
 
     start: int
@@ -82,3 +82,4 @@ class Run(NamedTuple):
     time: int | None = None
     read: int = 0
     rejected: Mapping[str, int] = MappingProxyType({})
+    versions: Mapping[str, Mapping[str, str]] = MappingProxyType({})

@@ -9,10 +9,12 @@ uncounted until it has enough events or its run ends. No I/O, no clock.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
+from typing import Any, Self
 
 import numpy as np
 
@@ -22,6 +24,7 @@ from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.events.columns import Columns
 from driftline.stream.events.event import Event
+from driftline.stream.panes.tracks import Tracks
 
 # Events of a model that are counted in one call: at 64 the call adds some 2 µs to an event that costs 5. A thousand
 # models of 20 numbers then hold 10 MB of uncounted events; 128 would hold twice that to save one microsecond.
@@ -46,10 +49,60 @@ class Tally:
         enough = len(both.counted) > 1 or sum(len(columns.ts) for columns in both.uncounted) >= _BATCH
         return Tally(self.baseline, (both.sketch(),)) if enough else both
 
+    @property
+    def hashes(self) -> dict[str, str]:
+        """The content hash of the baseline, by track."""
+        return {"": self.baseline.content_hash}
+
     def sketch(self) -> Sketch:
         """The sketch of all events, counted or not."""
         rest = [self.baseline.sketch(Columns.concatenate(self.uncounted))] if self.uncounted else []
         return reduce(add, (*self.counted, *rest))
+
+
+@dataclass(frozen=True, slots=True)
+class TrackTally:
+    """A model's events in an open run, where its versions have baselines of their own.
+
+    baselines: by track. parts: by track, those of a track without a baseline as events. Events that come while other
+    baselines wait for the end of the run are counted in these, as those of a `Tally` are.
+    """
+
+    baselines: Mapping[str, Baseline]
+    parts: Mapping[str, Tally | tuple[Event, ...]]
+
+    @classmethod
+    def of_events(cls, baselines: Mapping[str, Baseline], events: Sequence[Event]) -> Self:
+        """The tally of events: of each version in its baseline, and of all others in the track ""."""
+        sorted_in = defaultdict[str, list[Event]](list)
+        for event in events:
+            version = event.version or ""
+            sorted_in[version if version in baselines else ""].append(event)
+        return cls(baselines, {track: _counted(baselines.get(track), own) for track, own in sorted_in.items()})
+
+    def __add__(self, newer: TrackTally | tuple[Event, ...]) -> TrackTally:
+        if isinstance(newer, tuple):
+            newer = TrackTally.of_events(self.baselines, newer)
+        parts: dict[str, Any] = dict(self.parts)
+        for track, part in newer.parts.items():
+            parts[track] = parts[track] + part if track in parts else part
+        return TrackTally(self.baselines, parts)
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """The content hashes of the baselines of what was counted, by track."""
+        return {track: part.baseline.content_hash for track, part in self.parts.items() if isinstance(part, Tally)}
+
+    def sketch(self) -> Any:
+        """The tracks, each with its sketch or its events; the content of the track "" alone if there is no other."""
+        parts = {
+            track: part.sketch() if isinstance(part, Tally) else part for track, part in sorted(self.parts.items())
+        }
+        return parts[""] if parts.keys() == {""} else Tracks(parts)
+
+
+def _counted(baseline: Baseline | None, events: Sequence[Event]) -> Tally | tuple[Event, ...]:
+    return tuple(events) if baseline is None else Tally(baseline, (baseline.sketch_events(events),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +146,35 @@ class EventRows:
 
     def content(self, first: int, last: int) -> tuple[Event, ...]:
         return self.events[first:last]
+
+
+@dataclass(frozen=True, slots=True)
+class TrackRows:
+    """Events of a model whose versions have baselines of their own: their panes hold tracks.
+
+    parts: by track, in the order of their names, so that the order of one message's events is always the same.
+    """
+
+    baselines: Mapping[str, Baseline]
+    parts: Mapping[str, SketchRows | EventRows]
+    offsets: IntArray
+    times: IntArray
+
+    @classmethod
+    def of(cls, baselines: Mapping[str, Baseline], parts: Mapping[str, SketchRows | EventRows]) -> TrackRows:
+        """The rows of at least one track. baselines: by track."""
+        offsets = np.concatenate([each.offsets for each in parts.values()])
+        times = np.concatenate([each.times for each in parts.values()])
+        order = np.argsort(offsets, kind="stable")
+        return cls(baselines, parts, offsets[order], times[order])
+
+    def content(self, first: int, last: int) -> TrackTally:
+        bounds, parts = (self.offsets[first], self.offsets[last - 1] + 1), dict[str, Tally | tuple[Event, ...]]()
+        for track, rows in self.parts.items():
+            start, stop = (int(each) for each in np.searchsorted(rows.offsets, bounds))
+            if start < stop:
+                parts[track] = rows.content(start, stop)
+        return TrackTally(self.baselines, parts)
 
 
 def _shortened(event: Event) -> Event:

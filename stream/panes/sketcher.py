@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,8 +13,8 @@ from driftline.detectors.arrays import IntArray
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.config.sections import Config
 from driftline.stream.events.columns import Defect
-from driftline.stream.events.decode import Decoder
-from driftline.stream.events.event import Rejection
+from driftline.stream.events.decode import Decoded, Decoder
+from driftline.stream.events.event import Event, Rejection
 from driftline.stream.events.frames import Schema
 from driftline.stream.events.limits import DEFAULT_LIMITS, MessageLimits
 from driftline.stream.events.mapping import EventMapping, Origin, Origins
@@ -22,7 +22,7 @@ from driftline.stream.events.parse import EventError, EventReader
 from driftline.stream.panes.coverage import Coverage, sampled_positions
 from driftline.stream.panes.cutter import Cutter, PaneRule, Sizes
 from driftline.stream.panes.pane import Run
-from driftline.stream.panes.rows import EventRows, SketchRows, Tally
+from driftline.stream.panes.rows import EventRows, SketchRows, Tally, TrackRows, TrackTally
 
 
 class Sketched(NamedTuple):
@@ -43,7 +43,8 @@ class Sketcher:
     """Decodes the messages of one partition of `topic` and cuts them into panes.
 
     baselines: by model; panes of other models hold events instead of sketches. schemas: see `EventReader`; the mapping
-    may grow. coverage: takes a sample of the events. limits: of each message.
+    may grow. coverage: takes a sample of the events. limits: of each message. versions: by model, the baselines of
+    versions that have their own.
     """
 
     topic: str
@@ -53,50 +54,64 @@ class Sketcher:
     schemas: Mapping[int, Schema] | None = None
     coverage: Coverage = field(default_factory=Coverage)
     limits: MessageLimits = DEFAULT_LIMITS
+    versions: dict[str, Mapping[str, Baseline]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._counts = RunCounts()
         self._decoder, self._reader = self._new_decoder(), EventReader(self.mapping, self.schemas, self.limits)
-        self._waiting: dict[str, Baseline] = {}
+        self._waiting: dict[str, Mapping[str, Baseline]] = {}
 
     def _new_decoder(self) -> Decoder:
         fields = {model: baseline.fields for model, baseline in self.baselines.items()}
-        return Decoder(fields, self.mapping, self.schemas, self.limits)
+        versions = {
+            model: {version: baseline.fields for version, baseline in own.items()}
+            for model, own in self.versions.items()
+        }
+        return Decoder(fields, self.mapping, self.schemas, self.limits, versions)
+
+    def _by_track(self, model: str) -> dict[str, Baseline]:
+        """The baselines that a model's events are counted in now, by track."""
+        own = {"": self.baselines[model]} if model in self.baselines else {}
+        return own | dict(self.versions.get(model, {}))
 
     def add_baseline(self, baseline: Baseline) -> None:
         """Sketch the events of the baseline's model from now on, those of the open run included.
 
         Not yet, if the open run holds a sketch of the model against a former baseline: then try again later.
         """
-        if isinstance(self.cutter.content(baseline.model), Tally):
-            return
-        self.baselines[baseline.model] = baseline
+        self._add(baseline.model, {"": baseline})
+
+    def _add(self, model: str, baselines: Mapping[str, Baseline]) -> bool:
+        if isinstance(self.cutter.content(model), Tally | TrackTally):
+            return False
+        own, versions = baselines.get(""), {track: each for track, each in baselines.items() if track}
+        self.baselines |= {} if own is None else {model: own}
+        self.versions |= {model: versions} if versions else {}
         self._decoder = self._new_decoder()
-        self.coverage.forget(baseline.model, baseline.names)
-        self.cutter.convert(baseline.model, lambda events: Tally(baseline, (baseline.sketch_events(events),)))
+        self.coverage.forget(model, {name for each in baselines.values() for name in each.names})
+        self.cutter.convert(model, lambda events: _tally(baselines, events))
+        return True
 
     def remove_baseline(self, model: str) -> None:
         """Keep the events of a model that was forgotten, from the next run on."""
         self._waiting.pop(model, None)
-        if self.baselines.pop(model, None) is not None:
+        if self._by_track(model):
+            self.baselines.pop(model, None)
+            self.versions.pop(model, None)
             self._decoder = self._new_decoder()
 
-    def exchange_baseline(self, baseline: Baseline) -> None:
-        """Sketch the events of the baseline's model in it, from the next run on.
+    def exchange(self, model: str, baselines: Mapping[str, Baseline]) -> None:
+        """Sketch the events of a model in other baselines, by track, from the next run on; without any, keep them.
 
         A run has one layout. So the model's events are kept until its open run has ended, and what comes before that
         joins it.
         """
-        former = self.baselines.get(baseline.model)
-        if former is None or former.content_hash != baseline.content_hash:
-            self.remove_baseline(baseline.model)
-            self._waiting[baseline.model] = baseline
+        if _hashes(self._by_track(model)) != _hashes(baselines):
+            self.remove_baseline(model)
+            self._waiting |= {model: baselines} if baselines else {}
 
     def _add_waiting(self) -> None:
-        for baseline in [*self._waiting.values()]:
-            self.add_baseline(baseline)
-            if baseline.model in self.baselines:
-                del self._waiting[baseline.model]
+        self._waiting = {model: each for model, each in self._waiting.items() if not self._add(model, each)}
 
     def consume(
         self, offsets: IntArray, messages: Sequence[bytes | None], timestamps: IntArray | None = None
@@ -107,20 +122,34 @@ class Sketcher:
         """
         self._add_waiting()
         origins = Origins(self.topic, self.cutter.partition, offsets, timestamps)
-        known, unknown, rejections, _ = self._decoder.decode(messages, origins)
-        rows: dict[str, SketchRows | EventRows] = {
-            model: SketchRows.of(self.baselines[model], columns, offsets) for model, columns in known.items()
-        }
-        rows |= {model: EventRows.of(events, offsets) for model, events in unknown.items()}
+        decoded = self._decoder.decode(messages, origins)
+        rows, rejections = self._rows(decoded, offsets), decoded.rejections
         self._sample(messages, origins)
         sizes = Sizes.of(offsets, messages)
         runs = self.cutter.push(rows, int(offsets[-1]) + 1, sizes) if len(offsets) else []
         runs = self._counts.count(runs, offsets, rejections)
+        versions = (columns for own in decoded.versions.values() for columns in own.values())
         defects = [
-            (int(columns.position[defect.row]), defect) for columns in known.values() for defect in columns.defects
+            (int(columns.position[defect.row]), defect)
+            for columns in (*decoded.known.values(), *versions)
+            for defect in columns.defects
         ]
         events = sum(len(each.times) for each in rows.values())
         return Sketched(list(map(_counted, runs)), events, rejections, defects)
+
+    def _rows(self, decoded: Decoded, offsets: IntArray) -> dict[str, SketchRows | EventRows | TrackRows]:
+        """The rows of each model. offsets: of the messages."""
+        rows: dict[str, SketchRows | EventRows] = {
+            model: SketchRows.of(self.baselines[model], columns, offsets) for model, columns in decoded.known.items()
+        }
+        rows |= {model: EventRows.of(events, offsets) for model, events in decoded.unknown.items()}
+        tracks = dict[str, TrackRows]()
+        for model in self.versions.keys() & {*rows, *decoded.versions}:
+            parts = {"": rows[model]} if model in rows else {}
+            for version, columns in sorted(decoded.versions.get(model, {}).items()):
+                parts[version] = SketchRows.of(self.versions[model][version], columns, offsets)
+            tracks[model] = TrackRows.of(self._by_track(model), parts)
+        return rows | tracks
 
     def _sample(self, messages: Sequence[bytes | None], origins: Origins) -> None:
         """Show the coverage every n-th message as the exact reader reads it, with all of its fields."""
@@ -138,9 +167,13 @@ class Sketcher:
         except EventError:
             return
         for event in events:
-            baseline = self.baselines.get(event.model)
-            watched = None if baseline is None else baseline.names
-            self.coverage.add(event, watched, origin.partition, origin.offset)
+            self.coverage.add(event, self._watched(event), origin.partition, origin.offset)
+
+    def _watched(self, event: Event) -> frozenset[str] | None:
+        """The signals of the baseline that an event is counted in; None if there is none."""
+        versions = self.versions.get(event.model, {})
+        baseline = versions.get(event.version or "") or self.baselines.get(event.model)
+        return None if baseline is None else baseline.names
 
     @property
     def so_far(self) -> Run:
@@ -182,11 +215,26 @@ class RunCounts:
         return counted
 
 
+def _tally(baselines: Mapping[str, Baseline], events: tuple[Event, ...]) -> Tally | TrackTally:
+    if baselines.keys() != {""}:
+        return TrackTally.of_events(baselines, events)
+    return Tally(baselines[""], (baselines[""].sketch_events(events),))
+
+
 def _counted(run: Run) -> Run:
-    tallies = {model: pane.content for model, pane in run.panes.items() if isinstance(pane.content, Tally)}
-    sketched = {model: replace(run.panes[model], content=tally.sketch()) for model, tally in tallies.items()}
-    hashes = {model: tally.baseline.content_hash for model, tally in tallies.items()}
-    return run._replace(panes=run.panes | sketched, baselines=hashes)
+    panes, baselines, versions = dict(run.panes), dict[str, str](), dict[str, Mapping[str, str]]()
+    for model, pane in run.panes.items():
+        if isinstance(pane.content, Tally | TrackTally):
+            content: Any = pane.content.sketch()
+            panes[model], hashes = replace(pane, content=content), pane.content.hashes
+            baselines |= {model: hashes[""]} if "" in hashes else {}
+            own = {track: each for track, each in hashes.items() if track}
+            versions |= {model: own} if own else {}
+    return run._replace(panes=panes, baselines=baselines, versions=versions)
+
+
+def _hashes(baselines: Mapping[str, Baseline]) -> dict[str, str]:
+    return {track: each.content_hash for track, each in baselines.items()}
 
 
 def pane_rule(config: Config) -> PaneRule:

@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import merge
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from driftline.detectors.summaries.shape import Shape
-from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.alerts.build import build_alert, build_topic_alert
 from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.given import NO_VERSIONS, Versions, select_watched, select_watched_versions
 from driftline.stream.baselines.watched import Signals
 from driftline.stream.codec.frames import FormatError
 from driftline.stream.codec.levels import NEWEST, learned_format
@@ -30,9 +30,10 @@ from driftline.stream.judge.monitor import Monitor, forget
 from driftline.stream.judge.roster import NoRoomError, Room, Roster
 from driftline.stream.judge.schema import REPORTER, SchemaJudge, SchemaState, Unread
 from driftline.stream.judge.state import ModelState
-from driftline.stream.panes.pane import Pane, Source
+from driftline.stream.panes.pane import Source
 from driftline.stream.panes.tick import Marks, Tick
-from driftline.stream.replay.pipeline import LogBatch, ModelCounts
+from driftline.stream.panes.tracks import events_in
+from driftline.stream.replay.pipeline import LogBatch, ModelCounts, names_of
 from driftline.stream.replay.run import ReplayResult
 
 #: A baseline of a model by its content hash, None if it is not known.
@@ -58,13 +59,15 @@ def replay_panes(
     on_alert: Callable[[IncidentAlert], None],
     find: Find = lambda _model, _hash: None,
     calendar_of: CalendarOf = every_day,
+    versions: Versions = NO_VERSIONS,
 ) -> ReplayResult:
     """Judge the logs of a panes topic's partitions again; `on_alert` is called with each alert.
 
-    find, calendar_of: see `PanesReplay`.
+    find, calendar_of, versions: see `PanesReplay`.
     """
-    watched = {each.model: each.select_signals(config.for_model(each.model).signals.selects) for each in baselines}
-    own = PanesReplay(config, watched, find, calendar_of=calendar_of)
+    watched = select_watched(config, {each.model: each for each in baselines})
+    own_versions = select_watched_versions(config, versions)
+    own = PanesReplay(config, watched, find, calendar_of=calendar_of, versions=own_versions)
     result = ReplayResult(rejected=Rejections(config.mapping.event_mapping()))
     for record in records_of(logs):
         for alert in own.read(record):
@@ -73,8 +76,8 @@ def replay_panes(
     result.events = own.events.total()
     states = own.states
     result.counts = {model: ModelCounts.of(own.events[model], state) for model, state in states.items()}
-    judged = [each for model in states if result.counts[model].judged and (each := own.baseline(model))]
-    result.watched = {each.model: tuple(signal.name for signal in each.fields) for each in judged}
+    judged = [model for model in states if result.counts[model].judged]
+    result.watched = {model: names_of(own.monitor(model).baselines(states[model]).values()) for model in judged}
     for reason, count in Counter(own.refused.values()).most_common(_REASONS):
         result.remarks.append(f"{count:,} × not judged: {reason}")
     if own.events and not own.ticks:
@@ -116,6 +119,7 @@ class PanesReplay:
     A record of the topic that names another baseline takes effect where it stands. find: finds baselines that are not
     given. events: judged, by model. ticks: how many came. refused: why a record became a dead letter, by partition and
     offset. forgotten: models, in the order in which they were forgotten. calendar_of: gives the calendar of a model.
+    versions: the baselines of versions that have their own, as `baselines`.
     """
 
     config: Config
@@ -126,18 +130,16 @@ class PanesReplay:
     refused: dict[tuple[int, int], str] = field(default_factory=dict)
     forgotten: list[str] = field(default_factory=list)
     calendar_of: CalendarOf = every_day
+    versions: Versions = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._partitions: dict[int, _Partition] = {}
         self._monitors: dict[str, Monitor] = {}
         self._references: dict[str, ReferenceMessage] = {}
-        self._known: dict[str, Baseline | None] = {each.content_hash: each for each in self.baselines.values()}
+        given = (*self.baselines.values(), *(each for own in self.versions.values() for each in own.values()))
+        self._known: dict[str, Baseline | None] = {each.content_hash: each for each in given}
         self._dependences = DependenceCache()
         self._schema = SchemaJudge(self.config.topics.predictions, self.config.defaults.incidents)
-
-    def baseline(self, model: str) -> Baseline | None:
-        """The baseline of a model that is remembered, given or learned."""
-        return self._monitor(model).baseline(self.states[model])
 
     @property
     def states(self) -> dict[str, ModelState]:
@@ -177,7 +179,7 @@ class PanesReplay:
         alerts = [build_topic_alert(self._schema, step, mode="live", emitted_at=at) for step in reported]
         ticks, until = self._time(partition), partition.marks.complete_to(self.config.topics.predictions)
         for model in sorted(partition.states):
-            monitor = self._monitors[model] = self._monitor(model)
+            monitor = self._monitors[model] = self.monitor(model)
             partition.states[model], steps = monitor.tick(partition.states[model], ticks, until, unread)
             alerts += self._alerts(monitor, steps, at)
         return alerts
@@ -193,17 +195,18 @@ class PanesReplay:
     def _judge(self, partition: _Partition, message: PaneMessage, at: int) -> list[IncidentAlert]:
         """Judge a pane. Raises FormatError or NoRoomError."""
         model, run, topic = message.model, message.run, self.config.topics.predictions
-        monitor, state = self._monitor(model), partition.states.get(model, ModelState())
+        monitor, state = self.monitor(model), partition.states.get(model, ModelState())
         source = Source(run.partition, "" if message.topic == topic else message.topic)
-        baseline, consumed = monitor.baseline(state), state.consumed.get(source, 0)
-        counted_in = self._signals(message, state, baseline)
+        consumed = state.consumed.get(source, 0)
+        counted_in = self._signals(message, monitor, state)
         check_order(message, consumed)
-        pane = message.pane(None if counted_in is None else Shape(counted_in))
+        layouts = {track: Shape(signals) for track, signals in counted_in.items()}
+        pane = message.pane(layouts.get(""), layouts)
         is_new = run.start >= consumed
         judged, steps = monitor.judge(state, pane, source.topic, self._time(partition), counted_in)
-        alerts = self._make_room(partition, model, state, judged, at) if is_new and monitor.given is None else []
+        alerts = self._make_room(partition, model, state, judged, at) if is_new and not monitor.is_configured else []
         partition.states[model], self._monitors[model] = judged, monitor
-        self.events[model] += _events(pane) if is_new else 0
+        self.events[model] += events_in(pane.content) if is_new else 0
         return alerts + self._alerts(monitor, steps, at, message.topic)
 
     def _refer(self, partition: _Partition, record: ReferenceMessage) -> list[IncidentAlert]:
@@ -217,26 +220,29 @@ class PanesReplay:
             partition.roster.forget(record.model)
         return []
 
-    def _given(self, model: str) -> Baseline | None:
+    def _given(self, model: str) -> tuple[Baseline | None, Mapping[str, Baseline]]:
+        """The baseline of a model, and those of versions that have their own."""
         reference = self._references.get(model)
         if reference is None:
-            return self.baselines.get(model)
-        hash_ = reference.baselines.get("")
-        return None if hash_ is None else self._find(model, hash_)
+            return self.baselines.get(model), self.versions.get(model, {})
+        found = {track: self._find(model, hash_) for track, hash_ in reference.baselines.items()}
+        return found.get(""), {track: each for track, each in found.items() if track and each is not None}
 
     def _find(self, model: str, hash_: str) -> Baseline | None:
         if hash_ not in self._known:
             self._known[hash_] = self.find(model, hash_)
         return self._known[hash_]
 
-    def _signals(self, message: PaneMessage, state: ModelState, baseline: Baseline | None) -> Signals | None:
-        """The signals of a pane's sketch; None for a pane of events. Raises FormatError if they are not known."""
-        if not message.baseline:
-            return None
-        known = (each for each in (baseline, state.learned) if each is not None)
-        found = next((each for each in known if each.content_hash == message.baseline), None)
-        found = found or self._find(message.model, message.baseline)
-        if found is None or baseline is None:
+    def _signals(self, message: PaneMessage, monitor: Monitor, state: ModelState) -> dict[str, Signals]:
+        """The signals of a pane's sketches, by track. Raises FormatError if they are not known."""
+        return {track: self._signals_of(message, monitor, state, track) for track in message.baselines}
+
+    def _signals_of(self, message: PaneMessage, monitor: Monitor, state: ModelState, track: str) -> Signals:
+        hash_, baseline = message.baselines[track], monitor.baselines(state).get(track)
+        known = (each for each in (baseline, state.seen_by(track).learned) if each is not None)
+        found = next((each for each in known if each.content_hash == hash_), None)
+        found = found or self._find(message.model, hash_)
+        if found is None or (baseline is None and not track):
             raise FormatError(f"a pane of {message.model!r} against another baseline than the configuration gives")
         return found.watched
 
@@ -253,7 +259,7 @@ class PanesReplay:
         return alerts
 
     def _forget_asked(self, partition: _Partition, model: str, at: int) -> list[IncidentAlert]:
-        if self._given(model) is not None:
+        if self.monitor(model).is_configured:
             raise FormatError(f"model {model!r} is not forgotten: the configuration gives it a baseline")
         if model not in partition.roster:
             return []
@@ -262,7 +268,7 @@ class PanesReplay:
 
     def _forget(self, partition: _Partition, model: str, at: int) -> list[IncidentAlert]:
         self.forgotten.append(model)
-        monitor = self._monitors.pop(model, self._monitor(model))
+        monitor = self._monitors.pop(model, self.monitor(model))
         state, steps = forget(partition.states.pop(model))
         if state != ModelState():
             partition.states[model] = state
@@ -271,9 +277,10 @@ class PanesReplay:
     def _time(self, partition: _Partition) -> int:
         return partition.marks.time_of(self.config.topics.predictions)
 
-    def _monitor(self, model: str) -> Monitor:
-        config, given, monitor = self.config, self._given(model), self._monitors.get(model)
-        if monitor is not None and monitor.given is given:
+    def monitor(self, model: str) -> Monitor:
+        """The model's monitor, against the baselines that are in effect."""
+        config, (given, versions), monitor = self.config, self._given(model), self._monitors.get(model)
+        if monitor is not None and monitor.given is given and monitor.versions == versions:
             return monitor
         return Monitor(
             model,
@@ -284,12 +291,9 @@ class PanesReplay:
             self.calendar_of(model),
             learned_format=learned_format(NEWEST),
             portable=True,
+            versions=versions,
         )
 
     def _alerts(self, monitor: Monitor, steps: Sequence[Step], at: int, topic: str = "") -> list[IncidentAlert]:
         topic = topic or self.config.topics.predictions
         return [build_alert(monitor, step, mode="live", topic=topic, emitted_at=at) for step in steps]
-
-
-def _events(pane: Pane[Any]) -> int:
-    return pane.content.n if isinstance(pane.content, Sketch) else len(pane.content)

@@ -23,7 +23,8 @@ from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.alerts.build import build_alert
 from driftline.stream.alerts.schema import IncidentAlert, Mode
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.codec.levels import NEWEST, learned_format
+from driftline.stream.baselines.given import Versions, kinds_of, select_watched, select_watched_versions
+from driftline.stream.codec.levels import NEWEST, TRACKS, learned_format
 from driftline.stream.config.sections import Config
 from driftline.stream.events.columns import infer_fields
 from driftline.stream.events.frames import Schema
@@ -31,12 +32,13 @@ from driftline.stream.judge.absence import CalendarOf, every_day
 from driftline.stream.judge.incidents import Step
 from driftline.stream.judge.judge import DependenceCache
 from driftline.stream.judge.monitor import Monitor
-from driftline.stream.judge.state import ModelState
+from driftline.stream.judge.state import ModelState, TrackState
 from driftline.stream.panes.coverage import Coverage, Unwatched, unwatched, without_baseline
 from driftline.stream.panes.cutter import Cutter
 from driftline.stream.panes.pane import Pane, Run
 from driftline.stream.panes.sketcher import Sketcher, pane_rule
 from driftline.stream.panes.tick import Progress
+from driftline.stream.panes.tracks import by_track, events_in
 
 # ms of event time from one tick to the next, as a live partition sends them.
 _TICK = 10_000
@@ -84,9 +86,13 @@ class ModelCounts(NamedTuple):
     @classmethod
     def of(cls, total: int, state: ModelState) -> ModelCounts:
         """The counts of a model with `total` events and this state."""
-        judge, learned = state.judge, state.learned
-        judged, pending = (judge.seen, judge.pending) if judge else (0, None)
-        used = cls(judged, pending.content.n if pending else 0, learned.total.n if learned else 0, len(state.sample))
+        tracks: list[ModelState | TrackState] = [state, *state.tracks.values()]
+        used = cls(
+            judged=sum(each.seen for each in state.judges),
+            not_due=sum(each.end - each.seen for each in state.judges),
+            learned_from=sum(each.learned.total.n for each in tracks if each.learned is not None),
+            too_few=sum(len(each.sample) for each in tracks),
+        )
         return used._replace(dropped=total - sum(used))
 
     def why_no_baseline(self, needed: int) -> str:
@@ -102,15 +108,21 @@ class ModelCounts(NamedTuple):
         )
 
 
+def names_of(baselines: Iterable[Baseline]) -> tuple[str, ...]:
+    """The names of the signals of baselines."""
+    return tuple(dict.fromkeys(each.name for baseline in baselines for each in baseline.fields))
+
+
 @dataclass
 class Pipeline:
     """Sketchers and monitors of one topic in one process.
 
     baselines: the given ones, by model. topic: the topic's name in alerts, by default the configured one; without one,
     the log is one of files, whose traffic is not judged. schemas: see `EventReader`. level: format level of the group
-    of workers whose alerts it repeats. calendar_of: gives the calendar of a model. states and events: the state and the
-    number of events of every model seen so far. totals: by model, the sketch of all events that were sketched. signals:
-    by model, the kind of each signal of its baseline or, without one, the names in the events that it learns from.
+    of workers whose alerts it repeats. calendar_of: gives the calendar of a model. versions: the baselines of versions
+    that have their own. states and events: the state and the number of events of every model seen so far. totals: by
+    model and track, the sketch of all events that were sketched. signals: by model, the kind of each signal of its
+    baselines or, without one, the names in the events that it learns from.
     """
 
     config: Config
@@ -120,27 +132,27 @@ class Pipeline:
     schemas: Mapping[int, Schema] | None = None
     level: int = NEWEST
     calendar_of: CalendarOf = every_day
+    versions: Versions = field(default_factory=dict)
     monitors: dict[str, Monitor] = field(default_factory=dict)
     states: dict[str, ModelState] = field(default_factory=dict)
     events: Counter[str] = field(default_factory=Counter)
-    totals: dict[str, Sketch] = field(default_factory=dict)
+    totals: dict[tuple[str, str], Sketch] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.signals = {model: baseline.signal_kinds for model, baseline in self.baselines.items()}
-        self.known_baselines = {model: self._selected(baseline) for model, baseline in self.baselines.items()}
+        self.signals = kinds_of(self.baselines, self.versions)
+        self.known_baselines = select_watched(self.config, self.baselines)
+        self.known_versions = select_watched_versions(self.config, self.versions if self.level >= TRACKS else {})
         self._sketchers: list[Sketcher] = []
         self._coverage = Coverage()
         self._dependences = DependenceCache()
         self._progress, self.ticks = Progress(), 0
 
-    def _selected(self, baseline: Baseline) -> Baseline:
-        return baseline.select_signals(self.config.for_model(baseline.model).signals.selects)
-
     def sketcher(self, partition: int, start: int) -> Sketcher:
         """A first stage for one partition's log from offset `start` on; it receives baselines learned later."""
         cutter, mapping = Cutter(pane_rule(self.config), partition, start), self.config.mapping.event_mapping()
         known, limits = dict(self.known_baselines), self.config.limits.of_messages()
-        self._sketchers.append(Sketcher(self.topic_name, cutter, known, mapping, self.schemas, self._coverage, limits))
+        read, versions = (mapping, self.schemas, self._coverage, limits), dict[str, Any](self.known_versions)
+        self._sketchers.append(Sketcher(self.topic_name, cutter, known, *read, versions))
         return self._sketchers[-1]
 
     @property
@@ -152,24 +164,35 @@ class Pipeline:
     def watched(self) -> dict[str, tuple[str, ...]]:
         """The names of the signals of every model that was judged."""
         judged = [model for model, each in self.counts.items() if each.judged]
-        return {model: tuple(each.name for each in self.known_baselines[model].fields) for model in sorted(judged)}
+        return {model: names_of(self._baselines_of(model)) for model in sorted(judged)}
 
     @property
     def constant(self) -> tuple[str, ...]:
         """The models that were judged by nothing but signals that are constant in their baselines."""
-        signals = {model: self.known_baselines[model].layout.signals for model in self.watched}
+        signals = {
+            model: [signal for each in self._baselines_of(model) for signal in each.layout.signals]
+            for model in self.watched
+        }
         return tuple(model for model, own in signals.items() if all(each.kind is Kind.CONSTANT for each in own))
+
+    def _baselines_of(self, model: str) -> list[Baseline]:
+        return [*self.monitors[model].baselines(self.states[model]).values()]
 
     @property
     def unwatched(self) -> list[Unwatched]:
-        """The fields that no signal watches, of the models of which an event was seen."""
+        """The fields that no signal watches, of the models of which an event was seen.
+
+        Where versions have baselines of their own, that of the last one says what is new.
+        """
+        newest = {model: [*own.values()][-1] for model, own in self.known_versions.items()}
+        known = self.known_baselines | newest
         fields = [
             each
-            for model, baseline in sorted(self.known_baselines.items())
+            for model, baseline in sorted(known.items())
             if model in self.events
             for each in unwatched(baseline, self.config.for_model(model).signals, self._coverage)
         ]
-        others = [model for model in sorted(self.events) if model not in self.known_baselines]
+        others = [model for model in sorted(self.events) if model not in known]
         return fields + [each for model in others for each in self._without_baseline(model)]
 
     def _without_baseline(self, model: str) -> Iterator[Unwatched]:
@@ -186,28 +209,29 @@ class Pipeline:
         alerts = []
         for model, pane in run.panes.items():
             self._record(model, pane)
-            monitor = self.monitors.get(model)
-            if monitor is None:
-                given = self.known_baselines.get(model)
-                monitor = Monitor(
-                    model,
-                    self.config.for_model(model),
-                    given,
-                    self.config.limits,
-                    self._dependences,
-                    self.calendar_of(model),
-                    learned_format=learned_format(self.level),
-                    portable=self.level > 1,
-                )
-                self.monitors[model] = monitor
-            self.events[model] += pane.content.n if isinstance(pane.content, Sketch) else len(pane.content)
+            monitor = self.monitors.get(model) or self._new_monitor(model)
+            self.events[model] += events_in(pane.content)
             state, steps = monitor.judge(self.states.get(model, ModelState()), pane, ticks=self.ticks)
             self.states[model] = state
             baseline = monitor.baseline(state)
-            if baseline and model not in self.known_baselines:
+            if baseline and model not in self.known_baselines and not monitor.versions:
                 self._add_baseline(baseline)
             alerts += self._alerts(monitor, steps)
         return alerts
+
+    def _new_monitor(self, model: str) -> Monitor:
+        self.monitors[model] = Monitor(
+            model,
+            self.config.for_model(model),
+            self.known_baselines.get(model),
+            self.config.limits,
+            self._dependences,
+            self.calendar_of(model),
+            learned_format=learned_format(self.level),
+            portable=self.level > 1,
+            versions=self.known_versions.get(model, {}),
+        )
+        return self.monitors[model]
 
     def tick_after(self, run: Run) -> list[IncidentAlert]:
         """Let it become as late as the runs so far say, if that is later by a tick's length; returns the alerts."""
@@ -231,12 +255,13 @@ class Pipeline:
         return [build_alert(monitor, each, mode=self.mode, topic=self.topic_name, emitted_at=each.at) for each in steps]
 
     def _record(self, model: str, pane: Pane[Any]) -> None:
-        if isinstance(pane.content, Sketch):
-            total = self.totals.get(model)
-            self.totals[model] = pane.content if total is None else total + pane.content
-        else:
-            names = (field.name for field in infer_fields(pane.content))
-            self.signals[model] = dict.fromkeys(names, "") | self.signals.get(model, {})
+        for track, content in by_track(pane.content).items():
+            if isinstance(content, Sketch):
+                total = self.totals.get((model, track))
+                self.totals[model, track] = content if total is None else total + content
+            else:
+                names = (field.name for field in infer_fields(content))
+                self.signals[model] = dict.fromkeys(names, "") | self.signals.get(model, {})
 
     def _add_baseline(self, baseline: Baseline) -> None:
         self.known_baselines[baseline.model] = baseline

@@ -10,6 +10,7 @@ import numpy as np
 
 from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.given import NO_VERSIONS, Versions
 from driftline.stream.baselines.unseen import unseen_remarks
 from driftline.stream.config.remarks import unknown_upstreams, unused_settings
 from driftline.stream.config.sections import Config
@@ -84,14 +85,15 @@ def replay(
     topic: str | None = None,
     schemas: Mapping[int, Schema] | None = None,
     calendar_of: CalendarOf = every_day,
+    versions: Versions = NO_VERSIONS,
 ) -> ReplayResult:
     """Run the logs of a topic's partitions through the pipeline; `on_alert` is called with each alert.
 
-    topic, calendar_of: as in `Pipeline`. schemas: see `EventReader`.
+    topic, calendar_of, versions: as in `Pipeline`. schemas: see `EventReader`.
     """
     by_model = {baseline.model: baseline for baseline in baselines}
     result = ReplayResult(rejected=Rejections(config.mapping.event_mapping()))
-    pipeline = Pipeline(config, by_model, topic, schemas=schemas, calendar_of=calendar_of)
+    pipeline = Pipeline(config, by_model, topic, schemas=schemas, calendar_of=calendar_of, versions=versions)
 
     def report(alerts: Iterable[IncidentAlert]) -> None:
         for alert in alerts:
@@ -118,11 +120,13 @@ def _remarks(pipeline: Pipeline) -> Iterator[str]:
         learned = pipeline.states[model].learned
         if learned is not None and (reason := monitor.shortened_by(learned)):
             yield f"model {model}: its baseline is learned early: {reason}"
-    for model, baseline in pipeline.baselines.items():
-        if model in pipeline.events:
-            yield from map(str, small_baseline_remarks(baseline, pipeline.config.for_model(model)))
-    for model, total in pipeline.totals.items():
-        yield from map(str, unseen_remarks(pipeline.known_baselines[model], total))
+    given = [*pipeline.baselines.values(), *(each for own in pipeline.versions.values() for each in own.values())]
+    for baseline in given:
+        if baseline.model in pipeline.events:
+            yield from map(str, small_baseline_remarks(baseline, pipeline.config.for_model(baseline.model)))
+    for (model, track), total in pipeline.totals.items():
+        baseline = pipeline.known_versions[model][track] if track else pipeline.known_baselines[model]
+        yield from map(str, unseen_remarks(baseline, total))
 
 
 def _runs(pipeline: Pipeline, partition: int, log: Iterable[LogBatch], result: ReplayResult) -> Iterator[Run]:

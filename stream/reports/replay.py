@@ -60,7 +60,8 @@ def _signal(each: SignalEvidence) -> Group:
         f"since {each.since[:16]}Z, from offset {offsets}, {each.events:,} events; "
         f"{test} {each.evidence_nats:.1f} > {each.threshold_nats:.1f} nats; PSI {each.change.psi:.2f}"
     )
-    change = Text.assemble((printable(each.signal), "bold"), "  ", printable(each.change.headline))
+    version = f" of version {each.version}" if each.version else ""
+    change = Text.assemble((printable(each.signal), "bold"), printable(version), "  ", printable(each.change.headline))
     return Group(change, Padding(Text(printable(figures), style="dim"), (0, 0, 0, 2)))
 
 

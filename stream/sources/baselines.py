@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
 from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.file import decode_baseline
+from driftline.stream.baselines.given import kinds_of, mistaken_versions
 from driftline.stream.config.diagnostics import DiagnosticSeverity
 from driftline.stream.config.errors import dotted_path
 from driftline.stream.config.remarks import Remark, unused_settings
@@ -26,7 +28,21 @@ def load_baselines(config: Config, folder: Path, given: Mapping[str, Baseline] =
     Raises BaselineError, which names the file, the field and what is wrong.
     """
     named = [name for name, section in config.models.items() if section.baseline is not None and name not in given]
-    return {name: _load_configured(config, name, folder) for name in named} | dict(given)
+    return {name: _load_configured(config, folder, name, "baseline") for name in named} | dict(given)
+
+
+def load_versions(
+    config: Config, folder: Path, given: Mapping[str, Baseline] = _NONE_GIVEN
+) -> dict[str, dict[str, Baseline]]:
+    """By model and version, the baselines of versions that have their own, but of models with a `given` baseline.
+
+    Paths are relative to `folder`. Raises BaselineError, which names the file, the field and what is wrong.
+    """
+    return {
+        name: {version: _load_configured(config, folder, name, "baselines", version) for version in section.baselines}
+        for name, section in config.models.items()
+        if section.baselines and name not in given
+    }
 
 
 def load_given(paths: Sequence[Path]) -> dict[str, Baseline]:
@@ -38,8 +54,8 @@ def load_given(paths: Sequence[Path]) -> dict[str, Baseline]:
         if baseline.model in found:
             both = f"{_described(path_of[baseline.model], found[baseline.model])} and {_described(path, baseline)}"
             raise BaselineError(
-                f"two baselines of model {baseline.model!r}: {both}. Events of all versions of a model are judged by "
-                "one baseline: give one of them, or give each version a model name of its own"
+                f"two baselines of model {baseline.model!r}: {both}. Give one of them, or name each by its version in "
+                f"a configuration, under `models.{baseline.model}.baselines`"
             )
         found[baseline.model], path_of[baseline.model] = baseline, path
     return found
@@ -50,24 +66,49 @@ def read_baselines(config: Config, folder: Path) -> tuple[dict[str, Baseline], l
 
     An absent file is a warning, since a configuration may be checked where the files are not.
     """
-    loaded: dict[str, Baseline] = {}
-    remarks = []
-    for name, section in config.models.items():
-        if section.baseline is not None:
-            try:
-                baseline = _load_configured(config, name, folder)
-                baseline.select_signals(config.for_model(name).signals.selects)
-                loaded[name] = baseline
-            except BaselineError as error:
-                severity: DiagnosticSeverity = "warning" if isinstance(error, MissingBaselineError) else "error"
-                remarks.append(Remark(("models", name, "baseline"), str(error), "", severity))
-    return loaded, remarks
+    read = _Reading(config, folder)
+    named = [name for name, section in config.models.items() if section.baseline is not None]
+    loaded = {name: each for name in named if (each := read.baseline(name, "baseline"))}
+    return loaded, read.remarks
+
+
+def read_versions(config: Config, folder: Path) -> tuple[dict[str, dict[str, Baseline]], list[Remark]]:
+    """By model and version, the same of versions that have baselines of their own."""
+    read = _Reading(config, folder)
+    loaded = {
+        name: {version: each for version in section.baselines if (each := read.baseline(name, "baselines", version))}
+        for name, section in config.models.items()
+        if section.baselines
+    }
+    return loaded, read.remarks
 
 
 def baseline_remarks(config: Config, folder: Path) -> list[Remark]:
     """What is wrong with the baseline files of a configuration, and its settings that match no signal in them."""
     baselines, remarks = read_baselines(config, folder)
-    return [*remarks, *unused_settings(config, {name: each.signal_kinds for name, each in baselines.items()})]
+    versions, more = read_versions(config, folder)
+    mistaken = mistaken_versions(versions)
+    return [*remarks, *more, *mistaken, *unused_settings(config, kinds_of(baselines, versions))]
+
+
+@dataclass
+class _Reading:
+    """Reads the baselines of a configuration, and keeps what is wrong with them."""
+
+    config: Config
+    folder: Path
+    remarks: list[Remark] = field(default_factory=list)
+
+    def baseline(self, model: str, *where: str) -> Baseline | None:
+        """The baseline that a field of a model's section names; None if it cannot be used."""
+        try:
+            baseline = _load_configured(self.config, self.folder, model, *where)
+            baseline.select_signals(self.config.for_model(model).signals.selects)
+        except BaselineError as error:
+            severity: DiagnosticSeverity = "warning" if isinstance(error, MissingBaselineError) else "error"
+            self.remarks.append(Remark(("models", model, *where), str(error), "", severity))
+            return None
+        return baseline
 
 
 def load_baseline(path: Path) -> Baseline:
@@ -82,8 +123,10 @@ def load_baseline(path: Path) -> Baseline:
         raise BaselineError(f"{path}: {error}") from error
 
 
-def _load_configured(config: Config, name: str, folder: Path) -> Baseline:
-    field, path = dotted_path(("models", name, "baseline")), folder / (config.models[name].baseline or "")
+def _load_configured(config: Config, folder: Path, name: str, *where: str) -> Baseline:
+    section = config.models[name]
+    named, dotted = (section.baselines[where[1]] if len(where) > 1 else section.baseline), ("models", name, *where)
+    field, path = dotted_path(dotted), folder / (named or "")
     try:
         baseline = load_baseline(path)
     except MissingBaselineError as error:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from driftline.stream.codec.frames import FormatError
-from driftline.stream.codec.state import HeadFacts, read_head, unpack_incidents
+from driftline.stream.codec.state import HeadFacts, heads_of_versions, read_head, unpack_incidents
 from driftline.stream.state.client import Client, call_redis
 from driftline.stream.state.store import judge_key
 
@@ -58,12 +58,21 @@ class ModelIndex:
 
     async def _model(self, partition: int, name: str, seen: int | None) -> StoredModel | None:
         """A model; None if it was forgotten meanwhile."""
-        parts = await call_redis(self.client.hmget, f"{self._key(partition)}:model:{name}", "head", "incidents")
-        if parts[0] is None:
+        key = f"{self._key(partition)}:model:{name}"
+        head, incidents = await call_redis(self.client.hmget, key, "head", "incidents")
+        if head is None:
             return None
         try:
-            incidents = unpack_incidents(parts[1]).values() if parts[1] else ()
-            return StoredModel(name, partition, read_head(parts[0]), seen, sum(each.reported for each in incidents))
+            own = heads_of_versions(head)
+            heads = [head, *(await call_redis(self.client.hmget, key, *own) if own else [])]
+            facts = [read_head(each) for each in heads if each is not None]
+            found = HeadFacts(
+                sample=sum(each.sample for each in facts),
+                learned=facts[0].learned,
+                judged=sum(each.judged for each in facts),
+            )
+            reported = sum(each.reported for each in unpack_incidents(incidents).values()) if incidents else 0
+            return StoredModel(name, partition, found, seen, reported)
         except FormatError as error:
             raise FormatError(f"model {name!r}: {error}") from error
 

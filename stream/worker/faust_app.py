@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from driftline.stream.config.load import parse_config
-from driftline.stream.sources.baselines import load_baselines
+from driftline.stream.sources.baselines import load_baselines, load_versions
 from driftline.stream.sources.calendars import load_calendars
 from driftline.stream.sources.schemas import schema_loader
 from driftline.stream.worker.worker import Worker, waits_without_end
@@ -23,4 +23,5 @@ app = Worker(
     schema_loader(_config.schemas, _path.parent),
     waits_without_end(),
     calendar_of=load_calendars(_config, _path.parent).for_model,
+    versions=load_versions(_config, _path.parent),
 ).app

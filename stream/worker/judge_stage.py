@@ -25,6 +25,7 @@ from driftline.stream.alerts.build import CONTENT_TYPE, build_alert, build_topic
 from driftline.stream.alerts.read import key_of
 from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.given import NO_VERSIONS, Versions
 from driftline.stream.baselines.watched import Signals
 from driftline.stream.codec.frames import FormatError
 from driftline.stream.codec.levels import FIRST, NEWEST, learned_format
@@ -53,6 +54,7 @@ from driftline.stream.kafka.dead_letters import dead_letter
 from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.panes.pane import Source
 from driftline.stream.panes.tick import Marks, Tick
+from driftline.stream.panes.tracks import events_in
 from driftline.stream.state.store import DecidedAlert, JudgePartition, ResumePosition, Store
 from driftline.stream.worker.continuity import is_same_log
 from driftline.stream.worker.faust.transport import Fetch
@@ -223,11 +225,13 @@ class JudgeStage:
             offsets = {partition: each.record.next_offset or 0 for partition, each in self._partitions.items()}
             return {partition: ResumePosition(offset, offset) for partition, offset in offsets.items()}
 
-    async def reload(self, settings: JudgeSettings, baselines: Mapping[str, Baseline]) -> None:
+    async def reload(
+        self, settings: JudgeSettings, baselines: Mapping[str, Baseline], versions: Versions = NO_VERSIONS
+    ) -> None:
         """Go on with a configuration that was loaded again; its baselines are in effect once their records come."""
         async with self._busy:
             self._settings = settings
-            self._references.replace(baselines)
+            self._references.replace(baselines, versions)
             kept = (each for each in self._monitors.values() if each.config == settings.for_model(each.model))
             self._monitors = {each.model: each for each in kept}
 
@@ -255,9 +259,10 @@ class JudgeStage:
 
     async def _restore(self, partition: _Partition, model: str, seen: int | None) -> None:
         parts = await partition.record.state_parts(model)
-        given = self._references.of(model, partition.references.get(model))
+        record = partition.references.get(model)
+        given = self._references.of(model, record)
         state = partition.states[model] = await asyncio.to_thread(restore_state, parts, given)
-        if given is None:
+        if given is None and not self._references.of_versions(record):
             partition.enter(model, state, seen)
         if state.learned is not None:
             # The worker that committed it may have died before it passed the baseline to the sketchers.
@@ -313,15 +318,16 @@ class JudgeStage:
         _check_log(message, self._log_of(message.topic))
         monitor, state = self._monitor(work, model), work.state_of(model)
         source = self._source(message)
-        baseline, consumed = monitor.baseline(state), state.consumed.get(source, 0)
-        counted_in = await self._signals(message, state, baseline)
+        consumed = state.consumed.get(source, 0)
+        counted_in = {each: await self._signals(message, monitor, state, each) for each in message.baselines}
         check_order(message, consumed)
-        pane = message.pane(None if counted_in is None else Shape(counted_in))
+        layouts = {track: Shape(signals) for track, signals in counted_in.items()}
+        pane = message.pane(layouts.get(""), layouts)
         new = run.start >= consumed
-        unknown = new and monitor.given is None
+        unknown = new and not monitor.is_configured
         if unknown and monitor.learns_from(state, pane):
             # Learning takes a second, and can fail. So nobody is forgotten before, but a model without room is refused.
-            work.roster.copy().make_room(model, len(pane.content), appended, learns=True)
+            work.roster.copy().make_room(model, events_in(pane.content), appended, learns=True)
         judge = partial(monitor.judge, state, pane, source.topic, self._time(work), counted_in)
         takes_long = monitor.takes_long(state, pane)
         judged, steps = await asyncio.to_thread(judge) if takes_long else judge()
@@ -379,7 +385,7 @@ class JudgeStage:
 
     def _forget_asked(self, work: _Batch, model: str, appended: int) -> None:
         """Forget a model because somebody asked for it. Raises FormatError if that cannot be."""
-        if self._given(work, model) is not None:
+        if self._monitor(work, model).is_configured:
             raise FormatError(f"model {model!r} is not forgotten: the configuration gives it a baseline")
         if model in work.roster:
             work.roster.forget(model)
@@ -398,15 +404,13 @@ class JudgeStage:
         alerts = (build_alert(monitor, step, mode="live", topic=topic, emitted_at=appended) for step in steps)
         work.alerts += map(_decided, alerts)
 
-    def _given(self, work: _Batch, model: str) -> Baseline | None:
-        return self._references.of(model, work.reference(model))
-
     def _monitor(self, work: _Batch, model: str) -> Monitor:
         """The model's monitor. It is kept once the model is judged: panes may name any number of others."""
-        settings, given, monitor = self._settings, self._given(work, model), self._monitors.get(model)
-        if monitor is None or monitor.given is not given:
+        settings, record, monitor = self._settings, work.reference(model), self._monitors.get(model)
+        given, versions = self._references.of(model, record), self._references.of_versions(record)
+        if monitor is None or monitor.given is not given or monitor.versions != versions:
             own, calendar = settings.for_model(model), settings.calendar_of(model)
-            monitor = Monitor(model, own, given, settings.limits, self._dependences, calendar)
+            monitor = Monitor(model, own, given, settings.limits, self._dependences, calendar, versions=versions)
         monitor.learned_format, monitor.portable = learned_format(self.level), self.level > FIRST
         return monitor
 
@@ -422,19 +426,15 @@ class JudgeStage:
         if before is not None and before.baselines != record.baselines:
             log.info("model %s: compared with another baseline from here on", model)
 
-    async def _signals(self, message: PaneMessage, state: ModelState, baseline: Baseline | None) -> Signals | None:
-        """The signals of a pane's sketch; None for a pane of events. baseline: that the model is compared with.
-
-        Raises FormatError if they are not known.
-        """
-        if not message.baseline:
-            return None
-        known = (each for each in (baseline, state.learned) if each is not None)
-        found = next((each for each in known if each.content_hash == message.baseline), None)
-        found = found or await self._references.find(message.model, message.baseline)
-        if found is None and state.judge is not None and state.judge.baseline == message.baseline:
-            return state.judge.signals
-        if found is None or baseline is None:
+    async def _signals(self, message: PaneMessage, monitor: Monitor, state: ModelState, track: str) -> Signals:
+        """The signals of a pane's sketch of a track. Raises FormatError if they are not known."""
+        hash_, baseline, own = message.baselines[track], monitor.baselines(state).get(track), state.seen_by(track)
+        known = (each for each in (baseline, own.learned) if each is not None)
+        found = next((each for each in known if each.content_hash == hash_), None)
+        found = found or await self._references.find(message.model, hash_)
+        if found is None and own.judge is not None and own.judge.baseline == hash_:
+            return own.judge.signals
+        if found is None or (baseline is None and not track):
             raise FormatError(f"a pane of {message.model!r} against another baseline than this worker knows")
         return found.watched
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
+from itertools import chain
 
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import decode_baseline, encode_baseline
+from driftline.stream.baselines.given import NO_VERSIONS, Versions
 from driftline.stream.codec.frames import FormatError
 from driftline.stream.codec.panes import ReferenceMessage
 from driftline.stream.kafka.record import OutgoingRecord
@@ -23,16 +26,25 @@ _AT_ONCE = 16
 
 
 class References:
-    """Baselines by hash, from a configuration and from Redis. given: the configuration's, by model."""
+    """Baselines by hash, from a configuration and from Redis.
 
-    def __init__(self, given: Mapping[str, Baseline], stored: StoredBaselines) -> None:
+    given: the configuration's, by model. versions: those of versions that have their own, by model.
+    """
+
+    def __init__(
+        self, given: Mapping[str, Baseline], stored: StoredBaselines, versions: Versions = NO_VERSIONS
+    ) -> None:
         self._stored, self._known = stored, dict[str, Baseline]()
-        self.replace(given)
+        self.replace(given, versions)
 
-    def replace(self, given: Mapping[str, Baseline]) -> None:
+    def replace(self, given: Mapping[str, Baseline], versions: Versions = NO_VERSIONS) -> None:
         """Take the baselines of a configuration that was loaded again."""
         # An equal baseline that is known already stays the same object, and keeps its monitors.
         self.given = {model: self._known.setdefault(each.content_hash, each) for model, each in given.items()}
+        self.versions = {
+            model: {version: self._known.setdefault(each.content_hash, each) for version, each in own.items()}
+            for model, own in versions.items()
+        }
 
     def of(self, model: str, in_effect: ReferenceMessage | None) -> Baseline | None:
         """The given baseline of a model; None if it learns its own. in_effect: what `load` has loaded."""
@@ -40,6 +52,11 @@ class References:
             return self.given.get(model)
         hash_ = in_effect.baselines.get("")
         return None if hash_ is None else self._known[hash_]
+
+    def of_versions(self, in_effect: ReferenceMessage | None) -> dict[str, Baseline]:
+        """The baselines of a model's versions. Without a record there are none: a judge may not know of them yet."""
+        hashes = {} if in_effect is None else in_effect.baselines
+        return {version: self._known[hash_] for version, hash_ in hashes.items() if version}
 
     async def load(self, record: ReferenceMessage) -> None:
         """Load the baselines of a record. Raises FormatError if one is not there."""
@@ -60,7 +77,8 @@ class References:
 
     def keep(self, hashes: Iterable[str]) -> None:
         """Drop the baselines that neither the configuration nor one of these hashes names."""
-        kept = {*hashes, *(each.content_hash for each in self.given.values())}
+        versions = chain.from_iterable(own.values() for own in self.versions.values())
+        kept = {*hashes, *(each.content_hash for each in (*self.given.values(), *versions))}
         self._known = {hash_: each for hash_, each in self._known.items() if hash_ in kept}
 
     async def announce(self, publish: Publish, panes: str) -> None:
@@ -69,17 +87,26 @@ class References:
         Models that an earlier configuration gave a baseline, and this one does not, get a record that says so.
         """
         generation = await self._stored.next_generation()
-        models = sorted(self.given)
+        models = sorted(self.given.keys() | self.versions.keys())
         for first in range(0, len(models), _AT_ONCE):
             await asyncio.gather(*(self._store(each, generation) for each in models[first : first + _AT_ONCE]))
-        gone = sorted(await self._stored.models() - self.given.keys())
-        hashes = {model: {"": self.given[model].content_hash} for model in models}
-        records = [ReferenceMessage(each, generation, hashes.get(each, {})) for each in (*models, *gone)]
+        gone = sorted(await self._stored.models() - {*models})
+        records = [ReferenceMessage(each, generation, self._hashes(each)) for each in (*models, *gone)]
         await publish(OutgoingRecord(panes, each.model.encode(), each.to_bytes()) for each in records)
         for model in gone:
             await self._stored.drop(model)
 
+    def _hashes(self, model: str) -> dict[str, str]:
+        return {track: each.content_hash for track, each in self._by_track(model).items()}
+
+    def _by_track(self, model: str) -> dict[str, Baseline]:
+        own = {"": self.given[model]} if model in self.given else {}
+        return own | dict(self.versions.get(model, {}))
+
     async def _store(self, model: str, generation: int) -> None:
-        baseline = self.given[model]
-        slim = baseline.without_blocks() if baseline.derived else baseline
-        await self._stored.use(model, generation, {baseline.content_hash: lambda: encode_baseline(slim)})
+        files = {each.content_hash: partial(_slim, each) for each in self._by_track(model).values()}
+        await self._stored.use(model, generation, files)
+
+
+def _slim(baseline: Baseline) -> bytes:
+    return encode_baseline(baseline.without_blocks() if baseline.derived else baseline)

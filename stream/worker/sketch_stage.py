@@ -29,6 +29,7 @@ import numpy as np
 
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import decode_baseline
+from driftline.stream.baselines.given import NO_VERSIONS, Versions
 from driftline.stream.codec.levels import LOG_IN_PANES, NEWEST, SLOTS_IN_PANES, TICKS
 from driftline.stream.codec.panes import PaneMessage, pack_progress, unpack_progress
 from driftline.stream.config.sections import Config, ModelConfig
@@ -42,6 +43,7 @@ from driftline.stream.panes.pane import Pane, Run
 from driftline.stream.panes.sketcher import Sketched, Sketcher, pane_rule
 from driftline.stream.panes.source_clock import SourceClock
 from driftline.stream.panes.tick import Progress, Tick
+from driftline.stream.panes.tracks import events_in
 from driftline.stream.schemas.topics import PANE_BYTES
 from driftline.stream.sources.schemas import SchemaLoader
 from driftline.stream.state.store import ResumePosition, SketchPartition, Store
@@ -205,6 +207,7 @@ class SketchStage:
         schemas: SchemaLoader | None = None,
     ) -> None:
         self._settings, self._baselines, self._store, self._publish = settings, baselines, store, publish
+        self._versions: Versions = {}
         self._schemas = schemas
         self._coverage, self.intake = Coverage(), Intake(settings.mapping, settings.max_rejected)
         self._metrics, self._partitions = metrics, dict[int, _Partition]()
@@ -229,15 +232,23 @@ class SketchStage:
         for number, partition in self._partitions.items():
             partition.read_to = max(partition.read_to, begins.get(number, 0))
 
-    async def exchange(self, settings: SketchSettings, baselines: Mapping[str, Baseline]) -> None:
-        """Go on with a configuration that was loaded again, each model from its next run on."""
+    async def exchange(
+        self,
+        settings: SketchSettings,
+        baselines: Mapping[str, Baseline],
+        versions: Versions = NO_VERSIONS,
+    ) -> None:
+        """Go on with a configuration and its baselines, each model from its next run on.
+
+        versions: of versions, by model; only once the group's level allows them and the judges know them.
+        """
         async with self._busy:
-            gone, self._settings, self._baselines = self._baselines.keys() - baselines.keys(), settings, baselines
-            for partition in self._partitions.values():
-                for model in gone:
-                    partition.sketcher.remove_baseline(model)
-                for baseline in baselines.values():
-                    partition.sketcher.exchange_baseline(baseline)
+            known = {*self._baselines, *self._versions, *baselines, *versions}
+            self._settings, self._baselines, self._versions = settings, baselines, versions
+            for model in known:
+                own = {"": baselines[model]} if model in baselines else {}
+                for partition in self._partitions.values():
+                    partition.sketcher.exchange(model, own | dict(versions.get(model, {})))
 
     async def release(self) -> None:
         """Give up all partitions, once the fetch in work is done."""
@@ -253,8 +264,11 @@ class SketchStage:
         cutter = Cutter(self._settings.rule, partition, start, ends)
         settings = self._settings
         schemas = None if self._schemas is None else self._schemas.schemas
-        known, mapping, limits = {**self._learned, **self._baselines}, settings.mapping, settings.limits
-        sketcher = Sketcher(settings.predictions, cutter, known, mapping, schemas, self._coverage, limits)
+        learned = {model: each for model, each in self._learned.items() if model not in self._versions}
+        known, mapping, limits = {**learned, **self._baselines}, settings.mapping, settings.limits
+        sketcher = Sketcher(
+            settings.predictions, cutter, known, mapping, schemas, self._coverage, limits, dict(self._versions)
+        )
         progress = unpack_progress(seal.progress) if seal and seal.progress else Progress()
         told, at = seal.told if seal and seal.told else (None, 0)
         clock = SourceClock(settings.rule.slot_ms or 0, told, at)
@@ -294,7 +308,7 @@ class SketchStage:
         """
         found = list[Unwatched]()
         for model in sorted(self._coverage.sampled):
-            chosen, baseline = self._settings.for_model(model), self._baseline(model)
+            chosen, baseline = self._settings.for_model(model), self._newest(model)
             if baseline is not None:
                 found += unwatched(baseline, chosen.signals, self._coverage)
             else:
@@ -373,7 +387,7 @@ class SketchStage:
         panes, dead_letters, last = list[OutgoingRecord](), list[OutgoingRecord](), dict[str, int]()
         for run in runs:
             for model, pane in run.panes.items():
-                record = self._pane_record(model, pane, run.baselines.get(model, ""), last.get(model, 0))
+                record = self._pane_record(run, model, last.get(model, 0))
                 if len(record.value or b"") > _LARGEST:
                     dead_letters.append(self._too_large(record, pane))
                 else:
@@ -383,24 +397,31 @@ class SketchStage:
         self._metrics.dead_lettered(len(dead_letters))
         return [*panes, *dead_letters]
 
-    def _pane_record(self, model: str, pane: Pane[Any], baseline: str, previous_end: int) -> OutgoingRecord:
+    def _pane_record(self, run: Run, model: str, previous_end: int) -> OutgoingRecord:
+        pane, baseline, versions = run.panes[model], run.baselines.get(model, ""), run.versions.get(model, {})
         # Events of a model with a baseline had waited for their seal while it came.
-        if not baseline and self._baseline(model) is None:
+        if not baseline and self._baseline(model) is None and model not in self._versions:
             self._warming_up.add(model)
         log = self.log if self.level >= LOG_IN_PANES else ""
         pane = pane if self.level >= SLOTS_IN_PANES else replace(pane, slots=())
-        message = PaneMessage.of(model, baseline, self._settings.predictions, pane, previous_end, log)
+        message = PaneMessage.of(model, baseline, self._settings.predictions, pane, previous_end, log, versions)
         return OutgoingRecord(self._settings.panes, model.encode(), message.to_bytes())
 
     def _too_large(self, record: OutgoingRecord, pane: Pane[Any]) -> OutgoingRecord:
+        events = events_in(pane.content)
         reason = (
-            f"a pane of {len(pane.content)} events takes {len(record.value or b'')} bytes, and topic {record.topic} "
+            f"a pane of {events} events takes {len(record.value or b'')} bytes, and topic {record.topic} "
             f"takes {_LARGEST}: lower panes.events, or give the model a baseline"
         )
         return pane_dead_letter(record, self._settings.predictions, pane.ranges[0], reason)
 
     def _baseline(self, model: str) -> Baseline | None:
         return self._baselines.get(model) or self._learned.get(model)
+
+    def _newest(self, model: str) -> Baseline | None:
+        """The baseline that tells which fields are new: of versions, that of the last in the configuration."""
+        versions = self._versions.get(model)
+        return [*versions.values()][-1] if versions else self._baseline(model)
 
     async def _load_learned(self) -> None:
         """Load, once a second, the baselines that models have learned since their events were last published.
@@ -429,14 +450,15 @@ class SketchStage:
             if content is None or sha256(content).digest() != self._digests[model]:
                 del self._learned[model], self._digests[model]
                 self._warming_up |= set() if content is None else {model}
-                for each in self._partitions.values():
+                for each in self._partitions.values() if model not in self._versions else ():
                     each.sketcher.remove_baseline(model)
         self._dropped = dropped
 
     def _pass_on_learned(self) -> None:
         for each in self._partitions.values():
             for model, baseline in self._learned.items():
-                if model not in self._baselines and each.sketcher.baselines.get(model) is not baseline:
+                given = model in self._baselines or model in self._versions
+                if not given and each.sketcher.baselines.get(model) is not baseline:
                     each.sketcher.add_baseline(baseline)
 
 

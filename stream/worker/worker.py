@@ -29,7 +29,8 @@ from aiokafka.errors import KafkaError
 from faust.types import TP, StreamT
 
 from driftline.stream.baselines.baseline import Baseline, BaselineError
-from driftline.stream.codec.levels import FIRST, NEWEST
+from driftline.stream.baselines.given import Versions, kinds_of, select_watched, select_watched_versions
+from driftline.stream.codec.levels import FIRST, NEWEST, TRACKS
 from driftline.stream.config.diagnostics import ConfigError
 from driftline.stream.config.remarks import unused_settings
 from driftline.stream.config.sections import Config
@@ -43,7 +44,7 @@ from driftline.stream.ops.logging import configure_logging
 from driftline.stream.ops.readiness import wait_until_ready
 from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.retry import Waits
-from driftline.stream.sources.baselines import load_baselines
+from driftline.stream.sources.baselines import load_baselines, load_versions
 from driftline.stream.sources.calendars import load_calendars
 from driftline.stream.sources.inputs import InputError
 from driftline.stream.sources.schemas import SchemaLoader, schema_loader
@@ -80,6 +81,9 @@ _COVERAGE_EVERY, _REPORT_EVERY = 5.0, 60.0
 _LEVEL_EVERY = 5.0
 
 
+Loaded = tuple[Config, Mapping[str, Baseline], Versions]
+
+
 @dataclass
 class Worker:
     """A worker that has not started.
@@ -87,6 +91,7 @@ class Worker:
     baselines: those given in the configuration, by model. schemas: None if the configuration names no source of them.
     waits: what this process waits for. listener: where it serves /health, by default what the configuration says.
     reload: reads the configuration and its baselines again, at SIGHUP. calendar_of: gives the calendar of a model.
+    versions: the baselines of versions that have their own, by model.
     """
 
     config: Config
@@ -94,8 +99,9 @@ class Worker:
     schemas: SchemaLoader | None = None
     waits: Waits = field(default_factory=Waits)
     listener: socket | None = None
-    reload: Callable[[], tuple[Config, Mapping[str, Baseline]]] | None = None
+    reload: Callable[[], Loaded] | None = None
     calendar_of: CalendarOf = every_day
+    versions: Versions = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         config, topics, worker = self.config, self.config.topics, self.config.worker
@@ -110,7 +116,10 @@ class Worker:
         self.metrics = Metrics()
         self.store = Store(connect(config.redis), worker.group, config.redis.replicas)
         self.app: App = build_app(settings, self._take_over, self._release, self.waits)
-        self.references = References(_watched(config, self.baselines), StoredBaselines(self.store.client, worker.group))
+        stored = StoredBaselines(self.store.client, worker.group)
+        self.references = References(
+            select_watched(config, self.baselines), stored, select_watched_versions(config, self.versions)
+        )
         self.sketch_stage = SketchStage(
             SketchSettings.of(config), self.references.given, self.store, self._publish, self.metrics, self.schemas
         )
@@ -223,30 +232,35 @@ class Worker:
         async with self._announcing:
             if not self._announced and self._level > FIRST:
                 await self.references.announce(self._publish, self.config.topics.panes)
+                await self._exchange(self.references.versions)
                 self._announced = True
+
+    async def _exchange(self, versions: Versions) -> None:
+        await self.sketch_stage.exchange(SketchSettings.of(self.config), self.references.given, versions)
 
     def _hang_up(self) -> None:
         """Load the configuration again, because SIGHUP has asked for it."""
         if self.reload is not None and (self._reloading is None or self._reloading.done()):
             self._reloading = asyncio.create_task(self._reload(self.reload))
 
-    async def _reload(self, reload: Callable[[], tuple[Config, Mapping[str, Baseline]]]) -> None:
+    async def _reload(self, reload: Callable[[], Loaded]) -> None:
         """Go on with the configuration as it is now; with the one before, if it has an error."""
         try:
-            read, baselines = await asyncio.to_thread(reload)
+            read, baselines, versions = await asyncio.to_thread(reload)
             config = self.config.model_copy(update={"defaults": read.defaults, "models": read.models})
-            watched = _watched(config, baselines)
+            watched, own = select_watched(config, baselines), select_watched_versions(config, versions)
         except (ConfigError, InputError, BaselineError, OSError) as error:
             log.error("the configuration was not loaded again, and the former one stays in effect: %s", error)
             return
         if config != read:
             log.warning("only `defaults` and `models` are loaded again; what else has changed takes a restart")
         self.config = config
-        await self.judge_stage.reload(JudgeSettings.of(config, self.calendar_of), watched)
+        await self.judge_stage.reload(JudgeSettings.of(config, self.calendar_of), watched, own)
         self._announced = False
         await self._announce()
-        await self.sketch_stage.exchange(SketchSettings.of(config), self.references.given)
-        log.info("the configuration was loaded again: %d baselines", len(baselines))
+        if not self._announced:  # at the first level, which knows no versions
+            await self._exchange({})
+        log.info("the configuration was loaded again: %d baselines", len(baselines) + sum(map(len, versions.values())))
 
     async def _review_coverage(self) -> None:
         """Show what is not watched; for `driftline incidents`, in Redis, too, once a minute or when it changes."""
@@ -277,6 +291,9 @@ class Worker:
         if level != self._level:
             hint = "once all workers are upgraded, run driftline upgrade finish" if level < NEWEST else "the newest"
             log.info("the group is at format level %d: %s", level, hint)
+            if level < TRACKS and self.references.versions:
+                models = ", ".join(self.references.versions)
+                log.warning("`baselines` of models %s are not used before format level %d", models, TRACKS)
         self._level = self.sketch_stage.level = self.judge_stage.level = level
 
     async def _measure_lag(self) -> None:
@@ -347,11 +364,6 @@ def _exit(reason: str) -> NoReturn:
     os._exit(1)
 
 
-def _watched(config: Config, baselines: Mapping[str, Baseline]) -> dict[str, Baseline]:
-    """The baselines without the signals that are not watched."""
-    return {model: each.select_signals(config.for_model(model).signals.selects) for model, each in baselines.items()}
-
-
 def run(read: Callable[[], Config], folder: Path) -> NoReturn:
     """Wait for the servers, then work until SIGTERM or SIGINT.
 
@@ -359,18 +371,18 @@ def run(read: Callable[[], Config], folder: Path) -> NoReturn:
     """
     config = read()
     configure_logging(config.worker.log)
-    baselines = load_baselines(config, folder)
-    for remark in unused_settings(config, {model: each.signal_kinds for model, each in baselines.items()}):
+    baselines, versions = load_baselines(config, folder), load_versions(config, folder)
+    for remark in unused_settings(config, kinds_of(baselines, versions)):
         log.warning("%s", remark)
     schemas, calendars = schema_loader(config.schemas, folder), load_calendars(config, folder)
     waits, listener = waits_without_end(), listen(config.worker.http)
     wait_until_ready(config, waits, listener)
 
-    def reload() -> tuple[Config, Mapping[str, Baseline]]:
+    def reload() -> Loaded:
         again = read()
-        return again, load_baselines(again, folder)
+        return again, load_baselines(again, folder), load_versions(again, folder)
 
-    worker = Worker(config, baselines, schemas, waits, listener, reload, calendars.for_model)
+    worker = Worker(config, baselines, schemas, waits, listener, reload, calendars.for_model, versions)
     worker.watchdog.start()
     run_worker(worker.app)
 

@@ -22,6 +22,7 @@ from aiokafka import ConsumerRecord
 from faust.types import TP
 
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.given import NO_VERSIONS, Versions
 from driftline.stream.codec.levels import NEWEST
 from driftline.stream.config.sections import Config
 from driftline.stream.kafka.record import OutgoingRecord
@@ -58,7 +59,7 @@ class Driver:
     """A worker that has all partitions assigned. fetch_size: records per fetch. first: first offset of each log.
 
     reports_end: whether a fetch also says where the log ends, as any broker should. step_ms: between two records.
-    level: the format level of the group.
+    level: the format level of the group. versions: the baselines of versions that have their own.
     """
 
     config: Config
@@ -74,6 +75,7 @@ class Driver:
     reports_end: bool = False
     step_ms: int = 0
     level: int = NEWEST
+    versions: Versions = field(default_factory=dict)
     steps: int = 0
     _read: dict[TP, int] = field(default_factory=dict)
 
@@ -82,7 +84,7 @@ class Driver:
         store = Store(_Crashing(self.client, self), self.config.worker.group)  # type: ignore[arg-type]
         self.sketch = SketchStage(SketchSettings.of(self.config), self.baselines, store, self._publish, self.metrics)
         stored = StoredBaselines(store.client, self.config.worker.group)
-        self.references = References(self.baselines, stored)
+        self.references = References(self.baselines, stored, self.versions)
         self.judge = JudgeStage(JudgeSettings.of(self.config), self.references, store, self._publish, self.metrics)
         self.sketch.level = self.judge.level = self.level
         self.sketch.facts = TickFacts(len(self._partitions), self.panes_partitions)
@@ -98,13 +100,14 @@ class Driver:
 
     async def announce(self) -> None:
         """Say what models are compared with, as a worker does before its first pane."""
-        await self.references.announce(self._publish, self.config.topics.panes)
+        references = self.references
+        await references.announce(self._publish, self.config.topics.panes)
+        await self.sketch.exchange(SketchSettings.of(self.config), references.given, references.versions)
 
-    async def reload(self, baselines: Mapping[str, Baseline]) -> None:
+    async def reload(self, baselines: Mapping[str, Baseline], versions: Versions = NO_VERSIONS) -> None:
         """Go on with other baselines, as a worker does at SIGHUP."""
-        await self.judge.reload(JudgeSettings.of(self.config), baselines)
+        await self.judge.reload(JudgeSettings.of(self.config), baselines, versions)
         await self.announce()
-        await self.sketch.exchange(SketchSettings.of(self.config), self.references.given)
 
     async def release(self) -> None:
         """Give up every partition."""

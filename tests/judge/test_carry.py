@@ -79,7 +79,7 @@ def play(
         content = rows(2, number * PANE, PANE, drifting if number in DRIFT else "")
         run = Range(0, number * PANE, number * PANE + PANE)
         pane = Pane(counted_in.sketch_events(content), content[0].ts, content[-1].ts, (run,))
-        state, more = monitors[number >= at].judge(state, pane, counted_in=counted_in.watched)
+        state, more = monitors[number >= at].judge(state, pane, counted_in={"": counted_in.watched})
         steps += more
         states.append(state)
     return steps, states
