@@ -232,8 +232,11 @@ class JudgeStage:
         async with self._busy:
             self._settings = settings
             self._references.replace(baselines, versions)
-            kept = (each for each in self._monitors.values() if each.config == settings.for_model(each.model))
-            self._monitors = {each.model: each for each in kept}
+            self._monitors = {
+                model: each
+                for model, each in self._monitors.items()
+                if (each.config, each.calendar) == (settings.for_model(model), settings.calendar_of(model))
+            }
 
     async def release(self) -> None:
         """Give up all partitions, once the batch in work is done."""

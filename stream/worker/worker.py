@@ -45,7 +45,7 @@ from driftline.stream.ops.readiness import wait_until_ready
 from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.retry import Waits
 from driftline.stream.sources.baselines import load_baselines, load_versions
-from driftline.stream.sources.calendars import load_calendars
+from driftline.stream.sources.calendars import CalendarError, load_calendars
 from driftline.stream.sources.inputs import InputError
 from driftline.stream.sources.schemas import SchemaLoader, schema_loader
 from driftline.stream.state.client import StoreError, connect
@@ -81,7 +81,7 @@ _COVERAGE_EVERY, _REPORT_EVERY = 5.0, 60.0
 _LEVEL_EVERY = 5.0
 
 
-Loaded = tuple[Config, Mapping[str, Baseline], Versions]
+Loaded = tuple[Config, Mapping[str, Baseline], Versions, CalendarOf]
 
 
 @dataclass
@@ -90,8 +90,8 @@ class Worker:
 
     baselines: those given in the configuration, by model. schemas: None if the configuration names no source of them.
     waits: what this process waits for. listener: where it serves /health, by default what the configuration says.
-    reload: reads the configuration and its baselines again, at SIGHUP. calendar_of: gives the calendar of a model.
-    versions: the baselines of versions that have their own, by model.
+    reload: reads all of that again, at SIGHUP. calendar_of: gives the calendar of a model. versions: the baselines of
+    versions that have their own, by model.
     """
 
     config: Config
@@ -246,15 +246,15 @@ class Worker:
     async def _reload(self, reload: Callable[[], Loaded]) -> None:
         """Go on with the configuration as it is now; with the one before, if it has an error."""
         try:
-            read, baselines, versions = await asyncio.to_thread(reload)
+            read, baselines, versions, calendar_of = await asyncio.to_thread(reload)
             config = self.config.model_copy(update={"defaults": read.defaults, "models": read.models})
             watched, own = select_watched(config, baselines), select_watched_versions(config, versions)
-        except (ConfigError, InputError, BaselineError, OSError) as error:
+        except (ConfigError, InputError, BaselineError, CalendarError, OSError) as error:
             log.error("the configuration was not loaded again, and the former one stays in effect: %s", error)
             return
         if config != read:
             log.warning("only `defaults` and `models` are loaded again; what else has changed takes a restart")
-        self.config = config
+        self.config, self.calendar_of = config, calendar_of
         await self.judge_stage.reload(JudgeSettings.of(config, self.calendar_of), watched, own)
         self._announced = False
         await self._announce()
@@ -380,7 +380,12 @@ def run(read: Callable[[], Config], folder: Path) -> NoReturn:
 
     def reload() -> Loaded:
         again = read()
-        return again, load_baselines(again, folder), load_versions(again, folder)
+        return (
+            again,
+            load_baselines(again, folder),
+            load_versions(again, folder),
+            load_calendars(again, folder).for_model,
+        )
 
     worker = Worker(config, baselines, schemas, waits, listener, reload, calendars.for_model, versions)
     worker.watchdog.start()
