@@ -15,14 +15,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import msgspec
 from kafka import KafkaConsumer, TopicPartition
 from rich.console import Console
 
 from driftline.stream.alerts.schema import IncidentAlert
-from driftline.stream.demo.scenario import BLOCK, RATE, Phase, Scenario, messages
+from driftline.stream.demo.scenario import BLOCK, RATE, Scenario
 from driftline.stream.demo.screen import Screen, print_invitation, print_verdict
 from driftline.stream.demo.servers import ServerError
 from driftline.stream.demo.site import Site, WorkerMetrics, open_site
@@ -47,31 +46,28 @@ _ALERTS = msgspec.json.Decoder(IncidentAlert)
 class TrafficSender:
     """Sends a scenario's events block by block.
 
-    sent: number of events. started_phases: the phases so far, each with the time of its first event, epoch ms.
+    sent: number of events of its first model. times: when each block was sent, epoch ms, by its first event.
     """
 
     scenario: Scenario
     sender: Sender
     sent: int = 0
-    started_phases: list[tuple[Phase, int]] = field(default_factory=list)
+    times: dict[int, int] = field(default_factory=dict)
 
     def send_block(self) -> None:
         """Send the next block with the current time, keyed by event ids, so that it spreads over all partitions."""
-        now, phase = _now(), self.scenario.phase(self.sent)
-        if self.sent == phase.start:
-            self.started_phases.append((phase, now))
-        ids = [f"payment-{index}" for index in range(self.sent, self.sent + BLOCK)]
-        columns = self.scenario.block(self.sent // BLOCK)
-        for id_, message in zip(ids, messages(columns, ids, [now] * BLOCK), strict=True):
+        self.times[self.sent] = now = _now()
+        number = self.sent // BLOCK
+        ids = [*(f"payment-{index}" for index in range(self.sent, self.sent + BLOCK)), f"card-{number}"]
+        for id_, message in zip(ids, self.scenario.messages(number, ids, now), strict=False):
             self.sender.send(id_.encode(), message)
         self.sent += BLOCK
 
     def planted(self) -> list[PlantedFault]:
-        """The faults that have begun and ended."""
+        """The faults, all of which have begun."""
         return [
-            PlantedFault(phase.fault, phase.start, began, ended)
-            for (phase, began), (_, ended) in pairwise(self.started_phases)
-            if phase.fault
+            PlantedFault(fault, start, self.times[start], self.times.get(end, self.times[self.sent - BLOCK]))
+            for fault, start, end in self.scenario.faults
         ]
 
 
@@ -182,15 +178,14 @@ def _warm_up(traffic: TrafficSender, watcher: AlertWatcher) -> None:
 
 def _send_all(traffic: TrafficSender, watcher: AlertWatcher, screen: Screen) -> None:
     """Send the rest of the scenario at its rate, and show alerts and metrics."""
-    start, announced = time.monotonic() - traffic.sent / RATE, 0
+    start, news = time.monotonic() - traffic.sent / RATE, traffic.scenario.news
     while traffic.sent < traffic.scenario.events:
         wait = start + traffic.sent / RATE - time.monotonic()
         if wait > 0:
             time.sleep(wait)
+        if traffic.sent in news:
+            screen.phase(news[traffic.sent])
         traffic.send_block()
-        for phase, _ in traffic.started_phases[announced:]:
-            screen.phase(phase)
-        announced = len(traffic.started_phases)
         _show(traffic, watcher, screen)
     _show(traffic, watcher, screen, _LAST_WAIT_MS)
 

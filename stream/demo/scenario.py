@@ -1,11 +1,13 @@
-"""The demo's traffic: a synthetic model of card payments in which four faults occur one after another. Pure, seeded.
+"""The demo's traffic: synthetic models of payments in which faults occur one after another. Pure, seeded.
 
     healthy features ──► the fault of the phase ──► the model: score, prediction ──► messages
 
-    seconds   0         5      10        14      19        23      28        32           45        54
-              │ healthy │ unit │ healthy │ field │ healthy │ value │ healthy │ slow shift │ healthy │
+    seconds     0         5      10        14      19        23      28        32           45        58    100
+    card-fraud  │ healthy │ unit │ healthy │ field │ healthy │ value │ healthy │ slow shift │ healthy │ Avro │
+    gift-cards  │ healthy    │ stopped                                      │ healthy                 │ Avro │
+                0            8                                              36                        58    100
 
-The model scores the features it receives: as in production, a fault in a feature moves score and prediction as far as
+The models score the features they receive: as in production, a fault in a feature moves score and prediction as far as
 the model uses that feature. Events are made in blocks of a twentieth of a second; a block depends only on the seed and
 its number.
 """
@@ -23,15 +25,24 @@ import numpy.typing as npt
 import orjson
 
 from driftline.detectors.arrays import FloatArray
+from driftline.detectors.decision.rates import Rates
+from driftline.stream.baselines.rates import learn_rates
 
 MODEL = "card-fraud"
-#: Events per second, and events per block.
+#: A model of the same features, of which a block holds one event more. Its traffic stops for a time.
+STOPPING = "gift-cards"
+#: The topic of both.
+TOPIC = "predictions"
+#: Events of `MODEL` per second, and per block.
 RATE, BLOCK = 2000, 100
 #: Outputs of the model: they drift with its features, which is no second fault.
 CONSEQUENCES = ("score", "prediction")
 #: Events of the past from which the baseline is made. Their sampling error shortens a window's evidence by n / (n + m):
 #: at half, the slow shift is found a tenth later.
 HISTORY = 20_000
+# Seconds of a slot in which traffic is counted, slots of the three weeks of which it is known, and the relative
+# variance of its rate: a machine that is busy for a second is no fault.
+_SLOT, _WEEKS, _UNSTEADY = 10, 3 * 7 * 8640, 0.1
 
 Values = npt.NDArray[Any]
 Columns = dict[str, Values]
@@ -54,27 +65,33 @@ _COUNTRIES = {"DE": 0.41, "FR": 0.22, "IT": 0.14, "ES": 0.11, "AT": 0.07, "CH": 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault in one feature for some seconds. description: its cause, for people."""
+    """A fault for some seconds. description: its cause, for people.
+
+    signal: the faulty one, which a page must name first. corrupt: what happens to it, None if it is no feature.
+    component: the model or topic that a page must name.
+    """
 
     name: str
-    feature: str
+    signal: str
     description: str
     seconds: float
-    corrupt: Corruption
+    corrupt: Corruption | None = None
+    component: str = MODEL
 
     @property
-    def signal(self) -> str:
-        """The name of the faulty signal, which a page must name first."""
-        return f"features.{self.feature}"
+    def feature(self) -> str:
+        """The name of the faulty feature."""
+        return self.signal.removeprefix("features.")
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """Events [start, end), healthy or with a fault."""
+    """Events [start, end), healthy or with a fault. fixed: the fault that has ended before."""
 
     fault: Fault | None
     start: int
     end: int
+    fixed: Fault | None = None
 
 
 def _cents(amount: Values, _: FloatArray, __: np.random.Generator) -> Values:
@@ -96,23 +113,28 @@ def _ever_younger(age: Values, progress: FloatArray, _: np.random.Generator) -> 
 
 
 FAULTS = (
-    Fault("unit change", "amount", "the shop sends amounts in cents instead of euros", 5, _cents),
-    Fault("missing field", "device_score", "one of two device services has stopped answering", 5, _lost),
-    Fault("new category", "merchant_category", "6 % of payments go to crypto exchanges", 5, _new_category),
-    Fault("slow shift", "account_age_days", "a campaign brings ever younger accounts", 13, _ever_younger),
+    Fault("unit change", "features.amount", "the shop sends amounts in cents instead of euros", 5, _cents),
+    Fault("missing field", "features.device_score", "one of two device services has stopped answering", 5, _lost),
+    Fault("new category", "features.merchant_category", "6 % of payments go to crypto exchanges", 5, _new_category),
+    Fault("slow shift", "features.account_age_days", "a campaign brings ever younger accounts", 13, _ever_younger),
+    Fault("another format", "rejected", "all services send Avro, which nobody has configured", 42, component=TOPIC),
 )
+#: While these occur, the traffic of the other model stops, and returns. It is judged every 10 s, when the panes before
+#: are known, and as long is needed to see its end.
+STOP, _STOPS_AT = Fault("stopped model", "traffic", "gift-cards is not called any more", 28, component=STOPPING), 8
 # Seconds of healthy traffic before the first fault, between two and after the last. An incident resolves after twice
 # the events that the alarm needed (one second for the first three faults, up to six for the slow shift) plus one for
-# recovery.
-_BEFORE, _BETWEEN, _AFTER = 5.0, 4.0, 9.0
+# recovery. Before the last one, also that of the other model has ended.
+_BEFORE, _BETWEEN, _BEFORE_LAST = 5.0, 4.0, 13.0
 
 
 def _script() -> Iterator[tuple[Fault | None, float]]:
     """The faults (None: healthy traffic) in order, and how many seconds each lasts."""
     yield None, _BEFORE
-    for fault in FAULTS:
+    for fault in FAULTS[:-1]:
         yield fault, fault.seconds
-        yield None, _AFTER if fault is FAULTS[-1] else _BETWEEN
+        yield None, _BEFORE_LAST if fault is FAULTS[-2] else _BETWEEN
+    yield FAULTS[-1], FAULTS[-1].seconds
 
 
 @dataclass(frozen=True)
@@ -126,11 +148,32 @@ class Scenario:
         """All phases in order, without gaps."""
         faults, seconds = zip(*_script(), strict=True)
         bounds = pairwise(accumulate((round(each * RATE) for each in seconds), initial=0))
-        return tuple(Phase(fault, start, end) for fault, (start, end) in zip(faults, bounds, strict=True))
+        fixed = (None, *faults)
+        return tuple(
+            Phase(fault, start, end, before)
+            for fault, (start, end), before in zip(faults, bounds, fixed[:-1], strict=True)
+        )
+
+    @cached_property
+    def stop(self) -> Phase:
+        """When the other model has no traffic."""
+        return Phase(STOP, _STOPS_AT * RATE, round((_STOPS_AT + STOP.seconds) * RATE))
+
+    @property
+    def faults(self) -> list[tuple[Fault, int, int]]:
+        """All faults in the order of their beginning, each with its events [start, end) of `MODEL`."""
+        planted = [(each.fault, each.start, each.end) for each in (*self.phases, self.stop) if each.fault]
+        return sorted(planted, key=lambda each: each[1])
+
+    @property
+    def news(self) -> dict[int, Phase]:
+        """What begins at an event of `MODEL`, a fault or the time after one."""
+        stop = self.stop
+        return {each.start: each for each in (*self.phases, stop, Phase(None, stop.end, stop.end, STOP))}
 
     @property
     def events(self) -> int:
-        """Number of events in the scenario."""
+        """Number of events of `MODEL` in the scenario."""
         return self.phases[-1].end
 
     def phase(self, index: int) -> Phase:
@@ -141,18 +184,42 @@ class Scenario:
         """Signals of the BLOCK events from number · BLOCK on, (BLOCK,) each; phases begin and end between blocks."""
         rng = np.random.default_rng([self.seed, 1, number])
         columns, phase = _healthy(rng, BLOCK), self.phase(number * BLOCK)
-        if fault := phase.fault:
+        if (fault := phase.fault) and fault.corrupt:
             progress = (number * BLOCK + np.arange(BLOCK) - phase.start) / (phase.end - phase.start)
             columns[fault.feature] = fault.corrupt(columns[fault.feature], progress, rng)
         return _scored(columns)
+
+    def messages(self, number: int, ids: Sequence[str], now: int) -> list[bytes]:
+        """The messages of a block at epoch ms `now`: BLOCK of `MODEL` and, unless it has stopped, one of the other.
+
+        ids: (BLOCK + 1,).
+        """
+        first, stop = number * BLOCK, self.stop
+        sent = messages(self.block(number), ids[:BLOCK], [now] * BLOCK)
+        if not stop.start <= first < stop.end:
+            other = _scored(_healthy(np.random.default_rng([self.seed, 2, number]), 1))
+            sent += messages(other, ids[BLOCK:], [now], STOPPING)
+        is_avro = self.phase(first).fault is FAULTS[-1]
+        return [_avro(each) for each in ids[: len(sent)]] if is_avro else sent
+
+    def traffic(self, until: int) -> Rates:
+        """What is known of the traffic of the other model, from three made-up weeks before epoch ms `until`."""
+        rng, last = np.random.default_rng([self.seed, 3]), until // (1000 * _SLOT)
+        expected = _SLOT * RATE / BLOCK * rng.gamma(1 / _UNSTEADY, _UNSTEADY, _WEEKS)
+        return learn_rates(np.arange(last - _WEEKS, last), rng.poisson(expected))
 
     def history(self) -> Columns:
         """Signals of HISTORY events before the scenario, all healthy."""
         return _scored(_healthy(np.random.default_rng([self.seed, 0]), HISTORY))
 
 
-def messages(columns: Columns, ids: Sequence[str], times: Sequence[int]) -> list[bytes]:
-    """Events (n,) as JSON; times are epoch ms."""
+def _avro(id_: str) -> bytes:
+    """An id of at most 63 bytes as Avro, behind the head that registries of schemas ask for."""
+    return b"\0\0\0\0\1" + bytes([2 * len(id_)]) + id_.encode()
+
+
+def messages(columns: Columns, ids: Sequence[str], times: Sequence[int], model: str = MODEL) -> list[bytes]:
+    """Events (n,) of a model as JSON; times are epoch ms."""
     outputs = [columns[name].tolist() for name in CONSEQUENCES]
     features = {name: column.tolist() for name, column in columns.items() if name not in CONSEQUENCES}
     rows = zip(ids, times, zip(*features.values(), strict=True), *outputs, strict=True)
@@ -161,7 +228,7 @@ def messages(columns: Columns, ids: Sequence[str], times: Sequence[int]) -> list
             {
                 "id": id_,
                 "ts": ts,
-                "model": MODEL,
+                "model": model,
                 "version": "1",
                 "features": dict(zip(features, values, strict=True)),
                 "score": score,

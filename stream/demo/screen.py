@@ -21,7 +21,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from driftline.stream.demo.scenario import CONSEQUENCES, MODEL, RATE, Phase, Scenario
+from driftline.stream.demo.scenario import CONSEQUENCES, MODEL, RATE, STOPPING, Phase, Scenario
 from driftline.stream.demo.site import Site, WorkerMetrics
 from driftline.stream.demo.verdict import FaultResult, ReceivedAlert, Verdict
 from driftline.stream.reports import replay as report
@@ -49,7 +49,8 @@ class Screen:
                 ("driftline demo", "bold"),
                 ": real servers and a real worker, ",
                 ("synthetic traffic", "bold yellow"),
-                f" of a fictitious model, {MODEL}. Four faults are planted, one after another, and fixed again.",
+                f" of two fictitious models, {MODEL} and {STOPPING}. Six faults are planted, and all but the last one "
+                "fixed again.",
             )
         )
 
@@ -74,13 +75,15 @@ class Screen:
         if phase.fault:
             what = Text.assemble((f"planted: {phase.fault.name}", "bold yellow"), f"  {phase.fault.description}")
         else:
-            what = Text("fixed: healthy traffic again" if phase.start else "healthy traffic", style="cyan")
+            what = Text(f"fixed: {phase.fixed.name}" if phase.fixed else "healthy traffic", style="cyan")
         self._console.print(Text.assemble((seconds, "dim"), what))
 
     def alert(self, alert: ReceivedAlert) -> None:
         """Print an alert."""
         self._alerts += 1
         report.print_alert(self._console, alert.data)
+        if alert.data.component != MODEL:
+            return
         if alert.status == "resolved":
             self._recovered |= self._drifting.keys()
             self._drifting.clear()

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,7 +20,7 @@ from driftline.stream.baselines.build import build_baseline
 from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.config.load import parse_config
 from driftline.stream.config.sections import Config
-from driftline.stream.demo.scenario import HISTORY, MODEL, Scenario, messages
+from driftline.stream.demo.scenario import HISTORY, MODEL, STOPPING, Scenario, messages
 from driftline.stream.demo.servers import Server, ServerError, embedded_broker, embedded_redis, free_port
 from driftline.stream.events.parse import parse_event
 from driftline.stream.kafka.admin import ensure_topics, open_admin
@@ -44,6 +44,8 @@ defaults:
 models:
   {model}:
     baseline: {model}.driftline
+  {stopping}:
+    baseline: {stopping}.driftline # knows how many events it has in each hour of the week
 worker:
   http: {http}
   session_seconds: 6 # the embedded broker's first join takes half of it
@@ -98,8 +100,8 @@ def open_site(scenario: Scenario, announce: Callable[[str], None]) -> Iterator[S
         with open_admin(config.kafka) as admin:
             topics = ensure_topics(admin, wanted_topics(config.topics))
         announce(f"{len(topics)} topics, {config.topics.predictions} with {config.topics.partitions} partitions")
-        _write_baseline(scenario, folder)
-        announce(f"baseline of {HISTORY:,} earlier synthetic events")
+        _write_baselines(scenario, folder)
+        announce(f"baselines of {HISTORY:,} earlier synthetic events, one also of the traffic of three weeks")
         worker = stack.enter_context(_worker(path, port))
         announce(f"driftline worker, in its own process, on {worker.address}")
         yield Site(path, config, broker, store, worker)
@@ -107,20 +109,24 @@ def open_site(scenario: Scenario, announce: Callable[[str], None]) -> Iterator[S
 
 def _write_config(folder: Path, broker: Server, store: Server, port: int) -> Path:
     path = folder / "driftline.yaml"
-    values = {"broker": broker.address, "store": store.address, "model": MODEL, "http": f"127.0.0.1:{port}"}
+    values = {"broker": broker.address, "store": store.address, "http": f"127.0.0.1:{port}"}
+    values |= {"model": MODEL, "stopping": STOPPING}
     path.write_text(_CONFIG.format(**values))
     return path
 
 
-def _write_baseline(scenario: Scenario, folder: Path) -> None:
-    """Write the model's past events to history.jsonl, and the baseline built from them."""
+def _write_baselines(scenario: Scenario, folder: Path) -> None:
+    """Write the past events to history.jsonl, and the baselines built from them."""
     first = time.time_ns() // 1_000_000 - HISTORY * _PAST_STEP
     times = [first + i * _PAST_STEP for i in range(HISTORY)]
     history = messages(scenario.history(), [f"past-{i}" for i in range(HISTORY)], times)
     (folder / "history.jsonl").write_bytes(b"\n".join(history) + b"\n")
     about = {"model": MODEL, "version": "1", "source": ["history.jsonl"], "created_by": "driftline demo"}
-    baseline = build_baseline([parse_event(message) for message in history], about)
-    (folder / f"{MODEL}.driftline").write_bytes(encode_baseline(baseline.with_derived()))
+    baseline = build_baseline([parse_event(message) for message in history], about).with_derived()
+    rates = scenario.traffic(time.time_ns() // 1_000_000)
+    other = replace(baseline, about={**baseline.about, "model": STOPPING}, rates=rates)
+    for each in (baseline, other):
+        (folder / f"{each.model}.driftline").write_bytes(encode_baseline(each))
 
 
 def _worker(config: Path, port: int) -> Server:

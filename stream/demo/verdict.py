@@ -4,9 +4,9 @@
     alerts                firing  resolved     firing  resolved
     belong to  (none) [─ fault 1 ──────────)[─ fault 2 ──────────
 
-A fault is caught if the first incident that fires between its first event and the next fault's first event names its
-signal first. Every other incident that fires is a false page. So is a signal in an incident's alerts that is neither
-the fault's own nor an output of the model, which a fault in a feature moves as well.
+A fault is caught if the first incident of its model, or of the topic, that fires between its first event and that of
+the next fault of the same, names its signal first. Every other incident that fires is a false page. So is a signal in
+an incident's alerts that is neither the fault's own nor an output of the model, which a fault in a feature moves too.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
 
 from driftline.stream.alerts.schema import AlertData, Evidence
 from driftline.stream.demo.scenario import CONSEQUENCES, Fault
@@ -96,15 +95,22 @@ class Verdict:
 
 def compare(planted: Sequence[PlantedFault], alerts: Sequence[ReceivedAlert]) -> Verdict:
     """The verdict on a demo; both sequences are in order of time."""
-    bounds = pairwise([*(each.start for each in planted), math.inf])
-    results = tuple(_result(each, start, end, alerts) for each, (start, end) in zip(planted, bounds, strict=True))
+    results = tuple(_result(each, _next_start(each, planted), alerts) for each in planted)
     owner = {result.page.incident: result.planted.fault for result in results if result.page}
     unresolved = (each for each in alerts if each.status != "resolved")
     return Verdict(results, tuple(page for each in unresolved for page in _false_pages(each, owner)))
 
 
-def _result(planted: PlantedFault, start: float, end: float, alerts: Sequence[ReceivedAlert]) -> FaultResult:
-    pages = (each for each in alerts if each.status == "firing" and start <= each.sent < end)
+def _next_start(planted: PlantedFault, all_planted: Sequence[PlantedFault]) -> float:
+    """When the next fault of the same model or topic begins."""
+    component = planted.fault.component
+    later = (each.start for each in all_planted if each.fault.component == component and each.start > planted.start)
+    return min(later, default=math.inf)
+
+
+def _result(planted: PlantedFault, end: float, alerts: Sequence[ReceivedAlert]) -> FaultResult:
+    own = (each for each in alerts if each.data.component == planted.fault.component)
+    pages = (each for each in own if each.status == "firing" and planted.start <= each.sent < end)
     page = next(pages, None)
     ends = (each for each in alerts if page and each.status == "resolved" and each.incident == page.incident)
     return FaultResult(planted, page, next(ends, None))

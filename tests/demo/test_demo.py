@@ -16,13 +16,25 @@ import numpy as np
 import pytest
 from msgspec import structs
 
+from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.build import build_baseline
 from driftline.stream.cli import main as cli
 from driftline.stream.config.load import parse_config
-from driftline.stream.demo.scenario import BLOCK, FAULTS, HISTORY, MODEL, RATE, Columns, Scenario, messages
+from driftline.stream.demo.scenario import (
+    BLOCK,
+    FAULTS,
+    HISTORY,
+    MODEL,
+    RATE,
+    STOPPING,
+    TOPIC,
+    Columns,
+    Scenario,
+    messages,
+)  # fmt: skip
 from driftline.stream.demo.servers import kafka_answers
 from driftline.stream.demo.verdict import PlantedFault, ReceivedAlert, compare
-from driftline.stream.events.parse import parse_event
+from driftline.stream.events.parse import EventError, parse_event
 from driftline.stream.judge.incidents import Status
 from driftline.stream.replay.pipeline import LogBatch
 from driftline.stream.replay.run import replay
@@ -47,13 +59,32 @@ def test_the_scenario_is_a_pure_function_of_its_seed() -> None:
     assert Scenario(6).block(3)["amount"].tolist() != first[3]["amount"].tolist()
 
 
-def test_four_faults_take_turns_with_healthy_traffic_in_less_than_a_minute() -> None:
+def test_faults_take_turns_with_healthy_traffic_in_less_than_100_seconds() -> None:
     phases = Scenario(5).phases
     assert [phase.fault for phase in phases[1::2]] == list(FAULTS)
     assert {phase.fault for phase in phases[::2]} == {None}
     assert all(early.end == late.start for early, late in pairwise(phases))
     assert all(phase.start % BLOCK == 0 for phase in phases)
-    assert phases[-1].end / RATE <= 60
+    assert phases[-1].end / RATE <= 100
+
+
+def test_one_model_stops_and_returns_while_the_other_goes_on() -> None:
+    scenario = Scenario(5)
+    ids = [str(i) for i in range(BLOCK + 1)]
+    sent = [
+        {parse_event(each).model for each in scenario.messages(start // BLOCK, ids, START)}
+        for start in (scenario.stop.start - BLOCK, scenario.stop.start, scenario.stop.end - BLOCK, scenario.stop.end)
+    ]
+    assert sent == [{MODEL, STOPPING}, {MODEL}, {MODEL}, {MODEL, STOPPING}]
+
+
+def test_the_last_fault_leaves_no_message_that_can_be_read() -> None:
+    scenario = Scenario(5)
+    last = scenario.messages(scenario.phases[-1].start // BLOCK, [f"payment-{i}" for i in range(BLOCK + 1)], START)
+    assert len(last) == BLOCK + 1
+    for message in last:
+        with pytest.raises(EventError):
+            parse_event(message)
 
 
 def test_every_fault_does_to_its_feature_what_it_says() -> None:
@@ -79,29 +110,38 @@ def test_a_message_is_an_event_with_every_signal() -> None:
     assert signals == {name: values[0] for name, values in columns.items()}
 
 
-def test_the_scenario_replayed_without_servers_gives_four_incidents_that_resolve() -> None:
-    """Each ends before the next fault: a recovery is no drift, nor does the past of a drift hold an incident open."""
+def test_the_scenario_replayed_without_servers_gives_incidents_that_resolve() -> None:
+    """Each ends before the next fault: a recovery is no drift, nor does the past of a drift hold an incident open.
+
+    What the last fault does to the topic is not seen by a replay, which has no past of it.
+    """
     scenario, alerts = Scenario(14), list[ReceivedAlert]()
     sent = 0
 
     def log() -> Iterator[LogBatch]:
         nonlocal sent
         for number in range(scenario.events // BLOCK):
-            yield LogBatch(sent + np.arange(BLOCK), block(scenario, number))
+            own = block(scenario, number)
+            yield LogBatch(number * (BLOCK + 1) + np.arange(len(own)), own)
             sent += BLOCK
 
     past = messages(scenario.history(), [f"past-{i}" for i in range(HISTORY)], range(START - HISTORY, START))
-    baseline = build_baseline([parse_event(message) for message in past], {"model": MODEL})
+    baseline = build_baseline([parse_event(message) for message in past], {"model": MODEL}).with_derived()
+    other = replace(baseline, about={**baseline.about, "model": STOPPING}, rates=scenario.traffic(START))
     config = parse_config("defaults: {false_alarms_per_event: 1e-8, incidents: {recovery: 1s, cooldown: 0s}}")
-    replay(config, [baseline], {0: log()}, lambda alert: alerts.append(ReceivedAlert(alert.data, at(sent), sent)))
-    verdict = compare(planted(scenario), alerts)
+
+    def take(alert: IncidentAlert) -> None:
+        alerts.append(ReceivedAlert(alert.data, at(sent), sent))
+
+    replay(config, [baseline, other], {0: log()}, take, TOPIC)
+    verdict = compare(planted(scenario)[:-1], alerts)
     assert not verdict.exit_code, verdict
     assert all(result.resolved for result in verdict.results)
 
 
 def block(scenario: Scenario, number: int) -> list[bytes]:
     ids = [f"payment-{number * BLOCK + i}" for i in range(BLOCK)]
-    return messages(scenario.block(number), ids, [at(number * BLOCK)] * BLOCK)
+    return scenario.messages(number, [*ids, f"card-{number}"], at(number * BLOCK))
 
 
 def at(index: int) -> int:
@@ -110,47 +150,45 @@ def at(index: int) -> int:
 
 
 def planted(scenario: Scenario) -> list[PlantedFault]:
-    return [
-        PlantedFault(phase.fault, phase.start, at(phase.start), at(phase.end))
-        for phase in scenario.phases
-        if phase.fault
-    ]
+    return [PlantedFault(fault, start, at(start), at(end)) for fault, start, end in scenario.faults]
 
 
 PLANTED = planted(Scenario(5))
 
 
-def alert(status: str, incident: str, sent: int, *signals: str) -> ReceivedAlert:
+def alert(status: str, incident: str, sent: int, *signals: str, component: str = MODEL) -> ReceivedAlert:
     found = tuple(structs.replace(finding(signal), since=at(sent) - 250) for signal in signals)
     drifted = replace(step().incident, recovered=found, drifts=())
     built = event(replace(step(), status=Status(status), incident=drifted, findings=found))
-    return ReceivedAlert(structs.replace(built.data, incident_id=incident), at(sent), sent)
+    return ReceivedAlert(structs.replace(built.data, incident_id=incident, component=component), at(sent), sent)
 
 
 def caught(index: int) -> list[ReceivedAlert]:
     """The alerts of a caught fault: its page half a second after it began, its end three seconds later."""
     each = PLANTED[index]
+    start, signal, component = each.start, each.fault.signal, each.fault.component
+    signals = (signal, "score") if component == MODEL else (signal,)
     return [
-        alert("firing", f"incident {index}", each.start + 1000, each.fault.signal, "score"),
-        alert("resolved", f"incident {index}", each.start + 7000, each.fault.signal, "score"),
+        alert("firing", f"incident {index}", start + 1000, *signals, component=component),
+        alert("resolved", f"incident {index}", start + 7000, *signals, component=component),
     ]
 
 
-ALL_CAUGHT = [each for index in range(4) for each in caught(index)]
+ALL_CAUGHT = [each for index in range(6) for each in caught(index)]
 
 
-def test_four_faults_paged_and_nothing_else_is_exit_code_0() -> None:
+def test_all_faults_paged_and_nothing_else_is_exit_code_0() -> None:
     verdict = compare(PLANTED, ALL_CAUGHT)
     assert verdict.exit_code == 0
-    assert [result.start_error for result in verdict.results] == [pytest.approx(0.25)] * 4
+    assert [result.start_error for result in verdict.results] == [pytest.approx(0.25)] * 6
     assert all(result.page and result.page.at - result.planted.started == 500 for result in verdict.results)
 
 
-@pytest.mark.parametrize("missing", range(4))
+@pytest.mark.parametrize("missing", range(6))
 def test_a_fault_that_is_not_paged_is_exit_code_1(missing: int) -> None:
     verdict = compare(PLANTED, [each for each in ALL_CAUGHT if each.incident != f"incident {missing}"])
     assert verdict.exit_code == 1
-    assert [result.problem for result in verdict.results] == ["not paged" if i == missing else None for i in range(4)]
+    assert [result.problem for result in verdict.results] == ["not paged" if i == missing else None for i in range(6)]
 
 
 EXTRAS = {
@@ -179,11 +217,12 @@ def test_a_page_that_names_another_signal_first_is_exit_code_1() -> None:
 
 def test_a_fault_that_only_updates_the_incident_before_it_is_exit_code_1() -> None:
     """This happens when an incident does not resolve before the next fault."""
-    signal = PLANTED[1].fault.signal
-    alerts = [ALL_CAUGHT[0], alert("updated", "incident 0", PLANTED[1].start + 1000, signal), *ALL_CAUGHT[4:]]
+    signal = PLANTED[2].fault.signal
+    update = alert("updated", "incident 0", PLANTED[2].start + 1000, signal)
+    alerts = [ALL_CAUGHT[0], *ALL_CAUGHT[2:4], update, *ALL_CAUGHT[6:]]
     verdict = compare(PLANTED, alerts)
     assert verdict.exit_code == 1
-    assert verdict.results[1].problem == "not paged"
+    assert verdict.results[2].problem == "not paged"
     assert verdict.false_pages == (f"{signal}, in the incident of the {PLANTED[0].fault.name}",)
 
 
@@ -211,13 +250,13 @@ def broker_port(lines: Sequence[str]) -> int:
 
 
 @pytest.mark.demo
-def test_the_demo_pages_the_four_faults_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_the_demo_pages_all_faults_and_leaves_nothing_behind(tmp_path: Path) -> None:
     with start_demo(tmp_path) as demo:
         printed, _ = demo.communicate(timeout=180)
     assert demo.returncode == 0, printed
-    assert "4 of 4 planted faults paged" in printed
+    assert "6 of 6 planted faults paged" in printed
     assert "no false pages" in printed
-    assert printed.count("FIRING") == 4
+    assert printed.count("FIRING") == 6
     assert "synthetic" in printed
     assert list(tmp_path.iterdir()) == []
     assert not kafka_answers(broker_port(printed.splitlines()))

@@ -17,6 +17,8 @@ DEMO_BASELINE = "demo.driftline"
 _SEED, _START_MS = 7, 1_767_225_600_000
 # ms: of a block of the scenario, and between two events of its past.
 _BLOCK_MS, _PAST_STEP_MS = 50, 30_000
+# Of the scenario, before the last fault, which is younger than the recording.
+_BLOCKS = 1080
 # As `driftline demo` has it.
 _DEMO = f"""\
 defaults:
@@ -53,7 +55,7 @@ def replay_demo(folder: Path) -> list[bytes]:
 
 def _demo_events() -> Iterator[bytes]:
     scenario = Scenario(_SEED)
-    for number in range(scenario.events // BLOCK):
+    for number in range(_BLOCKS):
         names = [f"e-{number * BLOCK + i}" for i in range(BLOCK)]
         yield from messages(scenario.block(number), names, [_START_MS + number * _BLOCK_MS] * BLOCK)
 
