@@ -139,8 +139,9 @@ def days() -> dict[int, list[bytes | None]]:
         log = messages(model, 20 * _PORTIONS, first, drift=(440, 520))
         return [moved(each, 6 * (i // 20)) for i, each in enumerate(log)]
 
-    given, spread, rest = own("given", 0), own("spread", 0), own("spread", 20 * _PORTIONS)
-    odd = [b"{" if i // 20 in _STOPPED else each for i, each in enumerate(given)]
+    given, (spread, rest, others) = own("given", 0), (own("spread", each * 20 * _PORTIONS) for each in range(3))
+    # A topic of which much cannot be read is no sign that a model is silent; a few such messages are in every topic.
+    odd = [b"{" if i % 90 == 89 else others[i] if i // 20 in _STOPPED else each for i, each in enumerate(given)]
     return {0: [*interleave(odd, spread)], 1: [*interleave(rest, own("learns", 0))]}  # type: ignore[type-var]
 
 
