@@ -58,9 +58,11 @@ def _bursts(site: Site) -> Iterator[None]:
 
     thread = threading.Thread(target=release, name="bursts", daemon=True)
     thread.start()
-    yield
-    done.set()
-    thread.join()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 KINDS = (
