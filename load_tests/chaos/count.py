@@ -29,8 +29,10 @@ def check_counts(
     kept: Mapping[str, Collection[tuple[int, Range]]],
     outcome: Outcome,
     exchanged: Collection[Baseline] = (),
-) -> None:
+) -> Counted:
     """Count every event by itself; compare with the stored model states, the published panes and the dead letters.
+
+    Returns what was counted.
 
     known: all baselines at the end of the run; given: the models whose baseline was not learned. kept: of each model
     that still warms up, the runs for which there was room. exchanged: baselines that were given before others.
@@ -53,10 +55,11 @@ def check_counts(
         "models without a baseline": len(counted.times.keys() - known),
         "events": sum(map(len, counted.times.values())),
     }
+    return counted
 
 
 @dataclass
-class _Counted:
+class Counted:
     """What lies on the predictions topic.
 
     cells: by model with a baseline. times: of events, by model and place. refused: a word of the reason, by place. odd:
@@ -73,8 +76,8 @@ class _Counted:
     lost: Counter[str] = field(default_factory=Counter)
 
 
-def _count(outcome: Outcome, known: Mapping[str, Baseline], given: Collection[str]) -> _Counted:
-    counted = _Counted({model: Cells(baseline.layout) for model, baseline in known.items()})
+def _count(outcome: Outcome, known: Mapping[str, Baseline], given: Collection[str]) -> Counted:
+    counted = Counted({model: Cells(baseline.layout) for model, baseline in known.items()})
     for number, era in enumerate(outcome.eras):
         fate = _Fate.of(era)
         for partition, log in sorted(era.predictions.items()):
@@ -84,7 +87,7 @@ def _count(outcome: Outcome, known: Mapping[str, Baseline], given: Collection[st
 
 
 def _count_message(
-    counted: _Counted,
+    counted: Counted,
     place: Place,
     message: bytes | None,
     given: Collection[str],
@@ -185,7 +188,7 @@ def _check_pane(verdict: Verdict, era: int, pane: PaneMessage, times: Mapping[Pl
     )
 
 
-def _check_dead_letters(verdict: Verdict, outcome: Outcome, counted: _Counted) -> None:
+def _check_dead_letters(verdict: Verdict, outcome: Outcome, counted: Counted) -> None:
     """Check that all refused messages, and no other ones, are dead letters, each with its reason."""
     found: dict[Place, tuple[bool, str]] = {}
     for number, era in enumerate(outcome.eras):

@@ -37,6 +37,8 @@ _SLOWEST = 2000
 # Seconds for which everything must stay finished. A run that the idle timeout ended is sealed 2 s before its panes are
 # published.
 _SETTLED = 6.0
+# Seconds after which each partition has sent a tick that speaks of all of it: their interval and some more.
+_TICKED = 14.0
 # Mismatches that are reported at most.
 _REPORTED = 20
 
@@ -59,7 +61,8 @@ def run(
         show("verdict", events, faults)
         outcome = _outcome(site)
         config, baselines = site.deployment.config, site.deployment.baselines
-        verdict = judge_run(config, baselines, SPREAD, outcome, parsed_schemas(), site.exchanged)
+        loses = bool(site.cut_bytes or site.redis.replicas)
+        verdict = judge_run(config, baselines, SPREAD, outcome, parsed_schemas(), site.exchanged, ticks_may_fall=loses)
         requests = without_answers(site.pager.requests, site.relay.logs())
         check_pages(verdict, outcome.alerts, requests, site.relay.interruptions)
     mismatches += verdict.mismatches
@@ -114,6 +117,8 @@ def _work(site: Site, plan: Sequence[Fault], events: int, show: Show) -> list[st
     site.producer.release_rest()
     shown = partial(_go_on, show, site, "the rest", len(plan))
     done = _until(lambda: _finished(site), _TIMEOUT + events / _SLOWEST, shown, _SETTLED)
+    _until(lambda: False, _TICKED, shown)
+    done = done and _until(lambda: _finished(site), _RECOVERY, shown)
     if site.producer.error is not None:
         raise site.producer.error
     return [] if done else [f"not finished in time: {site.watch.now}, of {site.producer.appended}"]

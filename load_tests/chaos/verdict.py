@@ -11,7 +11,7 @@ Two replays are made, each in one process and one sequence, without Kafka, Redis
 Ticks decide when an incident ends and whether traffic is absent, so both replays hear them where they lie on the panes
 topic; the first one takes nothing else from there. By both, model states and alerts must be equal byte for byte. Both
 share reader and coder with the workers, and would not notice their faults: so a second reader and coder counts the
-events, too (`load_tests/chaos/naive.py`), and states, panes and dead letters are compared.
+events, too (`load_tests/chaos/naive.py`), and states, panes, dead letters and ticks are compared.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from load_tests.chaos.count import check_counts
 from load_tests.chaos.judged import Judged, JudgedPanes
 from load_tests.chaos.naive import MAX_BATCH
 from load_tests.chaos.outcome import Era, Log, Outcome, Verdict
+from load_tests.chaos.ticks import check_ticks
 from load_tests.harness.oracle import alert_bodies, event_or_none
 from load_tests.harness.ticks_heard import NOTHING
 
@@ -49,11 +50,14 @@ def judge_run(
     outcome: Outcome,
     schemas: Mapping[int, Schema] | None = None,
     exchanged: Collection[Baseline] = (),
+    ticks: bool = True,
+    ticks_may_fall: bool = False,
 ) -> Verdict:
     """The verdict on a run.
 
     baselines: those that the configuration gives at the end, by model; exchanged: those that it gave before. spread:
-    models whose events lie on several partitions. schemas: see `EventReader`.
+    models whose events lie on several partitions. schemas: see `EventReader`. ticks: whether the group sends them;
+    ticks_may_fall: see `check_ticks`.
     """
     verdict, by_panes = Verdict(), JudgedPanes(config, baselines, exchanged)
     by_predictions = Judged(config, baselines)
@@ -71,7 +75,8 @@ def judge_run(
     _check_states(verdict, outcome, by_panes, "panes topic")
     _check_alerts(verdict, outcome, by_predictions, by_panes, apart)
     _check_references(verdict, outcome, baselines, exchanged)
-    check_counts(verdict, known, baselines, by_panes.kept, outcome, exchanged)
+    counted = check_counts(verdict, known, baselines, by_panes.kept, outcome, exchanged)
+    check_ticks(verdict, counted, outcome, ticks, ticks_may_fall)
     return verdict
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from operator import itemgetter
 from typing import Any
@@ -16,7 +16,7 @@ import pytest
 from driftline.detectors.summaries import codes
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import BuildSettings, build_baseline
-from driftline.stream.codec.panes import PaneMessage, read_message
+from driftline.stream.codec.panes import PaneMessage, pack_tick, read_message
 from driftline.stream.config.load import parse_config
 from driftline.stream.config.sections import Config, Redis
 from driftline.stream.demo.servers import Server
@@ -24,6 +24,7 @@ from driftline.stream.events import columns, decode, structs
 from driftline.stream.events.parse import parse_event
 from driftline.stream.events.unreadable import Unreadable
 from driftline.stream.kafka.record import OutgoingRecord
+from driftline.stream.panes.tick import Tick
 from driftline.stream.state.client import connect
 from load_tests.chaos.naive import MAX_BATCH
 from load_tests.chaos.outcome import Era, Outcome, Record, Verdict
@@ -74,6 +75,8 @@ async def work(
     while not closed(topics, logs):
         await driver.sketch.close_idle()
         await asyncio.sleep(0.02)
+    if ticks:
+        await driver.send_ticks(0)
     await judge_all(driver)
     model_states = {}
     async for key in client.scan_iter(match=f"{config.worker.group}:{{judge/*:model:*"):
@@ -162,8 +165,8 @@ def outcome(config: Config, redis_server: Server) -> Outcome:
     return asyncio.run(work(config, f"redis://{redis_server.address}"))
 
 
-def verdict_on(config: Config, outcome: Outcome) -> Verdict:
-    return judge_run(config, BASELINES, ["spread"], outcome)
+def verdict_on(config: Config, outcome: Outcome, ticks: bool = False) -> Verdict:
+    return judge_run(config, BASELINES, ["spread"], outcome, ticks=ticks)
 
 
 def test_a_run_without_faults_is_equal_and_what_is_published_twice_counts_once(
@@ -187,7 +190,7 @@ def test_a_run_without_faults_is_equal_and_what_is_published_twice_counts_once(
 
 def test_a_model_that_stops_and_starts_again_is_absent_once_by_both_replays(ticked: tuple[Config, Outcome]) -> None:
     config, outcome = ticked
-    verdict = verdict_on(config, outcome)
+    verdict = verdict_on(config, outcome, ticks=True)
     assert verdict.mismatches == []
     assert verdict.figures["ticks"] > 2 * _PORTIONS
     told = [orjson.loads(each.value or b"")["data"] for each in outcome.alerts]
@@ -204,7 +207,7 @@ def test_a_run_in_which_a_baseline_was_exchanged_is_equal_and_keeps_what_both_wa
     after = baseline_of("given", "other") if case == "other events" else without_country(BASELINES["given"])
     outcome = asyncio.run(work(own, f"redis://{redis_server.address}", other=after))
     now, before = {**BASELINES, "given": after}, [BASELINES["given"]]
-    verdict = judge_run(own, now, ["spread"], outcome, exchanged=before)
+    verdict = judge_run(own, now, ["spread"], outcome, exchanged=before, ticks=False)
     assert verdict.mismatches == []
     assert (verdict.lost, verdict.doubled, verdict.figures["baselines exchanged"]) == (0, 0, 1)
     panes = [read_message(each.value or b"") for each in outcome.eras[0].panes]
@@ -237,6 +240,62 @@ def test_a_tick_that_lay_elsewhere_or_was_lost_is_noticed(ticked: tuple[Config, 
         wrong = f"the state of given is not that of a replay of the {topic}: "
         assert any(each.startswith(wrong) for each in verdict.mismatches)
     assert any(each.startswith("alert, by the predictions topic, ") for each in verdict.mismatches)
+
+
+def _with_ticks(change: Callable[[int, Tick], Tick | None]) -> Callable[[Sequence[Record]], list[Record]]:
+    """Panes among which each tick, of which it gets the number, says something else, or is lost."""
+
+    def changed(panes: Sequence[Record]) -> list[Record]:
+        records = []
+        for number, (record, message) in enumerate(Era({}, panes, []).messages()):
+            other = change(number, message) if isinstance(message, Tick) else message
+            if other is not None:
+                own = record if other is message else record._replace(value=pack_tick(other))  # type: ignore[arg-type]
+                records.append(own)
+        return records
+
+    return changed
+
+
+def _ticks_first(panes: Sequence[Record]) -> list[Record]:
+    """Each partition's ticks before its panes."""
+    is_pane = {id(record): not isinstance(message, Tick) for record, message in Era({}, panes, []).messages()}
+    return sorted(panes, key=lambda record: (record.partition, is_pane[id(record)]))
+
+
+_WEEK = 7 * 86_400_000
+SPOILED_TICKS: dict[str, tuple[Callable[[Sequence[Record]], list[Record]], str]] = {
+    "ticks that overtake panes": (_ticks_first, "before the pane of "),
+    "a partition without ticks": (_with_ticks(lambda _, tick: tick if tick.partition else None), "is read to 0"),
+    "a tick beyond the log": (_with_ticks(lambda _, tick: replace(tick, read_to=10**6)), "the log ends at "),
+    "records counted twice": (_with_ticks(lambda _, tick: replace(tick, read=2 * tick.read)), "counts beyond those"),
+    "rejections that are not counted": (_with_ticks(lambda _, tick: replace(tick, rejected={})), "counts beyond those"),
+    "a time of the wall clock": (_with_ticks(lambda _, tick: replace(tick, time=10**13)), "is ahead of all events"),
+    "times that fall": (
+        _with_ticks(lambda n, tick: replace(tick, time=tick.time - _WEEK * (n > 50))),
+        "before it was read to",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SPOILED_TICKS)
+def test_a_tick_that_says_something_else_is_noticed(ticked: tuple[Config, Outcome], case: str) -> None:
+    config, outcome = ticked
+    spoil, word = SPOILED_TICKS[case]
+    spoiled = with_era(outcome, panes=spoil(outcome.eras[0].panes))
+    assert any(word in each for each in verdict_on(config, spoiled, ticks=True).mismatches)
+
+
+def test_a_tick_that_comes_late_is_no_mismatch(ticked: tuple[Config, Outcome]) -> None:
+    """A worker that was away sends it; a successor has sent others meanwhile. Judges take it as said."""
+    config, outcome = ticked
+    records = list(outcome.eras[0].panes)
+    last = next(at for at in reversed(range(len(records))) if records[at].partition == 0)
+    ticks = [record for record, message in outcome.eras[0].messages() if isinstance(message, Tick)]
+    again = [*records[: last + 1], *(each for each in ticks if each.partition == 0), *records[last + 1 :]]
+    verdict = verdict_on(config, with_era(outcome, panes=again), ticks=True)
+    assert not [each for each in verdict.mismatches if "tick" in each]
+    assert verdict.figures["ticks that came late"] > 0
 
 
 def with_era(outcome: Outcome, **changes: Any) -> Outcome:
@@ -431,7 +490,7 @@ def test_a_run_may_end_behind_the_last_message_where_a_transaction_was_committed
 def test_a_run_that_is_longer_than_the_rule_allows_is_noticed(config: Config, outcome: Outcome) -> None:
     """Two runs of a partition published as one: nothing is lost, yet neither the log nor the timeout cut them so."""
     longer = replace_config(config, events=25)
-    verdict = judge_run(longer, BASELINES, ["spread"], outcome)
+    verdict = verdict_on(longer, outcome)
     assert any("a run that the rule ends" in each for each in verdict.mismatches)
 
 
