@@ -37,7 +37,7 @@ from driftline.stream.alerts.schema import (
 )
 from driftline.stream.alerts.topic import topic_advice, topic_ended
 from driftline.stream.alerts.traffic import traffic_advice, traffic_ended
-from driftline.stream.config.incidents import Incidents
+from driftline.stream.config.incidents import Incidents, Severity
 from driftline.stream.judge.changes import Volume, bars
 from driftline.stream.judge.incidents import FIELDS, REJECTED, TRAFFIC, Finding, Status, Step
 from driftline.stream.judge.lifecycle import severity_rule
@@ -64,6 +64,7 @@ _ENDED = {
     "replaced": "compared with a new baseline",
     "unwatched": "no longer watched",
 }
+_NOTHING = "critical: nothing can be read"
 # Why it is over, after the name of the model.
 _WHY = {
     "accepted": "has a new baseline, which somebody has accepted",
@@ -78,19 +79,22 @@ def build_alert(monitor: Monitor, step: Step, *, mode: Mode, topic: str, emitted
     topic: predictions topic that the offsets belong to. emitted_at: epoch ms, when the log held what decided it.
     """
     whole = monitor.compares_with_log
-    return _build(_About(monitor.model, "model"), monitor.config.incidents, step, mode, topic, emitted_at, whole)
+    about = _About(monitor.model, "model", monitor.config.absence.stopped)
+    return _build(about, monitor.config.incidents, step, mode, topic, emitted_at, whole)
 
 
 def build_topic_alert(judge: SchemaJudge, step: Step, *, mode: Mode, emitted_at: int) -> IncidentAlert:
     """The alert of a step that the judge of a topic decided. emitted_at: as in `build_alert`."""
-    return _build(_About(judge.topic, "topic"), judge.rules, step, mode, judge.topic, emitted_at, replay_all=True)
+    about = _About(judge.topic, "topic", judge.life_cycle.stopped)
+    return _build(about, judge.rules, step, mode, judge.topic, emitted_at, replay_all=True)
 
 
 class _About(NamedTuple):
-    """What an alert is about: the name of a model or a topic, and which of both."""
+    """What an alert is about: the name of a model or a topic, which of both, and the severity of its stop."""
 
     name: str
     kind: Literal["model", "topic"]
+    stopped: Severity
 
 
 def _build(
@@ -110,7 +114,7 @@ def _build(
         resolution=step.resolution,
         severity=incident.severity,
         title=_title(model, step),
-        description=_description(model, step, rules, next_steps),
+        description=_description(about, step, rules, next_steps),
         starts_at=iso(incident.since),
         ends_at=iso(step.at) if step.status is Status.RESOLVED else None,
         emitted_at=iso(emitted_at),
@@ -225,17 +229,17 @@ def silence_model(model: str) -> str:
     return shlex.join(["driftline", "silence", "add", *match, *CONFIG])
 
 
-def _description(model: str, step: Step, rules: Incidents, commands: Sequence[str]) -> str:
+def _description(about: _About, step: Step, rules: Incidents, commands: Sequence[str]) -> str:
     """A line for each signal, histograms of the first ones, what made it severe, its owner, and what to do next."""
     if step.status is Status.RESOLVED and (ended := _ended(step)):
-        text = f"{printable(model)}: {ended}."
+        text = f"{printable(about.name)}: {ended}."
     elif step.status is Status.RESOLVED:
         why = _WHY.get(step.resolution or "", "looks like its reference again")
-        text = f"{printable(model)} {why}. Signals that had drifted: {_names(step)}."
+        text = f"{printable(about.name)} {why}. Signals that had drifted: {_names(step)}."
     else:
         lines = [_line(each, drawn=i < _DRAWN) for i, each in enumerate(step.findings)]
         advice = [line for each in step.findings for line in (*traffic_advice(each), *topic_advice(each))]
-        text = "\n".join([*lines, *_reasons(model, step, rules), *advice])
+        text = "\n".join([*lines, *_reasons(about, step, rules), *advice])
     owner = f"\nOwner: {printable(rules.owner)}" if rules.owner else ""
     foot = owner + "".join(f"\n$ {printable(each)}" for each in commands)
     return cut(text, DESCRIPTION - len(foot)) + foot
@@ -249,13 +253,19 @@ def _ended(step: Step) -> str:
     return topic_ended(scope, step.resolution) if scope in (REJECTED, FIELDS) else ""
 
 
-def _reasons(model: str, step: Step, rules: Incidents) -> list[str]:
-    """The row of the severity table that made the incident as severe as it is, if this step's findings did."""
+def _reasons(about: _About, step: Step, rules: Incidents) -> list[str]:
+    """The setting that made the incident as severe as it is, if this step's findings did."""
+    severity = step.incident.severity
     for finding in step.findings:
-        row = severity_rule(rules, finding)
-        if row is not None and rules.severity[row].severity == step.incident.severity:
-            where = f"incidents.severity[{row}] of {printable(model)}"
-            return [f"{step.incident.severity} by {where}; look at {printable(finding.signal)} first"]
+        row = None if finding.is_stop else severity_rule(rules, finding)
+        if finding.is_stop and about.stopped == severity:
+            return [f"{severity} by absence.stopped of {printable(about.name)}" if about.kind == "model" else _NOTHING]
+        if row is not None and rules.severity[row].severity == severity:
+            table = f"incidents.severity[{row}]"
+            if about.kind == "topic":
+                return [f"{severity} by defaults.{table}"]
+            first = "" if finding.signal == TRAFFIC else f"; look at {printable(finding.signal)} first"
+            return [f"{severity} by {table} of {printable(about.name)}{first}"]
     return []
 
 

@@ -26,7 +26,6 @@ from driftline.detectors.decision.absence import PATIENCE, Evidence, Kind, accep
 from driftline.detectors.decision.battery import Column
 from driftline.detectors.decision.rates import HOUR, Rates
 from driftline.detectors.decision.traffic import EVERY_DAY, Calendar, Traffic
-from driftline.stream.config.incidents import SeverityRule
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.judge.changes import Change, Profile, Volume
 from driftline.stream.judge.incidents import TRAFFIC, Finding, Incident, Resolution, Status, Step
@@ -35,10 +34,8 @@ from driftline.stream.judge.schema import Unread
 from driftline.stream.judge.state import TrafficState
 from driftline.stream.panes.pane import SLOT_MS
 
-# The share of its events that traffic has lost when it has stopped: what is left may be a probe.
-_STOPPED = 0.99
 # Slots of an incident after which less or more traffic is the new normal. A week: by then each hour of the week has
-# had the new rate once. Silence never becomes normal: a model that is given up is forgotten, or configured no more.
+# had the new rate once. Silence never becomes normal: a model that is given up is forgotten, or judged no more.
 _NEW_NORMAL = 7 * 24 * HOUR
 # Slots after which a model's traffic is learned anew if no tick came meanwhile: two weeks are learned in half a second,
 # and what changed in a longer time is another traffic.
@@ -69,9 +66,8 @@ class TrafficJudge:
     @cached_property
     def life_cycle(self) -> LifeCycle:
         """The rules of its incidents: each has a scope of its own, and ends at once, as returning traffic is proof."""
-        rules, stopped = self.config.incidents, SeverityRule(effect=_STOPPED, severity=self.config.absence.stopped)
-        own = {"page_per": "signal", "recovery": 0.0, "severity": (stopped, *rules.severity)}
-        return LifeCycle(rules.model_copy(update=own), "")
+        rules = self.config.incidents.model_copy(update={"page_per": "signal", "recovery": 0.0})
+        return LifeCycle(rules, "", stopped=self.config.absence.stopped)
 
     def count(self, state: TrafficState | None, slots: Sequence[tuple[int, int]]) -> TrafficState | None:
         """The state with the events of a pane, given by slot. Before the first tick, nothing is counted."""

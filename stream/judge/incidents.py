@@ -24,6 +24,9 @@ TRAFFIC: Final = "traffic"
 #: The same in findings about a topic: how many of its messages are rejected, and which fields they have.
 REJECTED: Final = "rejected"
 FIELDS: Final = "fields"
+# The share that is gone when nothing comes any more, of a model's events or of the messages that can be read: what is
+# left may be a probe.
+NEARLY_ALL: Final = 0.99
 # From harmless to worst.
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error", "critical")
 
@@ -97,6 +100,12 @@ class Finding(Struct, frozen=True, omit_defaults=True):
         if self.kind == "schema":
             return self.change.after.special.get(REJECTED, 0.0)
         return self.change.breakage if self.kind == "data-quality" else self.change.jensen_shannon
+
+    @property
+    def is_stop(self) -> bool:
+        """Whether a model's traffic has stopped, or nothing of a topic can be read; a rise of traffic is no stop."""
+        watches_all = self.kind in ("absence", "schema") and self.test.statistic != "many"
+        return watches_all and self.effect >= NEARLY_ALL
 
     @property
     def scale(self) -> float:

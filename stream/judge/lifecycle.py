@@ -39,18 +39,24 @@ _STRONGEST: tuple[Resolution, ...] = ("accepted", "replaced", "unwatched")
 
 @dataclass(frozen=True)
 class LifeCycle:
-    """The rules of one model's incidents. baseline, version: content hash and model version of its baseline."""
+    """The rules of one model's incidents, or of a topic's.
+
+    baseline, version: content hash and model version of its baseline. stopped: severity when nothing comes any more.
+    """
 
     rules: Incidents
     baseline: str
     version: str = ""
+    stopped: Severity = "critical"
 
     def scope(self, signal: str) -> str:
         """The scope of the incident that a signal belongs to."""
         return signal if self.rules.page_per == "signal" else ""
 
     def severity(self, finding: Finding) -> Severity:
-        """The severity of a finding: that of the first row of the table that fits, else info."""
+        """The severity of a finding: that of a stop, or of the first row of the table that fits, else info."""
+        if finding.is_stop:
+            return self.stopped
         rule = severity_rule(self.rules, finding)
         return "info" if rule is None else self.rules.severity[rule].severity
 

@@ -20,9 +20,9 @@ from typing import Final, NamedTuple
 
 from driftline.detectors.decision.battery import Column
 from driftline.detectors.statistics.categorical import rate_evidence
-from driftline.stream.config.incidents import Incidents, SeverityRule
+from driftline.stream.config.incidents import Incidents
 from driftline.stream.judge.changes import Change, Profile
-from driftline.stream.judge.incidents import FIELDS, REJECTED, Finding, Incident, Status, Step, Subject
+from driftline.stream.judge.incidents import FIELDS, NEARLY_ALL, REJECTED, Finding, Incident, Status, Step, Subject
 from driftline.stream.judge.lifecycle import LifeCycle
 from driftline.stream.panes.tick import Tick
 
@@ -39,9 +39,8 @@ _LASTS = 20_000
 _FLOOR, _RISE = 0.001, 0.02
 # Messages whose share of rejections is remembered; those before count half, and so on.
 _REMEMBERED = 1_000_000
-# Share of rejections from which on nothing can be read, as what is left may be a probe; and how many it takes in a row,
-# so that a quiet partition does not say it of the topic.
-_NOTHING, _IN_ROW = 0.99, 10
+# Rejections in a row from which on nothing can be read: a quiet partition does not say it of the topic.
+_IN_ROW = 10
 # ms after which a higher share, but for nothing at all, is the new normal; the same of new fields, of which there is
 # nothing to see after a day; and for how long the fields of a topic are learned before a new one is news.
 _NEW_NORMAL, _FIELDS_KNOWN, _FIELDS_LEARNED = 7 * 86_400_000, 86_400_000, 86_400_000
@@ -138,9 +137,7 @@ class SchemaJudge:
     @cached_property
     def life_cycle(self) -> LifeCycle:
         """The rules of its incidents: each has a scope of its own, and one of which nothing can be read is critical."""
-        nothing = SeverityRule(of="schema", effect=_NOTHING, severity="critical")
-        own = {"page_per": "signal", "severity": (nothing, *self.rules.severity)}
-        return LifeCycle(self.rules.model_copy(update=own), "")
+        return LifeCycle(self.rules.model_copy(update={"page_per": "signal"}), "")
 
     def judge(
         self, state: SchemaState | None, before: Tick | None, tick: Tick, at: int
@@ -213,7 +210,7 @@ class SchemaJudge:
         steps = list[Step]()
         if fields and at - fields.since >= _FIELDS_KNOWN:
             state, steps = _without(state, FIELDS, at)
-        if rejected and at - rejected.since >= _NEW_NORMAL and state.recent.share < _NOTHING:
+        if rejected and at - rejected.since >= _NEW_NORMAL and state.recent.share < NEARLY_ALL:
             state, more = _without(state, REJECTED, at)
             steps += more
             unread = Unread(state.recent.rejected, at)
@@ -225,7 +222,7 @@ def _in_row(state: SchemaState, counts: Counts, at: int) -> SchemaState:
     """The state with the messages of a tick that follow each other unread, or with the end of such a row."""
     if not counts.read:
         return state
-    if counts.share >= _NOTHING:
+    if counts.share >= NEARLY_ALL:
         return replace(state, in_row=state.in_row + counts.rejected)
     return replace(state, in_row=0, read_at=at)
 
@@ -237,7 +234,7 @@ def _fall(
     risen = (state.recent.rejected + 0.5) / (state.recent.read + 1)
     score = min(max(state.score + _evidence(counts, risen, state.expected), 0.0), _THRESHOLD)
     state = replace(state, recent=state.recent.plus(counts), causes=_sum(state.causes, causes), score=score)
-    return state, [_rejections(state)] if state.is_nothing and drift.effect < _NOTHING else []
+    return state, [_rejections(state)] if state.is_nothing and drift.effect < NEARLY_ALL else []
 
 
 def _without(state: SchemaState, scope: str, at: int) -> tuple[SchemaState, list[Step]]:
@@ -300,7 +297,7 @@ def _rejections(state: SchemaState) -> Finding:
     before = Profile(usual.read, {REJECTED: usual.share}, {})
     after = Profile(recent.read, {REJECTED: recent.share}, causes)
     commonest = next(iter(causes), "")
-    nothing = ", nothing can be read" if recent.share >= _NOTHING else ""
+    nothing = ", nothing can be read" if recent.share >= NEARLY_ALL else ""
     what = f"{_percent(usual.share)} → {_percent(recent.share)}{nothing}{f' ({commonest})' if commonest else ''}"
     return _finding(REJECTED, "share", state, what, before, after)
 

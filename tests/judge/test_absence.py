@@ -95,6 +95,12 @@ def titles(model: Model) -> list[str]:
     ]
 
 
+def described(model: Model, step: Step) -> str:
+    return build_alert(
+        model.monitor, step, mode="live", topic="predictions", emitted_at=step.at
+    ).data.description
+
+
 def test_a_model_that_stops_is_a_critical_incident_at_the_next_tick_and_resolved_when_its_traffic_returns() -> None:
     model = known()
     assert model.pass_time(HOUR, FULL) == []
@@ -153,6 +159,24 @@ def test_twice_the_traffic_is_an_incident() -> None:
     (fired,) = model.pass_time(60, 2 * FULL)
     assert fired.findings[0].test.statistic == "many"
     assert "rose to" in titles(model)[0]
+
+
+def test_two_hundred_times_the_traffic_is_no_stop() -> None:
+    model = known(FULL / 10)
+    model.pass_time(6, 20 * FULL)
+    assert {step.incident.severity for step in model.steps} == {"warning"}
+    assert model.steps[0].findings[0].effect > 0.99
+    (alert, *_) = (described(model, step) for step in model.steps)
+    assert "warning by incidents.severity[3] of fraud" in alert.splitlines()
+
+
+def test_a_page_of_a_stop_says_what_makes_it_as_severe_as_it_is() -> None:
+    model = known()
+    (fired,) = model.pass_time(6, NONE)
+    assert "critical by absence.stopped of fraud" in described(model, fired).splitlines()
+    model = known(config=CONFIG.model_copy(update={"absence": Absence(stopped="warning")}))
+    (fired,) = model.pass_time(6, NONE)
+    assert "warning by absence.stopped of fraud" in described(model, fired).splitlines()
 
 
 def test_less_traffic_for_a_week_is_the_new_normal() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from driftline.stream.alerts.build import build_topic_alert
+from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.codec.frames import FormatError
 from driftline.stream.codec.schema import pack_schema, unpack_schema
 from driftline.stream.config.incidents import Incidents
@@ -55,9 +56,12 @@ class Topic:
         return self.steps[before:]
 
     @property
+    def alerts(self) -> list[IncidentAlert]:
+        return [build_topic_alert(self.judge, each, mode="live", emitted_at=each.at) for each in self.steps]
+
+    @property
     def titles(self) -> list[str]:
-        alerts = (build_topic_alert(self.judge, each, mode="live", emitted_at=each.at) for each in self.steps)
-        return [each.data.title for each in alerts]
+        return [each.data.title for each in self.alerts]
 
 
 def severities(steps: list[Step]) -> Iterator[tuple[str, str]]:
@@ -78,6 +82,7 @@ def test_a_topic_that_turns_into_avro_is_one_critical_incident_until_it_is_read_
         "predictions: rejected 0 % → 100 %, nothing can be read (not JSON) since 2023-11-14 22:30 UTC",
         "predictions: its messages are read as usual again",
     ]
+    assert "critical: nothing can be read" in topic.alerts[0].data.description.splitlines()
 
 
 def test_a_tick_with_the_last_messages_that_could_be_read_does_not_hide_that_there_are_no_more() -> None:
