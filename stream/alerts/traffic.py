@@ -16,12 +16,18 @@ _ADVICE = {
     "many": "Look at what calls the model: retries, events that are written twice, a new caller.",
 }
 _PLANNED = "If it was planned, put it into `calendar`: then it is neither judged nor learned."
+_RETIRED = (
+    "If the model is out of service, set `absence: {false_pages: null}` for it and send the workers SIGHUP: that ends "
+    "this incident."
+)
 
 
 def traffic_advice(finding: Finding) -> list[str]:
     """What to do about a finding, a line each."""
     advice = _ADVICE.get(finding.test.statistic)
-    return [] if advice is None else [advice, _PLANNED]
+    if advice is None:
+        return []
+    return [advice, _PLANNED, _RETIRED] if advice is _STOPPED else [advice, _PLANNED]
 
 
 def traffic_ended(resolution: Resolution | None) -> str:

@@ -82,7 +82,7 @@ def models_forget(
     settings = read_config(config)
     if given := [name for name in names if settings.for_model(name).is_given_baselines]:
         raise CommandError(
-            f"the configuration gives {listed(given)} a baseline: only models that learned theirs can go"
+            f"the configuration gives {listed(given)} a baseline: take that out of it and send the workers SIGHUP first"
         )
     stored = _stored(settings)
     known = {each.name for each in stored}

@@ -54,6 +54,11 @@ class ModelState:
         return [each for incident in self.incidents.values() for each in incident.drifts]
 
     @property
+    def has_history(self) -> bool:
+        """Whether anything is remembered of its events; nothing is of a model that was forgotten."""
+        return bool(self.judges or self.sample or self.learned)
+
+    @property
     def elsewhere(self) -> int:
         """Events in the histories of `tracks`."""
         return sum(each.judge.end for each in self.tracks.values() if each.judge is not None)

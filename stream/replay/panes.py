@@ -166,7 +166,7 @@ class PanesReplay:
             if isinstance(message, ForgetMessage):
                 return self._forget_asked(partition, message.model, record.timestamp)
             if isinstance(message, ReferenceMessage):
-                return self._refer(partition, message)
+                return self._refer(partition, message, record.timestamp)
             return self._judge(partition, message, record.timestamp)
         except (FormatError, NoRoomError) as error:
             self.refused[record.partition, record.offset] = str(error)
@@ -209,15 +209,18 @@ class PanesReplay:
         self.events[model] += events_in(pane.content) if is_new else 0
         return alerts + self._alerts(monitor, steps, at, message.topic)
 
-    def _refer(self, partition: _Partition, record: ReferenceMessage) -> list[IncidentAlert]:
+    def _refer(self, partition: _Partition, record: ReferenceMessage, at: int) -> list[IncidentAlert]:
         """Compare a model with what a record says, from its next pane on. Raises FormatError."""
         if record.yields_to(self._references.get(record.model)):
             return []
         if any(self._find(record.model, hash_) is None for hash_ in record.baselines.values()):
             raise FormatError(f"model {record.model!r} was compared with a baseline that is not known any more")
         self._references[record.model] = record
+        state = partition.states.get(record.model, ModelState())
         if record.baselines and record.model in partition.roster:
             partition.roster.forget(record.model)
+        elif not record.baselines and state.has_history:
+            partition.roster.note(record.model, at, len(state.sample), state.learned is not None, state.values)
         return []
 
     def _given(self, model: str) -> tuple[Baseline | None, Mapping[str, Baseline]]:

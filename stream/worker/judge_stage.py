@@ -305,7 +305,7 @@ class JudgeStage:
                 elif isinstance(message, Tick):
                     await self._tick(work, message, record.timestamp)
                 elif isinstance(message, ReferenceMessage):
-                    await self._refer(work, message)
+                    await self._refer(work, message, record.timestamp)
                 else:
                     await self._judge(work, message, record.timestamp)
             except (FormatError, NoRoomError) as error:
@@ -417,7 +417,7 @@ class JudgeStage:
         monitor.learned_format, monitor.portable = learned_format(self.level), self.level > FIRST
         return monitor
 
-    async def _refer(self, work: _Batch, record: ReferenceMessage) -> None:
+    async def _refer(self, work: _Batch, record: ReferenceMessage, appended: int) -> None:
         """Compare a model with what a record says, from its next pane on. Raises FormatError."""
         model, before = record.model, work.reference(record.model)
         if record.yields_to(before):
@@ -426,6 +426,10 @@ class JudgeStage:
         work.references[model] = record
         if record.baselines and model in work.roster:
             work.roster.forget(model)
+        elif not record.baselines and (state := work.state_of(model)).has_history:
+            # It may never come again, and only a model on the roster gives way, or is forgotten on request.
+            work.roster.note(model, appended, len(state.sample), state.learned is not None, state.values)
+            work.seen[model] = appended
         if before is not None and before.baselines != record.baselines:
             log.info("model %s: compared with another baseline from here on", model)
 

@@ -202,6 +202,13 @@ def test_traffic_that_stops_again_and_again_pages_twice_within_the_cooldown() ->
     assert [step.status for step in model.pass_time(2 * HOUR, FULL)] == [Status.RESOLVED]
 
 
+@pytest.mark.parametrize(("traffic", "told"), [(NONE, True), (HALF, False), (2 * FULL, False)])
+def test_a_page_of_a_stop_says_how_it_ends_for_a_model_that_is_taken_out_of_service(traffic: float, told: bool) -> None:
+    model = known()
+    (fired,) = model.pass_time(60, traffic)
+    assert ("set `absence: {false_pages: null}` for it" in described(model, fired)) == told
+
+
 def test_traffic_is_not_judged_where_no_false_page_is_allowed_and_an_open_incident_ends() -> None:
     model = known()
     model.pass_time(6, NONE)

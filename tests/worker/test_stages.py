@@ -1014,3 +1014,18 @@ async def test_a_model_that_no_configuration_gives_a_baseline_any_more_learns_on
     state = await this.state("given")
     assert state.learned or state.sample
     assert this.dead_panes() == []
+
+
+@on_a_bench
+async def test_a_model_that_no_configuration_gives_a_baseline_any_more_is_forgotten_on_request(this: Bench) -> None:
+    """Without a pane of it since, as one that is out of service sends none."""
+    await this.driver().announce()
+    await this.driver().work()
+    assert (await this.state("given")).has_history
+    this.baselines = {}
+    driver = this.driver()
+    await driver.announce()
+    this.forget("given")
+    await this.judge(driver)
+    assert not (await this.state("given")).has_history
+    assert this.dead_panes() == []
