@@ -90,6 +90,11 @@ def unpack_traffic(traffic: bytes, rates: bytes) -> TrafficState:
     return TrafficState(counts, stored.begin, stored.closed, stored.incident)
 
 
+def unpack_incident(traffic: bytes) -> Incident | None:
+    """The incident in the part `traffic`, None if there is none. Raises FormatError."""
+    return unframe(b"C", traffic, _TRAFFIC).incident
+
+
 def _shaped(name: str, values: list[int]) -> IntArray:
     array = np.array(values, np.int64).reshape((*_SHAPES[name][:-1], -1))
     if array.shape != _SHAPES[name] and not (name == "kept" and array.shape[1] <= KEPT):

@@ -109,6 +109,11 @@ class SchemaState:
         return next(iter(incident.drifts), None) if incident else None
 
     @property
+    def open_incidents(self) -> list[Incident]:
+        """The incidents that alerts have reported as open."""
+        return [each for each in self.incidents.values() if each.reported]
+
+    @property
     def expected(self) -> float:
         """The usual share of rejections."""
         return max((self.usual.rejected + 0.5) / (self.usual.read + 1), _FLOOR)

@@ -59,6 +59,13 @@ class ModelState:
         return bool(self.judges or self.sample or self.learned)
 
     @property
+    def open_incidents(self) -> list[Incident]:
+        """The incidents that alerts have reported as open, that of its traffic among them."""
+        of_traffic = self.traffic.incident if self.traffic else None
+        incidents = (*self.incidents.values(), *([of_traffic] if of_traffic else []))
+        return [each for each in incidents if each.reported]
+
+    @property
     def elsewhere(self) -> int:
         """Events in the histories of `tracks`."""
         return sum(each.judge.end for each in self.tracks.values() if each.judge is not None)

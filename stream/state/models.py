@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from driftline.stream.codec.frames import FormatError
 from driftline.stream.codec.state import HeadFacts, heads_of_versions, read_head, unpack_incidents
+from driftline.stream.codec.traffic import unpack_incident
 from driftline.stream.state.client import Client, call_redis
 from driftline.stream.state.store import judge_key
 
@@ -59,7 +60,7 @@ class ModelIndex:
     async def _model(self, partition: int, name: str, seen: int | None) -> StoredModel | None:
         """A model; None if it was forgotten meanwhile."""
         key = f"{self._key(partition)}:model:{name}"
-        head, incidents = await call_redis(self.client.hmget, key, "head", "incidents")
+        head, incidents, traffic = await call_redis(self.client.hmget, key, "head", "incidents", "traffic")
         if head is None:
             return None
         try:
@@ -71,7 +72,9 @@ class ModelIndex:
                 learned=facts[0].learned,
                 judged=sum(each.judged for each in facts),
             )
-            reported = sum(each.reported for each in unpack_incidents(incidents).values()) if incidents else 0
+            known = [*unpack_incidents(incidents).values()] if incidents else []
+            of_traffic = unpack_incident(traffic) if traffic else None
+            reported = sum(each.reported for each in (*known, *([of_traffic] if of_traffic else [])))
             return StoredModel(name, partition, found, seen, reported)
         except FormatError as error:
             raise FormatError(f"model {name!r}: {error}") from error

@@ -121,6 +121,12 @@ class _Partition:
     schema: SchemaState | None = None
     references: dict[str, ReferenceMessage] = field(default_factory=dict)
 
+    @property
+    def open_incidents(self) -> int:
+        """The incidents of its models that alerts have reported as open, and of the topic if it reports those."""
+        of_topic = self.schema.open_incidents if self.schema and self.number == REPORTER else []
+        return len(of_topic) + sum(len(state.open_incidents) for state in self.states.values())
+
     def replace(self, changed: Mapping[str, ModelState]) -> None:
         """Take over what a commit has stored. A state without an offset is that of a model that was forgotten."""
         for model, state in changed.items():
@@ -492,9 +498,7 @@ class JudgeStage:
             log.warning("%s", remark)
 
     def _count_incidents(self) -> None:
-        states = (state for partition in self._partitions.values() for state in partition.states.values())
-        incidents = (each for state in states for each in state.incidents.values())
-        self._metrics.open_incidents(sum(each.reported for each in incidents))
+        self._metrics.open_incidents(sum(each.open_incidents for each in self._partitions.values()))
 
     async def _drain_outbox(self, partition: _Partition) -> None:
         while alerts := await partition.record.outbox():

@@ -213,8 +213,10 @@ def test_traffic_is_not_judged_where_no_false_page_is_allowed_and_an_open_incide
     model = known()
     model.pass_time(6, NONE)
     model.monitor = Monitor("fraud", CONFIG.model_copy(update={"absence": Absence(false_pages=None)}))
+    assert len(model.state.open_incidents) == 1
     (ended,) = model.pass_time(6, NONE)
     assert (ended.status, ended.resolution) == (Status.RESOLVED, "unwatched")
+    assert model.state.open_incidents == []
     assert model.state.traffic is None
 
 

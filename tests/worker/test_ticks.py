@@ -9,14 +9,18 @@ import numpy as np
 import pytest
 
 from driftline.stream.codec.panes import PaneMessage, pack_tick, read_message, unpack_tick
+from driftline.stream.codec.state import state_delta
 from driftline.stream.config.load import parse_config
 from driftline.stream.demo.servers import Server
 from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.panes.tick import Marks, Tick
 from driftline.stream.state.fencing import FencedError
+from driftline.stream.state.models import ModelIndex
+from driftline.stream.state.store import Store
 from load_tests.harness.oracle import EPOCH, baseline_of, messages
 from tests.harness.brokers import unique
 from tests.harness.driver import Crash, Driver
+from tests.judge.test_absence import NONE, known
 from tests.worker.test_stages import Bench, play
 
 HOUR = 3_600_000
@@ -135,6 +139,21 @@ def test_ticks_report_what_is_held_although_no_further_event_comes(redis_server:
         await judge_all(driver)
         (alert,) = this.alerts()
         assert alert["data"]["status"] == "firing"
+
+    run(redis_server, scenario)
+
+
+def test_a_model_that_has_stopped_has_an_open_incident_in_the_metric_and_in_the_list(redis_server: Server) -> None:
+    async def scenario(this: Bench) -> None:
+        stopped, group, panes = known(), this.config.worker.group, this.config.topics.panes
+        stopped.pass_time(6, NONE)
+        judge = await Store(this.client, group).claim_judge(panes, 0)
+        await judge.commit(0, {"fraud": state_delta(None, stopped.state)}, seen={"fraud": 1})
+        (listed,) = await ModelIndex(this.client, group, panes).read()
+        assert (listed.name, listed.open_incidents) == ("fraud", 1)
+        driver = this.driver()
+        await driver.assign()
+        assert driver.metrics.registry.get_sample_value("driftline_incidents_open") == 1
 
     run(redis_server, scenario)
 
