@@ -104,7 +104,8 @@ def _build(
     incident_id = _digest(model, incident.scope, incident.baseline, incident.opened)
     alert_id = _digest(incident_id, step.seq)
     commands = _commands(alert_id, step, topic, replay_all) if mode == "live" else []
-    next_steps = [*commands, silence_model(model)] if commands and step.status is not Status.RESOLVED else commands
+    silence = silence_all_of(about.kind, model)
+    next_steps = [*commands, silence] if commands and step.status is not Status.RESOLVED else commands
     data = AlertData(
         id=alert_id,
         alert_key=alert_key(model, incident.scope),
@@ -223,9 +224,9 @@ def _spelt(version: str) -> str:
     return f"v{version}" if version[:1].isdecimal() else version
 
 
-def silence_model(model: str) -> str:
-    """The command that silences a model for two hours."""
-    match = ("--match", f"model={model}", "--for", "2h", "--comment", "known")
+def silence_all_of(kind: str, name: str) -> str:
+    """The command that silences a model, or a topic (`kind`), for two hours."""
+    match = ("--match", f"{kind}={name}", "--for", "2h", "--comment", "known")
     return shlex.join(["driftline", "silence", "add", *match, *CONFIG])
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from driftline.stream.alerts.build import silence_model
+from driftline.stream.alerts.build import silence_all_of
 from driftline.stream.alerts.find import ListedIncident
 from driftline.stream.alerts.read import Number, ReadAlert, ReadChange, ReadProfile, ReadSignal, Shares
 from driftline.stream.judge.changes import SPECIAL_WORDS
@@ -149,7 +149,7 @@ def replay_command(alert: ReadAlert) -> str:
 
 def silence_command(alert: ReadAlert) -> str:
     """The command that silences its model for two hours."""
-    return silence_model(alert.model)
+    return silence_all_of(alert.about, alert.model)
 
 
 def as_row(listed: ListedIncident, now: datetime) -> dict[str, Any]:

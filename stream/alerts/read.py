@@ -183,6 +183,11 @@ class ReadAlert(msgspec.Struct, frozen=True, rename={"kind": "class"}):
         return self.component or self.labels.get("model", "") or self.alert_key
 
     @property
+    def about(self) -> str:
+        """What it is about: a model or a topic."""
+        return "topic" if "topic" in self.labels else "model"
+
+    @property
     def scope(self) -> str:
         """The signal that its incident is about, "" for the whole model."""
         return self.labels.get("signal", "")

@@ -93,8 +93,8 @@ class SignalEvidence(Struct, frozen=True, kw_only=True, rename={"kind": "class"}
     evidence_nats: Annotated[
         float,
         Meta(
-            description="-ln p: how unlikely the window is if nothing has changed; 0 for the test `gap`, which "
-            "compares a silence with the longest one so far."
+            description="-ln p: how unlikely the window is if nothing has changed; for the test `share`, the score of "
+            "a CUSUM; 0 for the tests `gap`, which compares a silence with the longest one so far, and `new`."
         ),
     ]
     threshold_nats: Annotated[float, Meta(description="The evidence that an alarm needs.")]
@@ -194,9 +194,9 @@ class AlertData(Struct, Generic[EvidenceT], frozen=True, kw_only=True, rename={"
     resolution: Annotated[
         _Resolution | UnsetType | None,  # an outage has none
         Meta(
-            description="Why it is resolved: its signals look like their reference again (recovered), are compared "
-            "with another reference (replaced) that somebody has accepted (accepted), or are not watched any more "
-            "(unwatched). Null while it is open."
+            description="Why it is resolved. recovered: its signals are as expected again; replaced: they are "
+            "compared with another reference, or expected so from now on; accepted: replaced by a reference that "
+            "somebody has accepted; unwatched: they are not watched any more. Null while it is open."
         ),
     ] = None
     severity: Annotated[Severity, Meta(description="The severity of the worst finding in the incident so far.")]

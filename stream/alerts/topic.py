@@ -7,7 +7,7 @@ from driftline.stream.judge.incidents import FIELDS, REJECTED, Finding, Resoluti
 # What to look at, by signal.
 _ADVICE = {
     REJECTED: "Look at what writes to the topic: a release, a serializer, another schema. The topic of dead letters "
-    "has the messages, each with the reason. Models that are silent because of it are not reported apart.",
+    "has the messages, each with the reason. Models that are silent because of it are not reported separately.",
     FIELDS: "No signal watches them: build a baseline that knows them, or exclude them (signals).",
 }
 

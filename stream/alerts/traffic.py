@@ -38,6 +38,6 @@ def traffic_ended(resolution: Resolution | None) -> str:
         case "replaced":
             return "its traffic has been so for a week, and is now expected so"
         case "unwatched":
-            return "its traffic is not judged any more"
+            return "its traffic is no longer judged, or is learned anew"
         case _:
-            return "it is over: its traffic"
+            return "its incident is over"

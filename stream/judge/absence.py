@@ -90,7 +90,7 @@ class TrafficJudge:
         if allowed is None:
             return None, _ended(state.incident if state else None, until, "unwatched")
         if state is None or now - state.counts.until > _OUTDATED:
-            ended = _ended(state.incident if state else None, until, "replaced")
+            ended = _ended(state.incident if state else None, until, "unwatched")
             return TrafficState(Traffic.start(now, self.rates)), ended
         if now <= state.counts.until:
             return state, []
@@ -189,7 +189,8 @@ def _statistic(evidence: Evidence, ready: bool) -> str:
 
 def _headline(evidence: Evidence, ready: bool) -> str:
     if not ready:
-        return f"stopped (silent for {PATIENCE} times its longest gap)"
+        hours = (evidence.end - evidence.start) / HOUR
+        return f"stopped (silent for {hours:.3g} h, {PATIENCE} times its longest gap)"
     expected = f"{evidence.expected:,.0f}" if evidence.expected >= 10 else f"{evidence.expected:.2g}"
     if not evidence.seen:
         return f"stopped (no event, {expected} expected)"

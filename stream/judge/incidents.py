@@ -30,8 +30,8 @@ NEARLY_ALL: Final = 0.99
 # From harmless to worst.
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error", "critical")
 
-#: Why an incident is resolved: its signals look like the reference again; they are compared with another reference,
-#: which somebody has accepted or not; or they are not watched any more.
+#: Why an incident is resolved: its signals are as expected again; they are compared with another reference, which
+#: somebody has accepted or not, or are expected so from now on; or they are not watched any more.
 Resolution = Literal["recovered", "accepted", "replaced", "unwatched"]
 
 

@@ -187,7 +187,7 @@ class SchemaJudge:
         state = replace(state, recent=recent, causes=_sum(state.causes, causes), score=score, since=since)
         if more <= 0 or not shown or state.at - since < _LASTS:
             return state, []
-        return replace(state, score=0.0), [_rejections(state)]
+        return replace(state, score=0.0), [_rejections(state, state.score)]
 
     def _new_fields(self, state: SchemaState, tick: Tick, at: int) -> tuple[SchemaState, list[Finding]]:
         room = max(_FIELDS - len(state.fields), 0)
@@ -239,7 +239,8 @@ def _fall(
     risen = (state.recent.rejected + 0.5) / (state.recent.read + 1)
     score = min(max(state.score + _evidence(counts, risen, state.expected), 0.0), _THRESHOLD)
     state = replace(state, recent=state.recent.plus(counts), causes=_sum(state.causes, causes), score=score)
-    return state, [_rejections(state)] if state.is_nothing and drift.effect < NEARLY_ALL else []
+    # The score is that of the way back by now: the evidence is what it was when the share had risen.
+    return state, [_rejections(state, drift.evidence)] if state.is_nothing and drift.effect < NEARLY_ALL else []
 
 
 def _without(state: SchemaState, scope: str, at: int) -> tuple[SchemaState, list[Step]]:
@@ -292,8 +293,8 @@ def _fading(counts: Counts) -> Counts:
     return counts if counts.read < _REMEMBERED else Counts(counts.read // 2, counts.rejected // 2)
 
 
-def _rejections(state: SchemaState) -> Finding:
-    """The finding that the share has risen since `since`."""
+def _rejections(state: SchemaState, evidence: float) -> Finding:
+    """The finding that the share has risen since `since`. evidence: nats."""
     recent = Counts(state.in_row, state.in_row) if state.is_nothing else state.recent
     usual, rejected = state.usual, max(sum(state.causes.values()), 1)
     causes = {
@@ -304,7 +305,7 @@ def _rejections(state: SchemaState) -> Finding:
     commonest = next(iter(causes), "")
     nothing = ", nothing can be read" if recent.share >= NEARLY_ALL else ""
     what = f"{_percent(usual.share)} → {_percent(recent.share)}{nothing}{f' ({commonest})' if commonest else ''}"
-    return _finding(REJECTED, "share", state, what, before, after)
+    return _finding(REJECTED, "share", state, what, before, after, evidence)
 
 
 def _fields(state: SchemaState, new: list[tuple[str, str]]) -> Finding:
@@ -315,7 +316,9 @@ def _fields(state: SchemaState, new: list[tuple[str, str]]) -> Finding:
     return _finding(FIELDS, "new", state, headline, Profile(0, {}, {}), Profile(0, {}, {}))
 
 
-def _finding(signal: str, test: str, state: SchemaState, headline: str, before: Profile, after: Profile) -> Finding:
+def _finding(
+    signal: str, test: str, state: SchemaState, headline: str, before: Profile, after: Profile, evidence: float = 0.0
+) -> Finding:
     rejections = signal == REJECTED
     return Finding(
         signal=signal,
@@ -325,7 +328,7 @@ def _finding(signal: str, test: str, state: SchemaState, headline: str, before: 
         since=state.since if rejections else state.at,
         events=after.events,
         ranges=(),
-        evidence=state.score if rejections else 0.0,
+        evidence=evidence,
         threshold=_THRESHOLD if rejections else 0.0,
         change=Change(
             headline=headline,

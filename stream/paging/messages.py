@@ -159,7 +159,7 @@ def _cascade_title(head: OpenIncident, others: Sequence[OpenIncident], models: s
 
 
 def _cascade_text(head: OpenIncident, models: str) -> str:
-    return f"Likely origin: {printable(head.model)}. Models that depend on it drift too: {models}."
+    return f"Likely origin: {printable(head.model)}. Models that depend on it have incidents, too: {models}."
 
 
 def _joined(title: str, more: str) -> str:
@@ -244,12 +244,16 @@ def _outage_evidence(common: _Common) -> OutageEvidence:
 
 def _outage_title(common: _Common, over: bool) -> str:
     models = len(common.models)
+    of_traffic = set(common.classes) == {"absence"}
     if over:
-        return f"{models} models: no longer drifting at once"
+        return (
+            f"{models} models: {'incidents of their traffic are over' if of_traffic else 'no longer drifting at once'}"
+        )
     signal, count = common.signals[0] if common.signals else ("", 0)
-    shared = f": {printable(signal)} in {count} of them" if count > 1 else ""
+    shared = f": {printable(signal)} in {count} of them" if count > 1 and not of_traffic else ""
     since = rfc3339(common.since)[:16].replace("T", " ")
-    return cut(f"{models} models drift at once since {since} UTC{shared}", TITLE)
+    do = "have less or more traffic" if of_traffic else "drift"
+    return cut(f"{models} models {do} at once since {since} UTC{shared}", TITLE)
 
 
 def _outage_text(common: _Common) -> str:

@@ -64,7 +64,7 @@ def print_explanation(console: Console, alert: ReadAlert, incident: Sequence[Rea
 def print_incidents(console: Console, incidents: Iterable[ListedIncident], now: datetime) -> None:
     """Print a table of incidents. now: the end of the duration of open incidents."""
     table = Table(box=None, pad_edge=False, padding=(0, 1, 1, 0))
-    for heading in ("state", "model", "since (UTC)"):
+    for heading in ("state", "model or topic", "since (UTC)"):
         table.add_column(heading, overflow="fold", max_width=_LABEL_WIDTH)
     table.add_column("signals", overflow="fold")
     for each in incidents:
@@ -99,7 +99,7 @@ def _section(console: Console, name: str, *parts: RenderableType) -> None:
 def _facts(alert: ReadAlert) -> Table:
     evidence = alert.details
     facts = {
-        "model": " ".join(filter(None, (alert.model, evidence.version))),
+        alert.about: " ".join(filter(None, (alert.model, evidence.version))),
         "severity": alert.severity,
         "class": alert.kind,
         "owner": alert.owner,
@@ -109,7 +109,7 @@ def _facts(alert: ReadAlert) -> Table:
         "incident": alert.incident_id,
         "alert": alert.id,
         "mode": "" if alert.mode == "live" else alert.mode,
-        "topic": evidence.topic,
+        "topic": alert.model if alert.about == "topic" else evidence.topic,
         "likely origin": ", ".join(evidence.likely_origin),
     }
     return _pairs((name, fact) for name, fact in facts.items() if fact)

@@ -96,9 +96,7 @@ def titles(model: Model) -> list[str]:
 
 
 def described(model: Model, step: Step) -> str:
-    return build_alert(
-        model.monitor, step, mode="live", topic="predictions", emitted_at=step.at
-    ).data.description
+    return build_alert(model.monitor, step, mode="live", topic="predictions", emitted_at=step.at).data.description
 
 
 def test_a_model_that_stops_is_a_critical_incident_at_the_next_tick_and_resolved_when_its_traffic_returns() -> None:
@@ -235,6 +233,7 @@ def test_until_two_weeks_are_known_a_silence_pages_when_it_is_eight_times_the_lo
     model.pass_time(3 * DAY, FULL, every=30)
     (fired,) = model.pass_time(2 * HOUR, NONE)
     assert (fired.findings[0].test.statistic, fired.findings[0].threshold) == ("gap", 0.0)
+    assert "stopped (silent for 1 h, 8 times its longest gap)" in titles(model)[0]
     assert fired.at == (BEGIN + 3 * DAY + HOUR) * SLOT_MS
     assert model.pass_time(6, FULL)[0].resolution == "recovered"
 
@@ -262,7 +261,7 @@ def test_traffic_is_learned_anew_after_weeks_without_a_tick() -> None:
     model = known()
     model.pass_time(6, NONE)
     model.tick(model.now + 15 * DAY)
-    assert [step.resolution for step in model.steps] == [None, "replaced"]
+    assert [step.resolution for step in model.steps] == [None, "unwatched"]
     assert model.state.traffic is not None
     assert model.state.traffic.counts.rates.learned == 0
 

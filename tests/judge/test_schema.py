@@ -93,6 +93,16 @@ def test_a_tick_with_the_last_messages_that_could_be_read_does_not_hide_that_the
     assert steps[-1].incident.severity == "critical"
 
 
+def test_an_incident_of_a_part_that_becomes_one_of_all_keeps_its_evidence() -> None:
+    topic = Topic()
+    topic.pass_ticks(100)
+    (fired,) = topic.pass_ticks(6, rejected=50)
+    (updated,) = topic.pass_ticks(6, rejected=100)
+    assert [*severities([fired, updated])] == [("firing", "warning"), ("updated", "critical")]
+    (first, last) = (step.findings[0] for step in (fired, updated))
+    assert last.evidence == first.evidence >= last.threshold > 0
+
+
 def test_one_partition_of_eight_that_cannot_be_read_is_a_warning() -> None:
     topic = Topic(partitions=8)
     topic.pass_ticks(100)
