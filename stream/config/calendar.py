@@ -1,4 +1,4 @@
-"""The section `calendar`: when a model's traffic says nothing, and in which time zone its days and weeks are."""
+"""The section `calendar`: holidays and planned work, and in which time zone a model's days and weeks are."""
 
 from __future__ import annotations
 
@@ -35,14 +35,15 @@ class Closed(Section):
                 moments.append(datetime.fromisoformat(text))
             except ValueError:
                 raise RuleError("there is no such date or time", field) from None
-        first, last = (moment.replace(tzinfo=None) for moment in moments)
-        if last < first:
+        first, last = moments
+        # If only one has an offset, it takes the time zone to compare them: `stream.sources.calendars` does.
+        if (first.tzinfo is None) == (last.tzinfo is None) and last < first:
             raise RuleError("ends before it begins", "to")
         return self
 
 
 class Calendar(Section):
-    """When a model's traffic says nothing: in holidays and planned work it is neither judged nor learned."""
+    """Holidays and planned work: a model's traffic is neither judged nor learned then."""
 
     timezone: Text = Field(
         "UTC",
@@ -57,6 +58,6 @@ class Calendar(Section):
         (),
         max_length=100,
         description="Paths of iCalendar files (.ics), relative to this file: the time of each of their events counts "
-        "as closed. They are read when a process starts, from five years ago to two years ahead; at most 1 MB each, "
-        "and nothing that recurs more often than daily.",
+        "as closed. They are read at the start and at SIGHUP, from five years ago to two years ahead; at most 1 MB "
+        "each, and nothing that recurs more often than daily.",
     )

@@ -311,7 +311,9 @@ class ModelConfig(Section):
         description="Kinds of signals whose values do not show them, by name: `features.zip: categorical`.",
     )
     absence: Absence = Field(default_factory=Absence, description="How the model's traffic is judged.")
-    calendar: Calendar = Field(default_factory=Calendar, description="When the model's traffic says nothing.")
+    calendar: Calendar = Field(
+        default_factory=Calendar, description="Holidays and planned work: traffic is neither judged nor learned then."
+    )
     incidents: Incidents = Field(default_factory=Incidents, description="How alarms become pages.")
     depends_on: tuple[Text, ...] = Field(
         (),

@@ -17,8 +17,10 @@ from driftline.detectors.decision.rates import SLOT
 from driftline.detectors.decision.traffic import EVERY_DAY, Calendar
 from driftline.stream.config.calendar import Calendar as Section
 from driftline.stream.config.calendar import Closed
+from driftline.stream.config.errors import dotted_path
 from driftline.stream.config.remarks import Remark
 from driftline.stream.config.sections import Config
+from driftline.stream.config.yaml import Path as ConfigPath
 
 _MAX_BYTES, _MAX_EVENTS, _MAX_RECURRING = 1 << 20, 2000, 100
 # Years of events that are read, before this one and after it: the oldest history that is replayed, and longer than a
@@ -30,7 +32,11 @@ _DAY = timedelta(days=1)
 
 
 class CalendarError(ValueError):
-    """A calendar cannot be read; the message names the file or the field, what is wrong, and what helps."""
+    """A calendar cannot be read; the message names the field, what is wrong, and what helps. path: of the calendar."""
+
+    def __init__(self, message: str, path: ConfigPath = ()) -> None:
+        self.path = path
+        super().__init__(f"{dotted_path(path)}: {message}" if path else message)
 
 
 @dataclass(frozen=True)
@@ -49,10 +55,14 @@ def load_calendars(config: Config, folder: Path, now: datetime | None = None) ->
     """The calendars of a configuration, whose paths are relative to `folder`. Raises CalendarError."""
     year = (now or datetime.now(UTC)).year
     span = datetime(year - _BEFORE, 1, 1, tzinfo=UTC), datetime(year + _AFTER, 12, 31, tzinfo=UTC)
-    own = [model for model, section in config.models.items() if "calendar" in section.model_fields_set]
+    own = {
+        model: config.for_model(model).calendar
+        for model, section in config.models.items()
+        if "calendar" in section.model_fields_set
+    }
     return Calendars(
-        _read(config.defaults.calendar, folder, *span),
-        tuple((model, _read(config.for_model(model).calendar, folder, *span)) for model in own),
+        _read_at(("defaults", "calendar"), config.defaults.calendar, folder, span),
+        tuple((model, _read_at(("models", model, "calendar"), each, folder, span)) for model, each in own.items()),
     )
 
 
@@ -61,8 +71,16 @@ def calendar_remarks(config: Config, folder: Path) -> list[Remark]:
     try:
         load_calendars(config, folder)
     except CalendarError as error:
-        return [Remark(("defaults", "calendar"), str(error), "", "error")]
+        return [Remark(error.path, str(error), "", "error")]
     return []
+
+
+def _read_at(path: ConfigPath, section: Section, folder: Path, span: tuple[datetime, datetime]) -> Calendar:
+    """The calendar of a section at a path of the configuration. Raises CalendarError, which names the path."""
+    try:
+        return _read(section, folder, *span)
+    except CalendarError as error:
+        raise CalendarError(str(error), path) from error
 
 
 def _read(section: Section, folder: Path, first: datetime, last: datetime) -> Calendar:
@@ -72,8 +90,7 @@ def _read(section: Section, folder: Path, first: datetime, last: datetime) -> Ca
         zone = ZoneInfo(section.timezone)
     except (OSError, ValueError, KeyError):
         raise CalendarError(
-            f"calendar.timezone: there is no time zone {section.timezone!r}; name one of the IANA's, such as "
-            "Europe/Berlin"
+            f"there is no time zone {section.timezone!r}; name one of the IANA's, such as Europe/Berlin"
         ) from None
     spans = [_span(each, zone) for each in section.closed]
     for name in section.files:
@@ -84,7 +101,10 @@ def _read(section: Section, folder: Path, first: datetime, last: datetime) -> Ca
 
 def _span(closed: Closed, zone: ZoneInfo) -> tuple[datetime, datetime]:
     since, until = datetime.fromisoformat(closed.since), datetime.fromisoformat(closed.until)
-    return _moment(since, zone), _moment(until + _DAY if len(closed.until) == len("2026-12-24") else until, zone)
+    first, last = _moment(since, zone), _moment(until + _DAY if len(closed.until) == len("2026-12-24") else until, zone)
+    if last < first:
+        raise CalendarError(f"closed from {closed.since} to {closed.until}: it ends before it begins in {zone}")
+    return first, last
 
 
 def _moment(moment: date, zone: ZoneInfo) -> datetime:
@@ -107,7 +127,7 @@ def _events(path: Path, zone: ZoneInfo, first: datetime, last: datetime) -> Iter
         for event in recurring_ical_events.of(components).between(first, last):
             yield _moment(event.start, zone), _moment(event.end, zone)
     except (ValueError, OverflowError, TypeError, AttributeError) as error:
-        raise CalendarError(f"{path}: no iCalendar file that can be read: {error}") from error
+        raise CalendarError(f"{path}: not an iCalendar file: {error}") from error
 
 
 def _components(path: Path) -> Any:
@@ -118,14 +138,14 @@ def _components(path: Path) -> Any:
         with path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)
     except OSError as error:
-        raise CalendarError(f"{path}: {error.strerror}; calendar.files names it") from error
+        raise CalendarError(f"{path}: {error.strerror}") from error
     if len(content) > _MAX_BYTES:
         raise CalendarError(f"{path}: has more than {_MAX_BYTES:,} bytes; leave out events of the past")
     try:
         components = icalendar.Calendar.from_ical(content)
         events = components.walk("VEVENT")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CalendarError(f"{path}: no iCalendar file: {error}") from error
+        raise CalendarError(f"{path}: not an iCalendar file: {error}") from error
     recurring = [each for each in events if "RRULE" in each]
     if len(events) > _MAX_EVENTS or len(recurring) > _MAX_RECURRING:
         raise CalendarError(

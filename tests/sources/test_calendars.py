@@ -119,7 +119,7 @@ def test_a_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
 )
 def test_what_is_no_calendar_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "holidays.ics").write_bytes(content)
-    with pytest.raises(CalendarError, match=r"holidays\.ics: no iCalendar file"):
+    with pytest.raises(CalendarError, match=r"holidays\.ics: not an iCalendar file"):
         calendars("files: [holidays.ics]", tmp_path)
 
 
@@ -130,7 +130,24 @@ def test_an_absent_file_and_an_unknown_time_zone_are_named(tmp_path: Path) -> No
         calendars("timezone: Mars/Olympus")
     config = parse_config("defaults: {calendar: {timezone: ../../etc/passwd}}")
     (remark,) = calendar_remarks(config, tmp_path)
-    assert remark.severity == "error"
+    assert (remark.severity, remark.path) == ("error", ("defaults", "calendar"))
+
+
+def test_an_error_of_a_models_own_calendar_is_told_at_its_place(tmp_path: Path) -> None:
+    config = parse_config("models: {fraud: {calendar: {files: [none.ics]}}}")
+    (remark,) = calendar_remarks(config, tmp_path)
+    assert remark.path == ("models", "fraud", "calendar")
+    assert remark.message == f"models.fraud.calendar: {tmp_path}/none.ics: No such file or directory"
+
+
+def test_times_with_offsets_are_compared_as_moments() -> None:
+    assert calendars('closed: [{from: "2026-07-01T18:00+09:00", to: "2026-07-01T12:00Z"}]').of_all.excluded
+    with pytest.raises(ConfigError):
+        calendars('closed: [{from: "2026-07-01T12:00Z", to: "2026-07-01T18:00+09:00"}]')
+    in_tokyo = "timezone: Asia/Tokyo\nclosed: [{from: 2026-07-01T%s, to: 2026-07-01T12:00Z}]"
+    assert calendars(in_tokyo % "18:00").of_all.excluded
+    with pytest.raises(CalendarError, match=r"defaults\.calendar: .* ends before it begins in Asia/Tokyo"):
+        calendars(in_tokyo % "22:00")
 
 
 @pytest.mark.parametrize(
