@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from driftline.detectors.decision.rates import HOUR
 from driftline.detectors.summaries.codes import BINS, Kind
 from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.build import BuildSettings, build_baseline
@@ -29,6 +30,7 @@ from driftline.stream.cli.terminal import (
     read_config,
     reading_messages,
 )
+from driftline.stream.config.errors import dotted_path
 from driftline.stream.config.remarks import unused_settings
 from driftline.stream.config.sections import Config
 from driftline.stream.events.event import Event, Rejection
@@ -151,9 +153,21 @@ def _with_rates(
 ) -> Baseline:
     """The baseline with the rates of its events. Raises BaselineError if it cannot hold them."""
     if not ordered:
-        raise BaselineError("`absence.rates` needs the events' times, and a baseline of format 2")
+        raise BaselineError(
+            f"{dotted_path(('models', built.model, 'absence', 'rates'))} needs the events' times and a baseline of "
+            "format 2: leave out --unordered and --format 1, or set it to false"
+        )
     calendar = load_calendars(settings, path.parent if path else Path()).for_model(built.model)
-    return replace(built, rates=rates_of((event.ts for event in events), calendar))
+    rates = rates_of((event.ts for event in events), calendar)
+    if not rates.ready:
+        days = rates.learned / (24 * HOUR)
+        print_remarks(
+            [
+                f"model {built.model}: the files cover {days:.3g} days; its traffic is judged fully once two weeks are "
+                "known, and until then by the longest silence so far"
+            ]
+        )
+    return replace(built, rates=rates)
 
 
 @baseline_app.command(name="show", epilog="Example: driftline baseline show fraud.driftline")

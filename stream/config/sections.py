@@ -243,9 +243,10 @@ class Absence(Section):
         0.1,
         gt=0,
         le=30,
-        description="False pages about the traffic of a model in 30 days, while it is as always; null: its traffic is "
-        "not judged. At one event a second, 0.1 is a twenty-fifth of what the default of `false_alarms_per_event` "
-        "allows. Ten times as many shorten the delay by a tenth to a sixth; over one a day, the pages say nothing.",
+        description="False pages about the traffic of a model in 30 days, while it is as always; more where it comes "
+        "in a nightly batch, or the clocks change. null: its traffic is not judged. At one event a second, 0.1 is a "
+        "twenty-fifth of what the default of `false_alarms_per_event` allows. Ten times as many shorten the delay by a "
+        "tenth to a sixth; over one a day, the pages say nothing.",
     )
     stopped: Severity = Field(
         "critical",
@@ -255,8 +256,8 @@ class Absence(Section):
     rates: bool = Field(
         False,
         description="The files from which `driftline baseline build` makes the model's baseline hold every event of "
-        "their time: how many come in each hour of the week is learned from them, and the traffic judged from the "
-        "first minute on. Not true of a sample, nor of files that miss days.",
+        "more than two weeks: how many come in each hour of the week is learned from them, and the traffic judged from "
+        "the first minute on. Not true of a sample, nor of files that miss days.",
     )
 
 

@@ -18,8 +18,13 @@ def test_a_build_learns_the_rates_if_the_configuration_says_that_its_files_are_w
     Path("driftline.yaml").write_text("models: {fraud: {absence: {rates: true}}}", encoding="utf-8")
     build = ("baseline", "build", "whole.jsonl", "--model", "fraud")
     assert run(*build, "-o", "sample").code == 0
-    assert run(*build, "-c", "driftline.yaml", "-o", "whole").code == 0
-    assert run(*build, "-c", "driftline.yaml", "-o", "none", "--unordered").code == 2
+    built = run(*build, "-c", "driftline.yaml", "-o", "whole")
+    assert built.code == 0
+    assert "model fraud: the files cover 2 days; its traffic is judged fully once two weeks are known" in built.err
+    refused = run(*build, "-c", "driftline.yaml", "-o", "none", "--unordered")
+    assert refused.code == 2
+    assert "models.fraud.absence.rates needs the events' times" in refused.err
+    assert "leave out --unordered and --format 1, or set it to false" in refused.err
     sample, whole = (decode_baseline(Path(name).read_bytes()).rates for name in ("sample", "whole"))
     assert sample is None
     assert whole is not None
