@@ -24,6 +24,7 @@ from driftline.stream.config.remarks import Remark, doubtful_settings, unused_se
 from driftline.stream.config.sections import Config
 from driftline.stream.judge.resolution import small_baseline_remarks
 from driftline.stream.sources.baselines import read_baselines, read_versions
+from driftline.stream.sources.calendars import calendar_remarks
 
 app = typer.Typer()
 
@@ -69,7 +70,7 @@ def doctor_command(
     """
     settings = read_config(config)
     found = []
-    for finding in _run_all(_checks(settings, config.parent, to or [], page)):
+    for finding in _run_all(_checks(settings, config, to or [], page)):
         found.append(finding)
         if not as_json:
             _print(finding)
@@ -78,15 +79,17 @@ def doctor_command(
     raise typer.Exit(EXIT_FOUND if any(each.level == "error" for each in found) else 0)
 
 
-def _checks(config: Config, folder: Path, to: list[str], page: bool) -> Iterator[_Check]:
+def _checks(config: Config, path: Path, to: list[str], page: bool) -> Iterator[_Check]:
     # The clients of Kafka and Redis take half a second to import, which no other command should pay.
     from driftline.stream.ops import probes
     from driftline.stream.relay.trial import HEARTBEAT, check_receiver, configured_receivers, try_page
 
+    folder = path.parent
     (baselines, remarks), (versions, more) = read_baselines(config, folder), read_versions(config, folder)
-    yield _Check("configuration", partial(_configuration, config, baselines, versions))
+    yield _Check("configuration", partial(_configuration, config, folder, baselines, versions))
     yield _Check("baselines", partial(_baselines, config, baselines, versions, [*remarks, *more]))
     yield _Check("redis", partial(probes.probe_redis, config))
+    yield _Check("level", partial(probes.probe_level, config, path), needs="redis")
     yield _Check("codecs", probes.probe_codecs)
     yield _Check("kafka", partial(probes.probe_kafka, config))
     yield _Check("topics", partial(probes.probe_topics, config), needs="kafka")
@@ -103,9 +106,12 @@ def _checks(config: Config, folder: Path, to: list[str], page: bool) -> Iterator
         yield _Check(f"{name} page", partial(try_page, config, name, os.environ), needs=name, seconds=seconds)
 
 
-def _configuration(config: Config, baselines: Mapping[str, Baseline], versions: Versions) -> list[Finding]:
-    kinds = kinds_of(baselines, versions)
-    found = as_findings("configuration", chain(doubtful_settings(config), unused_settings(config, kinds)))
+def _configuration(
+    config: Config, folder: Path, baselines: Mapping[str, Baseline], versions: Versions
+) -> list[Finding]:
+    kinds, calendars = kinds_of(baselines, versions), calendar_remarks(config, folder)
+    remarks = chain(doubtful_settings(config), unused_settings(config, kinds), calendars)
+    found = as_findings("configuration", remarks)
     return found or [Finding("configuration", "ok", "it is valid, and no setting is in doubt")]
 
 

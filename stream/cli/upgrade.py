@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
@@ -55,7 +57,7 @@ def upgrade_show(
         facts = {"level": standing.level, "newest": NEWEST, "workers": standing.workers, "older": standing.older()}
         typer.echo(printable_json(msgspec.json.encode(facts).decode()))
     else:
-        _print(settings, standing)
+        _print(settings, standing, config)
     raise typer.Exit(0 if standing.level >= NEWEST else EXIT_FOUND)
 
 
@@ -88,15 +90,17 @@ def upgrade_finish(
     out.print(Text(f"workers of {group} are at format level {NEWEST}, and use it within seconds"))
 
 
-def _print(settings: Config, standing: Standing) -> None:
+def _print(settings: Config, standing: Standing, path: Path | None) -> None:
     group = settings.worker.group
     out.print(Text(f"workers of {group} are at format level {standing.level}; this version can do {NEWEST}"))
     if standing.workers:
         out.print(_table(standing))
-    for each in standing.older():
+    older = standing.older()
+    for each in older:
         out.print(Text(each), soft_wrap=True)
-    if standing.level < NEWEST:
-        out.print(Text("once all workers are upgraded, raise it: driftline upgrade finish"))
+    if standing.level < NEWEST and not older:
+        command = ["driftline", "upgrade", "finish", *(["-c", str(path)] if path else [])]
+        out.print(Text(f"once all workers are upgraded, raise it: {shlex.join(command)}"), soft_wrap=True)
 
 
 def _table(standing: Standing) -> Table:

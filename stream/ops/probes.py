@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from driftline.stream.baselines.given import NO_VERSIONS, Versions
 from driftline.stream.checks.finding import Finding
 from driftline.stream.checks.topics import right_findings, topic_findings
 from driftline.stream.checks.traffic import read_sample, traffic_findings
+from driftline.stream.codec.levels import NEWEST
 from driftline.stream.config.sections import Config
 from driftline.stream.events.mapping import Origin
 from driftline.stream.kafka.admin import describe_topics, group_operations, open_admin, topic_operations
@@ -21,6 +24,8 @@ from driftline.stream.schemas.topics import wanted_topics
 from driftline.stream.sources.schemas import schema_loader
 from driftline.stream.sources.topic_history import Newest, open_history, with_origins
 from driftline.stream.state.client import check_server, connect
+from driftline.stream.state.level import GroupLevel, Standing
+from driftline.stream.state.store import Store
 from driftline.stream.text.phrases import counted
 
 # Messages of the predictions topic that are read: enough to see what most events hold, and read in a second.
@@ -54,6 +59,24 @@ async def _probe_redis(config: Config) -> list[Finding]:
     return found or [
         Finding("redis", "ok", "Redis answers, is a primary, evicts nothing and keeps an append-only file")
     ]
+
+
+def probe_level(config: Config, path: Path) -> list[Finding]:
+    """The format level of the group; nothing is said while no worker has begun it. path: of the configuration file."""
+
+    async def read() -> Standing:
+        client = connect(config.redis)
+        try:
+            return await GroupLevel(Store(client, config.worker.group)).standing(time.time())
+        finally:
+            await client.aclose()
+
+    level = asyncio.run(read()).level
+    if level < NEWEST:
+        message = f"the group is at format level {level} of {NEWEST}: traffic, topics and versions are not judged"
+        command = shlex.join(["driftline", "upgrade", "finish", "-c", str(path)])
+        return [Finding("level", "warning", message, f"once all workers are upgraded, run: {command}")]
+    return [Finding("level", "ok", f"the group is at format level {level}")]
 
 
 def _divided(message: str) -> tuple[str, str]:

@@ -100,6 +100,7 @@ class Metrics:
         )  # fmt: skip
         self.no_room = NoRoom()
         self.removed_unread = 0  #: of all partitions, since the start
+        self.level = 0  #: the group's format level; 0 before it is known
         self._passed_over = Counter(
             "driftline_records_passed_over", "Records in batches that could not be unpacked",
             ["topic", "partition"], registry=registry,

@@ -117,7 +117,7 @@ async def serve_worker_http(
 
     def health() -> Health:
         figures = {"lag": sum(metrics.lag_by_topic().values()), "removed_unread": metrics.removed_unread}
-        more = {**figures, "no_room": metrics.no_room.fields(), **intake.fields()}
+        more = {**figures, "level": metrics.level, "no_room": metrics.no_room.fields(), **intake.fields()}
         # A restart helps a stalled worker. It does not help one that waits for a server, or whose messages are no
         # events, but those watch nothing, and somebody must look: so all answer 503.
         if reason := watchdog.unhealthy:

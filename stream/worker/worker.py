@@ -289,12 +289,12 @@ class Worker:
     def _use_level(self, read: int) -> None:
         level = max(read, self._level)  # it never falls, but a look that began earlier may end later
         if level != self._level:
-            hint = "once all workers are upgraded, run driftline upgrade finish" if level < NEWEST else "the newest"
+            hint = "once all are upgraded, run driftline upgrade finish -c FILE" if level < NEWEST else "the newest"
             log.info("the group is at format level %d: %s", level, hint)
             if level < TRACKS and self.references.versions:
                 models = ", ".join(self.references.versions)
                 log.warning("`baselines` of models %s are not used before format level %d", models, TRACKS)
-        self._level = self.sketch_stage.level = self.judge_stage.level = level
+        self._level = self.metrics.level = self.sketch_stage.level = self.judge_stage.level = level
 
     async def _measure_lag(self) -> None:
         """Measure the lag from positions: they also count what is no record, such as a marker at the end of a log.

@@ -75,6 +75,7 @@ def test_what_keeps_the_level_from_being_raised_is_named(run: Run, config: Path,
     assert f"workers of {group} are at format level 1; this version can do 2" in shown.words
     assert re.search(r"node-a \[red\]2\.0 2 \d+ ", shown.words)
     assert older in shown.out
+    assert "upgrade finish" not in shown.out
     facts = json.loads(run("upgrade", "--json", "-c", str(config)).out)
     assert (facts["level"], facts["newest"], facts["older"]) == (1, 2, [older])
     assert [(each["host"], each["level"]) for each in facts["workers"]] == [("node-a", 2)]
@@ -91,6 +92,8 @@ def test_the_level_is_raised_once_every_partition_has_an_owner_that_can_do_it(
 ) -> None:
     change(begin_without_levels)
     change(lambda store: store.claim_sketch("predictions", 1))
+    shown = run("upgrade", "-c", str(config))
+    assert f"once all workers are upgraded, raise it: driftline upgrade finish -c {config}" in shown.out
     assert run("upgrade", "finish", "-c", str(config)).code == 0
     assert run("upgrade", "-c", str(config)).code == 0
 

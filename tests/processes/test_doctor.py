@@ -73,7 +73,18 @@ def test_a_sound_installation_is_ok_in_every_check(tmp_path: Path, broker: Broke
         result = doctor(deployment, "--page", environment={"PAGERDUTY_ROUTING_KEY": ROUTING_KEY})
         assert list(service.pages.values()) == [1]
         assert service.open == set()
-    names = ("configuration", "baselines", "redis", "codecs", "kafka", "topics", "rights", "traffic", "pagerduty")
+    names = (
+        "configuration",
+        "baselines",
+        "redis",
+        "level",
+        "codecs",
+        "kafka",
+        "topics",
+        "rights",
+        "traffic",
+        "pagerduty",
+    )
     assert result.levels == {name: {"ok"} for name in names}, result.text
     assert result.code == 0
     assert "1,000 events in the newest 1,000 messages, none refused" in result.text
@@ -92,6 +103,20 @@ def test_without_page_nothing_is_sent_and_each_finding_is_a_line(
     assert ended.exit_code == 0
     assert "ok      baselines: fraud\n" in ended.stdout
     assert "ok      pagerduty: its secrets are set, and 127.0.0.1 resolves\n" in ended.stdout
+
+
+@embedded
+def test_a_group_at_the_first_level_and_a_calendar_that_cannot_be_read_are_said(
+    tmp_path: Path, broker: Broker, durable_redis: Server
+) -> None:
+    deployment = site(tmp_path, broker, durable_redis, sections={"defaults": {"calendar": {"files": ["none.ics"]}}})
+    with sync_redis.Redis.from_url(deployment.config.redis.url) as client:
+        client.hset(f"{deployment.config.worker.group}:bound", "topics.predictions", "predictions")
+    result = doctor(deployment)
+    assert (result.levels["level"], result.levels["configuration"]) == ({"warning"}, {"error"})
+    assert "the group is at format level 1 of 2: traffic, topics and versions are not judged" in result.text
+    assert f"run: driftline upgrade finish -c {deployment.path}" in result.text
+    assert "defaults.calendar: " in result.text
 
 
 @embedded
