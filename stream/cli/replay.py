@@ -64,7 +64,7 @@ Logs = Mapping[int, Iterable[LogBatch]]
     name="replay",
     epilog="Examples:\n\ndriftline replay live.jsonl.gz --baseline fraud.driftline --alerts alerts.jsonl\n\n"
     "driftline replay kafka://predictions -c driftline.yaml --from 2026-01-31T08:00:00Z --to 2026-01-31T20:00:00Z\n\n"
-    "driftline replay kafka://panes --from-panes -c driftline.yaml --alerts again.jsonl",
+    "driftline replay kafka://driftline.panes --from-panes -c driftline.yaml --alerts again.jsonl",
 )
 def replay_command(
     sources: EventSources,
@@ -97,7 +97,8 @@ def replay_command(
         typer.Option(
             "--from-panes",
             help="The source is the panes topic of a live group (kafka://TOPIC): judge its panes and ticks again, in "
-            "their order, which repeats the live alerts to the byte.",
+            "their order. That repeats the live alerts to the byte, if the topic still has the group's first pane and "
+            "the configuration is that of then.",
         ),
     ] = False,
     json: Annotated[
@@ -122,8 +123,8 @@ def replay_command(
         )
     started = time.monotonic()
     topic = topic_of(sources)
-    if from_panes and (topic is None or to_topic):
-        raise typer.BadParameter("--from-panes takes kafka://TOPIC, the panes topic, and no --to-topic")
+    if from_panes and (topic is None or to_topic or from_):
+        raise typer.BadParameter("--from-panes takes kafka://TOPIC, the panes topic, and neither --to-topic nor --from")
     source = _files(settings, sources, model, from_, to) if topic is None else _history(settings, topic, from_, to)
     loader, calendars = schemas_of(settings, folder), load_calendars(settings, folder)
     schemas = None if loader is None else loader.schemas
@@ -238,6 +239,7 @@ def _stored_baseline(config: Config, model: str, content_hash: str) -> Baseline 
 
     try:
         content = asyncio.run(load())
-    except StoreError:
+    except StoreError as error:
+        print_remarks([f"baselines that only the group's Redis has are not known: {error}"])
         return None
     return None if content is None else decode_baseline(content)

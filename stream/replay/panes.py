@@ -69,7 +69,9 @@ def replay_panes(
     own_versions = select_watched_versions(config, versions)
     own = PanesReplay(config, watched, find, calendar_of=calendar_of, versions=own_versions)
     result = ReplayResult(rejected=Rejections(config.mapping.event_mapping()))
+    begins = dict[int, int]()
     for record in records_of(logs):
+        begins.setdefault(record.partition, record.offset)
         for alert in own.read(record):
             result.alerts.append(alert)
             on_alert(alert)
@@ -80,6 +82,10 @@ def replay_panes(
     result.watched = {model: names_of(own.monitor(model).baselines(states[model]).values()) for model in judged}
     for reason, count in Counter(own.refused.values()).most_common(_REASONS):
         result.remarks.append(f"{count:,} × not judged: {reason}")
+    if late := sorted(partition for partition, begin in begins.items() if begin):
+        result.remarks.append(
+            f"the first panes of partitions {', '.join(map(str, late))} are gone: alerts may differ from the live ones"
+        )
     if own.events and not own.ticks:
         result.remarks.append("the topic has no ticks: the panes alone say how late it is")
     return result

@@ -92,6 +92,11 @@ def test_what_was_judged_is_counted_and_why_the_rest_was_not_is_said(redis_serve
         assert set(result.counts) == {"given", "learns"}
         assert any("others" in remark for remark in result.remarks)
         assert any("no ticks" in remark for remark in result.remarks)
+        assert not any("first panes" in remark for remark in result.remarks)
+        ((offsets, values, stamps),) = logs(this, 0)[0]
+        rest = {0: [LogBatch(offsets[1:], values[1:], stamps[1:])]}
+        late = replay_panes(this.config, list(this.baselines.values()), rest, lambda _: None)
+        assert any("the first panes of partitions 0 are gone" in remark for remark in late.remarks)
 
     play(bench(redis_server), scenario)
 
