@@ -33,10 +33,10 @@ class _Message(NamedTuple):
 
 
 class _Channel(NamedTuple):
-    """A topic. field: the configuration field that names it. suffix: what follows that name."""
+    """A topic. field: the configuration field that names it. messages: their names. suffix: what follows its name."""
 
     field: str
-    message: str
+    messages: tuple[str, ...]
     summary: str
     suffix: str = ""
 
@@ -98,6 +98,27 @@ _MESSAGES = {
         "The model's name.",
         "Pane",
     ),
+    "tick": _Message(
+        "Tick",
+        "Up to which offset and time a partition of the predictions topic is read; from format level 2 on.",
+        "application/octet-stream",
+        "None: one goes to every partition.",
+        "Tick",
+    ),
+    "reference": _Message(
+        "Reference",
+        "What a model is compared with from here on; from format level 2 on.",
+        "application/octet-stream",
+        "The model's name.",
+        "Reference",
+    ),
+    "forget": _Message(
+        "Request to forget",
+        "A request to forget a model that learned its baseline.",
+        "application/octet-stream",
+        "The model's name.",
+        "Forget",
+    ),
     "alert": _Message(
         "Alert",
         "What has happened to an incident, as a CloudEvent 1.0 in structured mode.",
@@ -115,31 +136,54 @@ _MESSAGES = {
         _DEAD_LETTER_HEADERS,
     ),
 }
+
+
+def _frame(kind: str, content: str) -> Schema:
+    text = (
+        f"Internal to the workers; it may change with any version. A frame as that of a pane, with the letter {kind}: "
+    )
+    return {"type": "string", "format": "binary", "description": text + content}
+
+
 _BYTES: dict[str, Schema] = {
     "Pane": {
         "type": "string",
         "format": "binary",
         "description": "Internal to the workers; it may change with any version. A frame: the letter P, the version of "
-        "the frame in one byte (2 if it tells values beyond the baseline's range apart, else 1), the CRC-32 of the "
+        "the frame in one byte (2 if it holds what 1 does not, such as events by time, else 1), the CRC-32 of the "
         "rest, started with the version less one, in four, then in msgpack the model, the baseline's content hash, the "
         "predictions topic, and the pane: first and last time, run of offsets, and counts by code.",
     },
+    "Tick": _frame(
+        "T",
+        "the predictions topic, the partition, how many it has, the offset and the time (epoch ms) up to which it is "
+        "read, and its records so far: how many were read, and refused by cause.",
+    ),
+    "Reference": _frame(
+        "R", "the model, the generation of the configuration, and the content hash of the baseline of each version."
+    ),
+    "Forget": _frame("F", "the model."),
     "Record": {"description": "The bytes of the record's value, which may be anything, or nothing."},
 }
 _CHANNELS = {
-    "predictions": _Channel("predictions", "prediction", "Prediction events, read by the workers' first stage."),
-    "labels": _Channel("labels", "label", "Label events. Labels are not read yet."),
-    "panes": _Channel("panes", "pane", "Between the two stages of the workers; internal."),
-    "alerts": _Channel("alerts", "alert", "All alerts; `driftline relay` delivers them to receivers."),
-    "predictionsDeadLetters": _Channel(
-        "predictions", "deadLetter", "Predictions that are no events, or have an invalid value.", ".dlq"
+    "predictions": _Channel("predictions", ("prediction",), "Prediction events, read by the workers' first stage."),
+    "labels": _Channel("labels", ("label",), "Label events. Labels are not read yet."),
+    "panes": _Channel(
+        "panes",
+        ("pane", "tick", "reference", "forget"),
+        "Between the two stages of the workers; internal: panes, ticks, the baselines in effect, and requests to "
+        "forget a model.",
     ),
-    "labelsDeadLetters": _Channel("labels", "deadLetter", "For labels; nothing writes here yet.", ".dlq"),
+    "alerts": _Channel("alerts", ("alert",), "All alerts; `driftline relay` delivers them to receivers."),
+    "predictionsDeadLetters": _Channel(
+        "predictions", ("deadLetter",), "Predictions that are no events, or have an invalid value.", ".dlq"
+    ),
+    "labelsDeadLetters": _Channel("labels", ("deadLetter",), "For labels; nothing writes here yet.", ".dlq"),
     "panesDeadLetters": _Channel(
-        "panes", "deadLetter", "Panes that are damaged, made with another baseline, or of another log.", ".dlq"
+        "panes", ("deadLetter",), "Panes that are damaged, made with another baseline, or of another log.", ".dlq"
     ),
     "alertsDeadLetters": _Channel(
-        "alerts", "deadLetter", "Alerts that a receiver refuses, or did not accept in time.", ".dlq"
+        "alerts", ("deadLetter",), "Alerts that a receiver refuses, or did not accept in time.", ".dlq"
     ),
 }
 _OPERATIONS = {
@@ -147,7 +191,13 @@ _OPERATIONS = {
     "sendLabels": _Operation("send", "labels", "user", "Services that learn the true outcome publish it."),
     "receiveAlerts": _Operation("receive", "alerts", "user", "Any reader of alerts, in a consumer group of its own."),
     "sketch": _Operation("receive", "predictions", "worker", "Workers count events into panes.", ""),
-    "sendPanes": _Operation("send", "panes", "worker", "Workers publish panes once their run is sealed."),
+    "sendPanes": _Operation(
+        "send",
+        "panes",
+        "worker",
+        "Workers publish panes once their run is sealed, ticks, and what models are compared with. "
+        "`driftline models forget` publishes requests to forget.",
+    ),
     "judge": _Operation("receive", "panes", "worker", "Workers judge panes, all of a model by one worker.", ""),
     "sendAlerts": _Operation("send", "alerts", "worker", "Workers publish the alerts that they decide, at least once."),
     "rejectPredictions": _Operation(
@@ -215,19 +265,19 @@ def _channel(channel: _Channel, topic: Topic) -> dict[str, Any]:
     return {
         "address": topic.name,
         "description": f"{channel.summary} As made by `driftline topics create`: {kept_for(topic.settings)}.",
-        "messages": {channel.message: {"$ref": f"#/components/messages/{channel.message}"}},
+        "messages": {each: {"$ref": f"#/components/messages/{each}"} for each in channel.messages},
         "bindings": {"kafka": {**kafka, "topicConfiguration": settings, "bindingVersion": _BINDING}},
     }
 
 
 def _operation(operation: _Operation, group: str) -> dict[str, Any]:
-    channel, message = operation.channel, _CHANNELS[operation.channel].message
+    channel, messages = operation.channel, _CHANNELS[operation.channel].messages
     described: dict[str, Any] = {
         "action": operation.action,
         "channel": {"$ref": f"#/channels/{channel}"},
         "summary": operation.summary,
         "tags": [{"$ref": f"#/components/tags/{operation.who}"}],
-        "messages": [{"$ref": f"#/channels/{channel}/messages/{message}"}],
+        "messages": [{"$ref": f"#/channels/{channel}/messages/{each}"} for each in messages],
     }
     if operation.group is not None:
         pattern = {"type": "string", "pattern": f"^{re.escape(group)}{operation.group}$"}
