@@ -18,11 +18,11 @@ def demo_command(
         bool, typer.Option("--keep", help="Keep the servers and the worker running afterwards, to try things.")
     ] = False,
 ) -> None:
-    """Watch Driftline find four faults in synthetic traffic, with a broker, a store and a worker on this machine.
+    """Watch Driftline find six faults in synthetic traffic, with a broker, a store and a worker on this machine.
 
-    Takes a minute, needs no Docker, and leaves nothing behind.
+    Takes about two minutes, needs no Docker, and leaves nothing behind.
 
-    Exit code 0: all four faults were paged, without a false page. 1: not so. 2: it could not run. 130: stopped.
+    Exit code 0: all six faults were paged, without a false page. 1: not so. 2: it could not run. 130: stopped.
     """
     with reporting_kafka_errors():
         from driftline.stream.demo.run import run
