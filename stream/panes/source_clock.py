@@ -7,7 +7,8 @@
 
 So it never says a time whose panes may still come, and never jumps to the wall clock: a history that is produced sixty
 times as fast keeps its own time. It advances only up to when Kafka was asked for the end of the log, so a
-worker that was paused says nothing of the time of its pause before it has asked again.
+worker that was paused says nothing of the time of its pause before it has asked again. An owner that has not asked yet
+says what the last one said, and loses none of the time since.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class SourceClock:
     at: int = 0
     _events_came: int = 0
     _at_end: int = 0
-    _behind: bool = True
+    _behind: bool = False
 
     def events_came(self, now: int) -> None:
         """Note that events were read."""

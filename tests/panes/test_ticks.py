@@ -154,6 +154,13 @@ def test_the_next_owner_goes_on_from_what_the_last_one_said() -> None:
     assert own.tell(progress(THEN, THEN), is_open=False, now=WALL + DAY) == THEN + HOUR + DAY
 
 
+def test_the_next_owner_loses_no_time_if_a_tick_is_due_before_it_has_asked_for_the_end() -> None:
+    own = clock(THEN, WALL)
+    assert own.tell(progress(THEN, THEN), is_open=False, now=WALL + HOUR) == THEN
+    own.asked_for_end(reached=True, asked=WALL + DAY)
+    assert own.tell(progress(THEN, THEN), is_open=False, now=WALL + DAY) == THEN + DAY
+
+
 def test_a_group_that_begins_to_send_ticks_does_not_jump_to_the_wall_clock() -> None:
     own = clock()
     own.asked_for_end(reached=True, asked=WALL)
