@@ -296,6 +296,9 @@ class _PackedTick(Stored, frozen=True):
     rejected: dict[str, int] = msgspec.field(default_factory=dict)
     unwatched: tuple[tuple[str, str], ...] = ()
     log: str = ""
+    idle: bool = False
+
+    since: ClassVar[Mapping[str, int]] = MappingProxyType({"idle": 2})
 
 
 def pack_tick(tick: Tick) -> bytes:

@@ -23,11 +23,13 @@ class SourceClock:
     """The clock of a partition. All other times than `told` are the wall clock's; all are epoch ms.
 
     told: what the last tick said, None before the first. at: when that was so. pause: how long nothing must have come.
+    is_idle: whether nothing came for that long, and all is read and published, as of the last tick.
     """
 
     pause: int
     told: int | None = None
     at: int = 0
+    is_idle: bool = False
     _events_came: int = 0
     _at_end: int = 0
     _behind: bool = False
@@ -48,11 +50,13 @@ class SourceClock:
         progress: of the published runs. is_open: whether events were read that are not published.
         """
         known = [each for each in (self.told, progress.time) if each is not None]
+        self.is_idle = False
         if is_open or self._behind:
             self.at = now
         elif self._at_end > self.at:
             quiet_from = max(self.at, self._events_came + self.pause)
-            if self._at_end > quiet_from and progress.newest is not None:
+            self.is_idle = self._at_end > quiet_from
+            if self.is_idle and progress.newest is not None:
                 known += [progress.newest, *([] if self.told is None else [self.told + self._at_end - quiet_from])]
             self.at = self._at_end
         self.told = max(known, default=None)

@@ -22,6 +22,9 @@ from driftline.stream.text.printable import printable
 # a format, so a dozen is common; a mapping that leads into other people's keys may give any number.
 _CAUSES, _CAUSE_LENGTH = 20, 80
 OTHER_CAUSES = "other reasons"
+# ms by which the clock of an idle partition may be behind the others for these to wait for it. It is behind by as much
+# as its last events were, a pane's time and a tick's; within that, its next events may be on their way.
+_WAITED_FOR = 120_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class Tick:
     of: how many partitions the topic has. read_to: end of the last run, an offset. time: epoch ms up to which the
     partition is read. read: its records since the group counts them. rejected: how many of these were refused, messages
     and rows, by cause. unwatched: models and their fields that no signal watches, of those that are new. log: Kafka's
-    id of the topic, "" if unknown.
+    id of the topic, "" if unknown. idle: whether it is read to its end, and nothing comes.
     """
 
     topic: str
@@ -43,6 +46,7 @@ class Tick:
     rejected: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     unwatched: tuple[tuple[str, str], ...] = ()
     log: str = ""
+    idle: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +93,16 @@ class Marks:
         """The time up to which every partition of a topic is read, epoch ms; 0 before the first tick.
 
         A partition that never held an event sends no tick, and is left out; so is one that the topic has no more, or
-        that another log had, since it would stop the time for ever.
+        that another log had, since it would stop the time for ever. One that is idle is not waited for if it is far
+        behind: its last event is old, and there is nothing to come. So this falls when it gets events again.
         """
         own = [each for (of, _), each in self.ticks.items() if of == topic]
         newest = max(own, key=lambda each: (each.time, each.of, each.log), default=None)
         if newest is None:
             return 0
-        same = (each for each in own if each.partition < newest.of and newest.log in ("", each.log))
-        return min((each.time for each in same), default=newest.time)
+        same = [each for each in own if each.partition < newest.of and newest.log in ("", each.log)]
+        busy = min((each.time for each in same if not each.idle), default=newest.time)
+        return min((each.time for each in same if each.time >= busy - _WAITED_FOR), default=newest.time)
 
     def after(self, *ticks: Tick) -> Marks:
         """The marks after more ticks; those of a partition of which nothing new is said stay the same objects."""
@@ -111,7 +117,7 @@ class Marks:
 
 def _join(known: Tick, new: Tick) -> Tick:
     """What both ticks of a partition say; of what does not grow, what the one says that has read more."""
-    further = max(known, new, key=lambda each: (each.read, each.time, each.of, each.unwatched, each.log))
+    further = max(known, new, key=lambda each: (each.read, each.time, not each.idle, each.of, each.unwatched, each.log))
     causes = sorted({*known.rejected, *new.rejected})
     return replace(
         further,

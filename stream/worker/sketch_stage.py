@@ -378,7 +378,8 @@ class SketchStage:
             await partition.record.tell(told, partition.clock.at)
             known, fields = partition.told, new_fields(self.intake.unwatched)
             counts = known.read_to, told, known.read, known.rejected
-            tick = Tick(settings.predictions, number, facts.predictions, *counts, fields, self.log)
+            idle = partition.clock.is_idle
+            tick = Tick(settings.predictions, number, facts.predictions, *counts, fields, self.log, idle)
             await self._publish(tick_records(settings.panes, tick, facts.panes))
             self._metrics.sent_tick()
 

@@ -308,6 +308,7 @@ TICKS = st.builds(
     rejected=st.dictionaries(st.text(max_size=20), st.integers(0, 1 << 62), max_size=5),
     unwatched=st.lists(st.tuples(st.text(max_size=9), st.text(max_size=9)), max_size=3).map(tuple),
     log=st.text(max_size=9),
+    idle=st.booleans(),
 )
 
 
@@ -319,6 +320,10 @@ def test_a_tick_comes_back(tick: Tick) -> None:
 def test_equal_ticks_are_equal_bytes_in_whatever_order_causes_were_met() -> None:
     first, second = (Tick("events", 0, 1, 5, 7, rejected=each) for each in ({"ts": 1, "id": 2}, {"id": 2, "ts": 1}))
     assert pack_tick(first) == pack_tick(second)
+
+
+def test_only_the_tick_of_an_idle_partition_needs_a_reader_of_version_2() -> None:
+    assert [pack_tick(Tick("events", 0, 1, 5, 7, idle=idle))[1] for idle in (False, True)] == [1, 2]
 
 
 def test_an_older_judge_makes_one_dead_letter_of_a_tick() -> None:

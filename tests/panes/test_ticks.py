@@ -161,6 +161,27 @@ def test_the_next_owner_loses_no_time_if_a_tick_is_due_before_it_has_asked_for_t
     assert own.tell(progress(THEN, THEN), is_open=False, now=WALL + DAY) == THEN + DAY
 
 
+@pytest.mark.parametrize(
+    ("reached", "is_open", "asked", "idle"),
+    [
+        (True, False, 11, True),
+        (True, False, 9, False),
+        (True, False, None, False),
+        (True, True, 11, False),
+        (False, False, 11, False),
+    ],
+)
+def test_a_partition_is_idle_once_all_is_read_and_published_and_nothing_came_for_as_long_as_a_pane_may_last(
+    reached: bool, is_open: bool, asked: int | None, idle: bool
+) -> None:
+    own = clock(THEN, WALL)
+    own.events_came(WALL)
+    if asked is not None:
+        own.asked_for_end(reached, WALL + asked * SECOND)
+    own.tell(progress(THEN, THEN), is_open, now=WALL + 12 * SECOND)
+    assert own.is_idle is idle
+
+
 def test_a_group_that_begins_to_send_ticks_does_not_jump_to_the_wall_clock() -> None:
     own = clock()
     own.asked_for_end(reached=True, asked=WALL)
@@ -201,6 +222,33 @@ def test_ticks_that_come_twice_late_or_in_another_order_say_the_same(ticks: list
     mixed = [*ticks, *ticks[::2]]
     random.shuffle(mixed)  # type: ignore[attr-defined]
     assert Marks().after(*mixed).ticks == Marks().after(*ticks).ticks
+
+
+def at(partition: int, time: int, idle: bool = False, read: int = 0) -> Tick:
+    return Tick("events", partition, 3, 5, time, read=read, idle=idle)
+
+
+def test_an_idle_partition_whose_last_event_is_old_holds_no_time_back() -> None:
+    marks = Marks().after(at(0, THEN), at(1, THEN + SECOND), at(2, THEN - 3 * DAY))
+    assert marks.complete_to("events") == THEN - 3 * DAY
+    idle = marks.after(at(2, THEN - 3 * DAY + SECOND, idle=True))
+    assert idle.complete_to("events") == THEN
+    assert idle.after(at(2, THEN - 3 * DAY + SECOND, read=1)).complete_to("events") == THEN - 3 * DAY + SECOND
+
+
+def test_an_idle_partition_that_is_hardly_behind_is_waited_for_as_its_next_events_may_be_on_their_way() -> None:
+    marks = Marks().after(at(0, THEN), at(1, THEN), at(2, THEN - 30 * SECOND, idle=True))
+    assert marks.complete_to("events") == THEN - 30 * SECOND
+
+
+def test_the_time_of_a_topic_of_which_all_partitions_are_idle_goes_on() -> None:
+    marks = Marks().after(at(0, THEN, idle=True), at(1, THEN - SECOND, idle=True), at(2, THEN - DAY, idle=True))
+    assert marks.complete_to("events") == THEN - SECOND
+
+
+def test_of_two_ticks_with_the_same_time_the_one_that_is_not_idle_came_later() -> None:
+    for ticks in ([at(0, 5), at(0, 5, idle=True)], [at(0, 5, idle=True), at(0, 5)]):
+        assert not Marks().after(*ticks).ticks["events", 0].idle
 
 
 def test_a_tick_that_says_nothing_new_leaves_the_mark_as_it_is() -> None:
