@@ -21,9 +21,10 @@ from driftline.stream.panes.tick import Marks, Tick
 
 
 class Heard(NamedTuple):
-    """What the ticks of a partition had said so far, as `Monitor.tick` takes it.
+    """What the ticks of a partition had said so far, as `Monitor.judge` and `Monitor.tick` take it.
 
-    ticks, until: how late it was, epoch ms; 0 before the first. unread: messages of the topic that could not be read.
+    ticks, until: how late it was, epoch ms; 0 before the first, and `until` also with a tick that completes no slot.
+    unread: messages of the topic that could not be read.
     """
 
     ticks: int = 0
@@ -59,9 +60,11 @@ class TicksHeard:
     def read(self, partition: int, message: PaneMessage | Tick | ForgetMessage | ReferenceMessage) -> None:
         """Read the next message of a partition of the panes topic."""
         if isinstance(message, Tick):
+            before = self._marks.get(partition, Marks())
             self._tick(partition, message)
+            until = self._marks[partition].completed_since(before, self._topic)
             for each in self._newest.get(partition, {}).values():
-                each.append(self._now(partition))
+                each.append(self._now(partition)._replace(until=until))
         elif isinstance(message, PaneMessage) and self._is_judged(message):
             heard = self.heard[message.model, message.run] = [self._now(partition)]
             self._newest.setdefault(partition, {})[message.model] = heard

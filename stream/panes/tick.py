@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from driftline.stream.panes.pane import Run
+from driftline.stream.panes.pane import SLOT_MS, Run
 from driftline.stream.text.printable import printable
 
 # Causes of rejections that a partition counts apart, and characters of each. They name a part of an event or a fault of
@@ -103,6 +103,14 @@ class Marks:
         same = [each for each in own if each.partition < newest.of and newest.log in ("", each.log)]
         busy = min((each.time for each in same if not each.idle), default=newest.time)
         return min((each.time for each in same if each.time >= busy - _WAITED_FOR), default=newest.time)
+
+    def completed_since(self, before: Marks, topic: str) -> int:
+        """`complete_to`, if it is in a later slot of time than before; or 0.
+
+        Ticks of all partitions come every 10 s, and most of them say nothing that traffic could be judged by.
+        """
+        until = self.complete_to(topic)
+        return until if until // SLOT_MS > before.complete_to(topic) // SLOT_MS else 0
 
     def after(self, *ticks: Tick) -> Marks:
         """The marks after more ticks; those of a partition of which nothing new is said stay the same objects."""

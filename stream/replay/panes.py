@@ -180,10 +180,11 @@ class PanesReplay:
 
     def _tick(self, number: int, partition: _Partition, tick: Tick, at: int) -> list[IncidentAlert]:
         self.ticks += 1
+        before_it = partition.marks
         unread, steps = self._judge_schema(partition, tick)
         reported = steps if number == REPORTER else []
         alerts = [build_topic_alert(self._schema, step, mode="live", emitted_at=at) for step in reported]
-        ticks, until = self._time(partition), partition.marks.complete_to(self.config.topics.predictions)
+        ticks, until = self._time(partition), partition.marks.completed_since(before_it, self.config.topics.predictions)
         for model in sorted(partition.states):
             monitor = self._monitors[model] = self.monitor(model)
             partition.states[model], steps = monitor.tick(partition.states[model], ticks, until, unread)

@@ -357,10 +357,11 @@ class JudgeStage:
     async def _tick(self, work: _Batch, tick: Tick, appended: int) -> None:
         """Let it become later for the models of this partition. Raises FormatError."""
         _check_log(tick, self._log_of(tick.topic))
+        before_it = work.marks
         unread = self._judge_schema(work, tick, appended)
-        ticks, until = self._time(work), work.marks.complete_to(self._settings.predictions)
+        ticks, until = self._time(work), work.marks.completed_since(before_it, self._settings.predictions)
         for model in work.models:
-            await asyncio.sleep(0)  # as between two panes: a thousand models take half a second
+            await asyncio.sleep(0)  # as between two panes: the traffic of a thousand models takes half a second
             monitor, before = self._monitor(work, model), work.state_of(model)
             self._monitors[model] = monitor
             state, steps = monitor.tick(before, ticks, until, unread)

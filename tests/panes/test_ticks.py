@@ -251,6 +251,15 @@ def test_of_two_ticks_with_the_same_time_the_one_that_is_not_idle_came_later() -
         assert not Marks().after(*ticks).ticks["events", 0].idle
 
 
+def test_only_a_tick_with_which_a_slot_is_complete_in_all_partitions_says_so() -> None:
+    before, said = Marks(), []
+    for tick in (at(0, THEN), at(1, THEN + 99 * SECOND), at(0, THEN + 9 * SECOND), at(0, THEN + 12 * SECOND)):
+        marks = before.after(tick)
+        said.append(marks.completed_since(before, "events"))
+        before = marks
+    assert said == [THEN, 0, 0, THEN + 12 * SECOND]
+
+
 def test_a_tick_that_says_nothing_new_leaves_the_mark_as_it_is() -> None:
     marks = Marks().after(Tick("events", 0, 2, 5, 7), Tick("events", 1, 2, 5, 6))
     again = marks.after(Tick("events", 0, 2, 4, 6))
