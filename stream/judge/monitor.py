@@ -8,7 +8,7 @@ the events hold too many values (`limits.sample_values`), the baseline is learne
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -30,16 +30,16 @@ from driftline.stream.judge.incidents import Resolution, Step, Subject
 from driftline.stream.judge.judge import DependenceCache, Judge
 from driftline.stream.judge.lifecycle import LifeCycle, end, leave
 from driftline.stream.judge.schema import Unread
-from driftline.stream.judge.state import ModelState, TrackState
+from driftline.stream.judge.state import BUCKETS, ModelState, TrackState
 from driftline.stream.panes.pane import Pane, Source
 from driftline.stream.panes.tracks import by_track, is_track
 
 # Versions of a model that learn baselines of their own; each takes as much room as a model. Further ones are judged
 # together: without that, a version that changes with every event would be a model with every event.
 _LEARNED = 8
-# ms without an event after which a version is out of use, unless no version has any: even one that scores once a night
-# has had some by then.
-_SILENT = 36 * 3_600_000
+# ms. A version is out of use when others have had events for a day without it, a day that begins half a day after its
+# last event: even one that scores once a night has had some by then, and a silence of the whole model is no such day.
+_PAUSE, _WITHOUT = 12 * 3_600_000, 24 * 3_600_000
 NO_LAYOUTS: Mapping[str, Signals] = MappingProxyType({})
 
 _ALL_READ = Unread()
@@ -86,17 +86,18 @@ class Monitor:
     versions: Mapping[str, Baseline] = field(default_factory=dict)
     _judges: dict[str, Judge] = field(default_factory=dict)
 
-    def learns_from(self, state: ModelState, pane: Pane[Any]) -> bool:
-        """Whether the model learns its baseline when it judges this pane."""
-        return any(self._learns(state.seen_by(track), track, own) for track, own in self._sort(state, pane)[0])
+    def learns_from(self, state: ModelState, pane: Pane[Any], ticks: int) -> bool:
+        """Whether the model learns its baseline when it judges this pane. ticks: as in `judge`."""
+        return any(self._learns(state.seen_by(track), track, own) for track, own in self._sort(state, pane, ticks)[0])
 
     def _learns(self, state: ModelState, track: str, content: Any) -> bool:
         collects = self._reference(state, track) is None and not isinstance(content, Sketch)
         return collects and self._fill(state, content)[2]
 
-    def takes_long(self, state: ModelState, pane: Pane[Any]) -> bool:
-        """Whether judging this pane takes seconds, to learn a baseline or to derive its thresholds."""
-        return any(self._takes_long(state.seen_by(track), track, own) for track, own in self._sort(state, pane)[0])
+    def takes_long(self, state: ModelState, pane: Pane[Any], ticks: int) -> bool:
+        """Whether judging this pane takes seconds, to learn a baseline or derive thresholds. ticks: as in `judge`."""
+        parts, _ = self._sort(state, pane, ticks)
+        return any(self._takes_long(state.seen_by(track), track, own) for track, own in parts)
 
     def _takes_long(self, state: ModelState, track: str, content: Any) -> bool:
         baseline = self._reference(state, track)
@@ -163,7 +164,8 @@ class Monitor:
             state = replace(state, traffic=self._traffic_judge.count(state.traffic, pane.slots))
         pane = replace(pane, slots=())  # the history of panes needs none
         parts, tracks = self._sort(state, pane, ticks)
-        state, steps = self._drop_tracks(state, tracks, later(state.clock, ticks, _told(pane)), ticks)
+        here = {track for track, _ in parts}
+        state, steps = self._drop_tracks(state, here, tracks, later(state.clock, ticks, _told(pane)), ticks)
         for track, content in parts:
             if track and track not in tracks:
                 continue  # counted in a baseline that its version no longer has
@@ -171,9 +173,7 @@ class Monitor:
             state, steps = state.after_track(track, own), [*steps, *more]
         return _with_numbers(state, steps)
 
-    def _sort(
-        self, state: ModelState, pane: Pane[Any], ticks: int = 0
-    ) -> tuple[list[tuple[str, Any]], Collection[str]]:
+    def _sort(self, state: ModelState, pane: Pane[Any], ticks: int) -> tuple[list[tuple[str, Any]], Collection[str]]:
         """The contents of a pane, each with its track, and the tracks of versions that the model has after it.
 
         Events belong to their version if it has a baseline, or learns its own.
@@ -182,7 +182,8 @@ class Monitor:
         learned = [track for track in state.tracks if track not in self.versions and self._learns_alone(state, track)]
         if not self.versions or not isinstance(parts.get(""), tuple):
             return [*parts.items()], {*self.versions, *learned}
-        silent = [track for track in learned if _is_silent(state.tracks[track], ticks)]
+        here = {*parts, *(event.version for event in parts[""])}
+        silent = (each for each in [*learned] if each not in here and _is_silent(state.seen_by(each), ticks))
         events: dict[str, list[Event]] = {}
         for event in parts.pop(""):
             track = event.version if is_track(event.version) and self._has_room(event.version, learned, silent) else ""
@@ -194,14 +195,14 @@ class Monitor:
         own = state.tracks[track]
         return bool(self.versions) and self.given is None and (own.judge is None or own.learned is not None)
 
-    def _has_room(self, version: str, learned: list[str], silent: list[str]) -> bool:
+    def _has_room(self, version: str, learned: list[str], silent: Iterator[str]) -> bool:
         """Whether a version is a track; it is added to those that learn their own if there is room, or a silent one."""
         if version in self.versions or version in learned:
             return True
         if self.given is not None:
             return False
-        if len(learned) >= _LEARNED and silent:
-            learned.remove(silent.pop(0))
+        if len(learned) >= _LEARNED and (out_of_use := next(silent, "")):
+            learned.remove(out_of_use)
         if len(learned) >= _LEARNED:
             return False
         learned.append(version)
@@ -222,9 +223,9 @@ class Monitor:
         return state, [*steps, *more]
 
     def _drop_tracks(
-        self, state: ModelState, kept: Collection[str], at: int, ticks: int
+        self, state: ModelState, here: Collection[str], kept: Collection[str], at: int, ticks: int
     ) -> tuple[ModelState, list[Step]]:
-        """The state without the tracks that are not `kept`, and the ends of incidents.
+        """The state without the tracks that are not `kept`, and the ends of incidents. here: tracks of the pane.
 
         What was found in those, in silent ones, or against a baseline that is not given any more, can neither recover
         nor be found again.
@@ -232,17 +233,15 @@ class Monitor:
         if not (state.tracks or self.versions):
             return state, []
         gone = {track for track in state.tracks if track not in kept}
-        found = {each.track for each in state.drifts}
-        left = {track for track in found if track in gone or self._is_left(state.seen_by(track), track, ticks)}
+        found, own = {each.track for each in state.drifts}, state.seen_by
+        left = {track for track in found if track in gone or self._reference(own(track), track) is None}
+        left |= {track for track in found.difference(left, here) if _is_silent(own(track), ticks)}
         leaving: dict[Subject, Resolution] = {each.subject: "unwatched" for each in state.drifts if each.track in left}
         incidents, steps = leave(state.incidents, leaving, at) if leaving else (state.incidents, [])
         for track in gone:
             self._judges.pop(track, None)
         tracks = {track: each for track, each in state.tracks.items() if track not in gone}
         return replace(state, incidents=incidents, tracks=tracks), steps
-
-    def _is_left(self, state: ModelState, track: str, ticks: int) -> bool:
-        return self._reference(state, track) is None or _is_silent(state, ticks)
 
     @cached_property
     def _traffic_judge(self) -> TrafficJudge:
@@ -362,11 +361,23 @@ class Monitor:
         return track in self._judges and self._judges[track].baseline.content_hash == baseline.content_hash
 
 
-def _is_silent(track: ModelState | TrackState, ticks: int) -> bool:
-    """Whether a track that had events has had none for long. ticks: the largest time of a tick, epoch ms."""
-    if track.judge is not None:
-        return told_by([*track.judge.history, *track.judge.newest]) + _SILENT < ticks
-    return bool(track.sample) and track.sample[-1].ts + _SILENT < ticks
+def _is_silent(state: ModelState, ticks: int) -> bool:
+    """Whether a track is out of use, as others have had events for long without it. state: as the track sees it.
+
+    ticks: the largest time of a tick, epoch ms; what is later has a wrong clock.
+    """
+    if not (own := _times(state)):
+        return False
+    begin = max(own[-BUCKETS:]) + _PAUSE
+    without = [min(time, ticks) for each in state.tracks.values() for time in _times(each) if time > begin]
+    return bool(without) and max(without) - min(without) >= _WITHOUT
+
+
+def _times(track: ModelState | TrackState) -> list[int]:
+    """When a track had events, epoch ms, the newest last."""
+    if track.judge is None:
+        return [event.ts for event in track.sample]
+    return [_told(pane) for pane in (*track.judge.history, *track.judge.newest)]
 
 
 def _told(pane: Pane[Any]) -> int:

@@ -334,11 +334,11 @@ class JudgeStage:
         pane = message.pane(layouts.get(""), layouts)
         new = run.start >= consumed
         unknown = new and not monitor.is_configured
-        if unknown and monitor.learns_from(state, pane):
+        if unknown and monitor.learns_from(state, pane, self._time(work)):
             # Learning takes a second, and can fail. So nobody is forgotten before, but a model without room is refused.
             work.roster.copy().make_room(model, events_in(pane.content), appended, learns=True)
         judge = partial(monitor.judge, state, pane, source.topic, self._time(work), counted_in)
-        takes_long = monitor.takes_long(state, pane)
+        takes_long = monitor.takes_long(state, pane, self._time(work))
         judged, steps = await asyncio.to_thread(judge) if takes_long else judge()
         if unknown:
             self._make_room(work, model, state, judged, appended)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
@@ -27,7 +27,7 @@ from driftline.stream.panes.pane import Pane, Range
 from driftline.stream.panes.tracks import Tracks, by_track
 
 CONFIG = ModelConfig(clock=100, learn_events=600, incidents=Incidents(recovery="1m", cooldown="10m"))
-PANE, PANES = 60, 90
+PANE, PANES, HOUR = 60, 90, 3_600_000
 # Where the scores of a version lie: each has been trained anew.
 SCORE = {"4.2": 0.0, "5.0": 1.5, "6.0": -2.0}
 #: The share of the newer version in a pane.
@@ -166,11 +166,11 @@ def test_a_version_that_is_no_longer_given_leaves_its_incident_as_unwatched() ->
 
 
 def rebuilt(monitor: Monitor, versions: list[str], state: ModelState, days: float = 0) -> ModelState:
-    """The state after an event of each version in one pane."""
-    first = max(state.consumed.values(), default=0)
-    own = tuple(replace(each, version=v) for v in versions for each in events("5.0", 1, first, 1))
+    """The state after an event of each version in one pane, so many days after the first ones."""
+    first, now = max(state.consumed.values(), default=0), 10**12 + round(days * 24 * HOUR)
+    own = tuple(replace(each, version=v, ts=now) for v in versions for each in events("5.0", 1, first, 1))
     pane = of_tracks(first, {"": own}, len(own))
-    return monitor.judge(state, pane, ticks=10**12 + round(days * 86_400_000))[0]
+    return monitor.judge(state, pane, ticks=now)[0]
 
 
 def test_further_versions_than_can_learn_their_own_are_judged_together() -> None:
@@ -182,9 +182,18 @@ def test_further_versions_than_can_learn_their_own_are_judged_together() -> None
 
 def test_a_version_out_of_use_makes_room_for_another() -> None:
     monitor = Monitor("fraud", CONFIG, versions=given("4.2"))
-    state = rebuilt(monitor, [f"x{number}" for number in range(8)], ModelState())
-    assert [*rebuilt(monitor, ["new"], state, days=1).tracks] == [f"x{number}" for number in range(8)]
-    assert [*rebuilt(monitor, ["new"], state, days=2).tracks] == [*(f"x{number}" for number in range(1, 8)), "new"]
+    versions = [f"x{number}" for number in range(8)]
+    state = rebuilt(monitor, versions, ModelState())
+    for days in (0.5, 1.0, 1.5, 2.0):
+        state = rebuilt(monitor, versions[1:], state, days)
+        assert "x0" in state.tracks
+    assert [*rebuilt(monitor, ["new"], state, days=2).tracks] == [*versions[1:], "new"]
+
+
+def test_after_a_silence_of_the_whole_model_no_version_makes_room_for_another() -> None:
+    monitor, versions = Monitor("fraud", CONFIG, versions=given("4.2")), [f"x{number}" for number in range(8)]
+    state = rebuilt(monitor, versions, ModelState())
+    assert [*rebuilt(monitor, ["new"], state, days=3).tracks] == versions
 
 
 def test_versions_without_their_own_are_judged_by_the_baseline_of_the_model() -> None:
@@ -203,25 +212,32 @@ def drifting(versions: dict[str, Baseline]) -> ModelState:
     return state
 
 
-def after_panes(versions: dict[str, Baseline], state: ModelState, hours: float) -> list[Step]:
-    """The steps of a pane of the older version alone, so many hours after the last pane of both."""
-    (*_, last) = panes(lambda _: 0.0, versions)
-    later = replace(last, ranges=(Range(0, PANE * PANES, PANE * PANES + PANE),))
-    monitor = Monitor("fraud", CONFIG, versions=versions)
-    return monitor.judge(state, later, ticks=later.last_ts + round(hours * 3_600_000))[1]
+def after_panes(
+    versions: dict[str, Baseline], state: ModelState, hours: Iterable[float], share: Share = lambda _: 0.0
+) -> list[Step]:
+    """The steps of panes so many hours after the last pane of both versions, by default of the older one alone."""
+    monitor, told = Monitor("fraud", CONFIG, versions=versions), list[Step]()
+    for number, after in enumerate(hours, PANES):
+        first, newer = PANE * number, round(PANE * share(number))
+        own = {"4.2": events("4.2", 2, first, PANE - newer), "5.0": events("5.0", 2, first + PANE - newer, newer, 2.0)}
+        parts = {version: versions[version].sketch_events(each) for version, each in own.items() if each}
+        pane, at = of_tracks(first, parts, PANE), round(10**12 + 1000 * PANE * PANES + after * HOUR)
+        state, steps = monitor.judge(state, replace(pane, first_ts=at, last_ts=at), ticks=at)
+        told += steps
+    return told
 
 
 def test_what_a_version_out_of_use_had_found_is_no_longer_watched() -> None:
     versions = given("4.2", "5.0")
     state = drifting(versions)
-    assert after_panes(versions, state, 24) == []
-    (step,) = after_panes(versions, state, 37)
+    assert after_panes(versions, state, range(0, 36, 3)) == []
+    (step,) = after_panes(versions, state, range(0, 60, 3))
     assert (step.status.value, step.resolution, step.incident.version) == ("resolved", "unwatched", "5.0")
 
 
 def test_a_version_whose_line_is_removed_leaves_its_incident_with_the_next_pane() -> None:
     state = drifting(given("4.2", "5.0"))
-    (step,) = after_panes(given("4.2"), state, 0)
+    (step,) = after_panes(given("4.2"), state, [0])
     assert (step.status.value, step.resolution) == ("resolved", "unwatched")
 
 
@@ -230,6 +246,14 @@ def test_a_silence_of_the_whole_model_leaves_its_incidents_open() -> None:
     state = drifting(versions)
     _, steps = Monitor("fraud", CONFIG, versions=versions).tick(state, 10**12 + 10 * 86_400_000)
     assert steps == []
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0], ids=["of the other version", "of both", "of the version"])
+def test_the_panes_after_a_weekend_leave_the_incident_of_a_version_open(share: float) -> None:
+    versions = given("4.2", "5.0")
+    monday = (62 + minute / 60 for minute in range(10))
+    steps = after_panes(versions, drifting(versions), monday, lambda _: share)
+    assert [each.resolution for each in steps if each.status == "resolved"] == []
 
 
 def test_a_model_that_is_trained_anew_every_week_needs_one_new_line() -> None:
