@@ -121,12 +121,14 @@ class Traffic:
         pending = np.zeros(size, np.int64)
         pending[: len(self.pending)] = self.pending
         np.add.at(pending, slots[taken] - first, counts[taken])
-        unknown = (max(end, self.unknown[1]) if self.unknown[1] < until else self.unknown[0], reached)
+        # What came since `until` was this one was left out by it, and not by the new one.
+        begin = max(self.until + AHEAD, self.unknown[1])
+        unknown = (begin if self.unknown[1] < until else self.unknown[0], reached)
         return replace(
             self,
             pending=np.trim_zeros(pending, "b"),
             until=until,
-            unknown=unknown if reached > max(end, self.unknown[1]) else self.unknown,
+            unknown=unknown if reached > begin else self.unknown,
         )
 
 

@@ -227,6 +227,18 @@ def test_the_time_of_the_calendar_is_neither_judged_nor_learned() -> None:
     assert len(model.pass_time(6, NONE)) == 1
 
 
+@pytest.mark.parametrize("first", [1, 2 * HOUR, 7 * HOUR])
+def test_events_that_were_too_far_ahead_of_a_partition_that_is_behind_are_no_silence(first: int) -> None:
+    """They came while time stood still, and are left out by the time of then."""
+    model, begin, reached = known(), NOW, NOW + 30 * HOUR
+    model.send(tuple((slot, round(expected(slot, FULL))) for slot in range(begin, reached)))
+    model.tick(begin + first, reached)
+    for until in range(begin + first + HOUR, reached, HOUR):
+        model.tick(until, reached)
+    model.tick(reached)
+    assert model.steps == []
+
+
 def test_until_two_weeks_are_known_a_silence_pages_when_it_is_eight_times_the_longest_so_far() -> None:
     model = Model(ModelState({Source(0): 0}), BEGIN)
     model.tick(BEGIN)
