@@ -316,7 +316,8 @@ class Rates:
         after = self._with_gaps(gaps, expected) if learn and tested else self
         rest = int(passed[-1] - passed[active[-1] + 1])
         silence = (rate * rest * ONE).astype(np.int64)
-        return replace(after, silence=silence, quiet=rest, longest=max(self.longest, int(gaps.max())))
+        longest = max(self.longest, int(gaps.max())) if learn else self.longest
+        return replace(after, silence=silence, quiet=rest, longest=longest)
 
     def _with_gaps(self, gaps: IntArray, expected: FloatArray) -> Rates:
         """The rates with gaps (g,) of so many slots, in which `expected` (P, g) events did not come."""

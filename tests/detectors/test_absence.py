@@ -139,6 +139,13 @@ def test_in_the_first_weeks_a_silence_pages_when_it_is_eight_times_the_longest_s
     assert not judge(away, away.until, ALLOWED, calendar=holiday).alarm
 
 
+def test_in_the_first_weeks_a_stop_does_not_hide_the_next_one() -> None:
+    traffic = _known(100.0, 72)
+    stop = [(traffic.until, traffic.until + 6 * HOUR + 1)]
+    after = _fed(traffic, np.r_[np.zeros(6 * HOUR, int), np.full(2 * HOUR + 1, 100)], unlearned=stop)
+    assert after.rates.longest == 0
+
+
 def test_of_a_model_without_two_days_of_events_nothing_is_said() -> None:
     assert judge(_known(100.0, 24), FIRST + 24 * HOUR, ALLOWED) is None
     empty = Traffic.start(FIRST).observe([], [], FIRST + LEARNED * 2 * HOUR)
