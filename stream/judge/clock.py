@@ -14,7 +14,7 @@ from driftline.stream.judge.state import BUCKETS
 from driftline.stream.panes.pane import Pane
 
 # ms. Panes may be ahead of the ticks by what was read since the last tick: of a backlog some hours in 10 s, of which a
-# day is the most that is believed. More is a wrong clock, and would put off every deadline by as much.
+# day is the most that is believed. More is a wrong clock, which would end every hold at once.
 _AHEAD = 24 * 3_600_000
 
 
@@ -37,4 +37,4 @@ def later(clock: int, ticks: int, told: int = 0) -> int:
     """
     if not ticks:
         return told
-    return max(clock if clock <= ticks + _AHEAD else ticks, ticks, told)
+    return max(ticks, *(each for each in (clock, told) if each <= ticks + _AHEAD))

@@ -116,6 +116,18 @@ def test_events_of_a_wrong_clock_put_off_nothing_beyond_the_next_tick(ahead: int
     assert len(own.tick(NOW + 2 * HOUR)) == 1
 
 
+@pytest.mark.parametrize("ahead", [2 * DAY, 365 * DAY])
+def test_events_of_a_wrong_clock_end_neither_a_hold_nor_a_recovery(ahead: int) -> None:
+    own = live(hold="1h", recovery="1h")
+    own.panes(10, NOW, shift=3)
+    assert own.pane(NOW + ahead, shift=3) == []
+    assert own.tick(NOW + HOUR - 1) == []
+    assert own.tick(NOW + HOUR) == [f"firing {NOW + HOUR}"]
+    assert own.panes(40, NOW + HOUR) + own.pane(NOW + ahead) == []
+    assert own.tick(NOW + 2 * HOUR - 1) == []
+    assert len(own.tick(NOW + 3 * HOUR)) == 1
+
+
 @given(st.lists(st.tuples(st.booleans(), st.integers(NOW, NOW + DAY // 2))))
 def test_a_clock_never_falls_while_panes_and_ticks_are_within_a_day(told: list[tuple[bool, int]]) -> None:
     clock, ticks = NOW, NOW
