@@ -37,6 +37,8 @@ _LASTS = 20_000
 # The share that rejections have at least, where none is known, and the least rise that is looked for: as much as
 # `worker.max_rejected` allows, twice over. Less is for the dead letters to tell.
 _FLOOR, _RISE = 0.001, 0.02
+# By how much a share must have fallen to have recovered: one of several producers that is mended brings it down, too.
+_LEFT = 10
 # Messages whose share of rejections is remembered; those before count half, and so on.
 _REMEMBERED = 1_000_000
 # Rejections in a row from which on nothing can be read: a quiet partition does not say it of the topic.
@@ -177,7 +179,7 @@ class SchemaJudge:
         last: time of the tick before, epoch ms.
         """
         usual, recent = state.expected, state.recent.plus(counts)
-        more = _evidence(counts, usual, min(max(2 * usual, usual + _RISE), (1 + usual) / 2))
+        more = _evidence(counts, usual, _risen(usual))
         score = min(state.score + more, 2 * _THRESHOLD)
         shown = min(score, _difference(state.usual, recent)) >= _THRESHOLD
         # What takes longer than all that is known says that too little is known.
@@ -236,11 +238,17 @@ def _fall(
     state: SchemaState, drift: Finding, counts: Counts, causes: Mapping[str, int]
 ) -> tuple[SchemaState, list[Finding]]:
     """The state after more messages, while the share of rejections is higher, and whether it is now all of them."""
-    risen = (state.recent.rejected + 0.5) / (state.recent.read + 1)
-    score = min(max(state.score + _evidence(counts, risen, state.expected), 0.0), _THRESHOLD)
+    usual, so_far = state.expected, (state.recent.rejected + 0.5) / (state.recent.read + 1)
+    left = min(max(so_far / _LEFT, _risen(usual)), so_far)
+    score = min(max(state.score + _evidence(counts, left, usual), 0.0), _THRESHOLD)
     state = replace(state, recent=state.recent.plus(counts), causes=_sum(state.causes, causes), score=score)
     # The score is that of the way back by now: the evidence is what it was when the share had risen.
     return state, [_rejections(state, drift.evidence)] if state.is_nothing and drift.effect < NEARLY_ALL else []
+
+
+def _risen(usual: float) -> float:
+    """The least share that is more than the usual one."""
+    return min(max(2 * usual, usual + _RISE), (1 + usual) / 2)
 
 
 def _without(state: SchemaState, scope: str, at: int) -> tuple[SchemaState, list[Step]]:

@@ -85,6 +85,19 @@ def test_a_topic_that_turns_into_avro_is_one_critical_incident_until_it_is_read_
     assert "critical: nothing can be read" in topic.alerts[0].data.description.splitlines()
 
 
+@pytest.mark.parametrize("left", [50, 30, 10, 3])
+def test_a_topic_of_which_some_still_cannot_be_read_has_not_recovered(left: int) -> None:
+    topic = Topic(judge=SchemaJudge("predictions", Incidents(recovery="0s")))
+    topic.pass_ticks(100)
+    topic.pass_ticks(60, rejected=100)
+    topic.pass_ticks(200, rejected=left)
+    assert [each.status for each in topic.steps if each.status == "resolved"] == []
+    assert topic.state
+    assert topic.state.unreadable.until > topic.now
+    (resolved,) = topic.pass_ticks(10)
+    assert resolved.resolution == "recovered"
+
+
 def test_a_tick_with_the_last_messages_that_could_be_read_does_not_hide_that_there_are_no_more() -> None:
     topic = Topic()
     topic.pass_ticks(100)
