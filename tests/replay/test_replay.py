@@ -116,14 +116,16 @@ def test_a_drift_that_its_model_ends_with_is_reported_once_other_models_show_tha
 
 
 def test_the_end_of_a_log_is_the_last_tick() -> None:
-    drifting, last = messages("fraud", 2000, drift=(1000, 2000)), messages("churn", 1, step=7_200_000, first=1)
-    assert len(replayed([*drifting, *last], baseline_of(), config=held("1h")).alerts) == 1
+    drifting, last = messages("fraud", 2000, drift=(1000, 2000)), messages("churn", 1, step=8_000, first=1)
+    assert replayed(drifting, baseline_of(), config=held("5s")).alerts == []
+    assert len(replayed([*drifting, *last], baseline_of(), config=held("5s")).alerts) == 1
 
 
 def test_one_event_from_the_future_ends_no_hold() -> None:
     future = messages("churn", 1, step=1_000_000_000, first=30)
     log = [*messages("fraud", 1500, drift=(1000, 1500)), *future, *messages("fraud", 500, first=1500, drift=(0, 2000))]
     assert replayed(log, baseline_of(), config=held("1h")).alerts == []
+    assert replayed([*log, *future], baseline_of(), config=held("1h")).alerts == []
 
 
 def write(path: Path, baseline: Baseline) -> Path:
