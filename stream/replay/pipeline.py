@@ -32,12 +32,13 @@ from driftline.stream.judge.absence import CalendarOf, every_day
 from driftline.stream.judge.incidents import Step
 from driftline.stream.judge.judge import DependenceCache
 from driftline.stream.judge.monitor import Monitor
+from driftline.stream.judge.schema import SchemaJudge, SchemaState, Unread
 from driftline.stream.judge.state import ModelState, TrackState
 from driftline.stream.panes.coverage import Coverage, Unwatched, unwatched, without_baseline
 from driftline.stream.panes.cutter import Cutter
 from driftline.stream.panes.pane import Pane, Run
 from driftline.stream.panes.sketcher import Sketcher, pane_rule
-from driftline.stream.panes.tick import Progress
+from driftline.stream.panes.tick import Progress, Tick
 from driftline.stream.panes.tracks import by_track, events_in
 
 # ms of event time from one tick to the next, as a live partition sends them.
@@ -146,6 +147,9 @@ class Pipeline:
         self._coverage = Coverage()
         self._dependences = DependenceCache()
         self._progress, self.ticks = Progress(), 0
+        self._schema_judge = SchemaJudge(self.topic_name, self.config.defaults.incidents)
+        self._schema: SchemaState | None = None
+        self._last_tick: Tick | None = None
 
     def sketcher(self, partition: int, start: int) -> Sketcher:
         """A first stage for one partition's log from offset `start` on; it receives baselines learned later."""
@@ -246,12 +250,21 @@ class Pipeline:
         return self._tick(max(self.ticks, min(newest, time + _TICK)))
 
     def _tick(self, time: int) -> list[IncidentAlert]:
-        self.ticks, alerts = time, list[IncidentAlert]()
+        self.ticks, alerts, unread = time, list[IncidentAlert](), self._unread(time)
         for model, monitor in sorted(self.monitors.items()):
             # Files may be samples of what came.
-            self.states[model], steps = monitor.tick(self.states[model], time, 0 if self.topic is None else time)
+            until = 0 if self.topic is None else time
+            self.states[model], steps = monitor.tick(self.states[model], time, until, unread)
             alerts += self._alerts(monitor, steps)
         return alerts
+
+    def _unread(self, time: int) -> Unread:
+        """What of the topic could not be read until a time, epoch ms: it explains missing events."""
+        known, last = self._progress, self._last_tick
+        tick = Tick(self.topic_name, 0, 1, known.read_to, time, known.read, known.rejected)
+        self._schema, _ = self._schema_judge.judge(self._schema, last, tick, time)
+        self._last_tick = tick
+        return self._schema.unreadable
 
     def _alerts(self, monitor: Monitor, steps: Iterable[Step]) -> list[IncidentAlert]:
         return [build_alert(monitor, each, mode=self.mode, topic=self.topic_name, emitted_at=each.at) for each in steps]

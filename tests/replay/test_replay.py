@@ -128,6 +128,20 @@ def test_one_event_from_the_future_ends_no_hold() -> None:
     assert replayed([*log, *future], baseline_of(), config=held("1h")).alerts == []
 
 
+@pytest.mark.parametrize("unread", [0, 2])
+def test_a_model_is_absent_in_a_topic_unless_its_events_may_be_among_those_that_cannot_be_read(unread: int) -> None:
+    """It has an event a minute for three days, and none for two hours in which another model has some."""
+    days, gap = 3 * 24 * 60, 120
+    fraud, churn = (messages(model, days + 2 * gap, step=60_000) for model in ("fraud", "churn"))
+    minutes = [[one, other] for one, other in zip(churn, fraud, strict=True)]
+    minutes[days : days + gap] = [[one, *[b"avro"] * unread] for one in churn[days : days + gap]]
+    logs = {0: as_single_partition([[each for minute in minutes for each in minute]])}
+    config = Config.model_validate({"panes": {"events": 10, "seconds": None}, "defaults": {"learn_events": 10_000}})
+    result = replay(config, [baseline_of()], logs, lambda _: None, topic="predictions")
+    absent = [each.data.status for each in result.alerts if each.data.kind == "absence"]
+    assert absent == ([] if unread else ["firing", "resolved"])
+
+
 def write(path: Path, baseline: Baseline) -> Path:
     path.write_bytes(encode_baseline(baseline))
     return path
