@@ -203,6 +203,11 @@ async def test_the_first_level_knows_no_versions(this: Bench) -> None:
     state = await this.state("fraud")
     assert state.tracks == {}
     assert state.learned
+    repeated = PanesReplay(this.config, {}, versions=given(_OLD, _NEW))
+    for record in records_of(logs(this, step_ms=7)):
+        repeated.read(record)
+    assert repeated.states["fraud"].tracks == {}
+    assert repeated.states["fraud"].judge
 
 
 @on_a_bench(rollout(800, mixed, drift=(400, 600)))
