@@ -256,7 +256,8 @@ class Monitor:
         if that is not known, and traffic not judged. unread: messages of the topic that could not be read.
         """
         after, steps = self._tick_drifts(state, ticks)
-        traffic, more = self._traffic_judge.judge(after.traffic, until, ticks, unread)
+        is_forgotten = not (state.traffic or state.sample or state.learned or state.judge or state.tracks)
+        traffic, more = self._traffic_judge.judge(after.traffic, 0 if is_forgotten else until, ticks, unread)
         if traffic is not after.traffic:
             after = replace(after, traffic=traffic)
         return (state, []) if after is state else _with_numbers(after, [*steps, *more])

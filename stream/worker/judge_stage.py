@@ -170,7 +170,8 @@ class _Batch:
     @property
     def models(self) -> list[str]:
         """The models of which something is remembered, sorted."""
-        return sorted({*self.partition.states, *self.changed})
+        forgotten = {model for model, state in self.changed.items() if not state.consumed}
+        return sorted({*self.partition.states, *self.changed} - forgotten)
 
     def former(self, model: str) -> Baseline | None:
         """The baseline that the model had learned before this batch, and has not any more."""

@@ -16,6 +16,7 @@ from driftline.detectors.decision.rates import HOUR
 from driftline.detectors.decision.traffic import EVERY_DAY, Calendar
 from driftline.stream.alerts.build import build_alert
 from driftline.stream.config.sections import Absence, ModelConfig
+from driftline.stream.events.event import Event
 from driftline.stream.judge.incidents import Status, Step
 from driftline.stream.judge.monitor import Monitor, forget
 from driftline.stream.judge.state import ModelState
@@ -26,6 +27,8 @@ BEGIN = 480_000 * HOUR
 #: Slot at which the traffic of `known` ends.
 NOW = BEGIN + 16 * DAY
 CONFIG = ModelConfig()
+#: A model that has begun to learn its baseline.
+NEW = ModelState({Source(0): 0}, sample=(Event("0", 0, "fraud", "", {"score": 1.0}),))
 FULL, HALF, NONE = 100.0, 50.0, 0.0
 
 
@@ -72,7 +75,7 @@ class Model:
 
 @cache
 def _known(a_slot: float) -> ModelState:
-    model = Model(ModelState({Source(0): 0}), BEGIN)
+    model = Model(NEW, BEGIN)
     model.tick(BEGIN)
     assert model.pass_time(16 * DAY, a_slot, every=HOUR) == []
     return model.state
@@ -240,7 +243,7 @@ def test_events_that_were_too_far_ahead_of_a_partition_that_is_behind_are_no_sil
 
 
 def test_until_two_weeks_are_known_a_silence_pages_when_it_is_eight_times_the_longest_so_far() -> None:
-    model = Model(ModelState({Source(0): 0}), BEGIN)
+    model = Model(NEW, BEGIN)
     model.tick(BEGIN)
     model.pass_time(3 * DAY, FULL, every=30)
     (fired,) = model.pass_time(2 * HOUR, NONE)
@@ -260,7 +263,7 @@ def test_a_pane_that_comes_again_is_counted_once() -> None:
 
 def test_events_before_the_first_tick_are_not_counted() -> None:
     """Only a tick says how late it is: a model's first event may be from the year 2100."""
-    model = Model(ModelState(), BEGIN)
+    model = Model(NEW, BEGIN)
     model.send(((BEGIN + 10 * DAY, 5),))
     assert model.state.traffic is None
     model.tick(BEGIN)
@@ -283,6 +286,16 @@ def test_the_incident_of_a_forgotten_model_ends() -> None:
     model.pass_time(6, NONE)
     _, steps = forget(model.state)
     assert [step.status for step in steps] == [Status.RESOLVED]
+
+
+def test_a_forgotten_model_is_no_longer_judged_and_takes_no_room() -> None:
+    model = known()
+    model.pass_time(6, NONE)
+    model.state, _ = forget(model.state)
+    assert model.state.last_seq
+    before = model.state
+    model.tick(model.now + 10 * DAY)
+    assert model.state is before
 
 
 def test_nothing_is_stored_at_a_tick_that_changes_nothing() -> None:

@@ -101,6 +101,31 @@ def test_what_was_judged_is_counted_and_why_the_rest_was_not_is_said(redis_serve
     play(bench(redis_server), scenario)
 
 
+def test_a_forgotten_model_that_returns_is_judged_alike_in_batches_of_any_size(redis_server: Server) -> None:
+    """Its traffic is learned from the first tick after its first event on, as nothing is known of it before."""
+
+    async def scenario(this: Bench) -> None:
+        this.config = parse_config(_CONFIG.replace("100", "1000").format(group=unique("group")))
+        driver = this.driver(step_ms=7, panes_partitions=1)
+        await driver.work()
+        this.forget("learns")
+        inject(this, Tick(this.config.topics.predictions, 0, 1, 0, EPOCH + HOUR))
+        this.append(messages("learns", 200, first=400))
+        while await driver.sketch_next():
+            pass
+        inject(this, Tick(this.config.topics.predictions, 0, 1, 0, EPOCH + 2 * HOUR))
+        await judge_all(driver)
+        own = PanesReplay(this.config, this.baselines)
+        for record in records_of(logs(this, step_ms=7)):
+            own.read(record)
+        stored = {model: state_delta(None, each).write for model, each in own.states.items()}
+        assert stored == await this.states()
+        assert own.states["learns"].traffic
+        assert own.states["learns"].traffic.counts.until == (EPOCH + 2 * HOUR) // 10_000
+
+    play(bench(redis_server), scenario)
+
+
 def test_the_records_of_partitions_are_in_the_order_of_their_timestamps() -> None:
     batches = {0: [LogBatch(np.arange(3), [b"a", b"c", b"d"], np.array([1, 3, 3]))],
                1: [LogBatch(np.arange(2), [b"b", b"e"], np.array([2, 9]))]}  # fmt: skip
