@@ -27,6 +27,12 @@ OTHER_CAUSES = "other reasons"
 _WAITED_FOR = 120_000
 
 
+def is_same_log(one: str, other: str) -> bool:
+    """Whether two names may be of one log: an id that was not known may be known later."""
+    (one_id, _, moved), (other_id, _, other_moved) = one.partition("/"), other.partition("/")
+    return moved == other_moved and (one_id == other_id or not (one_id and other_id))
+
+
 @dataclass(frozen=True, slots=True)
 class Tick:
     """What a sketcher says of one partition of a predictions topic, once the panes before it are on the panes topic.

@@ -31,7 +31,7 @@ from driftline.stream.judge.roster import NoRoomError, Room, Roster
 from driftline.stream.judge.schema import REPORTER, SchemaJudge, SchemaState, Unread
 from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.pane import Source
-from driftline.stream.panes.tick import Marks, Tick
+from driftline.stream.panes.tick import Marks, Tick, is_same_log
 from driftline.stream.panes.tracks import events_in
 from driftline.stream.replay.pipeline import LogBatch, ModelCounts, names_of
 from driftline.stream.replay.run import ReplayResult
@@ -86,6 +86,8 @@ def replay_panes(
         result.remarks.append(
             f"the first panes of partitions {', '.join(map(str, late))} are gone: alerts may differ from the live ones"
         )
+    if len(own.logs) > 1:
+        result.remarks.append("`driftline resume` was run: panes that the group skipped then are judged here")
     if own.events and not own.ticks:
         result.remarks.append("the topic has no ticks: the panes alone say how late it is")
     return result
@@ -95,6 +97,11 @@ def resumed(state: ModelState, offsets: Mapping[int, int]) -> ModelState:
     """A state of which these partitions of the predictions topic go on at other offsets."""
     moved = {Source(each): offset for each, offset in offsets.items() if Source(each) in state.consumed}
     return replace(state, consumed={**state.consumed, **moved})
+
+
+def _restarted(state: ModelState) -> ModelState:
+    """A state of which all partitions of the predictions topic go on in another log."""
+    return resumed(state, {source.partition: 0 for source in state.consumed if not source.topic})
 
 
 def records_of(logs: Mapping[int, Iterable[LogBatch]]) -> Iterator[PanesRecord]:
@@ -125,7 +132,8 @@ class PanesReplay:
     A record of the topic that names another baseline takes effect where it stands. find: finds baselines that are not
     given. events: judged, by model. ticks: how many came. refused: why a record became a dead letter, by partition and
     offset. forgotten: models, in the order in which they were forgotten. calendar_of: gives the calendar of a model.
-    versions: the baselines of versions that have their own, as `baselines`.
+    versions: the baselines of versions that have their own, as `baselines`. logs: of the predictions topic, one after
+    the other: a group has left all but the last by `driftline resume`.
     """
 
     config: Config
@@ -137,6 +145,7 @@ class PanesReplay:
     forgotten: list[str] = field(default_factory=list)
     calendar_of: CalendarOf = every_day
     versions: Versions = field(default_factory=dict)
+    logs: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._partitions: dict[int, _Partition] = {}
@@ -157,7 +166,8 @@ class PanesReplay:
         return next((each.states[model] for each in self._partitions.values() if model in each.states), ModelState())
 
     def resume(self, offsets: Mapping[int, int]) -> None:
-        """Let partitions of the predictions topic go on at these offsets, as `driftline resume` does."""
+        """Let partitions of the predictions topic go on at these offsets, as `driftline resume` does, in any log."""
+        self.logs.clear()
         for each in self._partitions.values():
             each.states = {model: resumed(state, offsets) for model, state in each.states.items()}
 
@@ -178,7 +188,20 @@ class PanesReplay:
             self.refused[record.partition, record.offset] = str(error)
             return []
 
+    def _follow(self, message: PaneMessage | Tick) -> None:
+        """Go on in the log of the topic that a pane or tick names. Raises FormatError if it is a former one."""
+        log, topic = message.log, self.config.topics.predictions
+        if not log or message.topic != topic or (self.logs and is_same_log(log, self.logs[-1])):
+            return
+        if any(is_same_log(log, each) for each in self.logs):
+            raise FormatError(f"of a log of topic {topic} that the group had left by `driftline resume`")
+        if self.logs:
+            for each in self._partitions.values():
+                each.states = {model: _restarted(state) for model, state in each.states.items()}
+        self.logs.append(log)
+
     def _tick(self, number: int, partition: _Partition, tick: Tick, at: int) -> list[IncidentAlert]:
+        self._follow(tick)
         self.ticks += 1
         before_it = partition.marks
         unread, steps = self._judge_schema(partition, tick)
@@ -201,6 +224,7 @@ class PanesReplay:
 
     def _judge(self, partition: _Partition, message: PaneMessage, at: int) -> list[IncidentAlert]:
         """Judge a pane. Raises FormatError or NoRoomError."""
+        self._follow(message)
         model, run, topic = message.model, message.run, self.config.topics.predictions
         monitor, state = self.monitor(model), partition.states.get(model, ModelState())
         source = Source(run.partition, "" if message.topic == topic else message.topic)

@@ -56,12 +56,6 @@ def log_of(facts: Facts) -> str:
     return f"{facts.get('topics.predictions.id', '')}/{facts.get('resumed', '0')}"
 
 
-def is_same_log(one: str, other: str) -> bool:
-    """Whether two names may be of one log: an id that was not known may be known later."""
-    (one_id, _, moved), (other_id, _, other_moved) = one.partition("/"), other.partition("/")
-    return moved == other_moved and (one_id == other_id or not (one_id and other_id))
-
-
 def panes_partitions(facts: Facts) -> int:
     """How many partitions of the panes topic a group uses: models keep their partition when others are added."""
     return _name_and_count(facts["topics.panes"])[1]

@@ -53,10 +53,9 @@ from driftline.stream.judge.state import ModelState
 from driftline.stream.kafka.dead_letters import dead_letter
 from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.panes.pane import Source
-from driftline.stream.panes.tick import Marks, Tick
+from driftline.stream.panes.tick import Marks, Tick, is_same_log
 from driftline.stream.panes.tracks import events_in
 from driftline.stream.state.store import DecidedAlert, JudgePartition, ResumePosition, Store
-from driftline.stream.worker.continuity import is_same_log
 from driftline.stream.worker.faust.transport import Fetch
 from driftline.stream.worker.metrics import Metrics
 from driftline.stream.worker.references import References

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from driftline.stream.alerts.build import encode_alert
@@ -12,7 +13,7 @@ from driftline.stream.config.load import parse_config
 from driftline.stream.demo.servers import Server
 from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.panes.tick import Tick
-from driftline.stream.replay.panes import PanesReplay, records_of, replay_panes
+from driftline.stream.replay.panes import PanesRecord, PanesReplay, records_of, replay_panes
 from driftline.stream.replay.pipeline import LogBatch
 from load_tests.harness.oracle import EPOCH, baseline_of, interleave, messages
 from tests.harness.brokers import unique
@@ -122,6 +123,25 @@ def test_a_forgotten_model_that_returns_is_judged_alike_in_batches_of_any_size(r
         assert stored == await this.states()
         assert own.states["learns"].traffic
         assert own.states["learns"].traffic.counts.until == (EPOCH + 2 * HOUR) // 10_000
+
+    play(bench(redis_server), scenario)
+
+
+def test_a_history_goes_on_in_the_log_that_a_group_was_resumed_with(redis_server: Server) -> None:
+    async def scenario(this: Bench) -> None:
+        driver = this.driver(panes_partitions=1)
+        await driver.work()
+        own, panes = PanesReplay(this.config, this.baselines), [each for each in this.panes() if each.model == "given"]
+        again = [(log, each) for log in ("a/0", "b/1") for each in panes]
+        for offset, (log, each) in enumerate([*again, ("a/0", panes[-1])]):
+            own.read(PanesRecord(0, offset, offset, msgspec.structs.replace(each, log=log).to_bytes()))
+            if offset == len(panes):
+                before = own.events["given"]
+        assert own.states["given"].judge
+        assert own.states["given"].judge.end == own.events["given"] > before + 300
+        assert own.refused.keys() == {(0, 2 * len(panes))}
+        (reason,) = own.refused.values()
+        assert "driftline resume" in reason
 
     play(bench(redis_server), scenario)
 

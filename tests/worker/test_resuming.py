@@ -17,9 +17,10 @@ from driftline.stream.config.load import parse_config
 from driftline.stream.config.sections import Config, Redis
 from driftline.stream.demo.servers import Server
 from driftline.stream.kafka.logs import Log
+from driftline.stream.panes.tick import is_same_log
 from driftline.stream.state.client import Client, connect
 from driftline.stream.state.store import Store
-from driftline.stream.worker.continuity import Facts, is_same_log, log_of
+from driftline.stream.worker.continuity import Facts, log_of
 from driftline.stream.worker.resuming import Situation, move
 from load_tests.harness.oracle import baseline_of, events_counted, messages
 from tests.harness.brokers import unique
