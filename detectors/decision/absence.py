@@ -127,8 +127,7 @@ def recovered(traffic: Traffic, now: int, since: int, calendar: Calendar = EVERY
     passed over it since, as then the last hours alone are known.
     """
     counts, rates = Counts.of(traffic, calendar), traffic.rates
-    passed = traffic.known(since, max(counts.first - since, 0), calendar).sum()
-    if counts.old.shape[1] == 1 and rates.quiet < passed:
+    if counts.old.shape[1] == 1 and rates.quiet < traffic.known(since, max(counts.first - since, 0), calendar).sum():
         return True
     all_seen, all_expected = counts.between(since, now)
     last = counts.windows(np.array([now]), since)

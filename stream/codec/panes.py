@@ -285,7 +285,7 @@ class ReferenceMessage(Stored, frozen=True):
 
 
 class _PackedTick(Stored, frozen=True):
-    """A tick, packed; a field at its default may be left out at the end."""
+    """A tick, packed."""
 
     topic: str
     partition: int

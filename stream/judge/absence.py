@@ -30,7 +30,7 @@ from driftline.stream.config.sections import ModelConfig
 from driftline.stream.judge.changes import Change, Profile, Volume
 from driftline.stream.judge.incidents import TRAFFIC, Finding, Incident, Resolution, Status, Step
 from driftline.stream.judge.lifecycle import LifeCycle
-from driftline.stream.judge.schema import Unread
+from driftline.stream.judge.schema import ALL_READ, Unread
 from driftline.stream.judge.state import TrafficState
 from driftline.stream.panes.pane import SLOT_MS
 
@@ -40,7 +40,6 @@ _NEW_NORMAL = 7 * 24 * HOUR
 # Slots after which a model's traffic is learned anew if no tick came meanwhile: two weeks are learned in half a second,
 # and what changed in a longer time is another traffic.
 _OUTDATED = 14 * 24 * HOUR
-_ALL_READ = Unread()
 
 
 #: Gives the calendar of a model.
@@ -77,7 +76,7 @@ class TrafficJudge:
         return replace(state, counts=self._observe(state, numbers, counts, state.counts.until))
 
     def judge(
-        self, state: TrafficState | None, until: int, reached: int, unread: Unread = _ALL_READ
+        self, state: TrafficState | None, until: int, reached: int, unread: Unread = ALL_READ
     ) -> tuple[TrafficState | None, list[Step]]:
         """The state when time is complete up to `until`, and the incident's steps; the same state if nothing changed.
 

@@ -29,7 +29,7 @@ from driftline.stream.judge.clock import later, told_by
 from driftline.stream.judge.incidents import Resolution, Step, Subject
 from driftline.stream.judge.judge import DependenceCache, Judge
 from driftline.stream.judge.lifecycle import LifeCycle, end, leave
-from driftline.stream.judge.schema import Unread
+from driftline.stream.judge.schema import ALL_READ, Unread
 from driftline.stream.judge.state import BUCKETS, ModelState, TrackState
 from driftline.stream.panes.pane import Pane, Source
 from driftline.stream.panes.tracks import by_track, is_track
@@ -41,8 +41,6 @@ _LEARNED = 8
 # last event: even one that scores once a night has had some by then, and a silence of the whole model is no such day.
 _PAUSE, _WITHOUT = 12 * 3_600_000, 24 * 3_600_000
 NO_LAYOUTS: Mapping[str, Signals] = MappingProxyType({})
-
-_ALL_READ = Unread()
 
 
 def forget(state: ModelState) -> tuple[ModelState, list[Step]]:
@@ -248,7 +246,7 @@ class Monitor:
         return TrafficJudge(self.config, self.calendar, self.given.rates if self.given else None)
 
     def tick(
-        self, state: ModelState, ticks: int, until: int = 0, unread: Unread = _ALL_READ
+        self, state: ModelState, ticks: int, until: int = 0, unread: Unread = ALL_READ
     ) -> tuple[ModelState, list[Step]]:
         """The state when it has become `ticks`, and the steps to report; the same object if nothing has changed.
 

@@ -80,6 +80,10 @@ class Unread(NamedTuple):
         return since < self.until and missing <= self.messages
 
 
+#: Of a topic that can be read.
+ALL_READ: Final = Unread()
+
+
 @dataclass(frozen=True, slots=True)
 class SchemaState:
     """What is remembered of a topic. Times are of ticks, epoch ms.
@@ -99,7 +103,7 @@ class SchemaState:
     causes: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     score: float = 0.0
     fields: tuple[tuple[str, str], ...] = ()
-    unread: Unread = Unread()
+    unread: Unread = ALL_READ
     incidents: Mapping[str, Incident] = field(default_factory=dict)
     last_seq: int = 0
     in_row: int = 0

@@ -28,7 +28,7 @@ from driftline.stream.judge.incidents import Step
 from driftline.stream.judge.judge import DependenceCache
 from driftline.stream.judge.monitor import Monitor, forget
 from driftline.stream.judge.roster import NoRoomError, Room, Roster
-from driftline.stream.judge.schema import REPORTER, SchemaJudge, SchemaState, Unread
+from driftline.stream.judge.schema import ALL_READ, REPORTER, SchemaJudge, SchemaState, Unread
 from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.pane import Source
 from driftline.stream.panes.tick import Marks, Tick, is_same_log
@@ -173,7 +173,9 @@ class PanesReplay:
 
     def read(self, record: PanesRecord) -> list[IncidentAlert]:
         """Judge one more record; returns the alerts that it causes."""
-        partition = self._partitions.setdefault(record.partition, _Partition(Roster(Room.of(self.config))))
+        if record.partition not in self._partitions:
+            self._partitions[record.partition] = _Partition(Roster(Room.of(self.config)))
+        partition = self._partitions[record.partition]
         partition.roster.stamp(record.timestamp)
         try:
             message = read_message(record.value or b"")
@@ -220,7 +222,7 @@ class PanesReplay:
         if tick.topic == self._schema.topic:
             known, after, now = partition.schema, partition.marks.ticks[place], self._time(partition)
             partition.schema, steps = self._schema.judge(known, before, after, now)
-        return partition.schema.unreadable if partition.schema else Unread(), steps
+        return partition.schema.unreadable if partition.schema else ALL_READ, steps
 
     def _judge(self, partition: _Partition, message: PaneMessage, at: int) -> list[IncidentAlert]:
         """Judge a pane. Raises FormatError or NoRoomError."""

@@ -48,7 +48,7 @@ from driftline.stream.judge.incidents import Status, Step
 from driftline.stream.judge.judge import DependenceCache
 from driftline.stream.judge.monitor import Monitor, forget
 from driftline.stream.judge.roster import NoRoomError, Room, Roster
-from driftline.stream.judge.schema import REPORTER, SchemaJudge, SchemaState, Unread
+from driftline.stream.judge.schema import ALL_READ, REPORTER, SchemaJudge, SchemaState, Unread
 from driftline.stream.judge.state import ModelState
 from driftline.stream.kafka.dead_letters import dead_letter
 from driftline.stream.kafka.record import OutgoingRecord
@@ -379,7 +379,7 @@ class JudgeStage:
                 self._metrics.decided(steps)
                 alerts = (build_topic_alert(judge, step, mode="live", emitted_at=appended) for step in steps)
                 work.alerts += map(_decided, alerts)
-        return work.schema.unreadable if work.schema else Unread()
+        return work.schema.unreadable if work.schema else ALL_READ
 
     def _time(self, work: _Batch) -> int:
         return work.marks.time_of(self._settings.predictions)
