@@ -70,6 +70,7 @@ class Monitor:
     refusal: why no baseline could be learned from the last sample, "" if it could. learned_format: version of the
     format in which a learned baseline is stored, one that all workers of the group read; from 2 on, without its blocks.
     portable: whether a history is stored with its layout. versions: the baselines given to versions of the model.
+    former: by track, what those without a reference were compared with before; it is, for sketches that still come.
     """
 
     model: str
@@ -82,6 +83,7 @@ class Monitor:
     learned_format: int = 1
     portable: bool = False
     versions: Mapping[str, Baseline] = field(default_factory=dict)
+    former: Mapping[str, Baseline] = field(default_factory=dict)
     _judges: dict[str, Judge] = field(default_factory=dict)
 
     def learns_from(self, state: ModelState, pane: Pane[Any], ticks: int) -> bool:
@@ -117,6 +119,10 @@ class Monitor:
         """Whether the reference comes from the log itself: the model's own past, or a baseline that it learned."""
         return self.given is None or self.config.reference == "past"
 
+    def with_former(self, former: Mapping[str, Baseline]) -> Monitor:
+        """The monitor for a pane with sketches of tracks that have no reference any more."""
+        return replace(self, former=former) if former else self
+
     @property
     def is_configured(self) -> bool:
         """Whether a baseline is given for the model, or for some of its versions: then it needs no room of others."""
@@ -134,7 +140,7 @@ class Monitor:
 
     def _reference(self, state: ModelState, track: str) -> Baseline | None:
         """The baseline of a track; None while it is learned. state: as the track sees it."""
-        return (self.versions.get(track) if track else self.given) or state.learned
+        return (self.versions.get(track) if track else self.given) or state.learned or self.former.get(track)
 
     def judge(
         self,
@@ -179,14 +185,15 @@ class Monitor:
         parts = dict(by_track(pane.content))
         learned = [track for track in state.tracks if track not in self.versions and self._learns_alone(state, track)]
         if not self.versions or not isinstance(parts.get(""), tuple):
-            return [*parts.items()], {*self.versions, *learned}
+            return [*parts.items()], {*self.versions, *self.former, *learned}
         here = {*parts, *(event.version for event in parts[""])}
         silent = (each for each in [*learned] if each not in here and _is_silent(state.seen_by(each), ticks))
         events: dict[str, list[Event]] = {}
         for event in parts.pop(""):
             track = event.version if is_track(event.version) and self._has_room(event.version, learned, silent) else ""
             events.setdefault(track, []).append(event)
-        return [*parts.items(), *((track, tuple(own)) for track, own in events.items())], {*self.versions, *learned}
+        contents = [*parts.items(), *((track, tuple(own)) for track, own in events.items())]
+        return contents, {*self.versions, *self.former, *learned}
 
     def _learns_alone(self, state: ModelState, track: str) -> bool:
         """Whether a version in the state still learns its own baseline, or has."""

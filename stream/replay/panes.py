@@ -228,7 +228,8 @@ class PanesReplay:
         """Judge a pane. Raises FormatError or NoRoomError."""
         self._follow(message)
         model, run, topic = message.model, message.run, self.config.topics.predictions
-        monitor, state = self.monitor(model), partition.states.get(model, ModelState())
+        kept, state = self.monitor(model), partition.states.get(model, ModelState())
+        monitor = kept.with_former(self._former(message, kept, state))
         source = Source(run.partition, "" if message.topic == topic else message.topic)
         consumed = state.consumed.get(source, 0)
         counted_in = self._signals(message, monitor, state)
@@ -237,8 +238,8 @@ class PanesReplay:
         pane = message.pane(layouts.get(""), layouts)
         is_new = run.start >= consumed
         judged, steps = monitor.judge(state, pane, source.topic, self._time(partition), counted_in)
-        alerts = self._make_room(partition, model, state, judged, at) if is_new and not monitor.is_configured else []
-        partition.states[model], self._monitors[model] = judged, monitor
+        alerts = self._make_room(partition, monitor, state, judged, at) if is_new and not monitor.is_configured else []
+        partition.states[model], self._monitors[model] = judged, kept
         self.events[model] += events_in(pane.content) if is_new else 0
         return alerts + self._alerts(monitor, steps, at, message.topic)
 
@@ -269,6 +270,12 @@ class PanesReplay:
             self._known[hash_] = self.find(model, hash_)
         return self._known[hash_]
 
+    def _former(self, message: PaneMessage, monitor: Monitor, state: ModelState) -> dict[str, Baseline]:
+        """The baselines of a pane's sketches whose tracks have no reference any more."""
+        without = message.baselines.keys() - monitor.baselines(state).keys()
+        found = {track: self._find(message.model, message.baselines[track]) for track in sorted(without)}
+        return {track: each for track, each in found.items() if each is not None}
+
     def _signals(self, message: PaneMessage, monitor: Monitor, state: ModelState) -> dict[str, Signals]:
         """The signals of a pane's sketches, by track. Raises FormatError if they are not known."""
         return {track: self._signals_of(message, monitor, state, track) for track in message.baselines}
@@ -278,16 +285,16 @@ class PanesReplay:
         known = (each for each in (baseline, state.seen_by(track).learned) if each is not None)
         found = next((each for each in known if each.content_hash == hash_), None)
         found = found or self._find(message.model, hash_)
-        if found is None or (baseline is None and not track):
+        if found is None:
             raise FormatError(f"a pane of {message.model!r} against another baseline than the configuration gives")
         return found.watched
 
     def _make_room(
-        self, partition: _Partition, model: str, before: ModelState, after: ModelState, at: int
+        self, partition: _Partition, monitor: Monitor, before: ModelState, after: ModelState, at: int
     ) -> list[IncidentAlert]:
         """Enter a model without a given baseline into the roster; forget who gives way. Raises NoRoomError."""
-        alerts, learned = list[IncidentAlert](), after.learned is not None
-        if before.learned is None:
+        model, alerts, learned = monitor.model, list[IncidentAlert](), after.learned is not None
+        if before.learned is None and not monitor.former:
             events, values = len(after.sample) - len(before.sample), after.values - before.values
             for each in partition.roster.make_room(model, events, at, learned, values):
                 alerts += self._forget(partition, each, at)

@@ -325,7 +325,10 @@ class JudgeStage:
         """Judge a pane. appended: when it was written, epoch ms. Raises FormatError or NoRoomError."""
         model, run = message.model, message.run
         _check_log(message, self._log_of(message.topic))
-        monitor, state = self._monitor(work, model), work.state_of(model)
+        if (record := work.reference(model)) is not None:
+            await self._references.load(record)
+        kept, state = self._monitor(work, model), work.state_of(model)
+        monitor = kept.with_former(await self._former(message, kept, state))
         source = self._source(message)
         consumed = state.consumed.get(source, 0)
         counted_in = {each: await self._signals(message, monitor, state, each) for each in message.baselines}
@@ -341,8 +344,8 @@ class JudgeStage:
         takes_long = monitor.takes_long(state, pane, self._time(work))
         judged, steps = await asyncio.to_thread(judge) if takes_long else judge()
         if unknown:
-            self._make_room(work, model, state, judged, appended)
-        work.changed[model], self._monitors[model] = judged, monitor
+            self._make_room(work, monitor, state, judged, appended)
+        work.changed[model], self._monitors[model] = judged, kept
         if new:
             work.seen[model] = appended
         self._decide(work, monitor, steps, message.topic, appended)
@@ -384,10 +387,13 @@ class JudgeStage:
     def _time(self, work: _Batch) -> int:
         return work.marks.time_of(self._settings.predictions)
 
-    def _make_room(self, work: _Batch, model: str, before: ModelState, after: ModelState, appended: int) -> None:
-        """Enter a model without a given baseline into the roster; forget those that give way. Raises NoRoomError."""
-        learned = after.learned is not None
-        if before.learned is None:
+    def _make_room(self, work: _Batch, monitor: Monitor, before: ModelState, after: ModelState, appended: int) -> None:
+        """Enter a model without a given baseline into the roster; forget those that give way. Raises NoRoomError.
+
+        What comes of a run that began while it had one needs no room.
+        """
+        model, learned = monitor.model, after.learned is not None
+        if before.learned is None and not monitor.former:
             events, values = len(after.sample) - len(before.sample), after.values - before.values
             for each in work.roster.make_room(model, events, appended, learned, values):
                 self._forget(work, each, appended)
@@ -440,15 +446,22 @@ class JudgeStage:
         if before is not None and before.baselines != record.baselines:
             log.info("model %s: compared with another baseline from here on", model)
 
+    async def _former(self, message: PaneMessage, monitor: Monitor, state: ModelState) -> dict[str, Baseline]:
+        """The baselines of a pane's sketches whose tracks have no reference any more: of runs that began before."""
+        model, hashes = message.model, message.baselines
+        without = sorted(hashes.keys() - monitor.baselines(state).keys())
+        found = {track: await self._references.find(model, hashes[track]) for track in without}
+        return {track: each for track, each in found.items() if each is not None}
+
     async def _signals(self, message: PaneMessage, monitor: Monitor, state: ModelState, track: str) -> Signals:
         """The signals of a pane's sketch of a track. Raises FormatError if they are not known."""
         hash_, baseline, own = message.baselines[track], monitor.baselines(state).get(track), state.seen_by(track)
         known = (each for each in (baseline, own.learned) if each is not None)
         found = next((each for each in known if each.content_hash == hash_), None)
         found = found or await self._references.find(message.model, hash_)
-        if found is None and own.judge is not None and own.judge.baseline == hash_:
+        if found is None and baseline is not None and own.judge is not None and own.judge.baseline == hash_:
             return own.judge.signals
-        if found is None or (baseline is None and not track):
+        if found is None:
             raise FormatError(f"a pane of {message.model!r} against another baseline than this worker knows")
         return found.watched
 

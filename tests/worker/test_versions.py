@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import cache
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import BuildSettings, build_baseline
-from driftline.stream.baselines.given import Versions
+from driftline.stream.baselines.given import NO_VERSIONS, Versions
 from driftline.stream.codec.levels import FIRST
 from driftline.stream.codec.state import HeadFacts
 from driftline.stream.config.load import parse_config
@@ -194,6 +194,68 @@ async def test_a_model_with_one_baseline_gets_baselines_of_versions_under_traffi
     assert this.dead_panes() == []
     assert sum(each.end for each in state.judges) == state.consumed[Source(0)]
     assert [*state.tracks] == [_NEW]
+
+
+@pytest.mark.parametrize("after", ["nothing", "baselines of versions"])
+def test_a_baseline_taken_out_under_traffic_judges_all_that_was_counted_in_it(redis_server: Server, after: str) -> None:
+    """The open run still counts in it when the judges hear that the model has none any more."""
+    versions = given(_OLD, _NEW) if after == "baselines of versions" else {}
+
+    async def scenario(this: Bench) -> None:
+        this.baselines = {"fraud": baseline(_OLD)}
+        judges = [state.judge async for state in reloaded(this, {}, versions)]
+        own = baseline(_OLD).content_hash
+        counted = sum(each.run.end - each.run.start for each in this.panes() if each.baselines == {"": own})
+        judged = max(each.end for each in judges if each and each.baseline == own)
+        assert (judged, counted) == (140, 140), "132 had been read at the exchange, and a run has 20"
+        state = await this.state("fraud")
+        assert state.learned or state.tracks.keys() == {_OLD, _NEW}
+        check_replay(this, {"fraud": baseline(_OLD)})
+
+    on_a_bench(rollout(800, mixed))(scenario)(redis_server)
+
+
+@pytest.mark.parametrize("kept", [(), (_OLD,)])
+def test_a_version_taken_out_under_traffic_is_judged_in_all_that_was_counted(
+    redis_server: Server, kept: tuple[str, ...]
+) -> None:
+    async def scenario(this: Bench) -> None:
+        ends = list[int]()
+        async for state in reloaded(this, given(_OLD, _NEW), given(*kept)):
+            judge = state.tracks[_NEW].judge if _NEW in state.tracks else None
+            ends += [judge.end] if judge is not None and judge.baseline == baseline(_NEW).content_hash else []
+        assert max(ends) == 70, "every second one of the 140 events of the runs that began before the exchange"
+        check_replay(this, {}, given(_OLD, _NEW))
+
+    on_a_bench(rollout(800, mixed))(scenario)(redis_server)
+
+
+async def reloaded(this: Bench, before: Versions, after: Versions) -> AsyncIterator[ModelState]:
+    """The states after each record while the baselines of versions are exchanged, and that of the model taken out."""
+    driver = this.driver(versions=before, fetch_size=33, panes_partitions=1)
+    await driver.announce()
+    await driver.assign()
+    for number in range(25):
+        if number == 4:
+            await driver.reload({}, after)
+        driver.fetch_size = 33
+        await driver.sketch_next()
+        driver.fetch_size = 1
+        while await driver.judge_next():
+            if await this.states():
+                yield await this.state("fraud")
+    assert this.dead_panes() == []
+
+
+def check_replay(this: Bench, baselines: dict[str, Baseline], versions: Versions = NO_VERSIONS) -> None:
+    """Judge the panes topic again: no record is refused, and the alerts are the same."""
+    known = {each.content_hash: each for each in map(baseline, (_OLD, _NEW))}
+    own, alerts = PanesReplay(this.config, baselines, lambda _, hash_: known.get(hash_), versions=versions), []
+    for record in records_of(logs(this, step_ms=0)):
+        alerts += own.read(record)
+    assert own.refused == {}
+    published = this.published(this.config.topics.alerts)
+    assert sorted(as_lines(alerts).values()) == sorted(each.value or b"" for each in published)
 
 
 @on_a_bench(rollout(300, mixed))
