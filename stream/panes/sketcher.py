@@ -106,7 +106,7 @@ class Sketcher:
         A run has one layout. So the model's events are kept until its open run has ended, and what comes before that
         joins it.
         """
-        if _hashes(self._by_track(model)) != _hashes(baselines):
+        if _hashes(self._waiting.get(model, self._by_track(model))) != _hashes(baselines):
             self.remove_baseline(model)
             self._waiting |= {model: baselines} if baselines else {}
 

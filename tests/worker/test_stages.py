@@ -13,8 +13,9 @@ import contextlib
 import functools
 import gc
 import tracemalloc
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import weakref
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain, pairwise, permutations
 from typing import Any
 
@@ -26,7 +27,9 @@ from faust.types import TP
 from prometheus_client import generate_latest
 
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.codec.panes import OUT_OF_ORDER, ForgetMessage, PaneMessage, read_message
+from driftline.stream.baselines.file import decode_baseline
+from driftline.stream.codec.levels import NEWEST
+from driftline.stream.codec.panes import OUT_OF_ORDER, ForgetMessage, PaneMessage, ReferenceMessage, read_message
 from driftline.stream.codec.state import restore_state
 from driftline.stream.config.load import parse_config
 from driftline.stream.config.sections import Config, Redis
@@ -38,8 +41,10 @@ from driftline.stream.state.client import Client, connect
 from driftline.stream.state.fencing import FencedError
 from driftline.stream.state.incident_index import IncidentIndex
 from driftline.stream.state.store import StateMismatchError
+from driftline.stream.worker.configuration import Configuration
 from driftline.stream.worker.faust.transport import Fetch
-from driftline.stream.worker.sketch_stage import RereadError
+from driftline.stream.worker.judge_stage import JudgeSettings
+from driftline.stream.worker.sketch_stage import RereadError, SketchSettings
 from load_tests.harness.oracle import (
     Parts,
     Replay,
@@ -1029,3 +1034,18 @@ async def test_a_model_that_no_configuration_gives_a_baseline_any_more_is_forgot
     await this.judge(driver)
     assert not (await this.state("given")).has_history
     assert this.dead_panes() == []
+
+
+@on_a_bench
+async def test_a_baseline_that_is_taken_out_again_before_its_first_run_is_not_used(this: Bench) -> None:
+    this.log[:] = messages("given", 400)
+    this.append([])
+    driver = this.driver(fetch_size=35)
+    await driver.announce()
+    await driver.assign()
+    await driver.sketch_next()
+    await driver.reload({"given": baseline_of("given", seed="other")})
+    await driver.reload({})
+    while await driver.sketch_next():
+        pass
+    assert {each.baseline for each in this.panes()} == {this.baselines["given"].content_hash, ""}
