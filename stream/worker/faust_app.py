@@ -6,6 +6,7 @@ The same worker as `driftline worker -c driftline.yaml`; this module exists beca
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 from driftline.stream.config.load import parse_config
@@ -16,6 +17,7 @@ from driftline.stream.worker.worker import Worker, waits_without_end
 
 _path = Path(os.environ.get("DRIFTLINE_CONFIG", "driftline.yaml"))
 _config = parse_config(_path.read_text("utf-8"), str(_path))
+signal.signal(signal.SIGHUP, signal.SIG_IGN)  # this worker loads nothing again, and should not end either
 
 app = Worker(
     _config,

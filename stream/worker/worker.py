@@ -16,6 +16,7 @@ import logging
 import os
 import secrets
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
@@ -30,7 +31,7 @@ from faust.types import TP, StreamT
 
 from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.given import Versions, kinds_of, select_watched, select_watched_versions
-from driftline.stream.codec.levels import FIRST, NEWEST, TRACKS
+from driftline.stream.codec.levels import NEWEST, TRACKS
 from driftline.stream.config.diagnostics import ConfigError
 from driftline.stream.config.remarks import unused_settings
 from driftline.stream.config.sections import Config
@@ -54,6 +55,7 @@ from driftline.stream.state.level import REPORT_EVERY, GroupLevel, LevelError, W
 from driftline.stream.state.references import StoredBaselines
 from driftline.stream.state.store import NewerError, ResumePosition, Store
 from driftline.stream.state.unwatched import UnwatchedReports
+from driftline.stream.worker.configuration import Configuration
 from driftline.stream.worker.continuity import LogChangedError
 from driftline.stream.worker.faust.app import App, WorkerSettings, build_app, consume, publish, run_worker
 from driftline.stream.worker.faust.transport import Fetch, FetchConsumer
@@ -90,8 +92,8 @@ class Worker:
 
     baselines: those given in the configuration, by model. schemas: None if the configuration names no source of them.
     waits: what this process waits for. listener: where it serves /health, by default what the configuration says.
-    reload: reads all of that again, at SIGHUP. calendar_of: gives the calendar of a model. versions: the baselines of
-    versions that have their own, by model.
+    reload: reads all of that again, once `asked` is set, as by SIGHUP. calendar_of: gives the calendar of a model.
+    versions: the baselines of versions that have their own, by model.
     """
 
     config: Config
@@ -102,6 +104,7 @@ class Worker:
     reload: Callable[[], Loaded] | None = None
     calendar_of: CalendarOf = every_day
     versions: Versions = field(default_factory=dict)
+    asked: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         config, topics, worker = self.config, self.config.topics, self.config.worker
@@ -125,12 +128,13 @@ class Worker:
         )
         judged = JudgeSettings.of(config, self.calendar_of)
         self.judge_stage = JudgeStage(judged, self.references, self.store, self._publish, self.metrics)
-        self._announced, self._announcing = False, asyncio.Lock()
+        self.configuration = Configuration(
+            SketchSettings.of(config), self.references, self.sketch_stage, self.judge_stage, self._publish
+        )
         self.watchdog = Watchdog(self.metrics, worker.watchdog_seconds, self.waits)
         self.guard, self.group_level = LogGuard(config, self.store, self.metrics), GroupLevel(self.store)
         self._name, self._reported = secrets.token_hex(8), (0.0, list[Unwatched]())
         self._level, self._level_reported = 0, 0.0
-        self._reloading: asyncio.Task[None] | None = None
         self._room: Mapping[str, int] | None = None
         self._resources = AsyncExitStack()
         self._add_agents()
@@ -149,6 +153,7 @@ class Worker:
         app.task(self._started)
         app.timer(_HOUSEKEEPING_EVERY)(self._report_alive)
         app.timer(_HOUSEKEEPING_EVERY)(self._housekeeping)
+        app.timer(_HOUSEKEEPING_EVERY)(self._reload_if_asked)
         app.timer(_LAG_EVERY)(self._measure_lag)
         app.timer(_COVERAGE_EVERY)(self._review_coverage)
         app.timer(_LEVEL_EVERY)(self._watch_level)
@@ -157,7 +162,7 @@ class Worker:
     async def _sketch(self, fetch: Fetch) -> None:
         with self.watchdog.working(self.config.topics.predictions), _exit_when_refused():
             await self.guard.check_fetch(fetch, self._begins)
-            await self._announce()
+            await self.configuration.announce()
             await self.sketch_stage.sketch(fetch)
 
     async def _judge(self, fetch: Fetch) -> None:
@@ -222,44 +227,26 @@ class Worker:
 
     async def _keep_house(self) -> None:
         with _exit_when_refused():
-            await self._announce()
+            await self.configuration.announce()
             await self.sketch_stage.close_idle()
             await self.sketch_stage.send_ticks()
             await self.judge_stage.drain_outboxes()
 
-    async def _announce(self) -> None:
-        """Send what models are compared with by this configuration, once, before the first pane that it has counted."""
-        async with self._announcing:
-            if not self._announced and self._level > FIRST:
-                await self.references.announce(self._publish, self.config.topics.panes)
-                await self._exchange(self.references.versions)
-                self._announced = True
-
-    async def _exchange(self, versions: Versions) -> None:
-        await self.sketch_stage.exchange(SketchSettings.of(self.config), self.references.given, versions)
-
-    def _hang_up(self) -> None:
-        """Load the configuration again, because SIGHUP has asked for it."""
-        if self.reload is not None and (self._reloading is None or self._reloading.done()):
-            self._reloading = asyncio.create_task(self._reload(self.reload))
+    async def _reload_if_asked(self) -> None:
+        if self.reload is not None and self.asked.is_set():
+            self.asked.clear()  # before anything is read: who asks from now on asks for another time
+            await self._reload(self.reload)
 
     async def _reload(self, reload: Callable[[], Loaded]) -> None:
         """Go on with the configuration as it is now; with the one before, if it has an error."""
         try:
-            read, baselines, versions, calendar_of = await asyncio.to_thread(reload)
-            config = self.config.model_copy(update={"defaults": read.defaults, "models": read.models})
-            watched, own = select_watched(config, baselines), select_watched_versions(config, versions)
+            loaded = await asyncio.to_thread(_load_again, reload, self.config)
         except (ConfigError, InputError, BaselineError, CalendarError, OSError) as error:
             log.error("the configuration was not loaded again, and the former one stays in effect: %s", error)
             return
-        if config != read:
-            log.warning("only `defaults` and `models` are loaded again; what else has changed takes a restart")
-        self.config, self.calendar_of = config, calendar_of
-        await self.judge_stage.reload(JudgeSettings.of(config, self.calendar_of), watched, own)
-        self._announced = False
-        await self._announce()
-        if not self._announced:  # at the first level, which knows no versions
-            await self._exchange({})
+        self.config, baselines, versions, self.calendar_of = loaded
+        judging = JudgeSettings.of(self.config, self.calendar_of)
+        await self.configuration.replace(SketchSettings.of(self.config), judging, baselines, versions)
         log.info("the configuration was loaded again: %d baselines", len(baselines) + sum(map(len, versions.values())))
 
     async def _review_coverage(self) -> None:
@@ -294,7 +281,8 @@ class Worker:
             if level < TRACKS and self.references.versions:
                 models = ", ".join(self.references.versions)
                 log.warning("`baselines` of models %s are not used before format level %d", models, TRACKS)
-        self._level = self.metrics.level = self.sketch_stage.level = self.judge_stage.level = level
+        self._level = self.metrics.level = level
+        self.sketch_stage.level = self.judge_stage.level = self.configuration.level = level
 
     async def _measure_lag(self) -> None:
         """Measure the lag from positions: they also count what is no record, such as a marker at the end of a log.
@@ -329,7 +317,6 @@ class Worker:
 
     async def _started(self) -> None:
         self.watchdog.start()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up)
         listener = self.listener or listen(self.config.worker.http)
         await self._resources.enter_async_context(
             serve_worker_http(listener, self.metrics, self.watchdog, self.sketch_stage.intake)
@@ -341,6 +328,15 @@ class Worker:
         with suppress(StoreError):
             await self.group_level.withdraw(self._name)
         await self._resources.aclose()
+
+
+def _load_again(reload: Callable[[], Loaded], former: Config) -> Loaded:
+    """What `reload` reads, of the configuration only what may change, and without the signals that are not watched."""
+    read, baselines, versions, calendar_of = reload()
+    config = former.model_copy(update={"defaults": read.defaults, "models": read.models})
+    if config != read:
+        log.warning("only `defaults` and `models` are loaded again; what else has changed takes a restart")
+    return config, select_watched(config, baselines), select_watched_versions(config, versions), calendar_of
 
 
 @contextmanager
@@ -369,6 +365,8 @@ def run(read: Callable[[], Config], folder: Path) -> NoReturn:
 
     read: reads the configuration, now and at each SIGHUP. Paths in it are relative to `folder`.
     """
+    asked = threading.Event()
+    signal.signal(signal.SIGHUP, lambda *_: asked.set())  # which otherwise ends a worker that has no partition yet
     config = read()
     configure_logging(config.worker.log)
     baselines, versions = load_baselines(config, folder), load_versions(config, folder)
@@ -387,7 +385,7 @@ def run(read: Callable[[], Config], folder: Path) -> NoReturn:
             load_calendars(again, folder).for_model,
         )
 
-    worker = Worker(config, baselines, schemas, waits, listener, reload, calendars.for_model, versions)
+    worker = Worker(config, baselines, schemas, waits, listener, reload, calendars.for_model, versions, asked)
     worker.watchdog.start()
     run_worker(worker.app)
 

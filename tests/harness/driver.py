@@ -29,6 +29,7 @@ from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.state.client import Client
 from driftline.stream.state.references import StoredBaselines
 from driftline.stream.state.store import Store
+from driftline.stream.worker.configuration import Configuration
 from driftline.stream.worker.faust.transport import Fetch
 from driftline.stream.worker.judge_stage import JudgeSettings, JudgeStage, split
 from driftline.stream.worker.metrics import Metrics
@@ -82,11 +83,15 @@ class Driver:
     def __post_init__(self) -> None:
         self.metrics = Metrics()
         store = Store(_Crashing(self.client, self), self.config.worker.group)  # type: ignore[arg-type]
-        self.sketch = SketchStage(SketchSettings.of(self.config), self.baselines, store, self._publish, self.metrics)
+        self.sketch = SketchStage(SketchSettings.of(self.config), self.baselines, store, self.publish, self.metrics)
         stored = StoredBaselines(store.client, self.config.worker.group)
         self.references = References(self.baselines, stored, self.versions)
-        self.judge = JudgeStage(JudgeSettings.of(self.config), self.references, store, self._publish, self.metrics)
+        self.judge = JudgeStage(JudgeSettings.of(self.config), self.references, store, self.publish, self.metrics)
         self.sketch.level = self.judge.level = self.level
+        self.configuration = Configuration(
+            SketchSettings.of(self.config), self.references, self.sketch, self.judge, self.publish
+        )
+        self.configuration.level = self.level
         self.sketch.facts = TickFacts(len(self._partitions), self.panes_partitions)
 
     async def assign(self) -> None:
@@ -100,14 +105,12 @@ class Driver:
 
     async def announce(self) -> None:
         """Say what models are compared with, as a worker does before its first pane."""
-        references = self.references
-        await references.announce(self._publish, self.config.topics.panes)
-        await self.sketch.exchange(SketchSettings.of(self.config), references.given, references.versions)
+        await self.configuration.announce()
 
     async def reload(self, baselines: Mapping[str, Baseline], versions: Versions = NO_VERSIONS) -> None:
         """Go on with other baselines, as a worker does at SIGHUP."""
-        await self.judge.reload(JudgeSettings.of(self.config), baselines, versions)
-        await self.announce()
+        settings = SketchSettings.of(self.config), JudgeSettings.of(self.config)
+        await self.configuration.replace(*settings, baselines, versions)
 
     async def release(self) -> None:
         """Give up every partition."""
@@ -159,7 +162,7 @@ class Driver:
         end = first + len(self.topics[tp.topic].get(tp.partition, []))
         return Fetch(tp, records, end if self.reports_end else None) if records else None
 
-    async def _publish(self, messages: Iterable[OutgoingRecord]) -> None:
+    async def publish(self, messages: Iterable[OutgoingRecord]) -> None:
         for message in messages:
             with self.step(message.topic):
                 partitions = self.panes_partitions if message.topic == self.config.topics.panes else 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import yaml
 
 from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.codec.state import restore_state
-from driftline.stream.demo.servers import Server
+from driftline.stream.demo.servers import Server, free_port
 from load_tests.harness.deployment import Deployment, WorkerProcess, deploy
 from load_tests.harness.oracle import baseline_of, events_counted, messages
 from tests.harness.brokers import Broker
@@ -65,3 +67,18 @@ def test_a_signal_excluded_at_sighup_costs_no_event_and_no_page(
     assert sum(bucket.content.n for bucket in state.judge.history) == state.judge.seen, "the history was kept"
     assert deployment.alerts() == []
     assert deployment.read(f"{deployment.config.topics.panes}.dlq") == []
+
+
+def test_sighup_while_a_worker_waits_for_its_servers_ends_it_not(tmp_path: Path) -> None:
+    path = tmp_path / "driftline.yaml"
+    addresses = {
+        "kafka": {"bootstrap": f"127.0.0.1:{free_port()}"},
+        "redis": {"url": f"redis://127.0.0.1:{free_port()}"},
+    }
+    path.write_text(yaml.safe_dump({**addresses, "worker": {"http": "127.0.0.1:0"}}), "utf-8")
+    command = [sys.executable, "-m", "driftline", "worker", "-c", str(path)]
+    with WorkerProcess(command, tmp_path / "worker.log", {}) as worker:
+        worker.wait_for(lambda: "does not answer" in worker.logs())
+        worker.process.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            worker.process.wait(1)

@@ -1049,3 +1049,30 @@ async def test_a_baseline_that_is_taken_out_again_before_its_first_run_is_not_us
     while await driver.sketch_next():
         pass
     assert {each.baseline for each in this.panes()} == {this.baselines["given"].content_hash, ""}
+
+
+@on_a_bench
+async def test_a_configuration_loaded_while_another_is_announced_is_announced_after_it(this: Bench) -> None:
+    """A server that does not answer may keep an announcement waiting for long."""
+    driver, other = this.driver(), baseline_of("given", seed="other")
+    waits, go = asyncio.Event(), asyncio.Event()
+
+    async def publish(records: Iterable[OutgoingRecord]) -> None:
+        waits.set()
+        await go.wait()
+        await driver.publish(records)
+
+    settings = SketchSettings.of(this.config), JudgeSettings.of(this.config)
+    configuration = Configuration(settings[0], driver.references, driver.sketch, driver.judge, publish)
+    configuration.level = NEWEST
+    await driver.assign()
+    first = asyncio.create_task(configuration.announce())
+    await waits.wait()
+    again = asyncio.create_task(configuration.replace(*settings, {"given": other}))
+    await asyncio.sleep(0.05)
+    go.set()
+    await asyncio.gather(first, again)
+    records = [read_message(each.value or b"") for each in this.published(this.config.topics.panes)]
+    hashes = [each.baselines[""] for each in records if isinstance(each, ReferenceMessage)]
+    assert hashes == [this.baselines["given"].content_hash, other.content_hash]
+    assert await this.client.hexists(f"{this.config.worker.group}:{{baselines/given}}", other.content_hash)
