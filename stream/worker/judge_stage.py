@@ -259,7 +259,10 @@ class JudgeStage:
             owned.schema = unpack_schema(stored_schema)
         for model, stored in (await owned.record.references()).items():
             owned.references[model] = ReferenceMessage.from_bytes(stored)
-            await self._references.load(owned.references[model])
+            try:
+                await self._references.load(owned.references[model])
+            except FormatError as error:
+                log.error("%s; until then, its panes become dead letters", error)
         models, seen = await owned.record.models(), await owned.record.seen()
         for first in range(0, len(models), _AT_ONCE):
             some = models[first : first + _AT_ONCE]
@@ -271,7 +274,7 @@ class JudgeStage:
         record = partition.references.get(model)
         given = self._references.of(model, record)
         state = partition.states[model] = await asyncio.to_thread(restore_state, parts, given)
-        if given is None and not self._references.of_versions(record):
+        if not (record.baselines if record else given):
             partition.enter(model, state, seen)
         if state.learned is not None:
             # The worker that committed it may have died before it passed the baseline to the sketchers.
@@ -365,6 +368,8 @@ class JudgeStage:
         ticks, until = self._time(work), work.marks.completed_since(before_it, self._settings.predictions)
         for model in work.models:
             await asyncio.sleep(0)  # as between two panes: the traffic of a thousand models takes half a second
+            if not self._references.has(work.reference(model)):
+                continue
             monitor, before = self._monitor(work, model), work.state_of(model)
             self._monitors[model] = monitor
             state, steps = monitor.tick(before, ticks, until, unread)

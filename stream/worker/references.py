@@ -8,17 +8,20 @@ The configuration that was loaded last is in effect, in every worker: `docs/deci
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from itertools import chain
 
-from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.file import decode_baseline, encode_baseline
 from driftline.stream.baselines.given import NO_VERSIONS, Versions
 from driftline.stream.codec.frames import FormatError
 from driftline.stream.codec.panes import ReferenceMessage
 from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.state.references import StoredBaselines
+
+log = logging.getLogger(__name__)
 
 Publish = Callable[[Iterable[OutgoingRecord]], Awaitable[None]]
 # Models whose baselines are stored at once; a worker has 32 connections.
@@ -47,16 +50,19 @@ class References:
         }
 
     def of(self, model: str, in_effect: ReferenceMessage | None) -> Baseline | None:
-        """The given baseline of a model; None if it learns its own. in_effect: what `load` has loaded."""
+        """The given baseline of a model; None if it learns its own, or if `load` has not found it."""
         if in_effect is None:
             return self.given.get(model)
-        hash_ = in_effect.baselines.get("")
-        return None if hash_ is None else self._known[hash_]
+        return self._known.get(in_effect.baselines.get("", ""))
 
     def of_versions(self, in_effect: ReferenceMessage | None) -> dict[str, Baseline]:
         """The baselines of a model's versions. Without a record there are none: a judge may not know of them yet."""
         hashes = {} if in_effect is None else in_effect.baselines
-        return {version: self._known[hash_] for version, hash_ in hashes.items() if version}
+        return {version: self._known[hash_] for version, hash_ in hashes.items() if version and hash_ in self._known}
+
+    def has(self, in_effect: ReferenceMessage | None) -> bool:
+        """Whether the baselines of a record are loaded."""
+        return in_effect is None or self._known.keys() >= {*in_effect.baselines.values()}
 
     async def load(self, record: ReferenceMessage) -> None:
         """Load the baselines of a record. Raises FormatError if one is not there."""
@@ -67,12 +73,16 @@ class References:
                 )
 
     async def find(self, model: str, content_hash: str) -> Baseline | None:
-        """A baseline of a model by its hash; None if it is neither in the configuration nor in Redis."""
+        """A baseline of a model by its hash; None if neither the configuration nor Redis has it as we can read it."""
         if content_hash not in self._known:
             content = await self._stored.load(model, content_hash)
             if content is None:
                 return None
-            self._known[content_hash] = await asyncio.to_thread(decode_baseline, content)
+            try:
+                self._known[content_hash] = await asyncio.to_thread(decode_baseline, content)
+            except BaselineError as error:
+                log.error("model %s: baseline %s… in Redis is of no use: %s", model, content_hash[:12], error)
+                return None
         return self._known[content_hash]
 
     def keep(self, hashes: Iterable[str]) -> None:

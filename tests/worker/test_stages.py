@@ -1076,3 +1076,42 @@ async def test_a_configuration_loaded_while_another_is_announced_is_announced_af
     hashes = [each.baselines[""] for each in records if isinstance(each, ReferenceMessage)]
     assert hashes == [this.baselines["given"].content_hash, other.content_hash]
     assert await this.client.hexists(f"{this.config.worker.group}:{{baselines/given}}", other.content_hash)
+
+
+@on_a_bench
+async def test_a_partition_is_taken_over_even_if_a_baseline_in_effect_is_nowhere(this: Bench) -> None:
+    """Its panes become dead letters until a worker comes that has it; then the model goes on where it was."""
+    given = this.baselines
+    before = this.driver()
+    await before.announce()
+    await before.work()
+    parts = (await this.states())["given"]
+    await this.client.delete(f"{this.config.worker.group}:{{baselines/given}}")
+    this.baselines = {}
+    this.append(messages("given", 20, 400))
+    await this.driver().work()
+    dead = len(this.dead_panes())
+    assert dead
+    assert all(b"restart a worker that has it" in reason for _, reason in this.dead_panes())
+    assert (await this.states())["given"] == parts
+    this.baselines = given
+    after = this.driver()
+    await after.announce()
+    await this.judge(after)
+    this.append(messages("given", 20, 420))
+    await this.driver().work()
+    assert len(this.dead_panes()) == dead
+    assert (await this.states())["given"] != parts
+
+
+@on_a_bench
+async def test_a_baseline_in_redis_that_cannot_be_read_counts_as_none(this: Bench) -> None:
+    before = this.driver()
+    await before.announce()
+    await before.work()
+    key = f"{this.config.worker.group}:{{baselines/given}}"
+    await this.client.hset(key, this.baselines["given"].content_hash, b"damaged")
+    this.baselines = {}
+    this.append(messages("given", 20, 400))
+    await this.driver().work()
+    assert this.dead_panes()
