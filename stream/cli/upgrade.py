@@ -122,6 +122,6 @@ def _query(settings: Config, query: Callable[[GroupLevel], Awaitable[ResultT]]) 
         from driftline.stream.state.level import GroupLevel
         from driftline.stream.state.store import Store
 
-        return await query(GroupLevel(Store(client, settings.worker.group)))
+        return await query(GroupLevel(Store(client, settings.worker.group, settings.redis.replicas)))
 
     return query_redis(settings.redis, ask)

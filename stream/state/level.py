@@ -17,6 +17,7 @@ Reports are observation only, valid for a minute; a worker that holds a partitio
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -40,14 +41,19 @@ _BEGIN = Script("""
 if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('HSET', KEYS[1], 'level', ARGV[1]) end
 return {'ok', redis.call('HGET', KEYS[1], 'level') or ''}
 """)
-# ARGV: version, level, '1' to fence off an owner that cannot do it.
+# ARGV: version, level, '1' to fence off an owner that cannot do it. It writes each time, as what is durable must.
 _RAISE = Script("""
 local stored = redis.call('HMGET', KEYS[1], 'epoch', 'claimed', 'version')
 local epoch, level = string.match(stored[2] or '', '^(%d+) (%d+)$')
 local able = epoch == stored[1] and tonumber(level) >= tonumber(ARGV[2])
 if not able and ARGV[3] ~= '1' then return {'unable', stored[1] or ''} end
-if tonumber(stored[3] or 0) < tonumber(ARGV[1]) then redis.call('HSET', KEYS[1], 'version', ARGV[1]) end
+redis.call('HSET', KEYS[1], 'version', math.max(tonumber(stored[3] or 0), tonumber(ARGV[1])))
 if not able then redis.call('HINCRBY', KEYS[1], 'epoch', 1) end
+return {'ok'}
+""")
+# KEYS: bound. ARGV: level.
+_SET = Script("""
+redis.call('HSET', KEYS[1], 'level', ARGV[1])
 return {'ok'}
 """)
 
@@ -149,14 +155,22 @@ class GroupLevel:
         fence: fence off the owners of partitions that can do less, which then exit; otherwise they raise LevelError.
         """
         # Before the level, so that nothing new is written while an older worker may still take over.
-        for (topic, partition), key in sorted((await self.store.partition_keys()).items()):
-            answer = await _RAISE.run(self.store.client, [key], version_of(level), level, int(fence))
-            if answer[0] != b"ok":
+        partitions = sorted((await self.store.partition_keys()).items())
+        # All at once, because each waits for Redis's disk.
+        answers = await asyncio.gather(*(self._raise(key, level, fence) for _, key in partitions))
+        for ((topic, partition), _), is_raised in zip(partitions, answers, strict=True):
+            if not is_raised:
                 raise LevelError(
                     f"topic {topic}, partition {partition}: a worker that cannot do level {level} has just taken it "
                     "over; nothing is lost, and the level is as it was"
                 )
-        await self.store.rebind({"level": str(level)})
+        await self.store.run(_SET, [self.store.bound_key], level, durable=True)
+
+    async def _raise(self, key: str, level: int, fence: bool) -> bool:
+        """Raise the level of one partition; whether its owner allows it."""
+        store, arguments = self.store, (version_of(level), level, int(fence))
+        answer = await _RAISE.run_durably(store.client, [key], *arguments, replicas=store.replicas)
+        return bool(answer[0] == b"ok")
 
     async def report(self, worker: str, report: WorkerReport) -> None:
         """Write a worker's report, and remove those that are no longer valid."""

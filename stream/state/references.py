@@ -15,8 +15,11 @@ what is in effect is committed by the judges, from the records of the panes topi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+
+from redis.asyncio import RedisCluster
 
 from driftline.stream.state.client import Client, call_redis
 from driftline.stream.state.scripts import Script
@@ -38,18 +41,30 @@ for _, old in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1 - tonumber(ARGV[2]))) d
 end
 return missing
 """)
+# Both write each time they run, as what is durable must: the first what it found, the second no lower number.
+# KEYS: used.
+_REWRITE = Script("""
+local newest = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+redis.call('ZREM', KEYS[1], newest[1])
+redis.call('ZADD', KEYS[1], newest[2], newest[1])
+""")
+# KEYS: generation. ARGV: one that was given out.
+_REACH = Script("""
+redis.call('SET', KEYS[1], math.max(tonumber(redis.call('GET', KEYS[1]) or 0), tonumber(ARGV[1])))
+""")
 
 
 @dataclass(frozen=True)
 class StoredBaselines:
-    """The given baselines of a group's models. Each call may raise StoreError."""
+    """The given baselines of a group's models. replicas: as in `Store`. Each call may raise StoreError."""
 
     client: Client
     namespace: str
+    replicas: int = 0
 
     async def next_generation(self) -> int:
         """The generation of a configuration that is loaded now."""
-        return int(await call_redis(self.client.incr, f"{self.namespace}:generation"))
+        return int(await call_redis(self.client.incr, self._generation))
 
     async def models(self) -> set[str]:
         """The models that have been given baselines."""
@@ -60,7 +75,19 @@ class StoredBaselines:
         await call_redis(self.client.sadd, f"{self.namespace}:references", model)
         key = self._key(model)
         for missing in await _USE.run(self.client, [key, f"{key}:used"], generation, len(files) + _FORMER, *files):
-            await call_redis(self.client.hset, key, missing, files[missing.decode()]())
+            # Packing a baseline of format 1, which derives what its blocks are for, may take a second.
+            content = await asyncio.to_thread(files[missing.decode()])
+            await call_redis(self.client.hset, key, missing, content)
+
+    async def sync(self, generation: int, models: Iterable[str]) -> None:
+        """Return once a generation and the baselines that it uses are on disk. models: those that have baselines.
+
+        A server writes to its file in order. So one more write to each is enough, and the last to be waited for.
+        """
+        keys = {self._server_of(key): key for key in map(self._key, models)}
+        used = (_REWRITE.run_durably(self.client, [f"{key}:used"], replicas=self.replicas) for key in keys.values())
+        reached = _REACH.run_durably(self.client, [self._generation], generation, replicas=self.replicas)
+        await asyncio.gather(*used, reached)
 
     async def load(self, model: str, content_hash: str) -> bytes | None:
         """The file's bytes of a baseline, None if it is not kept."""
@@ -70,6 +97,15 @@ class StoredBaselines:
     async def drop(self, model: str) -> None:
         """Take a model off those that have been given baselines. What panes in flight need is kept."""
         await call_redis(self.client.srem, f"{self.namespace}:references", model)
+
+    def _server_of(self, key: str) -> str:
+        """Name of the server of a cluster that has a key; "" without a cluster."""
+        node = self.client.get_node_from_key(key) if isinstance(self.client, RedisCluster) else None
+        return node.name if node else ""
+
+    @property
+    def _generation(self) -> str:
+        return f"{self.namespace}:generation"
 
     def _key(self, model: str) -> str:
         return f"{self.namespace}:{{baselines/{model}}}"

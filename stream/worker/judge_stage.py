@@ -438,7 +438,9 @@ class JudgeStage:
     async def _refer(self, work: _Batch, record: ReferenceMessage, appended: int) -> None:
         """Compare a model with what a record says, from its next pane on. Raises FormatError."""
         model, before = record.model, work.reference(record.model)
-        if record.yields_to(before):
+        if before is not None and record.yields_to(before):
+            if before.baselines != record.baselines:
+                log.warning("model %s: the baseline of an older configuration is not taken", model)
             return
         await self._references.load(record)
         work.references[model] = record

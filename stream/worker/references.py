@@ -100,6 +100,8 @@ class References:
         models = sorted(self.given.keys() | self.versions.keys())
         for first in range(0, len(models), _AT_ONCE):
             await asyncio.gather(*(self._store(each, generation) for each in models[first : first + _AT_ONCE]))
+        # Who has read the records must find what they name, even after a power cut.
+        await self._stored.sync(generation, models)
         gone = sorted(await self._stored.models() - {*models})
         records = [ReferenceMessage(each, generation, self._hashes(each)) for each in (*models, *gone)]
         await publish(OutgoingRecord(panes, each.model.encode(), each.to_bytes()) for each in records)

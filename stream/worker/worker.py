@@ -119,7 +119,7 @@ class Worker:
         self.metrics = Metrics()
         self.store = Store(connect(config.redis), worker.group, config.redis.replicas)
         self.app: App = build_app(settings, self._take_over, self._release, self.waits)
-        stored = StoredBaselines(self.store.client, worker.group)
+        stored = StoredBaselines(self.store.client, worker.group, config.redis.replicas)
         self.references = References(
             select_watched(config, self.baselines), stored, select_watched_versions(config, self.versions)
         )

@@ -1115,3 +1115,28 @@ async def test_a_baseline_in_redis_that_cannot_be_read_counts_as_none(this: Benc
     this.append(messages("given", 20, 400))
     await this.driver().work()
     assert this.dead_panes()
+
+
+@on_a_bench
+async def test_what_records_name_is_on_disk_before_they_are_sent(this: Bench) -> None:
+    """A durable write first asks the server when it syncs."""
+    driver = this.driver()
+    with recorded(driver) as steps:
+        await driver.announce()
+    sent = steps.index(this.config.topics.panes)
+    assert steps[:sent].count("hset") == 1
+    assert "config_get" in steps[steps.index("hset") : sent]
+
+
+@contextlib.contextmanager
+def recorded(driver: Driver) -> Iterator[list[str]]:
+    """The names of a driver's steps."""
+    steps, step = list[str](), driver.step
+
+    def record(name: str) -> Any:
+        steps.append(name)
+        return step(name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(driver, "step", record)
+        yield steps
