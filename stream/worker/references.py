@@ -121,4 +121,4 @@ class References:
 
 
 def _slim(baseline: Baseline) -> bytes:
-    return encode_baseline(baseline.without_blocks() if baseline.derived else baseline)
+    return encode_baseline(baseline.without_blocks())

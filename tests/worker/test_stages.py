@@ -1140,3 +1140,14 @@ def recorded(driver: Driver) -> Iterator[list[str]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(driver, "step", record)
         yield steps
+
+
+@on_a_bench
+async def test_a_baseline_of_the_first_format_is_kept_without_its_blocks(this: Bench) -> None:
+    this.baselines = {"given": replace(baseline_of("given", format_version=1), derived=None)}
+    await this.driver().announce()
+    key = f"{this.config.worker.group}:{{baselines/given}}"
+    (content,) = (await this.client.hgetall(key)).values()
+    stored = decode_baseline(content)
+    assert stored.read_blocks is None
+    assert stored.content_hash == this.baselines["given"].content_hash
