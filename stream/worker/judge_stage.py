@@ -223,13 +223,16 @@ class JudgeStage:
         """Take over partitions; returns where to resume each: at the committed offset, or at 0."""
         async with self._busy:
             self._partitions = {partition: await self._take_over(partition) for partition in sorted(partitions)}
-            in_effect = (each for owned in self._partitions.values() for each in owned.references.values())
-            self._references.keep(hash_ for each in in_effect for hash_ in each.baselines.values())
+            self._keep_references()
             remembered = {model for each in self._partitions.values() for model in each.states}
             self._monitors = {model: each for model, each in self._monitors.items() if model in remembered}
             self._count_incidents()
             offsets = {partition: each.record.next_offset or 0 for partition, each in self._partitions.items()}
             return {partition: ResumePosition(offset, offset) for partition, offset in offsets.items()}
+
+    def _keep_references(self) -> None:
+        in_effect = (each for owned in self._partitions.values() for each in owned.references.values())
+        self._references.keep(hash_ for each in in_effect for hash_ in each.baselines.values())
 
     async def reload(
         self, settings: JudgeSettings, baselines: Mapping[str, Baseline], versions: Versions = NO_VERSIONS
@@ -489,6 +492,8 @@ class JudgeStage:
         partition.replace(work.changed)
         partition.roster, partition.marks, partition.schema = work.roster, work.marks, work.schema
         partition.references |= work.references
+        if work.references:
+            self._keep_references()
         self._metrics.committed(time.perf_counter() - started, deltas)
         self._count_incidents()
 

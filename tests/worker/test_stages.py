@@ -1151,3 +1151,22 @@ async def test_a_baseline_of_the_first_format_is_kept_without_its_blocks(this: B
     stored = decode_baseline(content)
     assert stored.read_blocks is None
     assert stored.content_hash == this.baselines["given"].content_hash
+
+
+@on_a_bench
+async def test_former_baselines_are_not_kept_in_memory(this: Bench) -> None:
+    driver = this.driver()
+    await driver.announce()
+    await driver.work()
+    former = weakref.ref(this.baselines["given"])
+    this.baselines = {}
+    driver.baselines = {}
+    await driver.reload({"given": baseline_of("given", seed="other")})
+    this.append(messages("given", 200, 400))
+    while await driver.sketch_next():
+        pass
+    while any([await driver.judge_next(partition) for partition in range(2)]):
+        pass
+    assert this.dead_panes() == []
+    gc.collect()
+    assert former() is None
