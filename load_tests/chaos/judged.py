@@ -37,7 +37,7 @@ class Judged:
     def judge(self, model: str, pane: Pane[Any], heard: Sequence[Heard]) -> None:
         """Judge one more pane, and the ticks before the next one. heard: what there was to hear, see `HeardWith`."""
         monitor, state, (then, *ticks) = self._monitor(model), self.states.get(model, ModelState()), heard
-        state, steps = monitor.judge(state, pane, ticks=then.ticks)
+        state, steps = monitor.judge(state, pane, ticks=then.ticks, until=then.until)
         for tick in ticks:
             state, more = monitor.tick(state, *tick)
             steps = [*steps, *more]

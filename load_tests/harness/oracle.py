@@ -107,7 +107,7 @@ class Replay:
         for run in runs:
             for model, pane in run.panes.items():
                 then, *ticks = self.heard.get((model, pane.ranges[0]), NOTHING)
-                self._pipeline.ticks = then.ticks
+                self._pipeline.ticks, self._pipeline.until = then.ticks, then.until
                 self.alerts += map(as_json, self._pipeline.judge(run._replace(panes={model: pane})))
                 for each in ticks:
                     self.alerts += map(as_json, self._tick(model, each))

@@ -8,12 +8,15 @@ Both are integers: a number takes as many bytes as it needs, and most are small 
 
 from __future__ import annotations
 
-from typing import Any, Self
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Self
 
 import msgspec
 import numpy as np
 
 from driftline.detectors.arrays import IntArray
+from driftline.detectors.decision.delays import Delays
 from driftline.detectors.decision.rates import HOUR, KEPT, Rates
 from driftline.detectors.decision.traffic import Traffic
 from driftline.stream.codec.frames import FormatError, Stored, frame, unframe
@@ -34,6 +37,9 @@ class _PackedTraffic(Stored, frozen=True):
     begin: int
     closed: tuple[int, int]
     incident: Incident | None
+    delays: tuple[int, ...] = Delays().panes
+
+    since: ClassVar[Mapping[str, int]] = MappingProxyType({"delays": 2})
 
 
 class _PackedRates(Stored, frozen=True):
@@ -63,7 +69,7 @@ _TRAFFIC, _RATES = msgspec.msgpack.Decoder(_PackedTraffic), msgspec.msgpack.Deco
 def traffic_parts(state: TrafficState) -> dict[str, tuple[Any, ...]]:
     """The values that each part is made of."""
     counts = state.counts
-    own = (counts.pending, counts.until, counts.unknown, state.begin, state.closed, state.incident)
+    own = (counts.pending, counts.until, counts.unknown, state.begin, state.closed, state.incident, state.delays.panes)
     return {"traffic": own, "rates": (counts.rates,)}
 
 
@@ -87,7 +93,9 @@ def unpack_traffic(traffic: bytes, rates: bytes) -> TrafficState:
     counts = Traffic(unframe(b"W", rates, _RATES).unpack(), pending, stored.until, stored.unknown)
     if not counts.first <= counts.until <= counts.first + 2 * HOUR:
         raise FormatError(f"a model's traffic is complete to slot {counts.until}, and learned up to {counts.first}")
-    return TrafficState(counts, stored.begin, stored.closed, stored.incident)
+    if len(stored.delays) != len(Delays().panes) or min(stored.delays) < 0:
+        raise FormatError("a model's traffic has delays that cannot be")
+    return TrafficState(counts, stored.begin, stored.closed, stored.incident, Delays(stored.delays))
 
 
 def unpack_incident(traffic: bytes) -> Incident | None:

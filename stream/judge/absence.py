@@ -5,8 +5,9 @@
 
 The statistics are those of `detectors.decision.absence`; a tick says how far time has come. T is the time up to which
 every partition of the predictions topic was read: so a partition that is behind delays the judgement, and what it still
-holds is no silence. The incident has the life cycle of all others, but ends as soon as traffic is as expected again. It
-does not depend on a baseline, and goes on when that is exchanged.
+holds is no silence. A model whose events come after their time was complete is judged as much later, and not at all if
+many come more than an hour later. The incident has the life cycle of all others, but ends as soon as traffic is as
+expected again. It does not depend on a baseline, and goes on when that is exchanged.
 
 A version of a model that stops is not absent, as a rollout stops it; a signal or a class that vanishes is a share of
 the events that come, which the tests of the battery see.
@@ -24,7 +25,8 @@ from msgspec.structs import replace as changed
 from driftline.detectors.arrays import IntArray
 from driftline.detectors.decision.absence import PATIENCE, Evidence, Kind, accept, judge, recovered
 from driftline.detectors.decision.battery import Column
-from driftline.detectors.decision.rates import HOUR, Rates
+from driftline.detectors.decision.delays import Delays
+from driftline.detectors.decision.rates import HOUR, WEEK, Rates
 from driftline.detectors.decision.traffic import EVERY_DAY, Calendar, Traffic
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.judge.changes import Change, Profile, Volume
@@ -68,12 +70,18 @@ class TrafficJudge:
         rules = self.config.incidents.model_copy(update={"page_per": "signal", "recovery": 0.0})
         return LifeCycle(rules, "", stopped=self.config.absence.stopped)
 
-    def count(self, state: TrafficState | None, slots: Sequence[tuple[int, int]]) -> TrafficState | None:
-        """The state with the events of a pane, given by slot. Before the first tick, nothing is counted."""
+    def count(
+        self, state: TrafficState | None, slots: Sequence[tuple[int, int]], until: int = 0
+    ) -> TrafficState | None:
+        """The state with the events of a pane, given by slot. Before the first tick, nothing is counted.
+
+        until: as for `judge`, when the pane came.
+        """
         if state is None or not slots:
             return state
         numbers, counts = np.array(slots, np.int64).T
-        return replace(state, counts=self._observe(state, numbers, counts, state.counts.until))
+        delays = state.delays.after(numbers, counts, until // SLOT_MS) if until else state.delays
+        return replace(state, counts=self._observe(state, numbers, counts, state.counts.until), delays=delays)
 
     def judge(
         self, state: TrafficState | None, until: int, reached: int, unread: Unread = ALL_READ
@@ -90,12 +98,20 @@ class TrafficJudge:
             return None, _ended(state.incident if state else None, until, "unwatched")
         if state is None or now - state.counts.until > _OUTDATED:
             ended = _ended(state.incident if state else None, until, "unwatched")
-            return TrafficState(Traffic.start(now, self.rates)), ended
+            delays = state.delays if state else Delays()
+            return TrafficState(Traffic.start(now, self.rates), delays=delays), ended
+        now -= state.delays.usual
         if now <= state.counts.until:
             return state, []
         none = np.zeros(0, np.int64)
         counts = self._observe(state, none, none, now, reached // SLOT_MS)
-        after, steps = self._advance(replace(state, counts=counts), allowed, unread)
+        is_next_week = counts.rates.hour // WEEK > state.counts.rates.hour // WEEK
+        delays = state.delays.faded() if is_next_week else state.delays
+        observed = replace(state, counts=counts, delays=delays)
+        if delays.too_late:
+            after, steps = _unwatched(observed, until)
+        else:
+            after, steps = self._advance(observed, allowed, unread)
         same = (after.incident, after.begin) == (state.incident, state.begin) and counts.rates is state.counts.rates
         return (state if same else after), steps
 
@@ -109,8 +125,8 @@ class TrafficJudge:
         drift = next(iter(incident.drifts), None) if incident else None
         if incident and drift and drift.events and now - incident.opened >= _NEW_NORMAL:
             counts = accept(state.counts, drift.start, self.calendar)
-            return TrafficState(counts, begin=now), _ended(incident, now * SLOT_MS, "replaced")
-        over = drift if drift and recovered(state.counts, now, drift.start, self.calendar) else None
+            return TrafficState(counts, begin=now, delays=state.delays), _ended(incident, now * SLOT_MS, "replaced")
+        over = drift if drift and self._is_over(state.counts, drift) else None
         findings = [] if over else self._findings(state, drift, allowed)
         if drift is None and any(_is_explained(each, unread) for each in findings):
             return _after(state, findings[0]), []
@@ -119,6 +135,9 @@ class TrafficJudge:
         incidents, steps = self.life_cycle.advance(known, findings, released, now, now * SLOT_MS)
         state = replace(state, incident=incidents.get(TRAFFIC))
         return (_after(state, over) if over else state), steps
+
+    def _is_over(self, counts: Traffic, drift: Finding) -> bool:
+        return _came_late(counts, drift) or recovered(counts, counts.until, drift.start, self.calendar)
 
     def _findings(self, state: TrafficState, drift: Finding | None, allowed: float) -> list[Finding]:
         """What is new, or worse than the incident."""
@@ -137,6 +156,21 @@ def _is_explained(finding: Finding, unread: Unread) -> bool:
     """Whether the events that are missing may be among the messages that could not be read."""
     missing = 0.0 if finding.volume is None else finding.volume.expected - finding.volume.seen
     return finding.test.statistic != "many" and unread.explains(missing, finding.since)
+
+
+def _came_late(counts: Traffic, drift: Finding) -> bool:
+    """Whether more than half of the events that were missing have come since, so that no later one shows a return."""
+    volume, first = drift.volume, drift.since // SLOT_MS - counts.first
+    if volume is None or first < 0 or volume.seen > volume.expected:
+        return False
+    seen = int(counts.pending[first : volume.until // SLOT_MS - counts.first].sum())
+    return 2 * seen > volume.seen + volume.expected
+
+
+def _unwatched(state: TrafficState, at: int) -> tuple[TrafficState, list[Step]]:
+    """The state while events come too late, and the end of an incident at epoch ms `at`."""
+    # No window reaches back to this time once they come in time again.
+    return replace(state, begin=state.counts.first, incident=None), _ended(state.incident, at, "unwatched")
 
 
 def _after(state: TrafficState, drift: Finding) -> TrafficState:

@@ -149,13 +149,14 @@ class Monitor:
         topic: str = "",
         ticks: int = 0,
         counted_in: Mapping[str, Signals] = NO_LAYOUTS,
+        until: int = 0,
     ) -> tuple[ModelState, list[Step]]:
         """The state after one pane, of sketches or of events, and the steps to report.
 
         A pane that starts before the end of the last one of its partition was judged already, and changes nothing.
         topic: of its events, "" for the predictions topic. ticks: the largest time of a tick so far, epoch ms; 0 before
         the first. counted_in: by track, the signals of a sketch's layout; by default, those of the baseline that the
-        track is compared with.
+        track is compared with. until: as for `tick`.
         """
         (run,) = pane.ranges
         source = Source(run.partition, topic)
@@ -165,7 +166,7 @@ class Monitor:
         if topic:  # the offsets that an alert gives are those of the predictions topic
             pane = replace(pane, ranges=())
         else:
-            state = replace(state, traffic=self._traffic_judge.count(state.traffic, pane.slots))
+            state = replace(state, traffic=self._traffic_judge.count(state.traffic, pane.slots, until))
         pane = replace(pane, slots=())  # the history of panes needs none
         parts, tracks = self._sort(state, pane, ticks)
         here = {track for track, _ in parts}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from driftline.detectors.arrays import IntArray
+from driftline.detectors.decision.delays import Delays
 from driftline.detectors.decision.traffic import Traffic
 from driftline.detectors.summaries.exponential_histogram import ExponentialHistogram
 from driftline.detectors.summaries.sketch import Sketch
@@ -108,19 +109,22 @@ class TrafficState:
     """What is remembered of how many events a model has.
 
     begin: slot before which no window begins, the end of the last incident. closed: slots [first, end) of that, which
-    are not learned. incident: the open one, or one within its cooldown, see `stream.judge.absence`.
+    are not learned. incident: the open one, or one within its cooldown, see `stream.judge.absence`. delays: by how much
+    events come after their time was complete.
     """
 
     counts: Traffic
     begin: int = 0
     closed: tuple[int, int] = (0, 0)
     incident: Incident | None = None
+    delays: Delays = Delays()
 
     @property
     def unlearned(self) -> tuple[tuple[int, int], ...]:
-        """The slots [first, end) of incidents, which are not learned."""
+        """The slots [first, end) of incidents, which are not learned; all of them while events come too late."""
         drifts = self.incident.drifts if self.incident else ()
-        return (self.closed, *((each.start, FOREVER) for each in drifts))
+        late = [(0, FOREVER)] if self.delays.too_late else []
+        return (self.closed, *((each.start, FOREVER) for each in drifts), *late)
 
 
 @dataclass(frozen=True, slots=True)

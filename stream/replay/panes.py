@@ -237,7 +237,8 @@ class PanesReplay:
         layouts = {track: Shape(signals) for track, signals in counted_in.items()}
         pane = message.pane(layouts.get(""), layouts)
         is_new = run.start >= consumed
-        judged, steps = monitor.judge(state, pane, source.topic, self._time(partition), counted_in)
+        until = partition.marks.complete_to(self.config.topics.predictions)
+        judged, steps = monitor.judge(state, pane, source.topic, self._time(partition), counted_in, until)
         alerts = self._make_room(partition, monitor, state, judged, at) if is_new and not monitor.is_configured else []
         partition.states[model], self._monitors[model] = judged, kept
         self.events[model] += events_in(pane.content) if is_new else 0

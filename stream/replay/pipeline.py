@@ -146,7 +146,7 @@ class Pipeline:
         self._sketchers: list[Sketcher] = []
         self._coverage = Coverage()
         self._dependences = DependenceCache()
-        self._progress, self.ticks = Progress(), 0
+        self._progress, self.ticks, self.until = Progress(), 0, 0
         self._schema_judge = SchemaJudge(self.topic_name, self.config.defaults.incidents)
         self._schema: SchemaState | None = None
         self._last_tick: Tick | None = None
@@ -215,7 +215,7 @@ class Pipeline:
             self._record(model, pane)
             monitor = self.monitors.get(model) or self._new_monitor(model)
             self.events[model] += events_in(pane.content)
-            state, steps = monitor.judge(self.states.get(model, ModelState()), pane, ticks=self.ticks)
+            state, steps = monitor.judge(self.states.get(model, ModelState()), pane, ticks=self.ticks, until=self.until)
             self.states[model] = state
             baseline = monitor.baseline(state)
             if baseline and model not in self.known_baselines and not monitor.versions:
@@ -250,11 +250,11 @@ class Pipeline:
         return self._tick(max(self.ticks, min(newest, time + _TICK)))
 
     def _tick(self, time: int) -> list[IncidentAlert]:
-        self.ticks, alerts, unread = time, list[IncidentAlert](), self._unread(time)
+        # Files may be samples of what came.
+        self.ticks, self.until = time, 0 if self.topic is None else time
+        alerts, unread = list[IncidentAlert](), self._unread(time)
         for model, monitor in sorted(self.monitors.items()):
-            # Files may be samples of what came.
-            until = 0 if self.topic is None else time
-            self.states[model], steps = monitor.tick(self.states[model], time, until, unread)
+            self.states[model], steps = monitor.tick(self.states[model], time, self.until, unread)
             alerts += self._alerts(monitor, steps)
         return alerts
 

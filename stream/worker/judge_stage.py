@@ -346,7 +346,8 @@ class JudgeStage:
         if unknown and monitor.learns_from(state, pane, self._time(work)):
             # Learning takes a second, and can fail. So nobody is forgotten before, but a model without room is refused.
             work.roster.copy().make_room(model, events_in(pane.content), appended, learns=True)
-        judge = partial(monitor.judge, state, pane, source.topic, self._time(work), counted_in)
+        until = work.marks.complete_to(self._settings.predictions)
+        judge = partial(monitor.judge, state, pane, source.topic, self._time(work), counted_in, until)
         takes_long = monitor.takes_long(state, pane, self._time(work))
         judged, steps = await asyncio.to_thread(judge) if takes_long else judge()
         if unknown:
@@ -505,10 +506,12 @@ class JudgeStage:
         }
 
     def _log_changes(self, work: _Batch) -> None:
-        """Log which models were forgotten, and which have dropped their first events."""
+        """Log which models were forgotten, have dropped their first events, or have events that come too late."""
         for model, state in work.changed.items():
             if model in self._monitors and not state.sample and (refusal := self._monitors[model].refusal):
                 log.warning("model %s: no baseline can be learned from its events: %s", model, refusal)
+            if _comes_too_late(state) and not _comes_too_late(work.partition.states.get(model)):
+                log.warning("model %s: its traffic is not judged: many of its events come over an hour late", model)
         if work.forgotten:
             self._metrics.forgotten(len(work.forgotten))
             names = f"{', '.join(work.forgotten[:_NAMED])}{', …' * (len(work.forgotten) > _NAMED)}"
@@ -537,6 +540,10 @@ def split(fetch: Fetch) -> Iterator[Fetch]:
     """The panes of a fetch in batches to judge and commit at once."""
     for first in range(0, len(fetch.records), _BATCH):
         yield replace(fetch, records=fetch.records[first : first + _BATCH])
+
+
+def _comes_too_late(state: ModelState | None) -> bool:
+    return state is not None and state.traffic is not None and state.traffic.delays.too_late
 
 
 def _check_log(message: PaneMessage | Tick, log: str) -> None:

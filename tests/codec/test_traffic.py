@@ -89,6 +89,23 @@ def test_a_slot_with_less_than_no_event_is_refused() -> None:
         restore_state({**parts, "traffic": frame(b"C", traffic)}, None)
 
 
+@pytest.mark.parametrize("delays", [[-1] + [0] * 18, [1], [0] * 20])
+def test_delays_that_cannot_be_are_refused(delays: list[int]) -> None:
+    parts = stored()
+    traffic = msgspec.msgpack.decode(parts["traffic"][6:])
+    with pytest.raises(FormatError, match="delays"):
+        restore_state({**parts, "traffic": frame(b"C", [*traffic[:6], delays])}, None)
+
+
+def test_traffic_of_which_no_delay_is_known_is_stored_as_it_always_was() -> None:
+    assert stored()["traffic"][1] == 1
+    late = TrafficJudge(CONFIG).count(stopped(), ((stopped().counts.until - 30, 5),), stopped().counts.until * SLOT_MS)
+    state = ModelState({Source(0): 1}, traffic=late)
+    parts = state_delta(None, state).write
+    assert parts["traffic"][1] == 2
+    assert restore_state(parts, None) == state
+
+
 @pytest.mark.parametrize("until", [-1, 0, BEGIN + 100 * 24 * HOUR, 2**62])
 def test_a_time_that_does_not_fit_what_is_learned_is_refused(until: int) -> None:
     """The hours between would be learned one by one at the next tick."""

@@ -56,12 +56,21 @@ class Model:
             self.tick(first + every)
         return self.steps[before:]
 
+    def pass_late(self, slots: int, a_slot: float, behind: int) -> list[Step]:
+        """As `pass_time`, where events come so many slots after their time was complete."""
+        before = len(self.steps)
+        for slot in range(self.now - behind, self.now - behind + slots):
+            count = int(self.rng.poisson(expected(slot, a_slot)))
+            self.send(((slot, count),) if count else ())
+            self.tick(self.now + 1)
+        return self.steps[before:]
+
     def send(self, slots: tuple[tuple[int, int], ...]) -> None:
         """A pane with events in these slots."""
         if slots:
             end = self.state.consumed.get(Source(0), 0)
             pane = Pane((), 0, 0, (Range(0, end, end + 1),), slots)
-            self._take(self.monitor.judge(self.state, pane))
+            self._take(self.monitor.judge(self.state, pane, until=self.now * SLOT_MS))
 
     def tick(self, until: int, reached: int | None = None) -> None:
         """A tick that says that all partitions are read up to one slot, and the farthest one up to another."""
@@ -138,6 +147,48 @@ def test_a_partition_that_is_behind_is_no_silence() -> None:
     model.send(tuple((complete + slot, 40) for slot in range(2 * HOUR)))
     model.tick(complete + 2 * HOUR)
     assert model.steps == []
+
+
+def test_a_model_whose_events_come_minutes_late_is_judged_minutes_later_and_pages_only_when_it_stops() -> None:
+    model = known()
+    model.pass_late(HOUR, FULL, behind=30)
+    began = [*told(model.steps)]
+    assert began[1:] == [("resolved", "critical", "recovered")], "that it began to be late was news"
+    assert model.pass_late(3 * HOUR, FULL, behind=30) == []
+    stopped = model.now
+    (fired,) = model.pass_time(60, NONE)
+    assert fired.incident.since == (stopped - 30) * SLOT_MS
+    assert fired.at == (stopped - 29) * SLOT_MS, "of what was complete then, five minutes and a bit later"
+
+
+def test_a_model_that_was_always_late_is_learned_without_gaps() -> None:
+    model = Model(ModelState({Source(0): 0}), BEGIN)
+    model.tick(BEGIN)
+    assert model.pass_late(DAY // 2, FULL, behind=250) == []
+    assert model.state.traffic is not None
+    assert (model.state.traffic.counts.rates.learned, model.state.traffic.counts.rates.longest) == (10 * HOUR, 0)
+
+
+def test_a_model_whose_events_come_more_than_an_hour_late_is_not_judged_and_learns_nothing() -> None:
+    model = known()
+    fired, *others, ended = model.pass_late(2 * HOUR, FULL, behind=500)
+    assert fired.status is Status.FIRING
+    assert (ended.status, ended.resolution) == (Status.RESOLVED, "unwatched")
+    assert others == []
+    known_before = model.state.traffic.counts.rates.learned
+    assert model.pass_late(6 * HOUR, FULL, behind=500) == []
+    assert model.state.traffic.counts.rates.learned == known_before
+
+
+def test_a_few_old_events_delay_no_judgement() -> None:
+    """Of a backfill, or of clients that were offline."""
+    model = known()
+    for slot in range(NOW, NOW + 200):
+        model.send(((slot - 300, 1), (slot, 40)))
+        model.tick(slot + 1)
+    model.send(tuple((slot - 9 * DAY, 100) for slot in range(200)))
+    assert model.state.traffic is not None
+    assert model.state.traffic.delays.usual == 0
 
 
 def test_a_worker_that_was_down_for_a_minute_pages_nobody() -> None:
