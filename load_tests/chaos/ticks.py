@@ -10,15 +10,17 @@ come late: then it says no more than one before it. Of two others, the later one
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
+from operator import itemgetter
 from typing import NamedTuple
 
 from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.panes.tick import Tick
 from load_tests.chaos.count import Counted, Place
-from load_tests.chaos.outcome import Log, Outcome, Record, Verdict
+from load_tests.chaos.outcome import Era, Log, Outcome, Record, Verdict
 
 # ms by which the clocks of Kafka and of a worker may differ, on one machine.
 _SLACK = 1000
@@ -35,7 +37,7 @@ def check_ticks(verdict: Verdict, counted: Counted, outcome: Outcome, expected: 
     logs: dict[int, _Log] = {}
     said = _Said(verdict, may_fall)
     for number, era in enumerate(outcome.eras):
-        said.begin_era()
+        said.begin_era(_published(era))
         for partition, log in era.predictions.items():
             former = logs[partition].newest if partition in logs else 0
             logs[partition] = _Log.of(log, (number, partition), event_times, counted.refused, former)
@@ -47,6 +49,18 @@ def check_ticks(verdict: Verdict, counted: Counted, outcome: Outcome, expected: 
     if expected:
         _check_newest(verdict, said, logs)
     verdict.figures["ticks that came late"] = said.late
+
+
+def _published(era: Era) -> dict[int, list[tuple[int, int]]]:
+    """By partition, when a run was published, epoch ms, and the largest end of one so far."""
+    ends: dict[int, list[tuple[int, int]]] = {}
+    for record, pane in era.published():
+        ends.setdefault(pane.run.partition, []).append((record.timestamp, pane.run.end))
+    return {partition: list(accumulate(sorted(each), _farther)) for partition, each in ends.items()}
+
+
+def _farther(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    return other[0], max(one[1], other[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +127,11 @@ class _Said:
     _before: dict[int, _Counts] = field(default_factory=dict)
     _published: set[tuple[str, int, int]] = field(default_factory=set)
     _eras: int = 0
+    _ends: Mapping[int, Sequence[tuple[int, int]]] = field(default_factory=dict)
 
-    def begin_era(self) -> None:
-        """Forget what was said of logs that are gone."""
-        self.read_to, self._time, self._before, self._published = {}, {}, {}, set()
+    def begin_era(self, ends: Mapping[int, Sequence[tuple[int, int]]]) -> None:
+        """Forget what was said of logs that are gone. ends: see `_published`."""
+        self.read_to, self._time, self._before, self._published, self._ends = {}, {}, {}, set(), ends
         self._eras += 1
 
     def check_pane(self, record: Record, pane: PaneMessage, era: int, times: Mapping[Place, int]) -> None:
@@ -145,8 +160,12 @@ class _Said:
         self.verdict.expect(
             f"{what}: counts beyond those of its log", before, self._before.setdefault(tick.partition, known)
         )
-        if tick.time > log.times[read] + passed:
-            self.verdict.mismatches.append(f"{what}: its time {tick.time} is ahead of all events, {log.times[read]}")
+        # A new owner of the partition has the time of the one before, who had published more.
+        ends = self._ends.get(tick.partition, ())
+        count = bisect_right(ends, record.timestamp, key=itemgetter(0))
+        newest = log.times[log.read(max(tick.read_to, ends[count - 1][1] if count else 0))]
+        if tick.time > newest + passed:
+            self.verdict.mismatches.append(f"{what}: its time {tick.time} is ahead of all events, {newest}")
         self._check_order(what, (record.partition, tick.partition), tick)
 
     def _check_order(self, what: str, where: tuple[int, int], tick: Tick) -> None:
