@@ -45,9 +45,9 @@ class LogGuard:
         self._partitions = 0
 
     @property
-    def facts(self) -> TickFacts:
-        """What ticks need to know of the topics, once the group is bound."""
-        return TickFacts(self._partitions, continuity.panes_partitions(self._bound))
+    def facts(self) -> TickFacts | None:
+        """What ticks need to know of the topics; None until the group is bound."""
+        return TickFacts(self._partitions, continuity.panes_partitions(self._bound)) if self._bound else None
 
     async def bind(self) -> None:
         """Bind the group to what Kafka has, or check that it is bound to that."""

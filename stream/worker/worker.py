@@ -196,8 +196,10 @@ class Worker:
 
     async def _claim(self, partitions: frozenset[TP]) -> Mapping[TP, ResumePosition]:
         topics = self.config.topics
-        self._use_level(await self.group_level.begin())
+        level = await self.group_level.begin()
         await self.guard.bind()
+        # Not before: with the level, baselines are announced, and only a bound group knows on which partitions.
+        self._use_level(level)
         self.sketch_stage.log = self.judge_stage.log = self.guard.log
         if self._room is None:
             dead_letters = [f"{topic}.dlq" for topic in (topics.predictions, topics.panes)]
