@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -263,6 +264,14 @@ def test_commands_end_with_the_alert_and_are_quoted() -> None:
     assert replay_command(ReadAlert("x", commands=[replay])) == replay
     assert replay_command(ReadAlert("x")) == ""
     assert "--match 'model=my model; rm -rf ~' --for" in silence_command(alert)
+
+
+def test_an_alert_of_a_topic_names_it_as_one_and_silences_it() -> None:
+    topic = {"topic": "predictions", "signal": "rejected"}
+    alert = ReadAlert("x", component="predictions", emitted_at=NOW, kind="schema", labels=topic)
+    assert re.search(r"^ *topic +predictions$", "\n".join(shown(alert)), re.MULTILINE)
+    assert "model  " not in "\n".join(shown(alert))
+    assert "--match topic=predictions --for" in silence_command(alert)
 
 
 # Whatever an alert holds

@@ -589,6 +589,13 @@ def test_a_baseline_that_is_too_small_to_see_a_shift_of_one_sigma_is_warned_abou
     assert "warning" not in run("baseline", "build", "calm.jsonl", "--model", "fraud").err
 
 
+@pytest.mark.parametrize("option", ["--from", "--to-topic"])
+def test_a_replay_of_panes_begins_where_the_topic_does(run: Run, option: str) -> None:
+    refused = run("replay", "kafka://driftline.panes", "--from-panes", option, "offset:3")
+    assert refused.code == 2
+    assert "neither --to-topic nor --from" in refused.words
+
+
 def test_a_replay_says_that_a_given_baseline_is_too_small(run: Run, tmp_path: Path) -> None:
     write(tmp_path / "few.jsonl", messages("fraud", 20))
     assert run("baseline", "build", "few.jsonl", "--model", "fraud").code == 0

@@ -359,6 +359,19 @@ def _resolution(here: World) -> object:
 # --- outages
 
 
+def test_models_whose_traffic_stops_at_once_are_not_said_to_drift() -> None:
+    here = world()
+    for model in MANY[:6]:
+        here.emit(model, evidence={"signals": [{"signal": "traffic"}]}, **{"class": "absence"})
+    here.wait()
+    assert here.sent[-1].title.startswith("6 models have less or more traffic at once since 20")
+    assert here.sent[-1].title.endswith(" UTC")
+    for model in MANY[:6]:
+        here.emit(model, "resolved", evidence={"signals": [{"signal": "traffic"}]}, **{"class": "absence"})
+    here.wait()
+    assert here.sent[-1].title == "6 models: incidents of their traffic are over"
+
+
 def test_fifty_models_at_once_are_one_page_that_says_what_they_share() -> None:
     here = world()
     for model in MANY:

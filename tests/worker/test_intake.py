@@ -130,9 +130,11 @@ def test_health_counts_panes_without_room_and_names_the_last_ten_models(intake: 
     def flood() -> None:
         for model in (*(f"bug-{i}" for i in range(40)), "bug-31"):
             metrics.no_room.add(model)
+        metrics.level = 2
 
     before, after = asyncio.run(answers(intake, [lambda: None, flood], metrics))
     assert before[1]["no_room"] == {"panes": 0, "models": []}
+    assert (before[1]["level"], after[1]["level"]) == (0, 2)
     assert after[1]["no_room"] == {
         "panes": 41,
         "models": [*(f"bug-{i}" for i in range(30, 40) if i != 31), "bug-31"],
