@@ -162,7 +162,7 @@ def test_a_model_whose_events_come_minutes_late_is_judged_minutes_later_and_page
 
 
 def test_a_model_that_was_always_late_is_learned_without_gaps() -> None:
-    model = Model(ModelState({Source(0): 0}), BEGIN)
+    model = Model(NEW, BEGIN)
     model.tick(BEGIN)
     assert model.pass_late(DAY // 2, FULL, behind=250) == []
     assert model.state.traffic is not None
