@@ -35,6 +35,7 @@ from driftline.stream.kafka.dead_letters import fitted
 from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.ops.http import listen
 from driftline.stream.ops.logging import configure_logging
+from driftline.stream.ops.memory import give_memory_back
 from driftline.stream.ops.readiness import wait_until_ready
 from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.retry import Waits
@@ -267,6 +268,7 @@ def _exit(reason: str) -> NoReturn:
 
 def run(config: Config, folder: Path) -> NoReturn:
     """Wait for the servers, then work until SIGTERM or SIGINT. Paths in the configuration are relative to `folder`."""
+    give_memory_back()
     configure_logging(config.worker.log)
     baselines = load_baselines(config, folder)
     for remark in unused_settings(config, {model: each.signal_kinds for model, each in baselines.items()}):
