@@ -160,12 +160,28 @@ def test_an_answer_that_is_none_is_an_error(answer: dict[str, Any]) -> None:
             loader(site).load_now([header(1)])
 
 
-@pytest.mark.parametrize("references", [[5], "ab", [{}], [{"subject": None, "version": []}]])
-def test_odd_references_are_no_error(references: Any) -> None:
+@pytest.mark.parametrize("references", [[5], "ab"])
+def test_references_that_are_none_are_ignored(references: Any) -> None:
     with registry() as site:
         site.add(1, FLAT)
         site.schemas[1]["references"] = references
-        loader(site).load_now([header(1)])
+        ours = loader(site)
+        ours.load_now([header(1)])
+        assert unpack(frame(FLAT, {"id": 5}, 1), ours.schemas) == {"id": 5}
+        assert site.requests == ["/schemas/ids/1"]
+
+
+@pytest.mark.parametrize("reference", [{}, {"subject": None, "version": []}])
+def test_a_reference_to_no_subject_is_asked_for_once_and_its_schema_stays_unknown(reference: dict[str, Any]) -> None:
+    with registry() as site:
+        site.add(1, FLAT)
+        site.add(2, FLAT)
+        site.schemas[1]["references"] = [reference]
+        ours = loader(site)
+        for _ in range(2):
+            ours.load_now([header(1), header(2)])
+        assert set(ours.schemas) == {2}
+        assert len(site.requests) == 3
 
 
 def test_the_login_is_sent_and_never_shown(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

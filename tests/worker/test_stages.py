@@ -410,7 +410,7 @@ async def test_records_that_come_again_into_an_open_run_end_the_worker_before_it
 
 
 @on_a_bench
-async def test_housekeeping_and_a_rebalance_do_not_fence_each_other(this: Bench) -> None:
+async def test_housekeeping_and_a_rebalance_at_once_neither_fence_each_other_nor_miscount(this: Bench) -> None:
     """Both write under the epoch they know, and a worker must not fence off its own writes."""
     driver = this.driver(fetch_size=7)
     await driver.assign()
@@ -418,10 +418,17 @@ async def test_housekeeping_and_a_rebalance_do_not_fence_each_other(this: Bench)
         await driver.sketch_next()
         await asyncio.sleep(0.11)
         await asyncio.gather(*(each() for each in order))
-    await driver.sketch_next()
-    while not this.panes():
+    while await driver.sketch_next():
+        pass
+    while not this.panes() or this.panes()[-1].run.end < len(this.log):
         await driver.sketch.close_idle()
         await asyncio.sleep(0.01)
+    await this.judge(driver)
+    counted = {
+        model: events_counted(parts, this.baselines.get(model)) for model, parts in (await this.states()).items()
+    }
+    assert counted == {"given": 400, "learns": 400}
+    assert set(this.dead(this.config.topics.predictions)) == {(50 + i, value) for i, value in enumerate(BAD)}
 
 
 @on_a_bench
