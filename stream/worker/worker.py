@@ -42,6 +42,7 @@ from driftline.stream.kafka.dead_letters import fitted
 from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.ops.http import listen
 from driftline.stream.ops.logging import configure_logging
+from driftline.stream.ops.memory import give_memory_back
 from driftline.stream.ops.readiness import wait_until_ready
 from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.retry import Waits
@@ -367,6 +368,7 @@ def run(read: Callable[[], Config], folder: Path) -> NoReturn:
 
     read: reads the configuration, now and at each SIGHUP. Paths in it are relative to `folder`.
     """
+    give_memory_back()
     asked = threading.Event()
     signal.signal(signal.SIGHUP, lambda *_: asked.set())  # which otherwise ends a worker that has no partition yet
     config = read()
