@@ -11,10 +11,10 @@ Three workers, 8 partitions, 30 models, six producers. On a schedule that the se
 added, removed, paused beyond their session (and resumed when others own their partitions) and cut off from Kafka or
 Redis; Redis and Kafka are killed, paused and taken away; they refuse what is written, as when their memory or disk is
 full; Redis loses unsynced writes, as in a power cut; connections are cut and delayed. Some faults begin two at a time.
-Besides, models stop for days of event time and start again, a partition gets nothing, a producer's clock is wrong, and
-baselines are exchanged. The table of their kinds is `load_tests/chaos/kinds.py`. Workers that end by themselves are
-started again. Afterwards, the state of every model and every alert must be those of a replay of the same topic in one
-process: `load_tests/chaos/verdict.py`.
+Besides, models stop for days of event time and start again, a partition gets nothing, a producer's clock is wrong, a
+version is rolled out, and baselines are exchanged. The table of their kinds is `load_tests/chaos/kinds.py`. Workers
+that end by themselves are started again. Afterwards, the state of every model and every alert must be those of a replay
+of the same topic in one process: `load_tests/chaos/verdict.py`.
 
 Exit code 1 if not. Redis syncs its append-only file always with odd seeds, every second with even ones (--fsync).
 """

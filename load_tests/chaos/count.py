@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from driftline.detectors.arrays import IntArray
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.given import NO_VERSIONS, Versions
 from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.codec.state import restore_state
 from driftline.stream.panes.pane import Range
@@ -29,6 +30,7 @@ def check_counts(
     kept: Mapping[str, Collection[tuple[int, Range]]],
     outcome: Outcome,
     exchanged: Collection[Baseline] = (),
+    versions: Versions = NO_VERSIONS,
 ) -> Counted:
     """Count every event by itself; compare with the stored model states, the published panes and the dead letters.
 
@@ -36,16 +38,20 @@ def check_counts(
 
     known: all baselines at the end of the run; given: the models whose baseline was not learned. kept: of each model
     that still warms up, the runs for which there was room. exchanged: baselines that were given before others.
+    versions: the baselines of versions that have their own.
     """
     known = {model: _in_use(outcome.model_states.get(model, {}), each, exchanged) for model, each in known.items()}
-    counted = _count(outcome, known, given)
+    tracks = {(model, ""): each for model, each in known.items()}
+    tracks |= {(model, version): each for model, own in versions.items() for version, each in own.items()}
+    counted = _count(outcome, tracks, given)
     for model, times in sorted(counted.times.items()):
         parts, baseline = outcome.model_states.get(model, {}), known[model] if model in given else None
         expected = len(times) - counted.lost[model] if model in known else _within(kept.get(model, ()), times)
         verdict.expect(f"events counted of {model}", events_counted(parts, baseline), expected)
-        if model in known:
-            row = _stored_row(parts, known[model], baseline)
-            _check_cells(verdict, model, counted.cells[model], row, _lasting(known[model], exchanged))
+        for track in [track for name, track in tracks if name == model]:
+            own = tracks[model, track]
+            row = _stored_row(parts, own, baseline, track)
+            _check_cells(verdict, model, counted.cells[model, track], row, _lasting(own, () if track else exchanged))
     for number, era in enumerate(outcome.eras):
         for _, pane in era.published():
             _check_pane(verdict, number, pane, counted.times.get(pane.model, {}))
@@ -62,13 +68,13 @@ def check_counts(
 class Counted:
     """What lies on the predictions topic.
 
-    cells: by model with a baseline. times: of events, by model and place. refused: a word of the reason, by place. odd:
-    the places of events that count, but with a defective value; maybe_odd: of those of models that learn their
-    baseline, whose values are looked at from then on. lost: by model, how many events lie in no judged pane, as was
-    announced.
+    cells: by model with a baseline and track. times: of events, by model and place. refused: a word of the reason, by
+    place. odd: the places of events that count, but with a defective value; maybe_odd: of those of models that learn
+    their baseline, whose values are looked at from then on. lost: by model, how many events lie in no judged pane, as
+    was announced.
     """
 
-    cells: Mapping[str, Cells]
+    cells: Mapping[tuple[str, str], Cells]
     times: dict[str, dict[Place, int]] = field(default_factory=dict)
     refused: dict[Place, str] = field(default_factory=dict)
     odd: set[Place] = field(default_factory=set)
@@ -76,8 +82,8 @@ class Counted:
     lost: Counter[str] = field(default_factory=Counter)
 
 
-def _count(outcome: Outcome, known: Mapping[str, Baseline], given: Collection[str]) -> Counted:
-    counted = Counted({model: Cells(baseline.layout) for model, baseline in known.items()})
+def _count(outcome: Outcome, tracks: Mapping[tuple[str, str], Baseline], given: Collection[str]) -> Counted:
+    counted = Counted({track: Cells(baseline.layout) for track, baseline in tracks.items()})
     for number, era in enumerate(outcome.eras):
         fate = _Fate.of(era)
         for partition, log in sorted(era.predictions.items()):
@@ -101,7 +107,8 @@ def _count_message(
     counted.times.setdefault(reading.model, {})[place] = reading.ts
     counts = not fate.is_lost(reading.model, place)
     counted.lost[reading.model] += not counts
-    cells = counted.cells.get(reading.model)
+    own = counted.cells.get((reading.model, reading.version))
+    cells = own or counted.cells.get((reading.model, ""))
     if cells is not None and cells.add(reading.values, counts):
         (counted.odd if reading.model in given else counted.maybe_odd).add(place)
 
@@ -166,9 +173,9 @@ def _check_cells(verdict: Verdict, model: str, counted: Cells, row: IntArray, la
     verdict.doubled += sum(count for count in excess.values() if count > 0)
 
 
-def _stored_row(parts: Parts, baseline: Baseline, given: Baseline | None) -> IntArray:
-    """The counts of everything that a model state has counted."""
-    state, total = restore_state(parts, given), baseline.layout.empty()
+def _stored_row(parts: Parts, baseline: Baseline, given: Baseline | None, track: str) -> IntArray:
+    """The counts of everything that a track of a model state has counted."""
+    state, total = restore_state(parts, given).seen_by(track), baseline.layout.empty()
     if state.learned is not None:
         total += state.learned.total
     if state.judge is not None:

@@ -9,6 +9,7 @@ from typing import Any
 from driftline.stream.alerts.build import build_alert, encode_alert
 from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.given import Versions
 from driftline.stream.codec.levels import NEWEST, learned_format
 from driftline.stream.codec.panes import OUT_OF_ORDER, PaneMessage
 from driftline.stream.codec.state import state_delta
@@ -30,6 +31,7 @@ class Judged:
     baselines: Mapping[str, Baseline]
     states: dict[str, ModelState] = field(default_factory=dict)
     lines: dict[str, bytes] = field(default_factory=dict)
+    versions: Versions = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._monitors: dict[str, Monitor] = {}
@@ -53,7 +55,10 @@ class Judged:
         if model not in self._monitors:
             settings, limits = self.config.for_model(model), self.config.limits
             given, learned = self.baselines.get(model), learned_format(NEWEST)
-            self._monitors[model] = Monitor(model, settings, given, limits, learned_format=learned, portable=True)
+            own = self.versions.get(model, {})
+            self._monitors[model] = Monitor(
+                model, settings, given, limits, learned_format=learned, portable=True, versions=own
+            )
         return self._monitors[model]
 
     def stored(self) -> dict[str, Parts]:
@@ -77,10 +82,14 @@ class JudgedPanes:
     kept: dict[str, set[tuple[int, Range]]] = field(default_factory=dict)
     crowded_out: set[str] = field(default_factory=set)
     heard: list[HeardWith] = field(default_factory=list)
+    versions: Versions = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._by_hash = {each.content_hash: each for each in self.exchanged}
-        self._replay, self._era = PanesReplay(self.config, self.baselines, lambda _, name: self._by_hash.get(name)), 0
+        self._replay = PanesReplay(
+            self.config, self.baselines, lambda _, name: self._by_hash.get(name), versions=self.versions
+        )
+        self._era = 0
         self._ticks = TicksHeard(self.config)
 
     @property

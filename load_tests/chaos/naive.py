@@ -33,11 +33,12 @@ Code = Callable[[Any], Cell]
 
 
 class Reading(NamedTuple):
-    """An event: its model, its time in epoch ms, and its values by signal."""
+    """An event: its model, its time in epoch ms, its values by signal, and its version, "" if it has none."""
 
     model: str
     ts: int
     values: Mapping[str, Any]
+    version: str = ""
 
 
 class NoEventError(ValueError):
@@ -58,14 +59,20 @@ def read(message: bytes | None) -> Reading:
     _need(isinstance(parts.get("features", {}), dict), "features")
     values = dict(_flat(parts, ""))
     _need(len(values) <= _MAX_NAMES, "limits.signals")
-    return Reading(model, ts, values)
+    version = _named(document.get("version"))
+    return Reading(model, ts, values, version if len(version) <= _MAX_NAME else "")
 
 
 def _name(document: Mapping[str, Any], part: str) -> str:
-    value = document.get(part)
+    name = _named(document.get(part))
+    _need(name, part)
+    return name
+
+
+def _named(value: Any) -> str:
+    """A text, or a number as text; "" for anything else."""
     number = isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
-    _need(number or (isinstance(value, str) and value), part)
-    return str(value)
+    return str(value) if number or isinstance(value, str) else ""
 
 
 def _need(rule: object, word: str) -> None:

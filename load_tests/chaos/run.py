@@ -62,7 +62,9 @@ def run(
         outcome = _outcome(site)
         config, baselines = site.deployment.config, site.deployment.baselines
         loses = bool(site.cut_bytes or site.redis.replicas)
-        verdict = judge_run(config, baselines, SPREAD, outcome, parsed_schemas(), site.exchanged, ticks_may_fall=loses)
+        verdict = judge_run(
+            config, baselines, SPREAD, outcome, parsed_schemas(), site.exchanged, True, loses, site.deployment.versions
+        )
         requests = without_answers(site.pager.requests, site.relay.logs())
         check_pages(verdict, outcome.alerts, requests, site.relay.interruptions)
     mismatches += verdict.mismatches

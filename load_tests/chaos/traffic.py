@@ -38,6 +38,8 @@ KEYED = [f"keyed-{i}" for i in range(24)] + [f"learns-{i}" for i in range(2)]
 SPREAD = [f"spread-{i}" for i in range(3)] + ["seeks-0"]
 MODELS = KEYED + SPREAD
 GIVEN = [model for model in MODELS if model.startswith(("keyed", "spread"))]
+#: A model of which a version has a baseline of its own, and that version.
+ROLLED, VERSION = "keyed-23", "5.0"
 
 # Events of a model from one drift to the next, and the part of them that drifts, by 2 σ. The warm-up of a learned
 # baseline ends before the first drift.
@@ -69,13 +71,19 @@ class Sent(NamedTuple):
 
 @dataclass
 class EventTime:
-    """The time of events.
+    """The time of events, and how far a version of a model is rolled out by then.
 
-    passed: ms between the bursts so far. wrong: ms by which the clock of one of the producers is ahead.
+    passed: ms between the bursts so far. wrong: ms by which the clock of one of the producers is ahead. rolled: how
+    many of 10 events of `ROLLED` are of `VERSION`.
     """
 
     passed: int = 0
     wrong: int = 0
+    rolled: int = 0
+
+    def version(self, model: str, i: int) -> Document:
+        """What event `i` of a model says of its version."""
+        return {"version": VERSION} if model == ROLLED and i % 10 < self.rolled else {}
 
     def of(self, n: int) -> int:
         """The time of message `n`, epoch ms."""
@@ -93,7 +101,7 @@ def traffic(seed: int, count: int, time: EventTime | None = None) -> Iterator[Se
         for i, row in enumerate(_rows(rng, _ROWS), first):
             for model, values in zip(MODELS, row, strict=True):
                 if n < count:
-                    yield _sent(n, i, model, values, time.of(n))
+                    yield _sent(n, i, model, values, time)
                 n += 1
 
 
@@ -103,15 +111,15 @@ def _rows(rng: np.random.Generator, count: int) -> list[list[list[float]]]:
     return rows
 
 
-def _sent(n: int, i: int, model: str, values: Sequence[float], ts: int) -> Sent:
-    place = i if model in _SPREAD else _HOME[model]
+def _sent(n: int, i: int, model: str, values: Sequence[float], time: EventTime) -> Sent:
+    ts, place = time.of(n), i if model in _SPREAD else _HOME[model]
     if n % _BROKEN == _BROKEN - 1:
         return Sent(place, _BAD[n // _BROKEN % len(_BAD)])
     if n % _GUEST == _GUEST - 1:
         guest = f"guest-{n}"
         return Sent(zlib.crc32(guest.encode()) % PARTITIONS, orjson.dumps(_document(n, guest, values, ts)))
     drifts = _DRIFT[0] <= i % _CYCLE < _DRIFT[1]
-    return Sent(place, _written(n, _document(n, model, values, ts, drifts)), model)
+    return Sent(place, _written(n, _document(n, model, values, ts, drifts) | time.version(model, i)), model)
 
 
 def _document(n: int, model: str, values: Sequence[float], ts: int, drifts: bool = False) -> Document:
@@ -145,7 +153,10 @@ def write_baselines(folder: Path) -> dict[str, dict[str, Any]]:
     """Write the given baselines into a folder; the section `models` of a configuration that names them."""
     for model in GIVEN:
         (folder / f"{model}.driftline").write_bytes(encode_baseline(baseline_of(model)))
-    return {model: {"baseline": f"{model}.driftline"} for model in GIVEN}
+    (folder / "rolled.driftline").write_bytes(encode_baseline(baseline_of(ROLLED, 0xBC)))
+    sections: dict[str, dict[str, Any]] = {model: {"baseline": f"{model}.driftline"} for model in GIVEN}
+    sections[ROLLED]["baselines"] = {VERSION: "rolled.driftline"}
+    return sections
 
 
 def baseline_of(model: str, seed: int = 0xBA, without: str = "") -> Baseline:

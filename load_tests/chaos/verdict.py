@@ -27,6 +27,7 @@ import orjson
 
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.given import NO_VERSIONS, Versions
 from driftline.stream.codec.panes import OUT_OF_ORDER, PaneMessage, ReferenceMessage
 from driftline.stream.config.sections import Config
 from driftline.stream.events.frames import Schema
@@ -34,6 +35,7 @@ from driftline.stream.panes.cutter import Cutter
 from driftline.stream.panes.pane import Pane, Range, Run
 from driftline.stream.panes.sketcher import Sketcher, pane_rule
 from driftline.stream.panes.tick import Tick
+from driftline.stream.panes.tracks import by_track, events_in
 from load_tests.chaos.count import check_counts
 from load_tests.chaos.judged import Judged, JudgedPanes
 from load_tests.chaos.naive import MAX_BATCH
@@ -52,21 +54,22 @@ def judge_run(
     exchanged: Collection[Baseline] = (),
     ticks: bool = True,
     ticks_may_fall: bool = False,
+    versions: Versions = NO_VERSIONS,
 ) -> Verdict:
     """The verdict on a run.
 
     baselines: those that the configuration gives at the end, by model; exchanged: those that it gave before. spread:
     models whose events lie on several partitions. schemas: see `EventReader`. ticks: whether the group sends them;
-    ticks_may_fall: see `check_ticks`.
+    ticks_may_fall: see `check_ticks`. versions: the baselines of versions that have their own.
     """
-    verdict, by_panes = Verdict(), JudgedPanes(config, baselines, exchanged)
-    by_predictions = Judged(config, baselines)
+    verdict, by_panes = Verdict(), JudgedPanes(config, baselines, exchanged, versions=versions)
+    by_predictions = Judged(config, baselines, versions=versions)
     apart = {*spread, *(each.model for each in exchanged)}
     for era in outcome.eras:
         _judge_published(verdict, by_panes, era)
     known = {model: state.learned for model, state in by_panes.states.items() if state.learned} | dict(baselines)
     for era, heard in zip(outcome.eras, by_panes.heard, strict=True):
-        for model, pane in _Replay(config, baselines, known, exchanged, schemas, verdict, era).panes():
+        for model, pane in _Replay(config, baselines, known, exchanged, schemas, verdict, era, versions).panes():
             if model not in apart and model not in by_panes.crowded_out:
                 by_predictions.judge(model, pane, heard.get((model, pane.ranges[0]), NOTHING))
         by_predictions.resume(era.resumed)
@@ -75,7 +78,7 @@ def judge_run(
     _check_states(verdict, outcome, by_panes, "panes topic")
     _check_alerts(verdict, outcome, by_predictions, by_panes, apart)
     _check_references(verdict, outcome, baselines, exchanged)
-    counted = check_counts(verdict, known, baselines, by_panes.kept, outcome, exchanged)
+    counted = check_counts(verdict, known, baselines, by_panes.kept, outcome, exchanged, versions)
     check_ticks(verdict, counted, outcome, ticks, ticks_may_fall)
     return verdict
 
@@ -109,6 +112,7 @@ class _Replay:
     schemas: Mapping[int, Schema] | None
     verdict: Verdict
     era: Era
+    versions: Versions
 
     def panes(self) -> Iterator[tuple[str, Pane[Any]]]:
         """Models and their judged panes, in the order of each partition's log; all are compared with the published."""
@@ -128,7 +132,7 @@ class _Replay:
                     key = Range(partition, run.start, run.end), model
                     if key not in published and run.start in self.era.doubtful.get(partition, ()):
                         continue
-                    self._compare(model, pane, published.pop(key, []))
+                    self._compare(model, pane, run.versions.get(model, {}), published.pop(key, []))
                     if key not in skipped - judged:
                         yield model, pane
         self.verdict.mismatches += [f"a pane of {model} in {run} is not expected" for run, model in published]
@@ -153,6 +157,7 @@ class _Replay:
             {model: each for model, each in self.given.items() if model not in {old.model for old in self.exchanged}},
             self.config.mapping.event_mapping(),
             self.schemas,
+            versions=dict(self.versions),
         )
         # A worker passes over what one batch may not hold: its bytes end no run.
         offsets = np.array([offset for offset, value in log.items() if len(value or b"") <= MAX_BATCH], np.int64)
@@ -170,22 +175,25 @@ class _Replay:
     def _ended_by_clock(self, run: Run, log: Log) -> bool:
         """Whether the idle timeout ended a run: no pane is full, and no event of a later time slot follows."""
         rule = pane_rule(self.config)
-        if any(_events(pane.content) == rule.events for pane in run.panes.values()):
+        if any(events_in(pane.content) == rule.events for pane in run.panes.values()):
             return False
         following = event_or_none(log.get(run.end))
         slot_ms = rule.slot_ms or 1 << 62
         return following is None or following.ts // slot_ms <= max(p.first_ts for p in run.panes.values()) // slot_ms
 
-    def _compare(self, model: str, pane: Pane[Any], published: Sequence[PaneMessage]) -> None:
+    def _compare(
+        self, model: str, pane: Pane[Any], versions: Mapping[str, str], published: Sequence[PaneMessage]
+    ) -> None:
         if not published:
             self.verdict.mismatches.append(f"the pane of {model} in {pane.ranges} was not published")
         for message in published:
             expected, baseline = pane, self._baseline_of(message)
             if message.baseline and baseline and not isinstance(pane.content, Sketch):
                 expected = replace(pane, content=baseline.sketch_events(pane.content))
-            name = baseline.content_hash if baseline and isinstance(expected.content, Sketch) else ""
+            is_sketch = isinstance(by_track(expected.content).get(""), Sketch)
+            name = baseline.content_hash if baseline and is_sketch else ""
             topic, before = self.config.topics.predictions, message.previous_end
-            same = PaneMessage.of(model, name, topic, expected, before, message.log)
+            same = PaneMessage.of(model, name, topic, expected, before, message.log, versions)
             if message.to_bytes() != same.to_bytes():
                 self.verdict.mismatches.append(f"the pane of {model} in {pane.ranges} was published with other content")
 
@@ -273,7 +281,3 @@ def _data(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
 
 def _bodies(lines: Iterable[bytes]) -> dict[str, bytes]:
     return alert_bodies(map(orjson.loads, lines))
-
-
-def _events(content: Any) -> int:
-    return content.n if isinstance(content, Sketch) else len(content)

@@ -40,7 +40,7 @@ from driftline.stream.demo.servers import Server
 from driftline.stream.kafka.admin import ensure_topics, open_admin
 from driftline.stream.kafka.client import client_options
 from driftline.stream.schemas.topics import wanted_topics
-from driftline.stream.sources.baselines import load_baselines
+from driftline.stream.sources.baselines import load_baselines, load_versions
 from load_tests.harness.oracle import Parts, Replay
 from load_tests.harness.redis_topologies import connect_to
 from load_tests.harness.ticks_heard import TicksHeard
@@ -162,6 +162,10 @@ class Deployment:
     @property
     def baselines(self) -> dict[str, Baseline]:
         return load_baselines(self.config, self.path.parent)
+
+    @property
+    def versions(self) -> dict[str, dict[str, Baseline]]:
+        return load_versions(self.config, self.path.parent)
 
     def replay(self, level: int = NEWEST) -> Replay:
         """A replay of all messages on the predictions topic, as by a group at a format level, with its ticks so far."""

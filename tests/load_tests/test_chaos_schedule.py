@@ -12,7 +12,7 @@ from load_tests.chaos.naive import NoEventError, read
 from load_tests.chaos.producers import Traffic
 from load_tests.chaos.run import coverage
 from load_tests.chaos.schedule import schedule
-from load_tests.chaos.traffic import KEYED, MODELS, PARTITIONS, SPREAD, EventTime, Sent, traffic
+from load_tests.chaos.traffic import KEYED, MODELS, PARTITIONS, ROLLED, SPREAD, VERSION, EventTime, Sent, traffic
 from load_tests.chaos.workers import unexpected_ends
 from load_tests.harness.oracle import EPOCH
 
@@ -82,8 +82,24 @@ def test_what_happens_to_the_traffic_goes_on_beside_other_faults() -> None:
         "model stops, then starts again",
         "partition silent",
         "producer's clock wrong",
+        "version rolled out",
     }
     assert not any(each.alone for each in own)
+
+
+def test_a_version_with_a_baseline_of_its_own_gets_as_many_events_of_ten_as_it_is_rolled_out() -> None:
+    time = EventTime()
+    messages = traffic(1, 12_000, time)
+
+    def share(count: int) -> float:
+        own = [read(each.value) for each in islice(messages, count) if each.model == ROLLED]
+        return sum(each.version == VERSION for each in own) / len(own)
+
+    assert share(3000) == 0
+    time.rolled = 3
+    assert 0.2 < share(3000) < 0.4
+    time.rolled = 10
+    assert share(6000) > 0.9  # one shape of events has no version, and another one says 4.2
 
 
 def test_hours_pass_between_bursts_and_one_producer_of_six_may_be_ahead() -> None:

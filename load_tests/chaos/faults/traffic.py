@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from load_tests.chaos.schedule import Fault, Kind
@@ -47,13 +47,31 @@ def _wrong_clock(site: Site, fault: Fault) -> Iterator[None]:
 
 
 @contextmanager
-def _bursts(site: Site) -> Iterator[None]:
-    """Bursts of traffic, whatever else happens; the next one once workers have read the last one."""
+def _version_rolled_out(site: Site, _fault: Fault) -> Iterator[None]:
+    """A tenth more of the events with each burst, up to all; the next time, it is rolled out again."""
+    time = site.producer.time
+
+    def more() -> None:
+        time.rolled = min(10, time.rolled + 1)
+
+    time.rolled = 1
+    with _bursts(site, more):
+        yield
+    time.rolled = 10
+
+
+@contextmanager
+def _bursts(site: Site, before: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Bursts of traffic, whatever else happens; the next one once workers have read the last one.
+
+    before: is called before each.
+    """
     done = threading.Event()
 
     def release() -> None:
         while not done.wait(_PACE):
             if site.behind() <= 0:
+                before()
                 site.producer.release_burst()
 
     thread = threading.Thread(target=release, name="bursts", daemon=True)
@@ -70,4 +88,5 @@ KINDS = (
     Kind("partition silent", "traffic", _partition_silent, seconds=(15.0, 40.0), bursts=6),
     # Later or earlier than other producers by less than what models miss before it is silence.
     Kind("producer's clock wrong", "traffic", _wrong_clock, (10.0, 30.0), delay=(-10_000.0, 10_000.0), bursts=5),
+    Kind("version rolled out", "traffic", _version_rolled_out, (40.0, 60.0), bursts=9),
 )
