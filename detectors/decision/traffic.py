@@ -69,10 +69,14 @@ class Traffic:
     __hash__ = None  # type: ignore[assignment]
 
     @classmethod
-    def start(cls, slot: int, rates: Rates | None = None) -> Traffic:
-        """Traffic of which no count is known before `slot`, but perhaps the rates of another time."""
+    def start(cls, slot: int, rates: Rates | None = None, uncounted: int = 0) -> Traffic:
+        """Traffic that is complete before `slot`, of which no count is known, but perhaps the rates of another time.
+
+        uncounted: end of the slots whose events may have come already, and were not counted; AHEAD is the most that is
+        believed, as more is a wrong clock.
+        """
         known = Rates(slot // HOUR) if rates is None else rates.moved(slot // HOUR)
-        return cls(known, np.zeros(0, np.int64), slot, (0, slot))
+        return cls(known, np.zeros(0, np.int64), slot, (0, max(slot, min(uncounted, slot + AHEAD))))
 
     @property
     def first(self) -> int:

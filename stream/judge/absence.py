@@ -84,12 +84,18 @@ class TrafficJudge:
         return replace(state, counts=self._observe(state, numbers, counts, state.counts.until), delays=delays)
 
     def judge(
-        self, state: TrafficState | None, until: int, reached: int, unread: Unread = ALL_READ
+        self,
+        state: TrafficState | None,
+        until: int,
+        reached: int,
+        unread: Unread = ALL_READ,
+        newest: Callable[[], int] = int,
     ) -> tuple[TrafficState | None, list[Step]]:
         """The state when time is complete up to `until`, and the incident's steps; the same state if nothing changed.
 
         until, reached: epoch ms up to which every partition, and the farthest one, was read; 0 if that is not known.
         unread: messages of the topic that could not be read. What they explain is no absence, and is not learned.
+        newest: gives the time of the model's last event, epoch ms.
         """
         allowed, now = self.config.absence.false_pages, until // SLOT_MS
         if not until:
@@ -99,7 +105,8 @@ class TrafficJudge:
         if state is None or now - state.counts.until > _OUTDATED:
             ended = _ended(state.incident if state else None, until, "unwatched")
             delays = state.delays if state else Delays()
-            return TrafficState(Traffic.start(now, self.rates), delays=delays), ended
+            counts = Traffic.start(now, self.rates, newest() // SLOT_MS + 1)
+            return TrafficState(counts, delays=delays), ended
         now -= state.delays.usual
         if now <= state.counts.until:
             return state, []

@@ -263,7 +263,8 @@ class Monitor:
         """
         after, steps = self._tick_drifts(state, ticks)
         is_forgotten = not (state.traffic or state.sample or state.learned or state.judge or state.tracks)
-        traffic, more = self._traffic_judge.judge(after.traffic, 0 if is_forgotten else until, ticks, unread)
+        until = 0 if is_forgotten else until
+        traffic, more = self._traffic_judge.judge(after.traffic, until, ticks, unread, lambda: after.newest)
         if traffic is not after.traffic:
             after = replace(after, traffic=traffic)
         return (state, []) if after is state else _with_numbers(after, [*steps, *more])

@@ -77,6 +77,13 @@ class ModelState:
         judges = (self.judge, *(each.judge for each in self.tracks.values()))
         return [each for each in judges if each is not None]
 
+    @property
+    def newest(self) -> int:
+        """Time of the last event, epoch ms; 0 before the first, and of a model that was forgotten."""
+        samples = (self.sample, *(each.sample for each in self.tracks.values()))
+        panes = (pane.last_ts for judge in self.judges for pane in judge.newest)
+        return max([*panes, *(sample[-1].ts for sample in samples if sample)], default=0)
+
     def seen_by(self, track: str) -> ModelState:
         """The state as a track sees it: with its own sample, baseline and history, and all others among `tracks`."""
         if not track:

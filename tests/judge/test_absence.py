@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -71,6 +72,13 @@ class Model:
             end = self.state.consumed.get(Source(0), 0)
             pane = Pane((), 0, 0, (Range(0, end, end + 1),), slots)
             self._take(self.monitor.judge(self.state, pane, until=self.now * SLOT_MS))
+
+    def score(self, slot: int) -> None:
+        """A pane with one event, in this slot."""
+        end = self.state.consumed.get(Source(0), 0)
+        event = Event(str(end), slot * SLOT_MS, "fraud", "", {"score": 1.0})
+        pane = Pane((event,), event.ts, event.ts, (Range(0, end, end + 1),), ((slot, 1),))
+        self._take(self.monitor.judge(self.state, pane, until=self.now * SLOT_MS))
 
     def tick(self, until: int, reached: int | None = None) -> None:
         """A tick that says that all partitions are read up to one slot, and the farthest one up to another."""
@@ -321,6 +329,21 @@ def test_events_before_the_first_tick_are_not_counted() -> None:
     model.send(((BEGIN, 5), (BEGIN + 365 * DAY, 5)))
     assert model.state.traffic is not None
     assert model.state.traffic.counts.pending.sum() == 5
+
+
+def test_events_that_came_before_the_first_tick_are_no_gap_that_a_model_is_known_by() -> None:
+    """The first tick speaks of a partition that is behind: what the others hold was judged, and not counted."""
+    model, six_hours = Model(ModelState(), BEGIN), 6 * HOUR
+    bursts = range(BEGIN, BEGIN + 3 * DAY, six_hours)
+    for burst in bursts[:3]:
+        model.score(burst)
+    model.tick(bursts[0], reached=bursts[2])
+    for before, burst in pairwise(bursts[2:]):
+        model.tick(before, reached=burst)
+        model.score(burst)
+    model.tick(bursts[-1] + 3 * HOUR)
+    assert model.state.traffic is not None
+    assert model.state.traffic.counts.rates.longest == six_hours - 1
 
 
 def test_traffic_is_learned_anew_after_weeks_without_a_tick() -> None:
