@@ -269,7 +269,7 @@ def test_commands_end_with_the_alert_and_are_quoted() -> None:
 def test_an_alert_of_a_topic_names_it_as_one_and_silences_it() -> None:
     topic = {"topic": "predictions", "signal": "rejected"}
     alert = ReadAlert("x", component="predictions", emitted_at=NOW, kind="schema", labels=topic)
-    assert re.search(r"^ *topic +predictions$", "\n".join(shown(alert)), re.MULTILINE)
+    assert re.search(r"^ *topic +predictions *$", "\n".join(shown(alert)), re.MULTILINE)
     assert "model  " not in "\n".join(shown(alert))
     assert "--match topic=predictions --for" in silence_command(alert)
 

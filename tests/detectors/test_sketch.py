@@ -90,11 +90,10 @@ def test_events_are_counted_over_many_windows_at_once() -> None:
 def test_ordered_signals_come_first_and_every_code_has_a_column_of_its_own() -> None:
     assert [signal.name for signal in LAYOUT.signals] == ["amount", "tiny", "country", "unit", "flag"]
     assert LAYOUT.n_ordered == 2
-    columns = np.concatenate(LAYOUT._columns)
-    assert sorted(columns) == list(range(LAYOUT.width))
+    assert sorted(np.concatenate(LAYOUT.columns)) == list(range(LAYOUT.width))
     for s, signal in enumerate(LAYOUT.signals):
-        assert set(LAYOUT.signal_of_column[LAYOUT._columns[s]]) == {s}
-        assert LAYOUT._columns[s][signal.coder.size + Special.UNSEEN] == LAYOUT.special_column(s, Special.UNSEEN)
+        assert set(LAYOUT.signal_of_column[LAYOUT.columns[s]]) == {s}
+        assert LAYOUT.columns[s][signal.coder.size + Special.UNSEEN] == LAYOUT.special_column(s, Special.UNSEEN)
 
 
 def test_a_layout_of_no_signals_of_double_names_or_in_another_order_is_refused() -> None:

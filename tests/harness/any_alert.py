@@ -67,8 +67,8 @@ def _scalars(kind: types.Type) -> st.SearchStrategy[Any]:
             return st.booleans()
         case types.IntType(ge=least):
             return st.integers(least, 2**53 - 1) | st.integers(least or 0, 9)
-        case types.FloatType():
-            return st.floats(allow_nan=False, allow_infinity=False) | st.floats(0, 1)
+        case types.FloatType(ge=least):
+            return st.floats(least, allow_nan=False, allow_infinity=False) | st.floats(0, 1)
         case types.LiteralType(values=values):
             return st.sampled_from(values)
         case types.EnumType(cls=choices):

@@ -160,7 +160,7 @@ def test_unreachable_servers_hide_no_other_check(tmp_path: Path, broker: Broker,
     result = doctor(site(tmp_path, broker, durable_redis, False, {"kafka": kafka, "redis": redis}), "--to", "stdout")
     assert result.code == 1
     assert {name for name, found in result.levels.items() if "error" in found} == {
-        "redis", "kafka", "topics", "rights", "traffic",
+        "redis", "level", "kafka", "topics", "rights", "traffic",
     }  # fmt: skip
     assert result.levels["baselines"] == result.levels["stdout"] == {"ok"}
     assert "Kafka can't be reached at" in result.text

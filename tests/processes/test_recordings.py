@@ -157,8 +157,12 @@ def comparable(line: Line) -> tuple[tuple[Any, ...], Any]:
 
 
 def was_kept(line: Line) -> bool:
-    """Whether what a line is of was kept at the recording: when the models of a partition were seen is kept since."""
-    return not line.get("redis", "").endswith(":seen")
+    """Whether what a line is of was kept at the recording.
+
+    Since then it is also kept when the models of a partition were seen, and the number of a receiver's last write.
+    """
+    key = line.get("redis", "")
+    return not (key.endswith(":seen") or ":guard:" in key)
 
 
 def since(line: Line, name: str) -> bool:

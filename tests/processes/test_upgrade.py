@@ -26,7 +26,7 @@ from tests.harness.brokers import Broker
 
 ROOT = Path(__file__).parents[2]
 # The last version without levels.
-YESTERDAY = "1a04a06"
+YESTERDAY = "828e8ef"
 # Each model on one of three partitions, so that the order of its events is that of the log.
 MODELS = [["a", "b"], ["c", "d"], ["e", "learns"]]
 GIVEN = "abcde"

@@ -348,14 +348,15 @@ async def test_every_key_is_in_the_table_and_none_is_left_over(store: Store) -> 
     await sketcher.seal(0, 1)
     for offset, (old, new) in enumerate(zip([None, *run.states], run.states, strict=False)):
         states, marks = {MODEL: state_delta(old, new)}, {f"{TOPIC}/0": b"a tick"}
-        await judge.commit(offset, states, [AN_ALERT], {MODEL: offset}, marks, {MODEL: b"a reference"})
+        records, topics = {MODEL: b"a reference"}, {TOPIC: b"a schema"}
+        await judge.commit(offset, states, [AN_ALERT], {MODEL: offset}, marks, records, topics)
     await store.save_learned("gone", b"...")
     await store.drop_learned("gone")
     await store.save_learned(MODEL, b"...")
     await store.bind({"topics.predictions": TOPIC})
 
     keys, rows = await store.keys(), documented()
-    assert len(keys) == len(rows) == 14
+    assert len(keys) == len(rows) == 15
     for matches, kind in rows:
         (key,) = [key for key in keys if matches(key.removeprefix(f"{store.namespace}:"))]
         assert (await store.client.type(key)).decode() == kind
