@@ -29,7 +29,7 @@ _AT_ONCE = 16
 
 
 class References:
-    """Baselines by hash, from a configuration and from Redis.
+    """Baselines by model and hash, from a configuration and from Redis.
 
     given: the configuration's, by model. versions: those of versions that have their own, by model.
     """
@@ -37,32 +37,43 @@ class References:
     def __init__(
         self, given: Mapping[str, Baseline], stored: StoredBaselines, versions: Versions = NO_VERSIONS
     ) -> None:
-        self._stored, self._known = stored, dict[str, Baseline]()
+        self._stored, self._known = stored, dict[tuple[str, str], Baseline]()
         self.replace(given, versions)
 
     def replace(self, given: Mapping[str, Baseline], versions: Versions = NO_VERSIONS) -> None:
         """Take the baselines of a configuration that was loaded again."""
-        # An equal baseline that is known already stays the same object, and keeps its monitors.
-        self.given = {model: self._known.setdefault(each.content_hash, each) for model, each in given.items()}
+        self.given = {model: self._take(model, each) for model, each in given.items()}
         self.versions = {
-            model: {version: self._known.setdefault(each.content_hash, each) for version, each in own.items()}
+            model: {version: self._take(model, each) for version, each in own.items()}
             for model, own in versions.items()
         }
+
+    def _take(self, model: str, baseline: Baseline) -> Baseline:
+        """A baseline of the configuration; one that is known already stays the same object, and keeps its monitors."""
+        known = self._known.get((model, baseline.content_hash))
+        # The hash says nothing of rates: two models, or two files of one, may differ in these alone.
+        if known is None or known.rates != baseline.rates:
+            self._known[model, baseline.content_hash] = known = baseline
+        return known
 
     def of(self, model: str, in_effect: ReferenceMessage | None) -> Baseline | None:
         """The given baseline of a model; None if it learns its own, or if `load` has not found it."""
         if in_effect is None:
             return self.given.get(model)
-        return self._known.get(in_effect.baselines.get("", ""))
+        return self._known.get((model, in_effect.baselines.get("", "")))
 
     def of_versions(self, in_effect: ReferenceMessage | None) -> dict[str, Baseline]:
         """The baselines of a model's versions. Without a record there are none: a judge may not know of them yet."""
-        hashes = {} if in_effect is None else in_effect.baselines
-        return {version: self._known[hash_] for version, hash_ in hashes.items() if version and hash_ in self._known}
+        if in_effect is None:
+            return {}
+        found = {version: self._known.get((in_effect.model, hash_)) for version, hash_ in in_effect.baselines.items()}
+        return {version: each for version, each in found.items() if version and each}
 
     def has(self, in_effect: ReferenceMessage | None) -> bool:
         """Whether the baselines of a record are loaded."""
-        return in_effect is None or self._known.keys() >= {*in_effect.baselines.values()}
+        return in_effect is None or all(
+            (in_effect.model, hash_) in self._known for hash_ in in_effect.baselines.values()
+        )
 
     async def load(self, record: ReferenceMessage) -> None:
         """Load the baselines of a record. Raises FormatError if one is not there."""
@@ -74,22 +85,22 @@ class References:
 
     async def find(self, model: str, content_hash: str) -> Baseline | None:
         """A baseline of a model by its hash; None if neither the configuration nor Redis has it as we can read it."""
-        if content_hash not in self._known:
+        if (model, content_hash) not in self._known:
             content = await self._stored.load(model, content_hash)
             if content is None:
                 return None
             try:
-                self._known[content_hash] = await asyncio.to_thread(decode_baseline, content)
+                self._known[model, content_hash] = await asyncio.to_thread(decode_baseline, content)
             except BaselineError as error:
                 log.error("model %s: baseline %s… in Redis is of no use: %s", model, content_hash[:12], error)
                 return None
-        return self._known[content_hash]
+        return self._known[model, content_hash]
 
     def keep(self, hashes: Iterable[str]) -> None:
         """Drop the baselines that neither the configuration nor one of these hashes names."""
         versions = chain.from_iterable(own.values() for own in self.versions.values())
         kept = {*hashes, *(each.content_hash for each in (*self.given.values(), *versions))}
-        self._known = {hash_: each for hash_, each in self._known.items() if hash_ in kept}
+        self._known = {key: each for key, each in self._known.items() if key[1] in kept}
 
     async def announce(self, publish: Publish, panes: str) -> None:
         """Say on the panes topic what this configuration compares each model with; then it is in effect.
