@@ -8,7 +8,8 @@
 So it never says a time whose panes may still come, and never jumps to the wall clock: a history that is produced sixty
 times as fast keeps its own time. It advances only up to when Kafka was asked for the end of the log, so a
 worker that was paused says nothing of the time of its pause before it has asked again. An owner that has not asked yet
-says what the last one said, and loses none of the time since.
+says what the last one said, and loses none of the time since. A partition is behind if it has not read, when Kafka is
+asked again, what was there at the last question: of a busy one, more has come by the time of any answer.
 """
 
 from __future__ import annotations

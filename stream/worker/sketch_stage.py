@@ -101,7 +101,8 @@ class _Partition:
     came (monotonic clock).
     horizon: end of the log when the first records came, None before that. read_to: offset up to which the log was read,
     with what has no records: it may end with the marker of a transaction. progress: by all published runs. known: up to
-    where the runs of earlier owners reach. ticked: when the last tick was sent (monotonic clock).
+    where the runs of earlier owners reach. ticked: when the last tick was sent (monotonic clock). asked: where the log
+    ended when Kafka was asked, and when that was (epoch ms), until it is read so far.
     """
 
     record: SketchPartition
@@ -115,6 +116,7 @@ class _Partition:
     last_event: float = 0.0
     horizon: int | None = None
     read_to: int = 0
+    asked: tuple[int, int] | None = None
     closing: _Closing | None = None
 
     def push(self, fetch: Fetch) -> Sketched:
@@ -160,8 +162,28 @@ class _Partition:
         for run in runs:
             self.progress = self.progress.after(run, _now())
 
+    def asked_for_end(self, end: int, asked: int) -> None:
+        """Note where the log ended when Kafka was asked, epoch ms.
+
+        While records come, there are more by the time of the answer. So it is behind if, by the next question, it has
+        not read what was there at the last one.
+        """
+        self._reach()
+        if self.asked is not None:
+            self.clock.asked_for_end(reached=False, asked=asked)
+            return
+        self.asked = end, asked
+        self._reach()
+
+    def _reach(self) -> None:
+        """Note it if all is read that was there when Kafka was asked."""
+        if self.asked is not None and self.read_to >= self.asked[0]:
+            self.clock.asked_for_end(reached=True, asked=self.asked[1])
+            self.asked = None
+
     def tell(self) -> int | None:
         """The time for a tick; None if the partition has none."""
+        self._reach()
         is_open = self.closing is not None or self.sketcher.cutter.holds_events
         return self.clock.tell(self.progress, is_open, _now())
 
@@ -359,8 +381,7 @@ class SketchStage:
         """Take note of where the logs of partitions ended when Kafka was asked, epoch ms."""
         for number, end in ends.items():
             if number in self._partitions:
-                partition = self._partitions[number]
-                partition.clock.asked_for_end(partition.read_to >= end, asked)
+                self._partitions[number].asked_for_end(end, asked)
 
     async def send_ticks(self) -> None:
         """Send the ticks that are due."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import time
 from typing import Any
 
 import numpy as np
@@ -111,6 +113,46 @@ def test_the_next_owner_says_no_less_and_counts_each_record_once(redis_server: S
         assert len({each.read_to for each in said}) > 5
         assert all(each.read == each.read_to for each in said)
         assert sum(said[-1].rejected.values()) == 2
+
+    run(redis_server, scenario)
+
+
+async def quiet(this: Bench) -> Driver:
+    """A driver that has read and published all events, and sends a tick whenever it is asked to."""
+    driver = this.driver()
+    await driver.work()
+    driver.sketch.tick_every = 0.0
+    await asyncio.sleep(0.11)  # as long as a pane may last
+    for _ in range(2):
+        await driver.sketch.close_idle()
+        await asyncio.sleep(0.05)
+    return driver
+
+
+def test_time_goes_on_where_only_messages_come_that_cannot_be_read(redis_server: Server) -> None:
+    """Some always come between the question where the log ends and its answer."""
+
+    async def scenario(this: Bench) -> None:
+        driver = await quiet(this)
+        start = time.time_ns() // 1_000_000 + HOUR
+        for second in range(0, 60_000, 10_000):
+            this.append([b"{"])
+            await driver.send_ticks(start + second)
+            await driver.sketch_next()
+        times = [each.time for each in ticks(this)]
+        assert np.diff(times)[1:].tolist() == [10_000] * 4
+
+    run(redis_server, scenario)
+
+
+def test_time_stands_still_while_what_was_there_at_a_question_is_not_read_by_the_next(redis_server: Server) -> None:
+    async def scenario(this: Bench) -> None:
+        driver = await quiet(this)
+        start = time.time_ns() // 1_000_000 + HOUR
+        this.append([b"{"])
+        for second in range(0, 60_000, 10_000):
+            await driver.send_ticks(start + second)
+        assert len({each.time for each in ticks(this)}) == 1
 
     run(redis_server, scenario)
 
