@@ -57,7 +57,7 @@ types: install ## mypy, strict
 contracts: install ## import-linter: who may know whom
 	$(BIN)/lint-imports --no-logo
 
-demo: install ## an embedded broker and store, six planted faults, the alerts they raise
+demo: install ## an embedded broker and store, six planted faults, the alerts they raise, a worker that is killed
 	$(BIN)/driftline demo $(ARGS)
 
 bench: install ## speed of the core on one core, beside River and scipy, then end to end on Kafka

@@ -15,14 +15,17 @@ app = typer.Typer()
 def demo_command(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the synthetic traffic.")] = 7,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Keep the servers and the worker running afterwards, to try things.")
+        bool, typer.Option("--keep", help="Keep the servers and the workers running afterwards, to try things.")
     ] = False,
 ) -> None:
-    """Watch Driftline find six faults in synthetic traffic, with a broker, a store and a worker on this machine.
+    """Watch Driftline find six faults in synthetic traffic, with a broker, a store and two workers on this machine.
 
-    Takes about two minutes, needs no Docker, and leaves nothing behind.
+    One of the faults is a model whose traffic stops, another one a topic that turns into Avro. Meanwhile a worker is
+    killed and stays away for a minute, which must page nobody. Takes two and a half minutes, needs no Docker, and
+    leaves nothing behind.
 
-    Exit code 0: all six faults were paged, without a false page. 1: not so. 2: it could not run. 130: stopped.
+    Exit code 0: each fault was paged in time, those that were fixed were resolved, and there was no false page. 1: not
+    so. 2: it could not run. 130: stopped.
     """
     with reporting_kafka_errors():
         from driftline.stream.demo.run import run

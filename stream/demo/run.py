@@ -1,10 +1,11 @@
-"""The demo: real servers and a real worker on synthetic traffic; planted faults are compared with pages. Edge.
+"""The demo: real servers and real workers on synthetic traffic; planted faults are compared with pages. Edge.
 
 this process                             child processes, on loopback
 ┌────────────────────────────┐           ┌────────────────┐      ┌──────────────────┐
 │ Scenario ─► TrafficSender ─┼─ events ─►│ broker         │◄────►│ driftline worker │
-│ Screen   ◄─ AlertWatcher ◄─┼─ alerts ──│ (Tansu)        │      │                  │◄──► store (Valkey)
+│ Screen   ◄─ AlertWatcher ◄─┼─ alerts ──│ (Tansu)        │      │  1 and 2         │◄──► store (Valkey)
 │                          ◄─┼───────────┼─── /metrics ───┼──────┤                  │
+│ WorkerOutage ──────────────┼───────────┼─── SIGKILL ────┼─────►│        2         │
 └────────────────────────────┘           └────────────────┘      └──────────────────┘
 """
 
@@ -12,30 +13,30 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 from kafka import KafkaConsumer, TopicPartition
 from rich.console import Console
 
 from driftline.stream.alerts.schema import IncidentAlert
-from driftline.stream.demo.scenario import BLOCK, RATE, Scenario
+from driftline.stream.demo.scenario import BLOCK, OUTAGE, RATE, Phase, Scenario
 from driftline.stream.demo.screen import Screen, print_invitation, print_verdict
-from driftline.stream.demo.servers import ServerError
+from driftline.stream.demo.servers import Server, ServerError
 from driftline.stream.demo.site import Site, WorkerMetrics, open_site
-from driftline.stream.demo.verdict import PlantedFault, ReceivedAlert, Verdict, compare
+from driftline.stream.demo.verdict import Downtime, PlantedFault, ReceivedAlert, Verdict, compare
 from driftline.stream.kafka.client import client_options
 from driftline.stream.kafka.produce import Sender, open_producer
 
 # The exit code that shells give a process ended by SIGINT.
 INTERRUPTED = 130
-# Events sent before the scenario's clock starts: when the worker has read them, it has its partitions.
+# Events sent before the scenario's clock starts, once each worker has its partitions.
 _WARM_UP_EVENTS = 5 * BLOCK
-# s for that: two to import Faust and three to join the group, times ten for a busy machine.
-_WARM_UP_TIMEOUT = 50.0
-# s between two scrapes of the worker's metrics, each of which costs it 5 ms.
+# s for that: ten for both workers to join the group, times ten for a busy machine.
+_WARM_UP_TIMEOUT = 100.0
+# s between two scrapes of the workers' metrics, each of which costs them 5 ms.
 _SCRAPE_INTERVAL = 0.5
 # ms to wait for the last alerts after the last event.
 _LAST_WAIT_MS = 300
@@ -65,20 +66,21 @@ class TrafficSender:
 
     def planted(self) -> list[PlantedFault]:
         """The faults, all of which have begun."""
+        last = self.times[self.sent - BLOCK]
         return [
-            PlantedFault(fault, start, self.times[start], self.times.get(end, self.times[self.sent - BLOCK]))
+            PlantedFault(fault, start, self.times[start], self.times.get(end, last), end in self.times)
             for fault, start, end in self.scenario.faults
         ]
 
 
 @dataclass
 class AlertWatcher:
-    """Reads the alerts topic and the worker's metrics. received: all alerts so far."""
+    """Reads the alerts topic and the workers' metrics. received: all alerts so far. metrics: the latest of each."""
 
     site: Site
     consumer: KafkaConsumer
     received: list[ReceivedAlert] = field(default_factory=list)
-    metrics: WorkerMetrics | None = None
+    metrics: Sequence[WorkerMetrics | None] = ()
     _scraped: float = 0.0
 
     def alerts(self, sent: int, wait_ms: int = 0) -> list[ReceivedAlert]:
@@ -89,12 +91,41 @@ class AlertWatcher:
         self.received += new
         return new
 
-    def scrape(self) -> WorkerMetrics | None:
-        """The latest metrics, if there are any. Raises ServerError if the worker has ended."""
+    def scrape(self) -> Sequence[WorkerMetrics | None]:
+        """The latest metrics of each worker, None of one that does not answer. Raises ServerError if one has ended."""
         if time.monotonic() - self._scraped > _SCRAPE_INTERVAL:
             self._scraped = time.monotonic()
-            self.metrics = self.site.metrics() or self.metrics
+            self.metrics = self.site.metrics()
         return self.metrics
+
+
+@dataclass
+class WorkerOutage:
+    """Kills the last worker in its turn, and starts it again a minute later by the wall clock. downtime: so far."""
+
+    site: Site
+    phase: Phase
+    downtime: Downtime = field(default_factory=Downtime)
+    _is_launched: bool = False
+
+    def advance(self, sent: int, metrics: Sequence[WorkerMetrics | None]) -> Phase | None:
+        """Do what is due after `sent` events; returns what has begun, the outage or the time after it, or None."""
+        now, worker = _now(), self.site.workers[-1]
+        if self.downtime.killed is None:
+            return self._kill(worker, now) if sent >= self.phase.start else None
+        if not self._is_launched:
+            if now - self.downtime.killed >= OUTAGE.seconds * 1000:
+                worker.launch()
+                self._is_launched = True
+        elif self.downtime.back is None and metrics and (last := metrics[-1]) and last.partitions:
+            self.downtime = replace(self.downtime, back=now)
+            return Phase(None, sent, sent, OUTAGE)
+        return None
+
+    def _kill(self, worker: Server, now: int) -> Phase:
+        worker.kill()
+        self.downtime = Downtime(now)
+        return self.phase
 
 
 def run(seed: int, keep: bool, console: Console) -> int:
@@ -140,11 +171,12 @@ def _play(site: Site, scenario: Scenario, screen: Screen) -> Verdict:
     kafka, topics = site.config.kafka, site.config.topics
     with open_producer(kafka, topics.predictions) as producer, _alerts_consumer(site) as consumer:
         traffic, watcher = TrafficSender(scenario, Sender(producer, topics.predictions)), AlertWatcher(site, consumer)
+        outage = WorkerOutage(site, scenario.outage)
         _warm_up(traffic, watcher)
-        screen.done("the worker reads events")
+        screen.done(f"{len(site.workers)} workers read events")
         with screen.live():
-            _send_all(traffic, watcher, screen)
-        return compare(traffic.planted(), watcher.received)
+            _send_all(traffic, watcher, outage, screen)
+        return compare(traffic.planted(), outage.downtime, watcher.received)
 
 
 @contextmanager
@@ -165,26 +197,33 @@ def _alerts_consumer(site: Site) -> Iterator[KafkaConsumer]:
 
 
 def _warm_up(traffic: TrafficSender, watcher: AlertWatcher) -> None:
-    """Send the first events and wait until the worker has read them."""
+    """Wait until each worker has partitions, send the first events, and wait until these are read."""
+    _wait(watcher, lambda each: all(worker and worker.partitions for worker in each))
     while traffic.sent < _WARM_UP_EVENTS:
         traffic.send_block()
+    _wait(watcher, lambda each: sum(worker.read for worker in each if worker) >= traffic.sent)
+
+
+def _wait(watcher: AlertWatcher, until: Callable[[Sequence[WorkerMetrics | None]], bool]) -> None:
     deadline = time.monotonic() + _WARM_UP_TIMEOUT
-    while (metrics := watcher.scrape()) is None or metrics.read < traffic.sent:
+    while not until(watcher.scrape()):
         if time.monotonic() > deadline:
-            log = watcher.site.worker.log_tail()
-            raise ServerError(f"the worker read nothing for {_WARM_UP_TIMEOUT:.0f} s:\n{log}")
+            logs = "\n".join(each.log_tail() for each in watcher.site.workers)
+            raise ServerError(f"the workers read nothing for {_WARM_UP_TIMEOUT:.0f} s:\n{logs}")
         time.sleep(_SCRAPE_INTERVAL / 2)
 
 
-def _send_all(traffic: TrafficSender, watcher: AlertWatcher, screen: Screen) -> None:
-    """Send the rest of the scenario at its rate, and show alerts and metrics."""
+def _send_all(traffic: TrafficSender, watcher: AlertWatcher, outage: WorkerOutage, screen: Screen) -> None:
+    """Send the rest of the scenario at its rate, with a worker's outage, and show alerts and metrics."""
     start, news = time.monotonic() - traffic.sent / RATE, traffic.scenario.news
     while traffic.sent < traffic.scenario.events:
         wait = start + traffic.sent / RATE - time.monotonic()
         if wait > 0:
             time.sleep(wait)
-        if traffic.sent in news:
-            screen.phase(news[traffic.sent])
+        while news and news[0].start <= traffic.sent:
+            screen.phase(news.pop(0))
+        if changed := outage.advance(traffic.sent, watcher.scrape()):
+            screen.phase(changed)
         traffic.send_block()
         _show(traffic, watcher, screen)
     _show(traffic, watcher, screen, _LAST_WAIT_MS)

@@ -2,10 +2,10 @@
 
     healthy features ──► the fault of the phase ──► the model: score, prediction ──► messages
 
-    seconds     0         5      10        14      19        23      28        32           45        58    100
-    card-fraud  │ healthy │ unit │ healthy │ field │ healthy │ value │ healthy │ slow shift │ healthy │ Avro │
-    gift-cards  │ healthy    │ stopped                                      │ healthy                 │ Avro │
-                0            8                                              36                        58    100
+    seconds     0   1      14     19   23      28   32      37   41           54   61       76      118
+    card-fraud  │ healthy   │ unit │   │ field │   │ value │   │ slow shift │ healthy        │ Avro │
+    gift-cards  │ healthy      │ stopped (15 to 45)                 │ healthy                │ Avro │
+    worker 2    │   │ killed                                              │ reads again
 
 The models score the features they receive: as in production, a fault in a feature moves score and prediction as far as
 the model uses that feature. Events are made in blocks of a twentieth of a second; a block depends only on the seed and
@@ -68,7 +68,8 @@ class Fault:
     """A fault for some seconds. description: its cause, for people.
 
     signal: the faulty one, which a page must name first. corrupt: what happens to it, None if it is no feature.
-    component: the model or topic that a page must name.
+    component: the model or topic that a page must name. kind: the class that it must have. within: s after which it is
+    late; None where what it takes depends on how many events show the fault.
     """
 
     name: str
@@ -77,6 +78,8 @@ class Fault:
     seconds: float
     corrupt: Corruption | None = None
     component: str = MODEL
+    kind: str = "data-drift"
+    within: float | None = None
 
     @property
     def feature(self) -> str:
@@ -114,18 +117,33 @@ def _ever_younger(age: Values, progress: FloatArray, _: np.random.Generator) -> 
 
 FAULTS = (
     Fault("unit change", "features.amount", "the shop sends amounts in cents instead of euros", 5, _cents),
-    Fault("missing field", "features.device_score", "one of two device services has stopped answering", 5, _lost),
+    Fault(
+        "missing field",
+        "features.device_score",
+        "one of two device services has stopped answering",
+        5,
+        _lost,
+        kind="data-quality",
+    ),
     Fault("new category", "features.merchant_category", "6 % of payments go to crypto exchanges", 5, _new_category),
     Fault("slow shift", "features.account_age_days", "a campaign brings ever younger accounts", 13, _ever_younger),
-    Fault("another format", "rejected", "all services send Avro, which nobody has configured", 42, component=TOPIC),
+    Fault(
+        "another format", "rejected", "all services send Avro, which nobody has configured", 42, None, TOPIC, "schema"
+    ),
 )
-#: While these occur, the traffic of the other model stops, and returns. It is judged every 10 s, when the panes before
-#: are known, and as long is needed to see its end.
-STOP, _STOPS_AT = Fault("stopped model", "traffic", "gift-cards is not called any more", 28, component=STOPPING), 8
-# Seconds of healthy traffic before the first fault, between two and after the last. An incident resolves after twice
-# the events that the alarm needed (one second for the first three faults, up to six for the slow shift) plus one for
-# recovery. Before the last one, also that of the other model has ended.
-_BEFORE, _BETWEEN, _BEFORE_LAST = 5.0, 4.0, 13.0
+# s from a stop to its page: a slot of 10 s may have begun, the next one must be empty, the tick that says so comes
+# every 10 s, and speaks of panes that take some seconds. As long, again, from the return to the end of the incident.
+_SLOT_AND_TICK = 35
+#: While these occur, the traffic of the other model stops, and returns.
+STOP = Fault("stopped model", "traffic", "gift-cards is not called", 30, None, STOPPING, "absence", _SLOT_AND_TICK)
+#: What must page nobody: while it lasts, events are read late, which is neither silence nor drift.
+OUTAGE = Fault("killed worker", "", "one of two workers gets SIGKILL, and stays away for a minute", 60)
+_STOPS_AT, _KILLED_AT = 15, 1
+# Seconds of healthy traffic before the first fault, between two and after the last. The first ones are those in which
+# the other worker takes over, the last ones those in which the killed one returns and the stop is resolved. An incident
+# resolves after twice the events that the alarm needed (one second for the first three faults, up to six for the slow
+# shift) plus one for recovery.
+_BEFORE, _BETWEEN, _BEFORE_LAST = 14.0, 4.0, 22.0
 
 
 def _script() -> Iterator[tuple[Fault | None, float]]:
@@ -159,6 +177,11 @@ class Scenario:
         """When the other model has no traffic."""
         return Phase(STOP, _STOPS_AT * RATE, round((_STOPS_AT + STOP.seconds) * RATE))
 
+    @cached_property
+    def outage(self) -> Phase:
+        """When one of the workers is away, at least."""
+        return Phase(OUTAGE, _KILLED_AT * RATE, round((_KILLED_AT + OUTAGE.seconds) * RATE))
+
     @property
     def faults(self) -> list[tuple[Fault, int, int]]:
         """All faults in the order of their beginning, each with its events [start, end) of `MODEL`."""
@@ -166,10 +189,10 @@ class Scenario:
         return sorted(planted, key=lambda each: each[1])
 
     @property
-    def news(self) -> dict[int, Phase]:
-        """What begins at an event of `MODEL`, a fault or the time after one."""
+    def news(self) -> list[Phase]:
+        """What begins at an event of `MODEL`, a fault or the time after one, in order."""
         stop = self.stop
-        return {each.start: each for each in (*self.phases, stop, Phase(None, stop.end, stop.end, STOP))}
+        return sorted([*self.phases, stop, Phase(None, stop.end, stop.end, STOP)], key=lambda each: each.start)
 
     @property
     def events(self) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,14 +21,29 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from driftline.stream.demo.scenario import CONSEQUENCES, MODEL, RATE, STOPPING, Phase, Scenario
-from driftline.stream.demo.site import Site, WorkerMetrics
+from driftline.stream.demo.scenario import (
+    CONSEQUENCES,
+    FAULTS,
+    MODEL,
+    OUTAGE,
+    RATE,
+    STOP,
+    STOPPING,
+    TOPIC,
+    Fault,
+    Phase,
+    Scenario,
+)  # fmt: skip
+from driftline.stream.demo.site import WORKERS, Site, WorkerMetrics
 from driftline.stream.demo.verdict import FaultResult, ReceivedAlert, Verdict
 from driftline.stream.reports import replay as report
+from driftline.stream.text.phrases import counted
 
 # s between two refreshes of the live view, and between two plain lines without a terminal.
 _REFRESH, _LINE_INTERVAL = 0.2, 5.0
 _INDENT = 2
+# A model or topic, and one of its signals.
+_Row = tuple[str, str]
 
 
 class Screen:
@@ -36,10 +51,13 @@ class Screen:
 
     def __init__(self, console: Console, scenario: Scenario) -> None:
         self._console, self._scenario = console, scenario
-        self._signals = [name if name in CONSEQUENCES else f"features.{name}" for name in scenario.block(0)]
-        self._drifting, self._recovered = dict[str, str](), set[str]()
-        self._alerts, self._shown, self._rate = 0, 0.0, 0.0
-        self._metrics: WorkerMetrics | None = None
+        own = [name if name in CONSEQUENCES else f"features.{name}" for name in scenario.block(0)]
+        self._rows = [*((MODEL, name) for name in own), (STOPPING, STOP.signal), (TOPIC, FAULTS[-1].signal)]
+        self._drifting, self._recovered = dict[_Row, str](), set[_Row]()
+        self._going_on = dict[str, Fault]()
+        self._alerts, self._shown = 0, 0.0
+        self._rate = _Rate()
+        self._metrics: Sequence[WorkerMetrics | None] = ()
         self._live: Live | None = None
 
     def begin(self) -> None:
@@ -47,10 +65,10 @@ class Screen:
         self._console.print(
             Text.assemble(
                 ("driftline demo", "bold"),
-                ": real servers and a real worker, ",
+                f": real servers, {WORKERS} real workers, ",
                 ("synthetic traffic", "bold yellow"),
                 f" of two fictitious models, {MODEL} and {STOPPING}. Six faults are planted, and all but the last one "
-                "fixed again.",
+                "fixed again; each must be paged, and resolved. A worker is killed, too, which must page nobody.",
             )
         )
 
@@ -71,29 +89,34 @@ class Screen:
 
     def phase(self, phase: Phase) -> None:
         """Print that a phase begins."""
-        seconds = f"{phase.start / RATE:5.1f} s  "
-        if phase.fault:
-            what = Text.assemble((f"planted: {phase.fault.name}", "bold yellow"), f"  {phase.fault.description}")
+        fault, fixed = phase.fault, phase.fixed
+        if fault:
+            self._going_on[fault.name] = fault
+            what = Text.assemble((f"planted: {fault.name}", "bold yellow"), f"  {fault.description}")
+        elif fixed:
+            del self._going_on[fixed.name]
+            what = Text(f"fixed: {fixed.name}", style="cyan")
         else:
-            what = Text(f"fixed: {phase.fixed.name}" if phase.fixed else "healthy traffic", style="cyan")
-        self._console.print(Text.assemble((seconds, "dim"), what))
+            what = Text("healthy traffic", style="cyan")
+        self._console.print(Text.assemble((f"{phase.start / RATE:5.1f} s  ", "dim"), what))
 
     def alert(self, alert: ReceivedAlert) -> None:
         """Print an alert."""
         self._alerts += 1
         report.print_alert(self._console, alert.data)
-        if alert.data.component != MODEL:
-            return
+        component = alert.data.component
         if alert.status == "resolved":
-            self._recovered |= self._drifting.keys()
-            self._drifting.clear()
+            over = {row for row in self._drifting if row[0] == component}
+            self._recovered |= over
+            self._drifting = {row: what for row, what in self._drifting.items() if row not in over}
             return
         for each in alert.data.evidence.signals:
-            self._drifting[each.signal] = each.change.headline
+            self._drifting[component, each.signal] = each.change.headline
 
-    def show(self, sent: int, metrics: WorkerMetrics | None) -> None:
+    def show(self, sent: int, metrics: Sequence[WorkerMetrics | None]) -> None:
         """Show the state after `sent` events."""
-        self._update_rate(metrics)
+        self._metrics = metrics
+        self._rate.update(metrics)
         if time.monotonic() - self._shown < (_REFRESH if self._live else _LINE_INTERVAL):
             return
         self._shown = time.monotonic()
@@ -102,71 +125,94 @@ class Screen:
         else:
             self._console.print(Text.assemble((f"{sent / RATE:5.1f} s  ", "dim"), self._counts(sent)))
 
-    def _update_rate(self, metrics: WorkerMetrics | None) -> None:
-        old = self._metrics
-        if metrics and old and metrics.at > old.at:
-            self._rate = (metrics.read - old.read) / (metrics.at - old.at)
-        self._metrics = metrics or old
-
     def _counts(self, sent: int) -> str:
-        worker, alerts = "", f"{self._alerts} alert{'s' * (self._alerts != 1)}"
-        if each := self._metrics:
-            worker = f"read {self._rate:,.0f}/s, lag {each.lag:,}, {each.panes:,} panes; "
-            alerts += f", {each.incidents} open"
-        return f"sent {sent:,}; {worker}{alerts}"
+        known = [each for each in self._metrics if each]
+        lag, incidents = sum(each.lag for each in known), sum(each.incidents for each in known)
+        workers = f"{len(known)} of {WORKERS} workers read {self._rate.value:,.0f}/s, lag {lag:,}"
+        return f"sent {sent:,}; {workers}; {counted(self._alerts, 'alert')}, {counted(incidents, 'incident')} open"
 
     def _picture(self, sent: int) -> RenderableType:
-        phase = self._scenario.phase(sent - 1)
-        now = Text.assemble(
-            "now: ", (phase.fault.description, "yellow") if phase.fault else ("healthy traffic", "cyan")
-        )
-        title = f"{MODEL} (synthetic)  {sent / RATE:.0f} of {self._scenario.events / RATE:.0f} s"
+        faults = "; ".join(each.description for each in self._going_on.values())
+        now = Text.assemble("now: ", (faults, "yellow") if faults else ("healthy traffic", "cyan"))
+        title = f"synthetic traffic  {sent / RATE:.0f} of {self._scenario.events / RATE:.0f} s"
         counts = Text(self._counts(sent), style="dim")
-        parts: list[RenderableType] = [self._timeline(sent), now, counts, self._table(phase)]
+        parts: list[RenderableType] = [self._timelines(sent), now, counts, self._table()]
         return Group(Rule(Text(title), style="dim"), *(Padding(part, (0, _INDENT)) for part in parts))
 
-    def _timeline(self, sent: int) -> Text:
+    def _timelines(self, sent: int) -> Table:
+        """A bar for each model, and for the worker that is killed."""
+        scenario, table = self._scenario, Table(box=None, padding=(0, 1, 0, 0), show_header=False)
+        own = [each for each in scenario.phases if each.fault]
+        bars = {MODEL: own, STOPPING: [scenario.stop, own[-1]], f"worker {WORKERS}": [scenario.outage]}
+        for name, phases in bars.items():
+            table.add_row(Text(name), self._timeline(phases, sent))
+        return table
+
+    def _timeline(self, phases: Sequence[Phase], sent: int) -> Text:
         """The scenario as a bar as wide as the screen: faults thick, the future dim."""
-        line, width = Text(no_wrap=True), self._console.width - 2 * _INDENT
+        line, width = Text(no_wrap=True), self._console.width - 2 * _INDENT - len(MODEL) - 2
         for cell in range(width):
             index = cell * self._scenario.events // width
-            fault = self._scenario.phase(index).fault
+            fault = any(each.start <= index < each.end for each in phases)
             colour = "bright_black" if index > sent else "yellow" if fault else "cyan"
             line.append("█" if fault else "━", colour)
         return line
 
-    def _table(self, phase: Phase) -> Table:
+    def _table(self) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True, overflow="ellipsis")
-        for signal in self._signals:
-            table.add_row(Text(signal.removeprefix("features.")), self._state(signal, phase))
+        for row in self._rows:
+            component, signal = row
+            name = signal.removeprefix("features.")
+            table.add_row(Text(name if component == MODEL else f"{component}: {name}"), self._state(row))
         return table
 
-    def _state(self, signal: str, phase: Phase) -> Text:
-        if signal in self._drifting:
-            return Text(f"▲ drifting: {self._drifting[signal]}", style="bold red")
-        if phase.fault and phase.fault.signal == signal:
+    def _state(self, row: _Row) -> Text:
+        if row in self._drifting:
+            return Text(f"▲ {self._drifting[row]}", style="bold red")
+        if row in {(each.component, each.signal) for each in self._going_on.values()}:
             return Text("● fault planted, not yet paged", style="yellow")
-        return Text("● recovered", style="green") if signal in self._recovered else Text("● healthy", style="dim")
+        return Text("● recovered", style="green") if row in self._recovered else Text("● healthy", style="dim")
+
+
+class _Rate:
+    """Events that all workers read in a second, between the last two different answers. value: so far."""
+
+    def __init__(self) -> None:
+        self.value, self._at = 0.0, time.monotonic()
+        self._before: Sequence[WorkerMetrics | None] = ()
+
+    def update(self, metrics: Sequence[WorkerMetrics | None]) -> None:
+        """Take the newest metrics of each worker, None of one that does not answer."""
+        if metrics is self._before:
+            return
+        now, pairs = time.monotonic(), zip(self._before, metrics, strict=False)
+        more = sum(max(new.read - old.read, 0) for old, new in pairs if old and new)
+        self.value, self._at, self._before = more / (now - self._at), now, metrics
 
 
 def print_verdict(console: Console, verdict: Verdict) -> None:
     """Print the result of every planted fault, the false pages, and the verdict."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    headings = ("planted fault", "first signal", "paged after", "events", "start error", "resolved after")
+    headings = ("planted fault", "first signal", "class", "paged after", "events", "start error", "resolved after")
     for heading in ("", *headings):
-        left = heading in ("", *headings[:2])
+        left = heading in ("", *headings[:3])
         table.add_column(heading, justify="left" if left else "right", no_wrap=left)
     for result in verdict.results:
         table.add_row(*_cells(result))
+    table.add_row(*_downtime(verdict))
     console.print(Rule("planted faults and pages", style="dim"), table)
     for false_page in verdict.false_pages:
         console.print(Text(f"✗ false page: {false_page}", style="red"))
     caught = sum(result.problem is None for result in verdict.results)
-    summary = f"{caught} of {len(verdict.results)} planted faults paged, each as an incident of its own; "
-    summary += f"{len(verdict.false_pages) or 'no'} false page{'s' * (len(verdict.false_pages) != 1)}"
-    console.print(Text(summary, style="bold red" if verdict.exit_code else "bold green"))
+    console.print(
+        Text(
+            f"{caught} of {len(verdict.results)} planted faults paged, each as an incident of its own; "
+            f"{_away(verdict)}; {len(verdict.false_pages) or 'no'} false page{'s' * (len(verdict.false_pages) != 1)}",
+            style="bold red" if verdict.exit_code else "bold green",
+        )
+    )
 
 
 def _cells(result: FaultResult) -> list[Text]:
@@ -174,14 +220,30 @@ def _cells(result: FaultResult) -> list[Text]:
     name = Text(planted.fault.name)
     if result.problem or page is None:
         return [Text("✗", style="red"), name, Text(result.problem or "", style="red")]
-    end = f"{(resolved.at - planted.ended) / 1000:.1f} s" if resolved else "open"
+    end = f"{(resolved.at - planted.ended) / 1000:.1f} s" if resolved else "not fixed"
     metrics = (
-        f"{(page.at - planted.started) / 1000:.1f} s",
+        f"{result.delay:.1f} s",
         f"{page.sent - planted.start:,}",
         f"{result.start_error:+.1f} s",
         end,
     )
-    return [Text("✓", style="green"), name, Text(page.signals[0].removeprefix("features.")), *map(Text, metrics)]
+    signal = page.signals[0].removeprefix("features.")
+    return [Text("✓", style="green"), name, Text(signal), Text(page.data.kind), *map(Text, metrics)]
+
+
+def _downtime(verdict: Verdict) -> list[Text]:
+    problem = verdict.downtime_problem
+    if problem:
+        return [Text("✗", style="red"), Text(OUTAGE.name), Text(problem, style="red")]
+    return [Text("✓", style="green"), Text(OUTAGE.name), Text("paged nobody")]
+
+
+def _away(verdict: Verdict) -> str:
+    """What a worker's downtime has shown."""
+    if (seconds := verdict.downtime.seconds) is None:
+        return "the killed worker did not return"
+    whom = "may have paged" if verdict.false_pages else "paged nobody"
+    return f"a worker that was down for {seconds:.0f} s {whom}"
 
 
 def print_invitation(console: Console, site: Site) -> None:
@@ -190,19 +252,20 @@ def print_invitation(console: Console, site: Site) -> None:
     places = {
         "broker": site.broker.address,
         "store": f"redis://{site.store.address}/0",
-        "worker": f"pid {site.worker.process.pid}" if site.worker.process else "",
-        "metrics": f"http://{site.worker.address}/metrics",
+        **{each.name: f"pid {each.process.pid}" for each in site.workers if each.process},
+        "metrics": f"http://{site.workers[0].address}/metrics",
         "configuration": str(config),
     }
     commands = (
         f"{driftline} replay kafka://{site.config.topics.predictions} -c {config}",
+        f"{driftline} incidents --past -c {config}",
         f"{driftline} topics show -c {config}",
         f"{driftline} baseline show {config.parent / f'{MODEL}.driftline'}",
-        f"curl http://{site.worker.address}/metrics",
+        f"curl http://{site.workers[0].address}/metrics",
     )
     console.print(Rule("still running", style="dim"))
     for name, place in places.items():
-        console.print(Text(f"{name:14} {place}"), soft_wrap=True)
+        console.print(Text(f"{name:18} {place}"), soft_wrap=True)
     console.print("try, in another terminal:")
     for command in commands:
         console.print(Text(f"  {command}"), soft_wrap=True)

@@ -47,7 +47,7 @@ class Server:
     """One server process on a loopback port; it dies with the thread that started it.
 
     ready: whether the server on a port answers. stop_signal: ends it cleanly. As a context manager it starts and stops.
-    After `kill()` or `stop()`, `start()` brings it back on the same port with the same files.
+    After `kill()` or `stop()`, `start()` or `launch()` brings it back on the same port with the same files.
     """
 
     name: str
@@ -64,6 +64,16 @@ class Server:
 
     def start(self) -> Self:
         """Start and wait until the server answers. Raises ServerError if it ends or isn't ready in time."""
+        process = self.launch()
+        try:
+            self._wait_until_ready(process)
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Start without waiting for the server to answer; returns its process."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -73,12 +83,7 @@ class Server:
                 stderr=log,
                 process_group=0,  # a terminal's Ctrl-C must reach only this process, which stops its servers in order
             )
-        try:
-            self._wait_until_ready(self.process)
-        except BaseException:
-            self.kill()
-            raise
-        return self
+        return self.process
 
     def stop(self, patience: float = 10.0) -> None:
         """Stop the server cleanly, or after `patience` seconds by SIGKILL."""

@@ -1,4 +1,4 @@
-"""The demo's deployment: embedded servers, topics, a baseline, and a worker as a process of its own. Edge.
+"""The demo's deployment: embedded servers, topics, baselines, and workers as processes of their own. Edge.
 
 All files are in one temporary directory, all servers listen on loopback and end with the process that started them.
 """
@@ -26,6 +26,8 @@ from driftline.stream.events.parse import parse_event
 from driftline.stream.kafka.admin import ensure_topics, open_admin
 from driftline.stream.schemas.topics import wanted_topics
 
+#: Workers of the group; the last one is killed for a minute.
+WORKERS = 2
 # ms between two events of the history: a week in all.
 _PAST_STEP = 30_000
 _CONFIG = """\
@@ -49,18 +51,19 @@ models:
 worker:
   http: {http}
   session_seconds: 6 # the embedded broker's first join takes half of it
+panes:
+  seconds: 5 # messages that cannot be read are counted once the events before them have waited for as long
 """
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerMetrics:
-    """Metrics of the worker. read: events. lag: records not yet read. incidents: open ones. at: s, monotonic clock."""
+    """Metrics of a worker. read: events. lag: records not read. partitions: of predictions. incidents: open ones."""
 
     read: int
     lag: int
-    panes: int
+    partitions: int
     incidents: int
-    at: float
 
 
 @dataclass(frozen=True)
@@ -71,15 +74,19 @@ class Site:
     config: Config
     broker: Server
     store: Server
-    worker: Server
+    workers: tuple[Server, ...]
 
-    def metrics(self) -> WorkerMetrics | None:
-        """The worker's metrics; None if it doesn't answer. Raises ServerError if it has ended."""
-        process = self.worker.process
-        if process is not None and process.poll() is not None:
-            raise ServerError(f"the worker ended with exit code {process.returncode}:\n{self.worker.log_tail()}")
-        page = _get(self.worker.port, "/metrics")
-        return _parse_metrics(page) if page else None
+    def metrics(self) -> list[WorkerMetrics | None]:
+        """The metrics of each worker, None of one that doesn't answer. Raises ServerError if one ended by itself."""
+        return [self._metrics(each) for each in self.workers]
+
+    def _metrics(self, worker: Server) -> WorkerMetrics | None:
+        if worker.process is None:
+            return None
+        if (code := worker.process.poll()) is not None:
+            raise ServerError(f"{worker.name} ended with exit code {code}:\n{worker.log_tail()}")
+        page = _get(worker.port, "/metrics")
+        return _parse_metrics(page, self.config.topics.predictions) if page else None
 
 
 @contextmanager
@@ -94,21 +101,25 @@ def open_site(scenario: Scenario, announce: Callable[[str], None]) -> Iterator[S
         for name, server in (("broker (Tansu, in memory)", broker), ("store (Valkey, in memory)", store)):
             stack.enter_context(server)
             announce(f"{name} on {server.address}")
-        port = free_port()
-        path = _write_config(folder, broker, store, port)
+        ports = [free_port() for _ in range(WORKERS)]
+        path, *others = (_write_config(folder, broker, store, number, port) for number, port in enumerate(ports, 1))
         config = parse_config(path.read_text(), str(path))
         with open_admin(config.kafka) as admin:
             topics = ensure_topics(admin, wanted_topics(config.topics))
         announce(f"{len(topics)} topics, {config.topics.predictions} with {config.topics.partitions} partitions")
         _write_baselines(scenario, folder)
         announce(f"baselines of {HISTORY:,} earlier synthetic events, one also of the traffic of three weeks")
-        worker = stack.enter_context(_worker(path, port))
-        announce(f"driftline worker, in its own process, on {worker.address}")
-        yield Site(path, config, broker, store, worker)
+        paths = enumerate(zip([path, *others], ports, strict=True), 1)
+        workers = tuple(_worker(number, each, port) for number, (each, port) in paths)
+        for worker in workers:
+            stack.enter_context(worker)
+            announce(f"{worker.name}, in a process of its own, on {worker.address}")
+        yield Site(path, config, broker, store, workers)
 
 
-def _write_config(folder: Path, broker: Server, store: Server, port: int) -> Path:
-    path = folder / "driftline.yaml"
+def _write_config(folder: Path, broker: Server, store: Server, number: int, port: int) -> Path:
+    """The configuration of a worker; they differ in `worker.http` alone, as all are on one machine."""
+    path = folder / ("driftline.yaml" if number == 1 else f"driftline-{number}.yaml")
     values = {"broker": broker.address, "store": store.address, "http": f"127.0.0.1:{port}"}
     values |= {"model": MODEL, "stopping": STOPPING}
     path.write_text(_CONFIG.format(**values))
@@ -129,10 +140,10 @@ def _write_baselines(scenario: Scenario, folder: Path) -> None:
         (folder / f"{each.model}.driftline").write_bytes(encode_baseline(each))
 
 
-def _worker(config: Path, port: int) -> Server:
+def _worker(number: int, config: Path, port: int) -> Server:
     # -P: do not import a folder named `driftline` in the directory where the demo was started.
     command = [sys.executable, "-P", "-m", "driftline", "worker", "--config", str(config)]
-    return Server("the worker", command, port, config.parent / "worker.log", _is_healthy)
+    return Server(f"driftline worker {number}", command, port, config.parent / f"worker-{number}.log", _is_healthy)
 
 
 def _is_healthy(port: int) -> bool:
@@ -152,7 +163,7 @@ def _get(port: int, path: str) -> str | None:
         connection.close()
 
 
-def _parse_metrics(page: str) -> WorkerMetrics:
+def _parse_metrics(page: str, predictions: str) -> WorkerMetrics:
     samples = [each for family in text_string_to_metric_families(page) for each in family.samples]
 
     def total(name: str) -> int:
@@ -161,7 +172,8 @@ def _parse_metrics(page: str) -> WorkerMetrics:
     return WorkerMetrics(
         read=total("driftline_events_total"),
         lag=total("driftline_lag_records"),
-        panes=total("driftline_panes_total"),
+        partitions=sum(
+            each.name == "driftline_lag_records" and each.labels["topic"] == predictions for each in samples
+        ),
         incidents=total("driftline_incidents_open"),
-        at=time.monotonic(),
     )

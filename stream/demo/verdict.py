@@ -5,8 +5,9 @@
     belong to  (none) [─ fault 1 ──────────)[─ fault 2 ──────────
 
 A fault is caught if the first incident of its model, or of the topic, that fires between its first event and that of
-the next fault of the same, names its signal first. Every other incident that fires is a false page. So is a signal in
-an incident's alerts that is neither the fault's own nor an output of the model, which a fault in a feature moves too.
+the next fault of the same, names its signal first, has its class, comes in time, and is resolved if the fault is fixed.
+Every other incident that fires is a false page. So is a signal in an incident's alerts that is neither the fault's own
+nor an output of the model, which a fault in a feature moves too. A worker that is down must page nobody.
 """
 
 from __future__ import annotations
@@ -17,18 +18,35 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from driftline.stream.alerts.schema import AlertData, Evidence
-from driftline.stream.demo.scenario import CONSEQUENCES, Fault
+from driftline.stream.demo.scenario import CONSEQUENCES, OUTAGE, Fault
 from driftline.stream.events.times import PLAIN_TIMES
 
 
 @dataclass(frozen=True, slots=True)
 class PlantedFault:
-    """A fault as it was sent. start: index of its first event. started, ended: when it began and ended, epoch ms."""
+    """A fault as it was sent. start: index of its first event. started, ended: when it began and ended, epoch ms.
+
+    fixed: whether healthy events have followed.
+    """
 
     fault: Fault
     start: int
     started: int
     ended: int
+    fixed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Downtime:
+    """When a worker was killed, and when it read events again, epoch ms; None if that did not come."""
+
+    killed: int | None = None
+    back: int | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it was away; None if it did not come back, or did not go."""
+        return None if self.killed is None or self.back is None else (self.back - self.killed) / 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +86,19 @@ class FaultResult:
         """Why the fault was not caught; None if it was."""
         if self.page is None:
             return "not paged"
-        first = self.page.signals[0]
-        return None if first == self.planted.fault.signal else f"names {first} first"
+        fault, first, kind = self.planted.fault, self.page.signals[0], self.page.data.kind
+        if first != fault.signal:
+            return f"names {first} first"
+        if kind != fault.kind:
+            return f"paged as {kind}, not {fault.kind}"
+        if fault.within is not None and self.delay > fault.within:
+            return f"paged after {self.delay:.0f} s, not within {fault.within:g} s"
+        return "not resolved" if self.planted.fixed and self.resolved is None else None
+
+    @property
+    def delay(self) -> float:
+        """Seconds from the fault to its page; infinite without a page."""
+        return math.inf if self.page is None else (self.page.at - self.planted.started) / 1000
 
     @property
     def start_error(self) -> float | None:
@@ -82,23 +111,34 @@ class FaultResult:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The result of every planted fault, and descriptions of the false pages."""
+    """The result of every planted fault, descriptions of the false pages, and when a worker was down."""
 
     results: tuple[FaultResult, ...]
     false_pages: tuple[str, ...]
+    downtime: Downtime
+
+    @property
+    def downtime_problem(self) -> str | None:
+        """Why the worker's downtime does not show what it should; None if it does."""
+        if (seconds := self.downtime.seconds) is None:
+            return "the worker did not return"
+        if seconds < OUTAGE.seconds:
+            return f"only {seconds:.0f} s"
+        # Whatever no fault explains may come of it.
+        return f"{len(self.false_pages)} false page{'s' * (len(self.false_pages) != 1)}" if self.false_pages else None
 
     @property
     def exit_code(self) -> int:
-        """0 if every fault was caught, each by an incident of its own, and there are no false pages; otherwise 1."""
-        return int(bool(self.false_pages) or any(result.problem for result in self.results))
+        """0 if each fault was caught by an incident of its own, and nothing else paged, or 1."""
+        return int(bool(self.downtime_problem) or any(result.problem for result in self.results))
 
 
-def compare(planted: Sequence[PlantedFault], alerts: Sequence[ReceivedAlert]) -> Verdict:
+def compare(planted: Sequence[PlantedFault], downtime: Downtime, alerts: Sequence[ReceivedAlert]) -> Verdict:
     """The verdict on a demo; both sequences are in order of time."""
     results = tuple(_result(each, _next_start(each, planted), alerts) for each in planted)
     owner = {result.page.incident: result.planted.fault for result in results if result.page}
     unresolved = (each for each in alerts if each.status != "resolved")
-    return Verdict(results, tuple(page for each in unresolved for page in _false_pages(each, owner)))
+    return Verdict(results, tuple(page for each in unresolved for page in _false_pages(each, owner)), downtime)
 
 
 def _next_start(planted: PlantedFault, all_planted: Sequence[PlantedFault]) -> float:
@@ -120,6 +160,7 @@ def _false_pages(alert: ReceivedAlert, owner: Mapping[str, Fault]) -> list[str]:
     """What in a firing or updated alert no fault explains. owner: the fault that each incident caught."""
     fault = owner.get(alert.incident)
     if fault is None:
-        return [f"an incident of {', '.join(alert.signals)}"] if alert.status == "firing" else []
+        what = f"{alert.data.kind} of {alert.data.component}: {', '.join(alert.signals)}"
+        return [what] if alert.status == "firing" else []
     explained = {fault.signal, *CONSEQUENCES}
     return [f"{signal}, in the incident of the {fault.name}" for signal in alert.signals if signal not in explained]

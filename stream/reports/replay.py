@@ -45,7 +45,8 @@ _SHOWN_UNWATCHED = 10
 def print_alert(console: Console, data: AlertData[Evidence]) -> None:
     """Print an alert as a panel: its incident, its start, and each signal's change and evidence."""
     title = Text.assemble((data.status.upper(), "bold"), " ", printable(data.component))
-    head = Text(printable(f"since {data.starts_at}  ·  incident {data.incident_id}  ·  {data.severity}"), style="dim")
+    facts = (f"since {data.starts_at}", f"incident {data.incident_id}", data.severity, data.kind)
+    head = Text(printable("  ·  ".join(facts)), style="dim")
     lines = (
         [Text(printable(data.title))] if data.status is Status.RESOLVED else list(map(_signal, data.evidence.signals))
     )
@@ -56,10 +57,11 @@ def _signal(each: SignalEvidence) -> Group:
     """A signal's change, and below it the evidence."""
     offsets = ", ".join(f"{where.start:,} (partition {where.partition})" for where in each.offsets)
     test = f"{each.test} {each.code}" if each.code else each.test
-    figures = (
-        f"since {each.since[:16]}Z, from offset {offsets}, {each.events:,} events; "
-        f"{test} {each.evidence_nats:.1f} > {each.threshold_nats:.1f} nats; PSI {each.change.psi:.2f}"
-    )
+    where = (f"since {each.since[:16]}Z", *([f"from offset {offsets}"] if offsets else []), f"{each.events:,} events")
+    # Counts of traffic and of messages have neither offsets nor a distribution, and some tests of them no nats.
+    evidence = [f"{test} {each.evidence_nats:.1f} > {each.threshold_nats:.1f} nats"] if each.threshold_nats else []
+    effect = [f"PSI {each.change.psi:.2f}"] if offsets else []
+    figures = "; ".join((", ".join(where), *evidence, *effect))
     version = f" of version {each.version}" if each.version else ""
     change = Text.assemble((printable(each.signal), "bold"), printable(version), "  ", printable(each.change.headline))
     return Group(change, Padding(Text(printable(figures), style="dim"), (0, 0, 0, 2)))

@@ -26,6 +26,7 @@ from driftline.stream.demo.scenario import (
     HISTORY,
     MODEL,
     RATE,
+    STOP,
     STOPPING,
     TOPIC,
     Columns,
@@ -33,7 +34,7 @@ from driftline.stream.demo.scenario import (
     messages,
 )  # fmt: skip
 from driftline.stream.demo.servers import kafka_answers
-from driftline.stream.demo.verdict import PlantedFault, ReceivedAlert, compare
+from driftline.stream.demo.verdict import Downtime, PlantedFault, ReceivedAlert, compare
 from driftline.stream.events.parse import EventError, parse_event
 from driftline.stream.judge.incidents import Status
 from driftline.stream.replay.pipeline import LogBatch
@@ -59,13 +60,20 @@ def test_the_scenario_is_a_pure_function_of_its_seed() -> None:
     assert Scenario(6).block(3)["amount"].tolist() != first[3]["amount"].tolist()
 
 
-def test_faults_take_turns_with_healthy_traffic_in_less_than_100_seconds() -> None:
+def test_faults_take_turns_with_healthy_traffic_in_less_than_two_minutes() -> None:
     phases = Scenario(5).phases
     assert [phase.fault for phase in phases[1::2]] == list(FAULTS)
     assert {phase.fault for phase in phases[::2]} == {None}
     assert all(early.end == late.start for early, late in pairwise(phases))
     assert all(phase.start % BLOCK == 0 for phase in phases)
-    assert phases[-1].end / RATE <= 100
+    assert phases[-1].end / RATE < 120
+
+
+def test_the_worker_is_down_for_a_minute_in_which_five_faults_begin_and_back_before_the_last_one() -> None:
+    scenario = Scenario(5)
+    outage = scenario.outage
+    assert (outage.end - outage.start) / RATE == 60
+    assert [outage.start < start < outage.end for _, start, _ in scenario.faults] == [True] * 5 + [False]
 
 
 def test_one_model_stops_and_returns_while_the_other_goes_on() -> None:
@@ -134,7 +142,7 @@ def test_the_scenario_replayed_without_servers_gives_incidents_that_resolve() ->
         alerts.append(ReceivedAlert(alert.data, at(sent), sent))
 
     replay(config, [baseline, other], {0: log()}, take, TOPIC)
-    verdict = compare(planted(scenario)[:-1], alerts)
+    verdict = compare(planted(scenario)[:-1], DOWN, alerts)
     assert not verdict.exit_code, verdict
     assert all(result.resolved for result in verdict.results)
 
@@ -150,27 +158,34 @@ def at(index: int) -> int:
 
 
 def planted(scenario: Scenario) -> list[PlantedFault]:
-    return [PlantedFault(fault, start, at(start), at(end)) for fault, start, end in scenario.faults]
+    return [
+        PlantedFault(fault, start, at(start), at(end), fixed=end < scenario.events)
+        for fault, start, end in scenario.faults
+    ]
 
 
 PLANTED = planted(Scenario(5))
+DOWN = Downtime(START, START + 65_000)
 
 
-def alert(status: str, incident: str, sent: int, *signals: str, component: str = MODEL) -> ReceivedAlert:
+def alert(
+    status: str, incident: str, sent: int, *signals: str, component: str = MODEL, kind: str = "data-drift"
+) -> ReceivedAlert:
     found = tuple(structs.replace(finding(signal), since=at(sent) - 250) for signal in signals)
     drifted = replace(step().incident, recovered=found, drifts=())
     built = event(replace(step(), status=Status(status), incident=drifted, findings=found))
-    return ReceivedAlert(structs.replace(built.data, incident_id=incident, component=component), at(sent), sent)
+    data = structs.replace(built.data, incident_id=incident, component=component, kind=kind)
+    return ReceivedAlert(data, at(sent), sent)
 
 
 def caught(index: int) -> list[ReceivedAlert]:
     """The alerts of a caught fault: its page half a second after it began, its end three seconds later."""
-    each = PLANTED[index]
-    start, signal, component = each.start, each.fault.signal, each.fault.component
-    signals = (signal, "score") if component == MODEL else (signal,)
+    start, fault = PLANTED[index].start, PLANTED[index].fault
+    signals = (fault.signal, "score") if fault.component == MODEL else (fault.signal,)
+    about = {"component": fault.component, "kind": fault.kind}
     return [
-        alert("firing", f"incident {index}", start + 1000, *signals, component=component),
-        alert("resolved", f"incident {index}", start + 7000, *signals, component=component),
+        alert("firing", f"incident {index}", start + 1000, *signals, **about),
+        alert("resolved", f"incident {index}", start + 7000, *signals, **about),
     ]
 
 
@@ -178,7 +193,7 @@ ALL_CAUGHT = [each for index in range(6) for each in caught(index)]
 
 
 def test_all_faults_paged_and_nothing_else_is_exit_code_0() -> None:
-    verdict = compare(PLANTED, ALL_CAUGHT)
+    verdict = compare(PLANTED, DOWN, ALL_CAUGHT)
     assert verdict.exit_code == 0
     assert [result.start_error for result in verdict.results] == [pytest.approx(0.25)] * 6
     assert all(result.page and result.page.at - result.planted.started == 500 for result in verdict.results)
@@ -186,7 +201,7 @@ def test_all_faults_paged_and_nothing_else_is_exit_code_0() -> None:
 
 @pytest.mark.parametrize("missing", range(6))
 def test_a_fault_that_is_not_paged_is_exit_code_1(missing: int) -> None:
-    verdict = compare(PLANTED, [each for each in ALL_CAUGHT if each.incident != f"incident {missing}"])
+    verdict = compare(PLANTED, DOWN, [each for each in ALL_CAUGHT if each.incident != f"incident {missing}"])
     assert verdict.exit_code == 1
     assert [result.problem for result in verdict.results] == ["not paged" if i == missing else None for i in range(6)]
 
@@ -202,15 +217,58 @@ EXTRAS = {
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_a_false_page_is_exit_code_1(extra: str) -> None:
     alerts = sorted([*ALL_CAUGHT, EXTRAS[extra]], key=lambda each: each.sent)
-    verdict = compare(PLANTED, alerts)
+    verdict = compare(PLANTED, DOWN, alerts)
     assert verdict.exit_code == 1
     assert len(verdict.false_pages) == 1
     assert EXTRAS[extra].signals[0] in verdict.false_pages[0]
 
 
+@pytest.mark.parametrize("index", range(6))
+def test_a_fault_that_is_fixed_but_not_resolved_is_exit_code_1(index: int) -> None:
+    verdict = compare(PLANTED, DOWN, [each for each in ALL_CAUGHT if each is not ALL_CAUGHT[2 * index + 1]])
+    assert verdict.exit_code == (index < 5)
+    assert verdict.results[index].problem == ("not resolved" if index < 5 else None)
+
+
+def test_a_stop_that_is_paged_late_or_as_something_else_is_exit_code_1() -> None:
+    (index,) = (i for i, each in enumerate(PLANTED) if each.fault is STOP)
+    page = ALL_CAUGHT[2 * index]
+    late = replace(page, at=page.at + 40_000)
+    other = replace(page, data=structs.replace(page.data, kind="data-drift"))
+    for wrong, problem in ((late, "paged after 40 s, not within 35 s"), (other, "paged as data-drift, not absence")):
+        alerts = [wrong if each is page else each for each in ALL_CAUGHT]
+        verdict = compare(PLANTED, DOWN, alerts)
+        assert verdict.exit_code == 1
+        assert verdict.results[index].problem == problem
+
+
+@pytest.mark.parametrize("kind", ["absence", "schema", "data-drift"])
+def test_whatever_a_worker_pages_that_is_down_is_exit_code_1(kind: str) -> None:
+    more = alert("firing", "more", PLANTED[-1].start - 1000, "traffic", component=STOPPING, kind=kind)
+    verdict = compare(PLANTED, DOWN, sorted([*ALL_CAUGHT, more], key=lambda each: each.sent))
+    assert verdict.exit_code == 1
+    assert verdict.downtime_problem == "1 false page"
+    assert verdict.false_pages == (f"{kind} of {STOPPING}: traffic",)
+
+
+@pytest.mark.parametrize(
+    ("downtime", "problem"),
+    [
+        (Downtime(), "the worker did not return"),
+        (Downtime(START), "the worker did not return"),
+        (Downtime(START, START + 20_000), "only 20 s"),
+        (DOWN, None),
+    ],
+)
+def test_a_worker_that_was_not_down_for_a_minute_has_shown_nothing(downtime: Downtime, problem: str | None) -> None:
+    verdict = compare(PLANTED, downtime, ALL_CAUGHT)
+    assert verdict.downtime_problem == problem
+    assert verdict.exit_code == bool(problem)
+
+
 def test_a_page_that_names_another_signal_first_is_exit_code_1() -> None:
     wrong = alert("firing", "incident 0", PLANTED[0].start + 1000, "score", PLANTED[0].fault.signal)
-    verdict = compare(PLANTED, [wrong, *ALL_CAUGHT[1:]])
+    verdict = compare(PLANTED, DOWN, [wrong, *ALL_CAUGHT[1:]])
     assert verdict.exit_code == 1
     assert verdict.results[0].problem == "names score first"
 
@@ -220,7 +278,7 @@ def test_a_fault_that_only_updates_the_incident_before_it_is_exit_code_1() -> No
     signal = PLANTED[2].fault.signal
     update = alert("updated", "incident 0", PLANTED[2].start + 1000, signal)
     alerts = [ALL_CAUGHT[0], *ALL_CAUGHT[2:4], update, *ALL_CAUGHT[6:]]
-    verdict = compare(PLANTED, alerts)
+    verdict = compare(PLANTED, DOWN, alerts)
     assert verdict.exit_code == 1
     assert verdict.results[2].problem == "not paged"
     assert verdict.false_pages == (f"{signal}, in the incident of the {PLANTED[0].fault.name}",)
@@ -252,10 +310,11 @@ def broker_port(lines: Sequence[str]) -> int:
 @pytest.mark.demo
 def test_the_demo_pages_all_faults_and_leaves_nothing_behind(tmp_path: Path) -> None:
     with start_demo(tmp_path) as demo:
-        printed, _ = demo.communicate(timeout=180)
+        printed, _ = demo.communicate(timeout=240)
     assert demo.returncode == 0, printed
-    assert "6 of 6 planted faults paged" in printed
-    assert "no false pages" in printed
+    said = " ".join(printed.split())  # it breaks lines
+    assert "6 of 6 planted faults paged" in said
+    assert re.search(r"a worker that was down for \d+ s paged nobody; no false pages", said)
     assert printed.count("FIRING") == 6
     assert "synthetic" in printed
     assert list(tmp_path.iterdir()) == []
