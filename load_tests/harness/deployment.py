@@ -43,7 +43,7 @@ from driftline.stream.schemas.topics import wanted_topics
 from driftline.stream.sources.baselines import load_baselines, load_versions
 from load_tests.harness.oracle import Parts, Replay
 from load_tests.harness.redis_topologies import connect_to
-from load_tests.harness.ticks_heard import TicksHeard
+from load_tests.harness.ticks_heard import HeardWith, TicksHeard
 
 #: Seconds to wait for anything. A worker takes 2 s to start and the embedded broker up to 10 s to let it join; a busy
 #: machine takes several times as long.
@@ -169,16 +169,20 @@ class Deployment:
 
     def replay(self, level: int = NEWEST) -> Replay:
         """A replay of all messages on the predictions topic, as by a group at a format level, with its ticks so far."""
-        heard = TicksHeard(self.config)
-        for record in self.read(self.config.topics.panes):
-            heard.read(record.partition, read_message(record.value))
-        replay = Replay(self.config, self.baselines, level, heard.heard)
+        replay = Replay(self.config, self.baselines, level, self.heard())
         for partition, log in groupby(self.read(self.config.topics.predictions), attrgetter("partition")):
             records = list(log)
             first = records[0].offset
             assert [record.offset for record in records] == list(range(first, first + len(records)))
             replay.read(partition, [record.value for record in records], first)
         return replay
+
+    def heard(self) -> HeardWith:
+        """The ticks on the panes topic so far, as a replay takes them: a worker sends them every 10 s."""
+        heard = TicksHeard(self.config)
+        for record in self.read(self.config.topics.panes):
+            heard.read(record.partition, read_message(record.value))
+        return heard.heard
 
     # ---- Redis
 

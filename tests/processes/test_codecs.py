@@ -45,9 +45,13 @@ def test_a_worker_reads_a_topic_of_every_codec(broker: Broker, redis_server: Ser
     log = messages("a", EVENTS * len(CODECS))
     for i, codec in enumerate(CODECS):
         send(deployment, codec, log[i * EVENTS : (i + 1) * EVENTS])
-    replay = Replay(deployment.config, deployment.baselines)
-    replay.read(0, log)
+
+    def replayed() -> Replay:
+        replay = Replay(deployment.config, deployment.baselines, heard=deployment.heard())
+        replay.read(0, log)
+        return replay
+
     with deployment.worker() as worker:
         worker.wait_for(lambda: deployment.sealed() == {0: len(log)})
-        worker.wait_for(lambda: deployment.model_states() == replay.model_states())
+        worker.wait_for(lambda: deployment.model_states() == replayed().model_states())
         assert worker.stop() == 0

@@ -48,7 +48,7 @@ def deployed(folder: Path, broker: Broker, redis: str, url: str | None) -> Deplo
 
 def replayed(deployment: Deployment, log: list[bytes]) -> Replay:
     """What must follow from the same events as plain JSON."""
-    replay = Replay(deployment.config, deployment.baselines)
+    replay = Replay(deployment.config, deployment.baselines, heard=deployment.heard())
     replay.read(0, log)
     return replay
 
@@ -60,10 +60,10 @@ def test_a_worker_reads_frames_as_it_reads_json(broker: Broker, redis_server: Se
         site.script += [503, 503]
         deployment = deployed(tmp_path, broker, redis_server.address, site.url)
         deployment.produce({0: in_frames(log)})
-        expected = replayed(deployment, log)
         with deployment.worker() as worker:
-            worker.wait_for(lambda: deployment.model_states() == expected.model_states())
+            worker.wait_for(lambda: deployment.model_states() == replayed(deployment, log).model_states())
             assert worker.stop() == 0
+        expected = replayed(deployment, log)
         assert "answers 503; trying again in" in worker.logs()
     assert alert_bodies(deployment.alerts()) == alert_bodies(expected.alerts)
     assert expected.alerts
