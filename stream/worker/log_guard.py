@@ -46,19 +46,24 @@ class LogGuard:
 
     @property
     def facts(self) -> TickFacts | None:
-        """What ticks need to know of the topics; None until the group is bound."""
-        return TickFacts(self._partitions, continuity.panes_partitions(self._bound)) if self._bound else None
+        """What ticks need to know of the topics; None until the group is bound, and Kafka has had all of them."""
+        known = self._bound and self._partitions
+        return TickFacts(self._partitions, continuity.panes_partitions(self._bound)) if known else None
 
     async def bind(self) -> None:
         """Bind the group to what Kafka has, or check that it is bound to that."""
         cluster = await call_kafka(self._facts)
-        self._partitions = cluster.topics[self._topics.predictions].partitions
+        self._note_partitions(cluster)
         present = continuity.group_facts(self._topics, cluster)
         continuity.check_group(self._store.namespace, await self._store.bound(), present)
         self._bound = await self._store.bind(present)
         # Another worker, on another cluster, may have been faster.
         continuity.check_group(self._store.namespace, self._bound, present)
         self._note_added(continuity.panes_partitions(present) - continuity.panes_partitions(self._bound))
+
+    def _note_partitions(self, facts: ClusterFacts) -> None:
+        if (topic := facts.topics.get(self._topics.predictions)) is not None:  # else `check_topics` ends the worker
+            self._partitions = topic.partitions
 
     def _note_added(self, idle: int) -> None:
         if idle > self._idle_partitions:
@@ -129,7 +134,8 @@ class LogGuard:
         facts = await asyncio.to_thread(self._cluster.facts)
         missing = {self._topics.predictions, self._topics.panes} - facts.topics.keys()
         if not missing:
-            self._all_seen, self._partitions = time.monotonic(), facts.topics[self._topics.predictions].partitions
+            self._all_seen = time.monotonic()
+            self._note_partitions(facts)
             present = continuity.group_facts(self._topics, facts)
             continuity.check_group(self._store.namespace, self._bound or present, present)
         elif time.monotonic() - self._all_seen > _MISSING_FOR:
