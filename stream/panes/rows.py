@@ -76,8 +76,7 @@ class TrackTally:
         """The tally of events: of each version in its baseline, and of all others in the track ""."""
         sorted_in = defaultdict[str, list[Event]](list)
         for event in events:
-            version = event.version or ""
-            sorted_in[version if version in baselines else ""].append(event)
+            sorted_in[track_of(event, baselines)].append(event)
         return cls(baselines, {track: _counted(baselines.get(track), own) for track, own in sorted_in.items()})
 
     def __add__(self, newer: TrackTally | tuple[Event, ...]) -> TrackTally:
@@ -99,6 +98,12 @@ class TrackTally:
             track: part.sketch() if isinstance(part, Tally) else part for track, part in sorted(self.parts.items())
         }
         return parts[""] if parts.keys() == {""} else Tracks(parts)
+
+
+def track_of(event: Event, baselines: Mapping[str, Baseline]) -> str:
+    """The track of an event: its version, if that has a baseline of its own."""
+    version = event.version or ""
+    return version if version in baselines else ""
 
 
 def _counted(baseline: Baseline | None, events: Sequence[Event]) -> Tally | tuple[Event, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import numpy as np
 from driftline.detectors.arrays import IntArray
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.config.sections import Config
-from driftline.stream.events.columns import Defect
+from driftline.stream.events.columns import Columns, Defect, tabulate
 from driftline.stream.events.decode import Decoded, Decoder
 from driftline.stream.events.event import Event, Rejection
 from driftline.stream.events.frames import Schema
@@ -22,7 +22,7 @@ from driftline.stream.events.parse import EventError, EventReader
 from driftline.stream.panes.coverage import Coverage, sampled_positions
 from driftline.stream.panes.cutter import Cutter, PaneRule, Sizes
 from driftline.stream.panes.pane import Run
-from driftline.stream.panes.rows import EventRows, SketchRows, Tally, TrackRows, TrackTally
+from driftline.stream.panes.rows import EventRows, SketchRows, Tally, TrackRows, TrackTally, track_of
 
 
 class Sketched(NamedTuple):
@@ -131,11 +131,19 @@ class Sketcher:
         versions = (columns for own in decoded.versions.values() for columns in own.values())
         defects = [
             (int(columns.position[defect.row]), defect)
-            for columns in (*decoded.known.values(), *versions)
+            for columns in (*decoded.known.values(), *versions, *self._kept(decoded.unknown))
             for defect in columns.defects
         ]
         events = sum(len(each.times) for each in rows.values())
         return Sketched(list(map(_counted, runs)), events, rejections, defects)
+
+    def _kept(self, unknown: Mapping[str, Sequence[tuple[int, Event]]]) -> Iterator[Columns]:
+        """The columns of events that are kept until the open run has ended, as their next baselines read them."""
+        for model in self._waiting.keys() & unknown.keys():
+            baselines = self._waiting[model]
+            for track, baseline in baselines.items():
+                own = [each for each in unknown[model] if track_of(each[1], baselines) == track]
+                yield tabulate(baseline.fields, own)
 
     def _rows(self, decoded: Decoded, offsets: IntArray) -> dict[str, SketchRows | EventRows | TrackRows]:
         """The rows of each model. offsets: of the messages."""

@@ -10,14 +10,18 @@ from operator import add
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.stream.baselines.build import build_baseline
 from driftline.stream.events.decode import Decoder
 from driftline.stream.events.event import Event
+from driftline.stream.events.mapping import EventMapping
 from driftline.stream.events.parse import parse_event
+from driftline.stream.panes.cutter import Cutter, PaneRule
 from driftline.stream.panes.rows import SketchRows, Tally
+from driftline.stream.panes.sketcher import Sketcher
 
 # One more than a tally keeps uncounted.
 TOGETHER = 64
@@ -69,3 +73,23 @@ def test_a_tally_keeps_less_than_a_batch_uncounted(sizes: list[int]) -> None:
         assert len(tally.counted) <= 1
     assert tally is not None
     assert tally.sketch().n == sum(sizes)
+
+
+@pytest.mark.parametrize("version", ["", "2.0"])
+def test_values_that_do_not_fit_are_told_also_of_events_that_wait_for_an_exchanged_baseline(version: str) -> None:
+    """They join what the open run has counted, and those of the next run are counted anew."""
+    sketcher = Sketcher("t", Cutter(PaneRule(), 0, 0), {"m": BASELINE}, EventMapping())
+    after = build_baseline(SAMPLE, {"model": "m"})
+
+    def told(at: int, amount: Any) -> list[tuple[int, str]]:
+        event = {**json.loads(message(amount, "DE")), "version": version}
+        found = sketcher.consume(np.array([at]), [json.dumps(event).encode()])
+        return [(position, defect.reason) for position, defect in found.defects]
+
+    assert told(0, 1) == []
+    sketcher.exchange("m", {"": after, "2.0": after})
+    assert told(1, 2) == []
+    reason = "features.amount: expected number, got 'N/A'"
+    assert told(2, "N/A") == [(0, reason)]
+    assert sketcher.close(3).panes["m"].content.n == 3
+    assert told(3, "N/A") == [(0, reason)]
