@@ -33,6 +33,7 @@ from driftline.stream.config.sections import Config
 from driftline.stream.events.frames import Schema
 from driftline.stream.panes.cutter import Cutter
 from driftline.stream.panes.pane import Pane, Range, Run
+from driftline.stream.panes.rows import TrackTally
 from driftline.stream.panes.sketcher import Sketcher, pane_rule
 from driftline.stream.panes.tick import Tick
 from driftline.stream.panes.tracks import by_track, events_in
@@ -132,7 +133,7 @@ class _Replay:
                     key = Range(partition, run.start, run.end), model
                     if key not in published and run.start in self.era.doubtful.get(partition, ()):
                         continue
-                    self._compare(model, pane, run.versions.get(model, {}), published.pop(key, []))
+                    self._compare(model, pane, published.pop(key, []))
                     if key not in skipped - judged:
                         yield model, pane
         self.verdict.mismatches += [f"a pane of {model} in {run} is not expected" for run, model in published]
@@ -150,14 +151,15 @@ class _Replay:
         return sorted({at for run in runs for at in (run.start, run.end)} | cuts)
 
     def _runs(self, partition: int, log: Log, ends: Iterable[int]) -> Iterator[Run]:
+        # Events of the others are kept: each pane has been counted in the cells of one of their baselines, or in none.
+        lasting = self.given.keys() - {each.model for each in self.exchanged}
         sketcher = Sketcher(
             self.config.topics.predictions,
             Cutter(pane_rule(self.config), partition, 0),
-            # Events of the others are kept: each pane has been counted in the cells of one of their baselines.
-            {model: each for model, each in self.given.items() if model not in {old.model for old in self.exchanged}},
+            {model: each for model, each in self.given.items() if model in lasting},
             self.config.mapping.event_mapping(),
             self.schemas,
-            versions=dict(self.versions),
+            versions={model: own for model, own in self.versions.items() if model in lasting},
         )
         # A worker passes over what one batch may not hold: its bytes end no run.
         offsets = np.array([offset for offset, value in log.items() if len(value or b"") <= MAX_BATCH], np.int64)
@@ -181,19 +183,20 @@ class _Replay:
         slot_ms = rule.slot_ms or 1 << 62
         return following is None or following.ts // slot_ms <= max(p.first_ts for p in run.panes.values()) // slot_ms
 
-    def _compare(
-        self, model: str, pane: Pane[Any], versions: Mapping[str, str], published: Sequence[PaneMessage]
-    ) -> None:
+    def _compare(self, model: str, pane: Pane[Any], published: Sequence[PaneMessage]) -> None:
+        versions = self.versions.get(model, {})
+        hashes = {version: each.content_hash for version, each in versions.items()}
         if not published:
             self.verdict.mismatches.append(f"the pane of {model} in {pane.ranges} was not published")
         for message in published:
             expected, baseline = pane, self._baseline_of(message)
-            if message.baseline and baseline and not isinstance(pane.content, Sketch):
-                expected = replace(pane, content=baseline.sketch_events(pane.content))
+            if isinstance(pane.content, tuple) and message.baselines:
+                own = {"": baseline} if baseline and message.baseline else {}
+                expected = replace(pane, content=TrackTally.of_events({**versions, **own}, pane.content).sketch())
             is_sketch = isinstance(by_track(expected.content).get(""), Sketch)
             name = baseline.content_hash if baseline and is_sketch else ""
             topic, before = self.config.topics.predictions, message.previous_end
-            same = PaneMessage.of(model, name, topic, expected, before, message.log, versions)
+            same = PaneMessage.of(model, name, topic, expected, before, message.log, hashes)
             if message.to_bytes() != same.to_bytes():
                 self.verdict.mismatches.append(f"the pane of {model} in {pane.ranges} was published with other content")
 

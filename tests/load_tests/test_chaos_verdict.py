@@ -16,6 +16,7 @@ import pytest
 from driftline.detectors.summaries import codes
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import BuildSettings, build_baseline
+from driftline.stream.baselines.given import NO_VERSIONS, Versions
 from driftline.stream.codec.panes import PaneMessage, pack_tick, read_message
 from driftline.stream.config.load import parse_config
 from driftline.stream.config.sections import Config, Redis
@@ -63,14 +64,16 @@ async def work(
     logs: dict[int, list[bytes | None]] = LOGS,
     ticks: bool = False,
     other: Baseline | None = None,
+    versions: Versions = NO_VERSIONS,
 ) -> Outcome:
     """The outcome of a worker that meets no fault.
 
     ticks: whether it sends one after each fetch. other: a baseline that it is given in the middle of the traffic.
+    versions: the baselines of versions that have their own.
     """
     client = connect(Redis(url=url))
     topics = topics_with(config, logs)
-    driver = Driver(config, BASELINES, client, topics, fetch_size=_PORTION if ticks else 70)
+    driver = Driver(config, BASELINES, client, topics, fetch_size=_PORTION if ticks else 70, versions=versions)
     await read_all(driver, ticks, other)
     while not closed(topics, logs):
         await driver.sketch.close_idle()
@@ -102,13 +105,13 @@ async def read_all(driver: Driver, ticks: bool, other: Baseline | None) -> None:
     """Read the predictions topic to its end, and judge what comes of it."""
     await driver.assign()
     driver.sketch.tick_every = 0.0
-    if other is not None:
+    if other is not None or driver.versions:
         await driver.announce()
     rounds, partitions = 0, sorted(driver.topics[driver.config.topics.predictions])
     while any([await driver.sketch_next(partition) for partition in partitions]):
         rounds += 1
         if other is not None and rounds == 5:
-            await driver.reload({**BASELINES, other.model: other})
+            await driver.reload({**BASELINES, other.model: other}, driver.versions)
         if ticks:
             await driver.send_ticks(0)
         await judge_all(driver)
@@ -219,6 +222,40 @@ def test_a_run_in_which_a_baseline_was_exchanged_is_equal_and_keeps_what_both_wa
         event = orjson.dumps(orjson.loads(messages("given", 501)[-1]))
         lost = judge_run(own, now, ["spread"], with_message(outcome, 0, 1000, event), exchanged=before)
         assert (lost.lost, lost.doubled) == (2, 0), "of the signals that both baselines watch"
+
+
+@pytest.mark.parametrize("exchanged", [False, True])
+def test_a_run_in_which_a_version_was_rolled_out_is_equal_and_counts_it_in_its_own_cells(
+    config: Config, redis_server: Server, exchanged: bool
+) -> None:
+    own = config.model_copy(update={"worker": config.worker.model_copy(update={"group": unique("group")})})
+    versions = {"given": {"2.0": without_country(BASELINES["given"])}}
+    after = baseline_of("given", "other") if exchanged else None
+    outcome = asyncio.run(work(own, f"redis://{redis_server.address}", rolled_out(), other=after, versions=versions))
+    now, before = (BASELINES | {"given": after}, [BASELINES["given"]]) if after else (BASELINES, [])
+    verdict = judge_run(own, now, ["spread"], outcome, exchanged=before, ticks=False, versions=versions)
+    assert verdict.mismatches == []
+    assert (verdict.lost, verdict.doubled) == (0, 0)
+    tracks = [tracks_of(each) for each in outcome.eras[0].panes]
+    assert {True, False} <= {"2.0" in each for each in tracks}
+    assert {"2.0"} in tracks
+    event = orjson.dumps(orjson.loads(messages("given", 501)[-1]) | {"version": "2.0"})
+    lost = judge_run(own, now, ["spread"], with_message(outcome, 0, 1000, event), exchanged=before, versions=versions)
+    assert (lost.lost, lost.doubled) == (2, 0), "amount and score, as the version's baseline has no country"
+
+
+def rolled_out() -> dict[int, list[bytes | None]]:
+    """The log of a model whose events say a version: none, then every other one, then all."""
+    version = {"version": "2.0"}
+    own = [orjson.loads(each) for each in messages("given", 500, drift=(200, 300))]
+    own = [each | version if i >= 400 or (i >= 100 and i % 2) else each for i, each in enumerate(own)]
+    return {**LOGS, 0: [*interleave([orjson.dumps(each) for each in own], messages("spread", 500))]}
+
+
+def tracks_of(record: Record) -> set[str]:
+    """The versions that a pane counts."""
+    message = read_message(record.value or b"")
+    return set(message.baselines) if isinstance(message, PaneMessage) else set()
 
 
 def without_country(baseline: Baseline) -> Baseline:
