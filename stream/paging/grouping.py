@@ -179,10 +179,15 @@ def _open_outages(notifications: Notifications) -> dict[str, tuple[float, float]
 
 def _outage_page(outages: Mapping[str, tuple[float, float]], rules: GroupingRules, incident: OpenIncident) -> str:
     """The page of an open outage that was under way when this incident fired; "" if there is none."""
-    for name, (first, latest) in outages.items():
+    for name, (first, latest) in outages.items() if _is_of_model(incident) else ():
         if first - rules.outage_window <= incident.fired_at <= latest + rules.outage_window:
             return name
     return ""
+
+
+def _is_of_model(incident: OpenIncident) -> bool:
+    """Whether it may be part of an outage of models. That of a topic has a page of its own, which may explain one."""
+    return incident.alert.about == "model"
 
 
 def _new_outage(
@@ -196,7 +201,7 @@ def _new_outage(
         return None
     reported = [each for each in notifications.incidents.values() if each.page and not each.resolved]
     single = [each for each in reported if not (each.named_by or notifications.pages[each.page].outage)]
-    incidents = sorted((*single, *waiting), key=lambda each: each.fired_at)
+    incidents = sorted(filter(_is_of_model, (*single, *waiting)), key=lambda each: each.fired_at)
     origins = {each.model for each in rules.origins(incidents)}
     required = rules.outage_models or len(incidents) + 1
     for i, first in enumerate(incidents[: 1 - required]):

@@ -35,7 +35,7 @@ from driftline.stream.alerts.schema import (
     Shared,
     cut,
 )
-from driftline.stream.judge.incidents import Status
+from driftline.stream.judge.incidents import TRAFFIC, Status
 from driftline.stream.paging.commands import name_config
 from driftline.stream.paging.grouping import GroupingRules
 from driftline.stream.paging.notifications import Notifications, OpenIncident, Page
@@ -153,8 +153,8 @@ def _cascade_title(head: OpenIncident, others: Sequence[OpenIncident], models: s
     if over:
         return _joined(_whole_title(head), f"; also recovered downstream: {models}")
     if head.resolved:
-        drifting = _names(each.model for each in others if not each.resolved)
-        return cut(f"{printable(head.model)} has recovered; still drifting downstream: {drifting}", TITLE)
+        still = _names(each.model for each in others if not each.resolved)
+        return cut(f"{printable(head.model)} has recovered; still open downstream: {still}", TITLE)
     return _joined(_whole_title(head), f"; also downstream: {models}")
 
 
@@ -243,17 +243,22 @@ def _outage_evidence(common: _Common) -> OutageEvidence:
 
 
 def _outage_title(common: _Common, over: bool) -> str:
-    models = len(common.models)
-    of_traffic = set(common.classes) == {"absence"}
+    models, do, over_now = len(common.models), *_verbs(common.classes)
     if over:
-        return (
-            f"{models} models: {'incidents of their traffic are over' if of_traffic else 'no longer drifting at once'}"
-        )
-    signal, count = common.signals[0] if common.signals else ("", 0)
-    shared = f": {printable(signal)} in {count} of them" if count > 1 and not of_traffic else ""
+        return f"{models} models: {over_now}"
+    signal, count = next(((name, n) for name, n in common.signals if name != TRAFFIC), ("", 0))
+    shared = f": {printable(signal)} in {count} of them" if count > 1 else ""
     since = rfc3339(common.since)[:16].replace("T", " ")
-    do = "have less or more traffic" if of_traffic else "drift"
     return cut(f"{models} models {do} at once since {since} UTC{shared}", TITLE)
+
+
+def _verbs(classes: Counter[str]) -> tuple[str, str]:
+    """What models of incidents of these classes do, and what is said when that is over."""
+    if "absence" not in classes:
+        return "drift", "no longer drifting at once"
+    if len(classes) == 1:
+        return "have less or more traffic", "incidents of their traffic are over"
+    return "drift, or have less or more traffic,", "their incidents are over"
 
 
 def _outage_text(common: _Common) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -164,7 +165,7 @@ def test_an_origin_that_ends_before_its_page_is_sent_is_named_as_recovered() -> 
     here.emit("fraud", "resolved")
     here.receiver_is_down = False
     here.settle()
-    assert [alert.title for alert in here.sent] == ["fraud has recovered; still drifting downstream: churn"]
+    assert [alert.title for alert in here.sent] == ["fraud has recovered; still open downstream: churn"]
     here.end()
     assert here.open_pages() == set()
 
@@ -296,7 +297,7 @@ def test_an_incident_downstream_of_an_open_page_updates_it_and_the_page_stays_op
         (1, "firing", "warning", "fraud: amount ×100 since 14:05"),
         (2, "updated", "error", "fraud: amount ×100 since 14:05; also downstream: mail"),
         (3, "updated", "error", "fraud: worse; also downstream: mail"),
-        (4, "updated", "error", "fraud has recovered; still drifting downstream: mail"),
+        (4, "updated", "error", "fraud has recovered; still open downstream: mail"),
         (5, "resolved", "error", "fraud: amount ×100 since 14:05; also recovered downstream: mail"),
     ]
     assert len({alert.id for alert in here.sent}) == 5
@@ -370,6 +371,43 @@ def test_models_whose_traffic_stops_at_once_are_not_said_to_drift() -> None:
         here.emit(model, "resolved", evidence={"signals": [{"signal": "traffic"}]}, **{"class": "absence"})
     here.wait()
     assert here.sent[-1].title == "6 models: incidents of their traffic are over"
+
+
+def test_some_models_that_drift_while_others_stop_are_said_to_do_either() -> None:
+    here = world()
+    classes = {model: "data-drift" if model == MANY[0] else "absence" for model in MANY[:6]}
+    for model, kind in classes.items():
+        signal = "traffic" if kind == "absence" else "score"
+        here.emit(model, evidence={"signals": [{"signal": signal}]}, **{"class": kind})
+    here.wait()
+    title = here.sent[-1].title
+    assert title.startswith("6 models drift, or have less or more traffic, at once since 20")
+    assert title.endswith(" UTC"), "they do not drift in their traffic"
+    for model, kind in classes.items():
+        here.emit(model, "resolved", **{"class": kind})
+    here.wait()
+    assert here.sent[-1].title == "6 models: their incidents are over"
+
+
+TOPIC: dict[str, Any] = {"class": "schema", "labels": {"topic": "predictions", "signal": "rejected"}}
+
+
+def test_a_topic_is_no_model_of_an_outage_and_has_a_page_of_its_own() -> None:
+    here = world()
+    for model in MANY[:4]:
+        here.emit(model)
+    here.emit("predictions", **TOPIC)
+    here.wait()
+    assert len(here.sent) == 5, "four models are no outage"
+    here = world()
+    for model in MANY[:5]:
+        here.emit(model)
+    here.emit("predictions", **TOPIC)
+    here.wait()
+    assert sorted(each.title[:8] for each in here.sent) == ["5 models", "predicti"]
+    here.emit("later", **TOPIC | {"labels": {"topic": "later"}})
+    here.wait()
+    assert here.sent[-1].title.startswith("later"), "nor does it join one"
 
 
 def test_fifty_models_at_once_are_one_page_that_says_what_they_share() -> None:

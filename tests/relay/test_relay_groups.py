@@ -103,7 +103,7 @@ def test_a_cascade_is_one_page_that_names_its_origin_and_is_open_as_long_as_the_
     assert summaries == [
         "fraud: amount ×100 since 14:05; also downstream: churn",
         "fraud: amount ×100 since 14:05; also downstream: churn, ltv",
-        "fraud has recovered; still drifting downstream: ltv",
+        "fraud has recovered; still open downstream: ltv",
         "fraud: amount ×100 since 14:05; also recovered downstream: churn, ltv",
     ]
     assert pagerduty.pages == {"fraud/a1": 1}
