@@ -25,6 +25,7 @@ from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.given import NO_VERSIONS, Versions
 from driftline.stream.codec.levels import NEWEST
 from driftline.stream.config.sections import Config
+from driftline.stream.judge.absence import CalendarOf, every_day
 from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.state.client import Client
 from driftline.stream.state.references import StoredBaselines
@@ -107,9 +108,14 @@ class Driver:
         """Say what models are compared with, as a worker does before its first pane."""
         await self.configuration.announce()
 
-    async def reload(self, baselines: Mapping[str, Baseline], versions: Versions = NO_VERSIONS) -> None:
-        """Go on with other baselines, as a worker does at SIGHUP."""
-        settings = SketchSettings.of(self.config), JudgeSettings.of(self.config)
+    async def reload(
+        self,
+        baselines: Mapping[str, Baseline],
+        versions: Versions = NO_VERSIONS,
+        calendar_of: CalendarOf = every_day,
+    ) -> None:
+        """Go on with other baselines and calendars, as a worker does at SIGHUP."""
+        settings = SketchSettings.of(self.config), JudgeSettings.of(self.config, calendar_of)
         await self.configuration.replace(*settings, baselines, versions)
 
     async def release(self) -> None:

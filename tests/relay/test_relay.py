@@ -16,6 +16,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from driftline.stream.alerts.build import build_alert, encode_alert
 from driftline.stream.alerts.read import read_complete_alert
 from driftline.stream.config.relay import Relay
 from driftline.stream.demo.servers import Server
@@ -30,6 +31,7 @@ from driftline.stream.state.notification_log import NotificationLog
 from tests.harness.relay_bench import HOOK, Bench, on_bench, record, settle, until
 from tests.harness.services import NO_ANSWER, ROUTING_KEY, Answer, Service, answer, cloud_event, fake, stamp
 from tests.harness.topic_tools import driftline
+from tests.judge.test_absence import FULL, NONE, known
 
 
 @pytest.fixture
@@ -62,6 +64,37 @@ def test_an_incident_is_one_page_that_closes_itself(redis_server: Server, pagerd
     assert [each.json["event_action"] for each in pagerduty.accepted] == ["trigger", "trigger", "resolve"]
     assert pagerduty.pages == {"fraud/a1": 1}
     assert pagerduty.open == set()
+
+
+def test_a_model_that_stops_rings_and_is_closed_when_its_traffic_returns(
+    redis_server: Server, pagerduty: Service
+) -> None:
+    """From the judge's ticks to the pager: the alerts are those that a worker would publish."""
+    model = known()
+    steps = [*model.pass_time(6, NONE), *model.pass_time(6, FULL)]
+    values = [
+        encode_alert(build_alert(model.monitor, each, mode="live", topic="predictions", emitted_at=_now()))
+        for each in steps
+    ]
+
+    async def scenario(bench: Bench) -> None:
+        for value in values:
+            await bench.deliver(value)
+
+    on_bench(redis_server, [pagerduty], scenario)
+    rang, closed = (each.json for each in pagerduty.accepted)
+    assert [rang["event_action"], closed["event_action"]] == ["trigger", "resolve"]
+    assert rang["payload"]["severity"] == "critical"
+    assert "fraud: traffic stopped (no event, " in rang["payload"]["summary"]
+    assert rang["payload"]["class"] == "absence"
+    assert rang["dedup_key"] == closed["dedup_key"]
+    assert rang["dedup_key"].startswith("fraud/traffic/")
+    assert pagerduty.open == set()
+
+
+def _now() -> int:
+    """Epoch milliseconds."""
+    return time.time_ns() // 1_000_000
 
 
 @pytest.mark.parametrize("kind", ["pagerduty", "slack", "webhook", "alertmanager"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,14 +17,16 @@ from driftline.stream.codec.state import state_delta
 from driftline.stream.config.load import parse_config
 from driftline.stream.demo.servers import Server
 from driftline.stream.kafka.record import OutgoingRecord
+from driftline.stream.panes.pane import SLOT_MS
 from driftline.stream.panes.tick import Marks, Tick
+from driftline.stream.sources.calendars import load_calendars
 from driftline.stream.state.fencing import FencedError
 from driftline.stream.state.models import ModelIndex
 from driftline.stream.state.store import Store
 from load_tests.harness.oracle import EPOCH, baseline_of, messages
 from tests.harness.brokers import unique
 from tests.harness.driver import Crash, Driver
-from tests.judge.test_absence import NONE, known
+from tests.judge.test_absence import NONE, NOW, known
 from tests.worker.test_stages import Bench, play
 
 HOUR = 3_600_000
@@ -196,6 +200,51 @@ def test_a_model_that_has_stopped_has_an_open_incident_in_the_metric_and_in_the_
         driver = this.driver()
         await driver.assign()
         assert driver.metrics.registry.get_sample_value("driftline_incidents_open") == 1
+
+    run(redis_server, scenario)
+
+
+_HOLIDAY = """\
+BEGIN:VCALENDAR
+VERSION:2.0
+PRODID:-//planned work//
+BEGIN:VEVENT
+UID:1
+DTSTAMP:20240101T000000Z
+DTSTART:{day}
+DTEND:{next_day}
+END:VEVENT
+END:VCALENDAR
+"""
+
+
+@pytest.mark.parametrize("closed_at_first", [True, False])
+def test_a_calendar_file_that_has_changed_is_in_effect_once_the_configuration_is_loaded_again(
+    redis_server: Server, tmp_path: Path, closed_at_first: bool
+) -> None:
+    """As at SIGHUP: the same line of the configuration, another file."""
+
+    async def scenario(this: Bench) -> None:
+        this.config = parse_config(_CONFIG.format(group=this.config.worker.group).replace("hold: 1h, ", ""))
+        config = parse_config("defaults: {calendar: {files: [holidays.ics]}}")
+        today = datetime.fromtimestamp(NOW * SLOT_MS / 1000, UTC)
+
+        async def load(day: datetime) -> None:
+            days = {"day": f"{day:%Y%m%dT%H%M%SZ}", "next_day": f"{day + timedelta(days=1):%Y%m%dT%H%M%SZ}"}
+            (tmp_path / "holidays.ics").write_text(_HOLIDAY.format(**days))
+            await driver.reload({}, calendar_of=load_calendars(config, tmp_path, today).for_model)
+
+        judge = await Store(this.client, this.config.worker.group).claim_judge(this.config.topics.panes, 0)
+        await judge.commit(0, {"fraud": state_delta(None, known().state)}, seen={"fraud": 1})
+        driver = this.driver()
+        await driver.assign()
+        found = []
+        for slot, closed in ((6, closed_at_first), (12, not closed_at_first)):
+            await load(today if closed else today + timedelta(days=300))
+            inject(this, Tick(this.config.topics.predictions, 0, 1, 400, (NOW + slot) * SLOT_MS))
+            await judge_all(driver)
+            found.append([each["data"]["class"] for each in this.alerts()])
+        assert found == ([[], ["absence"]] if closed_at_first else [["absence"], ["absence"]])
 
     run(redis_server, scenario)
 
