@@ -13,6 +13,12 @@ from driftline.detectors.decision.rates import HOUR, WEEK, Rates
 
 #: Slots by which events may be ahead of the time that is complete: one day, of a partition that is behind.
 AHEAD: Final = 24 * HOUR
+# Slots by which events may be ahead of the farthest tick: half a day, what is read of a backlog between two ticks. An
+# event a day ahead has a wrong clock.
+_ON_THEIR_WAY = AHEAD // 2
+# Slots further ahead of the time that is complete, events are not even remembered as left out: a week of a backlog.
+_FAR = 7 * AHEAD
+_NONE = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +59,15 @@ class Traffic:
 
     rates: up to two hours before `until`. pending: (n,) events by slot from the first one of `rates.hour`, without
     trailing zeros. until: the first slot that may still get events, but for late ones. unknown: [first, end) slots in
-    which events were not counted: before the model began, or too far ahead of `until`.
+    which events were not counted: before the model began, or too far ahead of `until`. left_out: [first, end) slots of
+    events that were too far ahead, until time comes to them.
     """
 
     rates: Rates
     pending: IntArray
     until: int
     unknown: tuple[int, int]
+    left_out: tuple[int, int] = _NONE
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Traffic) and all(
@@ -69,14 +77,14 @@ class Traffic:
     __hash__ = None  # type: ignore[assignment]
 
     @classmethod
-    def start(cls, slot: int, rates: Rates | None = None, uncounted: int = 0) -> Traffic:
+    def start(cls, slot: int, rates: Rates | None = None, uncounted: int = 0, reached: int = 0) -> Traffic:
         """Traffic that is complete before `slot`, of which no count is known, but perhaps the rates of another time.
 
-        uncounted: end of the slots whose events may have come already, and were not counted; AHEAD is the most that is
-        believed, as more is a wrong clock.
+        uncounted: end of the slots whose events may have come already, and were not counted. reached: as in `observe`.
         """
         known = Rates(slot // HOUR) if rates is None else rates.moved(slot // HOUR)
-        return cls(known, np.zeros(0, np.int64), slot, (0, max(slot, min(uncounted, slot + AHEAD))))
+        end = min(uncounted, max(slot, reached) + _ON_THEIR_WAY)
+        return cls(known, np.zeros(0, np.int64), slot, (0, max(slot, end)))
 
     @property
     def first(self) -> int:
@@ -95,10 +103,10 @@ class Traffic:
     ) -> Traffic:
         """The traffic with `counts` (n,) >= 0 of events more in `slots` (n,), and complete before the slot `until`.
 
-        until: the least of all source partitions; a smaller one than before changes nothing. reached: the largest one;
-        what lies further ahead of `until` than AHEAD is left out, and unknown as far as it was reached. unlearned:
-        slots [first, end) of incidents, which are judged but change no expectation. Events of slots that are learned
-        already are left out.
+        until: the least of all source partitions; a smaller one than before changes nothing. Events further ahead of it
+        than AHEAD are left out, and their slots unknown. reached: the largest one; events far ahead of it, too, have a
+        wrong clock. unlearned: slots [first, end) of incidents, which are judged but change no expectation. Events of
+        slots that are learned already are left out.
         """
         added = self._add(slots, counts, max(until, self.until), reached)
         rates, pending = added.rates, added.pending
@@ -125,15 +133,25 @@ class Traffic:
         pending = np.zeros(size, np.int64)
         pending[: len(self.pending)] = self.pending
         np.add.at(pending, slots[taken] - first, counts[taken])
-        # What came since `until` was this one was left out by it, and not by the new one.
-        begin = max(self.until + AHEAD, self.unknown[1])
-        unknown = (begin if self.unknown[1] < until else self.unknown[0], reached)
-        return replace(
-            self,
-            pending=np.trim_zeros(pending, "b"),
-            until=until,
-            unknown=unknown if reached > begin else self.unknown,
-        )
+        ahead = slots[(slots >= end) & (slots < until + _FAR) & (counts > 0)]
+        added = replace(self, pending=np.trim_zeros(pending, "b"), until=until, left_out=_joined(self.left_out, ahead))
+        return added._decided(max(reached, until)) if 0 < added.left_out[0] < until else added
+
+    def _decided(self, reached: int) -> Traffic:
+        """The traffic when time has come to what was left out: that is unknown, unless a wrong clock was ahead."""
+        (first, end), unknown = self.left_out, self.unknown
+        if end > reached + _ON_THEIR_WAY:
+            return replace(self, left_out=_NONE)
+        begin = min(unknown[0], first) if unknown[1] > self.first else first
+        return replace(self, unknown=(begin, max(unknown[1], end)), left_out=_NONE)
+
+
+def _joined(interval: tuple[int, int], slots: IntArray) -> tuple[int, int]:
+    """The least interval that has an interval, unless that is empty, and all slots."""
+    if not len(slots):
+        return interval
+    first, end = int(slots.min()), int(slots.max()) + 1
+    return (min(interval[0], first), max(interval[1], end)) if interval[1] else (first, end)
 
 
 def _outside(intervals: Sequence[tuple[int, int]], first: int, n: int) -> BoolArray:

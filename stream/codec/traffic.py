@@ -38,8 +38,9 @@ class _PackedTraffic(Stored, frozen=True):
     closed: tuple[int, int]
     incident: Incident | None
     delays: tuple[int, ...] = Delays().panes
+    left_out: tuple[int, int] = (0, 0)
 
-    since: ClassVar[Mapping[str, int]] = MappingProxyType({"delays": 2})
+    since: ClassVar[Mapping[str, int]] = MappingProxyType({"delays": 2, "left_out": 2})
 
 
 class _PackedRates(Stored, frozen=True):
@@ -69,8 +70,8 @@ _TRAFFIC, _RATES = msgspec.msgpack.Decoder(_PackedTraffic), msgspec.msgpack.Deco
 def traffic_parts(state: TrafficState) -> dict[str, tuple[Any, ...]]:
     """The values that each part is made of."""
     counts = state.counts
-    own = (counts.pending, counts.until, counts.unknown, state.begin, state.closed, state.incident, state.delays.panes)
-    return {"traffic": own, "rates": (counts.rates,)}
+    own = (counts.pending, counts.until, counts.unknown, state.begin, state.closed, state.incident)
+    return {"traffic": (*own, state.delays.panes, counts.left_out), "rates": (counts.rates,)}
 
 
 def pack_traffic(part: tuple[Any, ...]) -> bytes:
@@ -90,7 +91,8 @@ def unpack_traffic(traffic: bytes, rates: bytes) -> TrafficState:
     pending = np.array(stored.pending, np.int64)
     if pending.min(initial=0) < 0:
         raise FormatError("a model's traffic has a slot with less than no event")
-    counts = Traffic(unframe(b"W", rates, _RATES).unpack(), pending, stored.until, stored.unknown)
+    known = unframe(b"W", rates, _RATES).unpack()
+    counts = Traffic(known, pending, stored.until, stored.unknown, stored.left_out)
     if not counts.first <= counts.until <= counts.first + 2 * HOUR:
         raise FormatError(f"a model's traffic is complete to slot {counts.until}, and learned up to {counts.first}")
     if len(stored.delays) != len(Delays().panes) or min(stored.delays) < 0:

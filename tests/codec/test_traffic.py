@@ -97,10 +97,12 @@ def test_delays_that_cannot_be_are_refused(delays: list[int]) -> None:
         restore_state({**parts, "traffic": frame(b"C", [*traffic[:6], delays])}, None)
 
 
-def test_traffic_of_which_no_delay_is_known_is_stored_as_it_always_was() -> None:
+@pytest.mark.parametrize("later", [-30, 30 * HOUR])
+def test_traffic_of_which_no_event_was_late_or_too_far_ahead_is_stored_as_it_always_was(later: int) -> None:
     assert stored()["traffic"][1] == 1
-    late = TrafficJudge(CONFIG).count(stopped(), ((stopped().counts.until - 30, 5),), stopped().counts.until * SLOT_MS)
-    state = ModelState({Source(0): 1}, traffic=late)
+    until = stopped().counts.until
+    counted = TrafficJudge(CONFIG).count(stopped(), ((until + later, 5),), until * SLOT_MS * (later < 0))
+    state = ModelState({Source(0): 1}, traffic=counted)
     parts = state_delta(None, state).write
     assert parts["traffic"][1] == 2
     assert restore_state(parts, None) == state
