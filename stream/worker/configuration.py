@@ -57,8 +57,8 @@ class Configuration:
     async def _announce(self) -> None:
         if not self._announced and self.level > FIRST:
             await self._references.announce(self._publish, self._settings.panes)
-            await self._exchange(self._references.versions)
+            await self._exchange(self._references.known.versions)
             self._announced = True
 
     async def _exchange(self, versions: Versions) -> None:
-        await self._sketch.exchange(self._settings, self._references.given, versions)
+        await self._sketch.exchange(self._settings, self._references.known.given, versions)

@@ -13,10 +13,10 @@ from typing import Any
 from faust.types import TP
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.codec.state import StateDelta
 from driftline.stream.events.limits import limit_of
 from driftline.stream.events.unreadable import Unreadable
-from driftline.stream.judge.incidents import Step
 from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.panes.sketcher import Sketched
 from driftline.stream.worker.faust.transport import Fetch
@@ -159,10 +159,10 @@ class Metrics:
         self._judge.observe(seconds)
         self._record_progress(fetch)
 
-    def decided(self, steps: Iterable[Step]) -> None:
+    def decided(self, alerts: Iterable[IncidentAlert]) -> None:
         """Count decided alerts."""
-        for step in steps:
-            self._alerts.labels(step.status.value).inc()
+        for alert in alerts:
+            self._alerts.labels(alert.data.status.value).inc()
 
     def committed(self, seconds: float, deltas: Mapping[str, StateDelta]) -> None:
         """Record how long a commit took, and how many bytes of state it wrote."""

@@ -124,8 +124,9 @@ class Worker:
         self.references = References(
             select_watched(config, self.baselines), stored, select_watched_versions(config, self.versions)
         )
+        given = self.references.known.given
         self.sketch_stage = SketchStage(
-            SketchSettings.of(config), self.references.given, self.store, self._publish, self.metrics, self.schemas
+            SketchSettings.of(config), given, self.store, self._publish, self.metrics, self.schemas
         )
         judged = JudgeSettings.of(config, self.calendar_of)
         self.judge_stage = JudgeStage(judged, self.references, self.store, self._publish, self.metrics)
@@ -281,8 +282,8 @@ class Worker:
         if level != self._level:
             hint = "once all are upgraded, run driftline upgrade finish -c FILE" if level < NEWEST else "the newest"
             log.info("the group is at format level %d: %s", level, hint)
-            if level < TRACKS and self.references.versions:
-                models = ", ".join(self.references.versions)
+            if level < TRACKS and self.references.known.versions:
+                models = ", ".join(self.references.known.versions)
                 log.warning("`baselines` of models %s are not used before format level %d", models, TRACKS)
         self._level = self.metrics.level = level
         self.sketch_stage.level = self.judge_stage.level = self.configuration.level = level

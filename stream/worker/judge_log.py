@@ -1,0 +1,64 @@
+"""What the judge stage writes to the worker's log: what panes changed that somebody may have to know of."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.codec.panes import ReferenceMessage
+from driftline.stream.config.remarks import Remark, SignalKinds
+from driftline.stream.judge.monitor import Monitor
+from driftline.stream.judge.state import ModelState
+from driftline.stream.partitions.monitors import Monitors
+from driftline.stream.partitions.remembered import Changes
+
+UnusedSettings = Callable[[Mapping[str, SignalKinds]], Iterable[Remark]]
+
+log = logging.getLogger(__name__)
+
+# Forgotten models that a log line names.
+_NAMED = 5
+
+
+def log_changes(changes: Changes, monitors: Monitors, unused_settings: UnusedSettings) -> None:
+    """Log what is new of models: their baselines, events that come too late, and which were forgotten.
+
+    unused_settings: what of the configuration has no effect, given the signals of models.
+    """
+    for baseline in changes.newly_learned:
+        _log_learned(baseline, monitors.of(baseline.model, changes.reference(baseline.model)))
+        for remark in unused_settings({baseline.model: baseline.signal_kinds}):
+            log.warning("%s", remark)
+    for model, record in changes.references.items():
+        before = changes.before.references.get(model)
+        if before is not None and before.baselines != record.baselines:
+            log.info("model %s: compared with another baseline from here on", model)
+    for model, state in changes.states.items():
+        if not state.sample and (refusal := monitors.refusal(model)):
+            log.warning("model %s: no baseline can be learned from its events: %s", model, refusal)
+        if _comes_too_late(state) and not _comes_too_late(changes.before.states.get(model)):
+            log.warning("model %s: its traffic is not judged: many of its events come over an hour late", model)
+    if changes.forgotten:
+        _log_forgotten(changes.forgotten)
+
+
+def log_yielding(record: ReferenceMessage, before: ReferenceMessage | None) -> None:
+    """Log that a record is not taken, if it is not. before: the one that is in effect."""
+    if before is not None and record.yields_to(before) and before.baselines != record.baselines:
+        log.warning("model %s: the baseline of an older configuration is not taken", record.model)
+
+
+def _log_learned(baseline: Baseline, monitor: Monitor) -> None:
+    log.info("model %s: its baseline is learned from its first %d events", baseline.model, baseline.total.n)
+    if reason := monitor.shortened_by(baseline):
+        log.warning("model %s: its baseline is learned early: %s", baseline.model, reason)
+
+
+def _log_forgotten(models: Sequence[str]) -> None:
+    names = f"{', '.join(models[:_NAMED])}{', …' * (len(models) > _NAMED)}"
+    log.warning("forgotten, on request or because others need their room: %d models (%s)", len(models), names)
+
+
+def _comes_too_late(state: ModelState | None) -> bool:
+    return state is not None and state.traffic is not None and state.traffic.delays.too_late
