@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.codec.panes import ReferenceMessage
@@ -35,6 +35,9 @@ def log_changes(changes: Changes, monitors: Monitors, unused_settings: UnusedSet
         if before is not None and before.baselines != record.baselines:
             log.info("model %s: compared with another baseline from here on", model)
     for model, state in changes.states.items():
+        for version, learned in _newly_learned_versions(changes.before.states.get(model), state):
+            what = "model %s: the baseline of version %s is learned from its first %d events"
+            log.info(what, model, version, learned.total.n)
         if not state.sample and (refusal := monitors.refusal(model)):
             log.warning("model %s: no baseline can be learned from its events: %s", model, refusal)
         if _comes_too_late(state) and not _comes_too_late(changes.before.states.get(model)):
@@ -53,6 +56,14 @@ def _log_learned(baseline: Baseline, monitor: Monitor) -> None:
     log.info("model %s: its baseline is learned from its first %d events", baseline.model, baseline.total.n)
     if reason := monitor.shortened_by(baseline):
         log.warning("model %s: its baseline is learned early: %s", baseline.model, reason)
+
+
+def _newly_learned_versions(before: ModelState | None, after: ModelState) -> Iterator[tuple[str, Baseline]]:
+    """The versions that have learned their own baseline since a state, with that."""
+    for version, track in after.tracks.items():
+        known = before.tracks.get(version) if before else None
+        if track.learned is not None and (known is None or known.learned is None):
+            yield version, track.learned
 
 
 def _log_forgotten(models: Sequence[str]) -> None:

@@ -126,6 +126,18 @@ async def test_a_version_that_drifts_is_named_and_equals_the_replay(this: Bench)
     await check(this, given(_OLD, _NEW))
 
 
+def test_the_log_says_once_that_a_version_has_learned_its_own_baseline(
+    redis_server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(this: Bench) -> None:
+        await worked(this, given(_OLD))
+        said = [each.message for each in caplog.records if "learned from" in each.message]
+        assert said == [f"model fraud: the baseline of version {_NEW} is learned from its first 100 events"]
+
+    with caplog.at_level("INFO"):
+        on_a_bench(rollout(400, mixed))(scenario)(redis_server)
+
+
 @on_a_bench(rollout(800, mixed, drift=(400, 800)))
 async def test_a_version_without_a_baseline_learns_its_own(this: Bench) -> None:
     state = await worked(this, given(_OLD))
