@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from functools import cached_property
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.baselines.file import encode_baseline
-from driftline.stream.demo.scenario import BLOCK, HISTORY, MODEL, Scenario, messages
+from driftline.stream.demo.scenario import BLOCK, FAULTS, HISTORY, MODEL, RATE, Phase, Scenario, messages
 from driftline.stream.events.parse import parse_event
 from tests.harness.recorded_site import DRIFTLINE, RECORDINGS, SEVERITY
 
@@ -17,8 +19,10 @@ DEMO_BASELINE = "demo.driftline"
 _SEED, _START_MS = 7, 1_767_225_600_000
 # ms: of a block of the scenario, and between two events of its past.
 _BLOCK_MS, _PAST_STEP_MS = 50, 30_000
-# Of the scenario, before the last fault, which is younger than the recording.
+# Of the scenario, without the last fault, which is younger than the recording.
 _BLOCKS = 1080
+# s of healthy traffic before the first fault, and between two, at the recording.
+_BEFORE, _BETWEEN = 5.0, 4.0
 # As `driftline demo` has it.
 _DEMO = f"""\
 defaults:
@@ -53,8 +57,19 @@ def replay_demo(folder: Path) -> list[bytes]:
     return _replay(folder, str(events), "-c", str(config))
 
 
+class _RecordedScenario(Scenario):
+    """The scenario with the pauses that it had when it was recorded, so that the faults begin when they did."""
+
+    @cached_property
+    def phases(self) -> tuple[Phase, ...]:
+        faults = [None, *(fault for each in FAULTS[:4] for fault in (each, None))]
+        seconds = [_BEFORE, *(each for fault in FAULTS[:4] for each in (fault.seconds, _BETWEEN))]
+        bounds = pairwise(accumulate((round(each * RATE) for each in seconds), initial=0))
+        return tuple(Phase(fault, *bound) for fault, bound in zip(faults, bounds, strict=True))
+
+
 def _demo_events() -> Iterator[bytes]:
-    scenario = Scenario(_SEED)
+    scenario = _RecordedScenario(_SEED)
     for number in range(_BLOCKS):
         names = [f"e-{number * BLOCK + i}" for i in range(BLOCK)]
         yield from messages(scenario.block(number), names, [_START_MS + number * _BLOCK_MS] * BLOCK)
