@@ -13,9 +13,9 @@ from driftline.detectors.decision.rates import HOUR, WEEK, Rates
 
 #: Slots by which events may be ahead of the time that is complete: one day, of a partition that is behind.
 AHEAD: Final = 24 * HOUR
-# Slots by which events may be ahead of the farthest tick: half a day, what is read of a backlog between two ticks. An
-# event a day ahead has a wrong clock.
-_ON_THEIR_WAY = AHEAD // 2
+# Slots by which events may be ahead of the farthest tick: what is read of a backlog between two ticks. Those of a clock
+# that is a day ahead are always further; so are some where one tick is hours later than the one before it.
+_ON_THEIR_WAY, _LEAP = AHEAD - HOUR, HOUR
 # Slots further ahead of the time that is complete, events are not even remembered as left out: a week of a backlog.
 _FAR = 7 * AHEAD
 _NONE = (0, 0)
@@ -105,27 +105,35 @@ class Traffic:
 
         until: the least of all source partitions; a smaller one than before changes nothing. Events further ahead of it
         than AHEAD are left out, and their slots unknown. reached: the largest one; events far ahead of it, too, have a
-        wrong clock. unlearned: slots [first, end) of incidents, which are judged but change no expectation. Events of
-        slots that are learned already are left out.
+        wrong clock unless time leaps. unlearned: slots [first, end) of incidents, which are judged but change no
+        expectation. Events of slots that are learned already are left out.
         """
-        added = self._add(slots, counts, max(until, self.until), reached)
-        rates, pending = added.rates, added.pending
+        added = self._add(slots, counts, max(until, self.until))
+        begin, end = added.left_out
+        if 0 < begin < added.until:
+            was_read = end <= max(reached, added.until) + _ON_THEIR_WAY or added.until - self.until > _LEAP
+            added = added._learned(begin, calendar, unlearned)._decided(was_read)
+        return added._learned(added.until, calendar, unlearned)
+
+    def _learned(self, end: int, calendar: Calendar, unlearned: Sequence[tuple[int, int]]) -> Traffic:
+        """The traffic with the hours learned that end before the slot `end`, or at it."""
+        rates, pending = self.rates, self.pending
         # An hour is learned when another one has passed, so that a window of an hour ends anywhere in slots.
-        while (rates.hour + 2) * HOUR < added.until:
+        while (rates.hour + 1) * HOUR <= min(end, self.until - HOUR - 1):
             hour = np.zeros(HOUR, np.int64)
             hour[: len(pending)] = pending[:HOUR]
-            known = added.known(rates.hour * HOUR, HOUR, calendar)
+            known = self.known(rates.hour * HOUR, HOUR, calendar)
             free = known & _outside(unlearned, rates.hour * HOUR, HOUR)
             cell = int(calendar.cells(np.array([rates.hour]))[0])
             # An incident is judged by the hour: a part of it would be learned as a whole hour of few events.
             rates, pending = rates.fold(hour, known, cell, learn=bool((free == known).all())), pending[HOUR:]
-        return replace(added, rates=rates, pending=pending)
+        return replace(self, rates=rates, pending=pending)
 
     def known(self, first: int, n: int, calendar: Calendar) -> BoolArray:
         """Which of n slots from `first` on are known and not excluded."""
         return calendar.free(first, n) & _outside((self.unknown,), first, n)
 
-    def _add(self, slots: IntArray, counts: IntArray, until: int, reached: int) -> Traffic:
+    def _add(self, slots: IntArray, counts: IntArray, until: int) -> Traffic:
         first, end = self.first, until + AHEAD
         slots, counts = np.asarray(slots, np.int64), np.asarray(counts, np.int64)
         taken = (slots >= first) & (slots < end)
@@ -134,14 +142,14 @@ class Traffic:
         pending[: len(self.pending)] = self.pending
         np.add.at(pending, slots[taken] - first, counts[taken])
         ahead = slots[(slots >= end) & (slots < until + _FAR) & (counts > 0)]
-        added = replace(self, pending=np.trim_zeros(pending, "b"), until=until, left_out=_joined(self.left_out, ahead))
-        return added._decided(max(reached, until)) if 0 < added.left_out[0] < until else added
+        left_out = _joined(self.left_out, ahead)
+        return replace(self, pending=np.trim_zeros(pending, "b"), until=until, left_out=left_out)
 
-    def _decided(self, reached: int) -> Traffic:
-        """The traffic when time has come to what was left out: that is unknown, unless a wrong clock was ahead."""
-        (first, end), unknown = self.left_out, self.unknown
-        if end > reached + _ON_THEIR_WAY:
+    def _decided(self, was_read: bool) -> Traffic:
+        """The traffic when time has come to what was left out: that is unknown, unless it came of a wrong clock."""
+        if not was_read:
             return replace(self, left_out=_NONE)
+        (first, end), unknown = self.left_out, self.unknown
         begin = min(unknown[0], first) if unknown[1] > self.first else first
         return replace(self, unknown=(begin, max(unknown[1], end)), left_out=_NONE)
 
