@@ -1,8 +1,14 @@
-"""What is known of the messages of a topic, as a frame. Pure."""
+"""What is known of the messages of a topic, as frames. Pure.
+
+T           all but its fields: it changes with every tick
+T/fields    up to a thousand names, which change seldom
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Self
 
 import msgspec
@@ -13,7 +19,7 @@ from driftline.stream.judge.schema import Counts, SchemaState, Unread
 
 
 class _PackedSchema(Stored, frozen=True):
-    """A SchemaState. Fields are stored by position. risen: its `since`."""
+    """A SchemaState. Fields are stored by position. risen: its `since`. fields: only as of before they were apart."""
 
     begun: int
     at: int
@@ -39,7 +45,7 @@ class _PackedSchema(Stored, frozen=True):
             recent=state.recent,
             causes=dict(state.causes),
             score=state.score,
-            fields=state.fields,
+            fields=(),
             unread=state.unread,
             incidents=(*state.incidents.values(),),
             last_seq=state.last_seq,
@@ -71,15 +77,29 @@ class _PackedSchema(Stored, frozen=True):
         )
 
 
+class _PackedFields(Stored, frozen=True):
+    """Unwatched fields by model."""
+
+    fields: tuple[tuple[str, str], ...]
+
+
 # Made while the module is imported, since threads restore states: see `stream.codec.panes`.
-_SCHEMA = msgspec.msgpack.Decoder(_PackedSchema)
+_SCHEMA, _FIELDS = msgspec.msgpack.Decoder(_PackedSchema), msgspec.msgpack.Decoder(_PackedFields)
 
 
-def pack_schema(state: SchemaState) -> bytes:
-    """The frame of a state."""
-    return frame(b"M", _PackedSchema.of(state))
+def pack_schema(topic: str, state: SchemaState, stored: tuple[tuple[str, str], ...] | None = None) -> dict[str, bytes]:
+    """The frames of a state, by name. stored: its fields as they are stored, which need not be again; None: unknown."""
+    fields = {} if stored == state.fields else {_fields_of(topic): frame(b"U", _PackedFields(state.fields))}
+    return {topic: frame(b"M", _PackedSchema.of(state)), **fields}
 
 
-def unpack_schema(data: bytes) -> SchemaState:
-    """The state in a frame of `pack_schema`. Raises FormatError for anything else."""
-    return unframe(b"M", data, _SCHEMA).unpack()
+def unpack_schema(topic: str, frames: Mapping[str, bytes]) -> SchemaState | None:
+    """The state in frames of `pack_schema`; None if there are none. Raises FormatError for anything else."""
+    if topic not in frames:
+        return None
+    state, fields = unframe(b"M", frames[topic], _SCHEMA).unpack(), frames.get(_fields_of(topic))
+    return state if fields is None else replace(state, fields=unframe(b"U", fields, _FIELDS).fields)
+
+
+def _fields_of(topic: str) -> str:
+    return f"{topic}/fields"  # no topic has a slash in its name

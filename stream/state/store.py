@@ -13,7 +13,7 @@ these, `stream.state.unwatched` keeps what people may read, which has one.)
 | NS:{judge/T/P}:seen    | hash   | judge of panes P  | when the newest pane of each was appended, epoch ms           |
 | NS:{judge/T/P}:marks   | hash   | judge of panes P  | the ticks received, joined, by "topic/partition"              |
 | NS:{judge/T/P}:refs    | hash   | judge of panes P  | by model, the record of what it is compared with              |
-| NS:{judge/T/P}:topics  | hash   | judge of panes P  | what is known of the messages of topics of predictions        |
+| NS:{judge/T/P}:topics  | hash   | judge of panes P  | what is known of the messages of topics: T, and T/fields      |
 | NS:{judge/T/P}:outbox  | list   | judge of panes P  | alerts not yet published, oldest first; `sent` came before    |
 | NS:{judge/T/P}:open    | hash   | judge of panes P  | the newest alert of each open incident, by its id             |
 | NS:{judge/T/P}:told    | list   | judge of panes P  | the newest alerts of all incidents, newest first              |
@@ -400,7 +400,7 @@ class JudgePartition:
         return {model.decode(): record for model, record in stored.items()}
 
     async def topics(self) -> dict[str, bytes]:
-        """What is known of the messages of each topic of predictions."""
+        """What is known of the messages of each topic of predictions, see `stream.codec.schema`."""
         stored = await call_redis(self.store.client.hgetall, f"{self.key}:topics")
         return {topic.decode(): state for topic, state in stored.items()}
 

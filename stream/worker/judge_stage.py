@@ -83,12 +83,14 @@ class JudgeSettings:
 class _Partition:
     """One partition of the panes topic that this worker owns, and what is stored of it.
 
-    outbox_pending: whether its outbox may hold alerts of an earlier owner.
+    outbox_pending: whether its outbox may hold alerts of an earlier owner. fields: of the predictions topic, as this
+    worker has stored them; None before.
     """
 
     record: JudgePartition
     remembered: Remembered
     outbox_pending: bool = True
+    fields: tuple[tuple[str, str], ...] | None = None
 
 
 class JudgeStage:
@@ -151,8 +153,7 @@ class JudgeStage:
         record = await self._store.claim_judge(self._settings.panes, partition, self.level)
         remembered = Remembered(partition, Roster(self._settings.room))
         remembered.marks = Marks().after(*map(unpack_tick, await record.marks()))
-        if (stored_schema := (await record.topics()).get(self._settings.rules.predictions)) is not None:
-            remembered.schema = unpack_schema(stored_schema)
+        remembered.schema = unpack_schema(self._settings.rules.predictions, await record.topics())
         for model, stored in (await record.references()).items():
             remembered.references[model] = ReferenceMessage.from_bytes(stored)
             await self._load(remembered.references[model])
@@ -238,7 +239,7 @@ class JudgeStage:
         deltas = await asyncio.to_thread(_deltas, changes) if learned else _deltas(changes)
         for model in changes.dropped_learned:
             await self._store.drop_learned(model)
-        await self._write(partition.record, next_offset, deltas, changes)
+        await self._write(partition, next_offset, deltas, changes)
         for baseline in learned:
             await self._store.save_learned(baseline.model, deltas[baseline.model].write["learned"])
         log_changes(changes, self._monitors, self._settings.unused_settings)
@@ -250,14 +251,15 @@ class JudgeStage:
         self._count_incidents()
 
     async def _write(
-        self, record: JudgePartition, next_offset: int, deltas: Mapping[str, StateDelta], changes: Changes
+        self, partition: _Partition, next_offset: int, deltas: Mapping[str, StateDelta], changes: Changes
     ) -> None:
         alerts = [_decided(each) for each in changes.alerts]
         marks = {f"{topic}/{number}": pack_tick(each) for (topic, number), each in changes.new_marks.items()}
         records = {model: each.to_bytes() for model, each in changes.references.items()}
         schema, topic = changes.new_schema, self._settings.rules.predictions
-        topics = {} if schema is None else {topic: pack_schema(schema)}
-        await record.commit(next_offset, deltas, alerts, changes.seen, marks, records, topics)
+        topics = {} if schema is None else pack_schema(topic, schema, partition.fields)
+        await partition.record.commit(next_offset, deltas, alerts, changes.seen, marks, records, topics)
+        partition.fields = partition.fields if schema is None else schema.fields
 
     def _count_incidents(self) -> None:
         self._metrics.open_incidents(sum(each.open_incidents for each in self._remembered))

@@ -10,8 +10,8 @@ import pytest
 
 from driftline.stream.alerts.build import build_topic_alert
 from driftline.stream.alerts.schema import IncidentAlert
-from driftline.stream.codec.frames import FormatError
-from driftline.stream.codec.schema import pack_schema, unpack_schema
+from driftline.stream.codec.frames import FormatError, frame
+from driftline.stream.codec.schema import _PackedSchema, pack_schema, unpack_schema
 from driftline.stream.config.incidents import Incidents
 from driftline.stream.judge.incidents import Step
 from driftline.stream.judge.schema import SchemaJudge, SchemaState, Unread
@@ -30,6 +30,8 @@ class Topic:
     now: int = START
     judge: SchemaJudge = field(default_factory=lambda: SchemaJudge("predictions", Incidents()))
     steps: list[Step] = field(default_factory=list)
+    stored: dict[str, bytes] = field(default_factory=dict)
+    stored_fields: tuple[tuple[str, str], ...] | None = None
 
     def __post_init__(self) -> None:
         self.ticks: dict[int, Tick] = {}
@@ -50,7 +52,9 @@ class Topic:
                     {"not JSON": refused}, tuple(("fraud", name) for name in fields),
                 )  # fmt: skip
                 self.state, steps = self.judge.judge(self.state, old, tick, self.now)
-                assert unpack_schema(pack_schema(self.state)) == self.state
+                self.stored |= pack_schema("predictions", self.state, self.stored_fields)
+                self.stored_fields = self.state.fields
+                assert unpack_schema("predictions", self.stored) == self.state
                 self.ticks[number] = tick
                 self.steps += steps
         return self.steps[before:]
@@ -241,4 +245,25 @@ def test_rejections_are_counted_as_unread_from_the_first_one_on_and_until_the_to
 def test_damaged_bytes_are_refused() -> None:
     state = SchemaState(1, 2, 3, last_seq=-1)
     with pytest.raises(FormatError):
-        unpack_schema(pack_schema(state))
+        unpack_schema("predictions", pack_schema("predictions", state))
+
+
+def test_fields_are_stored_once_and_not_with_each_tick() -> None:
+    topic = Topic()
+    topic.pass_ticks(1, fields=tuple(f"a field with a long name {i}" for i in range(500)))
+    assert topic.state
+    assert len(topic.stored["predictions/fields"]) > 10_000
+    again = pack_schema("predictions", topic.state, topic.state.fields)
+    assert [*again] == ["predictions"]
+    assert len(again["predictions"]) < 200
+    assert [*pack_schema("predictions", topic.state)] == ["predictions", "predictions/fields"], "not known as stored"
+
+
+def test_what_was_stored_while_fields_were_not_apart_is_read() -> None:
+    state = SchemaState(1, 2, 3, fields=(("fraud", "channel"),))
+    old = _PackedSchema(1, 2, 3, (0, 0), (0, 0), {}, 0.0, state.fields, (0, 0), (), 0, 0, 0)
+    assert unpack_schema("predictions", {"predictions": frame(b"M", old)}) == state
+
+
+def test_nothing_is_known_of_a_topic_before_its_first_tick() -> None:
+    assert unpack_schema("predictions", {}) is None
