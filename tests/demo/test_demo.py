@@ -310,7 +310,7 @@ def broker_port(lines: Sequence[str]) -> int:
 @pytest.mark.demo
 def test_the_demo_pages_all_faults_and_leaves_nothing_behind(tmp_path: Path) -> None:
     with start_demo(tmp_path) as demo:
-        printed, _ = demo.communicate(timeout=240)
+        printed, _ = demo.communicate(timeout=400)
     assert demo.returncode == 0, printed
     said = " ".join(printed.split())  # it breaks lines
     assert "6 of 6 planted faults paged" in said
