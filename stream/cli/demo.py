@@ -20,12 +20,11 @@ def demo_command(
 ) -> None:
     """Watch Driftline find six faults in synthetic traffic, with a broker, a store and two workers on this machine.
 
-    One of the faults is a model whose traffic stops, another one a topic that turns into Avro. Meanwhile a worker is
-    killed and stays away for a minute, which must page nobody. Takes two and a half minutes, needs no Docker, and
-    leaves nothing behind.
+    A model stops, a topic turns into Avro, and a worker that is killed for a minute must page nobody.
 
-    Exit code 0: each fault was paged in time, those that were fixed were resolved, and there was no false page. 1: not
-    so. 2: it could not run. 130: stopped.
+    Takes two and a half minutes, needs no Docker, and leaves nothing behind.
+
+    Exit code 0: all was paged in time, resolved once fixed, nothing else. 1: not so. 2: it could not run. 130: stopped.
     """
     with reporting_kafka_errors():
         from driftline.stream.demo.run import run
