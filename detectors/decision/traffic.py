@@ -13,9 +13,10 @@ from driftline.detectors.decision.rates import HOUR, WEEK, Rates
 
 #: Slots by which events may be ahead of the time that is complete: one day, of a partition that is behind.
 AHEAD: Final = 24 * HOUR
-# Slots by which events may be ahead of the farthest tick: what is read of a backlog between two ticks. Those of a clock
-# that is a day ahead are always further; so are some where one tick is hours later than the one before it.
-_ON_THEIR_WAY, _LEAP = AHEAD - HOUR, HOUR
+# Slots by which events may be ahead of the farthest tick, as they are read before the next one: those of a clock that
+# is a day ahead are always further. Where a tick is an hour later than the one before it, a backlog is read, of which
+# days may be on their way.
+_ON_THEIR_WAY, _OF_A_BACKLOG = AHEAD - HOUR, 2 * AHEAD
 # Slots further ahead of the time that is complete, events are not even remembered as left out: a week of a backlog.
 _FAR = 7 * AHEAD
 _NONE = (0, 0)
@@ -105,13 +106,14 @@ class Traffic:
 
         until: the least of all source partitions; a smaller one than before changes nothing. Events further ahead of it
         than AHEAD are left out, and their slots unknown. reached: the largest one; events far ahead of it, too, have a
-        wrong clock unless time leaps. unlearned: slots [first, end) of incidents, which are judged but change no
+        wrong clock. unlearned: slots [first, end) of incidents, which are judged but change no
         expectation. Events of slots that are learned already are left out.
         """
         added = self._add(slots, counts, max(until, self.until))
         begin, end = added.left_out
         if 0 < begin < added.until:
-            was_read = end <= max(reached, added.until) + _ON_THEIR_WAY or added.until - self.until > _LEAP
+            ahead = _OF_A_BACKLOG if added.until - self.until > HOUR else _ON_THEIR_WAY
+            was_read = end <= max(reached, added.until) + ahead
             added = added._learned(begin, calendar, unlearned)._decided(was_read)
         return added._learned(added.until, calendar, unlearned)
 

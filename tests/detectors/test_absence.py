@@ -226,12 +226,13 @@ def test_events_that_were_read_between_two_ticks_of_a_backlog_are_no_silence(las
     assert later.rates.learned > 3 * AHEAD
 
 
-def test_a_producer_whose_clock_is_a_day_ahead_leaves_nothing_unknown() -> None:
+@pytest.mark.parametrize(("days", "every"), [(1, HOUR), (4, AHEAD)])
+def test_a_producer_whose_clock_is_days_ahead_leaves_nothing_unknown(days: int, every: int) -> None:
     traffic = _known(10.0)
     begin = traffic.until
-    for slot in range(begin, begin + 3 * AHEAD, HOUR):
-        traffic = traffic.observe([slot, slot + AHEAD + HOUR], [5, 5], slot + HOUR, reached=slot + HOUR)
-    assert traffic.known(begin, 3 * AHEAD, EVERY_DAY).all()
+    for slot in range(begin, begin + 6 * AHEAD, every):
+        traffic = traffic.observe([slot, slot + days * AHEAD + HOUR], [5, 5], slot + every, reached=slot + every)
+    assert traffic.known(begin, 6 * AHEAD, EVERY_DAY).all()
 
 
 def test_a_wrong_clock_far_ahead_is_not_counted() -> None:
