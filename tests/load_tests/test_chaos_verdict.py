@@ -612,4 +612,6 @@ def test_a_fault_that_worker_and_replay_share_is_noticed_by_the_second_reader(
     mismatches = verdict_on(config, asyncio.run(work(config, f"redis://{redis_server.address}"))).mismatches
     assert any(words in each for each in mismatches), mismatches
     own = ("events counted of", "values of", "times of the pane", "the event at", "the message at")
-    assert [each for each in mismatches if not each.startswith(own)] == [], "the replay has the same fault"
+    # A model that learns is read by the exact reader, which does not have each of these faults; for how long, differs.
+    others = [each for each in mismatches if " of learns " not in each]
+    assert [each for each in others if not each.startswith(own)] == [], "the replay has the same fault"

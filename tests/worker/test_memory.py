@@ -9,9 +9,10 @@ import sys
 import pytest
 
 # Threads that allocate in small pieces at the same time; then it prints how many arenas there are beside the first:
-# each begins at a multiple of 64 MiB.
+# each begins at a multiple of 64 MiB, and reserves what follows up to the next one.
 _SCRIPT = """
 import threading
+SIZE = 64 << 20
 from driftline.stream.ops.memory import give_memory_back
 {call}
 barrier = threading.Barrier(4)
@@ -22,8 +23,14 @@ def work():
 threads = [threading.Thread(target=work) for _ in range(4)]
 [each.start() for each in threads]
 [each.join() for each in threads]
-begins = [int(line.split("-")[0], 16) for line in open("/proc/self/maps") if " rw-p 00000000 00:00 0" in line]
-print(sum(begin % (64 << 20) == 0 for begin in begins))
+lines = [line.split() for line in open("/proc/self/maps")]
+maps = [(*(int(each, 16) for each in line[0].split("-")), line[1]) for line in lines]
+print(
+    sum(
+        (used, reserved) == ("rw-p", "---p") and begin % SIZE == 0 and end == begin + SIZE
+        for (begin, _, used), (_, end, reserved) in zip(maps, maps[1:])
+    )
+)
 """
 
 
