@@ -253,6 +253,31 @@ def test_silence_never_becomes_normal() -> None:
     assert len(model.pass_time(9 * DAY, NONE, every=60)) == 1
 
 
+def test_a_planned_stop_is_not_learned_and_the_hours_of_its_return_are() -> None:
+    """A silence holds back its page; the incident is there all the same."""
+    model, day = known(), known()
+    model.pass_time(HOUR, FULL)
+    stopped = model.pass_time(6 * HOUR, NONE, every=6)
+    returned = model.pass_time(17 * HOUR, FULL, every=6)
+    day.pass_time(DAY, FULL, every=6)
+    assert [*told([*stopped, *returned])] == [("firing", "critical", None), ("resolved", "critical", "recovered")]
+    assert model.state.traffic is not None
+    assert day.state.traffic is not None
+    (rates, usual) = (each.state.traffic.counts.rates for each in (model, day))
+    assert usual.learned - rates.learned in (6 * HOUR, 7 * HOUR), "an hour is learned as a whole or not at all"
+    assert np.allclose(rates.shapes[2], usual.shapes[2], rtol=0.2)
+
+
+def test_a_trickle_ends_no_stop() -> None:
+    model = known()
+    model.pass_time(HOUR, FULL)
+    model.pass_time(30, NONE)
+    for _ in range(30):
+        model.send(((model.now, 1),))
+        model.tick(model.now + 1)
+    assert [step.status for step in model.steps] == [Status.FIRING]
+
+
 def test_traffic_that_stops_again_and_again_pages_twice_within_the_cooldown() -> None:
     model = known()
     for _ in range(5):

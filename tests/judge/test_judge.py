@@ -332,3 +332,15 @@ def test_without_a_recovery_a_partition_that_comes_late_opens_an_incident_again(
 def test_a_partition_that_comes_late_opens_nothing_that_the_others_have_closed(back: int) -> None:
     """Its drift lies behind it, and once paged anew."""
     assert [step.status.value for step in catching_up(driver(pane=50), back)] == ["firing", "resolved"]
+
+
+def test_a_class_that_is_not_predicted_any_more_is_a_drift_of_the_prediction() -> None:
+    def predicted(n: int, seed: int, *classes: str) -> Batch:
+        rng, shares = np.random.default_rng(seed), np.array([0.8, 0.15, 0.05][: len(classes)])
+        chosen = rng.choice([*classes], n, p=shares / shares.sum())
+        return {"features.x": rng.normal(size=n).astype(object), "prediction": chosen.astype(object)}
+
+    own = Driver(baseline_of(predicted(2000, 1, "ok", "review", "fraud")), ModelConfig(), pane=100)
+    assert feed(own, predicted(1000, 2, "ok", "review", "fraud")) == []
+    ((_, fired),) = feed(own, predicted(2000, 3, "ok", "review"))
+    assert [(each.signal, each.kind) for each in fired.findings] == [("prediction", "prediction-drift")]

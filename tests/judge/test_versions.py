@@ -23,7 +23,7 @@ from driftline.stream.events.event import Event
 from driftline.stream.judge.incidents import Step
 from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.state import ModelState
-from driftline.stream.panes.pane import Pane, Range
+from driftline.stream.panes.pane import SLOT_MS, Pane, Range
 from driftline.stream.panes.tracks import Tracks, by_track
 
 CONFIG = ModelConfig(clock=100, learn_events=600, incidents=Incidents(recovery="1m", cooldown="10m"))
@@ -93,6 +93,21 @@ def test_a_rollout_that_mixes_versions_pages_nobody_by_itself(known: tuple[str, 
     assert steps == []
     assert [*states[-1].tracks] == ["4.2", "5.0"]
     assert all(track.judge and track.judge.end > 500 for track in states[-1].tracks.values())
+
+
+def test_a_version_that_stops_at_once_pages_nobody_while_another_takes_its_events() -> None:
+    versions = given("4.2", "5.0")
+    history = (
+        replace(pane, slots=((pane.first_ts // SLOT_MS, PANE),))
+        for pane in panes(lambda pane: 1.0 if pane >= 45 else 0.5, versions)
+    )
+    monitor, state, steps = Monitor("fraud", CONFIG, versions=versions), ModelState(), list[Step]()
+    for pane in history:
+        state, drifts = monitor.judge(state, pane, until=pane.first_ts)
+        state, absences = monitor.tick(state, pane.last_ts, pane.last_ts)
+        steps += [*drifts, *absences]
+    assert steps == []
+    assert state.traffic is not None
 
 
 def test_one_baseline_for_both_versions_pages_the_same_rollout() -> None:
