@@ -134,8 +134,12 @@ FAULTS = (
 # s from a stop to its page: a slot of 10 s may have begun, the next one must be empty, the tick that says so comes
 # every 10 s, and speaks of panes that take some seconds. As long, again, from the return to the end of the incident.
 _SLOT_AND_TICK = 35
+# s that a busy machine may add: those of one tick more.
+_BUSY = 10
 #: While these occur, the traffic of the other model stops, and returns.
-STOP = Fault("stopped model", "traffic", "gift-cards is not called", 30, None, STOPPING, "absence", _SLOT_AND_TICK)
+STOP = Fault(
+    "stopped model", "traffic", "gift-cards is not called", 30, None, STOPPING, "absence", _SLOT_AND_TICK + _BUSY
+)
 #: What must page nobody: while it lasts, events are read late, which is neither silence nor drift.
 OUTAGE = Fault("killed worker", "", "one of two workers gets SIGKILL, and stays away for a minute", 60)
 _STOPS_AT, _KILLED_AT = 15, 1

@@ -195,14 +195,20 @@ class _Rate:
 def print_verdict(console: Console, verdict: Verdict) -> None:
     """Print the result of every planted fault, the false pages, and the verdict."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    headings = ("planted fault", "first signal", "class", "paged after", "events", "start error", "resolved after")
+    headings = ("planted fault", "first signal", "paged after", "events", "start error", "resolved after")
     for heading in ("", *headings):
-        left = heading in ("", *headings[:3])
+        left = heading in ("", *headings[:2])
         table.add_column(heading, justify="left" if left else "right", no_wrap=left)
     for result in verdict.results:
-        table.add_row(*_cells(result))
-    table.add_row(*_downtime(verdict))
+        table.add_row(_mark(result.problem), Text(result.planted.fault.name), *_found(result))
+    table.add_row(
+        _mark(verdict.downtime_problem), Text(OUTAGE.name), Text("" if verdict.downtime_problem else "paged nobody")
+    )
     console.print(Rule("planted faults and pages", style="dim"), table)
+    problems = {each.planted.fault.name: each.problem for each in verdict.results}
+    for name, problem in (problems | {OUTAGE.name: verdict.downtime_problem}).items():
+        if problem:
+            console.print(Text(f"✗ {name}: {problem}", style="red"))
     for false_page in verdict.false_pages:
         console.print(Text(f"✗ false page: {false_page}", style="red"))
     caught = sum(result.problem is None for result in verdict.results)
@@ -215,27 +221,19 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
     )
 
 
-def _cells(result: FaultResult) -> list[Text]:
+def _mark(problem: str | None) -> Text:
+    return Text("✗", style="red") if problem else Text("✓", style="green")
+
+
+def _found(result: FaultResult) -> list[Text]:
+    """The cells of a fault that was paged as it must be."""
     planted, page, resolved = result.planted, result.page, result.resolved
-    name = Text(planted.fault.name)
     if result.problem or page is None:
-        return [Text("✗", style="red"), name, Text(result.problem or "", style="red")]
+        return []
     end = f"{(resolved.at - planted.ended) / 1000:.1f} s" if resolved else "not fixed"
-    metrics = (
-        f"{result.delay:.1f} s",
-        f"{page.sent - planted.start:,}",
-        f"{result.start_error:+.1f} s",
-        end,
-    )
     signal = page.signals[0].removeprefix("features.")
-    return [Text("✓", style="green"), name, Text(signal), Text(page.data.kind), *map(Text, metrics)]
-
-
-def _downtime(verdict: Verdict) -> list[Text]:
-    problem = verdict.downtime_problem
-    if problem:
-        return [Text("✗", style="red"), Text(OUTAGE.name), Text(problem, style="red")]
-    return [Text("✓", style="green"), Text(OUTAGE.name), Text("paged nobody")]
+    cells = signal, f"{result.delay:.1f} s", f"{page.sent - planted.start:,}", f"{result.start_error:+.1f} s", end
+    return list(map(Text, cells))
 
 
 def _away(verdict: Verdict) -> str:

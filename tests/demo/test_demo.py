@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from msgspec import structs
+from rich.console import Console
 
 from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.build import build_baseline
@@ -33,8 +35,9 @@ from driftline.stream.demo.scenario import (
     Scenario,
     messages,
 )  # fmt: skip
+from driftline.stream.demo.screen import print_verdict
 from driftline.stream.demo.servers import kafka_answers
-from driftline.stream.demo.verdict import Downtime, PlantedFault, ReceivedAlert, compare
+from driftline.stream.demo.verdict import Downtime, PlantedFault, ReceivedAlert, Verdict, compare
 from driftline.stream.events.parse import EventError, parse_event
 from driftline.stream.judge.incidents import Status
 from driftline.stream.replay.pipeline import LogBatch
@@ -233,9 +236,9 @@ def test_a_fault_that_is_fixed_but_not_resolved_is_exit_code_1(index: int) -> No
 def test_a_stop_that_is_paged_late_or_as_something_else_is_exit_code_1() -> None:
     (index,) = (i for i, each in enumerate(PLANTED) if each.fault is STOP)
     page = ALL_CAUGHT[2 * index]
-    late = replace(page, at=page.at + 40_000)
+    late = replace(page, at=page.at + 50_000)
     other = replace(page, data=structs.replace(page.data, kind="data-drift"))
-    for wrong, problem in ((late, "paged after 40 s, not within 35 s"), (other, "paged as data-drift, not absence")):
+    for wrong, problem in ((late, "paged after 50 s, not within 45 s"), (other, "paged as data-drift, not absence")):
         alerts = [wrong if each is page else each for each in ALL_CAUGHT]
         verdict = compare(PLANTED, DOWN, alerts)
         assert verdict.exit_code == 1
@@ -282,6 +285,25 @@ def test_a_fault_that_only_updates_the_incident_before_it_is_exit_code_1() -> No
     assert verdict.exit_code == 1
     assert verdict.results[2].problem == "not paged"
     assert verdict.false_pages == (f"{signal}, in the incident of the {PLANTED[0].fault.name}",)
+
+
+def shown(verdict: Verdict) -> str:
+    """A verdict as it is printed on a terminal of usual width."""
+    console = Console(file=io.StringIO(), width=80)
+    print_verdict(console, verdict)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_every_figure_of_the_verdict_is_legible_on_a_usual_terminal_and_every_problem_named() -> None:
+    whole = shown(compare(PLANTED, DOWN, ALL_CAUGHT))
+    assert "…" not in whole
+    assert all(each.fault.name in whole for each in PLANTED)
+    assert "merchant_category" in whole
+    assert "paged nobody" in whole
+    broken = shown(compare(PLANTED, Downtime(), ALL_CAUGHT[2:]))
+    assert "…" not in broken
+    assert f"✗ {PLANTED[0].fault.name}: not paged" in broken
+    assert "✗ killed worker: the worker did not return" in broken
 
 
 def test_the_demo_without_its_extra_says_what_to_install(
