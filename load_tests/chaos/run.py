@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from kafka.errors import KafkaError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -174,8 +175,11 @@ def _finished(site: Site) -> bool:
     producer = site.producer
     if not site.is_quiet() or producer.is_alive() or list(site.watch.now.sealed) != producer.appended:
         return False
-    ends = site.deployment.ends(site.deployment.config.topics.panes)
-    if dict(enumerate(site.watch.now.judged)) != {p: ends[p] for p in range(PARTITIONS)} or _outboxes(site):
+    try:
+        ends = site.deployment.ends(site.deployment.config.topics.panes)
+    except KafkaError:  # one that has just come back may know of no broker yet
+        return False
+    if dict(enumerate(site.watch.now.judged)) != {p: ends.get(p) for p in range(PARTITIONS)} or _outboxes(site):
         return False
     return site.relay.is_done()
 
