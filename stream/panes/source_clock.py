@@ -58,7 +58,11 @@ class SourceClock:
             quiet_from = max(self.at, self._events_came + self.pause)
             self.is_idle = self._at_end > quiet_from
             if self.is_idle and progress.newest is not None:
-                known += [progress.newest, *([] if self.told is None else [self.told + self._at_end - quiet_from])]
+                # What was told at a time that is not known has no age.
+                age = self._at_end - quiet_from if self.at else 0
+                known += [progress.newest, *([] if self.told is None else [self.told + age])]
             self.at = self._at_end
+        elif not self.at:
+            self.at = now
         self.told = max(known, default=None)
         return self.told

@@ -121,6 +121,15 @@ def test_a_partition_that_never_held_an_event_has_no_time() -> None:
     assert own.tell(Progress(), is_open=False, now=WALL) is None
 
 
+def test_an_owner_that_dies_before_it_has_asked_for_the_end_leaves_a_time_that_does_not_jump() -> None:
+    first, known = clock(), progress(THEN, THEN)
+    assert first.tell(known, is_open=False, now=WALL) == THEN
+    for at in (first.at, 0):  # 0: as such an owner stored it before
+        own = clock(first.told, at)
+        own.asked_for_end(reached=True, asked=WALL + 60 * SECOND)
+        assert THEN <= (own.tell(known, is_open=False, now=WALL + 60 * SECOND) or 0) <= THEN + 60 * SECOND
+
+
 def test_a_partition_that_is_read_to_its_end_goes_on_from_its_own_time_at_the_pace_of_the_wall_clock() -> None:
     own, known = clock(), progress(THEN, THEN)
     own.events_came(WALL)
