@@ -15,14 +15,15 @@ import numpy as np
 from driftline.detectors.arrays import IntArray
 from driftline.detectors.decision.rates import HOUR
 
-#: Slots of the delays that are told apart. An hour is learned an hour after it ended: what comes later does not count.
+#: Bounds of the delays that are counted, slots. An hour is learned an hour after it ended: what comes later does not
+#: count.
 BOUNDS: Final = np.array([0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, HOUR])
 
-# One in so many events of a pane may be a straggler, of a client that was offline: it does not delay the judgement.
+# 1 / share of a pane's events that may be stragglers, of clients that were offline: they do not delay the judgement.
 _STRAGGLERS = 10
-# One in so many panes may come later than is waited for: three hours a week, in which a queue is slower than usual.
+# 1 / share of panes that may come later than is waited for: three hours a week, in which a queue is slower than usual.
 _LATE = 50
-# One in so many panes may come too late to be counted, where traffic is judged at all; as many panes as `_FIRST` are
+# 1 / share of panes that may come too late to be counted, where traffic is judged at all; as many panes as `_FIRST` are
 # taken to have come in time, so that the first few do not decide.
 _LOST, _FIRST = 10, 100
 
@@ -52,7 +53,7 @@ class Delays:
 
     @property
     def too_late(self) -> bool:
-        """Whether so many come more than an hour late that what is counted says little of what there is."""
+        """Whether more than a tenth come over an hour late, so that the counts say little of the traffic."""
         return self.panes[-1] * _LOST > sum(self.panes) + _FIRST
 
     def faded(self) -> Delays:

@@ -320,7 +320,7 @@ class Rates:
         return replace(after, silence=silence, quiet=rest, longest=longest)
 
     def _with_gaps(self, gaps: IntArray, expected: FloatArray) -> Rates:
-        """The rates with gaps (g,) of so many slots, in which `expected` (P, g) events did not come."""
+        """The rates with gaps (g,), their lengths in slots, in which `expected` (P, g) events did not come."""
         tails = self.tails.copy()
         for profile in range(PROFILES):
             variance = self.dispersion[0][profile, self.scale(gaps, expected[profile], profile)]
@@ -330,7 +330,7 @@ class Rates:
 
 
 def lasting(slots: IntArray) -> IntArray:
-    """The longest scale that stretches of so many slots reach."""
+    """The longest scale that stretches of these lengths reach, in slots."""
     return np.maximum(np.searchsorted(SCALES, slots, side="right") - 1, 0)
 
 

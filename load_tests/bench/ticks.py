@@ -37,7 +37,7 @@ _EVENTS = 100
 
 
 def ticked(models: int, days: int) -> dict[str, float]:
-    """CPU ms of ticks for as many models, of whose traffic so many days are known."""
+    """CPU ms of ticks for `models` models whose traffic is known for `days` days."""
     state = _state(days)
     own = [(Monitor(f"model-{i}", ModelConfig()), state) for i in range(models)]
     now = _KNOWN_TO + _SINCE
@@ -55,7 +55,7 @@ def _tick(models: Sequence[tuple[Monitor, ModelState]], now: int, until: int) ->
 
 
 def _state(days: int) -> ModelState:
-    """A model that learns its baseline, and of whose traffic so many days are known."""
+    """A model that learns its baseline, and whose traffic is known for `days` days."""
     rng, size = np.random.default_rng(1), days * _DAY
     rates = learn_rates(np.arange(_KNOWN_TO - size, _KNOWN_TO), rng.poisson(_EVENTS, size))
     traffic = Traffic.start(_KNOWN_TO, rates)

@@ -138,12 +138,12 @@ class _Said:
         """Check that no tick has said before a pane that it was published."""
         partition, start, end = pane.run
         self.panes_in.add(record.partition)
-        told = self.read_to.get((record.partition, partition), 0)
-        if start < told and (pane.model, partition, start) not in self._published:
-            events = (offset for offset in range(start, min(end, told)) if (era, partition, offset) in times)
+        read_to = self.read_to.get((record.partition, partition), 0)
+        if start < read_to and (pane.model, partition, start) not in self._published:
+            events = (offset for offset in range(start, min(end, read_to)) if (era, partition, offset) in times)
             if (first := next(events, None)) is not None:
                 self.verdict.mismatches.append(
-                    f"a tick said that partition {partition} is read to {told} before the pane of {pane.model} in "
+                    f"a tick said that partition {partition} is read to {read_to} before the pane of {pane.model} in "
                     f"{pane.run} was published, which has the event at {first}"
                 )
         self._published.add((pane.model, partition, start))
@@ -183,9 +183,9 @@ def _check_newest(verdict: Verdict, said: _Said, logs: Mapping[int, _Log]) -> No
     """Check that in each partition of the panes topic that has panes, the newest ticks speak of all events."""
     for partition, log in logs.items():
         for panes in sorted(said.panes_in):
-            told = said.read_to.get((panes, partition), 0)
-            if told <= log.last:
+            read_to = said.read_to.get((panes, partition), 0)
+            if read_to <= log.last:
                 verdict.mismatches.append(
                     f"partition {partition} has an event at {log.last}, and the newest tick in partition {panes} of "
-                    f"the panes topic is read to {told}"
+                    f"the panes topic is read to {read_to}"
                 )

@@ -59,6 +59,28 @@ _OFFSET = "offset:"
 
 Logs = Mapping[int, Iterable[LogBatch]]
 
+_ToTopic = Annotated[
+    str | None,
+    typer.Option(help="Also publish the alerts to this topic, in mode replay. It must not be a live topic."),
+]
+_From = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        help="Skip earlier events (RFC 3339). With a topic, each partition starts at its first record with this "
+        "or a later Kafka timestamp; or at offset N, given as offset:N.",
+    ),
+]
+_FromPanes = Annotated[
+    bool,
+    typer.Option(
+        "--from-panes",
+        help="The source is the panes topic of a live group (kafka://TOPIC): judge its panes and ticks again, in "
+        "their order. That repeats the live alerts to the byte, if the topic still has the group's first pane and "
+        "the configuration is that of then.",
+    ),
+]
+
 
 @app.command(
     name="replay",
@@ -75,32 +97,14 @@ def replay_command(
     alerts: Annotated[
         Path | None, typer.Option(help="Write the alerts to this file, each as one line of JSON.")
     ] = None,
-    to_topic: Annotated[
-        str | None,
-        typer.Option(help="Also publish the alerts to this topic, in mode replay. It must not be a live topic."),
-    ] = None,
-    from_: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            help="Skip earlier events (RFC 3339). With a topic, each partition starts at its first record with this "
-            "or a later Kafka timestamp; or at offset N, given as offset:N.",
-        ),
-    ] = None,
+    to_topic: _ToTopic = None,
+    from_: _From = None,
     to: Annotated[
         str | None, typer.Option("--to", help="Stop before this time or offset; same format as --from.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="Model of table rows that name no model.")] = None,
     max_rejected: MaxRejected = "1%",
-    from_panes: Annotated[
-        bool,
-        typer.Option(
-            "--from-panes",
-            help="The source is the panes topic of a live group (kafka://TOPIC): judge its panes and ticks again, in "
-            "their order. That repeats the live alerts to the byte, if the topic still has the group's first pane and "
-            "the configuration is that of then.",
-        ),
-    ] = False,
+    from_panes: _FromPanes = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document instead, with the verdict and all counts.")
     ] = False,

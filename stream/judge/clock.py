@@ -1,6 +1,6 @@
 """How late it is for a model, by its log: the clock of hold, recovery and cooldown. Pure.
 
-It is the largest of what its panes and the ticks of its partition have told so far, and so hears neither panes of old
+It is the latest time of its panes and of the ticks of its partition so far, and so hears neither panes of old
 events nor a partition that lags. It is kept from the first tick on; before that, the newest panes alone say how late it
 is.
 """
@@ -18,23 +18,23 @@ from driftline.stream.panes.pane import Pane
 _AHEAD = 24 * 3_600_000
 
 
-def told_by(history: Iterable[Pane[Any]]) -> int:
-    """The time, epoch ms, that the newest panes of a history tell.
+def time_of(history: Iterable[Pane[Any]]) -> int:
+    """The time, epoch ms, that the newest panes of a history reach.
 
     A pane's first or last event may be from the future, and in several panes in a row one may be days late.
     """
     return max(min(pane.first_ts, pane.last_ts) for pane in list(history)[-BUCKETS:])
 
 
-def later(clock: int, ticks: int, told: int = 0) -> int:
+def later(clock: int, ticks: int, panes: int = 0) -> int:
     """How late it is, epoch ms.
 
-    clock: how late it was for the model. ticks: the largest time of a tick so far, 0 before the first. told: by the
-    newest panes, 0 if none came.
+    clock: how late it was for the model. ticks: the largest time of a tick so far, 0 before the first. panes: that of
+    the newest panes, 0 if none came.
 
-    >>> later(1000, ticks=1200, told=900), later(1000, ticks=0, told=900)
+    >>> later(1000, ticks=1200, panes=900), later(1000, ticks=0, panes=900)
     (1200, 900)
     """
     if not ticks:
-        return told
-    return max(ticks, *(each for each in (clock, told) if each <= ticks + _AHEAD))
+        return panes
+    return max(ticks, *(each for each in (clock, panes) if each <= ticks + _AHEAD))

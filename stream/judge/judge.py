@@ -31,7 +31,7 @@ from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.config.fields import Window
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.judge.changes import describe
-from driftline.stream.judge.clock import later, told_by
+from driftline.stream.judge.clock import later, time_of
 from driftline.stream.judge.incidents import Finding, Incident, Status, Step, Subject
 from driftline.stream.judge.lifecycle import LifeCycle
 from driftline.stream.judge.state import JudgeState
@@ -113,11 +113,15 @@ class Judge:
             return replace(state, pending=pending), incidents, []
         seen = state.seen + pending.content.n
         state = replace(state, pending=None, seen=seen, history=state.history.push(pending))
-        told = told_by(state.history)
-        at = later(clock, ticks, told)
+        of_panes = time_of(state.history)
+        at = later(clock, ticks, of_panes)
         state, incidents, steps = self._evaluate(state, incidents, pending.content.n, at, elsewhere)
         # A clock measures how long; when something was found, the events say that found it.
-        return state, incidents, [each if each.status is Status.RESOLVED else replace(each, at=told) for each in steps]
+        return (
+            state,
+            incidents,
+            [each if each.status is Status.RESOLVED else replace(each, at=of_panes) for each in steps],
+        )
 
     def _evaluate(
         self, state: JudgeState, incidents: Incidents, fresh: int, at: int, elsewhere: int

@@ -25,7 +25,7 @@ from driftline.stream.config.sections import FEWEST_EVENTS, ModelConfig
 from driftline.stream.events.event import Event, values_of
 from driftline.stream.judge.absence import TrafficJudge
 from driftline.stream.judge.carry import begin, carry_over, gone, projected, projection
-from driftline.stream.judge.clock import later, told_by
+from driftline.stream.judge.clock import later, time_of
 from driftline.stream.judge.incidents import Resolution, Step, Subject
 from driftline.stream.judge.judge import DependenceCache, Judge
 from driftline.stream.judge.lifecycle import LifeCycle, end, leave
@@ -362,7 +362,7 @@ class Monitor:
             pane, judge = projected(pane, onto), begin(judge, onto.absent, judge.end + pane.content.n)
         times, own = (state.clock, ticks), self._judges[track]
         judge, incidents, steps = own.judge(judge, state.incidents, pane, *times, state.elsewhere)
-        clock = later(state.clock, ticks, told_by(judge.history)) if ticks and judge.pending is None else state.clock
+        clock = later(state.clock, ticks, time_of(judge.history)) if ticks and judge.pending is None else state.clock
         return replace(state, judge=judge, incidents=incidents, clock=clock), steps
 
     def _has_judge_of(self, baseline: Baseline, track: str) -> bool:

@@ -201,8 +201,8 @@ class SchemaJudge:
         if not new:
             return state, []
         after = replace(state, fields=tuple(sorted({*state.fields, *new})))
-        told = at - state.begun < _FIELDS_LEARNED or state.finding(FIELDS) is not None
-        return after, [] if told else [_fields(state, new)]
+        is_expected = at - state.begun < _FIELDS_LEARNED or state.finding(FIELDS) is not None
+        return after, [] if is_expected else [_fields(state, new)]
 
     def _advance(self, state: SchemaState, findings: list[Finding], at: int) -> tuple[SchemaState, list[Step]]:
         state, ended = self._accept(state, at)

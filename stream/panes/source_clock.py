@@ -21,14 +21,14 @@ from driftline.stream.panes.tick import Progress
 
 @dataclass
 class SourceClock:
-    """The clock of a partition. All other times than `told` are the wall clock's; all are epoch ms.
+    """The clock of a partition. All other times than `time` are the wall clock's; all are epoch ms.
 
-    told: what the last tick said, None before the first. at: when that was so. pause: how long nothing must have come.
+    time: that of the last tick, None before the first. at: when that was so. pause: how long nothing must have come.
     is_idle: whether nothing came for that long, and all is read and published, as of the last tick.
     """
 
     pause: int
-    told: int | None = None
+    time: int | None = None
     at: int = 0
     is_idle: bool = False
     _events_came: int = 0
@@ -45,12 +45,12 @@ class SourceClock:
         if reached:
             self._at_end = max(self._at_end, asked)
 
-    def tell(self, progress: Progress, is_open: bool, now: int) -> int | None:
+    def advance(self, progress: Progress, is_open: bool, now: int) -> int | None:
         """The time up to which the partition is read, for a tick; None if it has never held an event.
 
         progress: of the published runs. is_open: whether events were read that are not published.
         """
-        known = [each for each in (self.told, progress.time) if each is not None]
+        known = [each for each in (self.time, progress.time) if each is not None]
         self.is_idle = False
         if is_open or self._behind:
             self.at = now
@@ -58,11 +58,11 @@ class SourceClock:
             quiet_from = max(self.at, self._events_came + self.pause)
             self.is_idle = self._at_end > quiet_from
             if self.is_idle and progress.newest is not None:
-                # What was told at a time that is not known has no age.
+                # How old a time is, is not known where nobody has noted when it was so.
                 age = self._at_end - quiet_from if self.at else 0
-                known += [progress.newest, *([] if self.told is None else [self.told + age])]
+                known += [progress.newest, *([] if self.time is None else [self.time + age])]
             self.at = self._at_end
         elif not self.at:
             self.at = now
-        self.told = max(known, default=None)
-        return self.told
+        self.time = max(known, default=None)
+        return self.time

@@ -7,7 +7,7 @@ these, `stream.state.unwatched` keeps what people may read, which has one.)
 | key                    | type   | owner             | holds                                                         |
 |------------------------|--------|-------------------|---------------------------------------------------------------|
 | NS:{sketch/T/P}        | hash   | sketcher of P     | claim; start, end, ends: the runs sealed last; with ticks:    |
-|                        |        |                   | progress up to start, told: "TIME AT" of the last one         |
+|                        |        |                   | progress up to start, tick: "TIME AT" of the last one         |
 | NS:{judge/T/P}         | hash   | judge of panes P  | claim; next: offset to resume at; sent: see outbox            |
 | NS:{judge/T/P}:models  | set    | judge of panes P  | the names of the models below                                 |
 | NS:{judge/T/P}:seen    | hash   | judge of panes P  | when the newest pane of each was appended, epoch ms           |
@@ -76,8 +76,8 @@ redis.call('HSET', KEYS[1], 'start', ARGV[2], 'end', ARGV[3], 'ends', ARGV[4], u
 return {'ok'}
 """)
 # ARGV: epoch, "TIME AT".
-_TELL = fenced("""
-redis.call('HSET', KEYS[1], 'told', ARGV[2])
+_NOTE_TICK = fenced("""
+redis.call('HSET', KEYS[1], 'tick', ARGV[2])
 return {'ok'}
 """)
 # KEYS: judge, models, outbox, open, told, seen, marks, refs, topics, each model. ARGV: epoch, start, next, recent
@@ -170,14 +170,14 @@ class Seal(NamedTuple):
     """The runs of a predictions partition that were sealed last: offsets, ends exclusive and rising.
 
     ends: none if `driftline resume` has moved the partition to `start`. progress: the frame of what is known up to
-    `start`, b"" if none was stored. told: the time of the last tick and when that was so, epoch ms, None
+    `start`, b"" if none was stored. tick: the time of the last tick and when that was so, epoch ms, None
     before the first.
     """
 
     start: int
     ends: tuple[int, ...]
     progress: bytes = b""
-    told: tuple[int, int] | None = None
+    tick: tuple[int, int] | None = None
 
     @property
     def end(self) -> int:
@@ -336,12 +336,12 @@ class SketchPartition:
 
     async def read_seal(self) -> Seal | None:
         """The runs sealed last, None before the first seal."""
-        names = "start", "end", "ends", "progress", "told"
-        start, end, ends, progress, told = await call_redis(self.store.client.hmget, self.key, *names)
+        names = "start", "end", "ends", "progress", "tick"
+        start, end, ends, progress, tick = await call_redis(self.store.client.hmget, self.key, *names)
         if end is None:
             return None
         offsets = tuple(map(int, (end if ends is None else ends).split()))
-        return Seal(int(start), offsets, progress or b"", None if told is None else _moment(told))
+        return Seal(int(start), offsets, progress or b"", None if tick is None else _moment(tick))
 
     async def seal(self, start: int, *ends: int, durable: bool = False, progress: bytes = b"") -> None:
         """Seal the runs from `start` on that end at `ends`. progress: see `Seal`; b"": leave it as it is.
@@ -355,9 +355,9 @@ class SketchPartition:
         all_ends = " ".join(map(str, ends))
         await self.store.run(_SEAL, [self.key], self.epoch, start, ends[-1], all_ends, *more, durable=durable)
 
-    async def tell(self, time: int, at: int) -> None:
+    async def note_tick(self, time: int, at: int) -> None:
         """Store the time of a tick and when that was so, epoch ms, before it is sent. Raises FencedError."""
-        await self.store.run(_TELL, [self.key], self.epoch, f"{time} {at}")
+        await self.store.run(_NOTE_TICK, [self.key], self.epoch, f"{time} {at}")
 
     async def move(self, offset: int) -> None:
         """Let the next owner go on at another offset, as after no run. Raises FencedError."""
@@ -482,8 +482,8 @@ def _flat(lists: Iterable[Sequence[str | bytes]]) -> list[int | str | bytes]:
     return [item for items in lists for item in (len(items), *items)]
 
 
-def _moment(told: bytes) -> tuple[int, int]:
-    time, at = map(int, told.split())
+def _moment(tick: bytes) -> tuple[int, int]:
+    time, at = map(int, tick.split())
     return time, at
 
 

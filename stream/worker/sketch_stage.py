@@ -181,14 +181,14 @@ class _Partition:
             self.clock.asked_for_end(reached=True, asked=self.asked[1])
             self.asked = None
 
-    def tell(self) -> int | None:
+    def advance(self) -> int | None:
         """The time for a tick; None if the partition has none."""
         self._reach()
         is_open = self.closing is not None or self.sketcher.cutter.holds_events
-        return self.clock.tell(self.progress, is_open, _now())
+        return self.clock.advance(self.progress, is_open, _now())
 
     @property
-    def told(self) -> Progress:
+    def read_so_far(self) -> Progress:
         """The progress for a tick: by the published runs and, if it holds no event, the open one.
 
         Such a run may grow for hours, and time passes meanwhile: without its rejections, models would seem silent.
@@ -292,8 +292,8 @@ class SketchStage:
             settings.predictions, cutter, known, mapping, schemas, self._coverage, limits, dict(self._versions)
         )
         progress = unpack_progress(seal.progress) if seal and seal.progress else Progress()
-        told, at = seal.told if seal and seal.told else (None, 0)
-        clock = SourceClock(settings.rule.slot_ms or 0, told, at)
+        ticked, at = seal.tick if seal and seal.tick else (None, 0)
+        clock = SourceClock(settings.rule.slot_ms or 0, ticked, at)
         end = seal.end if seal else None
         return _Partition(record, sketcher, end, replace(progress, read_to=start), clock, end or 0, read_to=start)
 
@@ -394,11 +394,11 @@ class SketchStage:
                     await self._send_tick(number, partition, self.facts)
 
     async def _send_tick(self, number: int, partition: _Partition, facts: TickFacts) -> None:
-        settings, told = self._settings, partition.tell()
-        if told is not None:
-            await partition.record.tell(told, partition.clock.at)
-            known, fields = partition.told, new_fields(self.intake.unwatched)
-            counts = known.read_to, told, known.read, known.rejected
+        settings, at = self._settings, partition.advance()
+        if at is not None:
+            await partition.record.note_tick(at, partition.clock.at)
+            known, fields = partition.read_so_far, new_fields(self.intake.unwatched)
+            counts = known.read_to, at, known.read, known.rejected
             idle = partition.clock.is_idle
             tick = Tick(settings.predictions, number, facts.predictions, *counts, fields, self.log, idle)
             await self._publish(tick_records(settings.panes, tick, facts.panes))

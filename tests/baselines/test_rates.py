@@ -18,7 +18,7 @@ from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.state import ModelState
 from load_tests.harness.oracle import baseline_of
 from tests.baselines.test_formats import members, packed
-from tests.judge.test_absence import FULL, NONE, Model, told
+from tests.judge.test_absence import FULL, NONE, Model, reported
 
 DAY = 24 * HOUR
 FIRST = 480_000 * HOUR
@@ -40,7 +40,7 @@ def test_a_new_model_that_stops_is_absent_if_its_baseline_knows_its_rates() -> N
     model.tick(LATER)
     assert model.pass_time(2 * HOUR, FULL) == []
     (fired, resolved) = (*model.pass_time(30, NONE), *model.pass_time(10, FULL))
-    assert [*told([fired, resolved])] == [("firing", "critical", None), ("resolved", "critical", "recovered")]
+    assert [*reported([fired, resolved])] == [("firing", "critical", None), ("resolved", "critical", "recovered")]
 
 
 def test_a_baseline_of_samples_says_nothing_of_the_traffic() -> None:

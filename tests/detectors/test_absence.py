@@ -214,7 +214,7 @@ def test_what_lies_more_than_a_day_ahead_is_unknown_and_no_absence() -> None:
 
 @pytest.mark.parametrize("last", [15, 12, 9])
 def test_events_that_were_read_between_two_ticks_of_a_backlog_are_no_silence(last: int) -> None:
-    """Of a model with an event every six hours, days are read at once, and no tick has told of the last of them yet."""
+    """Of a model with an event every six hours, days are read at once, and no tick speaks of the last of them yet."""
     six_hours = 6 * HOUR
     traffic, times = Traffic.start(8 * AHEAD), range(8 * AHEAD, 14 * AHEAD, six_hours)
     for read, tick in ((range(4), 0), (range(4, 16), last), (range(16, 18), 15), (range(18, 24), 23)):

@@ -48,7 +48,7 @@ class Model:
     steps: list[Step] = field(default_factory=list)
 
     def pass_time(self, slots: int, a_slot: float, every: int = 1) -> list[Step]:
-        """Let time pass with so many events a slot on average, and a tick every so many slots; the steps in it."""
+        """Let time pass with `a_slot` events a slot on average, and a tick after `every` slots; the steps in it."""
         before = len(self.steps)
         for first in range(self.now, self.now + slots, every):
             times = range(first, first + every)
@@ -58,7 +58,7 @@ class Model:
         return self.steps[before:]
 
     def pass_late(self, slots: int, a_slot: float, behind: int) -> list[Step]:
-        """As `pass_time`, where events come so many slots after their time was complete."""
+        """As `pass_time`, where events come `behind` slots after their time was complete."""
         before = len(self.steps)
         for slot in range(self.now - behind, self.now - behind + slots):
             count = int(self.rng.poisson(expected(slot, a_slot)))
@@ -103,7 +103,7 @@ def known(a_slot: float = FULL, config: ModelConfig = CONFIG, calendar: Calendar
     return Model(_known(a_slot), monitor=Monitor("fraud", config, calendar=calendar))
 
 
-def told(steps: list[Step]) -> Iterator[tuple[str, str, str | None]]:
+def reported(steps: list[Step]) -> Iterator[tuple[str, str, str | None]]:
     for step in steps:
         yield step.status.value, step.incident.severity, step.resolution
 
@@ -127,7 +127,7 @@ def test_a_model_that_stops_is_a_critical_incident_at_the_next_tick_and_resolved
     assert (fired.at, fired.incident.since) == ((stopped + 1) * SLOT_MS, stopped * SLOT_MS)
     (resolved,) = model.pass_time(10, FULL)
     assert resolved.at == (stopped + 31) * SLOT_MS
-    assert [*told([fired, resolved])] == [("firing", "critical", None), ("resolved", "critical", "recovered")]
+    assert [*reported([fired, resolved])] == [("firing", "critical", None), ("resolved", "critical", "recovered")]
     assert titles(model) == [
         "fraud: traffic stopped (no event, 45 expected) since 2024-10-20 01:00 UTC",
         "fraud: its traffic is as expected again",
@@ -160,7 +160,7 @@ def test_a_partition_that_is_behind_is_no_silence() -> None:
 def test_a_model_whose_events_come_minutes_late_is_judged_minutes_later_and_pages_only_when_it_stops() -> None:
     model = known()
     model.pass_late(HOUR, FULL, behind=30)
-    began = [*told(model.steps)]
+    began = [*reported(model.steps)]
     assert began[1:] == [("resolved", "critical", "recovered")], "that it began to be late was news"
     assert model.pass_late(3 * HOUR, FULL, behind=30) == []
     stopped = model.now
@@ -209,7 +209,7 @@ def test_half_the_traffic_is_a_warning_and_becomes_critical_when_the_rest_stops(
     model = known()
     half = model.pass_time(HOUR, HALF)
     stopped = model.pass_time(30, NONE)
-    assert [*told([*half, *stopped])] == [("firing", "warning", None), ("updated", "critical", None)]
+    assert [*reported([*half, *stopped])] == [("firing", "warning", None), ("updated", "critical", None)]
     assert "fell to" in titles(model)[0]
     assert model.pass_time(30, FULL)[0].resolution == "recovered"
 
@@ -260,7 +260,7 @@ def test_a_planned_stop_is_not_learned_and_the_hours_of_its_return_are() -> None
     stopped = model.pass_time(6 * HOUR, NONE, every=6)
     returned = model.pass_time(17 * HOUR, FULL, every=6)
     day.pass_time(DAY, FULL, every=6)
-    assert [*told([*stopped, *returned])] == [("firing", "critical", None), ("resolved", "critical", "recovered")]
+    assert [*reported([*stopped, *returned])] == [("firing", "critical", None), ("resolved", "critical", "recovered")]
     assert model.state.traffic is not None
     assert day.state.traffic is not None
     (rates, usual) = (each.state.traffic.counts.rates for each in (model, day))
@@ -287,11 +287,11 @@ def test_traffic_that_stops_again_and_again_pages_twice_within_the_cooldown() ->
     assert [step.status for step in model.pass_time(2 * HOUR, FULL)] == [Status.RESOLVED]
 
 
-@pytest.mark.parametrize(("traffic", "told"), [(NONE, True), (HALF, False), (2 * FULL, False)])
-def test_a_page_of_a_stop_says_how_it_ends_for_a_model_that_is_taken_out_of_service(traffic: float, told: bool) -> None:
+@pytest.mark.parametrize(("traffic", "said"), [(NONE, True), (HALF, False), (2 * FULL, False)])
+def test_a_page_of_a_stop_says_how_it_ends_for_a_model_that_is_taken_out_of_service(traffic: float, said: bool) -> None:
     model = known()
     (fired,) = model.pass_time(60, traffic)
-    assert ("set `absence: {false_pages: null}` for it" in described(model, fired)) == told
+    assert ("set `absence: {false_pages: null}` for it" in described(model, fired)) == said
 
 
 def test_traffic_is_not_judged_where_no_false_page_is_allowed_and_an_open_incident_ends() -> None:

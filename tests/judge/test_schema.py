@@ -16,7 +16,7 @@ from driftline.stream.config.incidents import Incidents
 from driftline.stream.judge.incidents import Step
 from driftline.stream.judge.schema import SchemaJudge, SchemaState, Unread
 from driftline.stream.panes.tick import Tick
-from tests.judge.test_absence import FULL, HOUR, NONE, SLOT_MS, known, told
+from tests.judge.test_absence import FULL, HOUR, NONE, SLOT_MS, known, reported
 
 START, TICK, DAY = 1_700_000_000_000, 10_000, 86_400_000
 
@@ -40,7 +40,7 @@ class Topic:
     def pass_ticks(
         self, times: int, read: int = 100, rejected: int = 0, fields: tuple[str, ...] = (), only: int | None = None
     ) -> list[Step]:
-        """So many ticks of each partition, with so many messages each; rejected of `only`, or of all."""
+        """The steps of `times` ticks of each partition, with `read` messages each; rejected of `only`, or of all."""
         before = len(self.steps)
         for _ in range(times):
             self.now += TICK
@@ -209,7 +209,7 @@ def test_a_model_whose_messages_cannot_be_read_is_not_absent_and_one_that_stays_
             model.state, model.now * SLOT_MS, model.now * SLOT_MS, Unread(10_000, 1 << 62)
         )
         assert steps == []
-    assert [*told(model.pass_time(30, NONE))] == [("firing", "critical", None)]
+    assert [*reported(model.pass_time(30, NONE))] == [("firing", "critical", None)]
 
 
 def test_a_model_that_returns_with_the_topic_is_never_reported() -> None:
@@ -226,7 +226,7 @@ def test_fewer_rejections_than_events_are_missing_explain_no_absence() -> None:
     model = known()
     model.now += 30
     _, steps = model.monitor.tick(model.state, model.now * SLOT_MS, model.now * SLOT_MS, Unread(20, 1 << 62))
-    assert [*told(steps)] == [("firing", "critical", None)]
+    assert [*reported(steps)] == [("firing", "critical", None)]
 
 
 def test_rejections_are_counted_as_unread_from_the_first_one_on_and_until_the_topic_is_read_again() -> None:

@@ -181,7 +181,7 @@ def test_a_version_that_is_no_longer_given_leaves_its_incident_as_unwatched() ->
 
 
 def rebuilt(monitor: Monitor, versions: list[str], state: ModelState, days: float = 0) -> ModelState:
-    """The state after an event of each version in one pane, so many days after the first ones."""
+    """The state after an event of each version in one pane, `days` after the first ones."""
     first, now = max(state.consumed.values(), default=0), 10**12 + round(days * 24 * HOUR)
     own = tuple(replace(each, version=v, ts=now) for v in versions for each in events("5.0", 1, first, 1))
     pane = of_tracks(first, {"": own}, len(own))
@@ -230,16 +230,16 @@ def drifting(versions: dict[str, Baseline]) -> ModelState:
 def after_panes(
     versions: dict[str, Baseline], state: ModelState, hours: Iterable[float], share: Share = lambda _: 0.0
 ) -> list[Step]:
-    """The steps of panes so many hours after the last pane of both versions, by default of the older one alone."""
-    monitor, told = Monitor("fraud", CONFIG, versions=versions), list[Step]()
+    """The steps of panes `hours` after the last pane of both versions, by default of the older one alone."""
+    monitor, reported = Monitor("fraud", CONFIG, versions=versions), list[Step]()
     for number, after in enumerate(hours, PANES):
         first, newer = PANE * number, round(PANE * share(number))
         own = {"4.2": events("4.2", 2, first, PANE - newer), "5.0": events("5.0", 2, first + PANE - newer, newer, 2.0)}
         parts = {version: versions[version].sketch_events(each) for version, each in own.items() if each}
         pane, at = of_tracks(first, parts, PANE), round(10**12 + 1000 * PANE * PANES + after * HOUR)
         state, steps = monitor.judge(state, replace(pane, first_ts=at, last_ts=at), ticks=at)
-        told += steps
-    return told
+        reported += steps
+    return reported
 
 
 def test_what_a_version_out_of_use_had_found_is_no_longer_watched() -> None:

@@ -76,20 +76,20 @@ def test_a_tally_keeps_less_than_a_batch_uncounted(sizes: list[int]) -> None:
 
 
 @pytest.mark.parametrize("version", ["", "2.0"])
-def test_values_that_do_not_fit_are_told_also_of_events_that_wait_for_an_exchanged_baseline(version: str) -> None:
+def test_values_that_do_not_fit_are_reported_also_of_events_that_wait_for_an_exchanged_baseline(version: str) -> None:
     """They join what the open run has counted, and those of the next run are counted anew."""
     sketcher = Sketcher("t", Cutter(PaneRule(), 0, 0), {"m": BASELINE}, EventMapping())
     after = build_baseline(SAMPLE, {"model": "m"})
 
-    def told(at: int, amount: Any) -> list[tuple[int, str]]:
+    def defects(at: int, amount: Any) -> list[tuple[int, str]]:
         event = {**json.loads(message(amount, "DE")), "version": version}
         found = sketcher.consume(np.array([at]), [json.dumps(event).encode()])
         return [(position, defect.reason) for position, defect in found.defects]
 
-    assert told(0, 1) == []
+    assert defects(0, 1) == []
     sketcher.exchange("m", {"": after, "2.0": after})
-    assert told(1, 2) == []
+    assert defects(1, 2) == []
     reason = "features.amount: expected number, got 'N/A'"
-    assert told(2, "N/A") == [(0, reason)]
+    assert defects(2, "N/A") == [(0, reason)]
     assert sketcher.close(3).panes["m"].content.n == 3
-    assert told(3, "N/A") == [(0, reason)]
+    assert defects(3, "N/A") == [(0, reason)]

@@ -111,63 +111,63 @@ def test_rejections_are_counted_by_causes_of_which_there_are_few_whatever_the_me
 # The clock of a partition
 
 
-def clock(told: int | None = None, at: int = 0) -> SourceClock:
-    return SourceClock(10 * SECOND, told, at)
+def clock(time: int | None = None, at: int = 0) -> SourceClock:
+    return SourceClock(10 * SECOND, time, at)
 
 
 def test_a_partition_that_never_held_an_event_has_no_time() -> None:
     own = clock()
     own.asked_for_end(reached=True, asked=WALL)
-    assert own.tell(Progress(), is_open=False, now=WALL) is None
+    assert own.advance(Progress(), is_open=False, now=WALL) is None
 
 
 def test_an_owner_that_dies_before_it_has_asked_for_the_end_leaves_a_time_that_does_not_jump() -> None:
     first, known = clock(), progress(THEN, THEN)
-    assert first.tell(known, is_open=False, now=WALL) == THEN
+    assert first.advance(known, is_open=False, now=WALL) == THEN
     for at in (first.at, 0):  # 0: as such an owner stored it before
-        own = clock(first.told, at)
+        own = clock(first.time, at)
         own.asked_for_end(reached=True, asked=WALL + 60 * SECOND)
-        assert THEN <= (own.tell(known, is_open=False, now=WALL + 60 * SECOND) or 0) <= THEN + 60 * SECOND
+        assert THEN <= (own.advance(known, is_open=False, now=WALL + 60 * SECOND) or 0) <= THEN + 60 * SECOND
 
 
 def test_a_partition_that_is_read_to_its_end_goes_on_from_its_own_time_at_the_pace_of_the_wall_clock() -> None:
     own, known = clock(), progress(THEN, THEN)
     own.events_came(WALL)
-    told = []
+    times = []
     for second in range(0, 60, 10):
         own.asked_for_end(reached=True, asked=WALL + second * SECOND)
-        told.append(own.tell(known, is_open=False, now=WALL + second * SECOND + 1))
-    assert told == [THEN + second * SECOND for second in (0, 0, 10, 20, 30, 40)]
+        times.append(own.advance(known, is_open=False, now=WALL + second * SECOND + 1))
+    assert times == [THEN + second * SECOND for second in (0, 0, 10, 20, 30, 40)]
 
 
 @pytest.mark.parametrize("behind", [True, False])
 def test_time_stands_still_while_something_was_not_read_or_not_published(behind: bool) -> None:
     own, known = clock(THEN, WALL), progress(THEN, THEN)
     own.asked_for_end(reached=not behind, asked=WALL + HOUR)
-    assert own.tell(known, is_open=not behind, now=WALL + HOUR) == THEN
+    assert own.advance(known, is_open=not behind, now=WALL + HOUR) == THEN
     own.asked_for_end(reached=True, asked=WALL + HOUR + SECOND)
-    assert own.tell(known, is_open=False, now=WALL + HOUR + SECOND) == THEN + SECOND, "nor does it catch up"
+    assert own.advance(known, is_open=False, now=WALL + HOUR + SECOND) == THEN + SECOND, "nor does it catch up"
 
 
 def test_a_worker_that_was_paused_says_nothing_of_its_pause_before_it_has_asked_for_the_end_again() -> None:
     own, known = clock(THEN, WALL), progress(THEN, THEN)
     own.asked_for_end(reached=True, asked=WALL + SECOND)
-    assert own.tell(known, is_open=False, now=WALL + HOUR) == THEN + SECOND
+    assert own.advance(known, is_open=False, now=WALL + HOUR) == THEN + SECOND
     own.asked_for_end(reached=False, asked=WALL + HOUR)
-    assert own.tell(known, is_open=False, now=WALL + HOUR) == THEN + SECOND
+    assert own.advance(known, is_open=False, now=WALL + HOUR) == THEN + SECOND
 
 
 def test_the_next_owner_goes_on_from_what_the_last_one_said() -> None:
     own = clock(THEN + HOUR, WALL)
     own.asked_for_end(reached=True, asked=WALL + DAY)
-    assert own.tell(progress(THEN, THEN), is_open=False, now=WALL + DAY) == THEN + HOUR + DAY
+    assert own.advance(progress(THEN, THEN), is_open=False, now=WALL + DAY) == THEN + HOUR + DAY
 
 
 def test_the_next_owner_loses_no_time_if_a_tick_is_due_before_it_has_asked_for_the_end() -> None:
     own = clock(THEN, WALL)
-    assert own.tell(progress(THEN, THEN), is_open=False, now=WALL + HOUR) == THEN
+    assert own.advance(progress(THEN, THEN), is_open=False, now=WALL + HOUR) == THEN
     own.asked_for_end(reached=True, asked=WALL + DAY)
-    assert own.tell(progress(THEN, THEN), is_open=False, now=WALL + DAY) == THEN + DAY
+    assert own.advance(progress(THEN, THEN), is_open=False, now=WALL + DAY) == THEN + DAY
 
 
 @pytest.mark.parametrize(
@@ -187,26 +187,26 @@ def test_a_partition_is_idle_once_all_is_read_and_published_and_nothing_came_for
     own.events_came(WALL)
     if asked is not None:
         own.asked_for_end(reached, WALL + asked * SECOND)
-    own.tell(progress(THEN, THEN), is_open, now=WALL + 12 * SECOND)
+    own.advance(progress(THEN, THEN), is_open, now=WALL + 12 * SECOND)
     assert own.is_idle is idle
 
 
 def test_a_group_that_begins_to_send_ticks_does_not_jump_to_the_wall_clock() -> None:
     own = clock()
     own.asked_for_end(reached=True, asked=WALL)
-    assert own.tell(progress(THEN, THEN), is_open=False, now=WALL) == THEN
+    assert own.advance(progress(THEN, THEN), is_open=False, now=WALL) == THEN
 
 
 def test_events_that_come_again_are_ahead_of_a_clock_that_went_on_without_them() -> None:
     own = clock(THEN, WALL)
     own.events_came(WALL + SECOND)
-    assert own.tell(progress(THEN + HOUR, THEN + HOUR), is_open=False, now=WALL + SECOND) == THEN + HOUR
+    assert own.advance(progress(THEN + HOUR, THEN + HOUR), is_open=False, now=WALL + SECOND) == THEN + HOUR
 
 
 def test_a_wall_clock_that_is_set_back_does_not_set_time_back() -> None:
     own = clock(THEN, WALL)
     own.asked_for_end(reached=True, asked=WALL - HOUR)
-    assert own.tell(progress(THEN, THEN), is_open=False, now=WALL - HOUR) == THEN
+    assert own.advance(progress(THEN, THEN), is_open=False, now=WALL - HOUR) == THEN
 
 
 # Marks

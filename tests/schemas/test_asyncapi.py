@@ -93,7 +93,7 @@ def test_the_published_document_is_that_of_the_code() -> None:
 
 
 def test_it_keeps_the_specification(specification: dict[str, Any]) -> None:
-    Draft7Validator(specification).validate(DOCUMENT)
+    assert list(Draft7Validator(specification).iter_errors(DOCUMENT)) == []
 
 
 @pytest.mark.parametrize(

@@ -324,19 +324,21 @@ def test_an_alert_beyond_its_bounds_breaks_the_schema(path: str, wrong: Any) -> 
 
 
 def test_a_reader_of_today_takes_an_alert_with_new_fields() -> None:
-    ALERT.validate(changed(("data", "colour"), "red"))
+    assert list(ALERT.iter_errors(changed(("data", "colour"), "red"))) == []
     assert not WHOLE_ALERT.is_valid(changed(("data", "colour"), "red"))
 
 
 @pytest.mark.parametrize("name", ["class", "test", "code", "against"])
 def test_a_reader_of_today_takes_values_of_a_finding_that_come_later(name: str) -> None:
-    ALERT.validate(changed(("data", "evidence", "signals", 0, name), "of tomorrow"))
+    event = changed(("data", "evidence", "signals", 0, name), "of tomorrow")
+    assert list(ALERT.iter_errors(event)) == []
+    assert read_complete_alert(json.dumps(event).encode()).model == "fraud"
 
 
 @pytest.mark.parametrize("name", ["class", "resolution"])
 def test_a_reader_of_today_takes_values_of_an_alert_that_come_later(name: str) -> None:
     event = changed(("data", name), "of tomorrow")
-    ALERT.validate(event)
+    assert list(ALERT.iter_errors(event)) == []
     assert read_complete_alert(json.dumps(event).encode()).model == "fraud"
 
 

@@ -133,7 +133,7 @@ def test_an_absent_file_and_an_unknown_time_zone_are_named(tmp_path: Path) -> No
     assert (remark.severity, remark.path) == ("error", ("defaults", "calendar"))
 
 
-def test_an_error_of_a_models_own_calendar_is_told_at_its_place(tmp_path: Path) -> None:
+def test_an_error_of_a_models_own_calendar_names_its_place(tmp_path: Path) -> None:
     config = parse_config("models: {fraud: {calendar: {files: [none.ics]}}}")
     (remark,) = calendar_remarks(config, tmp_path)
     assert remark.path == ("models", "fraud", "calendar")

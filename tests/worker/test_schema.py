@@ -51,7 +51,7 @@ def test_one_judge_reports_a_topic_that_cannot_be_read_once_also_after_a_takeove
     play(bench(redis_server), scenario)
 
 
-def test_rejections_behind_the_last_events_are_told_although_more_keep_coming(redis_server: Server) -> None:
+def test_rejections_behind_the_last_events_are_reported_although_more_keep_coming(redis_server: Server) -> None:
     async def scenario(this: Bench) -> None:
         driver = this.driver()
         driver.sketch.tick_every = 0.0

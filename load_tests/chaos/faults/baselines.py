@@ -1,4 +1,4 @@
-"""Baselines are exchanged under traffic: a file is replaced, and all workers are told to read it."""
+"""Baselines are exchanged under traffic: a file is replaced, and SIGHUP lets all workers read it."""
 
 from __future__ import annotations
 
