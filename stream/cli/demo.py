@@ -24,7 +24,7 @@ def demo_command(
 
     Takes two and a half minutes, needs no Docker, and leaves nothing behind.
 
-    Exit code 0: all was paged in time, resolved once fixed, nothing else. 1: not so. 2: it could not run. 130: stopped.
+    Exit code 0: each fault paged in time and resolved, and nothing else. 1: not so. 2: could not run. 130: stopped.
     """
     with reporting_kafka_errors():
         from driftline.stream.demo.run import run

@@ -7,6 +7,7 @@ say that there is nothing.
 from __future__ import annotations
 
 import faulthandler
+import signal
 import sys
 from functools import partial
 from importlib.metadata import version as installed_version
@@ -118,6 +119,8 @@ def worker(
 
     Exit code 0: stopped by SIGTERM or SIGINT. 1: an error; start it again. 3: ended by the watchdog; start it again.
     """
+    # Nothing of the configuration is read yet, so there is nothing to load again; by default, it ends a process.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # Faust takes half a second to import, which no other command should pay.
     from driftline.stream.worker.worker import run
 

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, contextmanager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +14,7 @@ from rich.progress import MofNCompleteColumn
 
 from driftline.stream.alerts.build import encode_alert
 from driftline.stream.alerts.schema import IncidentAlert
-from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.file import decode_baseline
 from driftline.stream.cli.terminal import (
     EXIT_FAILED,
@@ -39,7 +38,7 @@ from driftline.stream.cli.terminal import (
 from driftline.stream.config.remarks import replaced_baselines
 from driftline.stream.config.sections import Config
 from driftline.stream.events.parse import EventReader
-from driftline.stream.replay.panes import replay_panes
+from driftline.stream.replay.panes import Find, replay_panes
 from driftline.stream.replay.pipeline import LogBatch
 from driftline.stream.replay.run import as_single_partition, replay, select_time_range
 from driftline.stream.replay.summary import summary
@@ -134,7 +133,7 @@ def replay_command(
     schemas = None if loader is None else loader.schemas
     with source as logs, _alert_output(settings, alerts, to_topic, show=not json) as on_alert:
         if from_panes:
-            find = partial(_stored_baseline, settings)
+            find = _stored_baselines(settings)
             result = replay_panes(settings, baselines, logs, on_alert, find, calendars.for_model, versions)
         else:
             read = _with_schemas(logs, loader)
@@ -232,18 +231,28 @@ def _publisher(settings: Config, topic: str | None) -> Iterator[Callable[[Incide
             yield lambda alert: publish_alert(producer, topic, alert)
 
 
-def _stored_baseline(config: Config, model: str, content_hash: str) -> Baseline | None:
-    """A baseline that the group has used, from its Redis; None if that does not have it or cannot be reached."""
+def _stored_baselines(config: Config) -> Find:
+    """Finds baselines that the group has used, in its Redis; none that it lacks, or while it cannot be reached."""
     from driftline.stream.state.client import StoreError, connect
     from driftline.stream.state.references import StoredBaselines
 
-    async def load() -> bytes | None:
+    unreachable = list[StoreError]()
+
+    async def load(model: str, content_hash: str) -> bytes | None:
         async with aclosing(connect(config.redis)) as client:
             return await StoredBaselines(client, config.worker.group).load(model, content_hash)
 
-    try:
-        content = asyncio.run(load())
-    except StoreError as error:
-        print_remarks([f"baselines that only the group's Redis has are not known: {error}"])
+    def find(model: str, content_hash: str) -> Baseline | None:
+        if unreachable:
+            return None
+        try:
+            content = asyncio.run(load(model, content_hash))
+            return None if content is None else decode_baseline(content)
+        except StoreError as error:
+            unreachable.append(error)
+            print_remarks([f"baselines that only the group's Redis has are not known: {error}"])
+        except BaselineError as error:
+            print_remarks([f"model {model}: baseline {content_hash[:12]}… in Redis is of no use: {error}"])
         return None
-    return None if content is None else decode_baseline(content)
+
+    return find

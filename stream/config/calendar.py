@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -36,10 +36,16 @@ class Closed(Section):
             except ValueError:
                 raise RuleError("there is no such date or time", field) from None
         first, last = moments
+        if _is_date(self.until) and not _is_date(self.since):  # it counts as a whole day
+            last += timedelta(days=1)
         # If only one has an offset, it takes the time zone to compare them: `stream.sources.calendars` does.
         if (first.tzinfo is None) == (last.tzinfo is None) and last < first:
             raise RuleError("ends before it begins", "to")
         return self
+
+
+def _is_date(moment: str) -> bool:
+    return len(moment) == len("2026-12-24")
 
 
 class Calendar(Section):

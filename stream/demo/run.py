@@ -147,7 +147,7 @@ def run(seed: int, keep: bool, console: Console) -> int:
                 _wait_for_interrupt(site)
         return verdict.exit_code
     except KeyboardInterrupt:
-        console.print("stopped: servers, worker and their files are gone")
+        console.print("stopped: servers, workers and their files are gone")
         return INTERRUPTED
 
 
@@ -214,7 +214,7 @@ def _wait(watcher: AlertWatcher, until: Callable[[Sequence[WorkerMetrics | None]
     while not until(watcher.scrape()):
         if time.monotonic() > deadline:
             logs = "\n".join(each.log_tail() for each in watcher.site.workers)
-            raise ServerError(f"the workers read nothing for {_WARM_UP_TIMEOUT:.0f} s:\n{logs}")
+            raise ServerError(f"the workers were not ready after {_WARM_UP_TIMEOUT:.0f} s:\n{logs}")
         time.sleep(_SCRAPE_INTERVAL / 2)
 
 

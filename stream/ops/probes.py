@@ -62,7 +62,10 @@ async def _probe_redis(config: Config) -> list[Finding]:
 
 
 def probe_level(config: Config, path: Path) -> list[Finding]:
-    """The format level of the group; nothing is said while no worker has begun it. path: of the configuration file."""
+    """The format level of the group; one that no worker has begun is at the newest, at which it will begin.
+
+    path: of the configuration file.
+    """
 
     async def read() -> Standing:
         client = connect(config.redis)
@@ -76,6 +79,9 @@ def probe_level(config: Config, path: Path) -> list[Finding]:
         message = f"the group is at format level {level} of {NEWEST}: traffic, topics and versions are not judged"
         command = shlex.join(["driftline", "upgrade", "finish", "-c", str(path)])
         return [Finding("level", "warning", message, f"once all workers are upgraded, run: {command}")]
+    if level > NEWEST:
+        message = f"the group is at format level {level}, and this version can do {NEWEST} at most"
+        return [Finding("level", "error", message, "install a newer version of driftline")]
     return [Finding("level", "ok", f"the group is at format level {level}")]
 
 

@@ -41,10 +41,12 @@ for _, old in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1 - tonumber(ARGV[2]))) d
 end
 return missing
 """)
-# Both write each time they run, as what is durable must: the first what it found, the second no lower number.
+# Both write each time they run, as what is durable must: the first what it found, if Redis has not lost it, the second
+# no lower number.
 # KEYS: used.
 _REWRITE = Script("""
 local newest = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+if not newest[1] then return end
 redis.call('ZREM', KEYS[1], newest[1])
 redis.call('ZADD', KEYS[1], newest[2], newest[1])
 """)
@@ -70,14 +72,16 @@ class StoredBaselines:
         """The models that have been given baselines."""
         return {model.decode() for model in await call_redis(self.client.smembers, f"{self.namespace}:references")}
 
-    async def use(self, model: str, generation: int, files: Mapping[str, Callable[[], bytes]]) -> None:
-        """Store the baselines that a generation uses, unless they are there. files: by content hash."""
+    async def use(self, model: str, generation: int, files: Mapping[str, Callable[[], bytes]]) -> bool:
+        """Store the baselines that a generation uses; False if all are there already. files: by content hash."""
         await call_redis(self.client.sadd, f"{self.namespace}:references", model)
         key = self._key(model)
-        for missing in await _USE.run(self.client, [key, f"{key}:used"], generation, len(files) + _FORMER, *files):
+        absent = await _USE.run(self.client, [key, f"{key}:used"], generation, len(files) + _FORMER, *files)
+        for missing in absent:
             # Packing a baseline of format 1, which derives what its blocks are for, may take a second.
             content = await asyncio.to_thread(files[missing.decode()])
             await call_redis(self.client.hset, key, missing, content)
+        return bool(absent)
 
     async def sync(self, generation: int, models: Iterable[str]) -> None:
         """Return once a generation and the baselines that it uses are on disk. models: those that have baselines.

@@ -15,9 +15,10 @@ from driftline.stream.sources.calendars import load_calendars
 from driftline.stream.sources.schemas import schema_loader
 from driftline.stream.worker.worker import Worker, waits_without_end
 
+signal.signal(signal.SIGHUP, signal.SIG_IGN)  # this worker loads nothing again, and should not end either
+
 _path = Path(os.environ.get("DRIFTLINE_CONFIG", "driftline.yaml"))
 _config = parse_config(_path.read_text("utf-8"), str(_path))
-signal.signal(signal.SIGHUP, signal.SIG_IGN)  # this worker loads nothing again, and should not end either
 
 app = Worker(
     _config,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from driftline.stream.baselines.baseline import Baseline, BaselineError
@@ -57,10 +57,11 @@ class References:
         """
         generation = await self._stored.next_generation()
         models = sorted(self.known.given.keys() | self.known.versions.keys())
-        for first in range(0, len(models), _AT_ONCE):
-            await asyncio.gather(*(self._store(each, generation) for each in models[first : first + _AT_ONCE]))
+        await self._store_all(models, generation)
         # Who has read the records must find what they name, even after a power cut.
         await self._stored.sync(generation, models)
+        while await self._store_all(models, generation):  # Redis has lost some of it before it was on disk
+            await self._stored.sync(generation, models)
         gone = sorted(await self._stored.models() - {*models})
         records = [ReferenceMessage(each, generation, self._hashes(each)) for each in (*models, *gone)]
         await publish(OutgoingRecord(panes, each.model.encode(), each.to_bytes()) for each in records)
@@ -75,9 +76,17 @@ class References:
         own = {"": given[model]} if model in given else {}
         return own | dict(versions.get(model, {}))
 
-    async def _store(self, model: str, generation: int) -> None:
+    async def _store_all(self, models: Sequence[str], generation: int) -> bool:
+        """Store the baselines of models; False if all are there already."""
+        stored = list[bool]()
+        for first in range(0, len(models), _AT_ONCE):
+            some = (self._store(each, generation) for each in models[first : first + _AT_ONCE])
+            stored += await asyncio.gather(*some)
+        return any(stored)
+
+    async def _store(self, model: str, generation: int) -> bool:
         files = {each.content_hash: partial(_slim, each) for each in self._by_track(model).values()}
-        await self._stored.use(model, generation, files)
+        return await self._stored.use(model, generation, files)
 
 
 def _slim(baseline: Baseline) -> bytes:

@@ -136,7 +136,7 @@ class Worker:
         self.watchdog = Watchdog(self.metrics, worker.watchdog_seconds, self.waits)
         self.guard, self.group_level = LogGuard(config, self.store, self.metrics), GroupLevel(self.store)
         self._name, self._reported = secrets.token_hex(8), (0.0, list[Unwatched]())
-        self._level, self._level_reported = 0, 0.0
+        self._level, self._level_reported, self._reloading = 0, 0.0, asyncio.Lock()
         self._room: Mapping[str, int] | None = None
         self._resources = AsyncExitStack()
         self._add_agents()
@@ -200,6 +200,9 @@ class Worker:
         topics = self.config.topics
         level = await self.group_level.begin()
         await self.guard.bind()
+        if not self._level:
+            # Who asked while this worker waited for its group means the files of now: those of its start are outdated.
+            await self._reload_if_asked()
         # Not before: with the level, baselines are announced, and only a bound group knows on which partitions.
         self._use_level(level)
         self.sketch_stage.log = self.judge_stage.log = self.guard.log
@@ -237,9 +240,10 @@ class Worker:
             await self.judge_stage.drain_outboxes()
 
     async def _reload_if_asked(self) -> None:
-        if self.reload is not None and self.asked.is_set():
-            self.asked.clear()  # before anything is read: who asks from now on asks for another time
-            await self._reload(self.reload)
+        async with self._reloading:
+            if self.reload is not None and self.asked.is_set():
+                self.asked.clear()  # before anything is read: who asks from now on asks for another time
+                await self._reload(self.reload)
 
     async def _reload(self, reload: Callable[[], Loaded]) -> None:
         """Go on with the configuration as it is now; with the one before, if it has an error."""

@@ -120,6 +120,20 @@ def test_a_group_at_the_first_level_and_a_calendar_that_cannot_be_read_are_said(
 
 
 @embedded
+def test_a_group_at_a_level_that_only_a_newer_version_can_do_is_an_error(
+    tmp_path: Path, broker: Broker, durable_redis: Server
+) -> None:
+    deployment = site(tmp_path, broker, durable_redis)
+    with sync_redis.Redis.from_url(deployment.config.redis.url) as client:
+        client.hset(
+            f"{deployment.config.worker.group}:bound", mapping={"topics.predictions": "predictions", "level": 9}
+        )
+    result = doctor(deployment)
+    assert (result.code, result.levels["level"]) == (1, {"error"})
+    assert "the group is at format level 9, and this version can do 2 at most" in result.text
+
+
+@embedded
 def test_a_redis_without_persistence_is_a_warning(tmp_path: Path, broker: Broker, redis_server: Server) -> None:
     result = doctor(site(tmp_path, broker, redis_server))
     assert (result.code, result.levels["redis"]) == (0, {"warning"})

@@ -11,10 +11,12 @@ import pytest
 import yaml
 
 from driftline.stream.baselines.file import encode_baseline
+from driftline.stream.codec.panes import ReferenceMessage, read_message
 from driftline.stream.codec.state import restore_state
 from driftline.stream.demo.servers import Server, free_port
 from load_tests.harness.deployment import Deployment, WorkerProcess, deploy
 from load_tests.harness.oracle import baseline_of, events_counted, messages
+from load_tests.harness.tcp_proxy import TcpProxy
 from tests.harness.brokers import Broker
 
 RELOADED = "the configuration was loaded again"
@@ -82,3 +84,25 @@ def test_sighup_while_a_worker_waits_for_its_servers_ends_it_not(tmp_path: Path)
         worker.process.send_signal(signal.SIGHUP)
         with pytest.raises(subprocess.TimeoutExpired):
             worker.process.wait(1)
+
+
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)
+def test_sighup_before_the_first_takeover_puts_only_the_newer_configuration_into_effect(
+    broker: Broker, redis_server: Server, tmp_path: Path
+) -> None:
+    """The one that the worker has read at its start may be older than what other workers have announced meanwhile."""
+    with TcpProxy(redis_server.port) as redis:
+        sections = {"models": {"given": {"baseline": "given.driftline"}}}
+        deployment = deploy(tmp_path, broker, redis.address, sections)
+        (tmp_path / "given.driftline").write_bytes(encode_baseline(baseline_of("given")))
+        with deployment.worker() as worker:
+            worker.wait_for(lambda: "does not answer" in worker.logs())
+            newer = baseline_of("given", "another past")
+            (tmp_path / "given.driftline").write_bytes(encode_baseline(newer))
+            worker.process.send_signal(signal.SIGHUP)
+            redis.open()
+            worker.wait_for(lambda: deployment.read(deployment.config.topics.panes))
+            worker.wait_for(lambda: RELOADED in worker.logs())
+            assert worker.stop() == 0
+    records = [read_message(each.value) for each in deployment.read(deployment.config.topics.panes)]
+    assert [each.baselines for each in records if isinstance(each, ReferenceMessage)] == [{"": newer.content_hash}]

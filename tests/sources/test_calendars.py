@@ -150,6 +150,14 @@ def test_times_with_offsets_are_compared_as_moments() -> None:
         calendars(in_tokyo % "22:00")
 
 
+def test_a_date_at_the_end_counts_as_a_whole_day_after_a_time_of_that_day() -> None:
+    half, whole = (calendars(f"closed: [{{from: 2026-12-24{time}, to: 2026-12-24}}]") for time in ("T12:00", ""))
+    ((first, last),), ((begin, end),) = half.of_all.excluded, whole.of_all.excluded
+    assert (first - begin, last) == ((end - begin) // 2, end)
+    with pytest.raises(ConfigError, match="ends before it begins"):
+        calendars("closed: [{from: 2026-12-24T12:00, to: 2026-12-23}]")
+
+
 @pytest.mark.parametrize(
     ("closed", "message"),
     [
