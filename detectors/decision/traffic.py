@@ -14,8 +14,8 @@ from driftline.detectors.decision.rates import HOUR, WEEK, Rates
 #: Slots by which events may be ahead of the time that is complete: one day, of a partition that is behind.
 AHEAD: Final = 24 * HOUR
 # Slots by which events may be ahead of the farthest tick, as they are read before the next one: those of a clock that
-# is a day ahead are always further. Where a tick is an hour later than the one before it, a backlog is read, of which
-# days may be on their way.
+# is a day ahead are always further. Where a tick is two hours later than what is learned, which an hour always is, a
+# backlog is read, of which days may be on their way.
 _ON_THEIR_WAY, _OF_A_BACKLOG = AHEAD - HOUR, 2 * AHEAD
 # Slots further ahead of the time that is complete, events are not even remembered as left out: a week of a backlog.
 _FAR = 7 * AHEAD
@@ -112,7 +112,7 @@ class Traffic:
         added = self._add(slots, counts, max(until, self.until))
         begin, end = added.left_out
         if 0 < begin < added.until:
-            ahead = _OF_A_BACKLOG if added.until - self.until > HOUR else _ON_THEIR_WAY
+            ahead = _OF_A_BACKLOG if added.until - self.until > 2 * HOUR else _ON_THEIR_WAY
             was_read = end <= max(reached, added.until) + ahead
             added = added._learned(begin, calendar, unlearned)._decided(was_read)
         return added._learned(added.until, calendar, unlearned)

@@ -105,7 +105,8 @@ class TrafficJudge:
         if state is None or now - state.counts.until > _OUTDATED:
             ended = _ended(state.incident if state else None, until, "unwatched")
             delays = state.delays if state else Delays()
-            counts = Traffic.start(now, self.rates, newest() // SLOT_MS + 1, reached // SLOT_MS)
+            uncounted = max(newest() // SLOT_MS + 1, reached // SLOT_MS)
+            counts = Traffic.start(now, self.rates, uncounted, reached // SLOT_MS)
             return TrafficState(counts, delays=delays), ended
         now -= state.delays.usual
         if now <= state.counts.until:

@@ -262,8 +262,7 @@ class Monitor:
         if that is not known, and traffic not judged. unread: messages of the topic that could not be read.
         """
         after, steps = self._tick_drifts(state, ticks)
-        is_forgotten = not (state.traffic or state.sample or state.learned or state.judge or state.tracks)
-        until = 0 if is_forgotten else until
+        until = until if state.traffic or state.has_history else 0  # nothing is expected of a model that was forgotten
         traffic, more = self._traffic_judge.judge(after.traffic, until, ticks, unread, lambda: after.newest)
         if traffic is not after.traffic:
             after = replace(after, traffic=traffic)

@@ -57,7 +57,7 @@ class ModelState:
     @property
     def has_history(self) -> bool:
         """Whether anything is remembered of its events; nothing is of a model that was forgotten."""
-        return bool(self.judges or self.sample or self.learned)
+        return bool(self.judge or self.sample or self.learned or self.tracks)
 
     @property
     def open_incidents(self) -> list[Incident]:

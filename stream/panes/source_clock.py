@@ -18,32 +18,38 @@ from dataclasses import dataclass
 
 from driftline.stream.panes.tick import Progress
 
+# ms for which the others wait at most for a partition to which nothing comes: longer, its events are old.
+_WAITED_FOR = 3_600_000
+
 
 @dataclass
 class SourceClock:
     """The clock of a partition. All other times than `time` are the wall clock's; all are epoch ms.
 
-    time: that of the last tick, None before the first. at: when that was so. pause: how long nothing must have come.
-    is_idle: whether nothing came for that long, and all is read and published, as of the last tick.
+    time: that of the last tick, None before the first. at: when that was so. came: when the last events were read, 0
+    if that is not known; an owner hands on these three. pause: how long nothing must have come. is_idle: whether, as of
+    the last tick, all is read and published, and nothing came for as long as the partition is behind: what is minutes
+    late is no silence if it pauses for seconds.
     """
 
     pause: int
     time: int | None = None
     at: int = 0
+    came: int = 0
     is_idle: bool = False
-    _events_came: int = 0
     _at_end: int = 0
     _behind: bool = False
 
     def events_came(self, now: int) -> None:
         """Note that events were read."""
-        self._events_came = now
+        self.came = now
 
     def asked_for_end(self, reached: bool, asked: int) -> None:
         """Note whether all was read that the log held when Kafka was asked for its end."""
         self._behind = not reached
         if reached:
             self._at_end = max(self._at_end, asked)
+            self.came = self.came or asked
 
     def advance(self, progress: Progress, is_open: bool, now: int) -> int | None:
         """The time up to which the partition is read, for a tick; None if it has never held an event.
@@ -55,12 +61,11 @@ class SourceClock:
         if is_open or self._behind:
             self.at = now
         elif self._at_end > self.at:
-            quiet_from = max(self.at, self._events_came + self.pause)
-            self.is_idle = self._at_end > quiet_from
-            if self.is_idle and progress.newest is not None:
-                # How old a time is, is not known where nobody has noted when it was so.
-                age = self._at_end - quiet_from if self.at else 0
-                known += [progress.newest, *([] if self.time is None else [self.time + age])]
+            quiet_from = max(self.at, self.came + self.pause)
+            if self._at_end > quiet_from and progress.newest is not None:
+                known += [progress.newest, *([] if self.time is None else [self.time + self._at_end - quiet_from])]
+                behind = self._at_end - max(known)
+                self.is_idle = self._at_end - self.came > min(behind, _WAITED_FOR)
             self.at = self._at_end
         elif not self.at:
             self.at = now

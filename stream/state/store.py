@@ -7,7 +7,7 @@ these, `stream.state.unwatched` keeps what people may read, which has one.)
 | key                    | type   | owner             | holds                                                         |
 |------------------------|--------|-------------------|---------------------------------------------------------------|
 | NS:{sketch/T/P}        | hash   | sketcher of P     | claim; start, end, ends: the runs sealed last; with ticks:    |
-|                        |        |                   | progress up to start, tick: "TIME AT" of the last one         |
+|                        |        |                   | progress up to start, tick: "TIME AT CAME" of the last one    |
 | NS:{judge/T/P}         | hash   | judge of panes P  | claim; next: offset to resume at; sent: see outbox            |
 | NS:{judge/T/P}:models  | set    | judge of panes P  | the names of the models below                                 |
 | NS:{judge/T/P}:seen    | hash   | judge of panes P  | when the newest pane of each was appended, epoch ms           |
@@ -75,7 +75,7 @@ if stored[2] and stored[2] ~= ARGV[2] and not again then return {'mismatch', sto
 redis.call('HSET', KEYS[1], 'start', ARGV[2], 'end', ARGV[3], 'ends', ARGV[4], unpack(ARGV, 5))
 return {'ok'}
 """)
-# ARGV: epoch, "TIME AT".
+# ARGV: epoch, "TIME AT CAME".
 _NOTE_TICK = fenced("""
 redis.call('HSET', KEYS[1], 'tick', ARGV[2])
 return {'ok'}
@@ -177,7 +177,7 @@ class Seal(NamedTuple):
     start: int
     ends: tuple[int, ...]
     progress: bytes = b""
-    tick: tuple[int, int] | None = None
+    tick: tuple[int, int, int] | None = None
 
     @property
     def end(self) -> int:
@@ -341,7 +341,7 @@ class SketchPartition:
         if end is None:
             return None
         offsets = tuple(map(int, (end if ends is None else ends).split()))
-        return Seal(int(start), offsets, progress or b"", None if tick is None else _moment(tick))
+        return Seal(int(start), offsets, progress or b"", None if tick is None else _tick_of(tick))
 
     async def seal(self, start: int, *ends: int, durable: bool = False, progress: bytes = b"") -> None:
         """Seal the runs from `start` on that end at `ends`. progress: see `Seal`; b"": leave it as it is.
@@ -355,9 +355,12 @@ class SketchPartition:
         all_ends = " ".join(map(str, ends))
         await self.store.run(_SEAL, [self.key], self.epoch, start, ends[-1], all_ends, *more, durable=durable)
 
-    async def note_tick(self, time: int, at: int) -> None:
-        """Store the time of a tick and when that was so, epoch ms, before it is sent. Raises FencedError."""
-        await self.store.run(_NOTE_TICK, [self.key], self.epoch, f"{time} {at}")
+    async def note_tick(self, time: int, at: int, came: int) -> None:
+        """Store the time of a tick, when that was so, and when events came last, before it is sent; all epoch ms.
+
+        Raises FencedError.
+        """
+        await self.store.run(_NOTE_TICK, [self.key], self.epoch, f"{time} {at} {came}")
 
     async def move(self, offset: int) -> None:
         """Let the next owner go on at another offset, as after no run. Raises FencedError."""
@@ -482,9 +485,9 @@ def _flat(lists: Iterable[Sequence[str | bytes]]) -> list[int | str | bytes]:
     return [item for items in lists for item in (len(items), *items)]
 
 
-def _moment(tick: bytes) -> tuple[int, int]:
-    time, at = map(int, tick.split())
-    return time, at
+def _tick_of(stored: bytes) -> tuple[int, int, int]:
+    time, at, came = map(int, stored.split())
+    return time, at, came
 
 
 def _refusal(status: str, key: str, stored: str) -> StoreError:

@@ -292,8 +292,7 @@ class SketchStage:
             settings.predictions, cutter, known, mapping, schemas, self._coverage, limits, dict(self._versions)
         )
         progress = unpack_progress(seal.progress) if seal and seal.progress else Progress()
-        ticked, at = seal.tick if seal and seal.tick else (None, 0)
-        clock = SourceClock(settings.rule.slot_ms or 0, ticked, at)
+        clock = SourceClock(settings.rule.slot_ms or 0, *(seal.tick if seal and seal.tick else ()))
         end = seal.end if seal else None
         return _Partition(record, sketcher, end, replace(progress, read_to=start), clock, end or 0, read_to=start)
 
@@ -396,7 +395,7 @@ class SketchStage:
     async def _send_tick(self, number: int, partition: _Partition, facts: TickFacts) -> None:
         settings, at = self._settings, partition.advance()
         if at is not None:
-            await partition.record.note_tick(at, partition.clock.at)
+            await partition.record.note_tick(at, partition.clock.at, partition.clock.came)
             known, fields = partition.read_so_far, new_fields(self.intake.unwatched)
             counts = known.read_to, at, known.read, known.rejected
             idle = partition.clock.is_idle

@@ -18,6 +18,7 @@ from driftline.detectors.decision.traffic import EVERY_DAY, Calendar
 from driftline.stream.alerts.build import build_alert
 from driftline.stream.config.sections import Absence, ModelConfig
 from driftline.stream.events.event import Event
+from driftline.stream.judge.absence import TrafficJudge
 from driftline.stream.judge.incidents import Status, Step
 from driftline.stream.judge.monitor import Monitor, forget
 from driftline.stream.judge.state import ModelState
@@ -155,6 +156,29 @@ def test_a_partition_that_is_behind_is_no_silence() -> None:
     model.send(tuple((complete + slot, 40) for slot in range(2 * HOUR)))
     model.tick(complete + 2 * HOUR)
     assert model.steps == []
+
+
+@pytest.mark.parametrize("odd", [0, 1])
+def test_a_clock_that_is_a_day_ahead_leaves_nothing_unknown_although_ticks_are_missed(odd: int) -> None:
+    """A tick that does not come, as of a worker that is restarted, is no backlog, also if an hour was to be learned."""
+    model, minute = known(), 6
+    began = model.now
+    for slot in range(began, began + 64 * HOUR, minute):
+        own = [(each, int(model.rng.poisson(expected(each, FULL)))) for each in range(slot, slot + minute)]
+        model.send((*own, (slot + 30 * HOUR, 1)))
+        if slot % HOUR or slot // HOUR % 2 == odd:
+            model.tick(slot + minute)
+    assert model.steps == []
+    assert model.state.traffic is not None
+    assert model.state.traffic.counts.unknown[1] <= began
+
+
+def test_what_one_partition_had_read_before_traffic_is_judged_is_not_known_of_another_that_is_behind() -> None:
+    """Its events were judged, and not counted: of those hours, only what comes later from the other is known."""
+    judge = TrafficJudge(CONFIG, EVERY_DAY)
+    state, _ = judge.judge(None, NOW * SLOT_MS, (NOW + 5 * HOUR) * SLOT_MS, newest=lambda: NOW * SLOT_MS)
+    assert state is not None
+    assert state.counts.unknown == (0, NOW + 5 * HOUR)
 
 
 def test_a_model_whose_events_come_minutes_late_is_judged_minutes_later_and_pages_only_when_it_stops() -> None:

@@ -112,7 +112,8 @@ def test_rejections_are_counted_by_causes_of_which_there_are_few_whatever_the_me
 
 
 def clock(time: int | None = None, at: int = 0) -> SourceClock:
-    return SourceClock(10 * SECOND, time, at)
+    """A clock as an owner hands it on, to whom nothing came in the last minute."""
+    return SourceClock(10 * SECOND, time, at, at and at - 60 * SECOND)
 
 
 def test_a_partition_that_never_held_an_event_has_no_time() -> None:
@@ -124,10 +125,9 @@ def test_a_partition_that_never_held_an_event_has_no_time() -> None:
 def test_an_owner_that_dies_before_it_has_asked_for_the_end_leaves_a_time_that_does_not_jump() -> None:
     first, known = clock(), progress(THEN, THEN)
     assert first.advance(known, is_open=False, now=WALL) == THEN
-    for at in (first.at, 0):  # 0: as such an owner stored it before
-        own = clock(first.time, at)
-        own.asked_for_end(reached=True, asked=WALL + 60 * SECOND)
-        assert THEN <= (own.advance(known, is_open=False, now=WALL + 60 * SECOND) or 0) <= THEN + 60 * SECOND
+    own = SourceClock(10 * SECOND, first.time, first.at, first.came)
+    own.asked_for_end(reached=True, asked=WALL + 60 * SECOND)
+    assert THEN <= (own.advance(known, is_open=False, now=WALL + 60 * SECOND) or 0) <= THEN + 60 * SECOND
 
 
 def test_a_partition_that_is_read_to_its_end_goes_on_from_its_own_time_at_the_pace_of_the_wall_clock() -> None:
@@ -183,12 +183,30 @@ def test_the_next_owner_loses_no_time_if_a_tick_is_due_before_it_has_asked_for_t
 def test_a_partition_is_idle_once_all_is_read_and_published_and_nothing_came_for_as_long_as_a_pane_may_last(
     reached: bool, is_open: bool, asked: int | None, idle: bool
 ) -> None:
-    own = clock(THEN, WALL)
+    own = clock(WALL, WALL)
     own.events_came(WALL)
     if asked is not None:
         own.asked_for_end(reached, WALL + asked * SECOND)
-    own.advance(progress(THEN, THEN), is_open, now=WALL + 12 * SECOND)
+    own.advance(progress(WALL, WALL), is_open, now=WALL + 12 * SECOND)
     assert own.is_idle is idle
+
+
+@pytest.mark.parametrize(("late", "idle_after"), [(600, 600), (86_400, 3600)])
+def test_a_partition_whose_events_are_late_is_idle_once_nothing_came_for_as_long_or_an_hour(
+    late: int, idle_after: int
+) -> None:
+    """It is no silence if events that are ten minutes late pause for twenty seconds."""
+    then = WALL - late * SECOND
+    own, known = clock(then, WALL), progress(then, then)
+    own.events_came(WALL)
+    for quiet, idle in ((20, False), (idle_after - 20, False), (idle_after + 20, True)):
+        own.asked_for_end(reached=True, asked=WALL + quiet * SECOND)
+        own.advance(known, is_open=False, now=WALL + quiet * SECOND)
+        assert own.is_idle is idle
+    again = SourceClock(10 * SECOND, own.time, own.at, own.came)
+    again.asked_for_end(reached=True, asked=own.at + SECOND)
+    again.advance(known, is_open=False, now=own.at + SECOND)
+    assert again.is_idle, "its next owner knows for how long nothing came"
 
 
 def test_a_group_that_begins_to_send_ticks_does_not_jump_to_the_wall_clock() -> None:

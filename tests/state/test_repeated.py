@@ -62,7 +62,7 @@ async def use_every_script(client: Client, namespace: str) -> None:
     assert [each.message for each in await judge.outbox()] == [b"one", b"two", b"three", b"two"]
     await judge.confirm_published(2)
     await judge.confirm_published(3)
-    await sketch.note_tick(10**12, 10**12 + 9)
+    await sketch.note_tick(10**12, 10**12 + 9, 10**12 + 5)
     await sketch.move(40)
     for generation in range(1, 12):
         await StoredBaselines(client, namespace).use("m", generation, {f"hash {generation}": lambda: b"a file"})
