@@ -17,15 +17,12 @@ pane rule finds their runs again.
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from operator import attrgetter
-from typing import Any, NamedTuple, Self
-
-import numpy as np
+from typing import Any, Self
 
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import decode_baseline
@@ -46,22 +43,19 @@ from driftline.stream.panes.tick import Progress, Tick
 from driftline.stream.panes.tracks import events_in
 from driftline.stream.schemas.topics import PANE_BYTES
 from driftline.stream.sources.schemas import SchemaLoader
-from driftline.stream.state.store import ResumePosition, SketchPartition, Store
+from driftline.stream.state.store import ResumePosition, Store
 from driftline.stream.worker.faust.transport import Fetch
 from driftline.stream.worker.intake import Intake
 from driftline.stream.worker.metrics import Metrics
+from driftline.stream.worker.owned_partition import OwnedPartition
 from driftline.stream.worker.ticks import TickFacts, new_fields, tick_records
 
 Publish = Callable[[Iterable[OutgoingRecord]], Awaitable[None]]
+_VALUE = attrgetter("value")
 # s between two checks whether models that warm up have learned their baseline.
 _CHECK_LEARNED_EVERY = 1.0
 # Bytes of a pane; the rest is for its key and for what Kafka adds.
 _LARGEST = PANE_BYTES - (64 << 10)
-_OFFSET, _VALUE, _TIMESTAMP = attrgetter("offset"), attrgetter("value"), attrgetter("timestamp")
-
-
-class RereadError(RuntimeError):
-    """Records that the open run already holds came again. The run is not sealed, so the next owner counts them once."""
 
 
 @dataclass(frozen=True)
@@ -84,125 +78,6 @@ class SketchSettings:
         topics, mapping = config.topics, config.mapping.event_mapping()
         limits, rejected = config.limits.of_messages(), config.worker.max_rejected
         return cls(topics.predictions, topics.panes, pane_rule(config), mapping, limits, rejected, config.for_model)
-
-
-class _Closing(NamedTuple):
-    """A run closed by the idle timeout, while its seal is on the way to Redis's disk."""
-
-    run: Run
-    sealed: asyncio.Task[None]
-
-
-@dataclass
-class _Partition:
-    """One partition of the predictions topic that this worker owns.
-
-    sealed: end of the last sealed run, None before the first. last_fetch, last_event: when records and when events last
-    came (monotonic clock).
-    horizon: end of the log when the first records came, None before that. read_to: offset up to which the log was read,
-    with what has no records: it may end with the marker of a transaction. progress: by all published runs. known: up to
-    where the runs of earlier owners reach. ticked: when the last tick was sent (monotonic clock). asked: where the log
-    ended when Kafka was asked, and when that was (epoch ms), until it is read so far.
-    """
-
-    record: SketchPartition
-    sketcher: Sketcher
-    sealed: int | None
-    progress: Progress
-    clock: SourceClock
-    known: int
-    ticked: float = -math.inf
-    last_fetch: float = 0.0
-    last_event: float = 0.0
-    horizon: int | None = None
-    read_to: int = 0
-    asked: tuple[int, int] | None = None
-    closing: _Closing | None = None
-
-    def push(self, fetch: Fetch) -> Sketched:
-        """The runs that end in these records, and what could not be read of them."""
-        cutter = self.sketcher.cutter
-        if self.sealed is None and not cutter.end:
-            cutter.start = fetch.first_offset  # a log that retention has cut does not begin at 0
-        if self.horizon is None:
-            self.horizon = fetch.highwater or 0
-        if fetch.first_offset < cutter.end:
-            raise RereadError(f"offset {fetch.first_offset} of {fetch.tp} came after {cutter.end - 1}")
-        self.read_to = max(fetch.position, fetch.next_offset)
-        offsets = np.fromiter(map(_OFFSET, fetch.records), np.int64, len(fetch.records))
-        timestamps = np.fromiter(map(_TIMESTAMP, fetch.records), np.int64, len(fetch.records))
-        sketched = self.sketcher.consume(offsets, list(map(_VALUE, fetch.records)), timestamps)
-        if sketched.events:
-            self.last_event = time.monotonic()
-        if sketched.events and self.read_to > self.known:
-            self.clock.events_came(_now())
-        return sketched
-
-    def is_idle(self, timeout: float) -> bool:
-        """Whether the open run holds records and got none, or events and got no further one, for `timeout` seconds.
-
-        Where all records are rejected from some moment on, the events before it must not wait for 25,000 of them.
-        Not before the end that an earlier owner may have given it: its next records are in the log and will come.
-        """
-        cutter = self.sketcher.cutter
-        past_others = cutter.start >= (self.sealed or 0) and self.read_to >= (self.horizon or 0)
-        last = self.last_event if cutter.holds_events else self.last_fetch
-        waits = cutter.end > cutter.start and time.monotonic() - last >= timeout
-        return past_others and waits and self.closing is None
-
-    def close(self, progress: bytes) -> None:
-        """End the open run. Its panes wait for its seal; records need not wait until the next run ends."""
-        run = self.sketcher.close(self.sketcher.cutter.end)
-        seal = self.record.seal(run.start, run.end, durable=True, progress=progress)
-        self.closing = _Closing(run, asyncio.create_task(seal))
-        self.sealed = run.end
-
-    def published(self, runs: Iterable[Run]) -> None:
-        """Note that the panes of runs are acknowledged."""
-        for run in runs:
-            self.progress = self.progress.after(run, _now())
-
-    def asked_for_end(self, end: int, asked: int) -> None:
-        """Note where the log ended when Kafka was asked, epoch ms.
-
-        While records come, there are more by the time of the answer. So it is behind if, by the next question, it has
-        not read what was there at the last one.
-        """
-        self._reach()
-        if self.asked is not None:
-            self.clock.asked_for_end(reached=False, asked=asked)
-            return
-        self.asked = end, asked
-        self._reach()
-
-    def _reach(self) -> None:
-        """Note it if all is read that was there when Kafka was asked."""
-        if self.asked is not None and self.read_to >= self.asked[0]:
-            self.clock.asked_for_end(reached=True, asked=self.asked[1])
-            self.asked = None
-
-    def advance(self) -> int | None:
-        """The time for a tick; None if the partition has none."""
-        self._reach()
-        is_open = self.closing is not None or self.sketcher.cutter.holds_events
-        return self.clock.advance(self.progress, is_open, _now())
-
-    @property
-    def read_so_far(self) -> Progress:
-        """The progress for a tick: by the published runs and, if it holds no event, the open one.
-
-        Such a run may grow for hours, and time passes meanwhile: without its rejections, models would seem silent.
-        """
-        cutter = self.sketcher.cutter
-        if self.closing is not None or cutter.holds_events or cutter.end <= max(cutter.start, self.progress.read_to):
-            return self.progress
-        return self.progress.after(self.sketcher.so_far)
-
-    def abandon_closing(self) -> None:
-        """Give up the run that waits for its seal: the next owner of the partition ends or publishes it."""
-        if self.closing is not None:
-            self.closing.sealed.add_done_callback(lambda task: task.cancelled() or task.exception())
-            self.closing.sealed.cancel()
 
 
 class SketchStage:
@@ -232,7 +107,7 @@ class SketchStage:
         self._versions: Versions = {}
         self._schemas = schemas
         self._coverage, self.intake = Coverage(), Intake(settings.mapping, settings.max_rejected)
-        self._metrics, self._partitions = metrics, dict[int, _Partition]()
+        self._metrics, self._partitions = metrics, dict[int, OwnedPartition]()
         self._warming_up, self._checked = set[str](), 0.0
         self._learned, self._digests, self._dropped = dict[str, Baseline](), dict[str, bytes](), 0
         self._busy = asyncio.Lock()
@@ -279,7 +154,7 @@ class SketchStage:
                 each.abandon_closing()
             self._partitions = {}
 
-    async def _take_over(self, partition: int) -> _Partition:
+    async def _take_over(self, partition: int) -> OwnedPartition:
         record = await self._store.claim_sketch(self._settings.predictions, partition, self.level)
         seal = await record.read_seal()
         start, ends = (seal.start, seal.ends) if seal else (0, ())
@@ -294,7 +169,7 @@ class SketchStage:
         progress = unpack_progress(seal.progress) if seal and seal.progress else Progress()
         clock = SourceClock(settings.rule.slot_ms or 0, *(seal.tick if seal and seal.tick else ()))
         end = seal.end if seal else None
-        return _Partition(record, sketcher, end, replace(progress, read_to=start), clock, end or 0, read_to=start)
+        return OwnedPartition(record, sketcher, end, replace(progress, read_to=start), clock, end or 0, read_to=start)
 
     async def sketch(self, fetch: Fetch) -> None:
         """Sketch fetched records; on return, the runs that ended in them are sealed and published.
@@ -308,7 +183,7 @@ class SketchStage:
                 self._partitions.pop(fetch.tp.partition).abandon_closing()
                 raise
 
-    async def _sketch(self, partition: _Partition, fetch: Fetch) -> None:
+    async def _sketch(self, partition: OwnedPartition, fetch: Fetch) -> None:
         if not fetch.records:
             partition.read_to = fetch.position
             return
@@ -350,14 +225,14 @@ class SketchStage:
                 elif partition.closing is not None and partition.closing.sealed.done():
                     await self._publish_closing(partition)
 
-    async def _publish_closing(self, partition: _Partition) -> None:
+    async def _publish_closing(self, partition: OwnedPartition) -> None:
         """Publish the panes of the run closed by the idle timeout, if there is one, once it is sealed."""
         if partition.closing is not None:
             await partition.closing.sealed
             await self._publish_panes(partition, [partition.closing.run])
             partition.closing = None
 
-    async def _seal_and_publish(self, partition: _Partition, runs: Sequence[Run]) -> None:
+    async def _seal_and_publish(self, partition: OwnedPartition, runs: Sequence[Run]) -> None:
         again = [run for run in runs if run.end <= (partition.sealed or 0)]
         new = runs[len(again) :]
         await self._publish_panes(partition, again)
@@ -368,11 +243,11 @@ class SketchStage:
             partition.sealed = new[-1].end
             await self._publish_panes(partition, new)
 
-    async def _publish_panes(self, partition: _Partition, runs: Sequence[Run]) -> None:
+    async def _publish_panes(self, partition: OwnedPartition, runs: Sequence[Run]) -> None:
         await self._publish(self._pane_records(runs))
         partition.published(runs)
 
-    def _progress(self, partition: _Partition) -> bytes:
+    def _progress(self, partition: OwnedPartition) -> bytes:
         """What a seal stores of a partition's progress."""
         return pack_progress(partition.progress) if self.level >= TICKS else b""
 
@@ -392,7 +267,7 @@ class SketchStage:
                     partition.ticked = time.monotonic()
                     await self._send_tick(number, partition, self.facts)
 
-    async def _send_tick(self, number: int, partition: _Partition, facts: TickFacts) -> None:
+    async def _send_tick(self, number: int, partition: OwnedPartition, facts: TickFacts) -> None:
         settings, at = self._settings, partition.advance()
         if at is not None:
             await partition.record.note_tick(at, partition.clock.at, partition.clock.came)
@@ -481,11 +356,6 @@ class SketchStage:
                 given = model in self._baselines or model in self._versions
                 if not given and each.sketcher.baselines.get(model) is not baseline:
                     each.sketcher.add_baseline(baseline)
-
-
-def _now() -> int:
-    """The wall clock, epoch ms."""
-    return time.time_ns() // 1_000_000
 
 
 def _dead_letters(fetch: Fetch, sketched: Sketched) -> list[OutgoingRecord]:

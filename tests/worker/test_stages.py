@@ -44,7 +44,8 @@ from driftline.stream.state.store import StateMismatchError
 from driftline.stream.worker.configuration import Configuration
 from driftline.stream.worker.faust.transport import Fetch
 from driftline.stream.worker.judge_stage import JudgeSettings
-from driftline.stream.worker.sketch_stage import RereadError, SketchSettings
+from driftline.stream.worker.owned_partition import RereadError
+from driftline.stream.worker.sketch_stage import SketchSettings
 from load_tests.harness.oracle import (
     Parts,
     Replay,
