@@ -48,6 +48,8 @@ from load_tests.harness.ticks_heard import HeardWith, TicksHeard
 #: Seconds to wait for anything. A worker takes 2 s to start and the embedded broker up to 10 s to let it join; a busy
 #: machine takes several times as long.
 TIMEOUT = 90.0
+# s that an answer may take: a worker that starts imports and connects meanwhile.
+_ANSWER = 30.0
 
 
 def unique(name: str) -> str:
@@ -286,7 +288,7 @@ class WorkerProcess:
         self.wait_for(lambda: "health and metrics on http://" in self.logs())
         address = self.logs().partition("health and metrics on http://")[2].split()[0].strip('",}')
         try:
-            with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://{address}{path}", timeout=_ANSWER) as answer:
                 return Response(answer.status, answer.read().decode())
         except HTTPError as error:
             with error:

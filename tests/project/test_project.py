@@ -160,5 +160,5 @@ def test_every_test_runs_in_a_make_target_and_ci_runs_them_all() -> None:
     for marks in itertools.product([False, True], repeat=len(names)):
         marked = dict(zip(names, marks, strict=True))
         assert any(eval(rule, marked.copy()) for rule in targets.values()), marked
-    run = re.findall(r"^step make (test.*)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    run = re.findall(r"^step tests (test.*)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
     assert sorted(run) == sorted(targets) == ["test", "test-demo", "test-kafka", "test-slow"]
