@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from driftline.detectors.statistics.registry import STATISTICS
 from driftline.stream.alerts.build import silence_all_of
 from driftline.stream.alerts.find import ListedIncident
 from driftline.stream.alerts.read import Number, ReadAlert, ReadChange, ReadProfile, ReadSignal, Shares
@@ -25,20 +26,6 @@ _JENSEN_SHANNON = (
     (0.1, "small, as a shift by a quarter of a σ"),
 )
 _PSI = ((0.25, "large by common usage"), (0.1, "moderate by common usage"))
-_TESTS = {
-    "ks": "Kolmogorov-Smirnov compares the whole distributions.",
-    "level": "Mann-Whitney compares levels: whether values are higher or lower than before.",
-    "spread": "Mood compares spreads: whether values are more or less spread than before.",
-    "chi2": "Chi-square compares the shares of the known values.",
-    "rate": "An exact tail bound compares one share: {code}.",
-    "adwin": "ADWIN compares the mean rank after a step with the mean rank of everything before.",
-    "silence": "Silence is judged by the events that did not come in it.",
-    "few": "The events of a stretch of time are compared with those of its hours of the week: they are too few.",
-    "many": "The events of a stretch of time are compared with those of its hours of the week: they are too many.",
-    "share": "The share of the messages that are rejected is compared with the usual one, by a CUSUM.",
-    "new": "Events that are sampled have fields that no signal watches, and that were not there before.",
-    "gap": "Until two weeks of traffic are known, silence is compared with the longest one so far.",
-}
 _WORDS = {code.name.lower(): text for code, text in SPECIAL_WORDS.items()}
 _UNITS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 # More digits than these add nothing for a reader, but neighbouring edges must differ.
@@ -99,8 +86,8 @@ def effects(signal: ReadSignal) -> list[Row]:
 def verdict(signal: ReadSignal, rate: float | None = None) -> str:
     """The result of the test, in sentences. rate: false alarms per event that the model's configuration allows."""
     code = words(signal.code) if signal.code else "special values"
-    known = _TESTS.get(signal.test)
-    says = [f"The test is {signal.test or 'unknown'}." if known is None else known.format(code=code)]
+    known = STATISTICS.get(signal.test)
+    says = [f"The test is {signal.test or 'unknown'}." if known is None else known.sentence.format(code=code)]
     if signal.evidence_nats is not None and signal.threshold_nats and signal.kind != "schema":
         says.append(
             f"If nothing had changed, as much evidence, {signal.evidence_nats:.1f} nats, would come by chance in at "

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from driftline.detectors.statistics.registry import STATISTICS
 from driftline.detectors.summaries.codes import Special
 from driftline.stream.config.incidents import FindingClass, Severity
 from driftline.stream.judge.changes import Change
@@ -38,10 +39,7 @@ _Key = Annotated[str, Meta(min_length=1, max_length=KEY)]
 _Title = Annotated[str, Meta(min_length=1, max_length=TITLE)]
 _Count = Annotated[int, Meta(ge=0)]
 _Class = Annotated[str, Meta(examples=[*get_args(FindingClass)])]
-_Test = Annotated[
-    str,
-    Meta(examples=["ks", "level", "spread", "chi2", "rate", "adwin", "silence", "few", "many", "gap", "share", "new"]),
-]
+_Test = Annotated[str, Meta(examples=[*STATISTICS])]
 _Code = Annotated[str, Meta(examples=[each.name.lower() for each in Special])]
 _Reference = Annotated[str, Meta(examples=["baseline", "past"])]
 _Resolution = Annotated[str, Meta(examples=[*get_args(Resolution)])]
