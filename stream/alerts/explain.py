@@ -83,8 +83,8 @@ def effects(signal: ReadSignal) -> list[Row]:
     return [Row(name, f"{value:.3g}", meaning) for name, value, meaning in found if value is not None]
 
 
-def verdict(signal: ReadSignal, rate: float | None = None) -> str:
-    """The result of the test, in sentences. rate: false alarms per event that the model's configuration allows."""
+def verdict(signal: ReadSignal, allowed: str = "") -> str:
+    """The result of the test, in sentences. allowed: what the model's configuration allows, "" if that is unknown."""
     code = words(signal.code) if signal.code else "special values"
     known = STATISTICS.get(signal.test)
     says = [f"The test is {signal.test or 'unknown'}." if known is None else known.sentence.format(code=code)]
@@ -95,8 +95,8 @@ def verdict(signal: ReadSignal, rate: float | None = None) -> str:
             f"{signal.threshold_nats:.1f} nats, one of {_one_in(signal.threshold_nats)}: that allows for every window "
             "and test of the model, and for the dependence between its events."
         )
-    if rate and not signal.is_count:
-        says.append(f"As configured now, the model raises at most one false alarm in {1 / rate:,.0f} events.")
+    if allowed and not signal.is_count:
+        says.append(f"As configured now, the model raises at most {allowed}.")
     if signal.against == "past" and signal.kind != "schema":
         says.append("The model is compared with its own past, not with its baseline.")
     return " ".join(says)

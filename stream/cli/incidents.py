@@ -109,7 +109,9 @@ def explain_command(
     if json:
         typer.echo(printable_json(found.line.decode()))
     else:
-        print_explanation(out, found.alert, found.incident, _rate(settings, found.alert) if config else None)
+        print_explanation(
+            out, found.alert, found.incident, settings.for_model(found.alert.model).allowed if config else ""
+        )
     if png and draw:
         count = draw(found.alert, png)
         err.print(Text(f"{png}: signals drawn: {count}" if count else "nothing to draw: this alert has no histograms"))
@@ -199,10 +201,6 @@ def _query(settings: Config, query: Callable[[IncidentIndex], Awaitable[ResultT]
         return query_redis(settings.redis, run)
     except AlertError as error:
         raise CommandError(f"this version cannot read an alert in Redis: {error}") from error
-
-
-def _rate(settings: Config, alert: ReadAlert) -> float:
-    return settings.for_model(alert.model).false_alarms_per_event
 
 
 def _drawing() -> Callable[[ReadAlert, Path], int]:

@@ -37,7 +37,9 @@ from driftline.stream.cli import (
 from driftline.stream.cli.terminal import EXIT_FAILED, EXIT_FOUND, CommandError, err, out, read_config, read_text
 from driftline.stream.config.diagnostics import ConfigError, render_diagnostics
 from driftline.stream.config.load import check_config
-from driftline.stream.sources.baselines import baseline_remarks
+from driftline.stream.judge.promise import promises
+from driftline.stream.reports.promise import print_promises
+from driftline.stream.sources.baselines import baseline_remarks, read_baselines
 from driftline.stream.sources.calendars import CalendarError, calendar_remarks
 from driftline.stream.sources.inputs import InputError
 from driftline.stream.text.printable import printable_lines
@@ -133,6 +135,8 @@ def check(
 ) -> None:
     """Check a configuration file; for each error, print its line, its column and a suggestion.
 
+    Of a valid one, print how many false pages it promises of each model, by the traffic of its baseline file.
+
     Exit code 0: valid. 1: something is wrong.
     """
     diagnostics = check_config(
@@ -144,6 +148,9 @@ def check(
         out.print(render_diagnostics(diagnostics), markup=False, highlight=False, soft_wrap=True)
     else:
         out.print(Text.assemble(f"{path}: ", ("ok", "green")))
+    if not any(each.severity == "error" for each in diagnostics):
+        config = read_config(path)
+        print_promises(out, promises(config, read_baselines(config, path.parent)[0]))
     raise typer.Exit(EXIT_FOUND if any(each.severity == "error" for each in diagnostics) else 0)
 
 

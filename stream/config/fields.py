@@ -28,7 +28,7 @@ class Section(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True)
 class RuleError(ValueError):
     """A rule is broken that no schema can express. field: path of the field in its section."""
 
-    def __init__(self, rule: str, *field: str) -> None:
+    def __init__(self, rule: str, *field: str | int) -> None:
         super().__init__(rule)
         self.field = field
 

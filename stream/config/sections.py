@@ -9,10 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Any, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
+from driftline.detectors.decision.budget import Family, rate_per_event, shares
+from driftline.stream.config.budget import Budget, Groups, Pages
 from driftline.stream.config.calendar import Calendar
 from driftline.stream.config.fields import (
     Address,
@@ -244,7 +247,8 @@ class Absence(Section):
         gt=0,
         le=30,
         description="False pages about the traffic of a model in 30 days, while it is as always; more where it comes "
-        "in a nightly batch, or the clocks change. null: its traffic is not judged. At one event a second, 0.1 is a "
+        "in a nightly batch, or the clocks change. null: its traffic is not judged. Stated here, they come beside "
+        "those of the model's `false_pages`; else they are a tenth of these. At one event a second, 0.1 is a "
         "twenty-fifth of what the default of `false_alarms_per_event` allows. Ten times as many shorten the delay by a "
         "tenth to a sixth; over one a day, the pages say nothing.",
     )
@@ -292,7 +296,14 @@ class ModelConfig(Section):
         gt=0,
         le=0.01,
         description="False alarms of a model per event while nothing drifts, shared among its signals, tests and "
-        "windows; 1e-6 is one in a million events. Over 0.01, more than every hundredth event may raise an alarm.",
+        "windows; 1e-6 is one in a million events. Over 0.01, more than every hundredth event may raise an alarm. "
+        "`false_pages` states the same by time, and takes its place.",
+    )
+    false_pages: Pages | None = Field(
+        None,
+        description="False pages of a model while nothing drifts, such as `1 per month` (day, week, month, quarter, "
+        "year), by its own traffic: a tenth is for its traffic (`absence`), unless `absence.false_pages` states "
+        "another number, the rest for its data. null: `false_alarms_per_event` says how many.",
     )
     clock: Whole = Field(
         50,
@@ -321,6 +332,43 @@ class ModelConfig(Section):
         description="Models whose output this one uses. While one of them has an open incident, drift of this model is "
         "reported on its page. They need no section of their own.",
     )
+
+    @model_validator(mode="after")
+    def _pages_are_stated_once(self) -> Self:
+        if self.false_pages is not None and "false_alarms_per_event" in self.model_fields_set:
+            raise RuleError("takes the place of false_alarms_per_event: keep one of the two", "false_pages")
+        return self
+
+    @property
+    def states_pages(self) -> bool:
+        """Whether this section says how many false pages there may be."""
+        return bool({"false_pages", "false_alarms_per_event"} & self.model_fields_set)
+
+    @property
+    def pages(self) -> dict[Family, float | None]:
+        """False pages in 30 days of each family of tests; None of data: a rate per event is stated instead.
+
+        None of absence: the traffic is not judged.
+        """
+        own = self.absence.false_pages
+        if self.false_pages is None:
+            return {Family.DATA: None, Family.ABSENCE: own}
+        stated = "false_pages" in self.absence.model_fields_set
+        parts = shares([Family.DATA] if stated else [*Family])
+        allowed = {family: share * self.false_pages.a_month for family, share in parts.items()}
+        return {Family.ABSENCE: own, **allowed}
+
+    @property
+    def allowed(self) -> str:
+        """What is allowed of the tests of the model's data, in words."""
+        if (pages := self.pages[Family.DATA]) is None:
+            return f"one false alarm in {1 / self.false_alarms_per_event:,.0f} events"
+        return f"{pages:.3g} false pages in 30 days"
+
+    def rate_per_event(self, pace: float) -> float:
+        """False alarms per event that the model's data may raise while nothing drifts. pace: its events in 30 days."""
+        pages = self.pages[Family.DATA]
+        return self.false_alarms_per_event if pages is None else rate_per_event(pages, pace)
 
     @property
     def is_given_baselines(self) -> bool:
@@ -396,6 +444,9 @@ class Config(Section, title="Driftline configuration"):
     models: dict[str, ModelConfig] = Field(
         default_factory=dict, description="Fields that differ for single models, by the model's name."
     )
+    budgets: tuple[Budget, ...] = Field(
+        (), description="False pages of groups of models, each instead of what `defaults` allow every model."
+    )
     worker: Worker = Field(default_factory=Worker, description="The process `driftline worker`.")
     relay: Relay = Field(default_factory=Relay, description="The process `driftline relay`.")
 
@@ -407,10 +458,30 @@ class Config(Section, title="Driftline configuration"):
             raise RuleError(f"goes in a circle: {' → '.join(circle)}", "models", circle[0], "depends_on")
         return self
 
+    @model_validator(mode="after")
+    def _groups_know_how_many_they_are(self) -> Self:
+        self._groups.check()
+        return self
+
     def for_model(self, model: str) -> ModelConfig:
-        """How to monitor `model`: the defaults, changed by the fields that its own section sets."""
-        override = self.models.get(model)
-        return _merged(self.defaults, override) if override else self.defaults
+        """How to monitor `model`: the defaults, changed by its group's budget and by what its own section sets."""
+        override, of_group = self.models.get(model), self._groups.pages(model)
+        merged = _merged(self.defaults, override) if override else self.defaults
+        if of_group is not None:
+            return merged.model_copy(update={"false_pages": of_group})
+        if override and "false_alarms_per_event" in override.model_fields_set:
+            return merged.model_copy(update={"false_pages": None})
+        return merged
+
+    @property
+    def known_models(self) -> list[str]:
+        """The models that this configuration names."""
+        return sorted({*self.models, *self._groups.literal})
+
+    @cached_property
+    def _groups(self) -> Groups:
+        stating = frozenset(name for name, section in self.models.items() if section.states_pages)
+        return Groups(self.budgets, frozenset(self.models), stating)
 
     def redacted(self) -> Config:
         """This configuration without user and password in the Redis URL, so that it can be printed."""

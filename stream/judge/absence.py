@@ -25,6 +25,7 @@ from msgspec.structs import replace as changed
 from driftline.detectors.arrays import IntArray
 from driftline.detectors.decision.absence import PATIENCE, Evidence, Kind, accept, judge, recovered
 from driftline.detectors.decision.battery import Column
+from driftline.detectors.decision.budget import Family
 from driftline.detectors.decision.delays import Delays
 from driftline.detectors.decision.rates import HOUR, WEEK, Rates
 from driftline.detectors.decision.traffic import EVERY_DAY, Calendar, Traffic
@@ -97,7 +98,7 @@ class TrafficJudge:
         unread: messages of the topic that could not be read. What they explain is no absence, and is not learned.
         newest: gives the time of the model's last event, epoch ms.
         """
-        allowed, now = self.config.absence.false_pages, until // SLOT_MS
+        allowed, now = self.config.pages[Family.ABSENCE], until // SLOT_MS
         if not until:
             return state, []
         if allowed is None:

@@ -7,9 +7,12 @@ is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
+from driftline.detectors.arrays import IntArray
 from driftline.stream.judge.state import BUCKETS
 from driftline.stream.panes.pane import Pane
 
@@ -38,3 +41,14 @@ def later(clock: int, ticks: int, panes: int = 0) -> int:
     if not ticks:
         return panes
     return max(ticks, *(each for each in (clock, panes) if each <= ticks + _AHEAD))
+
+
+def begun(panes: Sequence[Pane[Any]]) -> IntArray:
+    """When each bucket (w,) began, epoch ms.
+
+    This is the time of its first event, unless that lies outside the time of the bucket before and that of its own last
+    event: any one of the three may be wrong, by a wrong clock or days late, but their median is not.
+    """
+    first, last = (np.array(times) for times in zip(*((pane.first_ts, pane.last_ts) for pane in panes), strict=True))
+    before = np.concatenate([np.minimum(first, last)[:1], first[:-1]])
+    return np.asarray(np.sort(np.stack([before, first, last]), axis=0)[1])

@@ -26,17 +26,21 @@ import numpy as np
 from driftline.detectors.arrays import BoolArray, IntArray
 from driftline.detectors.decision.battery import Battery, Column
 from driftline.detectors.decision.thresholds import Dependence, independence_bound
+from driftline.detectors.summaries.exponential_histogram import ExponentialHistogram
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.config.fields import Window
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.judge.changes import describe
-from driftline.stream.judge.clock import later, time_of
+from driftline.stream.judge.clock import begun, later, time_of
 from driftline.stream.judge.incidents import Finding, Incident, Status, Step, Subject
 from driftline.stream.judge.lifecycle import LifeCycle
+from driftline.stream.judge.pace import pace_of
 from driftline.stream.judge.state import JudgeState
 from driftline.stream.panes.pane import Pane
 
+#: What a track remembers of its events.
+History = ExponentialHistogram[Pane[Sketch]]
 #: Incidents of a model by scope.
 Incidents = Mapping[str, Incident]
 
@@ -103,10 +107,12 @@ class Judge:
         clock: int = 0,
         ticks: int = 0,
         elsewhere: int = 0,
+        others: Sequence[History] = (),
     ) -> tuple[JudgeState, Incidents, list[Step]]:
         """The state and the incidents after one more pane, and the steps of incidents that it causes.
 
-        clock, ticks: see `later`. elsewhere: events that the model has had in other tracks.
+        clock, ticks: see `later`. elsewhere, others: events that the model has had in other tracks, and
+        their histories.
         """
         pending = pane if state.pending is None else state.pending + pane
         if pending.content.n < self.config.clock:
@@ -115,7 +121,9 @@ class Judge:
         state = replace(state, pending=None, seen=seen, history=state.history.push(pending))
         of_panes = time_of(state.history)
         at = later(clock, ticks, of_panes)
-        state, incidents, steps = self._evaluate(state, incidents, pending.content.n, at, elsewhere)
+        rate = self.config.rate_per_event(pace_of(state.history, others))
+        evaluation = Evaluation(self, state, pending.content.n, rate)
+        state, incidents, steps = self._evaluate(state, incidents, evaluation, at, elsewhere)
         # A clock measures how long; when something was found, the events say that found it.
         return (
             state,
@@ -124,10 +132,9 @@ class Judge:
         )
 
     def _evaluate(
-        self, state: JudgeState, incidents: Incidents, fresh: int, at: int, elsewhere: int
+        self, state: JudgeState, incidents: Incidents, evaluation: Evaluation, at: int, elsewhere: int
     ) -> tuple[JudgeState, Incidents, list[Step]]:
-        """The state and the incidents after a check at a time, epoch ms. fresh: events since the last one."""
-        evaluation = Evaluation(self, state, fresh)
+        """The state and the incidents after a check at a time, epoch ms."""
         drifts = self._own_drifts(incidents)
         released = {each.signal: start for each in drifts if (start := evaluation.quiet_since(each)) is not None}
         known = {each.signal for each in drifts}
@@ -186,23 +193,24 @@ class Judge:
 class Evaluation:
     """All windows of a state at one check, oldest start first: w windows, T columns of evidence, C columns of counts.
 
-    fresh: events since the last check. sums: counts (w, C). n, start, since: each window's events, the events seen
-    before it, and the time of its first event in epoch ms (w,). evidence, threshold: nats (w, T). ratio: evidence over
-    threshold, 0 where a window begins too early to count. alarming: the same, 0 also where no window is configured.
+    fresh: events since the last check. rate: false alarms per event that it may spend. sums: counts (w, C). n, start,
+    since: each window's events, the events seen before it, and the time of its first event in epoch ms (w,). evidence,
+    threshold: nats (w, T). ratio: evidence over threshold, 0 where a window begins too early to count. alarming: the
+    same, 0 also where no window is configured.
     """
 
-    def __init__(self, judge: Judge, state: JudgeState, fresh: int) -> None:
+    def __init__(self, judge: Judge, state: JudgeState, fresh: int, rate: float) -> None:
         self.judge, self.panes = judge, list(state.history)
         self.sums = _suffix_sums([pane.content.counts for pane in self.panes])
         self.n = _suffix_sums([np.array(pane.content.n) for pane in self.panes])
         self.start, self.reference_start = state.seen - self.n, state.reference_start
-        self.since = _since(self.panes)
+        self.since = begun(self.panes)
         battery = judge.battery
         earliest = np.where(
             battery.uses_past, state.past_start[battery.signal_of], state.reference_start[battery.signal_of]
         )
         windows = len(judge.config.windows) or len(self.panes)
-        bound = independence_bound(judge.config.false_alarms_per_event, fresh, windows, len(battery.columns))
+        bound = independence_bound(rate, fresh, windows, len(battery.columns))
         self.oldest = np.searchsorted(self.start, state.past_start).clip(max=len(self.start) - 1)
         past = self._past()
         reference = past if battery.against_past else judge.baseline.total.counts
@@ -286,17 +294,6 @@ class Evaluation:
 def _suffix_sums(parts: Sequence[IntArray]) -> IntArray:
     """Row i is the sum of parts i to the last."""
     return np.cumsum(np.stack(parts)[::-1], axis=0)[::-1]
-
-
-def _since(panes: Sequence[Pane[Sketch]]) -> IntArray:
-    """When each bucket (w,) began, epoch ms.
-
-    This is the time of its first event, unless that lies outside the time of the bucket before and that of its own last
-    event: any one of the three may be wrong, by a wrong clock or days late, but their median is not.
-    """
-    first, last = (np.array(times) for times in zip(*((pane.first_ts, pane.last_ts) for pane in panes), strict=True))
-    before = np.concatenate([np.minimum(first, last)[:1], first[:-1]])
-    return np.asarray(np.sort(np.stack([before, first, last]), axis=0)[1])
 
 
 def _configured(duration: IntArray, n: IntArray, windows: Sequence[Window]) -> BoolArray:

@@ -360,7 +360,8 @@ class Monitor:
             onto = projection(counted_in, baseline.watched)
             pane, judge = projected(pane, onto), begin(judge, onto.absent, judge.end + pane.content.n)
         times, own = (state.clock, ticks), self._judges[track]
-        judge, incidents, steps = own.judge(judge, state.incidents, pane, *times, state.elsewhere)
+        others = [each.judge.history for each in state.tracks.values() if each.judge is not None]
+        judge, incidents, steps = own.judge(judge, state.incidents, pane, *times, state.elsewhere, others)
         clock = later(state.clock, ticks, time_of(judge.history)) if ticks and judge.pending is None else state.clock
         return replace(state, judge=judge, incidents=incidents, clock=clock), steps
 

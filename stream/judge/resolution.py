@@ -10,6 +10,7 @@ from driftline.detectors.decision.thresholds import independence_bound
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.config.remarks import Remark
 from driftline.stream.config.sections import ModelConfig
+from driftline.stream.judge.pace import pace_of_baseline
 
 # Windows of a check once a model has had some hundred thousand events.
 _WINDOWS = 50
@@ -23,7 +24,9 @@ def smallest_baseline(baseline: Baseline, config: ModelConfig) -> int:
     """
     columns = len(Battery(baseline.layout, baseline.total.counts, config.reference == "past").columns)
     windows = len(config.windows) or _WINDOWS
-    threshold = independence_bound(config.false_alarms_per_event, config.clock, windows, columns)
+    threshold = independence_bound(
+        config.rate_per_event(pace_of_baseline(baseline) or 0.0), config.clock, windows, columns
+    )
     return math.ceil(threshold * 2 * math.pi / 3)
 
 

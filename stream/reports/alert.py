@@ -38,10 +38,10 @@ _MAX_SIGNALS = 5
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
-def print_explanation(console: Console, alert: ReadAlert, incident: Sequence[ReadAlert], rate: float | None) -> None:
+def print_explanation(console: Console, alert: ReadAlert, incident: Sequence[ReadAlert], allowed: str = "") -> None:
     """Print everything that an alert says.
 
-    incident: all alerts of its incident, by `seq`. rate: false alarms per event, as configured; None if unknown.
+    incident: all alerts of its incident, by `seq`. allowed: what the configuration allows; "" if that is unknown.
     """
     console.print(
         Text.assemble((alert.status.upper(), f"bold {STYLES[alert.status]}"), "  ", (printable(alert.title), "bold"))
@@ -50,7 +50,7 @@ def print_explanation(console: Console, alert: ReadAlert, incident: Sequence[Rea
     if len(incident) > 1 or alert.status != "firing":
         _section(console, "History of the incident", _history(alert, incident))
     for signal in alert.signals:
-        _section(console, printable(signal.name), _signal(signal, rate))
+        _section(console, printable(signal.name), _signal(signal, allowed))
     members = [*alert.details.members, *alert.details.downstream]
     if members:
         _section(console, "Incidents on this page", _members(members))
@@ -145,13 +145,13 @@ def _members(members: Iterable[ReadMember]) -> Table:
     return table
 
 
-def _signal(signal: ReadSignal, rate: float | None) -> Group:
+def _signal(signal: ReadSignal, allowed: str) -> Group:
     since = f"since {signal.since or 'unknown'}, in {signal.events:,} events, compared with the {signal.against}"
     chart = picture(signal)
     parts: list[RenderableType] = [
         Text(printable(signal.change.headline), style="yellow"),
         Text(printable(since), style="dim"),
-        Text(printable(verdict(signal, rate))),
+        Text(printable(verdict(signal, allowed))),
         Text(),
         _figures(figures(signal)),
         Text(),

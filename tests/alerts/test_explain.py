@@ -57,12 +57,10 @@ def evidence(name: str = "features.amount", **fields: Any) -> dict[str, Any]:
     return {"signal": name, "evidence_nats": 40.0, "threshold_nats": 20.0, **fields}
 
 
-def shown(
-    alert: ReadAlert, width: int = 80, incident: Sequence[ReadAlert] = (), rate: float | None = None
-) -> list[str]:
+def shown(alert: ReadAlert, width: int = 80, incident: Sequence[ReadAlert] = (), allowed: str = "") -> list[str]:
     """The lines of its explanation."""
     own = console(width)
-    print_explanation(own, alert, incident or [alert], rate)
+    print_explanation(own, alert, incident or [alert], allowed)
     return printed(own)
 
 
@@ -153,7 +151,7 @@ def amount() -> ReadAlert:
 def test_an_explanation_holds_the_figures_the_evidence_and_where() -> None:
     alert = amount()
     (signal,) = alert.signals
-    lines = shown(alert, rate=1e-6)
+    lines = shown(alert, allowed="one false alarm in 1,000,000 events")
     words = text(lines)
     for part in (
         "FIRING fraud: amount mean",
@@ -415,7 +413,7 @@ odd_alerts = st.fixed_dictionaries(
 def test_whatever_an_alert_holds_it_is_explained_and_listed(fields: dict[str, Any], width: int) -> None:
     alert = read_alert(made(**fields))
     own = console(width)
-    print_explanation(own, alert, [alert], 1e-6)
+    print_explanation(own, alert, [alert], "one false alarm in 1,000,000 events")
     print_incidents(own, [ListedIncident.of(alert, [alert], "firing")], NOW)
     assert alert.id in "".join(printed(own))
     assert "".join(printed(own)).isprintable()

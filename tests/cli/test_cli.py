@@ -393,6 +393,20 @@ def test_check_is_0_for_a_valid_configuration_and_1_with_line_column_and_caret(
         assert part in result.out
 
 
+def test_check_says_what_is_promised_of_each_model_by_the_traffic_of_its_baseline(built: Run, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(
+        "defaults: {false_pages: 1 per month}\n"
+        "budgets: [{models: ['eu-*'], false_pages: 1 per quarter, among: 4}]\n"
+        "models: {fraud: {baseline: fraud.driftline}, rate: {false_alarms_per_event: 1.0e-7}}"
+    )
+    checked = built("check", "c.yaml").out
+    assert "fraud: 1 false pages allowed in 30 days (data 0.9, absence 0.1); " in checked
+    assert " per event of its data, at " in checked
+    assert "rate: one false alarm in 10,000,000 events of its data; absence 0.1 in 30 days" in checked
+    assert "any other of eu-*: 0.082 false pages allowed in 30 days (data 0.074, absence 0.0082)" in checked
+    assert "any other model: 1 false pages allowed in 30 days (data 0.9, absence 0.1)" in checked
+
+
 def test_baseline_paths_are_relative_to_the_configuration_file(built: Run, tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "c.yaml").write_text("models: {fraud: {baseline: ../fraud.driftline}}")

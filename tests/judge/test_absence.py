@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -143,6 +144,20 @@ def test_a_model_of_ten_events_a_day_is_missed_after_days_and_back_with_its_firs
     model.send(((model.now, 1),))
     model.tick(model.now + 1)
     assert model.steps[-1].resolution == "recovered"
+
+
+def test_a_tenth_of_the_models_false_pages_is_for_its_traffic() -> None:
+    """By the same threshold as of a number of its own; of a rate per event, it has the default."""
+
+    def threshold(allowed: dict[str, Any]) -> float:
+        model = known(1.0, ModelConfig.model_validate(allowed))
+        (fired,) = model.pass_time(HOUR, NONE)
+        return fired.findings[0].threshold
+
+    share = threshold({"false_pages": "5 per month"})
+    assert share == threshold({"absence": {"false_pages": 0.5}})
+    assert share != threshold({"false_pages": "1 per month"}) == threshold({})
+    assert threshold({"false_pages": "5 per month", "absence": {"false_pages": 0.1}}) == threshold({})
 
 
 def test_a_partition_that_is_behind_is_no_silence() -> None:

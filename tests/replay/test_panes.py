@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pytest
 
 from driftline.stream.alerts.build import encode_alert
 from driftline.stream.codec.state import state_delta
@@ -29,12 +30,12 @@ limits: {{newcomers: 1}}
 """
 
 
-def bench(server: Server) -> Bench:
+def bench(server: Server, allowed: str = "false_alarms_per_event: 0.001") -> Bench:
     log = interleave(
         messages("given", 400, drift=(200, 300)), messages("learns", 400, drift=(250, 400)), messages("others", 400)
     )
     this = Bench(f"redis://{server.address}", [*log], {"given": baseline_of("given")})
-    this.config = parse_config(_CONFIG.format(group=unique("group")))
+    this.config = parse_config(_CONFIG.format(group=unique("group")).replace("false_alarms_per_event: 0.001", allowed))
     return this
 
 
@@ -52,7 +53,8 @@ def as_lines(alerts: Any) -> dict[str, bytes]:
     return {each.id: encode_alert(each) for each in alerts}
 
 
-def test_alerts_states_and_dead_letters_are_those_of_the_live_judges(redis_server: Server) -> None:
+@pytest.mark.parametrize("allowed", ["false_alarms_per_event: 0.001", "false_pages: 10 per day"])
+def test_alerts_states_and_dead_letters_are_those_of_the_live_judges(redis_server: Server, allowed: str) -> None:
     async def scenario(this: Bench) -> None:
         driver = this.driver(step_ms=7, panes_partitions=1)
         await driver.assign()
@@ -77,7 +79,7 @@ def test_alerts_states_and_dead_letters_are_those_of_the_live_judges(redis_serve
         assert sorted((offset, reason) for (_, offset), reason in own.refused.items()) == dead
         assert any("limits.newcomers" in reason for _, reason in dead)
 
-    play(bench(redis_server), scenario)
+    play(bench(redis_server, allowed), scenario)
 
 
 def test_what_was_judged_is_counted_and_why_the_rest_was_not_is_said(redis_server: Server) -> None:

@@ -76,7 +76,7 @@ def test_printable_json_has_the_same_value(value: dict[str, str]) -> None:
 def test_every_alert_that_the_schema_allows_is_explained_and_listed(line: bytes, width: int) -> None:
     alert = read_alert(line)
     console = Console(file=io.StringIO(), width=width)
-    print_explanation(console, alert, [alert], 1e-6)
+    print_explanation(console, alert, [alert], "one false alarm in 1,000,000 events")
     listed = ListedIncident.of(alert, [alert], "firing")
     print_incidents(console, [listed], NOW)
     assert is_safe(console.file.getvalue())  # type: ignore[attr-defined]

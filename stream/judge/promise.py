@@ -1,0 +1,67 @@
+"""What is promised of a model: false pages in 30 days, by family, and the rate per event that this is. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from driftline.detectors.decision.budget import Family
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.config.sections import Config, ModelConfig
+from driftline.stream.judge.pace import pace_of_baseline
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What is promised of a model.
+
+    model: its name, or which models. data, absence: false pages in 30 days; None of data: not known without
+    its traffic; None of absence: its traffic is not judged. pace: events in 30 days, None if not known. rate: false
+    alarms per event of its data; None if not known.
+    """
+
+    model: str
+    data: float | None
+    absence: float | None
+    pace: float | None
+    rate: float | None
+
+    @classmethod
+    def of(cls, model: str, config: ModelConfig, pace: float | None) -> Promise:
+        """What a configuration promises of a model with so many events in 30 days."""
+        data, rate = config.pages[Family.DATA], None
+        if pace is not None or data is None:
+            rate = config.rate_per_event(pace or 0.0)
+        if data is None and pace is not None:
+            data = config.false_alarms_per_event * pace
+        return cls(model, data, config.pages[Family.ABSENCE], pace, rate)
+
+    @property
+    def pages(self) -> float | None:
+        """False pages in 30 days of all families; None if not known."""
+        return None if self.data is None else self.data + (self.absence or 0.0)
+
+    def __str__(self) -> str:
+        """The promise in words.
+
+        >>> str(Promise("fraud", 0.9, 0.1, None, None))
+        '1 false pages allowed in 30 days (data 0.9, absence 0.1)'
+        """
+        each = "absence is not judged" if self.absence is None else f"absence {self.absence:.2g}"
+        if self.pages is None:
+            return f"one false alarm in {1 / (self.rate or 1):,.0f} events of its data; {each} in 30 days"
+        rate = "" if self.rate is None else f"; {self.rate:.2g} per event of its data"
+        traffic = "" if self.pace is None else f", at {self.pace:,.0f} events in 30 days"
+        return f"{self.pages:.2g} false pages allowed in 30 days (data {self.data:.2g}, {each}){rate}{traffic}"
+
+
+def promises(config: Config, baselines: Mapping[str, Baseline]) -> list[Promise]:
+    """What is promised of every model that the configuration names, of those that its groups match, and of all others.
+
+    baselines: the given ones by model, whose traffic stands for that of their models.
+    """
+    known = {name: pace_of_baseline(each) for name, each in baselines.items()}
+    named = [Promise.of(name, config.for_model(name), known.get(name)) for name in config.known_models]
+    globs = sorted({each for budget in config.budgets for each in budget.models} - {*config.known_models})
+    matched = [Promise.of(f"any other of {each}", config.for_model(each), None) for each in globs]
+    return [*named, *matched, Promise.of("any other model", config.defaults, None)]
