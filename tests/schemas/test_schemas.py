@@ -527,7 +527,8 @@ def test_the_table_of_severities_in_the_documentation_holds_the_defaults() -> No
         assert f"`{name}` ({duration_text(getattr(Config().defaults.incidents, name))})" in text
 
 
-def test_the_calendar_and_the_table_of_severities_that_the_documentation_suggests_are_valid() -> None:
-    calendar, severities = re.findall(r"```yaml\n(.*?)```", (DOCS / "ALERTS.md").read_text("utf-8"), re.DOTALL)
+def test_the_settings_that_the_documentation_suggests_are_valid() -> None:
+    calendar, budgets, severities = re.findall(r"```yaml\n(.*?)```", (DOCS / "ALERTS.md").read_text("utf-8"), re.DOTALL)
     assert len(parse_config(calendar).defaults.calendar.closed) == 2
+    assert str(parse_config(budgets).for_model("eu-new").false_pages) == "0.05 per week"
     assert len(parse_config(severities).defaults.incidents.severity) == 3
