@@ -18,6 +18,7 @@ from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.baselines.file import FORMAT_VERSION, encode_baseline, manifest
 from driftline.stream.baselines.rates import rates_of
+from driftline.stream.baselines.sample import read_events
 from driftline.stream.cli.terminal import (
     ConfigFile,
     EventFiles,
@@ -33,9 +34,7 @@ from driftline.stream.cli.terminal import (
 from driftline.stream.config.errors import dotted_path
 from driftline.stream.config.remarks import unused_settings
 from driftline.stream.config.sections import Config
-from driftline.stream.events.event import Event, Rejection
-from driftline.stream.events.mapping import Origin
-from driftline.stream.events.parse import EventError, EventReader
+from driftline.stream.events.event import Event
 from driftline.stream.events.rejections import Rejections
 from driftline.stream.judge.resolution import small_baseline_remarks
 from driftline.stream.panes.coverage import Coverage, unwatched
@@ -197,25 +196,10 @@ def _about(model: str, facts: Mapping[str, Any], paths: Sequence[str], now: str,
 
 def _events(batches: Iterator[list[bytes]], model: str, settings: Config) -> tuple[list[Event], Rejections]:
     """The model's events, and the rejected messages. Raises BaselineError if all events are of other models."""
-    mapping, topic, offset = settings.mapping.event_mapping(), settings.topics.predictions, 0
-    reader = EventReader(mapping, limits=settings.limits.of_messages())
-    rejections = Rejections(mapping)
-    events, others = list[Event](), set[str]()
-    for batch in batches:
-        offsets = range(offset, offset + len(batch))
-        for position, message in enumerate(batch):
-            try:
-                found, faults = reader.read(message, Origin(topic, 0, offsets[position]))
-            except EventError as error:
-                rejections.add([Rejection(position, str(error))], batch, offsets)
-                continue
-            rejections.add([Rejection(position, fault.reason, fault.row) for fault in faults], batch, offsets)
-            events += [event for event in found if event.model == model]
-            others |= {event.model for event in found} - {model}
-        offset += len(batch)
-    if not events and others:
-        raise BaselineError(f"no event of model {model!r}; the files hold {', '.join(sorted(others)[:5])}")
-    return events, rejections
+    found = read_events(batches, settings, model)
+    if not found.events and found.others:
+        raise BaselineError(f"no event of model {model!r}; the files hold {', '.join(sorted(found.others)[:5])}")
+    return found.events.get(model, []), found.rejected
 
 
 def _report_rejections(rejections: Rejections, events: Sequence[Event], unordered: bool, allowed: float) -> None:
@@ -237,6 +221,11 @@ def _pairs(options: Sequence[str] | None, name: str) -> dict[str, str]:
             raise typer.BadParameter(f"{name}: expected NAME=VALUE, got {option!r}")
         pairs[key] = value
     return pairs
+
+
+def kinds_given(options: Sequence[str] | None) -> dict[str, Kind]:
+    """The kinds of signals that --kind names."""
+    return _kinds(_pairs(options, "--kind"))
 
 
 def _kinds(kinds: Mapping[str, str]) -> dict[str, Kind]:

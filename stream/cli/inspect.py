@@ -6,7 +6,8 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import count, islice
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Annotated
 
@@ -30,15 +31,14 @@ from driftline.stream.cli.terminal import (
     topic_of,
 )
 from driftline.stream.config.files import FileOptions
-from driftline.stream.config.load import parse_config
-from driftline.stream.config.mapping import Mapping
 from driftline.stream.config.sections import Config
-from driftline.stream.events.mapping import CONSTANT, RECORD, REST, Origin
+from driftline.stream.events.mapping import Origin
 from driftline.stream.inspection.facts import inspection_facts
 from driftline.stream.inspection.inspect import Inspection, Message, Source, inspect_messages, prove
 from driftline.stream.reports.inspection import print_inspection
 from driftline.stream.sources.files import STDIN, describe_format
-from driftline.stream.sources.inputs import InputError, OnNote
+from driftline.stream.sources.inputs import OnNote
+from driftline.stream.sources.inspected import inspect_records
 
 app = typer.Typer()
 
@@ -112,42 +112,13 @@ def _inspect_topic(topic: str, source: Source, settings: Config, folder: Path, e
 
 
 def _inspect_files(paths: Sequence[str], source: Source, settings: Config, events: int) -> Inspection:
-    """Inspect the first records, then read them anew as the proposed configuration says."""
-    notes = dict[str, None]()
-    settings, sample = _first(paths, settings, events, notes)
-    formats = [path if path == STDIN else f"{path}: {describe_format(path, settings.files)}" for path in paths]
-    source = replace(
-        source, name=_name(paths[0]), where="; ".join(formats), notes=tuple(notes), is_whole=len(sample) <= events
-    )
-    found = inspect_messages(sample[:events], source, settings)
-    if found.configuration and STDIN not in paths:
-        proposed = parse_config(found.configuration, "the proposal")
-        sample = list(islice(_messages(paths, proposed, lambda _: None), events))
-    return prove(found, sample[:events], source, settings)
+    source, read = replace(source, name=model_name(paths[0])), partial(_messages, paths)
+    return inspect_records(read, source, partial(described, paths), settings, events, once=STDIN in paths)
 
 
-def _first(paths: Sequence[str], settings: Config, events: int, notes: dict[str, None]) -> tuple[Config, list[Message]]:
-    """The settings that files need, and their first messages: one more than wanted, if there are more.
-
-    notes: what is read otherwise than it stands there is added.
-    """
-    try:
-        raw = settings.model_copy(update={"mapping": _raw(settings.mapping)})
-        return settings, list(islice(_messages(paths, raw, lambda note: notes.setdefault(" ".join(note))), events + 1))
-    except InputError as error:
-        if not error.remedy or error.remedy.keys() & settings.files.model_fields_set or STDIN in paths:
-            raise
-        chosen = ", ".join(f"{name}: {value!r}" for name, value in error.remedy.items())
-        notes.setdefault(f"read with `files: {{{chosen}}}`; without it: {error}")
-        files = FileOptions(**{**settings.files.model_dump(exclude_unset=True), **error.remedy})
-        return _first(paths, settings.model_copy(update={"files": files}), events, notes)
-
-
-def _raw(mapping: Mapping) -> Mapping:
-    """The mapping by which the rows of a table are passed on as they are, but for what is settled."""
-    settled = mapping.model_dump(exclude_unset=True)
-    rest = {} if mapping.preset else {"features": REST}
-    return Mapping(**{"id": RECORD, "model": f"{CONSTANT}model", **rest, **settled})
+def described(paths: Sequence[str], options: FileOptions) -> str:
+    """The files and their formats, for people."""
+    return "; ".join(path if path == STDIN else f"{path}: {describe_format(path, options)}" for path in paths)
 
 
 def _messages(paths: Sequence[str], settings: Config, on_note: OnNote) -> Iterator[Message]:
@@ -169,7 +140,7 @@ def _newest(settings: Config, topic: str, events: int) -> list[Message]:
             return [Message(origin, data) for data, origin in with_origins(topic, history.logs(advance))]
 
 
-def _name(path: str) -> str:
+def model_name(path: str) -> str:
     """A model's name from a file's: data/churn.csv.gz holds the traffic of `churn`."""
     return _EXTENSIONS.sub("", Path(path).name).strip("-") or "model"
 

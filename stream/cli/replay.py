@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-_EXIT_CODES = {Outcome.NO_DRIFT: 0, Outcome.DRIFT: EXIT_FOUND, Outcome.TOO_LITTLE: EXIT_FAILED}
+EXIT_CODES = {Outcome.NO_DRIFT: 0, Outcome.DRIFT: EXIT_FOUND, Outcome.TOO_LITTLE: EXIT_FAILED}
 _OFFSET = "offset:"
 
 Logs = Mapping[int, Iterable[LogBatch]]
@@ -144,7 +144,7 @@ def replay_command(
         print_json(summary(result, verdict))
     else:
         report.print_summary(out, result, verdict, time.monotonic() - started)
-    raise typer.Exit(_EXIT_CODES[verdict.outcome])
+    raise typer.Exit(EXIT_CODES[verdict.outcome])
 
 
 def _with_schemas(logs: Logs, loader: SchemaLoader | None) -> Logs:

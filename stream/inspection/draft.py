@@ -39,13 +39,14 @@ class Proposal:
 
     fields: of the section `mapping`, in the order in which they are written. excluded: features that are left out of
     what is monitored, with the reason, by path. notes: what a reader should know. problem: why no mapping is possible,
-    None if there is one.
+    None if there is one. timeless: whether the problem is that no column is a time.
     """
 
     fields: dict[str, Choice] = field(default_factory=dict)
     excluded: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     problem: str | None = None
+    timeless: bool = False
 
 
 class Draft:

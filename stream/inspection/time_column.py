@@ -9,7 +9,7 @@ from driftline.stream.events.event import quoted
 from driftline.stream.events.mapping import RECORD
 from driftline.stream.inspection.columns import Column
 from driftline.stream.inspection.draft import ENOUGH, FEW, NEARLY_ALL, Choice, Draft
-from driftline.stream.inspection.times import TimeForm, elapsed_form
+from driftline.stream.inspection.times import TimeForm, elapsed_form, old_form
 
 
 def choose_time(draft: Draft) -> Choice | None:
@@ -22,6 +22,9 @@ def choose_time(draft: Draft) -> Choice | None:
     found = named or sorted(texts, key=lambda column: -draft.times[column.path].rises)
     if found:
         return _time_choice(draft, found[0], found[1:])
+    for column in draft.ranked("ts", lambda column: column.missing <= FEW, exact=True):
+        if form := old_form(column.values):
+            return _timed(draft, column, form, ())
     for column in draft.ranked("ts", lambda column: not column.missing):
         if form := elapsed_form(column.values):
             draft.note(f"{column.path} counts from some start: pages will show times from 1970 on")
@@ -29,6 +32,7 @@ def choose_time(draft: Draft) -> Choice | None:
     if draft.is_topic:
         return Choice(RECORD, "no column holds a time: Kafka's own time of each record")
     draft.fail(_no_time(draft))
+    draft.proposal.timeless = True
     return None
 
 

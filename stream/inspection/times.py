@@ -16,6 +16,7 @@ from driftline.stream.events.times import TimeRule, likely_unit
 _MOST = 0.95
 # Logs of predictions are of these years: a birthday in 1985, or an expiry in 9999, is something else.
 _EARLIEST, _LATEST = 946_684_800_000, 4_102_444_800_000  # 2000 and 2100, epoch milliseconds
+_OLDEST = -2_208_988_800_000  # 1900
 # Ten years in seconds: no log is longer, and epoch seconds of this century begin at three times as much.
 _LONGEST = 315_360_000
 # Values by which to see whether a column could be one of times at all.
@@ -82,11 +83,19 @@ def elapsed_form(values: Sequence[Any]) -> TimeForm | None:
     )
 
 
-def _form(values: Sequence[Any], rule: TimeRule) -> TimeForm | None:
-    first = rule.column(values[:_FIRST])
-    if sum(ms >= _EARLIEST for ms in first) < max(_MOST * len(first), 1):
+def old_form(values: Sequence[Any]) -> TimeForm | None:
+    """How texts that hardly ever fall read as times of any year from 1900 on, as old data sets have; None otherwise."""
+    if not all(isinstance(value, str) and not is_numeral(value) for value in values):
         return None
-    times = [ms for ms in rule.column(values) if _EARLIEST <= ms < _LATEST]
+    form = _form(values, TimeRule(), _OLDEST)
+    return form if form and form.rises >= _MOST else None
+
+
+def _form(values: Sequence[Any], rule: TimeRule, earliest: int = _EARLIEST) -> TimeForm | None:
+    first = rule.column(values[:_FIRST])
+    if sum(ms >= earliest for ms in first) < max(_MOST * len(first), 1):
+        return None
+    times = [ms for ms in rule.column(values) if earliest <= ms < _LATEST]
     return _of_times(times, rule, values) if len(times) >= _MOST * len(values) else None
 
 

@@ -36,6 +36,7 @@ from driftline.stream.judge.schema import SchemaJudge, SchemaState, Unread
 from driftline.stream.judge.state import ModelState, TrackState
 from driftline.stream.panes.coverage import Coverage, Unwatched, unwatched, without_baseline
 from driftline.stream.panes.cutter import Cutter
+from driftline.stream.panes.history import History
 from driftline.stream.panes.pane import Pane, Run
 from driftline.stream.panes.sketcher import Sketcher, pane_rule
 from driftline.stream.panes.tick import Progress, Tick
@@ -122,7 +123,8 @@ class Pipeline:
     the log is one of files, whose traffic is not judged. schemas: see `EventReader`. level: format level of the group
     of workers whose alerts it repeats. calendar_of: gives the calendar of a model. versions: the baselines of versions
     that have their own. states and events: the state and the number of events of every model seen so far. totals: by
-    model and track, the sketch of all events that were sketched. signals: by model, the kind of each signal of its
+    model and track, the sketch of all events that were sketched. histories: the same by time, and steps: of incidents,
+    each with its model; both for reports, if `keeps_history`. signals: by model, the kind of each signal of its
     baselines or, without one, the names in the events that it learns from.
     """
 
@@ -134,10 +136,13 @@ class Pipeline:
     level: int = NEWEST
     calendar_of: CalendarOf = every_day
     versions: Versions = field(default_factory=dict)
+    keeps_history: bool = False
     monitors: dict[str, Monitor] = field(default_factory=dict)
     states: dict[str, ModelState] = field(default_factory=dict)
     events: Counter[str] = field(default_factory=Counter)
     totals: dict[tuple[str, str], Sketch] = field(default_factory=dict)
+    histories: dict[tuple[str, str], History] = field(default_factory=dict)
+    steps: list[tuple[str, Step]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.signals = kinds_of(self.baselines, self.versions)
@@ -181,6 +186,15 @@ class Pipeline:
 
     def _baselines_of(self, model: str) -> list[Baseline]:
         return [*self.monitors[model].baselines(self.states[model]).values()]
+
+    @property
+    def references(self) -> dict[tuple[str, str], Baseline]:
+        """The baselines in effect, by model and track."""
+        return {
+            (model, track): baseline
+            for model, monitor in self.monitors.items()
+            for track, baseline in monitor.baselines(self.states[model]).items()
+        }
 
     @property
     def unwatched(self) -> list[Unwatched]:
@@ -267,13 +281,17 @@ class Pipeline:
         return self._schema.unreadable
 
     def _alerts(self, monitor: Monitor, steps: Iterable[Step]) -> list[IncidentAlert]:
-        return [build_alert(monitor, each, mode=self.mode, topic=self.topic_name, emitted_at=each.at) for each in steps]
+        found = list(steps)
+        self.steps += [(monitor.model, each) for each in found] if self.keeps_history else []
+        return [build_alert(monitor, each, mode=self.mode, topic=self.topic_name, emitted_at=each.at) for each in found]
 
     def _record(self, model: str, pane: Pane[Any]) -> None:
         for track, content in by_track(pane.content).items():
             if isinstance(content, Sketch):
                 total = self.totals.get((model, track))
                 self.totals[model, track] = content if total is None else total + content
+                if self.keeps_history:
+                    self.histories.setdefault((model, track), History()).add(pane.first_ts, content)
             else:
                 names = (field.name for field in infer_fields(content))
                 self.signals[model] = dict.fromkeys(names, "") | self.signals.get(model, {})

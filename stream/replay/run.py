@@ -20,10 +20,26 @@ from driftline.stream.events.mapping import NATIVE
 from driftline.stream.events.parse import EventError, EventReader
 from driftline.stream.events.rejections import Rejections
 from driftline.stream.judge.absence import CalendarOf, every_day
+from driftline.stream.judge.incidents import Incident, Step
 from driftline.stream.judge.resolution import small_baseline_remarks
 from driftline.stream.panes.coverage import Unwatched
+from driftline.stream.panes.history import History
 from driftline.stream.panes.pane import Run
 from driftline.stream.replay.pipeline import LogBatch, ModelCounts, Pipeline, merge_runs
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a replay keeps for a report.
+
+    histories, references: the events by time, and the baselines that they were compared with, by model and track.
+    steps: of incidents, in order, each with its model. open: the incidents that were open at the end, by model.
+    """
+
+    histories: Mapping[tuple[str, str], History]
+    references: Mapping[tuple[str, str], Baseline]
+    steps: Sequence[tuple[str, Step]]
+    open: Mapping[str, Sequence[Incident]]
 
 
 @dataclass
@@ -35,6 +51,7 @@ class ReplayResult:
     watched: the names of the signals that were judged, by model. constant: models of which all of these are constant in
     the baseline. unwatched: the fields that no signal watches.
     remarks: what has no effect on these events, of the configuration and the baselines, and baselines that are small.
+    record: for reports, if it was asked for.
     """
 
     alerts: list[IncidentAlert] = field(default_factory=list)
@@ -47,6 +64,7 @@ class ReplayResult:
     constant: tuple[str, ...] = ()
     remarks: list[str] = field(default_factory=list)
     unwatched: list[Unwatched] = field(default_factory=list)
+    record: Record | None = None
 
     @property
     def read(self) -> int:
@@ -86,14 +104,16 @@ def replay(
     schemas: Mapping[int, Schema] | None = None,
     calendar_of: CalendarOf = every_day,
     versions: Versions = NO_VERSIONS,
+    keeps_history: bool = False,
 ) -> ReplayResult:
     """Run the logs of a topic's partitions through the pipeline; `on_alert` is called with each alert.
 
-    topic, calendar_of, versions: as in `Pipeline`. schemas: see `EventReader`.
+    topic, calendar_of, versions, keeps_history: as in `Pipeline`. schemas: see `EventReader`.
     """
     by_model = {baseline.model: baseline for baseline in baselines}
     result = ReplayResult(rejected=Rejections(config.mapping.event_mapping()))
     pipeline = Pipeline(config, by_model, topic, schemas=schemas, calendar_of=calendar_of, versions=versions)
+    pipeline.keeps_history = keeps_history
 
     def report(alerts: Iterable[IncidentAlert]) -> None:
         for alert in alerts:
@@ -106,6 +126,9 @@ def replay(
     report(pipeline.last_tick())
     result.counts, result.watched, result.unwatched = pipeline.counts, pipeline.watched, pipeline.unwatched
     result.constant = pipeline.constant
+    if keeps_history:
+        still_open = {model: state.open_incidents for model, state in pipeline.states.items()}
+        result.record = Record(pipeline.histories, pipeline.references, pipeline.steps, still_open)
     result.remarks = list(_remarks(pipeline))
     return result
 

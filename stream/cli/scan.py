@@ -1,0 +1,130 @@
+"""`driftline scan`: what changed in a table, compared with another one."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import MofNCompleteColumn
+
+from driftline.stream.cli.baseline import Kinds, kinds_given
+from driftline.stream.cli.inspect import described, model_name
+from driftline.stream.cli.replay import EXIT_CODES
+from driftline.stream.cli.terminal import (
+    ConfigFile,
+    MaxRejected,
+    err,
+    out,
+    parse_share,
+    print_json,
+    print_remarks,
+    progress_bar,
+    read_config,
+    reading_messages,
+)
+from driftline.stream.config.files import FileOptions
+from driftline.stream.config.sections import Config
+from driftline.stream.reports import scan as report
+from driftline.stream.results.scan import Wishes, scan_facts
+from driftline.stream.scan.run import scan
+from driftline.stream.sources.files import STDIN
+from driftline.stream.sources.inputs import InputError, OnNote
+
+app = typer.Typer()
+
+_FILE = "JSON, CSV, Parquet or Avro file, also packed (gzip, bzip2, xz)"
+
+
+def _column(what: str) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(metavar="COLUMN", help=f"Column with {what}; guessed by default.")
+    return option
+
+
+Column = str | None
+
+
+@app.command(
+    name="scan",
+    epilog="Examples:\n\ndriftline scan june.csv --reference training.csv\n\n"
+    "driftline scan june.parquet --reference training.parquet --time paid_at --prediction decision",
+)
+def scan_command(
+    live: Annotated[list[str], typer.Argument(metavar="LIVE...", help=f"{_FILE}: the rows to look at.")],
+    reference: Annotated[
+        list[str],
+        typer.Option(
+            "--reference", "-r", metavar="TRAIN", help=f"{_FILE}: what they should look like. Repeat for more."
+        ),
+    ],
+    time: Annotated[Column, _column("the time of each row")] = None,
+    prediction: Annotated[Column, _column("what the model predicts")] = None,
+    score: Annotated[Column, _column("the model's score")] = None,
+    label: Annotated[Column, _column("the true outcome, which is no feature")] = None,
+    id_: Annotated[
+        Column, typer.Option("--id", metavar="COLUMN", help="Column with the id of each row; guessed by default.")
+    ] = None,
+    kind: Kinds = None,
+    config: ConfigFile = None,
+    max_rejected: MaxRejected = "1%",
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")] = False,
+) -> None:
+    """Compare a table with a reference: which columns changed, since when, how much, at a known rate of false alarms.
+
+    Exit code 0: no drift. 1: drift found. 2: failed, or too little was judged to say that nothing drifts.
+    """
+    parts = {"ts": time, "prediction": prediction, "score": score, "label": label, "id": id_}
+    wishes = Wishes(
+        read_config(config), {part: column for part, column in parts.items() if column is not None},
+        kinds_given(kind), parse_share(max_rejected, "--max-rejected"),
+        _command(live, reference, parts, kind, config, max_rejected),
+    )  # fmt: skip
+    found = scan(_Files(live), _Files(reference), wishes, _progress)
+    print_remarks(found.result.remarks)
+    if json:
+        print_json(scan_facts(found))
+    else:
+        report.print_guesses(err, found)
+        report.print_scan(out, found)
+    raise typer.Exit(EXIT_CODES[found.verdict.outcome])
+
+
+class _Files:
+    """Files as one table."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        if STDIN in paths:
+            raise InputError("standard input: a scan reads its tables twice; save it as a file")
+        self._paths = paths
+        self.name, self.title = model_name(paths[0]), ", ".join(paths)
+
+    def messages(self, settings: Config, on_note: OnNote) -> Iterator[bytes]:
+        with reading_messages(self._paths, settings, on_note=on_note, chunk=1000) as batches:
+            for batch in batches:
+                yield from batch
+
+    def describe(self, options: FileOptions) -> str:
+        return described(self._paths, options)
+
+
+def _progress(name: str, length: int) -> AbstractContextManager[Callable[[int], None]]:
+    return progress_bar(name, length, MofNCompleteColumn())
+
+
+def _command(
+    live: Sequence[str],
+    reference: Sequence[str],
+    parts: dict[str, str | None],
+    kinds: Sequence[str] | None,
+    config: Path | None,
+    max_rejected: str,
+) -> str:
+    """The command that repeats the scan."""
+    words = ["driftline", "scan", *live, *(word for each in reference for word in ("--reference", each))]
+    words += [word for part, each in parts.items() if each for word in (f"--{'time' if part == 'ts' else part}", each)]
+    words += [word for each in kinds or () for word in ("--kind", each)]
+    words += ["-c", str(config)] if config else []
+    return shlex.join(words + (["--max-rejected", max_rejected] if max_rejected != "1%" else []))

@@ -1,0 +1,157 @@
+"""What a scan found, on a terminal: one line a signal, the worst first. Edge: rich."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from driftline.stream.replay.verdict import Outcome
+from driftline.stream.results.overview import ModelView, SignalView
+from driftline.stream.results.scan import Scan
+from driftline.stream.results.sentences import (
+    Kindred,
+    figure_text,
+    kindred,
+    least_span,
+    moment,
+    shown,
+    verdict_sentence,
+)
+from driftline.stream.text.printable import printable
+
+_STYLES = ("dim", "yellow", "yellow", "red", "bold red")
+# Characters of the small line over time, and of a name before it is cut.
+_LINE, _NAME = 24, 28
+_SHORT_LINE = 10
+_BARS = "▁▂▃▄▅▆▇█"
+# Lines of signals that are as usual, and of what was not checked; --json has all.
+_USUAL, _UNCHECKED = 12, 10
+_WIDE = 100
+
+
+def print_guesses(console: Console, scan: Scan) -> None:
+    """Print what each column is taken for, on a line, and what was read otherwise than it stands in the tables."""
+    fields = scan.found.proposal.fields
+    parts = ", ".join(
+        f"{'time' if part == 'ts' else part} {printable(str(choice.value))}"
+        for part, choice in fields.items()
+        if part in ("id", "ts", "model", "version", "prediction", "score", "label") and _says(str(choice.value))
+    )
+    left = ", ".join(printable(each.removeprefix("features.")) for each in scan.found.proposal.excluded)
+    console.print(Text(f"columns: {parts or 'all are features'}{f'; left out: {left}' if left else ''}", style="dim"))
+    for note in scan.notes:
+        console.print(Text(printable(note), style="yellow"), soft_wrap=True)
+
+
+def _says(value: str) -> bool:
+    return not value.startswith(("$", "="))
+
+
+def print_scan(console: Console, scan: Scan) -> None:
+    """Print the verdict, one line a signal, and what was not checked."""
+    for model in scan.overview.models:
+        console.print(_table(console, model))
+        if (rest := len(model.usual) - _USUAL) and rest > 0:
+            console.print(Text(f"and {rest:,} more as usual", style="dim"))
+        console.print()
+    _print_unchecked(console, scan.unchecked)
+    for line, style in conclusions(scan):
+        console.print(Text(line, style=style), soft_wrap=True)
+
+
+def conclusions(scan: Scan) -> Iterator[tuple[str, str]]:
+    """The last lines: a verdict a model, and a style for each."""
+    if scan.verdict.outcome is Outcome.TOO_LITTLE:
+        yield "no verdict: too little was judged", "red"
+        return
+    for model in scan.overview.models:
+        yield verdict_sentence(model), "bold red" if any(each.is_open for each in model.changed) else "green"
+
+
+def _table(console: Console, model: ModelView) -> Table:
+    wide = console.width >= _WIDE
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    longest = max(len(printable(model.name)), *(len(shown(each.short)) for each in model.signals))
+    table.add_column(
+        printable(model.name), overflow="ellipsis", no_wrap=True, min_width=min(longest, _NAME), max_width=_NAME
+    )
+    table.add_column("before → after", overflow="ellipsis", no_wrap=True)
+    table.add_column("size", no_wrap=True)
+    if model.timed:
+        table.add_column("since (UTC)", no_wrap=True)
+        table.add_column(
+            f"{moment(model.bins[0].start, _DAY)} to {moment(model.bins[-1].end - 1, _DAY)}" if wide else "over time",
+            no_wrap=True,
+        )
+    for signal in [*model.changed, *model.usual[:_USUAL]]:
+        table.add_row(*_row(model, signal, wide))
+    return table
+
+
+_DAY = 86_400_000
+
+
+def _row(model: ModelView, signal: SignalView, wide: bool) -> list[Text]:
+    style = _STYLES[signal.level] if signal.episodes else "dim"
+    size = signal.size if signal.is_open or not signal.episodes else f"{signal.size}, over"
+    cells = [
+        Text(shown(signal.short), style=style),
+        Text(before_after(signal), style=style),
+        Text(size, style=style),
+    ]
+    if model.timed:
+        since = moment(signal.episode.since, 0 if wide else _DAY) if signal.episode else ""
+        width, least = _LINE if wide else _SHORT_LINE, least_span(model, signal)
+        over_time = line(model.series(signal), width, least)
+        cells += [
+            Text(since, style=style),
+            Text(over_time, style=style),
+        ]
+    return cells
+
+
+def before_after(signal: SignalView) -> str:
+    """The figure of a signal before and after."""
+    figure = signal.figure
+    both = f"{figure_text(signal, figure.before)} → {figure_text(signal, figure.after)}"
+    sort = kindred(signal)
+    if sort is Kindred.BEGAN:
+        return f"was constant → {figure_text(signal, figure.after)} new"
+    return f"{shown(figure.what)} {both}" if figure.is_share else both
+
+
+def line(values: Sequence[float | None], width: int, least: float = 0.0) -> str:
+    """Values over time as bars from their least to their greatest, blank where there are none.
+
+    least: the span from an empty to a full bar at least; a smaller one lies in its middle.
+    """
+    groups = [_mean(each) for each in _split(values, width)]
+    known = [each for each in groups if each is not None]
+    low, high = (min(known), max(known)) if known else (0.0, 0.0)
+    spare = max(least - (high - low), 0.0) / 2
+    low, span = low - spare, high - low + 2 * spare
+    return "".join(" " if each is None else _BARS[round(7 * (each - low) / span)] if span else "▄" for each in groups)
+
+
+def _split(values: Sequence[float | None], width: int) -> Iterator[Sequence[float | None]]:
+    """The values in at most `width` groups of about the same length."""
+    ends = [len(values) * i // min(width, len(values) or 1) for i in range(min(width, len(values)) + 1)]
+    return (values[start:end] for start, end in pairwise(ends))
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [each for each in values if each is not None]
+    return sum(each / len(known) for each in known) if known else None
+
+
+def _print_unchecked(console: Console, lines: Sequence[str]) -> None:
+    if lines:
+        console.print("not checked:")
+    for each in lines[:_UNCHECKED]:
+        console.print(Text(f"  {printable(each)}", style="dim"), soft_wrap=True)
+    if len(lines) > _UNCHECKED:
+        console.print(f"  and {len(lines) - _UNCHECKED:,} more; --json has all")

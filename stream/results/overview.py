@@ -1,0 +1,223 @@
+"""What a replay found, signal by signal, the worst first: the one source of what terminals, pages and programs show.
+
+Every figure comes from the sketches that were judged. Sizes are those since the drift began, to the end of the log or
+of the drift: the alert itself says how large it was when it was found. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, reduce
+from operator import add
+
+import numpy as np
+
+from driftline.detectors.arrays import IntArray
+from driftline.detectors.decision.battery import Battery, Column
+from driftline.detectors.summaries.layout import Layout
+from driftline.detectors.summaries.sketch import Sketch
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.judge.changes import Change, describe
+from driftline.stream.panes.history import Bin, History
+from driftline.stream.replay.run import Record
+from driftline.stream.results.episodes import Episode, episodes_of, worst
+from driftline.stream.results.figures import Figure, choose_figure
+from driftline.stream.results.sizes import LEVELS, Sizes
+
+#: Stretches of time that a map or a small line shows at most; more squares than these are narrower than a finger.
+STRETCHES = 120
+# Stretches of the reference at most: it is shown for comparison.
+_REFERENCE_STRETCHES = 30
+
+
+@dataclass(frozen=True)
+class SignalView:
+    """One signal.
+
+    episodes: its drifts; none if it is as usual. change: since its worst drift began, or between the baseline and all
+    events. level: the size of that, an index of `LEVELS`; 0 if the signal is as usual. levels: by stretch of time, -1
+    where there are too few events; before: the same of the reference's own stretches.
+    """
+
+    name: str
+    index: int
+    kind: str
+    episodes: tuple[Episode, ...]
+    change: Change
+    figure: Figure
+    after: Sketch
+    level: int
+    levels: tuple[int, ...]
+    before: tuple[int, ...]
+
+    @property
+    def episode(self) -> Episode | None:
+        """The drift that the signal is shown by."""
+        return worst(self.episodes)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it drifts at the end."""
+        return any(each.open for each in self.episodes)
+
+    @property
+    def size(self) -> str:
+        """The size of its change in words."""
+        return LEVELS[self.level]
+
+    @property
+    def rank(self) -> tuple[bool, bool, int, int]:
+        """Sort key: what still drifts first, then what has, then by size and by start."""
+        began = self.episode.since if self.episode else 0
+        return not self.is_open, not self.episodes, -self.level, began
+
+    @property
+    def short(self) -> str:
+        """Its name without the part that nearly all names have."""
+        return self.name.removeprefix("features.")
+
+
+@dataclass(frozen=True)
+class ModelView:
+    """One model, or one version of it that is judged by itself.
+
+    bins: its events by time, at most `STRETCHES` of them. signals: the worst first. timed: whether events have times;
+    if not, bins is one. own_events: of the reference's stretches.
+    """
+
+    model: str
+    track: str
+    baseline: Baseline
+    timed: bool
+    bins: tuple[Bin, ...]
+    signals: tuple[SignalView, ...]
+    own_events: tuple[int, ...] = ()
+
+    @property
+    def layout(self) -> Layout:
+        """Where the sketches have what."""
+        return self.baseline.layout
+
+    @property
+    def name(self) -> str:
+        """Its name for people."""
+        return f"{self.model} {self.track}" if self.track else self.model
+
+    @cached_property
+    def events(self) -> int:
+        """Number of its events."""
+        return sum(each.sketch.n for each in self.bins)
+
+    @property
+    def changed(self) -> list[SignalView]:
+        """The signals that have drifted, the worst first."""
+        return [each for each in self.signals if each.episodes]
+
+    @property
+    def usual(self) -> list[SignalView]:
+        """The other signals."""
+        return [each for each in self.signals if not each.episodes]
+
+    def series(self, signal: SignalView) -> list[float | None]:
+        """The figure of a signal in each stretch of time; None where there are no values."""
+        return [signal.figure.of(self.layout, each.sketch) for each in self.bins]
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Everything that a replay found. models: those with the most severe changes first."""
+
+    models: tuple[ModelView, ...] = ()
+
+    @property
+    def changed(self) -> list[SignalView]:
+        """The signals of all models that have drifted."""
+        return [signal for model in self.models for signal in model.changed]
+
+
+def overview(record: Record, *, timed: bool = True) -> Overview:
+    """What a replay found. timed: whether its events have times of their own."""
+    views = [_View(record, model, track, timed).build() for model, track in sorted(record.histories)]
+    return Overview(tuple(sorted(views, key=lambda each: (each.signals[0].rank, each.name))))
+
+
+@dataclass
+class _View:
+    """Builds the view of one track of a model."""
+
+    record: Record
+    model: str
+    track: str
+    timed: bool
+    _since: dict[tuple[int, int | None], Sketch] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.history: History = self.record.histories[self.model, self.track]
+        self.baseline = self.record.references[self.model, self.track]
+        self.fine, self.bins = self.history.bins(), self.history.bins(STRETCHES)
+        self.battery = Battery(self.baseline.layout, self.baseline.total.counts)
+
+    def build(self) -> ModelView:
+        sizes = Sizes(self.baseline)
+        events = np.array([each.sketch.n for each in self.bins])
+        levels = sizes.levels(np.stack([each.sketch.counts for each in self.bins]), events)
+        alike = round(self.baseline.total.n / max(float(np.median(events)), 1.0))
+        own = sizes.own(min(max(alike, 1), _REFERENCE_STRETCHES) if self.timed else 1)
+        before = sizes.levels(*own)
+        episodes = episodes_of(self.record, self.model, self.track)
+        signals = [
+            self._signal(sizes, s, tuple(episodes.get(each.name, ())), levels[:, s], before[:, s])
+            for s, each in enumerate(self.baseline.layout.signals)
+        ]
+        ranked = tuple(sorted(signals, key=lambda each: each.rank))
+        return ModelView(
+            self.model, self.track, self.baseline, self.timed, tuple(self.bins), ranked, tuple(own[1].tolist())
+        )
+
+    def _signal(
+        self, sizes: Sizes, s: int, episodes: tuple[Episode, ...], levels: IntArray, own: IntArray
+    ) -> SignalView:
+        signal, shown = self.baseline.layout.signals[s], worst(episodes)
+        test = shown.finding.test if shown else Column("ks" if signal.ordered else "chi2", s)
+        after = self._total if shown is None else self._events_of(shown)
+        before = self._before(shown)
+        level = max(int(sizes.levels(after.counts[None], np.array([after.n]))[0, s]), 1) if shown else 0
+        return SignalView(
+            signal.name, s, signal.kind.value, episodes, describe(self.battery, test, before, after),
+            choose_figure(self.baseline.layout, test, before, after), after, level,
+            tuple(levels.tolist()), tuple(own.tolist()),
+        )  # fmt: skip
+
+    @cached_property
+    def _total(self) -> Sketch:
+        return reduce(add, (each.sketch for each in self.bins))
+
+    def _before(self, episode: Episode | None) -> Sketch:
+        """What the events of an episode are compared with: the baseline, or what came before."""
+        if episode is None or not episode.finding.against_past:
+            return self.baseline.total
+        earlier = [each.sketch for each in self.fine if each.end <= episode.since]
+        return reduce(add, earlier) if earlier else self.baseline.total
+
+    def _events_of(self, episode: Episode) -> Sketch:
+        """The events since an episode began, to its end, as exactly as the bins tell; each sum is made once."""
+        key = episode.since, episode.until
+        if key not in self._since:
+            self._since[key] = reduce(add, (each.sketch for each in self._bins_of(*key)))
+        return self._since[key]
+
+    def _bins_of(self, since: int, until: int | None) -> Sequence[Bin]:
+        reached = [each for each in self.fine if until is None or each.start < until]
+        inside = [each for each in reached if each.start + each.length // 2 >= since]
+        return inside or reached[-1:] or self.fine[-1:]
+
+
+def by_name(view: ModelView) -> Mapping[str, SignalView]:
+    """The signals of a model by their names."""
+    return {each.name: each for each in view.signals}
+
+
+def stretches(view: ModelView) -> Iterator[tuple[int, int]]:
+    """Begin and end of each stretch of time, epoch ms."""
+    return ((each.start, each.end) for each in view.bins)

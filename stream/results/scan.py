@@ -1,0 +1,126 @@
+"""A scan as a value: what its caller wished, how the tables were read, and what was found. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from driftline.detectors.summaries.codes import Kind
+from driftline.stream.alerts.build import iso
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.sample import Sample
+from driftline.stream.config.sections import Config
+from driftline.stream.inspection.inspect import Inspection
+from driftline.stream.replay.run import ReplayResult
+from driftline.stream.replay.summary import summary
+from driftline.stream.replay.verdict import MAX_UNSEEN, Verdict
+from driftline.stream.results.overview import ModelView, Overview, SignalView
+from driftline.stream.results.sentences import sentence
+
+_NO_TIME_SAYS = (
+    "when anything changed: the rows have no time, so each table is one sample of independent rows; name a column of "
+    "times to see since when, and to allow for daily and weekly cycles"
+)
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the caller of a scan has settled.
+
+    config: settings that are kept. parts: columns by the part of the event that they are, such as {"ts": "date"}.
+    kinds: as in `BuildSettings`. rejected: the share of the rows of either table that may be rejected. command: the
+    one that repeats the scan.
+    """
+
+    config: Config = field(default_factory=Config)
+    parts: Mapping[str, str] = field(default_factory=dict)
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
+    rejected: float = MAX_UNSEEN
+    command: str = "driftline scan"
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a scan found.
+
+    found: which column is what. config: with which the rows were read and judged. timed: whether these have times; if
+    not, all are one sample. notes: what was read otherwise than it stands in the tables. rows: of the reference.
+    """
+
+    found: Inspection
+    config: Config
+    timed: bool
+    baselines: tuple[Baseline, ...]
+    reference: Sample
+    result: ReplayResult
+    verdict: Verdict
+    overview: Overview
+    notes: tuple[str, ...]
+    wishes: Wishes
+
+    @property
+    def unchecked(self) -> list[str]:
+        """What nobody looked at, and why, in sentences; what has changed since the reference first."""
+        guessed = self.found.proposal.excluded
+        unwatched = [each for each in self.result.unwatched if each.field not in guessed]
+        fields = sorted(unwatched, key=lambda each: not each.is_change)
+        several = len({each.model for each in fields}) > 1
+        return [
+            *(f"too little was judged: {each}" for each in self.verdict.shortfalls),
+            *([] if self.timed else [_NO_TIME_SAYS]),
+            *(f"{each.model}: " * several + f"{_short(each.field)}: {each.detail}" for each in fields),
+            *(f"{_short(name)}: left out: {why}" for name, why in guessed.items()),
+            *self._labels(),
+        ]  # fmt: skip
+
+    def _labels(self) -> Iterator[str]:
+        if "label" in self.found.proposal.fields:
+            label = self.found.proposal.fields["label"].value
+            yield f"{label}: predictions are not compared with labels, so nobody knows whether the model is right"
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("features.")
+
+
+def scan_facts(scan: Scan) -> dict[str, Any]:
+    """All that a scan found, as JSON types: what a replay says, which column is what, and a row a signal."""
+    fields = scan.found.proposal.fields
+    return {
+        **summary(scan.result, scan.verdict),
+        "columns": {part: {"value": choice.value, "why": choice.why} for part, choice in fields.items()},
+        "left_out": scan.found.proposal.excluded,
+        "notes": list(scan.notes),
+        "timed": scan.timed,
+        "signals": [
+            row for model in scan.overview.models for row in (signal_row(model, each) for each in model.signals)
+        ],
+        "not_checked": scan.unchecked,
+        "reference": {each.model: {"rows": each.total.n, "content_hash": each.content_hash} for each in scan.baselines},
+        "command": scan.wishes.command,
+    }
+
+
+def signal_row(model: ModelView, signal: SignalView) -> dict[str, Any]:
+    """A signal as one flat row."""
+    shown = signal.episode
+    return {
+        "model": model.name,
+        "signal": signal.name,
+        "kind": signal.kind,
+        "drifts": signal.is_open,
+        "drifted": bool(signal.episodes),
+        "size": signal.size,
+        "jensen_shannon": signal.change.jensen_shannon,
+        "figure": signal.figure.what,
+        "before": signal.figure.before,
+        "after": signal.figure.after,
+        "change": sentence(model, signal),
+        "since": iso(shown.since) if shown and model.timed else None,
+        "until": iso(shown.until) if shown and shown.until is not None and model.timed else None,
+        "test": shown.finding.test.statistic if shown else None,
+        "evidence_nats": shown.finding.evidence if shown else None,
+        "threshold_nats": shown.finding.threshold if shown else None,
+        "events": signal.change.after.events,
+    }

@@ -1,0 +1,263 @@
+"""What changed in a signal, in words that one can act on: the size now, in the signal's own unit. Pure.
+
+Every sentence begins with the name of a signal, which the caller adds: names come from traffic, and each way of showing
+text escapes them in its own way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from driftline.detectors.summaries.codes import Kind, Special
+from driftline.detectors.summaries.distribution import distribution
+from driftline.detectors.summaries.layout import Layout
+from driftline.detectors.summaries.sketch import Sketch
+from driftline.stream.results.overview import ModelView, SignalView
+from driftline.stream.text.printable import printable
+
+# Digits of a figure in a sentence; a number with more is written as a power of ten.
+_DIGITS, _LONGEST = 3, 1e7
+# Shares below this are shown as less than it, and differences of spread from which on a sentence names the spread.
+_LEAST, _SPREAD = 0.0005, 1.2
+# A typical value has moved if it left this part of the reference in its middle.
+_MOVED = 0.25
+# Characters of a value in a sentence.
+_SHOWN = 40
+_DAY = 86_400_000
+_LEAST_SHARE = 0.1
+
+
+class Kindred(StrEnum):
+    """What sort of change it is: it decides the sentence and what to do."""
+
+    USUAL = "as usual"
+    MISSING = "missing"
+    BROKEN = "broken"
+    NEW = "new values"
+    BEGAN = "began to change"
+    STUCK = "stuck"
+    UNIT = "another unit"
+    SHIFT = "shift"
+    SPREAD = "spread"
+    SHARE = "share"
+    SHAPE = "shape"
+
+
+def kindred(signal: SignalView) -> Kindred:
+    """The sort of a signal's change."""
+    change, figure = signal.change, signal.figure
+    if not signal.episodes:
+        return Kindred.USUAL
+    if isinstance(figure.value, Special):
+        if figure.value is Special.UNSEEN:
+            return Kindred.BEGAN if signal.kind == Kind.CONSTANT.value else Kindred.NEW
+        return Kindred.MISSING if figure.value is Special.MISSING else Kindred.BROKEN
+    if figure.is_share:
+        return Kindred.SHARE
+    after = change.after
+    if after.low is not None and after.low == after.high and change.before.low != change.before.high:
+        return Kindred.STUCK
+    if change.rescaled:
+        return Kindred.UNIT
+    spread = (change.before.deviation or 0.0), (after.deviation or 0.0)
+    if _has_moved(signal):
+        return Kindred.SHIFT
+    ratio = spread[1] / spread[0] if spread[0] else math.inf
+    return Kindred.SHAPE if 1 / _SPREAD < ratio < _SPREAD else Kindred.SPREAD
+
+
+def _has_moved(signal: SignalView) -> bool:
+    """Whether the typical value lies outside the middle of the reference, a quarter of the values on either side."""
+    figure, change = signal.figure, signal.change
+    if figure.before is None or figure.after is None or not change.before.deviation:
+        return figure.before != figure.after
+    return abs(figure.after - figure.before) >= _MOVED * change.before.deviation
+
+
+def sentence(model: ModelView, signal: SignalView) -> str:
+    """What changed, as a sentence without its subject and full stop."""
+    figure, change, sort = signal.figure, signal.change, kindred(signal)
+    now, was = figure_text(signal, figure.after), figure_text(signal, figure.before)
+    verb = "is" if signal.is_open else "was"
+    match sort:
+        case Kindred.MISSING:
+            return f"{verb} missing in {now} of the rows; in the reference in {was}"
+        case Kindred.BROKEN:
+            return f"{verb} {figure.what} in {now} of the rows; in the reference in {was}"
+        case Kindred.NEW:
+            return f"{'has' if signal.is_open else 'had'} values that the reference never had in {now} of the rows"
+        case Kindred.BEGAN:
+            changed = "began to change" if signal.is_open else "changed"
+            return f"{changed}; in the reference it was always {_constant(model, signal)}"
+        case Kindred.STUCK:
+            low, high = number(change.before.low), number(change.before.high)
+            return f"{verb} stuck at {number(change.after.low)}; in the reference it lay between {low} and {high}"
+        case Kindred.UNIT if change.rescaled:
+            factor, share = change.rescaled.factor, change.rescaled.share
+            which = "" if share >= 0.95 else f" in {percent(share)} of the rows"
+            about, way = (factor, "larger") if factor > 1 else (1 / factor, "smaller")
+            times = f"about {number(float(f'{about:.2g}'))} times {way}"
+            return f"{verb} {times}{which}, as in another unit"
+        case Kindred.SHIFT:
+            higher = (figure.after or 0.0) > (figure.before or 0.0)
+            old = "was" if signal.is_open else "usually"
+            new = "is now" if signal.is_open else "was"
+            return f"{verb} {'higher' if higher else 'lower'}: a typical value {new} {now}, {old} {was}"
+        case Kindred.SHARE:
+            return f"{verb} {shown(figure.what)} in {now} of the rows; in the reference in {was}"
+        case Kindred.SPREAD | Kindred.SHAPE:
+            return f"{verb} {_spread_words(signal, sort)}: {_ranges(model, signal)}"
+        case _:
+            return "looks as it did in the reference"
+
+
+def _spread_words(signal: SignalView, sort: Kindred) -> str:
+    if sort is Kindred.SHAPE:
+        return "distributed differently"
+    wider = (signal.change.after.deviation or 0.0) > (signal.change.before.deviation or 0.0)
+    return "spread wider" if wider else "spread less"
+
+
+def _ranges(model: ModelView, signal: SignalView) -> str:
+    new, old = (band(model.layout, each, signal.index) for each in (signal.after, model.baseline.total))
+    if new is None or old is None:
+        return f"σ {number(signal.change.before.deviation)} → {number(signal.change.after.deviation)}"
+    return (
+        f"9 of 10 values lie between {number(new[0])} and {number(new[-1])}, in the reference between "
+        f"{number(old[0])} and {number(old[-1])}"
+    )
+
+
+def _constant(model: ModelView, signal: SignalView) -> str:
+    value = getattr(model.layout.signals[signal.index].coder, "values", ("",))[0]
+    return number(value) if isinstance(value, float) else shown(str(value))
+
+
+#: The shares of the values that a band shows: 9 of 10, half of them, and the median.
+BAND = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def band(layout: Layout, sketch: Sketch, s: int) -> tuple[float, ...] | None:
+    """The quantiles at `BAND` of a numeric signal; None without a value, or where the baseline has no range."""
+    values = distribution(layout, sketch, s)
+    return None if values is None else tuple(values.quantile(share) for share in BAND)
+
+
+def least_span(model: ModelView, signal: SignalView) -> float:
+    """The span of a signal's figure that a line over time has at least, so that noise looks like noise.
+
+    A tenth of the events, or half of the reference's values.
+    """
+    if signal.figure.is_share:
+        return _LEAST_SHARE
+    old = band(model.layout, model.baseline.total, signal.index)
+    return 0.0 if old is None else old[3] - old[1]
+
+
+def rest_looks_usual(model: ModelView, signal: SignalView) -> bool:
+    """Whether the values that still come look as they did, where some are lost: a lost field, not other customers."""
+    new, old = (band(model.layout, each, signal.index) for each in (signal.after, model.baseline.total))
+    if kindred(signal) not in (Kindred.MISSING, Kindred.BROKEN) or new is None or old is None:
+        return False
+    width = (old[-1] - old[0]) or abs(old[2]) or 1.0
+    return all(abs(a - b) <= 0.1 * width for a, b in zip(new, old, strict=True))
+
+
+def advice(sort: Kindred, since: str) -> str:
+    """What to do first about a change of this sort."""
+    return _ADVICE.get(sort, _OTHERWISE).format(around=f" around {since}" if since else "")
+
+
+_ADVICE = {
+    Kindred.MISSING: "Ask whoever sends this column what was released{around}: it is lost on the way, or left out on "
+    "purpose.",
+    Kindred.BROKEN: "Ask whoever sends this column what was released{around}: its values cannot be read as before.",
+    Kindred.NEW: "Look at the new values: are they spelt differently, or is there something that the model has not "
+    "learned?",
+    Kindred.BEGAN: "The model was trained while this column did not change, so what it makes of it now is chance. Find "
+    "out what was switched on{around}; then train again, or leave the column out.",
+    Kindred.STUCK: "Ask whoever sends this column what happened{around}: a default value, or a feed that stands still.",
+    Kindred.UNIT: "Compare a raw row from before with one from after{around}: cents for euros, metres for feet, or a "
+    "scaling that is done twice or not at all.",
+}
+_OTHERWISE = (
+    "Look at what else changed at the same time. If this is how it is from now on, train on rows since then, and take "
+    "them as the reference."
+)
+
+
+def figure_text(signal: SignalView, value: float | None) -> str:
+    """A value of a signal's figure as text."""
+    if value is None:
+        return "none"
+    return percent(value) if signal.figure.is_share else number(value)
+
+
+def percent(share: float) -> str:
+    """A share, in tenths of a percent.
+
+    >>> [percent(each) for each in (0, 0.0001, 0.004, 0.126, 0.998, 0.9999, 1)]
+    ['0 %', '< 0.1 %', '0.4 %', '12.6 %', '99.8 %', '> 99.9 %', '100 %']
+    """
+    if 0.0 < share < 1.0 and not _LEAST <= share <= 1 - _LEAST:
+        return "< 0.1 %" if share < _LEAST else "> 99.9 %"
+    return f"{100 * share:.1f}".removesuffix(".0") + " %"
+
+
+def number(value: float | None) -> str:
+    """A number with as many digits as a sentence needs.
+
+    >>> [number(each) for each in (0.0034666, 16.94, 1234.5, 45312.0, 1e12, -0.0)]
+    ['0.00347', '16.9', '1,234', '45,312', '1e+12', '0']
+    """
+    if value is None:
+        return "none"
+    if not math.isfinite(value) or abs(value) >= _LONGEST:
+        return f"{value:.{_DIGITS}g}"
+    if abs(value) >= 10**_DIGITS:
+        return f"{value:,.0f}"
+    text = f"{value:.{_DIGITS}g}"
+    return "0" if text in ("-0", "0") else text
+
+
+def shown(value: str) -> str:
+    """A value from traffic, printable and of bounded length."""
+    text = printable(value) or "an empty text"
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+
+
+def moment(epoch_ms: int, length: int = 0) -> str:
+    """A time in UTC, with as much of it as a stretch of this length, ms, needs.
+
+    >>> moment(862_747_200_000, 86_400_000), moment(862_747_200_000)
+    ('4 May 1997', '4 May 1997 08:00')
+    """
+    at = datetime.fromtimestamp(epoch_ms / 1000, UTC)
+    day = f"{at.day} {at:%b %Y}"
+    return day if length >= _DAY else f"{day} {at:%H:%M:%S}" if length and length < 60_000 else f"{day} {at:%H:%M}"
+
+
+def names(signals: Sequence[SignalView], most: int = 3) -> str:
+    """The names of signals in a sentence: "a, b and c", or "a, b, c and 7 more"."""
+    first = [printable(each.short) for each in signals[:most]]
+    more = len(signals) - len(first)
+    last = [f"{more:,} more"] if more else first[-1:]
+    head = first if more else first[:-1]
+    return " and ".join([*([", ".join(head)] if head else []), *last])
+
+
+def verdict_sentence(model: ModelView) -> str:
+    """What became of a model, in a sentence; its name is the first word."""
+    total, still = len(model.signals), [each for each in model.changed if each.is_open]
+    what = f"{total:,} signal{'s' * (total != 1)}"
+    if not model.changed:
+        return f"{printable(model.name)} looks as in the reference: none of its {what} has changed."
+    if not still:
+        return f"{printable(model.name)} is as in the reference again: {names(model.changed)} had changed."
+    since = min(each.episode.since for each in still if each.episode)
+    begun = f", the first since {moment(since, _DAY)}" if model.timed else ""
+    verb = "differs" if len(still) == 1 else "differ"
+    return f"{printable(model.name)} has changed: {len(still):,} of its {what} {verb} from the reference{begun}."

@@ -1,0 +1,212 @@
+"""A scan: one table compared with another by the replay of a log, with a baseline built in between.
+
+inspect         which column is what                         as `driftline inspect` guesses
+read_events     the reference, row by row                    ─┐
+build_baseline  its distribution, and how it varies           ├ as `driftline baseline build`
+replay          the other table, in the order of its times   ─┘ as `driftline replay`
+overview        what that found, signal by signal
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from difflib import get_close_matches
+from itertools import islice
+
+import numpy as np
+
+from driftline.detectors.summaries.codes import Kind
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.build import BuildSettings, build_baseline
+from driftline.stream.baselines.sample import Sample, read_events
+from driftline.stream.config.load import parse_config
+from driftline.stream.config.mapping import Mapping as EventPaths
+from driftline.stream.config.sections import Config, Panes
+from driftline.stream.events.mapping import RECORD, Origin
+from driftline.stream.events.parse import EventError, EventReader
+from driftline.stream.inspection.inspect import Inspection, Message, Source
+from driftline.stream.replay.pipeline import LogBatch
+from driftline.stream.replay.run import replay
+from driftline.stream.replay.verdict import decide
+from driftline.stream.results.overview import overview
+from driftline.stream.results.scan import Scan, Wishes
+from driftline.stream.scan.tables import Table
+from driftline.stream.sources.inputs import InputError, Note, OnNote
+from driftline.stream.sources.inspected import inspect_records
+
+# Rows that are inspected, as `driftline inspect` does by default, and messages that are judged at once.
+_INSPECTED, _CHUNK = 10_000, 2_000
+# Panes of a scan: enough for a map, and for a start to the thousandth.
+_PANES = 1_000
+# Without times, all rows are one sample: one pane, and one evaluation.
+_ONE_PANE = Panes(events=1_000_000, seconds=None)
+# The time of every row where rows have none.
+_NO_TIME = 0
+
+#: Shows how far a step has come: takes its name and its length, yields a function that takes what is done.
+Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+
+
+def _no_progress(_name: str, _length: int) -> AbstractContextManager[Callable[[int], None]]:
+    return nullcontext(lambda _done: None)
+
+
+def scan(live: Table, reference: Table, wishes: Wishes, progress: Progress = _no_progress) -> Scan:
+    """Compare a table with a reference. Raises InputError, BaselineError or ConfigError."""
+    notes = dict[str, None]()
+
+    def on_note(note: Note) -> None:
+        notes.setdefault(f"{note.field}: {note.reason}")
+
+    found = _inspect(live, wishes)
+    if found.configuration is None:
+        raise InputError(f"{live.title}: {found.problem or 'cannot be read'}")
+    timed = found.proposal.fields["ts"].value != RECORD
+    rows, in_order = _in_order(list(live.messages(proposed := _proposed(found, wishes), on_note)), proposed, timed)
+    config = _settings(proposed, found, len(rows), timed)
+    has_times = timed and _has_times(reference, config)
+    sample = _read_reference(reference, config, has_times, wishes, on_note)
+    baselines = tuple(
+        _build(sample, model, config, has_times, wishes, reference.title) for model in sorted(sample.events)
+    )
+    with progress("judging", len(rows)) as advance:
+        log = _log(rows, advance)
+        result = replay(config, baselines, {0: log}, lambda _: None, keeps_history=True)
+    verdict = decide(result, config, baselines, wishes.rejected)
+    if not in_order:
+        notes.setdefault(f"{live.title}: rows are not in the order of their times; they were sorted")
+    if timed and not has_times:
+        notes.setdefault(f"{reference.title}: has no times, so how traffic varies over time is not known")
+    if result.record is None:  # it was asked for
+        raise AssertionError("a replay that keeps its history has a record")
+    view = overview(result.record, timed=timed)
+    return Scan(found, config, timed, baselines, sample, result, verdict, view, tuple(notes), wishes)
+
+
+def _inspect(live: Table, wishes: Wishes) -> Inspection:
+    """Which column is what; where none is a time, rows are read as records without one."""
+    found = _inspect_as(live, wishes, wishes.parts)
+    if found.configuration is None and found.proposal.timeless and "ts" not in wishes.parts:
+        found = _inspect_as(live, wishes, {**wishes.parts, "ts": RECORD})
+    _check_columns(found, live, wishes.parts)
+    return found
+
+
+def _inspect_as(live: Table, wishes: Wishes, parts: Mapping[str, str]) -> Inspection:
+    settled = {**wishes.config.mapping.model_dump(exclude_unset=True), **parts}
+    settings = wishes.config.model_copy(update={"mapping": EventPaths(**settled)})
+    source = Source(name=live.name, command=wishes.command)
+
+    def read(config: Config, on_note: OnNote) -> Iterator[Message]:
+        for offset, message in enumerate(live.messages(config, on_note)):
+            yield Message(Origin(live.title, 0, offset, _NO_TIME if parts.get("ts") == RECORD else None), message)
+
+    return inspect_records(read, source, live.describe, settings, _INSPECTED)
+
+
+def _check_columns(found: Inspection, live: Table, parts: Mapping[str, str]) -> None:
+    """Raises InputError if a part was given a column that the table does not have."""
+    columns = [each.path for each in found.columns]
+    for part, column in parts.items():
+        if column not in columns and found.documents and column != RECORD:
+            near = get_close_matches(column, columns, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else "."
+            option = "time" if part == "ts" else part
+            raise InputError(
+                f"{live.title}: has no column {column!r} for the {option}{hint} The columns are "
+                f"{', '.join(columns[:20])}{', …' * (len(columns) > 20)}"
+            )
+
+
+def _proposed(found: Inspection, wishes: Wishes) -> Config:
+    """The settings that are given, with the proposed mapping and without the columns that are left out."""
+    proposed, given = parse_config(found.configuration or "", "the proposal"), wishes.config
+    globs = (*given.defaults.signals.exclude, *proposed.defaults.signals.exclude)
+    signals = given.defaults.signals.model_copy(update={"exclude": globs})
+    defaults = given.defaults.model_copy(update={"signals": signals})
+    return given.model_copy(update={"mapping": proposed.mapping, "files": proposed.files, "defaults": defaults})
+
+
+def _settings(proposed: Config, found: Inspection, rows: int, timed: bool) -> Config:
+    """Panes as a log of so many rows needs them, unless they are given.
+
+    In a log that is whole, event time need not end a pane: nobody waits for it.
+    """
+    if not timed:
+        return proposed.model_copy(update={"panes": _ONE_PANE})
+    if "panes" in proposed.model_fields_set:
+        return proposed
+    each = min(max(rows * _rows_in(found) // _PANES, proposed.defaults.clock), _ONE_PANE.events)
+    return proposed.model_copy(update={"panes": Panes(events=each, seconds=None)})
+
+
+def _rows_in(found: Inspection) -> int:
+    """Events in a message."""
+    return max(found.events // max(found.read, 1), 1)
+
+
+def _in_order(rows: list[bytes], config: Config, timed: bool) -> tuple[list[bytes], bool]:
+    """The rows in the order of their times, and whether they were; what has no time stays behind the row before it."""
+    if not timed:
+        return rows, True
+    reader = EventReader(config.mapping.event_mapping(), limits=config.limits.of_messages())
+    times, last = np.empty(len(rows), np.int64), np.iinfo(np.int64).min
+    for index, row in enumerate(rows):
+        with suppress(EventError):
+            last = reader.head(row, Origin("", 0, index)).ts
+        times[index] = last
+    if not (np.diff(times) < 0).any():
+        return rows, True
+    return [rows[index] for index in np.argsort(times, kind="stable").tolist()], False
+
+
+def _has_times(reference: Table, config: Config) -> bool:
+    """Whether the first rows of the reference have times."""
+    reader = EventReader(config.mapping.event_mapping(), limits=config.limits.of_messages())
+    first = list(islice(reference.messages(config, lambda _: None), 100))
+    return any(_reads(reader, row, index) for index, row in enumerate(first))
+
+
+def _reads(reader: EventReader, row: bytes, index: int) -> bool:
+    try:
+        reader.head(row, Origin("", 0, index))
+    except EventError:
+        return False
+    return True
+
+
+def _read_reference(reference: Table, config: Config, has_times: bool, wishes: Wishes, on_note: OnNote) -> Sample:
+    """The events of the reference. Raises InputError if too few of its rows are events."""
+    if not has_times:
+        paths = config.mapping.model_copy(update={"ts": RECORD})
+        config = config.model_copy(update={"mapping": EventPaths(**paths.model_dump(exclude_unset=True))})
+    batches = _chunks(reference.messages(config, on_note))
+    sample = read_events(batches, config, timestamp=None if has_times else _NO_TIME)
+    if excess := sample.rejected.excess(sample.read, wishes.rejected):
+        raise InputError(f"{reference.title}: {excess}")
+    if not sample.events:
+        raise InputError(f"{reference.title}: holds no events; leave it out, or name another reference")
+    return sample
+
+
+def _build(sample: Sample, model: str, config: Config, has_times: bool, wishes: Wishes, source: str) -> Baseline:
+    chosen = config.for_model(model)
+    settings = BuildSettings(
+        ordered=has_times, kinds={**{name: Kind(kind) for name, kind in chosen.kinds.items()}, **wishes.kinds},
+        selects=chosen.signals.selects, most=config.limits.signals,
+    )  # fmt: skip
+    return build_baseline(sample.events[model], {"model": model, "source": [source]}, settings).with_derived()
+
+
+def _chunks(messages: Iterator[bytes]) -> Iterator[list[bytes]]:
+    while chunk := list(islice(messages, _CHUNK)):
+        yield chunk
+
+
+def _log(rows: Sequence[bytes], advance: Callable[[int], None]) -> Iterator[LogBatch]:
+    for start in range(0, len(rows), _CHUNK):
+        messages = rows[start : start + _CHUNK]
+        offsets = np.arange(start, start + len(messages))
+        yield LogBatch(offsets, messages, np.full(len(messages), _NO_TIME, np.int64))
+        advance(start + len(messages))

@@ -1,0 +1,191 @@
+"""`driftline scan`: from two tables that Driftline has never seen to what changed, in one command."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import orjson
+import pytest
+
+from tests.harness.command_line import Run
+from tests.harness.payments import payments, write_csv
+
+
+def tables(drift_from: int | None, *leave_out: str, rows: int = 3000) -> None:
+    write_csv(Path("train.csv"), list(payments(3000)), *leave_out)
+    write_csv(Path("live.csv"), list(payments(rows, drift_from, seed=2)), *leave_out)
+
+
+def test_one_command_names_what_changed_since_when_and_how_much(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("driftline.stream.cli.terminal.out.width", 120, raising=False)
+    tables(drift_from=2000)
+
+    found = run("scan", "live.csv", "--reference", "train.csv")
+
+    assert found.code == 1
+    lines = [" ".join(line.split()) for line in found.out.splitlines()]
+    trust = next(line for line in lines if line.startswith("device_trust"))
+    assert "missing 0 % → 3" in trust
+    assert "10 Sep 2026" in trust  # row 2000 is of the 10th
+    assert any(line.startswith(("decision", "prediction")) for line in lines)
+    assert "live has changed: 4 of its 5 signals differ from the reference, the first since 10 Sep 2026." in lines
+
+
+def test_the_worst_signal_comes_first_and_what_is_as_usual_last(run: Run) -> None:
+    tables(drift_from=2000)
+
+    rows = orjson.loads(run("scan", "live.csv", "--reference", "train.csv", "--json").out)["signals"]
+
+    sizes = [row["size"] for row in rows]
+    assert rows[0]["size"] in ("strongly different", "nothing like the reference")
+    assert sizes[-1] == "as usual"
+    assert rows[-1]["signal"] == "features.country"
+    assert {row["signal"]: row["change"] for row in rows}["features.amount"].startswith("is about 1")
+
+
+def test_two_tables_that_are_alike_are_an_all_clear(run: Run) -> None:
+    tables(drift_from=None)
+
+    found = run("scan", "live.csv", "--reference", "train.csv")
+
+    assert found.code == 0
+    assert "live looks as in the reference: none of its 5 signals has changed." in found.words
+
+
+def test_the_guesses_are_printed_and_can_be_overridden(run: Run) -> None:
+    tables(drift_from=2000)
+
+    guessed = run("scan", "live.csv", "--reference", "train.csv")
+    given = run("scan", "live.csv", "--reference", "train.csv", "--prediction", "country", "--id", "order", "--json")
+
+    assert "columns: time paid_at, prediction decision; left out: order" in guessed.words
+    facts = orjson.loads(given.out)
+    assert facts["columns"]["prediction"] == {"value": "country", "why": "given"}
+    assert "features.decision" in {row["signal"] for row in facts["signals"]}
+
+
+def test_without_times_two_samples_are_compared_and_the_output_says_so(run: Run) -> None:
+    tables(0, "paid_at", rows=1500)
+
+    found = run("scan", "live.csv", "--reference", "train.csv")
+
+    assert found.code == 1
+    assert "device_trust missing 0 % → 3" in found.words
+    assert "since (UTC)" not in found.out
+    assert "the rows have no time, so each table is one sample of independent rows" in found.words
+
+
+def test_without_times_two_samples_that_are_alike_are_an_all_clear(run: Run) -> None:
+    tables(None, "paid_at")
+
+    assert run("scan", "live.csv", "--reference", "train.csv").code == 0
+
+
+def test_a_reference_without_times_still_dates_a_change(run: Run) -> None:
+    tables(drift_from=2000)
+    write_csv(Path("train.csv"), list(payments(3000)), "paid_at")
+
+    found = run("scan", "live.csv", "--reference", "train.csv")
+
+    assert found.code == 1
+    assert "the first since 10 Sep 2026" in found.words
+    assert "train.csv: has no times, so how traffic varies over time is not known" in found.words
+
+
+def test_rows_in_any_order_are_judged_in_the_order_of_their_times(run: Run) -> None:
+    tables(drift_from=2000)
+    write_csv(Path("live.csv"), list(payments(3000, 2000, seed=2))[::-1])
+
+    found = run("scan", "live.csv", "--reference", "train.csv")
+
+    assert "the first since 10 Sep 2026" in found.words
+    assert "live.csv: rows are not in the order of their times; they were sorted" in found.words
+
+
+def test_jsonl_and_parquet_say_the_same_as_csv(run: Run) -> None:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    tables(drift_from=2000)
+    for name, rows in (("train", list(payments(3000))), ("live", list(payments(3000, 2000, seed=2)))):
+        with gzip.open(f"{name}.jsonl.gz", "wb") as file:
+            file.writelines(orjson.dumps(row) + b"\n" for row in rows)
+        parquet.write_table(pyarrow.Table.from_pylist(rows), f"{name}.parquet")
+
+    answers = [
+        orjson.loads(run("scan", f"live.{kind}", "--reference", f"train.{kind}", "--json").out)["signals"]
+        for kind in ("csv", "jsonl.gz", "parquet")
+    ]
+
+    assert answers[0] == answers[1] == answers[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("live.csv", "--time", "paid"), "live.csv: has no column 'paid' for the time; did you mean 'paid_at'?"),
+        (("live.csv", "--label", "churn"), "live.csv: has no column 'churn' for the label."),
+        (("live.csv", "--time", "amount"), "expected a time"),
+        (("absent.csv",), "absent.csv: no such file"),
+        (("-",), "standard input: a scan reads its tables twice; save it as a file"),
+        (("empty.csv",), "empty.csv: is empty; leave it out"),
+        (("head.csv",), "head.csv: holds no events; leave it out"),
+    ],
+)
+def test_an_error_names_the_file_the_column_and_the_remedy(run: Run, arguments: tuple[str, ...], says: str) -> None:
+    tables(drift_from=None, rows=200)
+    Path("empty.csv").touch()
+    Path("head.csv").write_text("paid_at,amount\n")
+
+    found = run("scan", *arguments, "--reference", "train.csv")
+
+    assert found.code == 2
+    assert says in found.words
+
+
+def test_a_table_of_one_row_gets_no_verdict_and_no_all_clear(run: Run) -> None:
+    tables(drift_from=None)
+    write_csv(Path("live.csv"), list(payments(1)))
+
+    found = run("scan", "live.csv", "--reference", "train.csv")
+
+    assert found.code == 2
+    assert "no verdict: too little was judged" in found.words
+
+
+def test_a_reference_that_cannot_be_read_by_the_same_columns_is_refused(run: Run) -> None:
+    tables(drift_from=None)
+    Path("train.csv").write_text("other\n" + "not json,\n" * 40)
+
+    found = run("scan", "live.csv", "--reference", "train.csv")
+
+    assert found.code == 2
+    assert "train.csv" in found.words
+
+
+def test_names_and_values_from_a_table_are_never_markup(run: Run) -> None:
+    for path, rows in (("train.csv", payments(2000)), ("live.csv", payments(2000, 0, seed=2))):
+        renamed = [
+            {("[red]a[/]\u202eb" if key == "device_trust" else key): value for key, value in row.items()}
+            for row in rows
+        ]
+        write_csv(Path(path), renamed)
+
+    found = run("scan", "live.csv", "--reference", "train.csv")
+
+    assert found.code == 1
+    assert "[red]a[/]\\u202eb" in found.out
+
+
+@pytest.mark.shared
+def test_electricity_began_to_change_on_the_fourth_of_may_1997(run: Run, shared_data: Path) -> None:
+    files = (str(shared_data / f"electricity_{name}.jsonl.gz") for name in ("live", "baseline"))
+    live, reference = files
+
+    found = run("scan", live, "--reference", reference)
+
+    assert found.code == 1
+    assert (
+        "electricity has changed: 5 of its 9 signals differ from the reference, the first since 4 May 1997"
+        in found.words
+    )
+    assert found.out.split()[0] == "electricity"
