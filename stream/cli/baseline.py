@@ -20,6 +20,7 @@ from driftline.stream.baselines.file import FORMAT_VERSION, encode_baseline, man
 from driftline.stream.baselines.rates import rates_of
 from driftline.stream.baselines.sample import read_events
 from driftline.stream.cli.terminal import (
+    MAX_REJECTED,
     ConfigFile,
     EventFiles,
     MaxRejected,
@@ -107,7 +108,7 @@ def baseline_build(
     training_snapshot: Annotated[str | None, _manifest("snapshot of the training data.")] = None,
     hyperparameter: Annotated[list[str] | None, _manifest("a hyperparameter. Repeat for more.", "NAME=VALUE")] = None,
     seed: Annotated[int | None, _manifest("seed of the training.")] = None,
-    max_rejected: MaxRejected = "1%",
+    max_rejected: MaxRejected = MAX_REJECTED,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of the summary.")] = False,
 ) -> None:
     """Build a model's baseline from its training data or from past traffic.

@@ -91,6 +91,9 @@ def explain_command(
         typer.Option(help="Search this file, written by `driftline replay --alerts`, instead of Redis and Kafka."),
     ] = None,
     png: Annotated[Path | None, typer.Option(help="Also draw the evidence into this file.", dir_okay=False)] = None,
+    page: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Write a report to this file: one HTML page.")
+    ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print the alert as it was published, one line of JSON.")
     ] = False,
@@ -106,12 +109,16 @@ def explain_command(
     settings = read_config(config)
     draw = _drawing() if png else None
     found = _search(_sources(settings, alerts), alert)
+    allowed = settings.for_model(found.alert.model).allowed if config else ""
+    if page:
+        # Jinja2 takes a tenth of a second to import, which other commands should not pay.
+        from driftline.stream.reports.page.page import alert_page
+
+        page.write_text(alert_page(found.alert, found.incident, allowed), "utf-8")
     if json:
         typer.echo(printable_json(found.line.decode()))
     else:
-        print_explanation(
-            out, found.alert, found.incident, settings.for_model(found.alert.model).allowed if config else ""
-        )
+        print_explanation(out, found.alert, found.incident, allowed)
     if png and draw:
         count = draw(found.alert, png)
         err.print(Text(f"{png}: signals drawn: {count}" if count else "nothing to draw: this alert has no histograms"))

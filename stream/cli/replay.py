@@ -19,9 +19,11 @@ from driftline.stream.baselines.file import decode_baseline
 from driftline.stream.cli.terminal import (
     EXIT_FAILED,
     EXIT_FOUND,
+    MAX_REJECTED,
     ConfigFile,
     EventSources,
     MaxRejected,
+    command_line,
     err,
     out,
     parse_share,
@@ -40,9 +42,9 @@ from driftline.stream.config.sections import Config
 from driftline.stream.events.parse import EventReader
 from driftline.stream.replay.panes import Find, replay_panes
 from driftline.stream.replay.pipeline import LogBatch
-from driftline.stream.replay.run import as_single_partition, replay, select_time_range
+from driftline.stream.replay.run import ReplayResult, as_single_partition, replay, select_time_range
 from driftline.stream.replay.summary import summary
-from driftline.stream.replay.verdict import Outcome, decide
+from driftline.stream.replay.verdict import Outcome, Verdict, decide
 from driftline.stream.reports import replay as report
 from driftline.stream.sources.baselines import load_baselines, load_given, load_versions
 from driftline.stream.sources.calendars import load_calendars
@@ -102,8 +104,11 @@ def replay_command(
         str | None, typer.Option("--to", help="Stop before this time or offset; same format as --from.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="Model of table rows that name no model.")] = None,
-    max_rejected: MaxRejected = "1%",
+    max_rejected: MaxRejected = MAX_REJECTED,
     from_panes: _FromPanes = False,
+    page: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Write a report to this file: one HTML page.")
+    ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document instead, with the verdict and all counts.")
     ] = False,
@@ -128,6 +133,8 @@ def replay_command(
     topic = topic_of(sources)
     if from_panes and (topic is None or to_topic or from_):
         raise typer.BadParameter("--from-panes takes kafka://TOPIC, the panes topic, and neither --to-topic nor --from")
+    if from_panes and page:
+        raise typer.BadParameter("--report: a replay of panes keeps no history; replay the predictions topic")
     source = _files(settings, sources, model, from_, to) if topic is None else _history(settings, topic, from_, to)
     loader, calendars = schemas_of(settings, folder), load_calendars(settings, folder)
     schemas = None if loader is None else loader.schemas
@@ -137,14 +144,30 @@ def replay_command(
             result = replay_panes(settings, baselines, logs, on_alert, find, calendars.for_model, versions)
         else:
             read = _with_schemas(logs, loader)
-            result = replay(settings, baselines, read, on_alert, topic, schemas, calendars.for_model, versions)
+            own = (topic, schemas, calendars.for_model, versions, page is not None)
+            result = replay(settings, baselines, read, on_alert, *own)
     print_remarks(result.remarks)
     verdict = decide(result, settings, baselines, allowed)
+    if page:
+        given_options = {
+            "-c": config, "-b": baseline, "--from": from_, "--to": to, "--model": model,
+            "--max-rejected": None if max_rejected == MAX_REJECTED else max_rejected,
+        }  # fmt: skip
+        _write_page(page, result, verdict, settings, sources, command_line("replay", sources, given_options))
     if json:
         print_json(summary(result, verdict))
     else:
         report.print_summary(out, result, verdict, time.monotonic() - started)
     raise typer.Exit(EXIT_CODES[verdict.outcome])
+
+
+def _write_page(
+    page: Path, result: ReplayResult, verdict: Verdict, settings: Config, sources: list[str], command: str
+) -> None:
+    # Jinja2 takes a tenth of a second to import, which other commands should not pay.
+    from driftline.stream.reports.page.page import replay_page
+
+    page.write_text(replay_page(result, verdict, settings, ", ".join(sources), command), "utf-8")
 
 
 def _with_schemas(logs: Logs, loader: SchemaLoader | None) -> Logs:

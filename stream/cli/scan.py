@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,13 +9,16 @@ from typing import Annotated
 
 import typer
 from rich.progress import MofNCompleteColumn
+from rich.text import Text
 
 from driftline.stream.cli.baseline import Kinds, kinds_given
 from driftline.stream.cli.inspect import described, model_name
 from driftline.stream.cli.replay import EXIT_CODES
 from driftline.stream.cli.terminal import (
+    MAX_REJECTED,
     ConfigFile,
     MaxRejected,
+    command_line,
     err,
     out,
     parse_share,
@@ -50,7 +52,7 @@ Column = str | None
 @app.command(
     name="scan",
     epilog="Examples:\n\ndriftline scan june.csv --reference training.csv\n\n"
-    "driftline scan june.parquet --reference training.parquet --time paid_at --prediction decision",
+    "driftline scan june.parquet --reference training.parquet --time paid_at --prediction decision --report june.html",
 )
 def scan_command(
     live: Annotated[list[str], typer.Argument(metavar="LIVE...", help=f"{_FILE}: the rows to look at.")],
@@ -68,8 +70,11 @@ def scan_command(
         Column, typer.Option("--id", metavar="COLUMN", help="Column with the id of each row; guessed by default.")
     ] = None,
     kind: Kinds = None,
+    page: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Write a report to this file: one HTML page.")
+    ] = None,
     config: ConfigFile = None,
-    max_rejected: MaxRejected = "1%",
+    max_rejected: MaxRejected = MAX_REJECTED,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")] = False,
 ) -> None:
     """Compare a table with a reference: which columns changed, since when, how much, at a known rate of false alarms.
@@ -77,18 +82,29 @@ def scan_command(
     Exit code 0: no drift. 1: drift found. 2: failed, or too little was judged to say that nothing drifts.
     """
     parts = {"ts": time, "prediction": prediction, "score": score, "label": label, "id": id_}
+    options = {
+        "--reference": reference, **{f"--{'time' if part == 'ts' else part}": each for part, each in parts.items()},
+        "--kind": kind, "-c": config, "--max-rejected": None if max_rejected == MAX_REJECTED else max_rejected,
+    }  # fmt: skip
     wishes = Wishes(
         read_config(config), {part: column for part, column in parts.items() if column is not None},
         kinds_given(kind), parse_share(max_rejected, "--max-rejected"),
-        _command(live, reference, parts, kind, config, max_rejected),
+        command_line("scan", live, options),
     )  # fmt: skip
     found = scan(_Files(live), _Files(reference), wishes, _progress)
+    if page:
+        # Jinja2 takes a tenth of a second to import, which other commands should not pay.
+        from driftline.stream.reports.page.page import scan_page
+
+        page.write_text(scan_page(found), "utf-8")
     print_remarks(found.result.remarks)
     if json:
         print_json(scan_facts(found))
     else:
         report.print_guesses(err, found)
         report.print_scan(out, found)
+        if page:
+            out.print(Text(f"report: {page}"), soft_wrap=True)
     raise typer.Exit(EXIT_CODES[found.verdict.outcome])
 
 
@@ -112,19 +128,3 @@ class _Files:
 
 def _progress(name: str, length: int) -> AbstractContextManager[Callable[[int], None]]:
     return progress_bar(name, length, MofNCompleteColumn())
-
-
-def _command(
-    live: Sequence[str],
-    reference: Sequence[str],
-    parts: dict[str, str | None],
-    kinds: Sequence[str] | None,
-    config: Path | None,
-    max_rejected: str,
-) -> str:
-    """The command that repeats the scan."""
-    words = ["driftline", "scan", *live, *(word for each in reference for word in ("--reference", each))]
-    words += [word for part, each in parts.items() if each for word in (f"--{'time' if part == 'ts' else part}", each)]
-    words += [word for each in kinds or () for word in ("--kind", each)]
-    words += ["-c", str(config)] if config else []
-    return shlex.join(words + (["--max-rejected", max_rejected] if max_rejected != "1%" else []))

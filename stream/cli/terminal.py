@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import shlex
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -84,6 +85,8 @@ MaxRejected = Annotated[
 ]
 
 
+#: What an all-clear allows (`stream.replay.verdict`).
+MAX_REJECTED = "1%"
 # Begins a source that is a topic of the configured Kafka.
 _TOPIC = "kafka://"
 
@@ -162,6 +165,19 @@ def print_json(document: Mapping[str, Any]) -> None:
     """Print one JSON document on standard output."""
     lines = orjson.dumps(document, option=orjson.OPT_INDENT_2).decode().split("\n")
     typer.echo("\n".join(map(printable_json, lines)))
+
+
+def command_line(name: str, sources: Sequence[str], options: Mapping[str, object]) -> str:
+    """The command that repeats another one: its sources, and the options that were given; a list repeats an option."""
+    words = ["driftline", name, *sources]
+    for option, value in options.items():
+        values = value if isinstance(value, list) else [value]
+        words += [word for each in values if each not in (None, False) for word in _option(option, each)]
+    return shlex.join(words)
+
+
+def _option(option: str, value: object) -> list[str]:
+    return [option] if value is True else [option, str(value)]
 
 
 def topic_of(sources: Sequence[str]) -> str | None:

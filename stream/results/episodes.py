@@ -15,7 +15,7 @@ class Episode:
     """One drift of one signal.
 
     finding: its newest one. since: its earliest start, epoch ms. until: when its incident was resolved, epoch ms; None
-    while it is open. recovered: whether the signal is as expected again, though its incident may be open.
+    while that is open. recovered: whether the signal is as expected again, though its incident may be open.
     """
 
     finding: Finding

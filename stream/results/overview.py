@@ -6,9 +6,9 @@ of the drift: the alert itself says how large it was when it was found. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, reduce
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial, reduce
 from operator import add
 
 import numpy as np
@@ -23,10 +23,14 @@ from driftline.stream.panes.history import Bin, History
 from driftline.stream.replay.run import Record
 from driftline.stream.results.episodes import Episode, episodes_of, worst
 from driftline.stream.results.figures import Figure, choose_figure
-from driftline.stream.results.sizes import LEVELS, Sizes
+from driftline.stream.results.sizes import BOUNDS, LEVELS, Sizes
 
 #: Stretches of time that a map or a small line shows at most; more squares than these are narrower than a finger.
 STRETCHES = 120
+# Stretches with fewer events, as a part of the median, are cut off: a few hours of a week are no week.
+_PARTIAL = 0.25
+# Later than any time, epoch ms.
+FOREVER = 2**62
 # Stretches of the reference at most: it is shown for comparison.
 _REFERENCE_STRETCHES = 30
 
@@ -35,21 +39,28 @@ _REFERENCE_STRETCHES = 30
 class SignalView:
     """One signal.
 
-    episodes: its drifts; none if it is as usual. change: since its worst drift began, or between the baseline and all
-    events. level: the size of that, an index of `LEVELS`; 0 if the signal is as usual. levels: by stretch of time, -1
-    where there are too few events; before: the same of the reference's own stretches.
+    episodes: its drifts; none if it is as usual. figure: before, and since its worst drift began or of all events;
+    after: those events. difference: the size of that, as `Sizes` measures it; level: the same as an index of `LEVELS`,
+    0 if the signal is as usual. levels: by stretch of time, -1 where there are too few events; before: the same of the
+    reference's own stretches. describe: gives the whole change, which takes some milliseconds.
     """
 
     name: str
     index: int
     kind: str
     episodes: tuple[Episode, ...]
-    change: Change
     figure: Figure
     after: Sketch
+    difference: float
     level: int
     levels: tuple[int, ...]
     before: tuple[int, ...]
+    describe: Callable[[], Change]
+
+    @cached_property
+    def change(self) -> Change:
+        """The change with all of its figures."""
+        return self.describe()
 
     @property
     def episode(self) -> Episode | None:
@@ -110,6 +121,11 @@ class ModelView:
         return sum(each.sketch.n for each in self.bins)
 
     @property
+    def most(self) -> int:
+        """The most events in one stretch of time."""
+        return max((each.sketch.n for each in self.bins), default=0)
+
+    @property
     def changed(self) -> list[SignalView]:
         """The signals that have drifted, the worst first."""
         return [each for each in self.signals if each.episodes]
@@ -119,9 +135,15 @@ class ModelView:
         """The other signals."""
         return [each for each in self.signals if not each.episodes]
 
+    @cached_property
+    def _series(self) -> dict[str, list[float | None]]:
+        return {}
+
     def series(self, signal: SignalView) -> list[float | None]:
         """The figure of a signal in each stretch of time; None where there are no values."""
-        return [signal.figure.of(self.layout, each.sketch) for each in self.bins]
+        if signal.name not in self._series:
+            self._series[signal.name] = [signal.figure.of(self.layout, each.sketch) for each in self.bins]
+        return self._series[signal.name]
 
 
 @dataclass(frozen=True)
@@ -162,18 +184,30 @@ class _View:
         sizes = Sizes(self.baseline)
         events = np.array([each.sketch.n for each in self.bins])
         levels = sizes.levels(np.stack([each.sketch.counts for each in self.bins]), events)
+        levels[events < _PARTIAL * np.median(events)] = -1
         alike = round(self.baseline.total.n / max(float(np.median(events)), 1.0))
         own = sizes.own(min(max(alike, 1), _REFERENCE_STRETCHES) if self.timed else 1)
         before = sizes.levels(*own)
         episodes = episodes_of(self.record, self.model, self.track)
         signals = [
-            self._signal(sizes, s, tuple(episodes.get(each.name, ())), levels[:, s], before[:, s])
+            self._signal(sizes, s, self._ended(episodes.get(each.name, ()), levels[:, s]), levels[:, s], before[:, s])
             for s, each in enumerate(self.baseline.layout.signals)
         ]
         ranked = tuple(sorted(signals, key=lambda each: each.rank))
         return ModelView(
             self.model, self.track, self.baseline, self.timed, tuple(self.bins), ranked, tuple(own[1].tolist())
         )
+
+    def _ended(self, episodes: Sequence[Episode], levels: IntArray) -> tuple[Episode, ...]:
+        """The episodes, where those of signals that have recovered end with the last stretch that was different."""
+        return tuple(replace(each, until=self._end(each, levels)) if each.recovered else each for each in episodes)
+
+    def _end(self, episode: Episode, levels: IntArray) -> int:
+        until = FOREVER if episode.until is None else episode.until
+        different = (
+            each.end for each, level in zip(self.bins, levels, strict=True) if level > 0 and each.start < until
+        )
+        return max(min(max(different, default=0), until), episode.since)
 
     def _signal(
         self, sizes: Sizes, s: int, episodes: tuple[Episode, ...], levels: IntArray, own: IntArray
@@ -182,11 +216,12 @@ class _View:
         test = shown.finding.test if shown else Column("ks" if signal.ordered else "chi2", s)
         after = self._total if shown is None else self._events_of(shown)
         before = self._before(shown)
-        level = max(int(sizes.levels(after.counts[None], np.array([after.n]))[0, s]), 1) if shown else 0
+        difference = float(sizes.of(after.counts[None])[0, s])
+        level = 0 if shown is None else max(int(np.searchsorted(BOUNDS, difference, side="right")), 1)
         return SignalView(
-            signal.name, s, signal.kind.value, episodes, describe(self.battery, test, before, after),
-            choose_figure(self.baseline.layout, test, before, after), after, level,
-            tuple(levels.tolist()), tuple(own.tolist()),
+            signal.name, s, signal.kind.value, episodes, choose_figure(self.baseline.layout, test, before, after),
+            after, difference, level, tuple(levels.tolist()), tuple(own.tolist()),
+            partial(describe, self.battery, test, before, after),
         )  # fmt: skip
 
     @cached_property
@@ -211,13 +246,3 @@ class _View:
         reached = [each for each in self.fine if until is None or each.start < until]
         inside = [each for each in reached if each.start + each.length // 2 >= since]
         return inside or reached[-1:] or self.fine[-1:]
-
-
-def by_name(view: ModelView) -> Mapping[str, SignalView]:
-    """The signals of a model by their names."""
-    return {each.name: each for each in view.signals}
-
-
-def stretches(view: ModelView) -> Iterator[tuple[int, int]]:
-    """Begin and end of each stretch of time, epoch ms."""
-    return ((each.start, each.end) for each in view.bins)

@@ -71,6 +71,7 @@ class Scan:
             *([] if self.timed else [_NO_TIME_SAYS]),
             *(f"{each.model}: " * several + f"{_short(each.field)}: {each.detail}" for each in fields),
             *(f"{_short(name)}: left out: {why}" for name, why in guessed.items()),
+            *self.found.proposal.notes,
             *self._labels(),
         ]  # fmt: skip
 
@@ -112,7 +113,7 @@ def signal_row(model: ModelView, signal: SignalView) -> dict[str, Any]:
         "drifts": signal.is_open,
         "drifted": bool(signal.episodes),
         "size": signal.size,
-        "jensen_shannon": signal.change.jensen_shannon,
+        "difference": round(signal.difference, 6),
         "figure": signal.figure.what,
         "before": signal.figure.before,
         "after": signal.figure.after,
@@ -122,5 +123,5 @@ def signal_row(model: ModelView, signal: SignalView) -> dict[str, Any]:
         "test": shown.finding.test.statistic if shown else None,
         "evidence_nats": shown.finding.evidence if shown else None,
         "threshold_nats": shown.finding.threshold if shown else None,
-        "events": signal.change.after.events,
+        "events": signal.after.n,
     }

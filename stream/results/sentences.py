@@ -107,7 +107,7 @@ def sentence(model: ModelView, signal: SignalView) -> str:
             new = "is now" if signal.is_open else "was"
             return f"{verb} {'higher' if higher else 'lower'}: a typical value {new} {now}, {old} {was}"
         case Kindred.SHARE:
-            return f"{verb} {shown(figure.what)} in {now} of the rows; in the reference in {was}"
+            return f"{verb} “{shown(figure.what)}” in {now} of the rows; in the reference in {was}"
         case Kindred.SPREAD | Kindred.SHAPE:
             return f"{verb} {_spread_words(signal, sort)}: {_ranges(model, signal)}"
         case _:

@@ -37,6 +37,15 @@ _USUAL, _NORMAL = 0.95, 1.6449
 _STRETCHES = 8
 
 
+def size_in_words(difference: float | None) -> str:
+    """A difference in words; "unknown" if it is not known.
+
+    >>> size_in_words(0.05), size_in_words(0.5), size_in_words(None)
+    ('as usual', 'strongly different', 'unknown')
+    """
+    return "unknown" if difference is None else LEVELS[int(np.searchsorted(BOUNDS, difference, side="right"))]
+
+
 class Sizes:
     """Sizes of differences from one baseline, for all of its signals (S) at once."""
 

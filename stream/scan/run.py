@@ -37,8 +37,8 @@ from driftline.stream.sources.inspected import inspect_records
 
 # Rows that are inspected, as `driftline inspect` does by default, and messages that are judged at once.
 _INSPECTED, _CHUNK = 10_000, 2_000
-# Panes of a scan: enough for a map, and for a start to the thousandth.
-_PANES = 1_000
+# Panes of a scan. Each is counted where it begins: with a few hundred, a week would miss some of its Sunday.
+_PANES = 2_000
 # Without times, all rows are one sample: one pane, and one evaluation.
 _ONE_PANE = Panes(events=1_000_000, seconds=None)
 # The time of every row where rows have none.
@@ -137,7 +137,7 @@ def _settings(proposed: Config, found: Inspection, rows: int, timed: bool) -> Co
         return proposed.model_copy(update={"panes": _ONE_PANE})
     if "panes" in proposed.model_fields_set:
         return proposed
-    each = min(max(rows * _rows_in(found) // _PANES, proposed.defaults.clock), _ONE_PANE.events)
+    each = min(max(rows * _rows_in(found) // _PANES, 1), _ONE_PANE.events)
     return proposed.model_copy(update={"panes": Panes(events=each, seconds=None)})
 
 
@@ -196,7 +196,7 @@ def _build(sample: Sample, model: str, config: Config, has_times: bool, wishes: 
         ordered=has_times, kinds={**{name: Kind(kind) for name, kind in chosen.kinds.items()}, **wishes.kinds},
         selects=chosen.signals.selects, most=config.limits.signals,
     )  # fmt: skip
-    return build_baseline(sample.events[model], {"model": model, "source": [source]}, settings).with_derived()
+    return build_baseline(sample.events[model], {"model": model, "source": [source]}, settings)
 
 
 def _chunks(messages: Iterator[bytes]) -> Iterator[list[bytes]]:
