@@ -33,7 +33,7 @@ def parquet_batches(path: str, rows: EventWriter, note: OnNote, chunk: int) -> I
     size, read = Path(path).stat().st_size, 0
     try:
         with ParquetFile(path) as file:
-            table = _Table(path, file.schema_arrow, rows, note)
+            table = ArrowRows(path, file.schema_arrow, rows, note)
             for batch in file.iter_batches(chunk):
                 read += batch.num_rows
                 yield table.events(batch), size * read // file.metadata.num_rows
@@ -42,8 +42,8 @@ def parquet_batches(path: str, rows: EventWriter, note: OnNote, chunk: int) -> I
         raise InputError(f"{path}: {error}; the file is cut off or damaged, copy it again") from None
 
 
-class _Table:
-    """The columns that are read, and those among them that have held nothing so far."""
+class ArrowRows:
+    """Makes events of the rows of Arrow tables with one schema; remembers which columns have held nothing so far."""
 
     def __init__(self, path: str, schema: Any, rows: EventWriter, note: OnNote) -> None:
         flat = _flat(schema.empty_table())
