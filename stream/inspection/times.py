@@ -16,7 +16,7 @@ from driftline.stream.events.times import TimeRule, likely_unit
 _MOST = 0.95
 # Logs of predictions are of these years: a birthday in 1985, or an expiry in 9999, is something else.
 _EARLIEST, _LATEST = 946_684_800_000, 4_102_444_800_000  # 2000 and 2100, epoch milliseconds
-_OLDEST = -2_208_988_800_000  # 1900
+_OLDEST = 0  # 1970; what is no time reads as -1
 # Ten years in seconds: no log is longer, and epoch seconds of this century begin at three times as much.
 _LONGEST = 315_360_000
 # Values by which to see whether a column could be one of times at all.
@@ -84,7 +84,7 @@ def elapsed_form(values: Sequence[Any]) -> TimeForm | None:
 
 
 def old_form(values: Sequence[Any]) -> TimeForm | None:
-    """How texts that hardly ever fall read as times of any year from 1900 on, as old data sets have; None otherwise."""
+    """How texts that hardly ever fall read as times of any year from 1970 on, as old data sets have; None otherwise."""
     if not all(isinstance(value, str) and not is_numeral(value) for value in values):
         return None
     form = _form(values, TimeRule(), _OLDEST)

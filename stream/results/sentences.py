@@ -48,7 +48,7 @@ class Kindred(StrEnum):
 
 def kindred(signal: SignalView) -> Kindred:
     """The sort of a signal's change."""
-    change, figure = signal.change, signal.figure
+    figure = signal.figure
     if not signal.episodes:
         return Kindred.USUAL
     if isinstance(figure.value, Special):
@@ -57,6 +57,7 @@ def kindred(signal: SignalView) -> Kindred:
         return Kindred.MISSING if figure.value is Special.MISSING else Kindred.BROKEN
     if figure.is_share:
         return Kindred.SHARE
+    change = signal.change
     after = change.after
     if after.low is not None and after.low == after.high and change.before.low != change.before.high:
         return Kindred.STUCK
@@ -79,7 +80,10 @@ def _has_moved(signal: SignalView) -> bool:
 
 def sentence(model: ModelView, signal: SignalView) -> str:
     """What changed, as a sentence without its subject and full stop."""
-    figure, change, sort = signal.figure, signal.change, kindred(signal)
+    sort = kindred(signal)
+    if sort is Kindred.USUAL:
+        return "looks as it did in the reference"
+    figure, change = signal.figure, signal.change
     now, was = figure_text(signal, figure.after), figure_text(signal, figure.before)
     verb = "is" if signal.is_open else "was"
     match sort:
@@ -108,10 +112,8 @@ def sentence(model: ModelView, signal: SignalView) -> str:
             return f"{verb} {'higher' if higher else 'lower'}: a typical value {new} {now}, {old} {was}"
         case Kindred.SHARE:
             return f"{verb} “{shown(figure.what)}” in {now} of the rows; in the reference in {was}"
-        case Kindred.SPREAD | Kindred.SHAPE:
-            return f"{verb} {_spread_words(signal, sort)}: {_ranges(model, signal)}"
         case _:
-            return "looks as it did in the reference"
+            return f"{verb} {_spread_words(signal, sort)}: {_ranges(model, signal)}"
 
 
 def _spread_words(signal: SignalView, sort: Kindred) -> str:
@@ -251,13 +253,15 @@ def names(signals: Sequence[SignalView], most: int = 3) -> str:
 
 def verdict_sentence(model: ModelView) -> str:
     """What became of a model, in a sentence; its name is the first word."""
-    total, still = len(model.signals), [each for each in model.changed if each.is_open]
-    what = f"{total:,} signal{'s' * (total != 1)}"
+    name, total = printable(model.name), len(model.signals)
+    still = [each for each in model.changed if each.is_open]
     if not model.changed:
-        return f"{printable(model.name)} looks as in the reference: none of its {what} has changed."
+        none = f"none of its {total:,} signals has changed" if total > 1 else "its only signal has not changed"
+        return f"{name} looks as in the reference: {none}."
     if not still:
-        return f"{printable(model.name)} is as in the reference again: {names(model.changed)} had changed."
+        return f"{name} is as in the reference again: {names(model.changed)} had changed."
     since = min(each.episode.since for each in still if each.episode)
-    begun = f", the first since {moment(since, _DAY)}" if model.timed else ""
+    begun = f", {'the first ' * (len(still) > 1)}since {moment(since, _DAY)}" if model.timed else ""
     verb = "differs" if len(still) == 1 else "differ"
-    return f"{printable(model.name)} has changed: {len(still):,} of its {what} {verb} from the reference{begun}."
+    what = f"{len(still):,} of its {total:,} signals {verb}" if total > 1 else "its only signal differs"
+    return f"{name} has changed: {what} from the reference{begun}."

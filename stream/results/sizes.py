@@ -33,6 +33,9 @@ FEWEST: Final = 20
 _GROUPS = 10
 # The share of the reference's own stretches that are usual; its quantile of a standard normal variable.
 _USUAL, _NORMAL = 0.95, 1.6449
+# Few events a group reach more: simulated for 2 to 16 equal groups and 20 to 400 events, 1 + 0.4 k / n times as
+# much, to 6 %.
+_FEW = 0.4
 # Stretches of the reference that are compared with the rest of it, at least, whatever their length.
 _STRETCHES = 8
 
@@ -122,7 +125,7 @@ class Sizes:
         freedom = np.maximum(filled - 1, 1)
         quantile = freedom * (1 - 2 / (9 * freedom) + _NORMAL * np.sqrt(2 / (9 * freedom))) ** 3
         bits = quantile * (1 / max(events, 1) + 1 / max(self._n, 1)) / (8 * np.log(2))
-        return np.asarray(np.sqrt(bits))
+        return np.asarray(np.sqrt(bits) * (1 + _FEW * filled / max(events, 1)))
 
     def _grouped(self, counts: IntArray) -> IntArray:
         return np.asarray(np.add.reduceat(counts[:, self._order], self._starts, axis=1))

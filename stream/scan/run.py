@@ -26,9 +26,10 @@ from driftline.stream.config.sections import Config, Panes
 from driftline.stream.events.mapping import RECORD, Origin
 from driftline.stream.events.parse import EventError, EventReader
 from driftline.stream.inspection.inspect import Inspection, Message, Source
+from driftline.stream.judge.resolution import small_baseline_remarks
 from driftline.stream.replay.pipeline import LogBatch
 from driftline.stream.replay.run import replay
-from driftline.stream.replay.verdict import decide
+from driftline.stream.replay.verdict import Outcome, Verdict, decide
 from driftline.stream.results.overview import overview
 from driftline.stream.results.scan import Scan, Wishes
 from driftline.stream.scan.tables import Table
@@ -73,7 +74,7 @@ def scan(live: Table, reference: Table, wishes: Wishes, progress: Progress = _no
     with progress("judging", len(rows)) as advance:
         log = _log(rows, advance)
         result = replay(config, baselines, {0: log}, lambda _: None, keeps_history=True)
-    verdict = decide(result, config, baselines, wishes.rejected)
+    verdict = _with_reference(decide(result, config, baselines, wishes.rejected), baselines, config)
     if not in_order:
         notes.setdefault(f"{live.title}: rows are not in the order of their times; they were sorted")
     if timed and not has_times:
@@ -82,6 +83,15 @@ def scan(live: Table, reference: Table, wishes: Wishes, progress: Progress = _no
         raise AssertionError("a replay that keeps its history has a record")
     view = overview(result.record, timed=timed)
     return Scan(found, config, timed, baselines, sample, result, verdict, view, tuple(notes), wishes)
+
+
+def _with_reference(verdict: Verdict, baselines: Sequence[Baseline], config: Config) -> Verdict:
+    """The verdict; a reference that is too small to show anything gives no all-clear."""
+    small = [str(each) for model in baselines for each in small_baseline_remarks(model, config.for_model(model.model))]
+    if not small:
+        return verdict
+    outcome = Outcome.TOO_LITTLE if verdict.outcome is Outcome.NO_DRIFT else verdict.outcome
+    return Verdict(outcome, (*verdict.shortfalls, *small))
 
 
 def _inspect(live: Table, wishes: Wishes) -> Inspection:

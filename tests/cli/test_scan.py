@@ -152,6 +152,28 @@ def test_a_table_of_one_row_gets_no_verdict_and_no_all_clear(run: Run) -> None:
     assert "no verdict: too little was judged" in found.words
 
 
+def test_a_reference_of_a_few_rows_gives_no_all_clear(run: Run) -> None:
+    tables(drift_from=None)
+    write_csv(Path("train.csv"), list(payments(20)))
+
+    found = run("scan", "live.csv", "--reference", "train.csv")
+
+    assert found.code == 2
+    assert "a baseline of so few events (20) cannot show a shift of 1 σ" in found.words
+
+
+def test_a_table_of_one_signal_and_one_without_any_value_are_judged(run: Run) -> None:
+    Path("train.csv").write_text("x,y\n" + "".join(f"{i % 37},{i % 11}\n" for i in range(2000)))
+    Path("one.csv").write_text("x\n" + "".join(f"{i % 37 + 30}\n" for i in range(500)))
+    Path("gone.csv").write_text("x,y\n" + "".join(f"{i % 37},\n" for i in range(500)))
+
+    one, gone = (run("scan", name, "--reference", "train.csv") for name in ("one.csv", "gone.csv"))
+
+    assert one.code == gone.code == 1
+    assert "y missing 0 % → 100 %" in one.words
+    assert "y missing 0 % → 100 %" in gone.words
+
+
 def test_a_reference_that_cannot_be_read_by_the_same_columns_is_refused(run: Run) -> None:
     tables(drift_from=None)
     Path("train.csv").write_text("other\n" + "not json,\n" * 40)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from driftline.stream.inspection.times import elapsed_form, time_form
+from driftline.stream.inspection.times import elapsed_form, old_form, time_form
 
 START = datetime(2026, 1, 9, 22, tzinfo=UTC)
 HOURS = [START + timedelta(hours=hour) for hour in range(200)]
@@ -64,3 +64,16 @@ def test_other_values_are_no_times(values: list[object]) -> None:
 def test_seconds_since_a_start_must_not_fall() -> None:
     assert elapsed_form([0, 1, 1, 5.5]) is not None
     assert elapsed_form([0, 2, 1]) is None
+
+
+def test_times_of_old_data_sets_are_read_if_they_hardly_ever_fall() -> None:
+    days = [datetime(1996, 12, 1, tzinfo=UTC) + timedelta(days=day) for day in range(60)]
+    births = [days[(7919 * index) % 60].date().isoformat() for index in range(60)]
+
+    found = old_form([day.isoformat() for day in days])
+
+    assert found is not None
+    assert found.words.endswith("1996-12-01 to 1997-01-29")
+    assert old_form(births) is None
+    assert old_form(["soon"] * 60) is None
+    assert old_form(list(range(60))) is None

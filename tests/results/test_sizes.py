@@ -1,0 +1,82 @@
+"""Sizes of differences: noise and cycles of the reference are usual, and what is larger has a word for how large."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from driftline.detectors.arrays import FloatArray
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.build import BuildSettings, build_baseline
+from driftline.stream.events.event import Event
+from driftline.stream.results.sizes import FEWEST, LEVELS, Sizes, size_in_words
+
+HOUR = 3_600_000
+
+
+def events(values: FloatArray) -> list[Event]:
+    return [Event(str(i), i * HOUR, "m", None, {"score": float(value)}) for i, value in enumerate(values)]
+
+
+def baseline(values: FloatArray, *, ordered: bool = True) -> Baseline:
+    return build_baseline(events(values), {"model": "m"}, BuildSettings(ordered=ordered))
+
+
+def level(sizes: Sizes, reference: Baseline, values: FloatArray) -> int:
+    sketch = reference.sketch_events(events(values))
+    return int(sizes.levels(sketch.counts[None], np.array([sketch.n]))[0, 0])
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("n", [30, 100, 1000])
+def test_stretches_of_what_has_not_changed_are_pale_nearly_always(ordered: bool, n: int) -> None:
+    chance = np.random.default_rng(1)
+    reference = baseline(chance.normal(size=5000), ordered=ordered)
+    sizes = Sizes(reference)
+
+    levels = [level(sizes, reference, chance.normal(size=n)) for _ in range(200)]
+
+    assert sum(each > 0 for each in levels) <= 200 * 0.1
+
+
+@pytest.mark.parametrize(("shift", "words"), [(0.0, 0), (0.35, 1), (0.75, 2), (1.4, 3), (4.0, 4)])
+def test_a_shift_has_the_word_that_explain_has_for_it(shift: float, words: int) -> None:
+    chance = np.random.default_rng(2)
+    reference = baseline(chance.normal(size=5000))
+
+    assert level(Sizes(reference), reference, chance.normal(size=5000) + shift) == words
+
+
+def test_a_cycle_of_the_reference_is_usual_and_its_end_is_not() -> None:
+    chance, hours = np.random.default_rng(3), np.arange(20 * 168)
+    weekly = 2 * np.sin(2 * np.pi * hours / 168) + chance.normal(size=len(hours))
+    reference = baseline(weekly)
+    sizes = Sizes(reference)
+
+    days = [level(sizes, reference, 1.9 + chance.normal(size=24)) for _ in range(40)]  # as on the highest day of a week
+    assert sum(each > 0 for each in days) <= 40 * 0.3
+    noise = Sizes(baseline(weekly, ordered=False))  # without its order, the cycle is not known
+    assert sum(level(noise, reference, 1.9 + chance.normal(size=24)) > 0 for _ in range(40)) >= 40 * 0.9
+    assert level(sizes, reference, 8 + chance.normal(size=24)) == len(LEVELS) - 1
+
+
+def test_few_events_say_nothing() -> None:
+    reference = baseline(np.random.default_rng(4).normal(size=1000))
+
+    assert level(Sizes(reference), reference, np.full(FEWEST - 1, 9.0)) == -1
+    assert level(Sizes(reference), reference, np.full(FEWEST, 9.0)) == len(LEVELS) - 1
+
+
+def test_the_references_own_stretches_hold_all_of_its_events() -> None:
+    reference = baseline(np.random.default_rng(5).normal(size=1000))
+
+    counts, sums = Sizes(reference).own(7)
+
+    assert sums.sum() == 1000
+    assert (counts.sum(0) == reference.total.counts).all()
+    unordered = Sizes(baseline(np.random.default_rng(5).normal(size=1000), ordered=False))
+    assert unordered.own(7)[1].tolist() == []
+
+
+def test_sizes_in_words_rise_with_the_size() -> None:
+    assert [size_in_words(each) for each in (0.0, 0.1, 0.2, 0.4, 0.7, 1.0)] == [*LEVELS, LEVELS[-1]]
