@@ -199,7 +199,9 @@ def before_after(model: ModelView, signal: SignalView) -> Markup | None:
     lower = _columns(shares[1] / top * (half - 12), half, False) + _upright(scale.share(quantiles[1][1]), half, _HEIGHT)
     base = tag("line", x1=0, x2=WIDTH, y1=half, y2=half, class_="base")
     medians = f"typical value {number(quantiles[0][1])}, then {number(quantiles[1][1])}"
-    sides = tag("text", "reference", x=2, y=11, class_="tick") + tag("text", "since", x=2, y=_HEIGHT - 3, class_="tick")
+    sides = tag("text", "reference", x=2, y=11, class_="tick") + tag(
+        "text", "since" if model.timed else "now", x=2, y=_HEIGHT - 3, class_="tick"
+    )
     label = f"{shown(signal.short)} before and after: {medians}"
     return picture(_HEIGHT + _AXIS, label, stretched(_HEIGHT, upper, lower, base), sides, *_values(scale))
 

@@ -62,6 +62,8 @@ _DAY = 86_400_000
 # Signals with pictures of their own, in all models; drifts of more are a line each. A card takes some 20 kB, a page at
 # most 2 MB.
 _CARDS = 24
+# Changes of a model that are sentences at the top of the page: one screen.
+_FINDINGS = 12
 # Rows of a map, and lines of signals that are as usual, a model; of more, the names alone.
 _ROWS, _LINES = 150, 40
 # Bytes of a page, as far as they can be seen beforehand: rows of maps share half of them.
@@ -113,6 +115,11 @@ class Report:
         return f"{len(changed):,} of {total:,} models have changed: {listed}."
 
     @property
+    def timed(self) -> bool:
+        """Whether anything on the page has a time."""
+        return any(each.timed for each in self.overview.models)
+
+    @property
     def chance(self) -> str:
         """How often as much would be found by chance."""
         expected = self.rate * max(self.result.judged, 1)
@@ -160,6 +167,7 @@ def render(report: Report) -> str:
     cards = [(model, each) for model in report.overview.models for each in model.changed][:_CARDS]
     return _rendered(
         "report.html.j2", report=report, version=version("driftline"), rows=_ROWS, lines=_LINES, names_shown=_NAMES,
+        findings=_FINDINGS,
         with_card={(model.name, each.name) for model, each in cards},
     )  # fmt: skip
 
@@ -296,13 +304,14 @@ class Tag(NamedTuple):
     style: str
 
 
-def tag_of(signal: SignalView) -> Tag:
-    """The state of a signal."""
+def tag_of(signal: SignalView, timed: bool) -> Tag:
+    """The state of a signal. timed: whether anybody knows when."""
     if not signal.episodes:
         return Tag("✓", "as usual", "ok")
     if not signal.is_open:
         return Tag("○", "over", "over")
-    return Tag("▲", "open", "error") if signal.level >= 3 else Tag("◆", "open", "warn")
+    word = "open" if timed else "changed"
+    return Tag("▲", word, "error") if signal.level >= 3 else Tag("◆", word, "warn")
 
 
 class Finding(NamedTuple):
@@ -361,15 +370,9 @@ def _facts(model: ModelView, signal: SignalView) -> list[Fact]:
             else f"until about {moment(episode.until, model.bins[0].length)}"
         )
         facts.insert(0, Fact("Since", moment(episode.since), until))
-    share = change.after.events / max(model.events, 1)
-    return [
-        *facts,
-        Fact(
-            "Rows since then",
-            f"{change.after.events:,}",
-            f"{percent(share)} of all; the reference has {change.before.events:,}",
-        ),
-    ]
+    share, name = change.after.events / max(model.events, 1), "Rows since then" if model.timed else "Rows"
+    rows = f"{percent(share)} of all; the reference has {change.before.events:,}"
+    return [*facts, Fact(name, f"{change.after.events:,}", rows)]
 
 
 def _scale(signal: SignalView) -> str:
