@@ -16,6 +16,7 @@ import orjson
 import pytest
 
 from driftline.detectors.summaries.distribution import Distribution
+from driftline.stream.reports.page import page as page_module
 from driftline.stream.reports.page.charts import histogram
 from driftline.stream.reports.page.svg import Scale, fits_log, scale_of
 from tests.harness.command_line import CommandResult, Run, console_script
@@ -104,6 +105,42 @@ def test_the_page_needs_no_network_and_no_script_and_its_policy_forbids_both(run
     assert not re.search(r"(?:https?:)?//\w", text.replace("# Written by", ""))
     assert "url(" not in text
     assert "@import" not in text
+
+
+def themes() -> Iterator[dict[str, str]]:
+    """The colours of the light and of the dark theme, by name."""
+    style = (Path(page_module.__file__).parent / "report.css").read_text()
+    light, dark = (
+        dict(re.findall(r"--(\w+):(#\w+)", block)) for block in re.findall(r":root\{(.*?)\}", style, re.DOTALL)
+    )
+    yield light
+    yield light | dark
+
+
+def luminance(colour: str) -> float:
+    """The relative luminance of a colour (WCAG 2.2)."""
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * each for each in colour[1:])
+    parts = (int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4))
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", list(themes()), ids=["light", "dark"])
+def test_text_can_be_read_and_the_steps_of_the_map_be_told_apart_without_their_colours(theme: dict[str, str]) -> None:
+    for text in ("ink", "soft", "faint", "link"):
+        assert min(contrast(theme[text], theme[ground]) for ground in ("bg", "card")) >= 4.5
+    for text in ("err", "warn", "ok"):
+        assert contrast(theme[text], theme[f"{text}bg"]) >= 4.5
+    for colour in ("err", "warn"):
+        assert contrast(theme["card"], theme[colour]) >= 4.5  # the labels in the bars
+    steps = [luminance(theme[f"l{step}"]) for step in range(5)]
+    assert steps in (sorted(steps), sorted(steps, reverse=True))
+    assert all(contrast(theme[f"l{step}"], theme[f"l{step + 1}"]) >= 1.25 for step in range(4))
 
 
 def test_every_link_leads_to_a_place_on_the_page_and_no_id_comes_twice(run: Run) -> None:
