@@ -22,7 +22,7 @@ from driftline.stream.text.printable import printable
 _DIGITS, _LONGEST = 3, 1e7
 # Shares below this are shown as less than it, and differences of spread from which on a sentence names the spread.
 _LEAST, _SPREAD = 0.0005, 1.2
-# A typical value has moved if it left this part of the reference in its middle.
+# σ of the reference by which a typical value must move to have moved.
 _MOVED = 0.25
 # Characters of a value in a sentence.
 _SHOWN = 40
@@ -71,11 +71,15 @@ def kindred(signal: SignalView) -> Kindred:
 
 
 def _has_moved(signal: SignalView) -> bool:
-    """Whether the typical value lies outside the middle of the reference, a quarter of the values on either side."""
-    figure, change = signal.figure, signal.change
-    if figure.before is None or figure.after is None or not change.before.deviation:
+    """Whether the values lie higher or lower: the typical one, and their mean in the same direction.
+
+    The median alone jumps from hump to hump where values have two.
+    """
+    figure, old, new = signal.figure, signal.change.before, signal.change.after
+    if figure.before is None or figure.after is None or not old.deviation or old.mean is None or new.mean is None:
         return figure.before != figure.after
-    return abs(figure.after - figure.before) >= _MOVED * change.before.deviation
+    moved, mean = (figure.after - figure.before) / old.deviation, (new.mean - old.mean) / old.deviation
+    return abs(moved) >= _MOVED and mean * moved > 0 and abs(mean) >= _MOVED / 2
 
 
 def sentence(model: ModelView, signal: SignalView) -> str:

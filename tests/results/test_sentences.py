@@ -1,0 +1,80 @@
+"""What changed, in words: each sort of change has a sentence with the size now, in the signal's own unit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import driftline
+
+pytest.importorskip("pyarrow")
+
+Column = Callable[[np.random.Generator, int], Any]
+
+
+def normal(mean: float = 50.0, deviation: float = 10.0) -> Column:
+    return lambda chance, n: np.round(chance.normal(mean, deviation, n), 3).tolist()
+
+
+def pick(*values: Any, p: tuple[float, ...]) -> Column:
+    return lambda chance, n: [values[i] for i in chance.choice(len(values), n, p=p)]
+
+
+def some(lost: Any, share: float, of: Column) -> Column:
+    return lambda chance, n: [lost if chance.random() < share else each for each in of(chance, n)]
+
+
+def in_cents(chance: np.random.Generator, n: int) -> list[float]:
+    return np.round(chance.lognormal(3, 0.5, n) * np.where(chance.random(n) < 0.4, 100, 1), 2).tolist()
+
+
+def euros(chance: np.random.Generator, n: int) -> list[float]:
+    return np.round(chance.lognormal(3, 0.5, n), 2).tolist()
+
+
+def two_humps(chance: np.random.Generator, n: int) -> list[float]:
+    return np.round(50 + np.where(chance.random(n) < 0.5, -9.9, 9.9) + chance.normal(0, 1.4, n), 3).tolist()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        (normal(), some(None, 0.3, normal()), r"is missing in (29|3\d)(\.\d)? % of the rows; in the reference in 0 %"),
+        (normal(), normal(90), r"is higher: a typical value is now (89|9\d)(\.\d)?, was (49|50)(\.\d)?"),
+        (normal(), normal(20), r"is lower: a typical value is now (19|20)(\.\d)?, was (49|50)(\.\d)?"),
+        (normal(), normal(50, 30), r"is spread wider: 9 of 10 values lie between -?\d.* and \d.*"),
+        (normal(), normal(50, 2), r"is spread less: 9 of 10 values lie between 4\d.* and 5\d.*"),
+        (normal(), two_humps, r"is distributed differently: 9 of 10 values lie between 3\d.*"),
+        (normal(), lambda _, n: [7.5] * n, r"is stuck at 7\.5; in the reference it lay between 1\d.* and 8\d.*"),
+        (lambda _, n: [0.25] * n, normal(), r"began to change; in the reference it was always 0\.25"),
+        (euros, in_cents, r"is about (9\d|1[01]0) times larger in (3\d|4\d)(\.\d)? % of the rows, as in another unit"),
+        (
+            pick("de", "fr", p=(0.8, 0.2)),
+            pick("de", "fr", p=(0.4, 0.6)),
+            r"is “fr” in (5\d|6\d)(\.\d)? % of the rows; in the reference in (1\d|2\d)(\.\d)? %",
+        ),
+        (
+            pick("de", "fr", p=(0.5, 0.5)),
+            pick("de", "fr", "xx", p=(0.4, 0.4, 0.2)),
+            r"has values that the reference never had in (1\d|2\d)(\.\d)? % of the rows",
+        ),
+        (pick(0, 1, p=(0.8, 0.2)), pick(0, 1, p=(0.5, 0.5)), r"is “1” in (4\d|5\d)(\.\d)? % of the rows.*"),
+        (pick(0, 1, p=(0.8, 0.2)), pick(0, 1, p=(0.8, 0.2)), r"looks as it did in the reference"),
+    ],
+    ids=[
+        "missing", "higher", "lower", "wider", "narrower", "humps", "stuck", "began", "unit", "category", "new", "flag",
+        "usual",
+    ],
+)  # fmt: skip
+def test_each_sort_of_change_has_its_sentence(before: Column, after: Column, says: str) -> None:
+    chance = np.random.default_rng(11)
+    reference = {"x": before(chance, 3000), "other": normal()(chance, 3000)}
+    live = {"x": after(chance, 1500), "other": normal()(chance, 1500)}
+
+    found = driftline.compare(reference, live)["x"]
+
+    assert re.fullmatch(says, found.change), found.change
