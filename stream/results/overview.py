@@ -27,6 +27,8 @@ from driftline.stream.results.sizes import BOUNDS, LEVELS, Sizes
 
 #: Stretches of time that a map or a small line shows at most; more squares than these are narrower than a finger.
 STRETCHES = 120
+# Events in a stretch on average, at least: half as many again as say anything (`sizes.FEWEST`).
+_EACH = 30
 # Stretches with fewer events, as a part of the median, are cut off: a few hours of a week are no week.
 _PARTIAL = 0.25
 # Later than any time, epoch ms.
@@ -140,9 +142,12 @@ class ModelView:
         return {}
 
     def series(self, signal: SignalView) -> list[float | None]:
-        """The figure of a signal in each stretch of time; None where there are no values."""
+        """The figure of a signal in each stretch of time; None where there are no values, or too few events."""
         if signal.name not in self._series:
-            self._series[signal.name] = [signal.figure.of(self.layout, each.sketch) for each in self.bins]
+            self._series[signal.name] = [
+                None if level < 0 else signal.figure.of(self.layout, each.sketch)
+                for each, level in zip(self.bins, signal.levels, strict=True)
+            ]
         return self._series[signal.name]
 
 
@@ -177,7 +182,9 @@ class _View:
     def __post_init__(self) -> None:
         self.history: History = self.record.histories[self.model, self.track]
         self.baseline = self.record.references[self.model, self.track]
-        self.fine, self.bins = self.history.bins(), self.history.bins(STRETCHES)
+        self.fine = self.history.bins()
+        events = sum(each.sketch.n for each in self.fine)
+        self.bins = self.history.bins(max(min(STRETCHES, events // _EACH), 1))
         self.battery = Battery(self.baseline.layout, self.baseline.total.counts)
 
     def build(self) -> ModelView:

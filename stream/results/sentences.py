@@ -239,7 +239,7 @@ def moment(epoch_ms: int, length: int = 0) -> str:
     """A time in UTC, with as much of it as a stretch of this length, ms, needs.
 
     >>> moment(862_747_200_000, 86_400_000), moment(862_747_200_000)
-    ('4 May 1997', '4 May 1997 08:00')
+    ('4 May 1997', '4 May 1997 12:00')
     """
     at = datetime.fromtimestamp(epoch_ms / 1000, UTC)
     day = f"{at.day} {at:%b %Y}"

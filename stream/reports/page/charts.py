@@ -122,7 +122,9 @@ class _Series:
 def band_chart(model: ModelView, signal: SignalView) -> Markup | None:
     """9 of 10 values, half of them and the median over time, over those of the reference; None where none is known."""
     old = band(model.layout, model.baseline.total, signal.index)
-    series = _Series(model, [band(model.layout, each.sketch, signal.index) for each in model.bins])
+    told = zip(model.bins, signal.levels, strict=True)
+    rows = [band(model.layout, each.sketch, signal.index) if level >= 0 else None for each, level in told]
+    series = _Series(model, rows)
     if old is None or not series.known:
         return None
     every = [old, *series.known]
@@ -162,11 +164,14 @@ def range_chart(model: ModelView, signal: SignalView) -> Markup | None:
 
 def share_chart(model: ModelView, signal: SignalView, columns: Sequence[int], what: str) -> Markup:
     """A share of the rows over time, over that of the reference."""
-    old, *values = (
+    old, *shares = (
         float(each.counts[list(columns)].sum() / max(each.n, 1))
         for each in (model.baseline.total, *(each.sketch for each in model.bins))
     )
-    series = _Series(model, [(each,) for each in values])
+    series = _Series(
+        model, [(each,) if level >= 0 else None for each, level in zip(shares, signal.levels, strict=True)]
+    )
+    values = [each for (each,) in series.known] or [0.0]
     scale = Scale(0.0, min(max(1.08 * max([old, *values]), 0.02), 1.0), _HEIGHT)
     label = (
         f"{shown(signal.short)}, {shown(what)} over time: {percent(values[0])} at first and {percent(values[-1])} at "
