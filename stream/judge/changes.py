@@ -271,6 +271,8 @@ def _headline(
         if rescaled and rescaled.share < _ALL and new.low < new.high:
             return f"×{_short(float(f'{rescaled.factor:.2g}'))} for {100 * rescaled.share:.2g} % of the values"
         return _moments_headline(old, new, distance or 0.0)
+    if signal.ordered:
+        return "has numbers, and had none" if new else "has no number any more"
     return _category_headline(layout, test.signal, before, after)
 
 

@@ -77,6 +77,11 @@ def test_a_headline_gives_shares_before_and_after(
     assert change(before, after, statistic, special).headline == headline
 
 
+def test_a_number_that_has_no_value_on_one_side_has_a_headline_by_any_test() -> None:
+    assert change(NORMAL, [None] * 50).headline == "has no number any more"
+    assert change(NORMAL, [None] * 50, "rate", Special.MISSING).headline == "missing 0 % → 100 %"
+
+
 def test_a_change_holds_the_figures_of_both_sides() -> None:
     found = change(["a"] * 60 + ["b"] * 39 + [None], ["missing"] * 10 + ["a"] * 70 + [None] * 20, "chi2")
     assert (found.before.events, found.after.events) == (100, 100)
