@@ -20,6 +20,7 @@ from driftline.stream.cli.terminal import (
     EXIT_FOUND,
     CommandError,
     ConfigFile,
+    ReportFile,
     err,
     out,
     progress_bar,
@@ -91,9 +92,7 @@ def explain_command(
         typer.Option(help="Search this file, written by `driftline replay --alerts`, instead of Redis and Kafka."),
     ] = None,
     png: Annotated[Path | None, typer.Option(help="Also draw the evidence into this file.", dir_okay=False)] = None,
-    page: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="Write a report to this file: one HTML page.")
-    ] = None,
+    page: ReportFile = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print the alert as it was published, one line of JSON.")
     ] = False,
@@ -112,7 +111,7 @@ def explain_command(
     allowed = settings.for_model(found.alert.model).allowed if config else ""
     if page:
         # Jinja2 takes a tenth of a second to import, which other commands should not pay.
-        from driftline.stream.reports.page.page import alert_page
+        from driftline.stream.reports.page.alert import alert_page
 
         page.write_text(alert_page(found.alert, found.incident, allowed), "utf-8")
     if json:

@@ -23,6 +23,7 @@ from driftline.stream.cli.terminal import (
     ConfigFile,
     EventSources,
     MaxRejected,
+    ReportFile,
     command_line,
     err,
     out,
@@ -106,9 +107,7 @@ def replay_command(
     model: Annotated[str | None, typer.Option(help="Model of table rows that name no model.")] = None,
     max_rejected: MaxRejected = MAX_REJECTED,
     from_panes: _FromPanes = False,
-    page: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="Write a report to this file: one HTML page.")
-    ] = None,
+    page: ReportFile = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document instead, with the verdict and all counts.")
     ] = False,

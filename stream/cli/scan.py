@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,6 +17,7 @@ from driftline.stream.cli.terminal import (
     MAX_REJECTED,
     ConfigFile,
     MaxRejected,
+    ReportFile,
     command_line,
     err,
     out,
@@ -70,9 +70,7 @@ def scan_command(
         Column, typer.Option("--id", metavar="COLUMN", help="Column with the id of each row; guessed by default.")
     ] = None,
     kind: Kinds = None,
-    page: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="Write a report to this file: one HTML page.")
-    ] = None,
+    page: ReportFile = None,
     config: ConfigFile = None,
     max_rejected: MaxRejected = MAX_REJECTED,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")] = False,

@@ -85,6 +85,21 @@ MaxRejected = Annotated[
 ]
 
 
+def _writable(path: Path | None) -> Path | None:
+    """A file to be written at the end of a command, refused at its start if there is no folder for it."""
+    if path and not path.parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {path.parent}; make it first")
+    return path
+
+
+ReportFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--report", metavar="FILE", dir_okay=False, writable=True, callback=_writable,
+        help="Write a report to this file: one HTML page.",
+    ),
+]  # fmt: skip
+
 #: What an all-clear allows (`stream.replay.verdict`).
 MAX_REJECTED = "1%"
 # Begins a source that is a topic of the configured Kafka.

@@ -67,6 +67,13 @@ class ReplayResult:
     record: Record | None = None
 
     @property
+    def recorded(self) -> Record:
+        """The record. Raises ValueError if it was not asked for."""
+        if self.record is None:
+            raise ValueError("a replay that keeps no history has nothing to report")
+        return self.record
+
+    @property
     def read(self) -> int:
         """Number of events read, and of messages and rows rejected."""
         return self.events + self.rejected.total

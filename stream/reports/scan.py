@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -13,14 +14,16 @@ from driftline.stream.replay.verdict import Outcome
 from driftline.stream.results.overview import ModelView, SignalView
 from driftline.stream.results.scan import Scan
 from driftline.stream.results.sentences import (
+    DAY,
     Kindred,
-    figure_text,
     kindred,
     least_span,
     moment,
     shown,
+    sides,
     verdict_sentence,
 )
+from driftline.stream.results.sizes import LEVELS
 from driftline.stream.text.printable import printable
 
 _STYLES = ("dim", "yellow", "yellow", "red", "bold red")
@@ -30,7 +33,10 @@ _SHORT_LINE = 10
 _BARS = "▁▂▃▄▅▆▇█"
 # Lines of signals that are as usual, and of what was not checked; --json has all.
 _USUAL, _UNCHECKED = 12, 10
-_WIDE = 100
+# Characters from which on a terminal has room for everything, and the most of a line in a pipe.
+_WIDE, _PIPE = 120, 1_000
+# Sizes in a narrow terminal, below the word "different".
+_SHORT_SIZES = {LEVELS[1]: "slightly", LEVELS[2]: "clearly", LEVELS[3]: "strongly", LEVELS[4]: "entirely"}
 
 
 def print_guesses(console: Console, scan: Scan) -> None:
@@ -42,7 +48,8 @@ def print_guesses(console: Console, scan: Scan) -> None:
         if part in ("id", "ts", "model", "version", "prediction", "score", "label") and _says(str(choice.value))
     )
     left = ", ".join(printable(each.removeprefix("features.")) for each in scan.found.proposal.excluded)
-    console.print(Text(f"columns: {parts or 'all are features'}{f'; left out: {left}' if left else ''}", style="dim"))
+    guesses = f"columns: {parts or 'all are features'}{f'; left out: {left}' if left else ''}"
+    console.print(Text(guesses, style="dim"), soft_wrap=True)
     for note in scan.notes:
         console.print(Text(printable(note), style="yellow"), soft_wrap=True)
 
@@ -54,9 +61,9 @@ def _says(value: str) -> bool:
 def print_scan(console: Console, scan: Scan) -> None:
     """Print the verdict, one line a signal, and what was not checked."""
     for model in scan.overview.models:
-        console.print(_table(console, model))
+        _print_table(console, model)
         if (rest := len(model.usual) - _USUAL) and rest > 0:
-            console.print(Text(f"and {rest:,} more as usual", style="dim"))
+            console.print(Text(f"and {rest:,} more {model.usual[0].size}", style="dim"))
         console.print()
     _print_unchecked(console, scan.unchecked)
     for line, style in conclusions(scan):
@@ -72,19 +79,26 @@ def conclusions(scan: Scan) -> Iterator[tuple[str, str]]:
         yield verdict_sentence(model), "bold red" if any(each.is_open for each in model.changed) else "green"
 
 
-def _table(console: Console, model: ModelView) -> Table:
-    wide = console.width >= _WIDE
+def _print_table(console: Console, model: ModelView) -> None:
+    """Print a line a signal: as wide as it needs in a file or a pipe, otherwise as the terminal is."""
+    table = _table(model, wide=not console.is_terminal or console.width >= _WIDE)
+    if not console.is_terminal:
+        table.width = Measurement.get(console, console.options.update(max_width=_PIPE), table).maximum
+    console.print(table, crop=console.is_terminal)
+
+
+def _table(model: ModelView, wide: bool) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     longest = max(len(printable(model.name)), *(len(shown(each.short)) for each in model.signals))
     table.add_column(
         printable(model.name), overflow="ellipsis", no_wrap=True, min_width=min(longest, _NAME), max_width=_NAME
     )
     table.add_column("before → after", overflow="ellipsis", no_wrap=True)
-    table.add_column("size", no_wrap=True)
+    table.add_column("size" if wide else "different", no_wrap=True)
     if model.timed:
         table.add_column("since (UTC)", no_wrap=True)
         table.add_column(
-            f"{moment(model.bins[0].start, _DAY)} to {moment(model.bins[-1].end - 1, _DAY)}" if wide else "over time",
+            f"{moment(model.bins[0].start, DAY)} to {moment(model.bins[-1].end - 1, DAY)}" if wide else "over time",
             no_wrap=True,
         )
     for signal in [*model.changed, *model.usual[:_USUAL]]:
@@ -92,19 +106,17 @@ def _table(console: Console, model: ModelView) -> Table:
     return table
 
 
-_DAY = 86_400_000
-
-
 def _row(model: ModelView, signal: SignalView, wide: bool) -> list[Text]:
     style = _STYLES[signal.level] if signal.episodes else "dim"
-    size = signal.size if signal.is_open or not signal.episodes else f"{signal.size}, over"
+    size = signal.size if wide else _SHORT_SIZES.get(signal.size, signal.size)
+    size = size if signal.is_open or not signal.episodes else f"{size}, over"
     cells = [
         Text(shown(signal.short), style=style),
-        Text(before_after(signal), style=style),
+        Text(before_after(model, signal), style=style),
         Text(size, style=style),
     ]
     if model.timed:
-        since = moment(signal.episode.since, 0 if wide else _DAY) if signal.episode else ""
+        since = moment(signal.episode.since, 0 if wide else DAY) if signal.episode else ""
         width, least = _LINE if wide else _SHORT_LINE, least_span(model, signal)
         over_time = line(model.series(signal), width, least)
         cells += [
@@ -114,14 +126,12 @@ def _row(model: ModelView, signal: SignalView, wide: bool) -> list[Text]:
     return cells
 
 
-def before_after(signal: SignalView) -> str:
+def before_after(model: ModelView, signal: SignalView) -> str:
     """The figure of a signal before and after."""
-    figure = signal.figure
-    both = f"{figure_text(signal, figure.before)} → {figure_text(signal, figure.after)}"
-    sort = kindred(signal)
-    if sort is Kindred.BEGAN:
-        return f"was constant → {figure_text(signal, figure.after)} new"
-    return f"{shown(figure.what)} {both}" if figure.is_share else both
+    what, before, after = sides(model, signal)
+    if kindred(signal) is Kindred.BEGAN:
+        return f"was constant → {after} new"
+    return f"{shown(what)} {before} → {after}" if signal.figure.is_share else f"{before} → {after}"
 
 
 def line(values: Sequence[float | None], width: int, least: float = 0.0) -> str:

@@ -23,7 +23,7 @@ from driftline.stream.panes.history import Bin, History
 from driftline.stream.replay.run import Record
 from driftline.stream.results.episodes import Episode, episodes_of, worst
 from driftline.stream.results.figures import Figure, choose_figure
-from driftline.stream.results.sizes import BOUNDS, LEVELS, Sizes
+from driftline.stream.results.sizes import BOUNDS, LEVELS, NOT_JUDGED, Sizes
 
 #: Stretches of time that a map or a small line shows at most; more squares than these are narrower than a finger.
 STRETCHES = 120
@@ -44,7 +44,8 @@ class SignalView:
     episodes: its drifts; none if it is as usual. figure: before, and since its worst drift began or of all events;
     after: those events. difference: the size of that, as `Sizes` measures it; level: the same as an index of `LEVELS`,
     0 if the signal is as usual. levels: by stretch of time, -1 where there are too few events; before: the same of the
-    reference's own stretches. describe: gives the whole change, which takes some milliseconds.
+    reference's own stretches. describe: gives the whole change, which takes some milliseconds. judged: whether there
+    is a verdict: a signal that was not judged is not as usual.
     """
 
     name: str
@@ -58,6 +59,7 @@ class SignalView:
     levels: tuple[int, ...]
     before: tuple[int, ...]
     describe: Callable[[], Change]
+    judged: bool = True
 
     @cached_property
     def change(self) -> Change:
@@ -77,7 +79,7 @@ class SignalView:
     @property
     def size(self) -> str:
         """The size of its change in words."""
-        return LEVELS[self.level]
+        return LEVELS[self.level] if self.judged or self.episodes else NOT_JUDGED
 
     @property
     def rank(self) -> tuple[bool, bool, int, int]:
@@ -134,7 +136,7 @@ class ModelView:
 
     @property
     def usual(self) -> list[SignalView]:
-        """The other signals."""
+        """The other signals: as usual, or not judged."""
         return [each for each in self.signals if not each.episodes]
 
     @cached_property
@@ -163,9 +165,9 @@ class Overview:
         return [signal for model in self.models for signal in model.changed]
 
 
-def overview(record: Record, *, timed: bool = True) -> Overview:
-    """What a replay found. timed: whether its events have times of their own."""
-    views = [_View(record, model, track, timed).build() for model, track in sorted(record.histories)]
+def overview(record: Record, *, timed: bool = True, judged: bool = True) -> Overview:
+    """What a replay found. timed: whether its events have times of their own. judged: whether there is a verdict."""
+    views = [_View(record, model, track, timed, judged).build() for model, track in sorted(record.histories)]
     return Overview(tuple(sorted(views, key=lambda each: (each.signals[0].rank, each.name))))
 
 
@@ -177,6 +179,7 @@ class _View:
     model: str
     track: str
     timed: bool
+    judged: bool
     _since: dict[tuple[int, int | None], Sketch] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -228,7 +231,7 @@ class _View:
         return SignalView(
             signal.name, s, signal.kind.value, episodes, choose_figure(self.baseline.layout, test, before, after),
             after, difference, level, tuple(levels.tolist()), tuple(own.tolist()),
-            partial(describe, self.battery, test, before, after),
+            partial(describe, self.battery, test, before, after), self.judged,
         )  # fmt: skip
 
     @cached_property

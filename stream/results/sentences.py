@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from driftline.detectors.summaries.codes import Kind, Special
 from driftline.detectors.summaries.distribution import distribution
@@ -26,7 +27,8 @@ _LEAST, _SPREAD = 0.0005, 1.2
 _MOVED = 0.25
 # Characters of a value in a sentence.
 _SHOWN = 40
-_DAY = 86_400_000
+#: A day, ms.
+DAY = 86_400_000
 _LEAST_SHARE = 0.1
 
 
@@ -86,7 +88,7 @@ def sentence(model: ModelView, signal: SignalView) -> str:
     """What changed, as a sentence without its subject and full stop."""
     sort = kindred(signal)
     if sort is Kindred.USUAL:
-        return "looks as it did in the reference"
+        return "looks as it did in the reference" if signal.judged else "was not judged"
     figure, change = signal.figure, signal.change
     now, was = figure_text(signal, figure.after), figure_text(signal, figure.before)
     verb = "is" if signal.is_open else "was"
@@ -202,6 +204,25 @@ def figure_text(signal: SignalView, value: float | None) -> str:
     return percent(value) if signal.figure.is_share else number(value)
 
 
+class Sides(NamedTuple):
+    """What shows a signal's change best, as text: what it is, before, and after."""
+
+    what: str
+    before: str
+    after: str
+
+
+def sides(model: ModelView, signal: SignalView) -> Sides:
+    """The figure of a signal, or the range of 9 of 10 values where a typical value shows no change."""
+    figure, before = signal.figure, model.baseline.total
+    if kindred(signal) in (Kindred.SPREAD, Kindred.SHAPE):
+        old, new = (band(model.layout, each, signal.index) for each in (before, signal.after))
+        if old and new:
+            return Sides("9 of 10 values", *(f"{number(each[0])} … {number(each[-1])}" for each in (old, new)))
+    what = figure.what if figure.is_share else "typical value (median)"
+    return Sides(what, figure_text(signal, figure.before), figure_text(signal, figure.after))
+
+
 def percent(share: float) -> str:
     """A share, in tenths of a percent.
 
@@ -243,7 +264,7 @@ def moment(epoch_ms: int, length: int = 0) -> str:
     """
     at = datetime.fromtimestamp(epoch_ms / 1000, UTC)
     day = f"{at.day} {at:%b %Y}"
-    return day if length >= _DAY else f"{day} {at:%H:%M:%S}" if length and length < 60_000 else f"{day} {at:%H:%M}"
+    return day if length >= DAY else f"{day} {at:%H:%M:%S}" if length and length < 60_000 else f"{day} {at:%H:%M}"
 
 
 def names(signals: Sequence[SignalView], most: int = 3) -> str:
@@ -265,7 +286,8 @@ def verdict_sentence(model: ModelView) -> str:
     if not still:
         return f"{name} is as in the reference again: {names(model.changed)} had changed."
     since = min(each.episode.since for each in still if each.episode)
-    begun = f", {'the first ' * (len(still) > 1)}since {moment(since, _DAY)}" if model.timed else ""
+    begun = f", {'the first ' * (len(still) > 1)}since {moment(since, DAY)}" if model.timed else ""
     verb = "differs" if len(still) == 1 else "differ"
-    what = f"{len(still):,} of its {total:,} signals {verb}" if total > 1 else "its only signal differs"
+    some = f"all {total:,} signals" if len(still) == total else f"{len(still):,} of its {total:,} signals"
+    what = f"{some} {verb}" if total > 1 else "its only signal differs"
     return f"{name} has changed: {what} from the reference{begun}."

@@ -27,6 +27,8 @@ LEVELS: Final = (
     "as usual", "slightly different", "clearly different", "strongly different", "nothing like the reference"
 )  # fmt: skip
 BOUNDS: Final = (0.1, 0.2, 0.4, 0.7)
+#: What is said instead of a level where there is no verdict.
+NOT_JUDGED: Final = "not judged"
 #: Events below which a stretch says nothing: two for each of ten groups.
 FEWEST: Final = 20
 # Groups of the regular codes of a signal.

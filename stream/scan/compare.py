@@ -18,10 +18,12 @@ from driftline.stream.results.scan import Scan, Wishes, signal_row
 from driftline.stream.results.sentences import sentence, shown, verdict_sentence
 from driftline.stream.scan.frames import Frame
 from driftline.stream.scan.run import scan
+from driftline.stream.sources.inputs import InputError
 
 # Pixels of a report and of a card in a notebook; more than that scrolls.
 _REPORT, _CARD = 640, 460
 _TIMES = ("since", "until")
+_KINDS = ("numeric", "categorical", "boolean")
 
 
 def compare(
@@ -43,7 +45,7 @@ def compare(
 
     reference, live: pandas or Polars data frames, Arrow tables, dicts of columns or lists of dicts; of either kind.
     time, prediction, score, label, id: columns; guessed by default. kinds: "numeric", "categorical" or "boolean", by
-    signal ("features.zip"), instead of the kind inferred. name: of the model, if no column has it. config: settings as
+    column, instead of the kind inferred. name: of the model, if no column has it. config: settings as
     in a configuration file (YAML).
 
     Raises InputError, BaselineError or ConfigError, which say what is wrong and what helps.
@@ -57,11 +59,17 @@ def compare(
     wishes = Wishes(
         config=Config() if config is None else parse_config(config, "config"),
         parts={part: column for part, column in parts.items() if column is not None},
-        kinds={signal: Kind(kind) for signal, kind in (kinds or {}).items()},
+        kinds={signal: _kind(kind) for signal, kind in (kinds or {}).items()},
         command=_call(parts, kinds or {}),
     )
     found = scan(Frame(live, name, "live"), Frame(reference, name, "reference"), wishes)
     return Result(found, sys.modules.get(type(live).__module__.partition(".")[0]))
+
+
+def _kind(kind: str) -> Kind:
+    if kind not in _KINDS:
+        raise InputError(f"kinds: expected one of {', '.join(_KINDS)}, got {kind!r}")
+    return Kind(kind)
 
 
 def _call(parts: Mapping[str, str | None], kinds: Mapping[str, str]) -> str:

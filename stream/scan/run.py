@@ -23,6 +23,7 @@ from driftline.stream.baselines.sample import Sample, read_events
 from driftline.stream.config.load import parse_config
 from driftline.stream.config.mapping import Mapping as EventPaths
 from driftline.stream.config.sections import Config, Panes
+from driftline.stream.events.event import Event
 from driftline.stream.events.mapping import RECORD, Origin
 from driftline.stream.events.parse import EventError, EventReader
 from driftline.stream.inspection.inspect import Inspection, Message, Source
@@ -79,9 +80,7 @@ def scan(live: Table, reference: Table, wishes: Wishes, progress: Progress = _no
         notes.setdefault(f"{live.title}: rows are not in the order of their times; they were sorted")
     if timed and not has_times:
         notes.setdefault(f"{reference.title}: has no times, so how traffic varies over time is not known")
-    if result.record is None:  # it was asked for
-        raise AssertionError("a replay that keeps its history has a record")
-    view = overview(result.record, timed=timed)
+    view = overview(result.recorded, timed=timed, judged=verdict.outcome is not Outcome.TOO_LITTLE)
     return Scan(found, config, timed, baselines, sample, result, verdict, view, tuple(notes), wishes)
 
 
@@ -201,12 +200,24 @@ def _read_reference(reference: Table, config: Config, has_times: bool, wishes: W
 
 
 def _build(sample: Sample, model: str, config: Config, has_times: bool, wishes: Wishes, source: str) -> Baseline:
-    chosen = config.for_model(model)
-    settings = BuildSettings(
-        ordered=has_times, kinds={**{name: Kind(kind) for name, kind in chosen.kinds.items()}, **wishes.kinds},
-        selects=chosen.signals.selects, most=config.limits.signals,
-    )  # fmt: skip
-    return build_baseline(sample.events[model], {"model": model, "source": [source]}, settings)
+    chosen, events = config.for_model(model), sample.events[model]
+    kinds = {name: Kind(kind) for name, kind in chosen.kinds.items()} | _named(wishes.kinds, events, source)
+    settings = BuildSettings(ordered=has_times, kinds=kinds, selects=chosen.signals.selects, most=config.limits.signals)
+    return build_baseline(events, {"model": model, "source": [source]}, settings)
+
+
+def _named(kinds: Mapping[str, Kind], events: Sequence[Event], source: str) -> dict[str, Kind]:
+    """The kinds by signal; a feature may be named without `features.`. Raises InputError for what is no signal."""
+    names = dict.fromkeys(name for event in events for name in event.signals) if kinds else {}
+    found = dict[str, Kind]()
+    for name, kind in kinds.items():
+        known = next((each for each in (name, f"features.{name}") if each in names), None)
+        if known is None:
+            listed = ", ".join(each.removeprefix("features.") for each in islice(names, 20))
+            more = ", …" * (len(names) > 20)
+            raise InputError(f"{source}: has no signal {name!r} to be {kind.value}; it has {listed}{more}")
+        found[known] = kind
+    return found
 
 
 def _chunks(messages: Iterator[bytes]) -> Iterator[list[bytes]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import random
+import re
 from pathlib import Path
 
 import orjson
@@ -122,6 +124,8 @@ def test_jsonl_and_parquet_say_the_same_as_csv(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (("live.csv", "--kind", "amt=numeric"), "train.csv: has no signal 'amt' to be numeric; it has"),
+        (("live.csv", "--report", "no/such/page.html"), "there is no folder no/such; make it first"),
         (("live.csv", "--time", "paid"), "live.csv: has no column 'paid' for the time; did you mean 'paid_at'?"),
         (("live.csv", "--label", "churn"), "live.csv: has no column 'churn' for the label."),
         (("live.csv", "--time", "amount"), "expected a time"),
@@ -150,6 +154,37 @@ def test_a_table_of_one_row_gets_no_verdict_and_no_all_clear(run: Run) -> None:
 
     assert found.code == 2
     assert "no verdict: too little was judged" in found.words
+    assert re.search(r"country .* → 100 % not judged", found.words)
+    assert "as usual" not in found.words
+
+
+def test_a_table_compared_with_itself_shows_values_that_it_has(run: Run) -> None:
+    tables(drift_from=None)
+
+    found = run("scan", "train.csv", "--reference", "train.csv")
+
+    assert found.code == 0
+    assert re.search(r"country (\w+) ([\d.]+ %) → \2 as usual", found.words)
+
+
+def test_a_column_that_only_spreads_shows_where_its_values_lie(run: Run) -> None:
+    chance = random.Random(5)
+    for path, spread in (("train.csv", 1.0), ("live.csv", 3.0)):
+        Path(path).write_text("x\n" + "".join(f"{chance.gauss(0, spread):.3f}\n" for _ in range(2000)))
+
+    found = run("scan", "live.csv", "--reference", "train.csv")
+
+    assert re.search(r"x -1\.\d+ … 1\.\d+ → -[45](\.\d+)? … [45](\.\d+)? ", found.words)
+
+
+def test_a_kind_is_given_by_the_name_that_the_output_shows(run: Run) -> None:
+    tables(drift_from=None)
+
+    rows = orjson.loads(
+        run("scan", "live.csv", "--reference", "train.csv", "--kind", "country=categorical", "--json").out
+    )["signals"]
+
+    assert {row["signal"]: row["kind"] for row in rows}["features.country"] == "categorical"
 
 
 def test_a_reference_of_a_few_rows_gives_no_all_clear(run: Run) -> None:

@@ -1,0 +1,76 @@
+"""The page of an alert, as `driftline explain` shows it. Edge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import NamedTuple
+
+from driftline.stream.alerts.explain import (
+    Row,
+    duration_text,
+    effects,
+    figures,
+    picture,
+    remark,
+    replay_command,
+    silence_command,
+)
+from driftline.stream.alerts.explain import verdict as test_in_words
+from driftline.stream.alerts.read import ReadAlert, ReadSignal
+from driftline.stream.reports.alert import format_time
+from driftline.stream.reports.page.charts import Share
+from driftline.stream.reports.page.templates import rendered
+from driftline.stream.reports.page.words import Fact, Tag
+from driftline.stream.results.sizes import size_in_words
+
+
+class AlertedSignal(NamedTuple):
+    """A signal of an alert, for its page."""
+
+    name: str
+    headline: str
+    against: str
+    facts: list[Fact]
+    shares: list[Share]
+    verdict: str
+    figures: list[Row]
+
+
+def alert_page(alert: ReadAlert, incident: Sequence[ReadAlert], allowed: str) -> str:
+    """The page of an alert. incident, allowed: as in `print_explanation`."""
+    over = alert.status == "resolved"
+    mark = Tag("○", "over", "over") if over else Tag("▲", "open", "error" if alert.severity in _SEVERE else "warn")
+    until = f"until {format_time(alert.ends_at)}" if alert.ends_at else ""
+    lasted = duration_text(alert.starts_at, alert.ends_at)
+    about = [f"severity {alert.severity}", f"since {format_time(alert.starts_at)}", until, lasted and f"for {lasted}"]
+    signals = [_alerted(each, allowed) for each in alert.signals]
+    return rendered(
+        "alert.html.j2", alert=alert, incident=incident, mark=mark, about=[each for each in about if each],
+        signals=signals, todo=_todo(alert), time=format_time, version=version("driftline"),
+    )  # fmt: skip
+
+
+_SEVERE = ("error", "critical")
+
+
+def _alerted(signal: ReadSignal, allowed: str) -> AlertedSignal:
+    chart = picture(signal)
+    rows = zip(*chart, strict=True) if chart else ()
+    shares = [Share(label, old or 0.0, new or 0.0) for label, old, new in rows]
+    facts = [
+        Fact("Since", (signal.since or "unknown")[:19].replace("T", " "), ""),
+        Fact("How different", size_in_words(signal.change.jensen_shannon), "when it was found"),
+        Fact("Events in the window", f"{signal.events:,}", f"compared with the {signal.against}"),
+    ]
+    figure_rows = [*figures(signal), *effects(signal)]
+    return AlertedSignal(
+        signal.name.removeprefix("features."), signal.change.headline, signal.against or "reference", facts, shares,
+        " ".join(filter(None, (test_in_words(signal, allowed), remark(signal)))), figure_rows,
+    )  # fmt: skip
+
+
+def _todo(alert: ReadAlert) -> list[tuple[str, str]]:
+    rows = [("Read", each) for each in alert.addresses()]
+    rows += [("See it again", command)] if (command := replay_command(alert)) else []
+    return rows + ([("Silence it for two hours", silence_command(alert))] if alert.status != "resolved" else [])

@@ -1,0 +1,63 @@
+"""A scan on a terminal: every column of it fits, and a pipe gets lines as long as they are."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+import driftline
+from driftline.stream.reports.page.words import groups
+from driftline.stream.reports.scan import print_scan
+from tests.harness.payments import payments
+
+pytest.importorskip("pyarrow")
+
+
+@pytest.fixture(scope="module")
+def result() -> driftline.Result:
+    return driftline.compare(list(payments(1500, seed=1)), list(payments(1500, 1000, seed=2)), time="paid_at")
+
+
+def printed(result: driftline.Result, width: int, terminal: bool) -> list[str]:
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=width, color_system=None)
+    print_scan(console, result.scan)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+def test_a_terminal_of_80_characters_shows_the_size_the_day_and_the_line(result: driftline.Result) -> None:
+    head, first, *_ = printed(result, 80, terminal=True)
+
+    assert head.split()[-5:] == ["different", "since", "(UTC)", "over", "time"]
+    assert first.split()[-5:-1] == ["strongly", "5", "Sep", "2026"]
+    assert "…" not in head + first
+    assert len(first) <= 80
+
+
+def test_a_pipe_gets_whole_lines_whatever_the_width(result: driftline.Result) -> None:
+    lines = printed(result, 40, terminal=False)
+
+    assert "strongly different" in lines[1]
+    assert "…" not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("times", "says"),
+    [
+        (False, "changed; in the reference they never did"),
+        (True, "began to change in the same stretch of time; in the reference they never did"),
+    ],
+)
+def test_constants_that_changed_together_are_one_sentence(times: bool, says: str) -> None:
+    def rows(first: int, value: float) -> dict[str, list[object]]:
+        columns: dict[str, list[object]] = {
+            "a": [value] * 900, "b": [str(value)] * 900, "x": [i % 23 for i in range(900)]
+        }  # fmt: skip
+        return columns | ({"at": [1_760_000_000 + 60 * (first + i) for i in range(900)]} if times else {})
+
+    found = driftline.compare(rows(0, 1.0), rows(900, 2.0), time="at" if times else None)
+
+    [together] = groups(found.scan.overview.models[0])
+    assert (together.names, together.says) == ("a and b", says)
