@@ -18,6 +18,7 @@ from typer.main import get_command
 from driftline.stream.alerts.build import iso
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import decode_baseline
+from driftline.stream.cli.commands import LateCommand
 from driftline.stream.cli.main import app
 from load_tests.harness.oracle import EPOCH, interleave, messages
 from tests.harness.command_line import CommandResult, Run
@@ -476,7 +477,8 @@ def test_help_and_version_are_0(run: Run) -> None:
 def test_no_help_text_breaks_a_line_within_a_sentence() -> None:
     """typer joins the lines of the first paragraph, and prints all others as they stand in the source."""
     waiting = [get_command(app)]
-    for command in waiting:
+    for each in waiting:
+        command = each.load() if isinstance(each, LateCommand) else each
         waiting += getattr(command, "commands", {}).values()
         _, *further = inspect.cleandoc(command.help or "").split("\n\n")
         assert [each for each in further if "\n" in each] == [], command.name

@@ -1,0 +1,86 @@
+"""The commands of `driftline` by name. The module of a command is imported when it is called: all of them together take
+most of a second of CPU, which help, completion and each other command should not pay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, Final
+
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_group
+
+#: By name, the module in this folder that has the command, and the first paragraph of its help.
+COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "worker": ("worker", "Monitor the predictions topic until stopped: sketch events, judge models, publish alerts."),
+    "check": ("check", "Check a configuration file; for each error, print its line, its column and a suggestion."),
+    "baseline": ("baseline", "Build and print baselines: what a model's traffic should look like."),
+    "demo": (
+        "demo",
+        "Watch Driftline find six faults in synthetic traffic, with a broker, a store and two workers on this machine.",
+    ),
+    "doctor": (
+        "doctor",
+        "Check a configuration against its servers: Kafka, topics, rights, Redis, the newest events, receivers.",
+    ),
+    "incidents": (
+        "incidents",
+        "List open incidents, the most severe first, and the fields that no signal watches. Only reads Redis.",
+    ),
+    "explain": (
+        "incidents",
+        "Explain an alert: what changed, by how much, since when and where, the test's evidence, and what to do.",
+    ),
+    "inspect": (
+        "inspect",
+        "Show what files or a topic hold, and propose the configuration with which the other commands read them.",
+    ),
+    "models": ("models", "List the models that the workers remember, and forget some of them."),
+    "relay": ("relay", "Send alerts to PagerDuty, Alertmanager, Slack or a webhook until stopped."),
+    "replay": (
+        "replay",
+        "Run the detection over events from files or from a topic's history, and print what drifted.",
+    ),
+    "resume": (
+        "resume",
+        "Let workers go on after a topic was created again, cut or restored, or the topics moved to another cluster.",
+    ),
+    "scan": (
+        "scan",
+        "Compare a table with a reference: which columns changed, since when, how much, at a known rate of false "
+        "alarms.",
+    ),
+    "schema": ("schema", "Print a JSON Schema (draft 2020-12) or the AsyncAPI document (YAML)."),
+    "silence": ("silence", "Mute notifications for a while: silences and maintenance windows."),
+    "produce": (
+        "topics",
+        "Write events from files to a topic, in order: at once, at a rate, or at a multiple of their own pace.",
+    ),
+    "topics": ("topics", "Create and show the topics that Driftline uses."),
+    "upgrade": ("upgrade", "Show the format level of the workers' group, and raise it once all of them are upgraded."),
+}
+
+
+class LateCommand(TyperCommand):
+    """A command whose module is imported when it is called."""
+
+    def __init__(self, name: str, module: str, says: str) -> None:
+        super().__init__(name, help=says)
+        self._name, self._module = name, module
+
+    def load(self) -> Any:
+        """The command itself."""
+        return get_group(import_module(f"driftline.stream.cli.{self._module}").app).commands[self._name]
+
+    def make_context(self, *arguments: Any, **more: Any) -> Any:
+        """The context of the command itself, by which it is called, completed, and prints its help."""
+        return self.load().make_context(*arguments, **more)
+
+
+class Commands(TyperGroup):
+    """All of `COMMANDS`."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = {name: LateCommand(name, *rest) for name, rest in COMMANDS.items()}

@@ -1,0 +1,32 @@
+"""`driftline worker`: both stages on Kafka and Redis."""
+
+from __future__ import annotations
+
+import signal
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from driftline.stream.cli.terminal import read_config
+
+app = typer.Typer()
+
+
+@app.command(name="worker", epilog="Example: driftline worker -c driftline.yaml")
+def worker(
+    config: Annotated[Path, typer.Option("--config", "-c", help="Configuration file (YAML).", exists=True)],
+) -> None:
+    """Monitor the predictions topic until stopped: sketch events, judge models, publish alerts.
+
+    SIGHUP loads the baselines, `defaults` and `models` of the configuration again.
+
+    Exit code 0: stopped by SIGTERM or SIGINT. 1: an error; start it again. 3: ended by the watchdog; start it again.
+    """
+    # Nothing of the configuration is read yet, so there is nothing to load again; by default, it ends a process.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # Faust takes half a second to import, which no other command should pay.
+    from driftline.stream.worker.worker import run
+
+    run(partial(read_config, config), config.parent)
