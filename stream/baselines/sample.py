@@ -27,11 +27,19 @@ class Sample:
 
 
 def read_events(
-    batches: Iterable[Sequence[bytes]], settings: Config, model: str | None = None, timestamp: int | None = None
+    batches: Iterable[Sequence[bytes]],
+    settings: Config,
+    model: str | None = None,
+    timestamp: int | None = None,
+    extras: Sequence[str] = (),
 ) -> Sample:
-    """The events in messages. model: the only one whose events are kept. timestamp: of each record, epoch ms."""
+    """The events in messages.
+
+    model: the only one whose events are kept. timestamp: of each record, epoch ms. extras: as in `EventReader`.
+    """
     mapping, topic, offset = settings.mapping.event_mapping(), settings.topics.predictions, 0
-    reader, sample = EventReader(mapping, limits=settings.limits.of_messages()), Sample(Rejections(mapping))
+    reader = EventReader(mapping, limits=settings.limits.of_messages(), extras=extras)
+    sample = Sample(Rejections(mapping))
     for batch in batches:
         offsets = range(offset, offset + len(batch))
         for position, message in enumerate(batch):

@@ -70,6 +70,15 @@ def scan_command(
         Column, typer.Option("--id", metavar="COLUMN", help="Column with the id of each row; guessed by default.")
     ] = None,
     kind: Kinds = None,
+    for_whom: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--for-whom",
+            metavar="COLUMN,…",
+            help="Name the share of the rows that carries each change, by the values "
+            "of these columns, such as a channel or a country.",
+        ),
+    ] = None,
     page: ReportFile = None,
     config: ConfigFile = None,
     max_rejected: MaxRejected = MAX_REJECTED,
@@ -82,11 +91,13 @@ def scan_command(
     parts = {"ts": time, "prediction": prediction, "score": score, "label": label, "id": id_}
     options = {
         "--reference": reference, **{f"--{'time' if part == 'ts' else part}": each for part, each in parts.items()},
-        "--kind": kind, "-c": config, "--max-rejected": None if max_rejected == MAX_REJECTED else max_rejected,
+        "--kind": kind, "--for-whom": for_whom, "-c": config,
+        "--max-rejected": None if max_rejected == MAX_REJECTED else max_rejected,
     }  # fmt: skip
     wishes = Wishes(
         read_config(config), {part: column for part, column in parts.items() if column is not None},
-        kinds_given(kind), parse_share(max_rejected, "--max-rejected"),
+        kinds_given(kind), [column for each in for_whom or () for column in each.split(",")],
+        parse_share(max_rejected, "--max-rejected"),
         command_line("scan", live, options),
     )  # fmt: skip
     found = scan(_Files(live), _Files(reference), wishes, _progress)

@@ -65,6 +65,7 @@ def print_scan(console: Console, scan: Scan) -> None:
         if (rest := len(model.usual) - _USUAL) and rest > 0:
             console.print(Text(f"and {rest:,} more {model.usual[0].size}", style="dim"))
         console.print()
+    _print_for_whom(console, scan)
     _print_unchecked(console, scan.unchecked)
     for line, style in conclusions(scan):
         console.print(Text(line, style=style), soft_wrap=True)
@@ -156,6 +157,18 @@ def _split(values: Sequence[float | None], width: int) -> Iterator[Sequence[floa
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [each for each in values if each is not None]
     return sum(each / len(known) for each in known) if known else None
+
+
+def _print_for_whom(console: Console, scan: Scan) -> None:
+    if scan.splits:
+        console.print("for whom:")
+    for model in scan.overview.models:
+        for signal in model.changed:
+            says = "; ".join(each.says for each in scan.splits.get((model.name, signal.name), ()))
+            if says:
+                console.print(Text(f"  {shown(signal.short)}: {says}"), soft_wrap=True)
+    if scan.splits:
+        console.print()
 
 
 def _print_unchecked(console: Console, lines: Sequence[str]) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from driftline.detectors.summaries.codes import Kind
@@ -16,6 +16,7 @@ from driftline.stream.replay.run import ReplayResult
 from driftline.stream.replay.summary import summary
 from driftline.stream.replay.verdict import MAX_UNSEEN, Verdict
 from driftline.stream.results.overview import ModelView, Overview, SignalView
+from driftline.stream.results.segments import Split, Splits
 from driftline.stream.results.sentences import sentence
 
 _NO_TIME_SAYS = (
@@ -29,13 +30,14 @@ class Wishes:
     """What the caller of a scan has settled.
 
     config: settings that are kept. parts: columns by the part of the event that they are, such as {"ts": "date"}.
-    kinds: as in `BuildSettings`. rejected: the share of the rows of either table that may be rejected. command: the
-    one that repeats the scan.
+    kinds: as in `BuildSettings`. for_whom: columns by whose values each change is split. rejected: the share of the
+    rows of either table that may be rejected. command: the one that repeats the scan.
     """
 
     config: Config = field(default_factory=Config)
     parts: Mapping[str, str] = field(default_factory=dict)
     kinds: Mapping[str, Kind] = field(default_factory=dict)
+    for_whom: Sequence[str] = ()
     rejected: float = MAX_UNSEEN
     command: str = "driftline scan"
 
@@ -45,7 +47,8 @@ class Scan:
     """What a scan found.
 
     found: which column is what. config: with which the rows were read and judged. timed: whether these have times; if
-    not, all are one sample. notes: what was read otherwise than it stands in the tables. rows: of the reference.
+    not, all are one sample. notes: what was read otherwise than it stands in the tables. splits: for whom signals
+    changed, if that was asked for.
     """
 
     found: Inspection
@@ -56,6 +59,7 @@ class Scan:
     result: ReplayResult
     verdict: Verdict
     overview: Overview
+    splits: Splits
     notes: tuple[str, ...]
     wishes: Wishes
 
@@ -94,13 +98,17 @@ def scan_facts(scan: Scan) -> dict[str, Any]:
         "left_out": scan.found.proposal.excluded,
         "notes": list(scan.notes),
         "timed": scan.timed,
-        "signals": [
-            row for model in scan.overview.models for row in (signal_row(model, each) for each in model.signals)
-        ],
+        "signals": [signal_facts(scan, model, each) for model in scan.overview.models for each in model.signals],
         "not_checked": scan.unchecked,
         "reference": {each.model: {"rows": each.total.n, "content_hash": each.content_hash} for each in scan.baselines},
         "command": scan.wishes.command,
     }
+
+
+def signal_facts(scan: Scan, model: ModelView, signal: SignalView) -> dict[str, Any]:
+    """A signal as a row and, if it was asked for, for whom it changed."""
+    splits = scan.splits.get((model.name, signal.name))
+    return signal_row(model, signal) | ({} if splits is None else {"for_whom": _whom_facts(splits)})
 
 
 def signal_row(model: ModelView, signal: SignalView) -> dict[str, Any]:
@@ -125,3 +133,15 @@ def signal_row(model: ModelView, signal: SignalView) -> dict[str, Any]:
         "threshold_nats": shown.finding.threshold if shown else None,
         "events": signal.after.n,
     }
+
+
+def _whom_facts(splits: Sequence[Split]) -> list[dict[str, Any]]:
+    return [
+        {
+            "column": each.column,
+            "says": each.says,
+            "share": round(each.share, 6),
+            "values": [asdict(segment) for segment in each.segments],
+        }
+        for each in splits
+    ]

@@ -268,9 +268,14 @@ def moment(epoch_ms: int, length: int = 0) -> str:
 
 
 def names(signals: Sequence[SignalView], most: int = 3) -> str:
-    """The names of signals in a sentence: "a, b and c", or "a, b, c and 7 more"."""
-    first = [printable(each.short) for each in signals[:most]]
-    more = len(signals) - len(first)
+    """The names of signals in a sentence."""
+    return listed_names([printable(each.short) for each in signals], most)
+
+
+def listed_names(every: Sequence[str], most: int) -> str:
+    """Printable names in a sentence: "a, b and c", or "a, b, c and 7 more"."""
+    first = list(every[:most])
+    more = len(every) - len(first)
     last = [f"{more:,} more"] if more else first[-1:]
     head = first if more else first[:-1]
     return " and ".join([*([", ".join(head)] if head else []), *last])

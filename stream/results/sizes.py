@@ -19,6 +19,7 @@ from driftline.detectors.arrays import FloatArray, IntArray
 from driftline.detectors.statistics.effect_sizes import jensen_shannon
 from driftline.detectors.summaries.codes import Special
 from driftline.detectors.summaries.layout import Layout
+from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
 
 #: Differences in words, from the usual one up. They begin at `BOUNDS`: at normal distributions that lie 1/4, 1/2, 1 and
@@ -33,8 +34,9 @@ NOT_JUDGED: Final = "not judged"
 FEWEST: Final = 20
 # Groups of the regular codes of a signal.
 _GROUPS = 10
-# The share of the reference's own stretches that are usual; its quantile of a standard normal variable.
-_USUAL, _NORMAL = 0.95, 1.6449
+# The share of the reference's own stretches that are usual. Quantiles of a standard normal variable: of that share, and
+# of 0.999, since a change is looked for in many parts of the traffic.
+_USUAL, _NORMAL, _SURE = 0.95, 1.6449, 3.0902
 # Few events a group reach more: simulated for 2 to 16 equal groups and 20 to 400 events, 1 + 0.4 k / n times as
 # much, to 6 %.
 _FEW = 0.4
@@ -95,7 +97,21 @@ class Sizes:
         rounded = max(1, min(2 ** round(np.log2(max(length, 1))), blocks // _STRETCHES * 2))
         if rounded not in self._usual:
             self._usual[rounded] = self._usual_of(rounded)
-        return np.maximum(self._usual[rounded], self._chance(events))
+        return np.maximum(self._usual[rounded], _chance(self._filled, events, self._n, _NORMAL))
+
+    def compare(self, before: Sketch, after: Sketch, s: int) -> tuple[float, bool | None]:
+        """The size of a signal's difference between two samples, and whether it is one.
+
+        It is one if it is at least "slightly different", and more than chance reaches once in a thousand times. None:
+        either sample is too small to say.
+        """
+        groups = slice(self._signals[s], self._signals[s + 1] if s + 1 < len(self._signals) else None)
+        old, new = (self._grouped(each.counts[None])[0, groups] for each in (before, after))
+        if min(before.n, after.n) < FEWEST:
+            return 0.0, None
+        size = float(jensen_shannon(new[None], old)[0, 0])
+        filled = np.array([np.count_nonzero(old + new)])
+        return size, size >= max(BOUNDS[0], float(_chance(filled, after.n, before.n, _SURE)[0]))
 
     @cached_property
     def _blocks(self) -> IntArray:
@@ -117,20 +133,25 @@ class Sizes:
         sizes = jensen_shannon(own, self._reference[None] - own, self._signals)
         return np.asarray(np.quantile(sizes, _USUAL, axis=0))
 
-    def _chance(self, events: int) -> FloatArray:
-        """The size (S,) that independent events reach by chance in 19 of 20 stretches.
-
-        The divergence of two samples of n and m is about χ² (1/n + 1/m) / 8 nats, with a degree of freedom less than
-        there are groups; its quantile by Wilson and Hilferty (PNAS 17, 1931).
-        """
-        filled = np.add.reduceat((self._reference > 0).astype(np.int64), self._signals)
-        freedom = np.maximum(filled - 1, 1)
-        quantile = freedom * (1 - 2 / (9 * freedom) + _NORMAL * np.sqrt(2 / (9 * freedom))) ** 3
-        bits = quantile * (1 / max(events, 1) + 1 / max(self._n, 1)) / (8 * np.log(2))
-        return np.asarray(np.sqrt(bits) * (1 + _FEW * filled / max(events, 1)))
+    @cached_property
+    def _filled(self) -> IntArray:
+        """How many groups of each signal the reference has (S,)."""
+        return np.asarray(np.add.reduceat((self._reference > 0).astype(np.int64), self._signals))
 
     def _grouped(self, counts: IntArray) -> IntArray:
         return np.asarray(np.add.reduceat(counts[:, self._order], self._starts, axis=1))
+
+
+def _chance(filled: IntArray, events: int, others: int, quantile: float) -> FloatArray:
+    """The size that two samples of one distribution reach by chance, by their numbers of filled groups.
+
+    The divergence of samples of n and m is about χ² (1/n + 1/m) / 8 nats, with a degree of freedom less than there are
+    groups; its quantile by Wilson and Hilferty (PNAS 17, 1931), from that of a standard normal variable.
+    """
+    freedom = np.maximum(filled - 1, 1)
+    reached = freedom * (1 - 2 / (9 * freedom) + quantile * np.sqrt(2 / (9 * freedom))) ** 3
+    bits = reached * (1 / max(events, 1) + 1 / max(others, 1)) / (8 * np.log(2))
+    return np.asarray(np.sqrt(bits) * (1 + _FEW * filled / max(events, 1)))
 
 
 def _groups(layout: Layout, total: IntArray, s: int) -> list[IntArray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html import escape
 from pathlib import Path
@@ -14,7 +14,7 @@ from driftline.stream.config.load import parse_config
 from driftline.stream.config.sections import Config
 from driftline.stream.replay.verdict import Outcome
 from driftline.stream.results.overview import ModelView, SignalView
-from driftline.stream.results.scan import Scan, Wishes, signal_row
+from driftline.stream.results.scan import Scan, Wishes, signal_facts, signal_row
 from driftline.stream.results.sentences import sentence, shown, verdict_sentence
 from driftline.stream.scan.frames import Frame
 from driftline.stream.scan.run import scan
@@ -36,6 +36,7 @@ def compare(
     label: str | None = None,
     id: str | None = None,  # as the option of the command line
     kinds: Mapping[str, str] | None = None,
+    for_whom: Sequence[str] = (),
     name: str = "live",
     config: str | None = None,
 ) -> Result:
@@ -45,7 +46,8 @@ def compare(
 
     reference, live: pandas or Polars data frames, Arrow tables, dicts of columns or lists of dicts; of either kind.
     time, prediction, score, label, id: columns; guessed by default. kinds: "numeric", "categorical" or "boolean", by
-    column, instead of the kind inferred. name: of the model, if no column has it. config: settings as
+    column, instead of the kind inferred. for_whom: columns by whose values
+    each change is split. name: of the model, if no column has it. config: settings as
     in a configuration file (YAML).
 
     Raises InputError, BaselineError or ConfigError, which say what is wrong and what helps.
@@ -60,7 +62,8 @@ def compare(
         config=Config() if config is None else parse_config(config, "config"),
         parts={part: column for part, column in parts.items() if column is not None},
         kinds={signal: _kind(kind) for signal, kind in (kinds or {}).items()},
-        command=_call(parts, kinds or {}),
+        for_whom=for_whom,
+        command=_call(parts, kinds or {}, for_whom),
     )
     found = scan(Frame(live, name, "live"), Frame(reference, name, "reference"), wishes)
     return Result(found, sys.modules.get(type(live).__module__.partition(".")[0]))
@@ -72,9 +75,10 @@ def _kind(kind: str) -> Kind:
     return Kind(kind)
 
 
-def _call(parts: Mapping[str, str | None], kinds: Mapping[str, str]) -> str:
+def _call(parts: Mapping[str, str | None], kinds: Mapping[str, str], for_whom: Sequence[str]) -> str:
     words = [f"{'time' if part == 'ts' else part}={column!r}" for part, column in parts.items() if column is not None]
     words += [f"kinds={dict(kinds)!r}"] if kinds else []
+    words += [f"for_whom={list(for_whom)!r}"] if for_whom else []
     return f"driftline.compare({', '.join(['reference', 'live', *words])})"
 
 
@@ -149,14 +153,14 @@ class Result:
 
     def __getitem__(self, signal: str) -> Finding:
         """The finding of a signal, with or without `features.` in front of its name."""
-        return Finding(_timed(signal_row(*self._find(signal))))
+        return Finding(_timed(signal_facts(self.scan, *self._find(signal))))
 
     def plot(self, signal: str) -> Card:
         """The pictures of a signal: its values over time, before and after."""
         from driftline.stream.reports.page.page import signal_page
 
         model, found = self._find(signal)
-        return Card(signal_page(model, found), found.name)
+        return Card(signal_page(model, found, self.scan.splits), found.name)
 
     def save_html(self, path: str | Path) -> None:
         """Write the report: one page that needs nothing else."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
 from difflib import get_close_matches
 from itertools import islice
 
@@ -34,6 +35,7 @@ from driftline.stream.replay.verdict import Outcome, Verdict, decide
 from driftline.stream.results.overview import overview
 from driftline.stream.results.scan import Scan, Wishes
 from driftline.stream.scan.tables import Table
+from driftline.stream.scan.whom import by_part, extras_of, split_by
 from driftline.stream.sources.inputs import InputError, Note, OnNote
 from driftline.stream.sources.inspected import inspect_records
 
@@ -68,6 +70,7 @@ def scan(live: Table, reference: Table, wishes: Wishes, progress: Progress = _no
     rows, in_order = _in_order(list(live.messages(proposed := _proposed(found, wishes), on_note)), proposed, timed)
     config = _settings(proposed, found, len(rows), timed)
     has_times = timed and _has_times(reference, config)
+    wishes = replace(wishes, for_whom=by_part(wishes.for_whom, config.mapping))
     sample = _read_reference(reference, config, has_times, wishes, on_note)
     baselines = tuple(
         _build(sample, model, config, has_times, wishes, reference.title) for model in sorted(sample.events)
@@ -81,7 +84,9 @@ def scan(live: Table, reference: Table, wishes: Wishes, progress: Progress = _no
     if timed and not has_times:
         notes.setdefault(f"{reference.title}: has no times, so how traffic varies over time is not known")
     view = overview(result.recorded, timed=timed, judged=verdict.outcome is not Outcome.TOO_LITTLE)
-    return Scan(found, config, timed, baselines, sample, result, verdict, view, tuple(notes), wishes)
+    chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
+    splits = split_by(view, wishes.for_whom, sample.events, chunks, config, None if timed else _NO_TIME)
+    return Scan(found, config, timed, baselines, sample, result, verdict, view, splits, tuple(notes), wishes)
 
 
 def _with_reference(verdict: Verdict, baselines: Sequence[Baseline], config: Config) -> Verdict:
@@ -191,7 +196,8 @@ def _read_reference(reference: Table, config: Config, has_times: bool, wishes: W
         paths = config.mapping.model_copy(update={"ts": RECORD})
         config = config.model_copy(update={"mapping": EventPaths(**paths.model_dump(exclude_unset=True))})
     batches = _chunks(reference.messages(config, on_note))
-    sample = read_events(batches, config, timestamp=None if has_times else _NO_TIME)
+    timestamp = None if has_times else _NO_TIME
+    sample = read_events(batches, config, timestamp=timestamp, extras=extras_of(wishes.for_whom))
     if excess := sample.rejected.excess(sample.read, wishes.rejected):
         raise InputError(f"{reference.title}: {excess}")
     if not sample.events:

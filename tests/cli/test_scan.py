@@ -158,6 +158,37 @@ def test_a_table_of_one_row_gets_no_verdict_and_no_all_clear(run: Run) -> None:
     assert "as usual" not in found.words
 
 
+def test_for_whom_is_said_on_the_terminal_in_json_and_on_the_page(run: Run) -> None:
+    tables(drift_from=2000)
+    arguments = ("scan", "live.csv", "--reference", "train.csv", "--for-whom", "country,decision")
+
+    found = run(*arguments, "--report", "page.html")
+    facts = orjson.loads(run(*arguments, "--json").out)
+
+    says = "device_trust: for all values of country; for all values of prediction"
+    assert says in found.words
+    trust = next(row for row in facts["signals"] if row["signal"] == "features.device_trust")
+    assert [each["says"] for each in trust["for_whom"]] == says.removeprefix("device_trust: ").split("; ")
+    assert "For whom <span>for all values of country" in Path("page.html").read_text()
+    assert "--for-whom country,decision" in Path("page.html").read_text()
+
+
+def test_a_tag_that_is_no_feature_can_be_asked_for(run: Run) -> None:
+    for path, drift in (("train.jsonl", None), ("live.jsonl", 2000)):
+        lines = [
+            {
+                "id": row["order"], "ts": row["paid_at"], "model": "pay", "tags": {"land": row["country"]},
+                "features": {"amount": row["amount"]},
+            }
+            for row in payments(3000, drift)
+        ]  # fmt: skip
+        Path(path).write_bytes(b"\n".join(map(orjson.dumps, lines)))
+
+    found = run("scan", "live.jsonl", "--reference", "train.jsonl", "--for-whom", "tags.land")
+
+    assert "amount: for all values of tags.land" in found.words
+
+
 def test_a_table_compared_with_itself_shows_values_that_it_has(run: Run) -> None:
     tables(drift_from=None)
 

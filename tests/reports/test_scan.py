@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -41,6 +42,17 @@ def test_a_pipe_gets_whole_lines_whatever_the_width(result: driftline.Result) ->
 
     assert "strongly different" in lines[1]
     assert "…" not in "".join(lines)
+
+
+def test_the_page_says_what_was_allowed_as_the_configuration_states_it(tmp_path: Path) -> None:
+    tables = list(payments(500, seed=1)), list(payments(500, seed=2))
+
+    for config, says in (
+        ("{}", "at most one in 2,0"),
+        ("defaults: {false_pages: 1 per month}", "at most 0.9 false pages in 30 days would be reported by chance"),
+    ):
+        driftline.compare(*tables, time="paid_at", config=config).save_html(tmp_path / "page.html")
+        assert says in (tmp_path / "page.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -6,18 +6,19 @@ The page has no time of its own making, so the same run makes the same bytes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
-from driftline.stream.config.sections import Config
+from driftline.stream.config.sections import Config, ModelConfig
 from driftline.stream.replay.run import ReplayResult
 from driftline.stream.replay.summary import rejected_rows
 from driftline.stream.replay.verdict import Outcome, Verdict
 from driftline.stream.reports.page.templates import rendered
 from driftline.stream.results.overview import ModelView, Overview, SignalView, overview
 from driftline.stream.results.scan import Scan
+from driftline.stream.results.segments import Splits
 from driftline.stream.results.sentences import verdict_sentence
 from driftline.stream.text.printable import printable
 
@@ -45,8 +46,8 @@ class Report:
     """What a page tells, whatever made it.
 
     kind: what was done, as in "Scan". source, reference: where the events come from. unchecked: sentences. guesses:
-    which column is what. configuration: YAML, "" if there is none. command: that repeats it. rate: false alarms per
-    event.
+    which column is what. configuration: YAML, "" if there is none. command: that repeats it. defaults: how models
+    are judged. splits: for whom signals changed.
     """
 
     kind: str
@@ -57,10 +58,11 @@ class Report:
     verdict: Verdict
     unchecked: Sequence[str]
     command: str
-    rate: float
+    defaults: ModelConfig
     guesses: Sequence[Guess] = ()
     notes: Sequence[str] = ()
     configuration: str = ""
+    splits: Splits = field(default_factory=dict)
 
     @cached_property
     def headline(self) -> str:
@@ -84,7 +86,9 @@ class Report:
     @property
     def chance(self) -> str:
         """How often as much would be found by chance."""
-        expected = self.rate * max(self.result.judged, 1)
+        if self.defaults.false_pages is not None:
+            return f"Had nothing changed, at most {self.defaults.allowed} would be reported by chance."
+        expected = self.defaults.false_alarms_per_event * max(self.result.judged, 1)
         often = f"at most one in {1 / expected:,.0f} runs" if expected < 0.5 else "many a run"
         return f"Had nothing changed, {often} over as many rows would report a change by chance."
 
@@ -105,8 +109,8 @@ def scan_page(scan: Scan) -> str:
     guesses = [Guess("time" if part == "ts" else part, str(each.value), each.why) for part, each in fields.items()]
     report = Report(
         "Scan", scan.found.source.where, scan.baselines[0].about["source"][0] if scan.baselines else "", scan.overview,
-        scan.result, scan.verdict, scan.unchecked, scan.wishes.command, scan.config.defaults.false_alarms_per_event,
-        guesses, scan.notes, scan.found.configuration or "",
+        scan.result, scan.verdict, scan.unchecked, scan.wishes.command, scan.config.defaults,
+        guesses, scan.notes, scan.found.configuration or "", scan.splits,
     )  # fmt: skip
     return render(report)
 
@@ -116,9 +120,8 @@ def replay_page(result: ReplayResult, verdict: Verdict, config: Config, source: 
     unchecked = [f"too little was judged: {each}" for each in verdict.shortfalls]
     unchecked += [f"{each.model}: {each.field}: {each.detail}" for each in result.unwatched]
     few = (f"{model}: has no baseline, and {n:,} events" for model, n in result.without_baseline.items())
-    rate = config.defaults.false_alarms_per_event
     view = overview(result.recorded, judged=verdict.outcome is not Outcome.TOO_LITTLE)
-    return render(Report("Replay", source, "", view, result, verdict, [*unchecked, *few], command, rate))
+    return render(Report("Replay", source, "", view, result, verdict, [*unchecked, *few], command, config.defaults))
 
 
 def render(report: Report) -> str:
@@ -126,11 +129,11 @@ def render(report: Report) -> str:
     cards = [(model, each) for model in report.overview.models for each in model.changed][:_CARDS]
     return rendered(
         "report.html.j2", report=report, version=version("driftline"), rows=_ROWS, lines=_LINES, names_shown=_NAMES,
-        findings=_FINDINGS,
+        findings=_FINDINGS, splits=report.splits,
         with_card={(model.name, each.name) for model, each in cards},
     )  # fmt: skip
 
 
-def signal_page(model: ModelView, signal: SignalView) -> str:
+def signal_page(model: ModelView, signal: SignalView, splits: Splits) -> str:
     """The card of one signal as a page."""
-    return rendered("signal.html.j2", model=model, signal=signal)
+    return rendered("signal.html.j2", model=model, signal=signal, splits=splits)
