@@ -100,6 +100,11 @@ class Deployment:
         arguments = list(command) or [sys.executable, "-m", "driftline", "worker", "-c", str(self.path)]
         return WorkerProcess(arguments, self.path.parent / f"{name}.log", environment)
 
+    def pages(self, **environment: str) -> WorkerProcess:
+        """`driftline serve`, not started yet."""
+        arguments = [sys.executable, "-m", "driftline", "serve", "-c", str(self.path)]
+        return WorkerProcess(arguments, self.path.parent / "pages.log", environment, "pages")
+
     def reload(self) -> Deployment:
         """The deployment with its configuration file read again."""
         return replace(self, config=parse_config(self.path.read_text(), str(self.path)))
@@ -221,11 +226,15 @@ class Response(NamedTuple):
 
 @dataclass
 class WorkerProcess:
-    """A worker process. As a context manager it is started on entry, and killed on exit if it still runs."""
+    """A worker process. As a context manager it is started on entry, and killed on exit if it still runs.
+
+    serves: what its HTTP server is called in the log.
+    """
 
     command: Sequence[str]
     log: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    serves: str = "health and metrics"
 
     def __enter__(self) -> Self:
         with self.log.open("ab") as log:
@@ -283,12 +292,17 @@ class WorkerProcess:
         """The last 40 lines of the log."""
         return "\n".join(self.logs().splitlines()[-40:])
 
-    def get(self, path: str) -> Response:
-        """Request a path of its HTTP server, whose address is read from the log. OSError when it does not answer."""
-        self.wait_for(lambda: "health and metrics on http://" in self.logs())
-        address = self.logs().partition("health and metrics on http://")[2].split()[0].strip('",}')
+    @property
+    def address(self) -> str:
+        """The address of its HTTP server, read from the log."""
+        self.wait_for(lambda: f"{self.serves} on http://" in self.logs())
+        return self.logs().partition(f"{self.serves} on http://")[2].split()[0].strip('",}')
+
+    def get(self, path: str, **headers: str) -> Response:
+        """Request a path of its HTTP server. OSError when it does not answer."""
+        request = urllib.request.Request(f"http://{self.address}{path}", headers=headers)
         try:
-            with urllib.request.urlopen(f"http://{address}{path}", timeout=_ANSWER) as answer:
+            with urllib.request.urlopen(request, timeout=_ANSWER) as answer:
                 return Response(answer.status, answer.read().decode())
         except HTTPError as error:
             with error:
@@ -305,6 +319,7 @@ def deploy(
         "redis": {"url": f"redis://{redis}/0"},
         "topics": {**names, "partitions": 1},
         "worker": {"group": unique("group"), "http": "127.0.0.1:0", "session_seconds": 6, "watchdog_seconds": 60},
+        "serve": {"http": "127.0.0.1:0"},
     }
     merged = {name: {**own.get(name, {}), **sections.get(name, {})} for name in {**own, **sections}}
     path = directory / "driftline.yaml"

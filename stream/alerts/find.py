@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import NamedTuple
@@ -12,6 +13,8 @@ from driftline.stream.judge.incidents import SEVERITIES
 #: Alerts in the order in which they were sent; each call starts over at the first one.
 Lines = Callable[[], Iterable[bytes | None]]
 
+# An id has 16 digits; prefixes of fewer than 4 characters would match several alerts too often.
+_ID = re.compile(r"[\w-]{4,128}")
 # Alerts named when an id is ambiguous.
 _NAMED = 5
 
@@ -53,6 +56,11 @@ class FoundAlert(NamedTuple):
     alert: ReadAlert
     line: bytes
     incident: list[ReadAlert]
+
+
+def may_be_id(text: str) -> bool:
+    """Whether a text may be an alert's or an incident's id, or enough of the beginning of one."""
+    return _ID.fullmatch(text) is not None
 
 
 def find(lines: Lines, wanted: str) -> FoundAlert | None:

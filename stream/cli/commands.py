@@ -52,10 +52,18 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "alarms.",
     ),
     "schema": ("schema", "Print a JSON Schema (draft 2020-12) or the AsyncAPI document (YAML)."),
+    "serve": (
+        "serve",
+        "Show incidents, models and Driftline's own health in a browser until stopped. Only reads Redis and Kafka.",
+    ),
     "silence": ("silence", "Mute notifications for a while: silences and maintenance windows."),
     "produce": (
         "topics",
         "Write events from files to a topic, in order: at once, at a rate, or at a multiple of their own pace.",
+    ),
+    "top": (
+        "serve",
+        "Show open incidents, models and Driftline's own health on this terminal until Ctrl-C; once where it is none.",
     ),
     "topics": ("topics", "Create and show the topics that Driftline uses."),
     "upgrade": ("upgrade", "Show the format level of the workers' group, and raise it once all of them are upgraded."),

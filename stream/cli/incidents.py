@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +13,7 @@ from rich.progress import MofNCompleteColumn
 from rich.text import Text
 
 from driftline.stream.alerts.explain import as_row
-from driftline.stream.alerts.find import AmbiguousIdError, FoundAlert, Lines, ListedIncident, find
+from driftline.stream.alerts.find import AmbiguousIdError, FoundAlert, Lines, ListedIncident, find, may_be_id
 from driftline.stream.alerts.read import AlertError, ReadAlert
 from driftline.stream.cli.terminal import (
     EXIT_FOUND,
@@ -43,8 +42,6 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 ResultT = TypeVar("ResultT")
-# An id has 16 digits; prefixes of fewer than 4 characters would match several alerts too often.
-_ID = re.compile(r"[\w-]{4,128}")
 
 
 @app.command(name="incidents", epilog="Example: driftline incidents -c driftline.yaml --model fraud")
@@ -103,7 +100,7 @@ def explain_command(
 
     Exit code 0: explained. 2: failed.
     """
-    if not _ID.fullmatch(alert):
+    if not may_be_id(alert):
         raise typer.BadParameter(f"expected an id such as 3f9a21c47be0d512, or its first characters, got {alert!r}")
     settings = read_config(config)
     draw = _drawing() if png else None

@@ -12,7 +12,6 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from driftline.stream.alerts.build import iso
 from driftline.stream.cli.terminal import (
     CommandError,
     ConfigFile,
@@ -56,7 +55,7 @@ def models_list(
     if context.invoked_subcommand is not None:
         return
     settings = read_config(config)
-    rows = [_row(each, settings) for each in _stored(settings)]
+    rows = [each.row(settings) for each in _stored(settings)]
     if json:
         for row in rows:
             typer.echo(printable_json(orjson.dumps(row).decode()))
@@ -137,21 +136,6 @@ def _wait(settings: Config, names: Sequence[str]) -> list[str]:
         return sorted(remembered.intersection(names))
 
     return query_redis(settings.redis, left)
-
-
-def _row(model: StoredModel, settings: Config) -> dict[str, Any]:
-    """A model as plain JSON data. events: those in the warm-up, or judged since."""
-    chosen, facts = settings.for_model(model.name), model.facts
-    baseline = "given" if chosen.is_given_baselines else "learned" if facts.learned else "learning"
-    return {
-        "model": model.name,
-        "partition": model.partition,
-        "baseline": baseline,
-        "events": facts.sample if baseline == "learning" else facts.judged,
-        "learn_events": chosen.learn_events if baseline == "learning" else None,
-        "last_seen": None if model.seen is None else iso(model.seen),
-        "open_incidents": model.open_incidents,
-    }
 
 
 def _table(rows: Iterable[dict[str, Any]]) -> Table:

@@ -42,6 +42,7 @@ from driftline.stream.config.limits import Limits
 from driftline.stream.config.lineage import find_circle
 from driftline.stream.config.mapping import Mapping
 from driftline.stream.config.relay import Relay
+from driftline.stream.config.serve import Serve
 
 _LOGIN = re.compile(r"(?<=://)[^@/]*(?=@)")
 
@@ -449,6 +450,7 @@ class Config(Section, title="Driftline configuration"):
     )
     worker: Worker = Field(default_factory=Worker, description="The process `driftline worker`.")
     relay: Relay = Field(default_factory=Relay, description="The process `driftline relay`.")
+    serve: Serve = Field(default_factory=Serve, description="The process `driftline serve`.")
 
     @model_validator(mode="after")
     def _models_depend_on_others_without_a_circle(self) -> Self:

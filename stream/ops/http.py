@@ -38,8 +38,10 @@ class Health(NamedTuple):
 _HEALTHY = frozenset({"ok", "degraded"})
 
 
-def listen(address: str) -> socket.socket:
+def listen(address: str, what: str = "health and metrics") -> socket.socket:
     """A socket that listens on host:port, or on the next free one of the FURTHER_PORTS after it; port 0: on any.
+
+    what: is served there.
 
     So several workers of one configuration run on one machine. Raises OSError if no port is free.
     """
@@ -54,8 +56,8 @@ def listen(address: str) -> socket.socket:
             break
     taken = listener.getsockname()[1]
     if port not in ("0", str(taken)):
-        log.warning("port %s is in use: health and metrics are on port %d", port, taken)
-    log.info("health and metrics on http://%s:%d", host, taken)
+        log.warning("port %s is in use: %s on port %d instead", port, what, taken)
+    log.info("%s on http://%s:%d", what, host, taken)
     return listener
 
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import UNSET
 
-from driftline.stream.alerts.build import CONFIG, cloud_event, encode_alert, rfc3339
+from driftline.stream.alerts.build import cloud_event, encode_alert, rfc3339
 from driftline.stream.alerts.read import CompleteAlert, read_complete_alert
 from driftline.stream.alerts.schema import (
     DESCRIPTION,
@@ -36,7 +36,7 @@ from driftline.stream.alerts.schema import (
     cut,
 )
 from driftline.stream.judge.incidents import TRAFFIC, Status
-from driftline.stream.paging.commands import name_config
+from driftline.stream.paging.commands import AS_WRITTEN, Places
 from driftline.stream.paging.grouping import GroupingRules
 from driftline.stream.paging.notifications import Notifications, OpenIncident, Page
 from driftline.stream.text.printable import printable
@@ -55,10 +55,11 @@ class Notification(NamedTuple):
 
 
 def build_notification(
-    notifications: Notifications, name: str, rules: GroupingRules, now: float, config: str = CONFIG[1]
+    notifications: Notifications, name: str, rules: GroupingRules, now: float, places: Places = AS_WRITTEN
 ) -> Notification:
-    """The newest step of a page, given by name. now: epoch s. config: path of the configuration in its commands."""
-    raw = name_config(_raw(notifications, name, rules, now), config)
+    """The newest step of a page, given by name. now: epoch s. places: what its commands and links refer to."""
+    page = notifications.pages[name]
+    raw = places.name_in(_raw(notifications, name, rules, now), "" if page.outage else page.incident_id)
     return Notification(read_complete_alert(raw), raw)
 
 

@@ -27,6 +27,7 @@ from aiokafka import ConsumerRecord
 
 from driftline.stream.alerts.read import AlertError, CompleteAlert, read_complete_alert
 from driftline.stream.paging.attempts import Attempts
+from driftline.stream.paging.commands import Places
 from driftline.stream.paging.grouping import GroupingRules, decide
 from driftline.stream.paging.messages import Notification, build_notification
 from driftline.stream.paging.notifications import IsSilenced, Notifications, RecordPosition
@@ -64,8 +65,8 @@ class Dispatcher:
     """Sends alerts to one receiver.
 
     give_up_after: seconds after which an alert that the receiver neither accepts nor refuses becomes a dead letter.
-    config: path of the configuration, for the commands on its pages. counts: number of alerts so far by outcome:
-    delivered, refused, retried, dead_letters.
+    places: what its pages refer to. counts: number of alerts so far by outcome: delivered, refused, retried,
+    dead_letters.
     """
 
     def __init__(
@@ -77,11 +78,11 @@ class Dispatcher:
         give_up_after: float,
         rules: GroupingRules,
         silences: SilenceSource,
-        config: str,
+        places: Places,
     ) -> None:
         self.name, self._receiver, self._log = name, receiver, notification_log
         self._send_dead_letter, self._give_up_after = send_dead_letter, give_up_after
-        self._rules, self._silences, self._config = rules, silences, config
+        self._rules, self._silences, self._places = rules, silences, places
         self._owned: _Owned | None = None
         self._received: list[tuple[CompleteAlert, Record]] = []
         self._invalid: list[tuple[Record, str]] = []
@@ -207,7 +208,7 @@ class Dispatcher:
 
     async def _send(self, owned: _Owned, page: str, untried: Notifications) -> None:
         """Send a page's newest step. untried: as before this try. Raises ReceiverUnavailableError."""
-        message = build_notification(owned.notifications, page, self._rules, time.time(), self._config)
+        message = build_notification(owned.notifications, page, self._rules, time.time(), self._places)
         first_try = self._first_tries.setdefault(page, time.monotonic())
         try:
             entries = await self._receiver.deliver(message.alert, message.raw, owned.notifications.entries)

@@ -50,6 +50,7 @@ from driftline.stream.kafka.dead_letters import dead_letter
 from driftline.stream.ops.http import listen, register_waits, serve_http
 from driftline.stream.ops.logging import configure_logging
 from driftline.stream.ops.readiness import end_on_signals, wait_until_ready
+from driftline.stream.paging.commands import Places
 from driftline.stream.paging.grouping import GroupingRules
 from driftline.stream.paging.receivers.request import Endpoint
 from driftline.stream.relay.consumer import AlertConsumer, SingleReaderAssignor
@@ -124,7 +125,7 @@ async def _relay(
                 config.relay.give_up_hours * 3600,
                 rules_for(config, name),
                 silences,
-                path,
+                Places(path, config.serve.public_url or ""),
             )
             await _start_consumer(config, dispatcher, heartbeat, stack)
         await _until_stopped(heartbeat, silences, waits)

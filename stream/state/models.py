@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from driftline.stream.alerts.build import iso
 from driftline.stream.codec.frames import FormatError
 from driftline.stream.codec.state import HeadFacts, heads_of_versions, read_head, unpack_incidents
 from driftline.stream.codec.traffic import unpack_incident
+from driftline.stream.config.sections import Config
 from driftline.stream.state.client import Client, call_redis
 from driftline.stream.state.store import judge_key
 
@@ -27,6 +29,20 @@ class StoredModel(NamedTuple):
     facts: HeadFacts
     seen: int | None
     open_incidents: int
+
+    def row(self, config: Config) -> dict[str, Any]:
+        """As plain JSON data. events: those in the warm-up, or judged since."""
+        chosen, facts = config.for_model(self.name), self.facts
+        baseline = "given" if chosen.is_given_baselines else "learned" if facts.learned else "learning"
+        return {
+            "model": self.name,
+            "partition": self.partition,
+            "baseline": baseline,
+            "events": facts.sample if baseline == "learning" else facts.judged,
+            "learn_events": chosen.learn_events if baseline == "learning" else None,
+            "last_seen": None if self.seen is None else iso(self.seen),
+            "open_incidents": self.open_incidents,
+        }
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from aiokafka import ConsumerRecord
 from driftline.stream.config.relay import Relay
 from driftline.stream.config.sections import Redis
 from driftline.stream.demo.servers import Server
+from driftline.stream.paging.commands import AS_WRITTEN
 from driftline.stream.paging.grouping import GroupingRules
 from driftline.stream.paging.receivers.request import Endpoint
 from driftline.stream.relay.dispatcher import Dispatcher, Record
@@ -60,7 +61,7 @@ class Bench:
             self.give_up,
             self.rules,
             self.silences,
-            "driftline.yaml",
+            AS_WRITTEN,
         )
         for each in self.records(*values):
             dispatcher.receive(each)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.stream.alerts.schema import DESCRIPTION
-from driftline.stream.paging.commands import name_config
+from driftline.stream.paging.commands import AS_WRITTEN, Places, name_config
 
 EXPLAIN = "driftline explain 4876 -c driftline.yaml"
 REPLAY = "driftline replay kafka://predictions -c driftline.yaml --from 2026-01-01T00:00:00.000Z"
@@ -59,3 +59,35 @@ def test_an_alert_with_commands_of_any_form_is_sent(commands: Any) -> None:
     raw = msgspec.json.encode({"data": {"commands": commands, "description": None}})
 
     assert name_config(raw, PATH) == raw
+
+
+# Links
+
+
+def linked(pages: str, incident: str, **data: Any) -> list[Any]:
+    event = Places(PATH, pages).name_in(msgspec.json.encode({"id": "1", "data": data}), incident)
+    return list(json.loads(event)["data"]["links"])
+
+
+def test_the_page_of_the_incident_is_the_first_link() -> None:
+    runbook = {"href": "https://wiki.example/fraud", "text": "Runbook"}
+
+    assert linked("https://drift.example/", "3f9a", links=[runbook]) == [
+        {"href": "https://drift.example/incidents/3f9a", "text": "Driftline"},
+        runbook,
+    ]
+    assert linked("http://drift.example/x", "a/b c") == [{"href": "http://drift.example/x/", "text": "Driftline"}], (
+        "what cannot be an id is none"
+    )
+
+
+def test_a_page_about_several_incidents_links_to_all() -> None:
+    assert linked("https://drift.example", "", links="no list") == [
+        {"href": "https://drift.example/", "text": "Driftline"}
+    ]
+
+
+def test_without_an_address_nothing_is_linked() -> None:
+    raw = msgspec.json.encode({"id": "1", "data": {"links": []}})
+
+    assert AS_WRITTEN.name_in(raw, "3f9a") is raw

@@ -131,3 +131,18 @@ def test_health_says_why_a_relay_is_unhealthy(site: Site) -> None:
         assert health["reason"].startswith("pagerduty refused the last alert: 127.0.0.1 answers 403")
         assert figures(relay.get("/metrics").body)["refused_total"] == 1
         assert relay.stop() == 0
+
+
+def test_every_page_links_to_its_incident_where_the_pages_are_served(site: Site) -> None:
+    config = json.loads(site.deployment.path.read_text())
+    config["serve"]["public_url"] = "https://drift.example.com"
+    site.deployment.path.write_text(json.dumps(config))
+    site.publish(cloud_event(1))
+    with site.relay("pagerduty") as relay:
+        relay.wait_for(lambda: site.services["pagerduty"].open == {"fraud/a1"})
+        assert relay.stop() == 0
+    (request,) = site.services["pagerduty"].requests
+    assert json.loads(request.body)["links"] == [
+        {"href": "https://drift.example.com/incidents/a1", "text": "Driftline"},
+        {"href": "https://wiki.example/fraud", "text": "Runbook"},
+    ]

@@ -37,8 +37,8 @@ class AlertedSignal(NamedTuple):
     figures: list[Row]
 
 
-def alert_page(alert: ReadAlert, incident: Sequence[ReadAlert], allowed: str) -> str:
-    """The page of an alert. incident, allowed: as in `print_explanation`."""
+def alert_page(alert: ReadAlert, incident: Sequence[ReadAlert], allowed: str, home: str = "") -> str:
+    """The page of an alert. incident, allowed: as in `print_explanation`. home: path of the page of all, or ""."""
     over = alert.status == "resolved"
     mark = Tag("○", "over", "over") if over else Tag("▲", "open", "error" if alert.severity in _SEVERE else "warn")
     until = f"until {format_time(alert.ends_at)}" if alert.ends_at else ""
@@ -47,7 +47,7 @@ def alert_page(alert: ReadAlert, incident: Sequence[ReadAlert], allowed: str) ->
     signals = [_alerted(each, allowed) for each in alert.signals]
     return rendered(
         "alert.html.j2", alert=alert, incident=incident, mark=mark, about=[each for each in about if each],
-        signals=signals, todo=_todo(alert), time=format_time, version=version("driftline"),
+        signals=signals, todo=_todo(alert), time=format_time, home=home, version=version("driftline"),
     )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """The templates of pages: everything that comes from traffic passes Jinja's escaping. Edge: Jinja2.
 
-The content security policy allows the page's own style sheet, by its hash, and nothing else at all.
+The content security policy allows the page's own style sheet, and its script if it has one, by their hashes, and
+nothing else at all.
 """
 
 from __future__ import annotations
@@ -21,17 +22,25 @@ from driftline.stream.text.phrases import counted
 from driftline.stream.text.printable import printable, printable_lines
 
 
-def rendered(template: str, **values: Any) -> str:
-    """A page made of a template. Everything but the style sheet is escaped."""
-    style = _style()
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    page = _environment().get_template(template)
-    return page.render(style=Markup(style), digest=digest, **values) + "\n"  # noqa: S704 # our own file
+def rendered(template: str, script: str = "", **values: Any) -> str:
+    """A page made of a template. script: file with the script of the page, "" for none. All but the two is escaped."""
+    texts = {"style": _text("report.css"), "script": _text(script) if script else ""}
+    policy = ["default-src 'none'", f"style-src {_digest(texts['style'])}", "base-uri 'none'"]
+    if script:
+        policy += [f"script-src {_digest(texts['script'])}", "connect-src 'self'", "form-action 'self'"]
+    else:
+        policy += ["form-action 'none'"]
+    own = {name: Markup(text) for name, text in texts.items()}  # noqa: S704 # our own files
+    return _environment().get_template(template).render(policy="; ".join(policy), **own, **values) + "\n"
+
+
+def _digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 @cache
-def _style() -> str:
-    return (files(__package__) / "report.css").read_text("utf-8")
+def _text(name: str) -> str:
+    return (files(__package__) / name).read_text("utf-8")
 
 
 @cache

@@ -1,0 +1,129 @@
+"""How long the pages of `driftline serve` take: a group of many models with open incidents in a real Redis.
+
+    python -m load_tests.bench.serve                               1000 models, 100 of them with an open incident
+    python -m load_tests.bench.serve --models 5000 --open 500 --json
+
+Each model has the state and each incident the alert of a real drift. The pages are asked for one after the other, each
+as often as the others; the server meanwhile goes on to read Redis every second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from driftline.stream.codec.state import StateDelta
+from driftline.stream.config.load import parse_config
+from driftline.stream.demo.servers import embedded_broker
+from driftline.stream.state.client import connect
+from driftline.stream.state.store import DecidedAlert, Store
+from load_tests.harness.deployment import Broker, Deployment, WorkerProcess, deploy
+from load_tests.harness.oracle import Replay, baseline_of, messages
+from load_tests.harness.servers import real_redis
+
+# Times that each page is asked for.
+_REQUESTS = 200
+# Models in a commit.
+_AT_ONCE = 100
+
+
+def measured(models: int, opened: int, directory: Path) -> dict[str, dict[str, float]]:
+    """ms of the median and of the slowest in 20 requests, by page; and of the server, in idle, processor time a s."""
+    with embedded_broker(directory) as broker, real_redis(directory) as redis:
+        here = deploy(directory, Broker(broker, idempotent=False), redis.address, {"panes": {"events": 50}})
+        incident = asyncio.run(_fill(here, models, opened))
+        with here.pages() as pages:
+            pages.wait_for(lambda: len(json.loads(pages.get("/api/models").body)) == models)
+            paths = {"first page": "/", "a model": "/models/model-0", "an incident": f"/incidents/{incident}"}
+            figures = {name: _times(pages, path) for name, path in paths.items()}
+            figures["at rest"] = {"cpu_share": _load(pages)}
+            return figures
+
+
+async def _fill(here: Deployment, models: int, opened: int) -> str:
+    """Store models and incidents; returns the id of one."""
+    states, alert = _drifted()
+    client = connect(here.config.redis)
+    judge = await Store(client, here.config.worker.group).claim_judge(here.config.topics.panes, 0)
+    for first in range(0, models, _AT_ONCE):
+        names = [f"model-{i}" for i in range(first, min(first + _AT_ONCE, models))]
+        alerts = [_alert_of(name, alert) for name in names[: max(opened - first, 0)]]
+        seen = dict.fromkeys(names, int(1000 * time.time()))
+        await judge.commit(
+            first + 1, {name: StateDelta(dict(states), replace_all=True) for name in names}, alerts, seen
+        )
+    await client.aclose()
+    return _alert_of("model-0", alert).incident
+
+
+def _drifted() -> tuple[Mapping[str, bytes], dict[str, Any]]:
+    """The stored state and the alert of a model that drifts."""
+    replay = Replay(parse_config("panes: {events: 50, seconds: null}", ""), {"fraud": baseline_of("fraud")})
+    replay.read(0, messages("fraud", 1200, drift=(600, 1200), step=1000))
+    return replay.model_states()["fraud"], replay.alerts[0]
+
+
+def _alert_of(model: str, alert: Mapping[str, Any]) -> DecidedAlert:
+    number = int(model.removeprefix("model-"))
+    own = {"component": model, "incident_id": f"b{number:015x}", "id": f"a{number:015x}"}
+    data = {**alert["data"], **own, "title": alert["data"]["title"].replace("fraud", model)}
+    return DecidedAlert(json.dumps({**alert, "data": data}).encode(), own["incident_id"])
+
+
+def _times(pages: WorkerProcess, path: str) -> dict[str, float]:
+    taken = []
+    for _ in range(_REQUESTS):
+        began = time.perf_counter()
+        answer = pages.get(path)
+        taken.append(1000 * (time.perf_counter() - began))
+        assert answer.status == 200, answer.body
+    return {
+        "median_ms": float(np.median(taken)),
+        "p95_ms": float(np.quantile(taken, 0.95)),
+        "kB": len(answer.body) / 1e3,
+    }
+
+
+def _load(pages: WorkerProcess, seconds: float = 20.0) -> float:
+    process = psutil.Process(pages.process.pid)
+    before = sum(process.cpu_times()[:2])
+    time.sleep(seconds)
+    return (sum(process.cpu_times()[:2]) - before) / seconds
+
+
+def _print(figures: Mapping[str, Mapping[str, float]]) -> None:
+    table = Table()
+    for heading in ("page", "median, ms", "p95, ms", "size, kB"):
+        table.add_column(heading, justify="left" if heading == "page" else "right")
+    for name, row in figures.items():
+        if "p95_ms" in row:
+            table.add_row(name, f"{row['median_ms']:.0f}", f"{row['p95_ms']:.0f}", f"{row['kB']:.0f}")
+    Console().print(table)
+    Console().print(f"at rest: {figures['at rest']['cpu_share']:.1%} of a processor")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=int, default=1000)
+    parser.add_argument("--open", type=int, default=100, help="models with an open incident")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as directory:
+        figures = measured(options.models, options.open, Path(directory))
+    print(json.dumps(figures)) if options.json else _print(figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""What a group of workers knows now, read again and again from Redis and Kafka for everyone who looks.
+
+    Redis  ─ every second: alerts of open and past incidents ─┐
+           ─ every 5 s: models, unwatched fields, workers    ─┼─► Now ─► pages, JSON, `driftline top`
+    Kafka  ─ every 10 s: where the logs end                  ─┘
+
+However many people look, the servers are asked once. Nothing is written. A server that does not answer leaves what was
+known before, with its error and since when.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from driftline.stream.alerts.find import FoundAlert, ListedIncident, find
+from driftline.stream.alerts.read import AlertError
+from driftline.stream.codec.frames import FormatError
+from driftline.stream.config.sections import Config
+from driftline.stream.kafka.admin import TopicsError, describe_topics, open_admin
+from driftline.stream.kafka.client import KafkaUnreachableError
+from driftline.stream.kafka.logs import Log, read_logs
+from driftline.stream.panes.coverage import Unwatched
+from driftline.stream.schemas.topics import wanted_topics
+from driftline.stream.sources.topic_history import open_history
+from driftline.stream.state.client import StoreError, connect
+from driftline.stream.state.incident_index import IncidentIndex, IndexedAlerts
+from driftline.stream.state.level import GroupLevel, Standing
+from driftline.stream.state.models import ModelIndex, StoredModel
+from driftline.stream.state.store import Store
+from driftline.stream.state.unwatched import UnwatchedReports
+
+# s between two readings. An incident shows within one of them; models and positions are read whole, 2 ms of processor
+# time a model, and nobody waits for them; Kafka needs a connection for each reading.
+_ALERTS_EVERY, _MODELS_EVERY, _LOGS_EVERY = 1.0, 5.0, 10.0
+# s after which pages are shown although no server has answered yet.
+_FIRST = 5.0
+
+# A topic and one of its partitions.
+Place = tuple[str, int]
+
+
+class Failure(NamedTuple):
+    """Why a server does not answer, and since when, s since the epoch."""
+
+    since: float
+    reason: str
+
+
+class Lag(NamedTuple):
+    """Records of a topic that are not yet done with, and of how many partitions. done: what that means."""
+
+    topic: str
+    done: str
+    records: int
+    partitions: int
+
+
+class DeadLetters(NamedTuple):
+    """How many dead letters a topic holds."""
+
+    topic: str
+    records: int
+
+
+@dataclass(frozen=True)
+class Now:
+    """What is known. at: when Redis answered last, s since the epoch; 0: never.
+
+    alerts: as published, those of open incidents first. began: whether a worker has judged anything yet. standing: the
+    workers and the level; None if not known. failures: by server.
+    """
+
+    at: float = 0.0
+    began: bool = False
+    alerts: tuple[bytes, ...] = ()
+    incidents: Sequence[ListedIncident] = ()
+    models: Sequence[StoredModel] = ()
+    unwatched: Sequence[Unwatched] = ()
+    standing: Standing | None = None
+    lags: Sequence[Lag] = ()
+    dead_letters: Sequence[DeadLetters] = ()
+    failures: Mapping[str, Failure] = field(default_factory=dict)
+
+    @property
+    def open(self) -> list[ListedIncident]:
+        """The open incidents, the worst first."""
+        return [each for each in self.incidents if each.open]
+
+    @property
+    def past(self) -> list[ListedIncident]:
+        """The resolved incidents that Redis still has, the newest first."""
+        ended = [each for each in self.incidents if not each.open]
+        return sorted(
+            ended, key=lambda each: each.newest.ends_at.timestamp() if each.newest.ends_at else 0, reverse=True
+        )
+
+
+class Live:
+    """Keeps `now` up to date while the context `reading` lasts."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.now = Now()
+        self._changed = asyncio.Condition()
+        self._turn = 0  # how often `now` has changed
+        self._indexed: list[IndexedAlerts] | None = None
+        self._searching = asyncio.Lock()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[None]:
+        """Read, until the context ends. It begins when everything was read once, or after some seconds."""
+        client = connect(self.config.redis)
+        self._store = Store(client, self.config.worker.group)
+        jobs = (
+            ("Redis", self._read_alerts, _ALERTS_EVERY),
+            ("Redis", self._read_models, _MODELS_EVERY),
+            ("Kafka", self._read_logs, _LOGS_EVERY),
+        )
+        first = [asyncio.Event() for _ in jobs]
+        tasks = [asyncio.create_task(self._again(*job, event)) for job, event in zip(jobs, first, strict=True)]
+        try:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.gather(*(event.wait() for event in first)), _FIRST)
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await client.aclose()
+
+    async def changed(self, turn: int, patience: float) -> int:
+        """Wait until something differs from what it was at a turn, or for some seconds; returns the turn now."""
+        async with self._changed:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait_for(lambda: self._turn != turn), patience)
+            return self._turn
+
+    async def explain(self, wanted: str) -> FoundAlert | None:
+        """The alert or incident with an id; None if neither Redis nor the alerts topic has it.
+
+        Raises AmbiguousIdError, and KafkaUnreachableError or TopicsError if the topic cannot be searched.
+        """
+        if found := find(lambda: self.now.alerts, wanted):
+            return found
+        async with self._searching:  # it reads the whole topic, so one at a time
+            return await asyncio.to_thread(find, self._published, wanted)
+
+    def _published(self) -> Iterator[bytes | None]:
+        """All alerts on the topic."""
+        with open_history(self.config.kafka, self.config.topics.alerts, None, None) as history:
+            for log in history.logs().values():
+                for batch in log:
+                    yield from batch.messages
+
+    async def _again(self, server: str, read: Callable[[], Awaitable[Now]], every: float, first: asyncio.Event) -> None:
+        """Read for ever."""
+        while True:
+            try:
+                now = await read()
+                failures = {name: each for name, each in now.failures.items() if name != server}
+                await self._set(replace(now, failures=failures))
+            except (StoreError, FormatError, AlertError, KafkaUnreachableError, TopicsError) as error:
+                known = self.now.failures.get(server)
+                failure = Failure(known.since if known else time.time(), str(error))
+                await self._set(replace(self.now, failures={**self.now.failures, server: failure}))
+            first.set()
+            await asyncio.sleep(every)
+
+    async def _set(self, now: Now) -> None:
+        """Take what was read; whoever waits is woken if a page would look otherwise."""
+        before, self.now = self.now, now
+        if replace(before, at=0.0, standing=None) != replace(now, at=0.0, standing=None):
+            async with self._changed:
+                self._turn += 1
+                self._changed.notify_all()
+
+    async def _read_alerts(self) -> Now:
+        config = self.config
+        index = IncidentIndex(self._store.client, config.worker.group, config.topics.panes)
+        indexed = await index.read()
+        if indexed == self._indexed:
+            return replace(self.now, at=time.time())
+        incidents = sorted(await index.incidents(indexed), key=lambda each: each.rank)
+        self._indexed = indexed
+        alerts = tuple(line for kind in ("open", "recent") for each in indexed for line in getattr(each, kind))
+        return replace(self.now, at=time.time(), began=bool(indexed), alerts=alerts, incidents=incidents)
+
+    async def _read_models(self) -> Now:
+        store, config = self._store, self.config
+        models = await ModelIndex(store.client, store.namespace, config.topics.panes).read()
+        self._indexed = None  # an incident may be recovering by now, which no alert says
+        now = time.time()
+        unwatched = await UnwatchedReports(store.client, store.namespace).read(now)
+        standing = await GroupLevel(store).standing(now)
+        return replace(self.now, models=models, unwatched=unwatched, standing=standing)
+
+    async def _read_logs(self) -> Now:
+        positions, topics = await self._store.positions(), self.config.topics
+        ends, dead = await asyncio.to_thread(self._ends, list(positions))
+        lags = [_lag(topics.predictions, "counted", positions, ends), _lag(topics.panes, "judged", positions, ends)]
+        return replace(self.now, lags=lags, dead_letters=dead)
+
+    def _ends(self, places: list[Place]) -> tuple[dict[Place, Log], list[DeadLetters]]:
+        """Where partitions end, and the dead letters there are."""
+        names = [each.name for each in wanted_topics(self.config.topics) if each.name.endswith(".dlq")]
+        with open_admin(self.config.kafka) as admin:
+            found = describe_topics(admin, names)
+        dead = [(name, part) for name in names if name in found for part in range(found[name].partitions)]
+        logs = read_logs(self.config.kafka, [*places, *dead])
+        held = {name: sum(log.end - log.begin for place, log in logs.items() if place[0] == name) for name in names}
+        return logs, [DeadLetters(name, count) for name, count in held.items()]
+
+
+def _lag(topic: str, done: str, positions: Mapping[Place, int], logs: Mapping[Place, Log]) -> Lag:
+    own = [place for place in positions if place[0] == topic]
+    return Lag(topic, done, sum(max(logs[each].end - positions[each], 0) for each in own if each in logs), len(own))

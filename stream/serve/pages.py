@@ -1,0 +1,115 @@
+"""The pages of `driftline serve`: what needs someone first, then the models, then Driftline itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from urllib.parse import urlencode
+
+from driftline.stream.config.sections import Config
+from driftline.stream.panes.coverage import Unwatched
+from driftline.stream.reports.page.templates import rendered
+from driftline.stream.reports.page.words import Fact
+from driftline.stream.serve.live import Now
+from driftline.stream.serve.views import (
+    FailureRow,
+    IncidentRow,
+    ModelRow,
+    failures,
+    health,
+    incidents,
+    model_of,
+    models,
+    remark,
+    verdict,
+)
+from driftline.stream.state.models import StoredModel
+from driftline.stream.text.phrases import counted
+
+# Rows of one page: a screen is filled by 30, and 200 take 60 kB.
+_MODELS, _OPEN, _PAST, _FIELDS = 200, 200, 50, 200
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a page shows. models: None if it is about one of them. further: the address of the next models, or ""."""
+
+    title: str
+    headline: str
+    remark: str
+    failures: Sequence[FailureRow]
+    open: Sequence[IncidentRow]
+    past: Sequence[IncidentRow]
+    unwatched: Sequence[Unwatched]
+    facts: Sequence[Fact] = ()
+    models: Sequence[ModelRow] | None = None
+    counted: str = ""
+    wanted: str = ""
+    further: str = ""
+    health: Sequence[Fact] = ()
+
+    @property
+    def html(self) -> str:
+        """The page."""
+        return rendered("live.html.j2", "live.js", page=self, version=version("driftline"))
+
+
+def overview_page(now: Now, config: Config, at: float, wanted: str = "", first: int = 0) -> str:
+    """The first page. at: s since the epoch. wanted: part of the names of the models to list, from the `first` on."""
+    rows = models(now, config)
+    chosen = [each for each in rows if wanted.casefold() in each.name.casefold()]
+    after = first + _MODELS
+    further = "/?" + urlencode({"model": wanted, "first": after}) + "#models" if len(chosen) > after else ""
+    return Page(
+        title=_title(now),
+        headline=verdict(now, config),
+        remark=remark(now, at),
+        failures=failures(now),
+        open=incidents(now.open[:_OPEN], at),
+        past=incidents(now.past[:_PAST], at),
+        unwatched=now.unwatched[:_FIELDS],
+        models=chosen[first:after],
+        counted=counted(len(chosen), "model"),
+        wanted=wanted,
+        further=further,
+        health=health(now, at),
+    ).html
+
+
+def model_page(now: Now, config: Config, at: float, name: str) -> str | None:
+    """The page of a model; None if no worker remembers it and no incident is about it."""
+    stored = [each for each in now.models if each.name == name]
+    own = [each for each in now.incidents if each.newest.model == name]
+    if not stored and not own:
+        return None
+    opened = [each for each in own if each.open]
+    return Page(
+        title=name,
+        headline=f"{name}: {_state(len(opened))}",
+        remark="All times in UTC.",
+        failures=failures(now),
+        open=incidents(opened, at),
+        past=incidents([each for each in now.past if each.newest.model == name], at),
+        unwatched=[each for each in now.unwatched if each.model == name],
+        facts=[fact for each in stored for fact in _facts(each, config)],
+    ).html
+
+
+def _title(now: Now) -> str:
+    return counted(len(now.open), "open incident") if now.open else "No open incident"
+
+
+def _state(opened: int) -> str:
+    return f"{counted(opened, 'open incident')}" if opened else "no incident is open"
+
+
+def _facts(model: StoredModel, config: Config) -> list[Fact]:
+    row, chosen = model_of(model, config), config.for_model(model.name)
+    return [
+        Fact("Baseline", row.baseline, ", ".join(map(str, chosen.baselines or ())) or str(chosen.baseline or "")),
+        Fact("Events judged", row.events or "none yet", f"partition {model.partition} of the panes topic"),
+        Fact("Last seen", row.seen or "unknown", "when its newest pane came"),
+        Fact("Compared with", chosen.reference, "" if chosen.reference == "baseline" else "of its own traffic"),
+        Fact("Allowed", chosen.allowed, "had nothing changed"),
+    ]

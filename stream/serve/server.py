@@ -1,0 +1,200 @@
+"""`driftline serve`: the pages over HTTP, read-only.
+
+| path                  |                                                                     |
+|-----------------------|---------------------------------------------------------------------|
+| /                     | open incidents, models, resolved incidents, Driftline itself        |
+| /incidents/ID         | one incident, or one alert, by its id or the beginning of it        |
+| /models/NAME          | one model                                                           |
+| /api/incidents, /api/incidents/ID, /api/models | the same as JSON                           |
+| /changes              | server-sent events: one whenever a page would look otherwise        |
+| /health               | 200 while Redis and Kafka answer, 503 otherwise; needs no token     |
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from driftline.stream.alerts.explain import as_row
+from driftline.stream.alerts.find import AmbiguousIdError, FoundAlert, may_be_id
+from driftline.stream.config.sections import Config
+from driftline.stream.kafka.admin import TopicsError
+from driftline.stream.kafka.client import KafkaUnreachableError
+from driftline.stream.ops.http import listen
+from driftline.stream.ops.logging import configure_logging
+from driftline.stream.reports.page.alert import alert_page
+from driftline.stream.serve.access import Access
+from driftline.stream.serve.live import Live
+from driftline.stream.serve.pages import model_page, overview_page
+from driftline.stream.text.printable import printable
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+# Browsers that wait for changes at a time: each holds a connection; more than a large team has open.
+_WATCHERS = 500
+# s between two comments on a connection without news, so that no proxy takes it for dead.
+_KEEP_ALIVE = 15.0
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+def run(config: Config) -> None:
+    """Serve the pages until SIGTERM or SIGINT. Raises MissingTokenError, or OSError if the port cannot be had."""
+    configure_logging(config.worker.log)
+    access = Access.of(config.serve, os.environ)
+    asyncio.run(_serve(config, access))
+
+
+async def _serve(config: Config, access: Access) -> None:
+    live, ended = Live(config), asyncio.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(each, ended.set)
+    listener = listen(config.serve.http, "pages")
+    try:
+        async with live.reading():
+            runner = web.AppRunner(application(live, access), access_log=None, shutdown_timeout=1.0)
+            await runner.setup()
+            await web.SockSite(runner, listener).start()
+            await ended.wait()
+            await runner.cleanup()
+    finally:
+        listener.close()
+
+
+def application(live: Live, access: Access) -> web.Application:
+    """The pages as an application of aiohttp."""
+    site = _Site(live)
+    made = web.Application(middlewares=[_guard(access)])
+    made.add_routes(
+        [
+            web.get("/", site.overview),
+            web.get("/incidents/{id}", site.incident),
+            web.get("/models/{name:.+}", site.model),
+            web.get("/api/incidents", site.incidents_json),
+            web.get("/api/incidents/{id}", site.incident_json),
+            web.get("/api/models", site.models_json),
+            web.get("/changes", site.changes),
+            web.get("/health", site.health),
+        ]
+    )
+    return made
+
+
+def _guard(access: Access) -> Any:
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not access.allows_host(request.host):
+            raise web.HTTPMisdirectedRequest(text=f"not served as {printable(request.host)}: see serve.public_url\n")
+        if request.path != "/health" and not access.allows(request.headers.get("Authorization", "")):
+            raise web.HTTPUnauthorized(headers={"WWW-Authenticate": 'Basic realm="Driftline", charset="UTF-8"'})
+        answer = await handler(request)
+        if not answer.prepared:
+            answer.headers.update(_HEADERS)
+        return answer
+
+    return guard
+
+
+class _Site:
+    """The handlers."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._watchers = 0
+
+    async def overview(self, request: web.Request) -> web.Response:
+        first = request.query.get("first", "0")
+        if not (first.isascii() and first.isdigit() and len(first) < 10):
+            raise web.HTTPBadRequest(text="first: expected a whole number\n")
+        wanted = request.query.get("model", "")
+        live = self._live
+        return _html(overview_page(live.now, live.config, time.time(), wanted, int(first)), self._status)
+
+    async def incident(self, request: web.Request) -> web.Response:
+        found = await self._found(request)
+        allowed = self._live.config.for_model(found.alert.model).allowed
+        return _html(alert_page(found.alert, found.incident, allowed, "/"))
+
+    async def model(self, request: web.Request) -> web.Response:
+        live, name = self._live, request.match_info["name"]
+        page = model_page(live.now, live.config, time.time(), name)
+        if page is None:
+            raise web.HTTPNotFound(text=f"no worker remembers a model {printable(name)}\n")
+        return _html(page, self._status)
+
+    async def incidents_json(self, _: web.Request) -> web.Response:
+        now = datetime.now(UTC)
+        return _json([as_row(each, now) for each in self._live.now.incidents], self._status)
+
+    async def incident_json(self, request: web.Request) -> web.Response:
+        found = await self._found(request)
+        return web.Response(body=found.line, content_type="application/json")
+
+    async def models_json(self, _: web.Request) -> web.Response:
+        live = self._live
+        return _json([each.row(live.config) for each in live.now.models], self._status)
+
+    async def changes(self, request: web.Request) -> web.StreamResponse:
+        if self._watchers >= _WATCHERS:
+            raise web.HTTPServiceUnavailable(text="too many pages are open\n")
+        answer = web.StreamResponse(headers={**_HEADERS, "Content-Type": "text/event-stream"})
+        self._watchers += 1
+        try:
+            await answer.prepare(request)
+            turn = await self._live.changed(-1, 0.0)
+            while True:
+                before, turn = turn, await self._live.changed(turn, _KEEP_ALIVE)
+                await answer.write(b"data: changed\n\n" if turn != before else b": nothing new\n\n")
+        except ConnectionError:
+            return answer
+        finally:
+            self._watchers -= 1
+
+    async def health(self, _: web.Request) -> web.Response:
+        failures = {server: each.reason for server, each in self._live.now.failures.items()}
+        status = "waiting" if failures else "ok"
+        return _json({"status": status, "waiting_for": failures}, self._status)
+
+    @property
+    def _status(self) -> int:
+        """Of a page that shows what the servers said last."""
+        return 503 if self._live.now.failures else 200
+
+    async def _found(self, request: web.Request) -> FoundAlert:
+        wanted = request.match_info["id"]
+        if not may_be_id(wanted):
+            raise web.HTTPBadRequest(text="expected an id such as 3f9a21c47be0d512, or its first characters\n")
+        try:
+            found = await self._live.explain(wanted)
+        except AmbiguousIdError as error:
+            raise web.HTTPConflict(text=f"several alerts have ids that begin so:\n{printable(str(error))}\n") from error
+        except (KafkaUnreachableError, TopicsError) as error:
+            raise web.HTTPServiceUnavailable(
+                text=f"the alerts topic cannot be searched: {printable(str(error))}\n"
+            ) from error
+        if found is None:
+            raise web.HTTPNotFound(text="no alert and no incident has this id\n")
+        return found
+
+
+def _html(page: str, status: int = 200) -> web.Response:
+    return web.Response(text=page, status=status, content_type="text/html", charset="utf-8")
+
+
+def _json(content: object, status: int) -> web.Response:
+    return web.Response(body=orjson.dumps(content), status=status, content_type="application/json")

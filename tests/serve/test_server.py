@@ -1,0 +1,196 @@
+"""`driftline serve` as a process beside a worker: what it shows, when, and to whom."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from driftline.stream.baselines.file import encode_baseline
+from driftline.stream.demo.servers import Server
+from load_tests.harness.deployment import Deployment, deploy
+from load_tests.harness.oracle import baseline_of, messages
+from load_tests.harness.tcp_proxy import TcpProxy
+from tests.harness.brokers import Broker
+from tests.harness.topic_tools import driftline
+
+pytestmark = pytest.mark.parametrize("broker", ["embedded"], indirect=True)
+# Events, one a second: the drift recovers some 200 after its end and is resolved 300 later.
+COUNT, DRIFT, END = 1600, 600, 900
+
+
+def deployment(broker: Broker, redis: str, directory: Path) -> Deployment:
+    (directory / "fraud.driftline").write_bytes(encode_baseline(baseline_of("fraud")))
+    sections = {
+        "topics": {"retention_hours": None},
+        "panes": {"events": 50, "seconds": None},
+        "models": {"fraud": {"baseline": "fraud.driftline"}},
+    }
+    return deploy(directory, broker, redis, sections)
+
+
+@pytest.fixture
+def here(broker: Broker, redis_server: Server, tmp_path: Path) -> Deployment:
+    return deployment(broker, redis_server.address, tmp_path)
+
+
+@pytest.fixture
+def drift() -> list[bytes]:
+    return messages("fraud", COUNT, drift=(DRIFT, END), step=1000)
+
+
+class Changes:
+    """Listens to /changes in a thread."""
+
+    def __init__(self, address: str) -> None:
+        self.times: list[float] = []
+        self._answer = urllib.request.urlopen(f"http://{address}/changes", timeout=60)
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def _read(self) -> None:
+        for line in self._answer:
+            if line.startswith(b"data:"):
+                self.times.append(time.time())
+
+    def close(self) -> None:
+        """Wait for the end, which comes when the server stops."""
+        self._thread.join(30)
+        self._answer.close()
+        assert not self._thread.is_alive()
+
+
+def test_an_incident_shows_within_two_seconds_of_its_alert_and_its_end_too(
+    here: Deployment, drift: list[bytes]
+) -> None:
+    with here.worker() as worker, here.pages() as pages:
+        pages.wait_for(lambda: "No incident is open." in pages.get("/").body)
+        news = Changes(pages.address)
+        here.produce({0: drift[:END]})
+        pages.wait_for(lambda: "1 incident is open: fraud." in pages.get("/").body)
+        shown = time.time()
+        (fired,) = (each["data"] for each in here.alerts())
+        published = next(record.timestamp / 1000 for record in here.read(here.config.topics.alerts))
+        assert shown - published < 2.0 + 1.0, "s; a second of them is the test's own polling on a busy machine"
+        assert any(each > published - 1.0 for each in news.times)
+
+        page = pages.get(f"/incidents/{fired['incident_id']}")
+        assert page.status == 200
+        for part in (fired["title"], "Before and after", "driftline silence add", fired["id"], 'href="/models/fraud"'):
+            assert part in page.body, part
+        assert pages.get(f"/incidents/{fired['id'][:6]}").body == page.body, "the beginning of an id will do"
+        assert "fraud: 1 open incident" in pages.get("/models/fraud").body
+        (row,) = json.loads(pages.get("/api/incidents").body)
+        assert (row["state"], row["incident_id"]) == ("open", fired["incident_id"])
+        assert json.loads(pages.get(f"/api/incidents/{fired['id']}").body)["data"] == fired
+        pages.wait_for(lambda: "▲</span> 1 incident" in pages.get("/").body)
+        (model,) = json.loads(pages.get("/api/models").body)
+        assert (model["model"], model["open_incidents"]) == ("fraud", 1)
+
+        here.produce({0: drift[END:]})
+        pages.wait_for(lambda: "No incident is open." in pages.get("/").body)
+        assert "recovered" in pages.get("/").body
+        assert worker.stop() == 0
+        assert pages.stop() == 0
+        news.close()
+
+
+def test_the_json_is_that_of_the_commands(
+    here: Deployment, drift: list[bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    here.produce({0: drift})
+    with here.worker() as worker:
+        worker.wait_for(lambda: len(here.alerts()) == 2)
+        assert worker.stop() == 0
+    with here.pages() as pages:
+        for command, path in ((("incidents", "--past"), "/api/incidents"), (("models",), "/api/models")):
+            driftline(*command, "--json", "-c", here.path)
+            printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+            answered = json.loads(pages.get(path).body)
+            for row in (*printed, *answered):
+                row.pop("seconds", None)  # how long an incident has been open is a matter of when one asks
+            assert answered == [row for row in printed if row.get("state") != "unwatched"]
+
+
+def test_what_is_not_there_or_no_id_is_answered_in_words(here: Deployment) -> None:
+    with here.pages() as pages:
+        assert pages.get("/incidents/0000dead") == (404, "no alert and no incident has this id\n")
+        assert pages.get("/incidents/abc").status == 400
+        assert pages.get("/incidents/%3Cscript%3E").status == 400
+        assert pages.get("/models/%3Cscript%3E") == (404, "no worker remembers a model <script>\n")
+        assert pages.get("/?first=-1").status == 400
+        assert pages.get("/favicon.ico").status == 404
+
+
+def test_only_reading_is_possible_and_only_under_our_own_name(here: Deployment) -> None:
+    with here.pages() as pages:
+        answer = pages.get("/")
+        assert answer.status == 200
+        assert "default-src &#39;none&#39;" in answer.body
+        assert pages.get("/", Host="evil.example").status == 421
+        with here.store as client:
+            before = sorted(client.keys(f"{here.config.worker.group}*"))
+        for method in ("POST", "PUT", "DELETE", "PATCH"):
+            request = urllib.request.Request(f"http://{pages.address}/api/models", method=method)
+            with pytest.raises(urllib.error.HTTPError, match="405") as refused:
+                urllib.request.urlopen(request)
+            refused.value.close()
+        with here.store as client:
+            assert sorted(client.keys(f"{here.config.worker.group}*")) == before
+
+
+def test_with_a_token_everything_but_health_asks_for_it(here: Deployment) -> None:
+    with here.pages(DRIFTLINE_SERVE_TOKEN="an-open-secret") as pages:
+        for path in ("/", "/api/models", "/changes", "/incidents/0000dead", "/models/fraud"):
+            assert pages.get(path).status == 401, path
+        assert pages.get("/", Authorization="Bearer an-open-secret").status == 200
+        assert pages.get("/health").status == 200
+        assert "an-open-secret" not in pages.logs()
+
+
+def test_beyond_this_machine_it_does_not_start_without_a_token(here: Deployment) -> None:
+    config = json.loads(here.path.read_text())
+    here.path.write_text(json.dumps(config | {"serve": {"http": "0.0.0.0:0"}}))
+    with here.pages() as pages:
+        assert pages.process.wait(60) == 2
+        assert "set the environment variable DRIFTLINE_SERVE_TOKEN" in " ".join(pages.logs().split())
+
+
+def test_without_redis_it_shows_what_it_knew_and_goes_on_when_redis_is_back(
+    broker: Broker, redis_server: Server, tmp_path: Path, drift: list[bytes]
+) -> None:
+    with TcpProxy(redis_server.port) as redis:
+        redis.open()
+        here = deployment(broker, redis.address, tmp_path)
+        here.produce({0: drift[:END]})
+        with here.worker() as worker:
+            worker.wait_for(lambda: len(here.alerts()) == 1)
+            assert worker.stop() == 0
+        with here.pages() as pages:
+            assert "1 incident is open: fraud." in pages.get("/").body
+            redis.close()
+            pages.wait_for(lambda: pages.get("/health").status == 503)
+            page = pages.get("/")
+            assert page.status == 503
+            assert "<b>Redis does not answer</b> since" in page.body
+            assert "1 incident is open: fraud." in page.body
+            redis.open()
+            pages.wait_for(lambda: pages.get("/health").status == 200)
+            assert "does not answer" not in pages.get("/").body
+
+
+def test_an_alert_that_redis_no_longer_has_is_found_on_the_topic(here: Deployment, drift: list[bytes]) -> None:
+    here.produce({0: drift})
+    with here.worker() as worker:
+        worker.wait_for(lambda: len(here.alerts()) == 2)
+        assert worker.stop() == 0
+    with here.store as client:
+        client.delete(*client.scan_iter(match=f"{here.config.worker.group}*:told"))
+    (fired, _) = (each["data"] for each in here.alerts())
+    with here.pages() as pages:
+        assert json.loads(pages.get("/api/incidents").body) == []
+        assert fired["title"] in pages.get(f"/incidents/{fired['id']}").body
