@@ -9,6 +9,7 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from rich.text import Text
 
@@ -27,6 +28,7 @@ from driftline.stream.cli.terminal import (
     err,
     out,
     parse_share,
+    parse_stretches,
     print_json,
     print_remarks,
     read_config,
@@ -34,12 +36,15 @@ from driftline.stream.cli.terminal import (
 )
 from driftline.stream.config.errors import dotted_path
 from driftline.stream.config.remarks import unused_settings
-from driftline.stream.config.sections import Config
+from driftline.stream.config.sections import Config, ModelConfig
 from driftline.stream.events.event import Event
 from driftline.stream.events.rejections import Rejections
+from driftline.stream.judge.calibration import Calibration, calibrate
 from driftline.stream.judge.resolution import small_baseline_remarks
 from driftline.stream.panes.coverage import Coverage, unwatched
+from driftline.stream.panes.pane import SLOT_MS
 from driftline.stream.replay.summary import rejected_rows
+from driftline.stream.reports.calibration import calibration_json, print_calibration
 from driftline.stream.reports.replay import print_baseline, print_unwatched
 from driftline.stream.sources.baselines import load_baseline
 from driftline.stream.sources.calendars import load_calendars
@@ -55,7 +60,8 @@ app.add_typer(baseline_app, name="baseline")
 
 # Reasons of rejections printed, the commonest ones: enough to see what is wrong with a file.
 _SHOWN_CAUSES = 5
-
+# Signals of which a baseline is replayed against itself once it is built: 20 take 3 s, so these take half a minute.
+_CALIBRATED = 200
 
 Kinds = Annotated[
     list[str] | None,
@@ -70,6 +76,15 @@ Unordered = Annotated[
         "--unordered",
         help="Ignore the events' times; table rows need none. The baseline then knows nothing of how traffic varies "
         "over time.",
+    ),
+]
+
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FROM..TO",
+        help="Leave out the events of this time, in which the model was not well: two dates (whole days, UTC) or "
+        "RFC 3339 times. Repeat for more.",
     ),
 ]
 
@@ -109,9 +124,10 @@ def baseline_build(
     hyperparameter: Annotated[list[str] | None, _manifest("a hyperparameter. Repeat for more.", "NAME=VALUE")] = None,
     seed: Annotated[int | None, _manifest("seed of the training.")] = None,
     max_rejected: MaxRejected = MAX_REJECTED,
+    exclude: Exclude = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of the summary.")] = False,
 ) -> None:
-    """Build a model's baseline from its training data or from past traffic.
+    """Build a model's baseline from its training data or from past traffic, and say what it would have paged.
 
     Exit code 0: the baseline is written. 2: failed, or more messages were rejected than --max-rejected allows.
     """
@@ -119,7 +135,7 @@ def baseline_build(
     settings = read_config(config)
     target = output or Path(f"{model}.driftline")
     chosen = settings.for_model(model)
-    kinds = _pairs(kind, "--kind")
+    kinds, cut = _pairs(kind, "--kind"), parse_stretches(exclude or (), "--exclude")
     facts = {
         "version": version, "git_commit": git_commit, "training_snapshot": training_snapshot, "seed": seed,
         "hyperparameters": _pairs(hyperparameter, "--hyperparameter") or None,
@@ -132,24 +148,54 @@ def baseline_build(
     with reading_messages(paths, settings, model, ts=now if unordered else None) as batches:
         events, rejections = _events(batches, model, settings)
     _report_rejections(rejections, events, unordered, allowed)
-    about = _about(model, facts, paths, now, rejections.total)
+    events, excluded = _without(events, cut)
+    about = _about(model, facts, paths, now, rejections.total) | ({"excluded": excluded} if excluded else {})
     built = build_baseline(events, about, wanted)
     if chosen.absence.rates:
-        built = _with_rates(built, events, settings, config, ordered=not unordered and format_version > 1)
+        built = _with_rates(built, events, cut, settings, config, ordered=not unordered and format_version > 1)
     _check_names(kinds, built)
     target.write_bytes(encode_baseline(built.with_derived() if format_version > 1 else built))
     print_remarks(unused_settings(settings, {model: built.signal_kinds}))
     print_remarks(small_baseline_remarks(built, chosen))
+    found = _calibrated(built, chosen, events)
     if json:
-        rejected = rejected_rows(rejections)
-        print_json({"file": str(target), **manifest(built), "rejected_by_reason": rejected})
+        rejected, known = rejected_rows(rejections), {"calibration": calibration_json(found)} if found else {}
+        print_json({"file": str(target), **manifest(built), "rejected_by_reason": rejected, **known})
     else:
         _print_built(built, target, rejections.total)
         print_unwatched(out, unwatched(built, chosen.signals, Coverage()))
+        if found:
+            print_calibration(out, found)
+        else:
+            out.print(Text(f"what its history would have paged: driftline calibrate {target}"), soft_wrap=True)
+
+
+def _calibrated(built: Baseline, chosen: ModelConfig, events: Sequence[Event]) -> Calibration | None:
+    """What is known of the model before it is live; None where that takes minutes."""
+    if len(built.layout.signals) > _CALIBRATED:
+        return None
+    return calibrate(built, chosen, np.sort([each.ts for each in events]))
+
+
+def _without(events: list[Event], cut: Sequence[tuple[int, int]]) -> tuple[list[Event], list[dict[str, int]]]:
+    """The events outside of stretches of time [from, to), epoch ms, and for the manifest what was cut out."""
+    kept, excluded = events, []
+    for first, end in cut:
+        before, kept = len(kept), [each for each in kept if not first <= each.ts < end]
+        excluded.append({"from": first, "to": end, "events": before - len(kept)})
+    if events and not kept:
+        raise BaselineError("--exclude leaves no event")
+    return kept, excluded
 
 
 def _with_rates(
-    built: Baseline, events: Sequence[Event], settings: Config, path: Path | None, *, ordered: bool
+    built: Baseline,
+    events: Sequence[Event],
+    cut: Sequence[tuple[int, int]],
+    settings: Config,
+    path: Path | None,
+    *,
+    ordered: bool,
 ) -> Baseline:
     """The baseline with the rates of its events. Raises BaselineError if it cannot hold them."""
     if not ordered:
@@ -158,6 +204,9 @@ def _with_rates(
             "format 2: leave out --unordered and --format 1, or set it to false"
         )
     calendar = load_calendars(settings, path.parent if path else Path()).for_model(built.model)
+    # What is cut out says nothing of how many events come then.
+    closed = ((first // SLOT_MS, -(-end // SLOT_MS)) for first, end in cut)
+    calendar = replace(calendar, excluded=(*calendar.excluded, *closed))
     rates = rates_of((event.ts for event in events), calendar)
     if not rates.ready:
         days = rates.learned / (24 * HOUR)

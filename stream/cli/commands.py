@@ -15,6 +15,11 @@ from typer.main import get_group
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "worker": ("worker", "Monitor the predictions topic until stopped: sketch events, judge models, publish alerts."),
     "check": ("check", "Check a configuration file; for each error, print its line, its column and a suggestion."),
+    "calibrate": (
+        "calibrate",
+        "Say what is promised of each model with a baseline, what its history would have paged, and what would be "
+        "seen.",
+    ),
     "baseline": ("baseline", "Build and print baselines: what a model's traffic should look like."),
     "demo": (
         "demo",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import shlex
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from driftline.stream.state.client import Client
 
 ResultT = TypeVar("ResultT")
+
+_DAY_MS = 86_400_000
 
 out, err = Console(), Console(stderr=True)
 
@@ -155,6 +158,30 @@ def parse_time(text: str, option: str) -> int:
         return PLAIN_TIMES.epoch_ms(msgspec.convert(text, datetime))
     except ValueError:
         raise typer.BadParameter(f"{option}: expected RFC 3339 such as 2026-01-31T00:00:00Z, got {text!r}") from None
+
+
+def parse_stretches(texts: Sequence[str], option: str) -> list[tuple[int, int]]:
+    """The values of an option, each FROM..TO, as [from, to) in epoch milliseconds. Raises BadParameter.
+
+    >>> parse_stretches(["2026-01-01..2026-01-02"], "--exclude")
+    [(1767225600000, 1767398400000)]
+    """
+    return [_stretch(text, option) for text in texts]
+
+
+def _stretch(text: str, option: str) -> tuple[int, int]:
+    first, dots, end = text.partition("..")
+    if not dots:
+        raise typer.BadParameter(f"{option}: expected FROM..TO such as 2026-01-30..2026-02-02, got {text!r}")
+    since, until = (parse_time(f"{each}T00:00:00Z" if _is_date(each) else each, option) for each in (first, end))
+    until += _DAY_MS if _is_date(end) else 0
+    if until <= since:
+        raise typer.BadParameter(f"{option}: {text!r} ends before it begins")
+    return since, until
+
+
+def _is_date(text: str) -> bool:
+    return re.fullmatch(r"\d{4}-\d{2}-\d{2}", text) is not None
 
 
 def parse_share(text: str, option: str) -> float:

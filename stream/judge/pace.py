@@ -41,4 +41,6 @@ def pace_of_baseline(baseline: Baseline) -> float | None:
     first, last = (baseline.about.get(each) for each in ("time_from", "time_to"))
     if not isinstance(first, int) or not isinstance(last, int) or last <= first:
         return None
-    return baseline.total.n * MONTH_MS / (last - first)
+    cut = ((each["from"], each["to"]) for each in baseline.about.get("excluded", ()))
+    without = sum(max(min(end, last) - max(begin, first), 0) for begin, end in cut)
+    return baseline.total.n * MONTH_MS / max(last - first - without, 1)

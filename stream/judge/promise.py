@@ -47,12 +47,14 @@ class Promise:
         >>> str(Promise("fraud", 0.9, 0.1, None, None))
         '1 false pages allowed in 30 days (data 0.9, absence 0.1)'
         """
-        each = "absence is not judged" if self.absence is None else f"absence {self.absence:.2g}"
-        if self.pages is None:
+        each = "absence is not judged" if self.absence is None else f"absence {_number(self.absence)}"
+        if self.pages is None or self.data is None:
             return f"one false alarm in {1 / (self.rate or 1):,.0f} events of its data; {each} in 30 days"
         rate = "" if self.rate is None else f"; {self.rate:.2g} per event of its data"
         traffic = "" if self.pace is None else f", at {self.pace:,.0f} events in 30 days"
-        return f"{self.pages:.2g} false pages allowed in 30 days (data {self.data:.2g}, {each}){rate}{traffic}"
+        return (
+            f"{_number(self.pages)} false pages allowed in 30 days (data {_number(self.data)}, {each}){rate}{traffic}"
+        )
 
 
 def promises(config: Config, baselines: Mapping[str, Baseline]) -> list[Promise]:
@@ -65,3 +67,7 @@ def promises(config: Config, baselines: Mapping[str, Baseline]) -> list[Promise]
     globs = sorted({each for budget in config.budgets for each in budget.models} - {*config.known_models})
     matched = [Promise.of(f"any other of {each}", config.for_model(each), None) for each in globs]
     return [*named, *matched, Promise.of("any other model", config.defaults, None)]
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"

@@ -12,8 +12,8 @@ from driftline.stream.config.remarks import Remark
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.judge.pace import pace_of_baseline
 
-# Windows of a check once a model has had some hundred thousand events.
-_WINDOWS = 50
+#: Windows of a check once a model has had some hundred thousand events.
+WINDOWS = 50
 
 
 def smallest_baseline(baseline: Baseline, config: ModelConfig) -> int:
@@ -23,7 +23,7 @@ def smallest_baseline(baseline: Baseline, config: ModelConfig) -> int:
     z² = n·(3/π)·(shift/σ)² then, and so an evidence of about z²/2 nats.
     """
     columns = len(Battery(baseline.layout, baseline.total.counts, config.reference == "past").columns)
-    windows = len(config.windows) or _WINDOWS
+    windows = len(config.windows) or WINDOWS
     threshold = independence_bound(
         config.rate_per_event(pace_of_baseline(baseline) or 0.0), config.clock, windows, columns
     )

@@ -66,13 +66,61 @@ def load(path: Path) -> Baseline:
 def test_building_a_baseline_says_what_was_read_and_writes_it(run: Run, tmp_path: Path) -> None:
     result = run("baseline", "build", "calm.jsonl", "--model", "fraud", "--version", "4.2")
     assert result.code == 0
-    assert words(result.out) == (
+    assert words(result.out).startswith(
         "fraud.driftline: 2,000 events, 0 rejected; 3 signals (2 numeric, 1 categorical, 0 boolean, 0 constant)"
     )
     baseline = load(tmp_path / "fraud.driftline")
     assert (baseline.model, baseline.total.n, baseline.about["version"]) == ("fraud", 2000, "4.2")
     assert baseline.about["source"] == ["calm.jsonl"]
     assert iso(baseline.about["time_from"]) == iso(EPOCH + 10_000)
+
+
+def test_the_end_of_a_build_says_what_is_promised_what_history_would_have_paged_and_what_is_seen(run: Run) -> None:
+    (Path("b.yaml")).write_text("defaults: {false_pages: 1 per month}")
+    calm = words(run("baseline", "build", "calm.jsonl", "--model", "fraud", "-c", "b.yaml").out)
+    assert "promised of fraud: 1 false pages allowed in 30 days (data 0.9, absence 0.1); " in calm
+    assert "its own history, each quarter against the others, in steps of 7 events: no page in " in calm
+    assert "signal 1 hour 1 day 1 week missing, 1 day" in calm
+    write(Path("part.jsonl"), messages("fraud", 4000, drift=(1400, 1700)))
+    drifted = run("baseline", "build", "part.jsonl", "--model", "fraud", "-c", "b.yaml", "--json")
+    found = orjson.loads(drifted.out)["calibration"]
+    assert found["promise"]["pages"] == pytest.approx(1.0)
+    assert {name for page in found["own_pages"] for name in page["signals"]} >= {"features.amount"}
+    assert all(EPOCH <= page["since"] <= page["at"] <= EPOCH + 4000 for page in found["own_pages"])
+    assert {each["signal"]: set(each) & {"shift", "share", "missing"} for each in found["seen"]} == {
+        "features.amount": {"shift", "missing"},
+        "features.country": {"share", "missing"},
+        "score": {"shift", "missing"},
+    }
+
+
+def test_calibrate_says_the_same_of_a_file_and_of_every_baseline_of_a_configuration(built: Run) -> None:
+    Path("two.yaml").write_text("models: {fraud: {baseline: fraud.driftline, baselines: {'2': fraud.driftline}}}")
+    (of_file,) = orjson.loads(built("calibrate", "fraud.driftline", "--json").out)["models"]
+    both = orjson.loads(built("calibrate", "two.yaml", "--json").out)["models"]
+    assert both == [of_file, of_file]
+    assert of_file["own_pages"] == []
+    text = words(built("calibrate", "two.yaml").out)
+    assert text.count("promised of fraud: ") == 2
+    assert built("calibrate", "c.yaml").code == 2
+
+
+def test_a_history_without_order_is_not_replayed_and_says_so(run: Run) -> None:
+    built = words(run("baseline", "build", "calm.jsonl", "--model", "fraud", "--unordered").out)
+    assert "what its own history would have paged is not known: the order of its events is not known" in built
+
+
+def test_time_that_is_excluded_from_a_baseline_is_named_in_its_manifest(run: Run, tmp_path: Path) -> None:
+    cut = f"{iso(EPOCH + 1500)}..{iso(EPOCH + 3000)}"
+    built = run("baseline", "build", "drift.jsonl", "--model", "fraud", "--exclude", cut, "--json")
+    assert orjson.loads(built.out)["calibration"]["own_pages"] == []
+    baseline = load(tmp_path / "fraud.driftline")
+    assert baseline.total.n == 1500
+    assert baseline.about["excluded"] == [{"from": EPOCH + 1500, "to": EPOCH + 3000, "events": 1500}]
+    for option, why in (("2026-01-01", "expected FROM..TO"), ("2026-01-02..2026-01-01", "ends before it begins")):
+        assert why in words(run("baseline", "build", "calm.jsonl", "--model", "fraud", "--exclude", option).err)
+    everything = run("baseline", "build", "calm.jsonl", "--model", "fraud", "--exclude", "2000-01-01..2099-01-01")
+    assert "--exclude leaves no event" in words(everything.err)
 
 
 def test_the_manifest_holds_the_given_facts(run: Run, tmp_path: Path) -> None:
