@@ -28,9 +28,9 @@ def calibrate_command(
 ) -> None:
     """Say what is promised of each model with a baseline, what its history would have paged, and what would be seen.
 
-    The history of a baseline is replayed against itself: each quarter of it is judged against the other three. Then the
-    smallest change of each signal is computed that is seen within an hour, a day and a week of the model's traffic.
-    --config: by which a baseline file is judged.
+    Each quarter of a baseline's history is judged against the other three, by the configuration.
+
+    Then the smallest change of each signal is computed that is seen within an hour, a day and a week of its traffic.
 
     Exit code 0: done. 2: failed.
     """

@@ -42,5 +42,5 @@ def pace_of_baseline(baseline: Baseline) -> float | None:
     if not isinstance(first, int) or not isinstance(last, int) or last <= first:
         return None
     cut = ((each["from"], each["to"]) for each in baseline.about.get("excluded", ()))
-    without = sum(max(min(end, last) - max(begin, first), 0) for begin, end in cut)
+    without: int = sum(max(min(end, last) - max(begin, first), 0) for begin, end in cut)
     return baseline.total.n * MONTH_MS / max(last - first - without, 1)
