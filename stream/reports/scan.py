@@ -92,7 +92,7 @@ def _table(model: ModelView, wide: bool) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     longest = max(len(printable(model.name)), *(len(shown(each.short)) for each in model.signals))
     table.add_column(
-        printable(model.name), overflow="ellipsis", no_wrap=True, min_width=min(longest, _NAME), max_width=_NAME
+        Text(printable(model.name)), overflow="ellipsis", no_wrap=True, min_width=min(longest, _NAME), max_width=_NAME
     )
     table.add_column("before → after", overflow="ellipsis", no_wrap=True)
     table.add_column("size" if wide else "different", no_wrap=True)

@@ -73,3 +73,9 @@ def test_constants_that_changed_together_are_one_sentence(times: bool, says: str
 
     [together] = groups(found.scan.overview.models[0])
     assert (together.names, together.says) == ("a and b", says)
+
+
+def test_the_name_of_a_model_is_no_markup() -> None:
+    odd = driftline.compare(list(payments(300, seed=1)), list(payments(300, seed=2)), time="paid_at", name="a[/b]")
+
+    assert printed(odd, 120, terminal=True)[0].startswith("a[/b]")
