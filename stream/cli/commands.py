@@ -42,6 +42,10 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "Show what files or a topic hold, and propose the configuration with which the other commands read them.",
     ),
     "models": ("models", "List the models that the workers remember, and forget some of them."),
+    "performance": (
+        "performance",
+        "Show how often a model is right and since when it is less so: by the mix of its scores, or by concept drift.",
+    ),
     "relay": ("relay", "Send alerts to PagerDuty, Alertmanager, Slack or a webhook until stopped."),
     "replay": (
         "replay",

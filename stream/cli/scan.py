@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Annotated
 
@@ -11,8 +11,8 @@ from rich.progress import MofNCompleteColumn
 from rich.text import Text
 
 from driftline.stream.cli.baseline import Kinds, kinds_given
-from driftline.stream.cli.inspect import described, model_name
 from driftline.stream.cli.replay import EXIT_CODES
+from driftline.stream.cli.tables import Files
 from driftline.stream.cli.terminal import (
     MAX_REJECTED,
     ConfigFile,
@@ -26,15 +26,10 @@ from driftline.stream.cli.terminal import (
     print_remarks,
     progress_bar,
     read_config,
-    reading_messages,
 )
-from driftline.stream.config.files import FileOptions
-from driftline.stream.config.sections import Config
 from driftline.stream.reports import scan as report
 from driftline.stream.results.scan import Wishes, scan_facts
 from driftline.stream.scan.run import scan
-from driftline.stream.sources.files import STDIN
-from driftline.stream.sources.inputs import InputError, OnNote
 
 app = typer.Typer()
 
@@ -100,7 +95,7 @@ def scan_command(
         parse_share(max_rejected, "--max-rejected"),
         command_line("scan", live, options),
     )  # fmt: skip
-    found = scan(_Files(live), _Files(reference), wishes, _progress)
+    found = scan(Files(live), Files(reference), wishes, _progress)
     if page:
         # Jinja2 takes a tenth of a second to import, which other commands should not pay.
         from driftline.stream.reports.page.page import scan_page
@@ -115,24 +110,6 @@ def scan_command(
         if page:
             out.print(Text(f"report: {page}"), soft_wrap=True)
     raise typer.Exit(EXIT_CODES[found.verdict.outcome])
-
-
-class _Files:
-    """Files as one table."""
-
-    def __init__(self, paths: Sequence[str]) -> None:
-        if STDIN in paths:
-            raise InputError("standard input: a scan reads its tables twice; save it as a file")
-        self._paths = paths
-        self.name, self.title = model_name(paths[0]), ", ".join(paths)
-
-    def messages(self, settings: Config, on_note: OnNote) -> Iterator[bytes]:
-        with reading_messages(self._paths, settings, on_note=on_note, chunk=1000) as batches:
-            for batch in batches:
-                yield from batch
-
-    def describe(self, options: FileOptions) -> str:
-        return described(self._paths, options)
 
 
 def _progress(name: str, length: int) -> AbstractContextManager[Callable[[int], None]]:

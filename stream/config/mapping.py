@@ -34,7 +34,10 @@ class Mapping(Section):
     )
     prediction: EventPath = Field("prediction", description="What the model predicts.")
     score: EventPath = Field("score", description="The model's score.")
-    label: EventPath = Field("label", description="The true outcome, which is no feature. It is not read yet.")
+    label: EventPath = Field(
+        "label",
+        description="The true outcome, which is no feature. `driftline performance` reads it; workers do not yet.",
+    )
     weight: EventPath = Field("weight", description="The event's weight, which is no feature. It is not read yet.")
     tags: EventPath = Field("tags", description="The event's tags, which are no features. They are not read yet.")
     unit: Unit = Field(

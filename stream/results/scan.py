@@ -82,7 +82,7 @@ class Scan:
     def _labels(self) -> Iterator[str]:
         if "label" in self.found.proposal.fields:
             label = self.found.proposal.fields["label"].value
-            yield f"{label}: predictions are not compared with labels, so nobody knows whether the model is right"
+            yield f"{label}: not compared with the predictions; `driftline performance` says whether the model is right"
 
 
 def _short(name: str) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
-from difflib import get_close_matches
 from itertools import islice
 
 import numpy as np
@@ -27,26 +26,23 @@ from driftline.stream.config.sections import Config, Panes
 from driftline.stream.events.event import Event
 from driftline.stream.events.mapping import RECORD, Origin
 from driftline.stream.events.parse import EventError, EventReader
-from driftline.stream.inspection.inspect import Inspection, Message, Source
+from driftline.stream.inspection.inspect import Inspection
 from driftline.stream.judge.resolution import small_baseline_remarks
 from driftline.stream.replay.pipeline import LogBatch
 from driftline.stream.replay.run import replay
 from driftline.stream.replay.verdict import Outcome, Verdict, decide
 from driftline.stream.results.overview import overview
 from driftline.stream.results.scan import Scan, Wishes
-from driftline.stream.scan.tables import Table
+from driftline.stream.scan.tables import NO_TIME, Table, inspect_table, is_timed
 from driftline.stream.scan.whom import by_part, extras_of, split_by
 from driftline.stream.sources.inputs import InputError, Note, OnNote
-from driftline.stream.sources.inspected import inspect_records
 
-# Rows that are inspected, as `driftline inspect` does by default, and messages that are judged at once.
-_INSPECTED, _CHUNK = 10_000, 2_000
+# Messages that are judged at once.
+_CHUNK = 2_000
 # Panes of a scan. Each is counted where it begins: with a few hundred, a week would miss some of its Sunday.
 _PANES = 2_000
 # Without times, all rows are one sample: one pane, and one evaluation.
 _ONE_PANE = Panes(events=1_000_000, seconds=None)
-# The time of every row where rows have none.
-_NO_TIME = 0
 
 #: Shows how far a step has come: takes its name and its length, yields a function that takes what is done.
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
@@ -63,13 +59,13 @@ def scan(live: Table, reference: Table, wishes: Wishes, progress: Progress = _no
     def on_note(note: Note) -> None:
         notes.setdefault(f"{note.field}: {note.reason}")
 
-    found = _inspect(live, wishes)
+    found = inspect_table(live, wishes.config, wishes.parts, wishes.command)
     if found.configuration is None:
         raise InputError(f"{live.title}: {found.problem or 'cannot be read'}")
     timed = found.proposal.fields["ts"].value != RECORD
     rows, in_order = _in_order(list(live.messages(proposed := _proposed(found, wishes), on_note)), proposed, timed)
     config = _settings(proposed, found, len(rows), timed)
-    has_times = timed and _has_times(reference, config)
+    has_times = timed and is_timed(reference, config)
     wishes = replace(wishes, for_whom=by_part(wishes.for_whom, config.mapping))
     sample = _read_reference(reference, config, has_times, wishes, on_note)
     baselines = tuple(
@@ -85,7 +81,7 @@ def scan(live: Table, reference: Table, wishes: Wishes, progress: Progress = _no
         notes.setdefault(f"{reference.title}: has no times, so how traffic varies over time is not known")
     view = overview(result.recorded, timed=timed, judged=verdict.outcome is not Outcome.TOO_LITTLE)
     chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
-    splits = split_by(view, wishes.for_whom, sample.events, chunks, config, None if timed else _NO_TIME)
+    splits = split_by(view, wishes.for_whom, sample.events, chunks, config, None if timed else NO_TIME)
     return Scan(found, config, timed, baselines, sample, result, verdict, view, splits, tuple(notes), wishes)
 
 
@@ -96,41 +92,6 @@ def _with_reference(verdict: Verdict, baselines: Sequence[Baseline], config: Con
         return verdict
     outcome = Outcome.TOO_LITTLE if verdict.outcome is Outcome.NO_DRIFT else verdict.outcome
     return Verdict(outcome, (*verdict.shortfalls, *small))
-
-
-def _inspect(live: Table, wishes: Wishes) -> Inspection:
-    """Which column is what; where none is a time, rows are read as records without one."""
-    found = _inspect_as(live, wishes, wishes.parts)
-    if found.configuration is None and found.proposal.timeless and "ts" not in wishes.parts:
-        found = _inspect_as(live, wishes, {**wishes.parts, "ts": RECORD})
-    _check_columns(found, live, wishes.parts)
-    return found
-
-
-def _inspect_as(live: Table, wishes: Wishes, parts: Mapping[str, str]) -> Inspection:
-    settled = {**wishes.config.mapping.model_dump(exclude_unset=True), **parts}
-    settings = wishes.config.model_copy(update={"mapping": EventPaths(**settled)})
-    source = Source(name=live.name, command=wishes.command)
-
-    def read(config: Config, on_note: OnNote) -> Iterator[Message]:
-        for offset, message in enumerate(live.messages(config, on_note)):
-            yield Message(Origin(live.title, 0, offset, _NO_TIME if parts.get("ts") == RECORD else None), message)
-
-    return inspect_records(read, source, live.describe, settings, _INSPECTED)
-
-
-def _check_columns(found: Inspection, live: Table, parts: Mapping[str, str]) -> None:
-    """Raises InputError if a part was given a column that the table does not have."""
-    columns = [each.path for each in found.columns]
-    for part, column in parts.items():
-        if column not in columns and found.documents and column != RECORD:
-            near = get_close_matches(column, columns, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else "."
-            option = "time" if part == "ts" else part
-            raise InputError(
-                f"{live.title}: has no column {column!r} for the {option}{hint} The columns are "
-                f"{', '.join(columns[:20])}{', …' * (len(columns) > 20)}"
-            )
 
 
 def _proposed(found: Inspection, wishes: Wishes) -> Config:
@@ -175,28 +136,13 @@ def _in_order(rows: list[bytes], config: Config, timed: bool) -> tuple[list[byte
     return [rows[index] for index in np.argsort(times, kind="stable").tolist()], False
 
 
-def _has_times(reference: Table, config: Config) -> bool:
-    """Whether the first rows of the reference have times."""
-    reader = EventReader(config.mapping.event_mapping(), limits=config.limits.of_messages())
-    first = list(islice(reference.messages(config, lambda _: None), 100))
-    return any(_reads(reader, row, index) for index, row in enumerate(first))
-
-
-def _reads(reader: EventReader, row: bytes, index: int) -> bool:
-    try:
-        reader.head(row, Origin("", 0, index))
-    except EventError:
-        return False
-    return True
-
-
 def _read_reference(reference: Table, config: Config, has_times: bool, wishes: Wishes, on_note: OnNote) -> Sample:
     """The events of the reference. Raises InputError if too few of its rows are events."""
     if not has_times:
         paths = config.mapping.model_copy(update={"ts": RECORD})
         config = config.model_copy(update={"mapping": EventPaths(**paths.model_dump(exclude_unset=True))})
     batches = _chunks(reference.messages(config, on_note))
-    timestamp = None if has_times else _NO_TIME
+    timestamp = None if has_times else NO_TIME
     sample = read_events(batches, config, timestamp=timestamp, extras=extras_of(wishes.for_whom))
     if excess := sample.rejected.excess(sample.read, wishes.rejected):
         raise InputError(f"{reference.title}: {excess}")
@@ -235,5 +181,5 @@ def _log(rows: Sequence[bytes], advance: Callable[[int], None]) -> Iterator[LogB
     for start in range(0, len(rows), _CHUNK):
         messages = rows[start : start + _CHUNK]
         offsets = np.arange(start, start + len(messages))
-        yield LogBatch(offsets, messages, np.full(len(messages), _NO_TIME, np.int64))
+        yield LogBatch(offsets, messages, np.full(len(messages), NO_TIME, np.int64))
         advance(start + len(messages))

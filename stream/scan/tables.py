@@ -1,13 +1,25 @@
-"""What a scan reads: a table, from a file or from memory, that can be read more than once."""
+"""Tables, from files or from memory, that can be read more than once; and which of their columns is what."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from itertools import combinations, islice
 from typing import Protocol
 
 from driftline.stream.config.files import FileOptions
+from driftline.stream.config.mapping import Mapping as EventPaths
 from driftline.stream.config.sections import Config
-from driftline.stream.sources.inputs import OnNote
+from driftline.stream.events.mapping import RECORD, Origin
+from driftline.stream.events.parse import EventError, EventReader
+from driftline.stream.inspection.inspect import Inspection, Message, Source
+from driftline.stream.sources.inputs import InputError, OnNote
+from driftline.stream.sources.inspected import inspect_records
+
+# Rows from which it is guessed which column is what.
+_INSPECTED = 10_000
+#: The time of rows that have none, epoch ms.
+NO_TIME = 0
 
 
 class Table(Protocol):
@@ -30,3 +42,60 @@ class Table(Protocol):
     def describe(self, options: FileOptions) -> str:
         """Its title and format. Raises InputError."""
         ...
+
+
+def inspect_table(table: Table, config: Config, parts: Mapping[str, str], command: str) -> Inspection:
+    """Which column is what; where none is a time, rows are read as records without one.
+
+    config: settings that are kept. parts: columns that are settled, by the part of the event that they are. command:
+    for people. Raises InputError.
+    """
+    for (part, column), (other, same) in combinations(parts.items(), 2):
+        if column == same:
+            raise InputError(f"{table.title}: the column {column!r} cannot be the {part} and the {other}; name two")
+    found = _inspect_as(table, config, parts, command)
+    if found.configuration is None and found.proposal.timeless and "ts" not in parts:
+        found = _inspect_as(table, config, {**parts, "ts": RECORD}, command)
+    _check_columns(found, table, parts)
+    return found
+
+
+def _inspect_as(table: Table, config: Config, parts: Mapping[str, str], command: str) -> Inspection:
+    settled = {**config.mapping.model_dump(exclude_unset=True), **parts}
+    settings = config.model_copy(update={"mapping": EventPaths(**settled)})
+    source = Source(name=table.name, command=command)
+
+    def read(config: Config, on_note: OnNote) -> Iterator[Message]:
+        for offset, message in enumerate(table.messages(config, on_note)):
+            yield Message(Origin(table.title, 0, offset, NO_TIME if parts.get("ts") == RECORD else None), message)
+
+    return inspect_records(read, source, table.describe, settings, _INSPECTED)
+
+
+def _check_columns(found: Inspection, table: Table, parts: Mapping[str, str]) -> None:
+    """Raises InputError if a part was given a column that the table does not have."""
+    columns = [each.path for each in found.columns]
+    for part, column in parts.items():
+        if column not in columns and found.documents and column != RECORD:
+            near = get_close_matches(column, columns, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else "."
+            option = "time" if part == "ts" else part
+            raise InputError(
+                f"{table.title}: has no column {column!r} for the {option}{hint} The columns are "
+                f"{', '.join(columns[:20])}{', …' * (len(columns) > 20)}"
+            )
+
+
+def is_timed(table: Table, config: Config) -> bool:
+    """Whether the first rows of a table have times."""
+    reader = EventReader(config.mapping.event_mapping(), limits=config.limits.of_messages())
+    first = list(islice(table.messages(config, lambda _: None), 100))
+    return any(_reads(reader, row, index) for index, row in enumerate(first))
+
+
+def _reads(reader: EventReader, row: bytes, index: int) -> bool:
+    try:
+        reader.head(row, Origin("", 0, index))
+    except EventError:
+        return False
+    return True

@@ -86,7 +86,7 @@ _MESSAGES = {
     ),
     "label": _Message(
         "Label event",
-        "The true outcome of a prediction. Labels are not read yet.",
+        "The true outcome of a prediction. Workers do not read labels yet.",
         "application/json",
         "Any.",
         "LabelEvent",
@@ -167,7 +167,7 @@ _BYTES: dict[str, Schema] = {
 }
 _CHANNELS = {
     "predictions": _Channel("predictions", ("prediction",), "Prediction events, read by the workers' first stage."),
-    "labels": _Channel("labels", ("label",), "Label events. Labels are not read yet."),
+    "labels": _Channel("labels", ("label",), "Label events. Workers do not read them yet."),
     "panes": _Channel(
         "panes",
         ("pane", "tick", "reference", "forget"),

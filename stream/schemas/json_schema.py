@@ -2,7 +2,7 @@
 
 alert    derived from the types of `stream.alerts.schema`
 event    what `stream.events.parse` accepts, in Driftline's own shape; tests compare the two
-label    the format reserved for labels, which are not read yet
+label    the format of labels, which workers do not read yet
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def event_part() -> Schema:
         },
         NATIVE.prediction: {"description": "What the model predicts."},
         NATIVE.score: {"description": "The model's score."},
-        "label": {"description": "The true outcome, if it is known already. Not read yet."},
+        "label": {"description": "The true outcome, if it is known already. Workers do not read it yet."},
         "tags": {"description": "Segments of the event: texts by name. Not read yet."},
         "weight": {"description": "How much the event counts. Not read yet."},
     }
@@ -125,8 +125,8 @@ def label_part() -> Schema:
         "ts": _time("When the outcome became known."),
     }
     return {
-        "description": "The true outcome of a prediction. Labels are not read yet; this is the format that is reserved "
-        "for them.",
+        "description": "The true outcome of a prediction. `driftline performance --labels` reads files of them; "
+        "workers do not read the topic yet.",
         "type": "object",
         "properties": parts,
         "required": list(parts),

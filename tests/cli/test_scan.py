@@ -130,7 +130,7 @@ def test_jsonl_and_parquet_say_the_same_as_csv(run: Run) -> None:
         (("live.csv", "--label", "churn"), "live.csv: has no column 'churn' for the label."),
         (("live.csv", "--time", "amount"), "expected a time"),
         (("absent.csv",), "absent.csv: no such file"),
-        (("-",), "standard input: a scan reads its tables twice; save it as a file"),
+        (("-",), "standard input: tables are read twice; save it as a file"),
         (("empty.csv",), "empty.csv: is empty; leave it out"),
         (("head.csv",), "head.csv: holds no events; leave it out"),
     ],

@@ -1,0 +1,63 @@
+"""Stretches of time by which outcomes are shown and compared: functions of a row's time alone. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+
+import numpy as np
+
+from driftline.detectors.arrays import IntArray
+
+_MINUTE, _HOUR, _DAY = 60_000, 3_600_000, 86_400_000
+# 1 January 1970 was a Thursday; weeks begin on Monday.
+_MONDAY = 4 * _DAY
+# Rows of the table that a person reads.
+_SHOWN = 60
+# Widths of slots, in milliseconds.
+_WIDTHS = tuple(
+    [each * _MINUTE for each in (1, 5, 15, 30)] + [each * _HOUR for each in (1, 3, 6, 12)]
+    + [each * _DAY for each in (1, 2, 4, 7, 14, 28, 56, 112, 224, 448)]
+)  # fmt: skip
+
+
+class By(StrEnum):
+    """A period of the table."""
+
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+
+
+def fitting(ts: IntArray) -> By:
+    """The shortest period of which rows with these times (n,) span no more than a table can show."""
+    span = int(ts.max() - ts.min()) if len(ts) else 0
+    fits = {By.HOUR: _HOUR, By.DAY: _DAY, By.WEEK: 7 * _DAY}
+    return next((by for by, width in fits.items() if span <= _SHOWN * width), By.MONTH)
+
+
+def starts(ts: IntArray, by: By) -> IntArray:
+    """The start (n,) of the period in which each time (n,) lies, epoch ms, in UTC."""
+    if by is By.MONTH:
+        months = ts.astype("datetime64[ms]").astype("datetime64[M]")
+        return months.astype("datetime64[ms]").astype(np.int64)
+    width, shift = {By.HOUR: (_HOUR, 0), By.DAY: (_DAY, 0), By.WEEK: (7 * _DAY, _MONDAY)}[by]
+    return (ts - shift) // width * width + shift
+
+
+def slots(ts: IntArray, most: int, rows: int) -> tuple[IntArray, int]:
+    """The start (n,) of the slot in which each time (n,) lies, and the width of slots in ms.
+
+    There are at most `most` of them, of at least `rows` rows on average.
+    """
+    span, n = int(ts.max() - ts.min()), len(ts)
+    fits = (each for each in _WIDTHS if span / each < most - 1 and n * each >= rows * max(span, 1))
+    width = next(fits, _WIDTHS[-1])
+    return ts // width * width, width
+
+
+def shown(start: int, by: By) -> str:
+    """A period as text: its first hour, its first day or its month."""
+    form = {By.HOUR: "%Y-%m-%d %H:%M", By.MONTH: "%Y-%m"}.get(by, "%Y-%m-%d")
+    return datetime.fromtimestamp(start / 1000, UTC).strftime(form)
