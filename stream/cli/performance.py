@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
 from driftline.detectors.outcomes.metrics import Costs
-from driftline.stream.cli.tables import Files
-from driftline.stream.cli.terminal import EXIT_FOUND, ConfigFile, command_line, err, out, print_json, read_config
+from driftline.stream.cli.replay import check_order, place_of
+from driftline.stream.cli.tables import Files, Topic
+from driftline.stream.cli.terminal import (
+    EXIT_FOUND,
+    ConfigFile,
+    command_line,
+    err,
+    out,
+    print_json,
+    read_config,
+    topic_of,
+)
+from driftline.stream.config.sections import Config
 from driftline.stream.outcomes.facts import performance_facts
 from driftline.stream.outcomes.performance import Wishes
 from driftline.stream.outcomes.periods import By
+from driftline.stream.outcomes.requirements import Requirement
 from driftline.stream.reports.performance import print_performance
-from driftline.stream.scan.outcomes import Evaluated, Tables, evaluate
+from driftline.stream.scan.outcomes import Evaluated, Tables, Topics, evaluate, evaluate_topics
 from driftline.stream.text.printable import printable
 
 app = typer.Typer()
@@ -25,11 +38,16 @@ _COSTS = {"fp": "false_positive", "fn": "false_negative"}
 @app.command(
     name="performance",
     epilog="Examples:\n\ndriftline performance june.csv --label churned --prediction decision --score p --by day\n\n"
-    "driftline performance predictions.jsonl.gz --labels chargebacks.csv --id order_id --reference training.csv",
+    "driftline performance predictions.jsonl.gz --labels chargebacks.csv --id order_id --reference training.csv\n\n"
+    "driftline performance kafka://predictions --labels kafka://labels -c driftline.yaml --from 2026-01-31T00:00:00Z",
 )
 def performance_command(
     table: Annotated[
-        list[str], typer.Argument(metavar="TABLE...", help="JSON, CSV, Parquet or Avro files with predictions.")
+        list[str],
+        typer.Argument(
+            metavar="TABLE|kafka://TOPIC",
+            help="JSON, CSV, Parquet or Avro files with predictions, or one topic of the configured Kafka.",
+        ),
     ],
     label: Annotated[
         str | None,
@@ -56,7 +74,8 @@ def performance_command(
     labels: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="FILE", help="Labels by id, late, doubled or corrected as they came. Repeat for more files."
+            metavar="FILE|kafka://TOPIC",
+            help="Labels by id, late, doubled or corrected as they came. Repeat for more files.",
         ),
     ] = None,
     id_: Annotated[
@@ -71,35 +90,92 @@ def performance_command(
         list[str] | None,
         typer.Option(metavar="fp=N", help="What an error costs: fp=1, fn=50. Repeat for both; shown by prediction."),
     ] = None,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METRIC>=N",
+            help="Fail if a metric misses a bound: recall>=0.8, precision@yes>=0.5, mae<=20. Repeat.",
+        ),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Model to evaluate, where TABLE holds several.")] = None,
     config: ConfigFile = None,
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", help="Of a topic, skip earlier records: a Kafka timestamp (RFC 3339), or offset:N."),
+    ] = None,
+    to: Annotated[str | None, typer.Option("--to", help="Of a topic, stop before this time or offset.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")] = False,
 ) -> None:
     """Show how often a model is right and since when it is less so: by the mix of its scores, or by concept drift.
 
-    Exit code 0: no worse than the reference. 1: worse. 2: failed.
+    Exit code 0: no worse than the reference, and nothing required is missed. 1: worse or missed. 2: failed.
     """
     parts = {"ts": time, "prediction": prediction, "score": score, "label": label, "id": id_}
     options = {
         **{f"--{'time' if part == 'ts' else part}": each for part, each in parts.items()}, "--reference": reference,
-        "--labels": labels, "--by": by, "--positive": positive, "--cost": cost, "--model": model, "-c": config,
+        "--labels": labels, "--by": by, "--positive": positive, "--cost": cost, "--require": require, "--model": model,
+        "-c": config,
+        "--from": from_, "--to": to,
     }  # fmt: skip
-    tables = Tables(
-        Files(table), Files(reference) if reference else None, Files(labels) if labels else None,
-        {part: column for part, column in parts.items() if column is not None}, read_config(config), model,
-        command_line("performance", table, options),
-    )  # fmt: skip
-    evaluated = evaluate(tables, Wishes(by, positive, _costs(cost)))
+    settings, wishes = read_config(config), Wishes(by, positive, _costs(cost), _required(require))
+    command = command_line("performance", table, options)
+    if (topic := topic_of(table)) is not None:
+        if any(parts.values()):
+            raise typer.BadParameter("the columns of a topic are those of `mapping` in the configuration")
+        evaluated = evaluate_topics(
+            _topics(settings, config.parent if config else Path(), topic, labels, reference, model, from_, to), wishes
+        )
+    else:
+        if from_ or to:
+            raise typer.BadParameter("--from and --to are for topics")
+        given = {part: column for part, column in parts.items() if column is not None}
+        evaluated = evaluate(
+            Tables(Files(table), _files(reference), _files(labels), given, settings, model, command), wishes
+        )
     if json:
-        columns = {part: each.value for part, each in evaluated.found.proposal.fields.items()}
         print_json({
-            "model": evaluated.model, **performance_facts(evaluated.performance), "columns": columns,
-            "notes": list(evaluated.notes), "command": tables.command,
+            "model": evaluated.model, **performance_facts(evaluated.performance), "columns": evaluated.columns,
+            "notes": list(evaluated.notes), "command": command,
         })  # fmt: skip
     else:
         _print_columns(evaluated)
         print_performance(out, evaluated.performance)
-    raise typer.Exit(EXIT_FOUND if evaluated.performance.is_worse else 0)
+    raise typer.Exit(EXIT_FOUND if evaluated.performance.fails else 0)
+
+
+def _files(paths: list[str] | None) -> Files | None:
+    return Files(paths) if paths else None
+
+
+def _topics(
+    settings: Config,
+    folder: Path,
+    topic: str,
+    labels: list[str] | None,
+    reference: list[str] | None,
+    model: str | None,
+    from_: str | None,
+    to: str | None,
+) -> Topics:
+    """The topics to read: of predictions, a part; of labels, all that came from that part's beginning on."""
+    first, end = place_of(from_, "--from"), place_of(to, "--to")
+    if type(first) is type(end):
+        check_order(first, end)
+    label_topic = topic_of(labels or [])
+    if labels and label_topic is None:
+        raise typer.BadParameter("--labels: predictions of a topic have labels of a topic, kafka://TOPIC")
+    # Labels come after their predictions; offsets of one topic say nothing of another.
+    label_first = None if from_ is None or from_.startswith("offset:") else first
+    label_log = None if label_topic is None else Topic(settings, folder, label_topic, label_first)
+    return Topics(Topic(settings, folder, topic, first, end), settings, _files(reference), label_log, model)
+
+
+def _required(options: list[str] | None) -> list[Requirement]:
+    """What is required of metrics. Raises BadParameter."""
+    try:
+        return list(map(Requirement.parse, options or []))
+    except ValueError as error:
+        raise typer.BadParameter(f"--require: {error}") from None
 
 
 def _costs(options: list[str] | None) -> Costs | None:
@@ -117,9 +193,7 @@ def _costs(options: list[str] | None) -> Costs | None:
 
 
 def _print_columns(evaluated: Evaluated) -> None:
-    fields = evaluated.found.proposal.fields
-    names = ("id", "ts", "prediction", "score", "label")
-    parts = ", ".join(f"{'time' if each == 'ts' else each} {fields[each].value}" for each in names if each in fields)
+    parts = ", ".join(f"{'time' if part == 'ts' else part} {path}" for part, path in evaluated.columns.items())
     err.print(Text(printable(f"columns: {parts}"), style="dim"), soft_wrap=True)
     for note in evaluated.notes:
         err.print(Text(printable(note), style="yellow"), soft_wrap=True)

@@ -179,7 +179,7 @@ def _files(settings: Config, paths: list[str], model: str | None, from_: str | N
     first, end = (
         None if text is None else parse_time(text, option) for text, option in ((from_, "--from"), (to, "--to"))
     )
-    _check_order(first, end)
+    check_order(first, end)
     with reading_messages(paths, settings, model) as batches:
         reader = EventReader(settings.mapping.event_mapping(), limits=settings.limits.of_messages())
         yield {0: select_time_range(as_single_partition(batches), reader, first, end)}
@@ -188,9 +188,9 @@ def _files(settings: Config, paths: list[str], model: str | None, from_: str | N
 @contextmanager
 def _history(settings: Config, topic: str, from_: str | None, to: str | None) -> Iterator[Logs]:
     """The logs of a topic's partitions, with a progress bar over their offsets."""
-    first, end = _place(from_, "--from"), _place(to, "--to")
+    first, end = place_of(from_, "--from"), place_of(to, "--to")
     if type(first) is type(end):
-        _check_order(first, end)
+        check_order(first, end)
     with reporting_kafka_errors():
         from driftline.stream.sources.topic_history import open_history
 
@@ -201,7 +201,8 @@ def _history(settings: Config, topic: str, from_: str | None, to: str | None) ->
                 yield history.logs(advance)
 
 
-def _place(text: str | None, option: str) -> TopicPosition | None:
+def place_of(text: str | None, option: str) -> TopicPosition | None:
+    """The value of --from or --to of a topic, a time or an offset. Raises BadParameter."""
     from driftline.stream.sources.topic_history import AtOffset, AtTime
 
     if text is None:
@@ -214,7 +215,8 @@ def _place(text: str | None, option: str) -> TopicPosition | None:
     return AtOffset(int(number))
 
 
-def _check_order(first: Any, end: Any) -> None:
+def check_order(first: Any, end: Any) -> None:
+    """Raises BadParameter unless the one is before the other."""
     if first is not None and end is not None and first >= end:
         raise typer.BadParameter("--from must be before --to")
 

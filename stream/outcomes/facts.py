@@ -30,6 +30,13 @@ def performance_facts(found: Performance) -> dict[str, Any]:
         "reference": None if found.reference is None else {
             "rows": found.reference_rows, "own_first_rows": found.own_reference, "metrics": _metrics(found.reference),
         },
+        "required": [
+            {
+                "requirement": str(each.requirement), "metric": each.name[0], "class": each.name[1] or None,
+                **_figure(each.figure), "answer": each.answer,
+            }
+            for each in found.required
+        ],
         "design_effect": round(found.effect, 3),
         "total": {key: value for key, value in _period(found.total, timed).items() if key != "start"},
         "periods": [_period(each, timed) for each in found.periods],

@@ -14,9 +14,10 @@ from driftline.detectors.outcomes.estimate import Calibration, Estimate
 from driftline.detectors.outcomes.intervals import Figure
 from driftline.detectors.outcomes.metrics import Costs, Metrics, Point
 from driftline.detectors.outcomes.stretches import SLOTS, Stretch, stretches
-from driftline.stream.outcomes.choose import Chosen, choose
+from driftline.stream.outcomes.choose import Chosen, OutcomesError, choose
 from driftline.stream.outcomes.join import Joined
 from driftline.stream.outcomes.periods import By, fitting, slots, starts
+from driftline.stream.outcomes.requirements import Answer, Requirement
 from driftline.stream.outcomes.rows import Rows
 from driftline.stream.outcomes.tasks import BinaryTask, CodedRows, Task
 
@@ -37,12 +38,24 @@ _GROUPS = 10
 class Wishes:
     """What the caller has settled.
 
-    by: the period; None for one that fits. positive: the class that a high score means.
+    by: the period; None for one that fits. positive: the class that a high score means. required: of the metrics of all
+    rows.
     """
 
     by: By | None = None
     positive: str | None = None
     costs: Costs | None = None
+    required: Sequence[Requirement] = ()
+
+
+@dataclass(frozen=True)
+class Required:
+    """A requirement, the figure that it is about, and whether that meets it."""
+
+    requirement: Requirement
+    name: tuple[str, str]
+    figure: Figure
+    answer: Answer
 
 
 @dataclass(frozen=True)
@@ -105,12 +118,18 @@ class Performance:
     coverage: Sequence[Covered]
     calibration: Sequence[Point]
     joined: Joined | None
+    required: Sequence[Required]
     notes: tuple[str, ...]
 
     @property
     def is_worse(self) -> bool:
         """Whether outcomes are or were worse than in the reference."""
         return any(each.worse for each in self.changes)
+
+    @property
+    def fails(self) -> bool:
+        """Whether outcomes are worse, or something required is not met."""
+        return self.is_worse or any(each.answer is Answer.NOT_MET for each in self.required)
 
 
 def performance(
@@ -183,8 +202,19 @@ class _Evaluation:
             task, by, self._periods(by, calibration), self._period(0, total, calibration),
             task.metrics(reference, self._effect(rows)) if compared else None, rows if compared else 0, self._own,
             self._effect(len(self._live.ts)), self._changes(), self._coverage(), task.calibration(total), joined,
-            self._chosen.notes,
+            self._required(total), self._chosen.notes,
         )  # fmt: skip
+
+    def _required(self, total: IntArray) -> list[Required]:
+        task, found = self._task, list[Required]()
+        metrics = task.metrics(total, self._effect(len(self._live.ts)))
+        for each in self._wishes.required:
+            try:
+                name, figure = each.find(metrics, task.classes[-1] if task.name == "binary" else "")
+            except ValueError as error:
+                raise OutcomesError(str(error)) from None
+            found.append(Required(each, name, figure, each.answer(figure)))
+        return found
 
     def _cells(self, rows: CodedRows) -> IntArray:
         return np.asarray(self._task.tables(rows, np.zeros(len(rows.ts), np.int64), 1)[0])

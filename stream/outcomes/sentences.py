@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from driftline.detectors.outcomes.intervals import Figure
-from driftline.stream.outcomes.performance import Change, Performance
+from driftline.stream.outcomes.performance import Change, Performance, Required
 from driftline.stream.outcomes.tasks import BinaryTask
 from driftline.stream.text.phrases import counted
 
@@ -128,6 +128,14 @@ def verdict_sentence(found: Performance) -> str:
         lasting = any(each.worse and each.until is None for each in found.changes)
         return f"{what}: {'worse' if lasting else 'was worse for a time'}"
     return f"{what}: no worse"
+
+
+def required_sentence(required: Required) -> str:
+    """Whether something required is met."""
+    requirement, (metric, of) = required.requirement, required.name
+    bound = f"{'at least' if requirement.least else 'at most'} {metric_text(metric, requirement.value)}"
+    figure = figure_text(metric, required.figure)
+    return f"{metric_name(metric, of)} {figure}, {bound} required: {required.answer}"
 
 
 def coverage_sentences(found: Performance) -> Iterator[str]:

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from driftline.stream.outcomes.performance import Performance, Period
 from driftline.stream.outcomes.periods import By, shown
+from driftline.stream.outcomes.requirements import Answer
 from driftline.stream.outcomes.sentences import (
     change_sentence,
     coverage_sentences,
@@ -15,6 +16,7 @@ from driftline.stream.outcomes.sentences import (
     figure_text,
     metric_name,
     metric_text,
+    required_sentence,
     verdict_sentence,
 )
 from driftline.stream.outcomes.tasks import BinaryTask
@@ -27,6 +29,7 @@ _PERIODS = 40
 _LINE, _SPAN = 60, 0.1
 # Characters of the columns that are always there, and of each further one.
 _MAIN, _FURTHER = 52, 14
+_ANSWERS = {Answer.MET: "green", Answer.UNSURE: "yellow", Answer.NOT_MET: "bold red"}
 # Classes whose recall is shown.
 _CLASSES = 3
 
@@ -43,6 +46,8 @@ def print_performance(console: Console, found: Performance) -> None:
         console.print(
             Text(printable(change_sentence(found, change)), style="red" if change.worse else "green"), soft_wrap=True
         )
+    for required in found.required:
+        console.print(Text(printable(required_sentence(required)), style=_ANSWERS[required.answer]), soft_wrap=True)
     style = "bold red" if found.is_worse else "green" if found.reference is not None else "yellow"
     console.print(Text(printable(verdict_sentence(found)), style=style), soft_wrap=True)
 

@@ -1,10 +1,11 @@
-"""How well a model does, by tables: predictions whose rows hold their label, or labels in a table of their own."""
+"""How well a model does, by tables or topics: predictions with their labels, or with labels that are joined by id."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Protocol
 
 import numpy as np
 
@@ -12,26 +13,25 @@ from driftline.stream.config.load import parse_config
 from driftline.stream.config.mapping import Mapping as EventPaths
 from driftline.stream.config.sections import Config
 from driftline.stream.events.candidates import likely_path
-from driftline.stream.events.columns import LABEL, Columns, Field
-from driftline.stream.events.decode import Decoder
-from driftline.stream.events.event import UnfitValueError, as_text
-from driftline.stream.events.mapping import RECORD, Origin, Origins
+from driftline.stream.events.mapping import RECORD
 from driftline.stream.events.parse import EventError, EventReader
 from driftline.stream.inspection.inspect import Inspection
 from driftline.stream.outcomes.choose import OutcomesError
-from driftline.stream.outcomes.join import join
+from driftline.stream.outcomes.join import Joined, join
 from driftline.stream.outcomes.performance import Performance, Wishes, performance
 from driftline.stream.outcomes.rows import Labels, Rows
-from driftline.stream.scan.tables import NO_TIME, Table, inspect_table, is_timed
+from driftline.stream.replay.pipeline import LogBatch
+from driftline.stream.scan.outcome_rows import Schemas, as_log, read_labels, read_rows, with_origins
+from driftline.stream.scan.tables import Table, inspect_table, is_timed
 from driftline.stream.sources.inputs import InputError, Note, OnNote
-from driftline.stream.text.phrases import counted, listed
+from driftline.stream.text.phrases import listed
 
-_CHUNK = 2_000
-# What is read of an event; a prediction and a label are compared as text, and so is a number that a program wrote.
-_FIELDS = Field("prediction", numeric=False, whole=True), Field("score", numeric=True)
-_LABEL = Field(LABEL, numeric=False, whole=True)
 # Parts of a table of labels.
 _OF_LABELS = ("id", "ts", "unit", "format", "zone", "label", "nulls")
+# Parts that people are shown.
+_SHOWN = ("id", "ts", "prediction", "score", "label")
+# Messages of a topic in which the names of its models are looked for.
+_FIRST = 1_000
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,41 @@ class Tables:
     command: str = "driftline performance"
 
 
+class TopicLog(Protocol):
+    """A topic that can be read more than once; its schemas grow while it is read."""
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        ...
+
+    @property
+    def schemas(self) -> Schemas:
+        """The schemas of its frames."""
+        ...
+
+    def read(self) -> Iterator[tuple[int, LogBatch]]:
+        """The batches of its partitions."""
+        ...
+
+
+@dataclass(frozen=True)
+class Topics:
+    """What is read: predictions as `config` maps them, and labels in the published format of label events."""
+
+    live: TopicLog
+    config: Config
+    reference: Table | None = None
+    labels: TopicLog | None = None
+    model: str | None = None
+
+
 @dataclass(frozen=True)
 class Evaluated:
-    """A performance, which column is what, and what a reader should know of the tables."""
+    """A performance, which column is what, and what a reader should know of what was read."""
 
     performance: Performance
-    found: Inspection
+    columns: Mapping[str, str]
     model: str
     notes: tuple[str, ...]
 
@@ -65,64 +94,87 @@ def evaluate(tables: Tables, wishes: Wishes) -> Evaluated:
     found = inspect_table(tables.live, tables.config, own, tables.command)
     if found.configuration is None:
         raise InputError(f"{tables.live.title}: {found.problem or 'cannot be read'}")
-    config, model = parse_config(found.configuration, "the proposal"), _model(found, tables)
+    config = parse_config(found.configuration, "the proposal")
+    model = _one_model(tables.live.title, sorted(found.models), tables.model)
     timed = found.proposal.fields["ts"].value != RECORD
-    live, joined = _rows(tables.live, config, model, timed, notes), None
+    live, joined = _table_rows(tables.live, config, model, timed, notes), None
     if tables.labels is not None:
-        live, joined = join(live, _labels(tables.labels, tables, config.mapping.id, notes))
-    reference = None
-    if tables.reference is not None:
-        reference_timed = timed and is_timed(tables.reference, config)
-        reference = _rows(tables.reference, config, model, reference_timed, notes)
-        if timed and not reference_timed:
-            notes.setdefault(f"{tables.reference.title}: has no times; its rows are taken to be in their order")
+        live, joined = join(live, _table_labels(tables.labels, tables, config.mapping.id, notes))
+    reference = _reference(tables.reference, config, model, timed, notes)
+    result = _performance(tables.live.title, live, reference, wishes, joined, timed)
+    return Evaluated(result, _columns(found), model, tuple(notes))
+
+
+def evaluate_topics(topics: Topics, wishes: Wishes) -> Evaluated:
+    """How well a model of a topic does. Raises InputError."""
+    notes, config, title = dict[str, None](), topics.config, topics.live.title
+    model = topics.model or _one_model(title, _first_models(topics), None)
+    live, joined = read_rows(title, topics.live.read(), config, model, notes, topics.live.schemas), None
+    if topics.labels is not None:
+        native = config.model_copy(update={"mapping": EventPaths()})
+        log = topics.labels.read()
+        labels = read_labels(topics.labels.title, log, native, notes, model=model, schemas=topics.labels.schemas)
+        live, joined = join(live, labels)
+    reference = _reference(topics.reference, config, model, True, notes)
+    mapping = config.mapping.event_mapping()
+    columns = {part: str(getattr(mapping, part)) for part in _SHOWN}
+    return Evaluated(_performance(title, live, reference, wishes, joined, True), columns, model, tuple(notes))
+
+
+def _performance(
+    title: str, live: Rows, reference: Rows | None, wishes: Wishes, joined: Joined | None, timed: bool
+) -> Performance:
     try:
-        return Evaluated(performance(live, reference, wishes, joined, timed), found, model, tuple(notes))
+        return performance(live, reference, wishes, joined, timed)
     except OutcomesError as error:
-        raise InputError(f"{tables.live.title}: {error}") from None
+        raise InputError(f"{title}: {error}") from None
 
 
-def _model(found: Inspection, tables: Tables) -> str:
-    names = sorted(found.models)
-    if tables.model is not None and tables.model not in names:
-        raise InputError(f"{tables.live.title}: holds no events of {tables.model!r}; it has {listed(names)}")
-    if tables.model is None and len(names) > 1:
-        raise InputError(f"{tables.live.title}: holds events of {listed(names)}; name one with --model")
-    return tables.model or names[0]
+def _columns(found: Inspection) -> dict[str, str]:
+    fields = found.proposal.fields
+    return {part: str(fields[part].value) for part in _SHOWN if part in fields}
 
 
-def _rows(table: Table, config: Config, model: str, timed: bool, notes: dict[str, None]) -> Rows:
+def _one_model(title: str, names: list[str], wanted: str | None) -> str:
+    if wanted is not None and wanted not in names:
+        raise InputError(f"{title}: holds no events of {wanted!r}; it has {listed(names)}")
+    if wanted is None and len(names) != 1:
+        raise InputError(f"{title}: holds events of {listed(names) or 'no model'}; name one with --model")
+    return wanted or names[0]
+
+
+def _first_models(topics: Topics) -> list[str]:
+    """The models of the first messages of a topic."""
+    config = topics.config
+    mapping, limits = config.mapping.event_mapping(), config.limits.of_messages()
+    reader, names = EventReader(mapping, topics.live.schemas, limits), set[str]()
+    for message, origin in islice(with_origins(topics.live.title, topics.live.read()), _FIRST):
+        try:
+            names.add(reader.head(message, origin).model)
+        except EventError:
+            continue
+    return sorted(names)
+
+
+def _reference(table: Table | None, config: Config, model: str, timed: bool, notes: dict[str, None]) -> Rows | None:
+    if table is None:
+        return None
+    has_times = timed and is_timed(table, config)
+    if timed and not has_times:
+        notes.setdefault(f"{table.title}: has no times; its rows are taken to be in their order")
+    return _table_rows(table, config, model, has_times, notes)
+
+
+def _table_rows(table: Table, config: Config, model: str, timed: bool, notes: dict[str, None]) -> Rows:
     """The predictions of a model in a table; without times, all have the same one."""
     if not timed:
         paths = config.mapping.model_copy(update={"ts": RECORD})
         config = config.model_copy(update={"mapping": EventPaths(**paths.model_dump(exclude_unset=True))})
-    decoder = Decoder(
-        {model: _FIELDS}, config.mapping.event_mapping(), limits=config.limits.of_messages(), extras=[_LABEL]
-    )
-    parts, offset, rejected, reason, others = list[Columns](), 0, 0, "", 0
-    for messages in _chunks(table.messages(config, _noting(notes))):
-        offsets = np.arange(offset, offset + len(messages))
-        times = None if timed else np.full(len(messages), NO_TIME, np.int64)
-        decoded = decoder.decode(messages, Origins(table.title, 0, offsets, times))
-        parts += [decoded.known[model]] if model in decoded.known else []
-        others += sum(map(len, decoded.unknown.values()))
-        rejected += len(decoded.rejections)
-        reason = reason or next((each.reason for each in decoded.rejections), "")
-        offset += len(messages)
-    if rejected:
-        notes.setdefault(f"{table.title}: {counted(rejected, 'row')} of {offset:,} are no events: {reason}")
-    if others:
-        notes.setdefault(f"{table.title}: {counted(others, 'event')} of other models are left out")
-    if not parts:
-        raise InputError(f"{table.title}: holds no events of {model!r}" + (f": {reason}" if reason else ""))
-    return _as_rows(Columns.concatenate(parts))
+    log = as_log(table.messages(config, _noting(notes)), None if timed else np.zeros_like)
+    return read_rows(table.title, log, config, model, notes)
 
 
-def _as_rows(columns: Columns) -> Rows:
-    return Rows(columns.ids, columns.ts, columns.texts[0], columns.numeric[:, 0], columns.extras[LABEL])
-
-
-def _labels(table: Table, tables: Tables, id_path: str, notes: dict[str, None]) -> Labels:
+def _table_labels(table: Table, tables: Tables, id_path: str, notes: dict[str, None]) -> Labels:
     """The labels of a table. id_path: of the predictions. Raises InputError if it names no id or no label."""
     found = inspect_table(table, tables.config, _settled(table, tables, id_path), tables.command)
     fields = {part: each.value for part, each in found.proposal.fields.items() if part in _OF_LABELS}
@@ -134,25 +186,8 @@ def _labels(table: Table, tables: Tables, id_path: str, notes: dict[str, None]) 
             )
     timed = fields.setdefault("ts", RECORD) != RECORD
     config = tables.config.model_copy(update={"mapping": EventPaths(model="=labels", **fields)})
-    reader = EventReader(config.mapping.event_mapping(), limits=config.limits.of_messages(), extras=[LABEL])
-    ids, ts, label, odd, reason = list[str](), list[int](), list[str](), 0, ""
-    for offset, message in enumerate(table.messages(config, _noting(notes))):
-        try:
-            head = reader.head(message, Origin(table.title, 0, offset, offset))
-            text = as_text(head.extras[LABEL], whole=True)
-            if text is None:
-                raise EventError("label: missing")
-        except (EventError, UnfitValueError) as error:
-            odd, reason = odd + 1, reason or str(error)
-            continue
-        ids.append(head.id)
-        ts.append(head.ts)
-        label.append(text)
-    if odd:
-        notes.setdefault(f"{table.title}: {counted(odd, 'row')} of {odd + len(ids):,} are no labels: {reason}")
-    if not timed:
-        notes.setdefault(f"{table.title}: has no times; of several labels of an id, the last one counts")
-    return Labels(ids, np.array(ts, np.int64), label, timed)
+    log = as_log(table.messages(config, _noting(notes)), np.copy)
+    return read_labels(table.title, log, config, notes, timed=timed)
 
 
 def _settled(table: Table, tables: Tables, id_path: str) -> dict[str, str]:
@@ -163,11 +198,6 @@ def _settled(table: Table, tables: Tables, id_path: str) -> dict[str, str]:
     if (id_ := next((each for each in named if each in columns), None)) is not None:
         given["id"] = id_
     return given
-
-
-def _chunks(messages: Iterator[bytes]) -> Iterator[Sequence[bytes]]:
-    while chunk := list(islice(messages, _CHUNK)):
-        yield chunk
 
 
 def _noting(notes: dict[str, None]) -> OnNote:
