@@ -37,7 +37,8 @@ DEPLOY = "/etc/driftline/"  # where the containers see the folder deploy/
 #           it and _ for its dots; the settings are those of https://kafka.apache.org/documentation/#brokerconfigs
 #   valkey  https://valkey.io/topics/cli, -a; the older name, which valkey-cli reads in every version
 #   worker  our own configuration: redis.password_env
-#   relay   that one, and those that relay.pagerduty, relay.slack and relay.webhook name
+#   serve   that one, and serve.token_env
+#   relay   redis.password_env, and those that relay.pagerduty, relay.slack and relay.webhook name
 KAFKA_SETTINGS = {
     "node.id", "process.roles", "listeners", "advertised.listeners", "listener.security.protocol.map",
     "inter.broker.listener.name", "controller.listener.names", "controller.quorum.voters", "log.dirs",
@@ -48,6 +49,7 @@ VARIABLES = {
     "kafka": {"CLUSTER_ID"} | {f"KAFKA_{setting.upper().replace('.', '_')}" for setting in KAFKA_SETTINGS},
     "valkey": {"REDISCLI_AUTH"},
     "worker": {"REDIS_PASSWORD"},
+    "serve": {"REDIS_PASSWORD", "DRIFTLINE_SERVE_TOKEN"},
     "relay": {"REDIS_PASSWORD", "PAGERDUTY_ROUTING_KEY", "SLACK_WEBHOOK_URL", "WEBHOOK_URL"},
 }
 
@@ -128,14 +130,18 @@ def test_kafka_is_reached_where_it_says_and_from_outside_by_this_machine_alone()
     assert (host, port) == ("kafka", listening["INSIDE"][1])
     assert listening["CONTROLLER"][0] == "localhost"  # for the node itself
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert published == {"kafka": [f"127.0.0.1:{advertised['HOST'][1]}:{listening['HOST'][1]}"]}  # and nothing else
+    pages = f"127.0.0.1:6068:{CONFIG.serve.http.partition(':')[2]}"
+    assert published == {
+        "kafka": [f"127.0.0.1:{advertised['HOST'][1]}:{listening['HOST'][1]}"],
+        "serve": [pages],
+    }  # and nothing else
 
 
 def test_dependencies_have_no_cycle_and_conditions_that_can_be_met() -> None:
     needs = {name: service.get("depends_on", {}) for name, service in SERVICES.items()}
     order = list(TopologicalSorter(needs).static_order())
     assert order.index("topics") < order.index("worker") < order.index("demo")
-    assert needs["worker"].keys() == needs["relay"].keys() == {"kafka", "valkey", "topics"}
+    assert needs["worker"].keys() == needs["relay"].keys() == needs["serve"].keys() == {"kafka", "valkey", "topics"}
     for conditions in needs.values():
         for name, need in conditions.items():
             needed = SERVICES[name]
@@ -174,16 +180,18 @@ def test_the_worker_s_configuration_is_right_and_agrees_with_the_services() -> N
     assert CONFIG.redis.url == "redis://valkey:6379/0"
     assert CONFIG.redis.password_env in SERVICES["worker"]["environment"]
     assert CONFIG.topics.replication == 1
-    for name, address in (("worker", CONFIG.worker.http), ("relay", CONFIG.relay.http)):
+    processes = {"worker": CONFIG.worker.http, "relay": CONFIG.relay.http, "serve": CONFIG.serve.http}
+    for name, address in processes.items():
         host, port = address.split(":")
         assert host == "0.0.0.0"
         assert f'"127.0.0.1", {port}' in SERVICES[name]["healthcheck"]["test"][-1]
     secrets = (CONFIG.relay.pagerduty.routing_key_env, CONFIG.relay.slack.webhook_url_env, CONFIG.relay.webhook.url_env)
     assert {CONFIG.redis.password_env, *secrets} == VARIABLES["relay"]
+    assert {CONFIG.redis.password_env, CONFIG.serve.token_env} == VARIABLES["serve"]
     assert f"--topic {CONFIG.topics.predictions} " in SERVICES["demo"]["command"][0]
 
 
-@pytest.mark.parametrize("name", ["topics", "worker", "relay", "demo"])
+@pytest.mark.parametrize("name", ["topics", "worker", "relay", "serve", "demo"])
 def test_commands_are_ones_that_driftline_has(name: str) -> None:
     command = SERVICES[name]["command"]
     arguments = command[0].partition("driftline ")[2].split() if name == "demo" else command
@@ -295,11 +303,16 @@ def web_server(status: int) -> Iterator[int]:
 def worker_health(name: str, port: int) -> bool:
     kind, program, *arguments, code = SERVICES[name]["healthcheck"]["test"]
     assert (kind, program) == ("CMD", "python")
-    code = code.replace("6066", str(port)).replace("6067", str(port)).replace("timeout=4", "timeout=0.3")
+    code = (
+        code.replace("6066", str(port))
+        .replace("6067", str(port))
+        .replace("6068", str(port))
+        .replace("timeout=4", "timeout=0.3")
+    )
     return subprocess.run([sys.executable, *arguments, code], capture_output=True).returncode == 0
 
 
-@pytest.mark.parametrize("name", ["worker", "relay"])
+@pytest.mark.parametrize("name", ["worker", "relay", "serve"])
 def test_a_worker_is_healthy_only_when_it_says_so(name: str) -> None:
     for status, healthy in ((200, True), (503, False), (404, False)):
         with web_server(status) as port:
