@@ -37,6 +37,10 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "incidents",
         "Explain an alert: what changed, by how much, since when and where, the test's evidence, and what to do.",
     ),
+    "feedback": (
+        "incidents",
+        "Say of a page whether it was real: it is shown in the list of incidents, and counted beside what is allowed.",
+    ),
     "inspect": (
         "inspect",
         "Show what files or a topic hold, and propose the configuration with which the other commands read them.",

@@ -13,6 +13,7 @@ from rich.progress import MofNCompleteColumn
 from rich.text import Text
 
 from driftline.stream.alerts.explain import as_row
+from driftline.stream.alerts.feedback import Feedback, page_counts
 from driftline.stream.alerts.find import AmbiguousIdError, FoundAlert, Lines, ListedIncident, find, may_be_id
 from driftline.stream.alerts.read import AlertError, ReadAlert
 from driftline.stream.cli.terminal import (
@@ -20,6 +21,7 @@ from driftline.stream.cli.terminal import (
     CommandError,
     ConfigFile,
     ReportFile,
+    current_user,
     err,
     out,
     progress_bar,
@@ -37,6 +39,7 @@ from driftline.stream.text.printable import printable_json
 
 if TYPE_CHECKING:
     from driftline.stream.state.client import Client
+    from driftline.stream.state.feedback import FeedbackStore
     from driftline.stream.state.incident_index import IncidentIndex, IndexedAlerts
 
 app = typer.Typer()
@@ -52,28 +55,41 @@ def incidents_command(
         bool, typer.Option("--past", help="Also resolved incidents: the newest, which Redis still has.")
     ] = False,
     json: Annotated[
-        bool, typer.Option("--json", help="Print each incident, and each unwatched field, as one line of JSON.")
+        bool,
+        typer.Option("--json", help="Print each incident, and each unwatched field, as one line of JSON."),
     ] = False,
 ) -> None:
     """List open incidents, the most severe first, and the fields that no signal watches. Only reads Redis.
 
+    Then how many pages each model had in the last 30 days, beside how many false ones are allowed.
+
     Exit code 0: no incident is open. 1: at least one is open. 2: failed.
     """
-    settings = read_config(config)
-    found = [each for each in _listed(settings) if model in (None, each.newest.model)]
+    settings, now = read_config(config), datetime.now(UTC)
+    indexed, listed, feedback = _listed(settings)
+    found = [each for each in listed if model in (None, each.newest.model)]
+    kept = ((each.recent, each.is_full) for each in indexed)
+    counts = [each for each in page_counts(settings, kept, feedback, now) if model in (None, each.model)]
     unwatched = [each for each in _unwatched(settings) if model in (None, each.model)]
     shown = [each for each in found if past or each.open]
-    now = datetime.now(UTC)
     if json:
-        for each in shown:
-            typer.echo(printable_json(orjson.dumps(as_row(each, now)).decode()))
-        for field in unwatched:
-            typer.echo(printable_json(orjson.dumps({"state": "unwatched", **unwatched_row(field)}).decode()))
+        said = {each: {"real": own.real, "by": own.by, "comment": own.comment} for each, own in feedback.items()}
+        pages = {each.model: each._asdict() for each in counts}
+        rows = [
+            as_row(each, now)
+            | {"feedback": said.get(each.newest.incident_id), "model_pages": pages.get(each.newest.model)}
+            for each in shown
+        ]
+        rows += [{"state": "unwatched", **unwatched_row(field)} for field in unwatched]
+        for row in rows:
+            typer.echo(printable_json(orjson.dumps(row).decode()))
     else:
         if shown:
-            print_incidents(out, shown, now)
+            print_incidents(out, shown, now, feedback)
         else:
             out.print("no incidents" if past else "no open incidents")
+        for count in counts:
+            out.print(Text(str(count)), soft_wrap=True)
         print_unwatched(out, unwatched)
     raise typer.Exit(EXIT_FOUND if any(each.open for each in found) else 0)
 
@@ -120,8 +136,45 @@ def explain_command(
         err.print(Text(f"{png}: signals drawn: {count}" if count else "nothing to draw: this alert has no histograms"))
 
 
-def _listed(settings: Config) -> list[ListedIncident]:
-    """All incidents that Redis has, sorted."""
+@app.command(name="feedback", epilog="Example: driftline feedback 3f9a21c47be0d512 --false -c driftline.yaml")
+def feedback_command(
+    alert: Annotated[
+        str, typer.Argument(metavar="ALERT_ID", help="Id of an alert or of an incident, or its first characters.")
+    ],
+    real: Annotated[
+        bool, typer.Option("--real/--false", help="Whether the model had really changed, or the page was a false one.")
+    ],
+    config: ConfigFile = None,
+    comment: Annotated[str, typer.Option(help="What it was.")] = "",
+    by: Annotated[str | None, typer.Option(metavar="NAME", help="Who says so; the current user by default.")] = None,
+) -> None:
+    """Say of a page whether it was real: it is shown in the list of incidents, and counted beside what is allowed.
+
+    It changes no threshold. Said again of the same incident, it replaces what was said before.
+
+    Exit code 0: stored. 2: failed.
+    """
+    if not may_be_id(alert):
+        raise typer.BadParameter(f"expected an id such as 3f9a21c47be0d512, or its first characters, got {alert!r}")
+    settings = read_config(config)
+    found = _search(_sources(settings, None), alert).alert
+    now, incident = datetime.now(UTC).timestamp(), found.incident_id or found.id
+    feedback = Feedback(incident, found.model, real, by or current_user(), now, comment)
+    _of_feedback(settings, lambda store: store.add(feedback))
+    out.print(Text(f"incident {incident} of {found.model}: {feedback.words}"), soft_wrap=True)
+
+
+def _of_feedback(settings: Config, query: Callable[[FeedbackStore], Awaitable[ResultT]]) -> ResultT:
+    def run(client: Client) -> Awaitable[ResultT]:
+        from driftline.stream.state.feedback import FeedbackStore
+
+        return query(FeedbackStore(client, settings.worker.group))
+
+    return query_redis(settings.redis, run)
+
+
+def _listed(settings: Config) -> tuple[list[IndexedAlerts], list[ListedIncident], dict[str, Feedback]]:
+    """The alerts that Redis has, all their incidents, sorted, and what people say of these."""
 
     async def query(index: IncidentIndex) -> tuple[list[IndexedAlerts], list[ListedIncident]]:
         indexed = await index.read()
@@ -132,7 +185,7 @@ def _listed(settings: Config) -> list[ListedIncident]:
         err.print(
             Text(f"no worker of the group {settings.worker.group} has judged anything with this configuration yet")
         )
-    return sorted(found, key=lambda each: each.rank)
+    return indexed, sorted(found, key=lambda each: each.rank), _of_feedback(settings, lambda store: store.read())
 
 
 def _search(sources: Iterator[Lines], wanted: str) -> FoundAlert:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import secrets
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -12,7 +11,16 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from driftline.stream.cli.terminal import CommandError, ConfigFile, err, out, parse_time, query_redis, read_config
+from driftline.stream.cli.terminal import (
+    CommandError,
+    ConfigFile,
+    current_user,
+    err,
+    out,
+    parse_time,
+    query_redis,
+    read_config,
+)
 from driftline.stream.config.fields import RuleError, parse_duration
 from driftline.stream.paging.silences import Matcher, Silence, SilenceError
 
@@ -74,7 +82,7 @@ def silence_add(
         raise typer.BadParameter(f"expected an end within the next {_LONGEST.days} days, got {_format(end)}")
     try:
         matchers = tuple(map(Matcher.parse, match))
-        silence = Silence(secrets.token_hex(4), matchers, start, end, by or _user(), comment)
+        silence = Silence(secrets.token_hex(4), matchers, start, end, by or current_user(), comment)
     except SilenceError as error:
         raise typer.BadParameter(str(error)) from error
     _query(config, lambda store: store.add(silence))
@@ -125,13 +133,6 @@ def _end(start: datetime, for_: str | None, until: str | None) -> datetime:
         return start + timedelta(seconds=parse_duration(for_))
     except (RuleError, OverflowError) as error:
         raise typer.BadParameter(f"--for: {error}, got {for_!r}") from error
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        raise typer.BadParameter("the current user has no name; say who silences with --by") from None
 
 
 def _moment(text: str, option: str) -> datetime:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import math
 import re
 import shlex
@@ -158,6 +159,14 @@ def parse_time(text: str, option: str) -> int:
         return PLAIN_TIMES.epoch_ms(msgspec.convert(text, datetime))
     except ValueError:
         raise typer.BadParameter(f"{option}: expected RFC 3339 such as 2026-01-31T00:00:00Z, got {text!r}") from None
+
+
+def current_user() -> str:
+    """Name of the user who runs the command. Raises BadParameter if the user has none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        raise typer.BadParameter("the current user has no name; say with --by who you are") from None
 
 
 def parse_stretches(texts: Sequence[str], option: str) -> list[tuple[int, int]]:

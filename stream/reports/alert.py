@@ -6,8 +6,9 @@ characters (`stream.text.printable`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -26,6 +27,7 @@ from driftline.stream.alerts.explain import (
     silence_command,
     verdict,
 )
+from driftline.stream.alerts.feedback import Feedback
 from driftline.stream.alerts.find import ListedIncident
 from driftline.stream.alerts.read import Number, ReadAlert, ReadMember, ReadSignal
 from driftline.stream.text.printable import printable
@@ -35,6 +37,7 @@ STYLES = {"firing": "red", "updated": "yellow", "resolved": "green"}
 _BAR_WIDTH, _LABEL_WIDTH = 18, 22
 # Signals listed per incident.
 _MAX_SIGNALS = 5
+_NOTHING: Mapping[str, Feedback] = MappingProxyType({})
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -61,8 +64,10 @@ def print_explanation(console: Console, alert: ReadAlert, incident: Sequence[Rea
         _section(console, "What to do", advice)
 
 
-def print_incidents(console: Console, incidents: Iterable[ListedIncident], now: datetime) -> None:
-    """Print a table of incidents. now: the end of the duration of open incidents."""
+def print_incidents(
+    console: Console, incidents: Iterable[ListedIncident], now: datetime, feedback: Mapping[str, Feedback] = _NOTHING
+) -> None:
+    """Print a table of incidents. now: the end of the duration of open incidents. feedback: by incident."""
     table = Table(box=None, pad_edge=False, padding=(0, 1, 1, 0))
     for heading in ("state", "model or topic", "since (UTC)"):
         table.add_column(heading, overflow="fold", max_width=_LABEL_WIDTH)
@@ -70,10 +75,10 @@ def print_incidents(console: Console, incidents: Iterable[ListedIncident], now: 
     for each in incidents:
         alert = each.newest
         state, detail = ("open", each.phase) if each.open else ("resolved", printable(alert.resolution or ""))
+        said = feedback.get(alert.incident_id)
+        details = (detail, printable(alert.severity), said.words if said else "")
         table.add_row(
-            Text.assemble(
-                (state, STYLES[alert.status]), *(f"\n{line}" for line in (detail, printable(alert.severity)) if line)
-            ),
+            Text.assemble((state, STYLES[alert.status]), *(f"\n{line}" for line in details if line)),
             Text(f"{printable(alert.model)}\n{printable(alert.details.version or '')}"),
             Text(f"{format_time(alert.starts_at)}\n{duration_text(alert.starts_at, alert.ends_at or now)}"),
             Text.assemble(

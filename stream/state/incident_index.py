@@ -14,7 +14,7 @@ from driftline.stream.alerts.read import read_alert
 from driftline.stream.codec.frames import FormatError
 from driftline.stream.codec.state import unpack_incidents
 from driftline.stream.state.client import Client, call_redis
-from driftline.stream.state.store import judge_key
+from driftline.stream.state.store import RECENT_ALERTS, judge_key
 
 # KEYS: judge, open, told.
 _READ = """
@@ -29,6 +29,11 @@ class IndexedAlerts(NamedTuple):
     partition: int
     open: list[bytes]
     recent: list[bytes]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether older alerts than the recent ones may have been dropped."""
+        return len(self.recent) >= RECENT_ALERTS
 
 
 @dataclass(frozen=True)

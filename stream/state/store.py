@@ -52,10 +52,10 @@ from driftline.stream.state.scripts import Argument, Script
 # The newest version of a partition's hash that is read. From 2 on it is one more than the group's level, so that a
 # worker that can do less refuses to take over. 1: a seal had one run, or the rule said where its runs end.
 _NEWEST_VERSION = NEWEST + 1
-# Alerts kept for each partition of the panes topic, beside those of open incidents. An alert has 1 to 60 kB, so they
-# take 6 MB at most and mostly half of one; with half of them, a night in which 20 models drift would leave nothing of
-# the night before. The alerts topic has them all.
-_RECENT_ALERTS = 100
+#: Alerts kept for each partition of the panes topic, beside those of open incidents. An alert has 1 to 60 kB, so they
+#: take 6 MB at most and mostly half of one; with half of them, a night in which 20 models drift would leave nothing of
+#: the night before. The alerts topic has them all.
+RECENT_ALERTS = 100
 
 # ARGV: version, newest version, newest level.
 _CLAIM = Script(f"""
@@ -437,7 +437,7 @@ class JudgePartition:
             [item for pair in topics.items() for item in pair],
             *chain.from_iterable(_lists(model, delta) for model, delta in deltas.items()),
         ]
-        await self.store.run(_COMMIT, keys, self.epoch, start, next_offset, _RECENT_ALERTS, *_flat(lists))
+        await self.store.run(_COMMIT, keys, self.epoch, start, next_offset, RECENT_ALERTS, *_flat(lists))
         self.next_offset = next_offset
 
     async def move(self, next_offset: int, consumed: Mapping[Source, int]) -> None:

@@ -34,6 +34,8 @@ from driftline.stream.config.remarks import unused_settings
 from driftline.stream.config.sections import Config
 from driftline.stream.judge.absence import CalendarOf, every_day
 from driftline.stream.judge.incidents import Status
+from driftline.stream.judge.pace import pace_of
+from driftline.stream.judge.promise import Promise
 from driftline.stream.judge.roster import NoRoomError, Room, Roster
 from driftline.stream.kafka.dead_letters import dead_letter
 from driftline.stream.kafka.record import OutgoingRecord
@@ -244,6 +246,7 @@ class JudgeStage:
             await self._store.save_learned(baseline.model, deltas[baseline.model].write["learned"])
         log_changes(changes, self._monitors, self._settings.unused_settings)
         self._metrics.forgotten(len(changes.forgotten))
+        self._show_promises(changes)
         partition.remembered = changes.after()
         if changes.references:
             self._keep_references()
@@ -260,6 +263,13 @@ class JudgeStage:
         topics = {} if schema is None else pack_schema(topic, schema, partition.fields)
         await partition.record.commit(next_offset, deltas, alerts, changes.seen, marks, records, topics)
         partition.fields = partition.fields if schema is None else schema.fields
+
+    def _show_promises(self, changes: Changes) -> None:
+        """Show how many false pages are allowed of the models that had events, by their traffic."""
+        for model in changes.events:
+            histories = [each.history for each in changes.states[model].judges]
+            pace = pace_of((), histories) or None
+            self._metrics.promised(Promise.of(model, self._settings.rules.for_model(model), pace))
 
     def _count_incidents(self) -> None:
         self._metrics.open_incidents(sum(each.open_incidents for each in self._remembered))

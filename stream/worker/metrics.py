@@ -17,6 +17,8 @@ from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.codec.state import StateDelta
 from driftline.stream.events.limits import limit_of
 from driftline.stream.events.unreadable import Unreadable
+from driftline.stream.judge.incidents import Status
+from driftline.stream.judge.promise import Promise
 from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.panes.sketcher import Sketched
 from driftline.stream.worker.faust.transport import Fetch
@@ -90,6 +92,16 @@ class Metrics:
         )
         self._written = Counter("driftline_state_written_bytes", "Bytes of state written to Redis", registry=registry)
         self._alerts = Counter("driftline_alerts", "Alerts decided", ["status"], registry=registry)
+        self._pages = Counter(
+            "driftline_pages", "Incidents that began, by model: each is a page", ["model"], registry=registry
+        )
+        self._promised = Gauge(
+            "driftline_pages_promised",
+            "False pages in 30 days that the configuration allows, at the traffic of the model",
+            ["model"],
+            registry=registry,
+        )
+        self._models = dict[str, None]()
         self._incidents = Gauge(
             "driftline_incidents_open", "Incidents open in this worker's partitions", registry=registry
         )
@@ -163,6 +175,20 @@ class Metrics:
         """Count decided alerts."""
         for alert in alerts:
             self._alerts.labels(alert.data.status.value).inc()
+            if alert.data.status is Status.FIRING and self._has_label(model := alert.data.labels.get("model", "")):
+                self._pages.labels(model).inc()
+
+    def promised(self, promise: Promise) -> None:
+        """Set how many false pages are allowed of a model."""
+        if promise.pages is not None and self._has_label(promise.model):
+            self._promised.labels(promise.model).set(promise.pages)
+            self._pages.labels(promise.model)  # it is 0 before the first page
+
+    def _has_label(self, model: str) -> bool:
+        """Whether a model has time series of its own: the first ones have."""
+        if model and len(self._models) < _MAX_MODELS:
+            self._models[model] = None
+        return model in self._models
 
     def committed(self, seconds: float, deltas: Mapping[str, StateDelta]) -> None:
         """Record how long a commit took, and how many bytes of state it wrote."""

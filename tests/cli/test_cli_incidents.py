@@ -132,7 +132,7 @@ def test_an_incident_is_listed_while_it_is_open_and_among_past_ones_afterwards(
     assert run(capsys, *incidents, "--model", "churn") == (0, "no open incidents", "")
 
     (_, over) = (each["data"] for each in run_worker(here, log[END:], 2))
-    assert run(capsys, *incidents) == (0, "no open incidents", "")
+    assert run(capsys, *incidents) == (0, "no open incidents fraud: 1 page in 30 days", "")
     code, printed, _ = run(capsys, *incidents, "--past")
     assert code == 0
     assert "resolved fraud" in printed
@@ -196,6 +196,28 @@ def test_an_alert_is_explained_from_redis_and_without_it_from_the_topic(
     code, _, errors = run(capsys, *explain, "0000dead")
     assert code == 2
     assert "no alert and no incident 0000dead; list the newest with: driftline incidents --past" in errors
+
+
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)
+def test_what_is_said_of_a_page_is_shown_with_its_incident(here: Deployment, capsys: Printed) -> None:
+    (fired,) = (each["data"] for each in run_worker(here, messages("fraud", 900, drift=(DRIFT, 900), step=1000), 1))
+    feedback = ("feedback", fired["id"][:8], "-c", here.path, "--by", "ann")
+    code, printed, _ = run(capsys, *feedback, "--false", "--comment", "a release")
+    assert (code, printed) == (0, f"incident {fired['incident_id']} of fraud: false page")
+    assert "false page" in run(capsys, "incidents", "-c", here.path)[1]
+    listed = json.loads(run(capsys, "incidents", "-c", here.path, "--json")[1])
+    assert listed["feedback"] == {"real": False, "by": "ann", "comment": "a release"}
+    assert (listed["model_pages"]["pages"], listed["model_pages"]["false"]) == (1, 1)
+    assert (
+        "fraud: 1 page in 30 days; of these, 0 are said to be real, 1 false"
+        in run(capsys, "incidents", "-c", here.path)[1]
+    )
+    assert run(capsys, *feedback, "--real")[0] == 0
+    assert "real page" in run(capsys, "incidents", "-c", here.path)[1]
+    assert run(capsys, "feedback", "0000dead", "--real", "-c", here.path)[0] == 2
+    code, _, errors = run(capsys, *feedback)
+    assert code == 2
+    assert "--real" in errors
 
 
 def test_a_file_of_alerts_is_explained_without_any_server(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -73,6 +74,11 @@ def test_alerts_states_and_dead_letters_are_those_of_the_live_judges(redis_serve
         published = this.published(this.config.topics.alerts)
         assert sorted(as_lines(alerts).values()) == sorted(each.value or b"" for each in published)
         assert {"firing", "resolved"} <= {each.data.status for each in alerts}
+        metric = partial(driver.metrics.registry.get_sample_value, labels={"model": "given"})
+        fired = [each for each in alerts if (each.data.status, each.data.component) == ("firing", "given")]
+        assert metric("driftline_pages_total") == len(fired) >= 1
+        promised = metric("driftline_pages_promised") or 0.0
+        assert promised == 300 if "false_pages" in allowed else promised > 0.1
         stored = {model: state_delta(None, each).write for model, each in own.states.items()}
         assert stored == await this.states()
         dead = sorted((int(offset), reason.decode()) for offset, reason in this.dead_panes())
