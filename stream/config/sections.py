@@ -7,22 +7,19 @@ as the help of an error. No field holds a secret: `password_env` names an enviro
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
 from driftline.detectors.decision.budget import Family, rate_per_event, shares
+from driftline.stream.config.absence import Absence
 from driftline.stream.config.budget import Budget, Groups, Pages
 from driftline.stream.config.calendar import Calendar
 from driftline.stream.config.fields import (
-    Address,
     Addresses,
     CaFile,
     Flag,
-    Group,
     HttpUrl,
     KindName,
     PasswordEnv,
@@ -37,12 +34,15 @@ from driftline.stream.config.fields import (
     Whole,
 )
 from driftline.stream.config.files import FileOptions
-from driftline.stream.config.incidents import Incidents, Severity
+from driftline.stream.config.incidents import Incidents
 from driftline.stream.config.limits import Limits
 from driftline.stream.config.lineage import find_circle
 from driftline.stream.config.mapping import Mapping
+from driftline.stream.config.panes import Panes
 from driftline.stream.config.relay import Relay
 from driftline.stream.config.serve import Serve
+from driftline.stream.config.signals import Signals
+from driftline.stream.config.worker import Worker
 
 _LOGIN = re.compile(r"(?<=://)[^@/]*(?=@)")
 
@@ -198,74 +198,6 @@ class Schemas(Section):
         return self
 
 
-class Panes(Section):
-    """When a pane, the unit of counting and judging, ends: after `events` events of one model, or after `seconds`."""
-
-    events: Whole = Field(
-        250,
-        ge=1,
-        le=1_000_000,
-        description="Events of one model after which a pane ends. Fewer find drift sooner, but cost more; 1 judges "
-        "every event. With 250, a shift of 0.5 σ is found within 350; a topic of 50,000 events a second needs 1000. "
-        "Over a million, a pane takes seconds to sketch, and again after a crash.",
-    )
-    seconds: Real | None = Field(
-        10.0,
-        ge=0.1,
-        le=3600,
-        description="Seconds of event time after which a pane ends; null: only `events` ends it. "
-        "Under 0.1 s, panes cost more than their events; over an hour, drift of a model with little traffic stays "
-        "unseen for that long.",
-    )
-
-
-class Signals(Section):
-    """Which signals are monitored: globs over names such as `features.amount`, `prediction`, `score`."""
-
-    include: tuple[Text, ...] = Field(("*",), min_length=1, description="Globs of the signals to monitor.")
-    exclude: tuple[Text, ...] = Field((), description="Globs of the signals to leave out, even if included.")
-
-    def selects(self, name: str) -> bool:
-        """Whether the signal `name` is monitored."""
-        return self.left_out_by(name) is None
-
-    def left_out_by(self, name: str) -> str | None:
-        """What leaves out the signal `name`: the first glob of `exclude`, or `include`; None if it is monitored."""
-        if (glob := _first_match(name, self.exclude)) is not None:
-            return f"signals.exclude: {glob}"
-        return "signals.include" if _first_match(name, self.include) is None else None
-
-
-def _first_match(name: str, globs: Iterable[str]) -> str | None:
-    return next((glob for glob in globs if fnmatchcase(name, glob)), None)
-
-
-class Absence(Section):
-    """How a model's traffic is judged: whether it stops, falls or rises, by the hours of the week of its own past."""
-
-    false_pages: Real | None = Field(
-        0.1,
-        gt=0,
-        le=30,
-        description="False pages about the traffic of a model in 30 days, while it is as always; more where it comes "
-        "in a nightly batch, or the clocks change. null: its traffic is not judged. Stated here, they come beside "
-        "those of the model's `false_pages`; else they are a tenth of these. At one event a second, 0.1 is a "
-        "twenty-fifth of what the default of `false_alarms_per_event` allows. Ten times as many shorten the delay by a "
-        "tenth to a sixth; over one a day, the pages say nothing.",
-    )
-    stopped: Severity = Field(
-        "critical",
-        description="Severity of traffic that stops, or loses 99 % of its events. Traffic that falls or rises "
-        "otherwise has that of `incidents.severity`.",
-    )
-    rates: bool = Field(
-        False,
-        description="The files from which `driftline baseline build` makes the model's baseline hold every event of "
-        "more than two weeks: how many come in each hour of the week is learned from them, and the traffic judged from "
-        "the first minute on. Not true of a sample, nor of files that miss days.",
-    )
-
-
 class ModelConfig(Section):
     """How to monitor a model. `defaults` holds for every model; `models` changes single fields for one of them."""
 
@@ -375,56 +307,6 @@ class ModelConfig(Section):
     def is_given_baselines(self) -> bool:
         """Whether the model, or one of its versions, is given a baseline."""
         return self.baseline is not None or bool(self.baselines)
-
-
-class Worker(Section):
-    """The process `driftline worker`."""
-
-    group: Group = Field("driftline", description="Consumer group. The workers of a group share the partitions.")
-    http: Address = Field(
-        "127.0.0.1:6066",
-        description="Address of /health and /metrics. They need no password: "
-        "listen beyond this machine only in a trusted network.",
-    )
-    log: Literal["text", "json"] = Field("text", description="Format of log lines: text for people, json for machines.")
-    watchdog_seconds: Whole = Field(
-        120,
-        ge=10,
-        le=86_400,
-        description="Seconds without progress while records are waiting, after which the worker exits so that it is "
-        "restarted. Up to twice session_seconds, a rebalance looks like a stall; over a day, it helps nobody.",
-    )
-    session_seconds: Whole = Field(
-        10,
-        ge=6,
-        le=1800,
-        description="Seconds without a heartbeat after which Kafka gives a worker's partitions to others. "
-        "Brokers accept 6 to 1800 by default.",
-    )
-    unknown_models: Whole = Field(
-        1000,
-        ge=0,
-        le=100_000,
-        description="Models that learned their baseline, remembered in each partition of the panes topic; panes of "
-        "further ones become dead letters (see also limits.newcomers, and `driftline models forget`). 0: only models "
-        "with a baseline file. Without a bound, a model name that changes with every event would fill Redis.",
-    )
-    max_rejected: Real = Field(
-        0.01,
-        ge=0,
-        le=1,
-        description="Share of the messages of the last five minutes that may be rejected; above it, /health says "
-        "`degraded`, with the commonest reason. A log of several producers may hold one in a hundred; more is a wrong "
-        "release or mapping.",
-    )
-
-    @model_validator(mode="after")
-    def _watchdog_outlasts_a_rebalance(self) -> Self:
-        if self.watchdog_seconds > 2 * self.session_seconds:
-            return self
-        if "watchdog_seconds" in self.model_fields_set:
-            raise RuleError(f"must be more than twice session_seconds, {self.session_seconds}", "watchdog_seconds")
-        raise RuleError(f"must be less than half of watchdog_seconds, {self.watchdog_seconds}", "session_seconds")
 
 
 class Config(Section, title="Driftline configuration"):

@@ -121,7 +121,8 @@ class Judge:
         state = replace(state, pending=None, seen=seen, history=state.history.push(pending))
         of_panes = time_of(state.history)
         at = later(clock, ticks, of_panes)
-        rate = self.config.rate_per_event(pace_of(state.history, others))
+        pace = pace_of(state.history, others) if self.config.false_pages else 0.0
+        rate = self.config.rate_per_event(pace)
         evaluation = Evaluation(self, state, pending.content.n, rate)
         state, incidents, steps = self._evaluate(state, incidents, evaluation, at, elsewhere)
         # A clock measures how long; when something was found, the events say that found it.

@@ -15,7 +15,7 @@ import numpy as np
 from driftline.detectors.arrays import IntArray
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.unwatched import RARE, Why
-from driftline.stream.config.sections import Signals
+from driftline.stream.config.signals import Signals
 from driftline.stream.events.event import Event
 
 #: Offsets from one sample to the next, and that distance among the first `EARLY` offsets, as short logs and files have

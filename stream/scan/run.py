@@ -22,7 +22,8 @@ from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.baselines.sample import Sample, read_events
 from driftline.stream.config.load import parse_config
 from driftline.stream.config.mapping import Mapping as EventPaths
-from driftline.stream.config.sections import Config, Panes
+from driftline.stream.config.panes import Panes
+from driftline.stream.config.sections import Config
 from driftline.stream.events.event import Event
 from driftline.stream.events.mapping import RECORD, Origin
 from driftline.stream.events.parse import EventError, EventReader

@@ -17,7 +17,8 @@ import pytest
 from driftline.detectors.decision.rates import HOUR
 from driftline.detectors.decision.traffic import EVERY_DAY, Calendar
 from driftline.stream.alerts.build import build_alert
-from driftline.stream.config.sections import Absence, ModelConfig
+from driftline.stream.config.absence import Absence
+from driftline.stream.config.sections import ModelConfig
 from driftline.stream.events.event import Event
 from driftline.stream.judge.absence import TrafficJudge
 from driftline.stream.judge.incidents import Status, Step

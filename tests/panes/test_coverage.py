@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import build_baseline
 from driftline.stream.baselines.unwatched import Why
-from driftline.stream.config.sections import Signals
+from driftline.stream.config.signals import Signals
 from driftline.stream.events.event import Event
 from driftline.stream.events.mapping import NATIVE
 from driftline.stream.panes import coverage as module
