@@ -52,8 +52,9 @@ class NumbersLayout:
     def fit(cls, prediction: FloatArray, label: FloatArray) -> NumbersLayout:
         """The layout for predictions and labels like these (n,); NaN where there is none."""
         error = prediction - label
-        error = error[np.isfinite(error)]
-        typical = math.sqrt(float(np.mean(np.square(error)))) if error.size else 0.0
+        error = np.abs(error[np.isfinite(error)])
+        largest = float(error.max(initial=0.0)) or 1.0  # squares of 1e200 are infinite
+        typical = largest * math.sqrt(float(np.mean(np.square(error / largest)))) if error.size else 0.0
         unit = 2.0 ** round(math.log2(typical)) if 0 < typical < math.inf else 1.0
         return cls(Grid.fit(prediction, bins=_LEVELS, max_distinct=_LEVELS), unit)
 

@@ -13,13 +13,15 @@ from driftline.detectors.outcomes.coverage import reweighted
 from driftline.detectors.outcomes.estimate import Calibration, Estimate
 from driftline.detectors.outcomes.intervals import Figure
 from driftline.detectors.outcomes.metrics import Costs, Metrics, Point
+from driftline.detectors.outcomes.numbers import LIMIT
 from driftline.detectors.outcomes.stretches import SLOTS, Stretch, stretches
 from driftline.stream.outcomes.choose import Chosen, OutcomesError, choose
 from driftline.stream.outcomes.join import Joined
 from driftline.stream.outcomes.periods import By, fitting, slots, starts
 from driftline.stream.outcomes.requirements import Answer, Requirement
 from driftline.stream.outcomes.rows import Rows
-from driftline.stream.outcomes.tasks import BinaryTask, CodedRows, Task
+from driftline.stream.outcomes.tasks import BinaryTask, CodedRows, NumbersTask, Task
+from driftline.stream.text.phrases import counted
 
 # Without a reference, the first quarter of the labelled rows is one, if there are that many: a rate is then known to 4
 # points.
@@ -202,7 +204,7 @@ class _Evaluation:
             task, by, self._periods(by, calibration), self._period(0, total, calibration),
             task.metrics(reference, self._effect(rows)) if compared else None, rows if compared else 0, self._own,
             self._effect(len(self._live.ts)), self._changes(), self._coverage(), task.calibration(total), joined,
-            self._required(total), self._chosen.notes,
+            self._required(total), (*self._chosen.notes, *self._clipped(total)),
         )  # fmt: skip
 
     def _required(self, total: IntArray) -> list[Required]:
@@ -215,6 +217,12 @@ class _Evaluation:
                 raise OutcomesError(str(error)) from None
             found.append(Required(each, name, figure, each.answer(figure)))
         return found
+
+    def _clipped(self, total: IntArray) -> list[str]:
+        task = self._task
+        count = task.layout.clipped(total) if isinstance(task, NumbersTask) else 0
+        much = f"{counted(count, 'error')} of more than {LIMIT:.0f} times the usual one in the reference count as that"
+        return [much] if count else []
 
     def _cells(self, rows: CodedRows) -> IntArray:
         return np.asarray(self._task.tables(rows, np.zeros(len(rows.ts), np.int64), 1)[0])

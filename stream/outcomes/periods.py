@@ -31,10 +31,12 @@ class By(StrEnum):
 
 
 def fitting(ts: IntArray) -> By:
-    """The shortest period of which rows with these times (n,) span no more than a table can show."""
-    span = int(ts.max() - ts.min()) if len(ts) else 0
-    fits = {By.HOUR: _HOUR, By.DAY: _DAY, By.WEEK: 7 * _DAY}
-    return next((by for by, width in fits.items() if span <= _SHOWN * width), By.MONTH)
+    """The shortest period of which rows with these times (n,) fill no more than a table can show.
+
+    Rows count, not the span: a single wrong clock must not make one line of a year.
+    """
+    fits = (by for by in By if len(np.unique(starts(ts, by))) <= _SHOWN)
+    return next(fits, By.MONTH)
 
 
 def starts(ts: IntArray, by: By) -> IntArray:
@@ -49,11 +51,10 @@ def starts(ts: IntArray, by: By) -> IntArray:
 def slots(ts: IntArray, most: int, rows: int) -> tuple[IntArray, int]:
     """The start (n,) of the slot in which each time (n,) lies, and the width of slots in ms.
 
-    There are at most `most` of them, of at least `rows` rows on average.
+    At most `most` of them have rows, at least `rows` on average.
     """
-    span, n = int(ts.max() - ts.min()), len(ts)
-    fits = (each for each in _WIDTHS if span / each < most - 1 and n * each >= rows * max(span, 1))
-    width = next(fits, _WIDTHS[-1])
+    bound = min(most, max(len(ts) // rows, 1))
+    width = next((each for each in _WIDTHS if len(np.unique(ts // each)) <= bound), _WIDTHS[-1])
     return ts // width * width, width
 
 

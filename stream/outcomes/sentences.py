@@ -121,7 +121,7 @@ def verdict_sentence(found: Performance) -> str:
     main = found.task.main
     now = f"{metric_name(main)} {figure_text(main, found.total.metrics[main, ''])}"
     if found.reference is None:
-        return f"{now}; nothing to compare it with: fewer than 500 labelled rows, or no second half of them"
+        return f"{now}; nothing to compare it with: it takes 500 labelled rows in --reference, or 1,000 in the table"
     before = figure_text(main, found.reference[main, ""])
     what = f"{now}; {_reference(found)} {before}"
     if found.is_worse:
