@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import erf, sqrt
+
 import numpy as np
 import pytest
 
@@ -98,6 +100,28 @@ def clumped(n: int, draw):
     pull = np.repeat(draw.uniform(0, 0.5, n // 300 + 1), 300)[:n]
     label = (draw.random(n) < score + pull * (0.5 - score)).astype(np.int64)
     return (score > 0.5).astype(np.int64), label, score
+
+
+@pytest.mark.parametrize("follow", [0.8, 0.95])
+def test_errors_that_follow_each_other_are_no_change(follow: float) -> None:
+    for seed in range(5):
+        draw = np.random.default_rng(seed)
+        reference, live = (following(each, draw, follow) for each in (20_000, 10_000))
+        layout = BinaryLayout.fit(reference[2])
+        comparison = Comparison.of(tally(layout, reference), layout.boundaries)
+
+        assert stretches(tally(layout, live), comparison) == []
+
+
+def following(n: int, draw, follow: float):
+    """Rows whose labels are as likely as their scores say, each drawn near the one before by an AR(1) process."""
+    noise, level = draw.normal(0, np.sqrt(1 - follow**2), n), np.empty(n)
+    level[0] = draw.normal()
+    for row in range(1, n):
+        level[row] = follow * level[row - 1] + noise[row]
+    score = draw.beta(2, 5, n)
+    rank = np.array([0.5 * (1 + erf(each / sqrt(2))) for each in level.tolist()])
+    return (score > 0.5).astype(np.int64), (rank < score).astype(np.int64), score
 
 
 def test_the_test_within_strata_is_that_of_mantel_and_haenszel() -> None:
