@@ -71,7 +71,7 @@ def events_a_month(since: IntArray, n: IntArray, now: int) -> float:
 def rate_per_event(pages: float, pace: float) -> float:
     """False alarms per event that spend `pages` in the time in which `pace` events come.
 
-    >>> rate_per_event(1.0, 2_592_000), rate_per_event(1.0, 30)
-    (3.858024691358025e-07, 0.01)
+    >>> rate_per_event(1.0, 2_000_000), rate_per_event(1.0, 30)
+    (5e-07, 0.01)
     """
     return min(pages / max(pace, 1.0), MOST)

@@ -45,7 +45,7 @@ class Promise:
         """The promise in words.
 
         >>> str(Promise("fraud", 0.9, 0.1, None, None))
-        '1 false pages allowed in 30 days (data 0.9, absence 0.1)'
+        'false pages allowed in 30 days: 1 (data 0.9, absence 0.1)'
         """
         each = "absence is not judged" if self.absence is None else f"absence {_number(self.absence)}"
         if self.pages is None or self.data is None:
@@ -53,7 +53,7 @@ class Promise:
         rate = "" if self.rate is None else f"; {self.rate:.2g} per event of its data"
         traffic = "" if self.pace is None else f", at {self.pace:,.0f} events in 30 days"
         return (
-            f"{_number(self.pages)} false pages allowed in 30 days (data {_number(self.data)}, {each}){rate}{traffic}"
+            f"false pages allowed in 30 days: {_number(self.pages)} (data {_number(self.data)}, {each}){rate}{traffic}"
         )
 
 

@@ -78,7 +78,7 @@ def test_building_a_baseline_says_what_was_read_and_writes_it(run: Run, tmp_path
 def test_the_end_of_a_build_says_what_is_promised_what_history_would_have_paged_and_what_is_seen(run: Run) -> None:
     (Path("b.yaml")).write_text("defaults: {false_pages: 1 per month}")
     calm = words(run("baseline", "build", "calm.jsonl", "--model", "fraud", "-c", "b.yaml").out)
-    assert "promised of fraud: 1 false pages allowed in 30 days (data 0.9, absence 0.1); " in calm
+    assert "promised of fraud: false pages allowed in 30 days: 1 (data 0.9, absence 0.1); " in calm
     assert "its own history, each quarter against the others, in steps of 7 events: no page in " in calm
     assert "signal 1 hour 1 day 1 week missing, 1 day" in calm
     write(Path("part.jsonl"), messages("fraud", 4000, drift=(1400, 1700)))
@@ -449,11 +449,11 @@ def test_check_says_what_is_promised_of_each_model_by_the_traffic_of_its_baselin
         "models: {fraud: {baseline: fraud.driftline}, rate: {false_alarms_per_event: 1.0e-7}}"
     )
     checked = built("check", "c.yaml").out
-    assert "fraud: 1 false pages allowed in 30 days (data 0.9, absence 0.1); " in checked
+    assert "fraud: false pages allowed in 30 days: 1 (data 0.9, absence 0.1); " in checked
     assert " per event of its data, at " in checked
     assert "rate: one false alarm in 10,000,000 events of its data; absence 0.1 in 30 days" in checked
-    assert "any other of eu-*: 0.082 false pages allowed in 30 days (data 0.074, absence 0.0082)" in checked
-    assert "any other model: 1 false pages allowed in 30 days (data 0.9, absence 0.1)" in checked
+    assert "any other of eu-*: false pages allowed in 30 days: 0.082 (data 0.074, absence 0.0082)" in checked
+    assert "any other model: false pages allowed in 30 days: 1 (data 0.9, absence 0.1)" in checked
 
 
 def test_baseline_paths_are_relative_to_the_configuration_file(built: Run, tmp_path: Path) -> None:
