@@ -24,6 +24,7 @@ from driftline.stream.alerts.schema import (
     TITLE,
     AlertData,
     AlertEvent,
+    CycleEvidence,
     EventType,
     Evidence,
     EvidenceT,
@@ -315,6 +316,7 @@ def _evidence(finding: Finding) -> SignalEvidence:
         offsets=[Offsets(*each) for each in finding.ranges],
         version=finding.track or UNSET,
         traffic=UNSET if finding.volume is None else _traffic(finding.since, finding.volume),
+        cycle=UNSET if finding.cycle is None else CycleEvidence(finding.cycle.phases, finding.cycle.timezone),
     )
 
 

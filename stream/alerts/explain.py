@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from driftline.detectors.statistics.registry import STATISTICS
 from driftline.stream.alerts.build import silence_all_of
 from driftline.stream.alerts.find import ListedIncident
-from driftline.stream.alerts.read import Number, ReadAlert, ReadChange, ReadProfile, ReadSignal, Shares
+from driftline.stream.alerts.read import Number, ReadAlert, ReadChange, ReadCycle, ReadProfile, ReadSignal, Shares
+from driftline.stream.baselines.cycles import PHASE_WORDS
 from driftline.stream.judge.changes import SPECIAL_WORDS
 
 # Words for effect sizes, each from the given size on. Two normal distributions that lie 1/4, 1/2, 1 and 2 σ apart have
@@ -97,9 +98,17 @@ def verdict(signal: ReadSignal, allowed: str = "") -> str:
         )
     if allowed and not signal.is_count:
         says.append(f"As configured now, the model raises at most {allowed}.")
+    if signal.cycle is not None:
+        says.append(_compared(signal.cycle))
     if signal.against == "past" and signal.kind != "schema":
         says.append("The model is compared with its own past, not with its baseline.")
     return " ".join(says)
+
+
+def _compared(cycle: ReadCycle) -> str:
+    """The times that the events of a window are compared with, in words."""
+    times = PHASE_WORDS.get(cycle.phases, f"phase, one of {cycle.phases}")
+    return f"Its events are compared with what the baseline has at the same {times} ({cycle.timezone})."
 
 
 def remark(signal: ReadSignal) -> str:

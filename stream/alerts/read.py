@@ -91,6 +91,13 @@ class ReadTraffic(msgspec.Struct, frozen=True):
     interval: Number = None
 
 
+class ReadCycle(msgspec.Struct, frozen=True):
+    """The times that a signal is compared with."""
+
+    phases: int = 0
+    timezone: str = ""
+
+
 class ReadSignal(msgspec.Struct, frozen=True, rename={"name": "signal", "kind": "class"}):
     """The evidence of one signal."""
 
@@ -106,6 +113,7 @@ class ReadSignal(msgspec.Struct, frozen=True, rename={"name": "signal", "kind": 
     change: ReadChange = ReadChange()
     offsets: list[OffsetRange] = []
     traffic: ReadTraffic | None = None
+    cycle: ReadCycle | None = None
 
     @property
     def is_count(self) -> bool:

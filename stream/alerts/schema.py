@@ -65,6 +65,20 @@ class TrafficEvidence(Struct, frozen=True):
     ]
 
 
+class CycleEvidence(Struct, frozen=True):
+    """The times that a signal is compared with."""
+
+    phases: Annotated[
+        int,
+        Meta(
+            ge=2,
+            description="Phases of a cycle: 24 hours or 48 half hours of the day, or 168 hours of the week. The window "
+            "is compared with the mixture of phases that its own events have.",
+        ),
+    ]
+    timezone: Annotated[str, Meta(description="Time zone of its days, such as Europe/Berlin.")]
+
+
 class SignalEvidence(Struct, frozen=True, kw_only=True, rename={"kind": "class"}):
     """The finding of the strongest test of one signal."""
 
@@ -103,6 +117,10 @@ class SignalEvidence(Struct, frozen=True, kw_only=True, rename={"kind": "class"}
     ] = UNSET
     version: Annotated[
         str | UnsetType, Meta(description="Only where versions have baselines of their own: the version that drifts.")
+    ] = UNSET
+    cycle: Annotated[
+        CycleEvidence | UnsetType,
+        Meta(description="Only where the baseline knows the signal by phases of a day or a week."),
     ] = UNSET
 
 

@@ -20,6 +20,7 @@ from driftline.detectors.decision.rates import Rates
 from driftline.detectors.decision.thresholds import Dependence
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
+from driftline.stream.baselines.cycles import Cycles
 from driftline.stream.baselines.derived import Derived, signal_hashes
 from driftline.stream.baselines.encoding import content_hash, counts_type, signals_file
 from driftline.stream.baselines.unwatched import Why
@@ -41,7 +42,8 @@ class Baseline:
     total: the sketch of all events. about: the facts of the manifest, plain JSON data; "learned" marks a baseline made
     of the first live events, and "unwatched" says which fields of the events have no signal. content_hash: of signals
     and arrays; baselines with the same hash judge alike. read_blocks: reads the blocks, which nobody needs who has what
-    is `derived` from them; None if they were not kept. rates: of the events, if it was made of all that came.
+    is `derived` from them; None if they were not kept. rates: of the events, if it was made of all that came. cycles:
+    what it expects by phase of a day or a week; None if it expects the same at all times.
     """
 
     layout: Layout
@@ -51,6 +53,7 @@ class Baseline:
     read_blocks: Callable[[], IntArray] | None
     derived: Derived | None = None
     rates: Rates | None = None
+    cycles: Cycles | None = None
 
     @classmethod
     def of(cls, layout: Layout, blocks: IntArray, total: Sketch, about: Mapping[str, Any]) -> Baseline:
@@ -149,6 +152,7 @@ class Baseline:
             content_hash=content_hash(signals_file(layout), self.blocks[:, columns], total),
             read_blocks=lambda: self.blocks[:, columns],
             derived=self.derived and self.derived.select(self.layout, kept),
+            cycles=self.cycles and self.cycles.select({signal.name for signal in layout.signals}),
         )
 
     @cached_property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from driftline.detectors.arrays import FloatArray
 from driftline.detectors.summaries.codes import BINS, MAX_DISTINCT, Categories, Grid, Kind, quantiles, shortened
 from driftline.detectors.summaries.layout import Layout, Signal
 from driftline.stream.baselines.baseline import Baseline, BaselineError
+from driftline.stream.baselines.cycles import cycles_of
 from driftline.stream.baselines.encoding import DTYPES
 from driftline.stream.baselines.file import FORMAT_VERSION, MAX_MEMBER_BYTES
 from driftline.stream.baselines.unwatched import RARE, Choice, Why, choose_names, identifiers, unwatched_fields
@@ -44,8 +45,8 @@ class BuildSettings:
     bins, max_distinct: see `Grid.fit`. ordered: the events' times are those of the traffic, so that blocks of them show
     how it varies; otherwise there is one block. kinds: by signal name, overriding the inferred kind. selects: whether
     to keep a signal, by name. most: signals at most, those of the names with values in most events. format_version: of
-    the file that can hold the baseline, see `file`; with 1, its signals have no range, and workers of earlier versions
-    read it.
+    the file that can hold the baseline, see `file`; with 1, its signals have no range and no
+    phases, and workers of earlier versions read it. timezone: in which its days and weeks are.
     """
 
     bins: int = BINS
@@ -56,6 +57,7 @@ class BuildSettings:
     selects: Callable[[str], bool] = _anything
     most: int = sys.maxsize
     format_version: int = FORMAT_VERSION
+    timezone: str = "UTC"
 
 
 def build_baseline(
@@ -92,7 +94,13 @@ def build_baseline(
         **({"unwatched": unwatched} if unwatched else {}),
         **({"unwatched_names": choice.counts} if choice.counts else {}),
     }  # fmt: skip
-    return Baseline.of(layout, blocks, layout.sketch(codes, columns.numeric), facts)
+    built = Baseline.of(layout, blocks, layout.sketch(codes, columns.numeric), facts)
+    if not settings.ordered or settings.format_version == 1:
+        return built
+    try:
+        return replace(built, cycles=cycles_of(layout, codes, columns.numeric, columns.ts, settings.timezone))
+    except ValueError as error:
+        raise BaselineError(f"calendar.timezone: {error}") from error
 
 
 def _blocks(layout: Layout, wanted: int) -> int:

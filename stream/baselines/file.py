@@ -7,6 +7,7 @@
     blocks.npy      (P, C): code counts of P time-ordered blocks
     dependence_baseline.npy, dependence_past.npy   what is derived from the blocks
     rates.npy       how many events come in each hour of the week, if the baseline was made of all
+    cycle_*.npy     what is expected by phase of a day or a week, if five or more were seen: `stream.baselines.cycles`
 
 This is format 2. Format 1 has the signals in the manifest and blocks, sums and extremes alone. A baseline that it can
 hold is written in it, so that earlier versions read it.
@@ -34,6 +35,7 @@ from driftline.detectors.arrays import IntArray
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline, BaselineError
+from driftline.stream.baselines.cycles import CYCLES_FILES, cycles_from
 from driftline.stream.baselines.derived import DERIVED_FILES, DERIVED_VERSION, derived_from
 from driftline.stream.baselines.encoding import (
     COUNTS,
@@ -56,7 +58,17 @@ MAX_MEMBER_BYTES = 128 << 20
 _SUMMARY = ("signals.json", "counts.npy", "sums.npy", "extremes.npy")
 _BLOCKS = "blocks.npy"
 # What the manifest holds beside the facts.
-_NO_FACTS = ("format", "format_version", "content_hash", "summary_hash", "blocks", "derived", "rates", "signals")
+_NO_FACTS = (
+    "format",
+    "format_version",
+    "content_hash",
+    "summary_hash",
+    "blocks",
+    "derived",
+    "rates",
+    "cycles",
+    "signals",
+)
 
 
 def manifest(baseline: Baseline) -> dict[str, Any]:
@@ -78,7 +90,8 @@ def encode_baseline(baseline: Baseline) -> bytes:
 def _format(baseline: Baseline) -> int:
     """The least version of the format that holds all of a baseline."""
     later = any(signal.range is not None or signal.whole for signal in baseline.layout.signals)
-    return 2 if later or baseline.derived or baseline.rates or baseline.read_blocks is None else 1
+    parts = (baseline.derived, baseline.rates, baseline.cycles)
+    return 2 if later or any(each is not None for each in parts) or baseline.read_blocks is None else 1
 
 
 def _head(baseline: Baseline) -> dict[str, Any]:
@@ -93,7 +106,7 @@ def _first_members(baseline: Baseline) -> dict[str, bytes]:
 
 def _members(baseline: Baseline) -> dict[str, bytes]:
     """The members of a file of format 2."""
-    total, derived = baseline.total, baseline.derived
+    total, derived, cycles = baseline.total, baseline.derived, baseline.cycles
     blocks = baseline.blocks if baseline.read_blocks else None
     rates = {} if baseline.rates is None else {RATES_FILE: rates_file(baseline.rates)}
     summary = {
@@ -108,6 +121,7 @@ def _members(baseline: Baseline) -> dict[str, bytes]:
         "blocks": 0 if blocks is None else len(blocks),
         **({"derived": derived.facts()} if derived else {}),
         **({"rates": rates_facts(rates[RATES_FILE])} if rates else {}),
+        **({"cycles": cycles.facts()} if cycles else {}),
         **baseline.about,
     }
     return {
@@ -116,6 +130,7 @@ def _members(baseline: Baseline) -> dict[str, bytes]:
         **({} if blocks is None else {_BLOCKS: counts_file(blocks)}),
         **(derived.files() if derived else {}),
         **rates,
+        **(cycles.files() if cycles else {}),
     }
 
 
@@ -126,7 +141,7 @@ def _summary_hash(content: str, members: Mapping[str, bytes]) -> str:
 
 def decode_baseline(content: bytes) -> Baseline:
     """The baseline in a file's bytes. Raises BaselineError if they are damaged, newer than we read, or no baseline."""
-    members = _unzip(content, ("manifest.json", *_SUMMARY, *DERIVED_FILES, RATES_FILE))
+    members = _unzip(content, ("manifest.json", *_SUMMARY, *DERIVED_FILES, RATES_FILE, *CYCLES_FILES))
     try:
         facts = json.loads(members["manifest.json"])
         _check_format(facts)
@@ -161,6 +176,8 @@ def _decode(content: bytes, facts: Mapping[str, Any], members: Mapping[str, byte
         baseline = replace(baseline, derived=derived_from(facts["derived"], members, layout))
     if "rates" in facts:
         baseline = replace(baseline, rates=rates_from(facts["rates"], members[RATES_FILE]))
+    if "cycles" in facts:
+        baseline = replace(baseline, cycles=cycles_from(facts["cycles"], members, layout))
     if not facts["blocks"] and not baseline.derived:
         raise BaselineError("the baseline was stored without its blocks by another Driftline; build it again")
     return replace(baseline, read_blocks=partial(_read_blocks, content, baseline)) if facts["blocks"] else baseline

@@ -17,6 +17,7 @@ from driftline.detectors.decision.rates import HOUR
 from driftline.detectors.summaries.codes import BINS, Kind
 from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.build import BuildSettings, build_baseline
+from driftline.stream.baselines.cycles import cycle_remarks
 from driftline.stream.baselines.file import FORMAT_VERSION, encode_baseline, manifest
 from driftline.stream.baselines.rates import rates_of
 from driftline.stream.baselines.sample import read_events
@@ -142,7 +143,7 @@ def baseline_build(
     }  # fmt: skip
     wanted = BuildSettings(
         bins=bins, ordered=not unordered, kinds=_kinds({**chosen.kinds, **kinds}), selects=chosen.signals.selects,
-        most=settings.limits.signals, format_version=format_version,
+        most=settings.limits.signals, format_version=format_version, timezone=chosen.calendar.timezone,
     )  # fmt: skip
     now = datetime.now(UTC).isoformat(timespec="seconds")
     with reading_messages(paths, settings, model, ts=now if unordered else None) as batches:
@@ -296,3 +297,5 @@ def _print_built(built: Baseline, target: Path, rejected: int) -> None:
     kinds = ", ".join(f"{sum(each.kind is kind for each in built.layout.signals)} {kind.value}" for kind in Kind)
     events = f"{built.total.n:,} events, {rejected:,} rejected"
     out.print(Text(f"{target}: {events}; {len(built.layout.signals)} signals ({kinds})"))
+    for remark in cycle_remarks(built.cycles, built.about):
+        out.print(Text(printable(remark)))

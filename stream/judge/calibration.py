@@ -48,7 +48,8 @@ class Calibration:
 
     pages: of the replay of its history; None if that could not be replayed, and `why` says why. block: events between
     two checks of the replay. interpolated: whether dates suppose that events came evenly. seen: of each signal, for
-    each of `HORIZONS`; empty without a pace.
+    each of `HORIZONS`; empty without a pace. by_phase: signals that are compared by phase of a day or a week, and
+    that are left out of both, as blocks do not say when their events came.
     """
 
     promise: Promise
@@ -58,6 +59,7 @@ class Calibration:
     block: int
     interpolated: bool
     seen: tuple[Sight, ...]
+    by_phase: tuple[str, ...] = ()
 
 
 def calibrate(baseline: Baseline, config: ModelConfig, times: IntArray | None = None) -> Calibration:
@@ -68,18 +70,21 @@ def calibrate(baseline: Baseline, config: ModelConfig, times: IntArray | None = 
     pace = pace_of_baseline(baseline)
     rate = config.rate_per_event(pace or 0.0)
     horizons = [] if pace is None else [pace * days / _MONTH for days in HORIZONS.values()]
+    by_phase = tuple(baseline.cycles.by_name) if baseline.cycles and config.reference == "baseline" else ()
     seen = sights(Judge(baseline, config), horizons, rate) if horizons else []
-    why = _why_not(baseline)
-    blocks = None if why else baseline.blocks
+    why = _why_not(baseline) or ("all of its signals are compared by phase" * (len(by_phase) == len(baseline.names)))
+    replayed = baseline if why else baseline.select_signals(lambda name: name not in by_phase)
+    blocks = None if why else replayed.blocks
     days = None if pace is None else baseline.total.n / pace * _MONTH
     return Calibration(
         promise=Promise.of(baseline.model, config, pace),
         days=days,
-        pages=None if blocks is None else tuple(replay_itself(baseline, blocks, config, times)),
+        pages=None if blocks is None else tuple(replay_itself(replayed, blocks, config, times)),
         why=why,
         block=0 if blocks is None else baseline.total.n // len(blocks),
         interpolated=times is None,
-        seen=tuple(seen),
+        seen=tuple(each for each in seen if each.name not in by_phase),
+        by_phase=by_phase,
     )
 
 

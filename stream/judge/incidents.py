@@ -60,6 +60,13 @@ class Subject(NamedTuple):
     segment: str = ""
 
 
+class Cycle(Struct, frozen=True):
+    """The times that a window is compared with: those of its own phases. phases: of a cycle. timezone: of its days."""
+
+    phases: int
+    timezone: str
+
+
 class Finding(Struct, frozen=True, omit_defaults=True):
     """One signal's alarm: the test and the window that raised it, and the change that it found.
 
@@ -81,6 +88,7 @@ class Finding(Struct, frozen=True, omit_defaults=True):
     track: str = ""
     segment: str = ""
     volume: Volume | None = None
+    cycle: Cycle | None = None
 
     @property
     def subject(self) -> Subject:

@@ -31,6 +31,7 @@ from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.config.fields import Window
 from driftline.stream.config.sections import ModelConfig
+from driftline.stream.judge.alike import Alike
 from driftline.stream.judge.changes import describe
 from driftline.stream.judge.clock import begun, later, time_of
 from driftline.stream.judge.incidents import Finding, Incident, Status, Step, Subject
@@ -84,6 +85,12 @@ class Judge:
     def dependence(self) -> Dependence:
         """How much evidence the baseline's own windows show among themselves."""
         return self.dependences.of(self.baseline, self.battery)
+
+    @cached_property
+    def alike(self) -> Alike | None:
+        """What judges the signals that have phases; None if there are none."""
+        cycles = None if self.battery.against_past else self.baseline.cycles
+        return Alike(self.baseline, cycles, self.battery) if cycles else None
 
     @cached_property
     def life_cycle(self) -> LifeCycle:
@@ -214,9 +221,16 @@ class Evaluation:
         bound = independence_bound(rate, fresh, windows, len(battery.columns))
         self.oldest = np.searchsorted(self.start, state.past_start).clip(max=len(self.start) - 1)
         past = self._past()
-        reference = past if battery.against_past else judge.baseline.total.counts
-        self.evidence = battery.evidence(self.sums, reference, past)
         self.threshold = judge.dependence.threshold(self.n, bound)
+        # Workers that do not store layouts do not know of phases either.
+        self.alike = judge.alike if state.portable else None
+        if self.alike:
+            self.halves = self.alike.half_hours(self.panes)
+            self.evidence = self.alike.evidence(self.sums, past, self.halves)
+            self.threshold = self.alike.thresholds(self.threshold, rate, fresh)
+        else:
+            reference = past if battery.against_past else judge.baseline.total.counts
+            self.evidence = battery.evidence(self.sums, reference, past)
         self.ratio = np.where(self.start[:, None] >= earliest, self.evidence / self.threshold, 0.0)
         # Only a configured window may raise an alarm; any window may show that the drift is over.
         configured = _configured(self.panes[-1].last_ts - self.since, self.n, judge.config.windows)
@@ -244,7 +258,11 @@ class Evaluation:
         window = reduce(add, self.panes[row:])
         uses_past = bool(self.judge.battery.uses_past[test])
         past = self.panes[self.oldest[signal] : row] if uses_past else []
-        before = reduce(add, past).content if past else self.judge.baseline.total
+        cycle = self.alike.cycle(signal) if self.alike else None
+        if self.alike and cycle:
+            before = self.alike.expected(signal, self.halves[row])
+        else:
+            before = reduce(add, past).content if past else self.judge.baseline.total
         return Finding(
             signal=self.judge.name(signal),
             track=self.judge.track,
@@ -257,6 +275,7 @@ class Evaluation:
             evidence=float(self.evidence[row, test]),
             threshold=float(self.threshold[row, test]),
             change=describe(self.judge.battery, self.judge.battery.columns[test], before, window.content),
+            cycle=cycle,
         )
 
     def newest_alarms(self, drift: Finding, matters: Callable[[Column], bool]) -> Iterator[Finding]:

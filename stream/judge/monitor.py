@@ -24,6 +24,7 @@ from driftline.stream.config.limits import Limits
 from driftline.stream.config.sections import FEWEST_EVENTS, ModelConfig
 from driftline.stream.events.event import Event, values_of
 from driftline.stream.judge.absence import TrafficJudge
+from driftline.stream.judge.alike import by_half_hour
 from driftline.stream.judge.carry import begin, carry_over, gone, projected, projection
 from driftline.stream.judge.clock import later, time_of
 from driftline.stream.judge.incidents import Resolution, Step, Subject
@@ -167,7 +168,6 @@ class Monitor:
             pane = replace(pane, ranges=())
         else:
             state = replace(state, traffic=self._traffic_judge.count(state.traffic, pane.slots, until))
-        pane = replace(pane, slots=())  # the history of panes needs none
         parts, tracks = self._sort(state, pane, ticks)
         here = {track for track, _ in parts}
         state, steps = self._drop_tracks(state, here, tracks, later(state.clock, ticks, _told(pane)), ticks)
@@ -331,6 +331,7 @@ class Monitor:
             selects=self.config.signals.selects,
             most=self.limits.signals,
             format_version=self.learned_format,
+            timezone=self.config.calendar.timezone,
         )
         self.refusal = ""
         try:
@@ -352,10 +353,13 @@ class Monitor:
         # Deriving thresholds takes a second, so a copy of the same baseline, as after a rebalance, keeps the judge.
         if not self._has_judge_of(baseline, track):
             self._judges[track] = Judge(baseline, self.config, self.dependences, track)
+        # Only workers that read portable histories know of tracks, and of phases.
+        portable = self.portable or bool(track)
+        keeps_time = portable and self._judges[track].alike
+        pane = by_half_hour(pane, keeps_time.cycles) if keeps_time else replace(pane, slots=())
         if not isinstance(pane.content, Sketch):
             pane = replace(pane, content=baseline.sketch_events(pane.content))
-        # Only workers that read portable histories know of tracks.
-        judge = replace(state.judge or self._judges[track].start(), portable=self.portable or bool(track))
+        judge = replace(state.judge or self._judges[track].start(), portable=portable)
         if counted_in is not None and counted_in != baseline.watched:
             onto = projection(counted_in, baseline.watched)
             pane, judge = projected(pane, onto), begin(judge, onto.absent, judge.end + pane.content.n)

@@ -38,7 +38,8 @@ class Pane(Generic[T]):
     content: their sketch or, while the model has no baseline, the events themselves. first_ts, last_ts: times of the
     first and the last event in log order, epoch ms. ranges: one per partition, sorted; none of another topic's events.
     slots: how many of the events there are in each slot of event time, by its number (epoch ms // SLOT_MS), sorted;
-    none where they are not counted.
+    none where they are not counted. In the history of a judge they are half hours of the local week, see
+    `stream.judge.alike`, or none.
     """
 
     content: T

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from driftline.stream.judge.calibration import HORIZONS, Calibration
 from driftline.stream.judge.sight import Sight
+from driftline.stream.text.phrases import listed
 from driftline.stream.text.printable import printable
 
 # Pages and signals that are listed.
@@ -24,6 +25,11 @@ def print_calibration(console: Console, found: Calibration) -> None:
     console.print(Text(f"promised of {printable(found.promise.model)}: {found.promise}"), soft_wrap=True)
     for line in _replayed(found):
         console.print(Text(printable(line)), soft_wrap=True)
+    if found.by_phase:
+        line = f"compared by phase, and neither replayed nor measured here: {listed(found.by_phase)}"
+        console.print(Text(printable(line)), soft_wrap=True)
+    if found.promise.pace is not None and not found.seen:
+        return
     if not found.seen:
         console.print(Text("what is seen within a day is not known, as its events have no times"), soft_wrap=True)
         return
@@ -47,7 +53,14 @@ def calibration_json(found: Calibration) -> dict[str, Any]:
         for each in found.seen
     ]
     promise = asdict(found.promise) | {"pages": found.promise.pages}
-    return {"promise": promise, "days": found.days, "own_pages": pages, "not_replayed": found.why, "seen": seen}
+    return {
+        "promise": promise,
+        "days": found.days,
+        "own_pages": pages,
+        "not_replayed": found.why,
+        "seen": seen,
+        "by_phase": [*found.by_phase],
+    }
 
 
 _CHANGES = ("shift", "share", "missing")

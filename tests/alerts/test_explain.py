@@ -31,6 +31,7 @@ from driftline.stream.alerts.read import (
     AlertError,
     ReadAlert,
     ReadChange,
+    ReadCycle,
     ReadHistogram,
     ReadProfile,
     ReadSignal,
@@ -193,6 +194,13 @@ def test_the_verdict_says_how_often_chance_would_do_as_much(evidence_nats: float
 )
 def test_evidence_is_shown_as_a_chance(nats: float, one_in: str) -> None:
     assert f"one of {one_in} such windows" in verdict(ReadSignal(evidence_nats=nats, threshold_nats=1.0))
+
+
+def test_a_verdict_says_which_times_the_events_are_compared_with() -> None:
+    says = verdict(ReadSignal(test="level", cycle=ReadCycle(48, "Europe/Berlin")))
+    assert "at the same half hour of the day (Europe/Berlin)." in says
+    assert "at the same phase, one of 96 (UTC)." in verdict(ReadSignal(test="level", cycle=ReadCycle(96, "UTC")))
+    assert "at the same" not in verdict(ReadSignal(test="level"))
 
 
 def test_a_verdict_of_an_unknown_test_names_it() -> None:

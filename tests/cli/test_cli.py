@@ -67,7 +67,9 @@ def test_building_a_baseline_says_what_was_read_and_writes_it(run: Run, tmp_path
     result = run("baseline", "build", "calm.jsonl", "--model", "fraud", "--version", "4.2")
     assert result.code == 0
     assert words(result.out).startswith(
-        "fraud.driftline: 2,000 events, 0 rejected; 3 signals (2 numeric, 1 categorical, 0 boolean, 0 constant)"
+        "fraud.driftline: 2,000 events, 0 rejected; 3 signals (2 numeric, 1 categorical, 0 boolean, 0 constant) "
+        "learning the day, 0 of 5: from 5 days of events on, signals that follow the time of day are compared with the "
+        "same hours"
     )
     baseline = load(tmp_path / "fraud.driftline")
     assert (baseline.model, baseline.total.n, baseline.about["version"]) == ("fraud", 2000, "4.2")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from load_tests.bench.days import events
 from load_tests.bench.detection import DAY, KINDS, ar, run, summary, values
 
 
@@ -30,3 +31,11 @@ def test_a_run_finds_the_change_under_a_cycle_and_pages_for_nothing_else() -> No
     assert found["delay"] <= 400
     row = summary([found, {**found, "pages": 2, "delay": float("inf")}], "level")
     assert (row["pages"], row["missed"], row["of"]) == (2, 1, 2)
+
+
+def test_events_of_a_model_are_as_far_apart_as_a_day_asks_and_have_gaps_where_values_are_missing() -> None:
+    traffic = {"features.missing 0": np.array([0.5, np.nan, 1.5]), "features.share 0": np.array([3.0, 0.0, 1.0])}
+    first, second = events(traffic, 1, 3)
+    assert (second.ts - first.ts) * DAY == 86_400_000
+    assert first.signals == {"features.missing 0": None, "features.share 0": "c0"}
+    assert second.signals == {"features.missing 0": 1.5, "features.share 0": "c1"}

@@ -1,0 +1,155 @@
+"""Like with like: windows of signals with phases, compared with what the baseline expects at their own times. Pure.
+
+A pane of the history counts its events by half hour of the local week, in `slots`: that is all it takes, as what is
+expected of a window is the mixture of the phases that its events have. `detectors.decision.likeness` has the evidence,
+`detectors.decision.hazard` the thresholds. ADWIN's test is left out, since the past has other phases than the window.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from driftline.detectors.arrays import FloatArray, IntArray
+from driftline.detectors.decision.battery import Battery, Column
+from driftline.detectors.decision.hazard import threshold
+from driftline.detectors.decision.likeness import Likeness, Likenesses
+from driftline.detectors.decision.phases import HALF_HOURS, in_phases
+from driftline.detectors.summaries.codes import Special
+from driftline.detectors.summaries.layout import Layout
+from driftline.detectors.summaries.sketch import Sketch
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.cycles import Cycles, CyclicSignal
+from driftline.stream.judge.incidents import Cycle
+from driftline.stream.panes.pane import SLOT_MS, Pane
+
+_SLOTS_OF_HALF_HOUR = 1_800_000 // SLOT_MS
+
+
+class _Group(NamedTuple):
+    """Signals with the same phases. codes: their columns of counts. columns: of evidence, in the order of the tests."""
+
+    phases: int
+    likenesses: Likenesses
+    codes: IntArray
+    columns: IntArray
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Judges the signals of a baseline of which some have phases. battery: of all of them."""
+
+    baseline: Baseline
+    cycles: Cycles
+    battery: Battery
+
+    @cached_property
+    def _signals(self) -> dict[int, CyclicSignal]:
+        """The signals with phases, by their index."""
+        known = self.cycles.by_name
+        return {s: known[each.name] for s, each in enumerate(self.battery.layout.signals) if each.name in known}
+
+    @cached_property
+    def _groups(self) -> list[_Group]:
+        groups = []
+        index = {column: c for c, column in enumerate(self.battery.columns)}
+        for phases in sorted({each.phases for each in self._signals.values()}):
+            own = {s: each.likeness for s, each in self._signals.items() if each.phases == phases}
+            columns = [index[column] for s, each in own.items() for column in _columns(s, each)]
+            codes = np.concatenate([self.battery.layout.columns[s] for s in own])
+            groups.append(_Group(phases, Likenesses(tuple(own.values())), codes, np.array(columns)))
+        return groups
+
+    @cached_property
+    def _others(self) -> tuple[Battery, IntArray, IntArray] | None:
+        """The tests of the signals without phases, their columns of counts and of evidence; None if all have phases."""
+        layout = self.battery.layout
+        kept = [s for s in range(len(layout.signals)) if s not in self._signals]
+        if not kept:
+            return None
+        codes = np.flatnonzero(np.isin(layout.signal_of_column, kept))
+        own = Layout(tuple(layout.signals[s] for s in kept))
+        return Battery(own, self.battery.baseline[codes]), codes, np.flatnonzero(np.isin(self.battery.signal_of, kept))
+
+    def half_hours(self, panes: Sequence[Pane[Sketch]]) -> FloatArray:
+        """Events (w, 336) by half hour of the local week in each suffix of these panes."""
+        halves = np.zeros((len(panes), HALF_HOURS))
+        for row, pane in zip(halves, panes, strict=True):
+            # Panes that earlier versions kept did not count theirs, or not all of them.
+            at, events = np.array(pane.slots or by_half_hour(pane, self.cycles).slots, np.int64).T
+            row[at] = events * (pane.content.n / events.sum())
+        return np.asarray(np.cumsum(halves[::-1], axis=0)[::-1])
+
+    def evidence(self, sums: IntArray, past: IntArray, halves: FloatArray) -> FloatArray:
+        """Evidence (w, T) of windows with counts (w, C), their past (w, C), and events by half hour (w, 336)."""
+        evidence = np.zeros((len(sums), len(self.battery.columns)))
+        for phases, likenesses, codes, columns in self._groups:
+            evidence[:, columns] = likenesses.evidence(sums[:, codes].astype(float), in_phases(halves, phases))
+        if self._others is not None:
+            battery, codes, columns = self._others
+            evidence[:, columns] = battery.evidence(sums[:, codes], battery.baseline, past[:, codes])
+        return evidence
+
+    def thresholds(self, thresholds: FloatArray, rate: float, fresh: int) -> FloatArray:
+        """Thresholds (w, T) in nats: those given, but for signals with phases.
+
+        rate: false alarms per event of the model. fresh: events since the last check.
+        """
+        thresholds = thresholds.copy()
+        for group in self._groups:
+            tests = group.likenesses.tests
+            each = {test: threshold(test, rate, fresh, 1, len(self.battery.columns)) for test in {*tests}}
+            thresholds[:, group.columns] = [each[test] for test in tests]
+        return thresholds
+
+    def cycle(self, signal: int) -> Cycle | None:
+        """What cycle a signal, by its index, is compared in; None if in none."""
+        own = self._signals.get(signal)
+        return None if own is None else Cycle(own.phases, self.cycles.timezone)
+
+    def expected(self, signal: int, halves: FloatArray) -> Sketch:
+        """What is expected of a signal with phases in a window (336,), in as many events as the baseline has in these.
+
+        Only the columns of that signal are those that are expected. Extremes are those of all times.
+        """
+        own, total, layout = self._signals[signal], self.baseline.total, self.battery.layout
+        phases, reference = in_phases(halves[None], own.phases), own.likeness.reference
+        events = int(reference.events[phases[0] > 0].sum()) or int(reference.events.sum())
+        scale = events / phases.sum()
+        counts, sums = total.counts.copy(), total.sums.copy()
+        counts[layout.columns[signal]] = np.rint(reference.expected(phases)[0] * scale)
+        if layout.signals[signal].numeric:
+            mean = own.sums / np.maximum(reference.events, 1)
+            sums[:, layout.numeric.index(signal)] = np.rint(mean @ phases[0] * scale)
+        return Sketch(events, counts, sums, total.extremes)
+
+
+def _columns(signal: int, likeness: Likeness) -> Iterator[Column]:
+    """The columns of evidence of a signal with phases, in the order of its tests."""
+    yield from (Column(test, signal) for test in likeness.tests if test != "rate")
+    yield from (Column("rate", signal, special) for special in Special)
+
+
+def by_half_hour(pane: Pane[Any], cycles: Cycles) -> Pane[Any]:
+    """The pane as the history holds it: its slots are half hours of the local week."""
+    counts = Counter[int]()
+    for slot, events in _slots(pane):
+        counts[cycles.half_hour(slot * (SLOT_MS // 1000))] += events
+    return replace(pane, slots=tuple(sorted(counts.items())))
+
+
+def _slots(pane: Pane[Any]) -> Iterable[tuple[int, int]]:
+    """The slots of a pane's events and how many each has; if the pane does not say, as if they came evenly."""
+    if not isinstance(pane.content, Sketch):
+        return [(event.ts // SLOT_MS, 1) for event in pane.content]
+    if pane.slots:
+        return pane.slots
+    first, last = sorted((pane.first_ts // SLOT_MS, pane.last_ts // SLOT_MS))
+    # After a week it has all phases, and all alike.
+    slots = range(first, last + 1, _SLOTS_OF_HALF_HOUR)[:HALF_HOURS]
+    return [(slot, max(pane.content.n // len(slots), 1)) for slot in slots]
