@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import math
+import os
 import re
 import shlex
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import msgspec
 import orjson
 import typer
-from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -44,7 +45,26 @@ ResultT = TypeVar("ResultT")
 
 _DAY_MS = 86_400_000
 
-out, err = Console(), Console(stderr=True)
+# Characters of a line that is not for a terminal: more than any line of ours. A file or `grep` wants each whole.
+_PIPE = 2_000
+
+
+class _Output(Console):
+    """As wide as the terminal is. In a pipe or a file no line is broken or cut, unless COLUMNS says how wide it is."""
+
+    @property
+    def size(self) -> ConsoleDimensions:
+        """Characters of a line, and lines."""
+        if self.is_terminal or self._width is not None or "COLUMNS" in os.environ:
+            return super().size
+        return ConsoleDimensions(_PIPE, super().size.height)
+
+    @size.setter
+    def size(self, new_size: tuple[int, int]) -> None:
+        self._width, self._height = new_size
+
+
+out, err = _Output(), _Output(stderr=True)
 
 
 class _Printable:

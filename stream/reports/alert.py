@@ -98,7 +98,7 @@ def _drifting_signals(each: ListedIncident) -> Iterator[str]:
 
 def _section(console: Console, name: str, *parts: RenderableType) -> None:
     console.print(Text(f"\n{name}", style="bold"))
-    console.print(Padding(Group(*parts), (0, 0, 0, 2)))
+    console.print(Padding(Group(*parts), (0, 0, 0, 2), expand=False))
 
 
 def _facts(alert: ReadAlert) -> Table:

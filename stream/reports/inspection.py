@@ -33,7 +33,8 @@ def print_inspection(console: Console, found: Inspection) -> None:
     tables = [_mapping_table(found)] if found.proposal.fields else []
     tables += [_column_table(found, wide=console.width >= _WIDE)] if found.columns else []
     for table in tables:
-        console.print(Padding(table, (1, 0, 0, 0)))
+        table.box = SIMPLE_HEAD if console.is_terminal else None
+        console.print(Padding(table, (1, 0, 0, 0), expand=False))
     if (more := len(found.columns) - _SHOWN) > 0:
         console.print(Text(f"and {more:,} more columns; --json shows all", style="dim"))
     console.print()
@@ -93,7 +94,7 @@ def _column_table(found: Inspection, wide: bool) -> Table:
 
 
 def _table() -> Table:
-    return Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    return Table(show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
 
 
 def _kind(column: Column) -> str:

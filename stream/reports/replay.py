@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
+from rich.box import SIMPLE_HEAD, Box
 from rich.console import Console, Group
 from rich.padding import Padding
 from rich.panel import Panel
@@ -44,14 +44,17 @@ _SHOWN_UNWATCHED = 10
 
 
 def print_alert(console: Console, data: AlertData[Evidence]) -> None:
-    """Print an alert as a panel: its incident, its start, and each signal's change and evidence."""
+    """Print an alert: its incident, its start, and each signal's change and evidence; on a terminal, in a frame."""
     title = Text.assemble((data.status.upper(), "bold"), " ", printable(data.component))
     facts = (f"since {data.starts_at}", f"incident {data.incident_id}", data.severity, data.kind)
     head = Text(printable("  ·  ".join(facts)), style="dim")
     lines = (
         [Text(printable(data.title))] if data.status is Status.RESOLVED else list(map(_signal, data.evidence.signals))
     )
-    console.print(Panel(Group(head, *lines), title=title, title_align="left", border_style=_COLOURS[data.status]))
+    if console.is_terminal:
+        console.print(Panel(Group(head, *lines), title=title, title_align="left", border_style=_COLOURS[data.status]))
+    else:
+        console.print(title, Padding(Group(head, *lines), (0, 0, 1, 2), expand=False), sep="\n")
 
 
 def _signal(each: SignalEvidence) -> Group:
@@ -65,7 +68,7 @@ def _signal(each: SignalEvidence) -> Group:
     figures = "; ".join((", ".join(where), *evidence, *effect))
     version = f" of version {each.version}" if each.version else ""
     change = Text.assemble((printable(each.signal), "bold"), printable(version), "  ", printable(each.change.headline))
-    return Group(change, Padding(Text(printable(figures), style="dim"), (0, 0, 0, 2)))
+    return Group(change, Padding(Text(printable(figures), style="dim"), (0, 0, 0, 2), expand=False))
 
 
 def print_summary(console: Console, result: ReplayResult, verdict: Verdict, seconds: float) -> None:
@@ -144,12 +147,12 @@ def print_baseline(console: Console, baseline: Baseline) -> None:
     rows = [_signal_row(baseline.layout, baseline.total, s) for s in range(len(baseline.layout.signals))]
     for remark in cycle_remarks(baseline.cycles, baseline.about):
         console.print(Text(printable(remark)))
-    console.print(_signal_table(rows, wide=console.width >= _WIDE))
+    console.print(_signal_table(rows, wide=console.width >= _WIDE, box=SIMPLE_HEAD if console.is_terminal else None))
 
 
-def _signal_table(rows: list[dict[str, str]], wide: bool) -> Table:
+def _signal_table(rows: list[dict[str, str]], wide: bool, box: Box | None) -> Table:
     headings = [heading for heading in rows[0] if wide or heading not in _ONLY_WIDE]
-    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table = Table(box=box, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in headings:
         left = heading in _LEFT
         # Figures keep their digits; names and distributions make room.

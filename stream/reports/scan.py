@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -33,8 +32,8 @@ _SHORT_LINE = 10
 _BARS = "▁▂▃▄▅▆▇█"
 # Lines of signals that are as usual, and of what was not checked; --json has all.
 _USUAL, _UNCHECKED = 12, 10
-# Characters from which on a terminal has room for everything, and the most of a line in a pipe.
-_WIDE, _PIPE = 120, 1_000
+# Characters from which on a line has room for everything.
+_WIDE = 120
 # Sizes in a narrow terminal, below the word "different".
 _SHORT_SIZES = {LEVELS[1]: "slightly", LEVELS[2]: "clearly", LEVELS[3]: "strongly", LEVELS[4]: "entirely"}
 
@@ -61,7 +60,7 @@ def _says(value: str) -> bool:
 def print_scan(console: Console, scan: Scan) -> None:
     """Print the verdict, one line a signal, and what was not checked."""
     for model in scan.overview.models:
-        _print_table(console, model)
+        console.print(_table(model, wide=console.width >= _WIDE))
         if (rest := len(model.usual) - _USUAL) and rest > 0:
             console.print(Text(f"and {rest:,} more {model.usual[0].size}", style="dim"))
         console.print()
@@ -78,14 +77,6 @@ def conclusions(scan: Scan) -> Iterator[tuple[str, str]]:
         return
     for model in scan.overview.models:
         yield verdict_sentence(model), "bold red" if any(each.is_open for each in model.changed) else "green"
-
-
-def _print_table(console: Console, model: ModelView) -> None:
-    """Print a line a signal: as wide as it needs in a file or a pipe, otherwise as the terminal is."""
-    table = _table(model, wide=not console.is_terminal or console.width >= _WIDE)
-    if not console.is_terminal:
-        table.width = Measurement.get(console, console.options.update(max_width=_PIPE), table).maximum
-    console.print(table, crop=console.is_terminal)
 
 
 def _table(model: ModelView, wide: bool) -> Table:

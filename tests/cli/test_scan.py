@@ -19,8 +19,7 @@ def tables(drift_from: int | None, *leave_out: str, rows: int = 3000) -> None:
     write_csv(Path("live.csv"), list(payments(rows, drift_from, seed=2)), *leave_out)
 
 
-def test_one_command_names_what_changed_since_when_and_how_much(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("driftline.stream.cli.terminal.out.width", 120, raising=False)
+def test_one_command_names_what_changed_since_when_and_how_much(run: Run) -> None:
     tables(drift_from=2000)
 
     found = run("scan", "live.csv", "--reference", "train.csv")

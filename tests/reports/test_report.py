@@ -31,8 +31,8 @@ ODD = "features.[/b][red]odd\n[link=x]"
 WIDTHS = pytest.mark.parametrize("width", [60, 80, 120])
 
 
-def console(width: int) -> Console:
-    return Console(file=io.StringIO(), width=width, force_terminal=False)
+def console(width: int, *, terminal: bool = False) -> Console:
+    return Console(file=io.StringIO(), width=width, force_terminal=terminal, color_system=None)
 
 
 def printed(own: Console) -> list[str]:
@@ -118,7 +118,7 @@ def incident(names: list[str]) -> list[IncidentAlert]:
 def test_an_alert_fits_the_terminal_and_no_word_is_broken(width: int) -> None:
     names = ["features.customer_account_balance", "features.vicdemand"]
     fired, resolved = incident(names)
-    own = console(width)
+    own = console(width, terminal=True)
     print_alert(own, fired.data)
     print_alert(own, resolved.data)
     lines = printed(own)

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 import driftline
+from driftline.stream.cli.terminal import out
 from driftline.stream.reports.page.words import groups
 from driftline.stream.reports.scan import print_scan
 from tests.harness.payments import payments
@@ -21,15 +22,15 @@ def result() -> driftline.Result:
     return driftline.compare(list(payments(1500, seed=1)), list(payments(1500, 1000, seed=2)), time="paid_at")
 
 
-def printed(result: driftline.Result, width: int, terminal: bool) -> list[str]:
-    console = Console(file=io.StringIO(), force_terminal=terminal, width=width, color_system=None)
+def on_terminal(result: driftline.Result, width: int) -> list[str]:
+    console = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
     print_scan(console, result.scan)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().splitlines()
 
 
 def test_a_terminal_of_80_characters_shows_the_size_the_day_and_the_line(result: driftline.Result) -> None:
-    head, first, *_ = printed(result, 80, terminal=True)
+    head, first, *_ = on_terminal(result, 80)
 
     assert head.split()[-5:] == ["different", "since", "(UTC)", "over", "time"]
     assert first.split()[-5:-1] == ["strongly", "5", "Sep", "2026"]
@@ -37,9 +38,14 @@ def test_a_terminal_of_80_characters_shows_the_size_the_day_and_the_line(result:
     assert len(first) <= 80
 
 
-def test_a_pipe_gets_whole_lines_whatever_the_width(result: driftline.Result) -> None:
-    lines = printed(result, 40, terminal=False)
+def test_a_pipe_gets_whole_lines(
+    result: driftline.Result, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
 
+    print_scan(out, result.scan)
+
+    lines = capsys.readouterr().out.splitlines()
     assert "strongly different" in lines[1]
     assert "…" not in "".join(lines)
 
@@ -78,4 +84,4 @@ def test_constants_that_changed_together_are_one_sentence(times: bool, says: str
 def test_the_name_of_a_model_is_no_markup() -> None:
     odd = driftline.compare(list(payments(300, seed=1)), list(payments(300, seed=2)), time="paid_at", name="a[/b]")
 
-    assert printed(odd, 120, terminal=True)[0].startswith("a[/b]")
+    assert on_terminal(odd, 120)[0].startswith("a[/b]")
