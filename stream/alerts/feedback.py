@@ -9,10 +9,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from driftline.stream.alerts.explain import as_row
+from driftline.stream.alerts.find import ListedIncident
 from driftline.stream.alerts.read import AlertError, ReadAlert, read_alert
 from driftline.stream.config.sections import Config
 from driftline.stream.judge.promise import Promise
@@ -106,6 +108,18 @@ def page_counts(
         }
         found += _of_partition(config, paged, feedback, (now - since) / timedelta(days=1))
     return sorted(found)
+
+
+def incident_rows(
+    incidents: Iterable[ListedIncident], counts: Iterable[PageCount], feedback: Mapping[str, Feedback], now: datetime
+) -> list[dict[str, Any]]:
+    """Incidents as JSON values, each with what is said of it and the pages of its model; null without either."""
+    said = {each: {"real": own.real, "by": own.by, "comment": own.comment} for each, own in feedback.items()}
+    pages = {each.model: each._asdict() for each in counts}
+    return [
+        as_row(each, now) | {"feedback": said.get(each.newest.incident_id), "model_pages": pages.get(each.newest.model)}
+        for each in incidents
+    ]
 
 
 def _of_partition(

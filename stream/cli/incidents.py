@@ -12,8 +12,7 @@ import typer
 from rich.progress import MofNCompleteColumn
 from rich.text import Text
 
-from driftline.stream.alerts.explain import as_row
-from driftline.stream.alerts.feedback import Feedback, page_counts
+from driftline.stream.alerts.feedback import Feedback, incident_rows, page_counts
 from driftline.stream.alerts.find import AmbiguousIdError, FoundAlert, Lines, ListedIncident, find, may_be_id
 from driftline.stream.alerts.read import AlertError, ReadAlert
 from driftline.stream.cli.terminal import (
@@ -73,13 +72,7 @@ def incidents_command(
     unwatched = [each for each in _unwatched(settings) if model in (None, each.model)]
     shown = [each for each in found if past or each.open]
     if json:
-        said = {each: {"real": own.real, "by": own.by, "comment": own.comment} for each, own in feedback.items()}
-        pages = {each.model: each._asdict() for each in counts}
-        rows = [
-            as_row(each, now)
-            | {"feedback": said.get(each.newest.incident_id), "model_pages": pages.get(each.newest.model)}
-            for each in shown
-        ]
+        rows = incident_rows(shown, counts, feedback, now)
         rows += [{"state": "unwatched", **unwatched_row(field)} for field in unwatched]
         for row in rows:
             typer.echo(printable_json(orjson.dumps(row).decode()))

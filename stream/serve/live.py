@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from driftline.stream.alerts.feedback import Feedback
 from driftline.stream.alerts.find import FoundAlert, ListedIncident, find
 from driftline.stream.alerts.read import AlertError
 from driftline.stream.codec.frames import FormatError
@@ -28,6 +29,7 @@ from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.schemas.topics import wanted_topics
 from driftline.stream.sources.topic_history import open_history
 from driftline.stream.state.client import StoreError, connect
+from driftline.stream.state.feedback import FeedbackStore
 from driftline.stream.state.incident_index import IncidentIndex, IndexedAlerts
 from driftline.stream.state.level import GroupLevel, Standing
 from driftline.stream.state.models import ModelIndex, StoredModel
@@ -71,13 +73,16 @@ class DeadLetters(NamedTuple):
 class Now:
     """What is known. at: when Redis answered last, s since the epoch; 0: never.
 
-    alerts: as published, those of open incidents first. began: whether a worker has judged anything yet. standing: the
-    workers and the level; None if not known. failures: by server.
+    alerts: as published, those of open incidents first. recent: of each partition, the newest ones, newest first, and
+    whether older ones were dropped. feedback: by incident. began: whether a worker has judged anything yet. standing:
+    the workers and the level; None if not known. failures: by server.
     """
 
     at: float = 0.0
     began: bool = False
     alerts: tuple[bytes, ...] = ()
+    recent: tuple[tuple[list[bytes], bool], ...] = ()
+    feedback: Mapping[str, Feedback] = field(default_factory=dict)
     incidents: Sequence[ListedIncident] = ()
     models: Sequence[StoredModel] = ()
     unwatched: Sequence[Unwatched] = ()
@@ -188,7 +193,8 @@ class Live:
         incidents = sorted(await index.incidents(indexed), key=lambda each: each.rank)
         self._indexed = indexed
         alerts = tuple(line for kind in ("open", "recent") for each in indexed for line in getattr(each, kind))
-        return replace(self.now, at=time.time(), began=bool(indexed), alerts=alerts, incidents=incidents)
+        recent = tuple((each.recent, each.is_full) for each in indexed)
+        return replace(self.now, at=time.time(), began=bool(indexed), alerts=alerts, recent=recent, incidents=incidents)
 
     async def _read_models(self) -> Now:
         store, config = self._store, self.config
@@ -197,7 +203,8 @@ class Live:
         now = time.time()
         unwatched = await UnwatchedReports(store.client, store.namespace).read(now)
         standing = await GroupLevel(store).standing(now)
-        return replace(self.now, models=models, unwatched=unwatched, standing=standing)
+        feedback = await FeedbackStore(store.client, store.namespace).read()
+        return replace(self.now, models=models, unwatched=unwatched, standing=standing, feedback=feedback)
 
     async def _read_logs(self) -> Now:
         positions, topics = await self._store.positions(), self.config.topics

@@ -24,7 +24,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from driftline.stream.alerts.explain import as_row
+from driftline.stream.alerts.feedback import incident_rows, page_counts
 from driftline.stream.alerts.find import AmbiguousIdError, FoundAlert, may_be_id
 from driftline.stream.config.sections import Config
 from driftline.stream.kafka.admin import TopicsError
@@ -138,8 +138,9 @@ class _Site:
         return _html(page, self._status)
 
     async def incidents_json(self, _: web.Request) -> web.Response:
-        now = datetime.now(UTC)
-        return _json([as_row(each, now) for each in self._live.now.incidents], self._status)
+        known, now = self._live.now, datetime.now(UTC)
+        counts = page_counts(self._live.config, known.recent, known.feedback, now)
+        return _json(incident_rows(known.incidents, counts, known.feedback, now), self._status)
 
     async def incident_json(self, request: web.Request) -> web.Response:
         found = await self._found(request)
