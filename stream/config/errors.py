@@ -28,6 +28,7 @@ _TYPES = {
     "object": "a mapping",
     "array": "a list",
 }
+_KEY = "[key]"  # pydantic's last step to a key of a mapping, which names no field
 _MAX_SHOWN = 60  # characters of a refused value; more would hide the message
 
 
@@ -57,6 +58,8 @@ def _words(error: Mapping[str, Any], schema: Schema, document: Document) -> tupl
     path: Path = error["loc"]
     if error["type"] == "extra_forbidden":
         return document.keys[path], *_unknown_field(schema, path)
+    if path and path[-1] == _KEY and "propertyNames" in (section := _schema_at(schema, path[:-2])):
+        return document.keys[path[:-1]], *_bad_key(section, path[:-2], str(path[-2]))
     value = error["input"]
     rule = error.get("ctx", {}).get("error")
     if isinstance(rule, RuleError):
@@ -66,6 +69,12 @@ def _words(error: Mapping[str, Any], schema: Schema, document: Document) -> tupl
     expected = _schema_at(schema, path)
     message = f"{dotted_path(path)}: expected {_expected(expected)}{_but_got(path, value)}"
     return document.place(path), message, _hint(expected, value) or _meaning(expected)
+
+
+def _bad_key(section: Schema, path: Path, key: str) -> tuple[str, str]:
+    lengths = section["propertyNames"]
+    expected = f"expected keys of {lengths['minLength']} to {lengths['maxLength']} characters"
+    return f"{dotted_path(path)}: {expected}, got the text {_shown(key)}", _meaning(section)
 
 
 def _unknown_field(schema: Schema, path: Path) -> tuple[str, str]:

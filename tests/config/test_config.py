@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -85,6 +85,10 @@ BROKEN_VALUES = [
          "expected baseline or past, got the text 'no'", "compared with"),
     Case("defaults: {reference: Past}", "1:23", "Past", "expected baseline or past", "did you mean `past`?"),
     Case("defaults: {baseline: 12}", "1:22", "12", "defaults.baseline: expected a text that is not empty", "in quotes"),
+    Case("defaults: {baselines: {'': a.driftline}}", "1:24", "''",
+         "defaults.baselines: expected keys of 1 to 200 characters, got the text ''", "Paths of the baseline files"),
+    Case("models: {a: {baselines: {'5': {'[key]': 1}}}}", "1:31", "{'[key]': 1}",
+         "models.a.baselines.5: expected a text that is not empty, got a mapping", ""),
     Case("defaults: {windows: 1h}", "1:21", "1h",
          "defaults.windows: expected a list, got the text '1h'", "write `[1h]`"),
     Case("defaults: {windows: [1h, 1 week]}", "1:26", "1 week", "defaults.windows[1]: expected a window such as", ""),
@@ -528,6 +532,8 @@ VALUES = st.recursive(
 
 
 @settings(max_examples=300)
+@example(path=("defaults", "baselines"), value={"": None})
+@example(path=("models", "a"), value={"baselines": {"[key]": None, "": "[key]"}})
 @given(st.sampled_from([path for path, _ in fields()]), VALUES)
 def test_any_value_of_any_field_is_a_config_or_a_config_error(path: tuple[str, ...], value: Any) -> None:
     for name in reversed(path):
