@@ -14,6 +14,7 @@ from driftline import detectors
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "DETECTORS.md"
+SCAN_PAGE = ROOT / "docs" / "SCAN.md"
 
 
 def test_the_examples_of_the_detectors_page_run_as_shown() -> None:
@@ -35,9 +36,15 @@ def test_the_snippet_of_the_readme_finds_a_drift(capsys) -> None:
 def test_every_exported_name_stands_on_the_page_and_has_a_docstring_and_types() -> None:
     named = set(re.findall(r"`(\w+)`", PAGE.read_text().split("##")[0]))
     assert set(detectors.__all__) == named
-    assert set(driftline.__all__) <= named
     for name in detectors.__all__:
         exported = getattr(detectors, name)
         assert exported.__doc__
         if isinstance(exported, FunctionType):
             assert set(exported.__annotations__) == {*signature(exported).parameters, "return"}
+
+
+def test_what_the_package_itself_exports_stands_on_the_page_of_the_detectors_or_of_scans() -> None:
+    named = set(re.findall(r"`(?:driftline\.)?(\w+)`", PAGE.read_text() + SCAN_PAGE.read_text()))
+    assert set(driftline.__all__) <= named
+    for name in driftline.__all__:
+        assert getattr(driftline, name).__doc__
