@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from driftline.stream.cli.terminal import CommandError, ConfigFile, out, read_config
+from driftline.stream.cli.terminal import EXIT_FAILED, CommandError, ConfigFile, out, read_config
 
 app = typer.Typer()
 
@@ -37,9 +37,10 @@ def top_command(
 ) -> None:
     """Show open incidents, models and Driftline's own health on this terminal until Ctrl-C; once where it is none.
 
-    Only reads Redis and Kafka. Exit code 0: shown. 2: failed.
+    Only reads Redis and Kafka. Exit code 0: shown. 2: Redis or Kafka could not be read.
     """
     settings = read_config(config)
     from driftline.stream.serve.top import run
 
-    run(settings, out, once or not out.is_terminal)
+    if not run(settings, out, once or not out.is_terminal):
+        raise typer.Exit(EXIT_FAILED)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Self
 
-from driftline.stream.config.fields import Address, HttpUrl, Section
+from pydantic import Field, model_validator
+
+from driftline.stream.config.fields import Address, HttpUrl, RuleError, Section
 from driftline.stream.config.relay import EnvName
 
 
@@ -26,3 +28,9 @@ class Serve(Section):
         description="Name of the environment variable that holds the token. Browsers ask for it as a password, with "
         "any user name; programs send it as `Authorization: Bearer …`. If the variable is not set, nobody is asked.",
     )
+
+    @model_validator(mode="after")
+    def _pages_are_at_the_root(self) -> Self:
+        if self.public_url is not None and "/" in self.public_url.partition("://")[2].rstrip("/"):
+            raise RuleError("must have no path: give the pages a name or a port of their own", "public_url")
+        return self

@@ -51,8 +51,9 @@ class Access:
                 given = ""
         elif kind.casefold() != "bearer":
             given = ""
-        # aiohttp passes bytes of a header that are no UTF-8 on as surrogates.
-        return not self.token or hmac.compare_digest(given.encode(errors="surrogateescape"), self.token.encode())
+        # aiohttp and the environment pass bytes that are no UTF-8 on as surrogates.
+        here, there = (each.encode(errors="surrogateescape") for each in (self.token, given))
+        return not self.token or hmac.compare_digest(here, there)
 
 
 def _host(address: str) -> str:

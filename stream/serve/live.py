@@ -11,15 +11,18 @@ known before, with its error and since when.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+import msgspec
+
 from driftline.stream.alerts.feedback import Feedback
 from driftline.stream.alerts.find import FoundAlert, ListedIncident, find
-from driftline.stream.alerts.read import AlertError
+from driftline.stream.alerts.read import AlertError, read_alert
 from driftline.stream.codec.frames import FormatError
 from driftline.stream.config.sections import Config
 from driftline.stream.kafka.admin import TopicsError, describe_topics, open_admin
@@ -36,21 +39,31 @@ from driftline.stream.state.models import ModelIndex, StoredModel
 from driftline.stream.state.store import Store
 from driftline.stream.state.unwatched import UnwatchedReports
 
+log = logging.getLogger(__name__)
+
 # s between two readings. An incident shows within one of them; models and positions are read whole, 2 ms of processor
 # time a model, and nobody waits for them; Kafka needs a connection for each reading.
 _ALERTS_EVERY, _MODELS_EVERY, _LOGS_EVERY = 1.0, 5.0, 10.0
-# s after which pages are shown although no server has answered yet.
-_FIRST = 5.0
+# s that a reading may take before it counts as failed: ten times what it takes on a busy machine, of models for 5,000.
+_ALERTS_PATIENCE, _MODELS_PATIENCE, _LOGS_PATIENCE = 5.0, 60.0, 10.0
+# s after which pages are shown although not everything was read yet.
+_FIRST = _ALERTS_PATIENCE + 1.0
+# Searches of the whole alerts topic that may wait for another one.
+_SEARCHES = 4
 
 # A topic and one of its partitions.
 Place = tuple[str, int]
 
 
 class Failure(NamedTuple):
-    """Why a server does not answer, and since when, s since the epoch."""
+    """What cannot be read, since when, s since the epoch, and why."""
 
     since: float
     reason: str
+
+
+class TooManySearchesError(RuntimeError):
+    """As many searches of the alerts topic wait as may."""
 
 
 class Lag(NamedTuple):
@@ -71,17 +84,19 @@ class DeadLetters(NamedTuple):
 
 @dataclass(frozen=True)
 class Now:
-    """What is known. at: when Redis answered last, s since the epoch; 0: never.
+    """What is known.
 
-    alerts: as published, those of open incidents first. recent: of each partition, the newest ones, newest first, and
-    whether older ones were dropped. feedback: by incident. began: whether a worker has judged anything yet. standing:
-    the workers and the level; None if not known. failures: by server.
+    at: when Redis answered last, s since the epoch; 0: never. began: whether a worker has judged anything yet. alerts:
+    as published, those of open incidents first; unreadable: how many are left out, of another version. recent: of each
+    partition, the newest ones, newest first, and whether older ones were dropped. feedback: by incident. standing: the
+    workers and the level; None if not known. failures: by what cannot be read.
     """
 
     at: float = 0.0
     began: bool = False
     alerts: tuple[bytes, ...] = ()
     recent: tuple[tuple[list[bytes], bool], ...] = ()
+    unreadable: int = 0
     feedback: Mapping[str, Feedback] = field(default_factory=dict)
     incidents: Sequence[ListedIncident] = ()
     models: Sequence[StoredModel] = ()
@@ -114,7 +129,7 @@ class Live:
         self._changed = asyncio.Condition()
         self._turn = 0  # how often `now` has changed
         self._indexed: list[IndexedAlerts] | None = None
-        self._searching = asyncio.Lock()
+        self._searching, self._searches = asyncio.Lock(), 0
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[None]:
@@ -122,9 +137,9 @@ class Live:
         client = connect(self.config.redis)
         self._store = Store(client, self.config.worker.group)
         jobs = (
-            ("Redis", self._read_alerts, _ALERTS_EVERY),
-            ("Redis", self._read_models, _MODELS_EVERY),
-            ("Kafka", self._read_logs, _LOGS_EVERY),
+            ("incidents", self._read_alerts, _ALERTS_EVERY, _ALERTS_PATIENCE),
+            ("models", self._read_models, _MODELS_EVERY, _MODELS_PATIENCE),
+            ("topics", self._read_logs, _LOGS_EVERY, _LOGS_PATIENCE),
         )
         first = [asyncio.Event() for _ in jobs]
         tasks = [asyncio.create_task(self._again(*job, event)) for job, event in zip(jobs, first, strict=True)]
@@ -148,12 +163,19 @@ class Live:
     async def explain(self, wanted: str) -> FoundAlert | None:
         """The alert or incident with an id; None if neither Redis nor the alerts topic has it.
 
-        Raises AmbiguousIdError, and KafkaUnreachableError or TopicsError if the topic cannot be searched.
+        Raises AmbiguousIdError, TooManySearchesError, and KafkaUnreachableError or TopicsError if the topic cannot be
+        searched.
         """
         if found := find(lambda: self.now.alerts, wanted):
             return found
-        async with self._searching:  # it reads the whole topic, so one at a time
-            return await asyncio.to_thread(find, self._published, wanted)
+        if self._searches > _SEARCHES:
+            raise TooManySearchesError
+        self._searches += 1
+        try:
+            async with self._searching:  # it reads the whole topic, so one at a time
+                return await asyncio.to_thread(find, self._published, wanted)
+        finally:
+            self._searches -= 1
 
     def _published(self) -> Iterator[bytes | None]:
         """All alerts on the topic."""
@@ -162,24 +184,34 @@ class Live:
                 for batch in log:
                     yield from batch.messages
 
-    async def _again(self, server: str, read: Callable[[], Awaitable[Now]], every: float, first: asyncio.Event) -> None:
-        """Read for ever."""
+    async def _again(
+        self, what: str, read: Callable[[], Awaitable[Now]], every: float, patience: float, first: asyncio.Event
+    ) -> None:
+        """Read for ever. Whatever goes wrong is shown, and tried again."""
         while True:
             try:
-                now = await read()
-                failures = {name: each for name, each in now.failures.items() if name != server}
+                now = await asyncio.wait_for(read(), patience)
+                failures = {name: each for name, each in now.failures.items() if name != what}
                 await self._set(replace(now, failures=failures))
+            except TimeoutError:
+                await self._fail(what, f"no answer within {patience:g} s")
             except (StoreError, FormatError, AlertError, KafkaUnreachableError, TopicsError) as error:
-                known = self.now.failures.get(server)
-                failure = Failure(known.since if known else time.time(), str(error))
-                await self._set(replace(self.now, failures={**self.now.failures, server: failure}))
+                await self._fail(what, str(error))
+            except Exception as error:
+                log.exception("cannot read %s", what)
+                await self._fail(what, f"{type(error).__name__}: {error}")
             first.set()
             await asyncio.sleep(every)
+
+    async def _fail(self, what: str, reason: str) -> None:
+        known = self.now.failures.get(what)
+        failure = Failure(known.since if known else time.time(), reason)
+        await self._set(replace(self.now, failures={**self.now.failures, what: failure}))
 
     async def _set(self, now: Now) -> None:
         """Take what was read; whoever waits is woken if a page would look otherwise."""
         before, self.now = self.now, now
-        if replace(before, at=0.0, standing=None) != replace(now, at=0.0, standing=None):
+        if _seen(before) != _seen(now):
             async with self._changed:
                 self._turn += 1
                 self._changed.notify_all()
@@ -190,11 +222,19 @@ class Live:
         indexed = await index.read()
         if indexed == self._indexed:
             return replace(self.now, at=time.time())
-        incidents = sorted(await index.incidents(indexed), key=lambda each: each.rank)
+        known = [each._replace(open=_readable(each.open), recent=_readable(each.recent)) for each in indexed]
+        incidents = sorted(await index.incidents(known), key=lambda each: each.rank)
         self._indexed = indexed
-        alerts = tuple(line for kind in ("open", "recent") for each in indexed for line in getattr(each, kind))
-        recent = tuple((each.recent, each.is_full) for each in indexed)
-        return replace(self.now, at=time.time(), began=bool(indexed), alerts=alerts, recent=recent, incidents=incidents)
+        alerts = tuple(line for kind in ("open", "recent") for each in known for line in getattr(each, kind))
+        return replace(
+            self.now,
+            at=time.time(),
+            began=bool(indexed),
+            alerts=alerts,
+            recent=tuple((each.recent, each.is_full) for each in known),
+            unreadable=sum(len(each.open) + len(each.recent) for each in indexed) - len(alerts),
+            incidents=incidents,
+        )
 
     async def _read_models(self) -> Now:
         store, config = self._store, self.config
@@ -221,6 +261,26 @@ class Live:
         logs = read_logs(self.config.kafka, [*places, *dead])
         held = {name: sum(log.end - log.begin for place, log in logs.items() if place[0] == name) for name in names}
         return logs, [DeadLetters(name, count) for name, count in held.items()]
+
+
+def _seen(now: Now) -> Now:
+    """What a page shows of it that does not pass with time."""
+    standing = now.standing
+    if standing is not None:  # workers report again and again
+        standing = replace(
+            standing, at=0.0, workers=[msgspec.structs.replace(each, at=0.0) for each in standing.workers]
+        )
+    return replace(now, at=0.0, standing=standing)
+
+
+def _readable(alerts: Sequence[bytes]) -> list[bytes]:
+    """The alerts that this version can read."""
+    found = []
+    for each in alerts:
+        with suppress(AlertError):
+            read_alert(each)
+            found.append(each)
+    return found
 
 
 def _lag(topic: str, done: str, positions: Mapping[Place, int], logs: Mapping[Place, Log]) -> Lag:

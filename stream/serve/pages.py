@@ -59,10 +59,11 @@ def overview_page(now: Now, config: Config, at: float, wanted: str = "", first: 
     """The first page. at: s since the epoch. wanted: part of the names of the models to list, from the `first` on."""
     rows = models(now, config)
     chosen = [each for each in rows if wanted.casefold() in each.name.casefold()]
+    first = first if first < len(chosen) else 0
     after = first + _MODELS
     further = "/?" + urlencode({"model": wanted, "first": after}) + "#models" if len(chosen) > after else ""
     return Page(
-        title=_title(now),
+        title=_title(now, config),
         headline=verdict(now, config),
         remark=remark(now, at),
         failures=failures(now),
@@ -92,20 +93,20 @@ def model_page(now: Now, config: Config, at: float, name: str) -> str | None:
         open=incidents(opened, at),
         past=incidents([each for each in now.past if each.newest.model == name], at),
         unwatched=[each for each in now.unwatched if each.model == name],
-        facts=[fact for each in stored for fact in _facts(each, config)],
+        facts=[fact for each in stored for fact in _facts(each, config, now.at)],
     ).html
 
 
-def _title(now: Now) -> str:
-    return counted(len(now.open), "open incident") if now.open else "No open incident"
+def _title(now: Now, config: Config) -> str:
+    return counted(len(now.open), "open incident") if now.open else verdict(now, config).removesuffix(".")
 
 
 def _state(opened: int) -> str:
     return f"{counted(opened, 'open incident')}" if opened else "no incident is open"
 
 
-def _facts(model: StoredModel, config: Config) -> list[Fact]:
-    row, chosen = model_of(model, config), config.for_model(model.name)
+def _facts(model: StoredModel, config: Config, at: float) -> list[Fact]:
+    row, chosen = model_of(model, config, at), config.for_model(model.name)
     return [
         Fact("Baseline", row.baseline, ", ".join(map(str, chosen.baselines or ())) or str(chosen.baseline or "")),
         Fact("Events judged", row.events or "none yet", f"partition {model.partition} of the panes topic"),

@@ -4,7 +4,7 @@
 |-----------------------|---------------------------------------------------------------------|
 | /                     | open incidents, models, resolved incidents, Driftline itself        |
 | /incidents/ID         | one incident, or one alert, by its id or the beginning of it        |
-| /models/NAME          | one model                                                           |
+| /models?name=NAME     | one model                                                           |
 | /api/incidents, /api/incidents/ID, /api/models | the same as JSON                           |
 | /changes              | server-sent events: one whenever a page would look otherwise        |
 | /health               | 200 while Redis and Kafka answer, 503 otherwise; needs no token     |
@@ -33,7 +33,7 @@ from driftline.stream.ops.http import listen
 from driftline.stream.ops.logging import configure_logging
 from driftline.stream.reports.page.alert import alert_page
 from driftline.stream.serve.access import Access
-from driftline.stream.serve.live import Live
+from driftline.stream.serve.live import Live, TooManySearchesError
 from driftline.stream.serve.pages import model_page, overview_page
 from driftline.stream.text.printable import printable
 
@@ -43,8 +43,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 # Browsers that wait for changes at a time: each holds a connection; more than a large team has open.
 _WATCHERS = 500
-# s between two comments on a connection without news, so that no proxy takes it for dead.
-_KEEP_ALIVE = 15.0
+# s after which a page is fetched anew without news: how long ago something was passes, too. It also shows proxies that
+# the connection lives.
+_AT_LEAST_EVERY = 30.0
 _HEADERS = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
@@ -67,7 +68,10 @@ async def _serve(config: Config, access: Access) -> None:
     listener = listen(config.serve.http, "pages")
     try:
         async with live.reading():
-            runner = web.AppRunner(application(live, access), access_log=None, shutdown_timeout=1.0)
+            # Handlers are cancelled when a reader leaves, so that none keeps its place among the watchers.
+            runner = web.AppRunner(
+                application(live, access), access_log=None, shutdown_timeout=1.0, handler_cancellation=True
+            )
             await runner.setup()
             await web.SockSite(runner, listener).start()
             await ended.wait()
@@ -84,7 +88,7 @@ def application(live: Live, access: Access) -> web.Application:
         [
             web.get("/", site.overview),
             web.get("/incidents/{id}", site.incident),
-            web.get("/models/{name:.+}", site.model),
+            web.get("/models", site.model),
             web.get("/api/incidents", site.incidents_json),
             web.get("/api/incidents/{id}", site.incident_json),
             web.get("/api/models", site.models_json),
@@ -98,16 +102,24 @@ def application(live: Live, access: Access) -> web.Application:
 def _guard(access: Access) -> Any:
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if not access.allows_host(request.host):
-            raise web.HTTPMisdirectedRequest(text=f"not served as {printable(request.host)}: see serve.public_url\n")
-        if request.path != "/health" and not access.allows(request.headers.get("Authorization", "")):
-            raise web.HTTPUnauthorized(headers={"WWW-Authenticate": 'Basic realm="Driftline", charset="UTF-8"'})
-        answer = await handler(request)
+        try:
+            _check(access, request)
+            answer = await handler(request)
+        except web.HTTPException as refused:
+            refused.headers.update(_HEADERS)
+            raise
         if not answer.prepared:
             answer.headers.update(_HEADERS)
         return answer
 
     return guard
+
+
+def _check(access: Access, request: web.Request) -> None:
+    if not access.allows_host(request.host):
+        raise web.HTTPMisdirectedRequest(text=f"not served as {printable(request.host)}: see serve.public_url\n")
+    if request.path != "/health" and not access.allows(request.headers.get("Authorization", "")):
+        raise web.HTTPUnauthorized(headers={"WWW-Authenticate": 'Basic realm="Driftline", charset="UTF-8"'})
 
 
 class _Site:
@@ -131,7 +143,7 @@ class _Site:
         return _html(alert_page(found.alert, found.incident, allowed, "/"))
 
     async def model(self, request: web.Request) -> web.Response:
-        live, name = self._live, request.match_info["name"]
+        live, name = self._live, request.query.get("name", "")
         page = model_page(live.now, live.config, time.time(), name)
         if page is None:
             raise web.HTTPNotFound(text=f"no worker remembers a model {printable(name)}\n")
@@ -159,17 +171,17 @@ class _Site:
             await answer.prepare(request)
             turn = await self._live.changed(-1, 0.0)
             while True:
-                before, turn = turn, await self._live.changed(turn, _KEEP_ALIVE)
-                await answer.write(b"data: changed\n\n" if turn != before else b": nothing new\n\n")
+                turn = await self._live.changed(turn, _AT_LEAST_EVERY)
+                await answer.write(b"data: changed\n\n")
         except ConnectionError:
             return answer
         finally:
             self._watchers -= 1
 
     async def health(self, _: web.Request) -> web.Response:
-        failures = {server: each.reason for server, each in self._live.now.failures.items()}
+        failures = {what: each.reason for what, each in self._live.now.failures.items()}
         status = "waiting" if failures else "ok"
-        return _json({"status": status, "waiting_for": failures}, self._status)
+        return _json({"status": status, "unreadable": failures}, self._status)
 
     @property
     def _status(self) -> int:
@@ -184,6 +196,8 @@ class _Site:
             found = await self._live.explain(wanted)
         except AmbiguousIdError as error:
             raise web.HTTPConflict(text=f"several alerts have ids that begin so:\n{printable(str(error))}\n") from error
+        except TooManySearchesError:
+            raise web.HTTPServiceUnavailable(text="too many searches of the alerts topic are waiting\n") from None
         except (KafkaUnreachableError, TopicsError) as error:
             raise web.HTTPServiceUnavailable(
                 text=f"the alerts topic cannot be searched: {printable(str(error))}\n"

@@ -15,7 +15,7 @@ from rich.text import Text
 from driftline.stream.config.sections import Config
 from driftline.stream.reports.page.words import Tag
 from driftline.stream.serve.live import Live, Now
-from driftline.stream.serve.views import health, incidents, models, remark, verdict
+from driftline.stream.serve.views import failures, health, incidents, models, remark, verdict
 from driftline.stream.text.printable import printable
 
 # s after which the times are shown anew though nothing has changed.
@@ -25,18 +25,19 @@ _STYLES = {"error": "bold red", "warn": "yellow", "over": "dim", "ok": "green"}
 _AROUND = 14
 
 
-def run(config: Config, console: Console, once: bool) -> None:
-    """Show what is known until SIGINT, or once."""
+def run(config: Config, console: Console, once: bool) -> bool:
+    """Show what is known until SIGINT, or once; whether all could be read at the end."""
     with suppress(KeyboardInterrupt):
-        asyncio.run(_show(config, console, once))
+        return asyncio.run(_show(config, console, once))
+    return True
 
 
-async def _show(config: Config, console: Console, once: bool) -> None:
+async def _show(config: Config, console: Console, once: bool) -> bool:
     live = Live(config)
     async with live.reading():
         if once:
             console.print(screen(live.now, config, time.time(), None))
-            return
+            return bool(live.now.at) and not live.now.failures
         with Screen(console=console, screen=True, auto_refresh=False) as shown:
             turn = 0
             while True:
@@ -53,8 +54,8 @@ def screen(now: Now, config: Config, at: float, height: int | None) -> Renderabl
 def _parts(now: Now, config: Config, at: float, room: int | None) -> Iterator[RenderableType]:
     yield Text(printable(verdict(now, config)), style="bold")
     yield Text(remark(now, at), style="dim")
-    for server, failure in now.failures.items():
-        yield Text(printable(f"{server} does not answer: {failure.reason}. This is from before."), style="bold red")
+    for what, _, reason in failures(now):
+        yield Text(printable(f"{what} cannot be read: {reason}. This is from before."), style="bold red")
     opened, known = incidents(now.open[:room], at), models(now, config)
     if opened:
         yield from _table(

@@ -18,6 +18,8 @@ from driftline.stream.text.phrases import counted, listed
 # Models, or signals, named in a sentence.
 _NAMED = 4
 _SEVERE = ("error", "critical")
+# s without traffic after which a model is not called as usual: a batch each night is.
+_SILENT = 2 * 86_400.0
 
 
 class IncidentRow(NamedTuple):
@@ -43,9 +45,9 @@ class ModelRow(NamedTuple):
 
 
 class FailureRow(NamedTuple):
-    """A server that does not answer."""
+    """What cannot be read, since when, and why."""
 
-    server: str
+    what: str
     since: str
     reason: str
 
@@ -112,24 +114,33 @@ def _was(each: ListedIncident) -> str:
 def models(now: Now, config: Config) -> list[ModelRow]:
     """The models, those with incidents first."""
     ordered = sorted(now.models, key=lambda each: (-each.open_incidents, each.name))
-    return [model_of(each, config) for each in ordered]
+    return [model_of(each, config, now.at) for each in ordered]
 
 
-def model_of(model: StoredModel, config: Config) -> ModelRow:
-    """A model as a row."""
+def model_of(model: StoredModel, config: Config, at: float) -> ModelRow:
+    """A model as a row. at: when it was read, s since the epoch."""
     row = model.row(config)
     learning = row["learn_events"] and f"{row['events']:,} of {row['learn_events']:,} events"
-    opened = model.open_incidents
-    mark = Tag("▲", counted(opened, "incident"), "error") if opened else Tag("✓", "as usual", "ok")
-    if learning and not opened:
-        mark = Tag("…", "learning", "over")
     return ModelRow(
         model.name,
-        mark,
+        _mark(model, bool(learning), at),
         learning or row["baseline"],
         "" if learning else f"{row['events']:,}",
         (row["last_seen"] or "")[:19].replace("T", " "),
     )
+
+
+def _mark(model: StoredModel, learning: bool, at: float) -> Tag:
+    """The state of a model. What was not looked at, or not lately, is not as usual."""
+    if model.open_incidents:
+        return Tag("▲", counted(model.open_incidents, "incident"), "error")
+    if learning:
+        return Tag("…", "learning", "over")
+    if not model.facts.judged:
+        return Tag("…", "nothing judged yet", "over")
+    if model.seen is None or at - model.seen / 1000 > _SILENT:
+        return Tag("○", "no traffic lately", "over")
+    return Tag("✓", "as usual", "ok")
 
 
 def health(now: Now, at: float) -> list[Fact]:
@@ -150,12 +161,14 @@ def health(now: Now, at: float) -> list[Fact]:
             Fact("workers", f"{len(workers):,}", hosts or "none has reported in the last minute"),
             Fact("format level", f"{now.standing.level}", ""),
         ]
+    if now.unreadable:
+        rows.append(Fact("alerts left out", f"{now.unreadable:,}", "this version cannot read them"))
     return [*rows, Fact("Redis answered", _ago(at - now.at) if now.at else "never", "")]
 
 
 def failures(now: Now) -> list[FailureRow]:
-    """The servers that do not answer."""
+    """What cannot be read."""
     return [
-        FailureRow(server, format_time(datetime.fromtimestamp(each.since, UTC)), each.reason)
-        for server, each in now.failures.items()
+        FailureRow(what, format_time(datetime.fromtimestamp(each.since, UTC)), each.reason)
+        for what, each in now.failures.items()
     ]

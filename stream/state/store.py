@@ -296,7 +296,12 @@ class Store:
     async def keys(self) -> list[str]:
         """Every key of this namespace, sorted."""
         pattern = re.sub(r"([*?\[\]\\^])", r"\\\1", self.namespace) + ":*"
-        return sorted([key.decode() async for key in self.client.scan_iter(match=pattern, count=1000)])
+
+        async def scan() -> list[str]:
+            return sorted([key.decode() async for key in self.client.scan_iter(match=pattern, count=1000)])
+
+        found: list[str] = await call_redis(scan)
+        return found
 
     async def _claim(self, key: str, level: int, durable: bool = False) -> int:
         versions = version_of(level), _NEWEST_VERSION

@@ -7,6 +7,7 @@ from base64 import b64encode
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from driftline.stream.config.serve import Serve
 from driftline.stream.serve.access import Access, MissingTokenError
@@ -55,9 +56,22 @@ def test_any_header_without_the_token_is_refused(header: str) -> None:
     assert not Access.of(Serve(), TOKEN).allows(header)
 
 
+def test_a_token_may_hold_any_bytes() -> None:
+    access = Access.of(Serve(), {"DRIFTLINE_SERVE_TOKEN": "secret \udcff"})
+
+    assert access.allows("Bearer secret \udcff")
+    assert not access.allows("Bearer secret")
+
+
+def test_an_address_with_a_path_is_refused() -> None:
+    with pytest.raises(ValidationError, match="must have no path"):
+        Serve(public_url="https://drift.example.com/pages")
+    assert Serve(public_url="https://drift.example.com/").public_url
+
+
 def test_the_pages_answer_to_no_name_of_another_site() -> None:
     """A site whose name resolves to this machine could read them with its visitor's browser."""
-    access = Access.of(Serve(public_url="https://drift.example.com/x"), {})
+    access = Access.of(Serve(public_url="https://drift.example.com"), {})
 
     for own in (
         "127.0.0.1:6068",

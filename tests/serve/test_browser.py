@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -10,9 +11,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.demo.servers import Server
 from load_tests.harness.deployment import TIMEOUT, Deployment
-from load_tests.harness.oracle import messages
+from load_tests.harness.oracle import baseline_of, messages
 from tests.harness.brokers import Broker
 from tests.serve.test_server import COUNT, DRIFT, END, deployment
 
@@ -42,6 +44,25 @@ def page() -> Iterator[Page]:
         yield opened
         browser.close()
     assert [each for each in said if "ERR_" not in each] == []
+
+
+LONG = "a" * 200
+
+
+def test_names_of_any_length_need_no_scrolling_sideways(here: Deployment, page: Page) -> None:
+    config = json.loads(here.path.read_text())
+    (here.path.parent / "long.driftline").write_bytes(encode_baseline(baseline_of(LONG)))
+    config["models"][LONG] = {"baseline": "long.driftline"}
+    here.path.write_text(json.dumps(config))
+    here.produce({0: messages(LONG, 900, drift=(600, 900), step=1000)})
+    with here.worker() as worker, here.pages() as pages:
+        worker.wait_for(lambda: len(here.alerts()) == 1)
+        pages.wait_for(lambda: LONG in pages.get("/api/models").body and LONG in pages.get("/api/incidents").body)
+        (alert,) = here.alerts()
+        for path in ("/", f"/models?name={LONG}", f"/incidents/{alert['data']['id']}"):
+            page.goto(f"http://{pages.address}{path}")
+            expect(page.get_by_role("heading", level=1)).to_be_visible()
+            assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
 
 
 def test_an_incident_appears_leads_to_its_page_and_disappears_without_a_click(here: Deployment, page: Page) -> None:

@@ -101,9 +101,41 @@ def test_models_with_incidents_come_first_and_are_found_by_part_of_their_name() 
     assert "m249" in second
     assert "m100" not in second
     assert "Further models" not in second
-    assert "1 model z-bad" not in text(overview(now))
+    assert "1 model Name contains" in text(some)
+    assert text(some).count("z-bad") == 1
     assert "m000" not in text(some)
     assert "No model has such a name." in text(overview(now, wanted="nobody"))
+
+
+def test_what_was_not_judged_or_not_lately_is_not_called_as_usual() -> None:
+    old = StoredModel("old", 0, HeadFacts(learned=True, judged=5), int(1000 * (AT - 3 * 86_400)), 0)
+    shown = text(overview(Now(at=AT, began=True, models=[model("new", judged=0), old])))
+
+    assert "new … nothing judged yet" in shown
+    assert "old ○ no traffic lately" in shown
+    assert "as usual" not in shown
+
+
+def test_a_page_beyond_the_last_model_shows_the_first_ones() -> None:
+    assert "fraud ✓ as usual" in text(overview(Now(at=AT, began=True, models=[model()]), first=200))
+
+
+def test_the_title_says_no_more_than_is_known() -> None:
+    for now, title in (
+        (Now(), "Nothing is known yet"),
+        (Now(at=AT), "No worker of the group driftline has judged anything yet"),
+        (Now(at=AT, began=True), "No incident is open"),
+        (Now(at=AT, began=True, incidents=[listed()]), "1 open incident"),
+    ):
+        assert f"<title>{title}: Driftline</title>" in overview(now)
+
+
+def test_a_model_of_any_name_has_its_page() -> None:
+    name = "a/../b c?&#%"
+    now = Now(at=AT, began=True, models=[model(name)])
+
+    assert 'href="/models?name=a/../b%20c%3F%26%23%25"' in overview(now)
+    assert model_page(now, Config(), AT, name) is not None
 
 
 def test_a_model_that_learns_says_how_far_it_is() -> None:
@@ -114,11 +146,11 @@ def test_a_model_that_learns_says_how_far_it_is() -> None:
 
 def test_a_server_that_is_away_is_named_and_what_was_known_stays() -> None:
     now = Now(
-        at=AT - 300, began=True, incidents=[listed()], failures={"Redis": Failure(AT - 290, "Connection refused")}
+        at=AT - 300, began=True, incidents=[listed()], failures={"incidents": Failure(AT - 290, "Connection refused")}
     )
     shown = text(overview(now))
 
-    assert "Redis does not answer since 2026-06-01 11:55:10: Connection refused. What follows is from before." in shown
+    assert "Incidents cannot be read since 2026-06-01 11:55:10: Connection refused." in shown
     assert "fraud: amount mean 1" in shown
     assert "Redis answered 5 min ago" in shown
 
@@ -161,7 +193,7 @@ def test_names_and_texts_from_traffic_are_shown_and_do_nothing() -> None:
         began=True,
         models=[model(HOSTILE)],
         incidents=[listed(component=HOSTILE, title=HOSTILE, phase=HOSTILE, owner=HOSTILE, signals=(HOSTILE,))],
-        failures={"Redis": Failure(AT, HOSTILE)},
+        failures={"models": Failure(AT, HOSTILE)},
         unwatched=[Unwatched(HOSTILE, HOSTILE, Why.NAME, HOSTILE)],
     )
     for page in (overview(now, wanted=HOSTILE), model_page(now, Config(), AT, HOSTILE)):

@@ -12,7 +12,7 @@ import pytest
 
 from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.demo.servers import Server
-from load_tests.harness.deployment import Deployment, deploy
+from load_tests.harness.deployment import Deployment, WorkerProcess, deploy
 from load_tests.harness.oracle import baseline_of, messages
 from load_tests.harness.tcp_proxy import TcpProxy
 from tests.harness.brokers import Broker
@@ -80,10 +80,16 @@ def test_an_incident_shows_within_two_seconds_of_its_alert_and_its_end_too(
 
         page = pages.get(f"/incidents/{fired['incident_id']}")
         assert page.status == 200
-        for part in (fired["title"], "Before and after", "driftline silence add", fired["id"], 'href="/models/fraud"'):
+        for part in (
+            fired["title"],
+            "Before and after",
+            "driftline silence add",
+            fired["id"],
+            'href="/models?name=fraud"',
+        ):
             assert part in page.body, part
         assert pages.get(f"/incidents/{fired['id'][:6]}").body == page.body, "the beginning of an id will do"
-        assert "fraud: 1 open incident" in pages.get("/models/fraud").body
+        assert "fraud: 1 open incident" in pages.get("/models?name=fraud").body
         (row,) = json.loads(pages.get("/api/incidents").body)
         assert (row["state"], row["incident_id"]) == ("open", fired["incident_id"])
         assert json.loads(pages.get(f"/api/incidents/{fired['id']}").body)["data"] == fired
@@ -121,7 +127,7 @@ def test_what_is_not_there_or_no_id_is_answered_in_words(here: Deployment) -> No
         assert pages.get("/incidents/0000dead") == (404, "no alert and no incident has this id\n")
         assert pages.get("/incidents/abc").status == 400
         assert pages.get("/incidents/%3Cscript%3E").status == 400
-        assert pages.get("/models/%3Cscript%3E") == (404, "no worker remembers a model <script>\n")
+        assert pages.get("/models?name=%3Cscript%3E") == (404, "no worker remembers a model <script>\n")
         assert pages.get("/?first=-1").status == 400
         assert pages.get("/favicon.ico").status == 404
 
@@ -145,7 +151,7 @@ def test_only_reading_is_possible_and_only_under_our_own_name(here: Deployment) 
 
 def test_with_a_token_everything_but_health_asks_for_it(here: Deployment) -> None:
     with here.pages(DRIFTLINE_SERVE_TOKEN="an-open-secret") as pages:
-        for path in ("/", "/api/models", "/changes", "/incidents/0000dead", "/models/fraud"):
+        for path in ("/", "/api/models", "/changes", "/incidents/0000dead", "/models?name=fraud"):
             assert pages.get(path).status == 401, path
         assert pages.get("/", Authorization="Bearer an-open-secret").status == 200
         assert pages.get("/health").status == 200
@@ -172,15 +178,65 @@ def test_without_redis_it_shows_what_it_knew_and_goes_on_when_redis_is_back(
             assert worker.stop() == 0
         with here.pages() as pages:
             assert "1 incident is open: fraud." in pages.get("/").body
-            redis.close()
-            pages.wait_for(lambda: pages.get("/health").status == 503)
-            page = pages.get("/")
-            assert page.status == 503
-            assert "<b>Redis does not answer</b> since" in page.body
-            assert "1 incident is open: fraud." in page.body
-            redis.open()
-            pages.wait_for(lambda: pages.get("/health").status == 200)
-            assert "does not answer" not in pages.get("/").body
+            for away in (redis.close, redis.freeze):
+                away()
+                pages.wait_for(lambda: {"incidents", "topics"} <= unreadable(pages).keys())
+                page = pages.get("/")
+                assert page.status == 503
+                assert "<b>Incidents cannot be read</b> since" in page.body
+                assert "1 incident is open: fraud." in page.body
+                redis.open()
+                pages.wait_for(lambda: pages.get("/health").status == 200)
+                assert "cannot be read" not in pages.get("/").body
+
+
+def unreadable(pages: WorkerProcess) -> dict[str, str]:
+    return dict(json.loads(pages.get("/health").body)["unreadable"])
+
+
+def test_what_it_cannot_read_of_one_model_or_alert_is_said_and_hides_no_other(
+    here: Deployment, drift: list[bytes]
+) -> None:
+    here.produce({0: drift[:END]})
+    with here.worker() as worker:
+        worker.wait_for(lambda: len(here.alerts()) == 1)
+        assert worker.stop() == 0
+    judge = f"{here.config.worker.group}:{{judge/{here.config.topics.panes}/0}}"
+    with here.store as client:
+        client.hset(f"{judge}:open", "newer", b'{"data": {"id": 5}}')
+        seen = client.hget(f"{judge}:seen", "fraud")
+        client.hset(f"{judge}:seen", "fraud", "abc")
+    with here.pages() as pages:
+        pages.wait_for(lambda: unreadable(pages).keys() == {"models"})
+        shown = pages.get("/").body
+        assert "1 incident is open: fraud." in shown
+        assert "<b>Models cannot be read</b> since" in shown
+        assert "alerts left out</th><td>1</td><td>this version cannot read them" in shown
+        with here.store as client:
+            client.hset(f"{judge}:seen", "fraud", seen)
+        pages.wait_for(lambda: unreadable(pages) == {})
+        assert len(json.loads(pages.get("/api/models").body)) == 1
+
+
+def test_top_prints_once_where_no_terminal_is_and_fails_if_redis_cannot_be_read(
+    here: Deployment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert driftline("top", "-c", here.path) == 0
+    assert "has judged anything yet." in " ".join(capsys.readouterr().out.split())
+    config = json.loads(here.path.read_text())
+    away = tmp_path / "away.yaml"
+    away.write_text(json.dumps(config | {"redis": {"url": "redis://127.0.0.1:1/0"}}))
+    assert driftline("top", "-c", away) == 2
+    assert "incidents cannot be read: no answer within 5 s." in " ".join(capsys.readouterr().out.split())
+
+
+def test_readers_that_leave_make_room_for_others(here: Deployment) -> None:
+    with here.pages() as pages:
+        for _ in range(600):  # more than may watch at a time
+            urllib.request.urlopen(f"http://{pages.address}/changes", timeout=30).close()
+        last = urllib.request.urlopen(f"http://{pages.address}/changes", timeout=30)
+        assert last.status == 200
+        last.close()
 
 
 def test_an_alert_that_redis_no_longer_has_is_found_on_the_topic(here: Deployment, drift: list[bytes]) -> None:

@@ -27,12 +27,12 @@ def test_incidents_come_before_models_and_driftline_itself() -> None:
         models=[model()],
         incidents=[listed(5, severity="critical")],
         lags=[Lag("predictions", "counted", 7, 4)],
-        failures={"Kafka": Failure(AT, "no broker")},
+        failures={"topics": Failure(AT, "no broker")},
     )
     lines = shown(now)
 
     assert lines[0] == "1 incident is open: fraud."
-    assert "Kafka does not answer: no broker. This is from before." in lines
+    assert "topics cannot be read: no broker. This is from before." in lines
     assert any(line.startswith("▲ critical  2026-06-01 09:05:00  2 h 55 min  fraud: amount mean 5") for line in lines)
     assert any(line.startswith("✓ as usual  fraud") for line in lines)
     assert "records not yet counted: 7  (predictions, 4 partitions)" in lines

@@ -19,7 +19,14 @@ async function update() {
   busy = false;
   if (again) { again = false; update(); }
 }
-const source = new EventSource('/changes');
-source.onmessage = update;
-source.onerror = () => { stale.hidden = false; };
-source.onopen = update;
+function listen() {
+  const source = new EventSource('/changes');
+  source.onmessage = update;
+  source.onopen = update;
+  source.onerror = () => {
+    stale.hidden = false;
+    // After an answer other than 200, such as a proxy's while the server starts again, a browser does not try again.
+    if (source.readyState === EventSource.CLOSED) setTimeout(listen, 5000);
+  };
+}
+listen();
