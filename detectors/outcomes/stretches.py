@@ -56,6 +56,12 @@ def stretches(slots: Tally, comparison: Comparison, better: bool = False) -> lis
     return [_stretch(slots, comparison, better, bound, *ends) for ends in _joined(found)][:_MOST]
 
 
+def is_worse(window: Tally, comparison: Comparison) -> bool:
+    """Whether a single stretch (S,), chosen beforehand, is worse than the reference, or has other labels."""
+    bound = math.log(len(comparison.TESTS) / FALSE)
+    return bool(_stretch(Tally(window.sums[:, None]), comparison, False, bound, 0, 1).reported)
+
+
 def _joined(found: list[Stretch]) -> list[tuple[int, int]]:
     """First and last slots; stretches that touch, as of something that becomes worse in steps, are one."""
     ends: list[tuple[int, int]] = []

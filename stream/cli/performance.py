@@ -12,6 +12,7 @@ from driftline.detectors.outcomes.metrics import Costs
 from driftline.stream.cli.replay import check_order, place_of
 from driftline.stream.cli.tables import Files, Topic
 from driftline.stream.cli.terminal import (
+    EXIT_FAILED,
     EXIT_FOUND,
     ConfigFile,
     command_line,
@@ -23,7 +24,7 @@ from driftline.stream.cli.terminal import (
 )
 from driftline.stream.config.sections import Config
 from driftline.stream.outcomes.facts import performance_facts
-from driftline.stream.outcomes.performance import Wishes
+from driftline.stream.outcomes.performance import Performance, Wishes
 from driftline.stream.outcomes.periods import By
 from driftline.stream.outcomes.requirements import Requirement
 from driftline.stream.reports.performance import print_performance
@@ -108,7 +109,7 @@ def performance_command(
 ) -> None:
     """Show how often a model is right and since when it is less so: by the mix of its scores, or by concept drift.
 
-    Exit code 0: no worse than the reference, and nothing required is missed. 1: worse or missed. 2: failed.
+    Exit code 0: no worse than the reference, or all that is required is met. 1: worse or missed. 2: failed, or unclear.
     """
     parts = {"ts": time, "prediction": prediction, "score": score, "label": label, "id": id_}
     options = {
@@ -140,7 +141,13 @@ def performance_command(
     else:
         _print_columns(evaluated)
         print_performance(out, evaluated.performance)
-    raise typer.Exit(EXIT_FOUND if evaluated.performance.fails else 0)
+    raise typer.Exit(_exit_code(evaluated.performance))
+
+
+def _exit_code(found: Performance) -> int:
+    if found.fails:
+        return EXIT_FOUND
+    return EXIT_FAILED if found.is_unclear and not found.required else 0
 
 
 def _files(paths: list[str] | None) -> Files | None:

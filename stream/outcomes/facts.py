@@ -24,11 +24,13 @@ def performance_facts(found: Performance) -> dict[str, Any]:
     return {
         "verdict": verdict_sentence(found),
         "worse": found.is_worse,
+        "unclear": found.is_unclear,
         "task": found.task.name,
         "classes": list(found.task.classes),
         "by": found.by,
         "reference": None if found.reference is None else {
-            "rows": found.reference_rows, "own_first_rows": found.own_reference, "metrics": _metrics(found.reference),
+            "rows": found.reference_rows, "own_first_rows": found.own_reference, "settled": found.settled,
+            "metrics": _metrics(found.reference),
         },
         "required": [
             {

@@ -14,7 +14,7 @@ from driftline.detectors.outcomes.estimate import Calibration, Estimate
 from driftline.detectors.outcomes.intervals import Figure
 from driftline.detectors.outcomes.metrics import Costs, Metrics, Point
 from driftline.detectors.outcomes.numbers import LIMIT
-from driftline.detectors.outcomes.stretches import SLOTS, Stretch, stretches
+from driftline.detectors.outcomes.stretches import SLOTS, Stretch, is_worse, stretches
 from driftline.stream.outcomes.choose import Chosen, OutcomesError, choose
 from driftline.stream.outcomes.join import Joined
 from driftline.stream.outcomes.periods import By, fitting, slots, starts
@@ -104,8 +104,9 @@ class Performance:
     """How well a model does.
 
     by: None if the rows have no time. reference: the metrics of what it is compared with, of `reference_rows` labelled
-    rows; None if there is nothing. own_reference: whether these are its own first rows. total: of all rows. effect: the
-    design effect of neighbouring rows. changes: in the order of time.
+    rows; None if there is nothing. own_reference: whether these are its own first rows. settled: whether no part of the
+    reference is worse than what precedes it. total: of all rows. effect: the design effect of neighbouring rows.
+    changes: in the order of time.
     """
 
     task: Task
@@ -115,6 +116,7 @@ class Performance:
     reference: Metrics | None
     reference_rows: int
     own_reference: bool
+    settled: bool
     effect: float
     changes: Sequence[Change]
     coverage: Sequence[Covered]
@@ -127,6 +129,21 @@ class Performance:
     def is_worse(self) -> bool:
         """Whether outcomes are or were worse than in the reference."""
         return any(each.worse for each in self.changes)
+
+    @property
+    def is_unclear(self) -> bool:
+        """Whether nothing is reported as worse, and yet nothing shows that it is not."""
+        return not self.is_worse and (self.reference is None or not self.settled or self._has_fallen)
+
+    @property
+    def _has_fallen(self) -> bool:
+        """Whether the intervals of all rows and of the reference lie apart, all rows on the worse side."""
+        key, higher_is_better = (self.task.main, ""), self.task.main == "accuracy"
+        if self.reference is None:
+            return False
+        now, before = self.total.metrics[key], self.reference[key]
+        low, high = (now, before) if higher_is_better else (before, now)
+        return low.high is not None and high.low is not None and low.high < high.low
 
     @property
     def fails(self) -> bool:
@@ -185,13 +202,14 @@ class _Evaluation:
         self, chosen: Chosen, is_live: BoolArray, is_reference: BoolArray, wishes: Wishes, timed: bool, own: bool
     ) -> None:
         self._task, self._chosen, self._wishes, self._timed, self._own = chosen.task, chosen, wishes, timed, own
-        self._live, self._reference = (
-            chosen.rows.take(np.flatnonzero(is_live)),
-            chosen.rows.take(np.flatnonzero(is_reference)),
-        )
-        judged = np.flatnonzero(is_live & ~is_reference)
+        reference = np.flatnonzero(is_reference)
+        settled = self._settle(reference) if own and reference.size else reference
+        self._settled = settled is not None
+        reference = reference if settled is None else settled
+        judged = np.setdiff1d(np.flatnonzero(is_live), reference)
+        self._live, self._reference = chosen.rows.take(np.flatnonzero(is_live)), chosen.rows.take(reference)
         self._judged, self._numbers = chosen.rows.take(judged), np.cumsum(is_live)[judged] - 1
-        self._comparison = self._compare()
+        self._comparison = self._compare(self._reference)
 
     def result(self, joined: Joined | None) -> Performance:
         task, reference = self._task, self._cells(self._reference)
@@ -203,8 +221,8 @@ class _Evaluation:
         return Performance(
             task, by, self._periods(by, calibration), self._period(0, total, calibration),
             task.metrics(reference, self._effect(rows)) if compared else None, rows if compared else 0, self._own,
-            self._effect(len(self._live.ts)), self._changes(), self._coverage(), task.calibration(total), joined,
-            self._required(total), (*self._chosen.notes, *self._clipped(total)),
+            self._settled, self._effect(len(self._live.ts)), self._changes(), self._coverage(),
+            task.calibration(total), joined, self._required(total), (*self._chosen.notes, *self._clipped(total)),
         )  # fmt: skip
 
     def _required(self, total: IntArray) -> list[Required]:
@@ -227,9 +245,25 @@ class _Evaluation:
     def _cells(self, rows: CodedRows) -> IntArray:
         return np.asarray(self._task.tables(rows, np.zeros(len(rows.ts), np.int64), 1)[0])
 
-    def _compare(self) -> Comparison | None:
-        """The comparison with the reference; None if it is too small."""
-        rows = self._reference
+    def _settle(self, own: IntArray) -> IntArray | None:
+        """The first of these own rows, halved until their later half is no worse; None if it always is.
+
+        A fall within the reference would hide itself: what a reference does by itself is no change.
+        """
+        ts = self._chosen.rows.ts if self._timed else np.arange(len(self._chosen.rows.ts))
+        is_whole = True
+        while True:
+            first = own[ts[own] < np.median(ts[own])]  # rows of one moment stay together
+            comparison = self._compare(self._chosen.rows.take(first))
+            if comparison is None:
+                return own if is_whole else None
+            later = self._task.tally(self._cells(self._chosen.rows.take(np.setdiff1d(own, first))))
+            if not is_worse(later, comparison):
+                return own
+            own, is_whole = first, False
+
+    def _compare(self, rows: CodedRows) -> Comparison | None:
+        """The comparison with a reference; None if it is too small."""
         if self._cells(rows).size == 0 or self._task.tally(self._cells(rows)).n.sum() < _OWN_LEAST:
             return None
         order = np.argsort(rows.ts, kind="stable") if self._timed else np.arange(len(rows.ts))

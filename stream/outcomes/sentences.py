@@ -127,6 +127,11 @@ def verdict_sentence(found: Performance) -> str:
     if found.is_worse:
         lasting = any(each.worse and each.until is None for each in found.changes)
         return f"{what}: {'worse' if lasting else 'was worse for a time'}"
+    if not found.settled:
+        return f"{what}: no verdict, as these first rows differ too much among themselves; name others with --reference"
+    if found.is_unclear:
+        remedy = "; name another reference with --reference" if found.own_reference else ""
+        return f"{what}: no verdict, as it is worse, but the reference itself varies too much to be sure{remedy}"
     return f"{what}: no worse"
 
 

@@ -48,7 +48,7 @@ def print_performance(console: Console, found: Performance) -> None:
         )
     for required in found.required:
         console.print(Text(printable(required_sentence(required)), style=_ANSWERS[required.answer]), soft_wrap=True)
-    style = "bold red" if found.is_worse else "green" if found.reference is not None else "yellow"
+    style = "bold red" if found.is_worse else "yellow" if found.is_unclear else "green"
     console.print(Text(printable(verdict_sentence(found)), style=style), soft_wrap=True)
 
 

@@ -66,6 +66,17 @@ def test_a_table_in_which_nothing_changes_is_no_worse(run: Run, tmp_path: Path) 
     assert "no worse" in result.words
 
 
+def test_what_has_nothing_to_be_compared_with_is_no_all_clear_unless_a_bound_is_all_that_was_asked(
+    run: Run, tmp_path: Path
+) -> None:
+    table = str(written(tmp_path / "payments.csv", outcomes(300, 3)))
+    bare, bound = (run("performance", table, *COLUMNS, *more) for more in ((), ("--require", "accuracy>=0.5")))
+
+    assert bare.code == 2
+    assert "nothing to compare it with" in bare.words
+    assert bound.code == 0
+
+
 def test_labels_that_come_late_doubled_corrected_and_disordered_give_the_same_figures(run: Run, tmp_path: Path) -> None:
     whole = run("performance", str(written(tmp_path / "a.csv", DRIFTED)), *COLUMNS, "--json")
     bare = written(tmp_path / "b.csv", DRIFTED, "fraudulent")
@@ -146,3 +157,13 @@ def test_the_accuracy_of_electricity_by_week_is_the_direct_one_and_falls_in_may(
     assert "1997-05-01" <= change["since"] <= "1997-05-15"
     assert change["until"] is None
     assert "accuracy 46.6 %, in the reference 82.2 %" in change["says"]
+
+
+@pytest.mark.shared
+def test_electricity_without_a_reference_is_worse_than_its_first_months(run: Run, shared_data: Path) -> None:
+    live, labels = (str(shared_data / f"electricity_{name}.jsonl.gz") for name in ("live", "labels"))
+    result = run("performance", live, "--labels", labels, "--by", "month")
+
+    assert result.code == 1
+    assert "at first 83.6 %" in result.words
+    assert result.out.rstrip().endswith(": worse")

@@ -14,6 +14,7 @@ from driftline.stream.outcomes.performance import Performance, Wishes, concatena
 from driftline.stream.outcomes.periods import By, fitting, shown, starts
 from driftline.stream.outcomes.rows import Rows
 from driftline.stream.outcomes.sentences import change_sentence, coverage_sentences, verdict_sentence
+from tests.detectors.test_outcomes_change import following
 from tests.harness.outcomes import START, STEP, outcomes
 
 REFERENCE = outcomes(10_000, 1)
@@ -57,6 +58,59 @@ def test_nothing_is_said_where_nothing_changes_and_the_first_quarter_serves_as_r
     assert found.own_reference
     assert found.reference_rows == 4500
     assert verdict_sentence(found).endswith(": no worse")
+
+
+def stages(*stages: tuple[int, float]) -> Rows:
+    """Rows of stages, each of a length and a share by which its labels are pulled away from the scores."""
+    rows = outcomes(0, 0)
+    for number, (n, pull) in enumerate(stages):
+        rows = concatenated(rows, outcomes(n, 50 + number, len(rows), concept=pull))
+    return rows
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_a_fall_within_the_first_quarter_does_not_hide_itself(timed: bool) -> None:
+    found = performance(stages((1500, 0), (8500, 0.8)), None, Wishes(), timed=timed)
+    (change,) = found.changes
+
+    assert found.settled
+    assert found.reference_rows == 1250
+    assert abs((change.since - START) / STEP - 1500 if timed else change.since - 1500) < 200
+    assert change.until is None
+    assert verdict_sentence(found).endswith(": worse")
+
+
+def test_first_rows_that_never_settle_are_no_reference_and_give_no_verdict() -> None:
+    found = performance(stages((600, 0), (600, 0.6), (1200, 1.2), (7200, 0.9)), None, Wishes())
+
+    assert not found.settled
+    assert not found.fails
+    assert found.is_unclear
+    assert "no verdict, as these first rows differ too much among themselves; name others with --reference" in (
+        verdict_sentence(found)
+    )
+
+
+def test_intervals_that_lie_apart_are_never_an_all_clear(concept: Performance) -> None:
+    silent = replace(concept, changes=[])
+
+    assert not concept.is_unclear
+    assert silent.is_unclear
+    assert "no verdict, as it is worse, but the reference itself varies too much" in verdict_sentence(silent)
+
+
+@pytest.mark.parametrize("follow", [0.0, 0.8, 0.95])
+def test_first_rows_in_which_nothing_changes_are_the_reference_as_they_are(follow: float) -> None:
+    for seed in range(3):
+        draw = np.random.default_rng(seed)
+        prediction, label, score = following(20_000, draw, follow)
+        spelt = [list(map(str, each.tolist())) for each in (prediction, label)]
+        ids = list(map(str, range(20_000)))
+        found = performance(Rows(ids, START + np.arange(20_000) * STEP, spelt[0], score, spelt[1]), None, Wishes())
+
+        assert found.reference_rows == 5000
+        assert not found.is_worse
+        assert not found.is_unclear
 
 
 def test_the_table_says_by_day_what_a_direct_count_says(concept: Performance) -> None:
@@ -204,6 +258,7 @@ def test_few_rows_have_a_table_and_no_comparison() -> None:
     assert found.reference is None
     assert "nothing to compare it with" in verdict_sentence(found)
     assert not found.is_worse
+    assert found.is_unclear
 
 
 @pytest.mark.parametrize(("days", "by"), [(0.5, By.HOUR), (20, By.DAY), (200, By.WEEK), (1500, By.MONTH)])
