@@ -52,6 +52,11 @@ _PIPE = 2_000
 class _Output(Console):
     """As wide as the terminal is. In a pipe or a file no line is broken or cut, unless COLUMNS says how wide it is."""
 
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr)
+        # Rich keeps the COLUMNS of the moment of construction, which is that of the import: of a test run, for one.
+        self._width = None
+
     @property
     def size(self) -> ConsoleDimensions:
         """Characters of a line, and lines."""

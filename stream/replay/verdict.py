@@ -35,10 +35,15 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The outcome of a replay. shortfalls: why too little was judged, also beside drift; a sentence each."""
+    """The outcome of a replay.
+
+    shortfalls: why too little was judged, also beside drift; a sentence each. unjudged: the models of which "no drift"
+    would be no all-clear, whatever became of the others.
+    """
 
     outcome: Outcome
     shortfalls: tuple[str, ...] = ()
+    unjudged: frozenset[str] = frozenset()
 
 
 def decide(
@@ -46,9 +51,17 @@ def decide(
 ) -> Verdict:
     """The verdict on a replay under `config` with the given `baselines`. max_rejected: share of all messages."""
     shortfalls = tuple(_shortfalls(result, config, baselines, max_rejected))
+    unjudged = frozenset(_unjudged_models(result, max_rejected))
     if result.alerts:
-        return Verdict(Outcome.DRIFT, shortfalls)
-    return Verdict(Outcome.TOO_LITTLE if shortfalls else Outcome.NO_DRIFT, shortfalls)
+        return Verdict(Outcome.DRIFT, shortfalls, unjudged)
+    return Verdict(Outcome.TOO_LITTLE if shortfalls else Outcome.NO_DRIFT, shortfalls, unjudged)
+
+
+def _unjudged_models(result: ReplayResult, max_rejected: float) -> Iterator[str]:
+    """The models without a verdict of their own. What a rejected message would have said, none of them knows."""
+    all_of_them = bool(result.rejected.excess(result.read, max_rejected))
+    yield from (model for model, counts in result.counts.items() if all_of_them or not counts.judged)
+    yield from (model for model in result.constant if _unasked(model, result))
 
 
 def _shortfalls(

@@ -76,7 +76,13 @@ def conclusions(scan: Scan) -> Iterator[tuple[str, str]]:
         yield "no verdict: too little was judged", "red"
         return
     for model in scan.overview.models:
-        yield verdict_sentence(model), "bold red" if any(each.is_open for each in model.changed) else "green"
+        yield verdict_sentence(model), _style(model)
+
+
+def _style(model: ModelView) -> str:
+    if any(each.is_open for each in model.changed):
+        return "bold red"
+    return "green" if model.judged else "red"
 
 
 def _table(model: ModelView, wide: bool) -> Table:

@@ -6,7 +6,7 @@ of the drift: the alert itself says how large it was when it was found. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial, reduce
 from operator import add
@@ -130,6 +130,11 @@ class ModelView:
         return max((each.sketch.n for each in self.bins), default=0)
 
     @property
+    def judged(self) -> bool:
+        """Whether there is a verdict; if not, what has not drifted is not as usual."""
+        return all(each.judged for each in self.signals)
+
+    @property
     def changed(self) -> list[SignalView]:
         """The signals that have drifted, the worst first."""
         return [each for each in self.signals if each.episodes]
@@ -165,9 +170,11 @@ class Overview:
         return [signal for model in self.models for signal in model.changed]
 
 
-def overview(record: Record, *, timed: bool = True, judged: bool = True) -> Overview:
-    """What a replay found. timed: whether its events have times of their own. judged: whether there is a verdict."""
-    views = [_View(record, model, track, timed, judged).build() for model, track in sorted(record.histories)]
+def overview(record: Record, *, timed: bool = True, unjudged: Collection[str] = ()) -> Overview:
+    """What a replay found. timed: whether its events have times of their own. unjudged: models without a verdict."""
+    views = [
+        _View(record, model, track, timed, model not in unjudged).build() for model, track in sorted(record.histories)
+    ]
     return Overview(tuple(sorted(views, key=lambda each: (each.signals[0].rank, each.name))))
 
 

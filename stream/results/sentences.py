@@ -285,6 +285,9 @@ def verdict_sentence(model: ModelView) -> str:
     """What became of a model, in a sentence; its name is the first word."""
     name, total = printable(model.name), len(model.signals)
     still = [each for each in model.changed if each.is_open]
+    if not still and not model.judged:
+        had = f"; {names(model.changed)} had changed" if model.changed else ""
+        return f"{name} has no verdict: too little of it was judged{had}."
     if not model.changed:
         none = f"none of its {total:,} signals has changed" if total > 1 else "its only signal has not changed"
         return f"{name} looks as in the reference: {none}."

@@ -36,7 +36,7 @@ def compare(
     label: str | None = None,
     id: str | None = None,  # as the option of the command line
     kinds: Mapping[str, str] | None = None,
-    for_whom: Sequence[str] = (),
+    for_whom: str | Sequence[str] = (),
     name: str = "live",
     config: str | None = None,
 ) -> Result:
@@ -46,9 +46,8 @@ def compare(
 
     reference, live: pandas or Polars data frames, Arrow tables, dicts of columns or lists of dicts; of either kind.
     time, prediction, score, label, id: columns; guessed by default. kinds: "numeric", "categorical" or "boolean", by
-    column, instead of the kind inferred. for_whom: columns by whose values
-    each change is split. name: of the model, if no column has it. config: settings as
-    in a configuration file (YAML).
+    column, instead of the kind inferred. for_whom: a column, or several, by whose values each change is split. name:
+    of the model, if no column has it. config: settings as in a configuration file (YAML).
 
     Raises InputError, BaselineError or ConfigError, which say what is wrong and what helps.
 
@@ -57,13 +56,14 @@ def compare(
     >>> result.drifted, result["amount"].change
     (True, 'is higher: a typical value is now 34, was 19')
     """
+    whom = [for_whom] if isinstance(for_whom, str) else for_whom
     parts = {"ts": time, "prediction": prediction, "score": score, "label": label, "id": id}
     wishes = Wishes(
         config=Config() if config is None else parse_config(config, "config"),
         parts={part: column for part, column in parts.items() if column is not None},
         kinds={signal: _kind(kind) for signal, kind in (kinds or {}).items()},
-        for_whom=for_whom,
-        command=_call(parts, kinds or {}, for_whom),
+        for_whom=whom,
+        command=_call(parts, kinds or {}, whom),
     )
     found = scan(Frame(live, name, "live"), Frame(reference, name, "reference"), wishes)
     return Result(found, sys.modules.get(type(live).__module__.partition(".")[0]))

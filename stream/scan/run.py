@@ -80,7 +80,7 @@ def scan(live: Table, reference: Table, wishes: Wishes, progress: Progress = _no
         notes.setdefault(f"{live.title}: rows are not in the order of their times; they were sorted")
     if timed and not has_times:
         notes.setdefault(f"{reference.title}: has no times, so how traffic varies over time is not known")
-    view = overview(result.recorded, timed=timed, judged=verdict.outcome is not Outcome.TOO_LITTLE)
+    view = overview(result.recorded, timed=timed, unjudged=verdict.unjudged)
     chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
     splits = split_by(view, wishes.for_whom, sample.events, chunks, config, None if timed else NO_TIME)
     return Scan(found, config, timed, baselines, sample, result, verdict, view, splits, tuple(notes), wishes)
@@ -88,11 +88,13 @@ def scan(live: Table, reference: Table, wishes: Wishes, progress: Progress = _no
 
 def _with_reference(verdict: Verdict, baselines: Sequence[Baseline], config: Config) -> Verdict:
     """The verdict; a reference that is too small to show anything gives no all-clear."""
-    small = [str(each) for model in baselines for each in small_baseline_remarks(model, config.for_model(model.model))]
+    remarks = {each.model: tuple(small_baseline_remarks(each, config.for_model(each.model))) for each in baselines}
+    small = {model: own for model, own in remarks.items() if own}
     if not small:
         return verdict
     outcome = Outcome.TOO_LITTLE if verdict.outcome is Outcome.NO_DRIFT else verdict.outcome
-    return Verdict(outcome, (*verdict.shortfalls, *small))
+    shortfalls = (*verdict.shortfalls, *(str(each) for own in small.values() for each in own))
+    return Verdict(outcome, shortfalls, verdict.unjudged | small.keys())
 
 
 def _proposed(found: Inspection, wishes: Wishes) -> Config:
@@ -132,7 +134,7 @@ def _in_order(rows: list[bytes], config: Config, timed: bool) -> tuple[list[byte
         with suppress(EventError):
             last = reader.head(row, Origin("", 0, index)).ts
         times[index] = last
-    if not (np.diff(times) < 0).any():
+    if not (times[1:] < times[:-1]).any():
         return rows, True
     return [rows[index] for index in np.argsort(times, kind="stable").tolist()], False
 
@@ -161,7 +163,7 @@ def _build(sample: Sample, model: str, config: Config, has_times: bool, wishes: 
 
 def _named(kinds: Mapping[str, Kind], events: Sequence[Event], source: str) -> dict[str, Kind]:
     """The kinds by signal; a feature may be named without `features.`. Raises InputError for what is no signal."""
-    names = dict.fromkeys(name for event in events for name in event.signals) if kinds else {}
+    names = dict.fromkeys(each for event in events for each in event.signals if each != "features") if kinds else {}
     found = dict[str, Kind]()
     for name, kind in kinds.items():
         known = next((each for each in (name, f"features.{name}") if each in names), None)

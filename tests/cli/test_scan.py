@@ -104,6 +104,18 @@ def test_rows_in_any_order_are_judged_in_the_order_of_their_times(run: Run) -> N
     assert "live.csv: rows are not in the order of their times; they were sorted" in found.words
 
 
+def test_a_first_row_without_a_time_is_no_disorder(run: Run) -> None:
+    tables(drift_from=None)
+    write_csv(
+        Path("live.csv"), [row | ({} if at else {"paid_at": ""}) for at, row in enumerate(payments(3000, seed=2))]
+    )
+
+    found = run("scan", "live.csv", "--reference", "train.csv")
+
+    assert found.code == 0
+    assert "not in the order" not in found.words
+
+
 def test_jsonl_and_parquet_say_the_same_as_csv(run: Run) -> None:
     pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     tables(drift_from=2000)
@@ -155,6 +167,26 @@ def test_a_table_of_one_row_gets_no_verdict_and_no_all_clear(run: Run) -> None:
     assert "no verdict: too little was judged" in found.words
     assert re.search(r"country .* → 100 % not judged", found.words)
     assert "as usual" not in found.words
+
+
+def test_a_model_that_nobody_judged_gets_no_all_clear_beside_one_that_drifts(run: Run) -> None:
+    def rows(live: bool) -> list[str]:
+        first = [f"a,{i % 37 + 30 * live},{i % 11}" for i in range(1500)]
+        return first + [f"b,{1000 * live + i % 23},{i % 7}" for i in range(20 if live else 1500)]
+
+    for path, live in (("train.csv", False), ("live.csv", True)):
+        Path(path).write_text("\n".join(["model,amount,size", *rows(live)]))
+
+    found = run("scan", "live.csv", "--reference", "train.csv", "--report", "page.html")
+    facts = orjson.loads(run("scan", "live.csv", "--reference", "train.csv", "--json").out)
+
+    assert found.code == 1
+    assert "a has changed" in found.words
+    assert "b has no verdict: too little of it was judged." in found.words
+    assert "b looks as in the reference" not in found.words
+    assert {each["size"] for each in facts["signals"] if each["model"] == "b"} == {"not judged"}
+    assert "not judged" not in {each["size"] for each in facts["signals"] if each["model"] == "a"}
+    assert "b looks as in the reference" not in Path("page.html").read_text()
 
 
 def test_for_whom_is_said_on_the_terminal_in_json_and_on_the_page(run: Run) -> None:
@@ -215,6 +247,17 @@ def test_a_kind_is_given_by_the_name_that_the_output_shows(run: Run) -> None:
     )["signals"]
 
     assert {row["signal"]: row["kind"] for row in rows}["features.country"] == "categorical"
+
+
+def test_the_object_around_the_features_is_no_signal(run: Run) -> None:
+    for path in ("train.jsonl", "live.jsonl"):
+        rows = [{"id": str(i), "ts": 1_760_000_000 + i, "model": "m", "features": {"x": i % 37}} for i in range(500)]
+        Path(path).write_bytes(b"\n".join(map(orjson.dumps, rows)))
+
+    found = run("scan", "live.jsonl", "--reference", "train.jsonl", "--kind", "features=numeric")
+
+    assert found.code == 2
+    assert "has no signal 'features' to be numeric; it has x" in found.words
 
 
 def test_a_reference_of_a_few_rows_gives_no_all_clear(run: Run) -> None:

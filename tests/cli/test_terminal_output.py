@@ -53,3 +53,11 @@ def test_columns_says_how_wide_a_pipe_is(monkeypatch: pytest.MonkeyPatch) -> Non
     assert out.width == 70
     monkeypatch.delenv("COLUMNS")
     assert out.width > 1000
+
+
+def test_columns_of_the_import_do_not_outlast_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    later = type(out)()
+    assert later.width == 80
+    monkeypatch.delenv("COLUMNS")
+    assert later.width > 1000

@@ -88,6 +88,13 @@ def test_a_signal_has_a_card_of_its_own(result: driftline.Result, tmp_path: Path
         result.plot("trust")
 
 
+def test_for_whom_may_be_one_name() -> None:
+    found = driftline.compare(rows(None, 1), rows(1000), time="paid_at", for_whom="country")
+
+    assert [each["column"] for each in found["amount"].for_whom] == ["features.country"]
+    assert "for_whom=['country']" in found.scan.wishes.command
+
+
 @pytest.mark.parametrize(
     ("live", "says"),
     [

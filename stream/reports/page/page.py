@@ -120,7 +120,7 @@ def replay_page(result: ReplayResult, verdict: Verdict, config: Config, source: 
     unchecked = [f"too little was judged: {each}" for each in verdict.shortfalls]
     unchecked += [f"{each.model}: {each.field}: {each.detail}" for each in result.unwatched]
     few = (f"{model}: has no baseline, and {n:,} events" for model, n in result.without_baseline.items())
-    view = overview(result.recorded, judged=verdict.outcome is not Outcome.TOO_LITTLE)
+    view = overview(result.recorded, unjudged=verdict.unjudged)
     return render(Report("Replay", source, "", view, result, verdict, [*unchecked, *few], command, config.defaults))
 
 
