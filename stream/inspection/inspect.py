@@ -6,7 +6,7 @@ The proof of a proposal is the configuration itself: its text is parsed, and the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -176,6 +176,15 @@ def prove(found: Inspection, messages: Sequence[Message], source: Source, settin
         return replace(found, problem=_worst(found), configuration=None)
     if not monitored:
         return replace(found, problem="nothing to monitor: all columns are left out", configuration=None)
+    return replace(found, configuration=_text(found, source, settings))
+
+
+def watching(found: Inspection, names: Collection[str], source: Source, settings: Config) -> Inspection:
+    """The inspection where signals of these names are not left out, whatever their values look like."""
+    excluded = {name: why for name, why in found.proposal.excluded.items() if name not in names}
+    kept = [name for name in found.proposal.excluded if name in names]
+    proposal = replace(found.proposal, excluded=excluded)
+    found = replace(found, proposal=proposal, signals=[*found.signals, *kept])
     return replace(found, configuration=_text(found, source, settings))
 
 

@@ -34,7 +34,7 @@ from driftline.stream.replay.run import replay
 from driftline.stream.replay.verdict import Outcome, Verdict, decide
 from driftline.stream.results.overview import overview
 from driftline.stream.results.scan import Scan, Wishes
-from driftline.stream.scan.tables import NO_TIME, Table, inspect_table, is_timed
+from driftline.stream.scan.tables import NO_TIME, Table, inspect_both, is_timed
 from driftline.stream.scan.whom import by_part, extras_of, split_by
 from driftline.stream.sources.inputs import InputError, Note, OnNote
 
@@ -60,7 +60,7 @@ def scan(live: Table, reference: Table, wishes: Wishes, progress: Progress = _no
     def on_note(note: Note) -> None:
         notes.setdefault(f"{note.field}: {note.reason}")
 
-    found = inspect_table(live, wishes.config, wishes.parts, wishes.command)
+    found = inspect_both(live, reference, wishes.config, wishes.parts, wishes.command)
     if found.configuration is None:
         raise InputError(f"{live.title}: {found.problem or 'cannot be read'}")
     timed = found.proposal.fields["ts"].value != RECORD

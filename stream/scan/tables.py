@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import combinations, islice
 from typing import Protocol
 
 from driftline.stream.config.files import FileOptions
+from driftline.stream.config.load import parse_config
 from driftline.stream.config.mapping import Mapping as EventPaths
 from driftline.stream.config.sections import Config
 from driftline.stream.events.mapping import RECORD, Origin
 from driftline.stream.events.parse import EventError, EventReader
-from driftline.stream.inspection.inspect import Inspection, Message, Source
+from driftline.stream.inspection.inspect import Inspection, Message, Source, watching
 from driftline.stream.sources.inputs import InputError, OnNote
 from driftline.stream.sources.inspected import inspect_records
 
@@ -60,6 +61,53 @@ def inspect_table(table: Table, config: Config, parts: Mapping[str, str], comman
     return found
 
 
+def inspect_both(live: Table, reference: Table, config: Config, parts: Mapping[str, str], command: str) -> Inspection:
+    """Which column is what in `live`, where nothing is left out that is a signal in the reference.
+
+    A column that turned into ids, free text or a counter has changed; by itself it would be left out as useless.
+    Raises InputError, also if the tables have no column in common.
+    """
+    found = inspect_table(live, config, parts, command)
+    if found.configuration is None:
+        return found
+    proposed, id_ = parse_config(found.configuration, "the proposal"), found.proposal.fields.get("id")
+    is_guessed = id_ is not None and id_.value != RECORD and "id" not in {*parts, *config.mapping.model_fields_set}
+    paths = proposed.mapping.model_dump(exclude_unset=True)
+    mapping = EventPaths(**{part: path for part, path in paths.items() if part != "id" or not is_guessed})
+    settings = config.model_copy(update={"mapping": mapping, "files": proposed.files})
+    before = _inspect_as(reference, settings, {"ts": RECORD}, command)
+    _check_common(found, before, live, reference)
+    if is_guessed and id_ is not None and f"features.{id_.value}" in before.signals:
+        return inspect_both(live, reference, config, {**parts, "id": RECORD}, command)
+    names = [name for name in found.proposal.excluded if name in before.signals and not _counts(name, found, before)]
+    return watching(found, names, found.source, config) if names else found
+
+
+def _counts(name: str, found: Inspection, before: Inspection) -> bool:
+    """Whether a column counts the rows now and has numbers of rows, of which none is twice, in the reference."""
+    short = name.removeprefix("features.")
+    now, then = (
+        next((column for column in each.columns if f".{column.path}".endswith(f".{short}")), None)
+        for each in (found, before)
+    )
+    return now is not None and then is not None and now.is_counter and then.is_whole and then.is_unique
+
+
+def _check_common(found: Inspection, before: Inspection, live: Table, reference: Table) -> None:
+    """Raise InputError if all that the tables share says who and when, and nothing of what changed."""
+    told = {str(each.value) for part, each in found.proposal.fields.items() if part in ("id", "ts", "model", "version")}
+    here, there = ([each.path for each in found.columns if each.path not in told] for found in (found, before))
+    if here and there and not set(here) & set(there):
+        raise InputError(
+            f"{live.title} and {reference.title} have no column in common to compare: {_listed(here)} in one, "
+            f"{_listed(there)} in the other; rename the columns of one, or name another reference"
+        )
+
+
+def _listed(columns: Sequence[str]) -> str:
+    return ", ".join(columns[:20]) + ", …" * (len(columns) > 20)
+
+
 def _inspect_as(table: Table, config: Config, parts: Mapping[str, str], command: str) -> Inspection:
     settled = {**config.mapping.model_dump(exclude_unset=True), **parts}
     settings = config.model_copy(update={"mapping": EventPaths(**settled)})
@@ -81,8 +129,7 @@ def _check_columns(found: Inspection, table: Table, parts: Mapping[str, str]) ->
             hint = f"; did you mean {near[0]!r}?" if near else "."
             option = "time" if part == "ts" else part
             raise InputError(
-                f"{table.title}: has no column {column!r} for the {option}{hint} The columns are "
-                f"{', '.join(columns[:20])}{', …' * (len(columns) > 20)}"
+                f"{table.title}: has no column {column!r} for the {option}{hint} The columns are {_listed(columns)}"
             )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import random
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import orjson
@@ -187,6 +188,52 @@ def test_a_model_that_nobody_judged_gets_no_all_clear_beside_one_that_drifts(run
     assert {each["size"] for each in facts["signals"] if each["model"] == "b"} == {"not judged"}
     assert "not judged" not in {each["size"] for each in facts["signals"] if each["model"] == "a"}
     assert "b looks as in the reference" not in Path("page.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("column", "spoil"),
+    [
+        ("country", lambda chance, _: f"{chance.getrandbits(40):010x}"),
+        ("country", lambda chance, _: f"{chance.getrandbits(128):032x}"),
+        ("amount", lambda chance, _: f"v{chance.random():.6f}x{chance.getrandbits(20)}"),
+        ("amount", lambda _, at: at),
+    ],
+    ids=["random text", "hashes", "text instead of numbers", "a counter"],
+)
+def test_a_signal_that_turned_into_garbage_has_changed(
+    run: Run, column: str, spoil: Callable[[random.Random, int], object]
+) -> None:
+    chance = random.Random(3)
+    tables(drift_from=None)
+    garbage = [row | {column: spoil(chance, at)} for at, row in enumerate(payments(2000, seed=2))]
+    write_csv(Path("live.csv"), garbage, "order")
+
+    found = run("scan", "live.csv", "--reference", "train.csv", "--json")
+
+    assert found.code == 1
+    changed = {row["signal"]: row for row in orjson.loads(found.out)["signals"]}[f"features.{column}"]
+    assert changed["drifts"]
+
+
+def test_numbers_of_rows_in_another_order_are_still_left_out(run: Run) -> None:
+    chance = random.Random(4)
+    for path, order in (("train.csv", chance.sample(range(3000), 3000)), ("live.csv", list(range(2000)))):
+        Path(path).write_text("row,x\n" + "".join(f"{row},{chance.gauss(0, 1):.3f}\n" for row in order))
+
+    found = run("scan", "live.csv", "--reference", "train.csv")
+
+    assert found.code == 0
+    assert "row: left out: counts the rows" in found.words
+
+
+def test_tables_without_a_common_column_get_no_verdict(run: Run) -> None:
+    Path("train.csv").write_text("x,y\n" + "".join(f"{i % 37},{i % 11}\n" for i in range(500)))
+    Path("live.csv").write_text("a,b\n" + "".join(f"{i % 37},{i % 11}\n" for i in range(500)))
+
+    found = run("scan", "live.csv", "--reference", "train.csv")
+
+    assert found.code == 2
+    assert "live.csv and train.csv have no column in common to compare: a, b in one, x, y in the other" in found.words
 
 
 def test_for_whom_is_said_on_the_terminal_in_json_and_on_the_page(run: Run) -> None:
