@@ -34,6 +34,7 @@ from driftline.detectors.statistics.functionals import Functionals
 from driftline.detectors.statistics.long_run import LongRun, window_lengths
 from driftline.detectors.summaries.layout import Layout
 from driftline.stream.baselines.encoding import COUNTS, array_file, canonical_json, counts_file, read_array
+from driftline.stream.events.times import MAX_EPOCH_MS
 from driftline.stream.text.phrases import listed
 
 #: Raised whenever the same events give other figures; then what an earlier Driftline derived is not used.
@@ -51,6 +52,9 @@ _BLOCK, _FEWEST_BLOCKS, _MOST_BLOCKS = 100, 64, 2048
 _WINDOWS = 10
 # Seconds.
 _DAY, _QUARTER = 86_400, 900
+# Quarter of an hour since the epoch, after which offsets stay: a day later, local time may be in the year 10000, which
+# `datetime` does not have.
+_LAST_QUARTER = (MAX_EPOCH_MS // 1000 - _DAY) // _QUARTER
 _NO_SUMS: FloatArray = np.zeros((2, 0))
 
 
@@ -135,12 +139,14 @@ def cycles_of(layout: Layout, codes: IntArray, values: FloatArray, times: IntArr
 
     codes: columns (n, S). values: (n, numeric signals). times: epoch ms (n,), ascending.
     """
-    seconds = local(times // 1000, timezone)
+    _zone(timezone)
     days = _days(int(times[0]), int(times[-1]), len(times))
     possible = [phases for phases, length in CYCLES.items() if days * _DAY >= FEWEST * length]
-    codes_of = _codes_of_columns(layout)
+    if not possible:
+        return None
+    seconds, codes_of = local(times // 1000, timezone), _codes_of_columns(layout)
     found: dict[int, tuple[int, int, Likeness]] = {}
-    for s, signal in enumerate(layout.signals) if possible else ():
+    for s, signal in enumerate(layout.signals):
         own, n_codes = codes_of[codes[:, s]], len(layout.columns[s])
         phases = _choose(own, n_codes, signal.size, seconds, possible)
         if phases > 1:
@@ -204,7 +210,7 @@ def local(seconds: IntArray, timezone: str) -> IntArray:
 @lru_cache(maxsize=1 << 16)
 def _offset(quarter: int, timezone: str) -> int:
     """Seconds by which local time is ahead at a quarter of an hour since the epoch."""
-    offset = datetime.fromtimestamp(quarter * _QUARTER, _zone(timezone)).utcoffset()
+    offset = datetime.fromtimestamp(min(quarter, _LAST_QUARTER) * _QUARTER, _zone(timezone)).utcoffset()
     return int(offset.total_seconds()) if offset else 0
 
 

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from driftline.stream.codec.state import restore_state, state_delta
+from driftline.stream.config.calendar import Calendar
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.events.event import Event
+from driftline.stream.events.times import MAX_EPOCH_MS
 from driftline.stream.judge.calibration import calibrate
 from driftline.stream.judge.incidents import Cycle, Finding, Status, Step
 from driftline.stream.judge.monitor import Monitor
@@ -172,3 +174,23 @@ def test_a_calibration_leaves_out_what_is_compared_by_phase_and_names_it() -> No
     assert not calibrate(baseline, ModelConfig(reference="past")).by_phase
     only = calibrate(baseline.select_signals(lambda name: name == "features.wave"), CONFIG)
     assert (only.pages, only.why, only.seen) == (None, "all of its signals are compared by phase", ())
+
+
+@pytest.mark.parametrize("timezone", ["Pacific/Kiritimati", "Etc/GMT+12"])
+def test_events_at_the_ends_of_time_are_judged_in_zones_far_from_utc(timezone: str) -> None:
+    this = Live(Monitor("given", CONFIG, baseline_of_days(timezone=timezone), portable=True))
+    day = [*events(0, 1, 1)]
+    ends = [replace(day[0], ts=0), replace(day[1], ts=MAX_EPOCH_MS)]
+    for log in (ends, day, ends):
+        assert not this.feed(log)
+
+
+@pytest.mark.parametrize("timezone", ["Pacific/Kiritimati", "Etc/GMT+12"])
+def test_a_baseline_is_learned_from_events_at_the_ends_of_time_in_zones_far_from_utc(timezone: str) -> None:
+    log = [*events(0, 6, 1)]
+    log = [replace(log[0], ts=0), *log[1:-1], replace(log[-1], ts=MAX_EPOCH_MS)]
+    config = ModelConfig(learn_events=len(log), calendar=Calendar(timezone=timezone))
+    monitor = Monitor("given", config, learned_format=2)
+    state, _ = monitor.judge(ModelState(), Pane(tuple(log), 0, MAX_EPOCH_MS, (Range(0, 0, len(log)),)))
+    assert state.learned is not None
+    assert state.learned.total.n == len(log)
