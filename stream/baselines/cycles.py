@@ -222,8 +222,8 @@ def _figures(each: CyclicSignal) -> FloatArray:
     return np.concatenate([[widths.block, widths.cycle], each.sums.ravel(), excess.ravel(), *runs])
 
 
-def cycles_from(facts: Mapping[str, Any], files: Mapping[str, bytes], layout: Layout) -> Cycles | None:
-    """The cycles in files by name, of which the manifest states `facts`.
+def cycles_from(facts: Mapping[str, Any], files: Mapping[str, bytes], layout: Layout, total: IntArray) -> Cycles | None:
+    """The cycles in files by name, of which the manifest states `facts`. total: counts (C,) of all of the baseline.
 
     None if another version derived them, or if one that does not know them has copied the facts without the files.
 
@@ -233,17 +233,26 @@ def cycles_from(facts: Mapping[str, Any], files: Mapping[str, bytes], layout: La
         return None
     if facts["hash"] != _hash({key: facts[key] for key in facts if key != "hash"}, files):
         raise ValueError("the cycles do not match their hash")
-    local(np.zeros(1, np.int64), str(facts["timezone"]))
-    types = (COUNTS, ("<f8",))
-    rows = [_Row(read_array(files[name], *of)[0]) for name, of in zip(CYCLES_FILES, types, strict=True)]
+    _zone(str(facts["timezone"]))
+    counts, figures = (_read(name, files, *of) for name, of in zip(CYCLES_FILES, (COUNTS, ("<f8",)), strict=True))
+    if not np.isfinite(figures.rest).all():
+        raise ValueError("a figure of the cycles is not finite")
     known = {signal.name: s for s, signal in enumerate(layout.signals)}
     signals = tuple(
-        _signal(layout, known[name], int(of["phases"]), int(of["blocks"]), *rows)
+        _signal(layout, known[name], of["phases"], of["blocks"], total, counts, figures)
         for name, of in facts["signals"].items()
     )
-    if not signals or any(row.rest.size for row in rows):
+    if not signals or counts.rest.size or figures.rest.size:
         raise ValueError("the cycles do not match the signals")
     return Cycles(str(facts["timezone"]), signals)
+
+
+def _read(name: str, files: Mapping[str, bytes], *dtypes: str) -> _Row:
+    """The numbers of a file, which has one row of them."""
+    array = read_array(files[name], *dtypes)
+    if len(array) != 1:
+        raise ValueError(f"{name} has {len(array)} rows instead of one")
+    return _Row(array[0])
 
 
 class _Row:
@@ -259,16 +268,23 @@ class _Row:
         return taken.reshape(shape)
 
 
-def _signal(layout: Layout, s: int, phases: int, blocks: int, counts: _Row, figures: _Row) -> CyclicSignal:
-    if phases not in CYCLES or not 2 <= blocks <= _MOST_BLOCKS:
+def _signal(
+    layout: Layout, s: int, phases: object, blocks: object, total: IntArray, counts: _Row, figures: _Row
+) -> CyclicSignal:
+    # An exact type, as 24.0 and True equal whole numbers.
+    if type(phases) is not int or type(blocks) is not int or phases not in CYCLES or not 2 <= blocks <= _MOST_BLOCKS:
         raise ValueError(f"{phases} phases, measured in {blocks} blocks, cannot be")
     signal = layout.signals[s]
     reference = Reference(counts.take(phases, len(layout.columns[s])).astype(float))
+    if not reference.events.any() or (reference.counts.sum(0) != total[layout.columns[s]]).any():
+        raise ValueError(f"the cycles hold other events of {signal.name} than the baseline")
     functionals = Functionals(reference.pooled, signal.size, signal.ordered)
     block, cycle = figures.take(2).tolist()
     sums = figures.take(2, phases) if signal.numeric else _NO_SUMS
     excess = figures.take(phases, len(functionals.families))
     calm, whole = (_runs(figures, functionals, _lengths(blocks)) for _ in range(2))
+    if min(block, cycle, excess.min()) <= 0:
+        raise ValueError(f"the cycles of {signal.name} vary as nothing can")
     widths = Widths.known(reference, functionals, block, excess, calm, whole, cycle)
     return CyclicSignal(signal.name, phases, blocks, Likeness(reference, functionals, widths), sums)
 

@@ -177,7 +177,7 @@ def _decode(content: bytes, facts: Mapping[str, Any], members: Mapping[str, byte
     if "rates" in facts:
         baseline = replace(baseline, rates=rates_from(facts["rates"], members[RATES_FILE]))
     if "cycles" in facts:
-        baseline = replace(baseline, cycles=cycles_from(facts["cycles"], members, layout))
+        baseline = replace(baseline, cycles=cycles_from(facts["cycles"], members, layout, counts))
     if not facts["blocks"] and not baseline.derived:
         raise BaselineError("the baseline was stored without its blocks by another Driftline; build it again")
     return replace(baseline, read_blocks=partial(_read_blocks, content, baseline)) if facts["blocks"] else baseline

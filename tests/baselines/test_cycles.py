@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import zipfile
@@ -19,6 +20,7 @@ from driftline.detectors.decision.phases import CYCLES, half_hours, in_phases, p
 from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.baselines.cycles import Cycles, cycle_remarks, local
+from driftline.stream.baselines.encoding import COUNTS, array_file, canonical_json, counts_file, read_array
 from driftline.stream.baselines.file import decode_baseline, encode_baseline
 from driftline.stream.partitions.baselines import KnownBaselines
 from tests.harness.days import DAY, KNOWN, baseline_of_days, events
@@ -140,6 +142,67 @@ def other_figures(members: dict[str, bytes]) -> None:
 def test_a_file_whose_cycles_were_changed_is_damaged(change: Callable[[dict[str, bytes]], None]) -> None:
     file = changed(encode_baseline(baseline_of_days()), change)
     with pytest.raises(BaselineError, match="the cycles do not match their hash"):
+        decode_baseline(file)
+
+
+def hashed_again(members: dict[str, bytes]) -> None:
+    """Let the hash of the cycles match what was changed."""
+    manifest = json.loads(members["manifest.json"])
+    says = {key: each for key, each in manifest["cycles"].items() if key != "hash"}
+    of = [canonical_json(says), members["cycle_counts.npy"], members["cycle_figures.npy"]]
+    manifest["cycles"]["hash"] = hashlib.sha256(b"".join(of)).hexdigest()
+    members["manifest.json"] = json.dumps(manifest).encode()
+
+
+def with_signal(**facts: object) -> Callable[[dict[str, bytes]], None]:
+    return with_facts(signals={"features.wave": {"phases": 24, "blocks": 64, **facts}})
+
+
+def with_counts(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[dict[str, bytes]], None]:
+    def changes(members: dict[str, bytes]) -> None:
+        counts = read_array(members["cycle_counts.npy"], *COUNTS).astype(np.int64)
+        members["cycle_counts.npy"] = counts_file(change(counts))
+
+    return changes
+
+
+def with_figures(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[dict[str, bytes]], None]:
+    def changes(members: dict[str, bytes]) -> None:
+        figures = read_array(members["cycle_figures.npy"], "<f8")
+        members["cycle_figures.npy"] = array_file(change(figures), "<f8")
+
+    return changes
+
+
+def first_figure(figure: float) -> Callable[[dict[str, bytes]], None]:
+    return with_figures(lambda figures: np.concatenate([[[figure]], figures[:, 1:]], axis=1))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (with_signal(phases=float("inf")), "inf phases, measured in 64 blocks, cannot be"),
+        (with_signal(blocks=float("inf")), "24 phases, measured in inf blocks, cannot be"),
+        (with_signal(phases=24.0), "24.0 phases"),
+        (with_signal(blocks=-3), "-3 blocks"),
+        (with_signal(blocks=None), "None blocks"),
+        (with_facts(signals=[1]), "'list' object"),
+        (with_counts(lambda _: np.zeros((0, 5), np.int64)), "cycle_counts.npy has 0 rows instead of one"),
+        (with_counts(lambda counts: np.repeat(counts, 2, axis=0)), "cycle_counts.npy has 2 rows instead of one"),
+        (with_counts(np.zeros_like), "the cycles hold other events of features"),
+        (with_counts(lambda counts: counts + 1), "the cycles hold other events of features"),
+        (with_figures(lambda _: np.zeros((0, 5))), "cycle_figures.npy has 0 rows instead of one"),
+        (with_figures(np.zeros_like), "vary as nothing can"),
+        (first_figure(float("inf")), "a figure of the cycles is not finite"),
+        (first_figure(float("nan")), "a figure of the cycles is not finite"),
+        (first_figure(-1.0), "vary as nothing can"),
+    ],
+)
+def test_cycles_that_cannot_be_are_damaged_whatever_their_hash(
+    change: Callable[[dict[str, bytes]], None], why: str
+) -> None:
+    file = changed(changed(encode_baseline(baseline_of_days()), change), hashed_again)
+    with pytest.raises(BaselineError, match=f"damaged baseline: .*{why}"):
         decode_baseline(file)
 
 
