@@ -124,7 +124,13 @@ class Alike:
         counts, sums = total.counts.copy(), total.sums.copy()
         counts[layout.columns[signal]] = np.rint(reference.expected(phases)[0] * scale)
         if layout.signals[signal].numeric:
-            mean = own.sums / np.maximum(reference.events, 1)
+            known = reference.events > 0
+            # As with counts, all times stand for phases that the baseline has not seen.
+            mean = np.where(
+                known,
+                own.sums / np.where(known, reference.events, 1),
+                own.sums.sum(1, keepdims=True) / reference.events.sum(),
+            )
             sums[:, layout.numeric.index(signal)] = np.rint(mean @ phases[0] * scale)
         return Sketch(events, counts, sums, total.extremes)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from statistics import median
 
 import numpy as np
 import pytest
 
+from driftline.stream.baselines.build import build_baseline
 from driftline.stream.codec.state import restore_state, state_delta
 from driftline.stream.config.calendar import Calendar
 from driftline.stream.config.sections import ModelConfig
@@ -105,6 +106,25 @@ def test_what_an_alarm_says_was_there_before_is_that_of_its_own_hours() -> None:
     assert after is not None
     assert before > 0.2
     assert after - before == pytest.approx(1.5, abs=0.6)
+
+
+def by_day(log: Iterable[Event]) -> list[Event]:
+    """The events between 8 and 18 h."""
+    return [event for event in log if 8 <= event.ts // 3_600_000 % 24 < 18]
+
+
+def test_at_hours_that_the_baseline_has_never_seen_an_alarm_says_what_was_there_at_all_others() -> None:
+    baseline = build_baseline(by_day(events(-20, 20, seed=0)), {"model": "given"})
+    assert baseline.cycles is not None
+    assert "features.wave" in baseline.cycles.by_name
+    this = Live(Monitor("given", CONFIG, baseline, portable=True))
+    night = [event for event in events(0, 4, 1, shift=2.0) if event.ts // 3_600_000 % 24 < 7]
+    _, finding = first_of(this.feed(night), "features.wave")
+    before, layout = finding.change.before, baseline.layout
+    all_times = layout.summary(baseline.total, [each.name for each in layout.signals].index("features.wave"))
+    assert all_times is not None
+    assert before.mean == pytest.approx(all_times.mean, abs=1e-6)
+    assert before.deviation == pytest.approx(all_times.deviation, rel=1e-3)
 
 
 def test_signals_without_phases_are_compared_with_all_times() -> None:
