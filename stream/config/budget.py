@@ -80,9 +80,14 @@ class Budget(Section):
         None,
         ge=1,
         le=1_000_000,
-        description="How many models the group has; null: as many as `models` or this group name. Judges of other "
-        "models are on other workers, so those that a glob matches are not counted: say here how many there are.",
+        description="How many models the group has; null: as many as `models` names. A group with a glob needs it: "
+        "the models that a glob matches may be on other workers, so nobody can count them.",
     )
+
+    @property
+    def globs(self) -> list[str]:
+        """Those of `models` that are globs."""
+        return [name for name in self.models if any(sign in name for sign in "*?[")]
 
     def matches(self, model: str) -> bool:
         """Whether a name or glob of the group is that of a model."""
@@ -104,7 +109,7 @@ class Groups:
     @property
     def literal(self) -> set[str]:
         """The models that groups name without a glob."""
-        return {name for budget in self.budgets for name in budget.models if not any(sign in name for sign in "*?[")}
+        return {name for budget in self.budgets for name in budget.models if name not in budget.globs}
 
     def pages(self, model: str) -> FalsePages | None:
         """The part of its group's pages that a model gets; None if it is of no group."""
@@ -115,8 +120,13 @@ class Groups:
         """Raises RuleError for a group of which nothing says how many models it has, or too few."""
         for index, budget in enumerate(self.budgets):
             known = len(self._members(index))
+            if budget.among is None and budget.globs:
+                unknown = f"how many models {budget.globs[0]!r} matches is not known"
+                raise RuleError(f"{unknown}: say with `among` how many the group has", "budgets", index)
             if not self._size(index):
-                raise RuleError("no model of this group is named: say with `among` how many it has", "budgets", index)
+                raise RuleError(
+                    "no model belongs to this group: each states its own or is of an earlier group", "budgets", index
+                )
             if budget.among is not None and budget.among < known:
                 raise RuleError(f"the configuration names {known} models of this group", "budgets", index, "among")
 

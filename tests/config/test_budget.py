@@ -70,21 +70,26 @@ models: {a: {false_pages: 2 per month}, b: {false_alarms_per_event: 1e-7}}
 def test_a_group_shares_its_pages_among_the_models_that_are_named() -> None:
     text = """
 budgets:
-  - {models: ["eu-*", us], false_pages: 3 per month}
+  - {models: [eu-a, eu-b, us], false_pages: 3 per month}
   - {models: ["*"], false_pages: 1 per year, among: 10}
 models:
   eu-a: {}
   eu-b: {learn_events: 700}
-  eu-own: {false_pages: 1 per week}
-  eu-rate: {false_alarms_per_event: 1e-7}
+  own: {false_pages: 1 per week}
+  rate: {false_alarms_per_event: 1e-7}
 """
-    pages = {name: str(of(name, text).false_pages) for name in ("eu-a", "eu-b", "us", "eu-new", "other")}
-    assert pages == dict.fromkeys(("eu-a", "eu-b", "us", "eu-new"), "1 per month") | {"other": "0.1 per year"}
-    assert str(of("eu-own", text).false_pages) == "1 per week"
-    assert of("eu-rate", text).false_pages is None
+    pages = {name: str(of(name, text).false_pages) for name in ("eu-a", "eu-b", "us", "other")}
+    assert pages == dict.fromkeys(("eu-a", "eu-b", "us"), "1 per month") | {"other": "0.1 per year"}
+    assert str(of("own", text).false_pages) == "1 per week"
+    assert of("rate", text).false_pages is None
     assert of("eu-b", text).learn_events == 700
 
 
 def test_a_number_of_models_replaces_the_count_of_the_named_ones() -> None:
     text = "budgets: [{models: ['*'], false_pages: 5 per week, among: 50}]\nmodels: {a: {}}"
     assert str(of("a", text).false_pages) == str(of("b", text).false_pages) == "0.1 per week"
+
+
+def test_all_models_that_a_glob_matches_get_no_more_than_the_group_together() -> None:
+    text = "budgets: [{models: [fraud, 'eu-*'], false_pages: 1 per month, among: 4}]\nmodels: {eu-a: {}}"
+    assert sum(of(name, text).false_pages.count for name in ("fraud", "eu-a", "eu-b", "eu-new")) == 1.0  # type: ignore[union-attr]
