@@ -29,6 +29,9 @@ _PRIOR = 10.0
 _SEEN = 1e-4
 # Share of the gain of hours that half hours must keep.
 _KEPT = 0.75
+# Share of the events of a usual cycle, below which a cycle tells nothing of phases: it may be an event with a wrong
+# clock, or the first minutes of a day, and would count as much as a whole one.
+_WHOLE = 0.1
 # Codes among which the gain is measured: more would ask for more events.
 _CODES = 8
 
@@ -69,15 +72,18 @@ def choose_phases(visits: Mapping[int, FloatArray]) -> int:
     """The number of phases that predict best, 1 if none predict better than all of time.
 
     visits: counts (C, H, K) by number of phases H, of as few codes as `few_codes` gives. Phases of fewer than `FEWEST`
-    cycles are not chosen. The gain of a cycle must be above what all of time or another cycle gain, by a standard error
-    and `_SEEN`: chance prefers none. Half hours need only keep most of what hours gain: with 24 phases, a steep evening
-    paged twice as often as allowed, with 48 never, and no shift was seen later.
+    cycles are not chosen, not counting cycles of hardly any events. The gain of a cycle must be above what all of time
+    or another cycle gain, by a standard error and `_SEEN`: chance prefers none. Half hours need only keep most of what
+    hours gain: with 24 phases, a steep evening paged twice as often as allowed, with 48 never, and no shift was seen
+    later.
     """
     best, most = 1, 0.0
     for phases in sorted(visits):
-        if len(visits[phases]) < FEWEST:
+        events = visits[phases].sum((1, 2))
+        whole = visits[phases][events >= _WHOLE * np.median(events)]
+        if len(whole) < FEWEST:
             continue
-        gain = held_out_gain(visits[phases])
+        gain = held_out_gain(whole)
         error = float(gain.std(ddof=1)) / math.sqrt(len(gain))
         finer = best > 1 and CYCLES[phases] == CYCLES[best]
         if gain.mean() > (_KEPT * most if finer else most + error + _SEEN):

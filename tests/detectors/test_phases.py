@@ -8,15 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.detectors.decision.phases import CYCLES, FEWEST, choose_phases, few_codes, held_out_gain, phases_at
+from driftline.detectors.decision.reference import History
 
 DAY, STEP = 86_400, 60
 
 
 def visits_of(codes: np.ndarray, seconds: np.ndarray, phases: int) -> np.ndarray:
-    phase, cycle = phases_at(seconds, phases)
-    counts = np.zeros((cycle.max() - cycle.min() + 1, phases, 9))
-    np.add.at(counts, (cycle - cycle.min(), phase, codes), 1)
-    return counts
+    return History.of(codes, 9, seconds, phases, 1).visits
 
 
 def chosen(shift: np.ndarray, seconds: np.ndarray, seed: int) -> int:
@@ -45,6 +43,14 @@ def test_a_daily_cycle_has_phases_of_the_day_and_a_weekly_one_hours_of_the_week(
     assert chosen(daily(times(6)), times(6), seed) == 48
     assert chosen(daily(week), week, seed) == 48
     assert chosen(daily(week) - 0.8 * weekend, week, seed) == 168
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_event_with_a_wrong_clock_leaves_a_signal_its_phases(seed: int) -> None:
+    week = np.linspace(0, 7 * DAY - 1, 12_000).astype(np.int64)
+    seconds = np.append(week, 4_000_000_000)
+    assert chosen(np.append(daily(week), -3.0), seconds, seed) in {24, 48}
+    assert chosen(np.zeros(len(seconds)), seconds, seed) == 1
 
 
 def test_what_changes_within_the_hour_has_half_hours() -> None:
