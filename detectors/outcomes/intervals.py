@@ -31,8 +31,8 @@ NOTHING = Figure(None)
 def share(k: float, n: float, effect: float = 1.0) -> Figure:
     """k of n rows, with Wilson's score interval (J. Am. Stat. Assoc. 22, 1927), which never leaves [0, 1].
 
-    >>> share(0, 20)
-    Figure(value=0.0, low=0.0, high=0.16113, n=20)
+    >>> [round(each, 3) for each in share(0, 20)]
+    [0.0, 0.0, 0.161, 20]
     """
     if n <= 0:
         return NOTHING

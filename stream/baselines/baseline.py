@@ -7,6 +7,7 @@ dependence. `build` makes a baseline from events, `derived` is what is kept of t
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -40,8 +41,8 @@ class Baseline:
     """The reference of one model.
 
     total: the sketch of all events. about: the facts of the manifest, plain JSON data; "learned" marks a baseline made
-    of the first live events, and "unwatched" says which fields of the events have no signal. content_hash: of signals
-    and arrays; baselines with the same hash judge alike. read_blocks: reads the blocks, which nobody needs who has what
+    of the first live events, and "unwatched" says which fields of the events have no signal. arrays_hash: of signals
+    and arrays. read_blocks: reads the blocks, which nobody needs who has what
     is `derived` from them; None if they were not kept. rates: of the events, if it was made of all that came. cycles:
     what it expects by phase of a day or a week; None if it expects the same at all times.
     """
@@ -49,7 +50,7 @@ class Baseline:
     layout: Layout
     total: Sketch
     about: Mapping[str, Any]
-    content_hash: str
+    arrays_hash: str
     read_blocks: Callable[[], IntArray] | None
     derived: Derived | None = None
     rates: Rates | None = None
@@ -61,6 +62,16 @@ class Baseline:
         small = blocks.astype(counts_type(blocks))
         content = content_hash(signals_file(layout), blocks, total)
         return cls(layout, total, about, content, lambda: small.astype(np.int64))
+
+    @cached_property
+    def content_hash(self) -> str:
+        """What names it among the baselines of its model: those with the same one judge values alike, SHA-256 in hex.
+
+        Without cycles it is that of the arrays, which is the one that baselines had before there were cycles.
+        """
+        if self.cycles is None:
+            return self.arrays_hash
+        return hashlib.sha256(f"{self.arrays_hash}{self.cycles.facts()['hash']}".encode()).hexdigest()
 
     @property
     def model(self) -> str:
@@ -149,7 +160,7 @@ class Baseline:
             layout=layout,
             total=total,
             about={**self.about, "unwatched": {name: why.value for name, why in (self.unwatched | dropped).items()}},
-            content_hash=content_hash(signals_file(layout), self.blocks[:, columns], total),
+            arrays_hash=content_hash(signals_file(layout), self.blocks[:, columns], total),
             read_blocks=lambda: self.blocks[:, columns],
             derived=self.derived and self.derived.select(self.layout, kept),
             cycles=self.cycles and self.cycles.select({signal.name for signal in layout.signals}),

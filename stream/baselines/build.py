@@ -46,7 +46,8 @@ class BuildSettings:
     how it varies; otherwise there is one block. kinds: by signal name, overriding the inferred kind. selects: whether
     to keep a signal, by name. most: signals at most, those of the names with values in most events. format_version: of
     the file that can hold the baseline, see `file`; with 1, its signals have no range and no
-    phases, and workers of earlier versions read it. timezone: in which its days and weeks are.
+    phases, and workers of earlier versions read it. timezone: in which its days and weeks are; without one,
+    it has no phases.
     """
 
     bins: int = BINS
@@ -57,7 +58,7 @@ class BuildSettings:
     selects: Callable[[str], bool] = _anything
     most: int = sys.maxsize
     format_version: int = FORMAT_VERSION
-    timezone: str = "UTC"
+    timezone: str | None = None
 
 
 def build_baseline(
@@ -89,13 +90,14 @@ def build_baseline(
     blocks = np.stack([np.bincount(part.ravel(), minlength=layout.width) for part in parts])
     times = {"time_from": int(columns.ts.min()), "time_to": int(columns.ts.max())}
     chosen = {"bins": settings.bins, "max_distinct": settings.max_distinct, "ordered": settings.ordered}
+    zone = {} if settings.timezone is None else {"timezone": settings.timezone}
     facts = {
-        **about, "rows": len(codes), **times, "settings": {**chosen, "kinds": dict(settings.kinds)},
+        **about, "rows": len(codes), **times, "settings": {**chosen, "kinds": dict(settings.kinds), **zone},
         **({"unwatched": unwatched} if unwatched else {}),
         **({"unwatched_names": choice.counts} if choice.counts else {}),
     }  # fmt: skip
     built = Baseline.of(layout, blocks, layout.sketch(codes, columns.numeric), facts)
-    if not settings.ordered or settings.format_version == 1:
+    if not settings.ordered or settings.format_version == 1 or settings.timezone is None:
         return built
     try:
         return replace(built, cycles=cycles_of(layout, codes, columns.numeric, columns.ts, settings.timezone))

@@ -123,9 +123,11 @@ def cycle_remarks(cycles: Cycles | None, about: Mapping[str, Any]) -> Iterator[s
     first, last, rows = (each if isinstance(each, int) else 0 for each in facts)
     if isinstance(settings, Mapping) and settings.get("ordered") and rows:
         days = _days(first, last, rows)
+        then = "signals that follow the time of day are compared with the same hours"
         if days < FEWEST:
-            then = "signals that follow the time of day are compared with the same hours"
             yield f"learning the day, {int(days)} of {FEWEST}: from {FEWEST} days of events on, {then}"
+        elif cycles is None and "timezone" not in settings:
+            yield f"state calendar.timezone, such as Europe/Berlin, and {then}"
 
 
 def _days(first: int, last: int, events: int) -> float:

@@ -95,7 +95,7 @@ def _format(baseline: Baseline) -> int:
 
 
 def _head(baseline: Baseline) -> dict[str, Any]:
-    return {"format": FORMAT, "format_version": _format(baseline), "content_hash": baseline.content_hash}
+    return {"format": FORMAT, "format_version": _format(baseline), "content_hash": baseline.arrays_hash}
 
 
 def _first_members(baseline: Baseline) -> dict[str, bytes]:
@@ -117,7 +117,7 @@ def _members(baseline: Baseline) -> dict[str, bytes]:
     }
     facts = {
         **_head(baseline),
-        "summary_hash": _summary_hash(baseline.content_hash, summary),
+        "summary_hash": _summary_hash(baseline.arrays_hash, summary),
         "blocks": 0 if blocks is None else len(blocks),
         **({"derived": derived.facts()} if derived else {}),
         **({"rates": rates_facts(rates[RATES_FILE])} if rates else {}),
@@ -160,7 +160,7 @@ def _decode_first(content: bytes, facts: Mapping[str, Any]) -> Baseline:
     blocks = read_array(members[_BLOCKS], DTYPES[_BLOCKS])
     baseline = _assemble(layout, blocks.sum(0, dtype=np.int64), members, facts)
     _check_blocks(layout, blocks)
-    if content_hash(signals_file(layout), blocks, baseline.total) != baseline.content_hash:
+    if content_hash(signals_file(layout), blocks, baseline.total) != baseline.arrays_hash:
         raise _damaged("the content does not match content_hash")
     return replace(baseline, read_blocks=partial(_read_blocks, content, baseline))
 
@@ -207,7 +207,7 @@ def _read_blocks(content: bytes, baseline: Baseline) -> IntArray:
     if (
         blocks.shape[1:] != baseline.total.counts.shape
         or (blocks.sum(0) != baseline.total.counts).any()
-        or (content_hash(signals_file(baseline.layout), blocks, baseline.total) != baseline.content_hash)
+        or (content_hash(signals_file(baseline.layout), blocks, baseline.total) != baseline.arrays_hash)
     ):
         raise _damaged("the blocks do not match content_hash")
     _check_blocks(baseline.layout, blocks)

@@ -143,7 +143,7 @@ def baseline_build(
     }  # fmt: skip
     wanted = BuildSettings(
         bins=bins, ordered=not unordered, kinds=_kinds({**chosen.kinds, **kinds}), selects=chosen.signals.selects,
-        most=settings.limits.signals, format_version=format_version, timezone=chosen.calendar.timezone,
+        most=settings.limits.signals, format_version=format_version, timezone=chosen.calendar.stated_timezone,
     )  # fmt: skip
     now = datetime.now(UTC).isoformat(timespec="seconds")
     with reading_messages(paths, settings, model, ts=now if unordered else None) as batches:

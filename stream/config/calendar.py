@@ -54,7 +54,8 @@ class Calendar(Section):
     timezone: Text = Field(
         "UTC",
         description="Time zone in which the days and weeks of the model's callers are, such as Europe/Berlin: with it, "
-        "summer time moves no hour of the week.",
+        "summer time moves no hour of the week. Stated, also as UTC, it lets baselines expect other values at other "
+        "hours; without it they do not, since an hour that is wrong half of the year would page.",
         examples=["Europe/Berlin"],
     )
     closed: tuple[Closed, ...] = Field(
@@ -67,3 +68,8 @@ class Calendar(Section):
         "as closed. They are read at the start and at SIGHUP, from five years ago to two years ahead; at most 1 MB "
         "each, and nothing that recurs more often than daily.",
     )
+
+    @property
+    def stated_timezone(self) -> str | None:
+        """The time zone; None if nobody has stated one."""
+        return self.timezone if "timezone" in self.model_fields_set else None

@@ -35,7 +35,10 @@ def projected(pane: Pane[Sketch], onto: Projection) -> Pane[Sketch]:
 
 
 def carry_over(state: JudgeState, baseline: Baseline) -> JudgeState:
-    """What was remembered against another baseline, in the layout of this one."""
+    """What was remembered against another baseline, in the layout of this one.
+
+    Half hours of the week are forgotten: the other baseline may have counted them in another time zone.
+    """
     onto = projection(state.signals, baseline.watched)
     sources = np.array([source or 0 for source in onto.sources])
     carried = replace(
@@ -44,8 +47,8 @@ def carry_over(state: JudgeState, baseline: Baseline) -> JudgeState:
         signals=baseline.watched,
         reference_start=state.reference_start[sources],
         past_start=state.past_start[sources],
-        history=state.history.map(lambda bucket: projected(bucket, onto)),
-        pending=state.pending and projected(state.pending, onto),
+        history=state.history.map(lambda bucket: replace(projected(bucket, onto), slots=())),
+        pending=state.pending and replace(projected(state.pending, onto), slots=()),
     )
     return begin(carried, onto.absent, state.end)
 

@@ -331,7 +331,7 @@ class Monitor:
             selects=self.config.signals.selects,
             most=self.limits.signals,
             format_version=self.learned_format,
-            timezone=self.config.calendar.timezone,
+            timezone=self.config.calendar.stated_timezone,
         )
         self.refusal = ""
         try:

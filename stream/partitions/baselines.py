@@ -32,8 +32,8 @@ class KnownBaselines:
     def _take(self, model: str, baseline: Baseline) -> Baseline:
         """A baseline of the configuration; one that is known already stays the same object, and keeps its monitors."""
         known = self.get(model, baseline.content_hash)
-        # The hash says nothing of rates and cycles: two models, or two files of one, may differ in these alone.
-        if known is None or (known.rates, known.cycles) != (baseline.rates, baseline.cycles):
+        # The hash says nothing of rates: two files of a model may differ in these alone.
+        if known is None or known.rates != baseline.rates:
             self.add(model, baseline.content_hash, baseline)
             return baseline
         return known

@@ -69,12 +69,17 @@ def test_a_constant_has_no_phases_nor_has_what_varies_too_slowly_for_days_to_tel
         })
         for i, (each, slow) in enumerate(zip(log, season.tolist(), strict=True))
     ]  # fmt: skip
-    built = build_baseline(log, {"model": "given"})
+    built = build_baseline(log, {"model": "given"}, BuildSettings(timezone="UTC"))
     assert set(cycles(built).by_name) == {"features.wave"}
 
 
-@pytest.mark.parametrize("settings", [BuildSettings(ordered=False), BuildSettings(format_version=1)])
-def test_events_without_order_and_files_of_format_1_have_no_phases(settings: BuildSettings) -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [BuildSettings(ordered=False, timezone="UTC"), BuildSettings(format_version=1, timezone="UTC"), BuildSettings()],
+)
+def test_events_without_order_files_of_format_1_and_days_of_no_stated_zone_have_no_phases(
+    settings: BuildSettings,
+) -> None:
     built = build_baseline([*events(-KNOWN, KNOWN, seed=0)], {"model": "given"}, settings)
     assert built.cycles is None
 
@@ -125,7 +130,25 @@ def without_files(members: dict[str, bytes]) -> None:
 def test_facts_that_an_earlier_version_copied_without_the_files_are_not_used() -> None:
     copied = decode_baseline(changed(encode_baseline(baseline_of_days()), without_files))
     assert copied.cycles is None
-    assert copied.content_hash == baseline_of_days().content_hash
+    assert copied.arrays_hash == baseline_of_days().arrays_hash
+
+
+def test_baselines_of_equal_counts_have_another_hash_with_cycles_and_in_another_zone() -> None:
+    """Workers, their Redis and a replay name a baseline by its hash, and must mean one that judges alike."""
+    here, there = baseline_of_days(), baseline_of_days(timezone="Europe/Berlin")
+    plain = replace(here, cycles=None)
+    assert here.arrays_hash == there.arrays_hash == plain.content_hash
+    assert len({here.content_hash, there.content_hash, plain.content_hash}) == 3
+    assert decode_baseline(encode_baseline(here)).content_hash == here.content_hash
+    assert here.signal_hashes == plain.signal_hashes, "so histories and incidents go on"
+
+
+def test_whoever_builds_a_baseline_of_days_is_told_to_state_the_zone() -> None:
+    built = build_baseline([*events(-KNOWN, KNOWN, seed=0)], {"model": "given"})
+    assert [*cycle_remarks(built.cycles, built.about)] == [
+        "state calendar.timezone, such as Europe/Berlin, and signals that follow the time of day are compared with the "
+        "same hours"
+    ]
 
 
 def test_an_unknown_time_zone_is_named() -> None:

@@ -171,8 +171,24 @@ def test_what_is_stored_goes_on_with_the_same_steps() -> None:
 def test_a_group_at_the_first_level_judges_as_without_phases_and_stores_no_times() -> None:
     log = [*events(0, 3, 1), *events(3, 2, 1, shift=1.5)]
     first, without = live(portable=False), live(cycles=False, portable=False)
-    assert first.feed(log) == without.feed(log)
-    assert state_delta(None, first.state) == state_delta(None, without.state)
+    steps = [[(at, step.status, step.incident.since) for at, step in each.feed(log)] for each in (first, without)]
+    assert steps[0] == steps[1] != []
+    assert first.state.judge is not None
+    slots: list[object] = []
+    first.state.judge.history.map(lambda bucket: slots.append(bucket.slots) or bucket)
+    assert set(slots) == {()}
+
+
+def test_another_zone_forgets_in_which_half_hours_events_were_and_keeps_the_rest() -> None:
+    """The buckets' half hours are those of the zone before: in another one they would be a shift of hours."""
+    this = live()
+    assert this.feed([*events(0, 3, 1)]) == []
+    moved = Live(Monitor("given", CONFIG, baseline_of_days(timezone="America/New_York"), portable=True))
+    moved.state, moved.seen = this.state, this.seen
+    assert moved.feed([*events(3, 1, 1)]) == []
+    judge = moved.state.judge
+    assert judge is not None
+    assert judge.end == this.state.judge.end + len([*events(3, 1, 1)])
 
 
 def test_a_history_that_counted_no_times_is_taken_to_be_spread_over_its_own() -> None:

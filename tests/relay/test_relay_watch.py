@@ -137,12 +137,12 @@ def test_every_page_links_to_its_incident_where_the_pages_are_served(site: Site)
     config = json.loads(site.deployment.path.read_text())
     config["serve"]["public_url"] = "https://drift.example.com"
     site.deployment.path.write_text(json.dumps(config))
-    site.publish(cloud_event(1))
+    site.publish(cloud_event(1, incident="a1b2c3d4"))
     with site.relay("pagerduty") as relay:
-        relay.wait_for(lambda: site.services["pagerduty"].open == {"fraud/a1"})
+        relay.wait_for(lambda: site.services["pagerduty"].open == {"fraud/a1b2c3d4"})
         assert relay.stop() == 0
     (request,) = site.services["pagerduty"].requests
     assert json.loads(request.body)["links"] == [
-        {"href": "https://drift.example.com/incidents/a1", "text": "Driftline"},
+        {"href": "https://drift.example.com/incidents/a1b2c3d4", "text": "Driftline"},
         {"href": "https://wiki.example/fraud", "text": "Runbook"},
     ]
