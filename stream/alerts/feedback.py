@@ -16,11 +16,15 @@ import msgspec
 from driftline.stream.alerts.explain import as_row
 from driftline.stream.alerts.find import ListedIncident
 from driftline.stream.alerts.read import AlertError, ReadAlert, read_alert
+from driftline.stream.alerts.schema import cut
 from driftline.stream.config.sections import Config
 from driftline.stream.judge.promise import Promise
+from driftline.stream.text.printable import printable, printable_lines
 
 #: The time in which pages are counted: that in which a budget is stated.
 PERIOD: Final = timedelta(days=30)
+#: Characters of a comment, or of a name, that are stored: a long paragraph. All of them are read at once.
+LONGEST: Final = 1000
 
 
 class Feedback(msgspec.Struct, frozen=True):
@@ -55,8 +59,9 @@ def read_feedback(stored: bytes) -> Feedback:
 
 
 def write_feedback(feedback: Feedback) -> bytes:
-    """The bytes that are stored of feedback."""
-    return msgspec.json.encode(feedback)
+    """The bytes that are stored of feedback: its texts printable, and the first LONGEST characters of each."""
+    by, comment = cut(printable(feedback.by), LONGEST), cut(printable_lines(feedback.comment), LONGEST)
+    return msgspec.json.encode(msgspec.structs.replace(feedback, by=by, comment=comment))
 
 
 class PageCount(NamedTuple):

@@ -12,7 +12,7 @@ import typer
 from rich.progress import MofNCompleteColumn
 from rich.text import Text
 
-from driftline.stream.alerts.feedback import Feedback, incident_rows, page_counts
+from driftline.stream.alerts.feedback import LONGEST, Feedback, incident_rows, page_counts
 from driftline.stream.alerts.find import AmbiguousIdError, FoundAlert, Lines, ListedIncident, find, may_be_id
 from driftline.stream.alerts.read import AlertError, ReadAlert
 from driftline.stream.cli.terminal import (
@@ -138,7 +138,7 @@ def feedback_command(
         bool, typer.Option("--real/--false", help="Whether the model had really changed, or the page was a false one.")
     ],
     config: ConfigFile = None,
-    comment: Annotated[str, typer.Option(help="What it was.")] = "",
+    comment: Annotated[str, typer.Option(help=f"What it was, in {LONGEST:,} characters; a longer text is cut.")] = "",
     by: Annotated[str | None, typer.Option(metavar="NAME", help="Who says so; the current user by default.")] = None,
 ) -> None:
     """Say of a page whether it was real: it is shown in the list of incidents, and counted beside what is allowed.

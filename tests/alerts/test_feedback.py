@@ -8,7 +8,14 @@ from typing import Any
 import orjson
 import pytest
 
-from driftline.stream.alerts.feedback import Feedback, FeedbackError, page_counts, read_feedback, write_feedback
+from driftline.stream.alerts.feedback import (
+    LONGEST,
+    Feedback,
+    FeedbackError,
+    page_counts,
+    read_feedback,
+    write_feedback,
+)
 from driftline.stream.config.load import parse_config
 
 NOW = datetime(2026, 3, 31, tzinfo=UTC)
@@ -61,3 +68,17 @@ def test_feedback_is_read_as_it_was_written() -> None:
     assert read_feedback(write_feedback(feedback)) == feedback
     with pytest.raises(FeedbackError):
         read_feedback(b"{}")
+
+
+def test_a_comment_that_is_no_unicode_is_stored_in_printable_characters() -> None:
+    feedback = Feedback("a", "fraud", False, "an\udce4", 0.0, "a caf\udce9\nand a bell\x07")
+    stored = read_feedback(write_feedback(feedback))
+    assert (stored.by, stored.comment) == (r"an\udce4", "a caf\\udce9\nand a bell\\x07")
+
+
+def test_a_long_comment_is_cut() -> None:
+    assert LONGEST == 1000
+    for comment in ("x" * 1001, "\udce9" * 999):
+        stored = read_feedback(write_feedback(Feedback("a", "fraud", True, "ann", 0.0, comment))).comment
+        assert (len(stored), stored[-1]) == (1000, "…")
+    assert read_feedback(write_feedback(Feedback("a", "fraud", True, "ann", 0.0, "x" * 1000))).comment == "x" * 1000

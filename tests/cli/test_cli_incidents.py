@@ -212,7 +212,8 @@ def test_what_is_said_of_a_page_is_shown_with_its_incident(here: Deployment, cap
         "fraud: 1 page in 30 days; of these, 0 are said to be real, 1 false"
         in run(capsys, "incidents", "-c", here.path)[1]
     )
-    assert run(capsys, *feedback, "--real")[0] == 0
+    assert "1,000 characters" in run(capsys, "feedback", "--help")[1]
+    assert run(capsys, *feedback, "--real", "--comment", "caf\udce9")[0] == 0
     assert "real page" in run(capsys, "incidents", "-c", here.path)[1]
     assert run(capsys, "feedback", "0000dead", "--real", "-c", here.path)[0] == 2
     code, _, errors = run(capsys, *feedback)
