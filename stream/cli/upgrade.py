@@ -41,6 +41,12 @@ app.add_typer(upgrade_app, name="upgrade")
 
 ResultT = TypeVar("ResultT")
 
+# What changes for those who are paged: no worker says it when the level is raised, and there is no way back.
+_CHANGE = (
+    "from level 2 on, signals whose baseline has phases (a daily or weekly cycle) are judged by phase: "
+    "verdicts on them change"
+)
+
 
 @upgrade_app.callback()
 def upgrade_show(
@@ -88,6 +94,7 @@ def upgrade_finish(
         )
     _query(settings, lambda level: level.raise_to(NEWEST, fence=force))
     out.print(Text(f"workers of {group} are at format level {NEWEST}, and use it within seconds"))
+    out.print(Text(_CHANGE), soft_wrap=True)
 
 
 def _print(settings: Config, standing: Standing, path: Path | None) -> None:
@@ -101,6 +108,7 @@ def _print(settings: Config, standing: Standing, path: Path | None) -> None:
     if standing.level < NEWEST and not older:
         command = ["driftline", "upgrade", "finish", *(["-c", str(path)] if path else [])]
         out.print(Text(f"once all workers are upgraded, raise it: {shlex.join(command)}"), soft_wrap=True)
+        out.print(Text(_CHANGE), soft_wrap=True)
 
 
 def _table(standing: Standing) -> Table:

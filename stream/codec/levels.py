@@ -7,7 +7,8 @@ A reader understands every level up to its own; the level says what a writer may
 |-------|-----------------------------------------------------------------------------------------------|
 | 1     | what versions without levels wrote                                                            |
 | 2     | learned baselines of format 2 and without blocks; ticks; records of references; panes that    |
-|       | name the log they were made of, and count their events by time; baselines by version          |
+|       | name the log they were made of, and count their events by time; baselines by version. Signals |
+|       | with phases are judged by phase, so verdicts of baselines with cycles change                  |
 
 A group begins at the newest level of the worker that begins it; `driftline upgrade finish` raises it. A replay is at
 the newest.

@@ -94,8 +94,13 @@ def test_the_level_is_raised_once_every_partition_has_an_owner_that_can_do_it(
     change(lambda store: store.claim_sketch("predictions", 1))
     shown = run("upgrade", "-c", str(config))
     assert f"once all workers are upgraded, raise it: driftline upgrade finish -c {config}" in shown.out
-    assert run("upgrade", "finish", "-c", str(config)).code == 0
-    assert run("upgrade", "-c", str(config)).code == 0
+    done = run("upgrade", "finish", "-c", str(config))
+    assert done.code == 0
+    for printed in (shown.out, done.out):
+        assert "from level 2 on, signals whose baseline has phases" in printed
+        assert "are judged by phase: verdicts on them change" in printed
+    shown = run("upgrade", "-c", str(config))
+    assert (shown.code, "phase" in shown.out) == (0, False)
 
 
 def test_the_level_is_raised_by_force(run: Run, config: Path, change: Change) -> None:
