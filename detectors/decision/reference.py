@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from driftline.detectors.decision.phases import phases_at
 # Multiplications of a matrix product, up to which OpenBLAS stays on one processor. Beyond, it starts threads for
 # products that take microseconds, and waits for them ten times as long where processors are busy.
 _ALONE = 1 << 18
+#: Groups of cycles at most. With more, what the others expect is hardly surer, but five years of days would take a
+#: gigabyte. Neighbours go together, as to leave out old cycles would leave out their events.
+GROUPS: Final = 120
 
 
 def mixed(phases: FloatArray, of_phases: FloatArray) -> FloatArray:
@@ -68,13 +72,15 @@ class History:
     """A signal in a baseline, in the order of time.
 
     blocks: counts (P, K) of P >= 2 stretches. phases: their events by phase (P, H). cycle: of each block (P,), from 0.
-    visits: counts (C, H, K) by cycle, phase and code, exact; with H = 1 only their sum counts.
+    visits: counts (C, H, K) by cycle, phase and code, exact; with H = 1 only their sum counts. cycles: how many there
+    are. Of more than `GROUPS`, neighbours are one cycle in all the rest, C <= cycles.
     """
 
     blocks: FloatArray
     phases: FloatArray
     cycle: IntArray
     visits: FloatArray
+    cycles: int
 
     @classmethod
     def of(cls, codes: IntArray, n_codes: int, seconds: IntArray, phases: int, blocks: int) -> History:
@@ -84,24 +90,23 @@ class History:
         """
         phase, cycle = phases_at(seconds, phases)
         cycle = np.unique(cycle, return_inverse=True)[1].reshape(-1)
+        cycles = int(cycle.max()) + 1
+        groups = min(cycles, GROUPS)
+        cycle = cycle * groups // cycles
         block = np.arange(len(codes)) * blocks // len(codes)
         middle = np.searchsorted(block, np.arange(blocks)) + np.bincount(block) // 2
         return cls(
             _counted((block, codes), (blocks, n_codes)),
             _counted((block, phase), (blocks, phases)),
             cycle[middle],
-            _counted((cycle, phase, codes), (int(cycle.max()) + 1, phases, n_codes)),
+            _counted((cycle, phase, codes), (groups, phases, n_codes)),
+            cycles,
         )
 
     @cached_property
     def reference(self) -> Reference:
         """What all of it expects."""
         return Reference(self.visits.sum(0))
-
-    @property
-    def cycles(self) -> int:
-        """Number of cycles, C."""
-        return len(self.visits)
 
     @cached_property
     def residuals(self) -> FloatArray:
@@ -110,19 +115,20 @@ class History:
         Each cycle is compared with the others, as live traffic is, and not with a sum in which it counts itself. What
         the others are uncertain about is not the blocks' own, so residuals are less by √((C - 1) / C).
         """
-        if self.phases.shape[1] == 1 or self.cycles < 2:
+        c = len(self.visits)
+        if self.phases.shape[1] == 1 or c < 2:
             return np.asarray(self.blocks - self.reference.expected(self.phases))
         residuals = np.empty(self.blocks.shape)
-        for cycle in range(self.cycles):
+        for cycle in range(c):
             own = self.cycle == cycle
             residuals[own] = self.blocks[own] - self._without(cycle).expected(self.phases[own])
-        return np.asarray(residuals * np.sqrt((self.cycles - 1) / self.cycles))
+        return np.asarray(residuals * np.sqrt((c - 1) / c))
 
     def of_visits(self) -> FloatArray:
         """Counts (C, H, K) of whole visits to a phase, less what the other cycles expect: as `residuals`."""
-        n = self.visits.sum(2)[..., None]
-        shares = np.stack([self._without(cycle).shares for cycle in range(self.cycles)])
-        return np.asarray((self.visits - n * shares) * np.sqrt((self.cycles - 1) / self.cycles))
+        c, n = len(self.visits), self.visits.sum(2)[..., None]
+        shares = np.stack([self._without(cycle).shares for cycle in range(c)])
+        return np.asarray((self.visits - n * shares) * np.sqrt((c - 1) / c))
 
     def _without(self, cycle: int) -> Reference:
         return Reference(np.maximum(self.reference.counts - self.visits[cycle], 0))

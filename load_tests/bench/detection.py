@@ -172,6 +172,7 @@ class Signal:
             _counted((at // PANE, phase), (len(codes) // PANE, phases)),
             cycle[PANE // 2 :: PANE],
             _counted((cycle, phase, codes), (int(cycle[-1]) + 1, phases, size)),
+            int(cycle[-1]) + 1,
         )
 
     @cached_property

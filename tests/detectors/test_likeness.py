@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.signal import lfilter
 
 from driftline.detectors.decision.likeness import Likeness
-from driftline.detectors.decision.reference import History, Reference
+from driftline.detectors.decision.reference import GROUPS, History, Reference
 from driftline.detectors.statistics.functionals import Functionals
 
 # A day has 1200 events in 24 hours, a block 50; codes 0..15 are regular, 16 is missing.
@@ -42,6 +42,7 @@ def history_of(codes: np.ndarray, phases: int = HOURS) -> History:
         table(at // BLOCK, hour(len(codes), phases), (blocks, phases)),
         np.arange(blocks) * BLOCK // DAY,
         visits,
+        len(visits),
     )
 
 
@@ -109,6 +110,29 @@ def test_residuals_compare_each_cycle_with_the_others() -> None:
     first = history.blocks[:24] - others.expected(history.phases[:24])
     assert history.residuals[:24] == pytest.approx(first * np.sqrt(2 / 3))
     assert history.residuals.sum(1) == pytest.approx(0, abs=1e-9)
+
+
+def test_five_years_of_days_are_known_from_groups_of_neighbouring_days() -> None:
+    rng, days, codes = np.random.default_rng(1), 1826, 255
+    seconds = np.sort(rng.integers(0, days * 86_400, 5000))
+    each = rng.integers(0, codes, 5000)
+    history = History.of(each, codes + 3, seconds, 48, 64)
+    assert history.visits.shape == (GROUPS, 48, codes + 3)
+    assert np.array_equal(history.reference.counts, table(seconds // 1800 % 48, each, (48, codes + 3)))
+    assert history.cycles == len(np.unique(seconds // 86_400))
+    assert Likeness.of(history, codes, ordered=False).widths.cycle == pytest.approx(5000 / history.cycles)
+
+
+@pytest.mark.parametrize("days", [GROUPS, 2 * GROUPS])
+def test_a_restless_evening_is_seen_in_groups_of_days_too(days: int) -> None:
+    rng, at = np.random.default_rng(2), np.arange(days * 96)
+    hour, day = at % 96 // 4, at // 96
+    moved = np.where((hour >= 18) & (hour < 21), 1.5 * rng.normal(size=days)[day], 0)
+    codes = coded(rng.normal(size=len(at)) + moved)
+    widths = Likeness.of(History.of(codes, CODES + 1, at * 900, HOURS, len(at) // 100), CODES, ordered=True).widths
+    level = widths.excess[:, 0]
+    assert level[18:21].min() > 1.8
+    assert level[:16].max() == 1
 
 
 # Functionals
