@@ -24,7 +24,10 @@ from typing import Annotated, Literal
 import msgspec
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
+from driftline.stream.alerts.feedback import LONGEST
 from driftline.stream.alerts.read import CompleteAlert, Timestamp
+from driftline.stream.alerts.schema import cut
+from driftline.stream.text.printable import printable, printable_lines
 
 Operator = Literal["=", "!=", "=~", "!~"]
 
@@ -51,6 +54,8 @@ class Matcher(msgspec.Struct, frozen=True):
     value: str
 
     def __post_init__(self) -> None:
+        if any("\ud800" <= each <= "\udfff" for each in self.value):
+            raise SilenceError(f"the value for {self.name} is not UTF-8")
         if not self.operator.endswith("~"):
             return
         if len(self.value) > _MAX_LENGTH:
@@ -146,5 +151,6 @@ def read_silence(stored: bytes) -> Silence:
 
 
 def write_silence(silence: Silence) -> bytes:
-    """The bytes that are stored of a silence."""
-    return msgspec.json.encode(silence)
+    """The bytes that are stored of a silence: its creator and comment printable, and the first LONGEST characters."""
+    creator, comment = cut(printable(silence.creator), LONGEST), cut(printable_lines(silence.comment), LONGEST)
+    return msgspec.json.encode(msgspec.structs.replace(silence, creator=creator, comment=comment))

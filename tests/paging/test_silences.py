@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -134,6 +135,18 @@ def test_a_silence_is_active_from_its_start_up_to_its_end() -> None:
 def test_no_bytes_raise_anything_but_a_silence_error(stored: bytes) -> None:
     with pytest.raises(SilenceError):
         read_silence(stored)
+
+
+def test_what_is_no_utf_8_is_escaped_in_a_comment_and_refused_in_a_matcher() -> None:
+    of = silence("model=fraud")
+    said = msgspec.structs.replace(of, creator="ann\udcff", comment="why\udcff" + "x" * 5000)
+    read = read_silence(write_silence(said))
+    assert read.creator == "ann\\udcff"
+    assert read.comment.startswith("why\\udcffx")
+    assert len(read.comment) == 1000
+    for operator in ("=", "=~"):
+        with pytest.raises(SilenceError, match="the value for model is not UTF-8"):
+            Matcher.parse(f"model{operator}\udcff")
 
 
 def test_a_silence_reads_back_as_written_and_a_malformed_one_is_refused() -> None:
