@@ -31,7 +31,7 @@ from rich.table import Table
 from driftline.detectors.arrays import FloatArray, IntArray
 from driftline.detectors.decision.budget import Family
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.baselines.build import build_baseline
+from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.config.load import parse_config
 from driftline.stream.events.event import Event
 from driftline.stream.replay.run import as_single_partition, replay
@@ -141,7 +141,7 @@ def baseline_of(at: IntArray, values: FloatArray) -> Baseline:
         Event(str(i), _START + ts, "m", None, {f"features.{name}": value for name, value in each.items()})
         for i, (ts, each) in enumerate(zip(at.tolist(), features(values), strict=True))
     ]
-    return build_baseline(events, {"model": "m"})
+    return build_baseline(events, {"model": "m"}, BuildSettings(timezone="UTC"))
 
 
 def run(kind: str, seed: int, weeks: float = WEEKS, baseline: int = BASELINE) -> dict[str, Any]:

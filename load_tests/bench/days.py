@@ -23,7 +23,7 @@ import numpy as np
 
 from driftline.detectors.arrays import FloatArray, IntArray
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.baselines.build import build_baseline
+from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.events.event import Event
 from driftline.stream.judge.incidents import Status, Step
@@ -63,7 +63,8 @@ class Model:
     @cached_property
     def baseline(self) -> Baseline:
         """Its baseline."""
-        built = build_baseline(list(events(self.traffic, 0, _KNOWN * DAY)), {"model": "m"}).with_derived()
+        known, settings = list(events(self.traffic, 0, _KNOWN * DAY)), BuildSettings(timezone="UTC")
+        built = build_baseline(known, {"model": "m"}, settings).with_derived()
         return built if self.by_phase else replace(built, cycles=None)
 
     def judge(self, traffic: Traffic, first: int, end: int) -> Iterator[tuple[int, Step]]:

@@ -9,7 +9,7 @@ from statistics import median
 import numpy as np
 import pytest
 
-from driftline.stream.baselines.build import build_baseline
+from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.codec.state import restore_state, state_delta
 from driftline.stream.config.calendar import Calendar
 from driftline.stream.config.sections import ModelConfig
@@ -114,7 +114,7 @@ def by_day(log: Iterable[Event]) -> list[Event]:
 
 
 def test_at_hours_that_the_baseline_has_never_seen_an_alarm_says_what_was_there_at_all_others() -> None:
-    baseline = build_baseline(by_day(events(-20, 20, seed=0)), {"model": "given"})
+    baseline = build_baseline(by_day(events(-20, 20, seed=0)), {"model": "given"}, BuildSettings(timezone="UTC"))
     assert baseline.cycles is not None
     assert "features.wave" in baseline.cycles.by_name
     this = Live(Monitor("given", CONFIG, baseline, portable=True))
