@@ -41,7 +41,8 @@ _AT_ONCE = 100
 def measured(models: int, opened: int, directory: Path) -> dict[str, dict[str, float]]:
     """ms of the median and of the slowest in 20 requests, by page; and of the server, in idle, processor time a s."""
     with embedded_broker(directory) as broker, real_redis(directory) as redis:
-        here = deploy(directory, Broker(broker, idempotent=False), redis.address, {"panes": {"events": 50}})
+        sections = {"panes": {"events": 50}, "serve": {"http": "127.0.0.1:0"}}
+        here = deploy(directory, Broker(broker, idempotent=False), redis.address, sections)
         incident = asyncio.run(_fill(here, models, opened))
         with here.pages() as pages:
             pages.wait_for(lambda: len(json.loads(pages.get("/api/models").body)) == models)

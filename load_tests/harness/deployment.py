@@ -101,7 +101,7 @@ class Deployment:
         return WorkerProcess(arguments, self.path.parent / f"{name}.log", environment)
 
     def pages(self, **environment: str) -> WorkerProcess:
-        """`driftline serve`, not started yet."""
+        """`driftline serve`, not started yet; the configuration says on which address."""
         arguments = [sys.executable, "-m", "driftline", "serve", "-c", str(self.path)]
         return WorkerProcess(arguments, self.path.parent / "pages.log", environment, "pages")
 
@@ -319,7 +319,6 @@ def deploy(
         "redis": {"url": f"redis://{redis}/0"},
         "topics": {**names, "partitions": 1},
         "worker": {"group": unique("group"), "http": "127.0.0.1:0", "session_seconds": 6, "watchdog_seconds": 60},
-        "serve": {"http": "127.0.0.1:0"},
     }
     merged = {name: {**own.get(name, {}), **sections.get(name, {})} for name in {**own, **sections}}
     path = directory / "driftline.yaml"

@@ -135,7 +135,7 @@ def test_health_says_why_a_relay_is_unhealthy(site: Site) -> None:
 
 def test_every_page_links_to_its_incident_where_the_pages_are_served(site: Site) -> None:
     config = json.loads(site.deployment.path.read_text())
-    config["serve"]["public_url"] = "https://drift.example.com"
+    config["serve"] = {"public_url": "https://drift.example.com"}
     site.deployment.path.write_text(json.dumps(config))
     site.publish(cloud_event(1, incident="a1b2c3d4"))
     with site.relay("pagerduty") as relay:

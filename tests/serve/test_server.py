@@ -29,6 +29,7 @@ def deployment(broker: Broker, redis: str, directory: Path) -> Deployment:
         "topics": {"retention_hours": None},
         "panes": {"events": 50, "seconds": None},
         "models": {"fraud": {"baseline": "fraud.driftline"}},
+        "serve": {"http": "127.0.0.1:0"},
     }
     return deploy(directory, broker, redis, sections)
 
