@@ -61,11 +61,11 @@ def events_a_month(since: IntArray, n: IntArray, now: int) -> float:
     since, n: when each suffix (w,) of the history began, epoch ms, and its events, longest first.
     """
     lasted = now - since
-    told = (lasted >= _SHORTEST) & (lasted <= _LONGEST)
-    if not told.any():
+    usable = (lasted >= _SHORTEST) & (lasted <= _LONGEST)
+    if not usable.any():
         # A history of less than a day, or a wrong clock: what began a quarter ago or more is not its first event.
-        told = np.arange(len(since)) == min(np.count_nonzero(lasted > _LONGEST), len(since) - 1)
-    return float((n[told] * MONTH_MS / np.maximum(lasted[told], _LEAST)).max())
+        usable = np.arange(len(since)) == min(np.count_nonzero(lasted > _LONGEST), len(since) - 1)
+    return float((n[usable] * MONTH_MS / np.maximum(lasted[usable], _LEAST)).max())
 
 
 def rate_per_event(pages: float, pace: float) -> float:

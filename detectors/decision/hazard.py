@@ -6,7 +6,7 @@ first to reach h nats is
 
     hazard a pane = exp(c - h),      threshold h = ln(S F / (rate · pane)) + c
 
-for S signals with F tests each, `rate` false pages an event, and panes of so many events. c is simulated for each test,
+for S signals with F tests each, `rate` false pages an event, and panes of `pane` events. c is simulated for each test,
 by `python -m load_tests.bench.hazard`; it grows with h like half of ln h, and is that of 11 nats here. Where events
 depend on each other, `decision.widths` makes their evidence as rare as that of independent ones.
 """

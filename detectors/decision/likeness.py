@@ -64,7 +64,7 @@ class Likeness:
         return (*(("ks", "level", "spread") if self.functionals.ordered else ("chi2",)), *["rate"] * special)
 
     def judges(self, events: float) -> bool:
-        """Whether windows of so many events, at all times of a cycle, are long enough to be judged for their shape."""
+        """Whether windows of as many events, at all times of a cycle, are long enough to be judged for their shape."""
         slope = self.widths.slope(self.widths.mix[None] * events)[0, self.functionals.families[0]]
         return bool(events >= INDEPENDENT * slope.max())
 

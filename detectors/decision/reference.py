@@ -84,7 +84,7 @@ class History:
 
     @classmethod
     def of(cls, codes: IntArray, n_codes: int, seconds: IntArray, phases: int, blocks: int) -> History:
-        """The history of events in order, from their codes (n,) and local times (n,), in so many blocks, at most n.
+        """The history of events in order, from their codes (n,) and local times (n,). blocks: their number, at most n.
 
         seconds: since the epoch. Cycles without an event are none.
         """

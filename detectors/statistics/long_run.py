@@ -29,7 +29,7 @@ from driftline.detectors.arrays import FloatArray, IntArray
 _QUIET_LAGS = 5
 # V is never below this share of γ(0): where neighbours repel each other, a longer window may not be like the sample.
 _LEAST = 0.3
-#: Values below which no order in time is told: V is then known to a third at best.
+#: Values below which no order in time can be seen: V is then known to a third at best.
 FEWEST = 40
 
 
@@ -48,7 +48,7 @@ class LongRun:
     short: bool
 
     def at(self, length: float) -> FloatArray:
-        """V (F,) of windows of so many values, by the next longer length known, or the longest one."""
+        """V (F,) of windows of `length` values, by the next longer length known, or the longest one."""
         row = int(np.searchsorted(self.lengths, length).clip(max=len(self.lengths) - 1))
         return np.asarray(self.variance[row])
 

@@ -39,7 +39,7 @@ from load_tests.bench.absence import above
 
 # Events of a day and of a pane, and days that are judged.
 DAY, PANE, JUDGED = 8640, 100, 16
-# False pages an event of a model of so many signals.
+# False pages an event of a model, and its signals.
 RATE, MODEL = 1e-5, 20
 _SECONDS, _QUIET = 86_400, 5000
 # Days until the change, and those it is waited for.

@@ -10,10 +10,9 @@ import hashlib
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime
 from functools import cache, lru_cache
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -34,7 +33,7 @@ from driftline.detectors.statistics.functionals import Functionals
 from driftline.detectors.statistics.long_run import LongRun, window_lengths
 from driftline.detectors.summaries.layout import Layout
 from driftline.stream.baselines.encoding import COUNTS, array_file, canonical_json, counts_file, read_array
-from driftline.stream.events.times import MAX_EPOCH_MS
+from driftline.stream.events.times import MAX_EPOCH_MS, time_zone
 from driftline.stream.text.phrases import listed
 
 #: Raised whenever the same events give other figures; then what an earlier Driftline derived is not used.
@@ -141,7 +140,7 @@ def cycles_of(layout: Layout, codes: IntArray, values: FloatArray, times: IntArr
 
     codes: columns (n, S). values: (n, numeric signals). times: epoch ms (n,), ascending.
     """
-    _zone(timezone)
+    time_zone(timezone)
     days = _days(int(times[0]), int(times[-1]), len(times))
     possible = [phases for phases, length in CYCLES.items() if days * _DAY >= FEWEST * length]
     if not possible:
@@ -191,16 +190,6 @@ def _sums(layout: Layout, codes: IntArray, values: FloatArray, halves: IntArray)
     return {s: sums[:, :, index].T.astype(float) for index, s in enumerate(layout.numeric)}
 
 
-@cache
-def _zone(name: str) -> tzinfo:
-    if name == "UTC":
-        return UTC
-    try:
-        return ZoneInfo(name)
-    except (ValueError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError
-        raise ValueError(f"this machine knows no time zone {name!r}; name one of the IANA's") from None
-
-
 def local(seconds: IntArray, timezone: str) -> IntArray:
     """Local times (n,) in seconds, of times in seconds since the epoch, in a zone of the IANA's, or ValueError."""
     # Offsets are multiples of a quarter of an hour, and change at one.
@@ -212,7 +201,7 @@ def local(seconds: IntArray, timezone: str) -> IntArray:
 @lru_cache(maxsize=1 << 16)
 def _offset(quarter: int, timezone: str) -> int:
     """Seconds by which local time is ahead at a quarter of an hour since the epoch."""
-    offset = datetime.fromtimestamp(min(quarter, _LAST_QUARTER) * _QUARTER, _zone(timezone)).utcoffset()
+    offset = datetime.fromtimestamp(min(quarter, _LAST_QUARTER) * _QUARTER, time_zone(timezone)).utcoffset()
     return int(offset.total_seconds()) if offset else 0
 
 
@@ -235,7 +224,7 @@ def cycles_from(facts: Mapping[str, Any], files: Mapping[str, bytes], layout: La
         return None
     if facts["hash"] != _hash({key: facts[key] for key in facts if key != "hash"}, files):
         raise ValueError("the cycles do not match their hash")
-    _zone(str(facts["timezone"]))
+    time_zone(str(facts["timezone"]))
     counts, figures = (_read(name, files, *of) for name, of in zip(CYCLES_FILES, (COUNTS, ("<f8",)), strict=True))
     if not np.isfinite(figures.rest).all():
         raise ValueError("a figure of the cycles is not finite")

@@ -49,7 +49,7 @@ class FalsePages:
         return self.count * _MONTH / _DAYS[self.period]
 
     def among(self, models: int) -> FalsePages:
-        """The part of one of so many models."""
+        """The part of one model, where this number of models shares the budget."""
         return FalsePages(self.count / models, self.period)
 
     def __str__(self) -> str:

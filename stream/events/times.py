@@ -64,7 +64,10 @@ class TimeRule:
     zone: str = "UTC"
 
     def __post_init__(self) -> None:
-        _zone(self.zone)
+        try:
+            time_zone(self.zone)
+        except ValueError as error:
+            raise ValueError(f"zone: {error}") from None
 
     def epoch_ms(self, value: Any) -> int:
         """The time as epoch milliseconds. Raises ValueError if `value` is none, or lies outside 1970 to 9999.
@@ -120,7 +123,7 @@ class TimeRule:
             raise ValueError(f"expected a time such as 2026-01-31T00:00:00Z, got {quoted(text)}{hint}") from None
 
     def _instant(self, time: datetime) -> int:
-        zoned = time if time.tzinfo else time.replace(tzinfo=_zone(self.zone))
+        zoned = time if time.tzinfo else time.replace(tzinfo=time_zone(self.zone))
         return (zoned - _EPOCH) // _MILLISECOND
 
 
@@ -150,15 +153,16 @@ def _common_form(text: str) -> datetime:
 
 
 @cache
-def _zone(name: str) -> tzinfo:
+def time_zone(name: str) -> tzinfo:
+    """A zone of the IANA's by name. Raises ValueError."""
     if name == "UTC":
         return UTC
     try:
         return ZoneInfo(name)
     except (ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError
-        raise ValueError(f"zone: expected a name such as Europe/Berlin, got {name!r}") from None
+        raise ValueError(f"expected a time zone such as Europe/Berlin, got {name!r}") from None
     except KeyError:
-        raise ValueError(f"zone: {name!r} is no time zone that this machine knows") from None
+        raise ValueError(f"{name!r} is no time zone that this machine knows") from None
 
 
 #: Reads what needs no settings.

@@ -28,7 +28,7 @@ class Promise:
 
     @classmethod
     def of(cls, model: str, config: ModelConfig, pace: float | None) -> Promise:
-        """What a configuration promises of a model with so many events in 30 days."""
+        """What a configuration promises of a model. pace: its events in 30 days, None if not known."""
         data, rate = config.pages[Family.DATA], None
         if pace is not None or data is None:
             rate = config.rate_per_event(pace or 0.0)

@@ -85,7 +85,7 @@ class History:
 
 
 def _merged(bins: dict[int, Sketch], factor: int) -> dict[int, Sketch]:
-    """Bins by number, each of which is the sum of so many."""
+    """Bins by number, each of which is the sum of `factor` of these."""
     merged: dict[int, Sketch] = {}
     for number, sketch in sorted(bins.items()):
         known = merged.get(number // factor)

@@ -79,7 +79,7 @@ class Sizes:
         return np.where(events[:, None] < FEWEST, -1, levels)
 
     def own(self, stretches: int) -> tuple[IntArray, IntArray]:
-        """The reference's blocks in time order, added up to about so many stretches: counts (W, C), events (W,).
+        """The reference's blocks in time order, added up to about this many stretches: counts (W, C), events (W,).
 
         None if it has no order or its blocks were not kept.
         """
@@ -91,7 +91,7 @@ class Sizes:
         return counts, self._layout.events(counts)
 
     def usual(self, events: int) -> FloatArray:
-        """The size (S,) that 19 of 20 stretches of so many events have if nothing has changed."""
+        """The size (S,) that 19 of 20 stretches of this many events stay below if nothing has changed."""
         blocks = len(self._blocks)
         length = round(events * blocks / max(self._n, 1))
         rounded = max(1, min(2 ** round(np.log2(max(length, 1))), blocks // _STRETCHES * 2))
@@ -125,7 +125,7 @@ class Sizes:
         return np.concatenate([np.zeros((1, grouped.shape[1]), np.int64), np.cumsum(grouped, 0)])
 
     def _usual_of(self, length: int) -> FloatArray:
-        """What 19 of 20 stretches of the reference of so many blocks reach (S,)."""
+        """The size (S,) that 19 of 20 stretches of `length` blocks of the reference stay below."""
         if len(self._blocks) < _STRETCHES:
             return np.zeros(len(self._signals))
         first = np.arange(0, len(self._blocks) - length + 1, max(length // 2, 1))

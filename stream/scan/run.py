@@ -107,7 +107,7 @@ def _proposed(found: Inspection, wishes: Wishes) -> Config:
 
 
 def _settings(proposed: Config, found: Inspection, rows: int, timed: bool) -> Config:
-    """Panes as a log of so many rows needs them, unless they are given.
+    """Panes as a log with this number of rows needs them, unless they are given.
 
     In a log that is whole, event time need not end a pane: nobody waits for it.
     """

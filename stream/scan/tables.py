@@ -95,8 +95,9 @@ def _counts(name: str, found: Inspection, before: Inspection) -> bool:
 
 def _check_common(found: Inspection, before: Inspection, live: Table, reference: Table) -> None:
     """Raise InputError if all that the tables share says who and when, and nothing of what changed."""
-    told = {str(each.value) for part, each in found.proposal.fields.items() if part in ("id", "ts", "model", "version")}
-    here, there = ([each.path for each in found.columns if each.path not in told] for found in (found, before))
+    fields = found.proposal.fields.items()
+    named = {str(each.value) for part, each in fields if part in ("id", "ts", "model", "version")}
+    here, there = ([each.path for each in found.columns if each.path not in named] for found in (found, before))
     if here and there and not set(here) & set(there):
         raise InputError(
             f"{live.title} and {reference.title} have no column in common to compare: {_listed(here)} in one, "

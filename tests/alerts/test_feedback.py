@@ -23,7 +23,7 @@ CONFIG = parse_config("{defaults: {false_pages: 1 per month}, models: {rate: {fa
 
 
 def alert(incident: str, days: float, model: str = "fraud", **changed: Any) -> bytes:
-    """A firing alert of so many days ago."""
+    """An alert that fired `days` days ago."""
     at = (NOW - timedelta(days=days)).isoformat()
     data = {
         "id": f"{incident}-1", "incident_id": incident, "alert_key": model, "component": model, "status": "firing",

@@ -54,7 +54,7 @@ def spent(traffic: Traffic, days: float) -> float:
 
 
 def steady(rate: float) -> Traffic:
-    """So many events a second, always."""
+    """`rate` events a second, always."""
     return lambda _: rate
 
 

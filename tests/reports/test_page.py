@@ -36,6 +36,10 @@ HOSTILE = [
 ]
 
 
+# Attributes that say where something is drawn.
+PLACES = frozenset({"d", "x", "y", "x1", "x2", "y1", "y2", "width", "height", "viewBox"})
+
+
 class Page(HTMLParser):
     """The elements of a page, and whether they are closed in the order in which they were opened."""
 
@@ -243,7 +247,13 @@ def test_odd_numbers_and_empty_columns_make_a_page(run: Run) -> None:
         for index, row in enumerate(rows):
             row["odd"], row["empty"], row["same"] = odd[index % 6], "", 7
 
-    Page(scan(run, live, train)[0])
+    page = Page(scan(run, live, train)[0])
+
+    assert "odd" in page.text
+    assert "empty" in page.text
+    placed = [value or "" for _, found in page.tags for name, value in found.items() if name in PLACES]
+    assert len(placed) > 100
+    assert not [each for each in placed if re.search("nan|inf", each)], "a browser draws nothing there"
 
 
 @pytest.mark.parametrize("rows", [1, 30])

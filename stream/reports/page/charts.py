@@ -122,8 +122,8 @@ class _Series:
 def band_chart(model: ModelView, signal: SignalView) -> Markup | None:
     """9 of 10 values, half of them and the median over time, over those of the reference; None where none is known."""
     old = band(model.layout, model.baseline.total, signal.index)
-    told = zip(model.bins, signal.levels, strict=True)
-    rows = [band(model.layout, each.sketch, signal.index) if level >= 0 else None for each, level in told]
+    bins = zip(model.bins, signal.levels, strict=True)
+    rows = [band(model.layout, each.sketch, signal.index) if level >= 0 else None for each, level in bins]
     series = _Series(model, rows)
     if old is None or not series.known:
         return None
