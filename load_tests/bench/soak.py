@@ -149,7 +149,7 @@ def unowned_keys(keys: Mapping[str, int], config: Config) -> list[str]:
     owned = re.compile(
         rf"{re.escape(config.worker.group)}:"
         rf"(\{{sketch/{re.escape(topics.predictions)}/({partition})\}}"
-        rf"|{judge}(:models|:seen|:outbox|:open|:told|:model:({model}))?|learned(:({model}))?|forgotten|bound)"
+        rf"|{judge}(:models|:seen|:outbox|:open|:told|:(model|timeline):({model}))?|learned(:({model}))?|forgotten|bound)"
     )
     return sorted(key for key, left in keys.items() if left == -1 and not owned.fullmatch(key))
 

@@ -5,6 +5,7 @@
     kind   P a pane's message   H the head of a model's state   B one bucket of it   I its incidents   E events
            L its layout   C counts of its traffic   W what is learned of them   F a request to forget a model
            T a tick   S the progress of a partition   R what a model is compared with   M the messages of a topic
+           N a timeline   D an hour or a day of it   G the layout of some of them
 
 The CRC is that of the content, started with the version less one.
 

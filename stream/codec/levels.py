@@ -9,6 +9,7 @@ A reader understands every level up to its own; the level says what a writer may
 | 2     | learned baselines of format 2 and without blocks; ticks; records of references; panes that    |
 |       | name the log they were made of, and count their events by time; baselines by version. Signals |
 |       | with phases are judged by phase, so verdicts of baselines with cycles change                  |
+| 3     | timelines: coarse counts of each model by hour and day                                        |
 
 A group begins at the newest level of the worker that begins it; `driftline upgrade finish` raises it. A replay is at
 the newest.
@@ -23,7 +24,7 @@ from driftline.stream.baselines.file import FORMAT_VERSION
 #: The level of a group that has none, because a version without levels began it.
 FIRST: Final = 1
 #: The highest level that this version can do.
-NEWEST: Final = 2
+NEWEST: Final = 3
 #: From which level on panes name the log they were made of.
 LOG_IN_PANES: Final = 2
 #: From which level on panes say how many events each slot of time has.
@@ -32,6 +33,8 @@ SLOTS_IN_PANES: Final = 2
 TICKS: Final = 2
 #: The level from which on versions of models may have baselines of their own.
 TRACKS: Final = 2
+#: The level from which on timelines are stored.
+TIMELINES: Final = 3
 
 
 def learned_format(level: int) -> int:

@@ -7,6 +7,7 @@
     traffic, rates  what is known of its traffic, see `stream.codec.traffic`; from the first tick on
     events:I        the I-th hundred of the events kept for the warm-up, until the model has a baseline
     learned         the baseline made of them, a .driftline file
+    timeline, hour:N:ERA, day:N:ERA   what is open of its timeline, see `stream.codec.timeline`; from level 3 on
     track:V:PART    the same parts of the track of version V, its own head among them; % and : escaped; from level 2 on
 
 A part is made of immutable values, so it has changed exactly if it is made of other objects: deltas compare with `is`.
@@ -33,10 +34,19 @@ from driftline.stream.baselines.file import decode_baseline, encode_baseline
 from driftline.stream.baselines.watched import Signals
 from driftline.stream.codec.frames import FormatError, Stored, frame, unframe
 from driftline.stream.codec.panes import PackedPane, PackedSketch, pack_events, unpack_events
+from driftline.stream.codec.timeline import (
+    Frames,
+    pack_span,
+    pack_stretch,
+    timeline_frames,
+    timeline_parts,
+    unpack_timeline,
+)
 from driftline.stream.codec.traffic import pack_rates, pack_traffic, traffic_parts, unpack_traffic
 from driftline.stream.events.event import values_of
 from driftline.stream.judge.incidents import Incident
 from driftline.stream.judge.state import JudgeState, ModelState, TrackState
+from driftline.stream.judge.timeline import Timeline
 from driftline.stream.panes.pane import Pane, Source
 
 # Events in one part: a commit writes fewer than this again, those of a last part that was not full.
@@ -49,12 +59,14 @@ Parts = dict[str, tuple[Any, ...]]
 class StateDelta:
     """What a commit writes for a model: parts by name, and names of parts to delete.
 
-    replace_all: delete every stored part first. Without a part to write after that, the model is forgotten.
+    replace_all: delete every stored part first, those of timelines, too. Without a part to write after that, the model
+    is forgotten. timelines: what becomes of the parts of its timelines, which are stored by themselves.
     """
 
     write: dict[str, bytes]
     delete: tuple[str, ...] = ()
     replace_all: bool = False
+    timelines: Frames = Frames({})
 
 
 class _PackedState(Stored, frozen=True):
@@ -121,7 +133,15 @@ def state_delta(old: ModelState | None, new: ModelState) -> StateDelta:
     before, after = {} if old is None or anew else _parts(old), _parts(new)
     changed = {name: _pack(name, part) for name, part in after.items() if not _same(before.get(name), part)}
     head = frame(b"H", _head(new))
-    return StateDelta({"head": head, **changed}, tuple(sorted(before.keys() - after.keys())), replace_all=anew)
+    timelines = timeline_frames({} if anew else _timelines(old), _timelines(new), _prefix)
+    gone = tuple(sorted(before.keys() - after.keys()))
+    return StateDelta({"head": head, **changed}, gone, replace_all=anew, timelines=timelines)
+
+
+def _timelines(state: ModelState | None) -> dict[str, Timeline]:
+    """The timelines of a model by track."""
+    judges = {} if state is None else {"": state.judge, **{name: each.judge for name, each in state.tracks.items()}}
+    return {track: each.timeline for track, each in judges.items() if each is not None and each.timeline is not None}
 
 
 def restore_state(parts: Mapping[str, bytes], given: Baseline | None) -> ModelState:
@@ -171,7 +191,12 @@ def read_head(head: bytes) -> HeadFacts:
 
 def heads_of_versions(head: bytes) -> list[str]:
     """The names of the head parts of versions that a model judges by themselves. Raises FormatError."""
-    return [f"{_prefix(version)}head" for version in unframe(b"H", head, _HEAD).tracks]
+    return [f"{prefix}head" for prefix in prefixes_of(head).values() if prefix]
+
+
+def prefixes_of(head: bytes) -> dict[str, str]:
+    """How the names of the parts of each track begin, by track. Raises FormatError."""
+    return {track: _prefix(track) for track in ("", *unframe(b"H", head, _HEAD).tracks)}
 
 
 def move_consumed(head: bytes, offsets: Mapping[Source, int]) -> bytes:
@@ -255,6 +280,8 @@ def _restore_track(parts: Mapping[str, bytes], version: str) -> TrackState:
 
 def _prefix(version: str) -> str:
     """How the names of a track's parts begin."""
+    if not version:
+        return ""
     escaped = version.replace("%", "%25").replace(":", "%3A")
     return f"track:{escaped}:"
 
@@ -286,6 +313,7 @@ def _unpack_state(head: _Head, state: _PackedState, parts: Mapping[str, bytes], 
         history=ExponentialHistogram.restore(state.history, bucket),
         pending=None if state.pending is None else state.pending.unpack(shape),
         portable=state.layout,
+        timeline=unpack_timeline(parts, signals),
     )
 
 
@@ -306,6 +334,7 @@ def _parts(state: ModelState) -> Parts:
     if state.judge is not None:
         parts |= {f"bucket:{start}": (bucket,) for start, bucket in _buckets(state.judge)}
         parts |= {"layout": (state.judge.signals,)} if state.judge.portable else {}
+        parts |= timeline_parts(state.judge.timeline) if state.judge.timeline else {}
     if state.incidents:
         parts["incidents"] = tuple(state.incidents.values())
     for version, track in state.tracks.items():
@@ -337,6 +366,9 @@ _PACK: Mapping[str, Callable[[tuple[Any, ...]], bytes]] = {
     "bucket": lambda part: frame(b"B", PackedPane.of(*part)),
     "incidents": lambda part: frame(b"I", part, _version_of(part)),
     "layout": lambda part: frame(b"L", part[0]),
+    "timeline": pack_span,
+    "hour": pack_stretch,
+    "day": pack_stretch,
     "traffic": pack_traffic,
     "rates": pack_rates,
     "events": pack_events,

@@ -98,10 +98,10 @@ def _schema_at(schema: Schema, path: Path) -> Schema:
             here = here["items"]
         else:
             here = here.get("properties", {}).get(step) or here["additionalProperties"]
-        if "$ref" in here:
-            here = schema["$defs"][here["$ref"].rpartition("/")[2]] | here
         if "anyOf" in here:
             here = here | here["anyOf"][0] | {"nullable": True}
+        if "$ref" in here:
+            here = schema["$defs"][here["$ref"].rpartition("/")[2]] | here
     return here
 
 

@@ -34,6 +34,7 @@ from driftline.stream.config.fields import (
     Whole,
 )
 from driftline.stream.config.files import FileOptions
+from driftline.stream.config.history import History
 from driftline.stream.config.incidents import Incidents
 from driftline.stream.config.limits import Limits
 from driftline.stream.config.lineage import find_circle
@@ -260,6 +261,10 @@ class ModelConfig(Section):
         default_factory=Calendar, description="Holidays and planned work: traffic is neither judged nor learned then."
     )
     incidents: Incidents = Field(default_factory=Incidents, description="How alarms become pages.")
+    history: History | None = Field(
+        default_factory=History,
+        description="For how long signals are kept over time, for `driftline serve`; null: not at all.",
+    )
     depends_on: tuple[Text, ...] = Field(
         (),
         description="Models whose output this one uses. While one of them has an open incident, drift of this model is "
@@ -379,6 +384,6 @@ def _merged(default: _SectionT, override: _SectionT) -> _SectionT:
 
 
 def _merge(default: Any, override: Any) -> Any:
-    if isinstance(override, Section):
+    if isinstance(override, Section) and default is not None:
         return _merged(default, override)
     return default | override if isinstance(override, dict) else override

@@ -49,6 +49,7 @@ def carry_over(state: JudgeState, baseline: Baseline) -> JudgeState:
         past_start=state.past_start[sources],
         history=state.history.map(lambda bucket: replace(projected(bucket, onto), slots=())),
         pending=state.pending and replace(projected(state.pending, onto), slots=()),
+        timeline=state.timeline and state.timeline.end_era(),
     )
     return begin(carried, onto.absent, state.end)
 

@@ -43,6 +43,11 @@ def later(clock: int, ticks: int, panes: int = 0) -> int:
     return max(ticks, *(each for each in (clock, panes) if each <= ticks + _AHEAD))
 
 
+def believed(at: int, ticks: int) -> int:
+    """A time of a pane, epoch ms, or that of the ticks where it is so far ahead of them that its clock is wrong."""
+    return ticks if ticks and at > ticks + _AHEAD else at
+
+
 def begun(panes: Sequence[Pane[Any]]) -> IntArray:
     """When each bucket (w,) began, epoch ms.
 

@@ -38,6 +38,7 @@ from driftline.stream.judge.incidents import Finding, Incident, Status, Step, Su
 from driftline.stream.judge.lifecycle import LifeCycle
 from driftline.stream.judge.pace import pace_of
 from driftline.stream.judge.state import JudgeState
+from driftline.stream.judge.timeline import Counter, Kept
 from driftline.stream.panes.pane import Pane
 
 #: What a track remembers of its events.
@@ -91,6 +92,12 @@ class Judge:
         """What judges the signals that have phases; None if there are none."""
         cycles = None if self.battery.against_past else self.baseline.cycles
         return Alike(self.baseline, cycles, self.battery) if cycles else None
+
+    @cached_property
+    def counter(self) -> Counter | None:
+        """What counts panes for the model's timeline; None if none is kept."""
+        kept = self.config.history
+        return Counter(self.baseline, Kept(kept.whole_hours, kept.whole_days)) if kept else None
 
     @cached_property
     def life_cycle(self) -> LifeCycle:

@@ -26,12 +26,13 @@ from driftline.stream.events.event import Event, values_of
 from driftline.stream.judge.absence import TrafficJudge
 from driftline.stream.judge.alike import by_half_hour
 from driftline.stream.judge.carry import begin, carry_over, gone, projected, projection
-from driftline.stream.judge.clock import later, time_of
+from driftline.stream.judge.clock import believed, later, time_of
 from driftline.stream.judge.incidents import Resolution, Step, Subject
 from driftline.stream.judge.judge import DependenceCache, Judge
 from driftline.stream.judge.lifecycle import LifeCycle, end, leave
 from driftline.stream.judge.schema import ALL_READ, Unread
-from driftline.stream.judge.state import BUCKETS, ModelState, TrackState
+from driftline.stream.judge.state import BUCKETS, JudgeState, ModelState, TrackState
+from driftline.stream.judge.timeline import time_of_pane
 from driftline.stream.panes.pane import Pane, Source
 from driftline.stream.panes.tracks import by_track, is_track
 
@@ -70,7 +71,8 @@ class Monitor:
     limits: `sample_values` of a warm-up, and `signals` of a learned baseline. calendar: when its traffic says nothing.
     refusal: why no baseline could be learned from the last sample, "" if it could. learned_format: version of the
     format in which a learned baseline is stored, one that all workers of the group read; from 2 on, without its blocks.
-    portable: whether a history is stored with its layout. versions: the baselines given to versions of the model.
+    portable: whether a history is stored with its layout. timelines: whether timelines may be stored.
+    versions: the baselines given to versions of the model.
     former: by track, what those without a reference were compared with before; it is, for sketches that still come.
     """
 
@@ -83,6 +85,7 @@ class Monitor:
     refusal: str = ""
     learned_format: int = 1
     portable: bool = False
+    timelines: bool = False
     versions: Mapping[str, Baseline] = field(default_factory=dict)
     former: Mapping[str, Baseline] = field(default_factory=dict)
     _judges: dict[str, Judge] = field(default_factory=dict)
@@ -353,6 +356,7 @@ class Monitor:
         # Deriving thresholds takes a second, so a copy of the same baseline, as after a rebalance, keeps the judge.
         if not self._has_judge_of(baseline, track):
             self._judges[track] = Judge(baseline, self.config, self.dependences, track)
+        at = believed(time_of_pane(pane), ticks)
         # Only workers that read portable histories know of tracks, and of phases.
         portable = self.portable or bool(track)
         keeps_time = portable and self._judges[track].alike
@@ -363,11 +367,18 @@ class Monitor:
         if counted_in is not None and counted_in != baseline.watched:
             onto = projection(counted_in, baseline.watched)
             pane, judge = projected(pane, onto), begin(judge, onto.absent, judge.end + pane.content.n)
+        judge = self._counted(judge, pane, track, at)
         times, own = (state.clock, ticks), self._judges[track]
         others = [each.judge.history for each in state.tracks.values() if each.judge is not None]
         judge, incidents, steps = own.judge(judge, state.incidents, pane, *times, state.elsewhere, others)
         clock = later(state.clock, ticks, time_of(judge.history)) if ticks and judge.pending is None else state.clock
         return replace(state, judge=judge, incidents=incidents, clock=clock), steps
+
+    def _counted(self, judge: JudgeState, pane: Pane[Sketch], track: str, at: int) -> JudgeState:
+        """The state with a pane counted in its timeline, if one is kept. at: epoch ms."""
+        counter = self._judges[track].counter if self.timelines else None
+        timeline = counter.count(judge.timeline, pane, at) if counter else None
+        return replace(judge, timeline=timeline)
 
     def _has_judge_of(self, baseline: Baseline, track: str) -> bool:
         return track in self._judges and self._judges[track].baseline.content_hash == baseline.content_hash

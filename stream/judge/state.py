@@ -15,6 +15,7 @@ from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.watched import Signals
 from driftline.stream.events.event import Event
 from driftline.stream.judge.incidents import Finding, Incident
+from driftline.stream.judge.timeline import Timeline
 from driftline.stream.panes.pane import Pane, Source
 
 # Buckets a row of the histogram keeps: windows follow each other in steps of a quarter of their length or finer, so the
@@ -84,6 +85,11 @@ class ModelState:
         panes = (pane.last_ts for judge in self.judges for pane in judge.newest)
         return max([*panes, *(sample[-1].ts for sample in samples if sample)], default=0)
 
+    def stored(self) -> ModelState:
+        """The state once it is stored, without what was kept for that alone."""
+        tracks = {name: replace(each, judge=each.judge and each.judge.stored()) for name, each in self.tracks.items()}
+        return replace(self, judge=self.judge and self.judge.stored(), tracks=tracks)
+
     def seen_by(self, track: str) -> ModelState:
         """The state as a track sees it: with its own sample, baseline and history, and all others among `tracks`."""
         if not track:
@@ -142,7 +148,7 @@ class JudgeState:
     that it outlives its baseline; workers at level 1 do not read that. reference_start, past_start: per signal (S,),
     the position, in events seen, before which no window against the reference, or no past, begins. seen: events added
     to `history` since the beginning. pending: panes not evaluated yet, since together they have fewer than `clock`
-    events.
+    events. timeline: None while none is kept.
     """
 
     baseline: str
@@ -153,6 +159,11 @@ class JudgeState:
     history: ExponentialHistogram[Pane[Sketch]] = ExponentialHistogram(BUCKETS)
     pending: Pane[Sketch] | None = None
     portable: bool = False
+    timeline: Timeline | None = None
+
+    def stored(self) -> JudgeState:
+        """The state once it is stored, without what was kept for that alone."""
+        return replace(self, timeline=self.timeline.stored()) if self.timeline and self.timeline.unstored else self
 
     @property
     def end(self) -> int:

@@ -16,7 +16,7 @@ from driftline.stream.baselines.given import NO_VERSIONS, Versions
 from driftline.stream.checks.finding import Finding
 from driftline.stream.checks.topics import right_findings, topic_findings
 from driftline.stream.checks.traffic import read_sample, traffic_findings
-from driftline.stream.codec.levels import NEWEST
+from driftline.stream.codec.levels import NEWEST, TICKS
 from driftline.stream.config.sections import Config
 from driftline.stream.events.mapping import Origin
 from driftline.stream.kafka.admin import describe_topics, group_operations, open_admin, topic_operations
@@ -76,7 +76,8 @@ def probe_level(config: Config, path: Path) -> list[Finding]:
 
     level = asyncio.run(read()).level
     if level < NEWEST:
-        message = f"the group is at format level {level} of {NEWEST}: traffic, topics and versions are not judged"
+        without = "timelines are not kept" if level >= TICKS else "traffic, topics and versions are not judged"
+        message = f"the group is at format level {level} of {NEWEST}: {without}"
         command = shlex.join(["driftline", "upgrade", "finish", "-c", str(path)])
         return [Finding("level", "warning", message, f"once all workers are upgraded, run: {command}")]
     if level > NEWEST:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from driftline.stream.alerts.schema import IncidentAlert
@@ -79,6 +79,10 @@ class Changes:
         for model in self._gone:
             del states[model]
         return Remembered(self.before.number, self.roster, self.marks, self.schema, states, references)
+
+    def after_storing(self) -> Remembered:
+        """What is remembered once these changes are stored."""
+        return replace(self, states={model: state.stored() for model, state in self.states.items()}).after()
 
     def state_of(self, model: str) -> ModelState:
         """A model's state, an empty one for a model never seen."""

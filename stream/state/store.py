@@ -18,6 +18,7 @@ these, `stream.state.unwatched` keeps what people may read, which has one.)
 | NS:{judge/T/P}:open    | hash   | judge of panes P  | the newest alert of each open incident, by its id             |
 | NS:{judge/T/P}:told    | list   | judge of panes P  | the newest alerts of all incidents, newest first              |
 | NS:{judge/T/P}:model:M | hash   | judge of panes P  | the state of a model in parts, see `stream.codec.state`       |
+|         …:timeline:M   | hash   | judge of panes P  | what is closed of its timelines, in parts                     |
 | NS:learned:M           | string | judge of model M  | the baseline it learned, for the sketchers: a file's bytes    |
 | NS:learned             | set    | judges            | the names of those models                                     |
 | NS:forgotten           | string | judges            | how often a learned baseline was dropped, for the sketchers   |
@@ -80,11 +81,11 @@ _NOTE_TICK = fenced("""
 redis.call('HSET', KEYS[1], 'tick', ARGV[2])
 return {'ok'}
 """)
-# KEYS: judge, models, outbox, open, told, seen, marks, refs, topics, each model. ARGV: epoch, start, next, recent
-# alerts to keep; and lists, each after its length: for alerts the message, the incident and 1 if it is resolved; models
-# and when they were seen, '' for never; places and marks; models and their references; topics and what is known of
-# them; and for each model its name if all its parts are replaced, part names and parts to write, part names to delete.
-# A model without a part is forgotten.
+# KEYS: judge, models, outbox, open, told, seen, marks, refs, topics, each model and its timelines. ARGV: epoch, start,
+# next, recent alerts to keep; and lists, each after its length: for alerts the message, the incident and 1 if it is
+# resolved; models and when they were seen, '' for never; places and marks; models and their references; topics and what
+# is known of them; and for each model its name if all its parts are replaced, part names and parts to write, part names
+# to delete, then the same two of its timelines. A model without a part is forgotten.
 _COMMIT = fenced("""
 local stored = redis.call('HGET', KEYS[1], 'next') or ''
 if stored == ARGV[3] then return {'ok'} end
@@ -112,12 +113,14 @@ at = stop + 1
 each('HSET', KEYS[7], 2)
 each('HSET', KEYS[8], 2)
 each('HSET', KEYS[9], 2)
-for i = 10, #KEYS do
+for i = 10, #KEYS, 2 do
     local model = ARGV[at] ~= '0' and ARGV[at + 1]
-    if model then redis.call('DEL', KEYS[i]) end
+    if model then redis.call('DEL', KEYS[i], KEYS[i + 1]) end
     each('SADD', KEYS[2], 1)
-    each('HSET', KEYS[i], 2)
-    each('HDEL', KEYS[i], 1)
+    for key = i, i + 1 do
+        each('HSET', KEYS[key], 2)
+        each('HDEL', KEYS[key], 1)
+    end
     if model and redis.call('EXISTS', KEYS[i]) == 0 then redis.call('SREM', KEYS[2], model) end
 end
 return {'ok'}
@@ -432,7 +435,7 @@ class JudgePartition:
         if next_offset <= (self.next_offset if self.next_offset is not None else -1):
             raise ValueError(f"a commit must go forward from offset {self.next_offset}, not to {next_offset}")
         own = (f"{self.key}:{name}" for name in ("models", "outbox", "open", "told", "seen", "marks", "refs", "topics"))
-        keys = [self.key, *own, *map(self._model, deltas)]
+        keys = [self.key, *own, *chain.from_iterable(map(self._keys_of, deltas))]
         start = "" if self.next_offset is None else self.next_offset
         lists: list[Sequence[str | bytes]] = [
             [item for each in alerts for item in (each.message, each.incident, "1" if each.resolved else "")],
@@ -473,6 +476,9 @@ class JudgePartition:
     def _outbox(self) -> str:
         return f"{self.key}:outbox"
 
+    def _keys_of(self, model: str) -> tuple[str, str]:
+        return self._model(model), timeline_key(self.key, model)
+
     def _model(self, model: str) -> str:
         return f"{self.key}:model:{model}"
 
@@ -482,8 +488,14 @@ def judge_key(namespace: str, topic: str, partition: int) -> str:
     return f"{namespace}:{{judge/{topic}/{partition}}}"
 
 
+def timeline_key(judge: str, model: str) -> str:
+    """The key of what is closed of a model's timelines. judge: see `judge_key`."""
+    return f"{judge}:timeline:{model}"
+
+
 def _lists(model: str, delta: StateDelta) -> list[Sequence[str | bytes]]:
-    return [[model] if delta.replace_all else [], list(chain(*delta.write.items())), delta.delete]
+    own, closed = (list[str | bytes](chain(*each.write.items())) for each in (delta, delta.timelines))
+    return [[model] if delta.replace_all else [], own, delta.delete, closed, delta.timelines.delete]
 
 
 def _flat(lists: Iterable[Sequence[str | bytes]]) -> list[int | str | bytes]:

@@ -247,7 +247,7 @@ class JudgeStage:
         log_changes(changes, self._monitors, self._settings.unused_settings)
         self._metrics.forgotten(len(changes.forgotten))
         self._show_promises(changes)
-        partition.remembered = changes.after()
+        partition.remembered = changes.after_storing()
         if changes.references:
             self._keep_references()
         self._metrics.committed(time.perf_counter() - started, deltas)

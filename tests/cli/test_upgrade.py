@@ -62,9 +62,12 @@ async def begin_without_levels(store: Store) -> None:
 
 def test_a_new_group_is_at_the_newest_level_and_there_is_nothing_to_raise(run: Run, config: Path, group: str) -> None:
     shown = run("upgrade", "-c", str(config))
-    assert (shown.code, shown.out) == (0, f"workers of {group} are at format level 2; this version can do 2\n")
+    assert (shown.code, shown.out) == (
+        0,
+        f"workers of {group} are at format level {NEWEST}; this version can do {NEWEST}\n",
+    )
     done = run("upgrade", "finish", "-c", str(config))
-    assert (done.code, done.out) == (0, f"workers of {group} are at format level 2 already\n")
+    assert (done.code, done.out) == (0, f"workers of {group} are at format level {NEWEST} already\n")
 
 
 def test_what_keeps_the_level_from_being_raised_is_named(run: Run, config: Path, group: str, change: Change) -> None:
@@ -72,7 +75,7 @@ def test_what_keeps_the_level_from_being_raised_is_named(run: Run, config: Path,
     older = "topic predictions, partition 1: taken over last by a worker that can do level 1 at most"
     shown = run("upgrade", "-c", str(config))
     assert shown.code == 1
-    assert f"workers of {group} are at format level 1; this version can do 2" in shown.words
+    assert f"workers of {group} are at format level 1; this version can do {NEWEST}" in shown.words
     assert re.search(r"node-a \[red\]2\.0 2 \d+ ", shown.words)
     assert older in shown.out
     assert "upgrade finish" not in shown.out

@@ -146,7 +146,8 @@ def test_a_key_needs_an_owner_or_a_time_to_live() -> None:
         "worker": {"group": "g.1"}, "models": {"m:1": {}},
     })  # fmt: skip
     judge = "g.1:{judge/panes/1}"
-    owned = ["g.1:bound", "g.1:{sketch/events/0}", judge, f"{judge}:models", f"{judge}:outbox", f"{judge}:model:m:1"]
+    owned = ["g.1:bound", "g.1:{sketch/events/0}", judge]
+    owned += [f"{judge}:{each}" for each in ("models", "outbox", "model:m:1", "timeline:m:1")]
     unowned = ["gx1:bound", "g.1:{sketch/events/2}", f"{judge}:model:m", f"{judge}:more", "g.1:tmp", "other"]
     keys = dict.fromkeys([*owned, *unowned], -1)
     assert unowned_keys({**keys, "g.1:lease": 30}, config) == sorted(unowned)

@@ -177,7 +177,7 @@ def test_workers_are_upgraded_one_by_one_under_traffic_and_then_the_level_is_rai
         here.produce(1)
         old_3.wait_for(lambda: old_3.process.poll() is not None, alive=False)
         assert old_3.process.returncode == 1
-        assert "written by a newer Driftline, in version 3; this one writes 2: upgrade" in old_3.logs()
+        assert f"written by a newer Driftline, in version {NEWEST + 1}; this one writes 2: upgrade" in old_3.logs()
     assert here.stored() == before
 
 

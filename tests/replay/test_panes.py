@@ -79,8 +79,11 @@ def test_alerts_states_and_dead_letters_are_those_of_the_live_judges(redis_serve
         assert metric("driftline_pages_total") == len(fired) >= 1
         promised = metric("driftline_pages_promised") or 0.0
         assert promised == 300 if "false_pages" in allowed else promised > 0.1
-        stored = {model: state_delta(None, each).write for model, each in own.states.items()}
-        assert stored == await this.states()
+        stored = {model: state_delta(None, each) for model, each in own.states.items()}
+        assert {model: each.write for model, each in stored.items()} == await this.states()
+        timelines = {model: each.timelines.write for model, each in stored.items() if each.timelines.write}
+        assert timelines == await this.states("timeline")
+        assert {"given", "others"} >= timelines.keys() >= {"given"}
         dead = sorted((int(offset), reason.decode()) for offset, reason in this.dead_panes())
         assert sorted((offset, reason) for (_, offset), reason in own.refused.items()) == dead
         assert any("limits.newcomers" in reason for _, reason in dead)
@@ -182,6 +185,11 @@ def test_a_replay_sees_when_another_baseline_took_effect(redis_server: Server) -
         state = own.states["given"]
         assert state.judge
         assert state.judge.baseline == after.content_hash
-        assert state_delta(None, state).write == (await this.states())["given"]
+        delta = state_delta(None, state)
+        assert (delta.write, delta.timelines.write) == (
+            (await this.states())["given"],
+            (await this.states("timeline"))["given"],
+        )
+        assert {"layout:0", "layout:1"} <= delta.timelines.write.keys()
 
     play(bench(redis_server), scenario)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from driftline.stream.baselines.file import encode_baseline
+from driftline.stream.codec.levels import NEWEST
 from driftline.stream.codec.state import StateDelta, restore_state, state_delta
 from driftline.stream.panes.pane import Source
 from driftline.stream.state import store as store_module
@@ -269,9 +270,11 @@ async def test_a_learned_baseline_can_be_loaded_by_the_sketchers(store: Store) -
 @on_every_redis
 async def test_the_state_of_a_newer_driftline_is_left_alone(store: Store) -> None:
     judge = await store.claim_judge(PANES, 0)
-    await store.client.hset(judge.key, "version", 4)
+    await store.client.hset(judge.key, "version", NEWEST + 2)
     before = await contents(store)
-    with pytest.raises(NewerError, match="newer Driftline, in version 4; this one writes 3: upgrade"):
+    with pytest.raises(
+        NewerError, match=f"newer Driftline, in version {NEWEST + 2}; this one writes {NEWEST + 1}: upgrade"
+    ):
         await store.claim_judge(PANES, 0)
     assert await contents(store) == before
 

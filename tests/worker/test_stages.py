@@ -130,11 +130,12 @@ class Bench:
         while any([await driver.judge_next(partition) for partition in range(driver.panes_partitions)]):
             pass
 
-    async def states(self) -> dict[str, Parts]:
+    async def states(self, kind: str = "model") -> dict[str, Parts]:
+        """The parts of models' states or, of kind "timeline", those of their timelines that are closed."""
         found = {}
-        async for key in self.client.scan_iter(match=f"{self.config.worker.group}:{{judge/*:model:*"):
+        async for key in self.client.scan_iter(match=f"{self.config.worker.group}:{{judge/*:{kind}:*"):
             parts = await self.client.hgetall(key)
-            found[key.decode().partition(":model:")[2]] = {name.decode(): part for name, part in parts.items()}
+            found[key.decode().partition(f":{kind}:")[2]] = {name.decode(): part for name, part in parts.items()}
         return found
 
     async def state(self, model: str) -> ModelState:

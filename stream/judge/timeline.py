@@ -1,0 +1,227 @@
+"""A model's timeline: coarse counts of its events by hour and by day, for people to look at. Pure.
+
+    open hours (3)     ──►  hours, as many as the configuration says
+         └──► open day ──►  days, as many as the configuration says
+
+Nothing is decided by it. Only what is open changes, and is kept in memory: an hour is closed when a pane of the third
+hour after it has come, is added to its day then, and is only stored. A pane that comes later than that counts in the
+oldest open hour. Hours and days are those of UTC.
+
+Stretches that were counted in the layout of another baseline stay as they are: each has its era, a number that grows
+with each baseline, and the era its layout. Whoever draws them shows the signals that are judged alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import chain, product
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from driftline.detectors.summaries.coarse import Coarsening
+from driftline.detectors.summaries.sketch import Sketch
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.watched import Signals
+from driftline.stream.panes.pane import SLOT_MS, Pane
+
+HOUR_MS: Final = 3_600_000
+_HOURS = 24
+# Partitions of a topic that are read side by side are seldom further apart, and a backlog is old traffic either way.
+_OPEN = 3
+# Eras that are kept: a layout takes 20 to 100 kB, and a baseline a day for 400 days would take as much as all counts.
+_ERAS = 8
+
+
+class Kept(NamedTuple):
+    """How many hours and days are kept."""
+
+    hours: int
+    days: int
+
+
+class Reference(NamedTuple):
+    """What the stretches of an era are compared with. coarse: the baseline, in coarse codes. signals: its own."""
+
+    coarse: Baseline
+    signals: Signals
+
+    @classmethod
+    def of(cls, baseline: Baseline, codes: Coarsening) -> Reference:
+        """A baseline, without its blocks."""
+        about = {name: fact for name, fact in baseline.about.items() if not name.startswith("unwatched")}
+        coarse = Baseline(codes.layout, codes.sketch(baseline.total), about, baseline.content_hash, None)
+        sizes = (each.size for each in codes.layout.signals)
+        signals = (each._replace(size=size) for each, size in zip(baseline.watched, sizes, strict=True))
+        return cls(coarse, tuple(signals))
+
+
+class Span(NamedTuple):
+    """What there is of a timeline.
+
+    era: the newest one. newest: the newest hour. first_hour, first_day: the first that are kept. sizes: codes of each
+    signal in this era; none before its first pane. hours, day: the numbers of the open stretches; -1: none.
+    """
+
+    era: int
+    newest: int
+    first_hour: int
+    first_day: int
+    sizes: tuple[int, ...] = ()
+    hours: tuple[int, ...] = ()
+    day: int = -1
+
+    @property
+    def eras(self) -> range:
+        """The eras that are kept."""
+        return range(max(self.era - _ERAS + 1, 0), self.era + 1)
+
+    def gone(self, after: Span | None) -> Iterator[str]:
+        """The names of the parts that there may be, and are not kept any more after a change; None: of any."""
+        hours, days = range(self.first_hour, self.newest + 1), range(self.first_day, self.newest // _HOURS + 1)
+        if after is None:
+            return _names(hours, days, self.eras, self.eras)
+        old = range(self.eras.start, min(after.eras.start, self.eras.stop))
+        late_hours = range(self.first_hour, min(after.first_hour, hours.stop))
+        late_days = range(self.first_day, min(after.first_day, days.stop))
+        return chain(_names(late_hours, late_days, self.eras), _names(hours, days, old, old) if old else ())
+
+
+def _names(hours: range, days: range, eras: range, layouts: range = range(0)) -> Iterator[str]:
+    """The names of parts: stretches of eras, and layouts."""
+    stretches = chain(product(["hour"], hours), product(["day"], days))
+    parts = (_name(kind, number, era) for (kind, number), era in product(stretches, eras))
+    return chain(parts, (f"layout:{era}" for era in layouts))
+
+
+def _name(kind: str, number: int, era: int) -> str:
+    return f"{kind}:{number}:{era}"
+
+
+class Stretch(NamedTuple):
+    """An hour or a day by its number since 1970, in UTC, and the coarse sketch of its events."""
+
+    number: int
+    sketch: Sketch
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """What is kept of it in memory.
+
+    hours: the open ones, rising. day: that of the hours that were closed last. unstored: what was closed, and the
+    reference of an era that began, by the names of their parts, until they are stored.
+    """
+
+    span: Span
+    hours: tuple[Stretch, ...] = ()
+    day: Stretch | None = None
+    unstored: Mapping[str, Stretch | Reference] = field(default_factory=dict)
+
+    @property
+    def open(self) -> dict[str, Stretch]:
+        """The open stretches by the names of their parts."""
+        era = self.span.era
+        hours = {_name("hour", each.number, era): each for each in self.hours}
+        return hours | ({} if self.day is None else {_name("day", self.day.number, era): self.day})
+
+    def stored(self) -> Timeline:
+        """The timeline once all is stored."""
+        return replace(self, unstored={}) if self.unstored else self
+
+    def end_era(self) -> Timeline:
+        """The timeline when the baseline changes: everything is closed, and the next pane begins an era."""
+        if not self.span.sizes:
+            return self
+        after = self._close(len(self.hours))._close_day()
+        return replace(after, span=self.span._replace(era=self.span.era + 1, sizes=(), hours=(), day=-1))
+
+    def _begin_era(self, reference: Reference) -> Timeline:
+        sizes = tuple(each.size for each in reference.signals)
+        unstored = {**self.unstored, f"layout:{self.span.era}": reference}
+        return replace(self, span=self.span._replace(sizes=sizes), unstored=unstored)
+
+    def _add(self, hour: int, sketch: Sketch, kept: Kept) -> Timeline:
+        newest = max([hour, *(each.number for each in self.hours[-1:])])
+        oldest = newest - _OPEN + 1
+        hour = max(hour, oldest)
+        after = self._close(sum(each.number < oldest for each in self.hours))
+        known = {each.number: each for each in after.hours}
+        known[hour] = Stretch(hour, known[hour].sketch + sketch if hour in known else sketch)
+        return replace(after, hours=tuple(known[number] for number in sorted(known)))._keep(newest, kept)
+
+    def _keep(self, newest: int, kept: Kept) -> Timeline:
+        """The timeline without what is too old."""
+        span = self.span
+        newest = max(newest, span.newest)
+        first_hour = max(span.first_hour, newest - kept.hours + 1)
+        first_day = max(span.first_day, newest // _HOURS - kept.days + 1)
+        hours, day = tuple(each.number for each in self.hours), self.day.number if self.day else -1
+        after = Span(span.era, newest, first_hour, first_day, span.sizes, hours, day)
+        if after == span:
+            return self
+        first = {"hour": first_hour, "day": first_day, "layout": after.eras.start}
+        unstored = {name: each for name, each in self.unstored.items() if _number(name) >= first[name.split(":")[0]]}
+        return replace(self, span=after, unstored=unstored)
+
+    def _close(self, count: int) -> Timeline:
+        """The timeline with its oldest open hours closed."""
+        after = replace(self, hours=self.hours[count:]) if count else self
+        for hour in self.hours[:count]:
+            unstored = {**after.unstored, _name("hour", hour.number, self.span.era): hour}
+            after = replace(after, unstored=unstored)._add_to_day(hour)
+        return after
+
+    def _add_to_day(self, hour: Stretch) -> Timeline:
+        number = hour.number // _HOURS
+        if self.day is not None and self.day.number == number:
+            return replace(self, day=Stretch(number, self.day.sketch + hour.sketch))
+        return replace(self._close_day(), day=Stretch(number, hour.sketch))
+
+    def _close_day(self) -> Timeline:
+        if self.day is None:
+            return self
+        name = _name("day", self.day.number, self.span.era)
+        return replace(self, day=None, unstored={**self.unstored, name: self.day})
+
+
+def _number(name: str) -> int:
+    return int(name.split(":")[1])
+
+
+@dataclass(frozen=True)
+class Counter:
+    """Counts the panes of one track in its timeline. baseline: that whose layout they have."""
+
+    baseline: Baseline
+    kept: Kept
+
+    @cached_property
+    def _codes(self) -> Coarsening:
+        return Coarsening(self.baseline.layout, self.baseline.total.counts)
+
+    @cached_property
+    def _reference(self) -> Reference:
+        return Reference.of(self.baseline, self._codes)
+
+    def count(self, timeline: Timeline | None, pane: Pane[Sketch], at: int) -> Timeline:
+        """The timeline with one more pane. at: epoch ms."""
+        hour = at // HOUR_MS
+        if timeline is None:
+            timeline = Timeline(Span(0, hour, hour - self.kept.hours + 1, hour // _HOURS - self.kept.days + 1))
+        if not timeline.span.sizes:
+            timeline = timeline._begin_era(self._reference)
+        return timeline._add(hour, self._codes.sketch(pane.content), self.kept)
+
+
+def time_of_pane(pane: Pane[Any]) -> int:
+    """The median time of its events, epoch ms, which some wrong clocks do not move.
+
+    Of one that does not count them by time, the earlier one of its first and its last event.
+    """
+    counts = np.cumsum([count for _, count in pane.slots])
+    if not len(counts):
+        return min(pane.first_ts, pane.last_ts)
+    return pane.slots[int(np.searchsorted(counts, (counts[-1] + 1) // 2))][0] * SLOT_MS
