@@ -4,6 +4,7 @@
     firing, updated, resolved              its last step; any earlier ones, in order; each once
     firing, updated                        its newest step
     firing, resolved, none sent by then    nothing
+    firing, resolved, reopened             its end; the rest only if the relay had not sent that yet
 
 `docs/ALERTS.md` allows a step twice if its answer did not arrive, or if the relay was interrupted before it could note
 the answer; and the end of an incident that the pager does not know if the relay was interrupted before.
@@ -95,7 +96,7 @@ def _check_incident(
         if not ended:
             verdict.mismatches.append(f"{incident} is open, and the pager was not notified")
         return
-    if accepted[-1].data["seq"] != last["seq"]:
+    if accepted[-1].data["seq"] not in (last["seq"], _before_it_came_back(steps)["seq"]):
         verdict.mismatches.append(
             f"{incident}: seq {accepted[-1].data['seq']} is the last that the pager accepted, expected {last['seq']}"
         )
@@ -106,6 +107,13 @@ def _check_incident(
     verdict.mismatches += [
         f"{_shown(each)} is not on the alerts topic" for each in accepted if each.data["seq"] not in known
     ]
+
+
+def _before_it_came_back(steps: Sequence[_Alert]) -> _Alert:
+    """The last step that the pager must have, if nothing new was found since the incident came back."""
+    came_back = [i for i, each in enumerate(steps) if each.get("reopened")]
+    news = [i for i, each in enumerate(steps) if each["status"] != "resolved" and not each.get("reopened")]
+    return next((steps[i - 1] for i in came_back if i > news[-1]), steps[-1]) if news else steps[-1]
 
 
 def _interrupted(interruptions: Interruptions, after: float, before: float) -> bool:

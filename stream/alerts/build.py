@@ -43,6 +43,7 @@ from driftline.stream.judge.changes import Volume, bars
 from driftline.stream.judge.incidents import FIELDS, REJECTED, TRAFFIC, Finding, Status, Step
 from driftline.stream.judge.lifecycle import severity_rule
 from driftline.stream.judge.monitor import Monitor
+from driftline.stream.judge.returns import quiet_events
 from driftline.stream.judge.schema import SchemaJudge
 from driftline.stream.text.printable import printable
 
@@ -134,6 +135,7 @@ def _build(
         links=[Link(rules.runbook, "Runbook")] if rules.runbook else [],
         commands=commands,
         owner=rules.owner or UNSET,
+        reopened=True if step.reopened else UNSET,
         mode=mode,
     )
     return cloud_event(data)
@@ -211,7 +213,8 @@ def _title(model: str, step: Step) -> str:
     else:
         also = f"; {len(others)} more: {', '.join(_short(each.signal) for each in others)}" if others else ""
         since = iso(first.since)[:16].replace("T", " ")
-        text = f"{name}: {_short(first.signal)} {first.change.headline} since {since} UTC{also}"
+        again = "again " if step.reopened else ""
+        text = f"{name}: {again}{_short(first.signal)} {first.change.headline} since {since} UTC{also}"
     return cut(printable(text), TITLE)
 
 
@@ -241,7 +244,7 @@ def _description(about: _About, step: Step, rules: Incidents, commands: Sequence
     else:
         lines = [_line(each, drawn=i < _DRAWN) for i, each in enumerate(step.findings)]
         advice = [line for each in step.findings for line in (*traffic_advice(each), *topic_advice(each))]
-        text = "\n".join([*lines, *_reasons(about, step, rules), *advice])
+        text = "\n".join([*_came_back(step), *lines, *_reasons(about, step, rules), *advice])
     owner = f"\nOwner: {printable(rules.owner)}" if rules.owner else ""
     foot = owner + "".join(f"\n$ {printable(each)}" for each in commands)
     return cut(text, DESCRIPTION - len(foot)) + foot
@@ -253,6 +256,15 @@ def _ended(step: Step) -> str:
     if scope == TRAFFIC:
         return traffic_ended(step.resolution)
     return topic_ended(scope, step.resolution) if scope in (REJECTED, FIELDS) else ""
+
+
+def _came_back(step: Step) -> list[str]:
+    """What an update says first of an incident that had been resolved."""
+    course = step.incident.course
+    if not step.reopened or course is UNSET:
+        return []
+    quiet = f"{quiet_events(course):,} events of quiet"
+    return [f"The incident had been resolved, and that did not last: it is open again, and its end takes {quiet}."]
 
 
 def _reasons(about: _About, step: Step, rules: Incidents) -> list[str]:

@@ -178,6 +178,7 @@ class ReadAlert(msgspec.Struct, frozen=True, rename={"kind": "class"}):
     links: list[ReadLink | str] = []
     commands: list[str] = []
     owner: str = ""
+    reopened: bool = False
     # An alert that names no mode is not live.
     mode: str = ""
 

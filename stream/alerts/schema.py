@@ -244,6 +244,13 @@ class AlertData(Struct, Generic[EvidenceT], frozen=True, kw_only=True, rename={"
     owner: Annotated[
         str | UnsetType, Meta(description="Who looks after the model, as configured; absent if that is not configured.")
     ] = UNSET
+    reopened: Annotated[
+        bool | UnsetType,
+        Meta(
+            description="Only in an update, true: the incident had been resolved, and drifts again as before. It is "
+            "the same incident, which pages nobody again."
+        ),
+    ] = UNSET
     mode: Annotated[Mode, Meta(description="live: this happened. Whatever pages people must ignore replay and test.")]
 
 

@@ -44,7 +44,8 @@ ResultT = TypeVar("ResultT")
 # What changes for those who are paged: no worker says it when the level is raised, and there is no way back.
 _CHANGE = (
     "from level 2 on, signals whose baseline has phases (a daily or weekly cycle) are judged by phase: "
-    "verdicts on them change"
+    "verdicts on them change; from level 3 on, a drift that comes back within eight days of its end is the same "
+    "incident, which is updated and does not fire again"
 )
 
 

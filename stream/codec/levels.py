@@ -9,7 +9,8 @@ A reader understands every level up to its own; the level says what a writer may
 | 2     | learned baselines of format 2 and without blocks; ticks; records of references; panes that    |
 |       | name the log they were made of, and count their events by time; baselines by version. Signals |
 |       | with phases are judged by phase, so verdicts of baselines with cycles change                  |
-| 3     | timelines: coarse counts of each model by hour and day                                        |
+| 3     | timelines: coarse counts of each model by hour and day. Incidents of drifts are remembered    |
+|       | after their end, so that what comes back is the same one                                      |
 
 A group begins at the newest level of the worker that begins it; `driftline upgrade finish` raises it. A replay is at
 the newest.
@@ -35,6 +36,8 @@ TICKS: Final = 2
 TRACKS: Final = 2
 #: The level from which on timelines are stored.
 TIMELINES: Final = 3
+#: The level from which on incidents of drifts are remembered after their end.
+REMEMBERED: Final = 3
 
 
 def learned_format(level: int) -> int:

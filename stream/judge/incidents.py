@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, Literal, NamedTuple
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from driftline.detectors.decision.battery import Column
 from driftline.stream.config.incidents import FindingClass, Severity
@@ -121,6 +121,32 @@ class Finding(Struct, frozen=True, omit_defaults=True):
         return self.change.scale
 
 
+class Reported(Struct, frozen=True):
+    """The worst that was reported of a subject in one special code, "" for its values.
+
+    odds: of its size, see `stream.judge.returns`. density: nats an event.
+    """
+
+    subject: Subject
+    special: str
+    statistic: str
+    odds: float
+    density: float
+
+
+class Course(Struct, frozen=True, omit_defaults=True):
+    """What an incident has been through. `stream.judge.returns` says what follows from it.
+
+    ends: those that did not last. events: of quiet that show its end. quiet_from: events that the model had seen when
+    all of it had recovered last. reported: the worst that was reported.
+    """
+
+    ends: int = 0
+    events: int = 0
+    quiet_from: int = 0
+    reported: tuple[Reported, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Incident:
     """An incident of one model, or of one of its signals.
@@ -129,6 +155,7 @@ class Incident:
     opened: events the model had seen at the first alarm; model, scope, baseline and this identify the incident. since:
     earliest start of its drifts, epoch ms. entered: when it entered its phase, epoch ms. again: it opened within the
     cooldown of another one. drifts: findings of the signals that still drift. recovered: of those that no longer do.
+    course: unset where nothing is remembered of it after its end: of traffic, of topics, and below format level 3.
     """
 
     scope: str
@@ -142,6 +169,12 @@ class Incident:
     again: bool = False
     drifts: tuple[Finding, ...] = ()
     recovered: tuple[Finding, ...] = ()
+    course: Course | UnsetType = UNSET
+
+    @property
+    def came_back(self) -> bool:
+        """Whether it was resolved before, and that did not last."""
+        return self.course is not UNSET and self.course.ends > 0
 
     @property
     def reported(self) -> bool:
@@ -158,7 +191,7 @@ class Step:
     """A step to report: an incident fired, was updated by findings or was resolved, at event time `at` (epoch ms).
 
     findings: those that it reports; none when resolved. seq: number of the step among those of the model. resolution:
-    why it is resolved.
+    why it is resolved. reopened: whether the update says that the incident had been resolved, and that did not last.
     """
 
     status: Status
@@ -167,6 +200,7 @@ class Step:
     at: int
     seq: int = 0
     resolution: Resolution | None = None
+    reopened: bool = False
 
 
 def class_of(signal: str, test: Column) -> FindingClass:

@@ -8,7 +8,8 @@ window, the battery gives each window's evidence, and the strongest ratio of evi
     release    a window of twice the events the alarm needed (200 at least) stays under half its threshold in every
                test against the reference: the signal has recovered, and windows that reach back beyond that one are
                not evaluated again
-    worse      some test of a drifting signal finds so much in the newest events that its incident's severity rises
+    worse      some test of a drifting signal finds so much in the newest events that its incident's severity rises, or
+               that it is worth an update (`stream.judge.returns`)
     past       after an alarm, a test against the past starts its past over at the new level, so it reports each change
                once; after a release it starts over again, or it would report the recovery as a change
 """
@@ -70,12 +71,13 @@ class DependenceCache:
 
 @dataclass(frozen=True)
 class Judge:
-    """Judges one track of a model against its baseline under the model's configuration."""
+    """Judges one track of a model against its baseline under the model's configuration. remembers: see `LifeCycle`."""
 
     baseline: Baseline
     config: ModelConfig
     dependences: DependenceCache = field(default_factory=DependenceCache)
     track: str = ""
+    remembers: bool = False
 
     @cached_property
     def battery(self) -> Battery:
@@ -106,6 +108,7 @@ class Judge:
             self.config.incidents,
             self.baseline.content_hash,
             self.track or str(self.baseline.about.get("version") or ""),
+            remembers=self.remembers,
         )
 
     def start(self) -> JudgeState:
@@ -172,8 +175,8 @@ class Judge:
         life = self.life_cycle
         for incident in incidents.values():
             for drift in self._own(incident):
-                found = evaluation.newest_alarms(drift, partial(life.may_worsen, incident, drift.signal))
-                worse = [each for each in found if life.is_worse(each, incident)]
+                found = evaluation.newest_alarms(drift, partial(life.may_tell, incident, drift))
+                worse = [each for each in found if life.tells(each, incident)]
                 if worse:
                     yield max(worse, key=life.rank)
 
@@ -285,12 +288,12 @@ class Evaluation:
             cycle=cycle,
         )
 
-    def newest_alarms(self, drift: Finding, matters: Callable[[Column], bool]) -> Iterator[Finding]:
+    def newest_alarms(self, drift: Finding, matters: Callable[[Column, float], bool]) -> Iterator[Finding]:
         """The alarms of tests against the baseline in a drifting signal's newest events, strongest first.
 
         The code that drifts is tested in as many events as raised the first alarm; the other special codes in the
         fewest of a release, since a long window shows too late that values are gone. matters: whether to look at a
-        test's alarm, since describing one is costly.
+        test's alarm of so many nats an event, since describing one is costly.
         """
         battery, signal = self.judge.battery, self.judge.index(drift.signal)
         tests = np.flatnonzero((battery.signal_of == signal) & ~battery.uses_past)
@@ -298,7 +301,8 @@ class Evaluation:
         rows = np.where(same, self._newest(max(drift.events, _RELEASE_EVENTS)), self._newest(_RELEASE_EVENTS))
         ratio = np.where((rows >= 0) & (self.start[rows] >= drift.start), self.ratio[rows, tests], 0.0)
         for i in np.argsort(-ratio, kind="stable"):
-            if ratio[i] >= 1 and matters(battery.columns[tests[i]]):
+            density = float(self.evidence[rows[i], tests[i]] / self.n[rows[i]])
+            if ratio[i] >= 1 and matters(battery.columns[tests[i]], density):
                 yield self._finding(signal, int(rows[i]), int(tests[i]))
 
     def _newest(self, events: int) -> int:

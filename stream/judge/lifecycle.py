@@ -7,6 +7,9 @@
     recovering   → firing                                          recovery:  → closed, resolved
     closed       → pending                                         cooldown:  → (none)
 
+From format level 3 on, an incident is remembered for eight days after its end (`stream.judge.returns`): what comes back
+no worse is the same incident, which is updated and not fired, and its next end takes twice the events of quiet.
+
 A flapping signal: an incident that opens within the cooldown of the last one must have recovered for as long as the
 cooldown, so there are at most two pages within any stretch of that length. A signal that returns to an open incident is
 not reported again. All times are event time.
@@ -17,10 +20,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from msgspec import UNSET
+
 from driftline.detectors.decision.battery import Column
 from driftline.stream.config.incidents import Incidents, Severity
 from driftline.stream.judge.incidents import (
     SEVERITIES,
+    Course,
     Finding,
     Incident,
     Phase,
@@ -29,6 +35,16 @@ from driftline.stream.judge.incidents import (
     Step,
     Subject,
     class_of,
+)
+from driftline.stream.judge.returns import (
+    REMEMBERED,
+    is_news,
+    is_quiet,
+    is_return,
+    may_be_news,
+    reopened,
+    with_quiet,
+    with_reported,
 )
 
 # ms. Less may be the lag of a slow partition, whose panes must not cut a recovery short.
@@ -42,12 +58,14 @@ class LifeCycle:
     """The rules of one model's incidents, or of a topic's.
 
     baseline, version: content hash and model version of its baseline. stopped: severity when nothing comes any more.
+    remembers: whether new incidents are remembered after their end.
     """
 
     rules: Incidents
     baseline: str
     version: str = ""
     stopped: Severity = "critical"
+    remembers: bool = False
 
     def scope(self, signal: str) -> str:
         """The scope of the incident that a signal belongs to."""
@@ -71,6 +89,17 @@ class LifeCycle:
         rules = [each for each in self.rules.severity if each.of in kinds and not (unscaled and each.scale)]
         possible = (SEVERITIES.index(each.severity) for each in rules)
         return max(possible, default=0) > SEVERITIES.index(incident.severity)
+
+    def may_tell(self, incident: Incident, drift: Finding, test: Column, density: float) -> bool:
+        """Whether what such a test finds of a drifting signal may be worth an update. density: nats an event."""
+        course = incident.course
+        new = course is not UNSET and may_be_news(course, drift.subject, test, density)
+        return new or self.may_worsen(incident, drift.signal, test)
+
+    def tells(self, finding: Finding, incident: Incident) -> bool:
+        """Whether a finding of a drifting signal is worth an update: more severe, or twice as bad as was reported."""
+        course = incident.course
+        return self.is_worse(finding, incident) or (course is not UNSET and is_news(course, finding))
 
     def is_worse(self, finding: Finding, incident: Incident) -> bool:
         """Whether a finding by itself is more severe than the incident."""
@@ -107,13 +136,12 @@ class LifeCycle:
         at: int,
     ) -> tuple[Incident | None, list[Step]]:
         if findings and (incident is None or incident.phase is Phase.CLOSED):
-            first, again = findings[0].since, incident is not None
-            incident = Incident(scope, self.baseline, self.version, seen, first, Phase.PENDING, at, again=again)
+            incident = self._begin(incident, scope, findings, seen, at)
         if incident is None:
             return None, []
         incident, steps = self._join(incident, findings, at)
         incident = _limit_entered(_release(incident, released), at)
-        while (transition := self._transition(incident, at)) is not None:
+        while (transition := self._transition(incident, seen, at)) is not None:
             after, more = transition
             steps += more
             if after is None:
@@ -121,12 +149,20 @@ class LifeCycle:
             incident = after
         return incident, steps
 
+    def _begin(self, closed: Incident | None, scope: str, findings: Sequence[Finding], seen: int, at: int) -> Incident:
+        """What begins with findings: the closed incident again, if they say nothing new, or another one."""
+        again = closed is not None and at - closed.entered < _ms(self.rules.cooldown)
+        if closed and is_return(closed, findings, at) and not any(self.is_worse(each, closed) for each in findings):
+            return reopened(closed, at, again)
+        since, course = findings[0].since, Course() if self.remembers else UNSET
+        return Incident(scope, self.baseline, self.version, seen, since, Phase.PENDING, at, again=again, course=course)
+
     def _join(self, incident: Incident, findings: Sequence[Finding], at: int) -> tuple[Incident, list[Step]]:
         """The incident with findings in it, and the update if it is reported and some of them are new or worse."""
         if not findings:
             return incident, []
         known = {each.subject for each in (*incident.drifts, *incident.recovered)}
-        news = tuple(each for each in findings if each.subject not in known or self.is_worse(each, incident))
+        news = tuple(each for each in findings if each.subject not in known or self.tells(each, incident))
         subjects = {each.subject for each in findings}
         joined = replace(
             incident,
@@ -135,37 +171,48 @@ class LifeCycle:
             drifts=(*_without(incident.drifts, subjects), *findings),
             recovered=_without(incident.recovered, subjects),
         )
-        return joined, [Step(Status.UPDATED, joined, news, at)] if news and joined.reported else []
+        if not (news and joined.reported):
+            return joined, []
+        joined = with_reported(joined, news)
+        return joined, [Step(Status.UPDATED, joined, news, at)]
 
-    def _transition(self, incident: Incident, at: int) -> tuple[Incident | None, list[Step]] | None:
+    def _transition(self, incident: Incident, seen: int, at: int) -> tuple[Incident | None, list[Step]] | None:
         """The next phase by the table in `stream.judge.incidents`, and its steps; None if the phase stays."""
         duration = at - incident.entered
         match incident.phase:
             case Phase.PENDING if not incident.drifts:
-                return _close(incident, at) if incident.again else None, []
+                return _close(incident, at) if incident.again or incident.came_back else None, []
             case Phase.PENDING if duration >= _ms(self.rules.hold):
                 fired = self._fire(incident, at)
-                return fired, [Step(Status.FIRING, fired, fired.drifts, at)]
+                status = Status.UPDATED if fired.came_back else Status.FIRING
+                return fired, [Step(status, fired, fired.drifts, at, reopened=fired.came_back)]
             case Phase.FIRING if not incident.drifts:
-                return incident.enter(Phase.RECOVERING, at), []
+                return with_quiet(incident.enter(Phase.RECOVERING, at), seen), []
             case Phase.RECOVERING if incident.drifts:
                 return incident.enter(Phase.FIRING, at), []
-            case Phase.RECOVERING if duration >= self._recovery_ms(incident):
+            case Phase.RECOVERING if duration >= self._recovery_ms(incident) and is_quiet(incident, seen):
                 resolved = Step(Status.RESOLVED, incident, (), incident.entered, resolution="recovered")
                 return _close(incident, at), [resolved]
-            case Phase.CLOSED if duration >= _ms(self.rules.cooldown):
+            case Phase.CLOSED if duration >= self._closed_ms(incident):
                 return None, []
         return None
 
     def _fire(self, incident: Incident, at: int) -> Incident:
         """The incident firing with what still drifts: signals that recovered while it was held are not reported."""
-        severity = self.severity(max(incident.drifts, key=self.rank))
-        return replace(incident.enter(Phase.FIRING, at), severity=severity, recovered=())
+        fired = with_reported(incident.enter(Phase.FIRING, at), incident.drifts)
+        if incident.came_back:
+            return fired
+        return replace(fired, severity=self.severity(max(incident.drifts, key=self.rank)), recovered=())
 
     def _recovery_ms(self, incident: Incident) -> int:
         """How long all signals must have recovered before the incident is resolved."""
         rules = self.rules
         return _ms(max(rules.recovery, rules.cooldown) if incident.again else rules.recovery)
+
+    def _closed_ms(self, incident: Incident) -> int:
+        """How long an incident is remembered after its end."""
+        cooldown = _ms(self.rules.cooldown)
+        return cooldown if incident.course is UNSET else max(cooldown, REMEMBERED)
 
 
 def severity_rule(rules: Incidents, finding: Finding) -> int | None:
@@ -204,7 +251,7 @@ def leave(
             resolution = next(each for each in _STRONGEST if each in reasons)
             steps.append(Step(Status.RESOLVED, incident, (), at, resolution=resolution))
         if incident.reported or incident.again:
-            after[scope] = _close(incident, at)
+            after[scope] = _close(replace(incident, course=UNSET), at)  # what begins now is another drift
     return after, steps
 
 
@@ -221,7 +268,8 @@ def _release(incident: Incident, released: Collection[Subject]) -> Incident:
 
 
 def _close(incident: Incident, at: int) -> Incident:
-    return replace(incident.enter(Phase.CLOSED, at), drifts=(), recovered=())
+    recovered = () if incident.course is UNSET else incident.recovered
+    return replace(incident.enter(Phase.CLOSED, at), drifts=(), recovered=recovered)
 
 
 def _without(findings: Sequence[Finding], subjects: Collection[Subject]) -> tuple[Finding, ...]:

@@ -71,8 +71,8 @@ class Monitor:
     limits: `sample_values` of a warm-up, and `signals` of a learned baseline. calendar: when its traffic says nothing.
     refusal: why no baseline could be learned from the last sample, "" if it could. learned_format: version of the
     format in which a learned baseline is stored, one that all workers of the group read; from 2 on, without its blocks.
-    portable: whether a history is stored with its layout. timelines: whether timelines may be stored.
-    versions: the baselines given to versions of the model.
+    portable: whether a history is stored with its layout. timelines: whether timelines may be stored. remembers:
+    whether an incident is remembered after its end. versions: the baselines given to versions of the model.
     former: by track, what those without a reference were compared with before; it is, for sketches that still come.
     """
 
@@ -86,6 +86,7 @@ class Monitor:
     learned_format: int = 1
     portable: bool = False
     timelines: bool = False
+    remembers: bool = False
     versions: Mapping[str, Baseline] = field(default_factory=dict)
     former: Mapping[str, Baseline] = field(default_factory=dict)
     _judges: dict[str, Judge] = field(default_factory=dict)
@@ -275,9 +276,9 @@ class Monitor:
         """The state after incidents whose time has come; the same object if nothing has changed."""
         if not state.incidents or not any(self._is_judged(state.seen_by(each), each) for each in ("", *state.tracks)):
             return state, []
-        # Only findings open an incident, which names its baseline and the events until then.
+        # Only findings open an incident, which names its baseline.
         clock, life_cycle = later(state.clock, ticks), LifeCycle(self.config.incidents, baseline="")
-        incidents, steps = life_cycle.advance(state.incidents, [], (), 0, clock)
+        incidents, steps = life_cycle.advance(state.incidents, [], (), state.seen, clock)
         if not steps and [*map(id, incidents.values())] == [*map(id, state.incidents.values())]:
             return state, []
         return replace(state, incidents=incidents, clock=clock), steps
@@ -355,7 +356,7 @@ class Monitor:
     ) -> tuple[ModelState, list[Step]]:
         # Deriving thresholds takes a second, so a copy of the same baseline, as after a rebalance, keeps the judge.
         if not self._has_judge_of(baseline, track):
-            self._judges[track] = Judge(baseline, self.config, self.dependences, track)
+            self._judges[track] = Judge(baseline, self.config, self.dependences, track, self.remembers)
         at = believed(time_of_pane(pane), ticks)
         # Only workers that read portable histories know of tracks, and of phases.
         portable = self.portable or bool(track)
@@ -381,7 +382,11 @@ class Monitor:
         return replace(judge, timeline=timeline)
 
     def _has_judge_of(self, baseline: Baseline, track: str) -> bool:
-        return track in self._judges and self._judges[track].baseline.content_hash == baseline.content_hash
+        judge = self._judges.get(track)
+        return judge is not None and (judge.baseline.content_hash, judge.remembers) == (
+            baseline.content_hash,
+            self.remembers,
+        )
 
 
 def _is_silent(state: ModelState, ticks: int) -> bool:

@@ -73,6 +73,11 @@ class ModelState:
         return sum(each.judge.end for each in self.tracks.values() if each.judge is not None)
 
     @property
+    def seen(self) -> int:
+        """Events in the histories of all tracks."""
+        return self.elsewhere + (self.judge.end if self.judge else 0)
+
+    @property
     def judges(self) -> list[JudgeState]:
         """The histories of all tracks that have one."""
         judges = (self.judge, *(each.judge for each in self.tracks.values()))

@@ -76,7 +76,11 @@ def probe_level(config: Config, path: Path) -> list[Finding]:
 
     level = asyncio.run(read()).level
     if level < NEWEST:
-        without = "timelines are not kept" if level >= TICKS else "traffic, topics and versions are not judged"
+        without = (
+            "timelines are not kept, nor incidents remembered"
+            if level >= TICKS
+            else "traffic, topics and versions are not judged"
+        )
         message = f"the group is at format level {level} of {NEWEST}: {without}"
         command = shlex.join(["driftline", "upgrade", "finish", "-c", str(path)])
         return [Finding("level", "warning", message, f"once all workers are upgraded, run: {command}")]

@@ -4,6 +4,7 @@
         ├─ resolved ────────────────────────────────────► dropped: nobody knows of it
         ├─ its start was never read ────────────────────► a page of its own, at once
         ├─ silenced, or below the minimum severity ─────► held back
+        ├─ open again after an end that was sent ───────► held back until something new is found in it
         ├─ a model that it depends on drifts ───────────► the page of that model, which then names this one too
         ├─ an outage that began just before is open ────► the page of the outage
         ├─ enough models for an outage drift ───────────► one page for all that wait
@@ -32,6 +33,8 @@ from driftline.stream.paging.notifications import IsSilenced, Notifications, Ope
 _CRITICAL = SEVERITIES[-1]
 # s. The end of an incident without alerts for so long may be lost: no incident downstream joins its page any more.
 _STALE = 30 * 86_400.0
+# s. More than the time within which an incident comes back, also in a backlog (`stream.judge.returns`).
+_RETURNS = 30 * 86_400.0
 # s. An incident without alerts for so long is dropped. More than the longest silence (`stream.cli.silence`): at a tenth
 # of it, a silence of two months would lose what it holds back.
 _ABANDONED = 400 * 86_400.0
@@ -63,9 +66,11 @@ class GroupingRules:
 
 def decide(notifications: Notifications, rules: GroupingRules, silenced: IsSilenced, now: float) -> Notifications:
     """Assign a page to every incident that is to be reported now, and give every page its next step. now: epoch s."""
-    kept = notifications.without([each.name for each in _droppable(notifications, now)])
+    kept = notifications.without([each.name for each in _droppable(notifications, now)]).without_ended(now - _RETURNS)
     kept = kept.assign(_own_page(each, [each]) for each in _risen(kept) if _reportable(each, rules, silenced))
-    ready = [each for each in kept.unassigned() if each.resolved or _reportable(each, rules, silenced)]
+    held = kept.held_back()
+    free = [each for each in kept.unassigned() if each.name not in held]
+    ready = [each for each in free if each.resolved or _reportable(each, rules, silenced)]
     waiting = [each for each in ready if each.start_seen]
     kept = kept.assign(_own_page(each, [each]) for each in ready if not each.start_seen)
     if any(_has_waited(each, rules, now) for each in waiting):

@@ -64,12 +64,12 @@ class OpenIncident(
     """An incident with its newest alert.
 
     raw, position: record of that alert. read_at: when the relay first read an alert of the incident; fired_at: when a
-    worker emitted that alert; both epoch s. start_seen: whether its firing alert was read; if not, it may have been
-    reported before this state began. page: name of the page that reports it, "" before one is assigned. named_by: name
-    of an outage's page that names it although it has a page of its own. unreported: the findings of all alerts since
-    the last one sent, see `CompleteAlert.findings`. earlier: evidence of the signals that only earlier alerts of the
-    incident have, by signal. sent_severity: on a page, its severity at the last try to send it, "" before the first
-    try; unset: the newest alert's, as also for what an earlier version stored.
+    worker emitted that alert; both epoch s. start_seen: whether its firing alert was read, or its end was sent before;
+    if not, it may have been reported before this state began. page: name of the page that reports it, "" before one is
+    assigned. named_by: name of an outage's page that names it although it has a page of its own. unreported: the
+    findings of all alerts since the last one sent, see `CompleteAlert.findings`. earlier: evidence of the signals that
+    only earlier alerts of the incident have, by signal. sent_severity: on a page, its severity at the last try to send
+    it, "" before the first try; unset: the newest alert's, as also for what an earlier version stored.
     """
 
     raw: bytes
@@ -153,13 +153,15 @@ class Notifications:
     """Open incidents by name, in the order of the topic; pages by name; the highest seq sent by alert_key.
 
     sent_seqs has the keys of open incidents, and those whose seq the relay itself has raised. entries: what
-    Alertmanager holds, by identity; other receivers hold none.
+    Alertmanager holds, by identity; other receivers hold none. ended: by name, when the last alert of each incident was
+    emitted whose end was sent, epoch s: if it comes back, people know of it.
     """
 
     incidents: Mapping[str, OpenIncident] = field(default_factory=dict)
     pages: Mapping[str, Page] = field(default_factory=dict)
     sent_seqs: Mapping[str, int] = field(default_factory=dict)
     entries: Mapping[str, Entry] = field(default_factory=dict)
+    ended: Mapping[str, float] = field(default_factory=dict)
 
     def check(self) -> None:
         """Raise ValueError unless incidents and pages belong together, as in all that a relay stores."""
@@ -178,8 +180,20 @@ class Notifications:
         incidents = dict(self.incidents)
         for raw, position in records:
             alert = read_complete_alert(raw)
-            incidents[alert.incident] = _updated(incidents.get(alert.incident), alert, raw, position, now)
+            start_seen = alert.status == "firing" or (alert.reopened and alert.incident in self.ended)
+            before = incidents.get(alert.incident)
+            incidents[alert.incident] = _updated(before, alert, raw, position, now, start_seen)
         return replace(self, incidents=incidents)
+
+    def held_back(self) -> set[str]:
+        """The incidents that are merely open again after an end that was sent."""
+        found = (name for name, each in self.incidents.items() if each.alert.reopened and not each.page)
+        return {name for name in found if name in self.ended}
+
+    def without_ended(self, before: float) -> Notifications:
+        """Forget the ends of incidents before a time, epoch s."""
+        kept = {name: at for name, at in self.ended.items() if at >= before}
+        return self if len(kept) == len(self.ended) else replace(self, ended=kept)
 
     def unassigned(self) -> list[OpenIncident]:
         """The incidents without a page."""
@@ -251,7 +265,8 @@ class Notifications:
         after = replace(self, incidents=incidents, pages=pages, sent_seqs={**self.sent_seqs, **own})
         if name in self.open_pages():
             return after
-        return after.without([key for key, each in self.incidents.items() if each.page == name])
+        over = {key: each.alert.emitted_at.timestamp() for key, each in self.incidents.items() if each.page == name}
+        return replace(after.without(over), ended={**self.ended, **over})
 
     def without(self, names: Iterable[str]) -> Notifications:
         """Drop incidents, the pages that are then empty, and each sent seq that no longer matters."""
@@ -272,10 +287,15 @@ class Notifications:
 
 
 def _updated(
-    before: OpenIncident | None, alert: CompleteAlert, raw: bytes, position: RecordPosition, now: float
+    before: OpenIncident | None,
+    alert: CompleteAlert,
+    raw: bytes,
+    position: RecordPosition,
+    now: float,
+    start_seen: bool,
 ) -> OpenIncident:
-    """The incident after an alert of it was read."""
-    start_seen = alert.status == "firing" or (before is not None and before.start_seen)
+    """The incident after an alert of it was read. start_seen: whether by this alert its start is known."""
+    start_seen = start_seen or (before is not None and before.start_seen)
     if before is None:
         fired_at, findings = alert.emitted_at.timestamp(), tuple(alert.findings())
         return OpenIncident(raw, position, now, fired_at, start_seen, unreported=findings)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Self
 
-from driftline.stream.codec.levels import FIRST, NEWEST, TIMELINES, learned_format
+from driftline.stream.codec.levels import FIRST, NEWEST, REMEMBERED, TIMELINES, learned_format
 from driftline.stream.codec.panes import ReferenceMessage
 from driftline.stream.config.limits import Limits
 from driftline.stream.config.sections import Config, ModelConfig
@@ -57,7 +57,7 @@ class Monitors:
             own, calendar = rules.for_model(model), rules.calendar_of(model)
             monitor = Monitor(model, own, given, rules.limits, self._dependences, calendar, versions=versions)
         monitor.learned_format, monitor.portable = learned_format(self.level), self.level > FIRST
-        monitor.timelines = self.level >= TIMELINES
+        monitor.timelines, monitor.remembers = self.level >= TIMELINES, self.level >= REMEMBERED
         return monitor
 
     def keep(self, monitor: Monitor) -> None:

@@ -24,7 +24,7 @@ from driftline.stream.alerts.build import build_alert
 from driftline.stream.alerts.schema import IncidentAlert, Mode
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.given import Versions, kinds_of, select_watched, select_watched_versions
-from driftline.stream.codec.levels import NEWEST, TIMELINES, TRACKS, learned_format
+from driftline.stream.codec.levels import NEWEST, REMEMBERED, TIMELINES, TRACKS, learned_format
 from driftline.stream.config.sections import Config
 from driftline.stream.events.columns import infer_fields
 from driftline.stream.events.frames import Schema
@@ -248,6 +248,7 @@ class Pipeline:
             learned_format=learned_format(self.level),
             portable=self.level > 1,
             timelines=self.level >= TIMELINES,
+            remembers=self.level >= REMEMBERED,
             versions=self.known_versions.get(model, {}),
         )
         return self.monitors[model]

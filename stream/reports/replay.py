@@ -122,10 +122,10 @@ def _rest(result: ReplayResult) -> str:
 
 
 def _print_verdict(console: Console, result: ReplayResult, verdict: Verdict) -> None:
-    status = Counter(alert.data.status for alert in result.alerts)
     for shortfall in verdict.shortfalls:
         console.print(Text(printable(f"too little was judged: {shortfall}"), style="yellow"), soft_wrap=True)
-    fired, resolved = status[Status.FIRING], status[Status.RESOLVED]
+    newest = Counter({alert.data.incident_id: alert.data.status for alert in result.alerts}.values())
+    fired, resolved = newest.total(), newest[Status.RESOLVED]
     summary = f"{counted(fired, 'incident')}, {resolved} resolved, {fired - resolved} still open"
     text, style = {
         Outcome.DRIFT: (summary, "red"),

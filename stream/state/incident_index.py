@@ -67,7 +67,10 @@ class IncidentIndex:
         found = list[ListedIncident]()
         for partition, opened, recent in kept:
             alerts, unresolved = list(map(read_alert, recent)), list(map(read_alert, opened))
-            resolved = (each for each in alerts if each.resolved)
+            # One that was resolved and came back has several ends, the newest of which is the first here.
+            still_open = {each.incident for each in unresolved}
+            ends = {each.incident: each for each in reversed(alerts) if each.resolved}
+            resolved = [each for name, each in reversed(ends.items()) if name not in still_open]
             phases = {model: await self._phases(partition, model) for model in {each.model for each in unresolved}}
             found += [ListedIncident.of(each, alerts, phases[each.model].get(each.scope, "")) for each in unresolved]
             found += [ListedIncident.of(each, alerts) for each in resolved]

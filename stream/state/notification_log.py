@@ -6,7 +6,8 @@ NS is the namespace (the workers' consumer group), TARGET a receiver, KEY an ale
 |--------------------------------|--------|---------|-----------------------------------------------------------------|
 | NS:relay:TARGET:seq:KEY        | string | 30 days | the highest seq of the topic that is settled                    |
 | NS:relay:TARGET:desk           | hash   | 400 d   | the notifications: fields case:INCIDENT, page:NAME, told:KEY    |
-|                                |        |         | (the highest seq sent), and its own guard                       |
+|                                |        |         | (the highest seq sent), ended:INCIDENT (its end was sent; epoch |
+|                                |        |         | s), and its own guard                                           |
 | NS:relay:TARGET:entries        | hash   | 400 d   | the entries that Alertmanager holds, by identity                |
 | NS:relay:TARGET:guard:{ENTRIES}| hash   | 400 d   | the guard of the entries, whose whole key is ENTRIES            |
 
@@ -132,9 +133,10 @@ def _unreadable(key: str, error: BaseException) -> StoreError:
     )
 
 
-def notification_fields(notifications: Notifications) -> dict[str, OpenIncident | Page | int]:
+def notification_fields(notifications: Notifications) -> dict[str, OpenIncident | Page | float]:
     """The fields of the hash. A part that did not change is the same object before and after."""
     return {
+        **{f"ended:{name}": at for name, at in notifications.ended.items()},
         **{f"case:{name}": incident for name, incident in notifications.incidents.items()},
         **{f"page:{name}": page for name, page in notifications.pages.items()},
         **{f"told:{key}": seq for key, seq in notifications.sent_seqs.items()},
@@ -143,7 +145,7 @@ def notification_fields(notifications: Notifications) -> dict[str, OpenIncident 
 
 def read_notifications(fields: Mapping[bytes, bytes]) -> Notifications:
     """The notifications in the fields of their hash, without entries. Raises UNREADABLE."""
-    parts: dict[str, dict[str, bytes]] = {"case": {}, "page": {}, "told": {}}
+    parts: dict[str, dict[str, bytes]] = {"case": {}, "page": {}, "told": {}, "ended": {}}
     for name, value in fields.items():
         kind, _, rest = name.decode().partition(":")
         parts.get(kind, {})[rest] = value
@@ -154,6 +156,7 @@ def read_notifications(fields: Mapping[bytes, bytes]) -> Notifications:
         dict(sorted(incidents.items(), key=lambda each: order[each[0]])),
         dict(sorted(pages.items(), key=lambda each: order.get(each[0], (0.0, ())))),
         {key: int(value) for key, value in parts["told"].items()},
+        ended={name: float(value) for name, value in parts["ended"].items()},
     )
     found.check()
     return found

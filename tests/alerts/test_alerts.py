@@ -22,7 +22,7 @@ from driftline.stream.config.incidents import Incidents
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.events.event import Event
 from driftline.stream.judge.changes import Change, Histogram, Profile
-from driftline.stream.judge.incidents import Finding, Incident, Phase, Resolution, Status, Step
+from driftline.stream.judge.incidents import Course, Finding, Incident, Phase, Resolution, Status, Step
 from driftline.stream.judge.monitor import Monitor
 from driftline.stream.panes.pane import Range
 
@@ -133,6 +133,16 @@ def test_ids_are_those_of_the_decision() -> None:
 def test_a_page_of_one_signal_has_a_key_and_labels_of_its_own() -> None:
     body = data(replace(step("score"), incident=incident(500, scope="score")))
     assert (body["alert_key"], body["labels"]) == ("fraud/score", {"model": "fraud", "signal": "score"})
+
+
+def test_an_update_of_what_was_resolved_says_so_first_and_what_its_end_takes() -> None:
+    came_back = replace(step("a", "b"), status=Status.UPDATED, reopened=True)
+    came_back = replace(came_back, incident=replace(came_back.incident, course=Course(ends=2, events=400)))
+    body = data(came_back)
+    assert body["reopened"] is True
+    assert body["title"].startswith("fraud v4.2: again a ")
+    assert "open again, and its end takes 1,600 events of quiet." in body["description"].splitlines()[0]
+    assert "reopened" not in data(step("a", "b"))
 
 
 @pytest.mark.parametrize(

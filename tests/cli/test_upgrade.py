@@ -76,12 +76,12 @@ def test_what_keeps_the_level_from_being_raised_is_named(run: Run, config: Path,
     shown = run("upgrade", "-c", str(config))
     assert shown.code == 1
     assert f"workers of {group} are at format level 1; this version can do {NEWEST}" in shown.words
-    assert re.search(r"node-a \[red\]2\.0 2 \d+ ", shown.words)
+    assert re.search(rf"node-a \[red\]2\.0 {NEWEST} \d+ ", shown.words)
     assert older in shown.out
     assert "upgrade finish" not in shown.out
     facts = json.loads(run("upgrade", "--json", "-c", str(config)).out)
-    assert (facts["level"], facts["newest"], facts["older"]) == (1, 2, [older])
-    assert [(each["host"], each["level"]) for each in facts["workers"]] == [("node-a", 2)]
+    assert (facts["level"], facts["newest"], facts["older"]) == (1, NEWEST, [older])
+    assert [(each["host"], each["level"]) for each in facts["workers"]] == [("node-a", NEWEST)]
 
     refused = run("upgrade", "finish", "-c", str(config))
     assert refused.code == 2

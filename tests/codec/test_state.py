@@ -8,11 +8,12 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from driftline.stream.baselines.build import build_baseline
 from driftline.stream.codec.frames import FormatError, frame
-from driftline.stream.codec.state import StateDelta, move_consumed, restore_state, state_delta
-from driftline.stream.judge.incidents import Status
+from driftline.stream.codec.state import StateDelta, move_consumed, restore_state, state_delta, unpack_incidents
+from driftline.stream.judge.incidents import Course, Reported, Status, Subject
 from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.pane import Source
@@ -247,3 +248,17 @@ def test_readers_of_the_first_version_refuse_a_finding_that_is_not_about_all_eve
     parts = state_delta(None, new).write
     assert parts["incidents"][1] == 2
     assert restore_state(parts, history(learned=False).given).incidents == new.incidents
+
+
+def test_what_an_incident_has_been_through_is_stored_only_if_it_is_remembered() -> None:
+    """Below level 3 the bytes are those of ever."""
+    state = next(each for each in history(learned=False).states if each.incidents)
+    (incident,) = state.incidents.values()
+    forgotten = replace(incident, course=UNSET)
+    known = Reported(Subject("v2", "features.a"), "missing", "rate", 0.25, 0.1)
+    through = Course(ends=3, events=400, quiet_from=9000, reported=(known,))
+    for each, stored in ((forgotten, False), (replace(incident, course=through), True)):
+        held = replace(state, incidents={incident.scope: each})
+        part = state_delta(None, held).write["incidents"]
+        assert (b"course" in part) is stored
+        assert unpack_incidents(part) == {incident.scope: each}

@@ -146,6 +146,7 @@ class World:
             {name: _through_json(incident) for name, incident in after.incidents.items()},
             {name: _through_json(page) for name, page in after.pages.items()},
             dict(after.sent_seqs),
+            ended=dict(after.ended),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from msgspec import structs
 
 from driftline.detectors.decision.battery import Column
 from driftline.detectors.summaries.codes import Special
-from driftline.stream.config.incidents import Incidents
+from driftline.stream.config.incidents import Incidents, SeverityRule
 from driftline.stream.config.load import parse_config
 from driftline.stream.judge.changes import Change, Profile
 from driftline.stream.judge.incidents import SEVERITIES, Finding, Incident, Phase, Resolution, Status, Step, Subject
@@ -248,6 +249,112 @@ def test_a_page_per_signal_gives_each_its_own_incident() -> None:
     ]
     left, (over,) = own.advance(held, [], subjects("a"), 800, 4000)
     assert (over.incident.scope, over.status, list(left)) == ("a", Status.RESOLVED, ["b"])
+
+
+def kept(**rules: object) -> LifeCycle:
+    """Rules of a group at format level 3, whose incidents are remembered."""
+    return replace(life(**rules), remembers=True)
+
+
+def broken(signal: str, share: float, events: int = 100) -> Finding:
+    return structs.replace(finding(signal, special=Special.MISSING, broken=share), events=events)
+
+
+def test_what_comes_back_is_the_same_incident_and_says_so() -> None:
+    own, day = kept(), 24 * 60 * MINUTE
+    held, (fired,) = own.advance({}, [finding("a"), finding("b")], (), 700, day)
+    held, (over,) = own.advance(held, [], subjects("ab"), 900, 2 * day)
+    held, (again,) = own.advance(held, [finding("a", 9000)], (), 1500, 7 * day)
+    assert (again.status, again.reopened, names(again.findings)) == (Status.UPDATED, True, "a")
+    assert (again.incident.opened, again.incident.since) == (fired.incident.opened, fired.incident.since)
+    assert (over.reopened, fired.reopened) == (False, False)
+    assert names(again.incident.recovered) == "b", "its end names all that had drifted"
+
+
+# what begins after an end, days after it, and whether it is another incident
+RETURNS = [
+    (broken("a", 0.02), 7, False),
+    (broken("a", 0.02), 8, True),
+    (broken("a", 0.07), 1, False),  # the odds of 2 % are 1 : 49, and of 7 % 3.7 : 49
+    (broken("a", 0.08), 1, True),
+    (broken("b", 0.02), 1, True),
+    (finding("a", effect=0.1), 1, False),
+    (structs.replace(finding("a"), test=Column("rate", 0, Special.UNSEEN)), 1, True),
+    (broken("a", 0.95), 1, True),
+]
+
+
+@pytest.mark.parametrize(("found", "days", "fires"), RETURNS)
+def test_what_is_much_worse_or_another_thing_or_comes_much_later_is_another_incident(
+    found: Finding, days: int, fires: bool
+) -> None:
+    own, day = kept(), 24 * 60 * MINUTE
+    held, _ = own.advance({}, [broken("a", 0.02)], (), 700, 0)
+    held, _ = own.advance(held, [], subjects("a"), 900, day)
+    held, (begun,) = own.advance(held, [found], (), 1500, (1 + days) * day)
+    assert begun.status is (Status.FIRING if fires else Status.UPDATED)
+    assert held[""].opened == (1500 if fires else 700)
+
+
+def test_each_end_that_did_not_last_doubles_the_quiet_that_the_next_one_takes() -> None:
+    own, held, seen = kept(cooldown="1h"), dict[str, Incident](), 0
+    for ends in range(6):
+        held, (begun,) = own.advance(held, [broken("a", 0.02, events=150)], (), seen, seen)
+        assert begun.status is (Status.UPDATED if ends else Status.FIRING)
+        held, steps = own.advance(held, [], subjects("a"), seen := seen + 10, seen)
+        needed = 300 * 2**ends - 300
+        if ends:
+            held, early = own.advance(held, [], (), seen + needed - 1, seen + 2 * 60 * MINUTE)
+            assert not steps + early
+            held, steps = own.advance(held, [], (), seen := seen + needed, seen + 2 * 60 * MINUTE)
+        assert [(each.status, each.resolution) for each in steps] == [(Status.RESOLVED, "recovered")]
+
+
+def test_an_update_takes_twice_the_odds_or_another_code() -> None:
+    own = kept()
+    held, _ = own.advance({}, [broken("a", 0.02)], (), 700, 0)
+    told = []
+    for share in (0.03, 0.038, 0.04, 0.06, 0.02, 0.07, 0.08, 0.08):
+        held, steps = own.advance(held, [broken("a", share)], (), 800, 0)
+        told += [share for _ in steps]
+    assert told == [0.04, 0.08]
+    unseen = structs.replace(finding("a"), test=Column("rate", 0, Special.UNSEEN))
+    held, (other,) = own.advance(held, [unseen], (), 900, 0)
+    assert other.findings == (unseen,)
+
+
+def test_only_tests_that_may_find_news_are_looked_at() -> None:
+    own, first = kept(), broken("a", 0.02)
+    held, _ = own.advance({}, [structs.replace(first, evidence=20.0, events=100)], (), 700, 0)
+    own = replace(own, rules=Incidents(severity=(SeverityRule(severity="warning"),)))
+    look = [
+        (first.test, 0.29, False),
+        (first.test, 0.31, True),
+        (Column("rate", 0, Special.NAN), 0.01, True),
+        (Column("ks", 0), 0.01, False),
+    ]
+    for test, density, wanted in look:
+        assert own.may_tell(held[""], first, test, density) is wanted
+
+
+def test_an_incident_that_was_held_when_it_came_back_stays_closed() -> None:
+    own = kept(hold="2m")
+    held, _ = own.advance({}, [finding("a")], (), 700, 0)
+    held, _ = own.advance(held, [], (), 700, 2 * MINUTE)
+    held, _ = own.advance(held, [], subjects("a"), 700, 3 * MINUTE)
+    held, steps = own.advance(held, [finding("a")], (), 700, 4 * MINUTE)
+    held, more = own.advance(held, [], subjects("a"), 700, 5 * MINUTE)
+    assert (steps + more, held[""].phase, names(held[""].recovered)) == ([], CLOSED, "a")
+    held, _ = own.advance(held, [finding("a")], (), 700, 6 * MINUTE)
+    _, (again,) = own.advance(held, [], (), 700, 8 * MINUTE)
+    assert (again.reopened, again.incident.opened) == (True, 700)
+
+
+def test_what_has_another_reference_is_not_remembered() -> None:
+    held, _ = kept().advance({}, [finding("a")], (), 700, 0)
+    held, _ = leave(held, {Subject("", "a"): "accepted"}, 1000)
+    _, (begun,) = kept().advance(held, [finding("a")], (), 900, 2000)
+    assert (begun.status, begun.incident.opened) == (Status.FIRING, 900)
 
 
 TABLE = """

@@ -63,6 +63,19 @@ def test_what_the_relay_must_not_do_is_a_mismatch(case: str) -> None:
     assert mismatches(seqs, requests, interruptions)[0].startswith(words)
 
 
+def test_an_incident_that_came_back_needs_no_page_of_its_own_unless_there_is_news_in_it() -> None:
+    steps = [step(1), step(2, status="resolved"), step(3, status="updated"), step(4, status="resolved")]
+    steps[2]["data"]["reopened"] = True  # type: ignore[index]
+    for end, received, wrong in ((3, (1, 2), 0), (4, (1, 2), 0), (4, (1, 2, 4), 0), (4, (1,), 1)):
+        verdict = Verdict()
+        requests = [PageRequest(seq, steps[seq - 1], True, True) for seq in received]
+        check_pages(verdict, [Record(orjson.dumps(each)) for each in steps[:end]], requests, ())
+        assert len(verdict.mismatches) == wrong
+    verdict, news = Verdict(), step(4, status="updated")
+    check_pages(verdict, [Record(orjson.dumps(each)) for each in [*steps[:3], news]], pages(1), ())
+    assert verdict.mismatches == ["m/i1: seq 1 is the last that the pager accepted, expected 4"]
+
+
 def test_a_step_may_come_again_only_if_the_relays_log_says_that_its_answer_did_not_arrive() -> None:
     log = "WARNING dispatcher: webhook: 'm/i1' seq 1 (firing) will be retried: 127.0.0.1 does not answer in time\n"
     for said, wrong in ((log, []), (log.replace("seq 1", "seq 2"), ["m/i1: seq 1, firing came twice"])):

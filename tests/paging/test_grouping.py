@@ -134,6 +134,73 @@ def test_incidents_that_end_before_they_are_sent_stay_quiet(models: list[str]) -
         assert here.notifications.incidents == {}
 
 
+def test_an_incident_that_comes_back_pages_only_for_what_is_new_in_it() -> None:
+    here = world()
+    here.emit("fraud")
+    here.wait()
+    here.emit("fraud", "resolved")
+    here.wait()
+    for _ in range(2):
+        here.emit("fraud", "updated", reopened=True)
+        here.wait()
+        here.emit("fraud", "resolved")
+        here.wait()
+    assert [alert.status for alert in here.sent] == ["firing", "resolved"]
+    here.emit("fraud", "updated", reopened=True)
+    here.wait()
+    here.emit("fraud", "updated", severity="error")
+    here.wait()
+    here.emit("fraud", "resolved")
+    here.wait()
+    assert [alert.status for alert in here.sent[2:]] == ["updated", "resolved"]
+    assert len({alert.incident for alert in here.sent}) == 1
+
+
+def test_an_incident_that_comes_back_is_reported_if_nobody_knows_of_it() -> None:
+    """It ended before it was sent, or a silence held it back."""
+    here = world()
+    here.emit("fraud")
+    here.emit("fraud", "resolved")
+    here.wait()
+    here.silenced.add("churn")
+    here.emit("churn")
+    here.wait()
+    here.emit("churn", "resolved")
+    here.wait()
+    here.silenced.clear()
+    for model in ("fraud", "churn"):
+        here.emit(model, "updated", reopened=True)
+    here.wait()
+    assert here.open_pages() == {"fraud/fraud1", "churn/churn1"}
+    here.end()
+    assert here.open_pages() == set()
+
+
+def test_that_an_incident_was_sent_is_known_for_a_month() -> None:
+    here = world()
+    here.emit("fraud")
+    here.wait()
+    here.emit("fraud", "resolved")
+    here.wait()
+    assert [*here.notifications.ended] == ["fraud/fraud1"]
+    here.advance(31 * 86_400)
+    here.settle()
+    assert here.notifications.ended == {}
+
+
+def test_an_incident_that_comes_back_before_its_end_was_sent_keeps_its_page_open() -> None:
+    here = world()
+    here.emit("fraud")
+    here.wait()
+    here.receiver_is_down = True
+    here.emit("fraud", "resolved")
+    here.settle()
+    here.emit("fraud", "updated", reopened=True)
+    here.receiver_is_down = False
+    here.wait()
+    assert [alert.status for alert in here.sent] == ["firing", "updated"]
+
+
 def test_the_end_is_sent_when_the_receiver_may_have_learned_of_the_start() -> None:
     here = world(group_wait=0)
     here.emit("fraud")

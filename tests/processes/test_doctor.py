@@ -114,7 +114,7 @@ def test_a_group_at_the_first_level_and_a_calendar_that_cannot_be_read_are_said(
         client.hset(f"{deployment.config.worker.group}:bound", "topics.predictions", "predictions")
     result = doctor(deployment)
     assert (result.levels["level"], result.levels["configuration"]) == ({"warning"}, {"error"})
-    assert "the group is at format level 1 of 2: traffic, topics and versions are not judged" in result.text
+    assert "the group is at format level 1 of 3: traffic, topics and versions are not judged" in result.text
     assert f"run: driftline upgrade finish -c {deployment.path}" in result.text
     assert "defaults.calendar: " in result.text
 
@@ -130,7 +130,7 @@ def test_a_group_at_a_level_that_only_a_newer_version_can_do_is_an_error(
         )
     result = doctor(deployment)
     assert (result.code, result.levels["level"]) == (1, {"error"})
-    assert "the group is at format level 9, and this version can do 2 at most" in result.text
+    assert "the group is at format level 9, and this version can do 3 at most" in result.text
 
 
 @embedded

@@ -169,7 +169,8 @@ def since(line: Line, name: str) -> bool:
     """Whether a field is kept only since the recording: what differs with each broker, claim or write of a relay."""
     if line["redis"].endswith(":bound"):
         return name == "cluster" or name.endswith(".id")
-    return name == "claimed" or bool(line["redis"].endswith(":desk") and name == "revision")
+    of_desk = name == "revision" or name.startswith("ended:")
+    return name == "claimed" or bool(line["redis"].endswith(":desk") and of_desk)
 
 
 def blanked(value: Any) -> Any:

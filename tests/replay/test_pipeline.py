@@ -301,7 +301,7 @@ def test_a_model_judged_against_its_own_past_needs_no_matching_baseline() -> Non
     odd = baseline_of(messages("fraud", 1000, drift=(0, 1000)))
     assert run(FRAUD[:1000], odd).reported()[0][0] == "firing"
     against_past = run(FRAUD, odd, config=configured(reference="past"))
-    assert [status for status, _ in against_past.reported()] == ["firing", "resolved", "firing", "resolved"]
+    assert [status for status, _ in against_past.reported()] == ["firing", "resolved", "updated", "resolved"]
     assert against_past.of("fraud")[0]["evidence"]["signals"][0]["against"] == "past"
 
 

@@ -150,7 +150,8 @@ def test_names_and_values_of_the_traffic_are_text_and_no_markup() -> None:
     [
         ([], "no drift"),
         (["firing"], "1 incident, 0 resolved, 1 still open"),
-        (["firing", "updated", "resolved", "firing"], "2 incidents, 1 resolved, 1 still open"),
+        (["firing", "updated", "resolved"], "1 incident, 1 resolved, 0 still open"),
+        (["firing", "resolved", "updated"], "1 incident, 0 resolved, 1 still open"),
     ],
 )
 def test_a_summary_ends_with_what_was_found(statuses: list[str], last: str) -> None:

@@ -16,9 +16,18 @@ from driftline.stream.panes.pane import Source
 from driftline.stream.state import store as store_module
 from driftline.stream.state.fencing import FencedError
 from driftline.stream.state.incident_index import IncidentIndex, IndexedAlerts
-from driftline.stream.state.store import DecidedAlert, NewerError, OutboxAlert, Seal, StateMismatchError, Store
+from driftline.stream.state.store import (
+    DecidedAlert,
+    NewerError,
+    OutboxAlert,
+    Seal,
+    StateMismatchError,
+    Store,
+    version_of,
+)
 from tests.harness.histories import MODEL, baseline, history
 from tests.harness.redis_servers import contents, on_every_redis, redis_url
+from tests.harness.services import cloud_event
 
 __all__ = ["redis_url"]
 TOPIC, PANES = "predictions", "driftline.panes"
@@ -234,6 +243,19 @@ async def test_an_incident_that_begins_and_ends_in_one_commit_is_recent_and_not_
 
 
 @on_every_redis
+async def test_an_incident_that_came_back_is_listed_once(store: Store) -> None:
+    def alert(seq: int, status: str) -> DecidedAlert:
+        return DecidedAlert(cloud_event(seq, status, "i-1", "fraud"), "i-1", resolved=status == "resolved")
+
+    judge, index = await store.claim_judge(PANES, 0), IncidentIndex(store.client, store.namespace, PANES)
+    steps = ["firing", "resolved", "updated", "resolved"]
+    await judge.commit(1, {}, [alert(seq, status) for seq, status in enumerate(steps[:3], 1)])
+    assert [(each.open, each.newest.seq) for each in await index.incidents(await index.read())] == [(True, 3)]
+    await judge.commit(2, {}, [alert(4, "resolved")])
+    assert [(each.open, each.newest.seq) for each in await index.incidents(await index.read())] == [(False, 4)]
+
+
+@on_every_redis
 async def test_the_newest_hundred_alerts_are_kept_and_those_of_all_open_incidents(store: Store) -> None:
     judge = await store.claim_judge(PANES, 0)
     for i in range(8):
@@ -270,10 +292,11 @@ async def test_a_learned_baseline_can_be_loaded_by_the_sketchers(store: Store) -
 @on_every_redis
 async def test_the_state_of_a_newer_driftline_is_left_alone(store: Store) -> None:
     judge = await store.claim_judge(PANES, 0)
-    await store.client.hset(judge.key, "version", NEWEST + 2)
+    newest = version_of(NEWEST)
+    await store.client.hset(judge.key, "version", newest + 1)
     before = await contents(store)
     with pytest.raises(
-        NewerError, match=f"newer Driftline, in version {NEWEST + 2}; this one writes {NEWEST + 1}: upgrade"
+        NewerError, match=f"newer Driftline, in version {newest + 1}; this one writes {newest}: upgrade"
     ):
         await store.claim_judge(PANES, 0)
     assert await contents(store) == before
