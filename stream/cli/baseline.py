@@ -19,6 +19,7 @@ from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.baselines.cycles import cycle_remarks
 from driftline.stream.baselines.file import FORMAT_VERSION, encode_baseline, manifest
+from driftline.stream.baselines.kinds import NAMED_KINDS, check_kinds
 from driftline.stream.baselines.rates import rates_of
 from driftline.stream.baselines.sample import read_events
 from driftline.stream.cli.terminal import (
@@ -49,6 +50,7 @@ from driftline.stream.reports.calibration import calibration_json, print_calibra
 from driftline.stream.reports.replay import print_baseline, print_unwatched
 from driftline.stream.sources.baselines import load_baseline
 from driftline.stream.sources.calendars import load_calendars
+from driftline.stream.text.phrases import listed
 from driftline.stream.text.printable import printable
 
 app = typer.Typer()
@@ -151,6 +153,7 @@ def baseline_build(
     _report_rejections(rejections, events, unordered, allowed)
     events, excluded = _without(events, cut)
     about = _about(model, facts, paths, now, rejections.total) | ({"excluded": excluded} if excluded else {})
+    check_kinds(wanted.kinds, events)
     built = build_baseline(events, about, wanted)
     if chosen.absence.rates:
         built = _with_rates(built, events, cut, settings, config, ordered=not unordered and format_version > 1)
@@ -280,10 +283,12 @@ def kinds_given(options: Sequence[str] | None) -> dict[str, Kind]:
 
 
 def _kinds(kinds: Mapping[str, str]) -> dict[str, Kind]:
-    try:
-        return {name: Kind(kind) for name, kind in kinds.items()}
-    except ValueError as error:
-        raise typer.BadParameter(f"--kind: {error}; use numeric, categorical or boolean") from error
+    for name, kind in kinds.items():
+        if kind not in NAMED_KINDS:
+            raise typer.BadParameter(
+                f"--kind: {name} cannot be {kind!r}; use {listed(NAMED_KINDS[:-1])} or {NAMED_KINDS[-1]}"
+            )
+    return {name: Kind(kind) for name, kind in kinds.items()}
 
 
 def _check_names(kinds: Mapping[str, str], built: Baseline) -> None:

@@ -91,6 +91,7 @@ _FromPanes = Annotated[
     "driftline replay kafka://driftline.panes --from-panes -c driftline.yaml --alerts again.jsonl",
 )
 def replay_command(
+    context: typer.Context,
     sources: EventSources,
     config: ConfigFile = None,
     baseline: Annotated[
@@ -148,11 +149,8 @@ def replay_command(
     print_remarks(result.remarks)
     verdict = decide(result, settings, baselines, allowed)
     if page:
-        given_options = {
-            "-c": config, "-b": baseline, "--from": from_, "--to": to, "--model": model,
-            "--max-rejected": None if max_rejected == MAX_REJECTED else max_rejected,
-        }  # fmt: skip
-        _write_page(page, result, verdict, settings, sources, command_line("replay", sources, given_options))
+        command = command_line(context, "page", "json", "alerts", "to_topic")
+        _write_page(page, result, verdict, settings, sources, command)
     if json:
         print_json(summary(result, verdict))
     else:

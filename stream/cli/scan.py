@@ -50,6 +50,7 @@ Column = str | None
     "driftline scan june.parquet --reference training.parquet --time paid_at --prediction decision --report june.html",
 )
 def scan_command(
+    context: typer.Context,
     live: Annotated[list[str], typer.Argument(metavar="LIVE...", help=f"{_FILE}: the rows to look at.")],
     reference: Annotated[
         list[str],
@@ -84,16 +85,10 @@ def scan_command(
     Exit code 0: no drift. 1: drift found. 2: failed, or too little was judged to say that nothing drifts.
     """
     parts = {"ts": time, "prediction": prediction, "score": score, "label": label, "id": id_}
-    options = {
-        "--reference": reference, **{f"--{'time' if part == 'ts' else part}": each for part, each in parts.items()},
-        "--kind": kind, "--for-whom": for_whom, "-c": config,
-        "--max-rejected": None if max_rejected == MAX_REJECTED else max_rejected,
-    }  # fmt: skip
     wishes = Wishes(
         read_config(config), {part: column for part, column in parts.items() if column is not None},
         kinds_given(kind), [column for each in for_whom or () for column in each.split(",")],
-        parse_share(max_rejected, "--max-rejected"),
-        command_line("scan", live, options),
+        parse_share(max_rejected, "--max-rejected"), command_line(context, "page", "json"),
     )  # fmt: skip
     found = scan(Files(live), Files(reference), wishes, _progress)
     if page:

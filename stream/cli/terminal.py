@@ -243,17 +243,24 @@ def print_json(document: Mapping[str, Any]) -> None:
     typer.echo("\n".join(map(printable_json, lines)))
 
 
-def command_line(name: str, sources: Sequence[str], options: Mapping[str, object]) -> str:
-    """The command that repeats another one: its sources, and the options that were given; a list repeats an option."""
-    words = ["driftline", name, *sources]
-    for option, value in options.items():
-        values = value if isinstance(value, list) else [value]
-        words += [word for each in values if each not in (None, False) for word in _option(option, each)]
-    return shlex.join(words)
+def command_line(context: typer.Context, *without: str) -> str:
+    """The command that repeats this one: its arguments, then the options that were given.
 
-
-def _option(option: str, value: object) -> list[str]:
-    return [option] if value is True else [option, str(value)]
+    without: names of parameters that are left out, such as where the answer goes.
+    """
+    arguments, options = list[str](), list[str]()
+    for each in context.command.params:
+        source = context.get_parameter_source(each.name or "")
+        if each.name in without or source is None or source.name != "COMMANDLINE":
+            continue
+        value = context.params[each.name or ""]
+        values = list(map(str, value if isinstance(value, list | tuple) else [value]))
+        if each.param_type_name == "argument":
+            arguments += values
+        else:
+            name = each.opts[0]
+            options += [name] if value is True else [word for text in values for word in (name, text)]
+    return shlex.join(["driftline", context.info_name or "", *arguments, *options])
 
 
 def topic_of(sources: Sequence[str]) -> str | None:

@@ -22,8 +22,8 @@ from driftline.stream.text.phrases import listed
 _CUT = 0.5
 # How the two values of a flag are shown.
 _FLAG = {FALSE: "0", TRUE: "1"}
-# Labels of fewer rows say nothing.
-_LEAST_LABELS = 20
+#: Labels of fewer rows say nothing.
+LEAST_LABELS = 20
 
 
 class OutcomesError(ValueError):
@@ -47,9 +47,10 @@ def choose(rows: Rows, is_reference: BoolArray, positive: str | None = None, cos
     positive: the class that a high score means. Raises OutcomesError.
     """
     labels = sum(each is not None for each in rows.label)
-    if labels < _LEAST_LABELS:
-        raise OutcomesError(f"{labels:,} labels, and at least {_LEAST_LABELS} are needed; name the column with --label")
-    rows, notes = _normalised(rows)
+    if labels < LEAST_LABELS:
+        raise OutcomesError(f"{labels:,} labels, and at least {LEAST_LABELS} are needed; name the column with --label")
+    rows, positive = _normalised(rows, positive)
+    notes = list[str]()
     if all(each is None for each in rows.prediction):
         return _of_scores(rows, is_reference, positive, costs, notes)
     kept = np.flatnonzero([each is not None for each in rows.prediction])
@@ -57,23 +58,37 @@ def choose(rows: Rows, is_reference: BoolArray, positive: str | None = None, cos
         notes.append(f"{len(rows) - len(kept):,} rows have no prediction and are left out")
     rows, is_reference = rows.take(kept), is_reference[kept]
     if _are_numbers(rows):
+        _refuse("numbers", positive, costs)
         return _numbers(rows, is_reference, kept, notes)
     return _classes(rows, is_reference, kept, positive, costs, notes)
 
 
-def _normalised(rows: Rows) -> tuple[Rows, list[str]]:
-    """The rows with classes spelt alike: true, 1 and "1.0" where these are all there is, numbers as numbers."""
+def _normalised(rows: Rows, positive: str | None) -> tuple[Rows, str | None]:
+    """The rows, and a class, with classes spelt alike: true, 1 and "1.0" where these are all, numbers as numbers."""
     prediction, label = [as_class(each) for each in rows.prediction], [as_class(each) for each in rows.label]
     texts = {each.lower() for each in (*prediction, *label) if each is not None}
     if texts <= FLAGS.keys() and not texts <= {"0", "1"}:
         prediction, label = ([each and _FLAG[FLAGS[each.lower()]] for each in own] for own in (prediction, label))
-    return replace(rows, prediction=prediction, label=label), []
+        positive = _FLAG[FLAGS[positive.lower()]] if positive and positive.lower() in FLAGS else positive
+    return replace(rows, prediction=prediction, label=label), as_class(positive)
 
 
 def _are_numbers(rows: Rows) -> bool:
     """Whether predictions and labels are numbers, and too many different ones to be classes."""
     own = [{each for each in column if each is not None} for column in (rows.prediction, rows.label)]
     return all(len(each) > MOST_CLASSES and all(map(is_numeral, each)) for each in own)
+
+
+def _refuse(what: str, positive: str | None, costs: Costs | None) -> None:
+    """Refuse what is said of two classes, where there are not two."""
+    for option, value in (("--positive", positive), ("--cost", costs)):
+        if value is not None:
+            raise OutcomesError(f"{option} needs two classes, and the predictions are {what}; leave it out")
+
+
+def _check_positive(positive: str | None, names: Sequence[str]) -> None:
+    if positive is not None and positive not in names:
+        raise OutcomesError(f"--positive: there is no class {positive!r}; there are {listed(names)}")
 
 
 def _values(column: Sequence[str | None]) -> FloatArray:
@@ -96,6 +111,7 @@ def _of_scores(
     names = sorted({each for each in rows.label if each is not None})
     if len(names) != 2:
         raise OutcomesError(f"scores without predictions need labels of two classes, and there are {len(names)}")
+    _check_positive(positive, names)
     true = positive or _higher(rows.label, rows.score, names)
     false = next(each for each in names if each != true)
     notes.append(f"there are no predictions: a score above {_CUT} counts as {true}")
@@ -127,12 +143,10 @@ def _classes(
             f"no label is the name of a predicted class: predictions are {listed(sorted(predicted))}; labels are "
             f"{listed(sorted(true))}; name the columns with --prediction and --label"
         )
-    if positive is not None and positive not in names:
-        raise OutcomesError(f"--positive: there is no class {positive!r}; there are {listed(names)}")
+    _check_positive(positive, names)
     if len(names) == 2:
         return _binary(rows, is_reference, kept, names, positive, costs, notes)
-    if costs is not None:
-        raise OutcomesError(f"--cost needs two classes, and there are {len(names)}")
+    _refuse(f"of {len(names)} classes", positive, costs)
     known = names[:MOST_CLASSES]
     if len(known) < len(names):
         notes.append(f"{len(names) - len(known):,} of {len(names):,} classes are rare, and counted as one")

@@ -15,7 +15,7 @@ from driftline.detectors.outcomes.intervals import Figure
 from driftline.detectors.outcomes.metrics import Costs, Metrics, Point
 from driftline.detectors.outcomes.numbers import LIMIT
 from driftline.detectors.outcomes.stretches import SLOTS, Stretch, is_worse, stretches
-from driftline.stream.outcomes.choose import Chosen, OutcomesError, choose
+from driftline.stream.outcomes.choose import LEAST_LABELS, Chosen, OutcomesError, choose
 from driftline.stream.outcomes.join import Joined
 from driftline.stream.outcomes.periods import By, fitting, slots, starts
 from driftline.stream.outcomes.requirements import Answer, Requirement
@@ -133,7 +133,13 @@ class Performance:
     @property
     def is_unclear(self) -> bool:
         """Whether nothing is reported as worse, and yet nothing shows that it is not."""
-        return not self.is_worse and (self.reference is None or not self.settled or self._has_fallen)
+        missing = self.reference is None or self.is_unlabelled or not self.settled
+        return not self.is_worse and (missing or self._has_fallen)
+
+    @property
+    def is_unlabelled(self) -> bool:
+        """Whether too few of the predictions have a label to say how often they are right."""
+        return self.total.labelled < LEAST_LABELS
 
     @property
     def _has_fallen(self) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from driftline.detectors.outcomes.intervals import Figure
+from driftline.stream.outcomes.choose import LEAST_LABELS
 from driftline.stream.outcomes.performance import Change, Performance, Required
 from driftline.stream.outcomes.tasks import BinaryTask
 from driftline.stream.text.phrases import counted
@@ -127,6 +128,9 @@ def verdict_sentence(found: Performance) -> str:
     if found.is_worse:
         lasting = any(each.worse and each.until is None for each in found.changes)
         return f"{what}: {'worse' if lasting else 'was worse for a time'}"
+    if found.is_unlabelled:
+        few = "none of its predictions has" if not found.total.labelled else f"only {found.total.labelled} have"
+        return f"{what}: no verdict, as {few} a label, and it takes {LEAST_LABELS}"
     if not found.settled:
         return f"{what}: no verdict, as these first rows differ too much among themselves; name others with --reference"
     if found.is_unclear:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from driftline.detectors.summaries.codes import Kind
+from driftline.stream.baselines.kinds import NAMED_KINDS
 from driftline.stream.config.load import parse_config
 from driftline.stream.config.sections import Config
 from driftline.stream.replay.verdict import Outcome
@@ -23,20 +24,22 @@ from driftline.stream.sources.inputs import InputError
 # Pixels of a report and of a card in a notebook; more than that scrolls.
 _REPORT, _CARD = 640, 460
 _TIMES = ("since", "until")
-_KINDS = ("numeric", "categorical", "boolean")
+
+#: The name of a column; pandas numbers columns that have none.
+Name = str | int
 
 
 def compare(
     reference: Any,
     live: Any,
     *,
-    time: str | None = None,
-    prediction: str | None = None,
-    score: str | None = None,
-    label: str | None = None,
-    id: str | None = None,  # as the option of the command line
-    kinds: Mapping[str, str] | None = None,
-    for_whom: str | Sequence[str] = (),
+    time: Name | None = None,
+    prediction: Name | None = None,
+    score: Name | None = None,
+    label: Name | None = None,
+    id: Name | None = None,  # as the option of the command line
+    kinds: Mapping[Name, str] | None = None,
+    for_whom: Name | Sequence[Name] = (),
     name: str = "live",
     config: str | None = None,
 ) -> Result:
@@ -56,26 +59,27 @@ def compare(
     >>> result.drifted, result["amount"].change
     (True, 'is higher: a typical value is now 34, was 19')
     """
-    whom = [for_whom] if isinstance(for_whom, str) else for_whom
-    parts = {"ts": time, "prediction": prediction, "score": score, "label": label, "id": id}
+    whom = [for_whom] if isinstance(for_whom, str | int) else for_whom
+    named = {"ts": time, "prediction": prediction, "score": score, "label": label, "id": id}
+    parts = {part: str(column) for part, column in named.items() if column is not None}
     wishes = Wishes(
         config=Config() if config is None else parse_config(config, "config"),
-        parts={part: column for part, column in parts.items() if column is not None},
-        kinds={signal: _kind(kind) for signal, kind in (kinds or {}).items()},
-        for_whom=whom,
-        command=_call(parts, kinds or {}, whom),
+        parts=parts,
+        kinds={str(signal): _kind(kind) for signal, kind in (kinds or {}).items()},
+        for_whom=list(map(str, whom)),
+        command=_call(named, kinds or {}, whom),
     )
     found = scan(Frame(live, name, "live"), Frame(reference, name, "reference"), wishes)
     return Result(found, sys.modules.get(type(live).__module__.partition(".")[0]))
 
 
 def _kind(kind: str) -> Kind:
-    if kind not in _KINDS:
-        raise InputError(f"kinds: expected one of {', '.join(_KINDS)}, got {kind!r}")
+    if kind not in NAMED_KINDS:
+        raise InputError(f"kinds: expected one of {', '.join(NAMED_KINDS)}, got {kind!r}")
     return Kind(kind)
 
 
-def _call(parts: Mapping[str, str | None], kinds: Mapping[str, str], for_whom: Sequence[str]) -> str:
+def _call(parts: Mapping[str, Name | None], kinds: Mapping[Name, str], for_whom: Sequence[Name]) -> str:
     words = [f"{'time' if part == 'ts' else part}={column!r}" for part, column in parts.items() if column is not None]
     words += [f"kinds={dict(kinds)!r}"] if kinds else []
     words += [f"for_whom={list(for_whom)!r}"] if for_whom else []
@@ -151,11 +155,11 @@ class Result:
 
         return pyarrow.table(columns)
 
-    def __getitem__(self, signal: str) -> Finding:
+    def __getitem__(self, signal: Name) -> Finding:
         """The finding of a signal, with or without `features.` in front of its name."""
         return Finding(_timed(signal_facts(self.scan, *self._find(signal))))
 
-    def plot(self, signal: str) -> Card:
+    def plot(self, signal: Name) -> Card:
         """The pictures of a signal: its values over time, before and after."""
         from driftline.stream.reports.page.page import signal_page
 
@@ -181,9 +185,9 @@ class Result:
     def _signals(self) -> list[tuple[ModelView, SignalView]]:
         return [(model, signal) for model in self.scan.overview.models for signal in model.signals]
 
-    def _find(self, name: str) -> tuple[ModelView, SignalView]:
+    def _find(self, name: Name) -> tuple[ModelView, SignalView]:
         for model, signal in self._signals():
-            if name in (signal.name, signal.short):
+            if str(name) in (signal.name, signal.short):
                 return model, signal
         known = ", ".join(signal.short for _, signal in self._signals()[:20])
         raise KeyError(f"no signal {name!r}; there are {known}")

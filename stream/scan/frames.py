@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 from driftline.stream.config.files import FileOptions
 from driftline.stream.config.sections import Config
@@ -52,16 +53,26 @@ def _as_arrow(frame: Any, title: str) -> Any:
         if isinstance(frame, pyarrow.Table):
             return frame
         if isinstance(frame, Mapping):
-            return pyarrow.table(dict(frame))
+            return pyarrow.table(_named(frame))
         if isinstance(frame, Sequence) and all(isinstance(row, Mapping) for row in frame):
             return pyarrow.table(_columns(frame))
         if hasattr(frame, "__arrow_c_stream__") or hasattr(frame, "__dataframe__"):
-            return pyarrow.table(frame)
+            with catch_warnings():  # pandas: names that are no text become text, which is what is wanted
+                simplefilter("ignore", UserWarning)
+                return pyarrow.table(frame)
     except (pyarrow.ArrowException, TypeError, ValueError) as error:
         raise InputError(f"{title}: {error}; give each column values of one type, and all columns one length") from None
     raise InputError(f"{title}: expected {_KINDS}, got {type(frame).__name__}")
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    names = dict.fromkeys(str(name) for row in rows for name in row)
-    return {name: [row.get(name) for row in rows] for name in names}
+    names = dict.fromkeys(name for row in rows for name in row)
+    return _named({name: [row.get(name) for row in rows] for name in names})
+
+
+def _named(columns: Mapping[Any, Any]) -> dict[str, Any]:
+    """The columns by names that are text. Raises ValueError if two are the same."""
+    named = {str(name): values for name, values in columns.items()}
+    if len(named) < len(columns):
+        raise ValueError(f"two columns have one name: {', '.join(map(repr, columns))}")
+    return named

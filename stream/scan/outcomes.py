@@ -22,7 +22,7 @@ from driftline.stream.outcomes.performance import Performance, Wishes, performan
 from driftline.stream.outcomes.rows import Labels, Rows
 from driftline.stream.replay.pipeline import LogBatch
 from driftline.stream.scan.outcome_rows import Schemas, as_log, read_labels, read_rows, with_origins
-from driftline.stream.scan.tables import Table, inspect_table, is_timed
+from driftline.stream.scan.tables import Table, inspect_table, is_timed, with_paths
 from driftline.stream.sources.inputs import InputError, Note, OnNote
 from driftline.stream.text.phrases import listed
 
@@ -36,11 +36,16 @@ _FIRST = 1_000
 
 @dataclass(frozen=True)
 class Tables:
-    """What is read. parts: columns that are settled, by the part of the event that they are; "label" is one of `labels`
-    if that is given. model: the one to evaluate, where the table holds several."""
+    """What is read.
+
+    reference_label: the column of the reference with the label; None for one of the same name, or one that looks like
+    it. parts: columns that are settled, by the part of the event that they are; "label" is one of `labels` if that is
+    given. model: the one to evaluate, where the table holds several.
+    """
 
     live: Table
     reference: Table | None = None
+    reference_label: str | None = None
     labels: Table | None = None
     parts: Mapping[str, str] = field(default_factory=dict)
     config: Config = field(default_factory=Config)
@@ -70,10 +75,11 @@ class TopicLog(Protocol):
 class Topics:
     """What is read: predictions as `config` maps them, and labels in the published format of label events."""
 
-    live: TopicLog
     config: Config
-    reference: Table | None = None
+    live: TopicLog
     labels: TopicLog | None = None
+    reference: Table | None = None
+    reference_label: str | None = None
     model: str | None = None
 
 
@@ -100,7 +106,7 @@ def evaluate(tables: Tables, wishes: Wishes) -> Evaluated:
     live, joined = _table_rows(tables.live, config, model, timed, notes), None
     if tables.labels is not None:
         live, joined = join(live, _table_labels(tables.labels, tables, config.mapping.id, notes))
-    reference = _reference(tables.reference, config, model, timed, notes)
+    reference = _reference(tables.reference, tables.reference_label, config, model, timed, notes)
     result = _performance(tables.live.title, live, reference, wishes, joined, timed)
     return Evaluated(result, _columns(found), model, tuple(notes))
 
@@ -115,7 +121,7 @@ def evaluate_topics(topics: Topics, wishes: Wishes) -> Evaluated:
         log = topics.labels.read()
         labels = read_labels(topics.labels.title, log, native, notes, model=model, schemas=topics.labels.schemas)
         live, joined = join(live, labels)
-    reference = _reference(topics.reference, config, model, True, notes)
+    reference = _reference(topics.reference, topics.reference_label, config, model, True, notes)
     mapping = config.mapping.event_mapping()
     columns = {part: str(getattr(mapping, part)) for part in _SHOWN}
     return Evaluated(_performance(title, live, reference, wishes, joined, True), columns, model, tuple(notes))
@@ -156,20 +162,42 @@ def _first_models(topics: Topics) -> list[str]:
     return sorted(names)
 
 
-def _reference(table: Table | None, config: Config, model: str, timed: bool, notes: dict[str, None]) -> Rows | None:
+def _reference(
+    table: Table | None, label: str | None, config: Config, model: str, timed: bool, notes: dict[str, None]
+) -> Rows | None:
+    """The labelled predictions to compare with. label: its column, if it is another one than in `config`."""
     if table is None:
         return None
+    config = with_paths(config, label=_reference_label(table, label, config, notes))
     has_times = timed and is_timed(table, config)
     if timed and not has_times:
         notes.setdefault(f"{table.title}: has no times; its rows are taken to be in their order")
     return _table_rows(table, config, model, has_times, notes)
 
 
+def _reference_label(table: Table, label: str | None, config: Config, notes: dict[str, None]) -> str:
+    """The column of a reference that holds the label. Raises InputError if there is none."""
+    usual, parts = config.mapping.event_mapping().label, {} if label is None else {"label": label}
+    bare = with_paths(config, ts=RECORD, id=RECORD, label=None)
+    found = inspect_table(table, bare, parts, "driftline performance")
+    columns = [column.path for column in found.columns]
+    if label is None and usual in columns:
+        return usual
+    own = found.proposal.fields.get("label")
+    if own is None:
+        raise InputError(
+            f"{table.title}: has no column {usual!r} with the label; name its own with --reference-label. "
+            f"It has {listed(columns, 20)}"
+        )
+    if label is None:
+        notes.setdefault(f"{table.title}: the label is {own.value}; another one is named with --reference-label")
+    return str(own.value)
+
+
 def _table_rows(table: Table, config: Config, model: str, timed: bool, notes: dict[str, None]) -> Rows:
     """The predictions of a model in a table; without times, all have the same one."""
     if not timed:
-        paths = config.mapping.model_copy(update={"ts": RECORD})
-        config = config.model_copy(update={"mapping": EventPaths(**paths.model_dump(exclude_unset=True))})
+        config = with_paths(config, ts=RECORD)
     log = as_log(table.messages(config, _noting(notes)), None if timed else np.zeros_like)
     return read_rows(table.title, log, config, model, notes)
 

@@ -17,11 +17,11 @@ from itertools import islice
 import numpy as np
 
 from driftline.detectors.summaries.codes import Kind
-from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.build import BuildSettings, build_baseline
+from driftline.stream.baselines.kinds import check_kinds
 from driftline.stream.baselines.sample import Sample, read_events
 from driftline.stream.config.load import parse_config
-from driftline.stream.config.mapping import Mapping as EventPaths
 from driftline.stream.config.panes import Panes
 from driftline.stream.config.sections import Config
 from driftline.stream.events.event import Event
@@ -34,7 +34,7 @@ from driftline.stream.replay.run import replay
 from driftline.stream.replay.verdict import Outcome, Verdict, decide
 from driftline.stream.results.overview import overview
 from driftline.stream.results.scan import Scan, Wishes
-from driftline.stream.scan.tables import NO_TIME, Table, inspect_both, is_timed
+from driftline.stream.scan.tables import NO_TIME, Table, inspect_both, is_timed, with_paths
 from driftline.stream.scan.whom import by_part, extras_of, split_by
 from driftline.stream.sources.inputs import InputError, Note, OnNote
 
@@ -142,8 +142,7 @@ def _in_order(rows: list[bytes], config: Config, timed: bool) -> tuple[list[byte
 def _read_reference(reference: Table, config: Config, has_times: bool, wishes: Wishes, on_note: OnNote) -> Sample:
     """The events of the reference. Raises InputError if too few of its rows are events."""
     if not has_times:
-        paths = config.mapping.model_copy(update={"ts": RECORD})
-        config = config.model_copy(update={"mapping": EventPaths(**paths.model_dump(exclude_unset=True))})
+        config = with_paths(config, ts=RECORD)
     batches = _chunks(reference.messages(config, on_note))
     timestamp = None if has_times else NO_TIME
     sample = read_events(batches, config, timestamp=timestamp, extras=extras_of(wishes.for_whom))
@@ -158,6 +157,10 @@ def _build(sample: Sample, model: str, config: Config, has_times: bool, wishes: 
     chosen, events = config.for_model(model), sample.events[model]
     kinds = {name: Kind(kind) for name, kind in chosen.kinds.items()} | _named(wishes.kinds, events, source)
     settings = BuildSettings(ordered=has_times, kinds=kinds, selects=chosen.signals.selects, most=config.limits.signals)
+    try:
+        check_kinds(kinds, events)
+    except BaselineError as error:
+        raise InputError(f"{source}: {error}") from None
     return build_baseline(events, {"model": model, "source": [source]}, settings)
 
 

@@ -51,13 +51,11 @@ def inspect_table(table: Table, config: Config, parts: Mapping[str, str], comman
     config: settings that are kept. parts: columns that are settled, by the part of the event that they are. command:
     for people. Raises InputError.
     """
-    for (part, column), (other, same) in combinations(parts.items(), 2):
-        if column == same:
-            raise InputError(f"{table.title}: the column {column!r} cannot be the {part} and the {other}; name two")
+    _check_names(table, config, parts)
     found = _inspect_as(table, config, parts, command)
     if found.configuration is None and found.proposal.timeless and "ts" not in parts:
         found = _inspect_as(table, config, {**parts, "ts": RECORD}, command)
-    _check_columns(found, table, parts)
+    _check_columns(found, table, config, parts)
     return found
 
 
@@ -110,8 +108,7 @@ def _listed(columns: Sequence[str]) -> str:
 
 
 def _inspect_as(table: Table, config: Config, parts: Mapping[str, str], command: str) -> Inspection:
-    settled = {**config.mapping.model_dump(exclude_unset=True), **parts}
-    settings = config.model_copy(update={"mapping": EventPaths(**settled)})
+    settings = with_paths(config, **parts)
     source = Source(name=table.name, command=command)
 
     def read(config: Config, on_note: OnNote) -> Iterator[Message]:
@@ -121,17 +118,52 @@ def _inspect_as(table: Table, config: Config, parts: Mapping[str, str], command:
     return inspect_records(read, source, table.describe, settings, _INSPECTED)
 
 
-def _check_columns(found: Inspection, table: Table, parts: Mapping[str, str]) -> None:
+def _check_names(table: Table, config: Config, parts: Mapping[str, str]) -> None:
+    """Raises InputError if parts were given columns that can be none, or one column twice."""
+    for part, column in parts.items():
+        if not all(map(str.strip, column.split("."))):
+            raise InputError(f"{table.title}: {column!r} is no name of a column for the {_option(part)}; name one")
+    for (part, column), (other, same) in combinations(parts.items(), 2):
+        if column == same:
+            raise InputError(
+                f"{table.title}: the column {column!r} cannot be the {_option(part)} and the {_option(other)}; name two"
+            )
+    try:
+        with_paths(config, **parts)
+    except ValueError:
+        usual = {str(path): part for part, path in config.mapping.model_dump().items() if part not in parts}
+        part, column = next((part, column) for part, column in parts.items() if column in usual)
+        other = _option(usual[column])
+        raise InputError(
+            f"{table.title}: the column {column!r} is the {other} by its name, and cannot be the {_option(part)}, too; "
+            f"name another column for the {other}, or rename this one"
+        ) from None
+
+
+def _option(part: str) -> str:
+    return "time" if part == "ts" else part
+
+
+def _check_columns(found: Inspection, table: Table, config: Config, parts: Mapping[str, str]) -> None:
     """Raises InputError if a part was given a column that the table does not have."""
     columns = [each.path for each in found.columns]
+    if "id" in parts and parts["id"] != RECORD:  # rows of a table are given the id that they lack
+        columns = [each.path for each in _inspect_as(table, config, {**parts, "id": RECORD}, "").columns]
     for part, column in parts.items():
         if column not in columns and found.documents and column != RECORD:
             near = get_close_matches(column, columns, 1)
             hint = f"; did you mean {near[0]!r}?" if near else "."
-            option = "time" if part == "ts" else part
             raise InputError(
-                f"{table.title}: has no column {column!r} for the {option}{hint} The columns are {_listed(columns)}"
+                f"{table.title}: has no column {column!r} for the {_option(part)}{hint} "
+                f"The columns are {_listed(columns)}"
             )
+
+
+def with_paths(config: Config, **paths: str | None) -> Config:
+    """The configuration where these parts of an event lie elsewhere; None: where they lie by default."""
+    given = {**config.mapping.model_dump(exclude_unset=True), **paths}
+    mapping = EventPaths(**{part: path for part, path in given.items() if path is not None})
+    return config.model_copy(update={"mapping": mapping})
 
 
 def is_timed(table: Table, config: Config) -> bool:

@@ -131,6 +131,8 @@ def _size(path: str) -> int:
     if path == STDIN:
         return 0
     file = Path(path)
+    if path.startswith("kafka://"):
+        raise InputError(f"{path}: is a topic, and files are read here; save its messages as a file")
     if not file.exists():
         raise InputError(f"{path}: no such file")
     if file.is_dir():

@@ -20,7 +20,16 @@ from pathlib import Path
 from typing import Any
 
 from driftline.stream.sources.inputs import InputError, Note, OnNote
-from driftline.stream.sources.table import ABSENT, Column, EventWriter, RowWriter, number, opened, plan_columns
+from driftline.stream.sources.table import (
+    ABSENT,
+    INDEX_LEVEL,
+    Column,
+    EventWriter,
+    RowWriter,
+    number,
+    opened,
+    plan_columns,
+)
 
 
 def parquet_batches(path: str, rows: EventWriter, note: OnNote, chunk: int) -> Iterator[tuple[list[bytes], int]]:
@@ -47,7 +56,7 @@ class ArrowRows:
 
     def __init__(self, path: str, schema: Any, rows: EventWriter, note: OnNote) -> None:
         flat = _flat(schema.empty_table())
-        planned = plan_columns(path, flat.column_names, rows.mapping, note)
+        planned = plan_columns(path, _titles(flat.schema), rows.mapping, note)
         self._columns = [column for column in planned if _is_read(column, flat.schema.field(column.index).type, note)]
         self._empty = set(self._columns)
         own_values = [replace(column, index=at) for at, column in enumerate(self._columns)]
@@ -69,6 +78,18 @@ class ArrowRows:
         for column in self._columns:
             if column in self._empty:
                 note(Note(column.title, "is null in every row"))
+
+
+def _titles(schema: Any) -> list[str]:
+    """The titles of the columns, where an index of times without a name is called `index`, unless a column is."""
+    from pyarrow import types
+
+    return [
+        "index"
+        if INDEX_LEVEL.fullmatch(name) and types.is_temporal(schema.field(at).type) and "index" not in schema.names
+        else name
+        for at, name in enumerate(schema.names)
+    ]
 
 
 def _flat(table: Any) -> Any:

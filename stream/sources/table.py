@@ -4,7 +4,8 @@ The names of columns are paths of the mapping. Those of id, ts, model, version, 
 the event's own, `tags.NAME` is a tag, and every other column, `features.NAME` or plain NAME, is a feature. A column
 `features` or `tags` holds a whole object, or one written as JSON.
 
-A column without a title, or with the one that pandas gives to an index, is left out: row numbers only ever rise.
+A column without a title, or with the one that pandas gives to an index, is left out: row numbers only ever rise. Where
+types say that the index holds times, its column is `index`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ Keys = tuple[str, ...]
 Converter = Callable[[Any], object]
 Kind = Literal["text", "time", "object", "value"]
 
-_INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
+#: The title of an index of pandas that has no name.
+INDEX_LEVEL = re.compile(r"__index_level_\d+__")
+_INDEX = re.compile(rf"|Unnamed: \d+|{INDEX_LEVEL.pattern}")
 _KINDS: dict[str, Kind] = {
     "id": "text", "model": "text", "version": "text", "ts": "time",
     "prediction": "value", "score": "value", "label": "value", "weight": "value",
@@ -146,7 +149,12 @@ class _Plan:
         for index, title in enumerate(titles):
             if _INDEX.fullmatch(title) and _keys(title) not in self._own:
                 field = f"column {index + 1}" + (f", {title!r}" if title else "")
-                note(Note(field, "is left out: it has no title of its own, as row numbers that pandas writes"))
+                note(
+                    Note(
+                        field,
+                        "is left out: it has no title, as row numbers of pandas; give it one to read it",
+                    )
+                )
             else:
                 yield index, title
 

@@ -113,6 +113,14 @@ def test_a_part_of_the_labels_is_said_with_the_scores_it_leaves_out(run: Run, tm
         (("--prediction", "score", "--score", "score"), "the column 'score' cannot be the prediction and the score"),
         (("--label", "fraudulent", "--cost", "fp"), "--cost: expected fp=NUMBER or fn=NUMBER"),
         (("--label", "fraudulent", "--positive", "yes"), "there is no class 'yes'; there are"),
+        (("--label", "fraudulent", "--require", "recall@yes>=0.5"), "there is no such metric; there are accuracy"),
+        (("--label", ""), "'' is no name of a column for the label"),
+        (("--time", "paid_at."), "'paid_at.' is no name of a column for the time"),
+        (("--id", "zzz"), "has no column 'zzz' for the id. The columns are id, paid_at"),
+        (("--prediction", "score"), "the column 'score' is the score by its name, and cannot be the prediction, too"),
+        (("--label", "fraudulent", "--reference-label", "x"), "--reference-label names a column of --reference"),
+        (("--labels", "kafka://labels"), "--labels: predictions of a table have labels of a table; save those of"),
+        (("--reference", "kafka://before"), "kafka://before: is a topic, and files are read here"),
     ],
 )
 def test_what_cannot_be_evaluated_is_refused_with_a_remedy(
@@ -122,6 +130,44 @@ def test_what_cannot_be_evaluated_is_refused_with_a_remedy(
 
     assert result.code == 2
     assert reason in result.words
+
+
+@pytest.mark.parametrize("left_out", ["fraudulent", ""])
+def test_predictions_without_labels_beside_a_reference_get_no_verdict(run: Run, tmp_path: Path, left_out: str) -> None:
+    rows = outcomes(600, 8)
+    reference = written(tmp_path / "before.csv", outcomes(2000, 1))
+    live = written(tmp_path / "live.csv", rows.with_labels([None] * len(rows)), left_out)
+    columns = (
+        "--prediction",
+        "decision",
+        "--time",
+        "paid_at",
+        "--reference",
+        str(reference),
+        "--reference-label",
+        "fraudulent",
+    )
+    bare, bound = (run("performance", str(live), *columns, *more) for more in ((), ("--require", "accuracy>=0.5")))
+
+    assert bare.code == bound.code == 2
+    assert "no verdict, as none of its predictions has a label, and it takes 20" in bare.words
+
+
+def test_the_label_of_a_reference_may_have_another_name(run: Run, tmp_path: Path) -> None:
+    text = written(tmp_path / "before.csv", outcomes(6000, 1)).read_text()
+    live, same = written(tmp_path / "live.csv", outcomes(3000, 2)), ("--reference", "before.csv", "--json")
+    facts = []
+    for name, option in (("fraudulent", ()), ("truth", ()), ("verdict", ("--reference-label", "verdict"))):
+        (tmp_path / "before.csv").write_text(text.replace("fraudulent", name))
+        facts.append(json.loads(run("performance", str(live), *COLUMNS, *same, *option).out))
+    unnamed = run("performance", str(live), *COLUMNS, *same)
+
+    assert facts[0]["reference"] == facts[1]["reference"] == facts[2]["reference"]
+    assert facts[0]["reference"]["rows"] == 6000
+    assert any("the label is truth" in each for each in facts[1]["notes"])
+    assert "--reference-label verdict" in facts[2]["command"]
+    assert unnamed.code == 2
+    assert "before.csv: has no column 'fraudulent' with the label; name its own with --reference-label" in unnamed.words
 
 
 def test_a_file_of_labels_without_ids_is_refused_by_name(run: Run, tmp_path: Path) -> None:

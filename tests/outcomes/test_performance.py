@@ -178,7 +178,7 @@ def test_true_1_and_1_0_are_the_same_class() -> None:
         prediction=["true" if each == "fraud" else "false" for each in rows.prediction],
         label=["1.0" if each == "fraud" else "0.0" for each in rows.label],
     )
-    found = performance(spelt, None, Wishes())
+    found = performance(spelt, None, Wishes(positive="true"))
 
     assert found.task.classes == ("0", "1")
     assert (
@@ -193,8 +193,21 @@ def test_labels_that_name_no_predicted_class_are_refused_with_both_named() -> No
         performance(replace(rows, label=["yes" if each == "fraud" else "no" for each in rows.label]), None, Wishes())
     with pytest.raises(OutcomesError, match="0 labels, and at least 20 are needed"):
         performance(rows.with_labels([None] * len(rows)), None, Wishes())
-    with pytest.raises(OutcomesError, match="there is no class 'Fraud'; there are fine, fraud"):
-        performance(rows, None, Wishes(positive="Fraud"))
+    bare = replace(rows, prediction=[None] * len(rows))
+    for each in (rows, bare):
+        with pytest.raises(OutcomesError, match="there is no class 'Fraud'; there are fine, fraud"):
+            performance(each, None, Wishes(positive="Fraud"))
+
+
+def test_what_is_said_of_two_classes_is_refused_where_there_are_others() -> None:
+    ids, ts, nan = [str(each) for each in range(300)], START + np.arange(300) * STEP, np.full(300, np.nan)
+    numbers, names = [str(each / 3) for each in range(300)], [f"c{each % 3}" for each in range(300)]
+    for texts, positive, what in ((numbers, "1", "numbers"), (names, "c1", "of 3 classes")):
+        rows = Rows(ids, ts, texts, nan, texts)
+        with pytest.raises(OutcomesError, match=f"--positive needs two classes, and the predictions are {what}"):
+            performance(rows, None, Wishes(positive=positive))
+        with pytest.raises(OutcomesError, match=f"--cost needs two classes, and the predictions are {what}"):
+            performance(rows, None, Wishes(costs=Costs(1, 1)))
 
 
 def test_costs_are_shown_by_prediction() -> None:

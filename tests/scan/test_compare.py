@@ -67,6 +67,41 @@ def test_times_may_be_those_of_the_frame_and_the_frame_may_have_none() -> None:
     assert any("the rows have no time" in each for each in untimed.unchecked)
 
 
+def test_an_index_of_times_without_a_name_is_the_time(result: driftline.Result, tmp_path: Path) -> None:
+    pandas, parquet = pytest.importorskip("pandas"), pytest.importorskip("pyarrow.parquet")
+    reference, live = (pandas.DataFrame(each) for each in (rows(None, 1), rows(1000)))
+    indexed = [each.set_index(pandas.to_datetime(each.pop("paid_at")).rename(None)) for each in (reference, live)]
+    indexed[1].to_parquet(tmp_path / "live.parquet")
+
+    for after in (indexed[1], parquet.read_table(tmp_path / "live.parquet")):
+        found = driftline.compare(indexed[0], after)
+        assert found["device_trust"].since == result["device_trust"].since
+
+
+def test_columns_may_be_numbered() -> None:
+    pandas = pytest.importorskip("pandas")
+    reference, live = (
+        {0: [float(each % 40) for each in range(n)], 1: [float(each % 40) + more for each in range(n)]}
+        for n, more in ((2000, 0), (500, 15))
+    )
+    for make in (dict, pandas.DataFrame, lambda columns: pandas.DataFrame(columns).to_dict("records")):
+        found = driftline.compare(make(reference), make(live), kinds={0: "numeric"})
+        assert found[1].change == "is higher: a typical value is now 34, was 19"
+    with pytest.raises(InputError, match=r"live: has no column '5' for the time. The columns are 0, 1"):
+        driftline.compare(reference, live, time=5)
+    with pytest.raises(InputError, match="two columns have one name: '0', 0"):
+        driftline.compare(reference, {"0": [1.0], 0: [1.0]})
+
+
+def test_a_kind_that_does_not_fit_its_column_is_named() -> None:
+    with pytest.raises(InputError, match=r"reference: country: cannot be numeric: there are 0 numbers among 1,500 val"):
+        driftline.compare(rows(None, 1), rows(None), kinds={"country": "numeric"})
+    with pytest.raises(InputError, match=r"amount: cannot be boolean: there are [\d,]+ different ones among 1,500"):
+        driftline.compare(rows(None, 1), rows(None), kinds={"amount": "boolean"})
+    with pytest.raises(InputError, match="kinds: expected one of numeric, categorical, boolean, got 'constant'"):
+        driftline.compare(rows(None, 1), rows(None), kinds={"amount": "constant"})
+
+
 def test_a_notebook_shows_the_report_in_a_frame_where_nothing_runs(result: driftline.Result, tmp_path: Path) -> None:
     shown = result._repr_html_()
     result.save_html(tmp_path / "page.html")
