@@ -106,8 +106,10 @@ def _build(
     incident_id = _digest(model, incident.scope, incident.baseline, incident.opened)
     alert_id = _digest(incident_id, step.seq)
     commands = _commands(alert_id, step, topic, replay_all) if mode == "live" else []
-    silence = silence_all_of(about.kind, model)
-    next_steps = [*commands, silence] if commands and step.status is not Status.RESOLVED else commands
+    further = [silence_all_of(about.kind, model)]
+    if not replay_all and incident.scope != TRAFFIC:
+        further.append(shlex.join(["driftline", "baseline", "accept", incident_id, *CONFIG]))
+    next_steps = [*commands, *further] if commands and step.status is not Status.RESOLVED else commands
     data = AlertData(
         id=alert_id,
         alert_key=alert_key(model, incident.scope),

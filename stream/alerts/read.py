@@ -114,6 +114,7 @@ class ReadSignal(msgspec.Struct, frozen=True, rename={"name": "signal", "kind": 
     offsets: list[OffsetRange] = []
     traffic: ReadTraffic | None = None
     cycle: ReadCycle | None = None
+    version: str = ""
 
     @property
     def is_count(self) -> bool:

@@ -22,6 +22,7 @@ from driftline.stream.baselines.file import FORMAT_VERSION, encode_baseline, man
 from driftline.stream.baselines.kinds import NAMED_KINDS, check_kinds
 from driftline.stream.baselines.rates import rates_of
 from driftline.stream.baselines.sample import read_events
+from driftline.stream.cli.accept import baseline_accept
 from driftline.stream.cli.terminal import (
     MAX_REJECTED,
     ConfigFile,
@@ -60,6 +61,9 @@ baseline_app = typer.Typer(
     no_args_is_help=True,
 )
 app.add_typer(baseline_app, name="baseline")
+baseline_app.command(
+    name="accept", epilog="Example: driftline baseline accept 60afd81abfda6cd6 -c driftline.yaml --by dana"
+)(baseline_accept)
 
 # Reasons of rejections printed, the commonest ones: enough to see what is wrong with a file.
 _SHOWN_CAUSES = 5

@@ -147,14 +147,19 @@ def feedback_command(
 
     Exit code 0: stored. 2: failed.
     """
-    if not may_be_id(alert):
-        raise typer.BadParameter(f"expected an id such as 3f9a21c47be0d512, or its first characters, got {alert!r}")
     settings = read_config(config)
-    found = _search(_sources(settings, None), alert).alert
+    found = find_alert(settings, alert).alert
     now, incident = datetime.now(UTC).timestamp(), found.incident_id or found.id
     feedback = Feedback(incident, found.model, real, by or current_user(), now, comment)
     _of_feedback(settings, lambda store: store.add(feedback))
     out.print(Text(f"incident {incident} of {found.model}: {feedback.words}"), soft_wrap=True)
+
+
+def find_alert(settings: Config, wanted: str) -> FoundAlert:
+    """The alert or the incident with an id, in Redis or on the alerts topic. Raises BadParameter and CommandError."""
+    if not may_be_id(wanted):
+        raise typer.BadParameter(f"expected an id such as 3f9a21c47be0d512, or its first characters, got {wanted!r}")
+    return _search(_sources(settings, None), wanted)
 
 
 def _of_feedback(settings: Config, query: Callable[[FeedbackStore], Awaitable[ResultT]]) -> ResultT:

@@ -183,7 +183,9 @@ def test_an_alert_has_a_histogram_a_runbook_and_commands() -> None:
         "Owner: payments\\u202e",
         *(f"$ {each}" for each in body["commands"]),
         "$ driftline silence add --match model=fraud --for 2h --comment known -c driftline.yaml",
+        f"$ driftline baseline accept {body['incident_id']} -c driftline.yaml",
     ]
+    assert "baseline accept" not in json.dumps(data(drift, learned=True)), "there is no file to accept it in"
     assert data(drift, mode="replay")["commands"] == []
 
 
