@@ -6,10 +6,15 @@ for n events against a reference worth M.
 
 | test          | evidence                                                                     |
 |---------------|------------------------------------------------------------------------------|
-| level, spread | (Σ f R)² s / (2 Var f) - ln 2                                                |
-| ks            | the largest |cumulated R|² s / (2 Var), Var the largest of the cuts, - ln 2  |
+| level, spread | (Σ f R)² s / (2 Var f (1 + lean)) - ln 2                                     |
+| ks            | the largest |cumulated R|² s / (2 Var (1 + lean)), of the widest cut, - ln 2 |
 | chi2          | -ln P(chi-square >= Σ (1 - p) R² s / Var) over codes expected often enough   |
 | rate          | the lesser of G / φ and of the bound for clumps of dispersion φ, - ln 2      |
+
+A sum of m independent events of skewness γ exceeds z standard deviations with a chance of about
+exp(-z²/2 + γ z³ / 6√m) (Cramér 1938); so lean = γ z / 3√m, on the side to which γ leans. Clumps and AR(1) have 1.5 γ
+in place of γ. Without it a flag that one event in a hundred has, and the spread of AR(1) 0.95, paged 6 and 2 times as
+often.
 
 A window in which events say less than `INDEPENDENT` independent ones has no evidence of shape: its tail is not normal.
 A code is expected often enough for chi2 at `CELLS` independent events.
@@ -139,7 +144,7 @@ class Likenesses:
         places = self._places
         for which, weights in enumerate(places.weights):
             asked, own = np.add.reduceat(residual * weights, places.of_ordered, axis=1), places.level + which
-            squares = np.where(n >= INDEPENDENT * slope[:, own], asked**2 / variance[:, own], 0.0)
+            squares = self._squares(asked, variance[:, own], slope[:, own], n, self._skewness[own])
             evidence[:, places.ks + 1 + which] = squares / 2 - _TWO_SIDES
         if not places.cuts.size:
             return
@@ -149,8 +154,19 @@ class Likenesses:
         below = np.cumsum(residual - np.repeat(all_of_them, sizes, axis=1) * places.regular, axis=1)
         farthest = np.maximum.reduceat(np.abs(below), places.of_ordered, axis=1)[:, places.with_cuts]
         wide, slow = (np.maximum.reduceat(each[:, places.cuts], places.of_cuts, axis=1) for each in (variance, slope))
-        widest = np.where(n >= INDEPENDENT * slow, farthest**2 / wide, 0.0)
+        skewed = np.maximum.reduceat(np.abs(self._skewness[places.cuts]), places.of_cuts)
+        widest = self._squares(farthest, wide, slow, n, skewed)
         evidence[:, places.ks[places.with_cuts]] = widest / 2 - _TWO_SIDES
+
+    @staticmethod
+    def _squares(
+        asked: FloatArray, variance: FloatArray, slope: FloatArray, n: FloatArray, skewness: FloatArray
+    ) -> FloatArray:
+        """Squares of deviations x / √Var (w, .), less what a skewed sum leans; 0 in short windows."""
+        deviations, independent = np.abs(asked) / np.sqrt(variance), n / np.maximum(slope, 1.0)
+        lean = np.maximum(np.sign(asked) * skewness, 0.0) * (1.5 - 0.5 / np.maximum(slope, 1.0))
+        leant = deviations**2 / (1 + deviations * lean / (3 * np.sqrt(independent)))
+        return np.where(n >= INDEPENDENT * slope, leant, 0.0)
 
     def _nominal(
         self, counts: FloatArray, expected: FloatArray, variance: FloatArray, slope: FloatArray, n: FloatArray
@@ -184,6 +200,11 @@ class Likenesses:
     @cached_property
     def _shares(self) -> FloatArray:
         return np.hstack([each.reference.shares for each in self.signals])
+
+    @cached_property
+    def _skewness(self) -> FloatArray:
+        """Skewness (F,) of the functionals of one event."""
+        return np.concatenate([each.functionals.skewness for each in self.signals])
 
     @cached_property
     def _widths(self) -> Widths:

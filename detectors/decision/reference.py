@@ -103,6 +103,13 @@ class History:
             cycles,
         )
 
+    @classmethod
+    def steady(cls, blocks: IntArray) -> History:
+        """The history of a signal without phases, from the counts (P, K) of P >= 2 stretches."""
+        counts = blocks.astype(float)
+        none = np.zeros(len(blocks), np.int64)
+        return cls(counts, counts.sum(1, keepdims=True), none, counts.sum(0)[None, None], 1)
+
     @cached_property
     def reference(self) -> Reference:
         """What all of it expects."""

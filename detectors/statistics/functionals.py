@@ -51,6 +51,15 @@ class Functionals:
         return [slice(0, shape), *(slice(f, f + 1) for f in range(shape, self.matrix.shape[1]))]
 
     @cached_property
+    def skewness(self) -> FloatArray:
+        """Skewness (F,) of each functional of one event; 0 where it does not vary."""
+        mean = self.shares @ self.matrix
+        variance = np.maximum(self.shares @ self.matrix**2 - mean**2, 0.0)
+        third = self.shares @ (self.matrix - mean) ** 3
+        some = variance > 1e-12
+        return np.where(some, third / np.where(some, variance, 1.0) ** 1.5, 0.0)
+
+    @cached_property
     def regular(self) -> FloatArray:
         """Shares (size,) of the regular codes among themselves."""
         return np.asarray(self.shares[: self.size] / max(self.shares[: self.size].sum(), 1e-300))

@@ -24,6 +24,7 @@ from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.cycles import Cycles
 from driftline.stream.baselines.derived import Derived, signal_hashes
 from driftline.stream.baselines.encoding import content_hash, counts_type, signals_file
+from driftline.stream.baselines.slopes import Slopes
 from driftline.stream.baselines.unwatched import Why
 from driftline.stream.baselines.watched import Signals, WatchedSignal
 from driftline.stream.events.columns import Columns, Field, tabulate
@@ -44,7 +45,8 @@ class Baseline:
     of the first live events, and "unwatched" says which fields of the events have no signal. arrays_hash: of signals
     and arrays. read_blocks: reads the blocks, which nobody needs who has what
     is `derived` from them; None if they were not kept. rates: of the events, if it was made of all that came. cycles:
-    what it expects by phase of a day or a week; None if it expects the same at all times.
+    what it expects by phase of a day or a week; None if it expects the same at all times. slopes: how much its signals
+    vary by themselves; None if it does not say.
     """
 
     layout: Layout
@@ -55,6 +57,7 @@ class Baseline:
     derived: Derived | None = None
     rates: Rates | None = None
     cycles: Cycles | None = None
+    slopes: Slopes | None = None
 
     @classmethod
     def of(cls, layout: Layout, blocks: IntArray, total: Sketch, about: Mapping[str, Any]) -> Baseline:
@@ -67,11 +70,12 @@ class Baseline:
     def content_hash(self) -> str:
         """What names it among the baselines of its model: those with the same one judge values alike, SHA-256 in hex.
 
-        Without cycles it is that of the arrays, which is the one that baselines had before there were cycles.
+        Without cycles and slopes it is that of the arrays, as it was before there were any.
         """
-        if self.cycles is None:
+        judged_by = [each.facts()["hash"] for each in (self.cycles, self.slopes) if each is not None]
+        if not judged_by:
             return self.arrays_hash
-        return hashlib.sha256(f"{self.arrays_hash}{self.cycles.facts()['hash']}".encode()).hexdigest()
+        return hashlib.sha256("".join([self.arrays_hash, *judged_by]).encode()).hexdigest()
 
     @property
     def model(self) -> str:
@@ -164,6 +168,7 @@ class Baseline:
             read_blocks=lambda: self.blocks[:, columns],
             derived=self.derived and self.derived.select(self.layout, kept),
             cycles=self.cycles and self.cycles.select({signal.name for signal in layout.signals}),
+            slopes=self.slopes and self.slopes.select({signal.name for signal in layout.signals}),
         )
 
     @cached_property

@@ -17,6 +17,7 @@ from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.cycles import cycles_of
 from driftline.stream.baselines.encoding import DTYPES
 from driftline.stream.baselines.file import FORMAT_VERSION, MAX_MEMBER_BYTES
+from driftline.stream.baselines.slopes import slopes_of
 from driftline.stream.baselines.unwatched import RARE, Choice, Why, choose_names, identifiers, unwatched_fields
 from driftline.stream.events.columns import Columns, Field, infer_fields, tabulate
 from driftline.stream.events.event import FALSE, FLAGS, TRUE, Event, is_whole
@@ -97,12 +98,16 @@ def build_baseline(
         **({"unwatched_names": choice.counts} if choice.counts else {}),
     }  # fmt: skip
     built = Baseline.of(layout, blocks, layout.sketch(codes, columns.numeric), facts)
-    if not settings.ordered or settings.format_version == 1 or settings.timezone is None:
+    if not settings.ordered or settings.format_version == 1:
         return built
     try:
-        return replace(built, cycles=cycles_of(layout, codes, columns.numeric, columns.ts, settings.timezone))
+        named = settings.timezone
+        cycles = None if named is None else cycles_of(layout, codes, columns.numeric, columns.ts, named)
     except ValueError as error:
         raise BaselineError(f"calendar.timezone: {error}") from error
+    steady = None if about.get("learned") else slopes_of(layout, codes)
+    slopes = steady and steady.select(built.names.difference(cycles.by_name if cycles else ()))
+    return replace(built, cycles=cycles, slopes=slopes)
 
 
 def _blocks(layout: Layout, wanted: int) -> int:

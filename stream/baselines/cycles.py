@@ -7,11 +7,10 @@ earlier versions wrote, or of which no signal has phases, expects the same at al
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -30,9 +29,9 @@ from driftline.detectors.decision.phases import (
 from driftline.detectors.decision.reference import History, Reference
 from driftline.detectors.decision.widths import Widths
 from driftline.detectors.statistics.functionals import Functionals
-from driftline.detectors.statistics.long_run import LongRun, window_lengths
 from driftline.detectors.summaries.layout import Layout
-from driftline.stream.baselines.encoding import COUNTS, array_file, canonical_json, counts_file, read_array
+from driftline.stream.baselines.encoding import COUNTS, array_file, canonical_json, counts_file
+from driftline.stream.baselines.figures import Row, codes_of_columns, read_row, run_figures, runs_from
 from driftline.stream.events.times import MAX_EPOCH_MS, time_zone
 from driftline.stream.text.phrases import listed
 
@@ -145,7 +144,7 @@ def cycles_of(layout: Layout, codes: IntArray, values: FloatArray, times: IntArr
     possible = [phases for phases, length in CYCLES.items() if days * _DAY >= FEWEST * length]
     if not possible:
         return None
-    seconds, codes_of = local(times // 1000, timezone), _codes_of_columns(layout)
+    seconds, codes_of = local(times // 1000, timezone), codes_of_columns(layout)
     found: dict[int, tuple[int, int, Likeness]] = {}
     for s, signal in enumerate(layout.signals):
         own, n_codes = codes_of[codes[:, s]], len(layout.columns[s])
@@ -163,14 +162,6 @@ def cycles_of(layout: Layout, codes: IntArray, values: FloatArray, times: IntArr
         for s, each in found.items()
     )
     return Cycles(timezone, tuple(of_signals))
-
-
-def _codes_of_columns(layout: Layout) -> IntArray:
-    """The code in its own signal (C,) of each column."""
-    codes = np.empty(layout.width, np.int64)
-    for columns in layout.columns:
-        codes[columns] = np.arange(len(columns))
-    return codes
 
 
 def _choose(codes: IntArray, n_codes: int, size: int, seconds: IntArray, possible: Sequence[int]) -> int:
@@ -209,8 +200,8 @@ def _figures(each: CyclicSignal) -> FloatArray:
     """Events of a block and of a cycle, sums, excess by family, and the runs of each family: calm ones, whole ones."""
     widths, families = each.likeness.widths, each.likeness.functionals.families
     excess = widths.excess[:, [family.start for family in families]]
-    runs = [part for run in (*widths.calm, *widths.whole) for part in ([run.lag, run.short], run.variance.ravel())]
-    return np.concatenate([[widths.block, widths.cycle], each.sums.ravel(), excess.ravel(), *runs])
+    runs = run_figures((*widths.calm, *widths.whole))
+    return np.concatenate([[widths.block, widths.cycle], each.sums.ravel(), excess.ravel(), runs])
 
 
 def cycles_from(facts: Mapping[str, Any], files: Mapping[str, bytes], layout: Layout, total: IntArray) -> Cycles | None:
@@ -225,7 +216,7 @@ def cycles_from(facts: Mapping[str, Any], files: Mapping[str, bytes], layout: La
     if facts["hash"] != _hash({key: facts[key] for key in facts if key != "hash"}, files):
         raise ValueError("the cycles do not match their hash")
     time_zone(str(facts["timezone"]))
-    counts, figures = (_read(name, files, *of) for name, of in zip(CYCLES_FILES, (COUNTS, ("<f8",)), strict=True))
+    counts, figures = (read_row(name, files, *of) for name, of in zip(CYCLES_FILES, (COUNTS, ("<f8",)), strict=True))
     if not np.isfinite(figures.rest).all():
         raise ValueError("a figure of the cycles is not finite")
     known = {signal.name: s for s, signal in enumerate(layout.signals)}
@@ -238,29 +229,8 @@ def cycles_from(facts: Mapping[str, Any], files: Mapping[str, bytes], layout: La
     return Cycles(str(facts["timezone"]), signals)
 
 
-def _read(name: str, files: Mapping[str, bytes], *dtypes: str) -> _Row:
-    """The numbers of a file, which has one row of them."""
-    array = read_array(files[name], *dtypes)
-    if len(array) != 1:
-        raise ValueError(f"{name} has {len(array)} rows instead of one")
-    return _Row(array[0])
-
-
-class _Row:
-    """Numbers that are read from the first to the last."""
-
-    def __init__(self, rest: Any) -> None:
-        self.rest = rest
-
-    def take(self, *shape: int) -> Any:
-        """The next numbers, in this shape. Raises ValueError if there are fewer."""
-        n = math.prod(shape)
-        taken, self.rest = self.rest[:n], self.rest[n:]
-        return taken.reshape(shape)
-
-
 def _signal(
-    layout: Layout, s: int, phases: object, blocks: object, total: IntArray, counts: _Row, figures: _Row
+    layout: Layout, s: int, phases: object, blocks: object, total: IntArray, counts: Row, figures: Row
 ) -> CyclicSignal:
     # An exact type, as 24.0 and True equal whole numbers.
     if type(phases) is not int or type(blocks) is not int or phases not in CYCLES or not 2 <= blocks <= _MOST_BLOCKS:
@@ -273,22 +243,11 @@ def _signal(
     block, cycle = figures.take(2).tolist()
     sums = figures.take(2, phases) if signal.numeric else _NO_SUMS
     excess = figures.take(phases, len(functionals.families))
-    calm, whole = (_runs(figures, functionals, _lengths(blocks)) for _ in range(2))
+    calm, whole = (runs_from(figures, functionals, blocks) for _ in range(2))
     if min(block, cycle, excess.min()) <= 0:
         raise ValueError(f"the cycles of {signal.name} vary as nothing can")
     widths = Widths.known(reference, functionals, block, excess, calm, whole, cycle)
     return CyclicSignal(signal.name, phases, blocks, Likeness(reference, functionals, widths), sums)
-
-
-_lengths = cache(window_lengths)
-
-
-def _runs(figures: _Row, functionals: Functionals, lengths: IntArray) -> tuple[LongRun, ...]:
-    runs = []
-    for family in functionals.families:
-        lag, short = figures.take(2).tolist()
-        runs.append(LongRun(lengths, figures.take(len(lengths), family.stop - family.start), int(lag), bool(short)))
-    return tuple(runs)
 
 
 def _hash(says: Mapping[str, Any], files: Mapping[str, bytes]) -> str:

@@ -8,6 +8,7 @@
     dependence_baseline.npy, dependence_past.npy   what is derived from the blocks
     rates.npy       how many events come in each hour of the week, if the baseline was made of all
     cycle_*.npy     what is expected by phase of a day or a week, if five or more were seen: `stream.baselines.cycles`
+    slopes.npy      how much each signal varies by itself, if the blocks tell: `stream.baselines.slopes`
 
 This is format 2. Format 1 has the signals in the manifest and blocks, sums and extremes alone. A baseline that it can
 hold is written in it, so that earlier versions read it.
@@ -50,6 +51,7 @@ from driftline.stream.baselines.encoding import (
     signals_file,
 )
 from driftline.stream.baselines.rates import RATES_FILE, rates_facts, rates_file, rates_from
+from driftline.stream.baselines.slopes import SLOPES_FILE, slopes_from
 
 FORMAT, FORMAT_VERSION = "driftline-baseline", 2
 #: Enough for 256 blocks of 100,000 columns. An archive whose member claims more is refused before it is unpacked.
@@ -67,6 +69,7 @@ _NO_FACTS = (
     "derived",
     "rates",
     "cycles",
+    "slopes",
     "signals",
 )
 
@@ -90,7 +93,7 @@ def encode_baseline(baseline: Baseline) -> bytes:
 def _format(baseline: Baseline) -> int:
     """The least version of the format that holds all of a baseline."""
     later = any(signal.range is not None or signal.whole for signal in baseline.layout.signals)
-    parts = (baseline.derived, baseline.rates, baseline.cycles)
+    parts = (baseline.derived, baseline.rates, baseline.cycles, baseline.slopes)
     return 2 if later or any(each is not None for each in parts) or baseline.read_blocks is None else 1
 
 
@@ -106,7 +109,7 @@ def _first_members(baseline: Baseline) -> dict[str, bytes]:
 
 def _members(baseline: Baseline) -> dict[str, bytes]:
     """The members of a file of format 2."""
-    total, derived, cycles = baseline.total, baseline.derived, baseline.cycles
+    total, derived, cycles, slopes = baseline.total, baseline.derived, baseline.cycles, baseline.slopes
     blocks = baseline.blocks if baseline.read_blocks else None
     rates = {} if baseline.rates is None else {RATES_FILE: rates_file(baseline.rates)}
     summary = {
@@ -122,6 +125,7 @@ def _members(baseline: Baseline) -> dict[str, bytes]:
         **({"derived": derived.facts()} if derived else {}),
         **({"rates": rates_facts(rates[RATES_FILE])} if rates else {}),
         **({"cycles": cycles.facts()} if cycles else {}),
+        **({"slopes": slopes.facts()} if slopes else {}),
         **baseline.about,
     }
     return {
@@ -131,6 +135,7 @@ def _members(baseline: Baseline) -> dict[str, bytes]:
         **(derived.files() if derived else {}),
         **rates,
         **(cycles.files() if cycles else {}),
+        **({SLOPES_FILE: slopes.file()} if slopes else {}),
     }
 
 
@@ -141,7 +146,7 @@ def _summary_hash(content: str, members: Mapping[str, bytes]) -> str:
 
 def decode_baseline(content: bytes) -> Baseline:
     """The baseline in a file's bytes. Raises BaselineError if they are damaged, newer than we read, or no baseline."""
-    members = _unzip(content, ("manifest.json", *_SUMMARY, *DERIVED_FILES, RATES_FILE, *CYCLES_FILES))
+    members = _unzip(content, ("manifest.json", *_SUMMARY, *DERIVED_FILES, RATES_FILE, *CYCLES_FILES, SLOPES_FILE))
     try:
         facts = json.loads(members["manifest.json"])
         _check_format(facts)
@@ -178,6 +183,8 @@ def _decode(content: bytes, facts: Mapping[str, Any], members: Mapping[str, byte
         baseline = replace(baseline, rates=rates_from(facts["rates"], members[RATES_FILE]))
     if "cycles" in facts:
         baseline = replace(baseline, cycles=cycles_from(facts["cycles"], members, layout, counts))
+    if "slopes" in facts:
+        baseline = replace(baseline, slopes=slopes_from(facts["slopes"], members, layout, counts))
     if not facts["blocks"] and not baseline.derived:
         raise BaselineError("the baseline was stored without its blocks by another Driftline; build it again")
     return replace(baseline, read_blocks=partial(_read_blocks, content, baseline)) if facts["blocks"] else baseline

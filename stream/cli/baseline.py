@@ -17,10 +17,10 @@ from driftline.detectors.decision.rates import HOUR
 from driftline.detectors.summaries.codes import BINS, Kind
 from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.build import BuildSettings, build_baseline
-from driftline.stream.baselines.cycles import cycle_remarks
 from driftline.stream.baselines.file import FORMAT_VERSION, encode_baseline, manifest
 from driftline.stream.baselines.kinds import NAMED_KINDS, check_kinds
 from driftline.stream.baselines.rates import rates_of
+from driftline.stream.baselines.remarks import baseline_remarks
 from driftline.stream.baselines.sample import read_events
 from driftline.stream.cli.accept import baseline_accept
 from driftline.stream.cli.terminal import (
@@ -306,5 +306,5 @@ def _print_built(built: Baseline, target: Path, rejected: int) -> None:
     kinds = ", ".join(f"{sum(each.kind is kind for each in built.layout.signals)} {kind.value}" for kind in Kind)
     events = f"{built.total.n:,} events, {rejected:,} rejected"
     out.print(Text(f"{target}: {events}; {len(built.layout.signals)} signals ({kinds})"))
-    for remark in cycle_remarks(built.cycles, built.about):
+    for remark in baseline_remarks(built):
         out.print(Text(printable(remark)))

@@ -10,7 +10,8 @@ A reader understands every level up to its own; the level says what a writer may
 |       | name the log they were made of, and count their events by time; baselines by version. Signals |
 |       | with phases are judged by phase, so verdicts of baselines with cycles change                  |
 | 3     | timelines: coarse counts of each model by hour and day. Incidents of drifts are remembered    |
-|       | after their end, so that what comes back is the same one                                      |
+|       | after their end, so that what comes back is the same one. Signals with slopes are judged by   |
+|       | them, so verdicts of baselines with slopes change                                             |
 
 A group begins at the newest level of the worker that begins it; `driftline upgrade finish` raises it. A replay is at
 the newest.
@@ -38,6 +39,8 @@ TRACKS: Final = 2
 TIMELINES: Final = 3
 #: The level from which on incidents of drifts are remembered after their end.
 REMEMBERED: Final = 3
+#: The level from which on signals with slopes are judged by them.
+SLOPES: Final = 3
 
 
 def learned_format(level: int) -> int:

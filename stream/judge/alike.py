@@ -1,8 +1,10 @@
-"""Like with like: windows of signals with phases, compared with what the baseline expects at their own times. Pure.
+"""Like with like: windows of signals compared with what is expected of them, as far as they vary by themselves. Pure.
 
-A pane of the history counts its events by half hour of the local week, in `slots`: that is all it takes, as what is
-expected of a window is the mixture of the phases that its events have. `detectors.decision.likeness` has the evidence,
-`detectors.decision.hazard` the thresholds. ADWIN's test is left out, since the past has other phases than the window.
+Signals with phases are compared with what the baseline expects at their own times. A pane of the history counts its
+events by half hour of the local week, in `slots`: that is all it takes, as what is expected of a window is the mixture
+of the phases that its events have. Of signals with slopes alone, all times are one phase. `detectors.decision.likeness`
+has the evidence, `detectors.decision.hazard` the thresholds. ADWIN's test is left out: the past has other phases than
+the window, and its bound takes events for independent.
 """
 
 from __future__ import annotations
@@ -25,10 +27,13 @@ from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.cycles import Cycles, CyclicSignal
+from driftline.stream.baselines.slopes import Slopes
 from driftline.stream.judge.incidents import Cycle
 from driftline.stream.panes.pane import SLOT_MS, Pane
 
 _SLOTS_OF_HALF_HOUR = 1_800_000 // SLOT_MS
+# Share of the false pages for the rates of codes that the baseline has not seen.
+_RARE = 0.1
 
 
 class _Group(NamedTuple):
@@ -42,24 +47,35 @@ class _Group(NamedTuple):
 
 @dataclass(frozen=True)
 class Alike:
-    """Judges the signals of a baseline of which some have phases. battery: of all of them."""
+    """Judges the signals of a baseline of which some have phases, or slopes. battery: of all of them."""
 
     baseline: Baseline
-    cycles: Cycles
+    cycles: Cycles | None
+    slopes: Slopes | None
     battery: Battery
 
     @cached_property
     def _signals(self) -> dict[int, CyclicSignal]:
         """The signals with phases, by their index."""
-        known = self.cycles.by_name
+        known = self.cycles.by_name if self.cycles else {}
         return {s: known[each.name] for s, each in enumerate(self.battery.layout.signals) if each.name in known}
 
     @cached_property
+    def _steady(self) -> dict[int, Likeness]:
+        """What the signals with slopes, but no phases, are compared with, by their index."""
+        layout, slopes = self.battery.layout, self.slopes
+        if slopes is None:
+            return {}
+        own = (s for s, each in enumerate(layout.signals) if each.name in slopes.runs and s not in self._signals)
+        return {s: slopes.likeness(layout, s, self.baseline.total.counts) for s in own}
+
+    @cached_property
     def _groups(self) -> list[_Group]:
-        groups = []
-        index = {column: c for c, column in enumerate(self.battery.columns)}
-        for phases in sorted({each.phases for each in self._signals.values()}):
-            own = {s: each.likeness for s, each in self._signals.items() if each.phases == phases}
+        groups, index = [], {column: c for c, column in enumerate(self.battery.columns)}
+        by_phases = {1: self._steady} if self._steady else {}
+        for s, each in self._signals.items():
+            by_phases.setdefault(each.phases, {})[s] = each.likeness
+        for phases, own in sorted(by_phases.items()):
             columns = [index[column] for s, each in own.items() for column in _columns(s, each)]
             codes = np.concatenate([self.battery.layout.columns[s] for s in own])
             groups.append(_Group(phases, Likenesses(tuple(own.values())), codes, np.array(columns)))
@@ -67,9 +83,9 @@ class Alike:
 
     @cached_property
     def _others(self) -> tuple[Battery, IntArray, IntArray] | None:
-        """The tests of the signals without phases, their columns of counts and of evidence; None if all have phases."""
+        """The tests of all other signals, their columns of counts and of evidence; None if there are none."""
         layout = self.battery.layout
-        kept = [s for s in range(len(layout.signals)) if s not in self._signals]
+        kept = [s for s in range(len(layout.signals)) if s not in self._signals and s not in self._steady]
         if not kept:
             return None
         codes = np.flatnonzero(np.isin(layout.signal_of_column, kept))
@@ -77,7 +93,9 @@ class Alike:
         return Battery(own, self.battery.baseline[codes]), codes, np.flatnonzero(np.isin(self.battery.signal_of, kept))
 
     def half_hours(self, panes: Sequence[Pane[Sketch]]) -> FloatArray:
-        """Events (w, 336) by half hour of the local week in each suffix of these panes."""
+        """Events (w, 336) by half hour of the local week in each suffix of these panes; (w, 0) if none has phases."""
+        if self.cycles is None:
+            return np.zeros((len(panes), 0))
         halves = np.zeros((len(panes), HALF_HOURS))
         for row, pane in zip(halves, panes, strict=True):
             # Panes that earlier versions kept did not count theirs, or not all of them.
@@ -89,28 +107,49 @@ class Alike:
         """Evidence (w, T) of windows with counts (w, C), their past (w, C), and events by half hour (w, 336)."""
         evidence = np.zeros((len(sums), len(self.battery.columns)))
         for phases, likenesses, codes, columns in self._groups:
-            evidence[:, columns] = likenesses.evidence(sums[:, codes].astype(float), in_phases(halves, phases))
+            events = (
+                in_phases(halves, phases) if phases > 1 else self.battery.layout.events(sums)[:, None].astype(float)
+            )
+            evidence[:, columns] = likenesses.evidence(sums[:, codes].astype(float), events)
         if self._others is not None:
             battery, codes, columns = self._others
             evidence[:, columns] = battery.evidence(sums[:, codes], battery.baseline, past[:, codes])
         return evidence
 
     def thresholds(self, thresholds: FloatArray, rate: float, fresh: int) -> FloatArray:
-        """Thresholds (w, T) in nats: those given, but for signals with phases.
+        """Thresholds (w, T) in nats: those given, but for signals with phases or slopes.
 
         rate: false alarms per event of the model. fresh: events since the last check.
         """
         thresholds = thresholds.copy()
         for group in self._groups:
             tests = group.likenesses.tests
-            each = {test: threshold(test, rate, fresh, 1, len(self.battery.columns)) for test in {*tests}}
-            thresholds[:, group.columns] = [each[test] for test in tests]
+            alone = {test: threshold(test, rate, fresh, 1, 1) for test in {*tests}}
+            thresholds[:, group.columns] = [alone[test] for test in tests]
+            thresholds[:, group.columns] += np.log(self._tested[group.columns])
         return thresholds
+
+    @cached_property
+    def _tested(self) -> FloatArray:
+        """Among how many tests (T,) the rate is shared, as each test has it.
+
+        Rates of special codes that the baseline does not have are nearly all there are, and hardly ever alarm by
+        chance. They share a tenth.
+        """
+        columns, layout = self.battery.columns, self.battery.layout
+        if self.slopes is None:
+            return np.full(len(columns), float(len(columns)))
+        known = [
+            each.special is None or self.battery.baseline[layout.special_column(each.signal, each.special)] > 0
+            for each in columns
+        ]
+        common, rare = max(sum(known), 1), len(known) - sum(known)
+        return np.asarray(np.where(known, common / (1 - _RARE), rare / _RARE))
 
     def cycle(self, signal: int) -> Cycle | None:
         """What cycle a signal, by its index, is compared in; None if in none."""
         own = self._signals.get(signal)
-        return None if own is None else Cycle(own.phases, self.cycles.timezone)
+        return Cycle(own.phases, self.cycles.timezone) if own and self.cycles else None
 
     def expected(self, signal: int, halves: FloatArray) -> Sketch:
         """What is expected of a signal with phases in a window (336,), in as many events as the baseline has in these.
@@ -136,7 +175,7 @@ class Alike:
 
 
 def _columns(signal: int, likeness: Likeness) -> Iterator[Column]:
-    """The columns of evidence of a signal with phases, in the order of its tests."""
+    """The columns of evidence of a signal, in the order of its tests."""
     yield from (Column(test, signal) for test in likeness.tests if test != "rate")
     yield from (Column("rate", signal, special) for special in Special)
 

@@ -8,7 +8,7 @@ shorter than a few of its cycles, a quarter has no like among the others.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -16,6 +16,8 @@ import numpy as np
 from driftline.detectors.arrays import IntArray
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.remarks import unpromised
+from driftline.stream.baselines.slopes import slopes_of_blocks
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.judge.incidents import Status, Step
 from driftline.stream.judge.judge import Incidents, Judge
@@ -49,7 +51,8 @@ class Calibration:
     pages: of the replay of its history; None if that could not be replayed, and `why` says why. block: events between
     two checks of the replay. interpolated: whether dates suppose that events came evenly. seen: of each signal, for
     each of `HORIZONS`; empty without a pace. by_phase: signals that are compared by phase of a day or a week, and
-    that are left out of both, as blocks do not say when their events came.
+    that are left out of both, as blocks do not say when their events came. unpromised: of which signals the rate is not
+    promised, and why.
     """
 
     promise: Promise
@@ -60,6 +63,7 @@ class Calibration:
     interpolated: bool
     seen: tuple[Sight, ...]
     by_phase: tuple[str, ...] = ()
+    unpromised: tuple[str, ...] = ()
 
 
 def calibrate(baseline: Baseline, config: ModelConfig, times: IntArray | None = None) -> Calibration:
@@ -71,7 +75,7 @@ def calibrate(baseline: Baseline, config: ModelConfig, times: IntArray | None = 
     rate = config.rate_per_event(pace or 0.0)
     horizons = [] if pace is None else [pace * days / _MONTH for days in HORIZONS.values()]
     by_phase = tuple(baseline.cycles.by_name) if baseline.cycles and config.reference == "baseline" else ()
-    seen = sights(Judge(baseline, config), horizons, rate) if horizons else []
+    seen = sights(Judge(replace(baseline, cycles=None), config), horizons, rate) if horizons else []
     why = _why_not(baseline) or ("all of its signals are compared by phase" * (len(by_phase) == len(baseline.names)))
     replayed = baseline if why else baseline.select_signals(lambda name: name not in by_phase)
     blocks = None if why else replayed.blocks
@@ -85,6 +89,7 @@ def calibrate(baseline: Baseline, config: ModelConfig, times: IntArray | None = 
         interpolated=times is None,
         seen=tuple(each for each in seen if each.name not in by_phase),
         by_phase=by_phase,
+        unpromised=tuple(unpromised(baseline)),
     )
 
 
@@ -108,6 +113,9 @@ def replay_itself(
     for part in np.array_split(np.arange(len(blocks)), _PARTS):
         rest = np.delete(blocks, part, axis=0)
         reference = Baseline.of(baseline.layout, rest, _sketch(baseline, rest.sum(0)), baseline.about)
+        if baseline.slopes:
+            own = slopes_of_blocks(baseline.layout, rest)
+            reference = replace(reference, slopes=own and own.select(baseline.slopes.runs))
         found += _replayed(Judge(reference, config), blocks, part, ends)
     return found
 

@@ -71,13 +71,17 @@ class DependenceCache:
 
 @dataclass(frozen=True)
 class Judge:
-    """Judges one track of a model against its baseline under the model's configuration. remembers: see `LifeCycle`."""
+    """Judges one track of a model against its baseline under the model's configuration.
+
+    remembers: see `LifeCycle`. by_slope: whether signals are judged by their slopes, if the baseline has them.
+    """
 
     baseline: Baseline
     config: ModelConfig
     dependences: DependenceCache = field(default_factory=DependenceCache)
     track: str = ""
     remembers: bool = False
+    by_slope: bool = True
 
     @cached_property
     def battery(self) -> Battery:
@@ -91,9 +95,13 @@ class Judge:
 
     @cached_property
     def alike(self) -> Alike | None:
-        """What judges the signals that have phases; None if there are none."""
-        cycles = None if self.battery.against_past else self.baseline.cycles
-        return Alike(self.baseline, cycles, self.battery) if cycles else None
+        """What judges the signals that have phases or slopes; None if there are none."""
+        if self.battery.against_past:
+            return None
+        slopes = self.baseline.slopes if self.by_slope else None
+        return (
+            Alike(self.baseline, self.baseline.cycles, slopes, self.battery) if self.baseline.cycles or slopes else None
+        )
 
     @cached_property
     def counter(self) -> Counter | None:
@@ -114,7 +122,7 @@ class Judge:
     def start(self) -> JudgeState:
         """The state before the first pane."""
         begin = np.zeros(len(self.baseline.layout.signals), np.int64)
-        return JudgeState(self.baseline.content_hash, self.baseline.watched, begin, begin)
+        return JudgeState(self.baseline.content_hash, self.baseline.watched, begin, begin, portable=self.by_slope)
 
     def judge(
         self,

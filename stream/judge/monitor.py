@@ -71,8 +71,8 @@ class Monitor:
     limits: `sample_values` of a warm-up, and `signals` of a learned baseline. calendar: when its traffic says nothing.
     refusal: why no baseline could be learned from the last sample, "" if it could. learned_format: version of the
     format in which a learned baseline is stored, one that all workers of the group read; from 2 on, without its blocks.
-    portable: whether a history is stored with its layout. timelines: whether timelines may be stored. remembers:
-    whether an incident is remembered after its end. versions: the baselines given to versions of the model.
+    portable: whether a history is stored with its layout. timelines: whether timelines may be stored. remembers,
+    by_slope: as in `Judge`. versions: the baselines given to versions of the model.
     former: by track, what those without a reference were compared with before; it is, for sketches that still come.
     """
 
@@ -87,6 +87,7 @@ class Monitor:
     portable: bool = False
     timelines: bool = False
     remembers: bool = False
+    by_slope: bool = False
     versions: Mapping[str, Baseline] = field(default_factory=dict)
     former: Mapping[str, Baseline] = field(default_factory=dict)
     _judges: dict[str, Judge] = field(default_factory=dict)
@@ -356,12 +357,12 @@ class Monitor:
     ) -> tuple[ModelState, list[Step]]:
         # Deriving thresholds takes a second, so a copy of the same baseline, as after a rebalance, keeps the judge.
         if not self._has_judge_of(baseline, track):
-            self._judges[track] = Judge(baseline, self.config, self.dependences, track, self.remembers)
+            self._judges[track] = Judge(baseline, self.config, self.dependences, track, self.remembers, self.by_slope)
         at = believed(time_of_pane(pane), ticks)
         # Only workers that read portable histories know of tracks, and of phases.
         portable = self.portable or bool(track)
-        keeps_time = portable and self._judges[track].alike
-        pane = by_half_hour(pane, keeps_time.cycles) if keeps_time else replace(pane, slots=())
+        alike = self._judges[track].alike if portable else None
+        pane = by_half_hour(pane, alike.cycles) if alike and alike.cycles else replace(pane, slots=())
         if not isinstance(pane.content, Sketch):
             pane = replace(pane, content=baseline.sketch_events(pane.content))
         judge = replace(state.judge or self._judges[track].start(), portable=portable)
@@ -383,10 +384,8 @@ class Monitor:
 
     def _has_judge_of(self, baseline: Baseline, track: str) -> bool:
         judge = self._judges.get(track)
-        return judge is not None and (judge.baseline.content_hash, judge.remembers) == (
-            baseline.content_hash,
-            self.remembers,
-        )
+        same = judge and (judge.remembers, judge.by_slope) == (self.remembers, self.by_slope)
+        return bool(judge and same and judge.baseline.content_hash == baseline.content_hash)
 
 
 def _is_silent(state: ModelState, ticks: int) -> bool:

@@ -26,6 +26,7 @@ from driftline.stream.judge.resolution import WINDOWS
 # Changes that are tried: of a mean in σ, and of a share; each a twelfth more than the last.
 _SHIFTS = np.geomspace(0.01, 10.0, 87)
 _SHARES = np.geomspace(0.0005, 1.0, 96)
+_NO_TIMES: FloatArray = np.zeros((0, 0))
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,10 @@ class Sight:
 
 
 def sights(judge: Judge, horizons: Sequence[float], rate: float) -> list[Sight]:
-    """What is seen of each signal within horizons, in events from the change on. rate: false alarms per event."""
+    """What is seen of each signal within horizons, in events from the change on. rate: false alarms per event.
+
+    The baseline of the judge has no phases: blocks and horizons do not say at which times their events come.
+    """
     layout = judge.baseline.layout
     changes = (_tilted(judge, 1), _tilted(judge, -1), _lost(judge), _missing(judge))
     found = np.array([[_smallest(judge, each, round(n), rate) for n in horizons] for each in changes])
@@ -83,8 +87,13 @@ def _smallest(judge: Judge, changes: _Changes, n: int, rate: float) -> FloatArra
     # Expected counts are no whole numbers, which the statistics do not ask for.
     counts: Any = n * changes.shares
     past = np.broadcast_to(judge.baseline.total.counts, counts.shape)
-    evidence = battery.evidence(counts, judge.baseline.total.counts, past)
-    over = evidence >= judge.dependence.threshold(np.full(len(counts), n), bound)
+    threshold = judge.dependence.threshold(np.full(len(counts), n), bound)
+    if judge.alike:
+        evidence = judge.alike.evidence(counts, past, _NO_TIMES)
+        threshold = judge.alike.thresholds(threshold, rate, judge.config.clock)
+    else:
+        evidence = battery.evidence(counts, judge.baseline.total.counts, past)
+    over = evidence >= threshold
     seen = np.zeros((len(counts), len(layout.signals)), bool)
     tests = np.flatnonzero(battery.against_past | ~battery.uses_past)
     for test in tests:

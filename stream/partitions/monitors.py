@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Self
 
-from driftline.stream.codec.levels import FIRST, NEWEST, REMEMBERED, TIMELINES, learned_format
+from driftline.stream.codec.levels import FIRST, NEWEST, REMEMBERED, SLOPES, TIMELINES, learned_format
 from driftline.stream.codec.panes import ReferenceMessage
 from driftline.stream.config.limits import Limits
 from driftline.stream.config.sections import Config, ModelConfig
@@ -58,6 +58,7 @@ class Monitors:
             monitor = Monitor(model, own, given, rules.limits, self._dependences, calendar, versions=versions)
         monitor.learned_format, monitor.portable = learned_format(self.level), self.level > FIRST
         monitor.timelines, monitor.remembers = self.level >= TIMELINES, self.level >= REMEMBERED
+        monitor.by_slope = self.level >= SLOPES
         return monitor
 
     def keep(self, monitor: Monitor) -> None:

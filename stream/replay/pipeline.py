@@ -24,7 +24,7 @@ from driftline.stream.alerts.build import build_alert
 from driftline.stream.alerts.schema import IncidentAlert, Mode
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.given import Versions, kinds_of, select_watched, select_watched_versions
-from driftline.stream.codec.levels import NEWEST, REMEMBERED, TIMELINES, TRACKS, learned_format
+from driftline.stream.codec.levels import NEWEST, REMEMBERED, SLOPES, TIMELINES, TRACKS, learned_format
 from driftline.stream.config.sections import Config
 from driftline.stream.events.columns import infer_fields
 from driftline.stream.events.frames import Schema
@@ -249,6 +249,7 @@ class Pipeline:
             portable=self.level > 1,
             timelines=self.level >= TIMELINES,
             remembers=self.level >= REMEMBERED,
+            by_slope=self.level >= SLOPES,
             versions=self.known_versions.get(model, {}),
         )
         return self.monitors[model]

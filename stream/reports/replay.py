@@ -25,7 +25,7 @@ from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.alerts.build import iso
 from driftline.stream.alerts.schema import AlertData, Evidence, SignalEvidence
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.baselines.cycles import cycle_remarks
+from driftline.stream.baselines.remarks import baseline_remarks
 from driftline.stream.judge.changes import bars
 from driftline.stream.judge.incidents import Status
 from driftline.stream.panes.coverage import Unwatched
@@ -145,7 +145,7 @@ def print_baseline(console: Console, baseline: Baseline) -> None:
         facts.add_row(Text(printable(name), style="dim"), Text(printable(text)))
     console.print(facts)
     rows = [_signal_row(baseline.layout, baseline.total, s) for s in range(len(baseline.layout.signals))]
-    for remark in cycle_remarks(baseline.cycles, baseline.about):
+    for remark in baseline_remarks(baseline):
         console.print(Text(printable(remark)))
     console.print(_signal_table(rows, wide=console.width >= _WIDE, box=SIMPLE_HEAD if console.is_terminal else None))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -117,14 +118,26 @@ def test_a_configured_window_is_the_shortest_that_reaches_its_length() -> None:
     assert 2000 <= fired.findings[0].events < 2500
 
 
-def test_false_alarms_are_shared_by_the_windows_there_are() -> None:
-    """One pinned window has them for itself, be it one of twenty suffixes."""
+def thresholds_of_windows(*, slopes: bool) -> list[float]:
     thresholds = []
     for windows in (["300 events"], ["300 events", "90d", "91d"], []):
         own = driver(windows=tuple(map(Window.parse, windows)))
+        if not slopes:
+            own = Driver(replace(BASELINE, slopes=None), own.config, own.pane)
         ((_, fired),) = feed(own, traffic(3000, 1), traffic(300, 2, x=3))
         thresholds.append(fired.findings[0].threshold)
+    return thresholds
+
+
+def test_false_alarms_are_shared_by_the_windows_there_are() -> None:
+    """One pinned window has them for itself, be it one of twenty suffixes."""
+    thresholds = thresholds_of_windows(slopes=False)
     assert thresholds == sorted(set(thresholds))
+
+
+def test_of_a_signal_with_slopes_windows_cost_nothing_as_they_overlap() -> None:
+    assert len(set(thresholds_of_windows(slopes=True))) == 1
+    assert max(thresholds_of_windows(slopes=True)) < min(thresholds_of_windows(slopes=False))
 
 
 def test_no_alarm_is_raised_before_a_configured_window_is_reached() -> None:

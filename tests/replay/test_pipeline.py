@@ -113,7 +113,7 @@ def test_a_model_without_a_baseline_learns_from_exactly_its_first_events(learn: 
     result = run(FRAUD[:1400], config=config, chunks=[chunk])
     learned = result.pipeline.states["fraud"].learned
     assert learned is not None
-    expected = build_baseline([parse_event(message) for message in FRAUD[:learn]], {})
+    expected = build_baseline([parse_event(message) for message in FRAUD[:learn]], {"learned": True})
     assert learned.content_hash == expected.content_hash
     assert learned.about["rows"] == learn
     assert learned.about["learned"] is True

@@ -1,0 +1,62 @@
+"""Figures that baselines keep of what they measured, one after another in a file of one row. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from driftline.detectors.arrays import FloatArray, IntArray
+from driftline.detectors.statistics.functionals import Functionals
+from driftline.detectors.statistics.long_run import LongRun, window_lengths
+from driftline.detectors.summaries.layout import Layout
+from driftline.stream.baselines.encoding import read_array
+
+
+class Row:
+    """Numbers that are read from the first to the last."""
+
+    def __init__(self, rest: Any) -> None:
+        self.rest = rest
+
+    def take(self, *shape: int) -> Any:
+        """The next numbers, in this shape. Raises ValueError if there are fewer."""
+        n = math.prod(shape)
+        taken, self.rest = self.rest[:n], self.rest[n:]
+        return taken.reshape(shape)
+
+
+def read_row(name: str, files: Mapping[str, bytes], *dtypes: str) -> Row:
+    """The numbers of a file. Raises ValueError if they are not one row of one of these types."""
+    array = read_array(files[name], *dtypes)
+    if len(array) != 1:
+        raise ValueError(f"{name} has {len(array)} rows instead of one")
+    return Row(array[0])
+
+
+def run_figures(runs: Iterable[LongRun]) -> FloatArray:
+    """The figures of long-run variances, one after another."""
+    return np.concatenate([part for run in runs for part in ([run.lag, run.short], run.variance.ravel())])
+
+
+def runs_from(figures: Row, functionals: Functionals, blocks: int) -> tuple[LongRun, ...]:
+    """The long-run variances of each family, measured in `blocks` blocks: the inverse of `run_figures`."""
+    lengths, runs = _lengths(blocks), []
+    for family in functionals.families:
+        lag, short = figures.take(2).tolist()
+        runs.append(LongRun(lengths, figures.take(len(lengths), family.stop - family.start), int(lag), bool(short)))
+    return tuple(runs)
+
+
+def codes_of_columns(layout: Layout) -> IntArray:
+    """The code in its own signal (C,) of each column."""
+    codes = np.empty(layout.width, np.int64)
+    for columns in layout.columns:
+        codes[columns] = np.arange(len(columns))
+    return codes
+
+
+_lengths = cache(window_lengths)

@@ -1,0 +1,32 @@
+"""What a baseline knows of the times and the dependence of its events, and what cannot be promised, in words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from driftline.detectors.statistics.long_run import FEWEST
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.cycles import cycle_remarks
+from driftline.stream.text.phrases import listed
+
+
+def baseline_remarks(baseline: Baseline) -> Iterator[str]:
+    """What people should know of how a baseline is judged against."""
+    yield from cycle_remarks(baseline.cycles, baseline.about)
+    yield from unpromised(baseline)
+
+
+def unpromised(baseline: Baseline) -> Iterator[str]:
+    """Of which signals the stated rate of false pages is not promised, and why."""
+    cycles, slopes, settings = baseline.cycles, baseline.slopes, baseline.about.get("settings")
+    without = sorted(baseline.names.difference(cycles.by_name if cycles else (), slopes.runs if slopes else ()))
+    if not without:
+        return
+    signals = listed(without)
+    if not isinstance(settings, Mapping) or not settings.get("ordered") or baseline.about.get("learned"):
+        why = "nobody knows how their events depend on each other"
+    elif slopes or baseline.total.n < FEWEST:
+        why = "the history is too short for how slowly they vary"
+    else:
+        why = "an earlier version built the baseline; build it again"
+    yield f"false pages may come more often than stated for {signals}: {why}"

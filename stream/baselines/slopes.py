@@ -1,0 +1,142 @@
+"""How much the signals of a baseline vary by themselves, at all times alike: the widths of those without phases. Pure.
+
+They are derived from the baseline's blocks, whose order must be that of the traffic, and kept beside them. The slope of
+a signal is how many of its events say as much as one independent event. Signals whose slope the baseline is too short
+to tell are left out, and judged as all were before there were slopes (`decision.thresholds`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+
+from driftline.detectors.arrays import IntArray
+from driftline.detectors.decision.likeness import Likeness
+from driftline.detectors.decision.reference import History, Reference
+from driftline.detectors.decision.widths import Widths
+from driftline.detectors.statistics.functionals import Functionals
+from driftline.detectors.statistics.long_run import FEWEST, LongRun
+from driftline.detectors.summaries.layout import Layout
+from driftline.stream.baselines.encoding import array_file, canonical_json
+from driftline.stream.baselines.figures import codes_of_columns, read_row, run_figures, runs_from
+
+#: Raised whenever the same blocks give other figures; then what an earlier Driftline derived is not used.
+SLOPES_VERSION: Final = 1
+#: The file of the figures, of the signals one after another.
+SLOPES_FILE: Final = "slopes.npy"
+
+# Events of a block, whose sums show how events depend on each other, and blocks at least and at most, as of `cycles`.
+_BLOCK, _FEWEST_BLOCKS, _MOST_BLOCKS = 100, 64, 2048
+# Windows of 25 independent events that a baseline must hold of a signal, by whether it is ordered. Categories have many
+# rare codes: with 4, those of sessions of 20 events paged four times as often as allowed on 10,000 events.
+_WINDOWS = {True: 4, False: 16}
+
+
+@dataclass(frozen=True, eq=False)
+class Slopes:
+    """The long-run variances of signals without regard to the time.
+
+    blocks: from how many they are known. block: events of one. runs: by signal and family, one signal at least.
+    """
+
+    blocks: int
+    block: float
+    runs: Mapping[str, tuple[LongRun, ...]]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Slopes) and self.facts() == other.facts()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def select(self, names: Collection[str]) -> Slopes | None:
+        """What belongs to signals with these names; None if there is none of them."""
+        kept = {name: runs for name, runs in self.runs.items() if name in names}
+        return replace(self, runs=kept) if kept else None
+
+    def likeness(self, layout: Layout, signal: int, total: IntArray) -> Likeness:
+        """What the windows of a signal, by its index, are compared with. total: counts (C,) of the baseline."""
+        reference, functionals = _asked(layout, signal, total)
+        runs = self.runs[layout.signals[signal].name]
+        widths = Widths.known(reference, functionals, self.block, np.ones((1, len(runs))), runs, runs)
+        return Likeness(reference, functionals, widths)
+
+    def file(self) -> bytes:
+        """The .npy file."""
+        return array_file(np.concatenate([run_figures(runs) for runs in self.runs.values()])[None], "<f8")
+
+    def facts(self) -> dict[str, Any]:
+        """What the manifest says of it."""
+        says = {"version": SLOPES_VERSION, "blocks": self.blocks, "block": self.block, "signals": [*self.runs]}
+        return {**says, "hash": _hash(says, self.file())}
+
+
+def slopes_of(layout: Layout, codes: IntArray) -> Slopes | None:
+    """The slopes of events in order, from their columns (n, S); None if they tell none."""
+    number, place = _number(len(codes), len(codes)), codes_of_columns(layout)
+    if not number:
+        return None
+    block = np.arange(len(codes)) * number // len(codes)
+    each = ((place[codes[:, s]], len(own)) for s, own in enumerate(layout.columns))
+    return _slopes(
+        layout, number, (np.bincount(block * k + own, minlength=number * k).reshape(number, k) for own, k in each)
+    )
+
+
+def slopes_of_blocks(layout: Layout, blocks: IntArray) -> Slopes | None:
+    """The slopes of blocks (P, C) in the order of time; None if they tell none."""
+    number = _number(int(layout.events(blocks).sum()), len(blocks))
+    if not number:
+        return None
+    starts = np.arange(number) * len(blocks) // number
+    return _slopes(layout, number, (np.add.reduceat(blocks[:, own], starts, axis=0) for own in layout.columns))
+
+
+def _number(events: int, most: int) -> int:
+    """Blocks in which events are counted, at most `most`; 0 if they are too few to see an order in time."""
+    number = min(max(events // _BLOCK, _FEWEST_BLOCKS), _MOST_BLOCKS, most)
+    return number if number >= FEWEST else 0
+
+
+def _slopes(layout: Layout, number: int, blocks: Iterator[IntArray]) -> Slopes | None:
+    """The slopes of signals, from the counts (P, K) of each in P = `number` blocks."""
+    runs, events = {}, 0.0
+    for signal, own in zip(layout.signals, blocks, strict=True):
+        likeness, events = Likeness.of(History.steady(own), signal.size, signal.ordered), float(own.sum())
+        if not likeness.widths.calm[0].short and likeness.judges(events / _WINDOWS[signal.ordered]):
+            runs[signal.name] = likeness.widths.calm
+    return Slopes(number, events / number, runs) if runs else None
+
+
+def slopes_from(facts: Mapping[str, Any], files: Mapping[str, bytes], layout: Layout, total: IntArray) -> Slopes | None:
+    """The slopes in files by name, of which the manifest states `facts`. total: counts (C,) of all of the baseline.
+
+    None if another version derived them, or if one that does not know them has copied the facts without the file.
+
+    Raises ValueError, KeyError or TypeError if they are damaged, or belong to another layout.
+    """
+    if facts["version"] != SLOPES_VERSION or SLOPES_FILE not in files:
+        return None
+    if facts["hash"] != _hash({key: facts[key] for key in facts if key != "hash"}, files[SLOPES_FILE]):
+        raise ValueError("the slopes do not match their hash")
+    blocks, block, figures = int(facts["blocks"]), float(facts["block"]), read_row(SLOPES_FILE, files, "<f8")
+    known = {signal.name: s for s, signal in enumerate(layout.signals)}
+    if not np.isfinite(figures.rest).all() or not (blocks >= FEWEST and 0 < block < np.inf):
+        raise ValueError("the slopes are such as nothing can have")
+    runs = {name: runs_from(figures, _asked(layout, known[name], total)[1], blocks) for name in facts["signals"]}
+    if not runs or figures.rest.size:
+        raise ValueError("the slopes do not match the signals")
+    return Slopes(blocks, block, runs)
+
+
+def _asked(layout: Layout, signal: int, total: IntArray) -> tuple[Reference, Functionals]:
+    """What is expected of a signal, and what is asked of it."""
+    own, reference = layout.signals[signal], Reference(total[layout.columns[signal]][None].astype(float))
+    return reference, Functionals(reference.pooled, own.size, own.ordered)
+
+
+def _hash(says: Mapping[str, Any], file: bytes) -> str:
+    return hashlib.sha256(canonical_json(says) + file).hexdigest()
