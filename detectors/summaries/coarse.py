@@ -13,9 +13,9 @@ from functools import cached_property
 import numpy as np
 
 from driftline.detectors.arrays import IntArray
-from driftline.detectors.summaries.codes import MAGNITUDES, Categories, Coder, Grid, octaves
+from driftline.detectors.summaries.codes import Categories, Coder, Grid
 from driftline.detectors.summaries.layout import Layout
-from driftline.detectors.summaries.sketch import Sketch, merge_tails
+from driftline.detectors.summaries.sketch import Sketch
 
 # Where the reference is cut: exact for the quantiles that are drawn (5, 25, 50, 75 and 95 %) and for its tenths.
 _SHARES = np.array([0.01, 0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 0.95, 0.99])
@@ -73,12 +73,8 @@ class Coarsening:
         return np.asarray(np.add.reduceat(counts[..., order], starts, axis=-1))
 
     def sketch(self, sketch: Sketch) -> Sketch:
-        """The same events in coarse codes. What lies beyond a range is known to its octave."""
-        tails = sketch.tails
-        if tails.size:
-            side, cells = np.divmod(tails[0], MAGNITUDES)
-            tails = merge_tails(np.stack([side * MAGNITUDES + octaves(cells), tails[1]]))
-        return Sketch(sketch.n, self.counts(sketch.counts), sketch.sums, sketch.extremes, tails)
+        """The same events in coarse codes; what lies beyond a range is known as well as before."""
+        return Sketch(sketch.n, self.counts(sketch.counts), sketch.sums, sketch.extremes, sketch.tails)
 
 
 def _cuts(counts: IntArray) -> IntArray:

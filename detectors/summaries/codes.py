@@ -218,13 +218,6 @@ def magnitude_edges(cells: IntArray) -> tuple[FloatArray, FloatArray]:
     return np.where(negative, -far, zero), np.where(negative, -near, far)
 
 
-def octaves(cells: IntArray) -> IntArray:
-    """Of cells (n,) of `magnitudes`, the second of the four of their octave."""
-    distance = np.abs(cells - _PER_SIGN)
-    inner = (distance - 1) // _PER_OCTAVE * _PER_OCTAVE + 2
-    return np.asarray(_PER_SIGN + np.sign(cells - _PER_SIGN) * np.where(distance, inner, 0))
-
-
 def _special_floats(odd: FloatArray) -> IntArray:
     """Special codes of floats that are not finite."""
     infinities = np.where(odd > 0, Special.POS_INF, Special.NEG_INF)

@@ -3,8 +3,9 @@
     python -m load_tests.bench.serve                               1000 models, 100 of them with an open incident
     python -m load_tests.bench.serve --models 5000 --open 500 --json
 
-Each model has the state and each incident the alert of a real drift. The pages are asked for one after the other, each
-as often as the others; the server meanwhile goes on to read Redis every second.
+Each model has the state and each incident the alert of a real drift; one in ten has a full timeline of 100 signals.
+Pages of signals are those of another model each time, since a view is kept for some seconds. The pages are asked for
+one after the other, each as often as the others; the server meanwhile goes on to read Redis every second.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,14 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from driftline.stream.baselines.build import build_baseline
 from driftline.stream.codec.state import StateDelta
+from driftline.stream.codec.timeline import pack_span, pack_stretch, timeline_frames
 from driftline.stream.config.load import parse_config
 from driftline.stream.demo.servers import embedded_broker
+from driftline.stream.events.event import Event
+from driftline.stream.judge.timeline import HOUR_MS, Counter, Kept, Timeline
+from driftline.stream.panes.pane import Pane
 from driftline.stream.state.client import connect
 from driftline.stream.state.store import DecidedAlert, Store
 from load_tests.harness.deployment import Broker, Deployment, WorkerProcess, deploy
@@ -34,6 +41,8 @@ from load_tests.harness.servers import real_redis
 
 # Times that each page is asked for.
 _REQUESTS = 200
+# One model in so many has a timeline of 100 signals: 4 MB in Redis.
+_WIDE = 10
 # Models in a commit.
 _AT_ONCE = 100
 
@@ -46,8 +55,16 @@ def measured(models: int, opened: int, directory: Path) -> dict[str, dict[str, f
         incident = asyncio.run(_fill(here, models, opened))
         with here.pages() as pages:
             pages.wait_for(lambda: len(json.loads(pages.get("/api/models").body)) == models)
-            paths = {"first page": "/", "a model": "/models/model-0", "an incident": f"/incidents/{incident}"}
-            figures = {name: _times(pages, path) for name, path in paths.items()}
+            wide = [f"model-{i}" for i in range(0, models, _WIDE)]
+            paths = {
+                "first page": ["/"],
+                "a model": [f"/models?name=model-{i}" for i in range(models) if i % _WIDE],
+                "an incident": [f"/incidents/{incident}"],
+                "a model of 100 signals": [f"/models?name={name}" for name in wide],
+                "the same, 400 days": [f"/models?name={name}&span=400d" for name in wide],
+                "a signal of it": [f"/models?name={name}&span=2d&signal=features.f7" for name in wide],
+            }
+            figures = {name: _times(pages, own) for name, own in paths.items()}
             figures["at rest"] = {"cpu_share": _load(pages)}
             return figures
 
@@ -55,15 +72,16 @@ def measured(models: int, opened: int, directory: Path) -> dict[str, dict[str, f
 async def _fill(here: Deployment, models: int, opened: int) -> str:
     """Store models and incidents; returns the id of one."""
     states, alert = _drifted()
+    timeline = _timeline()
     client = connect(here.config.redis)
     judge = await Store(client, here.config.worker.group).claim_judge(here.config.topics.panes, 0)
     for first in range(0, models, _AT_ONCE):
         names = [f"model-{i}" for i in range(first, min(first + _AT_ONCE, models))]
         alerts = [_alert_of(name, alert) for name in names[: max(opened - first, 0)]]
         seen = dict.fromkeys(names, int(1000 * time.time()))
-        await judge.commit(
-            first + 1, {name: StateDelta(dict(states), replace_all=True) for name in names}, alerts, seen
-        )
+        own = dict(zip(names, range(first, models), strict=False))
+        deltas = {name: _delta(states, None if i % _WIDE else timeline) for name, i in own.items()}
+        await judge.commit(first + 1, deltas, alerts, seen)
     await client.aclose()
     return _alert_of("model-0", alert).incident
 
@@ -75,6 +93,37 @@ def _drifted() -> tuple[Mapping[str, bytes], dict[str, Any]]:
     return replay.model_states()["fraud"], replay.alerts[0]
 
 
+def _delta(state: Mapping[str, bytes], timeline: Timeline | None) -> StateDelta:
+    """What is stored of a model with a state and, perhaps, another model's timeline."""
+    if timeline is None:
+        return StateDelta(dict(state), replace_all=True)
+    whole = {
+        "timeline": pack_span((timeline.span,)),
+        **{name: pack_stretch((each,)) for name, each in timeline.open.items()},
+    }
+    return StateDelta({**state, **whole}, replace_all=True, timelines=timeline_frames({}, {"": timeline}, lambda _: ""))
+
+
+def _timeline(signals: int = 100, hours: int = 24 * 400) -> Timeline:
+    """A full timeline of a model that drifts in its last two days."""
+    rng, names = np.random.default_rng(1), [f"features.f{i}" for i in range(signals)]
+
+    def events(n: int, shift: float = 0.0) -> list[Event]:
+        values = rng.normal(shift, 1.0, (n, signals))
+        return [
+            Event(str(i), 0, "wide", None, dict(zip(names, row, strict=True))) for i, row in enumerate(values.tolist())
+        ]
+
+    baseline = build_baseline(events(5000), {"model": "wide"})
+    usual, drifted = ([baseline.sketch_events(events(200, shift)) for _ in range(8)] for shift in (0.0, 0.7))
+    counter, timeline, last = Counter(baseline, Kept(168, 400)), None, int(time.time()) // 3600
+    for hour in range(hours):
+        sketch = (usual if hour < hours - 48 else drifted)[hour % 8]
+        timeline = counter.count(timeline, Pane(sketch, 0, 0, ()), (last - hours + 1 + hour) * HOUR_MS)
+    assert timeline is not None
+    return timeline
+
+
 def _alert_of(model: str, alert: Mapping[str, Any]) -> DecidedAlert:
     number = int(model.removeprefix("model-"))
     own = {"component": model, "incident_id": f"b{number:015x}", "id": f"a{number:015x}"}
@@ -82,9 +131,9 @@ def _alert_of(model: str, alert: Mapping[str, Any]) -> DecidedAlert:
     return DecidedAlert(json.dumps({**alert, "data": data}).encode(), own["incident_id"])
 
 
-def _times(pages: WorkerProcess, path: str) -> dict[str, float]:
+def _times(pages: WorkerProcess, paths: Sequence[str]) -> dict[str, float]:
     taken = []
-    for _ in range(_REQUESTS):
+    for path in islice(cycle(paths), _REQUESTS):
         began = time.perf_counter()
         answer = pages.get(path)
         taken.append(1000 * (time.perf_counter() - began))

@@ -4,10 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
+from driftline.detectors.decision.battery import Column
 from driftline.stream.config.incidents import Severity
-from driftline.stream.judge.incidents import TRAFFIC, Finding, Incident, Status, Subject
+from driftline.stream.judge.incidents import TRAFFIC, Incident, Status, Subject
 from driftline.stream.replay.run import Record
+
+
+class Found(Protocol):
+    """What is shown of a finding: that of a judge, or that of an alert."""
+
+    @property
+    def test(self) -> Column: ...
+
+    @property
+    def against_past(self) -> bool: ...
+
+    @property
+    def events(self) -> int: ...
+
+    @property
+    def evidence(self) -> float: ...
+
+    @property
+    def threshold(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +39,7 @@ class Episode:
     while that is open. recovered: whether the signal is as expected again, though its incident may be open.
     """
 
-    finding: Finding
+    finding: Found
     since: int
     severity: Severity
     until: int | None = None

@@ -6,14 +6,14 @@ of the drift: the alert itself says how large it was when it was found. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial, reduce
 from operator import add
 
 import numpy as np
 
-from driftline.detectors.arrays import IntArray
+from driftline.detectors.arrays import BoolArray, IntArray
 from driftline.detectors.decision.battery import Battery, Column
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
@@ -172,40 +172,51 @@ class Overview:
 
 def overview(record: Record, *, timed: bool = True, unjudged: Collection[str] = ()) -> Overview:
     """What a replay found. timed: whether its events have times of their own. unjudged: models without a verdict."""
-    views = [
-        _View(record, model, track, timed, model not in unjudged).build() for model, track in sorted(record.histories)
-    ]
+    views = [_recorded(record, model, track, timed, model not in unjudged) for model, track in sorted(record.histories)]
     return Overview(tuple(sorted(views, key=lambda each: (each.signals[0].rank, each.name))))
 
 
-@dataclass
-class _View:
-    """Builds the view of one track of a model."""
+def _recorded(record: Record, model: str, track: str, timed: bool, judged: bool) -> ModelView:
+    """The view of one track of a model that was replayed."""
+    history: History = record.histories[model, track]
+    fine = history.bins()
+    bins = history.bins(max(min(STRETCHES, sum(each.sketch.n for each in fine) // _EACH), 1))
+    view = View(model, track, record.references[model, track], fine, bins, timed, judged)
+    return view.build(episodes_of(record, model, track))
 
-    record: Record
+
+@dataclass
+class View:
+    """Builds the view of one track of a model.
+
+    fine: all of its stretches of time. bins: the same as they are shown. unknown: stretches and signals (W, S) of which
+    nothing is known; None: no such ones.
+    """
+
     model: str
     track: str
-    timed: bool
-    judged: bool
+    baseline: Baseline
+    fine: Sequence[Bin]
+    bins: Sequence[Bin]
+    timed: bool = True
+    judged: bool = True
+    unknown: BoolArray | None = None
     _since: dict[tuple[int, int | None], Sketch] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.history: History = self.record.histories[self.model, self.track]
-        self.baseline = self.record.references[self.model, self.track]
-        self.fine = self.history.bins()
-        events = sum(each.sketch.n for each in self.fine)
-        self.bins = self.history.bins(max(min(STRETCHES, events // _EACH), 1))
         self.battery = Battery(self.baseline.layout, self.baseline.total.counts)
 
-    def build(self) -> ModelView:
+    def build(self, episodes: Mapping[str, Sequence[Episode]]) -> ModelView:
+        """The view, with the drifts of each signal by its name."""
         sizes = Sizes(self.baseline)
         events = np.array([each.sketch.n for each in self.bins])
         levels = sizes.levels(np.stack([each.sketch.counts for each in self.bins]), events)
         levels[events < _PARTIAL * np.median(events)] = -1
+        if self.unknown is not None:
+            levels[self.unknown] = -1
         alike = round(self.baseline.total.n / max(float(np.median(events)), 1.0))
         own = sizes.own(min(max(alike, 1), _REFERENCE_STRETCHES) if self.timed else 1)
         before = sizes.levels(*own)
-        episodes = episodes_of(self.record, self.model, self.track)
         signals = [
             self._signal(sizes, s, self._ended(episodes.get(each.name, ()), levels[:, s]), levels[:, s], before[:, s])
             for s, each in enumerate(self.baseline.layout.signals)

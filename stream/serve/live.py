@@ -29,6 +29,7 @@ from driftline.stream.kafka.admin import TopicsError, describe_topics, open_admi
 from driftline.stream.kafka.client import KafkaUnreachableError
 from driftline.stream.kafka.logs import Log, read_logs
 from driftline.stream.panes.coverage import Unwatched
+from driftline.stream.results.timelines import Span
 from driftline.stream.schemas.topics import wanted_topics
 from driftline.stream.sources.topic_history import open_history
 from driftline.stream.state.client import StoreError, connect
@@ -37,6 +38,7 @@ from driftline.stream.state.incident_index import IncidentIndex, IndexedAlerts
 from driftline.stream.state.level import GroupLevel, Standing
 from driftline.stream.state.models import ModelIndex, StoredModel
 from driftline.stream.state.store import Store
+from driftline.stream.state.timelines import ReadTimeline, TimelineIndex
 from driftline.stream.state.unwatched import UnwatchedReports
 
 log = logging.getLogger(__name__)
@@ -152,6 +154,14 @@ class Live:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await client.aclose()
+
+    async def timeline(self, model: str, track: str, span: Span) -> ReadTimeline | None:
+        """A part of the timeline of a model; None without one. Raises StoreError or FormatError."""
+        partition = next((each.partition for each in self.now.models if each.name == model), None)
+        if partition is None:
+            return None
+        index = TimelineIndex(self._store.client, self.config.worker.group, self.config.topics.panes)
+        return await index.read(model, partition, track, span.length, span.by_day)
 
     async def changed(self, turn: int, patience: float) -> int:
         """Wait until something differs from what it was at a turn, or for some seconds; returns the turn now."""

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from urllib.parse import urlencode
 
+from driftline.stream.codec.levels import TIMELINES
 from driftline.stream.config.sections import Config
 from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.reports.page.templates import rendered
 from driftline.stream.reports.page.words import Fact
 from driftline.stream.serve.live import Now
+from driftline.stream.serve.signals import SignalMap
 from driftline.stream.serve.views import (
     FailureRow,
     IncidentRow,
@@ -33,7 +35,11 @@ _MODELS, _OPEN, _PAST, _FIELDS = 200, 200, 50, 200
 
 @dataclass(frozen=True)
 class Page:
-    """What a page shows. models: None if it is about one of them. further: the address of the next models, or ""."""
+    """What a page shows.
+
+    models: None if it is about one of them. further: the address of the next models, or "". shown: the signals of the
+    model over time; without: why there are none.
+    """
 
     title: str
     headline: str
@@ -48,6 +54,8 @@ class Page:
     wanted: str = ""
     further: str = ""
     health: Sequence[Fact] = ()
+    shown: SignalMap | None = None
+    without: str = ""
 
     @property
     def html(self) -> str:
@@ -78,7 +86,7 @@ def overview_page(now: Now, config: Config, at: float, wanted: str = "", first: 
     ).html
 
 
-def model_page(now: Now, config: Config, at: float, name: str) -> str | None:
+def model_page(now: Now, config: Config, at: float, name: str, shown: SignalMap | None = None) -> str | None:
     """The page of a model; None if no worker remembers it and no incident is about it."""
     stored = [each for each in now.models if each.name == name]
     own = [each for each in now.incidents if each.newest.model == name]
@@ -94,7 +102,18 @@ def model_page(now: Now, config: Config, at: float, name: str) -> str | None:
         past=incidents([each for each in now.past if each.newest.model == name], at),
         unwatched=[each for each in now.unwatched if each.model == name],
         facts=[fact for each in stored for fact in _facts(each, config, now.at)],
+        shown=shown,
+        without=_without(now, config, name),
     ).html
+
+
+def _without(now: Now, config: Config, name: str) -> str:
+    """Why a model has no signals over time."""
+    if config.for_model(name).history is None:
+        return "None are kept: the model's `history` is null."
+    if now.standing is not None and now.standing.level < TIMELINES:
+        return f"Workers keep them from format level {TIMELINES} on: run `driftline upgrade finish`."
+    return "There are none yet: they begin with the first events that are judged."
 
 
 def _title(now: Now, config: Config) -> str:

@@ -5,7 +5,8 @@
 | /                     | open incidents, models, resolved incidents, Driftline itself        |
 | /incidents/ID         | one incident, or one alert, by its id or the beginning of it        |
 | /models?name=NAME     | one model                                                           |
-| /api/incidents, /api/incidents/ID, /api/models | the same as JSON                           |
+| /models?name=NAME&signal=SIGNAL | one signal of it over time                                |
+| /api/incidents, /api/incidents/ID, /api/models, /api/signals?name=NAME | the same as JSON   |
 | /changes              | server-sent events: one whenever a page would look otherwise        |
 | /health               | 200 while Redis and Kafka answer, 503 otherwise; needs no token     |
 """
@@ -26,15 +27,20 @@ from aiohttp import web
 
 from driftline.stream.alerts.feedback import incident_rows, page_counts
 from driftline.stream.alerts.find import AmbiguousIdError, FoundAlert, may_be_id
+from driftline.stream.alerts.read import ReadAlert
+from driftline.stream.codec.frames import FormatError
 from driftline.stream.config.sections import Config
 from driftline.stream.kafka.admin import TopicsError
 from driftline.stream.kafka.client import KafkaUnreachableError
 from driftline.stream.ops.http import listen
 from driftline.stream.ops.logging import configure_logging
 from driftline.stream.reports.page.alert import alert_page
+from driftline.stream.results.timelines import SPANS, Span
 from driftline.stream.serve.access import Access
 from driftline.stream.serve.live import Live, TooManySearchesError
 from driftline.stream.serve.pages import model_page, overview_page
+from driftline.stream.serve.signals import SignalMap, Views, signal_page, signal_rows
+from driftline.stream.state.client import StoreError
 from driftline.stream.text.printable import printable
 
 log = logging.getLogger(__name__)
@@ -46,6 +52,10 @@ _WATCHERS = 500
 # s after which a page is fetched anew without news: how long ago something was passes, too. It also shows proxies that
 # the connection lives.
 _AT_LEAST_EVERY = 30.0
+# The part of a picture that an incident may take; the rest is what came before.
+_BEFORE = 0.75
+# What is shown of signals over time if nothing else is asked for.
+_SPAN = "7d"
 _HEADERS = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
@@ -92,6 +102,7 @@ def application(live: Live, access: Access) -> web.Application:
             web.get("/api/incidents", site.incidents_json),
             web.get("/api/incidents/{id}", site.incident_json),
             web.get("/api/models", site.models_json),
+            web.get("/api/signals", site.signals_json),
             web.get("/changes", site.changes),
             web.get("/health", site.health),
         ]
@@ -128,6 +139,7 @@ class _Site:
     def __init__(self, live: Live) -> None:
         self._live = live
         self._watchers = 0
+        self._views = Views()
 
     async def overview(self, request: web.Request) -> web.Response:
         first = request.query.get("first", "0")
@@ -140,14 +152,51 @@ class _Site:
     async def incident(self, request: web.Request) -> web.Response:
         found = await self._found(request)
         allowed = self._live.config.for_model(found.alert.model).allowed
-        return _html(alert_page(found.alert, found.incident, allowed, "/"))
+        alert, shown = found.alert, None
+        if alert.about == "model":
+            shown = await self._view(alert.model, alert.details.version or "", _span_since(alert, time.time()))
+        view, places = (shown.view, shown.places) if shown else (None, {})
+        return _html(await asyncio.to_thread(alert_page, alert, found.incident, allowed, "/", view, places))
 
     async def model(self, request: web.Request) -> web.Response:
         live, name = self._live, request.query.get("name", "")
-        page = model_page(live.now, live.config, time.time(), name)
+        shown, wanted = await self._signals(request), request.query.get("signal")
+        if wanted is not None:
+            signal = next((each for each in shown.view.signals if each.name == wanted), None) if shown else None
+            if shown is None or signal is None:
+                raise web.HTTPNotFound(text=f"nothing is known over time of a signal {printable(wanted)}\n")
+            return _html(await asyncio.to_thread(signal_page, shown, signal), self._status)
+        page = await asyncio.to_thread(model_page, live.now, live.config, time.time(), name, shown)
         if page is None:
             raise web.HTTPNotFound(text=f"no worker remembers a model {printable(name)}\n")
         return _html(page, self._status)
+
+    async def signals_json(self, request: web.Request) -> web.Response:
+        shown = await self._signals(request)
+        if shown is None:
+            raise web.HTTPNotFound(text="nothing is known over time of such a model\n")
+        return _json(await asyncio.to_thread(signal_rows, shown), self._status)
+
+    async def _signals(self, request: web.Request) -> SignalMap | None:
+        """The signals over time that a request asks for; None if there are none."""
+        asked, track = request.query.get("span", _SPAN), request.query.get("version", "")
+        span = next((each for each in SPANS if each.name == asked), None)
+        if span is None:
+            raise web.HTTPBadRequest(text=f"span: expected one of {', '.join(each.name for each in SPANS)}\n")
+        return await self._view(request.query.get("name", ""), track, span)
+
+    async def _view(self, model: str, track: str, span: Span) -> SignalMap | None:
+        if known := self._views.known(model, track, span):
+            return known
+        try:
+            read = await self._live.timeline(model, track, span)
+            if read is None:
+                return None
+            own = [each for each in self._live.now.incidents if each.newest.model == model]
+            return await asyncio.to_thread(self._views.make, model, track, span, read, own)
+        except (StoreError, FormatError) as error:
+            log.warning("the timeline of %s cannot be read: %s", printable(model), error)
+            return None
 
     async def incidents_json(self, _: web.Request) -> web.Response:
         known, now = self._live.now, datetime.now(UTC)
@@ -205,6 +254,12 @@ class _Site:
         if found is None:
             raise web.HTTPNotFound(text="no alert and no incident has this id\n")
         return found
+
+
+def _span_since(alert: ReadAlert, at: float) -> Span:
+    """The shortest stretch of time that shows what was before an incident, too. at: s since the epoch."""
+    lasted = 1000 * (at - alert.starts_at.timestamp()) if alert.starts_at else 0.0
+    return next((each for each in SPANS if lasted < _BEFORE * each.length), SPANS[-1])
 
 
 def _html(page: str, status: int = 200) -> web.Response:

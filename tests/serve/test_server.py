@@ -90,7 +90,16 @@ def test_an_incident_shows_within_two_seconds_of_its_alert_and_its_end_too(
         ):
             assert part in page.body, part
         assert pages.get(f"/incidents/{fired['id'][:6]}").body == page.body, "the beginning of an id will do"
-        assert "fraud: 1 open incident" in pages.get("/models?name=fraud").body
+        assert "Values over time" in page.body
+        model_page = pages.get("/models?name=fraud").body
+        assert "fraud: 1 open incident" in model_page
+        assert "Each square is 2 hours" in model_page
+        assert pages.get("/models?name=fraud&signal=features.amount").status == 200
+        assert pages.get("/models?name=fraud&signal=features.none").status == 404
+        assert pages.get("/models?name=fraud&span=1y").status == 400
+        counted = json.loads(pages.get("/api/signals?name=fraud&span=2d").body)
+        assert sum(each["events"] for each in counted if each["signal"] == "features.amount") == END
+        assert pages.get("/api/signals?name=nobody").status == 404
         (row,) = json.loads(pages.get("/api/incidents").body)
         assert (row["state"], row["incident_id"]) == ("open", fired["incident_id"])
         assert json.loads(pages.get(f"/api/incidents/{fired['id']}").body)["data"] == fired

@@ -124,7 +124,7 @@ def groups_of(model: ModelView) -> list[Group]:
     """The drifts of a model that began and ended together, in order of their starts."""
     length, found = model.bins[0].length, dict[tuple[int, int | None], list[tuple[Episode, SignalView]]]()
     for signal in model.changed:
-        if episode := signal.episode:
+        for episode in signal.episodes:
             end = None if episode.until is None else episode.until // length
             found.setdefault((episode.since // length, end), []).append((episode, signal))
     groups = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
@@ -21,6 +22,7 @@ from driftline.stream.results.sentences import (
     names,
     percent,
     sentence,
+    shown,
     sides,
 )
 
@@ -29,6 +31,11 @@ def anchor(model: ModelView, signal: SignalView) -> str:
     """The id of a signal's card: a hash, as names may hold anything."""
     names_of_it = "\0".join((model.model, model.track, signal.name))
     return f"s-{hashlib.sha256(names_of_it.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
+
+
+def places(model: ModelView, with_card: Collection[tuple[str, str]]) -> dict[str, str]:
+    """Where the page has the cards of a model's signals, by name. with_card: models and signals."""
+    return {each.name: f"#{anchor(model, each)}" for each in model.signals if (model.name, each.name) in with_card}
 
 
 def unbroken(text: str) -> str:
@@ -147,6 +154,36 @@ def _scale(signal: SignalView) -> str:
 
 def small(model: ModelView, signal: SignalView) -> Markup:
     return charts.small_line(model, signal, least_span(model, signal))
+
+
+class Chart(NamedTuple):
+    """A chart, what it is of, and how to read it."""
+
+    what: str
+    note: str
+    picture: Markup
+
+
+def over_time(model: ModelView, signal: SignalView) -> list[Chart]:
+    """What a signal was like over time: its values, and what is no regular value."""
+    found, note = [_main_chart(model, signal)], "share of the rows over time; dashed: the reference"
+    if (values := charts.range_chart(model, signal)) is not None:
+        remark = "the mean between the least and the greatest; dashed: the reference"
+        found.append(Chart("Values over time", remark, values))
+    return [*found, *(Chart(what, note, chart) for what, chart in charts.special_charts(model, signal))]
+
+
+def _main_chart(model: ModelView, signal: SignalView) -> Chart:
+    figure = signal.figure
+    if figure.is_share:
+        picture = charts.share_chart(model, signal, figure.columns, figure.what)
+        return Chart(shown(figure.what), "share of the rows over time; dashed: the reference", picture)
+    band = charts.band_chart(model, signal)
+    if band is not None:
+        return Chart(
+            "Values over time", "9 of 10 values, half of them, and the typical one; dashed: the reference", band
+        )
+    return Chart("Over time", "typical value; dashed: the reference", small(model, signal))
 
 
 def evidence(signal: SignalView) -> list[tuple[str, str]]:

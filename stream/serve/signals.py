@@ -1,0 +1,135 @@
+"""Signals over time, as pages show them: the map of a model, the card of a signal, and the charts of an incident."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from driftline.detectors.summaries.codes import Special
+from driftline.stream.alerts.find import ListedIncident
+from driftline.stream.reports.page.templates import rendered
+from driftline.stream.results.overview import ModelView, SignalView
+from driftline.stream.results.sentences import band
+from driftline.stream.results.timelines import SPANS, Span, read_timeline, view_of
+from driftline.stream.state.timelines import ReadTimeline
+
+# Rows of a map: a screen is filled by 30, and 150 take 300 kB.
+_ROWS = 150
+# s for which a view is shown again: its newest square is an hour, or longer.
+_KEPT = 20.0
+# Views that are kept: one has some MB.
+_VIEWS = 16
+
+
+class Choice(NamedTuple):
+    """A link to another stretch of time, or to another version. current: whether it is what is shown."""
+
+    words: str
+    href: str
+    current: bool
+
+
+@dataclass(frozen=True)
+class SignalMap:
+    """The map of a model. asked: what the address of the page says."""
+
+    view: ModelView
+    span: Span
+    versions: Sequence[str]
+
+    @property
+    def spans(self) -> list[Choice]:
+        """The stretches of time that may be shown."""
+        return [Choice(each.words, self._link(span=each.name), each == self.span) for each in SPANS]
+
+    @property
+    def tracks(self) -> list[Choice]:
+        """The versions that may be shown, where there are several."""
+        if len(self.versions) < 2:
+            return []
+        return [
+            Choice(each or "other versions", self._link(version=each), each == self.view.track)
+            for each in self.versions
+        ]
+
+    @property
+    def places(self) -> dict[str, str]:
+        """The pages of the signals, by name."""
+        return {each.name: self._link(signal=each.name) for each in self.view.signals}
+
+    @property
+    def home(self) -> str:
+        """The page of the model."""
+        return self._link()
+
+    @property
+    def rows(self) -> int:
+        """How many signals the map shows."""
+        return _ROWS
+
+    def spans_of(self, signal: str) -> list[Choice]:
+        """The stretches of time that the page of a signal may show."""
+        links = ((each, self._link(span=each.name, signal=signal)) for each in SPANS)
+        return [Choice(each.words, link, each == self.span) for each, link in links]
+
+    def _link(self, **changed: str) -> str:
+        asked = {"name": self.view.model, "span": self.span.name, "version": self.view.track} | changed
+        return "/models?" + urlencode({name: text for name, text in asked.items() if text or name == "name"})
+
+
+class Views:
+    """Makes views of timelines, and keeps the last ones for some seconds."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str, str], tuple[float, SignalMap]] = {}
+
+    def known(self, model: str, track: str, span: Span) -> SignalMap | None:
+        """The view, if it was made a moment ago."""
+        made, known = self._kept.get((model, track, span.name), (0.0, None))
+        return known if time.monotonic() - made < _KEPT else None
+
+    def make(
+        self, model: str, track: str, span: Span, read: ReadTimeline, incidents: Iterable[ListedIncident]
+    ) -> SignalMap | None:
+        """The view of what was read; None if there is nothing. Raises FormatError. It may take half a second."""
+        timelines = read_timeline(read.stored, read.kind)
+        if timelines is None:
+            return None
+        made = SignalMap(view_of(timelines, model, read.track, span, read.tracks, incidents), span, read.tracks)
+        self._kept = {**dict([*self._kept.items()][1 - _VIEWS :]), (model, track, span.name): (time.monotonic(), made)}
+        return made
+
+
+def signal_page(shown: SignalMap, signal: SignalView) -> str:
+    """The page of one signal."""
+    return rendered("watched.html.j2", "live.js", shown=shown, model=shown.view, signal=signal, splits={},
+                    version=version("driftline"))  # fmt: skip
+
+
+def signal_rows(shown: SignalMap) -> list[dict[str, Any]]:
+    """The same as plain JSON data: a row for each signal and stretch of time."""
+    view = shown.view
+    return [
+        {
+            "signal": signal.name,
+            "start": each.start,
+            "end": each.end,
+            "events": each.sketch.n,
+            "size": None if level < 0 else level,
+            "quantiles": None if level < 0 else band(view.layout, each.sketch, signal.index),
+            **_shares(view, signal, index),
+        }
+        for signal in view.signals
+        for index, (each, level) in enumerate(zip(view.bins, signal.levels, strict=True))
+    ]
+
+
+def _shares(view: ModelView, signal: SignalView, index: int) -> dict[str, float | None]:
+    """The shares of values that are not regular."""
+    sketch, known = view.bins[index].sketch, signal.levels[index] >= 0
+    columns = {each.name.lower(): view.layout.special_column(signal.index, each) for each in Special}
+    return {name: float(sketch.counts[at] / sketch.n) if known else None for name, at in columns.items()}
