@@ -37,6 +37,7 @@ from driftline.stream.reports.replay import print_unwatched
 from driftline.stream.text.printable import printable_json
 
 if TYPE_CHECKING:
+    from driftline.stream.results.overview import ModelView
     from driftline.stream.state.client import Client
     from driftline.stream.state.feedback import FeedbackStore
     from driftline.stream.state.incident_index import IncidentIndex, IndexedAlerts
@@ -119,7 +120,8 @@ def explain_command(
         # Jinja2 takes a tenth of a second to import, which other commands should not pay.
         from driftline.stream.reports.page.alert import alert_page
 
-        page.write_text(alert_page(found.alert, found.incident, allowed), "utf-8")
+        view = None if alerts else _over_time(settings, found)
+        page.write_text(alert_page(found.alert, found.incident, allowed, view=view), "utf-8")
     if json:
         typer.echo(printable_json(found.line.decode()))
     else:
@@ -153,6 +155,19 @@ def feedback_command(
     feedback = Feedback(incident, found.model, real, by or current_user(), now, comment)
     _of_feedback(settings, lambda store: store.add(feedback))
     out.print(Text(f"incident {incident} of {found.model}: {feedback.words}"), soft_wrap=True)
+
+
+def _over_time(settings: Config, found: FoundAlert) -> ModelView | None:
+    """The signals of an alert's model over time; None if Redis has none, or cannot be read."""
+    from driftline.stream.codec.frames import FormatError
+    from driftline.stream.serve.signals import signals_of
+
+    now = datetime.now(UTC).timestamp()
+    try:
+        return query_redis(settings.redis, lambda client: signals_of(client, settings, found, now))
+    except (CommandError, FormatError) as error:
+        err.print(Text(f"{error}; the page has no signals over time"))
+        return None
 
 
 def find_alert(settings: Config, wanted: str) -> FoundAlert:

@@ -27,7 +27,6 @@ from aiohttp import web
 
 from driftline.stream.alerts.feedback import incident_rows, page_counts
 from driftline.stream.alerts.find import AmbiguousIdError, FoundAlert, may_be_id
-from driftline.stream.alerts.read import ReadAlert
 from driftline.stream.codec.frames import FormatError
 from driftline.stream.config.sections import Config
 from driftline.stream.kafka.admin import TopicsError
@@ -39,7 +38,7 @@ from driftline.stream.results.timelines import SPANS, Span
 from driftline.stream.serve.access import Access
 from driftline.stream.serve.live import Live, TooManySearchesError
 from driftline.stream.serve.pages import model_page, overview_page
-from driftline.stream.serve.signals import SignalMap, Views, signal_page, signal_rows
+from driftline.stream.serve.signals import SignalMap, Views, signal_page, signal_rows, span_since
 from driftline.stream.state.client import StoreError
 from driftline.stream.text.printable import printable
 
@@ -52,8 +51,6 @@ _WATCHERS = 500
 # s after which a page is fetched anew without news: how long ago something was passes, too. It also shows proxies that
 # the connection lives.
 _AT_LEAST_EVERY = 30.0
-# The part of a picture that an incident may take; the rest is what came before.
-_BEFORE = 0.75
 # What is shown of signals over time if nothing else is asked for.
 _SPAN = "7d"
 _HEADERS = {
@@ -154,7 +151,7 @@ class _Site:
         allowed = self._live.config.for_model(found.alert.model).allowed
         alert, shown = found.alert, None
         if alert.about == "model":
-            shown = await self._view(alert.model, alert.details.version or "", _span_since(alert, time.time()))
+            shown = await self._view(alert.model, alert.details.version or "", span_since(alert, time.time()))
         view, places = (shown.view, shown.places) if shown else (None, {})
         return _html(await asyncio.to_thread(alert_page, alert, found.incident, allowed, "/", view, places))
 
@@ -254,12 +251,6 @@ class _Site:
         if found is None:
             raise web.HTTPNotFound(text="no alert and no incident has this id\n")
         return found
-
-
-def _span_since(alert: ReadAlert, at: float) -> Span:
-    """The shortest stretch of time that shows what was before an incident, too. at: s since the epoch."""
-    lasted = 1000 * (at - alert.starts_at.timestamp()) if alert.starts_at else 0.0
-    return next((each for each in SPANS if lasted < _BEFORE * each.length), SPANS[-1])
 
 
 def _html(page: str, status: int = 200) -> web.Response:

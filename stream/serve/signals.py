@@ -10,15 +10,20 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from driftline.detectors.summaries.codes import Special
-from driftline.stream.alerts.find import ListedIncident
+from driftline.stream.alerts.find import FoundAlert, ListedIncident
+from driftline.stream.alerts.read import ReadAlert
+from driftline.stream.config.sections import Config
 from driftline.stream.reports.page.templates import rendered
 from driftline.stream.results.overview import ModelView, SignalView
 from driftline.stream.results.sentences import band
 from driftline.stream.results.timelines import SPANS, Span, read_timeline, view_of
-from driftline.stream.state.timelines import ReadTimeline
+from driftline.stream.state.client import Client
+from driftline.stream.state.timelines import ReadTimeline, TimelineIndex
 
 # Rows of a map: a screen is filled by 30, and 150 take 300 kB.
 _ROWS = 150
+# The part of a picture that an incident may take; the rest is what came before.
+_BEFORE = 0.75
 # s for which a view is shown again: its newest square is an hour, or longer.
 _KEPT = 20.0
 # Views that are kept: one has some MB.
@@ -102,6 +107,26 @@ class Views:
         made = SignalMap(view_of(timelines, model, read.track, span, read.tracks, incidents), span, read.tracks)
         self._kept = {**dict([*self._kept.items()][1 - _VIEWS :]), (model, track, span.name): (time.monotonic(), made)}
         return made
+
+
+def span_since(alert: ReadAlert, at: float) -> Span:
+    """The shortest stretch of time that shows what was before an incident, too. at: s since the epoch."""
+    lasted = 1000 * (at - alert.starts_at.timestamp()) if alert.starts_at else 0.0
+    return next((each for each in SPANS if lasted < _BEFORE * each.length), SPANS[-1])
+
+
+async def signals_of(client: Client, config: Config, found: FoundAlert, at: float) -> ModelView | None:
+    """The signals of an alert's model over time, read once; None if nothing is kept. at: s since the epoch.
+
+    Raises StoreError or FormatError.
+    """
+    model, track, span = found.alert.model, found.alert.details.version or "", span_since(found.alert, at)
+    index = TimelineIndex(client, config.worker.group, config.topics.panes)
+    partition = await index.partition_of(model)
+    read = None if partition is None else await index.read(model, partition, track, span.length, span.by_day)
+    incident = ListedIncident.of(found.incident[-1], found.incident[::-1])
+    shown = Views().make(model, track, span, read, [incident]) if read else None
+    return shown.view if shown else None
 
 
 def signal_page(shown: SignalMap, signal: SignalView) -> str:

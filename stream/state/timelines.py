@@ -32,6 +32,15 @@ class TimelineIndex:
     namespace: str
     topic: str
 
+    async def partition_of(self, model: str) -> int | None:
+        """The partition in which a model is judged; None if no worker remembers it."""
+        partition = 0
+        while await call_redis(self.client.exists, key := judge_key(self.namespace, self.topic, partition)):
+            if await call_redis(self.client.exists, f"{key}:model:{model}"):
+                return partition
+            partition += 1
+        return None
+
     async def read(self, model: str, partition: int, track: str, length: int, by_day: bool) -> ReadTimeline | None:
         """The last `length` ms of a timeline, by the day or by the hour; None without one. Raises FormatError.
 

@@ -59,7 +59,8 @@ def test_names_of_any_length_need_no_scrolling_sideways(here: Deployment, page: 
         worker.wait_for(lambda: len(here.alerts()) == 1)
         pages.wait_for(lambda: LONG in pages.get("/api/models").body and LONG in pages.get("/api/incidents").body)
         (alert,) = here.alerts()
-        for path in ("/", f"/models?name={LONG}", f"/incidents/{alert['data']['id']}"):
+        signal = f"/models?name={LONG}&signal=features.amount"
+        for path in ("/", f"/models?name={LONG}", signal, f"/incidents/{alert['data']['id']}"):
             page.goto(f"http://{pages.address}{path}")
             expect(page.get_by_role("heading", level=1)).to_be_visible()
             assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
@@ -86,6 +87,11 @@ def test_an_incident_appears_leads_to_its_page_and_disappears_without_a_click(he
         expect(page.get_by_text("driftline silence add")).to_be_visible()
         page.get_by_role("link", name="fraud", exact=True).click()
         expect(page.get_by_role("heading", level=1)).to_have_text("fraud: 1 open incident")
+        page.get_by_role("link", name="2 days").click()
+        page.get_by_role("rowheader").get_by_role("link", name="amount").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("amount of fraud")
+        expect(page.get_by_text("Values over time")).to_be_visible()
+        page.get_by_role("link", name="fraud", exact=True).click()
 
         here.produce({0: drift[END:]})
         expect(page.get_by_role("heading", level=1)).to_have_text("fraud: no incident is open")

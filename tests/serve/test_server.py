@@ -97,6 +97,8 @@ def test_an_incident_shows_within_two_seconds_of_its_alert_and_its_end_too(
         assert pages.get("/models?name=fraud&signal=features.amount").status == 200
         assert pages.get("/models?name=fraud&signal=features.none").status == 404
         assert pages.get("/models?name=fraud&span=1y").status == 400
+        driftline("explain", fired["id"], "-c", here.path, "--report", here.path.parent / "one.html")
+        assert "Values over time" in (here.path.parent / "one.html").read_text("utf-8")
         counted = json.loads(pages.get("/api/signals?name=fraud&span=2d").body)
         assert sum(each["events"] for each in counted if each["signal"] == "features.amount") == END
         assert pages.get("/api/signals?name=nobody").status == 404
