@@ -61,6 +61,11 @@ class BinaryLayout:
         """Length C of a row."""
         return 7 * self.codes + _LOSSES
 
+    @property
+    def labelled(self) -> int:
+        """The first cell that counts labelled rows alone."""
+        return 2 * self.codes
+
     def tables(
         self, group: IntArray, groups: int, prediction: IntArray, label: IntArray, score: FloatArray
     ) -> IntArray:

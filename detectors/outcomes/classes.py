@@ -52,6 +52,11 @@ class ClassesLayout:
         """Length C of a row."""
         return 3 * self._strata + (self.classes + 1) ** 2 + self.codes
 
+    @property
+    def labelled(self) -> int:
+        """The first cell that counts labelled rows alone."""
+        return self._strata
+
     def tables(
         self,
         group: IntArray,

@@ -170,6 +170,10 @@ class Comparison:
         """Evidence (w, 3) in nats that windows (w, S) are worse, or better; of labels, that they are others."""
         return _evidence(self._zs(windows, better))
 
+    def worse(self, windows: Tally) -> FloatArray:
+        """Evidence (w, 2) in nats that windows (w, S) are worse: by the loss, and by the loss within strata."""
+        return worse_evidence(self._zs(windows, False)[..., :2])
+
     def most_evidence(self, windows: Tally, better: bool = False) -> FloatArray:
         """What no evidence (w, 3) exceeds, by less than 2 nats too large: quick to compute.
 

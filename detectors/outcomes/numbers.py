@@ -68,6 +68,11 @@ class NumbersLayout:
         """Length C of a row."""
         return (1 + _PARTS) * self.levels + 1
 
+    @property
+    def labelled(self) -> int:
+        """The first cell that counts labelled rows alone."""
+        return self.levels
+
     def tables(self, group: IntArray, groups: int, prediction: FloatArray, label: FloatArray) -> IntArray:
         """The tables (groups, C) of rows by group (n,); prediction and label: (n,), NaN where there is none."""
         level = np.minimum(self.grid.encode(prediction), self.levels - 1)

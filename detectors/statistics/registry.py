@@ -37,6 +37,7 @@ class Subject(StrEnum):
     SPECIAL = "each special code of a signal"
     TRAFFIC = "the events of a model by time"
     TOPIC = "the messages of a topic"
+    OUTCOMES = "the predictions of a model with labels"
 
 
 class Against(StrEnum):
@@ -178,6 +179,18 @@ _ROWS = (
     Statistic(
         "new", Subject.TOPIC, Against.PAST, Sides.MORE, "fields that nobody watches",
         "Events that are sampled have fields that no signal watches, and that were not there before.",
+    ),
+    Statistic(
+        "loss", Subject.OUTCOMES, Against.REFERENCE, Sides.MORE, "a model that is wrong more often",
+        "The share of wrong predictions, or the error of a regression, is compared with that of the reference.",
+    ),
+    Statistic(
+        "concept", Subject.OUTCOMES, Against.REFERENCE, Sides.MORE, "labels that no longer follow scores",
+        "Mantel-Haenszel compares predictions alike in score and class: they are wrong more often than such ones were.",
+    ),
+    Statistic(
+        "floor", Subject.OUTCOMES, Against.REFERENCE, Sides.FEWER, "a share below the least one that is good enough",
+        "A share of the outcomes is compared with its configured floor, by a bound that holds at every length.",
     ),
 )  # fmt: skip
 

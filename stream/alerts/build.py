@@ -17,6 +17,7 @@ import msgspec
 import orjson
 from msgspec import UNSET
 
+from driftline.stream.alerts.outcomes import outcomes_advice, outcomes_ended
 from driftline.stream.alerts.schema import (
     DESCRIPTION,
     KEY,
@@ -32,6 +33,7 @@ from driftline.stream.alerts.schema import (
     Link,
     Mode,
     Offsets,
+    OutcomeEvidence,
     SignalEvidence,
     TrafficEvidence,
     cut,
@@ -40,9 +42,10 @@ from driftline.stream.alerts.topic import topic_advice, topic_ended
 from driftline.stream.alerts.traffic import traffic_advice, traffic_ended
 from driftline.stream.config.incidents import Incidents, Severity
 from driftline.stream.judge.changes import Volume, bars
-from driftline.stream.judge.incidents import FIELDS, REJECTED, TRAFFIC, Finding, Status, Step
+from driftline.stream.judge.incidents import FIELDS, FLOOR, OUTCOMES, REJECTED, TRAFFIC, Finding, Status, Step
 from driftline.stream.judge.lifecycle import severity_rule
 from driftline.stream.judge.monitor import Monitor
+from driftline.stream.judge.outcome_state import OutcomeChange
 from driftline.stream.judge.returns import quiet_events
 from driftline.stream.judge.schema import SchemaJudge
 from driftline.stream.text.printable import printable
@@ -245,18 +248,24 @@ def _description(about: _About, step: Step, rules: Incidents, commands: Sequence
         text = f"{printable(about.name)} {why}. Signals that had drifted: {_names(step)}."
     else:
         lines = [_line(each, drawn=i < _DRAWN) for i, each in enumerate(step.findings)]
-        advice = [line for each in step.findings for line in (*traffic_advice(each), *topic_advice(each))]
+        advice = [line for each in step.findings for line in _advice(each)]
         text = "\n".join([*_came_back(step), *lines, *_reasons(about, step, rules), *advice])
     owner = f"\nOwner: {printable(rules.owner)}" if rules.owner else ""
     foot = owner + "".join(f"\n$ {printable(each)}" for each in commands)
     return cut(text, DESCRIPTION - len(foot)) + foot
 
 
+def _advice(finding: Finding) -> list[str]:
+    return [*traffic_advice(finding), *topic_advice(finding), *outcomes_advice(finding)]
+
+
 def _ended(step: Step) -> str:
-    """Why an incident of traffic or of a topic is over; "" for others."""
+    """Why an incident of traffic, of outcomes or of a topic is over; "" for others."""
     scope = step.incident.scope
     if scope == TRAFFIC:
         return traffic_ended(step.resolution)
+    if scope == OUTCOMES:
+        return outcomes_ended(step.resolution)
     return topic_ended(scope, step.resolution) if scope in (REJECTED, FIELDS) else ""
 
 
@@ -312,7 +321,7 @@ def _names(step: Step) -> str:
 
 
 def _short(signal: str) -> str:
-    return printable(signal.removeprefix("features."))
+    return printable(signal.removeprefix("features.").removeprefix(FLOOR))
 
 
 def _evidence(finding: Finding) -> SignalEvidence:
@@ -331,7 +340,13 @@ def _evidence(finding: Finding) -> SignalEvidence:
         version=finding.track or UNSET,
         traffic=UNSET if finding.volume is None else _traffic(finding.since, finding.volume),
         cycle=UNSET if finding.cycle is None else CycleEvidence(finding.cycle.phases, finding.cycle.timezone),
+        outcome=UNSET if finding.outcome is None else _outcome(finding.outcome),
     )
+
+
+def _outcome(each: OutcomeChange) -> OutcomeEvidence:
+    parts = (round(part, 6) for part in (each.before, each.after, each.mix, each.concept))
+    return OutcomeEvidence(each.metric, each.of or None, *parts)
 
 
 def _traffic(since: int, volume: Volume) -> TrafficEvidence:

@@ -65,6 +65,21 @@ class TrafficEvidence(Struct, frozen=True):
     ]
 
 
+class OutcomeEvidence(Struct, frozen=True, rename={"of": "class"}):
+    """How a metric of a model's outcomes changed."""
+
+    metric: Annotated[str, Meta(description="`accuracy`, `error` (mean absolute), or the metric of a floor.")]
+    of: Annotated[str | None, Meta(description="The class that it is about; null for none.")]
+    before: Annotated[float, Meta(description="In the reference; of a floor, the floor.")]
+    after: Annotated[float, Meta(description="In the window.")]
+    mix: Annotated[
+        float, Meta(description="The part of after - before that the mix of scores and predictions lets expect.")
+    ]
+    concept: Annotated[
+        float, Meta(description="The rest: labels no longer follow scores (concept drift). 0 of a floor, as `mix`.")
+    ]
+
+
 class CycleEvidence(Struct, frozen=True):
     """The times that a signal is compared with."""
 
@@ -87,7 +102,7 @@ class SignalEvidence(Struct, frozen=True, kw_only=True, rename={"kind": "class"}
         Meta(
             description="Name of the signal: `features.amount`, `prediction`, `score`; or `traffic`, how many events "
             "the model has; of a topic `rejected`, the share of its messages that is, or "
-            "`fields`, those that they have."
+            "`fields`, those that they have; of outcomes `accuracy`, `error`, or a floor such as `floor.recall@fraud`."
         ),
     ]
     kind: Annotated[_Class, Meta(description="The class of the change.")]
@@ -114,6 +129,9 @@ class SignalEvidence(Struct, frozen=True, kw_only=True, rename={"kind": "class"}
     offsets: Annotated[list[Offsets], Meta(description="Where the window lies in the predictions topic.")]
     traffic: Annotated[
         TrafficEvidence | UnsetType, Meta(description="Only where the signal is `traffic`: what was expected of it.")
+    ] = UNSET
+    outcome: Annotated[
+        OutcomeEvidence | UnsetType, Meta(description="Only where the class is `outcomes`: what became of the metric.")
     ] = UNSET
     version: Annotated[
         str | UnsetType, Meta(description="Only where versions have baselines of their own: the version that drifts.")

@@ -76,7 +76,8 @@ def _joined(parent: Baseline, now: Baseline, about: Mapping[str, Any]) -> Baseli
     figures = [(sources[origin[s]], sources[origin[s]].layout.numeric.index(at[s])) for s in layout.numeric]
     total = Sketch(parent.total.n, counts, _picked(figures, "sums"), _picked(figures, "extremes"))
     cycles = _cycles(parent, now)
-    return replace(Baseline.of(layout, blocks, total, about), rates=parent.rates, cycles=cycles)
+    built = Baseline.of(layout, blocks, total, about)
+    return replace(built, rates=parent.rates, cycles=cycles, outcomes=parent.outcomes)
 
 
 def _picked(figures: Sequence[tuple[Baseline, int]], name: str) -> Any:

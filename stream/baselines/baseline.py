@@ -19,16 +19,19 @@ from driftline.detectors.arrays import IntArray
 from driftline.detectors.decision.battery import Battery
 from driftline.detectors.decision.rates import Rates
 from driftline.detectors.decision.thresholds import Dependence
+from driftline.detectors.outcomes.table import OutcomeTable
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.cycles import Cycles
 from driftline.stream.baselines.derived import Derived, signal_hashes
 from driftline.stream.baselines.encoding import content_hash, counts_type, signals_file
+from driftline.stream.baselines.outcomes import OutcomeReference, coding_of_signals
 from driftline.stream.baselines.slopes import Slopes
 from driftline.stream.baselines.unwatched import Why
 from driftline.stream.baselines.watched import Signals, WatchedSignal
-from driftline.stream.events.columns import Columns, Field, tabulate
+from driftline.stream.events.columns import LABEL, Columns, Field, tabulate
 from driftline.stream.events.event import Event
+from driftline.stream.outcomes.coding import Coding
 
 _REASONS = frozenset(map(str, Why))
 
@@ -46,7 +49,7 @@ class Baseline:
     and arrays. read_blocks: reads the blocks, which nobody needs who has what
     is `derived` from them; None if they were not kept. rates: of the events, if it was made of all that came. cycles:
     what it expects by phase of a day or a week; None if it expects the same at all times. slopes: how much its signals
-    vary by themselves; None if it does not say.
+    vary by themselves; None if it does not say. outcomes: those of its rows with labels; None if too few had one.
     """
 
     layout: Layout
@@ -58,6 +61,7 @@ class Baseline:
     rates: Rates | None = None
     cycles: Cycles | None = None
     slopes: Slopes | None = None
+    outcomes: OutcomeReference | None = None
 
     @classmethod
     def of(cls, layout: Layout, blocks: IntArray, total: Sketch, about: Mapping[str, Any]) -> Baseline:
@@ -76,6 +80,11 @@ class Baseline:
         if not judged_by:
             return self.arrays_hash
         return hashlib.sha256("".join([self.arrays_hash, *judged_by]).encode()).hexdigest()
+
+    @cached_property
+    def coding(self) -> Coding | None:
+        """How outcomes are counted: as in its own or, without these, as its signals say; None if they do not."""
+        return self.outcomes.coding if self.outcomes else coding_of_signals(self.layout.signals)
 
     @property
     def model(self) -> str:
@@ -181,8 +190,8 @@ class Baseline:
         codes = self.layout.encode(columns.numeric, columns.texts)
         names = {signal.name: s for s, signal in enumerate(self.layout.signals)}
         for defect in columns.defects:
-            s = names[defect.signal]
-            codes[defect.row, s] = self.layout.special_column(s, defect.code)
+            if (s := names.get(defect.signal)) is not None:  # the label is no signal
+                codes[defect.row, s] = self.layout.special_column(s, defect.code)
         return codes
 
     def sketch(self, columns: Columns) -> Sketch:
@@ -192,3 +201,9 @@ class Baseline:
     def sketch_events(self, events: Sequence[Event]) -> Sketch:
         """The sketch of events that are not decoded into columns yet."""
         return self.sketch(tabulate(self.fields, list(enumerate(events))))
+
+    def count_outcomes(self, columns: Columns) -> OutcomeTable | None:
+        """The outcomes of decoded events; None if no label was asked for, none has one, or there are no classes."""
+        if LABEL not in columns.extras or self.coding is None:
+            return None
+        return self.coding.count(columns, self.fields)

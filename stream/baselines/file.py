@@ -9,6 +9,7 @@
     rates.npy       how many events come in each hour of the week, if the baseline was made of all
     cycle_*.npy     what is expected by phase of a day or a week, if five or more were seen: `stream.baselines.cycles`
     slopes.npy      how much each signal varies by itself, if the blocks tell: `stream.baselines.slopes`
+    outcomes.npy    tables of outcomes of time-ordered blocks of rows with labels: `stream.baselines.outcomes`
 
 This is format 2. Format 1 has the signals in the manifest and blocks, sums and extremes alone. A baseline that it can
 hold is written in it, so that earlier versions read it.
@@ -50,6 +51,7 @@ from driftline.stream.baselines.encoding import (
     signal_to_json,
     signals_file,
 )
+from driftline.stream.baselines.outcomes import OUTCOMES_FILE, outcomes_from
 from driftline.stream.baselines.rates import RATES_FILE, rates_facts, rates_file, rates_from
 from driftline.stream.baselines.slopes import SLOPES_FILE, slopes_from
 
@@ -70,6 +72,7 @@ _NO_FACTS = (
     "rates",
     "cycles",
     "slopes",
+    "outcomes",
     "signals",
 )
 
@@ -93,7 +96,7 @@ def encode_baseline(baseline: Baseline) -> bytes:
 def _format(baseline: Baseline) -> int:
     """The least version of the format that holds all of a baseline."""
     later = any(signal.range is not None or signal.whole for signal in baseline.layout.signals)
-    parts = (baseline.derived, baseline.rates, baseline.cycles, baseline.slopes)
+    parts = (baseline.derived, baseline.rates, baseline.cycles, baseline.slopes, baseline.outcomes)
     return 2 if later or any(each is not None for each in parts) or baseline.read_blocks is None else 1
 
 
@@ -112,6 +115,7 @@ def _members(baseline: Baseline) -> dict[str, bytes]:
     total, derived, cycles, slopes = baseline.total, baseline.derived, baseline.cycles, baseline.slopes
     blocks = baseline.blocks if baseline.read_blocks else None
     rates = {} if baseline.rates is None else {RATES_FILE: rates_file(baseline.rates)}
+    outcomes = baseline.outcomes
     summary = {
         "signals.json": signals_file(baseline.layout),
         "counts.npy": counts_file(total.counts[None]),
@@ -126,6 +130,7 @@ def _members(baseline: Baseline) -> dict[str, bytes]:
         **({"rates": rates_facts(rates[RATES_FILE])} if rates else {}),
         **({"cycles": cycles.facts()} if cycles else {}),
         **({"slopes": slopes.facts()} if slopes else {}),
+        **({"outcomes": outcomes.manifest()} if outcomes else {}),
         **baseline.about,
     }
     return {
@@ -136,6 +141,7 @@ def _members(baseline: Baseline) -> dict[str, bytes]:
         **rates,
         **(cycles.files() if cycles else {}),
         **({SLOPES_FILE: slopes.file()} if slopes else {}),
+        **({OUTCOMES_FILE: outcomes.file()} if outcomes else {}),
     }
 
 
@@ -146,7 +152,8 @@ def _summary_hash(content: str, members: Mapping[str, bytes]) -> str:
 
 def decode_baseline(content: bytes) -> Baseline:
     """The baseline in a file's bytes. Raises BaselineError if they are damaged, newer than we read, or no baseline."""
-    members = _unzip(content, ("manifest.json", *_SUMMARY, *DERIVED_FILES, RATES_FILE, *CYCLES_FILES, SLOPES_FILE))
+    extras = (*DERIVED_FILES, RATES_FILE, *CYCLES_FILES, SLOPES_FILE, OUTCOMES_FILE)
+    members = _unzip(content, ("manifest.json", *_SUMMARY, *extras))
     try:
         facts = json.loads(members["manifest.json"])
         _check_format(facts)
@@ -185,6 +192,8 @@ def _decode(content: bytes, facts: Mapping[str, Any], members: Mapping[str, byte
         baseline = replace(baseline, cycles=cycles_from(facts["cycles"], members, layout, counts))
     if "slopes" in facts:
         baseline = replace(baseline, slopes=slopes_from(facts["slopes"], members, layout, counts))
+    if "outcomes" in facts:
+        baseline = replace(baseline, outcomes=outcomes_from(facts["outcomes"], members[OUTCOMES_FILE]))
     if not facts["blocks"] and not baseline.derived:
         raise BaselineError("the baseline was stored without its blocks by another Driftline; build it again")
     return replace(baseline, read_blocks=partial(_read_blocks, content, baseline)) if facts["blocks"] else baseline

@@ -19,6 +19,7 @@ from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.baselines.file import FORMAT_VERSION, encode_baseline, manifest
 from driftline.stream.baselines.kinds import NAMED_KINDS, check_kinds
+from driftline.stream.baselines.outcomes import outcomes_of
 from driftline.stream.baselines.rates import rates_of
 from driftline.stream.baselines.remarks import baseline_remarks
 from driftline.stream.baselines.sample import read_events
@@ -40,10 +41,13 @@ from driftline.stream.cli.terminal import (
 from driftline.stream.config.errors import dotted_path
 from driftline.stream.config.remarks import unused_settings
 from driftline.stream.config.sections import Config, ModelConfig
+from driftline.stream.events.columns import LABEL
 from driftline.stream.events.event import Event
 from driftline.stream.events.rejections import Rejections
 from driftline.stream.judge.calibration import Calibration, calibrate
 from driftline.stream.judge.resolution import small_baseline_remarks
+from driftline.stream.outcomes.choose import OutcomesError
+from driftline.stream.outcomes.sentences import figure_text, metric_name
 from driftline.stream.panes.coverage import Coverage, unwatched
 from driftline.stream.panes.pane import SLOT_MS
 from driftline.stream.replay.summary import rejected_rows
@@ -159,6 +163,8 @@ def baseline_build(
     about = _about(model, facts, paths, now, rejections.total) | ({"excluded": excluded} if excluded else {})
     check_kinds(wanted.kinds, events)
     built = build_baseline(events, about, wanted)
+    if not unordered and format_version > 1:
+        built = _with_outcomes(built, events)
     if chosen.absence.rates:
         built = _with_rates(built, events, cut, settings, config, ordered=not unordered and format_version > 1)
     _check_names(kinds, built)
@@ -194,6 +200,15 @@ def _without(events: list[Event], cut: Sequence[tuple[int, int]]) -> tuple[list[
     if events and not kept:
         raise BaselineError("--exclude leaves no event")
     return kept, excluded
+
+
+def _with_outcomes(built: Baseline, events: Sequence[Event]) -> Baseline:
+    """The baseline with the outcomes of its rows with labels; what is wrong with these is a remark."""
+    try:
+        return replace(built, outcomes=outcomes_of(events))
+    except OutcomesError as error:
+        print_remarks([f"model {built.model}: the baseline holds no outcomes: {error}"])
+        return built
 
 
 def _with_rates(
@@ -254,7 +269,7 @@ def _about(model: str, facts: Mapping[str, Any], paths: Sequence[str], now: str,
 
 def _events(batches: Iterator[list[bytes]], model: str, settings: Config) -> tuple[list[Event], Rejections]:
     """The model's events, and the rejected messages. Raises BaselineError if all events are of other models."""
-    found = read_events(batches, settings, model)
+    found = read_events(batches, settings, model, extras=[LABEL])
     if not found.events and found.others:
         raise BaselineError(f"no event of model {model!r}; the files hold {', '.join(sorted(found.others)[:5])}")
     return found.events.get(model, []), found.rejected
@@ -308,3 +323,7 @@ def _print_built(built: Baseline, target: Path, rejected: int) -> None:
     out.print(Text(f"{target}: {events}; {len(built.layout.signals)} signals ({kinds})"))
     for remark in baseline_remarks(built):
         out.print(Text(printable(remark)))
+    if (outcomes := built.outcomes) is not None:
+        main = outcomes.coding.task.main
+        figure = figure_text(main, outcomes.metrics()[main, ""])
+        out.print(Text(f"outcomes of {outcomes.n:,} rows with labels: {metric_name(main)} {figure}"))

@@ -6,6 +6,7 @@
            L its layout   C counts of its traffic   W what is learned of them   F a request to forget a model
            T a tick   S the progress of a partition   R what a model is compared with   M the messages of a topic
            N a timeline   D an hour or a day of it   G the layout of some of them
+           O the head of its outcomes   Q one bucket of them   X what they are compared with, learned of the first
 
 The CRC is that of the content, started with the version less one.
 
@@ -27,7 +28,7 @@ from typing import Any, ClassVar, TypeVar, get_args, get_type_hints
 
 import msgspec
 
-VERSION = 2
+VERSION = 3
 _FRAME_BYTES = 6
 
 T = TypeVar("T")

@@ -11,7 +11,8 @@ A reader understands every level up to its own; the level says what a writer may
 |       | with phases are judged by phase, so verdicts of baselines with cycles change                  |
 | 3     | timelines: coarse counts of each model by hour and day. Incidents of drifts are remembered    |
 |       | after their end, so that what comes back is the same one. Signals with slopes are judged by   |
-|       | them, so verdicts of baselines with slopes change                                             |
+|       | them, so verdicts of baselines with slopes change. Outcomes of events that hold their label,  |
+|       | in panes, samples and states                                                                  |
 
 A group begins at the newest level of the worker that begins it; `driftline upgrade finish` raises it. A replay is at
 the newest.
@@ -41,6 +42,8 @@ TIMELINES: Final = 3
 REMEMBERED: Final = 3
 #: The level from which on signals with slopes are judged by them.
 SLOPES: Final = 3
+#: The level from which on outcomes are counted.
+OUTCOMES: Final = 3
 
 
 def learned_format(level: int) -> int:

@@ -27,6 +27,8 @@ from driftline.detectors.summaries.codes import Special
 from driftline.detectors.summaries.shape import Shape, SignalShape
 from driftline.detectors.summaries.sketch import NO_TAILS, Sketch
 from driftline.stream.codec.frames import FormatError, Stored, envelope, frame, open_envelope, unframe
+from driftline.stream.codec.outcomes import PackedTable
+from driftline.stream.events.columns import LABEL
 from driftline.stream.events.event import Event
 from driftline.stream.events.times import MAX_EPOCH_MS
 from driftline.stream.events.unreadable import Unreadable
@@ -109,12 +111,12 @@ class PackedTrack(Stored, frozen=True):
 
 
 class PackedPane(Stored, frozen=True):
-    """A pane, packed. content: its sketch, or the frame of its events. slots: see `Pane`.
+    """A pane, packed. content: its sketch, or the frame of its events. slots, outcomes: see `Pane`.
 
     tracks: those of versions, sorted; content is that of the track "" then, and empty if that has no event.
     """
 
-    since: ClassVar[Mapping[str, int]] = MappingProxyType({"slots": 2, "tracks": 2})
+    since: ClassVar[Mapping[str, int]] = MappingProxyType({"slots": 2, "tracks": 2, "outcomes": 3})
 
     first_ts: int
     last_ts: int
@@ -122,6 +124,7 @@ class PackedPane(Stored, frozen=True):
     content: PackedSketch | bytes
     slots: tuple[tuple[int, int], ...] = ()
     tracks: tuple[PackedTrack, ...] = ()
+    outcomes: tuple[tuple[str, PackedTable], ...] = ()
 
     @classmethod
     def of(cls, pane: Pane[Any], baselines: Mapping[str, str] = MappingProxyType({})) -> Self:
@@ -129,7 +132,8 @@ class PackedPane(Stored, frozen=True):
         parts = dict(by_track(pane.content))
         own = _pack_content(parts.pop("")) if "" in parts else b""
         tracks = (PackedTrack(track, baselines[track], PackedSketch.of(each)) for track, each in parts.items())
-        return cls(pane.first_ts, pane.last_ts, pane.ranges, own, pane.slots, tuple(tracks))
+        outcomes = tuple((track, PackedTable.of(table)) for track, table in pane.outcomes)
+        return cls(pane.first_ts, pane.last_ts, pane.ranges, own, pane.slots, tuple(tracks), outcomes)
 
     def unpack(self, layout: Shape[SignalShape] | None, tracks: Layouts = MappingProxyType({})) -> Pane[Any]:
         """The pane: of a sketch in this layout or, if it is None, of events. Raises FormatError otherwise.
@@ -139,7 +143,10 @@ class PackedPane(Stored, frozen=True):
         content: Any = Tracks(self._by_track(layout, tracks)) if self.tracks else _unpack_content(self.content, layout)
         if not all(0 <= slot <= MAX_EPOCH_MS // SLOT_MS and count > 0 for slot, count in self.slots):
             raise FormatError("a pane counts events in slots of time that cannot be")
-        return Pane(content, self.first_ts, self.last_ts, self.ranges, self.slots)
+        if [track for track, _ in self.outcomes] != sorted({track for track, _ in self.outcomes}):
+            raise FormatError("the outcomes of a pane are not sorted by track")
+        outcomes = tuple((track, table.unpack()) for track, table in self.outcomes)
+        return Pane(content, self.first_ts, self.last_ts, self.ranges, self.slots, outcomes)
 
     def _by_track(self, layout: Shape[SignalShape] | None, tracks: Layouts) -> dict[str, Any]:
         versions = [each.version for each in self.tracks]
@@ -345,11 +352,15 @@ def read_message(data: bytes) -> PaneMessage | ForgetMessage | ReferenceMessage 
 
 
 class _Events(Stored, frozen=True):
-    """Events of one model. shapes: distinct lists of signal names. rows: id, ts, version, shape's index, values."""
+    """Events of one model. shapes: distinct lists of signal names. rows: id, ts, version, shape's index, values.
+
+    labels: of each, if they were asked for.
+    """
 
     model: str
     shapes: list[list[str]]
     rows: list[tuple[str, int, str | None, int, list[Any]]]
+    labels: list[Any] = msgspec.field(default_factory=list)
 
 
 # Decoders are made while the module is imported: msgspec (0.22) leaves a type half described while it first meets it,
@@ -364,19 +375,22 @@ def pack_events(events: Sequence[Event]) -> bytes:
     """The frame of one or more events of one model."""
     shapes: dict[tuple[str, ...], int] = {}
     rows = [
-        [each.id, each.ts, each.version, shapes.setdefault(tuple(each.signals), len(shapes)), _emptied(each)]
+        [each.id, each.ts, each.version, shapes.setdefault(tuple(each.signals), len(shapes)), _emptied(each.signals)]
         for each in events
     ]
-    return envelope(b"E", json.dumps([events[0].model, list(shapes), rows], separators=(",", ":")).encode())
+    labels = [_emptied(each.extras)[0] for each in events] if any(each.extras for each in events) else []
+    content = [events[0].model, list(shapes), rows, *([labels] if labels else [])]
+    return envelope(b"E", json.dumps(content, separators=(",", ":")).encode(), 3 if labels else 1)
 
 
 def unpack_events(data: bytes) -> tuple[Event, ...]:
     """The events in a frame of `pack_events`. Raises FormatError for anything else."""
     try:
         packed = msgspec.convert(json.loads(open_envelope(b"E", data)), _EVENTS.type)
+        extras = [{LABEL: each} for each in packed.labels] or [{}] * len(packed.rows)
         return tuple(
-            Event(id, ts, packed.model, version, dict(zip(packed.shapes[shape], values, strict=True)))
-            for id, ts, version, shape, values in packed.rows
+            Event(id, ts, packed.model, version, dict(zip(packed.shapes[shape], values, strict=True)), extra)
+            for (id, ts, version, shape, values), extra in zip(packed.rows, extras, strict=True)
         )
     except FormatError:
         raise
@@ -384,8 +398,8 @@ def unpack_events(data: bytes) -> tuple[Event, ...]:
         raise FormatError(f"expected events: {error}") from error
 
 
-def _emptied(event: Event) -> list[Any]:
-    return [type(value)() if isinstance(value, dict | list) else value for value in event.signals.values()]
+def _emptied(values: Mapping[str, Any]) -> list[Any]:
+    return [type(value)() if isinstance(value, dict | list) else value for value in values.values()]
 
 
 def _events_by_signal(layout: Shape[SignalShape], counts: IntArray) -> IntArray:

@@ -8,6 +8,7 @@
     events:I        the I-th hundred of the events kept for the warm-up, until the model has a baseline
     learned         the baseline made of them, a .driftline file
     timeline, hour:N:ERA, day:N:ERA   what is open of its timeline, see `stream.codec.timeline`; from level 3 on
+    outcomes, …     its outcomes, see `stream.codec.outcomes`; from the first one on, from level 3 on
     track:V:PART    the same parts of the track of version V, its own head among them; % and : escaped; from level 2 on
 
 A part is made of immutable values, so it has changed exactly if it is made of other objects: deltas compare with `is`.
@@ -33,6 +34,13 @@ from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import decode_baseline, encode_baseline
 from driftline.stream.baselines.watched import Signals
 from driftline.stream.codec.frames import FormatError, Stored, frame, unframe
+from driftline.stream.codec.outcomes import (
+    outcome_parts,
+    pack_outcome,
+    pack_outcomes,
+    pack_reference,
+    unpack_outcomes,
+)
 from driftline.stream.codec.panes import PackedPane, PackedSketch, pack_events, unpack_events
 from driftline.stream.codec.timeline import (
     Frames,
@@ -261,6 +269,7 @@ def _restore(parts: Mapping[str, bytes], given: Baseline | None) -> ModelState:
         clock=head.clock,
         traffic=traffic,
         tracks=tracks,
+        outcomes=unpack_outcomes(parts),
     )
     if head.state is None:
         return replace(kept, values=sum(map(values_of, sample)))
@@ -275,7 +284,7 @@ def _restore_track(parts: Mapping[str, bytes], version: str) -> TrackState:
     state = _restore(own, None)
     if state.unreadable:
         raise FormatError(f"there is no layout of the history of version {version!r}")
-    return TrackState(state.sample, state.learned, state.judge, state.values)
+    return TrackState(state.sample, state.learned, state.judge, state.values, state.outcomes)
 
 
 def _prefix(version: str) -> str:
@@ -288,7 +297,7 @@ def _prefix(version: str) -> str:
 
 def _alone(track: TrackState) -> ModelState:
     """A model that has nothing but this track."""
-    return ModelState(sample=track.sample, learned=track.learned, judge=track.judge)
+    return ModelState(sample=track.sample, learned=track.learned, judge=track.judge, outcomes=track.outcomes)
 
 
 def _signals(head: _Head, parts: Mapping[str, bytes], baselines: Iterable[Baseline]) -> Signals | None:
@@ -337,6 +346,8 @@ def _parts(state: ModelState) -> Parts:
         parts |= timeline_parts(state.judge.timeline) if state.judge.timeline else {}
     if state.incidents:
         parts["incidents"] = tuple(state.incidents.values())
+    if state.outcomes is not None:
+        parts |= outcome_parts(state.outcomes)
     for version, track in state.tracks.items():
         parts |= {_prefix(version) + name: part for name, part in {**_parts(_alone(track)), "head": (track,)}.items()}
     return parts
@@ -356,8 +367,10 @@ def _same(old: tuple[Any, ...] | None, new: tuple[Any, ...]) -> bool:
 
 
 def _version_of(incidents: Iterable[Incident]) -> int:
-    """The least version whose readers understand them: those of the first know no tracks and no segments."""
-    findings = chain.from_iterable((*each.drifts, *each.recovered) for each in incidents)
+    """The least version whose readers understand them: no tracks and segments before 2, no outcomes before 3."""
+    findings = [*chain.from_iterable((*each.drifts, *each.recovered) for each in incidents)]
+    if any(each.outcome for each in findings):
+        return 3
     return 2 if any(each.track or each.segment for each in findings) else 1
 
 
@@ -369,6 +382,9 @@ _PACK: Mapping[str, Callable[[tuple[Any, ...]], bytes]] = {
     "timeline": pack_span,
     "hour": pack_stretch,
     "day": pack_stretch,
+    "outcomes": pack_outcomes,
+    "outcome": pack_outcome,
+    "outcomes_reference": pack_reference,
     "traffic": pack_traffic,
     "rates": pack_rates,
     "events": pack_events,

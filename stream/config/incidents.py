@@ -9,7 +9,7 @@ from pydantic import Field
 from driftline.stream.config.fields import Duration, Real, Section, duration_field
 
 Severity = Literal["critical", "error", "warning", "info"]
-FindingClass = Literal["data-drift", "prediction-drift", "data-quality", "absence", "schema"]
+FindingClass = Literal["data-drift", "prediction-drift", "data-quality", "absence", "schema", "outcomes"]
 LinkUrl = Annotated[str, Field(pattern=r"^https?://[^\s<>|]{1,2000}$", examples=["https://wiki.example.com/fraud"])]
 
 Owner = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,200}$", examples=["payments on call, #payments"])]
@@ -22,7 +22,8 @@ class SeverityRule(Section):
         None,
         description="data-drift: a feature's distribution; prediction-drift: the model's prediction or score; "
         "data-quality: missing values, NaN, infinities, wrong types; absence: the model's traffic; schema: "
-        "what messages of the topic look like, by `defaults`; null: any of them.",
+        "what messages of the topic look like, by `defaults`; outcomes: how often the model is right; null: "
+        "any of them.",
     )
     effect: Real = Field(
         0.0,
@@ -31,7 +32,9 @@ class SeverityRule(Section):
         description="Lowest effect covered: the Jensen-Shannon distance between before and after, 0 for equal, 1 for "
         "nothing in common; for data-quality, between the shares of such values. A shift by one σ has 0.4, the loss of "
         "half of the values 0.56, of all of them 1. For absence, the share of the traffic that is missing, or that "
-        "came on top: 1 where it stopped. For schema, the share of the messages that is rejected.",
+        "came on top: 1 where it stopped. For schema, the share of the messages that is rejected. For outcomes, by how "
+        "much the share of right predictions is lower: 0.2 for 20 points; of a floor, by how much it is missed; of a "
+        "regression, by what share of itself its error is larger, 1 at most.",
     )
     scale: Real | None = Field(
         None,

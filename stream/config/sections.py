@@ -7,7 +7,8 @@ as the help of an error. No field holds a secret: `password_env` names an enviro
 from __future__ import annotations
 
 import re
-from functools import cached_property
+from collections.abc import Callable
+from functools import cache, cached_property
 from typing import Any, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
@@ -39,6 +40,7 @@ from driftline.stream.config.incidents import Incidents
 from driftline.stream.config.limits import Limits
 from driftline.stream.config.lineage import find_circle
 from driftline.stream.config.mapping import Mapping
+from driftline.stream.config.outcomes import Outcomes
 from driftline.stream.config.panes import Panes
 from driftline.stream.config.relay import Relay
 from driftline.stream.config.serve import Serve
@@ -260,6 +262,7 @@ class ModelConfig(Section):
     calendar: Calendar = Field(
         default_factory=Calendar, description="Holidays and planned work: traffic is neither judged nor learned then."
     )
+    outcomes: Outcomes = Field(default_factory=Outcomes, description="Whether the model is right, by labels.")
     incidents: Incidents = Field(default_factory=Incidents, description="How alarms become pages.")
     history: History | None = Field(
         default_factory=History,
@@ -284,15 +287,16 @@ class ModelConfig(Section):
 
     @property
     def pages(self) -> dict[Family, float | None]:
-        """False pages in 30 days of each family of tests; None of data: a rate per event is stated instead.
+        """False pages in 30 days of each family; None of data: a rate per event is stated instead, for outcomes, too.
 
         None of absence: the traffic is not judged.
         """
         own = self.absence.false_pages
         if self.false_pages is None:
             return {Family.DATA: None, Family.ABSENCE: own}
-        stated = "false_pages" in self.absence.model_fields_set
-        parts = shares([Family.DATA] if stated else [*Family])
+        absent = {Family.ABSENCE} if "false_pages" in self.absence.model_fields_set else set[Family]()
+        absent |= {Family.OUTCOMES} if self.outcomes.labels is None else set()
+        parts = shares({*Family} - absent)
         allowed = {family: share * self.false_pages.a_month for family, share in parts.items()}
         return {Family.ABSENCE: own, **allowed}
 
@@ -303,9 +307,9 @@ class ModelConfig(Section):
             return f"one false alarm in {1 / self.false_alarms_per_event:,.0f} events"
         return f"{pages:.3g} false pages in 30 days"
 
-    def rate_per_event(self, pace: float) -> float:
-        """False alarms per event that the model's data may raise while nothing drifts. pace: its events in 30 days."""
-        pages = self.pages[Family.DATA]
+    def rate_per_event(self, pace: float, family: Family = Family.DATA) -> float:
+        """False alarms per event that tests of a family may raise while nothing drifts. pace: its events in 30 days."""
+        pages = self.pages.get(family)
         return self.false_alarms_per_event if pages is None else rate_per_event(pages, pace)
 
     @property
@@ -361,6 +365,14 @@ class Config(Section, title="Driftline configuration"):
         if override and "false_alarms_per_event" in override.model_fields_set:
             return merged.model_copy(update={"false_pages": None})
         return merged
+
+    @property
+    def is_labelled(self) -> Callable[[str], bool] | None:
+        """Whether the labels in the events of a model are read; None if those of no model are."""
+        sections = (self.defaults, *self.models.values())
+        if all(each.outcomes.labels is None for each in sections):
+            return None
+        return cache(lambda model: self.for_model(model).outcomes.labels is not None)
 
     @property
     def known_models(self) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, chain
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,10 @@ class Field:
     numeric: bool
     flag: bool = False
     whole: bool = False
+
+
+#: How a label is read: as text, since it is compared with the names of classes.
+LABEL_FIELD: Final = Field(LABEL, numeric=False, whole=True)
 
 
 class Defect(NamedTuple):

@@ -8,7 +8,8 @@ reason, is read by `parse_event` and `tabulate`. So this module decides the spee
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from types import MappingProxyType
@@ -17,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from msgspec import Struct
 
-from driftline.stream.events.columns import Columns, Field, tabulate
+from driftline.stream.events.columns import LABEL, LABEL_FIELD, Columns, Field, tabulate
 from driftline.stream.events.event import Event, Rejection
 from driftline.stream.events.frames import Schema, without_headers
 from driftline.stream.events.limits import DEFAULT_LIMITS, MessageLimits
@@ -55,7 +56,8 @@ class Decoder:
     fields: by known model, in the order of the columns to make. schemas, limits: see `EventReader`. versions: by model
     and version, the fields of versions that are read by themselves. Events of their other versions are those of a known
     model if `fields` has it, and of an unknown one if not. extras: values that are kept beside the signals, of all
-    models: the version, the label, the weight, tags. What is not among them is not decoded.
+    models: the version, the label, the weight, tags. What is not among them is not decoded. is_labelled: for
+    which models the label is kept beside these; None: for none.
     """
 
     def __init__(
@@ -66,16 +68,25 @@ class Decoder:
         limits: MessageLimits = DEFAULT_LIMITS,
         versions: Mapping[str, Mapping[str, Sequence[Field]]] = MappingProxyType({}),
         extras: Sequence[Field] = (),
+        is_labelled: Callable[[str], bool] | None = None,
     ) -> None:
         self._fields: dict[_Kind, Sequence[Field]] = {(model, None): own for model, own in fields.items()}
         self._fields |= {(model, each): own for model, by in versions.items() for each, own in by.items()}
         self._schemas, self._limits, self._extras = schemas, limits, tuple(extras)
-        self._reader = EventReader(mapping, schemas, limits, [each.name for each in extras])
-        plans = {kind: plan_of(kind[0], own, mapping, extras, kind[1]) for kind, own in self._fields.items()}
+        self._is_labelled = is_labelled
+        names = [*(each.name for each in extras), *([LABEL] if is_labelled else [])]
+        self._reader = EventReader(mapping, schemas, limits, names)
+        plans = {
+            kind: plan_of(kind[0], own, mapping, self._extras_of(kind[0]), kind[1])
+            for kind, own in self._fields.items()
+        }
         # All versions of a model, or none: one without a struct must not be read as another.
         exact = {model for (model, _), plan in plans.items() if plan is None}
         self._plans = {plan.row: plan for plan in plans.values() if plan and plan.model not in exact}
         self._parse = parser([*self._plans.values()], mapping)
+
+    def _extras_of(self, model: str) -> tuple[Field, ...]:
+        return (*self._extras, LABEL_FIELD) if self._is_labelled and self._is_labelled(model) else self._extras
 
     def decode(self, batch: Sequence[bytes | None], origins: Origins | None = None) -> Decoded:
         """The events of a batch. No message makes this raise.
@@ -186,8 +197,14 @@ class Decoder:
             else:
                 rejections += [Rejection(position, fault.reason, fault.row) for fault in record.faults]
                 for event in record.events:
-                    events.setdefault(self._kind(event), []).append((position, event))
+                    events.setdefault(self._kind(event), []).append((position, self._with_extras(event)))
         return events, rejections
+
+    def _with_extras(self, event: Event) -> Event:
+        """The event with what is kept of its model alone."""
+        if self._is_labelled is None or self._is_labelled(event.model):
+            return event
+        return replace(event, extras={each.name: event.extras.get(each.name) for each in self._extras})
 
     def _kind(self, event: Event) -> _Kind:
         own = event.model, event.version
@@ -196,14 +213,14 @@ class Decoder:
     def _tabulate(self, kind: _Kind, events: Sequence[tuple[int, Event]], rejections: list[Rejection]) -> Columns:
         """The columns of a model's events; a message for which there can be none is added to `rejections`."""
         try:
-            return tabulate(self._fields[kind], events, self._extras)
+            return tabulate(self._fields[kind], events, self._extras_of(kind[0]))
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 # a fault of ours in one message: find which
             messages = [list(own) for _, own in groupby(events, key=itemgetter(0))]
             if len(messages) == 1:
                 rejections.append(Rejection(events[0][0], self._reader.failure(error)))
-                return tabulate(self._fields[kind], [], self._extras)
+                return tabulate(self._fields[kind], [], self._extras_of(kind[0]))
         return Columns.concatenate([self._tabulate(kind, own, rejections) for own in messages])
 
 

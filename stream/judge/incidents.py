@@ -17,6 +17,7 @@ from msgspec import UNSET, Struct, UnsetType
 from driftline.detectors.decision.battery import Column
 from driftline.stream.config.incidents import FindingClass, Severity
 from driftline.stream.judge.changes import BROKEN, Change, Volume
+from driftline.stream.judge.outcome_state import OutcomeChange
 from driftline.stream.panes.pane import Range
 
 #: What stands for a signal in findings about how many events a model has; no signal has this name.
@@ -24,6 +25,11 @@ TRAFFIC: Final = "traffic"
 #: The same in findings about a topic: how many of its messages are rejected, and which fields they have.
 REJECTED: Final = "rejected"
 FIELDS: Final = "fields"
+#: The scope of incidents of outcomes, whose findings are about `ACCURACY`, `ERROR`, or a floor: "floor.recall@fraud".
+OUTCOMES: Final = "outcomes"
+ACCURACY: Final = "accuracy"
+ERROR: Final = "error"
+FLOOR: Final = "floor."
 # The share that is gone when nothing comes any more, of a model's events or of the messages that can be read: what is
 # left may be a probe.
 NEARLY_ALL: Final = 0.99
@@ -71,8 +77,9 @@ class Finding(Struct, frozen=True, omit_defaults=True):
     """One signal's alarm: the test and the window that raised it, and the change that it found.
 
     track, segment: see `Subject`. against_past: the window was compared with the past and not with the baseline. start:
-    events the track had seen before the window; a slot where the finding is about traffic. since: time of its first
-    event, epoch ms. events: its length. evidence, threshold: nats. volume: of traffic.
+    events the track had seen before the window; a slot where the finding is about traffic, outcomes where it is about
+    these. since: time of its first event, epoch ms. events: its length. evidence, threshold: nats. volume: of traffic.
+    outcome: of outcomes.
     """
 
     signal: str
@@ -89,6 +96,7 @@ class Finding(Struct, frozen=True, omit_defaults=True):
     segment: str = ""
     volume: Volume | None = None
     cycle: Cycle | None = None
+    outcome: OutcomeChange | None = None
 
     @property
     def subject(self) -> Subject:
@@ -105,6 +113,8 @@ class Finding(Struct, frozen=True, omit_defaults=True):
         """The effect size that the severity depends on: a shift, however large, breaks no values."""
         if self.volume is not None:
             return self.volume.effect
+        if self.outcome is not None:
+            return self.outcome.effect
         if self.kind == "schema":
             return self.change.after.special.get(REJECTED, 0.0)
         return self.change.breakage if self.kind == "data-quality" else self.change.jensen_shannon
@@ -209,6 +219,8 @@ def class_of(signal: str, test: Column) -> FindingClass:
         return "absence"
     if signal in (REJECTED, FIELDS):
         return "schema"
+    if signal in (ACCURACY, ERROR) or signal.startswith(FLOOR):
+        return "outcomes"
     if test.special in BROKEN:
         return "data-quality"
     return "data-drift" if signal.startswith("features.") else "prediction-drift"

@@ -30,6 +30,7 @@ from driftline.stream.judge.clock import believed, later, time_of
 from driftline.stream.judge.incidents import Resolution, Step, Subject
 from driftline.stream.judge.judge import DependenceCache, Judge
 from driftline.stream.judge.lifecycle import LifeCycle, end, leave
+from driftline.stream.judge.outcomes import OutcomesJudge, outcomes_in
 from driftline.stream.judge.schema import ALL_READ, Unread
 from driftline.stream.judge.state import BUCKETS, JudgeState, ModelState, TrackState
 from driftline.stream.judge.timeline import time_of_pane
@@ -255,6 +256,10 @@ class Monitor:
         return replace(state, incidents=incidents, tracks=tracks), steps
 
     @cached_property
+    def _outcomes_judge(self) -> OutcomesJudge:
+        return OutcomesJudge(self.config)
+
+    @cached_property
     def _traffic_judge(self) -> TrafficJudge:
         return TrafficJudge(self.config, self.calendar, self.given.rates if self.given else None)
 
@@ -295,10 +300,10 @@ class Monitor:
         drifts = [each for each in state.drifts if each.track == track]
         if baseline is None and not state.tracks and not track:
             ends = end(state.incidents.values(), at)
-            return replace(state, judge=None, incidents={}, unreadable=False), ends
+            return replace(state, judge=None, outcomes=None, incidents={}, unreadable=False), ends
         if baseline is None:
             incidents, steps = leave(state.incidents, {each.subject: "unwatched" for each in drifts}, at)
-            return replace(state, judge=None, incidents=incidents, unreadable=False), steps
+            return replace(state, judge=None, outcomes=None, incidents=incidents, unreadable=False), steps
         if judge and judge.baseline == baseline.content_hash:
             return state, []
         leaving = gone(drifts, judge.signals if judge else None, baseline)
@@ -356,12 +361,14 @@ class Monitor:
         counted_in: Signals | None = None,
     ) -> tuple[ModelState, list[Step]]:
         # Deriving thresholds takes a second, so a copy of the same baseline, as after a rebalance, keeps the judge.
+        outcomes = outcomes_in(baseline, pane, track)
         if not self._has_judge_of(baseline, track):
             self._judges[track] = Judge(baseline, self.config, self.dependences, track, self.remembers, self.by_slope)
         at = believed(time_of_pane(pane), ticks)
         # Only workers that read portable histories know of tracks, and of phases.
         portable = self.portable or bool(track)
         alike = self._judges[track].alike if portable else None
+        pane = replace(pane, outcomes=())
         pane = by_half_hour(pane, alike.cycles) if alike and alike.cycles else replace(pane, slots=())
         if not isinstance(pane.content, Sketch):
             pane = replace(pane, content=baseline.sketch_events(pane.content))
@@ -374,7 +381,10 @@ class Monitor:
         others = [each.judge.history for each in state.tracks.values() if each.judge is not None]
         judge, incidents, steps = own.judge(judge, state.incidents, pane, *times, state.elsewhere, others)
         clock = later(state.clock, ticks, time_of(judge.history)) if ticks and judge.pending is None else state.clock
-        return replace(state, judge=judge, incidents=incidents, clock=clock), steps
+        at = later(state.clock, ticks, time_of(judge.history) if judge.history else _told(pane))
+        state = replace(state, judge=judge, incidents=incidents, clock=clock)
+        state, more = self._outcomes_judge.judge(state, baseline, outcomes, pane, track, at)
+        return state, [*steps, *more]
 
     def _counted(self, judge: JudgeState, pane: Pane[Sketch], track: str, at: int) -> JudgeState:
         """The state with a pane counted in its timeline, if one is kept. at: epoch ms."""

@@ -17,7 +17,7 @@ class Promise:
 
     model: its name, or which models. data, absence: false pages in 30 days; None of data: not known without
     its traffic; None of absence: its traffic is not judged. pace: events in 30 days, None if not known. rate: false
-    alarms per event of its data; None if not known.
+    alarms per event of its data; None if not known. outcomes: as data; None also if outcomes are not judged.
     """
 
     model: str
@@ -25,6 +25,7 @@ class Promise:
     absence: float | None
     pace: float | None
     rate: float | None
+    outcomes: float | None = None
 
     @classmethod
     def of(cls, model: str, config: ModelConfig, pace: float | None) -> Promise:
@@ -34,12 +35,12 @@ class Promise:
             rate = config.rate_per_event(pace or 0.0)
         if data is None and pace is not None:
             data = config.false_alarms_per_event * pace
-        return cls(model, data, config.pages[Family.ABSENCE], pace, rate)
+        return cls(model, data, config.pages[Family.ABSENCE], pace, rate, config.pages.get(Family.OUTCOMES))
 
     @property
     def pages(self) -> float | None:
         """False pages in 30 days of all families; None if not known."""
-        return None if self.data is None else self.data + (self.absence or 0.0)
+        return None if self.data is None else self.data + (self.absence or 0.0) + (self.outcomes or 0.0)
 
     def __str__(self) -> str:
         """The promise in words.
@@ -48,6 +49,7 @@ class Promise:
         'false pages allowed in 30 days: 1 (data 0.9, absence 0.1)'
         """
         each = "absence is not judged" if self.absence is None else f"absence {_number(self.absence)}"
+        each += "" if self.outcomes is None else f", outcomes {_number(self.outcomes)}"
         if self.pages is None or self.data is None:
             return f"one false alarm in {1 / (self.rate or 1):,.0f} events of its data; {each} in 30 days"
         rate = "" if self.rate is None else f"; {self.rate:.2g} per event of its data"

@@ -15,6 +15,7 @@ from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.watched import Signals
 from driftline.stream.events.event import Event
 from driftline.stream.judge.incidents import Finding, Incident
+from driftline.stream.judge.outcome_state import OutcomesState
 from driftline.stream.judge.timeline import Timeline
 from driftline.stream.panes.pane import Pane, Source
 
@@ -34,8 +35,8 @@ class ModelState:
     last_seq: number of the newest alert. incidents: by scope, see `stream.judge.incidents`. values: those of the
     sample, see `values_of`. clock: how late it was at the last check, epoch ms; 0 without ticks. unreadable: there is a
     stored history, and nothing that says how to read it. traffic: None until the first tick, or if it is not judged.
-    sample, learned, judge and values are those of the track ""; tracks: the others by version, last the one that had
-    events last.
+    sample, learned, judge, values and outcomes are those of the track ""; tracks: the others by version, last the one
+    that had events last. outcomes: None until one is counted.
     """
 
     consumed: Mapping[Source, int] = field(default_factory=dict)
@@ -49,6 +50,7 @@ class ModelState:
     unreadable: bool = False
     traffic: TrafficState | None = None
     tracks: Mapping[str, TrackState] = field(default_factory=dict)
+    outcomes: OutcomesState | None = None
 
     @property
     def drifts(self) -> list[Finding]:
@@ -99,16 +101,25 @@ class ModelState:
         """The state as a track sees it: with its own sample, baseline and history, and all others among `tracks`."""
         if not track:
             return self
-        others = {"": TrackState(self.sample, self.learned, self.judge, self.values), **self.tracks}
+        own = TrackState(self.sample, self.learned, self.judge, self.values, self.outcomes)
+        others = {"": own, **self.tracks}
         own = others.pop(track, TrackState())
-        return replace(self, sample=own.sample, learned=own.learned, judge=own.judge, values=own.values, tracks=others)
+        return replace(
+            self,
+            sample=own.sample,
+            learned=own.learned,
+            judge=own.judge,
+            values=own.values,
+            outcomes=own.outcomes,
+            tracks=others,
+        )
 
     def after_track(self, track: str, seen: ModelState) -> ModelState:
         """The state after events of a track. seen: what `seen_by` gave, after them."""
         if not track:
             return seen
         others = {name: each for name, each in self.tracks.items() if name != track}
-        own = TrackState(seen.sample, seen.learned, seen.judge, seen.values)
+        own = TrackState(seen.sample, seen.learned, seen.judge, seen.values, seen.outcomes)
         return replace(self, incidents=seen.incidents, clock=seen.clock, tracks={**others, track: own})
 
 
@@ -120,6 +131,7 @@ class TrackState:
     learned: Baseline | None = None
     judge: JudgeState | None = None
     values: int = 0
+    outcomes: OutcomesState | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,12 +33,14 @@ class OutcomesError(ValueError):
 @dataclass(frozen=True)
 class Chosen:
     """A task and the rows as it counts them. kept: the indices (n,) of the rows that have a prediction. notes: what a
-    reader should know."""
+    reader should know. is_confidence, by_score: see `Coding`."""
 
     task: Task
     rows: CodedRows
     kept: IntArray
     notes: tuple[str, ...]
+    is_confidence: bool = False
+    by_score: bool = False
 
 
 def choose(rows: Rows, is_reference: BoolArray, positive: str | None = None, costs: Costs | None = None) -> Chosen:
@@ -118,7 +120,7 @@ def _of_scores(
     prediction = [None if each != each else true if each > _CUT else false for each in rows.score.tolist()]
     kept = np.flatnonzero([each is not None for each in prediction])
     rows = replace(rows, prediction=prediction).take(kept)
-    return _classes(rows, is_reference[kept], kept, true, costs, notes)
+    return replace(_classes(rows, is_reference[kept], kept, true, costs, notes), by_score=True)
 
 
 def _higher(column: Sequence[str | None], score: FloatArray, names: Sequence[str]) -> str:
@@ -176,7 +178,7 @@ def _binary(
         notes.append(f"the score is that of the predicted class; where this is {false}, 1 less it is that of {true}")
         coded = replace(coded, score=np.where(coded.prediction == 1, score, 1 - score))
     layout = BinaryLayout.fit(coded.score[is_reference])
-    return Chosen(BinaryTask(layout, (false, true), costs), coded, kept, tuple(notes))
+    return Chosen(BinaryTask(layout, (false, true), costs), coded, kept, tuple(notes), is_confidence)
 
 
 def _positive(rows: Rows, names: Sequence[str]) -> str:

@@ -76,6 +76,10 @@ class BinaryTask:
         """Predictions (..., S) of tables by strata, labelled or not."""
         return self.layout.strata(cells)[0]
 
+    def confusion(self, cells: IntArray) -> IntArray:
+        """Outcomes (..., 2, 2) of tables by prediction and label."""
+        return np.asarray(self.layout.counted(cells).sum(-3))
+
     def calibration(self, cells: IntArray) -> list[Point]:
         """The curve of calibration of one table (C,); empty if there are no probabilities."""
         scores = self.layout.scores
@@ -113,6 +117,10 @@ class ClassesTask:
     def seen(self, cells: IntArray) -> IntArray:
         """Predictions (..., S) of tables by strata, labelled or not."""
         return self.layout.strata(cells)[0]
+
+    def confusion(self, cells: IntArray) -> IntArray:
+        """Outcomes (..., k, k) of tables by prediction and label, the last class being all others."""
+        return self.layout.confusion(cells)
 
     def calibration(self, cells: IntArray) -> list[Point]:
         """The curve of calibration of one table (C,); empty if there are no probabilities."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
+from driftline.detectors.outcomes.table import OutcomeTable
 from driftline.detectors.summaries.exponential_histogram import Additive
 
 T = TypeVar("T", bound=Additive)
@@ -39,7 +40,8 @@ class Pane(Generic[T]):
     first and the last event in log order, epoch ms. ranges: one per partition, sorted; none of another topic's events.
     slots: how many of the events there are in each slot of event time, by its number (epoch ms // SLOT_MS), sorted;
     none where they are not counted. In the history of a judge they are half hours of the local week, see
-    `stream.judge.alike`, or none.
+    `stream.judge.alike`, or none. outcomes: those of the events with labels by track, sorted; none of tracks without a
+    label, and none in the sum of panes, since a judge keeps outcomes by themselves.
     """
 
     content: T
@@ -47,6 +49,7 @@ class Pane(Generic[T]):
     last_ts: int
     ranges: tuple[Range, ...]
     slots: tuple[tuple[int, int], ...] = ()
+    outcomes: tuple[tuple[str, OutcomeTable], ...] = ()
 
     def __add__(self, newer: Pane[T]) -> Pane[T]:
         merged = {each.partition: each for each in self.ranges}

@@ -19,10 +19,11 @@ from typing import Any, Self
 import numpy as np
 
 from driftline.detectors.arrays import IntArray
+from driftline.detectors.outcomes.table import OutcomeTable
 from driftline.detectors.summaries.codes import TEXT, shortened
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.events.columns import Columns
+from driftline.stream.events.columns import LABEL, LABEL_FIELD, Columns, tabulate
 from driftline.stream.events.event import Event
 from driftline.stream.panes.tracks import Tracks
 
@@ -36,18 +37,27 @@ class Tally:
     """A model's events in an open run: at most one sketch of counted events, and the columns of the uncounted ones.
 
     When the model's baseline is dropped while the run is open, the events that follow are counted in it all the same.
+    judged: outcomes of the counted events.
     """
 
     baseline: Baseline
     counted: tuple[Sketch, ...]
     uncounted: tuple[Columns, ...] = ()
+    judged: tuple[OutcomeTable, ...] = ()
+
+    @classmethod
+    def of_events(cls, baseline: Baseline, events: Sequence[Event]) -> Self:
+        """The tally of events."""
+        columns = columns_of(baseline, list(enumerate(events)))
+        return cls(baseline, (baseline.sketch(columns),), (), _outcomes(baseline, columns))
 
     def __add__(self, newer: Tally | tuple[Event, ...]) -> Tally:
         if isinstance(newer, tuple):
-            newer = Tally(self.baseline, (self.baseline.sketch_events(newer),))
-        both = Tally(self.baseline, self.counted + newer.counted, self.uncounted + newer.uncounted)
+            newer = Tally.of_events(self.baseline, newer)
+        uncounted = self.uncounted + newer.uncounted
+        both = Tally(self.baseline, self.counted + newer.counted, uncounted, self.judged + newer.judged)
         enough = len(both.counted) > 1 or sum(len(columns.ts) for columns in both.uncounted) >= _BATCH
-        return Tally(self.baseline, (both.sketch(),)) if enough else both
+        return Tally(self.baseline, (both.sketch(),), (), both.outcomes()) if enough else both
 
     @property
     def hashes(self) -> dict[str, str]:
@@ -58,6 +68,16 @@ class Tally:
         """The sketch of all events, counted or not."""
         rest = [self.baseline.sketch(Columns.concatenate(self.uncounted))] if self.uncounted else []
         return reduce(add, (*self.counted, *rest))
+
+    def outcomes(self) -> tuple[OutcomeTable, ...]:
+        """At most one table, of all events with labels."""
+        rest = _outcomes(self.baseline, Columns.concatenate(self.uncounted)) if self.uncounted else ()
+        tables = self.judged + rest
+        return (reduce(add, tables),) if tables else ()
+
+    def outcomes_by_track(self) -> tuple[tuple[str, OutcomeTable], ...]:
+        """As in `Pane.outcomes`."""
+        return tuple(("", table) for table in self.outcomes())
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +119,11 @@ class TrackTally:
         }
         return parts[""] if parts.keys() == {""} else Tracks(parts)
 
+    def outcomes_by_track(self) -> tuple[tuple[str, OutcomeTable], ...]:
+        """As in `Pane.outcomes`."""
+        parts = ((track, part) for track, part in sorted(self.parts.items()) if isinstance(part, Tally))
+        return tuple((track, table) for track, part in parts for table in part.outcomes())
+
 
 def track_of(event: Event, baselines: Mapping[str, Baseline]) -> str:
     """The track of an event: its version, if that has a baseline of its own."""
@@ -107,7 +132,18 @@ def track_of(event: Event, baselines: Mapping[str, Baseline]) -> str:
 
 
 def _counted(baseline: Baseline | None, events: Sequence[Event]) -> Tally | tuple[Event, ...]:
-    return tuple(events) if baseline is None else Tally(baseline, (baseline.sketch_events(events),))
+    return tuple(events) if baseline is None else Tally.of_events(baseline, events)
+
+
+def columns_of(baseline: Baseline, events: Sequence[tuple[int, Event]]) -> Columns:
+    """The columns of events as a baseline reads them, with their labels if these were asked for."""
+    labels = [LABEL_FIELD] if any(LABEL in each.extras for _, each in events) else []
+    return tabulate(baseline.fields, events, labels)
+
+
+def _outcomes(baseline: Baseline, columns: Columns) -> tuple[OutcomeTable, ...]:
+    table = baseline.count_outcomes(columns)
+    return () if table is None else (table,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +220,8 @@ class TrackRows:
 
 def _shortened(event: Event) -> Event:
     """The event with as much of its texts as counts: a warm-up may hold thousands of documents."""
-    if not any(isinstance(value, str) and len(value) > TEXT for value in event.signals.values()):
+    values = (*event.signals.values(), *event.extras.values())
+    if not any(isinstance(value, str) and len(value) > TEXT for value in values):
         return event
-    return replace(event, signals={name: shortened(value) for name, value in event.signals.items()})
+    signals, extras = ({name: shortened(value) for name, value in own.items()} for own in (event.signals, event.extras))
+    return replace(event, signals=signals, extras=extras)

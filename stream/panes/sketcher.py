@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import numpy as np
 from driftline.detectors.arrays import IntArray
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.config.sections import Config
-from driftline.stream.events.columns import Columns, Defect, tabulate
+from driftline.stream.events.columns import Columns, Defect
 from driftline.stream.events.decode import Decoded, Decoder
 from driftline.stream.events.event import Event, Rejection
 from driftline.stream.events.frames import Schema
@@ -22,7 +22,7 @@ from driftline.stream.events.parse import EventError, EventReader
 from driftline.stream.panes.coverage import Coverage, sampled_positions
 from driftline.stream.panes.cutter import Cutter, PaneRule, Sizes
 from driftline.stream.panes.pane import Run
-from driftline.stream.panes.rows import EventRows, SketchRows, Tally, TrackRows, TrackTally, track_of
+from driftline.stream.panes.rows import EventRows, SketchRows, Tally, TrackRows, TrackTally, columns_of, track_of
 
 
 class Sketched(NamedTuple):
@@ -44,7 +44,7 @@ class Sketcher:
 
     baselines: by model; panes of other models hold events instead of sketches. schemas: see `EventReader`; the mapping
     may grow. coverage: takes a sample of the events. limits: of each message. versions: by model, the baselines of
-    versions that have their own.
+    versions that have their own. is_labelled: of which models outcomes are counted; None: of none.
     """
 
     topic: str
@@ -55,6 +55,7 @@ class Sketcher:
     coverage: Coverage = field(default_factory=Coverage)
     limits: MessageLimits = DEFAULT_LIMITS
     versions: dict[str, Mapping[str, Baseline]] = field(default_factory=dict)
+    is_labelled: Callable[[str], bool] | None = None
 
     def __post_init__(self) -> None:
         self._counts = RunCounts()
@@ -67,7 +68,7 @@ class Sketcher:
             model: {version: baseline.fields for version, baseline in own.items()}
             for model, own in self.versions.items()
         }
-        return Decoder(fields, self.mapping, self.schemas, self.limits, versions)
+        return Decoder(fields, self.mapping, self.schemas, self.limits, versions, is_labelled=self.is_labelled)
 
     def _by_track(self, model: str) -> dict[str, Baseline]:
         """The baselines that a model's events are counted in now, by track."""
@@ -143,7 +144,7 @@ class Sketcher:
             baselines = self._waiting[model]
             for track, baseline in baselines.items():
                 own = [each for each in unknown[model] if track_of(each[1], baselines) == track]
-                yield tabulate(baseline.fields, own)
+                yield columns_of(baseline, own)
 
     def _rows(self, decoded: Decoded, offsets: IntArray) -> dict[str, SketchRows | EventRows | TrackRows]:
         """The rows of each model. offsets: of the messages."""
@@ -226,7 +227,7 @@ class RunCounts:
 def _tally(baselines: Mapping[str, Baseline], events: tuple[Event, ...]) -> Tally | TrackTally:
     if baselines.keys() != {""}:
         return TrackTally.of_events(baselines, events)
-    return Tally(baselines[""], (baselines[""].sketch_events(events),))
+    return Tally.of_events(baselines[""], events)
 
 
 def _counted(run: Run) -> Run:
@@ -234,7 +235,8 @@ def _counted(run: Run) -> Run:
     for model, pane in run.panes.items():
         if isinstance(pane.content, Tally | TrackTally):
             content: Any = pane.content.sketch()
-            panes[model], hashes = replace(pane, content=content), pane.content.hashes
+            outcomes = pane.content.outcomes_by_track()
+            panes[model], hashes = replace(pane, content=content, outcomes=outcomes), pane.content.hashes
             baselines |= {model: hashes[""]} if "" in hashes else {}
             own = {track: each for track, each in hashes.items() if track}
             versions |= {model: own} if own else {}

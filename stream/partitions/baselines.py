@@ -32,8 +32,8 @@ class KnownBaselines:
     def _take(self, model: str, baseline: Baseline) -> Baseline:
         """A baseline of the configuration; one that is known already stays the same object, and keeps its monitors."""
         known = self.get(model, baseline.content_hash)
-        # The hash says nothing of rates: two files of a model may differ in these alone.
-        if known is None or known.rates != baseline.rates:
+        # The hash says nothing of rates and outcomes: two files of a model may differ in these alone.
+        if known is None or known.rates != baseline.rates or _outcomes(known) != _outcomes(baseline):
             self.add(model, baseline.content_hash, baseline)
             return baseline
         return known
@@ -79,3 +79,7 @@ class KnownBaselines:
 
     def _missing(self, record: ReferenceMessage) -> list[str]:
         return [hash_ for hash_ in record.baselines.values() if self.get(record.model, hash_) is None]
+
+
+def _outcomes(baseline: Baseline) -> str:
+    return baseline.outcomes.hash if baseline.outcomes else ""

@@ -24,7 +24,15 @@ from driftline.stream.alerts.build import build_alert
 from driftline.stream.alerts.schema import IncidentAlert, Mode
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.given import Versions, kinds_of, select_watched, select_watched_versions
-from driftline.stream.codec.levels import NEWEST, REMEMBERED, SLOPES, TIMELINES, TRACKS, learned_format
+from driftline.stream.codec.levels import (
+    NEWEST,
+    OUTCOMES,
+    REMEMBERED,
+    SLOPES,
+    TIMELINES,
+    TRACKS,
+    learned_format,
+)
 from driftline.stream.config.sections import Config
 from driftline.stream.events.columns import infer_fields
 from driftline.stream.events.frames import Schema
@@ -161,7 +169,8 @@ class Pipeline:
         cutter, mapping = Cutter(pane_rule(self.config), partition, start), self.config.mapping.event_mapping()
         known, limits = dict(self.known_baselines), self.config.limits.of_messages()
         read, versions = (mapping, self.schemas, self._coverage, limits), dict[str, Any](self.known_versions)
-        self._sketchers.append(Sketcher(self.topic_name, cutter, known, *read, versions))
+        labelled = self.config.is_labelled if self.level >= OUTCOMES else None
+        self._sketchers.append(Sketcher(self.topic_name, cutter, known, *read, versions, labelled))
         return self._sketchers[-1]
 
     @property

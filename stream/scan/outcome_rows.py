@@ -10,7 +10,7 @@ import numpy as np
 
 from driftline.detectors.arrays import IntArray
 from driftline.stream.config.sections import Config
-from driftline.stream.events.columns import LABEL, Columns, Field
+from driftline.stream.events.columns import LABEL, LABEL_FIELD, Columns, Field
 from driftline.stream.events.decode import Decoder
 from driftline.stream.events.event import UnfitValueError, as_text
 from driftline.stream.events.frames import Schema
@@ -24,7 +24,6 @@ from driftline.stream.text.phrases import counted
 _CHUNK = 2_000
 # What is read of an event; a prediction and a label are compared as text, and so is a number that a program wrote.
 _FIELDS = Field("prediction", numeric=False, whole=True), Field("score", numeric=True)
-_LABEL = Field(LABEL, numeric=False, whole=True)
 
 #: Batches of messages, each with its partition.
 Log = Iterable[tuple[int, LogBatch]]
@@ -45,7 +44,7 @@ def read_rows(
 ) -> Rows:
     """The predictions of a model. Raises InputError if there are none. notes: what a reader should know is added."""
     mapping, limits = config.mapping.event_mapping(), config.limits.of_messages()
-    decoder = Decoder({model: _FIELDS}, mapping, schemas, limits, extras=[_LABEL])
+    decoder = Decoder({model: _FIELDS}, mapping, schemas, limits, extras=[LABEL_FIELD])
     parts, read, rejected, reason, others = list[Columns](), 0, 0, "", 0
     for partition, batch in log:
         decoded = decoder.decode(batch.messages, Origins(title, partition, batch.offsets, batch.timestamps))

@@ -34,9 +34,11 @@ from driftline.stream.config.remarks import unused_settings
 from driftline.stream.config.sections import Config
 from driftline.stream.judge.absence import CalendarOf, every_day
 from driftline.stream.judge.incidents import Status
+from driftline.stream.judge.outcomes import newest_figures
 from driftline.stream.judge.pace import pace_of
 from driftline.stream.judge.promise import Promise
 from driftline.stream.judge.roster import NoRoomError, Room, Roster
+from driftline.stream.judge.state import ModelState
 from driftline.stream.kafka.dead_letters import dead_letter
 from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.panes.tick import Marks, Tick, is_same_log
@@ -247,6 +249,7 @@ class JudgeStage:
         log_changes(changes, self._monitors, self._settings.unused_settings)
         self._metrics.forgotten(len(changes.forgotten))
         self._show_promises(changes)
+        self._show_performance(changes)
         partition.remembered = changes.after_storing()
         if changes.references:
             self._keep_references()
@@ -270,6 +273,16 @@ class JudgeStage:
             histories = [each.history for each in changes.states[model].judges]
             pace = pace_of((), histories) or None
             self._metrics.promised(Promise.of(model, self._settings.rules.for_model(model), pace))
+
+    def _show_performance(self, changes: Changes) -> None:
+        """Show how well the models do that had outcomes."""
+        for model in changes.events:
+            own = changes.states[model].outcomes
+            before = changes.before.states.get(model, ModelState()).outcomes
+            if own is not None and (before is None or own.history is not before.history):
+                monitor = self._monitors.of(model, changes.reference(model))
+                baseline = monitor.baselines(changes.states[model]).get("")
+                self._metrics.performed(model, newest_figures(own, baseline.coding if baseline else None))
 
     def _count_incidents(self) -> None:
         self._metrics.open_incidents(sum(each.open_incidents for each in self._remembered))

@@ -101,6 +101,12 @@ class Metrics:
             ["model"],
             registry=registry,
         )
+        self._performance = Gauge(
+            "driftline_performance",
+            "Metrics of the newest outcomes, of events that hold their label",
+            ["model", "metric"],
+            registry=registry,
+        )
         self._models = dict[str, None]()
         self._incidents = Gauge(
             "driftline_incidents_open", "Incidents open in this worker's partitions", registry=registry
@@ -183,6 +189,11 @@ class Metrics:
         if promise.pages is not None and self._has_label(promise.model):
             self._promised.labels(promise.model).set(promise.pages)
             self._pages.labels(promise.model)  # it is 0 before the first page
+
+    def performed(self, model: str, figures: Mapping[str, float]) -> None:
+        """Set how well a model does, by metric."""
+        for metric, value in figures.items() if self._has_label(model) else ():
+            self._performance.labels(model, metric).set(value)
 
     def _has_label(self, model: str) -> bool:
         """Whether a model has time series of its own: the first ones have."""

@@ -27,7 +27,7 @@ from typing import Any, Self
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import decode_baseline
 from driftline.stream.baselines.given import NO_VERSIONS, Versions
-from driftline.stream.codec.levels import LOG_IN_PANES, NEWEST, SLOTS_IN_PANES, TICKS
+from driftline.stream.codec.levels import LOG_IN_PANES, NEWEST, OUTCOMES, SLOTS_IN_PANES, TICKS
 from driftline.stream.codec.panes import PaneMessage, pack_progress, unpack_progress
 from driftline.stream.config.sections import Config, ModelConfig
 from driftline.stream.events.limits import MessageLimits
@@ -62,7 +62,8 @@ _LARGEST = PANE_BYTES - (64 << 10)
 class SketchSettings:
     """What the stage takes from the configuration: two topics, where runs end, and how to read an event.
 
-    limits: of each message. max_rejected: share of the messages. for_model: the configuration of a model.
+    limits: of each message. max_rejected: share of the messages. for_model: the configuration of a model. is_labelled:
+    of which models outcomes are counted; None: of none.
     """
 
     predictions: str
@@ -72,12 +73,14 @@ class SketchSettings:
     limits: MessageLimits
     max_rejected: float
     for_model: Callable[[str], ModelConfig]
+    is_labelled: Callable[[str], bool] | None
 
     @classmethod
     def of(cls, config: Config) -> Self:
         topics, mapping = config.topics, config.mapping.event_mapping()
         limits, rejected = config.limits.of_messages(), config.worker.max_rejected
-        return cls(topics.predictions, topics.panes, pane_rule(config), mapping, limits, rejected, config.for_model)
+        read = pane_rule(config), mapping, limits, rejected
+        return cls(topics.predictions, topics.panes, *read, config.for_model, config.is_labelled)
 
 
 class SketchStage:
@@ -163,9 +166,9 @@ class SketchStage:
         schemas = None if self._schemas is None else self._schemas.schemas
         learned = {model: each for model, each in self._learned.items() if model not in self._versions}
         known, mapping, limits = {**learned, **self._baselines}, settings.mapping, settings.limits
-        sketcher = Sketcher(
-            settings.predictions, cutter, known, mapping, schemas, self._coverage, limits, dict(self._versions)
-        )
+        read = mapping, schemas, self._coverage, limits
+        labelled = settings.is_labelled if self.level >= OUTCOMES else None
+        sketcher = Sketcher(settings.predictions, cutter, known, *read, dict(self._versions), labelled)
         progress = unpack_progress(seal.progress) if seal and seal.progress else Progress()
         clock = SourceClock(settings.rule.slot_ms or 0, *(seal.tick if seal and seal.tick else ()))
         end = seal.end if seal else None

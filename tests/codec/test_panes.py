@@ -185,8 +185,8 @@ def test_foreign_bytes_are_refused_even_with_a_right_checksum(data: bytes, kind:
 
 
 def test_a_newer_format_says_so() -> None:
-    with pytest.raises(FormatError, match="format version 3, this Driftline reads up to 2"):
-        read(SKETCH_BYTES[:1] + b"\3" + SKETCH_BYTES[2:])
+    with pytest.raises(FormatError, match="format version 4, this Driftline reads up to 3"):
+        read(SKETCH_BYTES[:1] + b"\4" + SKETCH_BYTES[2:])
 
 
 GOOD = PackedSketch.of(baseline().sketch_events(events(5, 0, 3)))

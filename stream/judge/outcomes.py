@@ -1,0 +1,360 @@
+"""Outcomes judged: whether a model is right less often than its reference, why, and whether a floor is missed. Pure.
+
+    pane ── its table of outcomes ──► first ones learned, if the baseline has none ──► histogram
+         ──► evidence of every window that they are worse, one-sided ──► incident of the model's outcomes
+
+The tests are those of `detectors.outcomes.compare`: the loss, and the loss within strata, which the mix of scores
+cannot explain. Their thresholds spend the outcomes' own share of false pages, and rise by the design effect of the
+reference's own blocks. A floor is missed where even the window's favourable luck leaves its share below:
+
+    evidence = n / effect · KL(k / n ‖ floor)  nats,  a bound of the tail at every n (Chernoff 1952)
+
+The incident has the life cycle of all others, and a scope of its own: that the world looks different is known hours or
+weeks before labels say whether that matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import add
+from typing import Any
+
+import numpy as np
+
+from driftline.detectors.arrays import FloatArray, IntArray
+from driftline.detectors.decision.battery import Column
+from driftline.detectors.decision.budget import Family
+from driftline.detectors.decision.thresholds import independence_bound
+from driftline.detectors.outcomes.compare import Tally
+from driftline.detectors.outcomes.table import OutcomeTable, rows
+from driftline.detectors.statistics.effect_sizes import jensen_shannon, psi
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.outcomes import OutcomeReference
+from driftline.stream.config.sections import ModelConfig
+from driftline.stream.judge.changes import Change, Profile
+from driftline.stream.judge.clock import begun, time_of
+from driftline.stream.judge.incidents import (
+    ACCURACY,
+    ERROR,
+    FLOOR,
+    OUTCOMES,
+    Finding,
+    Incident,
+    Resolution,
+    Status,
+    Step,
+    Subject,
+)
+from driftline.stream.judge.lifecycle import LifeCycle, leave
+from driftline.stream.judge.outcome_state import OutcomeChange, OutcomesState
+from driftline.stream.judge.pace import pace_of
+from driftline.stream.judge.state import ModelState
+from driftline.stream.outcomes.coding import Coding
+from driftline.stream.outcomes.tasks import BinaryTask, NumbersTask, Task
+from driftline.stream.panes.pane import Pane
+from driftline.stream.panes.rows import columns_of
+
+#: Statistics of findings about outcomes.
+LOSS, CONCEPT, BELOW = "loss", "concept", "floor"
+#: Outcomes that figures of the newest ones are made of, at least: a rate is then known to 3 points.
+NEWEST = 1000
+# Tables that are kept of the outcomes that are learned; beyond it, neighbours are added up in pairs.
+_BLOCKS = 64
+# As in `stream.judge.judge`: a release takes twice the outcomes of the alarm, at least 200, at half the threshold.
+_RELEASE_OUTCOMES, _RELEASE_GROWTH, _RELEASE_RATIO = 200, 2, 0.5
+
+
+class OutcomesLifeCycle(LifeCycle):
+    """The rules of incidents of outcomes, which are one of the model."""
+
+    def scope(self, signal: str) -> str:  # noqa: ARG002 # as of all signals
+        """The scope of all of them."""
+        return OUTCOMES
+
+
+def outcomes_in(baseline: Baseline, pane: Pane[Any], track: str) -> OutcomeTable | None:
+    """The outcomes of a track in a pane; None if there are none. baseline: that in which it is counted."""
+    if isinstance(pane.content, tuple):
+        return baseline.count_outcomes(columns_of(baseline, list(enumerate(pane.content))))
+    return dict(pane.outcomes).get(track)
+
+
+@dataclass
+class OutcomesJudge:
+    """Judges the outcomes of the tracks of one model under its configuration."""
+
+    config: ModelConfig
+    _learned: dict[str, tuple[tuple[OutcomeTable, ...], OutcomeReference]] = field(default_factory=dict)
+
+    def judge(
+        self, state: ModelState, baseline: Baseline, table: OutcomeTable | None, pane: Pane[Any], track: str, at: int
+    ) -> tuple[ModelState, list[Step]]:
+        """The state after the outcomes of a pane, and the steps that they cause. state: as the track sees it.
+
+        table: None without outcomes. at: event time, epoch ms.
+        """
+        coding = baseline.coding if self.config.outcomes.labels else None
+        state, steps = self._leave(state, baseline, coding, track, at)
+        if coding is None or table is None or table.layout != coding.name:
+            return state, steps
+        own = state.outcomes or OutcomesState(coding.name, _hash(baseline))
+        outcomes = Pane(table, pane.first_ts, pane.last_ts, pane.ranges)
+        pending = outcomes if own.pending is None else own.pending + outcomes
+        if pending.content.n < self.config.clock:
+            return replace(state, outcomes=replace(own, pending=pending)), steps
+        reference = self._reference(own, baseline, track)
+        if reference is None:
+            learned = _halved((*own.learned, pending.content))
+            return replace(state, outcomes=replace(own, pending=None, learned=learned)), steps
+        own = replace(own, pending=None, seen=own.seen + pending.content.n, history=own.history.push(pending))
+        version = track or str(baseline.about.get("version") or "")
+        life = OutcomesLifeCycle(self.config.incidents, baseline.content_hash, version)
+        check = _Check(self.config, coding.task, reference, own, pending.content.n, track)
+        own, incidents, more = check.advance(state.incidents, life, at)
+        return replace(state, outcomes=own, incidents=incidents), [*steps, *more]
+
+    def _leave(
+        self, state: ModelState, baseline: Baseline, coding: Coding | None, track: str, at: int
+    ) -> tuple[ModelState, list[Step]]:
+        """The state without outcomes in another layout, of another reference, or that are not judged any more."""
+        own = state.outcomes
+        if own is None or (coding is not None and (own.layout, own.reference) == (coding.name, _hash(baseline))):
+            return state, []
+        reason: Resolution = "unwatched" if coding is None else "replaced"
+        drifts = (each for each in state.drifts if each.track == track and each.kind == "outcomes")
+        incidents, steps = leave(state.incidents, dict.fromkeys((each.subject for each in drifts), reason), at)
+        return replace(state, outcomes=None, incidents=incidents), steps
+
+    def _reference(self, own: OutcomesState, baseline: Baseline, track: str) -> OutcomeReference | None:
+        """What outcomes are compared with; None while it is learned."""
+        if baseline.outcomes is not None or baseline.coding is None:
+            return baseline.outcomes
+        if sum(each.n for each in own.learned) < self.config.outcomes.learn:
+            return None
+        known = self._learned.get(track)
+        if known is None or known[0] is not own.learned:
+            known = own.learned, OutcomeReference.of_tables(baseline.coding, own.learned)
+            self._learned[track] = known
+        return known[1]
+
+
+def _hash(baseline: Baseline) -> str:
+    return baseline.outcomes.hash if baseline.outcomes else ""
+
+
+def _halved(tables: tuple[OutcomeTable, ...]) -> tuple[OutcomeTable, ...]:
+    if len(tables) <= _BLOCKS:
+        return tables
+    pairs = zip(tables[::2], tables[1::2], strict=False)
+    return (*(first + second for first, second in pairs), *tables[len(tables) // 2 * 2 :])
+
+
+class _Check:
+    """All windows of the outcomes of a track at one check, oldest start first: w windows, T columns of evidence.
+
+    fresh: outcomes since the last check. columns: signal and statistic of each. evidence, threshold: nats (w, T).
+    ratio: of both, 0 where a window begins too early.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        task: Task,
+        reference: OutcomeReference,
+        state: OutcomesState,
+        fresh: int,
+        track: str,
+    ) -> None:
+        self.task, self.reference, self.state, self.track = task, reference, state, track
+        self.main = ERROR if isinstance(task, NumbersTask) else ACCURACY
+        self.panes = list(state.history)
+        cells = rows([each.content for each in self.panes], task.layout.size)
+        self.sums = np.cumsum(cells[::-1], axis=0)[::-1]
+        self.tally = task.tally(self.sums)
+        self.n = np.cumsum([each.content.n for each in self.panes][::-1])[::-1]
+        self.start, self.since = state.seen - self.n, begun(self.panes)
+        self.floors = {} if isinstance(task, NumbersTask) else self._floors(config.outcomes.floors)
+        self.columns = [(self.main, LOSS), (self.main, CONCEPT), *((each, BELOW) for each in self.floors)]
+        rate = config.rate_per_event(pace_of(state.history), Family.OUTCOMES)
+        bound = independence_bound(rate, fresh, len(self.panes), len(self.columns))
+        comparison = reference.comparison
+        self.evidence = np.column_stack([comparison.worse(self.tally), *self._below()])
+        own = comparison.dependence.threshold(self.n, bound)[:, :2]
+        self.threshold = np.column_stack([own, np.full((len(self.n), len(self.floors)), bound)])
+        earliest = np.array([state.starts.get(signal, 0) for signal, _ in self.columns])
+        self.ratio = np.where(self.start[:, None] >= earliest, self.evidence / self.threshold, 0.0)
+
+    def _floors(self, floors: Mapping[str, float]) -> dict[str, tuple[FloatArray, FloatArray, float]]:
+        """By signal, how many (w,) are right of how many (w,), and the floor of that share."""
+        found = {}
+        for name, floor in sorted(floors.items()):
+            metric, _, of = name.partition("@")
+            counts = self._counts(metric, of)
+            if counts is not None:
+                found[f"{FLOOR}{name}"] = (*counts, floor)
+        return found
+
+    def _counts(self, metric: str, of: str) -> tuple[FloatArray, FloatArray] | None:
+        """The share that a metric is, as counts (w,) of counts (w,); None if there is no such class."""
+        if isinstance(self.task, NumbersTask):
+            return None
+        if metric == "accuracy":
+            n = self.tally.n.sum(-1)
+            return n - self.tally.loss.sum(-1), n
+        name = of or (self.task.classes[1] if isinstance(self.task, BinaryTask) else "")
+        if name not in self.task.classes:
+            return None
+        confusion, code = self.task.confusion(self.sums), self.task.classes.index(name)
+        whole = confusion[:, :, code] if metric == "recall" else confusion[:, code]
+        return confusion[:, code, code].astype(float), whole.sum(-1).astype(float)
+
+    def _below(self) -> Iterator[FloatArray]:
+        """The evidence (w,) that each floor is missed."""
+        effect = np.array([self.reference.effect(int(n)) for n in self.n]) if self.floors else np.ones(1)
+        for k, n, floor in self.floors.values():
+            share = k / np.maximum(n, 1)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                right = np.where(k > 0, share * np.log(share / floor), 0.0)
+                wrong = np.where(k < n, (1 - share) * np.log((1 - share) / (1 - floor)), 0.0)
+            yield np.where((n > 0) & (share < floor), n / effect * (right + wrong), 0.0)
+
+    def advance(
+        self, incidents: Mapping[str, Incident], life: LifeCycle, at: int
+    ) -> tuple[OutcomesState, Mapping[str, Incident], list[Step]]:
+        """The state and the incidents after the check at a time, epoch ms, and the steps to report."""
+        drifts = {
+            each.signal: each
+            for incident in incidents.values()
+            for each in incident.drifts
+            if each.kind == "outcomes" and each.track == self.track
+        }
+        released = {name: start for name, each in drifts.items() if (start := self._quiet_since(each)) is not None}
+        known = drifts.keys() - released.keys()
+        worse = [each for name in sorted(known) for each in self._worse(drifts[name], incidents[OUTCOMES], life)]
+        findings = [*self._alarms(drifts.keys()), *worse]
+        state = replace(self.state, starts={**self.state.starts, **released}) if released else self.state
+        subjects = frozenset(Subject(self.track, name) for name in released)
+        # The others count events, and these are outcomes.
+        mine = {scope: each for scope, each in incidents.items() if scope == OUTCOMES}
+        after, steps = life.advance(mine, findings, subjects, state.seen, at)
+        others = {scope: each for scope, each in incidents.items() if scope != OUTCOMES}
+        found = time_of(state.history)
+        return (
+            state,
+            others | after,
+            [each if each.status is Status.RESOLVED else replace(each, at=found) for each in steps],
+        )
+
+    def _alarms(self, known: Collection[str]) -> list[Finding]:
+        """The findings of signals that do not drift yet, strongest first."""
+        signals = dict.fromkeys(signal for signal, _ in self.columns if signal not in known)
+        alarms = [place for each in signals if self.ratio[place := self._strongest(each, self.ratio)] >= 1]
+        return [self._finding(*place) for place in sorted(alarms, key=lambda place: -self.ratio[place])]
+
+    def _worse(self, drift: Finding, incident: Incident, life: LifeCycle) -> Iterator[Finding]:
+        """A drift in its newest outcomes, if it has become more severe than its incident."""
+        row = self._newest(max(drift.events, _RELEASE_OUTCOMES))
+        if row < 0 or self.start[row] < drift.start:
+            return
+        _, column = self._strongest(drift.signal, self.ratio[row : row + 1])
+        if self.ratio[row, column] >= 1 and life.is_worse(found := self._finding(row, column), incident):
+            yield found
+
+    def _strongest(self, signal: str, ratio: FloatArray) -> tuple[int, int]:
+        """Window and column of the strongest evidence about a signal."""
+        own = self._tests(signal)
+        row, column = np.unravel_index(int(np.argmax(ratio[:, own])), (len(ratio), len(own)))
+        return int(row), int(own[column])
+
+    def _tests(self, signal: str) -> IntArray:
+        return np.array([i for i, (each, _) in enumerate(self.columns) if each == signal], np.int64)
+
+    def _newest(self, n: int) -> int:
+        """Index of the shortest window of at least n outcomes; -1 if there is none."""
+        return int(np.searchsorted(-self.n, -n, side="right")) - 1
+
+    def _quiet_since(self, drift: Finding) -> int | None:
+        """The start of a window long enough to show the drift that shows none; None if there is no such window."""
+        row, tests = self._newest(max(_RELEASE_GROWTH * drift.events, _RELEASE_OUTCOMES)), self._tests(drift.signal)
+        if not len(tests):  # of a floor that is not configured any more
+            return self.state.seen
+        if row < 0 or self.start[row] < drift.start + drift.events:
+            return None
+        return int(self.start[row]) if self.ratio[row, tests].max() < _RELEASE_RATIO else None
+
+    def _finding(self, row: int, column: int) -> Finding:
+        signal, statistic = self.columns[column]
+        window: Pane[OutcomeTable] = reduce(add, self.panes[row:])
+        outcome = self._floor_missed(signal, row) if statistic == BELOW else self._change(row)
+        return Finding(
+            signal=signal,
+            track=self.track,
+            test=Column(statistic, -1),
+            against_past=not self.state.reference,
+            start=int(self.start[row]),
+            since=int(self.since[row]),
+            ranges=window.ranges,
+            events=window.content.n,
+            evidence=float(self.evidence[row, column]),
+            threshold=float(self.threshold[row, column]),
+            change=described(outcome, self.reference.n, window.content.n),
+            outcome=outcome,
+        )
+
+    def _change(self, row: int) -> OutcomeChange:
+        split = self.reference.comparison.split(Tally(self.tally.sums[:, row]))
+        if self.main == ERROR:
+            return OutcomeChange(ERROR, "", split.before, split.after, split.mix, split.concept)
+        return OutcomeChange(ACCURACY, "", 1 - split.before, 1 - split.after, -split.mix, -split.concept)
+
+    def _floor_missed(self, signal: str, row: int) -> OutcomeChange:
+        k, n, floor = self.floors[signal]
+        metric, _, of = signal.removeprefix(FLOOR).partition("@")
+        return OutcomeChange(metric, of, floor, float(k[row] / n[row]))
+
+
+def described(outcome: OutcomeChange, before: int, after: int) -> Change:
+    """A change of outcomes in the form of all changes. before, after: outcomes of the reference and of the window."""
+    is_error = outcome.metric == ERROR
+    profiles = [
+        Profile(n, {}, {}, mean=share) if is_error else Profile(n, {}, {"right": share, "wrong": 1 - share})
+        for n, share in ((before, outcome.before), (after, outcome.after))
+    ]
+    old, new = (n * np.array([share, 1 - share]) for n, share in ((before, outcome.before), (after, outcome.after)))
+    return Change(
+        headline=headline(outcome),
+        before=profiles[0],
+        after=profiles[1],
+        psi=0.0 if is_error else float(psi(new[None], old).item()),
+        jensen_shannon=0.0 if is_error else float(jensen_shannon(new[None], old).item()),
+        distance=None,
+        wasserstein=None,
+    )
+
+
+def headline(outcome: OutcomeChange) -> str:
+    """What happened to a metric, in one line after its name."""
+    before, after, mix, concept = outcome.before, outcome.after, outcome.mix, outcome.concept
+    if outcome.metric == ERROR:
+        parts = f"{mix:+.3g} by the mix of predictions, {concept:+.3g} by concept drift"
+        return f"{before:.4g} → {after:.4g} ({after - before:+.3g}: {parts})"
+    if not mix and not concept:
+        return f"{100 * after:.1f} %, below its floor of {100 * before:.3g} %"
+    parts = f"{100 * mix:+.1f} by the mix of scores, {100 * concept:+.1f} by concept drift"
+    return f"{100 * before:.1f} → {100 * after:.1f} % ({100 * (after - before):+.1f} points: {parts})"
+
+
+def newest_figures(state: OutcomesState, coding: Coding | None) -> dict[str, float]:
+    """The metrics of the newest outcomes, `NEWEST` or somewhat more, by name: "accuracy", "recall@fraud"."""
+    tables, n = list[OutcomeTable](), 0
+    for each in reversed([*state.history] if coding is not None else []):
+        if n < NEWEST:
+            tables.append(each.content)
+            n += each.content.n
+    if coding is None or not tables:
+        return {}
+    metrics = coding.task.metrics(rows(tables, coding.size).sum(0), 1.0)
+    named = {f"{name}@{of}" if of else name: each.value for (name, of), each in metrics.items()}
+    return {name: value for name, value in named.items() if value is not None}
