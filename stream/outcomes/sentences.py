@@ -129,7 +129,8 @@ def verdict_sentence(found: Performance) -> str:
         lasting = any(each.worse and each.until is None for each in found.changes)
         return f"{what}: {'worse' if lasting else 'was worse for a time'}"
     if found.is_unlabelled:
-        few = "none of its predictions has" if not found.total.labelled else f"only {found.total.labelled} have"
+        n = found.total.labelled
+        few = f"only {n} of its predictions {'has' if n == 1 else 'have'}" if n else "none of its predictions has"
         return f"{what}: no verdict, as {few} a label, and it takes {LEAST_LABELS}"
     if not found.settled:
         return f"{what}: no verdict, as these first rows differ too much among themselves; name others with --reference"

@@ -153,6 +153,17 @@ def test_predictions_without_labels_beside_a_reference_get_no_verdict(run: Run, 
     assert "no verdict, as none of its predictions has a label, and it takes 20" in bare.words
 
 
+@pytest.mark.parametrize(("n", "few"), [(1, "only 1 of its predictions has"), (7, "only 7 of its predictions have")])
+def test_a_few_labels_beside_a_reference_give_no_verdict_either(run: Run, tmp_path: Path, n: int, few: str) -> None:
+    rows = outcomes(600, 8)
+    reference = written(tmp_path / "before.csv", outcomes(2000, 1))
+    live = written(tmp_path / "live.csv", rows.with_labels([*rows.label[:n], *[None] * (len(rows) - n)]))
+    result = run("performance", str(live), *COLUMNS, "--reference", str(reference))
+
+    assert result.code == 2
+    assert f"no verdict, as {few} a label, and it takes 20" in result.words
+
+
 def test_the_label_of_a_reference_may_have_another_name(run: Run, tmp_path: Path) -> None:
     text = written(tmp_path / "before.csv", outcomes(6000, 1)).read_text()
     live, same = written(tmp_path / "live.csv", outcomes(3000, 2)), ("--reference", "before.csv", "--json")
