@@ -14,7 +14,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install check test test-slow test-kafka test-demo lint format types contracts demo bench chaos fuzz lock clean
+.PHONY: help install check test test-slow test-kafka test-demo lint format types contracts docs demo bench chaos fuzz lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ types: install ## mypy, strict
 contracts: install ## import-linter: who may know whom
 	$(BIN)/lint-imports --no-logo
 
+docs: install ## this documentation as a site in site/, all links checked; open site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict $(ARGS)
+
 demo: install ## an embedded broker and store, six planted faults, the alerts they raise, a worker that is killed
 	$(BIN)/driftline demo $(ARGS)
 
@@ -76,5 +79,5 @@ lock: install ## resolve the three locks again, after a change of dependencies
 	echo hatchling | $(LOCK) --constraints requirements.lock --output-file requirements-build.lock -
 
 clean: ## remove .venv and everything generated
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) dist build site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
