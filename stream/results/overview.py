@@ -13,7 +13,7 @@ from operator import add
 
 import numpy as np
 
-from driftline.detectors.arrays import BoolArray, IntArray
+from driftline.detectors.arrays import BoolArray, FloatArray, IntArray
 from driftline.detectors.decision.battery import Battery, Column
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
@@ -41,18 +41,18 @@ _REFERENCE_STRETCHES = 30
 class SignalView:
     """One signal.
 
-    episodes: its drifts; none if it is as usual. figure: before, and since its worst drift began or of all events;
-    after: those events. difference: the size of that, as `Sizes` measures it; level: the same as an index of `LEVELS`,
-    0 if the signal is as usual. levels: by stretch of time, -1 where there are too few events; before: the same of the
-    reference's own stretches. describe: gives the whole change, which takes some milliseconds. judged: whether there
-    is a verdict: a signal that was not judged is not as usual.
+    episodes: its drifts; none if it is as usual. choose: gives its figure, which takes a millisecond; describe: the
+    whole change. after: the events since its worst drift began, or all. difference: the size of that, as `Sizes`
+    measures it; level: the same as an index of `LEVELS`, 0 if the signal is as usual. levels: by stretch of time, -1
+    where there are too few events; before: the same of the reference's own stretches. judged: whether there is a
+    verdict: a signal that was not judged is not as usual.
     """
 
     name: str
     index: int
     kind: str
     episodes: tuple[Episode, ...]
-    figure: Figure
+    choose: Callable[[], Figure]
     after: Sketch
     difference: float
     level: int
@@ -60,6 +60,11 @@ class SignalView:
     before: tuple[int, ...]
     describe: Callable[[], Change]
     judged: bool = True
+
+    @cached_property
+    def figure(self) -> Figure:
+        """The figure that shows its change best, before and `after`."""
+        return self.choose()
 
     @cached_property
     def change(self) -> Change:
@@ -202,6 +207,7 @@ class View:
     judged: bool = True
     unknown: BoolArray | None = None
     _since: dict[tuple[int, int | None], Sketch] = field(default_factory=dict)
+    _differences: dict[int, FloatArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.battery = Battery(self.baseline.layout, self.baseline.total.counts)
@@ -244,10 +250,13 @@ class View:
         test = shown.finding.test if shown else Column("ks" if signal.ordered else "chi2", s)
         after = self._total if shown is None else self._events_of(shown)
         before = self._before(shown)
-        difference = float(sizes.of(after.counts[None])[0, s])
+        if id(after) not in self._differences:
+            self._differences[id(after)] = sizes.of(after.counts[None])[0]
+        difference = float(self._differences[id(after)][s])
         level = 0 if shown is None else max(int(np.searchsorted(BOUNDS, difference, side="right")), 1)
         return SignalView(
-            signal.name, s, signal.kind.value, episodes, choose_figure(self.baseline.layout, test, before, after),
+            signal.name, s, signal.kind.value, episodes,
+            partial(choose_figure, self.baseline.layout, test, before, after),
             after, difference, level, tuple(levels.tolist()), tuple(own.tolist()),
             partial(describe, self.battery, test, before, after), self.judged,
         )  # fmt: skip
