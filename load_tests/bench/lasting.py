@@ -3,6 +3,7 @@
     nice python -m load_tests.bench.lasting                     all cases, 3 seeds: some 10 minutes
     nice python -m load_tests.bench.lasting --seeds 20 --json
     nice python -m load_tests.bench.lasting --forget            as below format level 3: each end is the last
+    nice python -m load_tests.bench.lasting --second            a field is lost while another one drifts
 
 A model of 4 signals has a baseline of 50,000 independent events, is judged in panes of 100 with one false page in
 100,000 events allowed, and drifts in one signal from its 5,000th event on: first for 100,000 events (`stays`), then
@@ -129,7 +130,7 @@ class Drift:
         """The model's baseline."""
         rng, case = np.random.default_rng([self.seed, 1]), CASES[self.name]
         columns = {name: usual(case if name == "features.drifts" else Case(), rng, KNOWN) for name in self.columns}
-        return build_baseline(_events(columns, case), {"model": "m"}).with_derived()
+        return build_baseline(list(_events(columns, case)), {"model": "m"}).with_derived()
 
     def steps(self, *, remembers: bool) -> Iterator[tuple[int, Step]]:
         """The steps of its incidents, each with the events since the begin of the drift."""
@@ -165,6 +166,15 @@ def seen_over(name: str, seed: int, *, remembers: bool) -> int | None:
     return max(steps[-1][0] - ENDS, 0)
 
 
+def lost_while_drifting(name: str, seed: int, *, remembers: bool, length: int = STAYS) -> tuple[int | None, int]:
+    """Events until a page of a field that is lost in the middle of a drift of another one, and all pages of both."""
+    drift, lost, at = Drift(name, seed, length, 0), "features.quiet 0", length // 2
+    drift.columns[lost][BEFORE + at :] = None
+    steps = [pair for pair in drift.steps(remembers=remembers) if pair[0] > 0 and pair[1].status is Status.FIRING]
+    paged = (seen - at for seen, step in steps if any(each.signal == lost for each in step.findings))
+    return next(paged, None), len(steps)
+
+
 def run(name: str, seeds: int, *, remembers: bool) -> dict[str, Any]:
     """A case over some seeds: sums of pages, ends and updates while it lasts, and when its end was seen."""
     lasting = [stays(name, seed, remembers=remembers) for seed in range(seeds)]
@@ -185,8 +195,14 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3, help="drifts of each case")
     parser.add_argument("--cases", nargs="+", choices=[*CASES], default=[*CASES], metavar="CASE", help="only these")
     parser.add_argument("--forget", action="store_true", help="nothing is remembered of an incident after its end")
+    parser.add_argument("--second", action="store_true", help="lose a field in the middle of each drift that stays")
     parser.add_argument("--json", action="store_true", help="print each case as a line of JSON, when it is done")
     chosen = parser.parse_args()
+    if chosen.second:
+        for name in chosen.cases:
+            found = [lost_while_drifting(name, seed, remembers=not chosen.forget) for seed in range(chosen.seeds)]
+            print(json.dumps({"case": name, "paged after": [a for a, _ in found], "pages": [b for _, b in found]}))
+        return 0
     table = Table("case", "drifts", "pages", "ends", "again", "updates", "over after", "worst", "open")
     rows = []
     for name in chosen.cases:

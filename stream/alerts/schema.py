@@ -217,7 +217,11 @@ class AlertData(Struct, Generic[EvidenceT], frozen=True, kw_only=True, rename={"
 
     id: Annotated[_Id, Meta(description="Id of this alert. One decision has one id, however often it is sent.")]
     alert_key: Annotated[
-        _Key, Meta(description="Key of all incidents of one model or, with a page per signal, of one signal.")
+        _Key,
+        Meta(
+            description="Key of all incidents of one model; or of one signal, with a page per signal, and where one "
+            "begins apart from what drifts in its model."
+        ),
     ]
     incident_id: Annotated[_Id, Meta(description="Id of the incident: all its alerts share it, and no others.")]
     seq: Annotated[

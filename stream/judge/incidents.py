@@ -148,13 +148,15 @@ class Course(Struct, frozen=True, omit_defaults=True):
     """What an incident has been through. `stream.judge.returns` says what follows from it.
 
     ends: those that did not last. events: of quiet that show its end. quiet_from: events that the model had seen when
-    all of it had recovered last. reported: the worst that was reported.
+    all of it had recovered last. reported: the worst that was reported. until: what began up to then may have the same
+    cause, epoch ms.
     """
 
     ends: int = 0
     events: int = 0
     quiet_from: int = 0
     reported: tuple[Reported, ...] = ()
+    until: int = 0
 
 
 @dataclass(frozen=True, slots=True)

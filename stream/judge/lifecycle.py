@@ -8,7 +8,8 @@
     closed       → pending                                         cooldown:  → (none)
 
 From format level 3 on, an incident is remembered for eight days after its end (`stream.judge.returns`): what comes back
-no worse is the same incident, which is updated and not fired, and its next end takes twice the events of quiet.
+no worse is the same incident, which is updated and not fired, and its next end takes twice the events of quiet. And an
+incident is one cause: what begins later, and does not follow from it, is an incident of its own.
 
 A flapping signal: an incident that opens within the cooldown of the last one must have recovered for as long as the
 cooldown, so there are at most two pages within any stretch of that length. A signal that returns to an open incident is
@@ -38,6 +39,7 @@ from driftline.stream.judge.incidents import (
 )
 from driftline.stream.judge.returns import (
     REMEMBERED,
+    has_cause_of,
     is_news,
     is_quiet,
     is_return,
@@ -118,13 +120,41 @@ class LifeCycle:
         findings: of signals that do not drift yet, or that are worse. released: what has recovered. seen:
         events of the model so far. at: event time, epoch ms.
         """
-        after, steps = dict[str, Incident](), list[Step]()
-        for scope in dict.fromkeys([*incidents, *(self.scope(each.signal) for each in findings)]):
-            own = [each for each in findings if self.scope(each.signal) == scope]
+        after, steps, found = dict[str, Incident](), list[Step](), self._by_scope(incidents, findings, at)
+        for scope in dict.fromkeys([*incidents, *found]):
+            own = found.get(scope, [])
             incident, more = self._advance_one(incidents.get(scope), scope, own, released, seen, at)
             after |= {} if incident is None else {scope: incident}
             steps += more
         return after, steps
+
+    def _by_scope(
+        self, incidents: Mapping[str, Incident], findings: Sequence[Finding], at: int
+    ) -> dict[str, list[Finding]]:
+        """The findings by the incident that they belong to, each one cause: an open one, or another that begins.
+
+        What begins apart from the incident of its model has the scope of its first signal.
+        """
+        found, apart = dict[str, list[Finding]](), ""
+        for finding in findings:
+            scope = self._scope_of(incidents, finding, at)
+            if scope is None:
+                scope = apart = apart or finding.signal
+            found.setdefault(scope, []).append(finding)
+        return found
+
+    def _scope_of(self, incidents: Mapping[str, Incident], finding: Finding, at: int) -> str | None:
+        """The scope of the incident that a finding belongs to; None if it begins apart from the one of its model."""
+        still_open = {scope: each for scope, each in incidents.items() if each.phase is not Phase.CLOSED}
+        for scope, each in still_open.items():
+            if any(drift.subject == finding.subject for drift in (*each.drifts, *each.recovered)):
+                return scope
+        own = self.scope(finding.signal)
+        for scope in sorted(still_open, key=lambda scope: scope != own):
+            if has_cause_of(still_open[scope], finding, self.is_worse(finding, still_open[scope])):
+                return scope
+        returns = (scope for scope, each in incidents.items() if scope != own and is_return(each, [finding], at))
+        return next(returns, None if own in still_open else own)
 
     def _advance_one(
         self,
@@ -151,11 +181,16 @@ class LifeCycle:
 
     def _begin(self, closed: Incident | None, scope: str, findings: Sequence[Finding], seen: int, at: int) -> Incident:
         """What begins with findings: the closed incident again, if they say nothing new, or another one."""
-        again = closed is not None and at - closed.entered < _ms(self.rules.cooldown)
+        cooldown, since = _ms(self.rules.cooldown), min(each.since for each in findings)
+        again = closed is not None and at - closed.entered < cooldown
+        # The longer it took to see it, the later others that began with it are seen.
+        until = at + max(cooldown, at - since)
         if closed and is_return(closed, findings, at) and not any(self.is_worse(each, closed) for each in findings):
-            return reopened(closed, at, again)
-        since, course = findings[0].since, Course() if self.remembers else UNSET
-        return Incident(scope, self.baseline, self.version, seen, since, Phase.PENDING, at, again=again, course=course)
+            return reopened(closed, at, again, until)
+        course = Course(until=until) if self.remembers else UNSET
+        return Incident(
+            scope, self.baseline, self.version, seen, findings[0].since, Phase.PENDING, at, again=again, course=course
+        )
 
     def _join(self, incident: Incident, findings: Sequence[Finding], at: int) -> tuple[Incident, list[Step]]:
         """The incident with findings in it, and the update if it is reported and some of them are new or worse."""

@@ -86,11 +86,29 @@ def is_return(incident: Incident, findings: Sequence[Finding], at: int) -> bool:
     return not any(is_news(course, each, _MUCH_WORSE) for each in findings)
 
 
-def reopened(incident: Incident, at: int, again: bool) -> Incident:
-    """A closed incident whose end did not last. again: whether it comes back within the cooldown."""
+def reopened(incident: Incident, at: int, again: bool, until: int) -> Incident:
+    """A closed incident whose end did not last.
+
+    again: whether it comes back within the cooldown. until: as in `Course`.
+    """
     opened = replace(incident.enter(Phase.PENDING, at), again=again)
     course = incident.course
-    return opened if course is UNSET else replace(opened, course=structs.replace(course, ends=course.ends + 1))
+    if course is UNSET:
+        return opened
+    return replace(opened, course=structs.replace(course, ends=course.ends + 1, until=until))
+
+
+def has_cause_of(incident: Incident, finding: Finding, rises: bool) -> bool:
+    """Whether a finding may have the cause of an open incident: it began no later, or it follows from what drifts.
+
+    A prediction or a score that drifts follows from features that do. rises: it is more severe than the incident, and
+    no consequence is worse than its cause.
+    """
+    course = incident.course
+    if course is UNSET or finding.since <= course.until:
+        return True
+    drifting = any(each.kind == "data-drift" for each in (*incident.drifts, *incident.recovered))
+    return finding.kind == "prediction-drift" and drifting and not rises
 
 
 def with_quiet(incident: Incident, seen: int) -> Incident:

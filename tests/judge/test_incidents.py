@@ -473,3 +473,48 @@ def test_when_a_model_is_no_longer_watched_reported_incidents_are_resolved() -> 
     assert [(each.status, each.resolution, each.incident, each.at) for each in steps] == [
         (Status.RESOLVED, "unwatched", open_one, 7000) for open_one in open_ones
     ]
+
+
+HOURS = 60 * MINUTE
+# of a finding in a model whose amount drifts since hour 10, seen at hour 30: its signal, since when, and whether it
+# belongs to that incident; 20 hours were needed, so what began within 20 more may have begun with it
+CAUSES = [
+    (finding("features.b", 9 * HOURS), True),
+    (finding("features.b", 50 * HOURS), True),
+    (finding("features.b", 51 * HOURS), False),
+    (structs.replace(broken("features.b", 1.0), since=700 * HOURS), False),
+    (finding("features.amount", 700 * HOURS, effect=1.0), True),
+    (finding("score", 700 * HOURS), True),
+    (structs.replace(broken("score", 1.0), since=700 * HOURS), False),
+]
+
+
+@pytest.mark.parametrize(("found", "joins"), CAUSES)
+def test_an_incident_is_one_cause_and_another_one_has_its_own_page(found: Finding, joins: bool) -> None:
+    own = kept()
+    held, _ = own.advance({}, [finding("features.amount", 10 * HOURS)], (), 700, 30 * HOURS)
+    held, (reported,) = own.advance(held, [structs.replace(found, evidence=99.0)], (), 900, 701 * HOURS)
+    assert reported.status is (Status.UPDATED if joins else Status.FIRING)
+    assert [*held] == ([""] if joins else ["", found.signal])
+
+
+def test_fields_that_are_lost_together_are_one_incident_beside_a_slow_drift() -> None:
+    """The slow drift goes on, and each ends by itself."""
+    own = kept()
+    held, _ = own.advance({}, [finding("features.amount", 0)], (), 700, HOURS)
+    lost = [structs.replace(broken(f"features.{each}", 1.0), since=700 * HOURS) for each in "abc"]
+    held, (fired,) = own.advance(held, lost[:2], (), 9000, 700 * HOURS)
+    held, (joined,) = own.advance(held, lost[2:], (), 9100, 700 * HOURS + MINUTE)
+    assert (fired.status, fired.incident.scope, fired.incident.severity) == (Status.FIRING, "features.a", "critical")
+    assert (joined.status, joined.incident.opened) == (Status.UPDATED, 9000)
+    gone = {each.subject for each in lost}
+    held, (over,) = own.advance(held, [], gone, 9900, 710 * HOURS)
+    assert (over.status, over.incident.scope, held[""].phase) == (Status.RESOLVED, "features.a", FIRING)
+    held, (again,) = own.advance(held, lost[:1], (), 9950, 720 * HOURS)
+    assert (again.reopened, again.incident.opened) == (True, 9000)
+
+
+def test_below_level_3_one_incident_holds_all_that_drifts_in_a_model() -> None:
+    held, _ = life().advance({}, [finding("features.amount", 0)], (), 700, HOURS)
+    held, (updated,) = life().advance(held, [finding("features.b", 700 * HOURS)], (), 9000, 701 * HOURS)
+    assert (updated.status, [*held]) == (Status.UPDATED, [""])

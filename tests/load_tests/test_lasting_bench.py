@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from load_tests.bench.lasting import CASES, Drift, drifted, main, seen_over, stays
+from load_tests.bench.lasting import CASES, Drift, drifted, lost_while_drifting, main, seen_over, stays
 
 
 def test_a_state_that_drifts_now_and_then_pages_once_and_ends_ever_less_often() -> None:
@@ -22,6 +22,13 @@ def test_the_end_of_a_plain_drift_takes_as_long_as_without_memory(monkeypatch: p
     monkeypatch.setattr("load_tests.bench.lasting.AFTER", 3000)
     with_memory, without = (seen_over("mean 0.5", 2, remembers=each) for each in (True, False))
     assert with_memory == without
+
+
+def test_a_field_that_is_lost_while_another_one_drifts_has_a_page_of_its_own() -> None:
+    """Without memory, it is an update of the slow drift, which no pager rings for."""
+    with_memory, without = (lost_while_drifting("mean 0.5", 3, remembers=each, length=20_000) for each in (True, False))
+    assert with_memory == (100, 2)
+    assert without == (None, 1)
 
 
 @pytest.mark.parametrize("name", CASES)
