@@ -18,6 +18,7 @@ from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.baselines.cycles import Cycles
+from driftline.stream.baselines.slopes import Slopes
 from driftline.stream.events.event import Event
 
 
@@ -76,8 +77,8 @@ def _joined(parent: Baseline, now: Baseline, about: Mapping[str, Any]) -> Baseli
     figures = [(sources[origin[s]], sources[origin[s]].layout.numeric.index(at[s])) for s in layout.numeric]
     total = Sketch(parent.total.n, counts, _picked(figures, "sums"), _picked(figures, "extremes"))
     cycles = _cycles(parent, now)
-    built = Baseline.of(layout, blocks, total, about)
-    return replace(built, rates=parent.rates, cycles=cycles, outcomes=parent.outcomes)
+    slopes, built = _slopes(parent, now), Baseline.of(layout, blocks, total, about)
+    return replace(built, rates=parent.rates, cycles=cycles, outcomes=parent.outcomes, slopes=slopes)
 
 
 def _picked(figures: Sequence[tuple[Baseline, int]], name: str) -> Any:
@@ -91,6 +92,14 @@ def _cycles(parent: Baseline, now: Baseline) -> Cycles | None:
     if own is None or now.cycles is None:
         return own or now.cycles
     return replace(own, signals=(*own.signals, *now.cycles.signals)) if own.timezone == now.cycles.timezone else own
+
+
+def _slopes(parent: Baseline, now: Baseline) -> Slopes | None:
+    """The slopes of both, which are known from as many blocks, since both have as many events."""
+    own = parent.slopes.select(parent.names - now.names) if parent.slopes else None
+    if own is None or now.slopes is None:
+        return own or now.slopes
+    return replace(own, runs={**own.runs, **now.slopes.runs})
 
 
 def _bins(parent: Baseline) -> int:

@@ -110,3 +110,16 @@ def test_a_kind_that_is_configured_is_kept() -> None:
     new = accept(built(), {"features.plan"}, events(2000, 2), FACTS, {"features.plan": Kind.CATEGORICAL}, None)
     (plan,) = (each for each in new.layout.signals if each.name == "features.plan")
     assert plan.kind is Kind.CATEGORICAL
+
+
+def test_the_slopes_of_both_are_kept_so_that_all_signals_are_judged_as_if_built_together() -> None:
+    parent, now = built(), events(2500, 2, shift=3.0)
+    new = accepted(parent, now, {"features.amount"})
+    alone = build_baseline(now[-2000:], {"model": "m"}, BuildSettings())
+    assert new.slopes is not None
+    assert parent.slopes is not None
+    assert alone.slopes is not None
+    assert set(new.slopes.runs) == set(parent.slopes.runs)
+    for name, source in (("features.amount", alone.slopes), ("features.plan", parent.slopes)):
+        for own, known in zip(new.slopes.runs[name], source.runs[name], strict=True):
+            assert np.array_equal(own.variance, known.variance)
