@@ -2,6 +2,7 @@
 
     nice python -m load_tests.bench.budget                                     all kinds, 5 seeds each: some 10 minutes
     nice python -m load_tests.bench.budget --kinds normal ar --seeds 2 --json
+    nice python -m load_tests.bench.budget --kinds ar sessions --rows 10000    of a short baseline
 
 Each run has a baseline of 50,000 events and four weeks of traffic without any drift: an event each 10 s on average,
 five signals, and a budget of 10 pages a week, of which nine are for the data. So much is allowed that a few runs tell
@@ -89,6 +90,12 @@ def remembering(keep: float, rng: Rng, at: FloatArray) -> FloatArray:
     return values
 
 
+def sessions(events: float, rng: Rng, at: FloatArray) -> FloatArray:
+    """Normal values, each of which comes again and again for a geometric number of events, `events` on average."""
+    who = np.cumsum((rng.random((len(at), _SIGNALS)) < 1 / events).astype(np.int64), axis=0)
+    return np.asarray(np.take_along_axis(rng.normal(size=(int(who.max()) + 1, _SIGNALS)), who, axis=0), float)
+
+
 def cyclic(depth: float, rng: Rng, at: FloatArray) -> FloatArray:
     """A normal value with a daily cycle in its level."""
     return rng.normal(size=(len(at), _SIGNALS)) + depth * np.sin(2 * np.pi * at / _DAY)[:, None]
@@ -115,6 +122,7 @@ KINDS: dict[str, Traffic] = {
     "ar 0.8": Traffic(partial(remembering, 0.8), promised=False),
     "ar 0.95": Traffic(partial(remembering, 0.95), promised=False),
     "daily cycle of 0.9 σ": Traffic(partial(cyclic, 0.9), promised=False),
+    "sessions of 20 events": Traffic(partial(sessions, 20), promised=False),
 }
 
 
@@ -183,12 +191,13 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=5, help="runs of each kind")
     parser.add_argument("--first", type=int, default=0, help="first seed")
     parser.add_argument("--weeks", type=float, default=WEEKS, help="weeks of each run")
+    parser.add_argument("--rows", type=int, default=BASELINE, help="events of the baseline")
     parser.add_argument("--json", action="store_true", help="print each run as a line of JSON, when it ends")
     chosen = parser.parse_args()
     kinds = [kind for kind in KINDS if any(kind.startswith(each) for each in chosen.kinds)]
     results = []
     for kind, seed in product(kinds, range(chosen.first, chosen.first + chosen.seeds)):
-        results.append(run(kind, seed, chosen.weeks))
+        results.append(run(kind, seed, chosen.weeks, chosen.rows))
         if chosen.json:
             print(json.dumps(results[-1]), flush=True)
     sums = {kind: _sum([each for each in results if each["kind"] == kind]) for kind in kinds}

@@ -120,6 +120,6 @@ def test_the_slopes_of_both_are_kept_so_that_all_signals_are_judged_as_if_built_
     assert parent.slopes is not None
     assert alone.slopes is not None
     assert set(new.slopes.runs) == set(parent.slopes.runs)
-    for name, source in (("features.amount", alone.slopes), ("features.plan", parent.slopes)):
+    for name, source in (("features.amount", alone.slopes), ("score", parent.slopes)):
         for own, known in zip(new.slopes.runs[name], source.runs[name], strict=True):
             assert np.array_equal(own.variance, known.variance)
