@@ -94,15 +94,13 @@ def _cause(found: Performance, change: Change) -> str:
     mix, concept = _points(found, split.mix), _points(found, split.concept)
     if "concept" not in reported and abs(split.concept) < abs(split.mix):
         rest = "" if abs(split.concept) < least else f", {concept} besides"
-        return f"{mix} as the mix of {of} lets expect{rest}: labels follow {of} as before"
+        return f"{mix} from the mix of {of}{rest}: labels follow {of} as before"
     follows = "no longer follow" if change.worse else "follow"
     closer = "" if change.worse else " more closely"
     proof = "" if "concept" in reported else ", though the reference has too few rows of this kind to be sure of it"
     if abs(split.mix) < least:
-        return f"none of it as the mix of {of} lets expect: labels {follows} {of}{closer}{proof} (concept drift)"
-    return (
-        f"{mix} as the mix of {of} lets expect, {concept} because labels {follows} {of}{closer}{proof} (concept drift)"
-    )
+        return f"none of it from the mix of {of}: labels {follows} {of}{closer}{proof} (concept drift)"
+    return f"{mix} from the mix of {of}, {concept} because labels {follows} {of}{closer}{proof} (concept drift)"
 
 
 def _labels(found: Performance, change: Change) -> str:

@@ -38,7 +38,7 @@ def test_concept_drift_is_named_with_its_start_and_its_share_of_the_change(conce
     assert abs(change.since - FROM) < 2 * 86_400_000
     assert change.until is None
     assert sentence.startswith("since 2026-04-0")
-    assert "because labels no longer follow scores (concept drift)" in sentence or "none of it as the mix" in sentence
+    assert "because labels no longer follow scores (concept drift)" in sentence or "none of it from the mix" in sentence
     assert verdict_sentence(concept).endswith(": worse")
 
 
@@ -46,7 +46,7 @@ def test_a_mix_of_harder_scores_is_named_as_such() -> None:
     found = performance(live(mix=1.5), REFERENCE, Wishes(By.DAY))
     (change,) = found.changes
 
-    assert "as the mix of scores lets expect" in change_sentence(found, change)
+    assert "from the mix of scores" in change_sentence(found, change)
     assert "labels follow scores as before" in change_sentence(found, change)
     assert change.stretch.split.mix > 5 * abs(change.stretch.split.concept)
 
