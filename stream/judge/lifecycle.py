@@ -150,7 +150,9 @@ class LifeCycle:
             if any(drift.subject == finding.subject for drift in (*each.drifts, *each.recovered)):
                 return scope
         own = self.scope(finding.signal)
-        for scope in sorted(still_open, key=lambda scope: scope != own):
+        # Incidents that are not remembered, as of outcomes, take what has their own scope alone.
+        taking = [scope for scope, each in still_open.items() if scope == own or each.course is not UNSET]
+        for scope in sorted(taking, key=lambda scope: scope != own):
             if has_cause_of(still_open[scope], finding, self.is_worse(finding, still_open[scope])):
                 return scope
         returns = (scope for scope, each in incidents.items() if scope != own and is_return(each, [finding], at))
