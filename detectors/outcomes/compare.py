@@ -29,6 +29,9 @@ Counts = IntArray | FloatArray
 _HALF_LOG_TAU = 0.9189385332046727
 # As in `decision.thresholds`: windows of a length that are needed, and standard errors by which a mean is chance.
 _MIN_WINDOWS, _CHANCE = 4, 1.65
+# Windows from which a design effect is known to half of itself or so (1.65 √(2 / 16) = 0.58), and may be as much larger
+# as chance allows. Of fewer, the upper end would hide real changes.
+_ENOUGH = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -223,8 +226,7 @@ def _dependence(blocks: Tally, total: Tally) -> Dependence:
         own = _windows(blocks, width)
         rest = Tally(total.sums[:, None] - own.sums)
         z = _zs(own, rest)
-        squares = z[::width] ** 2
-        effects.append(squares.mean(0) / (1 + _CHANCE * math.sqrt(2 / len(squares))))
+        effects.append(_effect(z[::width] ** 2))
         floors.append(_evidence(z).max(0))
         lengths.append(float(total.n.sum()) * width / count)
         width *= 2
@@ -232,6 +234,17 @@ def _dependence(blocks: Tally, total: Tally) -> Dependence:
         return Dependence.none(len(Comparison.TESTS))
     effect = np.maximum(np.maximum.accumulate(np.array(effects)), 1.0)
     return Dependence(np.array(lengths), effect, np.maximum.accumulate(np.array(floors)))
+
+
+def _effect(squares: FloatArray) -> FloatArray:
+    """The design effects (3,) that squares (k, 3) of z of windows side by side show; below 1 if that may be chance.
+
+    Where dependence is shown, and the windows are enough to say how much, the upper end of what they allow: a change is
+    reported if it is one under each dependence that the reference does not rule out.
+    """
+    mean, doubt = squares.mean(0), _CHANCE * math.sqrt(2 / len(squares))
+    low = mean / (1 + doubt)
+    return np.where(low > 1, mean * (1 + doubt), low) if len(squares) >= _ENOUGH else low
 
 
 def _windows(blocks: Tally, width: int) -> Tally:

@@ -73,7 +73,7 @@ class OutcomeEvidence(Struct, frozen=True, rename={"of": "class"}):
     before: Annotated[float, Meta(description="In the reference; of a floor, the floor.")]
     after: Annotated[float, Meta(description="In the window.")]
     mix: Annotated[
-        float, Meta(description="The part of after - before that the mix of scores and predictions lets expect.")
+        float, Meta(description="The part of after - before that the mix of scores and predictions explains.")
     ]
     concept: Annotated[
         float, Meta(description="The rest: labels no longer follow scores (concept drift). 0 of a floor, as `mix`.")

@@ -301,7 +301,7 @@ class Evaluation:
 
         The code that drifts is tested in as many events as raised the first alarm; the other special codes in the
         fewest of a release, since a long window shows too late that values are gone. matters: whether to look at a
-        test's alarm of so many nats an event, since describing one is costly.
+        test's alarm of some nats an event, since describing one is costly.
         """
         battery, signal = self.judge.battery, self.judge.index(drift.signal)
         tests = np.flatnonzero((battery.signal_of == signal) & ~battery.uses_past)

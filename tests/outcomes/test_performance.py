@@ -113,6 +113,17 @@ def test_first_rows_in_which_nothing_changes_are_the_reference_as_they_are(follo
         assert not found.is_unclear
 
 
+def test_a_first_quarter_that_knows_little_of_its_dependence_is_not_taken_at_its_word() -> None:
+    """By the mean of what its windows show, all seven of these seeds of 0 to 39 were called worse."""
+    worse = 0
+    for seed in (12, 13, 15, 25, 27, 35, 39):
+        prediction, label, score = following(6000, np.random.default_rng(seed), 0.95)
+        spelt = [list(map(str, each.tolist())) for each in (prediction, label)]
+        rows = Rows(list(map(str, range(6000))), START + np.arange(6000) * STEP, spelt[0], score, spelt[1])
+        worse += performance(rows, None, Wishes()).is_worse
+    assert worse <= 1
+
+
 def test_the_table_says_by_day_what_a_direct_count_says(concept: Performance) -> None:
     rows = live(concept=0.4)
     right = np.array([a == b for a, b in zip(rows.prediction, rows.label, strict=True)])
