@@ -57,8 +57,9 @@ class Judged:
             given, learned = self.baselines.get(model), learned_format(NEWEST)
             own = self.versions.get(model, {})
             self._monitors[model] = Monitor(
-                model, settings, given, limits, learned_format=learned, portable=True, versions=own
-            )
+                model, settings, given, limits, learned_format=learned, portable=True, timelines=True, remembers=True,
+                by_slope=True, versions=own,
+            )  # fmt: skip
         return self._monitors[model]
 
     def stored(self) -> dict[str, Parts]:

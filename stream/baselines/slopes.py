@@ -31,6 +31,9 @@ SLOPES_FILE: Final = "slopes.npy"
 
 # Events of a block, whose sums show how events depend on each other, and blocks at least and at most, as of `cycles`.
 _BLOCK, _FEWEST_BLOCKS, _MOST_BLOCKS = 100, 64, 2048
+# Parts of a variance that are kept, which is known to some per cent: the sums of another machine, or of another numpy,
+# differ in their last bits, and the same events shall make the same baseline.
+_PARTS = 2**12
 # Windows of 25 independent events that a baseline must hold of a signal, by whether it is ordered. Categories have many
 # rare codes: those of sessions of 20 events paged 18 times on 50,000 events, or 42 windows, where 8 were promised.
 _WINDOWS = {True: 4, False: 100}
@@ -107,8 +110,13 @@ def _slopes(layout: Layout, number: int, blocks: Iterator[IntArray]) -> Slopes |
     for signal, own in zip(layout.signals, blocks, strict=True):
         likeness, events = Likeness.of(History.steady(own), signal.size, signal.ordered), float(own.sum())
         if not likeness.widths.calm[0].short and likeness.judges(events / _WINDOWS[signal.ordered]):
-            runs[signal.name] = likeness.widths.calm
+            runs[signal.name] = tuple(_rounded(run) for run in likeness.widths.calm)
     return Slopes(number, events / number, runs) if runs else None
+
+
+def _rounded(run: LongRun) -> LongRun:
+    mantissa, exponent = np.frexp(run.variance)
+    return replace(run, variance=np.ldexp(np.round(mantissa * _PARTS) / _PARTS, exponent))
 
 
 def slopes_from(facts: Mapping[str, Any], files: Mapping[str, bytes], layout: Layout, total: IntArray) -> Slopes | None:

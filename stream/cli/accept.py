@@ -82,12 +82,11 @@ def baseline_accept(
 ) -> None:
     """Make what an incident has found the reference: of its signals alone, from the events since they drifted.
 
-    It reads the predictions topic, keeps the baseline that is configured beside it, and writes the new one in its
-    place. Once workers load their configuration again (SIGHUP), the incident is resolved as accepted, without a page;
-    histories and incidents of other signals go on.
+    It takes effect once workers load their configuration again (SIGHUP): the incident is then resolved as accepted.
 
-    Exit code 0: written, or would be. 2: failed: the incident is closed, there are fewer events than the baseline has,
-    or part of them cannot be read.
+    Nobody is paged; histories and incidents of other signals go on. The former baseline is kept beside the new one.
+
+    Exit code 0: written, or would be. 2: failed: no such open incident, too few events, or some that cannot be read.
     """
     allowed, settings = parse_share(max_rejected, "--max-rejected"), read_config(config)
     folder, found = config.parent if config else Path(), find_alert(settings, incident)

@@ -60,7 +60,7 @@ def with_reported(incident: Incident, findings: Iterable[Finding]) -> Incident:
 
 
 def is_news(course: Course, finding: Finding, times: float = _WORSE) -> bool:
-    """Whether a finding says more than was reported of its subject: another special code, or that the odds are `times` as high."""
+    """Whether a finding says more than was reported of its subject: another code, or `times` the odds."""
     before = _before(course, finding.subject, finding.test)
     return not before or odds(finding) >= times * max(each.odds for each in before)
 

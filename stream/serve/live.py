@@ -157,10 +157,12 @@ class Live:
 
     async def timeline(self, model: str, track: str, span: Span) -> ReadTimeline | None:
         """A part of the timeline of a model; None without one. Raises StoreError or FormatError."""
+        index = TimelineIndex(self._store.client, self.config.worker.group, self.config.topics.panes)
         partition = next((each.partition for each in self.now.models if each.name == model), None)
+        if partition is None:  # perhaps it is newer than what was read last
+            partition = await index.partition_of(model)
         if partition is None:
             return None
-        index = TimelineIndex(self._store.client, self.config.worker.group, self.config.topics.panes)
         return await index.read(model, partition, track, span.length, span.by_day)
 
     async def changed(self, turn: int, patience: float) -> int:
