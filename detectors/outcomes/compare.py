@@ -244,7 +244,7 @@ def _effect(squares: FloatArray) -> FloatArray:
     """
     mean, doubt = squares.mean(0), _CHANCE * math.sqrt(2 / len(squares))
     low = mean / (1 + doubt)
-    return np.where(low > 1, mean * (1 + doubt), low) if len(squares) >= _ENOUGH else low
+    return np.asarray(np.where(low > 1, mean * (1 + doubt), low)) if len(squares) >= _ENOUGH else low
 
 
 def _windows(blocks: Tally, width: int) -> Tally:
