@@ -24,6 +24,7 @@ import numpy as np
 from driftline.detectors.arrays import FloatArray, IntArray
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import BuildSettings, build_baseline
+from driftline.stream.codec.levels import monitor_settings
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.events.event import Event
 from driftline.stream.judge.incidents import Status, Step
@@ -69,7 +70,7 @@ class Model:
 
     def judge(self, traffic: Traffic, first: int, end: int) -> Iterator[tuple[int, Step]]:
         """The steps of its incidents, each with the event that it came after."""
-        monitor = Monitor("m", ModelConfig(false_alarms_per_event=RATE), self.baseline, portable=True)
+        monitor = Monitor("m", ModelConfig(false_alarms_per_event=RATE), self.baseline, **monitor_settings())
         state = ModelState()
         for start in range(first, end, PANE):
             part = list(events(traffic, start, min(start + PANE, end)))

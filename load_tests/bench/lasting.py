@@ -29,6 +29,7 @@ from rich.table import Table
 
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import build_baseline
+from driftline.stream.codec.levels import monitor_settings
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.events.event import Event
 from driftline.stream.judge.incidents import Status, Step
@@ -135,7 +136,7 @@ class Drift:
     def steps(self, *, remembers: bool) -> Iterator[tuple[int, Step]]:
         """The steps of its incidents, each with the events since the begin of the drift."""
         config = ModelConfig(false_alarms_per_event=RATE)
-        monitor = Monitor("m", config, self.baseline, portable=True, remembers=remembers)
+        monitor = Monitor("m", config, self.baseline, **{**monitor_settings(), "remembers": remembers})
         state, events = ModelState(), list(_events(self.columns, CASES[self.name]))
         for start in range(0, len(events), PANE):
             part = events[start : start + PANE]

@@ -33,6 +33,7 @@ from river.drift import ADWIN, KSWIN, PageHinkley
 from driftline.detectors.arrays import FloatArray
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import BuildSettings, build_baseline
+from driftline.stream.codec.levels import monitor_settings
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.judge.incidents import Status, Step
 from driftline.stream.judge.monitor import Monitor
@@ -172,7 +173,7 @@ class Model:
     def judge(self, traffic: Mapping[str, FloatArray], pane: int) -> Iterator[tuple[int, Step]]:
         """The steps of incidents on what follows the baseline, with the live events before each."""
         config = ModelConfig(false_alarms_per_event=RATE, clock=pane)
-        monitor, state = Monitor("m", config, self.baseline, portable=True), ModelState()
+        monitor, state = Monitor("m", config, self.baseline, **monitor_settings()), ModelState()
         end = len(next(iter(traffic.values())))
         for start in range(self.known, end, pane):
             part = list(events(dict(traffic), start, min(start + pane, end)))

@@ -10,7 +10,7 @@ from driftline.stream.alerts.build import build_alert, encode_alert
 from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.given import Versions
-from driftline.stream.codec.levels import NEWEST, learned_format
+from driftline.stream.codec.levels import monitor_settings
 from driftline.stream.codec.panes import OUT_OF_ORDER, PaneMessage
 from driftline.stream.codec.state import state_delta
 from driftline.stream.config.sections import Config
@@ -54,12 +54,8 @@ class Judged:
     def _monitor(self, model: str) -> Monitor:
         if model not in self._monitors:
             settings, limits = self.config.for_model(model), self.config.limits
-            given, learned = self.baselines.get(model), learned_format(NEWEST)
-            own = self.versions.get(model, {})
-            self._monitors[model] = Monitor(
-                model, settings, given, limits, learned_format=learned, portable=True, timelines=True, remembers=True,
-                by_slope=True, versions=own,
-            )  # fmt: skip
+            given, own = self.baselines.get(model), self.versions.get(model, {})
+            self._monitors[model] = Monitor(model, settings, given, limits, versions=own, **monitor_settings())
         return self._monitors[model]
 
     def stored(self) -> dict[str, Parts]:

@@ -20,7 +20,7 @@ the newest.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypedDict
 
 from driftline.stream.baselines.file import FORMAT_VERSION
 
@@ -44,6 +44,27 @@ REMEMBERED: Final = 3
 SLOPES: Final = 3
 #: The level from which on outcomes are counted.
 OUTCOMES: Final = 3
+
+
+class MonitorSettings(TypedDict):
+    """What a monitor may do at a level, as the fields of `stream.judge.monitor.Monitor` of these names."""
+
+    learned_format: int
+    portable: bool
+    timelines: bool
+    remembers: bool
+    by_slope: bool
+
+
+def monitor_settings(level: int = NEWEST) -> MonitorSettings:
+    """What a monitor may do at a level."""
+    return {
+        "learned_format": learned_format(level),
+        "portable": level > FIRST,
+        "timelines": level >= TIMELINES,
+        "remembers": level >= REMEMBERED,
+        "by_slope": level >= SLOPES,
+    }
 
 
 def learned_format(level: int) -> int:

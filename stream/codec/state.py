@@ -367,9 +367,13 @@ def _same(old: tuple[Any, ...] | None, new: tuple[Any, ...]) -> bool:
 
 
 def _version_of(incidents: Iterable[Incident]) -> int:
-    """The least version whose readers understand them: no tracks and segments before 2, no outcomes before 3."""
-    findings = [*chain.from_iterable((*each.drifts, *each.recovered) for each in incidents)]
-    if any(each.outcome for each in findings):
+    """The least version whose readers understand them.
+
+    Those of 1 know no tracks and segments, and those of 2 no outcomes and nothing of what incidents have been through.
+    """
+    known = [*incidents]
+    findings = [*chain.from_iterable((*each.drifts, *each.recovered) for each in known)]
+    if any(each.outcome for each in findings) or any(each.course is not msgspec.UNSET for each in known):
         return 3
     return 2 if any(each.track or each.segment for each in findings) else 1
 

@@ -360,8 +360,8 @@ class Monitor:
         ticks: int,
         counted_in: Signals | None = None,
     ) -> tuple[ModelState, list[Step]]:
-        # Deriving thresholds takes a second, so a copy of the same baseline, as after a rebalance, keeps the judge.
         outcomes = outcomes_in(baseline, pane, track)
+        # Deriving thresholds takes a second, so a copy of the same baseline, as after a rebalance, keeps the judge.
         if not self._has_judge_of(baseline, track):
             self._judges[track] = Judge(baseline, self.config, self.dependences, track, self.remembers, self.by_slope)
         at = believed(time_of_pane(pane), ticks)

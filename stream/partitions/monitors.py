@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Self
 
-from driftline.stream.codec.levels import FIRST, NEWEST, REMEMBERED, SLOPES, TIMELINES, learned_format
+from driftline.stream.codec.levels import NEWEST, monitor_settings
 from driftline.stream.codec.panes import ReferenceMessage
 from driftline.stream.config.limits import Limits
 from driftline.stream.config.sections import Config, ModelConfig
@@ -56,9 +56,9 @@ class Monitors:
         if monitor is None or monitor.given is not given or monitor.versions != versions:
             own, calendar = rules.for_model(model), rules.calendar_of(model)
             monitor = Monitor(model, own, given, rules.limits, self._dependences, calendar, versions=versions)
-        monitor.learned_format, monitor.portable = learned_format(self.level), self.level > FIRST
-        monitor.timelines, monitor.remembers = self.level >= TIMELINES, self.level >= REMEMBERED
-        monitor.by_slope = self.level >= SLOPES
+        # The level may have been raised since the monitor was made.
+        for name, value in monitor_settings(self.level).items():
+            setattr(monitor, name, value)
         return monitor
 
     def keep(self, monitor: Monitor) -> None:

@@ -24,15 +24,7 @@ from driftline.stream.alerts.build import build_alert
 from driftline.stream.alerts.schema import IncidentAlert, Mode
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.given import Versions, kinds_of, select_watched, select_watched_versions
-from driftline.stream.codec.levels import (
-    NEWEST,
-    OUTCOMES,
-    REMEMBERED,
-    SLOPES,
-    TIMELINES,
-    TRACKS,
-    learned_format,
-)
+from driftline.stream.codec.levels import NEWEST, OUTCOMES, TRACKS, monitor_settings
 from driftline.stream.config.sections import Config
 from driftline.stream.events.columns import infer_fields
 from driftline.stream.events.frames import Schema
@@ -254,12 +246,8 @@ class Pipeline:
             self.config.limits,
             self._dependences,
             self.calendar_of(model),
-            learned_format=learned_format(self.level),
-            portable=self.level > 1,
-            timelines=self.level >= TIMELINES,
-            remembers=self.level >= REMEMBERED,
-            by_slope=self.level >= SLOPES,
             versions=self.known_versions.get(model, {}),
+            **monitor_settings(self.level),
         )
         return self.monitors[model]
 
