@@ -41,7 +41,7 @@ from load_tests.harness.servers import real_redis
 
 # Times that each page is asked for.
 _REQUESTS = 200
-# One model in so many has a timeline of 100 signals: 4 MB in Redis.
+# Of how many models one has a timeline of 100 signals: 4 MB in Redis.
 _WIDE = 10
 # Models in a commit.
 _AT_ONCE = 100

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -96,6 +96,7 @@ def baseline_accept(
     parent = load_baseline(place.path)
     if parent.model != found.alert.model:
         raise CommandError(f"{place.path}: is the baseline of {parent.model!r}, and not of {found.alert.model!r}")
+    _check_not_accepted(parent, place.path, found.alert.incident_id)
     read = _read(settings, folder, found.alert.model, place.version, first, end, parent.total.n)
     if read.messages and read.rejected > allowed * read.messages:
         raise CommandError(
@@ -136,6 +137,16 @@ def _place(settings: Config, folder: Path, found: FoundAlert) -> _Place:
         )
     since = max(parse_time(each.since, "since") for each in signals)
     return _Place(folder / named, version, frozenset(each.name for each in signals), since)
+
+
+def _check_not_accepted(parent: Baseline, path: Path, incident: str) -> None:
+    """Raises CommandError if the baseline has what was accepted of an incident that is open still."""
+    before = parent.about.get("accepted")
+    if isinstance(before, Mapping) and before.get("incident") == incident:
+        raise CommandError(
+            f"{path}: incident {incident} was accepted already, by {before.get('by')} at {before.get('at')}: send "
+            "SIGHUP to a worker that has this file, and it is in effect"
+        )
 
 
 def _read(settings: Config, folder: Path, model: str, version: str, first: int, end: int | None, wanted: int) -> _Read:

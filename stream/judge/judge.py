@@ -122,6 +122,7 @@ class Judge:
     def start(self) -> JudgeState:
         """The state before the first pane."""
         begin = np.zeros(len(self.baseline.layout.signals), np.int64)
+        # A monitor decides what is stored; whoever judges without one has the newest format.
         return JudgeState(self.baseline.content_hash, self.baseline.watched, begin, begin, portable=self.by_slope)
 
     def judge(
@@ -183,8 +184,8 @@ class Judge:
         life = self.life_cycle
         for incident in incidents.values():
             for drift in self._own(incident):
-                found = evaluation.newest_alarms(drift, partial(life.may_tell, incident, drift))
-                worse = [each for each in found if life.tells(each, incident)]
+                found = evaluation.newest_alarms(drift, partial(life.may_be_news, incident, drift))
+                worse = [each for each in found if life.is_news(each, incident)]
                 if worse:
                     yield max(worse, key=life.rank)
 

@@ -92,13 +92,13 @@ class LifeCycle:
         possible = (SEVERITIES.index(each.severity) for each in rules)
         return max(possible, default=0) > SEVERITIES.index(incident.severity)
 
-    def may_tell(self, incident: Incident, drift: Finding, test: Column, density: float) -> bool:
+    def may_be_news(self, incident: Incident, drift: Finding, test: Column, density: float) -> bool:
         """Whether what such a test finds of a drifting signal may be worth an update. density: nats an event."""
         course = incident.course
         new = course is not UNSET and may_be_news(course, drift.subject, test, density)
         return new or self.may_worsen(incident, drift.signal, test)
 
-    def tells(self, finding: Finding, incident: Incident) -> bool:
+    def is_news(self, finding: Finding, incident: Incident) -> bool:
         """Whether a finding of a drifting signal is worth an update: more severe, or twice as bad as was reported."""
         course = incident.course
         return self.is_worse(finding, incident) or (course is not UNSET and is_news(course, finding))
@@ -199,7 +199,7 @@ class LifeCycle:
         if not findings:
             return incident, []
         known = {each.subject for each in (*incident.drifts, *incident.recovered)}
-        news = tuple(each for each in findings if each.subject not in known or self.tells(each, incident))
+        news = tuple(each for each in findings if each.subject not in known or self.is_news(each, incident))
         subjects = {each.subject for each in findings}
         joined = replace(
             incident,

@@ -176,7 +176,7 @@ class Monitor:
             state = replace(state, traffic=self._traffic_judge.count(state.traffic, pane.slots, until))
         parts, tracks = self._sort(state, pane, ticks)
         here = {track for track, _ in parts}
-        state, steps = self._drop_tracks(state, here, tracks, later(state.clock, ticks, _told(pane)), ticks)
+        state, steps = self._drop_tracks(state, here, tracks, later(state.clock, ticks, _earliest(pane)), ticks)
         for track, content in parts:
             if track and track not in tracks:
                 continue  # counted in a baseline that its version no longer has
@@ -224,7 +224,7 @@ class Monitor:
         self, state: ModelState, pane: Pane[Any], track: str, ticks: int, counted_in: Mapping[str, Signals]
     ) -> tuple[ModelState, list[Step]]:
         """What a track sees after its events of a pane, and the steps. state: as it sees it."""
-        state, steps = self._carry_over(state, track, later(state.clock, ticks, _told(pane)))
+        state, steps = self._carry_over(state, track, later(state.clock, ticks, _earliest(pane)))
         baseline = self._reference(state, track)
         if baseline is not None:
             state, more = self._compare(state, baseline, pane, track, ticks, counted_in.get(track))
@@ -381,7 +381,7 @@ class Monitor:
         others = [each.judge.history for each in state.tracks.values() if each.judge is not None]
         judge, incidents, steps = own.judge(judge, state.incidents, pane, *times, state.elsewhere, others)
         clock = later(state.clock, ticks, time_of(judge.history)) if ticks and judge.pending is None else state.clock
-        at = later(state.clock, ticks, time_of(judge.history) if judge.history else _told(pane))
+        at = later(state.clock, ticks, time_of(judge.history) if judge.history else _earliest(pane))
         state = replace(state, judge=judge, incidents=incidents, clock=clock)
         state, more = self._outcomes_judge.judge(state, baseline, outcomes, pane, track, at)
         return state, [*steps, *more]
@@ -414,8 +414,8 @@ def _times(track: ModelState | TrackState) -> list[int]:
     """When a track had events, epoch ms, the newest last."""
     if track.judge is None:
         return [event.ts for event in track.sample]
-    return [_told(pane) for pane in (*track.judge.history, *track.judge.newest)]
+    return [_earliest(pane) for pane in (*track.judge.history, *track.judge.newest)]
 
 
-def _told(pane: Pane[Any]) -> int:
+def _earliest(pane: Pane[Any]) -> int:
     return min(pane.first_ts, pane.last_ts)

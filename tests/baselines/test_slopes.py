@@ -52,7 +52,7 @@ def mixed() -> Baseline:
 
 
 def slope(baseline: Baseline, name: str, events: float) -> float:
-    """Events that say as much of a signal's level as one independent event, in windows of so many events."""
+    """Events that say as much of a signal's level as one independent event, in windows of `events`."""
     assert baseline.slopes is not None
     names = [each.name for each in baseline.layout.signals]
     likeness = baseline.slopes.likeness(baseline.layout, names.index(name), baseline.total.counts)

@@ -313,11 +313,11 @@ def test_each_end_that_did_not_last_doubles_the_quiet_that_the_next_one_takes() 
 def test_an_update_takes_twice_the_odds_or_another_code() -> None:
     own = kept()
     held, _ = own.advance({}, [broken("a", 0.02)], (), 700, 0)
-    told = []
+    reported = []
     for share in (0.03, 0.038, 0.04, 0.06, 0.02, 0.07, 0.08, 0.08):
         held, steps = own.advance(held, [broken("a", share)], (), 800, 0)
-        told += [share for _ in steps]
-    assert told == [0.04, 0.08]
+        reported += [share for _ in steps]
+    assert reported == [0.04, 0.08]
     unseen = structs.replace(finding("a"), test=Column("rate", 0, Special.UNSEEN))
     held, (other,) = own.advance(held, [unseen], (), 900, 0)
     assert other.findings == (unseen,)
@@ -334,7 +334,7 @@ def test_only_tests_that_may_find_news_are_looked_at() -> None:
         (Column("ks", 0), 0.01, False),
     ]
     for test, density, wanted in look:
-        assert own.may_tell(held[""], first, test, density) is wanted
+        assert own.may_be_news(held[""], first, test, density) is wanted
 
 
 def test_an_incident_that_was_held_when_it_came_back_stays_closed() -> None:

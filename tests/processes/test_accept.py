@@ -91,6 +91,9 @@ def test_an_accepted_incident_ends_without_a_page_and_the_other_one_of_the_model
         assert (code, dry["written"], file.read_bytes()) == (0, False, encode_baseline(parent))
         code, done = accept(deployment, incident, "--by", "dana")
         assert (code, done["written"], done["by"], done["events"]) == (0, True, "dana", 2000)
+        code, again = accept(deployment, incident)
+        assert code == 2
+        assert "was accepted already, by dana" in again["error"]
         deployment.produce({0: drifting(3500, 3700)})  # traffic goes on while it takes effect
         worker.process.send_signal(signal.SIGHUP)
         worker.wait_for(lambda: RELOADED in worker.logs())
