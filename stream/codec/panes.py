@@ -5,15 +5,12 @@ Each is a frame (`stream.codec.frames`), and equal values give equal bytes.
 Counts are a vector of the smallest integers that hold them (1, 2, 4 or 8 bytes, little-endian): of all columns or, if
 that is shorter, of the columns that are not 0, with their numbers. A pane of 500 events of 20 features takes 2 to 3 kB.
 
-Events, of models without a baseline, are JSON, because only JSON holds everything that came as JSON: integers of any
-length, lone surrogates. Objects and arrays among the values are emptied: what they hold is a signal of its own or not
-monitored.
+Events, of models without a baseline, are JSON: `stream.codec.events`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import astuple, replace
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
@@ -26,9 +23,9 @@ from driftline.detectors.arrays import IntArray
 from driftline.detectors.summaries.codes import Special
 from driftline.detectors.summaries.shape import Shape, SignalShape
 from driftline.detectors.summaries.sketch import NO_TAILS, Sketch
-from driftline.stream.codec.frames import FormatError, Stored, envelope, frame, open_envelope, unframe
+from driftline.stream.codec.events import pack_events, unpack_events
+from driftline.stream.codec.frames import FormatError, Stored, frame, unframe
 from driftline.stream.codec.outcomes import PackedTable
-from driftline.stream.events.columns import LABEL
 from driftline.stream.events.event import Event
 from driftline.stream.events.times import MAX_EPOCH_MS
 from driftline.stream.events.unreadable import Unreadable
@@ -351,55 +348,12 @@ def read_message(data: bytes) -> PaneMessage | ForgetMessage | ReferenceMessage 
     return ForgetMessage.from_bytes(data) if data[:1] == b"F" else PaneMessage.from_bytes(data)
 
 
-class _Events(Stored, frozen=True):
-    """Events of one model. shapes: distinct lists of signal names. rows: id, ts, version, shape's index, values.
-
-    labels: of each, if they were asked for.
-    """
-
-    model: str
-    shapes: list[list[str]]
-    rows: list[tuple[str, int, str | None, int, list[Any]]]
-    labels: list[Any] = msgspec.field(default_factory=list)
-
-
 # Decoders are made while the module is imported: msgspec (0.22) leaves a type half described while it first meets it,
 # and two threads that decode it then end the process by SIGSEGV.
 _PANE, _FORGET = msgspec.msgpack.Decoder(PaneMessage), msgspec.msgpack.Decoder(ForgetMessage)
-_EVENTS, _TICK = msgspec.msgpack.Decoder(_Events), msgspec.msgpack.Decoder(_PackedTick)
+_TICK = msgspec.msgpack.Decoder(_PackedTick)
 _PROGRESS = msgspec.msgpack.Decoder(_PackedProgress)
 _REFERENCE = msgspec.msgpack.Decoder(ReferenceMessage)
-
-
-def pack_events(events: Sequence[Event]) -> bytes:
-    """The frame of one or more events of one model."""
-    shapes: dict[tuple[str, ...], int] = {}
-    rows = [
-        [each.id, each.ts, each.version, shapes.setdefault(tuple(each.signals), len(shapes)), _emptied(each.signals)]
-        for each in events
-    ]
-    labels = [_emptied(each.extras)[0] for each in events] if any(each.extras for each in events) else []
-    content = [events[0].model, list(shapes), rows, *([labels] if labels else [])]
-    return envelope(b"E", json.dumps(content, separators=(",", ":")).encode(), 3 if labels else 1)
-
-
-def unpack_events(data: bytes) -> tuple[Event, ...]:
-    """The events in a frame of `pack_events`. Raises FormatError for anything else."""
-    try:
-        packed = msgspec.convert(json.loads(open_envelope(b"E", data)), _EVENTS.type)
-        extras = [{LABEL: each} for each in packed.labels] or [{}] * len(packed.rows)
-        return tuple(
-            Event(id, ts, packed.model, version, dict(zip(packed.shapes[shape], values, strict=True)), extra)
-            for (id, ts, version, shape, values), extra in zip(packed.rows, extras, strict=True)
-        )
-    except FormatError:
-        raise
-    except (ValueError, IndexError, RecursionError) as error:
-        raise FormatError(f"expected events: {error}") from error
-
-
-def _emptied(values: Mapping[str, Any]) -> list[Any]:
-    return [type(value)() if isinstance(value, dict | list) else value for value in values.values()]
 
 
 def _events_by_signal(layout: Shape[SignalShape], counts: IntArray) -> IntArray:

@@ -16,7 +16,7 @@ A part is made of immutable values, so it has changed exactly if it is made of o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from operator import is_
@@ -33,6 +33,7 @@ from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import decode_baseline, encode_baseline
 from driftline.stream.baselines.watched import Signals
+from driftline.stream.codec.events import pack_events, unpack_events
 from driftline.stream.codec.frames import FormatError, Stored, frame, unframe
 from driftline.stream.codec.outcomes import (
     outcome_parts,
@@ -41,7 +42,7 @@ from driftline.stream.codec.outcomes import (
     pack_reference,
     unpack_outcomes,
 )
-from driftline.stream.codec.panes import PackedPane, PackedSketch, pack_events, unpack_events
+from driftline.stream.codec.panes import PackedPane, PackedSketch
 from driftline.stream.codec.timeline import (
     Frames,
     pack_span,
@@ -366,14 +367,10 @@ def _same(old: tuple[Any, ...] | None, new: tuple[Any, ...]) -> bool:
     return old is not None and len(old) == len(new) and all(map(is_, old, new))
 
 
-def _version_of(incidents: Iterable[Incident]) -> int:
-    """The least version whose readers understand them.
-
-    Those of 1 know no tracks and segments, and those of 2 no outcomes and nothing of what incidents have been through.
-    """
-    known = [*incidents]
-    findings = [*chain.from_iterable((*each.drifts, *each.recovered) for each in known)]
-    if any(each.outcome for each in findings) or any(each.course is not msgspec.UNSET for each in known):
+def _version_of(incidents: Sequence[Incident]) -> int:
+    """The least version whose readers know tracks and segments, 2, or outcomes and courses, 3, if there are any."""
+    findings = [*chain.from_iterable((*each.drifts, *each.recovered) for each in incidents)]
+    if any(each.outcome for each in findings) or any(each.course is not msgspec.UNSET for each in incidents):
         return 3
     return 2 if any(each.track or each.segment for each in findings) else 1
 

@@ -369,10 +369,8 @@ class Config(Section, title="Driftline configuration"):
     @property
     def is_labelled(self) -> Callable[[str], bool] | None:
         """Whether the labels in the events of a model are read; None if those of no model are."""
-        sections = (self.defaults, *self.models.values())
-        if all(each.outcomes.labels is None for each in sections):
-            return None
-        return cache(lambda model: self.for_model(model).outcomes.labels is not None)
+        some = any(each.outcomes.labels is not None for each in (self.defaults, *self.models.values()))
+        return cache(lambda model: self.for_model(model).outcomes.labels is not None) if some else None
 
     @property
     def known_models(self) -> list[str]:

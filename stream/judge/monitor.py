@@ -27,12 +27,13 @@ from driftline.stream.judge.absence import TrafficJudge
 from driftline.stream.judge.alike import by_half_hour
 from driftline.stream.judge.carry import begin, carry_over, gone, projected, projection
 from driftline.stream.judge.clock import believed, later, time_of
+from driftline.stream.judge.disuse import earliest, is_out_of_use
 from driftline.stream.judge.incidents import Resolution, Step, Subject
 from driftline.stream.judge.judge import DependenceCache, Judge
 from driftline.stream.judge.lifecycle import LifeCycle, end, leave
 from driftline.stream.judge.outcomes import OutcomesJudge, outcomes_in
 from driftline.stream.judge.schema import ALL_READ, Unread
-from driftline.stream.judge.state import BUCKETS, JudgeState, ModelState, TrackState
+from driftline.stream.judge.state import JudgeState, ModelState
 from driftline.stream.judge.timeline import time_of_pane
 from driftline.stream.panes.pane import Pane, Source
 from driftline.stream.panes.tracks import by_track, is_track
@@ -40,9 +41,6 @@ from driftline.stream.panes.tracks import by_track, is_track
 # Versions of a model that learn baselines of their own; each takes as much room as a model. Further ones are judged
 # together: without that, a version that changes with every event would be a model with every event.
 _LEARNED = 8
-# ms. A version is out of use when others have had events for a day without it, a day that begins half a day after its
-# last event: even one that scores once a night has had some by then, and a silence of the whole model is no such day.
-_PAUSE, _WITHOUT = 12 * 3_600_000, 24 * 3_600_000
 NO_LAYOUTS: Mapping[str, Signals] = MappingProxyType({})
 
 
@@ -176,7 +174,7 @@ class Monitor:
             state = replace(state, traffic=self._traffic_judge.count(state.traffic, pane.slots, until))
         parts, tracks = self._sort(state, pane, ticks)
         here = {track for track, _ in parts}
-        state, steps = self._drop_tracks(state, here, tracks, later(state.clock, ticks, _earliest(pane)), ticks)
+        state, steps = self._drop_tracks(state, here, tracks, later(state.clock, ticks, earliest(pane)), ticks)
         for track, content in parts:
             if track and track not in tracks:
                 continue  # counted in a baseline that its version no longer has
@@ -194,7 +192,7 @@ class Monitor:
         if not self.versions or not isinstance(parts.get(""), tuple):
             return [*parts.items()], {*self.versions, *self.former, *learned}
         here = {*parts, *(event.version for event in parts[""])}
-        silent = (each for each in [*learned] if each not in here and _is_silent(state.seen_by(each), ticks))
+        silent = (each for each in [*learned] if each not in here and is_out_of_use(state.seen_by(each), ticks))
         events: dict[str, list[Event]] = {}
         for event in parts.pop(""):
             track = event.version if is_track(event.version) and self._has_room(event.version, learned, silent) else ""
@@ -224,7 +222,7 @@ class Monitor:
         self, state: ModelState, pane: Pane[Any], track: str, ticks: int, counted_in: Mapping[str, Signals]
     ) -> tuple[ModelState, list[Step]]:
         """What a track sees after its events of a pane, and the steps. state: as it sees it."""
-        state, steps = self._carry_over(state, track, later(state.clock, ticks, _earliest(pane)))
+        state, steps = self._carry_over(state, track, later(state.clock, ticks, earliest(pane)))
         baseline = self._reference(state, track)
         if baseline is not None:
             state, more = self._compare(state, baseline, pane, track, ticks, counted_in.get(track))
@@ -247,7 +245,7 @@ class Monitor:
         gone = {track for track in state.tracks if track not in kept}
         found, own = {each.track for each in state.drifts}, state.seen_by
         left = {track for track in found if track in gone or self._reference(own(track), track) is None}
-        left |= {track for track in found.difference(left, here) if _is_silent(own(track), ticks)}
+        left |= {track for track in found.difference(left, here) if is_out_of_use(own(track), ticks)}
         leaving: dict[Subject, Resolution] = {each.subject: "unwatched" for each in state.drifts if each.track in left}
         incidents, steps = leave(state.incidents, leaving, at) if leaving else (state.incidents, [])
         for track in gone:
@@ -381,7 +379,7 @@ class Monitor:
         others = [each.judge.history for each in state.tracks.values() if each.judge is not None]
         judge, incidents, steps = own.judge(judge, state.incidents, pane, *times, state.elsewhere, others)
         clock = later(state.clock, ticks, time_of(judge.history)) if ticks and judge.pending is None else state.clock
-        at = later(state.clock, ticks, time_of(judge.history) if judge.history else _earliest(pane))
+        at = later(state.clock, ticks, time_of(judge.history) if judge.history else earliest(pane))
         state = replace(state, judge=judge, incidents=incidents, clock=clock)
         state, more = self._outcomes_judge.judge(state, baseline, outcomes, pane, track, at)
         return state, [*steps, *more]
@@ -396,26 +394,3 @@ class Monitor:
         judge = self._judges.get(track)
         same = judge and (judge.remembers, judge.by_slope) == (self.remembers, self.by_slope)
         return bool(judge and same and judge.baseline.content_hash == baseline.content_hash)
-
-
-def _is_silent(state: ModelState, ticks: int) -> bool:
-    """Whether a track is out of use, as others have had events for long without it. state: as the track sees it.
-
-    ticks: the largest time of a tick, epoch ms; what is later has a wrong clock.
-    """
-    if not (own := _times(state)):
-        return False
-    begin = max(own[-BUCKETS:]) + _PAUSE
-    without = [min(time, ticks) for each in state.tracks.values() for time in _times(each) if time > begin]
-    return bool(without) and max(without) - min(without) >= _WITHOUT
-
-
-def _times(track: ModelState | TrackState) -> list[int]:
-    """When a track had events, epoch ms, the newest last."""
-    if track.judge is None:
-        return [event.ts for event in track.sample]
-    return [_earliest(pane) for pane in (*track.judge.history, *track.judge.newest)]
-
-
-def _earliest(pane: Pane[Any]) -> int:
-    return min(pane.first_ts, pane.last_ts)

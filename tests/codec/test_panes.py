@@ -17,15 +17,14 @@ from hypothesis import strategies as st
 from driftline.detectors.summaries.codes import Categories, Grid, Kind
 from driftline.detectors.summaries.layout import Layout, Signal
 from driftline.detectors.summaries.sketch import Sketch
+from driftline.stream.codec.events import pack_events, unpack_events
 from driftline.stream.codec.frames import FormatError, frame, unframe
 from driftline.stream.codec.panes import (
     PackedPane,
     PackedSketch,
     PaneMessage,
-    pack_events,
     pack_tick,
     read_message,
-    unpack_events,
 )
 from driftline.stream.events.event import Event
 from driftline.stream.events.limits import MessageLimits
