@@ -22,6 +22,7 @@ from driftline.stream.cli.relay import RECEIVERS, receiver_names
 from driftline.stream.cli.terminal import EXIT_FOUND, err, out, read_config
 from driftline.stream.config.remarks import Remark, doubtful_settings, unused_settings
 from driftline.stream.config.sections import Config
+from driftline.stream.judge.floors import unjudged_outcomes
 from driftline.stream.judge.resolution import small_baseline_remarks
 from driftline.stream.sources.baselines import read_baselines, read_versions
 from driftline.stream.sources.calendars import calendar_remarks
@@ -123,8 +124,9 @@ def _baselines(
     names = [*baselines, *(f"{model} {version}" for model, own in versions.items() for version in own)]
     read = ", ".join(names) or "none is configured: each model learns one from its first events"
     given = (*baselines.values(), *(each for own in versions.values() for each in own.values()))
-    small = [each for one in given for each in small_baseline_remarks(one, config.for_model(one.model))]
-    doubtful = as_findings("baselines", [*mistaken_versions(versions), *small])
+    own = [(each, config.for_model(each.model)) for each in given]
+    useless = [remark for each in own for remark in (*small_baseline_remarks(*each), *unjudged_outcomes(*each))]
+    doubtful = as_findings("baselines", [*mistaken_versions(versions), *useless])
     return [*broken, *doubtful] or [Finding("baselines", "ok", read)]
 
 

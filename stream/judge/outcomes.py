@@ -35,6 +35,7 @@ from driftline.stream.baselines.outcomes import OutcomeReference
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.judge.changes import Change, Profile
 from driftline.stream.judge.clock import begun, time_of
+from driftline.stream.judge.floors import class_of_floor
 from driftline.stream.judge.incidents import (
     ACCURACY,
     ERROR,
@@ -52,7 +53,7 @@ from driftline.stream.judge.outcome_state import OutcomeChange, OutcomesState
 from driftline.stream.judge.pace import pace_of
 from driftline.stream.judge.state import ModelState
 from driftline.stream.outcomes.coding import Coding
-from driftline.stream.outcomes.tasks import BinaryTask, NumbersTask, Task
+from driftline.stream.outcomes.tasks import BinaryTask, ClassesTask, NumbersTask, Task
 from driftline.stream.panes.pane import Pane
 from driftline.stream.panes.rows import columns_of
 
@@ -175,7 +176,7 @@ class _Check:
         self.tally = task.tally(self.sums)
         self.n = np.cumsum([each.content.n for each in self.panes][::-1])[::-1]
         self.start, self.since = state.seen - self.n, begun(self.panes)
-        self.floors = {} if isinstance(task, NumbersTask) else self._floors(config.outcomes.floors)
+        self.floors = self._floors(config.outcomes.floors)
         self.columns = [(self.main, LOSS), (self.main, CONCEPT), *((each, BELOW) for each in self.floors)]
         rate = config.rate_per_event(pace_of(state.history), Family.OUTCOMES)
         bound = independence_bound(rate, fresh, len(self.panes), len(self.columns))
@@ -190,23 +191,17 @@ class _Check:
         """By signal, how many (w,) are right of how many (w,), and the floor of that share."""
         found = {}
         for name, floor in sorted(floors.items()):
-            metric, _, of = name.partition("@")
-            counts = self._counts(metric, of)
-            if counts is not None:
-                found[f"{FLOOR}{name}"] = (*counts, floor)
+            of = class_of_floor(self.task, name)
+            if of is not None and not isinstance(self.task, NumbersTask):
+                found[f"{FLOOR}{name}"] = (*self._counts(self.task, name.partition("@")[0], of), floor)
         return found
 
-    def _counts(self, metric: str, of: str) -> tuple[FloatArray, FloatArray] | None:
-        """The share that a metric is, as counts (w,) of counts (w,); None if there is no such class."""
-        if isinstance(self.task, NumbersTask):
-            return None
+    def _counts(self, task: BinaryTask | ClassesTask, metric: str, of: str) -> tuple[FloatArray, FloatArray]:
+        """The share that a metric of a class is, as counts (w,) of counts (w,)."""
         if metric == "accuracy":
             n = self.tally.n.sum(-1)
             return n - self.tally.loss.sum(-1), n
-        name = of or (self.task.classes[1] if isinstance(self.task, BinaryTask) else "")
-        if name not in self.task.classes:
-            return None
-        confusion, code = self.task.confusion(self.sums), self.task.classes.index(name)
+        confusion, code = task.confusion(self.sums), task.classes.index(of)
         whole = confusion[:, :, code] if metric == "recall" else confusion[:, code]
         return confusion[:, code, code].astype(float), whole.sum(-1).astype(float)
 

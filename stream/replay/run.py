@@ -20,6 +20,7 @@ from driftline.stream.events.mapping import NATIVE
 from driftline.stream.events.parse import EventError, EventReader
 from driftline.stream.events.rejections import Rejections
 from driftline.stream.judge.absence import CalendarOf, every_day
+from driftline.stream.judge.floors import unjudged_outcomes
 from driftline.stream.judge.incidents import Incident, Step
 from driftline.stream.judge.resolution import small_baseline_remarks
 from driftline.stream.panes.coverage import Unwatched
@@ -156,6 +157,7 @@ def _remarks(pipeline: Pipeline) -> Iterator[str]:
             yield from map(str, small_baseline_remarks(baseline, pipeline.config.for_model(baseline.model)))
     for (model, track), total in pipeline.totals.items():
         baseline = pipeline.known_versions[model][track] if track else pipeline.known_baselines[model]
+        yield from map(str, unjudged_outcomes(baseline, pipeline.config.for_model(model)))
         yield from map(str, unseen_remarks(baseline, total))
 
 

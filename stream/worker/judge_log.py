@@ -6,8 +6,11 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.given import Versions, kinds_of
 from driftline.stream.codec.panes import ReferenceMessage
-from driftline.stream.config.remarks import Remark, SignalKinds
+from driftline.stream.config.remarks import Remark, SignalKinds, unused_settings
+from driftline.stream.config.sections import Config
+from driftline.stream.judge.floors import unjudged_outcomes
 from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.state import ModelState
 from driftline.stream.partitions.monitors import Monitors
@@ -21,14 +24,23 @@ log = logging.getLogger(__name__)
 _NAMED = 5
 
 
-def log_changes(changes: Changes, monitors: Monitors, unused_settings: UnusedSettings) -> None:
+def log_useless(config: Config, baselines: Mapping[str, Baseline], versions: Versions) -> None:
+    """Log what of the configuration has no effect on these baselines, by model, and on those of versions."""
+    given = (*baselines.values(), *(each for own in versions.values() for each in own.values()))
+    unjudged = (remark for each in given for remark in unjudged_outcomes(each, config.for_model(each.model)))
+    for remark in (*unused_settings(config, kinds_of(baselines, versions)), *unjudged):
+        log.warning("%s", remark)
+
+
+def log_changes(changes: Changes, monitors: Monitors, unused: UnusedSettings) -> None:
     """Log what is new of models: their baselines, events that come too late, and which were forgotten.
 
-    unused_settings: what of the configuration has no effect, given the signals of models.
+    unused: what of the configuration has no effect, given the signals of models.
     """
     for baseline in changes.newly_learned:
         _log_learned(baseline, monitors.of(baseline.model, changes.reference(baseline.model)))
-        for remark in unused_settings({baseline.model: baseline.signal_kinds}):
+        config = monitors.of(baseline.model, changes.reference(baseline.model)).config
+        for remark in (*unused({baseline.model: baseline.signal_kinds}), *unjudged_outcomes(baseline, config)):
             log.warning("%s", remark)
     for model, record in changes.references.items():
         before = changes.before.references.get(model)

@@ -30,10 +30,9 @@ from aiokafka.errors import KafkaError
 from faust.types import TP, StreamT
 
 from driftline.stream.baselines.baseline import Baseline, BaselineError
-from driftline.stream.baselines.given import Versions, kinds_of, select_watched, select_watched_versions
+from driftline.stream.baselines.given import Versions, select_watched, select_watched_versions
 from driftline.stream.codec.levels import NEWEST, TRACKS
 from driftline.stream.config.diagnostics import ConfigError
-from driftline.stream.config.remarks import unused_settings
 from driftline.stream.config.sections import Config
 from driftline.stream.judge.absence import CalendarOf, every_day
 from driftline.stream.kafka.admin import record_room
@@ -60,6 +59,7 @@ from driftline.stream.worker.configuration import Configuration
 from driftline.stream.worker.continuity import LogChangedError
 from driftline.stream.worker.faust.app import App, WorkerSettings, build_app, consume, publish, run_worker
 from driftline.stream.worker.faust.transport import Fetch, FetchConsumer
+from driftline.stream.worker.judge_log import log_useless
 from driftline.stream.worker.judge_stage import JudgeSettings, JudgeStage, split
 from driftline.stream.worker.log_guard import LogGuard
 from driftline.stream.worker.metrics import Metrics
@@ -379,8 +379,7 @@ def run(read: Callable[[], Config], folder: Path) -> NoReturn:
     config = read()
     configure_logging(config.worker.log)
     baselines, versions = load_baselines(config, folder), load_versions(config, folder)
-    for remark in unused_settings(config, kinds_of(baselines, versions)):
-        log.warning("%s", remark)
+    log_useless(config, baselines, versions)
     schemas, calendars = schema_loader(config.schemas, folder), load_calendars(config, folder)
     waits, listener = waits_without_end(), listen(config.worker.http)
     wait_until_ready(config, waits, listener)
