@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
+
+from driftline.stream.config.incidents import FindingClass
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -32,6 +35,12 @@ def paths(page: Path) -> Iterator[str]:
 def test_every_path_that_a_page_names_exists(page: Path) -> None:
     missing = {path for path in paths(page) if not (ROOT / path).exists() and not (page.parent / path).exists()}
     assert missing - ELSEWHERE == set()
+
+
+@pytest.mark.parametrize("page", ["PAGED.md", "ALERTS.md"])
+def test_whoever_is_paged_finds_each_class_of_alert_explained(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text()
+    assert [each for each in get_args(FindingClass) if f"`{each}`" not in text] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
