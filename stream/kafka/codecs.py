@@ -7,13 +7,18 @@ say of their size, unless it is too much already.
 from __future__ import annotations
 
 import gzip
+import sys
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
 import cramjam
 import lz4.frame
-import zstandard
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 # The stream of blocks in which Java's snappy writes: its mark, and the bytes of mark and versions.
 _XERIAL, _XERIAL_HEADER = b"\x82SNAPPY\x00", 16
@@ -84,8 +89,8 @@ def _lz4(data: memoryview, most: int) -> bytes:
 
 
 def _zstd(data: memoryview, most: int) -> bytes:
-    with zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True) as stream:
-        return _read(stream.read, most)
+    with zstd.ZstdFile(BytesIO(data)) as file:
+        return _read(file.read, most)
 
 
 def _read(read: Callable[[int], bytes], most: int) -> bytes:
