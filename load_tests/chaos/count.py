@@ -6,13 +6,16 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from driftline.detectors.arrays import IntArray
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.given import NO_VERSIONS, Versions
 from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.codec.state import restore_state
+from driftline.stream.outcomes.tasks import BinaryTask
 from driftline.stream.panes.pane import Range
-from load_tests.chaos.naive import MAX_BATCH, Cells, NoEventError, read
+from load_tests.chaos.naive import MAX_BATCH, Cells, NoEventError, OutcomeCells, read
 from load_tests.chaos.outcome import Era, Outcome, Verdict, abbreviated
 from load_tests.harness.oracle import Parts, events_counted
 
@@ -52,6 +55,8 @@ def check_counts(
             own = tracks[model, track]
             row = _stored_row(parts, own, baseline, track)
             _check_cells(verdict, model, counted.cells[model, track], row, _lasting(own, () if track else exchanged))
+            if model in given and model not in {each.model for each in exchanged}:
+                _check_outcomes(verdict, model, counted.outcomes.get((model, track)), parts, baseline, track)
     for number, era in enumerate(outcome.eras):
         for _, pane in era.published():
             _check_pane(verdict, number, pane, counted.times.get(pane.model, {}))
@@ -68,13 +73,14 @@ def check_counts(
 class Counted:
     """What lies on the predictions topic.
 
-    cells: by model with a baseline and track. times: of events, by model and place. refused: a word of the reason, by
-    place. odd: the places of events that count, but with a defective value; maybe_odd: of those of models that learn
-    their baseline, whose values are looked at from then on. lost: by model, how many events lie in no judged pane, as
-    was announced.
+    cells: by model with a baseline and track. outcomes: the same, of two classes. times: of events, by model and
+    place. refused: a word of the reason, by place. odd: the places of events that count, but with a defective value;
+    maybe_odd: of those of models that learn their baseline, whose values are looked at from then on. lost: by model,
+    how many events lie in no judged pane, as was announced.
     """
 
     cells: Mapping[tuple[str, str], Cells]
+    outcomes: Mapping[tuple[str, str], OutcomeCells]
     times: dict[str, dict[Place, int]] = field(default_factory=dict)
     refused: dict[Place, str] = field(default_factory=dict)
     odd: set[Place] = field(default_factory=set)
@@ -83,7 +89,8 @@ class Counted:
 
 
 def _count(outcome: Outcome, tracks: Mapping[tuple[str, str], Baseline], given: Collection[str]) -> Counted:
-    counted = Counted({track: Cells(baseline.layout) for track, baseline in tracks.items()})
+    outcomes = {track: cells for track, each in tracks.items() if (cells := _outcome_cells(each))}
+    counted = Counted({track: Cells(baseline.layout) for track, baseline in tracks.items()}, outcomes)
     for number, era in enumerate(outcome.eras):
         fate = _Fate.of(era)
         for partition, log in sorted(era.predictions.items()):
@@ -107,10 +114,21 @@ def _count_message(
     counted.times.setdefault(reading.model, {})[place] = reading.ts
     counts = not fate.is_lost(reading.model, place)
     counted.lost[reading.model] += not counts
-    own = counted.cells.get((reading.model, reading.version))
-    cells = own or counted.cells.get((reading.model, ""))
-    if cells is not None and cells.add(reading.values, counts):
+    track = reading.model, reading.version if (reading.model, reading.version) in counted.cells else ""
+    if track not in counted.cells:
+        return
+    is_odd = counted.cells[track].add(reading.values, counts)
+    if track in counted.outcomes:
+        is_odd |= counted.outcomes[track].add(reading, counts)
+    if is_odd:
         (counted.odd if reading.model in given else counted.maybe_odd).add(place)
+
+
+def _outcome_cells(baseline: Baseline) -> OutcomeCells | None:
+    task = baseline.coding.task if baseline.coding else None
+    if not isinstance(task, BinaryTask) or task.layout.scores.grid is None:
+        return None
+    return OutcomeCells(task.classes, task.layout.scores.grid.cuts.tolist())
 
 
 @dataclass(frozen=True)
@@ -171,6 +189,26 @@ def _check_cells(verdict: Verdict, model: str, counted: Cells, row: IntArray, la
         verdict.mismatches.append(f"values of {model} in too many or too few cells: {abbreviated(wrong)}")
     verdict.lost += sum(-count for count in excess.values() if count < 0)
     verdict.doubled += sum(count for count in excess.values() if count > 0)
+
+
+def _check_outcomes(
+    verdict: Verdict, model: str, counted: OutcomeCells | None, parts: Parts, given: Baseline | None, track: str
+) -> None:
+    """Check that a track of a model state has counted each event with a label once."""
+    state = restore_state(parts, given).seen_by(track).outcomes
+    if counted is None or (state is None and not counted.counts):
+        return
+    tables = [] if state is None else [*state.learned, *(each.content for each in state.history)]
+    tables += [state.pending.content] if state and state.pending else []
+    size = 1 + max((int(each.cells[0].max(initial=0)) for each in tables), default=0)
+    row = sum((each.row(size) for each in tables), np.zeros(size, np.int64))
+    excess = counted.of_row(row.tolist(), sum(each.odd for each in tables))
+    excess.subtract(counted.counts)
+    if wrong := {cell: count for cell, count in excess.items() if count}:
+        verdict.mismatches.append(f"outcomes of {model} in too many or too few cells: {abbreviated(wrong)}")
+    verdict.lost += sum(-count for count in excess.values() if count < 0)
+    verdict.doubled += sum(count for count in excess.values() if count > 0)
+    verdict.add({"outcomes": counted.counts.total()})
 
 
 def _stored_row(parts: Parts, baseline: Baseline, given: Baseline | None, track: str) -> IntArray:

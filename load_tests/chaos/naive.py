@@ -33,12 +33,13 @@ Code = Callable[[Any], Cell]
 
 
 class Reading(NamedTuple):
-    """An event: its model, its time in epoch ms, its values by signal, and its version, "" if it has none."""
+    """An event: its model, its time in epoch ms, its values by signal, its version, "" if it has none, its label."""
 
     model: str
     ts: int
     values: Mapping[str, Any]
     version: str = ""
+    label: Any = None
 
 
 class NoEventError(ValueError):
@@ -60,7 +61,7 @@ def read(message: bytes | None) -> Reading:
     values = dict(_flat(parts, ""))
     _need(len(values) <= _MAX_NAMES, "limits.signals")
     version = _named(document.get("version"))
-    return Reading(model, ts, values, version if len(version) <= _MAX_NAME else "")
+    return Reading(model, ts, values, version if len(version) <= _MAX_NAME else "", document.get("label"))
 
 
 def _name(document: Mapping[str, Any], part: str) -> str:
@@ -188,6 +189,34 @@ class Cells:
         regular = [(name, cell) for name, size in zip(names, self._sizes, strict=True) for cell in range(size)]
         special = [(name, cell) for name in names for cell in _SPECIAL]
         return Counter({place: count for place, count in zip([*regular, *special], row, strict=True) if count})
+
+
+class OutcomeCells:
+    """How many outcomes of a model lie in each cell: score, prediction and label, or "odd".
+
+    classes: the two of the model. cuts: between the codes of its scores, one by one as they are stored.
+    """
+
+    def __init__(self, classes: Sequence[str], cuts: Sequence[float]) -> None:
+        self._classes, self._cuts = classes, cuts
+        self.counts = Counter[tuple[int, int, int] | str]()
+
+    def add(self, reading: Reading, counts: bool = True) -> bool:
+        """Look at an event, and count it if it counts; whether its label is defective."""
+        known: Mapping[Any, Cell] = {name: code for code, name in enumerate(self._classes)}
+        label = _text_cell(reading.label, False, known)
+        prediction = _text_cell(reading.values.get("prediction"), False, known)
+        score = _number_cell(reading.values.get("score"), False, lambda number: bisect_left(self._cuts, number))
+        if label != "missing" and counts:
+            codes = (score if isinstance(score, int) else len(self._cuts) + 1, prediction, label)
+            self.counts["odd" if isinstance(label, str) or isinstance(prediction, str) else codes] += 1  # type: ignore[index]
+        return label in ("nan", "invalid")
+
+    def of_row(self, row: Sequence[int], odd: int) -> Counter[tuple[int, int, int] | str]:
+        """A stored table by cell: after two for each code of scores come the four of its outcomes."""
+        codes = len(self._cuts) + 2
+        found = {(i // 4, i // 2 % 2, i % 2): count for i, count in enumerate(row[2 * codes : 6 * codes]) if count}
+        return Counter({**found, **({"odd": odd} if odd else {})})
 
 
 def _size(signal: Signal) -> int:

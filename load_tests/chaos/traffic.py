@@ -11,6 +11,9 @@ with ever new names; some messages are no events, too large or too deep. Some ev
 | seeks-N   | 1        | learned  | all, in turn                                         |
 | guest-N   | any      | none     | one each                                             |
 
+Nearly all events have a label, which follows the score but while they drift: the concept drifts with them. Baselines of
+some models have outcomes, those of the others learn them.
+
 Hours of event time pass between two bursts, so that a run has weeks, of which models know what to expect.
 """
 
@@ -18,7 +21,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +32,10 @@ import orjson
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.baselines.file import encode_baseline
-from driftline.stream.events.parse import parse_event
+from driftline.stream.baselines.outcomes import outcomes_of
+from driftline.stream.events.columns import LABEL
+from driftline.stream.events.event import Event
+from driftline.stream.events.parse import EventReader
 from load_tests.chaos.shapes import AT_LIMITS, BROKEN, ODD_VALUES, SHAPES, Document, odd, with_new_names
 from load_tests.harness.oracle import EPOCH
 
@@ -50,6 +56,9 @@ _STEP_US = 125
 # One message in this many is no event, has a value that does not fit, has features of new names, or is of a new model.
 # Each is prime to the number of models, so that all models have all of them.
 _BROKEN, _ODD, _NEW_NAMES, _GUEST = 997, 499, 307, 521
+# One event in this many has no label, or one of these that are none of the model's classes.
+_UNLABELLED, _ODD_LABEL = 11, 211
+_ODD_LABELS: Sequence[Any] = ("maybe", ["yes"], "", {"is": "yes"}, 1, "\u00fcber" * 100)
 # One event in this many has another shape: each costs the exact reader some 100 µs.
 _SHAPED = 7
 # ms of event time between two bursts: few enough for the ticks to keep up, so many that two days pass in a short run.
@@ -124,6 +133,7 @@ def _sent(n: int, i: int, model: str, values: Sequence[float], time: EventTime) 
 
 def _document(n: int, model: str, values: Sequence[float], ts: int, drifts: bool = False) -> Document:
     amount, place, age, lat, score = values
+    labels = {} if n % _UNLABELLED == _UNLABELLED - 1 else {"label": _label(n, age if drifts else score + age)}
     features = {
         "amount": amount + 2.0 * drifts,
         "country": "at" if place > 1 else "ch",
@@ -131,7 +141,16 @@ def _document(n: int, model: str, values: Sequence[float], ts: int, drifts: bool
         "vip": place + age > 2,
         "geo": {"lat": 47 + lat},
     }
-    return {"id": f"{model}-{n}", "ts": ts, "model": model, "features": features} | {"score": score}
+    prediction = "yes" if score > 0 else "no"
+    document = {"id": f"{model}-{n}", "ts": ts, "model": model, "features": features}
+    return document | {"prediction": prediction, "score": score} | labels
+
+
+def _label(n: int, truth: float) -> Any:
+    """The label of event `n`, if that is what it depends on."""
+    if n % _ODD_LABEL == _ODD_LABEL - 1:
+        return _ODD_LABELS[n // _ODD_LABEL % len(_ODD_LABELS)]
+    return "yes" if truth > 0 else "no"
 
 
 def _written(n: int, document: Document) -> bytes:
@@ -144,6 +163,7 @@ def _written(n: int, document: Document) -> bytes:
     return orjson.dumps(document)
 
 
+_READER = EventReader(extras=[LABEL])
 _BAD = (*BROKEN, *AT_LIMITS)
 _SPREAD = frozenset(SPREAD)
 _HOME = {model: zlib.crc32(model.encode()) % PARTITIONS for model in KEYED}
@@ -161,12 +181,15 @@ def write_baselines(folder: Path) -> dict[str, dict[str, Any]]:
 
 def baseline_of(model: str, seed: int = 0xBA, without: str = "") -> Baseline:
     """A baseline of a model. without: a feature that its events do not have."""
-    events = []
+    events = list[Event]()
     for n, row in enumerate(_rows_before(seed)):
         document = _document(n, model, row[MODELS.index(model)], EventTime().of(n))
         document["features"].pop(without, None)
-        events.append(parse_event(orjson.dumps(document)))
-    return build_baseline(events, {"model": model}, BuildSettings(blocks=16))
+        if document.get("label") not in ("yes", "no"):
+            document.pop("label", None)
+        events += _READER.read(orjson.dumps(document)).events
+    built = build_baseline(events, {"model": model}, BuildSettings(blocks=16))
+    return replace(built, outcomes=outcomes_of(events)) if MODELS.index(model) % 2 else built
 
 
 @cache

@@ -193,7 +193,8 @@ class _Replay:
             expected, baseline = pane, self._baseline_of(message)
             if isinstance(pane.content, tuple) and message.baselines:
                 own = {"": baseline} if baseline and message.baseline else {}
-                expected = replace(pane, content=TrackTally.of_events({**versions, **own}, pane.content).sketch())
+                tally = TrackTally.of_events({**versions, **own}, pane.content)
+                expected = replace(pane, content=tally.sketch(), outcomes=tally.outcomes_by_track())
             is_sketch = isinstance(by_track(expected.content).get(""), Sketch)
             name = baseline.content_hash if baseline and is_sketch else ""
             topic, before = self.config.topics.predictions, message.previous_end

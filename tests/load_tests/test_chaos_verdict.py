@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
+import msgspec
 import numpy as np
 import orjson
 import pytest
@@ -25,6 +26,7 @@ from driftline.stream.events import columns, decode, structs
 from driftline.stream.events.parse import parse_event
 from driftline.stream.events.unreadable import Unreadable
 from driftline.stream.kafka.record import OutgoingRecord
+from driftline.stream.outcomes.coding import Coding
 from driftline.stream.panes.tick import Tick
 from driftline.stream.state.client import connect
 from load_tests.chaos.naive import MAX_BATCH
@@ -32,6 +34,7 @@ from load_tests.chaos.outcome import Era, Outcome, Record, Verdict
 from load_tests.chaos.verdict import judge_run
 from load_tests.harness.deployment import unique
 from load_tests.harness.oracle import baseline_of, interleave, messages
+from tests.harness import labelled
 from tests.harness.driver import Driver, topics_with
 
 _CONFIG = """
@@ -65,6 +68,7 @@ async def work(
     ticks: bool = False,
     other: Baseline | None = None,
     versions: Versions = NO_VERSIONS,
+    baselines: Mapping[str, Baseline] = BASELINES,
 ) -> Outcome:
     """The outcome of a worker that meets no fault.
 
@@ -73,7 +77,7 @@ async def work(
     """
     client = connect(Redis(url=url))
     topics = topics_with(config, logs)
-    driver = Driver(config, BASELINES, client, topics, fetch_size=_PORTION if ticks else 70, versions=versions)
+    driver = Driver(config, baselines, client, topics, fetch_size=_PORTION if ticks else 70, versions=versions)
     await read_all(driver, ticks, other)
     while not closed(topics, logs):
         await driver.sketch.close_idle()
@@ -615,3 +619,92 @@ def test_a_fault_that_worker_and_replay_share_is_noticed_by_the_second_reader(
     # A model that learns is read by the exact reader, which does not have each of these faults; for how long, differs.
     others = [each for each in mismatches if " of learns " not in each]
     assert [each for each in others if not each.startswith(own)] == [], "the replay has the same fault"
+
+
+# ---- labels in events
+
+LABELLED = {"fraud": labelled.baseline_of(labelled.messages(2000, seed=1))}
+_MAYBE = labelled.messages(30, seed=3, first=1400, label="maybe")
+_UNLABELLED = labelled.messages(30, seed=4, first=1430, label=None)
+_MALFORMED = labelled.messages(30, seed=5, first=1460, label=["fraud"])
+# The last ones of each kind are no outcomes: of no class, without a label, and of a wrong type.
+LABELS: dict[int, list[bytes | None]] = {
+    0: [*labelled.messages(1400, seed=2, concept=lambda i: i > 500), *_MAYBE, *_UNLABELLED, *_MALFORMED]
+}
+
+
+def labels_config() -> Config:
+    return parse_config(f"{labelled.CONFIG % ''}\nworker: {{group: {unique('group')}}}")
+
+
+@pytest.fixture(scope="module")
+def labels(redis_server: Server) -> tuple[Config, Outcome]:
+    """A run of a model whose events have labels, which cease to follow its scores."""
+    own = labels_config()
+    return own, asyncio.run(work(own, f"redis://{redis_server.address}", LABELS, baselines=LABELLED))
+
+
+def test_a_run_with_labels_is_equal_and_each_of_them_is_counted(labels: tuple[Config, Outcome]) -> None:
+    config, outcome = labels
+    verdict = judge_run(config, LABELLED, [], outcome, ticks=False)
+    assert verdict.mismatches == []
+    assert verdict.figures | {"outcomes": 1460, "dead letters": 30} == verdict.figures
+    assert "outcomes" in {orjson.loads(each.value or b"")["data"]["class"] for each in outcome.alerts}
+
+
+@pytest.mark.parametrize("times", [0, 2])
+def test_a_table_of_outcomes_that_was_published_never_or_twice_is_noticed(
+    labels: tuple[Config, Outcome], times: int
+) -> None:
+    config, outcome = labels
+    (era,) = outcome.eras
+    place = len(era.panes) // 2
+    pane = PaneMessage.from_bytes(era.panes[place].value or b"")
+    ((track, table),) = pane.packed.outcomes
+    twice = type(table).of(table.unpack() + table.unpack())
+    packed = msgspec.structs.replace(pane.packed, outcomes=((track, twice),) if times else ())
+    spoiled = era.panes[place]._replace(value=msgspec.structs.replace(pane, packed=packed).to_bytes())
+    panes = [*era.panes[:place], spoiled, *era.panes[place + 1 :]]
+    mismatches = judge_run(config, LABELLED, [], with_era(outcome, panes=panes), ticks=False).mismatches
+    assert any("was published with other content" in each for each in mismatches)
+    assert any("is not that of a replay of the panes topic: outcome" in each for each in mismatches)
+
+
+def _first_twice(count: Callable[..., Any]) -> Callable[..., Any]:
+    """The outcomes of some events twice."""
+    return lambda coding, columns, fields: (
+        table + table if (table := count(coding, columns, fields)) and "e-700" in columns.ids else table
+    )
+
+
+def _first_never(count: Callable[..., Any]) -> Callable[..., Any]:
+    """The outcomes of some events never."""
+    return lambda coding, columns, fields: None if "e-700" in columns.ids else count(coding, columns, fields)
+
+
+def _other_class(codes: Callable[..., Any]) -> Callable[..., Any]:
+    """Labels of no class as those of the first."""
+    return lambda coding, texts: np.maximum(codes(coding, texts), 0)
+
+
+OUTCOME_FAULTS: dict[str, tuple[str, Callable[[Callable[..., Any]], Callable[..., Any]]]] = {
+    "counted twice": ("count", _first_twice),
+    "not counted": ("count", _first_never),
+    "counted as another class": ("_codes", _other_class),
+}
+
+
+@pytest.mark.parametrize("fault", OUTCOME_FAULTS)
+def test_outcomes_that_worker_and_replay_count_wrongly_are_noticed_by_the_second_reader(
+    redis_server: Server, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    name, spoil = OUTCOME_FAULTS[fault]
+    monkeypatch.setattr(Coding, name, spoil(getattr(Coding, name)))
+    config = labels_config()
+    outcome = asyncio.run(work(config, f"redis://{redis_server.address}", LABELS, baselines=LABELLED))
+    verdict = judge_run(config, LABELLED, [], outcome, ticks=False)
+    assert verdict.mismatches, "the replay has the same fault"
+    assert [
+        each for each in verdict.mismatches if not each.startswith("outcomes of fraud in too many or too few")
+    ] == []
+    assert verdict.lost + verdict.doubled > 0
