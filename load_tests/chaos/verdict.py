@@ -160,7 +160,7 @@ class _Replay:
             self.config.mapping.event_mapping(),
             self.schemas,
             versions={model: own for model, own in self.versions.items() if model in lasting},
-            is_labelled=self.config.is_labelled,
+            is_labelled=self.config.labelled_by("event"),
         )
         # A worker passes over what one batch may not hold: its bytes end no run.
         offsets = np.array([offset for offset, value in log.items() if len(value or b"") <= MAX_BATCH], np.int64)

@@ -73,6 +73,14 @@ _From = Annotated[
         "or a later Kafka timestamp; or at offset N, given as offset:N.",
     ),
 ]
+_Labels = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FILE|kafka://TOPIC",
+        help="Labels that come by themselves, read as `mapping.labels` says; a topic's for a topic. Models whose "
+        "`outcomes` say nothing else are judged by them. Repeat for more files.",
+    ),
+]
 _FromPanes = Annotated[
     bool,
     typer.Option(
@@ -88,6 +96,7 @@ _FromPanes = Annotated[
     name="replay",
     epilog="Examples:\n\ndriftline replay live.jsonl.gz --baseline fraud.driftline --alerts alerts.jsonl\n\n"
     "driftline replay kafka://predictions -c driftline.yaml --from 2026-01-31T08:00:00Z --to 2026-01-31T20:00:00Z\n\n"
+    "driftline replay live.jsonl.gz -b fraud.driftline --labels chargebacks.jsonl\n\n"
     "driftline replay kafka://driftline.panes --from-panes -c driftline.yaml --alerts again.jsonl",
 )
 def replay_command(
@@ -107,6 +116,7 @@ def replay_command(
     ] = None,
     model: Annotated[str | None, typer.Option(help="Model of table rows that name no model.")] = None,
     max_rejected: MaxRejected = MAX_REJECTED,
+    labels: _Labels = None,
     from_panes: _FromPanes = False,
     page: ReportFile = None,
     json: Annotated[
@@ -120,7 +130,7 @@ def replay_command(
     Exit code 0: no drift. 1: drift found. 2: failed, or too little was judged to say that nothing drifts.
     """
     allowed = parse_share(max_rejected, "--max-rejected")
-    settings = read_config(config)
+    settings = _with_labels(read_config(config), labels)
     folder = config.parent if config else Path()
     given = load_given(baseline or [])
     print_remarks(replaced_baselines(settings, given))
@@ -135,16 +145,19 @@ def replay_command(
         raise typer.BadParameter("--from-panes takes kafka://TOPIC, the panes topic, and neither --to-topic nor --from")
     if from_panes and page:
         raise typer.BadParameter("--report: a replay of panes keeps no history; replay the predictions topic")
+    if from_panes and labels:
+        raise typer.BadParameter("--labels: a replay of panes has the labels that the group has read")
     source = _files(settings, sources, model, from_, to) if topic is None else _history(settings, topic, from_, to)
+    labelled = _label_logs(settings, labels, topic, model, from_)
     loader, calendars = schemas_of(settings, folder), load_calendars(settings, folder)
     schemas = None if loader is None else loader.schemas
-    with source as logs, _alert_output(settings, alerts, to_topic, show=not json) as on_alert:
+    with source as logs, labelled as label_logs, _alert_output(settings, alerts, to_topic, show=not json) as on_alert:
         if from_panes:
             find = _stored_baselines(settings)
             result = replay_panes(settings, baselines, logs, on_alert, find, calendars.for_model, versions)
         else:
             read = _with_schemas(logs, loader)
-            own = (topic, schemas, calendars.for_model, versions, page is not None)
+            own = (topic, schemas, calendars.for_model, versions, page is not None, _with_schemas(label_logs, loader))
             result = replay(settings, baselines, read, on_alert, *own)
     print_remarks(result.remarks)
     verdict = decide(result, settings, baselines, allowed)
@@ -181,6 +194,45 @@ def _files(settings: Config, paths: list[str], model: str | None, from_: str | N
     with reading_messages(paths, settings, model) as batches:
         reader = EventReader(settings.mapping.event_mapping(), limits=settings.limits.of_messages())
         yield {0: select_time_range(as_single_partition(batches), reader, first, end)}
+
+
+def _with_labels(settings: Config, labels: list[str] | None) -> Config:
+    """The configuration of a replay with labels: where it says nothing of labels, they are those that are given.
+
+    Raises BadParameter if it has no use for them.
+    """
+    if not labels or settings.labelled_by("topic") is not None:
+        return settings
+    if settings.labelled_by("event") is not None:
+        raise typer.BadParameter(
+            "--labels: the configuration reads labels of events; write `outcomes: {labels: topic}`"
+        )
+    outcomes = settings.defaults.outcomes.model_copy(update={"labels": "topic"})
+    return settings.model_copy(update={"defaults": settings.defaults.model_copy(update={"outcomes": outcomes})})
+
+
+@contextmanager
+def _label_logs(
+    settings: Config, labels: list[str] | None, topic: str | None, model: str | None, from_: str | None
+) -> Iterator[Logs]:
+    """The labels' logs: of files one, of a topic one for each partition, from the predictions' first time on."""
+    own = topic_of(labels or [])
+    if not labels:
+        yield {}
+    elif (own is None) != (topic is None):
+        raise typer.BadParameter("--labels: events of files have labels of files, those of a topic of kafka://TOPIC")
+    elif own is not None:
+        # Offsets of one topic say nothing of another.
+        with _history(settings, own, None if from_ is None or from_.startswith(_OFFSET) else from_, None) as logs:
+            yield logs
+    else:
+        with reading_messages(labels, _reading_labels(settings), model) as batches:
+            yield {0: as_single_partition(batches)}
+
+
+def _reading_labels(settings: Config) -> Config:
+    """The configuration with the columns of labels in the place of those of events."""
+    return settings.model_copy(update={"mapping": settings.mapping.labels})
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from typing import Annotated
 import typer
 
 from driftline.stream.cli.terminal import read_config
+from driftline.stream.config.sections import Config
+from driftline.stream.sources.inputs import InputError
 
 app = typer.Typer()
 
@@ -29,4 +31,15 @@ def worker(
     # Faust takes half a second to import, which no other command should pay.
     from driftline.stream.worker.worker import run
 
-    run(partial(read_config, config), config.parent)
+    run(partial(_read, config), config.parent)
+
+
+def _read(path: Path) -> Config:
+    """The configuration in a file. Raises InputError if it asks for what workers cannot do, and as `read_config`."""
+    config = read_config(path)
+    if config.labelled_by("topic") is not None:
+        raise InputError(
+            f"{path}: outcomes.labels: workers do not read labels of a topic yet, `driftline replay --labels` does; "
+            "write `labels: event` if events hold them, or leave it out"
+        )
+    return config

@@ -12,7 +12,7 @@ A reader understands every level up to its own; the level says what a writer may
 | 3     | timelines: coarse counts of each model by hour and day. Incidents of drifts are remembered    |
 |       | after their end, so that what comes back is the same one. Signals with slopes are judged by   |
 |       | them, so verdicts of baselines with slopes change. Outcomes of events that hold their label,  |
-|       | in panes, samples and states                                                                  |
+|       | in panes, samples and states; predictions and labels that wait for each other                 |
 
 A group begins at the newest level of the worker that begins it; `driftline upgrade finish` raises it. A replay is at
 the newest.

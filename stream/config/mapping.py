@@ -2,13 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
 from driftline.stream.config.fields import EventPath, Flag, RuleError, Section, Text
 from driftline.stream.events.mapping import PRESETS, EventMapping, Preset
 from driftline.stream.events.times import Unit
+
+
+class LabelMapping(Section):
+    """Where each part of a label is in a message of `topics.labels`, or of a file of labels."""
+
+    id: EventPath = Field("id", description="The id of the prediction that the label belongs to.")
+    ts: EventPath = Field(
+        "ts", description="When the label became known. `$record`: the record's Kafka timestamp. Corrections are later."
+    )
+    model: EventPath = Field("model", description="The model that made the prediction. `=NAME`: this name for all.")
+    label: EventPath = Field("label", description="The true outcome, as predictions spell it: a text, number or flag.")
+    unit: Unit = Field("auto", description="Unit of times that are numbers, as in `mapping`.")
+    format: Text | None = Field(None, description="Format of times that are text, as in `mapping`.")
+    zone: Text = Field("UTC", description="Time zone of times that name none, as in `mapping`.")
+    nulls: tuple[str, ...] = Field((), description="Texts that mean that a value is missing, as in `mapping`.")
+
+    @model_validator(mode="after")
+    def _paths_are_apart(self) -> Self:
+        try:
+            self.event_mapping()
+        except ValueError as error:
+            part, _, rule = str(error).partition(": ")
+            raise RuleError(rule, "label" if part == "prediction" else part) from None
+        return self
+
+    def event_mapping(self) -> EventMapping:
+        """The mapping of events whose only value is the label, as their prediction."""
+        return EventMapping(**self.model_dump(exclude={"label"}), prediction=self.label, **_NOTHING)
+
+
+# Of a label message, nothing but the label is read: no document has these keys.
+_NOTHING: dict[str, Any] = {"features": "\x00features", "score": "\x00score", "version": "\x00version"}
 
 
 class Mapping(Section):
@@ -36,7 +68,12 @@ class Mapping(Section):
     score: EventPath = Field("score", description="The model's score.")
     label: EventPath = Field(
         "label",
-        description="The true outcome, which is no feature. `driftline performance` reads it; workers do not yet.",
+        description="The true outcome, which is no feature. `driftline performance` reads it; workers do where "
+        "`outcomes.labels` is `event`.",
+    )
+    labels: LabelMapping = Field(
+        default_factory=LabelMapping,
+        description="How labels are read that come by themselves (`outcomes.labels: topic`).",
     )
     weight: EventPath = Field("weight", description="The event's weight, which is no feature. It is not read yet.")
     tags: EventPath = Field("tags", description="The event's tags, which are no features. They are not read yet.")
@@ -76,4 +113,4 @@ class Mapping(Section):
     def event_mapping(self) -> EventMapping:
         """The mapping in the form that the decoder uses: the preset, changed by the fields that are set."""
         preset = PRESETS[self.preset] if self.preset else {}
-        return EventMapping(**{**preset, **self.model_dump(include=self.model_fields_set - {"preset"})})
+        return EventMapping(**{**preset, **self.model_dump(include=self.model_fields_set - {"preset", "labels"})})

@@ -1,4 +1,4 @@
-"""The section `outcomes`: whether a model is right, by the labels that its events hold."""
+"""The section `outcomes`: whether a model is right, by the labels that its events hold, or that come later."""
 
 from __future__ import annotations
 
@@ -7,8 +7,19 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from driftline.stream.config.fields import Real, RuleError, Section, Whole
+from driftline.stream.config.fields import (
+    Duration,
+    LongDuration,
+    Real,
+    RuleError,
+    Section,
+    Whole,
+    duration_field,
+    duration_text,
+)
 
+# s. Ticks come every 10 s, and nothing is known of what is shorter.
+_LEAST_SLOT = 10.0
 _METRIC = r"accuracy|(?:recall|precision)(?:@[^\x00-\x1f\x7f]{1,200})?"
 
 
@@ -27,10 +38,33 @@ Share = Annotated[Real, Field(gt=0, lt=1)]
 class Outcomes(Section):
     """How labels are judged."""
 
-    labels: Literal["event"] | None = Field(
+    labels: Literal["event", "topic"] | None = Field(
         None,
-        description="Where labels come from; event: predictions hold them, at the path `mapping.label`. null: labels "
+        description="Where labels come from; event: predictions hold them, at the path `mapping.label`; topic: they "
+        "come by themselves, later, on the topic `topics.labels`, and are read as `mapping.labels` says. null: labels "
         "are not read, and nothing of this section has an effect.",
+    )
+    wait: LongDuration = duration_field(
+        "24h",
+        "How long the labels of a slot of predictions are waited for, at most: a slot is judged soon after 99 of 100 "
+        "of them have one. What comes later is counted, and not applied. Labels of a topic alone.",
+    )
+    slot: Duration = duration_field(
+        "10m",
+        "Length of a slot of prediction time, which is judged as a whole; it is also by how much events and labels may "
+        "be out of order. Labels of a topic alone.",
+    )
+    keep: LongDuration = duration_field(
+        "24h",
+        "By how much a label may come before its prediction, or later than `wait` and still be known as late, and for "
+        "how long a prediction that is sent again is known. Labels of a topic alone.",
+    )
+    max_pending: Whole = Field(
+        2_000_000,
+        ge=1000,
+        le=20_000_000,
+        description="Predictions that are remembered to be joined, some 20 bytes of Redis and 60 of a worker each. Of "
+        "more, one in two, four, … is joined: by its id, so that labels are dropped alike. Labels of a topic alone.",
     )
     learn: Whole = Field(
         5000,
@@ -49,5 +83,11 @@ class Outcomes(Section):
     @model_validator(mode="after")
     def _floors_need_labels(self) -> Outcomes:
         if self.floors and self.labels is None:
-            raise RuleError("have no effect without labels: add `labels: event`", "floors")
+            raise RuleError("have no effect without labels: add `labels: event` or `labels: topic`", "floors")
+        return self
+
+    @model_validator(mode="after")
+    def _slots_have_a_length(self) -> Outcomes:
+        if not _LEAST_SLOT <= self.slot <= max(self.wait, _LEAST_SLOT):
+            raise RuleError(f"expected {duration_text(_LEAST_SLOT)} to {duration_text(self.wait)} (`wait`)", "slot")
         return self

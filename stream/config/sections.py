@@ -366,11 +366,10 @@ class Config(Section, title="Driftline configuration"):
             return merged.model_copy(update={"false_pages": None})
         return merged
 
-    @property
-    def is_labelled(self) -> Callable[[str], bool] | None:
-        """Whether the labels in the events of a model are read; None if those of no model are."""
-        some = any(each.outcomes.labels is not None for each in (self.defaults, *self.models.values()))
-        return cache(lambda model: self.for_model(model).outcomes.labels is not None) if some else None
+    def labelled_by(self, source: Literal["event", "topic"]) -> Callable[[str], bool] | None:
+        """Whether the labels of a model come from there; None if those of no model do."""
+        some = any(each.outcomes.labels == source for each in (self.defaults, *self.models.values()))
+        return cache(lambda model: self.for_model(model).outcomes.labels == source) if some else None
 
     @property
     def known_models(self) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Any
 
@@ -30,11 +30,14 @@ from driftline.stream.judge.clock import believed, later, time_of
 from driftline.stream.judge.disuse import earliest, is_out_of_use
 from driftline.stream.judge.incidents import Resolution, Step, Subject
 from driftline.stream.judge.judge import DependenceCache, Judge
+from driftline.stream.judge.late_labels import LabelJoin
 from driftline.stream.judge.lifecycle import LifeCycle, end, leave
+from driftline.stream.judge.numbers import with_numbers
 from driftline.stream.judge.outcomes import OutcomesJudge, outcomes_in
 from driftline.stream.judge.schema import ALL_READ, Unread
 from driftline.stream.judge.state import JudgeState, ModelState
 from driftline.stream.judge.timeline import time_of_pane
+from driftline.stream.outcomes.halves import LabelHalves
 from driftline.stream.panes.pane import Pane, Source
 from driftline.stream.panes.tracks import by_track, is_track
 
@@ -42,25 +45,6 @@ from driftline.stream.panes.tracks import by_track, is_track
 # together: without that, a version that changes with every event would be a model with every event.
 _LEARNED = 8
 NO_LAYOUTS: Mapping[str, Signals] = MappingProxyType({})
-
-
-def forget(state: ModelState) -> tuple[ModelState, list[Step]]:
-    """What is remembered of a model that is forgotten, and the ends of its open incidents.
-
-    That is nothing or, if there were alerts, the number of the newest: relays skip those that they have seen.
-    """
-    panes = [pane for judge in state.judges for pane in judge.newest]
-    traffic = state.traffic and state.traffic.incident
-    incidents = [*state.incidents.values(), *([traffic] if traffic else [])]
-    at = max([pane.last_ts for pane in panes] or [each.entered for each in incidents], default=0)
-    state, steps = _with_numbers(state, end(incidents, at))
-    return (ModelState(state.consumed, last_seq=state.last_seq) if state.last_seq else ModelState()), steps
-
-
-def _with_numbers(state: ModelState, steps: Sequence[Step]) -> tuple[ModelState, list[Step]]:
-    """The state after these steps, and the steps with their numbers."""
-    numbered = [replace(step, seq=state.last_seq + i) for i, step in enumerate(steps, 1)]
-    return replace(state, last_seq=state.last_seq + len(steps)), numbered
 
 
 @dataclass(eq=False)
@@ -168,11 +152,14 @@ class Monitor:
         if run.start < state.consumed.get(source, 0):
             return state, []
         state = replace(state, consumed={**state.consumed, source: run.end})
+        if isinstance(pane.content, LabelHalves):
+            return self._label_join.learn(state, pane), []
         if topic:  # the offsets that an alert gives are those of the predictions topic
             pane = replace(pane, ranges=())
         else:
             state = replace(state, traffic=self._traffic_judge.count(state.traffic, pane.slots, until))
         parts, tracks = self._sort(state, pane, ticks)
+        state = self._label_join.expect(state, pane, parts, ticks)
         here = {track for track, _ in parts}
         state, steps = self._drop_tracks(state, here, tracks, later(state.clock, ticks, earliest(pane)), ticks)
         for track, content in parts:
@@ -180,7 +167,7 @@ class Monitor:
                 continue  # counted in a baseline that its version no longer has
             own, more = self._judge(state.seen_by(track), replace(pane, content=content), track, ticks, counted_in)
             state, steps = state.after_track(track, own), [*steps, *more]
-        return _with_numbers(state, steps)
+        return with_numbers(state, steps)
 
     def _sort(self, state: ModelState, pane: Pane[Any], ticks: int) -> tuple[list[tuple[str, Any]], Collection[str]]:
         """The contents of a pane, each with its track, and the tracks of versions that the model has after it.
@@ -258,23 +245,32 @@ class Monitor:
         return OutcomesJudge(self.config)
 
     @cached_property
+    def _label_join(self) -> LabelJoin:
+        return LabelJoin(self.config, self._outcomes_judge)
+
+    @cached_property
     def _traffic_judge(self) -> TrafficJudge:
         return TrafficJudge(self.config, self.calendar, self.given.rates if self.given else None)
 
     def tick(
-        self, state: ModelState, ticks: int, until: int = 0, unread: Unread = ALL_READ
+        self, state: ModelState, ticks: int, until: int = 0, unread: Unread = ALL_READ, joined: int = 0
     ) -> tuple[ModelState, list[Step]]:
         """The state when it has become `ticks`, and the steps to report; the same object if nothing has changed.
 
         ticks, until: epoch ms up to which the farthest partition of the predictions topic, and every one, was read; 0
-        if that is not known, and traffic not judged. unread: messages of the topic that could not be read.
+        if that is not known, and traffic not judged. unread: messages of the topic that could not be read. joined: up
+        to which every partition of the labels topic was read, too; 0 if that is not known.
         """
         after, steps = self._tick_drifts(state, ticks)
         until = until if state.traffic or state.has_history else 0  # nothing is expected of a model that was forgotten
         traffic, more = self._traffic_judge.judge(after.traffic, until, ticks, unread, lambda: after.newest)
         if traffic is not after.traffic:
             after = replace(after, traffic=traffic)
-        return (state, []) if after is state else _with_numbers(after, [*steps, *more])
+        after, outcomes = self._label_join.tick(after, ticks, joined, partial(self._reference_of, after))
+        return (state, []) if after is state else with_numbers(after, [*steps, *more, *outcomes])
+
+    def _reference_of(self, state: ModelState, track: str) -> Baseline | None:
+        return self._reference(state.seen_by(track), track)
 
     def _tick_drifts(self, state: ModelState, ticks: int) -> tuple[ModelState, list[Step]]:
         """The state after incidents whose time has come; the same object if nothing has changed."""
@@ -366,7 +362,7 @@ class Monitor:
         # Only workers that read portable histories know of tracks, and of phases.
         portable = self.portable or bool(track)
         alike = self._judges[track].alike if portable else None
-        pane = replace(pane, outcomes=())
+        pane = replace(pane, outcomes=(), stubs=())
         pane = by_half_hour(pane, alike.cycles) if alike and alike.cycles else replace(pane, slots=())
         if not isinstance(pane.content, Sketch):
             pane = replace(pane, content=baseline.sketch_events(pane.content))

@@ -17,6 +17,7 @@ from driftline.stream.events.event import Event
 from driftline.stream.judge.incidents import Finding, Incident
 from driftline.stream.judge.outcome_state import OutcomesState
 from driftline.stream.judge.timeline import Timeline
+from driftline.stream.judge.waiting import Waiting
 from driftline.stream.panes.pane import Pane, Source
 
 # Buckets a row of the histogram keeps: windows follow each other in steps of a quarter of their length or finer, so the
@@ -36,7 +37,8 @@ class ModelState:
     sample, see `values_of`. clock: how late it was at the last check, epoch ms; 0 without ticks. unreadable: there is a
     stored history, and nothing that says how to read it. traffic: None until the first tick, or if it is not judged.
     sample, learned, judge, values and outcomes are those of the track ""; tracks: the others by version, last the one
-    that had events last. outcomes: None until one is counted.
+    that had events last. outcomes: None until one is counted. waiting: predictions and labels of all tracks that wait
+    for each other; None without any.
     """
 
     consumed: Mapping[Source, int] = field(default_factory=dict)
@@ -51,6 +53,7 @@ class ModelState:
     traffic: TrafficState | None = None
     tracks: Mapping[str, TrackState] = field(default_factory=dict)
     outcomes: OutcomesState | None = None
+    waiting: Waiting | None = None
 
     @property
     def drifts(self) -> list[Finding]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -23,6 +23,7 @@ from driftline.detectors.outcomes.table import OutcomeTable
 from driftline.detectors.summaries.codes import Grid
 from driftline.stream.events.columns import LABEL, Columns, Field
 from driftline.stream.events.event import FALSE, FLAGS, TRUE, is_numeral
+from driftline.stream.outcomes.halves import Values, numbers_of, prediction_of
 from driftline.stream.outcomes.rows import as_class
 from driftline.stream.outcomes.tasks import BinaryTask, ClassesTask, CodedRows, NumbersTask, Task
 
@@ -88,11 +89,32 @@ class Coding:
         unread = sum(each.signal == LABEL for each in columns.defects)
         if labels is None or not (unread or any(each is not None for each in labels)):
             return None
-        rows = self._coded(columns, fields, labels)
+        prediction, score = prediction_of(columns, fields), numbers_of(columns, fields, "score")
+        return self.outcomes(columns.ts, self.predicted(prediction, score), score, labels, unread)
+
+    def outcomes(
+        self, ts: IntArray, predicted: FloatArray, score: FloatArray, labels: Sequence[str | None], unread: int = 0
+    ) -> OutcomeTable:
+        """The outcomes of n predictions, of those with a label. predicted: as `predicted` gives them.
+
+        unread: labels that are of a wrong type, which count as odd.
+        """
+        rows = self._coded(ts, predicted, score, labels)
         known = np.array([each is not None for each in labels])
         fits = known & ~self._is_odd(rows)
         odd = int(known.sum() - fits.sum()) + unread
         return OutcomeTable.of(self.name, int(fits.sum()), odd, self._table(rows.take(np.flatnonzero(fits))))
+
+    def predicted(self, prediction: Values, score: FloatArray) -> FloatArray:
+        """What n predictions are to the task: codes of classes, or numbers. score: NaN where there is none."""
+        if isinstance(self.task, NumbersTask):
+            return _as_numbers(prediction.tolist()) if prediction.dtype == object else prediction.astype(float)
+        if self.by_score:
+            return np.where(np.isfinite(score), score > _CUT, _NONE).astype(float)
+        if prediction.dtype == object:
+            return self._codes(prediction.tolist()).astype(float)
+        codes = self._code_of_number
+        return np.array([_NONE if each != each else codes.get(each, _OTHER) for each in prediction.tolist()], float)
 
     def tables(self, rows: CodedRows, group: IntArray, groups: int) -> IntArray:
         """The tables (groups, C) of labelled rows by group (n,), without what is counted of unlabelled ones."""
@@ -109,36 +131,20 @@ class Coding:
         others = len(self.task.classes)  # whether two of them are the same class is not known
         return (rows.prediction < 0) | (rows.label < 0) | ((rows.prediction == others) & (rows.label == others))
 
-    def _coded(self, columns: Columns, fields: Sequence[Field], labels: Sequence[str | None]) -> CodedRows:
-        score = _numbers(columns, fields, "score")
-        if isinstance(self.task, NumbersTask):
-            prediction = _numbers(columns, fields, "prediction")
-            label = np.array([float(each) if each is not None and is_numeral(each) else np.nan for each in labels])
-            return CodedRows(columns.ts, prediction, label, score, (prediction == label).astype(np.int64))
-        return self._coded_classes(columns, fields, self._codes(labels), score)
-
-    def _coded_classes(
-        self, columns: Columns, fields: Sequence[Field], label: IntArray, score: FloatArray
+    def _coded(
+        self, ts: IntArray, prediction: FloatArray, score: FloatArray, labels: Sequence[str | None]
     ) -> CodedRows:
-        prediction = self._by_score(score) if self.by_score else self._predictions(columns, fields)
+        if isinstance(self.task, NumbersTask):
+            label = _as_numbers(labels)
+            return CodedRows(ts, prediction, label, score, (prediction == label).astype(np.int64))
+        label = self._codes(labels).astype(float)
         right = (prediction == label).astype(np.int64)
         if isinstance(self.task, ClassesTask):
             others = len(self.task.classes)
             prediction, label = (np.where(own == _OTHER, others, own) for own in (prediction, label))
         if self.is_confidence:
             score = np.where(prediction == 1, score, 1 - score)
-        return CodedRows(columns.ts, prediction.astype(float), label.astype(float), score, right)
-
-    def _predictions(self, columns: Columns, fields: Sequence[Field]) -> IntArray:
-        names = [each.name for each in fields if not each.numeric]
-        if "prediction" in names:
-            return self._codes(columns.texts[names.index("prediction")])
-        values = _numbers(columns, fields, "prediction").tolist()
-        codes = self._code_of_number
-        return np.array([_NONE if each != each else codes.get(each, _OTHER) for each in values], np.int64)
-
-    def _by_score(self, score: FloatArray) -> IntArray:
-        return np.where(np.isfinite(score), score > _CUT, _NONE).astype(np.int64)
+        return CodedRows(ts, prediction, label, score, right)
 
     def _codes(self, texts: Sequence[str | None]) -> IntArray:
         known = self._code_of
@@ -183,7 +189,5 @@ def _grid(cuts: Sequence[float]) -> Grid:
     return Grid(np.array(cuts, float))
 
 
-def _numbers(columns: Columns, fields: Sequence[Field], name: str) -> FloatArray:
-    """The values (n,) of a numeric field; NaN where there is none."""
-    names = [each.name for each in fields if each.numeric]
-    return columns.numeric[:, names.index(name)] if name in names else np.full(len(columns.ids), np.nan)
+def _as_numbers(texts: Iterable[str | None]) -> FloatArray:
+    return np.array([float(each) if each is not None and is_numeral(each) else np.nan for each in texts], float)

@@ -10,6 +10,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from driftline.detectors.outcomes.table import OutcomeTable
 from driftline.detectors.summaries.exponential_histogram import Additive
+from driftline.stream.outcomes.halves import Stubs
 
 T = TypeVar("T", bound=Additive)
 
@@ -41,7 +42,8 @@ class Pane(Generic[T]):
     slots: how many of the events there are in each slot of event time, by its number (epoch ms // SLOT_MS), sorted;
     none where they are not counted. In the history of a judge they are half hours of the local week, see
     `stream.judge.alike`, or none. outcomes: those of the events with labels by track, sorted; none of tracks without a
-    label, and none in the sum of panes, since a judge keeps outcomes by themselves.
+    label, and none in the sum of panes, since a judge keeps outcomes by themselves. stubs: of the events that wait for
+    a label by track, sorted; none of events that are kept as such, and none in the sum, either.
     """
 
     content: T
@@ -50,6 +52,7 @@ class Pane(Generic[T]):
     ranges: tuple[Range, ...]
     slots: tuple[tuple[int, int], ...] = ()
     outcomes: tuple[tuple[str, OutcomeTable], ...] = ()
+    stubs: tuple[tuple[str, Stubs], ...] = ()
 
     def __add__(self, newer: Pane[T]) -> Pane[T]:
         merged = {each.partition: each for each in self.ranges}

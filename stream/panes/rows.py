@@ -10,7 +10,7 @@ uncounted until it has enough events or its run ends. No I/O, no clock.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
@@ -25,6 +25,7 @@ from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.events.columns import LABEL, LABEL_FIELD, Columns, tabulate
 from driftline.stream.events.event import Event
+from driftline.stream.outcomes.halves import Stubs
 from driftline.stream.panes.tracks import Tracks
 
 # Events of a model that are counted in one call: at 64 the call adds some 2 µs to an event that costs 5. A thousand
@@ -37,27 +38,30 @@ class Tally:
     """A model's events in an open run: at most one sketch of counted events, and the columns of the uncounted ones.
 
     When the model's baseline is dropped while the run is open, the events that follow are counted in it all the same.
-    judged: outcomes of the counted events.
+    judged: outcomes of the counted events. stubs: of all events, if they wait for labels; None if they do not.
     """
 
     baseline: Baseline
     counted: tuple[Sketch, ...]
     uncounted: tuple[Columns, ...] = ()
     judged: tuple[OutcomeTable, ...] = ()
+    stubs: tuple[Stubs, ...] | None = None
 
     @classmethod
-    def of_events(cls, baseline: Baseline, events: Sequence[Event]) -> Self:
-        """The tally of events."""
+    def of_events(cls, baseline: Baseline, events: Sequence[Event], waits: bool = False) -> Self:
+        """The tally of events. waits: whether they wait for labels."""
         columns = columns_of(baseline, list(enumerate(events)))
-        return cls(baseline, (baseline.sketch(columns),), (), _outcomes(baseline, columns))
+        stubs = (Stubs.of(columns, baseline.fields),) if waits else None
+        return cls(baseline, (baseline.sketch(columns),), (), _outcomes(baseline, columns), stubs)
 
     def __add__(self, newer: Tally | tuple[Event, ...]) -> Tally:
         if isinstance(newer, tuple):
-            newer = Tally.of_events(self.baseline, newer)
+            newer = Tally.of_events(self.baseline, newer, self.stubs is not None)
         uncounted = self.uncounted + newer.uncounted
-        both = Tally(self.baseline, self.counted + newer.counted, uncounted, self.judged + newer.judged)
+        stubs = None if self.stubs is None else self.stubs + (newer.stubs or ())
+        both = Tally(self.baseline, self.counted + newer.counted, uncounted, self.judged + newer.judged, stubs)
         enough = len(both.counted) > 1 or sum(len(columns.ts) for columns in both.uncounted) >= _BATCH
-        return Tally(self.baseline, (both.sketch(),), (), both.outcomes()) if enough else both
+        return Tally(self.baseline, (both.sketch(),), (), both.outcomes(), stubs) if enough else both
 
     @property
     def hashes(self) -> dict[str, str]:
@@ -79,33 +83,40 @@ class Tally:
         """As in `Pane.outcomes`."""
         return tuple(("", table) for table in self.outcomes())
 
+    def stubs_by_track(self) -> tuple[tuple[str, Stubs], ...]:
+        """As in `Pane.stubs`."""
+        return (("", reduce(add, self.stubs)),) if self.stubs else ()
+
 
 @dataclass(frozen=True, slots=True)
 class TrackTally:
     """A model's events in an open run, where its versions have baselines of their own.
 
     baselines: by track. parts: by track, those of a track without a baseline as events. Events that come while other
-    baselines wait for the end of the run are counted in these, as those of a `Tally` are.
+    baselines wait for the end of the run are counted in these, as those of a `Tally` are. waits: whether the events
+    wait for labels.
     """
 
     baselines: Mapping[str, Baseline]
     parts: Mapping[str, Tally | tuple[Event, ...]]
+    waits: bool = False
 
     @classmethod
-    def of_events(cls, baselines: Mapping[str, Baseline], events: Sequence[Event]) -> Self:
+    def of_events(cls, baselines: Mapping[str, Baseline], events: Sequence[Event], waits: bool = False) -> Self:
         """The tally of events: of each version in its baseline, and of all others in the track ""."""
         sorted_in = defaultdict[str, list[Event]](list)
         for event in events:
             sorted_in[track_of(event, baselines)].append(event)
-        return cls(baselines, {track: _counted(baselines.get(track), own) for track, own in sorted_in.items()})
+        parts = {track: _counted(baselines.get(track), own, waits) for track, own in sorted_in.items()}
+        return cls(baselines, parts, waits)
 
     def __add__(self, newer: TrackTally | tuple[Event, ...]) -> TrackTally:
         if isinstance(newer, tuple):
-            newer = TrackTally.of_events(self.baselines, newer)
+            newer = TrackTally.of_events(self.baselines, newer, self.waits)
         parts: dict[str, Any] = dict(self.parts)
         for track, part in newer.parts.items():
             parts[track] = parts[track] + part if track in parts else part
-        return TrackTally(self.baselines, parts)
+        return TrackTally(self.baselines, parts, self.waits)
 
     @property
     def hashes(self) -> dict[str, str]:
@@ -121,8 +132,14 @@ class TrackTally:
 
     def outcomes_by_track(self) -> tuple[tuple[str, OutcomeTable], ...]:
         """As in `Pane.outcomes`."""
-        parts = ((track, part) for track, part in sorted(self.parts.items()) if isinstance(part, Tally))
-        return tuple((track, table) for track, part in parts for table in part.outcomes())
+        return tuple((track, table) for track, part in self._tallies() for table in part.outcomes())
+
+    def stubs_by_track(self) -> tuple[tuple[str, Stubs], ...]:
+        """As in `Pane.stubs`."""
+        return tuple((track, stubs) for track, part in self._tallies() for _, stubs in part.stubs_by_track())
+
+    def _tallies(self) -> Iterator[tuple[str, Tally]]:
+        return ((track, part) for track, part in sorted(self.parts.items()) if isinstance(part, Tally))
 
 
 def track_of(event: Event, baselines: Mapping[str, Baseline]) -> str:
@@ -131,8 +148,8 @@ def track_of(event: Event, baselines: Mapping[str, Baseline]) -> str:
     return version if version in baselines else ""
 
 
-def _counted(baseline: Baseline | None, events: Sequence[Event]) -> Tally | tuple[Event, ...]:
-    return tuple(events) if baseline is None else Tally.of_events(baseline, events)
+def _counted(baseline: Baseline | None, events: Sequence[Event], waits: bool) -> Tally | tuple[Event, ...]:
+    return tuple(events) if baseline is None else Tally.of_events(baseline, events, waits)
 
 
 def columns_of(baseline: Baseline, events: Sequence[tuple[int, Event]]) -> Columns:
@@ -148,15 +165,17 @@ def _outcomes(baseline: Baseline, columns: Columns) -> tuple[OutcomeTable, ...]:
 
 @dataclass(frozen=True, slots=True)
 class SketchRows:
-    """Events of a model with a baseline: their panes hold sketches."""
+    """Events of a model with a baseline: their panes hold sketches. stubs: of all of them, if they wait for labels."""
 
     baseline: Baseline
     columns: Columns
+    stubs: Stubs | None = None
 
     @classmethod
-    def of(cls, baseline: Baseline, columns: Columns, offsets: IntArray) -> SketchRows:
-        """The rows of `columns`. offsets: of all messages of the fetch."""
-        return cls(baseline, columns.with_positions(offsets))
+    def of(cls, baseline: Baseline, columns: Columns, offsets: IntArray, waits: bool = False) -> SketchRows:
+        """The rows of `columns`. offsets: of all messages of the fetch. waits: whether they wait for labels."""
+        stubs = Stubs.of(columns, baseline.fields) if waits else None
+        return cls(baseline, columns.with_positions(offsets), stubs)
 
     @property
     def offsets(self) -> IntArray:
@@ -167,7 +186,8 @@ class SketchRows:
         return self.columns.ts
 
     def content(self, first: int, last: int) -> Tally:
-        return Tally(self.baseline, (), (self.columns.slice(first, last),))
+        stubs = None if self.stubs is None else (self.stubs.take(slice(first, last)),)
+        return Tally(self.baseline, (), (self.columns.slice(first, last),), stubs=stubs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,21 +213,25 @@ class EventRows:
 class TrackRows:
     """Events of a model whose versions have baselines of their own: their panes hold tracks.
 
-    parts: by track, in the order of their names, so that the order of one message's events is always the same.
+    parts: by track, in the order of their names, so that the order of one message's events is always the same. waits:
+    whether they wait for labels.
     """
 
     baselines: Mapping[str, Baseline]
     parts: Mapping[str, SketchRows | EventRows]
     offsets: IntArray
     times: IntArray
+    waits: bool = False
 
     @classmethod
-    def of(cls, baselines: Mapping[str, Baseline], parts: Mapping[str, SketchRows | EventRows]) -> TrackRows:
+    def of(
+        cls, baselines: Mapping[str, Baseline], parts: Mapping[str, SketchRows | EventRows], waits: bool = False
+    ) -> TrackRows:
         """The rows of at least one track. baselines: by track."""
         offsets = np.concatenate([each.offsets for each in parts.values()])
         times = np.concatenate([each.times for each in parts.values()])
         order = np.argsort(offsets, kind="stable")
-        return cls(baselines, parts, offsets[order], times[order])
+        return cls(baselines, parts, offsets[order], times[order], waits)
 
     def content(self, first: int, last: int) -> TrackTally:
         bounds, parts = (self.offsets[first], self.offsets[last - 1] + 1), dict[str, Tally | tuple[Event, ...]]()
@@ -215,7 +239,7 @@ class TrackRows:
             start, stop = (int(each) for each in np.searchsorted(rows.offsets, bounds))
             if start < stop:
                 parts[track] = rows.content(start, stop)
-        return TrackTally(self.baselines, parts)
+        return TrackTally(self.baselines, parts, self.waits)
 
 
 def _shortened(event: Event) -> Event:

@@ -44,7 +44,8 @@ class Sketcher:
 
     baselines: by model; panes of other models hold events instead of sketches. schemas: see `EventReader`; the mapping
     may grow. coverage: takes a sample of the events. limits: of each message. versions: by model, the baselines of
-    versions that have their own. is_labelled: of which models outcomes are counted; None: of none.
+    versions that have their own. is_labelled: of which models outcomes are counted; None: of none. waits: of which
+    models events wait for labels; None: of none.
     """
 
     topic: str
@@ -56,6 +57,7 @@ class Sketcher:
     limits: MessageLimits = DEFAULT_LIMITS
     versions: dict[str, Mapping[str, Baseline]] = field(default_factory=dict)
     is_labelled: Callable[[str], bool] | None = None
+    waits: Callable[[str], bool] | None = None
 
     def __post_init__(self) -> None:
         self._counts = RunCounts()
@@ -90,8 +92,11 @@ class Sketcher:
         self.versions |= {model: versions} if versions else {}
         self._decoder = self._new_decoder()
         self.coverage.forget(model, {name for each in baselines.values() for name in each.names})
-        self.cutter.convert(model, lambda events: _tally(baselines, events))
+        self.cutter.convert(model, lambda events: _tally(baselines, events, self._waits(model)))
         return True
+
+    def _waits(self, model: str) -> bool:
+        return self.waits is not None and self.waits(model)
 
     def remove_baseline(self, model: str) -> None:
         """Keep the events of a model that was forgotten, from the next run on."""
@@ -149,15 +154,16 @@ class Sketcher:
     def _rows(self, decoded: Decoded, offsets: IntArray) -> dict[str, SketchRows | EventRows | TrackRows]:
         """The rows of each model. offsets: of the messages."""
         rows: dict[str, SketchRows | EventRows] = {
-            model: SketchRows.of(self.baselines[model], columns, offsets) for model, columns in decoded.known.items()
+            model: SketchRows.of(self.baselines[model], columns, offsets, self._waits(model))
+            for model, columns in decoded.known.items()
         }
         rows |= {model: EventRows.of(events, offsets) for model, events in decoded.unknown.items()}
         tracks = dict[str, TrackRows]()
         for model in self.versions.keys() & {*rows, *decoded.versions}:
             parts = {"": rows[model]} if model in rows else {}
             for version, columns in sorted(decoded.versions.get(model, {}).items()):
-                parts[version] = SketchRows.of(self.versions[model][version], columns, offsets)
-            tracks[model] = TrackRows.of(self._by_track(model), parts)
+                parts[version] = SketchRows.of(self.versions[model][version], columns, offsets, self._waits(model))
+            tracks[model] = TrackRows.of(self._by_track(model), parts, self._waits(model))
         return rows | tracks
 
     def _sample(self, messages: Sequence[bytes | None], origins: Origins) -> None:
@@ -224,10 +230,10 @@ class RunCounts:
         return counted
 
 
-def _tally(baselines: Mapping[str, Baseline], events: tuple[Event, ...]) -> Tally | TrackTally:
+def _tally(baselines: Mapping[str, Baseline], events: tuple[Event, ...], waits: bool) -> Tally | TrackTally:
     if baselines.keys() != {""}:
-        return TrackTally.of_events(baselines, events)
-    return Tally.of_events(baselines[""], events)
+        return TrackTally.of_events(baselines, events, waits)
+    return Tally.of_events(baselines[""], events, waits)
 
 
 def _counted(run: Run) -> Run:
@@ -235,8 +241,9 @@ def _counted(run: Run) -> Run:
     for model, pane in run.panes.items():
         if isinstance(pane.content, Tally | TrackTally):
             content: Any = pane.content.sketch()
-            outcomes = pane.content.outcomes_by_track()
-            panes[model], hashes = replace(pane, content=content, outcomes=outcomes), pane.content.hashes
+            outcomes, stubs = pane.content.outcomes_by_track(), pane.content.stubs_by_track()
+            panes[model] = replace(pane, content=content, outcomes=outcomes, stubs=stubs)
+            hashes = pane.content.hashes
             baselines |= {model: hashes[""]} if "" in hashes else {}
             own = {track: each for track, each in hashes.items() if track}
             versions |= {model: own} if own else {}

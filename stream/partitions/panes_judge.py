@@ -20,7 +20,8 @@ from driftline.stream.baselines.watched import Signals
 from driftline.stream.codec.frames import FormatError
 from driftline.stream.codec.panes import ForgetMessage, PaneMessage, ReferenceMessage, check_order
 from driftline.stream.judge.incidents import Step
-from driftline.stream.judge.monitor import Monitor, forget
+from driftline.stream.judge.monitor import Monitor
+from driftline.stream.judge.numbers import forget
 from driftline.stream.judge.schema import ALL_READ, REPORTER, Unread
 from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.pane import Pane, Source

@@ -33,10 +33,11 @@ from driftline.stream.judge.incidents import Step
 from driftline.stream.judge.judge import DependenceCache
 from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.schema import SchemaJudge, SchemaState, Unread
-from driftline.stream.judge.state import ModelState, TrackState
+from driftline.stream.judge.state import FOREVER, ModelState, TrackState
 from driftline.stream.panes.coverage import Coverage, Unwatched, unwatched, without_baseline
 from driftline.stream.panes.cutter import Cutter
 from driftline.stream.panes.history import History
+from driftline.stream.panes.label_sketcher import LabelSketcher
 from driftline.stream.panes.pane import Pane, Run
 from driftline.stream.panes.sketcher import Sketcher, pane_rule
 from driftline.stream.panes.tick import Progress, Tick
@@ -161,8 +162,9 @@ class Pipeline:
         cutter, mapping = Cutter(pane_rule(self.config), partition, start), self.config.mapping.event_mapping()
         known, limits = dict(self.known_baselines), self.config.limits.of_messages()
         read, versions = (mapping, self.schemas, self._coverage, limits), dict[str, Any](self.known_versions)
-        labelled = self.config.is_labelled if self.level >= OUTCOMES else None
-        self._sketchers.append(Sketcher(self.topic_name, cutter, known, *read, versions, labelled))
+        labels = self.config if self.level >= OUTCOMES else Config()
+        own = labels.labelled_by("event"), labels.labelled_by("topic")
+        self._sketchers.append(Sketcher(self.topic_name, cutter, known, *read, versions, *own))
         return self._sketchers[-1]
 
     @property
@@ -223,6 +225,18 @@ class Pipeline:
         """What became of the events of every model seen so far."""
         return {model: ModelCounts.of(total, self.states[model]) for model, total in self.events.items()}
 
+    def label_sketcher(self, partition: int, start: int) -> LabelSketcher:
+        """A first stage for one partition's log of labels from offset `start` on."""
+        cutter, mapping = Cutter(pane_rule(self.config), partition, start), self.config.mapping.labels.event_mapping()
+        topic, waits = self.config.topics.labels, self.config.labelled_by("topic") or (lambda _: False)
+        return LabelSketcher(topic, cutter, mapping, waits, self.schemas, self.config.limits.of_messages())
+
+    def learn(self, run: Run) -> None:
+        """Take the labels of a run, which wait for their predictions."""
+        for model, pane in run.panes.items():
+            monitor, topic = self.monitors.get(model) or self._new_monitor(model), self.config.topics.labels
+            self.states[model], _ = monitor.judge(self.states.get(model, ModelState()), pane, topic)
+
     def judge(self, run: Run) -> list[IncidentAlert]:
         """Judge the next run; returns the alerts it causes."""
         alerts = []
@@ -258,17 +272,19 @@ class Pipeline:
         return self._tick(time) if time >= self.ticks + _TICK else []
 
     def last_tick(self) -> list[IncidentAlert]:
-        """Let it become as late as it was at the end of the log; returns the alerts."""
+        """Let it become as late as it was at the end of the log, beyond which nothing waits; returns the alerts."""
         time, newest = self._progress.time or 0, self._progress.newest or 0
         # Nothing confirms the last run, which may have a wrong clock.
-        return self._tick(max(self.ticks, min(newest, time + _TICK)))
+        return self._tick(max(self.ticks, min(newest, time + _TICK)), FOREVER)
 
-    def _tick(self, time: int) -> list[IncidentAlert]:
+    def _tick(self, time: int, joined: int | None = None) -> list[IncidentAlert]:
+        """joined: up to when slots may close; by default `time`, since all labels are read before."""
         # Files may be samples of what came.
         self.ticks, self.until = time, 0 if self.topic is None else time
         alerts, unread = list[IncidentAlert](), self._unread(time)
         for model, monitor in sorted(self.monitors.items()):
-            self.states[model], steps = monitor.tick(self.states[model], time, self.until, unread)
+            until = time if joined is None else joined
+            self.states[model], steps = monitor.tick(self.states[model], time, self.until, unread, until)
             alerts += self._alerts(monitor, steps)
         return alerts
 

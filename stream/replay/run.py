@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 
@@ -23,10 +24,15 @@ from driftline.stream.judge.absence import CalendarOf, every_day
 from driftline.stream.judge.floors import unjudged_outcomes
 from driftline.stream.judge.incidents import Incident, Step
 from driftline.stream.judge.resolution import small_baseline_remarks
+from driftline.stream.judge.waiting import Counts
 from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.panes.history import History
 from driftline.stream.panes.pane import Run
 from driftline.stream.replay.pipeline import LogBatch, ModelCounts, Pipeline, merge_runs
+
+#: Logs of the partitions of a topic.
+Logs = Mapping[int, Iterable[LogBatch]]
+NO_LOGS: Logs = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,8 @@ class ReplayResult:
     watched: the names of the signals that were judged, by model. constant: models of which all of these are constant in
     the baseline. unwatched: the fields that no signal watches.
     remarks: what has no effect on these events, of the configuration and the baselines, and baselines that are small.
-    record: for reports, if it was asked for.
+    record: for reports, if it was asked for. labels: what became of predictions and labels, by model, where these come
+    by themselves.
     """
 
     alerts: list[IncidentAlert] = field(default_factory=list)
@@ -66,6 +73,7 @@ class ReplayResult:
     remarks: list[str] = field(default_factory=list)
     unwatched: list[Unwatched] = field(default_factory=list)
     record: Record | None = None
+    labels: dict[str, Counts] = field(default_factory=dict)
 
     @property
     def recorded(self) -> Record:
@@ -113,10 +121,12 @@ def replay(
     calendar_of: CalendarOf = every_day,
     versions: Versions = NO_VERSIONS,
     keeps_history: bool = False,
+    labels: Logs = NO_LOGS,
 ) -> ReplayResult:
     """Run the logs of a topic's partitions through the pipeline; `on_alert` is called with each alert.
 
-    topic, calendar_of, versions, keeps_history: as in `Pipeline`. schemas: see `EventReader`.
+    topic, calendar_of, versions, keeps_history: as in `Pipeline`. schemas: see `EventReader`. labels: the logs of the
+    labels that come by themselves, which are read before: a join does not depend on the order.
     """
     by_model = {baseline.model: baseline for baseline in baselines}
     result = ReplayResult(rejected=Rejections(config.mapping.event_mapping()))
@@ -128,16 +138,19 @@ def replay(
             result.alerts.append(alert)
             on_alert(alert)
 
+    result.remarks += _learn(pipeline, labels)
     for run in merge_runs(_runs(pipeline, partition, log, result) for partition, log in sorted(logs.items())):
         report(pipeline.judge(run))
         report(pipeline.tick_after(run))
     report(pipeline.last_tick())
     result.counts, result.watched, result.unwatched = pipeline.counts, pipeline.watched, pipeline.unwatched
     result.constant = pipeline.constant
+    waiting = ((model, state.waiting) for model, state in sorted(pipeline.states.items()))
+    result.labels = {model: each.counts for model, each in waiting if each is not None}
     if keeps_history:
         still_open = {model: state.open_incidents for model, state in pipeline.states.items()}
         result.record = Record(pipeline.histories, pipeline.references, pipeline.steps, still_open)
-    result.remarks = list(_remarks(pipeline))
+    result.remarks += _remarks(pipeline)
     return result
 
 
@@ -145,6 +158,10 @@ def _remarks(pipeline: Pipeline) -> Iterator[str]:
     """What has no effect on the events of this replay, and which given baselines are too small, a line each."""
     yield from map(str, unused_settings(pipeline.config, pipeline.signals))
     yield from map(str, unknown_upstreams(pipeline.config, pipeline.states))
+    for model, state in pipeline.states.items():
+        counts = state.waiting.counts if state.waiting is not None else None
+        if counts is not None and counts.unmatched and not counts.joined:
+            yield f"model {model}: no label has the id of a prediction: does `mapping.labels.id` name the same id?"
     for model, monitor in pipeline.monitors.items():
         if monitor.refusal:
             yield f"model {model}: no baseline can be learned from its events: {monitor.refusal}"
@@ -174,6 +191,25 @@ def _runs(pipeline: Pipeline, partition: int, log: Iterable[LogBatch], result: R
         yield from runs
     if sketcher:
         yield sketcher.close(end)
+
+
+def _learn(pipeline: Pipeline, labels: Logs) -> list[str]:
+    """Take the labels of all partitions; returns remarks on what of them is of no use."""
+    read, refused, reason = 0, 0, ""
+    for partition, log in sorted(labels.items()):
+        sketcher, end = None, 0
+        for batch in log:
+            sketcher = sketcher or pipeline.label_sketcher(partition, int(batch.offsets[0]))
+            runs, _, rejections, _ = sketcher.consume(*batch)
+            read, refused = read + len(batch.messages), refused + len(rejections)
+            reason = reason or next((each.reason for each in rejections), "")
+            end = int(batch.offsets[-1]) + 1
+            for run in runs:
+                pipeline.learn(run)
+        if sketcher:
+            pipeline.learn(sketcher.close(end))
+    told = f"{refused:,} of {read:,} labels are none: {reason}; `mapping.labels` says where the parts of a label are"
+    return [told] if refused else []
 
 
 def as_single_partition(batches: Iterable[Sequence[bytes]]) -> Iterator[LogBatch]:

@@ -27,6 +27,7 @@ def summary(result: ReplayResult, verdict: Verdict) -> dict[str, Any]:
             model: {**counts._asdict(), "watched": list(result.watched.get(model, ()))}
             for model, counts in sorted(result.counts.items())
         },
+        "labels": {model: counts._asdict() for model, counts in result.labels.items()},
         "unwatched": list(map(unwatched_row, result.unwatched)),
         "remarks": result.remarks,
         "incidents": _incidents(result),

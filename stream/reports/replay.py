@@ -84,6 +84,8 @@ def print_summary(console: Console, result: ReplayResult, verdict: Verdict, seco
         f"watched {counted(signals, 'signal')} of {counted(len(result.watched), 'model')}, "
         f"judged {result.judged:,} of {result.read:,} events{_rest(result)}"
     )
+    for model, counts in result.labels.items():
+        console.print(Text(printable(f"  {model}: {counts.told}")), soft_wrap=True)
     print_unwatched(console, result.unwatched)
     _print_verdict(console, result, verdict)
 

@@ -125,8 +125,8 @@ def label_part() -> Schema:
         "ts": _time("When the outcome became known."),
     }
     return {
-        "description": "The true outcome of a prediction. `driftline performance --labels` reads files of them; "
-        "workers do not read the topic yet.",
+        "description": "The true outcome of a prediction. `driftline performance` and `driftline replay` read them "
+        "with `--labels`; workers do not read the topic yet.",
         "type": "object",
         "properties": parts,
         "required": list(parts),

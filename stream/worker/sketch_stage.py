@@ -80,7 +80,7 @@ class SketchSettings:
         topics, mapping = config.topics, config.mapping.event_mapping()
         limits, rejected = config.limits.of_messages(), config.worker.max_rejected
         read = pane_rule(config), mapping, limits, rejected
-        return cls(topics.predictions, topics.panes, *read, config.for_model, config.is_labelled)
+        return cls(topics.predictions, topics.panes, *read, config.for_model, config.labelled_by("event"))
 
 
 class SketchStage:

@@ -22,7 +22,8 @@ from driftline.stream.config.sections import ModelConfig
 from driftline.stream.events.event import Event
 from driftline.stream.judge.absence import TrafficJudge
 from driftline.stream.judge.incidents import Status, Step
-from driftline.stream.judge.monitor import Monitor, forget
+from driftline.stream.judge.monitor import Monitor
+from driftline.stream.judge.numbers import forget
 from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.pane import SLOT_MS, Pane, Range, Source
 

@@ -1,0 +1,211 @@
+"""One slot of prediction time: its predictions, their labels, its cut-off, and its outcomes. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from driftline.detectors.arrays import BoolArray, FloatArray, IntArray
+from driftline.detectors.outcomes.table import OutcomeTable
+from driftline.stream.config.outcomes import Outcomes
+from driftline.stream.outcomes.coding import Coding
+from driftline.stream.outcomes.ids import Keys
+from driftline.stream.outcomes.index import Index
+from driftline.stream.panes.pane import Pane, Range
+
+#: The share of a slot's predictions whose labels it waits for: some are never labelled, and would cost every slot the
+#: longest wait.
+COMPLETE: Final = 0.99
+_NEVER = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """For how long halves wait for each other, ms, and how many predictions do.
+
+    slot: of prediction time. wait: from a slot's end to its cut-off at most. keep: by which a label may be earlier than
+    its prediction, or later than `wait` and still be known as late; and a prediction be after one with the same id.
+    """
+
+    wait: int
+    slot: int
+    keep: int
+    most: int
+
+    @classmethod
+    def of(cls, config: Outcomes) -> Self:
+        """What the configuration says."""
+        wait, slot, keep = (round(1000 * each) for each in (config.wait, config.slot, config.keep))
+        return cls(wait, slot, keep, config.max_pending)
+
+    def grace(self, time: int) -> int:
+        """When nothing older than a time is expected any more: a slot's length later."""
+        return time + self.slot
+
+    def belongs(self, label: IntArray, prediction: IntArray) -> BoolArray:
+        """Whether labels and predictions of these times (n,), epoch ms, may belong together."""
+        lag = label - prediction
+        return np.asarray((lag >= -self.keep) & (lag <= self.wait + self.keep))
+
+    @property
+    def stubs(self) -> int:
+        """For how long a prediction is remembered: until its latest label is settled, and that was noticed."""
+        return self.wait + 2 * self.keep + 4 * self.slot
+
+    @property
+    def labels(self) -> int:
+        """For how long a label is: until the last slot that it may belong to is closed."""
+        return self.wait + self.keep + 3 * self.slot
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taken:
+    """The predictions (n,) of a track in a slot, each id once. run: the number of its run in `runs`.
+
+    doubled: how many were left out. coding: None if the track has no reference, then `predicted` has no meaning.
+    """
+
+    keys: Keys
+    ts: IntArray
+    predicted: FloatArray
+    score: FloatArray
+    run: IntArray
+    runs: tuple[Range, ...]
+    doubled: int
+    coding: Coding | None
+
+    @classmethod
+    def of(
+        cls, parts: Iterable[tuple[Any, IntArray]], coding: Coding | None, index: Index, start: int, keep: int
+    ) -> Self:
+        """The predictions in these rows of parts, see `Halves.between`.
+
+        index: of all of the track. start: of the slot, epoch ms. keep: see `Bounds`.
+        """
+        columns, runs = list[tuple[npt.NDArray[Any], ...]](), list[Range]()
+        for part, rows in parts:
+            half = part.half.take(rows)
+            predicted = coding.predicted(half.prediction, half.score) if coding else np.zeros(len(rows))
+            owner = np.searchsorted(np.cumsum([n for _, n in part.runs]), rows, "right") + len(runs)
+            columns.append((half.keys, half.ts, predicted, half.score, owner))
+            runs += [run for run, _ in part.runs]
+        if not columns:
+            none = np.empty(0, np.int64)
+            return cls(none.astype(np.uint64), none, none.astype(float), none.astype(float), none, (), 0, coding)
+        keys, ts, predicted, score, run = (np.concatenate(own) for own in zip(*columns, strict=True))
+        every = cls(keys, ts, predicted, score, run, tuple(runs), 0, coding)
+        kept = every._first_of_each()
+        kept = kept[~_has_earlier(keys[kept], ts[kept], index, start, keep)]
+        doubled = len(keys) - len(kept)
+        return cls(keys[kept], ts[kept], predicted[kept], score[kept], run[kept], tuple(runs), doubled, coding)
+
+    def _first_of_each(self) -> IntArray:
+        """The rows with the earliest prediction of each key; of several at one time, one that the rows alone decide."""
+        partition, start = (np.array([getattr(each, name) for each in self.runs]) for name in ("partition", "start"))
+        order = np.lexsort((start[self.run], partition[self.run], self.score, self.predicted, self.ts, self.keys))
+        keys = self.keys[order]
+        return np.asarray(order[np.append(True, keys[1:] != keys[:-1])])
+
+    def pane(self, rows: IntArray, labels: list[str]) -> Pane[OutcomeTable]:
+        """The outcomes of these rows (m,), at least one, with their labels. Only with a coding."""
+        assert self.coding is not None  # noqa: S101 # for mypy
+        ts, runs = self.ts[rows], [self.runs[run] for run in np.unique(self.run[rows]).tolist()]
+        table = self.coding.outcomes(ts, self.predicted[rows], self.score[rows], labels)
+        return Pane(table, int(ts.min()), int(ts.max()), _union(runs))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Joined:
+    """A slot that is joined. end, cutoff: epoch ms. panes: its outcomes by track, of those that have any."""
+
+    end: int
+    cutoff: int
+    panes: dict[str, Pane[OutcomeTable]]
+    counts: Mapping[str, int]
+
+
+def join_slot(taken: Mapping[str, Taken], labels: Index, start: int, bounds: Bounds) -> Joined:
+    """The outcomes of a slot, of all labels that are known. taken: its predictions by track."""
+    end = start + bounds.slot
+    found = {track: _Labels.of(own, labels, bounds) for track, own in taken.items()}
+    first = np.concatenate([np.empty(0, np.int64), *(each.first for each in found.values())])
+    cutoff = _cutoff(first, end, bounds)
+    counts, panes = Counter(doubled=sum(each.doubled for each in taken.values())), dict[str, Pane[OutcomeTable]]()
+    for track, own in taken.items():
+        rows, texts, more = found[track].until(cutoff)
+        counts.update(more)
+        if own.coding is None:
+            counts["unjudged"] += len(own.keys)
+            continue
+        counts.update(joined=len(rows), unlabelled=len(own.keys) - len(rows))
+        if len(rows):
+            panes[track] = own.pane(rows, texts)
+    return Joined(end, cutoff, panes, counts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Labels:
+    """The labels (m,) of n predictions. place: to which of these each belongs. first: (n,) time of each one's first."""
+
+    place: IntArray
+    ts: IntArray
+    label: npt.NDArray[np.object_]
+    first: IntArray
+
+    @classmethod
+    def of(cls, taken: Taken, labels: Index, bounds: Bounds) -> Self:
+        first = np.full(len(taken.keys), _NEVER)
+        place, found = labels.find(taken.keys)
+        if not found:
+            return cls(place, place, place.astype(object), first)
+        ts, label = found
+        own = bounds.belongs(ts, taken.ts[place])
+        np.minimum.at(first, place[own], ts[own])
+        return cls(place[own], ts[own], label[own], first)
+
+    def until(self, cutoff: int) -> tuple[IntArray, list[str], dict[str, int]]:
+        """The predictions (k,) that have a label by then, that of each, and how many are corrected, repeated, late."""
+        known = self.ts <= cutoff
+        names, code = np.unique(self.label[known], return_inverse=True)
+        place, ts = self.place[known], self.ts[known]
+        order = np.lexsort((code, ts, place))
+        last = order[np.diff(place[order], append=-1) != 0]
+        different = np.unique(np.stack([place, code], axis=1), axis=0)[:, 0]
+        counts = {
+            "corrected": int((np.unique(different, return_counts=True)[1] > 1).sum()),
+            "repeated": len(place) - len(different),
+            "late": int((~known).sum()),
+        }
+        return place[last], [str(names[each]) for each in code[last].tolist()], counts
+
+
+def _cutoff(first: IntArray, end: int, bounds: Bounds) -> int:
+    """The cut-off of a slot that ends at `end`, epoch ms. first: (n,) time of the first label of each prediction."""
+    needed = math.ceil(COMPLETE * len(first))
+    complete = int(np.partition(first, needed - 1)[needed - 1]) if needed else end
+    latest = end + bounds.wait
+    # The last hundredth follows: without a while for it, one label in a hundred would be late though all come.
+    return latest if complete >= latest else min(max(bounds.grace(complete), end), latest)
+
+
+def _has_earlier(keys: Keys, ts: IntArray, index: Index, start: int, keep: int) -> BoolArray:
+    """Whether each prediction (n,) has the id of one before the slot."""
+    known, (places, found) = np.zeros(len(keys), bool), index.find(keys)
+    if found:
+        known[places[(found[0] < start) & (found[0] >= ts[places] - keep)]] = True
+    return known
+
+
+def _union(ranges: Iterable[Range]) -> tuple[Range, ...]:
+    """One range for each partition, sorted, that holds all of these."""
+    merged = dict[int, Range]()
+    for each in ranges:
+        own = merged.get(each.partition, each)
+        merged[each.partition] = Range(each.partition, min(own.start, each.start), max(own.end, each.end))
+    return tuple(merged[partition] for partition in sorted(merged))
