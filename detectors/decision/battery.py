@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -28,6 +29,16 @@ class Column(NamedTuple):
     special: Special | None = None
 
 
+def signal_of(columns: Sequence[Column]) -> IntArray:
+    """Signal index of each column (T,)."""
+    return np.array([column.signal for column in columns], np.int64)
+
+
+def uses_past(columns: Sequence[Column]) -> BoolArray:
+    """Which columns are of statistics that compare a window with the past (T,)."""
+    return np.array([STATISTICS[column.statistic].against is Against.PAST for column in columns], bool)
+
+
 @dataclass(frozen=True)
 class Battery:
     """All statistics of the signals of one layout.
@@ -48,13 +59,12 @@ class Battery:
     @cached_property
     def signal_of(self) -> IntArray:
         """Signal index of each column (T,)."""
-        return np.array([column.signal for column in self.columns])
+        return signal_of(self.columns)
 
     @cached_property
     def uses_past(self) -> BoolArray:
         """Which columns compare a window with the past (T,)."""
-        past = [STATISTICS[column.statistic].against is Against.PAST for column in self.columns]
-        return np.array(past) | self.against_past
+        return uses_past(self.columns) | self.against_past
 
     @cached_property
     def midranks(self) -> FloatArray:

@@ -29,6 +29,7 @@ COST: Final[Mapping[str, tuple[float, ...]]] = MappingProxyType(
         "level": (-0.6, -0.6, -0.5),
         "spread": (-0.5, -0.5, -0.5),
         "chi2": (2.3, 2.2, 2.0),
+        "bins": (-0.7, -0.3, -0.3),
         "rate": (-1.0, -1.0, -0.5),
     }
 )

@@ -9,6 +9,7 @@ for n events against a reference worth M.
 | level, spread | (Σ f R)² s / (2 Var f (1 + lean)) - ln 2                                     |
 | ks            | the largest |cumulated R|² s / (2 Var (1 + lean)), of the widest cut, - ln 2 |
 | chi2          | -ln P(chi-square >= Σ (1 - p) R² s / Var) over codes expected often enough   |
+| bins          | as rate, of the strongest of B bins, - ln 2B                                 |
 | rate          | the lesser of G / φ and of the bound for clumps of dispersion φ, - ln 2      |
 
 A sum of m independent events of skewness γ exceeds z standard deviations with a chance of about
@@ -32,8 +33,10 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from driftline.detectors.arrays import BoolArray, FloatArray, IntArray
+from driftline.detectors.decision.binned import Binned
 from driftline.detectors.decision.reference import History, Reference, mixed
 from driftline.detectors.decision.widths import Widths
+from driftline.detectors.statistics.bins import Bins
 from driftline.detectors.statistics.categorical import chi2_evidence
 from driftline.detectors.statistics.clumps import clumped_evidence, g_evidence
 from driftline.detectors.statistics.functionals import Functionals
@@ -50,11 +53,12 @@ _TWO_SIDES = math.log(2)
 
 @dataclass(frozen=True, eq=False)
 class Likeness:
-    """What a signal's windows are compared with."""
+    """What a signal's windows are compared with. bins: of an ordered signal; None if they are not tested."""
 
     reference: Reference
     functionals: Functionals
     widths: Widths
+    bins: Bins | None = None
 
     @classmethod
     def of(cls, history: History, size: int, ordered: bool) -> Likeness:
@@ -64,9 +68,10 @@ class Likeness:
 
     @cached_property
     def tests(self) -> tuple[str, ...]:
-        """The tests of a signal, in the order of the evidence: of its shape, then the rate of each special code."""
+        """The tests of a signal, in the order of the evidence: of its shape, of its bins, of each special code."""
         special = len(self.functionals.shares) - self.functionals.size
-        return (*(("ks", "level", "spread") if self.functionals.ordered else ("chi2",)), *["rate"] * special)
+        shape = ("ks", "level", "spread") if self.functionals.ordered else ("chi2",)
+        return (*shape, *(["bins"] if self.bins else []), *["rate"] * special)
 
     def judges(self, events: float) -> bool:
         """Whether windows of as many events, at all times of a cycle, are long enough to be judged for their shape."""
@@ -84,7 +89,8 @@ class _Places(NamedTuple):
     ordered, nominal, special: columns of codes. of_ordered, of_nominal: the first of each signal among these. weights:
     of the codes in `ordered`, (2, .) for level and spread. regular: shares of these among themselves. cuts, of_cuts,
     nominal_f, special_f: of functionals. level: functionals of level; those of spread follow them. with_cuts: which of
-    the ordered signals have cuts. ks, chi2, rates: columns of tests; those of level and spread follow ks.
+    the ordered signals have cuts. ks, chi2, bins, rates: columns of tests; those of level and spread follow ks. binned:
+    the first functional of each signal that has bins.
     """
 
     ordered: IntArray
@@ -102,6 +108,8 @@ class _Places(NamedTuple):
     special_f: IntArray
     ks: IntArray
     chi2: IntArray
+    bins: IntArray
+    binned: IntArray
     rates: IntArray
 
 
@@ -134,6 +142,9 @@ class Likenesses:
         if places.nominal.size:
             own = places.nominal
             evidence[:, places.chi2] = self._nominal(counts[:, own], expected[:, own], of_shape, slope, n)
+        if self._binned:
+            restless = self._widths.restless(phases)[:, places.binned]
+            evidence[:, places.bins] = self._binned.evidence(counts, phases, size, restless)
         self._rates(evidence, counts[:, places.special], expected[:, places.special], slope, n, size)
         return np.maximum(evidence, 0.0, out=evidence)
 
@@ -211,6 +222,12 @@ class Likenesses:
         return Widths.joined([each.widths for each in self.signals])
 
     @cached_property
+    def _binned(self) -> Binned | None:
+        first = np.cumsum([0, *(len(each.functionals.shares) for each in self.signals)]).tolist()
+        own = [(at, each.bins, each.reference) for at, each in zip(first, self.signals, strict=False) if each.bins]
+        return Binned.of(own) if own else None
+
+    @cached_property
     def _places(self) -> _Places:
         signals = [each.functionals for each in self.signals]
         codes, functionals, tests = (
@@ -225,6 +242,7 @@ class Likenesses:
         ordered, nominal = ([s for s in every if signals[s].ordered is wanted] for wanted in (True, False))
         cuts = [s for s in ordered if signals[s].cuts.size]
         shape = [each.families[0].stop for each in signals]
+        binned = [s for s in every if self.signals[s].bins]
         special = [len(each.shares) - each.size for each in signals]
         return _Places(
             ordered=_spans([(codes[s], signals[s].size) for s in ordered]),
@@ -242,6 +260,8 @@ class Likenesses:
             special_f=_spans([(functionals[s] + shape[s], special[s]) for s in every]),
             ks=tests[ordered],
             chi2=tests[nominal],
+            bins=_spans([(tests[s + 1] - special[s] - 1, 1) for s in binned]),
+            binned=functionals[binned],
             rates=_spans([(tests[s + 1] - special[s], special[s]) for s in every]),
         )
 

@@ -134,6 +134,11 @@ class Widths:
         """How many events (w, F) say as much as one independent event, in windows (w, H); at least 1 without phases."""
         return np.asarray(self.variance(phases) / (phases.sum(1, keepdims=True) * self.independent))
 
+    def restless(self, phases: FloatArray) -> FloatArray:
+        """By how much the excess (w, F) of windows (w, H) is more than that of all of the baseline, at least 1."""
+        of_window = mixed(phases, self.excess) / phases.sum(1, keepdims=True)
+        return np.asarray(np.maximum(of_window / (self.mix @ self.excess), 1.0))
+
     @cached_property
     def _by_phase(self) -> FloatArray:
         """Variance (H, F) in each phase, over that of all."""

@@ -82,6 +82,23 @@ def long_run(series: FloatArray, lengths: IntArray | None = None) -> LongRun:
     return LongRun(lengths, variance * (1 + error_of(lag, n)) * n / (n - 1), lag, short)
 
 
+def limits(series: FloatArray) -> FloatArray:
+    """The variance (F,) of sums over the longest windows of F series (P, F), as by `long_run`, but many that are alike.
+
+    Of dozens of series one seems to depend on itself by chance, so each has its own lag. The mean of their correlations
+    shows what each is too noisy to show, so no lag is less than that of the mean.
+    """
+    n, covariance = len(series), autocovariances(series)
+    alike = covariance[0].sum() ** 2 / max((covariance[0] ** 2).sum(), 1e-300)
+    common = _lag(covariance.sum(1, keepdims=True), n, alike)[0]
+    lags = [max(_lag(own[:, None], n)[0], common) for own in covariance.T]
+    sums = np.array(
+        [own[0] + 2 * _flat_top(len(own), m)[1:] @ own[1:] for own, m in zip(covariance.T, lags, strict=True)]
+    )
+    errors = np.array([error_of(lag, n) for lag in lags])
+    return np.asarray(np.maximum(sums, _LEAST * covariance[0]) * (1 + errors) * n / (n - 1))
+
+
 def error_of(lag: int, n: int) -> float:
     """Relative standard error of V, from n values that are independent after `lag` others."""
     return math.sqrt((2 + 16 * lag / 3) / n)
@@ -95,11 +112,11 @@ def autocovariances(series: FloatArray) -> FloatArray:
     return np.asarray(np.fft.irfft(spectrum * spectrum.conj(), 2 * n, axis=0)[: max(2, n // 4)] / n)
 
 
-def _lag(covariance: FloatArray, n: int) -> tuple[int, bool]:
-    """The lag after which nothing is correlated; and whether there is none in sight."""
+def _lag(covariance: FloatArray, n: int, alike: float = 1.0) -> tuple[int, bool]:
+    """The lag after which nothing is correlated; and whether there is none in sight. alike: series in the mean."""
     some = covariance[0] > 0
     correlation = covariance[:, some] / covariance[0, some]
-    loud = (np.abs(correlation) >= 2 * math.sqrt(math.log10(n) / n)).any(axis=1)
+    loud = (np.abs(correlation) >= 2 * math.sqrt(math.log10(n) / (n * alike))).any(axis=1)
     for lag in range(len(loud) - 1):
         if not loud[lag + 1 : lag + 1 + _QUIET_LAGS].any():
             return lag, False

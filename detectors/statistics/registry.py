@@ -192,6 +192,14 @@ _ROWS = (
         "floor", Subject.OUTCOMES, Against.REFERENCE, Sides.FEWER, "a share below the least one that is good enough",
         "A share of the outcomes is compared with its configured floor, by a bound that holds at every length.",
     ),
+    Statistic(
+        "bins", Subject.ORDERED, Against.REFERENCE, Sides.BOTH, "values at one place",
+        "A tail bound compares the share of each of at most 64 bins of the values, and of values between known ones.",
+    ),
+    Statistic(
+        "bins", Subject.ORDERED, Against.REFERENCE, Sides.BOTH, "values at one place",
+        "A tail bound compares the share of each of at most 64 bins of the values, and of values between known ones.",
+    ),
 )  # fmt: skip
 
 #: The statistics by name.

@@ -26,6 +26,7 @@ from driftline.detectors.decision.hazard import COST, PANES
 from driftline.detectors.decision.likeness import Likeness
 from driftline.detectors.decision.reference import Reference
 from driftline.detectors.decision.widths import Widths
+from driftline.detectors.statistics.bins import Bins
 from driftline.detectors.statistics.functionals import Functionals
 from driftline.detectors.statistics.long_run import LongRun, window_lengths
 
@@ -42,7 +43,7 @@ _NEAR = 0.25
 
 def likeness(shares: FloatArray, size: int, ordered: bool, pane: int) -> Likeness:
     """A signal of independent events whose widths are known."""
-    functionals, counts = Functionals(shares, size, ordered), np.rint(shares * _KNOWN)[None]
+    functionals, counts = Functionals(shares, size, ordered), np.rint(shares * _KNOWN)[None].astype(np.int64)
     matrix = functionals.matrix
     variance = shares @ (matrix * matrix) - (shares @ matrix) ** 2
     alike = tuple(
@@ -50,7 +51,10 @@ def likeness(shares: FloatArray, size: int, ordered: bool, pane: int) -> Likenes
     )
     ones = np.ones((1, len(variance)))
     return Likeness(
-        Reference(counts), functionals, Widths(pane, variance, ones, ones, np.ones(1), alike, alike, math.inf)
+        Reference(counts.astype(float)),
+        functionals,
+        Widths(pane, variance, ones, ones, np.ones(1), alike, alike, math.inf),
+        Bins(counts[0, :size]) if ordered else None,
     )
 
 

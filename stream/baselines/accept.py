@@ -16,6 +16,7 @@ from driftline.detectors.summaries.codes import Kind
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline, BaselineError
+from driftline.stream.baselines.bins import joined
 from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.baselines.cycles import Cycles
 from driftline.stream.baselines.slopes import Slopes
@@ -77,8 +78,9 @@ def _joined(parent: Baseline, now: Baseline, about: Mapping[str, Any]) -> Baseli
     figures = [(sources[origin[s]], sources[origin[s]].layout.numeric.index(at[s])) for s in layout.numeric]
     total = Sketch(parent.total.n, counts, _picked(figures, "sums"), _picked(figures, "extremes"))
     cycles = _cycles(parent, now)
+    bins = joined([parent.bins and parent.bins.select(parent.names - now.names), now.bins])
     slopes, built = _slopes(parent, now), Baseline.of(layout, blocks, total, about)
-    return replace(built, rates=parent.rates, cycles=cycles, outcomes=parent.outcomes, slopes=slopes)
+    return replace(built, rates=parent.rates, cycles=cycles, outcomes=parent.outcomes, slopes=slopes, bins=bins)
 
 
 def _picked(figures: Sequence[tuple[Baseline, int]], name: str) -> Any:

@@ -22,6 +22,7 @@ from driftline.detectors.decision.thresholds import Dependence
 from driftline.detectors.outcomes.table import OutcomeTable
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
+from driftline.stream.baselines.bins import Dispersions
 from driftline.stream.baselines.cycles import Cycles
 from driftline.stream.baselines.derived import Derived, signal_hashes
 from driftline.stream.baselines.encoding import content_hash, counts_type, signals_file
@@ -49,7 +50,8 @@ class Baseline:
     and arrays. read_blocks: reads the blocks, which nobody needs who has what
     is `derived` from them; None if they were not kept. rates: of the events, if it was made of all that came. cycles:
     what it expects by phase of a day or a week; None if it expects the same at all times. slopes: how much its signals
-    vary by themselves; None if it does not say. outcomes: those of its rows with labels; None if too few had one.
+    vary by themselves; None if it does not say. bins: the same of their single bins. outcomes: those of its rows with
+    labels; None if too few had one.
     """
 
     layout: Layout
@@ -61,6 +63,7 @@ class Baseline:
     rates: Rates | None = None
     cycles: Cycles | None = None
     slopes: Slopes | None = None
+    bins: Dispersions | None = None
     outcomes: OutcomeReference | None = None
 
     @classmethod
@@ -74,9 +77,9 @@ class Baseline:
     def content_hash(self) -> str:
         """What names it among the baselines of its model: those with the same one judge values alike, SHA-256 in hex.
 
-        Without cycles and slopes it is that of the arrays, as it was before there were any.
+        Without cycles, slopes and bins it is that of the arrays, as it was before there were any.
         """
-        judged_by = [each.facts()["hash"] for each in (self.cycles, self.slopes) if each is not None]
+        judged_by = [each.facts()["hash"] for each in (self.cycles, self.slopes, self.bins) if each is not None]
         if not judged_by:
             return self.arrays_hash
         return hashlib.sha256("".join([self.arrays_hash, *judged_by]).encode()).hexdigest()
@@ -178,6 +181,7 @@ class Baseline:
             derived=self.derived and self.derived.select(self.layout, kept),
             cycles=self.cycles and self.cycles.select({signal.name for signal in layout.signals}),
             slopes=self.slopes and self.slopes.select({signal.name for signal in layout.signals}),
+            bins=self.bins and self.bins.select({signal.name for signal in layout.signals}),
         )
 
     @cached_property

@@ -14,6 +14,7 @@ from driftline.detectors.arrays import FloatArray
 from driftline.detectors.summaries.codes import BINS, MAX_DISTINCT, Categories, Grid, Kind, quantiles, shortened
 from driftline.detectors.summaries.layout import Layout, Signal
 from driftline.stream.baselines.baseline import Baseline, BaselineError
+from driftline.stream.baselines.bins import dispersions_of
 from driftline.stream.baselines.cycles import cycles_of
 from driftline.stream.baselines.encoding import DTYPES
 from driftline.stream.baselines.file import FORMAT_VERSION, MAX_MEMBER_BYTES
@@ -107,7 +108,8 @@ def build_baseline(
         raise BaselineError(f"calendar.timezone: {error}") from error
     steady = None if about.get("learned") else slopes_of(layout, codes)
     slopes = steady and steady.select(built.names.difference(cycles.by_name if cycles else ()))
-    return replace(built, cycles=cycles, slopes=slopes)
+    bins = None if about.get("learned") else dispersions_of(layout, codes, columns.ts, cycles, slopes)
+    return replace(built, cycles=cycles, slopes=slopes, bins=bins)
 
 
 def _blocks(layout: Layout, wanted: int) -> int:

@@ -9,6 +9,7 @@
     rates.npy       how many events come in each hour of the week, if the baseline was made of all
     cycle_*.npy     what is expected by phase of a day or a week, if five or more were seen: `stream.baselines.cycles`
     slopes.npy      how much each signal varies by itself, if the blocks tell: `stream.baselines.slopes`
+    bins.npy        how much its single bins vary by themselves, if it has slopes or cycles: `stream.baselines.bins`
     outcomes.npy    tables of outcomes of time-ordered blocks of rows with labels: `stream.baselines.outcomes`
 
 This is format 2. Format 1 has the signals in the manifest and blocks, sums and extremes alone. A baseline that it can
@@ -37,6 +38,7 @@ from driftline.detectors.arrays import IntArray
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline, BaselineError
+from driftline.stream.baselines.bins import BINS_FILE, dispersions_from
 from driftline.stream.baselines.cycles import CYCLES_FILES, cycles_from
 from driftline.stream.baselines.derived import DERIVED_FILES, DERIVED_VERSION, derived_from
 from driftline.stream.baselines.encoding import (
@@ -72,6 +74,7 @@ _NO_FACTS = (
     "rates",
     "cycles",
     "slopes",
+    "bins",
     "outcomes",
     "signals",
 )
@@ -96,7 +99,7 @@ def encode_baseline(baseline: Baseline) -> bytes:
 def _format(baseline: Baseline) -> int:
     """The least version of the format that holds all of a baseline."""
     later = any(signal.range is not None or signal.whole for signal in baseline.layout.signals)
-    parts = (baseline.derived, baseline.rates, baseline.cycles, baseline.slopes, baseline.outcomes)
+    parts = (baseline.derived, baseline.rates, baseline.cycles, baseline.slopes, baseline.bins, baseline.outcomes)
     return 2 if later or any(each is not None for each in parts) or baseline.read_blocks is None else 1
 
 
@@ -115,7 +118,7 @@ def _members(baseline: Baseline) -> dict[str, bytes]:
     total, derived, cycles, slopes = baseline.total, baseline.derived, baseline.cycles, baseline.slopes
     blocks = baseline.blocks if baseline.read_blocks else None
     rates = {} if baseline.rates is None else {RATES_FILE: rates_file(baseline.rates)}
-    outcomes = baseline.outcomes
+    bins, outcomes = baseline.bins, baseline.outcomes
     summary = {
         "signals.json": signals_file(baseline.layout),
         "counts.npy": counts_file(total.counts[None]),
@@ -130,6 +133,7 @@ def _members(baseline: Baseline) -> dict[str, bytes]:
         **({"rates": rates_facts(rates[RATES_FILE])} if rates else {}),
         **({"cycles": cycles.facts()} if cycles else {}),
         **({"slopes": slopes.facts()} if slopes else {}),
+        **({"bins": bins.facts()} if bins else {}),
         **({"outcomes": outcomes.manifest()} if outcomes else {}),
         **baseline.about,
     }
@@ -141,6 +145,7 @@ def _members(baseline: Baseline) -> dict[str, bytes]:
         **rates,
         **(cycles.files() if cycles else {}),
         **({SLOPES_FILE: slopes.file()} if slopes else {}),
+        **({BINS_FILE: bins.file()} if bins else {}),
         **({OUTCOMES_FILE: outcomes.file()} if outcomes else {}),
     }
 
@@ -152,7 +157,7 @@ def _summary_hash(content: str, members: Mapping[str, bytes]) -> str:
 
 def decode_baseline(content: bytes) -> Baseline:
     """The baseline in a file's bytes. Raises BaselineError if they are damaged, newer than we read, or no baseline."""
-    extras = (*DERIVED_FILES, RATES_FILE, *CYCLES_FILES, SLOPES_FILE, OUTCOMES_FILE)
+    extras = (*DERIVED_FILES, RATES_FILE, *CYCLES_FILES, SLOPES_FILE, BINS_FILE, OUTCOMES_FILE)
     members = _unzip(content, ("manifest.json", *_SUMMARY, *extras))
     try:
         facts = json.loads(members["manifest.json"])
@@ -192,6 +197,8 @@ def _decode(content: bytes, facts: Mapping[str, Any], members: Mapping[str, byte
         baseline = replace(baseline, cycles=cycles_from(facts["cycles"], members, layout, counts))
     if "slopes" in facts:
         baseline = replace(baseline, slopes=slopes_from(facts["slopes"], members, layout, counts))
+    if "bins" in facts:
+        baseline = replace(baseline, bins=dispersions_from(facts["bins"], members, layout, counts))
     if "outcomes" in facts:
         baseline = replace(baseline, outcomes=outcomes_from(facts["outcomes"], members[OUTCOMES_FILE]))
     if not facts["blocks"] and not baseline.derived:

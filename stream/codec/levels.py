@@ -11,8 +11,9 @@ A reader understands every level up to its own; the level says what a writer may
 |       | with phases are judged by phase, so verdicts of baselines with cycles change                  |
 | 3     | timelines: coarse counts of each model by hour and day. Incidents of drifts are remembered    |
 |       | after their end, so that what comes back is the same one. Signals with slopes are judged by   |
-|       | them, so verdicts of baselines with slopes change. Outcomes of events that hold their label,  |
-|       | in panes, samples and states; predictions and labels that wait for each other                 |
+|       | them, and their single bins are tested if the baseline says how these vary, so verdicts of    |
+|       | such baselines change. Outcomes of events that hold their label, in panes, samples and        |
+|       | states; predictions and labels that wait for each other                                       |
 
 A group begins at the newest level of the worker that begins it; `driftline upgrade finish` raises it. A replay is at
 the newest.
@@ -40,7 +41,7 @@ TRACKS: Final = 2
 TIMELINES: Final = 3
 #: The level from which on incidents of drifts are remembered after their end.
 REMEMBERED: Final = 3
-#: The level from which on signals with slopes are judged by them.
+#: The level from which on signals with slopes are judged by them, and single bins are tested.
 SLOPES: Final = 3
 #: The level from which on outcomes are counted.
 OUTCOMES: Final = 3

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from driftline.detectors.arrays import FloatArray, IntArray
-from driftline.detectors.decision.battery import Battery, Column
+from driftline.detectors.arrays import BoolArray, FloatArray, IntArray
+from driftline.detectors.decision.battery import Battery, Column, signal_of, uses_past
 from driftline.detectors.decision.hazard import threshold
 from driftline.detectors.decision.likeness import Likeness, Likenesses
 from driftline.detectors.decision.phases import HALF_HOURS, in_phases
@@ -26,6 +26,7 @@ from driftline.detectors.summaries.codes import Special
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.bins import Dispersions
 from driftline.stream.baselines.cycles import Cycles, CyclicSignal
 from driftline.stream.baselines.slopes import Slopes
 from driftline.stream.judge.incidents import Cycle
@@ -47,12 +48,33 @@ class _Group(NamedTuple):
 
 @dataclass(frozen=True)
 class Alike:
-    """Judges the signals of a baseline of which some have phases, or slopes. battery: of all of them."""
+    """Judges the signals of a baseline of which some have phases, or slopes.
+
+    battery: of all of them. bins: of those whose single bins are tested, too; that has columns of its own, after those
+    of the battery.
+    """
 
     baseline: Baseline
     cycles: Cycles | None
     slopes: Slopes | None
+    bins: Dispersions | None
     battery: Battery
+
+    @cached_property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of the evidence matrix, in order."""
+        binned = (s for s, each in sorted({**self._steady, **self._cyclic}.items()) if each.bins)
+        return (*self.battery.columns, *(Column("bins", s) for s in binned))
+
+    @cached_property
+    def signal_of(self) -> IntArray:
+        """Signal index of each column (T,)."""
+        return signal_of(self.columns)
+
+    @cached_property
+    def uses_past(self) -> BoolArray:
+        """Which columns compare a window with the past (T,)."""
+        return uses_past(self.columns)
 
     @cached_property
     def _signals(self) -> dict[int, CyclicSignal]:
@@ -67,14 +89,25 @@ class Alike:
         if slopes is None:
             return {}
         own = (s for s, each in enumerate(layout.signals) if each.name in slopes.runs and s not in self._signals)
-        return {s: slopes.likeness(layout, s, self.baseline.total.counts) for s in own}
+        return {s: self._binned(s, slopes.likeness(layout, s, self.baseline.total.counts)) for s in own}
+
+    @cached_property
+    def _cyclic(self) -> dict[int, Likeness]:
+        """What the signals with phases are compared with, by their index."""
+        return {s: self._binned(s, each.likeness) for s, each in self._signals.items()}
+
+    def _binned(self, signal: int, likeness: Likeness) -> Likeness:
+        """What a signal is compared with, and its bins."""
+        if self.bins is None:
+            return likeness
+        return replace(likeness, bins=self.bins.bins(self.battery.layout, signal, self.baseline.total.counts))
 
     @cached_property
     def _groups(self) -> list[_Group]:
-        groups, index = [], {column: c for c, column in enumerate(self.battery.columns)}
+        groups, index = [], {column: c for c, column in enumerate(self.columns)}
         by_phases = {1: self._steady} if self._steady else {}
         for s, each in self._signals.items():
-            by_phases.setdefault(each.phases, {})[s] = each.likeness
+            by_phases.setdefault(each.phases, {})[s] = self._cyclic[s]
         for phases, own in sorted(by_phases.items()):
             columns = [index[column] for s, each in own.items() for column in _columns(s, each)]
             codes = np.concatenate([self.battery.layout.columns[s] for s in own])
@@ -105,7 +138,7 @@ class Alike:
 
     def evidence(self, sums: IntArray, past: IntArray, halves: FloatArray) -> FloatArray:
         """Evidence (w, T) of windows with counts (w, C), their past (w, C), and events by half hour (w, 336)."""
-        evidence = np.zeros((len(sums), len(self.battery.columns)))
+        evidence = np.zeros((len(sums), len(self.columns)))
         for phases, likenesses, codes, columns in self._groups:
             events = (
                 in_phases(halves, phases) if phases > 1 else self.battery.layout.events(sums)[:, None].astype(float)
@@ -117,11 +150,12 @@ class Alike:
         return evidence
 
     def thresholds(self, thresholds: FloatArray, rate: float, fresh: int) -> FloatArray:
-        """Thresholds (w, T) in nats: those given, but for signals with phases or slopes.
+        """Thresholds (w, T) in nats: those given of the battery's columns, but for signals with phases or slopes.
 
         rate: false alarms per event of the model. fresh: events since the last check.
         """
-        thresholds = thresholds.copy()
+        more = len(self.columns) - thresholds.shape[1]
+        thresholds = np.hstack([thresholds, np.empty((len(thresholds), more))])
         for group in self._groups:
             tests = group.likenesses.tests
             alone = {test: threshold(test, rate, fresh, 1, 1) for test in {*tests}}
@@ -136,7 +170,7 @@ class Alike:
         Rates of special codes that the baseline does not have are nearly all there are, and hardly ever alarm by
         chance. They share a tenth.
         """
-        columns, layout = self.battery.columns, self.battery.layout
+        columns, layout = self.columns, self.battery.layout
         if self.slopes is None:
             return np.full(len(columns), float(len(columns)))
         known = [

@@ -16,6 +16,7 @@ import numpy as np
 from driftline.detectors.arrays import IntArray
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.bins import dispersions_of_blocks
 from driftline.stream.baselines.remarks import unpromised
 from driftline.stream.baselines.slopes import slopes_of_blocks
 from driftline.stream.config.sections import ModelConfig
@@ -115,7 +116,9 @@ def replay_itself(
         reference = Baseline.of(baseline.layout, rest, _sketch(baseline, rest.sum(0)), baseline.about)
         if baseline.slopes:
             own = slopes_of_blocks(baseline.layout, rest)
-            reference = replace(reference, slopes=own and own.select(baseline.slopes.runs))
+            slopes = own and own.select(baseline.slopes.runs)
+            bins = dispersions_of_blocks(baseline.layout, rest, slopes) if baseline.bins else None
+            reference = replace(reference, slopes=slopes, bins=bins)
         found += _replayed(Judge(reference, config), blocks, part, ends)
     return found
 

@@ -16,6 +16,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from driftline.detectors.arrays import IntArray
 from driftline.detectors.decision.battery import Battery, Column
+from driftline.detectors.statistics.bins import Bins
+from driftline.detectors.statistics.clumps import g_evidence
 from driftline.detectors.statistics.effect_sizes import jensen_shannon, psi, wasserstein
 from driftline.detectors.statistics.ks import ks_statistic
 from driftline.detectors.statistics.rescaling import rescaling
@@ -181,7 +183,7 @@ def describe(battery: Battery, test: Column, before: Sketch, after: Sketch) -> C
         moved = float(wasserstein(after.counts[None, span], before.counts[span], battery.midranks[span]).item())
     rescaled = _rescaled(layout, s, before, after)
     return Change(
-        headline=_headline(layout, test, before, after, distance, rescaled),
+        headline=_headline(battery, test, before, after, distance, rescaled),
         before=_profile(layout, s, before),
         after=_profile(layout, s, after),
         psi=float(psi(new[None], old).item()),
@@ -253,13 +255,14 @@ def _histogram(layout: Layout, s: int, before: Sketch, after: Sketch) -> Histogr
 
 
 def _headline(
-    layout: Layout,
+    battery: Battery,
     test: Column,
     before: Sketch,
     after: Sketch,
     distance: float | None,
     rescaled: Rescaled | UnsetType,
 ) -> str:
+    layout = battery.layout
     signal, old, new = layout.signals[test.signal], *(_moments(layout, each, test.signal) for each in (before, after))
     if test.special is not None:
         share = after.counts[column := layout.special_column(test.signal, test.special)] / max(after.n, 1)
@@ -270,13 +273,38 @@ def _headline(
     if old is not None and new is not None:
         if rescaled and rescaled.share < _ALL and new.low < new.high:
             return f"×{_short(float(f'{rescaled.factor:.2g}'))} for {100 * rescaled.share:.2g} % of the values"
-        return _moments_headline(old, new, distance or 0.0)
+        bins = test.statistic == "bins"
+        shape = _bin(battery, test.signal, before, after) if bins else f"shape changed: distance {distance or 0.0:.2f}"
+        return _moments_headline(old, new, shape)
     if signal.ordered:
         return "has numbers, and had none" if new else "has no number any more"
     return _category_headline(layout, test.signal, before, after)
 
 
-def _moments_headline(old: Summary, new: Summary, distance: float) -> str:
+def _bin(battery: Battery, s: int, before: Sketch, after: Sketch) -> str:
+    """Where the values of a signal are that have become more frequent, or fewer, and how many they are."""
+    layout = battery.layout
+    own, coder = layout.columns[s][: layout.sizes[s]], layout.signals[s].coder
+    bins = Bins(battery.baseline[own])
+    old, new = (bins.merged(each.counts[own]) for each in (before, after))
+    known = old + bins.new * before.n / bins.events
+    most = int(np.argmax(g_evidence(new, after.n, known, before.n)))
+    shares = f"{_percent(old[most] / max(before.n, 1))} → {_percent(new[most] / max(after.n, 1))}"
+    if bins.new[most]:
+        return f"values between known ones: {shares}"
+    codes = np.flatnonzero(bins.of == most)
+    cuts = coder.cuts if isinstance(coder, Grid) else np.empty(0)
+    low, high = (float(cuts[c]) if 0 <= c < len(cuts) else None for c in (codes[0] - 1, codes[-1]))
+    if low is None:
+        return f"values up to {_short(high or 0.0)}: {shares}"
+    if high is None:
+        return f"values above {_short(low)}: {shares}"
+    at = f"at {_short(high)}" if _short(low) == _short(high) else f"from {_short(low)} to {_short(high)}"
+    return f"values {at}: {shares}"
+
+
+def _moments_headline(old: Summary, new: Summary, shape: str) -> str:
+    """shape: what to say if neither mean nor spread has changed."""
     if old.low == old.high:
         return f"left its constant {_short(old.low)}: mean {_short(new.mean)}"
     if new.low == new.high:
@@ -290,7 +318,7 @@ def _moments_headline(old: Summary, new: Summary, distance: float) -> str:
         return f"mean {_short(old.mean)} → {_short(new.mean)} ({shift:+.2g} σ)"
     if not 1 / _SPREAD_RATIO < ratio < _SPREAD_RATIO:
         return f"spread ×{_short(ratio)}: σ {_short(old.deviation)} → {_short(new.deviation)}"
-    return f"shape changed: distance {distance:.2f}"
+    return shape
 
 
 def _category_headline(layout: Layout, s: int, before: Sketch, after: Sketch) -> str:

@@ -73,7 +73,7 @@ class DependenceCache:
 class Judge:
     """Judges one track of a model against its baseline under the model's configuration.
 
-    remembers: see `LifeCycle`. by_slope: whether signals are judged by their slopes, if the baseline has them.
+    remembers: see `LifeCycle`. by_slope: whether signals are judged by their slopes and bins, if the baseline has them.
     """
 
     baseline: Baseline
@@ -98,10 +98,14 @@ class Judge:
         """What judges the signals that have phases or slopes; None if there are none."""
         if self.battery.against_past:
             return None
-        slopes = self.baseline.slopes if self.by_slope else None
-        return (
-            Alike(self.baseline, self.baseline.cycles, slopes, self.battery) if self.baseline.cycles or slopes else None
-        )
+        cycles = self.baseline.cycles
+        slopes, bins = (self.baseline.slopes, self.baseline.bins) if self.by_slope else (None, None)
+        return Alike(self.baseline, cycles, slopes, bins, self.battery) if cycles or slopes else None
+
+    def tests(self, state: JudgeState) -> Battery | Alike:
+        """What has the columns of evidence."""
+        # Workers that do not store layouts do not know of phases either.
+        return (self.alike if state.portable else None) or self.battery
 
     @cached_property
     def counter(self) -> Counter | None:
@@ -232,17 +236,15 @@ class Evaluation:
         self.n = _suffix_sums([np.array(pane.content.n) for pane in self.panes])
         self.start, self.reference_start = state.seen - self.n, state.reference_start
         self.since = begun(self.panes)
-        battery = judge.battery
-        earliest = np.where(
-            battery.uses_past, state.past_start[battery.signal_of], state.reference_start[battery.signal_of]
-        )
+        battery, tests = judge.battery, judge.tests(state)
+        self.columns, self.signal_of, self.uses_past = tests.columns, tests.signal_of, tests.uses_past
+        earliest = np.where(self.uses_past, state.past_start[self.signal_of], state.reference_start[self.signal_of])
         windows = len(judge.config.windows) or len(self.panes)
         bound = independence_bound(rate, fresh, windows, len(battery.columns))
         self.oldest = np.searchsorted(self.start, state.past_start).clip(max=len(self.start) - 1)
         past = self._past()
         self.threshold = judge.dependence.threshold(self.n, bound)
-        # Workers that do not store layouts do not know of phases either.
-        self.alike = judge.alike if state.portable else None
+        self.alike = tests if isinstance(tests, Alike) else None
         if self.alike:
             self.halves = self.alike.half_hours(self.panes)
             self.evidence = self.alike.evidence(self.sums, past, self.halves)
@@ -264,18 +266,18 @@ class Evaluation:
     def alarms(self) -> list[int]:
         """Indices of the signals with a window over its threshold, strongest first."""
         best = np.zeros(len(self.judge.baseline.layout.signals))
-        np.maximum.at(best, self.judge.battery.signal_of, self.alarming.max(0))
+        np.maximum.at(best, self.signal_of, self.alarming.max(0))
         return [int(s) for s in np.argsort(-best, kind="stable") if best[s] >= 1]
 
     def strongest(self, signal: int) -> Finding:
         """The finding of a signal's strongest window."""
-        tests = np.flatnonzero(self.judge.battery.signal_of == signal)
+        tests = np.flatnonzero(self.signal_of == signal)
         row, column = np.unravel_index(np.argmax(self.alarming[:, tests]), (len(self.n), len(tests)))
         return self._finding(signal, int(row), int(tests[column]))
 
     def _finding(self, signal: int, row: int, test: int) -> Finding:
         window = reduce(add, self.panes[row:])
-        uses_past = bool(self.judge.battery.uses_past[test])
+        uses_past = bool(self.uses_past[test])
         past = self.panes[self.oldest[signal] : row] if uses_past else []
         cycle = self.alike.cycle(signal) if self.alike else None
         if self.alike and cycle:
@@ -285,7 +287,7 @@ class Evaluation:
         return Finding(
             signal=self.judge.name(signal),
             track=self.judge.track,
-            test=self.judge.battery.columns[test],
+            test=self.columns[test],
             against_past=uses_past,
             start=int(self.start[row]),
             since=int(self.since[row]),
@@ -293,7 +295,7 @@ class Evaluation:
             events=window.content.n,
             evidence=float(self.evidence[row, test]),
             threshold=float(self.threshold[row, test]),
-            change=describe(self.judge.battery, self.judge.battery.columns[test], before, window.content),
+            change=describe(self.judge.battery, self.columns[test], before, window.content),
             cycle=cycle,
         )
 
@@ -304,14 +306,14 @@ class Evaluation:
         fewest of a release, since a long window shows too late that values are gone. matters: whether to look at a
         test's alarm of some nats an event, since describing one is costly.
         """
-        battery, signal = self.judge.battery, self.judge.index(drift.signal)
-        tests = np.flatnonzero((battery.signal_of == signal) & ~battery.uses_past)
-        same = [battery.columns[test].special == drift.test.special for test in tests]
+        signal = self.judge.index(drift.signal)
+        tests = np.flatnonzero((self.signal_of == signal) & ~self.uses_past)
+        same = [self.columns[test].special == drift.test.special for test in tests]
         rows = np.where(same, self._newest(max(drift.events, _RELEASE_EVENTS)), self._newest(_RELEASE_EVENTS))
         ratio = np.where((rows >= 0) & (self.start[rows] >= drift.start), self.ratio[rows, tests], 0.0)
         for i in np.argsort(-ratio, kind="stable"):
             density = float(self.evidence[rows[i], tests[i]] / self.n[rows[i]])
-            if ratio[i] >= 1 and matters(battery.columns[tests[i]], density):
+            if ratio[i] >= 1 and matters(self.columns[tests[i]], density):
                 yield self._finding(signal, int(rows[i]), int(tests[i]))
 
     def _newest(self, events: int) -> int:
@@ -325,9 +327,8 @@ class Evaluation:
         earliest = max(drift.start + drift.events, self.reference_start[signal])
         if row < 0 or self.start[row] < earliest:
             return None
-        battery = self.judge.battery
         # With a baseline, a past that contains the drift cannot show its end.
-        tests = (battery.signal_of == signal) & (battery.against_past | ~battery.uses_past)
+        tests = (self.signal_of == signal) & (self.judge.battery.against_past | ~self.uses_past)
         return int(self.start[row]) if self.ratio[row, tests].max() < _RELEASE_RATIO else None
 
 

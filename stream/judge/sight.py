@@ -95,9 +95,9 @@ def _smallest(judge: Judge, changes: _Changes, n: int, rate: float) -> FloatArra
         evidence = battery.evidence(counts, judge.baseline.total.counts, past)
     over = evidence >= threshold
     seen = np.zeros((len(counts), len(layout.signals)), bool)
-    tests = np.flatnonzero(battery.against_past | ~battery.uses_past)
-    for test in tests:
-        seen[:, battery.signal_of[test]] |= over[:, test]
+    tests = judge.alike or battery
+    for test in np.flatnonzero(battery.against_past | ~tests.uses_past):
+        seen[:, tests.signal_of[test]] |= over[:, test]
     return np.asarray(np.where(seen, changes.sizes, np.inf).min(0))
 
 

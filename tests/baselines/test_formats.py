@@ -183,7 +183,7 @@ def test_a_baseline_in_either_format_judges_alike() -> None:
     live["features.normal_0"][1000:] *= 100
     told = []
     for version in (1, 2):
-        built = replace(build(batch, format_version=version), slopes=None)  # which format 1 does not have
+        built = replace(build(batch, format_version=version), slopes=None, bins=None)  # which format 1 does not have
         driver = Driver(decode_baseline(encode_baseline(built.without_blocks() if version > 1 else built)), pane=100)
         told.append([
             (seen, each.status, [(found.test, found.start, found.evidence, found.threshold) for found in each.findings])

@@ -357,3 +357,39 @@ def test_a_class_that_is_not_predicted_any_more_is_a_drift_of_the_prediction() -
     assert feed(own, predicted(1000, 2, "ok", "review", "fraud")) == []
     ((_, fired),) = feed(own, predicted(2000, 3, "ok", "review"))
     assert [(each.signal, each.kind) for each in fired.findings] == [("prediction", "prediction-drift")]
+
+
+# Single bins
+
+
+def spiked(n: int, seed: int, share: float) -> Batch:
+    """Normal values of which a share is 0.5 exactly, and counts of which a share is 2.5."""
+    rng = np.random.default_rng(seed)
+    normal, count = rng.normal(size=n), rng.poisson(4, n).astype(float)
+    imputed = rng.random((2, n)) < share
+    return {
+        "features.normal": np.where(imputed[0], 0.5, normal).astype(object),
+        "features.count": np.where(imputed[1], 2.5, count).astype(object),
+    }
+
+
+BINNED = baseline_of(spiked(20_000, 0, 0.0))
+
+
+def test_values_at_one_place_are_found_and_the_alert_says_where() -> None:
+    own = Driver(BINNED, pane=250)
+    assert feed(own, spiked(3000, 1, 0.0)) == []
+    found = {each.signal: (seen, each) for seen, step in feed(own, spiked(3000, 2, 0.05)) for each in step.findings}
+    for name, where in (("features.normal", "values from 0."), ("features.count", "values between known ones: 0 % →")):
+        seen, finding = found[name]
+        assert finding.test.statistic == "bins"
+        assert finding.change.headline.startswith(where)
+        assert seen <= 3750
+
+
+def test_a_group_at_level_2_does_not_test_bins() -> None:
+    earlier = Driver(BINNED, pane=250)
+    earlier.judge = replace(earlier.judge, by_slope=False)
+    assert feed(earlier, spiked(3000, 2, 0.05)) == []
+    without = Driver(replace(BINNED, bins=None), pane=250)
+    assert not any(column.statistic == "bins" for column in without.judge.tests(without.state).columns)
