@@ -4,6 +4,7 @@
     nice python -m load_tests.bench.lasting --seeds 20 --json
     nice python -m load_tests.bench.lasting --forget            as below format level 3: each end is the last
     nice python -m load_tests.bench.lasting --second            a field is lost while another one drifts
+    nice python -m load_tests.bench.lasting --together          six signals drift at once, or slowly: pages
 
 A model of 4 signals has a baseline of 50,000 independent events, is judged in panes of 100 with one false page in
 100,000 events allowed, and drifts in one signal from its 5,000th event on: first for 100,000 events (`stays`), then
@@ -41,6 +42,8 @@ from load_tests.bench.detection import ar
 PANE, RATE, KNOWN, BEFORE, STAYS, ENDS, AFTER = 100, 1e-5, 50_000, 5000, 100_000, 40_000, 40_000
 # Midnight of a Monday, epoch ms; a day and a week.
 _MONDAY, _DAY, _WEEK = 1_699_833_600_000, 86_400_000, 7 * 86_400_000
+# Of signals that drift together: shifts in σ, events, and events until all of a slow drift is there.
+SHIFTS, TOGETHER, SLOW = (1, 0.5, 0.3, 0.2, 0.15, 0.1), 30_000, 15_000
 #: Pages a drift that are allowed.
 ALLOWED = 1.05
 
@@ -135,14 +138,19 @@ class Drift:
 
     def steps(self, *, remembers: bool) -> Iterator[tuple[int, Step]]:
         """The steps of its incidents, each with the events since the begin of the drift."""
-        config = ModelConfig(false_alarms_per_event=RATE)
-        monitor = Monitor("m", config, self.baseline, **{**monitor_settings(), "remembers": remembers})
-        state, events = ModelState(), list(_events(self.columns, CASES[self.name]))
-        for start in range(0, len(events), PANE):
-            part = events[start : start + PANE]
-            content, run = self.baseline.sketch_events(part), Range(0, start, start + len(part))
-            state, steps = monitor.judge(state, Pane(content, part[0].ts, part[-1].ts, (run,)))
-            yield from ((start + len(part) - BEFORE, step) for step in steps)
+        return judged(self.baseline, _events(self.columns, CASES[self.name]), remembers=remembers)
+
+
+def judged(baseline: Baseline, traffic: Iterator[Event], *, remembers: bool) -> Iterator[tuple[int, Step]]:
+    """The steps of the incidents of a model, each with the events since the begin of its drift."""
+    config = ModelConfig(false_alarms_per_event=RATE)
+    monitor = Monitor("m", config, baseline, **{**monitor_settings(), "remembers": remembers})
+    state, events = ModelState(), list(traffic)
+    for start in range(0, len(events), PANE):
+        part = events[start : start + PANE]
+        content, run = baseline.sketch_events(part), Range(0, start, start + len(part))
+        state, steps = monitor.judge(state, Pane(content, part[0].ts, part[-1].ts, (run,)))
+        yield from ((start + len(part) - BEFORE, step) for step in steps)
 
 
 def _events(columns: dict[str, Values], case: Case) -> Iterator[Event]:
@@ -176,6 +184,19 @@ def lost_while_drifting(name: str, seed: int, *, remembers: bool, length: int = 
     return next(paged, None), len(steps)
 
 
+def pages_together(seed: int, slow_events: int, *, remembers: bool) -> int:
+    """Pages of a model whose signals drift from the same event on. slow_events: until all of the drift is there."""
+    rng, n = np.random.default_rng([seed, 7]), BEFORE + TOGETHER
+    quiet = {f"features.{shift} σ": rng.standard_normal(KNOWN).astype(object) for shift in SHIFTS}
+    baseline = build_baseline(list(_events(quiet, Case())), {"model": "m"}).with_derived()
+    begun = np.clip((np.arange(n) - BEFORE) / slow_events, 0, 1)
+    drifting = dict(
+        zip(quiet, [(rng.standard_normal(n) + shift * begun).astype(object) for shift in SHIFTS], strict=True)
+    )
+    steps = judged(baseline, _events(drifting, Case()), remembers=remembers)
+    return sum(step.status is Status.FIRING for _, step in steps)
+
+
 def run(name: str, seeds: int, *, remembers: bool) -> dict[str, Any]:
     """A case over some seeds: sums of pages, ends and updates while it lasts, and when its end was seen."""
     lasting = [stays(name, seed, remembers=remembers) for seed in range(seeds)]
@@ -197,8 +218,15 @@ def main() -> int:
     parser.add_argument("--cases", nargs="+", choices=[*CASES], default=[*CASES], metavar="CASE", help="only these")
     parser.add_argument("--forget", action="store_true", help="nothing is remembered of an incident after its end")
     parser.add_argument("--second", action="store_true", help="lose a field in the middle of each drift that stays")
+    parser.add_argument("--together", action="store_true", help="six signals drift at once, then slowly")
     parser.add_argument("--json", action="store_true", help="print each case as a line of JSON, when it is done")
     chosen = parser.parse_args()
+    if chosen.together:
+        for slow_events in (1, SLOW):
+            seeds = range(chosen.seeds)
+            pages = [pages_together(seed, slow_events, remembers=not chosen.forget) for seed in seeds]
+            print(json.dumps({"events until all of it": slow_events, "pages": pages}))
+        return 0
     if chosen.second:
         for name in chosen.cases:
             found = [lost_while_drifting(name, seed, remembers=not chosen.forget) for seed in range(chosen.seeds)]

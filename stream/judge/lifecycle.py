@@ -153,7 +153,7 @@ class LifeCycle:
         # Incidents that are not remembered, as of outcomes, take what has their own scope alone.
         taking = [scope for scope, each in still_open.items() if scope == own or each.course is not UNSET]
         for scope in sorted(taking, key=lambda scope: scope != own):
-            if has_cause_of(still_open[scope], finding, self.is_worse(finding, still_open[scope])):
+            if has_cause_of(still_open[scope], finding, self.is_worse(finding, still_open[scope]), at):
                 return scope
         returns = (scope for scope, each in incidents.items() if scope != own and is_return(each, [finding], at))
         return next(returns, None if own in still_open else own)
@@ -183,10 +183,9 @@ class LifeCycle:
 
     def _begin(self, closed: Incident | None, scope: str, findings: Sequence[Finding], seen: int, at: int) -> Incident:
         """What begins with findings: the closed incident again, if they say nothing new, or another one."""
-        cooldown, since = _ms(self.rules.cooldown), min(each.since for each in findings)
+        cooldown = _ms(self.rules.cooldown)
         again = closed is not None and at - closed.entered < cooldown
-        # The longer it took to see it, the later others that began with it are seen.
-        until = at + max(cooldown, at - since)
+        until = at + cooldown
         if closed and is_return(closed, findings, at) and not any(self.is_worse(each, closed) for each in findings):
             return reopened(closed, at, again, until)
         course = Course(until=until) if self.remembers else UNSET

@@ -98,14 +98,15 @@ def reopened(incident: Incident, at: int, again: bool, until: int) -> Incident:
     return replace(opened, course=structs.replace(course, ends=course.ends + 1, until=until))
 
 
-def has_cause_of(incident: Incident, finding: Finding, rises: bool) -> bool:
+def has_cause_of(incident: Incident, finding: Finding, rises: bool, at: int) -> bool:
     """Whether a finding may have the cause of an open incident: it began no later, or it follows from what drifts.
 
-    A prediction or a score that drifts follows from features that do. rises: it is more severe than the incident, and
-    no consequence is worse than its cause.
+    The window that shows a change begins where the evidence is strongest, which may be later than the change by half of
+    the window. A prediction or a score that drifts follows from features that do. rises: it is more severe than the
+    incident, and no consequence is worse than its cause. at: the end of the window, epoch ms.
     """
     course = incident.course
-    if course is UNSET or finding.since <= course.until:
+    if course is UNSET or finding.since - (at - finding.since) // 2 <= course.until:
         return True
     drifting = any(each.kind == "data-drift" for each in (*incident.drifts, *incident.recovered))
     return finding.kind == "prediction-drift" and drifting and not rises

@@ -477,11 +477,11 @@ def test_when_a_model_is_no_longer_watched_reported_incidents_are_resolved() -> 
 
 HOURS = 60 * MINUTE
 # of a finding in a model whose amount drifts since hour 10, seen at hour 30: its signal, since when, and whether it
-# belongs to that incident; 20 hours were needed, so what began within 20 more may have begun with it
+# belongs to that incident; that is checked at hour 701, so a window from hour 253 on may be late by half its length
 CAUSES = [
     (finding("features.b", 9 * HOURS), True),
-    (finding("features.b", 50 * HOURS), True),
-    (finding("features.b", 51 * HOURS), False),
+    (finding("features.b", 253 * HOURS), True),
+    (finding("features.b", 255 * HOURS), False),
     (structs.replace(broken("features.b", 1.0), since=700 * HOURS), False),
     (finding("features.amount", 700 * HOURS, effect=1.0), True),
     (finding("score", 700 * HOURS), True),
