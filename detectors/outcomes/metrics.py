@@ -13,6 +13,7 @@ import numpy as np
 
 from driftline.detectors.arrays import FloatArray, IntArray
 from driftline.detectors.outcomes.binary import BinaryLayout
+from driftline.detectors.outcomes.bounds import Areas
 from driftline.detectors.outcomes.classes import ClassesLayout
 from driftline.detectors.outcomes.intervals import NOTHING, Figure, logit, mapped, mean, share
 from driftline.detectors.outcomes.numbers import NumbersLayout
@@ -97,18 +98,11 @@ def auc(by_label: Counts, effect: float = 1.0) -> Figure:
 
     Its variance is that of DeLong, DeLong and Clarke-Pearson (Biometrics 44, 1988), from the counts.
     """
-    negatives, positives = by_label[:, 0].astype(float), by_label[:, 1].astype(float)
-    n, m = float(negatives.sum()), float(positives.sum())
+    found = Areas.of(by_label)
+    m, n = float(found.m), float(found.n)
     if not n or not m:
         return NOTHING
-    above = (np.cumsum(negatives) - negatives / 2) / n
-    below = (m - np.cumsum(positives) + positives / 2) / m
-    value = float(positives @ above / m)
-    spread = sum(
-        float(weights @ (placed - value) ** 2 / max(size - 1, 1) / size)
-        for weights, placed, size in ((positives, above, m), (negatives, below, n))
-    )
-    return logit(value, spread, round(n + m), min(n, m), effect)
+    return logit(float(found.area), float(found.variance()), round(n + m), min(n, m), effect)
 
 
 def lift(by_label: Counts, effect: float = 1.0) -> Figure:

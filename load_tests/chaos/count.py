@@ -198,7 +198,7 @@ def _check_outcomes(
     state = restore_state(parts, given).seen_by(track).outcomes
     if counted is None or (state is None and not counted.counts):
         return
-    tables = [] if state is None else [*state.learned, *(each.content for each in state.history)]
+    tables = [] if state is None else [each.content for each in state.history]
     tables += [state.pending.content] if state and state.pending else []
     size = 1 + max((int(each.cells[0].max(initial=0)) for each in tables), default=0)
     row = sum((each.row(size) for each in tables), np.zeros(size, np.int64))

@@ -58,10 +58,9 @@ def _words(error: Mapping[str, Any], schema: Schema, document: Document) -> tupl
     path: Path = error["loc"]
     if error["type"] == "extra_forbidden":
         return document.keys[path], *_unknown_field(schema, path)
+    value, rule = error["input"], error.get("ctx", {}).get("error")
     if path and path[-1] == _KEY and "propertyNames" in (section := _schema_at(schema, path[:-2])):
-        return document.keys[path[:-1]], *_bad_key(section, path[:-2], str(path[-2]))
-    value = error["input"]
-    rule = error.get("ctx", {}).get("error")
+        return document.keys[path[:-1]], *_bad_key(section, path[:-2], str(path[-2]), rule)
     if isinstance(rule, RuleError):
         found = "" if rule.field else _but_got(path, value)
         path = (*path, *rule.field)
@@ -71,7 +70,9 @@ def _words(error: Mapping[str, Any], schema: Schema, document: Document) -> tupl
     return document.place(path), message, _hint(expected, value) or _meaning(expected)
 
 
-def _bad_key(section: Schema, path: Path, key: str) -> tuple[str, str]:
+def _bad_key(section: Schema, path: Path, key: str, rule: object) -> tuple[str, str]:
+    if isinstance(rule, RuleError):
+        return f"{dotted_path(path)}: {rule}", _meaning(section)
     lengths = section["propertyNames"]
     expected = f"expected keys of {lengths['minLength']} to {lengths['maxLength']} characters"
     return f"{dotted_path(path)}: {expected}, got the text {_shown(key)}", _meaning(section)
@@ -108,7 +109,8 @@ def _schema_at(schema: Schema, path: Path) -> Schema:
 def _expected(schema: Schema) -> str:
     words = _choices(schema) or _TYPES[schema["type"]]
     if "exclusiveMinimum" in schema:
-        words += f" above {schema['exclusiveMinimum']:.15g}, at most {schema['maximum']:.15g}"
+        words += f" above {schema['exclusiveMinimum']:.15g}"
+        words += f", at most {schema['maximum']:.15g}" if "maximum" in schema else ""
     elif "minimum" in schema:
         words += f" from {schema['minimum']:.15g} to {schema['maximum']:.15g}"
     elif "examples" in schema:

@@ -20,19 +20,21 @@ from driftline.stream.config.fields import (
 
 # s. Ticks come every 10 s, and nothing is known of what is shorter.
 _LEAST_SLOT = 10.0
-_METRIC = r"accuracy|(?:recall|precision)(?:@[^\x00-\x1f\x7f]{1,200})?"
+#: The metrics of scores and of numbers that have floors: the area under the ROC curve, the mean absolute error.
+AREA, MEAN_ERROR = "auc", "mae"
+_METRIC = rf"accuracy|{AREA}|{MEAN_ERROR}|(?:recall|precision)(?:@[^\x00-\x1f\x7f]{{1,200}})?"
 
 
 def _is_metric(name: str) -> str:
     if not re.fullmatch(_METRIC, name):
         raise RuleError(
-            f"there is no floor of {name!r}: expected accuracy, recall or precision, of one class as in recall@fraud"
+            f"there is no floor of {name!r}: expected accuracy, {AREA}, recall or precision, of one class as in "
+            f"recall@fraud, or {MEAN_ERROR} where predictions are numbers"
         )
     return name
 
 
 Metric = Annotated[str, AfterValidator(_is_metric)]
-Share = Annotated[Real, Field(gt=0, lt=1)]
 
 
 class Outcomes(Section):
@@ -73,17 +75,22 @@ class Outcomes(Section):
         description="Outcomes that others are compared with where the baseline has none: the first ones. Of 500, a "
         "rate is known to 4 points.",
     )
-    floors: dict[Metric, Share] = Field(
+    floors: dict[Metric, Annotated[Real, Field(gt=0)]] = Field(
         default_factory=dict,
-        description="Least shares that are good enough, such as `{recall: 0.8, precision@fraud: 0.5}`: a page says "
-        "when one is below, however it was in the baseline. Without a class, recall and precision are those of the "
+        description="What is good enough: at least, of accuracy, auc, recall and precision, as in `{recall: 0.8, "
+        "precision@fraud: 0.5}`; at most, of mae, the mean absolute error of predictions that are numbers. A page says "
+        "when one is missed, however it was in the baseline. Without a class, recall and precision are those of the "
         "class that a high score means; of more than two classes, name one.",
+        json_schema_extra={"propertyNames": {"pattern": f"^(?:{_METRIC})$"}},
     )
 
     @model_validator(mode="after")
-    def _floors_need_labels(self) -> Outcomes:
+    def _floors_are_judged(self) -> Outcomes:
         if self.floors and self.labels is None:
             raise RuleError("have no effect without labels: add `labels: event` or `labels: topic`", "floors")
+        for name, bound in self.floors.items():
+            if name != MEAN_ERROR and bound >= 1:
+                raise RuleError(f"expected a share between 0 and 1, got {bound:g}: 0.8 is 80 %", "floors", name)
         return self
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from driftline.detectors.outcomes.table import OutcomeTable
 from driftline.detectors.summaries.exponential_histogram import ExponentialHistogram
+from driftline.stream.config.outcomes import MEAN_ERROR
 from driftline.stream.panes.pane import Pane
 
 # Buckets a row of the histogram keeps, as in that of the traffic.
@@ -33,7 +34,7 @@ class OutcomeChange(Struct, frozen=True):
     @property
     def effect(self) -> float:
         """What the severity depends on: by how much a share is lower; of an error, by what share of itself it grew."""
-        if self.metric != "error":
+        if self.metric not in ("error", MEAN_ERROR):
             return min(max(self.before - self.after, 0.0), 1.0)
         return min(max(self.after - self.before, 0.0) / self.before, 1.0) if self.before else 1.0
 
@@ -43,9 +44,9 @@ class OutcomesState:
     """The history of outcomes, in one layout, and what they are compared with.
 
     layout: see `Coding.name`. reference: hash of the outcomes of the baseline; "" without, then the first outcomes
-    are `learned`, in the order in which they came. seen: outcomes added to `history` since the beginning. starts: by
-    signal, the position in these before which no window of it begins. pending: panes that are not evaluated yet, since
-    together they have too few outcomes.
+    are `learned`, too, in the order in which they came. seen: outcomes added to `history` since the beginning. starts:
+    by signal, the position in these before which no window of it begins. pending: panes that are not evaluated yet,
+    since together they have too few outcomes.
     """
 
     layout: str

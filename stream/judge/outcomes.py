@@ -1,13 +1,12 @@
 """Outcomes judged: whether a model is right less often than its reference, why, and whether a floor is missed. Pure.
 
-    pane ── its table of outcomes ──► first ones learned, if the baseline has none ──► histogram
+    pane ── its table of outcomes ──► histogram, and the first ones learned if the baseline has none
          ──► evidence of every window that they are worse, one-sided ──► incident of the model's outcomes
 
 The tests are those of `detectors.outcomes.compare`: the loss, and the loss within strata, which the mix of scores
 cannot explain. Their thresholds spend the outcomes' own share of false pages, and rise by the design effect of the
-reference's own blocks. A floor is missed where even the window's favourable luck leaves its share below:
-
-    evidence = n / effect · KL(k / n ‖ floor)  nats,  a bound of the tail at every n (Chernoff 1952)
+reference's own blocks. A floor (`stream.judge.floors`) is missed where even the window's favourable luck leaves its
+metric below.
 
 The incident has the life cycle of all others, and a scope of its own: that the world looks different is known hours or
 weeks before labels say whether that matters.
@@ -15,7 +14,7 @@ weeks before labels say whether that matters.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
@@ -31,11 +30,12 @@ from driftline.detectors.outcomes.compare import Tally
 from driftline.detectors.outcomes.table import OutcomeTable, rows
 from driftline.detectors.statistics.effect_sizes import jensen_shannon, psi
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.baselines.outcomes import OutcomeReference
+from driftline.stream.baselines.outcomes import LEAST, OutcomeReference
+from driftline.stream.config.outcomes import AREA, MEAN_ERROR
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.judge.changes import Change, Profile
 from driftline.stream.judge.clock import begun, time_of
-from driftline.stream.judge.floors import class_of_floor
+from driftline.stream.judge.floors import Windows, unjudged
 from driftline.stream.judge.incidents import (
     ACCURACY,
     ERROR,
@@ -53,7 +53,7 @@ from driftline.stream.judge.outcome_state import OutcomeChange, OutcomesState
 from driftline.stream.judge.pace import pace_of
 from driftline.stream.judge.state import ModelState
 from driftline.stream.outcomes.coding import Coding
-from driftline.stream.outcomes.tasks import BinaryTask, ClassesTask, NumbersTask, Task
+from driftline.stream.outcomes.tasks import NumbersTask, Task
 from driftline.stream.panes.pane import Pane
 from driftline.stream.panes.rows import columns_of
 
@@ -61,8 +61,12 @@ from driftline.stream.panes.rows import columns_of
 LOSS, CONCEPT, BELOW = "loss", "concept", "floor"
 #: Outcomes that figures of the newest ones are made of, at least: a rate is then known to 3 points.
 NEWEST = 1000
+# Metrics of floors that are no shares of outcomes.
+_NO_SHARES = AREA, MEAN_ERROR
 # Tables that are kept of the outcomes that are learned; beyond it, neighbours are added up in pairs.
 _BLOCKS = 64
+# Tables without which nothing is known of how far neighbouring outcomes are alike: one pane may hold thousands.
+_LEAST_BLOCKS = 8
 # As in `stream.judge.judge`: a release takes twice the outcomes of the alarm, at least 200, at half the threshold.
 _RELEASE_OUTCOMES, _RELEASE_GROWTH, _RELEASE_RATIO = 200, 2, 0.5
 
@@ -106,10 +110,14 @@ class OutcomesJudge:
         if pending.content.n < self.config.clock:
             return replace(state, outcomes=replace(own, pending=pending)), steps
         reference = self._reference(own, baseline, track)
-        if reference is None:
-            learned = _halved((*own.learned, pending.content))
-            return replace(state, outcomes=replace(own, pending=None, learned=learned)), steps
         own = replace(own, pending=None, seen=own.seen + pending.content.n, history=own.history.push(pending))
+        if reference is None:
+            # Floors alone are judged meanwhile: no window of accuracy begins before all is learned.
+            learned = _halved((*own.learned, pending.content))
+            own = replace(own, learned=learned, starts={**own.starts, ACCURACY: own.seen})
+            if not self.config.outcomes.floors or not _is_enough(learned, LEAST):
+                return replace(state, outcomes=own), steps
+            reference = OutcomeReference.of_tables(coding, learned)
         version = track or str(baseline.about.get("version") or "")
         life = OutcomesLifeCycle(self.config.incidents, baseline.content_hash, version)
         check = _Check(self.config, coding.task, reference, own, pending.content.n, track)
@@ -132,7 +140,7 @@ class OutcomesJudge:
         """What outcomes are compared with; None while it is learned."""
         if baseline.outcomes is not None or baseline.coding is None:
             return baseline.outcomes
-        if sum(each.n for each in own.learned) < self.config.outcomes.learn:
+        if not _is_enough(own.learned, self.config.outcomes.learn):
             return None
         known = self._learned.get(track)
         if known is None or known[0] is not own.learned:
@@ -143,6 +151,11 @@ class OutcomesJudge:
 
 def _hash(baseline: Baseline) -> str:
     return baseline.outcomes.hash if baseline.outcomes else ""
+
+
+def _is_enough(learned: Sequence[OutcomeTable], outcomes: int) -> bool:
+    """Whether others can be compared with tables: they need that many outcomes, and some blocks to show dependence."""
+    return len(learned) >= _LEAST_BLOCKS and sum(each.n for each in learned) >= outcomes
 
 
 def _halved(tables: tuple[OutcomeTable, ...]) -> tuple[OutcomeTable, ...]:
@@ -176,44 +189,19 @@ class _Check:
         self.tally = task.tally(self.sums)
         self.n = np.cumsum([each.content.n for each in self.panes][::-1])[::-1]
         self.start, self.since = state.seen - self.n, begun(self.panes)
-        self.floors = self._floors(config.outcomes.floors)
-        self.columns = [(self.main, LOSS), (self.main, CONCEPT), *((each, BELOW) for each in self.floors)]
         rate = config.rate_per_event(pace_of(state.history), Family.OUTCOMES)
-        bound = independence_bound(rate, fresh, len(self.panes), len(self.columns))
+        floors = [each for each in config.outcomes.floors if unjudged(task, each) is None]
+        bound = independence_bound(rate, fresh, len(self.panes), 2 + len(floors))
+        held = Windows(task, self.sums, reference, bound).held(config.outcomes.floors)
+        self.floors = {f"{FLOOR}{name}": each for name, each in held.items()}
+        self.columns = [(self.main, LOSS), (self.main, CONCEPT), *((each, BELOW) for each in self.floors)]
         comparison = reference.comparison
-        self.evidence = np.column_stack([comparison.worse(self.tally), *self._below()])
+        below = (each.evidence for each in self.floors.values())
+        self.evidence = np.column_stack([comparison.worse(self.tally), *below])
         own = comparison.dependence.threshold(self.n, bound)[:, :2]
         self.threshold = np.column_stack([own, np.full((len(self.n), len(self.floors)), bound)])
         earliest = np.array([state.starts.get(signal, 0) for signal, _ in self.columns])
         self.ratio = np.where(self.start[:, None] >= earliest, self.evidence / self.threshold, 0.0)
-
-    def _floors(self, floors: Mapping[str, float]) -> dict[str, tuple[FloatArray, FloatArray, float]]:
-        """By signal, how many (w,) are right of how many (w,), and the floor of that share."""
-        found = {}
-        for name, floor in sorted(floors.items()):
-            of = class_of_floor(self.task, name)
-            if of is not None and not isinstance(self.task, NumbersTask):
-                found[f"{FLOOR}{name}"] = (*self._counts(self.task, name.partition("@")[0], of), floor)
-        return found
-
-    def _counts(self, task: BinaryTask | ClassesTask, metric: str, of: str) -> tuple[FloatArray, FloatArray]:
-        """The share that a metric of a class is, as counts (w,) of counts (w,)."""
-        if metric == "accuracy":
-            n = self.tally.n.sum(-1)
-            return n - self.tally.loss.sum(-1), n
-        confusion, code = task.confusion(self.sums), task.classes.index(of)
-        whole = confusion[:, :, code] if metric == "recall" else confusion[:, code]
-        return confusion[:, code, code].astype(float), whole.sum(-1).astype(float)
-
-    def _below(self) -> Iterator[FloatArray]:
-        """The evidence (w,) that each floor is missed."""
-        effect = np.array([self.reference.effect(int(n)) for n in self.n]) if self.floors else np.ones(1)
-        for k, n, floor in self.floors.values():
-            share = k / np.maximum(n, 1)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                right = np.where(k > 0, share * np.log(share / floor), 0.0)
-                wrong = np.where(k < n, (1 - share) * np.log((1 - share) / (1 - floor)), 0.0)
-            yield np.where((n > 0) & (share < floor), n / effect * (right + wrong), 0.0)
 
     def advance(
         self, incidents: Mapping[str, Incident], life: LifeCycle, at: int
@@ -305,25 +293,24 @@ class _Check:
         return OutcomeChange(ACCURACY, "", 1 - split.before, 1 - split.after, -split.mix, -split.concept)
 
     def _floor_missed(self, signal: str, row: int) -> OutcomeChange:
-        k, n, floor = self.floors[signal]
-        metric, _, of = signal.removeprefix(FLOOR).partition("@")
-        return OutcomeChange(metric, of, floor, float(k[row] / n[row]))
+        floor = self.floors[signal]
+        return OutcomeChange(floor.metric, floor.of, floor.bound, float(floor.values[row]))
 
 
 def described(outcome: OutcomeChange, before: int, after: int) -> Change:
     """A change of outcomes in the form of all changes. before, after: outcomes of the reference and of the window."""
-    is_error = outcome.metric == ERROR
+    is_share = outcome.metric not in (ERROR, *_NO_SHARES)
     profiles = [
-        Profile(n, {}, {}, mean=share) if is_error else Profile(n, {}, {"right": share, "wrong": 1 - share})
-        for n, share in ((before, outcome.before), (after, outcome.after))
+        Profile(n, {}, {"right": value, "wrong": 1 - value}) if is_share else Profile(n, {}, {}, mean=value)
+        for n, value in ((before, outcome.before), (after, outcome.after))
     ]
     old, new = (n * np.array([share, 1 - share]) for n, share in ((before, outcome.before), (after, outcome.after)))
     return Change(
         headline=headline(outcome),
         before=profiles[0],
         after=profiles[1],
-        psi=0.0 if is_error else float(psi(new[None], old).item()),
-        jensen_shannon=0.0 if is_error else float(jensen_shannon(new[None], old).item()),
+        psi=float(psi(new[None], old).item()) if is_share else 0.0,
+        jensen_shannon=float(jensen_shannon(new[None], old).item()) if is_share else 0.0,
         distance=None,
         wasserstein=None,
     )
@@ -335,6 +322,9 @@ def headline(outcome: OutcomeChange) -> str:
     if outcome.metric == ERROR:
         parts = f"{mix:+.3g} by the mix of predictions, {concept:+.3g} by concept drift"
         return f"{before:.4g} → {after:.4g} ({after - before:+.3g}: {parts})"
+    if outcome.metric in _NO_SHARES:
+        where = "above the most allowed," if outcome.metric == MEAN_ERROR else "below its floor of"
+        return f"{after:.4g}, {where} {before:.4g}"
     if not mix and not concept:
         return f"{100 * after:.1f} %, below its floor of {100 * before:.3g} %"
     parts = f"{100 * mix:+.1f} by the mix of scores, {100 * concept:+.1f} by concept drift"

@@ -49,7 +49,7 @@ def state_of(pipeline: Pipeline) -> OutcomesState:
 
 def tables(pipeline: Pipeline) -> list[OutcomeTable]:
     own = state_of(pipeline)
-    return [*own.learned, *(each.content for each in own.history), *([own.pending.content] if own.pending else [])]
+    return [*(each.content for each in own.history), *([own.pending.content] if own.pending else [])]
 
 
 def counted(pipeline: Pipeline) -> IntArray:
