@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -10,8 +10,11 @@ import numpy as np
 
 from driftline.detectors.arrays import FloatArray, IntArray
 from driftline.detectors.decision.reference import History, Reference, mixed
+from driftline.detectors.decision.widths import variances
 from driftline.detectors.statistics.bins import Bins, bins_evidence
-from driftline.detectors.statistics.long_run import limits
+from driftline.detectors.statistics.functionals import Functionals
+from driftline.detectors.statistics.long_run import limits, long_run
+from driftline.detectors.statistics.smooth import Smooth
 
 # Independent events that a baseline must have of a bin, to compare with it. Without it, sessions of 20 events paged 10
 # times on 20,000 rows where 0.6 were promised.
@@ -67,16 +70,31 @@ class Binned:
         return np.diff(self.signals, append=len(self.dispersion))
 
 
-def dispersions(history: History, bins: Bins) -> FloatArray:
-    """How much more the counts (B,) of bins vary in long windows than those of independent events, at least 1.
+def dispersions(history: History, matrix: FloatArray, limit: Callable[[FloatArray], FloatArray] = limits) -> FloatArray:
+    """How much more sums (F,) of functionals vary in long windows than those of independent events, at least 1.
 
-    It is beyond all evidence for bins of which the baseline has too few. New values have the largest of the others.
+    matrix: the number that each regular code has in each functional (size, F). limit: see `long_run.limits`.
     """
-    own, events = slice(len(bins.of)), history.reference.events
-    shares = bins.merged(history.reference.shares[:, own])
-    independent = (events / events.sum()) @ (shares * (1 - shares)) * history.phases.sum(1).mean()
-    found = limits(bins.merged(history.residuals[:, own]))
-    clumped = np.maximum(found / np.maximum(independent, 1e-300), 1.0)
-    known = independent * len(history.blocks) >= _KNOWN * clumped
+    own, events = slice(len(matrix)), history.reference.events
+    independent = events / events.sum() @ variances(history.reference.shares[:, own], matrix)
+    found = limit(history.residuals[:, own] @ matrix) / history.phases.sum(1).mean()
+    return np.asarray(np.maximum(found / np.maximum(independent, 1e-300), 1.0))
+
+
+def dispersions_of_smooth(history: History, smooth: Smooth) -> FloatArray:
+    """The dispersions (2,) of the orders of the smooth test, which have the lag that level and spread show, too."""
+    functionals = Functionals(history.reference.pooled, len(smooth.shares), ordered=True)
+    shape = functionals.matrix[: len(smooth.shares), functionals.families[0]]
+    found = dispersions(history, np.hstack([smooth.matrix, shape]), lambda series: long_run(series).variance[-1])
+    return found[: smooth.matrix.shape[1]]
+
+
+def dispersions_of_bins(history: History, bins: Bins) -> FloatArray:
+    """The dispersions (B,) of bins, beyond all evidence for those of which the baseline has too few.
+
+    New values have the largest of the others.
+    """
+    clumped = dispersions(history, np.eye(bins.number)[bins.of])
+    known = bins.merged(bins.counts) >= _KNOWN * clumped
     new = clumped[known].max() if known.any() else _NEVER
     return np.asarray(np.where(known, clumped, np.where(bins.new > 0, new, _NEVER)))

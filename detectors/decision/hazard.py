@@ -30,6 +30,7 @@ COST: Final[Mapping[str, tuple[float, ...]]] = MappingProxyType(
         "spread": (-0.5, -0.5, -0.5),
         "chi2": (2.3, 2.2, 2.0),
         "bins": (-0.7, -0.3, -0.3),
+        "smooth": (-0.5, -0.5, -0.5),
         "rate": (-1.0, -1.0, -0.5),
     }
 )

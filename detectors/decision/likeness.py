@@ -10,6 +10,7 @@ for n events against a reference worth M.
 | ks            | the largest |cumulated R|² s / (2 Var (1 + lean)), of the widest cut, - ln 2 |
 | chi2          | -ln P(chi-square >= Σ (1 - p) R² s / Var) over codes expected often enough   |
 | bins          | as rate, of the strongest of B bins, - ln 2B                                 |
+| smooth        | as level, of the farther of orders 3 and 4, - ln 4                           |
 | rate          | the lesser of G / φ and of the bound for clumps of dispersion φ, - ln 2      |
 
 A sum of m independent events of skewness γ exceeds z standard deviations with a chance of about
@@ -35,15 +36,15 @@ import numpy as np
 from driftline.detectors.arrays import BoolArray, FloatArray, IntArray
 from driftline.detectors.decision.binned import Binned
 from driftline.detectors.decision.reference import History, Reference, mixed
+from driftline.detectors.decision.smoothed import Smoothed
 from driftline.detectors.decision.widths import Widths
 from driftline.detectors.statistics.bins import Bins
 from driftline.detectors.statistics.categorical import chi2_evidence
 from driftline.detectors.statistics.clumps import clumped_evidence, g_evidence
+from driftline.detectors.statistics.deviations import INDEPENDENT, squared_deviations
 from driftline.detectors.statistics.functionals import Functionals
+from driftline.detectors.statistics.smooth import Smooth
 
-#: Independent events that a window must be worth, for level, spread and ks. With 12 no drift was seen earlier, and
-#: sessions and AR(1) 0.95 paged more often.
-INDEPENDENT: Final = 25
 #: Independent events of a code that are expected, for chi2 to count it. With 3, categories in sessions paged 100 times
 #: as often as allowed.
 CELLS: Final = 5
@@ -53,12 +54,13 @@ _TWO_SIDES = math.log(2)
 
 @dataclass(frozen=True, eq=False)
 class Likeness:
-    """What a signal's windows are compared with. bins: of an ordered signal; None if they are not tested."""
+    """What a signal's windows are compared with. bins, smooth: of an ordered signal; None if not tested."""
 
     reference: Reference
     functionals: Functionals
     widths: Widths
     bins: Bins | None = None
+    smooth: Smooth | None = None
 
     @classmethod
     def of(cls, history: History, size: int, ordered: bool) -> Likeness:
@@ -68,10 +70,11 @@ class Likeness:
 
     @cached_property
     def tests(self) -> tuple[str, ...]:
-        """The tests of a signal, in the order of the evidence: of its shape, of its bins, of each special code."""
+        """The tests of a signal, in the order of the evidence: of its shape, then of each special code."""
         special = len(self.functionals.shares) - self.functionals.size
         shape = ("ks", "level", "spread") if self.functionals.ordered else ("chi2",)
-        return (*shape, *(["bins"] if self.bins else []), *["rate"] * special)
+        finer = [name for name, own in (("bins", self.bins), ("smooth", self.smooth)) if own]
+        return (*shape, *finer, *["rate"] * special)
 
     def judges(self, events: float) -> bool:
         """Whether windows of as many events, at all times of a cycle, are long enough to be judged for their shape."""
@@ -89,8 +92,8 @@ class _Places(NamedTuple):
     ordered, nominal, special: columns of codes. of_ordered, of_nominal: the first of each signal among these. weights:
     of the codes in `ordered`, (2, .) for level and spread. regular: shares of these among themselves. cuts, of_cuts,
     nominal_f, special_f: of functionals. level: functionals of level; those of spread follow them. with_cuts: which of
-    the ordered signals have cuts. ks, chi2, bins, rates: columns of tests; those of level and spread follow ks. binned:
-    the first functional of each signal that has bins.
+    the ordered signals have cuts. ks, chi2, bins, smooth, rates: columns of tests; those of level and spread follow ks.
+    binned, smoothed: the first functional of each signal that has bins, or the smooth test.
     """
 
     ordered: IntArray
@@ -110,6 +113,8 @@ class _Places(NamedTuple):
     chi2: IntArray
     bins: IntArray
     binned: IntArray
+    smooth: IntArray
+    smoothed: IntArray
     rates: IntArray
 
 
@@ -142,9 +147,13 @@ class Likenesses:
         if places.nominal.size:
             own = places.nominal
             evidence[:, places.chi2] = self._nominal(counts[:, own], expected[:, own], of_shape, slope, n)
-        if self._binned:
-            restless = self._widths.restless(phases)[:, places.binned]
-            evidence[:, places.bins] = self._binned.evidence(counts, phases, size, restless)
+        if self._binned or self._smoothed:
+            restless = self._widths.restless(phases)
+            if self._binned:
+                evidence[:, places.bins] = self._binned.evidence(counts, phases, size, restless[:, places.binned])
+            if self._smoothed:
+                found = self._smoothed.evidence(counts, phases, size, restless[:, places.smoothed])
+                evidence[:, places.smooth] = found
         self._rates(evidence, counts[:, places.special], expected[:, places.special], slope, n, size)
         return np.maximum(evidence, 0.0, out=evidence)
 
@@ -155,7 +164,7 @@ class Likenesses:
         places = self._places
         for which, weights in enumerate(places.weights):
             asked, own = np.add.reduceat(residual * weights, places.of_ordered, axis=1), places.level + which
-            squares = self._squares(asked, variance[:, own], slope[:, own], n, self._skewness[own])
+            squares = squared_deviations(asked, variance[:, own], slope[:, own], n, self._skewness[own])
             evidence[:, places.ks + 1 + which] = squares / 2 - _TWO_SIDES
         if not places.cuts.size:
             return
@@ -166,18 +175,8 @@ class Likenesses:
         farthest = np.maximum.reduceat(np.abs(below), places.of_ordered, axis=1)[:, places.with_cuts]
         wide, slow = (np.maximum.reduceat(each[:, places.cuts], places.of_cuts, axis=1) for each in (variance, slope))
         skewed = np.maximum.reduceat(np.abs(self._skewness[places.cuts]), places.of_cuts)
-        widest = self._squares(farthest, wide, slow, n, skewed)
+        widest = squared_deviations(farthest, wide, slow, n, skewed)
         evidence[:, places.ks[places.with_cuts]] = widest / 2 - _TWO_SIDES
-
-    @staticmethod
-    def _squares(
-        asked: FloatArray, variance: FloatArray, slope: FloatArray, n: FloatArray, skewness: FloatArray
-    ) -> FloatArray:
-        """Squares of deviations x / √Var (w, .), less what a skewed sum leans; 0 in short windows."""
-        deviations, independent = np.abs(asked) / np.sqrt(variance), n / np.maximum(slope, 1.0)
-        lean = np.maximum(np.sign(asked) * skewness, 0.0) * (1.5 - 0.5 / np.maximum(slope, 1.0))
-        leant = deviations**2 / (1 + deviations * lean / (3 * np.sqrt(independent)))
-        return np.where(n >= INDEPENDENT * slope, leant, 0.0)
 
     def _nominal(
         self, counts: FloatArray, expected: FloatArray, variance: FloatArray, slope: FloatArray, n: FloatArray
@@ -223,9 +222,19 @@ class Likenesses:
 
     @cached_property
     def _binned(self) -> Binned | None:
-        first = np.cumsum([0, *(len(each.functionals.shares) for each in self.signals)]).tolist()
-        own = [(at, each.bins, each.reference) for at, each in zip(first, self.signals, strict=False) if each.bins]
+        own = [(at, each.bins, each.reference) for at, each in self._first_codes if each.bins]
         return Binned.of(own) if own else None
+
+    @cached_property
+    def _smoothed(self) -> Smoothed | None:
+        own = [(at, each.smooth, each.reference) for at, each in self._first_codes if each.smooth]
+        return Smoothed.of(own) if own else None
+
+    @property
+    def _first_codes(self) -> list[tuple[int, Likeness]]:
+        """The column of each signal's first code."""
+        first = np.cumsum([0, *(len(each.functionals.shares) for each in self.signals)]).tolist()
+        return list(zip(first, self.signals, strict=False))
 
     @cached_property
     def _places(self) -> _Places:
@@ -242,7 +251,7 @@ class Likenesses:
         ordered, nominal = ([s for s in every if signals[s].ordered is wanted] for wanted in (True, False))
         cuts = [s for s in ordered if signals[s].cuts.size]
         shape = [each.families[0].stop for each in signals]
-        binned = [s for s in every if self.signals[s].bins]
+        binned, smoothed = ([s for s in every if self.signals[s].tests.count(test)] for test in ("bins", "smooth"))
         special = [len(each.shares) - each.size for each in signals]
         return _Places(
             ordered=_spans([(codes[s], signals[s].size) for s in ordered]),
@@ -260,8 +269,10 @@ class Likenesses:
             special_f=_spans([(functionals[s] + shape[s], special[s]) for s in every]),
             ks=tests[ordered],
             chi2=tests[nominal],
-            bins=_spans([(tests[s + 1] - special[s] - 1, 1) for s in binned]),
+            bins=np.array([tests[s] + self.signals[s].tests.index("bins") for s in binned], np.int64),
             binned=functionals[binned],
+            smooth=np.array([tests[s] + self.signals[s].tests.index("smooth") for s in smoothed], np.int64),
+            smoothed=functionals[smoothed],
             rates=_spans([(tests[s + 1] - special[s], special[s]) for s in every]),
         )
 

@@ -101,7 +101,7 @@ class Widths:
     ) -> Widths:
         """The widths of a reference, from what was measured. excess: by family (H, families)."""
         mix = reference.events / reference.events.sum()
-        by_phase = _variances(reference.shares, functionals.matrix)
+        by_phase = variances(reference.shares, functionals.matrix)
         # What was never seen may be once in twice as many events as there were.
         independent = np.maximum(mix @ by_phase, 0.25 / reference.events.sum())
         shape = np.maximum(by_phase / independent, _LEAST)
@@ -157,8 +157,8 @@ class Widths:
         return np.asarray(np.maximum(np.hstack([each.variance for each in families]) / self.block, self.independent))
 
 
-def _variances(shares: FloatArray, matrix: FloatArray) -> FloatArray:
-    """Variance (H, F) of functionals (K, F) of one event of each phase (H, K)."""
+def variances(shares: FloatArray, matrix: FloatArray) -> FloatArray:
+    """Variance (H, F) of functionals (K, F), 0 for all other codes, of one event of each phase (H, K)."""
     mean = shares @ matrix
     return np.maximum(shares @ (matrix * matrix) - mean * mean, 0.0)
 

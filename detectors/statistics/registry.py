@@ -197,8 +197,8 @@ _ROWS = (
         "A tail bound compares the share of each of at most 64 bins of the values, and of values between known ones.",
     ),
     Statistic(
-        "bins", Subject.ORDERED, Against.REFERENCE, Sides.BOTH, "values at one place",
-        "A tail bound compares the share of each of at most 64 bins of the values, and of values between known ones.",
+        "smooth", Subject.ORDERED, Against.REFERENCE, Sides.BOTH, "another shape of the same level and spread",
+        "Neyman's smooth test compares shapes that have the same level and spread, such as two humps.",
     ),
 )  # fmt: skip
 

@@ -29,6 +29,7 @@ from driftline.detectors.decision.widths import Widths
 from driftline.detectors.statistics.bins import Bins
 from driftline.detectors.statistics.functionals import Functionals
 from driftline.detectors.statistics.long_run import LongRun, window_lengths
+from driftline.detectors.statistics.smooth import Smooth
 
 # Panes of a simulation, events of the reference, and events without an alarm after which the next one is another.
 _TIME, _KNOWN, _QUIET = 6000, 4_000_000, 5000
@@ -55,6 +56,7 @@ def likeness(shares: FloatArray, size: int, ordered: bool, pane: int) -> Likenes
         functionals,
         Widths(pane, variance, ones, ones, np.ones(1), alike, alike, math.inf),
         Bins(counts[0, :size]) if ordered else None,
+        Smooth(functionals.regular) if ordered else None,
     )
 
 

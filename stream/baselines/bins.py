@@ -1,7 +1,7 @@
-"""How much the counts of single bins vary by themselves: what the test of bins needs beside a baseline's counts. Pure.
+"""How much the counts of single bins vary by themselves, and what the smooth test asks for. Pure.
 
-Kept for each ordered signal that is judged by its slope or its phases, and tested only if it is: `statistics.bins` has
-the bins, `decision.binned` how they are measured.
+Both tests need that beside a baseline's counts. It is kept for each ordered signal that is judged by its slope or its
+phases: `statistics.bins` and `statistics.smooth` have the tests, `decision.binned` how dispersions are measured.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import Any, Final
 import numpy as np
 
 from driftline.detectors.arrays import FloatArray, IntArray
-from driftline.detectors.decision.binned import dispersions
+from driftline.detectors.decision.binned import dispersions_of_bins, dispersions_of_smooth
 from driftline.detectors.decision.reference import History
 from driftline.detectors.statistics.bins import Bins
+from driftline.detectors.statistics.smooth import ORDERS, Smooth
 from driftline.detectors.summaries.layout import Layout
 from driftline.stream.baselines.cycles import Cycles, local
 from driftline.stream.baselines.encoding import array_file, canonical_json
@@ -34,7 +35,7 @@ _PARTS = 2**8
 
 @dataclass(frozen=True, eq=False)
 class Dispersions:
-    """The dispersion of each bin (B,), by signal: one signal at least."""
+    """The dispersion of each bin, and of each order of the smooth test (B + 2,), by signal: one signal at least."""
 
     of: Mapping[str, FloatArray]
 
@@ -51,7 +52,12 @@ class Dispersions:
     def bins(self, layout: Layout, signal: int, total: IntArray) -> Bins | None:
         """The bins of a signal, by its index; None if they are not tested. total: counts (C,) of the baseline."""
         known = self.of.get(layout.signals[signal].name)
-        return None if known is None else Bins(_regular(layout, signal, total), known)
+        return None if known is None else Bins(_regular(layout, signal, total), known[: -len(ORDERS)])
+
+    def smooth(self, layout: Layout, signal: int, total: IntArray) -> Smooth | None:
+        """What the smooth test asks of a signal, as `bins`."""
+        known = self.of.get(layout.signals[signal].name)
+        return None if known is None else Smooth(_shares(layout, signal, total), known[-len(ORDERS) :])
 
     def file(self) -> bytes:
         """The .npy file."""
@@ -101,7 +107,9 @@ def _measured(layout: Layout, total: IntArray, histories: Iterable[tuple[int, Hi
     for s, history in histories:
         bins = Bins(_regular(layout, s, total))
         if layout.signals[s].ordered and bins.number > 1:
-            found[layout.signals[s].name] = np.round(dispersions(history, bins) * _PARTS) / _PARTS
+            smooth = dispersions_of_smooth(history, Smooth(_shares(layout, s, total)))
+            each = np.append(dispersions_of_bins(history, bins), smooth)
+            found[layout.signals[s].name] = np.round(each * _PARTS) / _PARTS
     return Dispersions(found) if found else None
 
 
@@ -127,7 +135,8 @@ def dispersions_from(
     known, figures = {signal.name: s for s, signal in enumerate(layout.signals)}, read_row(BINS_FILE, files, "<f8")
     if not (np.isfinite(figures.rest) & (figures.rest >= 1)).all():
         raise ValueError("bins vary as nothing can")
-    of = {name: figures.take(Bins(_regular(layout, known[name], total)).number) for name in facts["signals"]}
+    numbers = {name: Bins(_regular(layout, known[name], total)).number for name in facts["signals"]}
+    of = {name: figures.take(number + len(ORDERS)) for name, number in numbers.items()}
     if not of or figures.rest.size:
         raise ValueError("the dispersions of bins do not match the signals")
     return Dispersions(of)
@@ -136,6 +145,12 @@ def dispersions_from(
 def _regular(layout: Layout, signal: int, total: IntArray) -> IntArray:
     """Counts of the regular codes of a signal."""
     return np.asarray(total[layout.columns[signal][: layout.signals[signal].size]])
+
+
+def _shares(layout: Layout, signal: int, total: IntArray) -> FloatArray:
+    """Shares of the regular codes of a signal among themselves."""
+    own = _regular(layout, signal, total)
+    return np.asarray(own / max(int(own.sum()), 1))
 
 
 def _hash(says: Mapping[str, Any], file: bytes) -> str:

@@ -50,8 +50,8 @@ class _Group(NamedTuple):
 class Alike:
     """Judges the signals of a baseline of which some have phases, or slopes.
 
-    battery: of all of them. bins: of those whose single bins are tested, too; that has columns of its own, after those
-    of the battery.
+    battery: of all of them. bins: of those whose single bins are tested, and that have the smooth test. Both have
+    columns of their own, after those of the battery.
     """
 
     baseline: Baseline
@@ -63,8 +63,9 @@ class Alike:
     @cached_property
     def columns(self) -> tuple[Column, ...]:
         """The columns of the evidence matrix, in order."""
-        binned = (s for s, each in sorted({**self._steady, **self._cyclic}.items()) if each.bins)
-        return (*self.battery.columns, *(Column("bins", s) for s in binned))
+        own = sorted({**self._steady, **self._cyclic}.items())
+        finer = (Column(test, s) for s, each in own for test in each.tests if test in ("bins", "smooth"))
+        return (*self.battery.columns, *finer)
 
     @cached_property
     def signal_of(self) -> IntArray:
@@ -97,10 +98,11 @@ class Alike:
         return {s: self._binned(s, each.likeness) for s, each in self._signals.items()}
 
     def _binned(self, signal: int, likeness: Likeness) -> Likeness:
-        """What a signal is compared with, and its bins."""
+        """What a signal is compared with, and its finer tests."""
         if self.bins is None:
             return likeness
-        return replace(likeness, bins=self.bins.bins(self.battery.layout, signal, self.baseline.total.counts))
+        of = self.battery.layout, signal, self.baseline.total.counts
+        return replace(likeness, bins=self.bins.bins(*of), smooth=self.bins.smooth(*of))
 
     @cached_property
     def _groups(self) -> list[_Group]:

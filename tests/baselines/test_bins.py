@@ -32,7 +32,7 @@ def mixed() -> Baseline:
 def test_ordered_signals_with_slopes_have_them() -> None:
     assert mixed().bins is not None
     assert set(mixed().bins.of) == {"features.calm", "features.ar"}
-    calm, ar = (mixed().bins.of[f"features.{name}"] for name in ("calm", "ar"))
+    calm, ar = (mixed().bins.of[f"features.{name}"][:-2] for name in ("calm", "ar"))
     assert np.median(calm) == pytest.approx(1.1, abs=0.1)
     # Values far out stay there for a while.
     assert ar[[0, -1]].min() > 5 * ar[len(ar) // 2]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.stats import poisson
 
-from driftline.detectors.decision.binned import Binned, dispersions
+from driftline.detectors.decision.binned import Binned, dispersions_of_bins
 from driftline.detectors.decision.reference import History, Reference
 from driftline.detectors.statistics.bins import MOST, Bins, bins_evidence
 
@@ -54,7 +54,7 @@ def test_events_in_runs_have_the_dispersion_of_their_runs() -> None:
     codes = rng.integers(1, 16, N)
     stuck = rng.random(N // 20) < 1 / 16
     codes.reshape(-1, 20)[stuck] = 0
-    found = dispersions(history(codes, 16), Bins(np.bincount(codes, minlength=16)))
+    found = dispersions_of_bins(history(codes, 16), Bins(np.bincount(codes, minlength=16)))
     # Runs of 20, of which one block in sixteen has one, and a standard error.
     assert found[0] == pytest.approx(20, rel=0.3)
     assert found[1:] == pytest.approx(np.ones(15), abs=0.6)
@@ -63,7 +63,7 @@ def test_events_in_runs_have_the_dispersion_of_their_runs() -> None:
 def test_bins_of_which_a_baseline_has_too_few_are_never_evidence() -> None:
     codes = np.append(np.zeros(2000, np.int64), np.arange(1, 17))
     bins = Bins(np.bincount(codes), np.ones(1))
-    known = Bins(bins.counts, dispersions(history(codes, 17, 40), bins))
+    known = Bins(bins.counts, dispersions_of_bins(history(codes, 17, 40), bins))
     joined = Binned.of([(0, known, Reference(bins.counts[None].astype(float)))])
     window = np.bincount(np.full(200, 9), minlength=17)[None].astype(float)
     assert joined.evidence(window, np.array([[200.0]]), np.array([[2016.0]]), np.ones((1, 1)))[0, 0] < 200

@@ -393,3 +393,12 @@ def test_a_group_at_level_2_does_not_test_bins() -> None:
     assert feed(earlier, spiked(3000, 2, 0.05)) == []
     without = Driver(replace(BINNED, bins=None), pane=250)
     assert not any(column.statistic == "bins" for column in without.judge.tests(without.state).columns)
+
+
+def test_two_humps_of_the_same_mean_and_spread_are_found() -> None:
+    own, rng = Driver(BINNED, pane=250), np.random.default_rng(3)
+    humps = 0.6 * rng.normal(size=3000) + 0.8 * rng.choice([-1.0, 1.0], 3000)
+    steps = feed(own, spiked(3000, 1, 0.0), spiked(3000, 2, 0.0) | {"features.normal": humps.astype(object)})
+    seen, finding = next((seen, each) for seen, step in steps for each in step.findings)
+    assert (finding.signal, finding.test.statistic) == ("features.normal", "smooth")
+    assert seen <= 4250

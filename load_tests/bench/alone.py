@@ -1,7 +1,7 @@
-"""False alarms of the test of single bins alone, on traffic without a drift: independent, discrete, in runs, dependent.
+"""False alarms of each test of one numeric signal without a drift: independent, discrete, in runs, dependent.
 
-    nice python -m load_tests.bench.bins                      some minutes: 16 seeds of each kind, 20,000 rows
-    nice python -m load_tests.bench.bins --rows 10000 --kinds "ar 0.95" sessions
+    nice python -m load_tests.bench.alone                      some minutes: 16 seeds of each kind, 20,000 rows
+    nice python -m load_tests.bench.alone --rows 10000 --kinds "ar 0.95" sessions
 
 A baseline of some rows, then 400,000 events in panes of 250, in all windows of a quarter more panes each; thresholds of
 one of 100 tests that share a rate. An alarm counts once until 5,000 events have been quiet.
@@ -10,25 +10,29 @@ one of 100 tests that share a rate. An alarm counts once until 5,000 events have
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from driftline.detectors.arrays import FloatArray
-from driftline.detectors.decision.binned import Binned, dispersions
+from driftline.detectors.decision.binned import dispersions_of_bins, dispersions_of_smooth
 from driftline.detectors.decision.hazard import threshold
+from driftline.detectors.decision.likeness import Likeness
 from driftline.detectors.decision.reference import History
 from driftline.detectors.statistics.bins import Bins
 from driftline.detectors.statistics.long_run import window_lengths
+from driftline.detectors.statistics.smooth import Smooth
 from driftline.detectors.summaries.codes import Grid
 from load_tests.bench.detection import values
 from load_tests.bench.hazard import alarms
 
 Rng = np.random.Generator
-# Events without a drift, of a pane, and among how many tests the rates are shared.
-_LIVE, _PANE, _TESTS, _RATES = 400_000, 250, 100, (1e-5, 1e-4, 1e-3)
+# Events without a drift, of a pane, and among how many tests the rate is shared.
+_LIVE, _PANE, _TESTS = 400_000, 250, 100
 
 
 def _in_runs(rng: Rng, n: int) -> FloatArray:
@@ -55,21 +59,24 @@ KINDS: Mapping[str, Callable[[Rng, int], FloatArray]] = {
 }  # fmt: skip
 
 
-def highest(of: FloatArray, rows: int) -> FloatArray:
-    """The largest evidence of all windows that end with each pane, of values after the first `rows`."""
+def highest(of: FloatArray, rows: int) -> tuple[tuple[str, ...], FloatArray]:
+    """The tests, and the largest evidence (panes, T) of all windows that end with each pane after the first `rows`."""
     grid = Grid.fit(of[:rows])
     codes, size, blocks = grid.encode(of), grid.size, max(min(rows // 100, 2048), 64)
     known = _counted(codes[:rows], np.arange(rows) * blocks // rows, size)
-    history, bins = History.steady(known), Bins(known.sum(0))
-    binned = Binned.of([(0, Bins(bins.counts, dispersions(history, bins)), history.reference)])
+    history, bins, smooth = History.steady(known), Bins(known.sum(0)), Smooth(known.sum(0) / known.sum())
+    likeness = replace(
+        Likeness.of(history, size, ordered=True),
+        bins=Bins(bins.counts, dispersions_of_bins(history, bins)),
+        smooth=Smooth(smooth.shares, dispersions_of_smooth(history, smooth)),
+    )
     counts = _counted(codes[rows:], np.arange(_LIVE) // _PANE, size)
-    sums, most = np.vstack([np.zeros(size), counts.cumsum(0)]), np.zeros(len(counts))
+    sums, most = np.vstack([np.zeros(size), counts.cumsum(0)]), np.zeros((len(counts), len(likeness.tests)))
     for w in window_lengths(len(counts) // 2).tolist():
         window = sums[w:] - sums[:-w]
-        events, ones = np.full((len(window), 1), float(w * _PANE)), np.ones((len(window), 1))
-        evidence = binned.evidence(window, events, rows * ones, ones)[:, 0]
+        evidence = likeness.evidence(window, np.full((len(window), 1), float(w * _PANE)))
         np.maximum(most[w - 1 :], evidence, out=most[w - 1 :])
-    return most
+    return likeness.tests, most
 
 
 def _counted(codes: np.ndarray, part: np.ndarray, size: int) -> np.ndarray:
@@ -82,20 +89,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=20_000, help="events of the baseline")
     parser.add_argument("--seeds", type=int, default=16, help="simulations of each kind")
+    parser.add_argument("--rate", type=float, default=1e-4, help="false pages an event of all tests together")
     parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS), help="kinds of traffic")
     chosen = parser.parse_args()
-    table = Table("traffic", *(f"{rate:g}" for rate in _RATES), title="false alarms / promised, by rate an event")
+    table, tests = Table("traffic", title=f"false alarms by test; {_promised(chosen):.2g} promised in a cell"), ()
     for kind in chosen.kinds:
-        found = [
-            highest(KINDS[kind](np.random.default_rng([seed, *kind.encode()]), chosen.rows + _LIVE), chosen.rows)
-            for seed in range(chosen.seeds)
-        ]
-        pages = (
-            sum(alarms(each, threshold("bins", rate, _PANE, 1, _TESTS), _PANE) for each in found) for rate in _RATES
-        )
-        promised = (rate * _LIVE * chosen.seeds / _TESTS for rate in _RATES)
-        table.add_row(kind, *(f"{n} / {of:.2g}" for n, of in zip(pages, promised, strict=True)))
+        pages = Counter[str]()
+        for seed in range(chosen.seeds):
+            rng = np.random.default_rng([seed, *kind.encode()])
+            tests, most = highest(KINDS[kind](rng, chosen.rows + _LIVE), chosen.rows)
+            for test, each in zip(tests, most.T, strict=True):
+                pages[test] += alarms(each, threshold(test, chosen.rate, _PANE, 1, _TESTS), _PANE)
+        if not table.rows:
+            for test in tests:
+                table.add_column(test)
+        table.add_row(kind, *(str(pages[test]) for test in tests))
     Console().print(table)
+
+
+def _promised(chosen: argparse.Namespace) -> float:
+    return float(chosen.rate * _LIVE * chosen.seeds / _TESTS)
 
 
 if __name__ == "__main__":
