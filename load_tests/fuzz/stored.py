@@ -22,8 +22,9 @@ from driftline.stream.alerts.build import build_alert, encode_alert
 from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.file import decode_baseline, encode_baseline
 from driftline.stream.codec.frames import FormatError
+from driftline.stream.codec.incidents import unpack_incidents
 from driftline.stream.codec.panes import PaneMessage
-from driftline.stream.codec.state import move_consumed, restore_state, state_delta, unpack_incidents
+from driftline.stream.codec.state import move_consumed, restore_state, state_delta
 from driftline.stream.config.incidents import Incidents
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.events.event import Event

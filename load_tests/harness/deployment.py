@@ -115,11 +115,11 @@ class Deployment:
         with open_admin(self.broker.kafka) as admin:
             ensure_topics(admin, wanted_topics(self.config.topics))
 
-    def produce(self, logs: Mapping[int, Iterable[bytes | None]]) -> None:
-        """Append messages to the partitions of the predictions topic, and wait for their acknowledgement."""
+    def produce(self, logs: Mapping[int, Iterable[bytes | None]], topic: str | None = None) -> None:
+        """Append messages to the partitions of a topic, by default predictions, and wait for their acknowledgement."""
         producer = AnyProducer(**client_options(self.broker.kafka), linger_ms=5, max_request_size=1 << 20)
         sent = [
-            producer.append(self.config.topics.predictions, partition, value)
+            producer.append(topic or self.config.topics.predictions, partition, value)
             for partition, values in logs.items()
             for value in values
         ]

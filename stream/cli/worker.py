@@ -10,8 +10,6 @@ from typing import Annotated
 import typer
 
 from driftline.stream.cli.terminal import read_config
-from driftline.stream.config.sections import Config
-from driftline.stream.sources.inputs import InputError
 
 app = typer.Typer()
 
@@ -29,17 +27,6 @@ def worker(
     # Nothing of the configuration is read yet, so there is nothing to load again; by default, it ends a process.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # Faust takes half a second to import, which no other command should pay.
-    from driftline.stream.worker.worker import run
+    from driftline.stream.worker.run import run
 
-    run(partial(_read, config), config.parent)
-
-
-def _read(path: Path) -> Config:
-    """The configuration in a file. Raises InputError if it asks for what workers cannot do, and as `read_config`."""
-    config = read_config(path)
-    if config.labelled_by("topic") is not None:
-        raise InputError(
-            f"{path}: outcomes.labels: workers do not read labels of a topic yet, `driftline replay --labels` does; "
-            "write `labels: event` if events hold them, or leave it out"
-        )
-    return config
+    run(partial(read_config, config), config.parent)

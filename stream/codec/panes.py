@@ -25,10 +25,12 @@ from driftline.detectors.summaries.shape import Shape, SignalShape
 from driftline.detectors.summaries.sketch import NO_TAILS, Sketch
 from driftline.stream.codec.events import pack_events, unpack_events
 from driftline.stream.codec.frames import FormatError, Stored, frame, unframe
+from driftline.stream.codec.halves import PackedStubs, is_labels, pack_labels, unpack_labels
 from driftline.stream.codec.outcomes import PackedTable
 from driftline.stream.events.event import Event
 from driftline.stream.events.times import MAX_EPOCH_MS
 from driftline.stream.events.unreadable import Unreadable
+from driftline.stream.outcomes.halves import LabelHalves
 from driftline.stream.panes.pane import SLOT_MS, Pane, Range
 from driftline.stream.panes.tick import Progress, Tick
 from driftline.stream.panes.tracks import Tracks, by_track, is_track
@@ -110,10 +112,11 @@ class PackedTrack(Stored, frozen=True):
 class PackedPane(Stored, frozen=True):
     """A pane, packed. content: its sketch, or the frame of its events. slots, outcomes: see `Pane`.
 
-    tracks: those of versions, sorted; content is that of the track "" then, and empty if that has no event.
+    tracks: those of versions, sorted; content is that of the track "" then, and empty if that has no event. Of a topic
+    of labels, the content is a frame of these.
     """
 
-    since: ClassVar[Mapping[str, int]] = MappingProxyType({"slots": 2, "tracks": 2, "outcomes": 3})
+    since: ClassVar[Mapping[str, int]] = MappingProxyType({"slots": 2, "tracks": 2, "outcomes": 3, "stubs": 3})
 
     first_ts: int
     last_ts: int
@@ -122,6 +125,7 @@ class PackedPane(Stored, frozen=True):
     slots: tuple[tuple[int, int], ...] = ()
     tracks: tuple[PackedTrack, ...] = ()
     outcomes: tuple[tuple[str, PackedTable], ...] = ()
+    stubs: tuple[tuple[str, PackedStubs], ...] = ()
 
     @classmethod
     def of(cls, pane: Pane[Any], baselines: Mapping[str, str] = MappingProxyType({})) -> Self:
@@ -130,7 +134,8 @@ class PackedPane(Stored, frozen=True):
         own = _pack_content(parts.pop("")) if "" in parts else b""
         tracks = (PackedTrack(track, baselines[track], PackedSketch.of(each)) for track, each in parts.items())
         outcomes = tuple((track, PackedTable.of(table)) for track, table in pane.outcomes)
-        return cls(pane.first_ts, pane.last_ts, pane.ranges, own, pane.slots, tuple(tracks), outcomes)
+        stubs = tuple((track, PackedStubs.of(each)) for track, each in pane.stubs)
+        return cls(pane.first_ts, pane.last_ts, pane.ranges, own, pane.slots, tuple(tracks), outcomes, stubs)
 
     def unpack(self, layout: Shape[SignalShape] | None, tracks: Layouts = MappingProxyType({})) -> Pane[Any]:
         """The pane: of a sketch in this layout or, if it is None, of events. Raises FormatError otherwise.
@@ -140,10 +145,11 @@ class PackedPane(Stored, frozen=True):
         content: Any = Tracks(self._by_track(layout, tracks)) if self.tracks else _unpack_content(self.content, layout)
         if not all(0 <= slot <= MAX_EPOCH_MS // SLOT_MS and count > 0 for slot, count in self.slots):
             raise FormatError("a pane counts events in slots of time that cannot be")
-        if [track for track, _ in self.outcomes] != sorted({track for track, _ in self.outcomes}):
+        if any([track for track, _ in own] != sorted({*dict(own)}) for own in (self.outcomes, self.stubs)):
             raise FormatError("the outcomes of a pane are not sorted by track")
         outcomes = tuple((track, table.unpack()) for track, table in self.outcomes)
-        return Pane(content, self.first_ts, self.last_ts, self.ranges, self.slots, outcomes)
+        stubs = tuple((track, each.unpack()) for track, each in self.stubs)
+        return Pane(content, self.first_ts, self.last_ts, self.ranges, self.slots, outcomes, stubs)
 
     def _by_track(self, layout: Shape[SignalShape] | None, tracks: Layouts) -> dict[str, Any]:
         versions = [each.version for each in self.tracks]
@@ -154,14 +160,18 @@ class PackedPane(Stored, frozen=True):
 
 
 def _pack_content(content: Any) -> PackedSketch | bytes:
+    if isinstance(content, LabelHalves):
+        return pack_labels(content)
     return PackedSketch.of(content) if isinstance(content, Sketch) else pack_events(content)
 
 
-def _unpack_content(content: PackedSketch | bytes, layout: Shape[SignalShape] | None) -> Sketch | tuple[Event, ...]:
+def _unpack_content(
+    content: PackedSketch | bytes, layout: Shape[SignalShape] | None
+) -> Sketch | tuple[Event, ...] | LabelHalves:
     if layout is not None and isinstance(content, PackedSketch):
         return content.unpack(layout)
     if layout is None and isinstance(content, bytes):
-        return unpack_events(content)
+        return unpack_labels(content) if is_labels(content) else unpack_events(content)
     expected, got = ("a sketch", "events") if layout else ("events", "a sketch")
     raise FormatError(f"expected a pane of {expected}, got one of {got}")
 

@@ -9,6 +9,7 @@
     learned         the baseline made of them, a .driftline file
     timeline, hour:N:ERA, day:N:ERA   what is open of its timeline, see `stream.codec.timeline`; from level 3 on
     outcomes, …     its outcomes, see `stream.codec.outcomes`; from the first one on, from level 3 on
+    waiting, …      predictions and labels that wait for each other, see `stream.codec.halves`; from level 3 on
     track:V:PART    the same parts of the track of version V, its own head among them; % and : escaped; from level 2 on
 
 A part is made of immutable values, so it has changed exactly if it is made of other objects: deltas compare with `is`.
@@ -16,7 +17,7 @@ A part is made of immutable values, so it has changed exactly if it is made of o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 from operator import is_
@@ -35,6 +36,8 @@ from driftline.stream.baselines.file import decode_baseline, encode_baseline
 from driftline.stream.baselines.watched import Signals
 from driftline.stream.codec.events import pack_events, unpack_events
 from driftline.stream.codec.frames import FormatError, Stored, frame, unframe
+from driftline.stream.codec.halves import pack_part, pack_waiting, unpack_waiting, waiting_parts
+from driftline.stream.codec.incidents import pack_incidents, unpack_incidents
 from driftline.stream.codec.outcomes import (
     outcome_parts,
     pack_outcome,
@@ -53,7 +56,6 @@ from driftline.stream.codec.timeline import (
 )
 from driftline.stream.codec.traffic import pack_rates, pack_traffic, traffic_parts, unpack_traffic
 from driftline.stream.events.event import values_of
-from driftline.stream.judge.incidents import Incident
 from driftline.stream.judge.state import JudgeState, ModelState, TrackState
 from driftline.stream.judge.timeline import Timeline
 from driftline.stream.panes.pane import Pane, Source
@@ -116,7 +118,6 @@ class _Head(Stored, frozen=True):
 
 # Made while the module is imported, since threads restore states: see `stream.codec.panes`.
 _HEAD, _BUCKET = msgspec.msgpack.Decoder(_Head), msgspec.msgpack.Decoder(PackedPane)
-_INCIDENTS = msgspec.msgpack.Decoder(tuple[Incident, ...])
 _LAYOUT = msgspec.msgpack.Decoder(Signals)
 
 
@@ -219,11 +220,6 @@ def move_consumed(head: bytes, offsets: Mapping[Source, int]) -> bytes:
     return frame(b"H", msgspec.structs.replace(stored, **_by_topic(consumed | moved)))
 
 
-def unpack_incidents(part: bytes) -> dict[str, Incident]:
-    """The incidents in a part `incidents`, by scope. Raises FormatError."""
-    return {each.scope: each for each in unframe(b"I", part, _INCIDENTS)}
-
-
 def _head(state: ModelState) -> _Head:
     return _Head(
         **_by_topic(state.consumed),
@@ -271,6 +267,7 @@ def _restore(parts: Mapping[str, bytes], given: Baseline | None) -> ModelState:
         traffic=traffic,
         tracks=tracks,
         outcomes=unpack_outcomes(parts),
+        waiting=unpack_waiting(parts),
     )
     if head.state is None:
         return replace(kept, values=sum(map(values_of, sample)))
@@ -349,6 +346,8 @@ def _parts(state: ModelState) -> Parts:
         parts["incidents"] = tuple(state.incidents.values())
     if state.outcomes is not None:
         parts |= outcome_parts(state.outcomes)
+    if state.waiting is not None:
+        parts |= waiting_parts(state.waiting)
     for version, track in state.tracks.items():
         parts |= {_prefix(version) + name: part for name, part in {**_parts(_alone(track)), "head": (track,)}.items()}
     return parts
@@ -367,18 +366,10 @@ def _same(old: tuple[Any, ...] | None, new: tuple[Any, ...]) -> bool:
     return old is not None and len(old) == len(new) and all(map(is_, old, new))
 
 
-def _version_of(incidents: Sequence[Incident]) -> int:
-    """The least version whose readers know tracks and segments, 2, or outcomes and courses, 3, if there are any."""
-    findings = [*chain.from_iterable((*each.drifts, *each.recovered) for each in incidents)]
-    if any(each.outcome for each in findings) or any(each.course is not msgspec.UNSET for each in incidents):
-        return 3
-    return 2 if any(each.track or each.segment for each in findings) else 1
-
-
 _PACK: Mapping[str, Callable[[tuple[Any, ...]], bytes]] = {
     "head": lambda part: frame(b"H", _head(_alone(*part))),
     "bucket": lambda part: frame(b"B", PackedPane.of(*part)),
-    "incidents": lambda part: frame(b"I", part, _version_of(part)),
+    "incidents": pack_incidents,
     "layout": lambda part: frame(b"L", part[0]),
     "timeline": pack_span,
     "hour": pack_stretch,
@@ -386,6 +377,9 @@ _PACK: Mapping[str, Callable[[tuple[Any, ...]], bytes]] = {
     "outcomes": pack_outcomes,
     "outcome": pack_outcome,
     "outcomes_reference": pack_reference,
+    "waiting": pack_waiting,
+    "stub": pack_part,
+    "label": pack_part,
     "traffic": pack_traffic,
     "rates": pack_rates,
     "events": pack_events,

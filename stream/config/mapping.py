@@ -40,7 +40,7 @@ class LabelMapping(Section):
 
 
 # Of a label message, nothing but the label is read: no document has these keys.
-_NOTHING: dict[str, Any] = {"features": "\x00features", "score": "\x00score", "version": "\x00version"}
+_NOTHING: dict[str, Any] = {"features": "(features)", "score": "(score)", "version": "(version)"}
 
 
 class Mapping(Section):

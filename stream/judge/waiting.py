@@ -230,6 +230,8 @@ class Waiting:
     def _bounded(self, bounds: Bounds) -> Waiting:
         """What is remembered, in as many rows as there may be."""
         waiting, most = self, bounds.most
+        if max(len(self.labels.index), sum(len(each.index) for each in self.stubs.values())) <= most:
+            return self  # nearly always, and much faster: indexes hold all rows, and some that are left out
         while max(waiting.labels.rows, sum(each.rows for each in waiting.stubs.values())) > most:
             halvings = waiting.halvings + 1
             stubs = {track: each.sampled(halvings) for track, each in waiting.stubs.items()}

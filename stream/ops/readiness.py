@@ -107,7 +107,8 @@ async def _check_writes(client: Client, namespace: str) -> None:
 
 def _worker_topics(config: Config) -> list[str]:
     topics = config.topics
-    return [topics.predictions, topics.panes, topics.alerts, f"{topics.predictions}.dlq", f"{topics.panes}.dlq"]
+    read = [topics.predictions, *([topics.labels] if config.labelled_by("topic") else []), topics.panes]
+    return [*read, topics.alerts, *(f"{name}.dlq" for name in read)]
 
 
 def _check_kafka(config: Config, names: Sequence[str]) -> None:

@@ -110,13 +110,13 @@ class Marks:
         busy = min((each.time for each in same if not each.idle), default=newest.time)
         return min((each.time for each in same if each.time >= busy - _WAITED_FOR), default=newest.time)
 
-    def completed_since(self, before: Marks, topic: str) -> int:
-        """`complete_to`, if it is in a later slot of time than before; or 0.
+    def completed_since(self, before: Marks, *topics: str) -> int:
+        """`complete_to` of all these topics, if it is in a later slot of time than before; or 0.
 
         Ticks of all partitions come every 10 s, and most of them say nothing that traffic could be judged by.
         """
-        until = self.complete_to(topic)
-        return until if until // SLOT_MS > before.complete_to(topic) // SLOT_MS else 0
+        until, earlier = (min(marks.complete_to(topic) for topic in topics) for marks in (self, before))
+        return until if until // SLOT_MS > earlier // SLOT_MS else 0
 
     def after(self, *ticks: Tick) -> Marks:
         """The marks after more ticks; those of a partition of which nothing new is said stay the same objects."""

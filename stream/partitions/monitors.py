@@ -22,7 +22,7 @@ class Rules:
     """How a configuration wants models to be judged.
 
     predictions: topic of their events. for_model: the configuration of a model. schema: judges the topic. calendar_of:
-    gives the calendar of a model.
+    gives the calendar of a model. labels: topic of labels that come by themselves; "" if no model waits for any.
     """
 
     predictions: str
@@ -30,12 +30,14 @@ class Rules:
     for_model: Callable[[str], ModelConfig]
     schema: SchemaJudge
     calendar_of: CalendarOf = every_day
+    labels: str = ""
 
     @classmethod
     def of(cls, config: Config, calendar_of: CalendarOf = every_day) -> Self:
         """What the configuration says."""
         schema = SchemaJudge(config.topics.predictions, config.defaults.incidents)
-        return cls(config.topics.predictions, config.limits, config.for_model, schema, calendar_of)
+        labels = config.topics.labels if config.labelled_by("topic") is not None else ""
+        return cls(config.topics.predictions, config.limits, config.for_model, schema, calendar_of, labels)
 
 
 class Monitors:

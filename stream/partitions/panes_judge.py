@@ -24,6 +24,7 @@ from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.numbers import forget
 from driftline.stream.judge.schema import ALL_READ, REPORTER, Unread
 from driftline.stream.judge.state import ModelState
+from driftline.stream.outcomes.halves import LabelHalves
 from driftline.stream.panes.pane import Pane, Source
 from driftline.stream.panes.tick import Tick
 from driftline.stream.panes.tracks import events_in
@@ -88,6 +89,9 @@ class PanesJudge:
         source = Source(message.run.partition, "" if message.topic == self._topic else message.topic)
         consumed = state.consumed.get(source, 0)
         pane, counted_in = self._open(message, monitor, state, consumed)
+        if isinstance(pane.content, LabelHalves):
+            yield from self._learn(kept, state, pane, source)
+            return
         is_new = message.run.start >= consumed
         needs_room = is_new and not monitor.is_configured
         if needs_room:
@@ -106,6 +110,17 @@ class PanesJudge:
             changes.events[model] += events_in(pane.content)
         self._decide(monitor, steps, at, message.topic)
 
+    def _learn(self, monitor: Monitor, state: ModelState, pane: Pane[Any], source: Source) -> Iterator[Job]:
+        """Take the labels of a pane. Raises FormatError if they can have no prediction: anybody may name a model."""
+        if source.topic != self.monitors.rules.labels:
+            raise FormatError(f"labels of topic {source.topic or self._topic}, from which no labels are read")
+        if not (monitor.is_configured or state.has_history):
+            raise FormatError(f"labels of {monitor.model!r}, of which there are neither predictions nor a baseline")
+        job = Job(cache(partial(monitor.judge, state, pane, source.topic)))
+        yield job
+        self.changes.states[monitor.model], _ = job.run()
+        self.monitors.keep(monitor)
+
     def _open(
         self, message: PaneMessage, monitor: Monitor, state: ModelState, consumed: int
     ) -> tuple[Pane[Any], dict[str, Signals]]:
@@ -120,12 +135,14 @@ class PanesJudge:
         changes, monitors, before_it = self.changes, self.monitors, self.changes.marks
         unread = self._judge_schema(tick, at)
         ticks, until = self._time, changes.marks.completed_since(before_it, self._topic)
+        labels = self.monitors.rules.labels
+        joined = changes.marks.completed_since(before_it, self._topic, labels) if labels else 0
         for model in changes.models:
             if not monitors.baselines.has(changes.reference(model)):
                 continue
             monitor, state = self._monitor(model), changes.state_of(model)
             monitors.keep(monitor)
-            job = Job(cache(partial(monitor.tick, state, ticks, until, unread)))
+            job = Job(cache(partial(monitor.tick, state, ticks, until, unread, joined)))
             yield job
             after, steps = job.run()
             if after is not state:

@@ -86,7 +86,7 @@ _MESSAGES = {
     ),
     "label": _Message(
         "Label event",
-        "The true outcome of a prediction. Workers do not read labels yet.",
+        "The true outcome of a prediction. Workers read labels where `outcomes.labels` is `topic`.",
         "application/json",
         "Any.",
         "LabelEvent",
@@ -167,7 +167,9 @@ _BYTES: dict[str, Schema] = {
 }
 _CHANNELS = {
     "predictions": _Channel("predictions", ("prediction",), "Prediction events, read by the workers' first stage."),
-    "labels": _Channel("labels", ("label",), "Label events. Workers do not read them yet."),
+    "labels": _Channel(
+        "labels", ("label",), "Label events, read by the workers' first stage where `outcomes.labels` is `topic`."
+    ),
     "panes": _Channel(
         "panes",
         ("pane", "tick", "reference", "forget"),
@@ -178,7 +180,7 @@ _CHANNELS = {
     "predictionsDeadLetters": _Channel(
         "predictions", ("deadLetter",), "Predictions that are no events, or have an invalid value.", ".dlq"
     ),
-    "labelsDeadLetters": _Channel("labels", ("deadLetter",), "For labels; nothing writes here yet.", ".dlq"),
+    "labelsDeadLetters": _Channel("labels", ("deadLetter",), "Labels that are none.", ".dlq"),
     "panesDeadLetters": _Channel(
         "panes", ("deadLetter",), "Panes that are damaged, made with another baseline, or of another log.", ".dlq"
     ),

@@ -2,7 +2,7 @@
 
 alert    derived from the types of `stream.alerts.schema`
 event    what `stream.events.parse` accepts, in Driftline's own shape; tests compare the two
-label    the format of labels, which workers do not read yet
+label    the format of labels that come by themselves
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def event_part() -> Schema:
         },
         NATIVE.prediction: {"description": "What the model predicts."},
         NATIVE.score: {"description": "The model's score."},
-        "label": {"description": "The true outcome, if it is known already. Workers do not read it yet."},
+        "label": {"description": "The true outcome, if it is known already; read where `outcomes.labels` is `event`."},
         "tags": {"description": "Segments of the event: texts by name. Not read yet."},
         "weight": {"description": "How much the event counts. Not read yet."},
     }
@@ -126,7 +126,7 @@ def label_part() -> Schema:
     }
     return {
         "description": "The true outcome of a prediction. `driftline performance` and `driftline replay` read them "
-        "with `--labels`; workers do not read the topic yet.",
+        "with `--labels`, workers where `outcomes.labels` is `topic`.",
         "type": "object",
         "properties": parts,
         "required": list(parts),

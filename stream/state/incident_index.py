@@ -12,7 +12,7 @@ from typing import NamedTuple
 from driftline.stream.alerts.find import ListedIncident
 from driftline.stream.alerts.read import read_alert
 from driftline.stream.codec.frames import FormatError
-from driftline.stream.codec.state import unpack_incidents
+from driftline.stream.codec.incidents import unpack_incidents
 from driftline.stream.state.client import Client, call_redis
 from driftline.stream.state.store import RECENT_ALERTS, judge_key
 

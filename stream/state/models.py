@@ -11,9 +11,12 @@ from typing import Any, NamedTuple
 
 from driftline.stream.alerts.build import iso
 from driftline.stream.codec.frames import FormatError
-from driftline.stream.codec.state import HeadFacts, heads_of_versions, read_head, unpack_incidents
+from driftline.stream.codec.halves import read_counts
+from driftline.stream.codec.incidents import unpack_incidents
+from driftline.stream.codec.state import HeadFacts, heads_of_versions, read_head
 from driftline.stream.codec.traffic import unpack_incident
 from driftline.stream.config.sections import Config
+from driftline.stream.judge.waiting import Counts
 from driftline.stream.state.client import Client, call_redis
 from driftline.stream.state.store import judge_key
 
@@ -29,6 +32,7 @@ class StoredModel(NamedTuple):
     facts: HeadFacts
     seen: int | None
     open_incidents: int
+    labels: Counts | None = None
 
     def row(self, config: Config) -> dict[str, Any]:
         """As plain JSON data. events: those in the warm-up, or judged since."""
@@ -42,6 +46,7 @@ class StoredModel(NamedTuple):
             "learn_events": chosen.learn_events if baseline == "learning" else None,
             "last_seen": None if self.seen is None else iso(self.seen),
             "open_incidents": self.open_incidents,
+            "labels": self.labels and self.labels._asdict(),
         }
 
 
@@ -76,7 +81,8 @@ class ModelIndex:
     async def _model(self, partition: int, name: str, seen: int | None) -> StoredModel | None:
         """A model; None if it was forgotten meanwhile."""
         key = f"{self._key(partition)}:model:{name}"
-        head, incidents, traffic = await call_redis(self.client.hmget, key, "head", "incidents", "traffic")
+        names = "head", "incidents", "traffic", "waiting"
+        head, incidents, traffic, waiting = await call_redis(self.client.hmget, key, *names)
         if head is None:
             return None
         try:
@@ -91,7 +97,8 @@ class ModelIndex:
             known = [*unpack_incidents(incidents).values()] if incidents else []
             of_traffic = unpack_incident(traffic) if traffic else None
             reported = sum(each.reported for each in (*known, *([of_traffic] if of_traffic else [])))
-            return StoredModel(name, partition, found, seen, reported)
+            labels = read_counts(waiting) if waiting else None
+            return StoredModel(name, partition, found, seen, reported, labels)
         except FormatError as error:
             raise FormatError(f"model {name!r}: {error}") from error
 

@@ -13,7 +13,8 @@ from driftline.stream.config.load import parse_config
 from driftline.stream.sources.baselines import load_baselines, load_versions
 from driftline.stream.sources.calendars import load_calendars
 from driftline.stream.sources.schemas import schema_loader
-from driftline.stream.worker.worker import Worker, waits_without_end
+from driftline.stream.worker.run import waits_without_end
+from driftline.stream.worker.worker import Worker
 
 signal.signal(signal.SIGHUP, signal.SIG_IGN)  # this worker loads nothing again, and should not end either
 

@@ -276,12 +276,15 @@ class JudgeStage:
 
     def _show_performance(self, changes: Changes) -> None:
         """Show how well the models do that had outcomes."""
-        for model in changes.events:
-            own = changes.states[model].outcomes
-            before = changes.before.states.get(model, ModelState()).outcomes
+        for model, state in changes.states.items():  # of labels that come later, outcomes come with ticks
+            own, known = state.outcomes, changes.before.states.get(model, ModelState())
+            waiting, before = state.waiting, known.outcomes
+            # Slots are looked at now and then, and what waits takes long to add up.
+            if waiting is not None and (known.waiting is None or known.waiting.tried != waiting.tried):
+                self._metrics.joined(model, waiting)
             if own is not None and (before is None or own.history is not before.history):
                 monitor = self._monitors.of(model, changes.reference(model))
-                baseline = monitor.baselines(changes.states[model]).get("")
+                baseline = monitor.baselines(state).get("")
                 self._metrics.performed(model, newest_figures(own, baseline.coding if baseline else None))
 
     def _count_incidents(self) -> None:

@@ -37,18 +37,19 @@ class LogGuard:
 
     def __init__(self, config: Config, store: Store, metrics: Metrics) -> None:
         self._kafka, self._topics, self._store, self._metrics = config.kafka, config.topics, store, metrics
-        self._cluster = ClusterClient(config.kafka, {config.topics.predictions, config.topics.panes})
+        # Ticks of labels, too, say how many partitions there are.
+        labels = {config.topics.labels} if config.labelled_by("topic") else set[str]()
+        self._cluster = ClusterClient(config.kafka, {config.topics.predictions, config.topics.panes, *labels})
         self._bound: Mapping[str, str] = {}
         self._read_to: dict[TP, int] = {}
         self._all_seen = time.monotonic()
         self._idle_partitions = 0
-        self._partitions = 0
+        self._partitions = dict[str, int]()
 
-    @property
-    def facts(self) -> TickFacts | None:
-        """What ticks need to know of the topics; None until the group is bound, and Kafka has had all of them."""
-        known = self._bound and self._partitions
-        return TickFacts(self._partitions, continuity.panes_partitions(self._bound)) if known else None
+    def facts_of(self, topic: str) -> TickFacts | None:
+        """What ticks of a topic need to know; None until the group is bound, and Kafka has had the topic."""
+        partitions = self._partitions.get(topic, 0) if self._bound else 0
+        return TickFacts(partitions, continuity.panes_partitions(self._bound)) if partitions else None
 
     async def bind(self) -> None:
         """Bind the group to what Kafka has, or check that it is bound to that."""
@@ -62,8 +63,8 @@ class LogGuard:
         self._note_added(continuity.panes_partitions(present) - continuity.panes_partitions(self._bound))
 
     def _note_partitions(self, facts: ClusterFacts) -> None:
-        if (topic := facts.topics.get(self._topics.predictions)) is not None:  # else `check_topics` ends the worker
-            self._partitions = topic.partitions
+        # Without predictions or panes, `check_topics` ends the worker.
+        self._partitions |= {name: topic.partitions for name, topic in facts.topics.items()}
 
     def _note_added(self, idle: int) -> None:
         if idle > self._idle_partitions:

@@ -19,6 +19,7 @@ from driftline.stream.events.limits import limit_of
 from driftline.stream.events.unreadable import Unreadable
 from driftline.stream.judge.incidents import Status
 from driftline.stream.judge.promise import Promise
+from driftline.stream.judge.waiting import Waiting
 from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.panes.sketcher import Sketched
 from driftline.stream.worker.faust.transport import Fetch
@@ -103,10 +104,26 @@ class Metrics:
         )
         self._performance = Gauge(
             "driftline_performance",
-            "Metrics of the newest outcomes, of events that hold their label",
+            "Metrics of the newest outcomes",
             ["model", "metric"],
             registry=registry,
         )
+        self._labels = Counter("driftline_labels", "Records read from the labels topic", registry=registry)
+        self._joined = Gauge(
+            "driftline_joined",
+            "Predictions and labels that were joined, or not, by what became of them",
+            ["model", "what"],
+            registry=registry,
+        )
+        self._pending = [
+            Gauge(f"driftline_labels_{name}", text, ["model"], registry=registry)
+            for name, text in (
+                ("pending", "Predictions that wait for their label"),
+                ("pending_bytes", "Bytes in memory of all that is remembered to be joined"),
+                ("oldest_timestamp_seconds", "Time of the earliest prediction that waits; 0 without any"),
+                ("sampled", "Share of the predictions that are joined; below 1, there are more than max_pending"),
+            )
+        ]
         self._models = dict[str, None]()
         self._incidents = Gauge(
             "driftline_incidents_open", "Incidents open in this worker's partitions", registry=registry
@@ -141,6 +158,24 @@ class Metrics:
             self._rejected.labels(_reason_label(rejection.reason)).inc()
         self.limited(rejection.reason for rejection in sketched.rejections)
         self._record_progress(fetch)
+
+    def read_labels(self, fetch: Fetch, sketched: Sketched) -> None:
+        """Count the records of fetched labels, and their dead letters by reason."""
+        self._labels.inc(len(fetch.records))
+        for rejection in sketched.rejections:
+            self._dead_letters.labels(_reason_label(rejection.reason)).inc()
+        self.limited(rejection.reason for rejection in sketched.rejections)
+        self._record_progress(fetch)
+
+    def joined(self, model: str, waiting: Waiting) -> None:
+        """Set what became of the predictions and labels of a model, and what waits."""
+        if not self._has_label(model):
+            return
+        for what, count in waiting.counts._asdict().items():
+            self._joined.labels(model, what).set(count)
+        values = waiting.pending, waiting.nbytes, (waiting.oldest or 0) / 1000, 0.5**waiting.halvings
+        for gauge, value in zip(self._pending, values, strict=True):
+            gauge.labels(model).set(value)
 
     def limited(self, reasons: Iterable[str]) -> None:
         """Count those reasons of dead letters that name a limit."""

@@ -1,4 +1,4 @@
-"""One partition of the predictions topic while a worker owns it: its open run, its progress and its clock."""
+"""One partition of predictions, or of labels, while a worker owns it: its open run, its progress and its clock."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from driftline.stream.panes.label_sketcher import LabelSketcher
 from driftline.stream.panes.pane import Run
 from driftline.stream.panes.sketcher import Sketched, Sketcher
 from driftline.stream.panes.source_clock import SourceClock
@@ -35,7 +36,7 @@ class Closing(NamedTuple):
 
 @dataclass
 class OwnedPartition:
-    """One partition of the predictions topic that this worker owns.
+    """One partition of the predictions topic, or of the labels topic, that this worker owns.
 
     sealed: end of the last sealed run, None before the first. last_fetch, last_event: when records and when events last
     came (monotonic clock).
@@ -46,7 +47,7 @@ class OwnedPartition:
     """
 
     record: SketchPartition
-    sketcher: Sketcher
+    sketcher: Sketcher | LabelSketcher
     sealed: int | None
     progress: Progress
     clock: SourceClock

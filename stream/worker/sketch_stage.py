@@ -34,8 +34,10 @@ from driftline.stream.events.limits import MessageLimits
 from driftline.stream.events.mapping import EventMapping
 from driftline.stream.kafka.dead_letters import dead_letter, pane_dead_letter
 from driftline.stream.kafka.record import OutgoingRecord
+from driftline.stream.outcomes.halves import LabelHalves
 from driftline.stream.panes.coverage import Coverage, Unwatched, unwatched, without_baseline
 from driftline.stream.panes.cutter import Cutter, PaneRule
+from driftline.stream.panes.label_sketcher import LabelSketcher
 from driftline.stream.panes.pane import Pane, Run
 from driftline.stream.panes.sketcher import Sketched, Sketcher, pane_rule
 from driftline.stream.panes.source_clock import SourceClock
@@ -63,7 +65,7 @@ class SketchSettings:
     """What the stage takes from the configuration: two topics, where runs end, and how to read an event.
 
     limits: of each message. max_rejected: share of the messages. for_model: the configuration of a model. is_labelled:
-    of which models outcomes are counted; None: of none.
+    of which models outcomes are counted; None: of none. waits: of which models events wait for labels; None: of none.
     """
 
     predictions: str
@@ -74,13 +76,21 @@ class SketchSettings:
     max_rejected: float
     for_model: Callable[[str], ModelConfig]
     is_labelled: Callable[[str], bool] | None
+    waits: Callable[[str], bool] | None
 
     @classmethod
     def of(cls, config: Config) -> Self:
         topics, mapping = config.topics, config.mapping.event_mapping()
         limits, rejected = config.limits.of_messages(), config.worker.max_rejected
         read = pane_rule(config), mapping, limits, rejected
-        return cls(topics.predictions, topics.panes, *read, config.for_model, config.labelled_by("event"))
+        labels = config.labelled_by("event"), config.labelled_by("topic")
+        return cls(topics.predictions, topics.panes, *read, config.for_model, *labels)
+
+    @classmethod
+    def of_labels(cls, config: Config) -> Self:
+        """Those of the stage that reads labels, whose topic takes the place of the predictions'."""
+        mapping = config.mapping.labels.event_mapping()
+        return replace(cls.of(config), predictions=config.topics.labels, mapping=mapping)
 
 
 class SketchStage:
@@ -147,8 +157,8 @@ class SketchStage:
             self._settings, self._baselines, self._versions = settings, baselines, versions
             for model in known:
                 own = {"": baselines[model]} if model in baselines else {}
-                for partition in self._partitions.values():
-                    partition.sketcher.exchange(model, own | dict(versions.get(model, {})))
+                for sketcher in self._sketchers:
+                    sketcher.exchange(model, own | dict(versions.get(model, {})))
 
     async def release(self) -> None:
         """Give up all partitions, once the fetch in work is done."""
@@ -161,18 +171,19 @@ class SketchStage:
         record = await self._store.claim_sketch(self._settings.predictions, partition, self.level)
         seal = await record.read_seal()
         start, ends = (seal.start, seal.ends) if seal else (0, ())
-        cutter = Cutter(self._settings.rule, partition, start, ends)
-        settings = self._settings
-        schemas = None if self._schemas is None else self._schemas.schemas
-        learned = {model: each for model, each in self._learned.items() if model not in self._versions}
-        known, mapping, limits = {**learned, **self._baselines}, settings.mapping, settings.limits
-        read = mapping, schemas, self._coverage, limits
-        labelled = settings.is_labelled if self.level >= OUTCOMES else None
-        sketcher = Sketcher(settings.predictions, cutter, known, *read, dict(self._versions), labelled)
+        sketcher = self._sketcher(Cutter(self._settings.rule, partition, start, ends))
         progress = unpack_progress(seal.progress) if seal and seal.progress else Progress()
-        clock = SourceClock(settings.rule.slot_ms or 0, *(seal.tick if seal and seal.tick else ()))
+        clock = SourceClock(self._settings.rule.slot_ms or 0, *(seal.tick if seal and seal.tick else ()))
         end = seal.end if seal else None
         return OwnedPartition(record, sketcher, end, replace(progress, read_to=start), clock, end or 0, read_to=start)
+
+    def _sketcher(self, cutter: Cutter) -> Sketcher | LabelSketcher:
+        """The core of the stage for a partition."""
+        settings, schemas = self._settings, None if self._schemas is None else self._schemas.schemas
+        learned = {model: each for model, each in self._learned.items() if model not in self._versions}
+        known, read = {**learned, **self._baselines}, (settings.mapping, schemas, self._coverage, settings.limits)
+        labels = (settings.is_labelled, settings.waits) if self.level >= OUTCOMES else (None, None)
+        return Sketcher(settings.predictions, cutter, known, *read, dict(self._versions), *labels)
 
     async def sketch(self, fetch: Fetch) -> None:
         """Sketch fetched records; on return, the runs that ended in them are sealed and published.
@@ -194,11 +205,15 @@ class SketchStage:
         if self._schemas is not None:
             await self._schemas.load(map(_VALUE, fetch.records))
         sketched = partition.push(fetch)
-        self._metrics.sketched(fetch, sketched)
+        self._count(fetch, sketched)
         self.intake.add(sketched, list(map(_VALUE, fetch.records)))
         await self._publish(_dead_letters(fetch, sketched))
         await self._seal_and_publish(partition, sketched.runs)
         partition.last_fetch = time.monotonic()
+
+    def _count(self, fetch: Fetch, sketched: Sketched) -> None:
+        """Count what became of a fetch."""
+        self._metrics.sketched(fetch, sketched)
 
     def review_coverage(self) -> list[Unwatched]:
         """The fields that no signal watches, in the events that this worker has sampled; /metrics and /health get them.
@@ -299,7 +314,8 @@ class SketchStage:
     def _pane_record(self, run: Run, model: str, previous_end: int) -> OutgoingRecord:
         pane, baseline, versions = run.panes[model], run.baselines.get(model, ""), run.versions.get(model, {})
         # Events of a model with a baseline had waited for their seal while it came.
-        if not baseline and self._baseline(model) is None and model not in self._versions:
+        keeps_events = not baseline and not isinstance(pane.content, LabelHalves)
+        if keeps_events and self._baseline(model) is None and model not in self._versions:
             self._warming_up.add(model)
         log = self.log if self.level >= LOG_IN_PANES else ""
         pane = pane if self.level >= SLOTS_IN_PANES else replace(pane, slots=())
@@ -349,16 +365,21 @@ class SketchStage:
             if content is None or sha256(content).digest() != self._digests[model]:
                 del self._learned[model], self._digests[model]
                 self._warming_up |= set() if content is None else {model}
-                for each in self._partitions.values() if model not in self._versions else ():
-                    each.sketcher.remove_baseline(model)
+                for each in self._sketchers if model not in self._versions else ():
+                    each.remove_baseline(model)
         self._dropped = dropped
 
     def _pass_on_learned(self) -> None:
-        for each in self._partitions.values():
+        for each in self._sketchers:
             for model, baseline in self._learned.items():
                 given = model in self._baselines or model in self._versions
-                if not given and each.sketcher.baselines.get(model) is not baseline:
-                    each.sketcher.add_baseline(baseline)
+                if not given and each.baselines.get(model) is not baseline:
+                    each.add_baseline(baseline)
+
+    @property
+    def _sketchers(self) -> list[Sketcher]:
+        """Those that count events."""
+        return [each.sketcher for each in self._partitions.values() if isinstance(each.sketcher, Sketcher)]
 
 
 def _dead_letters(fetch: Fetch, sketched: Sketched) -> list[OutgoingRecord]:

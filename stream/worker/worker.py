@@ -15,14 +15,12 @@ import asyncio
 import logging
 import os
 import secrets
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from pathlib import Path
 from socket import gethostname, socket
 from typing import Any, NoReturn, cast
 
@@ -31,24 +29,20 @@ from faust.types import TP, StreamT
 
 from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.given import Versions, select_watched, select_watched_versions
-from driftline.stream.codec.levels import NEWEST, TRACKS
+from driftline.stream.codec.levels import NEWEST, OUTCOMES, TRACKS
 from driftline.stream.config.diagnostics import ConfigError
 from driftline.stream.config.sections import Config
 from driftline.stream.judge.absence import CalendarOf, every_day
 from driftline.stream.kafka.admin import record_room
-from driftline.stream.kafka.client import FailedConnections, RefusedWrites, call_kafka
+from driftline.stream.kafka.client import call_kafka
 from driftline.stream.kafka.dead_letters import fitted
 from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.ops.http import listen
-from driftline.stream.ops.logging import configure_logging
-from driftline.stream.ops.memory import give_memory_back
-from driftline.stream.ops.readiness import wait_until_ready
 from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.retry import Waits
-from driftline.stream.sources.baselines import load_baselines, load_versions
-from driftline.stream.sources.calendars import CalendarError, load_calendars
+from driftline.stream.sources.calendars import CalendarError
 from driftline.stream.sources.inputs import InputError
-from driftline.stream.sources.schemas import SchemaLoader, schema_loader
+from driftline.stream.sources.schemas import SchemaLoader
 from driftline.stream.state.client import StoreError, connect
 from driftline.stream.state.fencing import FencedError
 from driftline.stream.state.level import REPORT_EVERY, GroupLevel, LevelError, WorkerReport
@@ -57,10 +51,10 @@ from driftline.stream.state.store import NewerError, ResumePosition, Store
 from driftline.stream.state.unwatched import UnwatchedReports
 from driftline.stream.worker.configuration import Configuration
 from driftline.stream.worker.continuity import LogChangedError
-from driftline.stream.worker.faust.app import App, WorkerSettings, build_app, consume, publish, run_worker
+from driftline.stream.worker.faust.app import App, WorkerSettings, build_app, consume, publish
 from driftline.stream.worker.faust.transport import Fetch, FetchConsumer
-from driftline.stream.worker.judge_log import log_useless
 from driftline.stream.worker.judge_stage import JudgeSettings, JudgeStage, split
+from driftline.stream.worker.label_stage import LabelStage
 from driftline.stream.worker.log_guard import LogGuard
 from driftline.stream.worker.metrics import Metrics
 from driftline.stream.worker.references import References
@@ -109,10 +103,13 @@ class Worker:
 
     def __post_init__(self) -> None:
         config, topics, worker = self.config, self.config.topics, self.config.worker
+        # Asked for later, labels take a restart.
+        reads_labels = config.labelled_by("topic") is not None
+        self._inputs = [topics.predictions, *([topics.labels] if reads_labels else [])]
         settings = WorkerSettings(
             kafka=config.kafka,
             group=worker.group,
-            fetch_topics=frozenset({topics.predictions, topics.panes}),
+            fetch_topics=frozenset({*self._inputs, topics.panes}),
             session_timeout=worker.session_seconds,
             batch_bytes=config.limits.batch_bytes,
             idempotent=config.kafka.idempotent,
@@ -128,6 +125,10 @@ class Worker:
         self.sketch_stage = SketchStage(
             SketchSettings.of(config), given, self.store, self._publish, self.metrics, self.schemas
         )
+        self.label_stage = LabelStage(
+            SketchSettings.of_labels(config), {}, self.store, self._publish, self.metrics, self.schemas
+        )
+        self._readers: dict[str, SketchStage] = dict(zip(self._inputs, (self.sketch_stage, self.label_stage)))  # noqa: B905
         judged = JudgeSettings.of(config, self.calendar_of)
         self.judge_stage = JudgeStage(judged, self.references, self.store, self._publish, self.metrics)
         self.configuration = Configuration(
@@ -148,6 +149,12 @@ class Worker:
         async def sketch(stream: StreamT[Any]) -> None:
             await consume(stream, self._sketch)
 
+        if topics.labels in self._readers:
+
+            @app.agent(app.topic(topics.labels), name="labels")
+            async def labels(stream: StreamT[Any]) -> None:
+                await consume(stream, self._sketch)
+
         @app.agent(app.topic(topics.panes), name="judge")
         async def judge(stream: StreamT[Any]) -> None:
             await consume(stream, self._judge)
@@ -162,10 +169,10 @@ class Worker:
         app.on_before_shutdown.connect(self._stopping)
 
     async def _sketch(self, fetch: Fetch) -> None:
-        with self.watchdog.working(self.config.topics.predictions), _exit_when_refused():
+        with self.watchdog.working(fetch.tp.topic), _exit_when_refused():
             await self.guard.check_fetch(fetch, self._begins)
             await self.configuration.announce()
-            await self.sketch_stage.sketch(fetch)
+            await self._readers[fetch.tp.topic].sketch(fetch)
 
     async def _judge(self, fetch: Fetch) -> None:
         with _exit_when_refused():
@@ -207,23 +214,26 @@ class Worker:
         self._use_level(level)
         self.sketch_stage.log = self.judge_stage.log = self.guard.log
         if self._room is None:
-            dead_letters = [f"{topic}.dlq" for topic in (topics.predictions, topics.panes)]
+            dead_letters = [f"{topic}.dlq" for topic in (*self._inputs, topics.panes)]
             self._room = await asyncio.to_thread(record_room, self.config.kafka, dead_letters)
+        stages: dict[str, SketchStage | JudgeStage] = {**self._readers, topics.panes: self.judge_stage}
         positions = {
             TP(topic, partition): position
-            for topic, stage in ((topics.predictions, self.sketch_stage), (topics.panes, self.judge_stage))
+            for topic, stage in stages.items()
             for partition, position in (
                 await stage.take_over(tp.partition for tp in partitions if tp.topic == topic)
             ).items()
         }
         begins = await self.guard.take_over(positions)
-        self.sketch_stage.logs_begin(self._of_predictions(begins))
+        for topic, reader in self._readers.items():
+            reader.logs_begin(_of_topic(topic, begins))
         return positions
 
     async def _release(self, _: frozenset[TP]) -> None:
         """Give up all partitions: Kafka assigns them again, and by then another worker may have ended their runs."""
         self.guard.release()
-        await self.sketch_stage.release()
+        for reader in self._readers.values():
+            await reader.release()
         await self.judge_stage.release()
 
     async def _report_alive(self) -> None:
@@ -235,8 +245,9 @@ class Worker:
     async def _keep_house(self) -> None:
         with _exit_when_refused():
             await self.configuration.announce()
-            await self.sketch_stage.close_idle()
-            await self.sketch_stage.send_ticks()
+            for reader in self._readers.values():
+                await reader.close_idle()
+                await reader.send_ticks()
             await self.judge_stage.drain_outboxes()
 
     async def _reload_if_asked(self) -> None:
@@ -255,6 +266,7 @@ class Worker:
         self.config, baselines, versions, self.calendar_of = loaded
         judging = JudgeSettings.of(self.config, self.calendar_of)
         await self.configuration.replace(SketchSettings.of(self.config), judging, baselines, versions)
+        await self.label_stage.reload(SketchSettings.of_labels(self.config))
         log.info("the configuration was loaded again: %d baselines", len(baselines) + sum(map(len, versions.values())))
 
     async def _review_coverage(self) -> None:
@@ -290,7 +302,12 @@ class Worker:
                 models = ", ".join(self.references.known.versions)
                 log.warning("`baselines` of models %s are not used before format level %d", models, TRACKS)
         self._level = self.metrics.level = level
-        self.sketch_stage.level = self.judge_stage.level = self.configuration.level = level
+        if level < OUTCOMES and len(self._inputs) > 1:
+            raise LevelError(
+                f"outcomes.labels: topic needs format level {OUTCOMES}; run driftline upgrade finish first"
+            )
+        self.sketch_stage.level = self.label_stage.level = level
+        self.judge_stage.level = self.configuration.level = level
 
     async def _measure_lag(self) -> None:
         """Measure the lag from positions: they also count what is no record, such as a marker at the end of a log.
@@ -309,7 +326,9 @@ class Worker:
         assignment_id = consumer.assignment_id
         with _exit_when_refused():
             await self.guard.check_topics()
-        self.sketch_stage.facts, asked = self.guard.facts, time.time_ns() // 1_000_000
+        asked = time.time_ns() // 1_000_000
+        for topic, reader in self._readers.items():
+            reader.facts = self.guard.facts_of(topic)
         # Before the ends, which only grow: so a lag below 0 is a log that became shorter.
         read_to = self.guard.read_to()
         positions = {tp: await consumer.position(tp) or 0 for tp in consumer.assignment()}
@@ -317,11 +336,9 @@ class Worker:
         if assignment_id is not None and assignment_id == consumer.assignment_id:
             with _exit_when_refused():
                 self.guard.check_ends(read_to, ends)
-            self.sketch_stage.asked_for_ends(self._of_predictions(ends), asked)
+            for topic, reader in self._readers.items():
+                reader.asked_for_ends(_of_topic(topic, ends), asked)
             self.metrics.set_lags({tp: end - positions[tp] for tp, end in ends.items()})
-
-    def _of_predictions(self, offsets: Mapping[TP, int]) -> dict[int, int]:
-        return {tp.partition: offset for tp, offset in offsets.items() if tp.topic == self.config.topics.predictions}
 
     async def _started(self) -> None:
         self.watchdog.start()
@@ -338,10 +355,16 @@ class Worker:
         await self._resources.aclose()
 
 
+def _of_topic(topic: str, offsets: Mapping[TP, int]) -> dict[int, int]:
+    return {tp.partition: offset for tp, offset in offsets.items() if tp.topic == topic}
+
+
 def _load_again(reload: Callable[[], Loaded], former: Config) -> Loaded:
     """What `reload` reads, of the configuration only what may change, and without the signals that are not watched."""
     read, baselines, versions, calendar_of = reload()
     config = former.model_copy(update={"defaults": read.defaults, "models": read.models})
+    if config.labelled_by("topic") is not None and former.labelled_by("topic") is None:
+        log.warning("labels of topic %s (outcomes.labels) are read once this worker is restarted", config.topics.labels)
     if config != read:
         log.warning("only `defaults` and `models` are loaded again; what else has changed takes a restart")
     return config, select_watched(config, baselines), select_watched_versions(config, versions), calendar_of
@@ -366,42 +389,3 @@ def _exit(reason: str) -> NoReturn:
     log.critical("%s", reason)
     logging.shutdown()
     os._exit(1)
-
-
-def run(read: Callable[[], Config], folder: Path) -> NoReturn:
-    """Wait for the servers, then work until SIGTERM or SIGINT.
-
-    read: reads the configuration, now and at each SIGHUP. Paths in it are relative to `folder`.
-    """
-    give_memory_back()
-    asked = threading.Event()
-    signal.signal(signal.SIGHUP, lambda *_: asked.set())  # which otherwise ends a worker that has no partition yet
-    config = read()
-    configure_logging(config.worker.log)
-    baselines, versions = load_baselines(config, folder), load_versions(config, folder)
-    log_useless(config, baselines, versions)
-    schemas, calendars = schema_loader(config.schemas, folder), load_calendars(config, folder)
-    waits, listener = waits_without_end(), listen(config.worker.http)
-    wait_until_ready(config, waits, listener)
-
-    def reload() -> Loaded:
-        again = read()
-        return (
-            again,
-            load_baselines(again, folder),
-            load_versions(again, folder),
-            load_calendars(again, folder).for_model,
-        )
-
-    worker = Worker(config, baselines, schemas, waits, listener, reload, calendars.for_model, versions, asked)
-    worker.watchdog.start()
-    run_worker(worker.app)
-
-
-def waits_without_end() -> Waits:
-    """The waits of this process, a worker: from here on it waits for servers without end."""
-    waits = Waits()
-    waits.without_end()
-    RefusedWrites(waits).watch()
-    FailedConnections(waits).watch()
-    return waits

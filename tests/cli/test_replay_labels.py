@@ -48,9 +48,3 @@ def test_what_cannot_be_joined_is_refused_with_the_reason(run: Run, files: Path)
     assert (other.code, "write `outcomes: {labels: topic}`" in other.words) == (2, True)
     (files / "c.yaml").write_text(CONFIG.replace("topic", "topic, slot: 2d"))
     assert "expected 10s to 1d (`wait`)" in run("check", "c.yaml").words
-
-
-def test_a_worker_says_that_it_does_not_read_the_topic(run: Run, files: Path) -> None:  # noqa: ARG001
-    result = run("worker", "-c", "c.yaml")
-    assert result.code == 2
-    assert "workers do not read labels of a topic yet, `driftline replay --labels` does" in result.words

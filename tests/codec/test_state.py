@@ -12,7 +12,8 @@ from msgspec import UNSET
 
 from driftline.stream.baselines.build import build_baseline
 from driftline.stream.codec.frames import FormatError, frame
-from driftline.stream.codec.state import StateDelta, move_consumed, restore_state, state_delta, unpack_incidents
+from driftline.stream.codec.incidents import unpack_incidents
+from driftline.stream.codec.state import StateDelta, move_consumed, restore_state, state_delta
 from driftline.stream.judge.incidents import Course, Reported, Status, Subject
 from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.state import ModelState

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from aiokafka import ConsumerRecord
@@ -33,6 +34,7 @@ from driftline.stream.state.store import Store
 from driftline.stream.worker.configuration import Configuration
 from driftline.stream.worker.faust.transport import Fetch
 from driftline.stream.worker.judge_stage import JudgeSettings, JudgeStage, split
+from driftline.stream.worker.label_stage import LabelStage
 from driftline.stream.worker.metrics import Metrics
 from driftline.stream.worker.references import References
 from driftline.stream.worker.sketch_stage import SketchSettings, SketchStage
@@ -46,14 +48,18 @@ class Crash(Exception):
 Topics = dict[str, dict[int, list[OutgoingRecord]]]
 
 
-def topics_with(config: Config, logs: Mapping[int, Sequence[bytes | None]]) -> Topics:
-    """The topics of a configuration, with messages on the predictions topic, by partition."""
+Logs = Mapping[int, Sequence[bytes | None]]
+
+
+def topics_with(config: Config, logs: Logs, labels: Logs = MappingProxyType({})) -> Topics:
+    """The topics of a configuration, with messages on those of predictions and of labels, by partition."""
     names = config.topics
-    empty: Topics = {name: {} for name in (names.panes, names.alerts, f"{names.predictions}.dlq", f"{names.panes}.dlq")}
+    read = {names.predictions: logs, **({names.labels: labels} if labels else {})}
     own = {
-        partition: [OutgoingRecord(names.predictions, None, each) for each in log] for partition, log in logs.items()
+        name: {partition: [OutgoingRecord(name, None, each) for each in log] for partition, log in by.items()}
+        for name, by in read.items()
     }
-    return {names.predictions: own, **empty}
+    return {**own, names.panes: {}, names.alerts: {}, **{f"{name}.dlq": {} for name in (*read, names.panes)}}
 
 
 @dataclass
@@ -85,21 +91,26 @@ class Driver:
         self.metrics = Metrics()
         store = Store(_Crashing(self.client, self), self.config.worker.group)  # type: ignore[arg-type]
         self.sketch = SketchStage(SketchSettings.of(self.config), self.baselines, store, self.publish, self.metrics)
+        settings = SketchSettings.of_labels(self.config)
+        self.labels = LabelStage(settings, {}, store, self.publish, self.metrics)
         stored = StoredBaselines(store.client, self.config.worker.group)
         self.references = References(self.baselines, stored, self.versions)
         self.judge = JudgeStage(JudgeSettings.of(self.config), self.references, store, self.publish, self.metrics)
-        self.sketch.level = self.judge.level = self.level
+        self.sketch.level = self.labels.level = self.judge.level = self.level
         self.configuration = Configuration(
             SketchSettings.of(self.config), self.references, self.sketch, self.judge, self.publish
         )
         self.configuration.level = self.level
         self.sketch.facts = TickFacts(len(self._partitions), self.panes_partitions)
+        self.labels.facts = TickFacts(len(self._label_partitions), self.panes_partitions)
 
     async def assign(self) -> None:
         """Take over every partition."""
         topics = self.config.topics
         starts = await self.sketch.take_over(self._partitions)
         self._read = {TP(topics.predictions, partition): max(at.offset, self.first) for partition, at in starts.items()}
+        starts = await self.labels.take_over(self._label_partitions)
+        self._read |= {TP(topics.labels, partition): at.offset for partition, at in starts.items()}
         starts = await self.judge.take_over(range(self.panes_partitions))
         self._read |= {TP(topics.panes, partition): at.offset for partition, at in starts.items()}
         await self.judge.drain_outboxes()
@@ -121,26 +132,39 @@ class Driver:
     async def release(self) -> None:
         """Give up every partition."""
         await self.sketch.release()
+        await self.labels.release()
         await self.judge.release()
 
     async def work(self) -> None:
         """Take over, and work until everything is read."""
         await self.assign()
-        while any([await self.sketch_next(partition) for partition in self._partitions]):
+        while any([await each for each in self._reading()]):
             while any([await self.judge_next(partition) for partition in range(self.panes_partitions)]):
                 pass
 
+    def _reading(self) -> Iterator[Coroutine[Any, Any, bool]]:
+        yield from (self.sketch_next(partition) for partition in self._partitions)
+        yield from (self.labels_next(partition) for partition in self._label_partitions)
+
     async def send_ticks(self, asked: int) -> None:
         """Send the ticks that are due, once Kafka was asked for the ends of its logs. asked: when, epoch ms."""
-        topic = self.config.topics.predictions
-        self.sketch.asked_for_ends({p: self.first + len(log) for p, log in self.topics[topic].items()}, asked)
-        await self.sketch.send_ticks()
+        names = self.config.topics
+        for stage, topic, first in ((self.sketch, names.predictions, self.first), (self.labels, names.labels, 0)):
+            stage.asked_for_ends({p: first + len(log) for p, log in self.topics.get(topic, {}).items()}, asked)
+            await stage.send_ticks()
 
     async def sketch_next(self, partition: int = 0) -> bool:
         """Sketch what the next fetch brings of a partition of the predictions topic; whether it brought something."""
         fetch = self._fetch(TP(self.config.topics.predictions, partition), self.first)
         if fetch is not None:
             await self.sketch.sketch(fetch)
+        return fetch is not None
+
+    async def labels_next(self, partition: int = 0) -> bool:
+        """Take what the next fetch brings of a partition of the labels topic; whether it brought something."""
+        fetch = self._fetch(TP(self.config.topics.labels, partition), 0)
+        if fetch is not None:
+            await self.labels.sketch(fetch)
         return fetch is not None
 
     async def judge_next(self, partition: int = 0) -> bool:
@@ -153,6 +177,10 @@ class Driver:
     @property
     def _partitions(self) -> list[int]:
         return sorted(self.topics[self.config.topics.predictions])
+
+    @property
+    def _label_partitions(self) -> list[int]:
+        return sorted(self.topics.get(self.config.topics.labels, {}))
 
     def _fetch(self, tp: TP, first: int) -> Fetch | None:
         at = self._read[tp]

@@ -39,7 +39,7 @@ async def _wait_for_kafka(config: Config) -> tuple[int | None, TickFacts | None,
     await asyncio.sleep(0.5)
     level = await worker.group_level.read()
     await worker._keep_house()
-    facts, has_taken_over = worker.guard.facts, takeover.done()
+    facts, has_taken_over = worker.guard.facts_of(worker.config.topics.predictions), takeover.done()
     takeover.cancel()
     await worker.store.client.aclose()
     return level, facts, has_taken_over
