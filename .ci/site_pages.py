@@ -1,6 +1,7 @@
 """What the documentation site has beside the files of docs/: mkdocs calls this while it builds.
 
-The first page is README.md; the configuration is written from its JSON Schema, the reference of Python from docstrings.
+The first page is README.md; the configuration is written from its JSON Schema, the reference of Python from docstrings,
+the notebooks are shown from examples/.
 Links that lead out of docs/ become the names that they show.
 """
 
@@ -26,7 +27,10 @@ _STYLE = ".md-typeset td code { word-break: normal; }\n"
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     """Add the pages that are no files of docs/."""
     schema = json.loads((_ROOT / "docs" / "driftline.schema.json").read_text("utf-8"))
-    pages = {"index.md": home(), "CONFIGURATION.md": configuration(schema), "API.md": api(), "site.css": _STYLE}
+    pages = {
+        "index.md": home(), "CONFIGURATION.md": configuration(schema), "API.md": api(), "NOTEBOOKS.md": notebooks(),
+        "site.css": _STYLE,
+    }  # fmt: skip
     for name, text in pages.items():
         files.append(File.generated(config, name, content=text))
     return files
@@ -66,6 +70,24 @@ def api() -> str:
         for each in (getattr(package, name) for name in shown):
             lines += [f"::: {each.__module__}.{each.__qualname__}", ""]
     return "\n".join(lines)
+
+
+def notebooks() -> str:
+    """The notebooks of examples/, one after the other: their text and their code; output is made by running them."""
+    lines = [
+        "# Notebooks", "",
+        "They are files of `examples/`, which the tests execute: run them there with Jupyter. Each shows its "
+        "reports and pictures in place.", "",
+    ]  # fmt: skip
+    for path in sorted((_ROOT / "examples").glob("*.ipynb")):
+        lines += [f"*examples/{path.name}*", ""]
+        for cell in json.loads(path.read_text("utf-8"))["cells"]:
+            text = "".join(cell["source"])
+            if cell["cell_type"] == "code":
+                lines += ["```python", text, "```", ""]
+            else:
+                lines += [re.sub(r"^(#+)", r"#\1", text, flags=re.MULTILINE), ""]
+    return "\n".join(lines).replace("](../docs/", "](")
 
 
 def configuration(schema: dict[str, Any]) -> str:

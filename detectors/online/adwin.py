@@ -48,6 +48,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from driftline.detectors.arrays import FloatArray
+from driftline.detectors.online.detector import Detector
 from driftline.detectors.parameters import at_least
 from driftline.detectors.snapshots import check_version
 from driftline.detectors.statistics.cut import cut_evidence
@@ -93,7 +94,7 @@ class Moments(NamedTuple):
         return self.m2 / self.n if self.n else 0.0
 
 
-class ADWIN:
+class ADWIN(Detector):
     """ADWIN on one stream of numbers, with the interface of River's drift detectors. The module describes the test.
 
     Parameters; raises ValueError if one is out of range:
@@ -221,6 +222,9 @@ class ADWIN:
         detector.n_skipped = snapshot["n_skipped"]
         detector.drift_detected = snapshot["drift_detected"]
         return detector
+
+    def _facts(self) -> dict[str, Any]:
+        return {"delta": f"{self.delta:g}", "width": self.width, "mean": f"{self.estimation:.4g}"}
 
     def _options(self) -> dict[str, Any]:
         names = ("clock", "max_buckets", "min_window_length", "grace_period", "semantics")

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from driftline.detectors.arrays import IntArray
+from driftline.detectors.online.detector import Detector
 from driftline.detectors.parameters import at_least
 from driftline.detectors.snapshots import check_version
 from driftline.detectors.statistics.ks import ks_evidence, ks_statistic
@@ -89,7 +90,7 @@ class _Pinned:
         return codes
 
 
-class WindowedKS:
+class WindowedKS(Detector):
     """Windowed KS on one stream. The module shows which samples are compared.
 
     baseline: numbers, or a `CountedSample`; None compares the recent past with the past before it.
@@ -209,6 +210,11 @@ class WindowedKS:
         for name in _SEEN:
             setattr(detector, name, snapshot["seen"][name])
         return detector
+
+    def _facts(self) -> dict[str, Any]:
+        against = "its own past" if self.baseline is None else f"{int(self.baseline.counts.sum()):,} values"
+        window = "every suffix" if self.window is None else f"the last {self.window:,} values"
+        return {"alpha": f"{self.alpha:g}", "window": window, "against": against}
 
     def _options(self) -> dict[str, Any]:
         names = ("window", "alpha", "clock", "bins", "max_buckets", "warmup")

@@ -6,14 +6,15 @@ Names and values come from traffic, so they must be printed as text and never as
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from driftline.detectors.statistics.registry import STATISTICS
-from driftline.stream.alerts.build import silence_all_of
-from driftline.stream.alerts.find import ListedIncident
+from driftline.stream.alerts.build import CONFIG, silence_all_of
+from driftline.stream.alerts.find import ListedIncident, may_be_id
 from driftline.stream.alerts.read import Number, ReadAlert, ReadChange, ReadCycle, ReadProfile, ReadSignal, Shares
 from driftline.stream.baselines.cycles import PHASE_WORDS
 from driftline.stream.judge.changes import SPECIAL_WORDS
@@ -70,10 +71,15 @@ def figures(signal: ReadSignal) -> list[Row]:
 
 
 def effects(signal: ReadSignal) -> list[Row]:
-    """Effect sizes: name, value, and what it means; none of traffic or a topic, where the figures say all."""
+    """Evidence and effect sizes, for specialists: name, value, and what it means.
+
+    None of traffic or a topic, where the figures say all.
+    """
     change = signal.change
     if signal.is_count:
         return []
+    nats, least = signal.evidence_nats, signal.threshold_nats
+    decided = [] if nats is None or not least else [Row("evidence", f"{nats:.1f} nats", f"alarm from {least:.1f}")]
     divergence = _in_words(change.jensen_shannon, _JENSEN_SHANNON, "hardly visible")
     found = (
         ("Jensen-Shannon distance", change.jensen_shannon, divergence),
@@ -81,20 +87,24 @@ def effects(signal: ReadSignal) -> list[Row]:
         ("Kolmogorov-Smirnov distance", change.distance, "the share of events that moved across some value"),
         ("Wasserstein distance of ranks", change.wasserstein, "the share of the reference an average event moved past"),
     )
-    return [Row(name, f"{value:.3g}", meaning) for name, value, meaning in found if value is not None]
+    return decided + [Row(name, f"{value:.3g}", meaning) for name, value, meaning in found if value is not None]
 
 
-def verdict(signal: ReadSignal, allowed: str = "") -> str:
-    """The result of the test, in sentences. allowed: what the model's configuration allows, "" if that is unknown."""
+def verdict(signal: ReadSignal, allowed: str = "", with_test: bool = True) -> str:
+    """The result of the test, in sentences. with_test: beginning with what the test is.
+
+    allowed: what the model's configuration allows, "" if that is unknown.
+    """
     code = words(signal.code) if signal.code else "special values"
     known = STATISTICS.get(signal.test)
-    says = [f"The test is {signal.test or 'unknown'}." if known is None else known.sentence.format(code=code)]
+    test = f"The test is {signal.test or 'unknown'}." if known is None else known.sentence.format(code=code)
+    says = [test] if with_test else []
     if signal.evidence_nats is not None and signal.threshold_nats and signal.kind != "schema":
         says.append(
-            f"If nothing had changed, as much evidence, {signal.evidence_nats:.1f} nats, would come by chance in at "
-            f"most one of {_one_in(signal.evidence_nats)} such windows of independent events. The alarm begins at "
-            f"{signal.threshold_nats:.1f} nats, one of {_one_in(signal.threshold_nats)}: that allows for every window "
-            "and test of the model, and for the dependence between its events."
+            f"If nothing had changed, as much evidence would come by chance in at most one of "
+            f"{_one_in(signal.evidence_nats)} such windows of independent events. The alarm begins at one of "
+            f"{_one_in(signal.threshold_nats)}: that allows for every window and test of the model, and for the "
+            "dependence between its events."
         )
     if allowed and not signal.is_count:
         says.append(f"As configured now, the model raises at most {allowed}.")
@@ -146,6 +156,13 @@ def replay_command(alert: ReadAlert) -> str:
 def silence_command(alert: ReadAlert) -> str:
     """The command that silences its model for two hours."""
     return silence_all_of(alert.about, alert.model)
+
+
+def feedback_command(alert: ReadAlert, real: bool) -> str:
+    """The command that says of its incident whether the page was real; "" of an alert that is no incident's."""
+    if not may_be_id(alert.incident_id):
+        return ""
+    return shlex.join(["driftline", "feedback", alert.incident_id, "--real" if real else "--false", *CONFIG])
 
 
 def as_row(listed: ListedIncident, now: datetime) -> dict[str, Any]:

@@ -4,12 +4,14 @@ most of a second of CPU, which help, completion and each other command should no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from importlib import import_module
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+import typer
 from typer.core import TyperCommand, TyperGroup
-from typer.main import get_group
+from typer.main import get_command, get_group
 
 #: By name, the module in this folder that has the command, and the first paragraph of its help.
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
@@ -83,6 +85,10 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 
+#: Commands that run until they are stopped. They log; all others end, and have --json and --quiet.
+UNTIL_STOPPED: Final = frozenset({"worker", "relay", "serve"})
+
+
 class LateCommand(TyperCommand):
     """A command whose module is imported when it is called."""
 
@@ -91,12 +97,39 @@ class LateCommand(TyperCommand):
         self._name, self._module = name, module
 
     def load(self) -> Any:
-        """The command itself."""
-        return get_group(import_module(f"driftline.stream.cli.{self._module}").app).commands[self._name]
+        """The command itself, with what all commands have: --quiet, and help without frames in a pipe."""
+        command = get_group(import_module(f"driftline.stream.cli.{self._module}").app).commands[self._name]
+        for each in _with_subcommands(command):
+            if not _is_for_people():
+                each.rich_markup_mode = None
+            if self._name not in UNTIL_STOPPED:
+                each.params.append(_quiet())
+        return command
 
     def make_context(self, *arguments: Any, **more: Any) -> Any:
         """The context of the command itself, by which it is called, completed, and prints its help."""
+        from driftline.stream.cli import terminal
+
+        terminal.be_quiet(False)
         return self.load().make_context(*arguments, **more)
+
+
+def _with_subcommands(command: Any) -> Iterator[Any]:
+    yield command
+    for each in getattr(command, "commands", {}).values():
+        yield from _with_subcommands(each)
+
+
+def _is_for_people() -> bool:
+    """Whether help and errors are read on a terminal."""
+    return sys.stdout.isatty() and sys.stderr.isatty()
+
+
+def _set_quiet(is_wanted: bool) -> None:
+    from driftline.stream.cli import terminal
+
+    if is_wanted:
+        terminal.be_quiet(True)
 
 
 class Commands(TyperGroup):
@@ -104,4 +137,28 @@ class Commands(TyperGroup):
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
+        if not _is_for_people():
+            self.rich_markup_mode = None
         self.commands = {name: LateCommand(name, *rest) for name, rest in COMMANDS.items()}
+
+
+def _of_all(
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet",
+            "-q",
+            callback=_set_quiet,
+            expose_value=False,
+            help="Show neither progress nor hints on standard error; results, warnings and errors stay.",
+        ),
+    ] = False,
+) -> None:
+    """What all commands have, though none takes it as an argument."""
+
+
+def _quiet() -> Any:
+    """The option of `_of_all`."""
+    app = typer.Typer(add_completion=False)
+    app.command()(_of_all)
+    return get_command(app).params[0]

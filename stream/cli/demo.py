@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from driftline.stream.cli.terminal import CommandError, out, reporting_kafka_errors
+from driftline.stream.cli.terminal import AsJson, CommandError, err, out, print_json, reporting_kafka_errors
 
 app = typer.Typer()
 
@@ -17,6 +17,7 @@ def demo_command(
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep the servers and the workers running afterwards, to try things.")
     ] = False,
+    json: AsJson = False,
 ) -> None:
     """Watch Driftline find six faults in synthetic traffic, with a broker, a store and two workers on this machine.
 
@@ -27,11 +28,15 @@ def demo_command(
     Exit code 0: each fault paged in time and resolved, and nothing else. 1: not so. 2: could not run. 130: stopped.
     """
     with reporting_kafka_errors():
-        from driftline.stream.demo.run import run
+        from driftline.stream.demo.run import INTERRUPTED, run
         from driftline.stream.demo.servers import ServerError
 
         try:
-            code = run(seed, keep, out)
+            verdict = run(seed, keep, err if json else out)
         except ServerError as error:
             raise CommandError(str(error)) from error
-    raise typer.Exit(code)
+    if verdict is None:
+        raise typer.Exit(INTERRUPTED)
+    if json:
+        print_json(verdict.facts())
+    raise typer.Exit(verdict.exit_code)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
+import msgspec
 import orjson
 import typer
 from rich.progress import MofNCompleteColumn
@@ -17,12 +18,16 @@ from driftline.stream.alerts.find import AmbiguousIdError, FoundAlert, Lines, Li
 from driftline.stream.alerts.read import AlertError, ReadAlert
 from driftline.stream.cli.terminal import (
     EXIT_FOUND,
+    AsJson,
     CommandError,
     ConfigFile,
     ReportFile,
+    Verbose,
     current_user,
     err,
+    hint,
     out,
+    print_json,
     progress_bar,
     query_redis,
     read_config,
@@ -100,6 +105,7 @@ def explain_command(
     ] = None,
     png: Annotated[Path | None, typer.Option(help="Also draw the evidence into this file.", dir_okay=False)] = None,
     page: ReportFile = None,
+    verbose: Verbose = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print the alert as it was published, one line of JSON.")
     ] = False,
@@ -125,10 +131,10 @@ def explain_command(
     if json:
         typer.echo(printable_json(found.line.decode()))
     else:
-        print_explanation(out, found.alert, found.incident, allowed)
+        print_explanation(out, found.alert, found.incident, allowed, verbose)
     if png and draw:
         count = draw(found.alert, png)
-        err.print(Text(f"{png}: signals drawn: {count}" if count else "nothing to draw: this alert has no histograms"))
+        hint(f"{png}: signals drawn: {count}" if count else "nothing to draw: this alert has no histograms")
 
 
 @app.command(name="feedback", epilog="Example: driftline feedback 3f9a21c47be0d512 --false -c driftline.yaml")
@@ -142,6 +148,7 @@ def feedback_command(
     config: ConfigFile = None,
     comment: Annotated[str, typer.Option(help=f"What it was, in {LONGEST:,} characters; a longer text is cut.")] = "",
     by: Annotated[str | None, typer.Option(metavar="NAME", help="Who says so; the current user by default.")] = None,
+    json: AsJson = False,
 ) -> None:
     """Say of a page whether it was real: it is shown in the list of incidents, and counted beside what is allowed.
 
@@ -154,7 +161,10 @@ def feedback_command(
     now, incident = datetime.now(UTC).timestamp(), found.incident_id or found.id
     feedback = Feedback(incident, found.model, real, by or current_user(), now, comment)
     _of_feedback(settings, lambda store: store.add(feedback))
-    out.print(Text(f"incident {incident} of {found.model}: {feedback.words}"), soft_wrap=True)
+    if json:
+        print_json(msgspec.to_builtins(feedback))
+    else:
+        out.print(Text(f"incident {incident} of {found.model}: {feedback.words}"), soft_wrap=True)
 
 
 def _over_time(settings: Config, found: FoundAlert) -> ModelView | None:

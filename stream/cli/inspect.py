@@ -21,7 +21,7 @@ from driftline.stream.cli.terminal import (
     CommandError,
     ConfigFile,
     EventSources,
-    err,
+    hint,
     out,
     progress_bar,
     read_config,
@@ -151,4 +151,4 @@ def _print_next(found: Inspection, sources: Sequence[str], output: Path | None) 
         out.print(Text.assemble("written: ", (str(output), "bold"), "; next: ", (command, "bold")), soft_wrap=True)
     else:
         out.print(Text(f"\n{found.configuration}"), soft_wrap=True)
-        err.print(Text("-o driftline.yaml writes this file", style="dim"))
+        hint("-o driftline.yaml writes this file")

@@ -13,10 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from driftline.stream.cli.terminal import (
+    AsJson,
     CommandError,
     ConfigFile,
     err,
     out,
+    print_json,
     query_redis,
     read_config,
     reporting_kafka_errors,
@@ -69,6 +71,7 @@ def models_list(
 def models_forget(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Models, from `driftline models`.")],
     config: ConfigFile = None,
+    json: AsJson = False,
 ) -> None:
     """Forget models without a baseline file: what they learned, their history, and their incidents, which end.
 
@@ -91,7 +94,10 @@ def models_forget(
             raise CommandError(f"no model {name!r} is remembered{f'; did you mean {near[0]!r}?' if near else ''}")
     # A model is on two partitions if the topic got more of them.
     _request(settings, [each for each in stored if each.name in names])
-    if left := _wait(settings, names):
+    left = _wait(settings, names)
+    if json:
+        print_json({"forgotten": sorted(set(names).difference(left)), "requested": left})
+    elif left:
         err.print(Text(f"requested; workers of {settings.worker.group} have yet to read it: {listed(left)}"))
     else:
         out.print(Text(f"forgotten: {listed(names)}"))

@@ -17,6 +17,7 @@ from driftline.stream.cli.terminal import (
     ConfigFile,
     command_line,
     err,
+    hint,
     out,
     print_json,
     read_config,
@@ -206,6 +207,6 @@ def _costs(options: list[str] | None) -> Costs | None:
 
 def _print_columns(evaluated: Evaluated) -> None:
     parts = ", ".join(f"{'time' if part == 'ts' else part} {path}" for part, path in evaluated.columns.items())
-    err.print(Text(printable(f"columns: {parts}"), style="dim"), soft_wrap=True)
+    hint(f"columns: {parts}")
     for note in evaluated.notes:
         err.print(Text(printable(note), style="yellow"), soft_wrap=True)

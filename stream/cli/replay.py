@@ -24,8 +24,10 @@ from driftline.stream.cli.terminal import (
     EventSources,
     MaxRejected,
     ReportFile,
+    Verbose,
     command_line,
     err,
+    hint,
     out,
     parse_share,
     parse_time,
@@ -119,6 +121,7 @@ def replay_command(
     labels: _Labels = None,
     from_panes: _FromPanes = False,
     page: ReportFile = None,
+    verbose: Verbose = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document instead, with the verdict and all counts.")
     ] = False,
@@ -136,9 +139,7 @@ def replay_command(
     print_remarks(replaced_baselines(settings, given))
     baselines, versions = [*load_baselines(settings, folder, given).values()], load_versions(settings, folder, given)
     if not baselines and not versions:
-        err.print(
-            f"no baseline given: each model's is learned from its first {settings.defaults.learn_events:,} events"
-        )
+        hint(f"no baseline given: each model's is learned from its first {settings.defaults.learn_events:,} events")
     started = time.monotonic()
     topic = topic_of(sources)
     if from_panes and (topic is None or to_topic or from_):
@@ -151,7 +152,8 @@ def replay_command(
     labelled = _label_logs(settings, labels, topic, model, from_)
     loader, calendars = schemas_of(settings, folder), load_calendars(settings, folder)
     schemas = None if loader is None else loader.schemas
-    with source as logs, labelled as label_logs, _alert_output(settings, alerts, to_topic, show=not json) as on_alert:
+    output = _alert_output(settings, alerts, to_topic, None if json else verbose)
+    with source as logs, labelled as label_logs, output as on_alert:
         if from_panes:
             find = _stored_baselines(settings)
             result = replay_panes(settings, baselines, logs, on_alert, find, calendars.for_model, versions)
@@ -162,7 +164,7 @@ def replay_command(
     print_remarks(result.remarks)
     verdict = decide(result, settings, baselines, allowed)
     if page:
-        command = command_line(context, "page", "json", "alerts", "to_topic")
+        command = command_line(context, "page", "json", "alerts", "to_topic", "verbose")
         _write_page(page, result, verdict, settings, sources, command)
     if json:
         print_json(summary(result, verdict))
@@ -273,14 +275,17 @@ def check_order(first: Any, end: Any) -> None:
 
 @contextmanager
 def _alert_output(
-    settings: Config, path: Path | None, topic: str | None, show: bool
+    settings: Config, path: Path | None, topic: str | None, shown: bool | None
 ) -> Iterator[Callable[[IncidentAlert], None]]:
-    """A function that, as far as wanted, prints an alert, writes it to a file and publishes it to a topic."""
+    """A function that, as far as wanted, prints an alert, writes it to a file and publishes it to a topic.
+
+    shown: whether it is printed with all its evidence; None: it is not printed.
+    """
     with path.open("wb") if path else nullcontext() as file, _publisher(settings, topic) as publish:
 
         def on_alert(alert: IncidentAlert) -> None:
-            if show:
-                report.print_alert(out, alert.data)
+            if shown is not None:
+                report.print_alert(out, alert.data, shown)
             if file:
                 file.write(encode_alert(alert) + b"\n")
             publish(alert)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.text import Text
 
 from driftline.stream.cli.terminal import (
     EXIT_FOUND,
+    AsJson,
     CommandError,
-    err,
+    hint,
     out,
+    print_json,
     query_redis,
     read_config,
     reporting_kafka_errors,
@@ -42,6 +44,7 @@ def resume_command(
         bool, typer.Option("--new-cluster", help="The topics have moved to this Kafka cluster from another one.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do it. Otherwise only say what would be done.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Let workers go on after a topic was created again, cut or restored, or the topics moved to another cluster.
 
@@ -54,16 +57,24 @@ def resume_command(
     settings = read_config(config)
     situation = _situation(settings, new_cluster)
     moves = situation.moves(at)
-    for move in moves:
-        out.print(Text(str(move)), soft_wrap=True)
-    if not moves and not situation.is_refused:
-        out.print(Text(f"workers of {settings.worker.group} can go on: no log is shorter or another one than was read"))
-    elif not yes:
-        err.print("nothing was changed; to do this, run the command again with --yes")
-        raise typer.Exit(EXIT_FOUND)
-    else:
+    is_needed, group = bool(moves) or situation.is_refused, settings.worker.group
+    if not json:
+        for move in moves:
+            out.print(Text(str(move)), soft_wrap=True)
+    if is_needed and yes:
         _apply(settings, situation, moves)
-        out.print(Text(f"workers of {settings.worker.group} can be started"))
+    if json:
+        print_json({"group": group, "is_needed": is_needed, "is_done": is_needed and yes, "moves": _rows(moves)})
+    if is_needed and not yes:
+        hint("nothing was changed; to do this, run the command again with --yes")
+        raise typer.Exit(EXIT_FOUND)
+    if not json:
+        can_go_on = "can go on: no log is shorter or another one than was read"
+        out.print(Text(f"workers of {group} {'can be started' if is_needed else can_go_on}"))
+
+
+def _rows(moves: list[Move]) -> list[dict[str, Any]]:
+    return [each._asdict() | {"log": {"begin": each.log.begin, "end": each.log.end}} for each in moves]
 
 
 def _situation(settings: Config, new_cluster: bool) -> Situation:

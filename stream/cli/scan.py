@@ -20,6 +20,7 @@ from driftline.stream.cli.terminal import (
     ReportFile,
     command_line,
     err,
+    hint,
     out,
     parse_share,
     print_json,
@@ -30,6 +31,7 @@ from driftline.stream.cli.terminal import (
 from driftline.stream.reports import scan as report
 from driftline.stream.results.scan import Wishes, scan_facts
 from driftline.stream.scan.run import scan
+from driftline.stream.text.printable import printable
 
 app = typer.Typer()
 
@@ -100,7 +102,9 @@ def scan_command(
     if json:
         print_json(scan_facts(found))
     else:
-        report.print_guesses(err, found)
+        hint(report.guesses(found))
+        for note in found.notes:
+            err.print(Text(printable(note), style="yellow"), soft_wrap=True)
         report.print_scan(out, found)
         if page:
             out.print(Text(f"report: {page}"), soft_wrap=True)

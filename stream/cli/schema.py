@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from typing import Annotated
 
@@ -34,6 +35,7 @@ def schema_command(
         ),
     ],
     config: ConfigFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the AsyncAPI document as JSON, too.")] = False,
 ) -> None:
     """Print a JSON Schema (draft 2020-12) or the AsyncAPI document (YAML).
 
@@ -43,6 +45,11 @@ def schema_command(
         typer.echo(schema_text(_SCHEMAS[name]()), nl=False)
         return
     # Kafka's client takes half a second to import, which no other command should pay.
-    from driftline.stream.schemas.asyncapi import document_text
+    from driftline.stream.schemas.asyncapi import document, document_text
 
-    typer.echo(document_text(read_config(config)), nl=False)
+    settings = read_config(config)
+    if as_json:
+        # Kafka's largest numbers have 64 bits and more, which orjson does not write.
+        typer.echo(json.dumps(document(settings), indent=2, ensure_ascii=False))
+    else:
+        typer.echo(document_text(settings), nl=False)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from driftline.stream.cli.terminal import EXIT_FAILED, CommandError, ConfigFile, out, read_config
+from driftline.stream.cli.terminal import EXIT_FAILED, AsJson, CommandError, ConfigFile, out, print_json, read_config
 
 app = typer.Typer()
 
@@ -34,13 +34,19 @@ def serve_command(config: ConfigFile = None) -> None:
 def top_command(
     config: ConfigFile = None,
     once: Annotated[bool, typer.Option("--once", help="Print what is known now, and exit.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Show open incidents, models and Driftline's own health on this terminal until Ctrl-C; once where it is none.
 
     Only reads Redis and Kafka. Exit code 0: shown. 2: Redis or Kafka could not be read.
     """
     settings = read_config(config)
-    from driftline.stream.serve.top import run
+    from driftline.stream.serve.top import facts, run
 
-    if not run(settings, out, once or not out.is_terminal):
+    if json:
+        found, is_read = facts(settings)
+        print_json(found)
+    else:
+        is_read = run(settings, out, once or not out.is_terminal)
+    if not is_read:
         raise typer.Exit(EXIT_FAILED)

@@ -5,19 +5,22 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from driftline.stream.cli.terminal import (
+    AsJson,
     CommandError,
     ConfigFile,
     current_user,
     err,
+    hint,
     out,
     parse_time,
+    print_json,
     query_redis,
     read_config,
 )
@@ -68,6 +71,7 @@ def silence_add(
         typer.Option("--from", metavar="TIME", help="Start time (RFC 3339), for planned maintenance; now by default."),
     ] = None,
     by: Annotated[str | None, typer.Option(metavar="NAME", help="Who silences; the current user by default.")] = None,
+    json: AsJson = False,
 ) -> None:
     """Silence matching alerts for a while, from now or from a given time on.
 
@@ -90,13 +94,16 @@ def silence_add(
         err.print(
             Text(f"Driftline's own alerts have no {', '.join(unknown)}; a missing name counts as empty", style="yellow")
         )
+    if json:
+        print_json(_row(silence))
+        return
     begins = "from now" if start <= now else f"from {_format(start)}"
     out.print(Text(f"silence {silence.id}: {_matchers(silence)}, {begins} until {_format(end)}"), soft_wrap=True)
-    err.print(Text(f"end it with: driftline silence end {silence.id}"))
+    hint(f"end it with: driftline silence end {silence.id}")
 
 
 @silence_app.command(name="list", epilog="Example: driftline silence list -c driftline.yaml")
-def silence_list(config: ConfigFile = None) -> None:
+def silence_list(config: ConfigFile = None, json: AsJson = False) -> None:
     """List active and planned silences."""
     now = datetime.now(UTC)
 
@@ -105,7 +112,9 @@ def silence_list(config: ConfigFile = None) -> None:
         return await store.read(now)
 
     silences, unreadable = _query(config, read)
-    if silences:
+    if json:
+        print_json({"silences": [_row(each) | {"active": each.active(now)} for each in silences]})
+    elif silences:
         out.print(_table(silences, now))
     else:
         out.print("no silences")
@@ -117,11 +126,15 @@ def silence_list(config: ConfigFile = None) -> None:
 def silence_end(
     name: Annotated[str, typer.Argument(metavar="ID", help="Id of the silence, from `driftline silence list`.")],
     config: ConfigFile = None,
+    json: AsJson = False,
 ) -> None:
     """End a silence now. Incidents that it held back and that are still open are notified within seconds."""
     if not _query(config, lambda store: store.end(name)):
         raise CommandError(f"there is no silence {name!r}; list them with: driftline silence list")
-    out.print(Text(f"silence {name} has ended"))
+    if json:
+        print_json({"ended": name})
+    else:
+        out.print(Text(f"silence {name} has ended"))
 
 
 def _end(start: datetime, for_: str | None, until: str | None) -> datetime:
@@ -157,6 +170,17 @@ def _table(silences: list[Silence], now: datetime) -> Table:
         row = (each.id, active, _format(each.ends_at), _matchers(each), each.creator, each.comment)
         table.add_row(*map(Text, row))
     return table
+
+
+def _row(silence: Silence) -> dict[str, Any]:
+    return {
+        "id": silence.id,
+        "matchers": [str(each) for each in silence.matchers],
+        "starts_at": silence.starts_at.isoformat(),
+        "ends_at": silence.ends_at.isoformat(),
+        "by": silence.creator,
+        "comment": silence.comment,
+    }
 
 
 def _matchers(silence: Silence) -> str:

@@ -58,6 +58,11 @@ class _Output(Console):
         self._width = None
 
     @property
+    def is_terminal(self) -> bool:
+        """Whether somebody looks at it. Rich also believes FORCE_COLOR, which notebooks set for pipes."""
+        return self.file.isatty()
+
+    @property
     def size(self) -> ConsoleDimensions:
         """Characters of a line, and lines."""
         if self.is_terminal or self._width is not None or "COLUMNS" in os.environ:
@@ -93,6 +98,27 @@ class _PrintableOnly(RenderHook):
 for _console in (out, err):
     _console.push_render_hook(_PrintableOnly())
 EXIT_FOUND, EXIT_FAILED = 1, 2
+
+# Whether --quiet was given, of which `LateCommand` makes an option of every command.
+_quiet = False
+
+
+def be_quiet(wanted: bool) -> None:
+    """Whether progress and hints are left out, until this is called again."""
+    global _quiet  # noqa: PLW0603 # as the two consoles, it belongs to the process
+    _quiet = wanted
+
+
+def hint(text: str) -> None:
+    """Print what may help next on standard error, where nobody asked for silence."""
+    if not _quiet:
+        err.print(Text(printable_lines(text), style="dim"), soft_wrap=True)
+
+
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Also the evidence in nats, effect sizes, and offsets, for specialists.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", help="Configuration file (YAML).", exists=True, dir_okay=False)
@@ -251,9 +277,9 @@ def command_line(context: typer.Context, *without: str) -> str:
     arguments, options = list[str](), list[str]()
     for each in context.command.params:
         source = context.get_parameter_source(each.name or "")
-        if each.name in without or source is None or source.name != "COMMANDLINE":
+        if each.name not in context.params or each.name in without or source is None or source.name != "COMMANDLINE":
             continue
-        value = context.params[each.name or ""]
+        value = context.params[each.name]
         values = list(map(str, value if isinstance(value, list | tuple) else [value]))
         if each.param_type_name == "argument":
             arguments += values
@@ -302,7 +328,7 @@ def progress_bar(name: str, total: int | None, *figures: ProgressColumn) -> Iter
     columns = (TextColumn("{task.description}"), BarColumn(), *figures, TimeRemainingColumn())
     # A bar makes room only for what is printed on its own console, and alerts are printed on `out`.
     console = out if out.is_terminal else err
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console, transient=True, disable=_quiet or not console.is_terminal) as progress:
         task = progress.add_task(name, total=total)
         yield lambda done: progress.update(task, completed=done)
 

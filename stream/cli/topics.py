@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,10 +12,13 @@ from rich.text import Text
 
 from driftline.stream.cli.terminal import (
     EXIT_FOUND,
+    AsJson,
     ConfigFile,
     EventFiles,
     err,
+    hint,
     out,
+    print_json,
     read_config,
     reading_messages,
     reporting_kafka_errors,
@@ -56,6 +59,7 @@ def produce_command(
         typer.Option(metavar="Nx", help="Keep the events' own pace, N times as fast: 60x makes an hour a minute."),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Model of table rows that name no model.")] = None,
+    json: AsJson = False,
 ) -> None:
     """Write events from files to a topic, in order: at once, at a rate, or at a multiple of their own pace.
 
@@ -74,7 +78,11 @@ def produce_command(
         with open_producer(settings.kafka, topic) as producer:
             reader = EventReader(settings.mapping.event_mapping(), limits=settings.limits.of_messages())
             sent = produce(Sender(producer, topic), batches, key, reader, pace)
-    _print_sent(sent, topic, time.monotonic() - started)
+    seconds = time.monotonic() - started
+    if json:
+        print_json({"topic": topic, "seconds": seconds, **asdict(sent)})
+    else:
+        _print_sent(sent, topic, seconds)
     raise typer.Exit(EXIT_FOUND if sent.too_large else 0)
 
 
@@ -115,6 +123,7 @@ def topics_create(
         ),
     ] = None,
     config: ConfigFile = None,
+    json: AsJson = False,
 ) -> None:
     """Create the topics of a configuration. Existing topics are not changed, even if their settings differ."""
     settings = read_config(config)
@@ -122,12 +131,16 @@ def topics_create(
         from driftline.stream.kafka.admin import ensure_topics, open_admin
 
         with open_admin(settings.kafka) as admin:
-            for line in ensure_topics(admin, _wanted(settings.topics, names)):
-                out.print(Text(line))
+            wanted = _wanted(settings.topics, names)
+            lines = ensure_topics(admin, wanted)
+    if json:
+        print_json({"topics": [{"name": each.name, "now": line} for each, line in zip(wanted, lines, strict=True)]})
+    else:
+        out.print(Text("\n".join(lines)))
 
 
 @topics_app.command(name="show", epilog="Example: driftline topics show -c driftline.yaml")
-def topics_show(config: ConfigFile = None) -> None:
+def topics_show(config: ConfigFile = None, json: AsJson = False) -> None:
     """Show the topics of a configuration as Kafka has them, and what is missing or different.
 
     Exit code 0: all are as configured. 1: some are missing or differ. 2: failed.
@@ -140,9 +153,17 @@ def topics_show(config: ConfigFile = None) -> None:
         with open_admin(settings.kafka) as admin:
             found = describe_topics(admin, [topic.name for topic in wanted])
     remarks = [_remark(found.get(topic.name), topic) for topic in wanted]
-    out.print(_table(wanted, found, remarks))
+    if json:
+        there = {name: asdict(topic) for name, topic in found.items()}
+        rows = [
+            {"wanted": asdict(topic), "found": there.get(topic.name), "remark": remark}
+            for topic, remark in zip(wanted, remarks, strict=True)
+        ]
+        print_json({"topics": rows})
+    else:
+        out.print(_table(wanted, found, remarks))
     if len(found) < len(wanted):
-        err.print("create the missing topics with: driftline topics create")
+        hint("create the missing topics with: driftline topics create")
     raise typer.Exit(EXIT_FOUND if any(remarks) else 0)
 
 

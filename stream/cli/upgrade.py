@@ -15,10 +15,12 @@ from rich.text import Text
 
 from driftline.stream.cli.terminal import (
     EXIT_FOUND,
+    AsJson,
     CommandError,
     ConfigFile,
     err,
     out,
+    print_json,
     query_redis,
     read_config,
 )
@@ -74,6 +76,7 @@ def upgrade_finish(
     force: Annotated[
         bool, typer.Option("--force", help="Raise it although workers can do less: these exit, and are refused.")
     ] = False,
+    json: AsJson = False,
 ) -> None:
     """Raise the group's format level to the newest that this version can do. Workers run on and use it within seconds.
 
@@ -84,7 +87,8 @@ def upgrade_finish(
     settings = read_config(config)
     standing, group = _standing(settings), settings.worker.group
     if standing.level >= NEWEST:
-        out.print(Text(f"workers of {group} are at format level {standing.level} already"))
+        says = f"workers of {group} are at format level {standing.level} already"
+        _print_level(json, standing.level, is_raised=False, says=says)
         return
     if (older := standing.older()) and not force:
         for each in older:
@@ -94,8 +98,15 @@ def upgrade_finish(
             "them exit"
         )
     _query(settings, lambda level: level.raise_to(NEWEST, fence=force))
-    out.print(Text(f"workers of {group} are at format level {NEWEST}, and use it within seconds"))
-    out.print(Text(_CHANGE), soft_wrap=True)
+    says = f"workers of {group} are at format level {NEWEST}, and use it within seconds\n{_CHANGE}"
+    _print_level(json, NEWEST, is_raised=True, says=says)
+
+
+def _print_level(json: bool, level: int, is_raised: bool, says: str) -> None:
+    if json:
+        print_json({"level": level, "is_raised": is_raised})
+    else:
+        out.print(Text(says), soft_wrap=True)
 
 
 def _print(settings: Config, standing: Standing, path: Path | None) -> None:

@@ -133,8 +133,11 @@ class WorkerOutage:
         return self.phase
 
 
-def run(seed: int, keep: bool, console: Console) -> int:
-    """Run the demo; returns its exit code. Raises ServerError, KafkaUnreachableError or TopicsError if it can't run."""
+def run(seed: int, keep: bool, console: Console) -> Verdict | None:
+    """Run the demo; returns its verdict, None if it was stopped.
+
+    Raises ServerError, KafkaUnreachableError or TopicsError if it can't run.
+    """
     scenario = Scenario(seed)
     screen = Screen(console, scenario)
     screen.begin()
@@ -145,10 +148,10 @@ def run(seed: int, keep: bool, console: Console) -> int:
             if keep:
                 print_invitation(console, site)
                 _wait_for_interrupt(site)
-        return verdict.exit_code
+        return verdict
     except KeyboardInterrupt:
         console.print("stopped: servers, workers and their files are gone")
-        return INTERRUPTED
+        return None
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from driftline.stream.alerts.schema import AlertData, Evidence
 from driftline.stream.demo.scenario import CONSEQUENCES, OUTAGE, Fault
@@ -131,6 +132,22 @@ class Verdict:
     def exit_code(self) -> int:
         """0 if each fault was caught by an incident of its own, and nothing else paged, or 1."""
         return int(bool(self.downtime_problem) or any(result.problem for result in self.results))
+
+    def facts(self) -> dict[str, Any]:
+        """The verdict as JSON values; times in seconds."""
+        faults = [
+            {
+                "fault": each.planted.fault.description,
+                "signal": each.planted.fault.signal,
+                "paged_after": None if each.page is None else each.delay,
+                "start_error": each.start_error,
+                "is_resolved": each.resolved is not None,
+                "problem": each.problem,
+            }
+            for each in self.results
+        ]
+        worker = {"seconds": self.downtime.seconds, "problem": self.downtime_problem}
+        return {"faults": faults, "false_pages": list(self.false_pages), "downtime": worker}
 
 
 def compare(planted: Sequence[PlantedFault], downtime: Downtime, alerts: Sequence[ReceivedAlert]) -> Verdict:

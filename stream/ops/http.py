@@ -1,4 +1,4 @@
-"""Serves GET /health and /metrics, for workers and relays."""
+"""Serves GET /health, /live, /ready and /metrics, for workers and relays."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ class Health(NamedTuple):
 
 # Statuses with which /health answers 200; it answers 503 with all others.
 _HEALTHY = frozenset({"ok", "degraded"})
+# Statuses with which /live answers 503: a restart helps no other process, least of all one that waits for a server.
+_DEAD = frozenset({"stalled"})
 
 
 def listen(address: str, what: str = "health and metrics") -> socket.socket:
@@ -124,18 +126,22 @@ async def serve_waits(listener: socket.socket, waits: Waits) -> AsyncIterator[No
 async def serve_http(
     listener: socket.socket, registry: CollectorRegistry, health: Callable[[], Health]
 ) -> AsyncIterator[None]:
-    """Serve /health and /metrics on a socket until the context ends. The socket goes on to listen."""
+    """Serve /health, /live, /ready and /metrics on a socket until the context ends. The socket goes on to listen.
 
-    async def get_health(_: web.Request) -> web.Response:
+    /ready answers as /health does; /live fails only where a restart helps.
+    """
+
+    async def get_health(request: web.Request) -> web.Response:
         status, reason, more = health()
-        body = {"status": status, "reason": reason, **more}
-        return web.json_response(body, status=200 if status in _HEALTHY else 503)
+        is_fine = status not in _DEAD if request.path == "/live" else status in _HEALTHY
+        return web.json_response({"status": status, "reason": reason, **more}, status=200 if is_fine else 503)
 
     async def get_metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     application = web.Application()
-    application.add_routes([web.get("/health", get_health), web.get("/metrics", get_metrics)])
+    asked = [web.get(path, get_health) for path in ("/health", "/live", "/ready")]
+    application.add_routes([*asked, web.get("/metrics", get_metrics)])
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     try:

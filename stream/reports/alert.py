@@ -20,6 +20,7 @@ from driftline.stream.alerts.explain import (
     Row,
     duration_text,
     effects,
+    feedback_command,
     figures,
     picture,
     remark,
@@ -30,6 +31,7 @@ from driftline.stream.alerts.explain import (
 from driftline.stream.alerts.feedback import Feedback
 from driftline.stream.alerts.find import ListedIncident
 from driftline.stream.alerts.read import Number, ReadAlert, ReadMember, ReadSignal
+from driftline.stream.results.sizes import size_in_words
 from driftline.stream.text.printable import printable
 
 STYLES = {"firing": "red", "updated": "yellow", "resolved": "green"}
@@ -41,10 +43,13 @@ _NOTHING: Mapping[str, Feedback] = MappingProxyType({})
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
-def print_explanation(console: Console, alert: ReadAlert, incident: Sequence[ReadAlert], allowed: str = "") -> None:
-    """Print everything that an alert says.
+def print_explanation(
+    console: Console, alert: ReadAlert, incident: Sequence[ReadAlert], allowed: str = "", verbose: bool = False
+) -> None:
+    """Print what an alert says.
 
     incident: all alerts of its incident, by `seq`. allowed: what the configuration allows; "" if that is unknown.
+    verbose: also the evidence, every effect size, and where its windows lie in the topic.
     """
     console.print(
         Text.assemble((alert.status.upper(), f"bold {STYLES[alert.status]}"), "  ", (printable(alert.title), "bold"))
@@ -53,7 +58,7 @@ def print_explanation(console: Console, alert: ReadAlert, incident: Sequence[Rea
     if len(incident) > 1 or alert.status != "firing":
         _section(console, "History of the incident", _history(alert, incident))
     for signal in alert.signals:
-        _section(console, printable(signal.name), _signal(signal, allowed))
+        _section(console, printable(signal.name), _signal(signal, allowed, verbose))
     members = [*alert.details.members, *alert.details.downstream]
     if members:
         _section(console, "Incidents on this page", _members(members))
@@ -150,20 +155,20 @@ def _members(members: Iterable[ReadMember]) -> Table:
     return table
 
 
-def _signal(signal: ReadSignal, allowed: str) -> Group:
+def _signal(signal: ReadSignal, allowed: str, verbose: bool) -> Group:
     since = f"since {signal.since or 'unknown'}, in {signal.events:,} events, compared with the {signal.against}"
     chart = picture(signal)
     parts: list[RenderableType] = [
         Text(printable(signal.change.headline), style="yellow"),
         Text(printable(since), style="dim"),
-        Text(printable(verdict(signal, allowed))),
+        Text(printable(verdict(signal, allowed, verbose))),
         Text(),
         _figures(figures(signal)),
         Text(),
         *([_bars(chart), Text()] if chart else ()),
-        _effects(effects(signal)),
+        _effects(effects(signal)) if verbose else _size(signal),
         *([Text(remark(signal), style="dim")] if remark(signal) else ()),
-        *([Text(), _offsets(signal)] if signal.offsets else ()),
+        *([Text(), _offsets(signal)] if verbose and signal.offsets else ()),
     ]
     return Group(*parts)
 
@@ -176,6 +181,11 @@ def _figures(rows: Iterable[Row]) -> Table:
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     return table
+
+
+def _size(signal: ReadSignal) -> Table:
+    size = size_in_words(signal.change.jensen_shannon)
+    return _pairs([] if signal.is_count else [("how different", size)])
 
 
 def _effects(rows: Iterable[Row]) -> Table:
@@ -221,6 +231,8 @@ def _advice(alert: ReadAlert) -> Table:
     if alert.status != "resolved":
         rows += [("silence", silence_command(alert))] if alert.model else []
         rows.append(("wait", "the incident resolves by itself when its signals look like their reference again"))
+    rows += [("if it was real", real)] if (real := feedback_command(alert, True)) else []
+    rows += [("if it was not", false)] if (false := feedback_command(alert, False)) else []
     return _pairs(rows)
 
 

@@ -56,7 +56,7 @@ def _table(console: Console, found: Performance) -> Table:
     by = found.by
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     has_estimate = found.total.estimate is not None
-    metrics = _columns(found, (console.width - _MAIN - _FURTHER * has_estimate) // _FURTHER)
+    metrics = columns(found, (console.width - _MAIN - _FURTHER * has_estimate) // _FURTHER)
     for heading in ("rows from" if by is None else f"{by} (UTC)", "labelled"):
         table.add_column(heading, no_wrap=True, justify="right" if heading == "labelled" else "left")
     for metric, of in metrics:
@@ -68,7 +68,7 @@ def _table(console: Console, found: Performance) -> Table:
     return table
 
 
-def _columns(found: Performance, room: int) -> list[tuple[str, str]]:
+def columns(found: Performance, room: int) -> list[tuple[str, str]]:
     """The metrics of the table: the main one, and as many as there is room for of those that a task is read by."""
     task = found.task
     if isinstance(task, BinaryTask):
@@ -82,7 +82,7 @@ def _columns(found: Performance, room: int) -> list[tuple[str, str]]:
 
 
 def _row(found: Performance, period: Period, metrics: list[tuple[str, str]], has_estimate: bool) -> list[Text]:
-    style = "red" if _is_worse(found, period) else ""
+    style = "red" if is_worse(found, period) else ""
     start = f"{period.start + 1:,}" if found.by is None else shown(period.start, found.by)
     main, *others = metrics
     cells = [start, f"{period.labelled:,}", figure_text(main[0], period.metrics[main])]
@@ -93,7 +93,7 @@ def _row(found: Performance, period: Period, metrics: list[tuple[str, str]], has
     return [Text(cell, style=style) for cell in cells]
 
 
-def _is_worse(found: Performance, period: Period) -> bool:
+def is_worse(found: Performance, period: Period) -> bool:
     """Whether a period begins in a stretch that is worse than the reference."""
     return any(
         each.worse and each.since <= period.start and (each.until is None or period.start < each.until)

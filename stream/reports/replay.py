@@ -43,13 +43,18 @@ _WIDE, _ONLY_WIDE = 100, ("codes", "min", "max")
 _SHOWN_UNWATCHED = 10
 
 
-def print_alert(console: Console, data: AlertData[Evidence]) -> None:
-    """Print an alert: its incident, its start, and each signal's change and evidence; on a terminal, in a frame."""
+def print_alert(console: Console, data: AlertData[Evidence], verbose: bool = False) -> None:
+    """Print an alert: its incident, its start, and each signal's change; on a terminal, in a frame.
+
+    verbose: with the evidence in nats, the test, and where the window begins in the log.
+    """
     title = Text.assemble((data.status.upper(), "bold"), " ", printable(data.component))
     facts = (f"since {data.starts_at}", f"incident {data.incident_id}", data.severity, data.kind)
     head = Text(printable("  ·  ".join(facts)), style="dim")
     lines = (
-        [Text(printable(data.title))] if data.status is Status.RESOLVED else list(map(_signal, data.evidence.signals))
+        [Text(printable(data.title))]
+        if data.status is Status.RESOLVED
+        else [_signal(each, verbose) for each in data.evidence.signals]
     )
     if console.is_terminal:
         console.print(Panel(Group(head, *lines), title=title, title_align="left", border_style=_COLOURS[data.status]))
@@ -57,18 +62,22 @@ def print_alert(console: Console, data: AlertData[Evidence]) -> None:
         console.print(title, Padding(Group(head, *lines), (0, 0, 1, 2), expand=False), sep="\n")
 
 
-def _signal(each: SignalEvidence) -> Group:
-    """A signal's change, and below it the evidence."""
+def _signal(each: SignalEvidence, verbose: bool) -> Group:
+    """A signal's change, and below it since when, and the evidence."""
+    figures = _evidence(each) if verbose else f"since {each.since[:16]}Z, {each.events:,} events"
+    version = f" of version {each.version}" if each.version else ""
+    change = Text.assemble((printable(each.signal), "bold"), printable(version), "  ", printable(each.change.headline))
+    return Group(change, Padding(Text(printable(figures), style="dim"), (0, 0, 0, 2), expand=False))
+
+
+def _evidence(each: SignalEvidence) -> str:
     offsets = ", ".join(f"{where.start:,} (partition {where.partition})" for where in each.offsets)
     test = f"{each.test} {each.code}" if each.code else each.test
     where = (f"since {each.since[:16]}Z", *([f"from offset {offsets}"] if offsets else []), f"{each.events:,} events")
     # Counts of traffic and of messages have neither offsets nor a distribution, and some tests of them no nats.
     evidence = [f"{test} {each.evidence_nats:.1f} > {each.threshold_nats:.1f} nats"] if each.threshold_nats else []
     effect = [f"PSI {each.change.psi:.2f}"] if offsets else []
-    figures = "; ".join((", ".join(where), *evidence, *effect))
-    version = f" of version {each.version}" if each.version else ""
-    change = Text.assemble((printable(each.signal), "bold"), printable(version), "  ", printable(each.change.headline))
-    return Group(change, Padding(Text(printable(figures), style="dim"), (0, 0, 0, 2), expand=False))
+    return "; ".join((", ".join(where), *evidence, *effect))
 
 
 def print_summary(console: Console, result: ReplayResult, verdict: Verdict, seconds: float) -> None:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from driftline.stream.outcomes.sentences import verdict_sentence as outcomes_say
 from driftline.stream.replay.verdict import Outcome
 from driftline.stream.results.overview import ModelView, SignalView
 from driftline.stream.results.scan import Scan
@@ -38,8 +39,8 @@ _WIDE = 120
 _SHORT_SIZES = {LEVELS[1]: "slightly", LEVELS[2]: "clearly", LEVELS[3]: "strongly", LEVELS[4]: "entirely"}
 
 
-def print_guesses(console: Console, scan: Scan) -> None:
-    """Print what each column is taken for, on a line, and what was read otherwise than it stands in the tables."""
+def guesses(scan: Scan) -> str:
+    """What each column is taken for, on a line."""
     fields = scan.found.proposal.fields
     parts = ", ".join(
         f"{'time' if part == 'ts' else part} {printable(str(choice.value))}"
@@ -47,10 +48,7 @@ def print_guesses(console: Console, scan: Scan) -> None:
         if part in ("id", "ts", "model", "version", "prediction", "score", "label") and _says(str(choice.value))
     )
     left = ", ".join(printable(each.removeprefix("features.")) for each in scan.found.proposal.excluded)
-    guesses = f"columns: {parts or 'all are features'}{f'; left out: {left}' if left else ''}"
-    console.print(Text(guesses, style="dim"), soft_wrap=True)
-    for note in scan.notes:
-        console.print(Text(printable(note), style="yellow"), soft_wrap=True)
+    return f"columns: {parts or 'all are features'}{f'; left out: {left}' if left else ''}"
 
 
 def _says(value: str) -> bool:
@@ -66,6 +64,8 @@ def print_scan(console: Console, scan: Scan) -> None:
         console.print()
     _print_for_whom(console, scan)
     _print_unchecked(console, scan.unchecked)
+    if scan.performance is not None:
+        console.print(Text(printable(outcomes_say(scan.performance))), soft_wrap=True)
     for line, style in conclusions(scan):
         console.print(Text(line, style=style), soft_wrap=True)
 

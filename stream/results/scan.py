@@ -12,6 +12,8 @@ from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.sample import Sample
 from driftline.stream.config.sections import Config
 from driftline.stream.inspection.inspect import Inspection
+from driftline.stream.outcomes.facts import performance_facts
+from driftline.stream.outcomes.performance import Performance
 from driftline.stream.replay.run import ReplayResult
 from driftline.stream.replay.summary import summary
 from driftline.stream.replay.verdict import MAX_UNSEEN, Verdict
@@ -48,7 +50,7 @@ class Scan:
 
     found: which column is what. config: with which the rows were read and judged. timed: whether these have times; if
     not, all are one sample. notes: what was read otherwise than it stands in the tables. splits: for whom signals
-    changed, if that was asked for.
+    changed, if that was asked for. performance: whether the model is right; None where that is not known.
     """
 
     found: Inspection
@@ -62,6 +64,7 @@ class Scan:
     splits: Splits
     notes: tuple[str, ...]
     wishes: Wishes
+    performance: Performance | None = None
 
     @property
     def unchecked(self) -> list[str]:
@@ -80,7 +83,7 @@ class Scan:
         ]  # fmt: skip
 
     def _labels(self) -> Iterator[str]:
-        if "label" in self.found.proposal.fields:
+        if "label" in self.found.proposal.fields and self.performance is None:
             label = self.found.proposal.fields["label"].value
             yield f"{label}: not compared with the predictions; `driftline performance` says whether the model is right"
 
@@ -101,6 +104,7 @@ def scan_facts(scan: Scan) -> dict[str, Any]:
         "signals": [signal_facts(scan, model, each) for model in scan.overview.models for each in model.signals],
         "not_checked": scan.unchecked,
         "reference": {each.model: {"rows": each.total.n, "content_hash": each.content_hash} for each in scan.baselines},
+        "performance": None if scan.performance is None else performance_facts(scan.performance),
         "command": scan.wishes.command,
     }
 

@@ -29,11 +29,14 @@ from driftline.stream.events.mapping import RECORD, Origin
 from driftline.stream.events.parse import EventError, EventReader
 from driftline.stream.inspection.inspect import Inspection
 from driftline.stream.judge.resolution import small_baseline_remarks
+from driftline.stream.outcomes.performance import Performance
+from driftline.stream.outcomes.performance import Wishes as Outcomes
 from driftline.stream.replay.pipeline import LogBatch
 from driftline.stream.replay.run import replay
 from driftline.stream.replay.verdict import Outcome, Verdict, decide
 from driftline.stream.results.overview import overview
 from driftline.stream.results.scan import Scan, Wishes
+from driftline.stream.scan.outcomes import Tables, evaluate
 from driftline.stream.scan.tables import NO_TIME, Table, inspect_both, is_timed, with_paths
 from driftline.stream.scan.whom import by_part, extras_of, split_by
 from driftline.stream.sources.inputs import InputError, Note, OnNote
@@ -44,6 +47,9 @@ _CHUNK = 2_000
 _PANES = 2_000
 # Without times, all rows are one sample: one pane, and one evaluation.
 _ONE_PANE = Panes(events=1_000_000, seconds=None)
+
+# Parts of events by which a model is right or wrong.
+_OF_OUTCOMES = ("label", "prediction", "score")
 
 #: Shows how far a step has come: takes its name and its length, yields a function that takes what is done.
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
@@ -83,7 +89,24 @@ def scan(live: Table, reference: Table, wishes: Wishes, progress: Progress = _no
     view = overview(result.recorded, timed=timed, unjudged=verdict.unjudged)
     chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
     splits = split_by(view, wishes.for_whom, sample.events, chunks, config, None if timed else NO_TIME)
-    return Scan(found, config, timed, baselines, sample, result, verdict, view, splits, tuple(notes), wishes)
+    known = _performance(live, reference, found, wishes, notes)
+    return Scan(found, config, timed, baselines, sample, result, verdict, view, splits, tuple(notes), wishes, known)
+
+
+def _performance(
+    live: Table, reference: Table, found: Inspection, wishes: Wishes, notes: dict[str, None]
+) -> Performance | None:
+    """Whether the model is right; None without labels beside predictions or scores, or where these say too little."""
+    fields = found.proposal.fields
+    if "label" not in fields or fields.keys().isdisjoint(("prediction", "score")):
+        return None
+    parts = {part: str(fields[part].value) for part in _OF_OUTCOMES if part in fields}
+    try:
+        tables = Tables(live, reference, parts={**parts, **wishes.parts}, config=wishes.config, command=wishes.command)
+        return evaluate(tables, Outcomes()).performance
+    except InputError as error:
+        notes.setdefault(f"whether the model is right is not known: {error}")
+        return None
 
 
 def _with_reference(verdict: Verdict, baselines: Sequence[Baseline], config: Config) -> Verdict:

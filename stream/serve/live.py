@@ -46,6 +46,9 @@ log = logging.getLogger(__name__)
 # s between two readings. An incident shows within one of them; models and positions are read whole, 2 ms of processor
 # time a model, and nobody waits for them; Kafka needs a connection for each reading.
 _ALERTS_EVERY, _MODELS_EVERY, _LOGS_EVERY = 1.0, 5.0, 10.0
+# A reading waits for this many times what the last one took, if that is more: of many models, it must not take all of a
+# processor from who looks.
+_SHARE = 4
 # s that a reading may take before it counts as failed: ten times what it takes on a busy machine, of models for 5,000.
 _ALERTS_PATIENCE, _MODELS_PATIENCE, _LOGS_PATIENCE = 5.0, 60.0, 10.0
 # s after which pages are shown although not everything was read yet.
@@ -201,6 +204,7 @@ class Live:
     ) -> None:
         """Read for ever. Whatever goes wrong is shown, and tried again."""
         while True:
+            began = time.monotonic()
             try:
                 now = await asyncio.wait_for(read(), patience)
                 failures = {name: each for name, each in now.failures.items() if name != what}
@@ -213,7 +217,7 @@ class Live:
                 log.exception("cannot read %s", what)
                 await self._fail(what, f"{type(error).__name__}: {error}")
             first.set()
-            await asyncio.sleep(every)
+            await asyncio.sleep(max(every, _SHARE * (time.monotonic() - began)))
 
     async def _fail(self, what: str, reason: str) -> None:
         known = self.now.failures.get(what)

@@ -22,7 +22,7 @@ from driftline.stream.serve.views import (
     health,
     incidents,
     model_of,
-    models,
+    ordered,
     remark,
     verdict,
 )
@@ -65,8 +65,7 @@ class Page:
 
 def overview_page(now: Now, config: Config, at: float, wanted: str = "", first: int = 0) -> str:
     """The first page. at: s since the epoch. wanted: part of the names of the models to list, from the `first` on."""
-    rows = models(now, config)
-    chosen = [each for each in rows if wanted.casefold() in each.name.casefold()]
+    chosen = ordered(each for each in now.models if wanted.casefold() in each.name.casefold())
     first = first if first < len(chosen) else 0
     after = first + _MODELS
     further = "/?" + urlencode({"model": wanted, "first": after}) + "#models" if len(chosen) > after else ""
@@ -78,7 +77,7 @@ def overview_page(now: Now, config: Config, at: float, wanted: str = "", first: 
         open=incidents(now.open[:_OPEN], at),
         past=incidents(now.past[:_PAST], at),
         unwatched=now.unwatched[:_FIELDS],
-        models=chosen[first:after],
+        models=[model_of(each, config, now.at) for each in chosen[first:after]],
         counted=counted(len(chosen), "model"),
         wanted=wanted,
         further=further,

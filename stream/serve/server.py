@@ -102,6 +102,8 @@ def application(live: Live, access: Access) -> web.Application:
             web.get("/api/signals", site.signals_json),
             web.get("/changes", site.changes),
             web.get("/health", site.health),
+            web.get("/live", site.live),
+            web.get("/ready", site.ready),
         ]
     )
     return made
@@ -123,10 +125,14 @@ def _guard(access: Access) -> Any:
     return guard
 
 
+# What needs no token: it says nothing of models.
+_OPEN = frozenset({"/health", "/live", "/ready"})
+
+
 def _check(access: Access, request: web.Request) -> None:
     if not access.allows_host(request.host):
         raise web.HTTPMisdirectedRequest(text=f"not served as {printable(request.host)}: see serve.public_url\n")
-    if request.path != "/health" and not access.allows(request.headers.get("Authorization", "")):
+    if request.path not in _OPEN and not access.allows(request.headers.get("Authorization", "")):
         raise web.HTTPUnauthorized(headers={"WWW-Authenticate": 'Basic realm="Driftline", charset="UTF-8"'})
 
 
@@ -228,6 +234,14 @@ class _Site:
         failures = {what: each.reason for what, each in self._live.now.failures.items()}
         status = "waiting" if failures else "ok"
         return _json({"status": status, "unreadable": failures}, self._status)
+
+    async def live(self, _: web.Request) -> web.Response:
+        return _json({"status": "ok"}, 200)
+
+    async def ready(self, _: web.Request) -> web.Response:
+        """Whether there is something to show, be it from before a server was lost."""
+        is_known = self._live.now.at > 0
+        return _json({"status": "ok" if is_known else "starting"}, 200 if is_known else 503)
 
     @property
     def _status(self) -> int:

@@ -6,16 +6,19 @@ import asyncio
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live as Screen
 from rich.table import Table
 from rich.text import Text
 
+from driftline.stream.alerts.feedback import incident_rows, page_counts
 from driftline.stream.config.sections import Config
 from driftline.stream.reports.page.words import Tag
 from driftline.stream.serve.live import Live, Now
-from driftline.stream.serve.views import failures, health, incidents, models, remark, verdict
+from driftline.stream.serve.views import failures, health, incidents, model_of, ordered, remark, verdict
 from driftline.stream.text.printable import printable
 
 # s after which the times are shown anew though nothing has changed.
@@ -30,6 +33,25 @@ def run(config: Config, console: Console, once: bool) -> bool:
     with suppress(KeyboardInterrupt):
         return asyncio.run(_show(config, console, once))
     return True
+
+
+def facts(config: Config) -> tuple[dict[str, Any], bool]:
+    """What is known now, as JSON values, and whether all could be read."""
+    now, at = asyncio.run(_read(config)), datetime.now(UTC)
+    counts = page_counts(config, now.recent, now.feedback, at)
+    found = {
+        "incidents": incident_rows(now.open, counts, now.feedback, at),
+        "models": [each.row(config) for each in now.models],
+        "health": {each.name: each.value for each in health(now, at.timestamp())},
+        "unreadable": {what: each.reason for what, each in now.failures.items()},
+    }
+    return found, bool(now.at) and not now.failures
+
+
+async def _read(config: Config) -> Now:
+    live = Live(config)
+    async with live.reading():
+        return live.now
 
 
 async def _show(config: Config, console: Console, once: bool) -> bool:
@@ -56,7 +78,7 @@ def _parts(now: Now, config: Config, at: float, room: int | None) -> Iterator[Re
     yield Text(remark(now, at), style="dim")
     for what, _, reason in failures(now):
         yield Text(printable(f"{what} cannot be read: {reason}. This is from before."), style="bold red")
-    opened, known = incidents(now.open[:room], at), models(now, config)
+    opened, known = incidents(now.open[:room], at), ordered(now.models)
     if opened:
         yield from _table(
             ("severity", "since (UTC)", "lasts", "incident"),
@@ -66,7 +88,10 @@ def _parts(now: Now, config: Config, at: float, room: int | None) -> Iterator[Re
     if known:
         yield from _table(
             ("state", "model", "baseline", "events", "last seen (UTC)"),
-            ((each.mark, each.name, each.baseline, each.events, each.seen) for each in known[:room]),
+            (
+                (each.mark, each.name, each.baseline, each.events, each.seen)
+                for each in (model_of(stored, config, now.at) for stored in known[:room])
+            ),
             len(known) - len(known[:room]),
         )
     for name, value, more in health(now, at):

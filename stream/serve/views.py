@@ -111,10 +111,9 @@ def _was(each: ListedIncident) -> str:
     return f"{each.newest.model}: {'; '.join(named)}" if named else each.newest.title
 
 
-def models(now: Now, config: Config) -> list[ModelRow]:
+def ordered(models: Iterable[StoredModel]) -> list[StoredModel]:
     """The models, those with incidents first."""
-    ordered = sorted(now.models, key=lambda each: (-each.open_incidents, each.name))
-    return [model_of(each, config, now.at) for each in ordered]
+    return sorted(models, key=lambda each: (-each.open_incidents, each.name))
 
 
 def model_of(model: StoredModel, config: Config, at: float) -> ModelRow:

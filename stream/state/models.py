@@ -5,9 +5,9 @@ Reading takes no epoch and writes nothing, so it disturbs no worker.
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from driftline.stream.alerts.build import iso
 from driftline.stream.codec.frames import FormatError
@@ -20,8 +20,10 @@ from driftline.stream.judge.waiting import Counts
 from driftline.stream.state.client import Client, call_redis
 from driftline.stream.state.store import judge_key
 
-# Models read at once; a client has 32 connections.
-_AT_ONCE = 32
+# Models read in one request: their heads have some kilobytes each, and the server answers nobody else meanwhile.
+_AT_ONCE = 64
+# What of a model's state is read of each.
+_FIELDS = ("head", "incidents", "traffic", "waiting")
 
 
 class StoredModel(NamedTuple):
@@ -74,15 +76,28 @@ class ModelIndex:
         found = list[StoredModel | None]()
         for first in range(0, len(names), _AT_ONCE):
             some = names[first : first + _AT_ONCE]
-            found += await asyncio.gather(*(self._model(partition, name, seen.get(name)) for name in some))
+            found += await self._models(partition, {name: seen.get(name) for name in some})
         # Of a model that was forgotten after alerts, the number of the last one stays.
         return [each for each in found if each is not None and (each.seen is not None or each.facts != HeadFacts())]
 
-    async def _model(self, partition: int, name: str, seen: int | None) -> StoredModel | None:
-        """A model; None if it was forgotten meanwhile."""
-        key = f"{self._key(partition)}:model:{name}"
-        names = "head", "incidents", "traffic", "waiting"
-        head, incidents, traffic, waiting = await call_redis(self.client.hmget, key, *names)
+    async def _models(self, partition: int, seen: Mapping[str, int | None]) -> list[StoredModel | None]:
+        """Models, by name; None of each that was forgotten meanwhile."""
+        keys = {name: f"{self._key(partition)}:model:{name}" for name in seen}
+
+        async def read() -> Sequence[Sequence[bytes | None]]:
+            pipeline = self.client.pipeline(transaction=False)
+            for key in keys.values():
+                pipeline.hmget(key, *_FIELDS)
+            return cast(Sequence[Sequence[bytes | None]], await pipeline.execute())
+
+        stored = zip(seen.items(), await call_redis(read), strict=True)
+        return [await self._model(partition, keys[name], name, at, *each) for (name, at), each in stored]
+
+    async def _model(
+        self, partition: int, key: str, name: str, seen: int | None,
+        head: bytes | None, incidents: bytes | None, traffic: bytes | None, waiting: bytes | None,
+    ) -> StoredModel | None:  # fmt: skip
+        """A model of which this is stored; None if it was forgotten."""
         if head is None:
             return None
         try:

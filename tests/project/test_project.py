@@ -18,6 +18,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 # Import names that differ from the names of what is installed.
 DISTRIBUTIONS = {
+    "backports": "backports-zstd",
+    "compression": "backports-zstd",  # what Python 3.14 has of it
     "faust": "faust-streaming",
     "kafka": "kafka-python",
     "mode": "mode-streaming",
@@ -31,7 +33,7 @@ DISTRIBUTIONS = {
 def distribution(requirement: str) -> str:
     name = re.match(r"[\w.-]+", requirement)
     assert name
-    return name[0].lower().replace("_", "-")
+    return re.sub(r"[._-]+", "-", name[0].lower())
 
 
 def imported(file: Path) -> Iterator[str]:

@@ -121,7 +121,7 @@ def test_an_alert_fits_the_terminal_and_no_word_is_broken(width: int) -> None:
     names = ["features.customer_account_balance", "features.vicdemand"]
     fired, resolved = incident(names)
     own = console(width, terminal=True)
-    print_alert(own, fired.data)
+    print_alert(own, fired.data, verbose=True)
     print_alert(own, resolved.data)
     lines = printed(own)
     assert {len(line) for line in lines} == {width}

@@ -11,6 +11,7 @@ from driftline.stream.alerts.explain import (
     Row,
     duration_text,
     effects,
+    feedback_command,
     figures,
     picture,
     remark,
@@ -97,4 +98,6 @@ def _alerted(signal: ReadSignal, allowed: str, charts: list[Chart], place: str) 
 def _todo(alert: ReadAlert) -> list[tuple[str, str]]:
     rows = [("Read", each) for each in alert.addresses()]
     rows += [("See it again", command)] if (command := replay_command(alert)) else []
-    return rows + ([("Silence it for two hours", silence_command(alert))] if alert.status != "resolved" else [])
+    rows += [("Silence it for two hours", silence_command(alert))] if alert.status != "resolved" else []
+    said = (("If it was real, say so", True), ("If it was a false page, say so", False))
+    return rows + [(words, command) for words, real in said if (command := feedback_command(alert, real))]

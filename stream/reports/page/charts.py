@@ -5,8 +5,9 @@ Before is always grey, after orange, values over time blue; what the reference s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from markupsafe import Markup
@@ -284,3 +285,36 @@ def small_line(model: ModelView, signal: SignalView, least: float) -> Markup:
     scale = Scale(tight.low - spare, tight.high + spare, _SMALL)
     label = f"{shown(signal.short)} over time"
     return picture(_SMALL, label, _levels(scale, before), stretched(_SMALL, *series.lines(scale, 0)), class_="row")
+
+
+class Curve(NamedTuple):
+    """A figure over time. places: 0 to 1. bounds: of its interval, None where there is none. before: in the reference.
+
+    least: the span that the picture has at least.
+    """
+
+    places: Sequence[float]
+    values: Sequence[float]
+    bounds: Sequence[tuple[float | None, float | None]]
+    before: float | None
+    least: float
+
+
+def curve_chart(curve: Curve, label: str, ticks: Iterable[tuple[float, str]], words: Callable[[float], str]) -> Markup:
+    """A figure over time with its intervals. ticks: places and words of times. words: of a value."""
+    bounds = zip(curve.places, curve.bounds, strict=True)
+    known = [(x, low, high) for x, (low, high) in bounds if low is not None and high is not None]
+    before = [] if curve.before is None else [curve.before]
+    tight = scale_of([*curve.values, *before, *(each for _, *pair in known for each in pair)], _HEIGHT)
+    spare = max(curve.least - (tight.high - tight.low), 0.0) / 2
+    scale = Scale(tight.low - spare, tight.high + spare, _HEIGHT)
+    upper = [(WIDTH * x, scale.y(high)) for x, _, high in known]
+    lower = [(WIDTH * x, scale.y(low)) for x, low, _ in known]
+    line = [(WIDTH * x, scale.y(value)) for x, value in zip(curve.places, curve.values, strict=True)]
+    shapes = stretched(_HEIGHT, path([*upper, *lower[::-1]], "nine", closed=True), path(line, "median"))
+    grid = _grid(scale, ((each, words(each)) for each in scale.ticks()))
+    times = (
+        tag("text", text, x=percent_of(x), y=_HEIGHT + 13, class_="tick" + " few" * (index % 2))
+        for index, (x, text) in enumerate(ticks)
+    )
+    return picture(_HEIGHT + _AXIS, label, shapes, _levels(scale, before), grid, joined(times))

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from driftline.stream.config.sections import Config, ModelConfig
+from driftline.stream.outcomes.performance import Performance
 from driftline.stream.replay.run import ReplayResult
 from driftline.stream.replay.summary import rejected_rows
 from driftline.stream.replay.verdict import Outcome, Verdict
@@ -63,6 +64,7 @@ class Report:
     notes: Sequence[str] = ()
     configuration: str = ""
     splits: Splits = field(default_factory=dict)
+    performance: Performance | None = None
 
     @cached_property
     def headline(self) -> str:
@@ -110,7 +112,7 @@ def scan_page(scan: Scan) -> str:
     report = Report(
         "Scan", scan.found.source.where, scan.baselines[0].about["source"][0] if scan.baselines else "", scan.overview,
         scan.result, scan.verdict, scan.unchecked, scan.wishes.command, scan.config.defaults,
-        guesses, scan.notes, scan.found.configuration or "", scan.splits,
+        guesses, scan.notes, scan.found.configuration or "", scan.splits, scan.performance,
     )  # fmt: skip
     return render(report)
 

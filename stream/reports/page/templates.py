@@ -15,7 +15,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from driftline.stream.reports.page import charts, heat, timeline, words
+from driftline.stream.outcomes.sentences import verdict_sentence as outcomes_say
+from driftline.stream.reports.page import charts, heat, outcomes, timeline, words
 from driftline.stream.results.sentences import figure_text, number, percent, rest_looks_usual, sentence, shown
 from driftline.stream.results.sizes import LEVELS
 from driftline.stream.text.phrases import counted
@@ -63,5 +64,6 @@ def _environment() -> Environment:
     made.globals |= {
         "charts": charts, "heat": heat, "timeline": timeline, "levels": LEVELS, "sentence": sentence, "words": words,
         "figure": figure_text, "counted": counted, "rest_looks_usual": rest_looks_usual,
+        "outcomes": outcomes, "outcomes_say": outcomes_say,
     }  # fmt: skip
     return made
