@@ -1,8 +1,8 @@
 """Incremental drift statistics and online drift detectors; numpy only. docs/DETECTORS.md shows them in use.
 
-`ADWIN` and `WindowedKS` watch one stream of numbers and have River's interface (`update(x)`, `drift_detected`). The
-rest is what they and the stream workers are made of, vectorised over windows and signals: codes and sketches of values,
-statistics on counts, and the battery with its thresholds.
+`ADWIN`, `EDetector` and `WindowedKS` watch one stream of numbers and have River's interface (`update(x)`,
+`drift_detected`). The rest is what they and the stream workers are made of, vectorised over windows and signals: codes
+and sketches of values, statistics on counts, and the battery with its thresholds.
 """
 
 from driftline.detectors.decision.absence import judge as judge_traffic
@@ -10,6 +10,7 @@ from driftline.detectors.decision.battery import Battery, Column
 from driftline.detectors.decision.thresholds import Dependence, independence_bound
 from driftline.detectors.decision.traffic import Traffic
 from driftline.detectors.online.adwin import ADWIN
+from driftline.detectors.online.edetector import EDetector
 from driftline.detectors.online.windowed_ks import CountedSample, WindowedKS
 from driftline.detectors.statistics.categorical import categorical_evidence, rate_evidence
 from driftline.detectors.statistics.cut import cut_evidence
@@ -28,6 +29,7 @@ __all__ = [
     "Column",
     "CountedSample",
     "Dependence",
+    "EDetector",
     "ExponentialHistogram",
     "Grid",
     "Kind",

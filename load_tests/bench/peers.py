@@ -1,4 +1,4 @@
-"""Delays and false pages of Driftline beside River's detectors and the optimum, on the same values.
+"""Delays and false pages of Driftline and its EDetector beside River's detectors and the optimum, on the same values.
 
     nice python -m load_tests.bench.peers                        12 runs of each drift: some minutes
     nice python -m load_tests.bench.peers --runs 4 --drifts mean --json
@@ -7,7 +7,8 @@
 A model has 20 signals of independent normal values, of which one drifts. Driftline is its whole judge: a baseline of
 20,000 events, panes of 50 or 250, one false page in 100,000 events allowed. A peer watches the one signal alone, at the
 most sensitive of `_SETTINGS` that raises no more alarms than a 20th of that on quiet values. The optimum is a CUSUM of
-the true likelihood ratio at the same rate, which takes knowing the drift. KSWIN takes 0.4 ms a value, too slow to find
+the true likelihood ratio at the same rate, which takes knowing the drift. EDetector watches the ranks of the one signal
+in the baseline at that rate, which it proves instead of measuring. KSWIN takes 0.4 ms a value, too slow to find
 its setting, so it is left out here.
 
 Then all of them watch traffic without a drift, peers at their defaults: independent, dependent, sessions and a day.
@@ -31,6 +32,7 @@ from rich.table import Table
 from river.drift import ADWIN, KSWIN, PageHinkley
 
 from driftline.detectors.arrays import FloatArray
+from driftline.detectors.online.edetector import EDetector
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.codec.levels import monitor_settings
@@ -94,7 +96,7 @@ DRIFTS = {
     "spread × 1.2": _scale(1.2),
     "spread × 1.5": _scale(1.5),
     "two humps": Drift(_two_humps, _two_humps_ratio),
-    "5 % at one value": _spike(0.05),
+    **{f"{percent} % at one value": _spike(percent / 100) for percent in (3, 5, 10)},
 }
 
 
@@ -113,7 +115,7 @@ DEFAULTS: Mapping[str, Callable[[], Any]] = {
 
 
 def alarms(detector: Any, of: FloatArray) -> Iterator[int]:
-    """How many values a detector of River has seen at each of its alarms."""
+    """How many values a detector with River's interface has seen at each of its alarms."""
     for seen, value in enumerate(of.tolist(), 1):
         detector.update(value)
         if detector.drift_detected:
@@ -199,9 +201,21 @@ def delays(drift: str, seed: int) -> dict[str, int | None]:
             if any(each.signal == _NAME for each in step.findings)
         )
         found[f"Driftline {pane}"] = _first(named)
+    proven = ranked(drifted, KNOWN)[KNOWN:]
+    found["EDetector"] = _first(seen - BEFORE for seen in alarms(proving(), proven))
     for name, (make, _) in _SETTINGS.items():
         found[name] = _first(seen - at for seen in alarms(make(tuned(name)), drifted))
     return found
+
+
+def ranked(of: FloatArray, known: int) -> FloatArray:
+    """Ranks in [0, 1] among the first `known` values."""
+    return np.asarray(np.searchsorted(np.sort(of[:known]), of) / known)
+
+
+def proving() -> EDetector:
+    """An e-detector of ranks at the rate of one signal."""
+    return EDetector(0.5, alpha=_PER_VALUE)
 
 
 def _first(found: Iterator[int]) -> int | None:
@@ -215,6 +229,8 @@ def false_pages(kind: str, seed: int, quiet: int) -> dict[str, float]:
     pages = sum(step.status is Status.FIRING for _, step in model.judge(model.traffic, 250))
     found = {"Driftline": pages / (quiet * MODEL) * 1e6}
     name = f"features.{kind} 0"
+    ranks = ranked(model.traffic[name], known)[known : known + quiet]
+    found["EDetector"] = sum(1 for _ in alarms(proving(), ranks)) / quiet * 1e6
     for peer, make in DEFAULTS.items():
         live = model.traffic[name][known : known + (_SLOW if peer == "KSWIN" else quiet)]
         found[peer] = sum(1 for _ in alarms(make(), live)) / len(live) * 1e6
