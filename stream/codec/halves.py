@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from driftline.detectors.arrays import IntArray
 from driftline.stream.codec.frames import FormatError, Stored, frame, unframe
+from driftline.stream.events.times import MAX_EPOCH_MS
 from driftline.stream.judge.waiting import Counts, Halves, Part, Waiting
 from driftline.stream.outcomes.halves import Half, LabelHalves, Stubs
 from driftline.stream.panes.pane import Range
@@ -199,7 +200,8 @@ def read_counts(part: bytes) -> Counts:
 
 def _part(number: int, packed: _PackedStubPart | _PackedLabelPart) -> Part[Any]:
     half: Half = packed.half.unpack()
-    if len(half) != sum(n for _, n in packed.runs) or not len(half):
+    rows = [n for _, n in packed.runs]
+    if len(half) != sum(rows) or min(rows, default=0) < 1:
         raise FormatError(f"part {number} of what waits for a join does not have the rows of its runs")
     return Part.of(number, packed.runs, half)
 
@@ -225,7 +227,10 @@ def _times(ts: IntArray) -> bytes:
 
 
 def _unpacked_times(data: bytes, n: int) -> IntArray:
-    return np.cumsum(_unpacked(data, _TIME, n)).astype(np.int64)
+    ts = np.cumsum(_unpacked(data, _TIME, n)).astype(np.int64)
+    if ts.min(initial=0) < 0 or ts.max(initial=0) > MAX_EPOCH_MS:
+        raise FormatError("a half has a time that no event can have")
+    return ts
 
 
 def _packed(column: npt.NDArray[Any]) -> bytes:

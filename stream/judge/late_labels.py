@@ -75,8 +75,8 @@ class LabelJoin:
         coding = {track: each.coding for track, each in known.items()}
         waiting, slots = state.waiting.close(until, self.bounds, coding.get)
         state, steps = replace(state, waiting=waiting), list[Step]()
-        for panes in slots:
-            for track, pane in panes.items():
+        for slot in slots:
+            for track, pane in ((track, pane) for track, panes in slot.items() for pane in panes):
                 own, at = state.seen_by(track), later(state.clock, ticks, pane.last_ts)
                 own, more = self.judge.judge(own, known[track], pane.content, pane, track, at)
                 state, steps = state.after_track(track, own), [*steps, *more]

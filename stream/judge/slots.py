@@ -22,6 +22,9 @@ from driftline.stream.panes.pane import Pane, Range
 #: The share of a slot's predictions whose labels it waits for: some are never labelled, and would cost every slot the
 #: longest wait.
 COMPLETE: Final = 0.99
+#: Outcomes of a table at most, as of a default pane: how dependent outcomes are is learned from tables in their order,
+#: and a slot of a busy model would be a single one.
+PIECE: Final = 250
 _NEVER = np.iinfo(np.int64).max
 
 
@@ -112,11 +115,15 @@ class Taken:
         keys = self.keys[order]
         return np.asarray(order[np.append(True, keys[1:] != keys[:-1])])
 
-    def pane(self, rows: IntArray, labels: list[str]) -> Pane[OutcomeTable]:
-        """The outcomes of these rows (m,), at least one, with their labels. Only with a coding."""
-        assert self.coding is not None  # noqa: S101 # for mypy
+    def panes(self, coding: Coding, rows: IntArray, labels: list[str]) -> list[Pane[OutcomeTable]]:
+        """The outcomes of these rows (m,) with their labels, in the order of the predictions, some hundred in each."""
+        order = np.lexsort((self.keys[rows], self.ts[rows]))
+        pieces = np.array_split(order, math.ceil(len(rows) / PIECE)) if len(rows) else []
+        return [self._pane(coding, rows[own], [labels[each] for each in own.tolist()]) for own in pieces]
+
+    def _pane(self, coding: Coding, rows: IntArray, labels: list[str]) -> Pane[OutcomeTable]:
         ts, runs = self.ts[rows], [self.runs[run] for run in np.unique(self.run[rows]).tolist()]
-        table = self.coding.outcomes(ts, self.predicted[rows], self.score[rows], labels)
+        table = coding.outcomes(ts, self.predicted[rows], self.score[rows], labels)
         return Pane(table, int(ts.min()), int(ts.max()), _union(runs))
 
 
@@ -126,7 +133,7 @@ class Joined:
 
     end: int
     cutoff: int
-    panes: dict[str, Pane[OutcomeTable]]
+    panes: dict[str, list[Pane[OutcomeTable]]]
     counts: Mapping[str, int]
 
 
@@ -136,7 +143,7 @@ def join_slot(taken: Mapping[str, Taken], labels: Index, start: int, bounds: Bou
     found = {track: _Labels.of(own, labels, bounds) for track, own in taken.items()}
     first = np.concatenate([np.empty(0, np.int64), *(each.first for each in found.values())])
     cutoff = _cutoff(first, end, bounds)
-    counts, panes = Counter(doubled=sum(each.doubled for each in taken.values())), dict[str, Pane[OutcomeTable]]()
+    counts, panes = Counter(doubled=sum(each.doubled for each in taken.values())), dict[str, list[Pane[OutcomeTable]]]()
     for track, own in taken.items():
         rows, texts, more = found[track].until(cutoff)
         counts.update(more)
@@ -145,7 +152,7 @@ def join_slot(taken: Mapping[str, Taken], labels: Index, start: int, bounds: Bou
             continue
         counts.update(joined=len(rows), unlabelled=len(own.keys) - len(rows))
         if len(rows):
-            panes[track] = own.pane(rows, texts)
+            panes[track] = own.panes(own.coding, rows, texts)
     return Joined(end, cutoff, panes, counts)
 
 

@@ -244,9 +244,9 @@ class Waiting:
 
     def close(
         self, until: int, bounds: Bounds, coding_of: CodingOf
-    ) -> tuple[Waiting, list[dict[str, Pane[OutcomeTable]]]]:
+    ) -> tuple[Waiting, list[dict[str, list[Pane[OutcomeTable]]]]]:
         """What is left when both topics are read up to a time, epoch ms, and the outcomes of each slot by track."""
-        waiting, slots = replace(self, tried=until), list[dict[str, Pane[OutcomeTable]]]()
+        waiting, slots = replace(self, tried=until), list[dict[str, list[Pane[OutcomeTable]]]]()
         while (joined := waiting._next(until, bounds, coding_of)) is not None:
             counts = waiting.counts.plus(**joined.counts)
             waiting = replace(waiting, closed=joined.end, counts=counts)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.stream.codec.frames import FormatError
+from driftline.stream.codec.frames import FormatError, envelope
 from driftline.stream.codec.halves import (
     pack_labels,
     pack_part,
@@ -52,6 +54,24 @@ def test_damaged_labels_are_refused(noise: bytes, place: int) -> None:
             unpack_labels(damaged)
 
 
+@pytest.mark.parametrize("seed", range(300))
+def test_damage_under_a_valid_checksum_is_refused_or_does_no_harm(seed: int) -> None:
+    rng, own = np.random.default_rng(seed), waiting("texts" if seed % 2 else "numbers")
+    parts = state_delta(None, ModelState({Source(0): 600}, waiting=own)).write
+    name = str(rng.choice([each for each in parts if each != "head"]))
+    content = bytearray(parts[name][6:])
+    for place in rng.integers(0, len(content), int(rng.integers(1, 4))).tolist():
+        content[place] = int(rng.choice([0, 1, 0x7F, 0x91, 0xC0, 0xDD, 0xFF, rng.integers(256)]))
+    try:
+        state = restore_state({**parts, name: envelope(parts[name][:1], bytes(content), parts[name][1])}, None)
+    except FormatError:
+        return
+    assert state.waiting is not None
+    later = state.waiting.learn(labels_of([(1, 10**12, "fine")]), Range(1, 0, 1), BOUNDS)
+    state_delta(None, ModelState({Source(0): 600}, waiting=later.close(2 * 10**12, BOUNDS, lambda _: None)[0]))
+
+
+@cache
 def waiting(prediction: str) -> Waiting:
     rng, n = np.random.default_rng(0), 600
     keys, ts = rng.integers(0, 2**63, n).astype(np.uint64), 10**12 + np.sort(rng.integers(0, 10**5, n))

@@ -152,7 +152,7 @@ def streamed(
             clocks[place] = max(clocks[place], *(row.ts for row in rows))
         waiting, slots = waiting.close(min(clocks.values()), bounds, lambda _: CODING)
         waiting = again(waiting) if again else waiting
-        joined.slots += [each[""] for each in slots]
+        joined.slots += [pane for each in slots for pane in each[""]]
     assert (waiting.pending, waiting.oldest, waiting.stubs, waiting.labels.rows) == (0, None, {}, 0)
     return replace(joined, counts=waiting.counts)
 
@@ -242,8 +242,16 @@ def test_a_slot_whose_labels_have_come_is_judged_at_once_and_another_after_the_l
         early, slots = waiting.close(due - SLOT, BOUNDS, lambda _: CODING)
         assert (slots, early.pending, early.oldest) == ([], 100, EPOCH)
         late, slots = early.close(due, BOUNDS, lambda _: CODING)
-        assert [each[""].content.n for each in slots] == [len(labels)]
+        assert [pane.content.n for each in slots for pane in each[""]] == [len(labels)]
         assert late.pending == 0
+
+
+def test_a_busy_slot_is_several_tables_in_the_order_of_its_predictions() -> None:
+    rows = [Prediction(f"p{i}", EPOCH + 9 * i, "fine", 0.1) for i in range(1000)]
+    waiting = Waiting().expect("", stubs_of(rows[::-1]), Range(0, 0, 1000), BOUNDS)
+    waiting = waiting.learn(halves_of([Label(row.id, row.ts, "fine") for row in rows]), Range(0, 0, 1000), BOUNDS)
+    _, (slot,) = waiting.close(END, BOUNDS, lambda _: CODING)
+    assert [(pane.content.n, pane.first_ts) for pane in slot[""]] == [(250, EPOCH + 2250 * i) for i in range(4)]
 
 
 def test_too_many_predictions_are_sampled_and_their_labels_alike() -> None:

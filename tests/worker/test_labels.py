@@ -22,7 +22,9 @@ from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.tick import Tick
 from driftline.stream.replay.panes import PanesReplay, records_of
 from driftline.stream.replay.pipeline import LogBatch, Pipeline, merge_runs
+from driftline.stream.state.level import LevelError
 from driftline.stream.state.models import ModelIndex
+from driftline.stream.worker.worker import Worker
 from tests.harness.brokers import unique
 from tests.harness.driver import Crash, Driver, topics_with
 from tests.harness.labelled import EPOCH, baseline_of, messages
@@ -203,6 +205,35 @@ def test_a_model_that_learns_its_baseline_has_outcomes_of_its_first_events(redis
         assert read("driftline_labels_total") == len(this.labels) + 3
 
     play(LabelBench(redis_server, given=False), live)
+
+
+def test_a_group_of_an_earlier_level_writes_what_it_wrote_before(redis_server: Server) -> None:
+    async def live(this: Bench) -> None:
+        assert isinstance(this, LabelBench)
+        driver = this.driver(level=2)
+        await driver.assign()
+        while await driver.sketch_next(0):
+            pass
+        waits = this.published(this.config.topics.panes)
+        other = this.config.worker.model_copy(update={"group": unique("group")})
+        this.config = this.config.model_copy(update={"models": {}, "worker": other})
+        this.topics = topics_with(this.config, this.predictions_log)
+        driver = this.driver(level=2)
+        await driver.assign()
+        while await driver.sketch_next(0):
+            pass
+        assert waits == this.published(this.config.topics.panes)
+        assert waits
+
+    play(LabelBench(redis_server, given=True), live)
+
+
+def test_a_worker_of_a_group_of_an_earlier_level_refuses_labels_of_a_topic() -> None:
+    worker = Worker(parse_config(_CONFIG.format(group=unique("group"))), {"fraud": baseline()})
+    with pytest.raises(LevelError, match="needs format level 3; run driftline upgrade finish"):
+        worker._use_level(2)
+    worker._use_level(3)
+    assert worker.label_stage.level == 3
 
 
 def test_ticks_of_both_topics_are_sent_and_those_of_one_close_nothing(redis_server: Server) -> None:
