@@ -1,7 +1,7 @@
 """What a group of workers knows now, read again and again from Redis and Kafka for everyone who looks.
 
     Redis  ─ every second: alerts of open and past incidents ─┐
-           ─ every 5 s: models, unwatched fields, workers    ─┼─► Now ─► pages, JSON, `driftline top`
+           ─ every 5 s and more: models, fields, workers     ─┼─► Now ─► pages, JSON, `driftline top`
     Kafka  ─ every 10 s: where the logs end                  ─┘
 
 However many people look, the servers are asked once. Nothing is written. A server that does not answer leaves what was
@@ -43,8 +43,8 @@ from driftline.stream.state.unwatched import UnwatchedReports
 
 log = logging.getLogger(__name__)
 
-# s between two readings. An incident shows within one of them; models and positions are read whole, 2 ms of processor
-# time a model, and nobody waits for them; Kafka needs a connection for each reading.
+# s between two readings. An incident shows within one of them; models and positions are read whole, and nobody waits
+# for them; Kafka needs a connection for each reading.
 _ALERTS_EVERY, _MODELS_EVERY, _LOGS_EVERY = 1.0, 5.0, 10.0
 # A reading waits for this many times what the last one took, if that is more: of many models, it must not take all of a
 # processor from who looks.
