@@ -24,6 +24,8 @@ from driftline.stream.panes.sketcher import RunCounts, Sketched
 _FIELDS = (Field("prediction", numeric=False, whole=True),)
 # Models whose labels are decoded fast. A name is new in a message, and each takes a struct of its own.
 _FAST = 1000
+# ms by which a label may be later than its record: it would be remembered until then, whatever its prediction is.
+_AHEAD = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class LabelSketcher:
         decoded = self._decoder.decode(messages, Origins(self.topic, self.cutter.partition, offsets, timestamps))
         rejections = [self._renamed(each) for each in decoded.rejections]
         rows = {
-            model: self._rows(columns, offsets, rejections)
+            model: self._rows(columns, offsets, timestamps, rejections)
             for model, columns in self._columns(decoded).items()
             if self.waits(model)
         }
@@ -91,14 +93,19 @@ class LabelSketcher:
             self._decoder = self._new_decoder()
         return decoded.known | columns
 
-    def _rows(self, columns: Columns, offsets: IntArray, rejections: list[Rejection]) -> LabelRows:
+    def _rows(
+        self, columns: Columns, offsets: IntArray, timestamps: IntArray | None, rejections: list[Rejection]
+    ) -> LabelRows:
         """The labels of one model; those that are none are added to `rejections`."""
         texts, reasons = columns.texts[0], {each.row: each.reason for each in columns.defects}
-        for row, text in enumerate(texts):
-            if text is None:
-                position = int(columns.position[row])
-                rejections.append(self._renamed(Rejection(position, reasons.get(row, "prediction: missing"))))
-        kept = np.flatnonzero([text is not None for text in texts])
+        reasons |= {row: "prediction: missing" for row, text in enumerate(texts) if text is None and row not in reasons}
+        if timestamps is not None:
+            written = timestamps[columns.position]  # 0 or -1 of a broker that gives none
+            early = np.flatnonzero((written > 0) & (columns.ts > written + _AHEAD)).tolist()
+            reasons |= dict.fromkeys(early, f"{self.mapping.ts}: more than a day after its record was written")
+        for row, reason in sorted(reasons.items()):
+            rejections.append(self._renamed(Rejection(int(columns.position[row]), reason)))
+        kept = np.flatnonzero([row not in reasons for row in range(len(texts))])
         halves = LabelHalves(hash_ids(columns.ids), columns.ts, texts_of(texts)).take(kept)
         return LabelRows(offsets[columns.position[kept]], halves)
 

@@ -85,6 +85,18 @@ def test_messages_that_are_no_labels_are_refused_with_the_reason() -> None:
     ]  # fmt: skip
 
 
+def test_a_label_of_the_future_is_refused_where_records_have_times() -> None:
+    messages, stamps = log(4), np.full(4, EPOCH)
+    messages[2] = orjson.dumps({"id": "a", "ts": EPOCH + 2 * 86_400_000, "model": "fraud", "label": 1})
+    for times, refused in ((stamps, [2]), (None, [])):
+        sketched = sketcher().consume(np.arange(4), messages, times)
+        assert [each.position for each in sketched.rejections] == refused
+        assert sketched.events == 4 - len(refused)
+        assert [each.reason for each in sketched.rejections] == [
+            "ts: more than a day after its record was written"
+        ] * len(refused)
+
+
 def test_labels_of_models_that_wait_for_none_are_passed_over() -> None:
     messages = [orjson.dumps({"id": "a", "ts": EPOCH, "model": "other", "label": 1})] * 3
     own = sketcher()
