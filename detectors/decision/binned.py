@@ -57,9 +57,11 @@ class Binned:
     def evidence(self, counts: FloatArray, phases: FloatArray, size: FloatArray, restless: FloatArray) -> FloatArray:
         """Evidence (w, S) of windows with these counts (w, K) and events by phase (w, H).
 
-        size: of the reference (w, 1). restless: by how much more than usual each signal varies in a window (w, S).
+        size: of the reference (w, 1). restless: by how much more than usual each signal varies in a window (w or 1, S).
         """
-        merged, number = np.add.reduceat(counts[:, self.codes], self.starts, axis=1), self._number
+        merged, number = counts[:, self.codes], self._number
+        if len(self.starts) < len(self.codes):
+            merged = np.add.reduceat(merged, self.starts, axis=1)
         dispersion = np.repeat(restless, number, axis=1) * self.dispersion
         n = phases.sum(1, keepdims=True)
         return bins_evidence(merged, mixed(phases, self.shares), n, size, dispersion, self.signals)

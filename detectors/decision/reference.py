@@ -30,6 +30,8 @@ GROUPS: Final = 120
 
 def mixed(phases: FloatArray, of_phases: FloatArray) -> FloatArray:
     """Sums (w, F) of figures of phases (H, F), weighed by windows' events by phase (w, H)."""
+    if len(of_phases) == 1:
+        return np.asarray(phases * of_phases)
     columns = max(_ALONE // max(phases.size, 1), 1)
     parts = [phases @ of_phases[:, first : first + columns] for first in range(0, of_phases.shape[1], columns)]
     return np.hstack(parts) if parts else np.zeros((len(phases), 0))

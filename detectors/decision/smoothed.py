@@ -59,9 +59,9 @@ class Smoothed:
     def evidence(self, counts: FloatArray, phases: FloatArray, size: FloatArray, restless: FloatArray) -> FloatArray:
         """Evidence (w, S) of windows with these counts (w, K) and events by phase (w, H).
 
-        size: of the reference (w, 1). restless: by how much more than usual each signal varies in a window (w, S).
+        size: of the reference (w, 1). restless: by how much more than usual each signal varies in a window (w or 1, S).
         """
-        own, n, most = counts[:, self.codes], phases.sum(1, keepdims=True), np.zeros(restless.shape)
+        own, n, most = counts[:, self.codes], phases.sum(1, keepdims=True), np.zeros((len(counts), len(self.starts)))
         for order in range(len(ORDERS)):
             asked = np.add.reduceat(own * self.weights[order], self.starts, axis=1)
             slope = restless * self.dispersion[order]

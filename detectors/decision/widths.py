@@ -135,7 +135,12 @@ class Widths:
         return np.asarray(self.variance(phases) / (phases.sum(1, keepdims=True) * self.independent))
 
     def restless(self, phases: FloatArray) -> FloatArray:
-        """By how much the excess (w, F) of windows (w, H) is more than that of all of the baseline, at least 1."""
+        """By how much the excess (w, F) of windows (w, H) is more than that of all of the baseline, at least 1.
+
+        Without phases it is 1 (1, F) whatever the windows.
+        """
+        if len(self.mix) == 1:
+            return np.ones((1, self.excess.shape[1]))
         of_window = mixed(phases, self.excess) / phases.sum(1, keepdims=True)
         return np.asarray(np.maximum(of_window / (self.mix @ self.excess), 1.0))
 

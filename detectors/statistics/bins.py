@@ -98,15 +98,16 @@ def bins_evidence(
 ) -> FloatArray:
     """Evidence (w, S) in nats, at least 0, of the strongest bin of each of S signals in w windows.
 
-    counts, expected, dispersion: (w, B) of the bins of all signals, one after another. n: events (w, 1). size: of the
-    reference (w, 1). starts: (S,) the first bin of each signal.
+    counts, expected: (w, B) of the bins of all signals, one after another; dispersion: (w, B) or (1, B). n: events
+    (w, 1). size: of the reference (w, 1). starts: (S,) the first bin of each signal.
     """
     wide = dispersion * (1 + n / size)
     at = np.nonzero((counts - expected) ** 2 > _FAR * wide * expected)
     k, e, of_n, of_size = counts[at], expected[at], n[at[0], 0], size[at[0], 0]
-    ratio = g_evidence(k, of_n, e * of_size / of_n, of_size) / dispersion[at]
-    evidence = np.zeros(counts.shape)
-    evidence[at] = np.minimum(ratio, clumped_evidence(k, e, wide[at]))
+    ratio = g_evidence(k, of_n, e * of_size / of_n, of_size) / np.broadcast_to(dispersion, counts.shape)[at]
+    strongest = np.zeros((len(counts), len(starts)))
+    # Few bins are far from what is expected, so that to look at all of them would take longer.
+    of_signal = np.searchsorted(starts, at[1], side="right") - 1
+    np.maximum.at(strongest, (at[0], of_signal), np.minimum(ratio, clumped_evidence(k, e, wide[at])))
     number = np.diff(starts, append=counts.shape[1])
-    strongest = np.maximum.reduceat(evidence, starts, axis=1) - np.log(number) - math.log(2)
-    return np.asarray(np.maximum(strongest, 0.0))
+    return np.asarray(np.maximum(strongest - np.log(number) - math.log(2), 0.0))
