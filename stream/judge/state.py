@@ -89,6 +89,12 @@ class ModelState:
         return [each for each in judges if each is not None]
 
     @property
+    def outcomes_by_track(self) -> dict[str, OutcomesState]:
+        """The outcomes of all tracks that have any."""
+        own = {"": self.outcomes, **{track: each.outcomes for track, each in self.tracks.items()}}
+        return {track: outcomes for track, outcomes in own.items() if outcomes is not None}
+
+    @property
     def newest(self) -> int:
         """Time of the last event, epoch ms; 0 before the first, and of a model that was forgotten."""
         samples = (self.sample, *(each.sample for each in self.tracks.values()))

@@ -34,6 +34,7 @@ from driftline.stream.config.remarks import unused_settings
 from driftline.stream.config.sections import Config
 from driftline.stream.judge.absence import CalendarOf, every_day
 from driftline.stream.judge.incidents import Status
+from driftline.stream.judge.outcome_state import OutcomesState
 from driftline.stream.judge.outcomes import newest_figures
 from driftline.stream.judge.pace import pace_of
 from driftline.stream.judge.promise import Promise
@@ -277,15 +278,25 @@ class JudgeStage:
     def _show_performance(self, changes: Changes) -> None:
         """Show how well the models do that had outcomes."""
         for model, state in changes.states.items():  # of labels that come later, outcomes come with ticks
-            own, known = state.outcomes, changes.before.states.get(model, ModelState())
-            waiting, before = state.waiting, known.outcomes
+            before, waiting = changes.before.states.get(model, ModelState()), state.waiting
             # Slots are looked at now and then, and what waits takes long to add up.
-            if waiting is not None and (known.waiting is None or known.waiting.tried != waiting.tried):
+            if waiting is not None and (before.waiting is None or before.waiting.tried != waiting.tried):
                 self._metrics.joined(model, waiting)
-            if own is not None and (before is None or own.history is not before.history):
-                monitor = self._monitors.of(model, changes.reference(model))
-                baseline = monitor.baselines(state).get("")
-                self._metrics.performed(model, newest_figures(own, baseline.coding if baseline else None))
+            self._show_versions(model, state, before, changes.reference(model))
+
+    def _show_versions(
+        self, model: str, state: ModelState, before: ModelState, reference: ReferenceMessage | None
+    ) -> None:
+        """Show how well those versions do that had outcomes, and no more those that are gone."""
+        known = before.outcomes_by_track
+        new = {track: own for track, own in state.outcomes_by_track.items() if _is_news(own, known.get(track))}
+        if not new and state.tracks.keys() == before.tracks.keys():
+            return
+        baselines = self._monitors.of(model, reference).baselines(state)
+        for track, own in new.items():
+            coding = baselines[track].coding if track in baselines else None
+            self._metrics.performed(model, track, newest_figures(own, coding))
+        self._metrics.performs(model, {"", *state.tracks})
 
     def _count_incidents(self) -> None:
         self._metrics.open_incidents(sum(each.open_incidents for each in self._remembered))
@@ -301,6 +312,10 @@ def split(fetch: Fetch) -> Iterator[Fetch]:
     """The panes of a fetch in batches to judge and commit at once."""
     for first in range(0, len(fetch.records), _BATCH):
         yield replace(fetch, records=fetch.records[first : first + _BATCH])
+
+
+def _is_news(own: OutcomesState, before: OutcomesState | None) -> bool:
+    return before is None or own.history is not before.history
 
 
 def _deltas(changes: Changes) -> dict[str, StateDelta]:

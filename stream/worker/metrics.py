@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter as Counts
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
@@ -104,10 +104,11 @@ class Metrics:
         )
         self._performance = Gauge(
             "driftline_performance",
-            "Metrics of the newest outcomes",
-            ["model", "metric"],
+            "Metrics of the newest outcomes, by version where it has a baseline of its own",
+            ["model", "version", "metric"],
             registry=registry,
         )
+        self._performing = dict[str, set[tuple[str, str]]]()
         self._labels = Counter("driftline_labels", "Records read from the labels topic", registry=registry)
         self._joined = Gauge(
             "driftline_joined",
@@ -225,10 +226,18 @@ class Metrics:
             self._promised.labels(promise.model).set(promise.pages)
             self._pages.labels(promise.model)  # it is 0 before the first page
 
-    def performed(self, model: str, figures: Mapping[str, float]) -> None:
-        """Set how well a model does, by metric."""
-        for metric, value in figures.items() if self._has_label(model) else ():
-            self._performance.labels(model, metric).set(value)
+    def performed(self, model: str, version: str, figures: Mapping[str, float]) -> None:
+        """Set how well a version of a model does, by metric. version: "" for all that have no baseline of their own."""
+        if self._has_label(model):
+            self._performing.setdefault(model, set()).update((version, metric) for metric in figures)
+            for metric, value in figures.items():
+                self._performance.labels(model, version, metric).set(value)
+
+    def performs(self, model: str, versions: Collection[str]) -> None:
+        """Drop what was shown of versions that are gone."""
+        for version, metric in [each for each in self._performing.get(model, ()) if each[0] not in versions]:
+            self._performing[model].discard((version, metric))
+            self._performance.remove(model, version, metric)
 
     def _has_label(self, model: str) -> bool:
         """Whether a model has time series of its own: the first ones have."""

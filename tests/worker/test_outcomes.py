@@ -51,7 +51,7 @@ def test_after_crashes_anywhere_outcomes_and_alerts_are_those_of_both_replays(re
         await this.check()
         rows = [orjson.loads(each) for each in this.log[-1000:]]
         accuracy = sum(each["prediction"] == each["label"] for each in rows) / len(rows)
-        labels = {"model": "fraud", "metric": "accuracy"}
+        labels = {"model": "fraud", "version": "", "metric": "accuracy"}
         shown = driver.metrics.registry.get_sample_value("driftline_performance", labels)
         assert shown == pytest.approx(accuracy, abs=0.05)
         assert any(alert["data"]["class"] == "outcomes" for alert in this.alerts())
@@ -62,3 +62,34 @@ def test_after_crashes_anywhere_outcomes_and_alerts_are_those_of_both_replays(re
         assert as_lines(alerts).keys() == {alert["data"]["id"] for alert in this.alerts()}
 
     play(bench(redis_server, kind), live)
+
+
+def test_the_metrics_of_a_version_with_its_own_baseline_are_its_own_and_go_when_it_is_gone(
+    redis_server: Server,
+) -> None:
+    """The new version is right in nearly no case, the old one in most."""
+    wrong = {"fraud": "fine", "fine": "fraud"}
+    log = [orjson.loads(each) | {"version": "1.0"} for each in messages(1200, seed=3)]
+    log = [
+        each | ({"version": "2.0", "label": wrong[each["prediction"]]} if i % 2 else {}) for i, each in enumerate(log)
+    ]
+
+    async def live(this: Bench) -> None:
+        driver = this.driver(versions={"fraud": {"2.0": baseline(True)}})
+        await driver.announce()
+        await driver.work()
+
+        def shown(version: str) -> float | None:
+            labels = {"model": "fraud", "version": version, "metric": "accuracy"}
+            return driver.metrics.registry.get_sample_value("driftline_performance", labels)
+
+        assert shown("2.0") == 0
+        assert (shown("") or 0) > 0.7
+        assert shown("1.0") is None
+        driver.metrics.performs("fraud", [""])
+        assert shown("2.0") is None
+        assert (shown("") or 0) > 0.7
+
+    this = Bench(f"redis://{redis_server.address}", [orjson.dumps(each) for each in log], {"fraud": baseline(True)})
+    this.config = parse_config(_CONFIG.format(group=unique("group")))
+    play(this, live)
