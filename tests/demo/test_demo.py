@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import signal
@@ -215,6 +216,16 @@ EXTRAS = {
     "after the last fault": alert("firing", "more", Scenario(5).events, "features.country"),
     "a signal that nothing explains": alert("updated", "incident 2", PLANTED[2].start + 3000, "features.country"),
 }
+
+
+def test_the_verdict_as_json_has_a_row_a_fault_and_what_is_wrong() -> None:
+    missed = compare(PLANTED, DOWN, [each for each in ALL_CAUGHT if each.incident != "incident 1"]).facts()
+    faults = json.loads(json.dumps(missed))["faults"]
+    assert [each["signal"] for each in faults] == [each.fault.signal for each in PLANTED]
+    assert [(each["problem"], each["paged_after"] is None) for each in faults if each["problem"]] == [
+        ("not paged", True)
+    ]
+    assert missed["downtime"] == {"seconds": DOWN.seconds, "problem": None}
 
 
 @pytest.mark.parametrize("extra", EXTRAS)

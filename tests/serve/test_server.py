@@ -166,7 +166,8 @@ def test_with_a_token_everything_but_health_asks_for_it(here: Deployment) -> Non
         for path in ("/", "/api/models", "/changes", "/incidents/0000dead", "/models?name=fraud"):
             assert pages.get(path).status == 401, path
         assert pages.get("/", Authorization="Bearer an-open-secret").status == 200
-        assert pages.get("/health").status == 200
+        for path in ("/health", "/live", "/ready"):
+            assert pages.get(path).status == 200, path
         assert "an-open-secret" not in pages.logs()
 
 
@@ -195,6 +196,7 @@ def test_without_redis_it_shows_what_it_knew_and_goes_on_when_redis_is_back(
                 pages.wait_for(lambda: {"incidents", "topics"} <= unreadable(pages).keys())
                 page = pages.get("/")
                 assert page.status == 503
+                assert [pages.get(path).status for path in ("/health", "/live", "/ready")] == [503, 200, 200]
                 assert "<b>Incidents cannot be read</b> since" in page.body
                 assert "1 incident is open: fraud." in page.body
                 redis.open()
