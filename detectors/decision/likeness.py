@@ -49,6 +49,9 @@ from driftline.detectors.statistics.smooth import Smooth
 #: as often as allowed.
 CELLS: Final = 5
 
+#: The tests of an ordered signal's shape, which alarm together.
+SHAPE: Final = ("ks", "level", "spread")
+
 _TWO_SIDES = math.log(2)
 
 
@@ -72,9 +75,16 @@ class Likeness:
     def tests(self) -> tuple[str, ...]:
         """The tests of a signal, in the order of the evidence: of its shape, then of each special code."""
         special = len(self.functionals.shares) - self.functionals.size
-        shape = ("ks", "level", "spread") if self.functionals.ordered else ("chi2",)
+        shape = SHAPE if self.functionals.ordered else ("chi2",)
         finer = [name for name, own in (("bins", self.bins), ("smooth", self.smooth)) if own]
         return (*shape, *finer, *["rate"] * special)
+
+    @cached_property
+    def worth(self) -> FloatArray:
+        """How many tests each one (T,) counts for, where the rate is shared: those of a shape alarm together."""
+        shape = sum(test in SHAPE for test in self.tests)
+        own = min(max(self.functionals.cuts.size, 1), shape) / max(shape, 1)
+        return np.array([own if test in SHAPE else 1.0 for test in self.tests])
 
     def judges(self, events: float) -> bool:
         """Whether windows of as many events, at all times of a cycle, are long enough to be judged for their shape."""
@@ -131,6 +141,11 @@ class Likenesses:
     def tests(self) -> tuple[str, ...]:
         """The tests of each signal, one signal after another."""
         return tuple(chain.from_iterable(each.tests for each in self.signals))
+
+    @cached_property
+    def worth(self) -> FloatArray:
+        """How many tests each one (T,) counts for."""
+        return np.concatenate([each.worth for each in self.signals])
 
     def evidence(self, counts: FloatArray, phases: FloatArray) -> FloatArray:
         """Evidence (w, T) of windows with these counts (w, K) and events by phase (w, H), at least one in each.

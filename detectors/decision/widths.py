@@ -5,7 +5,7 @@ The variance of a functional f in a window of w blocks is
     calm(w) w · Σ_h (N_h / n) ω_h u_h            n = Σ N_h events, N_h of them in phase h
 
 - calm(w): the long-run variance of the baseline's residuals (`statistics.long_run`), at least that of independent
-  events.
+  events, and just that where neighbours are not correlated and it is no larger than by chance.
 - ω_h: the variance of f among the shares of phase h, over its mean: hours differ in spread as well as in level.
 - u_h, the excess: in some hours one day is not as another; an evening's peak moves. A phase whose whole visits vary
   more than its share of calm(w) lets them, over cycles and neighbouring phases, is restless. u_h is by how much,
@@ -159,7 +159,9 @@ class Widths:
 
     def _long_run(self, families: tuple[LongRun, ...]) -> FloatArray:
         """Long-run variance (L, F) of an event, by length of the window."""
-        return np.asarray(np.maximum(np.hstack([each.variance for each in families]) / self.block, self.independent))
+        variance = np.hstack([each.variance for each in families]) / self.block
+        chance = np.concatenate([np.full(each.variance.shape[1], each.independent_up_to) for each in families])
+        return np.where(variance <= chance * self.independent, self.independent, np.maximum(variance, self.independent))
 
 
 def variances(shares: FloatArray, matrix: FloatArray) -> FloatArray:

@@ -47,6 +47,15 @@ class LongRun:
     lag: int
     short: bool
 
+    @property
+    def independent_up_to(self) -> float:
+        """The largest V, of that of independent values, that such values have by chance; 0 if these are correlated.
+
+        One standard error more than theirs, beside the one that is added.
+        """
+        # The longest window has as many values as there are, but for a fifth.
+        return (1 + error_of(0, int(self.lengths[-1]))) ** 2 if self.lag == 0 else 0.0
+
     def at(self, length: float) -> FloatArray:
         """V (F,) of windows of `length` values, by the next longer length known, or the longest one."""
         row = int(np.searchsorted(self.lengths, length).clip(max=len(self.lengths) - 1))

@@ -198,7 +198,8 @@ class Signal:
         for w in window_lengths(len(most)).tolist():
             evidence = self.likeness.evidence(counts[w:] - counts[:-w], phases[w:] - phases[:-w])
             np.maximum(most[w - 1 :], evidence, out=most[w - 1 :])
-        return most / np.array([threshold(test, RATE, PANE, MODEL, len(tests)) for test in tests])
+        worth = float(self.likeness.worth.sum())
+        return most / np.array([threshold(test, RATE, PANE, MODEL, worth) for test in tests])
 
 
 def _counted(at: tuple[IntArray, ...], shape: tuple[int, ...]) -> FloatArray:

@@ -10,10 +10,11 @@ A reader understands every level up to its own; the level says what a writer may
 |       | name the log they were made of, and count their events by time; baselines by version. Signals |
 |       | with phases are judged by phase, so verdicts of baselines with cycles change                  |
 | 3     | timelines: coarse counts of each model by hour and day. Incidents of drifts are remembered    |
-|       | after their end, so that what comes back is the same one. Signals with slopes are judged by   |
-|       | them, and their single bins are tested if the baseline says how these vary, so verdicts of    |
-|       | such baselines change. Outcomes of events that hold their label, in panes, samples and        |
-|       | states; predictions and labels that wait for each other                                       |
+|       | after their end, so that what comes back is the same one, and end once events are likelier    |
+|       | without the drift. Signals with slopes are judged by them, and their single bins are tested   |
+|       | if the baseline says how these vary, so verdicts of such baselines change. Outcomes of events |
+|       | that hold their label, in panes, samples and states; predictions and labels that wait for     |
+|       | each other                                                                                    |
 
 A group begins at the newest level of the worker that begins it; `driftline upgrade finish` raises it. A replay is at
 the newest.

@@ -10,7 +10,7 @@ the window, and its bound takes events for independent.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from driftline.detectors.decision.battery import Battery, Column, signal_of, use
 from driftline.detectors.decision.hazard import threshold
 from driftline.detectors.decision.likeness import Likeness, Likenesses
 from driftline.detectors.decision.phases import HALF_HOURS, in_phases
+from driftline.detectors.decision.release import Recovery
 from driftline.detectors.summaries.codes import Special
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
@@ -38,9 +39,13 @@ _RARE = 0.1
 
 
 class _Group(NamedTuple):
-    """Signals with the same phases. codes: their columns of counts. columns: of evidence, in the order of the tests."""
+    """Signals with the same phases, by their index.
+
+    codes: their columns of counts. columns: of evidence, in the order of the tests.
+    """
 
     phases: int
+    signals: Mapping[int, Likeness]
     likenesses: Likenesses
     codes: IntArray
     columns: IntArray
@@ -113,7 +118,7 @@ class Alike:
         for phases, own in sorted(by_phases.items()):
             columns = [index[column] for s, each in own.items() for column in _columns(s, each)]
             codes = np.concatenate([self.battery.layout.columns[s] for s in own])
-            groups.append(_Group(phases, Likenesses(tuple(own.values())), codes, np.array(columns)))
+            groups.append(_Group(phases, own, Likenesses(tuple(own.values())), codes, np.array(columns)))
         return groups
 
     @cached_property
@@ -141,7 +146,7 @@ class Alike:
     def evidence(self, sums: IntArray, past: IntArray, halves: FloatArray) -> FloatArray:
         """Evidence (w, T) of windows with counts (w, C), their past (w, C), and events by half hour (w, 336)."""
         evidence = np.zeros((len(sums), len(self.columns)))
-        for phases, likenesses, codes, columns in self._groups:
+        for phases, _, likenesses, codes, columns in self._groups:
             events = (
                 in_phases(halves, phases) if phases > 1 else self.battery.layout.events(sums)[:, None].astype(float)
             )
@@ -151,6 +156,24 @@ class Alike:
             evidence[:, columns] = battery.evidence(sums[:, codes], battery.baseline, past[:, codes])
         return evidence
 
+    def recovery(
+        self, test: Column, sums: IntArray, halves: FloatArray, onset: int, rows: IntArray, fresh: int
+    ) -> FloatArray | None:
+        """Nats (r,) by which suffixes, `rows` of all, show more than it takes that a drift up to them is over.
+
+        test: what found the drift. sums, halves: as in `evidence`. onset: the suffix with which the drift begins; all
+        of `rows` are shorter. fresh: events since the last check. None if nothing here judges that signal by this test.
+        """
+        group = next((each for each in self._groups if test.signal in each.signals), None)
+        if group is None or test.statistic not in group.signals[test.signal].tests:
+            return None
+        likeness, codes = group.signals[test.signal], self.battery.layout.columns[test.signal]
+        counts = sums[:, codes].astype(float)
+        phases = in_phases(halves, group.phases) if group.phases > 1 else counts.sum(1, keepdims=True)
+        code = 0 if test.special is None else likeness.functionals.size + test.special
+        own, before = counts[onset] - counts[rows], phases[onset] - phases[rows]
+        return Recovery(likeness, test.statistic, code, counts[rows], phases[rows], own, before).surplus(fresh)
+
     def thresholds(self, thresholds: FloatArray, rate: float, fresh: int) -> FloatArray:
         """Thresholds (w, T) in nats: those given of the battery's columns, but for signals with phases or slopes.
 
@@ -159,10 +182,9 @@ class Alike:
         more = len(self.columns) - thresholds.shape[1]
         thresholds = np.hstack([thresholds, np.empty((len(thresholds), more))])
         for group in self._groups:
-            tests = group.likenesses.tests
-            alone = {test: threshold(test, rate, fresh, 1, 1) for test in {*tests}}
-            thresholds[:, group.columns] = [alone[test] for test in tests]
-            thresholds[:, group.columns] += np.log(self._tested[group.columns])
+            each = [*zip(group.likenesses.tests, self._tested[group.columns].tolist(), strict=True)]
+            known = {test: threshold(test[0], rate, fresh, 1, test[1]) for test in {*each}}
+            thresholds[:, group.columns] = [known[test] for test in each]
         return thresholds
 
     @cached_property
@@ -175,11 +197,16 @@ class Alike:
         columns, layout = self.columns, self.battery.layout
         if self.slopes is None:
             return np.full(len(columns), float(len(columns)))
-        known = [
+        known = np.array([
             each.special is None or self.battery.baseline[layout.special_column(each.signal, each.special)] > 0
             for each in columns
-        ]
-        common, rare = max(sum(known), 1), len(known) - sum(known)
+        ])  # fmt: skip
+        worth = np.zeros(len(columns))
+        for group in self._groups:
+            worth[group.columns] = group.likenesses.worth
+        if self._others is not None:
+            worth[self._others[2]] = 1
+        common, rare = max(worth[known].sum(), 1.0), worth[~known].sum()
         return np.asarray(np.where(known, common / (1 - _RARE), rare / _RARE))
 
     def cycle(self, signal: int) -> Cycle | None:

@@ -5,9 +5,11 @@ window, the battery gives each window's evidence, and the strongest ratio of evi
 
     alarm      some window reaches its threshold (ratio >= 1): the signal joins the model's incident, or opens one;
                the window with the highest ratio dates its start
-    release    a window of twice the events the alarm needed (200 at least) stays under half its threshold in every
-               test against the reference: the signal has recovered, and windows that reach back beyond that one are
-               not evaluated again
+    release    the newest events are likelier as the baseline has them than as the drift had them until then, by so much
+               that it errs once in a million events of a drift (`detectors.decision.release`), and no window of these
+               alarms: the signal has recovered, and windows that reach back beyond them are not evaluated again.
+               Where no slope is known, and of incidents below format level 3, it takes a window of twice the events
+               the alarm needed (200 at least), under half the threshold of every test against the reference
     worse      some test of a drifting signal finds so much in the newest events that its incident's severity rises, or
                that it is worth an update (`stream.judge.returns`)
     past       after an alarm, a test against the past starts its past over at the new level, so it reports each change
@@ -23,8 +25,9 @@ from operator import add
 from weakref import WeakValueDictionary
 
 import numpy as np
+from msgspec import UNSET
 
-from driftline.detectors.arrays import BoolArray, IntArray
+from driftline.detectors.arrays import BoolArray, FloatArray, IntArray
 from driftline.detectors.decision.battery import Battery, Column
 from driftline.detectors.decision.thresholds import Dependence, independence_bound
 from driftline.detectors.summaries.exponential_histogram import ExponentialHistogram
@@ -166,19 +169,16 @@ class Judge:
         self, state: JudgeState, incidents: Incidents, evaluation: Evaluation, at: int, elsewhere: int
     ) -> tuple[JudgeState, Incidents, list[Step]]:
         """The state and the incidents after a check at a time, epoch ms."""
-        drifts = self._own_drifts(incidents)
-        released = {each.signal: start for each in drifts if (start := evaluation.quiet_since(each)) is not None}
-        known = {each.signal for each in drifts}
+        drifts = [(each, incident) for incident in incidents.values() for each in self._own(incident)]
+        over = {each.signal: evaluation.over_since(each, incident.course is not UNSET) for each, incident in drifts}
+        released = {name: start for name, start in over.items() if start is not None}
+        known = {each.signal for each, _ in drifts}
         findings = [evaluation.strongest(s) for s in evaluation.alarms() if self.name(s) not in known]
         worse = [each for each in self._worse(incidents, evaluation) if each.signal not in released]
         state = self._move_starts(state, findings, released)
         subjects = frozenset(Subject(self.track, name) for name in released)
         after, steps = self.life_cycle.advance(incidents, [*findings, *worse], subjects, state.seen + elsewhere, at)
         return state, after, steps
-
-    def _own_drifts(self, incidents: Incidents) -> list[Finding]:
-        """What drifts of the signals of this judge."""
-        return [each for incident in incidents.values() for each in self._own(incident)]
 
     def _own(self, incident: Incident) -> Iterator[Finding]:
         return (each for each in incident.drifts if each.subject in self._subjects)
@@ -231,7 +231,7 @@ class Evaluation:
     """
 
     def __init__(self, judge: Judge, state: JudgeState, fresh: int, rate: float) -> None:
-        self.judge, self.panes = judge, list(state.history)
+        self.judge, self.panes, self.fresh = judge, list(state.history), fresh
         self.sums = _suffix_sums([pane.content.counts for pane in self.panes])
         self.n = _suffix_sums([np.array(pane.content.n) for pane in self.panes])
         self.start, self.reference_start = state.seen - self.n, state.reference_start
@@ -324,7 +324,37 @@ class Evaluation:
         """Index of the shortest window of at least `events` events; -1 if there is none."""
         return int(np.searchsorted(-self.n, -events, side="right")) - 1
 
-    def quiet_since(self, drift: Finding) -> int | None:
+    def over_since(self, drift: Finding, by_level: bool) -> int | None:
+        """The start of the newest events that show the end of a drift; None if it goes on.
+
+        by_level: whether the drift may be compared with its own level.
+        """
+        recovery = self._recovery(self.alike, drift) if by_level and self.alike else None
+        return self._quiet_since(drift) if recovery is None else self._recovered_since(drift, *recovery)
+
+    def _recovery(self, alike: Alike, drift: Finding) -> tuple[IntArray, FloatArray] | None:
+        """The windows (r,) after a drift's first alarm, and the nats (r,) beyond those that show its end.
+
+        None if no slope of the signal is known.
+        """
+        test, signal = drift.test, self.judge.index(drift.signal)
+        known = max(drift.start + drift.events, int(self.reference_start[signal]))
+        rows = np.flatnonzero(self.start >= known)
+        # Old panes are merged, and the one in which the drift begins may hold most of it.
+        onset = int(np.searchsorted(self.start, drift.start))
+        if onset and rows.size and 2 * (self.start[rows[0]] - self.start[onset]) < drift.events:
+            onset -= 1
+        rows = rows[self.start[rows] > self.start[min(onset, len(self.start) - 1)]]
+        nats = alike.recovery(test._replace(signal=signal), self.sums, self.halves, onset, rows, self.fresh)
+        return None if nats is None else (rows, nats)
+
+    def _recovered_since(self, drift: Finding, rows: IntArray, nats: FloatArray) -> int | None:
+        if not rows.size or nats.max() < 0:
+            return None
+        row, own = rows[nats.argmax()], self.signal_of == self.judge.index(drift.signal)
+        return int(self.start[row]) if self.ratio[row:, own & ~self.uses_past].max() < 1 else None
+
+    def _quiet_since(self, drift: Finding) -> int | None:
         """The start of a window long enough to show the drift that shows none; None if there is no such window."""
         row, signal = self._newest(max(_RELEASE_GROWTH * drift.events, _RELEASE_EVENTS)), self.judge.index(drift.signal)
         # Events without the signal, counted in another baseline's layout, are no quiet ones.

@@ -136,7 +136,8 @@ def test_false_alarms_are_shared_by_the_windows_there_are() -> None:
 
 
 def test_of_a_signal_with_slopes_windows_cost_nothing_as_they_overlap() -> None:
-    assert len(set(thresholds_of_windows(slopes=True))) == 1
+    # That of ks or of level, whichever finds it first.
+    assert np.ptp(thresholds_of_windows(slopes=True)) < 0.2
     assert max(thresholds_of_windows(slopes=True)) < min(thresholds_of_windows(slopes=False))
 
 
