@@ -21,6 +21,8 @@ from scipy import stats
 
 from driftline import detectors
 from driftline.detectors.online.adwin import ADWIN
+from driftline.detectors.online.detector import Detector
+from driftline.detectors.online.edetector import EDetector
 from driftline.detectors.online.windowed_ks import CountedSample, WindowedKS
 from driftline.detectors.summaries.codes import Grid
 
@@ -188,7 +190,8 @@ def test_every_detector_class_is_covered() -> None:
         for _, cls in inspect.getmembers(module, inspect.isclass)
         if cls.__module__ == module.__name__ and hasattr(cls, "update")
     }
-    assert found == set(CASES) == set(WRONG)
+    # EDetector has no clock, and tests of its own; Detector is what all of them share.
+    assert found - {EDetector, Detector} == set(CASES) == set(WRONG)
 
 
 @every_detector
