@@ -24,11 +24,12 @@ Values whose mean moves by itself, given those before, are not covered: under AR
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 import numpy as np
 
+from driftline.detectors.online.detector import Detector
 from driftline.detectors.snapshots import check_version
 
 Direction = Literal["both", "up", "down"]
@@ -39,7 +40,7 @@ SNAPSHOT_VERSION = 1
 _BETS = 10
 
 
-class EDetector:
+class EDetector(Detector):
     """An e-detector on one stream of values in [0, 1], with the interface of River's drift detectors.
 
     Parameters; raises ValueError if one is out of range:
@@ -53,9 +54,9 @@ class EDetector:
     >>> from random import Random
     >>> detector, random = EDetector(0.2, alpha=1e-6), Random(42).random
     >>> detector.update_many(random() < (0.2 if index < 1000 else 0.5) for index in range(1100))
-    [1043, 1080]
+    [1037, 1094]
     >>> detector
-    EDetector(mean=0.2, alpha=1e-06, direction='both')
+    EDetector(mean=0.2, alpha=1e-06, direction='both', evidence=1.5, detections=2, skipped=0)
     """
 
     def __init__(self, mean: float, *, alpha: float = 1e-6, direction: Direction = "both") -> None:
@@ -75,8 +76,13 @@ class EDetector:
         self._bets = np.concatenate({"both": (up, down), "up": (up,), "down": (down,)}[direction])
         self._owned = np.zeros(len(self._bets))
 
-    def __repr__(self) -> str:
-        return f"EDetector(mean={self.mean!r}, alpha={self.alpha!r}, direction={self.direction!r})"
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "mean": self.mean,
+            "alpha": self.alpha,
+            "direction": f"'{self.direction}'",
+            "evidence": f"{self.evidence:.1f}",
+        }
 
     def update(self, x: float) -> None:
         """Add one value; `drift_detected` is then True if it raised an alarm, after which all bets begin again.
@@ -97,15 +103,6 @@ class EDetector:
             self.drift_detected = True
             self.n_detections += 1
             self._owned = np.zeros(len(self._bets))
-
-    def update_many(self, values: Iterable[float]) -> list[int]:
-        """Add values one after another. Returns the indices of those that raised an alarm."""
-        found = []
-        for index, value in enumerate(values):
-            self.update(value)
-            if self.drift_detected:
-                found.append(index)
-        return found
 
     @property
     def evidence(self) -> float:

@@ -119,7 +119,8 @@ def test_evidence_rises_to_the_threshold_and_begins_again() -> None:
         last = detector.evidence
     assert detector.drift_detected
     assert detector.evidence == 0
-    assert repr(detector.clone()) == repr(detector) == "EDetector(mean=0.1, alpha=0.0001, direction='both')"
+    facts = "mean=0.1, alpha=0.0001, direction='both', evidence=0.0, detections"
+    assert (repr(detector.clone()), repr(detector)) == tuple(f"EDetector({facts}={n}, skipped=0)" for n in (0, 1))
 
 
 @pytest.mark.parametrize("bad", [{"mean": 0}, {"mean": 1.0}, {"mean": math.nan}, {"alpha": 0}, {"direction": "left"}])
