@@ -98,7 +98,8 @@ def limits(series: FloatArray) -> FloatArray:
     shows what each is too noisy to show, so no lag is less than that of the mean.
     """
     n, covariance = len(series), autocovariances(series)
-    alike = covariance[0].sum() ** 2 / max((covariance[0] ** 2).sum(), 1e-300)
+    # 1 of series that never vary, as of a constant signal.
+    alike = max(covariance[0].sum() ** 2 / max((covariance[0] ** 2).sum(), 1e-300), 1.0)
     common = _lag(covariance.sum(1, keepdims=True), n, alike)[0]
     lags = [max(_lag(own[:, None], n)[0], common) for own in covariance.T]
     sums = np.array(

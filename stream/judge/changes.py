@@ -273,9 +273,9 @@ def _headline(
     if old is not None and new is not None:
         if rescaled and rescaled.share < _ALL and new.low < new.high:
             return f"×{_short(float(f'{rescaled.factor:.2g}'))} for {100 * rescaled.share:.2g} % of the values"
-        bins = test.statistic == "bins"
-        shape = _bin(battery, test.signal, before, after) if bins else f"shape changed: distance {distance or 0.0:.2f}"
-        return _moments_headline(old, new, shape)
+        if test.statistic == "bins":
+            return _moments_headline(old, new, _bin(battery, test.signal, before, after), spreads=False)
+        return _moments_headline(old, new, f"shape changed: distance {distance or 0.0:.2f}")
     if signal.ordered:
         return "has numbers, and had none" if new else "has no number any more"
     return _category_headline(layout, test.signal, before, after)
@@ -303,8 +303,8 @@ def _bin(battery: Battery, s: int, before: Sketch, after: Sketch) -> str:
     return f"values {at}: {shares}"
 
 
-def _moments_headline(old: Summary, new: Summary, shape: str) -> str:
-    """shape: what to say if neither mean nor spread has changed."""
+def _moments_headline(old: Summary, new: Summary, shape: str, *, spreads: bool = True) -> str:
+    """shape: what to say if neither mean nor spread has changed. spreads: whether it counts: one outlier moves it."""
     if old.low == old.high:
         return f"left its constant {_short(old.low)}: mean {_short(new.mean)}"
     if new.low == new.high:
@@ -316,7 +316,7 @@ def _moments_headline(old: Summary, new: Summary, shape: str) -> str:
     shift = (new.mean - old.mean) / spread
     if abs(shift) >= _SHIFT:
         return f"mean {_short(old.mean)} → {_short(new.mean)} ({shift:+.2g} σ)"
-    if not 1 / _SPREAD_RATIO < ratio < _SPREAD_RATIO:
+    if spreads and not 1 / _SPREAD_RATIO < ratio < _SPREAD_RATIO:
         return f"spread ×{_short(ratio)}: σ {_short(old.deviation)} → {_short(new.deviation)}"
     return shape
 

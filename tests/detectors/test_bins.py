@@ -14,6 +14,7 @@ from scipy.stats import poisson
 from driftline.detectors.decision.binned import Binned, dispersions_of_bins
 from driftline.detectors.decision.reference import History, Reference
 from driftline.detectors.statistics.bins import MOST, Bins, bins_evidence
+from driftline.detectors.statistics.long_run import limits
 
 N = 20_000
 COUNTS = arrays.arrays(np.int64, st.integers(1, 300), elements=st.integers(0, 500))
@@ -115,3 +116,8 @@ def test_a_value_between_those_that_the_baseline_has_is_seen_at_once_and_one_mor
 
     assert of(1) < 3
     assert of(8) > 15
+
+
+def test_a_constant_signal_has_bins_that_depend_on_nothing() -> None:
+    with np.errstate(all="raise"):
+        assert limits(np.zeros((64, 3))).tolist() == [0.0, 0.0, 0.0]
