@@ -206,7 +206,7 @@ def test_the_demo_s_traffic_drifts_where_it_says(tmp_path: Path) -> None:
     events = tmp_path / "events.jsonl"
     script = SERVICES["demo"]["command"][0].split()[1].replace(DEPLOY, f"{ROOT}/deploy/")
     events.write_bytes(subprocess.run([sys.executable, script], capture_output=True, check=True).stdout)
-    done = CliRunner().invoke(app, ["replay", str(events)])
+    done = CliRunner().invoke(app, ["replay", str(events), "--verbose"])
     assert done.exit_code == 1
     assert "features.amount" in done.output
     assert "offset 8,000" in done.output
