@@ -40,7 +40,7 @@ COST: Final[Mapping[str, tuple[float, ...]]] = MappingProxyType(
 )
 #: Nats for which `COST` is.
 HEIGHT: Final = 11
-# Below so many nats c was not simulated; and after so many rounds a height is known to a thousandth of a nat.
+# Nats below which c was not simulated, and rounds after which a height is known to a thousandth of a nat.
 _LOWEST, _ROUNDS = 4, 3
 
 

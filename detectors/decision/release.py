@@ -18,8 +18,8 @@ grows as long as a drift lasts, and soon is more than 3 h; what alarmed by chanc
 The level is taken a standard error nearer to the baseline, as the window that alarms shows more than there is; it is
 known better the longer the drift lasts. Var is the larger of the variances in the baseline and in the drift, by shares:
 a drift that spreads values, or fills a rare code, must not look over by chance. ks, bins and smooth ask the code, the
-bin or the order at which the drift is widest. What a drift expects of rates at other times of a cycle is that many
-events more, or so many times fewer.
+bin or the order at which the drift is widest. At other times of a cycle, a drift is expected to add as many events to a
+rate as it did, or to divide it by the same factor.
 """
 
 from __future__ import annotations

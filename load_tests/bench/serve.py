@@ -34,7 +34,8 @@ from driftline.stream.events.event import Event
 from driftline.stream.judge.timeline import HOUR_MS, Counter, Kept, Timeline
 from driftline.stream.panes.pane import Pane
 from driftline.stream.state.client import connect
-from driftline.stream.state.store import DecidedAlert, Store
+from driftline.stream.state.store import Store
+from driftline.stream.state.values import DecidedAlert
 from load_tests.harness.deployment import Broker, Deployment, WorkerProcess, deploy
 from load_tests.harness.oracle import Replay, baseline_of, messages
 from load_tests.harness.servers import real_redis

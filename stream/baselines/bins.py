@@ -6,7 +6,6 @@ phases: `statistics.bins` and `statistics.smooth` have the tests, `decision.binn
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,8 +19,8 @@ from driftline.detectors.statistics.bins import Bins
 from driftline.detectors.statistics.smooth import ORDERS, Smooth
 from driftline.detectors.summaries.layout import Layout
 from driftline.stream.baselines.cycles import Cycles, local
-from driftline.stream.baselines.encoding import array_file, canonical_json
-from driftline.stream.baselines.figures import codes_of_columns, read_row
+from driftline.stream.baselines.encoding import array_file
+from driftline.stream.baselines.figures import codes_of_columns, figures_hash, known_figures
 from driftline.stream.baselines.slopes import Slopes
 
 #: Raised whenever the same events give other figures; then what an earlier Driftline derived is not used.
@@ -66,7 +65,7 @@ class Dispersions:
     def facts(self) -> dict[str, Any]:
         """What the manifest says of it."""
         says = {"version": BINS_VERSION, "signals": [*self.of]}
-        return {**says, "hash": _hash(says, self.file())}
+        return {**says, "hash": figures_hash(says, self.file())}
 
 
 def dispersions_of(
@@ -128,12 +127,11 @@ def dispersions_from(
 
     Raises ValueError, KeyError or TypeError if they are damaged, or belong to another layout.
     """
-    if facts["version"] != BINS_VERSION or BINS_FILE not in files:
+    figures = known_figures(facts, files, BINS_FILE, BINS_VERSION)
+    if figures is None:
         return None
-    if facts["hash"] != _hash({key: facts[key] for key in facts if key != "hash"}, files[BINS_FILE]):
-        raise ValueError("the dispersions of bins do not match their hash")
-    known, figures = {signal.name: s for s, signal in enumerate(layout.signals)}, read_row(BINS_FILE, files, "<f8")
-    if not (np.isfinite(figures.rest) & (figures.rest >= 1)).all():
+    known = {signal.name: s for s, signal in enumerate(layout.signals)}
+    if not (figures.rest >= 1).all():
         raise ValueError("bins vary as nothing can")
     numbers = {name: Bins(_regular(layout, known[name], total)).number for name in facts["signals"]}
     of = {name: figures.take(number + len(ORDERS)) for name, number in numbers.items()}
@@ -151,7 +149,3 @@ def _shares(layout: Layout, signal: int, total: IntArray) -> FloatArray:
     """Shares of the regular codes of a signal among themselves."""
     own = _regular(layout, signal, total)
     return np.asarray(own / max(int(own.sum()), 1))
-
-
-def _hash(says: Mapping[str, Any], file: bytes) -> str:
-    return hashlib.sha256(canonical_json(says) + file).hexdigest()

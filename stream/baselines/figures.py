@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -13,7 +14,7 @@ from driftline.detectors.arrays import FloatArray, IntArray
 from driftline.detectors.statistics.functionals import Functionals
 from driftline.detectors.statistics.long_run import LongRun, window_lengths
 from driftline.detectors.summaries.layout import Layout
-from driftline.stream.baselines.encoding import read_array
+from driftline.stream.baselines.encoding import canonical_json, read_array
 
 
 class Row:
@@ -27,6 +28,28 @@ class Row:
         n = math.prod(shape)
         taken, self.rest = self.rest[:n], self.rest[n:]
         return taken.reshape(shape)
+
+
+def figures_hash(says: Mapping[str, Any], file: bytes) -> str:
+    """The hash of a file of figures and of what the manifest says of it, but for the hash itself."""
+    rest = {key: each for key, each in says.items() if key != "hash"}
+    return hashlib.sha256(canonical_json(rest) + file).hexdigest()
+
+
+def known_figures(facts: Mapping[str, Any], files: Mapping[str, bytes], name: str, version: int) -> Row | None:
+    """The figures of a file, of which the manifest states `facts`.
+
+    None if another version derived them, or if one that does not know them has copied the facts without the file.
+    Raises ValueError if they do not match their hash, or are not finite.
+    """
+    if facts["version"] != version or name not in files:
+        return None
+    if facts["hash"] != figures_hash(facts, files[name]):
+        raise ValueError(f"{name} does not match its hash")
+    figures = read_row(name, files, "<f8")
+    if not np.isfinite(figures.rest).all():
+        raise ValueError(f"{name} has figures that nothing can have")
+    return figures
 
 
 def read_row(name: str, files: Mapping[str, bytes], *dtypes: str) -> Row:

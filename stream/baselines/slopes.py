@@ -7,7 +7,6 @@ to tell are left out, and judged as all were before there were slopes (`decision
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -21,8 +20,8 @@ from driftline.detectors.decision.widths import Widths
 from driftline.detectors.statistics.functionals import Functionals
 from driftline.detectors.statistics.long_run import FEWEST, LongRun
 from driftline.detectors.summaries.layout import Layout
-from driftline.stream.baselines.encoding import array_file, canonical_json
-from driftline.stream.baselines.figures import codes_of_columns, read_row, run_figures, runs_from
+from driftline.stream.baselines.encoding import array_file
+from driftline.stream.baselines.figures import codes_of_columns, figures_hash, known_figures, run_figures, runs_from
 
 #: Raised whenever the same blocks give other figures; then what an earlier Driftline derived is not used.
 SLOPES_VERSION: Final = 1
@@ -74,7 +73,7 @@ class Slopes:
     def facts(self) -> dict[str, Any]:
         """What the manifest says of it."""
         says = {"version": SLOPES_VERSION, "blocks": self.blocks, "block": self.block, "signals": [*self.runs]}
-        return {**says, "hash": _hash(says, self.file())}
+        return {**says, "hash": figures_hash(says, self.file())}
 
 
 def slopes_of(layout: Layout, codes: IntArray) -> Slopes | None:
@@ -126,13 +125,12 @@ def slopes_from(facts: Mapping[str, Any], files: Mapping[str, bytes], layout: La
 
     Raises ValueError, KeyError or TypeError if they are damaged, or belong to another layout.
     """
-    if facts["version"] != SLOPES_VERSION or SLOPES_FILE not in files:
+    figures = known_figures(facts, files, SLOPES_FILE, SLOPES_VERSION)
+    if figures is None:
         return None
-    if facts["hash"] != _hash({key: facts[key] for key in facts if key != "hash"}, files[SLOPES_FILE]):
-        raise ValueError("the slopes do not match their hash")
-    blocks, block, figures = int(facts["blocks"]), float(facts["block"]), read_row(SLOPES_FILE, files, "<f8")
+    blocks, block = int(facts["blocks"]), float(facts["block"])
     known = {signal.name: s for s, signal in enumerate(layout.signals)}
-    if not np.isfinite(figures.rest).all() or not (blocks >= FEWEST and 0 < block < np.inf):
+    if not (blocks >= FEWEST and 0 < block < np.inf):
         raise ValueError("the slopes are such as nothing can have")
     runs = {name: runs_from(figures, _asked(layout, known[name], total)[1], blocks) for name in facts["signals"]}
     if not runs or figures.rest.size:
@@ -144,7 +142,3 @@ def _asked(layout: Layout, signal: int, total: IntArray) -> tuple[Reference, Fun
     """What is expected of a signal, and what is asked of it."""
     own, reference = layout.signals[signal], Reference(total[layout.columns[signal]][None].astype(float))
     return reference, Functionals(reference.pooled, own.size, own.ordered)
-
-
-def _hash(says: Mapping[str, Any], file: bytes) -> str:
-    return hashlib.sha256(canonical_json(says) + file).hexdigest()

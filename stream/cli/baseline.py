@@ -162,11 +162,10 @@ def baseline_build(
     events, excluded = _without(events, cut)
     about = _about(model, facts, paths, now, rejections.total) | ({"excluded": excluded} if excluded else {})
     check_kinds(wanted.kinds, events)
-    built = build_baseline(events, about, wanted)
-    if not unordered and format_version > 1:
-        built = _with_outcomes(built, events)
+    built, has_order = build_baseline(events, about, wanted), not unordered and format_version > 1
+    built = _with_outcomes(built, events) if has_order else built
     if chosen.absence.rates:
-        built = _with_rates(built, events, cut, settings, config, ordered=not unordered and format_version > 1)
+        built = _with_rates(built, events, cut, settings, config, ordered=has_order)
     _check_names(kinds, built)
     target.write_bytes(encode_baseline(built.with_derived() if format_version > 1 else built))
     print_remarks(unused_settings(settings, {model: built.signal_kinds}))
@@ -178,10 +177,14 @@ def baseline_build(
     else:
         _print_built(built, target, rejections.total)
         print_unwatched(out, unwatched(built, chosen.signals, Coverage()))
-        if found:
-            print_calibration(out, found)
-        else:
-            out.print(Text(f"what its history would have paged: driftline calibrate {target}"), soft_wrap=True)
+        _print_calibrated(found, target)
+
+
+def _print_calibrated(found: Calibration | None, target: Path) -> None:
+    if found:
+        print_calibration(out, found)
+    else:
+        out.print(Text(f"what its history would have paged: driftline calibrate {target}"), soft_wrap=True)
 
 
 def _calibrated(built: Baseline, chosen: ModelConfig, events: Sequence[Event]) -> Calibration | None:

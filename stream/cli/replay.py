@@ -135,19 +135,11 @@ def replay_command(
     allowed = parse_share(max_rejected, "--max-rejected")
     settings = _with_labels(read_config(config), labels)
     folder = config.parent if config else Path()
-    given = load_given(baseline or [])
-    print_remarks(replaced_baselines(settings, given))
-    baselines, versions = [*load_baselines(settings, folder, given).values()], load_versions(settings, folder, given)
-    if not baselines and not versions:
-        hint(f"no baseline given: each model's is learned from its first {settings.defaults.learn_events:,} events")
+    baselines, versions = _references(settings, folder, baseline or [])
     started = time.monotonic()
     topic = topic_of(sources)
-    if from_panes and (topic is None or to_topic or from_):
-        raise typer.BadParameter("--from-panes takes kafka://TOPIC, the panes topic, and neither --to-topic nor --from")
-    if from_panes and page:
-        raise typer.BadParameter("--report: a replay of panes keeps no history; replay the predictions topic")
-    if from_panes and labels:
-        raise typer.BadParameter("--labels: a replay of panes has the labels that the group has read")
+    if from_panes:
+        _check_panes(topic, to_topic or from_, page, labels)
     source = _files(settings, sources, model, from_, to) if topic is None else _history(settings, topic, from_, to)
     labelled = _label_logs(settings, labels, topic, model, from_)
     loader, calendars = schemas_of(settings, folder), load_calendars(settings, folder)
@@ -171,6 +163,28 @@ def replay_command(
     else:
         report.print_summary(out, result, verdict, time.monotonic() - started)
     raise typer.Exit(EXIT_CODES[verdict.outcome])
+
+
+def _references(
+    settings: Config, folder: Path, paths: list[Path]
+) -> tuple[list[Baseline], dict[str, dict[str, Baseline]]]:
+    """The baselines of models, and those of versions by model. paths: of files that are given by themselves."""
+    given = load_given(paths)
+    print_remarks(replaced_baselines(settings, given))
+    baselines, versions = [*load_baselines(settings, folder, given).values()], load_versions(settings, folder, given)
+    if not baselines and not versions:
+        hint(f"no baseline given: each model's is learned from its first {settings.defaults.learn_events:,} events")
+    return baselines, versions
+
+
+def _check_panes(topic: str | None, others: str | None, page: Path | None, labels: list[str] | None) -> None:
+    """Refuse what a replay of the panes topic cannot do. others: --to-topic or --from."""
+    if topic is None or others:
+        raise typer.BadParameter("--from-panes takes kafka://TOPIC, the panes topic, and neither --to-topic nor --from")
+    if page:
+        raise typer.BadParameter("--report: a replay of panes keeps no history; replay the predictions topic")
+    if labels:
+        raise typer.BadParameter("--labels: a replay of panes has the labels that the group has read")
 
 
 def _write_page(

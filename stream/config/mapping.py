@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from abc import abstractmethod
+from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -11,8 +12,30 @@ from driftline.stream.events.mapping import PRESETS, EventMapping, Preset
 from driftline.stream.events.times import Unit
 
 
-class LabelMapping(Section):
+class _Paths(Section):
+    """Where each part is in a message, no two of them at one place."""
+
+    #: Fields that have another name than their part of an event.
+    _fields: ClassVar[dict[str, str]] = {}
+
+    @abstractmethod
+    def event_mapping(self) -> EventMapping:
+        """The mapping in the form that the decoder uses. Raises ValueError, "PART: RULE"."""
+
+    @model_validator(mode="after")
+    def _paths_are_apart(self) -> Self:
+        try:
+            self.event_mapping()
+        except ValueError as error:
+            part, _, rule = str(error).partition(": ")
+            raise RuleError(rule, self._fields.get(part, part)) from None
+        return self
+
+
+class LabelMapping(_Paths):
     """Where each part of a label is in a message of `topics.labels`, or of a file of labels."""
+
+    _fields: ClassVar[dict[str, str]] = {"prediction": "label"}
 
     id: EventPath = Field("id", description="The id of the prediction that the label belongs to.")
     ts: EventPath = Field(
@@ -25,15 +48,6 @@ class LabelMapping(Section):
     zone: Text = Field("UTC", description="Time zone of times that name none, as in `mapping`.")
     nulls: tuple[str, ...] = Field((), description="Texts that mean that a value is missing, as in `mapping`.")
 
-    @model_validator(mode="after")
-    def _paths_are_apart(self) -> Self:
-        try:
-            self.event_mapping()
-        except ValueError as error:
-            part, _, rule = str(error).partition(": ")
-            raise RuleError(rule, "label" if part == "prediction" else part) from None
-        return self
-
     def event_mapping(self) -> EventMapping:
         """The mapping of events whose only value is the label, as their prediction."""
         return EventMapping(**self.model_dump(exclude={"label"}), prediction=self.label, **_NOTHING)
@@ -43,7 +57,7 @@ class LabelMapping(Section):
 _NOTHING: dict[str, Any] = {"features": "(features)", "score": "(score)", "version": "(version)"}
 
 
-class Mapping(Section):
+class Mapping(_Paths):
     """Where each part of an event is in a message: dotted paths of its JSON, or names of a table's columns."""
 
     preset: Preset | None = Field(
@@ -100,15 +114,6 @@ class Mapping(Section):
     names_at: EventPath | None = Field(
         None, description="With `rows`: the path at which the message holds the names of features that come as lists."
     )
-
-    @model_validator(mode="after")
-    def _paths_are_apart(self) -> Self:
-        try:
-            self.event_mapping()
-        except ValueError as error:
-            part, _, rule = str(error).partition(": ")
-            raise RuleError(rule, part) from None
-        return self
 
     def event_mapping(self) -> EventMapping:
         """The mapping in the form that the decoder uses: the preset, changed by the fields that are set."""

@@ -57,8 +57,8 @@ class Counts(NamedTuple):
     unmatched: int = 0
 
     @property
-    def told(self) -> str:
-        """The counts in words; what did not happen is left out."""
+    def in_words(self) -> str:
+        """The counts as a line; what did not happen is left out."""
         rest = {
             "without a label in time": self.unlabelled,
             "of versions without a reference": self.unjudged,

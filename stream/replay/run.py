@@ -208,8 +208,8 @@ def _learn(pipeline: Pipeline, labels: Logs) -> list[str]:
                 pipeline.learn(run)
         if sketcher:
             pipeline.learn(sketcher.close(end))
-    told = f"{refused:,} of {read:,} labels are none: {reason}; `mapping.labels` says where the parts of a label are"
-    return [told] if refused else []
+    remark = f"{refused:,} of {read:,} labels are none: {reason}; `mapping.labels` says where the parts of a label are"
+    return [remark] if refused else []
 
 
 def as_single_partition(batches: Iterable[Sequence[bytes]]) -> Iterator[LogBatch]:

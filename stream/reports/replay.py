@@ -94,7 +94,7 @@ def print_summary(console: Console, result: ReplayResult, verdict: Verdict, seco
         f"judged {result.judged:,} of {result.read:,} events{_rest(result)}"
     )
     for model, counts in result.labels.items():
-        console.print(Text(printable(f"  {model}: {counts.told}")), soft_wrap=True)
+        console.print(Text(printable(f"  {model}: {counts.in_words}")), soft_wrap=True)
     print_unwatched(console, result.unwatched)
     _print_verdict(console, result, verdict)
 

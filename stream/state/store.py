@@ -41,14 +41,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from driftline.stream.codec.levels import FIRST, NEWEST
 from driftline.stream.codec.state import StateDelta, move_consumed
 from driftline.stream.panes.pane import Source
 from driftline.stream.state.client import Client, StoreError, call_redis
-from driftline.stream.state.fencing import NEXT_EPOCH, FencedError, fenced
+from driftline.stream.state.fencing import FencedError
+from driftline.stream.state.partition_scripts import (
+    CLAIM,
+    COMMIT,
+    MOVE_JUDGE,
+    MOVE_SKETCH,
+    NOTE_TICK,
+    OUTBOX,
+    PUBLISHED,
+    SEAL,
+)
 from driftline.stream.state.scripts import Argument, Script
+from driftline.stream.state.values import DecidedAlert, OutboxAlert, Seal
 
 # The newest version of a partition's hash that is read. From 2 on it is one more than the group's level, so that a
 # worker that can do less refuses to take over. 1: a seal had one run, or the rule said where its runs end.
@@ -58,100 +69,6 @@ _NEWEST_VERSION = NEWEST + 1
 #: the night before. The alerts topic has them all.
 RECENT_ALERTS = 100
 
-# ARGV: version, newest version, newest level.
-_CLAIM = Script(f"""
-local version = tonumber(redis.call('HGET', KEYS[1], 'version') or 0)
-if version > tonumber(ARGV[2]) then return {{'newer', tostring(version)}} end
-redis.call('HSET', KEYS[1], 'version', math.max(version, tonumber(ARGV[1])))
-local epoch = {NEXT_EPOCH}
-redis.call('HSET', KEYS[1], 'claimed', epoch .. ' ' .. ARGV[3])
-return {{'ok', epoch}}
-""")
-# ARGV: epoch, start, end, all ends; from level 2 on 'progress' and that. A seal that is there already is written again:
-# a connection can only wait for the sync of its own writes.
-_SEAL = fenced("""
-local stored = redis.call('HMGET', KEYS[1], 'start', 'end')
-local again = stored[1] == ARGV[2] and stored[2] == ARGV[3]
-if stored[2] and stored[2] ~= ARGV[2] and not again then return {'mismatch', stored[2]} end
-redis.call('HSET', KEYS[1], 'start', ARGV[2], 'end', ARGV[3], 'ends', ARGV[4], unpack(ARGV, 5))
-return {'ok'}
-""")
-# ARGV: epoch, "TIME AT CAME".
-_NOTE_TICK = fenced("""
-redis.call('HSET', KEYS[1], 'tick', ARGV[2])
-return {'ok'}
-""")
-# KEYS: judge, models, outbox, open, told, seen, marks, refs, topics, each model and its timelines. ARGV: epoch, start,
-# next, recent alerts to keep; and lists, each after its length: for alerts the message, the incident and 1 if it is
-# resolved; models and when they were seen, '' for never; places and marks; models and their references; topics and what
-# is known of them; and for each model its name if all its parts are replaced, part names and parts to write, part names
-# to delete, then the same two of its timelines. A model without a part is forgotten.
-_COMMIT = fenced("""
-local stored = redis.call('HGET', KEYS[1], 'next') or ''
-if stored == ARGV[3] then return {'ok'} end
-if stored ~= ARGV[2] then return {'mismatch', stored} end
-redis.call('HSET', KEYS[1], 'next', ARGV[3])
-local at = 6 + tonumber(ARGV[5])
-for i = 6, at - 1, 3 do
-    redis.call('RPUSH', KEYS[3], ARGV[i])
-    redis.call('LPUSH', KEYS[5], ARGV[i])
-    redis.call('HSET', KEYS[4], ARGV[i + 1], ARGV[i])
-    if ARGV[i + 2] == '1' then redis.call('HDEL', KEYS[4], ARGV[i + 1]) end
-end
-if at > 6 then redis.call('LTRIM', KEYS[5], 0, ARGV[4] - 1) end
-local function each(command, key, size)
-    local stop = at + tonumber(ARGV[at])
-    for i = at + 1, stop, size do redis.call(command, key, unpack(ARGV, i, i + size - 1)) end
-    at = stop + 1
-end
-local stop = at + tonumber(ARGV[at])
-for i = at + 1, stop, 2 do
-    if ARGV[i + 1] == '' then redis.call('HDEL', KEYS[6], ARGV[i])
-    else redis.call('HSET', KEYS[6], ARGV[i], ARGV[i + 1]) end
-end
-at = stop + 1
-each('HSET', KEYS[7], 2)
-each('HSET', KEYS[8], 2)
-each('HSET', KEYS[9], 2)
-for i = 10, #KEYS, 2 do
-    local model = ARGV[at] ~= '0' and ARGV[at + 1]
-    if model then redis.call('DEL', KEYS[i], KEYS[i + 1]) end
-    each('SADD', KEYS[2], 1)
-    for key = i, i + 1 do
-        each('HSET', KEYS[key], 2)
-        each('HDEL', KEYS[key], 1)
-    end
-    if model and redis.call('EXISTS', KEYS[i]) == 0 then redis.call('SREM', KEYS[2], model) end
-end
-return {'ok'}
-""")
-# KEYS: judge, outbox. ARGV: most alerts.
-_OUTBOX = Script("""
-return {'ok', redis.call('HGET', KEYS[1], 'sent') or '0', unpack(redis.call('LRANGE', KEYS[2], 0, ARGV[1] - 1))}
-""")
-# KEYS: judge, outbox. ARGV: epoch, position. Its first write needs no memory, since publishing frees some.
-_PUBLISHED = fenced("""
-local sent = redis.call('HGET', KEYS[1], 'sent') or '0'
-local gone = tonumber(ARGV[2]) - tonumber(sent)
-if gone > redis.call('LLEN', KEYS[2]) then return {'mismatch', sent} end
-if gone > 0 then
-    redis.call('LPOP', KEYS[2], gone)
-    redis.call('HSET', KEYS[1], 'sent', ARGV[2])
-end
-return {'ok'}
-""")
-
-# ARGV: epoch, offset. No run is sealed there.
-_MOVE_SKETCH = fenced("""
-redis.call('HSET', KEYS[1], 'start', ARGV[2], 'end', ARGV[2], 'ends', '')
-return {'ok'}
-""")
-# KEYS: judge, each model. ARGV: epoch, next, each model's head.
-_MOVE_JUDGE = fenced("""
-for i = 2, #KEYS do redis.call('HSET', KEYS[i], 'head', ARGV[i + 1]) end
-redis.call('HSET', KEYS[1], 'next', ARGV[2])
-return {'ok'}
-""")
 # Heads in one script: one is some 100 bytes to some kB, and Lua unpacks no more than 8000 values.
 _HEADS_AT_ONCE = 500
 
@@ -167,47 +84,6 @@ class NewerError(StoreError):
 def version_of(level: int) -> int:
     """The version of the hashes of a group's partitions at a level."""
     return level + 1
-
-
-class Seal(NamedTuple):
-    """The runs of a predictions partition that were sealed last: offsets, ends exclusive and rising.
-
-    ends: none if `driftline resume` has moved the partition to `start`. progress: the frame of what is known up to
-    `start`, b"" if none was stored. tick: the time of the last tick and when that was so, epoch ms, None
-    before the first.
-    """
-
-    start: int
-    ends: tuple[int, ...]
-    progress: bytes = b""
-    tick: tuple[int, int, int] | None = None
-
-    @property
-    def end(self) -> int:
-        """Up to where everything is sealed."""
-        return self.ends[-1] if self.ends else self.start
-
-
-class ResumePosition(NamedTuple):
-    """Where the reader of a partition resumes. read_to: the offset up to which this group has read it before."""
-
-    offset: int
-    read_to: int
-
-
-class DecidedAlert(NamedTuple):
-    """An alert to keep and publish. incident: its id. resolved: whether the alert ends it."""
-
-    message: bytes
-    incident: str
-    resolved: bool = False
-
-
-class OutboxAlert(NamedTuple):
-    """An alert of an outbox. position: how many alerts entered the outbox up to this one."""
-
-    position: int
-    message: bytes
 
 
 @dataclass(frozen=True)
@@ -308,7 +184,7 @@ class Store:
 
     async def _claim(self, key: str, level: int, durable: bool = False) -> int:
         versions = version_of(level), _NEWEST_VERSION
-        return int((await self.run(_CLAIM, [key], *versions, NEWEST, durable=durable))[0])
+        return int((await self.run(CLAIM, [key], *versions, NEWEST, durable=durable))[0])
 
     @property
     def bound_key(self) -> str:
@@ -361,18 +237,18 @@ class SketchPartition:
             raise ValueError(f"no runs of an offset and more each from {start} to {ends}")
         more = ("progress", progress) if progress else ()
         all_ends = " ".join(map(str, ends))
-        await self.store.run(_SEAL, [self.key], self.epoch, start, ends[-1], all_ends, *more, durable=durable)
+        await self.store.run(SEAL, [self.key], self.epoch, start, ends[-1], all_ends, *more, durable=durable)
 
     async def note_tick(self, time: int, at: int, came: int) -> None:
         """Store the time of a tick, when that was so, and when events came last, before it is sent; all epoch ms.
 
         Raises FencedError.
         """
-        await self.store.run(_NOTE_TICK, [self.key], self.epoch, f"{time} {at} {came}")
+        await self.store.run(NOTE_TICK, [self.key], self.epoch, f"{time} {at} {came}")
 
     async def move(self, offset: int) -> None:
         """Let the next owner go on at another offset, as after no run. Raises FencedError."""
-        await self.store.run(_MOVE_SKETCH, [self.key], self.epoch, offset)
+        await self.store.run(MOVE_SKETCH, [self.key], self.epoch, offset)
 
 
 @dataclass
@@ -445,7 +321,7 @@ class JudgePartition:
             [item for pair in topics.items() for item in pair],
             *chain.from_iterable(_lists(model, delta) for model, delta in deltas.items()),
         ]
-        await self.store.run(_COMMIT, keys, self.epoch, start, next_offset, RECENT_ALERTS, *_flat(lists))
+        await self.store.run(COMMIT, keys, self.epoch, start, next_offset, RECENT_ALERTS, *_flat(lists))
         self.next_offset = next_offset
 
     async def move(self, next_offset: int, consumed: Mapping[Source, int]) -> None:
@@ -457,12 +333,12 @@ class JudgePartition:
         for first in range(0, max(len(models), 1), _HEADS_AT_ONCE):
             some = models[first : first + _HEADS_AT_ONCE]
             heads = [move_consumed((await self.state_parts(model))["head"], consumed) for model in some]
-            await self.store.run(_MOVE_JUDGE, [self.key, *map(self._model, some)], self.epoch, next_offset, *heads)
+            await self.store.run(MOVE_JUDGE, [self.key, *map(self._model, some)], self.epoch, next_offset, *heads)
         self.next_offset = next_offset
 
     async def outbox(self, limit: int = 100) -> list[OutboxAlert]:
         """The oldest alerts that are not confirmed as published, in order."""
-        sent, *messages = await self.store.run(_OUTBOX, [self.key, self._outbox], limit)
+        sent, *messages = await self.store.run(OUTBOX, [self.key, self._outbox], limit)
         return [OutboxAlert(int(sent) + i, message) for i, message in enumerate(messages, 1)]
 
     async def confirm_published(self, position: int) -> None:
@@ -470,7 +346,7 @@ class JudgePartition:
 
         Raises FencedError, or StateMismatchError if the outbox has lost some of them.
         """
-        await self.store.run(_PUBLISHED, [self.key, self._outbox], self.epoch, position)
+        await self.store.run(PUBLISHED, [self.key, self._outbox], self.epoch, position)
 
     @property
     def _outbox(self) -> str:

@@ -46,7 +46,8 @@ from driftline.stream.panes.tick import Marks, Tick, is_same_log
 from driftline.stream.partitions.monitors import Monitors, Rules
 from driftline.stream.partitions.panes_judge import Message, PanesJudge
 from driftline.stream.partitions.remembered import Changes, Remembered
-from driftline.stream.state.store import DecidedAlert, JudgePartition, ResumePosition, Store
+from driftline.stream.state.store import JudgePartition, Store
+from driftline.stream.state.values import DecidedAlert, ResumePosition
 from driftline.stream.worker.faust.transport import Fetch
 from driftline.stream.worker.judge_log import UnusedSettings, log_changes, log_yielding
 from driftline.stream.worker.metrics import Metrics
@@ -293,10 +294,9 @@ class JudgeStage:
         if not new and state.tracks.keys() == before.tracks.keys():
             return
         baselines = self._monitors.of(model, reference).baselines(state)
-        for track, own in new.items():
-            coding = baselines[track].coding if track in baselines else None
-            self._metrics.performed(model, track, newest_figures(own, coding))
-        self._metrics.performs(model, {"", *state.tracks})
+        coding = {track: baselines[track].coding if track in baselines else None for track in new}
+        figures = {track: newest_figures(own, coding[track]) for track, own in new.items()}
+        self._metrics.performed(model, figures, {"", *state.tracks})
 
     def _count_incidents(self) -> None:
         self._metrics.open_incidents(sum(each.open_incidents for each in self._remembered))

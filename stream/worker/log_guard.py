@@ -19,7 +19,8 @@ from driftline.stream.config.sections import Config
 from driftline.stream.kafka.client import KafkaUnreachableError, call_kafka
 from driftline.stream.kafka.logs import ClusterClient, ClusterFacts, Log, read_logs
 from driftline.stream.kafka.record import OutgoingRecord, partition_of
-from driftline.stream.state.store import ResumePosition, Store
+from driftline.stream.state.store import Store
+from driftline.stream.state.values import ResumePosition
 from driftline.stream.worker import continuity
 from driftline.stream.worker.continuity import LogChangedError
 from driftline.stream.worker.faust.transport import Fetch

@@ -7,6 +7,7 @@ from collections import Counter as Counts
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -23,6 +24,7 @@ from driftline.stream.judge.waiting import Waiting
 from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.panes.sketcher import Sketched
 from driftline.stream.worker.faust.transport import Fetch
+from driftline.stream.worker.outcome_metrics import JoinMetrics, PerformanceMetrics
 
 # s. A commit to a near Redis takes 1 ms; one that takes 1 s means trouble.
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -60,90 +62,52 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
-        self._events = Counter("driftline_events", "Records read from the predictions topic", registry=registry)
-        self._bytes = Counter("driftline_bytes", "Bytes of these records", registry=registry)
-        self._dead_letters = Counter(
-            "driftline_dead_letters", "Records sent to the dead-letter topic", ["reason"], registry=registry
+        count, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
+        self._events = count("driftline_events", "Records read from the predictions topic")
+        self._bytes = count("driftline_bytes", "Bytes of these records")
+        self._dead_letters = count("driftline_dead_letters", "Records sent to the dead-letter topic", ["reason"])
+        self._accepted = count("driftline_accepted_events", "Events read from these records")
+        self._rejected = count("driftline_rejected", "Records, or rows of records, that are no events", ["reason"])
+        self._limited = count("driftline_limited", "Messages, events and panes refused because of a limit", ["limit"])
+        self._unwatched = gauge(
+            "driftline_unwatched_fields", "Fields of the events that no signal watches", ["model", "reason"]
         )
-        self._accepted = Counter("driftline_accepted_events", "Events read from these records", registry=registry)
-        self._rejected = Counter(
-            "driftline_rejected", "Records, or rows of records, that are no events", ["reason"], registry=registry
+        self._forgotten = count(
+            "driftline_models_forgotten", "Models that were forgotten, on request or for lack of room"
         )
-        self._limited = Counter(
-            "driftline_limited", "Messages, events and panes refused because of a limit", ["limit"], registry=registry
-        )
-        self._unwatched = Gauge(
-            "driftline_unwatched_fields",
-            "Fields of the events that no signal watches",
-            ["model", "reason"],
-            registry=registry,
-        )
-        self._forgotten = Counter(
-            "driftline_models_forgotten",
-            "Models that were forgotten, on request or for lack of room",
-            registry=registry,
-        )
-        self._panes = Counter("driftline_panes", "Panes published", registry=registry)
-        self._ticks = Counter("driftline_ticks", "Ticks sent, of all partitions", registry=registry)
+        self._panes = count("driftline_panes", "Panes published")
+        self._ticks = count("driftline_ticks", "Ticks sent, of all partitions")
         self._judge = Histogram(
             "driftline_judge_seconds", "Time to judge a batch of panes", buckets=_BUCKETS, registry=registry
         )
         self._commit = Histogram(
             "driftline_commit_seconds", "Time to commit a batch to Redis", buckets=_BUCKETS, registry=registry
         )
-        self._written = Counter("driftline_state_written_bytes", "Bytes of state written to Redis", registry=registry)
-        self._alerts = Counter("driftline_alerts", "Alerts decided", ["status"], registry=registry)
-        self._pages = Counter(
-            "driftline_pages", "Incidents that began, by model: each is a page", ["model"], registry=registry
-        )
-        self._promised = Gauge(
+        self._written = count("driftline_state_written_bytes", "Bytes of state written to Redis")
+        self._alerts = count("driftline_alerts", "Alerts decided", ["status"])
+        self._pages = count("driftline_pages", "Incidents that began, by model: each is a page", ["model"])
+        self._promised = gauge(
             "driftline_pages_promised",
             "False pages in 30 days that the configuration allows, at the traffic of the model",
             ["model"],
-            registry=registry,
         )
-        self._performance = Gauge(
-            "driftline_performance",
-            "Metrics of the newest outcomes, by version where it has a baseline of its own",
-            ["model", "version", "metric"],
-            registry=registry,
-        )
-        self._performing = dict[str, set[tuple[str, str]]]()
-        self._labels = Counter("driftline_labels", "Records read from the labels topic", registry=registry)
-        self._joined = Gauge(
-            "driftline_joined",
-            "Predictions and labels that were joined, or not, by what became of them",
-            ["model", "what"],
-            registry=registry,
-        )
-        self._pending = [
-            Gauge(f"driftline_labels_{name}", text, ["model"], registry=registry)
-            for name, text in (
-                ("pending", "Predictions that wait for their label"),
-                ("pending_bytes", "Bytes in memory of all that is remembered to be joined"),
-                ("oldest_timestamp_seconds", "Time of the earliest prediction that waits; 0 without any"),
-                ("sampled", "Share of the predictions that are joined; below 1, there are more than max_pending"),
-            )
-        ]
+        self._performance = PerformanceMetrics(registry)
+        self._joins = JoinMetrics(registry)
         self._models = dict[str, None]()
-        self._incidents = Gauge(
-            "driftline_incidents_open", "Incidents open in this worker's partitions", registry=registry
+        self._incidents = gauge("driftline_incidents_open", "Incidents open in this worker's partitions")
+        self._lag = gauge("driftline_lag_records", "Records not yet read", ["topic", "partition"])
+        self._removed = count(
+            "driftline_records_removed_unread",
+            "Records removed, as by retention, before they were read",
+            ["topic", "partition"],
         )
-        self._lag = Gauge("driftline_lag_records", "Records not yet read", ["topic", "partition"], registry=registry)
-        self._removed = Counter(
-            "driftline_records_removed_unread", "Records removed, as by retention, before they were read",
-            ["topic", "partition"], registry=registry,
-        )  # fmt: skip
         self.no_room = NoRoom()
         self.removed_unread = 0  #: of all partitions, since the start
         self.level = 0  #: the group's format level; 0 before it is known
-        self._passed_over = Counter(
-            "driftline_records_passed_over", "Records in batches that could not be unpacked",
-            ["topic", "partition"], registry=registry,
-        )  # fmt: skip
-        self._progress = Gauge(
-            "driftline_last_progress_timestamp_seconds", "When work was last done", registry=registry
+        self._passed_over = count(
+            "driftline_records_passed_over", "Records in batches that could not be unpacked", ["topic", "partition"]
         )
+        self._progress = gauge("driftline_last_progress_timestamp_seconds", "When work was last done")
         self._progress.set_to_current_time()
         self._lags: dict[tuple[str, int], int] = {}
 
@@ -162,7 +126,7 @@ class Metrics:
 
     def read_labels(self, fetch: Fetch, sketched: Sketched) -> None:
         """Count the records of fetched labels, and their dead letters by reason."""
-        self._labels.inc(len(fetch.records))
+        self._joins.read(len(fetch.records))
         for rejection in sketched.rejections:
             self._dead_letters.labels(_reason_label(rejection.reason)).inc()
         self.limited(rejection.reason for rejection in sketched.rejections)
@@ -170,13 +134,8 @@ class Metrics:
 
     def joined(self, model: str, waiting: Waiting) -> None:
         """Set what became of the predictions and labels of a model, and what waits."""
-        if not self._has_label(model):
-            return
-        for what, count in waiting.counts._asdict().items():
-            self._joined.labels(model, what).set(count)
-        values = waiting.pending, waiting.nbytes, (waiting.oldest or 0) / 1000, 0.5**waiting.halvings
-        for gauge, value in zip(self._pending, values, strict=True):
-            gauge.labels(model).set(value)
+        if self._has_label(model):
+            self._joins.set(model, waiting)
 
     def limited(self, reasons: Iterable[str]) -> None:
         """Count those reasons of dead letters that name a limit."""
@@ -226,18 +185,13 @@ class Metrics:
             self._promised.labels(promise.model).set(promise.pages)
             self._pages.labels(promise.model)  # it is 0 before the first page
 
-    def performed(self, model: str, version: str, figures: Mapping[str, float]) -> None:
-        """Set how well a version of a model does, by metric. version: "" for all that have no baseline of their own."""
-        if self._has_label(model):
-            self._performing.setdefault(model, set()).update((version, metric) for metric in figures)
-            for metric, value in figures.items():
-                self._performance.labels(model, version, metric).set(value)
+    def performed(self, model: str, figures: Mapping[str, Mapping[str, float]], versions: Collection[str]) -> None:
+        """Set how well versions of a model do, by metric; "" is all of it that has no baseline of its own.
 
-    def performs(self, model: str, versions: Collection[str]) -> None:
-        """Drop what was shown of versions that are gone."""
-        for version, metric in [each for each in self._performing.get(model, ()) if each[0] not in versions]:
-            self._performing[model].discard((version, metric))
-            self._performance.remove(model, version, metric)
+        versions: all that the model has; those that are gone are dropped.
+        """
+        if self._has_label(model):
+            self._performance.set(model, figures, versions)
 
     def _has_label(self, model: str) -> bool:
         """Whether a model has time series of its own: the first ones have."""

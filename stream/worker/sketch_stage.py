@@ -45,7 +45,8 @@ from driftline.stream.panes.tick import Progress, Tick
 from driftline.stream.panes.tracks import events_in
 from driftline.stream.schemas.topics import PANE_BYTES
 from driftline.stream.sources.schemas import SchemaLoader
-from driftline.stream.state.store import ResumePosition, Store
+from driftline.stream.state.store import Store
+from driftline.stream.state.values import ResumePosition
 from driftline.stream.worker.faust.transport import Fetch
 from driftline.stream.worker.intake import Intake
 from driftline.stream.worker.metrics import Metrics

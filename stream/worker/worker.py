@@ -47,8 +47,9 @@ from driftline.stream.state.client import StoreError, connect
 from driftline.stream.state.fencing import FencedError
 from driftline.stream.state.level import REPORT_EVERY, GroupLevel, LevelError, WorkerReport
 from driftline.stream.state.references import StoredBaselines
-from driftline.stream.state.store import NewerError, ResumePosition, Store
+from driftline.stream.state.store import NewerError, Store
 from driftline.stream.state.unwatched import UnwatchedReports
+from driftline.stream.state.values import ResumePosition
 from driftline.stream.worker.configuration import Configuration
 from driftline.stream.worker.continuity import LogChangedError
 from driftline.stream.worker.faust.app import App, WorkerSettings, build_app, consume, publish

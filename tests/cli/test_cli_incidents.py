@@ -18,7 +18,8 @@ from driftline.stream.config.sections import Redis
 from driftline.stream.demo.servers import Server
 from driftline.stream.kafka.client import client_options
 from driftline.stream.state.client import connect
-from driftline.stream.state.store import DecidedAlert, Store
+from driftline.stream.state.store import Store
+from driftline.stream.state.values import DecidedAlert
 from load_tests.harness.deployment import Deployment, deploy
 from load_tests.harness.oracle import baseline_of, interleave, messages
 from tests.harness.brokers import Broker

@@ -28,7 +28,7 @@ def of(shares: np.ndarray, *, ordered: bool = True) -> Likeness:
 
 
 def shifted(by: float) -> np.ndarray:
-    """Shares of codes that are moved by so many standard deviations; the last one is missing."""
+    """Shares of codes that are moved by a number of standard deviations; the last one is missing."""
     edges = norm.ppf(np.arange(1, SIZE) / SIZE)
     return np.append(np.diff(norm.cdf(edges - by), prepend=0, append=1) * 0.98, 0.02)
 

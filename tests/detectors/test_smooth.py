@@ -1,4 +1,4 @@
-"""The smooth test: shapes of one level and spread are told apart, and signals together are as each alone."""
+"""The smooth test: shapes of one level and spread are distinguished, and signals together are as each alone."""
 
 from __future__ import annotations
 

@@ -20,7 +20,8 @@ from driftline.stream.retry import Waits
 from driftline.stream.state import scripts
 from driftline.stream.state.client import check_server, connect, server_findings
 from driftline.stream.state.fencing import FencedError
-from driftline.stream.state.store import DecidedAlert, Store
+from driftline.stream.state.store import Store
+from driftline.stream.state.values import DecidedAlert
 from load_tests.harness.servers import real_redis
 from tests.harness.redis_servers import small_disk
 

@@ -12,15 +12,15 @@ from driftline.stream.codec.levels import NEWEST
 from driftline.stream.codec.state import StateDelta
 from driftline.stream.paging.notifications import Notifications
 from driftline.stream.paging.silences import Matcher, Silence
-from driftline.stream.state import level, notification_log, owned_hash, references, silences
-from driftline.stream.state import store as store_module
+from driftline.stream.state import level, notification_log, owned_hash, partition_scripts, references, silences
 from driftline.stream.state.client import Client, call_redis
 from driftline.stream.state.level import GroupLevel
 from driftline.stream.state.notification_log import NotificationLog
 from driftline.stream.state.references import StoredBaselines
 from driftline.stream.state.scripts import Argument, Script
 from driftline.stream.state.silences import SilenceStore
-from driftline.stream.state.store import DecidedAlert, Store
+from driftline.stream.state.store import Store
+from driftline.stream.state.values import DecidedAlert
 from tests.harness.redis_servers import on_every_redis, redis_url
 
 __all__ = ["redis_url"]
@@ -105,10 +105,12 @@ async def test_a_write_made_twice_leaves_what_one_leaves(store: Store) -> None:
     assert await everything(store.client, twice) == await everything(store.client, once)
     others = {references._REACH, references._REWRITE, level._RAISE, level._SET}
     assert synced >= others, "whoever acts on what these have written may outlive a power cut of Redis"
-    assert scripts() - made == {store_module._MOVE_JUDGE}, "each script is repeated, but one that needs a real state"
+    assert scripts() - made == {partition_scripts.MOVE_JUDGE}, (
+        "each script is repeated, but one that needs a real state"
+    )
 
 
 def scripts() -> set[Script]:
     """Every script that workers and relays run."""
-    modules = (store_module, level, references, notification_log, owned_hash, silences)
+    modules = (partition_scripts, level, references, notification_log, owned_hash, silences)
     return {each for module in modules for each in vars(module).values() if isinstance(each, Script)}

@@ -16,15 +16,8 @@ from driftline.stream.panes.pane import Source
 from driftline.stream.state import store as store_module
 from driftline.stream.state.fencing import FencedError
 from driftline.stream.state.incident_index import IncidentIndex, IndexedAlerts
-from driftline.stream.state.store import (
-    DecidedAlert,
-    NewerError,
-    OutboxAlert,
-    Seal,
-    StateMismatchError,
-    Store,
-    version_of,
-)
+from driftline.stream.state.store import NewerError, StateMismatchError, Store, version_of
+from driftline.stream.state.values import DecidedAlert, OutboxAlert, Seal
 from tests.harness.histories import MODEL, baseline, history
 from tests.harness.redis_servers import contents, on_every_redis, redis_url
 from tests.harness.services import cloud_event

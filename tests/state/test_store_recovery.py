@@ -23,7 +23,8 @@ from driftline.stream.panes.pane import Pane, Range, Source
 from driftline.stream.state.client import StoreError
 from driftline.stream.state.fencing import FencedError
 from driftline.stream.state.incident_index import IncidentIndex
-from driftline.stream.state.store import DecidedAlert, JudgePartition, OutboxAlert, Seal, Store
+from driftline.stream.state.store import JudgePartition, Store
+from driftline.stream.state.values import DecidedAlert, OutboxAlert, Seal
 from load_tests.harness.append_only_file import AppendOnlyFile
 from load_tests.harness.servers import real_redis
 from tests.harness.brokers import unique

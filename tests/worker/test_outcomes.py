@@ -86,7 +86,7 @@ def test_the_metrics_of_a_version_with_its_own_baseline_are_its_own_and_go_when_
         assert shown("2.0") == 0
         assert (shown("") or 0) > 0.7
         assert shown("1.0") is None
-        driver.metrics.performs("fraud", [""])
+        driver.metrics.performed("fraud", {}, [""])
         assert shown("2.0") is None
         assert (shown("") or 0) > 0.7
 
