@@ -93,7 +93,12 @@ class Likeness:
 
     def evidence(self, counts: FloatArray, phases: FloatArray) -> FloatArray:
         """Evidence (w, T) of windows with these counts (w, K) and events by phase (w, H), at least one in each."""
-        return Likenesses((self,)).evidence(counts, phases)
+        return self.alone.evidence(counts, phases)
+
+    @cached_property
+    def alone(self) -> Likenesses:
+        """The signal without others. Kept, as to lay it out takes as long as to judge it."""
+        return Likenesses((self,))
 
 
 class _Places(NamedTuple):
@@ -162,12 +167,12 @@ class Likenesses:
         if places.nominal.size:
             own = places.nominal
             evidence[:, places.chi2] = self._nominal(counts[:, own], expected[:, own], of_shape, slope, n)
-        if self._binned or self._smoothed:
+        if self.binned or self.smoothed:
             restless = self._widths.restless(phases)
-            if self._binned:
-                evidence[:, places.bins] = self._binned.evidence(counts, phases, size, restless[:, places.binned])
-            if self._smoothed:
-                found = self._smoothed.evidence(counts, phases, size, restless[:, places.smoothed])
+            if self.binned:
+                evidence[:, places.bins] = self.binned.evidence(counts, phases, size, restless[:, places.binned])
+            if self.smoothed:
+                found = self.smoothed.evidence(counts, phases, size, restless[:, places.smoothed])
                 evidence[:, places.smooth] = found
         self._rates(evidence, counts[:, places.special], expected[:, places.special], slope, n, size)
         return np.maximum(evidence, 0.0, out=evidence)
@@ -236,12 +241,14 @@ class Likenesses:
         return Widths.joined([each.widths for each in self.signals])
 
     @cached_property
-    def _binned(self) -> Binned | None:
+    def binned(self) -> Binned | None:
+        """The bins of the signals that have some; None if there are none."""
         own = [(at, each.bins, each.reference) for at, each in self._first_codes if each.bins]
         return Binned.of(own) if own else None
 
     @cached_property
-    def _smoothed(self) -> Smoothed | None:
+    def smoothed(self) -> Smoothed | None:
+        """What the smooth test asks of the signals that have it; None if there are none."""
         own = [(at, each.smooth, each.reference) for at, each in self._first_codes if each.smooth]
         return Smoothed.of(own) if own else None
 

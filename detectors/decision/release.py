@@ -7,7 +7,7 @@ the likelihoods "baseline : level of the drift" is, in nats and divided by the s
 |--------------------|-----------------------------------------------------------------------------------------|
 | of shape           | μ (μ - 2x) / 2 Var: x is the sum of the functional's residuals, μ what the drift expects |
 | chi2               | the same, (1 - p) times, summed over codes expected often enough                         |
-| rate, bins         | (k ln (E/λ) + (n - k) ln ((n - E) / (n - λ))) / φ: λ is what the drift expects           |
+| rate, bins, ks     | (k ln (E/λ) + (n - k) ln ((n - E) / (n - λ))) / φ: λ is what the drift expects           |
 
 Its maximum over r is Page's CUSUM (Biometrika 41, 1954) of "the drift goes on" against "it is over", whose level is
 known better the longer the drift lasts. While a drift lasts, no single r ever has a ratio of h or more but with a
@@ -17,9 +17,9 @@ grows as long as a drift lasts, and soon is more than 3 h; what alarmed by chanc
 
 The level is taken a standard error nearer to the baseline, as the window that alarms shows more than there is; it is
 known better the longer the drift lasts. Var is the larger of the variances in the baseline and in the drift, by shares:
-a drift that spreads values, or fills a rare code, must not look over by chance. ks, bins and smooth ask the code, the
-bin or the order at which the drift is widest. At other times of a cycle, a drift is expected to add as many events to a
-rate as it did, or to divide it by the same factor.
+a drift that spreads values, or fills a rare code, must not look over by chance. ks, bins and smooth ask the cut, the
+bin or the order at which the drift is widest; the values up to a cut are a share of the regular ones. At other times of
+a cycle, a drift is expected to add as many events to a rate as it did, or to divide it by the same factor.
 """
 
 from __future__ import annotations
@@ -32,10 +32,8 @@ from typing import Final
 import numpy as np
 
 from driftline.detectors.arrays import FloatArray
-from driftline.detectors.decision.binned import Binned
 from driftline.detectors.decision.likeness import CELLS, Likeness
 from driftline.detectors.decision.reference import mixed
-from driftline.detectors.decision.smoothed import Smoothed
 from driftline.detectors.decision.widths import variances
 from driftline.detectors.statistics.deviations import INDEPENDENT
 
@@ -67,7 +65,9 @@ class Recovery:
     @cached_property
     def evidence(self) -> FloatArray:
         """Nats (w,) by which each window is likelier as the baseline has it."""
-        own = {"rate": self._rate, "bins": self._bins, "smooth": self._smooth, "chi2": self._nominal}
+        own = {
+            "ks": self._cut, "rate": self._rate, "bins": self._bins, "smooth": self._smooth, "chi2": self._nominal,
+        }  # fmt: skip
         return np.asarray(own.get(self.test, self._ordered)())
 
     def surplus(self, pane: float) -> FloatArray:
@@ -87,20 +87,27 @@ class Recovery:
         return np.asarray(np.maximum(1 - 1 / np.sqrt(2 * np.maximum(self._own, 0.5)), 0.0))
 
     def _ordered(self) -> FloatArray:
-        functionals, variance = self.signal.functionals, self._variance
-        if self.test == "ks":
-            below, before = self._below(self._residual), self._below(self._of_drift)
-            at = np.abs(before).argmax(1)[:, None]
-            asked, level = (np.take_along_axis(each, at, axis=1) for each in (below, before))
-            cuts = slice(2, 2 + functionals.cuts.size)
-            if not functionals.cuts.size:
-                return np.zeros(len(self.counts))
-            wide, slow = variance[:, cuts].max(1, keepdims=True), self._slope[:, cuts].max(1, keepdims=True)
-        else:
-            at = slice(0, 1) if self.test == "level" else slice(1, 2)
-            asked, level = (each @ functionals.matrix[:, at] for each in (self._residual, self._of_drift))
-            wide, slow = (variance * self._wider)[:, at], self._slope[:, at]
-        return np.where(self._n >= INDEPENDENT * slow, self._ratio(asked, level, wide), 0.0)[:, 0]
+        at = slice(0, 1) if self.test == "level" else slice(1, 2)
+        asked, level = (each @ self.signal.functionals.matrix[:, at] for each in (self._residual, self._of_drift))
+        ratio = self._ratio(asked, level, (self._variance * self._wider)[:, at])
+        return np.where(self._n >= INDEPENDENT * self._slope[:, at], ratio, 0.0)[:, 0]
+
+    def _cut(self) -> FloatArray:
+        functionals = self.signal.functionals
+        if not functionals.cuts.size:
+            return np.zeros(len(self.counts))
+        counts, expected, drift, usual = (
+            each[:, : functionals.size] for each in (self.counts, self._expected, self.drift, self._usual)
+        )
+        n, lasted = (np.maximum(each.sum(1), _UNSEEN) for each in (counts, drift))
+        # Values that go missing move no cut.
+        likely, before = (m[:, None] * _shares_below(each) for m, each in ((n, expected), (lasted, usual)))
+        below, drifted = counts.cumsum(1), drift.cumsum(1)
+        at = np.abs(drifted - before).argmax(1)[:, None]
+        own = (np.take_along_axis(each, at, axis=1)[:, 0] for each in (below, likely, drifted, before))
+        slow = self._slope[:, 2 : 2 + functionals.cuts.size].max(1)
+        ratio = self._of_share(*own, dispersion=np.maximum(slow, 1.0), n=n, lasted=lasted)
+        return np.where(self._n[:, 0] >= INDEPENDENT * slow, ratio, 0.0)
 
     def _nominal(self) -> FloatArray:
         size = self.signal.functionals.size
@@ -115,15 +122,14 @@ class Recovery:
         return np.asarray((weights * self._ratio(asked, real * level, wide)).sum(1))
 
     def _smooth(self) -> FloatArray:
-        smooth, codes = self.signal.smooth, slice(self.signal.functionals.size)
-        if smooth is None:
+        smooth, own, codes = self.signal.smooth, self.signal.alone.smoothed, slice(self.signal.functionals.size)
+        if smooth is None or own is None:
             return np.zeros(len(self.counts))
-        own = Smoothed.of([(0, smooth, self.signal.reference)])
         expected, variance = own.expected[..., 0].T, own.variance[..., 0].T
         asked = self.counts[:, codes] @ smooth.matrix - mixed(self.phases, expected)
         level = self.drift[:, codes] @ smooth.matrix - mixed(self.before, expected)
-        usual, lasted = np.maximum(mixed(self.before, variance), 1e-9), self.before.sum(1, keepdims=True)
-        wider = np.maximum(lasted * variances(self.drift[:, codes] / lasted, smooth.matrix) / usual, 1.0)
+        usual = np.maximum(mixed(self.before, variance), 1e-9)
+        wider = self._wider_of(smooth.matrix, usual / self._lasted)
         slow, size = smooth.dispersion * self.signal.widths.restless(self.phases)[:, :1], self._size
         wide = mixed(self.phases, variance) * wider * slow * ((self._n + size) / size)
         at = (level**2 / (usual * smooth.dispersion)).argmax(1)[:, None]
@@ -131,28 +137,39 @@ class Recovery:
         return np.asarray(np.take_along_axis(ratio, at, axis=1)[:, 0])
 
     def _bins(self) -> FloatArray:
-        bins, widths = self.signal.bins, self.signal.widths
-        if bins is None:
+        bins, binned, widths = self.signal.bins, self.signal.alone.binned, self.signal.widths
+        if bins is None or binned is None:
             return np.zeros(len(self.counts))
-        binned, size = Binned.of([(0, bins, self.signal.reference)]), self.signal.functionals.size
+        size = self.signal.functionals.size
         counts, drift = (bins.merged(each[:, :size]) for each in (self.counts, self.drift))
         expected, usual = (mixed(each, binned.shares) for each in (self.phases, self.before))
         at = ((drift - usual) ** 2 / (binned.dispersion * np.maximum(usual, 1e-12))).argmax(1)[:, None]
         dispersion = binned.dispersion * widths.restless(self.phases)[:, :1]
-        each = (np.take_along_axis(own, at, axis=1)[:, 0] for own in (counts, expected, drift, usual, dispersion))
-        return self._of_share(*each)
+        *each, slow = (
+            np.take_along_axis(own, at, axis=1)[:, 0] for own in (counts, expected, drift, usual, dispersion)
+        )
+        return self._of_share(*each, dispersion=slow, n=self._n[:, 0], lasted=self._lasted[:, 0])
 
     def _rate(self) -> FloatArray:
-        code, usual = self.code, self.drift - self._of_drift
+        code = self.code
         slow = self._slope[:, self.signal.functionals.matrix.shape[1] - (self.counts.shape[1] - code)]
-        own = self.counts[:, code], self._expected[:, code], self.drift[:, code], usual[:, code]
-        return self._of_share(*own, np.maximum(slow, 1.0))
+        own = (each[:, code] for each in (self.counts, self._expected, self.drift, self._usual))
+        dispersion, n, lasted = np.maximum(slow, 1.0), self._n[:, 0], self._lasted[:, 0]
+        return self._of_share(*own, dispersion=dispersion, n=n, lasted=lasted)
 
     def _of_share(
-        self, k: FloatArray, expected: FloatArray, drift: FloatArray, usual: FloatArray, dispersion: FloatArray
+        self,
+        k: FloatArray,
+        expected: FloatArray,
+        drift: FloatArray,
+        usual: FloatArray,
+        *,
+        dispersion: FloatArray,
+        n: FloatArray,
+        lasted: FloatArray,
     ) -> FloatArray:
-        """Ratios (w,) of k events. drift, usual: those of the drift, and as many as are expected of it."""
-        n, lasted, size = self._n[:, 0], self.before.sum(1), self._size[:, 0]
+        """Ratios (w,) of k events of n. drift, usual: those of `lasted` of the drift, and as many as are expected."""
+        size = self._size[:, 0]
         share, before = (drift + _UNSEEN) / (lasted + 2 * _UNSEEN), usual / lasted
         more = self._known * (share - before)
         fewer = np.minimum(1 + more / np.maximum(before, share), 1.0)
@@ -164,17 +181,17 @@ class Recovery:
 
     def _ratio(self, asked: FloatArray, level: FloatArray, variance: FloatArray) -> FloatArray:
         """Ratios (w, F) of sums over windows. level: the same sums over the drift."""
-        mean = self._known[:, None] * level * self._n / self.before.sum(1, keepdims=True)
+        mean = self._known[:, None] * level * self._n / self._lasted
         return np.asarray(mean * (mean - 2 * asked) / (2 * np.maximum(variance, 1e-12)))
-
-    def _below(self, residual: FloatArray) -> FloatArray:
-        """What is summed up (w, size) of the residuals of regular codes, as `Likenesses` does."""
-        functionals, own = self.signal.functionals, residual[:, : self.signal.functionals.size]
-        return np.asarray(np.cumsum(own - own.sum(1, keepdims=True) * functionals.regular, axis=1))
 
     @cached_property
     def _n(self) -> FloatArray:
         return np.asarray(self.phases.sum(1, keepdims=True))
+
+    @cached_property
+    def _lasted(self) -> FloatArray:
+        """Events (w, 1) of the drift."""
+        return np.asarray(self.before.sum(1, keepdims=True))
 
     @cached_property
     def _size(self) -> FloatArray:
@@ -190,8 +207,13 @@ class Recovery:
         return np.asarray(self.counts - self._expected)
 
     @cached_property
+    def _usual(self) -> FloatArray:
+        """As many (w, K) as are expected in the drift's stead."""
+        return self.signal.reference.expected(self.before)
+
+    @cached_property
     def _of_drift(self) -> FloatArray:
-        return np.asarray(self.drift - self.signal.reference.expected(self.before))
+        return np.asarray(self.drift - self._usual)
 
     @cached_property
     def _variance(self) -> FloatArray:
@@ -204,10 +226,22 @@ class Recovery:
 
     @cached_property
     def _wider(self) -> FloatArray:
-        """How much more the functionals (w, F) vary in the drift than is expected at its times; at least 1."""
-        lasted, matrix = self.before.sum(1, keepdims=True), self.signal.functionals.matrix
-        now, usual = (variances(each / lasted, matrix) for each in (self.drift, self.drift - self._of_drift))
-        return np.asarray(np.maximum(now / np.maximum(usual, 1e-9), 1.0))
+        """`_wider_of` the signal's functionals, whose variance is at least that which `widths` knows."""
+        widths = self.signal.widths
+        least = mixed(self.before, widths.shape) * widths.independent / self._lasted
+        return self._wider_of(self.signal.functionals.matrix, least)
+
+    def _wider_of(self, matrix: FloatArray, least: FloatArray) -> FloatArray:
+        """How much more functionals (w, F) vary in the drift than is expected at its times, and than `least`, or 1."""
+        codes = slice(len(matrix))
+        now, usual = (variances(each[:, codes] / self._lasted, matrix) for each in (self.drift, self._usual))
+        return np.asarray(np.maximum(now / np.maximum(usual, least), 1.0))
+
+
+def _shares_below(expected: FloatArray) -> FloatArray:
+    """The share (w, size) of what is expected of regular codes that is up to each of them."""
+    below = expected.cumsum(1)
+    return np.asarray(below / np.maximum(below[:, -1:], 1e-300))
 
 
 def needed(pane: float) -> float:

@@ -20,7 +20,7 @@ import json
 import statistics
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -56,10 +56,15 @@ _SHARES = np.arange(1, 11) ** -0.9 / (np.arange(1, 11) ** -0.9).sum()
 
 @dataclass(frozen=True)
 class Case:
-    """A drift. categories: of a signal that has them. seconds: from event to event."""
+    """A drift. categories: of a signal that has them. seconds: from event to event. zeros: their share, in %.
+
+    flag: all other values are ones.
+    """
 
     categories: bool = False
     seconds: int = 10
+    zeros: float = 0.0
+    flag: bool = False
 
 
 CASES = {
@@ -70,6 +75,8 @@ CASES = {
     "mean 0.1": Case(),
     "mean 0.5": Case(),
     "share 3 points": Case(categories=True),
+    "zeros from 98 to 90 %": Case(zeros=98),
+    "zeros from 99 to 95 %, else ones": Case(zeros=99, flag=True),
     "weekends, 50 % unseen": Case(categories=True, seconds=60),
     "bursts of 300, 30 % unseen": Case(categories=True),
     "swings of 1 σ a day": Case(),
@@ -80,6 +87,8 @@ CASES = {
 def usual(case: Case, rng: Rng, n: int) -> Values:
     """n values before a drift."""
     found = rng.choice(_NAMES, n, p=_SHARES) if case.categories else rng.standard_normal(n)
+    if case.zeros:
+        found = np.where(rng.random(n) < case.zeros / 100, 0.0, np.ones(n) if case.flag else found)
     return found.astype(object)
 
 
@@ -95,6 +104,8 @@ def drifted(name: str, rng: Rng, n: int, first: int) -> Values:
             values[chance < float(percent) / 100] = None
         case ["mean", shift]:
             values += float(shift)
+        case ["zeros", _, _, _, percent, *_]:
+            values = usual(replace(case, zeros=float(percent)), rng, n)
         case ["share", *_]:
             values[(values == "c0") & (chance < 0.03 / _SHARES[0])] = "c1"
         case ["weekends,", *_]:

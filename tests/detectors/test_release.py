@@ -19,6 +19,9 @@ PANE, SIZE = 100, 16
 USUAL = np.append(np.ones(SIZE) / SIZE * 0.98, 0.02)
 NEVER = np.append(np.full(SIZE, (1 - 1e-5) / SIZE), 1e-5)
 EVEN = np.append(np.full(10, 0.0999), 0.001)
+# One value and a tail, as of amounts that are mostly 0, and two values; the last one is missing.
+ZEROS, MORE = (np.append([1 - p, *np.full(SIZE - 1, p / (SIZE - 1))], 1e-4) / (1 + 1e-4) for p in (0.02, 0.1))
+ONCE, RARE, OFTEN = (np.array([1 - p, p, 1e-4]) / (1 + 1e-4) for p in (1e-6, 0.01, 0.05))
 HUMPS = USUAL * (1 + 0.25 * np.append(np.polynomial.legendre.Legendre.basis(4)((np.arange(SIZE) + 0.5) / 8 - 1), 0))
 HUMPS = np.append(HUMPS[:-1] * 0.98 / HUMPS[:-1].sum(), 0.02)
 
@@ -57,6 +60,9 @@ DRIFTS = [
     (NEVER, np.append(np.full(SIZE, 0.997 / SIZE), 0.003), True, "rate", SIZE),
     (USUAL, np.append(np.full(SIZE, 0.93 / SIZE) + 0.05 * (np.arange(SIZE) == 8), 0.02), True, "bins", 0),
     (USUAL, HUMPS, True, "smooth", 0),
+    *((ZEROS, MORE, True, test, 0) for test in ("ks", "level", "spread", "bins")),
+    *((RARE, OFTEN, True, test, 0) for test in ("ks", "level", "spread", "bins")),
+    *((ONCE, OFTEN, True, test, 0) for test in ("ks", "bins")),
     (EVEN, np.append([0.13, 0.07, *[0.0999] * 8], 0.0008), False, "chi2", 0),
 ]
 
