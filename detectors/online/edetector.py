@@ -38,12 +38,14 @@ SNAPSHOT_VERSION = 1
 # Bets on either side, from a half of the limit of λ to 1/1024 of it. The last is the best one for coins whose mean
 # moves by 0.0005, which takes 30 million values to see by its growth rate; nobody waits for what more would see.
 _BETS = 10
+# The smallest mean and alpha: a bet on 1/m that has nearly reached 20/α stays a finite number.
+_LEAST = 1e-150
 
 
 class EDetector(Detector):
     """An e-detector on one stream of values in [0, 1], with the interface of River's drift detectors.
 
-    Parameters; raises ValueError if one is out of range:
+    Parameters; raises ValueError if one is out of range, or a mean or an alpha below 1e-150:
 
     - `mean` in (0, 1): the mean of the values before a change;
     - `alpha` in (0, 1): the average run length to a false alarm is at least 1 / alpha;
@@ -61,8 +63,8 @@ class EDetector(Detector):
 
     def __init__(self, mean: float, *, alpha: float = 1e-6, direction: Direction = "both") -> None:
         for name, value in (("mean", mean), ("alpha", alpha)):
-            if not isinstance(value, (int, float)) or not 0.0 < value < 1.0:
-                raise ValueError(f"{name} must be a number in (0, 1), got {value!r}")
+            if not isinstance(value, (int, float)) or not _LEAST <= value < 1.0:
+                raise ValueError(f"{name} must be a number in (0, 1), and at least {_LEAST}, got {value!r}")
         if direction not in get_args(Direction):
             raise ValueError(f"direction must be 'both', 'up' or 'down', got {direction!r}")
         self.mean = float(mean)

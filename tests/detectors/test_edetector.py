@@ -123,7 +123,25 @@ def test_evidence_rises_to_the_threshold_and_begins_again() -> None:
     assert (repr(detector.clone()), repr(detector)) == tuple(f"EDetector({facts}={n}, skipped=0)" for n in (0, 1))
 
 
-@pytest.mark.parametrize("bad", [{"mean": 0}, {"mean": 1.0}, {"mean": math.nan}, {"alpha": 0}, {"direction": "left"}])
+@pytest.mark.parametrize("mean", [1e-150, 1e-9, 1 - 2**-53])
+@pytest.mark.parametrize("alpha", [1e-150, 1e-6, 0.9])
+@pytest.mark.filterwarnings("error")
+def test_the_most_extreme_parameters_have_an_answer(mean: float, alpha: float) -> None:
+    detector, near, far = EDetector(mean, alpha=alpha), round(mean), 1 - round(mean)
+    for x in (near, far, mean, far, near):
+        detector.update(x)
+        assert math.isfinite(detector.evidence)
+    assert EDetector.restore(json.loads(json.dumps(detector.snapshot()))).snapshot() == detector.snapshot()
+    assert detector.n_detections > 0 or alpha < 1e-6 or mean == 1 - 2**-53
+
+
+BAD: list[dict[str, Any]] = [
+    {"mean": 0}, {"mean": 1.0}, {"mean": math.nan}, {"mean": 5e-324}, {"mean": 1e-151},
+    {"alpha": 0}, {"alpha": 1e-310}, {"direction": "left"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", BAD)
 def test_parameters_out_of_range_are_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(bad))):
         EDetector(**{"mean": 0.5, **bad})
