@@ -42,20 +42,23 @@ COST: Final[Mapping[str, tuple[float, ...]]] = MappingProxyType(
 HEIGHT: Final = 11
 # Nats below which c was not simulated, and rounds after which a height is known to a thousandth of a nat.
 _LOWEST, _ROUNDS = 4, 3
+# Nats of the lowest threshold. Where every check may alarm, the formula falls below 0, and a ratio to it means nothing;
+# a window as odd as one in e is no evidence, however many pages are allowed.
+_FAINTEST = 1.0
 
 
 def threshold(test: str, rate: float, pane: float, signals: int, tests: float) -> float:
     """Nats at which a test of a signal spends its share of `rate` false pages an event.
 
     pane: events between two checks. signals: of the model. tests: that each signal counts for. Between the panes
-    simulated it is interpolated by the logarithm, and beyond them it is that of the nearest. Raises KeyError for an
-    unknown test.
+    simulated it is interpolated by the logarithm, and beyond them it is that of the nearest. At least 1 nat. Raises
+    KeyError for an unknown test.
     """
     least = math.log(signals * tests / min(rate * pane, 1.0)) + cost(test, pane)
     height = least
     for _ in range(_ROUNDS):
         height = least + growth(max(height, _LOWEST))
-    return height
+    return max(height, _FAINTEST)
 
 
 def cost(test: str, pane: float) -> float:

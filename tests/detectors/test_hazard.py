@@ -47,3 +47,9 @@ def test_between_and_beyond_the_panes_simulated_it_is_that_of_its_neighbours(tes
     assert costs[0] == pytest.approx(costs[1])
     assert min(costs[1], costs[3]) <= costs[2] <= max(costs[1], costs[3])
     assert costs[5] == pytest.approx(costs[4])
+
+
+@pytest.mark.parametrize("test", COST)
+def test_where_every_check_may_alarm_some_evidence_is_still_asked_for(test: str) -> None:
+    assert threshold(test, 0.01, 250, 1, 1 / 0.9) >= 1
+    assert threshold(test, 0.01, 250, 1, 1 / 0.9) <= threshold(test, 0.001, 250, 1, 1 / 0.9)
