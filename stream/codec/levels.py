@@ -16,6 +16,10 @@ A reader understands every level up to its own; the level says what a writer may
 |       | that hold their label, in panes, samples and states; predictions and labels that wait for     |
 |       | each other                                                                                    |
 
+A level says what may be written, and which signals are judged how. It does not keep the thresholds of an earlier
+version: those of signals with phases are the version's own, so that their ks asks for 0.9 to 1.2 nats less at level 2,
+too, than it did by versions whose newest level was 2.
+
 A group begins at the newest level of the worker that begins it; `driftline upgrade finish` raises it. A replay is at
 the newest.
 """

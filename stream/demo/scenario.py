@@ -145,8 +145,9 @@ OUTAGE = Fault("killed worker", "", "one of two workers gets SIGKILL, and stays 
 _STOPS_AT, _KILLED_AT = 15, 1
 # Seconds of healthy traffic before the first fault, between two and after the last. The first ones are those in which
 # the other worker takes over, the last ones those in which the killed one returns and the stop is resolved. An incident
-# resolves after twice the events that the alarm needed (one second for the first three faults, up to six for the slow
-# shift) plus one for recovery.
+# ends one second, for recovery, after the events show that its drift is over. By a quiet window that takes twice the
+# events of the alarm, one second for the first three faults and up to six for the slow shift; by the drift's own level,
+# it is seen sooner.
 _BEFORE, _BETWEEN, _BEFORE_LAST = 14.0, 4.0, 22.0
 
 

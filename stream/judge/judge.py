@@ -50,8 +50,8 @@ History = ExponentialHistogram[Pane[Sketch]]
 #: Incidents of a model by scope.
 Incidents = Mapping[str, Incident]
 
-# A release asks for twice the events the alarm needed, and never fewer than 200, at half the threshold: a drift that
-# continues would show twice the evidence there that raised the alarm, so a quiet window means that it is over.
+# Where no slope is known, a release takes a window of twice the events of the alarm, 200 at least, that has less than
+# half of each threshold: of a drift that goes on, it would have about twice the evidence that raised the alarm.
 _RELEASE_EVENTS, _RELEASE_GROWTH, _RELEASE_RATIO = 200, 2, 0.5
 
 

@@ -19,7 +19,8 @@ from driftline.stream.judge.incidents import Course, Finding, Incident, Phase, R
 
 #: ms. An incident that comes back within eight days is the same one: what drifts at weekends is quiet for five.
 REMEMBERED: Final = 8 * 86_400_000
-# A release looks at twice the events that the alarm took, and at 200 at least: the first end takes no more than that.
+# The events of quiet that each end that did not last doubles: twice those of the alarm, and 200 at least. The first end
+# asks for none beyond its release.
 _FEWEST, _GROWTH = 200, 2
 # How many times the odds of what was reported make an update, and how many a page.
 _WORSE, _MUCH_WORSE = 2.0, 4.0

@@ -17,6 +17,7 @@ from driftline.stream.events.event import Event
 from driftline.stream.events.times import MAX_EPOCH_MS
 from driftline.stream.judge.calibration import calibrate
 from driftline.stream.judge.incidents import Cycle, Finding, Status, Step
+from driftline.stream.judge.judge import Judge
 from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.pane import SLOT_MS, Pane, Range
@@ -177,6 +178,21 @@ def test_a_group_at_the_first_level_judges_as_without_phases_and_stores_no_times
     slots: list[object] = []
     first.state.judge.history.map(lambda bucket: slots.append(bucket.slots) or bucket)
     assert set(slots) == {()}
+
+
+def test_at_level_2_signals_with_phases_spend_no_more_than_at_level_3_on_what_the_baseline_has_seen() -> None:
+    """There, all columns of the battery share the rate, also those that are not asked."""
+    baseline = baseline_of_days()
+    second, third = (Judge(baseline, CONFIG, by_slope=each) for each in (False, True))
+    assert second.alike is not None
+    assert third.alike is not None
+    none, alike = np.zeros((1, len(second.battery.columns))), (second.alike, third.alike)
+    lower, higher = (
+        dict(zip(each.columns, each.thresholds(none, 1e-5, 250)[0].tolist(), strict=True)) for each in alike
+    )
+    shape = [each for each in lower if each.statistic in ("ks", "level", "spread", "chi2") and lower[each] > 0]
+    assert len(shape) > 3
+    assert all(lower[each] >= higher[each] > 0 for each in shape)
 
 
 def test_another_zone_forgets_in_which_half_hours_events_were_and_keeps_the_rest() -> None:
