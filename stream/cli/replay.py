@@ -217,12 +217,14 @@ def _with_labels(settings: Config, labels: list[str] | None) -> Config:
 
     Raises BadParameter if it has no use for them.
     """
-    if not labels or settings.labelled_by("topic") is not None:
+    if not labels:
         return settings
-    if settings.labelled_by("event") is not None:
+    if settings.labelled_by("topic") is None and settings.labelled_by("event") is not None:
         raise typer.BadParameter(
             "--labels: the configuration reads labels of events; write `outcomes: {labels: topic}`"
         )
+    if settings.defaults.outcomes.labels is not None:
+        return settings
     outcomes = settings.defaults.outcomes.model_copy(update={"labels": "topic"})
     return settings.model_copy(update={"defaults": settings.defaults.model_copy(update={"outcomes": outcomes})})
 

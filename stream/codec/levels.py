@@ -60,6 +60,7 @@ class MonitorSettings(TypedDict):
     timelines: bool
     remembers: bool
     by_slope: bool
+    joins: bool
 
 
 def monitor_settings(level: int = NEWEST) -> MonitorSettings:
@@ -70,6 +71,7 @@ def monitor_settings(level: int = NEWEST) -> MonitorSettings:
         "timelines": level >= TIMELINES,
         "remembers": level >= REMEMBERED,
         "by_slope": level >= SLOPES,
+        "joins": level >= OUTCOMES,
     }
 
 

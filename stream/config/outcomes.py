@@ -96,5 +96,7 @@ class Outcomes(Section):
     @model_validator(mode="after")
     def _slots_have_a_length(self) -> Outcomes:
         if not _LEAST_SLOT <= self.slot <= max(self.wait, _LEAST_SLOT):
-            raise RuleError(f"expected {duration_text(_LEAST_SLOT)} to {duration_text(self.wait)} (`wait`)", "slot")
+            least, most, own = map(duration_text, (_LEAST_SLOT, self.wait, self.slot))
+            stated = own if "slot" in self.model_fields_set else f"its default {own}"
+            raise RuleError(f"expected {least} to {most} (`wait`), got {stated}", "slot")
         return self

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
@@ -47,6 +47,8 @@ from driftline.stream.config.serve import Serve
 from driftline.stream.config.signals import Signals
 from driftline.stream.config.worker import Worker
 
+# Names of models whose configuration is remembered: messages may name any number.
+_NAMES = 10_000
 _LOGIN = re.compile(r"(?<=://)[^@/]*(?=@)")
 
 #: The fewest events from which a baseline is learned.
@@ -369,7 +371,7 @@ class Config(Section, title="Driftline configuration"):
     def labelled_by(self, source: Literal["event", "topic"]) -> Callable[[str], bool] | None:
         """Whether the labels of a model come from there; None if those of no model do."""
         some = any(each.outcomes.labels == source for each in (self.defaults, *self.models.values()))
-        return cache(lambda model: self.for_model(model).outcomes.labels == source) if some else None
+        return lru_cache(_NAMES)(lambda model: self.for_model(model).outcomes.labels == source) if some else None
 
     @property
     def known_models(self) -> list[str]:

@@ -100,6 +100,7 @@ class Columns:
         """The events of one or more parts, in their order."""
         if len(parts) == 1:
             return parts[0]
+        names = dict.fromkeys(name for part in parts for name in part.extras)
         return cls(
             np.concatenate([part.position for part in parts]),
             np.concatenate([part.ts for part in parts]),
@@ -111,7 +112,11 @@ class Columns:
                 for first, part in zip(_starts(parts), parts, strict=True)
                 for defect in part.defects
             ],
-            {name: list(chain.from_iterable(part.extras[name] for part in parts)) for name in parts[0].extras},
+            {
+                # What is asked for of events may change while a run is open.
+                name: list(chain.from_iterable(part.extras.get(name) or [None] * len(part.ids) for part in parts))
+                for name in names
+            },
         )
 
     def with_positions(self, positions: IntArray) -> Columns:

@@ -18,18 +18,23 @@ from driftline.stream.judge.waiting import Waiting
 from driftline.stream.outcomes.halves import LabelHalves, Stubs
 from driftline.stream.panes.pane import Pane
 
-# ms by which a prediction may be ahead of all ticks: no clock that is more wrong holds its place for ever.
-_AHEAD = 86_400_000
+# Predictions and labels whose join may take a second, where all their slots are closed at once, as after an outage:
+# each takes some 10 µs.
+_MANY = 50_000
 #: The baseline that a track is compared with, None while it has none.
 ReferenceOf = Callable[[str], Baseline | None]
 
 
 @dataclass
 class LabelJoin:
-    """Joins the labels of one model under its configuration, and has its outcomes judged."""
+    """Joins the labels of one model under its configuration, and has its outcomes judged.
+
+    joins: whether predictions and labels may be stored.
+    """
 
     config: ModelConfig
     judge: OutcomesJudge
+    joins: bool
 
     @cached_property
     def bounds(self) -> Bounds:
@@ -38,19 +43,18 @@ class LabelJoin:
 
     @property
     def is_asked(self) -> bool:
-        """Whether labels come by themselves."""
-        return self.config.outcomes.labels == "topic"
+        """Whether labels come by themselves, and may."""
+        return self.joins and self.config.outcomes.labels == "topic"
 
-    def expect(self, state: ModelState, pane: Pane[Any], parts: Iterable[tuple[str, Any]], ticks: int) -> ModelState:
-        """The state with the predictions of a pane. parts: its contents by track. ticks: as in `Monitor.judge`."""
+    def expect(self, state: ModelState, pane: Pane[Any], parts: Iterable[tuple[str, Any]]) -> ModelState:
+        """The state with the predictions of a pane. parts: its contents by track."""
         if not self.is_asked:
             return state if state.waiting is None else replace(state, waiting=None)
         waiting, given = state.waiting or Waiting(), dict(pane.stubs)
         for track, content in parts:
             stubs = Stubs.of_events(content) if isinstance(content, tuple) else given.get(track)
             if stubs is not None:
-                sane = stubs.take(stubs.ts <= ticks + _AHEAD) if ticks else stubs
-                waiting = waiting.expect(track, sane, pane.ranges[0], self.bounds)
+                waiting = waiting.expect(track, stubs, pane.ranges[0], self.bounds)
         return replace(state, waiting=waiting)
 
     def learn(self, state: ModelState, pane: Pane[LabelHalves]) -> ModelState:
@@ -59,6 +63,11 @@ class LabelJoin:
             return state
         waiting = state.waiting or Waiting()
         return replace(state, waiting=waiting.learn(pane.content, pane.ranges[0], self.bounds))
+
+    def takes_long(self, state: ModelState, until: int) -> bool:
+        """Whether `tick` may take a second."""
+        waiting = state.waiting
+        return self.is_asked and waiting is not None and waiting.is_due(until, self.bounds) and waiting.rows > _MANY
 
     def tick(
         self, state: ModelState, ticks: int, until: int, reference_of: ReferenceOf

@@ -55,7 +55,7 @@ class Monitor:
     refusal: why no baseline could be learned from the last sample, "" if it could. learned_format: version of the
     format in which a learned baseline is stored, one that all workers of the group read; from 2 on, without its blocks.
     portable: whether a history is stored with its layout. timelines: whether timelines may be stored. remembers,
-    by_slope: as in `Judge`. versions: the baselines given to versions of the model.
+    by_slope: as in `Judge`. joins: as in `LabelJoin`. versions: the baselines given to versions of the model.
     former: by track, what those without a reference were compared with before; it is, for sketches that still come.
     """
 
@@ -71,6 +71,7 @@ class Monitor:
     timelines: bool = False
     remembers: bool = False
     by_slope: bool = False
+    joins: bool = False
     versions: Mapping[str, Baseline] = field(default_factory=dict)
     former: Mapping[str, Baseline] = field(default_factory=dict)
     _judges: dict[str, Judge] = field(default_factory=dict)
@@ -159,7 +160,7 @@ class Monitor:
         else:
             state = replace(state, traffic=self._traffic_judge.count(state.traffic, pane.slots, until))
         parts, tracks = self._sort(state, pane, ticks)
-        state = self._label_join.expect(state, pane, parts, ticks)
+        state = self._label_join.expect(state, pane, parts)
         here = {track for track, _ in parts}
         state, steps = self._drop_tracks(state, here, tracks, later(state.clock, ticks, earliest(pane)), ticks)
         for track, content in parts:
@@ -244,9 +245,9 @@ class Monitor:
     def _outcomes_judge(self) -> OutcomesJudge:
         return OutcomesJudge(self.config)
 
-    @cached_property
+    @property
     def _label_join(self) -> LabelJoin:
-        return LabelJoin(self.config, self._outcomes_judge)
+        return LabelJoin(self.config, self._outcomes_judge, self.joins)
 
     @cached_property
     def _traffic_judge(self) -> TrafficJudge:
@@ -268,6 +269,10 @@ class Monitor:
             after = replace(after, traffic=traffic)
         after, outcomes = self._label_join.tick(after, ticks, joined, partial(self._reference_of, after))
         return (state, []) if after is state else with_numbers(after, [*steps, *more, *outcomes])
+
+    def tick_takes_long(self, state: ModelState, joined: int) -> bool:
+        """Whether `tick` may take a second. joined: as there."""
+        return self._label_join.takes_long(state, joined)
 
     def _reference_of(self, state: ModelState, track: str) -> Baseline | None:
         return self._reference(state.seen_by(track), track)

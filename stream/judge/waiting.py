@@ -238,6 +238,11 @@ class Waiting:
             waiting = replace(waiting, halvings=halvings, stubs=stubs, labels=waiting.labels.sampled(halvings))
         return waiting
 
+    @property
+    def rows(self) -> int:
+        """How many predictions and labels are remembered."""
+        return self.labels.rows + sum(own.rows for own in self.stubs.values())
+
     def is_due(self, until: int, bounds: Bounds) -> bool:
         """Whether slots are to be looked at when both topics are read up to a time, epoch ms."""
         return until // bounds.slot > self.tried // bounds.slot

@@ -58,7 +58,7 @@ class Tally:
         if isinstance(newer, tuple):
             newer = Tally.of_events(self.baseline, newer, self.stubs is not None)
         uncounted = self.uncounted + newer.uncounted
-        stubs = None if self.stubs is None else self.stubs + (newer.stubs or ())
+        stubs = None if self.stubs is newer.stubs is None else (self.stubs or ()) + (newer.stubs or ())
         both = Tally(self.baseline, self.counted + newer.counted, uncounted, self.judged + newer.judged, stubs)
         enough = len(both.counted) > 1 or sum(len(columns.ts) for columns in both.uncounted) >= _BATCH
         return Tally(self.baseline, (both.sketch(),), (), both.outcomes(), stubs) if enough else both
@@ -116,7 +116,7 @@ class TrackTally:
         parts: dict[str, Any] = dict(self.parts)
         for track, part in newer.parts.items():
             parts[track] = parts[track] + part if track in parts else part
-        return TrackTally(self.baselines, parts, self.waits)
+        return TrackTally(self.baselines, parts, self.waits or newer.waits)
 
     @property
     def hashes(self) -> dict[str, str]:

@@ -72,6 +72,12 @@ class Sketcher:
         }
         return Decoder(fields, self.mapping, self.schemas, self.limits, versions, is_labelled=self.is_labelled)
 
+    def ask(self, is_labelled: Callable[[str], bool] | None, waits: Callable[[str], bool] | None) -> None:
+        """Count outcomes, and keep what waits for labels, of other models from the next message on."""
+        if (is_labelled, waits) != (self.is_labelled, self.waits):
+            self.is_labelled, self.waits = is_labelled, waits
+            self._decoder = self._new_decoder()
+
     def _by_track(self, model: str) -> dict[str, Baseline]:
         """The baselines that a model's events are counted in now, by track."""
         own = {"": self.baselines[model]} if model in self.baselines else {}

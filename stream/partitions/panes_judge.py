@@ -37,8 +37,8 @@ Message = PaneMessage | ForgetMessage | ReferenceMessage | Tick
 class Job(NamedTuple):
     """What judging one model takes. The caller may run it, in a thread, before it asks for the next job.
 
-    run: computes the result, once; the judge calls it if nobody has. takes_long: seconds, to learn a baseline or derive
-    thresholds.
+    run: computes the result, once; the judge calls it if nobody has. takes_long: seconds, to learn a baseline, derive
+    thresholds or join labels.
     """
 
     run: Callable[[], tuple[ModelState, list[Step]]]
@@ -90,7 +90,7 @@ class PanesJudge:
         consumed = state.consumed.get(source, 0)
         pane, counted_in = self._open(message, monitor, state, consumed)
         if isinstance(pane.content, LabelHalves):
-            yield from self._learn(kept, state, pane, source)
+            yield from self._learn(kept, state, pane, source.topic)
             return
         is_new = message.run.start >= consumed
         needs_room = is_new and not monitor.is_configured
@@ -110,13 +110,14 @@ class PanesJudge:
             changes.events[model] += events_in(pane.content)
         self._decide(monitor, steps, at, message.topic)
 
-    def _learn(self, monitor: Monitor, state: ModelState, pane: Pane[Any], source: Source) -> Iterator[Job]:
-        """Take the labels of a pane. Raises FormatError if they can have no prediction: anybody may name a model."""
-        if source.topic != self.monitors.rules.labels:
-            raise FormatError(f"labels of topic {source.topic or self._topic}, from which no labels are read")
+    def _learn(self, monitor: Monitor, state: ModelState, pane: Pane[Any], topic: str) -> Iterator[Job]:
+        """Take the labels of a pane. Raises FormatError if they can have no prediction: anybody may name a model.
+
+        A worker that was not asked for labels passes over them: were they dead letters, so would those after them be.
+        """
         if not (monitor.is_configured or state.has_history):
             raise FormatError(f"labels of {monitor.model!r}, of which there are neither predictions nor a baseline")
-        job = Job(cache(partial(monitor.judge, state, pane, source.topic)))
+        job = Job(cache(partial(monitor.judge, state, pane, topic)))
         yield job
         self.changes.states[monitor.model], _ = job.run()
         self.monitors.keep(monitor)
@@ -142,7 +143,8 @@ class PanesJudge:
                 continue
             monitor, state = self._monitor(model), changes.state_of(model)
             monitors.keep(monitor)
-            job = Job(cache(partial(monitor.tick, state, ticks, until, unread, joined)))
+            judge = partial(monitor.tick, state, ticks, until, unread, joined)
+            job = Job(cache(judge), monitor.tick_takes_long(state, joined))
             yield job
             after, steps = job.run()
             if after is not state:

@@ -30,7 +30,7 @@ from driftline.stream.partitions.monitors import Monitors, Rules
 from driftline.stream.partitions.panes_judge import Message, PanesJudge
 from driftline.stream.partitions.remembered import Changes, Remembered
 from driftline.stream.replay.pipeline import LogBatch, ModelCounts, names_of
-from driftline.stream.replay.run import ReplayResult
+from driftline.stream.replay.run import ReplayResult, joined_of
 
 #: A baseline of a model by its content hash, None if it is not known.
 Find = Callable[[str, str], Baseline | None]
@@ -75,6 +75,7 @@ def replay_panes(
     states = own.states
     result.counts = {model: ModelCounts.of(own.events[model], state) for model, state in states.items()}
     judged = [model for model in states if result.counts[model].judged]
+    result.labels = joined_of(states)
     result.watched = {model: own.watched(model) for model in judged}
     for reason, count in Counter(own.refused.values()).most_common(_REASONS):
         result.remarks.append(f"{count:,} × not judged: {reason}")

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from driftline.stream.judge.absence import CalendarOf, every_day
 from driftline.stream.judge.floors import unjudged_outcomes
 from driftline.stream.judge.incidents import Incident, Step
 from driftline.stream.judge.resolution import small_baseline_remarks
+from driftline.stream.judge.state import ModelState
 from driftline.stream.judge.waiting import Counts
 from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.panes.history import History
@@ -49,6 +51,17 @@ class Record:
     open: Mapping[str, Sequence[Incident]]
 
 
+class LabelMessages(NamedTuple):
+    """How many messages of labels were read and how many of them are none, with the first reason."""
+
+    read: int = 0
+    refused: int = 0
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.refused:,} of {self.read:,} labels are unusable ({self.reason})"
+
+
 @dataclass
 class ReplayResult:
     """The alerts of a replay, and what was read.
@@ -59,7 +72,7 @@ class ReplayResult:
     the baseline. unwatched: the fields that no signal watches.
     remarks: what has no effect on these events, of the configuration and the baselines, and baselines that are small.
     record: for reports, if it was asked for. labels: what became of predictions and labels, by model, where these come
-    by themselves.
+    by themselves. label_messages: of these, what was read.
     """
 
     alerts: list[IncidentAlert] = field(default_factory=list)
@@ -74,6 +87,7 @@ class ReplayResult:
     unwatched: list[Unwatched] = field(default_factory=list)
     record: Record | None = None
     labels: dict[str, Counts] = field(default_factory=dict)
+    label_messages: LabelMessages = LabelMessages()
 
     @property
     def recorded(self) -> Record:
@@ -138,30 +152,43 @@ def replay(
             result.alerts.append(alert)
             on_alert(alert)
 
-    result.remarks += _learn(pipeline, labels)
+    result.label_messages = _learn(pipeline, labels)
     for run in merge_runs(_runs(pipeline, partition, log, result) for partition, log in sorted(logs.items())):
         report(pipeline.judge(run))
         report(pipeline.tick_after(run))
     report(pipeline.last_tick())
     result.counts, result.watched, result.unwatched = pipeline.counts, pipeline.watched, pipeline.unwatched
     result.constant = pipeline.constant
-    waiting = ((model, state.waiting) for model, state in sorted(pipeline.states.items()))
-    result.labels = {model: each.counts for model, each in waiting if each is not None}
+    result.labels = joined_of(pipeline.states)
     if keeps_history:
         still_open = {model: state.open_incidents for model, state in pipeline.states.items()}
         result.record = Record(pipeline.histories, pipeline.references, pipeline.steps, still_open)
-    result.remarks += _remarks(pipeline)
+    result.remarks += [*_label_remarks(result.label_messages, pipeline), *_remarks(pipeline)]
     return result
+
+
+def joined_of(states: Mapping[str, ModelState]) -> dict[str, Counts]:
+    """What became of predictions and labels, by model, of those whose labels come by themselves."""
+    waiting = ((model, state.waiting) for model, state in sorted(states.items()))
+    return {model: each.counts for model, each in waiting if each is not None}
+
+
+def _label_remarks(messages: LabelMessages, pipeline: Pipeline) -> Iterator[str]:
+    if messages.refused:
+        yield f"{messages}; `mapping.labels` says where the parts of a label are"
+    for model, state in pipeline.states.items():
+        if state.waiting is not None and state.waiting.halvings:
+            most = pipeline.config.for_model(model).outcomes.max_pending
+            yield (
+                f"model {model}: only one in {1 << state.waiting.halvings} predictions is joined, chosen by its id: "
+                f"more than {most:,} predictions or labels were remembered at once; raise `outcomes.max_pending`"
+            )
 
 
 def _remarks(pipeline: Pipeline) -> Iterator[str]:
     """What has no effect on the events of this replay, and which given baselines are too small, a line each."""
     yield from map(str, unused_settings(pipeline.config, pipeline.signals))
     yield from map(str, unknown_upstreams(pipeline.config, pipeline.states))
-    for model, state in pipeline.states.items():
-        counts = state.waiting.counts if state.waiting is not None else None
-        if counts is not None and counts.unmatched and not counts.joined:
-            yield f"model {model}: no label has the id of a prediction: does `mapping.labels.id` name the same id?"
     for model, monitor in pipeline.monitors.items():
         if monitor.refusal:
             yield f"model {model}: no baseline can be learned from its events: {monitor.refusal}"
@@ -193,8 +220,8 @@ def _runs(pipeline: Pipeline, partition: int, log: Iterable[LogBatch], result: R
         yield sketcher.close(end)
 
 
-def _learn(pipeline: Pipeline, labels: Logs) -> list[str]:
-    """Take the labels of all partitions; returns remarks on what of them is of no use."""
+def _learn(pipeline: Pipeline, labels: Logs) -> LabelMessages:
+    """Take the labels of all partitions."""
     read, refused, reason = 0, 0, ""
     for partition, log in sorted(labels.items()):
         sketcher, end = None, 0
@@ -208,8 +235,7 @@ def _learn(pipeline: Pipeline, labels: Logs) -> list[str]:
                 pipeline.learn(run)
         if sketcher:
             pipeline.learn(sketcher.close(end))
-    remark = f"{refused:,} of {read:,} labels are none: {reason}; `mapping.labels` says where the parts of a label are"
-    return [remark] if refused else []
+    return LabelMessages(read, refused, reason)
 
 
 def as_single_partition(batches: Iterable[Sequence[bytes]]) -> Iterator[LogBatch]:

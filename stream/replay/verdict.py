@@ -14,6 +14,7 @@ from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.unwatched import Why
 from driftline.stream.config.remarks import suggested_model
 from driftline.stream.config.sections import Config
+from driftline.stream.judge.waiting import Counts
 from driftline.stream.replay.pipeline import ModelCounts
 from driftline.stream.replay.run import ReplayResult
 
@@ -87,6 +88,30 @@ def _shortfalls(
     elif not result.judged and not silent:
         yield " and ".join(_unjudged(model, result.counts[model], config) for model in list(result.counts)[:_NAMED])
     yield from (_only_constants(model, names) for model in result.constant if (names := _unasked(model, result)))
+    yield from _label_shortfalls(result, config, max_rejected)
+
+
+def _label_shortfalls(result: ReplayResult, config: Config, max_rejected: float) -> Iterator[str]:
+    """Why labels that were given do not say that models are right."""
+    messages = result.label_messages
+    if not messages.read:
+        return
+    if messages.refused > max_rejected * messages.read:
+        yield f"{messages}: `mapping.labels` says where the parts of a label are"
+    asked = {name for name, own in config.models.items() if own.outcomes.labels == "topic"}
+    without = [model for model, counts in result.labels.items() if not counts.joined]
+    # Whoever gives labels of one model, and names none, does not ask for those of others.
+    for model in without if len(without) == len(result.labels) else asked.intersection(without):
+        yield f"model {_quoted(model)}: {_unjoined(result.labels[model])}"
+
+
+def _unjoined(counts: Counts) -> str:
+    """Why no label of a model was joined, and what helps."""
+    if counts.unjudged:
+        return f"the outcomes of its {counts.unjudged:,} predictions were not judged: they have no baseline"
+    if counts.late:
+        return f"all of its {counts.late:,} labels came too late; raise `outcomes.wait`"
+    return "no label has the id of one of its predictions; does `mapping.labels.id` name the same id?"
 
 
 def _unasked(model: str, result: ReplayResult) -> list[str]:

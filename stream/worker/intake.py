@@ -1,4 +1,5 @@
-"""How much of what a worker reads it can use: rejections over the last minutes, and what its signals do not cover."""
+"""How much of what a worker reads it can use: rejections over the last minutes, what its signals do not cover; and the
+dead letters of what it cannot."""
 
 from __future__ import annotations
 
@@ -10,9 +11,12 @@ from typing import Any
 
 from driftline.stream.events.mapping import EventMapping
 from driftline.stream.events.rejections import Cause, Rejections, percent
+from driftline.stream.kafka.dead_letters import dead_letter
+from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.panes.sketcher import Sketched
 from driftline.stream.replay.summary import unwatched_row
+from driftline.stream.worker.faust.transport import Fetch
 
 #: s of the window, in steps of s. Five minutes outlast a burst of one producer's broken messages, and a faulty release
 #: is seen within one of them when it is all that comes.
@@ -103,3 +107,18 @@ class Intake:
 
 def _words(cause: Cause | None) -> str:
     return "see the dead letters" if cause is None else f"most are rejected for {cause.place}, such as: {cause.summary}"
+
+
+def dead_letters(fetch: Fetch, sketched: Sketched) -> list[OutgoingRecord]:
+    """The refused records, and copies of the records that count but for a value or a row."""
+    reasons: dict[int, list[str]] = {}
+    refused = {rejection.position for rejection in sketched.rejections if rejection.row is None}
+    for position, defect in sketched.defects:
+        reasons.setdefault(position, []).append(defect.reason)
+    for rejection in sketched.rejections:
+        row = "" if rejection.row is None else f"row {rejection.row}: "
+        reasons.setdefault(rejection.position, []).append(row + rejection.reason)
+    return [
+        dead_letter(fetch.tp, fetch.records[at], "; ".join(reasons[at]), counted=at not in refused)
+        for at in sorted(reasons)
+    ]

@@ -19,9 +19,6 @@ class LabelStage(SketchStage):
         """Go on with a configuration that was loaded again."""
         async with self._busy:
             self._settings = settings
-            for each in self._partitions.values():
-                if isinstance(each.sketcher, LabelSketcher):
-                    each.sketcher.waits = self._waits
 
     def _sketcher(self, cutter: Cutter) -> LabelSketcher:
         settings, schemas = self._settings, None if self._schemas is None else self._schemas.schemas

@@ -32,7 +32,7 @@ from driftline.stream.codec.panes import PaneMessage, pack_progress, unpack_prog
 from driftline.stream.config.sections import Config, ModelConfig
 from driftline.stream.events.limits import MessageLimits
 from driftline.stream.events.mapping import EventMapping
-from driftline.stream.kafka.dead_letters import dead_letter, pane_dead_letter
+from driftline.stream.kafka.dead_letters import pane_dead_letter
 from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.outcomes.halves import LabelHalves
 from driftline.stream.panes.coverage import Coverage, Unwatched, unwatched, without_baseline
@@ -48,7 +48,7 @@ from driftline.stream.sources.schemas import SchemaLoader
 from driftline.stream.state.store import Store
 from driftline.stream.state.values import ResumePosition
 from driftline.stream.worker.faust.transport import Fetch
-from driftline.stream.worker.intake import Intake
+from driftline.stream.worker.intake import Intake, dead_letters
 from driftline.stream.worker.metrics import Metrics
 from driftline.stream.worker.owned_partition import OwnedPartition
 from driftline.stream.worker.ticks import TickFacts, new_fields, tick_records
@@ -183,8 +183,13 @@ class SketchStage:
         settings, schemas = self._settings, None if self._schemas is None else self._schemas.schemas
         learned = {model: each for model, each in self._learned.items() if model not in self._versions}
         known, read = {**learned, **self._baselines}, (settings.mapping, schemas, self._coverage, settings.limits)
-        labels = (settings.is_labelled, settings.waits) if self.level >= OUTCOMES else (None, None)
-        return Sketcher(settings.predictions, cutter, known, *read, dict(self._versions), *labels)
+        return Sketcher(settings.predictions, cutter, known, *read, dict(self._versions), *self._labels)
+
+    @property
+    def _labels(self) -> tuple[Callable[[str], bool] | None, Callable[[str], bool] | None]:
+        """Of which models outcomes are counted, and of which events wait for labels; None: of none."""
+        settings = self._settings
+        return (settings.is_labelled, settings.waits) if self.level >= OUTCOMES else (None, None)
 
     async def sketch(self, fetch: Fetch) -> None:
         """Sketch fetched records; on return, the runs that ended in them are sealed and published.
@@ -205,10 +210,13 @@ class SketchStage:
         await self._load_learned()
         if self._schemas is not None:
             await self._schemas.load(map(_VALUE, fetch.records))
+        if isinstance(partition.sketcher, Sketcher):
+            # The configuration may have been loaded again, or the level raised, since the partition was taken over.
+            partition.sketcher.ask(*self._labels)
         sketched = partition.push(fetch)
         self._count(fetch, sketched)
         self.intake.add(sketched, list(map(_VALUE, fetch.records)))
-        await self._publish(_dead_letters(fetch, sketched))
+        await self._publish(dead_letters(fetch, sketched))
         await self._seal_and_publish(partition, sketched.runs)
         partition.last_fetch = time.monotonic()
 
@@ -381,18 +389,3 @@ class SketchStage:
     def _sketchers(self) -> list[Sketcher]:
         """Those that count events."""
         return [each.sketcher for each in self._partitions.values() if isinstance(each.sketcher, Sketcher)]
-
-
-def _dead_letters(fetch: Fetch, sketched: Sketched) -> list[OutgoingRecord]:
-    """The refused records, and copies of the records that count but for a value or a row."""
-    reasons: dict[int, list[str]] = {}
-    refused = {rejection.position for rejection in sketched.rejections if rejection.row is None}
-    for position, defect in sketched.defects:
-        reasons.setdefault(position, []).append(defect.reason)
-    for rejection in sketched.rejections:
-        row = "" if rejection.row is None else f"row {rejection.row}: "
-        reasons.setdefault(rejection.position, []).append(row + rejection.reason)
-    return [
-        dead_letter(fetch.tp, fetch.records[at], "; ".join(reasons[at]), counted=at not in refused)
-        for at in sorted(reasons)
-    ]

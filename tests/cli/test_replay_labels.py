@@ -47,4 +47,21 @@ def test_what_cannot_be_joined_is_refused_with_the_reason(run: Run, files: Path)
     other = run("replay", "live.jsonl", "-c", "c.yaml", "--labels", "outcomes.csv")
     assert (other.code, "write `outcomes: {labels: topic}`" in other.words) == (2, True)
     (files / "c.yaml").write_text(CONFIG.replace("topic", "topic, slot: 2d"))
-    assert "expected 10s to 1d (`wait`)" in run("check", "c.yaml").words
+    assert "expected 10s to 1d (`wait`), got 2d" in run("check", "c.yaml").words
+    (files / "c.yaml").write_text(CONFIG.replace("topic", "topic, wait: 20s"))
+    assert "expected 10s to 20s (`wait`), got its default 10m" in run("check", "c.yaml").words
+
+
+def test_labels_are_those_of_models_of_which_the_configuration_says_nothing(run: Run, files: Path) -> None:
+    others = "models: {fraud: {clock: 50, baseline: fraud.driftline}, other: {outcomes: {labels: topic}}}"
+    (files / "c.yaml").write_text(CONFIG.partition("models:")[0] + others)
+    found = run("replay", "live.jsonl", "-c", "c.yaml", "--labels", "outcomes.csv", "--json")
+    assert json.loads(found.out)["labels"]["fraud"]["joined"] == 1500
+
+
+def test_labels_of_which_none_can_be_used_are_no_all_clear(run: Run, files: Path) -> None:
+    (files / "calm.jsonl").write_bytes(b"\n".join(messages(300, seed=3)))
+    (files / "broken.csv").write_text("order,resolved,outcome\n" + "e-1,yesterday,fine\n" * 30)
+    found = run("replay", "calm.jsonl", "-c", "c.yaml", "--labels", "broken.csv")
+    assert found.code == 2
+    assert "30 of 30 labels are unusable" in found.words

@@ -128,6 +128,7 @@ class Driver:
         """Go on with other baselines and calendars, as a worker does at SIGHUP."""
         settings = SketchSettings.of(self.config), JudgeSettings.of(self.config, calendar_of)
         await self.configuration.replace(*settings, baselines, versions)
+        await self.labels.reload(SketchSettings.of_labels(self.config))
 
     async def release(self) -> None:
         """Give up every partition."""

@@ -23,6 +23,7 @@ from driftline.stream.judge.waiting import Counts
 from driftline.stream.outcomes.tasks import NumbersTask
 from driftline.stream.replay.pipeline import LogBatch, Pipeline
 from driftline.stream.replay.run import ReplayResult, replay
+from driftline.stream.replay.verdict import decide
 from tests.harness.labelled import baseline_of, messages
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
@@ -72,6 +73,10 @@ def known() -> Baseline:
     return baseline_of(messages(1500, seed=1))
 
 
+def shortfalls(result: ReplayResult, config: Config) -> tuple[str, ...]:
+    return decide(result, config, []).shortfalls
+
+
 def lines(result: ReplayResult) -> list[Any]:
     return [each.data for each in result.alerts if each.data.kind == "outcomes"]
 
@@ -119,14 +124,49 @@ def test_labels_that_are_none_and_those_of_other_models_are_said_or_passed_over(
     ]  # fmt: skip
     result = replayed(configured(), known(), rows, odd + labels)
     assert result.labels == {"fraud": Counts(joined=300, unmatched=1)}
-    assert [each for each in result.remarks if "6 of 308 labels are none: not JSON" in each]
+    assert [each for each in result.remarks if "6 of 308 labels are unusable (not JSON" in each]
+    assert ["6 of 308 labels are unusable" in each for each in shortfalls(result, configured())] == [True]
 
 
 def test_ids_that_do_not_match_are_named() -> None:
     rows, labels = apart(messages(300, seed=3))
     wrong = [{**each, "id": f"x{each['id']}"} for each in labels]
     result = replayed(configured(), known(), rows, wrong)
-    assert [each for each in result.remarks if "no label has the id of a prediction" in each]
+    assert ["no label has the id of one of its predictions" in each for each in shortfalls(result, configured())] == [
+        True
+    ]
+    assert shortfalls(replayed(configured(), known(), rows, labels), configured()) == ()
+
+
+def test_labels_that_all_come_too_late_are_no_all_clear() -> None:
+    rows, labels = apart(messages(300, seed=3))
+    late = [{**each, "ts": each["ts"] + 30 * HOUR} for each in labels]
+    result = replayed(configured(), known(), rows, late)
+    (shortfall,) = shortfalls(result, configured())
+    assert "all of its 300 labels came too late; raise `outcomes.wait`" in shortfall
+
+
+def test_a_model_of_which_no_labels_were_given_fails_nothing_unless_the_configuration_asks_for_them() -> None:
+    rows, labels = apart(messages(300, seed=3))
+    others = [orjson.dumps({**orjson.loads(each), "model": "other"}) for each in rows]
+    both, given = [*rows, *others], [known(), baseline_of(messages(1500, seed=1), model="other")]
+    silent, asked = "defaults: {outcomes: {labels: topic}}", "models: {other: {outcomes: {labels: topic}}}"
+    for more, expected in ((silent, 0), (f"{silent}\n{asked}", 1)):
+        config = parse_config(f"panes: {{events: 50}}\n{more}")
+        logs = {"labels": {0: log_of([*map(orjson.dumps, labels)])}}
+        result = replay(config, given, {0: log_of(both)}, lambda _: None, **logs)
+        assert result.labels["other"].joined == 0
+        found = [each for each in shortfalls(result, config) if 'model "other"' in each]
+        assert len(found) == expected
+
+
+def test_a_replay_that_joins_only_a_sample_says_so() -> None:
+    rows, labels = apart(messages(3000, seed=3), lag_ms=600_000)
+    more = ", max_pending: 1000, wait: 20m, keep: 10m, slot: 1m"
+    result = replayed(configured(more), known(), rows, labels)
+    assert 600 < result.labels["fraud"].joined < 900
+    (remark,) = [each for each in result.remarks if "max_pending" in each]
+    assert "only one in 4 predictions is joined" in remark
 
 
 def test_labels_in_other_words_are_read_as_the_mapping_says() -> None:

@@ -46,13 +46,15 @@ def baseline() -> Baseline:
     return baseline_of(messages(1500, seed=1))
 
 
-def apart(n: int, seed: int) -> tuple[list[bytes], list[bytes]]:
+def apart(n: int, seed: int, gap_ms: int = 0) -> tuple[list[bytes], list[bytes]]:
     """Predictions, and their labels some minutes later: of most, a few corrected, doubled, too late or none.
 
-    Hours later, a prediction and a label of nobody let all slots before them be closed.
+    gap_ms: after each 50 predictions. Hours later, a prediction and a label of nobody let all slots before them be
+    closed.
     """
     rng, rows, labels = np.random.default_rng(seed), list[bytes](), list[tuple[int, dict[str, Any]]]()
-    for row in map(orjson.loads, messages(n, seed=3, concept=lambda i: 0.95 * (i >= n // 2))):
+    for i, row in enumerate(map(orjson.loads, messages(n, seed=3, concept=lambda i: 0.95 * (i >= n // 2)))):
+        row["ts"] += i // 50 * gap_ms
         label, at = row.pop("label"), row["ts"] + int(rng.exponential(120_000))
         rows.append(orjson.dumps(row))
         if rng.random() < 0.05:
@@ -64,7 +66,7 @@ def apart(n: int, seed: int) -> tuple[list[bytes], list[bytes]]:
     labels.sort(key=lambda each: each[0] + rng.integers(0, 50_000))
     written = [orjson.dumps({**label, "ts": ts}) for ts, label in labels]
     written[20:20] = [b"{", orjson.dumps({"id": "e-1", "ts": EPOCH, "model": "fraud"})]
-    end = EPOCH + n * 1000
+    end = EPOCH + n * 1000 + n // 50 * gap_ms
     for hours in (5, 10, 15):
         last = {"id": f"last-{hours}", "ts": end + hours * HOUR, "model": "fraud", "label": "fine"}
         rows.append(orjson.dumps({**orjson.loads(rows[0]), "id": f"end-{hours}", "ts": end + hours * HOUR}))
@@ -79,10 +81,10 @@ def dealt(log: Sequence[bytes], partitions: int) -> dict[int, list[bytes]]:
 class LabelBench(Bench):
     """A bench whose labels have a topic of their own, of two partitions; so have the predictions."""
 
-    def __init__(self, server: Server, given: bool, n: int = 1500) -> None:
+    def __init__(self, server: Server, given: bool, n: int = 1500, gap_ms: int = 0) -> None:
         super().__init__(f"redis://{server.address}", [], {"fraud": baseline()} if given else {})
         self.config = parse_config(_CONFIG.format(group=unique("group")))
-        self.rows, self.labels = apart(n, seed=4)
+        self.rows, self.labels = apart(n, 4, gap_ms)
         self.predictions_log, self.labels_log = dealt(self.rows[:-3], 2), dealt(self.labels[:-3], 2)
         for log, last in ((self.predictions_log, self.rows[-3:]), (self.labels_log, self.labels[-3:])):
             for partition in log:
@@ -224,6 +226,12 @@ def test_a_group_of_an_earlier_level_writes_what_it_wrote_before(redis_server: S
             pass
         assert waits == this.published(this.config.topics.panes)
         assert waits
+        pipeline = Pipeline(parse_config(_CONFIG.format(group="g")), {}, level=2)  # as if SIGHUP had asked for labels
+        sketcher = pipeline.sketcher(0, 0)
+        for run in (*sketcher.consume(*batch_of(this.rows)).runs, sketcher.close(len(this.rows))):
+            pipeline.judge(run)
+        assert pipeline.states["fraud"].has_history
+        assert pipeline.states["fraud"].waiting is None
 
     play(LabelBench(redis_server, given=True), live)
 
