@@ -5,23 +5,40 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from driftline.stream.checks.finding import Finding
-from driftline.stream.config.sections import Topics
+from driftline.stream.config.fields import duration_text
+from driftline.stream.config.sections import Config, Topics
 from driftline.stream.schemas.topics import Topic, differences, kept_for, pane_size_problem
 from driftline.stream.text.phrases import counted
 
 _CREATE = "create it with `driftline topics create`, or correct its name under `topics`"
 
 
-def topic_findings(topics: Topics, wanted: Sequence[Topic], found: Mapping[str, Topic]) -> Iterator[Finding]:
-    """One finding for each wanted topic. found: the topics that exist, by name."""
+def topic_findings(config: Config, wanted: Sequence[Topic], found: Mapping[str, Topic]) -> Iterator[Finding]:
+    """One finding for each wanted topic, and those of labels that expire unread. found: the topics there are, by name.
+
+    Without a model whose labels come by themselves, nothing reads the labels topic, and it may be missing.
+    """
+    topics, labelled = config.topics, config.labelled_by("topic") is not None
     for topic in wanted:
         there = found.get(topic.name)
         if there is None:
-            # Labels are not read yet.
-            optional = topic.name in (topics.labels, f"{topics.labels}.dlq")
+            optional = topic.name in (topics.labels, f"{topics.labels}.dlq") and not labelled
             yield Finding("topics", "warning" if optional else "error", f"{topic.name} does not exist", _CREATE)
         else:
             yield _compare(topics, topic, there)
+    if labelled and topics.labels in found:
+        yield from _expiring_labels(config, found[topics.labels])
+
+
+def _expiring_labels(config: Config, labels: Topic) -> Iterator[Finding]:
+    """A labels topic that forgets labels while their predictions wait for them: no replay could join these again."""
+    sections = [config.defaults, *map(config.for_model, config.models)]
+    waits = max(each.outcomes.wait + each.outcomes.keep for each in sections if each.outcomes.labels == "topic")
+    kept = int(labels.settings.get("retention.ms", "-1"))
+    if 0 <= kept < waits * 1000:
+        message = f"{labels.name} is {kept_for(labels.settings)}, less than `wait` and `keep` of `outcomes` together"
+        remedy = f"set its retention.ms to {int(waits * 1000)} ({duration_text(waits)}) at least"
+        yield Finding("topics", "warning", message, remedy)
 
 
 def _compare(topics: Topics, wanted: Topic, found: Topic) -> Finding:
@@ -47,18 +64,20 @@ def _loses_records(topics: Topics, wanted: Topic, found: Topic) -> bool:
 
 
 def right_findings(
-    topics: Topics, operations: Mapping[str, Collection[str] | None], group: str, on_group: Collection[str] | None
+    config: Config, operations: Mapping[str, Collection[str] | None], group: str, on_group: Collection[str] | None
 ) -> Iterator[Finding]:
     """What the login may not do.
 
     operations: by topic, what Kafka lets this login do ("READ", "WRITE", ...), None if Kafka does not say it.
     on_group: the same of the consumer group.
     """
+    topics = config.topics
+    inputs = [topics.predictions, *([topics.labels] if config.labelled_by("topic") else [])]
     needed = {
-        topics.predictions: {"READ"},
+        **{name: {"READ"} for name in inputs},
         topics.panes: {"READ", "WRITE"},
         topics.alerts: {"READ", "WRITE"},
-        **{f"{name}.dlq": {"WRITE"} for name in (topics.predictions, topics.panes, topics.alerts)},
+        **{f"{name}.dlq": {"WRITE"} for name in (*inputs, topics.panes, topics.alerts)},
     }
     resources = [
         (f"topic {name}", operations.get(name), rights) for name, rights in needed.items() if name in operations

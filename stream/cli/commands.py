@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Annotated, Any, Final
 
@@ -132,6 +133,22 @@ def _set_quiet(is_wanted: bool) -> None:
         terminal.be_quiet(True)
 
 
+#: A mistake on the command line, which typer itself prints as text. Typer does not export click's name of it.
+_UsageError: type[Any] = typer.BadParameter.__mro__[1]
+
+
+@contextmanager
+def _usage_errors_as_json() -> Iterator[None]:
+    """Print a mistake on the command line as JSON, too, for a program that asked for JSON."""
+    try:
+        yield
+    except _UsageError as error:
+        from driftline.stream.cli.failures import print_error_if_json
+
+        print_error_if_json(error.format_message())
+        raise
+
+
 class Commands(TyperGroup):
     """All of `COMMANDS`."""
 
@@ -140,6 +157,16 @@ class Commands(TyperGroup):
         if not _is_for_people():
             self.rich_markup_mode = None
         self.commands = {name: LateCommand(name, *rest) for name, rest in COMMANDS.items()}
+
+    def make_context(self, *arguments: Any, **more: Any) -> Any:
+        """The context of `driftline` itself."""
+        with _usage_errors_as_json():
+            return super().make_context(*arguments, **more)
+
+    def invoke(self, *arguments: Any) -> Any:
+        """Run the command that is named."""
+        with _usage_errors_as_json():
+            return super().invoke(*arguments)
 
 
 def _of_all(

@@ -35,7 +35,11 @@ def _fail(reason: str) -> NoReturn:
 
 
 def _exit_failed(reason: str) -> NoReturn:
-    """Exit; a program that asked for JSON gets the reason as such."""
+    print_error_if_json(reason)
+    sys.exit(EXIT_FAILED)
+
+
+def print_error_if_json(reason: str) -> None:
+    """Print why a command could not run for a program that asked for JSON."""
     if "--json" in sys.argv:
         typer.echo(orjson.dumps({"error": printable_lines(reason)}))
-    sys.exit(EXIT_FAILED)

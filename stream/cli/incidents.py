@@ -127,11 +127,12 @@ def explain_command(
         from driftline.stream.reports.page.alert import alert_page
 
         view = None if alerts else _over_time(settings, found)
-        page.write_text(alert_page(found.alert, found.incident, allowed, view=view), "utf-8")
+        text = alert_page(found.alert, found.incident, allowed, view=view, live=alerts is None)
+        page.write_text(text, "utf-8")
     if json:
         typer.echo(printable_json(found.line.decode()))
     else:
-        print_explanation(out, found.alert, found.incident, allowed, verbose)
+        print_explanation(out, found.alert, found.incident, allowed, verbose, live=alerts is None)
     if png and draw:
         count = draw(found.alert, png)
         hint(f"{png}: signals drawn: {count}" if count else "nothing to draw: this alert has no histograms")

@@ -6,7 +6,16 @@ from typing import Annotated
 
 import typer
 
-from driftline.stream.cli.terminal import EXIT_FAILED, AsJson, CommandError, ConfigFile, out, print_json, read_config
+from driftline.stream.cli.terminal import (
+    EXIT_FAILED,
+    AsJson,
+    CommandError,
+    ConfigFile,
+    out,
+    print_json,
+    read_config,
+    reporting_redis_errors,
+)
 
 app = typer.Typer()
 
@@ -25,7 +34,8 @@ def serve_command(config: ConfigFile = None) -> None:
     from driftline.stream.serve.server import run
 
     try:
-        run(settings)
+        with reporting_redis_errors():
+            run(settings)
     except MissingTokenError as error:
         raise CommandError(str(error)) from error
 
@@ -43,10 +53,11 @@ def top_command(
     settings = read_config(config)
     from driftline.stream.serve.top import facts, run
 
-    if json:
-        found, is_read = facts(settings)
-        print_json(found)
-    else:
-        is_read = run(settings, out, once or not out.is_terminal)
+    with reporting_redis_errors():
+        if json:
+            found, is_read = facts(settings)
+            print_json(found)
+        else:
+            is_read = run(settings, out, once or not out.is_terminal)
     if not is_read:
         raise typer.Exit(EXIT_FAILED)

@@ -47,6 +47,7 @@ _DAY_MS = 86_400_000
 
 # Characters of a line that is not for a terminal: more than any line of ours. A file or `grep` wants each whole.
 _PIPE = 2_000
+_END_SPACES = re.compile(r" +(?=\n)")
 
 
 class _Output(Console):
@@ -78,13 +79,21 @@ out, err = _Output(), _Output(stderr=True)
 
 
 class _Printable:
-    """What another renderable prints, without characters that would control the terminal."""
+    """What another renderable prints, without characters that would control the terminal.
+
+    In a pipe, lines have no spaces at their ends, where tables have them, and no styles.
+    """
 
     def __init__(self, inner: ConsoleRenderable) -> None:
         self._inner = inner
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for text, style, control in console.render(self._inner, options):
+        segments = console.render(self._inner, options)
+        if not console.is_terminal:
+            text = "".join(printable_lines(text) for text, _, control in segments if not control)
+            yield Segment(_END_SPACES.sub("", text))
+            return
+        for text, style, control in segments:
             yield Segment(text if control else printable_lines(text), style, control)
 
 
@@ -348,9 +357,20 @@ def reporting_kafka_errors() -> Iterator[None]:
         raise CommandError(str(error)) from error
 
 
+@contextmanager
+def reporting_redis_errors() -> Iterator[None]:
+    """Turn what Redis cannot do, or a password that the environment lacks, into CommandError."""
+    from driftline.stream.state.client import StoreError
+
+    try:
+        yield
+    except StoreError as error:
+        raise CommandError(str(error)) from error
+
+
 def query_redis(redis: Redis, query: Callable[[Client], Awaitable[ResultT]]) -> ResultT:
     """Run a query with a client of its own and return its result. Raises CommandError if Redis fails."""
-    from driftline.stream.state.client import StoreError, connect
+    from driftline.stream.state.client import connect
 
     async def run() -> ResultT:
         client = connect(redis)
@@ -359,7 +379,5 @@ def query_redis(redis: Redis, query: Callable[[Client], Awaitable[ResultT]]) -> 
         finally:
             await client.aclose()
 
-    try:
+    with reporting_redis_errors():
         return asyncio.run(run())
-    except StoreError as error:
-        raise CommandError(str(error)) from error

@@ -108,7 +108,7 @@ def probe_topics(config: Config) -> Iterator[Finding]:
     wanted = wanted_topics(config.topics)
     with open_admin(config.kafka) as admin:
         found = describe_topics(admin, [topic.name for topic in wanted])
-    yield from topic_findings(config.topics, wanted, found)
+    yield from topic_findings(config, wanted, found)
 
 
 def probe_rights(config: Config) -> Iterator[Finding]:
@@ -116,7 +116,7 @@ def probe_rights(config: Config) -> Iterator[Finding]:
     names, group = [topic.name for topic in wanted_topics(config.topics)], config.worker.group
     with open_admin(config.kafka) as admin:
         operations, on_group = topic_operations(admin, names), group_operations(admin, group)
-    yield from right_findings(config.topics, operations, group, on_group)
+    yield from right_findings(config, operations, group, on_group)
     for topic in {config.topics.panes, config.topics.alerts} & operations.keys():
         with open_history(config.kafka, topic, Newest(1), None):  # raises TopicsError if it may not be read
             pass

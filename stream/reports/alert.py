@@ -44,12 +44,18 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 def print_explanation(
-    console: Console, alert: ReadAlert, incident: Sequence[ReadAlert], allowed: str = "", verbose: bool = False
+    console: Console,
+    alert: ReadAlert,
+    incident: Sequence[ReadAlert],
+    allowed: str = "",
+    verbose: bool = False,
+    live: bool = True,
 ) -> None:
     """Print what an alert says.
 
     incident: all alerts of its incident, by `seq`. allowed: what the configuration allows; "" if that is unknown.
-    verbose: also the evidence, every effect size, and where its windows lie in the topic.
+    verbose: also the evidence, every effect size, and where its windows lie in the topic. live: whether workers have
+    published it; what a replay wrote into a file has paged nobody, and is neither silenced nor judged.
     """
     console.print(
         Text.assemble((alert.status.upper(), f"bold {STYLES[alert.status]}"), "  ", (printable(alert.title), "bold"))
@@ -64,7 +70,7 @@ def print_explanation(
         _section(console, "Incidents on this page", _members(members))
     if not alert.signals and alert.description:
         _section(console, "Description", *(Text(printable(line)) for line in alert.description.splitlines()))
-    advice = _advice(alert)
+    advice = _advice(alert, live)
     if advice.row_count:
         _section(console, "What to do", advice)
 
@@ -185,7 +191,7 @@ def _figures(rows: Iterable[Row]) -> Table:
 
 def _size(signal: ReadSignal) -> Table:
     size = size_in_words(signal.change.jensen_shannon)
-    return _pairs([] if signal.is_count else [("how different", size)])
+    return _pairs([] if signal.is_count else [("size of the change", size)])
 
 
 def _effects(rows: Iterable[Row]) -> Table:
@@ -224,15 +230,15 @@ def _share(share: Number) -> str:
     return "?" if share is None else f"{100 * share:.1f} %"
 
 
-def _advice(alert: ReadAlert) -> Table:
+def _advice(alert: ReadAlert, live: bool) -> Table:
     replay = replay_command(alert)
     rows = [("read", each) for each in alert.addresses()]
     rows += [("replay", replay)] if replay else []
-    if alert.status != "resolved":
+    if live and alert.status != "resolved":
         rows += [("silence", silence_command(alert))] if alert.model else []
         rows.append(("wait", "the incident resolves by itself when its signals look like their reference again"))
-    rows += [("if it was real", real)] if (real := feedback_command(alert, True)) else []
-    rows += [("if it was not", false)] if (false := feedback_command(alert, False)) else []
+    answers = (("if it was real", True), ("if it was not", False)) if live else ()
+    rows += [(name, command) for name, real in answers if (command := feedback_command(alert, real))]
     return _pairs(rows)
 
 

@@ -186,11 +186,11 @@ def _reference_label(table: Table, label: str | None, config: Config, notes: dic
     own = found.proposal.fields.get("label")
     if own is None:
         raise InputError(
-            f"{table.title}: has no column {usual!r} with the label; name its own with --reference-label. "
-            f"It has {listed(columns, 20)}"
+            f"{table.title}: has no column {usual!r} with the label. If another one has it, rename that, or name it: "
+            f"driftline performance --reference-label COLUMN. The columns are {listed(columns, 20)}"
         )
     if label is None:
-        notes.setdefault(f"{table.title}: the label is {own.value}; another one is named with --reference-label")
+        notes.setdefault(f"{table.title}: the label is taken to be {own.value}")
     return str(own.value)
 
 

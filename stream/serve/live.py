@@ -46,8 +46,9 @@ log = logging.getLogger(__name__)
 # s between two readings. An incident shows within one of them; models and positions are read whole, and nobody waits
 # for them; Kafka needs a connection for each reading.
 _ALERTS_EVERY, _MODELS_EVERY, _LOGS_EVERY = 1.0, 5.0, 10.0
-# A reading waits for this many times what the last one took, if that is more: of many models, it must not take all of a
-# processor from who looks.
+# After a reading that succeeded, the next one waits for this many times what it took, if that is more: of many models,
+# it must not take all of a processor from who looks. One that failed has mostly waited for a server, and what is shown
+# is old: so the next one does not wait longer for it.
 _SHARE = 4
 # s that a reading may take before it counts as failed: ten times what it takes on a busy machine, of models for 5,000.
 _ALERTS_PATIENCE, _MODELS_PATIENCE, _LOGS_PATIENCE = 5.0, 60.0, 10.0
@@ -151,6 +152,9 @@ class Live:
         try:
             with suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.gather(*(event.wait() for event in first)), _FIRST)
+            for (what, *_), event in zip(jobs, first, strict=True):
+                if not event.is_set():  # what was never read must not look like what is empty
+                    await self._fail(what, f"no answer within {_FIRST:g} s")
             yield
         finally:
             for task in tasks:
@@ -204,11 +208,12 @@ class Live:
     ) -> None:
         """Read for ever. Whatever goes wrong is shown, and tried again."""
         while True:
-            began = time.monotonic()
+            began, pause = time.monotonic(), every
             try:
                 now = await asyncio.wait_for(read(), patience)
                 failures = {name: each for name, each in now.failures.items() if name != what}
                 await self._set(replace(now, failures=failures))
+                pause = max(every, _SHARE * (time.monotonic() - began))
             except TimeoutError:
                 await self._fail(what, f"no answer within {patience:g} s")
             except (StoreError, FormatError, AlertError, KafkaUnreachableError, TopicsError) as error:
@@ -217,7 +222,7 @@ class Live:
                 log.exception("cannot read %s", what)
                 await self._fail(what, f"{type(error).__name__}: {error}")
             first.set()
-            await asyncio.sleep(max(every, _SHARE * (time.monotonic() - began)))
+            await asyncio.sleep(pause)
 
     async def _fail(self, what: str, reason: str) -> None:
         known = self.now.failures.get(what)

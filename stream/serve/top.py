@@ -84,6 +84,7 @@ def _parts(now: Now, config: Config, at: float, room: int | None) -> Iterator[Re
             ("severity", "since (UTC)", "lasts", "incident"),
             ((each.mark, each.since, each.lasted, each.title) for each in opened),
             len(now.open) - len(opened),
+            room is not None,
         )
     if known:
         yield from _table(
@@ -93,15 +94,17 @@ def _parts(now: Now, config: Config, at: float, room: int | None) -> Iterator[Re
                 for each in (model_of(stored, config, now.at) for stored in known[:room])
             ),
             len(known) - len(known[:room]),
+            room is not None,
         )
     for name, value, more in health(now, at):
         yield Text(printable(f"{name}: {value}{f'  ({more})' if more else ''}"), style="dim")
 
 
 def _table(
-    headings: tuple[str, ...], rows: Iterable[tuple[Tag, *tuple[str, ...]]], left_out: int
+    headings: tuple[str, ...], rows: Iterable[tuple[Tag, *tuple[str, ...]]], left_out: int, fills: bool
 ) -> Iterator[RenderableType]:
-    table, rows = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), expand=True), list(rows)
+    """fills: whether it is as wide as the screen, so that columns do not move while names come and go."""
+    table, rows = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), expand=fills), list(rows)
     for i, heading in enumerate(headings):
         # Where there is little room, titles and names are cut, nothing else.
         needed = max(len(heading), *(len(f"{row[0].shape} {row[0].word}" if i == 0 else row[i]) for row in rows))

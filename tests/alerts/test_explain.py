@@ -42,6 +42,7 @@ from driftline.stream.paging.grouping import GroupingRules, decide
 from driftline.stream.paging.messages import build_notification as page_of
 from driftline.stream.paging.notifications import Notifications, RecordPosition
 from driftline.stream.reports.alert import print_explanation, print_incidents
+from driftline.stream.reports.page.alert import alert_page
 from driftline.stream.reports.plot import MAX_PANELS, plot
 from tests.harness.services import cloud_event
 from tests.reports.test_report import ODD, WIDTHS, console, incident, printed
@@ -151,6 +152,17 @@ def amount() -> ReadAlert:
     return read_alert(encode_alert(fired))
 
 
+def test_an_alert_of_a_replay_is_neither_silenced_nor_said_to_be_false() -> None:
+    alert, own = amount(), console(80)
+    print_explanation(own, alert, [alert], live=False)
+    plain, page = text(printed(own)), alert_page(alert, [alert], "", live=False)
+    for command in ("driftline feedback", "driftline silence"):
+        assert command not in plain
+        assert command not in page
+        assert command in text(shown(alert))
+        assert command in alert_page(alert, [alert], "")
+
+
 def test_an_explanation_holds_the_figures_the_evidence_and_where() -> None:
     alert = amount()
     (signal,) = alert.signals
@@ -158,7 +170,7 @@ def test_an_explanation_holds_the_figures_the_evidence_and_where() -> None:
     words = text(lines)
     plain = text(shown(alert))
     assert [each for each in ("nats", "PSI", "Jensen", "Kolmogorov", "offset") if each in plain] == []
-    assert "how different" in plain
+    assert "size of the change" in plain
     for answer in ("--real", "--false"):
         assert f"driftline feedback {alert.incident_id} {answer} -c driftline.yaml" in plain
     for part in (

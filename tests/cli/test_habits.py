@@ -49,6 +49,15 @@ def test_help_and_errors_in_a_pipe_have_no_frames(name: str, run: Run) -> None:
     assert FRAMES.isdisjoint(said.out + mistaken.err)
 
 
+@pytest.mark.parametrize("name", ["no-such-command", *sorted(LEAVES)])
+def test_a_mistake_on_the_command_line_is_json_for_who_asked_for_it(name: str, run: Run) -> None:
+    mistaken = run(*name.split(), "--json", "--no-such-option")
+    assert mistaken.code == 2
+    [document] = parsed(mistaken.out)
+    assert document.keys() == {"error"}
+    assert document["error"] in " ".join(mistaken.err.split())
+
+
 # What each command gets; {c} is the option of the configuration. Not here: `demo`, which takes minutes.
 ARGUMENTS = {
     "topics create": "{c}",
@@ -99,6 +108,7 @@ def test_what_is_printed_is_json_or_plain_text(
 
         plain = run(*arguments)
         assert FRAMES.isdisjoint(plain.out + plain.err), name
+        assert not [line for line in plain.out.splitlines() if line != line.rstrip()], name
         # The schemas describe the fields of JSON.
         assert name == "schema" or not [each for each in JARGON if each in plain.out + plain.err], name
 

@@ -175,10 +175,10 @@ def test_the_label_of_a_reference_may_have_another_name(run: Run, tmp_path: Path
 
     assert facts[0]["reference"] == facts[1]["reference"] == facts[2]["reference"]
     assert facts[0]["reference"]["rows"] == 6000
-    assert any("the label is truth" in each for each in facts[1]["notes"])
+    assert any("the label is taken to be" in each and "truth" in each for each in facts[1]["notes"])
     assert "--reference-label verdict" in facts[2]["command"]
     assert unnamed.code == 2
-    assert "before.csv: has no column 'fraudulent' with the label; name its own with --reference-label" in unnamed.words
+    assert "before.csv: has no column 'fraudulent' with the label. If another one has it, rename that" in unnamed.words
 
 
 def test_a_file_of_labels_without_ids_is_refused_by_name(run: Run, tmp_path: Path) -> None:

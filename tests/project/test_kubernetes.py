@@ -106,9 +106,23 @@ def test_the_configuration_is_valid_and_no_secret_stands_in_a_file() -> None:
     whole = "".join(path.read_text() for path in FOLDER.iterdir())
     assert "kind: Secret" not in whole
     page = (ROOT / "docs" / "DEPLOY.md").read_text()
-    named = {*re.findall(r"key: (\w+)", whole), *re.findall(r"\$\((\w+)\)", whole)}
-    assert named == {"REDIS_PASSWORD", "DRIFTLINE_SERVE_TOKEN", "DRIFTLINE_TO"}
-    assert all(f"--from-literal={name}=" in page for name in named)
+    created = dict[str, list[str]]()
+    for command in re.findall(r"kubectl create secret generic ((?:.*\\\n)*.*)", page):
+        created[command.split()[0]] = re.findall(r"--from-literal=(\w+)=", command)
+    assert created == {
+        "driftline": ["REDIS_PASSWORD"],
+        "driftline-relay": ["DRIFTLINE_TO", "PAGERDUTY_ROUTING_KEY"],
+        "driftline-serve": ["DRIFTLINE_SERVE_TOKEN"],
+    }
+    given = {each["name"]: each["envFrom"] for one in DEPLOYMENTS.values() for each in containers(one)}
+    assert {name: [each["secretRef"]["name"] for each in several] for name, several in given.items()} == {
+        "topics": ["driftline"],
+        "worker": ["driftline"],
+        "relay": ["driftline", "driftline-relay"],
+        "serve": ["driftline", "driftline-serve"],
+    }
+    config = parse_config((FOLDER / "driftline.yaml").read_text(), "driftline.yaml")
+    assert [config.redis.password_env, config.serve.token_env] == ["REDIS_PASSWORD", "DRIFTLINE_SERVE_TOKEN"]
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="there is no kubectl, which has Kustomize")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,17 @@ def test_every_notebook_is_listed_and_kept_without_output() -> None:
         for cell in read(name).cells:
             assert cell.get("outputs", []) == []
             assert cell.get("execution_count") is None
+
+
+def test_what_is_installed_for_a_notebook_is_this_checkout_with_extras_that_there_are() -> None:
+    extras = tomllib.loads((EXAMPLES.parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    texts = [*(path.read_text() for path in EXAMPLES.glob("*.ipynb")), (EXAMPLES / "README.md").read_text()]
+    installed = [line for text in texts for line in re.findall(r"`pip install ([^`]*)`", text)]
+    assert len(installed) == 3
+    for line in installed:
+        first = line.split()[0].strip("'")
+        assert re.fullmatch(r"\.\.(\[\w+\])?", first), line  # no package index has it yet
+        assert set(re.findall(r"\[(\w+)\]", first)) <= extras.keys()
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 import urllib.request
@@ -242,6 +243,29 @@ def test_top_prints_once_where_no_terminal_is_and_fails_if_redis_cannot_be_read(
     away.write_text(json.dumps(config | {"redis": {"url": "redis://127.0.0.1:1/0"}}))
     assert driftline("top", "-c", away) == 2
     assert "incidents cannot be read: no answer within 5 s." in " ".join(capsys.readouterr().out.split())
+
+
+def test_top_fails_if_kafka_cannot_be_read_however_long_it_takes_to_say_so(
+    here: Deployment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and answers nothing
+        kafka = {"kafka": {"bootstrap": f"127.0.0.1:{silent.getsockname()[1]}"}}
+        away = tmp_path / "away.yaml"
+        away.write_text(json.dumps(json.loads(here.path.read_text()) | kafka))
+        assert driftline("top", "--json", "-c", away) == 2
+    assert json.loads(capsys.readouterr().out)["unreadable"]["topics"] == "no answer within 6 s"
+
+
+def test_without_the_password_of_redis_it_does_not_start(
+    here: Deployment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    away = tmp_path / "away.yaml"
+    redis = {"redis": {"url": "redis://127.0.0.1:1/0", "password_env": "DRIFTLINE_TEST_NO_SUCH"}}
+    away.write_text(json.dumps(json.loads(here.path.read_text()) | redis))
+    for command in (("top",), ("top", "--json"), ("serve",)):
+        assert driftline(*command, "-c", away) == 2
+        *_, last = capsys.readouterr().err.splitlines()
+        assert last == "error: redis.password_env: there is no environment variable DRIFTLINE_TEST_NO_SUCH"
 
 
 def test_readers_that_leave_make_room_for_others(here: Deployment) -> None:

@@ -50,8 +50,9 @@ def alert_page(
     home: str = "",
     view: ModelView | None = None,
     places: Mapping[str, str] = MappingProxyType({}),
+    live: bool = True,
 ) -> str:
-    """The page of an alert. incident, allowed: as in `print_explanation`. home: path of the page of all, or "".
+    """The page of an alert. incident, allowed, live: as in `print_explanation`. home: path of the page of all, or "".
 
     view: its model over time, if that is known. places: the pages of signals, by name.
     """
@@ -64,7 +65,7 @@ def alert_page(
     signals = [_alerted(each, allowed, known.get(each.name, []), places.get(each.name, "")) for each in alert.signals]
     return rendered(
         "alert.html.j2", alert=alert, incident=incident, mark=mark, about=[each for each in about if each],
-        signals=signals, todo=_todo(alert), time=format_time, home=home, version=version("driftline"), view=view,
+        signals=signals, todo=_todo(alert, live), time=format_time, home=home, version=version("driftline"), view=view,
     )  # fmt: skip
 
 
@@ -85,7 +86,7 @@ def _alerted(signal: ReadSignal, allowed: str, charts: list[Chart], place: str) 
     shares = [Share(label, old or 0.0, new or 0.0) for label, old, new in rows]
     facts = [
         Fact("Since", (signal.since or "unknown")[:19].replace("T", " "), ""),
-        Fact("How different", size_in_words(signal.change.jensen_shannon), "when it was found"),
+        Fact("Size of the change", size_in_words(signal.change.jensen_shannon), "when it was found"),
         Fact("Events in the window", f"{signal.events:,}", f"compared with the {signal.against}"),
     ]
     figure_rows = [*figures(signal), *effects(signal)]
@@ -95,9 +96,11 @@ def _alerted(signal: ReadSignal, allowed: str, charts: list[Chart], place: str) 
     )  # fmt: skip
 
 
-def _todo(alert: ReadAlert) -> list[tuple[str, str]]:
+def _todo(alert: ReadAlert, live: bool) -> list[tuple[str, str]]:
     rows = [("Read", each) for each in alert.addresses()]
     rows += [("See it again", command)] if (command := replay_command(alert)) else []
+    if not live:
+        return rows
     rows += [("Silence it for two hours", silence_command(alert))] if alert.status != "resolved" else []
     said = (("If it was real, say so", True), ("If it was a false page, say so", False))
     return rows + [(words, command) for words, real in said if (command := feedback_command(alert, real))]
