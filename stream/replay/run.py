@@ -24,7 +24,9 @@ from driftline.stream.events.rejections import Rejections
 from driftline.stream.judge.absence import CalendarOf, every_day
 from driftline.stream.judge.floors import unjudged_outcomes
 from driftline.stream.judge.incidents import Incident, Step
+from driftline.stream.judge.lateness import are_late, late_remark
 from driftline.stream.judge.resolution import small_baseline_remarks
+from driftline.stream.judge.slots import Bounds
 from driftline.stream.judge.state import ModelState
 from driftline.stream.judge.waiting import Counts
 from driftline.stream.panes.coverage import Unwatched
@@ -183,6 +185,9 @@ def _label_remarks(messages: LabelMessages, pipeline: Pipeline) -> Iterator[str]
                 f"model {model}: only one in {1 << state.waiting.halvings} predictions is joined, chosen by its id: "
                 f"more than {most:,} predictions or labels were remembered at once; raise `outcomes.max_pending`"
             )
+        if state.waiting is not None and are_late(state.waiting.counts):
+            bounds = Bounds.of(pipeline.config.for_model(model).outcomes)
+            yield f"model {model}: {late_remark(state.waiting, bounds)}"
 
 
 def _remarks(pipeline: Pipeline) -> Iterator[str]:

@@ -11,7 +11,9 @@ from driftline.stream.codec.panes import ReferenceMessage
 from driftline.stream.config.remarks import Remark, SignalKinds, unused_settings
 from driftline.stream.config.sections import Config
 from driftline.stream.judge.floors import unjudged_outcomes
+from driftline.stream.judge.lateness import are_late, late_remark
 from driftline.stream.judge.monitor import Monitor
+from driftline.stream.judge.slots import Bounds
 from driftline.stream.judge.state import ModelState
 from driftline.stream.partitions.monitors import Monitors
 from driftline.stream.partitions.remembered import Changes
@@ -54,6 +56,7 @@ def log_changes(changes: Changes, monitors: Monitors, unused: UnusedSettings) ->
             log.warning("model %s: no baseline can be learned from its events: %s", model, refusal)
         if _comes_too_late(state) and not _comes_too_late(changes.before.states.get(model)):
             log.warning("model %s: its traffic is not judged: many of its events come over an hour late", model)
+        _log_late_labels(model, changes.before.states.get(model), state, monitors)
     if changes.forgotten:
         _log_forgotten(changes.forgotten)
 
@@ -81,6 +84,16 @@ def _newly_learned_versions(before: ModelState | None, after: ModelState) -> Ite
 def _log_forgotten(models: Sequence[str]) -> None:
     names = f"{', '.join(models[:_NAMED])}{', …' * (len(models) > _NAMED)}"
     log.warning("forgotten, on request or because others need their room: %d models (%s)", len(models), names)
+
+
+def _log_late_labels(model: str, before: ModelState | None, after: ModelState, monitors: Monitors) -> None:
+    """Log that many labels come too late, once they do. Slots are looked at now and then, so this is seldom asked."""
+    own, known = after.waiting, before.waiting if before else None
+    if own is None or (known is not None and known.counts.late == own.counts.late):
+        return
+    bounds = Bounds.of(monitors.rules.for_model(model).outcomes)
+    if are_late(own.counts) and not (known is not None and are_late(known.counts)):
+        log.warning("model %s: %s", model, late_remark(own, bounds))
 
 
 def _comes_too_late(state: ModelState | None) -> bool:

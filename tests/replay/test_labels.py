@@ -144,6 +144,7 @@ def test_labels_that_all_come_too_late_are_no_all_clear() -> None:
     result = replayed(configured(), known(), rows, late)
     (shortfall,) = shortfalls(result, configured())
     assert "all of its 300 labels came too late; raise `outcomes.wait`" in shortfall
+    assert [each for each in result.remarks if "99% come within 31h; raise `outcomes.wait` to that" in each]
 
 
 def test_a_model_of_which_no_labels_were_given_fails_nothing_unless_the_configuration_asks_for_them() -> None:

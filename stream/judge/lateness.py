@@ -1,0 +1,53 @@
+"""Labels that come too late to be counted: how many do, and which `wait` would have them. Pure."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+
+from driftline.detectors.arrays import IntArray
+from driftline.stream.judge.slots import COMPLETE, Bounds
+from driftline.stream.judge.waiting import Counts, Waiting
+
+#: The share of late labels that is no matter of chance: metrics miss what comes late, and what comes late is different.
+MOST_LATE: Final = 0.05
+# Labels from which their share counts.
+_FEW = 200
+# ms of an hour and of a day. Up to two days, a `wait` is proposed in hours.
+_HOUR, _DAY = 3_600_000, 86_400_000
+
+
+def are_late(counts: Counts) -> bool:
+    """Whether so many labels came too late that what is counted says little of the rest."""
+    labels = counts.joined + counts.late
+    return labels >= _FEW and counts.late > MOST_LATE * labels
+
+
+def late_remark(waiting: Waiting, bounds: Bounds) -> str:
+    """What late labels mean, and the `wait` that would have had them."""
+    late, labels = waiting.counts.late, waiting.counts.joined + waiting.counts.late
+    what = f"{late:,} of {labels:,} labels came too late and are not counted"
+    lags = label_lags(waiting, bounds)
+    needed = float(np.quantile(lags, COMPLETE, method="higher")) if len(lags) else 0.0
+    if needed <= bounds.wait:
+        return f"{what}, as 99 of 100 predictions of their slots had a label before: corrections come so"
+    return f"{what}: of the newest, {COMPLETE:.0%} come within {_in_words(needed)}; raise `outcomes.wait` to that"
+
+
+def label_lags(waiting: Waiting, bounds: Bounds) -> IntArray:
+    """The times (n,) from predictions to their labels, ms, of those that are remembered; none above wait + keep."""
+    found = [np.empty(0, np.int64)]
+    for part in waiting.labels.parts:
+        for own in waiting.stubs.values():
+            places, columns = own.index.find(part.half.keys)
+            if columns:
+                labels = part.half.ts[places]
+                found.append((labels - columns[0])[bounds.belongs(labels, columns[0])])
+    return np.concatenate(found)
+
+
+def _in_words(ms: float) -> str:
+    """A time as `wait` is written, rounded up."""
+    return f"{math.ceil(ms / _HOUR)}h" if ms <= 2 * _DAY else f"{math.ceil(ms / _DAY)}d"
