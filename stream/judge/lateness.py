@@ -15,6 +15,8 @@ from driftline.stream.judge.waiting import Counts, Waiting
 MOST_LATE: Final = 0.05
 # Labels from which their share counts.
 _FEW = 200
+# Labels from which a quantile is known well enough.
+_MANY = 10_000
 # ms of an hour and of a day. Up to two days, a `wait` is proposed in hours.
 _HOUR, _DAY = 3_600_000, 86_400_000
 
@@ -25,21 +27,24 @@ def are_late(counts: Counts) -> bool:
     return labels >= _FEW and counts.late > MOST_LATE * labels
 
 
-def late_remark(waiting: Waiting, bounds: Bounds) -> str:
-    """What late labels mean, and the `wait` that would have had them."""
-    late, labels = waiting.counts.late, waiting.counts.joined + waiting.counts.late
-    what = f"{late:,} of {labels:,} labels came too late and are not counted"
-    lags = label_lags(waiting, bounds)
-    needed = float(np.quantile(lags, COMPLETE, method="higher")) if len(lags) else 0.0
+def late_remark(counts: Counts, lags: IntArray, bounds: Bounds) -> str:
+    """What late labels mean, and the `wait` that would have had them. lags: (n,) see `label_lags`."""
+    what = f"{counts.late:,} of {counts.joined + counts.late:,} labels came too late and are not counted"
+    if not len(lags):
+        return f"{what}; raise `outcomes.wait`"
+    needed = float(np.quantile(lags, COMPLETE, method="higher"))
     if needed <= bounds.wait:
         return f"{what}, as 99 of 100 predictions of their slots had a label before: corrections come so"
     return f"{what}: of the newest, {COMPLETE:.0%} come within {_in_words(needed)}; raise `outcomes.wait` to that"
 
 
 def label_lags(waiting: Waiting, bounds: Bounds) -> IntArray:
-    """The times (n,) from predictions to their labels, ms, of those that are remembered; none above wait + keep."""
-    found = [np.empty(0, np.int64)]
-    for part in waiting.labels.parts:
+    """The times (n,) from predictions to their labels, ms, of the newest remembered; none above wait + keep."""
+    found, rows = [np.empty(0, np.int64)], 0
+    for part in reversed(waiting.labels.parts):
+        rows += len(part.half)
+        if rows > _MANY and len(found) > 1:
+            break
         for own in waiting.stubs.values():
             places, columns = own.index.find(part.half.keys)
             if columns:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from driftline.detectors.arrays import IntArray
 from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.given import NO_VERSIONS, Versions
@@ -24,7 +25,7 @@ from driftline.stream.events.rejections import Rejections
 from driftline.stream.judge.absence import CalendarOf, every_day
 from driftline.stream.judge.floors import unjudged_outcomes
 from driftline.stream.judge.incidents import Incident, Step
-from driftline.stream.judge.lateness import are_late, late_remark
+from driftline.stream.judge.lateness import are_late, label_lags, late_remark
 from driftline.stream.judge.resolution import small_baseline_remarks
 from driftline.stream.judge.slots import Bounds
 from driftline.stream.judge.state import ModelState
@@ -158,6 +159,7 @@ def replay(
     for run in merge_runs(_runs(pipeline, partition, log, result) for partition, log in sorted(logs.items())):
         report(pipeline.judge(run))
         report(pipeline.tick_after(run))
+    lags = _lags(pipeline)
     report(pipeline.last_tick())
     result.counts, result.watched, result.unwatched = pipeline.counts, pipeline.watched, pipeline.unwatched
     result.constant = pipeline.constant
@@ -165,7 +167,7 @@ def replay(
     if keeps_history:
         still_open = {model: state.open_incidents for model, state in pipeline.states.items()}
         result.record = Record(pipeline.histories, pipeline.references, pipeline.steps, still_open)
-    result.remarks += [*_label_remarks(result.label_messages, pipeline), *_remarks(pipeline)]
+    result.remarks += [*_label_remarks(result.label_messages, pipeline, lags), *_remarks(pipeline)]
     return result
 
 
@@ -175,7 +177,7 @@ def joined_of(states: Mapping[str, ModelState]) -> dict[str, Counts]:
     return {model: each.counts for model, each in waiting if each is not None}
 
 
-def _label_remarks(messages: LabelMessages, pipeline: Pipeline) -> Iterator[str]:
+def _label_remarks(messages: LabelMessages, pipeline: Pipeline, lags: Mapping[str, IntArray]) -> Iterator[str]:
     if messages.refused:
         yield f"{messages}; `mapping.labels` says where the parts of a label are"
     for model, state in pipeline.states.items():
@@ -186,8 +188,19 @@ def _label_remarks(messages: LabelMessages, pipeline: Pipeline) -> Iterator[str]
                 f"more than {most:,} predictions or labels were remembered at once; raise `outcomes.max_pending`"
             )
         if state.waiting is not None and are_late(state.waiting.counts):
-            bounds = Bounds.of(pipeline.config.for_model(model).outcomes)
-            yield f"model {model}: {late_remark(state.waiting, bounds)}"
+            yield f"model {model}: {late_remark(state.waiting.counts, lags[model], _bounds(pipeline, model))}"
+
+
+def _lags(pipeline: Pipeline) -> dict[str, IntArray]:
+    """By model, how long labels took, see `label_lags`: before the last tick, after which nothing is remembered."""
+    states = pipeline.states.items()
+    return {
+        model: label_lags(each.waiting, _bounds(pipeline, model)) for model, each in states if each.waiting is not None
+    }
+
+
+def _bounds(pipeline: Pipeline, model: str) -> Bounds:
+    return Bounds.of(pipeline.config.for_model(model).outcomes)
 
 
 def _remarks(pipeline: Pipeline) -> Iterator[str]:

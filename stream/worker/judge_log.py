@@ -11,7 +11,7 @@ from driftline.stream.codec.panes import ReferenceMessage
 from driftline.stream.config.remarks import Remark, SignalKinds, unused_settings
 from driftline.stream.config.sections import Config
 from driftline.stream.judge.floors import unjudged_outcomes
-from driftline.stream.judge.lateness import are_late, late_remark
+from driftline.stream.judge.lateness import are_late, label_lags, late_remark
 from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.slots import Bounds
 from driftline.stream.judge.state import ModelState
@@ -93,7 +93,7 @@ def _log_late_labels(model: str, before: ModelState | None, after: ModelState, m
         return
     bounds = Bounds.of(monitors.rules.for_model(model).outcomes)
     if are_late(own.counts) and not (known is not None and are_late(known.counts)):
-        log.warning("model %s: %s", model, late_remark(own, bounds))
+        log.warning("model %s: %s", model, late_remark(own.counts, label_lags(own, bounds), bounds))
 
 
 def _comes_too_late(state: ModelState | None) -> bool:

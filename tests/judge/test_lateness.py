@@ -32,7 +32,7 @@ def test_the_wait_that_is_proposed_has_nearly_all_labels() -> None:
     lags = (np.random.default_rng(1).gamma(4, 5 * HOUR, 2000)).astype(int).tolist()
     waiting = played(lags)
     assert are_late(waiting.counts)
-    remark = late_remark(waiting, BOUNDS)
+    remark = late_remark(waiting.counts, label_lags(waiting, BOUNDS), BOUNDS)
     assert f"{waiting.counts.late:,} of 2,000 labels came too late and are not counted" in remark
     proposed = int(remark.rpartition("within ")[2].partition("d;")[0])
     assert proposed * 24 * HOUR == pytest.approx(np.quantile(lags, 0.99), abs=24 * HOUR)
@@ -54,5 +54,5 @@ def test_corrections_after_a_slot_is_judged_ask_for_no_longer_wait() -> None:
     waiting = waiting.learn(halves_of(corrections), Range(0, 1, 2), BOUNDS)
     assert waiting.counts.late == 50
     assert are_late(waiting.counts)
-    assert "corrections come so" in late_remark(waiting, BOUNDS)
+    assert "corrections come so" in late_remark(waiting.counts, label_lags(waiting, BOUNDS), BOUNDS)
     assert label_lags(Waiting(), BOUNDS).tolist() == []
