@@ -5,6 +5,7 @@
     python -m load_tests.chaos --kinds 'redis*,worker SIGKILL'         only faults of these kinds
     python -m load_tests.chaos --kinds 'model stops*,baseline *'       a model stops; a baseline is exchanged
     python -m load_tests.chaos --topology cluster                      one, brokers, sentinel, cluster: the servers
+    python -m load_tests.chaos --labels topic                          the labels of some models come by themselves
     python -m load_tests.chaos --seeds 1-20 --out chaos.jsonl          many; runs that the file holds are skipped
 
 Three workers, 8 partitions, 30 models, six producers. On a schedule that the seed decides, workers are killed, stopped,
@@ -85,6 +86,7 @@ def _earlier(path: Path | None, given: argparse.Namespace) -> dict[int, dict[str
         if each["equal"]
         and (each["messages"], each["faults"]) == (given.events, given.faults)
         and (each["topology"], each["chosen"]) == (given.topology, ",".join(given.kinds))
+        and each.get("labels", "event") == given.labels
     }
 
 
@@ -107,6 +109,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--faults", type=int, default=40, help="faults (default 40; kinds come in turn)")
     parser.add_argument("--kinds", type=_patterns, default=["*"], help="patterns of kinds, as 'redis*,worker *'")
     parser.add_argument("--topology", choices=TOPOLOGIES, default="one", help="the servers (default one of each)")
+    parser.add_argument("--labels", choices=["event", "topic"], default="event", help="where they come from (event)")
     parser.add_argument("--fsync", choices=["always", "everysec"], help="how Redis syncs (default: as the seed says)")
     parser.add_argument("--out", type=Path, help="append one line of JSON for each run; runs that it holds are skipped")
     parser.add_argument("--keep", type=Path, help="keep the servers' logs and files in this folder")
@@ -129,9 +132,10 @@ def main() -> int:
             directory = given.keep and given.keep / f"seed-{seed}"
             directory = directory or Path(stack.enter_context(TemporaryDirectory(ignore_cleanup_errors=True)))
             directory.mkdir(parents=True, exist_ok=True)
-            kinds = chosen(given.kinds, given.topology, fsync)
+            labels = given.labels == "topic"
+            kinds = chosen(given.kinds, given.topology, fsync, labels)
             plan = schedule(seed, given.faults, kinds)
-            result = run(seed, given.events, plan, given.topology, fsync, directory, console)
+            result = run(seed, given.events, plan, given.topology, fsync, directory, console, labels)
             results.append(result | {"chosen": ",".join(given.kinds)})
         if given.out:
             with given.out.open("a") as out:

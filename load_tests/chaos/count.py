@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +15,7 @@ from driftline.stream.codec.panes import PaneMessage
 from driftline.stream.codec.state import restore_state
 from driftline.stream.outcomes.tasks import BinaryTask
 from driftline.stream.panes.pane import Range
-from load_tests.chaos.naive import MAX_BATCH, Cells, NoEventError, OutcomeCells, read
+from load_tests.chaos.naive import MAX_BATCH, Cells, NoEventError, OutcomeCells, Reading, read
 from load_tests.chaos.outcome import Era, Outcome, Verdict, abbreviated
 from load_tests.harness.oracle import Parts, events_counted
 
@@ -34,6 +34,7 @@ def check_counts(
     outcome: Outcome,
     exchanged: Collection[Baseline] = (),
     versions: Versions = NO_VERSIONS,
+    labelled: Callable[[str], bool] = lambda _: False,
 ) -> Counted:
     """Count every event by itself; compare with the stored model states, the published panes and the dead letters.
 
@@ -41,12 +42,12 @@ def check_counts(
 
     known: all baselines at the end of the run; given: the models whose baseline was not learned. kept: of each model
     that still warms up, the runs for which there was room. exchanged: baselines that were given before others.
-    versions: the baselines of versions that have their own.
+    versions: the baselines of versions that have their own. labelled: of which models labels come by themselves.
     """
     known = {model: _in_use(outcome.model_states.get(model, {}), each, exchanged) for model, each in known.items()}
     tracks = {(model, ""): each for model, each in known.items()}
     tracks |= {(model, version): each for model, own in versions.items() for version, each in own.items()}
-    counted = _count(outcome, tracks, given)
+    counted = _count(outcome, tracks, given, labelled)
     for model, times in sorted(counted.times.items()):
         parts, baseline = outcome.model_states.get(model, {}), known[model] if model in given else None
         expected = len(times) - counted.lost[model] if model in known else _within(kept.get(model, ()), times)
@@ -55,12 +56,12 @@ def check_counts(
             own = tracks[model, track]
             row = _stored_row(parts, own, baseline, track)
             _check_cells(verdict, model, counted.cells[model, track], row, _lasting(own, () if track else exchanged))
-            if model in given and model not in {each.model for each in exchanged}:
+            if model in given and model not in {each.model for each in exchanged} and not labelled(model):
                 _check_outcomes(verdict, model, counted.outcomes.get((model, track)), parts, baseline, track)
     for number, era in enumerate(outcome.eras):
         for _, pane in era.published():
             _check_pane(verdict, number, pane, counted.times.get(pane.model, {}))
-    _check_dead_letters(verdict, outcome, counted)
+    check_dead_letters(verdict, outcome.eras, counted)
     verdict.figures |= {
         "models": len(known),
         "models without a baseline": len(counted.times.keys() - known),
@@ -75,8 +76,9 @@ class Counted:
 
     cells: by model with a baseline and track. outcomes: the same, of two classes. times: of events, by model and
     place. refused: a word of the reason, by place. odd: the places of events that count, but with a defective value;
-    maybe_odd: of those of models that learn their baseline, whose values are looked at from then on. lost: by model,
-    how many events lie in no judged pane, as was announced.
+    maybe_odd: of those of models that learn their baseline, whose values are looked at from then on. waiting: the
+    events of models whose labels come by themselves, each with its track. lost: by model, how many events lie in no
+    judged pane, as was announced.
     """
 
     cells: Mapping[tuple[str, str], Cells]
@@ -85,17 +87,24 @@ class Counted:
     refused: dict[Place, str] = field(default_factory=dict)
     odd: set[Place] = field(default_factory=set)
     maybe_odd: set[Place] = field(default_factory=set)
+    waiting: dict[str, list[tuple[Place, str, Reading]]] = field(default_factory=dict)
     lost: Counter[str] = field(default_factory=Counter)
 
 
-def _count(outcome: Outcome, tracks: Mapping[tuple[str, str], Baseline], given: Collection[str]) -> Counted:
-    outcomes = {track: cells for track, each in tracks.items() if (cells := _outcome_cells(each))}
+def _count(
+    outcome: Outcome,
+    tracks: Mapping[tuple[str, str], Baseline],
+    given: Collection[str],
+    labelled: Callable[[str], bool],
+) -> Counted:
+    by_event = {track: each for track, each in tracks.items() if not labelled(track[0])}
+    outcomes = {track: cells for track, each in by_event.items() if (cells := outcome_cells(each))}
     counted = Counted({track: Cells(baseline.layout) for track, baseline in tracks.items()}, outcomes)
     for number, era in enumerate(outcome.eras):
         fate = _Fate.of(era)
         for partition, log in sorted(era.predictions.items()):
             for offset, message in log.items():
-                _count_message(counted, (number, partition, offset), message, given, fate)
+                _count_message(counted, (number, partition, offset), message, given, fate, labelled)
     return counted
 
 
@@ -105,6 +114,7 @@ def _count_message(
     message: bytes | None,
     given: Collection[str],
     fate: _Fate,
+    labelled: Callable[[str], bool],
 ) -> None:
     try:
         reading = read(message)
@@ -115,6 +125,8 @@ def _count_message(
     counts = not fate.is_lost(reading.model, place)
     counted.lost[reading.model] += not counts
     track = reading.model, reading.version if (reading.model, reading.version) in counted.cells else ""
+    if counts and labelled(reading.model):
+        counted.waiting.setdefault(reading.model, []).append((place, track[1], reading))
     if track not in counted.cells:
         return
     is_odd = counted.cells[track].add(reading.values, counts)
@@ -124,7 +136,8 @@ def _count_message(
         (counted.odd if reading.model in given else counted.maybe_odd).add(place)
 
 
-def _outcome_cells(baseline: Baseline) -> OutcomeCells | None:
+def outcome_cells(baseline: Baseline) -> OutcomeCells | None:
+    """The cells of outcomes of two classes that a baseline knows; None if it knows none."""
     task = baseline.coding.task if baseline.coding else None
     if not isinstance(task, BinaryTask) or task.layout.scores.grid is None:
         return None
@@ -233,10 +246,10 @@ def _check_pane(verdict: Verdict, era: int, pane: PaneMessage, times: Mapping[Pl
     )
 
 
-def _check_dead_letters(verdict: Verdict, outcome: Outcome, counted: Counted) -> None:
+def check_dead_letters(verdict: Verdict, eras: Sequence[Era], counted: Counted) -> None:
     """Check that all refused messages, and no other ones, are dead letters, each with its reason."""
     found: dict[Place, tuple[bool, str]] = {}
-    for number, era in enumerate(outcome.eras):
+    for number, era in enumerate(eras):
         for record in era.dead_letters:
             headers = {name: value.decode() for name, value in record.headers.items()}
             partition, offset = int(headers["partition"]), int(headers["offset"])
@@ -246,8 +259,8 @@ def _check_dead_letters(verdict: Verdict, outcome: Outcome, counted: Counted) ->
             found[number, partition, offset] = headers["counted"] == "true", headers["reason"]
             if record.value != _kept(log.get(offset)):
                 verdict.mismatches.append(f"the dead letter of {partition, offset} does not hold its message")
-    published = sum(len(era.dead_letters) for era in outcome.eras)
-    verdict.figures |= {"dead letters": len(found), "dead letters published again": published - len(found)}
+    published = sum(len(era.dead_letters) for era in eras)
+    verdict.add({"dead letters": len(found), "dead letters published again": published - len(found)})
     for place, word in counted.refused.items():
         counts, reason = found.pop(place, (None, ""))
         if counts is not False or word not in reason:

@@ -117,7 +117,7 @@ class JudgedPanes:
         for model in replay.forgotten[known:]:
             self.kept.pop(model, None)
             self.crowded_out.add(model)
-        if isinstance(message, PaneMessage):
+        if isinstance(message, PaneMessage) and message.topic == self.config.topics.predictions:
             reason = replay.refused.get((record.partition, record.offset), OUT_OF_ORDER)
             if not reason.startswith(OUT_OF_ORDER):
                 self.crowded_out.add(message.model)

@@ -24,13 +24,19 @@ KINDS: Sequence[Kind] = (
 )
 
 
-def chosen(patterns: Sequence[str], topology: Topology, fsync: Fsync) -> list[Kind]:
+# What there is only while labels have a topic of their own, and what only while not: `driftline resume` skips labels
+# that wait to be judged, and does not say which.
+_WITH_LABELS, _WITHOUT_LABELS = "partitions added to labels", "predictions created again"
+
+
+def chosen(patterns: Sequence[str], topology: Topology, fsync: Fsync, labels: bool = False) -> list[Kind]:
     """The kinds that match one of the patterns (such as `redis*`) and are possible there and on this machine.
 
-    Raises ValueError if there are none.
+    labels: whether labels come by themselves. Raises ValueError if there are none.
     """
     kinds = [kind for kind in matching(patterns) if topology in kind.topologies and fsync in kind.fsync]
-    kinds = [kind for kind in kinds if not kind.obstacle()]
+    other = _WITHOUT_LABELS if labels else _WITH_LABELS
+    kinds = [kind for kind in kinds if not kind.obstacle() and kind.name != other]
     if not kinds:
         raise ValueError(f"no kind of fault that matches {', '.join(patterns)} is possible with --topology {topology}")
     return kinds

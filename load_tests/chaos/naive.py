@@ -26,6 +26,7 @@ MAX_BATCH = 64 << 20  #: bytes of what one batch holds; here, each large message
 _MAX_BYTES, _MAX_DEPTH, _MAX_NAMES, _MAX_NAME = 1 << 20, 64, 2000, 255
 # Cells after the regular ones of every signal, in their order in a stored row of counts.
 _SPECIAL = ("missing", "nan", "-inf", "+inf", "invalid", "unseen")
+_DAY = 86_400_000
 _FLAGS = {"false": 0.0, "0": 0.0, "0.0": 0.0, "true": 1.0, "1": 1.0, "1.0": 1.0}
 
 Cell = int | str
@@ -33,13 +34,14 @@ Code = Callable[[Any], Cell]
 
 
 class Reading(NamedTuple):
-    """An event: its model, its time in epoch ms, its values by signal, its version, "" if it has none, its label."""
+    """An event: model, time in epoch ms, values by signal, version, "" if it has none, label and id."""
 
     model: str
     ts: int
     values: Mapping[str, Any]
     version: str = ""
     label: Any = None
+    id: str = ""
 
 
 class NoEventError(ValueError):
@@ -48,20 +50,36 @@ class NoEventError(ValueError):
 
 def read(message: bytes | None) -> Reading:
     """The event in a message. Raises NoEventError."""
-    document = _document(message)
-    _need(isinstance(document, dict), "expected object")
-    if document.keys() == {"schema", "payload"} and isinstance(document["payload"], dict):
-        document = document["payload"]
-    _name(document, "id")
-    ts, model = _epoch_ms(document.get("ts")), _name(document, "model")
-    _need(len(model) <= _MAX_NAME, "model")
+    document, id_, ts, model = _head(message)
     parts = {part: document[part] for part in ("features", "prediction", "score") if document.get(part) is not None}
     _need(parts, "nothing to monitor")
     _need(isinstance(parts.get("features", {}), dict), "features")
     values = dict(_flat(parts, ""))
     _need(len(values) <= _MAX_NAMES, "limits.signals")
     version = _named(document.get("version"))
-    return Reading(model, ts, values, version if len(version) <= _MAX_NAME else "", document.get("label"))
+    version = version if len(version) <= _MAX_NAME else ""
+    return Reading(model, ts, values, version, document.get("label"), id_)
+
+
+def read_label(message: bytes | None, now: int) -> Reading:
+    """The label in a message of the labels topic that was written at `now`, epoch ms, as text. Raises NoEventError."""
+    document, id_, ts, model = _head(message)
+    label = document.get("label")
+    _need(label is not None and not isinstance(label, dict | list), "label")
+    _need(ts <= now + _DAY, "ts: more than a day after its record was written")
+    text = str(label).lower() if isinstance(label, bool) else str(label)
+    return Reading(model, ts, {}, "", text, id_)
+
+
+def _head(message: bytes | None) -> tuple[dict[str, Any], str, int, str]:
+    """The document in a message, its id, its time in epoch ms and its model."""
+    document = _document(message)
+    _need(isinstance(document, dict), "expected object")
+    if document.keys() == {"schema", "payload"} and isinstance(document["payload"], dict):
+        document = document["payload"]
+    id_, ts, model = _name(document, "id"), _epoch_ms(document.get("ts")), _name(document, "model")
+    _need(len(model) <= _MAX_NAME, "model")
+    return document, id_, ts, model
 
 
 def _name(document: Mapping[str, Any], part: str) -> str:
@@ -198,19 +216,25 @@ class OutcomeCells:
     """
 
     def __init__(self, classes: Sequence[str], cuts: Sequence[float]) -> None:
-        self._classes, self._cuts = classes, cuts
+        self._cuts = cuts
+        self._codes: Mapping[Any, Cell] = {name: code for code, name in enumerate(classes)}
         self.counts = Counter[tuple[int, int, int] | str]()
 
     def add(self, reading: Reading, counts: bool = True) -> bool:
         """Look at an event, and count it if it counts; whether its label is defective."""
-        known: Mapping[Any, Cell] = {name: code for code, name in enumerate(self._classes)}
-        label = _text_cell(reading.label, False, known)
-        prediction = _text_cell(reading.values.get("prediction"), False, known)
-        score = _number_cell(reading.values.get("score"), False, lambda number: bisect_left(self._cuts, number))
+        label = _text_cell(reading.label, False, self._codes)
         if label != "missing" and counts:
-            codes = (score if isinstance(score, int) else len(self._cuts) + 1, prediction, label)
-            self.counts["odd" if isinstance(label, str) or isinstance(prediction, str) else codes] += 1  # type: ignore[index]
+            self.counts[self.cell(reading)] += 1
         return label in ("nan", "invalid")
+
+    def cell(self, reading: Reading) -> tuple[int, int, int] | str:
+        """The cell of an event with a label."""
+        label = _text_cell(reading.label, False, self._codes)
+        prediction = _text_cell(reading.values.get("prediction"), False, self._codes)
+        score = _number_cell(reading.values.get("score"), False, lambda number: bisect_left(self._cuts, number))
+        if isinstance(label, str) or isinstance(prediction, str):
+            return "odd"
+        return score if isinstance(score, int) else len(self._cuts) + 1, prediction, label
 
     def of_row(self, row: Sequence[int], odd: int) -> Counter[tuple[int, int, int] | str]:
         """A stored table by cell: after two for each code of scores come the four of its outcomes."""

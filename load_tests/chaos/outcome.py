@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from driftline.stream.codec.panes import ForgetMessage, PaneMessage, ReferenceMessage, read_message
@@ -66,18 +66,37 @@ class Era:
         """The records of panes, and the panes."""
         return ((record, message) for record, message in self.messages() if isinstance(message, PaneMessage))
 
+    def about(self, topic: str, others: bool = False) -> Era:
+        """The era with no panes and ticks but those of a topic; or with all others."""
+        own = ((record, getattr(message, "topic", "")) for record, message in self.messages())
+        return replace(self, panes=[record for record, name in own if (name == topic) != others])
+
+
+class Labels(NamedTuple):
+    """A topic of labels. log: by partition. dead_letters: of it.
+
+    stragglers: by topic and partition, the offsets of what was sent once all slots were closed.
+    """
+
+    topic: str
+    log: Mapping[int, Log]
+    dead_letters: Sequence[Record]
+    stragglers: Mapping[str, Mapping[int, range]]
+
 
 @dataclass(frozen=True)
 class Outcome:
     """What a run left on the topics and in Redis.
 
-    pane_dead_letters: of the panes topic. model_states: the stored parts of each model's state.
+    pane_dead_letters: of the panes topic. model_states: the stored parts of each model's state. labels: None if no
+    model has labels that come by themselves.
     """
 
     eras: Sequence[Era]
     alerts: Sequence[Record]
     pane_dead_letters: Sequence[Record]
     model_states: Mapping[str, Parts]
+    labels: Labels | None = None
 
 
 @dataclass

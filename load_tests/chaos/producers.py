@@ -7,6 +7,9 @@ traffic ──bursts──► blocks ──┬─► none ──┐
                              ├─► zstd   │
                              └─► transactions: commit, or abort a copy of the block first
 
+labels that come by themselves ──┬─► zstd
+                                 └─► transactions
+
 Hours pass from burst to burst, and models or partitions may be silent in some of them.
 """
 
@@ -23,7 +26,9 @@ from uuid import uuid4
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-from load_tests.chaos.traffic import BETWEEN_BURSTS, PARTITIONS, EventTime, Sent
+from load_tests.chaos.labels import CLOSED, SETTLED, Label, LateLabels
+from load_tests.chaos.traffic import BETWEEN_BURSTS, PARTITIONS, EventTime, Sent, closing
+from load_tests.harness.oracle import EPOCH
 
 _CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 # Messages in a row by one producer. Events of a partition then come in the order of their time but for those at the
@@ -57,7 +62,7 @@ class Traffic(threading.Thread):
     """Appends the traffic in bursts: during one, workers are busy; after it, partitions are idle.
 
     appended: by partition, the end of what readers of committed records can see. time: of the events that are made
-    from now on. released, sent: how many bursts.
+    from now on. released, sent: how many bursts. labels: the topic of those that come by themselves, None without.
     """
 
     kafka: str
@@ -65,6 +70,7 @@ class Traffic(threading.Thread):
     messages: Iterator[Sent]
     burst: int
     time: EventTime = field(default_factory=EventTime)
+    labels: LabelTopic | None = None
     released: int = 0
     sent: int = 0
     appended: list[int] = field(default_factory=lambda: [0] * PARTITIONS)
@@ -107,8 +113,30 @@ class Traffic(threading.Thread):
                 self._bursts.acquire()
             with self._sending:
                 self.sent += 1
-                self._send_burst(self._placed(burst))
+                placed = self._placed(burst)
+                again = self.labels.source.add(placed) if self.labels else []
+                self._send_burst([*placed, *self._placed(again)])
+                if self.labels:
+                    self.labels.append(self.labels.source.due(EPOCH + self.time.passed))
                 self.time.passed += BETWEEN_BURSTS
+        if self.labels:
+            self._say_time(self.labels, CLOSED)
+
+    def send_stragglers(self, labels: LabelTopic) -> dict[str, dict[int, range]]:
+        """Send what comes too late, once all slots are closed, and then the rest; the offsets of the former."""
+        before = {self.topic: [*self.appended], labels.topic: [*labels.appended]}
+        self._plain("gzip", labels.source.last_predictions())
+        labels.append(labels.source.stragglers())
+        after = {self.topic: self.appended, labels.topic: labels.appended}
+        stragglers = {topic: dict(enumerate(map(range, before[topic], after[topic]))) for topic in before}
+        self._say_time(labels, SETTLED)
+        return stragglers
+
+    def _say_time(self, labels: LabelTopic, later: int) -> None:
+        """Send an event to each partition, and the labels that come until then. later: ms after the last burst."""
+        until = EPOCH + self.time.passed + later
+        self._plain("gzip", closing(len(self.appended), until))
+        labels.append(labels.source.last(until))
 
     def _send_burst(self, burst: Sequence[Sent]) -> None:
         self._plain("gzip", [each for each in burst if _is_large(each)])
@@ -213,6 +241,34 @@ class _Transactions:
                 return transaction()
             except (KafkaException, SendError):
                 self._producer = None
+
+
+@dataclass
+class LabelTopic:
+    """Appends labels to a topic of their own. appended: by partition, the end of what is committed."""
+
+    kafka: str
+    topic: str
+    source: LateLabels
+    appended: list[int] = field(default_factory=lambda: [0] * PARTITIONS)
+
+    def __post_init__(self) -> None:
+        self._producer = Producer({**_SETTINGS, "bootstrap.servers": self.kafka, "compression.type": "zstd"})
+        self._transactions = _Transactions(self.kafka, self.topic, "chaos-labels", self._committed)
+        self._ways: Iterator[Callable[[Sequence[Sent]], None]] = cycle([self._plain, self._transactions.append])
+
+    def append(self, labels: Iterable[Label]) -> None:
+        """Append labels in this order, and return once they are committed."""
+        sent = [Sent(each.place, each.value) for each in labels]
+        for first in range(0, len(sent), _BLOCK):
+            next(self._ways)(sent[first : first + _BLOCK])
+
+    def _plain(self, block: Sequence[Sent]) -> None:
+        self._committed(_send(self._producer, self.topic, block))
+
+    def _committed(self, ends: Mapping[int, int]) -> None:
+        for partition, end in ends.items():
+            self.appended[partition] = max(self.appended[partition], end)
 
 
 class SendError(RuntimeError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,10 +18,11 @@ from kafka.errors import KafkaError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from load_tests.chaos.outcome import Outcome
+from load_tests.chaos.labels import LateLabels
+from load_tests.chaos.outcome import Labels, Outcome
 from load_tests.chaos.pager import Pager
 from load_tests.chaos.pages import check_pages, without_answers
-from load_tests.chaos.producers import committed
+from load_tests.chaos.producers import LabelTopic, committed
 from load_tests.chaos.schedule import Fault, Fsync, Topology
 from load_tests.chaos.shapes import parsed_schemas
 from load_tests.chaos.site import WORKERS, Site, open_site, records
@@ -47,13 +49,24 @@ Show = Callable[[str, int, int], None]
 
 
 def run(
-    seed: int, events: int, plan: Sequence[Fault], topology: Topology, fsync: Fsync, directory: Path, console: Console
+    seed: int,
+    events: int,
+    plan: Sequence[Fault],
+    topology: Topology,
+    fsync: Fsync,
+    directory: Path,
+    console: Console,
+    labels: bool = False,
 ) -> dict[str, Any]:
-    """The report of one run on servers of its own. The key `wrongs` holds the mismatches."""
+    """The report of one run on servers of its own. The key `wrongs` holds the mismatches.
+
+    labels: whether the labels of some models come by themselves.
+    """
     faults, began = len(plan), time.monotonic()
     burst = max(1, events // max(1, sum(fault.kind.bursts for fault in plan)))
+    messages, late = partial(traffic, seed, events, labels=labels), LateLabels(seed) if labels else None
     with (
-        open_site(directory, topology, fsync, partial(traffic, seed, events), burst, Pager(seed)) as site,
+        open_site(directory, topology, fsync, messages, burst, Pager(seed), late) as site,
         _bar(console, f"seed {seed}", events, faults) as show,
     ):
         mismatches = _work(site, plan, events, show) + _stop(site) + site.mismatches
@@ -78,6 +91,7 @@ def run(
         "messages": events,
         **verdict.figures,
         "topology": topology,
+        "labels": "topic" if labels else "event",
         "appendfsync": fsync,
         "faults": faults,
         "transactions aborted": site.producer.aborted,
@@ -115,16 +129,40 @@ def _work(site: Site, plan: Sequence[Fault], events: int, show: Show) -> list[st
     site.file.start()
     _until(lambda: "took over" in site.fleet.logs(), _TIMEOUT)
     site.producer.start()
+    if site.producer.labels is not None:
+        _let_all_partitions_begin(site, site.producer.labels)
     for i, fault in enumerate(plan, 1):
         _cause(site, fault, partial(_go_on, show, site, fault.kind.name, i))
     site.producer.release_rest()
     shown = partial(_go_on, show, site, "the rest", len(plan))
-    done = _until(lambda: _finished(site), _TIMEOUT + events / _SLOWEST, shown, _SETTLED)
-    _until(lambda: False, _TICKED, shown)
-    done = done and _until(lambda: _finished(site), _RECOVERY, shown)
+    done = _done(site, _TIMEOUT + events / _SLOWEST, shown)
+    if site.producer.labels is not None and site.producer.error is None:
+        site.stragglers = site.producer.send_stragglers(site.producer.labels)
+        site.fleet.send(plan[0].victim, signal.SIGKILL)
+        done = done and _done(site, _RECOVERY, partial(_go_on, show, site, "stragglers", len(plan)))
     if site.producer.error is not None:
         raise site.producer.error
     return [] if done else [f"not finished in time: {site.watch.now}, of {site.producer.appended}"]
+
+
+def _done(site: Site, seconds: float, shown: Callable[[], None]) -> bool:
+    """Wait until the workers have finished everything and said so by ticks; whether that came within `seconds`."""
+    done = _until(lambda: _finished(site), seconds, shown, _SETTLED)
+    _until(lambda: False, _TICKED, shown)
+    return done and _until(lambda: _finished(site), _RECOVERY, shown)
+
+
+def _let_all_partitions_begin(site: Site, labels: LabelTopic) -> None:
+    """Wait until all have sent a tick: a partition that never did is taken for one that holds nothing."""
+    labels.append(labels.source.first())
+    site.producer.release_burst()
+
+    def began() -> bool:
+        now, all_read = site.watch.now, site.producer.sent and site.behind() <= 0
+        return bool(all_read) and now.labels == tuple(labels.appended)
+
+    _until(began, _TIMEOUT)
+    _until(lambda: False, _TICKED)
 
 
 def _cause(site: Site, fault: Fault, shown: Callable[[], None]) -> None:
@@ -175,6 +213,8 @@ def _finished(site: Site) -> bool:
     producer = site.producer
     if not site.is_quiet() or producer.is_alive() or list(site.watch.now.sealed) != producer.appended:
         return False
+    if producer.labels is not None and list(site.watch.now.labels) != producer.labels.appended:
+        return False
     try:
         ends = site.deployment.ends(site.deployment.config.topics.panes)
     except KafkaError:  # one that has just come back may know of no broker yet
@@ -200,7 +240,13 @@ def _outcome(site: Site) -> Outcome:
         records(deployment, topics.alerts),
         records(deployment, f"{topics.panes}.dlq"),
         deployment.model_states(),
+        _labels(site, site.producer.labels) if site.producer.labels else None,
     )
+
+
+def _labels(site: Site, labels: LabelTopic) -> Labels:
+    log = committed(labels.kafka, labels.topic)
+    return Labels(labels.topic, log, records(site.deployment, f"{labels.topic}.dlq"), site.stragglers)
 
 
 @contextmanager

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from driftline.stream.baselines.baseline import Baseline
+from load_tests.chaos.labels import LateLabels
 from load_tests.chaos.outcome import Era, Log, Record
 from load_tests.chaos.pager import Pager
-from load_tests.chaos.producers import Traffic
+from load_tests.chaos.producers import LabelTopic, Traffic
 from load_tests.chaos.relay import SETTINGS, Relay
 from load_tests.chaos.schedule import Fault, Fsync, Kind, Subject, Topology
 from load_tests.chaos.shapes import write_schemas
@@ -62,6 +63,7 @@ class Site:
 
     file: of a Redis with a single node. cut_bytes: what each power cut removed. mismatches: what a fault has found
     wrong, in sentences. eras: that have ended. exchanged: baselines that the configuration gave before others.
+    stragglers: see `load_tests.chaos.outcome.Labels`.
     """
 
     deployment: Deployment
@@ -76,6 +78,7 @@ class Site:
     mismatches: list[str] = field(default_factory=list)
     eras: list[Era] = field(default_factory=list)
     exchanged: list[Baseline] = field(default_factory=list)
+    stragglers: dict[str, dict[int, range]] = field(default_factory=dict)
     _active: list[_Active] = field(default_factory=list)
 
     def begin(self, fault: Fault) -> None:
@@ -158,19 +161,29 @@ def records(deployment: Deployment, topic: str) -> list[Record]:
 
 @contextmanager
 def open_site(
-    directory: Path, topology: Topology, fsync: Fsync, messages: Messages, burst: int, pager: Pager
+    directory: Path,
+    topology: Topology,
+    fsync: Fsync,
+    messages: Messages,
+    burst: int,
+    pager: Pager,
+    labels: LateLabels | None = None,
 ) -> Iterator[Site]:
-    """Start servers and proxies and make a deployment; no worker has started yet. burst: messages in one."""
+    """Start servers and proxies and make a deployment; no worker has started yet.
+
+    burst: messages in one. labels: those that come by themselves, None if events hold all.
+    """
     with ExitStack() as stack:
         kafka = stack.enter_context(kafka_brokers(directory / "kafka", _BROKERS.get(topology, 1)))
         redis = stack.enter_context(_REDIS.get(topology, one_redis)(directory / "redis", fsync))
-        deployment = deploy(directory, kafka.broker, "", _sections(directory, kafka, redis))
+        deployment = deploy(directory, kafka.broker, "", _sections(directory, kafka, redis, labels is not None))
         fleet, relay = Fleet(deployment), Relay(deployment, pager)
         for each in (fleet.kill, relay.kill, pager.close):
             stack.callback(each)
         pager.open()
         kafka_at, topic, time = kafka.broker.kafka.bootstrap, deployment.config.topics.predictions, EventTime()
-        producer = Traffic(kafka_at, topic, messages(time), burst, time)
+        apart = LabelTopic(kafka_at, deployment.config.topics.labels, labels) if labels else None
+        producer = Traffic(kafka_at, topic, messages(time), burst, time, apart)
         watch, file = Watch(fleet, relay, redis.direct), AppendOnlyFile(redis.nodes[0])
         yield Site(deployment, kafka, redis, fleet, producer, watch, file, relay)
 
@@ -179,7 +192,7 @@ _BROKERS: Mapping[Topology, int] = {"brokers": 3}
 _REDIS = {"sentinel": redis_with_sentinels, "cluster": redis_cluster}
 
 
-def _sections(directory: Path, kafka: Brokers, redis: RedisServers) -> dict[str, dict[str, Any]]:
+def _sections(directory: Path, kafka: Brokers, redis: RedisServers, labels: bool) -> dict[str, dict[str, Any]]:
     return {
         "kafka": {"bootstrap": kafka.bootstrap},
         "redis": {"url": redis.url, "replicas": redis.replicas},
@@ -190,7 +203,7 @@ def _sections(directory: Path, kafka: Brokers, redis: RedisServers) -> dict[str,
             "incidents": {"recovery": "0s", "cooldown": "0s"},
             "outcomes": {"labels": "event", "learn": 500, "floors": {"recall": 0.6}},
         },
-        "models": write_baselines(directory),
+        "models": write_baselines(directory, labels),
         "schemas": write_schemas(directory),
         "worker": {"session_seconds": SESSION, "watchdog_seconds": 30},
         # So few that guests crowd each other out: one partition of the panes topic sees a guest every 4000 messages.

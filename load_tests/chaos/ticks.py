@@ -48,7 +48,7 @@ def check_ticks(verdict: Verdict, counted: Counted, outcome: Outcome, expected: 
                 said.check_tick(record, message, logs[message.partition], record.timestamp - began + _SLACK)
     if expected:
         _check_newest(verdict, said, logs)
-    verdict.figures["ticks that came late"] = said.late
+    verdict.add({"ticks that came late": said.late})
 
 
 def _published(era: Era) -> dict[int, list[tuple[int, int]]]:

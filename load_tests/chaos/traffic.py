@@ -12,7 +12,8 @@ with ever new names; some messages are no events, too large or too deep. Some ev
 | guest-N   | any      | none     | one each                                             |
 
 Nearly all events have a label, which follows the score but while they drift: the concept drifts with them. Baselines of
-some models have outcomes, those of the others learn them.
+some models have outcomes, those of the others learn them. Labels of some models may come by themselves
+(`load_tests.chaos.labels`).
 
 Hours of event time pass between two bursts, so that a run has weeks, of which models know what to expect.
 """
@@ -36,6 +37,7 @@ from driftline.stream.baselines.outcomes import outcomes_of
 from driftline.stream.events.columns import LABEL
 from driftline.stream.events.event import Event
 from driftline.stream.events.parse import EventReader
+from load_tests.chaos.labels import LABELLED, OUTCOMES, Truth
 from load_tests.chaos.shapes import AT_LIMITS, BROKEN, ODD_VALUES, SHAPES, Document, odd, with_new_names
 from load_tests.harness.oracle import EPOCH
 
@@ -71,11 +73,15 @@ _BEFORE = 2000
 
 
 class Sent(NamedTuple):
-    """A message and its place: modulo the number of partitions, its partition. model: "" if it has none that stays."""
+    """A message and its place: modulo the number of partitions, its partition. model: "" if it has none that stays.
+
+    truth: of a prediction whose label comes by itself.
+    """
 
     place: int
     value: bytes | None
     model: str = ""
+    truth: Truth | None = None
 
 
 @dataclass
@@ -100,8 +106,11 @@ class EventTime:
         return EPOCH + n * _STEP_US // 1000 + self.passed + wrong
 
 
-def traffic(seed: int, count: int, time: EventTime | None = None) -> Iterator[Sent]:
-    """`count` messages in the order of appending. time: of their events, which may change meanwhile."""
+def traffic(seed: int, count: int, time: EventTime | None = None, labels: bool = False) -> Iterator[Sent]:
+    """`count` messages in the order of appending. time: of their events, which may change meanwhile.
+
+    labels: whether the labels of some models come by themselves.
+    """
     time = time or EventTime()
     rng = np.random.default_rng([seed, 0xE7])
     n = 0
@@ -110,7 +119,7 @@ def traffic(seed: int, count: int, time: EventTime | None = None) -> Iterator[Se
         for i, row in enumerate(_rows(rng, _ROWS), first):
             for model, values in zip(MODELS, row, strict=True):
                 if n < count:
-                    yield _sent(n, i, model, values, time)
+                    yield _sent(n, i, model, values, time, labels and model in LABELLED)
                 n += 1
 
 
@@ -120,7 +129,8 @@ def _rows(rng: np.random.Generator, count: int) -> list[list[list[float]]]:
     return rows
 
 
-def _sent(n: int, i: int, model: str, values: Sequence[float], time: EventTime) -> Sent:
+def _sent(n: int, i: int, model: str, values: Sequence[float], time: EventTime, apart: bool) -> Sent:
+    """A message. apart: whether its label comes by itself."""
     ts, place = time.of(n), i if model in _SPREAD else _HOME[model]
     if n % _BROKEN == _BROKEN - 1:
         return Sent(place, _BAD[n // _BROKEN % len(_BAD)])
@@ -128,7 +138,9 @@ def _sent(n: int, i: int, model: str, values: Sequence[float], time: EventTime) 
         guest = f"guest-{n}"
         return Sent(zlib.crc32(guest.encode()) % PARTITIONS, orjson.dumps(_document(n, guest, values, ts)))
     drifts = _DRIFT[0] <= i % _CYCLE < _DRIFT[1]
-    return Sent(place, _written(n, _document(n, model, values, ts, drifts) | time.version(model, i)), model)
+    document = _document(n, model, values, ts, drifts) | time.version(model, i)
+    truth = Truth(document["id"], model, ts, document.pop("label", "no")) if apart else None
+    return Sent(place % PARTITIONS if apart else place, _written(n, document), model, truth)
 
 
 def _document(n: int, model: str, values: Sequence[float], ts: int, drifts: bool = False) -> Document:
@@ -163,19 +175,31 @@ def _written(n: int, document: Document) -> bytes:
     return orjson.dumps(document)
 
 
+def closing(partitions: int, ts: int) -> list[Sent]:
+    """An event for each partition that says how late it is."""
+    return [
+        Sent(each, orjson.dumps(_document(ts, "spread-1", [0.0] * 5, ts)), "spread-1") for each in range(partitions)
+    ]
+
+
 _READER = EventReader(extras=[LABEL])
 _BAD = (*BROKEN, *AT_LIMITS)
 _SPREAD = frozenset(SPREAD)
 _HOME = {model: zlib.crc32(model.encode()) % PARTITIONS for model in KEYED}
 
 
-def write_baselines(folder: Path) -> dict[str, dict[str, Any]]:
-    """Write the given baselines into a folder; the section `models` of a configuration that names them."""
+def write_baselines(folder: Path, labels: bool = False) -> dict[str, dict[str, Any]]:
+    """Write the given baselines into a folder; the section `models` of a configuration that names them.
+
+    labels: whether the labels of some models come by themselves.
+    """
     for model in GIVEN:
         (folder / f"{model}.driftline").write_bytes(encode_baseline(baseline_of(model)))
     (folder / "rolled.driftline").write_bytes(encode_baseline(baseline_of(ROLLED, 0xBC)))
     sections: dict[str, dict[str, Any]] = {model: {"baseline": f"{model}.driftline"} for model in GIVEN}
     sections[ROLLED]["baselines"] = {VERSION: "rolled.driftline"}
+    for model in LABELLED if labels else ():
+        sections.setdefault(model, {})["outcomes"] = OUTCOMES
     return sections
 
 

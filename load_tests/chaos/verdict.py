@@ -37,7 +37,8 @@ from driftline.stream.panes.rows import TrackTally
 from driftline.stream.panes.sketcher import Sketcher, pane_rule
 from driftline.stream.panes.tick import Tick
 from driftline.stream.panes.tracks import by_track, events_in
-from load_tests.chaos.count import check_counts
+from load_tests.chaos.count import check_counts, check_dead_letters
+from load_tests.chaos.join import as_era, check_joined, check_label_panes, count_labels
 from load_tests.chaos.judged import Judged, JudgedPanes
 from load_tests.chaos.naive import MAX_BATCH
 from load_tests.chaos.outcome import Era, Log, Outcome, Verdict
@@ -65,10 +66,14 @@ def judge_run(
     """
     verdict, by_panes = Verdict(), JudgedPanes(config, baselines, exchanged, versions=versions)
     by_predictions = Judged(config, baselines, versions=versions)
+    labelled = config.labelled_by("topic") or (lambda _: False)
     apart = {*spread, *(each.model for each in exchanged)}
     for era in outcome.eras:
         _judge_published(verdict, by_panes, era)
+    every, topics = outcome, config.topics
+    outcome = replace(every, eras=[era.about(topics.labels, others=True) for era in every.eras])
     known = {model: state.learned for model, state in by_panes.states.items() if state.learned} | dict(baselines)
+    apart |= set(filter(labelled, by_panes.states))  # when their labels were judged, the panes topic alone says
     for era, heard in zip(outcome.eras, by_panes.heard, strict=True):
         for model, pane in _Replay(config, baselines, known, exchanged, schemas, verdict, era, versions).panes():
             if model not in apart and model not in by_panes.crowded_out:
@@ -79,8 +84,19 @@ def judge_run(
     _check_states(verdict, outcome, by_panes, "panes topic")
     _check_alerts(verdict, outcome, by_predictions, by_panes, apart)
     _check_references(verdict, outcome, baselines, exchanged)
-    counted = check_counts(verdict, known, baselines, by_panes.kept, outcome, exchanged, versions)
+    counted = check_counts(verdict, known, baselines, by_panes.kept, outcome, exchanged, versions, labelled)
     check_ticks(verdict, counted, outcome, ticks, ticks_may_fall)
+    if every.labels is not None:
+        tracks = {(model, track): each for model, own in versions.items() for track, each in own.items()}
+        tracks |= {(model, ""): each for model, each in known.items()}
+        of_labels, found = count_labels(every.labels, config)
+        era = as_era(every.labels, every)
+        lost = check_label_panes(verdict, era, found, by_panes.refused)
+        check_dead_letters(verdict, [era], of_labels)
+        check_ticks(verdict, of_labels, replace(every, eras=[era]), ticks, ticks_may_fall)
+        taken = {place: each for place, each in found.items() if place not in lost}
+        others = {each.model for each in exchanged}
+        check_joined(verdict, every, every.labels, taken, counted, config, baselines, tracks, others)
     return verdict
 
 
@@ -161,6 +177,7 @@ class _Replay:
             self.schemas,
             versions={model: own for model, own in self.versions.items() if model in lasting},
             is_labelled=self.config.labelled_by("event"),
+            waits=self.config.labelled_by("topic"),
         )
         # A worker passes over what one batch may not hold: its bytes end no run.
         offsets = np.array([offset for offset, value in log.items() if len(value or b"") <= MAX_BATCH], np.int64)
@@ -193,14 +210,19 @@ class _Replay:
             expected, baseline = pane, self._baseline_of(message)
             if isinstance(pane.content, tuple) and message.baselines:
                 own = {"": baseline} if baseline and message.baseline else {}
-                tally = TrackTally.of_events({**versions, **own}, pane.content)
-                expected = replace(pane, content=tally.sketch(), outcomes=tally.outcomes_by_track())
+                tally = TrackTally.of_events({**versions, **own}, pane.content, self._waits(model))
+                outcomes, stubs = tally.outcomes_by_track(), tally.stubs_by_track()
+                expected = replace(pane, content=tally.sketch(), outcomes=outcomes, stubs=stubs)
             is_sketch = isinstance(by_track(expected.content).get(""), Sketch)
             name = baseline.content_hash if baseline and is_sketch else ""
             topic, before = self.config.topics.predictions, message.previous_end
             same = PaneMessage.of(model, name, topic, expected, before, message.log, hashes)
             if message.to_bytes() != same.to_bytes():
                 self.verdict.mismatches.append(f"the pane of {model} in {pane.ranges} was published with other content")
+
+    def _waits(self, model: str) -> bool:
+        waits = self.config.labelled_by("topic")
+        return waits is not None and waits(model)
 
     def _baseline_of(self, message: PaneMessage) -> Baseline | None:
         """The baseline in whose cells a pane was counted; the model's newest one if that is none of them."""

@@ -128,10 +128,14 @@ class Fleet:
 
 @dataclass(frozen=True)
 class Progress:
-    """What Redis holds, by partition: the end of the last sealed run, and the offset of the next pane to judge."""
+    """What Redis holds, by partition: the end of the last sealed run, and the offset of the next pane to judge.
+
+    labels: as sealed, of the labels topic.
+    """
 
     sealed: tuple[int, ...]
     judged: tuple[int, ...]
+    labels: tuple[int, ...] = ()
 
     def is_beyond(self, earlier: Progress) -> bool:
         """Whether every partition was sketched further since, and some panes were judged."""
@@ -187,8 +191,9 @@ class Watch(threading.Thread):
         topics = self.fleet.deployment.config.topics
         sealed = self._read(f"sketch/{topics.predictions}", self.partitions, "end")
         judged = self._read(f"judge/{topics.panes}", PARTITIONS, "next")
+        labels = self._read(f"sketch/{topics.labels}", PARTITIONS, "end")
         with self._lock:
-            self.now = Progress(sealed, judged)
+            self.now = Progress(sealed, judged, labels)
             recovered = [each for each in self._recovering if self.now.is_beyond(each.before)]
             for each in recovered:
                 if each.measured:

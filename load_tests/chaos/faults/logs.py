@@ -41,6 +41,13 @@ def _more_panes(site: Site, _fault: Fault) -> Iterator[None]:
     yield
 
 
+@contextmanager
+def _more_labels(site: Site, _fault: Fault) -> Iterator[None]:
+    """They stay empty: labels lie where they lay before."""
+    _add_partitions(site, site.deployment.config.topics.labels)
+    yield
+
+
 def _add_partitions(site: Site, topic: str) -> None:
     with open_admin(site.deployment.broker.kafka) as admin:
         admin.create_partitions({topic: len(site.deployment.ends(topic)) + _MORE})
@@ -93,6 +100,7 @@ def _copy(deployment: Deployment, folder: Path, broker: Broker) -> Deployment:
 KINDS = (
     Kind("partitions added to predictions", "kafka", _more_predictions),
     Kind("partitions added to panes", "kafka", _more_panes),
+    Kind("partitions added to labels", "kafka", _more_labels),
     # Longer than the broker takes to abort it.
     Kind("transaction hangs", "kafka", _hang, seconds=(5.0, 8.0)),
     Kind("decompression bomb", "kafka", _bomb),
