@@ -60,7 +60,7 @@ contracts: install ## import-linter: who may know whom
 docs: install ## this documentation as a site in site/, all links checked; open site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict $(ARGS)
 
-demo: install ## an embedded broker and store, six planted faults, the alerts they raise, a worker that is killed
+demo: install ## an embedded broker and store, seven planted faults, the alerts they raise, a worker that is killed
 	$(BIN)/driftline demo $(ARGS)
 
 bench: install ## speed of the core on one core, beside River and scipy, then end to end on Kafka

@@ -26,7 +26,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "baseline": ("baseline", "Build and print baselines: what a model's traffic should look like."),
     "demo": (
         "demo",
-        "Watch Driftline find six faults in synthetic traffic, with a broker, a store and two workers on this machine.",
+        "Watch Driftline find seven faults in synthetic traffic, with a broker, a store and two workers here.",
     ),
     "doctor": (
         "doctor",

@@ -19,9 +19,9 @@ def demo_command(
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Watch Driftline find six faults in synthetic traffic, with a broker, a store and two workers on this machine.
+    """Watch Driftline find seven faults in synthetic traffic, with a broker, a store and two workers here.
 
-    A model stops, a topic turns into Avro, and a worker that is killed for a minute must page nobody.
+    A model stops, another is no longer right, a topic turns into Avro, and a worker that is killed must page nobody.
 
     Takes two and a half minutes, needs no Docker, and leaves nothing behind.
 

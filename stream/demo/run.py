@@ -46,13 +46,14 @@ _ALERTS = msgspec.json.Decoder(IncidentAlert)
 
 @dataclass
 class TrafficSender:
-    """Sends a scenario's events block by block.
+    """Sends a scenario's events and labels block by block.
 
     sent: number of events of its first model. times: when each block was sent, epoch ms, by its first event.
     """
 
     scenario: Scenario
     sender: Sender
+    labels: Sender
     sent: int = 0
     times: dict[int, int] = field(default_factory=dict)
 
@@ -60,9 +61,12 @@ class TrafficSender:
         """Send the next block with the current time, keyed by event ids, so that it spreads over all partitions."""
         self.times[self.sent] = now = _now()
         number = self.sent // BLOCK
-        ids = [*(f"payment-{index}" for index in range(self.sent, self.sent + BLOCK)), f"card-{number}"]
+        payments = (f"payment-{index}" for index in range(self.sent, self.sent + BLOCK))
+        ids = [*payments, _refund(number), f"card-{number}"]
         for id_, message in zip(ids, self.scenario.messages(number, ids, now), strict=False):
             self.sender.send(id_.encode(), message)
+        for label in self.scenario.labels(number, _refund, now):
+            self.labels.send(None, label)
         self.sent += BLOCK
 
     def planted(self) -> list[PlantedFault]:
@@ -178,7 +182,8 @@ def _undisturbed_cleanup() -> Iterator[None]:
 def _play(site: Site, scenario: Scenario, screen: Screen) -> Verdict:
     kafka, topics = site.config.kafka, site.config.topics
     with open_producer(kafka, topics.predictions) as producer, _alerts_consumer(site) as consumer:
-        traffic, watcher = TrafficSender(scenario, Sender(producer, topics.predictions)), AlertWatcher(site, consumer)
+        senders = Sender(producer, topics.predictions), Sender(producer, topics.labels)
+        traffic, watcher = TrafficSender(scenario, *senders), AlertWatcher(site, consumer)
         outage = WorkerOutage(site, scenario.outage)
         _warm_up(traffic, watcher)
         screen.done(f"{len(site.workers)} workers read events")
@@ -250,6 +255,11 @@ def _wait_for_interrupt(site: Site) -> None:
             time.sleep(_SCRAPE_INTERVAL)
     except KeyboardInterrupt:
         return
+
+
+def _refund(number: int) -> str:
+    """The id of the refund of a block."""
+    return f"refund-{number}"
 
 
 def _now() -> int:

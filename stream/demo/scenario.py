@@ -5,6 +5,7 @@
     seconds     0   1      14     19   23      28   32      37   41           54   61       76      118
     card-fraud  │ healthy   │ unit │   │ field │   │ value │   │ slow shift │ healthy        │ Avro │
     gift-cards  │ healthy      │ stopped (15 to 45)                 │ healthy                │ Avro │
+    refunds     │ healthy        │ concept drift (20 on): labels say so later                │ Avro │
     worker 2    │   │ killed                                              │ reads again
 
 The models score the features they receive: as in production, a fault in a feature moves score and prediction as far as
@@ -31,7 +32,9 @@ from driftline.stream.baselines.rates import learn_rates
 MODEL = "card-fraud"
 #: A model of the same features, of which a block holds one event more. Its traffic stops for a time.
 STOPPING = "gift-cards"
-#: The topic of both.
+#: A model of the same features, an event a block, whose labels come later on a topic of their own.
+LABELLED = "refunds"
+#: The topic of all.
 TOPIC = "predictions"
 #: Events of `MODEL` per second, and per block.
 RATE, BLOCK = 2000, 100
@@ -134,6 +137,9 @@ FAULTS = (
 # s from a stop to its page: a slot of 10 s may have begun, the next one must be empty, the tick that says so comes
 # every 10 s, and speaks of panes that take some seconds. As long, again, from the return to the end of the incident.
 _SLOT_AND_TICK = 35
+# s from concept drift to its page: a slot of 10 s of predictions, 3 until the last of these has its label, as long as a
+# slot again for stragglers and as long for disorder, another slot if the first one began before, then pane and tick.
+_LABEL_AND_SLOTS = 60
 # s that a busy machine may add: those of one tick more.
 _BUSY = 10
 #: While these occur, the traffic of the other model stops, and returns.
@@ -141,8 +147,24 @@ STOP = Fault(
     "stopped model", "traffic", "gift-cards is not called", 30, None, STOPPING, "absence", _SLOT_AND_TICK + _BUSY
 )
 #: What must page nobody: while it lasts, events are read late, which is neither silence nor drift.
+#: What moves no feature, score or prediction: only labels say so.
+CONCEPT = Fault(
+    "concept drift",
+    "accuracy",
+    "in France and Italy, what the model takes for an honest refund no longer is",
+    98,
+    None,
+    LABELLED,
+    "outcomes",
+    _LABEL_AND_SLOTS + _BUSY,
+)
 OUTAGE = Fault("killed worker", "", "one of two workers gets SIGKILL, and stays away for a minute", 60)
-_STOPS_AT, _KILLED_AT = 15, 1
+_STOPS_AT, _KILLED_AT, _TURNS_AT = 15, 1, 20
+# Blocks from a refund to its label: 3 s, which stand for days.
+_LABELLED_AFTER = 60
+# Share of refunds that the model decides as they ought to be.
+_RIGHT = 0.92
+_TURNED = {"FR", "IT"}
 # Seconds of healthy traffic before the first fault, between two and after the last. The first ones are those in which
 # the other worker takes over, the last ones those in which the killed one returns and the stop is resolved. An incident
 # ends one second, for recovery, after the events show that its drift is over. By a quiet window that takes twice the
@@ -187,17 +209,23 @@ class Scenario:
         """When one of the workers is away, at least."""
         return Phase(OUTAGE, _KILLED_AT * RATE, round((_KILLED_AT + OUTAGE.seconds) * RATE))
 
+    @cached_property
+    def concept(self) -> Phase:
+        """When labels no longer follow predictions, to the end."""
+        return Phase(CONCEPT, _TURNS_AT * RATE, self.events)
+
     @property
     def faults(self) -> list[tuple[Fault, int, int]]:
         """All faults in the order of their beginning, each with its events [start, end) of `MODEL`."""
-        planted = [(each.fault, each.start, each.end) for each in (*self.phases, self.stop) if each.fault]
+        planted = [(each.fault, each.start, each.end) for each in (*self.phases, self.stop, self.concept) if each.fault]
         return sorted(planted, key=lambda each: each[1])
 
     @property
     def news(self) -> list[Phase]:
         """What begins at an event of `MODEL`, a fault or the time after one, in order."""
         stop = self.stop
-        return sorted([*self.phases, stop, Phase(None, stop.end, stop.end, STOP)], key=lambda each: each.start)
+        news = [*self.phases, stop, Phase(None, stop.end, stop.end, STOP), self.concept]
+        return sorted(news, key=lambda each: each.start)
 
     @property
     def events(self) -> int:
@@ -218,17 +246,34 @@ class Scenario:
         return _scored(columns)
 
     def messages(self, number: int, ids: Sequence[str], now: int) -> list[bytes]:
-        """The messages of a block at epoch ms `now`: BLOCK of `MODEL` and, unless it has stopped, one of the other.
+        """The messages of a block at epoch ms `now`: BLOCK of `MODEL`, a refund and, unless stopped, a gift card.
 
-        ids: (BLOCK + 1,).
+        ids: (BLOCK + 2,).
         """
         first, stop = number * BLOCK, self.stop
         sent = messages(self.block(number), ids[:BLOCK], [now] * BLOCK)
+        sent += messages(self._refund(number), ids[BLOCK : BLOCK + 1], [now], LABELLED)
         if not stop.start <= first < stop.end:
             other = _scored(_healthy(np.random.default_rng([self.seed, 2, number]), 1))
-            sent += messages(other, ids[BLOCK:], [now], STOPPING)
+            sent += messages(other, ids[BLOCK + 1 :], [now], STOPPING)
         is_avro = self.phase(first).fault is FAULTS[-1]
         return [_avro(each) for each in ids[: len(sent)]] if is_avro else sent
+
+    def _refund(self, number: int) -> Columns:
+        return _scored(_healthy(np.random.default_rng([self.seed, 4, number]), 1))
+
+    def labels(self, number: int, id_of: Callable[[int], str], now: int) -> list[bytes]:
+        """The labels that are known with a block: of the refund 3 s before, if it was read. id_of: a refund's id."""
+        labelled = number - _LABELLED_AFTER
+        if labelled < 0 or self.phase(labelled * BLOCK).fault is FAULTS[-1]:
+            return []
+        turned = _TURNED if labelled * BLOCK >= self.concept.start else set[str]()
+        (label,) = _right(self._refund(labelled), np.random.default_rng([self.seed, 5, labelled]), turned)
+        return [orjson.dumps({"id": id_of(labelled), "ts": now, "model": LABELLED, "label": label})]
+
+    def past_labels(self) -> list[str]:
+        """The labels (HISTORY,) of the events before the scenario."""
+        return _right(self.history(), np.random.default_rng([self.seed, 6]), set())
 
     def traffic(self, until: int) -> Rates:
         """What is known of the traffic of the other model, from three made-up weeks before epoch ms `until`."""
@@ -239,6 +284,14 @@ class Scenario:
     def history(self) -> Columns:
         """Signals of HISTORY events before the scenario, all healthy."""
         return _scored(_healthy(np.random.default_rng([self.seed, 0]), HISTORY))
+
+
+def _right(columns: Columns, rng: np.random.Generator, turned: set[str]) -> list[str]:
+    """How refunds (n,) ought to have been decided: as they were, but for a few, and for those of `turned` countries."""
+    predicted, wrong = columns["prediction"].tolist(), rng.random(len(columns["prediction"])) > _RIGHT
+    wrong |= np.isin(columns["country"].astype(str), [*turned])
+    others = ["decline" if own == "approve" else "approve" for own in predicted]
+    return [other if bad else own for own, other, bad in zip(predicted, others, wrong.tolist(), strict=True)]
 
 
 def _avro(id_: str) -> bytes:

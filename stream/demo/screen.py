@@ -22,14 +22,15 @@ from rich.table import Table
 from rich.text import Text
 
 from driftline.stream.demo.scenario import (
+    CONCEPT,
     CONSEQUENCES,
     FAULTS,
+    LABELLED,
     MODEL,
     OUTAGE,
     RATE,
     STOP,
     STOPPING,
-    TOPIC,
     Fault,
     Phase,
     Scenario,
@@ -44,6 +45,7 @@ _REFRESH, _LINE_INTERVAL = 0.2, 5.0
 _INDENT = 2
 # A model or topic, and one of its signals.
 _Row = tuple[str, str]
+_OTHERS = [(each.component, each.signal) for each in (STOP, CONCEPT, FAULTS[-1])]
 
 
 class Screen:
@@ -52,7 +54,7 @@ class Screen:
     def __init__(self, console: Console, scenario: Scenario) -> None:
         self._console, self._scenario = console, scenario
         own = [name if name in CONSEQUENCES else f"features.{name}" for name in scenario.block(0)]
-        self._rows = [*((MODEL, name) for name in own), (STOPPING, STOP.signal), (TOPIC, FAULTS[-1].signal)]
+        self._rows = [*((MODEL, name) for name in own), *_OTHERS]
         self._drifting, self._recovered = dict[_Row, str](), set[_Row]()
         self._going_on = dict[str, Fault]()
         self._alerts, self._shown = 0, 0.0
@@ -67,8 +69,9 @@ class Screen:
                 ("driftline demo", "bold"),
                 f": real servers, {WORKERS} real workers, ",
                 ("synthetic traffic", "bold yellow"),
-                f" of two fictitious models, {MODEL} and {STOPPING}. Six faults are planted, and all but the last one "
-                "fixed again; each must be paged, and resolved. A worker is killed, too, which must page nobody.",
+                f" of three fictitious models, {MODEL}, {STOPPING} and {LABELLED}. Seven faults are planted, and all "
+                "but two fixed again; each must be paged, and resolved. A worker is killed, too, which must page "
+                "nobody.",
             )
         )
 
@@ -143,7 +146,8 @@ class Screen:
         """A bar for each model, and for the worker that is killed."""
         scenario, table = self._scenario, Table(box=None, padding=(0, 1, 0, 0), show_header=False)
         own = [each for each in scenario.phases if each.fault]
-        bars = {MODEL: own, STOPPING: [scenario.stop, own[-1]], f"worker {WORKERS}": [scenario.outage]}
+        bars = {MODEL: own, STOPPING: [scenario.stop, own[-1]], LABELLED: [scenario.concept]}
+        bars |= {f"worker {WORKERS}": [scenario.outage]}
         for name, phases in bars.items():
             table.add_row(Text(name), self._timeline(phases, sent))
         return table
@@ -204,7 +208,8 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
     table.add_row(
         _mark(verdict.downtime_problem), Text(OUTAGE.name), Text("" if verdict.downtime_problem else "paged nobody")
     )
-    console.print(Rule("planted faults and pages", style="dim"), table)
+    _print_heading(console, "planted faults and pages")
+    console.print(table)
     problems = {each.planted.fault.name: each.problem for each in verdict.results}
     for name, problem in (problems | {OUTAGE.name: verdict.downtime_problem}).items():
         if problem:
@@ -219,6 +224,11 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
             style="bold red" if verdict.exit_code else "bold green",
         )
     )
+
+
+def _print_heading(console: Console, heading: str) -> None:
+    """A line across the terminal; in a pipe, which is as wide as its longest line may be, the heading alone."""
+    console.print(Rule(heading, style="dim") if console.is_terminal else Text(heading))
 
 
 def _mark(problem: str | None) -> Text:
@@ -261,7 +271,7 @@ def print_invitation(console: Console, site: Site) -> None:
         f"{driftline} baseline show {config.parent / f'{MODEL}.driftline'}",
         f"curl http://{site.workers[0].address}/metrics",
     )
-    console.print(Rule("still running", style="dim"))
+    _print_heading(console, "still running")
     for name, place in places.items():
         console.print(Text(f"{name:18} {place}"), soft_wrap=True)
     console.print("try, in another terminal:")

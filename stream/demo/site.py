@@ -18,10 +18,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from driftline.stream.baselines.build import build_baseline
 from driftline.stream.baselines.file import encode_baseline
+from driftline.stream.baselines.outcomes import outcomes_of
 from driftline.stream.config.load import parse_config
 from driftline.stream.config.sections import Config
-from driftline.stream.demo.scenario import HISTORY, MODEL, STOPPING, Scenario, messages
+from driftline.stream.demo.scenario import HISTORY, LABELLED, MODEL, STOPPING, Scenario, messages
 from driftline.stream.demo.servers import Server, ServerError, embedded_broker, embedded_redis, free_port
+from driftline.stream.events.columns import LABEL
 from driftline.stream.events.parse import parse_event
 from driftline.stream.kafka.admin import ensure_topics, open_admin
 from driftline.stream.schemas.topics import wanted_topics
@@ -48,6 +50,10 @@ models:
     baseline: {model}.driftline
   {stopping}:
     baseline: {stopping}.driftline # knows how many events it has in each hour of the week
+  {labelled}:
+    baseline: {labelled}.driftline # knows how often the model was right
+    clock: 100 # it has 20 events a second
+    outcomes: {{labels: topic, slot: 10s, wait: 20s, keep: 1m}} # labels come after 3 s, which stand for days
 worker:
   http: {http}
   session_seconds: 6 # the embedded broker's first join takes half of it
@@ -108,7 +114,9 @@ def open_site(scenario: Scenario, announce: Callable[[str], None]) -> Iterator[S
             topics = ensure_topics(admin, wanted_topics(config.topics))
         announce(f"{len(topics)} topics, {config.topics.predictions} with {config.topics.partitions} partitions")
         _write_baselines(scenario, folder)
-        announce(f"baselines of {HISTORY:,} earlier synthetic events, one also of the traffic of three weeks")
+        announce(
+            f"baselines of {HISTORY:,} earlier synthetic events, one also of the traffic of three weeks, one of labels"
+        )
         paths = enumerate(zip([path, *others], ports, strict=True), 1)
         workers = tuple(_worker(number, each, port) for number, (each, port) in paths)
         for worker in workers:
@@ -121,7 +129,7 @@ def _write_config(folder: Path, broker: Server, store: Server, number: int, port
     """The configuration of a worker; they differ in `worker.http` alone, as all are on one machine."""
     path = folder / ("driftline.yaml" if number == 1 else f"driftline-{number}.yaml")
     values = {"broker": broker.address, "store": store.address, "http": f"127.0.0.1:{port}"}
-    values |= {"model": MODEL, "stopping": STOPPING}
+    values |= {"model": MODEL, "stopping": STOPPING, "labelled": LABELLED}
     path.write_text(_CONFIG.format(**values))
     return path
 
@@ -133,10 +141,17 @@ def _write_baselines(scenario: Scenario, folder: Path) -> None:
     history = messages(scenario.history(), [f"past-{i}" for i in range(HISTORY)], times)
     (folder / "history.jsonl").write_bytes(b"\n".join(history) + b"\n")
     about = {"model": MODEL, "version": "1", "source": ["history.jsonl"], "created_by": "driftline demo"}
-    baseline = build_baseline([parse_event(message) for message in history], about).with_derived()
+    events = [parse_event(message) for message in history]
+    baseline = build_baseline(events, about).with_derived()
     rates = scenario.traffic(time.time_ns() // 1_000_000)
-    other = replace(baseline, about={**baseline.about, "model": STOPPING}, rates=rates)
-    for each in (baseline, other):
+    labelled = [
+        replace(event, extras={LABEL: label}) for event, label in zip(events, scenario.past_labels(), strict=True)
+    ]
+    others = (
+        replace(baseline, about={**baseline.about, "model": STOPPING}, rates=rates),
+        replace(baseline, about={**baseline.about, "model": LABELLED}, outcomes=outcomes_of(labelled)),
+    )
+    for each in (baseline, *others):
         (folder / f"{each.model}.driftline").write_bytes(encode_baseline(each))
 
 

@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 from msgspec import structs
 from rich.console import Console
@@ -25,8 +26,10 @@ from driftline.stream.cli import main as cli
 from driftline.stream.config.load import parse_config
 from driftline.stream.demo.scenario import (
     BLOCK,
+    CONCEPT,
     FAULTS,
     HISTORY,
+    LABELLED,
     MODEL,
     RATE,
     STOP,
@@ -73,27 +76,52 @@ def test_faults_take_turns_with_healthy_traffic_in_less_than_two_minutes() -> No
     assert phases[-1].end / RATE < 120
 
 
-def test_the_worker_is_down_for_a_minute_in_which_five_faults_begin_and_back_before_the_last_one() -> None:
+def test_the_worker_is_down_for_a_minute_in_which_six_faults_begin_and_back_before_the_last_one() -> None:
     scenario = Scenario(5)
     outage = scenario.outage
     assert (outage.end - outage.start) / RATE == 60
-    assert [outage.start < start < outage.end for _, start, _ in scenario.faults] == [True] * 5 + [False]
+    assert [outage.start < start < outage.end for _, start, _ in scenario.faults] == [True] * 6 + [False]
 
 
 def test_one_model_stops_and_returns_while_the_other_goes_on() -> None:
     scenario = Scenario(5)
-    ids = [str(i) for i in range(BLOCK + 1)]
+    ids = [str(i) for i in range(BLOCK + 2)]
     sent = [
         {parse_event(each).model for each in scenario.messages(start // BLOCK, ids, START)}
         for start in (scenario.stop.start - BLOCK, scenario.stop.start, scenario.stop.end - BLOCK, scenario.stop.end)
     ]
-    assert sent == [{MODEL, STOPPING}, {MODEL}, {MODEL}, {MODEL, STOPPING}]
+    both = {MODEL, LABELLED}
+    assert sent == [both | {STOPPING}, both, both, both | {STOPPING}]
+
+
+def test_labels_follow_predictions_seconds_later_until_they_no_longer_do_in_two_countries() -> None:
+    scenario, log, labels = Scenario(5), list[bytes](), dict[str, str]()
+    for number in range(scenario.events // BLOCK):
+        log += block(scenario, number)
+        for label in map(orjson.loads, scenario.labels(number, "refund-{}".format, at(number * BLOCK))):
+            assert label.keys() == {"id", "ts", "model", "label"}
+            assert label["ts"] == at(number * BLOCK)
+            labels[label["id"]] = label["label"]
+    right: dict[tuple[bool, bool], list[bool]] = {}
+    for row in (orjson.loads(each) for each in log if each[:1] == b"{"):
+        if row["model"] == LABELLED:
+            assert row["ts"] < at(scenario.phases[-1].start)
+            if row["id"] in labels:
+                kind = row["ts"] >= at(scenario.concept.start), row["features"]["country"] in {"FR", "IT"}
+                right.setdefault(kind, []).append(row["prediction"] == labels[row["id"]])
+    shares = {kind: np.mean(own) for kind, own in right.items()}
+    assert shares.pop((True, True)) == 0
+    assert all(0.85 < each < 0.97 for each in shares.values())
+    assert len(shares) == 3
+    past = [orjson.loads(each) for each in messages(scenario.history(), ["" for _ in range(HISTORY)], [0] * HISTORY)]
+    agreed = [row["prediction"] == label for row, label in zip(past, scenario.past_labels(), strict=True)]
+    assert np.mean(agreed) == pytest.approx(0.92, abs=0.01)
 
 
 def test_the_last_fault_leaves_no_message_that_can_be_read() -> None:
     scenario = Scenario(5)
-    last = scenario.messages(scenario.phases[-1].start // BLOCK, [f"payment-{i}" for i in range(BLOCK + 1)], START)
-    assert len(last) == BLOCK + 1
+    last = scenario.messages(scenario.phases[-1].start // BLOCK, [f"payment-{i}" for i in range(BLOCK + 2)], START)
+    assert len(last) == BLOCK + 2
     for message in last:
         with pytest.raises(EventError):
             parse_event(message)
@@ -125,6 +153,8 @@ def test_a_message_is_an_event_with_every_signal() -> None:
 def test_the_scenario_replayed_without_servers_gives_incidents_that_resolve() -> None:
     """Each ends before the next fault: a recovery is no drift, nor does the past of a drift hold an incident open.
 
+    Of concept drift nothing is seen: it moves no signal.
+
     What the last fault does to the topic is not seen by a replay, which has no past of it.
     """
     scenario, alerts = Scenario(14), list[ReceivedAlert]()
@@ -134,26 +164,28 @@ def test_the_scenario_replayed_without_servers_gives_incidents_that_resolve() ->
         nonlocal sent
         for number in range(scenario.events // BLOCK):
             own = block(scenario, number)
-            yield LogBatch(number * (BLOCK + 1) + np.arange(len(own)), own)
+            yield LogBatch(number * (BLOCK + 2) + np.arange(len(own)), own)
             sent += BLOCK
 
     past = messages(scenario.history(), [f"past-{i}" for i in range(HISTORY)], range(START - HISTORY, START))
     baseline = build_baseline([parse_event(message) for message in past], {"model": MODEL}).with_derived()
     other = replace(baseline, about={**baseline.about, "model": STOPPING}, rates=scenario.traffic(START))
+    refunds = replace(baseline, about={**baseline.about, "model": LABELLED})
     config = parse_config("defaults: {false_alarms_per_event: 1e-8, incidents: {recovery: 1s, cooldown: 0s}}")
 
     def take(alert: IncidentAlert) -> None:
         alerts.append(ReceivedAlert(alert.data, at(sent), sent))
 
-    replay(config, [baseline, other], {0: log()}, take, TOPIC)
-    verdict = compare(planted(scenario)[:-1], DOWN, alerts)
+    replay(config, [baseline, other, refunds], {0: log()}, take, TOPIC)
+    seen = [each for each in planted(scenario)[:-1] if each.fault is not CONCEPT]
+    verdict = compare(seen, DOWN, alerts)
     assert not verdict.exit_code, verdict
     assert all(result.resolved for result in verdict.results)
 
 
 def block(scenario: Scenario, number: int) -> list[bytes]:
     ids = [f"payment-{number * BLOCK + i}" for i in range(BLOCK)]
-    return scenario.messages(number, [*ids, f"card-{number}"], at(number * BLOCK))
+    return scenario.messages(number, [*ids, f"refund-{number}", f"card-{number}"], at(number * BLOCK))
 
 
 def at(index: int) -> int:
@@ -193,21 +225,21 @@ def caught(index: int) -> list[ReceivedAlert]:
     ]
 
 
-ALL_CAUGHT = [each for index in range(6) for each in caught(index)]
+ALL_CAUGHT = [each for index in range(7) for each in caught(index)]
 
 
 def test_all_faults_paged_and_nothing_else_is_exit_code_0() -> None:
     verdict = compare(PLANTED, DOWN, ALL_CAUGHT)
     assert verdict.exit_code == 0
-    assert [result.start_error for result in verdict.results] == [pytest.approx(0.25)] * 6
+    assert [result.start_error for result in verdict.results] == [pytest.approx(0.25)] * 7
     assert all(result.page and result.page.at - result.planted.started == 500 for result in verdict.results)
 
 
-@pytest.mark.parametrize("missing", range(6))
+@pytest.mark.parametrize("missing", range(7))
 def test_a_fault_that_is_not_paged_is_exit_code_1(missing: int) -> None:
     verdict = compare(PLANTED, DOWN, [each for each in ALL_CAUGHT if each.incident != f"incident {missing}"])
     assert verdict.exit_code == 1
-    assert [result.problem for result in verdict.results] == ["not paged" if i == missing else None for i in range(6)]
+    assert [result.problem for result in verdict.results] == ["not paged" if i == missing else None for i in range(7)]
 
 
 EXTRAS = {
@@ -237,11 +269,12 @@ def test_a_false_page_is_exit_code_1(extra: str) -> None:
     assert EXTRAS[extra].signals[0] in verdict.false_pages[0]
 
 
-@pytest.mark.parametrize("index", range(6))
+@pytest.mark.parametrize("index", range(7))
 def test_a_fault_that_is_fixed_but_not_resolved_is_exit_code_1(index: int) -> None:
     verdict = compare(PLANTED, DOWN, [each for each in ALL_CAUGHT if each is not ALL_CAUGHT[2 * index + 1]])
-    assert verdict.exit_code == (index < 5)
-    assert verdict.results[index].problem == ("not resolved" if index < 5 else None)
+    fixed = PLANTED[index].fixed
+    assert verdict.exit_code == fixed
+    assert verdict.results[index].problem == ("not resolved" if fixed else None)
 
 
 def test_a_stop_that_is_paged_late_or_as_something_else_is_exit_code_1() -> None:
@@ -346,9 +379,9 @@ def test_the_demo_pages_all_faults_and_leaves_nothing_behind(tmp_path: Path) -> 
         printed, _ = demo.communicate(timeout=400)
     assert demo.returncode == 0, printed
     said = " ".join(printed.split())  # it breaks lines
-    assert "6 of 6 planted faults paged" in said
+    assert "7 of 7 planted faults paged" in said
     assert re.search(r"a worker that was down for \d+ s paged nobody; no false pages", said)
-    assert printed.count("FIRING") == 6
+    assert printed.count("FIRING") == 7
     assert "synthetic" in printed
     assert list(tmp_path.iterdir()) == []
     assert not kafka_answers(broker_port(printed.splitlines()))
