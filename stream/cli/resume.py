@@ -97,9 +97,7 @@ def _situation(settings: Config, new_cluster: bool) -> Situation:
             check_group(group, {name: fact for name, fact in bound.items() if not name.endswith(".id")}, present)
     except LogChangedError as error:
         raise CommandError(str(error)) from error
-    places = [
-        (name, each) for name in (topics.predictions, topics.panes) for each in range(facts.topics[name].partitions)
-    ]
+    places = [(name, each) for name in _read(settings) for each in range(facts.topics[name].partitions)]
     with reporting_kafka_errors():
         from driftline.stream.kafka.logs import read_logs
 
@@ -107,23 +105,29 @@ def _situation(settings: Config, new_cluster: bool) -> Situation:
         return Situation(topics, bound, present, positions, logs, new_cluster, last_seals)
 
 
+def _read(settings: Config) -> list[str]:
+    """The topics whose offsets are in Redis."""
+    topics = settings.topics
+    return sorted({topics.predictions, topics.panes, *([topics.labels] if settings.labelled_by("topic") else [])})
+
+
 def _facts(settings: Config) -> ClusterFacts:
     """What Kafka has. Raises CommandError if a topic is missing or workers of the group are running."""
-    topics, group = settings.topics, settings.worker.group
+    group = settings.worker.group
     with reporting_kafka_errors():
         from driftline.stream.kafka.admin import group_members, missing_topics, open_admin
         from driftline.stream.kafka.logs import cluster_facts
 
         with open_admin(settings.kafka) as admin:
-            wanted = {topics.predictions, topics.panes}
-            if missing := missing_topics(admin, sorted(wanted)):
+            wanted = _read(settings)
+            if missing := missing_topics(admin, wanted):
                 raise CommandError("; ".join(missing))
             if members := group_members(admin, group):
                 raise CommandError(
                     f"{members} workers of group {group} are running: stop them all first. Kafka counts one that was "
                     f"killed for another {settings.worker.session_seconds:g} s (worker.session_seconds)"
                 )
-            return cluster_facts(admin, wanted)
+            return cluster_facts(admin, set(wanted))
 
 
 def _apply(settings: Config, situation: Situation, moves: list[Move]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from heapq import merge
 from typing import NamedTuple
 
@@ -83,7 +83,7 @@ def replay_panes(
         result.remarks.append(
             f"the first panes of partitions {', '.join(map(str, late))} are gone: alerts may differ from the live ones"
         )
-    if len(own.logs) > 1:
+    if any(len(each) > 1 for each in own.logs.values()):
         result.remarks.append("`driftline resume` was run: panes that the group skipped then are judged here")
     if own.events and not own.ticks:
         result.remarks.append("the topic has no ticks: the panes alone say how late it is")
@@ -96,9 +96,9 @@ def resumed(state: ModelState, offsets: Mapping[int, int]) -> ModelState:
     return replace(state, consumed={**state.consumed, **moved})
 
 
-def _restarted(state: ModelState) -> ModelState:
-    """A state of which all partitions of the predictions topic go on in another log."""
-    return resumed(state, {source.partition: 0 for source in state.consumed if not source.topic})
+def _restarted(state: ModelState, topic: str) -> ModelState:
+    """A state of which all partitions of a topic, "" for the predictions topic, go on in another log."""
+    return replace(state, consumed={each: 0 if each.topic == topic else at for each, at in state.consumed.items()})
 
 
 def records_of(logs: Mapping[int, Iterable[LogBatch]]) -> Iterator[PanesRecord]:
@@ -119,8 +119,8 @@ class PanesReplay:
     A record of the topic that names another baseline takes effect where it stands. find: finds baselines that are not
     given. events: judged, by model. ticks: how many came. refused: why a record became a dead letter, by partition and
     offset. forgotten: models, in the order in which they were forgotten. calendar_of: gives the calendar of a model.
-    versions: the baselines of versions that have their own, as `baselines`. logs: of the predictions topic, one after
-    the other: a group has left all but the last by `driftline resume`.
+    versions: the baselines of versions that have their own, as `baselines`. logs: of predictions and
+    of labels, by topic, one after the other: a group has left all but the last by `driftline resume`.
     """
 
     config: Config
@@ -132,7 +132,7 @@ class PanesReplay:
     forgotten: list[str] = field(default_factory=list)
     calendar_of: CalendarOf = every_day
     versions: Versions = field(default_factory=dict)
-    logs: list[str] = field(default_factory=list)
+    logs: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._partitions: dict[int, Remembered] = {}
@@ -156,7 +156,7 @@ class PanesReplay:
 
     def resume(self, offsets: Mapping[int, int]) -> None:
         """Let partitions of the predictions topic go on at these offsets, as `driftline resume` does, in any log."""
-        self.logs.clear()
+        self.logs.pop(self.config.topics.predictions, None)
         self._move(lambda state: resumed(state, offsets))
 
     def _move(self, moved: Callable[[ModelState], ModelState]) -> None:
@@ -177,14 +177,16 @@ class PanesReplay:
 
     def _follow(self, message: PaneMessage | Tick) -> None:
         """Go on in the log of the topic that a pane or tick names. Raises FormatError if it is a former one."""
-        log, topic = message.log, self.config.topics.predictions
-        if not log or message.topic != topic or (self.logs and is_same_log(log, self.logs[-1])):
+        log, topic, names = message.log, message.topic, self.config.topics
+        known = self.logs.get(topic, [])
+        if not log or topic not in (names.predictions, names.labels) or (known and is_same_log(log, known[-1])):
             return
-        if any(is_same_log(log, each) for each in self.logs):
+        if any(is_same_log(log, each) for each in known):
             raise FormatError(f"of a log of topic {topic} that the group had left by `driftline resume`")
-        if self.logs:
-            self._move(_restarted)
-        self.logs.append(log)
+        if known:
+            source = "" if topic == names.predictions else topic
+            self._move(partial(_restarted, topic=source))
+        self.logs[topic] = [*known, log]
 
     def _judge(self, record: PanesRecord, message: Message) -> list[IncidentAlert]:
         """Judge the message of a record. Raises FormatError or NoRoomError, and then it has changed nothing."""

@@ -9,11 +9,13 @@ and ids of its topics, the number of partitions of the panes topic, and the id o
 | topics.predictions           | its name                      | refused                                         |
 | topics.panes                 | "NAME with N partitions"      | refused; more partitions stay idle              |
 | cluster                      | the id of the Kafka cluster   | refused; `driftline resume --new-cluster` moves |
+| topics.labels                | its name, if it is read       | refused; `driftline resume` moves               |
 | topics.predictions.id, …     | the id of the topic           | refused; `driftline resume` moves               |
-| resumed                      | how often it has moved        |                                                 |
+| resumed                      | how often predictions moved   |                                                 |
+| resumed.labels               | how often labels did          |                                                 |
 
-Panes name the log that they were made of, by the last two: a worker that was cut off from Kafka may send some of the
-log before, whose offsets mean nothing any more.
+Panes name the log that they were made of, by its id and how often it has moved: a worker that was cut off from Kafka
+may send some of the log before, whose offsets mean nothing any more.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ from driftline.stream.kafka.logs import ClusterFacts, Log
 #: What to run when a log is not the one that was read.
 RESUME = "driftline resume -c driftline.yaml"
 #: The topics whose offsets are in Redis, by their fields of the section `topics`.
-READ = ("predictions", "panes")
+READ = ("predictions", "labels", "panes")
+# How often a topic has moved.
+_RESUMED = {"predictions": "resumed", "labels": "resumed.labels"}
 
 Facts = Mapping[str, str]
 
@@ -36,8 +40,9 @@ class LogChangedError(RuntimeError):
 
 
 def group_facts(topics: Topics, cluster: ClusterFacts) -> dict[str, str]:
-    """The facts to bind a group to, as they are now. The panes topic must exist."""
+    """The facts to bind a group to, as they are now. cluster: of the topics that are read, panes among them."""
     facts = {"topics.predictions": topics.predictions}
+    facts |= {"topics.labels": topics.labels} if topics.labels in cluster.topics else {}
     facts["topics.panes"] = f"{topics.panes} with {cluster.topics[topics.panes].partitions} partitions"
     facts |= {"cluster": cluster.id} if cluster.id else {}
     return facts | _topic_ids(topics, cluster)
@@ -48,12 +53,17 @@ def _topic_ids(topics: Topics, cluster: ClusterFacts) -> dict[str, str]:
     return {f"topics.{name}.id": facts.id for name, facts in found.items() if facts and facts.id}
 
 
-def log_of(facts: Facts) -> str:
-    """A name of the log of the predictions topic that a group reads: another one after `driftline resume` has moved it.
+def log_of(facts: Facts, name: str = "predictions") -> str:
+    """A name of the log of a topic that a group reads: another one after `driftline resume` has moved it.
 
-    It is "ID/RESUMED", without the id if that is not known.
+    It is "ID/RESUMED", without the id if that is not known. name: of the topic's field.
     """
-    return f"{facts.get('topics.predictions.id', '')}/{facts.get('resumed', '0')}"
+    return f"{facts.get(f'topics.{name}.id', '')}/{facts.get(_RESUMED[name], '0')}"
+
+
+def resumed(facts: Facts, name: str) -> dict[str, str]:
+    """What is bound once a topic has moved once more."""
+    return {_RESUMED[name]: str(int(facts.get(_RESUMED[name], 0)) + 1)}
 
 
 def panes_partitions(facts: Facts) -> int:
@@ -71,6 +81,11 @@ def check_group(group: str, bound: Facts, present: Facts) -> None:
             f"moved to this cluster, run: {RESUME} --new-cluster"
         )
     for name in READ:
+        if was_renamed(name, bound, present):
+            raise LogChangedError(
+                f"topics.{name} was {bound[f'topics.{name}']} and is {present[f'topics.{name}']} now. To see what can "
+                f"be done, run: {RESUME}"
+            )
         if was_created_again(name, bound, present):
             topic = _name_and_count(present[f"topics.{name}"])[0]
             raise LogChangedError(
@@ -82,7 +97,7 @@ def check_group(group: str, bound: Facts, present: Facts) -> None:
 
 def check_names(group: str, bound: Facts, present: Facts) -> None:
     """Raises LogChangedError if a group's state belongs to topics of other names, or to more panes partitions."""
-    for name in READ:
+    for name in ("predictions", "panes"):
         fact = f"topics.{name}"
         (was, count), (now, present_count) = (
             _name_and_count(each.get(fact, present[fact])) for each in (bound, present)
@@ -92,6 +107,17 @@ def check_names(group: str, bound: Facts, present: Facts) -> None:
                 f"{fact} was {bound[fact]} and is {present[fact]} now: the state of {group} does not fit it; go back "
                 "to the former, or start over with another worker.group"
             )
+
+
+def is_another(name: str, bound: Facts, present: Facts) -> bool:
+    """Whether a group must be told by `driftline resume` to read this topic (a field of the section `topics`)."""
+    return was_renamed(name, bound, present) or was_created_again(name, bound, present)
+
+
+def was_renamed(name: str, bound: Facts, present: Facts) -> bool:
+    """Whether the topic of labels has another name than the one that the group is bound to; others may have none."""
+    fact = f"topics.{name}"
+    return name == "labels" and fact in bound and fact in present and bound[fact] != present[fact]
 
 
 def was_created_again(name: str, bound: Facts, present: Facts) -> bool:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Self
 
 from driftline.stream.alerts.build import CONTENT_TYPE, encode_alert
@@ -103,11 +104,11 @@ class JudgeStage:
     """Judges the panes partitions assigned to this worker.
 
     references: the baselines given in the configuration, without the signals that are not watched. level: the group's
-    format level, which may rise while the stage works. log: as in `SketchStage`.
+    format level, which may rise while the stage works. logs: by topic of events or labels, as in `SketchStage`.
     """
 
     level: int = NEWEST
-    log: str = ""
+    logs: Mapping[str, str] = MappingProxyType({})
 
     def __init__(
         self,
@@ -228,7 +229,7 @@ class JudgeStage:
     async def _judge(self, judge: PanesJudge, message: Message, appended: int) -> None:
         """Judge a message. appended: when it was written, epoch ms. Raises FormatError or NoRoomError."""
         if isinstance(message, PaneMessage | Tick):
-            _check_log(message, self.log if message.topic == self._settings.rules.predictions else "")
+            _check_log(message, self.logs.get(message.topic, ""))
         if isinstance(message, ReferenceMessage):
             log_yielding(message, judge.changes.reference(message.model))
         if isinstance(message, PaneMessage | ReferenceMessage):

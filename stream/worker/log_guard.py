@@ -38,9 +38,9 @@ class LogGuard:
 
     def __init__(self, config: Config, store: Store, metrics: Metrics) -> None:
         self._kafka, self._topics, self._store, self._metrics = config.kafka, config.topics, store, metrics
-        # Ticks of labels, too, say how many partitions there are.
         labels = {config.topics.labels} if config.labelled_by("topic") else set[str]()
-        self._cluster = ClusterClient(config.kafka, {config.topics.predictions, config.topics.panes, *labels})
+        self._read = {config.topics.predictions, config.topics.panes, *labels}
+        self._cluster = ClusterClient(config.kafka, self._read)
         self._bound: Mapping[str, str] = {}
         self._read_to: dict[TP, int] = {}
         self._all_seen = time.monotonic()
@@ -64,7 +64,7 @@ class LogGuard:
         self._note_added(continuity.panes_partitions(present) - continuity.panes_partitions(self._bound))
 
     def _note_partitions(self, facts: ClusterFacts) -> None:
-        # Without predictions or panes, `check_topics` ends the worker.
+        # Without one of them, `check_topics` ends the worker.
         self._partitions |= {name: topic.partitions for name, topic in facts.topics.items()}
 
     def _note_added(self, idle: int) -> None:
@@ -134,7 +134,7 @@ class LogGuard:
     async def check_topics(self) -> None:
         """Check that the topics are still the same ones. Raises KafkaUnreachableError if Kafka does not say."""
         facts = await asyncio.to_thread(self._cluster.facts)
-        missing = {self._topics.predictions, self._topics.panes} - facts.topics.keys()
+        missing = self._read - facts.topics.keys()
         if not missing:
             self._all_seen = time.monotonic()
             self._note_partitions(facts)
@@ -144,9 +144,10 @@ class LogGuard:
             raise LogChangedError(f"topic {' and '.join(sorted(missing))} was deleted under this worker")
 
     @property
-    def log(self) -> str:
-        """A name of the log of the predictions topic that the group is bound to, see `continuity.log_of`."""
-        return continuity.log_of(self._bound)
+    def logs(self) -> dict[str, str]:
+        """By topic of events or labels, a name of the log that the group is bound to, see `continuity.log_of`."""
+        named = {self._topics.predictions: "predictions", self._topics.labels: "labels"}
+        return {topic: continuity.log_of(self._bound, name) for topic, name in named.items()}
 
     def place(self, record: OutgoingRecord) -> OutgoingRecord:
         """A record with its partition, if it is a pane: that of its model since the group began."""

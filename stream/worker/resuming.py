@@ -2,7 +2,8 @@
 
 What is kept: models' states, open incidents, outboxes. What moves: the offset at which a partition goes on, and up to
 which offset each model has consumed it. Panes that wait to be judged are skipped if the predictions topic moves: their
-offsets are those of the old log, and would let the judge drop events of the new one as known.
+offsets are those of the old log, and would let the judge drop events of the new one as known. If that of labels does,
+panes of its log before become dead letters, so that those of predictions between them are judged.
 
 Rule 1: every partition is claimed first, so a worker that comes back from a pause can write no more to Redis.
 Rule 2: the facts are bound last. A worker that starts meanwhile is refused, and what was moved in part is moved again.
@@ -20,7 +21,7 @@ from driftline.stream.kafka.logs import Log
 from driftline.stream.panes.pane import Source
 from driftline.stream.state.level import level_of
 from driftline.stream.state.store import Store
-from driftline.stream.worker.continuity import READ, Facts, was_created_again
+from driftline.stream.worker.continuity import READ, Facts, is_another, resumed
 
 #: A partition: its topic and its number.
 Place = tuple[str, int]
@@ -63,28 +64,35 @@ class Situation:
     @property
     def is_refused(self) -> bool:
         """Whether workers are refused, if nothing else is: the group is bound to other ids than Kafka has."""
-        return self.new_cluster or any(was_created_again(name, self.bound, self.present) for name in READ)
+        return self.new_cluster or any(is_another(name, self.bound, self.present) for name in READ)
 
     def moves(self, at: str) -> list[Move]:
         """What has to move, to the `begin` or the `end` of its log; empty if workers can go on."""
         predictions = list(self._moves("predictions", at))
         panes = list(self._moves("panes", at))
-        return [*predictions, *panes, *(self._unjudged({move.partition for move in panes}) if predictions else ())]
+        labels = self._moves("labels", at) if "topics.labels" in self.present else ()
+        return [
+            *predictions,
+            *labels,
+            *panes,
+            *(self._unjudged({move.partition for move in panes}) if predictions else ()),
+        ]
 
     def _moves(self, name: str, at: str) -> Iterator[Move]:
-        again = self.new_cluster or was_created_again(name, self.bound, self.present)
+        again = self.new_cluster or is_another(name, self.bound, self.present)
         for topic, partition, read_to, log in self._stored(getattr(self.topics, name)):
             to, reason = getattr(log, at), "the topic was created again" if again else "the log is shorter now"
             if log.end < read_to or (again and (read_to or to)):
                 kept = range(0) if again else range(to, log.end)
-                effect = _effect(name, log, to, again) + self._doubt(topic, partition, read_to, kept)
+                effect = _effect(name, log, to, again) + self._doubt(name, topic, partition, read_to, kept)
                 yield Move(topic, partition, read_to, log, to, reason, effect)
 
-    def _doubt(self, topic: str, partition: int, read_to: int, kept: range) -> str:
-        """What else may be lost of a partition of the predictions topic. kept: offsets that are read again."""
+    def _doubt(self, name: str, topic: str, partition: int, read_to: int, kept: range) -> str:
+        """What else may be lost of a partition of predictions or labels. kept: offsets that are read again."""
         start = self.last_seals.get((topic, partition), read_to)
         start = kept.stop if start in kept else start
-        lost = f"; events of offsets {start} to {read_to - 1} are lost if a worker ended before it published them"
+        what = "labels" if name == "labels" else "events"
+        lost = f"; {what} of offsets {start} to {read_to - 1} are lost if a worker ended before it published them"
         return lost if start < read_to else ""
 
     def _unjudged(self, moved: set[int]) -> Iterator[Move]:
@@ -105,6 +113,8 @@ def _effect(name: str, log: Log, to: int, again: bool) -> str:
         return f"its {count} records are not read"
     if name == "panes":
         return f"its {count} records are read; panes that were not judged, and are not there any more, are lost"
+    if name == "labels":
+        return f"its {count} labels are read; those that were read before are repeated, or come too late"
     if again:
         return f"its {count} records are read; of the old topic, records not read by then are lost"
     return f"its {count} records are read; those that were counted before count again"
@@ -114,18 +124,22 @@ async def move(store: Store, situation: Situation, moves: list[Move]) -> None:
     """Move the stored positions, and bind the group to what Kafka has. Raises StoreError, such as FencedError."""
     topics, targets = situation.topics, {(each.topic, each.partition): each.to for each in moves}
     level = level_of(situation.bound)
+    inputs = {"predictions": topics.predictions, "labels": topics.labels}
     sketchers = {
-        p: await store.claim_sketch(topics.predictions, p, level) for p in _partitions(situation, topics.predictions)
+        (topic, p): await store.claim_sketch(topic, p, level)
+        for topic in inputs.values()
+        for p in _partitions(situation, topic)
     }
     judges = {p: await store.claim_judge(topics.panes, p, level) for p in _partitions(situation, topics.panes)}
-    consumed = {partition: to for (topic, partition), to in targets.items() if topic == topics.predictions}
+    moved = {place: to for place, to in targets.items() if place[0] != topics.panes}
+    sources = {Source(each, "" if topic == topics.predictions else topic): to for (topic, each), to in moved.items()}
     for partition, judge in judges.items():
-        sources = {Source(each): to for each, to in consumed.items()}
         await judge.move(targets.get((topics.panes, partition), judge.next_offset or 0), sources)
-    for partition, to in consumed.items():
-        await sketchers[partition].move(to)
+    for place, to in moved.items():
+        await sketchers[place].move(to)
     kept = {"topics.panes": situation.bound.get("topics.panes", situation.present["topics.panes"])}
-    counted = {"resumed": str(int(situation.bound.get("resumed", 0)) + 1)} if consumed else {}
+    again = [name for name, topic in inputs.items() if any(place[0] == topic for place in moved)]
+    counted = {fact: times for name in again for fact, times in resumed(situation.bound, name).items()}
     await store.rebind({**situation.present, **kept, **counted})
 
 

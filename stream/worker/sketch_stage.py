@@ -99,7 +99,7 @@ class SketchStage:
 
     baselines: those given in the configuration, by model, without the signals that are not watched. schemas: None if
     the configuration names no source of them. level: the group's format level, which may rise while the stage works.
-    log: which log of the predictions topic is read, see `continuity.log_of`. facts: of the topics; without them no tick
+    log: which log of its topic is read, see `continuity.log_of`. facts: of the topics; without them no tick
     is sent. tick_every: s between two ticks of a partition: even those of hundreds of partitions are fewer than panes.
     """
 

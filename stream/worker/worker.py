@@ -213,7 +213,9 @@ class Worker:
             await self._reload_if_asked()
         # Not before: with the level, baselines are announced, and only a bound group knows on which partitions.
         self._use_level(level)
-        self.sketch_stage.log = self.judge_stage.log = self.guard.log
+        self.judge_stage.logs = self.guard.logs
+        for topic, reader in self._readers.items():
+            reader.log = self.guard.logs[topic]
         if self._room is None:
             dead_letters = [f"{topic}.dlq" for topic in (*self._inputs, topics.panes)]
             self._room = await asyncio.to_thread(record_room, self.config.kafka, dead_letters)

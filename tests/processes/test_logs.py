@@ -341,6 +341,41 @@ def test_resume_lets_workers_read_a_topic_created_again_and_keeps_incidents(
 
 
 @on_kafka
+def test_a_topic_of_labels_created_again_ends_a_worker_until_resume_lets_it_read_that(
+    broker: Broker, redis_server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.driftline").write_bytes(encode_baseline(baseline_of("a")))
+    models = {"a": {"baseline": "a.driftline", "outcomes": {"labels": "topic"}}}
+    here = deploy(tmp_path, broker, redis_server.address, {**SECTIONS, "models": models})
+    labels, rows = here.config.topics.labels, messages("a", 300)
+    read = (json.loads(each) for each in rows)
+    written = [json.dumps({"id": row["id"], "ts": row["ts"], "model": "a", "label": "x"}).encode() for row in read]
+    here.produce({0: rows})
+    here.produce({0: written[:200]}, labels)
+    with here.worker("before") as worker:
+        worker.wait_for(lambda: labels_known(here) == 200)
+        create_again(here, labels)
+        assert f"topic {labels} {MADE_AGAIN}" in ends(worker)
+    here.produce({0: written[200:]}, labels)
+    deadline = time.monotonic() + 30  # Kafka counts the worker that has ended until its session expires
+    while (code := driftline("resume", "-c", here.path, "--yes")) == 2 and time.monotonic() < deadline:
+        time.sleep(1.0)
+    assert code == 0, capsys.readouterr().err
+    moved = " ".join(capsys.readouterr().out.split())
+    assert f"{labels}, partition 0: read to offset 200, the topic was created again" in moved
+    with here.worker("after") as worker:
+        worker.wait_for(lambda: labels_known(here) == 300)
+        assert worker.stop() == 0
+
+
+def labels_known(here: Deployment) -> int:
+    """How many labels wait for their predictions, or have met them."""
+    states = here.model_states()
+    state = restore_state(states["a"], here.baselines["a"]) if states else None
+    return state.waiting.labels.rows if state and state.waiting else 0
+
+
+@on_kafka
 def test_a_pane_of_the_old_log_that_arrives_after_resume_is_a_dead_letter(here: Deployment) -> None:
     """From a worker that was cut off from Kafka when it had to send it. Its offsets are beyond those of the new log."""
     here.produce({0: messages("a", 500)})

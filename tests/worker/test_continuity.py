@@ -23,11 +23,15 @@ from driftline.stream.worker.continuity import (
 )
 from driftline.stream.worker.resuming import Situation
 
-TOPICS = Topics(predictions="p", panes="s")
+TOPICS = Topics(predictions="p", panes="s", labels="l")
 
 
-def facts(cluster: str | None = "c", p: str | None = "p1", s: str | None = "s1", panes: int = 4) -> dict[str, str]:
-    return group_facts(TOPICS, ClusterFacts(cluster, {"p": TopicFacts(p, 2), "s": TopicFacts(s, panes)}))
+def facts(
+    cluster: str | None = "c", p: str | None = "p1", s: str | None = "s1", panes: int = 4, labels: str | None = None
+) -> dict[str, str]:
+    """labels: the id of their topic; None if it is not read."""
+    read = {"p": TopicFacts(p, 2), "s": TopicFacts(s, panes), **({"l": TopicFacts(labels, 2)} if labels else {})}
+    return group_facts(TOPICS, ClusterFacts(cluster, read))
 
 
 @pytest.mark.parametrize(
@@ -56,6 +60,15 @@ def test_a_group_of_an_older_driftline_is_not_refused_for_what_it_did_not_bind()
 def test_other_names_of_topics_are_refused() -> None:
     with pytest.raises(LogChangedError, match=r"topics\.predictions was q and is p now: the state of g does not fit"):
         check_group("g", {**facts(), "topics.predictions": "q"}, facts())
+
+
+def test_a_topic_of_labels_counts_once_it_is_read() -> None:
+    check_group("g", facts(), facts(labels="l1"))
+    check_group("g", facts(labels="l1"), facts())
+    with pytest.raises(LogChangedError, match="topic l was deleted and created again"):
+        check_group("g", facts(labels="l1"), facts(labels="l2"))
+    with pytest.raises(LogChangedError, match=r"topics\.labels was k and is l now.*driftline resume"):
+        check_group("g", {**facts(labels="l1"), "topics.labels": "k"}, facts(labels="l1"))
 
 
 def test_the_panes_partitions_are_those_that_the_group_began_with() -> None:
@@ -120,3 +133,17 @@ def test_all_partitions_of_a_topic_created_again_move_also_longer_ones() -> None
     assert again.is_refused
     assert [(each.partition, each.to) for each in again.moves("begin")] == [(0, 0)]
     assert [(each.partition, each.to) for each in again.moves("end")] == [(0, 900), (1, 5)]
+
+
+def test_a_topic_of_labels_moves_by_itself_and_its_panes_are_not_skipped() -> None:
+    positions = {("p", 0): 70, ("l", 0): 50, ("l", 1): 4, ("s", 0): 5}
+    places = {("p", 0): Log(0, 90), ("l", 0): Log(0, 60), ("l", 1): Log(0, 0), ("s", 0): Log(0, 9)}
+    again = Situation(TOPICS, facts(labels="l1"), facts(labels="l2"), positions, places, last_seals={("l", 0): 40})
+    assert again.is_refused
+    first, second = again.moves("begin")
+    assert [(each.topic, each.partition, each.to) for each in (first, second)] == [("l", 0, 0), ("l", 1, 0)]
+    assert "its 60 labels are read; those that were read before are repeated, or come too late" in str(first)
+    assert str(first).endswith("; labels of offsets 40 to 49 are lost if a worker ended before it published them")
+    unread = replace(again, bound=facts(labels="l1"), present=facts(), logs={("p", 0): Log(0, 90), ("s", 0): Log(0, 9)})
+    assert not unread.is_refused
+    assert unread.moves("begin") == [], "labels are not read any more"
