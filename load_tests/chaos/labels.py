@@ -12,7 +12,7 @@ than a cut-off is so by its own time: so all counts are functions of the sets of
 first. Only what comes after ticks have closed its slot is late by its place in the log, and that is sent only once they
 are known to have closed all of them (F): these are the stragglers. By G, all labels without a prediction are counted.
 
-A partition that never had an event is not waited for. So all that are used get one before the first fault, and
+A partition that is known to hold nothing is not waited for. So all that are used get one before the first fault, and
 partitions that are added get none of these models.
 """
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 #: The models whose labels come by themselves: some are given a baseline, one learns it, one lies on all partitions, and
 #: one has two versions.
-LABELLED = (*(f"keyed-{i}" for i in range(6)), "keyed-23", "learns-0", "spread-0")
+LABELLED = (*(f"keyed-{i}" for i in range(6)), "keyed-23", "learns-0", "spread-2")
 _HOUR, _MINUTE = 3_600_000, 60_000
 #: ms. A producer's wrong clock is off by less than a slot.
 SLOT, WAIT, KEEP = 3 * _HOUR, 12 * _HOUR, 12 * _HOUR

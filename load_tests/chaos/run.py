@@ -153,7 +153,7 @@ def _done(site: Site, seconds: float, shown: Callable[[], None]) -> bool:
 
 
 def _let_all_partitions_begin(site: Site, labels: LabelTopic) -> None:
-    """Wait until all have sent a tick: a partition that never did is taken for one that holds nothing."""
+    """Wait until all that will be used have held an event: those that are known to hold none are not waited for."""
     labels.append(labels.source.first())
     site.producer.release_burst()
 

@@ -51,6 +51,11 @@ class SourceClock:
             self._at_end = max(self._at_end, asked)
             self.came = self.came or asked
 
+    @property
+    def is_at_end(self) -> bool:
+        """Whether all was read that the log held when Kafka was asked last."""
+        return self._at_end > 0 and not self._behind
+
     def advance(self, progress: Progress, is_open: bool, now: int) -> int | None:
         """The time up to which the partition is read, for a tick; None if it has never held an event.
 

@@ -98,25 +98,41 @@ class Marks:
     def complete_to(self, topic: str) -> int:
         """The time up to which every partition of a topic is read, epoch ms; 0 before the first tick.
 
-        A partition that never held an event sends no tick, and is left out; so is one that the topic has no more, or
-        that another log had, since it would stop the time for ever. One that is idle is not waited for if it is far
-        behind: its last event is old, and there is nothing to come. So this falls when it gets events again.
+        A partition of which no tick came is left out; so is one that the topic has no more, or that another log had,
+        since it would stop the time for ever. One that is idle is not waited for if it is far behind: its last event is
+        old, or it never held one, and there is nothing to come. So this falls when it gets events again.
         """
+        same = self._newest_of(topic)
+        newest = max((each.time for each in same), default=0)
+        busy = min((each.time for each in same if not each.idle), default=newest)
+        return min((each.time for each in same if each.time >= busy - _WAITED_FOR), default=newest)
+
+    def _newest_of(self, topic: str) -> list[Tick]:
+        """The ticks of the partitions that a topic has, in the log that it has."""
         own = [each for (of, _), each in self.ticks.items() if of == topic]
         newest = max(own, key=lambda each: (each.time, each.of, each.log), default=None)
         if newest is None:
-            return 0
-        same = [each for each in own if each.partition < newest.of and newest.log in ("", each.log)]
-        busy = min((each.time for each in same if not each.idle), default=newest.time)
-        return min((each.time for each in same if each.time >= busy - _WAITED_FOR), default=newest.time)
+            return []
+        return [each for each in own if each.partition < newest.of and newest.log in ("", each.log)]
 
-    def completed_since(self, before: Marks, *topics: str) -> int:
-        """`complete_to` of all these topics, if it is in a later slot of time than before; or 0.
+    def joined_to(self, *topics: str) -> int:
+        """`complete_to` of all these topics; 0 while there is a partition of which no tick came.
+
+        It may hold days of events: a first start reads what is there, and some partition is the last one to be begun.
+        """
+        whole = all(len(same) == same[0].of for topic in topics if (same := self._newest_of(topic)))
+        return min(map(self.complete_to, topics)) if whole else 0
+
+    def completed_since(self, before: Marks, topic: str) -> int:
+        """`complete_to`, if it is in a later slot of time than before; or 0.
 
         Ticks of all partitions come every 10 s, and most of them say nothing that traffic could be judged by.
         """
-        until, earlier = (min(marks.complete_to(topic) for topic in topics) for marks in (self, before))
-        return until if until // SLOT_MS > earlier // SLOT_MS else 0
+        return _if_later(self.complete_to(topic), before.complete_to(topic))
+
+    def joined_since(self, before: Marks, *topics: str) -> int:
+        """`joined_to`, if it is in a later slot of time than before; or 0."""
+        return _if_later(self.joined_to(*topics), before.joined_to(*topics))
 
     def after(self, *ticks: Tick) -> Marks:
         """The marks after more ticks; those of a partition of which nothing new is said stay the same objects."""
@@ -127,6 +143,10 @@ class Marks:
             if joined != marks.get(place):
                 marks[place] = joined
         return Marks(marks)
+
+
+def _if_later(time: int, before: int) -> int:
+    return time if time // SLOT_MS > before // SLOT_MS else 0
 
 
 def _join(known: Tick, new: Tick) -> Tick:

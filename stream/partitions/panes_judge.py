@@ -137,7 +137,7 @@ class PanesJudge:
         unread = self._judge_schema(tick, at)
         ticks, until = self._time, changes.marks.completed_since(before_it, self._topic)
         labels = self.monitors.rules.labels
-        joined = changes.marks.completed_since(before_it, self._topic, labels) if labels else 0
+        joined = changes.marks.joined_since(before_it, self._topic, labels) if labels else 0
         for model in changes.models:
             if not monitors.baselines.has(changes.reference(model)):
                 continue

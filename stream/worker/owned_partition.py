@@ -129,6 +129,12 @@ class OwnedPartition:
         return self.clock.advance(self.progress, is_open, _now())
 
     @property
+    def is_empty(self) -> bool:
+        """Whether all was read that the log held when Kafka was asked, and no event is on its way or was published."""
+        is_open = self.closing is not None or self.sketcher.cutter.holds_events
+        return self.progress.time is None and not is_open and self.clock.is_at_end
+
+    @property
     def read_so_far(self) -> Progress:
         """The progress for a tick: by the published runs and, if it holds no event, the open one.
 

@@ -304,6 +304,9 @@ class SketchStage:
             tick = Tick(settings.predictions, number, facts.predictions, *counts, fields, self.log, idle)
             await self._publish(tick_records(settings.panes, tick, facts.panes))
             self._metrics.sent_tick()
+        elif partition.is_empty and self.level >= OUTCOMES:
+            tick = Tick(settings.predictions, number, facts.predictions, 0, 0, log=self.log, idle=True)
+            await self._publish(tick_records(settings.panes, tick, facts.panes))
 
     def _pane_records(self, runs: Sequence[Run]) -> list[OutgoingRecord]:
         """The panes of runs, keyed by model. A pane too large for the topic becomes a dead letter."""

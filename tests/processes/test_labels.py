@@ -30,7 +30,7 @@ def refused(deployment: Deployment) -> set[bytes]:
 
 def test_each_label_counts_once_though_a_worker_is_killed(broker: Broker, redis_server: Server, tmp_path: Path) -> None:
     (tmp_path / "fraud.driftline").write_bytes(encode_baseline(baseline_of(messages(1500, seed=1))))
-    sections = {"panes": {"seconds": 0.5, "events": 50}, "models": {"fraud": MODEL}}
+    sections = {"panes": {"seconds": 0.5, "events": 50}, "models": {"fraud": MODEL}, "topics": {"partitions": 2}}
     deployment = deploy(tmp_path, broker, redis_server.address, sections)
     rows, labels = apart(1500, seed=4)
     expected = replayed(deployment.config, deployment.baselines, {0: rows}, {0: labels})

@@ -184,6 +184,41 @@ def test_after_crashes_anywhere_outcomes_are_those_of_both_replays(redis_server:
     play(LabelBench(redis_server, given=True), live)
 
 
+@pytest.mark.parametrize("last", [("p", 1), ("l", 1)])
+def test_slots_wait_for_a_partition_of_which_nothing_was_read_yet(redis_server: Server, last: tuple[str, int]) -> None:
+    """As at the first start on topics that hold days of events already."""
+
+    async def live(this: Bench) -> None:
+        assert isinstance(this, LabelBench)
+        this.predictions_log[2] = []
+        this.labels_log[2] = [b"{"]
+        this.topics = topics_with(this.config, this.predictions_log, this.labels_log)
+        driver = this.driver()
+        driver.sketch.tick_every = driver.labels.tick_every = 0.0
+        await driver.assign()
+        places = [(kind, each) for kind in "pl" for each in range(3) if (kind, each) != last]
+        for kind, each in (*places, last):
+            while await (driver.sketch_next if kind == "p" else driver.labels_next)(each):
+                await driver.send_ticks(EPOCH)
+                await this.judge_all(driver)
+        await driver.send_ticks(EPOCH)
+        await this.judge_all(driver)
+        state = await this.state("fraud")
+        direct = replayed(this.config, this.baselines, this.predictions_log, this.labels_log)
+        assert packed(state) == packed(direct)
+        assert state.waiting is not None
+        assert direct.waiting is not None
+        # The end of a replay closes the slots of the last predictions, too.
+        found, expected = (
+            each.counts._replace(unlabelled=0, doubled=0, unmatched=0) for each in (state.waiting, direct.waiting)
+        )
+        assert found == expected
+        assert found.overdue == 0
+        assert found.joined > 1200
+
+    play(LabelBench(redis_server, given=True), live)
+
+
 async def crash(this: LabelBench, order: int, **changes: Any) -> None:
     with suppress(Crash):
         await this.work(this.driver(**changes), order)
