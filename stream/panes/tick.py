@@ -102,26 +102,29 @@ class Marks:
         since it would stop the time for ever. One that is idle is not waited for if it is far behind: its last event is
         old, or it never held one, and there is nothing to come. So this falls when it gets events again.
         """
-        same = self._newest_of(topic)
-        newest = max((each.time for each in same), default=0)
-        busy = min((each.time for each in same if not each.idle), default=newest)
-        return min((each.time for each in same if each.time >= busy - _WAITED_FOR), default=newest)
-
-    def _newest_of(self, topic: str) -> list[Tick]:
-        """The ticks of the partitions that a topic has, in the log that it has."""
-        own = [each for (of, _), each in self.ticks.items() if of == topic]
-        newest = max(own, key=lambda each: (each.time, each.of, each.log), default=None)
+        own, newest = self._of(topic)
         if newest is None:
-            return []
-        return [each for each in own if each.partition < newest.of and newest.log in ("", each.log)]
+            return 0
+        same = [each for each in own if each.partition < newest.of and newest.log in ("", each.log)]
+        busy = min((each.time for each in same if not each.idle), default=newest.time)
+        return min((each.time for each in same if each.time >= busy - _WAITED_FOR), default=newest.time)
+
+    def _of(self, topic: str) -> tuple[list[Tick], Tick | None]:
+        """The ticks of a topic, and the newest of them."""
+        own = [each for (of, _), each in self.ticks.items() if of == topic]
+        return own, max(own, key=lambda each: (each.time, each.of, each.log), default=None)
+
+    def _is_heard(self, topic: str) -> bool:
+        """Whether a tick of every partition came."""
+        own, newest = self._of(topic)
+        return newest is not None and sum(each.partition < newest.of for each in own) == newest.of
 
     def joined_to(self, *topics: str) -> int:
         """`complete_to` of all these topics; 0 while there is a partition of which no tick came.
 
         It may hold days of events: a first start reads what is there, and some partition is the last one to be begun.
         """
-        whole = all(len(same) == same[0].of for topic in topics if (same := self._newest_of(topic)))
-        return min(map(self.complete_to, topics)) if whole else 0
+        return min(map(self.complete_to, topics)) if all(map(self._is_heard, topics)) else 0
 
     def completed_since(self, before: Marks, topic: str) -> int:
         """`complete_to`, if it is in a later slot of time than before; or 0.

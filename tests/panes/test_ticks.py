@@ -273,6 +273,18 @@ def test_the_time_of_a_topic_of_which_all_partitions_are_idle_goes_on() -> None:
     assert marks.complete_to("events") == THEN - SECOND
 
 
+def test_labels_are_joined_once_a_tick_of_every_partition_came_even_of_those_that_hold_nothing() -> None:
+    labels = Tick("labels", 0, 1, 5, THEN + HOUR)
+    before = Marks().after(labels, at(0, THEN), at(1, THEN))
+    assert before.complete_to("events") == THEN
+    assert before.joined_to("events", "labels") == 0
+    after = before.after(at(2, 0, idle=True))
+    assert after.joined_to("events", "labels") == after.joined_since(before, "events", "labels") == THEN
+    assert after.joined_since(after, "events", "labels") == 0
+    more = after.after(Tick("events", 0, 4, 6, THEN + HOUR))
+    assert more.joined_to("events", "labels") == 0, "a partition was added, and may hold something"
+
+
 def test_of_two_ticks_with_the_same_time_the_one_that_is_not_idle_came_later() -> None:
     for ticks in ([at(0, 5), at(0, 5, idle=True)], [at(0, 5, idle=True), at(0, 5)]):
         assert not Marks().after(*ticks).ticks["events", 0].idle
