@@ -15,6 +15,11 @@ chance of e^-h (Wald). So of panes of m events, h = -ln(`FALSE` m) is a false en
 for what was no drift at all: a third of the evidence that all events from the onset to r have against the baseline. It
 grows as long as a drift lasts, and soon is more than 3 h; what alarmed by chance is over as soon as it looks so.
 
+A baseline of few events errs, and traffic differs from it by as much for ever. What alarmed by that and by chance
+together is as likely in the newest events as it was, and so would never end. But the evidence of all events since the
+onset falls, as chance is used up; that of a drift that lasts falls by d nats with a chance of e^-d, once (Wald, again).
+So it is over, too, once this is less by a third than the alarm had (`has_faded`).
+
 The level is taken a standard error nearer to the baseline, as the window that alarms shows more than there is; it is
 known better the longer the drift lasts. Var is the larger of the variances in the baseline and in the drift, by shares:
 a drift that spreads values, or fills a rare code, must not look over by chance. ks, bins and smooth ask the cut, the
@@ -242,6 +247,15 @@ def _shares_below(expected: FloatArray) -> FloatArray:
     """The share (w, size) of what is expected of regular codes that is up to each of them."""
     below = expected.cumsum(1)
     return np.asarray(below / np.maximum(below[:, -1:], 1e-300))
+
+
+def has_faded(at_alarm: float, now: float) -> bool:
+    """Whether all events since the onset of a drift have so much less evidence, in nats, than those of its alarm had.
+
+    >>> has_faded(12.0, 7.9), has_faded(12.0, 8.1)
+    (True, False)
+    """
+    return now < (1 - _SHARE) * at_alarm
 
 
 def needed(pane: float) -> float:

@@ -6,8 +6,9 @@ window, the battery gives each window's evidence, and the strongest ratio of evi
     alarm      some window reaches its threshold (ratio >= 1): the signal joins the model's incident, or opens one;
                the window with the highest ratio dates its start
     release    the newest events are likelier as the baseline has them than as the drift had them until then, by so much
-               that it errs once in a million events of a drift (`detectors.decision.release`), and no window of these
-               alarms: the signal has recovered, and windows that reach back beyond them are not evaluated again.
+               that it errs once in a million events of a drift, or all events since its onset have a third less
+               evidence than its alarm had (`detectors.decision.release`); and no window of the newest events alarms:
+               the signal has recovered, and windows that reach back beyond them are not evaluated again.
                Where no slope is known, and of incidents below format level 3, it takes a window of twice the events
                the alarm needed (200 at least), under half the threshold of every test against the reference
     worse      some test of a drifting signal finds so much in the newest events that its incident's severity rises, or
@@ -18,6 +19,7 @@ window, the battery gives each window's evidence, and the strongest ratio of evi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial, reduce
@@ -29,6 +31,7 @@ from msgspec import UNSET
 
 from driftline.detectors.arrays import BoolArray, FloatArray, IntArray
 from driftline.detectors.decision.battery import Battery, Column
+from driftline.detectors.decision.release import has_faded
 from driftline.detectors.decision.thresholds import Dependence, independence_bound
 from driftline.detectors.summaries.exponential_histogram import ExponentialHistogram
 from driftline.detectors.summaries.sketch import Sketch
@@ -349,10 +352,20 @@ class Evaluation:
         return None if nats is None else (rows, nats)
 
     def _recovered_since(self, drift: Finding, rows: IntArray, nats: FloatArray) -> int | None:
-        if not rows.size or nats.max() < 0:
+        if not rows.size:
             return None
-        row, own = rows[nats.argmax()], self.signal_of == self.judge.index(drift.signal)
+        own, over = self.signal_of == self.judge.index(drift.signal), nats.max() >= 0
+        if not over and not has_faded(drift.evidence, self._evidence_until_now(drift, rows[0])):
+            return None
+        row = rows[nats.argmax()] if over else rows[0]
         return int(self.start[row]) if self.ratio[row:, own & ~self.uses_past].max() < 1 else None
+
+    def _evidence_until_now(self, drift: Finding, after: int) -> float:
+        """The most evidence for a drift in windows older than `after`, the first after its alarm; infinite if none."""
+        signal = self.judge.index(drift.signal)
+        evidence = self.evidence[:after, self.columns.index(drift.test._replace(signal=signal))]
+        counted = evidence[self.start[:after] >= self.reference_start[signal]]
+        return float(counted.max(initial=0.0)) if counted.size else math.inf
 
     def _quiet_since(self, drift: Finding) -> int | None:
         """The start of a window long enough to show the drift that shows none; None if there is no such window."""
