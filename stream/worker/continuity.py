@@ -110,7 +110,7 @@ def check_names(group: str, bound: Facts, present: Facts) -> None:
 
 
 def is_another(name: str, bound: Facts, present: Facts) -> bool:
-    """Whether a group must be told by `driftline resume` to read this topic (a field of the section `topics`)."""
+    """Whether a group reads this topic only after `driftline resume` (a field of the section `topics`)."""
     return was_renamed(name, bound, present) or was_created_again(name, bound, present)
 
 
