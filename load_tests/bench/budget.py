@@ -1,15 +1,17 @@
-"""False pages of the model's data, observed beside promised: simulated traffic through the whole replay.
+"""False pages beside those promised, by kind of traffic, length of the baseline and rate: the budget in one command.
 
-    nice python -m load_tests.bench.budget                                     all kinds, 5 seeds each: some 10 minutes
-    nice python -m load_tests.bench.budget --kinds normal ar --seeds 2 --json
-    nice python -m load_tests.bench.budget --kinds ar sessions --rows 10000    of a short baseline
+    nice python -m load_tests.bench.budget                                    the whole table: some two hours
+    nice python -m load_tests.bench.budget --seeds 1 --json                   a line of JSON for each run
+    nice python -m load_tests.bench.budget --kinds ar --rates 1e-5 --rows 10000 --tests
 
-Each run has a baseline of 50,000 events and four weeks of traffic without any drift: an event each 10 s on average,
-five signals, and a budget of 10 pages a week, of which nine are for the data. So much is allowed that a few runs tell
-whether it is kept; one page a month takes years.
+A run is a model of 20 signals of one kind, without any drift: its first events are the baseline, and what follows is
+judged in panes of 250 by all of the judge, with slopes, single bins, the smooth test and incidents, until as many pages
+are promised as `--promised` says. What is judged comes in stretches of 50,000 events that do not depend on each other.
+Every rate judges the same traffic, the lower ones more of it.
 
-Exit code 1: more false pages than promised in all kinds of independent events together (95 % Poisson bound), or twice
-as many in one of them (p < 0.001). Kinds marked with * depend on their past: they are shown, and not counted.
+Beside the ratio of pages to promised ones of each cell stands its interval (95 %, Poisson). `open` is the share of the
+panes in which an incident is open. Exit code 1: more pages than promised in all cells of a rate together (95 %), or
+more than twice as many in a cell (p < 0.001).
 """
 
 from __future__ import annotations
@@ -17,159 +19,195 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import statistics
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
-import orjson
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
-from driftline.detectors.arrays import FloatArray, IntArray
-from driftline.detectors.decision.budget import Family
+from driftline.detectors.arrays import FloatArray
+from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import BuildSettings, build_baseline
-from driftline.stream.config.load import parse_config
+from driftline.stream.codec.levels import monitor_settings
+from driftline.stream.config.sections import ModelConfig
 from driftline.stream.events.event import Event
-from driftline.stream.replay.run import as_single_partition, replay
+from driftline.stream.judge.incidents import Status
+from driftline.stream.judge.monitor import Monitor
+from driftline.stream.judge.state import ModelState
+from driftline.stream.panes.pane import SLOT_MS, Pane, Range
 from load_tests.bench.absence import above
+from load_tests.bench.detection import ar, values
 
-#: Weeks of each run.
-WEEKS = 4
-BASELINE = 50_000
-CONFIG = parse_config("{panes: {events: 250, seconds: null}, defaults: {false_pages: 10 per week}}")
-# ms of an event on average, of an hour and a day; a day has 8640 events.
-_EVENT, _HOUR, _DAY = 10_000, 3_600_000, 86_400_000
-_START = 1_767_571_200_000  # 2026-01-05, a Monday
-_SIGNALS = 5
-_BATCH = 5000
+#: Signals of a model, events of a pane, and lengths of a baseline and rates that the table has.
+SIGNALS, PANE = 20, 250
+ROWS: Final = (10_000, 50_000)
+RATES: Final = (1e-5, 1e-6)
+# Events of a stretch, a whole number of panes; ms from event to event; 2026-01-05, a Monday.
+_STRETCH, _STEP, _START = 50_000, 10_000, 1_767_571_200_000
+# Categories of a share.
+_NAMES = [f"c{i}" for i in range(10)]
 
 Rng = np.random.Generator
-# Values (n, S), NaN where one is missing, by times (n,) in ms since the start; the same of times by their number.
-Values = Callable[[Rng, FloatArray], FloatArray]
-Times = Callable[[int], FloatArray]
+Result = dict[str, Any]
 
 
-def steady(n: int) -> FloatArray:
-    """An event each 10 s."""
-    return np.arange(n) * float(_EVENT)
+def _as_is(kind: str) -> Callable[[Rng, int], FloatArray]:
+    return lambda rng, n: values(kind, rng, n, 0.0)
 
 
-def office(n: int) -> FloatArray:
-    """All events come from 9 to 17 on weekdays."""
-    within, days = (np.arange(n) % 12_096) * 8 * _HOUR / 12_096, np.arange(n) // 12_096
-    return (days // 5 * 7 + days % 5) * float(_DAY) + 9 * _HOUR + within
-
-
-def growing(n: int) -> FloatArray:
-    """Each event comes sooner after the last: four times as many at the end as at the start."""
-    return np.cumsum(_EVENT * 1.85 * np.exp(-math.log(4) * np.arange(n) / n))
-
-
-def independent(draw: Callable[[Rng, tuple[int, int]], FloatArray], rng: Rng, at: FloatArray) -> FloatArray:
-    """Independent values."""
-    return draw(rng, (len(at), _SIGNALS))
-
-
-def missing(rng: Rng, at: FloatArray) -> FloatArray:
-    """Independent normal values, of which one in fifty is missing."""
-    values = rng.normal(size=(len(at), _SIGNALS))
-    return np.where(rng.random(values.shape) < 0.02, np.nan, values)
-
-
-def remembering(keep: float, rng: Rng, at: FloatArray) -> FloatArray:
-    """AR(1) of variance 1."""
-    noise = rng.normal(scale=math.sqrt(1 - keep * keep), size=(len(at), _SIGNALS))
-    values, last = np.empty_like(noise), rng.normal(size=_SIGNALS)
-    for i, each in enumerate(noise):
-        last = values[i] = keep * last + each
-    return values
-
-
-def sessions(events: float, rng: Rng, at: FloatArray) -> FloatArray:
-    """Normal values, each of which comes again and again for a geometric number of events, `events` on average."""
-    who = np.cumsum((rng.random((len(at), _SIGNALS)) < 1 / events).astype(np.int64), axis=0)
-    return np.asarray(np.take_along_axis(rng.normal(size=(int(who.max()) + 1, _SIGNALS)), who, axis=0), float)
-
-
-def cyclic(depth: float, rng: Rng, at: FloatArray) -> FloatArray:
-    """A normal value with a daily cycle in its level."""
-    return rng.normal(size=(len(at), _SIGNALS)) + depth * np.sin(2 * np.pi * at / _DAY)[:, None]
-
-
-@dataclass(frozen=True)
-class Traffic:
-    """Traffic without a drift. promised: whether its events are independent, as a rate per event supposes."""
-
-    values: Values
-    times: Times = steady
-    promised: bool = True
-
-
-_NORMAL = partial(independent, lambda rng, size: rng.normal(size=size))
-KINDS: dict[str, Traffic] = {
-    "normal": Traffic(_NORMAL),
-    "lognormal": Traffic(partial(independent, lambda rng, size: rng.lognormal(size=size))),
-    "t2": Traffic(partial(independent, lambda rng, size: rng.standard_t(2, size=size))),
-    "flags, one in five": Traffic(partial(independent, lambda rng, size: (rng.random(size) < 0.2).astype(float))),
-    "missing, one in fifty": Traffic(missing),
-    "normal, office hours": Traffic(_NORMAL, office),
-    "normal, four times as many at the end": Traffic(_NORMAL, growing),
-    "ar 0.8": Traffic(partial(remembering, 0.8), promised=False),
-    "ar 0.95": Traffic(partial(remembering, 0.95), promised=False),
-    "daily cycle of 0.9 σ": Traffic(partial(cyclic, 0.9), promised=False),
-    "sessions of 20 events": Traffic(partial(sessions, 20), promised=False),
+# n values, NaN where one is missing; of a share, numbers of categories. Signals are cut from one series, of which a
+# recursion in Python takes as long as of a short one.
+KINDS: Mapping[str, Callable[[Rng, int], FloatArray]] = {
+    "normal": lambda rng, n: rng.standard_normal(n),
+    "uniform": lambda rng, n: rng.random(n),
+    "lognormal": lambda rng, n: rng.lognormal(size=n),
+    "Pareto 1.5": lambda rng, n: rng.pareto(1.5, n),
+    "few values": lambda rng, n: rng.choice(5, n, p=[0.4, 0.3, 0.2, 0.08, 0.02]).astype(float),
+    "many values": lambda rng, n: np.floor(3 * rng.lognormal(sigma=1.2, size=n)),
+    "zeros, 60 %": lambda rng, n: np.where(rng.random(n) < 0.6, 0.0, rng.lognormal(size=n)),
+    "shares": lambda rng, n: rng.choice(10, n, p=_zipf(10)).astype(float),
+    "missing, 2 %": lambda rng, n: np.where(rng.random(n) < 0.02, np.nan, rng.standard_normal(n)),
+    "ar 0.8": lambda rng, n: ar(rng, n, 0.8),
+    "ar 0.95": lambda rng, n: ar(rng, n, 0.95),
+    "sessions of 20": _as_is("sessions"),
 }
+_TEXTS = frozenset({"shares"})
 
 
-def features(values: FloatArray) -> Iterator[dict[str, float | None]]:
-    """The features of each event."""
-    names = [f"f{s}" for s in range(values.shape[1])]
-    for row in values.tolist():
-        yield dict(zip(names, (None if math.isnan(each) else each for each in row), strict=True))
+def _zipf(categories: int) -> FloatArray:
+    shares = np.arange(1, categories + 1) ** -0.9
+    return np.asarray(shares / shares.sum())
 
 
-def messages(at: IntArray, values: FloatArray) -> Iterator[list[bytes]]:
-    """Batches of messages."""
-    rows = [
-        orjson.dumps({"id": str(i), "ts": _START + ts, "model": "m", "features": each})
-        for i, (ts, each) in enumerate(zip(at.tolist(), features(values), strict=True))
-    ]
-    for first in range(0, len(rows), _BATCH):
-        yield rows[first : first + _BATCH]
+@dataclass(eq=False)
+class Judged:
+    """What a rate has shown so far."""
+
+    rate: float
+    monitor: Monitor
+    state: ModelState = field(default_factory=ModelState)
+    pages: int = 0
+    panes: int = 0
+    open: int = 0
+    tests: Counter[str] = field(default_factory=Counter)
+
+    def judge(self, pane: Pane[Sketch]) -> None:
+        """One more pane."""
+        self.state, steps = self.monitor.judge(self.state, pane)
+        self.panes += 1
+        self.open += any(each.reported for each in self.state.incidents.values())
+        for step in (each for each in steps if each.status is Status.FIRING):
+            self.pages += 1
+            self.tests.update(each.test.statistic for each in step.findings)
 
 
-def baseline_of(at: IntArray, values: FloatArray) -> Baseline:
-    """The baseline of events at times (n,), ms."""
-    events = [
-        Event(str(i), _START + ts, "m", None, {f"features.{name}": value for name, value in each.items()})
-        for i, (ts, each) in enumerate(zip(at.tolist(), features(values), strict=True))
-    ]
-    return build_baseline(events, {"model": "m"}, BuildSettings(timezone="UTC"))
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A model of signals of one kind, and its traffic."""
+
+    kind: str
+    rows: int
+    seed: int
+
+    @cached_property
+    def _rng(self) -> Rng:
+        return np.random.default_rng([self.seed, self.rows, *self.kind.encode()])
+
+    def _values(self, n: int) -> FloatArray:
+        """The next n events (n, S)."""
+        return KINDS[self.kind](self._rng, n * SIGNALS).reshape(SIGNALS, n).T
+
+    @cached_property
+    def baseline(self) -> Baseline:
+        """The baseline of its first events."""
+        names = [f"features.f{s:02}" for s in range(SIGNALS)]
+        rows = enumerate(self._values(self.rows).tolist())
+        events = [
+            Event(str(i), _START + i * _STEP, "m", None, dict(zip(names, map(self._value, row), strict=True)))
+            for i, row in rows
+        ]
+        return build_baseline(events, {"model": "m"}, BuildSettings(timezone="UTC")).with_derived()
+
+    def _value(self, value: float) -> float | str | None:
+        if self.kind in _TEXTS:
+            return _NAMES[int(value)]
+        return None if math.isnan(value) else value
+
+    def panes(self, events: int) -> Iterator[Pane[Sketch]]:
+        """Panes of what follows the baseline."""
+        layout, baseline = self.baseline.layout, self.baseline
+        columns_of = layout.encode(np.empty((len(_NAMES), 0)), [_NAMES] * SIGNALS) if layout.nominal else None
+        if len(layout.signals) != SIGNALS:
+            raise ValueError(f"the baseline of {self.kind!r} watches {len(layout.signals)} of {SIGNALS} signals")
+        for first in range(0, events, _STRETCH):
+            each = self._values(_STRETCH)
+            if columns_of is None:
+                columns, numbers = layout.encode(each, []), each
+            else:
+                columns, numbers = columns_of[each.astype(np.int64), np.arange(SIGNALS)], np.empty((len(each), 0))
+            for at in range(0, min(_STRETCH, events - first), PANE):
+                part, offset = slice(at, at + PANE), first + at
+                yield _pane(baseline.layout.sketch(columns[part], numbers[part]), offset, self.rows)
+
+    def judge(self, rates: Sequence[float], promised: float, advance: Callable[[int], Any]) -> Iterator[Result]:
+        """What each of the rates, highest first, shows until so many pages are promised."""
+        settings = monitor_settings()
+        going = [
+            Judged(rate, Monitor("m", ModelConfig(false_alarms_per_event=rate), self.baseline, **settings))
+            for rate in rates
+        ]
+        for number, pane in enumerate(self.panes(needed(min(rates), promised)), 1):
+            for each in going:
+                each.judge(pane)
+            if number * PANE % _STRETCH == 0:
+                advance(_STRETCH)
+            while going and number * PANE >= needed(going[0].rate, promised):
+                yield self._result(going.pop(0))
+
+    def _result(self, found: Judged) -> Result:
+        return {
+            "kind": self.kind,
+            "rows": self.rows,
+            "rate": found.rate,
+            "seed": self.seed,
+            "events": found.panes * PANE,
+            "pages": found.pages,
+            "promised": round(found.panes * PANE * found.rate, 6),
+            "open": round(found.open / found.panes, 5),
+            "tests": dict(found.tests),
+        }
 
 
-def run(kind: str, seed: int, weeks: float = WEEKS, baseline: int = BASELINE) -> dict[str, Any]:
-    """The pages of one run, and how many were promised."""
-    traffic, rng = KINDS[kind], np.random.default_rng([seed, list(KINDS).index(kind)])
-    live = round(weeks * 7 * _DAY / _EVENT)
-    before, at = steady(baseline), traffic.times(live)
-    values = traffic.values(rng, np.concatenate([before, before[-1] + _EVENT + at]))
-    reference = baseline_of(before.astype(np.int64), values[:baseline])
-    log = as_single_partition(messages(at.astype(np.int64), values[baseline:]))
-    result = replay(CONFIG, [reference], {0: log}, lambda _: None)
-    allowed = CONFIG.for_model("m").pages[Family.DATA] or 0.0
-    firing = [each.data.starts_at for each in result.alerts if each.data.status.value == "firing"]
-    return {
-        "kind": kind,
-        "seed": seed,
-        "events": result.judged,
-        "pages": len(firing),
-        "promised": allowed * float(at[-1] - at[0]) / (30 * _DAY),
-    }
+def _pane(content: Sketch, offset: int, known: int) -> Pane[Sketch]:
+    times = _START + (known + offset + np.arange(PANE)) * _STEP
+    slots, counts = np.unique(times // SLOT_MS, return_counts=True)
+    by_slot = tuple(zip(slots.tolist(), counts.tolist(), strict=True))
+    return Pane(content, int(times[0]), int(times[-1]), (Range(0, offset, offset + PANE),), by_slot)
+
+
+def needed(rate: float, promised: float) -> int:
+    """The events after which so many pages are promised, in whole stretches."""
+    return max(round(promised / rate / _STRETCH), 1) * _STRETCH
+
+
+def interval(count: int) -> tuple[float, float]:
+    """The means of a Poisson number of which it is neither too small nor too large to be `count`, each in 2.5 %.
+
+    >>> [round(each, 2) for each in interval(10)], round(interval(0)[1], 2)
+    ([4.8, 18.39], 3.69)
+    """
+    low = _where(lambda mean: above(count, mean) > 0.025, count) if count else 0.0
+    return low, _where(lambda mean: 1 - above(count + 1, mean) <= 0.025, count)
 
 
 def bound(count: int) -> float:
@@ -178,55 +216,110 @@ def bound(count: int) -> float:
     >>> round(bound(0), 2), round(bound(10), 2)
     (3.0, 16.96)
     """
-    low, high = float(count), 2.0 * count + 10
+    return _where(lambda mean: 1 - above(count + 1, mean) <= 0.05, count)
+
+
+def _where(holds: Callable[[float], bool], count: int) -> float:
+    """The least mean for which something holds, of means about a Poisson number."""
+    low, high = 0.0, 2.0 * count + 10
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if 1 - above(count + 1, middle) > 0.05 else (low, middle)
+        low, high = (low, middle) if holds(middle) else (middle, high)
     return high
 
 
-def main() -> int:
+def cells(results: Sequence[Result], rate: float) -> dict[tuple[str, int], Result]:
+    """The runs of a rate, summed up by kind and rows."""
+    found: dict[tuple[str, int], Result] = {}
+    for each in (one for one in results if one["rate"] == rate):
+        cell = found.setdefault((each["kind"], each["rows"]), {"pages": 0, "promised": 0.0, "open": [], "tests": {}})
+        cell["pages"] += each["pages"]
+        cell["promised"] += each["promised"]
+        cell["open"].append(each["open"])
+        cell["tests"] = dict(Counter(cell["tests"]) + Counter(each["tests"]))
+    return found
+
+
+def summary(results: Sequence[Result], rate: float) -> Result:
+    """All cells of a rate in one row: the ratio of all, its interval, the median of the cells, and the worst one."""
+    by_cell = cells(results, rate)
+    pages, promised = (sum(each[key] for each in by_cell.values()) for key in ("pages", "promised"))
+    worst = max(by_cell, key=lambda key: by_cell[key]["pages"] / by_cell[key]["promised"])
+    return {
+        "rate": rate,
+        "pages": pages,
+        "promised": round(promised, 1),
+        "ratio": round(pages / promised, 3),
+        "interval": [round(each / promised, 3) for each in interval(pages)],
+        "median": round(statistics.median(each["pages"] / each["promised"] for each in by_cell.values()), 3),
+        "worst": [*worst, by_cell[worst]["pages"], round(by_cell[worst]["promised"], 1)],
+        "open": round(statistics.mean(each for cell in by_cell.values() for each in cell["open"]), 5),
+    }
+
+
+def kept(results: Sequence[Result], rate: float) -> bool:
+    """Whether the promise of a rate is kept, as far as these runs tell."""
+    own = summary(results, rate)
+    worse = [each for each in cells(results, rate).values() if above(each["pages"], 2 * each["promised"]) < 0.001]
+    return not worse and above(own["pages"], own["promised"]) >= 0.05
+
+
+def table(results: Sequence[Result], rate: float, *, tests: bool) -> Table:
+    """The cells of a rate: a row a kind."""
+    by_cell = cells(results, rate)
+    rows, own = sorted({rows for _, rows in by_cell}), summary(results, rate)
+    low, high = own["interval"]
+    title = (
+        f"{rate:g} an event: {own['pages']} / {own['promised']} = {own['ratio']} ({low} to {high}), "
+        f"median {own['median']}, worst {own['worst']}, open {own['open']:.2%}"
+    )
+    shown = Table("traffic", *(f"{each:,} rows: pages / promised (95 %)" for each in rows), title=title)
+    for kind in dict.fromkeys(kind for kind, _ in by_cell):
+        shown.add_row(kind, *(_shown(by_cell[kind, each], tests=tests) for each in rows if (kind, each) in by_cell))
+    return shown
+
+
+def _shown(cell: Result, *, tests: bool) -> str:
+    low, high = (each / cell["promised"] for each in interval(cell["pages"]))
+    ratio = f"{cell['pages']} / {cell['promised']:.1f} ({low:.2f} to {high:.2f})"
+    return f"{ratio} {cell['tests']}" if tests else ratio
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kinds", nargs="*", default=[""], help="beginnings of names of kinds")
-    parser.add_argument("--seeds", type=int, default=5, help="runs of each kind")
+    parser.add_argument("--rows", nargs="*", type=int, default=[*ROWS], help="events of the baselines")
+    parser.add_argument("--rates", nargs="*", type=float, default=[*RATES], help="false pages an event")
+    parser.add_argument("--seeds", type=int, default=5, help="runs of each kind and length")
     parser.add_argument("--first", type=int, default=0, help="first seed")
-    parser.add_argument("--weeks", type=float, default=WEEKS, help="weeks of each run")
-    parser.add_argument("--rows", type=int, default=BASELINE, help="events of the baseline")
-    parser.add_argument("--json", action="store_true", help="print each run as a line of JSON, when it ends")
-    chosen = parser.parse_args()
+    parser.add_argument("--promised", type=float, default=2.0, help="pages promised in each run")
+    parser.add_argument("--tests", action="store_true", help="say which tests paged")
+    parser.add_argument("--json", action="store_true", help="print each run as a line of JSON, then each rate")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Parse arguments, simulate, print."""
+    chosen = _arguments()
     kinds = [kind for kind in KINDS if any(kind.startswith(each) for each in chosen.kinds)]
-    results = []
-    for kind, seed in product(kinds, range(chosen.first, chosen.first + chosen.seeds)):
-        results.append(run(kind, seed, chosen.weeks, chosen.rows))
+    rates, seeds = sorted(chosen.rates, reverse=True), range(chosen.first, chosen.first + chosen.seeds)
+    runs, results = [*product(seeds, kinds, chosen.rows)], list[Result]()
+    with ExitStack() as stack:
+        progress = stack.enter_context(Progress(console=Console(stderr=True), transient=True))
+        task = progress.add_task("", total=len(runs) * needed(rates[-1], chosen.promised))
+        for seed, kind, rows in runs:
+            progress.update(task, description=f"{kind}, {rows:,} rows, seed {seed}")
+            model = Model(kind, rows, seed)
+            for each in model.judge(rates, chosen.promised, lambda events: progress.advance(task, events)):
+                results.append(each)
+                if chosen.json:
+                    print(json.dumps(each), flush=True)
+    for rate in rates:
         if chosen.json:
-            print(json.dumps(results[-1]), flush=True)
-    sums = {kind: _sum([each for each in results if each["kind"] == kind]) for kind in kinds}
-    if not chosen.json:
-        Console().print(_table(sums))
-    return _verdict({kind: each for kind, each in sums.items() if KINDS[kind].promised})
-
-
-def _sum(runs: list[dict[str, Any]]) -> tuple[int, float]:
-    return sum(each["pages"] for each in runs), sum(each["promised"] for each in runs)
-
-
-def _table(sums: dict[str, tuple[int, float]]) -> Table:
-    table = Table("kind", "false pages / promised", "at most, of promised (95 %)")
-    for kind, (pages, promised) in sums.items():
-        name = kind if KINDS[kind].promised else f"{kind} *"
-        table.add_row(name, f"{pages} / {promised:.1f}", f"{bound(pages) / promised:.2f}")
-    return table
-
-
-def _verdict(sums: dict[str, tuple[int, float]]) -> int:
-    if not sums:
-        return 0
-    pages, promised = (sum(each) for each in zip(*sums.values(), strict=True))
-    print(f"{pages} false pages of independent events, {promised:.1f} promised", file=sys.stderr)
-    worse = [kind for kind, (own, mean) in sums.items() if above(own, 2 * mean) < 0.001]
-    for kind in worse:
-        print(f"{kind}: more than twice as many false pages as promised", file=sys.stderr)
-    return int(bool(worse) or above(int(pages), promised) < 0.05)
+            print(json.dumps(summary(results, rate)))
+        else:
+            Console().print(table(results, rate, tests=chosen.tests))
+    return int(not all(kept(results, rate) for rate in rates))
 
 
 if __name__ == "__main__":

@@ -1,38 +1,68 @@
-"""The benchmark of budgets: its traffic and its bound."""
+"""The benchmark of the budget: its traffic has no drift, its promise follows from its events, its verdict from both."""
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+from scipy.stats import poisson
 
-from load_tests.bench.budget import KINDS, bound, growing, office, run, steady
-
-DAY, HOUR = 86_400_000, 3_600_000
+from load_tests.bench import budget
+from load_tests.bench.budget import KINDS, Model, bound, interval, kept, main, summary
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_values_have_the_same_mean_and_spread_at_all_times(kind: str) -> None:
-    values = KINDS[kind].values(np.random.default_rng(0), steady(8640 * 20))
-    assert values.shape == (8640 * 20, 5)
+def test_values_have_the_same_median_at_all_times(kind: str) -> None:
+    values = KINDS[kind](np.random.default_rng(0), 400_000)
+    assert values.shape == (400_000,)
     first, last = (np.nanmedian(part) for part in np.array_split(values, 2))
     assert abs(first - last) < 0.1
 
 
-def test_times_are_those_of_offices_or_come_ever_faster() -> None:
-    at = office(12_096 * 12)
-    assert set((at // DAY % 7).tolist()) == set(range(5))
-    assert at.min() % DAY >= 9 * HOUR
-    assert (at % DAY).max() < 17 * HOUR
-    gaps = np.diff(growing(10_000))
-    assert gaps[0] / gaps[-1] == pytest.approx(4, rel=0.01)
-
-
-def test_the_bound_is_that_of_a_poisson_number() -> None:
+def test_intervals_are_those_of_a_poisson_number() -> None:
     assert [round(bound(count), 2) for count in (0, 1, 10)] == [3.0, 4.74, 16.96]
+    for count in (1, 4, 30):
+        low, high = interval(count)
+        assert poisson.sf(count - 1, low) == pytest.approx(0.025, rel=1e-3)
+        assert poisson.cdf(count, high) == pytest.approx(0.025, rel=1e-3)
+    assert interval(0)[0] == 0
 
 
-def test_a_run_is_judged_and_its_promise_follows_from_its_time() -> None:
-    found = run("normal", seed=1, weeks=0.2, baseline=4000)
-    assert found["promised"] == pytest.approx(9 * 0.2, rel=0.01)
-    assert found["pages"] <= found["promised"] + 3
-    assert found["events"] > 11_000
+@pytest.mark.parametrize("kind", ["normal", "shares"])
+def test_each_rate_judges_as_many_events_as_it_takes_for_its_promise(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "SIGNALS", 3)
+    monkeypatch.setattr(budget, "_STRETCH", 2000)
+    done: list[int] = []
+    found = list(Model(kind, 4000, 1).judge([1e-3, 5e-4], 4.0, done.append))
+    assert [(each["rate"], each["events"], each["promised"]) for each in found] == [(1e-3, 4000, 4), (5e-4, 8000, 4)]
+    assert sum(done) == 8000
+    again = list(Model(kind, 4000, 1).judge([5e-4], 4.0, done.append))
+    assert again == found[1:], "a rate does not depend on the others"
+    assert all(sum(each["tests"].values()) >= each["pages"] for each in found)
+
+
+def test_a_rate_is_kept_unless_all_cells_or_one_of_them_have_too_many_pages() -> None:
+    def runs(*pages: int) -> list[budget.Result]:
+        return [
+            {"kind": kind, "rows": 10, "rate": 1e-5, "seed": 0, "pages": n, "promised": 10.0, "open": 0.0, "tests": {}}
+            for kind, n in zip(KINDS, pages, strict=False)
+        ]
+
+    assert kept(runs(10, 12, 9), 1e-5)
+    assert not kept(runs(17, 17, 17), 1e-5)
+    assert not kept(runs(40, 0, 0, 0, 0), 1e-5)
+    own = summary(runs(10, 12, 5), 1e-5)
+    assert (own["ratio"], own["median"], own["worst"]) == (0.9, 1.0, ["uniform", 10, 12, 10.0])
+
+
+def test_runs_and_rates_are_lines_of_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(budget, "SIGNALS", 2)
+    monkeypatch.setattr(budget, "_STRETCH", 1000)
+    given = ["--kinds", "uniform", "--seeds", "1", "--rows", "2000", "--rates", "1e-4", "--promised", "0.1", "--json"]
+    monkeypatch.setattr("sys.argv", ["budget", *given])
+    assert main() == 0
+    run, rate = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (run["kind"], run["events"], rate["promised"]) == ("uniform", 1000, 0.1)
