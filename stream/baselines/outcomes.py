@@ -64,7 +64,7 @@ class OutcomeReference:
         """The table (C,) of all its outcomes."""
         return np.asarray(self.blocks.sum(0, dtype=np.int64))
 
-    @property
+    @cached_property
     def n(self) -> int:
         """Outcomes."""
         return round(float(self.coding.task.tally(self.total).n.sum()))

@@ -7,7 +7,8 @@
     traffic, rates  what is known of its traffic, see `stream.codec.traffic`; from the first tick on
     events:I        the I-th hundred of the events kept for the warm-up, until the model has a baseline
     learned         the baseline made of them, a .driftline file
-    timeline, hour:N:ERA, day:N:ERA   what is open of its timeline, see `stream.codec.timeline`; from level 3 on
+    timeline, hour:N:ERA, day:N:ERA   what is open of its timeline, see `stream.codec.timeline`; from level 3 on, and
+                    with outcome_ before each of that of its outcomes
     outcomes, …     its outcomes, see `stream.codec.outcomes`; from the first one on, from level 3 on
     waiting, …      predictions and labels that wait for each other, see `stream.codec.halves`; from level 3 on
     track:V:PART    the same parts of the track of version V, its own head among them; % and : escaped; from level 2 on
@@ -47,17 +48,18 @@ from driftline.stream.codec.outcomes import (
 )
 from driftline.stream.codec.panes import PackedPane, PackedSketch
 from driftline.stream.codec.timeline import (
+    OUTCOME,
     Frames,
     pack_span,
     pack_stretch,
     timeline_frames,
     timeline_parts,
     unpack_timeline,
+    with_timeline,
 )
 from driftline.stream.codec.traffic import pack_rates, pack_traffic, traffic_parts, unpack_traffic
 from driftline.stream.events.event import values_of
 from driftline.stream.judge.state import JudgeState, ModelState, TrackState
-from driftline.stream.judge.timeline import Timeline
 from driftline.stream.panes.pane import Pane, Source
 
 # Events in one part: a commit writes fewer than this again, those of a last part that was not full.
@@ -143,15 +145,9 @@ def state_delta(old: ModelState | None, new: ModelState) -> StateDelta:
     before, after = {} if old is None or anew else _parts(old), _parts(new)
     changed = {name: _pack(name, part) for name, part in after.items() if not _same(before.get(name), part)}
     head = frame(b"H", _head(new))
-    timelines = timeline_frames({} if anew else _timelines(old), _timelines(new), _prefix)
+    timelines = timeline_frames(None if anew else old, new, _prefix)
     gone = tuple(sorted(before.keys() - after.keys()))
     return StateDelta({"head": head, **changed}, gone, replace_all=anew, timelines=timelines)
-
-
-def _timelines(state: ModelState | None) -> dict[str, Timeline]:
-    """The timelines of a model by track."""
-    judges = {} if state is None else {"": state.judge, **{name: each.judge for name, each in state.tracks.items()}}
-    return {track: each.timeline for track, each in judges.items() if each is not None and each.timeline is not None}
 
 
 def restore_state(parts: Mapping[str, bytes], given: Baseline | None) -> ModelState:
@@ -266,7 +262,7 @@ def _restore(parts: Mapping[str, bytes], given: Baseline | None) -> ModelState:
         clock=head.clock,
         traffic=traffic,
         tracks=tracks,
-        outcomes=unpack_outcomes(parts),
+        outcomes=with_timeline(unpack_outcomes(parts), parts),
         waiting=unpack_waiting(parts),
     )
     if head.state is None:
@@ -346,6 +342,7 @@ def _parts(state: ModelState) -> Parts:
         parts["incidents"] = tuple(state.incidents.values())
     if state.outcomes is not None:
         parts |= outcome_parts(state.outcomes)
+        parts |= timeline_parts(state.outcomes.timeline, OUTCOME) if state.outcomes.timeline else {}
     if state.waiting is not None:
         parts |= waiting_parts(state.waiting)
     for version, track in state.tracks.items():
@@ -377,6 +374,9 @@ _PACK: Mapping[str, Callable[[tuple[Any, ...]], bytes]] = {
     "outcomes": pack_outcomes,
     "outcome": pack_outcome,
     "outcomes_reference": pack_reference,
+    "outcome_timeline": pack_span,
+    "outcome_hour": pack_stretch,
+    "outcome_day": pack_stretch,
     "waiting": pack_waiting,
     "stub": pack_part,
     "label": pack_part,

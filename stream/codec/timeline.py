@@ -3,6 +3,7 @@
     timeline                    which stretches there are, and which are open: among the parts of the state
     hour:N:ERA, day:N:ERA       a stretch: among the parts of the state while it is open, then among the stored ones
     layout:ERA                  what the stretches of an era are compared with; among the stored ones
+    outcome_…                   the same of outcomes
 
 Workers write the stored ones and never read them: whoever draws a timeline does.
 """
@@ -10,21 +11,30 @@ Workers write the stored ones and never read them: whoever draws a timeline does
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import msgspec
 import orjson
 
+from driftline.detectors.outcomes.table import OutcomeTable
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.shape import Shape
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.encoding import signal_from_json, signal_to_json
+from driftline.stream.baselines.outcomes import OutcomeReference
 from driftline.stream.baselines.watched import Signals
 from driftline.stream.codec.frames import FormatError, Stored, frame, unframe
+from driftline.stream.codec.outcomes import PackedTable
 from driftline.stream.codec.panes import PackedSketch
-from driftline.stream.judge.timeline import Reference, Span, Stretch, Timeline
+from driftline.stream.judge.outcome_state import OutcomesState
+from driftline.stream.judge.state import ModelState, TrackState
+from driftline.stream.judge.timeline import Era, OutcomeEra, Reference, Span, Stretch, Timeline
+from driftline.stream.outcomes.coding import coding_from
 
-_Part = Stretch | Reference
+_Part = Stretch | Era
+#: How the names of the parts of a timeline of outcomes begin.
+OUTCOME = "outcome_"
 
 
 class _PackedReference(Stored, frozen=True):
@@ -37,6 +47,14 @@ class _PackedReference(Stored, frozen=True):
     baseline: str
 
 
+class _PackedEra(Stored, frozen=True):
+    """An OutcomeEra. coding: JSON of its facts. blocks: tables of the reference, in the order of time."""
+
+    coding: bytes
+    blocks: tuple[PackedTable, ...]
+
+
+_TABLE, _ERA = msgspec.msgpack.Decoder(PackedTable), msgspec.msgpack.Decoder(_PackedEra)
 _SPAN, _STRETCH = msgspec.msgpack.Decoder(Span), msgspec.msgpack.Decoder(PackedSketch)
 _REFERENCE = msgspec.msgpack.Decoder(_PackedReference)
 
@@ -48,9 +66,9 @@ class Frames(NamedTuple):
     delete: tuple[str, ...] = ()
 
 
-def timeline_parts(timeline: Timeline) -> dict[str, tuple[Any, ...]]:
-    """The values that its parts in a model's state are made of, see `stream.codec.state`."""
-    return {"timeline": (timeline.span,), **{name: (each,) for name, each in timeline.open.items()}}
+def timeline_parts(timeline: Timeline, of: str = "") -> dict[str, tuple[Any, ...]]:
+    """The values that its parts in a model's state are made of, see `stream.codec.state`. of: "" or `OUTCOME`."""
+    return {f"{of}timeline": (timeline.span,), **{of + name: (each,) for name, each in timeline.open.items()}}
 
 
 def pack_span(part: tuple[Span]) -> bytes:
@@ -60,7 +78,10 @@ def pack_span(part: tuple[Span]) -> bytes:
 
 def pack_stretch(part: tuple[Stretch]) -> bytes:
     """An hour or a day."""
-    return frame(b"D", PackedSketch.of(part[0].sketch))
+    content = part[0].content
+    if isinstance(content, OutcomeTable):
+        return frame(b"Z", PackedTable.of(content), least=3)
+    return frame(b"D", PackedSketch.of(content))
 
 
 def unpack_timeline(parts: Mapping[str, bytes], signals: Signals) -> Timeline | None:
@@ -87,6 +108,42 @@ def _shape(span: Span, signals: Signals) -> Shape[Any] | None:
     ):
         raise FormatError("a timeline has other signals than the history beside it")
     return Shape(tuple(each._replace(size=size) for each, size in zip(signals, span.sizes, strict=True)))
+
+
+def with_timeline(outcomes: OutcomesState | None, parts: Mapping[str, bytes]) -> OutcomesState | None:
+    """Outcomes with the timeline of them that is in the same parts of a state. Raises FormatError or KeyError."""
+    if outcomes is None or f"{OUTCOME}timeline" not in parts:
+        return outcomes
+    span = read_span(parts[f"{OUTCOME}timeline"])
+
+    def stretch(kind: str, number: int) -> Stretch:
+        return Stretch(number, unpack_table(parts[f"{OUTCOME}{kind}:{number}:{span.era}"]))
+
+    hours = tuple(stretch("hour", number) for number in span.hours)
+    return replace(outcomes, timeline=Timeline(span, hours, None if span.day < 0 else stretch("day", span.day)))
+
+
+def unpack_table(part: bytes) -> OutcomeTable:
+    """The outcomes of an hour or a day. Raises FormatError."""
+    return unframe(b"Z", part, _TABLE).unpack()
+
+
+def unpack_outcome_era(part: bytes) -> OutcomeEra:
+    """How the outcomes of an era are coded, and what they are compared with. Raises FormatError."""
+    packed = unframe(b"A", part, _ERA)
+    try:
+        coding = coding_from(orjson.loads(packed.coding))
+        blocks = [each.unpack() for each in packed.blocks]
+        return OutcomeEra(coding, OutcomeReference.of_tables(coding, blocks) if blocks else None)
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise FormatError(f"the reference of a timeline of outcomes is damaged: {error}") from error
+
+
+def _pack_outcome_era(era: OutcomeEra) -> bytes:
+    coding, reference = era.coding, era.reference
+    blocks = () if reference is None else reference.blocks
+    tables = tuple(PackedTable.of(OutcomeTable.of(coding.name, 0, 0, row)) for row in blocks)
+    return frame(b"A", _PackedEra(orjson.dumps(coding.facts, option=orjson.OPT_SORT_KEYS), tables), least=3)
 
 
 def unpack_stretch(number: int, part: bytes, shape: Shape[Any]) -> Stretch:
@@ -116,16 +173,25 @@ def _pack_reference(reference: Reference) -> bytes:
     return frame(b"G", _PackedReference(reference.signals, layout, total, about, hash_))
 
 
-def timeline_frames(
-    old: Mapping[str, Timeline], new: Mapping[str, Timeline], prefix_of: Callable[[str], str]
-) -> Frames:
-    """What becomes of the stored parts of a model's timelines, by track. prefix_of: how the names of a track begin."""
+def timeline_frames(old: ModelState | None, new: ModelState, prefix_of: Callable[[str], str]) -> Frames:
+    """What becomes of the stored parts of a model's timelines. prefix_of: how the names of a track's parts begin."""
+    before, after = ({} if state is None else _timelines(state, prefix_of) for state in (old, new))
     write, delete = dict[str, bytes](), list[str]()
-    for track in dict.fromkeys((*old, *new)):
-        before, after, prefix = old.get(track), new.get(track), prefix_of(track)
-        write |= {prefix + name: _pack(each) for name, each in _new_parts(before, after)}
-        delete += [prefix + name for name in _gone(before, after)]
+    for prefix in dict.fromkeys((*before, *after)):
+        known, own = before.get(prefix), after.get(prefix)
+        write |= {prefix + name: _pack(each) for name, each in _new_parts(known, own)}
+        delete += [prefix + name for name in _gone(known, own)]
     return Frames(write, tuple(delete))
+
+
+def _timelines(state: ModelState, prefix_of: Callable[[str], str]) -> dict[str, Timeline]:
+    """The timelines of a model and of its outcomes, by the beginning of the names of their parts."""
+    found = dict[str, Timeline | None]()
+    tracks: dict[str, ModelState | TrackState] = {"": state, **state.tracks}
+    for track, own in tracks.items():
+        found[prefix_of(track)] = own.judge.timeline if own.judge else None
+        found[prefix_of(track) + OUTCOME] = own.outcomes.timeline if own.outcomes else None
+    return {prefix: each for prefix, each in found.items() if each is not None}
 
 
 def _new_parts(old: Timeline | None, new: Timeline | None) -> Iterator[tuple[str, _Part]]:
@@ -140,7 +206,9 @@ def _gone(old: Timeline | None, new: Timeline | None) -> Iterator[str]:
 
 
 def _pack(part: _Part) -> bytes:
-    return pack_stretch((part,)) if isinstance(part, Stretch) else _pack_reference(part)
+    if isinstance(part, Stretch):
+        return pack_stretch((part,))
+    return _pack_outcome_era(part) if isinstance(part, OutcomeEra) else _pack_reference(part)
 
 
 class StoredStretch(NamedTuple):
@@ -172,6 +240,11 @@ def wanted_names(span: Span, kind: str, first: int) -> list[str]:
     # What is open is not in its day yet.
     opened = [f"hour:{number}:{span.era}" for number in span.hours] if kind == "day" else []
     return [*names, *opened, *(f"layout:{era}" for era in span.eras)]
+
+
+def all_parts(timeline: Timeline) -> dict[str, bytes]:
+    """All parts of a timeline of which nothing is stored yet, by name."""
+    return {name: _pack(each) for name, each in (*timeline.unstored.items(), *timeline.open.items())}
 
 
 def stored_timeline(parts: Mapping[str, bytes]) -> StoredTimeline:

@@ -117,7 +117,7 @@ class Judge:
     def counter(self) -> Counter | None:
         """What counts panes for the model's timeline; None if none is kept."""
         kept = self.config.history
-        return Counter(self.baseline, Kept(kept.whole_hours, kept.whole_days)) if kept else None
+        return Counter(self.baseline, Kept.of(kept)) if kept else None
 
     @cached_property
     def life_cycle(self) -> LifeCycle:

@@ -87,6 +87,6 @@ class LabelJoin:
         for slot in slots:
             for track, pane in ((track, pane) for track, panes in slot.items() for pane in panes):
                 own, at = state.seen_by(track), later(state.clock, ticks, pane.last_ts)
-                own, more = self.judge.judge(own, known[track], pane.content, pane, track, at)
+                own, more = self.judge.judge(own, known[track], pane.content, pane, track, at, pane.first_ts)
                 state, steps = state.after_track(track, own), [*steps, *more]
         return state, steps

@@ -363,7 +363,7 @@ class Monitor:
         # Deriving thresholds takes a second, so a copy of the same baseline, as after a rebalance, keeps the judge.
         if not self._has_judge_of(baseline, track):
             self._judges[track] = Judge(baseline, self.config, self.dependences, track, self.remembers, self.by_slope)
-        at = believed(time_of_pane(pane), ticks)
+        made = believed(time_of_pane(pane), ticks)
         # Only workers that read portable histories know of tracks, and of phases.
         portable = self.portable or bool(track)
         alike = self._judges[track].alike if portable else None
@@ -375,14 +375,14 @@ class Monitor:
         if counted_in is not None and counted_in != baseline.watched:
             onto = projection(counted_in, baseline.watched)
             pane, judge = projected(pane, onto), begin(judge, onto.absent, judge.end + pane.content.n)
-        judge = self._counted(judge, pane, track, at)
+        judge = self._counted(judge, pane, track, made)
         times, own = (state.clock, ticks), self._judges[track]
         others = [each.judge.history for each in state.tracks.values() if each.judge is not None]
         judge, incidents, steps = own.judge(judge, state.incidents, pane, *times, state.elsewhere, others)
         clock = later(state.clock, ticks, time_of(judge.history)) if ticks and judge.pending is None else state.clock
         at = later(state.clock, ticks, time_of(judge.history) if judge.history else earliest(pane))
         state = replace(state, judge=judge, incidents=incidents, clock=clock)
-        state, more = self._outcomes_judge.judge(state, baseline, outcomes, pane, track, at)
+        state, more = self._outcomes_judge.judge(state, baseline, outcomes, pane, track, at, made)
         return state, [*steps, *more]
 
     def _counted(self, judge: JudgeState, pane: Pane[Sketch], track: str, at: int) -> JudgeState:

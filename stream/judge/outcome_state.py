@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from msgspec import Struct
 
 from driftline.detectors.outcomes.table import OutcomeTable
 from driftline.detectors.summaries.exponential_histogram import ExponentialHistogram
 from driftline.stream.config.outcomes import MEAN_ERROR
+from driftline.stream.judge.timeline import Timeline
 from driftline.stream.panes.pane import Pane
 
 # Buckets a row of the histogram keeps, as in that of the traffic.
@@ -46,7 +47,7 @@ class OutcomesState:
     layout: see `Coding.name`. reference: hash of the outcomes of the baseline; "" without, then the first outcomes
     are `learned`, too, in the order in which they came. seen: outcomes added to `history` since the beginning. starts:
     by signal, the position in these before which no window of it begins. pending: panes that are not evaluated yet,
-    since together they have too few outcomes.
+    since together they have too few outcomes. timeline: None while none is kept.
     """
 
     layout: str
@@ -56,3 +57,8 @@ class OutcomesState:
     history: ExponentialHistogram[Pane[OutcomeTable]] = ExponentialHistogram(_BUCKETS)
     pending: Pane[OutcomeTable] | None = None
     learned: tuple[OutcomeTable, ...] = ()
+    timeline: Timeline | None = None
+
+    def stored(self) -> OutcomesState:
+        """The state once it is stored, without what was kept for that alone."""
+        return replace(self, timeline=self.timeline.stored()) if self.timeline and self.timeline.unstored else self

@@ -52,6 +52,7 @@ from driftline.stream.judge.lifecycle import LifeCycle, leave
 from driftline.stream.judge.outcome_state import OutcomeChange, OutcomesState
 from driftline.stream.judge.pace import pace_of
 from driftline.stream.judge.state import ModelState
+from driftline.stream.judge.timeline import Kept, OutcomeEra, count_outcomes
 from driftline.stream.outcomes.coding import Coding
 from driftline.stream.outcomes.tasks import NumbersTask, Task
 from driftline.stream.panes.pane import Pane
@@ -94,22 +95,30 @@ class OutcomesJudge:
     _learned: dict[str, tuple[tuple[OutcomeTable, ...], OutcomeReference]] = field(default_factory=dict)
 
     def judge(
-        self, state: ModelState, baseline: Baseline, table: OutcomeTable | None, pane: Pane[Any], track: str, at: int
+        self,
+        state: ModelState,
+        baseline: Baseline,
+        table: OutcomeTable | None,
+        pane: Pane[Any],
+        track: str,
+        at: int,
+        made: int,
     ) -> tuple[ModelState, list[Step]]:
         """The state after the outcomes of a pane, and the steps that they cause. state: as the track sees it.
 
-        table: None without outcomes. at: event time, epoch ms.
+        table: None without outcomes. at: event time, epoch ms. made: time of the pane's predictions, epoch ms.
         """
         coding = baseline.coding if self.config.outcomes.labels else None
         state, steps = self._leave(state, baseline, coding, track, at)
         if coding is None or table is None or table.layout != coding.name:
             return state, steps
         own = state.outcomes or OutcomesState(coding.name, _hash(baseline))
+        reference = self._reference(own, baseline, track)
+        own = self._counted(own, OutcomeEra(coding, reference), table, made)
         outcomes = Pane(table, pane.first_ts, pane.last_ts, pane.ranges)
         pending = outcomes if own.pending is None else own.pending + outcomes
         if pending.content.n < self.config.clock:
             return replace(state, outcomes=replace(own, pending=pending)), steps
-        reference = self._reference(own, baseline, track)
         own = replace(own, pending=None, seen=own.seen + pending.content.n, history=own.history.push(pending))
         if reference is None:
             # Floors alone are judged meanwhile: no window of accuracy begins before all is learned.
@@ -124,6 +133,12 @@ class OutcomesJudge:
         own, incidents, more = check.advance(state.incidents, life, at)
         return replace(state, outcomes=own, incidents=incidents), [*steps, *more]
 
+    def _counted(self, own: OutcomesState, era: OutcomeEra, table: OutcomeTable, made: int) -> OutcomesState:
+        """The state with a table counted in its timeline, if one is kept."""
+        history = self.config.history
+        timeline = count_outcomes(own.timeline, era, table, made, Kept.of(history)) if history else None
+        return replace(own, timeline=timeline)
+
     def _leave(
         self, state: ModelState, baseline: Baseline, coding: Coding | None, track: str, at: int
     ) -> tuple[ModelState, list[Step]]:
@@ -134,7 +149,10 @@ class OutcomesJudge:
         reason: Resolution = "unwatched" if coding is None else "replaced"
         drifts = (each for each in state.drifts if each.track == track and each.kind == "outcomes")
         incidents, steps = leave(state.incidents, dict.fromkeys((each.subject for each in drifts), reason), at)
-        return replace(state, outcomes=None, incidents=incidents), steps
+        timeline, after = own.timeline and own.timeline.end_era(), None
+        if coding is not None and timeline is not None:
+            after = OutcomesState(coding.name, _hash(baseline), timeline=timeline)
+        return replace(state, outcomes=after, incidents=incidents), steps
 
     def _reference(self, own: OutcomesState, baseline: Baseline, track: str) -> OutcomeReference | None:
         """What outcomes are compared with; None while it is learned."""

@@ -103,8 +103,9 @@ class ModelState:
 
     def stored(self) -> ModelState:
         """The state once it is stored, without what was kept for that alone."""
-        tracks = {name: replace(each, judge=each.judge and each.judge.stored()) for name, each in self.tracks.items()}
-        return replace(self, judge=self.judge and self.judge.stored(), tracks=tracks)
+        tracks = {name: each.stored() for name, each in self.tracks.items()}
+        outcomes = self.outcomes and self.outcomes.stored()
+        return replace(self, judge=self.judge and self.judge.stored(), outcomes=outcomes, tracks=tracks)
 
     def seen_by(self, track: str) -> ModelState:
         """The state as a track sees it: with its own sample, baseline and history, and all others among `tracks`."""
@@ -141,6 +142,11 @@ class TrackState:
     judge: JudgeState | None = None
     values: int = 0
     outcomes: OutcomesState | None = None
+
+    def stored(self) -> TrackState:
+        """The state once it is stored, without what was kept for that alone."""
+        judge, outcomes = self.judge and self.judge.stored(), self.outcomes and self.outcomes.stored()
+        return replace(self, judge=judge, outcomes=outcomes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A model's timeline: coarse counts of its events by hour and by day, for people to look at. Pure.
+"""A model's timeline: coarse counts of its events, or of its outcomes, by hour and by day, for people to look at. Pure.
 
     open hours (3)     ──►  hours, as many as the configuration says
          └──► open day ──►  days, as many as the configuration says
@@ -21,10 +21,14 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from driftline.detectors.outcomes.table import OutcomeTable
 from driftline.detectors.summaries.coarse import Coarsening
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.outcomes import OutcomeReference
 from driftline.stream.baselines.watched import Signals
+from driftline.stream.config.history import History
+from driftline.stream.outcomes.coding import Coding
 from driftline.stream.panes.pane import SLOT_MS, Pane
 
 HOUR_MS: Final = 3_600_000
@@ -40,6 +44,11 @@ class Kept(NamedTuple):
 
     hours: int
     days: int
+
+    @classmethod
+    def of(cls, history: History) -> Kept:
+        """As a configuration says."""
+        return cls(history.whole_hours, history.whole_days)
 
 
 class Reference(NamedTuple):
@@ -58,11 +67,27 @@ class Reference(NamedTuple):
         return cls(coarse, tuple(signals))
 
 
+class OutcomeEra(NamedTuple):
+    """How the outcomes of an era are coded, and what they are compared with; None while that is learned."""
+
+    coding: Coding
+    reference: OutcomeReference | None
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The cells of a table, and outcomes of the reference: another era, or what has been learned, has others."""
+        return self.coding.size, 0 if self.reference is None else self.reference.n
+
+
+Era = Reference | OutcomeEra
+
+
 class Span(NamedTuple):
     """What there is of a timeline.
 
     era: the newest one. newest: the newest hour. first_hour, first_day: the first that are kept. sizes: codes of each
-    signal in this era; none before its first pane. hours, day: the numbers of the open stretches; -1: none.
+    signal in this era, or `OutcomeEra.sizes`; none before its first pane. hours, day: the numbers of the open
+    stretches; -1: none.
     """
 
     era: int
@@ -101,10 +126,10 @@ def _name(kind: str, number: int, era: int) -> str:
 
 
 class Stretch(NamedTuple):
-    """An hour or a day by its number since 1970, in UTC, and the coarse sketch of its events."""
+    """An hour or a day by its number since 1970, in UTC, and the coarse sketch of its events, or their outcomes."""
 
     number: int
-    sketch: Sketch
+    content: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +143,12 @@ class Timeline:
     span: Span
     hours: tuple[Stretch, ...] = ()
     day: Stretch | None = None
-    unstored: Mapping[str, Stretch | Reference] = field(default_factory=dict)
+    unstored: Mapping[str, Stretch | Era] = field(default_factory=dict)
+
+    @classmethod
+    def begin(cls, hour: int, kept: Kept) -> Timeline:
+        """One without an event. hour: its first one."""
+        return cls(Span(0, hour, hour - kept.hours + 1, hour // _HOURS - kept.days + 1))
 
     @property
     def open(self) -> dict[str, Stretch]:
@@ -138,18 +168,19 @@ class Timeline:
         after = self._close(len(self.hours))._close_day()
         return replace(after, span=self.span._replace(era=self.span.era + 1, sizes=(), hours=(), day=-1))
 
-    def _begin_era(self, reference: Reference) -> Timeline:
-        sizes = tuple(each.size for each in reference.signals)
-        unstored = {**self.unstored, f"layout:{self.span.era}": reference}
+    def begin_era(self, era: Era, sizes: tuple[int, ...]) -> Timeline:
+        """The timeline whose next events are counted in an era, or with more known of it."""
+        unstored = {**self.unstored, f"layout:{self.span.era}": era}
         return replace(self, span=self.span._replace(sizes=sizes), unstored=unstored)
 
-    def _add(self, hour: int, sketch: Sketch, kept: Kept) -> Timeline:
+    def add(self, hour: int, content: Any, kept: Kept) -> Timeline:
+        """The timeline with more events of an hour."""
         newest = max([hour, *(each.number for each in self.hours[-1:])])
         oldest = newest - _OPEN + 1
         hour = max(hour, oldest)
         after = self._close(sum(each.number < oldest for each in self.hours))
         known = {each.number: each for each in after.hours}
-        known[hour] = Stretch(hour, known[hour].sketch + sketch if hour in known else sketch)
+        known[hour] = Stretch(hour, known[hour].content + content if hour in known else content)
         return replace(after, hours=tuple(known[number] for number in sorted(known)))._keep(newest, kept)
 
     def _keep(self, newest: int, kept: Kept) -> Timeline:
@@ -177,8 +208,8 @@ class Timeline:
     def _add_to_day(self, hour: Stretch) -> Timeline:
         number = hour.number // _HOURS
         if self.day is not None and self.day.number == number:
-            return replace(self, day=Stretch(number, self.day.sketch + hour.sketch))
-        return replace(self._close_day(), day=Stretch(number, hour.sketch))
+            return replace(self, day=Stretch(number, self.day.content + hour.content))
+        return replace(self._close_day(), day=Stretch(number, hour.content))
 
     def _close_day(self) -> Timeline:
         if self.day is None:
@@ -209,11 +240,20 @@ class Counter:
     def count(self, timeline: Timeline | None, pane: Pane[Sketch], at: int) -> Timeline:
         """The timeline with one more pane. at: epoch ms."""
         hour = at // HOUR_MS
-        if timeline is None:
-            timeline = Timeline(Span(0, hour, hour - self.kept.hours + 1, hour // _HOURS - self.kept.days + 1))
+        timeline = timeline or Timeline.begin(hour, self.kept)
         if not timeline.span.sizes:
-            timeline = timeline._begin_era(self._reference)
-        return timeline._add(hour, self._codes.sketch(pane.content), self.kept)
+            sizes = tuple(each.size for each in self._reference.signals)
+            timeline = timeline.begin_era(self._reference, sizes)
+        return timeline.add(hour, self._codes.sketch(pane.content), self.kept)
+
+
+def count_outcomes(timeline: Timeline | None, era: OutcomeEra, table: OutcomeTable, at: int, kept: Kept) -> Timeline:
+    """The timeline of a track's outcomes with those of one more pane. at: time of the predictions, epoch ms."""
+    hour = at // HOUR_MS
+    timeline = timeline or Timeline.begin(hour, kept)
+    if timeline.span.sizes != era.sizes:
+        timeline = timeline.begin_era(era, era.sizes)
+    return timeline.add(hour, table, kept)
 
 
 def time_of_pane(pane: Pane[Any]) -> int:

@@ -29,6 +29,7 @@ from driftline.stream.judge.lateness import are_late, label_lags, late_remark
 from driftline.stream.judge.resolution import small_baseline_remarks
 from driftline.stream.judge.slots import Bounds
 from driftline.stream.judge.state import ModelState
+from driftline.stream.judge.timeline import Timeline
 from driftline.stream.judge.waiting import Counts
 from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.panes.history import History
@@ -46,12 +47,14 @@ class Record:
 
     histories, references: the events by time, and the baselines that they were compared with, by model and track.
     steps: of incidents, in order, each with its model. open: the incidents that were open at the end, by model.
+    outcomes: the timelines of outcomes, by model and track.
     """
 
     histories: Mapping[tuple[str, str], History]
     references: Mapping[tuple[str, str], Baseline]
     steps: Sequence[tuple[str, Step]]
     open: Mapping[str, Sequence[Incident]]
+    outcomes: Mapping[tuple[str, str], Timeline]
 
 
 class LabelMessages(NamedTuple):
@@ -166,7 +169,13 @@ def replay(
     result.labels = joined_of(pipeline.states)
     if keeps_history:
         still_open = {model: state.open_incidents for model, state in pipeline.states.items()}
-        result.record = Record(pipeline.histories, pipeline.references, pipeline.steps, still_open)
+        outcomes = {
+            (model, track): own.timeline
+            for model, state in pipeline.states.items()
+            for track, own in state.outcomes_by_track.items()
+            if own.timeline is not None
+        }
+        result.record = Record(pipeline.histories, pipeline.references, pipeline.steps, still_open, outcomes)
     result.remarks += [*_label_remarks(result.label_messages, pipeline, lags), *_remarks(pipeline)]
     return result
 

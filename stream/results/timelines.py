@@ -111,7 +111,7 @@ def read_timeline(stored: StoredTimeline, kind: str) -> Timelines | None:
         if each.era not in onto:
             continue  # the layout of an era that ended meanwhile
         projection = onto[each.era]
-        sketch = unpack_stretch(each.number, each.part, projection.old).sketch
+        sketch = unpack_stretch(each.number, each.part, projection.old).content
         if references[each.era].signals != newest.signals:
             sketch = projection.sketch(sketch)
         number = each.number // _HOURS if kind == "day" and each.kind == "hour" else each.number

@@ -162,15 +162,18 @@ class Live:
             await asyncio.gather(*tasks, return_exceptions=True)
             await client.aclose()
 
-    async def timeline(self, model: str, track: str, span: Span) -> ReadTimeline | None:
-        """A part of the timeline of a model; None without one. Raises StoreError or FormatError."""
+    async def timeline(self, model: str, track: str, span: Span, of: str = "") -> ReadTimeline | None:
+        """A part of the timeline of a model; None without one. of: as in `TimelineIndex.read`.
+
+        Raises StoreError or FormatError.
+        """
         index = TimelineIndex(self._store.client, self.config.worker.group, self.config.topics.panes)
         partition = next((each.partition for each in self.now.models if each.name == model), None)
         if partition is None:  # perhaps it is newer than what was read last
             partition = await index.partition_of(model)
         if partition is None:
             return None
-        return await index.read(model, partition, track, span.length, span.by_day)
+        return await index.read(model, partition, track, span.length, span.by_day, of)
 
     async def changed(self, turn: int, patience: float) -> int:
         """Wait until something differs from what it was at a turn, or for some seconds; returns the turn now."""

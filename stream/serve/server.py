@@ -28,6 +28,7 @@ from aiohttp import web
 from driftline.stream.alerts.feedback import incident_rows, page_counts
 from driftline.stream.alerts.find import AmbiguousIdError, FoundAlert, may_be_id
 from driftline.stream.codec.frames import FormatError
+from driftline.stream.codec.timeline import OUTCOME
 from driftline.stream.config.sections import Config
 from driftline.stream.kafka.admin import TopicsError
 from driftline.stream.kafka.client import KafkaUnreachableError
@@ -38,7 +39,7 @@ from driftline.stream.results.timelines import SPANS, Span
 from driftline.stream.serve.access import Access
 from driftline.stream.serve.live import Live, TooManySearchesError
 from driftline.stream.serve.pages import model_page, overview_page
-from driftline.stream.serve.signals import SignalMap, Views, signal_page, signal_rows, span_since
+from driftline.stream.serve.signals import OutcomesRead, SignalMap, Views, signal_page, signal_rows, span_since
 from driftline.stream.state.client import StoreError
 from driftline.stream.text.printable import printable
 
@@ -196,10 +197,18 @@ class _Site:
             if read is None:
                 return None
             own = [each for each in self._live.now.incidents if each.newest.model == model]
-            return await asyncio.to_thread(self._views.make, model, track, span, read, own)
+            outcomes = await self._outcomes(model, read.track, span)
+            return await asyncio.to_thread(self._views.make, model, track, span, read, own, outcomes)
         except (StoreError, FormatError) as error:
             log.warning("the timeline of %s cannot be read: %s", printable(model), error)
             return None
+
+    async def _outcomes(self, model: str, track: str, span: Span) -> OutcomesRead | None:
+        """What is stored of the outcomes of a track; None if there are none. Raises StoreError or FormatError."""
+        live = self._live
+        read = await live.timeline(model, track, span, OUTCOME)
+        labels = next((each.labels for each in live.now.models if each.name == model), None)
+        return None if read is None else OutcomesRead(read, live.config.for_model(model), labels)
 
     async def incidents_json(self, _: web.Request) -> web.Response:
         known, now = self._live.now, datetime.now(UTC)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, NamedTuple
@@ -12,8 +12,10 @@ from urllib.parse import urlencode
 from driftline.detectors.summaries.codes import Special
 from driftline.stream.alerts.find import FoundAlert, ListedIncident
 from driftline.stream.alerts.read import ReadAlert
-from driftline.stream.config.sections import Config
+from driftline.stream.config.sections import Config, ModelConfig
+from driftline.stream.judge.waiting import Counts
 from driftline.stream.reports.page.templates import rendered
+from driftline.stream.results.outcome_history import OutcomeHistory, outcome_history
 from driftline.stream.results.overview import ModelView, SignalView
 from driftline.stream.results.sentences import band
 from driftline.stream.results.timelines import SPANS, Span, read_timeline, view_of
@@ -40,11 +42,12 @@ class Choice(NamedTuple):
 
 @dataclass(frozen=True)
 class SignalMap:
-    """The map of a model. asked: what the address of the page says."""
+    """The map of a model, and how right it was; None where no outcome is known."""
 
     view: ModelView
     span: Span
     versions: Sequence[str]
+    outcomes: OutcomeHistory | None = None
 
     @property
     def spans(self) -> list[Choice]:
@@ -86,6 +89,23 @@ class SignalMap:
         return "/models?" + urlencode({name: text for name, text in asked.items() if text or name == "name"})
 
 
+class OutcomesRead(NamedTuple):
+    """What was read of the outcomes of a track. labels: what became of those that come by themselves."""
+
+    read: ReadTimeline
+    config: ModelConfig
+    labels: Counts | None
+
+    def history(self, view: ModelView, span: Span, incidents: Sequence[ListedIncident]) -> OutcomeHistory | None:
+        """They over time, beside the signals of the same track; None without any. Raises FormatError."""
+        if self.read.track != view.track:
+            return None
+        others = {*self.read.tracks} - {view.track}
+        own = [each for each in incidents if each.newest.details.version not in others]
+        predictions = {each.start: each.sketch.n for each in view.bins}
+        return outcome_history(self.read.stored, self.read.kind, span.each, self.config, own, predictions, self.labels)
+
+
 class Views:
     """Makes views of timelines, and keeps the last ones for some seconds."""
 
@@ -98,13 +118,16 @@ class Views:
         return known if time.monotonic() - made < _KEPT else None
 
     def make(
-        self, model: str, track: str, span: Span, read: ReadTimeline, incidents: Iterable[ListedIncident]
-    ) -> SignalMap | None:
+        self, model: str, track: str, span: Span, read: ReadTimeline, incidents: Sequence[ListedIncident],
+        outcomes: OutcomesRead | None = None,
+    ) -> SignalMap | None:  # fmt: skip
         """The view of what was read; None if there is nothing. Raises FormatError. It may take half a second."""
         timelines = read_timeline(read.stored, read.kind)
         if timelines is None:
             return None
-        made = SignalMap(view_of(timelines, model, read.track, span, read.tracks, incidents), span, read.tracks)
+        view = view_of(timelines, model, read.track, span, read.tracks, incidents)
+        history = None if outcomes is None else outcomes.history(view, span, incidents)
+        made = SignalMap(view, span, read.tracks, history)
         self._kept = {**dict([*self._kept.items()][1 - _VIEWS :]), (model, track, span.name): (time.monotonic(), made)}
         return made
 

@@ -41,16 +41,18 @@ class TimelineIndex:
             partition += 1
         return None
 
-    async def read(self, model: str, partition: int, track: str, length: int, by_day: bool) -> ReadTimeline | None:
+    async def read(
+        self, model: str, partition: int, track: str, length: int, by_day: bool, of: str = ""
+    ) -> ReadTimeline | None:
         """The last `length` ms of a timeline, by the day or by the hour; None without one. Raises FormatError.
 
-        track: if there is no timeline of it, that of the first one that has one.
+        track: if there is no timeline of it, that of the first one that has one. of: "" for signals, or `OUTCOME`.
         """
         judge = judge_key(self.namespace, self.topic, partition)
         key = f"{judge}:model:{model}"
         head = await call_redis(self.client.hget, key, "head")
         prefixes = prefixes_of(head) if head else {}
-        names = [f"{each}timeline" for each in prefixes.values()]
+        names = [f"{each}{of}timeline" for each in prefixes.values()]
         parts = await call_redis(self.client.hmget, key, *names) if names else []
         spans = {track: read_span(part) for track, part in zip(prefixes, parts, strict=True) if part is not None}
         chosen = track if track in spans else next(iter(spans), None)
@@ -60,7 +62,7 @@ class TimelineIndex:
         unit = HOUR_MS * (24 if by_day else 1)
         first = (span.newest * HOUR_MS + HOUR_MS - length) // unit
         names = wanted_names(span, kind, first)
-        own = [prefixes[chosen] + name for name in names]
+        own = [prefixes[chosen] + of + name for name in names]
         found = dict[str, bytes]()
         for where in (key, timeline_key(judge, model)):
             stored = await call_redis(self.client.hmget, where, *own)

@@ -191,7 +191,10 @@ def test_another_reference_begins_anew_and_ends_what_was_open() -> None:
     renewed = replace(monitor, given=other, _judges={})
     pane = Pane(other.sketch_events(()), EPOCH, EPOCH, (Range(0, len(log), len(log) + 1),))
     after, ended = renewed.judge(state, pane)
-    assert after.outcomes is None
+    assert after.outcomes is not None
+    assert (after.outcomes.seen, [*after.outcomes.history], after.outcomes.learned) == (0, [], ())
+    assert after.outcomes.timeline is not None
+    assert after.outcomes.timeline.span.era == 1, "what was counted before is kept for people to look at"
     assert [(each.incident.scope, each.resolution) for each in ended if each.incident.scope == OUTCOMES] == [
         (OUTCOMES, "replaced")
     ]

@@ -102,8 +102,8 @@ def test_days_and_open_hours_hold_every_event_that_is_recent(at: list[int]) -> N
         timeline = counter.count(timeline, each, each.first_ts)
     assert timeline is not None
     stretches = [(name, each) for name, each in timeline.unstored.items() if isinstance(each, Stretch)]
-    closed = [each.sketch for name, each in stretches if name.startswith("day")]
-    opened = [each.sketch for each in (*timeline.hours, *([timeline.day] if timeline.day else []))]
+    closed = [each.content for name, each in stretches if name.startswith("day")]
+    opened = [each.content for each in (*timeline.hours, *([timeline.day] if timeline.day else []))]
     total = reduce(add, (each.content for each in panes))
     assert reduce(add, [*closed, *opened]) == Coarsening(baseline().layout, baseline().total.counts).sketch(total)
     assert len(timeline.hours) <= 3
@@ -153,7 +153,7 @@ def test_another_baseline_begins_an_era_and_the_one_before_can_still_be_read() -
         if name.startswith("hour")
     }
     assert {name[-1] for name in read} == {"0", "1"}
-    assert all(each.sketch.n == 20 for each in read.values())
+    assert all(each.content.n == 20 for each in read.values())
 
 
 def test_eras_beyond_the_eighth_are_deleted() -> None:

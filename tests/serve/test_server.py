@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.demo.servers import Server
 from load_tests.harness.deployment import Deployment, WorkerProcess, deploy
 from load_tests.harness.oracle import baseline_of, messages
 from load_tests.harness.tcp_proxy import TcpProxy
+from tests.harness import labelled
 from tests.harness.brokers import Broker
 from tests.harness.topic_tools import driftline
 
@@ -24,12 +26,14 @@ pytestmark = pytest.mark.parametrize("broker", ["embedded"], indirect=True)
 COUNT, DRIFT, END = 1600, 600, 900
 
 
-def deployment(broker: Broker, redis: str, directory: Path) -> Deployment:
-    (directory / "fraud.driftline").write_bytes(encode_baseline(baseline_of("fraud")))
+def deployment(
+    broker: Broker, redis: str, directory: Path, known: Baseline | None = None, **of_model: object
+) -> Deployment:
+    (directory / "fraud.driftline").write_bytes(encode_baseline(known or baseline_of("fraud")))
     sections = {
         "topics": {"retention_hours": None},
         "panes": {"events": 50, "seconds": None},
-        "models": {"fraud": {"baseline": "fraud.driftline"}},
+        "models": {"fraud": {"baseline": "fraud.driftline", **of_model}},
         "serve": {"http": "127.0.0.1:0"},
     }
     return deploy(directory, broker, redis, sections)
@@ -231,6 +235,32 @@ def test_what_it_cannot_read_of_one_model_or_alert_is_said_and_hides_no_other(
             client.hset(f"{judge}:seen", "fraud", seen)
         pages.wait_for(lambda: unreadable(pages) == {})
         assert len(json.loads(pages.get("/api/models").body)) == 1
+
+
+def test_the_page_of_a_model_with_labels_says_how_right_it_is_and_was(
+    broker: Broker, redis_server: Server, tmp_path: Path
+) -> None:
+    known = labelled.baseline_of(labelled.messages(4000, seed=9))
+    here = deployment(
+        broker, redis_server.address, tmp_path, known, outcomes={"labels": "event", "floors": {"accuracy": 0.7}}
+    )
+    rows = [json.loads(each) for each in labelled.messages(3000, concept=lambda i: 0.9 if i >= 1500 else 0.0)]
+    stretched = (row | {"ts": labelled.EPOCH + 20_000 * i} for i, row in enumerate(rows))
+    here.produce({0: [json.dumps(row).encode() for row in stretched]})
+    with here.worker() as worker, here.pages() as pages:
+        worker.wait_for(lambda: any("floor.accuracy" in str(each) for each in here.alerts()))
+
+        def section() -> str:
+            page = pages.get("/models?name=fraud&span=2d").body
+            return page[page.index('id="outcomes"') : page.index('id="past"')] if 'id="outcomes"' in page else ""
+
+        pages.wait_for(lambda: 'class="drift"' in section())
+        assert "for predictions like the newest ones." in section()
+        assert "<dt>Labelled</dt><dd>100 %" in section()
+        assert 'class="floor"' in section()
+        assert 'class="expected"' in section()
+        assert pages.get("/models?name=fraud&span=60d").status == 200
+        assert worker.stop() == 0
 
 
 def test_top_prints_once_where_no_terminal_is_and_fails_if_redis_cannot_be_read(

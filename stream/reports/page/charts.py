@@ -290,7 +290,8 @@ def small_line(model: ModelView, signal: SignalView, least: float) -> Markup:
 class Curve(NamedTuple):
     """A figure over time. places: 0 to 1. bounds: of its interval, None where there is none. before: in the reference.
 
-    least: the span that the picture has at least.
+    least: the span that the picture has at least. expected: what was to be expected, one a value,
+    or none at all. floors: bounds of it. bands: [begin, end) of incidents, 0 to 1.
     """
 
     places: Sequence[float]
@@ -298,6 +299,9 @@ class Curve(NamedTuple):
     bounds: Sequence[tuple[float | None, float | None]]
     before: float | None
     least: float
+    expected: Sequence[float | None] = ()
+    floors: Sequence[float] = ()
+    bands: Sequence[tuple[float, float]] = ()
 
 
 def curve_chart(curve: Curve, label: str, ticks: Iterable[tuple[float, str]], words: Callable[[float], str]) -> Markup:
@@ -305,16 +309,21 @@ def curve_chart(curve: Curve, label: str, ticks: Iterable[tuple[float, str]], wo
     bounds = zip(curve.places, curve.bounds, strict=True)
     known = [(x, low, high) for x, (low, high) in bounds if low is not None and high is not None]
     before = [] if curve.before is None else [curve.before]
-    tight = scale_of([*curve.values, *before, *(each for _, *pair in known for each in pair)], _HEIGHT)
+    usual = [(x, each) for x, each in zip(curve.places, curve.expected, strict=False) if each is not None]
+    shown_too = (*before, *curve.floors, *(each for _, each in usual), *(each for _, *pair in known for each in pair))
+    tight = scale_of([*curve.values, *shown_too], _HEIGHT)
     spare = max(curve.least - (tight.high - tight.low), 0.0) / 2
     scale = Scale(tight.low - spare, tight.high + spare, _HEIGHT)
     upper = [(WIDTH * x, scale.y(high)) for x, _, high in known]
     lower = [(WIDTH * x, scale.y(low)) for x, low, _ in known]
     line = [(WIDTH * x, scale.y(value)) for x, value in zip(curve.places, curve.values, strict=True)]
-    shapes = stretched(_HEIGHT, path([*upper, *lower[::-1]], "nine", closed=True), path(line, "median"))
+    dotted = path([(WIDTH * x, scale.y(each)) for x, each in usual], "expected")
+    shapes = stretched(_HEIGHT, path([*upper, *lower[::-1]], "nine", closed=True), dotted, path(line, "median"))
     grid = _grid(scale, ((each, words(each)) for each in scale.ticks()))
+    behind = joined(_shade(*each) for each in curve.bands)
+    floors = joined(_across(scale.y(each), "floor") for each in curve.floors)
     times = (
         tag("text", text, x=percent_of(x), y=_HEIGHT + 13, class_="tick" + " few" * (index % 2))
         for index, (x, text) in enumerate(ticks)
     )
-    return picture(_HEIGHT + _AXIS, label, shapes, _levels(scale, before), grid, joined(times))
+    return picture(_HEIGHT + _AXIS, label, behind, shapes, _levels(scale, before), floors, grid, joined(times))

@@ -5,18 +5,22 @@ The page has no time of its own making, so the same run makes the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
+from driftline.stream.alerts.build import encode_alert
+from driftline.stream.alerts.find import ListedIncident
+from driftline.stream.alerts.read import read_alert
 from driftline.stream.config.sections import Config, ModelConfig
 from driftline.stream.outcomes.performance import Performance
 from driftline.stream.replay.run import ReplayResult
 from driftline.stream.replay.summary import rejected_rows
 from driftline.stream.replay.verdict import Outcome, Verdict
 from driftline.stream.reports.page.templates import rendered
+from driftline.stream.results.outcome_history import OutcomeHistory, replayed_history
 from driftline.stream.results.overview import ModelView, Overview, SignalView, overview
 from driftline.stream.results.scan import Scan
 from driftline.stream.results.segments import Splits
@@ -48,7 +52,7 @@ class Report:
 
     kind: what was done, as in "Scan". source, reference: where the events come from. unchecked: sentences. guesses:
     which column is what. configuration: YAML, "" if there is none. command: that repeats it. defaults: how models
-    are judged. splits: for whom signals changed.
+    are judged. splits: for whom signals changed. histories: how right models were, by name, or name and version.
     """
 
     kind: str
@@ -65,6 +69,7 @@ class Report:
     configuration: str = ""
     splits: Splits = field(default_factory=dict)
     performance: Performance | None = None
+    histories: Mapping[str, OutcomeHistory] = field(default_factory=dict)
 
     @cached_property
     def headline(self) -> str:
@@ -123,7 +128,31 @@ def replay_page(result: ReplayResult, verdict: Verdict, config: Config, source: 
     unchecked += [f"{each.model}: {each.field}: {each.detail}" for each in result.unwatched]
     few = (f"{model}: has no baseline, and {n:,} events" for model, n in result.without_baseline.items())
     view = overview(result.recorded, unjudged=verdict.unjudged)
-    return render(Report("Replay", source, "", view, result, verdict, [*unchecked, *few], command, config.defaults))
+    return render(
+        Report(
+            "Replay", source, "", view, result, verdict, [*unchecked, *few], command, config.defaults,
+            histories=_histories(result, config),
+        )
+    )  # fmt: skip
+
+
+def _histories(result: ReplayResult, config: Config) -> dict[str, OutcomeHistory]:
+    """How right models were, by the name of each, and of its version if that is judged by itself."""
+    found = dict[str, OutcomeHistory]()
+    for (model, track), timeline in sorted(result.recorded.outcomes.items()):
+        own = [each for each in _incidents(result) if each.newest.model == model]
+        labels = result.labels.get(model)
+        history = replayed_history(timeline, config.for_model(model), own, labels)
+        if history is not None:
+            found[f"{model} {track}".strip()] = history
+    return found
+
+
+def _incidents(result: ReplayResult) -> list[ListedIncident]:
+    """The incidents that a replay reported, as those are read that workers report."""
+    alerts = [read_alert(encode_alert(each)) for each in reversed(result.alerts)]
+    newest = {each.incident_id: each for each in reversed(alerts)}
+    return [ListedIncident.of(each, alerts) for each in newest.values()]
 
 
 def render(report: Report) -> str:

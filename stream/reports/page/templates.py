@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from driftline.stream.outcomes.sentences import verdict_sentence as outcomes_say
-from driftline.stream.reports.page import charts, heat, outcomes, timeline, words
+from driftline.stream.reports.page import charts, heat, outcome_history, outcomes, timeline, words
 from driftline.stream.results.sentences import figure_text, number, percent, rest_looks_usual, sentence, shown
 from driftline.stream.results.sizes import LEVELS
 from driftline.stream.text.phrases import counted
@@ -64,6 +64,6 @@ def _environment() -> Environment:
     made.globals |= {
         "charts": charts, "heat": heat, "timeline": timeline, "levels": LEVELS, "sentence": sentence, "words": words,
         "figure": figure_text, "counted": counted, "rest_looks_usual": rest_looks_usual,
-        "outcomes": outcomes, "outcomes_say": outcomes_say,
+        "outcomes": outcomes, "outcomes_say": outcomes_say, "history": outcome_history,
     }  # fmt: skip
     return made

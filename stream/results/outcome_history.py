@@ -1,0 +1,188 @@
+"""Outcomes over time, as pages draw them: of a timeline that workers have stored, or that a replay has kept. Pure.
+
+    parts ──outcome_history──► OutcomeHistory ──► stream.reports.page.outcome_history
+
+Only the newest era is shown: what was coded in another way, or compared with another reference, is not comparable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from driftline.detectors.arrays import IntArray
+from driftline.detectors.outcomes.compare import split
+from driftline.detectors.outcomes.metrics import Metrics
+from driftline.detectors.outcomes.table import OutcomeTable, rows
+from driftline.stream.alerts.find import ListedIncident
+from driftline.stream.codec.timeline import (
+    StoredTimeline,
+    all_parts,
+    stored_timeline,
+    unpack_outcome_era,
+    unpack_table,
+    wanted_names,
+)
+from driftline.stream.config.sections import ModelConfig
+from driftline.stream.judge.floors import unjudged
+from driftline.stream.judge.outcomes import NEWEST
+from driftline.stream.judge.timeline import HOUR_MS, OutcomeEra, Stretch, Timeline
+from driftline.stream.judge.waiting import Counts
+from driftline.stream.outcomes.tasks import BinaryTask
+from driftline.stream.results.timelines import SPANS
+
+DAY_MS, _HOURS = 24 * HOUR_MS, 24
+
+
+@dataclass(frozen=True)
+class Point:
+    """The outcomes of a stretch of time.
+
+    start: epoch ms. predictions: None if that is not known. labelled: outcomes. expected: the main metric that the mix
+    of scores, or of predictions, alone would give; None without a reference.
+    """
+
+    start: int
+    predictions: int | None
+    labelled: int
+    metrics: Metrics
+    expected: float | None
+
+
+@dataclass(frozen=True)
+class Band:
+    """An incident of outcomes. since, until: epoch ms; None if it is open."""
+
+    since: int
+    until: int | None
+
+
+@dataclass(frozen=True)
+class OutcomeHistory:
+    """How well one track of a model did.
+
+    each: length of a stretch, ms. tables: by its number. predictions: by its start. floors: as configured, those that
+    the task has. labels: what became of labels that come by themselves; None if they do not.
+    """
+
+    era: OutcomeEra
+    each: int
+    tables: Mapping[int, OutcomeTable]
+    predictions: Mapping[int, int]
+    floors: Mapping[str, float]
+    bands: Sequence[Band]
+    labels: Counts | None
+
+    @property
+    def main(self) -> str:
+        """The metric that says whether the model is right."""
+        return self.era.coding.task.main
+
+    @cached_property
+    def points(self) -> list[Point]:
+        """The stretches that have outcomes, the oldest first."""
+        return [self._point(number * self.each, [table]) for number, table in self.tables.items()]
+
+    @cached_property
+    def newest(self) -> Point:
+        """The newest stretches that have a thousand outcomes together, or all."""
+        chosen, n = list[int](), 0
+        for number in reversed([*self.tables]):
+            if n < NEWEST:
+                chosen.append(number)
+                n += self.tables[number].n
+        return self._point(chosen[-1] * self.each, [self.tables[number] for number in chosen])
+
+    @property
+    def reference(self) -> Metrics | None:
+        """The metrics of what outcomes are compared with."""
+        return None if self.era.reference is None else self.era.reference.metrics()
+
+    @property
+    def labelled_share(self) -> float | None:
+        """The share of the predictions that have a label; None if it is not known."""
+        seen = sum(each.predictions or 0 for each in self.points)
+        return sum(each.labelled for each in self.points if each.predictions) / seen if seen else None
+
+    def floor_of(self, name: str) -> tuple[str, str]:
+        """The metric, and the class, that a floor is about."""
+        metric, _, of = name.partition("@")
+        task = self.era.coding.task
+        if metric in ("recall", "precision") and not of and isinstance(task, BinaryTask):
+            return metric, task.classes[1]
+        return metric, of
+
+    def _point(self, start: int, tables: Sequence[OutcomeTable]) -> Point:
+        coding, reference = self.era.coding, self.era.reference
+        cells, n = rows(tables, coding.size).sum(0), sum(each.n for each in tables)
+        metrics = coding.task.metrics(cells, 1.0 if reference is None else reference.effect(n))
+        return Point(start, self.predictions.get(start), n, metrics, self._expected(cells))
+
+    def _expected(self, cells: IntArray) -> float | None:
+        if self.era.reference is None:
+            return None
+        comparison = self.era.reference.comparison
+        found = split(self.era.coding.task.tally(cells).joined(comparison.starts), comparison.reference)
+        loss = found.before + found.mix
+        return 1 - loss if self.main == "accuracy" else loss
+
+
+def outcome_history(
+    stored: StoredTimeline,
+    kind: str,
+    each: int,
+    config: ModelConfig,
+    incidents: Iterable[ListedIncident] = (),
+    predictions: Mapping[int, int] | None = None,
+    labels: Counts | None = None,
+) -> OutcomeHistory | None:
+    """The history in a stored timeline of outcomes; None without an outcome. Raises FormatError.
+
+    kind: of its stretches, hour or day. each: length of those that are shown, ms. incidents: of the model.
+    """
+    if not stored.layouts:
+        return None
+    newest = max(stored.layouts)
+    era = unpack_outcome_era(stored.layouts[newest])
+    factor, tables = each // (DAY_MS if kind == "day" else HOUR_MS), dict[int, OutcomeTable]()
+    for stretch in stored.stretches:
+        table = unpack_table(stretch.part)
+        if stretch.era == newest and table.layout == era.coding.name and table.n:
+            number = stretch.number // (_HOURS if kind == "day" and stretch.kind == "hour" else 1) // factor
+            tables[number] = tables[number] + table if number in tables else table
+    if not tables:
+        return None
+    task = era.coding.task
+    floors = {name: bound for name, bound in config.outcomes.floors.items() if unjudged(task, name) is None}
+    bands = [band for incident in incidents if (band := _band(incident)) is not None]
+    return OutcomeHistory(era, each, dict(sorted(tables.items())), predictions or {}, floors, bands, labels)
+
+
+def replayed_history(
+    timeline: Timeline, config: ModelConfig, incidents: Iterable[ListedIncident], labels: Counts | None
+) -> OutcomeHistory | None:
+    """The history in a timeline of which nothing was ever stored, as long as is kept; None without an outcome."""
+    parts = all_parts(timeline)
+    begins = (each.number * (HOUR_MS if kind == "hour" else DAY_MS) for kind, each in _stretches(timeline))
+    lasted = (timeline.span.newest + 1) * HOUR_MS - min(begins, default=0)
+    span = next((each for each in SPANS if lasted <= each.length), SPANS[-1])
+    kind = "day" if span.by_day else "hour"
+    wanted = {name: parts[name] for name in wanted_names(timeline.span, kind, 0) if name in parts}
+    return outcome_history(stored_timeline(wanted), kind, span.each, config, incidents, labels=labels)
+
+
+def _stretches(timeline: Timeline) -> Iterator[tuple[str, Stretch]]:
+    """The stretches of a timeline, with what each is: hour or day."""
+    for name, each in (*timeline.unstored.items(), *timeline.open.items()):
+        if isinstance(each, Stretch):
+            yield name.partition(":")[0], each
+
+
+def _band(incident: ListedIncident) -> Band | None:
+    """When an incident was, if it is one of outcomes."""
+    newest = incident.newest
+    if newest.starts_at is None or not any(each.kind == "outcomes" for each in incident.signals):
+        return None
+    until = None if incident.open or newest.ends_at is None else round(newest.ends_at.timestamp() * 1000)
+    return Band(round(newest.starts_at.timestamp() * 1000), until)

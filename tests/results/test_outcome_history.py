@@ -1,0 +1,179 @@
+"""Outcomes over time: the same whoever has counted them, and what pages say of them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import orjson
+import pytest
+
+from driftline.stream.codec.state import restore_state, state_delta
+from driftline.stream.codec.timeline import OUTCOME, all_parts, read_span, stored_timeline, wanted_names
+from driftline.stream.judge.state import ModelState
+from driftline.stream.judge.timeline import HOUR_MS, Timeline
+from driftline.stream.judge.waiting import Counts
+from driftline.stream.panes.pane import Pane, Range
+from driftline.stream.replay.pipeline import LogBatch, Pipeline
+from driftline.stream.replay.run import replay
+from driftline.stream.replay.verdict import decide
+from driftline.stream.reports.page import outcome_history as pages
+from driftline.stream.reports.page.page import replay_page
+from driftline.stream.results.outcome_history import Band, OutcomeHistory, outcome_history, replayed_history
+from driftline.stream.scan.tables import NO_TIME
+from tests.harness.labelled import EPOCH, baseline_of, configured, messages, ran
+
+# Events, 20 s apart: 33 hours, in the last 12 of which labels are near to a coin.
+COUNT, STEP, WORSE = 6000, 20_000, 4000
+FLOORS = ", floors: {accuracy: 0.7, recall: 0.3, auc: 0.6}"
+
+
+def log(count: int = COUNT) -> list[bytes]:
+    rows = map(orjson.loads, messages(count, concept=lambda i: 0.9 if i >= WORSE else 0.0))
+    return [orjson.dumps(row | {"ts": EPOCH + STEP * i}) for i, row in enumerate(rows)]
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Pipeline:
+    known = baseline_of(messages(4000, seed=9))
+    return ran(log(), configured(FLOORS), known)
+
+
+def timeline_of(state: ModelState) -> Timeline:
+    assert state.outcomes is not None
+    assert state.outcomes.timeline is not None
+    return state.outcomes.timeline
+
+
+def history_of(pipeline: Pipeline, more: str = FLOORS, **options: object) -> OutcomeHistory:
+    config = configured(more).for_model("fraud")
+    found = replayed_history(timeline_of(pipeline.states["fraud"]), config, [], None)
+    assert found is not None
+    return replace(found, **options)
+
+
+def test_each_hour_has_the_outcomes_of_its_predictions(pipeline: Pipeline) -> None:
+    found = history_of(pipeline)
+    rights = np.zeros(COUNT * STEP // HOUR_MS + 1)
+    for i, row in enumerate(map(orjson.loads, log())):
+        rights[STEP * i // HOUR_MS] += row["label"] == row["prediction"]
+    assert found.each == HOUR_MS
+    assert sum(each.labelled for each in found.points) == COUNT
+    by_hour = {(each.start - EPOCH) // HOUR_MS: each for each in found.points}
+    assert [*by_hour] == [*range(len(rights))]
+    # A pane of 50 events counts in the hour of its middle, so that a few are in the hour beside theirs.
+    right = [(each.metrics["accuracy", ""].value or 0) * each.labelled for each in by_hour.values()]
+    assert np.abs(np.cumsum(right) - np.cumsum(rights)).max() < 50
+
+
+def test_a_worker_that_starts_again_after_every_pane_stores_what_a_replay_keeps() -> None:
+    known, config, rows = baseline_of(messages(4000, seed=9)), configured(FLOORS), log(2500)
+    monitor, sketcher = ran(rows[:50], config, known).monitors["fraud"], ran((), config, known).sketcher(0, 0)
+    runs = [*sketcher.consume(np.arange(len(rows)), rows).runs, sketcher.close(len(rows))]
+    parts, closed = dict[str, bytes](), dict[str, bytes]()
+    state, before = ModelState(), None
+    whole = ModelState()
+    for run in runs:
+        for pane in run.panes.values():
+            whole, _ = monitor.judge(whole, pane)
+            state, _ = monitor.judge(state, pane)
+            delta = state_delta(before, state)
+            for held, each in ((parts, delta), (closed, delta.timelines)):
+                held.update(each.write)
+                for name in each.delete:
+                    held.pop(name, None)
+            state = before = restore_state(parts, None)
+    once = state_delta(None, whole)
+    assert (parts, closed) == (once.write, once.timelines.write)
+
+    span, chosen, kept = (
+        read_span(parts[f"{OUTCOME}timeline"]),
+        config.for_model("fraud"),
+        all_parts(timeline_of(whole)),
+    )
+    every = {name.removeprefix(OUTCOME): part for name, part in (parts | closed).items() if name.startswith(OUTCOME)}
+    for kind, length in (("hour", HOUR_MS), ("day", 24 * HOUR_MS)):
+        names = wanted_names(span, kind, 0)
+        live, replayed = (
+            outcome_history(stored_timeline({name: of[name] for name in names if name in of}), kind, length, chosen)
+            for of in (every, kept)
+        )
+        assert live is not None
+        assert replayed is not None
+        assert live.points == replayed.points
+        assert sum(each.labelled for each in live.points) == len(rows)
+
+
+def test_what_was_compared_with_another_reference_is_kept_and_not_mixed_in(pipeline: Pipeline) -> None:
+    other = baseline_of(messages(4000, seed=11))
+    renewed = replace(pipeline.monitors["fraud"], given=other, _judges={})
+    more = ran(log(6050)[COUNT:], configured(FLOORS), other)
+    table = next(iter(timeline_of(more.states["fraud"]).hours)).content
+    at = EPOCH + STEP * COUNT
+    pane = Pane(other.sketch_events(()), at, at, (Range(0, COUNT, COUNT + 50),), outcomes=(("", table),))
+    after, _ = renewed.judge(pipeline.states["fraud"], pane)
+    found = replayed_history(timeline_of(after), configured(FLOORS).for_model("fraud"), [], None)
+    assert found is not None
+    assert sum(each.labelled for each in found.points) == table.n
+    assert any(name.startswith("hour") and name.endswith(":0") for name in timeline_of(after).unstored)
+
+
+def test_the_page_says_how_right_the_model_is_and_what_was_to_be_expected(pipeline: Pipeline) -> None:
+    found = history_of(pipeline)
+    said = re.fullmatch(
+        r"Accuracy is (\d+\.\d) % \(.* to .*\) in the newest [\d,]+ outcomes\. "
+        r"In the reference it was (\d+\.\d) %, and (\d+\.\d) % for predictions like the newest ones\.",
+        pages.headline(found),
+    )
+    assert said
+    now, usual, expected = map(float, said.groups())
+    assert now < usual - 15
+    assert abs(expected - usual) < 3, "the scores are as they were, so the mix explains nothing"
+
+
+def test_charts_show_the_interval_the_reference_floors_and_incidents(pipeline: Pipeline) -> None:
+    bands = [Band(EPOCH + STEP * WORSE, None), Band(EPOCH - 10 * HOUR_MS, EPOCH - 9 * HOUR_MS)]
+    first, *others = pages.pictures(history_of(pipeline, bands=bands))
+    assert [first.name, *(each.name for each in others)] == ["Accuracy", "Recall of fraud", "AUC"]
+    assert first.chart.count('class="drift"') == 1, "the incident that was over before is not in the picture"
+    for part in ('class="nine"', 'class="median"', 'class="expected"', 'class="ref"', 'class="floor"'):
+        assert part in first.chart
+    assert 'class="expected"' not in others[0].chart
+    assert 'class="floor"' not in pages.pictures(history_of(pipeline, "", bands=[]))[0].chart
+
+
+def test_the_share_with_a_label_and_what_became_of_labels_are_counted(pipeline: Pipeline) -> None:
+    found = history_of(pipeline)
+    assert found.labelled_share is None
+    assert pages.facts(found) == []
+    twice = {each.start: 2 * each.labelled for each in found.points}
+    labels = Counts(joined=6000, unlabelled=6000, late=12, unmatched=3)
+    facts = pages.facts(history_of(pipeline, predictions=twice, labels=labels))
+    assert {each.name: each.value for each in facts} == {
+        "Labelled": "50 %",
+        "Labels joined": "6,000",
+        "Labels too late": "12",
+        "Labels of unknown ids": "3",
+    }
+    newest, *_ = pages.lines(history_of(pipeline, predictions=twice))
+    assert (newest.share, len(newest.figures)) == ("50 %", 3)
+
+
+def test_a_replay_reports_it_with_the_incident_and_without_labels_nothing() -> None:
+    known = baseline_of(messages(4000, seed=9))
+    rows = log()
+
+    def report(config: str) -> str:
+        made = replay(configured(config), [known], {0: [_batch(rows)]}, lambda _: None, keeps_history=True)
+        return replay_page(made, decide(made, configured(config), [known], 0.01), configured(config), "x", "driftline")
+
+    page = report(FLOORS)
+    section = page[page.index('id="right"') : page.index('id="unchecked"')]
+    assert "In the reference it was" in section
+    assert 'class="drift"' in section
+    assert page == report(FLOORS)
+
+
+def _batch(rows: list[bytes]) -> LogBatch:
+    return LogBatch(np.arange(len(rows)), rows, np.full(len(rows), NO_TIME, np.int64))
