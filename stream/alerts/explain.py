@@ -66,7 +66,8 @@ def figures(signal: ReadSignal) -> list[Row]:
     rows += [Row(name, _number(getattr(before, field)), _number(getattr(after, field))) for name, field in moments]
     for code in {**before.special, **after.special}:
         rows.append(Row(words(code), _percent(before.special.get(code, 0.0)), _percent(after.special.get(code, 0.0))))
-    rows.append(Row("most common", _most_common(before.values), _most_common(after.values)))
+    if signal.kind != "outcomes":  # of which the chart shows all, and names are long
+        rows.append(Row("most common", _most_common(before.values), _most_common(after.values)))
     return [row for row in rows if row.before or row.after]
 
 

@@ -54,7 +54,7 @@ from driftline.stream.judge.pace import pace_of
 from driftline.stream.judge.state import ModelState
 from driftline.stream.judge.timeline import Kept, OutcomeEra, count_outcomes
 from driftline.stream.outcomes.coding import Coding
-from driftline.stream.outcomes.tasks import NumbersTask, Task
+from driftline.stream.outcomes.tasks import BinaryTask, ClassesTask, NumbersTask, Task
 from driftline.stream.panes.pane import Pane
 from driftline.stream.panes.rows import columns_of
 
@@ -62,6 +62,8 @@ from driftline.stream.panes.rows import columns_of
 LOSS, CONCEPT, BELOW = "loss", "concept", "floor"
 #: Outcomes that figures of the newest ones are made of, at least: a rate is then known to 3 points.
 NEWEST = 1000
+# Pairs of prediction and label that a change lists on each side: all of two classes, and room for some of many.
+_PAIRS = 6
 # Metrics of floors that are no shares of outcomes.
 _NO_SHARES = AREA, MEAN_ERROR
 # Tables that are kept of the outcomes that are learned; beyond it, neighbours are added up in pairs.
@@ -300,7 +302,9 @@ class _Check:
             events=window.content.n,
             evidence=float(self.evidence[row, column]),
             threshold=float(self.threshold[row, column]),
-            change=described(outcome, self.reference.n, window.content.n),
+            change=described(
+                outcome, self.reference.n, window.content.n, () if statistic == BELOW else self._confused(row)
+            ),
             outcome=outcome,
         )
 
@@ -310,17 +314,36 @@ class _Check:
             return OutcomeChange(ERROR, "", split.before, split.after, split.mix, split.concept)
         return OutcomeChange(ACCURACY, "", 1 - split.before, 1 - split.after, -split.mix, -split.concept)
 
+    def _confused(self, row: int) -> tuple[dict[str, float], ...]:
+        """How classes were taken for each other, in the reference and in a window; () of numbers."""
+        if isinstance(self.task, NumbersTask):
+            return ()
+        return confused(self.task, self.reference.total, self.sums[row])
+
     def _floor_missed(self, signal: str, row: int) -> OutcomeChange:
         floor = self.floors[signal]
         return OutcomeChange(floor.metric, floor.of, floor.bound, float(floor.values[row]))
 
 
-def described(outcome: OutcomeChange, before: int, after: int) -> Change:
-    """A change of outcomes in the form of all changes. before, after: outcomes of the reference and of the window."""
+def confused(task: BinaryTask | ClassesTask, before: IntArray, after: IntArray) -> tuple[dict[str, float], ...]:
+    """The shares of outcomes by prediction and label in two tables (C,), of the pairs that changed most."""
+    shares = [table / max(table.sum(), 1) for table in (task.confusion(before), task.confusion(after))]
+    names = [*task.classes, "others"]
+    most = np.argsort(-np.abs(shares[1] - shares[0]), axis=None, kind="stable")[:_PAIRS]
+    pairs = [np.unravel_index(int(each), shares[0].shape) for each in sorted(most.tolist())]
+    return tuple({f"{names[p]}, was {names[label]}": float(own[p, label]) for p, label in pairs} for own in shares)
+
+
+def described(outcome: OutcomeChange, before: int, after: int, values: tuple[dict[str, float], ...] = ()) -> Change:
+    """A change of outcomes in the form of all changes.
+
+    before, after: outcomes of the reference and of the window. values: shares on both sides; () for right and wrong.
+    """
     is_share = outcome.metric not in (ERROR, *_NO_SHARES)
+    values = values or tuple({"right": each, "wrong": 1 - each} for each in (outcome.before, outcome.after))
     profiles = [
-        Profile(n, {}, {"right": value, "wrong": 1 - value}) if is_share else Profile(n, {}, {}, mean=value)
-        for n, value in ((before, outcome.before), (after, outcome.after))
+        Profile(n, {}, own) if is_share else Profile(n, {}, {}, mean=value)
+        for n, value, own in zip((before, after), (outcome.before, outcome.after), values, strict=True)
     ]
     old, new = (n * np.array([share, 1 - share]) for n, share in ((before, outcome.before), (after, outcome.after)))
     return Change(

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftline.detectors.arrays import IntArray
+from driftline.detectors.outcomes.classes import ClassesLayout
 from driftline.detectors.outcomes.table import OutcomeTable, rows
 from driftline.stream.alerts.build import build_alert, iso
 from driftline.stream.baselines.baseline import Baseline
@@ -23,7 +24,8 @@ from driftline.stream.codec.state import restore_state, state_delta
 from driftline.stream.config.load import parse_config
 from driftline.stream.judge.incidents import OUTCOMES, Status, Step
 from driftline.stream.judge.outcome_state import OutcomesState
-from driftline.stream.outcomes.tasks import NumbersTask
+from driftline.stream.judge.outcomes import confused
+from driftline.stream.outcomes.tasks import ClassesTask, CodedRows, NumbersTask
 from driftline.stream.panes.pane import Pane, Range
 from driftline.stream.replay.pipeline import Pipeline
 from tests.harness.labelled import EPOCH, STEP, baseline_of, configured, confusion, messages, ran
@@ -86,6 +88,11 @@ def test_a_concept_that_drifts_is_an_incident_of_outcomes_with_what_it_comes_fro
     assert outcome.after < outcome.before - 0.1
     assert outcome.after - outcome.before == pytest.approx(outcome.mix + outcome.concept)
     assert outcome.concept < 5 * -abs(outcome.mix)
+    log = messages(5000, seed=3, concept=falling)
+    window = log[: finding.ranges[0].end][-finding.events :]
+    for side, rows_ in ((finding.change.before, messages(4000, seed=1)), (finding.change.after, window)):
+        shares = {f"{p}, was {label}": n / len(rows_) for (p, label), n in confusion(rows_).items()}
+        assert side.values == pytest.approx({"fraud, was fine": 0.0, "fraud, was fraud": 0.0} | shares)
     data = build_alert(pipeline.monitors["fraud"], step, mode="live", topic="t", emitted_at=step.at).data
     assert data.title.startswith("fraud: accuracy ")
     assert "by concept drift" in data.title
@@ -244,3 +251,19 @@ def test_electricity_is_said_to_be_wrong_since_may_and_each_day_is_counted_exact
     assert finding.outcome.before == pytest.approx(0.822, abs=0.001)
     assert finding.outcome.after < 0.65
     assert finding.outcome.concept < -0.2
+
+
+def test_of_many_classes_the_pairs_that_changed_most_are_listed_on_both_sides() -> None:
+    task = ClassesTask(ClassesLayout.fit(4, np.full(9, np.nan)), ("a", "b", "c", "d"))
+    rng, tables = np.random.default_rng(2), []
+    for share in (0.1, 0.4):
+        prediction = rng.integers(0, 5, 4000)
+        label = np.where((rng.random(4000) < share) & (prediction == 1), 4, prediction)
+        right, nothing = (prediction == label).astype(np.int64), np.full(4000, np.nan)
+        coded = CodedRows(np.arange(4000), prediction.astype(float), label.astype(float), nothing, right)
+        tables.append(task.tables(coded, np.zeros(4000, np.int64), 1)[0])
+    before, after = confused(task, *tables)
+    assert before.keys() == after.keys()
+    assert len(before) == 6
+    assert before["b, was others"] == pytest.approx(0.02, abs=0.01)
+    assert after["b, was others"] == pytest.approx(0.08, abs=0.01)
