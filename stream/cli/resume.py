@@ -94,7 +94,9 @@ def _situation(settings: Config, new_cluster: bool) -> Situation:
     try:
         check_names(group, bound, present)
         if not new_cluster:
-            check_group(group, {name: fact for name, fact in bound.items() if not name.endswith(".id")}, present)
+            # What may move is no reason to refuse: ids of topics, and the name of that of labels.
+            fixed = {name: fact for name, fact in bound.items() if not name.endswith(".id") and name != "topics.labels"}
+            check_group(group, fixed, present)
     except LogChangedError as error:
         raise CommandError(str(error)) from error
     places = [(name, each) for name in _read(settings) for each in range(facts.topics[name].partitions)]

@@ -41,6 +41,9 @@ class Remark(NamedTuple):
 def doubtful_settings(config: Config) -> Iterator[Remark]:
     """What is valid but hardly meant, whatever the signals are."""
     yield from _doubtful(("defaults",), config.defaults)
+    if config.panes.seconds is None and config.labelled_by("topic") is not None:
+        message = "without panes.seconds, labels of a topic wait until each partition of both topics has ended a run"
+        yield Remark(("panes", "seconds"), message, "of a quiet partition that may take days; state it, as in `10s`")
     for field in ("baseline", "baselines"):
         if getattr(config.defaults, field):
             message = f"defaults.{field} has no effect: a baseline is that of one model"

@@ -155,7 +155,7 @@ class PanesJudge:
         """Take a tick into the marks, and judge what it says of its topic; returns what could not be read of that."""
         changes, place, judge = self.changes, (tick.topic, tick.partition), self.monitors.rules.schema
         before, changes.marks = changes.marks.ticks.get(place), changes.marks.after(tick)
-        if tick.topic == judge.topic:
+        if tick.topic == judge.topic and tick.time:  # an empty partition tells nothing of the topic, nor how late it is
             changes.schema, steps = judge.judge(changes.schema, before, changes.marks.ticks[place], self._time)
             if changes.before.number == REPORTER:
                 changes.alerts += (build_topic_alert(judge, step, mode="live", emitted_at=at) for step in steps)

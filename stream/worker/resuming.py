@@ -3,7 +3,8 @@
 What is kept: models' states, open incidents, outboxes. What moves: the offset at which a partition goes on, and up to
 which offset each model has consumed it. Panes that wait to be judged are skipped if the predictions topic moves: their
 offsets are those of the old log, and would let the judge drop events of the new one as known. If that of labels does,
-panes of its log before become dead letters, so that those of predictions between them are judged.
+panes of its log before become dead letters, so that those of predictions between them are judged; if it has another
+name now, they are judged, too.
 
 Rule 1: every partition is claimed first, so a worker that comes back from a pause can write no more to Redis.
 Rule 2: the facts are bound last. A worker that starts meanwhile is refused, and what was moved in part is moved again.
@@ -98,7 +99,8 @@ class Situation:
     def _unjudged(self, moved: set[int]) -> Iterator[Move]:
         for topic, partition, read_to, log in self._stored(self.topics.panes):
             if partition not in moved and read_to < log.end:
-                effect = f"{log.end - read_to} panes that wait to be judged are skipped, and their events are lost"
+                unread = log.end - read_to
+                effect = f"{unread} panes that wait to be judged are skipped, and their events and labels are lost"
                 yield Move(topic, partition, read_to, log, log.end, "with panes of the log before", effect)
 
     def _stored(self, topic: str) -> Iterator[tuple[str, int, int, Log]]:

@@ -84,6 +84,14 @@ def test_a_kind_that_the_baseline_was_built_without_has_no_effect_and_is_said() 
     assert remarks(text, {"m": {"features.zip": "boolean"}}) == []
 
 
+def test_labels_of_a_topic_need_runs_that_end_by_time() -> None:
+    text = "panes: {seconds: null}\nmodels: {m: {outcomes: {labels: %s}}}"
+    (diagnostic,) = check_config(text % "topic")
+    assert diagnostic.severity == "warning"
+    assert "labels of a topic wait until each partition of both topics has ended a run" in diagnostic.message
+    assert check_config(text % "event") == []
+
+
 def test_a_model_that_no_event_names_is_said_with_the_nearest_name() -> None:
     config = parse_config("models: {fruad: {}, ltv: {depends_on: [churm]}}")
     assert [str(each) for each in unnamed_models(config, {"fraud", "ltv", "churn"}, ["fraud-v1", "ltv"])] == [

@@ -367,6 +367,21 @@ def test_a_topic_of_labels_created_again_ends_a_worker_until_resume_lets_it_read
         worker.wait_for(lambda: labels_known(here) == 300)
         assert worker.stop() == 0
 
+    renamed = unique("labels")
+    here.path.write_text(here.path.read_text().replace(labels, renamed))
+    here = here.reload()
+    here.create_topics()
+    with here.worker("refused") as worker:
+        assert f"topics.labels was {labels} and is {renamed} now" in ends(worker)
+    deadline = time.monotonic() + 30
+    while (code := driftline("resume", "-c", here.path, "--yes")) == 2 and time.monotonic() < deadline:
+        time.sleep(1.0)
+    assert code == 0, capsys.readouterr().err
+    with here.worker("renamed") as worker:
+        worker.wait_for(lambda: worker.get("/health").status == 200)
+        assert labels_known(here) == 300
+        assert worker.stop() == 0
+
 
 def labels_known(here: Deployment) -> int:
     """How many labels wait for their predictions, or have met them."""

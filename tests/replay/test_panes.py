@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from driftline.stream.alerts.build import encode_alert
+from driftline.stream.codec.panes import pack_tick
 from driftline.stream.codec.state import state_delta
 from driftline.stream.config.load import parse_config
 from driftline.stream.demo.servers import Server
@@ -193,3 +194,18 @@ def test_a_replay_sees_when_another_baseline_took_effect(redis_server: Server) -
         assert {"layout:0", "layout:1"} <= delta.timelines.write.keys()
 
     play(bench(redis_server), scenario)
+
+
+def test_a_topic_that_is_empty_at_first_has_no_news_once_events_come() -> None:
+    """Its workers say that its partitions are empty: what the first events have is learned, and not new."""
+    config, sent = parse_config(""), list[Tick]()
+    topic, fields = config.topics.predictions, (("m", "features.x"),)
+    empty = [Tick(topic, partition, 2, 0, 0, idle=True) for partition in (0, 1)]
+    for after in range(1, 4):
+        sent += [Tick(topic, each, 2, 9 * after, EPOCH + 10_000 * after, 9 * after, {}, fields) for each in (0, 1)]
+    for ticks in (sent, empty + sent, [empty[0], *sent[::2]]):
+        own, alerts = PanesReplay(config, {}), []
+        for offset, tick in enumerate(ticks):
+            alerts += own.read(PanesRecord(0, offset, EPOCH + offset, pack_tick(tick)))
+        assert alerts == []
+        assert own.ticks == len(ticks)
