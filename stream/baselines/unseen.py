@@ -34,5 +34,5 @@ def unseen_remarks(baseline: Baseline, live: Sketch) -> Iterator[Remark]:
     if names := never_seen(baseline, live):
         are = "is" if len(names) == 1 else "are"
         found = f"{', '.join(names)} {are} in the baseline, but never in {live.n:,} live events"
-        help = "leave out a label with `signals.exclude`, or correct `mapping` if events have it under another name"
+        help = "leave it out with `signals.exclude`, or correct `mapping` if events have it under another name"
         yield Remark((), f"model {baseline.model}: {found}", help)

@@ -88,8 +88,8 @@ class Draft:
 
     @property
     def has_output(self) -> bool:
-        """Whether a prediction or a score is settled."""
-        return bool({"prediction", "score"} & self.proposal.fields.keys())
+        """Whether a prediction or a score is settled, or given."""
+        return not {"prediction", "score"}.isdisjoint({*self.proposal.fields, *self.given})
 
     def is_feature(self, column: Column) -> bool:
         """Whether a column lies where the features are."""

@@ -66,11 +66,15 @@ def scan(live: Table, reference: Table, wishes: Wishes, progress: Progress = _no
     def on_note(note: Note) -> None:
         notes.setdefault(f"{note.field}: {note.reason}")
 
-    found = inspect_both(live, reference, wishes.config, wishes.parts, wishes.command)
+    found, label = inspect_both(live, reference, wishes.config, wishes.parts, wishes.command)
     if found.configuration is None:
         raise InputError(f"{live.title}: {found.problem or 'cannot be read'}")
     timed = found.proposal.fields["ts"].value != RECORD
-    rows, in_order = _in_order(list(live.messages(proposed := _proposed(found, wishes), on_note)), proposed, timed)
+    proposed = _proposed(found, wishes)
+    if label is not None:
+        proposed = with_paths(proposed, label=label)
+        notes.setdefault(f"{reference.title}: its label, {label}, is not in {live.title} yet, and is not compared")
+    rows, in_order = _in_order(list(live.messages(proposed, on_note)), proposed, timed)
     config = _settings(proposed, found, len(rows), timed)
     has_times = timed and is_timed(reference, config)
     wishes = replace(wishes, for_whom=by_part(wishes.for_whom, config.mapping))

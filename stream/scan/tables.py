@@ -59,26 +59,48 @@ def inspect_table(table: Table, config: Config, parts: Mapping[str, str], comman
     return found
 
 
-def inspect_both(live: Table, reference: Table, config: Config, parts: Mapping[str, str], command: str) -> Inspection:
-    """Which column is what in `live`, where nothing is left out that is a signal in the reference.
+def inspect_both(
+    live: Table, reference: Table, config: Config, parts: Mapping[str, str], command: str
+) -> tuple[Inspection, str | None]:
+    """Which column is what in `live`, where nothing is left out that is a signal in the reference; and the label of the
+    reference, if `live` has none yet.
 
     A column that turned into ids, free text or a counter has changed; by itself it would be left out as useless.
     Raises InputError, also if the tables have no column in common.
     """
+    comes_later = (
+        "label" in parts and not _has(live, parts["label"], config) and _has(reference, parts["label"], config)
+    )
+    label = {"label": parts["label"]} if comes_later else {}
+    parts = {part: column for part, column in parts.items() if part not in label}
     found = inspect_table(live, config, parts, command)
     if found.configuration is None:
-        return found
+        return found, None
     proposed, id_ = parse_config(found.configuration, "the proposal"), found.proposal.fields.get("id")
     is_guessed = id_ is not None and id_.value != RECORD and "id" not in {*parts, *config.mapping.model_fields_set}
     paths = proposed.mapping.model_dump(exclude_unset=True)
     mapping = EventPaths(**{part: path for part, path in paths.items() if part != "id" or not is_guessed})
     settings = config.model_copy(update={"mapping": mapping, "files": proposed.files})
-    before = _inspect_as(reference, settings, {"ts": RECORD}, command)
+    before = _inspect_as(reference, settings, {"ts": RECORD, **label}, command)
     _check_common(found, before, live, reference)
     if is_guessed and id_ is not None and f"features.{id_.value}" in before.signals:
-        return inspect_both(live, reference, config, {**parts, "id": RECORD}, command)
+        return inspect_both(live, reference, config, {**parts, **label, "id": RECORD}, command)
     names = [name for name in found.proposal.excluded if name in before.signals and not _counts(name, found, before)]
-    return watching(found, names, found.source, config) if names else found
+    watched = watching(found, names, found.source, config) if names else found
+    return watched, _later(found, before, is_named=bool(label))
+
+
+def _later(found: Inspection, before: Inspection, is_named: bool) -> str | None:
+    """The label of a reference whose other table has none yet. Without predictions, a guess might hide a lost one."""
+    label, fields = before.proposal.fields.get("label"), found.proposal.fields
+    is_there = label is None or label.value in [column.path for column in found.columns]
+    is_likely = is_named or not {"prediction", "score"}.isdisjoint(fields)
+    return None if label is None or is_there or not is_likely else str(label.value)
+
+
+def _has(table: Table, column: str, config: Config) -> bool:
+    """Whether a table has a column."""
+    return column in [each.path for each in _inspect_as(table, config, {"ts": RECORD, "id": RECORD}, "").columns]
 
 
 def _counts(name: str, found: Inspection, before: Inspection) -> bool:

@@ -36,4 +36,4 @@ def test_the_remark_names_the_signals_and_what_helps() -> None:
     baseline = build_baseline(events("features.x", "features.label"), {"model": "m"})
     (remark,) = unseen_remarks(baseline, baseline.sketch_events(events("features.x")))
     assert remark.message == "model m: features.label is in the baseline, but never in 1,000 live events"
-    assert remark.help.startswith("leave out a label with `signals.exclude`")
+    assert remark.help.startswith("leave it out with `signals.exclude`")

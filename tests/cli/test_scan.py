@@ -397,3 +397,26 @@ def test_a_scan_of_rows_with_labels_says_whether_the_model_is_right_and_since_wh
     assert facts["performance"]["worse"] is True
     [since] = [each["since"] for each in facts["performance"]["changes"] if each["worse"]]
     assert "2026-06-09" < since < "2026-06-14"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "code"),
+    [("churned", (), 0), ("label", (), 0), ("paid_back", ("--label", "paid_back"), 0), ("paid_back", (), 1)],
+)
+def test_a_label_that_only_the_reference_has_yet_is_no_lost_column(
+    run: Run, name: str, options: tuple[str, ...], code: int
+) -> None:
+    chance = random.Random(4)
+    for path, more in (("train.csv", True), ("live.csv", False)):
+        lines = [f"amount,prediction{f',{name}' if more else ''}"]
+        for _ in range(1500):
+            amount, label = chance.gauss(50, 9), chance.choice(["yes", "no"])
+            lines.append(f"{amount:.1f},{'yes' if amount > 50 else 'no'}{f',{label}' if more else ''}")
+        Path(path).write_text("\n".join(lines))
+
+    found = run("scan", "live.csv", "--reference", "train.csv", *options)
+
+    assert found.code == code
+    said = f"train.csv: its label, {name}, is not in live.csv yet, and is not compared" in found.words
+    assert said == (code == 0)
+    assert ("100 %" in found.words) == (code == 1)
