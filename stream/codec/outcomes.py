@@ -22,6 +22,8 @@ from driftline.stream.codec.frames import FormatError, Stored, frame, unframe
 from driftline.stream.judge.outcome_state import OutcomesState
 from driftline.stream.panes.pane import Pane, Range
 
+# Cells: a layout has some thousand, and whoever adds tables has room for the last one.
+_MOST = 1 << 20
 # Bytes of an integer.
 _SIZES = (1, 2, 4, 8)
 
@@ -45,9 +47,11 @@ class PackedTable(Stored, frozen=True):
         """The table. Raises FormatError if there can be none."""
         steps, values = _widen(self.steps), _widen(self.values)
         cells = np.cumsum(steps)
-        # A layout has some thousand cells, and the sum of steps from damaged bytes may be any number.
-        if len(steps) != len(values) or (steps[1:] < 1).any() or (steps < 0).any() or (steps > 1 << 20).any():
+        if len(steps) != len(values) or (steps[1:] < 1).any() or (steps < 0).any():
             raise FormatError("a table of outcomes does not hold a number for each of its cells")
+        # One by one before their sum, which may be any number once it overflows.
+        if (steps > _MOST).any() or (cells > _MOST).any():
+            raise FormatError(f"a table of outcomes has a cell beyond the {_MOST:,} that any layout may have")
         if min(self.n, self.odd) < 0 or not values.all():
             raise FormatError(f"a table of {self.n} outcomes, {self.odd} odd ones, has a number that it cannot have")
         return OutcomeTable(self.layout, self.n, self.odd, np.stack([cells, values]))

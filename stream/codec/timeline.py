@@ -30,7 +30,8 @@ from driftline.stream.codec.panes import PackedSketch
 from driftline.stream.judge.outcome_state import OutcomesState
 from driftline.stream.judge.state import ModelState, TrackState
 from driftline.stream.judge.timeline import Era, OutcomeEra, Reference, Span, Stretch, Timeline
-from driftline.stream.outcomes.coding import coding_from
+from driftline.stream.outcomes.coding import Coding, coding_from
+from driftline.stream.outcomes.tasks import NumbersTask
 
 _Part = Stretch | Era
 #: How the names of the parts of a timeline of outcomes begin.
@@ -128,12 +129,23 @@ def unpack_table(part: bytes) -> OutcomeTable:
     return unframe(b"Z", part, _TABLE).unpack()
 
 
+def checked_table(coding: Coding, table: OutcomeTable) -> OutcomeTable:
+    """The table, if that coding can have made it. Raises FormatError."""
+    cells, values = table.cells
+    if cells.max(initial=-1) >= coding.size:
+        raise FormatError(f"a table of outcomes has a cell {cells.max()}, and its layout has {coding.size}")
+    # Errors of numbers have a sign.
+    if values.min(initial=1) < 1 and not isinstance(coding.task, NumbersTask):
+        raise FormatError(f"a table of outcomes counts {values.min()} in a cell")
+    return table
+
+
 def unpack_outcome_era(part: bytes) -> OutcomeEra:
     """How the outcomes of an era are coded, and what they are compared with. Raises FormatError."""
     packed = unframe(b"A", part, _ERA)
     try:
         coding = coding_from(orjson.loads(packed.coding))
-        blocks = [each.unpack() for each in packed.blocks]
+        blocks = [checked_table(coding, each.unpack()) for each in packed.blocks]
         return OutcomeEra(coding, OutcomeReference.of_tables(coding, blocks) if blocks else None)
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise FormatError(f"the reference of a timeline of outcomes is damaged: {error}") from error

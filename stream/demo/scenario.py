@@ -146,7 +146,6 @@ _BUSY = 10
 STOP = Fault(
     "stopped model", "traffic", "gift-cards is not called", 30, None, STOPPING, "absence", _SLOT_AND_TICK + _BUSY
 )
-#: What must page nobody: while it lasts, events are read late, which is neither silence nor drift.
 #: What moves no feature, score or prediction: only labels say so.
 CONCEPT = Fault(
     "concept drift",
@@ -158,6 +157,7 @@ CONCEPT = Fault(
     "outcomes",
     _LABEL_AND_SLOTS + _BUSY,
 )
+#: What must page nobody: while it lasts, events are read late, which is neither silence nor drift.
 OUTAGE = Fault("killed worker", "", "one of two workers gets SIGKILL, and stays away for a minute", 60)
 _STOPS_AT, _KILLED_AT, _TURNS_AT = 15, 1, 20
 # Blocks from a refund to its label: 3 s, which stand for days.

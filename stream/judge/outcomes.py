@@ -328,10 +328,18 @@ class _Check:
 def confused(task: BinaryTask | ClassesTask, before: IntArray, after: IntArray) -> tuple[dict[str, float], ...]:
     """The shares of outcomes by prediction and label in two tables (C,), of the pairs that changed most."""
     shares = [table / max(table.sum(), 1) for table in (task.confusion(before), task.confusion(after))]
-    names = [*task.classes, "others"]
+    names = [*task.classes, _rest(task.classes)]
     most = np.argsort(-np.abs(shares[1] - shares[0]), axis=None, kind="stable")[:_PAIRS]
     pairs = [np.unravel_index(int(each), shares[0].shape) for each in sorted(most.tolist())]
     return tuple({f"{names[p]}, was {names[label]}": float(own[p, label]) for p, label in pairs} for own in shares)
+
+
+def _rest(classes: Collection[str]) -> str:
+    """A name of the classes without a code of their own, which none of the others has."""
+    name = "others"
+    while name in classes:
+        name += " (rest)"
+    return name
 
 
 def described(outcome: OutcomeChange, before: int, after: int, values: tuple[dict[str, float], ...] = ()) -> Change:

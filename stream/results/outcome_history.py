@@ -7,6 +7,7 @@ Only the newest era is shown: what was coded in another way, or compared with an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,9 +17,11 @@ from driftline.detectors.outcomes.compare import split
 from driftline.detectors.outcomes.metrics import Metrics
 from driftline.detectors.outcomes.table import OutcomeTable, rows
 from driftline.stream.alerts.find import ListedIncident
+from driftline.stream.codec.frames import FormatError
 from driftline.stream.codec.timeline import (
     StoredTimeline,
     all_parts,
+    checked_table,
     stored_timeline,
     unpack_outcome_era,
     unpack_table,
@@ -149,6 +152,7 @@ def outcome_history(
     for stretch in stored.stretches:
         table = unpack_table(stretch.part)
         if stretch.era == newest and table.layout == era.coding.name and table.n:
+            table = checked_table(era.coding, table)
             number = stretch.number // (_HOURS if kind == "day" and stretch.kind == "hour" else 1) // factor
             tables[number] = tables[number] + table if number in tables else table
     if not tables:
@@ -156,7 +160,25 @@ def outcome_history(
     task = era.coding.task
     floors = {name: bound for name, bound in config.outcomes.floors.items() if unjudged(task, name) is None}
     bands = [band for incident in incidents if (band := _band(incident)) is not None]
-    return OutcomeHistory(era, each, dict(sorted(tables.items())), predictions or {}, floors, bands, labels)
+    found = OutcomeHistory(era, each, dict(sorted(tables.items())), predictions or {}, floors, bands, labels)
+    if not _is_sound(found):
+        raise FormatError("a timeline of outcomes is damaged: its tables do not hold the outcomes that they count")
+    return found
+
+
+def _is_sound(found: OutcomeHistory) -> bool:
+    """Whether tables, which damage may fill with anything, hold their outcomes and say how right the model is."""
+    coding, key = found.era.coding, (found.main, "")
+    if any(coding.task.tally(each.row(coding.size)).n.sum() != each.n for each in found.tables.values()):
+        return False
+    try:
+        points, reference = [*found.points, found.newest], found.reference
+    except (ValueError, ArithmeticError):  # such as the root of a negative number
+        return False
+    values = [each.metrics[key].value for each in points]
+    if reference is not None:
+        values += [reference[key].value, *(each.expected for each in points)]
+    return all(value is not None and math.isfinite(value) for value in values)
 
 
 def replayed_history(

@@ -204,9 +204,13 @@ class _Site:
             return None
 
     async def _outcomes(self, model: str, track: str, span: Span) -> OutcomesRead | None:
-        """What is stored of the outcomes of a track; None if there are none. Raises StoreError or FormatError."""
+        """What is stored of the outcomes of a track; None without any that can be read. Raises StoreError."""
         live = self._live
-        read = await live.timeline(model, track, span, OUTCOME)
+        try:
+            read = await live.timeline(model, track, span, OUTCOME)
+        except FormatError as error:
+            log.warning("the outcomes of %s over time cannot be read: %s", printable(model), error)
+            return None
         labels = next((each.labels for each in live.now.models if each.name == model), None)
         return None if read is None else OutcomesRead(read, live.config.for_model(model), labels)
 

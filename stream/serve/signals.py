@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from urllib.parse import urlencode
 from driftline.detectors.summaries.codes import Special
 from driftline.stream.alerts.find import FoundAlert, ListedIncident
 from driftline.stream.alerts.read import ReadAlert
+from driftline.stream.codec.frames import FormatError
 from driftline.stream.config.sections import Config, ModelConfig
 from driftline.stream.judge.waiting import Counts
 from driftline.stream.reports.page.templates import rendered
@@ -21,6 +23,9 @@ from driftline.stream.results.sentences import band
 from driftline.stream.results.timelines import SPANS, Span, read_timeline, view_of
 from driftline.stream.state.client import Client
 from driftline.stream.state.timelines import ReadTimeline, TimelineIndex
+from driftline.stream.text.printable import printable
+
+log = logging.getLogger(__name__)
 
 # Rows of a map: a screen is filled by 30, and 150 take 300 kB.
 _ROWS = 150
@@ -126,10 +131,20 @@ class Views:
         if timelines is None:
             return None
         view = view_of(timelines, model, read.track, span, read.tracks, incidents)
-        history = None if outcomes is None else outcomes.history(view, span, incidents)
-        made = SignalMap(view, span, read.tracks, history)
+        made = SignalMap(view, span, read.tracks, _history(outcomes, view, span, incidents))
         self._kept = {**dict([*self._kept.items()][1 - _VIEWS :]), (model, track, span.name): (time.monotonic(), made)}
         return made
+
+
+def _history(
+    outcomes: OutcomesRead | None, view: ModelView, span: Span, incidents: Sequence[ListedIncident]
+) -> OutcomeHistory | None:
+    """Outcomes over time; None if there are none that can be read: the signals beside them are shown all the same."""
+    try:
+        return None if outcomes is None else outcomes.history(view, span, incidents)
+    except FormatError as error:
+        log.warning("the outcomes of %s over time cannot be read: %s", printable(view.model), error)
+        return None
 
 
 def span_since(alert: ReadAlert, at: float) -> Span:

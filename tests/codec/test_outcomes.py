@@ -67,6 +67,7 @@ GOOD = PackedTable.of(table({3: 1, 9: 700}))
         PackedTable("l", 9, 0, b"\1\3\xff", GOOD.values),
         PackedTable("l", 9, 0, GOOD.steps, b"\1\0\5"),
         PackedTable("l", 9, 0, b"\x08" + b"\xff" * 7 + b"\x7f", b"\1\1"),
+        PackedTable("l", 9, 0, b"\4" + b"\0\0\x0f\0" * 2, b"\1\1\1"),
     ],
 )
 def test_bytes_that_are_no_table_are_refused(bad: PackedTable) -> None:

@@ -267,3 +267,8 @@ def test_of_many_classes_the_pairs_that_changed_most_are_listed_on_both_sides() 
     assert len(before) == 6
     assert before["b, was others"] == pytest.approx(0.02, abs=0.01)
     assert after["b, was others"] == pytest.approx(0.08, abs=0.01)
+
+    taken = ClassesTask(task.layout, ("a", "others", "others (rest)", "d"))
+    before, after = confused(taken, *tables)
+    assert len(before) == len(after) == 6, "no class has the name of the rest"
+    assert after["others, was others (rest) (rest)"] == pytest.approx(0.08, abs=0.01)

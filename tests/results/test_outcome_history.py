@@ -8,11 +8,24 @@ from dataclasses import replace
 import numpy as np
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from driftline.detectors.outcomes.table import OutcomeTable
+from driftline.stream.baselines.outcomes import OutcomeReference
+from driftline.stream.codec.frames import FormatError
 from driftline.stream.codec.state import restore_state, state_delta
-from driftline.stream.codec.timeline import OUTCOME, all_parts, read_span, stored_timeline, wanted_names
+from driftline.stream.codec.timeline import (
+    OUTCOME,
+    StoredTimeline,
+    all_parts,
+    pack_stretch,
+    read_span,
+    stored_timeline,
+    wanted_names,
+)
 from driftline.stream.judge.state import ModelState
-from driftline.stream.judge.timeline import HOUR_MS, Timeline
+from driftline.stream.judge.timeline import HOUR_MS, OutcomeEra, Stretch, Timeline
 from driftline.stream.judge.waiting import Counts
 from driftline.stream.panes.pane import Pane, Range
 from driftline.stream.replay.pipeline import LogBatch, Pipeline
@@ -117,6 +130,72 @@ def test_what_was_compared_with_another_reference_is_kept_and_not_mixed_in(pipel
     assert found is not None
     assert sum(each.labelled for each in found.points) == table.n
     assert any(name.startswith("hour") and name.endswith(":0") for name in timeline_of(after).unstored)
+
+
+ROOM = 2**62
+
+
+@pytest.mark.parametrize(
+    ("n", "cells"),
+    [
+        (5, [[10**6], [5]]),  # beyond the layout
+        (5, [[1887], [5]]),  # the first one beyond it
+        (5, [[0, 1], [-50, 3]]),
+        (10**9, [[0], [5]]),  # outcomes without a cell
+        (5, [[0, 3], [ROOM, ROOM]]),
+        (ROOM, [[1000], [ROOM]]),
+        (ROOM, [[1200], [ROOM]]),
+    ],
+)
+def test_a_stored_table_that_its_coding_cannot_have_made_is_refused(
+    pipeline: Pipeline, n: int, cells: list[list[int]]
+) -> None:
+    stored, config = stored_of(pipeline), configured(FLOORS).for_model("fraud")
+    era = history_of(pipeline).era
+    assert era.coding.size == 1887
+    part = pack_stretch((Stretch(0, OutcomeTable(era.coding.name, n, 0, np.array(cells))),))
+    # Twice in one hour, so that they are added.
+    first = stored.stretches[0]._replace(part=part)
+    with pytest.raises(FormatError, match="table"):
+        outcome_history(stored._replace(stretches=[first, first, *stored.stretches[1:]]), "hour", HOUR_MS, config)
+
+
+def test_a_reference_that_its_coding_cannot_have_made_is_refused(pipeline: Pipeline) -> None:
+    stored, config = stored_of(pipeline), configured(FLOORS).for_model("fraud")
+    coding, reference = (era := history_of(pipeline).era).coding, era.reference
+    assert reference is not None
+    for blocks in (-reference.blocks, 0 * reference.blocks):
+        timeline = timeline_of(pipeline.states["fraud"])
+        damaged = OutcomeEra(coding, OutcomeReference(coding, blocks))
+        layouts = stored_timeline(all_parts(replace(timeline, unstored={"layout:0": damaged}))).layouts
+        with pytest.raises(FormatError):
+            outcome_history(stored._replace(layouts=layouts), "hour", HOUR_MS, config)
+
+
+anything = st.integers(-(2**62), 2**62).filter(bool)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@given(st.dictionaries(st.integers(0, 1886), st.integers(1, 50) | anything, min_size=1, max_size=9), st.booleans())
+def test_tables_of_any_numbers_are_refused_or_drawn(pipeline: Pipeline, cells: dict[int, int], fits: bool) -> None:
+    stored, config, coding = stored_of(pipeline), configured(FLOORS).for_model("fraud"), history_of(pipeline).era.coding
+    row = np.zeros(coding.size, np.int64)
+    row[[*cells]] = [*cells.values()]
+    n = max(int(coding.task.tally(row).n.sum()), 1) if fits else 7
+    part = pack_stretch((Stretch(0, OutcomeTable.of(coding.name, n, 0, row)),))
+    damaged = [stored.stretches[0]._replace(part=part), *stored.stretches]
+    try:
+        found = outcome_history(stored._replace(stretches=damaged), "hour", HOUR_MS, config)
+    except FormatError:
+        return
+    assert found is not None
+    assert pages.headline(found)
+    assert pages.pictures(found)
+    assert pages.lines(found)
+
+
+def stored_of(pipeline: Pipeline) -> StoredTimeline:
+    return stored_timeline(all_parts(timeline_of(pipeline.states["fraud"])))
 
 
 def test_the_page_says_how_right_the_model_is_and_what_was_to_be_expected(pipeline: Pipeline) -> None:

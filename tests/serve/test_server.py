@@ -13,7 +13,9 @@ import pytest
 
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.file import encode_baseline
+from driftline.stream.codec.timeline import OUTCOME, pack_stretch, unpack_table
 from driftline.stream.demo.servers import Server
+from driftline.stream.judge.timeline import Stretch
 from load_tests.harness.deployment import Deployment, WorkerProcess, deploy
 from load_tests.harness.oracle import baseline_of, messages
 from load_tests.harness.tcp_proxy import TcpProxy
@@ -261,6 +263,21 @@ def test_the_page_of_a_model_with_labels_says_how_right_it_is_and_was(
         assert 'class="expected"' in section()
         assert pages.get("/models?name=fraud&span=60d").status == 200
         assert worker.stop() == 0
+        damage_outcomes(here)
+        page = pages.get("/models?name=fraud&span=7d")
+        assert page.status == 200
+        assert 'id="outcomes"' not in page.body
+        assert 'id="signals"' in page.body, "the signals beside them are drawn all the same"
+
+
+def damage_outcomes(here: Deployment) -> None:
+    """Let an hour of outcomes in Redis have a cell that its layout does not have."""
+    key = f"{here.config.worker.group}:{{judge/{here.config.topics.panes}/0}}:model:fraud"
+    with here.store as client:
+        name = next(each for each in client.hkeys(key) if each.startswith(f"{OUTCOME}hour:".encode()))
+        table = unpack_table(client.hget(key, name))
+        table.cells[0, -1] = 10**6
+        client.hset(key, name, pack_stretch((Stretch(0, table),)))
 
 
 def test_top_prints_once_where_no_terminal_is_and_fails_if_redis_cannot_be_read(
