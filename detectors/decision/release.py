@@ -18,7 +18,7 @@ grows as long as a drift lasts, and soon is more than 3 h; what alarmed by chanc
 A baseline of few events errs, and traffic differs from it by as much for ever. What alarmed by that and by chance
 together is as likely in the newest events as it was, and so would never end. But the evidence of all events since the
 onset falls, as chance is used up; that of a drift that lasts falls by d nats with a chance of e^-d, once (Wald, again).
-So it is over, too, once this is less than the alarm had by a third of that, and by 3 nats (`has_faded`).
+So it is over, too, once this is less by a third than the alarm had (`has_faded`).
 
 The level is taken a standard error nearer to the baseline, as the window that alarms shows more than there is; it is
 known better the longer the drift lasts. Var is the larger of the variances in the baseline and in the drift, by shares:
@@ -46,8 +46,6 @@ from driftline.detectors.statistics.deviations import INDEPENDENT
 FALSE: Final = 1e-6
 # Share of a drift's own evidence that shows its end.
 _SHARE = 1 / 3
-# Nats by which the evidence of a faded drift has fallen, at least: that of one that lasts does so in one of 20.
-_LEAST_FALL = 3.0
 # An event that nobody has seen yet is worth half of one.
 _UNSEEN = 0.5
 
@@ -254,10 +252,10 @@ def _shares_below(expected: FloatArray) -> FloatArray:
 def has_faded(at_alarm: float, now: float) -> bool:
     """Whether all events since the onset of a drift have so much less evidence, in nats, than those of its alarm had.
 
-    >>> has_faded(12.0, 7.9), has_faded(12.0, 8.1), has_faded(4.0, 1.1)
-    (True, False, False)
+    >>> has_faded(12.0, 7.9), has_faded(12.0, 8.1)
+    (True, False)
     """
-    return now < at_alarm - max(_SHARE * at_alarm, _LEAST_FALL)
+    return now < (1 - _SHARE) * at_alarm
 
 
 def needed(pane: float) -> float:
