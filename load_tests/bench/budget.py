@@ -160,7 +160,7 @@ class Model:
                 yield _pane(baseline.layout.sketch(columns[part], numbers[part]), offset, self.rows)
 
     def judge(self, rates: Sequence[float], promised: float, advance: Callable[[int], Any]) -> Iterator[Result]:
-        """What each of the rates, highest first, shows until so many pages are promised."""
+        """What each of the rates, highest first, shows until `promised` pages are."""
         settings = monitor_settings()
         going = [
             Judged(rate, Monitor("m", ModelConfig(false_alarms_per_event=rate), self.baseline, **settings))
@@ -196,7 +196,7 @@ def _pane(content: Sketch, offset: int, known: int) -> Pane[Sketch]:
 
 
 def needed(rate: float, promised: float) -> int:
-    """The events after which so many pages are promised, in whole stretches."""
+    """The events after which `promised` pages are, in whole stretches."""
     return max(round(promised / rate / _STRETCH), 1) * _STRETCH
 
 

@@ -134,7 +134,7 @@ class Counted(NamedTuple):
 
     @property
     def is_kept(self) -> bool:
-        """Whether so many pages may come of what is promised."""
+        """Whether chance explains as many pages as came, by what is promised."""
         return not KINDS[self.kind].promised or above(self.pages, self.promised) >= 0.05
 
 

@@ -52,7 +52,7 @@ _CORRECTED = (2 * _HOUR, 4 * _HOUR, 9 * _HOUR)
 _DISORDER = 20 * _MINUTE
 # One label in this many is none, or is of an unknown id.
 _DAMAGED, _UNKNOWN = 97, 31
-# One prediction in this many is sent again so many bursts later; or comes again in another form, see `_again`.
+# One prediction in this many is sent again, one to three bursts later; or in another form, see `_again`.
 _TWICE, _LATER = 37, (1, 3)
 _AFTER_ALL = 4_102_444_800_000  # in 2100
 _DAMAGES: Sequence[bytes | dict[str, Any] | None] = (

@@ -136,23 +136,21 @@ def replay_command(
     settings = _with_labels(read_config(config), labels)
     folder = config.parent if config else Path()
     baselines, versions = _references(settings, folder, baseline or [])
-    started = time.monotonic()
-    topic = topic_of(sources)
-    if from_panes:
-        _check_panes(topic, to_topic or from_, page, labels)
+    started, topic = time.monotonic(), topic_of(sources)
+    _check_panes(from_panes, topic, to_topic or from_, page, labels)
     source = _files(settings, sources, model, from_, to) if topic is None else _history(settings, topic, from_, to)
     labelled = _label_logs(settings, labels, topic, model, from_)
     loader, calendars = schemas_of(settings, folder), load_calendars(settings, folder)
-    schemas = None if loader is None else loader.schemas
+    schemas = loader.schemas if loader else None
     output = _alert_output(settings, alerts, to_topic, None if json else verbose)
     with source as logs, labelled as label_logs, output as on_alert:
         if from_panes:
-            find = _stored_baselines(settings)
-            result = replay_panes(settings, baselines, logs, on_alert, find, calendars.for_model, versions)
+            known = _stored_baselines(settings), calendars.for_model, versions
+            result = replay_panes(settings, baselines, logs, on_alert, *known)
         else:
             read = _with_schemas(logs, loader)
-            own = (topic, schemas, calendars.for_model, versions, page is not None, _with_schemas(label_logs, loader))
-            result = replay(settings, baselines, read, on_alert, *own)
+            more = (topic, schemas, calendars.for_model, versions, page is not None, _with_schemas(label_logs, loader))
+            result = replay(settings, baselines, read, on_alert, *more)
     print_remarks(result.remarks)
     verdict = decide(result, settings, baselines, allowed)
     if page:
@@ -177,8 +175,12 @@ def _references(
     return baselines, versions
 
 
-def _check_panes(topic: str | None, others: str | None, page: Path | None, labels: list[str] | None) -> None:
-    """Refuse what a replay of the panes topic cannot do. others: --to-topic or --from."""
+def _check_panes(
+    from_panes: bool, topic: str | None, others: str | None, page: Path | None, labels: list[str] | None
+) -> None:
+    """Refuse what a replay of the panes topic cannot do, if it is one. others: --to-topic or --from."""
+    if not from_panes:
+        return
     if topic is None or others:
         raise typer.BadParameter("--from-panes takes kafka://TOPIC, the panes topic, and neither --to-topic nor --from")
     if page:

@@ -22,7 +22,7 @@ _HOUR, _DAY = 3_600_000, 86_400_000
 
 
 def are_late(counts: Counts) -> bool:
-    """Whether so many labels came too late that what is counted says little of the rest."""
+    """Whether the labels that came too late are too large a share for what is counted to speak for them."""
     labels = counts.joined + counts.late
     return labels >= _FEW and counts.late > MOST_LATE * labels
 
@@ -34,8 +34,8 @@ def late_remark(counts: Counts, lags: IntArray, bounds: Bounds) -> str:
         return f"{what}; raise `outcomes.wait`"
     needed = float(np.quantile(lags, COMPLETE, method="higher"))
     if needed <= bounds.wait:
-        return f"{what}, as 99 of 100 predictions of their slots had a label before: corrections come so"
-    return f"{what}: of the newest, {COMPLETE:.0%} come within {_in_words(needed)}; raise `outcomes.wait` to that"
+        return f"{what}: their slots had been judged, with labels for 99 of 100 predictions, as before a correction"
+    return f"{what}: of the newest, 99 of 100 come within {_in_words(needed)}; raise `outcomes.wait` to that"
 
 
 def label_lags(waiting: Waiting, bounds: Bounds) -> IntArray:

@@ -109,9 +109,10 @@ def _unjoined(counts: Counts) -> str:
     """Why no label of a model was joined, and what helps."""
     if counts.unjudged:
         return f"the outcomes of its {counts.unjudged:,} predictions were not judged: they have no baseline"
-    if counts.late:
-        return f"all of its {counts.late:,} labels came too late; raise `outcomes.wait`"
-    return "no label has the id of one of its predictions; does `mapping.labels.id` name the same id?"
+    if counts.late > counts.unmatched:
+        return f"{counts.late:,} of its labels came too late, and none in time; raise `outcomes.wait`"
+    whose = "most of its labels have the id of none" if counts.late else "no label has the id of one"
+    return f"{whose} of its predictions; does `mapping.labels.id` name the same id?"
 
 
 def _unasked(model: str, result: ReplayResult) -> list[str]:

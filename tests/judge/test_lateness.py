@@ -54,5 +54,5 @@ def test_corrections_after_a_slot_is_judged_ask_for_no_longer_wait() -> None:
     waiting = waiting.learn(halves_of(corrections), Range(0, 1, 2), BOUNDS)
     assert waiting.counts.late == 50
     assert are_late(waiting.counts)
-    assert "corrections come so" in late_remark(waiting.counts, label_lags(waiting, BOUNDS), BOUNDS)
+    assert "as before a correction" in late_remark(waiting.counts, label_lags(waiting, BOUNDS), BOUNDS)
     assert label_lags(Waiting(), BOUNDS).tolist() == []

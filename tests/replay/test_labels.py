@@ -143,8 +143,19 @@ def test_labels_that_all_come_too_late_are_no_all_clear() -> None:
     late = [{**each, "ts": each["ts"] + 30 * HOUR} for each in labels]
     result = replayed(configured(), known(), rows, late)
     (shortfall,) = shortfalls(result, configured())
-    assert "all of its 300 labels came too late; raise `outcomes.wait`" in shortfall
-    assert [each for each in result.remarks if "99% come within 31h; raise `outcomes.wait` to that" in each]
+    assert "300 of its labels came too late, and none in time; raise `outcomes.wait`" in shortfall
+    assert [each for each in result.remarks if "99 of 100 come within 31h; raise `outcomes.wait` to that" in each]
+
+
+def test_where_ids_do_not_match_a_few_late_labels_do_not_hide_it() -> None:
+    rows, labels = apart(messages(300, seed=3))
+    wrong = [{**each, "id": f"x{each['id']}"} for each in labels[5:]]
+    late = [{**each, "ts": each["ts"] + 30 * HOUR} for each in labels[:5]]
+    result = replayed(configured(), known(), rows, wrong + late)
+    assert (result.labels["fraud"].late, result.labels["fraud"].unmatched) == (5, 295)
+    (shortfall,) = shortfalls(result, configured())
+    assert "no label has the id of one of its predictions" not in shortfall
+    assert "most of its labels have the id of none of its predictions" in shortfall
 
 
 def test_a_model_of_which_no_labels_were_given_fails_nothing_unless_the_configuration_asks_for_them() -> None:
