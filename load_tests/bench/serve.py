@@ -27,7 +27,7 @@ from rich.table import Table
 
 from driftline.stream.baselines.build import build_baseline
 from driftline.stream.codec.state import StateDelta
-from driftline.stream.codec.timeline import pack_span, pack_stretch, timeline_frames
+from driftline.stream.codec.timeline import Frames, all_parts, pack_span, pack_stretch
 from driftline.stream.config.load import parse_config
 from driftline.stream.demo.servers import embedded_broker
 from driftline.stream.events.event import Event
@@ -42,8 +42,10 @@ from load_tests.harness.servers import real_redis
 
 # Times that each page is asked for.
 _REQUESTS = 200
-# Of how many models one has a timeline of 100 signals: 4 MB in Redis.
-_WIDE = 10
+# Of how many models one has a timeline, and of how many signals and hours: 4 MB in Redis.
+_WIDE, _SIGNALS, _HOURS = 10, 100, 24 * 400
+# s for which the server's own work is measured.
+_REST = 20.0
 # Models in a commit.
 _AT_ONCE = 100
 
@@ -63,7 +65,7 @@ def measured(models: int, opened: int, directory: Path) -> dict[str, dict[str, f
                 "an incident": [f"/incidents/{incident}"],
                 "a model of 100 signals": [f"/models?name={name}" for name in wide],
                 "the same, 400 days": [f"/models?name={name}&span=400d" for name in wide],
-                "a signal of it": [f"/models?name={name}&span=2d&signal=features.f7" for name in wide],
+                "a signal of it": [f"/models?name={name}&span=2d&signal=features.f1" for name in wide],
             }
             figures = {name: _times(pages, own) for name, own in paths.items()}
             figures["at rest"] = {"cpu_share": _load(pages)}
@@ -102,15 +104,16 @@ def _delta(state: Mapping[str, bytes], timeline: Timeline | None) -> StateDelta:
         "timeline": pack_span((timeline.span,)),
         **{name: pack_stretch((each,)) for name, each in timeline.open.items()},
     }
-    return StateDelta({**state, **whole}, replace_all=True, timelines=timeline_frames({}, {"": timeline}, lambda _: ""))
+    stored = {name: part for name, part in all_parts(timeline).items() if name not in timeline.open}
+    return StateDelta({**state, **whole}, replace_all=True, timelines=Frames(stored, ()))
 
 
-def _timeline(signals: int = 100, hours: int = 24 * 400) -> Timeline:
+def _timeline() -> Timeline:
     """A full timeline of a model that drifts in its last two days."""
-    rng, names = np.random.default_rng(1), [f"features.f{i}" for i in range(signals)]
+    rng, names = np.random.default_rng(1), [f"features.f{i}" for i in range(_SIGNALS)]
 
     def events(n: int, shift: float = 0.0) -> list[Event]:
-        values = rng.normal(shift, 1.0, (n, signals))
+        values = rng.normal(shift, 1.0, (n, _SIGNALS))
         return [
             Event(str(i), 0, "wide", None, dict(zip(names, row, strict=True))) for i, row in enumerate(values.tolist())
         ]
@@ -118,9 +121,9 @@ def _timeline(signals: int = 100, hours: int = 24 * 400) -> Timeline:
     baseline = build_baseline(events(5000), {"model": "wide"})
     usual, drifted = ([baseline.sketch_events(events(200, shift)) for _ in range(8)] for shift in (0.0, 0.7))
     counter, timeline, last = Counter(baseline, Kept(168, 400)), None, int(time.time()) // 3600
-    for hour in range(hours):
-        sketch = (usual if hour < hours - 48 else drifted)[hour % 8]
-        timeline = counter.count(timeline, Pane(sketch, 0, 0, ()), (last - hours + 1 + hour) * HOUR_MS)
+    for hour in range(_HOURS):
+        sketch = (usual if hour < _HOURS - 48 else drifted)[hour % 8]
+        timeline = counter.count(timeline, Pane(sketch, 0, 0, ()), (last - _HOURS + 1 + hour) * HOUR_MS)
     assert timeline is not None
     return timeline
 
@@ -146,11 +149,11 @@ def _times(pages: WorkerProcess, paths: Sequence[str]) -> dict[str, float]:
     }
 
 
-def _load(pages: WorkerProcess, seconds: float = 20.0) -> float:
+def _load(pages: WorkerProcess) -> float:
     process = psutil.Process(pages.process.pid)
     before = sum(process.cpu_times()[:2])
-    time.sleep(seconds)
-    return (sum(process.cpu_times()[:2]) - before) / seconds
+    time.sleep(_REST)
+    return (sum(process.cpu_times()[:2]) - before) / _REST
 
 
 def _print(figures: Mapping[str, Mapping[str, float]]) -> None:

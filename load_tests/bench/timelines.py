@@ -21,7 +21,7 @@ from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import build_baseline
 from driftline.stream.codec.state import state_delta
-from driftline.stream.codec.timeline import timeline_frames
+from driftline.stream.codec.timeline import all_parts
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.events.event import Event
 from driftline.stream.judge.monitor import Monitor
@@ -90,7 +90,8 @@ def _full(baseline: Baseline, sketches: Sequence[Sketch]) -> dict[str, float]:
         sketch = sketches[hour % len(sketches)] + sketches[(hour + 1) % len(sketches)]
         timeline = counter.count(timeline, Pane(sketch, 0, 0, ()), hour * HOUR_MS)
     assert timeline is not None
-    for name, part in timeline_frames({}, {"": timeline}, lambda _: "").write.items():
+    stored = {name: part for name, part in all_parts(timeline).items() if name not in timeline.open}
+    for name, part in stored.items():
         sizes[f"{name.partition(':')[0]}_bytes"] += len(part)
     return dict(sizes)
 

@@ -40,7 +40,7 @@ def relay_command(
     """
     # Kafka's and Redis' clients take half a second to import, which no other command should pay.
     from driftline.stream.alerts.build import CONFIG
-    from driftline.stream.relay.receivers import MissingSecretError
+    from driftline.stream.ops.secrets import MissingSecretError
     from driftline.stream.relay.relay import run
 
     try:

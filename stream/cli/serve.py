@@ -30,13 +30,13 @@ def serve_command(config: ConfigFile = None) -> None:
     """
     settings = read_config(config)
     # Kafka's and Redis' clients take half a second to import, which no other command should pay.
-    from driftline.stream.serve.access import MissingTokenError
+    from driftline.stream.ops.secrets import MissingSecretError
     from driftline.stream.serve.server import run
 
     try:
         with reporting_redis_errors():
             run(settings)
-    except MissingTokenError as error:
+    except MissingSecretError as error:
         raise CommandError(str(error)) from error
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from driftline.stream.cli.terminal import read_config
+from driftline.stream.cli.terminal import CommandError, read_config
 
 app = typer.Typer()
 
@@ -22,11 +22,16 @@ def worker(
 
     SIGHUP loads the baselines, `defaults` and `models` of the configuration again.
 
-    Exit code 0: stopped by SIGTERM or SIGINT. 1: an error; start it again. 3: ended by the watchdog; start it again.
+    Exit code 0: stopped by SIGTERM or SIGINT. 1: an error; start it again. 2: it could not start.
+    3: ended by the watchdog; start it again.
     """
     # Nothing of the configuration is read yet, so there is nothing to load again; by default, it ends a process.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # Faust takes half a second to import, which no other command should pay.
+    from driftline.stream.ops.secrets import MissingSecretError
     from driftline.stream.worker.run import run
 
-    run(partial(read_config, config), config.parent)
+    try:
+        run(partial(read_config, config), config.parent)
+    except MissingSecretError as error:
+        raise CommandError(str(error)) from error

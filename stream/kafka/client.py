@@ -25,7 +25,7 @@ _LOG_EVERY = 5.0
 
 
 class KafkaUnreachableError(RuntimeError):
-    """Kafka does not answer, or refuses for now, or the password is not set; the message says which."""
+    """Kafka does not answer, or refuses for now, or a password or certificate is missing; the message says which."""
 
 
 async def call_kafka(call: Callable[..., Awaitable[_ResultT]], *args: Any) -> _ResultT:
@@ -114,7 +114,7 @@ def check_reachable(kafka: Kafka, timeout: float = 3.0) -> None:
 def client_options(kafka: Kafka) -> dict[str, Any]:
     """Keyword arguments for any client of kafka-python or aiokafka: both use the same names.
 
-    KafkaUnreachableError when the environment has no variable `password_env`, OSError when `ca_file` can't be read.
+    Raises KafkaUnreachableError if the environment has no variable `password_env`, or `ca_file` cannot be read.
     """
     options: dict[str, Any] = {
         "bootstrap_servers": kafka.bootstrap.split(","),
@@ -143,7 +143,10 @@ def faust_credentials(kafka: Kafka) -> CredentialsT | None:
 def _ssl_context(kafka: Kafka) -> ssl.SSLContext | None:
     if not kafka.security_protocol.endswith("SSL"):
         return None
-    return ssl.create_default_context(cafile=kafka.ca_file)
+    try:
+        return ssl.create_default_context(cafile=kafka.ca_file)
+    except OSError as error:  # which ssl.SSLError is, too
+        raise KafkaUnreachableError(f"kafka.ca_file: cannot read {kafka.ca_file}: {error.strerror or error}") from error
 
 
 def _password(kafka: Kafka) -> str | None:

@@ -18,6 +18,7 @@ from yarl import URL
 
 from driftline.stream.alerts.read import CompleteAlert
 from driftline.stream.config.relay import Relay
+from driftline.stream.ops.secrets import MissingSecretError
 from driftline.stream.paging.receivers.alertmanager import (
     Entry,
     is_accepted,
@@ -41,10 +42,6 @@ _BATCH = 1000
 # s. A member that has not answered by then gets the entries at the next refresh, if another one has accepted them.
 # Members answer within milliseconds; a dead one delays every page by so much.
 _FIRST_ANSWER = 0.5
-
-
-class MissingSecretError(RuntimeError):
-    """An environment variable that the configuration names is missing or malformed."""
 
 
 class Receiver(Protocol):

@@ -50,6 +50,7 @@ from driftline.stream.kafka.dead_letters import dead_letter
 from driftline.stream.ops.http import listen, register_waits, serve_http
 from driftline.stream.ops.logging import configure_logging
 from driftline.stream.ops.readiness import end_on_signals, wait_until_ready
+from driftline.stream.ops.secrets import check_secrets
 from driftline.stream.paging.commands import Places
 from driftline.stream.paging.grouping import GroupingRules
 from driftline.stream.paging.receivers.request import Endpoint
@@ -83,6 +84,7 @@ def run(config: Config, names: Sequence[str], path: str) -> None:
 
     Raises MissingSecretError before it starts; any later error ends the process with exit code 1.
     """
+    check_secrets(config)
     endpoints = read_endpoints(config.relay, names, os.environ)
     configure_logging(config.worker.log)
     waits, listener = Waits(), listen(config.relay.http)

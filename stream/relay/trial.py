@@ -19,9 +19,10 @@ from driftline.stream.alerts.trial import trial_alerts
 from driftline.stream.checks.finding import Finding
 from driftline.stream.config.relay import Relay
 from driftline.stream.config.sections import Config
+from driftline.stream.ops.secrets import MissingSecretError
 from driftline.stream.paging.receivers.request import Endpoint
 from driftline.stream.relay.http import Http, ReceiverUnavailableError, RequestRefusedError, open_session
-from driftline.stream.relay.receivers import Entries, MissingSecretError, open_receiver, read_endpoints
+from driftline.stream.relay.receivers import Entries, open_receiver, read_endpoints
 from driftline.stream.relay.secrets import secrets_of
 
 HEARTBEAT = "heartbeat"

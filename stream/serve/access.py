@@ -9,10 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from driftline.stream.config.serve import Serve
-
-
-class MissingTokenError(RuntimeError):
-    """The pages may not be served as configured; the message says what is missing."""
+from driftline.stream.ops.secrets import MissingSecretError
 
 
 @dataclass(frozen=True)
@@ -24,10 +21,10 @@ class Access:
 
     @classmethod
     def of(cls, serve: Serve, environment: Mapping[str, str]) -> Access:
-        """What the configuration and the environment ask for. Raises MissingTokenError."""
+        """What the configuration and the environment ask for. Raises MissingSecretError."""
         host, token = _host(serve.http), environment.get(serve.token_env, "")
         if not token and not _is_loopback(host):
-            raise MissingTokenError(
+            raise MissingSecretError(
                 f"serve.http: {host} is reached from other machines, which need a token: set the environment variable "
                 f"{serve.token_env}, or listen on 127.0.0.1"
             )

@@ -34,6 +34,7 @@ from driftline.stream.kafka.admin import TopicsError
 from driftline.stream.kafka.client import KafkaUnreachableError
 from driftline.stream.ops.http import listen
 from driftline.stream.ops.logging import configure_logging
+from driftline.stream.ops.secrets import check_secrets
 from driftline.stream.reports.page.alert import alert_page
 from driftline.stream.results.timelines import SPANS, Span
 from driftline.stream.serve.access import Access
@@ -63,7 +64,8 @@ _HEADERS = {
 
 
 def run(config: Config) -> None:
-    """Serve the pages until SIGTERM or SIGINT. Raises MissingTokenError, or OSError if the port cannot be had."""
+    """Serve the pages until SIGTERM or SIGINT. Raises MissingSecretError, or OSError if the port cannot be had."""
+    check_secrets(config)
     configure_logging(config.worker.log)
     access = Access.of(config.serve, os.environ)
     asyncio.run(_serve(config, access))

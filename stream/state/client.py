@@ -90,6 +90,11 @@ def connect(redis: RedisConfig) -> Client:
     return Redis.from_pool(_pool(address))
 
 
+def check_named(redis: RedisConfig) -> None:
+    """Raise StoreError if a password or a certificate that the configuration names is missing."""
+    _Address.of(redis)
+
+
 async def call_redis(command: Callable[..., Any], *args: Any, **options: Any) -> Any:
     """What a client's command answers, called again while the error may pass, see `stream.retry.patiently`.
 

@@ -14,6 +14,7 @@ from driftline.stream.ops.http import listen
 from driftline.stream.ops.logging import configure_logging
 from driftline.stream.ops.memory import give_memory_back
 from driftline.stream.ops.readiness import wait_until_ready
+from driftline.stream.ops.secrets import check_secrets
 from driftline.stream.retry import Waits
 from driftline.stream.sources.baselines import load_baselines, load_versions
 from driftline.stream.sources.calendars import load_calendars
@@ -26,12 +27,14 @@ from driftline.stream.worker.worker import Loaded, Worker
 def run(read: Callable[[], Config], folder: Path) -> NoReturn:
     """Wait for the servers, then work until SIGTERM or SIGINT.
 
-    read: reads the configuration, now and at each SIGHUP. Paths in it are relative to `folder`.
+    read: reads the configuration, now and at each SIGHUP. Paths in it are relative to `folder`. Raises
+    MissingSecretError before it waits.
     """
     give_memory_back()
     asked = threading.Event()
     signal.signal(signal.SIGHUP, lambda *_: asked.set())  # which otherwise ends a worker that has no partition yet
     config = read()
+    check_secrets(config)
     configure_logging(config.worker.log)
     baselines, versions = load_baselines(config, folder), load_versions(config, folder)
     log_useless(config, baselines, versions)

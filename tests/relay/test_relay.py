@@ -20,11 +20,12 @@ from driftline.stream.alerts.build import build_alert, encode_alert
 from driftline.stream.alerts.read import read_complete_alert
 from driftline.stream.config.relay import Relay
 from driftline.stream.demo.servers import Server
+from driftline.stream.ops.secrets import MissingSecretError
 from driftline.stream.paging.grouping import GroupingRules
 from driftline.stream.paging.receivers.request import Endpoint, Request
 from driftline.stream.relay.dispatcher import Dispatcher
 from driftline.stream.relay.http import Http, ReceiverUnavailableError, retry_after_seconds, retry_delivery
-from driftline.stream.relay.receivers import MissingSecretError, StdoutReceiver, read_endpoints
+from driftline.stream.relay.receivers import StdoutReceiver, read_endpoints
 from driftline.stream.relay.secrets import secrets_of
 from driftline.stream.state.client import StoreError
 from driftline.stream.state.notification_log import NotificationLog
