@@ -3,11 +3,15 @@
     nice python -m load_tests.bench.budget                                    the whole table: some two hours
     nice python -m load_tests.bench.budget --seeds 1 --json                   a line of JSON for each run
     nice python -m load_tests.bench.budget --kinds ar --rates 1e-5 --rows 10000 --tests
+    nice python -m load_tests.bench.budget --order shuffled --kinds normal ar sess --rates 1e-5 --rows 10000
 
 A run is a model of 20 signals of one kind, without any drift: its first events are the baseline, and what follows is
 judged in panes of 250 by all of the judge, with slopes, single bins, the smooth test and incidents, until as many pages
 are promised as `--promised` says. What is judged comes in stretches of 50,000 events that do not depend on each other.
 Every rate judges the same traffic, the lower ones more of it.
+
+With `--order shuffled` the rows of the baseline come in a random order, as in most training sets, with times that do
+not say so; with `--order unstated` the build is told that they do.
 
 Beside the ratio of pages to promised ones of each cell stands its interval (95 %, Poisson). `open` is the share of the
 panes in which an incident is open. Exit code 1: more pages than promised in all cells of a rate together (95 %), or
@@ -82,6 +86,8 @@ KINDS: Mapping[str, Callable[[Rng, int], FloatArray]] = {
     "sessions of 20": _as_is("sessions"),
 }
 _TEXTS = frozenset({"shares"})
+# What the rows of a baseline say of the order in time.
+_ORDERS = ("kept", "shuffled", "unstated")
 
 
 def _zipf(categories: int) -> FloatArray:
@@ -118,6 +124,7 @@ class Model:
     kind: str
     rows: int
     seed: int
+    order: str = "kept"
 
     @cached_property
     def _rng(self) -> Rng:
@@ -131,12 +138,16 @@ class Model:
     def baseline(self) -> Baseline:
         """The baseline of its first events."""
         names = [f"features.f{s:02}" for s in range(SIGNALS)]
-        rows = enumerate(self._values(self.rows).tolist())
+        values = self._values(self.rows)
+        if self.order != "kept":
+            self._rng.shuffle(values)
+        rows = enumerate(values.tolist())
         events = [
             Event(str(i), _START + i * _STEP, "m", None, dict(zip(names, map(self._value, row), strict=True)))
             for i, row in rows
         ]
-        return build_baseline(events, {"model": "m"}, BuildSettings(timezone="UTC")).with_derived()
+        settings = BuildSettings(timezone="UTC", ordered=self.order != "unstated")
+        return build_baseline(events, {"model": "m"}, settings).with_derived()
 
     def _value(self, value: float) -> float | str | None:
         if self.kind in _TEXTS:
@@ -289,6 +300,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kinds", nargs="*", default=[""], help="beginnings of names of kinds")
     parser.add_argument("--rows", nargs="*", type=int, default=[*ROWS], help="events of the baselines")
+    parser.add_argument("--order", choices=_ORDERS, default="kept", help="of the rows of the baselines")
     parser.add_argument("--rates", nargs="*", type=float, default=[*RATES], help="false pages an event")
     parser.add_argument("--seeds", type=int, default=5, help="runs of each kind and length")
     parser.add_argument("--first", type=int, default=0, help="first seed")
@@ -309,7 +321,7 @@ def main() -> int:
         task = progress.add_task("", total=len(runs) * needed(rates[-1], chosen.promised))
         for seed, kind, rows in runs:
             progress.update(task, description=f"{kind}, {rows:,} rows, seed {seed}")
-            model = Model(kind, rows, seed)
+            model = Model(kind, rows, seed, chosen.order)
             for each in model.judge(rates, chosen.promised, lambda events: progress.advance(task, events)):
                 results.append(each)
                 if chosen.json:

@@ -90,6 +90,12 @@ class Baseline:
         return self.outcomes.coding if self.outcomes else coding_of_signals(self.layout.signals)
 
     @property
+    def is_ordered(self) -> bool:
+        """Whether its events are in the order of time, as far as it says."""
+        settings = self.about.get("settings")
+        return bool(settings.get("ordered", True)) if isinstance(settings, Mapping) else True
+
+    @property
     def model(self) -> str:
         """Name of the model."""
         return str(self.about["model"])

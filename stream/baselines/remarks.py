@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from driftline.detectors.statistics.long_run import FEWEST
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.cycles import cycle_remarks
+from driftline.stream.baselines.slopes import LIVE_BLOCK, LIVE_BLOCKS, PROVISIONAL
 from driftline.stream.text.phrases import listed
 
 
@@ -17,13 +18,19 @@ def baseline_remarks(baseline: Baseline) -> Iterator[str]:
 
 
 def unpromised(baseline: Baseline) -> Iterator[str]:
-    """Of which signals the stated rate of false pages is not promised, and why."""
-    cycles, slopes, settings = baseline.cycles, baseline.slopes, baseline.about.get("settings")
+    """Of which signals the stated rate of false pages is not promised, or not yet, and why."""
+    cycles, slopes = baseline.cycles, baseline.slopes
     without = sorted(baseline.names.difference(cycles.by_name if cycles else (), slopes.runs if slopes else ()))
     if not without:
         return
     signals = listed(without)
-    if not isinstance(settings, Mapping) or not settings.get("ordered") or baseline.about.get("learned"):
+    if not baseline.is_ordered:
+        yield (
+            f"no order in time is known of {signals}: {LIVE_BLOCKS * LIVE_BLOCK:,} live events will tell how they "
+            f"depend on each other; until then {PROVISIONAL} count for one, and only large changes page"
+        )
+        return
+    if baseline.about.get("learned"):
         why = "nobody knows how their events depend on each other"
     elif slopes or baseline.total.n < FEWEST:
         why = "the history is too short for how slowly they vary"

@@ -13,12 +13,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from driftline.detectors.arrays import IntArray
+from driftline.detectors.arrays import FloatArray, IntArray
 from driftline.detectors.decision.likeness import Likeness
 from driftline.detectors.decision.reference import History, Reference
 from driftline.detectors.decision.widths import Widths
 from driftline.detectors.statistics.functionals import Functionals
-from driftline.detectors.statistics.long_run import FEWEST, LongRun
+from driftline.detectors.statistics.long_run import FEWEST, LongRun, long_run
 from driftline.detectors.summaries.layout import Layout
 from driftline.stream.baselines.encoding import array_file
 from driftline.stream.baselines.figures import codes_of_columns, figures_hash, known_figures, run_figures, runs_from
@@ -27,6 +27,14 @@ from driftline.stream.baselines.figures import codes_of_columns, figures_hash, k
 SLOPES_VERSION: Final = 1
 #: The file of the figures, of the signals one after another.
 SLOPES_FILE: Final = "slopes.npy"
+
+#: Blocks of live events that tell the slopes where a baseline cannot: a third of them has 5,000 events, or 128
+#: independent ones of AR(1) 0.95.
+LIVE_BLOCKS: Final = 60
+#: Events of one of them at least, which is of whole checks: AR(1) 0.95 forgets in 60.
+LIVE_BLOCK: Final = 250
+#: Events that count for an independent one until the slopes are known: AR(1) 0.9 has 19, sessions of 20 have 20.
+PROVISIONAL: Final = 20
 
 # Events of a block, whose sums show how events depend on each other, and blocks at least and at most, as of `cycles`.
 _BLOCK, _FEWEST_BLOCKS, _MOST_BLOCKS = 100, 64, 2048
@@ -58,6 +66,12 @@ class Slopes:
         """What belongs to signals with these names; None if there is none of them."""
         kept = {name: runs for name, runs in self.runs.items() if name in names}
         return replace(self, runs=kept) if kept else None
+
+    def fits(self, layout: Layout, total: IntArray) -> bool:
+        """Whether there is a variance of all that is asked of each signal of a layout. total: as in `likeness`."""
+        asked = {own.name: _asked(layout, s, total)[1].families for s, own in enumerate(layout.signals)}
+        sizes = {name: [own.stop - own.start for own in families] for name, families in asked.items()}
+        return sizes == {name: [run.variance.shape[1] for run in runs] for name, runs in self.runs.items()}
 
     def likeness(self, layout: Layout, signal: int, total: IntArray) -> Likeness:
         """What the windows of a signal, by its index, are compared with. total: counts (C,) of the baseline."""
@@ -95,6 +109,43 @@ def slopes_of_blocks(layout: Layout, blocks: IntArray) -> Slopes | None:
         return None
     starts = np.arange(number) * len(blocks) // number
     return _slopes(layout, number, (np.add.reduceat(blocks[:, own], starts, axis=0) for own in layout.columns))
+
+
+def slopes_of_stretches(layout: Layout, stretches: IntArray, total: IntArray) -> Slopes:
+    """The slopes of live events, from their counts (J, P, C) in J stretches of P blocks.
+
+    Each stretch varies around its own mean, and of the J variances the middle one counts. total: counts (C,) of the
+    baseline, which say what is asked for.
+    """
+    events = layout.events(stretches).astype(float)
+    block, runs = float(events.mean()), {}
+    for s, signal in enumerate(layout.signals):
+        functionals = _asked(layout, s, total)[1]
+        sums = stretches[..., layout.columns[s]] @ functionals.matrix
+        usual = events[..., None] * (sums.sum(1, keepdims=True) / events.sum(1)[:, None, None])
+        series = (sums - usual) * np.sqrt(block / events)[..., None]
+        runs[signal.name] = tuple(_middle(series[..., family]) for family in functionals.families)
+    return Slopes(stretches.shape[1], block, runs)
+
+
+def constant_slopes(layout: Layout, total: IntArray, slope: float, block: float) -> Slopes:
+    """Slopes that are the same for all signals and windows. block: events of a block."""
+    runs = {}
+    for s, signal in enumerate(layout.signals):
+        reference, functionals = _asked(layout, s, total)
+        families = functionals.families
+        independent = Widths.known(reference, functionals, block, np.ones((1, len(families))), (), ()).independent
+        variance = (independent * slope * block)[None]
+        runs[signal.name] = tuple(LongRun(np.array([1]), variance[:, own], 1, short=False) for own in families)
+    return Slopes(1, block, runs)
+
+
+def _middle(series: FloatArray) -> LongRun:
+    """The middle of the long-run variances of stretches (J, P, F)."""
+    each = [long_run(own) for own in series]
+    lag, short = (int(np.median([getattr(run, name) for run in each])) for name in ("lag", "short"))
+    variance = np.median([run.variance for run in each], axis=0)
+    return _rounded(LongRun(each[0].lengths, np.asarray(variance), lag, bool(short)))
 
 
 def _number(events: int, most: int) -> int:

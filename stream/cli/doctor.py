@@ -21,9 +21,9 @@ from driftline.stream.checks.finding import Finding, as_findings
 from driftline.stream.cli.relay import RECEIVERS, receiver_names
 from driftline.stream.cli.terminal import EXIT_FOUND, err, out, read_config
 from driftline.stream.config.remarks import Remark, doubtful_settings, unused_settings
-from driftline.stream.config.sections import Config
+from driftline.stream.config.sections import Config, ModelConfig
 from driftline.stream.judge.floors import unjudged_outcomes
-from driftline.stream.judge.resolution import small_baseline_remarks
+from driftline.stream.judge.resolution import order_remarks, small_baseline_remarks
 from driftline.stream.sources.baselines import read_baselines, read_versions
 from driftline.stream.sources.calendars import calendar_remarks
 
@@ -125,9 +125,16 @@ def _baselines(
     read = ", ".join(names) or "none is configured: each model learns one from its first events"
     given = (*baselines.values(), *(each for own in versions.values() for each in own.values()))
     own = [(each, config.for_model(each.model)) for each in given]
-    useless = [remark for each in own for remark in (*small_baseline_remarks(*each), *unjudged_outcomes(*each))]
+    useless = [remark for each in own for remark in _doubts(*each)]
     doubtful = as_findings("baselines", [*mistaken_versions(versions), *useless])
     return [*broken, *doubtful] or [Finding("baselines", "ok", read)]
+
+
+def _doubts(baseline: Baseline, config: ModelConfig) -> Iterator[Remark]:
+    """What a baseline cannot show, or not yet."""
+    yield from small_baseline_remarks(baseline, config)
+    yield from order_remarks(baseline, config)
+    yield from unjudged_outcomes(baseline, config)
 
 
 def _run_all(checks: Iterable[_Check]) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from driftline.stream.baselines.slopes import LIVE_BLOCKS
 from driftline.stream.cli.terminal import (
     AsJson,
     CommandError,
@@ -152,6 +153,8 @@ def _table(rows: Iterable[dict[str, Any]]) -> Table:
         )
     for row in rows:
         learning = f"learning {row['events']:,} of {row['learn_events']:,}" if row["learn_events"] else row["baseline"]
+        if row["slope_blocks"]:
+            learning += f", its dependence in time from {row['slope_blocks']} of {LIVE_BLOCKS} blocks"
         seen = (row["last_seen"] or "")[:16].replace("T", " ")
         cells = (printable(row["model"]), learning, f"{row['events']:,}", seen, str(row["open_incidents"] or ""))
         table.add_row(*map(Text, cells))

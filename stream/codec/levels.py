@@ -12,9 +12,10 @@ A reader understands every level up to its own; the level says what a writer may
 | 3     | timelines: coarse counts of each model by hour and day. Incidents of drifts are remembered    |
 |       | after their end, so that what comes back is the same one, and end once events are likelier    |
 |       | without the drift. Signals with slopes are judged by them, and their single bins are tested   |
-|       | if the baseline says how these vary, so verdicts of such baselines change. Outcomes of events |
-|       | that hold their label, in panes, samples and states, and their timelines; predictions and     |
-|       | labels that wait for each other                                                               |
+|       | if the baseline says how these vary, so verdicts of such baselines change. Slopes are learned |
+|       | of live events where the baseline has no order in time. Outcomes of events that hold their    |
+|       | label, in panes, samples and states, and their timelines; predictions and labels that wait    |
+|       | for each other                                                                                |
 
 A level says what may be written, and which signals are judged how. It does not keep the thresholds of an earlier
 version: those of signals with phases are the version's own, so that their ks asks for 0.9 to 1.2 nats less at level 2,

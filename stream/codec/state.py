@@ -5,6 +5,7 @@
     layout          the signals of the history, so that it can be read without its baseline; from level 2 on
     incidents       by scope, while there are any
     traffic, rates  what is known of its traffic, see `stream.codec.traffic`; from the first tick on
+    block:I, slopes what live events say of slopes, see `stream.codec.slopes`; from level 3 on
     events:I        the I-th hundred of the events kept for the warm-up, until the model has a baseline
     learned         the baseline made of them, a .driftline file
     timeline, hour:N:ERA, day:N:ERA   what is open of its timeline, see `stream.codec.timeline`; from level 3 on, and
@@ -47,6 +48,7 @@ from driftline.stream.codec.outcomes import (
     unpack_outcomes,
 )
 from driftline.stream.codec.panes import PackedPane, PackedSketch
+from driftline.stream.codec.slopes import live_slopes_parts, pack_slopes, unpack_live_slopes
 from driftline.stream.codec.timeline import (
     OUTCOME,
     Frames,
@@ -62,7 +64,7 @@ from driftline.stream.events.event import values_of
 from driftline.stream.judge.state import JudgeState, ModelState, TrackState
 from driftline.stream.panes.pane import Pane, Source
 
-# Events in one part: a commit writes fewer than this again, those of a last part that was not full.
+# Events in one part: a commit writes fewer than this again.
 _CHUNK = 100
 
 Parts = dict[str, tuple[Any, ...]]
@@ -83,9 +85,9 @@ class StateDelta:
 
 
 class _PackedState(Stored, frozen=True):
-    """A JudgeState without its buckets. incidents, layout: whether there is a part of them."""
+    """A JudgeState without its buckets. incidents, layout: whether there is a part of them. blocks: parts of these."""
 
-    since: ClassVar[Mapping[str, int]] = MappingProxyType({"layout": 2})
+    since: ClassVar[Mapping[str, int]] = MappingProxyType({"layout": 2, "blocks": 3})
 
     seen: int
     reference_start: list[int]
@@ -94,6 +96,7 @@ class _PackedState(Stored, frozen=True):
     history: dict[str, Any]
     incidents: bool
     layout: bool = False
+    blocks: int = 0
 
 
 class _Head(Stored, frozen=True):
@@ -126,13 +129,13 @@ _LAYOUT = msgspec.msgpack.Decoder(Signals)
 class HeadFacts(NamedTuple):
     """Facts of a model's state, all empty of one that was forgotten.
 
-    sample: events in the warm-up. learned: whether it has learned its baseline. judged: events since, those pending
-    included.
+    sample: events in the warm-up. learned: whether it has a baseline of them. judged: events since. blocks: of slopes.
     """
 
     sample: int = 0
     learned: bool = False
     judged: int = 0
+    blocks: int = 0
 
 
 #: The delta of a model of which nothing is remembered.
@@ -192,7 +195,7 @@ def read_head(head: bytes) -> HeadFacts:
     state = stored.state
     pending = state.pending.content if state and state.pending else None
     judged = (state.seen if state else 0) + (pending.n if isinstance(pending, PackedSketch) else 0)
-    return HeadFacts(stored.events, stored.learned, judged)
+    return HeadFacts(stored.events, stored.learned, judged, state.blocks if state else 0)
 
 
 def heads_of_versions(head: bytes) -> list[str]:
@@ -240,6 +243,7 @@ def _pack_state(state: JudgeState, incidents: bool) -> _PackedState:
         history=state.history.snapshot(lambda bucket: starts[id(bucket)]),
         incidents=incidents,
         layout=state.portable,
+        blocks=len(state.live_slopes.blocks) if state.live_slopes else 0,
     )
 
 
@@ -317,6 +321,7 @@ def _unpack_state(head: _Head, state: _PackedState, parts: Mapping[str, bytes], 
         pending=None if state.pending is None else state.pending.unpack(shape),
         portable=state.layout,
         timeline=unpack_timeline(parts, signals),
+        live_slopes=unpack_live_slopes(parts, shape, state.blocks),
     )
 
 
@@ -338,6 +343,7 @@ def _parts(state: ModelState) -> Parts:
         parts |= {f"bucket:{start}": (bucket,) for start, bucket in _buckets(state.judge)}
         parts |= {"layout": (state.judge.signals,)} if state.judge.portable else {}
         parts |= timeline_parts(state.judge.timeline) if state.judge.timeline else {}
+        parts |= live_slopes_parts(state.judge.live_slopes) if state.judge.live_slopes else {}
     if state.incidents:
         parts["incidents"] = tuple(state.incidents.values())
     if state.outcomes is not None:
@@ -365,7 +371,8 @@ def _same(old: tuple[Any, ...] | None, new: tuple[Any, ...]) -> bool:
 
 _PACK: Mapping[str, Callable[[tuple[Any, ...]], bytes]] = {
     "head": lambda part: frame(b"H", _head(_alone(*part))),
-    "bucket": lambda part: frame(b"B", PackedPane.of(*part)),
+    **dict.fromkeys(("bucket", "block"), lambda part: frame(b"B", PackedPane.of(*part))),
+    "slopes": pack_slopes,
     "incidents": pack_incidents,
     "layout": lambda part: frame(b"L", part[0]),
     "timeline": pack_span,

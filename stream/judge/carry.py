@@ -50,6 +50,7 @@ def carry_over(state: JudgeState, baseline: Baseline) -> JudgeState:
         history=state.history.map(lambda bucket: replace(projected(bucket, onto), slots=())),
         pending=state.pending and replace(projected(state.pending, onto), slots=()),
         timeline=state.timeline and state.timeline.end_era(),
+        live_slopes=None,
     )
     return begin(carried, onto.absent, state.end)
 

@@ -43,6 +43,7 @@ from driftline.stream.judge.changes import describe
 from driftline.stream.judge.clock import begun, later, time_of
 from driftline.stream.judge.incidents import Finding, Incident, Status, Step, Subject
 from driftline.stream.judge.lifecycle import LifeCycle
+from driftline.stream.judge.live_slopes import Alikes
 from driftline.stream.judge.pace import pace_of
 from driftline.stream.judge.state import JudgeState
 from driftline.stream.judge.timeline import Counter, Kept
@@ -100,18 +101,18 @@ class Judge:
         return self.dependences.of(self.baseline, self.battery)
 
     @cached_property
+    def alikes(self) -> Alikes:
+        """What judges the signals that have phases or slopes."""
+        return Alikes(self.baseline, self.battery, self.by_slope)
+
+    @property
     def alike(self) -> Alike | None:
-        """What judges the signals that have phases or slopes; None if there are none."""
-        if self.battery.against_past:
-            return None
-        cycles = self.baseline.cycles
-        slopes, bins = (self.baseline.slopes, self.baseline.bins) if self.by_slope else (None, None)
-        return Alike(self.baseline, cycles, slopes, bins, self.battery) if cycles or slopes else None
+        """The same before live events have told any slopes; None if there are none."""
+        return self.alikes.by(None)
 
     def tests(self, state: JudgeState) -> Battery | Alike:
-        """What has the columns of evidence."""
-        # Workers that do not store layouts do not know of phases either.
-        return (self.alike if state.portable else None) or self.battery
+        """What has the columns of evidence. Workers that do not store layouts do not know of phases either."""
+        return (self.alikes.by(state.live_slopes) if state.portable else None) or self.battery
 
     @cached_property
     def counter(self) -> Counter | None:
@@ -154,7 +155,8 @@ class Judge:
         if pending.content.n < self.config.clock:
             return replace(state, pending=pending), incidents, []
         seen = state.seen + pending.content.n
-        state = replace(state, pending=None, seen=seen, history=state.history.push(pending))
+        history, live = state.history.push(pending), self.alikes.after(state.live_slopes, pending)
+        state = replace(state, pending=None, seen=seen, history=history, live_slopes=live)
         of_panes = time_of(state.history)
         at = later(clock, ticks, of_panes)
         pace = pace_of(state.history, others) if self.config.false_pages else 0.0

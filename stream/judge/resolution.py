@@ -1,4 +1,4 @@
-"""How small a shift a baseline can show at all. Pure."""
+"""How small a shift a baseline can show at all, and what it cannot tell. Pure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from driftline.detectors.decision.battery import Battery
 from driftline.detectors.decision.thresholds import independence_bound
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.slopes import LIVE_BLOCK, LIVE_BLOCKS
 from driftline.stream.config.remarks import Remark
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.judge.pace import pace_of_baseline
@@ -28,6 +29,14 @@ def smallest_baseline(baseline: Baseline, config: ModelConfig) -> int:
         config.rate_per_event(pace_of_baseline(baseline) or 0.0), config.clock, windows, columns
     )
     return math.ceil(threshold * 2 * math.pi / 3)
+
+
+def order_remarks(baseline: Baseline, config: ModelConfig) -> Iterator[Remark]:
+    """A remark on a baseline without an order in time, if live events are to tell how they depend on each other."""
+    if config.reference == "baseline" and not baseline.is_ordered:
+        found = f"{LIVE_BLOCKS * LIVE_BLOCK:,} live events will tell how events depend on each other; until then"
+        why = f"model {baseline.model}: its baseline has no order in time, so {found} only large changes page"
+        yield Remark((), why, "build it of events with times, without --unordered, if there are any")
 
 
 def small_baseline_remarks(baseline: Baseline, config: ModelConfig) -> Iterator[Remark]:

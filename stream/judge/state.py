@@ -15,6 +15,7 @@ from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.watched import Signals
 from driftline.stream.events.event import Event
 from driftline.stream.judge.incidents import Finding, Incident
+from driftline.stream.judge.live_slopes import LiveSlopes
 from driftline.stream.judge.outcome_state import OutcomesState
 from driftline.stream.judge.timeline import Timeline
 from driftline.stream.judge.waiting import Waiting
@@ -180,7 +181,7 @@ class JudgeState:
     that it outlives its baseline; workers at level 1 do not read that. reference_start, past_start: per signal (S,),
     the position, in events seen, before which no window against the reference, or no past, begins. seen: events added
     to `history` since the beginning. pending: panes not evaluated yet, since together they have fewer than `clock`
-    events. timeline: None while none is kept.
+    events. timeline: None while none is kept. live_slopes: None where the baseline tells the slopes, or none are used.
     """
 
     baseline: str
@@ -192,6 +193,7 @@ class JudgeState:
     pending: Pane[Sketch] | None = None
     portable: bool = False
     timeline: Timeline | None = None
+    live_slopes: LiveSlopes | None = None
 
     def stored(self) -> JudgeState:
         """The state once it is stored, without what was kept for that alone."""

@@ -14,6 +14,7 @@ from driftline.stream.config.diagnostics import DiagnosticSeverity
 from driftline.stream.config.errors import dotted_path
 from driftline.stream.config.remarks import Remark, unused_settings
 from driftline.stream.config.sections import Config
+from driftline.stream.judge.resolution import order_remarks
 
 _NONE_GIVEN: Mapping[str, Baseline] = MappingProxyType({})
 
@@ -87,8 +88,13 @@ def baseline_remarks(config: Config, folder: Path) -> list[Remark]:
     """What is wrong with the baseline files of a configuration, and its settings that match no signal in them."""
     baselines, remarks = read_baselines(config, folder)
     versions, more = read_versions(config, folder)
-    mistaken = mistaken_versions(versions)
-    return [*remarks, *more, *mistaken, *unused_settings(config, kinds_of(baselines, versions))]
+    doubts = (
+        remark._replace(path=("models", name, "baseline"))
+        for name, each in baselines.items()
+        for remark in order_remarks(each, config.for_model(name))
+    )
+    unused = unused_settings(config, kinds_of(baselines, versions))
+    return [*remarks, *more, *mistaken_versions(versions), *doubts, *unused]
 
 
 @dataclass

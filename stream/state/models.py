@@ -37,7 +37,7 @@ class StoredModel(NamedTuple):
     labels: Counts | None = None
 
     def row(self, config: Config) -> dict[str, Any]:
-        """As plain JSON data. events: those in the warm-up, or judged since."""
+        """As plain JSON data. events: those in the warm-up, or judged since. slope_blocks: until slopes are known."""
         chosen, facts = config.for_model(self.name), self.facts
         baseline = "given" if chosen.is_given_baselines else "learned" if facts.learned else "learning"
         return {
@@ -49,6 +49,7 @@ class StoredModel(NamedTuple):
             "last_seen": None if self.seen is None else iso(self.seen),
             "open_incidents": self.open_incidents,
             "labels": self.labels and self.labels._asdict(),
+            "slope_blocks": facts.blocks or None,
         }
 
 

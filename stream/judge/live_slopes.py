@@ -1,0 +1,99 @@
+"""Slopes from live events, where a baseline cannot say how its own depend on each other. Pure.
+
+A training set is usually shuffled, and its rows then look independent of each other whatever live events are. So the
+first live events are counted in `LIVE_BLOCKS` blocks, and these tell the slopes (`stream.baselines.slopes`), by
+residuals around each stretch's own mean: the order of the baseline is not asked for. Of three stretches in a row the
+middle slope counts, so that a change in one of them does not widen what is usual. Until then, `PROVISIONAL` events
+count for one, by which a large change still shows at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from driftline.detectors.decision.battery import Battery
+from driftline.detectors.summaries.sketch import Sketch
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.slopes import (
+    LIVE_BLOCK,
+    LIVE_BLOCKS,
+    PROVISIONAL,
+    Slopes,
+    constant_slopes,
+    slopes_of_stretches,
+)
+from driftline.stream.judge.alike import Alike
+from driftline.stream.panes.pane import Pane
+
+_STRETCHES = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LiveSlopes:
+    """What live events say of slopes.
+
+    blocks: of the events so far, oldest first; the last one may still grow. known: the slopes, once there are enough
+    blocks, which are not needed then.
+    """
+
+    blocks: tuple[Pane[Sketch], ...] = ()
+    known: Slopes | None = None
+
+    def add(self, pane: Pane[Sketch], baseline: Baseline) -> LiveSlopes:
+        """With the events of one more check."""
+        if self.known is not None:
+            return self
+        pane, grows = replace(pane, slots=()), bool(self.blocks) and self.blocks[-1].content.n < LIVE_BLOCK
+        blocks = (*self.blocks[:-1], self.blocks[-1] + pane) if grows else (*self.blocks, pane)
+        if len(blocks) < LIVE_BLOCKS or blocks[-1].content.n < LIVE_BLOCK:
+            return LiveSlopes(blocks)
+        counts = np.stack([block.content.counts for block in blocks]).reshape(_STRETCHES, LIVE_BLOCKS // _STRETCHES, -1)
+        return LiveSlopes((), slopes_of_stretches(baseline.layout, counts, baseline.total.counts))
+
+
+@dataclass(frozen=True)
+class Alikes:
+    """What judges the signals of a baseline that have phases or slopes. by_slope: whether slopes may be used."""
+
+    baseline: Baseline
+    battery: Battery
+    by_slope: bool
+    # The slopes that live events told last, and what judges by them: to lay it out takes longer than to judge a pane.
+    _newest: list[Any] = field(default_factory=list)
+
+    @cached_property
+    def learns(self) -> bool:
+        """Whether live events tell the slopes."""
+        return self.by_slope and not self.battery.against_past and not self.baseline.is_ordered
+
+    def after(self, live: LiveSlopes | None, pane: Pane[Sketch]) -> LiveSlopes | None:
+        """What live events say after one more check; None where they are not asked."""
+        return (live or LiveSlopes()).add(pane, self.baseline) if self.learns else None
+
+    def by(self, live: LiveSlopes | None) -> Alike | None:
+        """What judges by what live events have told; None if no signal has phases or slopes."""
+        known = live.known if live and self.learns else None
+        if known is None:
+            return self._at_first
+        if not self._newest or self._newest[0] is not known:
+            # What does not fit was damaged where it was stored.
+            fits = known.fits(self.baseline.layout, self.baseline.total.counts)
+            self._newest[:] = known, self._with(known) if fits else self._at_first
+        judges: Alike | None = self._newest[1]
+        return judges
+
+    @cached_property
+    def _at_first(self) -> Alike | None:
+        if not self.learns:
+            return self._with(self.baseline.slopes if self.by_slope else None)
+        return self._with(constant_slopes(self.baseline.layout, self.baseline.total.counts, PROVISIONAL, LIVE_BLOCK))
+
+    def _with(self, slopes: Slopes | None) -> Alike | None:
+        cycles, bins = self.baseline.cycles, self.baseline.bins if self.by_slope else None
+        if self.battery.against_past or not (cycles or slopes):
+            return None
+        return Alike(self.baseline, cycles, slopes, bins, self.battery)
