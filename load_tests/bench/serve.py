@@ -51,7 +51,7 @@ _AT_ONCE = 100
 
 
 def measured(models: int, opened: int, directory: Path) -> dict[str, dict[str, float]]:
-    """ms of the median and of the slowest in 20 requests, by page; and of the server, in idle, processor time a s."""
+    """ms of the median and of the slowest in 20 requests, and of processor time, by page; and of the server at rest."""
     with embedded_broker(directory) as broker, real_redis(directory) as redis:
         sections = {"panes": {"events": 50}, "serve": {"http": "127.0.0.1:0"}}
         here = deploy(directory, Broker(broker, idempotent=False), redis.address, sections)
@@ -136,7 +136,8 @@ def _alert_of(model: str, alert: Mapping[str, Any]) -> DecidedAlert:
 
 
 def _times(pages: WorkerProcess, paths: Sequence[str]) -> dict[str, float]:
-    taken = []
+    taken, process = list[float](), psutil.Process(pages.process.pid)
+    before = sum(process.cpu_times()[:2])
     for path in islice(cycle(paths), _REQUESTS):
         began = time.perf_counter()
         answer = pages.get(path)
@@ -145,6 +146,7 @@ def _times(pages: WorkerProcess, paths: Sequence[str]) -> dict[str, float]:
     return {
         "median_ms": float(np.median(taken)),
         "p95_ms": float(np.quantile(taken, 0.95)),
+        "cpu_ms": 1000 * (sum(process.cpu_times()[:2]) - before) / _REQUESTS,
         "kB": len(answer.body) / 1e3,
     }
 
@@ -158,11 +160,13 @@ def _load(pages: WorkerProcess) -> float:
 
 def _print(figures: Mapping[str, Mapping[str, float]]) -> None:
     table = Table()
-    for heading in ("page", "median, ms", "p95, ms", "size, kB"):
+    for heading in ("page", "median, ms", "p95, ms", "processor, ms", "size, kB"):
         table.add_column(heading, justify="left" if heading == "page" else "right")
     for name, row in figures.items():
         if "p95_ms" in row:
-            table.add_row(name, f"{row['median_ms']:.0f}", f"{row['p95_ms']:.0f}", f"{row['kB']:.0f}")
+            table.add_row(
+                name, f"{row['median_ms']:.0f}", f"{row['p95_ms']:.0f}", f"{row['cpu_ms']:.0f}", f"{row['kB']:.0f}"
+            )
     Console().print(table)
     Console().print(f"at rest: {figures['at rest']['cpu_share']:.1%} of a processor")
 

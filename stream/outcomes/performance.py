@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from driftline.detectors.outcomes.numbers import LIMIT
 from driftline.detectors.outcomes.stretches import SLOTS, Stretch, is_worse, stretches
 from driftline.stream.outcomes.choose import LEAST_LABELS, Chosen, OutcomesError, choose
 from driftline.stream.outcomes.join import Joined
-from driftline.stream.outcomes.periods import By, fitting, slots, starts
+from driftline.stream.outcomes.periods import By, end_of, fitting, slots, starts
 from driftline.stream.outcomes.requirements import Answer, Requirement
 from driftline.stream.outcomes.rows import Rows
 from driftline.stream.outcomes.tasks import BinaryTask, CodedRows, NumbersTask, Task
@@ -124,6 +125,14 @@ class Performance:
     joined: Joined | None
     required: Sequence[Required]
     notes: tuple[str, ...]
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """The begin and the end of each period, epoch ms or numbers of rows."""
+        begins = [each.start for each in self.periods]
+        if self.by is not None:
+            return [(each, end_of(each, self.by)) for each in begins]
+        return [*pairwise([*begins, self.total.seen])]
 
     @property
     def is_worse(self) -> bool:

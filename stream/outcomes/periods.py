@@ -48,6 +48,12 @@ def starts(ts: IntArray, by: By) -> IntArray:
     return (ts - shift) // width * width + shift
 
 
+def end_of(start: int, by: By) -> int:
+    """The end of a period, which is the start of the next one, epoch ms."""
+    # The longest period has 31 days, and half as much more lies in the next one.
+    return int(starts(np.array([start + {By.MONTH: 45 * _DAY, By.WEEK: 7 * _DAY, By.DAY: _DAY}.get(by, _HOUR)]), by)[0])
+
+
 def slots(ts: IntArray, most: int, rows: int) -> tuple[IntArray, int]:
     """The start (n,) of the slot in which each time (n,) lies, and the width of slots in ms.
 

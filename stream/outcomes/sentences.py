@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from driftline.detectors.outcomes.intervals import Figure
 from driftline.stream.outcomes.choose import LEAST_LABELS
@@ -60,16 +61,27 @@ def moment(at: int, timed: bool = True) -> str:
     return when.strftime("%Y-%m-%d" if when.hour == when.minute == 0 else "%Y-%m-%d %H:%M")
 
 
-def change_sentence(found: Performance, change: Change) -> str:
+class ChangeParts(NamedTuple):
+    """A stretch of worse or better outcomes in words: when, what it is, and what it comes from."""
+
+    when: str
+    what: str
+    cause: str
+
+
+def change_parts(found: Performance, change: Change) -> ChangeParts:
     """What a stretch of worse or better outcomes is, since when, and what it comes from."""
-    timed = found.by is not None
-    until = "" if change.until is None else f" until {moment(change.until, timed)}"
-    place = (
-        f"since {moment(change.since, timed)}" if change.until is None else f"from {moment(change.since, timed)}{until}"
-    )
-    reported = change.stretch.reported
-    head = _labels(found, change) if reported == ("labels",) else _loss(found, change)
-    return f"{place}: {head}"
+    since, timed = moment(change.since, found.by is not None), found.by is not None
+    when = f"since {since}" if change.until is None else f"from {since} until {moment(change.until, timed)}"
+    if change.stretch.reported == ("labels",):
+        return ChangeParts(when, "labels no longer follow scores (concept drift)", _labels(found, change))
+    return ChangeParts(when, _loss(found, change), _cause(found, change))
+
+
+def change_sentence(found: Performance, change: Change) -> str:
+    """The same in a sentence."""
+    when, what, cause = change_parts(found, change)
+    return f"{when}: {what}{':' if change.stretch.reported == ('labels',) else ';'} {cause}"
 
 
 def _loss(found: Performance, change: Change) -> str:
@@ -77,7 +89,7 @@ def _loss(found: Performance, change: Change) -> str:
     is_share = main == "accuracy"
     before, after = ((1 - each if is_share else each) for each in (split.before, split.after))
     values = f"{metric_name(main)} {metric_text(main, after)}, {_reference(found)} {metric_text(main, before)}"
-    return f"{values} ({_points(found, split.after - split.before)}); {_cause(found, change)}"
+    return f"{values} ({_points(found, split.after - split.before)})"
 
 
 def _points(found: Performance, loss: float) -> str:
@@ -106,7 +118,7 @@ def _cause(found: Performance, change: Change) -> str:
 def _labels(found: Performance, change: Change) -> str:
     name = found.task.classes[-1]
     return (
-        f"labels no longer follow scores (concept drift): {100 * change.stretch.labels:+.1f} points of labels "
+        f"{100 * change.stretch.labels:+.1f} points of labels "
         f"{name} where scores are the same; {metric_name(found.task.main)} has not clearly changed"
     )
 

@@ -8,9 +8,11 @@ Only the newest era is shown: what was coded in another way, or compared with an
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from driftline.detectors.arrays import IntArray
 from driftline.detectors.outcomes.compare import split
@@ -33,6 +35,7 @@ from driftline.stream.judge.outcomes import NEWEST
 from driftline.stream.judge.timeline import HOUR_MS, OutcomeEra, Stretch, Timeline
 from driftline.stream.judge.waiting import Counts
 from driftline.stream.outcomes.tasks import BinaryTask
+from driftline.stream.panes.history import Bin
 from driftline.stream.results.timelines import SPANS
 
 DAY_MS, _HOURS = 24 * HOUR_MS, 24
@@ -51,6 +54,19 @@ class Point:
     labelled: int
     metrics: Metrics
     expected: float | None
+
+
+class Covered(NamedTuple):
+    """How many predictions there are in a stretch of time, None if that is not known, and how many have a label."""
+
+    start: int
+    predictions: int | None
+    labelled: int
+
+    @property
+    def share(self) -> float | None:
+        """The share that has a label. What is counted a moment apart may lie in two stretches."""
+        return min(self.labelled / self.predictions, 1.0) if self.predictions else None
 
 
 @dataclass(frozen=True)
@@ -102,11 +118,22 @@ class OutcomeHistory:
         """The metrics of what outcomes are compared with."""
         return None if self.era.reference is None else self.era.reference.metrics()
 
+    @cached_property
+    def coverage(self) -> list[Covered]:
+        """The stretches that have predictions, from the first outcome on: the newest ones may have no label yet."""
+        first = min(self.tables) * self.each
+        starts = {number * self.each for number in self.tables} | {each for each in self.predictions if each >= first}
+        return [
+            Covered(each, self.predictions.get(each), self.tables[number].n if number in self.tables else 0)
+            for each, number in ((each, each // self.each) for each in sorted(starts))
+        ]
+
     @property
     def labelled_share(self) -> float | None:
         """The share of the predictions that have a label; None if it is not known."""
-        seen = sum(each.predictions or 0 for each in self.points)
-        return sum(each.labelled for each in self.points if each.predictions) / seen if seen else None
+        known = [each for each in self.coverage if each.predictions]
+        seen = sum(each.predictions or 0 for each in known)
+        return min(sum(each.labelled for each in known) / seen, 1.0) if seen else None
 
     def floor_of(self, name: str) -> tuple[str, str]:
         """The metric, and the class, that a floor is about."""
@@ -182,16 +209,29 @@ def _is_sound(found: OutcomeHistory) -> bool:
 
 
 def replayed_history(
-    timeline: Timeline, config: ModelConfig, incidents: Iterable[ListedIncident], labels: Counts | None
-) -> OutcomeHistory | None:
-    """The history in a timeline of which nothing was ever stored, as long as is kept; None without an outcome."""
+    timeline: Timeline, config: ModelConfig, incidents: Iterable[ListedIncident], labels: Counts | None,
+    events: Sequence[Bin] = (),
+) -> OutcomeHistory | None:  # fmt: skip
+    """The history in a timeline of which nothing was ever stored, as long as is kept; None without an outcome.
+
+    events: those of the model by time, which say how many predictions there are.
+    """
     parts = all_parts(timeline)
     begins = (each.number * (HOUR_MS if kind == "hour" else DAY_MS) for kind, each in _stretches(timeline))
     lasted = (timeline.span.newest + 1) * HOUR_MS - min(begins, default=0)
     span = next((each for each in SPANS if lasted <= each.length), SPANS[-1])
     kind = "day" if span.by_day else "hour"
     wanted = {name: parts[name] for name in wanted_names(timeline.span, kind, 0) if name in parts}
-    return outcome_history(stored_timeline(wanted), kind, span.each, config, incidents, labels=labels)
+    predictions = _by_stretch(events, span.each)
+    return outcome_history(stored_timeline(wanted), kind, span.each, config, incidents, predictions, labels)
+
+
+def _by_stretch(events: Sequence[Bin], each: int) -> dict[int, int]:
+    """How many events each stretch has; nothing if they are known by longer ones only."""
+    found = defaultdict[int, int](int)
+    for own in events:
+        found[(own.start + own.length // 2) // each * each] += own.sketch.n
+    return dict(found) if all(own.length <= each for own in events) else {}
 
 
 def _stretches(timeline: Timeline) -> Iterator[tuple[str, Stretch]]:

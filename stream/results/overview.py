@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial, reduce
-from operator import add
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -263,20 +262,20 @@ class View:
 
     @cached_property
     def _total(self) -> Sketch:
-        return reduce(add, (each.sketch for each in self.bins))
+        return Sketch.total([each.sketch for each in self.bins])
 
     def _before(self, episode: Episode | None) -> Sketch:
         """What the events of an episode are compared with: the baseline, or what came before."""
         if episode is None or not episode.finding.against_past:
             return self.baseline.total
         earlier = [each.sketch for each in self.fine if each.end <= episode.since]
-        return reduce(add, earlier) if earlier else self.baseline.total
+        return Sketch.total(earlier) if earlier else self.baseline.total
 
     def _events_of(self, episode: Episode) -> Sketch:
         """The events since an episode began, to its end, as exactly as the bins tell; each sum is made once."""
         key = episode.since, episode.until
         if key not in self._since:
-            self._since[key] = reduce(add, (each.sketch for each in self._bins_of(*key)))
+            self._since[key] = Sketch.total([each.sketch for each in self._bins_of(*key)])
         return self._since[key]
 
     def _bins_of(self, since: int, until: int | None) -> Sequence[Bin]:

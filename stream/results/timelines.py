@@ -7,9 +7,11 @@ Stretches of another era are shown in the newest one's codes, as far as its sign
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -62,8 +64,13 @@ class _Known(NamedTuple):
     sketch: Sketch
     absent: BoolArray
 
-    def __add__(self, other: _Known) -> _Known:  # type: ignore[override]
-        return _Known(self.sketch + other.sketch, self.absent | other.absent)
+    @classmethod
+    def total(cls, parts: Sequence[_Known]) -> _Known:
+        """That of some stretches together."""
+        if len(parts) == 1:
+            return parts[0]
+        absent = np.logical_or.reduce([each.absent for each in parts])
+        return cls(Sketch.total([each.sketch for each in parts]), absent)
 
 
 class _AlertFinding(NamedTuple):
@@ -82,7 +89,7 @@ class Timelines:
 
     baseline: Baseline
     kind: str
-    known: dict[int, _Known] = field(default_factory=dict)
+    known: Mapping[int, _Known]
 
     @property
     def length(self) -> int:
@@ -91,10 +98,9 @@ class Timelines:
 
     def bins(self, each: int) -> tuple[list[Bin], BoolArray]:
         """Stretches of `each` ms, and which signals (W, S) each says nothing of."""
-        factor, merged = each // self.length, dict[int, _Known]()
-        for number, known in sorted(self.known.items()):
-            at = number // factor
-            merged[at] = merged[at] + known if at in merged else known
+        factor = each // self.length
+        parts = groupby(sorted(self.known), key=lambda number: number // factor)
+        merged = {at: _Known.total([self.known[number] for number in own]) for at, own in parts}
         bins = [Bin(number * each, each, known.sketch) for number, known in merged.items()]
         return bins, np.stack([known.absent for known in merged.values()])
 
@@ -106,7 +112,7 @@ def read_timeline(stored: StoredTimeline, kind: str) -> Timelines | None:
         return None
     newest = references[max(references)]
     onto = {era: _projection(each, newest) for era, each in references.items()}
-    found = Timelines(newest.coarse, kind)
+    known = defaultdict[int, list[_Known]](list)
     for each in sorted(stored.stretches, key=lambda each: each[:3]):
         if each.era not in onto:
             continue  # the layout of an era that ended meanwhile
@@ -115,9 +121,9 @@ def read_timeline(stored: StoredTimeline, kind: str) -> Timelines | None:
         if references[each.era].signals != newest.signals:
             sketch = projection.sketch(sketch)
         number = each.number // _HOURS if kind == "day" and each.kind == "hour" else each.number
-        known = _Known(sketch, projection.absent)
-        found.known[number] = found.known[number] + known if number in found.known else known
-    return found if found.known else None
+        known[number].append(_Known(sketch, projection.absent))
+    merged = {number: _Known.total(parts) for number, parts in known.items()}
+    return Timelines(newest.coarse, kind, merged) if merged else None
 
 
 def _projection(old: Reference, new: Reference) -> Projection:

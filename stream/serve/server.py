@@ -6,7 +6,7 @@
 | /incidents/ID         | one incident, or one alert, by its id or the beginning of it        |
 | /models?name=NAME     | one model                                                           |
 | /models?name=NAME&signal=SIGNAL | one signal of it over time                                |
-| /api/incidents, /api/incidents/ID, /api/models, /api/signals?name=NAME | the same as JSON   |
+| /api/incidents, /api/incidents/ID, /api/models, /api/signals?name=NAME, /api/outcomes?name=NAME | the same as JSON |
 | /changes              | server-sent events: one whenever a page would look otherwise        |
 | /health               | 200 while Redis and Kafka answer, 503 otherwise; needs no token     |
 """
@@ -40,7 +40,15 @@ from driftline.stream.results.timelines import SPANS, Span
 from driftline.stream.serve.access import Access
 from driftline.stream.serve.live import Live, TooManySearchesError
 from driftline.stream.serve.pages import model_page, overview_page
-from driftline.stream.serve.signals import OutcomesRead, SignalMap, Views, signal_page, signal_rows, span_since
+from driftline.stream.serve.signals import (
+    OutcomesRead,
+    SignalMap,
+    Views,
+    outcome_rows,
+    signal_page,
+    signal_rows,
+    span_since,
+)
 from driftline.stream.state.client import StoreError
 from driftline.stream.text.printable import printable
 
@@ -103,6 +111,7 @@ def application(live: Live, access: Access) -> web.Application:
             web.get("/api/incidents/{id}", site.incident_json),
             web.get("/api/models", site.models_json),
             web.get("/api/signals", site.signals_json),
+            web.get("/api/outcomes", site.outcomes_json),
             web.get("/changes", site.changes),
             web.get("/health", site.health),
             web.get("/live", site.live),
@@ -182,6 +191,12 @@ class _Site:
         if shown is None:
             raise web.HTTPNotFound(text="nothing is known over time of such a model\n")
         return _json(await asyncio.to_thread(signal_rows, shown), self._status)
+
+    async def outcomes_json(self, request: web.Request) -> web.Response:
+        shown = await self._signals(request)
+        if shown is None or shown.outcomes is None:
+            raise web.HTTPNotFound(text="no outcome is known over time of such a model\n")
+        return _json(await asyncio.to_thread(outcome_rows, shown.outcomes), self._status)
 
     async def _signals(self, request: web.Request) -> SignalMap | None:
         """The signals over time that a request asks for; None if there are none."""

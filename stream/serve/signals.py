@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
+from driftline.detectors.outcomes.metrics import Metrics
 from driftline.detectors.summaries.codes import Special
 from driftline.stream.alerts.find import FoundAlert, ListedIncident
 from driftline.stream.alerts.read import ReadAlert
@@ -189,6 +190,30 @@ def signal_rows(shown: SignalMap) -> list[dict[str, Any]]:
         for signal in view.signals
         for index, (each, level) in enumerate(zip(view.bins, signal.levels, strict=True))
     ]
+
+
+def outcome_rows(found: OutcomeHistory) -> list[dict[str, Any]]:
+    """How right a model was as plain JSON data: a row for each stretch of time."""
+    points = {each.start: each for each in found.points}
+    return [
+        {
+            "start": each.start,
+            "end": each.start + found.each,
+            "predictions": each.predictions,
+            "labelled": each.labelled,
+            "metrics": _metrics(points[each.start].metrics) if each.start in points else {},
+            "expected": points[each.start].expected if each.start in points else None,
+        }
+        for each in found.coverage
+    ]
+
+
+def _metrics(metrics: Metrics) -> dict[str, dict[str, float | None]]:
+    """Metrics by name, those of a class as in "recall@fraud", with their intervals."""
+    return {
+        f"{name}@{of}" if of else name: {"value": figure.value, "low": figure.low, "high": figure.high}
+        for (name, of), figure in metrics.items()
+    }
 
 
 def _shares(view: ModelView, signal: SignalView, index: int) -> dict[str, float | None]:

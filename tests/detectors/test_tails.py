@@ -63,7 +63,7 @@ def test_cells_follow_each_other_by_a_fifth_and_are_the_same_on_either_side_of_0
 def test_tails_add_however_the_events_are_cut(rows: list[list[float]], cuts: list[int]) -> None:
     bounds = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
     parts = [sketch(rows[first:last]) for first, last in pairwise(bounds)]
-    assert reduce(add, parts) == reduce(add, parts[::-1]) == sketch(rows)
+    assert reduce(add, parts) == reduce(add, parts[::-1]) == Sketch.total(parts) == sketch(rows)
 
 
 @given(st.lists(st.lists(NUMBERS, min_size=3, max_size=3), max_size=30))

@@ -222,6 +222,31 @@ def test_charts_show_the_interval_the_reference_floors_and_incidents(pipeline: P
     assert 'class="floor"' not in pages.pictures(history_of(pipeline, "", bands=[]))[0].chart
 
 
+def test_where_no_outcome_is_known_the_line_is_broken(pipeline: Pipeline) -> None:
+    found = history_of(pipeline)
+    numbers = [*found.tables]
+    gaps = {number: each for number, each in found.tables.items() if number not in (numbers[5], numbers[20])}
+    whole, broken = (pages.pictures(each)[0].chart for each in (found, replace(found, tables=gaps)))
+    assert (whole.count('class="median"'), broken.count('class="median"')) == (1, 3)
+    assert (whole.count('class="nine"'), broken.count('class="expected"')) == (1, 3)
+    alone = {number: found.tables[number] for number in (numbers[0], numbers[2])}
+    assert pages.pictures(replace(found, tables=alone))[0].chart.count('class="median"') == 2, (
+        "each is as wide as it is"
+    )
+
+
+def test_stretches_whose_labels_have_not_come_are_shown_as_such(pipeline: Pipeline) -> None:
+    found = history_of(pipeline)
+    assert pages.labelled_chart(found) is None, "nobody knows how many predictions there are"
+    everything = {each.start: each.labelled for each in found.points}
+    assert pages.labelled_chart(replace(found, predictions=everything)) is None, "all have a label"
+    later = found.points[-1].start + found.each
+    waiting = history_of(pipeline, predictions={**everything, found.points[0].start - found.each: 9, later: 400})
+    assert [each.share for each in waiting.coverage] == [1.0] * len(found.points) + [0.0]
+    assert "100 % at first, 0 % at the end" in (pages.labelled_chart(waiting) or "")
+    assert waiting.labelled_share == COUNT / (COUNT + 400)
+
+
 def test_the_share_with_a_label_and_what_became_of_labels_are_counted(pipeline: Pipeline) -> None:
     found = history_of(pipeline)
     assert found.labelled_share is None
@@ -252,6 +277,7 @@ def test_a_replay_reports_it_with_the_incident_and_without_labels_nothing() -> N
     assert "In the reference it was" in section
     assert 'class="drift"' in section
     assert page == report(FLOORS)
+    assert "<dt>Labelled</dt><dd>100 %" in section, "the replay has counted the predictions"
 
 
 def _batch(rows: list[bytes]) -> LogBatch:

@@ -262,6 +262,12 @@ def test_the_page_of_a_model_with_labels_says_how_right_it_is_and_was(
         assert 'class="floor"' in section()
         assert 'class="expected"' in section()
         assert pages.get("/models?name=fraud&span=60d").status == 200
+        rows = json.loads(pages.get("/api/outcomes?name=fraud&span=2d").body)
+        assert sum(row["labelled"] for row in rows) == sum(row["predictions"] for row in rows) > 2000
+        newest = rows[-1]["metrics"]["accuracy"]
+        assert newest["low"] < newest["value"] < newest["high"] < rows[0]["expected"]
+        assert "recall@fraud" in rows[0]["metrics"]
+        assert pages.get("/api/outcomes?name=nobody").status == 404
         assert worker.stop() == 0
         damage_outcomes(here)
         page = pages.get("/models?name=fraud&span=7d")

@@ -28,6 +28,7 @@ from driftline.stream.reports.page.svg import (
     stretched,
     tag,
 )
+from driftline.stream.reports.page.ticks import tick_marks
 from driftline.stream.reports.page.timeline import Time, axis
 from driftline.stream.results.overview import ModelView, SignalView
 from driftline.stream.results.sentences import band, number, percent, shown
@@ -41,6 +42,8 @@ _WORTH = 0.005
 
 # A row of figures of one stretch of time; None where there are no values.
 _Rows = Sequence[tuple[float, ...] | None]
+# One figure of each stretch; None where there is none.
+_Column = Sequence[float | None]
 
 
 def _drift(time: Time, signal: SignalView) -> Markup:
@@ -72,9 +75,47 @@ def _levels(scale: Scale, values: Iterable[float]) -> Markup:
     return joined(_across(scale.y(each), "ref") for each in values)
 
 
+def _pieces(spans: Sequence[tuple[float, float]], column: _Column) -> Iterator[list[tuple[float, float]]]:
+    """Places, 0 to 1, and figures of stretches that follow each other without a gap.
+
+    Each is in its middle; one that stands alone is at its begin and at its end.
+    """
+    piece, before = list[tuple[float, float, float]](), None
+    for (begin, end), value in zip(spans, column, strict=True):
+        if piece and (value is None or begin != before):
+            yield _middles(piece)
+            piece = []
+        before = end
+        if value is not None:
+            piece.append((begin, end, value))
+    if piece:
+        yield _middles(piece)
+
+
+def _middles(piece: Sequence[tuple[float, float, float]]) -> list[tuple[float, float]]:
+    if len(piece) > 1:
+        return [((begin + end) / 2, value) for begin, end, value in piece]
+    return [(place, value) for begin, end, value in piece for place in (begin, end)]
+
+
+def _lines(spans: Sequence[tuple[float, float]], column: _Column, scale: Scale, class_: str) -> Iterator[Markup]:
+    """A line for each piece without a gap."""
+    for piece in _pieces(spans, column):
+        yield path([(WIDTH * x, scale.y(value)) for x, value in piece], class_)
+
+
+def _areas(
+    spans: Sequence[tuple[float, float]], low: _Column, high: _Column, scale: Scale, class_: str
+) -> Iterator[Markup]:
+    """The area between two figures that are known for the same stretches, for each piece without a gap."""
+    for bottom, top in zip(_pieces(spans, low), _pieces(spans, high), strict=True):
+        points = [(WIDTH * x, scale.y(value)) for x, value in (*top, *bottom[::-1])]
+        yield path(points, class_, closed=True)
+
+
 @dataclass(frozen=True)
 class _Series:
-    """Rows of figures over time. pieces: indices of those that follow each other without a gap."""
+    """Rows of figures over time, one a bin of the model."""
 
     model: ModelView
     rows: _Rows
@@ -89,35 +130,21 @@ class _Series:
         """The rows that have values."""
         return [each for each in self.rows if each is not None]
 
-    def pieces(self) -> Iterator[list[int]]:
-        """Indices of rows that follow each other."""
-        piece, end = list[int](), 0
-        for index, (each, row) in enumerate(zip(self.model.bins, self.rows, strict=True)):
-            if piece and (row is None or each.start != end):
-                yield piece
-                piece = []
-            piece, end = ([*piece, index] if row is not None else piece), each.end
-        if piece:
-            yield piece
-
-    def points(self, scale: Scale, piece: Sequence[int], which: int) -> list[tuple[float, float]]:
-        """A point a row, in its middle; a row that stands alone reaches from its begin to its end."""
-        points = list[tuple[float, float]]()
-        for index in piece:
-            each, row = self.model.bins[index], self.rows[index]
-            ends = [each.start, each.end] if len(piece) == 1 else [(each.start + each.end) / 2]
-            points += [] if row is None else [(WIDTH * self.time.x(end), scale.y(row[which])) for end in ends]
-        return points
-
     def lines(self, scale: Scale, which: int) -> Iterator[Markup]:
         """A line a piece."""
-        return (path(self.points(scale, piece, which), "median") for piece in self.pieces())
+        return _lines(self._spans, self._column(which), scale, "median")
 
     def areas(self, scale: Scale, low: int, high: int, class_: str) -> Iterator[Markup]:
         """The area between two figures, a piece each."""
-        for piece in self.pieces():
-            top, bottom = (self.points(scale, piece, which) for which in (high, low))
-            yield path([*top, *bottom[::-1]], class_, closed=True)
+        return _areas(self._spans, self._column(low), self._column(high), scale, class_)
+
+    def _column(self, which: int) -> _Column:
+        return [None if each is None else each[which] for each in self.rows]
+
+    @property
+    def _spans(self) -> list[tuple[float, float]]:
+        time = self.time
+        return [(time.x(each.start), time.x(each.end)) for each in self.model.bins]
 
 
 def band_chart(model: ModelView, signal: SignalView) -> Markup | None:
@@ -288,42 +315,55 @@ def small_line(model: ModelView, signal: SignalView, least: float) -> Markup:
 
 
 class Curve(NamedTuple):
-    """A figure over time. places: 0 to 1. bounds: of its interval, None where there is none. before: in the reference.
+    """A figure over time. spans: begin and end of each stretch, 0 to 1. values, bounds: None where there is none.
 
-    least: the span that the picture has at least. expected: what was to be expected, one a value,
-    or none at all. floors: bounds of it. bands: [begin, end) of incidents, 0 to 1.
+    before: in the reference. least: the span that the picture has at least. expected: what was to be expected, one a
+    value, or none at all. floors: bounds of it. bands: [begin, end) of incidents, 0 to 1.
     """
 
-    places: Sequence[float]
-    values: Sequence[float]
+    spans: Sequence[tuple[float, float]]
+    values: _Column
     bounds: Sequence[tuple[float | None, float | None]]
     before: float | None
     least: float
-    expected: Sequence[float | None] = ()
+    expected: _Column = ()
     floors: Sequence[float] = ()
     bands: Sequence[tuple[float, float]] = ()
 
+    @property
+    def scale(self) -> Scale:
+        """The scale that shows all of it."""
+        pairs = [each for low, high in self.bounds if low is not None and high is not None for each in (low, high)]
+        known = [each for each in (*self.values, self.before, *self.expected) if each is not None]
+        tight = scale_of([*known, *pairs, *self.floors], _HEIGHT)
+        spare = max(self.least - (tight.high - tight.low), 0.0) / 2
+        return Scale(tight.low - spare, tight.high + spare, _HEIGHT)
 
-def curve_chart(curve: Curve, label: str, ticks: Iterable[tuple[float, str]], words: Callable[[float], str]) -> Markup:
-    """A figure over time with its intervals. ticks: places and words of times. words: of a value."""
-    bounds = zip(curve.places, curve.bounds, strict=True)
-    known = [(x, low, high) for x, (low, high) in bounds if low is not None and high is not None]
-    before = [] if curve.before is None else [curve.before]
-    usual = [(x, each) for x, each in zip(curve.places, curve.expected, strict=False) if each is not None]
-    shown_too = (*before, *curve.floors, *(each for _, each in usual), *(each for _, *pair in known for each in pair))
-    tight = scale_of([*curve.values, *shown_too], _HEIGHT)
-    spare = max(curve.least - (tight.high - tight.low), 0.0) / 2
-    scale = Scale(tight.low - spare, tight.high + spare, _HEIGHT)
-    upper = [(WIDTH * x, scale.y(high)) for x, _, high in known]
-    lower = [(WIDTH * x, scale.y(low)) for x, low, _ in known]
-    line = [(WIDTH * x, scale.y(value)) for x, value in zip(curve.places, curve.values, strict=True)]
-    dotted = path([(WIDTH * x, scale.y(each)) for x, each in usual], "expected")
-    shapes = stretched(_HEIGHT, path([*upper, *lower[::-1]], "nine", closed=True), dotted, path(line, "median"))
-    grid = _grid(scale, ((each, words(each)) for each in scale.ticks()))
+
+def curve_chart(curve: Curve, label: str, ticks: Sequence[tuple[float, str]], words: Callable[[float], str]) -> Markup:
+    """A figure over time with its intervals; a gap is left empty. ticks: places and words. words: of a value."""
+    scale, before = curve.scale, [] if curve.before is None else [curve.before]
+    low, high = ([None if None in pair else pair[side] for pair in curve.bounds] for side in (0, 1))
+    shapes = stretched(
+        _HEIGHT,
+        *_areas(curve.spans, low, high, scale, "nine"),
+        *(_lines(curve.spans, curve.expected, scale, "expected") if curve.expected else ()),
+        *_lines(curve.spans, curve.values, scale, "median"),
+    )
     behind = joined(_shade(*each) for each in curve.bands)
     floors = joined(_across(scale.y(each), "floor") for each in curve.floors)
-    times = (
-        tag("text", text, x=percent_of(x), y=_HEIGHT + 13, class_="tick" + " few" * (index % 2))
-        for index, (x, text) in enumerate(ticks)
-    )
-    return picture(_HEIGHT + _AXIS, label, behind, shapes, _levels(scale, before), floors, grid, joined(times))
+    grid = _grid(scale, ((each, words(each)) for each in scale.ticks()))
+    below = tick_marks(ticks, _HEIGHT)
+    return picture(_HEIGHT + _AXIS, label, behind, shapes, _levels(scale, before), floors, grid, below)
+
+
+def share_row(spans: Sequence[tuple[float, float]], shares: _Column, label: str) -> Markup:
+    """A share of the rows in each stretch of time as bars: the height of the row is all of them."""
+    bars = (
+        tag(
+            "rect", x=WIDTH * begin, y=_SMALL * (1 - share), width=max(0.92 * WIDTH * (end - begin), 1.0),
+            height=_SMALL * share, class_="vol",
+        )
+        for (begin, end), share in zip(spans, shares, strict=True) if share
+    )  # fmt: skip
+    return picture(_SMALL, label, _across(0.5, "grid"), stretched(_SMALL, *bars), _across(_SMALL, "grid"), class_="row")

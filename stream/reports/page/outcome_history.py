@@ -8,18 +8,19 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from driftline.detectors.outcomes.intervals import Figure
+from driftline.detectors.outcomes.intervals import NOTHING, Figure
 from driftline.stream.config.outcomes import MEAN_ERROR
 from driftline.stream.outcomes.sentences import figure_text, metric_name, metric_text
-from driftline.stream.reports.page.charts import Curve, curve_chart
+from driftline.stream.reports.page.charts import Curve, curve_chart, share_row
+from driftline.stream.reports.page.ticks import round_ticks
 from driftline.stream.reports.page.words import Fact
-from driftline.stream.results.outcome_history import DAY_MS, OutcomeHistory, Point
+from driftline.stream.results.outcome_history import DAY_MS, OutcomeHistory
 from driftline.stream.results.sentences import percent
 
 # Lines of the table, and charts: that of the main metric, and of floors of others.
 _LINES, _CHARTS = 60, 4
-# The part of a chart that the words of a time take, and those of the last one on a telephone.
-_ROOM, _LAST = 0.12, 0.24
+# From this share on, as good as all predictions have a label.
+_ALL = 0.995
 # The least span of a share that a chart shows: noise must not look like a fall.
 _SPAN = 0.1
 
@@ -59,34 +60,42 @@ def pictures(found: OutcomeHistory) -> list[Picture]:
 
 
 def _picture(found: OutcomeHistory, key: tuple[str, str]) -> Picture | None:
-    known = [(each, each.metrics[key]) for each in found.points if key in each.metrics]
-    own = [(each, figure) for each, figure in known if figure.value is not None]
-    if len(own) < 2:
+    figures = {each.start: each.metrics[key] for each in found.points if key in each.metrics}
+    known = {start: each for start, each in figures.items() if each.value is not None}
+    if len(known) < 2:
         return None
-    first, end = own[0][0].start, own[-1][0].start + found.each
-    places = [_place(each.start + found.each / 2, first, end) for each, _ in own]
-    floors = [bound for name, bound in found.floors.items() if found.floor_of(name) == key]
-    expected = [each.expected for each, _ in own] if key == (found.main, "") else []
+    starts = [each.start for each in found.coverage]
+    own = [known.get(each, NOTHING) for each in starts]
+    usual = {each.start: each.expected for each in found.points} if key == (found.main, "") else {}
     curve = Curve(
-        places, [figure.value or 0.0 for _, figure in own], [(figure.low, figure.high) for _, figure in own],
+        _spans(found), [each.value for each in own], [(each.low, each.high) for each in own],
         found.reference[key].value if found.reference and key in found.reference else None,
-        0.0 if key[0] == MEAN_ERROR else _SPAN, expected, floors, [*_bands(found, first, end)],
+        0.0 if key[0] == MEAN_ERROR else _SPAN, [usual.get(each) for each in starts] if usual else [],
+        [bound for name, bound in found.floors.items() if found.floor_of(name) == key], [*_bands(found)],
     )  # fmt: skip
-    ticks = [(place, _tick(found, each)) for place, (each, _) in zip(places, own, strict=True)]
-    name, (last, figure) = _capital(metric_name(*key)), own[-1]
-    label = f"{name} over time: {_value(key, own[0][1])} at first, {_value(key, figure)} on {_when(found, last)}"
-    return Picture(
-        name, _legend(curve), curve_chart(curve, label, _apart(ticks), lambda value: metric_text(key[0], value))
-    )
+    name, values, last = _capital(metric_name(*key)), [*known.values()], max(known)
+    label = f"{name} over time: {_value(key, values[0])} at first, {_value(key, values[-1])} on {_when(found, last)}"
+    ticks = round_ticks(*_ends(found))
+    return Picture(name, _legend(curve), curve_chart(curve, label, ticks, lambda value: metric_text(key[0], value)))
 
 
-def _apart(ticks: list[tuple[float, str]]) -> list[tuple[float, str]]:
-    """The ticks that have room for their words, from the first on."""
-    kept = list[tuple[float, str]]()
-    for place, words in ticks:
-        if place < 1 - _LAST and (not kept or place - kept[-1][0] >= _ROOM):
-            kept.append((place, words))
-    return kept
+def labelled_chart(found: OutcomeHistory) -> Markup | None:
+    """The share of the predictions that have a label over time; None if all have one, or it is not known."""
+    shares = [each.share for each in found.coverage]
+    known = [each for each in shares if each is not None]
+    if len(known) < 2 or min(known) > _ALL:
+        return None
+    label = f"share with a label over time: {percent(known[0])} at first, {percent(known[-1])} at the end"
+    return share_row(_spans(found), shares, label)
+
+
+def _ends(found: OutcomeHistory) -> tuple[int, int]:
+    return found.coverage[0].start, found.coverage[-1].start + found.each
+
+
+def _spans(found: OutcomeHistory) -> list[tuple[float, float]]:
+    ends = _ends(found)
+    return [(_place(each.start, *ends), _place(each.start + found.each, *ends)) for each in found.coverage]
 
 
 def _capital(text: str) -> str:
@@ -103,7 +112,8 @@ def _legend(curve: Curve) -> str:
     return "; ".join(words)
 
 
-def _bands(found: OutcomeHistory, first: int, end: int) -> Iterator[tuple[float, float]]:
+def _bands(found: OutcomeHistory) -> Iterator[tuple[float, float]]:
+    first, end = _ends(found)
     for each in found.bands:
         until = end if each.until is None else each.until
         if each.since < end and until > first:
@@ -136,14 +146,18 @@ def headings(found: OutcomeHistory) -> list[str]:
 
 def lines(found: OutcomeHistory) -> list[Row]:
     """The lines of the table, the newest first."""
-    columns = _columns(found)
+    columns, shares = _columns(found), {each.start: each.share for each in found.coverage}
     return [
         Row(
-            _when(found, each), each.labelled, percent(each.labelled / each.predictions) if each.predictions else "–",
+            _when(found, each.start), each.labelled, _share_text(shares[each.start]),
             [metric_text(key[0], each.metrics[key].value) if key in each.metrics else "–" for key in columns],
         )
         for each in found.points[: -_LINES - 1 : -1]
     ]  # fmt: skip
+
+
+def _share_text(share: float | None) -> str:
+    return "–" if share is None else percent(share)
 
 
 def _columns(found: OutcomeHistory) -> list[tuple[str, str]]:
@@ -155,14 +169,6 @@ def _value(key: tuple[str, str], figure: Figure) -> str:
     return metric_text(key[0], figure.value)
 
 
-def _when(found: OutcomeHistory, point: Point) -> str:
+def _when(found: OutcomeHistory, start: int) -> str:
     form = "%Y-%m-%d" if found.each % DAY_MS == 0 else "%Y-%m-%d %H:%M"
-    return datetime.fromtimestamp(point.start / 1000, UTC).strftime(form)
-
-
-def _tick(found: OutcomeHistory, point: Point) -> str:
-    """A time below a chart, as short as it may be: hours are those of one week."""
-    if found.each % DAY_MS == 0:
-        return _when(found, point)
-    at = datetime.fromtimestamp(point.start / 1000, UTC)
-    return f"{at.day} {at:%b %H:%M}"
+    return datetime.fromtimestamp(start / 1000, UTC).strftime(form)

@@ -19,6 +19,7 @@ from driftline.stream.outcomes.performance import Performance
 from driftline.stream.replay.run import ReplayResult
 from driftline.stream.replay.summary import rejected_rows
 from driftline.stream.replay.verdict import Outcome, Verdict
+from driftline.stream.reports.page.outcomes import is_now
 from driftline.stream.reports.page.templates import rendered
 from driftline.stream.results.outcome_history import OutcomeHistory, replayed_history
 from driftline.stream.results.overview import ModelView, Overview, SignalView, overview
@@ -74,6 +75,10 @@ class Report:
     @cached_property
     def headline(self) -> str:
         """The verdict on everything, in a sentence or two."""
+        return self._changed + (is_now(self.performance) if self.performance else "")
+
+    @property
+    def _changed(self) -> str:
         if self.verdict.outcome is Outcome.TOO_LITTLE or not self.overview.models:
             return "No verdict: too little was judged."
         changed = [each for each in self.overview.models if each.changed]
@@ -142,7 +147,9 @@ def _histories(result: ReplayResult, config: Config) -> dict[str, OutcomeHistory
     for (model, track), timeline in sorted(result.recorded.outcomes.items()):
         own = [each for each in _incidents(result) if each.newest.model == model]
         labels = result.labels.get(model)
-        history = replayed_history(timeline, config.for_model(model), own, labels)
+        events = result.recorded.histories.get((model, track))
+        bins = [] if events is None else events.bins()
+        history = replayed_history(timeline, config.for_model(model), own, labels, bins)
         if history is not None:
             found[f"{model} {track}".strip()] = history
     return found
