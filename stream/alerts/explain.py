@@ -109,6 +109,11 @@ def verdict(signal: ReadSignal, allowed: str = "", with_test: bool = True) -> st
         )
     if allowed and not signal.is_count:
         says.append(f"As configured now, the model raises at most {allowed}.")
+    if signal.change.least is not None:
+        says.append(
+            f"Other windows have evidence enough for an alarm, and have changed by less than "
+            f"{_percent(signal.change.least)}, which pages nobody (signals.rules)."
+        )
     if signal.cycle is not None:
         says.append(_compared(signal.cycle))
     if signal.against == "past" and signal.kind != "schema":

@@ -71,6 +71,7 @@ class ReadChange(msgspec.Struct, frozen=True):
     distance: Number = None
     wasserstein: Number = None
     histogram: ReadHistogram | None = None
+    least: Number = None
 
 
 class OffsetRange(msgspec.Struct, frozen=True):

@@ -138,6 +138,9 @@ def _unused(config: Config, path: Path, section: ModelConfig, signals: Mapping[s
         }
         for index, glob in enumerate(globs):
             yield from _no_match((*path, "signals", field, index), glob, governed)
+    for glob in section.signals.rules:
+        ruled = {model: each for model, each in signals.items() if glob in config.for_model(model).signals.rules}
+        yield from _no_match((*path, "signals", "rules", glob), glob, ruled)
     for name, kind in section.kinds.items():
         governed = {model: each for model, each in signals.items() if config.for_model(model).kinds.get(name) == kind}
         where = (*path, "kinds", name)

@@ -1,4 +1,4 @@
-"""The section `signals`: which signals are monitored."""
+"""The section `signals`: which signals are monitored, and how large a change of each must be to page."""
 
 from __future__ import annotations
 
@@ -7,14 +7,50 @@ from fnmatch import fnmatchcase
 
 from pydantic import Field
 
-from driftline.stream.config.fields import Section, Text
+from driftline.stream.config.fields import Real, Section, Text
+
+
+class SignalRule(Section):
+    """How a signal is weighed: by how much it must have changed, or nobody is paged. From format level 3 on."""
+
+    min_distance: Real = Field(
+        0.001,
+        ge=0,
+        lt=1,
+        description="Of numbers: the Kolmogorov-Smirnov distance, the share of the values that have moved past some "
+        "value; or the share of those that have come to one place. A shift by a tenth of a σ has 0.04. 0: any change "
+        "pages that is no chance.",
+    )
+    min_share: Real = Field(
+        0.0001,
+        ge=0,
+        lt=1,
+        description="By how much the share of one category has changed, or of missing, unseen or other special values "
+        "of any signal. 0.01 is one percentage point. 0: any change pages that is no chance.",
+    )
 
 
 class Signals(Section):
-    """Which signals are monitored: globs over names such as `features.amount`, `prediction`, `score`."""
+    """Which signals are monitored, and how: globs over names such as `features.amount`, `prediction`, `score`."""
 
     include: tuple[Text, ...] = Field(("*",), min_length=1, description="Globs of the signals to monitor.")
     exclude: tuple[Text, ...] = Field((), description="Globs of the signals to leave out, even if included.")
+    rules: dict[Text, SignalRule] = Field(
+        default_factory=dict,
+        description="How signals are weighed, by glob: `features.amount: {min_distance: 0.02}`. Of several that fit a "
+        "signal, each field is that of the last one that states it.",
+    )
+
+    @property
+    def stated(self) -> dict[str, SignalRule]:
+        """How signals are weighed by each glob, and first by "*", those that fit no other."""
+        return {glob: self.rule("" if glob == "*" else glob) for glob in ("*", *self.rules)}
+
+    def rule(self, name: str) -> SignalRule:
+        """How the signal `name` is weighed."""
+        own = (each for glob, each in self.rules.items() if fnmatchcase(name, glob))
+        stated = {field: getattr(each, field) for each in own for field in each.model_fields_set}
+        return SignalRule(**stated)
 
     def selects(self, name: str) -> bool:
         """Whether the signal `name` is monitored."""

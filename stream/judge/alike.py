@@ -214,6 +214,11 @@ class Alike:
         own = self._signals.get(signal)
         return Cycle(own.phases, self.cycles.timezone) if own and self.cycles else None
 
+    def usual(self, signal: int, halves: FloatArray) -> FloatArray | None:
+        """What is expected of the codes (w, K) of a signal in windows (w, 336); None of one without phases."""
+        own = self._signals.get(signal)
+        return None if own is None else own.likeness.reference.expected(in_phases(halves, own.phases))
+
     def expected(self, signal: int, halves: FloatArray) -> Sketch:
         """What is expected of a signal with phases in a window (336,), in as many events as the baseline has in these.
 

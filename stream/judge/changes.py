@@ -141,6 +141,13 @@ class Change(Struct, frozen=True):
         Rescaled | UnsetType,
         Meta(description="Missing unless some or all of the values look multiplied by 5 or more, or divided by it."),
     ] = UNSET
+    least: Annotated[
+        float | UnsetType,
+        Meta(
+            description="Only where it decided: the least change that pages, as a share (`signals.rules`). Other "
+            "windows had evidence enough for an alarm, and have changed by less."
+        ),
+    ] = UNSET
 
     @property
     def breakage(self) -> float:

@@ -24,29 +24,31 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial, reduce
 from operator import add
-from weakref import WeakValueDictionary
 
 import numpy as np
 from msgspec import UNSET
+from msgspec.structs import replace as replace_fields
 
-from driftline.detectors.arrays import BoolArray, FloatArray, IntArray
+from driftline.detectors.arrays import FloatArray, IntArray
 from driftline.detectors.decision.battery import Battery, Column
 from driftline.detectors.decision.release import has_faded
 from driftline.detectors.decision.thresholds import Dependence, independence_bound
 from driftline.detectors.summaries.exponential_histogram import ExponentialHistogram
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.config.fields import Window
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.judge.alike import Alike
 from driftline.stream.judge.changes import describe
 from driftline.stream.judge.clock import begun, later, time_of
+from driftline.stream.judge.dependences import DependenceCache
 from driftline.stream.judge.incidents import Finding, Incident, Status, Step, Subject
+from driftline.stream.judge.least import Least
 from driftline.stream.judge.lifecycle import LifeCycle
 from driftline.stream.judge.live_slopes import Alikes
 from driftline.stream.judge.pace import pace_of
 from driftline.stream.judge.state import JudgeState
 from driftline.stream.judge.timeline import Counter, Kept
+from driftline.stream.judge.windows import configured, suffix_sums
 from driftline.stream.panes.pane import Pane
 
 #: What a track remembers of its events.
@@ -59,28 +61,12 @@ Incidents = Mapping[str, Incident]
 _RELEASE_EVENTS, _RELEASE_GROWTH, _RELEASE_RATIO = 200, 2, 0.5
 
 
-class DependenceCache:
-    """The dependence of each baseline, derived once for all judges that share the cache.
-
-    Deriving one takes some tenths of a second, and the same model in many regions has one baseline. Entries are kept by
-    content hash and reference, and each is dropped with the last judge that uses it.
-    """
-
-    def __init__(self) -> None:
-        self._known: WeakValueDictionary[tuple[str, bool], Dependence] = WeakValueDictionary()
-
-    def of(self, baseline: Baseline, battery: Battery) -> Dependence:
-        """The dependence of a baseline's own windows in the columns of `battery`."""
-        key = baseline.content_hash, battery.against_past
-        found = self._known.get(key) or baseline.dependence(battery)
-        return self._known.setdefault(key, found)
-
-
 @dataclass(frozen=True)
 class Judge:
     """Judges one track of a model against its baseline under the model's configuration.
 
     remembers: see `LifeCycle`. by_slope: whether signals are judged by their slopes and bins, if the baseline has them.
+    weighs: whether `signals.rules` say how much of a signal must have changed.
     """
 
     baseline: Baseline
@@ -89,6 +75,7 @@ class Judge:
     track: str = ""
     remembers: bool = False
     by_slope: bool = True
+    weighs: bool = True
 
     @cached_property
     def battery(self) -> Battery:
@@ -113,6 +100,12 @@ class Judge:
     def tests(self, state: JudgeState) -> Battery | Alike:
         """What has the columns of evidence. Workers that do not store layouts do not know of phases either."""
         return (self.alikes.by(state.live_slopes) if state.portable else None) or self.battery
+
+    @cached_property
+    def least(self) -> Least | None:
+        """The least changes that page; None if any does."""
+        layout, total = self.baseline.layout, self.baseline.total.counts
+        return Least.of(layout, self.config.signals, total) if self.weighs else None
 
     @cached_property
     def counter(self) -> Counter | None:
@@ -232,13 +225,14 @@ class Evaluation:
     fresh: events since the last check. rate: false alarms per event that it may spend. sums: counts (w, C). n, start,
     since: each window's events, the events seen before it, and the time of its first event in epoch ms (w,). evidence,
     threshold: nats (w, T). ratio: evidence over threshold, 0 where a window begins too early to count. alarming: the
-    same, 0 also where no window is configured.
+    same, 0 also where no window is configured. held_back: signals of which some windows have evidence enough for an
+    alarm, and show too small a change; that evidence counts as none.
     """
 
     def __init__(self, judge: Judge, state: JudgeState, fresh: int, rate: float) -> None:
         self.judge, self.panes, self.fresh = judge, list(state.history), fresh
-        self.sums = _suffix_sums([pane.content.counts for pane in self.panes])
-        self.n = _suffix_sums([np.array(pane.content.n) for pane in self.panes])
+        self.sums = suffix_sums([pane.content.counts for pane in self.panes])
+        self.n = suffix_sums([np.array(pane.content.n) for pane in self.panes])
         self.start, self.reference_start = state.seen - self.n, state.reference_start
         self.since = begun(self.panes)
         battery, tests = judge.battery, judge.tests(state)
@@ -258,15 +252,36 @@ class Evaluation:
             reference = past if battery.against_past else judge.baseline.total.counts
             self.evidence = battery.evidence(self.sums, reference, past)
         self.ratio = np.where(self.start[:, None] >= earliest, self.evidence / self.threshold, 0.0)
+        self.held_back = self._hold_back(past)
         # Only a configured window may raise an alarm; any window may show that the drift is over.
-        configured = _configured(self.panes[-1].last_ts - self.since, self.n, judge.config.windows)
-        self.alarming = np.where(configured[:, None], self.ratio, 0.0)
+        may_alarm = configured(self.panes[-1].last_ts - self.since, self.n, judge.config.windows)
+        self.alarming = np.where(may_alarm[:, None], self.ratio, 0.0)
 
     def _past(self) -> IntArray:
         """Counts (w, C) before each window, back to the start of each signal's past."""
         column_signal = self.judge.baseline.layout.signal_of_column
         since_start = self.sums[self.oldest[column_signal], np.arange(len(column_signal))]
         return np.asarray(np.maximum(since_start - self.sums, 0))
+
+    def _hold_back(self, past: IntArray) -> frozenset[int]:
+        """Takes the evidence from changes that are too small to page; the signals that would have an alarm by it."""
+        if self.judge.least is None:
+            return frozenset()
+        small = self.judge.least.small(
+            self.columns, self.evidence, self.ratio, self.sums, partial(self._reference, past), _RELEASE_RATIO
+        )
+        held = frozenset(self.signal_of[(small & (self.ratio >= 1)).any(axis=0)].tolist())
+        self.evidence[small] = self.ratio[small] = 0.0
+        return held
+
+    def _reference(self, past: IntArray, test: int, rows: IntArray) -> FloatArray | IntArray:
+        """Counts (r, K) or (1, K) of a test's signal that some windows are compared with."""
+        signal = int(self.signal_of[test])
+        own = self.judge.baseline.layout.columns[signal]
+        if self.uses_past[test]:
+            return past[np.ix_(rows, own)]
+        usual = self.alike.usual(signal, self.halves[rows]) if self.alike else None
+        return self.judge.baseline.total.counts[None, own] if usual is None else usual
 
     def alarms(self) -> list[int]:
         """Indices of the signals with a window over its threshold, strongest first."""
@@ -293,6 +308,8 @@ class Evaluation:
             before = self.alike.expected(signal, self.halves[row])
         else:
             before = reduce(add, past).content if past else self.judge.baseline.total
+        change = describe(self.judge.battery, self.columns[test], before, window.content)
+        least, held = self.judge.least, signal in self.held_back
         return Finding(
             signal=self.judge.name(signal),
             track=self.judge.track,
@@ -304,7 +321,7 @@ class Evaluation:
             events=window.content.n,
             evidence=float(self.evidence[row, test]),
             threshold=float(self.threshold[row, test]),
-            change=describe(self.judge.battery, self.columns[test], before, window.content),
+            change=replace_fields(change, least=least.share(self.columns[test])) if held and least else change,
             cycle=cycle,
         )
 
@@ -379,22 +396,3 @@ class Evaluation:
         # With a baseline, a past that contains the drift cannot show its end.
         tests = (self.signal_of == signal) & (self.judge.battery.against_past | ~self.uses_past)
         return int(self.start[row]) if self.ratio[row, tests].max() < _RELEASE_RATIO else None
-
-
-def _suffix_sums(parts: Sequence[IntArray]) -> IntArray:
-    """Row i is the sum of parts i to the last."""
-    return np.cumsum(np.stack(parts)[::-1], axis=0)[::-1]
-
-
-def _configured(duration: IntArray, n: IntArray, windows: Sequence[Window]) -> BoolArray:
-    """Which suffixes (w,) may raise an alarm: all or, for each configured length, the shortest that reaches it.
-
-    duration, n: of each suffix, ms and events.
-    """
-    if not windows:
-        return np.full(len(n), True)
-    rows = np.full(len(n), False)
-    for window in windows:
-        reached = np.flatnonzero(duration >= window.seconds * 1000 if window.seconds else n >= (window.events or 0))
-        rows[reached[-1:]] = True
-    return rows

@@ -27,9 +27,10 @@ from driftline.stream.judge.absence import TrafficJudge
 from driftline.stream.judge.alike import by_half_hour
 from driftline.stream.judge.carry import begin, carry_over, gone, projected, projection
 from driftline.stream.judge.clock import believed, later, time_of
+from driftline.stream.judge.dependences import DependenceCache
 from driftline.stream.judge.disuse import earliest, is_out_of_use
 from driftline.stream.judge.incidents import Resolution, Step, Subject
-from driftline.stream.judge.judge import DependenceCache, Judge
+from driftline.stream.judge.judge import Judge
 from driftline.stream.judge.late_labels import LabelJoin
 from driftline.stream.judge.lifecycle import LifeCycle, end, leave
 from driftline.stream.judge.numbers import with_numbers
@@ -55,7 +56,7 @@ class Monitor:
     refusal: why no baseline could be learned from the last sample, "" if it could. learned_format: version of the
     format in which a learned baseline is stored, one that all workers of the group read; from 2 on, without its blocks.
     portable: whether a history is stored with its layout. timelines: whether timelines may be stored. remembers,
-    by_slope: as in `Judge`. joins: as in `LabelJoin`. versions: the baselines given to versions of the model.
+    by_slope, weighs: as in `Judge`. joins: as in `LabelJoin`. versions: the baselines given to versions of the model.
     former: by track, what those without a reference were compared with before; it is, for sketches that still come.
     """
 
@@ -71,6 +72,7 @@ class Monitor:
     timelines: bool = False
     remembers: bool = False
     by_slope: bool = False
+    weighs: bool = False
     joins: bool = False
     versions: Mapping[str, Baseline] = field(default_factory=dict)
     former: Mapping[str, Baseline] = field(default_factory=dict)
@@ -362,7 +364,8 @@ class Monitor:
         outcomes = outcomes_in(baseline, pane, track)
         # Deriving thresholds takes a second, so a copy of the same baseline, as after a rebalance, keeps the judge.
         if not self._has_judge_of(baseline, track):
-            self._judges[track] = Judge(baseline, self.config, self.dependences, track, self.remembers, self.by_slope)
+            of_level = self.remembers, self.by_slope, self.weighs
+            self._judges[track] = Judge(baseline, self.config, self.dependences, track, *of_level)
         made = believed(time_of_pane(pane), ticks)
         # Only workers that read portable histories know of tracks, and of phases.
         portable = self.portable or bool(track)
@@ -393,5 +396,5 @@ class Monitor:
 
     def _has_judge_of(self, baseline: Baseline, track: str) -> bool:
         judge = self._judges.get(track)
-        same = judge and (judge.remembers, judge.by_slope) == (self.remembers, self.by_slope)
+        same = judge and (judge.remembers, judge.by_slope, judge.weighs) == (self.remembers, self.by_slope, self.weighs)
         return bool(judge and same and judge.baseline.content_hash == baseline.content_hash)

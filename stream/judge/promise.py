@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from driftline.detectors.decision.budget import Family
 from driftline.stream.baselines.baseline import Baseline
@@ -17,7 +17,8 @@ class Promise:
 
     model: its name, or which models. data, absence: false pages in 30 days; None of data: not known without
     its traffic; None of absence: its traffic is not judged. pace: events in 30 days, None if not known. rate: false
-    alarms per event of its data; None if not known. outcomes: as data; None also if outcomes are not judged.
+    alarms per event of its data; None if not known. outcomes: as data; None also if outcomes are not judged. least: the
+    least changes that page by glob of signals, of all others by "*": a distance of numbers, and a share of one value.
     """
 
     model: str
@@ -26,6 +27,7 @@ class Promise:
     pace: float | None
     rate: float | None
     outcomes: float | None = None
+    least: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: str, config: ModelConfig, pace: float | None) -> Promise:
@@ -35,7 +37,8 @@ class Promise:
             rate = config.rate_per_event(pace or 0.0)
         if data is None and pace is not None:
             data = config.false_alarms_per_event * pace
-        return cls(model, data, config.pages[Family.ABSENCE], pace, rate, config.pages.get(Family.OUTCOMES))
+        least = {glob: (each.min_distance, each.min_share) for glob, each in config.signals.stated.items()}
+        return cls(model, data, config.pages[Family.ABSENCE], pace, rate, config.pages.get(Family.OUTCOMES), least)
 
     @property
     def pages(self) -> float | None:
@@ -51,12 +54,20 @@ class Promise:
         each = "absence is not judged" if self.absence is None else f"absence {_number(self.absence)}"
         each += "" if self.outcomes is None else f", outcomes {_number(self.outcomes)}"
         if self.pages is None or self.data is None:
-            return f"one false alarm in {1 / (self.rate or 1):,.0f} events of its data; {each} in 30 days"
+            return f"one false alarm in {1 / (self.rate or 1):,.0f} events of its data; {each} in 30 days{self._least}"
         rate = "" if self.rate is None else f"; {self.rate:.2g} per event of its data"
         traffic = "" if self.pace is None else f", at {self.pace:,.0f} events in 30 days"
         return (
             f"false pages allowed in 30 days: {_number(self.pages)} (data {_number(self.data)}, {each}){rate}{traffic}"
+            f"{self._least}"
         )
+
+    @property
+    def _least(self) -> str:
+        """The least changes that page, in words."""
+        named = ((f"of {glob} " if glob != "*" else "", *each) for glob, each in self.least.items())
+        each = [f"{of}a distance of {distance:g} or a share of {share:g}" for of, distance, share in named]
+        return f"; the least change that pages is {', '.join(each)}" if each else ""
 
 
 def promises(config: Config, baselines: Mapping[str, Baseline]) -> list[Promise]:

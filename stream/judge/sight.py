@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from driftline.detectors.arrays import FloatArray, IntArray
+from driftline.detectors.arrays import BoolArray, FloatArray, IntArray
 from driftline.detectors.decision.thresholds import independence_bound
 from driftline.detectors.summaries.codes import Grid, Kind, Special
 from driftline.detectors.summaries.layout import Layout
@@ -93,12 +93,23 @@ def _smallest(judge: Judge, changes: _Changes, n: int, rate: float) -> FloatArra
         threshold = judge.alike.thresholds(threshold, rate, judge.config.clock)
     else:
         evidence = battery.evidence(counts, judge.baseline.total.counts, past)
-    over = evidence >= threshold
+    over = (evidence >= threshold) & ~_too_small(judge, evidence, evidence / threshold, counts)
     seen = np.zeros((len(counts), len(layout.signals)), bool)
     tests = judge.alike or battery
     for test in np.flatnonzero(battery.against_past | ~tests.uses_past):
         seen[:, tests.signal_of[test]] |= over[:, test]
     return np.asarray(np.where(seen, changes.sizes, np.inf).min(0))
+
+
+def _too_small(judge: Judge, evidence: FloatArray, ratio: FloatArray, counts: Any) -> BoolArray:
+    """Which evidence (r, T) is of a change that pages nobody."""
+    if judge.least is None:
+        return np.zeros(ratio.shape, bool)
+    tests, total, columns = judge.alike or judge.battery, judge.baseline.total.counts, judge.baseline.layout.columns
+    reference = {s: total[None, own] for s, own in enumerate(columns)}
+    return judge.least.small(
+        tests.columns, evidence, ratio, counts, lambda test, _: reference[int(tests.signal_of[test])], least=1
+    )
 
 
 def _tilted(judge: Judge, direction: int) -> _Changes:

@@ -11,7 +11,7 @@ from driftline.stream.codec.panes import ReferenceMessage
 from driftline.stream.config.limits import Limits
 from driftline.stream.config.sections import Config, ModelConfig
 from driftline.stream.judge.absence import CalendarOf, every_day
-from driftline.stream.judge.judge import DependenceCache
+from driftline.stream.judge.dependences import DependenceCache
 from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.schema import SchemaJudge
 from driftline.stream.partitions.baselines import KnownBaselines

@@ -29,8 +29,8 @@ from driftline.stream.config.sections import Config
 from driftline.stream.events.columns import infer_fields
 from driftline.stream.events.frames import Schema
 from driftline.stream.judge.absence import CalendarOf, every_day
+from driftline.stream.judge.dependences import DependenceCache
 from driftline.stream.judge.incidents import Step
-from driftline.stream.judge.judge import DependenceCache
 from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.schema import SchemaJudge, SchemaState, Unread
 from driftline.stream.judge.state import FOREVER, ModelState, TrackState

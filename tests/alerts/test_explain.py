@@ -13,6 +13,7 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from driftline.stream.alerts.build import encode_alert
 from driftline.stream.alerts.explain import (
@@ -188,6 +189,13 @@ def test_an_explanation_holds_the_figures_the_evidence_and_where() -> None:
     before, after = ([line for line in lines if line.split()[:1] == [name]] for name in ("mean", "σ"))
     assert before
     assert after
+
+
+def test_that_a_least_change_decided_is_said_where_it_did() -> None:
+    (signal,) = amount().signals
+    held = structs.replace(signal, change=structs.replace(signal.change, least=0.05))
+    assert "have changed by less than 5 %, which pages nobody (signals.rules)" in verdict(held)
+    assert "signals.rules" not in verdict(signal)
 
 
 def test_bars_stand_under_each_other_and_fill_the_scale() -> None:

@@ -448,9 +448,13 @@ def test_check_says_what_is_promised_of_each_model_by_the_traffic_of_its_baselin
     (tmp_path / "c.yaml").write_text(
         "defaults: {false_pages: 1 per month}\n"
         "budgets: [{models: ['eu-*'], false_pages: 1 per quarter, among: 4}]\n"
-        "models: {fraud: {baseline: fraud.driftline}, rate: {false_alarms_per_event: 1.0e-7}}"
+        "models: {fraud: {baseline: fraud.driftline, signals: {rules: {score: {min_distance: 0.05}}}}, "
+        "rate: {false_alarms_per_event: 1.0e-7}}"
     )
     checked = built("check", "c.yaml").out
+    least = "the least change that pages is a distance of 0.001 or a share of 0.0001"
+    assert f"{least}, of score a distance of 0.05 or a share of 0.0001" in checked
+    assert checked.count(f"{least}\n") == 3
     assert "fraud: false pages allowed in 30 days: 1 (data 0.9, absence 0.1); " in checked
     assert " per event of its data, at " in checked
     assert "rate: one false alarm in 10,000,000 events of its data; absence 0.1 in 30 days" in checked

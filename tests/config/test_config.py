@@ -425,6 +425,18 @@ def test_a_model_differs_from_the_defaults_only_in_the_fields_it_sets() -> None:
     assert config.for_model("another") == config.defaults
 
 
+def test_of_several_rules_that_fit_a_signal_each_field_is_that_of_the_last_one_that_states_it() -> None:
+    config = parse_config("""
+        defaults: {signals: {rules: {"*": {min_share: 0.01, min_distance: 0.02}, "*.amount": {min_distance: 0.05}}}}
+        models: {fraud: {signals: {rules: {"features.*": {min_share: 0.03}}}}}
+    """)
+    amount, age = (config.for_model("fraud").signals.rule(f"features.{each}") for each in ("amount", "age"))
+    assert (amount.min_share, amount.min_distance) == (0.03, 0.05)
+    assert (age.min_share, age.min_distance) == (0.03, 0.02)
+    score = config.for_model("churn").signals.rule("score")
+    assert (score.min_share, score.min_distance) == (0.01, 0.02)
+
+
 def test_signals_are_selected_by_globs_and_exclusion_wins() -> None:
     signals = parse_config(
         "defaults: {signals: {include: ['features.*', score], exclude: ['*_Debug']}}"

@@ -43,6 +43,10 @@ def remarks(text: str, signals: Mapping[str, SignalKinds]) -> list[str]:
             "did you mean `features.zip`?",
         ),
         (
+            "defaults: {signals: {rules: {churn: {min_share: 0.1}, '*': {min_share: 0.2}}}}",
+            "defaults.signals.rules: `churn` matches no signal of model m; did you mean `features.churn`?",
+        ),
+        (
             "models: {m: {signals: {exclude: [quite_else]}}}",
             "models.m.signals.exclude: `quite_else` matches no signal of model m; "
             "its signals are features.churn, features.zip, score",
