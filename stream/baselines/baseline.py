@@ -46,8 +46,8 @@ class Baseline:
     """The reference of one model.
 
     total: the sketch of all events. about: the facts of the manifest, plain JSON data; "learned" marks a baseline made
-    of the first live events, and "unwatched" says which fields of the events have no signal. arrays_hash: of signals
-    and arrays. read_blocks: reads the blocks, which nobody needs who has what
+    of the first live events, "scan" one for a single scan, and "unwatched" says which fields of the events have no
+    signal. arrays_hash: of signals and arrays. read_blocks: reads the blocks, which nobody needs who has what
     is `derived` from them; None if they were not kept. rates: of the events, if it was made of all that came. cycles:
     what it expects by phase of a day or a week; None if it expects the same at all times. slopes: how much its signals
     vary by themselves; None if it does not say. bins: the same of their single bins. outcomes: those of its rows with
@@ -94,6 +94,14 @@ class Baseline:
         """Whether its events are in the order of time, as far as it says."""
         settings = self.about.get("settings")
         return bool(settings.get("ordered", True)) if isinstance(settings, Mapping) else True
+
+    @property
+    def asks_live(self) -> bool:
+        """Whether live events are to tell how events depend on each other: it has no order, and is not for one scan.
+
+        A scan compares two tables as they are, and takes their rows for independent.
+        """
+        return not self.is_ordered and not self.about.get("scan")
 
     @property
     def model(self) -> str:

@@ -24,13 +24,13 @@ def unpromised(baseline: Baseline) -> Iterator[str]:
     if not without:
         return
     signals = listed(without)
-    if not baseline.is_ordered:
+    if baseline.asks_live:
         yield (
             f"no order in time is known of {signals}: {LIVE_BLOCKS * LIVE_BLOCK:,} live events will tell how they "
             f"depend on each other; until then {PROVISIONAL} count for one, and only large changes page"
         )
         return
-    if baseline.about.get("learned"):
+    if not baseline.is_ordered or baseline.about.get("learned"):
         why = "nobody knows how their events depend on each other"
     elif slopes or baseline.total.n < FEWEST:
         why = "the history is too short for how slowly they vary"

@@ -68,7 +68,7 @@ class Alikes:
     @cached_property
     def learns(self) -> bool:
         """Whether live events tell the slopes."""
-        return self.by_slope and not self.battery.against_past and not self.baseline.is_ordered
+        return self.by_slope and not self.battery.against_past and self.baseline.asks_live
 
     def after(self, live: LiveSlopes | None, pane: Pane[Sketch]) -> LiveSlopes | None:
         """What live events say after one more check; None where they are not asked."""

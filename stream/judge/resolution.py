@@ -33,7 +33,7 @@ def smallest_baseline(baseline: Baseline, config: ModelConfig) -> int:
 
 def order_remarks(baseline: Baseline, config: ModelConfig) -> Iterator[Remark]:
     """A remark on a baseline without an order in time, if live events are to tell how they depend on each other."""
-    if config.reference == "baseline" and not baseline.is_ordered:
+    if config.reference == "baseline" and baseline.asks_live:
         found = f"{LIVE_BLOCKS * LIVE_BLOCK:,} live events will tell how events depend on each other; until then"
         why = f"model {baseline.model}: its baseline has no order in time, so {found} only large changes page"
         yield Remark((), why, "build it of events with times, without --unordered, if there are any")

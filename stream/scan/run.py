@@ -188,7 +188,7 @@ def _build(sample: Sample, model: str, config: Config, has_times: bool, wishes: 
         check_kinds(kinds, events)
     except BaselineError as error:
         raise InputError(f"{source}: {error}") from None
-    return build_baseline(events, {"model": model, "source": [source]}, settings)
+    return build_baseline(events, {"model": model, "source": [source], "scan": True}, settings)
 
 
 def _named(kinds: Mapping[str, Kind], events: Sequence[Event], source: str) -> dict[str, Kind]:
