@@ -76,7 +76,7 @@ fuzz: install ## damaged inputs for every parser of foreign bytes, a minute; ARG
 lock: install ## resolve the three locks again, after a change of dependencies
 	$(LOCK) --all-extras --upgrade --output-file requirements.lock pyproject.toml
 	$(LOCK) --constraints requirements.lock --output-file requirements-run.lock pyproject.toml
-	echo hatchling | $(LOCK) --constraints requirements.lock --output-file requirements-build.lock -
+	printf '%s\n' hatchling hatch-fancy-pypi-readme | $(LOCK) --constraints requirements.lock --output-file requirements-build.lock -
 
 clean: ## remove .venv and everything generated
 	rm -rf $(VENV) dist build site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -82,6 +82,18 @@ def test_the_image_and_the_builder_have_the_versions_that_the_tests_have() -> No
         assert {each.partition(" ")[0] for each in locked(lock)} <= versions
 
 
+def test_the_page_on_an_index_has_no_link_that_leads_nowhere_there() -> None:
+    """The files beside README.md are not on it."""
+    built = subprocess.run(
+        [sys.executable, "-m", "hatchling", "metadata", "readme"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    page, source = built.stdout, (ROOT / "README.md").read_text("utf-8")
+    assert [each for each in re.findall(r"\]\(([^)]*)\)", page) if not each.startswith("https://")] == []
+    assert re.findall(r"^#.*$", page, re.MULTILINE) == re.findall(r"^#.*$", source, re.MULTILINE)
+    assert re.findall(r"```.*?```", page, re.DOTALL) == re.findall(r"```.*?```", source, re.DOTALL)
+    assert not re.search(r"!\[|\(how|\(which|\(\)(?!`)", re.sub(r"```.*?```|`.*?`", "", page, flags=re.DOTALL))
+
+
 def test_the_image_has_no_tools_of_developers() -> None:
     tools = {"hatchling", "mypy", "pytest", "ruff", "scipy", "uv"}
     assert tools <= set(map(distribution, locked("requirements")))

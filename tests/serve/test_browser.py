@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from driftline.stream.demo.servers import Server
 from load_tests.harness.deployment import TIMEOUT, Deployment
 from load_tests.harness.oracle import baseline_of, messages
 from tests.harness.brokers import Broker
-from tests.serve.test_server import COUNT, DRIFT, END, deployment
+from tests.serve.test_server import COUNT, DRIFT, END, deployment, with_labels
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # `slow` only while other tests use both cores: Chromium alone takes 10 s to start then.
@@ -47,6 +48,11 @@ def page() -> Iterator[Page]:
 
 
 LONG = "a" * 200
+# Where the words of a chart are, in pixels; low: whether below its lines.
+_PLACES = """all => all.map(each => {
+    const box = each.getBoundingClientRect(), chart = each.ownerSVGElement.getBoundingClientRect();
+    return {left: box.left, right: box.right, low: box.top > chart.bottom - 20};
+})"""
 
 
 def test_names_of_any_length_need_no_scrolling_sideways(here: Deployment, page: Page) -> None:
@@ -103,3 +109,24 @@ def test_an_incident_appears_leads_to_its_page_and_disappears_without_a_click(he
         assert pages.stop() == 0
         expect(page.get_by_text("no longer receives news")).to_be_visible()
         assert worker.stop() == 0
+
+
+def test_how_right_a_model_was_can_be_read_on_a_telephone(
+    broker: Broker, redis_server: Server, tmp_path: Path, page: Page
+) -> None:
+    expect.set_options(timeout=1000 * TIMEOUT)
+    here = with_labels(broker, redis_server.address, tmp_path)
+    with here.worker() as worker, here.pages() as pages:
+        worker.wait_for(lambda: any("floor.accuracy" in str(each) for each in here.alerts()))
+        pages.wait_for(lambda: 'class="floor"' in pages.get("/models?name=fraud&span=2d").body)
+        page.goto(f"http://{pages.address}/models?name=fraud&span=2d")
+        chart = page.get_by_role("img", name=re.compile("^Accuracy over time: "))
+        expect(chart).to_be_visible()
+        page.get_by_text("As a table").click()
+        expect(page.get_by_role("columnheader", name="outcomes")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        words = chart.locator("text.tick:visible").evaluate_all(_PLACES)
+        assert len(words) >= 4
+        assert [each for each in words if each["left"] < 0 or each["right"] > 360] == []
+        times = sorted((each for each in words if each["low"]), key=lambda each: each["left"])
+        assert [each for each, after in pairwise(times) if each["right"] > after["left"]] == [], "none covers another"

@@ -239,16 +239,20 @@ def test_what_it_cannot_read_of_one_model_or_alert_is_said_and_hides_no_other(
         assert len(json.loads(pages.get("/api/models").body)) == 1
 
 
-def test_the_page_of_a_model_with_labels_says_how_right_it_is_and_was(
-    broker: Broker, redis_server: Server, tmp_path: Path
-) -> None:
+def with_labels(broker: Broker, redis: str, directory: Path) -> Deployment:
+    """A deployment with 17 hours of labelled predictions on its topic, the last 8 of which are near to a coin."""
     known = labelled.baseline_of(labelled.messages(4000, seed=9))
-    here = deployment(
-        broker, redis_server.address, tmp_path, known, outcomes={"labels": "event", "floors": {"accuracy": 0.7}}
-    )
+    here = deployment(broker, redis, directory, known, outcomes={"labels": "event", "floors": {"accuracy": 0.7}})
     rows = [json.loads(each) for each in labelled.messages(3000, concept=lambda i: 0.9 if i >= 1500 else 0.0)]
     stretched = (row | {"ts": labelled.EPOCH + 20_000 * i} for i, row in enumerate(rows))
     here.produce({0: [json.dumps(row).encode() for row in stretched]})
+    return here
+
+
+def test_the_page_of_a_model_with_labels_says_how_right_it_is_and_was(
+    broker: Broker, redis_server: Server, tmp_path: Path
+) -> None:
+    here = with_labels(broker, redis_server.address, tmp_path)
     with here.worker() as worker, here.pages() as pages:
         worker.wait_for(lambda: any("floor.accuracy" in str(each) for each in here.alerts()))
 

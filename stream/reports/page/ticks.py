@@ -20,7 +20,7 @@ _STEPS = (
 _MONTHS = (1, 2, 3, 6, 12, 24, 60, 120, 600, 1200)
 # Ticks of a chart, with an hour or with a date alone; and the part of it at its right end in which none begins, or none
 # on a telephone.
-_HOURS, _DATES, _END, _END_NARROW = 6, 8, 0.92, 0.76
+_HOURS, _DATES, _END, _END_NARROW = 6, 8, 0.9, 0.76
 
 
 def round_ticks(start: int, end: int) -> list[tuple[float, str]]:
@@ -68,11 +68,12 @@ def _placed(times: Iterable[int], start: int, end: int, unit: str, step: int) ->
 
 
 def tick_marks(ticks: Sequence[tuple[float, str]], top: float) -> Markup:
-    """A mark and the words of each tick below a chart; on a narrow screen, of some."""
-    every = 2 if len(ticks) < 5 else 3
+    """A mark and the words of each tick below a chart; of many, half on a small screen and a quarter on a phone."""
+    every = 2 if len(ticks) < 5 else 4
 
     def marked(index: int, x: float, words: str) -> Markup:
         few = " few" if index % every or x > _END_NARROW else ""
+        few += " odd" if every == 4 and index % 2 else ""
         line = tag("line", x1=percent_of(x), x2=percent_of(x), y1=top, y2=top + 5.0, class_=f"at{few}")
         return line + tag("text", words, x=percent_of(x), dx=3, y=top + 13, class_=f"tick{few}")
 
