@@ -77,3 +77,13 @@ def begin_and_stop(arguments: list[str], says: str) -> None:
     finally:
         process.send_signal(signal.SIGTERM)
     assert process.wait(_PATIENCE) == 0, log.read_text()
+
+
+def test_the_first_answer_takes_two_commands_and_a_hundred_words_of_the_readme() -> None:
+    page = (Path(__file__).parents[2] / "README.md").read_text()
+    before, scan, _ = page.partition("driftline scan june.csv")
+    assert scan
+    assert len(before.split()) <= 100
+    assert re.findall(r"^(?:pip|make|driftline) .*", before, re.MULTILINE) == [
+        "pip install .            # into an environment of your own; '.[parquet]' reads Parquet, '.[plot]' draws"
+    ]
