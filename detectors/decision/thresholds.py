@@ -79,8 +79,8 @@ class Dependence:
         # Longer windows are never trusted more than shorter ones: dependence does not fade with length.
         return cls(lengths, np.maximum(np.maximum.accumulate(effects), 1.0), np.maximum.accumulate(floors))
 
-    def threshold(self, n: IntArray, bound: float) -> FloatArray:
-        """Threshold in nats (w, T) of windows of n (w,) events, if independent events need `bound` nats."""
+    def threshold(self, n: IntArray, bound: float | FloatArray) -> FloatArray:
+        """Threshold in nats (w, T) of windows of n (w,) events, if independent events need `bound` nats, or (T,)."""
         nearest = np.searchsorted(self.lengths, n * math.sqrt(0.5), side="left").clip(max=len(self.lengths) - 1)
         return np.asarray(np.maximum(self.effect * bound, self.floor)[nearest])
 

@@ -31,6 +31,7 @@ from driftline.stream.baselines.bins import Dispersions
 from driftline.stream.baselines.cycles import Cycles, CyclicSignal
 from driftline.stream.baselines.slopes import Slopes
 from driftline.stream.judge.incidents import Cycle
+from driftline.stream.judge.weights import Weights
 from driftline.stream.panes.pane import SLOT_MS, Pane
 
 _SLOTS_OF_HALF_HOUR = 1_800_000 // SLOT_MS
@@ -56,7 +57,7 @@ class Alike:
     """Judges the signals of a baseline of which some have phases, or slopes.
 
     battery: of all of them. bins: of those whose single bins are tested, and that have the smooth test. Both have
-    columns of their own, after those of the battery.
+    columns of their own, after those of the battery. weights: by which signals share the false pages.
     """
 
     baseline: Baseline
@@ -64,6 +65,7 @@ class Alike:
     slopes: Slopes | None
     bins: Dispersions | None
     battery: Battery
+    weights: Weights
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
@@ -189,25 +191,37 @@ class Alike:
 
     @cached_property
     def _tested(self) -> FloatArray:
-        """Among how many tests (T,) the rate is shared, as each test has it.
+        """Among how many tests (T,) the rate is shared, as each test has it: by weight.
 
         Rates of special codes that the baseline does not have are nearly all there are, and hardly ever alarm by
         chance. They share a tenth.
         """
-        columns, layout = self.columns, self.battery.layout
+        columns, layout, weights = self.columns, self.battery.layout, self.weights.of[self.signal_of]
         if self.slopes is None:
-            return np.full(len(columns), float(len(columns)))
+            return np.asarray(weights.sum() / weights)
         known = np.array([
             each.special is None or self.battery.baseline[layout.special_column(each.signal, each.special)] > 0
             for each in columns
         ])  # fmt: skip
-        worth = np.zeros(len(columns))
+        worth = self._worth * weights
+        common, rare = worth[known].sum(), worth[~known].sum()
+        return np.asarray(np.where(known, common / (1 - _RARE), rare / _RARE) / weights)
+
+    @cached_property
+    def _worth(self) -> FloatArray:
+        """How many tests each column (T,) counts for; none of those that are not made."""
+        worth = np.zeros(len(self.columns))
         for group in self._groups:
             worth[group.columns] = group.likenesses.worth
         if self._others is not None:
             worth[self._others[2]] = 1
-        common, rare = max(worth[known].sum(), 1.0), worth[~known].sum()
-        return np.asarray(np.where(known, common / (1 - _RARE), rare / _RARE))
+        return worth
+
+    @cached_property
+    def shares(self) -> FloatArray:
+        """The share of the false pages (S,) that each signal has."""
+        own = self._worth / self._tested
+        return np.asarray(np.bincount(self.signal_of, own, len(self.battery.layout.signals)), float)
 
     def cycle(self, signal: int) -> Cycle | None:
         """What cycle a signal, by its index, is compared in; None if in none."""

@@ -24,6 +24,7 @@ from driftline.stream.judge.incidents import Status, Step
 from driftline.stream.judge.judge import Incidents, Judge
 from driftline.stream.judge.pace import pace_of_baseline
 from driftline.stream.judge.promise import Promise
+from driftline.stream.judge.shares import Share, shares_of_baseline
 from driftline.stream.judge.sight import Sight, sights
 from driftline.stream.panes.pane import Pane, Range
 
@@ -53,7 +54,7 @@ class Calibration:
     two checks of the replay. interpolated: whether dates suppose that events came evenly. seen: of each signal, for
     each of `HORIZONS`; empty without a pace. by_phase: signals that are compared by phase of a day or a week, and
     that are left out of both, as blocks do not say when their events came. unpromised: of which signals the rate is not
-    promised, and why.
+    promised, and why. shares: of the false pages, by signal; none if all are the same.
     """
 
     promise: Promise
@@ -65,6 +66,7 @@ class Calibration:
     seen: tuple[Sight, ...]
     by_phase: tuple[str, ...] = ()
     unpromised: tuple[str, ...] = ()
+    shares: tuple[Share, ...] = ()
 
 
 def calibrate(baseline: Baseline, config: ModelConfig, times: IntArray | None = None) -> Calibration:
@@ -91,6 +93,7 @@ def calibrate(baseline: Baseline, config: ModelConfig, times: IntArray | None = 
         seen=tuple(each for each in seen if each.name not in by_phase),
         by_phase=by_phase,
         unpromised=tuple(unpromised(baseline)),
+        shares=shares_of_baseline(baseline, config),
     )
 
 

@@ -32,7 +32,7 @@ from msgspec.structs import replace as replace_fields
 from driftline.detectors.arrays import FloatArray, IntArray
 from driftline.detectors.decision.battery import Battery, Column
 from driftline.detectors.decision.release import has_faded
-from driftline.detectors.decision.thresholds import Dependence, independence_bound
+from driftline.detectors.decision.thresholds import Dependence
 from driftline.detectors.summaries.exponential_histogram import ExponentialHistogram
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
@@ -48,6 +48,7 @@ from driftline.stream.judge.live_slopes import Alikes
 from driftline.stream.judge.pace import pace_of
 from driftline.stream.judge.state import JudgeState
 from driftline.stream.judge.timeline import Counter, Kept
+from driftline.stream.judge.weights import Weights
 from driftline.stream.judge.windows import configured, suffix_sums
 from driftline.stream.panes.pane import Pane
 
@@ -66,7 +67,7 @@ class Judge:
     """Judges one track of a model against its baseline under the model's configuration.
 
     remembers: see `LifeCycle`. by_slope: whether signals are judged by their slopes and bins, if the baseline has them.
-    weighs: whether `signals.rules` say how much of a signal must have changed.
+    weighs: whether `signals.rules` say how much of a signal must have changed, and its share of the false pages.
     """
 
     baseline: Baseline
@@ -88,9 +89,14 @@ class Judge:
         return self.dependences.of(self.baseline, self.battery)
 
     @cached_property
+    def weights(self) -> Weights:
+        """How the false pages are shared among the signals."""
+        return Weights.stated(self.baseline.layout, self.config.signals if self.weighs else None)
+
+    @cached_property
     def alikes(self) -> Alikes:
         """What judges the signals that have phases or slopes."""
-        return Alikes(self.baseline, self.battery, self.by_slope)
+        return Alikes(self.baseline, self.battery, self.by_slope, self.weights)
 
     @property
     def alike(self) -> Alike | None:
@@ -104,8 +110,7 @@ class Judge:
     @cached_property
     def least(self) -> Least | None:
         """The least changes that page; None if any does."""
-        layout, total = self.baseline.layout, self.baseline.total.counts
-        return Least.of(layout, self.config.signals, total) if self.weighs else None
+        return Least.of(self.baseline.layout, self.config.signals, self.battery.baseline) if self.weighs else None
 
     @cached_property
     def counter(self) -> Counter | None:
@@ -157,11 +162,8 @@ class Judge:
         evaluation = Evaluation(self, state, pending.content.n, rate)
         state, incidents, steps = self._evaluate(state, incidents, evaluation, at, elsewhere)
         # A clock measures how long; when something was found, the events say that found it.
-        return (
-            state,
-            incidents,
-            [each if each.status is Status.RESOLVED else replace(each, at=of_panes) for each in steps],
-        )
+        dated = [each if each.status is Status.RESOLVED else replace(each, at=of_panes) for each in steps]
+        return state, incidents, dated
 
     def _evaluate(
         self, state: JudgeState, incidents: Incidents, evaluation: Evaluation, at: int, elsewhere: int
@@ -239,7 +241,7 @@ class Evaluation:
         self.columns, self.signal_of, self.uses_past = tests.columns, tests.signal_of, tests.uses_past
         earliest = np.where(self.uses_past, state.past_start[self.signal_of], state.reference_start[self.signal_of])
         windows = len(judge.config.windows) or len(self.panes)
-        bound = independence_bound(rate, fresh, windows, len(battery.columns))
+        bound = judge.weights.bound(rate, fresh, windows, battery)
         self.oldest = np.searchsorted(self.start, state.past_start).clip(max=len(self.start) - 1)
         past = self._past()
         self.threshold = judge.dependence.threshold(self.n, bound)

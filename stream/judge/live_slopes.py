@@ -27,6 +27,7 @@ from driftline.stream.baselines.slopes import (
     slopes_of_stretches,
 )
 from driftline.stream.judge.alike import Alike
+from driftline.stream.judge.weights import Weights
 from driftline.stream.panes.pane import Pane
 
 _STRETCHES = 3
@@ -57,11 +58,15 @@ class LiveSlopes:
 
 @dataclass(frozen=True)
 class Alikes:
-    """What judges the signals of a baseline that have phases or slopes. by_slope: whether slopes may be used."""
+    """What judges the signals of a baseline that have phases or slopes. by_slope: whether slopes may be used.
+
+    weights: see `Alike`.
+    """
 
     baseline: Baseline
     battery: Battery
     by_slope: bool
+    weights: Weights
     # The slopes that live events told last, and what judges by them: to lay it out takes longer than to judge a pane.
     _newest: list[Any] = field(default_factory=list)
 
@@ -96,4 +101,4 @@ class Alikes:
         cycles, bins = self.baseline.cycles, self.baseline.bins if self.by_slope else None
         if self.battery.against_past or not (cycles or slopes):
             return None
-        return Alike(self.baseline, cycles, slopes, bins, self.battery)
+        return Alike(self.baseline, cycles, slopes, bins, self.battery, self.weights)

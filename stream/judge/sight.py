@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from driftline.detectors.arrays import BoolArray, FloatArray, IntArray
-from driftline.detectors.decision.thresholds import independence_bound
 from driftline.detectors.summaries.codes import Grid, Kind, Special
 from driftline.detectors.summaries.layout import Layout
 from driftline.stream.judge.judge import Judge
@@ -83,7 +82,7 @@ def _smallest(judge: Judge, changes: _Changes, n: int, rate: float) -> FloatArra
     if n < judge.config.clock:
         return np.full(len(layout.signals), np.inf)
     windows = len(judge.config.windows) or WINDOWS
-    bound = independence_bound(rate, judge.config.clock, windows, len(battery.columns))
+    bound = judge.weights.bound(rate, judge.config.clock, windows, battery)
     # Expected counts are no whole numbers, which the statistics do not ask for.
     counts: Any = n * changes.shares
     past = np.broadcast_to(judge.baseline.total.counts, counts.shape)

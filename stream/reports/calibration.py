@@ -23,7 +23,7 @@ _PAGES, _SIGNALS = 10, 5
 def print_calibration(console: Console, found: Calibration) -> None:
     """Print what is known of a model before it is live."""
     console.print(Text(f"promised of {printable(found.promise.model)}: {found.promise}"), soft_wrap=True)
-    for line in (*found.unpromised, *_replayed(found)):
+    for line in (*map(str, found.shares), *found.unpromised, *_replayed(found)):
         console.print(Text(printable(line)), soft_wrap=True)
     if found.by_phase:
         line = f"compared by phase, and neither replayed nor measured here: {listed(found.by_phase)}"
@@ -61,6 +61,7 @@ def calibration_json(found: Calibration) -> dict[str, Any]:
         "seen": seen,
         "by_phase": [*found.by_phase],
         "unpromised": [*found.unpromised],
+        "shares": [asdict(each) for each in found.shares],
     }
 
 

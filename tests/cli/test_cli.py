@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import inspect
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -460,6 +461,24 @@ def test_check_says_what_is_promised_of_each_model_by_the_traffic_of_its_baselin
     assert "rate: one false alarm in 10,000,000 events of its data; absence 0.1 in 30 days" in checked
     assert "any other of eu-*: false pages allowed in 30 days: 0.082 (data 0.074, absence 0.0082)" in checked
     assert "any other model: false pages allowed in 30 days: 1 (data 0.9, absence 0.1)" in checked
+
+
+def test_priorities_are_shown_as_shares_of_the_false_pages_by_check_and_calibrate(built: Run, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(
+        "models: {fraud: {baseline: fraud.driftline, signals: {rules: {score: {priority: high}}}}}"
+    )
+    text = words(built("check", "c.yaml").out)
+    shown = re.findall(r"(\S+): priority (\S+), ([0-9.]+) % of the false pages of the data, alarms from", text)
+    assert [(name, priority) for name, priority, _ in shown] == [
+        ("score", "high"), ("features.amount", "normal"), ("features.country", "normal"),
+    ]  # fmt: skip
+    parts = [float(part) for *_, part in shown]
+    assert parts[0] == pytest.approx(10 * parts[1], rel=0.05)
+    by_check = orjson.loads(built("check", "c.yaml", "--json").out)["shares"]["fraud"]
+    (found,) = orjson.loads(built("calibrate", "c.yaml", "--json").out)["models"]
+    assert by_check == found["shares"]
+    assert sum(each["share"] for each in by_check) == pytest.approx(1.0)
+    assert f"score: priority high, {shown[0][2]} % of the false pages" in words(built("calibrate", "c.yaml").out)
 
 
 def test_baseline_paths_are_relative_to_the_configuration_file(built: Run, tmp_path: Path) -> None:
