@@ -13,6 +13,11 @@ Every rate judges the same traffic, the lower ones more of it.
 With `--order shuffled` the rows of the baseline come in a random order, as in most training sets, with times that do
 not say so; with `--order unstated` the build is told that they do.
 
+With `--shift 1 --since 2500` the first signal, of numbers, is 1 σ higher from its 2,500th event on, and the table has
+the events until it is found, by run.
+
+    nice python -m load_tests.bench.budget --order unstated --kinds ar --rates 1e-5 --promised 0.5 --shift 1
+
 Beside the ratio of pages to promised ones of each cell stands its interval (95 %, Poisson). `open` is the share of the
 panes in which an incident is open. Exit code 1: more pages than promised in all cells of a rate together (95 %), or
 more than twice as many in a cell (p < 0.001).
@@ -58,8 +63,6 @@ ROWS: Final = (10_000, 50_000)
 RATES: Final = (1e-5, 1e-6)
 # Events of a stretch, a whole number of panes; ms from event to event; 2026-01-05, a Monday.
 _STRETCH, _STEP, _START = 50_000, 10_000, 1_767_571_200_000
-# Categories of a share.
-_NAMES = [f"c{i}" for i in range(10)]
 
 Rng = np.random.Generator
 Result = dict[str, Any]
@@ -80,12 +83,24 @@ KINDS: Mapping[str, Callable[[Rng, int], FloatArray]] = {
     "many values": lambda rng, n: np.floor(3 * rng.lognormal(sigma=1.2, size=n)),
     "zeros, 60 %": lambda rng, n: np.where(rng.random(n) < 0.6, 0.0, rng.lognormal(size=n)),
     "shares": lambda rng, n: rng.choice(10, n, p=_zipf(10)).astype(float),
+    "1,000, Zipf": lambda rng, n: rng.choice(1000, n, p=_zipf(1000)).astype(float),
+    "300, alike": lambda rng, n: rng.integers(300, size=n).astype(float),
+    "100,000, Zipf": lambda rng, n: rng.choice(100_000, n, p=_zipf(100_000)).astype(float),
     "missing, 2 %": lambda rng, n: np.where(rng.random(n) < 0.02, np.nan, rng.standard_normal(n)),
     "ar 0.8": lambda rng, n: ar(rng, n, 0.8),
     "ar 0.95": lambda rng, n: ar(rng, n, 0.95),
     "sessions of 20": _as_is("sessions"),
 }
-_TEXTS = frozenset({"shares"})
+# The texts that a kind of numbers stands for.
+_TEXTS: Mapping[str, Sequence[str]] = {
+    kind: [f"c{i}" for i in range(most)]
+    for kind, most in (
+        ("shares", 10),
+        ("1,000, Zipf", 1000),
+        ("300, alike", 300),
+        ("100,000, Zipf", 100_000),
+    )
+}
 # What the rows of a baseline say of the order in time.
 _ORDERS = ("kept", "shuffled", "unstated")
 
@@ -104,13 +119,17 @@ class Judged:
     state: ModelState = field(default_factory=ModelState)
     pages: int = 0
     panes: int = 0
+    found: int | None = None
     open: int = 0
     tests: Counter[str] = field(default_factory=Counter)
 
-    def judge(self, pane: Pane[Sketch]) -> None:
-        """One more pane."""
+    def judge(self, pane: Pane[Sketch], since: int) -> None:
+        """One more pane. since: the first event of the first signal's change."""
         self.state, steps = self.monitor.judge(self.state, pane)
         self.panes += 1
+        named = {each.signal for step in steps if step.status is not Status.RESOLVED for each in step.findings}
+        if self.found is None and self.panes * PANE > since and _name(0) in named:
+            self.found = self.panes * PANE - since
         self.open += any(each.reported for each in self.state.incidents.values())
         for step in (each for each in steps if each.status is Status.FIRING):
             self.pages += 1
@@ -125,6 +144,8 @@ class Model:
     rows: int
     seed: int
     order: str = "kept"
+    shift: float = 0.0
+    since: int = 0
 
     @cached_property
     def _rng(self) -> Rng:
@@ -137,7 +158,7 @@ class Model:
     @cached_property
     def baseline(self) -> Baseline:
         """The baseline of its first events."""
-        names = [f"features.f{s:02}" for s in range(SIGNALS)]
+        names = [*map(_name, range(SIGNALS))]
         values = self._values(self.rows)
         if self.order != "kept":
             self._rng.shuffle(values)
@@ -151,17 +172,20 @@ class Model:
 
     def _value(self, value: float) -> float | str | None:
         if self.kind in _TEXTS:
-            return _NAMES[int(value)]
+            return _TEXTS[self.kind][int(value)]
         return None if math.isnan(value) else value
 
     def panes(self, events: int) -> Iterator[Pane[Sketch]]:
         """Panes of what follows the baseline."""
         layout, baseline = self.baseline.layout, self.baseline
-        columns_of = layout.encode(np.empty((len(_NAMES), 0)), [_NAMES] * SIGNALS) if layout.nominal else None
+        names = _TEXTS.get(self.kind, ())
+        columns_of = layout.encode(np.empty((len(names), 0)), [names] * SIGNALS) if names else None
         if len(layout.signals) != SIGNALS:
             raise ValueError(f"the baseline of {self.kind!r} watches {len(layout.signals)} of {SIGNALS} signals")
         for first in range(0, events, _STRETCH):
             each = self._values(_STRETCH)
+            if self.shift:
+                each[max(self.since - first, 0) :, 0] += self.shift * np.nanstd(each[:, 0])
             if columns_of is None:
                 columns, numbers = layout.encode(each, []), each
             else:
@@ -179,7 +203,7 @@ class Model:
         ]
         for number, pane in enumerate(self.panes(needed(min(rates), promised)), 1):
             for each in going:
-                each.judge(pane)
+                each.judge(pane, self.since)
             if number * PANE % _STRETCH == 0:
                 advance(_STRETCH)
             while going and number * PANE >= needed(going[0].rate, promised):
@@ -196,7 +220,12 @@ class Model:
             "promised": round(found.panes * PANE * found.rate, 6),
             "open": round(found.open / found.panes, 5),
             "tests": dict(found.tests),
+            **({"delay": found.found} if self.shift else {}),
         }
+
+
+def _name(signal: int) -> str:
+    return f"features.f{signal:02}"
 
 
 def _pane(content: Sketch, offset: int, known: int) -> Pane[Sketch]:
@@ -247,6 +276,7 @@ def cells(results: Sequence[Result], rate: float) -> dict[tuple[str, int], Resul
         cell["pages"] += each["pages"]
         cell["promised"] += each["promised"]
         cell["open"].append(each["open"])
+        cell.setdefault("delays", []).extend([each["delay"]] if "delay" in each else [])
         cell["tests"] = dict(Counter(cell["tests"]) + Counter(each["tests"]))
     return found
 
@@ -292,6 +322,8 @@ def table(results: Sequence[Result], rate: float, *, tests: bool) -> Table:
 
 def _shown(cell: Result, *, tests: bool) -> str:
     low, high = (each / cell["promised"] for each in interval(cell["pages"]))
+    if cell["delays"]:
+        return ", ".join("missed" if each is None else f"{each:,}" for each in cell["delays"])
     ratio = f"{cell['pages']} / {cell['promised']:.1f} ({low:.2f} to {high:.2f})"
     return f"{ratio} {cell['tests']}" if tests else ratio
 
@@ -301,6 +333,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--kinds", nargs="*", default=[""], help="beginnings of names of kinds")
     parser.add_argument("--rows", nargs="*", type=int, default=[*ROWS], help="events of the baselines")
     parser.add_argument("--order", choices=_ORDERS, default="kept", help="of the rows of the baselines")
+    parser.add_argument("--shift", type=float, default=0.0, help="of the first signal, in σ")
+    parser.add_argument("--since", type=int, default=0, help="first event of the shift")
     parser.add_argument("--rates", nargs="*", type=float, default=[*RATES], help="false pages an event")
     parser.add_argument("--seeds", type=int, default=5, help="runs of each kind and length")
     parser.add_argument("--first", type=int, default=0, help="first seed")
@@ -321,7 +355,7 @@ def main() -> int:
         task = progress.add_task("", total=len(runs) * needed(rates[-1], chosen.promised))
         for seed, kind, rows in runs:
             progress.update(task, description=f"{kind}, {rows:,} rows, seed {seed}")
-            model = Model(kind, rows, seed, chosen.order)
+            model = Model(kind, rows, seed, chosen.order, chosen.shift, chosen.since)
             for each in model.judge(rates, chosen.promised, lambda events: progress.advance(task, events)):
                 results.append(each)
                 if chosen.json:

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from driftline.detectors.arrays import FloatArray
-from driftline.detectors.summaries.codes import BINS, MAX_DISTINCT, Categories, Grid, Kind, quantiles, shortened
+from driftline.detectors.summaries.codes import BINS, MAX_DISTINCT, Categories, Grid, Kind, quantiles
 from driftline.detectors.summaries.layout import Layout, Signal
 from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.bins import dispersions_of
+from driftline.stream.baselines.categories import categories_of, commonest, counted, is_open, stand_ins
 from driftline.stream.baselines.cycles import cycles_of
 from driftline.stream.baselines.encoding import DTYPES
 from driftline.stream.baselines.file import FORMAT_VERSION, MAX_MEMBER_BYTES
@@ -24,9 +25,6 @@ from driftline.stream.events.columns import Columns, Field, infer_fields, tabula
 from driftline.stream.events.event import FALSE, FLAGS, TRUE, Event, is_whole
 from driftline.stream.text.phrases import listed
 
-# Values that a nominal signal knows, the most frequent ones; rarer values count as unseen, in the baseline too. Only
-# identifiers have more, and their single values say nothing.
-MAX_CATEGORIES = 255
 # Time-ordered blocks: windows are compared in lengths from one block to a quarter of the baseline, seven octaves.
 BLOCKS = 256
 # With 16, they are compared in three octaves: enough to see a cycle of a day in two weeks. 2000 signals have 64.
@@ -49,7 +47,7 @@ class BuildSettings:
     to keep a signal, by name. most: signals at most, those of the names with values in most events. format_version: of
     the file that can hold the baseline, see `file`; with 1, its signals have no range and no
     phases, and workers of earlier versions read it. timezone: in which its days and weeks are; without one,
-    it has no phases.
+    it has no phases. apart: whether categories of texts with many values are chosen on other rows than are counted.
     """
 
     bins: int = BINS
@@ -61,6 +59,7 @@ class BuildSettings:
     most: int = sys.maxsize
     format_version: int = FORMAT_VERSION
     timezone: str | None = None
+    apart: bool = True
 
 
 def build_baseline(
@@ -87,7 +86,8 @@ def build_baseline(
     count = _blocks(layout, min(settings.blocks, len(ordered)) if settings.ordered else 1)
     draft = Baseline.of(layout, np.empty((0, layout.width), np.int64), layout.empty(), {})
     columns = tabulate(draft.fields, rows)
-    codes = draft.encode(columns)
+    codes, doubled = draft.encode(columns), _chosen_apart(layout, columns, settings)
+    codes[:, doubled] = codes[stand_ins(len(codes))][:, doubled]
     parts = np.array_split(codes, count)
     blocks = np.stack([np.bincount(part.ravel(), minlength=layout.width) for part in parts])
     times = {"time_from": int(columns.ts.min()), "time_to": int(columns.ts.max())}
@@ -106,10 +106,17 @@ def build_baseline(
         cycles = None if named is None else cycles_of(layout, codes, columns.numeric, columns.ts, named)
     except ValueError as error:
         raise BaselineError(f"calendar.timezone: {error}") from error
-    steady = None if about.get("learned") else slopes_of(layout, codes)
+    steady = None if about.get("learned") else slopes_of(layout, codes, doubled)
     slopes = steady and steady.select(built.names.difference(cycles.by_name if cycles else ()))
     bins = None if about.get("learned") else dispersions_of(layout, codes, columns.ts, cycles, slopes)
     return replace(built, cycles=cycles, slopes=slopes, bins=bins)
+
+
+def _chosen_apart(layout: Layout, columns: Columns, settings: BuildSettings) -> list[int]:
+    """The signals whose categories were chosen on rows that are not counted, by their index."""
+    texts = [s for s, signal in enumerate(layout.signals) if not signal.numeric]
+    each = zip(texts, columns.texts, strict=True) if settings.apart else ()
+    return [s for s, values in each if layout.signals[s].kind is Kind.CATEGORICAL and is_open(values)]
 
 
 def _blocks(layout: Layout, wanted: int) -> int:
@@ -177,8 +184,8 @@ def _fit_numeric(name: str, values: FloatArray, settings: BuildSettings) -> Sign
 
 
 def _fit_text(name: str, values: Sequence[str | None], settings: BuildSettings) -> Signal:
-    known = _as_flag(Counter(shortened(value) for value in values if value is not None), settings)
-    common = sorted(known, key=lambda value: (-known[value], value))[:MAX_CATEGORIES]
+    known = _as_flag(counted(values), settings)
+    common = commonest(known)
     wanted, whole = settings.kinds.get(name), settings.format_version > 1 and any(map(is_whole, common))
     if known.keys() == set(_BOOLEAN) or (wanted is Kind.BOOLEAN and known.keys() <= set(_BOOLEAN)):
         return Signal(name, Kind.BOOLEAN, Categories(_BOOLEAN), numeric=False)
@@ -186,6 +193,8 @@ def _fit_text(name: str, values: Sequence[str | None], settings: BuildSettings) 
         return Signal(name, Kind.BOOLEAN, Categories(tuple(sorted(common[:2]))), numeric=False, whole=whole)
     if len(common) == 1 and wanted is not Kind.CATEGORICAL:
         return Signal(name, Kind.CONSTANT, Categories((common[0],)), numeric=False, whole=whole)
+    if settings.apart and is_open(values):
+        common = categories_of(values) or common
     # A signal without any value gets the empty text as its only category, so that every later value counts as unseen.
     return Signal(name, Kind.CATEGORICAL, Categories(tuple(common) or ("",)), numeric=False, whole=whole)
 

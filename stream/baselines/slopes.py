@@ -90,15 +90,23 @@ class Slopes:
         return {**says, "hash": figures_hash(says, self.file())}
 
 
-def slopes_of(layout: Layout, codes: IntArray) -> Slopes | None:
-    """The slopes of events in order, from their columns (n, S); None if they tell none."""
+def slopes_of(layout: Layout, codes: IntArray, doubled: Collection[int] = ()) -> Slopes | None:
+    """The slopes of events in order, from their columns (n, S); None if they tell none.
+
+    doubled: signals, by their index, of which some rows stand in for others. They know less than as many independent
+    events, so that their variance counts as it is measured, even if it might be by chance.
+    """
     number, place = _number(len(codes), len(codes)), codes_of_columns(layout)
     if not number:
         return None
     block = np.arange(len(codes)) * number // len(codes)
     each = ((place[codes[:, s]], len(own)) for s, own in enumerate(layout.columns))
-    return _slopes(
+    found = _slopes(
         layout, number, (np.bincount(block * k + own, minlength=number * k).reshape(number, k) for own, k in each)
+    )
+    names = {layout.signals[s].name for s in doubled}
+    return found and replace(
+        found, runs={name: _as_measured(runs) if name in names else runs for name, runs in found.runs.items()}
     )
 
 
@@ -162,6 +170,10 @@ def _slopes(layout: Layout, number: int, blocks: Iterator[IntArray]) -> Slopes |
         if not likeness.widths.calm[0].short and likeness.judges(events / _WINDOWS[signal.ordered]):
             runs[signal.name] = tuple(_rounded(run) for run in likeness.widths.calm)
     return Slopes(number, events / number, runs) if runs else None
+
+
+def _as_measured(runs: tuple[LongRun, ...]) -> tuple[LongRun, ...]:
+    return tuple(replace(run, lag=max(run.lag, 1)) for run in runs)
 
 
 def _rounded(run: LongRun) -> LongRun:

@@ -12,6 +12,7 @@ import numpy as np
 
 from driftline.detectors.arrays import FloatArray
 from driftline.detectors.summaries.codes import Kind
+from driftline.stream.baselines.categories import is_scattered
 from driftline.stream.events.columns import Columns, Field
 from driftline.stream.events.event import MAX_NAME, Event, is_unicode
 
@@ -84,8 +85,8 @@ def choose_names(events: Sequence[Event], selects: Callable[[str], bool], wanted
 def identifiers(fields: Sequence[Field], columns: Columns, kinds: Mapping[str, Kind]) -> set[str]:
     """The fields, read into `columns` in time order, that look like identifiers and have no kind in `kinds`.
 
-    Each of their values is another one: as categories they would always be unseen, and a number that counts up has left
-    its baseline by the next event.
+    Nearly each of their values is another one, or rare: as categories they would be unseen, and a number that counts
+    up has left its baseline by the next event.
     """
     numeric, texts = ([each.name for each in fields if each.numeric is wanted] for wanted in (True, False))
     found = {name for name, values in zip(numeric, columns.numeric.T, strict=True) if _counts_up(values)}
@@ -126,4 +127,4 @@ def _counts_up(values: FloatArray) -> bool:
 
 def _differ(values: Sequence[str | None]) -> bool:
     known = [value for value in values if value is not None]
-    return len(known) >= _FEW and len(set(known)) >= _DISTINCT * len(known)
+    return len(known) >= _FEW and (len(set(known)) >= _DISTINCT * len(known) or is_scattered(values))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from driftline.stream.baselines.categories import is_scattered
 from driftline.stream.events.candidates import name_rank
 from driftline.stream.events.event import quoted
 from driftline.stream.events.mapping import REST
@@ -112,6 +113,8 @@ def _reason_to_exclude(draft: Draft, column: Column) -> str | None:
             return f"numbers written like {quoted(column.values[0])} are read as text"
         if column.distinct >= NEARLY_ALL * column.present:
             return "nearly every text is different"
+        if is_scattered(list(map(str, column.values))):
+            return f"{column.distinct:,} different texts, nearly all of them rare"
     return None
 
 

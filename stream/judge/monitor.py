@@ -343,6 +343,7 @@ class Monitor:
             most=self.limits.signals,
             format_version=self.learned_format,
             timezone=self.config.calendar.stated_timezone,
+            apart=self.by_slope,
         )
         self.refusal = ""
         try:

@@ -31,7 +31,8 @@ _REMEDIES = {
     Why.NULL: "null in all {rows:,} events of the baseline",
     Why.ARRAY: "an array; only single values are watched (are its items rows? see mapping.rows)",
     Why.OBJECT: "an empty object",
-    Why.IDENTIFIER: "looks like an identifier, nearly every value is another one; name its kind to watch it (kinds)",
+    Why.IDENTIFIER: "looks like an identifier, nearly every value is another one, or rare; name its kind to watch it "
+    "(kinds)",
     Why.NAME: "its name is not valid Unicode",
     Why.RARE: "{names:,} names have a value in fewer than {rare} of the {rows:,} events of the baseline, such as ids; "
     "name the kind of one to watch it (kinds)",

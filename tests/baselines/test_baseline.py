@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from driftline.detectors.summaries.codes import Categories, Grid, Kind, Special
 from driftline.detectors.summaries.layout import Signal
 from driftline.stream.baselines.baseline import Baseline, BaselineError
-from driftline.stream.baselines.build import MAX_CATEGORIES, BuildSettings, build_baseline
+from driftline.stream.baselines.build import BuildSettings, build_baseline
+from driftline.stream.baselines.categories import MAX_CATEGORIES
 from driftline.stream.baselines.file import decode_baseline, encode_baseline
 from driftline.stream.baselines.unwatched import Why
 from driftline.stream.events.columns import tabulate
