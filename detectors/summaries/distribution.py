@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,6 +13,8 @@ from driftline.detectors.arrays import FloatArray, IntArray
 from driftline.detectors.summaries.codes import Grid, magnitude_edges
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
+
+_NONE: FloatArray = np.empty(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,12 +34,19 @@ class Distribution:
 
     def quantile(self, share: float) -> float:
         """A value that this share of the values does not exceed."""
-        ends, shares = self._curve
-        right = int(np.searchsorted(shares, share).clip(max=len(ends) - 1))
-        left = max(right - 1, 0)
-        weight = np.interp(share, shares[[left, right]], [0.0, 1.0])
+        return self.quantiles((share,))[0]
+
+    def quantiles(self, shares: Sequence[float]) -> list[float]:
+        """The values that each of these shares of the values does not exceed."""
+        (ends, reached), wanted = self._curve, np.asarray(shares, float)
+        right = np.searchsorted(reached, wanted).clip(max=len(ends) - 1)
+        left = np.maximum(right - 1, 0)
+        before, after = reached[left], reached[right]
+        slope = np.divide(1.0, after - before, out=np.zeros(len(wanted)), where=after > before)
+        weight = np.where(wanted >= after, 1.0, np.clip(slope * (wanted - before), 0.0, 1.0))
         # As a mean of both ends, since their distance may be infinite.
-        return float(np.clip(ends[left] * (1 - weight) + ends[right] * weight, ends[left], ends[right]))
+        values = np.clip(ends[left] * (1 - weight) + ends[right] * weight, ends[left], ends[right])
+        return [float(each) for each in values]
 
     @property
     def ends(self) -> FloatArray:
@@ -97,5 +107,7 @@ def distribution(layout: Layout, sketch: Sketch, signal: int) -> Distribution | 
 
 def _cells(cells: IntArray, counts: IntArray, low: float, high: float) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Ends and counts of cells of magnitudes whose values lie between `low` and `high`."""
+    if not cells.size:  # as of nearly all stretches of time
+        return _NONE, _NONE, _NONE
     ends = (np.clip(each, low, high) for each in magnitude_edges(cells))
     return (*ends, counts.astype(float))  # type: ignore[return-value]

@@ -151,7 +151,7 @@ BAND = (0.05, 0.25, 0.5, 0.75, 0.95)
 def band(layout: Layout, sketch: Sketch, s: int) -> tuple[float, ...] | None:
     """The quantiles at `BAND` of a numeric signal; None without a value, or where the baseline has no range."""
     values = distribution(layout, sketch, s)
-    return None if values is None else tuple(values.quantile(share) for share in BAND)
+    return None if values is None else tuple(values.quantiles(BAND))
 
 
 def least_span(model: ModelView, signal: SignalView) -> float:
