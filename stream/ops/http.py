@@ -10,10 +10,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
+from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, Info, ProcessCollector, generate_latest
 
 from driftline.stream.retry import Waits
 
@@ -24,6 +25,14 @@ log = logging.getLogger(__name__)
 FURTHER_PORTS = 100
 # The servers that a worker or relay may wait for; each has a time series from the start.
 _SERVERS = ("Kafka", "Redis")
+
+
+def own_registry() -> CollectorRegistry:
+    """A registry with the version of this process, and its processor time, memory and open files."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    Info("driftline_build", "The version that runs", registry=registry).info({"version": version("driftline")})
+    return registry
 
 
 class Health(NamedTuple):
@@ -112,7 +121,7 @@ def _seconds(waits: Waits, server: str) -> float:
 @asynccontextmanager
 async def serve_waits(listener: socket.socket, waits: Waits) -> AsyncIterator[None]:
     """Serve /health and /metrics of a process that has not started yet, because it waits for its servers."""
-    registry = CollectorRegistry()
+    registry = own_registry()
     register_waits(registry, waits)
 
     def health() -> Health:

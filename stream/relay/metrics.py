@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from driftline.stream.ops.http import own_registry
 from driftline.stream.relay.dispatcher import Dispatcher
 
 _COUNTS = {
@@ -40,7 +41,7 @@ class HeartbeatState(Protocol):
 
 def registry_of(heartbeat: HeartbeatState) -> CollectorRegistry:
     """A registry with the metrics of a relay."""
-    registry = CollectorRegistry()
+    registry = own_registry()
     registry.register(_RelayCollector(heartbeat))
     return registry
 

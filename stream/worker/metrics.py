@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any
 
 from faust.types import TP
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.codec.state import StateDelta
@@ -21,6 +21,7 @@ from driftline.stream.events.unreadable import Unreadable
 from driftline.stream.judge.incidents import Status
 from driftline.stream.judge.promise import Promise
 from driftline.stream.judge.waiting import Waiting
+from driftline.stream.ops.http import own_registry
 from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.panes.sketcher import Sketched
 from driftline.stream.worker.faust.transport import Fetch
@@ -61,7 +62,7 @@ class Metrics:
     """The counters of one worker, in a registry of its own."""
 
     def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
+        self.registry = registry = own_registry()
         count, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
         self._events = count("driftline_events", "Records read from the predictions topic")
         self._bytes = count("driftline_bytes", "Bytes of these records")

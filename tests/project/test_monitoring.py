@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
+from importlib.metadata import version
 from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 RULES, CASES = (ROOT / "deploy/prometheus" / name for name in ("driftline.rules.yaml", "driftline.test.yaml"))
 DASHBOARD = ROOT / "deploy/grafana/driftline.json"
 UNITS = sorted((ROOT / "deploy/systemd").iterdir())
-SUFFIXES = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"], "gauge": [""]}
+SUFFIXES = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"], "gauge": [""], "info": ["_info"]}
 
 
 def alerts() -> list[dict[str, Any]]:
@@ -49,6 +50,14 @@ def served() -> Iterator[str]:
     for registry in (Metrics().registry, relay, waiting):
         for family in registry.collect():
             yield from (family.name + suffix for suffix in SUFFIXES[family.type])
+
+
+def test_workers_and_relays_say_which_version_runs_and_what_it_takes() -> None:
+    relay = registry_of(SimpleNamespace(healthy=True, sent_at=0.0, dispatchers=()))
+    for registry in (Metrics().registry, relay):
+        assert registry.get_sample_value("driftline_build_info", {"version": version("driftline")}) == 1
+        assert (registry.get_sample_value("process_resident_memory_bytes") or 0) > 10e6
+        assert (registry.get_sample_value("process_cpu_seconds_total") or 0) > 0
 
 
 def promtool(*arguments: str | Path) -> str:
