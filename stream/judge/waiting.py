@@ -217,14 +217,15 @@ class Waiting:
         return replace(self, labels=self.labels.add(labels, run), counts=counts)._bounded(bounds)
 
     def _known(self, keys: Keys, ts: IntArray, bounds: Bounds) -> tuple[BoolArray, int]:
-        """Whether each label (n,) has a prediction, and how many are for predictions of closed slots."""
+        """Whether each label (n,) has a prediction, and for how many predictions of closed slots they come too late."""
         known, late = np.zeros(len(keys), bool), 0
         for own in self.stubs.values():
             places, found = own.index.find(keys)
             if found:
                 theirs = bounds.belongs(ts[places], found[0])
                 known[places[theirs]] = True
-                late += len(np.unique(places[theirs & (found[0] < self.closed)]))
+                closed = theirs & (found[0] < self.closed)
+                late += int((closed & ~_are_doubled(places, found[0], bounds)).sum()) if closed.any() else 0
         return known, late
 
     def _bounded(self, bounds: Bounds) -> Waiting:
@@ -305,6 +306,19 @@ class Waiting:
     def nbytes(self) -> int:
         """Bytes of all halves in memory, without their indexes."""
         return self.labels.nbytes + sum(own.nbytes for own in self.stubs.values())
+
+
+def _are_doubled(places: IntArray, ts: IntArray, bounds: Bounds) -> BoolArray:
+    """Which predictions of these times (n,) have the id of an earlier one, as a join leaves them out.
+
+    places: (n,) by label, each with all the predictions of its id.
+    """
+    order = np.lexsort((ts, places))
+    place, at = places[order], ts[order]
+    earliest = np.minimum(at - bounds.keep, at // bounds.slot * bounds.slot)
+    doubled = np.zeros(len(ts), bool)
+    doubled[order[1:]] = (place[1:] == place[:-1]) & (at[:-1] >= earliest[1:])
+    return doubled
 
 
 def _is_sampled(keys: Keys, halvings: int) -> Any:

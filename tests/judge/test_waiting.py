@@ -66,7 +66,10 @@ class World:
     labels: list[list[Label]]
 
     @classmethod
-    def of(cls, seed: int, n: int = 400, labelled: float = 0.9, partitions: int = 3) -> World:
+    def of(
+        cls, seed: int, n: int = 400, labelled: float = 0.9, partitions: int = 3, apart: int = 3 * SLOT
+    ) -> World:
+        """apart: by how much a prediction that is sent again may be later at most."""
         rng = np.random.default_rng(seed)
         span = 20 * SLOT
         rows, labels = list[Prediction](), list[Label]()
@@ -74,7 +77,7 @@ class World:
             row = Prediction(f"p{i}", ts, str(rng.choice(["fine", "fraud"])), round(float(rng.random()), 3))
             rows.append(row)
             if rng.random() < 0.05:  # sent again, perhaps with another score
-                rows.append(row._replace(ts=ts + int(rng.integers(1, 3 * SLOT)), score=round(float(rng.random()), 3)))
+                rows.append(row._replace(ts=ts + int(rng.integers(1, apart)), score=round(float(rng.random()), 3)))
             if rng.random() < 0.02:  # sent twice at once
                 rows.append(row)
             if rng.random() < labelled:
@@ -226,7 +229,7 @@ def test_the_outcomes_of_each_slot_are_those_of_a_direct_join(labelled: float) -
 def test_in_any_order_and_any_pieces_the_outcomes_are_the_same(
     seed: int, order: int, labelled: float, partitions: int
 ) -> None:
-    world = World.of(seed, n=120, labelled=labelled, partitions=partitions)
+    world = World.of(seed, n=120, labelled=labelled, partitions=partitions, apart=12 * SLOT)
     expected = streamed(world, 0)
     same_runs, other_runs = streamed(world, order), streamed(world, order, sizes=(1, 2, 30, 300))
     assert (same_runs.slots, same_runs.counts) == (expected.slots, expected.counts)
@@ -275,6 +278,23 @@ def test_what_comes_after_its_slot_is_counted_and_never_applied() -> None:
     waiting = waiting.expect("", stubs_of([again, new]), Range(0, 10, 12), BOUNDS)
     waiting, slots = waiting.close(END, BOUNDS, lambda _: CODING)
     assert (slots, waiting.counts) == ([], Counts(unlabelled=10, late=1, doubled=1, overdue=1))
+
+
+@pytest.mark.parametrize(("apart", "late"), [(BOUNDS.keep, 0), (BOUNDS.keep + 1, 1)])
+def test_a_label_too_late_for_a_prediction_sent_again_is_late_before_and_after_its_slot_is_judged(
+    apart: int, late: int
+) -> None:
+    row = Prediction("p", EPOCH, "fine", 0.1)
+    again = row._replace(ts=EPOCH + apart)
+    # Later than any label of the first prediction may be.
+    label = Label("p", again.ts + BOUNDS.wait + BOUNDS.keep, "fraud")
+    for closed_first in (False, True):
+        waiting = Waiting().expect("", stubs_of([row, again]), Range(0, 0, 2), BOUNDS)
+        if closed_first:
+            waiting, _ = waiting.close(again.ts + BOUNDS.wait + 2 * SLOT, BOUNDS, lambda _: CODING)
+        waiting = waiting.learn(halves_of([label]), Range(0, 0, 1), BOUNDS)
+        waiting, _ = waiting.close(END, BOUNDS, lambda _: CODING)
+        assert waiting.counts == Counts(unlabelled=1 + late, doubled=1 - late, late=late)
 
 
 def test_a_wrong_clock_keeps_nothing_else() -> None:
