@@ -2,7 +2,7 @@
 
         score code (K regular ones, and one for "no score") × prediction (0, 1) × label (0, 1)
 
-and beside it the predictions without regard to labels, the sum of the scores at each code, and sums of the Brier score
+and beside it the predictions without a label, the sum of the scores at each code, and sums of the Brier score
 and the log loss. The prediction is counted, not derived: a model need not cut its scores at 0.5. Sums are fixed-point
 integers, rounded a row at a time, so a table is a function of the set of its rows: in any order and any parts, the same
 bytes.
@@ -61,11 +61,6 @@ class BinaryLayout:
         """Length C of a row."""
         return 7 * self.codes + _LOSSES
 
-    @property
-    def labelled(self) -> int:
-        """The first cell that counts labelled rows alone."""
-        return 2 * self.codes
-
     def tables(
         self, group: IntArray, groups: int, prediction: IntArray, label: IntArray, score: FloatArray
     ) -> IntArray:
@@ -76,7 +71,7 @@ class BinaryLayout:
         """
         code, known = self.scores.encode(score), label >= 0
         cells, ends = np.zeros((groups, self.size), np.int64), np.array([2, 6, 7]) * self.codes
-        np.add.at(cells, (group, 2 * code + prediction), 1)
+        np.add.at(cells, (group[~known], (2 * code + prediction)[~known]), 1)
         group, code, score, prediction, label = group[known], code[known], score[known], prediction[known], label[known]
         np.add.at(cells, (group, ends[0] + 4 * code + 2 * prediction + label), 1)
         scored = code < self.codes - 1
@@ -89,7 +84,8 @@ class BinaryLayout:
 
     def seen(self, cells: IntArray) -> IntArray:
         """Predictions (..., codes, 2) by score code and prediction, labelled or not."""
-        return cells[..., : 2 * self.codes].reshape(*cells.shape[:-1], self.codes, 2)
+        unlabelled = cells[..., : 2 * self.codes].reshape(*cells.shape[:-1], self.codes, 2)
+        return np.asarray(unlabelled + self.counted(cells).sum(-1))
 
     def counted(self, cells: IntArray) -> IntArray:
         """Outcomes (..., codes, 2, 2) by score code, prediction and label."""

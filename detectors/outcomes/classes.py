@@ -1,6 +1,6 @@
 """The outcomes of a classifier of many classes as one additive table of integers: `binary` says what that is good for.
 
-        prediction × score code × right or wrong,    and    prediction × label
+        prediction × score code × right, wrong or unlabelled,    and    prediction × label
 
 Classes beyond the most frequent 32 are pooled in one; whether a prediction is right is counted by itself, since two
 classes of the pool are not the same. The score is that of the predicted class.
@@ -52,11 +52,6 @@ class ClassesLayout:
         """Length C of a row."""
         return 3 * self._strata + (self.classes + 1) ** 2 + self.codes
 
-    @property
-    def labelled(self) -> int:
-        """The first cell that counts labelled rows alone."""
-        return self._strata
-
     def tables(
         self,
         group: IntArray,
@@ -74,7 +69,7 @@ class ClassesLayout:
         code, known = self.scores.encode(score), label >= 0
         stratum, S = prediction * self.codes + code, self._strata
         cells = np.zeros((groups, self.size), np.int64)
-        np.add.at(cells, (group, stratum), 1)
+        np.add.at(cells, (group[~known], stratum[~known]), 1)
         group, code, stratum, score = group[known], code[known], stratum[known], score[known]
         prediction, label, right = prediction[known], label[known], right[known]
         np.add.at(cells, (group, S + 2 * stratum + (1 - right)), 1)
@@ -88,7 +83,8 @@ class ClassesLayout:
     def strata(self, cells: IntArray) -> tuple[IntArray, IntArray]:
         """Predictions (..., S) alike in class and score, and their outcomes (..., S, 2) as right and wrong."""
         S = self._strata
-        return cells[..., :S], cells[..., S : 3 * S].reshape(*cells.shape[:-1], S, 2)
+        outcomes = cells[..., S : 3 * S].reshape(*cells.shape[:-1], S, 2)
+        return cells[..., :S] + outcomes.sum(-1), outcomes
 
     @property
     def boundaries(self) -> IntArray:

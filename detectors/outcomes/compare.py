@@ -8,6 +8,10 @@ themselves are wrong more often, or have another share of labels. The test withi
     z = Σ (x - n X / N)  /  √ Σ n m S² / N        x of n rows in the window, X of N = n + m in both, S² their variance
 
 It depends on additive counts alone, and no stratum that one side lacks counts.
+
+Labels may come for a part of the predictions, and for another part than before: of hard cases alone, say. Then the mean
+loss of labelled rows changes though the model is right as often. By how much, the reference's losses by stratum tell:
+weighted with the labelled rows they give another mean than weighted with all. The test of the loss does not count that.
 """
 
 from __future__ import annotations
@@ -36,17 +40,21 @@ _ENOUGH = 16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tally:
-    """Rows of strata: sums (4, ..., S) of the rows, of their losses, of the squares, and of labels that are 1.
+    """Rows of strata: sums (5, ..., S) of the labelled rows, of their losses, of the squares, of labels that are 1, and
+    of all rows, labelled or not.
 
-    Where labels are not two classes, the last is 0.
+    Where labels are not two classes, the fourth is 0.
     """
 
     sums: FloatArray
 
     @classmethod
-    def of(cls, n: Counts, loss: Counts, squares: Counts, labels: Counts | None = None) -> Tally:
-        """From the four sums (..., S)."""
-        return cls(np.stack([n, loss, squares, np.zeros_like(n) if labels is None else labels]).astype(float))
+    def of(
+        cls, n: Counts, loss: Counts, squares: Counts, labels: Counts | None = None, seen: Counts | None = None
+    ) -> Tally:
+        """From the sums (..., S). seen: of all rows, by default the labelled ones."""
+        ones = np.zeros_like(n) if labels is None else labels
+        return cls(np.stack([n, loss, squares, ones, n if seen is None else seen]).astype(float))
 
     @property
     def n(self) -> FloatArray:
@@ -68,6 +76,11 @@ class Tally:
         """Rows with label 1 (..., S)."""
         return np.asarray(self.sums[3])
 
+    @property
+    def seen(self) -> FloatArray:
+        """Rows (..., S), labelled or not."""
+        return np.asarray(self.sums[4])
+
     def total(self) -> Tally:
         """All strata as one."""
         return Tally(self.sums.sum(-1, keepdims=True))
@@ -82,12 +95,15 @@ class Tally:
 
 
 class Split(NamedTuple):
-    """A change of the mean loss: by the mix of strata, and within them. unknown: share of rows in strata without
-    reference, which count as the reference does on average."""
+    """A change of the mean loss: by the mix of strata, by which rows of them have labels, and within them.
+
+    unknown: share of rows in strata without reference, which count as the reference does on average.
+    """
 
     before: float
     after: float
     mix: float
+    coverage: float
     concept: float
     unknown: float
 
@@ -114,6 +130,18 @@ def stratified(window: Tally, reference: Tally) -> FloatArray:
     return _z(window.n, window.loss, window.squares, reference.n, reference.loss, reference.squares)
 
 
+def unstratified(window: Tally, reference: Tally) -> FloatArray:
+    """z (w,) of windows as in `stratified`, of all strata together, but for what other labelled rows account for."""
+    own, rest = window.total(), reference.total()
+    shift, doubt = of_coverage(window, reference)
+    n, m = own.n[..., 0], rest.n[..., 0]
+    x, squares = own.loss[..., 0] - n * shift, own.squares[..., 0] + rest.squares[..., 0]
+    some, X = np.maximum(n + m, 1.0), x + rest.loss[..., 0]
+    excess = np.where(m > 0, x - n * X / some, 0.0)
+    variance = n * m / some * np.maximum(squares - X * X / some, 0.0) / np.maximum(n + m - 1, 1.0) + n * n * doubt
+    return np.where(variance > 0, excess / np.sqrt(np.where(variance > 0, variance, 1.0)), 0.0)
+
+
 def stratified_labels(window: Tally, reference: Tally) -> FloatArray:
     """z (w,) of windows as in `stratified`: above 0 where more labels are 1 within strata."""
     return _z(window.n, window.labels, window.labels, reference.n, reference.labels, reference.labels)
@@ -129,13 +157,41 @@ def _z(n: FloatArray, x: FloatArray, xx: FloatArray, m: FloatArray, y: FloatArra
 
 
 def split(window: Tally, reference: Tally) -> Split:
-    """How the mean loss of a window (S,) differs from the reference (S,), in two parts that add up."""
-    n, before = window.n.sum(), float(reference.loss.sum() / max(reference.n.sum(), 1))
+    """How the mean loss of a window (S,) differs from the reference (S,), in three parts that add up."""
+    n, before = window.n.sum(), float(_mean(reference.loss, reference.n).item())
     after = float(window.loss.sum() / max(n, 1))
-    usual = np.where(reference.n > 0, reference.loss / np.maximum(reference.n, 1), before)
-    expected = float(window.n @ usual / max(n, 1))
+    expected, coverage = float(window.n @ usual_loss(reference) / max(n, 1)), float(of_coverage(window, reference)[0])
     unknown = float(window.n[reference.n == 0].sum() / max(n, 1))
-    return Split(before, after, expected - before, after - expected, unknown)
+    return Split(before, after, expected - before - coverage, coverage, after - expected, unknown)
+
+
+def usual_loss(reference: Tally) -> FloatArray:
+    """The mean loss (..., S) in each stratum of a reference; in those without rows, that of all."""
+    before = _mean(reference.loss, reference.n)
+    return np.where(reference.n > 0, reference.loss / np.maximum(reference.n, 1), before)
+
+
+def of_coverage(window: Tally, reference: Tally) -> tuple[FloatArray, FloatArray]:
+    """By how much the mean loss of windows (..., S) changes as other rows have labels than in the reference, and the
+    variance of that, since the reference (S,) or (..., S) has few rows. Both (...).
+
+    Each stratum is taken to lose as in the reference. A window without labels changes nothing.
+    """
+    usual = usual_loss(reference)
+    # What a row of each stratum counts for, by labels, less what it counts for by all rows.
+    weights = _shares(window.n) - _shares(window.seen) - (_shares(reference.n) - _shares(reference.seen))
+    weights = np.where(window.n.sum(-1, keepdims=True) > 0, weights, 0.0)
+    spread = np.maximum(reference.squares / np.maximum(reference.n, 1) - usual**2, 0.0) / np.maximum(reference.n, 1)
+    return (weights * usual).sum(-1), (weights**2 * spread).sum(-1)
+
+
+def _mean(sums: FloatArray, n: FloatArray) -> FloatArray:
+    """The mean (..., 1) of all strata (..., S)."""
+    return np.asarray(sums.sum(-1, keepdims=True) / np.maximum(n.sum(-1, keepdims=True), 1))
+
+
+def _shares(n: FloatArray) -> FloatArray:
+    return np.asarray(n / np.maximum(n.sum(-1, keepdims=True), 1))
 
 
 def worse_evidence(z: FloatArray) -> FloatArray:
@@ -209,7 +265,7 @@ class Comparison:
 
 def _zs(own: Tally, reference: Tally) -> FloatArray:
     return np.stack(
-        [stratified(own.total(), reference.total()), stratified(own, reference), stratified_labels(own, reference)],
+        [unstratified(own, reference), stratified(own, reference), stratified_labels(own, reference)],
         axis=-1,
     )
 

@@ -1,6 +1,8 @@
 """The outcomes of a regression as one additive table of integers: `binary` says what that is good for.
 
-        level of the prediction × (rows, Σe, Σ|e|, Σe², Σe⁴, predicted too high),    e = prediction - label
+        level of the prediction × (rows without a label, rows with one, Σe, Σ|e|, Σe², Σe⁴, predicted too high)
+
+with e = prediction - label.
 
 The errors are fixed-point numbers in units of the reference's own error. One beyond 256 of these counts as 256, and is
 counted as such: else a single value of 1e300 would leave no digit for the others.
@@ -68,17 +70,11 @@ class NumbersLayout:
         """Length C of a row."""
         return (1 + _PARTS) * self.levels + 1
 
-    @property
-    def labelled(self) -> int:
-        """The first cell that counts labelled rows alone."""
-        return self.levels
-
     def tables(self, group: IntArray, groups: int, prediction: FloatArray, label: FloatArray) -> IntArray:
         """The tables (groups, C) of rows by group (n,); prediction and label: (n,), NaN where there is none."""
         level = np.minimum(self.grid.encode(prediction), self.levels - 1)
-        cells = np.zeros((groups, self.size), np.int64)
-        np.add.at(cells, (group, level), 1)
-        known = np.isfinite(prediction) & np.isfinite(label)
+        cells, known = np.zeros((groups, self.size), np.int64), np.isfinite(prediction) & np.isfinite(label)
+        np.add.at(cells, (group[~known], level[~known]), 1)
         group, level = group[known], level[known]
         error = (prediction[known] - label[known]) / self.unit
         cells[:, -1] = np.bincount(group[np.abs(error) > LIMIT], minlength=groups)
@@ -88,7 +84,7 @@ class NumbersLayout:
 
     def seen(self, cells: IntArray) -> IntArray:
         """Predictions (..., S) by level, labelled or not."""
-        return cells[..., : self.levels]
+        return cells[..., : self.levels] + cells[..., self.levels : 2 * self.levels]
 
     def errors(self, cells: IntArray) -> Errors:
         """The sums of errors by level."""

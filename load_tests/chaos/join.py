@@ -49,7 +49,10 @@ class Prediction(NamedTuple):
 
 @dataclass
 class Joined:
-    """What becomes of the predictions and labels of a model. outcomes: by track, in the order of slots and times."""
+    """What becomes of the predictions and labels of a model.
+
+    outcomes: by track, all predictions that count, with their label if they have one, in the order of slots and times.
+    """
 
     counts: Counter[str] = field(default_factory=Counter)
     outcomes: dict[str, list[Reading]] = field(default_factory=dict)
@@ -81,7 +84,8 @@ def join(predictions: Sequence[Prediction], labels: Sequence[Reading], bounds: O
         cutoff = _cutoff(
             [min((label.ts for label in own), default=None) for own in theirs.values()], start + slot, slot, wait
         )
-        for key, each in kept.items():
+        keys = dict(zip(kept, hash_ids([each.id for each in kept.values()]).tolist(), strict=True))
+        for key, each in sorted(kept.items(), key=lambda item: (item[1].ts, keys[item[0]])):
             _join_one(joined, each, theirs[key], cutoff)
     return joined
 
@@ -118,12 +122,13 @@ def _join_one(joined: Joined, prediction: Prediction, labels: Sequence[Reading],
     known, counts = [each for each in labels if each.ts <= cutoff], joined.counts
     counts["late"] += len(labels) - len(known)
     counts["joined" if known else "unlabelled"] += 1
+    outcome = prediction.reading._replace(label=None)
     if known:
         different = {each.label for each in known}
         counts["corrected"] += len(different) > 1
         counts["repeated"] += len(known) - len(different)
-        last = max(known, key=lambda each: (each.ts, each.label))
-        joined.outcomes.setdefault(prediction.track, []).append(prediction.reading._replace(label=last.label))
+        outcome = outcome._replace(label=max(known, key=lambda each: (each.ts, each.label)).label)
+    joined.outcomes.setdefault(prediction.track, []).append(outcome)
 
 
 # ---- the labels topic
@@ -283,16 +288,19 @@ def _settled(found: Mapping[Place, Reading]) -> int:
 def _check_tables(
     verdict: Verdict, what: str, cells: OutcomeCells, tables: Sequence[Pane[OutcomeTable]], outcomes: Sequence[Reading]
 ) -> None:
-    """Check that the tables of a history are those of the outcomes, one after the other."""
-    first = 0
+    """Check that the tables of a history are those of the outcomes, one after the other.
+
+    Predictions of no class that have no label are in no table, though within its times.
+    """
+    counted, first = [(each.ts, cell) for each in outcomes if (cell := cells.cell(each)) is not None], 0
     for pane in tables:
-        table, n = pane.content, pane.content.n + pane.content.odd
-        own, first = outcomes[first : first + n], first + n
+        table = pane.content
         size = 1 + int(table.cells[0].max(initial=0))
         row = cells.of_row(table.row(size).tolist(), table.odd)
-        verdict.expect(f"{what}, {n} of them", row, Counter(map(cells.cell, own)))
-        verdict.expect(
-            f"{what}, times of {n}", (pane.first_ts, pane.last_ts), tuple(each.ts for each in (*own[:1], *own[-1:]))
-        )
-    verdict.expect(f"{what}, all", first, len(outcomes))
-    verdict.add({"outcomes": len(outcomes), "outcome tables": len(tables)})
+        own, first = counted[first : first + row.total()], first + row.total()
+        verdict.expect(f"{what}, {len(own)} of them", row, Counter(cell for _, cell in own))
+        times = [ts for ts, _ in own]
+        holds = bool(own) and pane.first_ts <= min(times) and max(times) <= pane.last_ts
+        verdict.expect(f"{what}, {len(own)} of them within the times of their table", holds, True)
+    verdict.expect(f"{what}, all", first, len(counted))
+    verdict.add({"outcomes": sum(cell[-1] != -1 for _, cell in counted), "outcome tables": len(tables)})

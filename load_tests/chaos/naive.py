@@ -210,7 +210,7 @@ class Cells:
 
 
 class OutcomeCells:
-    """How many outcomes of a model lie in each cell: score, prediction and label, or "odd".
+    """How many outcomes of a model lie in each cell: score, prediction and label, -1 for none; or "odd".
 
     classes: the two of the model. cuts: between the codes of its scores, one by one as they are stored.
     """
@@ -222,24 +222,26 @@ class OutcomeCells:
 
     def add(self, reading: Reading, counts: bool = True) -> bool:
         """Look at an event, and count it if it counts; whether its label is defective."""
-        label = _text_cell(reading.label, False, self._codes)
-        if label != "missing" and counts:
-            self.counts[self.cell(reading)] += 1
+        label, cell = _text_cell(reading.label, False, self._codes), self.cell(reading)
+        if cell is not None and counts:
+            self.counts[cell] += 1
         return label in ("nan", "invalid")
 
-    def cell(self, reading: Reading) -> tuple[int, int, int] | str:
-        """The cell of an event with a label."""
+    def cell(self, reading: Reading) -> tuple[int, int, int] | str | None:
+        """The cell of an event; None if it has neither a label nor a prediction that is one of the classes."""
         label = _text_cell(reading.label, False, self._codes)
         prediction = _text_cell(reading.values.get("prediction"), False, self._codes)
         score = _number_cell(reading.values.get("score"), False, lambda number: bisect_left(self._cuts, number))
-        if isinstance(label, str) or isinstance(prediction, str):
-            return "odd"
-        return score if isinstance(score, int) else len(self._cuts) + 1, prediction, label
+        score = score if isinstance(score, int) else len(self._cuts) + 1
+        if label == "missing":
+            return None if isinstance(prediction, str) else (score, prediction, -1)
+        return "odd" if isinstance(label, str) or isinstance(prediction, str) else (score, prediction, label)
 
     def of_row(self, row: Sequence[int], odd: int) -> Counter[tuple[int, int, int] | str]:
-        """A stored table by cell: after two for each code of scores come the four of its outcomes."""
+        """A stored table by cell: two for each code of scores, without a label, then the four of its outcomes."""
         codes = len(self._cuts) + 2
         found = {(i // 4, i // 2 % 2, i % 2): count for i, count in enumerate(row[2 * codes : 6 * codes]) if count}
+        found |= {(i // 2, i % 2, -1): count for i, count in enumerate(row[: 2 * codes]) if count}
         return Counter({**found, **({"odd": odd} if odd else {})})
 
 

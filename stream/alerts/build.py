@@ -345,8 +345,9 @@ def _evidence(finding: Finding) -> SignalEvidence:
 
 
 def _outcome(each: OutcomeChange) -> OutcomeEvidence:
-    parts = (round(part, 6) for part in (each.before, each.after, each.mix, each.concept))
-    return OutcomeEvidence(each.metric, each.of or None, *parts)
+    before, after, mix, concept = (round(part, 6) for part in (each.before, each.after, each.mix, each.concept))
+    by_coverage = round(each.coverage, 6) or UNSET
+    return OutcomeEvidence(each.metric, each.of or None, before, after, mix, concept, by_coverage)
 
 
 def _traffic(since: int, volume: Volume) -> TrafficEvidence:

@@ -78,6 +78,10 @@ class OutcomeEvidence(Struct, frozen=True, rename={"of": "class"}):
     concept: Annotated[
         float, Meta(description="The rest: labels no longer follow scores (concept drift). 0 of a floor, as `mix`.")
     ]
+    coverage: Annotated[
+        float | UnsetType,
+        Meta(description="The part that is there as other predictions have labels than in the reference, if any is."),
+    ] = UNSET
 
 
 class CycleEvidence(Struct, frozen=True):

@@ -221,7 +221,7 @@ class Baseline:
         return self.sketch(tabulate(self.fields, list(enumerate(events))))
 
     def count_outcomes(self, columns: Columns) -> OutcomeTable | None:
-        """The outcomes of decoded events; None if no label was asked for, none has one, or there are no classes."""
+        """The outcomes of decoded events; None if no label was asked for, or there are no classes."""
         if LABEL not in columns.extras or self.coding is None:
             return None
         return self.coding.count(columns, self.fields)

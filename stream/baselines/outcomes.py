@@ -35,8 +35,8 @@ from driftline.stream.outcomes.tasks import BinaryTask, ClassesTask, NumbersTask
 OUTCOMES_FILE: Final = "outcomes.npy"
 #: Labelled rows that a reference needs: a rate is then known to 4 points.
 LEAST: Final = 500
-# Raised whenever the same rows give other tables; a file of another version is not used.
-_VERSION: Final = 1
+# Raised whenever the same rows give other tables; a file of another version is not used. 2: with rows without a label.
+_VERSION: Final = 2
 # Blocks at most, and rows of a block at least: as `driftline performance` has them.
 _BLOCKS, _BLOCK_ROWS = 256, 20
 _FIELDS = Field("prediction", numeric=False, whole=True), Field("score", numeric=True)
@@ -108,23 +108,24 @@ def outcomes_from(facts: Mapping[str, Any], file: bytes) -> OutcomeReference | N
 
 
 def outcomes_of(events: Sequence[Event]) -> OutcomeReference | None:
-    """The outcomes of the events with a label (`Event.extras`); None if there is no label at all.
+    """The outcomes of the events with a label (`Event.extras`), and the others as what they are; None without a label.
 
     Raises OutcomesError if the labels cannot be compared with the predictions, or are too few.
     """
-    labelled = sorted((each for each in events if each.extras.get(LABEL) is not None), key=lambda each: each.ts)
-    if not labelled:
+    rows = sorted(events, key=lambda each: each.ts)
+    places = [place for place, each in enumerate(rows) if each.extras.get(LABEL) is not None]
+    if not places:
         return None
-    if len(labelled) < LEAST:
-        raise OutcomesError(f"{len(labelled):,} rows have a label, and a reference of outcomes takes {LEAST}")
-    columns = tabulate(_FIELDS, list(enumerate(labelled)), [LABEL_FIELD])
+    if len(places) < LEAST:
+        raise OutcomesError(f"{len(places):,} rows have a label, and a reference of outcomes takes {LEAST}")
+    columns = tabulate(_FIELDS, [(place, rows[place]) for place in places], [LABEL_FIELD])
     found = Rows(columns.ids, columns.ts, columns.texts[0], columns.numeric[:, 0], columns.extras[LABEL])
     chosen = choose(found, np.ones(len(found), bool))
     coding = Coding.lean(chosen.task, chosen.is_confidence, chosen.by_score)
     fields = [replace(_FIELDS[0], numeric=isinstance(coding.task, NumbersTask)), _FIELDS[1]]
-    columns = tabulate(fields, list(enumerate(labelled)), [LABEL_FIELD])
-    blocks = min(len(labelled) // _BLOCK_ROWS, _BLOCKS)
-    ends = [len(labelled) * each // blocks for each in range(blocks + 1)]
+    columns = tabulate(fields, list(enumerate(rows)), [LABEL_FIELD])
+    blocks = min(len(places) // _BLOCK_ROWS, _BLOCKS)
+    ends = [0, *(places[len(places) * each // blocks] for each in range(1, blocks)), len(rows)]
     parts = (columns.slice(*ends[i : i + 2]) for i in range(blocks))
     tables = [table for each in parts if (table := coding.count(each, fields)) is not None]
     return OutcomeReference.of_tables(coding, tables)

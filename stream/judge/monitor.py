@@ -34,10 +34,12 @@ from driftline.stream.judge.judge import Judge
 from driftline.stream.judge.late_labels import LabelJoin
 from driftline.stream.judge.lifecycle import LifeCycle, end, leave
 from driftline.stream.judge.numbers import with_numbers
+from driftline.stream.judge.outcome_figures import NEWEST
 from driftline.stream.judge.outcomes import OutcomesJudge, outcomes_in
 from driftline.stream.judge.schema import ALL_READ, Unread
 from driftline.stream.judge.state import JudgeState, ModelState
 from driftline.stream.judge.timeline import time_of_pane
+from driftline.stream.judge.waiting import Waiting
 from driftline.stream.outcomes.halves import LabelHalves
 from driftline.stream.panes.pane import Pane, Source
 from driftline.stream.panes.tracks import by_track, is_track
@@ -247,6 +249,12 @@ class Monitor:
     def _outcomes_judge(self) -> OutcomesJudge:
         return OutcomesJudge(self.config)
 
+    def figures(self, state: ModelState, track: str) -> dict[str, float]:
+        """How well a track does now, see `stream.judge.outcome_figures`."""
+        own = state.seen_by(track)
+        waiting, baseline = (state.waiting or Waiting()).newest(track, NEWEST), self._reference(own, track)
+        return self._outcomes_judge.figures(own.outcomes, baseline, track, waiting) if baseline else {}
+
     @property
     def _label_join(self) -> LabelJoin:
         return LabelJoin(self.config, self._outcomes_judge, self.joins)
@@ -362,7 +370,7 @@ class Monitor:
         ticks: int,
         counted_in: Signals | None = None,
     ) -> tuple[ModelState, list[Step]]:
-        outcomes = outcomes_in(baseline, pane, track)
+        outcomes = outcomes_in(baseline, pane, track) if self.config.outcomes.labels == "event" else None
         # Deriving thresholds takes a second, so a copy of the same baseline, as after a rebalance, keeps the judge.
         if not self._has_judge_of(baseline, track):
             of_level = self.remembers, self.by_slope, self.weighs

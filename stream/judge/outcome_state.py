@@ -21,8 +21,8 @@ class OutcomeChange(Struct, frozen=True):
     """How a metric of outcomes changed, or misses its floor.
 
     metric, of: its name, and the class that it is about; "" for none. before: in the reference; of a floor, the floor.
-    after: in the window. mix, concept: parts of after - before, by the mix of scores and since labels no longer follow
-    them; 0 of a floor.
+    after: in the window. mix, coverage, concept: parts of after - before, by the mix of scores, as other predictions
+    have labels than in the reference, and since labels no longer follow scores; 0 of a floor.
     """
 
     metric: str
@@ -31,6 +31,7 @@ class OutcomeChange(Struct, frozen=True):
     after: float
     mix: float = 0.0
     concept: float = 0.0
+    coverage: float = 0.0
 
     @property
     def effect(self) -> float:

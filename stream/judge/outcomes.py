@@ -3,10 +3,10 @@
     pane ── its table of outcomes ──► histogram, and the first ones learned if the baseline has none
          ──► evidence of every window that they are worse, one-sided ──► incident of the model's outcomes
 
-The tests are those of `detectors.outcomes.compare`: the loss, and the loss within strata, which the mix of scores
-cannot explain. Their thresholds spend the outcomes' own share of false pages, and rise by the design effect of the
-reference's own blocks. A floor (`stream.judge.floors`) is missed where even the window's favourable luck leaves its
-metric below.
+The tests are those of `detectors.outcomes.compare`: the loss, but for what it changes as labels come for other
+predictions than before, and the loss within strata, which the mix of scores cannot explain. Their thresholds spend the
+outcomes' own share of false pages, and rise by the design effect of the reference's own blocks. A floor
+(`stream.judge.floors`) is missed where even the window's favourable luck leaves its metric below.
 
 The incident has the life cycle of all others, and a scope of its own: that the world looks different is known hours or
 weeks before labels say whether that matters.
@@ -28,12 +28,9 @@ from driftline.detectors.decision.budget import Family
 from driftline.detectors.decision.thresholds import independence_bound
 from driftline.detectors.outcomes.compare import Tally
 from driftline.detectors.outcomes.table import OutcomeTable, rows
-from driftline.detectors.statistics.effect_sizes import jensen_shannon, psi
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.outcomes import LEAST, OutcomeReference
-from driftline.stream.config.outcomes import AREA, MEAN_ERROR
 from driftline.stream.config.sections import ModelConfig
-from driftline.stream.judge.changes import Change, Profile
 from driftline.stream.judge.clock import begun, time_of
 from driftline.stream.judge.floors import Windows, unjudged
 from driftline.stream.judge.incidents import (
@@ -49,23 +46,20 @@ from driftline.stream.judge.incidents import (
     Subject,
 )
 from driftline.stream.judge.lifecycle import LifeCycle, leave
+from driftline.stream.judge.outcome_changes import confused, described
+from driftline.stream.judge.outcome_figures import newest_figures
 from driftline.stream.judge.outcome_state import OutcomeChange, OutcomesState
 from driftline.stream.judge.pace import pace_of
 from driftline.stream.judge.state import ModelState
 from driftline.stream.judge.timeline import Kept, OutcomeEra, count_outcomes
 from driftline.stream.outcomes.coding import Coding
-from driftline.stream.outcomes.tasks import BinaryTask, ClassesTask, NumbersTask, Task
+from driftline.stream.outcomes.halves import Stubs
+from driftline.stream.outcomes.tasks import NumbersTask, Task
 from driftline.stream.panes.pane import Pane
 from driftline.stream.panes.rows import columns_of
 
 #: Statistics of findings about outcomes.
 LOSS, CONCEPT, BELOW = "loss", "concept", "floor"
-#: Outcomes that figures of the newest ones are made of, at least: a rate is then known to 3 points.
-NEWEST = 1000
-# Pairs of prediction and label that a change lists on each side: all of two classes, and room for some of many.
-_PAIRS = 6
-# Metrics of floors that are no shares of outcomes.
-_NO_SHARES = AREA, MEAN_ERROR
 # Tables that are kept of the outcomes that are learned; beyond it, neighbours are added up in pairs.
 _BLOCKS = 64
 # Tables without which nothing is known of how far neighbouring outcomes are alike: one pane may hold thousands.
@@ -134,6 +128,16 @@ class OutcomesJudge:
         check = _Check(self.config, coding.task, reference, own, pending.content.n, track)
         own, incidents, more = check.advance(state.incidents, life, at)
         return replace(state, outcomes=own, incidents=incidents), [*steps, *more]
+
+    def figures(
+        self, own: OutcomesState | None, baseline: Baseline, track: str, waiting: Stubs | None
+    ) -> dict[str, float]:
+        """How well a track does now, see `newest_figures`; own, baseline: of the track."""
+        coding = baseline.coding if self.config.outcomes.labels else None
+        if coding is None or (own is not None and own.layout != coding.name):
+            return {}
+        reference = baseline.outcomes if own is None else self._reference(own, baseline, track)
+        return newest_figures(own, coding, reference, waiting)
 
     def _counted(self, own: OutcomesState, era: OutcomeEra, table: OutcomeTable, made: int) -> OutcomesState:
         """The state with a table counted in its timeline, if one is kept."""
@@ -311,8 +315,9 @@ class _Check:
     def _change(self, row: int) -> OutcomeChange:
         split = self.reference.comparison.split(Tally(self.tally.sums[:, row]))
         if self.main == ERROR:
-            return OutcomeChange(ERROR, "", split.before, split.after, split.mix, split.concept)
-        return OutcomeChange(ACCURACY, "", 1 - split.before, 1 - split.after, -split.mix, -split.concept)
+            return OutcomeChange(ERROR, "", split.before, split.after, split.mix, split.concept, split.coverage)
+        parts = -split.mix, -split.concept, -split.coverage
+        return OutcomeChange(ACCURACY, "", 1 - split.before, 1 - split.after, *parts)
 
     def _confused(self, row: int) -> tuple[dict[str, float], ...]:
         """How classes were taken for each other, in the reference and in a window; () of numbers."""
@@ -323,72 +328,3 @@ class _Check:
     def _floor_missed(self, signal: str, row: int) -> OutcomeChange:
         floor = self.floors[signal]
         return OutcomeChange(floor.metric, floor.of, floor.bound, float(floor.values[row]))
-
-
-def confused(task: BinaryTask | ClassesTask, before: IntArray, after: IntArray) -> tuple[dict[str, float], ...]:
-    """The shares of outcomes by prediction and label in two tables (C,), of the pairs that changed most."""
-    shares = [table / max(table.sum(), 1) for table in (task.confusion(before), task.confusion(after))]
-    names = [*task.classes, _rest(task.classes)]
-    most = np.argsort(-np.abs(shares[1] - shares[0]), axis=None, kind="stable")[:_PAIRS]
-    pairs = [np.unravel_index(int(each), shares[0].shape) for each in sorted(most.tolist())]
-    return tuple({f"{names[p]}, was {names[label]}": float(own[p, label]) for p, label in pairs} for own in shares)
-
-
-def _rest(classes: Collection[str]) -> str:
-    """A name of the classes without a code of their own, which none of the others has."""
-    name = "others"
-    while name in classes:
-        name += " (rest)"
-    return name
-
-
-def described(outcome: OutcomeChange, before: int, after: int, values: tuple[dict[str, float], ...] = ()) -> Change:
-    """A change of outcomes in the form of all changes.
-
-    before, after: outcomes of the reference and of the window. values: shares on both sides; () for right and wrong.
-    """
-    is_share = outcome.metric not in (ERROR, *_NO_SHARES)
-    values = values or tuple({"right": each, "wrong": 1 - each} for each in (outcome.before, outcome.after))
-    profiles = [
-        Profile(n, {}, own) if is_share else Profile(n, {}, {}, mean=value)
-        for n, value, own in zip((before, after), (outcome.before, outcome.after), values, strict=True)
-    ]
-    old, new = (n * np.array([share, 1 - share]) for n, share in ((before, outcome.before), (after, outcome.after)))
-    return Change(
-        headline=headline(outcome),
-        before=profiles[0],
-        after=profiles[1],
-        psi=float(psi(new[None], old).item()) if is_share else 0.0,
-        jensen_shannon=float(jensen_shannon(new[None], old).item()) if is_share else 0.0,
-        distance=None,
-        wasserstein=None,
-    )
-
-
-def headline(outcome: OutcomeChange) -> str:
-    """What happened to a metric, in one line after its name."""
-    before, after, mix, concept = outcome.before, outcome.after, outcome.mix, outcome.concept
-    if outcome.metric == ERROR:
-        parts = f"{mix:+.3g} by the mix of predictions, {concept:+.3g} by concept drift"
-        return f"{before:.4g} → {after:.4g} ({after - before:+.3g}: {parts})"
-    if outcome.metric in _NO_SHARES:
-        where = "above the most allowed," if outcome.metric == MEAN_ERROR else "below its floor of"
-        return f"{after:.4g}, {where} {before:.4g}"
-    if not mix and not concept:
-        return f"{100 * after:.1f} %, below its floor of {100 * before:.3g} %"
-    parts = f"{100 * mix:+.1f} by the mix of scores, {100 * concept:+.1f} by concept drift"
-    return f"{100 * before:.1f} → {100 * after:.1f} % ({100 * (after - before):+.1f} points: {parts})"
-
-
-def newest_figures(state: OutcomesState, coding: Coding | None) -> dict[str, float]:
-    """The metrics of the newest outcomes, `NEWEST` or somewhat more, by name: "accuracy", "recall@fraud"."""
-    tables, n = list[OutcomeTable](), 0
-    for each in reversed([*state.history] if coding is not None else []):
-        if n < NEWEST:
-            tables.append(each.content)
-            n += each.content.n
-    if coding is None or not tables:
-        return {}
-    metrics = coding.task.metrics(rows(tables, coding.size).sum(0), 1.0)
-    named = {f"{name}@{of}" if of else name: each.value for (name, of), each in metrics.items()}
-    return {name: value for name, value in named.items() if value is not None}

@@ -116,12 +116,19 @@ class Taken:
         return np.asarray(order[np.append(True, keys[1:] != keys[:-1])])
 
     def panes(self, coding: Coding, rows: IntArray, labels: list[str]) -> list[Pane[OutcomeTable]]:
-        """The outcomes of these rows (m,) with their labels, in the order of the predictions, some hundred in each."""
-        order = np.lexsort((self.keys[rows], self.ts[rows]))
-        pieces = np.array_split(order, math.ceil(len(rows) / PIECE)) if len(rows) else []
-        return [self._pane(coding, rows[own], [labels[each] for each in own.tolist()]) for own in pieces]
+        """The outcomes of these rows (m,) with their labels, and the other predictions, as they follow each other.
 
-    def _pane(self, coding: Coding, rows: IntArray, labels: list[str]) -> Pane[OutcomeTable]:
+        Each pane has some hundred outcomes, if there are that many.
+        """
+        found = np.full(len(self.keys), None, object)
+        found[rows] = labels
+        order = np.lexsort((self.keys, self.ts))
+        labelled = np.flatnonzero(np.isin(order, rows))
+        pieces = np.array_split(labelled, math.ceil(len(rows) / PIECE)) if len(rows) else []
+        parts = np.split(order, [int(each[0]) for each in pieces[1:]])
+        return [self._pane(coding, own, found[own].tolist()) for own in parts if len(own)]
+
+    def _pane(self, coding: Coding, rows: IntArray, labels: list[str | None]) -> Pane[OutcomeTable]:
         ts, runs = self.ts[rows], [self.runs[run] for run in np.unique(self.run[rows]).tolist()]
         table = coding.outcomes(ts, self.predicted[rows], self.score[rows], labels)
         return Pane(table, int(ts.min()), int(ts.max()), _union(runs))
@@ -129,7 +136,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Joined:
-    """A slot that is joined. end, cutoff: epoch ms. panes: its outcomes by track, of those that have any."""
+    """A slot that is joined. end, cutoff: epoch ms. panes: its outcomes by track, of those that have predictions."""
 
     end: int
     cutoff: int
@@ -151,7 +158,7 @@ def join_slot(taken: Mapping[str, Taken], labels: Index, start: int, bounds: Bou
             counts["unjudged"] += len(own.keys)
             continue
         counts.update(joined=len(rows), unlabelled=len(own.keys) - len(rows))
-        if len(rows):
+        if len(own.keys):
             panes[track] = own.panes(own.coding, rows, texts)
     return Joined(end, cutoff, panes, counts)
 

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from operator import is_
+from functools import reduce
+from operator import add, is_
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
@@ -296,6 +297,15 @@ class Waiting:
         """How many predictions wait for their label."""
         open_parts = (part for own in self.stubs.values() for part in own.parts if part.last >= self.closed)
         return sum(int((part.half.ts >= self.closed).sum()) for part in open_parts)
+
+    def newest(self, track: str, n: int) -> Stubs | None:
+        """The n newest predictions of a track that wait for their label, or somewhat more; None if none does."""
+        found, rows = list[Stubs](), 0
+        for part in reversed(self.stubs.get(track, Halves()).parts):
+            if rows < n and part.last >= self.closed:
+                found.append(part.half.take(part.half.ts >= self.closed))
+                rows += len(found[-1])
+        return reduce(add, reversed(found)) if found else None
 
     @property
     def oldest(self) -> int | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from driftline.detectors.arrays import FloatArray, IntArray
+from driftline.detectors.arrays import BoolArray, FloatArray, IntArray
 from driftline.detectors.outcomes.binary import BinaryLayout
 from driftline.detectors.outcomes.classes import MOST_CLASSES, ClassesLayout
 from driftline.detectors.outcomes.numbers import NumbersLayout
@@ -33,6 +33,7 @@ _CUT = 0.5
 _NAME = 16
 # The code of what has no value, and of a class that the task does not have.
 _NONE, _OTHER = -1, -2
+_NO_ROWS = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,26 +85,36 @@ class Coding:
         return self.task.layout.size
 
     def count(self, columns: Columns, fields: Sequence[Field]) -> OutcomeTable | None:
-        """The outcomes of decoded events; None if none of them has a label. fields: of the columns."""
+        """The outcomes of decoded events; None if no label was asked for. fields: of the columns.
+
+        A label of a wrong type counts as odd.
+        """
         labels = columns.extras.get(LABEL)
-        unread = sum(each.signal == LABEL for each in columns.defects)
-        if labels is None or not (unread or any(each is not None for each in labels)):
+        if labels is None:
             return None
         prediction, score = prediction_of(columns, fields), numbers_of(columns, fields, "score")
+        unread = np.array([each.row for each in columns.defects if each.signal == LABEL], np.int64)
         return self.outcomes(columns.ts, self.predicted(prediction, score), score, labels, unread)
 
     def outcomes(
-        self, ts: IntArray, predicted: FloatArray, score: FloatArray, labels: Sequence[str | None], unread: int = 0
+        self,
+        ts: IntArray,
+        predicted: FloatArray,
+        score: FloatArray,
+        labels: Sequence[str | None],
+        unread: IntArray = _NO_ROWS,
     ) -> OutcomeTable:
-        """The outcomes of n predictions, of those with a label. predicted: as `predicted` gives them.
+        """The outcomes of n predictions, and how many have no label. predicted: as `predicted` gives them.
 
-        unread: labels that are of a wrong type, which count as odd.
+        unread: (k,) rows whose label is of a wrong type, which count as odd.
         """
         rows = self._coded(ts, predicted, score, labels)
-        known = np.array([each is not None for each in labels])
-        fits = known & ~self._is_odd(rows)
-        odd = int(known.sum() - fits.sum()) + unread
-        return OutcomeTable.of(self.name, int(fits.sum()), odd, self._table(rows.take(np.flatnonzero(fits))))
+        known, is_prediction, is_label = np.array([each is not None for each in labels], bool), *self._fits(rows)
+        fits = known & is_prediction & is_label
+        bare = ~known & is_prediction
+        bare[unread] = False
+        odd = int(known.sum() - fits.sum()) + len(unread)
+        return OutcomeTable.of(self.name, int(fits.sum()), odd, self._table(rows.take(np.flatnonzero(fits | bare))))
 
     def predicted(self, prediction: Values, score: FloatArray) -> FloatArray:
         """What n predictions are to the task: codes of classes, or numbers. score: NaN where there is none."""
@@ -116,20 +127,15 @@ class Coding:
         codes = self._code_of_number
         return np.array([_NONE if each != each else codes.get(each, _OTHER) for each in prediction.tolist()], float)
 
-    def tables(self, rows: CodedRows, group: IntArray, groups: int) -> IntArray:
-        """The tables (groups, C) of labelled rows by group (n,), without what is counted of unlabelled ones."""
-        cells = self.task.tables(rows, group, groups)
-        cells[:, : self.task.layout.labelled] = 0
-        return cells
-
     def _table(self, rows: CodedRows) -> IntArray:
-        return np.asarray(self.tables(rows, np.zeros(len(rows.ts), np.int64), 1)[0])
+        return np.asarray(self.task.tables(rows, np.zeros(len(rows.ts), np.int64), 1)[0])
 
-    def _is_odd(self, rows: CodedRows) -> Any:
+    def _fits(self, rows: CodedRows) -> tuple[BoolArray, BoolArray]:
+        """Whether rows (n,) have a prediction, and a label that says whether it is right."""
         if isinstance(self.task, NumbersTask):
-            return ~(np.isfinite(rows.prediction) & np.isfinite(rows.label))
+            return np.isfinite(rows.prediction), np.isfinite(rows.label)
         others = len(self.task.classes)  # whether two of them are the same class is not known
-        return (rows.prediction < 0) | (rows.label < 0) | ((rows.prediction == others) & (rows.label == others))
+        return rows.prediction >= 0, (rows.label >= 0) & ((rows.prediction != others) | (rows.label != others))
 
     def _coded(
         self, ts: IntArray, prediction: FloatArray, score: FloatArray, labels: Sequence[str | None]

@@ -90,7 +90,8 @@ def _change(found: Performance, change: Change, timed: bool) -> dict[str, Any]:
         "reported_by": list(stretch.reported),
         "evidence": {test: {"nats": own, "threshold": needed} for test, own, needed in evidence},
         "loss": {
-            "before": split.before, "after": split.after, "by_mix": split.mix, "by_concept": split.concept,
+            "before": split.before, "after": split.after, "by_mix": split.mix, "by_coverage": split.coverage,
+            "by_concept": split.concept,
             "share_of_rows_without_reference": split.unknown,
         },
         "labels_beyond_scores": stretch.labels,

@@ -67,10 +67,10 @@ class BinaryTask:
 
     def tally(self, cells: IntArray) -> Tally:
         """The outcomes of tables (..., C) by strata."""
-        _, outcomes = self.layout.strata(cells)
+        seen, outcomes = self.layout.strata(cells)
         wrong, half = outcomes[..., 1], self.layout.codes
         ones = np.concatenate([outcomes[..., :half, 1], outcomes[..., half:, 0]], axis=-1)
-        return Tally.of(outcomes.sum(-1), wrong, wrong, ones)
+        return Tally.of(outcomes.sum(-1), wrong, wrong, ones, seen)
 
     def seen(self, cells: IntArray) -> IntArray:
         """Predictions (..., S) of tables by strata, labelled or not."""
@@ -111,8 +111,8 @@ class ClassesTask:
 
     def tally(self, cells: IntArray) -> Tally:
         """The outcomes of tables (..., C) by strata."""
-        _, outcomes = self.layout.strata(cells)
-        return Tally.of(outcomes.sum(-1), outcomes[..., 1], outcomes[..., 1])
+        seen, outcomes = self.layout.strata(cells)
+        return Tally.of(outcomes.sum(-1), outcomes[..., 1], outcomes[..., 1], seen=seen)
 
     def seen(self, cells: IntArray) -> IntArray:
         """Predictions (..., S) of tables by strata, labelled or not."""
@@ -153,7 +153,7 @@ class NumbersTask:
     def tally(self, cells: IntArray) -> Tally:
         """The outcomes of tables (..., C) by strata."""
         errors = self.layout.errors(cells)
-        return Tally.of(errors.n, errors.absolute, errors.squared)
+        return Tally.of(errors.n, errors.absolute, errors.squared, seen=self.layout.seen(cells))
 
     def seen(self, cells: IntArray) -> IntArray:
         """Predictions (..., S) of tables by strata, labelled or not."""

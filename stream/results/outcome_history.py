@@ -31,7 +31,7 @@ from driftline.stream.codec.timeline import (
 )
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.judge.floors import unjudged
-from driftline.stream.judge.outcomes import NEWEST
+from driftline.stream.judge.outcome_figures import NEWEST
 from driftline.stream.judge.timeline import HOUR_MS, OutcomeEra, Stretch, Timeline
 from driftline.stream.judge.waiting import Counts
 from driftline.stream.outcomes.tasks import BinaryTask
@@ -154,7 +154,7 @@ class OutcomeHistory:
             return None
         comparison = self.era.reference.comparison
         found = split(self.era.coding.task.tally(cells).joined(comparison.starts), comparison.reference)
-        loss = found.before + found.mix
+        loss = found.before + found.mix + found.coverage
         return 1 - loss if self.main == "accuracy" else loss
 
 

@@ -36,11 +36,11 @@ from driftline.stream.config.sections import Config
 from driftline.stream.judge.absence import CalendarOf, every_day
 from driftline.stream.judge.incidents import Status
 from driftline.stream.judge.outcome_state import OutcomesState
-from driftline.stream.judge.outcomes import newest_figures
 from driftline.stream.judge.pace import pace_of
 from driftline.stream.judge.promise import Promise
 from driftline.stream.judge.roster import NoRoomError, Room, Roster
 from driftline.stream.judge.state import ModelState
+from driftline.stream.judge.waiting import Waiting
 from driftline.stream.kafka.dead_letters import dead_letter
 from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.panes.tick import Marks, Tick, is_same_log
@@ -281,22 +281,21 @@ class JudgeStage:
         """Show how well the models do that had outcomes."""
         for model, state in changes.states.items():  # of labels that come later, outcomes come with ticks
             before, waiting = changes.before.states.get(model, ModelState()), state.waiting
-            # Slots are looked at now and then, and what waits takes long to add up.
-            if waiting is not None and (before.waiting is None or before.waiting.tried != waiting.tried):
+            if waiting is not None and _has_waited(waiting, before.waiting):
                 self._metrics.joined(model, waiting)
             self._show_versions(model, state, before, changes.reference(model))
 
     def _show_versions(
         self, model: str, state: ModelState, before: ModelState, reference: ReferenceMessage | None
     ) -> None:
-        """Show how well those versions do that had outcomes, and no more those that are gone."""
-        known = before.outcomes_by_track
-        new = {track: own for track, own in state.outcomes_by_track.items() if _is_news(own, known.get(track))}
+        """Show how well versions do that had outcomes or wait for labels, and no more those that are gone."""
+        known, waits = before.outcomes_by_track, _has_waited(state.waiting, before.waiting)
+        new = {track for track, own in state.outcomes_by_track.items() if _is_news(own, known.get(track))}
+        new |= {*state.waiting.stubs} if state.waiting is not None and waits else set()
         if not new and state.tracks.keys() == before.tracks.keys():
             return
-        baselines = self._monitors.of(model, reference).baselines(state)
-        coding = {track: baselines[track].coding if track in baselines else None for track in new}
-        figures = {track: newest_figures(own, coding[track]) for track, own in new.items()}
+        monitor = self._monitors.of(model, reference)
+        figures = {track: monitor.figures(state, track) for track in sorted(new)}
         self._metrics.performed(model, figures, {"", *state.tracks})
 
     def _count_incidents(self) -> None:
@@ -313,6 +312,11 @@ def split(fetch: Fetch) -> Iterator[Fetch]:
     """The panes of a fetch in batches to judge and commit at once."""
     for first in range(0, len(fetch.records), _BATCH):
         yield replace(fetch, records=fetch.records[first : first + _BATCH])
+
+
+def _has_waited(waiting: Waiting | None, before: Waiting | None) -> bool:
+    """Whether slots were looked at, as is done now and then: what waits takes long to add up."""
+    return waiting is not None and (before is None or before.tried != waiting.tried)
 
 
 def _is_news(own: OutcomesState, before: OutcomesState | None) -> bool:

@@ -33,6 +33,8 @@ CODING = coding_from(
 EPOCH, SLOT = 1_767_225_600_000, 10_000
 BOUNDS = Bounds(wait=12 * SLOT, slot=SLOT, keep=8 * SLOT, most=1_000_000)
 END = 1 << 62
+#: How often a prediction with a score has a label, None for none.
+Cases = Counter[tuple[str, float, str | None]]
 
 
 class Prediction(NamedTuple):
@@ -66,9 +68,7 @@ class World:
     labels: list[list[Label]]
 
     @classmethod
-    def of(
-        cls, seed: int, n: int = 400, labelled: float = 0.9, partitions: int = 3, apart: int = 3 * SLOT
-    ) -> World:
+    def of(cls, seed: int, n: int = 400, labelled: float = 0.9, partitions: int = 3, apart: int = 3 * SLOT) -> World:
         """apart: by how much a prediction that is sent again may be later at most."""
         rng = np.random.default_rng(seed)
         span = 20 * SLOT
@@ -160,7 +160,7 @@ def streamed(
     return replace(joined, counts=waiting.counts)
 
 
-def directly(world: World, bounds: Bounds = BOUNDS) -> tuple[dict[int, Counter[tuple[str, float, str]]], Counter[str]]:
+def directly(world: World, bounds: Bounds = BOUNDS) -> tuple[dict[int, Cases], Counter[str]]:
     """By slot, how often a prediction with a score has a label; and what became of all. One by one, from the rows."""
     rows = sorted(
         {row for log in world.predictions for row in log}, key=lambda row: (row.ts, row.prediction, row.score)
@@ -176,17 +176,17 @@ def directly(world: World, bounds: Bounds = BOUNDS) -> tuple[dict[int, Counter[t
         else:
             first[row.id] = row
             slots[row.ts // bounds.slot].append(row)
-    found = dict[int, Counter[tuple[str, float, str]]]()
+    found = dict[int, Cases]()
     for slot, own in slots.items():
         found[slot] = outcomes_of_slot(slot, own, labels, counts, bounds)
     counts["unmatched"] = sum(len(own) for id_, own in labels.items() if id_ not in first)
-    return {slot: each for slot, each in found.items() if each}, counts
+    return found, counts
 
 
 def outcomes_of_slot(
     slot: int, rows: list[Prediction], labels: dict[str, list[Label]], counts: Counter[str], bounds: Bounds
-) -> Counter[tuple[str, float, str]]:
-    end, found = (slot + 1) * bounds.slot, Counter[tuple[str, float, str]]()
+) -> Cases:
+    end, found = (slot + 1) * bounds.slot, Cases()
     firsts = sorted(min((label.ts for label in labels.get(row.id, ())), default=END) for row in rows)
     cutoff = min(max(firsts[math.ceil(0.99 * len(rows)) - 1] + bounds.slot, end), end + bounds.wait)
     for row in rows:
@@ -197,12 +197,12 @@ def outcomes_of_slot(
         counts["repeated"] += len(known) - len(different)
         counts["corrected"] += len(different) > 1
         counts["joined" if known else "unlabelled"] += 1
-        if known:
-            found[row.prediction, row.score, max(known, key=lambda label: (label.ts, label.label)).label] += 1
+        last = max(known, key=lambda label: (label.ts, label.label), default=None)
+        found[row.prediction, row.score, last and last.label] += 1
     return found
 
 
-def table_of(outcomes: Counter[tuple[str, float, str]]) -> OutcomeTable:
+def table_of(outcomes: Cases) -> OutcomeTable:
     rows = [row for row, times in outcomes.items() for _ in range(times)]
     score = np.array([score for _, score, _ in rows])
     predicted = CODING.predicted(texts_of([prediction for prediction, *_ in rows]), score)
