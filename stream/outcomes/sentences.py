@@ -100,8 +100,14 @@ def _points(found: Performance, loss: float) -> str:
 
 
 def _cause(found: Performance, change: Change) -> str:
-    split, reported = change.stretch.split, change.stretch.reported
+    split = change.stretch.split
     least = _POINT if found.task.main == "accuracy" else _SHARE_OF_ERROR * max(split.before, 1e-300)
+    covered = f"{_points(found, split.coverage)} as other predictions have labels, "
+    return (covered if abs(split.coverage) >= least else "") + _by_mix_or_concept(found, change, least)
+
+
+def _by_mix_or_concept(found: Performance, change: Change, least: float) -> str:
+    split, reported = change.stretch.split, change.stretch.reported
     of = "scores" if isinstance(found.task, BinaryTask) and found.task.layout.scores.grid else "predictions"
     mix, concept = _points(found, split.mix), _points(found, split.concept)
     if "concept" not in reported and abs(split.concept) < abs(split.mix):

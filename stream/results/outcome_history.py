@@ -8,7 +8,6 @@ Only the newest era is shown: what was coded in another way, or compared with an
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,8 @@ from typing import NamedTuple
 
 from driftline.detectors.arrays import IntArray
 from driftline.detectors.outcomes.compare import split
+from driftline.detectors.outcomes.coverage import reweighted
+from driftline.detectors.outcomes.intervals import Figure
 from driftline.detectors.outcomes.metrics import Metrics
 from driftline.detectors.outcomes.table import OutcomeTable, rows
 from driftline.stream.alerts.find import ListedIncident
@@ -35,7 +36,6 @@ from driftline.stream.judge.outcome_figures import NEWEST
 from driftline.stream.judge.timeline import HOUR_MS, OutcomeEra, Stretch, Timeline
 from driftline.stream.judge.waiting import Counts
 from driftline.stream.outcomes.tasks import BinaryTask
-from driftline.stream.panes.history import Bin
 from driftline.stream.results.timelines import SPANS
 
 DAY_MS, _HOURS = 24 * HOUR_MS, 24
@@ -45,28 +45,29 @@ DAY_MS, _HOURS = 24 * HOUR_MS, 24
 class Point:
     """The outcomes of a stretch of time.
 
-    start: epoch ms. predictions: None if that is not known. labelled: outcomes. expected: the main metric that the mix
-    of scores, or of predictions, alone would give; None without a reference.
+    start: epoch ms. labelled: outcomes. weighted: the accuracy if labels came for all predictions alike. expected: the
+    main metric that the mix of scores, or of predictions, alone would give. Both are None without a reference,
+    the first also of numbers.
     """
 
     start: int
-    predictions: int | None
     labelled: int
     metrics: Metrics
+    weighted: Figure | None
     expected: float | None
 
 
 class Covered(NamedTuple):
-    """How many predictions there are in a stretch of time, None if that is not known, and how many have a label."""
+    """How many predictions there are in a stretch of time, and how many of them have a label."""
 
     start: int
-    predictions: int | None
+    predictions: int
     labelled: int
 
     @property
-    def share(self) -> float | None:
-        """The share that has a label. What is counted a moment apart may lie in two stretches."""
-        return min(self.labelled / self.predictions, 1.0) if self.predictions else None
+    def share(self) -> float:
+        """The share that has a label."""
+        return self.labelled / max(self.predictions, 1)
 
 
 @dataclass(frozen=True)
@@ -81,14 +82,13 @@ class Band:
 class OutcomeHistory:
     """How well one track of a model did.
 
-    each: length of a stretch, ms. tables: by its number. predictions: by its start. floors: as configured, those that
-    the task has. labels: what became of labels that come by themselves; None if they do not.
+    each: length of a stretch, ms. tables: by its number, the oldest first. floors: as configured, those that the task
+    has. labels: what became of labels that come by themselves; None if they do not.
     """
 
     era: OutcomeEra
     each: int
     tables: Mapping[int, OutcomeTable]
-    predictions: Mapping[int, int]
     floors: Mapping[str, float]
     bands: Sequence[Band]
     labels: Counts | None
@@ -101,14 +101,14 @@ class OutcomeHistory:
     @cached_property
     def points(self) -> list[Point]:
         """The stretches that have outcomes, the oldest first."""
-        return [self._point(number * self.each, [table]) for number, table in self.tables.items()]
+        return [self._point(number * self.each, [table]) for number, table in self.tables.items() if table.n]
 
     @cached_property
     def newest(self) -> Point:
         """The newest stretches that have a thousand outcomes together, or all."""
         chosen, n = list[int](), 0
         for number in reversed([*self.tables]):
-            if n < NEWEST:
+            if n < NEWEST and self.tables[number].n:
                 chosen.append(number)
                 n += self.tables[number].n
         return self._point(chosen[-1] * self.each, [self.tables[number] for number in chosen])
@@ -120,20 +120,18 @@ class OutcomeHistory:
 
     @cached_property
     def coverage(self) -> list[Covered]:
-        """The stretches that have predictions, from the first outcome on: the newest ones may have no label yet."""
-        first = min(self.tables) * self.each
-        starts = {number * self.each for number in self.tables} | {each for each in self.predictions if each >= first}
+        """The stretches that have predictions; of labels that come by themselves, those that were joined."""
         return [
-            Covered(each, self.predictions.get(each), self.tables[number].n if number in self.tables else 0)
-            for each, number in ((each, each // self.each) for each in sorted(starts))
+            Covered(number * self.each, int(self._seen(table).sum()), table.n) for number, table in self.tables.items()
         ]
 
     @property
-    def labelled_share(self) -> float | None:
-        """The share of the predictions that have a label; None if it is not known."""
-        known = [each for each in self.coverage if each.predictions]
-        seen = sum(each.predictions or 0 for each in known)
-        return min(sum(each.labelled for each in known) / seen, 1.0) if seen else None
+    def labelled_share(self) -> float:
+        """The share of the predictions that have a label."""
+        return sum(each.labelled for each in self.coverage) / sum(each.predictions for each in self.coverage)
+
+    def _seen(self, table: OutcomeTable) -> IntArray:
+        return self.era.coding.task.seen(table.row(self.era.coding.size))
 
     def floor_of(self, name: str) -> tuple[str, str]:
         """The metric, and the class, that a floor is about."""
@@ -147,7 +145,13 @@ class OutcomeHistory:
         coding, reference = self.era.coding, self.era.reference
         cells, n = rows(tables, coding.size).sum(0), sum(each.n for each in tables)
         metrics = coding.task.metrics(cells, 1.0 if reference is None else reference.effect(n))
-        return Point(start, self.predictions.get(start), n, metrics, self._expected(cells))
+        return Point(start, n, metrics, self._weighted(cells, n), self._expected(cells))
+
+    def _weighted(self, cells: IntArray, n: int) -> Figure | None:
+        if self.era.reference is None or self.main != "accuracy":
+            return None
+        own = self.era.coding.task.tally(cells).joined(self.era.reference.comparison.starts)
+        return reweighted(own.seen, own.n, own.n - own.loss, self.era.reference.effect(n))
 
     def _expected(self, cells: IntArray) -> float | None:
         if self.era.reference is None:
@@ -164,7 +168,6 @@ def outcome_history(
     each: int,
     config: ModelConfig,
     incidents: Iterable[ListedIncident] = (),
-    predictions: Mapping[int, int] | None = None,
     labels: Counts | None = None,
 ) -> OutcomeHistory | None:
     """The history in a stored timeline of outcomes; None without an outcome. Raises FormatError.
@@ -178,16 +181,16 @@ def outcome_history(
     factor, tables = each // (DAY_MS if kind == "day" else HOUR_MS), dict[int, OutcomeTable]()
     for stretch in stored.stretches:
         table = unpack_table(stretch.part)
-        if stretch.era == newest and table.layout == era.coding.name and table.n:
+        if stretch.era == newest and table.layout == era.coding.name and table.cells.size:
             table = checked_table(era.coding, table)
             number = stretch.number // (_HOURS if kind == "day" and stretch.kind == "hour" else 1) // factor
             tables[number] = tables[number] + table if number in tables else table
-    if not tables:
+    if not any(table.n for table in tables.values()):
         return None
     task = era.coding.task
     floors = {name: bound for name, bound in config.outcomes.floors.items() if unjudged(task, name) is None}
     bands = [band for incident in incidents if (band := _band(incident)) is not None]
-    found = OutcomeHistory(era, each, dict(sorted(tables.items())), predictions or {}, floors, bands, labels)
+    found = OutcomeHistory(era, each, dict(sorted(tables.items())), floors, bands, labels)
     if not _is_sound(found):
         raise FormatError("a timeline of outcomes is damaged: its tables do not hold the outcomes that they count")
     return found
@@ -196,7 +199,8 @@ def outcome_history(
 def _is_sound(found: OutcomeHistory) -> bool:
     """Whether tables, which damage may fill with anything, hold their outcomes and say how right the model is."""
     coding, key = found.era.coding, (found.main, "")
-    if any(coding.task.tally(each.row(coding.size)).n.sum() != each.n for each in found.tables.values()):
+    counts = [(coding.task.tally(each.row(coding.size)), each.n) for each in found.tables.values()]
+    if any(own.n.sum() != n or own.n.min() < 0 or (own.seen < own.n).any() for own, n in counts):
         return False
     try:
         points, reference = [*found.points, found.newest], found.reference
@@ -209,29 +213,16 @@ def _is_sound(found: OutcomeHistory) -> bool:
 
 
 def replayed_history(
-    timeline: Timeline, config: ModelConfig, incidents: Iterable[ListedIncident], labels: Counts | None,
-    events: Sequence[Bin] = (),
-) -> OutcomeHistory | None:  # fmt: skip
-    """The history in a timeline of which nothing was ever stored, as long as is kept; None without an outcome.
-
-    events: those of the model by time, which say how many predictions there are.
-    """
+    timeline: Timeline, config: ModelConfig, incidents: Iterable[ListedIncident], labels: Counts | None
+) -> OutcomeHistory | None:
+    """The history in a timeline of which nothing was ever stored, as long as is kept; None without an outcome."""
     parts = all_parts(timeline)
     begins = (each.number * (HOUR_MS if kind == "hour" else DAY_MS) for kind, each in _stretches(timeline))
     lasted = (timeline.span.newest + 1) * HOUR_MS - min(begins, default=0)
     span = next((each for each in SPANS if lasted <= each.length), SPANS[-1])
     kind = "day" if span.by_day else "hour"
     wanted = {name: parts[name] for name in wanted_names(timeline.span, kind, 0) if name in parts}
-    predictions = _by_stretch(events, span.each)
-    return outcome_history(stored_timeline(wanted), kind, span.each, config, incidents, predictions, labels)
-
-
-def _by_stretch(events: Sequence[Bin], each: int) -> dict[int, int]:
-    """How many events each stretch has; nothing if they are known by longer ones only."""
-    found = defaultdict[int, int](int)
-    for own in events:
-        found[(own.start + own.length // 2) // each * each] += own.sketch.n
-    return dict(found) if all(own.length <= each for own in events) else {}
+    return outcome_history(stored_timeline(wanted), kind, span.each, config, incidents, labels)
 
 
 def _stretches(timeline: Timeline) -> Iterator[tuple[str, Stretch]]:

@@ -108,8 +108,7 @@ class OutcomesRead(NamedTuple):
             return None
         others = {*self.read.tracks} - {view.track}
         own = [each for each in incidents if each.newest.details.version not in others]
-        predictions = {each.start: each.sketch.n for each in view.bins}
-        return outcome_history(self.read.stored, self.read.kind, span.each, self.config, own, predictions, self.labels)
+        return outcome_history(self.read.stored, self.read.kind, span.each, self.config, own, self.labels)
 
 
 class Views:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -27,6 +28,7 @@ from driftline.stream.codec.timeline import (
 from driftline.stream.judge.state import ModelState
 from driftline.stream.judge.timeline import HOUR_MS, OutcomeEra, Stretch, Timeline
 from driftline.stream.judge.waiting import Counts
+from driftline.stream.outcomes.sentences import figure_text
 from driftline.stream.panes.pane import Pane, Range
 from driftline.stream.replay.pipeline import LogBatch, Pipeline
 from driftline.stream.replay.run import replay
@@ -235,32 +237,43 @@ def test_where_no_outcome_is_known_the_line_is_broken(pipeline: Pipeline) -> Non
     )
 
 
-def test_stretches_whose_labels_have_not_come_are_shown_as_such(pipeline: Pipeline) -> None:
+def with_unlabelled(found: OutcomeHistory, count: Mapping[int, int]) -> OutcomeHistory:
+    """The history with more predictions, which have no label, in stretches by their number."""
+    coding, tables = found.era.coding, dict(found.tables)
+    for number, more in count.items():
+        row = np.zeros(coding.size, np.int64)
+        row[0] = more
+        bare = OutcomeTable.of(coding.name, 0, 0, row)
+        tables[number] = tables[number] + bare if number in tables else bare
+    return replace(found, tables=dict(sorted(tables.items())))
+
+
+def test_stretches_that_have_no_labels_are_shown_as_such(pipeline: Pipeline) -> None:
     found = history_of(pipeline)
-    assert pages.labelled_chart(found) is None, "nobody knows how many predictions there are"
-    everything = {each.start: each.labelled for each in found.points}
-    assert pages.labelled_chart(replace(found, predictions=everything)) is None, "all have a label"
-    later = found.points[-1].start + found.each
-    waiting = history_of(pipeline, predictions={**everything, found.points[0].start - found.each: 9, later: 400})
-    assert [each.share for each in waiting.coverage] == [1.0] * len(found.points) + [0.0]
-    assert "100 % at first, 0 % at the end" in (pages.labelled_chart(waiting) or "")
-    assert waiting.labelled_share == COUNT / (COUNT + 400)
+    assert pages.labelled_chart(found) is None, "all have a label"
+    bare = with_unlabelled(found, {max(found.tables) + 1: 400})
+    assert [each.share for each in bare.coverage] == [1.0] * len(found.points) + [0.0]
+    assert len(bare.points) == len(found.points)
+    assert "100 % at first, 0 % at the end" in (pages.labelled_chart(bare) or "")
+    assert bare.labelled_share == COUNT / (COUNT + 400)
 
 
 def test_the_share_with_a_label_and_what_became_of_labels_are_counted(pipeline: Pipeline) -> None:
     found = history_of(pipeline)
-    assert found.labelled_share is None
-    assert pages.facts(found) == []
-    twice = {each.start: 2 * each.labelled for each in found.points}
+    assert [(each.name, each.value) for each in pages.facts(found)] == [("Labelled", "100 %")]
+    half = with_unlabelled(found, {number: table.n for number, table in found.tables.items()})
     labels = Counts(joined=6000, unlabelled=6000, late=12, unmatched=3)
-    facts = pages.facts(history_of(pipeline, predictions=twice, labels=labels))
-    assert {each.name: each.value for each in facts} == {
+    facts = {each.name: each.value for each in pages.facts(replace(half, labels=labels))}
+    weighted, known = half.newest.weighted, half.newest.metrics["accuracy", ""]
+    assert weighted is not None
+    assert facts.pop("Accuracy of all") == figure_text("accuracy", weighted) != figure_text("accuracy", known)
+    assert facts == {
         "Labelled": "50 %",
         "Labels joined": "6,000",
         "Labels too late": "12",
         "Labels of unknown ids": "3",
     }
-    newest, *_ = pages.lines(history_of(pipeline, predictions=twice))
+    newest, *_ = pages.lines(half)
     assert (newest.share, len(newest.figures)) == ("50 %", 3)
 
 

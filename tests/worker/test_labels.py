@@ -49,7 +49,7 @@ def baseline() -> Baseline:
 def apart(n: int, seed: int, gap_ms: int = 0) -> tuple[list[bytes], list[bytes]]:
     """Predictions, and their labels some minutes later: of most, a few corrected, doubled, too late or none.
 
-    gap_ms: after each 50 predictions. Hours later, a prediction and a label of nobody let all slots before them be
+    gap_ms: after each 50 predictions. Hours later, a prediction of another model and a label of nobody let all slots be
     closed.
     """
     rng, rows, labels = np.random.default_rng(seed), list[bytes](), list[tuple[int, dict[str, Any]]]()
@@ -69,7 +69,9 @@ def apart(n: int, seed: int, gap_ms: int = 0) -> tuple[list[bytes], list[bytes]]
     end = EPOCH + n * 1000 + n // 50 * gap_ms
     for hours in (5, 10, 15):
         last = {"id": f"last-{hours}", "ts": end + hours * HOUR, "model": "fraud", "label": "fine"}
-        rows.append(orjson.dumps({**orjson.loads(rows[0]), "id": f"end-{hours}", "ts": end + hours * HOUR}))
+        # Of another model: the end of a replay closes the slots of the last predictions, too.
+        row = {"id": f"end-{hours}", "ts": end + hours * HOUR, "model": "other"}
+        rows.append(orjson.dumps({**orjson.loads(rows[0]), **row}))
         written.append(orjson.dumps(last))
     return rows, written
 
@@ -237,7 +239,8 @@ def test_a_model_that_learns_its_baseline_has_outcomes_of_its_first_events(redis
         assert state.waiting.counts.joined > 1200
         read = driver.metrics.registry.get_sample_value
         assert read("driftline_joined", {"model": "fraud", "what": "joined"}) == state.waiting.counts.joined
-        (listed,) = await ModelIndex(this.client, this.config.worker.group, this.config.topics.panes).read()
+        index = ModelIndex(this.client, this.config.worker.group, this.config.topics.panes)
+        (listed,) = [each for each in await index.read() if each.name == "fraud"]
         assert listed.row(this.config)["labels"]["joined"] == state.waiting.counts.joined
         assert read("driftline_labels_total") == len(this.labels) + 3
 

@@ -80,12 +80,11 @@ def _picture(found: OutcomeHistory, key: tuple[str, str]) -> Picture | None:
 
 
 def labelled_chart(found: OutcomeHistory) -> Markup | None:
-    """The share of the predictions that have a label over time; None if all have one, or it is not known."""
+    """The share of the predictions that have a label over time; None if all have one."""
     shares = [each.share for each in found.coverage]
-    known = [each for each in shares if each is not None]
-    if len(known) < 2 or min(known) > _ALL:
+    if len(shares) < 2 or min(shares) > _ALL:
         return None
-    label = f"share with a label over time: {percent(known[0])} at first, {percent(known[-1])} at the end"
+    label = f"share with a label over time: {percent(shares[0])} at first, {percent(shares[-1])} at the end"
     return share_row(_spans(found), shares, label)
 
 
@@ -125,9 +124,12 @@ def _place(at: float, first: int, end: int) -> float:
 
 
 def facts(found: OutcomeHistory) -> list[Fact]:
-    """The share of the predictions that have a label, and what became of labels that come by themselves."""
-    share = found.labelled_share
-    known = [] if share is None else [Fact("Labelled", percent(share), "of the predictions shown")]
+    """How many of the predictions have a label, how right the model is on all, and what became of labels of a topic."""
+    share, weighted = found.labelled_share, found.newest.weighted
+    known = [Fact("Labelled", percent(share), "of the predictions shown")]
+    if weighted is not None and weighted.value is not None and share < _ALL:
+        figure = figure_text(found.main, weighted)
+        known.append(Fact("Accuracy of all", figure, "of the newest, if labels came for all predictions alike"))
     if found.labels is None:
         return known
     counts = found.labels
@@ -149,15 +151,11 @@ def lines(found: OutcomeHistory) -> list[Row]:
     columns, shares = _columns(found), {each.start: each.share for each in found.coverage}
     return [
         Row(
-            _when(found, each.start), each.labelled, _share_text(shares[each.start]),
+            _when(found, each.start), each.labelled, percent(shares[each.start]),
             [metric_text(key[0], each.metrics[key].value) if key in each.metrics else "–" for key in columns],
         )
         for each in found.points[: -_LINES - 1 : -1]
     ]  # fmt: skip
-
-
-def _share_text(share: float | None) -> str:
-    return "–" if share is None else percent(share)
 
 
 def _columns(found: OutcomeHistory) -> list[tuple[str, str]]:

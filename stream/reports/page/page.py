@@ -146,10 +146,7 @@ def _histories(result: ReplayResult, config: Config) -> dict[str, OutcomeHistory
     found = dict[str, OutcomeHistory]()
     for (model, track), timeline in sorted(result.recorded.outcomes.items()):
         own = [each for each in _incidents(result) if each.newest.model == model]
-        labels = result.labels.get(model)
-        events = result.recorded.histories.get((model, track))
-        bins = [] if events is None else events.bins()
-        history = replayed_history(timeline, config.for_model(model), own, labels, bins)
+        history = replayed_history(timeline, config.for_model(model), own, result.labels.get(model))
         if history is not None:
             found[f"{model} {track}".strip()] = history
     return found
