@@ -15,14 +15,12 @@ from types import MappingProxyType
 from typing import Any
 
 from driftline.detectors.decision.traffic import EVERY_DAY, Calendar
-from driftline.detectors.summaries.codes import Kind
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline, BaselineError
-from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.baselines.watched import Signals
 from driftline.stream.config.limits import Limits
-from driftline.stream.config.sections import FEWEST_EVENTS, ModelConfig
-from driftline.stream.events.event import Event, values_of
+from driftline.stream.config.sections import ModelConfig
+from driftline.stream.events.event import Event
 from driftline.stream.judge.absence import TrafficJudge
 from driftline.stream.judge.alike import by_half_hour
 from driftline.stream.judge.carry import begin, carry_over, gone, projected, projection
@@ -40,6 +38,7 @@ from driftline.stream.judge.schema import ALL_READ, Unread
 from driftline.stream.judge.state import JudgeState, ModelState
 from driftline.stream.judge.timeline import time_of_pane
 from driftline.stream.judge.waiting import Waiting
+from driftline.stream.judge.warm_up import filled, learned_from
 from driftline.stream.outcomes.halves import LabelHalves
 from driftline.stream.panes.pane import Pane, Source
 from driftline.stream.panes.tracks import by_track, is_track
@@ -335,28 +334,13 @@ class Monitor:
         return self._compare(state, state.learned, rest_of_pane, track, ticks)
 
     def _fill(self, state: ModelState, events: Sequence[Event]) -> tuple[int, int, bool]:
-        """How many of the events the sample takes, how many values it holds then, and whether it is complete."""
-        values = state.values
-        for count, event in enumerate(events, 1):
-            values, size = values + values_of(event), len(state.sample) + count
-            if size >= self.config.learn_events or (values >= self.limits.sample_values and size >= FEWEST_EVENTS):
-                return count, values, True
-        return len(events), values, False
+        most = self.config.learn_events, self.limits.sample_values
+        return filled(len(state.sample), state.values, events, *most)
 
     def _learn(self, sample: Sequence[Event]) -> Baseline | None:
-        kinds = {name: Kind(kind) for name, kind in self.config.kinds.items()}
-        settings = BuildSettings(
-            kinds=kinds,
-            selects=self.config.signals.selects,
-            most=self.limits.signals,
-            format_version=self.learned_format,
-            timezone=self.config.calendar.stated_timezone,
-            apart=self.by_slope,
-        )
         self.refusal = ""
         try:
-            learned = build_baseline(sample, {"model": self.model, "learned": True}, settings)
-            return learned.without_blocks() if self.learned_format > 1 else learned
+            return learned_from(sample, self.model, self.config, self.limits, self.learned_format, self.by_slope)
         except BaselineError as error:
             self.refusal = str(error)
             return None
