@@ -22,8 +22,7 @@ def worker(
 
     SIGHUP loads the baselines, `defaults` and `models` of the configuration again.
 
-    Exit code 0: stopped by SIGTERM or SIGINT. 1: an error; start it again. 2: it could not start.
-    3: ended by the watchdog; start it again.
+    Exit code 0: stopped by SIGTERM or SIGINT. 1: an error, 3: the watchdog; start it again. 2: it could not start.
     """
     # Nothing of the configuration is read yet, so there is nothing to load again; by default, it ends a process.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
