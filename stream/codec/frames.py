@@ -7,7 +7,9 @@
            T a tick   S the progress of a partition   R what a model is compared with   M the messages of a topic
            N a timeline   D an hour or a day of it   G the layout of some of them
            O the head of its outcomes   Q one bucket of them   X what they are compared with, learned of the first
-           V the slopes that its live events told
+           V the head of what waits for a join   J predictions that do   K labels that do   Y a pane of labels
+           Z outcomes of an hour or a day   A how some of them are coded   U the fields of a topic's messages
+           s the slopes that live events have shown
 
 The CRC is that of the content, started with the version less one.
 

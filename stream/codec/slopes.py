@@ -71,7 +71,7 @@ def live_slopes_parts(live: LiveSlopes) -> dict[str, tuple[Any, ...]]:
 
 def pack_slopes(part: tuple[Slopes]) -> bytes:
     """The frame of the part `slopes`."""
-    return frame(b"V", _PackedSlopes.of(*part), _SINCE)
+    return frame(b"s", _PackedSlopes.of(*part), _SINCE)
 
 
 def unpack_live_slopes(parts: Mapping[str, bytes], shape: Shape[SignalShape], blocks: int) -> LiveSlopes | None:
@@ -80,7 +80,7 @@ def unpack_live_slopes(parts: Mapping[str, bytes], shape: Shape[SignalShape], bl
     Raises FormatError, or KeyError if one is missing.
     """
     panes = (unframe(b"B", parts[f"block:{i}"], _BLOCK).unpack(shape) for i in range(blocks))
-    slopes = unframe(b"V", parts["slopes"], _SLOPES).unpack() if "slopes" in parts else None
+    slopes = unframe(b"s", parts["slopes"], _SLOPES).unpack() if "slopes" in parts else None
     if slopes and {*slopes.runs} != {signal.name for signal in shape.signals}:
         raise FormatError("the slopes of live events are those of other signals")
     return LiveSlopes(tuple(panes), slopes) if blocks or slopes else None

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
@@ -10,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from driftline.stream.codec import frames
 from driftline.stream.codec.frames import FormatError, Stored, frame, unframe
 from driftline.stream.codec.panes import PackedPane, PaneMessage
 from driftline.stream.codec.state import _Head
@@ -128,3 +133,13 @@ def test_what_was_recorded_is_written_again_to_the_byte() -> None:
         assert frame(kind, unframe(kind, data, msgspec.msgpack.Decoder(expected))) == data
         seen.add(kind)
     assert seen == {b"P", b"H", b"B", b"I"}
+
+
+def test_a_kind_of_frame_is_read_as_one_type_alone() -> None:
+    types = defaultdict[str, set[type]](set)
+    for path in sorted(Path(frames.__file__).parent.glob("*.py")):
+        module = import_module(f"driftline.stream.codec.{path.stem}")
+        for kind, decoder in re.findall(r'unframe\(b"(.)", .*?, (_[A-Z_]+)\)', path.read_text()):
+            types[kind].add(getattr(module, decoder).type)
+    assert len(types) > 20
+    assert {kind: each for kind, each in types.items() if len(each) > 1} == {}

@@ -159,18 +159,18 @@ def test_a_state_that_is_stored_between_any_two_panes_goes_on_as_if_it_were_not(
 def test_damaged_slopes_are_refused(damage: object) -> None:
     state, _ = judged(remembering(KEEP, LEARNING, seed=2))
     parts = state_delta(None, state).write
-    packed = msgspec.msgpack.decode(open_envelope(b"V", parts["slopes"]))
+    packed = msgspec.msgpack.decode(open_envelope(b"s", parts["slopes"]))
     damage(packed)  # type: ignore[operator]
     with pytest.raises(FormatError):
-        restore_state({**parts, "slopes": frame(b"V", packed, 3)}, shuffled())
+        restore_state({**parts, "slopes": frame(b"s", packed, 3)}, shuffled())
 
 
 def test_slopes_that_do_not_fit_the_signal_are_not_used() -> None:
     state, _ = judged(remembering(KEEP, LEARNING, seed=2))
     parts = state_delta(None, state).write
-    packed = msgspec.msgpack.decode(open_envelope(b"V", parts["slopes"]))
+    packed = msgspec.msgpack.decode(open_envelope(b"s", parts["slopes"]))
     packed[2][NAME].pop()
-    damaged = restore_state({**parts, "slopes": frame(b"V", packed, 3)}, shuffled())
+    damaged = restore_state({**parts, "slopes": frame(b"s", packed, 3)}, shuffled())
     monitor = Monitor("m", CONFIG, shuffled(), **monitor_settings())
     (pane,) = panes(remembering(KEEP, PANE, seed=9))
     at = LEARNING + PANE
