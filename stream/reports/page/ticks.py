@@ -20,7 +20,7 @@ _STEPS = (
 _MONTHS = (1, 2, 3, 6, 12, 24, 60, 120, 600, 1200)
 # Ticks of a chart, with an hour or with a date alone; and the part of it at its right end in which none begins, or none
 # on a telephone.
-_HOURS, _DATES, _END, _END_NARROW = 6, 8, 0.9, 0.6
+_HOURS, _DATES, _END, _END_NARROW = 6, 8, 0.9, 0.72
 
 
 def round_ticks(start: int, end: int) -> list[tuple[float, str]]:

@@ -50,4 +50,4 @@ def axis(time: Time, top: float) -> Markup:
 
 def axis_row(model: ModelView) -> Markup:
     """The times below the map."""
-    return tag("svg", axis(Time.of(model), 0.0), height=18, aria_hidden="true", class_="row")
+    return tag("svg", axis(Time.of(model), 0.0), height=18, aria_hidden="true", class_="row axis")
