@@ -10,6 +10,7 @@ from typing import Self
 from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.codec.panes import ReferenceMessage
+from driftline.stream.judge.incidents import Incident
 from driftline.stream.judge.roster import Roster
 from driftline.stream.judge.schema import REPORTER, SchemaState
 from driftline.stream.judge.state import ModelState
@@ -33,10 +34,11 @@ class Remembered:
     references: dict[str, ReferenceMessage] = field(default_factory=dict)
 
     @property
-    def open_incidents(self) -> int:
-        """The incidents of its models that alerts have reported as open, and of the topic if it reports those."""
+    def open_incidents(self) -> list[tuple[str, Incident]]:
+        """The incidents that alerts have reported as open, with their models; under "" those of the topic."""
         of_topic = self.schema.open_incidents if self.schema and self.number == REPORTER else []
-        return len(of_topic) + sum(len(state.open_incidents) for state in self.states.values())
+        of_models = ((model, each) for model, state in self.states.items() for each in state.open_incidents)
+        return [*(("", each) for each in of_topic), *of_models]
 
     def enter(self, model: str, state: ModelState, seen: int | None) -> None:
         """Enter a stored state without a given baseline into the roster. seen: as in `Roster`; None: not stored."""

@@ -299,7 +299,7 @@ class JudgeStage:
         self._metrics.performed(model, figures, {"", *state.tracks})
 
     def _count_incidents(self) -> None:
-        self._metrics.open_incidents(sum(each.open_incidents for each in self._remembered))
+        self._metrics.open_incidents([each for own in self._remembered for each in own.open_incidents])
 
     async def _drain_outbox(self, partition: _Partition) -> None:
         while alerts := await partition.record.outbox():

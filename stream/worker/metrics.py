@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter as Counts
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
@@ -18,13 +18,14 @@ from driftline.stream.alerts.schema import IncidentAlert
 from driftline.stream.codec.state import StateDelta
 from driftline.stream.events.limits import limit_of
 from driftline.stream.events.unreadable import Unreadable
-from driftline.stream.judge.incidents import Status
+from driftline.stream.judge.incidents import Incident, Status
 from driftline.stream.judge.promise import Promise
 from driftline.stream.judge.waiting import Waiting
 from driftline.stream.ops.http import own_registry
 from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.panes.sketcher import Sketched
 from driftline.stream.worker.faust.transport import Fetch
+from driftline.stream.worker.incident_metrics import IncidentMetrics
 from driftline.stream.worker.outcome_metrics import JoinMetrics, PerformanceMetrics
 
 # s. A commit to a near Redis takes 1 ms; one that takes 1 s means trouble.
@@ -95,7 +96,7 @@ class Metrics:
         self._performance = PerformanceMetrics(registry)
         self._joins = JoinMetrics(registry)
         self._models = dict[str, None]()
-        self._incidents = gauge("driftline_incidents_open", "Incidents open in this worker's partitions")
+        self._incidents = IncidentMetrics(registry)
         self._lag = gauge("driftline_lag_records", "Records not yet read", ["topic", "partition"])
         self._removed = count(
             "driftline_records_removed_unread",
@@ -205,9 +206,9 @@ class Metrics:
         self._commit.observe(seconds)
         self._written.inc(sum(len(part) for delta in deltas.values() for part in delta.write.values()))
 
-    def open_incidents(self, count: int) -> None:
-        """Set the number of incidents open in this worker's partitions."""
-        self._incidents.set(count)
+    def open_incidents(self, incidents: Sequence[tuple[str, Incident]]) -> None:
+        """Set the incidents open in this worker's partitions, each with its model, "" for the topic."""
+        self._incidents.set([(model if self._has_label(model) else "", each) for model, each in incidents])
 
     def set_lags(self, lags: Mapping[TP, int]) -> None:
         """Set the records not yet read of each partition of this worker, and forget all other partitions."""

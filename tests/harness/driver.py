@@ -147,6 +147,12 @@ class Driver:
         yield from (self.sketch_next(partition) for partition in self._partitions)
         yield from (self.labels_next(partition) for partition in self._label_partitions)
 
+    @property
+    def open_incidents(self) -> float:
+        """How many incidents are open by its metrics."""
+        (own,) = [each for each in self.metrics.registry.collect() if each.name == "driftline_incidents_open"]
+        return sum(each.value for each in own.samples)
+
     async def send_ticks(self, asked: int) -> None:
         """Send the ticks that are due, once Kafka was asked for the ends of its logs. asked: when, epoch ms."""
         names = self.config.topics

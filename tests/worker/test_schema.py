@@ -35,7 +35,7 @@ def test_one_judge_reports_a_topic_that_cannot_be_read_once_also_after_a_takeove
         driver = this.driver(step_ms=7)
         await driver.assign()
         await judge_all(driver)
-        assert driver.metrics.registry.get_sample_value("driftline_incidents_open") == 1
+        assert driver.open_incidents == 1
         (alert,) = this.alerts()
         data: dict[str, Any] = alert["data"]
         assert (data["alert_key"], data["class"], data["severity"]) == (

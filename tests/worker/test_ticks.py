@@ -199,7 +199,7 @@ def test_a_model_that_has_stopped_has_an_open_incident_in_the_metric_and_in_the_
         assert (listed.name, listed.open_incidents) == ("fraud", 1)
         driver = this.driver()
         await driver.assign()
-        assert driver.metrics.registry.get_sample_value("driftline_incidents_open") == 1
+        assert driver.open_incidents == 1
 
     run(redis_server, scenario)
 
