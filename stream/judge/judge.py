@@ -100,7 +100,7 @@ class Judge:
 
     @property
     def alike(self) -> Alike | None:
-        """The same before live events have told any slopes; None if there are none."""
+        """The same before live events have shown any slopes; None if there are none."""
         return self.alikes.by(None)
 
     def tests(self, state: JudgeState) -> Battery | Alike:

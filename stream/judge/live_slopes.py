@@ -67,7 +67,7 @@ class Alikes:
     battery: Battery
     by_slope: bool
     weights: Weights
-    # The slopes that live events told last, and what judges by them: to lay it out takes longer than to judge a pane.
+    # The slopes that live events showed last, and what judges by them: to lay it out takes longer than to judge a pane.
     _newest: list[Any] = field(default_factory=list)
 
     @cached_property
@@ -80,7 +80,7 @@ class Alikes:
         return (live or LiveSlopes()).add(pane, self.baseline) if self.learns else None
 
     def by(self, live: LiveSlopes | None) -> Alike | None:
-        """What judges by what live events have told; None if no signal has phases or slopes."""
+        """What judges by what live events have shown; None if no signal has phases or slopes."""
         known = live.known if live and self.learns else None
         if known is None:
             return self._at_first

@@ -183,5 +183,5 @@ def test_models_say_how_far_it_is() -> None:
     facts = read_head(state_delta(None, state).write["head"])
     row = StoredModel("m", 0, facts, None, 0).row(Config.model_validate({"models": {"m": {"baseline": "m.driftline"}}}))
     assert row["slope_blocks"] == 10
-    told, _ = judged(remembering(KEEP, LEARNING, seed=7))
-    assert read_head(state_delta(None, told).write["head"]).blocks == 0
+    known, _ = judged(remembering(KEEP, LEARNING, seed=7))
+    assert read_head(state_delta(None, known).write["head"]).blocks == 0
