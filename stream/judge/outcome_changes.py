@@ -81,4 +81,4 @@ def headline(outcome: OutcomeChange) -> str:
 
 def _by_coverage(text: str, share: float) -> str:
     """The part of a change that is there as other predictions have labels, if it is worth a word."""
-    return f", {text} as other predictions have labels" if abs(share) >= _WORTH else ""
+    return f", {text} by label coverage" if abs(share) >= _WORTH else ""
