@@ -70,7 +70,7 @@ def apart(n: int, seed: int, gap_ms: int = 0) -> tuple[list[bytes], list[bytes]]
     for hours in (5, 10, 15):
         last = {"id": f"last-{hours}", "ts": end + hours * HOUR, "model": "fraud", "label": "fine"}
         # Of another model: the end of a replay closes the slots of the last predictions, too.
-        row = {"id": f"end-{hours}", "ts": end + hours * HOUR, "model": "other"}
+        row = {"id": f"end-{hours}", "ts": end + hours * HOUR, "model": "end"}
         rows.append(orjson.dumps({**orjson.loads(rows[0]), **row}))
         written.append(orjson.dumps(last))
     return rows, written

@@ -28,7 +28,7 @@ def round_ticks(start: int, end: int) -> list[tuple[float, str]]:
 
     >>> begin, day = 862_704_000_000, 86_400_000
     >>> [words for _, words in round_ticks(begin, begin + 100 * day)]
-    ['Jun 1997', 'Jul 1997']
+    ['5 May', '19 May', '2 Jun', '16 Jun', '30 Jun', '14 Jul', '28 Jul']
     >>> [words for _, words in round_ticks(begin, begin + day)]
     ['4 May 00:00', '4 May 06:00', '4 May 12:00', '4 May 18:00']
     """
