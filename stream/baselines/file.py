@@ -200,7 +200,8 @@ def _decode(content: bytes, facts: Mapping[str, Any], members: Mapping[str, byte
     if "bins" in facts:
         baseline = replace(baseline, bins=dispersions_from(facts["bins"], members, layout, counts))
     if "outcomes" in facts:
-        baseline = replace(baseline, outcomes=outcomes_from(facts["outcomes"], members[OUTCOMES_FILE]))
+        outcomes = outcomes_from(facts["outcomes"], members[OUTCOMES_FILE], baseline.total.n)
+        baseline = replace(baseline, outcomes=outcomes)
     if not facts["blocks"] and not baseline.derived:
         raise BaselineError("the baseline was stored without its blocks by another Driftline; build it again")
     return replace(baseline, read_blocks=partial(_read_blocks, content, baseline)) if facts["blocks"] else baseline

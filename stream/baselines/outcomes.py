@@ -93,12 +93,15 @@ class OutcomeReference:
         return {"version": _VERSION, "rows": self.n, "coding": self.coding.facts, "hash": self.hash}
 
 
-def outcomes_from(facts: Mapping[str, Any], file: bytes) -> OutcomeReference | None:
+def outcomes_from(facts: Mapping[str, Any], file: bytes, events: int) -> OutcomeReference | None:
     """The outcomes in a file, of which the manifest states `facts`; None if they are of another version.
+
+    events: of the baseline.
 
     Raises ValueError, KeyError or TypeError if they are damaged.
     """
-    if facts["version"] != _VERSION:
+    # The first version did not count rows without a label: where all have one, it is the second.
+    if facts["version"] not in (1, _VERSION) or (facts["version"] == 1 and facts["rows"] != events):
         return None
     coding, blocks = coding_from(facts["coding"]), read_array(file, *COUNTS, "<i8")
     found = OutcomeReference(coding, blocks)

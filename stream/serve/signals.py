@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
+from driftline.detectors.outcomes.intervals import Figure
 from driftline.detectors.outcomes.metrics import Metrics
 from driftline.detectors.summaries.codes import Special
 from driftline.stream.alerts.find import FoundAlert, ListedIncident
@@ -18,7 +19,7 @@ from driftline.stream.codec.frames import FormatError
 from driftline.stream.config.sections import Config, ModelConfig
 from driftline.stream.judge.waiting import Counts
 from driftline.stream.reports.page.templates import rendered
-from driftline.stream.results.outcome_history import OutcomeHistory, outcome_history
+from driftline.stream.results.outcome_history import OutcomeHistory, Point, outcome_history
 from driftline.stream.results.overview import ModelView, SignalView
 from driftline.stream.results.sentences import band
 from driftline.stream.results.timelines import SPANS, Span, read_timeline, view_of
@@ -201,6 +202,7 @@ def outcome_rows(found: OutcomeHistory) -> list[dict[str, Any]]:
             "predictions": each.predictions,
             "labelled": each.labelled,
             "metrics": _metrics(points[each.start].metrics) if each.start in points else {},
+            "weighted_accuracy": _weighted(points.get(each.start)),
             "expected": points[each.start].expected if each.start in points else None,
         }
         for each in found.coverage
@@ -209,10 +211,15 @@ def outcome_rows(found: OutcomeHistory) -> list[dict[str, Any]]:
 
 def _metrics(metrics: Metrics) -> dict[str, dict[str, float | None]]:
     """Metrics by name, those of a class as in "recall@fraud", with their intervals."""
-    return {
-        f"{name}@{of}" if of else name: {"value": figure.value, "low": figure.low, "high": figure.high}
-        for (name, of), figure in metrics.items()
-    }
+    return {f"{name}@{of}" if of else name: _figure(figure) for (name, of), figure in metrics.items()}
+
+
+def _weighted(point: Point | None) -> dict[str, float | None] | None:
+    return None if point is None or point.weighted is None else _figure(point.weighted)
+
+
+def _figure(figure: Figure) -> dict[str, float | None]:
+    return {"value": figure.value, "low": figure.low, "high": figure.high}
 
 
 def _shares(view: ModelView, signal: SignalView, index: int) -> dict[str, float | None]:

@@ -289,6 +289,8 @@ class JudgeStage:
         self, model: str, state: ModelState, before: ModelState, reference: ReferenceMessage | None
     ) -> None:
         """Show how well versions do that had outcomes or wait for labels, and no more those that are gone."""
+        if not self._metrics.shows(model):
+            return
         known, waits = before.outcomes_by_track, _has_waited(state.waiting, before.waiting)
         new = {track for track, own in state.outcomes_by_track.items() if _is_news(own, known.get(track))}
         new |= {*state.waiting.stubs} if state.waiting is not None and waits else set()
@@ -320,7 +322,11 @@ def _has_waited(waiting: Waiting | None, before: Waiting | None) -> bool:
 
 
 def _is_news(own: OutcomesState, before: OutcomesState | None) -> bool:
-    return before is None or own.history is not before.history
+    """Whether outcomes were judged, or predictions came of which none has a label: then labels may have ceased."""
+    if before is None or own.history is not before.history:
+        return True
+    new, old = own.pending, before.pending
+    return new is not None and new is not old and new.content.n == (old.content.n if old else 0)
 
 
 def _deltas(changes: Changes) -> dict[str, StateDelta]:

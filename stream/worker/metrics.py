@@ -136,7 +136,7 @@ class Metrics:
 
     def joined(self, model: str, waiting: Waiting) -> None:
         """Set what became of the predictions and labels of a model, and what waits."""
-        if self._has_label(model):
+        if self.shows(model):
             self._joins.set(model, waiting)
 
     def limited(self, reasons: Iterable[str]) -> None:
@@ -178,24 +178,23 @@ class Metrics:
         """Count decided alerts."""
         for alert in alerts:
             self._alerts.labels(alert.data.status.value).inc()
-            if alert.data.status is Status.FIRING and self._has_label(model := alert.data.labels.get("model", "")):
+            if alert.data.status is Status.FIRING and self.shows(model := alert.data.labels.get("model", "")):
                 self._pages.labels(model).inc()
 
     def promised(self, promise: Promise) -> None:
         """Set how many false pages are allowed of a model."""
-        if promise.pages is not None and self._has_label(promise.model):
+        if promise.pages is not None and self.shows(promise.model):
             self._promised.labels(promise.model).set(promise.pages)
             self._pages.labels(promise.model)  # it is 0 before the first page
 
     def performed(self, model: str, figures: Mapping[str, Mapping[str, float]], versions: Collection[str]) -> None:
-        """Set how well versions of a model do, by metric; "" is all of it that has no baseline of its own.
+        """Set how well versions of a model do that is shown, by metric; "" is all that has no baseline of its own.
 
         versions: all that the model has; those that are gone are dropped.
         """
-        if self._has_label(model):
-            self._performance.set(model, figures, versions)
+        self._performance.set(model, figures, versions)
 
-    def _has_label(self, model: str) -> bool:
+    def shows(self, model: str) -> bool:
         """Whether a model has time series of its own: the first ones have."""
         if model and len(self._models) < _MAX_MODELS:
             self._models[model] = None
@@ -208,7 +207,7 @@ class Metrics:
 
     def open_incidents(self, incidents: Sequence[tuple[str, Incident]]) -> None:
         """Set the incidents open in this worker's partitions, each with its model, "" for the topic."""
-        self._incidents.set([(model if self._has_label(model) else "", each) for model, each in incidents])
+        self._incidents.set([(model if self.shows(model) else "", each) for model, each in incidents])
 
     def set_lags(self, lags: Mapping[TP, int]) -> None:
         """Set the records not yet read of each partition of this worker, and forget all other partitions."""

@@ -50,6 +50,29 @@ def test_a_file_whose_outcomes_are_damaged_is_refused() -> None:
         decode_baseline(out.getvalue())
 
 
+def of_the_first_version(content: bytes) -> bytes:
+    """The file as it was when rows without a label were not counted."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(out, "w") as new:
+        for name in old.namelist():
+            manifest = json.loads(old.read(name)) if name == "manifest.json" else None
+            if manifest:
+                manifest["outcomes"]["version"] = 1
+            new.writestr(name, json.dumps(manifest) if manifest else old.read(name))
+    return out.getvalue()
+
+
+def test_outcomes_of_the_first_version_are_read_where_all_rows_have_a_label() -> None:
+    log = messages(2000, seed=1)
+    whole = baseline_of(log)
+    read = decode_baseline(of_the_first_version(encode_baseline(whole)))
+    assert whole.outcomes is not None
+    assert read.outcomes is not None
+    assert read.outcomes.hash == whole.outcomes.hash
+    bare = [orjson.dumps({k: v for k, v in orjson.loads(each).items() if k != "label"}) for each in log[:9]]
+    assert decode_baseline(of_the_first_version(encode_baseline(baseline_of([*bare, *log[9:]])))).outcomes is None
+
+
 @pytest.mark.parametrize("facts", [
     {"task": "binary", "classes": ["a"], "scores": None, "is_confidence": False, "by_score": False},
     {"task": "binary", "classes": ["a", "a"], "scores": None, "is_confidence": False, "by_score": False},

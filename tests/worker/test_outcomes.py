@@ -93,3 +93,22 @@ def test_the_metrics_of_a_version_with_its_own_baseline_are_its_own_and_go_when_
     this = Bench(f"redis://{redis_server.address}", [orjson.dumps(each) for each in log], {"fraud": baseline(True)})
     this.config = parse_config(_CONFIG.format(group=unique("group")))
     play(this, live)
+
+
+def test_where_labels_cease_metrics_say_so(redis_server: Server) -> None:
+    log = [orjson.loads(each) for each in messages(3000, seed=3)]
+    for each in log[1510:]:
+        del each["label"]
+
+    async def live(this: Bench) -> None:
+        driver = this.driver()
+        await driver.work()
+        read = driver.metrics.registry.get_sample_value
+        labels = {"model": "fraud", "version": "", "metric": "labelled"}
+        # The last 10 labels were too few to be judged, so they are among the newest predictions.
+        assert read("driftline_performance", labels) == pytest.approx(10 / 1500, rel=0.02)
+        assert (read("driftline_performance", labels | {"metric": "accuracy"}) or 0) > 0.7
+
+    this = Bench(f"redis://{redis_server.address}", [orjson.dumps(each) for each in log], {"fraud": baseline(True)})
+    this.config = parse_config(_CONFIG.format(group=unique("group")))
+    play(this, live)
