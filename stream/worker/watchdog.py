@@ -34,6 +34,7 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._assigned_at = self._lag_known_at = time.monotonic()
         self._loop_alive_at: float | None = None
+        self._taking_over_since: float | None = None
         self._working, self._done_at = set[str](), dict[str, float]()
 
     def start(self) -> None:
@@ -46,13 +47,21 @@ class Watchdog:
         """Report that the event loop runs, and that the first assignment has come."""
         self._loop_alive_at = time.monotonic()
 
-    def assigned(self) -> None:
-        """Report a new assignment."""
-        self._assigned_at = time.monotonic()
+    @contextmanager
+    def taking_over(self) -> Iterator[None]:
+        """Report that the partitions of a new assignment are taken over, until the context ends; then work is due."""
+        self._taking_over_since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._taking_over_since = None
+            self._assigned_at = time.monotonic()
 
     def lag_known(self) -> None:
-        """Report that Kafka has said how much work there is."""
-        self._lag_known_at = time.monotonic()
+        """Report that the metrics show how much work there is: none is due of topics without a lag."""
+        self._lag_known_at = now = time.monotonic()
+        lag = self._metrics.lag_by_topic()
+        self._done_at |= {topic: now for topic in lag if not lag[topic] and topic not in self._working}
 
     @contextmanager
     def working(self, topic: str) -> Iterator[None]:
@@ -86,6 +95,9 @@ class Watchdog:
             yield "Kafka did not say what share of the topics is this worker's", reached_at
             return
         yield "the event loop stood still", self._loop_alive_at
+        if self._taking_over_since is not None:
+            yield "its partitions were not taken over", max(self._taking_over_since, reached_at)
+            return
         yield "Kafka did not say where its topics end", max(self._lag_known_at, reached_at)
         lag = self._metrics.lag_by_topic()
         for topic in sorted({*lag, *self._working}):

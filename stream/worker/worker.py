@@ -198,9 +198,8 @@ class Worker:
 
     async def _take_over(self, partitions: frozenset[TP]) -> Mapping[TP, int]:
         started = time.monotonic()
-        with _exit_when_refused():
+        with self.watchdog.taking_over(), _exit_when_refused():
             positions = await self._claim(partitions)
-        self.watchdog.assigned()
         log.info("took over %d partitions in %.2f s", len(positions), time.monotonic() - started)
         return {tp: position.offset for tp, position in positions.items()}
 
@@ -321,12 +320,10 @@ class Worker:
             await call_kafka(self._ask_for_lag)
         except KafkaError as error:  # such as a partition that was revoked meanwhile
             log.warning("Kafka does not say where its topics end: %r", error)
-        else:
-            self.watchdog.lag_known()
 
     async def _ask_for_lag(self) -> None:
         consumer = cast(FetchConsumer, self.app.consumer)
-        assignment_id = consumer.assignment_id
+        assignment_id = consumer.settled
         with _exit_when_refused():
             await self.guard.check_topics()
         asked = time.time_ns() // 1_000_000
@@ -336,12 +333,13 @@ class Worker:
         read_to = self.guard.read_to()
         positions = {tp: await consumer.position(tp) or 0 for tp in consumer.assignment()}
         ends = await consumer.ends(*positions)
-        if assignment_id is not None and assignment_id == consumer.assignment_id:
+        if assignment_id is not None and assignment_id == consumer.settled:
             with _exit_when_refused():
                 self.guard.check_ends(read_to, ends)
             for topic, reader in self._readers.items():
                 reader.asked_for_ends(_of_topic(topic, ends), asked)
             self.metrics.set_lags({tp: end - positions[tp] for tp, end in ends.items()})
+            self.watchdog.lag_known()
 
     async def _started(self) -> None:
         self.watchdog.start()

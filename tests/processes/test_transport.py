@@ -359,9 +359,11 @@ def test_a_takeover_may_take_as_long_as_a_server_is_away_and_nothing_is_read_mea
             await consumer.perform_seek()
             assert await consumer._getmany(None, 1.0) == {}
             assert not consumer.positioned
+            assert consumer.settled is None, "positions do not show a lag yet"
             back.set()
             await taken_over(consumer)
             assert consumer.positioned
+            assert consumer.settled == consumer.assignment_id
 
     asyncio.run(scenario())
 

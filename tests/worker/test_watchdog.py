@@ -81,10 +81,35 @@ CASES: dict[str, tuple[_Act, _Act, str | None]] = {
     ),
     "records that wait since a rebalance": (
         lambda _d, metrics, _s: metrics.set_lags({TP("predictions", 1): 7}),
-        lambda dog, _m, _s: (dog.loop_alive(), dog.lag_known(), dog.assigned()),
+        lambda dog, _m, _s: (dog.loop_alive(), dog.lag_known(), _take_over(dog)),
+        None,
+    ),
+    "records that came just now, after hours without one": (
+        lambda dog, metrics, _s: (metrics.set_lags({TP("labels", 1): 0}), dog.loop_alive()),
+        lambda dog, metrics, _s: (dog.loop_alive(), dog.lag_known(), metrics.set_lags({TP("labels", 1): 7})),
+        None,
+    ),
+    "records in work, though no others wait": (
+        lambda dog, metrics, stack: (metrics.set_lags({TP("panes", 1): 0}), stack.enter_context(dog.working("panes"))),
+        lambda dog, _m, _s: (dog.loop_alive(), dog.lag_known()),
+        "records of topic panes waited and none was done for",
+    ),
+    "a takeover that does not end": (
+        lambda dog, _m, stack: (dog.loop_alive(), stack.enter_context(dog.taking_over())),
+        lambda dog, _m, _s: dog.loop_alive(),
+        "its partitions were not taken over for",
+    ),
+    "a takeover that has begun just now": (
+        lambda dog, metrics, _s: (metrics.set_lags({TP("labels", 1): 7}), dog.loop_alive()),
+        lambda dog, _m, stack: (dog.loop_alive(), stack.enter_context(dog.taking_over())),
         None,
     ),
 }
+
+
+def _take_over(dog: Watchdog) -> None:
+    with dog.taking_over():
+        pass
 
 
 @pytest.mark.parametrize("case", CASES)

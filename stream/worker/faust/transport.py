@@ -191,6 +191,11 @@ class FetchConsumer(driver.Consumer):
         """Whether all partitions of the current assignment are where the assigned-hook wants them."""
         return self.assignment_id is not None and self._positioned == self.assignment_id
 
+    @property
+    def settled(self) -> int | None:
+        """The assignment whose positions mean what was read; None during a takeover, when they are hints (rule 3)."""
+        return self.assignment_id if self.positioned or not self.assignment() else None
+
     # ---- fetching
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> RecordMap:
