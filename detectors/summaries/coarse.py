@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from driftline.detectors.arrays import IntArray
+from driftline.detectors.arrays import FloatArray, IntArray
 from driftline.detectors.summaries.codes import Categories, Coder, Grid
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
@@ -66,6 +66,16 @@ class Coarsening:
             to[fine] = coarse[np.concatenate([codes, special])]
         order = np.argsort(to, kind="stable")
         return order, np.searchsorted(to[order], np.arange(self.layout.width))
+
+    def of_signal(self, signal: int, codes: FloatArray) -> FloatArray:
+        """Figures of all codes (w, K) of a signal, summed by its coarse ones."""
+        regular = self._groups[signal]
+        size = int(regular.max()) + 1
+        special = codes.shape[1] - len(regular)
+        found = np.zeros((len(codes), size + special))
+        np.add.at(found.T, regular, codes[:, : len(regular)].T)
+        found[:, size:] = codes[:, len(regular) :]
+        return found
 
     def counts(self, counts: IntArray) -> IntArray:
         """Counts (..., C) of the fine layout in coarse columns."""

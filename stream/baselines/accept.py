@@ -20,6 +20,7 @@ from driftline.stream.baselines.bins import joined
 from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.baselines.cycles import Cycles
 from driftline.stream.baselines.slopes import Slopes
+from driftline.stream.baselines.usual import joined_usual
 from driftline.stream.events.event import Event
 
 
@@ -80,7 +81,10 @@ def _joined(parent: Baseline, now: Baseline, about: Mapping[str, Any]) -> Baseli
     cycles = _cycles(parent, now)
     bins = joined([parent.bins and parent.bins.select(parent.names - now.names), now.bins])
     slopes, built = _slopes(parent, now), Baseline.of(layout, blocks, total, about)
-    return replace(built, rates=parent.rates, cycles=cycles, outcomes=parent.outcomes, slopes=slopes, bins=bins)
+    usual = joined_usual([(sources[source].usual, old) for source, old in zip(origin, at, strict=True)])
+    return replace(
+        built, rates=parent.rates, cycles=cycles, outcomes=parent.outcomes, slopes=slopes, bins=bins, usual=usual
+    )
 
 
 def _picked(figures: Sequence[tuple[Baseline, int]], name: str) -> Any:

@@ -29,6 +29,7 @@ from driftline.stream.baselines.encoding import content_hash, counts_type, signa
 from driftline.stream.baselines.outcomes import OutcomeReference, coding_of_signals
 from driftline.stream.baselines.slopes import Slopes
 from driftline.stream.baselines.unwatched import Why
+from driftline.stream.baselines.usual import Usual
 from driftline.stream.baselines.watched import Signals, WatchedSignal
 from driftline.stream.events.columns import LABEL, Columns, Field, tabulate
 from driftline.stream.events.event import Event
@@ -50,8 +51,8 @@ class Baseline:
     signal. arrays_hash: of signals and arrays. read_blocks: reads the blocks, which nobody needs who has what
     is `derived` from them; None if they were not kept. rates: of the events, if it was made of all that came. cycles:
     what it expects by phase of a day or a week; None if it expects the same at all times. slopes: how much its signals
-    vary by themselves; None if it does not say. bins: the same of their single bins. outcomes: those of its rows with
-    labels; None if too few had one.
+    vary by themselves; None if it does not say. bins: the same of their single bins. usual: how different its stretches
+    are from the rest of it, which decides nothing. outcomes: those of its rows with labels; None if too few had one.
     """
 
     layout: Layout
@@ -64,6 +65,7 @@ class Baseline:
     cycles: Cycles | None = None
     slopes: Slopes | None = None
     bins: Dispersions | None = None
+    usual: Usual | None = None
     outcomes: OutcomeReference | None = None
 
     @classmethod
@@ -196,6 +198,7 @@ class Baseline:
             cycles=self.cycles and self.cycles.select({signal.name for signal in layout.signals}),
             slopes=self.slopes and self.slopes.select({signal.name for signal in layout.signals}),
             bins=self.bins and self.bins.select({signal.name for signal in layout.signals}),
+            usual=self.usual and self.usual.select(kept),
         )
 
     @cached_property

@@ -21,6 +21,7 @@ from driftline.stream.baselines.encoding import DTYPES
 from driftline.stream.baselines.file import FORMAT_VERSION, MAX_MEMBER_BYTES
 from driftline.stream.baselines.slopes import slopes_of
 from driftline.stream.baselines.unwatched import RARE, Choice, Why, choose_names, identifiers, unwatched_fields
+from driftline.stream.baselines.usual import usual_of
 from driftline.stream.events.columns import Columns, Field, infer_fields, tabulate
 from driftline.stream.events.event import FALSE, FLAGS, TRUE, Event, is_whole
 from driftline.stream.text.phrases import listed
@@ -109,7 +110,8 @@ def build_baseline(
     steady = None if about.get("learned") else slopes_of(layout, codes, doubled)
     slopes = steady and steady.select(built.names.difference(cycles.by_name if cycles else ()))
     bins = None if about.get("learned") else dispersions_of(layout, codes, columns.ts, cycles, slopes)
-    return replace(built, cycles=cycles, slopes=slopes, bins=bins)
+    usual = None if about.get("learned") else usual_of(layout, blocks, cycles, columns.ts)
+    return replace(built, cycles=cycles, slopes=slopes, bins=bins, usual=usual)
 
 
 def _chosen_apart(layout: Layout, columns: Columns, settings: BuildSettings) -> list[int]:

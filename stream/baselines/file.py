@@ -10,6 +10,7 @@
     cycle_*.npy     what is expected by phase of a day or a week, if five or more were seen: `stream.baselines.cycles`
     slopes.npy      how much each signal varies by itself, if the blocks tell: `stream.baselines.slopes`
     bins.npy        how much its single bins vary by themselves, if it has slopes or cycles: `stream.baselines.bins`
+    usual.npy       how different its stretches are from the rest of it: `stream.baselines.usual`
     outcomes.npy    tables of outcomes of time-ordered blocks of rows with labels: `stream.baselines.outcomes`
 
 This is format 2. Format 1 has the signals in the manifest and blocks, sums and extremes alone. A baseline that it can
@@ -56,6 +57,7 @@ from driftline.stream.baselines.encoding import (
 from driftline.stream.baselines.outcomes import OUTCOMES_FILE, outcomes_from
 from driftline.stream.baselines.rates import RATES_FILE, rates_facts, rates_file, rates_from
 from driftline.stream.baselines.slopes import SLOPES_FILE, slopes_from
+from driftline.stream.baselines.usual import USUAL_FILE, usual_from
 
 FORMAT, FORMAT_VERSION = "driftline-baseline", 2
 #: Enough for 256 blocks of 100,000 columns. An archive whose member claims more is refused before it is unpacked.
@@ -75,6 +77,7 @@ _NO_FACTS = (
     "cycles",
     "slopes",
     "bins",
+    "usual",
     "outcomes",
     "signals",
 )
@@ -99,7 +102,8 @@ def encode_baseline(baseline: Baseline) -> bytes:
 def _format(baseline: Baseline) -> int:
     """The least version of the format that holds all of a baseline."""
     later = any(signal.range is not None or signal.whole for signal in baseline.layout.signals)
-    parts = (baseline.derived, baseline.rates, baseline.cycles, baseline.slopes, baseline.bins, baseline.outcomes)
+    judged = (baseline.derived, baseline.rates, baseline.cycles, baseline.slopes, baseline.bins)
+    parts = (*judged, baseline.usual, baseline.outcomes)
     return 2 if later or any(each is not None for each in parts) or baseline.read_blocks is None else 1
 
 
@@ -118,7 +122,7 @@ def _members(baseline: Baseline) -> dict[str, bytes]:
     total, derived, cycles, slopes = baseline.total, baseline.derived, baseline.cycles, baseline.slopes
     blocks = baseline.blocks if baseline.read_blocks else None
     rates = {} if baseline.rates is None else {RATES_FILE: rates_file(baseline.rates)}
-    bins, outcomes = baseline.bins, baseline.outcomes
+    bins, usual, outcomes = baseline.bins, baseline.usual, baseline.outcomes
     summary = {
         "signals.json": signals_file(baseline.layout),
         "counts.npy": counts_file(total.counts[None]),
@@ -134,6 +138,7 @@ def _members(baseline: Baseline) -> dict[str, bytes]:
         **({"cycles": cycles.facts()} if cycles else {}),
         **({"slopes": slopes.facts()} if slopes else {}),
         **({"bins": bins.facts()} if bins else {}),
+        **({"usual": usual.facts()} if usual else {}),
         **({"outcomes": outcomes.manifest()} if outcomes else {}),
         **baseline.about,
     }
@@ -146,6 +151,7 @@ def _members(baseline: Baseline) -> dict[str, bytes]:
         **(cycles.files() if cycles else {}),
         **({SLOPES_FILE: slopes.file()} if slopes else {}),
         **({BINS_FILE: bins.file()} if bins else {}),
+        **({USUAL_FILE: usual.file()} if usual else {}),
         **({OUTCOMES_FILE: outcomes.file()} if outcomes else {}),
     }
 
@@ -157,7 +163,7 @@ def _summary_hash(content: str, members: Mapping[str, bytes]) -> str:
 
 def decode_baseline(content: bytes) -> Baseline:
     """The baseline in a file's bytes. Raises BaselineError if they are damaged, newer than we read, or no baseline."""
-    extras = (*DERIVED_FILES, RATES_FILE, *CYCLES_FILES, SLOPES_FILE, BINS_FILE, OUTCOMES_FILE)
+    extras = (*DERIVED_FILES, RATES_FILE, *CYCLES_FILES, SLOPES_FILE, BINS_FILE, USUAL_FILE, OUTCOMES_FILE)
     members = _unzip(content, ("manifest.json", *_SUMMARY, *extras))
     try:
         facts = json.loads(members["manifest.json"])
@@ -199,6 +205,8 @@ def _decode(content: bytes, facts: Mapping[str, Any], members: Mapping[str, byte
         baseline = replace(baseline, slopes=slopes_from(facts["slopes"], members, layout, counts))
     if "bins" in facts:
         baseline = replace(baseline, bins=dispersions_from(facts["bins"], members, layout, counts))
+    if "usual" in facts:
+        baseline = replace(baseline, usual=usual_from(facts["usual"], members, layout))
     if "outcomes" in facts:
         outcomes = outcomes_from(facts["outcomes"], members[OUTCOMES_FILE], baseline.total.n)
         baseline = replace(baseline, outcomes=outcomes)

@@ -12,21 +12,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
+import numpy as np
 import orjson
 
+from driftline.detectors.decision.phases import CYCLES
+from driftline.detectors.decision.reference import Reference as PhaseCounts
 from driftline.detectors.outcomes.table import OutcomeTable
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.shape import Shape
+from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.baselines.encoding import signal_from_json, signal_to_json
+from driftline.stream.baselines.encoding import COUNTS, counts_file, read_array, signal_from_json, signal_to_json
 from driftline.stream.baselines.outcomes import OutcomeReference
+from driftline.stream.baselines.usual import Phased, Usual
 from driftline.stream.baselines.watched import Signals
 from driftline.stream.codec.frames import FormatError, Stored, frame, unframe
 from driftline.stream.codec.outcomes import PackedTable
 from driftline.stream.codec.panes import PackedSketch
+from driftline.stream.events.times import time_zone
 from driftline.stream.judge.outcome_state import OutcomesState
 from driftline.stream.judge.state import ModelState, TrackState
 from driftline.stream.judge.timeline import Era, OutcomeEra, Reference, Span, Stretch, Timeline
@@ -39,13 +46,22 @@ OUTCOME = "outcome_"
 
 
 class _PackedReference(Stored, frozen=True):
-    """A Reference. layout: JSON of its signals, about: of its facts. baseline: content hash."""
+    """A Reference. layout: JSON of its signals, about: of its facts. baseline: content hash.
+
+    usual: the .npy file of a `Usual`, or empty. timezone: of `Phased`. phased: by index of the signals with phases, the
+    .npy files of their counts by phase.
+    """
+
+    since: ClassVar[Mapping[str, int]] = MappingProxyType({"usual": 3, "timezone": 3, "phased": 3})
 
     signals: Signals
     layout: bytes
     total: PackedSketch
     about: bytes
     baseline: str
+    usual: bytes = b""
+    timezone: str = ""
+    phased: tuple[tuple[int, bytes], ...] = ()
 
 
 class _PackedEra(Stored, frozen=True):
@@ -172,17 +188,46 @@ def unpack_reference(part: bytes) -> Reference:
         if [each.name for each in layout.signals] != [each.name for each in packed.signals]:
             raise FormatError("the layout of a timeline has other signals than it says")
         total = packed.total.unpack(layout)
+        usual = Usual.of_file(packed.usual, len(layout.signals)) if packed.usual else None
+        phased = _unpack_phased(packed, layout, total)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise FormatError(f"the layout of a timeline is damaged: {error}") from error
-    return Reference(Baseline(layout, total, about, packed.baseline, None), packed.signals)
+    return Reference(Baseline(layout, total, about, packed.baseline, None, usual=usual), packed.signals, phased)
 
 
-def _pack_reference(reference: Reference) -> bytes:
+def _unpack_phased(packed: _PackedReference, layout: Layout, total: Sketch) -> Phased | None:
+    """What is expected by phase. Raises ValueError if it is not of the events that the reference has in all."""
+    if not packed.phased:
+        return None
+    time_zone(packed.timezone)
+    found = {}
+    for s, file in packed.phased:
+        counts = read_array(file, *COUNTS).astype(np.int64)
+        if not 0 <= s < len(layout.signals) or len(counts) not in CYCLES:
+            raise ValueError(f"a signal {s} with {len(counts)} phases cannot be")
+        if not np.array_equal(counts.sum(0), total.counts[layout.columns[s]]):
+            raise ValueError(f"signal {s} has other events by phase than in all")
+        found[s] = PhaseCounts(counts.astype(float))
+    return Phased(packed.timezone, found)
+
+
+def pack_reference(reference: Reference) -> bytes:
+    """What the stretches of an era are compared with."""
     coarse = reference.coarse
     layout = orjson.dumps([signal_to_json(each) for each in coarse.layout.signals])
     about = orjson.dumps(dict(coarse.about), option=orjson.OPT_SORT_KEYS)
-    total, hash_ = PackedSketch.of(coarse.total), coarse.arrays_hash
-    return frame(b"G", _PackedReference(reference.signals, layout, total, about, hash_))
+    total, usual, phased = PackedSketch.of(coarse.total), coarse.usual, reference.phased
+    packed = _PackedReference(
+        reference.signals, layout, total, about, coarse.arrays_hash,
+        usual.file() if usual else b"",
+        phased.timezone if phased else "",
+        _by_phase(phased) if phased else (),
+    )  # fmt: skip
+    return frame(b"G", packed)
+
+
+def _by_phase(phased: Phased) -> tuple[tuple[int, bytes], ...]:
+    return tuple((s, counts_file(each.counts.astype(np.int64))) for s, each in phased.signals.items())
 
 
 def timeline_frames(old: ModelState | None, new: ModelState, prefix_of: Callable[[str], str]) -> Frames:
@@ -220,7 +265,7 @@ def _gone(old: Timeline | None, new: Timeline | None) -> Iterator[str]:
 def _pack(part: _Part) -> bytes:
     if isinstance(part, Stretch):
         return pack_stretch((part,))
-    return _pack_outcome_era(part) if isinstance(part, OutcomeEra) else _pack_reference(part)
+    return _pack_outcome_era(part) if isinstance(part, OutcomeEra) else pack_reference(part)
 
 
 class StoredStretch(NamedTuple):

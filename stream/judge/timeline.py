@@ -26,6 +26,7 @@ from driftline.detectors.summaries.coarse import Coarsening
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.outcomes import OutcomeReference
+from driftline.stream.baselines.usual import Phased
 from driftline.stream.baselines.watched import Signals
 from driftline.stream.config.history import History
 from driftline.stream.outcomes.coding import Coding
@@ -52,19 +53,25 @@ class Kept(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """What the stretches of an era are compared with. coarse: the baseline, in coarse codes. signals: its own."""
+    """What the stretches of an era are compared with.
+
+    coarse: the baseline, in coarse codes. signals: its own. phased: what it expects by phase, in coarse codes.
+    """
 
     coarse: Baseline
     signals: Signals
+    phased: Phased | None = None
 
     @classmethod
     def of(cls, baseline: Baseline, codes: Coarsening) -> Reference:
         """A baseline, without its blocks."""
         about = {name: fact for name, fact in baseline.about.items() if not name.startswith("unwatched")}
-        coarse = Baseline(codes.layout, codes.sketch(baseline.total), about, baseline.content_hash, None)
+        total, usual = codes.sketch(baseline.total), baseline.usual
+        coarse = Baseline(codes.layout, total, about, baseline.content_hash, None, usual=usual)
+        phased = Phased.of(baseline.cycles, baseline.layout) if usual else None
         sizes = (each.size for each in codes.layout.signals)
         signals = (each._replace(size=size) for each, size in zip(baseline.watched, sizes, strict=True))
-        return cls(coarse, tuple(signals))
+        return cls(coarse, tuple(signals), phased and phased.coarse(codes))
 
 
 class OutcomeEra(NamedTuple):

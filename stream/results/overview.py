@@ -17,6 +17,7 @@ from driftline.detectors.decision.battery import Battery, Column
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.usual import Phased, Phases
 from driftline.stream.judge.changes import Change, describe
 from driftline.stream.panes.history import Bin, History
 from driftline.stream.replay.run import Record
@@ -34,6 +35,8 @@ _PARTIAL = 0.25
 FOREVER = 2**62
 # Stretches of the reference at most: it is shown for comparison.
 _REFERENCE_STRETCHES = 30
+# From when to when, epoch ms; None: to the end.
+_Period = tuple[int, int | None]
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,8 @@ class ModelView:
     """One model, or one version of it that is judged by itself.
 
     bins: its events by time, at most `STRETCHES` of them. signals: the worst first. timed: whether events have times;
-    if not, bins is one. own_events: of the reference's stretches.
+    if not, bins is one. own_events: of the reference's stretches. by_phase: whether some signals are compared with the
+    same hours of the reference.
     """
 
     model: str
@@ -112,6 +116,7 @@ class ModelView:
     bins: tuple[Bin, ...]
     signals: tuple[SignalView, ...]
     own_events: tuple[int, ...] = ()
+    by_phase: bool = False
 
     @property
     def layout(self) -> Layout:
@@ -185,7 +190,9 @@ def _recorded(record: Record, model: str, track: str, timed: bool, judged: bool)
     history: History = record.histories[model, track]
     fine = history.bins()
     bins = history.bins(max(min(STRETCHES, sum(each.sketch.n for each in fine) // _EACH), 1))
-    view = View(model, track, record.references[model, track], fine, bins, timed, judged)
+    baseline = record.references[model, track]
+    phased = Phased.of(baseline.cycles, baseline.layout)
+    view = View(model, track, baseline, fine, bins, timed, judged, phased=phased)
     return view.build(episodes_of(record, model, track))
 
 
@@ -194,7 +201,8 @@ class View:
     """Builds the view of one track of a model.
 
     fine: all of its stretches of time. bins: the same as they are shown. unknown: stretches and signals (W, S) of which
-    nothing is known; None: no such ones.
+    nothing is known; None: no such ones. phased: what the baseline expects by phase. until: where traffic ends, epoch
+    ms, if not with the last stretch.
     """
 
     model: str
@@ -205,31 +213,45 @@ class View:
     timed: bool = True
     judged: bool = True
     unknown: BoolArray | None = None
-    _since: dict[tuple[int, int | None], Sketch] = field(default_factory=dict)
-    _differences: dict[int, FloatArray] = field(default_factory=dict)
+    phased: Phased | None = None
+    until: int = FOREVER
+    _since: dict[_Period, Sketch] = field(default_factory=dict)
+    _differences: dict[_Period, FloatArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.battery = Battery(self.baseline.layout, self.baseline.total.counts)
 
+    @cached_property
+    def _sizes(self) -> Sizes:
+        return Sizes(self.baseline, self.phased)
+
+    @cached_property
+    def _phases(self) -> Phases:
+        """The events of the fine stretches by phase."""
+        if self.phased is None or not self.timed:
+            return {}
+        return self._sizes.phases([(each.start, min(each.end, self.until), each.sketch.n) for each in self.fine])
+
     def build(self, episodes: Mapping[str, Sequence[Episode]]) -> ModelView:
         """The view, with the drifts of each signal by its name."""
-        sizes = Sizes(self.baseline)
         events = np.array([each.sketch.n for each in self.bins])
-        levels = sizes.levels(np.stack([each.sketch.counts for each in self.bins]), events)
+        starts = np.searchsorted([each.start for each in self.fine], [each.start for each in self.bins])
+        phases = {number: np.add.reduceat(each, starts) for number, each in self._phases.items()}
+        levels = self._sizes.levels(np.stack([each.sketch.counts for each in self.bins]), events, phases)
         levels[events < _PARTIAL * np.median(events)] = -1
         if self.unknown is not None:
             levels[self.unknown] = -1
         alike = round(self.baseline.total.n / max(float(np.median(events)), 1.0))
-        own = sizes.own(min(max(alike, 1), _REFERENCE_STRETCHES) if self.timed else 1)
-        before = sizes.levels(*own)
+        before, own_events = self._sizes.own(min(max(alike, 1), _REFERENCE_STRETCHES) if self.timed else 1)
         signals = [
-            self._signal(sizes, s, self._ended(episodes.get(each.name, ()), levels[:, s]), levels[:, s], before[:, s])
+            self._signal(s, self._ended(episodes.get(each.name, ()), levels[:, s]), levels[:, s], before[:, s])
             for s, each in enumerate(self.baseline.layout.signals)
         ]
         ranked = tuple(sorted(signals, key=lambda each: each.rank))
         return ModelView(
-            self.model, self.track, self.baseline, self.timed, tuple(self.bins), ranked, tuple(own[1].tolist())
-        )
+            self.model, self.track, self.baseline, self.timed, tuple(self.bins), ranked, tuple(own_events.tolist()),
+            bool(self._phases),
+        )  # fmt: skip
 
     def _ended(self, episodes: Sequence[Episode], levels: IntArray) -> tuple[Episode, ...]:
         """The episodes, where those of signals that have recovered end with the last stretch that was different."""
@@ -242,16 +264,11 @@ class View:
         )
         return max(min(max(different, default=0), until), episode.since)
 
-    def _signal(
-        self, sizes: Sizes, s: int, episodes: tuple[Episode, ...], levels: IntArray, own: IntArray
-    ) -> SignalView:
+    def _signal(self, s: int, episodes: tuple[Episode, ...], levels: IntArray, own: IntArray) -> SignalView:
         signal, shown = self.baseline.layout.signals[s], worst(episodes)
         test = shown.finding.test if shown else Column("ks" if signal.ordered else "chi2", s)
-        after = self._total if shown is None else self._events_of(shown)
-        before = self._before(shown)
-        if id(after) not in self._differences:
-            self._differences[id(after)] = sizes.of(after.counts[None])[0]
-        difference = float(self._differences[id(after)][s])
+        period = (0, None) if shown is None else (shown.since, shown.until)
+        after, before, difference = self._events_of(period), self._before(shown), float(self._difference(period)[s])
         level = 0 if shown is None else max(int(np.searchsorted(BOUNDS, difference, side="right")), 1)
         return SignalView(
             signal.name, s, signal.kind.value, episodes,
@@ -260,10 +277,6 @@ class View:
             partial(describe, self.battery, test, before, after), self.judged,
         )  # fmt: skip
 
-    @cached_property
-    def _total(self) -> Sketch:
-        return Sketch.total([each.sketch for each in self.bins])
-
     def _before(self, episode: Episode | None) -> Sketch:
         """What the events of an episode are compared with: the baseline, or what came before."""
         if episode is None or not episode.finding.against_past:
@@ -271,14 +284,22 @@ class View:
         earlier = [each.sketch for each in self.fine if each.end <= episode.since]
         return Sketch.total(earlier) if earlier else self.baseline.total
 
-    def _events_of(self, episode: Episode) -> Sketch:
-        """The events since an episode began, to its end, as exactly as the bins tell; each sum is made once."""
-        key = episode.since, episode.until
-        if key not in self._since:
-            self._since[key] = Sketch.total([each.sketch for each in self._bins_of(*key)])
-        return self._since[key]
+    def _events_of(self, period: _Period) -> Sketch:
+        """The events of a period, as exactly as the bins tell; each sum is made once."""
+        if period not in self._since:
+            self._since[period] = Sketch.total([self.fine[row].sketch for row in self._rows_of(*period)])
+        return self._since[period]
 
-    def _bins_of(self, since: int, until: int | None) -> Sequence[Bin]:
-        reached = [each for each in self.fine if until is None or each.start < until]
-        inside = [each for each in reached if each.start + each.length // 2 >= since]
-        return inside or reached[-1:] or self.fine[-1:]
+    def _difference(self, period: _Period) -> FloatArray:
+        """The sizes (S,) of the differences of a period's events from the baseline."""
+        if period not in self._differences:
+            rows = self._rows_of(*period)
+            phases = {number: each[rows].sum(0, keepdims=True) for number, each in self._phases.items()}
+            self._differences[period] = self._sizes.of(self._events_of(period).counts[None], phases)[0]
+        return self._differences[period]
+
+    def _rows_of(self, since: int, until: int | None) -> list[int]:
+        """The fine stretches of a period."""
+        reached = [row for row, each in enumerate(self.fine) if until is None or each.start < until]
+        inside = [row for row in reached if self.fine[row].start + self.fine[row].length // 2 >= since]
+        return inside or reached[-1:] or [len(self.fine) - 1]

@@ -85,11 +85,15 @@ class _AlertFinding(NamedTuple):
 
 @dataclass
 class Timelines:
-    """The timeline of one track of a model. kind: of its stretches, hour or day; length: of each, ms."""
+    """The timeline of one track of a model.
 
-    baseline: Baseline
+    reference: of its newest era. kind: of its stretches, hour or day. until: the end of its newest hour, epoch ms.
+    """
+
+    reference: Reference
     kind: str
     known: Mapping[int, _Known]
+    until: int
 
     @property
     def length(self) -> int:
@@ -123,7 +127,9 @@ def read_timeline(stored: StoredTimeline, kind: str) -> Timelines | None:
         number = each.number // _HOURS if kind == "day" and each.kind == "hour" else each.number
         known[number].append(_Known(sketch, projection.absent))
     merged = {number: _Known.total(parts) for number, parts in known.items()}
-    return Timelines(newest.coarse, kind, merged) if merged else None
+    hours = [each.number + 1 for each in stored.stretches if each.kind == "hour"]
+    until = _HOUR * max(hours, default=(max(merged, default=0) + 1) * _HOURS)
+    return Timelines(newest, kind, merged, until) if merged else None
 
 
 def _projection(old: Reference, new: Reference) -> Projection:
@@ -143,10 +149,11 @@ def view_of(
     """The view of a timeline. incidents: of the model; those of another one of `tracks` are left out."""
     fine, _ = timelines.bins(timelines.length)
     bins, unknown = timelines.bins(span.each)
-    view = View(model, track, timelines.baseline, fine, bins, unknown=unknown)
+    baseline, until = timelines.reference.coarse, timelines.until
+    view = View(model, track, baseline, fine, bins, unknown=unknown, phased=timelines.reference.phased, until=until)
     others = {*tracks} - {track}
     own = (each for each in incidents if each.newest.details.version not in others)
-    return view.build(_episodes(timelines.baseline, own))
+    return view.build(_episodes(baseline, own))
 
 
 def _episodes(baseline: Baseline, incidents: Iterable[ListedIncident]) -> Mapping[str, Sequence[Episode]]:

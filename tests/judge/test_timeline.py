@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import reduce
+from functools import cache, reduce
 from operator import add
 from typing import Any
 
@@ -12,17 +12,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from driftline.detectors.decision.reference import Reference as PhaseCounts
 from driftline.detectors.summaries.coarse import Coarsening
 from driftline.detectors.summaries.distribution import distribution
 from driftline.detectors.summaries.shape import Shape
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.build import BuildSettings, build_baseline
+from driftline.stream.codec.frames import FormatError
 from driftline.stream.codec.state import restore_state, state_delta
-from driftline.stream.codec.timeline import unpack_reference, unpack_stretch
+from driftline.stream.codec.timeline import pack_reference, unpack_reference, unpack_stretch
 from driftline.stream.config.history import History
 from driftline.stream.config.sections import ModelConfig
+from driftline.stream.events.event import Event
 from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.state import ModelState
-from driftline.stream.judge.timeline import HOUR_MS, Counter, Kept, Stretch, Timeline
+from driftline.stream.judge.timeline import HOUR_MS, Counter, Kept, Reference, Stretch, Timeline
 from driftline.stream.panes.pane import Pane, Range
 from tests.harness.histories import MODEL, baseline, events
 
@@ -154,6 +158,53 @@ def test_another_baseline_begins_an_era_and_the_one_before_can_still_be_read() -
     }
     assert {name[-1] for name in read} == {"0", "1"}
     assert all(each.content.n == 20 for each in read.values())
+
+
+@cache
+def daily() -> Baseline:
+    """A week whose values follow the day."""
+    rng, values = np.random.default_rng(2), []
+    for hour in range(7 * 24):
+        values += [(hour * HOUR_MS + i, 3 * np.sin(np.pi * hour / 12) + rng.normal()) for i in range(20)]
+    known = [Event("e", at, MODEL, None, {"x": float(value), "y": float(value > 9)}) for at, value in values]
+    return build_baseline(known, {"model": MODEL}, BuildSettings(timezone="Europe/Berlin"))
+
+
+def test_what_is_usual_at_which_hour_is_stored_with_what_stretches_are_compared_with() -> None:
+    given = daily()
+    expected = Reference.of(given, Coarsening(given.layout, given.total.counts))
+    read = unpack_reference(pack_reference(expected))
+    assert given.usual is not None
+    assert read.coarse.usual == given.usual
+    assert expected.phased is not None
+    assert read.phased is not None
+    assert read.phased.timezone == "Europe/Berlin"
+    assert {s: each.counts.tolist() for s, each in read.phased.signals.items()} == {
+        s: each.counts.tolist() for s, each in expected.phased.signals.items()
+    }
+    assert len(pack_reference(expected)) < 8000, "two signals, one of them with 24 phases or 48"
+
+
+def test_a_reference_that_does_not_say_what_is_usual_is_that_of_an_earlier_version() -> None:
+    plain = replace(baseline(), usual=None, cycles=None)
+    packed = pack_reference(Reference.of(plain, Coarsening(plain.layout, plain.total.counts)))
+    assert packed[1] == 1, "the first version of the frame"
+    assert unpack_reference(packed).phased is None
+
+
+def test_phases_of_other_events_than_the_reference_has_are_refused() -> None:
+    given = daily()
+    known = Reference.of(given, Coarsening(given.layout, given.total.counts))
+    assert known.phased is not None
+    for signals in (
+        {s: PhaseCounts(each.counts + 1) for s, each in known.phased.signals.items()},
+        {s: PhaseCounts(each.counts[:-1]) for s, each in known.phased.signals.items()},
+        {9: next(iter(known.phased.signals.values()))},
+    ):
+        with pytest.raises(FormatError, match="phase"):
+            unpack_reference(pack_reference(known._replace(phased=replace(known.phased, signals=signals))))
+    with pytest.raises(FormatError, match="zone"):
+        unpack_reference(pack_reference(known._replace(phased=replace(known.phased, timezone="Mars/Olympus"))))
 
 
 def test_eras_beyond_the_eighth_are_deleted() -> None:

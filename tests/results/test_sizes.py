@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from driftline.detectors.arrays import FloatArray
+from driftline.detectors.arrays import FloatArray, IntArray
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import BuildSettings, build_baseline
+from driftline.stream.baselines.usual import Phased
 from driftline.stream.events.event import Event
 from driftline.stream.results.sizes import FEWEST, LEVELS, Sizes, size_in_words
 
@@ -24,7 +25,7 @@ def baseline(values: FloatArray, *, ordered: bool = True) -> Baseline:
 
 def level(sizes: Sizes, reference: Baseline, values: FloatArray) -> int:
     sketch = reference.sketch_events(events(values))
-    return int(sizes.levels(sketch.counts[None], np.array([sketch.n]))[0, 0])
+    return int(sizes.levels(sketch.counts[None], np.array([sketch.n]), {})[0, 0])
 
 
 @pytest.mark.parametrize("ordered", [True, False])
@@ -60,6 +61,32 @@ def test_a_cycle_of_the_reference_is_usual_and_its_end_is_not() -> None:
     assert level(sizes, reference, 8 + chance.normal(size=24)) == len(LEVELS) - 1
 
 
+@pytest.mark.parametrize("phased", [True, False])
+def test_hours_are_compared_with_the_same_hours_where_the_baseline_has_phases(phased: bool) -> None:
+    """A swing of the day is usual in both; a shift that is smaller than the swing shows only beside the same hours."""
+    chance = np.random.default_rng(6)
+
+    def hour(number: int, shift: float = 0.0) -> list[Event]:
+        values = 3 * np.sin(np.pi * (number % 24) / 12) + shift + chance.normal(size=50)
+        at = number * HOUR + np.arange(50) * HOUR // 50
+        return [Event("e", int(ts), "m", None, {"x": float(value)}) for ts, value in zip(at, values, strict=True)]
+
+    known = [event for number in range(14 * 24) for event in hour(number)]
+    reference = build_baseline(known, {"model": "m"}, BuildSettings(timezone="UTC" if phased else None))
+    sizes = Sizes(reference, Phased.of(reference.cycles, reference.layout))
+
+    def levels(shift: float) -> IntArray:
+        hours = range(14 * 24, 17 * 24)
+        sketches = [reference.sketch_events(hour(number, shift)) for number in hours]
+        phases = sizes.phases([(number * HOUR, (number + 1) * HOUR, 50) for number in hours])
+        counts, events = np.stack([each.counts for each in sketches]), np.full(len(hours), 50)
+        return np.asarray(sizes.levels(counts, events, phases)[:, 0])
+
+    assert (levels(0.0) > 0).mean() <= 0.1
+    shifted = levels(1.0)
+    assert ((shifted >= 2).mean() >= 0.9) if phased else ((shifted > 0).mean() <= 0.5)
+
+
 def test_few_events_say_nothing() -> None:
     reference = baseline(np.random.default_rng(4).normal(size=1000))
 
@@ -70,10 +97,10 @@ def test_few_events_say_nothing() -> None:
 def test_the_references_own_stretches_hold_all_of_its_events() -> None:
     reference = baseline(np.random.default_rng(5).normal(size=1000))
 
-    counts, sums = Sizes(reference).own(7)
+    levels, events = Sizes(reference).own(7)
 
-    assert sums.sum() == 1000
-    assert (counts.sum(0) == reference.total.counts).all()
+    assert events.sum() == 1000
+    assert levels.shape == (7, 1)
     unordered = Sizes(baseline(np.random.default_rng(5).normal(size=1000), ordered=False))
     assert unordered.own(7)[1].tolist() == []
 
