@@ -16,7 +16,7 @@ from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.panes.sketcher import Sketched
 from driftline.stream.replay.summary import unwatched_row
-from driftline.stream.worker.faust.transport import Fetch
+from driftline.stream.worker.faust.fetch import Fetch
 
 #: s of the window, in steps of s. Five minutes outlast a burst of one producer's broken messages, and a faulty release
 #: is seen within one of them when it is all that comes.

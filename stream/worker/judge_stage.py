@@ -49,7 +49,7 @@ from driftline.stream.partitions.panes_judge import Message, PanesJudge
 from driftline.stream.partitions.remembered import Changes, Remembered
 from driftline.stream.state.store import JudgePartition, Store
 from driftline.stream.state.values import DecidedAlert, ResumePosition
-from driftline.stream.worker.faust.transport import Fetch
+from driftline.stream.worker.faust.fetch import Fetch
 from driftline.stream.worker.judge_log import UnusedSettings, log_changes, log_yielding
 from driftline.stream.worker.metrics import Metrics
 from driftline.stream.worker.references import References

@@ -8,7 +8,7 @@ from __future__ import annotations
 from driftline.stream.panes.cutter import Cutter
 from driftline.stream.panes.label_sketcher import LabelSketcher
 from driftline.stream.panes.sketcher import Sketched
-from driftline.stream.worker.faust.transport import Fetch
+from driftline.stream.worker.faust.fetch import Fetch
 from driftline.stream.worker.sketch_stage import SketchSettings, SketchStage
 
 

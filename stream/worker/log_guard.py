@@ -23,7 +23,7 @@ from driftline.stream.state.store import Store
 from driftline.stream.state.values import ResumePosition
 from driftline.stream.worker import continuity
 from driftline.stream.worker.continuity import LogChangedError
-from driftline.stream.worker.faust.transport import Fetch
+from driftline.stream.worker.faust.fetch import Fetch
 from driftline.stream.worker.metrics import Metrics
 from driftline.stream.worker.ticks import TickFacts
 

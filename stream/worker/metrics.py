@@ -24,7 +24,7 @@ from driftline.stream.judge.waiting import Waiting
 from driftline.stream.ops.http import own_registry
 from driftline.stream.panes.coverage import Unwatched
 from driftline.stream.panes.sketcher import Sketched
-from driftline.stream.worker.faust.transport import Fetch
+from driftline.stream.worker.faust.fetch import Fetch
 from driftline.stream.worker.incident_metrics import IncidentMetrics
 from driftline.stream.worker.outcome_metrics import JoinMetrics, PerformanceMetrics
 

@@ -18,7 +18,7 @@ from driftline.stream.panes.sketcher import Sketched, Sketcher
 from driftline.stream.panes.source_clock import SourceClock
 from driftline.stream.panes.tick import Progress
 from driftline.stream.state.store import SketchPartition
-from driftline.stream.worker.faust.transport import Fetch
+from driftline.stream.worker.faust.fetch import Fetch
 
 _OFFSET, _VALUE, _TIMESTAMP = attrgetter("offset"), attrgetter("value"), attrgetter("timestamp")
 

@@ -47,7 +47,7 @@ from driftline.stream.schemas.topics import PANE_BYTES
 from driftline.stream.sources.schemas import SchemaLoader
 from driftline.stream.state.store import Store
 from driftline.stream.state.values import ResumePosition
-from driftline.stream.worker.faust.transport import Fetch
+from driftline.stream.worker.faust.fetch import Fetch
 from driftline.stream.worker.intake import Intake, dead_letters
 from driftline.stream.worker.metrics import Metrics
 from driftline.stream.worker.owned_partition import OwnedPartition

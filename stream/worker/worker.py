@@ -53,7 +53,8 @@ from driftline.stream.state.values import ResumePosition
 from driftline.stream.worker.configuration import Configuration
 from driftline.stream.worker.continuity import LogChangedError
 from driftline.stream.worker.faust.app import App, WorkerSettings, build_app, consume, publish
-from driftline.stream.worker.faust.transport import Fetch, FetchConsumer
+from driftline.stream.worker.faust.fetch import Fetch
+from driftline.stream.worker.faust.transport import FetchConsumer
 from driftline.stream.worker.judge_stage import JudgeSettings, JudgeStage, split
 from driftline.stream.worker.label_stage import LabelStage
 from driftline.stream.worker.log_guard import LogGuard
@@ -350,7 +351,8 @@ class Worker:
         self._resources.push_async_callback(self.store.client.aclose)
 
     async def _stopping(self, *_: Any, **__: Any) -> None:
-        """Close what `_started` opened. No record is in work any more."""
+        """Close what `_started` opened. No record is in work any more; housekeeping may be."""
+        await cast(FetchConsumer, self.app.consumer).end()
         with suppress(StoreError):
             await self.group_level.withdraw(self._name)
         await self._resources.aclose()

@@ -32,7 +32,7 @@ from driftline.stream.state.client import Client
 from driftline.stream.state.references import StoredBaselines
 from driftline.stream.state.store import Store
 from driftline.stream.worker.configuration import Configuration
-from driftline.stream.worker.faust.transport import Fetch
+from driftline.stream.worker.faust.fetch import Fetch
 from driftline.stream.worker.judge_stage import JudgeSettings, JudgeStage, split
 from driftline.stream.worker.label_stage import LabelStage
 from driftline.stream.worker.metrics import Metrics

@@ -29,7 +29,8 @@ from faust.types import TP, StreamT
 from driftline.stream.config.sections import Kafka
 from driftline.stream.kafka.record import OutgoingRecord
 from driftline.stream.worker.faust.app import App, WorkerSettings, build_app, consume, publish, run_worker
-from driftline.stream.worker.faust.transport import Fetch, FetchConsumer
+from driftline.stream.worker.faust.fetch import Fetch
+from driftline.stream.worker.faust.transport import FetchConsumer
 
 
 @dataclass(frozen=True)

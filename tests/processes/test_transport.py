@@ -26,7 +26,8 @@ from driftline.stream.kafka.admin import ensure_topics, open_admin
 from driftline.stream.kafka.client import client_options
 from driftline.stream.schemas.topics import Topic
 from driftline.stream.worker.faust.app import WorkerSettings, build_app
-from driftline.stream.worker.faust.transport import AssignedHook, Fetch, FetchConsumer
+from driftline.stream.worker.faust.fetch import Fetch
+from driftline.stream.worker.faust.transport import AssignedHook, FetchConsumer
 from tests.harness.brokers import Broker, unique
 from tests.harness.worker_process import Plan, Worker
 
@@ -386,6 +387,19 @@ def test_work_that_waits_for_a_server_is_given_up_when_its_partitions_are_revoke
                     assert not await waiting
             assert consumer.is_stale(following), "its records must not be counted without those before them"
             giving_up.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_ends_finishes_the_work_that_has_begun_and_begins_no_more() -> None:
+    async def scenario() -> None:
+        async with unconnected() as consumer:
+            begun = asyncio.create_task(consumer.finish(asyncio.sleep(0.2)))
+            await asyncio.sleep(0)
+            await consumer.end()
+            assert begun.done()
+            assert await begun
+            assert not await consumer.finish(asyncio.sleep(60))
 
     asyncio.run(scenario())
 

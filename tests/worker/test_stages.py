@@ -42,7 +42,7 @@ from driftline.stream.state.fencing import FencedError
 from driftline.stream.state.incident_index import IncidentIndex
 from driftline.stream.state.store import StateMismatchError
 from driftline.stream.worker.configuration import Configuration
-from driftline.stream.worker.faust.transport import Fetch
+from driftline.stream.worker.faust.fetch import Fetch
 from driftline.stream.worker.judge_stage import JudgeSettings
 from driftline.stream.worker.owned_partition import RereadError
 from driftline.stream.worker.sketch_stage import SketchSettings

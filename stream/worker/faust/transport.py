@@ -23,9 +23,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -39,9 +38,9 @@ from mode.utils.futures import notify
 from yarl import URL
 
 from driftline.stream.kafka.client import wait_for_acknowledgement
-from driftline.stream.kafka.record import Record
 from driftline.stream.retry import Waits
 from driftline.stream.worker.faust.batches import unpack_in_batches
+from driftline.stream.worker.faust.fetch import Fetch
 
 #: Called with all partitions of a new assignment; returns the offset of the next record to deliver, by partition.
 #: A partition that it leaves out resumes at the offset committed to Kafka, or at the oldest record.
@@ -58,32 +57,6 @@ FETCH_WAIT_MS = 100
 _LOOK_EVERY = 0.2
 # s in which a producer that stops may send what it still holds: what was given up, or nothing.
 _FLUSH_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Fetch:
-    """The records that one fetch brought of one partition, oldest first.
-
-    Offsets rise and may have gaps (compaction, transaction markers). There are none if all that was read are markers
-    and records of aborted transactions. `highwater`: the partition's end offset when fetched, so
-    `highwater - next_offset` is the lag; None when the broker didn't say. `assignment_id`: under which assignment it
-    was fetched. `position`: offset up to which the log was read, markers included; 0: up to the last record.
-    """
-
-    tp: TP
-    records: Sequence[Record]
-    highwater: int | None
-    assignment_id: int = 0
-    position: int = 0
-
-    @property
-    def first_offset(self) -> int:
-        return int(self.records[0].offset)
-
-    @property
-    def next_offset(self) -> int:
-        """One past the last record or, without one, past what was read."""
-        return int(self.records[-1].offset) + 1 if self.records else self.position
 
 
 class FetchConsumerThread(driver.AIOKafkaConsumerThread):
@@ -130,7 +103,7 @@ class FetchConsumer(driver.Consumer):
         self._assignments = 0
         self._seeking: asyncio.Future[None] | None = None
         self._positioned: int | None = None
-        self._works = set[asyncio.Task[None]]()
+        self._works, self._ends = set[asyncio.Task[None]](), False
         self._reported = dict[TP, int]()  # the position that the last fetch of each partition has named
 
     def _new_consumer_thread(self) -> FetchConsumerThread:
@@ -282,7 +255,13 @@ class FetchConsumer(driver.Consumer):
     # ---- work
 
     async def finish(self, work: Coroutine[Any, Any, None]) -> bool:
-        """Await work. Returns False if it was given up, because it waited for a server when this worker had to go."""
+        """Await work. Returns False if it was given up, because it waited for a server when this worker had to go.
+
+        A worker that ends begins no more.
+        """
+        if self._ends:
+            work.close()
+            return False
         task = asyncio.create_task(work)
         self._works.add(task)
         try:
@@ -294,6 +273,12 @@ class FetchConsumer(driver.Consumer):
             return False
         task.result()
         return True
+
+    async def end(self) -> None:
+        """Begin no more work, and wait for what has begun: without a fetch, Faust would stop the producer under it."""
+        self._ends = True
+        if self._works:
+            await asyncio.wait(self._works)
 
     async def give_up_waiting(self) -> None:
         """Give up all work while this worker waits for a server (rule 4), until this is cancelled."""
