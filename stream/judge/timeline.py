@@ -110,6 +110,13 @@ class Span(NamedTuple):
         """The eras that are kept."""
         return range(max(self.era - _ERAS + 1, 0), self.era + 1)
 
+    def until(self, hour: int, kept: Kept) -> Span:
+        """The span once there are events of an hour."""
+        newest = max(hour, self.newest)
+        first_hour = max(self.first_hour, newest - kept.hours + 1)
+        first_day = max(self.first_day, newest // _HOURS - kept.days + 1)
+        return self._replace(newest=newest, first_hour=first_hour, first_day=first_day)
+
     def gone(self, after: Span | None) -> Iterator[str]:
         """The names of the parts that there may be, and are not kept any more after a change; None: of any."""
         hours, days = range(self.first_hour, self.newest + 1), range(self.first_day, self.newest // _HOURS + 1)
@@ -173,43 +180,40 @@ class Timeline:
         if not self.span.sizes:
             return self
         after = self._close(len(self.hours))._close_day()
-        return replace(after, span=self.span._replace(era=self.span.era + 1, sizes=(), hours=(), day=-1))
+        return after._at(self.span._replace(era=self.span.era + 1, sizes=(), hours=(), day=-1))
 
     def begin_era(self, era: Era, sizes: tuple[int, ...]) -> Timeline:
         """The timeline whose next events are counted in an era, or with more known of it."""
-        unstored = {**self.unstored, f"layout:{self.span.era}": era}
-        return replace(self, span=self.span._replace(sizes=sizes), unstored=unstored)
+        return replace(self, span=self.span._replace(sizes=sizes))._to_store(f"layout:{self.span.era}", era)
 
     def add(self, hour: int, content: Any, kept: Kept) -> Timeline:
         """The timeline with more events of an hour."""
         newest = max([hour, *(each.number for each in self.hours[-1:])])
         oldest = newest - _OPEN + 1
         hour = max(hour, oldest)
-        after = self._close(sum(each.number < oldest for each in self.hours))
+        after = self._at(self.span.until(newest, kept))._close(sum(each.number < oldest for each in self.hours))
         known = {each.number: each for each in after.hours}
         known[hour] = Stretch(hour, known[hour].content + content if hour in known else content)
-        return replace(after, hours=tuple(known[number] for number in sorted(known)))._keep(newest, kept)
+        hours, day = tuple(sorted(known)), -1 if after.day is None else after.day.number
+        span = after.span._replace(hours=hours, day=day)
+        return replace(after, hours=tuple(known[number] for number in hours), span=span)
 
-    def _keep(self, newest: int, kept: Kept) -> Timeline:
-        """The timeline without what is too old."""
-        span = self.span
-        newest = max(newest, span.newest)
-        first_hour = max(span.first_hour, newest - kept.hours + 1)
-        first_day = max(span.first_day, newest // _HOURS - kept.days + 1)
-        hours, day = tuple(each.number for each in self.hours), self.day.number if self.day else -1
-        after = Span(span.era, newest, first_hour, first_day, span.sizes, hours, day)
-        if after == span:
+    def _at(self, span: Span) -> Timeline:
+        """The timeline at a later span, without the parts that it does not keep."""
+        if span == self.span:
             return self
-        first = {"hour": first_hour, "day": first_day, "layout": after.eras.start}
-        unstored = {name: each for name, each in self.unstored.items() if _number(name) >= first[name.split(":")[0]]}
-        return replace(self, span=after, unstored=unstored)
+        unstored = dict(self.unstored)
+        for name in self.span.gone(span) if unstored else ():
+            unstored.pop(name, None)
+        return replace(self, span=span, unstored=unstored)
 
     def _close(self, count: int) -> Timeline:
         """The timeline with its oldest open hours closed."""
         after = replace(self, hours=self.hours[count:]) if count else self
         for hour in self.hours[:count]:
-            unstored = {**after.unstored, _name("hour", hour.number, self.span.era): hour}
-            after = replace(after, unstored=unstored)._add_to_day(hour)
+            if hour.number >= self.span.first_hour:
+                after = after._to_store(_name("hour", hour.number, self.span.era), hour)
+            after = after._add_to_day(hour)
         return after
 
     def _add_to_day(self, hour: Stretch) -> Timeline:
@@ -221,12 +225,12 @@ class Timeline:
     def _close_day(self) -> Timeline:
         if self.day is None:
             return self
-        name = _name("day", self.day.number, self.span.era)
-        return replace(self, day=None, unstored={**self.unstored, name: self.day})
+        after = replace(self, day=None)
+        is_kept = self.day.number >= self.span.first_day
+        return after._to_store(_name("day", self.day.number, self.span.era), self.day) if is_kept else after
 
-
-def _number(name: str) -> int:
-    return int(name.split(":")[1])
+    def _to_store(self, name: str, part: Stretch | Era) -> Timeline:
+        return replace(self, unstored={**self.unstored, name: part})
 
 
 @dataclass(frozen=True)
