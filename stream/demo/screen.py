@@ -242,7 +242,8 @@ def _found(result: FaultResult) -> list[Text]:
         return []
     end = f"{(resolved.at - planted.ended) / 1000:.1f} s" if resolved else "not fixed"
     signal = page.signals[0].removeprefix("features.")
-    cells = signal, f"{result.delay:.1f} s", f"{page.sent - planted.start:,}", f"{result.start_error:+.1f} s", end
+    error = "–" if result.start_error is None else f"{result.start_error:+.1f} s"
+    cells = signal, f"{result.delay:.1f} s", f"{page.sent - planted.start:,}", error, end
     return list(map(Text, cells))
 
 

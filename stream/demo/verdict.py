@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import Any
 
 from driftline.stream.alerts.schema import AlertData, Evidence
-from driftline.stream.demo.scenario import CONSEQUENCES, OUTAGE, Fault
+from driftline.stream.demo.scenario import CONSEQUENCES, OUTAGE, STOP, Fault
 from driftline.stream.events.times import PLAIN_TIMES
 
 
@@ -103,8 +103,11 @@ class FaultResult:
 
     @property
     def start_error(self) -> float | None:
-        """The start that the page gives minus the fault's real start, in seconds; None without a page."""
-        if self.page is None:
+        """The start that the page gives minus the fault's real start, in seconds; None without a page.
+
+        None, too, of traffic that stops: its page dates the window with too few events, which begins before.
+        """
+        if self.page is None or self.planted.fault.kind == STOP.kind:
             return None
         since = PLAIN_TIMES.epoch_ms(datetime.fromisoformat(self.page.data.evidence.signals[0].since))
         return (since - self.planted.started) / 1000

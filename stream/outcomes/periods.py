@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from enum import StrEnum
 
 import numpy as np
 
 from driftline.detectors.arrays import IntArray
+from driftline.stream.text.phrases import moment
 
 _MINUTE, _HOUR, _DAY = 60_000, 3_600_000, 86_400_000
 # 1 January 1970 was a Thursday; weeks begin on Monday.
@@ -66,5 +66,5 @@ def slots(ts: IntArray, most: int, rows: int) -> tuple[IntArray, int]:
 
 def shown(start: int, by: By) -> str:
     """A period as text: its first hour, its first day or its month."""
-    form = {By.HOUR: "%Y-%m-%d %H:%M", By.MONTH: "%Y-%m"}.get(by, "%Y-%m-%d")
-    return datetime.fromtimestamp(start / 1000, UTC).strftime(form)
+    day = moment(start, 0 if by is By.HOUR else _DAY)
+    return day.partition(" ")[2] if by is By.MONTH else day

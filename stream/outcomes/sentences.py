@@ -6,14 +6,13 @@ Names of classes come from traffic; each way of showing text escapes them in its
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from driftline.detectors.outcomes.intervals import Figure
 from driftline.stream.outcomes.choose import LEAST_LABELS
 from driftline.stream.outcomes.performance import Change, Performance, Required
 from driftline.stream.outcomes.tasks import BinaryTask
-from driftline.stream.text.phrases import counted
+from driftline.stream.text.phrases import DAY, counted, moment
 
 _NAMES = {
     "accuracy": "accuracy", "recall": "recall", "precision": "precision", "false_positive_rate": "false positive rate",
@@ -53,12 +52,9 @@ def figure_text(metric: str, figure: Figure) -> str:
     return f"{value} ({low} to {high})"
 
 
-def moment(at: int, timed: bool = True) -> str:
+def _start(at: int, timed: bool) -> str:
     """A start as text: a minute in UTC, its day alone at midnight, or the number of a row."""
-    if not timed:
-        return f"row {at + 1:,}"
-    when = datetime.fromtimestamp(at / 1000, UTC)
-    return when.strftime("%Y-%m-%d" if when.hour == when.minute == 0 else "%Y-%m-%d %H:%M")
+    return moment(at, 0 if at % DAY else DAY) if timed else f"row {at + 1:,}"
 
 
 class ChangeParts(NamedTuple):
@@ -71,8 +67,8 @@ class ChangeParts(NamedTuple):
 
 def change_parts(found: Performance, change: Change) -> ChangeParts:
     """What a stretch of worse or better outcomes is, since when, and what it comes from."""
-    since, timed = moment(change.since, found.by is not None), found.by is not None
-    when = f"since {since}" if change.until is None else f"from {since} until {moment(change.until, timed)}"
+    since, timed = _start(change.since, found.by is not None), found.by is not None
+    when = f"since {since}" if change.until is None else f"from {since} until {_start(change.until, timed)}"
     if change.stretch.reported == ("labels",):
         return ChangeParts(when, "labels no longer follow scores (concept drift)", _labels(found, change))
     return ChangeParts(when, _loss(found, change), _cause(found, change))

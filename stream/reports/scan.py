@@ -14,21 +14,20 @@ from driftline.stream.replay.verdict import Outcome
 from driftline.stream.results.overview import ModelView, SignalView
 from driftline.stream.results.scan import Scan
 from driftline.stream.results.sentences import (
-    DAY,
     Kindred,
     kindred,
     least_span,
-    moment,
     shown,
     sides,
     verdict_sentence,
 )
 from driftline.stream.results.sizes import LEVELS
+from driftline.stream.text.phrases import DAY, moment
 from driftline.stream.text.printable import printable
 
 _STYLES = ("dim", "yellow", "yellow", "red", "bold red")
-# Characters of the small line over time, and of a name before it is cut.
-_LINE, _NAME = 24, 28
+# Characters of the small line over time, of a name before it is cut, and of names and figures at least.
+_LINE, _NAME, _LEAST = 24, 28, 8
 _SHORT_LINE = 10
 _BARS = "▁▂▃▄▅▆▇█"
 # Lines of signals that are as usual, and of what was not checked; --json has all.
@@ -58,7 +57,7 @@ def _says(value: str) -> bool:
 def print_scan(console: Console, scan: Scan) -> None:
     """Print the verdict, one line a signal, and what was not checked."""
     for model in scan.overview.models:
-        console.print(_table(model, wide=console.width >= _WIDE))
+        console.print(_table(model, console.width))
         if (rest := len(model.usual) - _USUAL) and rest > 0:
             console.print(Text(f"and {rest:,} more {model.usual[0].size}", style="dim"))
         console.print()
@@ -85,22 +84,25 @@ def _style(model: ModelView) -> str:
     return "green" if model.judged else "red"
 
 
-def _table(model: ModelView, wide: bool) -> Table:
+def _table(model: ModelView, width: int) -> Table:
+    wide = width >= _WIDE
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    signals = [*model.changed, *model.usual[:_USUAL]]
+    rows = [_row(model, signal, wide) for signal in signals]
+    period = f"{moment(model.bins[0].start, DAY)} to {moment(model.bins[-1].end - 1, DAY)}"
+    headings = ["size" if wide else "different", "since (UTC)", period if wide else "over time"]
+    headings = ["", "before → after", *headings[: 3 if model.timed else 1]]
+    widths = [max(map(len, column)) for column in zip(headings, *(map(str, row) for row in rows), strict=True)]
     longest = max(len(printable(model.name)), *(len(shown(each.short)) for each in model.signals))
-    table.add_column(
-        Text(printable(model.name)), overflow="ellipsis", no_wrap=True, min_width=min(longest, _NAME), max_width=_NAME
-    )
-    table.add_column("before → after", overflow="ellipsis", no_wrap=True)
-    table.add_column("size" if wide else "different", no_wrap=True)
-    if model.timed:
-        table.add_column("since (UTC)", no_wrap=True)
-        table.add_column(
-            f"{moment(model.bins[0].start, DAY)} to {moment(model.bins[-1].end - 1, DAY)}" if wide else "over time",
-            no_wrap=True,
-        )
-    for signal in [*model.changed, *model.usual[:_USUAL]]:
-        table.add_row(*_row(model, signal, wide))
+    # In a narrow terminal, names and figures are cut off: what is beside them is short and says most.
+    room = max(width - sum(widths[2:]) - 2 * (len(headings) - 1), 2 * _LEAST)
+    name = min(longest, _NAME, max(room // 2, room - widths[1]))
+    table.add_column(Text(printable(model.name)), overflow="ellipsis", no_wrap=True, min_width=name, max_width=name)
+    table.add_column(headings[1], overflow="ellipsis", no_wrap=True, max_width=room - name)
+    for heading, least in zip(headings[2:], widths[2:], strict=True):
+        table.add_column(heading, no_wrap=True, min_width=least)
+    for row in rows:
+        table.add_row(*row)
     return table
 
 

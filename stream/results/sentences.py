@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from driftline.detectors.summaries.distribution import distribution
 from driftline.detectors.summaries.layout import Layout
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.results.overview import ModelView, SignalView
+from driftline.stream.text.phrases import DAY, moment
 from driftline.stream.text.printable import printable
 
 # Digits of a figure in a sentence; a number with more is written as a power of ten.
@@ -27,8 +27,6 @@ _LEAST, _SPREAD = 0.0005, 1.2
 _MOVED = 0.25
 # Characters of a value in a sentence.
 _SHOWN = 40
-#: A day, ms.
-DAY = 86_400_000
 _LEAST_SHARE = 0.1
 
 
@@ -254,17 +252,6 @@ def shown(value: str) -> str:
     """A value from traffic, printable and of bounded length."""
     text = printable(value) or "an empty text"
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
-
-
-def moment(epoch_ms: int, length: int = 0) -> str:
-    """A time in UTC, with as much of it as a stretch of this length, ms, needs.
-
-    >>> moment(862_747_200_000, 86_400_000), moment(862_747_200_000)
-    ('4 May 1997', '4 May 1997 12:00')
-    """
-    at = datetime.fromtimestamp(epoch_ms / 1000, UTC)
-    day = f"{at.day} {at:%b %Y}"
-    return day if length >= DAY else f"{day} {at:%H:%M:%S}" if length and length < 60_000 else f"{day} {at:%H:%M}"
 
 
 def names(signals: Sequence[SignalView], most: int = 3) -> str:

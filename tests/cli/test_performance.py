@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import random
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -53,9 +54,9 @@ def test_a_table_with_labels_says_since_when_they_no_longer_follow_scores(run: R
 
     assert result.code == 1
     assert "week (UTC)" in result.out
-    assert "2026-02-16" in result.out
+    assert "16 Feb 2026" in result.out
     assert "concept drift" in result.words
-    assert "since 2026-02-1" in result.words
+    assert re.search(r"since 1\d Feb 2026", result.words)
     assert "time paid_at, prediction decision, score score, label fraudulent" in result.words
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -37,7 +38,7 @@ def test_concept_drift_is_named_with_its_start_and_its_share_of_the_change(conce
     assert concept.is_worse
     assert abs(change.since - FROM) < 2 * 86_400_000
     assert change.until is None
-    assert sentence.startswith("since 2026-04-0")
+    assert re.match(r"since \d Apr 2026", sentence)
     assert "because labels no longer follow scores (concept drift)" in sentence or "none of it from the mix" in sentence
     assert verdict_sentence(concept).endswith(": worse")
 
@@ -295,5 +296,5 @@ def test_periods_begin_on_the_hour_the_day_monday_and_the_first() -> None:
     found = {by: shown(int(starts(ts, by)[0]), by) for by in By}
 
     assert found == {
-        By.HOUR: "2026-01-04 01:00", By.DAY: "2026-01-04", By.WEEK: "2025-12-29", By.MONTH: "2026-01",
+        By.HOUR: "4 Jan 2026 01:00", By.DAY: "4 Jan 2026", By.WEEK: "29 Dec 2025", By.MONTH: "Jan 2026",
     }  # fmt: skip

@@ -52,7 +52,7 @@ def test_a_chart_shows_the_fall_and_the_last_line_is_the_verdict(found: Performa
     lines = printed(found, 120)
     (chart,) = [each for each in lines if "▁" in each]
 
-    assert chart.startswith("2026-01-01 ")
+    assert chart.startswith("1 Jan 2026 ")
     assert chart.index("█") < chart.rindex("▁")
     assert lines[-1].startswith("accuracy ")
     assert lines[-1].endswith(": worse")

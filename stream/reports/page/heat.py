@@ -10,12 +10,13 @@ from typing import Any
 from markupsafe import Markup
 
 from driftline.stream.panes.history import Bin
-from driftline.stream.reports.page.svg import WIDTH, percent_of, picture, stretched, tag
+from driftline.stream.reports.page.svg import WIDTH, coordinate, percent_of, picture, stretched, tag
 from driftline.stream.reports.page.timeline import Time
 from driftline.stream.results.episodes import Episode
 from driftline.stream.results.overview import ModelView, SignalView
-from driftline.stream.results.sentences import figure_text, moment, names, shown
+from driftline.stream.results.sentences import figure_text, names, shown
 from driftline.stream.results.sizes import LEVELS
+from driftline.stream.text.phrases import moment
 
 # Pixels: height of a row, of the line that marks a drift, of a lane of bars and of a bar.
 _ROW, _MARK, _LANE, _BAR = 20.0, 3.5, 24.0, 20.0
@@ -45,12 +46,14 @@ def _squares(model: ModelView, time: Time, signal: SignalView) -> Iterator[Marku
 
 
 def _runs(model: ModelView, time: Time, signal: SignalView) -> Iterator[Markup]:
-    """Squares that follow each other and are equal as one: a map of many signals would be too large."""
+    """All squares of one size as one shape, in which those that follow each other are one: a map may have thousands."""
+    shapes = dict[int, list[str]]()
     cells = zip(range(len(model.bins)), model.bins, signal.levels, strict=True)
     for (level, _), own in groupby(cells, key=lambda each: (each[2], each[1].start // time.length - each[0])):
         bins: list[Bin] = [each[1] for each in own]
-        left, right = time.x(bins[0].start), time.x(bins[-1].end)
-        yield tag("rect", x=WIDTH * left, y=0, width=WIDTH * (right - left), height=_ROW, class_=_level(level))
+        left, right = (coordinate(WIDTH * time.x(at)) for at in (bins[0].start, bins[-1].end))
+        shapes.setdefault(level, []).append(f"M{left} 0H{right}V{coordinate(_ROW)}H{left}Z")
+    return (tag("path", d="".join(own), class_=_level(level)) for level, own in shapes.items())
 
 
 def level_words(level: int) -> str:

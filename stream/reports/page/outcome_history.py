@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from markupsafe import Markup
@@ -14,8 +13,9 @@ from driftline.stream.outcomes.sentences import figure_text, metric_name, metric
 from driftline.stream.reports.page.charts import Curve, curve_chart, share_row
 from driftline.stream.reports.page.ticks import round_ticks
 from driftline.stream.reports.page.words import Fact
-from driftline.stream.results.outcome_history import DAY_MS, OutcomeHistory
+from driftline.stream.results.outcome_history import OutcomeHistory
 from driftline.stream.results.sentences import percent
+from driftline.stream.text.phrases import moment
 
 # Lines of the table, and charts: that of the main metric, and of floors of others.
 _LINES, _CHARTS = 60, 4
@@ -74,7 +74,9 @@ def _picture(found: OutcomeHistory, key: tuple[str, str]) -> Picture | None:
         [bound for name, bound in found.floors.items() if found.floor_of(name) == key], [*_bands(found)],
     )  # fmt: skip
     name, values, last = _capital(metric_name(*key)), [*known.values()], max(known)
-    label = f"{name} over time: {_value(key, values[0])} at first, {_value(key, values[-1])} on {_when(found, last)}"
+    label = (
+        f"{name} over time: {_value(key, values[0])} at first, {_value(key, values[-1])} on {moment(last, found.each)}"
+    )
     ticks = round_ticks(*_ends(found))
     return Picture(name, _legend(curve), curve_chart(curve, label, ticks, lambda value: metric_text(key[0], value)))
 
@@ -151,7 +153,7 @@ def lines(found: OutcomeHistory) -> list[Row]:
     columns, shares = _columns(found), {each.start: each.share for each in found.coverage}
     return [
         Row(
-            _when(found, each.start), each.labelled, percent(shares[each.start]),
+            moment(each.start, found.each), each.labelled, percent(shares[each.start]),
             [metric_text(key[0], each.metrics[key].value) if key in each.metrics else "–" for key in columns],
         )
         for each in found.points[: -_LINES - 1 : -1]
@@ -165,8 +167,3 @@ def _columns(found: OutcomeHistory) -> list[tuple[str, str]]:
 
 def _value(key: tuple[str, str], figure: Figure) -> str:
     return metric_text(key[0], figure.value)
-
-
-def _when(found: OutcomeHistory, start: int) -> str:
-    form = "%Y-%m-%d" if found.each % DAY_MS == 0 else "%Y-%m-%d %H:%M"
-    return datetime.fromtimestamp(start / 1000, UTC).strftime(form)

@@ -12,19 +12,18 @@ from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.reports.page import charts, heat
 from driftline.stream.results.overview import ModelView, SignalView
 from driftline.stream.results.sentences import (
-    DAY,
     Kindred,
     advice,
     figure_text,
     kindred,
     least_span,
-    moment,
     names,
     percent,
     sentence,
     shown,
     sides,
 )
+from driftline.stream.text.phrases import DAY, moment
 
 
 def anchor(model: ModelView, signal: SignalView) -> str:
