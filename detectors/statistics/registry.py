@@ -35,6 +35,7 @@ class Subject(StrEnum):
     ORDERED = "each ordered signal"
     NOMINAL = "each nominal signal"
     SPECIAL = "each special code of a signal"
+    SIGNAL = "each signal, and each of its special codes"
     TRAFFIC = "the events of a model by time"
     TOPIC = "the messages of a topic"
     OUTCOMES = "the predictions of a model with labels"
@@ -82,6 +83,8 @@ class Statistic:
                 yield from ((s, None) for s in signals[layout.n_ordered :])
             case Subject.SPECIAL:
                 yield from ((s, special) for s in signals for special in Special)
+            case Subject.SIGNAL:
+                yield from ((s, special) for s in signals for special in (None, *Special))
 
 
 def _ks(each: Comparison) -> FloatArray:
@@ -199,6 +202,10 @@ _ROWS = (
     Statistic(
         "smooth", Subject.ORDERED, Against.REFERENCE, Sides.BOTH, "another shape of the same level and spread",
         "Neyman's smooth test compares shapes that have the same level and spread, such as two humps.",
+    ),
+    Statistic(
+        "bets", Subject.SIGNAL, Against.REFERENCE, Sides.BOTH, "any change, where the rate of false pages is proven",
+        "An e-detector bets that ranks and shares have moved; no tail of theirs makes false alarms more frequent.",
     ),
 )  # fmt: skip
 

@@ -18,6 +18,8 @@ the events until it is found, by run.
 
     nice python -m load_tests.bench.budget --order unstated --kinds ar --rates 1e-5 --promised 0.5 --shift 1
 
+With `--guarantee proven` all signals are judged by bets alone.
+
 Beside the ratio of pages to promised ones of each cell stands its interval (95 %, Poisson). `open` is the share of the
 panes in which an incident is open. Exit code 1: more pages than promised in all cells of a rate together (95 %), or
 more than twice as many in a cell (p < 0.001).
@@ -36,7 +38,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import numpy as np
 from rich.console import Console
@@ -49,6 +51,7 @@ from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.codec.levels import monitor_settings
 from driftline.stream.config.sections import ModelConfig
+from driftline.stream.config.signals import Guarantee, SignalRule, Signals
 from driftline.stream.events.event import Event
 from driftline.stream.judge.incidents import Status
 from driftline.stream.judge.monitor import Monitor
@@ -146,6 +149,7 @@ class Model:
     order: str = "kept"
     shift: float = 0.0
     since: int = 0
+    guarantee: Guarantee = "measured"
 
     @cached_property
     def _rng(self) -> Rng:
@@ -196,10 +200,11 @@ class Model:
 
     def judge(self, rates: Sequence[float], promised: float, advance: Callable[[int], Any]) -> Iterator[Result]:
         """What each of the rates, highest first, shows until `promised` pages are."""
-        settings = monitor_settings()
+        settings, signals = monitor_settings(), Signals(rules={"*": SignalRule(guarantee=self.guarantee)})
+        configs = [ModelConfig(false_alarms_per_event=rate, signals=signals) for rate in rates]
         going = [
-            Judged(rate, Monitor("m", ModelConfig(false_alarms_per_event=rate), self.baseline, **settings))
-            for rate in rates
+            Judged(rate, Monitor("m", config, self.baseline, **settings))
+            for rate, config in zip(rates, configs, strict=True)
         ]
         for number, pane in enumerate(self.panes(needed(min(rates), promised)), 1):
             for each in going:
@@ -335,6 +340,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--order", choices=_ORDERS, default="kept", help="of the rows of the baselines")
     parser.add_argument("--shift", type=float, default=0.0, help="of the first signal, in σ")
     parser.add_argument("--since", type=int, default=0, help="first event of the shift")
+    parser.add_argument("--guarantee", choices=get_args(Guarantee), default="measured", help="of all signals")
     parser.add_argument("--rates", nargs="*", type=float, default=[*RATES], help="false pages an event")
     parser.add_argument("--seeds", type=int, default=5, help="runs of each kind and length")
     parser.add_argument("--first", type=int, default=0, help="first seed")
@@ -355,7 +361,7 @@ def main() -> int:
         task = progress.add_task("", total=len(runs) * needed(rates[-1], chosen.promised))
         for seed, kind, rows in runs:
             progress.update(task, description=f"{kind}, {rows:,} rows, seed {seed}")
-            model = Model(kind, rows, seed, chosen.order, chosen.shift, chosen.since)
+            model = Model(kind, rows, seed, chosen.order, chosen.shift, chosen.since, chosen.guarantee)
             for each in model.judge(rates, chosen.promised, lambda events: progress.advance(task, events)):
                 results.append(each)
                 if chosen.json:

@@ -34,6 +34,11 @@ _UNITS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 _DIGITS, _ALL_DIGITS = 4, 17
 # Events under which chance alone brings PSI to its "moderate" 0.1: (K - 1)(1/n + 1/m), with a grid's 64 codes.
 _FEW = 650
+# What a threshold allows for, by test.
+_ALLOWS = {
+    "": "that allows for every window and test of the model, and for the dependence between its events",
+    "bets": "that allows for every window and test of the model, and supposes that its events are independent",
+}
 # Digits of a number that is written out; longer ones are written as a power of ten.
 _READABLE = 12
 # Shares are shown in tenths of a percent, so a remainder below half of that is a rounding error.
@@ -104,8 +109,7 @@ def verdict(signal: ReadSignal, allowed: str = "", with_test: bool = True) -> st
         says.append(
             f"If nothing had changed, as much evidence would come by chance in at most one of "
             f"{_one_in(signal.evidence_nats)} such windows of independent events. The alarm begins at one of "
-            f"{_one_in(signal.threshold_nats)}: that allows for every window and test of the model, and for the "
-            "dependence between its events."
+            f"{_one_in(signal.threshold_nats)}: {_ALLOWS.get(signal.test, _ALLOWS[''])}."
         )
     if allowed and not signal.is_count:
         says.append(f"As configured now, the model raises at most {allowed}.")

@@ -23,7 +23,7 @@ from driftline.stream.cli.terminal import EXIT_FOUND, err, out, read_config
 from driftline.stream.config.remarks import Remark, doubtful_settings, unused_settings
 from driftline.stream.config.sections import Config, ModelConfig
 from driftline.stream.judge.floors import unjudged_outcomes
-from driftline.stream.judge.resolution import order_remarks, small_baseline_remarks
+from driftline.stream.judge.resolution import order_remarks, proof_remarks, small_baseline_remarks
 from driftline.stream.sources.baselines import read_baselines, read_versions
 from driftline.stream.sources.calendars import calendar_remarks
 
@@ -134,6 +134,7 @@ def _doubts(baseline: Baseline, config: ModelConfig) -> Iterator[Remark]:
     """What a baseline cannot show, or not yet."""
     yield from small_baseline_remarks(baseline, config)
     yield from order_remarks(baseline, config)
+    yield from proof_remarks(baseline, config)
     yield from unjudged_outcomes(baseline, config)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AllowInfNan, BaseModel, Field, PlainSerializer, PlainValidator, Strict, WithJsonSchema
 
@@ -23,6 +23,17 @@ _MAX_LONG_SECONDS = 3650 * _SECONDS["d"]
 
 class Section(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True):
     """A section of the configuration: immutable, no unknown fields, and no value in an error, as it may be a secret."""
+
+    def changed_by(self, other: Self) -> Self:
+        """This section, changed by what another one sets; mappings are joined, and sections changed likewise."""
+        changes = {name: _changed(getattr(self, name), getattr(other, name)) for name in other.model_fields_set}
+        return self.model_copy(update=changes)
+
+
+def _changed(default: Any, override: Any) -> Any:
+    if isinstance(override, Section) and default is not None:
+        return default.changed_by(override)
+    return default | override if isinstance(override, dict) else override
 
 
 class RuleError(ValueError):

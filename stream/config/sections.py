@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import cached_property, lru_cache
-from typing import Any, Literal, Self, TypeVar
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -53,8 +53,6 @@ _LOGIN = re.compile(r"(?<=://)[^@/]*(?=@)")
 
 #: The fewest events from which a baseline is learned.
 FEWEST_EVENTS = 100
-
-_SectionT = TypeVar("_SectionT", bound=Section)
 
 
 class Kafka(Section):
@@ -358,10 +356,19 @@ class Config(Section, title="Driftline configuration"):
         self._groups.check()
         return self
 
+    @model_validator(mode="after")
+    def _what_is_proven_has_a_baseline(self) -> Self:
+        for where in (("defaults",), *(("models", name) for name in self.models)):
+            section = self.for_model(where[1]) if len(where) > 1 else self.defaults
+            if section.reference == "past" and section.signals.bet_on:
+                rule = f"leaves `guarantee: proven` of {section.signals.bet_on} no baseline to bet against"
+                raise RuleError(f"{rule}; take `baseline`, or `measured`", *where, "reference")
+        return self
+
     def for_model(self, model: str) -> ModelConfig:
         """How to monitor `model`: the defaults, changed by its group's budget and by what its own section sets."""
         override, of_group = self.models.get(model), self._groups.pages(model)
-        merged = _merged(self.defaults, override) if override else self.defaults
+        merged = self.defaults.changed_by(override) if override else self.defaults
         if of_group is not None:
             return merged.model_copy(update={"false_pages": of_group})
         if override and "false_alarms_per_event" in override.model_fields_set:
@@ -387,14 +394,3 @@ class Config(Section, title="Driftline configuration"):
         """This configuration without user and password in the Redis URL, so that it can be printed."""
         url = _LOGIN.sub("***", self.redis.url)
         return self.model_copy(update={"redis": self.redis.model_copy(update={"url": url})})
-
-
-def _merged(default: _SectionT, override: _SectionT) -> _SectionT:
-    changes = {name: _merge(getattr(default, name), getattr(override, name)) for name in override.model_fields_set}
-    return default.model_copy(update=changes)
-
-
-def _merge(default: Any, override: Any) -> Any:
-    if isinstance(override, Section) and default is not None:
-        return _merged(default, override)
-    return default | override if isinstance(override, dict) else override

@@ -13,6 +13,8 @@ from driftline.stream.config.fields import Real, Section, Text
 
 #: How many times a normal signal's share of the false pages one of each priority has.
 PRIORITIES: Final[Mapping[str, float]] = MappingProxyType({"high": 10.0, "normal": 1.0, "low": 0.1})
+#: What keeps a signal's share of the false pages.
+Guarantee = Literal["measured", "proven"]
 
 
 class SignalRule(Section):
@@ -38,6 +40,13 @@ class SignalRule(Section):
         description="Its share of the false pages of the model's data: `high` is ten times that of a normal signal and "
         "is seen sooner, by about a sixth; `low` is a tenth, and later. The sum is what is promised.",
     )
+    guarantee: Guarantee = Field(
+        "measured",
+        description="What keeps its share of the false pages. `measured`: thresholds found by simulation, and how much "
+        "events of the baseline depend on each other. `proven`: bets (an e-detector) in place of all other tests. They "
+        "keep it whatever the distribution, as long as events do not depend on those before them; where they do, as in "
+        "sessions, nothing is proven. Small changes are seen later.",
+    )
 
     @property
     def weight(self) -> float:
@@ -55,6 +64,11 @@ class Signals(Section):
         description="How signals are weighed, by glob: `features.amount: {min_distance: 0.02}`. Of several that fit a "
         "signal, each field is that of the last one that states it.",
     )
+
+    @property
+    def bet_on(self) -> str:
+        """The globs of signals that are judged by bets, in words; "" if there are none."""
+        return ", ".join(glob for glob in self.rules if self.rule(glob).guarantee == "proven")
 
     @property
     def stated(self) -> dict[str, SignalRule]:

@@ -4,7 +4,8 @@ Signals with phases are compared with what the baseline expects at their own tim
 events by half hour of the local week, in `slots`: that is all it takes, as what is expected of a window is the mixture
 of the phases that its events have. Of signals with slopes alone, all times are one phase. `detectors.decision.likeness`
 has the evidence, `detectors.decision.hazard` the thresholds. ADWIN's test is left out: the past has other phases than
-the window, and its bound takes events for independent.
+the window, and its bound takes events for independent. Signals with `guarantee: proven` are judged by neither, but by
+`stream.judge.proven`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from driftline.stream.baselines.bins import Dispersions
 from driftline.stream.baselines.cycles import Cycles, CyclicSignal
 from driftline.stream.baselines.slopes import Slopes
 from driftline.stream.judge.incidents import Cycle
+from driftline.stream.judge.proven import Proven
 from driftline.stream.judge.weights import Weights
 from driftline.stream.panes.pane import SLOT_MS, Pane
 
@@ -54,10 +56,11 @@ class _Group(NamedTuple):
 
 @dataclass(frozen=True)
 class Alike:
-    """Judges the signals of a baseline of which some have phases, or slopes.
+    """Judges the signals of a baseline of which some have phases, slopes, or bets.
 
-    battery: of all of them. bins: of those whose single bins are tested, and that have the smooth test. Both have
-    columns of their own, after those of the battery. weights: by which signals share the false pages.
+    battery: of all of them. bins: of those whose single bins are tested, and that have the smooth test. proven: those
+    that are judged by bets. These have columns of their own, after those of the battery. weights: by which signals
+    share the false pages.
     """
 
     baseline: Baseline
@@ -66,13 +69,14 @@ class Alike:
     bins: Dispersions | None
     battery: Battery
     weights: Weights
+    proven: Proven | None = None
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
         """The columns of the evidence matrix, in order."""
         own = sorted({**self._steady, **self._cyclic}.items())
         finer = (Column(test, s) for s, each in own for test in each.tests if test in ("bins", "smooth"))
-        return (*self.battery.columns, *finer)
+        return (*self.battery.columns, *finer, *(self.proven.columns if self.proven else ()))
 
     @cached_property
     def signal_of(self) -> IntArray:
@@ -88,7 +92,13 @@ class Alike:
     def _signals(self) -> dict[int, CyclicSignal]:
         """The signals with phases, by their index."""
         known = self.cycles.by_name if self.cycles else {}
-        return {s: known[each.name] for s, each in enumerate(self.battery.layout.signals) if each.name in known}
+        signals = enumerate(self.battery.layout.signals)
+        return {s: known[each.name] for s, each in signals if each.name in known and s not in self._bet_on}
+
+    @property
+    def _bet_on(self) -> frozenset[int]:
+        """The signals that are judged by bets, by their index."""
+        return self.proven.signals if self.proven else frozenset()
 
     @cached_property
     def _steady(self) -> dict[int, Likeness]:
@@ -96,7 +106,8 @@ class Alike:
         layout, slopes = self.battery.layout, self.slopes
         if slopes is None:
             return {}
-        own = (s for s, each in enumerate(layout.signals) if each.name in slopes.runs and s not in self._signals)
+        others = self._signals.keys() | self._bet_on
+        own = (s for s, each in enumerate(layout.signals) if each.name in slopes.runs and s not in others)
         return {s: self._binned(s, slopes.likeness(layout, s, self.baseline.total.counts)) for s in own}
 
     @cached_property
@@ -126,8 +137,8 @@ class Alike:
     @cached_property
     def _others(self) -> tuple[Battery, IntArray, IntArray] | None:
         """The tests of all other signals, their columns of counts and of evidence; None if there are none."""
-        layout = self.battery.layout
-        kept = [s for s in range(len(layout.signals)) if s not in self._signals and s not in self._steady]
+        layout, judged = self.battery.layout, self._signals.keys() | self._steady.keys() | self._bet_on
+        kept = [s for s in range(len(layout.signals)) if s not in judged]
         if not kept:
             return None
         codes = np.flatnonzero(np.isin(layout.signal_of_column, kept))
@@ -156,6 +167,8 @@ class Alike:
         if self._others is not None:
             battery, codes, columns = self._others
             evidence[:, columns] = battery.evidence(sums[:, codes], battery.baseline, past[:, codes])
+        if self.proven:
+            evidence[:, -len(self.proven.columns) :] = self.proven.evidence(sums)
         return evidence
 
     def recovery(
@@ -183,22 +196,32 @@ class Alike:
         """
         more = len(self.columns) - thresholds.shape[1]
         thresholds = np.hstack([thresholds, np.empty((len(thresholds), more))])
+        rest = rate * (1 - self._proven.sum())
         for group in self._groups:
             each = [*zip(group.likenesses.tests, self._tested[group.columns].tolist(), strict=True)]
-            known = {test: threshold(test[0], rate, fresh, 1, test[1]) for test in {*each}}
+            known = {test: threshold(test[0], rest, fresh, 1, test[1]) for test in {*each}}
             thresholds[:, group.columns] = [known[test] for test in each]
+        if self.proven:
+            # Tests that their bets replace have no evidence.
+            thresholds[:, np.isin(self.signal_of, [*self._bet_on])] = np.inf
+            thresholds[:, -len(self.proven.columns) :] = self.proven.thresholds(rate)
         return thresholds
 
     @cached_property
+    def _proven(self) -> FloatArray:
+        """The share of the false pages (S,) that each signal has that is judged by bets."""
+        return self.proven.shares if self.proven else np.zeros(len(self.weights.of))
+
+    @cached_property
     def _tested(self) -> FloatArray:
-        """Among how many tests (T,) the rate is shared, as each test has it: by weight.
+        """Among how many tests (T,) what bets leave of the rate is shared, as each test has it: by weight.
 
         Rates of special codes that the baseline does not have are nearly all there are, and hardly ever alarm by
         chance. They share a tenth.
         """
         columns, layout, weights = self.columns, self.battery.layout, self.weights.of[self.signal_of]
         if self.slopes is None:
-            return np.asarray(weights.sum() / weights)
+            return np.asarray(weights[~np.isin(self.signal_of, [*self._bet_on])].sum() / weights)
         known = np.array([
             each.special is None or self.battery.baseline[layout.special_column(each.signal, each.special)] > 0
             for each in columns
@@ -220,8 +243,9 @@ class Alike:
     @cached_property
     def shares(self) -> FloatArray:
         """The share of the false pages (S,) that each signal has."""
-        own = self._worth / self._tested
-        return np.asarray(np.bincount(self.signal_of, own, len(self.battery.layout.signals)), float)
+        own = np.divide(self._worth, self._tested, out=np.zeros(len(self.columns)), where=self._worth > 0)
+        of_tests = np.bincount(self.signal_of, own, len(self.battery.layout.signals))
+        return np.asarray(self._proven + of_tests * (1 - self._proven.sum()), float)
 
     def cycle(self, signal: int) -> Cycle | None:
         """What cycle a signal, by its index, is compared in; None if in none."""

@@ -24,6 +24,7 @@ from driftline.stream.judge.incidents import Status, Step
 from driftline.stream.judge.judge import Incidents, Judge
 from driftline.stream.judge.pace import pace_of_baseline
 from driftline.stream.judge.promise import Promise
+from driftline.stream.judge.resolution import proof_remarks
 from driftline.stream.judge.shares import Share, shares_of_baseline
 from driftline.stream.judge.sight import Sight, sights
 from driftline.stream.panes.pane import Pane, Range
@@ -92,7 +93,7 @@ def calibrate(baseline: Baseline, config: ModelConfig, times: IntArray | None = 
         interpolated=times is None,
         seen=tuple(each for each in seen if each.name not in by_phase),
         by_phase=by_phase,
-        unpromised=tuple(unpromised(baseline)),
+        unpromised=(*unpromised(baseline), *map(str, proof_remarks(baseline, config))),
         shares=shares_of_baseline(baseline, config),
     )
 

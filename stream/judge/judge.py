@@ -7,10 +7,10 @@ window, the battery gives each window's evidence, and the strongest ratio of evi
                the window with the highest ratio dates its start
     release    the newest events are likelier as the baseline has them than as the drift had them until then, by so much
                that it errs once in a million events of a drift, or all events since its onset have a third less
-               evidence than its alarm had (`detectors.decision.release`); and no window of the newest events alarms:
-               the signal has recovered, and windows that reach back beyond them are not evaluated again.
-               Where no slope is known, and of incidents below format level 3, it takes a window of twice the events
-               the alarm needed (200 at least), under half the threshold of every test against the reference
+               evidence than its alarm had (`detectors.decision.release`); and no window of the newest events alarms.
+               Where no slope is known, of bets, and of incidents below format level 3, it takes a window of twice the
+               events the alarm needed (200 at least), under half the threshold of every test against the reference.
+               The signal has recovered: windows that reach back further are not evaluated again
     worse      some test of a drifting signal finds so much in the newest events that its incident's severity rises, or
                that it is worth an update (`stream.judge.returns`)
     past       after an alarm, a test against the past starts its past over at the new level, so it reports each change
@@ -46,6 +46,7 @@ from driftline.stream.judge.least import Least
 from driftline.stream.judge.lifecycle import LifeCycle
 from driftline.stream.judge.live_slopes import Alikes
 from driftline.stream.judge.pace import pace_of
+from driftline.stream.judge.proven import Proven
 from driftline.stream.judge.state import JudgeState
 from driftline.stream.judge.timeline import Counter, Kept
 from driftline.stream.judge.weights import Weights
@@ -67,7 +68,7 @@ class Judge:
     """Judges one track of a model against its baseline under the model's configuration.
 
     remembers: see `LifeCycle`. by_slope: whether signals are judged by their slopes and bins, if the baseline has them.
-    weighs: whether `signals.rules` say how much of a signal must have changed, and its share of the false pages.
+    weighs: whether `signals.rules` hold.
     """
 
     baseline: Baseline
@@ -95,8 +96,9 @@ class Judge:
 
     @cached_property
     def alikes(self) -> Alikes:
-        """What judges the signals that have phases or slopes."""
-        return Alikes(self.baseline, self.battery, self.by_slope, self.weights)
+        """What judges the signals that have phases, slopes or bets."""
+        proven = Proven.stated(self.baseline, self.battery, self.weights, self.config) if self.weighs else None
+        return Alikes(self.baseline, self.battery, self.by_slope, self.weights, proven)
 
     @property
     def alike(self) -> Alike | None:
@@ -146,8 +148,7 @@ class Judge:
     ) -> tuple[JudgeState, Incidents, list[Step]]:
         """The state and the incidents after one more pane, and the steps of incidents that it causes.
 
-        clock, ticks: see `later`. elsewhere, others: events that the model has had in other tracks, and
-        their histories.
+        clock, ticks: see `later`. elsewhere, others: events of the model in other tracks, and their histories.
         """
         pending = pane if state.pending is None else state.pending + pane
         if pending.content.n < self.config.clock:
@@ -158,8 +159,7 @@ class Judge:
         of_panes = time_of(state.history)
         at = later(clock, ticks, of_panes)
         pace = pace_of(state.history, others) if self.config.false_pages else 0.0
-        rate = self.config.rate_per_event(pace)
-        evaluation = Evaluation(self, state, pending.content.n, rate)
+        evaluation = Evaluation(self, state, pending.content.n, self.config.rate_per_event(pace))
         state, incidents, steps = self._evaluate(state, incidents, evaluation, at, elsewhere)
         # A clock measures how long; when something was found, the events say that found it.
         dated = [each if each.status is Status.RESOLVED else replace(each, at=of_panes) for each in steps]
@@ -199,7 +199,8 @@ class Judge:
             if finding.against_past:
                 past[self.index(finding.signal)] = finding.start
         for name, start in released.items():
-            reference[self.index(name)] = start
+            # Where bets begin must not be chosen by what they would have won.
+            reference[self.index(name)] = state.seen if self.alikes.bets_on(self.index(name)) else start
             # The quiet window may begin with the drift's last events; with them in its past, the recovery is a change.
             past[self.index(name)] = start if self.battery.against_past else state.seen
         return replace(state, reference_start=reference, past_start=past)
@@ -227,8 +228,7 @@ class Evaluation:
     fresh: events since the last check. rate: false alarms per event that it may spend. sums: counts (w, C). n, start,
     since: each window's events, the events seen before it, and the time of its first event in epoch ms (w,). evidence,
     threshold: nats (w, T). ratio: evidence over threshold, 0 where a window begins too early to count. alarming: the
-    same, 0 also where no window is configured. held_back: signals of which some windows have evidence enough for an
-    alarm, and show too small a change; that evidence counts as none.
+    same, 0 also where no window is configured. held_back: signals with alarms of too small a change, which are none.
     """
 
     def __init__(self, judge: Judge, state: JudgeState, fresh: int, rate: float) -> None:

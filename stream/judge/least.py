@@ -19,8 +19,6 @@ from driftline.detectors.statistics.moved import Moved
 from driftline.detectors.summaries.layout import Layout
 from driftline.stream.config.signals import SignalRule, Signals
 
-# Tests of the share of a category or a special code; all others are of a number's values.
-_OF_SHARES = ("chi2", "rate")
 # Standard errors by which a change counts as smaller than it looks. With none, the windows of a change of 0.6 of the
 # least one look large enough by chance once in some 30 independent ones; with two, once in 1,000. What is at least 1.8
 # times as large takes no longer for it.
@@ -46,8 +44,8 @@ class Least:
 
     def share(self, column: Column) -> float:
         """The share of the events or values that a test must find changed."""
-        rule = self.rules[column.signal]
-        return rule.min_share if column.statistic in _OF_SHARES else rule.min_distance
+        rule, of_number = self.rules[column.signal], self.layout.signals[column.signal].ordered
+        return rule.min_distance if of_number and column.special is None else rule.min_share
 
     def small(
         self,
@@ -78,7 +76,7 @@ class Least:
             return each.code(column.special)
         if column.statistic == "bins":
             return each.bin(self._bins_of(column.signal))
-        return each.value() if column.statistic == "chi2" else each.distance()
+        return each.distance() if self.layout.signals[column.signal].ordered else each.value()
 
     def _bins_of(self, signal: int) -> Bins:
         own = self.layout.columns[signal][: self.layout.sizes[signal]]

@@ -27,6 +27,7 @@ from driftline.stream.baselines.slopes import (
     slopes_of_stretches,
 )
 from driftline.stream.judge.alike import Alike
+from driftline.stream.judge.proven import Proven
 from driftline.stream.judge.weights import Weights
 from driftline.stream.panes.pane import Pane
 
@@ -58,17 +59,22 @@ class LiveSlopes:
 
 @dataclass(frozen=True)
 class Alikes:
-    """What judges the signals of a baseline that have phases or slopes. by_slope: whether slopes may be used.
+    """What judges the signals of a baseline that have phases, slopes or bets. by_slope: whether slopes may be used.
 
-    weights: see `Alike`.
+    weights, proven: see `Alike`.
     """
 
     baseline: Baseline
     battery: Battery
     by_slope: bool
     weights: Weights
+    proven: Proven | None = None
     # The slopes that live events showed last, and what judges by them: to lay it out takes longer than to judge a pane.
     _newest: list[Any] = field(default_factory=list)
+
+    def bets_on(self, signal: int) -> bool:
+        """Whether a signal, by its index, is judged by bets."""
+        return self.proven is not None and signal in self.proven.signals
 
     @cached_property
     def learns(self) -> bool:
@@ -80,7 +86,7 @@ class Alikes:
         return (live or LiveSlopes()).add(pane, self.baseline) if self.learns else None
 
     def by(self, live: LiveSlopes | None) -> Alike | None:
-        """What judges by what live events have shown; None if no signal has phases or slopes."""
+        """What judges by what live events have shown; None if no signal has phases, slopes or bets."""
         known = live.known if live and self.learns else None
         if known is None:
             return self._at_first
@@ -99,6 +105,6 @@ class Alikes:
 
     def _with(self, slopes: Slopes | None) -> Alike | None:
         cycles, bins = self.baseline.cycles, self.baseline.bins if self.by_slope else None
-        if self.battery.against_past or not (cycles or slopes):
+        if self.battery.against_past or not (cycles or slopes or self.proven):
             return None
-        return Alike(self.baseline, cycles, slopes, bins, self.battery, self.weights)
+        return Alike(self.baseline, cycles, slopes, bins, self.battery, self.weights, self.proven)

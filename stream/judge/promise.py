@@ -19,6 +19,7 @@ class Promise:
     its traffic; None of absence: its traffic is not judged. pace: events in 30 days, None if not known. rate: false
     alarms per event of its data; None if not known. outcomes: as data; None also if outcomes are not judged. least: the
     least changes that page by glob of signals, of all others by "*": a distance of numbers, and a share of one value.
+    proven: globs of the signals that are judged by bets, "" if there are none.
     """
 
     model: str
@@ -28,6 +29,7 @@ class Promise:
     rate: float | None
     outcomes: float | None = None
     least: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    proven: str = ""
 
     @classmethod
     def of(cls, model: str, config: ModelConfig, pace: float | None) -> Promise:
@@ -38,7 +40,8 @@ class Promise:
         if data is None and pace is not None:
             data = config.false_alarms_per_event * pace
         least = {glob: (each.min_distance, each.min_share) for glob, each in config.signals.stated.items()}
-        return cls(model, data, config.pages[Family.ABSENCE], pace, rate, config.pages.get(Family.OUTCOMES), least)
+        outcomes, proven = config.pages.get(Family.OUTCOMES), config.signals.bet_on
+        return cls(model, data, config.pages[Family.ABSENCE], pace, rate, outcomes, least, proven)
 
     @property
     def pages(self) -> float | None:
@@ -50,24 +53,27 @@ class Promise:
 
         >>> str(Promise("fraud", 0.9, 0.1, None, None))
         'false pages allowed in 30 days: 1 (data 0.9, absence 0.1)'
+        >>> str(Promise("fraud", 0.9, 0.1, None, None, proven="score"))
+        'false pages allowed in 30 days: 1 (data 0.9, absence 0.1); proven of score, if events are independent'
         """
         each = "absence is not judged" if self.absence is None else f"absence {_number(self.absence)}"
         each += "" if self.outcomes is None else f", outcomes {_number(self.outcomes)}"
         if self.pages is None or self.data is None:
-            return f"one false alarm in {1 / (self.rate or 1):,.0f} events of its data; {each} in 30 days{self._least}"
+            return f"one false alarm in {1 / (self.rate or 1):,.0f} events of its data; {each} in 30 days{self._rules}"
         rate = "" if self.rate is None else f"; {self.rate:.2g} per event of its data"
         traffic = "" if self.pace is None else f", at {self.pace:,.0f} events in 30 days"
         return (
             f"false pages allowed in 30 days: {_number(self.pages)} (data {_number(self.data)}, {each}){rate}{traffic}"
-            f"{self._least}"
+            f"{self._rules}"
         )
 
     @property
-    def _least(self) -> str:
-        """The least changes that page, in words."""
+    def _rules(self) -> str:
+        """The least changes that page, and what is proven, in words."""
         named = ((f"of {glob} " if glob != "*" else "", *each) for glob, each in self.least.items())
         each = [f"{of}a distance of {distance:g} or a share of {share:g}" for of, distance, share in named]
-        return f"; the least change that pages is {', '.join(each)}" if each else ""
+        least = f"; the least change that pages is {', '.join(each)}" if each else ""
+        return least + (f"; proven of {self.proven}, if events are independent" if self.proven else "")
 
 
 def promises(config: Config, baselines: Mapping[str, Baseline]) -> list[Promise]:

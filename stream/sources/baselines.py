@@ -14,7 +14,7 @@ from driftline.stream.config.diagnostics import DiagnosticSeverity
 from driftline.stream.config.errors import dotted_path
 from driftline.stream.config.remarks import Remark, unused_settings
 from driftline.stream.config.sections import Config
-from driftline.stream.judge.resolution import order_remarks
+from driftline.stream.judge.resolution import order_remarks, proof_remarks
 
 _NONE_GIVEN: Mapping[str, Baseline] = MappingProxyType({})
 
@@ -89,9 +89,10 @@ def baseline_remarks(config: Config, folder: Path) -> list[Remark]:
     baselines, remarks = read_baselines(config, folder)
     versions, more = read_versions(config, folder)
     doubts = (
-        remark._replace(path=("models", name, "baseline"))
+        remark._replace(path=("models", name, *where))
         for name, each in baselines.items()
-        for remark in order_remarks(each, config.for_model(name))
+        for where, remarks_of in ((("baseline",), order_remarks), (("signals", "rules"), proof_remarks))
+        for remark in remarks_of(each, config.for_model(name))
     )
     unused = unused_settings(config, kinds_of(baselines, versions))
     return [*remarks, *more, *mistaken_versions(versions), *doubts, *unused]

@@ -230,6 +230,13 @@ def test_a_verdict_says_which_times_the_events_are_compared_with() -> None:
     assert "at the same" not in verdict(ReadSignal(test="level"))
 
 
+def test_a_verdict_says_whether_its_threshold_supposes_independent_events() -> None:
+    proven, measured = (verdict(ReadSignal(evidence_nats=20, threshold_nats=14, test=test)) for test in ("bets", "ks"))
+    assert proven.startswith("An e-detector bets that ranks and shares have moved")
+    assert "supposes that its events are independent" in proven
+    assert "the dependence between its events" in measured
+
+
 def test_a_verdict_of_an_unknown_test_names_it() -> None:
     assert verdict(ReadSignal(test="wavelet")) == "The test is wavelet."
     assert verdict(ReadSignal(test="{x}{0}")) == "The test is {x}{0}."

@@ -463,6 +463,21 @@ def test_check_says_what_is_promised_of_each_model_by_the_traffic_of_its_baselin
     assert "any other model: false pages allowed in 30 days: 1 (data 0.9, absence 0.1)" in checked
 
 
+def test_check_and_calibrate_say_of_which_signals_the_rate_is_proven_and_where_it_may_not_hold(
+    built: Run, tmp_path: Path
+) -> None:
+    text = "models: {fraud: {baseline: fraud.driftline, signals: {rules: {score: {guarantee: proven}}}}}"
+    (tmp_path / "c.yaml").write_text(text)
+    assert "; proven of score, if events are independent\n" in built("check", "c.yaml").out
+    assert orjson.loads(built("check", "c.yaml", "--json").out)["promises"][0]["proven"] == "score"
+    assert "; proven of score, if events are independent" in words(built("calibrate", "c.yaml").out)
+    unordered = ("baseline", "build", "calm.jsonl", "--model", "fraud", "--unordered")
+    assert built(*unordered).code == 0
+    for command in ("check", "calibrate"):
+        found = built(command, "c.yaml")
+        assert "whether events of score depend on each other is not known" in words(found.out + found.err)
+
+
 def test_priorities_are_shown_as_shares_of_the_false_pages_by_check_and_calibrate(built: Run, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(
         "models: {fraud: {baseline: fraud.driftline, signals: {rules: {score: {priority: high}}}}}"

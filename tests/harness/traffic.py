@@ -9,7 +9,7 @@ import numpy as np
 
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.baselines.build import build_baseline
+from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.events.columns import Columns
 from driftline.stream.events.event import Event
@@ -34,13 +34,13 @@ def draw(rng: np.random.Generator, n: int) -> Batch:
     }
 
 
-def baseline_of(batch: Batch, model: str = "synthetic") -> Baseline:
-    """The baseline of a batch, one event a second."""
+def baseline_of(batch: Batch, model: str = "synthetic", *, ordered: bool = True) -> Baseline:
+    """The baseline of a batch, one event a second. ordered: whether it says that this is their order."""
     rows = zip(*batch.values(), strict=True)
     events = [
         Event(str(i), 10**12 + i * 1000, model, None, dict(zip(batch, row, strict=True))) for i, row in enumerate(rows)
     ]
-    return build_baseline(events, {"model": model})
+    return build_baseline(events, {"model": model}, BuildSettings(ordered=ordered))
 
 
 @dataclass
@@ -58,16 +58,20 @@ class Driver:
 
     def feed(self, batch: Batch) -> Iterator[tuple[int, Step]]:
         """Steps with the number of events seen when they were decided."""
+        for pane in self.panes(batch):
+            for step in self.take(pane):
+                yield self.seen, step
+
+    def panes(self, batch: Batch) -> Iterator[Pane[Sketch]]:
+        """The panes of a batch, which are then seen."""
         columns = self.columns(batch)
         codes = self.baseline.encode(columns)
         for first in range(0, len(codes), self.pane):
             part = slice(first, first + self.pane)
             sketch = self.baseline.layout.sketch(codes[part], columns.numeric[part])
             run = Range(0, self.seen, self.seen + sketch.n)
-            steps = self.take(Pane(sketch, run.start * 1000, run.end * 1000, (run,)))
             self.seen = run.end
-            for step in steps:
-                yield self.seen, step
+            yield Pane(sketch, run.start * 1000, run.end * 1000, (run,))
 
     def take(self, pane: Pane[Sketch]) -> list[Step]:
         """Judge a pane."""

@@ -37,7 +37,8 @@ def bench(server: Server, allowed: str = "false_alarms_per_event: 0.001") -> Ben
         messages("given", 400, drift=(200, 300)), messages("learns", 400, drift=(250, 400)), messages("others", 400)
     )
     this = Bench(f"redis://{server.address}", [*log], {"given": baseline_of("given")})
-    this.config = parse_config(_CONFIG.format(group=unique("group")).replace("false_alarms_per_event: 0.001", allowed))
+    text = _CONFIG.replace("false_alarms_per_event: 0.001", allowed)
+    this.config = parse_config(text.format(group=unique("group")))
     return this
 
 
@@ -55,7 +56,14 @@ def as_lines(alerts: Any) -> dict[str, bytes]:
     return {each.id: encode_alert(each) for each in alerts}
 
 
-@pytest.mark.parametrize("allowed", ["false_alarms_per_event: 0.001", "false_pages: 10 per day"])
+@pytest.mark.parametrize(
+    "allowed",
+    [
+        "false_alarms_per_event: 0.001",
+        "false_pages: 10 per day",
+        "false_alarms_per_event: 0.001, signals: {{rules: {{'*': {{guarantee: proven}}}}}}",
+    ],
+)
 def test_alerts_states_and_dead_letters_are_those_of_the_live_judges(redis_server: Server, allowed: str) -> None:
     async def scenario(this: Bench) -> None:
         driver = this.driver(step_ms=7, panes_partitions=1)

@@ -209,6 +209,16 @@ async def test_without_a_crash_the_stages_end_where_the_replay_does(this: Bench)
     assert len(this.alerts()) == len(alert_bodies(this.alerts())), "without a crash nothing is published twice"
 
 
+@on_a_bench
+async def test_signals_that_are_judged_by_bets_end_where_the_replay_does(this: Bench) -> None:
+    proven = "clock: 20, signals: {{rules: {{'*': {{guarantee: proven}}}}}},"
+    this.config = parse_config(_CONFIG.replace("clock: 20,", proven).format(group=unique("group")))
+    await this.driver().work()
+    await this.check()
+    found = [each for alert in this.alerts() for each in alert["data"]["evidence"]["signals"]]
+    assert {each["test"] for each in found} == {"bets"}
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_after_any_crashes_the_stages_end_where_the_replay_does(redis_server: Server, seed: int) -> None:
     rng = np.random.default_rng(seed)
