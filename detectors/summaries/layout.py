@@ -105,18 +105,33 @@ class Layout(Shape[Signal]):
 
     def sketch(self, columns: IntArray, values: FloatArray) -> Sketch:
         """The sketch of n events from their columns (n, S) and raw values (n, numeric signals)."""
-        counts = np.bincount(columns.T.ravel(), minlength=self.width)
+        return self.sketches(columns, values, [len(columns)])[0] if len(columns) else self.empty()
+
+    def sketches(self, columns: IntArray, values: FloatArray, sizes: Sequence[int]) -> list[Sketch]:
+        """The sketches of stretches that follow each other, of `sizes` events each, at least one; see `sketch`.
+
+        Many short stretches take a tenth of the time that each for itself takes.
+        """
+        of = np.repeat(np.arange(len(sizes)), sizes)
+        starts = np.cumsum([0, *sizes[:-1]])
+        counts = np.bincount((columns.T + of * self.width).ravel(), minlength=self.width * len(sizes))
         center, spread = self._scaling
         finite = np.isfinite(values)
         with np.errstate(over="ignore"):
             z = np.clip(np.where(finite, (values - center) / spread, 0.0), -_CLIP, _CLIP)
-        sums = np.rint(z * _UNIT).astype(np.int64).sum(0)
-        squares = np.rint(z * z * _SQUARE_UNIT).astype(np.int64).sum(0)
-        lows = np.where(finite, values, np.inf).min(0, initial=np.inf)
-        highs = np.where(finite, values, -np.inf).max(0, initial=-np.inf)
+        sums = np.add.reduceat(np.rint(z * _UNIT).astype(np.int64), starts)
+        squares = np.add.reduceat(np.rint(z * z * _SQUARE_UNIT).astype(np.int64), starts)
+        lows = np.minimum.reduceat(np.where(finite, values, np.inf), starts)
+        highs = np.maximum.reduceat(np.where(finite, values, -np.inf), starts)
         # Adding 0 turns -0.0 into 0.0: which of the two numpy takes for the minimum of both is not defined.
-        extremes = np.stack([lows, highs]) + 0.0
-        return Sketch(len(columns), counts, np.stack([sums, squares]), extremes, self._tails(values, extremes))
+        extremes = np.stack([lows, highs], axis=1) + 0.0
+        # Copies: a view of one stretch would keep the others in memory.
+        moments = np.stack([sums, squares], axis=1)
+        stretches = zip(counts.reshape(-1, self.width), moments, extremes, starts, sizes, strict=True)
+        return [
+            Sketch(n, own.copy(), both.copy(), ends.copy(), self._tails(values[start : start + n], ends))
+            for own, both, ends, start, n in stretches
+        ]
 
     def _tails(self, values: FloatArray, extremes: FloatArray) -> IntArray:
         """Cells beyond the ranges, and their counts (2, m), of raw values (n, numeric signals) with these extremes."""
@@ -135,7 +150,9 @@ class Layout(Shape[Signal]):
 
     def empty(self) -> Sketch:
         """The sketch of no events, the neutral element of addition."""
-        return self.sketch(np.empty((0, len(self.signals)), np.int64), np.empty((0, len(self.numeric))))
+        none = np.zeros((2, len(self.numeric)), np.int64)
+        extremes = np.stack([np.full(len(self.numeric), np.inf), np.full(len(self.numeric), -np.inf)])
+        return Sketch(0, np.zeros(self.width, np.int64), none, extremes)
 
     def summary(self, sketch: Sketch, signal: int) -> Summary | None:
         """Summary of the finite values of one numeric signal; None for a text signal or without values."""

@@ -219,6 +219,10 @@ class Baseline:
         """The sketch of decoded events."""
         return self.layout.sketch(self.encode(columns), columns.numeric)
 
+    def sketches(self, columns: Columns, sizes: Sequence[int]) -> list[Sketch]:
+        """The sketches of stretches of decoded events, see `Layout.sketches`."""
+        return self.layout.sketches(self.encode(columns), columns.numeric, sizes)
+
     def sketch_events(self, events: Sequence[Event]) -> Sketch:
         """The sketch of events that are not decoded into columns yet."""
         return self.sketch(tabulate(self.fields, list(enumerate(events))))

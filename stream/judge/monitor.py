@@ -161,7 +161,8 @@ class Monitor:
         if topic:  # the offsets that an alert gives are those of the predictions topic
             pane = replace(pane, ranges=())
         else:
-            state = replace(state, traffic=self._traffic_judge.count(state.traffic, pane.slots, until))
+            traffic = self._traffic_judge.count(state.traffic, pane.slots, until)
+            state = state if traffic is state.traffic else replace(state, traffic=traffic)
         parts, tracks = self._sort(state, pane, ticks)
         state = self._label_join.expect(state, pane, parts)
         here = {track for track, _ in parts}
@@ -363,11 +364,13 @@ class Monitor:
         # Only workers that read portable histories know of tracks, and of phases.
         portable = self.portable or bool(track)
         alike = self._judges[track].alike if portable else None
-        pane = replace(pane, outcomes=(), stubs=())
-        pane = by_half_hour(pane, alike.cycles) if alike and alike.cycles else replace(pane, slots=())
+        cycles = alike.cycles if alike else None
+        pane = replace(pane, outcomes=(), stubs=(), slots=pane.slots if cycles else ())
+        pane = by_half_hour(pane, cycles) if cycles else pane
         if not isinstance(pane.content, Sketch):
             pane = replace(pane, content=baseline.sketch_events(pane.content))
-        judge = replace(state.judge or self._judges[track].start(), portable=portable)
+        judge = state.judge or self._judges[track].start()
+        judge = judge if judge.portable == portable else replace(judge, portable=portable)
         if counted_in is not None and counted_in != baseline.watched:
             onto = projection(counted_in, baseline.watched)
             pane, judge = projected(pane, onto), begin(judge, onto.absent, judge.end + pane.content.n)

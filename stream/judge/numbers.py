@@ -25,5 +25,7 @@ def forget(state: ModelState) -> tuple[ModelState, list[Step]]:
 
 def with_numbers(state: ModelState, steps: Sequence[Step]) -> tuple[ModelState, list[Step]]:
     """The state after these steps, and the steps with their numbers."""
+    if not steps:
+        return state, []
     numbered = [replace(step, seq=state.last_seq + i) for i, step in enumerate(steps, 1)]
     return replace(state, last_seq=state.last_seq + len(steps)), numbered

@@ -205,6 +205,8 @@ class SchemaJudge:
         return after, [] if is_expected else [_fields(state, new)]
 
     def _advance(self, state: SchemaState, findings: list[Finding], at: int) -> tuple[SchemaState, list[Step]]:
+        if not (findings or state.incidents):
+            return state, []
         state, ended = self._accept(state, at)
         drift, released = state.finding(REJECTED), list[Subject]()
         if drift and state.score >= _THRESHOLD:

@@ -31,6 +31,8 @@ from driftline.stream.panes.tracks import Tracks
 # Events of a model that are counted in one call: at 64 the call adds some 2 µs to an event that costs 5. A thousand
 # models of 20 numbers then hold 10 MB of uncounted events; 128 would hold twice that to save one microsecond.
 _BATCH = 64
+# Panes that are counted in one call, whose own price is nothing then: of a model of 500 signals, they take 20 MB.
+_TOGETHER = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,29 @@ class TrackTally:
 
     def _tallies(self) -> Iterator[tuple[str, Tally]]:
         return ((track, part) for track, part in sorted(self.parts.items()) if isinstance(part, Tally))
+
+
+def count_together(contents: Sequence[Any]) -> list[Any]:
+    """The contents of panes, where those of one baseline are counted in one call: short ones in a tenth of the time."""
+    counted, waiting = list(contents), defaultdict[int, list[int]](list)
+    for place, content in enumerate(contents):
+        if isinstance(content, Tally) and not content.counted:
+            waiting[id(content.baseline)].append(place)
+    for places in waiting.values():
+        for first in range(0, len(places), _TOGETHER):
+            chosen = places[first : first + _TOGETHER]
+            for place, tally in zip(chosen, _count([contents[each] for each in chosen]), strict=True):
+                counted[place] = tally
+    return counted
+
+
+def _count(tallies: Sequence[Tally]) -> Iterator[Tally]:
+    """Tallies of one baseline, of which nothing is counted yet, with all of their events counted."""
+    parts = [part for tally in tallies for part in tally.uncounted]
+    sizes = [sum(len(part.ts) for part in tally.uncounted) for tally in tallies]
+    sketches = tallies[0].baseline.sketches(Columns.concatenate(parts), sizes)
+    for tally, sketch in zip(tallies, sketches, strict=True):
+        yield Tally(tally.baseline, (sketch,), (), tally.outcomes(), tally.stubs)
 
 
 def track_of(event: Event, baselines: Mapping[str, Baseline]) -> str:

@@ -21,8 +21,17 @@ from driftline.stream.events.mapping import EventMapping, Origin, Origins
 from driftline.stream.events.parse import EventError, EventReader
 from driftline.stream.panes.coverage import Coverage, sampled_positions
 from driftline.stream.panes.cutter import Cutter, PaneRule, Sizes
-from driftline.stream.panes.pane import Run
-from driftline.stream.panes.rows import EventRows, SketchRows, Tally, TrackRows, TrackTally, columns_of, track_of
+from driftline.stream.panes.pane import Pane, Run
+from driftline.stream.panes.rows import (
+    EventRows,
+    SketchRows,
+    Tally,
+    TrackRows,
+    TrackTally,
+    columns_of,
+    count_together,
+    track_of,
+)
 
 
 class Sketched(NamedTuple):
@@ -147,7 +156,7 @@ class Sketcher:
             for defect in columns.defects
         ]
         events = sum(len(each.times) for each in rows.values())
-        return Sketched(list(map(_counted, runs)), events, rejections, defects)
+        return Sketched(_counted(runs), events, rejections, defects)
 
     def _kept(self, unknown: Mapping[str, Sequence[tuple[int, Event]]]) -> Iterator[Columns]:
         """The columns of events that are kept until the open run has ended, as their next baselines read them."""
@@ -204,7 +213,7 @@ class Sketcher:
 
     def close(self, end: int) -> Run:
         """End the open run at offset `end` (exclusive) and return it."""
-        return _counted(self._counts.close(self.cutter.close(end)))
+        return _counted([self._counts.close(self.cutter.close(end))])[0]
 
 
 @dataclass
@@ -242,14 +251,21 @@ def _tally(baselines: Mapping[str, Baseline], events: tuple[Event, ...], waits: 
     return Tally.of_events(baselines[""], events, waits)
 
 
-def _counted(run: Run) -> Run:
-    panes, baselines, versions = dict(run.panes), dict[str, str](), dict[str, Mapping[str, str]]()
-    for model, pane in run.panes.items():
-        if isinstance(pane.content, Tally | TrackTally):
-            content: Any = pane.content.sketch()
-            outcomes, stubs = pane.content.outcomes_by_track(), pane.content.stubs_by_track()
-            panes[model] = replace(pane, content=content, outcomes=outcomes, stubs=stubs)
-            hashes = pane.content.hashes
+def _counted(runs: Sequence[Run]) -> list[Run]:
+    """The runs with their events counted."""
+    contents = iter(count_together([pane.content for run in runs for pane in run.panes.values()]))
+    return [_with_sketches(run, contents) for run in runs]
+
+
+def _with_sketches(run: Run, contents: Iterator[Any]) -> Run:
+    """A run whose panes have these contents, as sketches where they were counted."""
+    panes, baselines, versions = dict[str, Pane[Any]](), dict[str, str](), dict[str, Mapping[str, str]]()
+    for (model, pane), tally in zip(run.panes.items(), contents, strict=False):
+        panes[model] = pane
+        if isinstance(tally, Tally | TrackTally):
+            outcomes, stubs = tally.outcomes_by_track(), tally.stubs_by_track()
+            panes[model] = replace(pane, content=tally.sketch(), outcomes=outcomes, stubs=stubs)
+            hashes = tally.hashes
             baselines |= {model: hashes[""]} if "" in hashes else {}
             own = {track: each for track, each in hashes.items() if track}
             versions |= {model: own} if own else {}

@@ -77,12 +77,12 @@ class Progress:
             name = printable(cause)[:_CAUSE_LENGTH]
             name = name if name in rejected or len(rejected) < _CAUSES else OTHER_CAUSES
             rejected[name] = rejected.get(name, 0) + times
-        after = replace(self, read_to=run.end, read=self.read + run.read, rejected=rejected)
-        if run.time is None:
-            return after
-        newest = run.time if now is None else min(run.time, now)
-        confirmed = newest if self.newest is None else min(self.newest, newest)
-        return replace(after, newest=newest, time=confirmed if self.time is None else max(self.time, confirmed))
+        newest, time = self.newest, self.time
+        if run.time is not None:
+            newest = run.time if now is None else min(run.time, now)
+            confirmed = newest if self.newest is None else min(self.newest, newest)
+            time = confirmed if self.time is None else max(self.time, confirmed)
+        return Progress(run.end, time, newest, self.read + run.read, rejected)
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,15 @@ def test_any_partition_merged_in_any_order_gives_the_same_bytes(events: Events, 
     assert pieces == [sketch(events)]
 
 
+@given(EVENTS.filter(bool), st.lists(st.integers(0, 1000), max_size=6))
+def test_stretches_sketched_together_are_those_sketched_alone(events: Events, cuts: list[int]) -> None:
+    values = np.array([event[:3] for event in events], float)
+    texts = [[event[3] for event in events], [event[4] for event in events]]
+    bounds = sorted({0, *(cut % len(events) for cut in cuts), len(events)})
+    together = LAYOUT.sketches(LAYOUT.encode(values, texts), values, np.diff(bounds).tolist())
+    assert together == [sketch(events[first:last]) for first, last in pairwise(bounds)]
+
+
 def test_zero_and_minus_zero_are_the_same_extreme() -> None:
     """The numbers are equal, their bytes are not: which is the minimum depends on how numpy iterates over the array."""
     zeros = [(zero, zero, zero, None, None) for zero in (0.0, -0.0)]

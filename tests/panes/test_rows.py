@@ -20,7 +20,7 @@ from driftline.stream.events.event import Event
 from driftline.stream.events.mapping import EventMapping
 from driftline.stream.events.parse import parse_event
 from driftline.stream.panes.cutter import Cutter, PaneRule
-from driftline.stream.panes.rows import SketchRows, Tally
+from driftline.stream.panes.rows import SketchRows, Tally, count_together
 from driftline.stream.panes.sketcher import Sketcher
 
 # One more than a tally keeps uncounted.
@@ -61,6 +61,15 @@ def test_a_tally_of_any_slices_gives_the_sketch_of_the_events(log: list[bytes], 
     whole = [reduce(add, group) for group in (first, rest) if group]
     expected = BASELINE.sketch_events([parse_event(each) for each in log])
     assert reduce(add, whole).sketch() == reduce(add, parts).sketch() == expected
+
+
+@given(MESSAGES, st.lists(st.integers(0, 199), max_size=150))
+def test_panes_counted_together_have_the_sketches_of_each_alone(log: list[bytes], cuts: list[int]) -> None:
+    parts = tallies(log, cuts)
+    together = count_together([(), *parts, parts[0]])
+    assert together[0] == ()
+    assert [each.sketch() for each in together[1:]] == [each.sketch() for each in (*parts, parts[0])]
+    assert not any(each.uncounted for each in together[1:])
 
 
 @given(st.lists(st.integers(1, 100), min_size=1, max_size=30))
