@@ -40,6 +40,7 @@ from driftline.stream.alerts.schema import (
 )
 from driftline.stream.alerts.topic import topic_advice, topic_ended
 from driftline.stream.alerts.traffic import traffic_advice, traffic_ended
+from driftline.stream.baselines.slopes import AT_FIRST
 from driftline.stream.config.incidents import Incidents, Severity
 from driftline.stream.judge.changes import Volume, bars
 from driftline.stream.judge.incidents import FIELDS, FLOOR, OUTCOMES, REJECTED, TRAFFIC, Finding, Status, Step
@@ -48,6 +49,7 @@ from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.outcome_state import OutcomeChange
 from driftline.stream.judge.returns import quiet_events
 from driftline.stream.judge.schema import SchemaJudge
+from driftline.stream.text.phrases import listed
 from driftline.stream.text.printable import printable
 
 EVENT_TYPE: EventType = "driftline.alert.v1"
@@ -249,7 +251,7 @@ def _description(about: _About, step: Step, rules: Incidents, commands: Sequence
     else:
         lines = [_line(each, drawn=i < _DRAWN) for i, each in enumerate(step.findings)]
         advice = [line for each in step.findings for line in _advice(each)]
-        text = "\n".join([*_came_back(step), *lines, *_reasons(about, step, rules), *advice])
+        text = "\n".join([*_came_back(step), *lines, *_provisional(step), *_reasons(about, step, rules), *advice])
     owner = f"\nOwner: {printable(rules.owner)}" if rules.owner else ""
     foot = owner + "".join(f"\n$ {printable(each)}" for each in commands)
     return cut(text, DESCRIPTION - len(foot)) + foot
@@ -276,6 +278,12 @@ def _came_back(step: Step) -> list[str]:
         return []
     quiet = f"{quiet_events(course):,} events of quiet"
     return [f"The incident had been resolved, and that did not last: it is open again, and its end takes {quiet}."]
+
+
+def _provisional(step: Step) -> list[str]:
+    """Which signals were found before their live events have shown how they depend on each other."""
+    names = [printable(each.signal) for each in step.findings if each.provisional]
+    return [f"{listed(names)}: {AT_FIRST}."] if names else []
 
 
 def _reasons(about: _About, step: Step, rules: Incidents) -> list[str]:
@@ -341,6 +349,7 @@ def _evidence(finding: Finding) -> SignalEvidence:
         traffic=UNSET if finding.volume is None else _traffic(finding.since, finding.volume),
         cycle=UNSET if finding.cycle is None else CycleEvidence(finding.cycle.phases, finding.cycle.timezone),
         outcome=UNSET if finding.outcome is None else _outcome(finding.outcome),
+        provisional=finding.provisional or UNSET,
     )
 
 

@@ -17,6 +17,7 @@ from driftline.stream.alerts.build import CONFIG, silence_all_of
 from driftline.stream.alerts.find import ListedIncident, may_be_id
 from driftline.stream.alerts.read import Number, ReadAlert, ReadChange, ReadCycle, ReadProfile, ReadSignal, Shares
 from driftline.stream.baselines.cycles import PHASE_WORDS
+from driftline.stream.baselines.slopes import AT_FIRST
 from driftline.stream.judge.changes import SPECIAL_WORDS
 
 # Words for effect sizes, each from the given size on. Two normal distributions that lie 1/4, 1/2, 1 and 2 σ apart have
@@ -118,6 +119,8 @@ def verdict(signal: ReadSignal, allowed: str = "", with_test: bool = True) -> st
             f"Other windows have evidence enough for an alarm, and have changed by less than "
             f"{_percent(signal.change.least)}, which pages nobody (signals.rules)."
         )
+    if signal.provisional:
+        says.append(f"{AT_FIRST[0].upper()}{AT_FIRST[1:]}.")
     if signal.cycle is not None:
         says.append(_compared(signal.cycle))
     if signal.against == "past" and signal.kind != "schema":

@@ -116,6 +116,7 @@ class ReadSignal(msgspec.Struct, frozen=True, rename={"name": "signal", "kind": 
     traffic: ReadTraffic | None = None
     cycle: ReadCycle | None = None
     version: str = ""
+    provisional: bool = False
 
     @property
     def is_count(self) -> bool:

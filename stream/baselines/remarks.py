@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from driftline.detectors.statistics.long_run import FEWEST
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.cycles import cycle_remarks
-from driftline.stream.baselines.slopes import LIVE_BLOCK, LIVE_BLOCKS, PROVISIONAL
+from driftline.stream.baselines.slopes import AT_FIRST
 from driftline.stream.text.phrases import listed
 
 
@@ -25,10 +25,7 @@ def unpromised(baseline: Baseline) -> Iterator[str]:
         return
     signals = listed(without)
     if baseline.asks_live:
-        yield (
-            f"no order in time is known of {signals}: {LIVE_BLOCKS * LIVE_BLOCK:,} live events will tell how they "
-            f"depend on each other; until then {PROVISIONAL} count for one, and only large changes page"
-        )
+        yield f"no order in time is known of {signals}: {AT_FIRST}"
         return
     if not baseline.is_ordered or baseline.about.get("learned"):
         why = "nobody knows how their events depend on each other"

@@ -35,6 +35,11 @@ LIVE_BLOCKS: Final = 60
 LIVE_BLOCK: Final = 250
 #: Events that count for an independent one until the slopes are known: AR(1) 0.9 has 19, sessions of 20 have 20.
 PROVISIONAL: Final = 20
+#: What that means, in words.
+AT_FIRST: Final = (
+    f"until {LIVE_BLOCKS * LIVE_BLOCK:,} live events have shown how they depend on each other, {PROVISIONAL} count for "
+    "one, and only large changes page"
+)
 
 # Events of a block, whose sums show how events depend on each other, and blocks at least and at most, as of `cycles`.
 _BLOCK, _FEWEST_BLOCKS, _MOST_BLOCKS = 100, 64, 2048

@@ -60,7 +60,7 @@ class Alike:
 
     battery: of all of them. bins: of those whose single bins are tested, and that have the smooth test. proven: those
     that are judged by bets. These have columns of their own, after those of the battery. weights: by which signals
-    share the false pages.
+    share the false pages. provisional: whether the slopes are, until live events show them.
     """
 
     baseline: Baseline
@@ -70,6 +70,7 @@ class Alike:
     battery: Battery
     weights: Weights
     proven: Proven | None = None
+    provisional: bool = False
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
@@ -246,6 +247,10 @@ class Alike:
         own = np.divide(self._worth, self._tested, out=np.zeros(len(self.columns)), where=self._worth > 0)
         of_tests = np.bincount(self.signal_of, own, len(self.battery.layout.signals))
         return np.asarray(self._proven + of_tests * (1 - self._proven.sum()), float)
+
+    def is_provisional(self, signal: int) -> bool:
+        """Whether a signal, by its index, is judged by a slope that is provisional."""
+        return self.provisional and signal in self._steady
 
     def cycle(self, signal: int) -> Cycle | None:
         """What cycle a signal, by its index, is compared in; None if in none."""

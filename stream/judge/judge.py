@@ -306,10 +306,8 @@ class Evaluation:
         uses_past = bool(self.uses_past[test])
         past = self.panes[self.oldest[signal] : row] if uses_past else []
         cycle = self.alike.cycle(signal) if self.alike else None
-        if self.alike and cycle:
-            before = self.alike.expected(signal, self.halves[row])
-        else:
-            before = reduce(add, past).content if past else self.judge.baseline.total
+        usual = reduce(add, past).content if past else self.judge.baseline.total
+        before = self.alike.expected(signal, self.halves[row]) if self.alike and cycle else usual
         change = describe(self.judge.battery, self.columns[test], before, window.content)
         least, held = self.judge.least, signal in self.held_back
         return Finding(
@@ -325,6 +323,7 @@ class Evaluation:
             threshold=float(self.threshold[row, test]),
             change=replace_fields(change, least=least.share(self.columns[test])) if held and least else change,
             cycle=cycle,
+            provisional=self.alike is not None and self.alike.is_provisional(signal),
         )
 
     def newest_alarms(self, drift: Finding, matters: Callable[[Column, float], bool]) -> Iterator[Finding]:

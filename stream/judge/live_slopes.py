@@ -101,10 +101,11 @@ class Alikes:
     def _at_first(self) -> Alike | None:
         if not self.learns:
             return self._with(self.baseline.slopes if self.by_slope else None)
-        return self._with(constant_slopes(self.baseline.layout, self.baseline.total.counts, PROVISIONAL, LIVE_BLOCK))
+        slopes = constant_slopes(self.baseline.layout, self.baseline.total.counts, PROVISIONAL, LIVE_BLOCK)
+        return self._with(slopes, provisional=True)
 
-    def _with(self, slopes: Slopes | None) -> Alike | None:
+    def _with(self, slopes: Slopes | None, *, provisional: bool = False) -> Alike | None:
         cycles, bins = self.baseline.cycles, self.baseline.bins if self.by_slope else None
         if self.battery.against_past or not (cycles or slopes or self.proven):
             return None
-        return Alike(self.baseline, cycles, slopes, bins, self.battery, self.weights, self.proven)
+        return Alike(self.baseline, cycles, slopes, bins, self.battery, self.weights, self.proven, provisional)

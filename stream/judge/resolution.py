@@ -10,7 +10,7 @@ import numpy as np
 from driftline.detectors.decision.battery import Battery
 from driftline.detectors.decision.thresholds import independence_bound
 from driftline.stream.baselines.baseline import Baseline
-from driftline.stream.baselines.slopes import LIVE_BLOCK, LIVE_BLOCKS
+from driftline.stream.baselines.slopes import AT_FIRST
 from driftline.stream.config.remarks import Remark
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.judge.pace import pace_of_baseline
@@ -70,8 +70,7 @@ def order_remarks(baseline: Baseline, config: ModelConfig) -> Iterator[Remark]:
     """A remark on a baseline without an order in time, if live events are to tell how they depend on each other."""
     measured = any(config.signals.rule(name).guarantee == "measured" for name in baseline.names)
     if config.reference == "baseline" and baseline.asks_live and measured:
-        found = f"{LIVE_BLOCKS * LIVE_BLOCK:,} live events will tell how events depend on each other; until then"
-        why = f"model {baseline.model}: its baseline has no order in time, so {found} only large changes page"
+        why = f"model {baseline.model}: its baseline has no order in time: {AT_FIRST}"
         yield Remark((), why, "build it of events with times, without --unordered, if there are any")
 
 

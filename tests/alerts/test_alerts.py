@@ -262,3 +262,16 @@ def test_a_signal_of_one_model_and_a_model_called_like_both_have_keys_of_their_o
 )
 def test_times_keep_their_milliseconds(ms: int, text: str) -> None:
     assert iso(ms) == text
+
+
+def test_an_alert_names_the_signals_whose_slopes_are_provisional() -> None:
+    known, at_first = finding("score"), structs.replace(finding("features.x"), provisional=True)
+    says = (
+        "\nfeatures.x: until 15,000 live events have shown how they depend on each other, 20 count for one, and only "
+    )
+    for found, provisional in (((known,), False), ((known, at_first), True)):
+        alert = event(Step(Status.FIRING, incident(500, drifts=found), found, 5_000, 1))
+        assert (says in alert.data.description) is provisional
+        assert (
+            b'"provisional":true' in encode_alert(alert) if provisional else b"provisional" not in encode_alert(alert)
+        )

@@ -230,6 +230,12 @@ def test_a_verdict_says_which_times_the_events_are_compared_with() -> None:
     assert "at the same" not in verdict(ReadSignal(test="level"))
 
 
+def test_a_verdict_says_that_slopes_are_provisional() -> None:
+    says = "Until 15,000 live events have shown how they depend on each other, 20 count for one, and only large"
+    assert says in verdict(ReadSignal(test="level", provisional=True))
+    assert says not in verdict(ReadSignal(test="level"))
+
+
 def test_a_verdict_says_whether_its_threshold_supposes_independent_events() -> None:
     proven, measured = (verdict(ReadSignal(evidence_nats=20, threshold_nats=14, test=test)) for test in ("bets", "ks"))
     assert proven.startswith("An e-detector bets that ranks and shares have moved")

@@ -117,7 +117,10 @@ def test_blocks_tell_about_the_same_slopes_as_the_events() -> None:
 @pytest.mark.parametrize(
     ("baseline", "why"),
     [
-        (lambda: build({"x": remembering(0.8)}, BuildSettings(ordered=False)), "15,000 live events will tell how they"),
+        (
+            lambda: build({"x": remembering(0.8)}, BuildSettings(ordered=False)),
+            "until 15,000 live events have shown how they",
+        ),
         (lambda: build({"x": remembering(0.8)}, learned=True), "nobody knows how their events depend"),
         (lambda: build({"x": remembering(0.8, 30)}), "the history is too short"),
         (lambda: replace(build({"x": remembering(0.8)}), slopes=None), "build it again"),

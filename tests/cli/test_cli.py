@@ -582,7 +582,9 @@ def test_a_table_without_times_makes_a_baseline_with_unordered(run: Run, tmp_pat
     built = run("baseline", "build", "training.csv", "--model", "m", "--unordered")
     assert built.code == 0
     assert "200 events, 0 rejected; 2 signals" in words(built.out)
-    assert "15,000 live events will tell how they depend on each other" in words(built.out + built.err)
+    assert "until 15,000 live events have shown how they depend on each other, 20 count for one" in words(
+        built.out + built.err
+    )
     (tmp_path / "driftline.yaml").write_text("models: {m: {baseline: m.driftline}}")
     for command in (("check", "driftline.yaml"), ("doctor", "-c", "driftline.yaml")):
         found = run(*command)

@@ -107,6 +107,14 @@ def test_a_large_change_pages_while_slopes_are_learned(shift: float) -> None:
     assert 10 * PANE < first <= 13 * PANE
 
 
+@pytest.mark.parametrize(("since", "provisional"), [(10 * PANE, True), (LEARNING, False)])
+def test_what_is_found_says_whether_its_slope_was_provisional(since: int, provisional: bool) -> None:
+    values = remembering(KEEP, since + 20 * PANE, seed=4)
+    values[since:] += 3.0
+    _, steps = judged(values)
+    assert {each.provisional for _, step in steps for each in step.findings} == {provisional}
+
+
 def test_a_drift_that_is_there_from_the_first_event_is_found_once_slopes_are_known() -> None:
     _, steps = judged(remembering(KEEP, LEARNING + 20 * PANE, seed=5) + 0.7)
     assert next(at for at, step in steps if step.status is Status.FIRING) <= LEARNING + 4 * PANE

@@ -529,9 +529,10 @@ def test_the_table_of_severities_in_the_documentation_holds_the_defaults() -> No
 
 def test_the_settings_that_the_documentation_suggests_are_valid() -> None:
     text = (DOCS / "ALERTS.md").read_text("utf-8")
-    calendar, budgets, rules, severities = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    calendar, budgets, proven, rules, severities = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     assert len(parse_config(calendar).defaults.calendar.closed) == 2
     assert str(parse_config(budgets).for_model("eu-new").false_pages) == "0.05 per week"
+    assert parse_config(proven).for_model("fraud").signals.bet_on == "features.amount"
     signals = parse_config(rules).defaults.signals
     assert (signals.rule("features.amount").min_distance, signals.rule("score").min_share) == (0.02, 0.001)
     assert len(parse_config(severities).defaults.incidents.severity) == 3
