@@ -32,6 +32,7 @@ from driftline.stream.codec.timeline import (
 )
 from driftline.stream.config.sections import ModelConfig
 from driftline.stream.judge.floors import unjudged
+from driftline.stream.judge.incidents import FLOOR
 from driftline.stream.judge.outcome_figures import NEWEST
 from driftline.stream.judge.timeline import HOUR_MS, OutcomeEra, Stretch, Timeline
 from driftline.stream.judge.waiting import Counts
@@ -72,10 +73,19 @@ class Covered(NamedTuple):
 
 @dataclass(frozen=True)
 class Band:
-    """An incident of outcomes. since, until: epoch ms; None if it is open."""
+    """An incident of outcomes.
+
+    since, until: epoch ms; None if it is open. changes: of each metric in words as it was found, floors last.
+    """
 
     since: int
     until: int | None
+    changes: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def open(self) -> bool:
+        """Whether it is not over."""
+        return self.until is None
 
 
 @dataclass(frozen=True)
@@ -234,8 +244,10 @@ def _stretches(timeline: Timeline) -> Iterator[tuple[str, Stretch]]:
 
 def _band(incident: ListedIncident) -> Band | None:
     """When an incident was, if it is one of outcomes."""
-    newest = incident.newest
-    if newest.starts_at is None or not any(each.kind == "outcomes" for each in incident.signals):
+    newest, own = incident.newest, [each for each in incident.signals if each.kind == "outcomes"]
+    if newest.starts_at is None or not own:
         return None
     until = None if incident.open or newest.ends_at is None else round(newest.ends_at.timestamp() * 1000)
-    return Band(round(newest.starts_at.timestamp() * 1000), until)
+    own = sorted(own, key=lambda each: each.name.startswith(FLOOR))  # stable: of the rest, the strongest is first
+    changes = tuple((each.name.removeprefix(FLOOR), each.change.headline) for each in own)
+    return Band(round(newest.starts_at.timestamp() * 1000), until, changes)

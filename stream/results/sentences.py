@@ -37,7 +37,7 @@ class Kindred(StrEnum):
     MISSING = "missing"
     BROKEN = "broken"
     NEW = "new values"
-    BEGAN = "began to change"
+    BEGAN = "no longer constant"
     STUCK = "stuck"
     UNIT = "another unit"
     SHIFT = "shift"
@@ -98,8 +98,8 @@ def sentence(model: ModelView, signal: SignalView) -> str:
         case Kindred.NEW:
             return f"{'has' if signal.is_open else 'had'} values that the reference never had in {now} of the rows"
         case Kindred.BEGAN:
-            changed = "began to change" if signal.is_open else "changed"
-            return f"{changed}; in the reference it was always {_constant(model, signal)}"
+            varies = "now varies" if signal.is_open else "varied for a time"
+            return f"{varies}; in the reference it was always {_constant(model, signal)}"
         case Kindred.STUCK:
             low, high = number(change.before.low), number(change.before.high)
             return f"{verb} stuck at {number(change.after.low)}; in the reference it lay between {low} and {high}"
@@ -183,7 +183,7 @@ _ADVICE = {
     Kindred.BROKEN: "Ask whoever sends this column what was released{around}: its values cannot be read as before.",
     Kindred.NEW: "Look at the new values: are they spelt differently, or is there something that the model has not "
     "learned?",
-    Kindred.BEGAN: "The model was trained while this column did not change, so what it makes of it now is chance. Find "
+    Kindred.BEGAN: "The reference has one value of this column: what the model makes of others is untested. Find "
     "out what was switched on{around}; then train again, or leave the column out.",
     Kindred.STUCK: "Ask whoever sends this column what happened{around}: a default value, or a feed that stands still.",
     Kindred.UNIT: "Compare a raw row from before with one from after{around}: cents for euros, metres for feet, or a "

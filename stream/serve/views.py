@@ -88,7 +88,7 @@ def incidents(listed_ones: Iterable[ListedIncident], at: float) -> list[Incident
 def _incident(each: ListedIncident, at: float) -> IncidentRow:
     alert = each.newest
     kind = "error" if alert.severity in _SEVERE else "warn"
-    mark = Tag("▲" if kind == "error" else "◆", alert.severity, kind) if each.open else Tag("○", "over", "over")
+    mark = Tag("▲" if kind == "error" else "◆", alert.severity, kind) if each.open else Tag("○", "ended", "over")
     also = [signal.name for signal in each.signals if not alert.scope or signal.name != alert.scope]
     facts = [each.phase] if each.phase not in ("", "open") else []
     facts += [f"signals: {', '.join(also[:_NAMED])}{' …' if len(also) > _NAMED else ''}"] if also else []

@@ -57,7 +57,7 @@ def alert_page(
     view: its model over time, if that is known. places: the pages of signals, by name.
     """
     over = alert.status == "resolved"
-    mark = Tag("○", "over", "over") if over else Tag("▲", "open", "error" if alert.severity in _SEVERE else "warn")
+    mark = Tag("○", "ended", "over") if over else Tag("▲", "open", "error" if alert.severity in _SEVERE else "warn")
     until = f"until {format_time(alert.ends_at)}" if alert.ends_at else ""
     lasted = duration_text(alert.starts_at, alert.ends_at)
     about = [f"severity {alert.severity}", f"since {format_time(alert.starts_at)}", until, lasted and f"for {lasted}"]

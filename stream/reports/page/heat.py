@@ -149,8 +149,10 @@ class _Bar:
 
     @classmethod
     def of(cls, time: Time, group: Group) -> _Bar:
-        left, words = time.x(group.since), names(group.signals)
+        left, words = time.x(group.since), names(group.signals, len(group.signals))
         right = max(1.0 if group.until is None else time.x(group.until), left + _NARROW)
+        if _width(words) > max(right - left, 1 - right, left):
+            words = names(group.signals)
         needed = _width(words)
         side = 0 if needed <= right - left else -1 if right + needed > 1 else 1
         return cls(group, words, left, right, side)

@@ -9,11 +9,12 @@ from markupsafe import Markup
 
 from driftline.detectors.outcomes.intervals import NOTHING, Figure
 from driftline.stream.config.outcomes import MEAN_ERROR
-from driftline.stream.outcomes.sentences import figure_text, metric_name, metric_text
+from driftline.stream.outcomes.sentences import ChangeParts, figure_text, metric_name, metric_text
 from driftline.stream.reports.page.charts import Curve, curve_chart, share_row
+from driftline.stream.reports.page.outcomes import Fall, fall_tag
 from driftline.stream.reports.page.ticks import round_ticks
 from driftline.stream.reports.page.words import Fact
-from driftline.stream.results.outcome_history import OutcomeHistory
+from driftline.stream.results.outcome_history import Band, OutcomeHistory
 from driftline.stream.results.sentences import percent
 from driftline.stream.text.phrases import moment
 
@@ -51,6 +52,36 @@ def headline(found: OutcomeHistory) -> str:
         return says + " They are still being learned as the reference."
     usual, expected = (metric_text(found.main, each) for each in (found.reference[key].value, newest.expected))
     return says + f" In the reference it was {usual}, and {expected} for predictions like the newest ones."
+
+
+def is_now(found: OutcomeHistory, name: str = "") -> str:
+    """That an incident of outcomes is open, as a part of the verdict; "" if none is. name: of the model, or ""."""
+    if not any(each.open for each in found.bands):
+        return ""
+    key = found.main, ""
+    now, says = found.newest.metrics[key].value, metric_name(found.main).capitalize() + (f" of {name}" if name else "")
+    before = None if found.reference is None else found.reference[key].value
+    if now is None or before is None or (now >= before) is (found.main == "accuracy"):
+        return f" {says} is {metric_text(found.main, now)}, and an incident of it is open."
+    return f" {says} is worse: {metric_text(found.main, now)}, in the reference {metric_text(found.main, before)}."
+
+
+def falls(found: OutcomeHistory) -> list[Fall]:
+    """The incidents of outcomes, those that are open first."""
+    bands = sorted((each for each in found.bands if each.changes), key=lambda each: not each.open)
+    return [Fall(_parts(each), fall_tag(each.open)) for each in bands]
+
+
+def _parts(band: Band) -> ChangeParts:
+    (name, first), *others = band.changes
+    what, _, cause = first.partition(" (")
+    causes = [*([cause.removesuffix(")")] if cause else []), *(" ".join(each) for each in others)]
+    return ChangeParts(_when(band), f"{name} {what}", f"as it was found: {'; '.join(causes)}" if causes else "")
+
+
+def _when(band: Band) -> str:
+    since = moment(band.since)
+    return f"since {since}" if band.until is None else f"from {since} until {moment(band.until)}"
 
 
 def pictures(found: OutcomeHistory) -> list[Picture]:

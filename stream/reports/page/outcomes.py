@@ -77,13 +77,12 @@ def sentences(found: Performance) -> list[str]:
 def falls(found: Performance) -> list[Fall]:
     """Where outcomes are or were worse, what still is first."""
     worse = sorted((each for each in found.changes if each.worse), key=lambda each: each.until is not None)
-    return [
-        Fall(
-            change_parts(found, each),
-            Tag("▲", "open" if found.by else "worse", "error") if each.until is None else Tag("○", "over", "over"),
-        )
-        for each in worse
-    ]
+    return [Fall(change_parts(found, each), fall_tag(each.until is None, timed=bool(found.by))) for each in worse]
+
+
+def fall_tag(is_open: bool, timed: bool = True) -> Tag:
+    """The state of a stretch of worse outcomes."""
+    return Tag("▲", "open" if timed else "worse", "error") if is_open else Tag("○", "ended", "over")
 
 
 def is_now(found: Performance) -> str:

@@ -19,7 +19,9 @@ from driftline.stream.outcomes.performance import Performance
 from driftline.stream.replay.run import ReplayResult
 from driftline.stream.replay.summary import rejected_rows
 from driftline.stream.replay.verdict import Outcome, Verdict
-from driftline.stream.reports.page.outcomes import is_now
+from driftline.stream.reports.page import outcome_history as history
+from driftline.stream.reports.page import outcomes
+from driftline.stream.reports.page.outcomes import Fall
 from driftline.stream.reports.page.templates import rendered
 from driftline.stream.results.outcome_history import OutcomeHistory, replayed_history
 from driftline.stream.results.overview import ModelView, Overview, SignalView, overview
@@ -75,7 +77,17 @@ class Report:
     @cached_property
     def headline(self) -> str:
         """The verdict on everything, in a sentence or two."""
-        return self._changed + (is_now(self.performance) if self.performance else "")
+        one = len(self.overview.models) == 1
+        live = (history.is_now(each, "" if one else printable(name)) for name, each in self.histories.items())
+        return self._changed + (outcomes.is_now(self.performance) if self.performance else "") + "".join(live)
+
+    @cached_property
+    def falls(self) -> list[tuple[str, Fall]]:
+        """Where outcomes are or were worse, what still is first, with the name of the model where there are many."""
+        found = [("", each) for each in outcomes.falls(self.performance)] if self.performance else []
+        for name, each in self.histories.items():
+            found += [("" if len(self.overview.models) == 1 else name, fall) for fall in history.falls(each)]
+        return found
 
     @property
     def _changed(self) -> str:
@@ -99,10 +111,10 @@ class Report:
     def chance(self) -> str:
         """How often as much would be found by chance."""
         if self.defaults.false_pages is not None:
-            return f"Had nothing changed, at most {self.defaults.allowed} would be reported by chance."
+            return f"Allowed, had nothing changed: {self.defaults.allowed}."
         expected = self.defaults.false_alarms_per_event * max(self.result.judged, 1)
-        often = f"at most one in {1 / expected:,.0f} runs" if expected < 0.5 else "many a run"
-        return f"Had nothing changed, {often} over as many rows would report a change by chance."
+        often = f"at most one false report in {1 / expected:,.0f}" if expected < 0.5 else "false reports in many"
+        return f"Allowed, had nothing changed: {often} such runs."
 
     @property
     def rejected(self) -> list[dict[str, Any]]:
@@ -143,12 +155,14 @@ def replay_page(result: ReplayResult, verdict: Verdict, config: Config, source: 
 
 def _histories(result: ReplayResult, config: Config) -> dict[str, OutcomeHistory]:
     """How right models were, by the name of each, and of its version if that is judged by itself."""
-    found = dict[str, OutcomeHistory]()
-    for (model, track), timeline in sorted(result.recorded.outcomes.items()):
-        own = [each for each in _incidents(result) if each.newest.model == model]
-        history = replayed_history(timeline, config.for_model(model), own, result.labels.get(model))
-        if history is not None:
-            found[f"{model} {track}".strip()] = history
+    found, every = dict[str, OutcomeHistory](), result.recorded.outcomes
+    for (model, track), timeline in sorted(every.items()):
+        others = {other for of, other in every if of == model} - {track}
+        incidents = (each for each in _incidents(result) if each.newest.model == model)
+        own = [each for each in incidents if each.newest.details.version not in others]
+        known = replayed_history(timeline, config.for_model(model), own, result.labels.get(model))
+        if known is not None:
+            found[f"{model} {track}".strip()] = known
     return found
 
 

@@ -74,7 +74,7 @@ def tag_of(signal: SignalView, timed: bool) -> Tag:
     if not signal.episodes:
         return Tag("✓", signal.size, "ok") if signal.judged else Tag("–", signal.size, "over")
     if not signal.is_open:
-        return Tag("○", "over", "over")
+        return Tag("○", "ended", "over")
     word = "open" if timed else "changed"
     return Tag("▲", word, "error") if signal.level >= 3 else Tag("◆", word, "warn")
 
@@ -88,7 +88,7 @@ class Group(NamedTuple):
 
 
 def groups(model: ModelView) -> list[Group]:
-    """The changes of a model, the worst first; constants that began to change at the same time are one of them."""
+    """The changes of a model, the worst first; constants that vary from the same time on are one of them."""
     found = dict[tuple[str, int, int | None], list[SignalView]]()
     length = model.bins[0].length
     for signal in model.changed:
@@ -104,9 +104,17 @@ def groups(model: ModelView) -> list[Group]:
 
 
 def _together(model: ModelView, signal: SignalView) -> str:
-    """What constants that began to change at the same time did."""
-    begun = "began to change in the same stretch of time" if model.timed and signal.is_open else "changed"
+    """What constants that vary from the same time on do."""
+    begun = "now vary, since the same stretch of time" if model.timed and signal.is_open else "vary"
     return f"{begun}; in the reference they never did"
+
+
+def reference_span(model: ModelView) -> str:
+    """From when to when the reference is, after a comma; "" if nobody knows."""
+    first, last = (model.baseline.about.get(name) for name in ("time_from", "time_to"))
+    if not model.timed or not isinstance(first, int) or not isinstance(last, int):
+        return ""
+    return f", {moment(first, DAY)} to {moment(last, DAY)}"
 
 
 def advice_of(model: ModelView, signal: SignalView) -> str:
@@ -180,7 +188,9 @@ def _main_chart(model: ModelView, signal: SignalView) -> Chart:
     band = charts.band_chart(model, signal)
     if band is not None:
         return Chart(
-            "Values over time", "9 of 10 values, half of them, and the typical one; dashed: the reference", band
+            "Values over time",
+            "light: 9 of 10 values; dark: half of them; line: the typical one; dashed: the reference",
+            band,
         )
     return Chart("Over time", "typical value; dashed: the reference", small(model, signal))
 
