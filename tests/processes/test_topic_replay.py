@@ -26,6 +26,7 @@ from driftline.stream.kafka import logs
 from driftline.stream.kafka.admin import TopicsError
 from driftline.stream.replay.pipeline import LogBatch
 from driftline.stream.replay.run import as_single_partition, replay
+from driftline.stream.sources import topic_history
 from driftline.stream.sources.topic_history import AtOffset, AtTime, TopicPosition, open_history
 from tests.harness.brokers import Broker, unique
 from tests.harness.topic_tools import START_MS, Sent, Site, driftline, traffic, write_lines
@@ -130,6 +131,27 @@ def test_partitions_can_be_read_one_after_another_though_fetched_together(broker
         for partition in (2, 0, 1):
             values = [value for batch in logs[partition] for value in batch.messages]
             assert values == [b"x" * 500 + b"%d" % i for i in range(partition, 3000, 3)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_partitions_are_read_in_any_order_though_one_fetch_brings_more_than_a_poll_returns(
+    broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """The rest of a fetch is kept while its partition is paused: that of another one has ended by then."""
+    monkeypatch.setitem(topic_history._TUNING, "max_poll_records", 50)
+    monkeypatch.setattr(logs, "SILENCE_TIMEOUT", 10.0)
+    site, rng, found = Site.on(broker, tmp_path, partitions=3), np.random.default_rng(seed), dict[int, list[Any]]()
+    site.send(site.predictions, [Sent(i % 3, b"%d" % i) for i in range(930)])
+    with open_history(site.config.kafka, site.predictions, None, None) as history:
+        left = dict(history.logs())
+        while left:
+            partition = int(rng.choice(list(left)))
+            batch = next(left[partition], None)
+            if batch is None:
+                del left[partition]
+            else:
+                found.setdefault(partition, []).extend(batch.messages)
+    assert found == {each: [b"%d" % i for i in range(each, 930, 3)] for each in range(3)}
 
 
 def test_transaction_markers_are_gaps_even_at_the_end(broker: Broker, tmp_path: Path) -> None:
