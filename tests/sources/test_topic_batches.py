@@ -28,7 +28,9 @@ def batch() -> bytes:
 
 
 def test_a_replay_believes_no_offset_beyond_the_end_of_the_log() -> None:
-    consumer: Any = SimpleNamespace(_fetcher=SimpleNamespace(_append=None), highwater={TP: EVENTS}.get)
+    consumer: Any = SimpleNamespace(
+        _fetcher=SimpleNamespace(_append=None, _next_partition_records=None), highwater={TP: EVENTS}.get
+    )
     unpack_within(consumer, 1 << 20)
     answer = struct.pack(">q", 1 << 40) + batch()[8:]
     first, second = (consumer._fetcher.PartitionRecords(0, TP, MemoryRecords(answer)) for _ in range(2))
