@@ -11,7 +11,7 @@ the window, and its bound takes events for independent. Signals with `guarantee:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -157,8 +157,12 @@ class Alike:
             row[at] = events * (pane.content.n / events.sum())
         return np.asarray(np.cumsum(halves[::-1], axis=0)[::-1])
 
-    def evidence(self, sums: IntArray, past: IntArray, halves: FloatArray) -> FloatArray:
-        """Evidence (w, T) of windows with counts (w, C), their past (w, C), and events by half hour (w, 336)."""
+    def evidence(self, sums: IntArray, past: Callable[[], IntArray], halves: FloatArray) -> FloatArray:
+        """Evidence (w, T) of windows with counts (w, C), and events by half hour (w, 336).
+
+        past: gives counts (w, C) before each window, which only signals without phases, slopes or bets are compared
+        with.
+        """
         evidence = np.zeros((len(sums), len(self.columns)))
         for phases, _, likenesses, codes, columns in self._groups:
             events = (
@@ -167,7 +171,7 @@ class Alike:
             evidence[:, columns] = likenesses.evidence(sums[:, codes].astype(float), events)
         if self._others is not None:
             battery, codes, columns = self._others
-            evidence[:, columns] = battery.evidence(sums[:, codes], battery.baseline, past[:, codes])
+            evidence[:, columns] = battery.evidence(sums[:, codes], battery.baseline, past()[:, codes])
         if self.proven:
             evidence[:, -len(self.proven.columns) :] = self.proven.evidence(sums)
         return evidence

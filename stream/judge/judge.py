@@ -243,45 +243,45 @@ class Evaluation:
         windows = len(judge.config.windows) or len(self.panes)
         bound = judge.weights.bound(rate, fresh, windows, battery)
         self.oldest = np.searchsorted(self.start, state.past_start).clip(max=len(self.start) - 1)
-        past = self._past()
         self.threshold = judge.dependence.threshold(self.n, bound)
         self.alike = tests if isinstance(tests, Alike) else None
         if self.alike:
             self.halves = self.alike.half_hours(self.panes)
-            self.evidence = self.alike.evidence(self.sums, past, self.halves)
+            self.evidence = self.alike.evidence(self.sums, lambda: self.past, self.halves)
             self.threshold = self.alike.thresholds(self.threshold, rate, fresh)
         else:
-            reference = past if battery.against_past else judge.baseline.total.counts
-            self.evidence = battery.evidence(self.sums, reference, past)
+            reference = self.past if battery.against_past else judge.baseline.total.counts
+            self.evidence = battery.evidence(self.sums, reference, self.past)
         self.ratio = np.where(self.start[:, None] >= earliest, self.evidence / self.threshold, 0.0)
-        self.held_back = self._hold_back(past)
+        self.held_back = self._hold_back()
         # Only a configured window may raise an alarm; any window may show that the drift is over.
         may_alarm = configured(self.panes[-1].last_ts - self.since, self.n, judge.config.windows)
         self.alarming = np.where(may_alarm[:, None], self.ratio, 0.0)
 
-    def _past(self) -> IntArray:
+    @cached_property
+    def past(self) -> IntArray:
         """Counts (w, C) before each window, back to the start of each signal's past."""
         column_signal = self.judge.baseline.layout.signal_of_column
         since_start = self.sums[self.oldest[column_signal], np.arange(len(column_signal))]
         return np.asarray(np.maximum(since_start - self.sums, 0))
 
-    def _hold_back(self, past: IntArray) -> frozenset[int]:
+    def _hold_back(self) -> frozenset[int]:
         """Takes the evidence from changes that are too small to page; the signals that would have an alarm by it."""
         if self.judge.least is None:
             return frozenset()
         small = self.judge.least.small(
-            self.columns, self.evidence, self.ratio, self.sums, partial(self._reference, past), _RELEASE_RATIO
+            self.columns, self.evidence, self.ratio, self.sums, self._reference, _RELEASE_RATIO
         )
         held = frozenset(self.signal_of[(small & (self.ratio >= 1)).any(axis=0)].tolist())
         self.evidence[small] = self.ratio[small] = 0.0
         return held
 
-    def _reference(self, past: IntArray, test: int, rows: IntArray) -> FloatArray | IntArray:
+    def _reference(self, test: int, rows: IntArray) -> FloatArray | IntArray:
         """Counts (r, K) or (1, K) of a test's signal that some windows are compared with."""
         signal = int(self.signal_of[test])
         own = self.judge.baseline.layout.columns[signal]
         if self.uses_past[test]:
-            return past[np.ix_(rows, own)]
+            return self.past[np.ix_(rows, own)]
         usual = self.alike.usual(signal, self.halves[rows]) if self.alike else None
         return self.judge.baseline.total.counts[None, own] if usual is None else usual
 

@@ -88,7 +88,7 @@ def _smallest(judge: Judge, changes: _Changes, n: int, rate: float) -> FloatArra
     past = np.broadcast_to(judge.baseline.total.counts, counts.shape)
     threshold = judge.dependence.threshold(np.full(len(counts), n), bound)
     if judge.alike:
-        evidence = judge.alike.evidence(counts, past, _NO_TIMES)
+        evidence = judge.alike.evidence(counts, lambda: past, _NO_TIMES)
         threshold = judge.alike.thresholds(threshold, rate, judge.config.clock)
     else:
         evidence = battery.evidence(counts, judge.baseline.total.counts, past)
