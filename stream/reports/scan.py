@@ -109,7 +109,7 @@ def _table(model: ModelView, width: int) -> Table:
 def _row(model: ModelView, signal: SignalView, wide: bool) -> list[Text]:
     style = _STYLES[signal.level] if signal.episodes else "dim"
     size = signal.size if wide else _SHORT_SIZES.get(signal.size, signal.size)
-    size = size if signal.is_open or not signal.episodes else f"{size}, over"
+    size = size if signal.is_open or not signal.episodes else f"{size}, ended"
     cells = [
         Text(shown(signal.short), style=style),
         Text(before_after(model, signal), style=style),

@@ -117,6 +117,12 @@ class Report:
         return f"Allowed, had nothing changed: {often} such runs."
 
     @property
+    def waiting(self) -> int:
+        """The last rows, fewer than a check takes; 0 if others were not judged either."""
+        rest = self.result.read - self.result.judged - sum(each["count"] for each in self.rejected)
+        return rest if 0 < rest < self.defaults.clock else 0
+
+    @property
     def rejected(self) -> list[dict[str, Any]]:
         """How often rows were rejected, and why."""
         return rejected_rows(self.result.rejected)
