@@ -218,6 +218,8 @@ def sides(model: ModelView, signal: SignalView) -> Sides:
         if old and new:
             return Sides("9 of 10 values", *(f"{number(each[0])} … {number(each[-1])}" for each in (old, new)))
     what = figure.what if figure.is_share else "typical value (median)"
+    if kindred(signal) is Kindred.BEGAN:
+        what = f"other values than {_constant(model, signal)}"
     return Sides(what, figure_text(signal, figure.before), figure_text(signal, figure.after))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -78,3 +79,12 @@ def test_each_sort_of_change_has_its_sentence(before: Column, after: Column, say
     found = driftline.compare(reference, live)["x"]
 
     assert re.fullmatch(says, found.change), found.change
+
+
+def test_what_came_in_the_place_of_a_constant_is_named_by_it(tmp_path: Path) -> None:
+    chance = np.random.default_rng(12)
+    found = driftline.compare({"x": [0.25] * 3000}, {"x": normal()(chance, 1500)})
+
+    found.save_html(tmp_path / "page.html")
+
+    assert "other values than 0.25" in (tmp_path / "page.html").read_text()

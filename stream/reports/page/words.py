@@ -184,7 +184,8 @@ def _main_chart(model: ModelView, signal: SignalView) -> Chart:
     figure = signal.figure
     if figure.is_share:
         picture = charts.share_chart(model, signal, figure.columns, figure.what)
-        return Chart(shown(figure.what), "share of the rows over time; dashed: the reference", picture)
+        what = sides(model, signal).what
+        return Chart(shown(what), "share of the rows over time; dashed: the reference", picture)
     band = charts.band_chart(model, signal)
     if band is not None:
         return Chart(
