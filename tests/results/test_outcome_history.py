@@ -292,11 +292,16 @@ def test_a_replay_reports_it_with_the_incident_and_without_labels_nothing() -> N
     assert page == report(FLOORS)
     assert "<dt>Labelled</dt><dd>100 %" in section, "the replay has counted the predictions"
     top = page[: page.index('<section class="model"')].replace("\xa0", " ")
-    assert re.search(r"<h1>[^<]*Accuracy is worse: [\d.]+ %, in the reference [\d.]+ %\.</h1>", top)
+    now = re.search(
+        r"<h1>[^<]*Accuracy is worse: ([\d.]+ %) in its newest [\d,]+ outcomes, in the reference [\d.]+ %\.</h1>", top
+    )
     found = re.search(r'▲</span> open</span>.*?<a href="#right">(.*?)</a></p>\s*<p class="w">(.*?)</p>', top, re.DOTALL)
     assert found is not None
-    assert re.fullmatch(r"Accuracy [\d.]+ → [\d.]+ %\.", found[1])
-    assert re.match(r"since 1 Jan 2026 .* as it was found: -[\d.]+ points: .* by concept drift; ", found[2])
+    assert now is not None
+    assert re.fullmatch(rf"Accuracy [\d.]+ % → {now[1]} in its newest [\d,]+ outcomes\.", found[1]), "of the same rows"
+    assert re.match(
+        r"since 1 Jan 2026 .* as it was found: [\d.]+ → [\d.]+ % \(-[\d.]+ points: .* by concept drift\); ", found[2]
+    )
     assert "; recall " in found[2]
 
 

@@ -63,20 +63,29 @@ def is_now(found: OutcomeHistory, name: str = "") -> str:
     before = None if found.reference is None else found.reference[key].value
     if now is None or before is None or (now >= before) is (found.main == "accuracy"):
         return f" {says} is {metric_text(found.main, now)}, and an incident of it is open."
-    return f" {says} is worse: {metric_text(found.main, now)}, in the reference {metric_text(found.main, before)}."
+    usual = metric_text(found.main, before)
+    return f" {says} is worse: {metric_text(found.main, now)} in {_newest(found)}, in the reference {usual}."
 
 
 def falls(found: OutcomeHistory) -> list[Fall]:
     """The incidents of outcomes, those that are open first."""
     bands = sorted((each for each in found.bands if each.changes), key=lambda each: not each.open)
-    return [Fall(_parts(each), fall_tag(each.open)) for each in bands]
+    return [Fall(_parts(found, each), fall_tag(each.open)) for each in bands]
 
 
-def _parts(band: Band) -> ChangeParts:
+def _parts(found: OutcomeHistory, band: Band) -> ChangeParts:
+    """An incident in words: while it is open, what the main metric is now, and how it was found."""
     (name, first), *others = band.changes
-    what, _, cause = first.partition(" (")
-    causes = [*([cause.removesuffix(")")] if cause else []), *(" ".join(each) for each in others)]
-    return ChangeParts(_when(band), f"{name} {what}", f"as it was found: {'; '.join(causes)}" if causes else "")
+    what, cause = f"{name} {first}", "; ".join(" ".join(each) for each in others)
+    if not band.open or name != found.main or found.reference is None:
+        return ChangeParts(_when(band), what, f"as it was found; {cause}" if cause else "as it was found")
+    before, now = (metric_text(name, each[name, ""].value) for each in (found.reference, found.newest.metrics))
+    known = "; ".join([first, cause] if cause else [first])
+    return ChangeParts(_when(band), f"{name} {before} → {now} in {_newest(found)}", f"as it was found: {known}")
+
+
+def _newest(found: OutcomeHistory) -> str:
+    return f"its newest {found.newest.labelled:,} outcomes"
 
 
 def _when(band: Band) -> str:

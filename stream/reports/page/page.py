@@ -111,10 +111,10 @@ class Report:
     def chance(self) -> str:
         """How often as much would be found by chance."""
         if self.defaults.false_pages is not None:
-            return f"Allowed, had nothing changed: {self.defaults.allowed}."
+            return f"If nothing had changed, at most {self.defaults.allowed} would be reported."
         expected = self.defaults.false_alarms_per_event * max(self.result.judged, 1)
-        often = f"at most one false report in {1 / expected:,.0f}" if expected < 0.5 else "false reports in many"
-        return f"Allowed, had nothing changed: {often} such runs."
+        often = f"fewer than one in {1 / expected:,.0f} such reports" if expected < 0.5 else "many such reports"
+        return f"If nothing had changed, {often} would claim a change."
 
     @property
     def waiting(self) -> int:

@@ -105,8 +105,10 @@ def groups(model: ModelView) -> list[Group]:
 
 def _together(model: ModelView, signal: SignalView) -> str:
     """What constants that vary from the same time on do."""
-    begun = "now vary, since the same stretch of time" if model.timed and signal.is_open else "vary"
-    return f"{begun}; in the reference they never did"
+    episode = signal.episode
+    if episode is None or not model.timed or not signal.is_open:
+        return "vary; in the reference they never did"
+    return f"now vary, all since {moment(episode.since, model.bins[0].length)}; in the reference they never did"
 
 
 def reference_span(model: ModelView) -> str:
@@ -144,9 +146,16 @@ def facts(model: ModelView, signal: SignalView) -> list[Fact]:
             else f"until about {moment(episode.until, model.bins[0].length)}"
         )
         found.insert(0, Fact("Since", moment(episode.since), until))
-    share, name = change.after.events / max(model.events, 1), "Rows since then" if model.timed else "Rows"
+    share, name = change.after.events / max(model.events, 1), f"Rows {then(model, signal)}" if model.timed else "Rows"
     rows = f"{percent(share)} of all; the reference has {change.before.events:,}"
     return [*found, Fact(name, f"{change.after.events:,}", rows)]
+
+
+def then(model: ModelView, signal: SignalView) -> str:
+    """When the rows of a change were."""
+    if not model.timed:
+        return "now"
+    return "since then" if signal.is_open else "while it lasted"
 
 
 def _scale(signal: SignalView) -> str:
@@ -175,7 +184,7 @@ def over_time(model: ModelView, signal: SignalView) -> list[Chart]:
     """What a signal was like over time: its values, and what is no regular value."""
     found, note = [_main_chart(model, signal)], "share of the rows over time; dashed: the reference"
     if (values := charts.range_chart(model, signal)) is not None:
-        remark = "the mean between the least and the greatest; dashed: the reference"
+        remark = "line: the mean; shaded: from the least to the greatest; dashed: the reference"
         found.append(Chart("Values over time", remark, values))
     return [*found, *(Chart(what, note, chart) for what, chart in charts.special_charts(model, signal))]
 
