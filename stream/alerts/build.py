@@ -282,7 +282,7 @@ def _came_back(step: Step) -> list[str]:
 
 def _provisional(step: Step) -> list[str]:
     """Which signals were found before their live events have shown how they depend on each other."""
-    names = [printable(each.signal) for each in step.findings if each.provisional]
+    names = [printable(each.signal) for each in step.findings if each.change.provisional]
     return [f"{listed(names)}: {AT_FIRST}."] if names else []
 
 
@@ -349,7 +349,6 @@ def _evidence(finding: Finding) -> SignalEvidence:
         traffic=UNSET if finding.volume is None else _traffic(finding.since, finding.volume),
         cycle=UNSET if finding.cycle is None else CycleEvidence(finding.cycle.phases, finding.cycle.timezone),
         outcome=UNSET if finding.outcome is None else _outcome(finding.outcome),
-        provisional=finding.provisional or UNSET,
     )
 
 

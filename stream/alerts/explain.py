@@ -119,7 +119,7 @@ def verdict(signal: ReadSignal, allowed: str = "", with_test: bool = True) -> st
             f"Other windows have evidence enough for an alarm, and have changed by less than "
             f"{_percent(signal.change.least)}, which pages nobody (signals.rules)."
         )
-    if signal.provisional:
+    if signal.change.provisional:
         says.append(f"{AT_FIRST[0].upper()}{AT_FIRST[1:]}.")
     if signal.cycle is not None:
         says.append(_compared(signal.cycle))

@@ -72,6 +72,7 @@ class ReadChange(msgspec.Struct, frozen=True):
     wasserstein: Number = None
     histogram: ReadHistogram | None = None
     least: Number = None
+    provisional: bool = False
 
 
 class OffsetRange(msgspec.Struct, frozen=True):
@@ -116,7 +117,6 @@ class ReadSignal(msgspec.Struct, frozen=True, rename={"name": "signal", "kind": 
     traffic: ReadTraffic | None = None
     cycle: ReadCycle | None = None
     version: str = ""
-    provisional: bool = False
 
     @property
     def is_count(self) -> bool:

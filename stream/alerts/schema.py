@@ -144,13 +144,6 @@ class SignalEvidence(Struct, frozen=True, kw_only=True, rename={"kind": "class"}
         CycleEvidence | UnsetType,
         Meta(description="Only where the baseline knows the signal by phases of a day or a week."),
     ] = UNSET
-    provisional: Annotated[
-        bool | UnsetType,
-        Meta(
-            description="true where the baseline does not say how events of the signal depend on each other, and live "
-            "events had not shown it yet: only large changes page until then. Else missing."
-        ),
-    ] = UNSET
 
 
 class Shared(Struct, frozen=True):

@@ -148,6 +148,13 @@ class Change(Struct, frozen=True):
             "windows had evidence enough for an alarm, and have changed by less."
         ),
     ] = UNSET
+    provisional: Annotated[
+        bool | UnsetType,
+        Meta(
+            description="true where the baseline does not say how events of the signal depend on each other, and live "
+            "events had not shown it yet: only large changes page until then. Else missing."
+        ),
+    ] = UNSET
 
     @property
     def breakage(self) -> float:

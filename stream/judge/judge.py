@@ -309,6 +309,8 @@ class Evaluation:
         usual = reduce(add, past).content if past else self.judge.baseline.total
         before = self.alike.expected(signal, self.halves[row]) if self.alike and cycle else usual
         change = describe(self.judge.battery, self.columns[test], before, window.content)
+        if self.alike and self.alike.is_provisional(signal):
+            change = replace_fields(change, provisional=True)
         least, held = self.judge.least, signal in self.held_back
         return Finding(
             signal=self.judge.name(signal),
@@ -323,7 +325,6 @@ class Evaluation:
             threshold=float(self.threshold[row, test]),
             change=replace_fields(change, least=least.share(self.columns[test])) if held and least else change,
             cycle=cycle,
-            provisional=self.alike is not None and self.alike.is_provisional(signal),
         )
 
     def newest_alarms(self, drift: Finding, matters: Callable[[Column, float], bool]) -> Iterator[Finding]:

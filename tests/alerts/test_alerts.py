@@ -265,7 +265,8 @@ def test_times_keep_their_milliseconds(ms: int, text: str) -> None:
 
 
 def test_an_alert_names_the_signals_whose_slopes_are_provisional() -> None:
-    known, at_first = finding("score"), structs.replace(finding("features.x"), provisional=True)
+    known, at_first = finding("score"), finding("features.x")
+    at_first = structs.replace(at_first, change=structs.replace(at_first.change, provisional=True))
     says = (
         "\nfeatures.x: until 15,000 live events have shown how they depend on each other, 20 count for one, and only "
     )

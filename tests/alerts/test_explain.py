@@ -232,7 +232,7 @@ def test_a_verdict_says_which_times_the_events_are_compared_with() -> None:
 
 def test_a_verdict_says_that_slopes_are_provisional() -> None:
     says = "Until 15,000 live events have shown how they depend on each other, 20 count for one, and only large"
-    assert says in verdict(ReadSignal(test="level", provisional=True))
+    assert says in verdict(ReadSignal(test="level", change=ReadChange(provisional=True)))
     assert says not in verdict(ReadSignal(test="level"))
 
 

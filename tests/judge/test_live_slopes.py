@@ -112,7 +112,7 @@ def test_what_is_found_says_whether_its_slope_was_provisional(since: int, provis
     values = remembering(KEEP, since + 20 * PANE, seed=4)
     values[since:] += 3.0
     _, steps = judged(values)
-    assert {each.provisional for _, step in steps for each in step.findings} == {provisional}
+    assert {each.change.provisional is True for _, step in steps for each in step.findings} == {provisional}
 
 
 def test_a_drift_that_is_there_from_the_first_event_is_found_once_slopes_are_known() -> None:
