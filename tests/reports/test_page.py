@@ -7,6 +7,7 @@ import hashlib
 import random
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,14 @@ import orjson
 import pytest
 
 from driftline.detectors.summaries.distribution import Distribution
+from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.build import build_baseline
+from driftline.stream.events.event import Event
 from driftline.stream.reports.page import page as page_module
+from driftline.stream.reports.page import words
 from driftline.stream.reports.page.charts import histogram
 from driftline.stream.reports.page.svg import Scale, fits_log, scale_of
+from driftline.stream.results.overview import ModelView
 from tests.harness.command_line import CommandResult, Run, console_script
 from tests.harness.payments import payments, write_csv
 
@@ -283,6 +289,21 @@ def test_a_replay_has_the_same_page(run: Run) -> None:
 
     assert result.code == 1
     assert "pay has changed: all 2 signals differ from the reference" in Page(Path("page.html").read_text()).text
+
+
+@pytest.mark.parametrize("at", [10**18, -(10**18), 10**30, "yesterday", None])
+def test_times_of_a_reference_that_no_calendar_has_are_shown_as_they_are(at: object) -> None:
+    """No hash covers the facts of a manifest."""
+    events = [Event("e", 10**12 + index, "m", None, {"x": float(index % 7)}) for index in range(400)]
+    known = build_baseline(events, {"model": "m"})
+
+    def view(baseline: Baseline) -> ModelView:
+        return ModelView("m", "", baseline, True, (), ())
+
+    assert words.reference_span(view(known)) == ", 9 Sep 2001 to 9 Sep 2001"
+    odd = replace(known, about={**known.about, "time_from": at})
+    assert words.reference_span(view(odd)) == ""
+    assert dict(words.manifest(odd))["time from"] == str(at)
 
 
 def test_an_alert_has_a_page_and_what_it_holds_is_text(run: Run) -> None:

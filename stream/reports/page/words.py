@@ -113,10 +113,16 @@ def _together(model: ModelView, signal: SignalView) -> str:
 
 def reference_span(model: ModelView) -> str:
     """From when to when the reference is, after a comma; "" if nobody knows."""
-    first, last = (model.baseline.about.get(name) for name in ("time_from", "time_to"))
-    if not model.timed or not isinstance(first, int) or not isinstance(last, int):
+    first, last = (_moment(model.baseline.about.get(name), DAY) for name in ("time_from", "time_to"))
+    return f", {first} to {last}" if model.timed and first and last else ""
+
+
+def _moment(fact: object, length: int = 0) -> str:
+    """A time of a manifest, whose facts no hash covers; "" if it is none."""
+    try:
+        return moment(fact, length) if isinstance(fact, int) else ""
+    except (ValueError, OverflowError, OSError):  # beyond the years that the calendar, or the platform, has
         return ""
-    return f", {moment(first, DAY)} to {moment(last, DAY)}"
 
 
 def advice_of(model: ModelView, signal: SignalView) -> str:
@@ -243,7 +249,7 @@ def manifest(baseline: Baseline) -> list[tuple[str, str]]:
     return [
         (
             name.replace("_", " "),
-            moment(value) + " UTC" if name.startswith("time_") and isinstance(value, int) else _plain(value),
+            f"{at} UTC" if name.startswith("time_") and (at := _moment(value)) else _plain(value),
         )
         for name, value in about.items()
         if name not in ("unwatched", "unwatched_names")
