@@ -34,8 +34,9 @@ from driftline.stream.replay.pipeline import LogBatch, Pipeline
 from driftline.stream.replay.run import replay
 from driftline.stream.replay.verdict import decide
 from driftline.stream.reports.page import outcome_history as pages
-from driftline.stream.reports.page.page import replay_page
+from driftline.stream.reports.page.page import Report, render, replay_page
 from driftline.stream.results.outcome_history import Band, OutcomeHistory, outcome_history, replayed_history
+from driftline.stream.results.overview import Overview
 from driftline.stream.scan.tables import NO_TIME
 from tests.harness.labelled import EPOCH, baseline_of, configured, messages, ran
 
@@ -293,7 +294,7 @@ def test_a_replay_reports_it_with_the_incident_and_without_labels_nothing() -> N
     assert "<dt>Labelled</dt><dd>100 %" in section, "the replay has counted the predictions"
     top = page[: page.index('<section class="model"')].replace("\xa0", " ")
     now = re.search(
-        r"<h1>[^<]*Accuracy is worse: ([\d.]+ %) in its newest [\d,]+ outcomes, in the reference [\d.]+ %\.</h1>", top
+        r"<h1>Accuracy is worse: ([\d.]+ %) in its newest [\d,]+ outcomes, in the reference [\d.]+ %\. fraud ", top
     )
     found = re.search(r'▲</span> open</span>.*?<a href="#right">(.*?)</a></p>\s*<p class="w">(.*?)</p>', top, re.DOTALL)
     assert found is not None
@@ -303,6 +304,46 @@ def test_a_replay_reports_it_with_the_incident_and_without_labels_nothing() -> N
         r"since 1 Jan 2026 .* as it was found: [\d.]+ → [\d.]+ % \(-[\d.]+ points: .* by concept drift\); ", found[2]
     )
     assert "; recall " in found[2]
+
+
+ACCURACY_FELL = ("accuracy", "75.1 → 52.0 % (-23.1 points: -0.1 by the mix of scores, -23.0 by concept drift)")
+RECALL_IS_LOW = ("recall@fraud", "12.4 %, below its floor of 30 %")
+
+
+def test_the_heading_says_what_the_open_incident_is_about_and_worse_of_that_alone(pipeline: Pipeline) -> None:
+    def said(*bands: Band, **more: object) -> str:
+        return pages.is_now(history_of(pipeline, bands=bands, **more), "m")
+
+    over = Band(0, HOUR_MS, (ACCURACY_FELL,))
+    assert said() == said(over) == ""
+    assert said(over, Band(0, None, (RECALL_IS_LOW, ("auc", "0.52, below its floor of 0.6")))) == (
+        "An incident of recall of fraud is open in m: 12.4 %, below its floor of 30 %, as it was found."
+    )
+    worse = said(Band(0, None, (ACCURACY_FELL, RECALL_IS_LOW)))
+    assert re.fullmatch(
+        r"Accuracy of m is worse: [\d.]+ % in its newest 1,\d+ outcomes, in the reference [\d.]+ %\.", worse
+    )
+    first = dict([*history_of(pipeline).tables.items()][:20])
+    assert said(Band(0, None, (ACCURACY_FELL,)), tables=first) == (
+        "An incident of accuracy is open in m: 75.1 → 52.0 %, as it was found."
+    ), "it is as right again as it was"
+
+
+def test_a_report_of_many_models_names_a_few_and_shows_what_is_open_first(pipeline: Pipeline) -> None:
+    rows = log(1000)
+    made = replay(configured(FLOORS), [baseline_of(messages(4000, seed=9))], {0: [_batch(rows)]}, lambda _: None)
+    empty = Report("", "", "", Overview(), made, decide(made, configured(FLOORS), []), [], "", configured("").defaults)
+    ended = history_of(pipeline, bands=[Band(0, HOUR_MS, (ACCURACY_FELL,))] * 9)
+    worse = history_of(pipeline, bands=[Band(0, None, (ACCURACY_FELL,))])
+    report = replace(empty, histories={"a": ended} | {f"m{i}": worse for i in range(300)})
+    assert len(re.findall(r"Accuracy of m\d is worse", report.headline)) == 4
+    assert "Incidents of outcomes are open in 296 more models." in report.headline
+    assert len(report.headline) < 600
+    assert [each.is_open for _, each in report.falls] == [True] * 300 + [False] * 9
+    assert "and 301 more incidents of outcomes</a>" in render(report)
+    few = replace(empty, histories={"a": worse, "b": ended})
+    assert "more" not in few.headline
+    assert "and 2 more incidents of outcomes</a>" in render(few)
 
 
 def _batch(rows: list[bytes]) -> LogBatch:

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from driftline.detectors.outcomes.intervals import NOTHING, Figure
 from driftline.stream.config.outcomes import MEAN_ERROR
+from driftline.stream.judge.incidents import ACCURACY, ERROR
 from driftline.stream.outcomes.sentences import ChangeParts, figure_text, metric_name, metric_text
 from driftline.stream.reports.page.charts import Curve, curve_chart, share_row
 from driftline.stream.reports.page.outcomes import Fall, fall_tag
@@ -55,31 +56,40 @@ def headline(found: OutcomeHistory) -> str:
 
 
 def is_now(found: OutcomeHistory, name: str = "") -> str:
-    """That an incident of outcomes is open, as a part of the verdict; "" if none is. name: of the model, or ""."""
-    if not any(each.open for each in found.bands):
+    """The first open incident of outcomes in a sentence; "" if none is open. name: of the model, or ""."""
+    changes = next((each.changes for each in found.bands if each.open and each.changes), None)
+    if changes is None:
         return ""
-    key = found.main, ""
-    now, says = found.newest.metrics[key].value, metric_name(found.main).capitalize() + (f" of {name}" if name else "")
-    before = None if found.reference is None else found.reference[key].value
-    if now is None or before is None or (now >= before) is (found.main == "accuracy"):
-        return f" {says} is {metric_text(found.main, now)}, and an incident of it is open."
-    usual = metric_text(found.main, before)
-    return f" {says} is worse: {metric_text(found.main, now)} in {_newest(found)}, in the reference {usual}."
+    (metric, first), *_ = changes
+    key = _key(found, metric)
+    if key == (found.main, "") and found.reference is not None:
+        before, now = (each[key].value for each in (found.reference, found.newest.metrics))
+        if before is not None and now is not None and (now < before) is (found.main == "accuracy"):
+            says = metric_name(found.main).capitalize() + (f" of {name}" if name else "")
+            usual, now_says = (metric_text(found.main, each) for each in (before, now))
+            return f"{says} is worse: {now_says} in {_newest(found)}, in the reference {usual}."
+    where = f" in {name}" if name else ""
+    return f"An incident of {metric_name(*key)} is open{where}: {first.partition(' (')[0]}, as it was found."
 
 
 def falls(found: OutcomeHistory) -> list[Fall]:
-    """The incidents of outcomes, those that are open first."""
-    bands = sorted((each for each in found.bands if each.changes), key=lambda each: not each.open)
-    return [Fall(_parts(found, each), fall_tag(each.open)) for each in bands]
+    """The incidents of outcomes."""
+    return [Fall(_parts(found, each), fall_tag(each.open), each.open) for each in found.bands if each.changes]
+
+
+def _key(found: OutcomeHistory, name: str) -> tuple[str, str]:
+    """The metric, and the class, that a finding is about."""
+    return (found.main, "") if name in (ACCURACY, ERROR) else found.floor_of(name)
 
 
 def _parts(found: OutcomeHistory, band: Band) -> ChangeParts:
     """An incident in words: while it is open, what the main metric is now, and how it was found."""
     (name, first), *others = band.changes
     what, cause = f"{name} {first}", "; ".join(" ".join(each) for each in others)
-    if not band.open or name != found.main or found.reference is None:
+    key = _key(found, name)
+    if not band.open or key != (found.main, "") or found.reference is None:
         return ChangeParts(_when(band), what, f"as it was found; {cause}" if cause else "as it was found")
-    before, now = (metric_text(name, each[name, ""].value) for each in (found.reference, found.newest.metrics))
+    before, now = (metric_text(found.main, each[key].value) for each in (found.reference, found.newest.metrics))
     known = "; ".join([first, cause] if cause else [first])
     return ChangeParts(_when(band), f"{name} {before} → {now} in {_newest(found)}", f"as it was found: {known}")
 

@@ -36,6 +36,7 @@ class Fall(NamedTuple):
 
     says: ChangeParts
     mark: Tag
+    is_open: bool
 
 
 class PeriodRow(NamedTuple):
@@ -75,9 +76,9 @@ def sentences(found: Performance) -> list[str]:
 
 
 def falls(found: Performance) -> list[Fall]:
-    """Where outcomes are or were worse, what still is first."""
-    worse = sorted((each for each in found.changes if each.worse), key=lambda each: each.until is not None)
-    return [Fall(change_parts(found, each), fall_tag(each.until is None, timed=bool(found.by))) for each in worse]
+    """Where outcomes are or were worse."""
+    worse = ((each, each.until is None) for each in found.changes if each.worse)
+    return [Fall(change_parts(found, each), fall_tag(lasts, timed=bool(found.by)), lasts) for each, lasts in worse]
 
 
 def fall_tag(is_open: bool, timed: bool = True) -> Tag:
@@ -86,13 +87,13 @@ def fall_tag(is_open: bool, timed: bool = True) -> Tag:
 
 
 def is_now(found: Performance) -> str:
-    """That outcomes are worse, as a part of the verdict; "" if they are not, or no longer."""
+    """That outcomes are worse, in a sentence; "" if they are not, or no longer."""
     if found.reference is None or not any(each.worse and each.until is None for each in found.changes):
         return ""
     main = found.task.main
     now, before = (metric_text(main, each[main, ""].value) for each in (found.total.metrics, found.reference))
     usual = "at first" if found.own_reference else "in the reference"
-    return f" {metric_name(main).capitalize()} is worse: {now}, {usual} {before}."
+    return f"{metric_name(main).capitalize()} is worse: {now}, {usual} {before}."
 
 
 def chart(found: Performance) -> Markup | None:

@@ -28,13 +28,16 @@ from driftline.stream.results.overview import ModelView, Overview, SignalView, o
 from driftline.stream.results.scan import Scan
 from driftline.stream.results.segments import Splits
 from driftline.stream.results.sentences import verdict_sentence
+from driftline.stream.text.phrases import counted
 from driftline.stream.text.printable import printable
 
 # Signals with pictures of their own, in all models; drifts of more are a line each. A card takes some 20 kB, a page at
 # most 2 MB.
 _CARDS = 24
-# Changes of a model that are sentences at the top of the page: one screen.
-_FINDINGS = 12
+# Models that the heading names.
+_NAMED = 4
+# Incidents of outcomes, and changes of a model, that are sentences at the top of the page: one screen.
+_FALLS, _FINDINGS = 8, 12
 # Rows of a map, and lines of signals that are as usual, a model; of more, the names alone.
 _ROWS, _LINES = 150, 40
 # Bytes of a page, as far as they can be seen beforehand: rows of maps share half of them.
@@ -76,10 +79,14 @@ class Report:
 
     @cached_property
     def headline(self) -> str:
-        """The verdict on everything, in a sentence or two."""
+        """The verdict on everything: whether models are less often right, then whether signals have changed."""
         one = len(self.overview.models) == 1
-        live = (history.is_now(each, "" if one else printable(name)) for name, each in self.histories.items())
-        return self._changed + (outcomes.is_now(self.performance) if self.performance else "") + "".join(live)
+        said = [outcomes.is_now(self.performance)] if self.performance else []
+        said += [printable(history.is_now(each, "" if one else name)) for name, each in self.histories.items()]
+        worse = [each for each in said if each]
+        more = len(worse) - _NAMED
+        rest = [f"Incidents of outcomes are open in {counted(more, 'more model')}."] if more > 0 else []
+        return " ".join([*worse[:_NAMED], *rest, self._changed])
 
     @cached_property
     def falls(self) -> list[tuple[str, Fall]]:
@@ -87,7 +94,7 @@ class Report:
         found = [("", each) for each in outcomes.falls(self.performance)] if self.performance else []
         for name, each in self.histories.items():
             found += [("" if len(self.overview.models) == 1 else name, fall) for fall in history.falls(each)]
-        return found
+        return sorted(found, key=lambda each: not each[1].is_open)
 
     @property
     def _changed(self) -> str:
@@ -99,7 +106,7 @@ class Report:
         total = len(self.overview.models)
         if not changed:
             return f"None of {total:,} models has changed."
-        listed = ", ".join(printable(each.name) for each in changed[:4]) + (", …" if len(changed) > 4 else "")
+        listed = ", ".join(printable(each.name) for each in changed[:_NAMED]) + (", …" if len(changed) > _NAMED else "")
         return f"{len(changed):,} of {total:,} models have changed: {listed}."
 
     @property
@@ -184,7 +191,7 @@ def render(report: Report) -> str:
     cards = [(model, each) for model in report.overview.models for each in model.changed][:_CARDS]
     return rendered(
         "report.html.j2", report=report, version=version("driftline"), rows=_ROWS, lines=_LINES, names_shown=_NAMES,
-        findings=_FINDINGS, splits=report.splits,
+        falls=_FALLS, findings=_FINDINGS, splits=report.splits,
         with_card={(model.name, each.name) for model, each in cards},
     )  # fmt: skip
 
