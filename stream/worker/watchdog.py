@@ -12,6 +12,7 @@ from socket import socket
 
 from driftline.stream.ops.http import Health, register_waits, serve_http, waiting_health
 from driftline.stream.retry import Waits
+from driftline.stream.worker.faust.app import REBALANCE_TIMEOUT
 from driftline.stream.worker.intake import Intake
 from driftline.stream.worker.metrics import Metrics
 
@@ -34,6 +35,7 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._assigned_at = self._lag_known_at = time.monotonic()
         self._loop_alive_at: float | None = None
+        self._rebalancing_since: float | None = None
         self._taking_over_since: float | None = None
         self._working, self._done_at = set[str](), dict[str, float]()
 
@@ -49,17 +51,24 @@ class Watchdog:
 
     @contextmanager
     def taking_over(self) -> Iterator[None]:
-        """Report that the partitions of a new assignment are taken over, until the context ends; then work is due."""
-        self._taking_over_since = time.monotonic()
-        try:
-            yield
-        finally:
-            self._taking_over_since = None
-            self._assigned_at = time.monotonic()
+        """Report that the partitions of a new assignment are taken over, until the context ends; then work is due.
+
+        A takeover that another rebalance cuts off goes on with the next one.
+        """
+        self._rebalancing_since = None
+        self._taking_over_since = self._taking_over_since or time.monotonic()
+        yield
+        self._taking_over_since = None
+        self._assigned_at = time.monotonic()
+
+    def rebalancing(self) -> None:
+        """Report that no partition is this worker's, as Kafka moves them."""
+        self._rebalancing_since = self._rebalancing_since or time.monotonic()
 
     def lag_known(self) -> None:
         """Report that the metrics show how much work there is: none is due of topics without a lag."""
         self._lag_known_at = now = time.monotonic()
+        self._rebalancing_since = self._taking_over_since = None
         lag = self._metrics.lag_by_topic()
         self._done_at |= {topic: now for topic in lag if not lag[topic] and topic not in self._working}
 
@@ -97,6 +106,9 @@ class Watchdog:
         yield "the event loop stood still", self._loop_alive_at
         if self._taking_over_since is not None:
             yield "its partitions were not taken over", max(self._taking_over_since, reached_at)
+            return
+        if self._rebalancing_since is not None:
+            yield "a rebalance did not end", max(self._rebalancing_since + REBALANCE_TIMEOUT, reached_at)
             return
         yield "Kafka did not say where its topics end", max(self._lag_known_at, reached_at)
         lag = self._metrics.lag_by_topic()

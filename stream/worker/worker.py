@@ -164,7 +164,7 @@ class Worker:
         app.task(self._started)
         app.timer(_HOUSEKEEPING_EVERY)(self._report_alive)
         app.timer(_HOUSEKEEPING_EVERY)(self._housekeeping)
-        app.timer(_HOUSEKEEPING_EVERY)(self._reload_if_asked)
+        app.timer(_HOUSEKEEPING_EVERY)(self._reload_when_asked)
         app.timer(_LAG_EVERY)(self._measure_lag)
         app.timer(_COVERAGE_EVERY)(self._review_coverage)
         app.timer(_LEVEL_EVERY)(self._watch_level)
@@ -252,6 +252,10 @@ class Worker:
                 await reader.close_idle()
                 await reader.send_ticks()
             await self.judge_stage.drain_outboxes()
+
+    async def _reload_when_asked(self) -> None:
+        if self.asked.is_set() and not await cast(FetchConsumer, self.app.consumer).finish(self._reload_if_asked()):
+            self.asked.set()
 
     async def _reload_if_asked(self) -> None:
         async with self._reloading:
@@ -341,6 +345,8 @@ class Worker:
                 reader.asked_for_ends(_of_topic(topic, ends), asked)
             self.metrics.set_lags({tp: end - positions[tp] for tp, end in ends.items()})
             self.watchdog.lag_known()
+        elif consumer.assignment_id is None:
+            self.watchdog.rebalancing()
 
     async def _started(self) -> None:
         self.watchdog.start()

@@ -7,13 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 from faust.types import TP
 
 from driftline.stream.kafka.client import FailedConnections
 from driftline.stream.retry import Waits
+from driftline.stream.worker import watchdog
 from driftline.stream.worker.metrics import Metrics
 from driftline.stream.worker.watchdog import STALLED_EXIT, Watchdog
 
@@ -99,12 +100,32 @@ CASES: dict[str, tuple[_Act, _Act, str | None]] = {
         lambda dog, _m, _s: dog.loop_alive(),
         "its partitions were not taken over for",
     ),
+    "a takeover that rebalances cut off again and again": (
+        lambda dog, metrics, _s: (metrics.set_lags({TP("labels", 1): 7}), dog.loop_alive(), _cut_off(dog)),
+        lambda dog, _m, _s: (dog.loop_alive(), dog.rebalancing(), _cut_off(dog)),
+        "its partitions were not taken over for",
+    ),
+    "a takeover that was cut off, and partitions that others have": (
+        lambda dog, _m, _s: (dog.loop_alive(), _cut_off(dog)),
+        lambda dog, _m, _s: (dog.loop_alive(), dog.lag_known()),
+        None,
+    ),
+    "a rebalance that takes its time": (
+        lambda dog, metrics, _s: (metrics.set_lags({TP("labels", 1): 7}), dog.loop_alive(), dog.rebalancing()),
+        lambda dog, _m, _s: dog.loop_alive(),
+        None,
+    ),
     "a takeover that has begun just now": (
         lambda dog, metrics, _s: (metrics.set_lags({TP("labels", 1): 7}), dog.loop_alive()),
         lambda dog, _m, stack: (dog.loop_alive(), stack.enter_context(dog.taking_over())),
         None,
     ),
 }
+
+
+def _cut_off(dog: Watchdog) -> None:
+    with suppress(InterruptedError), dog.taking_over():
+        raise InterruptedError
 
 
 def _take_over(dog: Watchdog) -> None:
@@ -125,6 +146,17 @@ def test_what_is_a_stall(case: str) -> None:
     assert (stall is None) == (reason is None), stall
     assert stall is None or stall.startswith(reason or "")
     assert dog.unhealthy is None, "half of the patience is not over"
+
+
+def test_a_rebalance_that_does_not_end_is_a_stall(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchdog, "REBALANCE_TIMEOUT", LONG)
+    dog = Watchdog(Metrics(), 60, Waits())
+    dog.loop_alive()
+    dog.rebalancing()
+    time.sleep(3 * LONG)
+    dog.loop_alive()
+    dog.rebalancing()
+    assert str(dog.stalled(LONG)).startswith("a rebalance did not end for")
 
 
 def test_a_worker_that_waits_for_a_server_is_not_stalled_unless_its_event_loop_stands_still() -> None:

@@ -40,6 +40,8 @@ from driftline.stream.worker.faust.transport import AssignedHook, FetchConsumer,
 
 #: s from SIGTERM to the end. Orchestrators send SIGKILL after 10 (docker) to 30; a fetch takes well under 1.
 STOP_TIMEOUT = 9.0
+#: s that a worker may take to finish its fetch when partitions move, after which Kafka goes on without it.
+REBALANCE_TIMEOUT = 30.0
 #: s from an error to the end; the orderly end takes 2. Until then the group waits for this worker's partitions.
 CRASH_TIMEOUT = 5.0
 
@@ -68,7 +70,7 @@ class WorkerSettings:
     group: str = "driftline"
     fetch_topics: frozenset[str] = frozenset()
     session_timeout: float = 10.0
-    rebalance_timeout: float = 30.0
+    rebalance_timeout: float = REBALANCE_TIMEOUT
     request_timeout: float = 40.0
     commit_interval: float = 1.0
     fetch_size: int = 4 << 20
