@@ -81,7 +81,10 @@ def _joined(parent: Baseline, now: Baseline, about: Mapping[str, Any]) -> Baseli
     cycles = _cycles(parent, now)
     bins = joined([parent.bins and parent.bins.select(parent.names - now.names), now.bins])
     slopes, built = _slopes(parent, now), Baseline.of(layout, blocks, total, about)
-    usual = joined_usual([(sources[source].usual, old) for source, old in zip(origin, at, strict=True)])
+    # What is usual of a signal with phases was measured by these.
+    keeps_phases = cycles is None or now.cycles is None or cycles.timezone == now.cycles.timezone
+    known = [(sources[source].usual, old) for source, old in zip(origin, at, strict=True)]
+    usual = joined_usual(known) if keeps_phases else None
     return replace(
         built, rates=parent.rates, cycles=cycles, outcomes=parent.outcomes, slopes=slopes, bins=bins, usual=usual
     )
@@ -93,7 +96,7 @@ def _picked(figures: Sequence[tuple[Baseline, int]], name: str) -> Any:
 
 
 def _cycles(parent: Baseline, now: Baseline) -> Cycles | None:
-    """What both expect by phase; the days of the parent's zone go before, where they differ."""
+    """What both expect by phase; where zones differ, what the parent alone does."""
     own = parent.cycles.select(parent.names - now.names) if parent.cycles else None
     if own is None or now.cycles is None:
         return own or now.cycles

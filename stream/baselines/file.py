@@ -205,7 +205,8 @@ def _decode(content: bytes, facts: Mapping[str, Any], members: Mapping[str, byte
         baseline = replace(baseline, slopes=slopes_from(facts["slopes"], members, layout, counts))
     if "bins" in facts:
         baseline = replace(baseline, bins=dispersions_from(facts["bins"], members, layout, counts))
-    if "usual" in facts:
+    # What is usual of signals with phases was measured by these.
+    if "usual" in facts and (baseline.cycles is not None or "cycles" not in facts):
         baseline = replace(baseline, usual=usual_from(facts["usual"], members, layout))
     if "outcomes" in facts:
         outcomes = outcomes_from(facts["outcomes"], members[OUTCOMES_FILE], baseline.total.n)

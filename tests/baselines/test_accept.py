@@ -18,14 +18,16 @@ HOUR = 3_600_000
 FACTS = {"incident": "1ncident", "by": "dana", "at": "2026-01-01T00:00:00+00:00"}
 
 
-def events(n: int, seed: int, shift: float = 0.0, amount: bool = True, hours: float = 0.01) -> list[Event]:
+def events(
+    n: int, seed: int, shift: float = 0.0, amount: bool = True, hours: float = 0.01, daily: float = 0.0
+) -> list[Event]:
     rng = np.random.default_rng(seed)
     found = []
     for i in range(n):
         ts = int(i * hours * HOUR)
         wave = np.sin(2 * np.pi * ts / HOUR / 24)
         row: dict[str, float | str | None] = {
-            "features.amount": float(rng.normal() + shift) if amount else None,
+            "features.amount": float(rng.normal() + shift + daily * wave) if amount else None,
             "features.plan": str(rng.choice(["a", "b", "c"])),
             "features.usual": float(rng.normal() + wave),
             "score": float(rng.random()),
@@ -89,6 +91,20 @@ def test_phases_of_signals_that_stay_go_on() -> None:
     moved = accepted(parent, events(6000, 2, hours=0.03), {"features.usual"}, "UTC")
     assert moved.cycles
     assert moved.cycles != parent.cycles
+
+
+def test_usual_sizes_that_were_measured_by_phases_go_with_them() -> None:
+    first, now = (events(6000, seed, hours=0.03, daily=2.0) for seed in (1, 2))
+    parent = build_baseline(first, {"model": "m"}, BuildSettings(timezone="UTC"))
+    assert parent.cycles
+    assert {*parent.cycles.by_name} == {"features.amount", "features.usual"}
+    same, other = (accepted(parent, now, {"features.amount"}, zone) for zone in ("UTC", "Asia/Tokyo"))
+    assert same.cycles
+    assert {*same.cycles.by_name} == {*parent.cycles.by_name}
+    assert same.usual
+    assert other.cycles
+    assert {*other.cycles.by_name} == {"features.usual"}, "the days of Tokyo are others"
+    assert other.usual is None
 
 
 REFUSED = [

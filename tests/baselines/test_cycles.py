@@ -107,7 +107,10 @@ def with_facts(**facts: object) -> Callable[[dict[str, bytes]], None]:
 
 def test_what_another_version_derived_is_not_used() -> None:
     file = encode_baseline(baseline_of_days())
-    assert decode_baseline(changed(file, with_facts(version=99))).cycles is None
+    assert decode_baseline(file).usual
+    other = decode_baseline(changed(file, with_facts(version=99)))
+    assert other.cycles is None
+    assert other.usual is None, "it was measured by phase"
 
 
 def without_files(members: dict[str, bytes]) -> None:
