@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from driftline.detectors.statistics.long_run import FEWEST
 from driftline.stream.baselines.baseline import Baseline
@@ -17,10 +17,14 @@ def baseline_remarks(baseline: Baseline) -> Iterator[str]:
     yield from unpromised(baseline)
 
 
-def unpromised(baseline: Baseline) -> Iterator[str]:
-    """Of which signals the stated rate of false pages is not promised, or not yet, and why."""
+def unpromised(baseline: Baseline, but: Callable[[str], bool] = lambda _: False) -> Iterator[str]:
+    """Of which signals the stated rate of false pages is not promised, or not yet, and why.
+
+    but: which ones are judged in another way, by their names.
+    """
     cycles, slopes = baseline.cycles, baseline.slopes
-    without = sorted(baseline.names.difference(cycles.by_name if cycles else (), slopes.runs if slopes else ()))
+    unknown = baseline.names.difference(cycles.by_name if cycles else (), slopes.runs if slopes else ())
+    without = sorted(name for name in unknown if not but(name))
     if not without:
         return
     signals = listed(without)

@@ -67,8 +67,26 @@ class Signals(Section):
 
     @property
     def bet_on(self) -> str:
-        """The globs of signals that are judged by bets, in words; "" if there are none."""
-        return ", ".join(glob for glob in self.rules if self.rule(glob).guarantee == "proven")
+        """The globs of signals that are judged by bets, and what later ones leave out, in words; "" if there are none.
+
+        >>> Signals(rules={"*": SignalRule(guarantee="proven"), "score": SignalRule(guarantee="measured")}).bet_on
+        '*, not score'
+        """
+        found = list[str]()
+        for glob, rule in self.rules.items():
+            if "guarantee" not in rule.model_fields_set:
+                continue
+            if glob == "*":
+                found.clear()
+            if rule.guarantee == "proven":
+                found.append(glob)
+            elif found:
+                found.append(f"not {glob}")
+        return ", ".join(found)
+
+    def is_proven(self, name: str) -> bool:
+        """Whether the signal `name` is judged by bets."""
+        return self.rule(name).guarantee == "proven"
 
     @property
     def stated(self) -> dict[str, SignalRule]:

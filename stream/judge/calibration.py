@@ -9,6 +9,7 @@ shorter than a few of its cycles, a quarter has no like among the others.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -80,12 +81,13 @@ def calibrate(baseline: Baseline, config: ModelConfig, times: IntArray | None = 
     horizons = [] if pace is None else [pace * days / _MONTH for days in HORIZONS.values()]
     by_phase = tuple(baseline.cycles.by_name) if baseline.cycles and config.reference == "baseline" else ()
     seen = sights(Judge(replace(baseline, cycles=None), config), horizons, rate) if horizons else []
+    doubts = unpromised(baseline, but=config.signals.is_proven), map(str, proof_remarks(baseline, config))
     why = _why_not(baseline) or ("all of its signals are compared by phase" * (len(by_phase) == len(baseline.names)))
     replayed = baseline if why else baseline.select_signals(lambda name: name not in by_phase)
     blocks = None if why else replayed.blocks
     days = None if pace is None else baseline.total.n / pace * _MONTH
     return Calibration(
-        promise=Promise.of(baseline.model, config, pace),
+        promise=Promise.of(baseline.model, config, pace, baseline),
         days=days,
         pages=None if blocks is None else tuple(replay_itself(replayed, blocks, config, times)),
         why=why,
@@ -93,7 +95,7 @@ def calibrate(baseline: Baseline, config: ModelConfig, times: IntArray | None = 
         interpolated=times is None,
         seen=tuple(each for each in seen if each.name not in by_phase),
         by_phase=by_phase,
-        unpromised=(*unpromised(baseline), *map(str, proof_remarks(baseline, config))),
+        unpromised=tuple(chain.from_iterable(doubts)),
         shares=shares_of_baseline(baseline, config),
     )
 

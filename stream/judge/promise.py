@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from driftline.detectors.decision.budget import Family
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.config.sections import Config, ModelConfig
+from driftline.stream.config.signals import Signals
 from driftline.stream.judge.pace import pace_of_baseline
+from driftline.stream.text.phrases import listed
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Promise:
     its traffic; None of absence: its traffic is not judged. pace: events in 30 days, None if not known. rate: false
     alarms per event of its data; None if not known. outcomes: as data; None also if outcomes are not judged. least: the
     least changes that page by glob of signals, of all others by "*": a distance of numbers, and a share of one value.
-    proven: globs of the signals that are judged by bets, "" if there are none.
+    proven: the signals that are judged by bets, by globs if no baseline names them; "" if there are none.
     """
 
     model: str
@@ -32,15 +34,19 @@ class Promise:
     proven: str = ""
 
     @classmethod
-    def of(cls, model: str, config: ModelConfig, pace: float | None) -> Promise:
-        """What a configuration promises of a model. pace: its events in 30 days, None if not known."""
+    def of(cls, model: str, config: ModelConfig, pace: float | None, baseline: Baseline | None = None) -> Promise:
+        """What a configuration promises of a model. pace: its events in 30 days, None if not known.
+
+        baseline: names the signals that are proven, if it is known.
+        """
         data, rate = config.pages[Family.DATA], None
         if pace is not None or data is None:
             rate = config.rate_per_event(pace or 0.0)
         if data is None and pace is not None:
             data = config.false_alarms_per_event * pace
         least = {glob: (each.min_distance, each.min_share) for glob, each in config.signals.stated.items()}
-        outcomes, proven = config.pages.get(Family.OUTCOMES), config.signals.bet_on
+        outcomes = config.pages.get(Family.OUTCOMES)
+        proven = config.signals.bet_on if baseline is None else _proven(baseline, config.signals)
         return cls(model, data, config.pages[Family.ABSENCE], pace, rate, outcomes, least, proven)
 
     @property
@@ -81,11 +87,16 @@ def promises(config: Config, baselines: Mapping[str, Baseline]) -> list[Promise]
 
     baselines: the given ones by model, whose traffic stands for that of their models.
     """
-    known = {name: pace_of_baseline(each) for name, each in baselines.items()}
-    named = [Promise.of(name, config.for_model(name), known.get(name)) for name in config.known_models]
+    known = {name: (pace_of_baseline(each), each) for name, each in baselines.items()}
+    named = [Promise.of(name, config.for_model(name), *known.get(name, (None,))) for name in config.known_models]
     globs = sorted({each for budget in config.budgets for each in budget.models} - {*config.known_models})
     matched = [Promise.of(f"any other of {each}", config.for_model(each), None) for each in globs]
     return [*named, *matched, Promise.of("any other model", config.defaults, None)]
+
+
+def _proven(baseline: Baseline, signals: Signals) -> str:
+    names = [each.name for each in baseline.layout.signals if signals.selects(each.name)]
+    return listed([name for name in names if signals.is_proven(name)])
 
 
 def _number(value: float) -> str:

@@ -53,7 +53,7 @@ class Proven:
     def stated(cls, baseline: Baseline, battery: Battery, weights: Weights, config: ModelConfig) -> Self | None:
         """The bets that a configuration states; None if there are none, or if the reference is the past."""
         names = enumerate(each.name for each in baseline.layout.signals)
-        signals = frozenset(s for s, name in names if config.signals.rule(name).guarantee == "proven")
+        signals = frozenset(s for s, name in names if config.signals.is_proven(name))
         return cls(baseline, battery, weights, signals, config.clock) if signals and not battery.against_past else None
 
     @cached_property

@@ -41,7 +41,7 @@ def proof_remarks(baseline: Baseline, config: ModelConfig) -> Iterator[Remark]:
     slopes = {
         signal.name: _slope(baseline, s)
         for s, signal in enumerate(baseline.layout.signals)
-        if config.signals.rule(signal.name).guarantee == "proven"
+        if config.signals.is_proven(signal.name)
     }
     if unknown := [name for name, slope in slopes.items() if slope is None]:
         found = f"whether events of {listed(unknown)} depend on each other is not known"
@@ -68,7 +68,7 @@ def _slope(baseline: Baseline, signal: int) -> float | None:
 
 def order_remarks(baseline: Baseline, config: ModelConfig) -> Iterator[Remark]:
     """A remark on a baseline without an order in time, if live events are to tell how they depend on each other."""
-    measured = any(config.signals.rule(name).guarantee == "measured" for name in baseline.names)
+    measured = not all(map(config.signals.is_proven, baseline.names))
     if config.reference == "baseline" and baseline.asks_live and measured:
         why = f"model {baseline.model}: its baseline has no order in time: {AT_FIRST}"
         yield Remark((), why, "build it of events with times, without --unordered, if there are any")

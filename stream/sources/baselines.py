@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -88,14 +88,19 @@ def baseline_remarks(config: Config, folder: Path) -> list[Remark]:
     """What is wrong with the baseline files of a configuration, and its settings that match no signal in them."""
     baselines, remarks = read_baselines(config, folder)
     versions, more = read_versions(config, folder)
-    doubts = (
-        remark._replace(path=("models", name, *where))
-        for name, each in baselines.items()
-        for where, remarks_of in ((("baseline",), order_remarks), (("signals", "rules"), proof_remarks))
-        for remark in remarks_of(each, config.for_model(name))
-    )
+    given: dict[tuple[str, ...], Baseline] = {(name, "baseline"): each for name, each in baselines.items()}
+    given |= {(name, "baselines", version): each for name, own in versions.items() for version, each in own.items()}
+    doubts = dict.fromkeys(remark for path, each in given.items() for remark in _doubts(config, each, *path))
     unused = unused_settings(config, kinds_of(baselines, versions))
     return [*remarks, *more, *mistaken_versions(versions), *doubts, *unused]
+
+
+def _doubts(config: Config, baseline: Baseline, name: str, *where: str) -> Iterator[Remark]:
+    """What a baseline, named at `where` of a model's section, cannot tell."""
+    own = config.for_model(name)
+    yield from (remark._replace(path=("models", name, *where)) for remark in order_remarks(baseline, own))
+    section = ("models", name) if config.models[name].signals.bet_on else ("defaults",)
+    yield from (remark._replace(path=(*section, "signals", "rules")) for remark in proof_remarks(baseline, own))
 
 
 @dataclass

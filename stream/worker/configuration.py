@@ -8,14 +8,26 @@ Nothing of another configuration is taken while one is on this way, however long
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.given import NO_VERSIONS, Versions
-from driftline.stream.codec.levels import FIRST
+from driftline.stream.codec.levels import FIRST, TRACKS, WEIGHTS
+from driftline.stream.config.sections import Config
+from driftline.stream.text.phrases import listed
 from driftline.stream.worker.judge_stage import JudgeSettings, JudgeStage
 from driftline.stream.worker.references import Publish, References
 from driftline.stream.worker.sketch_stage import SketchSettings, SketchStage
+
+
+def ignored(config: Config, versions: Versions, level: int) -> Iterator[str]:
+    """What a configuration, and its baselines of versions, say that has no effect at a format level, in words."""
+    if level < TRACKS and versions:
+        yield f"`baselines` of models {', '.join(versions)} are not used before format level {TRACKS}"
+    sections = {"defaults": config.defaults} | {name: config.for_model(name) for name in config.models}
+    proven = [name for name, section in sections.items() if section.signals.bet_on]
+    if level < WEIGHTS and proven:
+        yield f"`guarantee: proven` of {listed(proven)} has no effect before format level {WEIGHTS}"
 
 
 class Configuration:

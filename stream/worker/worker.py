@@ -29,7 +29,7 @@ from faust.types import TP, StreamT
 
 from driftline.stream.baselines.baseline import Baseline, BaselineError
 from driftline.stream.baselines.given import Versions, select_watched, select_watched_versions
-from driftline.stream.codec.levels import NEWEST, OUTCOMES, TRACKS
+from driftline.stream.codec.levels import NEWEST, OUTCOMES
 from driftline.stream.config.diagnostics import ConfigError
 from driftline.stream.config.sections import Config
 from driftline.stream.judge.absence import CalendarOf, every_day
@@ -50,7 +50,7 @@ from driftline.stream.state.references import StoredBaselines
 from driftline.stream.state.store import NewerError, Store
 from driftline.stream.state.unwatched import UnwatchedReports
 from driftline.stream.state.values import ResumePosition
-from driftline.stream.worker.configuration import Configuration
+from driftline.stream.worker.configuration import Configuration, ignored
 from driftline.stream.worker.continuity import LogChangedError
 from driftline.stream.worker.faust.app import App, WorkerSettings, build_app, consume, publish
 from driftline.stream.worker.faust.fetch import Fetch
@@ -305,9 +305,8 @@ class Worker:
         if level != self._level:
             hint = "once all are upgraded, run driftline upgrade finish -c FILE" if level < NEWEST else "the newest"
             log.info("the group is at format level %d: %s", level, hint)
-            if level < TRACKS and self.references.known.versions:
-                models = ", ".join(self.references.known.versions)
-                log.warning("`baselines` of models %s are not used before format level %d", models, TRACKS)
+            for warning in ignored(self.config, self.references.known.versions, level):
+                log.warning(warning)
         self._level = self.metrics.level = level
         if level < OUTCOMES and len(self._inputs) > 1:
             raise LevelError(

@@ -160,6 +160,8 @@ BROKEN_RULES = [
          "defaults.reference: leaves `guarantee: proven` of score no baseline to bet against", "What live traffic"),
     Case("models: {a: {reference: past}}\ndefaults: {signals: {rules: {score: {guarantee: proven}}}}", "1:25", "past",
          "models.a.reference: leaves `guarantee: proven` of score no baseline to bet against", "What live traffic"),
+    Case("defaults: {reference: past, signals: {rules: {'features.[ab]': {guarantee: proven}}}}", "1:23", "past",
+         "defaults.reference: leaves `guarantee: proven` of features.[ab] no baseline to bet against", "What live"),
     Case("relay: {grouping: {group_wait: 32d}}", "1:32", "32d", "expected a duration of at most 31d", "How long a new"),
     Case("defaults: {false_pages: 1 per month, false_alarms_per_event: 1.0e-6}", "1:25", "1 per month",
          "defaults.false_pages: takes the place of false_alarms_per_event: keep one of the two", "False pages of"),

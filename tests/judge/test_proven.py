@@ -13,16 +13,19 @@ from driftline.detectors.summaries.codes import Special
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.codec.levels import monitor_settings
 from driftline.stream.config.incidents import Incidents
-from driftline.stream.config.sections import ModelConfig
+from driftline.stream.config.load import parse_config
+from driftline.stream.config.sections import Config, ModelConfig
 from driftline.stream.config.signals import SignalRule, Signals
 from driftline.stream.judge.calibration import calibrate, replay_itself
 from driftline.stream.judge.incidents import Status, Step
 from driftline.stream.judge.judge import Judge
 from driftline.stream.judge.monitor import Monitor
+from driftline.stream.judge.promise import Promise, promises
 from driftline.stream.judge.resolution import order_remarks, proof_remarks
 from driftline.stream.judge.shares import shares
 from driftline.stream.judge.sight import sights
 from driftline.stream.judge.state import ModelState
+from driftline.stream.worker.worker import Worker
 from load_tests.bench.detection import ar
 from tests.harness.days import baseline_of_days, events
 from tests.harness.traffic import Batch, Driver, baseline_of
@@ -30,7 +33,7 @@ from tests.judge.test_alike import Live
 from tests.judge.test_least import baseline, draw
 
 PANE, RATE = 250, 1e-6
-PROVEN = SignalRule(guarantee="proven")
+PROVEN, MEASURED = SignalRule(guarantee="proven"), SignalRule(guarantee="measured")
 
 
 def config(**rules: SignalRule) -> ModelConfig:
@@ -157,6 +160,39 @@ def test_false_alarms_of_heavy_tails_and_ties_are_no_more_than_promised_whatever
     assert [step.status for _, step in driver.feed(shifted)][:1] == [Status.FIRING]
 
 
+@pytest.mark.parametrize(
+    ("rules", "words", "names"),
+    [
+        ({"features.[nm]*": PROVEN}, "features.[nm]*", "features.number"),
+        ({"*": PROVEN, "features.c*": MEASURED}, "*, not features.c*", "features.number"),
+        ({"features.*": PROVEN, "*": MEASURED}, "", ""),
+        ({"features.*": MEASURED, "*": PROVEN}, "*", "features.number, features.city"),
+        ({"features.*": PROVEN, "*": SignalRule(min_share=0.1)}, "features.*", "features.number, features.city"),
+    ],
+)
+def test_a_promise_names_the_signals_that_are_proven_and_globs_where_they_are_not_known(
+    rules: Mapping[str, SignalRule], words: str, names: str
+) -> None:
+    settings = ModelConfig(signals=Signals(rules=dict(rules)))
+    assert Promise.of("m", settings, None).proven == settings.signals.bet_on == words
+    assert Promise.of("m", settings, None, baseline()).proven == names
+    found = promises(Config(models={"m": settings}), {"m": baseline()})
+    assert [each.proven for each in found if each.model == "m"] == [names]
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_a_worker_says_once_that_nothing_is_proven_at_its_level(level: int, caplog: pytest.LogCaptureFixture) -> None:
+    text = "models: {fraud: {signals: {rules: {score: {guarantee: proven}}}}, churn: {}}"
+    worker = Worker(parse_config(text), {})
+    for _ in range(2):
+        worker._use_level(level)
+    said = "`guarantee: proven` of fraud has no effect before format level 3"
+    assert [each.message for each in caplog.records if each.levelname == "WARNING"] == [said]
+    caplog.clear()
+    worker._use_level(3)
+    assert not [each for each in caplog.records if each.levelname == "WARNING"]
+
+
 @pytest.mark.parametrize("level", [1, 2])
 def test_below_level_three_nothing_is_bet_on(level: int) -> None:
     def found(settings: ModelConfig) -> Iterator[tuple[ModelState, list[Step]]]:
@@ -183,6 +219,9 @@ def test_a_baseline_without_an_order_is_bet_against_from_the_first_event_on() ->
     assert next(order_remarks(shuffled, config(city=PROVEN)), None)
     assert not [*order_remarks(shuffled, config())]
     (remark,) = proof_remarks(shuffled, config())
+    assert calibrate(shuffled, config()).unpromised == (str(remark),)
+    first, *_ = calibrate(shuffled, config(city=PROVEN)).unpromised
+    assert first.startswith("no order in time is known of features.number: until ")
     assert "whether events of features.number, features.city depend on each other is not known" in str(remark)
     found = steps(config(), draw(2, 1000, shift=0.3), own=shuffled)
     assert found[0][1].findings[0].test.statistic == "bets"

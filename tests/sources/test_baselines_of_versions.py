@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from driftline.stream.baselines.baseline import BaselineError
-from driftline.stream.baselines.build import build_baseline
+from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.baselines.file import encode_baseline
 from driftline.stream.baselines.given import mistaken_versions
 from driftline.stream.checks.traffic import read_sample, traffic_findings
@@ -34,6 +34,26 @@ def test_each_version_gets_the_file_of_its_line_whether_or_not_it_is_in_quotes(t
     assert hashes == {version: baseline(version).content_hash for version in ("4.2", "5.0")}
     assert load_baselines(config, tmp_path) == {}
     assert baseline_remarks(config, tmp_path) == []
+
+
+@pytest.mark.parametrize("section", ["models", "defaults"])
+def test_what_a_baseline_of_a_version_cannot_prove_is_remarked_at_the_rule_and_its_order_at_its_line(
+    section: str, tmp_path: Path
+) -> None:
+    rows = [parse_event(each) for each in rollout(500, mixed)]
+    for version in ("4.2", "5.0"):
+        shuffled = build_baseline(rows, {"model": "fraud", "version": version}, BuildSettings(ordered=False))
+        (tmp_path / f"{version}.driftline").write_bytes(encode_baseline(shuffled))
+    rules = "signals: {rules: {features.amount: {guarantee: proven}}}"
+    fraud = "baselines: {4.2: 4.2.driftline, 5.0: 5.0.driftline}"
+    of = {"models": f"models: {{fraud: {{{fraud}, {rules}}}}}"}
+    of["defaults"] = f"models: {{fraud: {{{fraud}}}}}\ndefaults: {{{rules}}}"
+    found = baseline_remarks(parse_config(of[section]), tmp_path)
+    path = ("models", "fraud") if section == "models" else ("defaults",)
+    (proof,) = [each for each in found if "depend on each other is not known" in each.message]
+    assert proof.path == (*path, "signals", "rules")
+    orders = [each.path for each in found if "no order in time" in each.message]
+    assert orders == [("models", "fraud", "baselines", version) for version in ("4.2", "5.0")]
 
 
 def test_a_given_baseline_replaces_those_of_versions_too(tmp_path: Path) -> None:
