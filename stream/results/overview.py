@@ -106,7 +106,7 @@ class ModelView:
 
     bins: its events by time, at most `STRETCHES` of them. signals: the worst first. timed: whether events have times;
     if not, bins is one. own_events: of the reference's stretches. by_phase: whether some signals are compared with the
-    same hours of the reference.
+    same hours of the reference. knows_usual: as of `Sizes`.
     """
 
     model: str
@@ -117,6 +117,7 @@ class ModelView:
     signals: tuple[SignalView, ...]
     own_events: tuple[int, ...] = ()
     by_phase: bool = False
+    knows_usual: bool = False
 
     @property
     def layout(self) -> Layout:
@@ -250,7 +251,7 @@ class View:
         ranked = tuple(sorted(signals, key=lambda each: each.rank))
         return ModelView(
             self.model, self.track, self.baseline, self.timed, tuple(self.bins), ranked, tuple(own_events.tolist()),
-            bool(self._phases),
+            bool(self._phases), self._sizes.knows_usual,
         )  # fmt: skip
 
     def _ended(self, episodes: Sequence[Episode], levels: IntArray) -> tuple[Episode, ...]:

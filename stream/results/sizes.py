@@ -56,6 +56,11 @@ class Sizes:
         self._reference, self._n = self._groups.counts(baseline.total.counts[None])[0], baseline.total.n
         self._phased = phased if baseline.usual else None
 
+    @property
+    def knows_usual(self) -> bool:
+        """Whether it is known how different the baseline's own stretches are; if not, chance alone is usual."""
+        return (self._baseline.usual or self._pooled) is not None
+
     def phases(self, stretches: list[tuple[int, int, int]]) -> Phases:
         """The events of stretches by phase, as `of` takes them. stretches: start and end, epoch ms, and events."""
         return self._phased.phases(stretches) if self._phased and stretches else {}
@@ -74,7 +79,8 @@ class Sizes:
     def own(self, stretches: int) -> tuple[IntArray, IntArray]:
         """The reference's blocks in time order, added up to about this many stretches: `levels` (W, S), events (W,).
 
-        None if it has no order or its blocks were not kept.
+        All are compared with all of it, as no baseline has the times of its blocks. None if it has no order or its
+        blocks were not kept.
         """
         blocks = self._blocks
         if len(blocks) < 2:

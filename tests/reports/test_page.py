@@ -20,6 +20,7 @@ from driftline.detectors.summaries.distribution import Distribution
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import build_baseline
 from driftline.stream.events.event import Event
+from driftline.stream.panes.history import Bin
 from driftline.stream.reports.page import page as page_module
 from driftline.stream.reports.page import words
 from driftline.stream.reports.page.charts import histogram
@@ -289,6 +290,21 @@ def test_a_replay_has_the_same_page(run: Run) -> None:
 
     assert result.code == 1
     assert "pay has changed: all 2 signals differ from the reference" in Page(Path("page.html").read_text()).text
+
+
+def test_a_map_says_by_what_its_squares_are_coloured() -> None:
+    known = build_baseline([Event("e", 10**12, "m", None, {"x": 1.0})], {"model": "m"})
+    plain = ModelView("m", "", known, True, (Bin(0, 3_600_000, known.total),), ())
+    assert words.squares(plain, "baseline") == (
+        "Each square is one hour. Its colour is the size of the difference from the baseline. A square is coloured if "
+        "it differs more than chance explains. Single squares may differ by chance: a drift is what lasts."
+    )
+    usual = words.squares(replace(plain, own_events=(1,), knows_usual=True), "reference")
+    assert "coloured if it differs more than 19 of 20 such stretches of the reference do, and more than chance" in usual
+    assert "The faded squares on the left are stretches of the reference. " in usual
+    by_phase = words.squares(replace(plain, own_events=(1,), knows_usual=True, by_phase=True), "reference")
+    assert "for signals that follow the day or the week from the same hours of it." in by_phase
+    assert "stretches of the reference, each compared with all hours of it." in by_phase
 
 
 @pytest.mark.parametrize("at", [10**18, -(10**18), 10**30, "yesterday", None])

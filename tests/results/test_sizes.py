@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -103,6 +105,14 @@ def test_the_references_own_stretches_hold_all_of_its_events() -> None:
     assert levels.shape == (7, 1)
     unordered = Sizes(baseline(np.random.default_rng(5).normal(size=1000), ordered=False))
     assert unordered.own(7)[1].tolist() == []
+
+
+def test_where_nothing_says_how_stretches_differ_chance_alone_is_usual() -> None:
+    values = np.random.default_rng(5).normal(size=1000)
+    known, unordered = baseline(values), baseline(values, ordered=False)
+    assert [Sizes(each).knows_usual for each in (known, known.without_blocks(), unordered)] == [True, True, False]
+    earlier = replace(known, usual=None)
+    assert [Sizes(each).knows_usual for each in (earlier, earlier.without_blocks())] == [True, False]
 
 
 def test_sizes_in_words_rise_with_the_size() -> None:

@@ -128,6 +128,7 @@ def test_the_map_leads_to_each_signal_and_no_name_is_markup() -> None:
     assert 'href="/models?name=fraud&amp;span=400d"' in page
     assert 'href="/models?name=fraud&amp;span=7d&amp;version=4.2"' in page
     assert "Each square is 2 hours" in text(page)
+    assert "19 of 20 such stretches of the baseline do, and more than chance explains" in text(page)
 
 
 @pytest.mark.parametrize("span", SPANS)

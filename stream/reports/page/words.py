@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.reports.page import charts, heat
+from driftline.stream.reports.page.timeline import Time
 from driftline.stream.results.overview import ModelView, SignalView
 from driftline.stream.results.sentences import (
     Kindred,
@@ -115,6 +116,21 @@ def reference_span(model: ModelView) -> str:
     """From when to when the reference is, after a comma; "" if nobody knows."""
     first, last = (_moment(model.baseline.about.get(name), DAY) for name in ("time_from", "time_to"))
     return f", {first} to {last}" if model.timed and first and last else ""
+
+
+def squares(model: ModelView, compared: str) -> str:
+    """How a map of squares is read. compared: what they are compared with: "reference" or "baseline"."""
+    hours = ", for signals that follow the day or the week from the same hours of it" if model.by_phase else ""
+    usual = f"19 of 20 such stretches of the {compared} do, and more than " if model.knows_usual else ""
+    own = ""
+    if model.own_events:
+        own = f" The faded squares on the left are stretches of the {compared}"
+        own += ", each compared with all hours of it." if model.by_phase else "."
+    return (
+        f"Each square is {Time.of(model).unit}. Its colour is the size of the difference from the {compared}{hours}. "
+        f"A square is coloured if it differs more than {usual}chance explains.{own} Single squares may differ by "
+        "chance: a drift is what lasts."
+    )
 
 
 def _moment(fact: object, length: int = 0) -> str:
