@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
@@ -46,11 +45,8 @@ _LOWEST, _ROUNDS = 4, 3
 # Nats of the lowest threshold. Where every check may alarm, the formula falls below 0, and a ratio to it means nothing;
 # a window as odd as one in e is no evidence, however many pages are allowed.
 _FAINTEST = 1.0
-# Thresholds that are remembered: those of a model's tests are the same from check to check as long as its rate is.
-_THRESHOLDS = 4096
 
 
-@lru_cache(_THRESHOLDS)
 def threshold(test: str, rate: float, pane: float, signals: int, tests: float) -> float:
     """Nats at which a test of a signal spends its share of `rate` false pages an event.
 
