@@ -2,6 +2,7 @@
 
     nice python -m load_tests.bench.proven                          12 runs: some 10 minutes
     nice python -m load_tests.bench.proven --runs 3 --json
+    nice python -m load_tests.bench.proven --cost                   processor time of the bets on one signal
 
 A model has 19 signals of independent normal values and one of ten categories, a baseline of 20,000 events or of 2,000,
 and one false page in 100,000 events is allowed. After 5,000 quiet events, one of its signals drifts. Both guarantees
@@ -17,12 +18,15 @@ import statistics
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
+from time import process_time
 from typing import Any, get_args
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from driftline.detectors.statistics.bets import Bets
+from driftline.detectors.summaries.codes import Special
 from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import build_baseline
 from driftline.stream.config.sections import ModelConfig
@@ -35,6 +39,9 @@ from load_tests.bench.detection import RATE
 
 #: Events of the baselines, quiet ones before the drift, those it is waited for, and of a pane.
 KNOWN, BEFORE, PATIENCE, PANE = (20_000, 2000), 5000, 30_000, 50
+#: Windows of which the cost is measured.
+WINDOWS = 30
+_REPEATED = 100
 _NUMBERS, _START = 19, 1_700_000_000_000
 _CATEGORIES = np.array([f"c{i}" for i in range(10)], object)
 _SHARES = np.arange(1, 11) ** -0.9 / (np.arange(1, 11) ** -0.9).sum()
@@ -121,6 +128,21 @@ def delays(known: int, seed: int) -> dict[str, dict[str, int | None]]:
     return found
 
 
+def costs() -> Iterator[tuple[str, float]]:
+    """Processor time, ms, of the bets on one signal in `WINDOWS` windows."""
+    rng = np.random.default_rng(0)
+    for codes, ordered in ((64, True), (256, False), (1000, False)):
+        even, none = np.full(codes, 1 / codes), np.zeros(len(Special))
+        bets = Bets(np.concatenate([rng.multinomial(KNOWN[0], even), none])[None], codes, ordered)
+        panes = rng.multinomial(PANE, even, size=WINDOWS)
+        sums = np.hstack([np.cumsum(panes, axis=0)[::-1], np.zeros((WINDOWS, len(none)))])
+        bets.won(sums)
+        started = process_time()
+        for _ in range(_REPEATED):
+            bets.won(sums)
+        yield f"{codes:,} {'bins' if ordered else 'categories'}", (process_time() - started) / _REPEATED * 1000
+
+
 def median(of: Sequence[int | None]) -> str:
     """The median of delays, and how many are missed."""
     middle, missed = statistics.median_high([math.inf if each is None else each for each in of]), of.count(None)
@@ -131,7 +153,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=12, help="runs, each of another seed")
     parser.add_argument("--json", action="store_true", help="print each run as a line of JSON, when it ends")
+    parser.add_argument("--cost", action="store_true", help="print the processor time of the bets on one signal")
     chosen = parser.parse_args()
+    if chosen.cost:
+        for signal, ms in costs():
+            print(f"{signal}, {WINDOWS} windows: {ms:.2f} ms")
+        return 0
     results: dict[int, list[dict[str, dict[str, int | None]]]] = {known: [] for known in KNOWN}
     for known, runs in results.items():
         for seed in range(chosen.runs):
