@@ -297,7 +297,7 @@ def test_a_map_says_by_what_its_squares_are_coloured() -> None:
     plain = ModelView("m", "", known, True, (Bin(0, 3_600_000, known.total),), ())
     assert words.squares(plain, "baseline") == (
         "Each square is one hour. Its colour is the size of the difference from the baseline. A square is coloured if "
-        "it differs more than chance explains. Single squares may differ by chance: a drift is what lasts."
+        "it differs more than chance explains. Single squares may differ by chance; a drift lasts."
     )
     usual = words.squares(replace(plain, own_events=(1,), knows_usual=True), "reference")
     assert "coloured if it differs more than 19 of 20 such stretches of the reference do, and more than chance" in usual

@@ -129,7 +129,7 @@ def squares(model: ModelView, compared: str) -> str:
     return (
         f"Each square is {Time.of(model).unit}. Its colour is the size of the difference from the {compared}{hours}. "
         f"A square is coloured if it differs more than {usual}chance explains.{own} Single squares may differ by "
-        "chance: a drift is what lasts."
+        "chance; a drift lasts."
     )
 
 
