@@ -3,6 +3,7 @@
     nice python -m load_tests.bench.lasting                     all cases, 3 seeds: some 10 minutes
     nice python -m load_tests.bench.lasting --seeds 20 --json
     nice python -m load_tests.bench.lasting --forget            as below format level 3: each end is the last
+    nice python -m load_tests.bench.lasting --guarantee proven  by bets
     nice python -m load_tests.bench.lasting --second            a field is lost while another one drifts
     nice python -m load_tests.bench.lasting --together          six signals drift at once, or slowly: pages
 
@@ -22,7 +23,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from rich.console import Console
@@ -32,6 +33,7 @@ from driftline.stream.baselines.baseline import Baseline
 from driftline.stream.baselines.build import build_baseline
 from driftline.stream.codec.levels import monitor_settings
 from driftline.stream.config.sections import ModelConfig
+from driftline.stream.config.signals import Guarantee, SignalRule, Signals
 from driftline.stream.events.event import Event
 from driftline.stream.judge.incidents import Status, Step
 from driftline.stream.judge.monitor import Monitor
@@ -124,12 +126,13 @@ def drifted(name: str, rng: Rng, n: int, first: int) -> Values:
 
 @dataclass(frozen=True, eq=False)
 class Drift:
-    """A drift of some events in one signal of a model, and the usual ones before and after it."""
+    """A drift of some events in one signal of a model, and the usual ones before and after it. guarantee: of all."""
 
     name: str
     seed: int
     length: int
     after: int
+    guarantee: Guarantee = "measured"
 
     @cached_property
     def columns(self) -> dict[str, Values]:
@@ -149,12 +152,16 @@ class Drift:
 
     def steps(self, *, remembers: bool) -> Iterator[tuple[int, Step]]:
         """The steps of its incidents, each with the events since the begin of the drift."""
-        return judged(self.baseline, _events(self.columns, CASES[self.name]), remembers=remembers)
+        traffic = _events(self.columns, CASES[self.name])
+        return judged(self.baseline, traffic, remembers=remembers, guarantee=self.guarantee)
 
 
-def judged(baseline: Baseline, traffic: Iterator[Event], *, remembers: bool) -> Iterator[tuple[int, Step]]:
+def judged(
+    baseline: Baseline, traffic: Iterator[Event], *, remembers: bool, guarantee: Guarantee = "measured"
+) -> Iterator[tuple[int, Step]]:
     """The steps of the incidents of a model, each with the events since the begin of its drift."""
-    config = ModelConfig(false_alarms_per_event=RATE)
+    signals = Signals(rules={"*": SignalRule(guarantee=guarantee)})
+    config = ModelConfig(false_alarms_per_event=RATE, signals=signals)
     monitor = Monitor("m", config, baseline, **{**monitor_settings(), "remembers": remembers})
     state, events = ModelState(), list(traffic)
     for start in range(0, len(events), PANE):
@@ -175,9 +182,11 @@ def of_drift(step: Step) -> bool:
     return any(each.signal == "features.drifts" for each in found)
 
 
-def stays(name: str, seed: int, *, remembers: bool, length: int = STAYS) -> dict[str, int]:
+def stays(
+    name: str, seed: int, *, remembers: bool, length: int = STAYS, guarantee: Guarantee = "measured"
+) -> dict[str, int]:
     """Pages, ends and updates of a drift that does not end; and chance, the pages of signals that do not drift."""
-    every = [step for at, step in Drift(name, seed, length, 0).steps(remembers=remembers) if at > 0]
+    every = [step for at, step in Drift(name, seed, length, 0, guarantee).steps(remembers=remembers) if at > 0]
     steps = [each for each in every if of_drift(each)]
     status = [each.status for each in steps]
     chance = sum(each.status is Status.FIRING for each in every) - status.count(Status.FIRING)
@@ -192,9 +201,9 @@ def stays(name: str, seed: int, *, remembers: bool, length: int = STAYS) -> dict
     }
 
 
-def seen_over(name: str, seed: int, *, remembers: bool) -> int | None:
+def seen_over(name: str, seed: int, *, remembers: bool, guarantee: Guarantee = "measured") -> int | None:
     """Events from the end of a drift until its incident is resolved for the last time; None if it is still open."""
-    every = Drift(name, seed, ENDS, AFTER).steps(remembers=remembers)
+    every = Drift(name, seed, ENDS, AFTER, guarantee).steps(remembers=remembers)
     steps = [(at, step) for at, step in every if at > 0 and of_drift(step)]
     if not steps or steps[-1][1].status is not Status.RESOLVED:
         return None
@@ -223,10 +232,10 @@ def pages_together(seed: int, slow_events: int, *, remembers: bool) -> int:
     return sum(step.status is Status.FIRING for _, step in steps)
 
 
-def run(name: str, seeds: int, *, remembers: bool) -> dict[str, Any]:
+def run(name: str, seeds: int, *, remembers: bool, guarantee: Guarantee) -> dict[str, Any]:
     """A case over some seeds: sums of pages, ends and updates while it lasts, and when its end was seen."""
-    lasting = [stays(name, seed, remembers=remembers) for seed in range(seeds)]
-    over = [seen_over(name, seed, remembers=remembers) for seed in range(seeds)]
+    lasting = [stays(name, seed, remembers=remembers, guarantee=guarantee) for seed in range(seeds)]
+    over = [seen_over(name, seed, remembers=remembers, guarantee=guarantee) for seed in range(seeds)]
     known = sorted(each for each in over if each is not None)
     return {
         "case": name,
@@ -243,6 +252,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3, help="drifts of each case")
     parser.add_argument("--cases", nargs="+", choices=[*CASES], default=[*CASES], metavar="CASE", help="only these")
     parser.add_argument("--forget", action="store_true", help="nothing is remembered of an incident after its end")
+    parser.add_argument("--guarantee", choices=get_args(Guarantee), default="measured", help="of all signals")
     parser.add_argument("--second", action="store_true", help="lose a field in the middle of each drift that stays")
     parser.add_argument("--together", action="store_true", help="six signals drift at once, then slowly")
     parser.add_argument("--json", action="store_true", help="print each case as a line of JSON, when it is done")
@@ -261,7 +271,7 @@ def main() -> int:
     table = Table("case", "drifts", "pages", "ends", "again", "updates", "by chance", "over after", "worst", "open")
     rows = []
     for name in chosen.cases:
-        rows.append(run(name, chosen.seeds, remembers=not chosen.forget))
+        rows.append(run(name, chosen.seeds, remembers=not chosen.forget, guarantee=chosen.guarantee))
         if chosen.json:
             print(json.dumps(rows[-1], ensure_ascii=False), flush=True)
         table.add_row(*map(str, rows[-1].values()))

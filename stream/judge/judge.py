@@ -9,10 +9,9 @@ window, the battery gives each window's evidence, and the strongest ratio of evi
                that it errs once in a million events of a drift, or all events since its onset have a third less
                evidence than its alarm had (`detectors.decision.release`); and no window of the newest events alarms.
                Where no slope is known, of bets, and of incidents below format level 3, it takes a window of twice the
-               events the alarm needed (200 at least), under half the threshold of every test against the reference.
-               The signal has recovered: windows that reach back further are not evaluated again
-    worse      some test of a drifting signal finds so much in the newest events that its incident's severity rises, or
-               that it is worth an update (`stream.judge.returns`)
+               events the alarm needed (of bets four times, and 200 at least), under half the threshold of every test
+               against the reference. The signal has recovered: windows that reach back further are not evaluated again
+    worse      a test of a drifting signal finds so much in its newest events that it is news (`stream.judge.returns`)
     past       after an alarm, a test against the past starts its past over at the new level, so it reports each change
                once; after a release it starts over again, or it would report the recovery as a change
 """
@@ -46,7 +45,7 @@ from driftline.stream.judge.least import Least
 from driftline.stream.judge.lifecycle import LifeCycle
 from driftline.stream.judge.live_slopes import Alikes
 from driftline.stream.judge.pace import pace_of
-from driftline.stream.judge.proven import Proven
+from driftline.stream.judge.proven import QUIET_GROWTH, Proven
 from driftline.stream.judge.state import JudgeState
 from driftline.stream.judge.timeline import Counter, Kept
 from driftline.stream.judge.weights import Weights
@@ -390,11 +389,12 @@ class Evaluation:
 
     def _quiet_since(self, drift: Finding) -> int | None:
         """The start of a window long enough to show the drift that shows none; None if there is no such window."""
-        row, signal = self._newest(max(_RELEASE_GROWTH * drift.events, _RELEASE_EVENTS)), self.judge.index(drift.signal)
+        signal = self.judge.index(drift.signal)
+        growth = QUIET_GROWTH if self.judge.alikes.bets_on(signal) else _RELEASE_GROWTH
+        row = self._newest(max(growth * drift.events, _RELEASE_EVENTS))
         # Events without the signal, counted in another baseline's layout, are no quiet ones.
         earliest = max(drift.start + drift.events, self.reference_start[signal])
-        if row < 0 or self.start[row] < earliest:
-            return None
         # With a baseline, a past that contains the drift cannot show its end.
         tests = (self.signal_of == signal) & (self.judge.battery.against_past | ~self.uses_past)
-        return int(self.start[row]) if self.ratio[row, tests].max() < _RELEASE_RATIO else None
+        known = row >= 0 and self.start[row] >= earliest
+        return int(self.start[row]) if known and self.ratio[row, tests].max() < _RELEASE_RATIO else None

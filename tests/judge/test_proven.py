@@ -72,6 +72,13 @@ def test_changes_of_level_missing_values_single_places_and_shares_are_found_and_
     assert 15_000 < end <= 25_000
 
 
+@pytest.mark.parametrize("seed", [2, 4, 8])
+def test_a_weak_drift_that_goes_on_does_not_end_because_its_alarm_came_early_by_luck(seed: int) -> None:
+    settings = config().model_copy(update={"false_alarms_per_event": 1e-5})
+    found = steps(settings, draw(seed, 5000), draw(100 + seed, 25_000, missing=0.005))
+    assert [step.status for _, step in found] == [Status.FIRING]
+
+
 def test_a_second_drift_after_the_end_of_the_first_is_an_alarm_of_later_events_alone() -> None:
     driver = Driver(baseline(), config(), PANE)
     ends = [at for batch in (draw(1, 5000, shift=0.5), draw(2, 10_000)) for at, step in driver.feed(batch)]
