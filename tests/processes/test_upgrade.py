@@ -196,6 +196,8 @@ def test_forced_the_raise_ends_an_older_worker_and_a_new_one_goes_on(here: Site)
     with here.old("old") as old:
         here.produce(5)
         old.wait_for(lambda: "model learns: its baseline is learned" in old.logs())
+        # An incident that the new worker opened would end by the rules of its level, and not by those of the first.
+        old.wait_for(lambda: {each["data"]["labels"]["model"] for each in deployment.alerts()} >= set(GIVEN))
         assert here.upgrade("finish", "--force")[0] == 0
         here.produce(1)
         old.wait_for(lambda: old.process.poll() is not None, alive=False)
