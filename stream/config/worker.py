@@ -24,7 +24,8 @@ class Worker(Section):
         ge=10,
         le=86_400,
         description="Seconds without progress while records are waiting, after which the worker exits so that it is "
-        "restarted. Up to twice session_seconds, a rebalance looks like a stall; over a day, it helps nobody.",
+        "restarted; also those that a rebalance (after 30 of its own) or a takeover of partitions takes. Up to twice "
+        "session_seconds, a start that waits for partitions looks like a stall; over a day, it helps nobody.",
     )
     session_seconds: Whole = Field(
         10,
