@@ -73,15 +73,19 @@ class Binned:
         return np.diff(self.signals, append=len(self.dispersion))
 
 
-def dispersions(history: History, matrix: FloatArray, limit: Callable[[FloatArray], FloatArray] = limits) -> FloatArray:
+def dispersions(
+    history: History, matrix: FloatArray, limit: Callable[[FloatArray], tuple[FloatArray, FloatArray]] = limits
+) -> FloatArray:
     """How much more sums (F,) of functionals vary in long windows than those of independent events, at least 1.
 
-    matrix: the number that each regular code has in each functional (size, F). limit: see `long_run.limits`.
+    Just 1 where neighbours are not correlated and it is no more than by chance, as in `decision.widths`. matrix: the
+    number that each regular code has in each functional (size, F). limit: see `long_run.limits`.
     """
     own, events = slice(len(matrix)), history.reference.events
     independent = events / events.sum() @ variances(history.reference.shares[:, own], matrix)
-    found = limit(history.residuals[:, own] @ matrix) / history.phases.sum(1).mean()
-    return np.asarray(np.maximum(found / np.maximum(independent, 1e-300), 1.0))
+    variance, chance = limit(history.residuals[:, own] @ matrix)
+    found = variance / history.phases.sum(1).mean() / np.maximum(independent, 1e-300)
+    return np.where(found <= chance, 1.0, np.maximum(found, 1.0))
 
 
 def dispersions_of_smooth(history: History, smooth: Smooth) -> FloatArray:
@@ -112,6 +116,7 @@ def _shape(history: History, size: int) -> FloatArray:
     return functionals.matrix[:size, :2]
 
 
-def _usual(series: FloatArray) -> FloatArray:
-    """The variance (F,) of the longest sums of series, without the error that it may have."""
-    return np.asarray(long_run(series).variance[-1])
+def _usual(series: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The same as `limits` of series that share a lag."""
+    found = long_run(series)
+    return found.variance[-1], np.full(series.shape[1], found.independent_up_to)

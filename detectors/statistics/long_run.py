@@ -49,12 +49,9 @@ class LongRun:
 
     @property
     def independent_up_to(self) -> float:
-        """The largest V, of that of independent values, that such values have by chance; 0 if these are correlated.
-
-        One standard error more than theirs, beside the one that is added.
-        """
+        """The largest V, of that of independent values, that such values have by chance; 0 if these are correlated."""
         # The longest window has as many values as there are, but for a fifth.
-        return (1 + error_of(0, int(self.lengths[-1]))) ** 2 if self.lag == 0 else 0.0
+        return by_chance(int(self.lengths[-1])) if self.lag == 0 else 0.0
 
     def at(self, length: float) -> FloatArray:
         """V (F,) of windows of `length` values, by the next longer length known, or the longest one."""
@@ -91,8 +88,10 @@ def long_run(series: FloatArray, lengths: IntArray | None = None) -> LongRun:
     return LongRun(lengths, variance * (1 + error_of(lag, n)) * n / (n - 1), lag, short)
 
 
-def limits(series: FloatArray) -> FloatArray:
+def limits(series: FloatArray) -> tuple[FloatArray, FloatArray]:
     """The variance (F,) of sums over the longest windows of F series (P, F), as by `long_run`, but many that are alike.
+
+    With it, up to which variance each is independent, in that of independent values (F,): 0 if it is correlated.
 
     Of dozens of series one seems to depend on itself by chance, so each has its own lag. The mean of their correlations
     shows what each is too noisy to show, so no lag is less than that of the mean.
@@ -106,7 +105,13 @@ def limits(series: FloatArray) -> FloatArray:
         [own[0] + 2 * _flat_top(len(own), m)[1:] @ own[1:] for own, m in zip(covariance.T, lags, strict=True)]
     )
     errors = np.array([error_of(lag, n) for lag in lags])
-    return np.asarray(np.maximum(sums, _LEAST * covariance[0]) * (1 + errors) * n / (n - 1))
+    largest = np.where(np.array(lags) == 0, by_chance(n), 0.0)
+    return np.maximum(sums, _LEAST * covariance[0]) * (1 + errors) * n / (n - 1), largest
+
+
+def by_chance(n: int) -> float:
+    """The largest V of n independent values, of that of all such: one standard error more, beside the one added."""
+    return (1 + error_of(0, n)) ** 2
 
 
 def error_of(lag: int, n: int) -> float:

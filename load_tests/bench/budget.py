@@ -3,12 +3,16 @@
     nice python -m load_tests.bench.budget                                    the whole table: some two hours
     nice python -m load_tests.bench.budget --seeds 1 --json                   a line of JSON for each run
     nice python -m load_tests.bench.budget --kinds ar --rates 1e-5 --rows 10000 --tests
+    nice python -m load_tests.bench.budget --kinds day week --rates 1e-5      traffic with cycles
     nice python -m load_tests.bench.budget --order shuffled --kinds normal ar sess --rates 1e-5 --rows 10000
 
 A run is a model of 20 signals of one kind, without any drift: its first events are the baseline, and what follows is
 judged in panes of 250 by all of the judge, with slopes, single bins, the smooth test and incidents, until as many pages
 are promised as `--promised` says. What is judged comes in stretches of 50,000 events that do not depend on each other.
 Every rate judges the same traffic, the lower ones more of it.
+
+Traffic with cycles has 8,640 events a day. Its baselines have days in place of rows, five weeks where it follows the
+week; panes have 240 events, and stretches 6 days, or a week.
 
 With `--order shuffled` the rows of the baseline come in a random order, as in most training sets, with times that do
 not say so; with `--order unstated` the build is told that they do.
@@ -58,14 +62,16 @@ from driftline.stream.judge.monitor import Monitor
 from driftline.stream.judge.state import ModelState
 from driftline.stream.panes.pane import SLOT_MS, Pane, Range
 from load_tests.bench.absence import above
-from load_tests.bench.detection import ar, values
+from load_tests.bench.detection import DAY, ar, values
+from load_tests.bench.poisson import interval
 
-#: Signals of a model, events of a pane, and lengths of a baseline and rates that the table has.
-SIGNALS, PANE = 20, 250
+#: Signals of a model, lengths of a baseline in rows and in days, and rates that the table has.
+SIGNALS: Final = 20
 ROWS: Final = (10_000, 50_000)
+DAYS: Final = (6, 21)
 RATES: Final = (1e-5, 1e-6)
-# Events of a stretch, a whole number of panes; ms from event to event; 2026-01-05, a Monday.
-_STRETCH, _STEP, _START = 50_000, 10_000, 1_767_571_200_000
+# Events of a stretch without cycles; ms from event to event; 2026-01-05, a Monday.
+_STRETCH, _STEP, _START = 50_000, 86_400_000 // DAY, 1_767_571_200_000
 
 Rng = np.random.Generator
 Result = dict[str, Any]
@@ -94,6 +100,15 @@ KINDS: Mapping[str, Callable[[Rng, int], FloatArray]] = {
     "ar 0.95": lambda rng, n: ar(rng, n, 0.95),
     "sessions of 20": _as_is("sessions"),
 }
+# Kinds with cycles, as `detection.values` knows them: each signal has a turn of its own.
+CYCLIC: Mapping[str, str] = {
+    "day: level": "level",
+    "day: spread": "spread",
+    "day: missing": "missing",
+    "day: share": "share",
+    "day: evening that moves": "evening that moves",
+    "week": "week",
+}
 # The texts that a kind of numbers stands for.
 _TEXTS: Mapping[str, Sequence[str]] = {
     kind: [f"c{i}" for i in range(most)]
@@ -102,6 +117,7 @@ _TEXTS: Mapping[str, Sequence[str]] = {
         ("1,000, Zipf", 1000),
         ("300, alike", 300),
         ("100,000, Zipf", 100_000),
+        ("day: share", 10),
     )
 }
 # What the rows of a baseline say of the order in time.
@@ -122,6 +138,7 @@ class Judged:
     state: ModelState = field(default_factory=ModelState)
     pages: int = 0
     panes: int = 0
+    events: int = 0
     found: int | None = None
     open: int = 0
     tests: Counter[str] = field(default_factory=Counter)
@@ -130,9 +147,10 @@ class Judged:
         """One more pane. since: the first event of the first signal's change."""
         self.state, steps = self.monitor.judge(self.state, pane)
         self.panes += 1
+        self.events += pane.content.n
         named = {each.signal for step in steps if step.status is not Status.RESOLVED for each in step.findings}
-        if self.found is None and self.panes * PANE > since and _name(0) in named:
-            self.found = self.panes * PANE - since
+        if self.found is None and self.events > since and _name(0) in named:
+            self.found = self.events - since
         self.open += any(each.reported for each in self.state.incidents.values())
         for step in (each for each in steps if each.status is Status.FIRING):
             self.pages += 1
@@ -151,12 +169,29 @@ class Model:
     since: int = 0
     guarantee: Guarantee = "measured"
 
+    @property
+    def pane(self) -> int:
+        """Events of a pane."""
+        return 240 if self.kind in CYCLIC else 250
+
+    @property
+    def stretch(self) -> int:
+        """Events of a stretch, a whole number of panes and of cycles."""
+        return 7 * DAY if self.kind == "week" else 6 * DAY if self.kind in CYCLIC else _STRETCH
+
+    @cached_property
+    def _turns(self) -> FloatArray:
+        """Part of a day by which the cycle of each signal is shifted (S,)."""
+        return self._rng.random(SIGNALS)
+
     @cached_property
     def _rng(self) -> Rng:
         return np.random.default_rng([self.seed, self.rows, *self.kind.encode()])
 
     def _values(self, n: int) -> FloatArray:
-        """The next n events (n, S)."""
+        """The next n events (n, S), of traffic with cycles from a midnight on."""
+        if self.kind in CYCLIC:
+            return np.column_stack([values(CYCLIC[self.kind], self._rng, n, turn) for turn in self._turns])
         return KINDS[self.kind](self._rng, n * SIGNALS).reshape(SIGNALS, n).T
 
     @cached_property
@@ -186,16 +221,16 @@ class Model:
         columns_of = layout.encode(np.empty((len(names), 0)), [names] * SIGNALS) if names else None
         if len(layout.signals) != SIGNALS:
             raise ValueError(f"the baseline of {self.kind!r} watches {len(layout.signals)} of {SIGNALS} signals")
-        for first in range(0, events, _STRETCH):
-            each = self._values(_STRETCH)
+        for first in range(0, events, self.stretch):
+            each = self._values(self.stretch)
             if self.shift:
                 each[max(self.since - first, 0) :, 0] += self.shift * np.nanstd(each[:, 0])
             if columns_of is None:
                 columns, numbers = layout.encode(each, []), each
             else:
                 columns, numbers = columns_of[each.astype(np.int64), np.arange(SIGNALS)], np.empty((len(each), 0))
-            for at in range(0, min(_STRETCH, events - first), PANE):
-                part, offset = slice(at, at + PANE), first + at
+            for at in range(0, min(self.stretch, events - first), self.pane):
+                part, offset = slice(at, at + self.pane), first + at
                 yield _pane(baseline.layout.sketch(columns[part], numbers[part]), offset, self.rows)
 
     def judge(self, rates: Sequence[float], promised: float, advance: Callable[[int], Any]) -> Iterator[Result]:
@@ -206,13 +241,18 @@ class Model:
             Judged(rate, Monitor("m", config, self.baseline, **settings))
             for rate, config in zip(rates, configs, strict=True)
         ]
-        for number, pane in enumerate(self.panes(needed(min(rates), promised)), 1):
+        seen = 0
+        for pane in self.panes(self.needed(min(rates), promised)):
+            seen += pane.content.n
             for each in going:
                 each.judge(pane, self.since)
-            if number * PANE % _STRETCH == 0:
-                advance(_STRETCH)
-            while going and number * PANE >= needed(going[0].rate, promised):
+            advance(pane.content.n)
+            while going and seen >= self.needed(going[0].rate, promised):
                 yield self._result(going.pop(0))
+
+    def needed(self, rate: float, promised: float) -> int:
+        """The events after which `promised` pages are, in whole stretches."""
+        return max(round(promised / rate / self.stretch), 1) * self.stretch
 
     def _result(self, found: Judged) -> Result:
         return {
@@ -220,9 +260,9 @@ class Model:
             "rows": self.rows,
             "rate": found.rate,
             "seed": self.seed,
-            "events": found.panes * PANE,
+            "events": found.events,
             "pages": found.pages,
-            "promised": round(found.panes * PANE * found.rate, 6),
+            "promised": round(found.events * found.rate, 6),
             "open": round(found.open / found.panes, 5),
             "tests": dict(found.tests),
             **({"delay": found.found} if self.shift else {}),
@@ -234,43 +274,15 @@ def _name(signal: int) -> str:
 
 
 def _pane(content: Sketch, offset: int, known: int) -> Pane[Sketch]:
-    times = _START + (known + offset + np.arange(PANE)) * _STEP
+    times = _START + (known + offset + np.arange(content.n)) * _STEP
     slots, counts = np.unique(times // SLOT_MS, return_counts=True)
     by_slot = tuple(zip(slots.tolist(), counts.tolist(), strict=True))
-    return Pane(content, int(times[0]), int(times[-1]), (Range(0, offset, offset + PANE),), by_slot)
+    return Pane(content, int(times[0]), int(times[-1]), (Range(0, offset, offset + content.n),), by_slot)
 
 
-def needed(rate: float, promised: float) -> int:
-    """The events after which `promised` pages are, in whole stretches."""
-    return max(round(promised / rate / _STRETCH), 1) * _STRETCH
-
-
-def interval(count: int) -> tuple[float, float]:
-    """The means of a Poisson number of which it is neither too small nor too large to be `count`, each in 2.5 %.
-
-    >>> [round(each, 2) for each in interval(10)], round(interval(0)[1], 2)
-    ([4.8, 18.39], 3.69)
-    """
-    low = _where(lambda mean: above(count, mean) > 0.025, count) if count else 0.0
-    return low, _where(lambda mean: 1 - above(count + 1, mean) <= 0.025, count)
-
-
-def bound(count: int) -> float:
-    """The largest mean of a Poisson number that is as small as `count` in 5 % of cases.
-
-    >>> round(bound(0), 2), round(bound(10), 2)
-    (3.0, 16.96)
-    """
-    return _where(lambda mean: 1 - above(count + 1, mean) <= 0.05, count)
-
-
-def _where(holds: Callable[[float], bool], count: int) -> float:
-    """The least mean for which something holds, of means about a Poisson number."""
-    low, high = 0.0, 2.0 * count + 10
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (low, middle) if holds(middle) else (middle, high)
-    return high
+def baselines(kind: str, rows: Sequence[int], days: Sequence[int]) -> list[int]:
+    """Rows of the baselines of a kind; of the week, five weeks, fewer than which show none."""
+    return [35 * DAY] if kind == "week" else [day * DAY for day in days] if kind in CYCLIC else [*rows]
 
 
 def cells(results: Sequence[Result], rate: float) -> dict[tuple[str, int], Result]:
@@ -310,19 +322,21 @@ def kept(results: Sequence[Result], rate: float) -> bool:
     return not worse and above(own["pages"], own["promised"]) >= 0.05
 
 
-def table(results: Sequence[Result], rate: float, *, tests: bool) -> Table:
-    """The cells of a rate: a row a kind."""
-    by_cell = cells(results, rate)
-    rows, own = sorted({rows for _, rows in by_cell}), summary(results, rate)
+def tables(results: Sequence[Result], rate: float, *, tests: bool) -> Iterator[Table]:
+    """The cells of a rate: a row a kind, and a table for all kinds with baselines of the same lengths."""
+    by_cell, own = cells(results, rate), summary(results, rate)
     low, high = own["interval"]
-    title = (
+    title: str | None = (
         f"{rate:g} an event: {own['pages']} / {own['promised']} = {own['ratio']} ({low} to {high}), "
         f"median {own['median']}, worst {own['worst']}, open {own['open']:.2%}"
     )
-    shown = Table("traffic", *(f"{each:,} rows: pages / promised (95 %)" for each in rows), title=title)
-    for kind in dict.fromkeys(kind for kind, _ in by_cell):
-        shown.add_row(kind, *(_shown(by_cell[kind, each], tests=tests) for each in rows if (kind, each) in by_cell))
-    return shown
+    lengths = {kind: tuple(sorted(rows for each, rows in by_cell if each == kind)) for kind, _ in by_cell}
+    for rows in dict.fromkeys(lengths.values()):
+        shown = Table("traffic", *(f"{each:,} rows: pages / promised (95 %)" for each in rows), title=title)
+        for kind in (each for each, own_rows in lengths.items() if own_rows == rows):
+            shown.add_row(kind, *(_shown(by_cell[kind, each], tests=tests) for each in rows))
+        yield shown
+        title = None
 
 
 def _shown(cell: Result, *, tests: bool) -> str:
@@ -337,6 +351,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kinds", nargs="*", default=[""], help="beginnings of names of kinds")
     parser.add_argument("--rows", nargs="*", type=int, default=[*ROWS], help="events of the baselines")
+    parser.add_argument("--days", nargs="*", type=int, default=[*DAYS], help="of the baselines of days")
     parser.add_argument("--order", choices=_ORDERS, default="kept", help="of the rows of the baselines")
     parser.add_argument("--shift", type=float, default=0.0, help="of the first signal, in σ")
     parser.add_argument("--since", type=int, default=0, help="first event of the shift")
@@ -353,15 +368,20 @@ def _arguments() -> argparse.Namespace:
 def main() -> int:
     """Parse arguments, simulate, print."""
     chosen = _arguments()
-    kinds = [kind for kind in KINDS if any(kind.startswith(each) for each in chosen.kinds)]
+    kinds = [kind for kind in (*KINDS, *CYCLIC) if any(kind.startswith(each) for each in chosen.kinds)]
     rates, seeds = sorted(chosen.rates, reverse=True), range(chosen.first, chosen.first + chosen.seeds)
-    runs, results = [*product(seeds, kinds, chosen.rows)], list[Result]()
+    lengths = {kind: baselines(kind, chosen.rows, chosen.days) for kind in kinds}
+    runs = [
+        Model(kind, rows, seed, chosen.order, chosen.shift, chosen.since, chosen.guarantee)
+        for seed, kind in product(seeds, kinds)
+        for rows in lengths[kind]
+    ]
+    results = list[Result]()
     with ExitStack() as stack:
         progress = stack.enter_context(Progress(console=Console(stderr=True), transient=True))
-        task = progress.add_task("", total=len(runs) * needed(rates[-1], chosen.promised))
-        for seed, kind, rows in runs:
-            progress.update(task, description=f"{kind}, {rows:,} rows, seed {seed}")
-            model = Model(kind, rows, seed, chosen.order, chosen.shift, chosen.since, chosen.guarantee)
+        task = progress.add_task("", total=sum(model.needed(rates[-1], chosen.promised) for model in runs))
+        for model in runs:
+            progress.update(task, description=f"{model.kind}, {model.rows:,} rows, seed {model.seed}")
             for each in model.judge(rates, chosen.promised, lambda events: progress.advance(task, events)):
                 results.append(each)
                 if chosen.json:
@@ -370,7 +390,7 @@ def main() -> int:
         if chosen.json:
             print(json.dumps(summary(results, rate)))
         else:
-            Console().print(table(results, rate, tests=chosen.tests))
+            Console().print(*tables(results, rate, tests=chosen.tests))
     return int(not all(kept(results, rate) for rate in rates))
 
 

@@ -34,7 +34,7 @@ from driftline.stream.config.load import parse_config
 from driftline.stream.events.event import Event
 from driftline.stream.replay.run import as_single_partition, replay
 from load_tests.bench.absence import above
-from load_tests.bench.budget import bound
+from load_tests.bench.poisson import bound
 
 #: Weeks of each run.
 WEEKS = 4

@@ -23,7 +23,7 @@ from driftline.stream.baselines.encoding import array_file
 from driftline.stream.baselines.figures import codes_of_columns, figures_hash, known_figures
 from driftline.stream.baselines.slopes import Slopes
 
-#: Raised whenever the same events give other figures; then what an earlier Driftline derived is not used.
+#: Raised whenever figures of an earlier Driftline no longer hold; then they are not used.
 BINS_VERSION: Final = 1
 #: The file of the figures, of the signals one after another.
 BINS_FILE: Final = "bins.npy"

@@ -33,7 +33,8 @@ def test_ordered_signals_with_slopes_have_them() -> None:
     assert mixed().bins is not None
     assert set(mixed().bins.of) == {"features.calm", "features.ar"}
     calm, ar = (mixed().bins.of[f"features.{name}"][:-2] for name in ("calm", "ar"))
-    assert np.median(calm) == pytest.approx(1.1, abs=0.1)
+    assert np.median(calm) == 1
+    assert calm.max() < 2
     # The baseline has too few events of it that are independent by its level.
     assert ar.min() > 1e6
 

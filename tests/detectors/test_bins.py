@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.stats import poisson
 
-from driftline.detectors.decision.binned import Binned, dispersions_of_bins
+from driftline.detectors.decision.binned import Binned, dispersions_of_bins, dispersions_of_smooth
 from driftline.detectors.decision.reference import History, Reference
 from driftline.detectors.statistics.bins import MOST, Bins, bins_evidence
 from driftline.detectors.statistics.long_run import limits
+from driftline.detectors.statistics.smooth import Smooth
 
 N = 20_000
 COUNTS = arrays.arrays(np.int64, st.integers(1, 300), elements=st.integers(0, 500))
@@ -59,6 +60,21 @@ def test_events_in_runs_have_the_dispersion_of_their_runs() -> None:
     # Runs of 20, of which one block in sixteen has one, and a standard error.
     assert found[0] == pytest.approx(20, rel=0.3)
     assert found[1:] == pytest.approx(np.ones(15), abs=0.6)
+
+
+@pytest.mark.parametrize("blocks", [100, 500])
+def test_independent_events_are_taken_for_that_and_dependent_ones_are_not(blocks: int) -> None:
+    rng, size = np.random.default_rng(3), 16
+    independent, smooth = rng.integers(0, size, N), Smooth(np.full(size, 1 / size))
+    # Neighbours within one of each other, so that a bin is not left for some ten events.
+    wander = np.abs((np.cumsum(rng.integers(-1, 2, N)) + size) % (2 * size) - size).clip(max=size - 1)
+    found, slow = (
+        (dispersions_of_bins(known, Bins(np.full(size, N // size))), dispersions_of_smooth(known, smooth))
+        for known in (history(codes, size, blocks) for codes in (independent, wander))
+    )
+    assert np.median(found[0]) == 1
+    assert max(map(np.max, found)) < 1.4
+    assert min(map(np.min, slow)) > 2
 
 
 def test_bins_of_which_a_baseline_has_too_few_are_never_evidence() -> None:
@@ -120,4 +136,4 @@ def test_a_value_between_those_that_the_baseline_has_is_seen_at_once_and_one_mor
 
 def test_a_constant_signal_has_bins_that_depend_on_nothing() -> None:
     with np.errstate(all="raise"):
-        assert limits(np.zeros((64, 3))).tolist() == [0.0, 0.0, 0.0]
+        assert limits(np.zeros((64, 3)))[0].tolist() == [0.0, 0.0, 0.0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from scipy.stats import poisson
 
 from load_tests.bench import budget
-from load_tests.bench.budget import KINDS, Model, bound, interval, kept, main, summary
+from load_tests.bench.budget import CYCLIC, KINDS, Model, baselines, kept, main, summary
+from load_tests.bench.poisson import bound, interval
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -76,3 +78,16 @@ def test_runs_and_rates_are_lines_of_json(monkeypatch: pytest.MonkeyPatch, capsy
     assert main() == 0
     run, rate = map(json.loads, capsys.readouterr().out.splitlines())
     assert (run["kind"], run["events"], rate["promised"]) == ("uniform", 1000, 0.1)
+
+
+@pytest.mark.parametrize("kind", CYCLIC)
+def test_traffic_with_cycles_goes_on_where_its_baseline_ends(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "SIGNALS", 1)
+    (first, *_) = baselines(kind, [], [5])
+    model = Model(kind, first, 1)
+    assert model.baseline.cycles is not None
+    assert model.baseline.total.n == first
+    assert {each.phases for each in model.baseline.cycles.signals} <= ({168} if kind == "week" else {24, 48})
+    panes = [*model.panes(model.needed(1e-5, 0.1))]
+    assert sum(pane.content.n for pane in panes) % model.stretch == 0
+    assert all(before.last_ts < pane.first_ts for before, pane in itertools.pairwise(panes))
