@@ -71,13 +71,14 @@ class Signals(Section):
 
         >>> Signals(rules={"*": SignalRule(guarantee="proven"), "score": SignalRule(guarantee="measured")}).bet_on
         '*, not score'
+        >>> Signals(rules={"score": SignalRule(guarantee="proven"), "s*": SignalRule(guarantee="measured")}).bet_on
+        ''
         """
         found = list[str]()
         for glob, rule in self.rules.items():
             if "guarantee" not in rule.model_fields_set:
                 continue
-            if glob == "*":
-                found.clear()
+            found = [each for each in found if glob != "*" and (_is_pattern(each) or not fnmatchcase(each, glob))]
             if rule.guarantee == "proven":
                 found.append(glob)
             elif found:
@@ -108,6 +109,10 @@ class Signals(Section):
         if (glob := _first_match(name, self.exclude)) is not None:
             return f"signals.exclude: {glob}"
         return "signals.include" if _first_match(name, self.include) is None else None
+
+
+def _is_pattern(glob: str) -> bool:
+    return any(each in glob for each in "*?[")
 
 
 def _first_match(name: str, globs: Iterable[str]) -> str | None:

@@ -25,9 +25,9 @@ def ignored(config: Config, versions: Versions, level: int) -> Iterator[str]:
     if level < TRACKS and versions:
         yield f"`baselines` of models {', '.join(versions)} are not used before format level {TRACKS}"
     sections = {"defaults": config.defaults} | {name: config.for_model(name) for name in config.models}
-    proven = [name for name, section in sections.items() if section.signals.bet_on]
-    if level < WEIGHTS and proven:
-        yield f"`guarantee: proven` of {listed(proven)} has no effect before format level {WEIGHTS}"
+    weighed = [name for name, section in sections.items() if section.signals.rules]
+    if level < WEIGHTS and weighed:
+        yield f"`signals.rules` of {listed(weighed)} have no effect before format level {WEIGHTS}"
 
 
 class Configuration:

@@ -188,12 +188,15 @@ def test_a_promise_names_the_signals_that_are_proven_and_globs_where_they_are_no
 
 
 @pytest.mark.parametrize("level", [1, 2])
-def test_a_worker_says_once_that_nothing_is_proven_at_its_level(level: int, caplog: pytest.LogCaptureFixture) -> None:
-    text = "models: {fraud: {signals: {rules: {score: {guarantee: proven}}}}, churn: {}}"
+@pytest.mark.parametrize("rule", ["guarantee: proven", "priority: high", "min_share: 0.01"])
+def test_a_worker_says_once_that_rules_have_no_effect_at_its_level(
+    level: int, rule: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = f"models: {{fraud: {{signals: {{rules: {{score: {{{rule}}}}}}}}}, churn: {{}}}}"
     worker = Worker(parse_config(text), {})
     for _ in range(2):
         worker._use_level(level)
-    said = "`guarantee: proven` of fraud has no effect before format level 3"
+    said = "`signals.rules` of fraud have no effect before format level 3"
     assert [each.message for each in caplog.records if each.levelname == "WARNING"] == [said]
     caplog.clear()
     worker._use_level(3)
