@@ -11,8 +11,7 @@ judged in panes of 250 by all of the judge, with slopes, single bins, the smooth
 are promised as `--promised` says. What is judged comes in stretches of 50,000 events that do not depend on each other.
 Every rate judges the same traffic, the lower ones more of it.
 
-Traffic with cycles has 8,640 events a day. Its baselines have days in place of rows, five weeks where it follows the
-week; panes have 240 events, and stretches 6 days, or a week.
+Traffic with cycles has 8,640 events a day, baselines of some days, panes of 240 events, stretches of 6 days or a week.
 
 With `--order shuffled` the rows of the baseline come in a random order, as in most training sets, with times that do
 not say so; with `--order unstated` the build is told that they do.
@@ -216,8 +215,10 @@ class Model:
 
     def panes(self, events: int) -> Iterator[Pane[Sketch]]:
         """Panes of what follows the baseline."""
-        layout, baseline = self.baseline.layout, self.baseline
-        names = _TEXTS.get(self.kind, ())
+        layout = self.baseline.layout
+        # A signal whose first rows are missing comes after the others.
+        places = [int(signal.name[-2:]) for signal in layout.signals]
+        names = _TEXTS.get(self.kind)
         columns_of = layout.encode(np.empty((len(names), 0)), [names] * SIGNALS) if names else None
         if len(layout.signals) != SIGNALS:
             raise ValueError(f"the baseline of {self.kind!r} watches {len(layout.signals)} of {SIGNALS} signals")
@@ -225,13 +226,14 @@ class Model:
             each = self._values(self.stretch)
             if self.shift:
                 each[max(self.since - first, 0) :, 0] += self.shift * np.nanstd(each[:, 0])
+            each = each[:, places]
             if columns_of is None:
                 columns, numbers = layout.encode(each, []), each
             else:
                 columns, numbers = columns_of[each.astype(np.int64), np.arange(SIGNALS)], np.empty((len(each), 0))
             for at in range(0, min(self.stretch, events - first), self.pane):
                 part, offset = slice(at, at + self.pane), first + at
-                yield _pane(baseline.layout.sketch(columns[part], numbers[part]), offset, self.rows)
+                yield _pane(layout.sketch(columns[part], numbers[part]), offset, self.rows)
 
     def judge(self, rates: Sequence[float], promised: float, advance: Callable[[int], Any]) -> Iterator[Result]:
         """What each of the rates, highest first, shows until `promised` pages are."""

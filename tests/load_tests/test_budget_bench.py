@@ -91,3 +91,13 @@ def test_traffic_with_cycles_goes_on_where_its_baseline_ends(kind: str, monkeypa
     panes = [*model.panes(model.needed(1e-5, 0.1))]
     assert sum(pane.content.n for pane in panes) % model.stretch == 0
     assert all(before.last_ts < pane.first_ts for before, pane in itertools.pairwise(panes))
+
+
+def test_values_are_of_the_signal_that_they_are_drawn_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "_STRETCH", 1000)
+    monkeypatch.setitem(KINDS, "apart", lambda rng, n: np.repeat(np.arange(20.0), n // 20) + rng.random(n))
+    monkeypatch.setattr(Model, "_value", lambda _, value: None if value < 0.9 else value)
+    model = Model("apart", 2000, 1)
+    layout, counts = model.baseline.layout, next(model.panes(1000)).content.counts
+    assert layout.signals[-1].name == "features.f00", "its first rows are missing"
+    assert all(counts[own].max() < 50 for own in layout.columns[:-1])
