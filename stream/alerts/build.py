@@ -40,6 +40,7 @@ from driftline.stream.alerts.schema import (
 )
 from driftline.stream.alerts.topic import topic_advice, topic_ended
 from driftline.stream.alerts.traffic import traffic_advice, traffic_ended
+from driftline.stream.baselines.overruled import doubt
 from driftline.stream.baselines.slopes import AT_FIRST
 from driftline.stream.config.incidents import Incidents, Severity
 from driftline.stream.judge.changes import Volume, bars
@@ -251,7 +252,9 @@ def _description(about: _About, step: Step, rules: Incidents, commands: Sequence
     else:
         lines = [_line(each, drawn=i < _DRAWN) for i, each in enumerate(step.findings)]
         advice = [line for each in step.findings for line in _advice(each)]
-        text = "\n".join([*_came_back(step), *lines, *_provisional(step), *_reasons(about, step, rules), *advice])
+        text = "\n".join(
+            [*_came_back(step), *lines, *_provisional(step), *_overruled(step), *_reasons(about, step, rules), *advice]
+        )
     owner = f"\nOwner: {printable(rules.owner)}" if rules.owner else ""
     foot = owner + "".join(f"\n$ {printable(each)}" for each in commands)
     return cut(text, DESCRIPTION - len(foot)) + foot
@@ -284,6 +287,13 @@ def _provisional(step: Step) -> list[str]:
     """Which signals were found before their live events have shown how they depend on each other."""
     names = [printable(each.signal) for each in step.findings if each.change.provisional]
     return [f"{listed(names)}: {AT_FIRST}."] if names else []
+
+
+def _overruled(step: Step) -> list[str]:
+    """Of which signals live events overrule the baseline."""
+    ratios = {each.signal: each.change.slope_ratio for each in step.findings if each.change.slope_ratio is not UNSET}
+    said = doubt(ratios)
+    return [f"{said[0].upper()}{said[1:]}"] if ratios else []
 
 
 def _reasons(about: _About, step: Step, rules: Incidents) -> list[str]:

@@ -121,6 +121,11 @@ def verdict(signal: ReadSignal, allowed: str = "", with_test: bool = True) -> st
         )
     if signal.change.provisional:
         says.append(f"{AT_FIRST[0].upper()}{AT_FIRST[1:]}.")
+    if signal.change.slope_ratio is not None:
+        says.append(
+            f"Live events depend on each other {signal.change.slope_ratio:.2g} times as much as the baseline says, "
+            "and count by that; were its rows shuffled or sampled?"
+        )
     if signal.cycle is not None:
         says.append(_compared(signal.cycle))
     if signal.against == "past" and signal.kind != "schema":

@@ -73,6 +73,7 @@ class ReadChange(msgspec.Struct, frozen=True):
     histogram: ReadHistogram | None = None
     least: Number = None
     provisional: bool = False
+    slope_ratio: Number = None
 
 
 class OffsetRange(msgspec.Struct, frozen=True):

@@ -106,6 +106,11 @@ class Baseline:
         return not self.is_ordered and not self.about.get("scan")
 
     @property
+    def is_doubted(self) -> bool:
+        """Whether live events may overrule its slopes: rows that were shuffled or sampled may have new times."""
+        return self.slopes is not None and not self.about.get("scan")
+
+    @property
     def model(self) -> str:
         """Name of the model."""
         return str(self.about["model"])

@@ -72,9 +72,14 @@ class Slopes:
         kept = {name: runs for name, runs in self.runs.items() if name in names}
         return replace(self, runs=kept) if kept else None
 
+    def has(self, others: Slopes) -> bool:
+        """Whether it knows all signals of others."""
+        return others.runs.keys() <= self.runs.keys()
+
     def fits(self, layout: Layout, total: IntArray) -> bool:
-        """Whether there is a variance of all that is asked of each signal of a layout. total: as in `likeness`."""
-        asked = {own.name: _asked(layout, s, total)[1].families for s, own in enumerate(layout.signals)}
+        """Whether there is a variance of all that is asked of each of its signals. total: as in `likeness`."""
+        signals = ((s, own.name) for s, own in enumerate(layout.signals) if own.name in self.runs)
+        asked = {name: _asked(layout, s, total)[1].families for s, name in signals}
         sizes = {name: [own.stop - own.start for own in families] for name, families in asked.items()}
         return sizes == {name: [run.variance.shape[1] for run in runs] for name, runs in self.runs.items()}
 

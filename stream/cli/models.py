@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from driftline.stream.baselines.overruled import doubt
 from driftline.stream.baselines.slopes import LIVE_BLOCKS
 from driftline.stream.cli.terminal import (
     AsJson,
@@ -155,6 +156,8 @@ def _table(rows: Iterable[dict[str, Any]]) -> Table:
         learning = f"learning {row['events']:,} of {row['learn_events']:,}" if row["learn_events"] else row["baseline"]
         if row["slope_blocks"]:
             learning += f", its dependence in time from {row['slope_blocks']} of {LIVE_BLOCKS} blocks"
+        if row["slope_ratios"]:
+            learning += f"; {doubt(row['slope_ratios'])}"
         seen = (row["last_seen"] or "")[:16].replace("T", " ")
         cells = (printable(row["model"]), learning, f"{row['events']:,}", seen, str(row["open_incidents"] or ""))
         table.add_row(*map(Text, cells))

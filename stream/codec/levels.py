@@ -13,10 +13,10 @@ A reader understands every level up to its own; the level says what a writer may
 |       | after their end, so that what comes back is the same one, and end once events are likelier    |
 |       | without the drift. Signals with slopes are judged by them, and their single bins are tested   |
 |       | if the baseline says how these vary, so verdicts of such baselines change. Slopes are learned |
-|       | of live events where the baseline has no order in time. Outcomes of events that hold their    |
-|       | label, in panes, samples and states, and their timelines; predictions and labels that wait    |
-|       | for each other. Changes that are too small page nobody, signals share by priority, and those  |
-|       | with `guarantee: proven` are judged by bets                                                   |
+|       | of live events where the baseline has no order in time, or where they are clearly larger than |
+|       | the baseline's. Outcomes of events that hold their label, in panes, samples and states, and   |
+|       | their timelines; predictions and labels that wait for each other. Changes that are too small  |
+|       | page nobody, signals share by priority, and those with `guarantee: proven` are judged by bets |
 
 A level says what may be written, and which signals are judged how. It does not keep the thresholds of an earlier
 version: those of signals with phases are the version's own, so that their ks asks for 0.9 to 1.2 nats less at level 2,

@@ -69,21 +69,33 @@ def live_slopes_parts(live: LiveSlopes) -> dict[str, tuple[Any, ...]]:
     return blocks | ({"slopes": (live.known,)} if live.known else {})
 
 
+def live_slopes_facts(live: LiveSlopes | None) -> dict[str, Any]:
+    """What the head of a state says of them."""
+    overruled = None if live is None or live.overruled is None else dict(live.overruled)
+    return {"blocks": len(live.blocks) if live else 0, "overruled": overruled}
+
+
 def pack_slopes(part: tuple[Slopes]) -> bytes:
     """The frame of the part `slopes`."""
     return frame(b"s", _PackedSlopes.of(*part), _SINCE)
 
 
-def unpack_live_slopes(parts: Mapping[str, bytes], shape: Shape[SignalShape], blocks: int) -> LiveSlopes | None:
-    """What parts say of slopes; None if nothing. blocks: how many there are.
+def unpack_live_slopes(
+    parts: Mapping[str, bytes], shape: Shape[SignalShape], blocks: int, overruled: Mapping[str, float] | None
+) -> LiveSlopes | None:
+    """What parts say of slopes; None if nothing. blocks: how many there are. overruled: as in `LiveSlopes`.
 
     Raises FormatError, or KeyError if one is missing.
     """
     panes = (unframe(b"B", parts[f"block:{i}"], _BLOCK).unpack(shape) for i in range(blocks))
     slopes = unframe(b"s", parts["slopes"], _SLOPES).unpack() if "slopes" in parts else None
-    if slopes and {*slopes.runs} != {signal.name for signal in shape.signals}:
+    names = {signal.name for signal in shape.signals}
+    asked = (names if slopes else ()) if overruled is None else overruled
+    if {*(slopes.runs if slopes else ())} != {*asked} or not names.issuperset(asked):
         raise FormatError("the slopes of live events are those of other signals")
-    return LiveSlopes(tuple(panes), slopes) if blocks or slopes else None
+    if not all(1 <= times < np.inf for times in (overruled or {}).values()):
+        raise FormatError("the slopes of live events are larger by what nothing can be")
+    return LiveSlopes(tuple(panes), slopes, overruled) if blocks or slopes or overruled is not None else None
 
 
 def _variance(data: bytes, lengths: int) -> FloatArray:

@@ -48,7 +48,7 @@ from driftline.stream.codec.outcomes import (
     unpack_outcomes,
 )
 from driftline.stream.codec.panes import PackedPane, PackedSketch
-from driftline.stream.codec.slopes import live_slopes_parts, pack_slopes, unpack_live_slopes
+from driftline.stream.codec.slopes import live_slopes_facts, live_slopes_parts, pack_slopes, unpack_live_slopes
 from driftline.stream.codec.timeline import (
     OUTCOME,
     Frames,
@@ -85,9 +85,9 @@ class StateDelta:
 
 
 class _PackedState(Stored, frozen=True):
-    """A JudgeState without its buckets. incidents, layout: whether there is a part of them. blocks: parts of these."""
+    """A JudgeState without its buckets. incidents, layout: whether there is a part. blocks, overruled: of slopes."""
 
-    since: ClassVar[Mapping[str, int]] = MappingProxyType({"layout": 2, "blocks": 3})
+    since: ClassVar[Mapping[str, int]] = MappingProxyType({"layout": 2, "blocks": 3, "overruled": 3})
 
     seen: int
     reference_start: list[int]
@@ -97,6 +97,7 @@ class _PackedState(Stored, frozen=True):
     incidents: bool
     layout: bool = False
     blocks: int = 0
+    overruled: dict[str, float] | None = None
 
 
 class _Head(Stored, frozen=True):
@@ -129,13 +130,14 @@ _LAYOUT = msgspec.msgpack.Decoder(Signals)
 class HeadFacts(NamedTuple):
     """Facts of a model's state, all empty of one that was forgotten.
 
-    sample: events in the warm-up. learned: whether it has a baseline of them. judged: events since. blocks: of slopes.
+    sample: events in the warm-up. learned: whether it has a baseline. judged: events since. blocks, overruled: slopes.
     """
 
     sample: int = 0
     learned: bool = False
     judged: int = 0
     blocks: int = 0
+    overruled: Mapping[str, float] = MappingProxyType({})
 
 
 #: The delta of a model of which nothing is remembered.
@@ -191,11 +193,10 @@ def _by_topic(consumed: Mapping[Source, int]) -> dict[str, Any]:
 
 def read_head(head: bytes) -> HeadFacts:
     """What a head part says of a model. Raises FormatError."""
-    stored = unframe(b"H", head, _HEAD)
-    state = stored.state
+    state = (stored := unframe(b"H", head, _HEAD)).state
     pending = state.pending.content if state and state.pending else None
     judged = (state.seen if state else 0) + (pending.n if isinstance(pending, PackedSketch) else 0)
-    return HeadFacts(stored.events, stored.learned, judged, state.blocks if state else 0)
+    return HeadFacts(stored.events, stored.learned, judged, *((state.blocks, state.overruled or {}) if state else ()))
 
 
 def heads_of_versions(head: bytes) -> list[str]:
@@ -213,8 +214,7 @@ def move_consumed(head: bytes, offsets: Mapping[Source, int]) -> bytes:
 
     Partitions of which nothing was consumed stay so. Raises FormatError.
     """
-    stored = unframe(b"H", head, _HEAD)
-    consumed = _consumed(stored)
+    consumed = _consumed(stored := unframe(b"H", head, _HEAD))
     moved = {source: offset for source, offset in offsets.items() if source in consumed}
     return frame(b"H", msgspec.structs.replace(stored, **_by_topic(consumed | moved)))
 
@@ -243,7 +243,7 @@ def _pack_state(state: JudgeState, incidents: bool) -> _PackedState:
         history=state.history.snapshot(lambda bucket: starts[id(bucket)]),
         incidents=incidents,
         layout=state.portable,
-        blocks=len(state.live_slopes.blocks) if state.live_slopes else 0,
+        **live_slopes_facts(state.live_slopes),
     )
 
 
@@ -321,7 +321,7 @@ def _unpack_state(head: _Head, state: _PackedState, parts: Mapping[str, bytes], 
         pending=None if state.pending is None else state.pending.unpack(shape),
         portable=state.layout,
         timeline=unpack_timeline(parts, signals),
-        live_slopes=unpack_live_slopes(parts, shape, state.blocks),
+        live_slopes=unpack_live_slopes(parts, shape, state.blocks, state.overruled),
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -60,7 +60,8 @@ class Alike:
 
     battery: of all of them. bins: of those whose single bins are tested, and that have the smooth test. proven: those
     that are judged by bets. These have columns of their own, after those of the battery. weights: by which signals
-    share the false pages. provisional: whether the slopes are, until live events show them.
+    share the false pages. provisional: whether the slopes are, until live events show them. overruled: by signal whose
+    slope live events have overruled, how many times larger theirs is.
     """
 
     baseline: Baseline
@@ -71,6 +72,7 @@ class Alike:
     weights: Weights
     proven: Proven | None = None
     provisional: bool = False
+    overruled: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
@@ -117,8 +119,8 @@ class Alike:
         return {s: self._binned(s, each.likeness) for s, each in self._signals.items()}
 
     def _binned(self, signal: int, likeness: Likeness) -> Likeness:
-        """What a signal is compared with, and its finer tests."""
-        if self.bins is None:
+        """What a signal is compared with, and its finer tests, which need a history in order."""
+        if self.bins is None or self.battery.layout.signals[signal].name in self.overruled:
             return likeness
         of = self.battery.layout, signal, self.baseline.total.counts
         return replace(likeness, bins=self.bins.bins(*of), smooth=self.bins.smooth(*of))
@@ -252,9 +254,12 @@ class Alike:
         of_tests = np.bincount(self.signal_of, own, len(self.battery.layout.signals))
         return np.asarray(self._proven + of_tests * (1 - self._proven.sum()), float)
 
-    def is_provisional(self, signal: int) -> bool:
-        """Whether a signal, by its index, is judged by a slope that is provisional."""
-        return self.provisional and signal in self._steady
+    def of_slope(self, signal: int) -> dict[str, Any]:
+        """What a change of a signal, by its index, says of the slope by which it is judged."""
+        if self.provisional and signal in self._steady:
+            return {"provisional": True}
+        times = self.overruled.get(self.battery.layout.signals[signal].name)
+        return {} if times is None else {"slope_ratio": times}
 
     def cycle(self, signal: int) -> Cycle | None:
         """What cycle a signal, by its index, is compared in; None if in none."""

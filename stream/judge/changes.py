@@ -155,6 +155,13 @@ class Change(Struct, frozen=True):
             "events had not shown it yet: only large changes page until then. Else missing."
         ),
     ] = UNSET
+    slope_ratio: Annotated[
+        float | UnsetType,
+        Meta(
+            description="Only where live events depend on each other clearly more than the baseline's rows say, which "
+            "may have been shuffled or sampled, and overrule it: how many times as many events count for one."
+        ),
+    ] = UNSET
 
     @property
     def breakage(self) -> float:

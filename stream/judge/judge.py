@@ -308,8 +308,8 @@ class Evaluation:
         usual = reduce(add, past).content if past else self.judge.baseline.total
         before = self.alike.expected(signal, self.halves[row]) if self.alike and cycle else usual
         change = describe(self.judge.battery, self.columns[test], before, window.content)
-        if self.alike and self.alike.is_provisional(signal):
-            change = replace_fields(change, provisional=True)
+        if self.alike:
+            change = replace_fields(change, **self.alike.of_slope(signal))
         least, held = self.judge.least, signal in self.held_back
         return Finding(
             signal=self.judge.name(signal),

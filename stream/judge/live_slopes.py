@@ -5,10 +5,13 @@ first live events are counted in `LIVE_BLOCKS` blocks, and these tell the slopes
 residuals around each stretch's own mean: the order of the baseline is not asked for. Of three stretches in a row the
 middle slope counts, so that a change in one of them does not widen what is usual. Until then, `PROVISIONAL` events
 count for one, by which a large change still shows at once.
+
+A baseline that has slopes is believed, until as many live events overrule it (`stream.baselines.overruled`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -18,6 +21,7 @@ import numpy as np
 from driftline.detectors.decision.battery import Battery
 from driftline.detectors.summaries.sketch import Sketch
 from driftline.stream.baselines.baseline import Baseline
+from driftline.stream.baselines.overruled import overruled_slopes, raised
 from driftline.stream.baselines.slopes import (
     LIVE_BLOCK,
     LIVE_BLOCKS,
@@ -39,22 +43,28 @@ class LiveSlopes:
     """What live events say of slopes.
 
     blocks: of the events so far, oldest first; the last one may still grow. known: the slopes, once there are enough
-    blocks, which are not needed then.
+    blocks, which are not needed then. overruled: of a baseline with slopes, how many times as large they are, by signal
+    with larger ones, which are `known` if there are any; None before there are enough blocks.
     """
 
     blocks: tuple[Pane[Sketch], ...] = ()
     known: Slopes | None = None
+    overruled: Mapping[str, float] | None = None
 
     def add(self, pane: Pane[Sketch], baseline: Baseline) -> LiveSlopes:
         """With the events of one more check."""
-        if self.known is not None:
+        if self.known is not None or self.overruled is not None:
             return self
         pane, grows = replace(pane, slots=()), bool(self.blocks) and self.blocks[-1].content.n < LIVE_BLOCK
         blocks = (*self.blocks[:-1], self.blocks[-1] + pane) if grows else (*self.blocks, pane)
         if len(blocks) < LIVE_BLOCKS or blocks[-1].content.n < LIVE_BLOCK:
             return LiveSlopes(blocks)
-        counts = np.stack([block.content.counts for block in blocks]).reshape(_STRETCHES, LIVE_BLOCKS // _STRETCHES, -1)
-        return LiveSlopes((), slopes_of_stretches(baseline.layout, counts, baseline.total.counts))
+        counts = np.stack([block.content.counts for block in blocks])
+        if baseline.slopes is not None:
+            known, times = overruled_slopes(baseline.slopes, baseline.layout, counts, baseline.total.counts)
+            return LiveSlopes((), known if times else None, times)
+        stretches = counts.reshape(_STRETCHES, LIVE_BLOCKS // _STRETCHES, -1)
+        return LiveSlopes((), slopes_of_stretches(baseline.layout, stretches, baseline.total.counts))
 
 
 @dataclass(frozen=True)
@@ -78,8 +88,9 @@ class Alikes:
 
     @cached_property
     def learns(self) -> bool:
-        """Whether live events tell the slopes."""
-        return self.by_slope and not self.battery.against_past and self.baseline.asks_live
+        """Whether live events tell the slopes, or may overrule them."""
+        asked = self.baseline.asks_live or self.baseline.is_doubted
+        return self.by_slope and not self.battery.against_past and asked
 
     def after(self, live: LiveSlopes | None, pane: Pane[Sketch]) -> LiveSlopes | None:
         """What live events say after one more check; None where they are not asked."""
@@ -88,24 +99,33 @@ class Alikes:
     def by(self, live: LiveSlopes | None) -> Alike | None:
         """What judges by what live events have shown; None if no signal has phases, slopes or bets."""
         known = live.known if live and self.learns else None
-        if known is None:
+        if live is None or known is None:
             return self._at_first
         if not self._newest or self._newest[0] is not known:
-            # What does not fit was damaged where it was stored.
-            fits = known.fits(self.baseline.layout, self.baseline.total.counts)
-            self._newest[:] = known, self._with(known) if fits else self._at_first
+            self._newest[:] = known, self._after(known, live.overruled)
         judges: Alike | None = self._newest[1]
         return judges
 
+    def _after(self, known: Slopes, overruled: Mapping[str, float] | None) -> Alike | None:
+        """What judges by slopes that live events have shown."""
+        own = self.baseline.slopes
+        # What does not fit was damaged where it was stored.
+        if not known.fits(self.baseline.layout, self.baseline.total.counts) or (own and not own.has(known)):
+            return self._at_first
+        return self._with(raised(own, known) if own else known, overruled=overruled)
+
     @cached_property
     def _at_first(self) -> Alike | None:
-        if not self.learns:
+        if not (self.learns and self.baseline.asks_live):
             return self._with(self.baseline.slopes if self.by_slope else None)
         slopes = constant_slopes(self.baseline.layout, self.baseline.total.counts, PROVISIONAL, LIVE_BLOCK)
         return self._with(slopes, provisional=True)
 
-    def _with(self, slopes: Slopes | None, *, provisional: bool = False) -> Alike | None:
+    def _with(
+        self, slopes: Slopes | None, *, provisional: bool = False, overruled: Mapping[str, float] | None = None
+    ) -> Alike | None:
         cycles, bins = self.baseline.cycles, self.baseline.bins if self.by_slope else None
         if self.battery.against_past or not (cycles or slopes or self.proven):
             return None
-        return Alike(self.baseline, cycles, slopes, bins, self.battery, self.weights, self.proven, provisional)
+        more = provisional, overruled or {}
+        return Alike(self.baseline, cycles, slopes, bins, self.battery, self.weights, self.proven, *more)

@@ -181,7 +181,7 @@ class JudgeState:
     that it outlives its baseline; workers at level 1 do not read that. reference_start, past_start: per signal (S,),
     the position, in events seen, before which no window against the reference, or no past, begins. seen: events added
     to `history` since the beginning. pending: panes not evaluated yet, since together they have fewer than `clock`
-    events. timeline: None while none is kept. live_slopes: None where the baseline tells the slopes, or none are used.
+    events. timeline: None while none is kept. live_slopes: None where none are used.
     """
 
     baseline: str

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from driftline.stream.alerts.explain import duration_text
 from driftline.stream.alerts.find import ListedIncident
+from driftline.stream.baselines.overruled import doubt
 from driftline.stream.config.sections import Config
 from driftline.stream.reports.alert import format_time
 from driftline.stream.reports.page.words import Fact, Tag
@@ -123,7 +124,7 @@ def model_of(model: StoredModel, config: Config, at: float) -> ModelRow:
     return ModelRow(
         model.name,
         _mark(model, bool(learning), at),
-        learning or row["baseline"],
+        learning or "; ".join([row["baseline"], *([doubt(row["slope_ratios"])] if row["slope_ratios"] else [])]),
         "" if learning else f"{row['events']:,}",
         (row["last_seen"] or "")[:19].replace("T", " "),
     )

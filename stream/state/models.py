@@ -37,7 +37,10 @@ class StoredModel(NamedTuple):
     labels: Counts | None = None
 
     def row(self, config: Config) -> dict[str, Any]:
-        """As plain JSON data. events: those in the warm-up, or judged since. slope_blocks: until slopes are known."""
+        """As plain JSON data. events: those in the warm-up, or judged since. slope_blocks: until slopes are known.
+
+        slope_ratios: by signal where live events overrule the baseline, how many times as large its slope is.
+        """
         chosen, facts = config.for_model(self.name), self.facts
         baseline = "given" if chosen.is_given_baselines else "learned" if facts.learned else "learning"
         return {
@@ -50,6 +53,7 @@ class StoredModel(NamedTuple):
             "open_incidents": self.open_incidents,
             "labels": self.labels and self.labels._asdict(),
             "slope_blocks": facts.blocks or None,
+            "slope_ratios": dict(facts.overruled) or None,
         }
 
 
