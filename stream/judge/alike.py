@@ -61,7 +61,8 @@ class Alike:
     battery: of all of them. bins: of those whose single bins are tested, and that have the smooth test. proven: those
     that are judged by bets. These have columns of their own, after those of the battery. weights: by which signals
     share the false pages. provisional: whether the slopes are, until live events show them. overruled: by signal whose
-    slope live events have overruled, how many times larger theirs is.
+    slope live events have overruled, how many times larger theirs is. rare_apart: whether rates of codes that the
+    baseline does not have share a part of the false pages of their own; below format level 3 all tests share alike.
     """
 
     baseline: Baseline
@@ -73,6 +74,7 @@ class Alike:
     proven: Proven | None = None
     provisional: bool = False
     overruled: Mapping[str, float] = field(default_factory=dict)
+    rare_apart: bool = True
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
@@ -227,7 +229,7 @@ class Alike:
         chance. They share a tenth.
         """
         columns, layout, weights = self.columns, self.battery.layout, self.weights.of[self.signal_of]
-        if self.slopes is None:
+        if not self.rare_apart:
             return np.asarray(weights[~np.isin(self.signal_of, [*self._bet_on])].sum() / weights)
         known = np.array([
             each.special is None or self.battery.baseline[layout.special_column(each.signal, each.special)] > 0

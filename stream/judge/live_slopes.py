@@ -127,5 +127,5 @@ class Alikes:
         cycles, bins = self.baseline.cycles, self.baseline.bins if self.by_slope else None
         if self.battery.against_past or not (cycles or slopes or self.proven):
             return None
-        more = provisional, overruled or {}
+        more = provisional, overruled or {}, self.by_slope
         return Alike(self.baseline, cycles, slopes, bins, self.battery, self.weights, self.proven, *more)

@@ -9,6 +9,7 @@ from statistics import median
 import numpy as np
 import pytest
 
+from driftline.detectors.summaries.codes import Special
 from driftline.stream.baselines.build import BuildSettings, build_baseline
 from driftline.stream.codec.state import restore_state, state_delta
 from driftline.stream.config.calendar import Calendar
@@ -193,6 +194,18 @@ def test_at_level_2_signals_with_phases_spend_no_more_than_at_level_3_on_what_th
     shape = [each for each in lower if each.statistic in ("ks", "level", "spread", "chi2") and lower[each] > 0]
     assert len(shape) > 3
     assert all(lower[each] >= higher[each] > 0 for each in shape)
+
+
+@pytest.mark.parametrize("names", [("features.wave", "features.calm"), ("features.wave",), ("features.kind",)])
+def test_what_the_baseline_has_never_seen_has_a_tenth_of_the_false_pages_whatever_signals_there_are(
+    names: tuple[str, ...],
+) -> None:
+    alike = Judge(baseline_of_days().select_signals(names.__contains__), CONFIG).alike
+    assert alike is not None
+    of_tests = alike._worth / alike._tested
+    assert of_tests.sum() == pytest.approx(1)
+    unseen = [each.special not in (None, Special.MISSING) for each in alike.columns]
+    assert of_tests[unseen].sum() == pytest.approx(0.1 * 5 / 6, abs=0.02)
 
 
 def test_another_zone_forgets_in_which_half_hours_events_were_and_keeps_the_rest() -> None:
