@@ -79,7 +79,7 @@ def test_a_delay_is_counted_from_the_drift_whatever_a_peer_has_seen_before(slow:
 
 
 def test_a_slow_peer_misses_what_takes_longer_than_it_is_given() -> None:
-    assert Peer("every 7000", _every(7000), slow=True).figure(Case(np.zeros(50_000), 20_000, 25_000)) is None
+    assert Peer("every 4500", _every(4500), slow=True).figure(Case(np.zeros(50_000), 20_000, 25_000)) is None
 
 
 def test_the_most_sensitive_setting_raises_two_alarms_in_four_million_values_at_most() -> None:
@@ -113,7 +113,7 @@ def _figures(delay: float | None, pages: float) -> Figures:
 
 
 @pytest.mark.parametrize(
-    ("delay", "pages", "found"), [(490, 5, 0), (500, 5, 1), (None, 5, 1), (490, 6, 1), (490, 0, 0)]
+    ("delay", "pages", "found"), [(570, 5, 0), (580, 5, 1), (None, 5, 1), (570, 6, 1), (570, 0, 0)]
 )
 def test_a_slow_alarm_and_too_many_false_pages_are_faults(delay: float | None, pages: float, found: int) -> None:
     assert len(list(faults(_figures(delay, pages)))) == found

@@ -14,9 +14,9 @@ its default and at the most sensitive setting that raises no more alarms than a 
 EDetector watches the ranks of the one signal in the baseline at that rate, which it proves instead of measuring.
 
 Then all of them watch traffic without a drift: independent, dependent, sessions and a day. Slow peers get fewer values:
-20,000 of those, and 5,000 after a drift. "always" is an alarm at each value, "never" is none.
+10,000 of those, and 3,000 after a drift. "always" is an alarm at each value, "never" is none.
 
-Exit code 1: Driftline takes more than three times the optimum and a pane, or for spikes than `drifts.py` says, or
+Exit code 1: Driftline takes more than four times the optimum and a pane, or for spikes than `drifts.py` says, or
 raises more false pages than promised (Poisson, p < 0.001).
 """
 
@@ -45,11 +45,12 @@ from load_tests.bench.peers.model import EDETECTOR, PANES, TRAFFIC, Model, drift
 from load_tests.bench.peers.of_river import peers
 from load_tests.bench.peers.plots import plot
 
+_INSTALLED = "from importlib.metadata import version; version('frouros'), version('alibi-detect')"
 Figures = dict[str, Any]
 Row = dict[str, float | None]
 _ROOT = Path(__file__).parents[3]
 # As many times the optimum that Driftline may take, beside a pane.
-_SLOWEST = 3
+_SLOWEST = 4
 # What `--quick` does: drifts, runs of each, kinds of traffic without one, and its events.
 _QUICK = (("mean 0.5 σ", "spread × 1.2", "5 % at one value"), 2, ("nothing",), 20_000)
 
@@ -59,10 +60,10 @@ def delays(drift: str, seed: int, others: Sequence[Peer]) -> Row:
     model = drifting(drift, seed)
     return {
         "always": 1,
+        "never": None,
         "optimum": optimum(drift, model.case.values[model.at :], PER_VALUE),
         **{f"Driftline, panes of {pane}": model.delay(pane) for pane in PANES},
         **{peer.name: peer.figure(model.case) for peer in others},
-        "never": None,
     }
 
 
@@ -70,7 +71,7 @@ def alarms(model: Model, others: Sequence[Peer]) -> Row:
     """Alarms in a million values of a signal without a drift."""
     watched = (len(model.case.values) - model.known) * MODEL / 1e6
     found = {f"Driftline, panes of {PANES[0]}": model.false_pages(PANES[0]) / watched}
-    return {"always": 1e6, **found, **{peer.name: peer.figure(model.case) for peer in others}, "never": 0}
+    return {"always": 1e6, "never": 0, **found, **{peer.name: peer.figure(model.case) for peer in others}}
 
 
 def measured(
@@ -88,8 +89,8 @@ def measured(
         for kind in kinds:
             found[kind] = alarms(quiet(kind, events), others)
             print(f"{kind}: {found[kind]}", file=sys.stderr, flush=True)
-        cost = {peer.name: peer.cost() for peer in others}
-        figures: Figures = {"events": events, "delays": slow, "alarms": found, "cost": cost}
+        cost, looser = {peer.name: peer.cost() for peer in others}, [peer.name for peer in others if peer.is_looser]
+        figures: Figures = {"events": events, "delays": slow, "alarms": found, "cost": cost, "looser": looser}
         return _joined(figures, answer) if answer else figures
 
 
@@ -106,6 +107,8 @@ def _joined(figures: Figures, answer: Future[dict[str, Any]]) -> Figures:
     rows = [row for runs in figures["delays"].values() for row in runs] + list(figures["alarms"].values())
     for name, peer in found["peers"].items():
         figures["cost"][name] = peer["cost"]
+        if peer["is_looser"]:
+            figures["looser"].append(name)
         for row, figure in zip(rows, peer["figures"], strict=True):
             row[name] = figure
     return {**figures, "versions": found["versions"]}
@@ -168,7 +171,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--figures", type=Path, metavar="JSON", help="these instead of measuring")
     parser.add_argument("--plot", type=Path, metavar="FOLDER", help="save delays.png and delay-by-rate.png there")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.plot and (given.quick or given.drifts != [""]):
+        parser.error("--plot draws all drifts: leave out --quick and --drifts")
+    if given.peers_python and subprocess.run([given.peers_python, "-c", _INSTALLED], check=False).returncode:
+        parser.error(f"--peers-python {given.peers_python}: no Frouros or no alibi-detect there; elsewhere.py says how")
+    return given
 
 
 def main() -> int:

@@ -22,7 +22,7 @@ PER_VALUE = 1e-5 / 20
 # Values without a drift that find a setting: two alarms are allowed.
 TUNED_ON = 4_000_000
 # Slow peers take fewer values: before a drift, after it, and where there is none. Their windows are at most 500 long.
-_BEFORE, _AFTER, _QUIET = 1000, 5000, 20_000
+_BEFORE, _AFTER, _QUIET = 1000, 3000, 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +36,15 @@ class Case:
 
 @dataclass(frozen=True)
 class Peer:
-    """A detector at one setting. name: with the setting. start: of the baseline's values."""
+    """A detector at one setting.
+
+    name: with the setting. start: of the baseline's values. is_looser: it raises more false alarms than allowed.
+    """
 
     name: str
     start: Callable[[Floats], Alarmed]
     slow: bool = False
+    is_looser: bool = False
 
     def figure(self, case: Case) -> float | None:
         """Values from the drift to the first alarm after it, None if none comes; or alarms in a million without one."""

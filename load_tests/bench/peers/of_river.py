@@ -8,7 +8,7 @@ rate on independent values, whatever it is fed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -69,10 +69,15 @@ def tuned(name: str) -> float:
 
 def peer(name: str, setting: float) -> Peer:
     """A detector of River at a setting."""
-    return Peer(f"{name} {setting:g}", RIVER[name].start(setting), RIVER[name].slow)
+    kind = RIVER[name]
+    return Peer(f"{name} {setting:g}", kind.start(setting), kind.slow)
 
 
 def peers(*names: str) -> list[Peer]:
     """Each at its default and at the setting that keeps the rate, once where that is the same."""
     both = {name: dict.fromkeys((RIVER[name].settings[0], tuned(name))) for name in names or RIVER}
-    return [peer(name, setting) for name, settings in both.items() for setting in settings]
+    return [
+        replace(peer(name, setting), is_looser=setting != tuned(name))
+        for name, settings in both.items()
+        for setting in settings
+    ]
