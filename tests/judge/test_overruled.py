@@ -96,6 +96,8 @@ def test_ordinary_baselines_are_believed_and_keep_nothing(keep: float, seed: int
     state, _ = judged(remembering(keep, LEARNING, seed=10 + seed), baseline=ordered(keep))
     known = live(state)
     assert (known.blocks, known.known, known.overruled) == ((), None, {})
+    alikes = Judge(ordered(keep), CONFIG).alikes
+    assert alikes.by(known) is alikes.by(None)
     assert not any(name.startswith(("block", "slopes")) for name in state_delta(None, state).write)
 
 
